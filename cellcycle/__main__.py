@@ -1,0 +1,5 @@
+"""`python -m cellcycle`: the command line."""
+
+from cellcycle.cli import main
+
+main()

@@ -1,0 +1,84 @@
+"""The study's five image transforms, by torchvision.
+
+Rotation, flips, Gaussian blur, colour jitter and grayscale; no zoom and no crop, because the size of a
+nucleus tells its phase. Source: section II-A of the study.
+"""
+
+import numpy as np
+import torch
+from torchvision.transforms import v2
+
+from cellcycle.errors import SettingError
+
+STUDY_TRANSFORMS: tuple[str, ...] = ("rotation", "flips", "blur", "jitter", "grayscale")
+
+
+def compose(transforms=STUDY_TRANSFORMS, background: float = 0.0) -> v2.Compose:
+    """Return the named transforms as one torchvision transform with the study's randomness.
+
+    Parameters
+    ----------
+    transforms : sequence of str
+        Any of `STUDY_TRANSFORMS`, applied in that order.
+    background : float or sequence of float in [0, 1]
+        Fills the corners that a rotation uncovers; one value a channel, or one for all.
+
+    Returns
+    -------
+    torchvision.transforms.v2.Compose
+        Takes and gives float tensors (..., C, H, W) in [0, 1].
+
+    Raises
+    ------
+    SettingError
+        If a name is unknown.
+    """
+    unknown = [t for t in transforms if t not in STUDY_TRANSFORMS]
+    if unknown:
+        raise SettingError("transforms", f"{unknown[0]!r} is unknown", f"use any of {', '.join(STUDY_TRANSFORMS)}")
+    made = {
+        "rotation": [v2.RandomRotation(180, interpolation=v2.InterpolationMode.BILINEAR, fill=background)],
+        "flips": [v2.RandomHorizontalFlip(0.5), v2.RandomVerticalFlip(0.5)],
+        "blur": [v2.RandomApply([v2.GaussianBlur(kernel_size=5, sigma=(0.2, 1.0))], p=0.5)],
+        # The stain colour is artificial, so hue may become anything; brightness carries DNA content and
+        # moves little. On one-channel images only brightness and contrast change.
+        "jitter": [v2.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.3, hue=0.5)],
+        "grayscale": [v2.RandomGrayscale(p=0.5)],
+    }
+    return v2.Compose([step for name in STUDY_TRANSFORMS if name in transforms for step in made[name]])
+
+
+def augment(images, transforms=STUDY_TRANSFORMS, seed: int = 0) -> np.ndarray:
+    """Return one random variant of each image.
+
+    Parameters
+    ----------
+    images : (N, C, H, W) float32 in [0, 1]
+    transforms : sequence of str
+        Any of `STUDY_TRANSFORMS`.
+    seed : int
+        The same seed, images and transforms give the same variants.
+
+    Returns
+    -------
+    (N, C, H, W) float32 in [0, 1]
+
+    Raises
+    ------
+    SettingError
+        If a transform is unknown.
+    """
+    images = np.asarray(images, dtype=np.float32)
+    varied = np.empty_like(images)
+    background = _background(images)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for i, image in enumerate(images):
+            varied[i] = compose(transforms, background[i])(torch.from_numpy(image)).numpy()
+    return varied
+
+
+def _background(images: np.ndarray) -> list[list[float]]:
+    """Return the median of the border pixels of each image and channel."""
+    border = np.concatenate([images[:, :, 0], images[:, :, -1], images[:, :, :, 0], images[:, :, :, -1]], axis=-1)
+    return np.median(border, axis=-1).astype(float).tolist()

@@ -1,0 +1,98 @@
+"""The command line: words over the library. Heavy imports happen inside the commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Cell-cycle phases (G1, S, G2, M) of single DAPI-stained nuclei.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@app.command()
+def study(
+    profile: Annotated[
+        str, typer.Option(help="smoke (minutes, proves that it runs), study, or paper (300 px).")
+    ] = "study",
+    data: Annotated[
+        str, typer.Option(help="simulated, a folder with one sub-folder a class, or a manifest.")
+    ] = "simulated",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Number of a notebook to run, e.g. 07; repeat for more.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebooks.")
+    ] = None,
+):
+    """Rebuild the study: run its notebooks, continuing where an earlier run stopped."""
+    from cellcycle.errors import SettingError
+    from cellcycle.study.runner import run_study
+
+    parameters = {}
+    for pair in parameter or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingError("--parameter", f"{pair!r} has no value", "write NAME=VALUE")
+        parameters[name] = value
+    outcomes = run_study(profile, data, tuple(only or ()), parameters)
+    failed = [o for o in outcomes if o.error]
+    for outcome in failed:
+        typer.echo(f"{outcome.name}: {outcome.error}; see {outcome.copy}", err=True)
+    if failed:
+        raise typer.Exit(1)
+    typer.echo(
+        f"{len(outcomes)} notebooks ran in {sum(o.seconds for o in outcomes):.0f} s; executed copies: {outcomes[0].copy.parent}"
+    )
+
+
+@data_app.command("simulate")
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
+    nuclei: Annotated[int | None, typer.Option(help="Number of single nuclei (default 493).", min=4)] = None,
+    fields: Annotated[int | None, typer.Option(help="Number of whole fields, instead of nuclei.", min=1)] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the images in px.", min=16, max=4096)] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    bits: Annotated[int, typer.Option(help="Bit depth: 8, 12 or 16.")] = 16,
+):
+    """Write simulated nuclei (one sub-folder a phase, with a manifest) or fields with their masks."""
+    from cellcycle.simulation import write_folder
+
+    written = write_folder(out, nuclei=nuclei, fields=fields, size_px=size, seed=seed, bits=bits)
+    typer.echo(f"wrote {written}")
+
+
+@data_app.command("show")
+def show(
+    source: Annotated[str, typer.Argument(help="simulated, a folder with one sub-folder a class, or a manifest.")],
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out instead of refusing.")] = False,
+):
+    """Say what a data set holds: images, size, counts, groups, and what was noticed."""
+    from cellcycle.datasets import load_dataset
+
+    dataset = (
+        load_dataset(source, size_px=4096, on_error="skip" if skip_unreadable else "raise")
+        if Path(source).exists()
+        else load_dataset(source)
+    )
+    typer.echo(repr(dataset))
+    for note in dataset.notes:
+        typer.echo(f"note: {note}")
+
+
+def main() -> None:
+    """Run the command line; a `CellCycleError` becomes one line on standard error and exit code 2."""
+    import sys
+
+    from cellcycle.errors import CellCycleError
+
+    try:
+        app()
+    except CellCycleError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,72 @@
+"""The simulated data sets, made once and cached under `build/`."""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import paths
+from cellcycle.datasets.nuclei import NucleusDataset
+from cellcycle.phases import PHASES
+
+SIMULATED = ("simulated", "simulated-colour", "simulated-nagao")
+
+
+def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
+    from cellcycle import simulation
+
+    nagao = name == "simulated-nagao"
+    counts = simulation.NAGAO_COUNTS if nagao else simulation.STUDY_COUNTS
+    parameters = simulation.NAGAO_PARAMETERS if nagao else simulation.SimulationParameters()
+    stain = "colour" if name == "simulated-colour" else "gray"
+    key = json.dumps([simulation.VERSION, repr(parameters), counts, stain, size_px, seed])
+    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+    cache = paths.build_dir() / "cache" / f"{name}-{size_px}px-seed{seed}-{digest}.npz"
+    made = _read_cache(cache)
+    if made is None:
+        cells = simulation.simulate_nuclei(
+            counts=counts, size_px=size_px, seed=seed, parameters=parameters, stain=stain
+        )
+        made = (cells.images, cells.labels, cells.truth, cells.pixel_size_um)
+        _write_cache(cache, made)
+    images, labels, truth, pixel_size_um = made
+    dataset = NucleusDataset(
+        name=name,
+        images=images,
+        labels=labels,
+        classes=PHASES,
+        sample_ids=truth["sample_id"].to_numpy(str),
+        identity=f"simulated-{simulation.VERSION}-{digest}",
+        origin="simulated",
+        pixel_size_um=pixel_size_um,
+        truth=truth,
+    )
+    if nagao:
+        dataset = dataset.relabel({"G2": "G2", "G1": "not-G2", "S": "not-G2", "M": "not-G2"}, name)
+    return dataset
+
+
+def _read_cache(cache: Path):
+    """Return (images, labels, truth, pixel_size_um), or None when the cache is absent or damaged."""
+    try:
+        with np.load(cache, allow_pickle=False) as made:
+            truth = pd.read_csv(io.StringIO(str(made["truth"])), dtype={"sample_id": str})
+            return made["images"], made["labels"], truth, float(made["pixel_size_um"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _write_cache(cache: Path, made) -> None:
+    images, labels, truth, pixel_size_um = made
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    work = cache.with_name(f".{os.getpid()}-{cache.name}")
+    try:
+        np.savez(work, images=images, labels=labels, truth=truth.to_csv(index=False), pixel_size_um=pixel_size_um)
+        os.replace(work, cache)
+    finally:
+        work.unlink(missing_ok=True)

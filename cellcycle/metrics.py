@@ -1,0 +1,161 @@
+"""Scores of a classifier, as pure functions of true labels and predicted classes or probabilities.
+
+All follow from the confusion matrix, so that thousands of bootstrap samples cost one matrix product.
+Conventions: `labels (N,)` int in [0, K), `scores (N, K)` probabilities, `matrix (..., K, K)` counts with
+the truth in rows and the prediction in columns.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:
+    """Count images by true and predicted class.
+
+    Parameters
+    ----------
+    labels, predicted : (N,) int in [0, n_classes)
+
+    Returns
+    -------
+    (K, K) int64
+        Row = truth, column = prediction.
+
+    Examples
+    --------
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    cell = np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
+    return np.bincount(cell, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def accuracy(matrix) -> np.ndarray:
+    """Return the share of images called right, from confusion matrices (..., K, K)."""
+    matrix = np.asarray(matrix)
+    return np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1))
+
+
+def recall(matrix) -> np.ndarray:
+    """Return the share of each class that was found, (..., K); NaN for a class without images."""
+    matrix = np.asarray(matrix, dtype=float)
+    with np.errstate(invalid="ignore"):
+        return np.diagonal(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=-1)
+
+
+def precision(matrix) -> np.ndarray:
+    """Return the share of each class's calls that were right, (..., K); 0 for a class never called."""
+    matrix = np.asarray(matrix, dtype=float)
+    called = matrix.sum(axis=-2)
+    return np.diagonal(matrix, axis1=-2, axis2=-1) / np.where(called == 0, 1, called)
+
+
+def f1(matrix) -> np.ndarray:
+    """Return the harmonic mean of precision and recall of each class, (..., K).
+
+    A class that neither occurs nor is called has no F1 score: NaN.
+    """
+    matrix = np.asarray(matrix, dtype=float)
+    both = matrix.sum(axis=-1) + matrix.sum(axis=-2)
+    with np.errstate(invalid="ignore"):
+        return 2 * np.diagonal(matrix, axis1=-2, axis2=-1) / both
+
+
+def macro_f1(matrix) -> np.ndarray:
+    """Return the mean of the classes' F1 scores, each class counting the same."""
+    return np.nanmean(f1(matrix), axis=-1)
+
+
+def balanced_accuracy(matrix) -> np.ndarray:
+    """Return the mean of the classes' recalls, each class counting the same."""
+    return np.nanmean(recall(matrix), axis=-1)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self}"
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".2f"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def bootstrap_matrices(labels, predicted, n_classes, units=None, n_samples=1000, seed=0) -> np.ndarray:
+    """Return confusion matrices of bootstrap samples of the test images.
+
+    Parameters
+    ----------
+    labels, predicted : (N,) int
+    n_classes : int
+    units : (N,) or None
+        What is drawn with replacement: all rows of one unit come together. Give the sample id when
+        repeated cross-validation predicts each image several times, or the group where groups are known.
+        None draws single rows.
+    n_samples, seed : int
+
+    Returns
+    -------
+    (n_samples, K, K) int64
+
+    Notes
+    -----
+    The units are drawn at random over all classes, so that class counts vary too; with 21 M images that
+    is part of the uncertainty. The spread covers the choice of test images, not of training images.
+    """
+    units = np.arange(len(labels)) if units is None else np.asarray(units)
+    _, unit_of = np.unique(units, return_inverse=True)
+    n_units = unit_of.max() + 1
+    per_unit = np.zeros((n_units, n_classes * n_classes))
+    cell = np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
+    np.add.at(per_unit, (unit_of, cell), 1)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
+    return np.rint(drawn @ per_unit).astype(np.int64).reshape(n_samples, n_classes, n_classes)
+
+
+def estimate(score, labels, predicted, n_classes, units=None, level=0.95, n_samples=1000, seed=0) -> Estimate:
+    """Return a score of the predictions with its percentile bootstrap interval.
+
+    Parameters
+    ----------
+    score : callable
+        One of `accuracy`, `macro_f1`, `balanced_accuracy`, or any function of confusion matrices
+        (..., K, K) that returns one number a matrix.
+    labels, predicted, n_classes, units, n_samples, seed
+        As in `bootstrap_matrices`.
+    level : float
+        Coverage asked of the interval.
+
+    Returns
+    -------
+    Estimate
+    """
+    samples = score(bootstrap_matrices(labels, predicted, n_classes, units, n_samples, seed))
+    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    value = score(confusion_matrix(labels, predicted, n_classes))
+    return Estimate(float(value), float(low), float(high))
+
+
+def estimate_difference(
+    score, labels, predicted_a, predicted_b, n_classes, units=None, level=0.95, n_samples=1000, seed=0
+) -> Estimate:
+    """Return score(a) - score(b) for two classifiers on the same images, with a paired bootstrap interval.
+
+    Both classifiers see the same bootstrap samples, so what makes an image hard for both cancels.
+    Parameters as in `estimate`; rows of `predicted_a` and `predicted_b` belong to the same images.
+    """
+    a, b = (score(bootstrap_matrices(labels, p, n_classes, units, n_samples, seed)) for p in (predicted_a, predicted_b))
+    low, high = np.nanquantile(a - b, [(1 - level) / 2, (1 + level) / 2])
+    value = score(confusion_matrix(labels, predicted_a, n_classes)) - score(
+        confusion_matrix(labels, predicted_b, n_classes)
+    )
+    return Estimate(float(value), float(low), float(high))

@@ -1,0 +1,52 @@
+"""The four phases of the cell cycle: their order, names and colours.
+
+Everything that lists phases (tables, score columns, axes) uses the order of `PHASES`.
+"""
+
+PHASES: tuple[str, ...] = ("G1", "S", "G2", "M")
+
+PHASE_NAMES: dict[str, str] = {
+    "G1": "first gap: one copy of the genome (2N)",
+    "S": "synthesis: the genome is being copied (2N to 4N)",
+    "G2": "second gap: two copies (4N), before division",
+    "M": "mitosis: the chromosomes are condensed and divided",
+}
+
+# Okabe and Ito's palette, which readers with any common colour-vision deficiency can tell apart.
+# Source: Okabe M, Ito K. Color Universal Design (2008).
+PHASE_COLOURS: dict[str, str] = {
+    "G1": "#0072B2",
+    "S": "#E69F00",
+    "G2": "#009E73",
+    "M": "#CC79A7",
+}
+_MORE_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#555555")
+
+
+def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
+    """Return one colour a class: the phases keep theirs, other class names take the unused ones.
+
+    Parameters
+    ----------
+    classes : tuple of str, length K
+        Class names in score order, e.g. `PHASES` or ("G2", "not-G2").
+
+    Returns
+    -------
+    dict of str to str
+        Hexadecimal RGB colours; after eight classes they repeat.
+
+    Examples
+    --------
+    >>> class_colours(("G2", "not-G2"))
+    {'G2': '#009E73', 'not-G2': '#56B4E9'}
+    """
+    spare = list(_MORE_COLOURS) + [c for phase, c in PHASE_COLOURS.items() if phase not in classes]
+    colours, n_spare = {}, 0
+    for name in classes:
+        if name in PHASE_COLOURS:
+            colours[name] = PHASE_COLOURS[name]
+        else:
+            colours[name] = spare[n_spare % len(spare)]
+            n_spare += 1
+    return colours

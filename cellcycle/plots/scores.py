@@ -1,0 +1,195 @@
+"""Figures of scores: training curves, confusion matrices, bars with intervals, design spaces."""
+
+import numpy as np
+
+from cellcycle.phases import class_colours
+from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, new_figure
+
+SET_COLOURS = {"D1": "#bdbdbd", "D2": "#7a7a7a", "D3": "#333333"}
+
+
+def history(records, names=None):
+    """Return the training loss of runs by epoch: the mean over folds, with their range shaded."""
+    figure, ax = new_figure(5.0, 2.6)
+    shades = class_colours(tuple(f"line {i}" for i in range(len(records))))
+    for i, record in enumerate(records):
+        by_epoch = record.history.groupby("epoch")["train_loss"]
+        name = names[i] if names else f"{record.config['model']} {record.config.get('training_set', '')}"
+        colour = shades[f"line {i}"]
+        ax.plot(by_epoch.mean(), color=colour, label=name, linewidth=1.5)
+        ax.fill_between(by_epoch.min().index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.2, linewidth=0)
+    ax.set_ylim(bottom=0)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(fontsize=FONT_PT, frameon=False)
+    label(ax, "epoch", "training loss (cross-entropy)")
+    return figure
+
+
+def confusion_matrices(tables, titles):
+    """Return confusion matrices side by side: counts, shaded by the share of the true class.
+
+    Parameters
+    ----------
+    tables : sequence of DataFrame
+        As `summaries.confusion` gives them.
+    titles : sequence of str
+    """
+    figure, axes = new_figure(2.5 * len(tables) + 0.6, 2.6, 1, len(tables), squeeze=False)
+    for i, (ax, table, title) in enumerate(zip(axes[0], tables, titles, strict=True)):
+        counts = table.to_numpy()
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        shown = ax.imshow(share, cmap=HEAT, vmin=0, vmax=1)
+        for (row, column), n in np.ndenumerate(counts):
+            ax.text(
+                column,
+                row,
+                f"{n}",
+                ha="center",
+                va="center",
+                fontsize=FONT_PT,
+                color="black" if share[row, column] > 0.5 else "white",
+            )
+        ax.set_xticks(range(len(table)), table.columns)
+        ax.set_yticks(range(len(table)), table.index if i == 0 else [""] * len(table))
+        ax.spines[:].set_visible(False)
+        label(ax, "call", "truth" if i == 0 else "", title)
+    bar = figure.colorbar(shown, ax=axes[0].tolist(), shrink=0.85)
+    bar.set_label("share of the true phase", fontsize=FONT_PT, color=INK)
+    bar.ax.tick_params(labelsize=FONT_PT)
+    return figure
+
+
+def score_bars(table, score="accuracy", reference=None, reference_name="", title=""):
+    """Return bars of one score, grouped by model, one bar a training set, with 95 % intervals.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `summaries.score_table` gives it.
+    score : str
+        A column with `_low` and `_high` beside it.
+    reference : float, optional
+        Drawn as a line, e.g. the share of the largest class.
+    """
+    models = list(dict.fromkeys(table.index))
+    sets = list(dict.fromkeys(table["training_set"]))
+    figure, ax = new_figure(1.2 + 1.4 * len(models), 3.0)
+    width = 0.8 / len(sets)
+    for i, training_set in enumerate(sets):
+        rows = table[table["training_set"] == training_set]
+        x = np.array([models.index(m) for m in rows.index]) + (i - (len(sets) - 1) / 2) * width
+        ax.bar(x, rows[score], width * 0.92, color=SET_COLOURS.get(training_set, QUIET), label=training_set or None)
+        spread = np.abs(rows[[f"{score}_low", f"{score}_high"]].to_numpy().T - rows[score].to_numpy())
+        ax.errorbar(x, rows[score], spread, fmt="none", ecolor="#D55E00", elinewidth=1.2, capsize=2)
+    _finish_bars(figure, ax, models, reference, reference_name)
+    label(ax, "", score.replace("_", " ").replace("f1", "F1"), title)
+    return figure
+
+
+def recall_bars(table, classes, title=""):
+    """Return bars of the recall of each class, grouped by model (one training set)."""
+    models = list(table.index)
+    figure, ax = new_figure(1.2 + 1.4 * len(models), 3.0)
+    width = 0.8 / len(classes)
+    for k, (name, colour) in enumerate(class_colours(tuple(classes)).items()):
+        x = np.arange(len(models)) + (k - (len(classes) - 1) / 2) * width
+        ax.bar(x, table[f"recall_{name}"], width * 0.92, color=colour, label=name)
+    _finish_bars(figure, ax, models, None, "")
+    label(ax, "", "recall", title)
+    return figure
+
+
+def effects(table, score="balanced_accuracy", reference=None, title=""):
+    """Return one dot with its interval for each row, e.g. the effect of each transform.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `summaries.score_table` gives it; row labels are shown.
+    reference : str, optional
+        Row whose score is drawn as a line.
+    """
+    figure, ax = new_figure(5.6, 0.8 + 0.3 * len(table))
+    y = np.arange(len(table))[::-1]
+    spread = np.abs(table[[f"{score}_low", f"{score}_high"]].to_numpy().T - table[score].to_numpy())
+    ax.errorbar(table[score], y, xerr=spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
+    ax.set_yticks(y, table.index)
+    if reference is not None:
+        ax.axvline(table.loc[reference, score], color=QUIET, linestyle=":", linewidth=1)
+    label(ax, f"{score.replace('_', ' ')} (95 % interval)", "", title)
+    return figure
+
+
+def design_space(table, score="balanced_accuracy", title=""):
+    """Return a score against the number of parameters, one dot a network (Figure 7's order)."""
+    figure, ax = new_figure(6.2, 3.0)
+    ordered = table.sort_values("n_parameters")
+    spread = np.abs(ordered[[f"{score}_low", f"{score}_high"]].to_numpy().T - ordered[score].to_numpy())
+    ax.errorbar(ordered["n_parameters"], ordered[score], spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
+    for i, (name, row) in enumerate(ordered.iterrows()):
+        up = i % 2 == 0
+        ax.annotate(
+            name,
+            (row["n_parameters"], row[f"{score}_high"] if up else row[f"{score}_low"]),
+            xytext=(0, 4 if up else -4),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if up else "top",
+            fontsize=FONT_PT - 1,
+            color=INK,
+        )
+    ax.set_xscale("log")
+    ax.margins(x=0.12, y=0.2)
+    label(ax, "trained parameters", score.replace("_", " "), title)
+    return figure
+
+
+def grid(table, title=""):
+    """Return a heat map of a score, e.g. by learning rate (rows) and batch size (columns)."""
+    figure, ax = new_figure(1.6 + 0.8 * table.shape[1], 1.0 + 0.45 * table.shape[0])
+    values = table.to_numpy(float)
+    shown = ax.imshow(values, cmap=HEAT, aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for (row, column), value in np.ndenumerate(values):
+        ax.text(
+            column,
+            row,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            fontsize=FONT_PT,
+            color="black" if value > middle else "white",
+        )
+    ax.set_xticks(range(table.shape[1]), [f"{c:g}" for c in table.columns])
+    ax.set_yticks(range(table.shape[0]), [f"{r:g}" for r in table.index])
+    ax.spines[:].set_visible(False)
+    figure.colorbar(shown, ax=ax)
+    label(ax, table.columns.name or "", table.index.name or "", title)
+    return figure
+
+
+def curves(tables, x="label_share", score="balanced_accuracy", x_label="share of the labels", title=""):
+    """Return one line a table with its interval shaded, e.g. a score against the share of labels.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        Name of the line -> table with the column `x`, the score and its `_low` and `_high`.
+    """
+    figure, ax = new_figure(5.2, 3.0)
+    shades = class_colours(tuple(f"line {i}" for i in range(len(tables))))
+    for (name, table), colour in zip(tables.items(), shades.values(), strict=True):
+        ax.plot(table[x], table[score], "o-", color=colour, label=name)
+        ax.fill_between(table[x], table[f"{score}_low"], table[f"{score}_high"], color=colour, alpha=0.15, linewidth=0)
+    ax.legend(fontsize=FONT_PT, frameon=False)
+    label(ax, x_label, f"{score.replace('_', ' ')} (95 % interval)", title)
+    return figure
+
+
+def _finish_bars(figure, ax, names, reference, reference_name) -> None:
+    if reference is not None:
+        ax.axhline(reference, color=QUIET, linestyle=":", linewidth=1.2, label=reference_name)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_ylim(0, 1)
+    if ax.get_legend_handles_labels()[0]:
+        figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")

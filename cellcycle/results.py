@@ -1,0 +1,218 @@
+"""Run records: one folder a run, written whole or not at all, found again by configuration and data.
+
+A record holds `run.json` (what was run, on what, by which versions, how long), `predictions.csv` (one row
+a test image, fold and repeat) and `history.csv` (one row an epoch, for models that train by epochs).
+Every number in a table or sentence is computed from these files.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcycle.errors import RecordError
+
+FORMAT = 1
+_PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision", "skorch")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run, read from its folder."""
+
+    folder: Path
+    run: dict
+
+    @property
+    def config(self) -> dict:
+        """What was run: model, training set, seed, folds and every other setting."""
+        return self.run["config"]
+
+    @property
+    def data(self) -> dict:
+        """On what: name, origin, identity, classes and counts."""
+        return self.run["data"]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probability columns."""
+        return tuple(self.run["data"]["classes"])
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row a test image, fold and repeat: sample_id, group, repeat, fold, truth, p_<class>..."""
+        return pd.read_csv(
+            self.folder / "predictions.csv",
+            dtype={"sample_id": str, "group": str, "truth": str},
+            keep_default_na=False,
+        )
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row a repeat, fold and epoch; empty for a model that does not train by epochs."""
+        file = self.folder / "history.csv"
+        return pd.read_csv(file) if file.exists() else pd.DataFrame()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """True classes, (rows,) int64."""
+        return self.predictions["truth"].map({c: k for k, c in enumerate(self.classes)}).to_numpy(np.int64)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Probabilities, (rows, K) float64."""
+        return self.predictions[[f"p_{c}" for c in self.classes]].to_numpy()
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Called classes, (rows,) int64."""
+        return self.scores.argmax(axis=1)
+
+    @property
+    def units(self) -> np.ndarray:
+        """What a bootstrap draws: the group where there is one, else the image, (rows,) str."""
+        table = self.predictions
+        return np.where(table["group"] != "", "group " + table["group"], table["sample_id"])
+
+
+def prediction_table(sample_ids, groups, truth, scores, classes, repeat=0, fold=0) -> pd.DataFrame:
+    """Return test predictions in the columns of `predictions.csv`.
+
+    Parameters
+    ----------
+    sample_ids, truth : (N,) str
+        Names of the images and of their true classes.
+    groups : (N,) or None
+    scores : (N, K) float
+        Probabilities in the order of `classes`.
+    """
+    table = pd.DataFrame({"sample_id": sample_ids})
+    table["group"] = "" if groups is None else [str(g) for g in groups]
+    table["repeat"], table["fold"], table["truth"] = repeat, fold, truth
+    for k, name in enumerate(classes):
+        table[f"p_{name}"] = np.round(scores[:, k].astype(float), 6)
+    return table
+
+
+def run_id(config: dict, data_identity: str) -> str:
+    """Return the folder name of a run: readable, and different for every configuration and data set.
+
+    Examples
+    --------
+    >>> run_id({"model": "nagao6", "training_set": "D3"}, "abc")
+    'nagao6_D3_01e69dd7a2'
+    """
+    text = json.dumps([FORMAT, config, data_identity], sort_keys=True)
+    digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+    parts = [str(config[key]) for key in ("model", "training_set") if config.get(key)]
+    return "_".join([*parts, digest])
+
+
+def write_run(root, config: dict, data: dict, predictions: pd.DataFrame, history=None, **facts) -> Record:
+    """Write one run's record; an interrupted call leaves nothing that could pass for a record.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder of records, created when missing.
+    config : dict
+        JSON-able settings of the run, seed included.
+    data : dict
+        As `NucleusDataset.describe` gives it; its `identity` tells data sets apart.
+    predictions : DataFrame
+        As `prediction_table` gives it.
+    history : DataFrame, optional
+    **facts
+        Further JSON-able facts of the run, e.g. `train_s`, `n_parameters`.
+
+    Returns
+    -------
+    Record
+    """
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    final = root / run_id(config, data["identity"])
+    work = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
+    try:
+        predictions.to_csv(work / "predictions.csv", index=False)
+        if history is not None and len(history):
+            history.to_csv(work / "history.csv", index=False, float_format="%.6g")
+        run = {
+            "format": FORMAT,
+            "config": config,
+            "data": data,
+            "sha256": {f.name: _sha256(f) for f in sorted(work.glob("*.csv"))},
+            "versions": package_versions(),
+            **facts,
+        }
+        (work / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+        work.chmod(0o755)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(work, final)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Record(final, run)
+
+
+def read_run(folder) -> Record:
+    """Read a record and check that it is whole.
+
+    Raises
+    ------
+    RecordError
+        If a file is missing, damaged or altered.
+    """
+    folder = Path(folder)
+    remedy = "delete the folder and run again"
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        hashes = run["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RecordError(folder, f"run.json cannot be read ({type(error).__name__})", remedy) from error
+    if run.get("format") != FORMAT:
+        raise RecordError(folder, f"record format {run.get('format')}, this version reads {FORMAT}", remedy)
+    for name, digest in hashes.items():
+        if not (folder / name).is_file():
+            raise RecordError(folder / name, "the file is missing", remedy)
+        if _sha256(folder / name) != digest:
+            raise RecordError(folder / name, "the file was changed after the run", remedy)
+    return Record(folder, run)
+
+
+def find_run(root, config: dict, data_identity: str) -> Record | None:
+    """Return the whole record of this configuration and data under `root`, or None."""
+    try:
+        return read_run(Path(root) / run_id(config, data_identity))
+    except RecordError:
+        return None
+
+
+def load_runs(root) -> list[Record]:
+    """Return all whole records under `root`, ordered by folder name; damaged ones raise RecordError."""
+    return [read_run(file.parent) for file in sorted(Path(root).glob("[!.]*/run.json"))]
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python, cellcycle and the numerical packages, without importing them."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("cellcycle", *_PACKAGES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,152 @@
+"""Folds for cross-validation, and the checks that nothing of a test fold reaches training."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from cellcycle.errors import DataError
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One train/test division: the indices (int64, 1-D) of the images on each side."""
+
+    repeat: int
+    fold: int
+    train: np.ndarray
+    test: np.ndarray
+
+
+def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classes=None) -> list[Fold]:
+    """Divide images into folds with the same share of every class in each.
+
+    Parameters
+    ----------
+    labels : (N,) int
+        Class of each image.
+    n_folds, n_repeats : int
+        Folds of one division, and how many differently shuffled divisions.
+    seed : int
+        The same seed gives the same folds.
+    groups : (N,) or None
+        Images with the same group (a field, a well, copies of one nucleus) stay on one side.
+    classes : sequence of str, optional
+        Class names, used in messages.
+
+    Returns
+    -------
+    list of Fold, length n_repeats * n_folds
+
+    Raises
+    ------
+    DataError
+        If fewer than two classes occur, or a class has fewer images (or groups) than there are folds.
+    """
+    labels = np.asarray(labels)
+    units = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    present = np.unique(labels)
+    name = (lambda k: classes[k]) if classes is not None else str
+    if len(present) < 2:
+        raise DataError("labels", f"only {len(present)} class(es) occur", "give images of two or more classes")
+    for k in present:
+        n_units = len(np.unique(units[labels == k]))
+        if n_units < n_folds:
+            what = "images" if groups is None else "groups"
+            raise DataError(
+                f"class {name(k)}",
+                f"{n_units} {what} for {n_folds} folds",
+                f"add images, leave the class out, or use at most {n_units} folds",
+            )
+    folds = []
+    for repeat in range(n_repeats):
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+        splitter = kind(n_folds, shuffle=True, random_state=seed + repeat)
+        parts = splitter.split(np.zeros(len(labels)), labels, None if groups is None else units)
+        folds += [Fold(repeat, fold, train, test) for fold, (train, test) in enumerate(parts)]
+    return folds
+
+
+def image_fingerprints(images) -> np.ndarray:
+    """Return one fingerprint an image that turning it by 90 degrees or mirroring it does not change.
+
+    Parameters
+    ----------
+    images : (N, C, H, W) float32
+
+    Returns
+    -------
+    (N,) str
+        Equal for images whose pixels are the same up to quarter turns and mirroring.
+    """
+    prints = []
+    for image in np.asarray(images):
+        turned = (np.rot90(image, k, axes=(1, 2)) for k in range(4))
+        versions = (v for t in turned for v in (t, t[:, :, ::-1]))
+        prints.append(min(hashlib.blake2b(np.ascontiguousarray(v), digest_size=12).hexdigest() for v in versions))
+    return np.array(prints, dtype=object).astype(str)
+
+
+def join_copies(groups, fingerprints) -> np.ndarray | None:
+    """Put images that are copies of each other into one group, so that folds cannot part them.
+
+    Parameters
+    ----------
+    groups : (N,) or None
+        Known groups; None means that every image stands alone.
+    fingerprints : (N,) str
+        As `image_fingerprints` gives them.
+
+    Returns
+    -------
+    (N,) int64 or None
+        Joined groups; None when there was no group and no copy.
+    """
+    _, copy_of, sizes = np.unique(fingerprints, return_inverse=True, return_counts=True)
+    if groups is None:
+        return None if sizes.max(initial=1) == 1 else copy_of.astype(np.int64)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    # Groups that share a copy become one: the connected parts of the graph group - fingerprint.
+    _, group_of = np.unique(groups, return_inverse=True)
+    n_groups = group_of.max() + 1
+    n_nodes = n_groups + copy_of.max() + 1
+    edges = coo_array((np.ones(len(group_of)), (group_of, n_groups + copy_of)), shape=(n_nodes, n_nodes))
+    _, component = connected_components(edges, directed=False)
+    return component[group_of].astype(np.int64)
+
+
+def check_no_leak(fold: Fold, fingerprints, groups=None) -> None:
+    """Raise when an image of the test fold, a copy of one, or one of its group is trained on.
+
+    Parameters
+    ----------
+    fold : Fold
+    fingerprints : (N,) str
+        As `image_fingerprints` gives them, for all images.
+    groups : (N,) or None
+
+    Raises
+    ------
+    DataError
+        Naming the kind of leak and how many images it concerns.
+    """
+    shared = np.intersect1d(fold.train, fold.test)
+    if len(shared):
+        raise DataError(f"fold {fold.fold}", f"{len(shared)} images are on both sides", "split again")
+    copies = np.isin(fingerprints[fold.test], fingerprints[fold.train])
+    if copies.any():
+        raise DataError(
+            f"fold {fold.fold}",
+            f"{copies.sum()} test images have copies in training",
+            "give copies of one nucleus the same group",
+        )
+    if groups is not None:
+        groups = np.asarray(groups)
+        leaked = np.isin(groups[fold.test], groups[fold.train])
+        if leaked.any():
+            raise DataError(
+                f"fold {fold.fold}", f"{leaked.sum()} test images share a group with training", "split again by group"
+            )

@@ -1,0 +1,199 @@
+"""Profiles: how large a run of the study is, and the settings that follow from it."""
+
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from cellcycle import paths, results
+from cellcycle.datasets import NucleusDataset, load_dataset
+from cellcycle.errors import RecordError, SettingError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One size of the study.
+
+    Attributes
+    ----------
+    name : str
+    data : str
+        Name or path of the data set, as `load_dataset` takes it.
+    seed : int
+    size_px : int
+        Side of the images; smaller images keep their size.
+    max_images : int or None
+        A larger data set is sampled down to about this many images, classes in proportion.
+    n_folds, n_repeats : int
+        Of the cross-validation.
+    epochs : dict of str to int
+        Epochs by kind of model: logistic, nn, resnet, nagao.
+    copies : int
+        Augmented copies of each image in D2.
+    stem_stride : int
+        Stride of the first convolution of a ResNet.
+    nagao_stages, nagao_widths : tuple of int
+        The design space of the Nagao network.
+    learning_rates, batch_sizes : tuple
+        What the tuning notebook searches.
+    label_shares : tuple of float
+        Shares of the labels in the transfer notebook.
+    n_jobs : int
+        Processes of a cross-validation.
+    device : str
+        Where networks are trained: "cpu" or "cuda".
+    """
+
+    name: str
+    data: str = "simulated"
+    seed: int = 0
+    size_px: int = 64
+    max_images: int | None = None
+    n_folds: int = 5
+    n_repeats: int = 1
+    epochs: dict = field(default_factory=dict)
+    copies: int = 3
+    stem_stride: int = 1
+    nagao_stages: tuple = (6,)
+    nagao_widths: tuple = (8,)
+    learning_rates: tuple = (5e-4,)
+    batch_sizes: tuple = (16,)
+    label_shares: tuple = (1.0,)
+    n_jobs: int = 1
+    device: str = "cpu"
+
+    def table(self) -> pd.DataFrame:
+        """Return the settings as a table for the reader."""
+        return pd.DataFrame({"setting": {k: str(v) for k, v in asdict(self).items()}})
+
+    def load_dataset(self, name: str | None = None, size_px: int | None = None) -> NucleusDataset:
+        """Load the profile's data set (or a named one) at the profile's size."""
+        dataset = load_dataset(name or self.data, size_px=size_px or self.size_px, seed=self.seed)
+        return dataset if self.max_images is None else dataset.subsample(self.max_images, self.seed)
+
+    def results_dir(self) -> Path:
+        """Return the folder of this profile's run records on its data set."""
+        path = Path(self.data)
+        return paths.results_dir(self.name, path.resolve().stem if path.exists() else self.data)
+
+    def config(self, model: str, training_set: str = "D3", **settings) -> dict:
+        """Return the arguments of one cross-validated model, the rest of them as this profile sets them."""
+        if model == "dna-content":
+            return {"model": model}
+        kind = next((k for k in ("resnet", "nagao") if model.startswith(k)), model)
+        made = {
+            "model": model,
+            "training_set": training_set,
+            "copies": self.copies,
+            "epochs": self.epochs[kind],
+            "device": self.device,
+        }
+        if kind == "resnet":
+            made["stem_stride"] = self.stem_stride
+        return made | settings
+
+    def cross_validate(self, dataset: NucleusDataset, configs) -> list[results.Record]:
+        """Cross-validate the models that have no record yet, and return the records of all."""
+        from cellcycle.training import cross_validate
+
+        return cross_validate(
+            dataset, configs, self.results_dir(), self.n_folds, self.n_repeats, self.seed, self.n_jobs
+        )
+
+    def recorded(self, dataset: NucleusDataset, configs) -> list[results.Record]:
+        """Return the records of models cross-validated before, without training anything.
+
+        Raises
+        ------
+        RecordError
+            If one of them has no whole record.
+        """
+        from cellcycle.training.crossval import full_config
+
+        found = []
+        for config in configs:
+            full = full_config(config, self.n_folds, self.n_repeats, self.seed)
+            record = results.find_run(self.results_dir(), full, dataset.identity)
+            if record is None:
+                name = f"{config['model']} {config.get('training_set', '')}".strip()
+                raise RecordError(
+                    self.results_dir(),
+                    f"no whole record of {name}",
+                    f"run the notebooks before this one: cellcycle study --profile {self.name}",
+                )
+            found.append(record)
+        return found
+
+
+PROFILES = {
+    "smoke": Profile(
+        name="smoke",
+        size_px=32,
+        max_images=64,
+        n_folds=2,
+        epochs={"logistic": 2, "nn": 2, "resnet": 1, "nagao": 2},
+        copies=1,
+        stem_stride=2,
+        nagao_stages=(3, 6),
+        nagao_widths=(4,),
+        learning_rates=(1e-4, 5e-4),
+        batch_sizes=(16,),
+        label_shares=(0.5, 1.0),
+    ),
+    "study": Profile(
+        name="study",
+        epochs={"logistic": 40, "nn": 30, "resnet": 12, "nagao": 20},
+        stem_stride=2,
+        nagao_stages=(3, 4, 5, 6),
+        nagao_widths=(4, 8),
+        learning_rates=(5e-5, 1e-4, 5e-4, 1e-3, 5e-3),
+        batch_sizes=(8, 16, 32, 64),
+        label_shares=(0.05, 0.1, 0.25, 0.5, 1.0),
+        n_jobs=2,
+    ),
+    "paper": Profile(
+        name="paper",
+        size_px=300,
+        n_repeats=3,
+        epochs={"logistic": 60, "nn": 60, "resnet": 60, "nagao": 60},
+        nagao_stages=(2, 3, 4, 5, 6, 7),
+        nagao_widths=(4, 8, 16, 32),
+        learning_rates=(5e-5, 1e-4, 5e-4, 1e-3, 5e-3),
+        batch_sizes=(8, 16, 32, 64),
+        label_shares=(0.05, 0.1, 0.25, 0.5, 1.0),
+        device="cuda",
+    ),
+}
+
+
+def load_profile(name: str = "", data: str = "", seed: int = 0) -> Profile:
+    """Return a profile by name, for a data set and a seed.
+
+    Parameters
+    ----------
+    name : str
+        "smoke", "study" or "paper"; empty: $CELLCYCLE_PROFILE, else "study".
+    data : str
+        As `load_dataset` takes it; empty: $CELLCYCLE_DATA, else "simulated".
+    seed : int
+
+    Raises
+    ------
+    SettingError
+        If the profile is unknown.
+    """
+    name = name or os.environ.get("CELLCYCLE_PROFILE") or "study"
+    data = data or os.environ.get("CELLCYCLE_DATA") or "simulated"
+    if name not in PROFILES:
+        raise SettingError("profile", f"{name!r} is unknown", f"use one of {', '.join(PROFILES)}")
+    profile = replace(PROFILES[name], data=data, seed=seed)
+    if profile.device == "cuda":
+        profile = replace(profile, device=_gpu_or_cpu())
+    return profile
+
+
+def _gpu_or_cpu() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,159 @@
+"""Run the notebooks by papermill: all or some, under one profile, on one data set."""
+
+import contextlib
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from cellcycle import paths
+from cellcycle.errors import CellCycleError, SettingError
+from cellcycle.study.profiles import load_profile
+from cellcycle.study.status import StatusLine
+
+# Built from the records of all the others, so it runs when they are done.
+LAST = "13_figures"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One executed notebook: its name, its executed copy, the time it took, and its error if it failed."""
+
+    name: str
+    copy: Path
+    seconds: float
+    error: str | None = None
+
+
+def run_study(profile="study", data="simulated", only=(), parameters=None, workers=None) -> list[Outcome]:
+    """Execute the notebooks in order and print a line for each.
+
+    Parameters
+    ----------
+    profile : str
+        "smoke", "study" or "paper".
+    data : str or path-like
+        As `load_dataset` takes it.
+    only : sequence of str
+        Numbers or names of the notebooks to run, e.g. ("07",); empty for all.
+    parameters : dict of str to str, optional
+        Values for the notebooks' own parameters.
+    workers : int, optional
+        Notebooks at a time; by default 2 under "smoke", whose notebooks compute in one process each,
+        and 1 otherwise.
+
+    Returns
+    -------
+    list of Outcome
+        Executed copies are under `build/notebooks/<profile>/<data>/`. A `study` run on the simulated
+        cells also refreshes the notebooks of the checkout.
+
+    Raises
+    ------
+    SettingError
+        If the profile, data set, notebook or a parameter is unknown, or there is no checkout.
+    """
+    source = notebooks_dir()
+    data = str(Path(data).resolve()) if Path(data).exists() else str(data)
+    load_profile(profile, data)
+    chosen = select_notebooks(only)
+    check_parameters(chosen, parameters or {})
+    target = paths.build_dir() / "notebooks" / profile / paths.slug(Path(data).stem if os.sep in data else data)
+    target.mkdir(parents=True, exist_ok=True)
+    workers = workers or (2 if profile == "smoke" else 1)
+    status = StatusLine(len(chosen), target / "progress")
+    jobs = [(source / f"{name}.ipynb", target, profile, data, parameters or {}) for name in chosen]
+    outcomes = []
+    for group in ([j for j in jobs if j[0].stem != LAST], [j for j in jobs if j[0].stem == LAST]):
+        for outcome in _run_group(group, workers, status):
+            outcomes.append(outcome)
+            status.finished(outcome)
+    if profile == "study" and data == "simulated" and not parameters and not os.environ.get("CELLCYCLE_OUTPUT"):
+        from cellcycle.study.publish import publish_notebook
+
+        for outcome in outcomes:
+            if outcome.error is None:
+                publish_notebook(outcome.copy, source / f"{outcome.name}.ipynb")
+    return sorted(outcomes, key=lambda o: o.name)
+
+
+def notebooks_dir() -> Path:
+    """Return the folder of the notebooks.
+
+    Raises
+    ------
+    SettingError
+        If the package is installed without its checkout.
+    """
+    if paths.repository() is None:
+        raise SettingError("notebooks", "not part of an installed package", "clone the repository and run make study")
+    return paths.repository() / "notebooks"
+
+
+def select_notebooks(only=()) -> list[str]:
+    """Return the names of the notebooks whose name begins with one of `only` (all, if it is empty)."""
+    names = sorted(file.stem for file in notebooks_dir().glob("[0-9]*.ipynb"))
+    for wanted in only:
+        if not any(name.startswith(wanted) for name in names):
+            raise SettingError("--only", f"no notebook {wanted!r}", f"use one of {', '.join(names)}")
+    return [name for name in names if not only or name.startswith(tuple(only))]
+
+
+def check_parameters(names, parameters: dict) -> None:
+    """Raise SettingError when a notebook has no such parameter; papermill itself would only warn."""
+    if not parameters:
+        return
+    from papermill import inspect_notebook
+
+    for name in names:
+        known = inspect_notebook(str(notebooks_dir() / f"{name}.ipynb"))
+        for parameter in parameters:
+            if parameter not in known:
+                raise SettingError(parameter, f"no parameter of {name}", f"use one of {', '.join(known)}")
+
+
+def _run_group(jobs, workers: int, status: StatusLine):
+    """Yield the outcome of each notebook as it finishes."""
+    if not jobs:
+        return
+    # Fresh processes: papermill's event loops do not share one, and a notebook cannot touch another.
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool, status.watching():
+        waiting = [pool.submit(execute_notebook, *job) for job in jobs]
+        for done in as_completed(waiting):
+            yield done.result()
+
+
+def execute_notebook(source: Path, target: Path, profile: str, data: str, parameters: dict) -> Outcome:
+    """Execute one notebook into the folder `target`; a failure is returned, not raised."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    copy = target / source.name
+    environment = {
+        "CELLCYCLE_PROFILE": profile,
+        "CELLCYCLE_DATA": data,
+        "CELLCYCLE_PROGRESS_FILE": str(target / f"progress-{source.stem}.json"),
+        # Folds run in parallel processes; threads inside each would only wait for each other.
+        "OMP_NUM_THREADS": "1",
+    }
+    os.environ.update(environment)
+    started, error = time.perf_counter(), None
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(copy),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(source.parent),
+            progress_bar=False,
+        )
+    except PapermillExecutionError as failure:
+        error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
+    except CellCycleError as failure:
+        error = str(failure)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(environment["CELLCYCLE_PROGRESS_FILE"])
+    return Outcome(source.stem, copy, time.perf_counter() - started, error)

@@ -1,0 +1,80 @@
+"""What `cellcycle study` prints while it runs: a line a notebook, and on a terminal a line that moves."""
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+class StatusLine:
+    """Print finished notebooks; on a terminal also show the folds of those under way and the time left.
+
+    Parameters
+    ----------
+    total : int
+        Number of notebooks.
+    prefix : path-like
+        The notebooks' progress files are `<prefix>-<notebook>.json`.
+    """
+
+    def __init__(self, total: int, prefix: Path):
+        self.total, self.done, self.prefix = total, 0, Path(prefix)
+        self.terminal = sys.stderr.isatty()
+        self.first_seen: dict[str, tuple[float, int]] = {}
+        for stale in self._files():
+            stale.unlink(missing_ok=True)
+
+    def finished(self, outcome) -> None:
+        """Print the line of one finished notebook."""
+        self.done += 1
+        self._clear()
+        state = f"{outcome.seconds:5.0f} s" if outcome.error is None else f"FAILED  {outcome.error}"
+        print(f"[{self.done:2d}/{self.total}] {outcome.name:28s} {state}", flush=True)
+
+    @contextlib.contextmanager
+    def watching(self):
+        """Show the progress of the notebooks that run inside this context."""
+        if not self.terminal:
+            yield
+            return
+        stop = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(stop,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()
+            self._clear()
+
+    def _watch(self, stop: threading.Event) -> None:
+        while not stop.wait(1):
+            parts = [self._describe(file) for file in self._files()]
+            text = "  ".join(p for p in parts if p)
+            sys.stderr.write(f"\r\033[K{text[:118]}")
+            sys.stderr.flush()
+
+    def _describe(self, file: Path) -> str:
+        """Return e.g. `07_nagao 3/15 folds, about 2 min left`."""
+        try:
+            report = json.loads(file.read_text())
+        except (OSError, ValueError):
+            return ""
+        name = file.stem.removeprefix(f"{self.prefix.name}-")
+        done, total = report["done"], report["total"]
+        started, before = self.first_seen.setdefault(f"{name}{report['title']}{total}", (time.monotonic(), done))
+        left = ""
+        if done > before:
+            seconds = (time.monotonic() - started) / (done - before) * (total - done)
+            left = f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+        return f"{name} {done}/{total} folds{left}"
+
+    def _files(self) -> list[Path]:
+        return sorted(self.prefix.parent.glob(f"{self.prefix.name}-*.json"))
+
+    def _clear(self) -> None:
+        if self.terminal:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()

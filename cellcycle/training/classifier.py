@@ -1,0 +1,264 @@
+"""A network with its training recipe as a scikit-learn classifier, trained by skorch."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
+
+from cellcycle.augmentation import STUDY_TRANSFORMS
+from cellcycle.balancing import make_training_set
+from cellcycle.errors import SettingError
+from cellcycle.models import Network, build_network, n_parameters
+
+INTENSITIES = ("absolute", "per-image")
+SCHEDULES = ("constant", "cosine")
+
+
+class NetworkClassifier(ClassifierMixin, BaseEstimator):
+    """Train one network on images and labels, and predict phase probabilities.
+
+    Parameters
+    ----------
+    model : str
+        A name of `cellcycle.models.NETWORKS`.
+    training_set : {"D1", "D2", "D3"}
+        What `fit` makes of the images it is given: raw, augmented, or balanced and augmented.
+    transforms : sequence of str
+        Transforms of augmented copies; see `cellcycle.augmentation.STUDY_TRANSFORMS`.
+    copies : int
+        Augmented copies of each image in D2; D3 follows from it.
+    intensity : {"absolute", "per-image"}
+        How intensities are standardised: by one mean and spread of all training images, or each image
+        by its own. Absolute intensities carry DNA content; per-image ones survive a change of exposure.
+    learning_rate : float
+        Of the Adam optimiser. Default as the study found it.
+    batch_size : int
+        Default as the study chose it.
+    epochs : int
+        One epoch draws as many images as `fit` was given, whatever the training set, so that D1, D2 and
+        D3 are compared at the same number of steps.
+    weight_decay : float
+        Decoupled weight decay (AdamW); 0 is plain Adam.
+    schedule : {"constant", "cosine"}
+        Of the learning rate over the epochs.
+    width, dropout, stem_stride
+        Passed to `cellcycle.models.build_network`.
+    pretrained : path-like or None
+        A `.safetensors` file of a network with the same body: its weights start the training, all but
+        the head.
+    device : str
+        "cpu" is the reference; "cuda" where there is a GPU.
+    seed : int
+        Decides weights, augmentation, dropout and the order of images.
+
+    Attributes
+    ----------
+    classes_ : (K,) array
+    network_ : cellcycle.models.Network
+        The trained network, in evaluation mode.
+    history_ : DataFrame
+        One row an epoch: epoch, train_loss, seconds.
+    """
+
+    def __init__(
+        self,
+        model="nagao6",
+        training_set="D3",
+        transforms=STUDY_TRANSFORMS,
+        copies=3,
+        intensity="absolute",
+        learning_rate=5e-4,
+        batch_size=16,
+        epochs=20,
+        weight_decay=0.0,
+        schedule="constant",
+        width=None,
+        dropout=None,
+        stem_stride=1,
+        pretrained=None,
+        device="cpu",
+        seed=0,
+    ):
+        self.model = model
+        self.training_set = training_set
+        self.transforms = transforms
+        self.copies = copies
+        self.intensity = intensity
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.width = width
+        self.dropout = dropout
+        self.stem_stride = stem_stride
+        self.pretrained = pretrained
+        self.device = device
+        self.seed = seed
+
+    def fit(self, X, y):
+        """Train on images `X (N, C, H, W)` float32 in [0, 1] with labels `y (N,)`; return self."""
+        self._check_settings()
+        X = _checked_images(X)
+        self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
+        if self.intensity == "absolute":
+            self.mean_, self.scale_ = float(X.mean()), float(X.std()) or 1.0
+        made = make_training_set(X, codes, self.training_set, self.transforms, self.copies, self.seed)
+        with _one_thread(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = self._build(X.shape[1:], len(self.classes_))
+            trainer = self._trainer(network, n_batches=-(-len(X) // self.batch_size))
+            trainer.fit(self._standardise(made.images), made.labels.astype(np.int64))
+        self.network_ = trainer.module_.eval()
+        self.history_ = pd.DataFrame(
+            [
+                {"epoch": row["epoch"], "train_loss": row["train_loss"], "seconds": row["dur"]}
+                for row in trainer.history
+            ],
+            columns=["epoch", "train_loss", "seconds"],
+        )
+        return self
+
+    def logits(self, X, batch_size: int = 128) -> np.ndarray:
+        """Return logits (N, K) float32 of images `X (N, C, H, W)` float32 in [0, 1]."""
+        check_is_fitted(self)
+        X = _checked_images(X)
+        made = []
+        with _one_thread(), torch.inference_mode():
+            for start in range(0, len(X), batch_size):
+                batch = torch.from_numpy(self._standardise(X[start : start + batch_size]))
+                made.append(self.network_(batch.to(self.device)).float().cpu().numpy())
+        return np.concatenate(made) if made else np.empty((0, len(self.classes_)), np.float32)
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Return probabilities (N, K) float32 of images `X (N, C, H, W)`, columns as `classes_`."""
+        return torch.softmax(torch.from_numpy(self.logits(X)), dim=1).numpy()
+
+    def predict(self, X) -> np.ndarray:
+        """Return the most probable class (N,) of images `X (N, C, H, W)`."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of trained weights."""
+        check_is_fitted(self)
+        return n_parameters(self.network_)
+
+    def save_network(self, file) -> Path:
+        """Write the trained weights as safetensors, for `pretrained`; return the path."""
+        from safetensors.torch import save_file
+
+        check_is_fitted(self)
+        file = Path(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        work = file.with_name(f".unfinished-{file.name}")
+        weights = {k: v.contiguous().cpu() for k, v in self.network_.state_dict().items()}
+        save_file(weights, work)
+        work.replace(file)
+        return file
+
+    def _check_settings(self) -> None:
+        for option, allowed in (("intensity", INTENSITIES), ("schedule", SCHEDULES)):
+            value = getattr(self, option)
+            if value not in allowed:
+                raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
+
+    def _build(self, shape, n_classes: int) -> Network:
+        channels, _, size_px = shape
+        network = build_network(self.model, n_classes, channels, size_px, self.width, self.dropout, self.stem_stride)
+        if self.pretrained is not None:
+            _load_body(network, Path(self.pretrained))
+        # Channels-last makes the convolutions of a CPU about a quarter faster.
+        return network.to(memory_format=torch.channels_last)
+
+    def _trainer(self, network: Network, n_batches: int) -> NeuralNetClassifier:
+        callbacks = []
+        if self.schedule == "cosine":
+            policy = torch.optim.lr_scheduler.CosineAnnealingLR
+            callbacks.append(("schedule", LRScheduler(policy, T_max=self.epochs)))
+        return NeuralNetClassifier(
+            network,
+            criterion=torch.nn.CrossEntropyLoss,
+            optimizer=torch.optim.AdamW,
+            optimizer__weight_decay=self.weight_decay,
+            lr=self.learning_rate,
+            batch_size=self.batch_size,
+            max_epochs=self.epochs,
+            iterator_train=_BatchStream,
+            iterator_train__n_batches=n_batches,
+            iterator_train__rng=np.random.default_rng([self.seed, 7]),
+            train_split=None,
+            callbacks=callbacks,
+            callbacks__valid_acc=None,
+            callbacks__print_log=None,
+            device=self.device,
+            verbose=0,
+        )
+
+    def _standardise(self, images: np.ndarray) -> np.ndarray:
+        if self.intensity == "absolute":
+            return (images - np.float32(self.mean_)) / np.float32(self.scale_)
+        from cellcycle.images import standardise
+
+        return standardise(images)
+
+
+class _BatchStream:
+    """Endless shuffled passes over a training set, cut into epochs of `n_batches` whole batches.
+
+    skorch makes one and iterates over it once an epoch. Batches are indexed at once, where torch's default
+    loader would collect them image by image.
+    """
+
+    def __init__(self, dataset, batch_size: int, n_batches: int, rng: np.random.Generator):
+        self.images, self.labels = torch.from_numpy(dataset.X), torch.from_numpy(dataset.y)
+        self.batch_size, self.n_batches, self.rng = batch_size, n_batches, rng
+        self.waiting = np.empty(0, dtype=np.int64)
+
+    def __iter__(self):
+        needed = self.n_batches * self.batch_size
+        while len(self.waiting) < needed:
+            self.waiting = np.concatenate([self.waiting, self.rng.permutation(len(self.labels))])
+        epoch, self.waiting = np.split(self.waiting, [needed])
+        for batch in epoch.reshape(self.n_batches, self.batch_size):
+            yield self.images[batch].contiguous(memory_format=torch.channels_last), self.labels[batch]
+
+
+def _checked_images(X) -> np.ndarray:
+    X = np.asarray(X, dtype=np.float32)
+    if X.ndim != 4 or X.shape[2] != X.shape[3]:
+        raise SettingError("X", f"shape {X.shape}", "give images as (N, C, H, W) with H equal to W")
+    return X
+
+
+def _load_body(network: Network, file: Path) -> None:
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(file)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SettingError(file, "not a readable .safetensors file", "give the file that save_network wrote") from error
+    body = {k.removeprefix("body."): v for k, v in weights.items() if k.startswith("body.")}
+    try:
+        network.body.load_state_dict(body)
+    except RuntimeError as error:
+        raise SettingError(
+            file, "weights of another network", "use the same model, width, channels and size"
+        ) from error
+
+
+@contextlib.contextmanager
+def _one_thread():
+    """Compute with one thread: sums come out the same on any number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
