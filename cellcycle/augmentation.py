@@ -36,8 +36,14 @@ def compose(transforms=STUDY_TRANSFORMS, background: float = 0.0) -> v2.Compose:
     unknown = [t for t in transforms if t not in STUDY_TRANSFORMS]
     if unknown:
         raise SettingError("transforms", f"{unknown[0]!r} is unknown", f"use any of {', '.join(STUDY_TRANSFORMS)}")
+    level = torch.as_tensor(background, dtype=torch.float32).reshape(-1, 1, 1)
     made = {
-        "rotation": [v2.RandomRotation(180, interpolation=v2.InterpolationMode.BILINEAR, fill=background)],
+        # Rotated above a background of zero: torchvision's own `fill` leaves a dark seam at the old border.
+        "rotation": [
+            v2.Lambda(lambda image: image - level),
+            v2.RandomRotation(180, interpolation=v2.InterpolationMode.BILINEAR),
+            v2.Lambda(lambda image: (image + level).clamp(0, 1)),
+        ],
         "flips": [v2.RandomHorizontalFlip(0.5), v2.RandomVerticalFlip(0.5)],
         "blur": [v2.RandomApply([v2.GaussianBlur(kernel_size=5, sigma=(0.2, 1.0))], p=0.5)],
         # The stain colour is artificial, so hue may become anything; brightness carries DNA content and

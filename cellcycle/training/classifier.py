@@ -238,11 +238,12 @@ def _checked_images(X) -> np.ndarray:
 
 
 def _load_body(network: Network, file: Path) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         weights = load_file(file)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError) as error:
         raise SettingError(file, "not a readable .safetensors file", "give the file that save_network wrote") from error
     body = {k.removeprefix("body."): v for k, v in weights.items() if k.startswith("body.")}
     try:

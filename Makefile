@@ -1,0 +1,48 @@
+# Every target works alone on a machine with Python >= 3.11, make and a network.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= simulated
+PROFILE ?= study
+# Address of PyTorch's own package index, to get its small CPU build instead of the CUDA one (see README).
+TORCH_INDEX ?=
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help study smoke test lint format bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+study: .venv/.installed  ## rebuild the whole study (DATA=<folder or manifest> for your own cells)
+	$(BIN)/cellcycle study --profile $(PROFILE) --data "$(DATA)"
+
+smoke: .venv/.installed  ## run every notebook on few images, in minutes
+	$(BIN)/cellcycle study --profile smoke --data "$(DATA)"
+
+test: .venv/.installed lint  ## run every check
+	rm -rf build/test
+	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" $(BIN)/python -m pytest -n 2 --dist loadscope tests
+	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" CELLCYCLE_PROFILE=smoke \
+	  $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env notebooks
+
+lint: .venv/.installed  ## check style of library, tests and notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.installed  ## put style right where a tool can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment and everything made under build/
+	rm -rf .venv build
+
+# Installing again happens only when the requirements change.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into .venv, once (the torch for Linux of the Python Package Index brings about 5 GB of CUDA libraries)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@if [ -n "$(TORCH_INDEX)" ]; then \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url "$(TORCH_INDEX)" torch torchvision; fi
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

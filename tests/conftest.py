@@ -1,0 +1,38 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def output_dir(tmp_path_factory):
+    """Keep caches and records of the tests out of the checkout, unless the caller chose a place."""
+    if "CELLCYCLE_OUTPUT" not in os.environ:
+        os.environ["CELLCYCLE_OUTPUT"] = str(tmp_path_factory.mktemp("output"))
+    return Path(os.environ["CELLCYCLE_OUTPUT"])
+
+
+@pytest.fixture
+def real_data():
+    """Folder of real cells; tests that use it are marked `realdata`."""
+    folder = os.environ.get("CELLCYCLE_REAL_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("CELLCYCLE_REAL_DATA names no folder")
+    return Path(folder)
+
+
+@pytest.fixture
+def blobs():
+    """Return a toy problem that any model can learn: disks of four sizes, (images, labels)."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 24)
+    y, x = np.mgrid[:32, :32]
+    images = np.empty((len(labels), 1, 32, 32), np.float32)
+    for i, label in enumerate(labels):
+        cy, cx = 15.5 + rng.uniform(-2, 2, 2)
+        disk = np.hypot(y - cy, x - cx) < 3 + 3 * label
+        images[i, 0] = np.clip(0.1 + 0.6 * disk + rng.normal(0, 0.03, (32, 32)), 0, 1)
+    return images, labels.astype(np.int64)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from cellcycle import metrics
+
+
+@pytest.fixture
+def calls():
+    rng = np.random.default_rng(3)
+    labels = rng.choice(4, 300, p=[0.5, 0.3, 0.15, 0.05])
+    predicted = np.where(rng.random(300) < 0.6, labels, rng.integers(0, 4, 300))
+    return labels, predicted
+
+
+def test_scores_agree_with_scikit_learn(calls):
+    labels, predicted = calls
+    matrix = metrics.confusion_matrix(labels, predicted, 4)
+    np.testing.assert_array_equal(matrix, sk.confusion_matrix(labels, predicted))
+    assert metrics.accuracy(matrix) == pytest.approx(sk.accuracy_score(labels, predicted))
+    assert metrics.macro_f1(matrix) == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    assert metrics.balanced_accuracy(matrix) == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
+    np.testing.assert_allclose(metrics.recall(matrix), sk.recall_score(labels, predicted, average=None))
+    np.testing.assert_allclose(metrics.precision(matrix), sk.precision_score(labels, predicted, average=None))
+
+
+def test_a_class_never_called_has_zero_precision_and_f1():
+    matrix = metrics.confusion_matrix([0, 0, 1], [0, 0, 0], 2)
+    assert metrics.precision(matrix)[1] == 0
+    assert metrics.f1(matrix)[1] == 0
+
+
+def test_absent_class_does_not_count_in_means():
+    matrix = metrics.confusion_matrix([0, 0, 1], [0, 1, 1], 3)
+    assert metrics.balanced_accuracy(matrix) == pytest.approx(0.75)
+    assert np.isfinite(metrics.macro_f1(matrix))
+
+
+def test_bootstrap_matrices_keep_the_number_of_units(calls):
+    labels, predicted = calls
+    samples = metrics.bootstrap_matrices(labels, predicted, 4, n_samples=50)
+    np.testing.assert_array_equal(samples.sum(axis=(1, 2)), 300)
+    assert samples.std(axis=0).max() > 0
+
+
+def test_bootstrap_draws_all_rows_of_a_unit_together():
+    samples = metrics.bootstrap_matrices([0, 0, 1, 1], [0, 0, 1, 0], 2, units=["a", "a", "b", "b"], n_samples=200)
+    assert (samples[:, 0, 0] % 2 == 0).all()
+    np.testing.assert_array_equal(samples[:, 1, 0], samples[:, 1, 1])
+
+
+def test_interval_holds_the_value_and_narrows_with_more_images(calls):
+    labels, predicted = calls
+    few = metrics.estimate(metrics.accuracy, labels[:60], predicted[:60], 4)
+    many = metrics.estimate(metrics.accuracy, np.tile(labels, 10), np.tile(predicted, 10), 4)
+    assert few.low <= few.value <= few.high
+    assert many.high - many.low < few.high - few.low
+
+
+def test_paired_difference_is_tighter_than_two_separate_intervals(calls):
+    labels, predicted = calls
+    other = predicted.copy()
+    other[:10] = labels[:10]
+    paired = metrics.estimate_difference(metrics.accuracy, labels, other, predicted, 4)
+    single = metrics.estimate(metrics.accuracy, labels, predicted, 4)
+    assert paired.value > 0
+    assert paired.high - paired.low < single.high - single.low
+
+
+def test_same_classifier_differs_by_nothing(calls):
+    labels, predicted = calls
+    assert metrics.estimate_difference(metrics.macro_f1, labels, predicted, predicted, 4) == metrics.Estimate(0, 0, 0)

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from cellcycle.errors import SettingError
+from cellcycle.models import NETWORKS, build_network, n_parameters
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_network_runs_forward_and_backward(name, channels):
+    torch.manual_seed(0)
+    network = build_network(name, n_classes=4, channels=channels, size_px=32, width=4)
+    logits = network(torch.randn(3, channels, 32, 32))
+    assert logits.shape == (3, 4)
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 3])).backward()
+    for parameter, value in network.named_parameters():
+        assert value.grad is not None, parameter
+        assert torch.isfinite(value.grad).all(), parameter
+
+
+def test_logistic_regression_has_one_weight_a_pixel_and_class():
+    assert n_parameters(build_network("logistic", size_px=64)) == 4 * (64 * 64 + 1)
+
+
+@pytest.mark.parametrize("depth", [8, 14, 20])
+def test_resnet_depth_counts_its_layers(depth):
+    network = build_network(f"resnet{depth}-plain")
+    layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(layers) == depth
+
+
+def test_plain_resnet_lacks_only_the_skip_paths():
+    residual, plain = (build_network(f"resnet8{block}") for block in ("", "-plain"))
+    names = {k for k, _ in residual.named_parameters()} - {k for k, _ in plain.named_parameters()}
+    assert names
+    assert all(".skip." in n for n in names)
+
+
+def test_nagao_doubles_its_width_at_every_stage():
+    network = build_network("nagao6", width=8, size_px=64)
+    convolutions = [m.out_channels for m in network.body if isinstance(m, torch.nn.Conv2d)]
+    assert convolutions == [8, 16, 32, 64, 128, 256]
+    assert network.head.in_features == 8 * 2**6
+
+
+def test_nagao_dropout_is_half_unless_said_otherwise():
+    def rate(network):
+        return next(m.p for m in network.body if isinstance(m, torch.nn.Dropout))
+
+    assert rate(build_network("nagao3")) == 0.5
+    assert rate(build_network("nagao3", dropout=0.0)) == 0.0
+
+
+@pytest.mark.parametrize("size_px", [20, 40, 63, 64])
+def test_nagao_takes_any_image_size(size_px):
+    assert build_network("nagao6", size_px=size_px)(torch.zeros(1, 1, size_px, size_px)).shape == (1, 4)
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(SettingError, match="did you mean 'resnet8'"):
+        build_network("resnet-8")

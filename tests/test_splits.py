@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from cellcycle.errors import DataError
+from cellcycle.splits import Fold, check_no_leak, image_fingerprints, join_copies, stratified_folds
+
+
+@pytest.fixture
+def labels():
+    return np.repeat([0, 1, 2, 3], [50, 30, 12, 5])
+
+
+def test_every_image_is_tested_once_a_repeat(labels):
+    folds = stratified_folds(labels, n_folds=5, n_repeats=2)
+    assert len(folds) == 10
+    for repeat in (0, 1):
+        tested = np.concatenate([f.test for f in folds if f.repeat == repeat])
+        np.testing.assert_array_equal(np.sort(tested), np.arange(len(labels)))
+
+
+def test_folds_keep_the_share_of_every_class(labels):
+    for fold in stratified_folds(labels, n_folds=5):
+        counts = np.bincount(labels[fold.test], minlength=4)
+        assert abs(counts - np.array([10, 6, 2.4, 1])).max() <= 1
+
+
+def test_seed_decides_the_folds(labels):
+    a, b, c = (stratified_folds(labels, seed=s)[0].test for s in (1, 1, 2))
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_groups_are_never_parted(labels):
+    groups = np.arange(len(labels)) // 2
+    for fold in stratified_folds(labels, n_folds=2, groups=groups):
+        assert not set(groups[fold.train]) & set(groups[fold.test])
+
+
+def test_too_few_images_of_a_class_names_it_and_the_remedy(labels):
+    with pytest.raises(DataError, match=r"class M: 5 images for 6 folds; .*at most 5 folds"):
+        stratified_folds(labels, n_folds=6, classes=("G1", "S", "G2", "M"))
+
+
+def test_one_class_is_refused():
+    with pytest.raises(DataError, match="only 1 class"):
+        stratified_folds(np.zeros(20, int))
+
+
+def test_fingerprint_ignores_turning_and_mirroring_only():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 1, 8, 8), dtype=np.float32)
+    prints = image_fingerprints([a, np.rot90(a, 1, (1, 2)), a[:, :, ::-1], a[:, ::-1], b])
+    assert len(set(prints[:4])) == 1
+    assert prints[4] != prints[0]
+
+
+def test_copies_join_groups():
+    assert join_copies(None, np.array(["a", "b", "c"])) is None
+    np.testing.assert_array_equal(join_copies(None, np.array(["a", "b", "a"])), [0, 1, 0])
+    # Copies link group x with y; z stays alone.
+    joined = join_copies(np.array(["x", "x", "y", "z"]), np.array(["a", "b", "a", "c"]))
+    assert joined[0] == joined[1] == joined[2] != joined[3]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [([0, 1], [1, 2], "both sides"), ([0], [3], "copies in training"), ([0], [2], "share a group")],
+)
+def test_each_kind_of_leak_is_refused(train, test, message):
+    fold = Fold(0, 0, np.array(train), np.array(test))
+    prints, groups = np.array(["p", "q", "r", "p"]), np.array([1, 2, 1, 3])
+    with pytest.raises(DataError, match=message):
+        check_no_leak(fold, prints, groups)
+
+
+def test_clean_fold_passes():
+    check_no_leak(Fold(0, 0, np.array([0, 1]), np.array([2])), np.array(["p", "q", "r"]), np.array([1, 2, 3]))

@@ -1,0 +1,217 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+from cellcycle import results
+from cellcycle.baseline import DnaContentClassifier
+from cellcycle.datasets import NucleusDataset
+from cellcycle.errors import DataError, SettingError
+from cellcycle.splits import image_fingerprints
+from cellcycle.training import NetworkClassifier, cross_validate, make_estimator
+from cellcycle.training import classifier as classifier_module
+
+FAST = {
+    "logistic": {"epochs": 30, "learning_rate": 5e-3},
+    "nn": {"epochs": 20, "width": 32},
+    "resnet8": {"epochs": 10, "stem_stride": 2, "learning_rate": 3e-3},
+    "resnet14-plain": {"epochs": 20, "stem_stride": 2, "width": 8, "learning_rate": 3e-3},
+    "nagao3": {"epochs": 15, "learning_rate": 2e-3},
+    "dna-content": {},
+}
+
+
+@pytest.fixture
+def dataset(blobs):
+    images, labels = blobs
+    ids = np.array([f"cell{i:03d}" for i in range(len(labels))])
+    return NucleusDataset("toy", images, labels, ("G1", "S", "G2", "M"), ids, "toy-1", "simulated")
+
+
+@pytest.mark.parametrize("model", FAST)
+def test_every_model_learns_a_toy_problem(model, blobs):
+    images, labels = blobs
+    settings = FAST[model] if model == "dna-content" else {"training_set": "D1", **FAST[model]}
+    estimator = make_estimator(model, **settings).fit(images[::2], labels[::2])
+    scores = estimator.predict_proba(images[1::2])
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert (estimator.predict(images[1::2]) == labels[1::2]).mean() > 0.9
+
+
+def test_same_seed_gives_the_same_predictions(blobs):
+    images, labels = blobs
+    a, b, c = (
+        NetworkClassifier("nagao3", epochs=2, width=4, seed=s).fit(images, labels).predict_proba(images) for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(a, b)
+    assert not np.allclose(a, c)
+
+
+def test_history_has_one_row_an_epoch_and_the_loss_falls(blobs):
+    history = NetworkClassifier("nn", epochs=6, width=16, training_set="D1").fit(*blobs).history_
+    assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6]
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+
+
+def test_per_image_intensity_ignores_exposure(blobs):
+    images, labels = blobs
+    fitted = NetworkClassifier("nagao3", epochs=2, width=4, intensity="per-image").fit(images, labels)
+    np.testing.assert_allclose(fitted.predict_proba(images * 0.5), fitted.predict_proba(images), atol=1e-4)
+
+
+def test_absolute_intensity_sees_exposure(blobs):
+    images, labels = blobs
+    fitted = NetworkClassifier("nn", epochs=2, width=16).fit(images, labels)
+    assert np.abs(fitted.predict_proba(images * 0.5) - fitted.predict_proba(images)).max() > 1e-3
+
+
+def test_standardisation_comes_from_the_training_images_alone(blobs):
+    images, labels = blobs
+    fitted = NetworkClassifier("logistic", epochs=1).fit(images[:48], labels[:48] % 2)
+    assert fitted.mean_ == pytest.approx(images[:48].mean())
+
+
+def test_scikit_learn_tools_work_on_it(blobs):
+    images, labels = blobs
+    estimator = NetworkClassifier("logistic", training_set="D1", epochs=10, learning_rate=5e-3)
+    assert clone(estimator).get_params() == estimator.get_params()
+    assert cross_val_score(estimator, images, labels, cv=2).mean() > 0.5
+    search = GridSearchCV(estimator, {"learning_rate": [1e-7, 5e-3]}, cv=2).fit(images, labels)
+    assert search.best_params_["learning_rate"] == 5e-3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"intensity": "log"}, "intensity"), ({"schedule": "step"}, "schedule"), ({"training_set": "D9"}, "D9"), ({"model": "vgg"}, "vgg")],
+)
+def test_unknown_settings_are_one_clear_line(blobs, settings, message):
+    with pytest.raises(SettingError, match=message):
+        NetworkClassifier(**{"model": "logistic", "epochs": 1, **settings}).fit(*blobs)
+
+
+def test_images_of_wrong_shape_are_refused():
+    with pytest.raises(SettingError, match=r"\(4, 32, 32\)"):
+        NetworkClassifier().fit(np.zeros((4, 32, 32)), [0, 1, 0, 1])
+
+
+def test_pretrained_weights_start_the_training(blobs, tmp_path):
+    images, labels = blobs
+    first = NetworkClassifier("nagao3", epochs=3, width=4).fit(images, labels % 2)
+    file = first.save_network(tmp_path / "pretrained.safetensors")
+    tuned = NetworkClassifier("nagao3", epochs=1, width=4, learning_rate=0.0, pretrained=file).fit(images, labels)
+    for a, b in zip(first.network_.body.parameters(), tuned.network_.body.parameters(), strict=True):
+        np.testing.assert_array_equal(a.detach(), b.detach())
+    assert tuned.network_.head.out_features == 4
+
+
+def test_pretrained_weights_of_another_network_are_refused(blobs, tmp_path):
+    file = NetworkClassifier("nagao3", epochs=1, width=4).fit(*blobs).save_network(tmp_path / "w.safetensors")
+    with pytest.raises(SettingError, match="another network"):
+        NetworkClassifier("nagao3", epochs=1, width=8, pretrained=file).fit(*blobs)
+    (tmp_path / "broken.safetensors").write_text("not weights")
+    with pytest.raises(SettingError, match=r"broken.safetensors: not a readable"):
+        NetworkClassifier("nagao3", epochs=1, width=4, pretrained=tmp_path / "broken.safetensors").fit(*blobs)
+
+
+def test_cross_validation_writes_records_and_does_not_run_twice(dataset, tmp_path, monkeypatch):
+    configs = [{"model": "dna-content"}, {"model": "logistic", "epochs": 2}]
+    first = cross_validate(dataset, configs, tmp_path, n_folds=3)
+    assert [r.config["model"] for r in first] == ["dna-content", "logistic"]
+    assert sorted(first[0].predictions["sample_id"]) == sorted(dataset.sample_ids)
+    assert first[1].history["fold"].nunique() == 3
+
+    def must_not_run(*_):
+        raise AssertionError("a recorded run was run again")
+
+    monkeypatch.setattr("cellcycle.training.crossval._fit_fold", must_not_run)
+    again = cross_validate(dataset, configs, tmp_path, n_folds=3)
+    assert [r.folder for r in again] == [r.folder for r in first]
+
+
+def test_parallel_processes_give_the_same_predictions(dataset, tmp_path):
+    configs = [{"model": "nagao3", "epochs": 1, "width": 4}]
+    one, two = (cross_validate(dataset, configs, tmp_path / str(n), n_folds=2, n_jobs=n)[0] for n in (1, 2))
+    assert (one.folder / "predictions.csv").read_bytes() == (two.folder / "predictions.csv").read_bytes()
+
+
+def test_training_never_sees_a_test_image_nor_a_copy_of_one(dataset, tmp_path, monkeypatch):
+    seen = []
+    make = classifier_module.make_training_set
+
+    def watched(images, labels, *rest):
+        made = make(images, labels, *rest)
+        seen.append((set(image_fingerprints(images)), set(image_fingerprints(made.images)), made.source, len(images)))
+        return made
+
+    monkeypatch.setattr(classifier_module, "make_training_set", watched)
+    record = cross_validate(dataset, [{"model": "logistic", "epochs": 1}], tmp_path, n_folds=2)[0]
+    all_prints = dict(zip(dataset.sample_ids, image_fingerprints(dataset.images), strict=True))
+    for fold, (given, made, source, n_given) in enumerate(seen):
+        tested = {all_prints[s] for s in record.predictions.query("fold == @fold")["sample_id"]}
+        assert tested
+        assert not tested & given
+        assert not tested & made
+        assert set(source) == set(range(n_given))
+
+
+def test_a_test_image_is_predicted_as_the_microscope_gave_it(dataset, tmp_path, monkeypatch):
+    predicted = []
+    original = NetworkClassifier.predict_proba
+
+    def watched(self, images):
+        predicted.append(images)
+        return original(self, images)
+
+    monkeypatch.setattr(NetworkClassifier, "predict_proba", watched)
+    cross_validate(dataset, [{"model": "logistic", "epochs": 1}], tmp_path, n_folds=2)
+    shown = image_fingerprints(np.concatenate(predicted))
+    assert sorted(shown) == sorted(image_fingerprints(dataset.images))
+
+
+def test_copies_in_a_data_set_without_groups_are_refused(dataset, tmp_path):
+    doubled = dataset.select(np.repeat(np.arange(len(dataset)), 2))
+    with pytest.raises(DataError, match="copies in training"):
+        cross_validate(doubled, [{"model": "dna-content"}], tmp_path, n_folds=2)
+
+
+def test_share_of_the_labels_is_part_of_the_configuration(dataset, tmp_path):
+    full, half = cross_validate(
+        dataset, [{"model": "nn", "epochs": 1, "width": 8, "train_share": s} for s in (1.0, 0.5)], tmp_path, n_folds=2
+    )
+    assert full.folder != half.folder
+    assert len(half.predictions) == len(full.predictions)
+
+
+def test_a_killed_cross_validation_goes_on_where_it_stopped(dataset, tmp_path, monkeypatch):
+    configs = [{"model": "dna-content"}, {"model": "logistic", "epochs": 1}]
+    fit = DnaContentClassifier.fit
+
+    def killed(self, X, y):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NetworkClassifier, "fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(dataset, configs, tmp_path, n_folds=2)
+    assert [r.config["model"] for r in results.load_runs(tmp_path)] == ["dna-content"]
+    monkeypatch.undo()
+    monkeypatch.setattr(DnaContentClassifier, "fit", killed)
+    assert len(cross_validate(dataset, configs, tmp_path, n_folds=2)) == 2
+    monkeypatch.setattr(DnaContentClassifier, "fit", fit)
+
+
+def test_a_crop_without_a_nucleus_gets_the_class_shares(blobs):
+    images, labels = blobs
+    fitted = DnaContentClassifier().fit(images[:60], labels[:60])
+    scores = fitted.predict_proba(np.zeros((1, 1, 32, 32), np.float32))
+    np.testing.assert_allclose(scores[0], np.bincount(labels[:60]) / 60)
+
+
+@pytest.mark.realdata
+def test_real_cells_are_learned_better_than_chance(real_data, tmp_path):
+    from cellcycle import metrics
+    from cellcycle.datasets import load_dataset
+
+    cells = load_dataset(real_data / "jurkat").subsample(400)
+    record = cross_validate(cells, [{"model": "logistic", "epochs": 15}], tmp_path, n_folds=2)[0]
+    matrix = metrics.confusion_matrix(record.labels, record.predicted, 4)
+    assert metrics.balanced_accuracy(matrix) > 0.55
