@@ -46,9 +46,8 @@ def study(
         typer.echo(f"{outcome.name}: {outcome.error}; see {outcome.copy}", err=True)
     if failed:
         raise typer.Exit(1)
-    typer.echo(
-        f"{len(outcomes)} notebooks ran in {sum(o.seconds for o in outcomes):.0f} s; executed copies: {outcomes[0].copy.parent}"
-    )
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    typer.echo(f"{len(outcomes)} notebooks, {seconds:.0f} s in all; executed copies: {outcomes[0].copy.parent}")
 
 
 @data_app.command("simulate")
@@ -75,11 +74,7 @@ def show(
     """Say what a data set holds: images, size, counts, groups, and what was noticed."""
     from cellcycle.datasets import load_dataset
 
-    dataset = (
-        load_dataset(source, size_px=4096, on_error="skip" if skip_unreadable else "raise")
-        if Path(source).exists()
-        else load_dataset(source)
-    )
+    dataset = load_dataset(source, on_error="skip" if skip_unreadable else "raise")
     typer.echo(repr(dataset))
     for note in dataset.notes:
         typer.echo(f"note: {note}")

@@ -41,7 +41,8 @@ def test_every_model_learns_a_toy_problem(model, blobs):
 def test_same_seed_gives_the_same_predictions(blobs):
     images, labels = blobs
     a, b, c = (
-        NetworkClassifier("nagao3", epochs=2, width=4, seed=s).fit(images, labels).predict_proba(images) for s in (1, 1, 2)
+        NetworkClassifier("nagao3", epochs=2, width=4, seed=s).fit(images, labels).predict_proba(images)
+        for s in (1, 1, 2)
     )
     np.testing.assert_array_equal(a, b)
     assert not np.allclose(a, c)
@@ -82,7 +83,12 @@ def test_scikit_learn_tools_work_on_it(blobs):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"intensity": "log"}, "intensity"), ({"schedule": "step"}, "schedule"), ({"training_set": "D9"}, "D9"), ({"model": "vgg"}, "vgg")],
+    [
+        ({"intensity": "log"}, "intensity"),
+        ({"schedule": "step"}, "schedule"),
+        ({"training_set": "D9"}, "D9"),
+        ({"model": "vgg"}, "vgg"),
+    ],
 )
 def test_unknown_settings_are_one_clear_line(blobs, settings, message):
     with pytest.raises(SettingError, match=message):
@@ -147,7 +153,8 @@ def test_training_never_sees_a_test_image_nor_a_copy_of_one(dataset, tmp_path, m
     record = cross_validate(dataset, [{"model": "logistic", "epochs": 1}], tmp_path, n_folds=2)[0]
     all_prints = dict(zip(dataset.sample_ids, image_fingerprints(dataset.images), strict=True))
     for fold, (given, made, source, n_given) in enumerate(seen):
-        tested = {all_prints[s] for s in record.predictions.query("fold == @fold")["sample_id"]}
+        rows = record.predictions[record.predictions["fold"] == fold]
+        tested = {all_prints[s] for s in rows["sample_id"]}
         assert tested
         assert not tested & given
         assert not tested & made

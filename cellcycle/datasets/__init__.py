@@ -6,7 +6,7 @@ from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.simulated import SIMULATED, load_simulated
 from cellcycle.errors import DataError, SettingError
 
-__all__ = ["SIMULATED", "NucleusDataset", "load_dataset"]
+__all__ = ["SIMULATED", "NucleusDataset", "load_dataset", "source_kind"]
 
 
 def load_dataset(
@@ -50,19 +50,33 @@ def load_dataset(
             raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
     if channels not in (None, 1, 3):
         raise SettingError("channels", f"{channels!r} is unknown", "use 1 (DNA stain) or 3 (RGB)")
-    if str(source) in SIMULATED:
+    kind = source_kind(source)
+    if kind == "simulated":
         return load_simulated(str(source), size_px, seed)
-    from cellcycle.datasets.files import folder_entries, load_files, manifest_entries
+    from cellcycle.datasets import files
 
     path = Path(source).expanduser()
+    entries = files.folder_entries(path) if kind == "folder" else files.manifest_entries(path)
+    return files.load_files(path, entries, size_px, channels or 1, resize, on_error)
+
+
+def source_kind(source) -> str:
+    """Return "simulated", "folder" or "manifest", without reading any image.
+
+    Raises
+    ------
+    SettingError
+        If `source` is neither a known name nor an existing path.
+    DataError
+        If it is a file that is no .csv manifest.
+    """
+    if str(source) in SIMULATED:
+        return "simulated"
+    path = Path(source).expanduser()
     if path.is_dir():
-        entries = folder_entries(path)
-    elif path.is_file() and path.suffix.lower() == ".csv":
-        entries = manifest_entries(path)
-    elif path.exists():
-        raise DataError(
-            path, "neither a folder nor a .csv manifest", "give the folder that holds one sub-folder a class"
-        )
-    else:
-        raise SettingError(source, "no such data set, folder or file", f"use a path or one of {', '.join(SIMULATED)}")
-    return load_files(path, entries, size_px, channels or 1, resize, on_error)
+        return "folder"
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return "manifest"
+    if path.exists():
+        raise DataError(path, "neither a folder nor a .csv manifest", "give the folder with one sub-folder a class")
+    raise SettingError(source, "no such data set, folder or file", f"use a path or one of {', '.join(SIMULATED)}")

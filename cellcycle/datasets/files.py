@@ -15,6 +15,7 @@ from cellcycle.splits import image_fingerprints, join_copies
 
 
 def folder_entries(folder: Path) -> pd.DataFrame:
+    """List the images of a folder with one sub-folder a class: path, label, sample_id."""
     rows = []
     for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
         rows += [(file, sub.name, f"{sub.name}/{file.name}") for file in list_images(sub)]
@@ -27,6 +28,7 @@ def folder_entries(folder: Path) -> pd.DataFrame:
 
 
 def manifest_entries(file: Path) -> pd.DataFrame:
+    """List the images of a CSV manifest: path, label, sample_id, and group where the file names any."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:
@@ -55,6 +57,7 @@ def _class_order(labels) -> tuple[str, ...]:
 
 
 def load_files(source: Path, entries: pd.DataFrame, size_px, channels, resize, on_error) -> NucleusDataset:
+    """Read listed images into one data set; parameters as `load_dataset` describes them."""
     planes, pixel_sizes, bad = [], [], []
     for path in entries["path"]:
         try:

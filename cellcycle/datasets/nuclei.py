@@ -56,7 +56,8 @@ class NucleusDataset:
         counts = ", ".join(f"{name} {n}" for name, n in self.counts().items())
         n_groups = "" if self.groups is None else f", {len(np.unique(self.groups))} groups"
         _, n_channels, height, width = self.images.shape
-        return f"<{self.name} ({self.origin}): {len(self)} nuclei, {n_channels} x {height} x {width} px; {counts}{n_groups}>"
+        shape = f"{n_channels} x {height} x {width} px"
+        return f"<{self.name} ({self.origin}): {len(self)} nuclei, {shape}; {counts}{n_groups}>"
 
     @property
     def size_px(self) -> int:

@@ -18,6 +18,7 @@ SIMULATED = ("simulated", "simulated-colour", "simulated-nagao")
 
 
 def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
+    """Return one of the `SIMULATED` sets, from the cache or newly made."""
     from cellcycle import simulation
 
     nagao = name == "simulated-nagao"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle import paths, results
-from cellcycle.datasets import NucleusDataset, load_dataset
+from cellcycle.datasets import NucleusDataset, load_dataset, source_kind
 from cellcycle.errors import RecordError, SettingError
 
 
@@ -74,8 +74,8 @@ class Profile:
 
     def results_dir(self) -> Path:
         """Return the folder of this profile's run records on its data set."""
-        path = Path(self.data)
-        return paths.results_dir(self.name, path.resolve().stem if path.exists() else self.data)
+        is_name = source_kind(self.data) == "simulated"
+        return paths.results_dir(self.name, self.data if is_name else Path(self.data).expanduser().resolve().stem)
 
     def config(self, model: str, training_set: str = "D3", **settings) -> dict:
         """Return the arguments of one cross-validated model, the rest of them as this profile sets them."""

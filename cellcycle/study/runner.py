@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from cellcycle import paths
+from cellcycle.datasets import source_kind
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.study.profiles import load_profile
 from cellcycle.study.status import StatusLine
@@ -56,7 +57,7 @@ def run_study(profile="study", data="simulated", only=(), parameters=None, worke
         If the profile, data set, notebook or a parameter is unknown, or there is no checkout.
     """
     source = notebooks_dir()
-    data = str(Path(data).resolve()) if Path(data).exists() else str(data)
+    data = str(data) if source_kind(data) == "simulated" else str(Path(data).expanduser().resolve())
     load_profile(profile, data)
     chosen = select_notebooks(only)
     check_parameters(chosen, parameters or {})

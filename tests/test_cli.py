@@ -1,0 +1,50 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "cellcycle", *map(str, arguments)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_lists_the_commands():
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert "study" in shown.stdout
+    assert "data" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("study", "--profile", "quick"), "profile: 'quick' is unknown; use one of smoke, study, paper"),
+        (("study", "--profile", "smoke", "--only", "99"), "no notebook '99'"),
+        (("study", "--profile", "smoke", "-p", "seed"), "write NAME=VALUE"),
+        (("study", "--profile", "smoke", "--data", "nowhere"), "nowhere: no such data set, folder or file"),
+        (("data", "show", "nowhere"), "nowhere: no such data set"),
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_2(arguments, message):
+    shown = run(*arguments)
+    assert shown.returncode == 2
+    assert message in shown.stderr
+    assert len(shown.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in shown.stderr
+
+
+def test_simulate_writes_a_folder_that_show_reads(tmp_path):
+    made = run("data", "simulate", "--out", tmp_path / "cells", "--nuclei", 24, "--size", 32, "--bits", 16)
+    assert made.returncode == 0, made.stderr
+    shown = run("data", "show", tmp_path / "cells")
+    assert "24 nuclei" in shown.stdout
+    again = run("data", "simulate", "--out", tmp_path / "cells", "--nuclei", 24)
+    assert again.returncode == 2
+    assert str(tmp_path / "cells") in again.stderr

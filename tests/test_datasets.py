@@ -1,0 +1,204 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from cellcycle.datasets import load_dataset
+from cellcycle.errors import DataError, SettingError
+
+
+def nucleus(seed, size=40, dtype=np.uint8):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    disk = np.hypot(y - size / 2, x - size / 2) < rng.uniform(0.2, 0.4) * size
+    top = np.iinfo(dtype).max
+    return np.clip(0.05 * top + 0.5 * top * disk + rng.normal(0, 0.02 * top, (size, size)), 0, top).astype(dtype)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of two phases with three images each, 8-bit PNG."""
+    for k, phase in enumerate(("M", "G1")):
+        (tmp_path / "cells" / phase).mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(nucleus(10 * k + i)).save(tmp_path / "cells" / phase / f"{i}.png")
+    return tmp_path / "cells"
+
+
+def test_simulated_has_the_counts_of_the_study():
+    dataset = load_dataset("simulated", size_px=32)
+    assert dict(dataset.counts()) == {"G1": 257, "S": 166, "G2": 49, "M": 21}
+    assert dataset.images.shape == (493, 1, 32, 32)
+    assert dataset.images.dtype == np.float32
+    assert dataset.images.min() >= 0
+    assert dataset.images.max() <= 1
+    assert dataset.origin == "simulated"
+    assert len(dataset.truth) == 493
+    assert len(set(dataset.sample_ids)) == 493
+
+
+def test_simulated_is_the_same_from_the_cache_and_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    made = load_dataset("simulated", size_px=32, seed=3)
+    (cache,) = (tmp_path / "cache").glob("*.npz")
+    cached = load_dataset("simulated", size_px=32, seed=3)
+    cache.write_bytes(b"damaged")
+    again = load_dataset("simulated", size_px=32, seed=3)
+    for other in (cached, again):
+        np.testing.assert_array_equal(other.images, made.images)
+        assert other.identity == made.identity
+        pd.testing.assert_frame_equal(other.truth, made.truth, check_dtype=False, rtol=1e-12)
+    assert load_dataset("simulated", size_px=32, seed=4).identity != made.identity
+
+
+def test_simulated_colour_is_rgb_and_nagao_has_two_classes():
+    assert load_dataset("simulated-colour", size_px=32).images.shape[1] == 3
+    nagao = load_dataset("simulated-nagao", size_px=32)
+    assert nagao.classes == ("G2", "not-G2")
+    assert nagao.counts().min() > 100
+
+
+def test_folder_of_phases_in_phase_order(folder):
+    dataset = load_dataset(folder)
+    assert dataset.classes == ("G1", "M")
+    assert dict(dataset.counts()) == {"G1": 3, "M": 3}
+    assert dataset.name == "cells"
+    assert dataset.origin == "real"
+    assert dataset.sample_ids[0] == "G1/0.png"
+    np.testing.assert_allclose(dataset.images[0, 0], np.asarray(Image.open(folder / "G1" / "0.png")) / 255, rtol=1e-6)
+
+
+def test_other_class_names_are_ordered_by_name(folder):
+    (folder / "G1").rename(folder / "other")
+    assert load_dataset(folder).classes == ("M", "other")
+
+
+def test_16_bit_tiff_keeps_its_depth(folder):
+    made = nucleus(99, dtype=np.uint16)
+    tifffile.imwrite(folder / "M" / "deep.tif", made)
+    dataset = load_dataset(folder)
+    image = dataset.images[list(dataset.sample_ids).index("M/deep.tif"), 0]
+    np.testing.assert_allclose(image, made / 65535, rtol=1e-6)
+
+
+def test_rgb_files_as_stain_or_as_colour(folder):
+    gray = nucleus(98)
+    rgb = np.stack([np.zeros_like(gray), np.zeros_like(gray), gray], axis=-1)
+    Image.fromarray(rgb).save(folder / "M" / "blue.png")
+    stain = load_dataset(folder)
+    at = list(stain.sample_ids).index("M/blue.png")
+    np.testing.assert_allclose(stain.images[at, 0], gray / 255, rtol=1e-6)
+    colour = load_dataset(folder, channels=3)
+    assert colour.images.shape[1] == 3
+    np.testing.assert_allclose(colour.images[at, 2], gray / 255, rtol=1e-6)
+
+
+def test_mixed_sizes_are_padded_with_their_background_to_one_scale(folder):
+    big = nucleus(97, size=80)
+    Image.fromarray(big).save(folder / "M" / "big.png")
+    dataset = load_dataset(folder, size_px=80)
+    assert dataset.images.shape == (7, 1, 80, 80)
+    small = np.asarray(Image.open(folder / "G1" / "0.png")) / 255
+    np.testing.assert_allclose(dataset.images[0, 0, 20:60, 20:60], small, rtol=1e-5)
+    assert dataset.images[0, 0, 0, 0] == pytest.approx(0.05, abs=0.03)
+    halved = load_dataset(folder, size_px=40)
+    assert halved.images.shape[-1] == 40
+    assert halved.images[0].sum() * 4 == pytest.approx(dataset.images[0].sum(), rel=0.05)
+
+
+def test_stretch_scales_each_image_by_itself_and_nothing_is_scaled_up(folder):
+    Image.fromarray(nucleus(97, size=80)).save(folder / "M" / "big.png")
+    assert load_dataset(folder, size_px=40, resize="stretch").images.shape[-1] == 40
+    assert load_dataset(folder, size_px=300).images.shape[-1] == 80
+
+
+def test_manifest_with_groups(folder):
+    rows = [(f"{p}/{i}.png", p, "field1" if i < 2 else "") for p in ("G1", "M") for i in range(3)]
+    file = folder / "cells.csv"
+    pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(file, index=False)
+    dataset = load_dataset(file)
+    assert len(dataset) == 6
+    # The two images without a group stand alone.
+    assert len(set(dataset.groups)) == 3
+    assert dataset.name == "cells"
+
+
+def test_copies_share_a_group_and_are_noted(folder):
+    image = np.asarray(Image.open(folder / "M" / "0.png"))
+    Image.fromarray(np.rot90(image)).save(folder / "M" / "turned.png")
+    dataset = load_dataset(folder)
+    where = [list(dataset.sample_ids).index(n) for n in ("M/0.png", "M/turned.png")]
+    assert dataset.groups[where[0]] == dataset.groups[where[1]]
+    assert len(set(dataset.groups)) == 6
+    assert "1 images are copies" in dataset.notes[0]
+
+
+def test_an_unreadable_image_is_listed_and_refused_or_skipped_on_request(folder):
+    (folder / "M" / "text.png").write_text("not an image")
+    with pytest.raises(DataError, match=r"1 of 7 images cannot be read: .*text.png"):
+        load_dataset(folder)
+    dataset = load_dataset(folder, on_error="skip")
+    assert len(dataset) == 6
+    assert "text.png" in dataset.notes[0]
+
+
+def test_only_unreadable_images_are_an_error_even_when_skipping(folder):
+    for file in folder.glob("*/*.png"):
+        file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(DataError, match="6 of 6"):
+        load_dataset(folder, on_error="skip")
+
+
+def test_empty_folder_and_single_class_name_the_remedy(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: no images.*one sub-folder a class"):
+        load_dataset(tmp_path / "empty")
+    for file in (folder / "M").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match=r"only one class \(G1\)"):
+        load_dataset(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na.png,G1\n", "no column path"),
+        ("path,label\n", "no rows"),
+        ("path,label\na.png,\n", "line 2"),
+        ("path,label\nmissing.png,G1\n", r"missing.png \(no such file\)"),
+        ("", "not a readable CSV"),
+    ],
+)
+def test_wrong_manifests_are_one_clear_line(tmp_path, text, message):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_dataset(tmp_path / "list.csv")
+
+
+def test_unknown_sources_and_options(tmp_path):
+    with pytest.raises(SettingError, match="no such data set"):
+        load_dataset("simulatde")
+    (tmp_path / "image.png").write_bytes(b"x")
+    with pytest.raises(DataError, match="neither a folder nor"):
+        load_dataset(tmp_path / "image.png")
+    for option in ({"resize": "crop"}, {"on_error": "ignore"}, {"channels": 2}):
+        with pytest.raises(SettingError):
+            load_dataset("simulated", **option)
+
+
+def test_subsample_keeps_proportions_and_rare_classes():
+    dataset = load_dataset("simulated", size_px=32)
+    small = dataset.subsample(60, seed=1)
+    assert small.counts()["M"] == 4
+    assert 25 <= small.counts()["G1"] <= 36
+    assert small.identity != dataset.identity
+    assert small.identity == dataset.subsample(60, seed=1).identity
+    assert dataset.subsample(1000) is dataset
+
+
+@pytest.mark.realdata
+def test_real_cells_load(real_data):
+    dataset = load_dataset(real_data / "jurkat")
+    assert dict(dataset.counts()) == {"G1": 585, "S": 585, "G2": 585, "M": 466}
+    assert dataset.images.shape == (2221, 1, 40, 40)
