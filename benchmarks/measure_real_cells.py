@@ -34,10 +34,12 @@ def measure_jurkat(folder: Path) -> pd.DataFrame:
     values = dimensionless(measure_crops(images), np.array(phases) == "G1")
     mitotic = np.array(phases) == "M"
     subphases = [name.split("_")[0].rstrip("0123456789-") for name in names]
-    return pd.concat([
-        summarise(values, phases, "jurkat"),
-        summarise(values[mitotic], np.array(subphases)[mitotic], "jurkat"),
-    ])
+    return pd.concat(
+        [
+            summarise(values, phases, "jurkat"),
+            summarise(values[mitotic], np.array(subphases)[mitotic], "jurkat"),
+        ]
+    )
 
 
 def measure_mitocheck(folder: Path) -> pd.DataFrame:
@@ -48,14 +50,15 @@ def measure_mitocheck(folder: Path) -> pd.DataFrame:
 
 
 def measure_rpe1(folder: Path) -> pd.DataFrame:
-    """RPE-1 cells, DAPI: S by EdU, G1 and G2 (with M) by DNA content below and above 1.5 times the G1 peak."""
+    """RPE-1 cells, DAPI: S by EdU, G1 and G2 (with M) by DNA below and above 1.5 times the G1 peak."""
     dapi, edu = (io.imread(next(folder.glob(f"*_{name}.tif"))).astype(np.float32) for name in ("DAPI", "EdU"))
     labels = segment(dapi / dapi.max())
     cells = measure(dapi, labels)
     mean_edu = measure(edu, labels)["mean_dna"].to_numpy()
     top, left = cells["bbox_top_px"], cells["bbox_left_px"]
-    inside = (top > 0) & (left > 0) & (cells["bbox_bottom_px"] < dapi.shape[0]) & (
-        cells["bbox_right_px"] < dapi.shape[1])
+    inside = (
+        (top > 0) & (left > 0) & (cells["bbox_bottom_px"] < dapi.shape[0]) & (cells["bbox_right_px"] < dapi.shape[1])
+    )
     single = (cells["solidity"] > 0.9) & inside & (cells["area_px"] > 0.4 * cells["area_px"].median())
     cells, mean_edu = cells[single].reset_index(drop=True), mean_edu[single.to_numpy()]
     in_s = mean_edu > threshold(mean_edu)
@@ -88,11 +91,13 @@ def main():
     parser.add_argument("real_data", type=Path)
     parser.add_argument("--out", type=Path, default=REAL_MEASUREMENTS)
     arguments = parser.parse_args()
-    table = pd.concat([
-        measure_jurkat(arguments.real_data / "jurkat"),
-        measure_mitocheck(arguments.real_data / "mitocheck"),
-        measure_rpe1(arguments.real_data / "rpe1"),
-    ])
+    table = pd.concat(
+        [
+            measure_jurkat(arguments.real_data / "jurkat"),
+            measure_mitocheck(arguments.real_data / "mitocheck"),
+            measure_rpe1(arguments.real_data / "rpe1"),
+        ]
+    )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = arguments.out.with_suffix(".part")
     table.round(4).to_csv(unfinished, index=False)

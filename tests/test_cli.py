@@ -44,7 +44,7 @@ def test_simulate_writes_a_folder_that_show_reads(tmp_path):
     made = run("data", "simulate", "--out", tmp_path / "cells", "--nuclei", 24, "--size", 32, "--bits", 16)
     assert made.returncode == 0, made.stderr
     shown = run("data", "show", tmp_path / "cells")
-    assert "24 nuclei" in shown.stdout
+    assert "(simulated): 24 nuclei" in shown.stdout
     again = run("data", "simulate", "--out", tmp_path / "cells", "--nuclei", 24)
     assert again.returncode == 2
     assert str(tmp_path / "cells") in again.stderr

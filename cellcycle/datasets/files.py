@@ -91,11 +91,17 @@ def load_files(source: Path, entries: pd.DataFrame, size_px, channels, resize, o
             sample_ids=entries["sample_id"].to_numpy(str),
             groups=entries["group"].to_numpy(str) if "group" in entries else None,
             identity=_pixel_identity(images, labels, classes),
-            origin="real",
+            origin="simulated" if _is_simulated(source) else "real",
             pixel_size_um=_common_pixel_size(np.array([s for s in pixel_sizes if s is not None]), len(good), scale),
             notes=tuple(f"skipped {error}" for error in bad),
         )
     )
+
+
+def _is_simulated(source: Path) -> bool:
+    """Tell whether `cellcycle data simulate` made the folder (or the folder of the manifest)."""
+    folder = source if source.is_dir() else source.parent
+    return (folder / "simulated.json").is_file()
 
 
 def _with_copies_grouped(dataset: NucleusDataset) -> NucleusDataset:

@@ -42,6 +42,8 @@ def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
         labels=labels,
         classes=PHASES,
         sample_ids=truth["sample_id"].to_numpy(str),
+        # Each slide has a staining of its own, which a model must not know from training.
+        groups=truth["slide"].to_numpy(str),
         identity=f"simulated-{simulation.VERSION}-{digest}",
         origin="simulated",
         pixel_size_um=pixel_size_um,

@@ -1,0 +1,38 @@
+"""Simulated DAPI images of nuclei in all phases of the cell cycle, from cell biology and optics.
+
+`simulate_nuclei` makes crops of single nuclei, `simulate_field` whole fields, `write_folder` files of both.
+`ceiling` says how well the phases can be told apart at all; `validation` sets simulated nuclei beside
+real ones.
+"""
+
+from cellcycle.simulation.crops import SimulatedNuclei, simulate_nuclei
+from cellcycle.simulation.field import SimulatedField, simulate_field
+from cellcycle.simulation.folder import write_folder
+from cellcycle.simulation.limits import Ceiling, ceiling, posterior
+from cellcycle.simulation.parameters import (
+    NAGAO_COUNTS,
+    NAGAO_PARAMETERS,
+    STUDY_COUNTS,
+    SUBPHASES,
+    VERSION,
+    SimulationParameters,
+    describe_parameters,
+)
+
+__all__ = [
+    "NAGAO_COUNTS",
+    "NAGAO_PARAMETERS",
+    "STUDY_COUNTS",
+    "SUBPHASES",
+    "VERSION",
+    "Ceiling",
+    "SimulatedField",
+    "SimulatedNuclei",
+    "SimulationParameters",
+    "ceiling",
+    "describe_parameters",
+    "posterior",
+    "simulate_field",
+    "simulate_nuclei",
+    "write_folder",
+]

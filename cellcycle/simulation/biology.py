@@ -1,0 +1,156 @@
+"""The hidden state of a cell: where it stands in its cycle, and what follows from that."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betainc
+
+from cellcycle.phases import PHASES
+from cellcycle.simulation.parameters import SUBPHASES, SimulationParameters
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is true of one cell before any image is taken (areas in um2, DNA in N)."""
+
+    phase: str
+    subphase: str
+    cycle_position: float
+    progress: float  # 0..1 within the phase, or within the sub-phase of M
+    dna_content: float
+    replicated: float
+    area_um2: float
+    aspect_ratio: float
+    chromatin_contrast: float
+    stain_factor: float
+    polar_view: bool
+    focus_um: float
+
+
+def phase_bounds(parameters: SimulationParameters) -> np.ndarray:
+    """Return where the phases begin and end in the cycle, (5,) float from 0 to 1.
+
+    Examples
+    --------
+    >>> phase_bounds(SimulationParameters(g1_h=12, s_h=6, g2_h=4, m_h=2)).tolist()
+    [0.0, 0.5, 0.75, 0.9166666666666666, 1.0]
+    """
+    hours = np.array([parameters.g1_h, parameters.s_h, parameters.g2_h, parameters.m_h])
+    return np.concatenate([[0.0], np.cumsum(hours) / hours.sum()])
+
+
+def age_quantile(u, start: float = 0.0, end: float = 1.0):
+    """Turn uniform numbers into ages of an exponentially growing population.
+
+    In such a population two newborn cells stand for each dividing one: the age a (0 at birth, 1 at
+    division) has the density ln(2) * 2**(1 - a) (Powell 1956). `start` and `end` keep to one phase.
+
+    Parameters
+    ----------
+    u : float or array
+        Uniform in [0, 1].
+    start, end : float
+        Ages between which to stay, 0 <= start < end <= 1.
+
+    Returns
+    -------
+    float or array
+        Ages in [start, end].
+
+    Examples
+    --------
+    >>> age_quantile([0.0, 1.0], 0.5, 0.8).round(6).tolist()
+    [0.5, 0.8]
+    >>> bool(age_quantile(0.5) < 0.5)
+    True
+    """
+    young, old = 2.0**-start, 2.0**-end
+    return -np.log2(young - np.asarray(u) * (young - old))
+
+
+def phase_fractions(parameters: SimulationParameters) -> dict[str, float]:
+    """Return the share of each phase in an exponentially growing population; the shares sum to 1."""
+    cumulative = 2 * (1 - 2.0 ** -phase_bounds(parameters))
+    return dict(zip(PHASES, np.diff(cumulative).tolist(), strict=True))
+
+
+def dna_content(cycle_position, parameters: SimulationParameters):
+    """Return the DNA content in N (2 in G1, rising to 4 through S, 4 in G2 and M) at a cycle position."""
+    _, start, end, _, _ = phase_bounds(parameters)
+    through_s = np.clip((np.asarray(cycle_position) - start) / (end - start), 0, 1)
+    return 2.0 + 2.0 * betainc(parameters.replication_shape, parameters.replication_shape, through_s)
+
+
+def mean_area(cycle_position, parameters: SimulationParameters):
+    """Return the median nuclear area in um2 of interphase cells at a cycle position.
+
+    The area doubles `area_growth` times from the middle of G1 to the end of G2, after the daughters'
+    fast expansion in the first hours of G1.
+    """
+    a = np.asarray(cycle_position, float)
+    bounds = phase_bounds(parameters)
+    cycle_h = parameters.g1_h + parameters.s_h + parameters.g2_h + parameters.m_h
+    middle = bounds[1] / 2
+    growth = 2.0 ** (parameters.area_growth * (a - middle) / (bounds[3] - middle))
+    young = (1 - parameters.daughter_area) * np.exp(-a * cycle_h / parameters.daughter_growth_h)
+    return parameters.g1_area_um2 * growth * (1 - young)
+
+
+def mean_contrast(cycle_position, parameters: SimulationParameters):
+    """Return the median chromatin contrast (spread of log density): constant, then rising through G2."""
+    _, _, start, end, _ = phase_bounds(parameters)
+    through_g2 = np.clip((np.asarray(cycle_position, float) - start) / (end - start), 0, 1)
+    return parameters.chromatin_contrast * (1 + parameters.g2_contrast_gain * through_g2**2)
+
+
+def subphase_at(through_m: float, parameters: SimulationParameters) -> tuple[str, float]:
+    """Return the part of mitosis and the progress within it (0..1) at a point 0..1 of M."""
+    minutes = np.array(list(parameters.subphase_min.values()))
+    edges = np.concatenate([[0.0], np.cumsum(minutes) / minutes.sum()])
+    k = min(int(np.searchsorted(edges, through_m, side="right")) - 1, len(SUBPHASES) - 1)
+    return SUBPHASES[k], float((through_m - edges[k]) / (edges[k + 1] - edges[k]))
+
+
+def _spread(rng, cv: float) -> float:
+    """Draw one factor with median 1 and about the given coefficient of variation."""
+    return float(np.exp(rng.normal(0.0, np.sqrt(np.log1p(cv**2)))))
+
+
+def draw_cell(rng: np.random.Generator, parameters: SimulationParameters, phase: str | None = None) -> Cell:
+    """Draw one cell of a phase, or of the whole growing population when `phase` is None."""
+    bounds = phase_bounds(parameters)
+    if phase is None:
+        position = float(age_quantile(rng.random()))
+        phase = PHASES[min(int(np.searchsorted(bounds, position, side="right")) - 1, 3)]
+    else:
+        k = PHASES.index(phase)
+        position = float(age_quantile(rng.random(), bounds[k], bounds[k + 1]))
+    k = PHASES.index(phase)
+    progress = (position - bounds[k]) / (bounds[k + 1] - bounds[k])
+    subphase = phase
+    if phase == "M":
+        subphase, progress = subphase_at(progress, parameters)
+    dna = float(dna_content(position, parameters))
+    interphase_position = min(position, float(bounds[3]))
+    return Cell(
+        phase=phase,
+        subphase=subphase,
+        cycle_position=position,
+        progress=float(progress),
+        dna_content=dna,
+        replicated=(dna - 2.0) / 2.0,
+        area_um2=float(mean_area(interphase_position, parameters)) * _spread(rng, parameters.area_cv),
+        aspect_ratio=max(1.0, parameters.aspect_ratio * _spread(rng, parameters.aspect_ratio_cv)),
+        chromatin_contrast=float(mean_contrast(interphase_position, parameters))
+        * _spread(rng, parameters.chromatin_contrast_cv),
+        stain_factor=_spread(rng, parameters.stain_cv),
+        polar_view=bool(rng.random() < parameters.polar_view_fraction),
+        focus_um=float(rng.normal(0, parameters.focus_spread_um))
+        + (parameters.defocus_um if rng.random() < parameters.defocused_fraction else 0.0),
+    )
+
+
+def interphase_reach_um(cell: Cell) -> float:
+    """Return the radius around the centre that keeps other nuclei away; dividing cells need more room."""
+    reach = float(np.sqrt(cell.area_um2 * cell.aspect_ratio / np.pi))
+    return max(reach, 9.0) if cell.subphase in ("anaphase", "telophase") else reach

@@ -1,0 +1,142 @@
+"""Simulated images as files, in the folders that `load_dataset` reads."""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcycle.errors import SettingError
+from cellcycle.images import write_image
+from cellcycle.phases import PHASES
+from cellcycle.simulation.crops import simulate_nuclei
+from cellcycle.simulation.field import simulate_field
+from cellcycle.simulation.parameters import STUDY_COUNTS, VERSION, SimulationParameters
+
+# Tells a reader of the folder that no microscope made these images.
+MARKER = "simulated.json"
+
+
+def write_folder(
+    out,
+    nuclei: int | None = None,
+    fields: int | None = None,
+    size_px: int | None = None,
+    seed: int = 0,
+    bits: int = 16,
+) -> Path:
+    """Write simulated nuclei or fields into a new folder, all files or none.
+
+    Nuclei: `<out>/<phase>/<sample_id>.png` (8 bits) or `.tif` (12 and 16 bits), and `<out>/manifest.csv`
+    with the columns path, label, group (the slide) and the truth. The phases have the study's shares;
+    from 4 nuclei on, every phase has at least one.
+
+    Fields: `<out>/fields/field_001.tif`, instance masks of the same name in `<out>/labels/` (0 is
+    background), and `<out>/truth.csv` with one row per nucleus and the column `field`.
+
+    `<out>/simulated.json` says by which simulator, seed and parameters the images were made.
+
+    Parameters
+    ----------
+    out : path-like
+        A folder that does not exist yet, or is empty.
+    nuclei, fields : int, optional
+        How many, of one of the two; without either, the study's 493 nuclei.
+    size_px : int, optional
+        Side of a crop (64 when None) or of a field (512 when None).
+    seed : int
+    bits : {8, 12, 16}
+        12-bit numbers are stored in 16-bit files, 0 to 4095, as cameras do.
+
+    Returns
+    -------
+    pathlib.Path
+        `out`.
+
+    Raises
+    ------
+    SettingError
+        Both `nuclei` and `fields`, a number below 1, or an `out` that holds something.
+    """
+    out = Path(out)
+    if nuclei is not None and fields is not None:
+        raise SettingError("nuclei, fields", "both given", "ask for nuclei or for fields")
+    if nuclei is None and fields is None:
+        nuclei = sum(STUDY_COUNTS.values())
+    number = fields if nuclei is None else nuclei
+    if number < 1:
+        raise SettingError("nuclei, fields", f"{number} asked for", "ask for at least 1")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(out, "exists and is not an empty folder", "name a new folder")
+    parameters = replace(SimulationParameters(), bits=bits)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        if nuclei is not None:
+            _write_nuclei(unfinished, nuclei, size_px or 64, seed, parameters)
+        else:
+            _write_fields(unfinished, fields, size_px or 512, seed, parameters)
+        made_by = {"simulator": VERSION, "seed": seed, "parameters": repr(parameters)}
+        (unfinished / MARKER).write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
+        unfinished.chmod(0o755)
+        if out.is_dir():
+            out.rmdir()
+        os.replace(unfinished, out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return out
+
+
+def share_out(n: int, counts: dict[str, int] = STUDY_COUNTS) -> dict[str, int]:
+    """Split `n` nuclei over the phases in the proportions of `counts`, by largest remainders.
+
+    Examples
+    --------
+    >>> share_out(493) == STUDY_COUNTS, share_out(8)
+    (True, {'G1': 4, 'S': 2, 'G2': 1, 'M': 1})
+    """
+    total = sum(counts.values())
+    exact = np.array([counts[phase] / total * n for phase in PHASES])
+    least = np.where(exact > 0, 1, 0) if n >= len(PHASES) else np.zeros(len(PHASES), int)
+    given = np.maximum(np.floor(exact).astype(int), least)
+    while given.sum() < n:
+        given[np.argmax(exact - given)] += 1
+    while given.sum() > n:
+        given[np.argmax(np.where(given > least, given - exact, -np.inf))] -= 1
+    return dict(zip(PHASES, given.tolist(), strict=True))
+
+
+def _write_nuclei(folder: Path, n: int, size_px: int, seed: int, parameters: SimulationParameters):
+    made = simulate_nuclei(share_out(n), size_px, seed, parameters)
+    suffix, kind = (".png", np.uint8) if parameters.bits == 8 else (".tif", np.uint16)
+    truth = made.truth
+    truth.insert(0, "path", truth["phase"] + "/" + truth["sample_id"] + suffix)
+    truth.insert(1, "label", truth["phase"])
+    truth.insert(2, "group", truth["slide"])
+    truth["pixel_size_um"] = made.pixel_size_um
+    for phase in truth["phase"].unique():
+        (folder / phase).mkdir()
+    for image, path in zip(made.images, truth["path"], strict=True):
+        levels = np.rint(image[0] * parameters.full_scale).astype(kind)
+        write_image(folder / path, levels, made.pixel_size_um)
+    truth.to_csv(folder / "manifest.csv", index=False)
+
+
+def _write_fields(folder: Path, n: int, size_px: int, seed: int, parameters: SimulationParameters):
+    (folder / "fields").mkdir()
+    (folder / "labels").mkdir()
+    n_nuclei = round(60 * (size_px / 512) ** 2)
+    tables = []
+    for k in range(n):
+        field = simulate_field((size_px, size_px), n_nuclei, seed + k, parameters)
+        name = f"field_{k + 1:03d}.tif"
+        write_image(folder / "fields" / name, field.image, field.pixel_size_um)
+        write_image(folder / "labels" / name, field.labels.astype(np.uint16), field.pixel_size_um)
+        field.truth.insert(0, "field", name)
+        field.truth["pixel_size_um"] = field.pixel_size_um
+        tables.append(field.truth)
+    pd.concat(tables).to_csv(folder / "truth.csv", index=False)
