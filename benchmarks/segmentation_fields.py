@@ -2,9 +2,9 @@
 
 Run: CELLCYCLE_REAL_DATA=folder python benchmarks/segmentation_fields.py [--worst N]
 
-The folder holds `fields/images/` and `fields/labels/`, matched by name; labels are instance masks with 0 as background. A
-predicted nucleus is right if its intersection over union with an annotated one is above 0.5, which makes matches
-unique. F1 is taken per field, then averaged; the interval resamples fields.
+The folder holds `fields/images/` and `fields/labels/`, matched by name; labels are instance masks with 0 as
+background. A predicted nucleus is right if its intersection over union with an annotated one is above 0.5,
+which makes matches unique. F1 is taken per field, then averaged; the interval resamples fields.
 """
 
 import argparse
@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--worst", type=int, default=5, help="number of worst fields to list")
     arguments = parser.parse_args()
     if "CELLCYCLE_REAL_DATA" not in os.environ:
-        sys.exit("CELLCYCLE_REAL_DATA: not set; set it to the folder that holds fields/images and fields/labels")
+        sys.exit(
+            "CELLCYCLE_REAL_DATA: not set; set it to the folder that holds fields/images and fields/labels"
+        )
     fields = Path(os.environ["CELLCYCLE_REAL_DATA"]) / "fields"
     rows, start = [], time.perf_counter()
     for path in list_images(fields / "images"):
@@ -64,7 +66,7 @@ def main() -> None:
     scores = np.array([row[0] for row in rows])
     resampled = np.random.default_rng(0).choice(scores, (N_BOOTSTRAP, len(scores))).mean(axis=1)
     low, high = np.percentile(resampled, [2.5, 97.5])
-    print(f"{len(scores)} fields: mean F1 at IoU 0.5 = {scores.mean():.3f} (95 % interval {low:.3f} to {high:.3f})")
+    print(f"{len(scores)} fields: mean F1 at IoU 0.5 = {scores.mean():.3f} (95 %: {low:.3f} to {high:.3f})")
     print(f"median {np.median(scores):.3f}, {np.mean(scores < 0.8):.0%} of fields below 0.8, {seconds:.1f} s")
     right, surplus, missed = (sum(row[i] for row in rows) for i in (2, 3, 4))
     print(f"all nuclei: {right} right, {surplus} surplus, {missed} missed")

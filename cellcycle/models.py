@@ -23,19 +23,29 @@ NETWORKS: tuple[str, ...] = (
 
 
 class Network(nn.Module):
-    """A body that turns images (N, C, H, W) into features (N, F), and a linear head: logits (N, K)."""
+    """A body that turns images (N, C, H, W) into features (N, F), and a linear head: logits (N, K).
 
-    def __init__(self, body: nn.Module, n_features: int, n_classes: int):
+    Measurements (N, M) of the nuclei, where the network takes any, pass a small hidden layer and join the
+    features before the head.
+    """
+
+    def __init__(self, body: nn.Module, n_features: int, n_classes: int, n_measurements: int = 0):
         super().__init__()
         self.body = body
-        self.head = nn.Linear(n_features, n_classes)
+        self.side = nn.Sequential(nn.Linear(n_measurements, 32), nn.ReLU()) if n_measurements else None
+        self.head = nn.Linear(n_features + (32 if n_measurements else 0), n_classes)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, K) of standardised images (N, C, H, W)."""
-        return self.head(self.body(images))
+    def forward(self, images: torch.Tensor, measurements: torch.Tensor | None = None) -> torch.Tensor:
+        """Return logits (N, K) of standardised images (N, C, H, W) and measurements (N, M)."""
+        features = self.body(images)
+        if self.side is not None:
+            features = torch.cat([features, self.side(measurements)], dim=1)
+        return self.head(features)
 
 
-def build_network(name, n_classes=4, channels=1, size_px=64, width=None, dropout=None, stem_stride=1) -> Network:
+def build_network(
+    name, n_classes=4, channels=1, size_px=64, width=None, dropout=None, stem_stride=1, n_measurements=0
+) -> Network:
     """Build a network with random weights.
 
     Parameters
@@ -51,6 +61,8 @@ def build_network(name, n_classes=4, channels=1, size_px=64, width=None, dropout
         Before the head of "nn" (0 by default) and Nagao (0.5 by default).
     stem_stride : int
         Stride of a ResNet's first convolution; 2 quarters its cost.
+    n_measurements : int
+        Measurements of each nucleus that join the features before the head.
 
     Returns
     -------
@@ -62,21 +74,22 @@ def build_network(name, n_classes=4, channels=1, size_px=64, width=None, dropout
         If the name is unknown.
     """
     if name == "logistic":
-        return Network(nn.Flatten(), channels * size_px**2, n_classes)
-    if name == "nn":
-        return _simple(channels * size_px**2, n_classes, width or 256, dropout or 0.0)
-    if name in NETWORKS and name.startswith("resnet"):
+        body, n_features = nn.Flatten(), channels * size_px**2
+    elif name == "nn":
+        body, n_features = _simple(channels * size_px**2, width or 256, dropout or 0.0)
+    elif name in NETWORKS and name.startswith("resnet"):
         depth = int(re.search(r"\d+", name).group())
-        return _resnet(depth, not name.endswith("-plain"), n_classes, channels, width or 16, stem_stride)
-    if name in NETWORKS:
-        return _nagao(int(name[5:]), n_classes, channels, size_px, width or 8, 0.5 if dropout is None else dropout)
-    near = difflib.get_close_matches(str(name), NETWORKS, n=1)
-    raise SettingError(
-        "model", f"{name!r} is unknown", f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(NETWORKS)}"
-    )
+        body, n_features = _resnet(depth, not name.endswith("-plain"), channels, width or 16, stem_stride)
+    elif name in NETWORKS:
+        body, n_features = _nagao(int(name[5:]), channels, size_px, width or 8, 0.5 if dropout is None else dropout)
+    else:
+        near = difflib.get_close_matches(str(name), NETWORKS, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(NETWORKS)}"
+        raise SettingError("model", f"{name!r} is unknown", remedy)
+    return Network(body, n_features, n_classes, n_measurements)
 
 
-def _simple(n_inputs: int, n_classes: int, width: int, dropout: float) -> Network:
+def _simple(n_inputs: int, width: int, dropout: float) -> tuple[nn.Module, int]:
     body = nn.Sequential(
         nn.Flatten(),
         nn.Linear(n_inputs, width),
@@ -85,7 +98,7 @@ def _simple(n_inputs: int, n_classes: int, width: int, dropout: float) -> Networ
         nn.ReLU(),
         nn.Dropout(dropout),
     )
-    return Network(body, width // 4, n_classes)
+    return body, width // 4
 
 
 class _Block(nn.Module):
@@ -107,7 +120,7 @@ class _Block(nn.Module):
         return torch.relu(made if self.skip is None else made + self.skip(x))
 
 
-def _resnet(depth: int, residual: bool, n_classes: int, channels: int, width: int, stem_stride: int) -> Network:
+def _resnet(depth: int, residual: bool, channels: int, width: int, stem_stride: int) -> tuple[nn.Module, int]:
     """Build the CIFAR layout of He et al. (2016): 6n + 2 layers in three stages of width w, 2w, 4w."""
     layers = [
         nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False),
@@ -121,10 +134,10 @@ def _resnet(depth: int, residual: bool, n_classes: int, channels: int, width: in
             stride = 2 if stage > 0 and block == 0 else 1
             layers.append(_Block(n_in, n_out, stride, residual))
             n_in = n_out
-    return Network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), n_in, n_classes)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), n_in
 
 
-def _nagao(stages: int, n_classes: int, channels: int, size_px: int, width: int, dropout: float) -> Network:
+def _nagao(stages: int, channels: int, size_px: int, width: int, dropout: float) -> tuple[nn.Module, int]:
     """Build the network of Nagao et al. (2020): stages of convolution, ReLU and pooling, width doubling."""
     # Pooling rounds up, so that no border is lost and small images allow as many stages as large ones.
     side = -(-size_px // 2**stages)
@@ -135,7 +148,7 @@ def _nagao(stages: int, n_classes: int, channels: int, size_px: int, width: int,
         n_in = n_out
     n_hidden = width * 2**stages
     layers += [nn.Flatten(), nn.Linear(n_in * side**2, n_hidden), nn.ReLU(), nn.Dropout(dropout)]
-    return Network(nn.Sequential(*layers), n_hidden, n_classes)
+    return nn.Sequential(*layers), n_hidden
 
 
 def n_parameters(network: nn.Module) -> int:

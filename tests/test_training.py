@@ -69,7 +69,7 @@ def test_absolute_intensity_sees_exposure(blobs):
 def test_standardisation_comes_from_the_training_images_alone(blobs):
     images, labels = blobs
     fitted = NetworkClassifier("logistic", epochs=1).fit(images[:48], labels[:48] % 2)
-    assert fitted.mean_ == pytest.approx(images[:48].mean())
+    assert fitted.intensity_scale_.mean == pytest.approx(images[:48].mean())
 
 
 def test_scikit_learn_tools_work_on_it(blobs):

@@ -14,7 +14,9 @@ from skorch.callbacks import LRScheduler
 from cellcycle.augmentation import STUDY_TRANSFORMS
 from cellcycle.balancing import make_training_set
 from cellcycle.errors import SettingError
+from cellcycle.images import DatasetScale, standardise
 from cellcycle.models import Network, build_network, n_parameters
+from cellcycle.training.batches import BatchStream, turned
 
 INTENSITIES = ("absolute", "per-image")
 SCHEDULES = ("constant", "cosine")
@@ -47,6 +49,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Decoupled weight decay (AdamW); 0 is plain Adam.
     schedule : {"constant", "cosine"}
         Of the learning rate over the epochs.
+    turns : bool
+        Turn and mirror batches at random in training, and average the logits of all eight positions in
+        prediction: the call of a nucleus then does not depend on how it lay under the microscope.
+    measurements : bool
+        Give the head, beside the features of the body, what is measured on the nucleus: area, texture,
+        eccentricity, solidity, and under absolute intensity integrated DNA and brightness.
+    members : int
+        Networks trained with different seeds, whose logits are averaged.
     width, dropout, stem_stride
         Passed to `cellcycle.models.build_network`.
     pretrained : path-like or None
@@ -60,8 +70,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : (K,) array
-    network_ : cellcycle.models.Network
-        The trained network, in evaluation mode.
+    intensity_scale_ : cellcycle.images.DatasetScale
+        Of the training images; only under "absolute".
+    networks_ : list of cellcycle.models.Network
+        The trained networks, one a member, in evaluation mode.
     history_ : DataFrame
         One row an epoch: epoch, train_loss, seconds.
     """
@@ -78,6 +90,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         epochs=20,
         weight_decay=0.0,
         schedule="constant",
+        turns=False,
+        measurements=False,
+        members=1,
         width=None,
         dropout=None,
         stem_stride=1,
@@ -95,6 +110,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.turns = turns
+        self.measurements = measurements
+        self.members = members
         self.width = width
         self.dropout = dropout
         self.stem_stride = stem_stride
@@ -108,33 +126,46 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         X = _checked_images(X)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
         if self.intensity == "absolute":
-            self.mean_, self.scale_ = float(X.mean()), float(X.std()) or 1.0
-        made = make_training_set(X, codes, self.training_set, self.transforms, self.copies, self.seed)
-        with _one_thread(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = self._build(X.shape[1:], len(self.classes_))
-            trainer = self._trainer(network, n_batches=-(-len(X) // self.batch_size))
-            trainer.fit(self._standardise(made.images), made.labels.astype(np.int64))
-        self.network_ = trainer.module_.eval()
-        self.history_ = pd.DataFrame(
-            [
-                {"epoch": row["epoch"], "train_loss": row["train_loss"], "seconds": row["dur"]}
-                for row in trainer.history
-            ],
-            columns=["epoch", "train_loss", "seconds"],
-        )
+            self.intensity_scale_ = DatasetScale.of(X)
+        measured = self._measure(X)
+        self.measurement_scale_ = measured.mean(axis=0), measured.std(axis=0) + 1e-6
+        trained = [self._fit_member(X, codes, measured, self.seed + 1000 * m) for m in range(self.members)]
+        self.networks_ = [network for network, _ in trained]
+        self.history_ = pd.concat([history for _, history in trained], ignore_index=True)
         return self
+
+    def _fit_member(self, X, codes, measured, seed: int):
+        """Train one network; return it with its history."""
+        made = make_training_set(X, codes, self.training_set, self.transforms, self.copies, seed)
+        inputs = self._inputs(made.images, measured[made.source])
+        with _one_thread(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = self._build(X.shape[1:], len(self.classes_), measured.shape[1])
+            trainer = self._trainer(network, n_batches=-(-len(X) // self.batch_size), seed=seed)
+            trainer.fit(inputs, made.labels.astype(np.int64))
+        rows = [(row["epoch"], row["train_loss"], row["dur"]) for row in trainer.history]
+        return trainer.module_.eval(), pd.DataFrame(rows, columns=["epoch", "train_loss", "seconds"])
+
+    @property
+    def network_(self) -> Network:
+        """The trained network (the first, where there are several members)."""
+        check_is_fitted(self)
+        return self.networks_[0]
 
     def logits(self, X, batch_size: int = 128) -> np.ndarray:
         """Return logits (N, K) float32 of images `X (N, C, H, W)` float32 in [0, 1]."""
         check_is_fitted(self)
         X = _checked_images(X)
-        made = []
+        made = np.empty((len(X), len(self.classes_)), np.float32)
+        positions = range(8) if self.turns else range(1)
         with _one_thread(), torch.inference_mode():
             for start in range(0, len(X), batch_size):
-                batch = torch.from_numpy(self._standardise(X[start : start + batch_size]))
-                made.append(self.network_(batch.to(self.device)).float().cpu().numpy())
-        return np.concatenate(made) if made else np.empty((0, len(self.classes_)), np.float32)
+                part = slice(start, start + batch_size)
+                inputs = self._inputs(X[part], self._measure(X[part]))
+                images, measured = (torch.from_numpy(inputs[k]).to(self.device) for k in ("images", "measurements"))
+                views = [network(turned(images, p), measured) for network in self.networks_ for p in positions]
+                made[part] = torch.stack(views).mean(dim=0).float().cpu().numpy()
+        return made
 
     def predict_proba(self, X) -> np.ndarray:
         """Return probabilities (N, K) float32 of images `X (N, C, H, W)`, columns as `classes_`."""
@@ -148,7 +179,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def n_parameters_(self) -> int:
         """Number of trained weights."""
         check_is_fitted(self)
-        return n_parameters(self.network_)
+        return sum(n_parameters(network) for network in self.networks_)
 
     def save_network(self, file) -> Path:
         """Write the trained weights as safetensors, for `pretrained`; return the path."""
@@ -169,7 +200,29 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             if value not in allowed:
                 raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
 
-    def _build(self, shape, n_classes: int) -> Network:
+    def _measure(self, X) -> np.ndarray:
+        """Return measurements (N, F) of the nuclei, logarithms where they are sizes; F is 0 without them."""
+        if not self.measurements:
+            return np.empty((len(X), 0), np.float32)
+        from cellcycle.segmentation import measure_crops
+
+        table = measure_crops(X)
+        values = [np.log(table["area_px"]), table["texture"], table["eccentricity"], table["solidity"]]
+        if self.intensity == "absolute":
+            values += [np.log(table["integrated_dna"].clip(1e-6)), np.log(table["mean_dna"].clip(1e-6))]
+        measured = np.stack(values, axis=1).astype(np.float32)
+        # A crop in which no nucleus is found stands in the middle of the others.
+        return np.where(np.isfinite(measured), measured, np.nanmedian(measured, axis=0, keepdims=True))
+
+    def _inputs(self, images, measured) -> dict[str, np.ndarray]:
+        """Return what the network takes: standardised images and measurements."""
+        mean, spread = self.measurement_scale_
+        return {
+            "images": self._standardise(images),
+            "measurements": ((measured - mean) / spread).astype(np.float32),
+        }
+
+    def _build(self, shape, n_classes: int, n_measurements: int) -> Network:
         channels, _, size_px = shape
         network = build_network(self.model, n_classes, channels, size_px, self.width, self.dropout, self.stem_stride)
         if self.pretrained is not None:
@@ -177,7 +230,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         # Channels-last makes the convolutions of a CPU about a quarter faster.
         return network.to(memory_format=torch.channels_last)
 
-    def _trainer(self, network: Network, n_batches: int) -> NeuralNetClassifier:
+    def _trainer(self, network: Network, n_batches: int, seed: int) -> NeuralNetClassifier:
         callbacks = []
         if self.schedule == "cosine":
             policy = torch.optim.lr_scheduler.CosineAnnealingLR
@@ -190,9 +243,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             lr=self.learning_rate,
             batch_size=self.batch_size,
             max_epochs=self.epochs,
-            iterator_train=_BatchStream,
+            iterator_train=BatchStream,
             iterator_train__n_batches=n_batches,
-            iterator_train__rng=np.random.default_rng([self.seed, 7]),
+            iterator_train__rng=np.random.default_rng([seed, 7]),
+            iterator_train__turn=self.turns,
             train_split=None,
             callbacks=callbacks,
             callbacks__valid_acc=None,
@@ -203,31 +257,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _standardise(self, images: np.ndarray) -> np.ndarray:
         if self.intensity == "absolute":
-            return (images - np.float32(self.mean_)) / np.float32(self.scale_)
-        from cellcycle.images import standardise
-
+            return self.intensity_scale_.apply(images)
         return standardise(images)
-
-
-class _BatchStream:
-    """Endless shuffled passes over a training set, cut into epochs of `n_batches` whole batches.
-
-    skorch makes one and iterates over it once an epoch. Batches are indexed at once, where torch's default
-    loader would collect them image by image.
-    """
-
-    def __init__(self, dataset, batch_size: int, n_batches: int, rng: np.random.Generator):
-        self.images, self.labels = torch.from_numpy(dataset.X), torch.from_numpy(dataset.y)
-        self.batch_size, self.n_batches, self.rng = batch_size, n_batches, rng
-        self.waiting = np.empty(0, dtype=np.int64)
-
-    def __iter__(self):
-        needed = self.n_batches * self.batch_size
-        while len(self.waiting) < needed:
-            self.waiting = np.concatenate([self.waiting, self.rng.permutation(len(self.labels))])
-        epoch, self.waiting = np.split(self.waiting, [needed])
-        for batch in epoch.reshape(self.n_batches, self.batch_size):
-            yield self.images[batch].contiguous(memory_format=torch.channels_last), self.labels[batch]
 
 
 def _checked_images(X) -> np.ndarray:
