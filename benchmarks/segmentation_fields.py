@@ -53,9 +53,7 @@ def main() -> None:
     parser.add_argument("--worst", type=int, default=5, help="number of worst fields to list")
     arguments = parser.parse_args()
     if "CELLCYCLE_REAL_DATA" not in os.environ:
-        sys.exit(
-            "CELLCYCLE_REAL_DATA: not set; set it to the folder that holds fields/images and fields/labels"
-        )
+        sys.exit("CELLCYCLE_REAL_DATA: not set; set it to the folder that holds fields/images and fields/labels")
     fields = Path(os.environ["CELLCYCLE_REAL_DATA"]) / "fields"
     rows, start = [], time.perf_counter()
     for path in list_images(fields / "images"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from cellcycle import paths
 from cellcycle.datasets import load_dataset
 from cellcycle.study import domains
-from cellcycle.study.publish import refresh_transfer_block
+from cellcycle.study.blocks import refresh_card
 
 NAGAO = {"model": "nagao6", "training_set": "D2", "epochs": 15}
 INTENSITIES = ("absolute", "per-image")
@@ -30,7 +30,7 @@ def main():
     for n_labels in FEW:
         for pretrain in (False, True):
             report(domains.few_labels(pair, {**NAGAO, "intensity": "absolute"}, n_labels, pretrain, root))
-    refresh_transfer_block()
+    refresh_card()
 
 
 def report(record):

@@ -51,7 +51,8 @@ def compose(transforms=STUDY_TRANSFORMS, background: float = 0.0) -> v2.Compose:
         "jitter": [v2.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.3, hue=0.5)],
         "grayscale": [v2.RandomGrayscale(p=0.5)],
     }
-    return v2.Compose([step for name in STUDY_TRANSFORMS if name in transforms for step in made[name]])
+    chosen = [step for name in STUDY_TRANSFORMS if name in transforms for step in made[name]]
+    return v2.Compose(chosen or [v2.Identity()])
 
 
 def augment(images, transforms=STUDY_TRANSFORMS, seed: int = 0) -> np.ndarray:

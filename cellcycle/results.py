@@ -154,12 +154,13 @@ def write_run(root, config: dict, data: dict, predictions: pd.DataFrame, history
         }
         (work / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
         work.chmod(0o755)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(work, final)
+        # Another process may have written the same run meanwhile; a whole record stays.
+        if find_run(root, config, data["identity"]) is None:
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(work, final)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return Record(final, run)
+    return read_run(final)
 
 
 def read_run(folder) -> Record:

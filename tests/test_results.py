@@ -72,8 +72,11 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, predictions, monkeypatch)
     assert results.load_runs(tmp_path) == []
 
 
-def test_writing_again_replaces_the_record(record, predictions):
+def test_a_whole_record_stays_and_a_damaged_one_is_replaced(record, predictions):
     root = record.folder.parent
+    results.write_run(root, CONFIG, DATA, predictions, train_s=9.0)
+    assert [r.run["train_s"] for r in results.load_runs(root)] == [1.5]
+    (record.folder / "history.csv").unlink()
     results.write_run(root, CONFIG, DATA, predictions, train_s=9.0)
     assert [r.run["train_s"] for r in results.load_runs(root)] == [9.0]
 

@@ -1,6 +1,7 @@
 """Pictures of nuclei, and distributions of what is measured on them."""
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, INK, label, new_figure
@@ -40,6 +41,26 @@ def nucleus_panel(dataset, n_per_class=8, seed=0, per_image=False):
             color=class_colours(dataset.classes)[dataset.classes[k]],
             fontweight="bold",
         )
+    return figure
+
+
+def variant_rows(rows):
+    """Return a figure with one named row of images each, e.g. one nucleus under each transform.
+
+    Parameters
+    ----------
+    rows : dict of str to (N, C, H, W) float32 in [0, 1]
+        All rows are shown on one brightness scale.
+    """
+    n_columns = max(len(images) for images in rows.values())
+    figure, axes = new_figure(7.2, 0.95 * len(rows), len(rows), n_columns, squeeze=False)
+    top = max(float(images.max()) for images in rows.values())
+    for row, (name, images) in zip(axes, rows.items(), strict=True):
+        for ax in row:
+            ax.set_axis_off()
+        for ax, image in zip(row, images, strict=False):
+            _show(ax, image, top)
+        row[0].text(-0.12, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=FONT_PT, color=INK)
     return figure
 
 
@@ -104,6 +125,7 @@ def distributions(table, columns, labels, classes):
         )
         label(ax, text, "density of each phase" if i == 0 else "")
         ax.set_yticks([])
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     if axes[0][0].get_legend():
         axes[0][0].get_legend().set_title(None)
     return figure
@@ -134,6 +156,25 @@ def dna_histogram(integrated_dna, labels, classes, unit="integrated intensity, r
     )
     ax.legend(fontsize=FONT_PT, frameon=False)
     label(ax, unit, "nuclei")
+    return figure
+
+
+def scatter(x, y, labels, classes, x_label="", y_label="", title=""):
+    """Return a figure with one dot an image, coloured by class.
+
+    Parameters
+    ----------
+    x, y : (N,) float
+        Dots with NaN are left out.
+    labels : (N,) int
+    classes : tuple of str
+    """
+    figure, ax = new_figure(5.5, 3.0)
+    x, y, labels = np.asarray(x, float), np.asarray(y, float), np.asarray(labels)
+    for k, (name, colour) in enumerate(class_colours(classes).items()):
+        ax.scatter(x[labels == k], y[labels == k], s=14, color=colour, alpha=0.6, linewidths=0, label=name)
+    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+    label(ax, x_label, y_label, title)
     return figure
 
 

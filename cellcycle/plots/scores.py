@@ -5,6 +5,7 @@ import numpy as np
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, new_figure
 
+INTERVAL, REFERENCE = "#56B4E9", "#D55E00"
 SET_COLOURS = {"D1": "#bdbdbd", "D2": "#7a7a7a", "D3": "#333333"}
 
 
@@ -16,7 +17,8 @@ def history(records, names=None):
         by_epoch = record.history.groupby("epoch")["train_loss"]
         name = names[i] if names else f"{record.config['model']} {record.config.get('training_set', '')}"
         colour = shades[f"line {i}"]
-        ax.plot(by_epoch.mean(), color=colour, label=name, linewidth=1.5)
+        marker = "o" if by_epoch.ngroups == 1 else None
+        ax.plot(by_epoch.mean(), color=colour, label=name, linewidth=1.5, marker=marker)
         ax.fill_between(by_epoch.min().index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.2, linewidth=0)
     ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -49,7 +51,8 @@ def confusion_matrices(tables, titles):
                 fontsize=FONT_PT,
                 color="black" if share[row, column] > 0.5 else "white",
             )
-        ax.set_xticks(range(len(table)), table.columns)
+        turned = 45 if max(map(len, map(str, table.columns))) > 4 else 0
+        ax.set_xticks(range(len(table)), table.columns, rotation=turned, ha="right" if turned else "center")
         ax.set_yticks(range(len(table)), table.index if i == 0 else [""] * len(table))
         ax.spines[:].set_visible(False)
         label(ax, "call", "truth" if i == 0 else "", title)
@@ -59,7 +62,7 @@ def confusion_matrices(tables, titles):
     return figure
 
 
-def score_bars(table, score="accuracy", reference=None, reference_name="", title=""):
+def score_bars(table, score="accuracy", references=None, title=""):
     """Return bars of one score, grouped by model, one bar a training set, with 95 % intervals.
 
     Parameters
@@ -68,8 +71,8 @@ def score_bars(table, score="accuracy", reference=None, reference_name="", title
         As `summaries.score_table` gives it.
     score : str
         A column with `_low` and `_high` beside it.
-    reference : float, optional
-        Drawn as a line, e.g. the share of the largest class.
+    references : dict of str to float, optional
+        Drawn as named lines, e.g. the share of the largest class, the DNA-content method, the ceiling.
     """
     models = list(dict.fromkeys(table.index))
     sets = list(dict.fromkeys(table["training_set"]))
@@ -80,8 +83,8 @@ def score_bars(table, score="accuracy", reference=None, reference_name="", title
         x = np.array([models.index(m) for m in rows.index]) + (i - (len(sets) - 1) / 2) * width
         ax.bar(x, rows[score], width * 0.92, color=SET_COLOURS.get(training_set, QUIET), label=training_set or None)
         spread = np.abs(rows[[f"{score}_low", f"{score}_high"]].to_numpy().T - rows[score].to_numpy())
-        ax.errorbar(x, rows[score], spread, fmt="none", ecolor="#D55E00", elinewidth=1.2, capsize=2)
-    _finish_bars(figure, ax, models, reference, reference_name)
+        ax.errorbar(x, rows[score], spread, fmt="none", ecolor=INTERVAL, elinewidth=1.2, capsize=2)
+    _finish_bars(figure, ax, models, references)
     label(ax, "", score.replace("_", " ").replace("f1", "F1"), title)
     return figure
 
@@ -94,7 +97,7 @@ def recall_bars(table, classes, title=""):
     for k, (name, colour) in enumerate(class_colours(tuple(classes)).items()):
         x = np.arange(len(models)) + (k - (len(classes) - 1) / 2) * width
         ax.bar(x, table[f"recall_{name}"], width * 0.92, color=colour, label=name)
-    _finish_bars(figure, ax, models, None, "")
+    _finish_bars(figure, ax, models, None)
     label(ax, "", "recall", title)
     return figure
 
@@ -114,14 +117,18 @@ def effects(table, score="balanced_accuracy", reference=None, title=""):
     spread = np.abs(table[[f"{score}_low", f"{score}_high"]].to_numpy().T - table[score].to_numpy())
     ax.errorbar(table[score], y, xerr=spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
     ax.set_yticks(y, table.index)
+    ax.set_ylim(-0.6, len(table) - 0.4)
     if reference is not None:
         ax.axvline(table.loc[reference, score], color=QUIET, linestyle=":", linewidth=1)
     label(ax, f"{score.replace('_', ' ')} (95 % interval)", "", title)
     return figure
 
 
-def design_space(table, score="balanced_accuracy", title=""):
-    """Return a score against the number of parameters, one dot a network (Figure 7's order)."""
+def design_space(table, score="balanced_accuracy", references=None, title=""):
+    """Return a score against the number of parameters, one dot a network (Figure 7's order).
+
+    Parameters as in `score_bars`.
+    """
     figure, ax = new_figure(6.2, 3.0)
     ordered = table.sort_values("n_parameters")
     spread = np.abs(ordered[[f"{score}_low", f"{score}_high"]].to_numpy().T - ordered[score].to_numpy())
@@ -140,6 +147,9 @@ def design_space(table, score="balanced_accuracy", title=""):
         )
     ax.set_xscale("log")
     ax.margins(x=0.12, y=0.2)
+    _reference_lines(ax, references)
+    if references:
+        figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
     label(ax, "trained parameters", score.replace("_", " "), title)
     return figure
 
@@ -186,9 +196,13 @@ def curves(tables, x="label_share", score="balanced_accuracy", x_label="share of
     return figure
 
 
-def _finish_bars(figure, ax, names, reference, reference_name) -> None:
-    if reference is not None:
-        ax.axhline(reference, color=QUIET, linestyle=":", linewidth=1.2, label=reference_name)
+def _reference_lines(ax, references) -> None:
+    for (name, value), style in zip((references or {}).items(), (":", "--", "-."), strict=False):
+        ax.axhline(value, color=REFERENCE, linestyle=style, linewidth=1.2, label=name)
+
+
+def _finish_bars(figure, ax, names, references) -> None:
+    _reference_lines(ax, references)
     ax.set_xticks(range(len(names)), names)
     ax.set_ylim(0, 1)
     if ax.get_legend_handles_labels()[0]:

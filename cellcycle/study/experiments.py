@@ -35,7 +35,9 @@ def table_3(profile: Profile) -> list[dict]:
 def single_transforms(profile: Profile) -> list[dict]:
     """Figure 4: the Nagao network on D2 made with no transform, each one alone, and all five."""
     chosen = [(), *((t,) for t in STUDY_TRANSFORMS), STUDY_TRANSFORMS]
-    return [profile.config("nagao6", "D2", transforms=t) for t in chosen]
+    # Copies that no transform changes would be the images again.
+    copies = [profile.copies if t else 0 for t in chosen]
+    return [profile.config("nagao6", "D2", transforms=t, copies=n) for t, n in zip(chosen, copies, strict=True)]
 
 
 def design_space(profile: Profile) -> list[dict]:

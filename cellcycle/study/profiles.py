@@ -10,6 +10,9 @@ from cellcycle import paths, results
 from cellcycle.datasets import NucleusDataset, load_dataset, source_kind
 from cellcycle.errors import RecordError, SettingError
 
+# Channels of the first stage of the Nagao network, where an experiment does not vary them.
+NAGAO_WIDTH = 8
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -91,6 +94,8 @@ class Profile:
         }
         if kind == "resnet":
             made["stem_stride"] = self.stem_stride
+        if kind == "nagao":
+            made["width"] = NAGAO_WIDTH
         return made | settings
 
     def cross_validate(self, dataset: NucleusDataset, configs) -> list[results.Record]:
@@ -120,7 +125,7 @@ class Profile:
                 raise RecordError(
                     self.results_dir(),
                     f"no whole record of {name}",
-                    f"run the notebooks before this one: cellcycle study --profile {self.name}",
+                    f"run the notebooks before this one: cellcycle study --profile {self.name} --data {self.data}",
                 )
             found.append(record)
         return found

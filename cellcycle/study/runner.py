@@ -130,6 +130,7 @@ def execute_notebook(source: Path, target: Path, profile: str, data: str, parame
     """Execute one notebook into the folder `target`; a failure is returned, not raised."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     copy = target / source.name
     environment = {
@@ -149,6 +150,8 @@ def execute_notebook(source: Path, target: Path, profile: str, data: str, parame
             kernel_name="python3",
             cwd=str(source.parent),
             progress_bar=False,
+            # Kernels talk through files that only this user can open, where the system has such sockets.
+            config=Config({"KernelManager": {"transport": "ipc" if os.name == "posix" else "tcp"}}),
         )
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"

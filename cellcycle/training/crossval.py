@@ -1,6 +1,5 @@
 """Cross-validation of many models at once: folds in parallel processes, one record a model."""
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from sklearn.model_selection import train_test_split
 
-from cellcycle import results
+from cellcycle import results, segmentation
 from cellcycle.baseline import DnaContentClassifier
 from cellcycle.datasets import NucleusDataset
 from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
@@ -165,7 +164,7 @@ def _write(root, config, dataset, outcomes) -> results.Record:
 
 
 def full_config(config: dict, n_folds: int, n_repeats: int, seed: int) -> dict:
-    """Return the whole JSON-able configuration of a run: every default spelled out, files by their content.
+    """Return the whole JSON-able configuration of a run: every default spelled out, files by their name.
 
     Parameters are those of `cross_validate`; records are found by what this returns.
     """
@@ -174,6 +173,9 @@ def full_config(config: dict, n_folds: int, n_repeats: int, seed: int) -> dict:
     full = {"model": settings.get("model", "nagao6")}
     full |= make_estimator(**settings).get_params(deep=False)
     full |= {"train_share": share, "n_folds": n_folds, "n_repeats": n_repeats, "seed": seed}
+    if full["model"] == "dna-content" or full.get("measurements"):
+        full["measured_by"] = f"segmentation {segmentation.VERSION}"
     if full.get("pretrained") is not None:
-        full["pretrained"] = "sha256:" + hashlib.sha256(Path(full["pretrained"]).read_bytes()).hexdigest()
+        # By name, which says what was trained on what: the same training may differ in a last bit elsewhere.
+        full["pretrained"] = Path(full["pretrained"]).stem
     return {k: list(v) if isinstance(v, tuple) else v for k, v in full.items()}

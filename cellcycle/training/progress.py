@@ -13,7 +13,7 @@ class Progress:
     """Count finished steps and show them."""
 
     def __init__(self, total: int, title: str, enabled: bool = True):
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         self.total, self.done, self.title = total, 0, title
         self.file = os.environ.get(PROGRESS_FILE)

@@ -1,11 +1,9 @@
 """Tables and sentences computed from run records; nothing in them is typed in."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
-from cellcycle import metrics, paths
+from cellcycle import metrics
 from cellcycle.errors import DataError
 from cellcycle.results import Record
 
@@ -90,6 +88,25 @@ def compare(better: Record, worse: Record, score: str = "balanced_accuracy") -> 
     )
 
 
+def references(records: dict[str, Record], score: str = "accuracy") -> dict[str, float]:
+    """Return one score of named runs, to be drawn as lines beside others; the first is the largest class.
+
+    Parameters
+    ----------
+    records : dict of str to Record
+    score : str
+        One of `SCORES`.
+    """
+    first = next(iter(records.values()))
+    always = np.zeros((len(first.classes),) * 2)
+    always[:, 0] = np.sort(np.bincount(first.labels, minlength=len(first.classes)))[::-1]
+    lines = {"largest class": float(SCORES[score](always))}
+    for name, record in records.items():
+        matrix = metrics.confusion_matrix(record.labels, record.predicted, len(record.classes))
+        lines[name] = float(SCORES[score](matrix))
+    return lines
+
+
 def confusion(record: Record) -> pd.DataFrame:
     """Return the confusion counts of a run: truth in rows, call in columns, summed over folds and repeats."""
     matrix = metrics.confusion_matrix(record.labels, record.predicted, len(record.classes))
@@ -124,22 +141,83 @@ def sentence(record: Record, name: str) -> str:
     )
 
 
-def published(table: str) -> pd.DataFrame:
-    """Return one of the study's printed tables, as fractions of 1.
+def differences(records, names, reference: Record, score: str = "balanced_accuracy") -> pd.DataFrame:
+    """Return the paired difference of runs to a reference run, with what its interval allows to say.
 
     Parameters
     ----------
-    table : str
-        "table1_phases", "table2_models", "table3_resnet" or "text_claims".
+    records : sequence of Record
+    names : sequence of str
+        Row labels.
+    reference : Record
+        Predicts the same test images in the same folds.
+    score : str
+        A key of `SCORES`.
 
-    Raises
-    ------
-    DataError
-        If there is no such table.
+    Returns
+    -------
+    DataFrame
+        Columns: difference (text with its 95 % interval) and verdict ("better", "worse" or "undecided":
+        the interval holds 0).
     """
-    folder = (paths.repository() or Path()) / "data" / "published"
-    file = folder / f"{table}.csv"
-    if not file.is_file():
-        known = ", ".join(sorted(f.stem for f in folder.glob("*.csv")))
-        raise DataError(file, "no such published table", f"use one of {known or 'those of the checkout'}")
-    return pd.read_csv(file)
+    rows = []
+    for record in records:
+        found = compare(record, reference, score)
+        verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "undecided"
+        rows.append({"difference": f"{found:+.2f}", "verdict": verdict})
+    return pd.DataFrame(rows, index=pd.Index(names, name="model"))
+
+
+def dna_relative(measured: pd.DataFrame, labels, classes) -> tuple[pd.Series, str]:
+    """Return integrated DNA in units of the G1 median, and the words for that unit.
+
+    Without a class G1 the unit is the median of all nuclei.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        As `cellcycle.segmentation.measure_crops` gives it, one row an image.
+    labels : (N,) int
+    classes : tuple of str
+    """
+    dna = measured["integrated_dna"]
+    if "G1" in classes:
+        return dna / dna[np.asarray(labels) == classes.index("G1")].median(), "DNA content (median of G1 is 1)"
+    return dna / dna.median(), "DNA content (median of all is 1)"
+
+
+def rarest_class(dataset, n_folds: int) -> str:
+    """Return one sentence on the smallest class and what it leaves in one test fold."""
+    counts = dataset.counts()
+    name, n = counts.idxmin(), int(counts.min())
+    return (
+        f"The smallest class, {name}, has {n} of {len(dataset)} images: on average {n / n_folds:.0f} in each of "
+        f"the {n_folds} test folds, so one image more or less moves its recall by {1 / n:.2f}."
+    )
+
+
+def chosen_without_fold(records, score: str = "balanced_accuracy") -> metrics.Estimate:
+    """Return the score of choosing a run on all folds but one and scoring the choice on that one.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Candidates, which predict the same test images in the same folds.
+    score : str
+        A key of `SCORES`.
+
+    Notes
+    -----
+    Cheaper and weaker than nested cross-validation: the models that are compared on the other folds have
+    the images of the left-out fold among their training images.
+    """
+    n_classes = len(records[0].classes)
+    part = records[0].predictions[["repeat", "fold"]].apply(tuple, axis=1)
+    chosen = np.empty(len(part), dtype=np.int64)
+    for left_out in part.unique():
+        inside = (part == left_out).to_numpy()
+        values = [
+            SCORES[score](metrics.confusion_matrix(r.labels[~inside], r.predicted[~inside], n_classes)) for r in records
+        ]
+        chosen[inside] = records[int(np.argmax(values))].predicted[inside]
+    return metrics.estimate(SCORES[score], records[0].labels, chosen, n_classes, records[0].units)

@@ -1,0 +1,29 @@
+"""Any microscope file becomes one 2-D float32 plane with its pixel size and bit depth.
+
+`read_plane` answers two questions about a file by fixed rules, or refuses in one line.
+
+Which channel is the DNA? The one that `channel` names (index from 0, name or part of a name). Without it, in
+order: the only channel; the only one named after a DNA stain; the only one that is not empty; any of several
+that show the same picture (gray stored as RGB, or one artificial colour). Otherwise an `ImageError` lists the
+channels. Colours are never mixed by luminance, alpha is dropped.
+
+Which plane? A z-stack, and pages without a label, give their maximum projection; `plane` picks one instead.
+Of a time series `plane` must pick the time point. A file of several fields of view is refused.
+
+Integers are divided by the full range of their type, so 16 bits stay 16 bits and exposures stay comparable.
+"""
+
+from cellcycle.images.normalisation import DatasetScale, scale_to_g1, standardise
+from cellcycle.images.planes import Plane, list_images, read_plane, read_rgb
+from cellcycle.images.writing import write_image
+
+__all__ = [
+    "DatasetScale",
+    "Plane",
+    "list_images",
+    "read_plane",
+    "read_rgb",
+    "scale_to_g1",
+    "standardise",
+    "write_image",
+]

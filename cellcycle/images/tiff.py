@@ -1,0 +1,174 @@
+"""Open TIFF, BigTIFF, ImageJ and OME-TIFF files page by page."""
+
+import logging
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.errors import ImageError
+from cellcycle.images.stacks import Stack, channel_names, refuse_oversize
+
+_UM_PER_UNIT = {
+    "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
+    "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6,
+}  # fmt: skip
+# Outside these, a resolution tag was written for printing (72 per inch is 353 um), not measured.
+_PLAUSIBLE_UM = (0.005, 20.0)
+_ALPHA = (1, 2)
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[Stack]:
+    """Open a TIFF file of any kind as a `Stack`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Yields
+    ------
+    Stack
+        Its planes can be loaded while the context is open.
+
+    Raises
+    ------
+    ImageError
+        Several fields of view, or a size that cannot be true.
+    """
+    import tifffile
+
+    logger = logging.getLogger("tifffile")
+    level = logger.level
+    # Its warnings about odd tags would stand between the user and the one line of the error.
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            yield _stack(path, tiff)
+    finally:
+        logger.setLevel(level)
+
+
+def _stack(path: Path, tiff) -> Stack:
+    index = _largest_series(path, tiff)
+    series = tiff.series[index]
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    refuse_oversize(path, sizes["Y"], sizes["X"], int(np.prod(series.shape)) * series.dtype.itemsize,
+                    path.stat().st_size)  # fmt: skip
+    if "C" in sizes and "S" in sizes:
+        raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
+    planes = _Planes(tiff, series)
+    names, pixel_size_um = _metadata(tiff, index, planes.n_channels)
+    return Stack(
+        str(path),
+        planes.load,
+        n_times=sizes.get("T", 1),
+        n_channels=planes.n_channels,
+        n_z=int(np.prod([size for axis, size in sizes.items() if axis not in "TCSYX"], dtype=int)),
+        channel_names=channel_names(planes.n_channels, names, planes.is_colour),
+        pixel_size_um=pixel_size_um,
+        is_colour=planes.is_colour,
+    )
+
+
+def _largest_series(path: Path, tiff) -> int:
+    """Return the series with the most pixels a plane; smaller ones are thumbnails."""
+    areas = []
+    for series in tiff.series:
+        sizes = dict(zip(series.axes, series.shape, strict=True))
+        areas.append(sizes.get("Y", 0) * sizes.get("X", 0))
+    if not areas:
+        raise ImageError(path, "it holds no image", "export the image again")
+    if areas.count(max(areas)) > 1:
+        raise ImageError(
+            path,
+            f"it holds {areas.count(max(areas))} separate images of one size",
+            "export one file per field",
+        )
+    return areas.index(max(areas))
+
+
+class _Planes:
+    """Load single planes of a series; memory holds one page at a time where the file allows it."""
+
+    def __init__(self, tiff, series):
+        self.series, self.page = series, series.keyframe
+        self.leading = [axis for axis in series.axes if axis not in self.page.axes]
+        self.inner = [axis for axis in series.axes if axis in self.page.axes]
+        self.sizes = dict(zip(series.axes, series.shape, strict=True))
+        # ImageJ and OME store a display colour as palette; their numbers are the intensities.
+        has_palette = self.page.photometric == 3 and self.page.colormap is not None
+        self.palette = self.page.colormap if has_palette and not (tiff.is_imagej or tiff.is_ome) else None
+        n_alpha = sum(int(extra) in _ALPHA for extra in self.page.extrasamples)
+        n_samples = self.sizes.get("S", 1) - n_alpha
+        self.n_channels = 3 if self.palette is not None else self.sizes.get("C", 1) * n_samples
+        has_colours = self.palette is not None or self.page.photometric in (2, 6)
+        self.is_colour = self.n_channels == 3 and has_colours
+        n_leading = int(np.prod([self.sizes[axis] for axis in self.leading], dtype=int))
+        self.is_paged = n_leading == len(series.pages) and all(page is not None for page in series.pages)
+        self.cache: dict[int, np.ndarray] = {}
+
+    def load(self, t: int, c: int, z: int) -> np.ndarray:
+        """Return the plane (H, W) of a time point, channel and z position."""
+        z_axes = [axis for axis in self.series.axes if axis not in "TCSYX"]
+        position = {"T": t, "C": c, "S": c}
+        if z_axes:
+            indices = np.unravel_index(z, [self.sizes[axis] for axis in z_axes])
+            position |= dict(zip(z_axes, indices, strict=True))
+        pixels = self._block(tuple(position[axis] for axis in self.leading))
+        if self.palette is not None:
+            return self.palette[c][pixels]
+        pixels = pixels[tuple(slice(None) if axis in "YX" else position[axis] for axis in self.inner)]
+        return self._upright(pixels)
+
+    def _block(self, leading: tuple[int, ...]) -> np.ndarray:
+        """Return the array over the inner axes at this position of the leading ones."""
+        if not self.is_paged:
+            # Contiguous series without one page a plane are mapped from the file, not copied.
+            return self.series.asarray(out="memmap")[leading] if leading else self.series.asarray()
+        index = int(np.ravel_multi_index(leading, [self.sizes[a] for a in self.leading])) if leading else 0
+        if index not in self.cache:
+            self.cache = {index: self.series.pages[index].asarray()}
+        return self.cache[index]
+
+    def _upright(self, pixels: np.ndarray) -> np.ndarray:
+        """Turn pictures stored as "0 is white" into intensities."""
+        is_inverted = self.page.photometric == 0 and pixels.dtype.kind == "u"
+        return np.iinfo(pixels.dtype).max - pixels if is_inverted else pixels
+
+
+def _metadata(tiff, index: int, n_channels: int) -> tuple[list[str], float | None]:
+    """Return channel names (perhaps none) and the pixel size."""
+    if tiff.is_ome:
+        return _ome_metadata(tiff.ome_metadata, index)
+    imagej = tiff.imagej_metadata or {}
+    labels = imagej.get("Labels") or []
+    names = list(labels[:n_channels]) if n_channels > 1 else []
+    return names, _resolution_um(tiff.series[index].keyframe, str(imagej.get("unit", "")).lower())
+
+
+def _ome_metadata(xml: str, index: int) -> tuple[list[str], float | None]:
+    """Read channel names and pixel size of one image of an OME-XML header."""
+    pixels = ElementTree.fromstring(xml).findall("{*}Image/{*}Pixels")
+    if index >= len(pixels):
+        return [], None
+    names = [channel.get("Name", "") for channel in pixels[index].findall("{*}Channel")]
+    size = pixels[index].get("PhysicalSizeX")
+    um_per_unit = _UM_PER_UNIT.get(pixels[index].get("PhysicalSizeXUnit", "µm"))
+    return names, float(size) * um_per_unit if size and um_per_unit else None
+
+
+def _resolution_um(page, unit: str) -> float | None:
+    """Return the pixel size from the resolution tags, or None where it is missing or meant for printing."""
+    tag = page.tags.get("XResolution")
+    if tag is None:
+        return None
+    pixels, units = tag.value
+    um_per_unit = _UM_PER_UNIT.get(unit) or {2: 25_400.0, 3: 1e4}.get(int(page.resolutionunit))
+    if not (pixels and units and um_per_unit):
+        return None
+    size_um = um_per_unit * units / pixels
+    return size_um if _PLAUSIBLE_UM[0] <= size_um <= _PLAUSIBLE_UM[1] else None

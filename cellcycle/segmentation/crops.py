@@ -1,0 +1,195 @@
+"""Cropped nuclei: one nucleus at the centre of a small image."""
+
+import numpy as np
+import pandas as pd
+
+from cellcycle.segmentation.flags import flag_nuclei
+from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS, RAW_COLUMNS, in_original_px, measure_nucleus
+
+_SMOOTHING_SHARE = 0.02
+# A nucleus this near the centre (share of the crop's shorter side) is the one the crop was made for.
+_CENTRAL_SHARE = 0.2
+# Sister chromatid sets are alike in area and lie within one piece's length of each other.
+_LEAST_SISTER_SHARE = 0.4
+_MOST_ROUNDS = 3
+_LEAST_AREA_PX = 15
+_LARGEST_MEASURED_PX = 160
+_LARGEST_CROP_PX = 512
+_LEAST_DIAMETER_SHARE = 0.18
+_MOST_OBJECTS = 8
+_MOST_NEIGHBOURS = 3
+# As for fields: noise parted by Otsu's threshold differs by 2.7 standard deviations of its lower part.
+_LEAST_CONTRAST = 3.8
+
+
+def central_nucleus(pixels: np.ndarray) -> np.ndarray:
+    """Find the nucleus of a crop, which may be in several pieces.
+
+    The object nearest the centre after smoothing and Otsu's threshold. Where it is far from the centre
+    because a brighter neighbour raised the threshold, the neighbour is set aside and the rest is looked at
+    again. Pieces of like size are joined where that brings the centre of mass nearer the centre of the crop:
+    the two halves of an anaphase in a crop made around both.
+
+    Parameters
+    ----------
+    pixels : ndarray (H, W) float
+        A crop with one nucleus near its centre; neighbours may be visible.
+
+    Returns
+    -------
+    ndarray (H, W) bool
+        Its pixels; all False where there is none, as in a constant image or noise.
+    """
+    return _nucleus_and_neighbours(pixels) == 1
+
+
+def _nucleus_and_neighbours(pixels: np.ndarray) -> np.ndarray:
+    """Label the central nucleus 1 and everything else that is bright 2."""
+    from scipy import ndimage
+
+    pixels = np.asarray(pixels, dtype=np.float32)
+    smooth = ndimage.gaussian_filter(pixels, max(_SMOOTHING_SHARE * min(pixels.shape), 0.7))
+    free = np.ones(pixels.shape, dtype=bool)
+    nucleus, bright = np.zeros(pixels.shape, dtype=bool), np.zeros(pixels.shape, dtype=bool)
+    for _ in range(_MOST_ROUNDS):
+        objects = _objects(smooth, free)
+        if not objects.any():
+            break
+        bright |= objects > 0
+        candidate = _joined(objects)
+        if not nucleus.any() or _off_centre(candidate) <= _CENTRAL_SHARE * min(pixels.shape):
+            nucleus = candidate
+        if _off_centre(nucleus) <= _CENTRAL_SHARE * min(pixels.shape):
+            break
+        # The glow around a bright neighbour goes with it.
+        free &= ~ndimage.binary_dilation(objects > 0, iterations=max(2, min(pixels.shape) // 20))
+    return np.where(nucleus, 1, 2 * bright).astype(np.int32)
+
+
+def _objects(smooth: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Label what is brighter than Otsu's threshold of the free pixels; all 0 where that is noise."""
+    from scipy import ndimage
+    from skimage.filters import threshold_otsu
+
+    sample = smooth[free]
+    if sample.size < _LEAST_AREA_PX or np.ptp(sample) == 0:
+        return np.zeros(smooth.shape, dtype=np.int32)
+    threshold = threshold_otsu(sample)
+    dark, bright = sample[sample <= threshold], sample[sample > threshold]
+    if not bright.size or bright.mean() - dark.mean() < _LEAST_CONTRAST * dark.std():
+        return np.zeros(smooth.shape, dtype=np.int32)
+    objects, n_objects = ndimage.label(ndimage.binary_fill_holes((smooth > threshold) & free))
+    is_large = np.bincount(objects.ravel(), minlength=n_objects + 1) >= _LEAST_AREA_PX
+    is_large[0] = False
+    return np.where(is_large[objects], objects, 0)
+
+
+def _joined(objects: np.ndarray) -> np.ndarray:
+    """Return the object nearest the centre with the pieces that belong to it."""
+    from scipy import ndimage
+
+    labels = np.unique(objects[objects > 0])
+    nearest = labels[int(np.argmin([_gap_to_centre(objects == label) for label in labels]))]
+    nucleus = objects == nearest
+    area = nucleus.sum()
+    away = ndimage.distance_transform_edt(~nucleus)
+    for label in labels[labels != nearest]:
+        piece = objects == label
+        is_like = _LEAST_SISTER_SHARE <= piece.sum() / area <= 1 / _LEAST_SISTER_SHARE
+        is_near = away[piece].min() <= np.sqrt(4 * area / np.pi)
+        if is_like and is_near and _off_centre(nucleus | piece) < _off_centre(nucleus):
+            nucleus = nucleus | piece
+    return nucleus
+
+
+def _gap_to_centre(mask: np.ndarray) -> float:
+    """Return the distance in pixels from the centre of the crop to the nearest pixel of the mask."""
+    positions = np.argwhere(mask) - (np.array(mask.shape) - 1) / 2
+    return float(np.hypot(*positions.T).min())
+
+
+def _off_centre(mask: np.ndarray) -> float:
+    """Return the distance in pixels from the centre of the crop to the centre of mass of the mask."""
+    return float(np.hypot(*(np.argwhere(mask).mean(axis=0) - (np.array(mask.shape) - 1) / 2)))
+
+
+def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
+    """Say whether an image is a crop of one nucleus rather than a field.
+
+    It is a crop if all of this holds: no side is longer than 512 px nor twice the other; the central nucleus
+    lies within a fifth of the shorter side of the centre; its diameter is at least 18 % of that side; there
+    are at most eight other objects, and at most three of a third of its area or more that lie wholly inside
+    the image.
+
+    Parameters
+    ----------
+    pixels : ndarray (H, W) float
+        The image.
+
+    Returns
+    -------
+    bool
+        False also for an image without a nucleus.
+    """
+    from scipy import ndimage
+
+    short, long = sorted(np.shape(pixels))
+    if long > _LARGEST_CROP_PX or long > 2 * short:
+        return False
+    block_px = -(-long // _LARGEST_MEASURED_PX)
+    labels = _nucleus_and_neighbours(_block_means(pixels, block_px))
+    nucleus = labels == 1
+    if not nucleus.any() or _off_centre(nucleus) > _CENTRAL_SHARE * min(labels.shape):
+        return False
+    others, n_others = ndimage.label(labels == 2)
+    inside = [
+        index
+        for index, box in enumerate(ndimage.find_objects(others), start=1)
+        if all(side.start > 0 and side.stop < size for side, size in zip(box, labels.shape, strict=True))
+    ]
+    areas = np.bincount(others.ravel(), minlength=n_others + 1)[inside]
+    diameter = np.sqrt(4 * nucleus.sum() / np.pi)
+    is_alone = n_others <= _MOST_OBJECTS and (areas > nucleus.sum() / 3).sum() <= _MOST_NEIGHBOURS
+    return bool(diameter >= _LEAST_DIAMETER_SHARE * min(labels.shape) and is_alone)
+
+
+def measure_crops(images: np.ndarray, pixel_size_um: float | None = None) -> pd.DataFrame:
+    """Measure the central nucleus of every crop.
+
+    Crops with a side above 160 px are measured on the means of square blocks (300 px: 2 x 2), in units of the
+    original pixels.
+
+    Parameters
+    ----------
+    images : ndarray (N, 1 or 3, H, W) float in [0, 1]
+        Crops; of colour pictures the channel with the greatest contrast is measured.
+    pixel_size_um : float, optional
+        Edge of a pixel in the sample.
+
+    Returns
+    -------
+    pandas.DataFrame
+        N rows in the order of the images, with the columns of `measure`; NaN (and flags "no_nucleus") where a
+        crop has no nucleus. Flags that compare with other nuclei of a field (clump, debris) are not raised.
+    """
+    block_px = -(-max(np.shape(images)[-2:]) // _LARGEST_MEASURED_PX)
+    rows = []
+    for image in images:
+        pixels = image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))]
+        labels = _nucleus_and_neighbours(_block_means(pixels, block_px))
+        rows.append(measure_nucleus(_block_means(pixels, block_px), labels, 1) if (labels == 1).any() else {})
+    table = in_original_px(pd.DataFrame(rows, columns=RAW_COLUMNS, dtype=np.float64), block_px, pixel_size_um)
+    is_empty = table["area_px"].isna()
+    whole_blocks = tuple(size // block_px * block_px for size in np.shape(images)[-2:])
+    table["flags"] = flag_nuclei(table, whole_blocks, is_field=False)
+    table.loc[is_empty, "flags"] = "no_nucleus"
+    return table[NUCLEUS_COLUMNS]
+
+
+def _block_means(pixels: np.ndarray, block_px: int) -> np.ndarray:
+    """Return the means of square blocks; rows and columns that fill no block are left out."""
+    if block_px == 1:
+        return pixels
+    height, width = (size // block_px for size in pixels.shape)
+    blocks = pixels[: height * block_px, : width * block_px].reshape(height, block_px, width, block_px)
+    return blocks.mean(axis=(1, 3))

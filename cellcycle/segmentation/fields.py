@@ -1,0 +1,104 @@
+"""Whole fields: from pixels to a label image, in tiles where the field is large."""
+
+import numpy as np
+
+from cellcycle.errors import SettingError
+from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
+from cellcycle.segmentation.survey import Survey, survey_field
+
+BACKENDS = ("classical", "cellpose", "stardist")
+TILE_PX = 2048
+# Context around a tile, in nuclear radii: more than the widest filter and a clump of several nuclei.
+_HALO_RADII = 12
+
+
+def segment(
+    pixels: np.ndarray,
+    pixel_size_um: float | None = None,
+    *,
+    backend: str = "classical",
+    diameter_px: float | None = None,
+    tile_px: int = TILE_PX,
+) -> np.ndarray:
+    """Find the nuclei of a field of DNA stain.
+
+    The default subtracts the background (opening at three nuclear diameters), thresholds (Otsu over the field
+    and a local mean), parts touching nuclei by a watershed on distance and intensity, and outlines each
+    nucleus at a share of its own brightness. It needs no training and no pixel size.
+
+    Parameters
+    ----------
+    pixels : ndarray (H, W) float in [0, 1]
+        Bright nuclei on a dark background.
+    pixel_size_um : float, optional
+        Edge of a pixel in the sample; keeps the estimated size of nuclei within that of real ones.
+    backend : {"classical", "cellpose", "stardist"}, optional
+        The other two need their packages and fetch their weights at first use.
+    diameter_px : float, optional
+        Typical diameter of a nucleus; estimated where it is not given, between 6 and 180 px.
+    tile_px : int, optional
+        Fields with a longer side are worked on in tiles of this size with overlap.
+
+    Returns
+    -------
+    ndarray (H, W) int32
+        0 is background, nuclei count from 1 from top to bottom. All 0 for an image without nuclei, such as a
+        constant one or noise.
+
+    Raises
+    ------
+    SettingError
+        Unknown backend, or its package is missing.
+    """
+    if backend not in BACKENDS:
+        raise SettingError(backend, "there is no such segmentation backend", f"choose one of {', '.join(BACKENDS)}")
+    if np.ndim(pixels) != 2:
+        raise ValueError(f"pixels must have shape (H, W), not {np.shape(pixels)}")
+    if backend == "classical":
+        survey = survey_field(pixels, pixel_size_um, diameter_px)
+        if survey is None:
+            return np.zeros(pixels.shape, dtype=np.int32)
+        return _numbered(_tiled(pixels, survey, tile_px))
+    from cellcycle.segmentation import backends
+
+    try:
+        return getattr(backends, backend)(pixels, diameter_px)
+    except OSError as error:
+        # Both packages fetch their weights at first use; a failed download is an OSError in either.
+        raise SettingError(backend, f"its weights cannot be read ({error})", "connect to the network once") from error
+
+
+def _tiled(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
+    """Segment tile by tile; a nucleus belongs to the tile that holds the middle of its bounding box."""
+    height, width = pixels.shape
+    if max(height, width) <= tile_px:
+        return nuclei_of(survey.signal(pixels), survey)
+    from scipy import ndimage
+
+    halo, step = int(_HALO_RADII * survey.radius_px) + 16, seed_step_px(survey)
+    labels, n_nuclei = np.zeros(pixels.shape, dtype=np.int32), 0
+    for top in range(0, height, tile_px):
+        for left in range(0, width, tile_px):
+            row, column = (max(start - halo, 0) // step * step for start in (top, left))
+            window = np.s_[row : top + tile_px + halo, column : left + tile_px + halo]
+            found = nuclei_of(survey.signal(pixels[window], row, column), survey)
+            for index, box in enumerate(ndimage.find_objects(found), start=1):
+                middle = [side.start + side.stop for side in box]
+                is_ours = top <= row + middle[0] / 2 < top + tile_px and left <= column + middle[1] / 2 < left + tile_px
+                if is_ours:
+                    n_nuclei += 1
+                    place = labels[window][box]
+                    place[(found[box] == index) & (place == 0)] = n_nuclei
+    return labels
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """Leave out uneven light, which reaches from border to border, and count from 1."""
+    from scipy import ndimage
+
+    is_nucleus = [
+        not any(side.start == 0 and side.stop == size for side, size in zip(box, labels.shape, strict=True))
+        for box in ndimage.find_objects(labels)
+    ]
+    new = np.concatenate([[0], np.where(is_nucleus, np.cumsum(is_nucleus), 0)]).astype(np.int32)
+    return new[labels]

@@ -1,0 +1,60 @@
+"""Quality flags of nuclei, by fixed rules.
+
+- `edge`: the bounding box touches the border of the image.
+- `saturated`: more than 1 % of the pixels are at the top of the camera's range, so DNA content is too low.
+- `out_of_focus`: the rim is wider than 40 % of the diameter and twice as wide as a sharp one.
+- `debris`: DNA below 35 % of the field's median nucleus, less than any whole genome copy there can have.
+- `clump`: more than 1.6 times the field's median area with a concave outline (solidity below 0.9), or more
+  than 3 times its median DNA and 2 times its area. Touching nuclei that were not parted.
+
+The last two compare with the other whole nuclei and need at least 8 of them.
+"""
+
+import numpy as np
+import pandas as pd
+
+FLAGS = ("edge", "clump", "debris", "out_of_focus", "saturated")
+_LEAST_NUCLEI = 8
+_SHARP_EDGE_PX = 4.0
+
+
+def flag_nuclei(table: pd.DataFrame, shape: tuple[int, int], is_field: bool = True) -> list[str]:
+    """Return the flags of every row, joined by ";".
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Measurements with `saturated_share`.
+    shape : tuple of int
+        Height and width of the image.
+    is_field : bool, optional
+        The rows are the nuclei of one field, which may be compared with each other.
+
+    Returns
+    -------
+    list of str
+        Empty text for a nucleus without flags.
+    """
+    is_edge = (
+        (table["bbox_top_px"] == 0)
+        | (table["bbox_left_px"] == 0)
+        | (table["bbox_bottom_px"] == shape[0])
+        | (table["bbox_right_px"] == shape[1])
+    )
+    diameter = np.sqrt(table["area_px"] * 4 / np.pi)
+    width = table["edge_width_px"]
+    raised = {
+        "edge": is_edge,
+        "clump": np.zeros(len(table), dtype=bool),
+        "debris": np.zeros(len(table), dtype=bool),
+        "out_of_focus": (width > 0.4 * diameter) & (width > 2 * _SHARP_EDGE_PX),
+        "saturated": table["saturated_share"] > 0.01,
+    }
+    whole = table[~is_edge]
+    if is_field and len(whole) >= _LEAST_NUCLEI:
+        area = table["area_px"] / whole["area_px"].median()
+        dna = table["integrated_dna"] / whole["integrated_dna"].median()
+        raised["clump"] = (area > 1.6) & (table["solidity"] < 0.9) | (area > 2) & (dna > 3)
+        raised["debris"] = (dna < 0.35) & ~is_edge
+    by_row = np.column_stack([np.asarray(raised[flag], dtype=bool) for flag in FLAGS])
+    return [";".join(flag for flag, is_raised in zip(FLAGS, row, strict=True) if is_raised) for row in by_row]

@@ -1,0 +1,118 @@
+"""From the signal of a window to its nuclei: foreground, split of touching nuclei, outline of each."""
+
+import numpy as np
+
+from cellcycle.segmentation.survey import Survey
+
+# A pixel must also exceed this multiple of the mean of its surroundings (Gaussian, this many diameters wide).
+_LOCAL_SHARE = 0.9
+_LOCAL_DIAMETERS = 0.4
+# Touching nuclei are parted where distance x intensity dips by more than this (natural logarithm).
+_DIP = 0.15
+_INTENSITY_WEIGHT = 0.8
+_SEED_SMOOTHING = 0.1
+_SEED_STEP = 0.16
+# The outline of a nucleus lies at this share of its own brightness.
+_OUTLINE_SHARE = 0.375
+# Objects below this share of a typical nucleus are dirt or fragments.
+_LEAST_AREA_SHARE = 0.05
+_LEAST_AREA_PX = 25
+# A nucleus exceeds the background by this many of its standard deviations.
+_LEAST_CONTRAST = 5.0
+
+
+def seed_step_px(survey: Survey) -> int:
+    """Return the pitch of the grid on which seeds are sought; tiles must begin on it.
+
+    Parameters
+    ----------
+    survey : Survey
+        Numbers of the whole field.
+
+    Returns
+    -------
+    int
+        Pixels, at least 1.
+    """
+    return max(1, int(_SEED_STEP * survey.radius_px))
+
+
+def nuclei_of(signal: np.ndarray, survey: Survey) -> np.ndarray:
+    """Find the nuclei of a window.
+
+    Parameters
+    ----------
+    signal : ndarray (h, w) float32
+        Smoothed intensity above background, from `Survey.signal`.
+    survey : Survey
+        Numbers of the whole field.
+
+    Returns
+    -------
+    ndarray (h, w) int32
+        Labels, 0 is background.
+    """
+    mask = _foreground(signal, survey)
+    if not mask.any():
+        return np.zeros(signal.shape, dtype=np.int32)
+    return _outlined(signal, _split(signal, mask, survey), survey)
+
+
+def _foreground(signal: np.ndarray, survey: Survey) -> np.ndarray:
+    from scipy import ndimage
+
+    surroundings = ndimage.gaussian_filter(signal, _LOCAL_DIAMETERS * 2 * survey.radius_px)
+    mask = signal > np.maximum(survey.threshold, _LOCAL_SHARE * surroundings)
+    return ndimage.binary_opening(ndimage.binary_fill_holes(mask), iterations=1)
+
+
+def _split(signal: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarray:
+    """Part touching nuclei by a watershed on distance to the outside times intensity, both smoothed.
+
+    The logarithm makes the depth of a dip relative, so that one value serves small and large, dim and bright
+    nuclei.
+    """
+    from scipy import ndimage
+    from skimage.measure import label
+    from skimage.morphology import h_maxima
+    from skimage.segmentation import watershed
+
+    width = max(_SEED_SMOOTHING * survey.radius_px, 0.5)
+    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), width)
+    brightness = ndimage.gaussian_filter(signal, width)
+    height = np.log(np.maximum(distance, 0.5))
+    height += _INTENSITY_WEIGHT * np.log(np.maximum(brightness / survey.threshold, 1e-3))
+    # Maxima of a surface smoothed on this scale are found as well on a coarser grid, and much faster.
+    step = seed_step_px(survey)
+    seeds = np.zeros(mask.shape, dtype=np.int32)
+    seeds[::step, ::step] = label(h_maxima(height[::step, ::step], _DIP).astype(bool) & mask[::step, ::step])
+    return watershed(-height, seeds, mask=mask)
+
+
+def _outlined(signal: np.ndarray, labels: np.ndarray, survey: Survey) -> np.ndarray:
+    """Draw each nucleus at a fixed share of its own brightness; leave out what is too small or too faint."""
+    from scipy import ndimage
+
+    outlined = np.zeros(labels.shape, dtype=np.int32)
+    least_area = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi * survey.radius_px**2)
+    n_kept = 0
+    for index, window in enumerate(ndimage.find_objects(labels), start=1):
+        if window is None:
+            continue
+        inside, local = labels[window] == index, signal[window]
+        contrast = float(np.percentile(local[inside], 75)) - survey.level
+        nucleus = _largest_piece(inside & (local > survey.level + _OUTLINE_SHARE * contrast))
+        if nucleus.sum() < least_area or local[nucleus].mean() - survey.level < _LEAST_CONTRAST * survey.spread:
+            continue
+        n_kept += 1
+        outlined[window][nucleus] = n_kept
+    return outlined
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
+    pieces, n_pieces = ndimage.label(ndimage.binary_fill_holes(mask))
+    if n_pieces <= 1:
+        return pieces > 0
+    return pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))

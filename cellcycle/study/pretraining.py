@@ -1,0 +1,48 @@
+"""The pretrained network of the transfer experiment, trained once and kept."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle import paths
+from cellcycle.datasets import NucleusDataset
+from cellcycle.study.profiles import Profile
+
+
+def transfer_source(profile: Profile, dataset: NucleusDataset) -> NucleusDataset:
+    """Return the simulated G2 / not-G2 set in the image size and number of channels of `dataset`."""
+    source = profile.load_dataset("simulated-nagao", size_px=dataset.size_px)
+    channels = dataset.images.shape[1]
+    if source.images.shape[1] == channels:
+        return source
+    images = np.repeat(source.images[:, :1], channels, axis=1)
+    return replace(source, images=images, identity=f"{source.identity}x{channels}")
+
+
+def pretrained_network(profile: Profile, source: NucleusDataset, model: str = "nagao6") -> Path:
+    """Train a network on all images of a source data set, and return the file of its weights.
+
+    Parameters
+    ----------
+    profile : Profile
+    source : NucleusDataset
+        Its images have the size and channels of those to be fine-tuned on.
+    model : str
+        A name of `cellcycle.models.NETWORKS`.
+
+    Returns
+    -------
+    Path
+        A `.safetensors` file under `build/`, named by configuration and data: trained once for each.
+    """
+    from cellcycle.training import make_estimator
+
+    config = profile.config(model) | {"seed": profile.seed}
+    key = hashlib.blake2b(json.dumps([config, source.identity]).encode(), digest_size=5).hexdigest()
+    file = paths.build_dir() / "pretrained" / f"{paths.slug(source.name)}-{model}-{key}.safetensors"
+    if not file.exists():
+        make_estimator(**config).fit(source.images, source.labels).save_network(file)
+    return file

@@ -1,0 +1,72 @@
+"""The fit of the G1 peak: right on simulated mixtures, honest where there is none."""
+
+import numpy as np
+import pytest
+
+from cellcycle.dna_content import fit_g1_peak
+
+
+def population(n=600, g1=37.0, cv=0.08, shares=(0.5, 0.25, 0.25), ratio=2.0, outliers=0.03, seed=0):
+    """Return the DNA of G1, S and G2 nuclei with a few outliers."""
+    rng = np.random.default_rng(seed)
+    true = np.concatenate([
+        np.full(int(n * shares[0]), g1),
+        g1 * rng.uniform(1, ratio, int(n * shares[1])),
+        np.full(int(n * shares[2]), g1 * ratio),
+    ])  # fmt: skip
+    measured = true * rng.normal(1, cv, len(true))
+    return np.concatenate([measured, g1 * np.exp(rng.uniform(-1.5, 1.8, int(n * outliers)))])
+
+
+@pytest.mark.parametrize("cv", [0.05, 0.08, 0.12])
+@pytest.mark.parametrize("g1", [37.0, 4e-3, 2e6])
+def test_position_of_simulated_mixtures(cv, g1):
+    peak = fit_g1_peak(population(g1=g1, cv=cv))
+    assert peak.is_usable and peak.reason == ""
+    assert peak.position == pytest.approx(g1, rel=0.03)
+    assert peak.cv == pytest.approx(cv, rel=0.25) and 1.85 < peak.g2_ratio < 2.1
+    assert sum(peak.fractions.values()) == pytest.approx(1)
+    assert peak.fractions["G1"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_sharper_peaks_have_better_quality():
+    qualities = [fit_g1_peak(population(cv=cv)).quality for cv in (0.05, 0.09, 0.13)]
+    assert 1 > qualities[0] > qualities[1] > qualities[2] > 0
+
+
+def test_more_g2_than_g1_does_not_mislead_the_fit():
+    assert fit_g1_peak(population(shares=(0.25, 0.2, 0.55))).position == pytest.approx(37, rel=0.03)
+
+
+def test_g2_below_twice_g1_is_followed():
+    peak = fit_g1_peak(population(ratio=1.8, cv=0.06))
+    assert peak.position == pytest.approx(37, rel=0.03) and peak.g2_ratio == pytest.approx(1.8, abs=0.06)
+
+
+UNSUITABLE = {
+    "one hump": lambda rng: rng.normal(10, 1, 800),
+    "log-normal": lambda rng: rng.lognormal(1, 0.5, 800),
+    "exponential": lambda rng: rng.exponential(1, 800),
+    "uniform": lambda rng: rng.uniform(0, 1, 800),
+    "S only": lambda rng: rng.uniform(1, 2, 800),
+    "peaks at 1 and 4": lambda rng: np.concatenate([rng.normal(10, 1, 400), rng.normal(40, 4, 400)]),
+    "G1 only": lambda rng: population(800, shares=(0.95, 0.05, 0)),
+}
+
+
+@pytest.mark.parametrize("name", UNSUITABLE)
+def test_fit_fails_honestly(name):
+    peak = fit_g1_peak(UNSUITABLE[name](np.random.default_rng(0)))
+    assert not peak.is_usable and peak.reason and np.isnan(peak.position)
+    assert 0 <= peak.quality <= 1
+
+
+@pytest.mark.parametrize("values", [[], [1.0] * 30, [np.nan, -1, 0] * 100, [5.0] * 200])
+def test_too_little_to_fit(values):
+    peak = fit_g1_peak(np.array(values))
+    assert not peak.is_usable and np.isnan(peak.position)
+
+
+def test_fit_is_deterministic_and_ignores_order():
+    dna = population()
+    assert fit_g1_peak(dna) == fit_g1_peak(dna[::-1])

@@ -1,0 +1,401 @@
+"""Reading, channel and plane rules, bad input, writing and normalisation."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cellcycle.errors import ImageError
+from cellcycle.images import (
+    DatasetScale,
+    list_images,
+    read_plane,
+    read_rgb,
+    scale_to_g1,
+    standardise,
+    write_image,
+)
+from cellcycle.images.planes import scale_to_unit
+
+
+@pytest.fixture(scope="module")
+def nucleus16():
+    """A 16-bit nucleus with all 16 bits in use, shape (40, 50)."""
+    y, x = np.mgrid[:40, :50]
+    disc = np.exp(-(((y - 18) / 9) ** 2) - ((x - 26) / 12) ** 2)
+    return (300 + 65000 * disc).astype(np.uint16)
+
+
+@pytest.fixture(scope="module")
+def nucleus8(nucleus16):
+    return (nucleus16 // 257).astype(np.uint8)
+
+
+def as_unit(array):
+    return array.astype(np.float64) / np.iinfo(array.dtype).max
+
+
+def coloured(gray, channel, n_channels=3):
+    """Put a gray picture into one channel of a colour picture."""
+    picture = np.zeros((*gray.shape, n_channels), gray.dtype)
+    picture[..., channel] = gray
+    return picture
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits", "zstd"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_compressions_keep_every_grey_level(tmp_path, nucleus8, nucleus16, bits, compression):
+    array = {8: nucleus8, 16: nucleus16}[bits]
+    tifffile.imwrite(tmp_path / "a.tif", array, compression=compression)
+    plane = read_plane(tmp_path / "a.tif")
+    assert plane.pixels.dtype == np.float32 and plane.bit_depth == bits
+    np.testing.assert_allclose(plane.pixels, as_unit(array), atol=1e-7)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+def test_8_bit_gray(tmp_path, nucleus8, suffix):
+    Image.fromarray(nucleus8).save(tmp_path / f"a.{suffix}")
+    np.testing.assert_allclose(read_plane(tmp_path / f"a.{suffix}").pixels, as_unit(nucleus8), atol=1e-7)
+
+
+def test_16_bit_png_is_not_clipped(tmp_path, nucleus16):
+    Image.fromarray(nucleus16).save(tmp_path / "a.png")
+    plane = read_plane(tmp_path / "a.png")
+    assert plane.bit_depth == 16
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus16), atol=1e-7)
+
+
+def test_16_bit_rgb_png_keeps_16_bits(tmp_path, nucleus16):
+    write_image(tmp_path / "a.png", coloured(nucleus16, 2))
+    plane = read_plane(tmp_path / "a.png")
+    assert (plane.bit_depth, plane.channel) == (16, "blue")
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus16), atol=1e-7)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_one_colour_is_taken_whole_not_by_luminance(tmp_path, nucleus8, channel, alpha):
+    picture = coloured(nucleus8, channel, 4 if alpha else 3)
+    if alpha:
+        picture[..., 3] = 255
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    plane = read_plane(tmp_path / "a.png")
+    assert plane.channel == ("red", "green", "blue")[channel]
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus8), atol=1e-7)
+
+
+def test_gray_stored_as_rgb_and_one_artificial_hue(tmp_path, nucleus8):
+    Image.fromarray(np.stack([nucleus8] * 3, -1)).save(tmp_path / "gray.png")
+    np.testing.assert_allclose(read_plane(tmp_path / "gray.png").pixels, as_unit(nucleus8), atol=1e-7)
+    hue = np.stack([nucleus8 // 3, nucleus8 // 2, nucleus8], -1)
+    Image.fromarray(hue).save(tmp_path / "hue.png")
+    assert read_plane(tmp_path / "hue.png").channel == "blue"
+
+
+def test_gray_with_alpha_and_palette(tmp_path, nucleus8):
+    Image.fromarray(np.stack([nucleus8, np.full_like(nucleus8, 255)], -1)).save(tmp_path / "la.png")
+    np.testing.assert_allclose(read_plane(tmp_path / "la.png").pixels, as_unit(nucleus8), atol=1e-7)
+    palette = Image.fromarray(nucleus8).convert("P")
+    palette.putpalette([value for level in range(256) for value in (0, 0, level)])
+    palette.save(tmp_path / "p.png")
+    plane = read_plane(tmp_path / "p.png")
+    assert plane.channel == "blue"
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus8), atol=1e-7)
+
+
+def test_palette_tiff(tmp_path, nucleus8):
+    colormap = np.zeros((3, 256), np.uint16)
+    colormap[1] = np.arange(256) * 257
+    tifffile.imwrite(tmp_path / "p.tif", nucleus8, photometric="palette", colormap=colormap)
+    plane = read_plane(tmp_path / "p.tif")
+    assert plane.channel == "green"
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus8), atol=1e-7)
+
+
+def test_jpeg_of_a_blue_nucleus(tmp_path, nucleus8):
+    Image.fromarray(coloured(nucleus8, 2)).save(tmp_path / "a.jpg", quality=95)
+    plane = read_plane(tmp_path / "a.jpg")
+    assert plane.channel == "blue"
+    assert np.abs(plane.pixels - as_unit(nucleus8)).mean() < 0.03
+
+
+def test_jpeg_inside_tiff(tmp_path, nucleus8):
+    tifffile.imwrite(tmp_path / "a.tif", nucleus8, compression="jpeg")
+    assert np.abs(read_plane(tmp_path / "a.tif").pixels - as_unit(nucleus8)).max() < 0.05
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_float_in_unit_range_stays(tmp_path, dtype):
+    array = np.linspace(0, 0.8, 600, dtype=dtype).reshape(20, 30)
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    np.testing.assert_allclose(read_plane(tmp_path / "a.tif").pixels, array, atol=1e-6)
+
+
+def test_float_counts_use_the_smallest_full_range():
+    assert scale_to_unit(np.array([0.0, 51.0, 102.0]))[2] == pytest.approx(102 / 255)
+    assert scale_to_unit(np.array([-5.0, 300.0]))[1] == pytest.approx(300 / 65535)
+    assert scale_to_unit(np.array([-5.0, 300.0]))[0] == 0
+
+
+@pytest.mark.parametrize("options", [{"bigtiff": True}, {"byteorder": ">"}, {"tile": (16, 16)}, {"rowsperstrip": 7}])
+def test_tiff_layouts(tmp_path, nucleus16, options):
+    tifffile.imwrite(tmp_path / "a.tif", nucleus16, **options)
+    np.testing.assert_allclose(read_plane(tmp_path / "a.tif").pixels, as_unit(nucleus16), atol=1e-7)
+
+
+def test_tiff_where_zero_is_white(tmp_path, nucleus8):
+    tifffile.imwrite(tmp_path / "a.tif", 255 - nucleus8, photometric="miniswhite")
+    np.testing.assert_allclose(read_plane(tmp_path / "a.tif").pixels, as_unit(nucleus8), atol=1e-7)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_rgb_tiff_interleaved_or_planar(tmp_path, nucleus16, planar):
+    picture = coloured(nucleus16, 2)
+    picture = picture if planar == "contig" else np.moveaxis(picture, -1, 0)
+    tifffile.imwrite(tmp_path / "a.tif", np.ascontiguousarray(picture), photometric="rgb", planarconfig=planar)
+    plane = read_plane(tmp_path / "a.tif")
+    assert plane.channel == "blue"
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus16), atol=1e-7)
+
+
+@pytest.mark.parametrize("imagej", [False, True])
+def test_z_stack_is_projected_or_picked(tmp_path, nucleus16, imagej):
+    stack = np.stack([nucleus16 // 4, nucleus16, nucleus16 // 2])
+    metadata = {"axes": "ZYX"} if imagej else None
+    tifffile.imwrite(tmp_path / "z.tif", stack, imagej=imagej, metadata=metadata, photometric="minisblack")
+    plane = read_plane(tmp_path / "z.tif")
+    assert plane.n_planes == 3
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus16), atol=1e-7)
+    np.testing.assert_allclose(read_plane(tmp_path / "z.tif", plane=2).pixels, as_unit(nucleus16 // 2), atol=1e-7)
+    with pytest.raises(ImageError, match=r"no plane 3.*0 to 2"):
+        read_plane(tmp_path / "z.tif", plane=3)
+
+
+def test_ome_tiff_axes_names_and_pixel_size(tmp_path, nucleus16):
+    stack = np.stack([np.stack([nucleus16 // 8, nucleus16 // (9 - c)]) for c in (0, 3)])
+    metadata = {
+        "axes": "CZYX",
+        "PhysicalSizeX": 325.0,
+        "PhysicalSizeXUnit": "nm",
+        "Channel": {"Name": ["GFP", "DAPI"]},
+    }
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata=metadata)
+    plane = read_plane(tmp_path / "a.ome.tif")
+    assert (plane.channel, plane.channels, plane.n_planes) == ("DAPI", ("GFP", "DAPI"), 2)
+    assert plane.pixel_size_um == pytest.approx(0.325)
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus16 // 6), atol=1e-7)
+    assert read_plane(tmp_path / "a.ome.tif", channel="gfp").channel == "GFP"
+    assert read_plane(tmp_path / "a.ome.tif", channel=0).channel == "GFP"
+
+
+def test_imagej_pixel_size(tmp_path, nucleus16):
+    tifffile.imwrite(tmp_path / "a.tif", nucleus16, imagej=True, resolution=(2, 2), metadata={"unit": "um"})
+    assert read_plane(tmp_path / "a.tif").pixel_size_um == pytest.approx(0.5)
+
+
+def test_printing_resolution_is_no_pixel_size(tmp_path, nucleus8):
+    Image.fromarray(nucleus8).save(tmp_path / "a.tif", dpi=(72, 72))
+    assert read_plane(tmp_path / "a.tif").pixel_size_um is None
+
+
+def test_written_pixel_size_is_read_back(tmp_path, nucleus16):
+    write_image(tmp_path / "a.tif", nucleus16, pixel_size_um=0.65)
+    assert read_plane(tmp_path / "a.tif").pixel_size_um == pytest.approx(0.65, rel=1e-6)
+
+
+def test_unclear_channel_lists_the_channels(tmp_path, nucleus16):
+    stack = np.stack([nucleus16, nucleus16[::-1], nucleus16[:, ::-1]])
+    metadata = {"axes": "CYX", "Channel": {"Name": ["GFP", "Tubulin", "Cy5"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata=metadata)
+    with pytest.raises(ImageError, match="0 GFP, 1 Tubulin, 2 Cy5"):
+        read_plane(tmp_path / "a.ome.tif")
+    assert read_plane(tmp_path / "a.ome.tif", channel="tub").channel == "Tubulin"
+    for wrong in ("DAPI", "3", -1, ""):
+        with pytest.raises(ImageError, match="no channel matches"):
+            read_plane(tmp_path / "a.ome.tif", channel=wrong)
+
+
+def test_two_stains_in_colours_are_refused(tmp_path, nucleus8):
+    Image.fromarray(np.stack([nucleus8, nucleus8[::-1], nucleus8 * 0], -1)).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="0 red, 1 green, 2 blue"):
+        read_plane(tmp_path / "a.png")
+    np.testing.assert_allclose(read_plane(tmp_path / "a.png", "red").pixels, as_unit(nucleus8), atol=1e-7)
+
+
+def test_time_series_needs_a_time_point(tmp_path, nucleus16):
+    series = np.stack([nucleus16, nucleus16 // 2])
+    tifffile.imwrite(tmp_path / "t.ome.tif", series, metadata={"axes": "TYX"})
+    with pytest.raises(ImageError, match="time series of 2"):
+        read_plane(tmp_path / "t.ome.tif")
+    np.testing.assert_allclose(read_plane(tmp_path / "t.ome.tif", plane=1).pixels, as_unit(nucleus16 // 2), atol=1e-7)
+
+
+def test_several_fields_are_refused_but_a_thumbnail_is_not(tmp_path, nucleus16):
+    for name, second in (("two", nucleus16), ("thumbnail", nucleus16[::4, ::4])):
+        with tifffile.TiffWriter(tmp_path / f"{name}.ome.tif") as writer:
+            writer.write(nucleus16, metadata={"axes": "YX"})
+            writer.write(second, metadata={"axes": "YX"})
+    with pytest.raises(ImageError, match="2 separate images"):
+        read_plane(tmp_path / "two.ome.tif")
+    assert read_plane(tmp_path / "thumbnail.ome.tif").pixels.shape == nucleus16.shape
+
+
+def test_pyramid_gives_its_full_resolution(tmp_path, nucleus16):
+    with tifffile.TiffWriter(tmp_path / "p.ome.tif") as writer:
+        writer.write(nucleus16, subifds=1, metadata={"axes": "YX"})
+        writer.write(nucleus16[::2, ::2], subfiletype=1)
+    assert read_plane(tmp_path / "p.ome.tif").pixels.shape == nucleus16.shape
+
+
+def test_content_counts_not_the_name(tmp_path, nucleus16):
+    write_image(tmp_path / "a.tif", nucleus16)
+    (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    np.testing.assert_allclose(read_plane(tmp_path / "a.png").pixels, as_unit(nucleus16), atol=1e-7)
+
+
+def png_with_header(height, width):
+    """Return a PNG that announces a size and holds nothing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    body = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data = b"IDAT" + zlib.compress(b"\0" * 100)
+    return body + struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+
+
+def bad_files(folder, array):
+    """Write one file of every bad kind; return name -> path."""
+    write_image(folder / "good.png", array)
+    write_image(folder / "good.tif", array)
+    Image.fromarray((array // 257).astype(np.uint8)).save(folder / "good.jpg")
+    tifffile.imwrite(folder / "plain.tif", array)
+    contents = {
+        "truncated.png": (folder / "good.png").read_bytes()[:300],
+        "truncated.tif": (folder / "good.tif").read_bytes()[:300],
+        "truncated_plain.tif": (folder / "plain.tif").read_bytes()[:900],
+        "truncated.jpg": (folder / "good.jpg").read_bytes()[:300],
+        "short.tif": b"II*\0",
+        "empty.png": b"",
+        "text.png": b"this is not an image, whatever its name says",
+        "gigapixel.png": png_with_header(60_000, 60_000),
+        "bomb.png": png_with_header(12_000, 12_000),
+        "zero.png": png_with_header(0, 10),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    tifffile.imwrite(folder / "gigapixel.tif", shape=(1, 1), dtype=np.uint8)
+    with tifffile.TiffFile(folder / "gigapixel.tif", mode="r+b") as tiff:
+        tiff.pages[0].tags["ImageWidth"].overwrite(200_000)
+        tiff.pages[0].tags["ImageLength"].overwrite(200_000)
+    tifffile.imwrite(folder / "nan.tif", np.full((9, 9), np.nan, np.float32))
+    (folder / "folder.png").mkdir()
+    names = [*contents, "gigapixel.tif", "nan.tif", "folder.png", "missing.png"]
+    return {name: folder / name for name in names}
+
+
+def test_bad_input_is_one_line_that_names_the_file(tmp_path, nucleus16):
+    for name, path in bad_files(tmp_path, nucleus16).items():
+        for read in (read_plane, read_rgb):
+            with pytest.raises(ImageError) as caught:
+                read(path)
+            message = str(caught.value)
+            assert name in message and "\n" not in message and caught.value.remedy, message
+
+
+def test_announced_size_is_refused_before_memory_is_taken(tmp_path, nucleus16):
+    import tracemalloc
+
+    paths = bad_files(tmp_path, nucleus16)
+    tracemalloc.start()
+    for name in ("gigapixel.png", "gigapixel.tif", "bomb.png"):
+        with pytest.raises(ImageError, match="announces"):
+            read_plane(paths[name])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000
+
+
+def test_vendor_file_without_bioio_names_the_remedy(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "bioio", None)
+    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE")
+    with pytest.raises(ImageError, match="pip install bioio bioio-czi"):
+        read_plane(tmp_path / "a.czi")
+
+
+def test_read_rgb_repeats_gray_and_keeps_colour(tmp_path, nucleus8):
+    write_image(tmp_path / "gray.png", nucleus8)
+    write_image(tmp_path / "blue.png", coloured(nucleus8, 2))
+    gray, blue = read_rgb(tmp_path / "gray.png"), read_rgb(tmp_path / "blue.png")
+    assert gray.shape == blue.shape == (40, 50, 3) and gray.dtype == np.float32
+    np.testing.assert_array_equal(gray[..., 0], gray[..., 2])
+    np.testing.assert_array_equal(blue[..., 2], gray[..., 2])
+    assert not blue[..., :2].any()
+
+
+def test_list_images_leaves_out_hidden_and_system_files(tmp_path, nucleus8):
+    images, others = ("b.png", "a.TIF", "sub/c.jpg"), (".hidden.png", "Thumbs.db", "a.txt", "__MACOSX/b.png")
+    for name in (*images, *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert names == ["a.TIF", "b.png", "sub/c.jpg"]
+    with pytest.raises(ImageError, match="no such folder"):
+        list_images(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3)])
+def test_written_images_come_back(tmp_path, suffix, dtype, shape):
+    array = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    write_image(tmp_path / f"a.{suffix}", array)
+    back = np.round(read_rgb(tmp_path / f"a.{suffix}") * np.iinfo(dtype).max).astype(dtype)
+    np.testing.assert_array_equal(back if array.ndim == 3 else back[..., 0], array)
+
+
+def test_failed_write_leaves_nothing_behind(tmp_path, monkeypatch, nucleus8):
+    write_image(tmp_path / "a.png", nucleus8)
+    before = (tmp_path / "a.png").read_bytes()
+
+    def full_disc(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disc)
+    with pytest.raises(ImageError, match="No space left"):
+        write_image(tmp_path / "a.png", nucleus8[::-1])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == before
+    for path, array in ((tmp_path / "a.xyz", nucleus8), (tmp_path / "b.png", nucleus8.astype(float))):
+        with pytest.raises(ImageError, match="cannot write"):
+            write_image(path, array)
+
+
+def test_standardise_per_image():
+    contrasts = np.array([1, 1e-4, 50, 0])[:, None, None, None]
+    images = np.random.default_rng(0).random((4, 3, 8, 8)) * contrasts + 0.3
+    scaled = standardise(images)
+    assert scaled.dtype == np.float32 and not scaled[3].any()
+    np.testing.assert_allclose(scaled[:3].mean(axis=(1, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled[:3].std(axis=(1, 2, 3)), 1, atol=1e-4)
+    np.testing.assert_allclose(standardise(images[0, 0] * 0.5), standardise(images[0, 0]), atol=1e-5)
+
+
+def test_dataset_scale_keeps_differences_between_images():
+    images = np.stack([np.full((1, 4, 4), 0.2), np.full((1, 4, 4), 0.6)])
+    scaled = DatasetScale.of(images).apply(images)
+    assert scaled[1].mean() - scaled[0].mean() == pytest.approx(2)
+    assert DatasetScale.of(images[:1]).apply(images[:1]).max() == pytest.approx(0)
+
+
+def test_g1_scale_counts_genome_copies():
+    field = np.full((10, 10), 0.1)
+    field[2:6, 2:6] += 0.05
+    for exposure in (1.0, 0.5):
+        scaled = scale_to_g1(field * exposure, g1_position=0.4 * exposure, background=0.1 * exposure)
+        assert scaled.sum() == pytest.approx(4, rel=1e-5)
+    with pytest.raises(ValueError, match="positive"):
+        scale_to_g1(field, float("nan"))

@@ -1,0 +1,292 @@
+"""Fields, crops, measurements, flags and backends of the segmentation."""
+
+import sys
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cellcycle.errors import SettingError
+from cellcycle.segmentation import central_nucleus, looks_like_nucleus_crop, measure, measure_crops, segment
+
+
+def ellipse(shape, centre, radii, angle=0.0):
+    """Return a filled ellipse, bool (H, W)."""
+    y, x = np.indices(shape, dtype=float)
+    y, x = y - centre[0], x - centre[1]
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return (u / radii[1]) ** 2 + (v / radii[0]) ** 2 <= 1
+
+
+def field(shape=(400, 500), diameter=24, spacing=2.0, seed=0, blur=1.0, noise=0.01, slope=0.1):
+    """Return a field of nuclei on uneven light with its true labels."""
+    rng = np.random.default_rng(seed)
+    truth, pixels = np.zeros(shape, np.int32), np.zeros(shape)
+    step = spacing * diameter
+    for y in np.arange(step / 2, shape[0], step):
+        for x in np.arange(step / 2, shape[1], step):
+            centre = np.array([y, x]) + rng.uniform(-0.2, 0.2, 2) * diameter
+            radii = diameter / 2 * rng.uniform(0.8, 1.2, 2)
+            nucleus = ellipse(shape, centre, radii, rng.uniform(0, np.pi))
+            truth[nucleus] = truth.max() + 1
+            pixels[nucleus] = rng.uniform(0.2, 0.6)
+    pixels = ndimage.gaussian_filter(pixels, blur) + 0.05 + np.linspace(0, slope, shape[1])
+    return np.clip(pixels + rng.normal(0, noise, shape), 0, 1).astype(np.float32), truth
+
+
+def f1(truth, found, least_iou=0.5):
+    """Return F1 at an intersection over union above 0.5."""
+    overlap = np.zeros((truth.max() + 1, found.max() + 1))
+    np.add.at(overlap, (truth.ravel(), found.ravel()), 1)
+    union = overlap.sum(1, keepdims=True) + overlap.sum(0, keepdims=True) - overlap
+    right = (overlap > least_iou * union)[1:, 1:].sum()
+    return 2 * right / max(1, truth.max() + found.max())
+
+
+@pytest.mark.parametrize("diameter", [10, 24, 60, 140])
+def test_nuclei_of_any_size_without_the_pixel_size(diameter):
+    side = max(200, 4 * diameter)
+    pixels, truth = field((side, side + 40), diameter)
+    assert f1(truth, segment(pixels)) > 0.95
+
+
+def test_labels_are_consecutive_int32_over_dark_background():
+    pixels, _ = field()
+    labels = segment(pixels)
+    assert labels.dtype == np.int32 and labels.shape == pixels.shape
+    np.testing.assert_array_equal(np.unique(labels), np.arange(labels.max() + 1))
+    for index in range(1, labels.max() + 1):
+        assert ndimage.label(labels == index)[1] == 1
+
+
+def test_exposure_and_bit_depth_do_not_matter():
+    pixels, _ = field()
+    labels = segment(pixels)
+    np.testing.assert_array_equal(segment(pixels * np.float32(0.5)), labels)
+    assert f1(labels, segment((np.round(pixels * 200) / 255).astype(np.float32))) > 0.98
+
+
+def test_touching_nuclei_are_split_and_one_nucleus_is_not():
+    pixels, truth = field((300, 300), 30, spacing=2.5)
+    pair = ellipse((300, 300), (150, 135), (15, 15)) | ellipse((300, 300), (150, 163), (15, 15))
+    pixels[145:160, 110:190] = 0.06
+    pixels = np.where(ndimage.binary_dilation(truth == 0) & pair, 0.4, pixels).astype(np.float32)
+    labels = segment(pixels)
+    assert labels[150, 130] and labels[150, 168] and labels[150, 130] != labels[150, 168]
+
+
+def noise_images(side=256):
+    rng = np.random.default_rng(0)
+    return {
+        "black": np.zeros((side, side)),
+        "white": np.ones((side, side)),
+        "uniform": rng.random((side, side)),
+        "gaussian": np.clip(rng.normal(0.5, 0.1, (side, side)), 0, 1),
+        "dark camera": np.clip(rng.normal(0.01, 0.003, (side, side)), 0, 1),
+        "photons": rng.poisson(2, (side, side)) / 255,
+        "blurred": ndimage.gaussian_filter(rng.random((side, side)), 1.5),
+        "clouds": ndimage.gaussian_filter(rng.random((side, side)), 4),
+        "slope": np.linspace(0, 1, side) * np.ones((side, 1)),
+        "8-bit noise": np.clip(np.round(rng.normal(3, 1, (side, side))), 0, 255) / 255,
+    }
+
+
+@pytest.mark.parametrize("side", [64, 256])
+@pytest.mark.parametrize("name", noise_images(2))
+def test_images_without_nuclei_have_none(side, name):
+    pixels = noise_images(side)[name].astype(np.float32)
+    assert not segment(pixels).any()
+    assert not central_nucleus(pixels).any()
+    assert not looks_like_nucleus_crop(pixels)
+    row = measure_crops(pixels[None, None]).iloc[0]
+    assert row["flags"] == "no_nucleus" and np.isnan(row["area_px"])
+
+
+def test_one_small_nucleus_in_a_large_empty_field_is_found(monkeypatch):
+    monkeypatch.setattr("cellcycle.segmentation.survey._WINDOW_PX", 128)
+    pixels = np.random.default_rng(0).normal(0.05, 0.01, (600, 640)).astype(np.float32)
+    pixels[540:590, 560:610][ellipse((50, 50), (25, 25), (12, 12))] += 0.4
+    labels = segment(pixels)
+    assert labels.max() == 1 and labels[565, 585] == 1
+
+
+def test_tiles_cut_no_nucleus_and_agree_with_the_whole():
+    pixels, _ = field((400, 440), 16, spacing=1.5, seed=3)
+    whole, tiled = segment(pixels), segment(pixels, tile_px=230)
+    assert abs(int(whole.max()) - int(tiled.max())) <= 0.005 * whole.max()
+    assert f1(whole, tiled, least_iou=0.95) > 0.99
+    assert ((whole > 0) == (tiled > 0)).mean() > 0.999
+
+
+def test_measurements_of_a_known_disc():
+    disc = ellipse((100, 120), (48, 61), (20, 20))
+    pixels = (0.1 + 0.3 * disc).astype(np.float32)
+    row = measure(pixels, disc.astype(np.int32), pixel_size_um=0.5).iloc[0]
+    assert (row["nucleus_id"], row["area_px"]) == (1, disc.sum())
+    assert (row["centroid_y_px"], row["centroid_x_px"]) == pytest.approx((48, 61))
+    assert row["area_um2"] == pytest.approx(disc.sum() / 4)
+    assert row["integrated_dna"] == pytest.approx(0.3 * disc.sum(), rel=1e-3)
+    assert row["mean_dna"] == pytest.approx(0.3, rel=1e-3) and row["background"] == pytest.approx(0.1, rel=1e-3)
+    assert row["texture"] == pytest.approx(0, abs=1e-4)
+    assert row["eccentricity"] < 0.1 and row["solidity"] > 0.95 and row["flags"] == ""
+    assert [row[f"bbox_{side}_px"] for side in ("top", "left", "bottom", "right")] == [28, 41, 69, 82]
+    assert np.isnan(measure(pixels, disc.astype(np.int32))["area_um2"][0])
+
+
+@pytest.mark.parametrize("blur", [1.0, 2.5, 4.0])
+def test_integrated_dna_does_not_depend_on_focus_or_background(blur):
+    disc = ellipse((120, 120), (60, 60), (18, 18))
+    pixels = (ndimage.gaussian_filter(0.3 * disc.astype(float), blur) + 0.2).astype(np.float32)
+    labels = segment(np.pad(pixels, 40, mode="edge"))
+    assert labels.max() == 1
+    row = measure(np.pad(pixels, 40, mode="edge"), labels).iloc[0]
+    assert row["integrated_dna"] == pytest.approx(0.3 * disc.sum(), rel=0.05)
+
+
+def test_neighbours_keep_their_own_dna():
+    left, right = ellipse((90, 140), (45, 50), (15, 15)), ellipse((90, 140), (45, 84), (15, 15))
+    labels = (left + 2 * right).astype(np.int32)
+    table = measure((0.1 + 0.2 * left + 0.6 * right).astype(np.float32), labels)
+    np.testing.assert_allclose(table["integrated_dna"], [0.2 * left.sum(), 0.6 * right.sum()], rtol=0.02)
+
+
+def test_labels_may_have_gaps_and_may_be_absent():
+    disc = ellipse((60, 60), (30, 30), (10, 10))
+    assert list(measure(disc.astype(np.float32), 7 * disc.astype(np.int32))["nucleus_id"]) == [7]
+    empty = measure(np.zeros((60, 60), np.float32), np.zeros((60, 60), np.int32))
+    assert len(empty) == 0 and "flags" in empty.columns
+
+
+def test_flags():
+    shape, discs = (300, 420), []
+    for row in range(3):
+        for column in range(4):
+            discs.append(ellipse(shape, (50 + 90 * row, 50 + 90 * column), (14, 14)))
+    discs[0] = ellipse(shape, (5, 50), (14, 14))
+    discs[1] = ellipse(shape, (50, 140), (5, 5))
+    discs[2] = ellipse(shape, (50, 220), (14, 14)) | ellipse(shape, (50, 245), (14, 14))
+    labels, pixels = np.zeros(shape, np.int32), np.full(shape, 0.05)
+    for index, disc in enumerate(discs, start=1):
+        labels[disc], pixels[disc] = index, 0.4
+    pixels[discs[3]] = 1.4
+    pixels = ndimage.gaussian_filter(pixels, 1)
+    blurred = ndimage.gaussian_filter(np.where(discs[7], 0.4, 0.05), 7)
+    pixels[100:180, 280:370] = blurred[100:180, 280:370]
+    flags = measure(np.clip(pixels, 0, 1).astype(np.float32), labels)["flags"]
+    expected = ["edge", "debris", "clump", "saturated", "", "", "", "out_of_focus", "", "", "", ""]
+    assert list(flags) == expected
+
+
+def test_saturation_of_a_12_bit_camera_is_seen_in_16_bits():
+    disc = ellipse((80, 80), (40, 40), (15, 15))
+    counts = np.where(disc, 4095, 300)
+    crops = np.stack([counts, np.where(disc, 4000, 300)])[:, None] / 65535
+    assert list(measure_crops(crops.astype(np.float32))["flags"]) == ["saturated", ""]
+
+
+def crop_of(*masks, levels=None, shape=(64, 64), blur=1.0):
+    pixels = np.full(shape, 0.05)
+    for mask, level in zip(masks, levels or [0.5] * len(masks), strict=True):
+        pixels[mask] = level
+    noise = np.random.default_rng(0).normal(0, 0.005, shape)
+    return (ndimage.gaussian_filter(pixels, blur) + noise).astype(np.float32)
+
+
+def test_central_nucleus_among_neighbours_even_brighter_ones():
+    centre, corner = ellipse((64, 64), (31, 33), (10, 12)), ellipse((64, 64), (60, 58), (14, 14))
+    for level in (0.3, 0.9):
+        found = central_nucleus(crop_of(centre, corner, levels=[0.25, level]))
+        assert (found & centre).sum() / (found | centre).sum() > 0.75
+
+
+def test_both_halves_of_an_anaphase_in_a_crop_around_both():
+    top, bottom = ellipse((64, 64), (20, 32), (5, 11)), ellipse((64, 64), (43, 32), (5, 11))
+    found = central_nucleus(crop_of(top, bottom))
+    assert ndimage.label(found)[1] == 2
+    assert (found & (top | bottom)).sum() > 0.8 * (top | bottom).sum()
+
+
+def test_a_crop_around_one_half_leaves_the_other_out():
+    centre, sister = ellipse((64, 64), (32, 32), (5, 11)), ellipse((64, 64), (55, 32), (5, 11))
+    found = central_nucleus(crop_of(centre, sister))
+    assert not (found & sister).any() and (found & centre).any()
+
+
+def test_crops_and_fields_are_told_apart():
+    assert looks_like_nucleus_crop(crop_of(ellipse((64, 64), (31, 33), (10, 12))))
+    assert looks_like_nucleus_crop(np.kron(crop_of(ellipse((64, 64), (31, 33), (16, 14))), np.ones((5, 5))))
+    for diameter in (14, 30):
+        assert not looks_like_nucleus_crop(field((256, 256), diameter)[0])
+    assert not looks_like_nucleus_crop(field((600, 600), 100)[0])
+
+
+def test_measure_crops_keeps_order_and_takes_the_stained_channel():
+    small, large = ellipse((64, 64), (32, 32), (8, 8)), ellipse((64, 64), (32, 32), (16, 16))
+    crops = np.zeros((3, 3, 64, 64), np.float32)
+    crops[0, 2], crops[2, 2] = crop_of(large), crop_of(small)
+    table = measure_crops(crops, pixel_size_um=0.5)
+    assert list(table["flags"]) == ["", "no_nucleus", ""]
+    assert table["area_px"][0] > 3 * table["area_px"][2] and np.isnan(table["area_px"][1])
+    assert table["area_um2"][0] == pytest.approx(table["area_px"][0] / 4)
+
+
+def test_large_crops_are_measured_in_original_pixels():
+    disc = ellipse((300, 300), (150, 140), (60, 60))
+    pixels = crop_of(disc, shape=(300, 300))
+    row = measure_crops(pixels[None, None]).iloc[0]
+    assert row["area_px"] == pytest.approx(disc.sum(), rel=0.05)
+    assert row["integrated_dna"] == pytest.approx(0.45 * disc.sum(), rel=0.05)
+    assert (row["centroid_y_px"], row["centroid_x_px"]) == pytest.approx((150, 140), abs=1)
+
+
+def test_turning_a_crop_changes_nothing():
+    pixels = crop_of(ellipse((64, 64), (30, 34), (10, 14), 0.6))
+    turned = np.stack([np.rot90(pixels, k) for k in range(4)] + [pixels[:, ::-1]])[:, None]
+    table = measure_crops(turned)
+    for column in ("area_px", "integrated_dna", "texture", "solidity"):
+        np.testing.assert_allclose(table[column], table[column][0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("backend", ["cellpose", "stardist"])
+def test_missing_backend_names_the_remedy(monkeypatch, backend):
+    monkeypatch.setitem(sys.modules, backend, None)
+    monkeypatch.setitem(sys.modules, f"{backend}.models", None)
+    with pytest.raises(SettingError, match=f"pip install {backend}"):
+        segment(field()[0], backend=backend)
+
+
+def test_unknown_backend_and_wrong_shape():
+    with pytest.raises(SettingError, match="classical, cellpose, stardist"):
+        segment(field()[0], backend="magic")
+    with pytest.raises(ValueError, match="shape"):
+        segment(np.zeros((3, 10, 10)))
+
+
+@pytest.mark.realdata
+def test_real_fields_reach_the_published_f1(real_data):
+    import tifffile
+
+    from cellcycle.images import list_images, read_plane
+
+    paths = list_images(real_data / "fields" / "images")[::5]
+    truths = [tifffile.imread(real_data / "fields" / "labels" / f"{path.stem}.tif").astype(int) for path in paths]
+    scores = [f1(_renumbered(t), segment(read_plane(p).pixels)) for p, t in zip(paths, truths, strict=True)]
+    assert np.mean(scores) > 0.88
+
+
+def _renumbered(labels):
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+
+
+@pytest.mark.realdata
+def test_real_crops_have_a_nucleus_and_integrated_dna_orders_the_phases(real_data):
+    from cellcycle.images import list_images, read_plane
+
+    medians = []
+    for phase in ("G1", "S", "G2"):
+        crops = [read_plane(path).pixels for path in list_images(real_data / "jurkat" / phase)[:60]]
+        assert all(looks_like_nucleus_crop(crop) for crop in crops[::6])
+        table = measure_crops(np.stack(crops)[:, None])
+        assert table["area_px"].notna().all()
+        medians.append(table["integrated_dna"].median())
+    assert 1.2 < medians[1] / medians[0] < 1.7 and 1.6 < medians[2] / medians[0] < 2.1
