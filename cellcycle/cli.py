@@ -31,16 +31,9 @@ def study(
     ] = None,
 ):
     """Rebuild the study: run its notebooks, continuing where an earlier run stopped."""
-    from cellcycle.errors import SettingError
     from cellcycle.study.runner import run_study
 
-    parameters = {}
-    for pair in parameter or []:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise SettingError("--parameter", f"{pair!r} has no value", "write NAME=VALUE")
-        parameters[name] = value
-    outcomes = run_study(profile, data, tuple(only or ()), parameters)
+    outcomes = run_study(profile, data, tuple(only or ()), dict(_named_value(pair) for pair in parameter or []))
     failed = [o for o in outcomes if o.error]
     for outcome in failed:
         typer.echo(f"{outcome.name}: {outcome.error}; see {outcome.copy}", err=True)
@@ -48,6 +41,21 @@ def study(
         raise typer.Exit(1)
     seconds = sum(outcome.seconds for outcome in outcomes)
     typer.echo(f"{len(outcomes)} notebooks, {seconds:.0f} s in all; executed copies: {outcomes[0].copy.parent}")
+
+
+def _named_value(pair: str) -> tuple[str, object]:
+    """Split NAME=VALUE; a value that reads as a Python literal is one."""
+    import ast
+
+    from cellcycle.errors import SettingError
+
+    name, equals, value = pair.partition("=")
+    if not equals:
+        raise SettingError("--parameter", f"{pair!r} has no value", "write NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 @data_app.command("simulate")

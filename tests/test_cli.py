@@ -48,3 +48,10 @@ def test_simulate_writes_a_folder_that_show_reads(tmp_path):
     again = run("data", "simulate", "--out", tmp_path / "cells", "--nuclei", 24)
     assert again.returncode == 2
     assert str(tmp_path / "cells") in again.stderr
+
+
+def test_parameter_values_are_numbers_where_they_read_as_such():
+    from cellcycle.cli import _named_value
+
+    assert _named_value("seed=7") == ("seed", 7)
+    assert _named_value("data=my cells") == ("data", "my cells")

@@ -67,7 +67,9 @@ def test_unknown_names_are_refused_before_anything_runs():
 
 def write_notebook(file, parameters, code):
     tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
-    nbformat.write(nbformat.v4.new_notebook(cells=[tagged, nbformat.v4.new_code_cell(code)]), file)
+    notebook = nbformat.v4.new_notebook(cells=[tagged, nbformat.v4.new_code_cell(code)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, file)
 
 
 def test_a_failing_notebook_is_reported_and_the_others_run(tmp_path, monkeypatch, capsys):
@@ -93,13 +95,13 @@ def test_seed_parameter_reaches_the_notebook(tmp_path, monkeypatch):
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_seed.ipynb")
     monkeypatch.setattr(runner, "notebooks_dir", lambda: tmp_path)
-    (outcome,) = runner.run_study("smoke", parameters={"seed": "7"}, workers=1)
+    (outcome,) = runner.run_study("smoke", parameters={"seed": 7}, workers=1)
     assert nbformat.read(outcome.copy, as_version=4).cells[-1].outputs[0].text == "7\n"
 
 
 def test_publishing_keeps_outputs_and_drops_run_metadata(tmp_path):
     cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="1")])
-    cell.metadata = nbformat.from_dict({"tags": ["a"], "papermill": {"duration": 1}, "execution": {"t": 1}})
+    cell.metadata = nbformat.from_dict({"tags": ["a"], "papermill": {"duration": 1}, "execution": {"t": "1"}})
     injected = nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["injected-parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[cell, injected], metadata={"papermill": {"x": 1}})
     nbformat.write(notebook, tmp_path / "run.ipynb")
