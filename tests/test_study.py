@@ -74,11 +74,7 @@ def write_notebook(file, parameters, code):
 
 def test_a_failing_notebook_is_reported_and_the_others_run(tmp_path, monkeypatch, capsys):
     for name, code in (("01_good", "1 + 1"), ("02_bad", "raise ValueError('broken cell')")):
-        cells = [
-            nbformat.v4.new_code_cell("profile: str = ''", metadata={"tags": ["parameters"]}),
-            nbformat.v4.new_code_cell(code),
-        ]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+        write_notebook(tmp_path / f"{name}.ipynb", "profile: str = ''", code)
     monkeypatch.setattr(runner, "notebooks_dir", lambda: tmp_path)
     good, bad = runner.run_study("smoke", workers=1)
     assert good.error is None
@@ -89,11 +85,7 @@ def test_a_failing_notebook_is_reported_and_the_others_run(tmp_path, monkeypatch
 
 
 def test_seed_parameter_reaches_the_notebook(tmp_path, monkeypatch):
-    cells = [
-        nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("print(seed)"),
-    ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_seed.ipynb")
+    write_notebook(tmp_path / "01_seed.ipynb", "seed: int = 0", "print(seed)")
     monkeypatch.setattr(runner, "notebooks_dir", lambda: tmp_path)
     (outcome,) = runner.run_study("smoke", parameters={"seed": 7}, workers=1)
     assert nbformat.read(outcome.copy, as_version=4).cells[-1].outputs[0].text == "7\n"

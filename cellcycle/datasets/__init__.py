@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from cellcycle.datasets.nuclei import NucleusDataset
-from cellcycle.datasets.simulated import SIMULATED, load_simulated
+from cellcycle.datasets.simulated import SIMULATED, load_simulated, make_simulated
 from cellcycle.errors import DataError, SettingError
 
-__all__ = ["SIMULATED", "NucleusDataset", "load_dataset", "source_kind"]
+__all__ = ["SIMULATED", "NucleusDataset", "load_dataset", "make_simulated", "source_kind"]
 
 
 def load_dataset(

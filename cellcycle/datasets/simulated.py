@@ -21,13 +21,34 @@ def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
     """Return one of the `SIMULATED` sets, from the cache or newly made."""
     from cellcycle import simulation
 
-    nagao = name == "simulated-nagao"
-    counts = simulation.NAGAO_COUNTS if nagao else simulation.STUDY_COUNTS
-    parameters = simulation.NAGAO_PARAMETERS if nagao else simulation.SimulationParameters()
+    if name == "simulated-nagao":
+        nagao = make_simulated(name, simulation.NAGAO_COUNTS, size_px, seed, simulation.NAGAO_PARAMETERS)
+        return nagao.relabel({"G2": "G2", "G1": "not-G2", "S": "not-G2", "M": "not-G2"}, name)
     stain = "colour" if name == "simulated-colour" else "gray"
+    return make_simulated(name, simulation.STUDY_COUNTS, size_px, seed, stain=stain)
+
+
+def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gray") -> NucleusDataset:
+    """Simulate a data set of any counts and parameters, once: it is cached under `build/`.
+
+    Parameters
+    ----------
+    name : str
+        What the set is called.
+    counts, size_px, seed, parameters, stain
+        As `cellcycle.simulation.simulate_nuclei` takes them.
+
+    Returns
+    -------
+    NucleusDataset
+        With the four phases as classes and the slides as groups.
+    """
+    from cellcycle import simulation
+
+    parameters = parameters or simulation.SimulationParameters()
     key = json.dumps([simulation.VERSION, repr(parameters), counts, stain, size_px, seed])
     digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
-    cache = paths.build_dir() / "cache" / f"{name}-{size_px}px-seed{seed}-{digest}.npz"
+    cache = paths.build_dir() / "cache" / f"{paths.slug(name)}-{size_px}px-seed{seed}-{digest}.npz"
     made = _read_cache(cache)
     if made is None:
         cells = simulation.simulate_nuclei(
@@ -36,7 +57,7 @@ def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
         made = (cells.images, cells.labels, cells.truth, cells.pixel_size_um)
         _write_cache(cache, made)
     images, labels, truth, pixel_size_um = made
-    dataset = NucleusDataset(
+    return NucleusDataset(
         name=name,
         images=images,
         labels=labels,
@@ -49,9 +70,6 @@ def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
         pixel_size_um=pixel_size_um,
         truth=truth,
     )
-    if nagao:
-        dataset = dataset.relabel({"G2": "G2", "G1": "not-G2", "S": "not-G2", "M": "not-G2"}, name)
-    return dataset
 
 
 def _read_cache(cache: Path):
