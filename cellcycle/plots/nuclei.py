@@ -144,7 +144,9 @@ def dna_histogram(integrated_dna, labels, classes, unit="integrated intensity, r
     figure, ax = new_figure(5.5, 2.8)
     values, labels = np.asarray(integrated_dna, float), np.asarray(labels)
     kept = np.isfinite(values)
+    # The last bar holds the few nuclei beyond the axis too, so that none is silently left out.
     top = np.quantile(values[kept], 0.995)
+    values = np.minimum(values, top)
     bins = np.linspace(0, top, 50)
     colours = class_colours(classes)
     ax.hist(

@@ -1,0 +1,105 @@
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from cellcycle import plots
+from cellcycle.datasets import NucleusDataset
+from cellcycle.phases import PHASE_COLOURS, PHASES, class_colours
+from tests.test_summaries import make_record
+
+
+@pytest.fixture
+def dataset(blobs):
+    images, labels = blobs
+    ids = np.array([f"cell{i:03d}" for i in range(len(labels))])
+    return NucleusDataset("toy", images, labels, PHASES, ids, "toy", "simulated")
+
+
+@pytest.fixture
+def table():
+    rows = {"training_set": ["D1", "D3"], "n_parameters": [10, 1000]}
+    for score in ("accuracy", "balanced_accuracy"):
+        rows |= {score: [0.6, 0.7], f"{score}_low": [0.5, 0.6], f"{score}_high": [0.7, 0.8]}
+    rows |= {f"recall_{phase}": [0.5, 0.9] for phase in PHASES}
+    return pd.DataFrame(rows, index=["LR", "Nagao 6"])
+
+
+def texts(figure):
+    figure.canvas.draw()
+    found = [t.get_text() for ax in figure.axes for t in ax.findobj(lambda o: hasattr(o, "get_text"))]
+    return found + [t.get_text() for legend in figure.legends for t in legend.get_texts()]
+
+
+def test_phases_have_the_same_colours_everywhere():
+    assert class_colours(PHASES) == PHASE_COLOURS
+    others = class_colours(("G2", "not-G2", "dead"))
+    assert others["G2"] == PHASE_COLOURS["G2"]
+    assert len(set(others.values())) == 3
+
+
+def test_nucleus_panel_has_a_row_a_class(dataset):
+    figure = plots.nucleus_panel(dataset, n_per_class=5)
+    assert isinstance(figure, Figure)
+    assert len(figure.axes) == 20
+    assert set(PHASES) <= set(texts(figure))
+
+
+def test_confusion_matrices_show_every_count():
+    counts = pd.DataFrame([[7, 1], [2, 13]], index=["G1", "M"], columns=["G1", "M"])
+    assert {"7", "1", "2", "13"} <= set(texts(plots.confusion_matrices([counts], ["title"])))
+
+
+def test_score_bars_draw_named_reference_lines(table):
+    figure = plots.score_bars(table, "accuracy", {"largest class": 0.5, "ceiling": 0.8}, "t")
+    assert {"largest class", "ceiling", "D1", "D3", "LR", "Nagao 6"} <= set(texts(figure))
+    heights = sorted(p.get_height() for p in figure.axes[0].patches if p.get_height() > 0)
+    assert heights == pytest.approx([0.6, 0.7])
+
+
+def test_recall_bars_use_the_phase_colours(table):
+    figure = plots.recall_bars(table, PHASES)
+    from matplotlib.colors import to_hex
+
+    assert {to_hex(p.get_facecolor()).upper() for p in figure.axes[0].patches} == set(PHASE_COLOURS.values())
+
+
+def test_design_space_is_ordered_by_parameters(table):
+    figure = plots.design_space(table, references={"ceiling": 0.8})
+    assert {"LR", "Nagao 6", "ceiling"} <= set(texts(figure))
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_history_of_one_epoch_is_visible(tmp_path):
+    record = make_record(tmp_path, 0.9)
+    object.__setattr__(record, "history", pd.DataFrame({"epoch": [1, 1], "train_loss": [1.0, 1.2], "fold": [0, 1]}))
+    assert plots.history([record]).axes[0].lines[0].get_marker() == "o"
+
+
+def test_histogram_leaves_out_what_was_not_found():
+    dna = np.array([1.0, 1.1, 2.0, np.nan])
+    figure = plots.dna_histogram(dna, np.array([0, 0, 2, 3]), PHASES)
+    assert sum(p.get_height() for p in figure.axes[0].patches) == 3
+
+
+def test_validation_compares_sources():
+    rows = [
+        {"source": s, "phase": p, "quantity": q, **{f"p{k:02d}": k / 100 for k in (5, 25, 50, 75, 95)}}
+        for s in ("simulated", "jurkat")
+        for p in PHASES
+        for q in ("relative_area", "relative_dna", "texture", "eccentricity")
+    ]
+    assert "jurkat (real)" in texts(plots.validation(pd.DataFrame(rows)))
+
+
+def test_nagao_drawing_names_its_layers():
+    shown = texts(plots.nagao_drawing(6, 8, 64, 1, 4))
+    assert {"1 ch\n64 px", "256 ch\n1 px", "512", "4"} <= set(shown)
+
+
+def test_figures_are_written_whole_and_repeatable(table, tmp_path):
+    figure = plots.effects(table, reference="LR")
+    (first,) = plots.save_figures({"effects": figure}, tmp_path / "a")
+    (second,) = plots.save_figures({"effects": figure}, tmp_path / "b")
+    assert first.read_bytes() == second.read_bytes()
+    assert [f.name for f in (tmp_path / "a").iterdir()] == ["effects.png"]
