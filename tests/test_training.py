@@ -66,6 +66,36 @@ def test_absolute_intensity_sees_exposure(blobs):
     assert np.abs(fitted.predict_proba(images * 0.5) - fitted.predict_proba(images)).max() > 1e-3
 
 
+def test_turned_nuclei_get_the_same_call(blobs):
+    images, labels = blobs
+    rng = np.random.default_rng(0)
+    uneven = np.clip(images + 0.3 * rng.random(images.shape, dtype=np.float32), 0, 1)
+    fitted = NetworkClassifier("nagao3", epochs=2, width=4, training_set="D1", turns=True).fit(uneven, labels)
+    expected = fitted.predict_proba(uneven[:8])
+    for turned in (np.rot90(uneven[:8], 1, (2, 3)), uneven[:8, :, ::-1], uneven[:8, :, :, ::-1]):
+        np.testing.assert_allclose(fitted.predict_proba(turned.copy()), expected, atol=1e-5)
+
+
+def test_measurements_reach_the_head(blobs):
+    images, labels = blobs
+    fitted = NetworkClassifier("nagao3", epochs=1, width=4, training_set="D1", measurements=True).fit(images, labels)
+    assert fitted.network_.side[0].in_features == 6
+    # Nothing but the measurements can tell these disks apart for a body that sees only zeros.
+    for parameter in fitted.network_.body.parameters():
+        parameter.data.zero_()
+    assert np.ptp(fitted.predict_proba(images), axis=0).max() > 1e-3
+    assert np.isfinite(fitted.predict_proba(np.zeros((2, 1, 32, 32), np.float32))).all()
+
+
+def test_members_are_averaged(blobs):
+    images, labels = blobs
+    settings = {"model": "nagao3", "epochs": 1, "width": 4, "training_set": "D1"}
+    both = NetworkClassifier(**settings, members=2, seed=5).fit(images, labels)
+    alone = [NetworkClassifier(**settings, seed=s).fit(images, labels).logits(images) for s in (5, 1005)]
+    np.testing.assert_allclose(both.logits(images), np.mean(alone, axis=0), atol=1e-5)
+    assert len(both.history_) == 2
+
+
 def test_standardisation_comes_from_the_training_images_alone(blobs):
     images, labels = blobs
     fitted = NetworkClassifier("logistic", epochs=1).fit(images[:48], labels[:48] % 2)

@@ -128,7 +128,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if self.intensity == "absolute":
             self.intensity_scale_ = DatasetScale.of(X)
         measured = self._measure(X)
-        self.measurement_scale_ = measured.mean(axis=0), measured.std(axis=0) + 1e-6
+        self.measurement_scale_ = np.nanmean(measured, axis=0), np.nanstd(measured, axis=0) + 1e-6
         trained = [self._fit_member(X, codes, measured, self.seed + 1000 * m) for m in range(self.members)]
         self.networks_ = [network for network, _ in trained]
         self.history_ = pd.concat([history for _, history in trained], ignore_index=True)
@@ -210,21 +210,29 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         values = [np.log(table["area_px"]), table["texture"], table["eccentricity"], table["solidity"]]
         if self.intensity == "absolute":
             values += [np.log(table["integrated_dna"].clip(1e-6)), np.log(table["mean_dna"].clip(1e-6))]
-        measured = np.stack(values, axis=1).astype(np.float32)
-        # A crop in which no nucleus is found stands in the middle of the others.
-        return np.where(np.isfinite(measured), measured, np.nanmedian(measured, axis=0, keepdims=True))
+        return np.stack(values, axis=1).astype(np.float32)
 
     def _inputs(self, images, measured) -> dict[str, np.ndarray]:
         """Return what the network takes: standardised images and measurements."""
         mean, spread = self.measurement_scale_
         return {
             "images": self._standardise(images),
-            "measurements": ((measured - mean) / spread).astype(np.float32),
+            # A crop in which no nucleus is found stands in the middle of the training nuclei.
+            "measurements": np.nan_to_num((measured - mean) / spread).astype(np.float32),
         }
 
     def _build(self, shape, n_classes: int, n_measurements: int) -> Network:
         channels, _, size_px = shape
-        network = build_network(self.model, n_classes, channels, size_px, self.width, self.dropout, self.stem_stride)
+        network = build_network(
+            self.model,
+            n_classes,
+            channels,
+            size_px,
+            width=self.width,
+            dropout=self.dropout,
+            stem_stride=self.stem_stride,
+            n_measurements=n_measurements,
+        )
         if self.pretrained is not None:
             _load_body(network, Path(self.pretrained))
         # Channels-last makes the convolutions of a CPU about a quarter faster.
