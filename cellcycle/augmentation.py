@@ -13,20 +13,35 @@ from cellcycle.errors import SettingError
 STUDY_TRANSFORMS: tuple[str, ...] = ("rotation", "flips", "blur", "jitter", "grayscale")
 
 
-def compose(transforms=STUDY_TRANSFORMS, background: float = 0.0) -> v2.Compose:
+class RotationOnBackground(torch.nn.Module):
+    """Turn an image by any angle; the corners that this uncovers get the image's own background.
+
+    The image is turned above a background of zero: torchvision's own `fill` leaves a dark seam at the old border.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.rotation = v2.RandomRotation(180, interpolation=v2.InterpolationMode.BILINEAR)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the turned image (C, H, W); the background is the median of the border pixels."""
+        border = torch.cat([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]], dim=1)
+        level = border.median(dim=1).values[:, None, None]
+        return (self.rotation(image - level) + level).clamp(0, 1)
+
+
+def compose(transforms=STUDY_TRANSFORMS) -> v2.Compose:
     """Return the named transforms as one torchvision transform with the study's randomness.
 
     Parameters
     ----------
     transforms : sequence of str
         Any of `STUDY_TRANSFORMS`, applied in that order.
-    background : float or sequence of float in [0, 1]
-        Fills the corners that a rotation uncovers; one value a channel, or one for all.
 
     Returns
     -------
     torchvision.transforms.v2.Compose
-        Takes and gives float tensors (..., C, H, W) in [0, 1].
+        Takes and gives one float image (C, H, W) in [0, 1].
 
     Raises
     ------
@@ -36,14 +51,8 @@ def compose(transforms=STUDY_TRANSFORMS, background: float = 0.0) -> v2.Compose:
     unknown = [t for t in transforms if t not in STUDY_TRANSFORMS]
     if unknown:
         raise SettingError("transforms", f"{unknown[0]!r} is unknown", f"use any of {', '.join(STUDY_TRANSFORMS)}")
-    level = torch.as_tensor(background, dtype=torch.float32).reshape(-1, 1, 1)
     made = {
-        # Rotated above a background of zero: torchvision's own `fill` leaves a dark seam at the old border.
-        "rotation": [
-            v2.Lambda(lambda image: image - level),
-            v2.RandomRotation(180, interpolation=v2.InterpolationMode.BILINEAR),
-            v2.Lambda(lambda image: (image + level).clamp(0, 1)),
-        ],
+        "rotation": [RotationOnBackground()],
         "flips": [v2.RandomHorizontalFlip(0.5), v2.RandomVerticalFlip(0.5)],
         "blur": [v2.RandomApply([v2.GaussianBlur(kernel_size=5, sigma=(0.2, 1.0))], p=0.5)],
         # The stain colour is artificial, so hue may become anything; brightness carries DNA content and
@@ -77,15 +86,9 @@ def augment(images, transforms=STUDY_TRANSFORMS, seed: int = 0) -> np.ndarray:
     """
     images = np.asarray(images, dtype=np.float32)
     varied = np.empty_like(images)
-    background = _background(images)
+    transform = compose(transforms)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for i, image in enumerate(images):
-            varied[i] = compose(transforms, background[i])(torch.from_numpy(image)).numpy()
+            varied[i] = transform(torch.from_numpy(image)).numpy()
     return varied
-
-
-def _background(images: np.ndarray) -> list[list[float]]:
-    """Return the median of the border pixels of each image and channel."""
-    border = np.concatenate([images[:, :, 0], images[:, :, -1], images[:, :, :, 0], images[:, :, :, -1]], axis=-1)
-    return np.median(border, axis=-1).astype(float).tolist()

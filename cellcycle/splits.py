@@ -57,7 +57,7 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
             raise DataError(
                 f"class {name(k)}",
                 f"{n_units} {what} for {n_folds} folds",
-                f"add images, leave the class out, or use at most {n_units} folds",
+                "add images or leave the class out" + (f", or use {n_units} folds" if n_units > 1 else ""),
             )
     folds = []
     for repeat in range(n_repeats):

@@ -202,3 +202,14 @@ def test_real_cells_load(real_data):
     dataset = load_dataset(real_data / "jurkat")
     assert dict(dataset.counts()) == {"G1": 585, "S": 585, "G2": 585, "M": 466}
     assert dataset.images.shape == (2221, 1, 40, 40)
+
+
+def test_a_folder_made_by_the_simulator_keeps_its_slides_as_groups(tmp_path):
+    from cellcycle.simulation import write_folder
+
+    made = write_folder(tmp_path / "made", nuclei=12, size_px=32)
+    dataset = load_dataset(made)
+    assert dataset.name == "made"
+    assert dataset.origin == "simulated"
+    assert set(dataset.groups) <= {f"slide{i}" for i in range(1, 21)}
+    assert load_dataset(made / "manifest.csv").identity == dataset.identity

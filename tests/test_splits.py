@@ -37,7 +37,7 @@ def test_groups_are_never_parted(labels):
 
 
 def test_too_few_images_of_a_class_names_it_and_the_remedy(labels):
-    with pytest.raises(DataError, match=r"class M: 5 images for 6 folds; .*at most 5 folds"):
+    with pytest.raises(DataError, match=r"class M: 5 images for 6 folds; .*or use 5 folds"):
         stratified_folds(labels, n_folds=6, classes=("G1", "S", "G2", "M"))
 
 

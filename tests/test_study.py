@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import psutil
 import pytest
 
 from cellcycle import paths, results
-from cellcycle.errors import RecordError, SettingError
+from cellcycle.errors import DataError, RecordError, SettingError
+from cellcycle.images import write_image
 from cellcycle.study import load_profile, runner
 from cellcycle.study.publish import clean, publish_notebook
 
@@ -82,6 +85,8 @@ def test_a_failing_notebook_is_reported_and_the_others_run(tmp_path, monkeypatch
     printed = capsys.readouterr().out
     assert "01_good" in printed
     assert "FAILED" in printed
+    # Kernels leave nothing beside the notebooks.
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["01_good.ipynb", "02_bad.ipynb"]
 
 
 def test_seed_parameter_reaches_the_notebook(tmp_path, monkeypatch):
@@ -116,8 +121,15 @@ def test_a_killed_study_goes_on_where_it_stopped(smoke, output_dir, tmp_path):
     deadline = time.monotonic() + 120
     while len(list(records.glob("[!.]*/run.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(first.pid, signal.SIGKILL)
+    family = descendants(first.pid)
+    os.kill(first.pid, signal.SIGKILL)
     first.wait()
+    assert family
+    deadline = time.monotonic() + 60
+    while any(psutil.pid_exists(pid) for pid in family) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    # Nothing goes on computing behind the back of whoever stopped it.
+    assert not [pid for pid in family if psutil.pid_exists(pid)]
     done = {f: f.stat().st_mtime_ns for f in records.glob("[!.]*/run.json")}
     assert 2 <= len(done) < len(_records_of_06(output_dir))
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -127,6 +139,10 @@ def test_a_killed_study_goes_on_where_it_stopped(smoke, output_dir, tmp_path):
     for file in _records_of_06(output_dir):
         again_file = records / file.parent.name / "predictions.csv"
         assert again_file.read_bytes() == (file.parent / "predictions.csv").read_bytes()
+
+
+def descendants(pid):
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
 def _records_of_06(output_dir: Path):
@@ -139,3 +155,16 @@ def test_results_of_the_recorded_study_are_committed_and_others_are_not(monkeypa
     assert paths.results_dir("study", "simulated") == paths.repository() / "data" / "results" / "study"
     assert paths.results_dir("study", "my cells") == paths.repository() / "build" / "results" / "study" / "my-cells"
     assert "build" in paths.results_dir("smoke", "simulated").parts
+
+
+def test_data_that_cannot_be_used_is_refused_before_anything_runs(tmp_path):
+    for phase, n in (("G1", 6), ("M", 1)):
+        (tmp_path / "cells" / phase).mkdir(parents=True)
+        for i in range(n):
+            rng = np.random.default_rng([n, i])
+            write_image(tmp_path / "cells" / phase / f"{i}.png", rng.integers(0, 255, (24, 24), dtype=np.uint8))
+    with pytest.raises(DataError, match="class M: 1 images for 2 folds"):
+        runner.run_study("smoke", tmp_path / "cells")
+    (tmp_path / "cells" / "G1" / "0.png").write_text("damaged")
+    with pytest.raises(DataError, match=r"1 of 7 images cannot be read.*--skip-unreadable"):
+        runner.run_study("smoke", tmp_path / "cells")

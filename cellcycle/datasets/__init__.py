@@ -3,10 +3,16 @@
 from pathlib import Path
 
 from cellcycle.datasets.nuclei import NucleusDataset
-from cellcycle.datasets.simulated import SIMULATED, load_simulated, make_simulated
+from cellcycle.datasets.simulated import (
+    MANIFEST,
+    SIMULATED,
+    is_simulated_folder,
+    load_simulated,
+    make_simulated,
+)
 from cellcycle.errors import DataError, SettingError
 
-__all__ = ["SIMULATED", "NucleusDataset", "load_dataset", "make_simulated", "source_kind"]
+__all__ = ["SIMULATED", "NucleusDataset", "load_dataset", "make_simulated", "source_kind", "source_name"]
 
 
 def load_dataset(
@@ -57,11 +63,29 @@ def load_dataset(
 
     path = Path(source).expanduser()
     entries = files.folder_entries(path) if kind == "folder" else files.manifest_entries(path)
-    return files.load_files(path, entries, size_px, channels or 1, resize, on_error)
+    return files.load_files(path, source_name(path), entries, size_px, channels or 1, resize, on_error)
+
+
+def source_name(source) -> str:
+    """Return what a data set is called in records and file names.
+
+    Examples
+    --------
+    >>> source_name("cells/plate_1"), source_name("cells/plate_1.csv"), source_name("cells/manifest.csv")
+    ('plate_1', 'plate_1', 'cells')
+    """
+    if str(source) in SIMULATED:
+        return str(source)
+    path = Path(source).expanduser().resolve()
+    if path.name == MANIFEST:
+        return path.parent.name
+    return path.stem if path.suffix.lower() == ".csv" else path.name
 
 
 def source_kind(source) -> str:
     """Return "simulated", "folder" or "manifest", without reading any image.
+
+    A folder that `cellcycle data simulate` wrote counts as its manifest, which knows the slides.
 
     Raises
     ------
@@ -74,7 +98,7 @@ def source_kind(source) -> str:
         return "simulated"
     path = Path(source).expanduser()
     if path.is_dir():
-        return "folder"
+        return "manifest" if is_simulated_folder(path) and (path / MANIFEST).is_file() else "folder"
     if path.is_file() and path.suffix.lower() == ".csv":
         return "manifest"
     if path.exists():

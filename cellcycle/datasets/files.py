@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.datasets.nuclei import NucleusDataset
+from cellcycle.datasets.simulated import MANIFEST, is_simulated_folder
 from cellcycle.errors import CellCycleError, DataError, ImageError
 from cellcycle.images import list_images, read_plane, read_rgb
 from cellcycle.phases import PHASES
@@ -29,6 +30,8 @@ def folder_entries(folder: Path) -> pd.DataFrame:
 
 def manifest_entries(file: Path) -> pd.DataFrame:
     """List the images of a CSV manifest: path, label, sample_id, and group where the file names any."""
+    if file.is_dir():
+        file = file / MANIFEST
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:
@@ -56,7 +59,7 @@ def _class_order(labels) -> tuple[str, ...]:
     return tuple(p for p in PHASES if p in names) if set(names) <= set(PHASES) else tuple(names)
 
 
-def load_files(source: Path, entries: pd.DataFrame, size_px, channels, resize, on_error) -> NucleusDataset:
+def load_files(source: Path, name: str, entries: pd.DataFrame, size_px, channels, resize, on_error) -> NucleusDataset:
     """Read listed images into one data set; parameters as `load_dataset` describes them."""
     planes, pixel_sizes, bad = [], [], []
     for path in entries["path"]:
@@ -72,7 +75,7 @@ def load_files(source: Path, entries: pd.DataFrame, size_px, channels, resize, o
         raise DataError(
             source,
             f"{len(bad)} of {len(entries)} images cannot be read: {listed}",
-            'mend or remove them, or load with on_error="skip"',
+            'mend or remove them, or leave them out: on_error="skip", --skip-unreadable',
         )
     good = np.array([p is not None for p in planes])
     entries = entries[good].reset_index(drop=True)
@@ -81,27 +84,22 @@ def load_files(source: Path, entries: pd.DataFrame, size_px, channels, resize, o
     if len(classes) < 2:
         raise DataError(source, f"only one class ({classes[0]})", "give images of two or more classes")
     images, scale = _to_one_size(planes, size_px, resize)
+    folder = source if source.is_dir() else source.parent
     labels = entries["label"].map({c: k for k, c in enumerate(classes)}).to_numpy(np.int64)
     return _with_copies_grouped(
         NucleusDataset(
-            name=source.stem if source.suffix.lower() == ".csv" else source.resolve().name,
+            name=name,
             images=images,
             labels=labels,
             classes=classes,
             sample_ids=entries["sample_id"].to_numpy(str),
             groups=entries["group"].to_numpy(str) if "group" in entries else None,
             identity=_pixel_identity(images, labels, classes),
-            origin="simulated" if _is_simulated(source) else "real",
+            origin="simulated" if is_simulated_folder(folder) else "real",
             pixel_size_um=_common_pixel_size(np.array([s for s in pixel_sizes if s is not None]), len(good), scale),
             notes=tuple(f"skipped {error}" for error in bad),
         )
     )
-
-
-def _is_simulated(source: Path) -> bool:
-    """Tell whether `cellcycle data simulate` made the folder (or the folder of the manifest)."""
-    folder = source if source.is_dir() else source.parent
-    return (folder / "simulated.json").is_file()
 
 
 def _with_copies_grouped(dataset: NucleusDataset) -> NucleusDataset:

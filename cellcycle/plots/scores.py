@@ -41,16 +41,7 @@ def confusion_matrices(tables, titles):
         counts = table.to_numpy()
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         shown = ax.imshow(share, cmap=HEAT, vmin=0, vmax=1)
-        for (row, column), n in np.ndenumerate(counts):
-            ax.text(
-                column,
-                row,
-                f"{n}",
-                ha="center",
-                va="center",
-                fontsize=FONT_PT,
-                color="black" if share[row, column] > 0.5 else "white",
-            )
+        _write_in_cells(ax, counts, "{:d}", share > 0.5)
         turned = 45 if max(map(len, map(str, table.columns))) > 4 else 0
         ax.set_xticks(range(len(table)), table.columns, rotation=turned, ha="right" if turned else "center")
         ax.set_yticks(range(len(table)), table.index if i == 0 else [""] * len(table))
@@ -159,17 +150,7 @@ def grid(table, title=""):
     figure, ax = new_figure(1.6 + 0.8 * table.shape[1], 1.0 + 0.45 * table.shape[0])
     values = table.to_numpy(float)
     shown = ax.imshow(values, cmap=HEAT, aspect="auto")
-    middle = (values.min() + values.max()) / 2
-    for (row, column), value in np.ndenumerate(values):
-        ax.text(
-            column,
-            row,
-            f"{value:.2f}",
-            ha="center",
-            va="center",
-            fontsize=FONT_PT,
-            color="black" if value > middle else "white",
-        )
+    _write_in_cells(ax, values, "{:.2f}", values > (values.min() + values.max()) / 2)
     ax.set_xticks(range(table.shape[1]), [f"{c:g}" for c in table.columns])
     ax.set_yticks(range(table.shape[0]), [f"{r:g}" for r in table.index])
     ax.spines[:].set_visible(False)
@@ -194,6 +175,13 @@ def curves(tables, x="label_share", score="balanced_accuracy", x_label="share of
     ax.legend(fontsize=FONT_PT, frameon=False)
     label(ax, x_label, f"{score.replace('_', ' ')} (95 % interval)", title)
     return figure
+
+
+def _write_in_cells(ax, values, text: str, is_light) -> None:
+    """Write each value of a heat map into its cell, dark on light cells and light on dark ones."""
+    for (row, column), value in np.ndenumerate(values):
+        colour = "black" if is_light[row, column] else "white"
+        ax.text(column, row, text.format(value), ha="center", va="center", fontsize=FONT_PT, color=colour)
 
 
 def _reference_lines(ax, references) -> None:

@@ -58,7 +58,8 @@ def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str =
     (inside,) = profile.cross_validate(dataset, [profile.config(model)])
     balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
     settings = profile.config(model, "D1")
-    settings["epochs"] = max(1, round(settings["epochs"] * len(dataset) / len(balanced.labels)))
+    epochs = profile.epochs_for(model, len(dataset))
+    settings["epochs"] = max(1, round(epochs * len(dataset) / len(balanced.labels)))
     config = settings | {
         "leaky": True,
         "training_set": LEAKY_SET,

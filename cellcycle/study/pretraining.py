@@ -40,7 +40,7 @@ def pretrained_network(profile: Profile, source: NucleusDataset, model: str = "n
     """
     from cellcycle.training import make_estimator
 
-    config = profile.config(model) | {"seed": profile.seed}
+    config = profile.completed(source, profile.config(model)) | {"seed": profile.seed}
     key = hashlib.blake2b(json.dumps([config, source.identity]).encode(), digest_size=5).hexdigest()
     file = paths.build_dir() / "pretrained" / f"{paths.slug(source.name)}-{model}-{key}.safetensors"
     if not file.exists():

@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle import paths, results
-from cellcycle.datasets import NucleusDataset, load_dataset, source_kind
+from cellcycle.datasets import NucleusDataset, load_dataset, source_name
 from cellcycle.errors import RecordError, SettingError
 
 # Channels of the first stage of the Nagao network, where an experiment does not vary them.
 NAGAO_WIDTH = 8
+# Images of the study, on which the epochs of the profiles were chosen.
+STUDY_IMAGES = 493
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Profile:
     data : str
         Name or path of the data set, as `load_dataset` takes it.
     seed : int
+    on_error : {"raise", "skip"}
+        What unreadable files of the data set do, as `load_dataset` takes it.
     size_px : int
         Side of the images; smaller images keep their size.
     max_images : int or None
@@ -31,7 +35,8 @@ class Profile:
     n_folds, n_repeats : int
         Of the cross-validation.
     epochs : dict of str to int
-        Epochs by kind of model: logistic, nn, resnet, nagao.
+        Epochs by kind of model (logistic, nn, resnet, nagao) on a data set of the study's size; larger ones
+        get fewer, see `epochs_for`.
     copies : int
         Augmented copies of each image in D2.
     stem_stride : int
@@ -51,6 +56,7 @@ class Profile:
     name: str
     data: str = "simulated"
     seed: int = 0
+    on_error: str = "raise"
     size_px: int = 64
     max_images: int | None = None
     n_folds: int = 5
@@ -72,24 +78,24 @@ class Profile:
 
     def load_dataset(self, name: str | None = None, size_px: int | None = None) -> NucleusDataset:
         """Load the profile's data set (or a named one) at the profile's size."""
-        dataset = load_dataset(name or self.data, size_px=size_px or self.size_px, seed=self.seed)
+        dataset = load_dataset(
+            name or self.data, size_px=size_px or self.size_px, seed=self.seed, on_error=self.on_error
+        )
         return dataset if self.max_images is None else dataset.subsample(self.max_images, self.seed)
 
     def results_dir(self) -> Path:
         """Return the folder of this profile's run records on its data set."""
-        is_name = source_kind(self.data) == "simulated"
-        return paths.results_dir(self.name, self.data if is_name else Path(self.data).expanduser().resolve().stem)
+        return paths.results_dir(self.name, source_name(self.data))
 
     def config(self, model: str, training_set: str = "D3", **settings) -> dict:
         """Return the arguments of one cross-validated model, the rest of them as this profile sets them."""
         if model == "dna-content":
             return {"model": model}
-        kind = next((k for k in ("resnet", "nagao") if model.startswith(k)), model)
+        kind = _kind(model)
         made = {
             "model": model,
             "training_set": training_set,
             "copies": self.copies,
-            "epochs": self.epochs[kind],
             "device": self.device,
         }
         if kind == "resnet":
@@ -98,10 +104,26 @@ class Profile:
             made["width"] = NAGAO_WIDTH
         return made | settings
 
+    def epochs_for(self, model: str, n_images: int) -> int:
+        """Return the epochs of a network on a data set of `n_images`.
+
+        Beyond the study's size they fall with the square root of the size: a larger set is still seen
+        more often in all, and takes an evening where it would take a night.
+        """
+        shrink = min(1.0, (STUDY_IMAGES / n_images) ** 0.5)
+        return max(1, round(self.epochs[_kind(model)] * shrink))
+
+    def completed(self, dataset: NucleusDataset, config: dict) -> dict:
+        """Return a configuration with the epochs that this data set asks for, unless it names its own."""
+        if config["model"] == "dna-content":
+            return config
+        return {"epochs": self.epochs_for(config["model"], len(dataset)), **config}
+
     def cross_validate(self, dataset: NucleusDataset, configs) -> list[results.Record]:
         """Cross-validate the models that have no record yet, and return the records of all."""
         from cellcycle.training import cross_validate
 
+        configs = [self.completed(dataset, config) for config in configs]
         return cross_validate(
             dataset, configs, self.results_dir(), self.n_folds, self.n_repeats, self.seed, self.n_jobs
         )
@@ -118,7 +140,7 @@ class Profile:
 
         found = []
         for config in configs:
-            full = full_config(config, self.n_folds, self.n_repeats, self.seed)
+            full = full_config(self.completed(dataset, config), self.n_folds, self.n_repeats, self.seed)
             record = results.find_run(self.results_dir(), full, dataset.identity)
             if record is None:
                 name = f"{config['model']} {config.get('training_set', '')}".strip()
@@ -148,12 +170,12 @@ PROFILES = {
     ),
     "study": Profile(
         name="study",
-        epochs={"logistic": 40, "nn": 30, "resnet": 12, "nagao": 20},
+        epochs={"logistic": 40, "nn": 30, "resnet": 10, "nagao": 16},
         stem_stride=2,
         nagao_stages=(3, 4, 5, 6),
         nagao_widths=(4, 8),
-        learning_rates=(5e-5, 1e-4, 5e-4, 1e-3, 5e-3),
-        batch_sizes=(8, 16, 32, 64),
+        learning_rates=(1e-4, 5e-4, 2e-3),
+        batch_sizes=(8, 16, 64),
         label_shares=(0.05, 0.1, 0.25, 0.5, 1.0),
         n_jobs=2,
     ),
@@ -192,10 +214,15 @@ def load_profile(name: str = "", data: str = "", seed: int = 0) -> Profile:
     data = data or os.environ.get("CELLCYCLE_DATA") or "simulated"
     if name not in PROFILES:
         raise SettingError("profile", f"{name!r} is unknown", f"use one of {', '.join(PROFILES)}")
-    profile = replace(PROFILES[name], data=data, seed=seed)
+    on_error = "skip" if os.environ.get("CELLCYCLE_SKIP_UNREADABLE") else "raise"
+    profile = replace(PROFILES[name], data=data, seed=seed, on_error=on_error)
     if profile.device == "cuda":
         profile = replace(profile, device=_gpu_or_cpu())
     return profile
+
+
+def _kind(model: str) -> str:
+    return next((kind for kind in ("resnet", "nagao") if model.startswith(kind)), model)
 
 
 def _gpu_or_cpu() -> str:

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import shutil
+import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -9,9 +12,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from cellcycle import paths
-from cellcycle.datasets import source_kind
+from cellcycle.datasets import source_kind, source_name
 from cellcycle.errors import CellCycleError, SettingError
-from cellcycle.study.profiles import load_profile
+from cellcycle.splits import stratified_folds
+from cellcycle.study.profiles import Profile, load_profile
 from cellcycle.study.status import StatusLine
 
 # Built from the records of all the others, so it runs when they are done.
@@ -28,7 +32,9 @@ class Outcome:
     error: str | None = None
 
 
-def run_study(profile="study", data="simulated", only=(), parameters=None, workers=None) -> list[Outcome]:
+def run_study(
+    profile="study", data="simulated", only=(), parameters=None, workers=None, skip_unreadable=False
+) -> list[Outcome]:
     """Execute the notebooks in order and print a line for each.
 
     Parameters
@@ -44,6 +50,8 @@ def run_study(profile="study", data="simulated", only=(), parameters=None, worke
     workers : int, optional
         Notebooks at a time; by default 2 under "smoke", whose notebooks compute in one process each,
         and 1 otherwise.
+    skip_unreadable : bool
+        Leave unreadable images of the data set out, and say so in the notebooks, instead of refusing it.
 
     Returns
     -------
@@ -55,13 +63,19 @@ def run_study(profile="study", data="simulated", only=(), parameters=None, worke
     ------
     SettingError
         If the profile, data set, notebook or a parameter is unknown, or there is no checkout.
+    DataError
+        If the data set cannot be used.
     """
     source = notebooks_dir()
     data = str(data) if source_kind(data) == "simulated" else str(Path(data).expanduser().resolve())
-    load_profile(profile, data)
+    if skip_unreadable:
+        os.environ["CELLCYCLE_SKIP_UNREADABLE"] = "1"
+    settings = load_profile(profile, data)
     chosen = select_notebooks(only)
     check_parameters(chosen, parameters or {})
-    target = paths.build_dir() / "notebooks" / profile / paths.slug(Path(data).stem if os.sep in data else data)
+    if source_kind(data) != "simulated":
+        check_data(settings)
+    target = paths.build_dir() / "notebooks" / profile / paths.slug(source_name(data))
     target.mkdir(parents=True, exist_ok=True)
     workers = workers or (2 if profile == "smoke" else 1)
     status = StatusLine(len(chosen), target / "progress")
@@ -102,6 +116,12 @@ def select_notebooks(only=()) -> list[str]:
     return [name for name in names if not only or name.startswith(tuple(only))]
 
 
+def check_data(profile: Profile) -> None:
+    """Raise DataError before anything runs when the data set cannot be read or divided into folds."""
+    dataset = profile.load_dataset()
+    stratified_folds(dataset.labels, profile.n_folds, groups=dataset.groups, classes=dataset.classes)
+
+
 def check_parameters(names, parameters: dict) -> None:
     """Raise SettingError when a notebook has no such parameter; papermill itself would only warn."""
     if not parameters:
@@ -120,17 +140,29 @@ def _run_group(jobs, workers: int, status: StatusLine):
     if not jobs:
         return
     # Fresh processes: papermill's event loops do not share one, and a notebook cannot touch another.
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool, status.watching():
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=_end_with_parent)
+    with pool, status.watching():
         waiting = [pool.submit(execute_notebook, *job) for job in jobs]
         for done in as_completed(waiting):
             yield done.result()
+
+
+def _end_with_parent() -> None:
+    """End this process (and so its kernel, which watches it) when the command that started it is gone."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def execute_notebook(source: Path, target: Path, profile: str, data: str, parameters: dict) -> Outcome:
     """Execute one notebook into the folder `target`; a failure is returned, not raised."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
 
     copy = target / source.name
     environment = {
@@ -142,6 +174,7 @@ def execute_notebook(source: Path, target: Path, profile: str, data: str, parame
     }
     os.environ.update(environment)
     started, error = time.perf_counter(), None
+    sockets = tempfile.mkdtemp(prefix="cellcycle-")
     try:
         papermill.execute_notebook(
             str(source),
@@ -150,14 +183,23 @@ def execute_notebook(source: Path, target: Path, profile: str, data: str, parame
             kernel_name="python3",
             cwd=str(source.parent),
             progress_bar=False,
-            # Kernels talk through files that only this user can open, where the system has such sockets.
-            config=Config({"KernelManager": {"transport": "ipc" if os.name == "posix" else "tcp"}}),
+            config=_kernel_config(sockets),
         )
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
     except CellCycleError as failure:
         error = str(failure)
     finally:
+        shutil.rmtree(sockets, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.unlink(environment["CELLCYCLE_PROGRESS_FILE"])
     return Outcome(source.stem, copy, time.perf_counter() - started, error)
+
+
+def _kernel_config(sockets: str):
+    """Let the kernel talk through files that only this user can open, where the system has such sockets."""
+    from traitlets.config import Config
+
+    if os.name != "posix":
+        return Config()
+    return Config({"KernelManager": {"transport": "ipc", "ip": os.path.join(sockets, "kernel")}})
