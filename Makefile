@@ -3,14 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= simulated
 PROFILE ?= study
+# Checkpoints to make, e.g. NAMES="nagao6 lr"; all of them when empty.
+NAMES ?=
+BENCH ?=
 # Address of PyTorch's own package index, to get its small CPU build instead of the CUDA one (see README).
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help study smoke test lint format bench clean
+.PHONY: help study smoke test lint format bench checkpoints clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 study: .venv/.installed  ## rebuild the whole study (DATA=<folder or manifest> for your own cells)
 	$(BIN)/cellcycle study --profile $(PROFILE) --data "$(DATA)"
@@ -31,6 +34,12 @@ lint: .venv/.installed  ## check style of library, tests and notebooks
 format: .venv/.installed  ## put style right where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: .venv/.installed  ## time prediction and measure its memory (BENCH=--with-rival beside the study's package)
+	$(BIN)/python benchmarks/speed.py $(BENCH)
+
+checkpoints: .venv/.installed  ## train, export and score the shipped models (real cells: CELLCYCLE_REAL_DATA=<folder>)
+	$(BIN)/python -m cellcycle.recipes $(NAMES)
 
 clean:  ## remove the environment and everything made under build/
 	rm -rf .venv build

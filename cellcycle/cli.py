@@ -29,11 +29,13 @@ def study(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebooks.")
     ] = None,
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out instead of refusing.")] = False,
 ):
     """Rebuild the study: run its notebooks, continuing where an earlier run stopped."""
     from cellcycle.study.runner import run_study
 
-    outcomes = run_study(profile, data, tuple(only or ()), dict(_named_value(pair) for pair in parameter or []))
+    named = dict(_named_value(pair) for pair in parameter or [])
+    outcomes = run_study(profile, data, tuple(only or ()), named, skip_unreadable=skip_unreadable)
     failed = [o for o in outcomes if o.error]
     for outcome in failed:
         typer.echo(f"{outcome.name}: {outcome.error}; see {outcome.copy}", err=True)
@@ -56,6 +58,47 @@ def _named_value(pair: str) -> tuple[str, object]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, or patterns.")],
+    model: Annotated[str, typer.Option(help="Name or folder of a model; see cellcycle models.")] = "nagao6",
+    is_field: Annotated[bool, typer.Option("--field", help="The images are whole fields of nuclei.")] = False,
+    is_nucleus: Annotated[bool, typer.Option("--nucleus", help="The images are crops of one nucleus.")] = False,
+    channel: Annotated[str | None, typer.Option(help="DNA channel: index from 0, or (part of) its name.")] = None,
+    plane: Annotated[int | None, typer.Option(help="Time point or z plane, from 0; default: projection.")] = None,
+    pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um, if the files do not say.")] = None,
+    segmentation: Annotated[str, typer.Option(help="classical, cellpose or stardist.")] = "classical",
+    is_slide: Annotated[
+        bool, typer.Option("--slide", help="All images are of one slide: fit its G1 peak to all their nuclei.")
+    ] = False,
+    format_name: Annotated[str | None, typer.Option("--format", help="table, csv, json or parquet.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File for the rows, one a nucleus.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Folder for pictures with outlines by phase.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes that share the images; all cores from 200 images on.")
+    ] = None,
+):
+    """Predict the phase of every nucleus in images of any kind."""
+    from cellcycle.errors import SettingError
+    from cellcycle.predict.command import run_predict
+    from cellcycle.predict.stream import Settings
+
+    if is_field and is_nucleus:
+        raise SettingError("--field", "--nucleus was given too", "choose one of them, or neither")
+    kind = "field" if is_field else "nucleus" if is_nucleus else "auto"
+    settings = Settings(kind, channel, plane, pixel_size, segmentation)
+    code = run_predict(paths, model, settings, format_name, output, overlay, jobs, is_slide)
+    raise typer.Exit(code)
+
+
+@app.command()
+def models():
+    """List the models with their measured scores."""
+    from cellcycle.predict.command import list_models
+
+    typer.echo(list_models())
 
 
 @data_app.command("simulate")

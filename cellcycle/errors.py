@@ -42,3 +42,7 @@ class SettingError(CellCycleError):
 
 class RecordError(CellCycleError):
     """A run's record is missing, incomplete or does not fit what was asked."""
+
+
+class CheckpointError(CellCycleError):
+    """A model's folder is incomplete, damaged or altered."""

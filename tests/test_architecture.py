@@ -27,9 +27,12 @@ ORDER = [
     {"baseline"},
     {"training"},
     {"summaries"},
+    {"checkpoint"},
+    {"predict"},
+    {"recipes"},
     {"plots"},
     {"study"},
-    {"cli"},
+    {"cnncc", "cli"},
     {"__main__"},
 ]
 TORCH = {"augmentation", "balancing", "models", "training"}
@@ -77,6 +80,12 @@ def test_a_file_reads_in_one_sitting(file):
 @pytest.mark.parametrize("module", ["cellcycle.datasets", "cellcycle.results", "cellcycle.simulation", "cellcycle.cli"])
 def test_reading_and_simulating_need_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_prediction_imports_neither_training_nor_plotting():
+    heavy = ("torch", "sklearn", "matplotlib", "skops", "onnx")
+    code = f"import sys, cellcycle.predict.command; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -36,6 +36,7 @@ def test_the_course_is_complete():
         "07_nagao",
         "08_transfer_learning",
         "09_tuning",
+        "12_your_own_images",
         "13_figures",
     ]
 

@@ -1,10 +1,18 @@
 """Fields of DNA stain become nuclei: masks, crops, measurements and quality flags."""
 
-from cellcycle.segmentation.crops import central_nucleus, looks_like_nucleus_crop, measure_crops
+from cellcycle.segmentation.crops import central_nucleus, find_in_crop, looks_like_nucleus_crop, measure_crops
 from cellcycle.segmentation.fields import segment
 from cellcycle.segmentation.measurements import measure
 
 # Bumped whenever the same image gives other measurements: records of models that measure depend on it.
 VERSION = "1"
 
-__all__ = ["VERSION", "central_nucleus", "looks_like_nucleus_crop", "measure", "measure_crops", "segment"]
+__all__ = [
+    "VERSION",
+    "central_nucleus",
+    "find_in_crop",
+    "looks_like_nucleus_crop",
+    "measure",
+    "measure_crops",
+    "segment",
+]

@@ -176,13 +176,46 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None) -> pd.
     rows = []
     for image in images:
         pixels = image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))]
-        labels = _nucleus_and_neighbours(_block_means(pixels, block_px))
-        rows.append(measure_nucleus(_block_means(pixels, block_px), labels, 1) if (labels == 1).any() else {})
-    table = in_original_px(pd.DataFrame(rows, columns=RAW_COLUMNS, dtype=np.float64), block_px, pixel_size_um)
-    is_empty = table["area_px"].isna()
-    whole_blocks = tuple(size // block_px * block_px for size in np.shape(images)[-2:])
-    table["flags"] = flag_nuclei(table, whole_blocks, is_field=False)
-    table.loc[is_empty, "flags"] = "no_nucleus"
+        rows.append(_measured(_block_means(pixels, block_px))[0])
+    return _as_table(rows, np.shape(images)[-2:], block_px, pixel_size_um)
+
+
+def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tuple[pd.DataFrame, np.ndarray]:
+    """Measure the central nucleus of one crop and say where it and its neighbours lie.
+
+    Parameters
+    ----------
+    pixels : ndarray (H, W) float in [0, 1]
+        A crop with one nucleus near its centre.
+    pixel_size_um : float, optional
+        Edge of a pixel in the sample.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        The one row that `measure_crops` gives.
+    labels : ndarray (H, W) int32
+        1 is the nucleus, 2 whatever else is bright, 0 background.
+    """
+    block_px = -(-max(pixels.shape) // _LARGEST_MEASURED_PX)
+    row, small = _measured(_block_means(pixels, block_px))
+    labels = np.zeros(pixels.shape, dtype=np.int32)
+    full = small.repeat(block_px, axis=0).repeat(block_px, axis=1)
+    labels[: full.shape[0], : full.shape[1]] = full
+    return _as_table([row], pixels.shape, block_px, pixel_size_um), labels
+
+
+def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
+    labels = _nucleus_and_neighbours(pixels)
+    return (measure_nucleus(pixels, labels, 1) if (labels == 1).any() else {}), labels
+
+
+def _as_table(rows: list[dict], shape, block_px: int, pixel_size_um: float | None) -> pd.DataFrame:
+    values = {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in RAW_COLUMNS}
+    table = in_original_px(pd.DataFrame(values), block_px, pixel_size_um)
+    whole_blocks = tuple(size // block_px * block_px for size in shape)
+    flags = flag_nuclei(table, whole_blocks, is_field=False)
+    table["flags"] = [text if row else "no_nucleus" for text, row in zip(flags, rows, strict=True)]
     return table[NUCLEUS_COLUMNS]
 
 

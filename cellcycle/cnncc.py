@@ -1,0 +1,26 @@
+"""The study's own command: `cnncc --image PATH [--model Nagao|ResNet|LR|NN]`, for one cropped nucleus."""
+
+import argparse
+import sys
+
+from cellcycle.errors import CellCycleError
+
+
+def main() -> None:
+    """Print the phase of one nucleus as the study's package did; errors are one line and exit code 2."""
+    parser = argparse.ArgumentParser(prog="cnncc", description="Cell-cycle phase of one nucleus in a cropped image.")
+    parser.add_argument("--image", required=True, help="image of one nucleus, any usual format")
+    parser.add_argument("--model", default="Nagao", help="Nagao (default), ResNet, LR, NN, or a model's folder")
+    arguments = parser.parse_args()
+    try:
+        from cellcycle.predict.command import run_predict
+        from cellcycle.predict.stream import Settings
+
+        run_predict([arguments.image], arguments.model, Settings(kind="nucleus"))
+    except CellCycleError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

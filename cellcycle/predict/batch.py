@@ -1,0 +1,87 @@
+"""Many images, in one process or several, in their order and with flat memory."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from cellcycle.checkpoint import Checkpoint
+from cellcycle.predict.stream import ImagePrediction, Predictor, Settings, image_name
+
+_worker: Predictor | None = None
+
+
+def run_batch(
+    images: Iterable, checkpoint: Checkpoint, settings: Settings, overlay: Path | None = None, n_jobs: int = 1
+) -> Iterator[ImagePrediction]:
+    """Predict images and draw their overlays; yield tables in the order of the images.
+
+    Parameters
+    ----------
+    images : iterable of path or ImageError
+    checkpoint : Checkpoint
+    settings : Settings
+    overlay : Path, optional
+        Existing folder for one PNG an image.
+    n_jobs : int, optional
+        Processes; the tables do not depend on it.
+
+    Yields
+    ------
+    ImagePrediction
+        Without its pixels.
+    """
+    named = zip(images, overlay_names(images, overlay), strict=True)
+    if n_jobs == 1:
+        predictor = Predictor(checkpoint, settings)
+        for image, target in named:
+            yield _predict_one(predictor, image, target)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # "spawn": a forked copy of ONNX Runtime's threads would wait for ever.
+    with ProcessPoolExecutor(n_jobs, get_context("spawn"), _start, (checkpoint, settings)) as pool:
+        waiting: deque = deque()
+        for image, target in named:
+            waiting.append(pool.submit(_work, image, target))
+            if len(waiting) > 2 * n_jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def overlay_names(images, folder: Path | None) -> list[Path | None]:
+    """Return one PNG name an image; images of the same name in different folders get a number.
+
+    Examples
+    --------
+    >>> [path.name for path in overlay_names(["a/x.tif", "b/x.tif"], Path("out"))]
+    ['x_phases.png', 'x_phases_2.png']
+    """
+    if folder is None:
+        return [None] * len(images)
+    names, seen = [], {}
+    for image in images:
+        stem = Path(image_name(image)).stem
+        seen[stem] = seen.get(stem, 0) + 1
+        names.append(folder / f"{stem}_phases{'' if seen[stem] == 1 else f'_{seen[stem]}'}.png")
+    return names
+
+
+def _start(checkpoint: Checkpoint, settings: Settings) -> None:
+    global _worker
+    _worker = Predictor(checkpoint, settings)
+
+
+def _work(image, target: Path | None) -> ImagePrediction:
+    return _predict_one(_worker, image, target)
+
+
+def _predict_one(predictor: Predictor, image, target: Path | None) -> ImagePrediction:
+    prediction = predictor.predict(image)
+    if target is not None and prediction.nuclei is not None:
+        from cellcycle.predict.overlay import write_overlay
+
+        write_overlay(target, prediction, predictor.checkpoint.classes)
+    return replace(prediction, nuclei=None, plane=None)

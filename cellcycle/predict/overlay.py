@@ -1,0 +1,73 @@
+"""Outlines of nuclei on their image, in the colours of their phases."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.images import write_image
+from cellcycle.phases import class_colours
+from cellcycle.predict.stream import ImagePrediction
+
+_NO_CALL = "#999999"
+_LEGEND_PX = 16
+
+
+def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.ndarray:
+    """Draw the outlines of an image's nuclei.
+
+    Parameters
+    ----------
+    prediction : ImagePrediction
+        Of an image that could be read.
+    classes : tuple of str
+        Of the model; each has a colour, nuclei without a call are gray.
+
+    Returns
+    -------
+    ndarray (H, W, 3) uint8
+        The image stretched to its 0.5 and 99.8 percentiles, with outlines and, where there is room, a legend.
+    """
+    from skimage.morphology import binary_dilation
+    from skimage.segmentation import find_boundaries
+
+    pixels = prediction.plane.pixels
+    step = max(1, int(np.sqrt(pixels.size / 1e6)))
+    low, high = np.percentile(pixels[::step, ::step], [0.5, 99.8])
+    gray = np.clip((pixels - low) * np.float32(255 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
+    picture = np.repeat(gray[..., np.newaxis], 3, axis=2)
+    nuclei, colours = prediction.nuclei, class_colours(classes)
+    table = prediction.table[prediction.table["nucleus_id"].notna()]
+    palette = np.zeros((int(nuclei.labels.max()) + 1, 3), np.uint8)
+    for label, call in zip(table["nucleus_id"].astype(int), table["call"], strict=True):
+        palette[label] = _rgb(colours.get(call, _NO_CALL))
+    labels = np.where(nuclei.labels < 2, nuclei.labels, 0) if nuclei.kind == "nucleus" else nuclei.labels
+    rim = find_boundaries(labels, mode="inner")
+    if min(pixels.shape) > 1200:
+        rim = binary_dilation(rim) & (labels > 0)
+    picture[rim] = palette[labels[rim]]
+    return _with_legend(picture, colours)
+
+
+def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...]) -> None:
+    """Write the overlay of an image as PNG, whole or not at all."""
+    write_image(path, draw_overlay(prediction, classes))
+
+
+def _rgb(colour: str) -> tuple[int, ...]:
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def _with_legend(picture: np.ndarray, colours: dict[str, str]) -> np.ndarray:
+    """Put a strip with the classes and their colours below the picture, where it is wide enough."""
+    from PIL import Image, ImageDraw
+
+    width_px = sum(_LEGEND_PX + 9 * len(name) + 8 for name in colours)
+    if picture.shape[1] < width_px:
+        return picture
+    strip = Image.new("RGB", (picture.shape[1], _LEGEND_PX + 4))
+    draw, left = ImageDraw.Draw(strip), 4
+    for name, colour in colours.items():
+        draw.rectangle([left, 4, left + 10, 14], fill=colour)
+        draw.text((left + 15, 4), name, fill="white")
+        left += _LEGEND_PX + 9 * len(name) + 8
+    return np.concatenate([picture, np.asarray(strip)])

@@ -1,0 +1,38 @@
+"""`python -m cellcycle.recipes [NAME ...]`: train, export and score the shipped checkpoints."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from cellcycle.errors import CellCycleError
+from cellcycle.recipes.scoring import score_checkpoint
+from cellcycle.recipes.training import RECIPES, base_rule, train, training_pictures
+
+
+def main() -> None:
+    """Make the named checkpoints, or all."""
+    parser = argparse.ArgumentParser(prog="python -m cellcycle.recipes", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; all without any")
+    parser.add_argument("--score-only", action="store_true", help="measure the scores of the models that are there")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in RECIPES]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is no recipe; there are {', '.join(RECIPES)}")
+    names = arguments.names or list(RECIPES)
+    try:
+        if not arguments.score_only:
+            pictures = training_pictures(base_rule())
+            for name in names:
+                checkpoint = train(name, pictures)
+                print(f"trained {checkpoint.folder}", flush=True)
+        real = os.environ.get("CELLCYCLE_REAL_DATA")
+        for name in names:
+            score_checkpoint(name, Path(real) if real else None)
+    except CellCycleError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Train and export the shipped checkpoints."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.checkpoint import InputRule, save_checkpoint, shipped_dir
+from cellcycle.images import DatasetScale
+from cellcycle.phases import PHASES
+from cellcycle.predict.nuclei import FoundNuclei
+from cellcycle.predict.pictures import cut_picture, normalise, scaled
+from cellcycle.segmentation import find_in_crop
+from cellcycle.simulation import VERSION as SIMULATOR
+from cellcycle.simulation import SimulationParameters, simulate_nuclei
+
+# Of the weights; bumped whenever they change.
+VERSION = "1"
+SIZE_PX = 64
+FIELD_OF_VIEW_UM = 32.4
+N_MICROSCOPES = 16
+N_PER_PHASE = 80
+TEST_SEED, TRAIN_SEED = 900, 100
+WARNING = "trained on simulated nuclei: fine-tune before you trust it on yours"
+LIMITS = [
+    "Learned from simulated nuclei of adherent human cells in widefield DAPI; real cells look different.",
+    "Trained on equal numbers of each phase, so in a growing population it calls rare phases too often.",
+    "Real cells of another kind (Jurkat, see scores) are called far worse than simulated ones.",
+    "S and G2 look alike in one picture; calls between neighbouring phases are the least certain.",
+    "Without a pixel size the scale is guessed from the nuclei (flag scale_unknown) and calls get worse.",
+]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, and on which intensities."""
+
+    title: str
+    network: dict
+    training: dict
+    intensity: str = "per-image"
+
+
+RECIPES = {
+    "nagao6": Recipe("Nagao", {"model": "nagao6"}, {"epochs": 14}),
+    "nagao6-g1": Recipe("Nagao, by DNA content", {"model": "nagao6"}, {"epochs": 12}, "g1-peak"),
+    "lr": Recipe("LR", {"model": "logistic"}, {"epochs": 20, "weight_decay": 0.1}),
+    "nn": Recipe("NN", {"model": "nn", "width": 96}, {"epochs": 16}),
+    "resnet8": Recipe("ResNet 8", {"model": "resnet8", "stem_stride": 2}, {"epochs": 10, "learning_rate": 1e-3}),
+}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Cut pictures (N, size, size) above background with what is known about them."""
+
+    pictures: np.ndarray
+    labels: np.ndarray
+    sample_ids: np.ndarray
+    pixel_size_um: np.ndarray
+    area_um2: np.ndarray
+    g1_position: np.ndarray
+
+
+def microscope(number: int) -> tuple[SimulationParameters, int]:
+    """Return the parameters of one simulated microscope and sample, and the size of its crops in pixels."""
+    rng = np.random.default_rng([TRAIN_SEED, number])
+    base = SimulationParameters()
+    parameters = replace(
+        base,
+        field_of_view_um=40.0,
+        g1_area_um2=base.g1_area_um2 * rng.uniform(0.85, 1.15),
+        numerical_aperture=rng.uniform(0.4, 1.1),
+        aspect_ratio=rng.uniform(1.1, 1.45),
+        chromatin_contrast=base.chromatin_contrast * rng.uniform(0.7, 1.5),
+        n_nucleoli=rng.uniform(1.5, 4.0),
+        neighbours_per_mm2=rng.uniform(0, 2400),
+        background=rng.uniform(0.005, 0.04),
+        g1_level=rng.uniform(0.05, 0.16),
+        full_scale_electrons=np.exp(rng.uniform(np.log(2000), np.log(20000))),
+        bits=16,
+    )
+    return parameters, int(rng.integers(56, 150))
+
+
+def cut_all(nuclei, rule: InputRule) -> Pictures:
+    """Find and cut the nuclei of simulated crops; those in which none is found are left out."""
+    rows = []
+    for image, label, name in zip(nuclei.images, nuclei.labels, nuclei.truth["sample_id"], strict=True):
+        table, labels = find_in_crop(image[0], nuclei.pixel_size_um)
+        if table["flags"].iloc[0] == "no_nucleus":
+            continue
+        found = FoundNuclei("nucleus", table, labels, nuclei.pixel_size_um, True)
+        background = table["background"].iloc[0]
+        picture = cut_picture(image[0], labels, 1, tuple(found.centres[0]), background, nuclei.pixel_size_um, rule)
+        rows.append((picture, label, name, table["area_um2"].iloc[0], table["integrated_dna"].iloc[0]))
+    pictures, labels, names, areas, dna = (np.array(column) for column in zip(*rows, strict=True))
+    g1 = np.median(dna[labels == PHASES.index("G1")])
+    size = np.full(len(rows), nuclei.pixel_size_um)
+    return Pictures(pictures, labels, names, size, areas, np.full(len(rows), g1))
+
+
+def training_pictures(rule: InputRule, scale: float = 1.0) -> Pictures:
+    """Simulate and cut the training nuclei."""
+    counts = dict.fromkeys(PHASES, max(2, round(N_PER_PHASE * scale)))
+    parts = []
+    for number in range(max(2, round(N_MICROSCOPES * min(scale, 1)))):
+        parameters, size_px = microscope(number)
+        parts.append(cut_all(simulate_nuclei(counts, size_px, TRAIN_SEED + number, parameters), rule))
+    return Pictures(*(np.concatenate([getattr(p, f) for p in parts]) for f in Pictures.__dataclass_fields__))
+
+
+def network_inputs(cut: Pictures, rule: InputRule) -> np.ndarray:
+    """Return normalised pictures (N, 1, size, size), each by the scale of its own microscope."""
+    made = np.empty((len(cut.pictures), 1, rule.size_px, rule.size_px), np.float32)
+    for size_um, g1 in sorted(set(zip(cut.pixel_size_um.tolist(), cut.g1_position.tolist(), strict=True))):
+        mine = (cut.pixel_size_um == size_um) & (cut.g1_position == g1)
+        made[mine] = normalise(cut.pictures[mine], rule, size_um, g1)
+    return made
+
+
+def with_scale(rule: InputRule, cut: Pictures) -> InputRule:
+    """Return the rule with the mean and deviation of the training pictures, and their median area."""
+    rule = replace(rule, median_area_um2=round(population_median(cut), 1))
+    if rule.intensity == "per-image":
+        return rule
+    copies = [scaled(p, rule, s, g) for p, s, g in zip(cut.pictures, cut.pixel_size_um, cut.g1_position, strict=True)]
+    scale = DatasetScale.of(np.stack(copies))
+    return replace(rule, mean=scale.mean, deviation=scale.deviation)
+
+
+def population_median(cut: Pictures) -> float:
+    """Return the median area when phases have the shares of a growing population, not equal ones."""
+    base = SimulationParameters()
+    hours = np.array([base.g1_h, base.s_h, base.g2_h, base.m_h])
+    weights = (hours / np.bincount(cut.labels, minlength=len(PHASES)))[cut.labels]
+    order = np.argsort(cut.area_um2)
+    share = np.cumsum(weights[order]) / weights.sum()
+    return float(cut.area_um2[order][np.searchsorted(share, 0.5)])
+
+
+def base_rule(intensity: str = "per-image") -> InputRule:
+    """Return the input rule before anything was measured on training pictures."""
+    return InputRule(SIZE_PX, FIELD_OF_VIEW_UM / SIZE_PX, intensity, 1.0)
+
+
+def train(name: str, cut: Pictures, folder: Path | None = None, scale: float = 1.0):
+    """Train one checkpoint on cut pictures and save it, without scores yet.
+
+    Parameters
+    ----------
+    name : str
+        Of `RECIPES`.
+    cut : Pictures
+        As `training_pictures` gives them.
+    folder : Path, optional
+        Where the model's folder goes; by default into the package.
+    scale : float, optional
+        Share of the epochs, for trials.
+
+    Returns
+    -------
+    Checkpoint
+    """
+    from cellcycle.training import NetworkClassifier
+
+    recipe = RECIPES[name]
+    rule = with_scale(base_rule(recipe.intensity), cut)
+    settings = {"training_set": "D1", "turns": True, "schedule": "cosine", "batch_size": 32, **recipe.training}
+    settings["epochs"] = max(1, round(settings["epochs"] * min(scale, 1)))
+    # The pictures come normalised by the rule; the classifier's own scaling then changes nothing.
+    intensity = "per-image" if rule.intensity == "per-image" else "absolute"
+    estimator = NetworkClassifier(**recipe.network, **settings, intensity=intensity, seed=0)
+    estimator.fit(network_inputs(cut, rule), cut.labels)
+    return save_checkpoint(
+        (folder or shipped_dir()) / name,
+        estimator.network_,
+        rule,
+        {
+            "title": recipe.title,
+            "version": VERSION,
+            "classes": list(PHASES),
+            "network": {**recipe.network, "n_classes": len(PHASES), "channels": 1, "size_px": SIZE_PX},
+            "training": settings,
+            "trained_on": trained_on(cut),
+            "licence": "BSD-3-Clause",
+            "limits": LIMITS,
+        },
+    )
+
+
+def trained_on(cut: Pictures) -> dict:
+    """Describe the training nuclei."""
+    return {
+        "origin": "simulated",
+        "warning": WARNING,
+        "description": f"{len(cut.labels)} nuclei simulated by cellcycle.simulation {SIMULATOR}, "
+        f"in {len(set(cut.g1_position.tolist()))} microscopes of different sharpness, noise and pixel size",
+        "counts": dict(zip(PHASES, np.bincount(cut.labels, minlength=len(PHASES)).tolist(), strict=True)),
+        "seed": TRAIN_SEED,
+    }

@@ -1,0 +1,225 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle import paths
+from cellcycle.checkpoint import InputRule, load_checkpoint
+from cellcycle.errors import CheckpointError, ImageError, SettingError
+from cellcycle.images import Plane, read_plane, write_image
+from cellcycle.phases import PHASES
+from cellcycle.predict import Predictor, Settings, expand, predict, predict_each
+from cellcycle.predict.batch import run_batch
+from cellcycle.predict.pictures import cut_picture, normalise
+
+SAMPLE = paths.repository() / "data" / "sample"
+FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
+MITOSIS = SAMPLE / "nuclei" / "M" / "M_0002.png"
+SCORES = [f"p_{phase}" for phase in PHASES]
+RULE = InputRule(32, 0.5, "per-image", 200.0)
+
+
+@pytest.fixture(scope="module")
+def field():
+    return predict(FIELD)
+
+
+def disk(size_px=96, pixel_size_um=0.5, radius_um=7.0, centre_um=None, level=0.4):
+    """Return pixels with one bright disk on a background of 0.1, and its labels."""
+    centre = np.array(centre_um or (size_px * pixel_size_um / 2,) * 2) / pixel_size_um - 0.5
+    y, x = np.mgrid[:size_px, :size_px]
+    inside = np.hypot(y - centre[0], x - centre[1]) * pixel_size_um < radius_um
+    return (0.1 + level * inside).astype(np.float32), inside.astype(np.int32), tuple(centre)
+
+
+def test_the_table_has_the_columns_of_the_design(field):
+    first = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", *SCORES, "flags"]
+    assert list(field.columns[: len(first)]) == first
+    measured = ("bbox_top_px", "area_um2", "integrated_dna", "texture", "solidity", "model", "version", "error")
+    assert set(measured) <= set(field.columns)
+
+
+def test_a_field_gives_one_row_a_nucleus_with_probabilities(field):
+    assert len(field) > 40
+    np.testing.assert_allclose(field[SCORES].sum(axis=1), 1)
+    assert (field["call"] == field[SCORES].idxmax(axis=1).str.removeprefix("p_")).all()
+    assert (field["kind"] == "field").all()
+    assert field["nucleus_id"].tolist() == list(range(1, len(field) + 1))
+
+
+def test_calls_agree_with_the_simulated_truth_better_than_chance(field):
+    truth = pd.read_csv(SAMPLE / "fields" / "truth.csv")
+    there, here = (t[["centroid_y_px", "centroid_x_px"]].to_numpy() for t in (truth, field))
+    gaps = np.hypot(*(there[:, None] - here[None]).transpose(2, 0, 1))
+    nearest = gaps.argmin(axis=1)
+    matched = gaps.min(axis=1) < 5
+    right = truth["phase"].to_numpy()[matched] == field["call"].to_numpy()[nearest[matched]]
+    assert matched.sum() > 40
+    assert right.mean() > 0.4
+
+
+def test_path_plane_and_array_give_the_same_numbers():
+    plane = read_plane(MITOSIS)
+    tables = [predict(image) for image in (MITOSIS, str(MITOSIS), plane, plane.pixels)]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table.drop(columns="image"), tables[0].drop(columns="image"))
+
+
+def test_the_batch_and_its_processes_change_no_number():
+    files = expand([SAMPLE / "nuclei" / "M"])
+    alone = pd.concat([predict(file) for file in files], ignore_index=True)
+    pd.testing.assert_frame_equal(predict(SAMPLE / "nuclei" / "M"), alone)
+    shared = pd.concat([p.table for p in run_batch(files, load_checkpoint(), Settings(), n_jobs=2)], ignore_index=True)
+    pd.testing.assert_frame_equal(shared, alone)
+
+
+@pytest.mark.parametrize(
+    "turn", [lambda p: np.rot90(p), lambda p: p[:, ::-1], lambda p: p.T], ids=["90", "mirror", "T"]
+)
+def test_a_turned_or_mirrored_nucleus_keeps_its_probabilities(turn):
+    pixels = read_plane(MITOSIS).pixels
+    before, after = predict(pixels), predict(np.ascontiguousarray(turn(pixels)))
+    np.testing.assert_allclose(after[SCORES], before[SCORES], atol=1e-3)
+
+
+def test_half_the_exposure_keeps_the_calls_of_a_field(field, tmp_path):
+    counts = np.round(read_plane(FIELD).pixels * 65535).astype(np.uint16)
+    write_image(tmp_path / "half.tif", counts // 2, 0.325)
+    half = predict(tmp_path / "half.tif")
+    assert abs(len(half) - len(field)) <= 1
+    gaps = field[["centroid_y_px"]].to_numpy() - half[["centroid_y_px"]].to_numpy().T
+    gaps = np.hypot(gaps, field[["centroid_x_px"]].to_numpy() - half[["centroid_x_px"]].to_numpy().T)
+    same = field["call"].to_numpy() == half["call"].to_numpy()[gaps.argmin(axis=1)]
+    assert same.mean() > 0.95
+
+
+@pytest.mark.parametrize("kind", ["auto", "field", "nucleus"])
+@pytest.mark.parametrize("what", ["black", "white", "noise", "gray"])
+def test_an_image_without_a_nucleus_gets_no_phase(kind, what):
+    noise = np.random.default_rng(0).integers(0, 2**16, (128, 128)).astype(np.uint16)
+    images = {"black": 0 * noise, "white": 0 * noise + 65535, "noise": noise, "gray": 0 * noise + 9000}
+    table = predict(images[what], kind=kind)
+    assert table["flags"].tolist() == ["no_nucleus"]
+    assert table["call"].tolist() == [""]
+    assert table[SCORES].isna().all(axis=None)
+    assert table["nucleus_id"].isna().all()
+
+
+def test_a_crop_is_told_from_a_field(field):
+    crop = predict(MITOSIS)
+    assert crop["kind"].tolist() == ["nucleus"]
+    assert field["kind"].iloc[0] == "field"
+    assert len(predict(FIELD, kind="nucleus")) == 1
+
+
+def test_an_unknown_scale_is_flagged_and_a_known_one_is_not(field):
+    assert predict(MITOSIS)["flags"].str.contains("scale_unknown").all()
+    assert not predict(MITOSIS, pixel_size_um=0.50625)["flags"].str.contains("scale_unknown").any()
+    assert not field["flags"].str.contains("scale_unknown").any()
+    plane = read_plane(FIELD)
+    guessed = predict(Plane(plane.pixels, 16, None, "unknown"))
+    assert guessed["flags"].str.contains("scale_unknown").all()
+    assert guessed["pixel_size_um"].iloc[0] == pytest.approx(0.325, rel=0.3)
+
+
+def test_an_impossible_pixel_size_counts_as_unknown():
+    plane = read_plane(FIELD)
+    table = predict(Plane(plane.pixels, 16, 5.0, "wrong"))
+    assert table["flags"].str.contains("scale_unknown").all()
+
+
+def test_bad_files_among_good_ones_are_rows(tmp_path):
+    (tmp_path / "bad.png").write_text("text")
+    found = list(predict_each([MITOSIS, tmp_path / "bad.png", FIELD]))
+    assert [p.error is None for p in found] == [True, False, True]
+    row = found[1].table.iloc[0]
+    assert row["flags"] == "unreadable"
+    assert "no image in a known format" in row["error"]
+    assert row["call"] == ""
+    table = predict([MITOSIS, tmp_path / "bad.png"])
+    assert table["error"].ne("").tolist() == [False, True]
+
+
+def test_the_only_image_is_refused(tmp_path):
+    with pytest.raises(ImageError, match="no such file"):
+        predict(tmp_path / "none.png")
+    with pytest.raises(ImageError, match="holds no image"):
+        predict(tmp_path)
+    with pytest.raises(SettingError, match="kind"):
+        predict(MITOSIS, kind="cell")
+    with pytest.raises(SettingError, match="pixel_size_um"):
+        predict(MITOSIS, pixel_size_um=-1.0)
+
+
+def test_paths_are_listed_once_and_in_order(tmp_path):
+    for name in ("b.png", "a.png", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    both = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert expand([tmp_path]) == both
+    assert expand([tmp_path / "b.png", tmp_path / "*.png"]) == both[::-1]
+    (nothing,) = expand([tmp_path / "*.tif"])
+    assert "no file matches" in str(nothing)
+
+
+def test_a_model_by_dna_content_needs_the_g1_peak():
+    model = load_checkpoint("nagao6-g1")
+    crop = predict(MITOSIS, model)
+    assert crop["call"].tolist() == [""]
+    assert "no_g1_peak" in crop["flags"].iloc[0]
+    # Twice the DNA by the same picture must move calls towards later phases.
+    dna = predict(FIELD)["integrated_dna"].median()
+    low, high = (predict(FIELD, model, g1_position=dna * factor)[SCORES].mean() for factor in (2.0, 0.5))
+    assert high["p_G2"] + high["p_M"] > low["p_G2"] + low["p_M"] + 0.2
+
+
+def test_the_runtime_is_refused_a_folder_that_is_no_model(tmp_path):
+    with pytest.raises(CheckpointError):
+        Predictor(tmp_path)
+
+
+def test_pictures_have_the_models_scale_whatever_the_images_has():
+    areas = []
+    for size_px, pixel_size_um in ((48, 1.0), (96, 0.5), (240, 0.2)):
+        pixels, labels, centre = disk(size_px, pixel_size_um)
+        picture = cut_picture(pixels, labels, 1, centre, 0.1, pixel_size_um, RULE)
+        assert picture.shape == (32, 32)
+        areas.append(picture.sum() / 0.4 * RULE.pixel_size_um**2)
+    # A disk of 7 um in a picture of 16 um: 154 um2.
+    np.testing.assert_allclose(areas, np.pi * 49, rtol=0.05)
+
+
+def test_beyond_the_image_lies_background():
+    pixels, labels, centre = disk(40, 0.5, radius_um=4, centre_um=(2.0, 18.0))
+    picture = cut_picture(pixels, labels, 1, centre, 0.1, 0.5, RULE)
+    assert picture[:11].max() == pytest.approx(0, abs=1e-6)
+    assert picture[16, 16] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_neighbours_are_painted_over_with_background():
+    pixels, labels, centre = disk()
+    alone = cut_picture(pixels, labels, 1, centre, 0.1, 0.5, RULE)
+    crowded, crowd = pixels.copy(), labels.copy()
+    crowded[40:56, 66:80], crowd[40:56, 66:80] = 0.9, 2
+    np.testing.assert_allclose(cut_picture(crowded, crowd, 1, centre, 0.1, 0.5, RULE), alone, atol=1e-6)
+
+
+def test_normalising_to_the_g1_peak_counts_genome_copies():
+    pixels, labels, centre = disk()
+    rule = InputRule(32, 0.5, "g1-peak", 200.0)
+    picture = cut_picture(pixels, labels, 1, centre, 0.1, 0.5, rule)
+    dna = float((pixels - 0.1)[labels == 1].sum())
+    copies = normalise(picture[None], rule, 0.5, g1_position=dna / 2)
+    assert copies.sum() * rule.pixel_size_um**2 == pytest.approx(4, rel=0.02)
+
+
+@pytest.mark.realdata
+def test_real_cells_keep_their_calls_when_turned_or_half_exposed(real_data):
+    files = sorted((real_data / "jurkat").glob("*/*.tif"))[::40]
+    predictor = Predictor(settings=Settings("nucleus"))
+    flips = []
+    for file in files:
+        plane = read_plane(file)
+        counts = np.round(plane.pixels * 65535).astype(np.uint16)
+        variants = [plane.pixels, np.rot90(plane.pixels), plane.pixels[:, ::-1], (counts // 2) / np.float32(65535)]
+        calls = [predictor.predict(np.ascontiguousarray(v)).table["call"].iloc[0] for v in variants]
+        flips.append([call != calls[0] for call in calls[1:]])
+    assert np.mean(flips, axis=0).max() < 0.05

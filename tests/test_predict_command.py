@@ -1,0 +1,296 @@
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle import cli, cnncc, paths
+from cellcycle.images import write_image
+from cellcycle.predict import command, output, predict
+from cellcycle.predict.batch import run_batch
+from cellcycle.simulation import simulate_field
+
+SAMPLE = paths.repository() / "data" / "sample"
+FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
+MITOSIS = SAMPLE / "nuclei" / "M" / "M_0002.png"
+WARNING = "trained on simulated nuclei: fine-tune before you trust it on yours"
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Return a function that runs the command line here: (exit code, standard output, standard error)."""
+
+    def call(*arguments, main=cli.main):
+        monkeypatch.setattr(sys, "argv", ["cellcycle", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+def rows(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+
+
+def header_of_a_giant(path) -> None:
+    """Write a PNG of a few bytes whose header announces 90 000 x 90 000 pixels."""
+    chunk = b"IHDR" + (90_000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    body = len(chunk[4:]).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def bad_file(kind, folder):
+    path = folder / f"{kind}.png"
+    if kind == "truncated":
+        path.write_bytes(MITOSIS.read_bytes()[:900])
+    elif kind == "truncated-tiff":
+        path = folder / "truncated.tif"
+        path.write_bytes(FIELD.read_bytes()[:4000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("these are no pixels")
+    elif kind == "folder":
+        path = folder / "no images"
+        path.mkdir()
+    elif kind == "giant":
+        header_of_a_giant(path)
+    elif kind == "zero-size":
+        content = bytearray(MITOSIS.read_bytes())
+        content[16:20] = bytes(4)
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        path.write_bytes(content)
+    elif kind == "nan":
+        import tifffile
+
+        path = folder / "nan.tif"
+        tifffile.imwrite(path, np.full((32, 32), np.nan, np.float32))
+    return path
+
+
+BAD = ["truncated", "truncated-tiff", "empty", "text", "missing", "folder", "giant", "zero-size", "nan"]
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_one_line_and_exit_2(run, tmp_path, kind):
+    path = bad_file(kind, tmp_path)
+    code, out, err = run("predict", path)
+    assert code == 2
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert re.match(rf"Error: {re.escape(str(path))}: .+; .+", err)
+
+
+def test_in_a_batch_the_good_are_done_and_the_bad_are_listed(run, tmp_path):
+    bad = [bad_file(kind, tmp_path) for kind in BAD]
+    code, out, err = run("predict", MITOSIS, *bad, FIELD, "--format", "csv")
+    assert code == 1
+    table = rows(out)
+    assert table.loc[table["error"].notna(), "image"].tolist() == [str(path) for path in bad]
+    assert (table["flags"] == "unreadable").sum() == len(bad)
+    assert table.loc[table["error"].isna(), "image"].nunique() == 2
+    assert err.count("Error: ") == len(bad)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "nagoa"), "did you mean 'nagao'"),
+        (("--format", "xml"), "use one of table, csv, json, parquet"),
+        (("--field", "--nucleus"), "choose one of them"),
+        (("--channel", "GFP"), "GFP"),
+        (("--jobs", "0"), "1 or more"),
+        (("--pixel-size", "0"), "above 0"),
+        (("--segmentation", "magic"), "classical, cellpose, stardist"),
+        (("--output", "nowhere/rows.csv"), "nowhere"),
+        (("--format", "parquet"), "--output"),
+    ],
+)
+def test_wrong_options_are_one_line_and_exit_2(run, arguments, message):
+    code, out, err = run("predict", FIELD, *arguments)
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert message in err
+
+
+def test_one_nucleus_prints_the_table_of_the_study(run):
+    code, out, err = run("predict", MITOSIS, "--pixel-size", 0.50625)
+    assert code == 0
+    table = predict(MITOSIS, pixel_size_um=0.50625).iloc[0]
+    lines = [
+        "Model: Nagao",
+        f"Predicted Phase: {table['call']}",
+        "",
+        "Phase      | Probability",
+        "-----------|------------",
+    ]
+    lines += [f"{phase:<11}|{100 * table[f'p_{phase}']:>10.2f} %" for phase in ("G1", "S", "G2", "M")]
+    assert out.splitlines() == lines
+    assert err.count(WARNING) == 1
+
+
+@pytest.mark.parametrize("model", ["Nagao", "ResNet", "LR", "NN"])
+def test_the_command_of_the_study_works(run, model):
+    code, out, err = run("--image", MITOSIS, "--model", model, main=cnncc.main)
+    assert code == 0
+    assert re.match(r"Model: .+\nPredicted Phase: (G1|S|G2|M)\n\nPhase      \| Probability\n-----------\|-", out)
+    assert len(re.findall(r"^(G1|S|G2|M) +\| +\d+\.\d\d %$", out, flags=re.M)) == 4
+    assert WARNING in err
+
+
+def test_the_command_of_the_study_refuses_in_one_line(run):
+    code, out, err = run("--image", "none.png", main=cnncc.main)
+    assert (code, out) == (2, "")
+    assert err == "Error: none.png: there is no such file; check the path\n"
+    assert run("--image", MITOSIS, "--model", "XYZ", main=cnncc.main)[0] == 2
+
+
+def test_a_field_prints_counts_and_shares(run):
+    code, out, _ = run("predict", FIELD)
+    assert code == 0
+    counts = re.findall(r"^(G1|S|G2|M) +\| +(\d+) \| +([\d.]+) %$", out, flags=re.M)
+    table = predict(FIELD)
+    assert {phase: int(n) for phase, n, _ in counts} == {
+        phase: int((table["call"] == phase).sum()) for phase in ("G1", "S", "G2", "M")
+    }
+    assert sum(float(share) for *_, share in counts) == pytest.approx(100, abs=0.3)
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "parquet"])
+def test_rows_hold_the_numbers_of_the_library(run, tmp_path, name):
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
+    file = tmp_path / f"rows.{name}"
+    code, out, _ = run("predict", FIELD, MITOSIS, "--output", file)
+    assert code == 0
+    assert "Nuclei:" in out
+    readers = {"csv": lambda f: rows(f.read_text()), "json": lambda f: pd.DataFrame(json.loads(f.read_text()))}
+    found = readers.get(name, pd.read_parquet)(file)
+    expected = predict([FIELD, MITOSIS])
+    assert found.columns.tolist() == expected.columns.tolist()
+    assert found["call"].tolist() == expected["call"].tolist()
+    np.testing.assert_allclose(found["p_G1"], expected["p_G1"], rtol=1e-12)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_rows_go_to_standard_output_alone(run):
+    code, out, err = run("predict", MITOSIS, "--format", "json")
+    assert code == 0
+    assert [row["image"] for row in json.loads(out)] == [str(MITOSIS)]
+    assert WARNING in err
+
+
+def test_parquet_without_its_package_says_what_to_install(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    code, _, err = run("predict", MITOSIS, "--output", tmp_path / "rows.parquet")
+    assert code == 2
+    assert "pip install pyarrow" in err
+
+
+def test_an_interrupted_run_leaves_no_file(run, tmp_path, monkeypatch):
+    file = tmp_path / "rows.csv"
+    file.write_text("yesterday's rows\n")
+
+    def interrupted(*arguments):
+        yield next(run_batch(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run_batch", interrupted)
+    code, *_ = run("predict", MITOSIS, FIELD, "--output", file)
+    assert code != 0
+    assert file.read_text() == "yesterday's rows\n"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_failing_writer_leaves_no_file(tmp_path):
+    with pytest.raises(RuntimeError), output.row_writer("csv", tmp_path / "rows.csv") as write:
+        write(pd.DataFrame({"a": [1]}))
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_nucleus_is_an_answer(run, tmp_path):
+    write_image(tmp_path / "black.png", np.zeros((64, 64), np.uint8))
+    code, out, _ = run("predict", tmp_path / "black.png", "--nucleus")
+    assert code == 0
+    assert "none (no nucleus found)" in out
+    code, out, _ = run("predict", tmp_path / "black.png")
+    assert code == 0
+    assert "no nucleus found" in out
+
+
+def test_the_overlay_outlines_nuclei_in_the_colour_of_their_phase(run, tmp_path):
+    from skimage import io as skio
+
+    code, *_ = run("predict", FIELD, MITOSIS, "--overlay", tmp_path / "pictures")
+    assert code == 0
+    names = sorted(f.name for f in (tmp_path / "pictures").iterdir())
+    assert names == ["M_0002_phases.png", "field_001_phases.png"]
+    picture = skio.imread(tmp_path / "pictures" / "field_001_phases.png")
+    assert picture.shape[:2] >= (512, 512)
+    coloured = (picture[:512] != picture[:512, :, :1]).any(axis=2)
+    assert 0.01 < coloured.mean() < 0.2
+
+
+def test_folders_and_patterns_name_images(run):
+    folder = SAMPLE / "nuclei" / "M"
+    first = run("predict", folder, "--format", "csv")
+    second = run("predict", f"{folder}/*.png", "--format", "csv", "--jobs", 2)
+    assert first[0] == second[0] == 0
+    assert first[1] == second[1]
+    assert len(rows(first[1])) == 3
+
+
+def test_models_lists_the_shipped_ones_with_scores(run):
+    code, out, _ = run("models")
+    assert code == 0
+    for name in ("nagao6*", "resnet8", "nn", "lr"):
+        assert re.search(rf"^{re.escape(name)} .* 0\.\d\d +0\.\d\d ", out, flags=re.M)
+
+
+def test_a_slide_lends_its_g1_peak_to_its_fields(run, tmp_path):
+    made = simulate_field((512, 1024), 140, seed=1)
+    for name, half in (("left", made.image[:, :512]), ("right", made.image[:, 512:])):
+        write_image(tmp_path / f"{name}.tif", half, made.pixel_size_um)
+    code, out, err = run("predict", tmp_path, "--model", "nagao6-g1", "--slide", "--format", "csv")
+    assert code == 0, err
+    table = rows(out)
+    assert table["call"].notna().all()
+    assert len(set(table["g1_quality"])) == 1
+    near_two = table["dna_copies"].between(1.6, 2.4)
+    assert 0.4 < near_two.mean() < 0.8
+    code, _, err = run("predict", MITOSIS, "--model", "nagao6-g1", "--slide")
+    assert code == 2
+    assert "fewer than the 60" in err
+
+
+def test_a_damaged_model_is_refused(run, tmp_path):
+    from cellcycle.checkpoint import load_checkpoint
+
+    folder = shutil.copytree(load_checkpoint("lr").folder, tmp_path / "mine")
+    assert run("predict", MITOSIS, "--model", folder)[0] == 0
+    with open(folder / "model.onnx", "ab") as file:
+        file.write(b"x")
+    code, out, err = run("predict", MITOSIS, "--model", folder)
+    assert (code, out) == (2, "")
+    assert "model.onnx: it is damaged or altered" in err
+
+
+def test_piped_text_is_plain_and_a_closed_pipe_no_traceback():
+    call = [sys.executable, "-m", "cellcycle", "predict", str(SAMPLE / "nuclei"), "--format", "csv"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert b"\x1b" not in process.stdout.readline()
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
