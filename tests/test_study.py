@@ -21,7 +21,7 @@ from cellcycle.study.publish import clean, publish_notebook
 @pytest.fixture(scope="module")
 def smoke(output_dir):
     """Run every notebook in the smoke profile, once for the tests of this file."""
-    return runner.run_study("smoke", workers=1)
+    return runner.run_study("smoke")
 
 
 def test_every_notebook_runs_in_smoke(smoke):
