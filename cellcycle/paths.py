@@ -4,6 +4,9 @@ import os
 import re
 from pathlib import Path
 
+# What `cellcycle data simulate` writes beside its images: the marker tells that no microscope made them.
+MARKER, MANIFEST = "simulated.json", "manifest.csv"
+
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.simulated import (
-    MANIFEST,
     SIMULATED,
     is_simulated_folder,
     load_simulated,
     make_simulated,
 )
 from cellcycle.errors import DataError, SettingError
+from cellcycle.paths import MANIFEST
 
 __all__ = ["SIMULATED", "NucleusDataset", "load_dataset", "make_simulated", "source_kind", "source_name"]
 

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.datasets.nuclei import NucleusDataset
-from cellcycle.datasets.simulated import MANIFEST, is_simulated_folder
+from cellcycle.datasets.simulated import is_simulated_folder
 from cellcycle.errors import CellCycleError, DataError, ImageError
 from cellcycle.images import list_images, read_plane, read_rgb
+from cellcycle.paths import MANIFEST
 from cellcycle.phases import PHASES
 from cellcycle.splits import image_fingerprints, join_copies
 

@@ -15,13 +15,11 @@ from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.phases import PHASES
 
 SIMULATED = ("simulated", "simulated-colour", "simulated-nagao")
-# Names that `cellcycle data simulate` writes.
-MARKER, MANIFEST = "simulated.json", "manifest.csv"
 
 
 def is_simulated_folder(folder: Path) -> bool:
     """Tell whether `cellcycle data simulate` wrote the folder."""
-    return (folder / MARKER).is_file()
+    return (folder / paths.MARKER).is_file()
 
 
 def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:

@@ -12,13 +12,11 @@ import pandas as pd
 
 from cellcycle.errors import SettingError
 from cellcycle.images import write_image
+from cellcycle.paths import MANIFEST, MARKER
 from cellcycle.phases import PHASES
 from cellcycle.simulation.crops import simulate_nuclei
 from cellcycle.simulation.field import simulate_field
 from cellcycle.simulation.parameters import STUDY_COUNTS, VERSION, SimulationParameters
-
-# Tells a reader of the folder that no microscope made these images.
-MARKER = "simulated.json"
 
 
 def write_folder(
@@ -123,7 +121,7 @@ def _write_nuclei(folder: Path, n: int, size_px: int, seed: int, parameters: Sim
     for image, path in zip(made.images, truth["path"], strict=True):
         levels = np.rint(image[0] * parameters.full_scale).astype(kind)
         write_image(folder / path, levels, made.pixel_size_um)
-    truth.to_csv(folder / "manifest.csv", index=False)
+    truth.to_csv(folder / MANIFEST, index=False)
 
 
 def _write_fields(folder: Path, n: int, size_px: int, seed: int, parameters: SimulationParameters):
