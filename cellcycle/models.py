@@ -25,15 +25,17 @@ NETWORKS: tuple[str, ...] = (
 class Network(nn.Module):
     """A body that turns images (N, C, H, W) into features (N, F), and a linear head: logits (N, K).
 
-    Measurements (N, M) of the nuclei, where the network takes any, pass a small hidden layer and join the
+    Encoded measurements (N, M) of the nuclei, where the network takes any, pass a hidden layer and join the
     features before the head.
     """
+
+    n_side = 64
 
     def __init__(self, body: nn.Module, n_features: int, n_classes: int, n_measurements: int = 0):
         super().__init__()
         self.body = body
-        self.side = nn.Sequential(nn.Linear(n_measurements, 32), nn.ReLU()) if n_measurements else None
-        self.head = nn.Linear(n_features + (32 if n_measurements else 0), n_classes)
+        self.side = nn.Sequential(nn.Linear(n_measurements, self.n_side), nn.ReLU()) if n_measurements else None
+        self.head = nn.Linear(n_features + (self.n_side if n_measurements else 0), n_classes)
 
     def forward(self, images: torch.Tensor, measurements: torch.Tensor | None = None) -> torch.Tensor:
         """Return logits (N, K) of standardised images (N, C, H, W) and measurements (N, M)."""
@@ -44,7 +46,15 @@ class Network(nn.Module):
 
 
 def build_network(
-    name, n_classes=4, channels=1, size_px=64, width=None, dropout=None, stem_stride=1, n_measurements=0
+    name,
+    n_classes=4,
+    channels=1,
+    size_px=64,
+    width=None,
+    dropout=None,
+    stem_stride=1,
+    n_measurements=0,
+    batch_norm=False,
 ) -> Network:
     """Build a network with random weights.
 
@@ -63,6 +73,8 @@ def build_network(
         Stride of a ResNet's first convolution; 2 quarters its cost.
     n_measurements : int
         Measurements of each nucleus that join the features before the head.
+    batch_norm : bool
+        Normalise the channels of a Nagao network over the batch after each convolution; ResNets always do.
 
     Returns
     -------
@@ -81,7 +93,9 @@ def build_network(
         depth = int(re.search(r"\d+", name).group())
         body, n_features = _resnet(depth, not name.endswith("-plain"), channels, width or 16, stem_stride)
     elif name in NETWORKS:
-        body, n_features = _nagao(int(name[5:]), channels, size_px, width or 8, 0.5 if dropout is None else dropout)
+        body, n_features = _nagao(
+            int(name[5:]), channels, size_px, width or 8, 0.5 if dropout is None else dropout, batch_norm
+        )
     else:
         near = difflib.get_close_matches(str(name), NETWORKS, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(NETWORKS)}"
@@ -137,14 +151,18 @@ def _resnet(depth: int, residual: bool, channels: int, width: int, stem_stride: 
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), n_in
 
 
-def _nagao(stages: int, channels: int, size_px: int, width: int, dropout: float) -> tuple[nn.Module, int]:
+def _nagao(
+    stages: int, channels: int, size_px: int, width: int, dropout: float, batch_norm: bool
+) -> tuple[nn.Module, int]:
     """Build the network of Nagao et al. (2020): stages of convolution, ReLU and pooling, width doubling."""
     # Pooling rounds up, so that no border is lost and small images allow as many stages as large ones.
     side = -(-size_px // 2**stages)
     layers, n_in = [], channels
     for stage in range(stages):
         n_out = width * 2**stage
-        layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+        layers.append(nn.Conv2d(n_in, n_out, 3, padding=1, bias=not batch_norm))
+        layers += [nn.BatchNorm2d(n_out)] if batch_norm else []
+        layers += [nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
         n_in = n_out
     n_hidden = width * 2**stages
     layers += [nn.Flatten(), nn.Linear(n_in * side**2, n_hidden), nn.ReLU(), nn.Dropout(dropout)]

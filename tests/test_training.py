@@ -79,7 +79,7 @@ def test_turned_nuclei_get_the_same_call(blobs):
 def test_measurements_reach_the_head(blobs):
     images, labels = blobs
     fitted = NetworkClassifier("nagao3", epochs=1, width=4, training_set="D1", measurements=True).fit(images, labels)
-    assert fitted.network_.side[0].in_features == 6
+    assert fitted.network_.side[0].in_features == fitted.measurement_encoding_.apply(np.zeros((1, 8))).shape[1] == 128
     # Nothing but the measurements can tell these disks apart for a body that sees only zeros.
     for parameter in fitted.network_.body.parameters():
         parameter.data.zero_()
@@ -252,3 +252,19 @@ def test_real_cells_are_learned_better_than_chance(real_data, tmp_path):
     record = cross_validate(cells, [{"model": "logistic", "epochs": 15}], tmp_path, n_folds=2)[0]
     matrix = metrics.confusion_matrix(record.labels, record.predicted, 4)
     assert metrics.balanced_accuracy(matrix) > 0.55
+
+
+def test_dividing_by_the_maximum_makes_exposure_invisible_and_keeps_the_background(blobs):
+    images, labels = blobs
+    fitted = NetworkClassifier("nagao3", epochs=1, width=4, training_set="D1", intensity="maximum").fit(images, labels)
+    np.testing.assert_allclose(fitted.predict_proba(images / 2), fitted.predict_proba(images), atol=1e-5)
+    assert not np.allclose(fitted.predict_proba(images * 0.5 + 0.4), fitted.predict_proba(images), atol=1e-5)
+
+
+def test_measured_intensity_hides_exposure_from_the_picture_alone(blobs):
+    images, labels = blobs
+    settings = {"model": "nagao3", "epochs": 1, "width": 4, "training_set": "D1", "intensity": "measured"}
+    picture = NetworkClassifier(**settings).fit(images, labels)
+    np.testing.assert_allclose(picture.predict_proba(images / 2), picture.predict_proba(images), atol=1e-4)
+    both = NetworkClassifier(**settings, measurements=True).fit(images, labels)
+    assert not np.allclose(both.predict_proba(images / 2), both.predict_proba(images), atol=1e-4)

@@ -16,9 +16,10 @@ from cellcycle.balancing import make_training_set
 from cellcycle.errors import SettingError
 from cellcycle.images import DatasetScale, standardise
 from cellcycle.models import Network, build_network, n_parameters
+from cellcycle.segmentation import PiecewiseLinear, nucleus_features
 from cellcycle.training.batches import BatchStream, turned
 
-INTENSITIES = ("absolute", "per-image")
+INTENSITIES = ("absolute", "per-image", "maximum", "measured")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -35,9 +36,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Transforms of augmented copies; see `cellcycle.augmentation.STUDY_TRANSFORMS`.
     copies : int
         Augmented copies of each image in D2; D3 follows from it.
-    intensity : {"absolute", "per-image"}
+    intensity : {"absolute", "per-image", "maximum", "measured"}
         How intensities are standardised: by one mean and spread of all training images, or each image
         by its own. Absolute intensities carry DNA content; per-image ones survive a change of exposure.
+        "maximum" divides each image by its own maximum, which keeps its background visible.
+        "measured" standardises each image by its own and leaves absolute intensities to the measurements.
     learning_rate : float
         Of the Adam optimiser. Default as the study found it.
     batch_size : int
@@ -54,10 +57,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         prediction: the call of a nucleus then does not depend on how it lay under the microscope.
     measurements : bool
         Give the head, beside the features of the body, what is measured on the nucleus: area, texture,
-        eccentricity, solidity, and under absolute intensity integrated DNA and brightness.
+        eccentricity, solidity, and integrated DNA and brightness unless the intensity is "per-image"; see
+        `cellcycle.segmentation.nucleus_features`.
     members : int
         Networks trained with different seeds, whose logits are averaged.
-    width, dropout, stem_stride
+    width, dropout, stem_stride, batch_norm
         Passed to `cellcycle.models.build_network`.
     pretrained : path-like or None
         A `.safetensors` file of a network with the same body: its weights start the training, all but
@@ -71,7 +75,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : (K,) array
     intensity_scale_ : cellcycle.images.DatasetScale
-        Of the training images; only under "absolute".
+        Of the training images; only under "absolute" and "maximum".
+    measurement_encoding_ : cellcycle.segmentation.PiecewiseLinear
+        Fitted to the training nuclei.
     networks_ : list of cellcycle.models.Network
         The trained networks, one a member, in evaluation mode.
     history_ : DataFrame
@@ -96,6 +102,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         width=None,
         dropout=None,
         stem_stride=1,
+        batch_norm=False,
         pretrained=None,
         device="cpu",
         seed=0,
@@ -116,6 +123,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.width = width
         self.dropout = dropout
         self.stem_stride = stem_stride
+        self.batch_norm = batch_norm
         self.pretrained = pretrained
         self.device = device
         self.seed = seed
@@ -125,10 +133,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self._check_settings()
         X = _checked_images(X)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
-        if self.intensity == "absolute":
-            self.intensity_scale_ = DatasetScale.of(X)
+        if self.intensity in ("absolute", "maximum"):
+            self.intensity_scale_ = DatasetScale.of(self._by_maximum(X))
         measured = self._measure(X)
-        self.measurement_scale_ = np.nanmean(measured, axis=0), np.nanstd(measured, axis=0) + 1e-6
+        self.measurement_encoding_ = PiecewiseLinear.of(measured)
         trained = [self._fit_member(X, codes, measured, self.seed + 1000 * m) for m in range(self.members)]
         self.networks_ = [network for network, _ in trained]
         self.history_ = pd.concat([history for _, history in trained], ignore_index=True)
@@ -140,7 +148,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         inputs = self._inputs(made.images, measured[made.source])
         with _one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self._build(X.shape[1:], len(self.classes_), measured.shape[1])
+            network = self._build(X.shape[1:], len(self.classes_), inputs["measurements"].shape[1])
             trainer = self._trainer(network, n_batches=-(-len(X) // self.batch_size), seed=seed)
             trainer.fit(inputs, made.labels.astype(np.int64))
         rows = [(row["epoch"], row["train_loss"], row["dur"]) for row in trainer.history]
@@ -201,25 +209,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                 raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
 
     def _measure(self, X) -> np.ndarray:
-        """Return measurements (N, F) of the nuclei, logarithms where they are sizes; F is 0 without them."""
+        """Return measurements (N, F) of the nuclei; F is 0 without them."""
         if not self.measurements:
             return np.empty((len(X), 0), np.float32)
-        from cellcycle.segmentation import measure_crops
-
-        table = measure_crops(X)
-        values = [np.log(table["area_px"]), table["texture"], table["eccentricity"], table["solidity"]]
-        if self.intensity == "absolute":
-            values += [np.log(table["integrated_dna"].clip(1e-6)), np.log(table["mean_dna"].clip(1e-6))]
-        return np.stack(values, axis=1).astype(np.float32)
+        return nucleus_features(X, "per-image" if self.intensity in ("per-image", "maximum") else "absolute")
 
     def _inputs(self, images, measured) -> dict[str, np.ndarray]:
         """Return what the network takes: standardised images and measurements."""
-        mean, spread = self.measurement_scale_
-        return {
-            "images": self._standardise(images),
-            # A crop in which no nucleus is found stands in the middle of the training nuclei.
-            "measurements": np.nan_to_num((measured - mean) / spread).astype(np.float32),
-        }
+        return {"images": self._standardise(images), "measurements": self.measurement_encoding_.apply(measured)}
 
     def _build(self, shape, n_classes: int, n_measurements: int) -> Network:
         channels, _, size_px = shape
@@ -232,6 +229,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             dropout=self.dropout,
             stem_stride=self.stem_stride,
             n_measurements=n_measurements,
+            batch_norm=self.batch_norm,
         )
         if self.pretrained is not None:
             _load_body(network, Path(self.pretrained))
@@ -264,9 +262,15 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _standardise(self, images: np.ndarray) -> np.ndarray:
-        if self.intensity == "absolute":
-            return self.intensity_scale_.apply(images)
+        if self.intensity in ("absolute", "maximum"):
+            return self.intensity_scale_.apply(self._by_maximum(images))
         return standardise(images)
+
+    def _by_maximum(self, images: np.ndarray) -> np.ndarray:
+        """Divide each image by its own maximum, under "maximum" only."""
+        if self.intensity != "maximum":
+            return images
+        return images / np.maximum(images.max(axis=(1, 2, 3), keepdims=True), 1e-6)
 
 
 def _checked_images(X) -> np.ndarray:
