@@ -75,3 +75,19 @@ def test_each_kind_of_leak_is_refused(train, test, message):
 
 def test_clean_fold_passes():
     check_no_leak(Fold(0, 0, np.array([0, 1]), np.array([2])), np.array(["p", "q", "r"]), np.array([1, 2, 3]))
+
+
+def test_grouped_folds_differ_from_seed_to_seed_and_stay_stratified():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 25)
+    labels = rng.choice(4, len(groups), p=[0.5, 0.34, 0.1, 0.06])
+    divisions = {}
+    for seed in (0, 1, 2):
+        folds = stratified_folds(labels, 5, seed=seed, groups=groups)
+        divisions[seed] = {frozenset(groups[f.test]) for f in folds}
+        assert sorted(np.concatenate([f.test for f in folds])) == list(range(len(labels)))
+        for fold in folds:
+            assert not set(groups[fold.train]) & set(groups[fold.test])
+            assert set(labels[fold.test]) == {0, 1, 2, 3}
+            assert 0.1 * len(labels) < len(fold.test) < 0.3 * len(labels)
+    assert divisions[0] != divisions[1] != divisions[2]
