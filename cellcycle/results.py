@@ -82,6 +82,46 @@ class Record:
         return np.where(table["group"] != "", "group " + table["group"], table["sample_id"])
 
 
+@dataclass(frozen=True)
+class RepeatedRecord(Record):
+    """Runs of one model under several seeds, read as one run with as many repeats."""
+
+    parts: tuple[Record, ...] = ()
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """The parts' predictions one below the other, numbered by repeat."""
+        return pd.concat([p.predictions.assign(repeat=i) for i, p in enumerate(self.parts)], ignore_index=True)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """The parts' histories one below the other, numbered by repeat."""
+        return pd.concat([p.history.assign(repeat=i) for i, p in enumerate(self.parts)], ignore_index=True)
+
+
+def join_repeats(records) -> RepeatedRecord:
+    """Return runs of one model, each under a seed of its own, as one record of repeated cross-validation.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Of one repeat each, on one data set.
+
+    Raises
+    ------
+    RecordError
+        If they differ in more than the seed.
+    """
+    first = records[0]
+    for record in records:
+        same = {**record.config, "seed": 0} == {**first.config, "seed": 0} and record.data == first.data
+        if not same or record.config["n_repeats"] != 1:
+            raise RecordError(record.folder, f"not a repeat of {first.folder.name}", "join runs that differ by seed")
+    seconds = {name: sum(r.run[name] for r in records) for name in ("train_s", "predict_s")}
+    run = {**first.run, **seconds, "config": {**first.config, "n_repeats": len(records)}}
+    return RepeatedRecord(first.folder, run, tuple(records))
+
+
 def prediction_table(sample_ids, groups, truth, scores, classes, repeat=0, fold=0) -> pd.DataFrame:
     """Return test predictions in the columns of `predictions.csv`.
 

@@ -93,7 +93,7 @@ def recall_bars(table, classes, title=""):
     return figure
 
 
-def effects(table, score="balanced_accuracy", reference=None, title=""):
+def effects(table, score="balanced_accuracy", reference=None, title="", references=None):
     """Return one dot with its interval for each row, e.g. the effect of each transform.
 
     Parameters
@@ -102,8 +102,10 @@ def effects(table, score="balanced_accuracy", reference=None, title=""):
         As `summaries.score_table` gives it; row labels are shown.
     reference : str, optional
         Row whose score is drawn as a line.
+    references : dict of str to float, optional
+        Further lines, named in a legend.
     """
-    figure, ax = new_figure(5.6, 0.8 + 0.3 * len(table))
+    figure, ax = new_figure(5.6 + (1.2 if references else 0), 0.8 + 0.3 * len(table))
     y = np.arange(len(table))[::-1]
     spread = np.abs(table[[f"{score}_low", f"{score}_high"]].to_numpy().T - table[score].to_numpy())
     ax.errorbar(table[score], y, xerr=spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
@@ -111,6 +113,9 @@ def effects(table, score="balanced_accuracy", reference=None, title=""):
     ax.set_ylim(-0.6, len(table) - 0.4)
     if reference is not None:
         ax.axvline(table.loc[reference, score], color=QUIET, linestyle=":", linewidth=1)
+    _reference_lines(ax.axvline, references)
+    if references:
+        figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
     label(ax, f"{score.replace('_', ' ')} (95 % interval)", "", title)
     return figure
 
@@ -138,40 +143,59 @@ def design_space(table, score="balanced_accuracy", references=None, title=""):
         )
     ax.set_xscale("log")
     ax.margins(x=0.12, y=0.2)
-    _reference_lines(ax, references)
+    _reference_lines(ax.axhline, references)
     if references:
         figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
     label(ax, "trained parameters", score.replace("_", " "), title)
     return figure
 
 
-def grid(table, title=""):
-    """Return a heat map of a score, e.g. by learning rate (rows) and batch size (columns)."""
-    figure, ax = new_figure(1.6 + 0.8 * table.shape[1], 1.0 + 0.45 * table.shape[0])
-    values = table.to_numpy(float)
-    shown = ax.imshow(values, cmap=HEAT, aspect="auto")
-    _write_in_cells(ax, values, "{:.2f}", values > (values.min() + values.max()) / 2)
-    ax.set_xticks(range(table.shape[1]), [f"{c:g}" for c in table.columns])
-    ax.set_yticks(range(table.shape[0]), [f"{r:g}" for r in table.index])
-    ax.spines[:].set_visible(False)
-    figure.colorbar(shown, ax=ax)
-    label(ax, table.columns.name or "", table.index.name or "", title)
+def trials(table, x, label_by, score="balanced_accuracy", title=""):
+    """Return the trials of a search: the score against one setting, each dot labelled by another.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `cellcycle.tuning.Search.trials`; trials without a score are left out.
+    x, label_by : str
+        Columns; `x` is drawn on a logarithmic scale.
+    """
+    figure, ax = new_figure(5.6, 3.0)
+    trained = table.dropna(subset=[score])
+    ax.plot(trained[x], trained[score], "o", color=INK)
+    for number, row in trained.iterrows():
+        ax.annotate(
+            f"{row[label_by]:g} (trial {number})",
+            (row[x], row[score]),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=FONT_PT - 1,
+            color=INK,
+        )
+    ax.set_xscale("log")
+    ax.margins(x=0.25, y=0.15)
+    label(ax, x.replace("_", " "), score.replace("_", " "), f"{title}; labels: {label_by.replace('_', ' ')}")
     return figure
 
 
-def curves(tables, x="label_share", score="balanced_accuracy", x_label="share of the labels", title=""):
+def curves(tables, x="label_share", score="balanced_accuracy", x_label="share of the labels", title="", log=False):
     """Return one line a table with its interval shaded, e.g. a score against the share of labels.
 
     Parameters
     ----------
     tables : dict of str to DataFrame
         Name of the line -> table with the column `x`, the score and its `_low` and `_high`.
+    log : bool
+        Draw `x` on a logarithmic scale.
     """
     figure, ax = new_figure(5.2, 3.0)
     shades = class_colours(tuple(f"line {i}" for i in range(len(tables))))
     for (name, table), colour in zip(tables.items(), shades.values(), strict=True):
         ax.plot(table[x], table[score], "o-", color=colour, label=name)
         ax.fill_between(table[x], table[f"{score}_low"], table[f"{score}_high"], color=colour, alpha=0.15, linewidth=0)
+    if log:
+        ax.set_xscale("log")
     ax.legend(fontsize=FONT_PT, frameon=False)
     label(ax, x_label, f"{score.replace('_', ' ')} (95 % interval)", title)
     return figure
@@ -184,13 +208,14 @@ def _write_in_cells(ax, values, text: str, is_light) -> None:
         ax.text(column, row, text.format(value), ha="center", va="center", fontsize=FONT_PT, color=colour)
 
 
-def _reference_lines(ax, references) -> None:
+def _reference_lines(draw, references) -> None:
+    """Draw each reference by `draw`, an axes' `axhline` or `axvline`."""
     for (name, value), style in zip((references or {}).items(), (":", "--", "-."), strict=False):
-        ax.axhline(value, color=REFERENCE, linestyle=style, linewidth=1.2, label=name)
+        draw(value, color=REFERENCE, linestyle=style, linewidth=1.2, label=name)
 
 
 def _finish_bars(figure, ax, names, references) -> None:
-    _reference_lines(ax, references)
+    _reference_lines(ax.axhline, references)
     ax.set_xticks(range(len(names)), names)
     ax.set_ylim(0, 1)
     if ax.get_legend_handles_labels()[0]:

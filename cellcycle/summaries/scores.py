@@ -28,7 +28,7 @@ def score_table(records, names=None) -> pd.DataFrame:
     DataFrame
         Columns: training_set, `<score>`, `<score>_low`, `<score>_high` for accuracy, macro_f1 and
         balanced_accuracy, recall_<class>, n_parameters, train_s (seconds a training run of one fold),
-        ms_per_nucleus (prediction).
+        ms_per_nucleus (prediction); both in computing time of one core, where a CPU was used.
     """
     rows = []
     for record in records:
@@ -66,6 +66,7 @@ def show_scores(table: pd.DataFrame) -> pd.DataFrame:
         shown[column.replace("_", " ")] = table[column].map("{:.2f}".format)
     shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in table["n_parameters"]]
     shown["training, s a fold"] = table["train_s"].map("{:.1f}".format)
+    shown["prediction, ms a nucleus"] = table["ms_per_nucleus"].map("{:.2f}".format)
     return shown
 
 

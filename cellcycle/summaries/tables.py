@@ -71,6 +71,7 @@ def table_3(records, reference_runs=None) -> pd.DataFrame:
             "block": ["NonResidual" if name.endswith("plain") else "Residual" for name in scores.index],
             f"{here}: accuracy": scores["accuracy"].to_numpy(),
             f"{here}: macro F1": scores["macro_f1"].to_numpy(),
+            "training, s a fold": scores["train_s"].to_numpy(),
         }
     )
     printed = printed.rename(columns={"accuracy": "published: accuracy", "macro_f1": "published: macro F1"})
@@ -78,6 +79,7 @@ def table_3(records, reference_runs=None) -> pd.DataFrame:
     for name, record in (reference_runs or {}).items():
         row = score_table([record]).iloc[0]
         ours = {"depth": "", "block": name, f"{here}: accuracy": row["accuracy"], f"{here}: macro F1": row["macro_f1"]}
+        ours["training, s a fold"] = row["train_s"]
         table = pd.concat([table, pd.DataFrame([ours])], ignore_index=True)
     return table.set_index(["depth", "block"]).round(2)
 
