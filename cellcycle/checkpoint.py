@@ -3,7 +3,8 @@
 - `model.json`: the card. What it is, what it was trained on, its input rule, scores, limits and licence, and
   the sha256 of the other two files.
 - `weights.safetensors`: the weights, to fine-tune or to explain.
-- `model.onnx`: standardised images (N, 1, H, W) to logits (N, K), for ONNX Runtime.
+- `model.onnx`: prepared images (N, 1, H, W), and measurements (N, M) where the input rule names any, to logits
+  (N, K), for ONNX Runtime.
 
 Nothing is pickled, and a file that does not have the hash of the card is refused.
 """
@@ -18,14 +19,17 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
+from cellcycle.confidence.model import Confidence
 from cellcycle.errors import CheckpointError, SettingError
 
 FORMAT = 1
-DEFAULT = "nagao6"
+# The model that needs nothing but one picture, and the one to take where the G1 peak is known.
+DEFAULT, ANCHORED = "nagao6", "nagao6-g1"
 # The study's own words for its models.
 ALIASES = {"nagao": "nagao6", "resnet": "resnet8", "resnet-8": "resnet8", "lr": "lr", "nn": "nn"}
 INTENSITIES = ("per-image", "data-set", "g1-peak")
 FILES = ("weights.safetensors", "model.onnx")
+# Keys of a card without which it is refused.
 _KEYS = ("name", "title", "version", "classes", "input", "network", "trained_on", "licence", "limits", "sha256")
 
 
@@ -50,6 +54,13 @@ class InputRule:
         See `intensity`.
     neighbours : {"painted", "kept"}
         Whether other nuclei in the picture are painted over with background.
+    measurements : sequence of str
+        Columns of the prediction table whose logarithms to base 2 are the model's second input; none for a model
+        that sees the picture alone.
+    measurement_means, measurement_deviations : sequence of float
+        Of these logarithms over the training nuclei.
+    g1_area_um2 : float
+        Median area of the training nuclei with the DNA of G1: stands in where an image shows none of them.
     """
 
     size_px: int
@@ -59,6 +70,14 @@ class InputRule:
     mean: float = 0.0
     deviation: float = 1.0
     neighbours: str = "painted"
+    measurements: tuple[str, ...] = ()
+    measurement_means: tuple[float, ...] = ()
+    measurement_deviations: tuple[float, ...] = ()
+    g1_area_um2: float = 0.0
+
+    def __post_init__(self):
+        for name in ("measurements", "measurement_means", "measurement_deviations"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def field_of_view_um(self) -> float:
@@ -79,6 +98,11 @@ class Checkpoint:
         return self.card["name"]
 
     @property
+    def title(self) -> str:
+        """Name of the model in words."""
+        return self.card["title"]
+
+    @property
     def version(self) -> str:
         """Version of these weights."""
         return self.card["version"]
@@ -91,7 +115,15 @@ class Checkpoint:
     @cached_property
     def input_rule(self) -> InputRule:
         """How a nucleus becomes its input."""
-        return InputRule(**{f.name: self.card["input"][f.name] for f in fields(InputRule)})
+        return InputRule(
+            **{f.name: self.card["input"][f.name] for f in fields(InputRule) if f.name in self.card["input"]}
+        )
+
+    @cached_property
+    def confidence(self) -> Confidence | None:
+        """How far its calls can be trusted; None where that was never fitted."""
+        stored = self.card.get("confidence")
+        return None if stored is None else Confidence.from_dict(stored, self.folder / "model.json")
 
     @property
     def graph(self) -> Path:
@@ -203,7 +235,7 @@ def save_checkpoint(folder, network, rule: InputRule, card: dict) -> Checkpoint:
     folder : path-like
         The model's folder; its name is the model's name unless the card has one.
     network : cellcycle.models.Network
-        Trained; takes images (N, 1, size_px, size_px) after the input rule.
+        Trained; takes images (N, 1, size_px, size_px), and measurements where the rule has any, after the input rule.
     rule : InputRule
     card : dict
         At least title, version, classes, network, trained_on, licence and limits.
@@ -224,6 +256,8 @@ def save_checkpoint(folder, network, rule: InputRule, card: dict) -> Checkpoint:
         write_card(work, card)
         _read_card(work)
         os.chmod(work, 0o755)
+        for file in work.iterdir():
+            file.chmod(0o644)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(work, folder)
@@ -259,16 +293,19 @@ def _write_network(network, rule: InputRule, folder: Path) -> None:
 
     weights = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
-    example = torch.zeros(2, 1, rule.size_px, rule.size_px)
+    examples = {"images": torch.zeros(2, 1, rule.size_px, rule.size_px)}
+    if rule.measurements:
+        examples["measurements"] = torch.zeros(2, len(rule.measurements))
+    n = torch.export.Dim("n")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.to(memory_format=torch.contiguous_format),
-            (example,),
-            input_names=["images"],
+            tuple(examples.values()),
+            input_names=list(examples),
             output_names=["logits"],
-            dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+            dynamic_shapes={name: {0: n} for name in examples},
             dynamo=True,
             external_data=False,
             verbose=False,

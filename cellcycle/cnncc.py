@@ -14,7 +14,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         from cellcycle.predict.command import run_predict
-        from cellcycle.predict.stream import Settings
+        from cellcycle.predict.settings import Settings
 
         run_predict([arguments.image], arguments.model, Settings(kind="nucleus"))
     except CellCycleError as error:

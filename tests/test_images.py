@@ -1,6 +1,8 @@
 """Reading, channel and plane rules, bad input, writing and normalisation."""
 
 import struct
+import sys
+import types
 import zlib
 
 import numpy as np
@@ -317,13 +319,60 @@ def test_announced_size_is_refused_before_memory_is_taken(tmp_path, nucleus16):
     assert peak < 50_000_000
 
 
-def test_vendor_file_without_bioio_names_the_remedy(tmp_path, monkeypatch):
-    import sys
-
+@pytest.mark.parametrize(
+    ("name", "plugin"), [("a.czi", "bioio-czi"), ("a.r3d", "bioio-dv"), ("a.oib", "bioio-bioformats")]
+)
+def test_vendor_file_without_bioio_names_the_remedy(tmp_path, monkeypatch, name, plugin):
     monkeypatch.setitem(sys.modules, "bioio", None)
-    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE")
-    with pytest.raises(ImageError, match="pip install bioio bioio-czi"):
-        read_plane(tmp_path / "a.czi")
+    (tmp_path / name).write_bytes(b"ZISRAWFILE")
+    with pytest.raises(ImageError, match=f"pip install bioio {plugin} "):
+        read_plane(tmp_path / name)
+
+
+@pytest.fixture
+def bioio(monkeypatch):
+    """A stand-in for bioio 3 with the calls that are used, and one file of two channels and three z planes."""
+    planes = np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(1, 2, 3, 4, 5)
+
+    class UnsupportedFileFormatError(Exception):
+        pass
+
+    class BioImage:
+        scenes = ("Image:0",)
+        dims = types.SimpleNamespace(T=1, C=2, Z=3, Y=4, X=5)
+        channel_names = ("GFP", "Hoechst 33342")
+        physical_pixel_sizes = types.SimpleNamespace(Z=1.0, Y=0.2, X=0.2)
+
+        def __init__(self, path):
+            if path.suffix == ".lif":
+                raise UnsupportedFileFormatError("BioImage", str(path))
+
+        def get_image_dask_data(self, order, T, C, Z):
+            assert order == "YX"
+            return types.SimpleNamespace(compute=lambda: planes[T, C, Z])
+
+    for name, content in {
+        "bioio": {"BioImage": BioImage},
+        "bioio_base": {},
+        "bioio_base.exceptions": {"UnsupportedFileFormatError": UnsupportedFileFormatError},
+    }.items():
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    return planes
+
+
+def test_a_vendor_file_is_read_plane_by_plane(tmp_path, bioio):
+    (tmp_path / "a.nd2").write_bytes(b"\xda\xce\xbe\n" + bytes(200))
+    plane = read_plane(tmp_path / "a.nd2")
+    assert (plane.channel, plane.n_planes, plane.pixel_size_um, plane.bit_depth) == ("Hoechst 33342", 3, 0.2, 16)
+    np.testing.assert_allclose(plane.pixels * 65535, bioio[0, 1].max(axis=0), rtol=1e-6)
+
+
+def test_a_vendor_file_without_its_plugin_names_the_remedy(tmp_path, bioio):
+    (tmp_path / "a.lif").write_bytes(b"p\0\0\0")
+    with pytest.raises(ImageError, match=r"no installed plugin.*pip install bioio bioio-lif"):
+        read_plane(tmp_path / "a.lif")
 
 
 def test_read_rgb_repeats_gray_and_keeps_colour(tmp_path, nucleus8):

@@ -1,15 +1,21 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from cellcycle import paths
-from cellcycle.checkpoint import InputRule, load_checkpoint
+from cellcycle.checkpoint import ANCHORED, DEFAULT, InputRule, load_checkpoint
+from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CheckpointError, ImageError, SettingError
 from cellcycle.images import Plane, read_plane, write_image
 from cellcycle.phases import PHASES
-from cellcycle.predict import Predictor, Settings, expand, predict, predict_each
+from cellcycle.predict import Predictor, Settings, expand, predict, predict_each, predictor
 from cellcycle.predict.batch import run_batch
+from cellcycle.predict.choice import LEAST_QUALITY, ModelChoice
 from cellcycle.predict.pictures import cut_picture, normalise
+from cellcycle.simulation import simulate_field, simulate_nuclei
 
 SAMPLE = paths.repository() / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
@@ -68,7 +74,7 @@ def test_the_batch_and_its_processes_change_no_number():
     files = expand([SAMPLE / "nuclei" / "M"])
     alone = pd.concat([predict(file) for file in files], ignore_index=True)
     pd.testing.assert_frame_equal(predict(SAMPLE / "nuclei" / "M"), alone)
-    shared = pd.concat([p.table for p in run_batch(files, load_checkpoint(), Settings(), n_jobs=2)], ignore_index=True)
+    shared = pd.concat([p.table for p in run_batch(files, "auto", Settings(), n_jobs=2)], ignore_index=True)
     pd.testing.assert_frame_equal(shared, alone)
 
 
@@ -171,6 +177,100 @@ def test_a_model_by_dna_content_needs_the_g1_peak():
     assert high["p_G2"] + high["p_M"] > low["p_G2"] + low["p_M"] + 0.2
 
 
+@pytest.fixture(scope="module")
+def crowd():
+    """Return a field of enough nuclei for a G1 peak."""
+    made = simulate_field((640, 640), 150, seed=11)
+    return Plane((made.image / np.float32(4095)).astype(np.float32), 16, made.pixel_size_um, "crowd.tif")
+
+
+def test_auto_takes_the_anchored_model_where_the_g1_peak_is_clear(field, crowd):
+    assert field["model"].unique().tolist() == ["nagao6 (auto: no clear G1 peak)"]
+    assert predict(MITOSIS)["model"].tolist() == ["nagao6 (auto: one nucleus)"]
+    chosen, named = predict(crowd), predict(crowd, ANCHORED)
+    assert chosen["g1_quality"].iloc[0] > LEAST_QUALITY
+    assert chosen["model"].unique().tolist() == [f"{ANCHORED} (auto: G1 peak of the field)"]
+    assert named["model"].unique().tolist() == [ANCHORED]
+    pd.testing.assert_frame_equal(chosen.drop(columns="model"), named.drop(columns="model"))
+
+
+def test_auto_takes_a_g1_peak_that_is_given_for_crops_too():
+    dna = predict(MITOSIS)["integrated_dna"].iloc[0]
+    table = predict(MITOSIS, g1_position=dna / 2)
+    assert table["model"].tolist() == [f"{ANCHORED} (auto: G1 peak of the slide)"]
+    assert table["dna_copies"].tolist() == [pytest.approx(4)]
+
+
+def test_a_blurred_peak_is_not_taken():
+    choice = ModelChoice.of("auto")
+    for quality, reason in ((LEAST_QUALITY / 2, ""), (0.9, "one hump")):
+        peak = G1Peak(1.0, 0.1, 2.0, quality=quality, reason=reason)
+        assert choice.take("field", False, peak)[0].name == "nagao6"
+
+
+def test_the_two_models_of_auto_see_nuclei_at_one_scale_and_know_the_same_classes():
+    plain, anchored = (load_checkpoint(name) for name in (DEFAULT, ANCHORED))
+    assert plain.classes == anchored.classes
+    for number in ("size_px", "pixel_size_um", "median_area_um2"):
+        assert getattr(plain.input_rule, number) == getattr(anchored.input_rule, number)
+
+
+def test_a_slide_lends_its_peak_to_crops():
+    made = simulate_nuclei({"G1": 45, "S": 10, "G2": 25, "M": 2}, 48, seed=8)
+    planes = [Plane(image[0], 16, made.pixel_size_um, str(k)) for k, image in enumerate(made.images)]
+    table = predict(planes, is_slide=True)
+    assert table["model"].unique().tolist() == [f"{ANCHORED} (auto: G1 peak of the slide)"]
+    truth = np.array(PHASES)[made.labels]
+    assert (table["call"].to_numpy() == truth).mean() > 0.65
+    few = predict(planes[:3], is_slide=True)
+    assert few["model"].unique().tolist() == ["nagao6 (auto: one nucleus)"]
+    with pytest.raises(SettingError, match="fewer than the 60"):
+        predict(planes[:3], ANCHORED, is_slide=True)
+
+
+def test_a_setting_that_no_image_can_satisfy_stops_a_batch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "stardist", None)
+    with pytest.raises(SettingError, match="stardist"):
+        predict([FIELD, FIELD], kind="field", backend="stardist")
+
+
+def test_an_image_that_does_not_fit_into_memory_is_a_row(monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(predictor, "find_nuclei", full)
+    table = predict([FIELD, MITOSIS])
+    assert table["flags"].tolist() == ["unreadable"] * 2
+    assert "not enough memory" in table["error"].iloc[0]
+
+
+def test_nothing_to_predict_is_said():
+    with pytest.raises(SettingError, match="the list is empty"):
+        predict([])
+    with pytest.raises(ImageError, match="gray image"):
+        predict(np.zeros((4, 4, 3)))
+
+
+_PEAK_OF_MANY = """
+import resource, sys
+from cellcycle.predict import predict_each
+n, folder = int(sys.argv[1]), sys.argv[2]
+count = sum(p.n_nuclei for p in predict_each((f"{folder}/{k % 4}.png" for k in range(n)), "lr"))
+assert count == n
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_stays_flat_over_any_number_of_images(tmp_path):
+    made = simulate_nuclei({"G1": 2, "M": 2}, 48, seed=4)
+    for k, image in enumerate(made.images):
+        write_image(tmp_path / f"{k}.png", np.round(image[0] * 65535).astype(np.uint16))
+    # Children of their own: only there is the peak that of the images and of nothing else.
+    calls = [[sys.executable, "-c", _PEAK_OF_MANY, str(n), str(tmp_path)] for n in (40, 400)]
+    few, many = (int(subprocess.run(c, capture_output=True, check=True).stdout) for c in calls)
+    assert many < few + 6 * 1024 * (1 if sys.platform != "darwin" else 1024)
+
+
 def test_the_runtime_is_refused_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(CheckpointError):
         Predictor(tmp_path)
@@ -214,12 +314,12 @@ def test_normalising_to_the_g1_peak_counts_genome_copies():
 @pytest.mark.realdata
 def test_real_cells_keep_their_calls_when_turned_or_half_exposed(real_data):
     files = sorted((real_data / "jurkat").glob("*/*.tif"))[::40]
-    predictor = Predictor(settings=Settings("nucleus"))
+    auto = Predictor("auto", Settings("nucleus"))
     flips = []
     for file in files:
         plane = read_plane(file)
         counts = np.round(plane.pixels * 65535).astype(np.uint16)
         variants = [plane.pixels, np.rot90(plane.pixels), plane.pixels[:, ::-1], (counts // 2) / np.float32(65535)]
-        calls = [predictor.predict(np.ascontiguousarray(v)).table["call"].iloc[0] for v in variants]
+        calls = [auto.predict(np.ascontiguousarray(v)).table["call"].iloc[0] for v in variants]
         flips.append([call != calls[0] for call in calls[1:]])
     assert np.mean(flips, axis=0).max() < 0.05

@@ -1,13 +1,21 @@
 """Fields, crops, measurements, flags and backends of the segmentation."""
 
 import sys
+import types
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from cellcycle.errors import SettingError
-from cellcycle.segmentation import central_nucleus, looks_like_nucleus_crop, measure, measure_crops, segment
+from cellcycle.segmentation import (
+    backends,
+    central_nucleus,
+    looks_like_nucleus_crop,
+    measure,
+    measure_crops,
+    segment,
+)
 
 
 def ellipse(shape, centre, radii, angle=0.0):
@@ -245,6 +253,72 @@ def test_turning_a_crop_changes_nothing():
     table = measure_crops(turned)
     for column in ("area_px", "integrated_dna", "texture", "solidity"):
         np.testing.assert_allclose(table[column], table[column][0], rtol=1e-3)
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """Stand-ins for Cellpose 4 and StarDist 0.9, with their calls and their talk; they count what they load."""
+    loaded = []
+
+    class CellposeModel:
+        def __init__(self, gpu=False):
+            loaded.append("cellpose")
+            print("welcome")
+
+        def eval(self, x, *, diameter=None):
+            return (x > x.mean()).astype(np.uint16), [], np.zeros(256)
+
+    class StarDist2D:
+        @classmethod
+        def from_pretrained(cls, name):
+            assert name == "2D_versatile_fluo"
+            loaded.append("stardist")
+            return cls()
+
+        def predict_instances(self, img, scale=None, n_tiles=None, show_tile_progress=True):
+            print("found model")
+            assert len(n_tiles) == 2
+            return (img > img.mean()).astype(np.int64), {}
+
+    contents = {
+        "cellpose": {},
+        "cellpose.models": {"CellposeModel": CellposeModel},
+        "stardist": {},
+        "stardist.models": {"StarDist2D": StarDist2D},
+        "csbdeep": {},
+        "csbdeep.utils": {"normalize": lambda x, low, high: x / np.percentile(x, high)},
+    }
+    for name, content in contents.items():
+        module = types.ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    sys.modules["cellpose"].models = sys.modules["cellpose.models"]
+    backends._cellpose_model.cache_clear()
+    backends._stardist_model.cache_clear()
+    yield loaded
+    backends._cellpose_model.cache_clear()
+    backends._stardist_model.cache_clear()
+
+
+@pytest.mark.parametrize("backend", ["cellpose", "stardist"])
+def test_backends_load_once_and_keep_standard_output_clean(packages, capsys, backend):
+    pixels = field()[0]
+    first, second = (segment(pixels, backend=backend, diameter_px=size) for size in (None, 20.0))
+    assert first.dtype == np.int32 and first.shape == pixels.shape and first.any()
+    np.testing.assert_array_equal(first, second)
+    assert packages == [backend]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("backend", ["cellpose", "stardist"])
+def test_weights_that_cannot_be_fetched_are_one_line(packages, monkeypatch, backend):
+    def fails(*_, **__):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(sys.modules["cellpose.models"], "CellposeModel", fails)
+    monkeypatch.setattr(sys.modules["stardist.models"].StarDist2D, "from_pretrained", fails)
+    with pytest.raises(SettingError, match=r"URL fetch failure.*connect to the network"):
+        segment(field()[0], backend=backend)
 
 
 @pytest.mark.parametrize("backend", ["cellpose", "stardist"])

@@ -26,6 +26,15 @@ IMAGE_SUFFIXES = (
     ".lsm",
     *VENDOR_SUFFIXES,
 )
+# The other vendor formats are read by bioio-bioformats, which brings Java.
+_PLUGINS = {
+    ".czi": "bioio-czi",
+    ".nd2": "bioio-nd2",
+    ".lif": "bioio-lif",
+    ".dv": "bioio-dv",
+    ".r3d": "bioio-dv",
+    ".sldy": "bioio-sldy",
+}
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP")
 
 
@@ -136,14 +145,13 @@ def _open_vendor(path: Path) -> Stack:
     """Read a vendor's file through bioio, which has one plugin per format."""
     try:
         from bioio import BioImage
+        from bioio_base.exceptions import UnsupportedFileFormatError
     except ImportError as error:
-        plugin = f"bioio-{path.suffix[1:].lower()}"
-        raise ImageError(
-            path,
-            "this vendor format needs the package bioio",
-            f"run: pip install bioio {plugin}  (or export the image as OME-TIFF)",
-        ) from error
-    image = BioImage(path)
+        raise _without_plugin(path, "this vendor format needs the package bioio") from error
+    try:
+        image = BioImage(path)
+    except UnsupportedFileFormatError as error:
+        raise _without_plugin(path, "no installed plugin of bioio reads it") from error
     if len(image.scenes) > 1:
         raise ImageError(path, f"it holds {len(image.scenes)} fields of view", "export one file per field")
     dims = image.dims
@@ -151,10 +159,16 @@ def _open_vendor(path: Path) -> Stack:
     names = channel_names(dims.C, list(image.channel_names or []))
     return Stack(
         str(path),
-        lambda t, c, z: np.asarray(image.get_image_data("YX", T=t, C=c, Z=z)),
+        # bioio's own get_image_data would load all planes of the file for each of them.
+        lambda t, c, z: np.asarray(image.get_image_dask_data("YX", T=t, C=c, Z=z).compute()),
         n_times=dims.T,
         n_channels=dims.C,
         n_z=dims.Z,
         channel_names=names,
         pixel_size_um=image.physical_pixel_sizes.X,
     )
+
+
+def _without_plugin(path: Path, finding: str) -> ImageError:
+    plugin = _PLUGINS.get(path.suffix.lower(), "bioio-bioformats")
+    return ImageError(path, finding, f"run: pip install bioio {plugin}  (or export the image as OME-TIFF)")

@@ -1,5 +1,7 @@
 """Figures: each function returns a matplotlib `Figure`; phases have the same colours everywhere."""
 
+from cellcycle.plots.confidence import coverage, positions, reliability, review_queue, risk_coverage, set_sizes
+from cellcycle.plots.explain import explained_calls, map_rows
 from cellcycle.plots.files import save_figures
 from cellcycle.plots.networks import nagao_drawing
 from cellcycle.plots.nuclei import (
@@ -16,30 +18,38 @@ from cellcycle.plots.scores import (
     curves,
     design_space,
     effects,
-    grid,
     history,
     recall_bars,
     score_bars,
+    trials,
 )
 from cellcycle.plots.validation import validation
 
 __all__ = [
     "confusion_matrices",
+    "coverage",
     "curves",
     "design_space",
     "distributions",
     "dna_histogram",
     "effects",
-    "grid",
+    "explained_calls",
     "history",
     "image_grid",
+    "map_rows",
     "mistakes",
     "nagao_drawing",
     "nucleus_panel",
+    "positions",
     "recall_bars",
+    "reliability",
+    "review_queue",
+    "risk_coverage",
     "save_figures",
     "scatter",
     "score_bars",
+    "set_sizes",
+    "trials",
     "validation",
     "variant_rows",
 ]

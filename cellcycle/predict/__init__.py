@@ -1,16 +1,23 @@
 """Any microscope image in, one row a nucleus out. Runs by ONNX Runtime; needs no torch.
 
-`predict` gives one table; `predict_each` goes image by image, for more of them than fit into memory.
+`predict` gives one table; `predict_each` goes image by image, for more of them than fit into memory. Which model
+looks at an image under `model="auto"` is said in `cellcycle.predict.choice`.
 """
 
+from cellcycle.predict.choice import AUTO
 from cellcycle.predict.paths import expand
-from cellcycle.predict.stream import (
-    ImagePrediction,
-    Predictor,
-    Settings,
-    predict,
-    predict_each,
-    table_columns,
-)
+from cellcycle.predict.predictor import ImagePrediction, Predictor
+from cellcycle.predict.settings import Settings
+from cellcycle.predict.stream import predict, predict_each
+from cellcycle.predict.table import table_columns
 
-__all__ = ["ImagePrediction", "Predictor", "Settings", "expand", "predict", "predict_each", "table_columns"]
+__all__ = [
+    "AUTO",
+    "ImagePrediction",
+    "Predictor",
+    "Settings",
+    "expand",
+    "predict",
+    "predict_each",
+    "table_columns",
+]

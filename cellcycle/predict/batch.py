@@ -1,25 +1,26 @@
 """Many images, in one process or several, in their order and with flat memory."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cellcycle.checkpoint import Checkpoint
-from cellcycle.predict.stream import ImagePrediction, Predictor, Settings, image_name
+from cellcycle.errors import SettingError
+from cellcycle.predict.predictor import ImagePrediction, Predictor, image_name
+from cellcycle.predict.settings import Settings
 
 _worker: Predictor | None = None
 
 
 def run_batch(
-    images: Iterable, checkpoint: Checkpoint, settings: Settings, overlay: Path | None = None, n_jobs: int = 1
+    images: Sequence, model, settings: Settings, overlay: Path | None = None, n_jobs: int = 1
 ) -> Iterator[ImagePrediction]:
     """Predict images and draw their overlays; yield tables in the order of the images.
 
     Parameters
     ----------
-    images : iterable of path or ImageError
-    checkpoint : Checkpoint
+    images : sequence of path or ImageError
+    model : str, Path or Checkpoint
     settings : Settings
     overlay : Path, optional
         Existing folder for one PNG an image.
@@ -30,18 +31,25 @@ def run_batch(
     ------
     ImagePrediction
         Without its pixels.
+
+    Raises
+    ------
+    SettingError
+        A process was ended from outside, as by a system that is out of memory.
     """
     named = zip(images, overlay_names(images, overlay), strict=True)
     if n_jobs == 1:
-        predictor = Predictor(checkpoint, settings)
+        predictor = Predictor(model, settings)
         for image, target in named:
             yield _predict_one(predictor, image, target)
         return
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     # "spawn": a forked copy of ONNX Runtime's threads would wait for ever.
-    with ProcessPoolExecutor(n_jobs, get_context("spawn"), _start, (checkpoint, settings)) as pool:
+    pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), _start, (model, settings))
+    try:
         waiting: deque = deque()
         for image, target in named:
             waiting.append(pool.submit(_work, image, target))
@@ -49,6 +57,10 @@ def run_batch(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise SettingError("--jobs", "a process was ended, probably for lack of memory", "use fewer jobs") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def overlay_names(images, folder: Path | None) -> list[Path | None]:
@@ -69,9 +81,9 @@ def overlay_names(images, folder: Path | None) -> list[Path | None]:
     return names
 
 
-def _start(checkpoint: Checkpoint, settings: Settings) -> None:
+def _start(model, settings: Settings) -> None:
     global _worker
-    _worker = Predictor(checkpoint, settings)
+    _worker = Predictor(model, settings)
 
 
 def _work(image, target: Path | None) -> ImagePrediction:

@@ -3,18 +3,20 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
-from cellcycle.checkpoint import DEFAULT, Checkpoint, load_checkpoint, shipped_names
+from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
 from cellcycle.errors import SettingError
 from cellcycle.phases import class_colours
 from cellcycle.predict.batch import run_batch
+from cellcycle.predict.choice import AUTO, ModelChoice
 from cellcycle.predict.output import format_of, row_writer, whole_file
 from cellcycle.predict.paths import expand
+from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.predict.report import Tally, image_line, models_report, nucleus_report
+from cellcycle.predict.settings import Settings
 from cellcycle.predict.slide import on_slide
-from cellcycle.predict.stream import ImagePrediction, Settings
 
 _BAR_FROM = 4
 # Below this, starting processes costs more than they save.
@@ -23,7 +25,7 @@ _ALL_CORES_FROM = 200
 
 def run_predict(
     paths: list[str],
-    model: str = DEFAULT,
+    model: str = AUTO,
     settings: Settings | None = None,
     format_name: str | None = None,
     output: Path | None = None,
@@ -38,7 +40,7 @@ def run_predict(
     paths : list of str
         Files, folders, patterns.
     model : str
-        Name or folder of a checkpoint.
+        Name or folder of a checkpoint; "auto" chooses for each image.
     settings : Settings, optional
     format_name : {"table", "csv", "json", "parquet"}, optional
         By default what the output file is called, or a table.
@@ -64,54 +66,59 @@ def run_predict(
     name = format_of(format_name, output)
     if n_jobs is not None and n_jobs < 1:
         raise SettingError("--jobs", f"{n_jobs} is below 1", "give the number of processes, 1 or more")
-    checkpoint = load_checkpoint(model)
-    images = expand(paths)
+    choice, images, settings = ModelChoice.of(model), expand(paths), settings or Settings()
     n_jobs = n_jobs or ((os.cpu_count() or 1) if len(images) >= _ALL_CORES_FROM else 1)
     if overlay is not None:
         _make_folder(overlay)
-    settings = settings or Settings()
     if is_slide:
-        settings = on_slide(images, checkpoint, settings)
-        print(f"Note: G1 peak of the slide: quality {settings.g1_quality:.2f} of 1", file=sys.stderr)
-    predictions = run_batch(images, checkpoint, settings, overlay, n_jobs)
-    tally = Tally(checkpoint.classes)
-    rows = nullcontext() if name == "table" else row_writer(name, output)
-    words = whole_file(output) if name == "table" and output is not None else nullcontext()
-    with words as unfinished, rows as write:
-        stream = sys.stdout if unfinished is None else open(unfinished, "w", encoding="utf-8")  # noqa: SIM115
-        with stream if unfinished is not None else nullcontext():
-            for number, prediction in enumerate(_with_bar(predictions, len(images))):
-                _refuse_or_warn(prediction, len(images), checkpoint, is_first=number == 0)
-                tally.add(prediction.table)
-                if write is not None:
-                    write(prediction.table)
-                elif len(images) > 1:
-                    print(image_line(prediction.table, checkpoint.classes), file=stream)
-            if name == "table" or output is not None:
-                shown = _summary(prediction, tally, checkpoint, len(images))
-                print(_coloured(shown, checkpoint.classes, stream), file=stream)
+        settings = on_slide(images, model, settings)
+        quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
+        _note(f"G1 peak of the slide: {quality}")
+    tally, warnings = Tally(choice.default.classes), set()
+    with _outputs(name, output) as (write, words):
+        for prediction in _with_bar(run_batch(images, model, settings, overlay, n_jobs), len(images)):
+            _refuse_or_warn(prediction, len(images), warnings)
+            tally.add(prediction)
+            if write is not None:
+                write(prediction.table)
+            elif len(images) > 1:
+                print(image_line(prediction), file=words)
+        if words is not None:
+            is_one = len(images) == 1 and prediction.columns["kind"] == ["nucleus"]
+            shown = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
+            print(_coloured(shown, tally.classes, words), file=words)
+    if choice.is_auto and tally.models:
+        _note(f"model {tally.models_taken()}")
     return int(tally.n_unreadable > 0)
 
 
-def _refuse_or_warn(prediction: ImagePrediction, n_images: int, checkpoint: Checkpoint, is_first: bool) -> None:
-    """Say what is wrong with an image, and once what is to be known about the model; the only image is refused."""
-    if prediction.error is not None and n_images == 1:
-        raise prediction.error
-    if is_first and checkpoint.warning:
-        print(f"Note: {checkpoint.warning}", file=sys.stderr)
+@contextmanager
+def _outputs(name: str, output: Path | None) -> Iterator[tuple]:
+    """Yield a writer of rows, or None, and a stream for words, or None; files appear when the block ends well."""
+    if name != "table":
+        with row_writer(name, output) as write:
+            yield write, None if output is None else sys.stdout
+    elif output is None:
+        yield None, sys.stdout
+    else:
+        with whole_file(output) as unfinished, open(unfinished, "w", encoding="utf-8") as words:
+            yield None, words
+
+
+def _refuse_or_warn(prediction: ImagePrediction, n_images: int, warnings: set[str]) -> None:
+    """Say what is wrong with an image, and each model's warning once; the only image is refused."""
     if prediction.error is not None:
+        if n_images == 1:
+            raise prediction.error
         print(f"Error: {prediction.error}", file=sys.stderr)
+    warning = prediction.checkpoint.warning if prediction.checkpoint else ""
+    if warning and warning not in warnings:
+        warnings.add(warning)
+        _note(warning)
 
 
-def _summary(prediction: ImagePrediction, tally: Tally, checkpoint: Checkpoint, n_images: int) -> str:
-    if n_images == 1 and prediction.table["kind"].iloc[0] == "nucleus":
-        return nucleus_report(prediction.table, checkpoint)
-    shown = tally.report(checkpoint)
-    if n_images > 1:
-        rest = [(tally.n_empty, "without a nucleus"), (tally.n_unreadable, "not read")]
-        told = "".join(f", {n} {what}" for n, what in rest if n)
-        shown = f"\nImages: {n_images}{told}\n{shown}"
-    return shown
+def _note(text: str) -> None:
+    print(f"Note: {text}", file=sys.stderr)
 
 
 def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
@@ -146,4 +153,4 @@ def _make_folder(folder: Path) -> None:
 
 def list_models() -> str:
     """Return the shipped models with their scores, as text."""
-    return models_report([load_checkpoint(name) for name in shipped_names()], DEFAULT)
+    return models_report([load_checkpoint(name) for name in shipped_names()], DEFAULT, ANCHORED)

@@ -3,18 +3,19 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from cellcycle.checkpoint import InputRule
 from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.segmentation import find_in_crop, looks_like_nucleus_crop, measure, segment
+from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS
 
-KINDS = ("auto", "field", "nucleus")
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong.
 _MOST_AREA_RATIO = 6.0
 # Crops are usually cut about as wide as those of the training set; if so, the nucleus has a likely area.
 _LIKELY_AREA_RATIO = 4.0
-_SPOILT = ("edge", "clump", "debris", "out_of_focus", "saturated")
+# Genome copies that are taken for G1.
+_G1_COPIES = (1.6, 2.4)
+_SPOILT = {"edge", "clump", "debris", "out_of_focus", "saturated"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class FoundNuclei:
     ----------
     kind : {"field", "nucleus"}
         What the image was taken for.
-    table : pandas.DataFrame
-        One row a nucleus: the columns of `cellcycle.segmentation.measure`.
+    measured : dict of str to ndarray (N,)
+        What was measured on each: the columns of `cellcycle.segmentation.measure`.
     labels : ndarray (H, W) int32
         0 is background, k the nucleus with `nucleus_id` k; in a crop 1 is the nucleus, 2 its neighbours.
     pixel_size_um : float
@@ -36,15 +37,24 @@ class FoundNuclei:
     """
 
     kind: str
-    table: pd.DataFrame = field(repr=False)
+    measured: dict[str, np.ndarray] = field(repr=False)
     labels: np.ndarray = field(repr=False)
     pixel_size_um: float
     scale_is_known: bool
 
+    def __len__(self) -> int:
+        """Number of nuclei."""
+        return len(self.measured["nucleus_id"])
+
     @property
     def centres(self) -> np.ndarray:
         """Row and column of the centre of each nucleus, (N, 2): that of its mass."""
-        return np.column_stack([self.table["centroid_y_px"].to_numpy(), self.table["centroid_x_px"].to_numpy()])
+        return np.column_stack([self.measured["centroid_y_px"], self.measured["centroid_x_px"]])
+
+    @property
+    def is_sound(self) -> np.ndarray:
+        """Whether each nucleus, (N,), is free of flags that spoil its measurements."""
+        return np.array([_SPOILT.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
 
 
 def find_nuclei(
@@ -70,47 +80,78 @@ def find_nuclei(
     Returns
     -------
     FoundNuclei
-        With an empty table where there is no nucleus.
+        Of length 0 where there is no nucleus.
     """
     if kind == "auto":
         kind = "nucleus" if looks_like_nucleus_crop(pixels) else "field"
     if kind == "nucleus":
         table, labels = find_in_crop(pixels, pixel_size_um)
-        table = table.iloc[:0] if table["flags"].iloc[0] == "no_nucleus" else table
+        if table["flags"].iloc[0] == "no_nucleus":
+            table = table.iloc[:0]
     else:
         labels = segment(pixels, pixel_size_um, backend=backend)
         table = measure(pixels, labels, pixel_size_um)
-    if not len(table):
-        return FoundNuclei(kind, table, labels, pixel_size_um or np.nan, pixel_size_um is not None)
-    areas, sound = table["area_px"].to_numpy(), ~_has_any(table["flags"], _SPOILT)
+    measured = {name: table[name].to_numpy() for name in NUCLEUS_COLUMNS}
+    found = FoundNuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None)
+    return _with_scale(found, pixels.shape, rule) if len(found) else found
+
+
+def _with_scale(found: FoundNuclei, shape: tuple[int, int], rule: InputRule) -> FoundNuclei:
+    """Return the nuclei with a pixel size that can be true, and areas by it."""
+    areas, sound = found.measured["area_px"], found.is_sound
     area_px = float(np.median(areas[sound] if sound.any() else areas))
-    if pixel_size_um is not None and _is_within(area_px * pixel_size_um**2, rule, _MOST_AREA_RATIO):
-        return FoundNuclei(kind, table, labels, pixel_size_um, True)
-    by_view = rule.field_of_view_um / max(pixels.shape)
-    if kind == "nucleus" and _is_within(area_px * by_view**2, rule, _LIKELY_AREA_RATIO):
-        return FoundNuclei(kind, table, labels, by_view, False)
-    return FoundNuclei(kind, table, labels, float(np.sqrt(rule.median_area_um2 / area_px)), False)
+    size_um, is_known = found.pixel_size_um, True
+    if not (found.scale_is_known and _is_within(area_px * size_um**2, rule, _MOST_AREA_RATIO)):
+        is_known = False
+        size_um = rule.field_of_view_um / max(shape)
+        if found.kind == "field" or not _is_within(area_px * size_um**2, rule, _LIKELY_AREA_RATIO):
+            size_um = float(np.sqrt(rule.median_area_um2 / area_px))
+    return FoundNuclei(found.kind, found.measured | {"area_um2": areas * size_um**2}, found.labels, size_um, is_known)
 
 
 def _is_within(area_um2: float, rule: InputRule, most: float) -> bool:
     return 1 / most <= area_um2 / rule.median_area_um2 <= most
 
 
-def _has_any(flags: pd.Series, which: tuple[str, ...]) -> np.ndarray:
-    return np.array([not set(text.split(";")).isdisjoint(which) for text in flags], dtype=bool)
-
-
-def g1_peak_of(table: pd.DataFrame) -> G1Peak:
-    """Fit the G1 peak of the sound nuclei of a field or slide.
+def g1_peak_of(nuclei) -> G1Peak:
+    """Fit the G1 peak of the sound nuclei of a field, or of the images of a slide.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        Columns integrated_dna and flags.
+    nuclei : iterable of FoundNuclei
 
     Returns
     -------
     G1Peak
         In the unit of `integrated_dna`; `is_usable` says whether to trust it.
     """
-    return fit_g1_peak(table["integrated_dna"].to_numpy()[~_has_any(table["flags"], _SPOILT)])
+    return fit_g1_peak(np.concatenate([np.empty(0), *(n.measured["integrated_dna"][n.is_sound] for n in nuclei)]))
+
+
+def has_g1_dna(copies: np.ndarray) -> np.ndarray:
+    """Say of genome copies, (N,), whether they are taken for G1.
+
+    Examples
+    --------
+    >>> has_g1_dna(np.array([1.0, 2.1, 4.0])).tolist()
+    [False, True, False]
+    """
+    return (copies > _G1_COPIES[0]) & (copies < _G1_COPIES[1])
+
+
+def g1_area_px(nuclei, g1_position: float) -> float | None:
+    """Return the median area in pixels of the sound nuclei with the DNA of G1; None where there is none.
+
+    Parameters
+    ----------
+    nuclei : iterable of FoundNuclei
+        Of one field or slide.
+    g1_position : float
+        Integrated DNA of a G1 nucleus.
+    """
+    areas = [np.empty(0)]
+    for found in nuclei:
+        is_g1 = has_g1_dna(2 * found.measured["integrated_dna"] / g1_position) & found.is_sound
+        areas.append(found.measured["area_px"][is_g1])
+    areas = np.concatenate(areas)
+    return float(np.median(areas)) if len(areas) else None

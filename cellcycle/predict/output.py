@@ -8,8 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from cellcycle.errors import SettingError
 
 FORMATS = ("table", "csv", "json", "parquet")
@@ -43,7 +41,7 @@ def format_of(chosen: str | None, output: Path | None) -> str:
 
 
 @contextlib.contextmanager
-def row_writer(name: str, output: Path | None) -> Iterator[Callable[[pd.DataFrame], None]]:
+def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], None]]:
     """Open a file or standard output for rows; a file appears when everything was written.
 
     Parameters
@@ -55,7 +53,7 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[pd.DataFram
     Yields
     ------
     callable
-        Takes one table after the other, all with the same columns.
+        Takes one `pandas.DataFrame` after the other, all with the same columns.
 
     Raises
     ------
@@ -104,7 +102,7 @@ def whole_file(output: Path) -> Iterator[Path]:
 def _csv_rows(stream):
     is_first = True
 
-    def write(table: pd.DataFrame) -> None:
+    def write(table) -> None:
         nonlocal is_first
         table.to_csv(stream, index=False, header=is_first, lineterminator="\n")
         is_first = False
@@ -116,7 +114,7 @@ def _csv_rows(stream):
 def _json_rows(stream):
     separator = "[\n"
 
-    def write(table: pd.DataFrame) -> None:
+    def write(table) -> None:
         nonlocal separator
         # pandas' own JSON rounds to 15 decimals; every format holds the same numbers here.
         for row in table.astype(object).where(table.notna(), None).to_dict("records"):
@@ -134,7 +132,7 @@ def _parquet_rows(path: Path):
 
     writer = None
 
-    def write(table: pd.DataFrame) -> None:
+    def write(table) -> None:
         nonlocal writer
         rows = pyarrow.Table.from_pandas(table, preserve_index=False)
         if writer is None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from cellcycle.images import write_image
 from cellcycle.phases import class_colours
-from cellcycle.predict.stream import ImagePrediction
+from cellcycle.predict.predictor import ImagePrediction
 
 _NO_CALL = "#999999"
 _LEGEND_PX = 16
@@ -36,10 +36,10 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     gray = np.clip((pixels - low) * np.float32(255 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
     picture = np.repeat(gray[..., np.newaxis], 3, axis=2)
     nuclei, colours = prediction.nuclei, class_colours(classes)
-    table = prediction.table[prediction.table["nucleus_id"].notna()]
     palette = np.zeros((int(nuclei.labels.max()) + 1, 3), np.uint8)
-    for label, call in zip(table["nucleus_id"].astype(int), table["call"], strict=True):
-        palette[label] = _rgb(colours.get(call, _NO_CALL))
+    if prediction.n_nuclei:
+        for label, call in zip(prediction.columns["nucleus_id"], prediction.columns["call"], strict=True):
+            palette[int(label)] = _rgb(colours.get(call, _NO_CALL))
     labels = np.where(nuclei.labels < 2, nuclei.labels, 0) if nuclei.kind == "nucleus" else nuclei.labels
     rim = find_boundaries(labels, mode="inner")
     if min(pixels.shape) > 1200:

@@ -1,4 +1,4 @@
-"""From a nucleus in an image to the picture that a model takes, by the model's input rule."""
+"""From a nucleus in an image to the picture and the measurements that a model takes, by its input rule."""
 
 import numpy as np
 
@@ -7,6 +7,8 @@ from cellcycle.images import standardise
 
 # The glow of a neighbour reaches this far beyond its outline, in diameters of the nucleus in question.
 _PAINT_REACH = 0.06
+# Of debris and failed outlines, before the logarithm.
+_LEAST_MEASURED = 0.05
 
 
 def cut_picture(
@@ -115,3 +117,36 @@ def scaled(pictures: np.ndarray, rule: InputRule, pixel_size_um: float, g1_posit
     if rule.intensity != "g1-peak":
         return pictures
     return pictures * np.float32(2 / (g1_position * pixel_size_um**2))
+
+
+def log_measurements(columns, rule: InputRule) -> np.ndarray:
+    """Return the logarithms to base 2, (N, M) float64, of the measurements that a model takes.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence (N,)
+        With the columns of the prediction table that `rule.measurements` names.
+    rule : InputRule
+    """
+    found = np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in rule.measurements])
+    return np.log2(np.maximum(found, _LEAST_MEASURED))
+
+
+def normalise_measurements(columns, rule: InputRule) -> np.ndarray | None:
+    """Bring measurements to the scale on which the model was trained.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence (N,)
+        As `log_measurements` takes them, e.g. `ImagePrediction.columns`.
+    rule : InputRule
+
+    Returns
+    -------
+    ndarray (N, M) float32 or None
+        A missing measurement stands at the mean of the training nuclei; None for a model that takes none.
+    """
+    if not rule.measurements:
+        return None
+    scaled_logs = (log_measurements(columns, rule) - rule.measurement_means) / rule.measurement_deviations
+    return np.nan_to_num(scaled_logs).astype(np.float32)

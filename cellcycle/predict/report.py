@@ -1,43 +1,46 @@
 """Predictions in words, for a terminal or a pipe."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
-import pandas as pd
-
 from cellcycle.checkpoint import Checkpoint
+from cellcycle.predict.predictor import ImagePrediction
 
 NO_NUCLEUS = "no nucleus found"
 
 
-def nucleus_report(table: pd.DataFrame, checkpoint: Checkpoint) -> str:
+def nucleus_report(prediction: ImagePrediction) -> str:
     """Return the study's own table for one nucleus.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        One row of a prediction table.
-    checkpoint : Checkpoint
+    prediction : ImagePrediction
+        Of a crop.
 
     Returns
     -------
     str
         Model, predicted phase, and a probability for each phase in per cent.
     """
-    row = table.iloc[0]
-    lines = [f"Model: {checkpoint.card['title']}"]
+    if prediction.checkpoint is None:
+        return f"Predicted Phase: none ({NO_NUCLEUS})"
+    row = {name: values[0] for name, values in prediction.columns.items()}
+    lines = [f"Model: {prediction.checkpoint.title}"]
     if not row["call"]:
-        reason = NO_NUCLEUS if pd.isna(row["nucleus_id"]) else row["flags"]
-        return "\n".join([*lines, f"Predicted Phase: none ({reason})"])
+        return "\n".join([*lines, f"Predicted Phase: none ({row['flags']})"])
     lines += [f"Predicted Phase: {row['call']}", "", "Phase      | Probability", "-----------|------------"]
-    lines += [f"{c:<11}|{100 * row[f'p_{c}']:>10.2f} %" for c in checkpoint.classes]
-    if row["flags"]:
-        lines += ["", f"Flags: {row['flags'].replace(';', ', ')}"]
+    lines += [f"{c:<11}|{100 * row[f'p_{c}']:>10.2f} %" for c in prediction.checkpoint.classes]
+    told = {"Flags": row["flags"], "Could be": row["prediction_set"], "Look again": row["review"]}
+    if row["prediction_set"] == row["call"]:
+        del told["Could be"]
+    notes = [f"{name}: {text.replace(';', ', ')}" for name, text in told.items() if text]
+    lines += ["", *notes] if notes else []
     return "\n".join(lines)
 
 
 @dataclass
 class Tally:
-    """Counts of calls, added up image by image."""
+    """Counts of images and calls, added up image by image."""
 
     classes: tuple[str, ...]
     n_images: int = 0
@@ -45,60 +48,93 @@ class Tally:
     n_empty: int = 0
     n_nuclei: int = 0
     n_flagged: int = 0
-    calls: dict[str, int] = field(default_factory=dict)
+    n_review: int = 0
+    calls: Counter = field(default_factory=Counter)
+    titles: Counter = field(default_factory=Counter)
+    models: Counter = field(default_factory=Counter)
 
-    def add(self, table: pd.DataFrame) -> None:
-        """Count one image's table."""
-        calls, flags = table["call"].to_list(), table["flags"].to_list()
-        is_unreadable, is_empty = flags == ["unreadable"], flags == ["no_nucleus"]
+    def add(self, prediction: ImagePrediction) -> None:
+        """Count one image."""
         self.n_images += 1
-        self.n_unreadable += is_unreadable
-        self.n_empty += is_empty
-        if is_unreadable or is_empty:
+        self.n_unreadable += prediction.error is not None
+        self.n_empty += prediction.error is None and prediction.checkpoint is None
+        if prediction.checkpoint is None:
             return
-        self.n_nuclei += len(calls)
-        self.n_flagged += sum(bool(set(text.split(";")) - {"", "scale_unknown"}) for text in flags)
-        for call in calls:
-            self.calls[call] = self.calls.get(call, 0) + 1
+        self.titles[prediction.checkpoint.title] += 1
+        self.models[prediction.columns["model"][0]] += 1
+        self.n_nuclei += prediction.n_nuclei
+        self.n_flagged += sum(
+            bool(set(text.split(";")) - {"", "scale_unknown"}) for text in prediction.columns["flags"]
+        )
+        self.n_review += sum(map(bool, prediction.columns["review"]))
+        self.calls.update(prediction.columns["call"])
 
-    def report(self, checkpoint: Checkpoint) -> str:
+    def report(self) -> str:
         """Return counts and fractions per phase."""
         if not self.n_nuclei:
-            return f"Model: {checkpoint.card['title']}\n{NO_NUCLEUS}"
+            return NO_NUCLEUS
         lines = [
-            f"Model: {checkpoint.card['title']}",
-            f"Nuclei: {self.n_nuclei} ({self.n_flagged} with a quality flag)",
+            f"Model: {', '.join(_counted(self.titles))}",
+            f"Nuclei: {self.n_nuclei} ({self.n_flagged} with a quality flag, {self.n_review} to look at again)",
             "",
             "Phase      |  Nuclei |   Share",
             "-----------|---------|--------",
         ]
-        names = [*self.classes, *([""] if "" in self.calls else [])]
-        for name in names:
-            n = self.calls.get(name, 0)
+        for name in [*self.classes, *([""] if self.calls[""] else [])]:
+            n = self.calls[name]
             lines.append(f"{name or 'no call':<11}|{n:>8} |{100 * n / self.n_nuclei:>6.1f} %")
+        if self.n_images > 1:
+            rest = [(self.n_empty, "without a nucleus"), (self.n_unreadable, "not read")]
+            told = "".join(f", {n} {what}" for n, what in rest if n)
+            lines.insert(0, f"Images: {self.n_images}{told}")
         return "\n".join(lines)
 
+    def models_taken(self) -> str:
+        """Return the models that were taken and why, with the number of images of each where there are several."""
+        return ", ".join(_counted(self.models))
 
-def image_line(table: pd.DataFrame, classes: tuple[str, ...]) -> str:
+
+def _counted(names: Counter) -> list[str]:
+    """Return names, each with its count where there are several.
+
+    Examples
+    --------
+    >>> _counted(Counter({"Nagao": 2})), _counted(Counter({"Nagao": 2, "LR": 1}))
+    (['Nagao'], ['Nagao for 2 images', 'LR for 1 image'])
+    """
+    if len(names) < 2:
+        return list(names)
+    return [f"{name} for {n} image{'' if n == 1 else 's'}" for name, n in names.most_common()]
+
+
+def image_line(prediction: ImagePrediction) -> str:
     """Return one line on an image of many: its name and what was found."""
-    first = table.iloc[0]
-    if first["error"]:
-        return f"{first['image']}: not read"
-    found = table[table["nucleus_id"].notna()]
-    if not len(found):
-        return f"{first['image']}: {NO_NUCLEUS}"
-    if first["kind"] == "nucleus":
-        call = first["call"]
-        return f"{first['image']}: " + (f"{call} {100 * first[f'p_{call}']:.1f} %" if call else first["flags"])
-    counts = found["call"].value_counts()
-    listed = ", ".join(f"{c} {counts.get(c, 0)}" for c in [*classes, *([""] if "" in counts else [])])
-    return f"{first['image']}: {len(found)} nuclei: {listed}".replace(",  ", ", no call ")
+    if prediction.error is not None:
+        return f"{prediction.image}: not read"
+    if prediction.checkpoint is None:
+        return f"{prediction.image}: {NO_NUCLEUS}"
+    columns, classes = prediction.columns, prediction.checkpoint.classes
+    if columns["kind"][0] == "nucleus":
+        call = columns["call"][0]
+        return f"{prediction.image}: " + (
+            f"{call} {100 * columns[f'p_{call}'][0]:.1f} %" if call else columns["flags"][0]
+        )
+    counts = Counter(columns["call"])
+    listed = [f"{c} {counts[c]}" for c in classes] + ([f"no call {counts['']}"] if counts[""] else [])
+    return f"{prediction.image}: {prediction.n_nuclei} nuclei: {', '.join(listed)}"
 
 
-def models_report(checkpoints: list[Checkpoint], default: str) -> str:
-    """Return a table of models with their measured scores."""
+def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) -> str:
+    """Return a table of models with their measured scores.
+
+    Parameters
+    ----------
+    checkpoints : list of Checkpoint
+    default, anchored : str
+        Names of those that "auto" takes without and with a G1 peak.
+    """
     lines = [
-        f"{'Name':<11}{'Model':<22}{'Intensity':<11}{'Accuracy':>9}{'Macro F1':>9}  Real cells, balanced accuracy",
+        f"{'Name':<12}{'Model':<22}{'Intensity':<11}{'Accuracy':>9}{'Macro F1':>9}  Real cells, balanced accuracy",
     ]
     for checkpoint in checkpoints:
         scores = checkpoint.card.get("scores", {})
@@ -108,9 +144,13 @@ def models_report(checkpoints: list[Checkpoint], default: str) -> str:
         if real:
             found = real["balanced_accuracy"]
             outside = f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
-        name = checkpoint.name + ("*" if checkpoint.name == default else "")
+        name = checkpoint.name + {default: "*", anchored: "**"}.get(checkpoint.name, "")
         rule = checkpoint.input_rule.intensity
-        lines.append(f"{name:<11}{checkpoint.card['title']:<22}{rule:<11}{shown[0]:>9}{shown[1]:>9}  {outside}")
-    lines += ["", "* the default. Accuracy and macro F1: held-out simulated nuclei, equally many of each phase."]
-    lines += ["Real cells: Jurkat, Blasi et al. 2016, never trained on. Cards: model.json of each folder."]
-    return "\n".join(lines)
+        lines.append(f"{name:<12}{checkpoint.title:<22}{rule:<11}{shown[0]:>9}{shown[1]:>9}  {outside}")
+    return "\n".join([
+        *lines,
+        "",
+        "The default, auto, takes ** for a field or slide with a clear G1 peak of its DNA histogram, * for the rest.",
+        "Accuracy and macro F1: held-out simulated nuclei, equally many of each phase.",
+        "Real cells: Jurkat, Blasi et al. 2016, never trained on. Cards: model.json of each folder.",
+    ])  # fmt: skip

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cellcycle.checkpoint import Checkpoint
+from cellcycle.confidence.calibration import softmax
 from cellcycle.errors import CheckpointError
 
 POSITIONS = 8
@@ -10,7 +11,7 @@ _BATCH = 32
 
 
 class Runtime:
-    """A loaded network: standardised pictures in, probabilities out.
+    """A loaded network: prepared pictures and measurements in, probabilities out.
 
     Parameters
     ----------
@@ -39,36 +40,32 @@ class Runtime:
                 checkpoint.graph, "ONNX Runtime cannot load it", "update onnxruntime, or install the model again"
             ) from error
 
-    def probabilities(self, pictures: np.ndarray) -> np.ndarray:
+    def probabilities(self, pictures: np.ndarray, measurements: np.ndarray | None = None) -> np.ndarray:
         """Return the probabilities of each picture, logits averaged over its eight turned and mirrored positions.
 
         Parameters
         ----------
         pictures : ndarray (N, 1, H, H) float32
             As `pictures.normalise` gives them.
+        measurements : ndarray (N, M) float32, optional
+            As `pictures.normalise_measurements` gives them; for a model that takes any.
 
         Returns
         -------
         ndarray (N, K) float64
             Rows add up to 1; the same for a nucleus turned by 90 degrees or mirrored.
         """
-        logits = [self._logits(pictures[start : start + _BATCH]) for start in range(0, len(pictures), _BATCH)]
+        logits = []
+        for start in range(0, len(pictures), _BATCH):
+            part = slice(start, start + _BATCH)
+            logits.append(self._logits(pictures[part], None if measurements is None else measurements[part]))
         return softmax(np.concatenate(logits))
 
-    def _logits(self, pictures: np.ndarray) -> np.ndarray:
+    def _logits(self, pictures: np.ndarray, measurements: np.ndarray | None) -> np.ndarray:
         views = [np.rot90(pictures, turn, axes=(2, 3)) for turn in range(4)]
         views += [view[..., ::-1] for view in views]
-        (logits,) = self._session.run(None, {"images": np.concatenate(views)})
+        inputs = {"images": np.concatenate(views)}
+        if measurements is not None:
+            inputs["measurements"] = np.tile(measurements, (POSITIONS, 1))
+        (logits,) = self._session.run(None, inputs)
         return logits.astype(np.float64).reshape(POSITIONS, len(pictures), -1).mean(axis=0)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities of logits (N, K).
-
-    Examples
-    --------
-    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
-    [[0.5, 0.5], [1.0, 0.0]]
-    """
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)

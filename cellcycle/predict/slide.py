@@ -3,51 +3,61 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-import pandas as pd
-
-from cellcycle.checkpoint import Checkpoint
-from cellcycle.dna_content import G1Peak
-from cellcycle.errors import CellCycleError, SettingError
-from cellcycle.predict.nuclei import g1_peak_of
-from cellcycle.predict.stream import Predictor, Settings, as_plane
+from cellcycle.errors import ImageError, SettingError
+from cellcycle.predict.choice import LEAST_QUALITY, ModelChoice
+from cellcycle.predict.nuclei import FoundNuclei, g1_area_px, g1_peak_of
+from cellcycle.predict.predictor import Predictor, as_plane
+from cellcycle.predict.settings import Settings
 
 
-def slide_peak(images: Iterable, checkpoint: Checkpoint, settings: Settings) -> G1Peak:
-    """Fit the G1 peak of images that share stain and exposure: many small fields, or crops of single nuclei.
+def on_slide(images: Iterable, model, settings: Settings) -> Settings:
+    """Return the settings with the G1 peak of a slide: many small fields, or crops, of one stain and exposure.
+
+    Under "auto" a slide without a clear peak keeps its settings, and each image is then judged by itself.
 
     Parameters
     ----------
     images : iterable
         As `cellcycle.predict.predict_each` takes them; those that cannot be read are left out.
-    checkpoint : Checkpoint
+    model : str, Path or Checkpoint
     settings : Settings
 
     Returns
     -------
-    G1Peak
-        Its `quality` says how clear it is.
+    Settings
 
     Raises
     ------
     SettingError
-        No usable peak, with the reason.
+        A model that needs the peak was named, and there is none, with the reason.
     """
-    predictor, parts = Predictor(checkpoint, settings), []
+    predictor, choice, found = Predictor(model, settings), ModelChoice.of(model), []
     for image in images:
         try:
-            if not isinstance(image, CellCycleError):
-                parts.append(predictor.find(as_plane(image, settings)).table[["integrated_dna", "flags"]])
-        except CellCycleError:
+            if not isinstance(image, ImageError):
+                # The labels are as large as the image; only the measurements are kept.
+                found.append(replace(predictor.find(as_plane(image, settings)), labels=None))
+        except ImageError:
             # The second pass says what is wrong with it.
             continue
-    empty = pd.DataFrame({"integrated_dna": [], "flags": []})
-    peak = g1_peak_of(pd.concat(parts) if parts else empty)
-    if not peak.is_usable:
-        raise SettingError("--slide", peak.reason, "give more images of one slide, or predict without --slide")
-    return peak
+    return with_g1_peak(found, choice.is_auto, settings)
 
 
-def on_slide(images: list, checkpoint: Checkpoint, settings: Settings) -> Settings:
-    """Return the settings with the G1 peak of the slide in them; parameters are those of `slide_peak`."""
-    peak = slide_peak(images, checkpoint, settings)
-    return replace(settings, g1_position=peak.position, g1_quality=peak.quality)
+def with_g1_peak(found: list[FoundNuclei], is_auto: bool, settings: Settings) -> Settings:
+    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `on_slide`.
+
+    Parameters
+    ----------
+    found : list of FoundNuclei
+        Of its images.
+    is_auto : bool
+        The model is chosen by whether there is a clear peak; otherwise a model that needs one was named.
+    settings : Settings
+    """
+    peak = g1_peak_of(found)
+    if peak.is_usable and (peak.quality >= LEAST_QUALITY or not is_auto):
+        area_px = g1_area_px(found, peak.position)
+        return replace(settings, g1_position=peak.position, g1_quality=peak.quality, g1_area_px=area_px)
+    if is_auto:
+        return settings
+    raise SettingError("--slide", peak.reason, "give more images of one slide, or predict without --slide")

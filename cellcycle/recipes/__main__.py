@@ -5,8 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+from cellcycle.checkpoint import load_checkpoint
 from cellcycle.errors import CellCycleError
-from cellcycle.recipes.scoring import score_checkpoint
+from cellcycle.predict import Predictor, Settings
+from cellcycle.recipes.calibration import calibrate, calibration_slides
+from cellcycle.recipes.flips import field_variants
+from cellcycle.recipes.scoring import all_tests, score_checkpoint
 from cellcycle.recipes.training import RECIPES, base_rule, train, training_pictures
 
 
@@ -14,7 +18,7 @@ def main() -> None:
     """Make the named checkpoints, or all."""
     parser = argparse.ArgumentParser(prog="python -m cellcycle.recipes", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; all without any")
-    parser.add_argument("--score-only", action="store_true", help="measure the scores of the models that are there")
+    parser.add_argument("--score-only", action="store_true", help="calibrate and score the models that are there")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in RECIPES]
     if unknown:
@@ -27,8 +31,15 @@ def main() -> None:
                 checkpoint = train(name, pictures)
                 print(f"trained {checkpoint.folder}", flush=True)
         real = os.environ.get("CELLCYCLE_REAL_DATA")
+        first = load_checkpoint(names[0])
+        slides = calibration_slides(first.input_rule)
         for name in names:
-            score_checkpoint(name, Path(real) if real else None)
+            temperature = calibrate(name, slides).confidence.temperature
+            print(f"calibrated {name}: temperature {temperature:.2f}", flush=True)
+        tests = all_tests(Path(real) if real else None, first.input_rule)
+        fields = field_variants(Predictor(first, Settings("field")).find)
+        for name in names:
+            score_checkpoint(name, tests, fields)
     except CellCycleError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -2,26 +2,76 @@
 
 import shutil
 import time
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from cellcycle import paths, results
-from cellcycle.checkpoint import Checkpoint, load_checkpoint, write_card
+from cellcycle.checkpoint import Checkpoint, InputRule, load_checkpoint, write_card
 from cellcycle.datasets import NucleusDataset, load_dataset
-from cellcycle.dna_content import fit_g1_peak
+from cellcycle.errors import SettingError
 from cellcycle.images import Plane
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings
-from cellcycle.recipes.training import TEST_SEED
+from cellcycle.predict.nuclei import FoundNuclei, find_nuclei
+from cellcycle.predict.slide import with_g1_peak
+from cellcycle.recipes.flips import CHANGES, changed, crop_flips, field_flips
+from cellcycle.recipes.training import TEST_SEED, microscope
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
-from cellcycle.simulation import simulate_nuclei
+from cellcycle.simulation import SimulatedNuclei, simulate_nuclei
 from cellcycle.summaries import SCORES, score_table
 
 N_TEST_PER_PHASE = 250
+N_TEST_SLIDES = 8
+# About the shares of a growing population, with more of the rare phases, so that each has nuclei to score.
+SLIDE_COUNTS = {"G1": 50, "S": 35, "G2": 30, "M": 15}
 N_FLIPPED = 250
 JURKAT = "Jurkat cells, propidium iodide, imaging flow cytometry (Blasi et al. 2016; part of BBBC048)"
+
+
+@dataclass(frozen=True)
+class Slide:
+    """Labelled crops of one slide, each found and measured once for all models."""
+
+    dataset: NucleusDataset
+    pixel_size_um: float
+    rule: InputRule
+
+    def found(self, images) -> list[tuple[Plane, FoundNuclei]]:
+        """Return planes (H, W) with their nuclei."""
+        planes = [Plane(pixels, 16, self.pixel_size_um, "crop") for pixels in images]
+        return [(plane, find_nuclei(plane.pixels, self.pixel_size_um, self.rule, "nucleus")) for plane in planes]
+
+    @cached_property
+    def crops(self) -> list[tuple[Plane, FoundNuclei]]:
+        """The crops with their nuclei."""
+        return self.found(self.dataset.images[:, 0])
+
+    @cached_property
+    def variants(self) -> dict[str, list]:
+        """About `N_FLIPPED` of the crops, as they are ("") and after each change of `flips.CHANGES`."""
+        every = max(1, len(self.dataset) // N_FLIPPED)
+        chosen = self.dataset.images[::every, 0]
+        return {"": self.crops[::every]} | {c: self.found([changed(p, c) for p in chosen]) for c in CHANGES}
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A test on nuclei that no model was trained on, slide by slide."""
+
+    name: str
+    source: str
+    slides: tuple[Slide, ...]
+
+    def describe(self) -> dict:
+        """Return the facts for the records: those of the slides together."""
+        facts = [slide.dataset.describe() for slide in self.slides]
+        counts = np.sum([f["counts"] for f in facts], axis=0).tolist()
+        n_groups = len(facts) if len(facts) > 1 else facts[0]["groups"]
+        return facts[0] | {"name": self.name, "counts": counts, "groups": n_groups}
 
 
 def records_dir() -> Path:
@@ -29,63 +79,97 @@ def records_dir() -> Path:
     return (paths.repository() or paths.build_dir()) / "data" / "results" / "checkpoints"
 
 
-def simulated_test(n_per_phase: int = N_TEST_PER_PHASE) -> tuple[NucleusDataset, float]:
-    """Return held-out simulated nuclei of the default microscope, and their pixel size in um."""
-    made = simulate_nuclei(dict.fromkeys(PHASES, n_per_phase), 64, TEST_SEED)
-    identity = f"simulated-{SIMULATOR}-checkpoint-test-{n_per_phase}-{TEST_SEED}"
-    names = made.truth["sample_id"].to_numpy(str)
-    dataset = NucleusDataset("held-out simulated", made.images, made.labels, PHASES, names, identity, "simulated")
-    return dataset, made.pixel_size_um
+def all_tests(real: Path | None, rule: InputRule) -> list[HeldOut]:
+    """Return the tests of the shipped models.
+
+    Parameters
+    ----------
+    real : Path or None
+        Folder with `jurkat/`; without it there is no test on real cells.
+    rule : InputRule
+        The scale at which nuclei are found; that of all shipped models.
+    """
+    simulator = f"cellcycle.simulation {SIMULATOR}"
+    counts = dict.fromkeys(PHASES, N_TEST_PER_PHASE)
+    slides = []
+    for number in range(N_TEST_SLIDES):
+        parameters, size_px = microscope(number, TEST_SEED)
+        made = simulate_nuclei(SLIDE_COUNTS, size_px, TEST_SEED + 1 + number, parameters)
+        slides.append(simulated_slide(f"slide{number}", made, rule))
+    default = simulated_slide("simulated", simulate_nuclei(counts, 64, TEST_SEED), rule)
+    tests = [
+        HeldOut("simulated", f"held-out nuclei of {simulator}, default microscope", (default,)),
+        HeldOut("slides", f"{simulator}, {N_TEST_SLIDES} microscopes that no model was trained on", tuple(slides)),
+    ]
+    return tests if real is None else [*tests, HeldOut("jurkat", JURKAT, (jurkat_slide(real, rule),))]
 
 
-def real_test(folder: Path, median_area_um2: float) -> tuple[NucleusDataset, float]:
-    """Return the Jurkat cells, and the pixel size by which their median nucleus has the model's median area.
+def simulated_slide(name: str, made: SimulatedNuclei, rule: InputRule) -> Slide:
+    """Return simulated nuclei as one slide, found at the scale of a rule."""
+    identity = f"simulated-{SIMULATOR}-checkpoint-{name}-{len(made.labels)}-{TEST_SEED}"
+    ids = np.array([f"{name}-{sample}" for sample in made.truth["sample_id"]])
+    dataset = NucleusDataset(name, made.images, made.labels, PHASES, ids, identity, "simulated")
+    return Slide(dataset, made.pixel_size_um, rule)
+
+
+def jurkat_slide(folder: Path, rule: InputRule) -> Slide:
+    """Return the Jurkat cells, with the pixel size by which their median nucleus has the models' median area.
 
     The cells are smaller than those the models know; no label is looked at.
     """
     dataset = load_dataset(folder / "jurkat")
     area_px = measure_crops(dataset.images)["area_px"].median()
-    return dataset, float(np.sqrt(median_area_um2 / area_px))
+    return Slide(dataset, float(np.sqrt(rule.median_area_um2 / area_px)), rule)
 
 
-def predictor_for(checkpoint: Checkpoint, dataset: NucleusDataset, pixel_size_um: float) -> Predictor:
-    """Return a predictor for crops of one slide; its G1 peak is fitted without labels where the model needs it."""
-    g1 = None
-    if checkpoint.input_rule.intensity == "g1-peak":
-        peak = fit_g1_peak(measure_crops(dataset.images)["integrated_dna"].to_numpy())
-        if not peak.is_usable:
-            raise ValueError(f"{dataset.name}: {peak.reason}")
-        g1 = peak.position
-    return Predictor(checkpoint, Settings("nucleus", pixel_size_um=pixel_size_um, g1_position=g1))
+def settings_for(checkpoint: Checkpoint, slide: Slide) -> Settings | None:
+    """Return the settings for crops of a slide, with its G1 peak, fitted without labels, where the model needs it.
+
+    None where that peak is not usable.
+    """
+    settings = Settings("nucleus", pixel_size_um=slide.pixel_size_um)
+    if checkpoint.input_rule.intensity != "g1-peak":
+        return settings
+    try:
+        return with_g1_peak([nuclei for _, nuclei in slide.crops], False, settings)
+    except SettingError as error:
+        print(f"{checkpoint.name} on {slide.dataset.name}: {error.finding}", flush=True)
+        return None
 
 
-def predict_crops(predictor: Predictor, images: np.ndarray) -> np.ndarray:
-    """Return probabilities (N, K) of crops (N, 1, H, W), each by itself; NaN where no nucleus is found."""
-    columns = [f"p_{c}" for c in predictor.checkpoint.classes]
-    tables = [predictor.predict(Plane(image[0], 16, None, "crop")).table for image in images]
-    return np.stack([table[columns].to_numpy(float)[0] for table in tables])
+def predict_slide(checkpoint: Checkpoint, slide: Slide) -> np.ndarray:
+    """Return probabilities (N, K) of the crops of a slide; NaN where no nucleus is found or no answer is given."""
+    settings = settings_for(checkpoint, slide)
+    if settings is None:
+        return np.full((len(slide.dataset), len(checkpoint.classes)), np.nan)
+    predictor, names = Predictor(checkpoint, settings), [f"p_{c}" for c in checkpoint.classes]
+    found = (predictor.call(*crop).columns for crop in slide.crops)
+    return np.array([[columns[name][0] for name in names] for columns in found])
 
 
-def score(checkpoint: Checkpoint, dataset: NucleusDataset, pixel_size_um: float, source: str, root: Path) -> dict:
-    """Predict a labelled data set, record it, and return the card's entry."""
-    predictor = predictor_for(checkpoint, dataset, pixel_size_um)
+def score(checkpoint: Checkpoint, test: HeldOut, root: Path) -> dict:
+    """Predict a test, record it, and return the card's entry."""
     started = time.perf_counter()
-    scores = predict_crops(predictor, dataset.images)
+    scores = np.concatenate([predict_slide(checkpoint, slide) for slide in test.slides])
     seconds = time.perf_counter() - started
-    found = np.isfinite(scores).all(axis=1)
-    truth = np.array(dataset.classes)[dataset.labels]
-    table = results.prediction_table(dataset.sample_ids[found], None, truth[found], scores[found], dataset.classes)
+    answered = np.isfinite(scores).all(axis=1)
+    datasets = [slide.dataset for slide in test.slides]
+    truth = np.array(PHASES)[np.concatenate([d.labels for d in datasets])]
+    ids = np.concatenate([d.sample_ids for d in datasets])
+    groups = np.concatenate([np.full(len(d), d.name) for d in datasets])[answered] if len(datasets) > 1 else None
+    table = results.prediction_table(ids[answered], groups, truth[answered], scores[answered], PHASES)
+    sizes = [round(slide.pixel_size_um, 5) for slide in test.slides]
     config = {"experiment": "checkpoint", "model": checkpoint.name, "version": checkpoint.version}
-    config |= {"weights": checkpoint.card["sha256"]["weights.safetensors"], "pixel_size_um": round(pixel_size_um, 5)}
+    config |= {"weights": checkpoint.card["sha256"]["weights.safetensors"], "pixel_size_um": sizes}
     config |= {"n_folds": 1, "n_repeats": 1}
     facts = {"train_s": 0.0, "predict_s": round(seconds, 2), "n_parameters": None}
-    record = results.write_run(root, config, dataset.describe(), table, **facts)
+    record = results.write_run(root, config, test.describe(), table, **facts)
     return {
-        "source": source,
+        "source": test.source,
         "record": record.folder.name,
-        "n": int(found.sum()),
-        "n_without_nucleus": int((~found).sum()),
-        "pixel_size_um": round(pixel_size_um, 4),
+        "n": int(answered.sum()),
+        "n_without_answer": int((~answered).sum()),
+        "pixel_size_um": sizes if len(sizes) > 1 else sizes[0],
         **card_scores(record),
     }
 
@@ -102,55 +186,32 @@ def card_scores(record: results.Record) -> dict:
     return made | {"recall": {c: round(float(row[f"recall_{c}"]), 4) for c in record.classes}}
 
 
-def flip_rates(checkpoint: Checkpoint, images: np.ndarray, predictor: Predictor) -> dict:
-    """Return the share of nuclei whose call changes when the crop is turned, mirrored or exposed half as long.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-    images : ndarray (N, 1, H, W) float32 in [0, 1]
-        Of 16-bit files.
-    predictor : Predictor
-        As `predictor_for` gives it.
-
-    Returns
-    -------
-    dict
-        turned (90 degrees), mirrored, half_exposed: shares in [0, 1]; a nucleus that is lost counts as flipped.
-    """
-
-    def calls(variant, who=predictor):
-        scores = predict_crops(who, variant)
-        return np.where(np.isfinite(scores[:, 0]), scores.argmax(axis=1), -1)
-
-    counts = np.round(images * 65535).astype(np.uint16)
-    halved = (counts // 2).astype(np.float32) / 65535
-    dimmer = predictor
-    if predictor.settings.g1_position:
-        g1 = predictor.settings.g1_position / 2
-        settings = Settings("nucleus", pixel_size_um=predictor.settings.pixel_size_um, g1_position=g1)
-        dimmer = Predictor(checkpoint, settings)
-    first = calls(images)
-    found = first >= 0
-    variants = {
-        "turned": calls(np.rot90(images, axes=(2, 3))),
-        "mirrored": calls(images[..., ::-1]),
-        "half_exposed": calls(halved, dimmer),
-    }
-    return {name: round(float((made != first)[found].mean()), 4) for name, made in variants.items()} | {
-        "n": int(found.sum())
-    }
+def flip_rates(checkpoint: Checkpoint, tests: list[HeldOut], fields: list[dict]) -> dict:
+    """Return how often calls change on simulated fields and on the crops of each test of one slide."""
+    flips = {"fields": field_flips(fields, Predictor(checkpoint, Settings("field")))}
+    for test in tests:
+        if len(test.slides) > 1:
+            continue
+        (slide,) = test.slides
+        settings = settings_for(checkpoint, slide)
+        # Half the light halves the slide's G1 peak too.
+        g1 = settings.g1_position and settings.g1_position / 2
+        predictor, dimmer = (Predictor(checkpoint, s) for s in (settings, replace(settings, g1_position=g1)))
+        flips[test.name] = crop_flips(slide.variants[""], slide.variants, predictor, dimmer)
+    return flips
 
 
-def score_checkpoint(name: str, real: Path | None, root: Path | None = None) -> Checkpoint:
+def score_checkpoint(name: str, tests: list[HeldOut], fields: list[dict], root: Path | None = None) -> Checkpoint:
     """Measure scores and flip rates of a shipped model, and write them into its card.
 
     Parameters
     ----------
     name : str
         Name or folder of the model.
-    real : Path or None
-        Folder with `jurkat/`; without it the card has no scores on real cells.
+    tests : list of HeldOut
+        As `all_tests` gives them.
+    fields : list of dict
+        As `flips.field_variants` gives them.
     root : Path, optional
         Folder of the records.
 
@@ -163,17 +224,10 @@ def score_checkpoint(name: str, real: Path | None, root: Path | None = None) -> 
     for record in results.load_runs(root) if root.is_dir() else []:
         if record.config["model"] == checkpoint.name:
             shutil.rmtree(record.folder)
-    tests = {
-        "simulated": (*simulated_test(), f"held-out nuclei of cellcycle.simulation {SIMULATOR}, default microscope")
-    }
-    if real is not None:
-        tests["jurkat"] = (*real_test(real, checkpoint.input_rule.median_area_um2), JURKAT)
-    scores, flips = {}, {}
-    for key, (dataset, pixel_size_um, source) in tests.items():
-        scores[key] = score(checkpoint, dataset, pixel_size_um, source, root)
-        predictor = predictor_for(checkpoint, dataset, pixel_size_um)
-        every = max(1, len(dataset) // N_FLIPPED)
-        flips[key] = flip_rates(checkpoint, dataset.images[::every], predictor)
-        print(f"{checkpoint.name} on {key}: {scores[key]['balanced_accuracy']}, flips {flips[key]}", flush=True)
+    scores = {test.name: score(checkpoint, test, root) for test in tests}
+    flips = flip_rates(checkpoint, tests, fields)
+    for test, entry in scores.items():
+        print(f"{checkpoint.name} on {test}: balanced accuracy {entry['balanced_accuracy']['value']}", flush=True)
+    print(f"{checkpoint.name} flips: {flips}", flush=True)
     write_card(checkpoint.folder, checkpoint.card | {"scores": scores, "flip_rates": flips})
     return load_checkpoint(checkpoint.folder)

@@ -8,8 +8,8 @@ import numpy as np
 from cellcycle.checkpoint import InputRule, save_checkpoint, shipped_dir
 from cellcycle.images import DatasetScale
 from cellcycle.phases import PHASES
-from cellcycle.predict.nuclei import FoundNuclei
-from cellcycle.predict.pictures import cut_picture, normalise, scaled
+from cellcycle.predict.nuclei import has_g1_dna
+from cellcycle.predict.pictures import cut_picture, log_measurements, normalise, normalise_measurements, scaled
 from cellcycle.segmentation import find_in_crop
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulationParameters, simulate_nuclei
@@ -33,17 +33,40 @@ LIMITS = [
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train, and on which intensities."""
+    """What to train, and on what.
+
+    Parameters
+    ----------
+    title : str
+    network : dict
+        Arguments of `cellcycle.models.build_network`.
+    training : dict
+        Settings of `cellcycle.training.NetworkClassifier`.
+    intensity, measurements
+        See `cellcycle.checkpoint.InputRule`.
+    views : tuple of {"given", "shape"}
+        What each member of the model sees, whose logits are averaged; see `cellcycle.recipes.networks`.
+    """
 
     title: str
     network: dict
     training: dict
     intensity: str = "per-image"
+    measurements: tuple[str, ...] = ()
+    views: tuple[str, ...] = ("given",)
 
 
 RECIPES = {
     "nagao6": Recipe("Nagao", {"model": "nagao6"}, {"epochs": 14}),
     "nagao6-g1": Recipe("Nagao, by DNA content", {"model": "nagao6"}, {"epochs": 12}, "g1-peak"),
+    "best": Recipe(
+        "Nagao, DNA and form",
+        {"model": "nagao6"},
+        {"epochs": 12, "learning_rate": 1e-3, "weight_decay": 1e-2},
+        "g1-peak",
+        ("dna_copies", "area_over_g1"),
+        ("given", "shape"),
+    ),
     "lr": Recipe("LR", {"model": "logistic"}, {"epochs": 20, "weight_decay": 0.1}),
     "nn": Recipe("NN", {"model": "nn", "width": 96}, {"epochs": 16}),
     "resnet8": Recipe("ResNet 8", {"model": "resnet8", "stem_stride": 2}, {"epochs": 10, "learning_rate": 1e-3}),
@@ -52,7 +75,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Pictures:
-    """Cut pictures (N, size, size) above background with what is known about them."""
+    """Cut pictures (N, size, size) above background with what is known about them, each (N,)."""
 
     pictures: np.ndarray
     labels: np.ndarray
@@ -60,11 +83,13 @@ class Pictures:
     pixel_size_um: np.ndarray
     area_um2: np.ndarray
     g1_position: np.ndarray
+    dna_copies: np.ndarray
+    area_over_g1: np.ndarray
 
 
-def microscope(number: int) -> tuple[SimulationParameters, int]:
+def microscope(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameters, int]:
     """Return the parameters of one simulated microscope and sample, and the size of its crops in pixels."""
-    rng = np.random.default_rng([TRAIN_SEED, number])
+    rng = np.random.default_rng([seed, number])
     base = SimulationParameters()
     parameters = replace(
         base,
@@ -90,14 +115,16 @@ def cut_all(nuclei, rule: InputRule) -> Pictures:
         table, labels = find_in_crop(image[0], nuclei.pixel_size_um)
         if table["flags"].iloc[0] == "no_nucleus":
             continue
-        found = FoundNuclei("nucleus", table, labels, nuclei.pixel_size_um, True)
-        background = table["background"].iloc[0]
-        picture = cut_picture(image[0], labels, 1, tuple(found.centres[0]), background, nuclei.pixel_size_um, rule)
-        rows.append((picture, label, name, table["area_um2"].iloc[0], table["integrated_dna"].iloc[0]))
+        nucleus = table.iloc[0]
+        centre = nucleus["centroid_y_px"], nucleus["centroid_x_px"]
+        picture = cut_picture(image[0], labels, 1, centre, nucleus["background"], nuclei.pixel_size_um, rule)
+        rows.append((picture, label, name, nucleus["area_um2"], nucleus["integrated_dna"]))
     pictures, labels, names, areas, dna = (np.array(column) for column in zip(*rows, strict=True))
     g1 = np.median(dna[labels == PHASES.index("G1")])
-    size = np.full(len(rows), nuclei.pixel_size_um)
-    return Pictures(pictures, labels, names, size, areas, np.full(len(rows), g1))
+    copies = 2 * dna / g1
+    size, position = np.full(len(rows), nuclei.pixel_size_um), np.full(len(rows), g1)
+    relative = areas / np.median(areas[has_g1_dna(copies)])
+    return Pictures(pictures, labels, names, size, areas, position, copies, relative)
 
 
 def training_pictures(rule: InputRule, scale: float = 1.0) -> Pictures:
@@ -120,8 +147,12 @@ def network_inputs(cut: Pictures, rule: InputRule) -> np.ndarray:
 
 
 def with_scale(rule: InputRule, cut: Pictures) -> InputRule:
-    """Return the rule with the mean and deviation of the training pictures, and their median area."""
-    rule = replace(rule, median_area_um2=round(population_median(cut), 1))
+    """Return the rule with what is measured on the training nuclei: typical areas, means and deviations."""
+    g1_area = float(np.median(cut.area_um2[has_g1_dna(cut.dna_copies)]))
+    rule = replace(rule, median_area_um2=round(population_median(cut), 1), g1_area_um2=round(g1_area, 1))
+    if rule.measurements:
+        logs = log_measurements(vars(cut), rule)
+        rule = replace(rule, measurement_means=logs.mean(axis=0), measurement_deviations=logs.std(axis=0))
     if rule.intensity == "per-image":
         return rule
     copies = [scaled(p, rule, s, g) for p, s, g in zip(cut.pictures, cut.pixel_size_um, cut.g1_position, strict=True)]
@@ -139,9 +170,9 @@ def population_median(cut: Pictures) -> float:
     return float(cut.area_um2[order][np.searchsorted(share, 0.5)])
 
 
-def base_rule(intensity: str = "per-image") -> InputRule:
+def base_rule(intensity: str = "per-image", measurements: tuple[str, ...] = ()) -> InputRule:
     """Return the input rule before anything was measured on training pictures."""
-    return InputRule(SIZE_PX, FIELD_OF_VIEW_UM / SIZE_PX, intensity, 1.0)
+    return InputRule(SIZE_PX, FIELD_OF_VIEW_UM / SIZE_PX, intensity, 1.0, measurements=measurements)
 
 
 def train(name: str, cut: Pictures, folder: Path | None = None, scale: float = 1.0):
@@ -162,25 +193,28 @@ def train(name: str, cut: Pictures, folder: Path | None = None, scale: float = 1
     -------
     Checkpoint
     """
-    from cellcycle.training import NetworkClassifier
+    from cellcycle.recipes.networks import build, train_member
 
     recipe = RECIPES[name]
-    rule = with_scale(base_rule(recipe.intensity), cut)
-    settings = {"training_set": "D1", "turns": True, "schedule": "cosine", "batch_size": 32, **recipe.training}
+    rule = with_scale(base_rule(recipe.intensity, recipe.measurements), cut)
+    settings = {"training_set": "D1", "schedule": "cosine", "turns": True, "batch_size": 32, **recipe.training}
     settings["epochs"] = max(1, round(settings["epochs"] * min(scale, 1)))
-    # The pictures come normalised by the rule; the classifier's own scaling then changes nothing.
-    intensity = "per-image" if rule.intensity == "per-image" else "absolute"
-    estimator = NetworkClassifier(**recipe.network, **settings, intensity=intensity, seed=0)
-    estimator.fit(network_inputs(cut, rule), cut.labels)
+    images, measured = network_inputs(cut, rule), normalise_measurements(vars(cut), rule)
+    arguments = {**recipe.network, "n_classes": len(PHASES), "channels": 1, "size_px": SIZE_PX}
+    arguments |= {"n_measurements": len(rule.measurements)} if rule.measurements else {}
+    network = build(arguments, recipe.views)
+    for number, (member, view) in enumerate(zip(network.members, recipe.views, strict=True)):
+        trained = train_member(recipe.network, settings, view, images, measured, cut.labels, seed=1000 * number)
+        member.load_state_dict(trained.state_dict())
     return save_checkpoint(
         (folder or shipped_dir()) / name,
-        estimator.network_,
+        network,
         rule,
         {
             "title": recipe.title,
             "version": VERSION,
             "classes": list(PHASES),
-            "network": {**recipe.network, "n_classes": len(PHASES), "channels": 1, "size_px": SIZE_PX},
+            "network": {**arguments, "views": list(recipe.views)},
             "training": settings,
             "trained_on": trained_on(cut),
             "licence": "BSD-3-Clause",

@@ -1,8 +1,14 @@
 """Optional segmentation by trained networks, behind the same function; each needs its own packages."""
 
+from functools import cache
+
 import numpy as np
 
 from cellcycle.errors import SettingError
+
+# StarDist works on tiles of about this side, so that a large field fits into memory.
+_TILE_PX = 2048
+_STARDIST_DIAMETER_PX = 30
 
 
 def cellpose(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
@@ -23,14 +29,10 @@ def cellpose(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
     Raises
     ------
     SettingError
-        Cellpose is not installed.
+        Cellpose is not installed, or its weights cannot be fetched.
     """
-    try:
-        from cellpose import models
-    except ImportError as error:
-        raise SettingError("cellpose", "the package is not installed", "run: pip install cellpose") from error
-    masks, *_ = models.CellposeModel(gpu=False).eval(np.asarray(pixels, np.float32), diameter=diameter_px)
-    return masks.astype(np.int32)
+    masks, *_ = _cellpose_model().eval(np.asarray(pixels, np.float32), diameter=diameter_px)
+    return np.asarray(masks).astype(np.int32)
 
 
 def stardist(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
@@ -51,16 +53,43 @@ def stardist(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
     Raises
     ------
     SettingError
-        StarDist or TensorFlow is not installed.
+        StarDist or TensorFlow is not installed, or its weights cannot be fetched.
     """
+    model = _stardist_model()
+    from csbdeep.utils import normalize
+
+    scale = None if diameter_px is None else _STARDIST_DIAMETER_PX / diameter_px
+    tiles = tuple(-(-int(side * (scale or 1)) // _TILE_PX) for side in pixels.shape)
+    scaled = normalize(np.asarray(pixels, np.float32), 1, 99.8)
+    labels, _ = model.predict_instances(scaled, scale=scale, n_tiles=tiles, show_tile_progress=False)
+    return labels.astype(np.int32)
+
+
+@cache
+def _cellpose_model():
     try:
-        from csbdeep.utils import normalize
+        from cellpose import models
+    except ImportError as error:
+        raise SettingError("cellpose", "the package is not installed", "run: pip install cellpose") from error
+    return _fetched("cellpose", lambda: models.CellposeModel(gpu=False))
+
+
+@cache
+def _stardist_model():
+    try:
         from stardist.models import StarDist2D
     except ImportError as error:
         raise SettingError(
             "stardist", "the package or TensorFlow is not installed", "run: pip install stardist tensorflow"
         ) from error
-    model = StarDist2D.from_pretrained("2D_versatile_fluo")
-    scale = None if diameter_px is None else 30 / diameter_px
-    labels, _ = model.predict_instances(normalize(np.asarray(pixels, np.float32), 1, 99.8), scale=scale)
-    return labels.astype(np.int32)
+    return _fetched("stardist", lambda: StarDist2D.from_pretrained("2D_versatile_fluo"))
+
+
+def _fetched(name: str, load):
+    """Load a model, whose weights come over the network at first use."""
+    try:
+        return load()
+    except Exception as error:
+        # Each package, and each of its downloaders, fails with classes of its own.
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise SettingError(name, f"its weights cannot be read ({reason})", "connect to the network once") from error

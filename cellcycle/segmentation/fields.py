@@ -1,5 +1,8 @@
 """Whole fields: from pixels to a label image, in tiles where the field is large."""
 
+import contextlib
+import sys
+
 import numpy as np
 
 from cellcycle.errors import SettingError
@@ -48,7 +51,7 @@ def segment(
     Raises
     ------
     SettingError
-        Unknown backend, or its package is missing.
+        Unknown backend, or its package or weights are missing.
     """
     if backend not in BACKENDS:
         raise SettingError(backend, "there is no such segmentation backend", f"choose one of {', '.join(BACKENDS)}")
@@ -61,11 +64,9 @@ def segment(
         return _numbered(_tiled(pixels, survey, tile_px))
     from cellcycle.segmentation import backends
 
-    try:
+    # Both packages talk on standard output, where the rows of a prediction may go.
+    with contextlib.redirect_stdout(sys.stderr):
         return getattr(backends, backend)(pixels, diameter_px)
-    except OSError as error:
-        # Both packages fetch their weights at first use; a failed download is an OSError in either.
-        raise SettingError(backend, f"its weights cannot be read ({error})", "connect to the network once") from error
 
 
 def _tiled(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:

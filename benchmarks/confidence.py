@@ -1,0 +1,320 @@
+"""How far confidence can be trusted: calibration, coverage, risk, errors caught, strangeness, position in the cycle.
+
+    CELLCYCLE_REAL_DATA=<folder with jurkat/ and mitocheck/> python benchmarks/confidence.py [PART ...]
+
+Parts: real, simulated, strangeness. Writes records of the predictions and one CSV a question to
+data/results/confidence, numbers with their 95 % intervals. Calibration, sets and strangeness are always fitted on
+other folds or other microscopes than those they are judged on.
+"""
+
+import argparse
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from cellcycle import paths, results
+from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
+from cellcycle.confidence import cycle_positions, evaluation, fit_strangeness, prediction_sets, shape_features
+from cellcycle.confidence.model import COVERAGE
+from cellcycle.confidence.records import Judged, calibration_row, judge
+from cellcycle.datasets import NucleusDataset, load_dataset
+from cellcycle.datasets.simulated import make_simulated
+from cellcycle.phases import PHASES
+from cellcycle.recipes.calibration import without_confidence
+from cellcycle.recipes.scoring import SLIDE_COUNTS, Slide, predict_slide, records_dir
+from cellcycle.recipes.training import microscope
+from cellcycle.segmentation import measure_crops
+from cellcycle.simulation import NAGAO_PARAMETERS, SimulationParameters, simulate_nuclei
+from cellcycle.simulation import VERSION as SIMULATOR
+from cellcycle.simulation.optics import expose, sample
+from cellcycle.simulation.scene import Scene, add_debris, light_per_n, make_slide
+
+# Microscopes and seeds that neither training nor calibration of the shipped models has seen.
+N_MICROSCOPES, SEED = 12, 5000
+JURKAT_MODEL = {
+    "model": "nagao4", "training_set": "D2", "epochs": 8, "batch_size": 32, "learning_rate": 1e-3, "schedule": "cosine",
+    "weight_decay": 1e-2, "turns": True, "batch_norm": True, "measurements": True, "intensity": "measured",
+}  # fmt: skip
+KEPT, LEVEL, N_STRANGE = np.round(np.arange(0.5, 1.01, 0.05), 2), 0.9, 150
+LATE_M, BASE = ("anaphase", "telophase"), SimulationParameters()
+
+
+def folder() -> Path:
+    """Return where everything is written: the checkout's data, or $CELLCYCLE_OUTPUT."""
+    chosen = os.environ.get("CELLCYCLE_OUTPUT")
+    return (Path(chosen) if chosen else paths.repository() / "data") / "results" / "confidence"
+
+
+def write(name: str, table: pd.DataFrame, key: tuple[str, ...] = ("cells", "model")) -> None:
+    """Write a CSV whole; rows that differ in the columns `key` and are already there stay."""
+    file = folder() / f"{name}.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        before = pd.read_csv(file)
+        is_new = pd.MultiIndex.from_frame(before[list(key)]).isin(pd.MultiIndex.from_frame(table[list(key)]))
+        table = pd.concat([before[~is_new], table])
+    unfinished = file.with_suffix(".part")
+    table.round(4).to_csv(unfinished, index=False)
+    os.replace(unfinished, file)
+    print(f"{name}\n{table.round(3).to_string(index=False)}", flush=True)
+
+
+def columns(name: str, found) -> dict:
+    """Return an estimate as three columns."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def write_judgement(who: dict, judged: Judged) -> None:
+    """Write calibration, coverage and risk of one set of predictions."""
+    write("calibration", pd.DataFrame([{**who, **calibration_row(judged)}]))
+    covered = judged.coverage.reset_index()
+    write("coverage", pd.concat([pd.DataFrame([who] * len(covered)), covered.assign(asked=COVERAGE)], axis=1))
+    order, units, rows = np.argsort(-judged.sure, kind="stable"), judged.record.units, []
+    for share in KEPT:
+        kept = order[: round(share * len(order))]
+        wrong = (~judged.right[kept]).astype(float)
+        (risk,) = evaluation.bootstrap(lambda w, x=wrong: np.average(x, weights=w), len(kept), units[kept])
+        rows.append({**who, "kept": share, **columns("risk", risk)})
+    write("risk_coverage", pd.DataFrame(rows))
+
+
+def real_part(real: Path) -> None:
+    """Jurkat cells, cross-validated."""
+    from cellcycle.training import cross_validate
+
+    dataset = load_dataset(real / "jurkat")
+    (record,) = cross_validate(dataset, [JURKAT_MODEL], folder() / "records", n_folds=5)
+    who = {"cells": "jurkat", "origin": "real", "model": "nagao4, trained on jurkat"}
+    write_judgement(who, judge(record))
+
+
+def shipped_on_real_part() -> None:
+    """Jurkat cells called by the shipped models: what a calibration on simulated nuclei is worth on real ones."""
+    for model in dict.fromkeys((DEFAULT, ANCHORED)):
+        checkpoint = load_checkpoint(model)
+        scored = checkpoint.card["scores"].get("jurkat")
+        if scored is not None and checkpoint.confidence is not None:
+            # The recorded probabilities are those of `predict`, hence calibrated.
+            record, fitted = results.read_run(records_dir() / scored["record"]), checkpoint.confidence
+            sets = prediction_sets(record.scores, fitted.thresholds)
+            who = {"cells": "jurkat", "origin": "real", "model": f"{model}, calibrated on simulated nuclei"}
+            write_judgement(who, Judged(record, record.scores, sets, fitted.temperature))
+
+
+def unseen_microscope(number: int) -> NucleusDataset:
+    """Return nuclei of one simulated microscope, with their truth; simulated once and kept."""
+    parameters, size_px = microscope(number, SEED)
+    name = f"microscope{number}"
+    made = make_simulated(name, SLIDE_COUNTS, size_px, SEED + number, parameters)
+    names = np.array([f"{name}_{sample_id}" for sample_id in made.sample_ids])
+    return replace(made, sample_ids=names, groups=np.full(len(names), name))
+
+
+def predictions_of(model: str, slides: list[Slide]) -> results.Record:
+    """Predict the nuclei of all microscopes by a shipped model, through the whole path of prediction; record it."""
+    checkpoint = load_checkpoint(model)
+    config = {"experiment": "confidence", "model": model, "weights": checkpoint.card["sha256"]["weights.safetensors"]}
+    config |= {"n_folds": 1, "n_repeats": 1}
+    records = folder() / "records"
+    described = slides[0].dataset.describe() | {"name": "unseen simulated microscopes", "groups": N_MICROSCOPES}
+    described |= {"identity": f"simulated-{SIMULATOR}-confidence-{N_MICROSCOPES}-{SEED}"}
+    described |= {"counts": [SLIDE_COUNTS[phase] * N_MICROSCOPES for phase in PHASES], "shape": "various"}
+    found = results.find_run(records, config, described["identity"])
+    if found is not None:
+        return found
+    for old in results.load_runs(records) if records.is_dir() else []:
+        if old.config["model"] == model:
+            shutil.rmtree(old.folder)
+    tables = []
+    for slide in slides:
+        dataset, scores = slide.dataset, predict_slide(without_confidence(checkpoint), slide)
+        seen = np.isfinite(scores).all(axis=1)
+        truth = np.array(PHASES)[dataset.labels]
+        parts = (dataset.sample_ids, dataset.groups, truth, scores)
+        tables.append(results.prediction_table(*(part[seen] for part in parts), PHASES))
+        print(f"{model} on {dataset.name}", flush=True)
+    facts = {"train_s": 0.0, "predict_s": 0.0, "n_parameters": None}
+    return results.write_run(records, config, described, pd.concat(tables, ignore_index=True), **facts)
+
+
+def simulated_part(sets) -> None:
+    """Nuclei of unseen simulated microscopes, called by the shipped models; and where they stand in their cycle."""
+    truth = pd.concat([d.truth.assign(sample_id=d.sample_ids) for d in sets], ignore_index=True)
+    truth["dna_copies"] = np.concatenate([_dna_copies(d) for d in sets])
+    truth = truth.set_index("sample_id")
+    rule = load_checkpoint().input_rule
+    slides = [Slide(d, d.pixel_size_um, rule) for d in sets]
+    for model in dict.fromkeys((DEFAULT, ANCHORED)):
+        record = predictions_of(model, slides)
+        who = {"cells": "unseen simulated microscopes", "origin": "simulated", "model": model}
+        judged = judge(record, parts=record.predictions["group"])
+        write_judgement(who, judged)
+        judge_positions(who, judged.scores, truth.loc[record.predictions["sample_id"]], record)
+
+
+def _dna_copies(dataset: NucleusDataset) -> np.ndarray:
+    dna = measure_crops(dataset.images)["integrated_dna"].to_numpy()
+    return 2 * dna / np.nanmedian(dna[dataset.labels == PHASES.index("G1")])
+
+
+def judge_positions(who: dict, scores, truth: pd.DataFrame, record: results.Record) -> None:
+    """Write how near estimated positions are to the truth, with DNA content, without, and by the call alone."""
+    rows, units, in_s = [], record.units, record.labels == PHASES.index("S")
+    calls = np.eye(len(PHASES))[scores.argmax(axis=1)]
+    kinds = {
+        "phases and DNA": (scores, truth["dna_copies"].to_numpy()),
+        "phases": (scores, None),
+        "call alone": (calls, None),
+    }
+    position, replicated = truth["cycle_position"].to_numpy(), truth["dna_content"].to_numpy() / 2 - 1
+    for kind, (given, copies) in kinds.items():
+        found = cycle_positions(given, copies, level=LEVEL)
+        off = np.abs(found["position"] - position).to_numpy()
+        held = ((found["position_low"] <= position) & (position <= found["position_high"])).to_numpy(float)
+        copied = np.abs(found["replicated"] - replicated).to_numpy()
+        row = {**who, "from": kind, "n": len(off), "asked": LEVEL}
+        for name, values, of in (
+            ("mean_error", off, slice(None)),
+            ("interval_holds_truth", held, slice(None)),
+            ("replicated_error_in_s", copied, in_s),
+        ):
+            score = values[of]
+            (mean,) = evaluation.bootstrap(lambda w, v=score: np.average(v, weights=w), len(score), units[of])
+            row |= columns(name, mean)
+        row["correlation"] = np.corrcoef(found["position"], position)[0, 1]
+        rows.append(row)
+    write("position", pd.DataFrame(rows))
+
+
+def without_nucleus(kind: str, seed: int) -> np.ndarray:
+    """Return crops (N, 1, 64, 64) of the default microscope that show a fragment of debris or nothing."""
+    n_px, size_px = round(BASE.field_of_view_um / 0.2), 64
+    images = []
+    for k in range(N_STRANGE):
+        rng, slide = np.random.default_rng([seed, k]), make_slide(seed, k % BASE.n_slides, BASE)
+        scene = Scene((n_px, n_px), BASE, focus_step_um=0.1)
+        if kind == "debris":
+            unit = light_per_n(BASE, BASE.field_of_view_um / size_px) * slide.stain_factor
+            add_debris(scene, rng, BASE.field_of_view_um / 2 + rng.normal(0, 0.25, 2), unit, BASE)
+        light = sample(scene.light(), (size_px, size_px)) + slide.background
+        images.append(expose(light, rng, BASE) / np.float32(BASE.full_scale))
+    return np.stack(images)[:, None].astype(np.float32)
+
+
+def features_of(images, pixel_size_um: float) -> np.ndarray:
+    """Return what strangeness looks at (N, F); a crop without a nucleus has NaN, which is strange."""
+    return shape_features(measure_crops(images, pixel_size_um))
+
+
+def strange_simulated() -> dict[str, np.ndarray]:
+    """Return features of simulated pictures unlike the training nuclei."""
+    counts, made = dict.fromkeys(PHASES, N_STRANGE // 4), {}
+    kinds = {"another cell type (HeLa-like, simulated)": NAGAO_PARAMETERS}
+    for defocus_um in (4.0, 6.0, 10.0):
+        name = f"out of focus by {defocus_um:.0f} um"
+        kinds[name] = replace(BASE, defocused_fraction=1.0, defocus_um=defocus_um)
+    for name, parameters in kinds.items():
+        nuclei = simulate_nuclei(counts, 64, 79, parameters)
+        made[name] = features_of(nuclei.images, nuclei.pixel_size_um)
+    for kind in ("debris", "empty"):
+        made[kind] = features_of(without_nucleus(kind, 80), BASE.field_of_view_um / 64)
+    return made
+
+
+def strangeness_part(sets, real: Path | None) -> None:
+    """Strangeness of what should stand out, against usual nuclei that it was not fitted on."""
+    features = np.concatenate([features_of(d.images, d.pixel_size_um) for d in sets])
+    labels, parts = (np.concatenate([getattr(d, name) for d in sets]) for name in ("labels", "groups"))
+    late = np.concatenate([d.truth["subphase"].isin(LATE_M) for d in sets])
+    named = strange_simulated()
+    if real is not None:
+        named |= real_at_model_scale(real, sets)
+    rows = against_usual("simulated", features, labels, parts, late, named)
+    if real is not None:
+        rows += strange_for_jurkat(real)
+    write("strangeness", pd.DataFrame(rows), ("usual", "strange"))
+
+
+def against_usual(usual: str, features, labels, parts, late, named: dict) -> list[dict]:
+    """Return one row for each kind of strange pictures, and for late mitoses with none of them learned."""
+    names = np.unique(parts)
+    fit, test = np.isin(parts, names[::2]), np.isin(parts, names[1::2])
+    learned = fit_strangeness(features[fit], labels[fit], parts[fit])
+    rows = [_row(usual, name, learned, strange, features[test]) for name, strange in named.items()]
+    early = fit_strangeness(features[fit & ~late], labels[fit & ~late], parts[fit & ~late])
+    name = "M of an unseen kind (anaphase, telophase)"
+    return [*rows, _row(usual, name, early, features[test & late], features[test & ~late])]
+
+
+def _row(usual: str, name: str, learned, strange, others) -> dict:
+    found = evaluation.separation(learned.distances(strange), learned.distances(others))
+    shares = {
+        f"flagged_{kind}": (learned.p_values(f) < 0.01).mean() for kind, f in (("strange", strange), ("usual", others))
+    }
+    return {
+        "usual": usual,
+        "strange": name,
+        "n_strange": len(strange),
+        "n_usual": len(others),
+        **columns("auroc", found),
+        **shares,
+    }
+
+
+def real_at_model_scale(real: Path, sets) -> dict[str, np.ndarray]:
+    """Return features of real cells at the scale at which their median nucleus is as large as a simulated one."""
+    area_um2 = np.nanmedian(np.concatenate([measure_crops(d.images, d.pixel_size_um)["area_um2"] for d in sets]))
+    made = {}
+    for name in ("jurkat", "mitocheck"):
+        dataset = load_dataset(real / name)
+        kinds = {"": np.ones(len(dataset), bool)}
+        if name == "mitocheck":
+            between = dataset.labels == dataset.classes.index("Interphase")
+            kinds = {", interphase": between, ", mitosis": ~between}
+        for kind, of in kinds.items():
+            area_px = measure_crops(dataset.images)["area_px"].median()
+            made[f"real cells ({name}{kind})"] = features_of(dataset.images[of], float(np.sqrt(area_um2 / area_px)))
+    return made
+
+
+def strange_for_jurkat(real: Path) -> list[dict]:
+    """Return rows of what is strange beside real Jurkat cells."""
+    jurkat, other = load_dataset(real / "jurkat"), load_dataset(real / "mitocheck")
+    late = np.array([any(kind in str(name) for kind in LATE_M) for name in jurkat.sample_ids])
+    parts = np.random.default_rng(0).permutation(np.arange(len(jurkat)) % 4)
+    # HeLa nuclei shown as large as Jurkat nuclei: size alone shall not give them away.
+    ratio = measure_crops(jurkat.images)["area_px"].median() / measure_crops(other.images)["area_px"].median()
+    rng = np.random.default_rng(1)
+    border = np.concatenate([jurkat.images[:, 0, :2].ravel(), jurkat.images[:, 0, -2:].ravel()])
+    blurred = ndimage.gaussian_filter(jurkat.images[::10], (0, 0, 3, 3))
+    named = {
+        "another cell type (mitocheck, HeLa)": features_of(other.images, float(np.sqrt(ratio))),
+        "out of focus (blurred by 3 px)": features_of(blurred, 1.0),
+        "empty (pixels of the border)": features_of(rng.choice(border, (N_STRANGE, 1, 40, 40)), 1.0),
+    }
+    return against_usual("jurkat (real)", features_of(jurkat.images, 1.0), jurkat.labels, parts, late, named)
+
+
+def main() -> None:
+    """Measure the named parts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help="real, simulated, strangeness; all without any")
+    chosen = parser.parse_args().parts or ["real", "simulated", "strangeness"]
+    real = Path(os.environ["CELLCYCLE_REAL_DATA"]) if os.environ.get("CELLCYCLE_REAL_DATA") else None
+    if "real" in chosen and real is not None:
+        real_part(real)
+        shipped_on_real_part()
+    sets = [unseen_microscope(k) for k in range(N_MICROSCOPES)] if {"simulated", "strangeness"} & set(chosen) else []
+    if "simulated" in chosen:
+        simulated_part(sets)
+    if "strangeness" in chosen:
+        strangeness_part(sets, real)
+
+
+if __name__ == "__main__":
+    main()

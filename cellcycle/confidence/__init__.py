@@ -1,0 +1,31 @@
+"""When not to trust a call: calibrated probabilities, prediction sets, abstention and strangeness. Needs no torch."""
+
+from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
+from cellcycle.confidence.calibration import fit_temperature, logits_of, softmax, with_temperature
+from cellcycle.confidence.crossfit import CrossFitted, cross_fit
+from cellcycle.confidence.model import Assessment, Confidence, fit_confidence
+from cellcycle.confidence.position import cycle_positions
+from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
+from cellcycle.confidence.strangeness import Strangeness, fit_strangeness, shape_features
+
+__all__ = [
+    "Assessment",
+    "Confidence",
+    "CrossFitted",
+    "Decision",
+    "Strangeness",
+    "cheapest",
+    "class_thresholds",
+    "cross_fit",
+    "cycle_positions",
+    "equal_costs",
+    "fit_confidence",
+    "fit_strangeness",
+    "fit_temperature",
+    "logits_of",
+    "prediction_sets",
+    "shape_features",
+    "softmax",
+    "with_temperature",
+    "written_sets",
+]

@@ -1,0 +1,85 @@
+"""Call or ask: the decision that costs least on average.
+
+A wrong call costs something, and so does the time of an expert who looks at the cell. With calibrated
+probabilities the expected cost of every call can be worked out; where even the cheapest call is expected to
+cost more than asking, the cell goes to the expert.
+
+Source: Chow CK. On optimum recognition error and reject tradeoff. IEEE Trans. Information Theory 16:41 (1970).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellcycle.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with each of N cells.
+
+    Attributes
+    ----------
+    call : (N,) int64
+        The class whose call is expected to cost least.
+    expected_cost : (N,) float64
+        Of that call.
+    ask : (N,) bool
+        Whether asking the expert costs less.
+    """
+
+    call: np.ndarray
+    expected_cost: np.ndarray
+    ask: np.ndarray
+
+
+def equal_costs(n_classes: int) -> np.ndarray:
+    """Return the cost matrix in which every wrong call costs 1.
+
+    Examples
+    --------
+    >>> equal_costs(2).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    return 1.0 - np.eye(n_classes)
+
+
+def cheapest(scores, costs=None, price: float = 0.5) -> Decision:
+    """Choose for each cell the call of least expected cost, or the expert.
+
+    Parameters
+    ----------
+    scores : (N, K) float
+        Calibrated probabilities.
+    costs : (K, K) float, optional
+        Row: the truth, column: the call. Every wrong call costs 1 by default.
+    price : float
+        Of asking the expert, in the unit of the costs. With equal costs a cell is asked about when the
+        probability of its call is below 1 - price.
+
+    Returns
+    -------
+    Decision
+
+    Raises
+    ------
+    SettingError
+        The cost matrix is not (K, K), or a cost or the price is negative.
+
+    Examples
+    --------
+    >>> cheapest([[0.9, 0.1], [0.6, 0.4]], price=0.2).ask.tolist()
+    [False, True]
+    >>> cheapest([[0.9, 0.1]], costs=[[0, 1], [20, 0]], price=5).call.tolist()
+    [1]
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    n_classes = scores.shape[1]
+    costs = equal_costs(n_classes) if costs is None else np.asarray(costs, dtype=np.float64)
+    if costs.shape != (n_classes, n_classes) or not (costs >= 0).all():
+        raise SettingError("costs", f"shape {costs.shape} or a negative cost", f"give {n_classes} x {n_classes} costs")
+    if not price >= 0:
+        raise SettingError("price", f"{price} is no price", "give 0 or more")
+    expected = scores @ costs
+    lowest = expected.min(axis=1)
+    return Decision(expected.argmin(axis=1), lowest, lowest > price)

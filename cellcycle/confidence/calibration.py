@@ -1,0 +1,102 @@
+"""Temperature scaling: probabilities that mean what they say.
+
+A probability is calibrated when, of all calls made with 80 %, four in five are right. Networks are usually
+too sure. One number, the temperature, divides all logits: above 1 it makes every call less sure, below 1 surer,
+and it never changes which class comes first.
+
+Source: Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML (2017).
+"""
+
+import numpy as np
+
+from cellcycle.errors import DataError
+
+_LEAST_PROBABILITY = 1e-6
+_LOG_RANGE = (-3.0, 3.0)
+
+
+def softmax(logits) -> np.ndarray:
+    """Return probabilities of logits (N, K).
+
+    Examples
+    --------
+    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
+    [[0.5, 0.5], [1.0, 0.0]]
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def logits_of(scores) -> np.ndarray:
+    """Return logits (N, K) whose softmax are the probabilities `scores (N, K)`, up to one in a million.
+
+    Examples
+    --------
+    >>> softmax(logits_of([[0.2, 0.8]])).round(3).tolist()
+    [[0.2, 0.8]]
+    """
+    return np.log(np.maximum(np.asarray(scores, dtype=np.float64), _LEAST_PROBABILITY))
+
+
+def with_temperature(scores, temperature: float) -> np.ndarray:
+    """Return calibrated probabilities.
+
+    Parameters
+    ----------
+    scores : (N, K) float
+        Probabilities of the network; rows with NaN stay NaN.
+    temperature : float above 0
+        As `fit_temperature` found it.
+
+    Returns
+    -------
+    (N, K) float64
+        Rows add up to 1; the order of the classes in a row is kept.
+
+    Examples
+    --------
+    >>> with_temperature([[0.9, 0.1]], 2.0).round(2).tolist()
+    [[0.75, 0.25]]
+    """
+    return softmax(logits_of(scores) / temperature)
+
+
+def fit_temperature(scores, labels) -> float:
+    """Return the temperature under which the labels are most likely.
+
+    Parameters
+    ----------
+    scores : (N, K) float
+        Probabilities of cells that the network was not trained on.
+    labels : (N,) int
+        Their true classes.
+
+    Returns
+    -------
+    float
+        Between exp(-3) and exp(3).
+
+    Raises
+    ------
+    DataError
+        There are no cells.
+
+    Examples
+    --------
+    >>> round(fit_temperature([[0.99, 0.01]] * 10, [0] * 8 + [1] * 2), 1)
+    3.3
+    """
+    from scipy.optimize import minimize_scalar
+
+    labels = np.asarray(labels, dtype=np.int64)
+    if not len(labels):
+        raise DataError("calibration", "there are no cells", "give held-out predictions with their true classes")
+    logits, rows = logits_of(scores), np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        top = scaled.max(axis=1)
+        return float((top + np.log(np.exp(scaled - top[:, None]).sum(axis=1)) - scaled[rows, labels]).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=_LOG_RANGE, method="bounded", options={"xatol": 1e-4}).x))

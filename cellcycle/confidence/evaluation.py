@@ -1,0 +1,220 @@
+"""How good is the confidence: calibration error, coverage, risk at a coverage, errors caught.
+
+Every score is a function of what each cell gave (its confidence, whether its call was right) and comes with a
+percentile bootstrap interval. What is drawn are `units`: all rows of a cell, or of a slide, come together.
+"""
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import metrics
+from cellcycle.metrics import Estimate
+
+N_BINS = 10
+
+
+def bootstrap(statistic, n_rows: int, units=None, level=0.95, n_samples=500, seed=0) -> list[Estimate]:
+    """Return a statistic of weighted rows with its percentile bootstrap interval.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes weights (n_rows,) float64, how often each row was drawn, and returns numbers (M,).
+    n_rows : int
+    units : (n_rows,) or None
+        What is drawn with replacement; None draws single rows.
+    level, n_samples, seed
+        As in `cellcycle.metrics.estimate`.
+
+    Returns
+    -------
+    list of Estimate, length M
+        The value is that of all rows, once each.
+    """
+    units = np.arange(n_rows) if units is None else np.asarray(units)
+    _, unit_of = np.unique(units, return_inverse=True)
+    n_units = unit_of.max() + 1
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
+    samples = np.array([np.atleast_1d(statistic(row[unit_of].astype(float))) for row in drawn])
+    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    values = np.atleast_1d(statistic(np.ones(n_rows)))
+    return [Estimate(*(float(v) for v in three)) for three in zip(values, low, high, strict=True)]
+
+
+def reliability(scores, labels, n_bins: int = N_BINS) -> pd.DataFrame:
+    """Return how often calls are right, in bins of like confidence with equally many cells.
+
+    Parameters
+    ----------
+    scores : (N, K) float
+    labels : (N,) int
+    n_bins : int
+
+    Returns
+    -------
+    DataFrame
+        One row a bin: n, confidence (mean), accuracy, and its 95 % Wilson interval low, high.
+    """
+    confidence, right = _confidence(scores, labels)
+    bins = _bins(confidence, n_bins)
+    grouped = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": right.astype(float)}).groupby("bin")
+    table = grouped.mean()
+    table.insert(0, "n", grouped.size())
+    table["low"], table["high"] = _wilson(table["accuracy"].to_numpy(), table["n"].to_numpy())
+    return table.reset_index(drop=True)
+
+
+def calibration_error(scores, labels, units=None, n_bins: int = N_BINS, **options) -> Estimate:
+    """Return the expected calibration error of the calls, with its interval.
+
+    The mean, over bins of like confidence with equally many cells, of the distance between mean confidence and
+    share of right calls (Guo et al. 2017). Chance alone makes it larger than 0, see `calibration_error_by_chance`,
+    and drawing samples again makes it larger still; so the interval is the basic bootstrap's, which takes that
+    off, and may begin far below the value.
+
+    Parameters
+    ----------
+    scores : (N, K) float
+    labels : (N,) int
+    units, **options
+        As in `bootstrap`.
+    n_bins : int
+    """
+    confidence, right = _confidence(scores, labels)
+    bins = _bins(confidence, n_bins)
+    (found,) = bootstrap(lambda w: _error(bins, confidence - right, w), len(right), units, **options)
+    value = found.value
+    return Estimate(value, max(0.0, min(value, 2 * value - found.high)), max(value, 2 * value - found.low))
+
+
+def calibration_error_by_chance(scores, n_bins: int = N_BINS, n_samples=200, seed=0) -> float:
+    """Return the calibration error that perfectly calibrated scores (N, K) would show on so few cells."""
+    confidence = np.asarray(scores, dtype=np.float64).max(axis=1)
+    bins, rng = _bins(confidence, n_bins), np.random.default_rng(seed)
+    drawn = rng.random((n_samples, len(confidence))) < confidence
+    return float(np.mean([_error(bins, confidence - right, np.ones(len(right))) for right in drawn]))
+
+
+def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
+    """Return the share of cells whose set holds their class, overall and by class.
+
+    Parameters
+    ----------
+    sets : (N, K) bool
+    labels : (N,) int
+    classes : sequence of str, length K
+    units : (N,) or None
+        As in `bootstrap`.
+
+    Returns
+    -------
+    DataFrame
+        Rows "all" and the classes that occur: n, coverage, low, high (95 % interval), mean_size, single
+        (share of sets of one class), empty.
+    """
+    sets, labels = np.asarray(sets, dtype=bool), np.asarray(labels)
+    covered, size = sets[np.arange(len(labels)), labels].astype(float), sets.sum(axis=1)
+    units = np.arange(len(labels)) if units is None else np.asarray(units)
+    rows = {}
+    for name, of in (("all", np.ones(len(labels), bool)), *((c, labels == k) for k, c in enumerate(classes))):
+        if not of.any():
+            continue
+        found = bootstrap(lambda w, of=of: np.average(covered[of], weights=w), of.sum(), units[of])[0]
+        rows[name] = {"n": of.sum(), "coverage": found.value, "low": found.low, "high": found.high}
+        rows[name] |= {"mean_size": size[of].mean(), "single": (size[of] == 1).mean(), "empty": (size[of] == 0).mean()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("phase")
+
+
+def risk_coverage(confidence, right) -> pd.DataFrame:
+    """Return the share of wrong calls among the surest cells, for every number of cells kept.
+
+    Parameters
+    ----------
+    confidence : (N,) float
+    right : (N,) bool
+
+    Returns
+    -------
+    DataFrame
+        N rows: coverage (share of cells kept) and risk (share of them called wrong).
+
+    Examples
+    --------
+    >>> risk_coverage([0.9, 0.8, 0.5], [True, True, False]).round(2).to_numpy().tolist()
+    [[0.33, 0.0], [0.67, 0.0], [1.0, 0.33]]
+    """
+    order = np.argsort(-np.asarray(confidence, dtype=float), kind="stable")
+    kept = np.arange(1, len(order) + 1)
+    wrong = np.cumsum(~np.asarray(right, dtype=bool)[order])
+    return pd.DataFrame({"coverage": kept / len(order), "risk": wrong / kept})
+
+
+def errors_caught(confidence, right, share: float = 0.2, units=None, **options) -> Estimate:
+    """Return the share of all wrong calls that are among the least sure cells.
+
+    Parameters
+    ----------
+    confidence : (N,) float
+    right : (N,) bool
+    share : float in (0, 1)
+        Share of the cells that the expert looks at.
+    units, **options
+        As in `cellcycle.metrics.estimate`.
+    """
+    order = np.argsort(np.asarray(confidence, dtype=float), kind="stable")
+    sent = np.zeros(len(order), dtype=np.int64)
+    sent[order[: round(share * len(order))]] = 1
+    wrong = (~np.asarray(right, dtype=bool)).astype(np.int64)
+    return metrics.estimate(lambda matrix: metrics.recall(matrix)[..., 1], wrong, sent, 2, units, **options)
+
+
+def separation(strange, usual, **options) -> Estimate:
+    """Return the area under the ROC curve: how often a strange cell scores above a usual one.
+
+    Parameters
+    ----------
+    strange, usual : (N,), (M,) float
+        Strangeness of cells that should stand out, and of those that should not; ties count half.
+    **options
+        As in `bootstrap`.
+
+    Examples
+    --------
+    >>> separation([2.0, 3.0], [0.0, 2.0]).value
+    0.875
+    """
+    values = np.concatenate([np.asarray(strange, float), np.asarray(usual, float)])
+    _, rank = np.unique(values, return_inverse=True)
+    is_strange = np.arange(len(values)) < len(strange)
+
+    def area(weights) -> float:
+        above = np.bincount(rank, weights * is_strange)
+        below = np.bincount(rank, weights * ~is_strange)
+        if not above.sum() * below.sum():
+            return np.nan
+        return above @ (np.cumsum(below) - below / 2) / (above.sum() * below.sum())
+
+    return bootstrap(area, len(values), **options)[0]
+
+
+def _confidence(scores, labels) -> tuple[np.ndarray, np.ndarray]:
+    scores = np.asarray(scores, dtype=np.float64)
+    return scores.max(axis=1), scores.argmax(axis=1) == np.asarray(labels)
+
+
+def _bins(confidence, n_bins: int) -> np.ndarray:
+    """Return the bin of each cell: equally many a bin, like confidences together."""
+    edges = np.quantile(confidence, np.linspace(0, 1, n_bins + 1)[1:-1])
+    return np.searchsorted(edges, confidence, side="right")
+
+
+def _error(bins, gap, weights) -> float:
+    return float(np.abs(np.bincount(bins, weights * gap)).sum() / weights.sum())
+
+
+def _wilson(share, n, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Wilson interval of a share of n."""
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return middle - half, middle + half

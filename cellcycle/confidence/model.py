@@ -1,0 +1,191 @@
+"""What a checkpoint stores to say how far its calls can be trusted, and what `predict` makes of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellcycle.confidence.abstention import cheapest, equal_costs
+from cellcycle.confidence.calibration import fit_temperature, with_temperature
+from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
+from cellcycle.confidence.strangeness import Strangeness, fit_strangeness, shape_features
+from cellcycle.errors import CheckpointError
+
+COVERAGE = 0.9
+# Asking the expert costs 0.4 of a wrong call: a call with less than 60 % goes to review.
+PRICE = 0.4
+# One usual nucleus in a hundred is as unlike the others as this.
+LEAST_P_VALUE = 0.01
+# Flags of the picture that make a call worth a look.
+SPOILT = ("edge", "clump", "debris", "out_of_focus", "saturated", "no_g1_peak", "no_nucleus", "unreadable")
+# Reasons of our own: the call costs more than asking; the prediction set lacks the call, so that nine in ten cells
+# of that phase look more like it; what is measured is unlike the cells that the confidence was fitted on.
+UNCERTAIN, UNTYPICAL, STRANGE = "uncertain", "untypical_of_its_phase", "unlike_training_cells"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is known of N calls.
+
+    Attributes
+    ----------
+    scores : (N, K) float64
+        Calibrated probabilities.
+    call : (N,) int64
+        The class of least expected cost.
+    confidence : (N,) float64
+        Calibrated probability of the call.
+    sets : list of str, length N
+        Prediction sets, classes joined by ";".
+    review : list of str, length N
+        Why an expert should look, reasons joined by ";"; "" where nothing speaks against the call.
+    strangeness : (N,) float64
+        p-value: the share of usual nuclei that are as unlike the others. NaN where it was not fitted.
+    """
+
+    scores: np.ndarray
+    call: np.ndarray
+    confidence: np.ndarray
+    sets: list
+    review: list
+    strangeness: np.ndarray
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Calibration, set thresholds, costs and strangeness of one model.
+
+    Attributes
+    ----------
+    temperature : float
+    coverage : float
+        Asked of the prediction sets.
+    thresholds : (K,) sequence of float
+        Of the calibrated probabilities, see `class_thresholds`.
+    costs : (K, K) sequence of float
+        Row: truth, column: call.
+    price : float
+        Of asking the expert.
+    strangeness : Strangeness or None
+    fitted_on : dict
+        What cells it was fitted on: description and number.
+    """
+
+    temperature: float
+    coverage: float
+    thresholds: tuple
+    costs: tuple
+    price: float
+    strangeness: Strangeness | None
+    fitted_on: dict
+
+    def assess(self, scores, flags, classes, measurements=None) -> Assessment:
+        """Calibrate calls and say which need a look.
+
+        Parameters
+        ----------
+        scores : (N, K) float
+            Probabilities of the network; a row of NaN is a nucleus without a call.
+        flags : sequence of str, length N
+            Quality flags, joined by ";".
+        classes : sequence of str, length K
+        measurements : DataFrame or dict of arrays, optional
+            As `shape_features` takes them.
+
+        Returns
+        -------
+        Assessment
+        """
+        calibrated = with_temperature(scores, self.temperature)
+        decision = cheapest(calibrated, self.costs, self.price)
+        sets = prediction_sets(calibrated, self.thresholds)
+        p_values = np.full(len(calibrated), np.nan)
+        if self.strangeness is not None and measurements is not None:
+            p_values = self.strangeness.p_values(shape_features(measurements))
+        is_called = np.isfinite(calibrated).all(axis=1)
+        reasons = {
+            UNCERTAIN: is_called & decision.ask,
+            UNTYPICAL: is_called & ~sets[np.arange(len(sets)), decision.call],
+            STRANGE: is_called & (p_values < LEAST_P_VALUE),
+        }
+        review = [
+            ";".join([*(name for name, is_true in reasons.items() if is_true[i]), *_spoilt(text)])
+            for i, text in enumerate(flags)
+        ]
+        chosen = calibrated[np.arange(len(calibrated)), decision.call]
+        return Assessment(calibrated, decision.call, chosen, written_sets(sets, classes), review, p_values)
+
+    def to_dict(self) -> dict:
+        """Return what `model.json` holds under "confidence"."""
+        return {
+            "temperature": round(self.temperature, 6),
+            "coverage": self.coverage,
+            "thresholds": [float(f"{t:.6g}") for t in self.thresholds],
+            "costs": np.asarray(self.costs).tolist(),
+            "price": self.price,
+            "strangeness": None if self.strangeness is None else self.strangeness.to_dict(),
+            "fitted_on": self.fitted_on,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict, source="model.json") -> "Confidence":
+        """Return what `to_dict` stored.
+
+        Raises
+        ------
+        CheckpointError
+            Something is missing.
+        """
+        try:
+            strange = stored["strangeness"]
+            return cls(
+                stored["temperature"],
+                stored["coverage"],
+                tuple(stored["thresholds"]),
+                tuple(map(tuple, stored["costs"])),
+                stored["price"],
+                None if strange is None else Strangeness.from_dict(strange),
+                stored["fitted_on"],
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(source, f"its confidence lacks {error}", "install the model again") from error
+
+
+def fit_confidence(
+    scores, labels, parts, measurements=None, coverage=COVERAGE, costs=None, price=PRICE, fitted_on: str = ""
+) -> Confidence:
+    """Fit all that a checkpoint stores on held-out predictions.
+
+    Parameters
+    ----------
+    scores : (N, K) float
+        Probabilities of cells that the network was not trained on.
+    labels : (N,) int
+    parts : (N,)
+        Slide, microscope or fold of each cell.
+    measurements : DataFrame or dict of arrays, optional
+        As `shape_features` takes them; without them strangeness is not fitted.
+    coverage : float in (0, 1)
+    costs : (K, K) float, optional
+        Every wrong call costs 1 by default.
+    price : float
+    fitted_on : str
+        Describes the cells.
+
+    Returns
+    -------
+    Confidence
+    """
+    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
+    temperature = fit_temperature(scores, labels)
+    thresholds = class_thresholds(with_temperature(scores, temperature), labels, coverage)
+    costs = equal_costs(scores.shape[1]) if costs is None else np.asarray(costs, dtype=float)
+    strangeness = None
+    if measurements is not None:
+        strangeness = fit_strangeness(shape_features(measurements), labels, parts)
+    described = {"description": fitted_on, "n": len(labels), "n_parts": len(np.unique(parts))}
+    rows = tuple(map(tuple, costs.tolist()))
+    return Confidence(temperature, coverage, tuple(thresholds.tolist()), rows, price, strangeness, described)
+
+
+def _spoilt(flags: str) -> list[str]:
+    return [flag for flag in flags.split(";") if flag in SPOILT]

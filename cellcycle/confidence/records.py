@@ -1,0 +1,132 @@
+"""The confidence of a recorded run, judged on cells that calibration has not seen."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from cellcycle.confidence import evaluation
+from cellcycle.confidence.crossfit import cross_fit
+from cellcycle.confidence.model import COVERAGE
+from cellcycle.confidence.sets import written_sets
+from cellcycle.results import Record
+
+EXPERT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A record with calibrated probabilities and prediction sets.
+
+    Attributes
+    ----------
+    record : Record
+    scores : (rows, K) float64
+        Calibrated.
+    sets : (rows, K) bool
+    temperature : float
+        Mean over the parts that were left out.
+    """
+
+    record: Record
+    scores: np.ndarray
+    sets: np.ndarray
+    temperature: float
+
+    @property
+    def sure(self) -> np.ndarray:
+        """Calibrated probability of each call, (rows,)."""
+        return self.scores.max(axis=1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each call is right, (rows,) bool."""
+        return self.scores.argmax(axis=1) == self.record.labels
+
+    @cached_property
+    def coverage(self) -> pd.DataFrame:
+        """Coverage of the sets, overall and by class; see `evaluation.coverage_table`."""
+        return evaluation.coverage_table(self.sets, self.record.labels, self.record.classes, self.record.units)
+
+
+def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
+    """Calibrate each part of a record with what the other parts teach.
+
+    Parameters
+    ----------
+    record : Record
+    coverage : float in (0, 1)
+        Asked of the sets.
+    parts : (rows,), optional
+        What is left out together; the folds of each repeat by default.
+
+    Returns
+    -------
+    Judged
+    """
+    repeats = record.predictions["repeat"].to_numpy()
+    parts = record.predictions["fold"].to_numpy() if parts is None else np.asarray(parts)
+    scores, sets, temperatures = np.empty(record.scores.shape), np.empty(record.scores.shape, bool), []
+    # Repeat by repeat: in another repeat the cells of this fold stand in other folds.
+    for repeat in np.unique(repeats):
+        rows = repeats == repeat
+        fitted = cross_fit(record.scores[rows], record.labels[rows], parts[rows], coverage)
+        scores[rows], sets[rows] = fitted.scores, fitted.sets
+        temperatures += fitted.temperatures.values()
+    return Judged(record, scores, sets, float(np.mean(temperatures)))
+
+
+def calibration_row(judged: Judged) -> dict:
+    """Return one row of numbers: how sure, how right, what calibration and an expert would change.
+
+    Returns
+    -------
+    dict
+        n, accuracy, temperature; ece_before, ece_after, errors_caught (among the least sure 20 %) each with
+        `_low` and `_high` (95 % interval); ece_by_chance, what perfectly calibrated scores would show.
+    """
+    record, units = judged.record, judged.record.units
+    row = {"n": len(units), "accuracy": judged.right.mean(), "temperature": judged.temperature}
+    found = {
+        "ece_before": evaluation.calibration_error(record.scores, record.labels, units),
+        "ece_after": evaluation.calibration_error(judged.scores, record.labels, units),
+        "errors_caught": evaluation.errors_caught(judged.sure, judged.right, EXPERT_SHARE, units),
+    }
+    for name, estimate in found.items():
+        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return row | {"ece_by_chance": evaluation.calibration_error_by_chance(judged.scores)}
+
+
+def show_calibration(judged: dict[str, Judged]) -> pd.DataFrame:
+    """Return `calibration_row` of several runs for reading, intervals in brackets."""
+    rows = {}
+    for name, one in judged.items():
+        row = calibration_row(one)
+        shown = {"accuracy": f"{row['accuracy']:.2f}", "temperature": f"{row['temperature']:.2f}"}
+        for column, text in (
+            ("ece_before", "calibration error before"),
+            ("ece_after", "after"),
+            ("errors_caught", f"errors among the least sure {EXPERT_SHARE:.0%}"),
+        ):
+            shown[text] = f"{row[column]:.2f} [{row[f'{column}_low']:.2f}, {row[f'{column}_high']:.2f}]"
+        shown["by chance alone"] = f"{row['ece_by_chance']:.2f}"
+        rows[name] = shown
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def review_queue(judged: Judged, n: int = 12) -> pd.DataFrame:
+    """Return the cells that an expert should see first, the least sure on top.
+
+    Returns
+    -------
+    DataFrame
+        At most n rows: sample_id, prediction_set, call, confidence, truth.
+    """
+    table = judged.record.predictions[["sample_id", "truth"]].copy()
+    classes = judged.record.classes
+    table["prediction_set"] = written_sets(judged.sets, classes)
+    table["call"] = np.array(classes)[judged.scores.argmax(axis=1)]
+    table["confidence"] = judged.sure
+    first = table.sort_values("confidence", kind="stable").drop_duplicates("sample_id").head(n)
+    return first[["sample_id", "prediction_set", "call", "confidence", "truth"]].reset_index(drop=True)

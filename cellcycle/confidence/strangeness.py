@@ -1,0 +1,144 @@
+"""Is this cell like those the model learned from? A distance in what is measured, as a p-value.
+
+A network calls whatever it is shown: debris, blur, cells of another kind. Its own confidence does not warn of
+that. Here a nucleus is compared with nuclei of known phase by size, texture, shape and sharpness of the rim,
+numbers that neither exposure nor stain changes: the Mahalanobis distance to the nearest phase. How unusual the
+distance is, is read off held-out nuclei: with a p-value of 0.01, one usual nucleus in a hundred is as far out.
+
+Source: Lee K, Lee K, Lee H, Shin J. A simple unified framework for detecting out-of-distribution samples and
+adversarial attacks. NeurIPS (2018); there the features are those of the network. Measured features separate
+debris, blur and other cells better here, see benchmarks/confidence.py.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from cellcycle.errors import DataError
+
+FEATURES = ("log_area_um2", "log_texture", "eccentricity", "log_concavity", "log_rim_width")
+# Upper tail shares at which the distances of held-out nuclei are kept; between them p-values are interpolated.
+TAILS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+_LEAST = 1e-4
+
+
+def shape_features(table) -> np.ndarray:
+    """Return what nuclei are compared by.
+
+    Parameters
+    ----------
+    table : DataFrame or dict of arrays (N,)
+        Columns area_um2, area_px, texture, eccentricity, solidity and edge_width_px, as
+        `cellcycle.segmentation.measure` gives them.
+
+    Returns
+    -------
+    (N, 5) float64
+        Columns as `FEATURES`: logarithms of area, of texture, of the share missing to the convex hull and of the
+        width of the rim relative to the diameter; and the eccentricity. NaN where one cannot be measured.
+    """
+    area_um2, area_px, texture, eccentricity, solidity, width = (
+        np.asarray(table[name], dtype=np.float64)
+        for name in ("area_um2", "area_px", "texture", "eccentricity", "solidity", "edge_width_px")
+    )
+    with np.errstate(invalid="ignore"):
+        columns = [
+            np.log(np.maximum(area_um2, _LEAST)),
+            np.log(np.maximum(texture, _LEAST)),
+            eccentricity,
+            np.log(np.maximum(1 - solidity, 0) + 0.01),
+            np.log(np.maximum(width, _LEAST) / np.sqrt(4 * area_px / np.pi)),
+        ]
+    return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True)
+class Strangeness:
+    """What usual nuclei are like.
+
+    Attributes
+    ----------
+    means : tuple of tuple of float
+        Mean features of each phase, (K, F).
+    covariance : tuple of tuple of float
+        Of the features within a phase, (F, F).
+    tail_distances : tuple of float
+        Distance that the share `TAILS` of held-out nuclei exceeds.
+    """
+
+    means: tuple
+    covariance: tuple
+    tail_distances: tuple
+
+    def distances(self, features) -> np.ndarray:
+        """Return the Mahalanobis distance (N,) of features (N, F) to the nearest phase; inf where one is NaN."""
+        features = np.asarray(features, dtype=np.float64)
+        return _nearest(features, np.asarray(self.means), np.linalg.inv(np.asarray(self.covariance)))
+
+    def p_values(self, features) -> np.ndarray:
+        """Return the share (N,) of usual nuclei that lie as far out; at least the smallest of `TAILS`."""
+        distances = np.minimum(self.distances(features), self.tail_distances[-1])
+        return np.exp(np.interp(distances, self.tail_distances, np.log(TAILS)))
+
+    def to_dict(self) -> dict:
+        """Return plain numbers for JSON."""
+        return {"features": list(FEATURES), **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> "Strangeness":
+        """Return what `to_dict` stored."""
+        return cls(stored["means"], stored["covariance"], stored["tail_distances"])
+
+
+def fit_strangeness(features, labels, parts) -> Strangeness:
+    """Learn what usual nuclei are like.
+
+    Parameters
+    ----------
+    features : (N, F) float
+        As `shape_features` gives them; rows with NaN are left out.
+    labels : (N,) int
+        Their phases.
+    parts : (N,)
+        Slide, microscope or fold. The distances that p-values are read off are those of each part to what the
+        other parts taught, so that they are distances of new nuclei.
+
+    Returns
+    -------
+    Strangeness
+
+    Raises
+    ------
+    DataError
+        There are fewer than two parts, or too few nuclei.
+    """
+    features, labels, parts = np.asarray(features, dtype=np.float64), np.asarray(labels), np.asarray(parts)
+    whole = np.isfinite(features).all(axis=1)
+    features, labels, parts = features[whole], labels[whole], parts[whole]
+    names = np.unique(parts)
+    if len(names) < 2 or len(features) < 5 * features.shape[1]:
+        finding = f"{len(features)} nuclei in {len(names)} parts"
+        raise DataError("strangeness", finding, f"give two parts or more and {5 * features.shape[1]} nuclei")
+    held_out = np.empty(len(features))
+    for name in names:
+        out = parts == name
+        means, covariance = _within(features[~out], labels[~out])
+        held_out[out] = _nearest(features[out], means, np.linalg.inv(covariance))
+    means, covariance = _within(features, labels)
+    tails = np.quantile(held_out, 1 - np.array(TAILS))
+    rounded = [[[float(f"{v:.6g}") for v in row] for row in matrix] for matrix in (means, covariance)]
+    return Strangeness(*rounded, [float(f"{v:.6g}") for v in tails])
+
+
+def _within(features, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means of the phases (K, F) and the covariance within them, shrunk a little to be invertible."""
+    names, phase_of = np.unique(labels, return_inverse=True)
+    means = np.stack([features[phase_of == k].mean(axis=0) for k in range(len(names))])
+    covariance = np.cov((features - means[phase_of]).T)
+    return means, covariance + 1e-3 * np.diag(np.diag(covariance)) + 1e-9 * np.eye(len(covariance))
+
+
+def _nearest(features, means, precision) -> np.ndarray:
+    away = features[:, None, :] - means[None]
+    squared = np.einsum("nkf,fg,nkg->nk", away, precision, away).min(axis=1)
+    return np.where(np.isnan(squared), np.inf, np.sqrt(np.maximum(squared, 0)))

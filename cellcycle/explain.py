@@ -1,0 +1,303 @@
+"""Where a network looks, and what it goes by: maps with the checks that such maps need.
+
+A map that looks sensible proves nothing: some methods draw the outline of whatever they are shown, even for a
+network with random weights. So every map here can be set beside that of a network with random weights or one
+trained on shuffled labels, beside a second method that works in another way, and against pictures in which the
+place that matters is known.
+
+Sources: Selvaraju RR et al. Grad-CAM. ICCV (2017); Zeiler MD, Fergus R. Visualizing and understanding
+convolutional networks. ECCV (2014), occlusion; Adebayo J et al. Sanity checks for saliency maps. NeurIPS (2018).
+Maps of Grad-CAM and occlusion are computed by captum (the extra "study").
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from cellcycle import metrics
+from cellcycle.errors import SettingError
+from cellcycle.training.batches import turned
+
+# Sides of the smallest maps that still say where in a nucleus something lies.
+LEAST_MAP_PX = 8
+
+
+def grad_cam(classifier, images, classes=None) -> np.ndarray:
+    """Return where each image speaks for a class, by Grad-CAM.
+
+    The activations of the deepest layer whose maps are at least 8 px wide, each weighted by how much it raises
+    the class's logit; negative sums are cut off. A network without convolutions has no such layer: for it the
+    positive part of gradient times input stands in.
+
+    Parameters
+    ----------
+    classifier : cellcycle.training.NetworkClassifier
+        Fitted.
+    images : (N, C, H, W) float32 in [0, 1]
+    classes : (N,) int, optional
+        Index of the class to explain; that of the network's call by default.
+
+    Returns
+    -------
+    (N, H, W) float32
+        From 0 to 1, the largest value of each map; all 0 where nothing speaks for the class.
+    """
+    attr = _captum()
+    images, classes = _checked(classifier, images, classes)
+    layer_of = {id(network): _map_layer(network, images.shape[2:]) for network in classifier.networks_}
+
+    def of_view(network, inputs, measured):
+        layer = layer_of[id(network)]
+        options = {"target": classes, "additional_forward_args": (measured,)}
+        if layer is None:
+            return attr.InputXGradient(network).attribute(inputs.requires_grad_(), **options).sum(dim=1, keepdim=True)
+        found = attr.LayerGradCam(network, layer).attribute(inputs, **options)
+        return attr.LayerAttribution.interpolate(found, tuple(inputs.shape[2:]), "bilinear")
+
+    return _normalised(_over_views(classifier, images, of_view))
+
+
+def occlusion(classifier, images, classes=None, window_px: int | None = None) -> np.ndarray:
+    """Return how much the probability of a class falls when a patch of the image is covered with background.
+
+    Parameters
+    ----------
+    classifier, images, classes
+        As in `grad_cam`.
+    window_px : int, optional
+        Side of the patch; an eighth of the image by default. It moves by half its side.
+
+    Returns
+    -------
+    (N, H, W) float32
+        From 0 to 1, the largest value of each map; where covering raises the probability it is 0.
+    """
+    attr = _captum()
+    images, classes = _checked(classifier, images, classes)
+    side = window_px or max(2, images.shape[-1] // 8)
+
+    def of_view(network, inputs, measured):
+        def probability(x, m):
+            return torch.softmax(network(x, m), dim=1)
+
+        with torch.inference_mode():
+            found = attr.Occlusion(probability).attribute(
+                inputs,
+                sliding_window_shapes=(inputs.shape[1], side, side),
+                strides=(inputs.shape[1], max(1, side // 2), max(1, side // 2)),
+                baselines=_background(inputs),
+                target=classes,
+                additional_forward_args=(measured,),
+            )
+        return found.mean(dim=1, keepdim=True)
+
+    return _normalised(_over_views(classifier, images, of_view))
+
+
+def with_random_weights(classifier, part: str = "all", seed: int = 0):
+    """Return a copy of a classifier with new random weights: a map that stays the same shows no learning.
+
+    Parameters
+    ----------
+    classifier : cellcycle.training.NetworkClassifier
+        Fitted; it is not changed.
+    part : {"head", "all"}
+        The last layer alone, or every layer.
+    seed : int
+
+    Raises
+    ------
+    SettingError
+        The part is unknown.
+    """
+    if part not in ("head", "all"):
+        raise SettingError("part", f"{part!r} is unknown", "use head or all")
+    made = copy.deepcopy(classifier)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for network in made.networks_:
+            for module in (network.head if part == "head" else network).modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+    return made
+
+
+def similarity(maps, others) -> np.ndarray:
+    """Return the rank correlation of two maps of each image, (N,): 1 the same order of places, 0 none.
+
+    Parameters
+    ----------
+    maps, others : (N, H, W) float
+        A map without any variation gives 0.
+
+    Examples
+    --------
+    >>> a = np.arange(9.0).reshape(1, 3, 3)
+    >>> similarity(a, a**2).tolist(), similarity(a, 0 * a).tolist()
+    ([1.0], [0.0])
+    """
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(np.reshape(m, (len(m), -1)), axis=1) for m in (maps, others)]
+    a, b = (r - r.mean(axis=1, keepdims=True) for r in ranks)
+    spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.round(np.divide((a * b).sum(axis=1), spread, out=np.zeros(len(a)), where=spread > 0), 12)
+
+
+def share_inside(maps, regions) -> np.ndarray:
+    """Return the share (N,) of each map (N, H, W) that lies in a region (N, H, W) bool; NaN for an empty map.
+
+    Examples
+    --------
+    >>> share_inside(np.array([[[3.0, 1.0]]]), np.array([[[True, False]]])).tolist()
+    [0.75]
+    """
+    maps, regions = np.asarray(maps, dtype=np.float64), np.asarray(regions, dtype=bool)
+    total = maps.sum(axis=(1, 2))
+    inside = (maps * regions).sum(axis=(1, 2))
+    return np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
+
+
+def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put a small bright spot beside half of the nuclei, so that the place that matters is known.
+
+    The pictures otherwise stay as they are, and whether a nucleus gets a spot has nothing to do with its phase:
+    a network that tells marked from unmarked nuclei can only go by the spot.
+
+    Parameters
+    ----------
+    images : (N, C, H, W) float32 in [0, 1]
+    seed : int
+
+    Returns
+    -------
+    marked : (N, C, H, W) float32 in [0, 1]
+    labels : (N,) int64
+        1 with a spot.
+    regions : (N, H, W) bool
+        The spot and its surroundings, a quarter of the side wide, where it is or would have been.
+    """
+    rng, (n, _, height, width) = np.random.default_rng(seed), np.shape(images)
+    labels = rng.permutation(np.arange(n) % 2).astype(np.int64)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    centre = np.array([height, width]) / 2 + 0.3 * height * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(y[None] - centre[:, 0, None, None], x[None] - centre[:, 1, None, None])
+    level = np.quantile(images, 0.99)
+    spots = level * np.exp(-((distance / (0.035 * height)) ** 2) / 2) * labels[:, None, None]
+    marked = np.clip(images + spots[:, None], 0, 1).astype(np.float32)
+    return marked, labels, distance <= 0.125 * height
+
+
+def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], n_folds=3, seed=0) -> pd.DataFrame:
+    """Return how well measured features reproduce a network's calls, each alone and all but each.
+
+    A random forest learns the network's calls (not the truth) from the features, and is judged on nuclei it has
+    not seen. A feature explains much if it reproduces the calls alone, and cannot be spared if they are
+    reproduced less well without it.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        One row a nucleus, numbers; missing ones become the median.
+    calls : (N,) int
+    groups : dict of str to list of str
+        Name of what is measured -> its columns.
+    n_folds, seed : int
+
+    Returns
+    -------
+    DataFrame
+        One row a group, and "all": `alone` and `lost_without`, shares of the calls, each with `_low` and
+        `_high` (95 % interval); `lost_without` of "all" is its lead over the most frequent call.
+    """
+    calls = np.unique(np.asarray(calls), return_inverse=True)[1]
+    every = [c for columns in groups.values() for c in columns]
+    filled = measured[every].fillna(measured[every].median())
+    n_classes = calls.max() + 1
+    full = _learned(filled, calls, n_folds, seed)
+    rows = {}
+    for name, columns in {**groups, "all": every}.items():
+        alone = full if name == "all" else _learned(filled[columns], calls, n_folds, seed)
+        rest = [c for c in every if c not in columns]
+        without = (
+            _learned(filled[rest], calls, n_folds, seed) if rest else np.full_like(calls, np.bincount(calls).argmax())
+        )
+        kept = metrics.estimate(metrics.accuracy, calls, alone, n_classes)
+        lost = metrics.estimate_difference(metrics.accuracy, calls, full, without, n_classes)
+        rows[name] = {"alone": kept.value, "alone_low": kept.low, "alone_high": kept.high}
+        rows[name] |= {"lost_without": lost.value, "lost_without_low": lost.low, "lost_without_high": lost.high}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measured")
+
+
+def _learned(table, calls, n_folds: int, seed: int) -> np.ndarray:
+    """Return the calls (N,) of forests for nuclei that they were not trained on."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    forest = RandomForestClassifier(40, min_samples_leaf=3, random_state=seed)
+    return cross_val_predict(forest, table.to_numpy(), calls, cv=KFold(n_folds, shuffle=True, random_state=seed))
+
+
+def _captum():
+    """Import `captum.attr` without its progress bar's warning that a notebook has no widgets."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from captum import attr
+    except ImportError as error:
+        raise SettingError("maps", "captum is not installed", "run: pip install 'cellcycle[study]'") from error
+    return attr
+
+
+def _checked(classifier, images, classes):
+    images = np.asarray(images, dtype=np.float32)
+    if images.ndim != 4:
+        raise SettingError("images", f"shape {images.shape}", "give images as (N, C, H, W)")
+    if classes is None:
+        classes = classifier.logits(images).argmax(axis=1)
+    return images, torch.as_tensor(np.asarray(classes, dtype=np.int64))
+
+
+def _over_views(classifier, images, of_view: Callable) -> np.ndarray:
+    """Average the maps (N, 1, H, W) of all members, and of all positions where the classifier turns."""
+    made = classifier._inputs(images, classifier._measure(images))
+    inputs, measured = (torch.from_numpy(made[name]) for name in ("images", "measurements"))
+    maps = []
+    for network in classifier.networks_:
+        for which in range(8) if classifier.turns else (0,):
+            found = of_view(network, turned(inputs, which).clone(), measured).detach()
+            upright = found.flip(3) if which >= 4 else found
+            maps.append(torch.rot90(upright, -(which % 4), dims=(2, 3)))
+    return torch.stack(maps).mean(dim=0)[:, 0].float().numpy()
+
+
+def _map_layer(network, shape) -> nn.Module | None:
+    """Return the deepest layer of a body whose maps are `LEAST_MAP_PX` wide or as wide as there are."""
+    channels = next(p for p in network.parameters()).shape[1]
+    if not any(isinstance(module, nn.Conv2d) for module in network.body.modules()):
+        return None
+    x, found = torch.zeros(1, channels, *shape), None
+    with torch.inference_mode():
+        for layer in network.body:
+            x = layer(x)
+            if x.ndim == 4 and (found is None or min(x.shape[2:]) >= LEAST_MAP_PX):
+                found = layer
+    return found
+
+
+def _background(inputs: torch.Tensor) -> torch.Tensor:
+    """Return images (N, C, H, W) filled with the median of their own border."""
+    border = torch.cat([inputs[:, :, 0], inputs[:, :, -1], inputs[..., 0], inputs[..., -1]], dim=2)
+    return border.median(dim=2).values[..., None, None].expand_as(inputs).contiguous()
+
+
+def _normalised(maps: np.ndarray) -> np.ndarray:
+    maps = np.maximum(maps, 0)
+    top = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, top, out=np.zeros_like(maps), where=top > 0)

@@ -1,0 +1,224 @@
+"""One image in, its nuclei with their phases out."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.checkpoint import Checkpoint, InputRule
+from cellcycle.errors import ImageError
+from cellcycle.images import Plane, read_plane
+from cellcycle.predict.choice import AUTO, ModelChoice
+from cellcycle.predict.nuclei import FoundNuclei, find_nuclei, g1_area_px, g1_peak_of
+from cellcycle.predict.pictures import cut_picture, normalise, normalise_measurements
+from cellcycle.predict.runtime import Runtime
+from cellcycle.predict.settings import Settings
+from cellcycle.predict.table import as_frame, full_columns
+
+# Nuclei that are cut and scored at a time.
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """What was found in one image.
+
+    Parameters
+    ----------
+    image : str
+        Its path or name.
+    columns : dict of str to list
+        One entry a nucleus, in the columns of `table_columns`; one entry without a call where the image
+        holds no nucleus or cannot be read.
+    checkpoint : Checkpoint or None
+        The model that looked at it; None where nothing was looked at.
+    nuclei : FoundNuclei or None
+        Where they lie; None for an image that cannot be read.
+    plane : Plane or None
+        The pixels they were found in.
+    error : ImageError or None
+        Why the image cannot be read.
+    """
+
+    image: str
+    columns: dict[str, list] = field(repr=False)
+    checkpoint: Checkpoint | None = field(default=None, repr=False)
+    nuclei: FoundNuclei | None = field(default=None, repr=False)
+    plane: Plane | None = field(default=None, repr=False)
+    error: ImageError | None = None
+
+    @cached_property
+    def table(self):
+        """The columns as a `pandas.DataFrame`, one row a nucleus."""
+        return as_frame(self.columns)
+
+    @property
+    def n_nuclei(self) -> int:
+        """Nuclei in the image."""
+        return int(np.isfinite(self.columns["nucleus_id"]).sum())
+
+
+class Predictor:
+    """A model ready to look at images.
+
+    Parameters
+    ----------
+    model : str, Path or Checkpoint
+        Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.choice`.
+    settings : Settings, optional
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+        The named model; under "auto" that for images without a G1 peak.
+
+    Raises
+    ------
+    SettingError, CheckpointError
+        The model is unknown or damaged.
+    """
+
+    def __init__(self, model=AUTO, settings: Settings | None = None):
+        self.settings = settings or Settings()
+        self._choice = ModelChoice.of(model)
+        self.checkpoint = self._choice.default
+        self._runtimes: dict[Path, Runtime] = {}
+
+    def predict(self, image) -> ImagePrediction:
+        """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
+
+        An image that cannot be read gives a prediction with its `error`; a setting that no image can satisfy,
+        such as a segmentation whose package is missing, is raised as `SettingError`.
+        """
+        name = image_name(image)
+        try:
+            if isinstance(image, ImageError):
+                raise image
+            plane = as_plane(image, self.settings)
+            return self.call(plane, self.find(plane), name)
+        except MemoryError:
+            error = ImageError(name, "there is not enough memory for it", "cut it into smaller fields")
+        except ImageError as found:
+            error = found
+        reason = f"{error.finding}; {error.remedy}"
+        return ImagePrediction(name, self._without_call(name, "", "unreadable", reason), error=error)
+
+    def find(self, plane: Plane) -> FoundNuclei:
+        """Find the nuclei of an image without calling them."""
+        pixel_size_um = self.settings.pixel_size_um or plane.pixel_size_um
+        rule = self.checkpoint.input_rule
+        return find_nuclei(plane.pixels, pixel_size_um, rule, self.settings.kind, self.settings.backend)
+
+    def call(self, plane: Plane, nuclei: FoundNuclei, name: str | None = None) -> ImagePrediction:
+        """Predict nuclei that were found before.
+
+        Parameters
+        ----------
+        plane : Plane
+        nuclei : FoundNuclei
+            As `find` gives them for the plane.
+        name : str, optional
+            For the table; by default the path of the plane.
+        """
+        name = plane.path if name is None else name
+        if not len(nuclei):
+            return ImagePrediction(name, self._without_call(name, nuclei.kind, "no_nucleus"), None, nuclei, plane)
+        g1, peak = self.settings.g1_position, None
+        if g1 is None and nuclei.kind == "field":
+            peak = g1_peak_of([nuclei])
+            g1 = peak.position if peak.is_usable else None
+        checkpoint, model = self._choice.take(nuclei.kind, self.settings.g1_position is not None, peak)
+        values = self._relative_to_g1(nuclei, g1, checkpoint.input_rule)
+        values |= self._scored(checkpoint, plane, nuclei, g1, values) | {
+            "g1_quality": self.settings.g1_quality if peak is None else peak.quality,
+            "pixel_size_um": nuclei.pixel_size_um,
+            "kind": nuclei.kind,
+            "image": name,
+            "model": model,
+            "version": checkpoint.version,
+        }
+        columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
+        return ImagePrediction(name, columns, checkpoint, nuclei, plane)
+
+    def _relative_to_g1(self, nuclei: FoundNuclei, g1: float | None, rule: InputRule) -> dict:
+        """Return the columns that compare each nucleus with those in G1; empty without a G1 peak."""
+        if g1 is None:
+            return {}
+        area_px = self.settings.g1_area_px
+        if area_px is None and nuclei.kind == "field":
+            area_px = g1_area_px([nuclei], g1)
+        if area_px is None and rule.g1_area_um2:
+            area_px = rule.g1_area_um2 / nuclei.pixel_size_um**2
+        return {
+            "dna_copies": 2 * nuclei.measured["integrated_dna"] / g1,
+            "area_over_g1": nuclei.measured["area_px"] / (area_px or np.nan),
+        }
+
+    def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: FoundNuclei, g1: float | None, relative: dict):
+        """Return the columns that depend on the model: call, probabilities, flags, and how far to trust them."""
+        extra = [] if nuclei.scale_is_known else ["scale_unknown"]
+        if checkpoint.input_rule.intensity == "g1-peak" and g1 is None:
+            # Without the anchor the numbers would mean nothing to this model: no answer is the honest one.
+            scores = np.full((len(nuclei), len(checkpoint.classes)), np.nan)
+            extra.insert(0, "no_g1_peak")
+        else:
+            scores = self._probabilities(checkpoint, plane, nuclei, g1, relative)
+        flags = [";".join(filter(None, [flags, *extra])) for flags in nuclei.measured["flags"]]
+        values, calls = {"flags": flags}, scores.argmax(axis=1)
+        if checkpoint.confidence is not None:
+            found = checkpoint.confidence.assess(scores, flags, checkpoint.classes, nuclei.measured)
+            scores, calls = found.scores, found.call
+            values |= {"confidence": found.confidence, "prediction_set": found.sets, "review": found.review}
+        names = np.where(np.isfinite(scores[:, 0]), np.array(checkpoint.classes)[calls], "")
+        return values | {"call": names} | {f"p_{c}": scores[:, k] for k, c in enumerate(checkpoint.classes)}
+
+    def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: FoundNuclei, g1, relative) -> np.ndarray:
+        rule, size_um = checkpoint.input_rule, nuclei.pixel_size_um
+        runtime, measurements = self._runtime(checkpoint), normalise_measurements(nuclei.measured | relative, rule)
+        ids, backgrounds = nuclei.measured["nucleus_id"].astype(int), nuclei.measured["background"]
+        rows = list(zip(ids.tolist(), nuclei.centres, backgrounds.tolist(), strict=True))
+        scores = []
+        for start in range(0, len(rows), _BATCH):
+            part = slice(start, start + _BATCH)
+            pictures = [
+                cut_picture(plane.pixels, nuclei.labels, label, centre, background, size_um, rule)
+                for label, centre, background in rows[part]
+            ]
+            inputs = normalise(np.stack(pictures), rule, size_um, g1)
+            scores.append(runtime.probabilities(inputs, None if measurements is None else measurements[part]))
+        return np.concatenate(scores)
+
+    def _runtime(self, checkpoint: Checkpoint) -> Runtime:
+        if checkpoint.folder not in self._runtimes:
+            self._runtimes[checkpoint.folder] = Runtime(checkpoint)
+        return self._runtimes[checkpoint.folder]
+
+    def _without_call(self, image: str, kind: str, flag: str, error: str = "") -> dict[str, list]:
+        """Return the one row of an image in which no nucleus was called; under "auto" no model was chosen."""
+        model = {} if self._choice.is_auto else {"model": self.checkpoint.name, "version": self.checkpoint.version}
+        row = {"image": image, "flags": flag, "review": flag, "kind": kind, "error": error} | model
+        return full_columns(row, self.checkpoint.classes, 1)
+
+
+def image_name(image) -> str:
+    """Return what a table calls an image: its path, or "array"."""
+    if isinstance(image, ImageError):
+        return image.subject
+    if isinstance(image, Plane):
+        return image.path
+    return str(image) if isinstance(image, str | Path) else "array"
+
+
+def as_plane(image, settings: Settings) -> Plane:
+    """Return an image as a `Plane`: read from its file, or made of an array (H, W) float in [0, 1]."""
+    if isinstance(image, Plane):
+        return image
+    if isinstance(image, str | Path):
+        return read_plane(image, settings.channel, settings.plane)
+    from cellcycle.images.planes import scale_to_unit
+
+    pixels = np.asarray(image)
+    if pixels.ndim != 2 or 0 in pixels.shape:
+        raise ImageError("array", f"its shape is {pixels.shape}", "give one gray image (H, W)")
+    return Plane(scale_to_unit(pixels, "array"), 8 * pixels.dtype.itemsize, None, "array")

@@ -1,0 +1,66 @@
+"""The columns of a prediction table, and its making from plain columns.
+
+Columns stay plain lists and arrays until somebody asks for a `pandas.DataFrame`: importing pandas takes longer
+than predicting one nucleus.
+"""
+
+import numpy as np
+
+from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS
+
+_FIRST = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]
+_MEASURED = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
+_LAST = [
+    "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "kind",
+    "confidence", "prediction_set", "review", "model", "version", "error",
+]  # fmt: skip
+_TEXT = {"image", "call", "flags", "kind", "prediction_set", "review", "model", "version", "error"}
+
+
+def table_columns(classes: tuple[str, ...]) -> list[str]:
+    """Return the columns of a prediction table, in order.
+
+    Examples
+    --------
+    >>> table_columns(("G1", "S"))[:8]
+    ['image', 'nucleus_id', 'centroid_y_px', 'centroid_x_px', 'call', 'p_G1', 'p_S', 'flags']
+    """
+    return [*_FIRST, *(f"p_{c}" for c in classes), "flags", *_MEASURED, *_LAST]
+
+
+def full_columns(values: dict, classes: tuple[str, ...], n_rows: int) -> dict[str, list]:
+    """Return all columns in order; a value that is not a sequence holds for all rows, a missing one is empty.
+
+    Parameters
+    ----------
+    values : dict of str to sequence (n_rows,) or scalar
+    classes : tuple of str
+        Of the model.
+    n_rows : int
+
+    Returns
+    -------
+    dict of str to list
+        Texts as str ("" is empty), numbers as float (NaN is empty).
+    """
+    columns = {}
+    for name in table_columns(classes):
+        value = values.get(name, "" if name in _TEXT else np.nan)
+        value = np.asarray(value).tolist() if np.ndim(value) else [value] * n_rows
+        columns[name] = value if name in _TEXT else [float(v) for v in value]
+    return columns
+
+
+def as_frame(columns: dict[str, list]):
+    """Return columns of `full_columns` as a `pandas.DataFrame`; `nucleus_id` is a whole number or missing."""
+    import pandas as pd
+
+    made = {}
+    for name, values in columns.items():
+        if name in _TEXT:
+            made[name] = pd.array(values, dtype="str")
+        elif name == "nucleus_id":
+            made[name] = pd.array([pd.NA if np.isnan(v) else int(v) for v in values], dtype="Int64")
+        else:
+            made[name] = np.array(values, dtype=np.float64)
+    return pd.DataFrame(made, copy=False)

@@ -1,0 +1,124 @@
+"""How often a call changes when the same nuclei are turned, mirrored or exposed half as long."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cellcycle.images import Plane
+from cellcycle.predict import Predictor
+from cellcycle.predict.nuclei import FoundNuclei
+from cellcycle.simulation import simulate_field
+
+CHANGES = ("turned", "mirrored", "half_exposed")
+N_FIELDS, FIELD_PX, N_NUCLEI = 3, 640, 150
+FIELD_SEED = 950
+# A nucleus is the same one where its centre lies within this of where it should lie.
+_NEAR_PX = 5.0
+
+
+def changed(pixels: np.ndarray, change: str) -> np.ndarray:
+    """Return pixels (H, W), float in [0, 1] of a 16-bit file, turned by 90 degrees, mirrored or half as bright."""
+    if change == "turned":
+        return np.ascontiguousarray(np.rot90(pixels))
+    if change == "mirrored":
+        return np.ascontiguousarray(pixels[:, ::-1])
+    counts = np.round(pixels * 65535).astype(np.uint16)
+    return (counts // 2).astype(np.float32) / np.float32(65535)
+
+
+def crop_flips(crops: list, variants: dict[str, list], predictor: Predictor, dimmer: Predictor) -> dict:
+    """Return the share of cropped nuclei whose call changes.
+
+    Parameters
+    ----------
+    crops : list of (Plane, FoundNuclei)
+        One nucleus each.
+    variants : dict of str to list of (Plane, FoundNuclei)
+        The same crops after each of `CHANGES`.
+    predictor, dimmer : Predictor
+        For the crops, and for those exposed half as long.
+
+    Returns
+    -------
+    dict
+        `CHANGES`: shares in [0, 1]; n: nuclei that were called. One that is lost counts as changed.
+    """
+
+    def calls(who: Predictor, pairs) -> np.ndarray:
+        return np.array([who.call(*pair).columns["call"][0] for pair in pairs])
+
+    first = calls(predictor, crops)
+    is_called = first != ""
+    flips = {}
+    for change in CHANGES:
+        again = calls(dimmer if change == "half_exposed" else predictor, variants[change])
+        flips[change] = round(float((again != first)[is_called].mean()), 4)
+    return flips | {"n": int(is_called.sum())}
+
+
+def field_variants(find: Callable[[Plane], FoundNuclei], n_fields: int = N_FIELDS) -> list[dict]:
+    """Simulate fields and find their nuclei, as they are ("") and after each of `CHANGES`.
+
+    Parameters
+    ----------
+    find : callable Plane -> FoundNuclei
+    n_fields : int, optional
+
+    Returns
+    -------
+    list of dict of str to (Plane, FoundNuclei)
+        One a field.
+    """
+    fields = []
+    for number in range(n_fields):
+        made = simulate_field((FIELD_PX, FIELD_PX), N_NUCLEI, FIELD_SEED + number)
+        pixels = (made.image / np.float32(65535)).astype(np.float32)
+        variants = {"": pixels} | {change: changed(pixels, change) for change in CHANGES}
+        planes = {change: Plane(p, 16, made.pixel_size_um, "field") for change, p in variants.items()}
+        fields.append({change: (plane, find(plane)) for change, plane in planes.items()})
+    return fields
+
+
+def field_flips(fields: list[dict], predictor: Predictor) -> dict:
+    """Return the share of nuclei of fields whose call changes, each picture with its own G1 peak.
+
+    Parameters
+    ----------
+    fields : list of dict
+        As `field_variants` gives them.
+    predictor : Predictor
+
+    Returns
+    -------
+    dict
+        As `crop_flips` gives it.
+    """
+    counts, n = dict.fromkeys(CHANGES, 0), 0
+    for field in fields:
+        centres, calls = _called(predictor, *field[""])
+        n += len(calls)
+        for change in CHANGES:
+            there, again = _called(predictor, *field[change])
+            if not len(again):
+                counts[change] += len(calls)
+                continue
+            gaps = np.hypot(*(_moved(centres, change)[:, None] - there[None]).transpose(2, 0, 1))
+            is_same = (gaps.min(axis=1) < _NEAR_PX) & (again[gaps.argmin(axis=1)] == calls)
+            counts[change] += int((~is_same).sum())
+    return {change: round(count / max(n, 1), 4) for change, count in counts.items()} | {"n": n}
+
+
+def _called(predictor: Predictor, plane: Plane, nuclei: FoundNuclei) -> tuple[np.ndarray, np.ndarray]:
+    """Return centres (N, 2) and calls (N,) of the nuclei of a field that get a call."""
+    columns = predictor.call(plane, nuclei).columns
+    calls = np.array(columns["call"])
+    centres = np.column_stack([columns["centroid_y_px"], columns["centroid_x_px"]])
+    return centres[calls != ""], calls[calls != ""]
+
+
+def _moved(centres: np.ndarray, change: str) -> np.ndarray:
+    """Return where centres (N, 2) of a field lie after a change."""
+    y, x = centres.T
+    if change == "turned":
+        return np.column_stack([FIELD_PX - 1 - x, y])
+    return np.column_stack([y, FIELD_PX - 1 - x]) if change == "mirrored" else centres
