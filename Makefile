@@ -6,20 +6,28 @@ PROFILE ?= study
 # Checkpoints to make, e.g. NAMES="nagao6 lr"; all of them when empty.
 NAMES ?=
 BENCH ?=
+# Not taken from the environment, where some shells keep another HOST.
+HOST = 127.0.0.1
+PORT = 7860
 # Address of PyTorch's own package index, to get its small CPU build instead of the CUDA one (see README).
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help study smoke test lint format bench checkpoints clean
+.PHONY: help study smoke app test lint format bench checkpoints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-study: .venv/.installed  ## rebuild the whole study (DATA=<folder or manifest> for your own cells)
-	$(BIN)/cellcycle study --profile $(PROFILE) --data "$(DATA)"
+study: .venv/.installed  ## rebuild the study (DATA=<folder or manifest>: your own cells; FRESH=1: anew, beside the record)
+	$(BIN)/cellcycle study --profile $(PROFILE) --data "$(DATA)" $(if $(FRESH),--fresh)
 
 smoke: .venv/.installed  ## run every notebook on few images, in minutes
 	$(BIN)/cellcycle study --profile smoke --data "$(DATA)"
+
+app: .venv/.installed  ## serve the website on this computer (HOST=0.0.0.0 PORT=7860 for a lab, see README)
+	@$(BIN)/python -c 'import gradio' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app]'
+	$(BIN)/cellcycle app --host $(HOST) --port $(PORT)
 
 test: .venv/.installed lint  ## run every check
 	rm -rf build/test

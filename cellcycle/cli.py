@@ -30,12 +30,18 @@ def study(
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebooks.")
     ] = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out instead of refusing.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Compute the recorded study again; say how far it lands from the record.")
+    ] = False,
 ):
     """Rebuild the study: run its notebooks, continuing where an earlier run stopped."""
-    from cellcycle.study.runner import run_study
-
     named = dict(_named_value(pair) for pair in parameter or [])
-    outcomes = run_study(profile, data, tuple(only or ()), named, skip_unreadable=skip_unreadable)
+    if fresh:
+        outcomes = _run_fresh(profile, data, only or named or skip_unreadable)
+    else:
+        from cellcycle.study.runner import run_study
+
+        outcomes = run_study(profile, data, tuple(only or ()), named, skip_unreadable=skip_unreadable)
     failed = [o for o in outcomes if o.error]
     for outcome in failed:
         typer.echo(f"{outcome.name}: {outcome.error}; see {outcome.copy}", err=True)
@@ -43,6 +49,19 @@ def study(
         raise typer.Exit(1)
     seconds = sum(outcome.seconds for outcome in outcomes)
     typer.echo(f"{len(outcomes)} notebooks, {seconds:.0f} s in all; executed copies: {outcomes[0].copy.parent}")
+
+
+def _run_fresh(profile: str, data: str, restricted) -> list:
+    """Run the recorded study afresh and print how far its headline numbers land from the committed ones."""
+    from cellcycle.errors import SettingError
+    from cellcycle.study.fresh import run_fresh
+
+    if profile != "study" or data != "simulated" or restricted:
+        raise SettingError("--fresh", "meant for the recorded study", "use it alone: cellcycle study --fresh")
+    outcomes, found = run_fresh()
+    if found is not None:
+        typer.echo(f"fresh minus committed:\n{found.to_string()}")
+    return outcomes
 
 
 def _named_value(pair: str) -> tuple[str, object]:
@@ -63,7 +82,9 @@ def _named_value(pair: str) -> tuple[str, object]:
 @app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, or patterns.")],
-    model: Annotated[str, typer.Option(help="Name or folder of a model; see cellcycle models.")] = "nagao6",
+    model: Annotated[
+        str, typer.Option(help="Name or folder of a model; auto goes by whether the image shows a G1 peak.")
+    ] = "auto",
     is_field: Annotated[bool, typer.Option("--field", help="The images are whole fields of nuclei.")] = False,
     is_nucleus: Annotated[bool, typer.Option("--nucleus", help="The images are crops of one nucleus.")] = False,
     channel: Annotated[str | None, typer.Option(help="DNA channel: index from 0, or (part of) its name.")] = None,
@@ -83,7 +104,7 @@ def predict(
     """Predict the phase of every nucleus in images of any kind."""
     from cellcycle.errors import SettingError
     from cellcycle.predict.command import run_predict
-    from cellcycle.predict.stream import Settings
+    from cellcycle.predict.settings import Settings
 
     if is_field and is_nucleus:
         raise SettingError("--field", "--nucleus was given too", "choose one of them, or neither")
@@ -99,6 +120,20 @@ def models():
     from cellcycle.predict.command import list_models
 
     typer.echo(list_models())
+
+
+@app.command("app")
+def website(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other computers in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 7860,
+    model: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a model of yours; repeat for more, the first is the default.")
+    ] = None,
+):
+    """Serve the website; set CELLCYCLE_APP_PASSWORD to have it ask for a password."""
+    from cellcycle.app import serve
+
+    serve(host, port, tuple(model or ()))
 
 
 @data_app.command("simulate")

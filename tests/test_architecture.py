@@ -26,16 +26,20 @@ ORDER = [
     {"models"},
     {"baseline"},
     {"training"},
+    {"tuning"},
+    {"confidence"},
+    {"explain"},
     {"summaries"},
     {"checkpoint"},
     {"predict"},
     {"recipes"},
     {"plots"},
     {"study"},
+    {"app"},
     {"cnncc", "cli"},
     {"__main__"},
 ]
-TORCH = {"augmentation", "balancing", "models", "training"}
+TORCH = {"augmentation", "balancing", "models", "training", "tuning", "explain"}
 LEVEL = {name: i for i, names in enumerate(ORDER) for name in names}
 FILES = sorted(f for f in PACKAGE.rglob("*.py") if f.parent != PACKAGE or f.name != "__init__.py")
 

@@ -36,6 +36,8 @@ def test_the_course_is_complete():
         "07_nagao",
         "08_transfer_learning",
         "09_tuning",
+        "10_confidence",
+        "11_explaining",
         "12_your_own_images",
         "13_figures",
     ]

@@ -1,0 +1,67 @@
+"""What a call rests on: how far it falls when a part of the nucleus is hidden. By ONNX Runtime alone."""
+
+import numpy as np
+
+from cellcycle.predict import ImagePrediction
+from cellcycle.predict.pictures import cut_picture, normalise, normalise_measurements
+from cellcycle.predict.runtime import Runtime
+
+_STEPS = 12
+_PATCH_SHARE = 0.16
+
+
+def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hide one part of a nucleus after the other and note how much the probability of its call falls.
+
+    A hidden part gets the intensity of the background, so the map answers: what would the model say if there
+    were no DNA here? Source of the method: Zeiler and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
+
+    Parameters
+    ----------
+    prediction : ImagePrediction
+        With its pixels.
+    row : int
+        Row of the nucleus in `prediction.table`; it has a call.
+
+    Returns
+    -------
+    picture : ndarray (size_px, size_px) float32
+        The nucleus at the model's scale, intensity above background.
+    fall : ndarray (size_px, size_px) float64
+        Mean fall of the probability over the patches that cover each pixel; below 0 where hiding helps.
+    """
+    nucleus, checkpoint = prediction.table.iloc[row], prediction.checkpoint
+    rule = checkpoint.input_rule
+    label, size_um = int(nucleus["nucleus_id"]), float(nucleus["pixel_size_um"])
+    centre = float(nucleus["centroid_y_px"]), float(nucleus["centroid_x_px"])
+    pixels, labels = prediction.plane.pixels, prediction.nuclei.labels
+    picture = cut_picture(pixels, labels, label, centre, nucleus["background"], size_um, rule)
+    patches = patch_corners(rule.size_px)
+    side = round(rule.size_px * _PATCH_SHARE)
+    hidden = np.repeat(picture[np.newaxis], len(patches) + 1, axis=0)
+    for k, (top, left) in enumerate(patches):
+        hidden[k, top : top + side, left : left + side] = 0
+    copies = nucleus["dna_copies"]
+    g1_position = 2 * nucleus["integrated_dna"] / copies if np.isfinite(copies) else None
+    # What was measured stays as it is: the map is about the picture.
+    measured = normalise_measurements(prediction.columns, rule)
+    measured = None if measured is None else np.repeat(measured[[row]], len(hidden), axis=0)
+    scores = Runtime(checkpoint).probabilities(normalise(hidden, rule, size_um, g1_position), measured)
+    scores = scores[:, checkpoint.classes.index(nucleus["call"])]
+    falls, covers = np.zeros(picture.shape), np.zeros(picture.shape)
+    for (top, left), score in zip(patches, scores[:-1], strict=True):
+        falls[top : top + side, left : left + side] += scores[-1] - score
+        covers[top : top + side, left : left + side] += 1
+    return picture, falls / covers
+
+
+def patch_corners(size_px: int) -> list[tuple[int, int]]:
+    """Return top and left of overlapping square patches that cover a picture evenly.
+
+    Examples
+    --------
+    >>> len(patch_corners(64)), patch_corners(64)[0], patch_corners(64)[-1]
+    (144, (0, 0), (54, 54))
+    """
+    starts = np.rint(np.linspace(0, size_px - round(size_px * _PATCH_SHARE), _STEPS)).astype(int).tolist()
+    return [(top, left) for top in starts for left in starts]
