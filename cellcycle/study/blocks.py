@@ -1,5 +1,7 @@
 """Tables in README and data card that are computed: from records, from the simulator, from real measurements."""
 
+import os
+
 import pandas as pd
 
 from cellcycle import metrics, paths, results, summaries
@@ -104,7 +106,14 @@ def refresh(file, blocks: dict[str, str]) -> None:
     text = file.read_text(encoding="utf-8")
     for name, content in blocks.items():
         text = replace_block(text, name, content)
-    file.write_text(text, encoding="utf-8")
+    replace_text(file, text)
+
+
+def replace_text(file, text: str) -> None:
+    """Write a text file whole or not at all."""
+    work = file.with_name(f".unfinished-{file.name}")
+    work.write_text(text, encoding="utf-8")
+    os.replace(work, file)
 
 
 def refresh_card() -> None:

@@ -22,6 +22,16 @@ def transfer_source(profile: Profile, dataset: NucleusDataset) -> NucleusDataset
     return replace(source, images=images, identity=f"{source.identity}x{channels}")
 
 
+def pretrained_file(profile: Profile, source: NucleusDataset, model: str = "nagao6") -> Path:
+    """Return where the weights of a network trained on all images of a source data set are kept, or will be.
+
+    Under `build/`, named by configuration and data.
+    """
+    config = _config(profile, source, model)
+    key = hashlib.blake2b(json.dumps([config, source.identity]).encode(), digest_size=5).hexdigest()
+    return paths.build_dir() / "pretrained" / f"{paths.slug(source.name)}-{model}-{key}.safetensors"
+
+
 def pretrained_network(profile: Profile, source: NucleusDataset, model: str = "nagao6") -> Path:
     """Train a network on all images of a source data set, and return the file of its weights.
 
@@ -36,13 +46,16 @@ def pretrained_network(profile: Profile, source: NucleusDataset, model: str = "n
     Returns
     -------
     Path
-        A `.safetensors` file under `build/`, named by configuration and data: trained once for each.
+        A `.safetensors` file, see `pretrained_file`: trained once for each configuration and data set.
     """
     from cellcycle.training import make_estimator
 
-    config = profile.completed(source, profile.config(model)) | {"seed": profile.seed}
-    key = hashlib.blake2b(json.dumps([config, source.identity]).encode(), digest_size=5).hexdigest()
-    file = paths.build_dir() / "pretrained" / f"{paths.slug(source.name)}-{model}-{key}.safetensors"
+    file = pretrained_file(profile, source, model)
     if not file.exists():
+        config = _config(profile, source, model)
         make_estimator(**config).fit(source.images, source.labels).save_network(file)
     return file
+
+
+def _config(profile: Profile, source: NucleusDataset, model: str) -> dict:
+    return profile.completed(source, profile.config(model)) | {"seed": profile.seed}

@@ -35,8 +35,8 @@ class Profile:
     n_folds, n_repeats : int
         Of the cross-validation.
     epochs : dict of str to int
-        Epochs by kind of model (logistic, nn, resnet, nagao) on a data set of the study's size; larger ones
-        get fewer, see `epochs_for`.
+        Epochs by kind of model (logistic, nn, resnet, nagao; best for the recipe) on a data set of the
+        study's size; larger ones get fewer, see `epochs_for`.
     copies : int
         Augmented copies of each image in D2.
     stem_stride : int
@@ -44,7 +44,15 @@ class Profile:
     nagao_stages, nagao_widths : tuple of int
         The design space of the Nagao network.
     learning_rates, batch_sizes : tuple
-        What the tuning notebook searches.
+        The range that the tuning notebook searches, from the lowest to the highest.
+    n_trials : int
+        Settings that a search trains.
+    max_mega_flops : float
+        Largest network of a search, in millions of floating-point operations for one image.
+    n_seeds : int
+        Seeds under which the headline rows are cross-validated.
+    learning_sizes : tuple of int
+        Numbers of simulated training images of the learning curves.
     label_shares : tuple of float
         Shares of the labels in the transfer notebook.
     n_jobs : int
@@ -66,11 +74,20 @@ class Profile:
     stem_stride: int = 1
     nagao_stages: tuple = (6,)
     nagao_widths: tuple = (8,)
-    learning_rates: tuple = (5e-4,)
-    batch_sizes: tuple = (16,)
+    learning_rates: tuple = (1e-4, 5e-3)
+    batch_sizes: tuple = (8, 64)
+    n_trials: int = 2
+    max_mega_flops: float = float("inf")
+    n_seeds: int = 3
+    learning_sizes: tuple = (50, 100, 250, 493, 1480, 4930)
     label_shares: tuple = (1.0,)
     n_jobs: int = 1
     device: str = "cpu"
+
+    @property
+    def study_labels(self) -> int:
+        """The number of the learning curves that is nearest to the study's."""
+        return min(self.learning_sizes, key=lambda n: abs(n - STUDY_IMAGES))
 
     def table(self) -> pd.DataFrame:
         """Return the settings as a table for the reader."""
@@ -104,20 +121,20 @@ class Profile:
             made["width"] = NAGAO_WIDTH
         return made | settings
 
-    def epochs_for(self, model: str, n_images: int) -> int:
-        """Return the epochs of a network on a data set of `n_images`.
+    def epochs_for(self, model: str, n_images: int, epochs: int | None = None) -> int:
+        """Return the epochs of a network on a data set of `n_images`, where it gets `epochs` on the study's.
 
         Beyond the study's size they fall with the square root of the size: a larger set is still seen
         more often in all, and takes an evening where it would take a night.
         """
         shrink = min(1.0, (STUDY_IMAGES / n_images) ** 0.5)
-        return max(1, round(self.epochs[_kind(model)] * shrink))
+        return max(1, round((epochs or self.epochs[_kind(model)]) * shrink))
 
     def completed(self, dataset: NucleusDataset, config: dict) -> dict:
-        """Return a configuration with the epochs that this data set asks for, unless it names its own."""
+        """Return a configuration with the epochs for this data set; its own are meant for the study's size."""
         if config["model"] == "dna-content":
             return config
-        return {"epochs": self.epochs_for(config["model"], len(dataset)), **config}
+        return config | {"epochs": self.epochs_for(config["model"], len(dataset), config.get("epochs"))}
 
     def cross_validate(self, dataset: NucleusDataset, configs) -> list[results.Record]:
         """Cross-validate the models that have no record yet, and return the records of all."""
@@ -127,6 +144,16 @@ class Profile:
         return cross_validate(
             dataset, configs, self.results_dir(), self.n_folds, self.n_repeats, self.seed, self.n_jobs
         )
+
+    def repeat(self, dataset: NucleusDataset, configs, train: bool = True) -> list[results.Record]:
+        """Return each model's cross-validation under `n_seeds` seeds as one record; the first is the profile's own.
+
+        Without `train`, models that have no record raise RecordError.
+        """
+        # Folds count their own seeds up from the profile's.
+        seeds = [replace(self, seed=self.seed + 100 * i) for i in range(self.n_seeds)]
+        runs = [s.cross_validate(dataset, configs) if train else s.recorded(dataset, configs) for s in seeds]
+        return [results.join_repeats(parts) for parts in zip(*runs, strict=True)]
 
     def recorded(self, dataset: NucleusDataset, configs) -> list[results.Record]:
         """Return the records of models cross-validated before, without training anything.
@@ -159,35 +186,37 @@ PROFILES = {
         size_px=32,
         max_images=64,
         n_folds=2,
-        epochs={"logistic": 2, "nn": 2, "resnet": 1, "nagao": 2},
+        epochs={"logistic": 2, "nn": 2, "resnet": 1, "nagao": 2, "best": 2},
         copies=1,
         stem_stride=2,
         nagao_stages=(3, 6),
         nagao_widths=(4,),
-        learning_rates=(1e-4, 5e-4),
-        batch_sizes=(16,),
+        max_mega_flops=10.0,
+        n_seeds=2,
+        learning_sizes=(32, 48),
         label_shares=(0.5, 1.0),
     ),
     "study": Profile(
         name="study",
-        epochs={"logistic": 40, "nn": 30, "resnet": 10, "nagao": 16},
+        epochs={"logistic": 40, "nn": 30, "resnet": 8, "nagao": 16, "best": 16},
+        copies=2,
         stem_stride=2,
         nagao_stages=(3, 4, 5, 6),
         nagao_widths=(4, 8),
-        learning_rates=(1e-4, 5e-4, 2e-3),
-        batch_sizes=(8, 16, 64),
+        n_trials=4,
+        max_mega_flops=25.0,
         label_shares=(0.05, 0.1, 0.25, 0.5, 1.0),
         n_jobs=2,
     ),
     "paper": Profile(
         name="paper",
         size_px=300,
-        n_repeats=3,
-        epochs={"logistic": 60, "nn": 60, "resnet": 60, "nagao": 60},
+        epochs={"logistic": 60, "nn": 60, "resnet": 60, "nagao": 60, "best": 60},
         nagao_stages=(2, 3, 4, 5, 6, 7),
         nagao_widths=(4, 8, 16, 32),
-        learning_rates=(5e-5, 1e-4, 5e-4, 1e-3, 5e-3),
-        batch_sizes=(8, 16, 32, 64),
+        learning_rates=(5e-5, 5e-3),
+        batch_sizes=(4, 100),
+        n_trials=50,
         label_shares=(0.05, 0.1, 0.25, 0.5, 1.0),
         device="cuda",
     ),

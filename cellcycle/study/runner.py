@@ -1,6 +1,7 @@
 """Run the notebooks by papermill: all or some, under one profile, on one data set."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from cellcycle import paths
 from cellcycle.datasets import source_kind, source_name
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.splits import stratified_folds
+from cellcycle.study.blocks import replace_text
 from cellcycle.study.profiles import Profile, load_profile
 from cellcycle.study.status import StatusLine
 
@@ -78,20 +80,39 @@ def run_study(
     target = paths.build_dir() / "notebooks" / profile / paths.slug(source_name(data))
     target.mkdir(parents=True, exist_ok=True)
     workers = workers or (2 if profile == "smoke" else 1)
-    status = StatusLine(len(chosen), target / "progress")
+    clock = target / "seconds.json"
+    status = StatusLine(chosen, target / "progress", _earlier_seconds(clock))
     jobs = [(source / f"{name}.ipynb", target, profile, data, parameters or {}) for name in chosen]
     outcomes = []
     for group in ([j for j in jobs if j[0].stem != LAST], [j for j in jobs if j[0].stem == LAST]):
         for outcome in _run_group(group, workers, status):
             outcomes.append(outcome)
             status.finished(outcome)
+    took_s = {o.name: round(o.seconds, 1) for o in outcomes if o.error is None}
+    replace_text(clock, json.dumps(_earlier_seconds(clock) | took_s, indent=1))
     if profile == "study" and data == "simulated" and not parameters and not os.environ.get("CELLCYCLE_OUTPUT"):
-        from cellcycle.study.publish import publish_notebook
-
-        for outcome in outcomes:
-            if outcome.error is None:
-                publish_notebook(outcome.copy, source / f"{outcome.name}.ipynb")
+        _publish(outcomes, source, complete=not only)
     return sorted(outcomes, key=lambda o: o.name)
+
+
+def _publish(outcomes, source: Path, complete: bool) -> None:
+    """Refresh the notebooks of the checkout, and after a whole run the texts that follow from its records."""
+    from cellcycle.study.headline import refresh_texts
+    from cellcycle.study.publish import publish_notebook
+
+    for outcome in outcomes:
+        if outcome.error is None:
+            publish_notebook(outcome.copy, source / f"{outcome.name}.ipynb")
+    if complete and not any(outcome.error for outcome in outcomes):
+        refresh_texts()
+
+
+def _earlier_seconds(clock: Path) -> dict[str, float]:
+    """Return what each notebook took in the last run, as far as it is known."""
+    try:
+        return {str(name): float(seconds) for name, seconds in json.loads(clock.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def notebooks_dir() -> Path:

@@ -13,14 +13,17 @@ class StatusLine:
 
     Parameters
     ----------
-    total : int
-        Number of notebooks.
+    names : sequence of str
+        The notebooks that will run.
     prefix : path-like
         The notebooks' progress files are `<prefix>-<notebook>.json`.
+    earlier_s : dict of str to float
+        Seconds that each notebook took in an earlier run, from which the time left is estimated.
     """
 
-    def __init__(self, total: int, prefix: Path):
-        self.total, self.done, self.prefix = total, 0, Path(prefix)
+    def __init__(self, names, prefix: Path, earlier_s: dict[str, float] | None = None):
+        self.names, self.prefix, self.earlier_s = list(names), Path(prefix), earlier_s or {}
+        self.total, self.took_s = len(self.names), {}
         self.terminal = sys.stderr.isatty()
         self.first_seen: dict[str, tuple[float, int]] = {}
         for stale in self._files():
@@ -28,10 +31,24 @@ class StatusLine:
 
     def finished(self, outcome) -> None:
         """Print the line of one finished notebook."""
-        self.done += 1
+        self.took_s[outcome.name] = outcome.seconds
         self._clear()
         state = f"{outcome.seconds:5.0f} s" if outcome.error is None else f"FAILED  {outcome.error}"
-        print(f"[{self.done:2d}/{self.total}] {outcome.name:28s} {state}", flush=True)
+        left = self.left_s()
+        left = "" if left is None or outcome.error else f", about {max(1, round(left / 60))} min left in all"
+        print(f"[{len(self.took_s):2d}/{self.total}] {outcome.name:28s} {state}{left}", flush=True)
+
+    def left_s(self) -> float | None:
+        """Return the seconds that the notebooks to come should take, or None where nothing is known of one.
+
+        What they took earlier, times how much slower or faster than then the finished ones were.
+        """
+        waiting = [name for name in self.names if name not in self.took_s]
+        known = [name for name in self.took_s if self.earlier_s.get(name)]
+        if not waiting or not known or any(name not in self.earlier_s for name in waiting):
+            return None
+        pace = sum(self.took_s[n] for n in known) / sum(self.earlier_s[n] for n in known)
+        return pace * sum(self.earlier_s[name] for name in waiting)
 
     @contextlib.contextmanager
     def watching(self):

@@ -119,8 +119,7 @@ def _fit_fold(i, config, images, labels, fold, seed):
     estimator = make_estimator(**settings)
     if "seed" in estimator.get_params():
         estimator.set_params(seed=seed)
-    # On a CPU the time this process computed, which other work on the machine does not lengthen.
-    clock = time.process_time if settings.get("device", "cpu") == "cpu" else time.perf_counter
+    clock = clock_for(settings)
     started = clock()
     estimator.fit(images[train], labels[train])
     trained = clock()
@@ -135,6 +134,14 @@ def _fit_fold(i, config, images, labels, fold, seed):
         "n_parameters": getattr(estimator, "n_parameters_", None),
     }
     return i, (fold, all_scores, history, facts)
+
+
+def clock_for(settings: dict):
+    """Return the clock by which a run is timed.
+
+    On a CPU the time that this process computed, which other work on the machine does not lengthen.
+    """
+    return time.process_time if settings.get("device", "cpu") == "cpu" else time.perf_counter
 
 
 def _write(root, config, dataset, outcomes) -> results.Record:
