@@ -1,6 +1,7 @@
 """Figures of scores: training curves, confusion matrices, bars with intervals, design spaces."""
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, new_figure
@@ -130,11 +131,12 @@ def design_space(table, score="balanced_accuracy", references=None, title=""):
     spread = np.abs(ordered[[f"{score}_low", f"{score}_high"]].to_numpy().T - ordered[score].to_numpy())
     ax.errorbar(ordered["n_parameters"], ordered[score], spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
     for i, (name, row) in enumerate(ordered.iterrows()):
-        up = i % 2 == 0
+        # Neighbours lie close: their names take turns above and below, near and far.
+        up, gap = i % 2 == 0, 4 + 10 * (i % 4 // 2)
         ax.annotate(
             name,
             (row["n_parameters"], row[f"{score}_high"] if up else row[f"{score}_low"]),
-            xytext=(0, 4 if up else -4),
+            xytext=(0, gap if up else -gap),
             textcoords="offset points",
             ha="center",
             va="bottom" if up else "top",
@@ -142,7 +144,9 @@ def design_space(table, score="balanced_accuracy", references=None, title=""):
             color=INK,
         )
     ax.set_xscale("log")
-    ax.margins(x=0.12, y=0.2)
+    # Between the powers of ten there is no room for names.
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.margins(x=0.12, y=0.25)
     _reference_lines(ax.axhline, references)
     if references:
         figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
