@@ -3,10 +3,12 @@
 So a search that was stopped goes on where it stopped, and a finished one is replayed from its records.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
+from tqdm import TqdmWarning
 
 from cellcycle.metrics import balanced_accuracy, confusion_matrix
 from cellcycle.results import Record
@@ -86,7 +88,10 @@ def search(
     -------
     Search
     """
-    import optuna
+    with warnings.catch_warnings():
+        # Optuna loads a progress bar for notebooks that is not used here and asks for a package that is not needed.
+        warnings.simplefilter("ignore", TqdmWarning)
+        import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Few trials: a third of them at random, then the estimator leads.
