@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -147,7 +148,8 @@ def descendants(pid):
 
 def _records_of_06(output_dir: Path):
     folder = output_dir / "results" / "smoke" / "simulated"
-    return list(folder.glob("resnet*/run.json"))
+    # Notebook 09 repeats some of them under other seeds.
+    return [f for f in folder.glob("resnet*/run.json") if json.loads(f.read_text())["config"]["seed"] == 0]
 
 
 def test_results_of_the_recorded_study_are_committed_and_others_are_not(monkeypatch):
