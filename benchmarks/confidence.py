@@ -2,9 +2,9 @@
 
     CELLCYCLE_REAL_DATA=<folder with jurkat/ and mitocheck/> python benchmarks/confidence.py [PART ...]
 
-Parts: real, simulated, strangeness. Writes records of the predictions and one CSV a question to
-data/results/confidence, numbers with their 95 % intervals. Calibration, sets and strangeness are always fitted on
-other folds or other microscopes than those they are judged on.
+Parts: real (from the committed records), simulated, strangeness (of real cells too, where there are any). Writes
+records of the predictions and one CSV a question to data/results/confidence, numbers with their 95 % intervals.
+Calibration, sets and strangeness are always fitted on other folds or other microscopes than those they are judged on.
 """
 
 import argparse
@@ -33,13 +33,11 @@ from cellcycle.simulation import NAGAO_PARAMETERS, SimulationParameters, simulat
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation.optics import expose, sample
 from cellcycle.simulation.scene import Scene, add_debris, light_per_n, make_slide
+from cellcycle.study import experiments
+from cellcycle.study.headline import real_records
 
 # Microscopes and seeds that neither training nor calibration of the shipped models has seen.
 N_MICROSCOPES, SEED = 12, 5000
-JURKAT_MODEL = {
-    "model": "nagao4", "training_set": "D2", "epochs": 8, "batch_size": 32, "learning_rate": 1e-3, "schedule": "cosine",
-    "weight_decay": 1e-2, "turns": True, "batch_norm": True, "measurements": True, "intensity": "measured",
-}  # fmt: skip
 KEPT, LEVEL, N_STRANGE = np.round(np.arange(0.5, 1.01, 0.05), 2), 0.9, 150
 LATE_M, BASE = ("anaphase", "telophase"), SimulationParameters()
 
@@ -83,14 +81,13 @@ def write_judgement(who: dict, judged: Judged) -> None:
     write("risk_coverage", pd.DataFrame(rows))
 
 
-def real_part(real: Path) -> None:
-    """Jurkat cells, cross-validated."""
-    from cellcycle.training import cross_validate
-
-    dataset = load_dataset(real / "jurkat")
-    (record,) = cross_validate(dataset, [JURKAT_MODEL], folder() / "records", n_folds=5)
-    who = {"cells": "jurkat", "origin": "real", "model": "nagao4, trained on jurkat"}
-    write_judgement(who, judge(record))
+def real_part() -> None:
+    """Jurkat cells, cross-validated: the recorded recipe `best`, whose calibration leaves out one fold at a time."""
+    for record in real_records():
+        if record.config["model"] == experiments.BEST["model"]:
+            intensity = "per image" if record.config["intensity"] == "per-image" else "absolute"
+            who = {"cells": "jurkat", "origin": "real", "model": f"best ({intensity}), trained on jurkat"}
+            write_judgement(who, judge(record))
 
 
 def shipped_on_real_part() -> None:
@@ -306,8 +303,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="real, simulated, strangeness; all without any")
     chosen = parser.parse_args().parts or ["real", "simulated", "strangeness"]
     real = Path(os.environ["CELLCYCLE_REAL_DATA"]) if os.environ.get("CELLCYCLE_REAL_DATA") else None
-    if "real" in chosen and real is not None:
-        real_part(real)
+    if "real" in chosen:
+        real_part()
         shipped_on_real_part()
     sets = [unseen_microscope(k) for k in range(N_MICROSCOPES)] if {"simulated", "strangeness"} & set(chosen) else []
     if "simulated" in chosen:

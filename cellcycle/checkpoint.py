@@ -24,7 +24,7 @@ from cellcycle.errors import CheckpointError, SettingError
 
 FORMAT = 1
 # The model that needs nothing but one picture, and the one to take where the G1 peak is known.
-DEFAULT, ANCHORED = "nagao6", "nagao6-g1"
+DEFAULT, ANCHORED = "nagao6", "best"
 # The study's own words for its models.
 ALIASES = {"nagao": "nagao6", "resnet": "resnet8", "resnet-8": "resnet8", "lr": "lr", "nn": "nn"}
 INTENSITIES = ("per-image", "data-set", "g1-peak")

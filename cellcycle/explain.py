@@ -266,7 +266,7 @@ def _checked(classifier, images, classes):
 
 def _over_views(classifier, images, of_view: Callable) -> np.ndarray:
     """Average the maps (N, 1, H, W) of all members, and of all positions where the classifier turns."""
-    made = classifier._inputs(images, classifier._measure(images))
+    made = classifier.inputs(images, classifier.measure(images))
     inputs, measured = (torch.from_numpy(made[name]) for name in ("images", "measurements"))
     maps = []
     for network in classifier.networks_:

@@ -20,7 +20,7 @@ PHASE_COLOURS: dict[str, str] = {
     "G2": "#009E73",
     "M": "#CC79A7",
 }
-_MORE_COLOURS = ("#56B4E9", "#D55E00", "#F0E442", "#555555")
+_MORE_COLOURS = ("#56B4E9", "#D55E00", "#555555", "#882255")
 
 
 def class_colours(classes: tuple[str, ...]) -> dict[str, str]:

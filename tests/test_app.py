@@ -26,7 +26,18 @@ from cellcycle.app.api import rows_as
 from cellcycle.app.corrections import corrections_zip
 from cellcycle.app.limits import announced_pixels
 from cellcycle.app.occlusion import occlusion_map
-from cellcycle.app.review import ALL, CORRECTED, DOUBTFUL, listed_rows, reasons, row_of_line, shown_table
+from cellcycle.app.review import (
+    ALL,
+    AS_NUMBERED,
+    CORRECTED,
+    DOUBTFUL,
+    LARGEST,
+    MOST_DNA,
+    listed_rows,
+    reasons,
+    row_of_line,
+    shown_table,
+)
 from cellcycle.app.service import Service
 from cellcycle.app.store import Result, Store, pack, unpack
 from cellcycle.datasets import load_dataset
@@ -106,7 +117,9 @@ def test_the_endpoint_gives_exactly_what_the_command_line_gives(site, capsys, mo
         (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
     run_predict([path.name for path in paths], format_name="json")
-    assert post(site, *paths).text == capsys.readouterr().out
+    answer = post(site, *paths)
+    assert answer.text == capsys.readouterr().out
+    assert all(row["confidence"] is not None and row["prediction_set"] is not None for row in answer.json())
 
 
 def test_the_endpoint_takes_the_options_of_the_command_line(site, capsys, monkeypatch, field_file):
@@ -182,28 +195,35 @@ def test_where_too_many_wait_the_next_is_asked_to_come_back():
     assert answer.status_code == 503 and answer.headers["retry-after"]
 
 
-def test_fifty_uploads_at_once_are_all_answered_rightly_in_bounded_memory(site, monkeypatch):
-    chosen, lock, running_now, most_running = NUCLEI[:50], threading.Lock(), 0, 0
-    expected = predict(chosen).drop(columns="image")
-    original = Predictor.predict
+@contextmanager
+def watched_predictor(monkeypatch):
+    """Note, while images are predicted, how many are worked on at a time and how much memory is taken for it."""
+    found, lock, original = {"now": 0, "at_once": 0, "most_bytes": 0}, threading.Lock(), Predictor.predict
+    before = psutil.Process().memory_info().rss
 
-    def counted(self, image):
-        nonlocal running_now, most_running
+    def watched(self, image):
         with lock:
-            running_now += 1
-            most_running = max(most_running, running_now)
+            found["now"] += 1
+            found["at_once"] = max(found["at_once"], found["now"])
         try:
             return original(self, image)
         finally:
             with lock:
-                running_now -= 1
+                found["now"] -= 1
+                found["most_bytes"] = max(found["most_bytes"], psutil.Process().memory_info().rss - before)
 
-    monkeypatch.setattr(Predictor, "predict", counted)
-    before = psutil.Process().memory_info().rss
-    with ThreadPoolExecutor(50) as pool:
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "predict", watched)
+        yield found
+
+
+def test_fifty_uploads_at_once_are_all_answered_rightly_in_bounded_memory(site, monkeypatch):
+    chosen = NUCLEI[:50]
+    expected = predict(chosen).drop(columns="image")
+    with watched_predictor(monkeypatch) as watched, ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda path: post(site, path), chosen))
-    assert psutil.Process().memory_info().rss - before < 400e6
-    assert 1 <= most_running <= LIMITS.at_once
+    assert 0 < watched["most_bytes"] < 400e6
+    assert 1 <= watched["at_once"] <= LIMITS.at_once
     found = pd.DataFrame([answer.json()[0] for answer in answers])
     assert found["image"].tolist() == [path.name for path in chosen]
     columns = [name for name in expected if name.startswith("p_")]
@@ -299,9 +319,13 @@ def test_old_results_make_room_and_are_forgotten(field):
         store.get(keys[0])
 
 
-def test_a_download_is_the_file_of_the_command_line(field, field_file, tmp_path):
-    run_predict([str(field_file)], "nagao6", format_name="csv", output=tmp_path / "nuclei.csv")
-    assert rows_as("csv", [field.table]) == (tmp_path / "nuclei.csv").read_bytes()
+@pytest.mark.parametrize("model", ["nagao6", "best"])
+def test_a_download_is_the_file_of_the_command_line(field_file, tmp_path, model):
+    settings = Settings(g1_position=1000.0)
+    run_predict([str(field_file)], model, settings, format_name="csv", output=tmp_path / "nuclei.csv")
+    found = Predictor(model, settings).predict(field_file).table
+    assert rows_as("csv", [found]) == (tmp_path / "nuclei.csv").read_bytes()
+    assert found["confidence"].between(0.25, 1).all() and found["review"].astype(bool).any()
 
 
 # --- review and corrections ---
@@ -322,12 +346,47 @@ def test_doubtful_nuclei_come_first(field):
 
 def test_the_models_own_doubts_decide_where_it_has_any(field):
     table = field.table.assign(review="", confidence=0.99, prediction_set="G1", flags="")
-    table.loc[[7, 4], "review"] = ["uncertain", "set_too_wide;edge"]
+    table.loc[[7, 4], "review"] = ["uncertain", "untypical_of_its_phase;edge"]
+    table.loc[4, "call"] = "G1"
     table.loc[[7, 4], "confidence"] = [0.9, 0.2]
     result = Result((field,))
     result.table = table
     assert listed_rows(result)[:2] == [4, 7] and listed_rows(result, DOUBTFUL) == [4, 7]
-    assert reasons(table)[4] == "set too wide, cut by the image's edge"
+    assert reasons(table)[4] == "unusual for G1, cut by the image's edge"
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "said"),
+    [
+        ("S", "S", "88 % sure, no other phase is likely"),
+        ("S", "G1;S;G2", "88 % sure, could be G1, S or G2"),
+        ("S", "", "88 % sure, but looks like a typical nucleus of no phase"),
+        ("", "", None),
+    ],
+)
+def test_a_nucleus_says_in_words_how_sure_the_call_is_and_what_else_it_could_be(field, call, given, said):
+    row = field.table.iloc[0].copy()
+    row["call"], row["confidence"], row["prediction_set"] = call, 0.876 if call else np.nan, given
+    shown = words.nucleus_card(row, ("G1", "S", "G2", "M"), {}, "")
+    assert ("class='sure'" in shown) == (said is not None) and (said is None or f">{said}<" in shown)
+
+
+def test_a_card_says_once_what_sure_and_could_be_mean(field):
+    card = words.model_card((field.checkpoint, field.checkpoint))
+    assert card.count("How sure it is was measured on") == 1
+    assert f"in {100 * field.checkpoint.confidence.coverage:.0f} % of cases" in card
+    unfitted = replace(field.checkpoint, card=field.checkpoint.card | {"confidence": None})
+    assert "How sure" not in words.model_card((unfitted,))
+
+
+def test_the_table_can_be_put_in_other_orders(field):
+    other = pack(Predictor("nagao6").predict(NUCLEI[0]))
+    result = Result((field, other))
+    assert listed_rows(result, ALL, AS_NUMBERED) == list(range(len(result.table)))
+    for order, column in ((MOST_DNA, "integrated_dna"), (LARGEST, "area_um2")):
+        assert result.table[column][listed_rows(result, ALL, order)].is_monotonic_decreasing
+        assert set(listed_rows(result, DOUBTFUL, order)) == set(listed_rows(result, DOUBTFUL))
+    assert set(shown_table(result)["Could be"]) >= {"G1", "S or G2"}
 
 
 def test_a_model_without_confidence_is_doubted_below_60_percent(field):
@@ -376,6 +435,30 @@ def test_an_occlusion_map_blames_the_nucleus_and_not_the_background(field):
     assert picture.shape == fall.shape and np.isfinite(fall).all()
     inside = picture > 0.3 * picture.max()
     assert np.abs(fall[inside]).mean() > 3 * np.abs(fall[0]).mean()
+
+
+def test_occlusion_changes_the_picture_and_keeps_the_measurements(field_file, monkeypatch):
+    from cellcycle.confidence.calibration import with_temperature
+    from cellcycle.predict.pictures import normalise_measurements
+    from cellcycle.predict.runtime import Runtime
+
+    dna = predict(field_file, "lr")["integrated_dna"]
+    found = Predictor("best", Settings(g1_position=float(dna.median()))).predict(field_file)
+    rule, row, given = found.checkpoint.input_rule, 9, {}
+    original = Runtime.probabilities
+
+    def noted(self, pictures, measurements=None):
+        given.update(pictures=pictures, measurements=measurements, scores=original(self, pictures, measurements))
+        return given["scores"]
+
+    monkeypatch.setattr(Runtime, "probabilities", noted)
+    picture, fall = occlusion_map(found, row)
+    assert np.ptp(fall) > 0 and picture.shape == (rule.size_px, rule.size_px)
+    own = normalise_measurements(found.columns, rule)[row]
+    assert np.array_equal(given["measurements"], np.tile(own, (len(given["pictures"]), 1)))
+    assert np.abs(given["pictures"] - given["pictures"][-1]).max(axis=(1, 2, 3))[:-1].max() > 0
+    shown = with_temperature(given["scores"][-1:], found.checkpoint.confidence.temperature)[0]
+    assert shown == pytest.approx(found.table[[f"p_{name}" for name in found.checkpoint.classes]].iloc[row].to_numpy())
 
 
 # --- what the buttons do ---

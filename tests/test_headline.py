@@ -97,6 +97,8 @@ def test_the_time_left_follows_the_pace_of_the_finished_notebooks(tmp_path):
     assert status.left_s() is None
     status.took_s["01"] = 5.0
     assert status.left_s() == pytest.approx(25.0)
+    status.workers = 2
+    assert status.left_s() == pytest.approx(12.5)
     assert StatusLine(["01", "02"], tmp_path / "p").left_s() is None
 
 

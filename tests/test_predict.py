@@ -208,6 +208,16 @@ def test_a_blurred_peak_is_not_taken():
         assert choice.take("field", False, peak)[0].name == "nagao6"
 
 
+def test_the_least_quality_of_a_peak_is_one_at_which_the_anchored_model_was_better():
+    slides = pd.read_csv(paths.repository() / "data" / "results" / "g1_quality.csv")
+    usable = slides[slides["usable"]]
+    faint = usable[usable["quality"] < 2 * LEAST_QUALITY]
+    assert len(usable) > 30 and len(faint) >= 3
+    for part in (usable, faint):
+        assert (part["accuracy_anchored"] > part["accuracy_picture"]).mean() > 0.9
+    assert usable["quality"].min() > LEAST_QUALITY
+
+
 def test_the_two_models_of_auto_see_nuclei_at_one_scale_and_know_the_same_classes():
     plain, anchored = (load_checkpoint(name) for name in (DEFAULT, ANCHORED))
     assert plain.classes == anchored.classes

@@ -2,6 +2,7 @@
 
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -364,3 +365,25 @@ def test_real_crops_have_a_nucleus_and_integrated_dna_orders_the_phases(real_dat
         assert table["area_px"].notna().all()
         medians.append(table["integrated_dna"].median())
     assert 1.2 < medians[1] / medians[0] < 1.7 and 1.6 < medians[2] / medians[0] < 2.1
+
+
+def test_a_speck_is_measured_without_a_warning():
+    pixels, labels = np.zeros((9, 9)), np.zeros((9, 9), np.int32)
+    pixels[4, 4] = labels[4, 4] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        row = measure(pixels, labels).iloc[0]
+    assert row["area_px"] == 1 and row["integrated_dna"] > 0
+
+
+def test_the_background_of_a_crop_is_measured_beside_its_nucleus():
+    from cellcycle.segmentation.features import background
+
+    rng = np.random.default_rng(0)
+    planes = 0.1 + 0.01 * rng.standard_normal((3, 40, 40))
+    planes[:, 12:28, 12:28] += 0.5
+    level, noise = background(planes)
+    # The darker half of the border lies 0.8 standard deviations below its mean.
+    np.testing.assert_allclose(level, 0.1 - 0.008, atol=0.002)
+    np.testing.assert_allclose(noise, 0.01, rtol=0.15)
+    np.testing.assert_allclose(background(planes / 4), [level / 4, noise / 4])

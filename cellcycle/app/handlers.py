@@ -102,10 +102,10 @@ class Handlers:
             words.downloads(key, first, 0),
         )
 
-    def table(self, key, wanted):
+    def table(self, key, wanted, order):
         """List the nuclei."""
         with as_notice():
-            return review.shown_table(self.store.get(key), wanted) if key else None
+            return review.shown_table(self.store.get(key), wanted, order) if key else None
 
     def look(self, key, row, index, brightness):
         """Show an image and one of its nuclei: overlay, counts, histogram, nucleus, correction, occlusion map."""
@@ -156,17 +156,17 @@ class Handlers:
             result = self.store.get(key)
             return next((row for row in review.listed_rows(result) if result.image_of(row) == index), None)
 
-    def next_row(self, key, row, wanted):
+    def next_row(self, key, row, wanted, order):
         """Take the nucleus that follows in the order of the table."""
         with as_notice():
             result = self.store.get(key)
-            rows = review.listed_rows(result, wanted)
+            rows = review.listed_rows(result, wanted, order)
             if not rows:
                 return row, gr.skip()
             following = rows[(rows.index(row) + 1) % len(rows)] if row in rows else rows[0]
             return following, result.image_of(following)
 
-    def correct(self, key, row, index, said, wanted):
+    def correct(self, key, row, index, said, wanted, order):
         """Keep what a person says about a nucleus."""
         with as_notice():
             result = self.store.get(key)
@@ -174,7 +174,7 @@ class Handlers:
                 result.corrections.pop(row, None)
             else:
                 result.corrections[row] = "" if said == NO_NUCLEUS else said
-            return review.shown_table(result, wanted), words.downloads(key, index, len(result.corrections))
+            return review.shown_table(result, wanted, order), words.downloads(key, index, len(result.corrections))
 
     def explain(self, key, row, brightness):
         """Show what the call of a nucleus rests on."""

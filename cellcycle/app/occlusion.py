@@ -14,7 +14,9 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     """Hide one part of a nucleus after the other and note how much the probability of its call falls.
 
     A hidden part gets the intensity of the background, so the map answers: what would the model say if there
-    were no DNA here? Source of the method: Zeiler and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
+    were no DNA here? A model that also takes measurements keeps those of the whole nucleus: the map is about the
+    picture alone. Probabilities are those of the network before calibration, which keeps their order. Source of the
+    method: Zeiler and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
 
     Parameters
     ----------
@@ -43,7 +45,6 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
         hidden[k, top : top + side, left : left + side] = 0
     copies = nucleus["dna_copies"]
     g1_position = 2 * nucleus["integrated_dna"] / copies if np.isfinite(copies) else None
-    # What was measured stays as it is: the map is about the picture.
     measured = normalise_measurements(prediction.columns, rule)
     measured = None if measured is None else np.repeat(measured[[row]], len(hidden), axis=0)
     scores = Runtime(checkpoint).probabilities(normalise(hidden, rule, size_um, g1_position), measured)

@@ -24,7 +24,41 @@ _PROMISE = """<section aria-label='What you get'><h2>What you get</h2><ul>
 <p>No image at hand? Try one of the simulated ones.</p></section>"""
 _KINDS = [("Decide for each image", "auto"), ("Whole fields", "field"), ("One nucleus per image", "nucleus")]
 _DARK = "() => { document.body.classList.toggle('dark'); }"
-_TO_RESULT = "() => { document.getElementById('message').scrollIntoView({behavior: 'smooth'}); }"
+# Gradio hides sorting in a menu beside each heading; people click the heading, once more to turn the order around.
+_SORT_BY_HEADING = """() => {
+    const press = (heading, item) => {
+        heading.querySelector('.cell-menu-button')?.click();
+        setTimeout(() => document.querySelectorAll('.cell-menu [role=menuitem]')[item]?.click());
+    };
+    const sorted = () => document.querySelector('#table [role=columnheader][data-order]');
+    window.unsort = () => {
+        const heading = sorted();
+        if (!heading) return;
+        delete heading.dataset.order;
+        press(heading, 2);
+    };
+    document.addEventListener('click', event => {
+        const heading = event.target.closest('#table [role=columnheader]');
+        if (!heading || event.target.closest('button')) return;
+        const isRising = heading.dataset.order !== 'rising';
+        delete sorted()?.dataset.order;
+        heading.dataset.order = isRising ? 'rising' : 'falling';
+        // Later: this very click would close the menu.
+        setTimeout(() => press(heading, isRising ? 0 : 1));
+    }, true);
+}"""
+# On a phone the nucleus stands below the picture and the table that were touched.
+_TO_NUCLEUS = """() => {
+    if (window.innerWidth < 700) document.getElementById('nucleus').scrollIntoView({behavior: 'smooth'});
+}"""
+_UNSORT = "() => { window.unsort(); }"
+_SAID = "Is the call right? Say what you see"
+# Gradio gives a group of choices no name that a screen reader would tell.
+_TO_RESULT = f"""() => {{
+    window.unsort();
+    document.getElementById('said')?.setAttribute('aria-label', '{_SAID}');
+    document.getElementById('message').scrollIntoView({{behavior: 'smooth'}});
+}}"""
 
 
 def build_page(service: Service, store: Store) -> gr.Blocks:
@@ -50,6 +84,7 @@ def build_page(service: Service, store: Store) -> gr.Blocks:
         message = gr.HTML(elem_id="message")
         view = _results()
         _connect(handlers, inputs, message, view)
+        page.load(None, js=_SORT_BY_HEADING)
     return page.queue(max_size=service.limits.waiting, default_concurrency_limit=4)
 
 
@@ -110,38 +145,35 @@ def _results() -> dict:
                 parts["brightness"] = gr.Slider(
                     1, 10, value=1, step=0.5, label="Brightness of the picture (changes no number)"
                 )
-            with gr.Column(scale=2, min_width=320):
-                parts["nucleus"] = gr.HTML(elem_id="nucleus")
-                parts["said"] = gr.Radio([], label="Is the call right? Say what you see", visible=False, elem_id="said")
                 with gr.Row():
-                    parts["next"] = gr.Button("Next nucleus", variant="primary", elem_id="next")
-                    parts["explain"] = gr.Button("What is the call based on?", elem_id="explain")
-        with gr.Row():
-            with gr.Column(scale=3, min_width=320):
-                parts["wanted"] = gr.Dropdown(
-                    label="Show in the table (click a line to see its nucleus, a heading to sort)",
-                    choices=[review.ALL],
-                    value=review.ALL,
-                    elem_id="wanted",
-                )
+                    parts["wanted"] = gr.Dropdown(
+                        label="Show in the table", choices=[review.ALL], value=review.ALL, elem_id="wanted"
+                    )
+                    parts["order"] = gr.Dropdown(
+                        label="Order (also of Next nucleus)",
+                        choices=list(review.ORDERS),
+                        value=review.DOUBTFUL_FIRST,
+                        elem_id="order",
+                    )
+                gr.HTML("<p class='hint'>Click a line to see its nucleus, a heading to sort.</p>")
                 parts["table"] = gr.Dataframe(
                     label="Nuclei", interactive=False, max_height=420,
                     show_search="search", elem_id="table",
                 )  # fmt: skip
             with gr.Column(scale=2, min_width=320):
+                parts["nucleus"] = gr.HTML(elem_id="nucleus")
+                parts["said"] = gr.Radio([], label=_SAID, visible=False, elem_id="said")
+                with gr.Row():
+                    parts["next"] = gr.Button("Next nucleus", variant="primary", elem_id="next")
+                    parts["explain"] = gr.Button("What is the call based on?", elem_id="explain")
+        with gr.Row():
+            with gr.Column(min_width=320):
                 parts["counts"] = gr.HTML(elem_id="counts")
+            with gr.Column(min_width=320):
                 parts["histogram"] = gr.BarPlot(
-                    x="DNA",
-                    x_title=" ",
-                    y="nuclei",
-                    color="phase",
-                    x_bin=0.1,
-                    y_aggregate="sum",
-                    colors_in_legend=[],
-                    height=300,
-                    label="DNA content",
-                    elem_id="histogram",
-                )
+                    x="DNA", x_title=" ", y="nuclei", color="phase", x_bin=0.1, y_aggregate="sum", colors_in_legend=[],
+                    height=300, label="DNA content", elem_id="histogram",
+                )  # fmt: skip
     return parts
 
 
@@ -154,13 +186,13 @@ def _connect(handlers: Handlers, inputs: dict, message, view: dict) -> None:
         "api_visibility": "private",
     }
     light = {"api_visibility": "private", "show_progress": "hidden"}
-    key, row, index, wanted = (view[name] for name in ("key", "row", "index", "wanted"))
+    key, row, index, wanted, order = (view[name] for name in ("key", "row", "index", "wanted", "order"))
     kept = [key, row, message, view["results"], index, wanted, view["downloads"]]
     look = dict(
         fn=handlers.look, inputs=[key, row, index, view["brightness"]],
         outputs=[view[n] for n in ("overlay", "counts", "histogram", "nucleus", "said", "explain")], **light,
     )  # fmt: skip
-    fill = dict(fn=handlers.table, inputs=[key, wanted], outputs=view["table"], **light)
+    fill = dict(fn=handlers.table, inputs=[key, wanted, order], outputs=view["table"], **light)
 
     inputs["model"].change(
         lambda name: words.model_card(inputs["cards"][name]), inputs["model"], inputs["card"], **light
@@ -176,13 +208,15 @@ def _connect(handlers: Handlers, inputs: dict, message, view: dict) -> None:
         shown = run.success(_make_room, key, [inputs["about"], inputs["promise"]], **light)
         shown.success(**look).success(**fill).success(None, js=_TO_RESULT)
     view["brightness"].input(**look, trigger_mode="always_last")
-    view["table"].select(handlers.choose_row, key, [row, index], **light).success(**look)
-    view["overlay"].select(handlers.choose_point, [key, row, index], row, **light).success(**look)
+    view["table"].select(handlers.choose_row, key, [row, index], **light).success(**look).success(None, js=_TO_NUCLEUS)
+    touched = view["overlay"].select(handlers.choose_point, [key, row, index], row, **light)
+    touched.success(**look).success(None, js=_TO_NUCLEUS)
     index.input(handlers.choose_image, [key, index], row, **light).success(**look)
     wanted.input(**fill)
-    view["next"].click(handlers.next_row, [key, row, wanted], [row, index], **light).success(**look)
+    order.input(**fill).success(None, js=_UNSORT)
+    view["next"].click(handlers.next_row, [key, row, wanted, order], [row, index], **light).success(**look)
     view["said"].input(
-        handlers.correct, [key, row, index, view["said"], wanted], [view["table"], view["downloads"]], **light
+        handlers.correct, [key, row, index, view["said"], wanted, order], [view["table"], view["downloads"]], **light
     )
     view["explain"].click(handlers.explain, [key, row, view["brightness"]], view["nucleus"], **heavy)
 

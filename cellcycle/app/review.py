@@ -4,13 +4,16 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.app.store import Result
-from cellcycle.app.words import UNCERTAIN, in_words
+from cellcycle.app.words import UNCERTAIN, UNTYPICAL, either, in_words
+from cellcycle.confidence.model import PRICE
 
-# Below this probability the call is more often one of two than one.
-_SURE = 0.6
+# Of a model without a confidence of its own: below this probability asking costs less than the call.
+_SURE = 1 - PRICE
 # A browser's table stays quick up to here; the file has all rows.
 MOST_ROWS = 2000
 ALL, DOUBTFUL, CORRECTED = "All nuclei", "To look at", "Corrected by you"
+DOUBTFUL_FIRST, AS_NUMBERED, MOST_DNA, LARGEST = "Doubtful first", "As numbered", "Most DNA first", "Largest first"
+ORDERS = (DOUBTFUL_FIRST, AS_NUMBERED, MOST_DNA, LARGEST)
 
 
 def reasons(table: pd.DataFrame) -> list[str]:
@@ -35,14 +38,15 @@ def reasons(table: pd.DataFrame) -> list[str]:
     for call, share, flags, pair, is_known, own in zip(*columns, said, strict=True):
         if not is_known:
             own = ";".join(filter(None, [UNCERTAIN if call and share < _SURE else "", flags]))
-        found.append(in_words(own).replace(UNCERTAIN, f"unsure whether {pair}"))
+        text = in_words(own).replace(UNCERTAIN, f"unsure whether {pair}")
+        found.append(text.replace(UNTYPICAL, f"unusual for {call}"))
     return found
 
 
 def _two_likeliest(table: pd.DataFrame) -> list[str]:
     """Return the two likeliest classes of each row, as "G1 or S"."""
     names = np.array([name[2:] for name in table.columns if name.startswith("p_")])
-    return [" or ".join(names[order[:2]]) for order in np.argsort(-_scores(table), axis=1)]
+    return [either(names[order[:2]]) for order in np.argsort(-_scores(table), axis=1)]
 
 
 def highest_probability(table: pd.DataFrame) -> np.ndarray:
@@ -65,14 +69,16 @@ def review_order(table: pd.DataFrame) -> np.ndarray:
     return order[table["nucleus_id"].notna().to_numpy()[order]]
 
 
-def listed_rows(result: Result, wanted: str = ALL) -> list[int]:
-    """Return the rows of a result's table that the page lists, doubtful nuclei first.
+def listed_rows(result: Result, wanted: str = ALL, order: str = DOUBTFUL_FIRST) -> list[int]:
+    """Return the rows of a result's table that the page lists, in the order it lists them.
 
     Parameters
     ----------
     result : Result
     wanted : str, optional
         `ALL`, `DOUBTFUL`, `CORRECTED` or the name of a class.
+    order : str, optional
+        One of `ORDERS`.
     """
     table, why = result.table, reasons(result.table)
     keep = {
@@ -80,10 +86,15 @@ def listed_rows(result: Result, wanted: str = ALL) -> list[int]:
         DOUBTFUL: lambda row: bool(why[row]),
         CORRECTED: lambda row: row in result.corrections,
     }.get(wanted, lambda row: table["call"].iloc[row] == wanted)
-    return [row for row in review_order(table).tolist() if keep(row)]
+    rows = review_order(table)
+    if order != DOUBTFUL_FIRST:
+        dna = table["dna_copies"] if table["dna_copies"].notna().any() else table["integrated_dna"]
+        most = {AS_NUMBERED: -table.index.to_series(), MOST_DNA: dna, LARGEST: table["area_um2"]}[order]
+        rows = rows[np.argsort(-most.fillna(-np.inf).to_numpy(dtype=float)[rows], kind="stable")]
+    return [row for row in rows.tolist() if keep(row)]
 
 
-def shown_table(result: Result, wanted: str = ALL) -> pd.DataFrame:
+def shown_table(result: Result, wanted: str = ALL, order: str = DOUBTFUL_FIRST) -> pd.DataFrame:
     """Return the table of the page: few columns, in plain words; parameters are those of `listed_rows`.
 
     Returns
@@ -91,7 +102,7 @@ def shown_table(result: Result, wanted: str = ALL) -> pd.DataFrame:
     pandas.DataFrame
         Its first column leads back to a row by `row_of_line`; at most `MOST_ROWS` rows.
     """
-    rows = listed_rows(result, wanted)[:MOST_ROWS]
+    rows = listed_rows(result, wanted, order)[:MOST_ROWS]
     part = result.table.iloc[rows]
     ids = part["nucleus_id"].astype(int).to_list()
     if len(result.images) > 1:
@@ -99,12 +110,15 @@ def shown_table(result: Result, wanted: str = ALL) -> pd.DataFrame:
     else:
         columns = {"Nucleus": ids}
     columns["Phase"] = [call or "no call" for call in part["call"]]
+    if result.table.get("prediction_set", pd.Series(dtype=str)).astype(bool).any():
+        columns["Could be"] = [either(names.split(";")) for names in part["prediction_set"]]
     columns["Sure %"] = np.round(100 * highest_probability(part)).tolist()
     columns["You said"] = [_said(result, row) for row in rows]
-    columns["Look at it because"] = reasons(part)
     if result.table["dna_copies"].notna().any():
         columns["DNA N"] = part["dna_copies"].round(1).to_list()
     columns["Area µm²"] = part["area_um2"].round().to_list()
+    # The longest stands last, where a narrow screen cuts it: the nucleus says it too.
+    columns["Look at it because"] = reasons(part)
     return pd.DataFrame(columns)
 
 

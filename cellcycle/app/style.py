@@ -39,6 +39,8 @@ table.bars td.value { text-align: right; white-space: nowrap; width: 1%; padding
   background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color);
   border: 1px solid var(--border-color-primary); }
 .downloads a:hover, .downloads a:focus-visible { border-color: var(--color-accent); }
+#table, #table :is(table, th, span, div) { font-family: var(--font); }
+.hint { margin: 0; opacity: 0.8; font-size: 0.9em; }
 @media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
 #promise h2 { margin: 8px 0 4px; font-size: 1.1em; }
 #promise ul { list-style: disc; padding-left: 1.4em; }

@@ -9,11 +9,11 @@ import pandas as pd
 from cellcycle.checkpoint import Checkpoint
 from cellcycle.phases import PHASE_NAMES, class_colours
 
-# The reason of `cellcycle.confidence` that is told with the phases in question.
-UNCERTAIN = "uncertain"
+# Reasons of `cellcycle.confidence` that are told with the phases in question.
+UNCERTAIN, UNTYPICAL = "uncertain", "untypical of its phase"
 REASON_WORDS = {
-    "untypical_of_its_phase": "untypical of its phase",
-    "unlike_training_cells": "unlike the cells that the model learned from",
+    "untypical_of_its_phase": UNTYPICAL,
+    "unlike_training_cells": "looks unlike the cells that the model learned from",
     "edge": "cut by the image's edge",
     "clump": "perhaps several nuclei",
     "debris": "too little DNA for a whole nucleus",
@@ -48,11 +48,23 @@ def model_card(checkpoints: tuple[Checkpoint, ...]) -> str:
     warnings = _each("<p class='warning' role='note'>{}</p>", [_sentence(c.warning) for c in checkpoints if c.warning])
     limits = _each("<li>{}</li>", [limit for checkpoint in checkpoints for limit in checkpoint.card["limits"]])
     origins = _each("<p>Learned from {}.</p>", [c.card["trained_on"].get("description", "") for c in checkpoints])
+    origins += _each("<p>{}</p>", [_calibration(c) for c in checkpoints])
     versions = ", ".join(f"{c.title}: version {c.version}, licence {c.card['licence']}" for c in checkpoints)
     return (
         f"<section class='card' aria-label='About this model'>{rule if len(checkpoints) > 1 else ''}{warnings}"
         f"{_score_table(checkpoints)}<h3>Its limits</h3><ul>{limits}</ul>{origins}"
         f"<p><small>{escape(versions)}</small></p></section>"
+    )
+
+
+def _calibration(checkpoint: Checkpoint) -> str:
+    """Say what a model's percentages and its "could be" mean; "" where they were never fitted."""
+    known = checkpoint.confidence
+    if known is None:
+        return ""
+    return (
+        f"How sure it is was measured on {known.fitted_on['description']}. What such a nucleus \u201ccould be\u201d "
+        f"held its true phase in {_percent(known.coverage)} of cases; yours may differ."
     )
 
 
@@ -136,9 +148,6 @@ def nucleus_card(nucleus: pd.Series, classes: tuple[str, ...], pictures: dict[st
     facts = [f"Area {nucleus['area_um2']:.0f} µm²"] if pd.notna(nucleus["area_um2"]) else []
     if pd.notna(nucleus["dna_copies"]):
         facts.append(f"DNA content {nucleus['dna_copies']:.1f} N (G1 has 2 N, G2 and M have 4 N)")
-    could_be = str(nucleus.get("prediction_set") or "")
-    if could_be not in ("", call):
-        facts.append(f"Could be {escape(could_be.replace(';', ' or '))}")
     figures = "".join(
         f"<figure><img src='{data_uri(picture)}' alt='{escape(caption)}: {escape(number)}'>"
         f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -146,8 +155,21 @@ def nucleus_card(nucleus: pd.Series, classes: tuple[str, ...], pictures: dict[st
     )
     return (
         f"<section class='nucleus' aria-label='{escape(number)}'><p class='name'>{escape(number)}</p>"
-        f"<div class='figures'>{figures}</div>{head}{shown}{doubt}<p>{' · '.join(facts)}</p></section>"
+        f"<div class='figures'>{figures}</div>{head}{_how_sure(nucleus)}{shown}{doubt}"
+        f"<p>{' · '.join(facts)}</p></section>"
     )
+
+
+def _how_sure(nucleus: pd.Series) -> str:
+    """Return how sure the model is of a call, and what else it could be; "" for a model that cannot tell."""
+    if not nucleus["call"] or pd.isna(nucleus.get("confidence")):
+        return ""
+    names = str(nucleus["prediction_set"]).split(";")
+    if names == [""]:
+        others = ", but looks like a typical nucleus of no phase"
+    else:
+        others = f", could be {either(names)}" if names != [nucleus["call"]] else ", no other phase is likely"
+    return f"<p class='sure'>{_percent(nucleus['confidence'])} sure{escape(others)}</p>"
 
 
 def message(lines: list[str], problems: list[str], classes: tuple[str, ...] = ()) -> str:
@@ -187,6 +209,18 @@ def data_uri(picture) -> str:
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def either(names) -> str:
+    """Return names as a choice in words.
+
+    Examples
+    --------
+    >>> either(["G1", "S", "G2"])
+    'G1, S or G2'
+    """
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def in_words(reasons: str) -> str:

@@ -10,6 +10,7 @@ from cellcycle.confidence import evaluation
 from cellcycle.confidence.crossfit import cross_fit
 from cellcycle.confidence.model import COVERAGE
 from cellcycle.confidence.sets import written_sets
+from cellcycle.metrics import Estimate
 from cellcycle.results import Record
 
 EXPERT_SHARE = 0.2
@@ -109,7 +110,7 @@ def show_calibration(judged: dict[str, Judged]) -> pd.DataFrame:
             ("ece_after", "after"),
             ("errors_caught", f"errors among the least sure {EXPERT_SHARE:.0%}"),
         ):
-            shown[text] = f"{row[column]:.2f} [{row[f'{column}_low']:.2f}, {row[f'{column}_high']:.2f}]"
+            shown[text] = str(Estimate(*(row[f"{column}{end}"] for end in ("", "_low", "_high"))))
         shown["by chance alone"] = f"{row['ece_by_chance']:.2f}"
         rows[name] = shown
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")

@@ -5,7 +5,7 @@ import numpy as np
 from cellcycle.phases import class_colours
 from cellcycle.plots.nuclei import image_grid
 from cellcycle.plots.scores import REFERENCE
-from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure
+from cellcycle.plots.style import FONT_PT, INK, QUIET, label, line_colours, new_figure
 
 # Sets of one class, of two, of more, and of none.
 _SIZES = {"one phase": "#0072B2", "two": "#56B4E9", "three or more": "#bdbdbd", "none": "#D55E00"}
@@ -21,9 +21,9 @@ def reliability(tables, title=""):
     """
     figure, ax = new_figure(4.2, 3.4)
     ax.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1.2, label="means what it says")
-    shades = class_colours(tuple(f"line {i}" for i in range(len(tables))))
+    shades = line_colours(len(tables))
     lowest = 1.0
-    for (name, table), colour in zip(tables.items(), shades.values(), strict=True):
+    for (name, table), colour in zip(tables.items(), shades, strict=True):
         spread = np.abs(table[["low", "high"]].to_numpy().T - table["accuracy"].to_numpy())
         ax.errorbar(
             table["confidence"], table["accuracy"], spread, fmt="o-", color=colour, markersize=4, linewidth=1.2,
@@ -49,14 +49,14 @@ def coverage(tables, asked, title=""):
     names = list(dict.fromkeys(name for table in tables.values() for name in table.index))
     figure, ax = new_figure(4.6, 3.0)
     ax.axhline(asked, color=REFERENCE, linestyle=":", linewidth=1.2, label="asked")
-    shades = class_colours(tuple(f"line {i}" for i in range(len(tables))))
-    for i, ((name, table), colour) in enumerate(zip(tables.items(), shades.values(), strict=True)):
+    shades = line_colours(len(tables))
+    for i, ((name, table), colour) in enumerate(zip(tables.items(), shades, strict=True)):
         x = np.array([names.index(row) for row in table.index]) + 0.15 * (i - (len(tables) - 1) / 2)
         spread = np.abs(table[["low", "high"]].to_numpy().T - table["coverage"].to_numpy())
         ax.errorbar(x, table["coverage"], spread, fmt="o", color=colour, markersize=5, capsize=2, label=name)
     ax.set_xticks(range(len(names)), names)
     ax.set_ylim(top=1.01)
-    ax.legend(fontsize=FONT_PT, frameon=False, loc="lower left")
+    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
     label(ax, "true phase", "set holds the true phase\n(95 % interval)", title)
     return figure
 
@@ -98,8 +98,8 @@ def risk_coverage(curves, expert_share=0.2, title=""):
         Share of the cells that the expert looks at; drawn as a line.
     """
     figure, ax = new_figure(4.8, 3.0)
-    shades = class_colours(tuple(f"line {i}" for i in range(len(curves))))
-    for (name, table), colour in zip(curves.items(), shades.values(), strict=True):
+    shades = line_colours(len(curves))
+    for (name, table), colour in zip(curves.items(), shades, strict=True):
         # The first few cells make a rate of nothing; the curve starts with the surest twentieth.
         shown = table[table["coverage"] >= 0.05]
         ax.plot(shown["coverage"], shown["risk"], color=colour, linewidth=1.5, label=name)

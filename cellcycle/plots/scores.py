@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from cellcycle.phases import class_colours
-from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, new_figure
+from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, line_colours, new_figure
 
 INTERVAL, REFERENCE = "#56B4E9", "#D55E00"
 SET_COLOURS = {"D1": "#bdbdbd", "D2": "#7a7a7a", "D3": "#333333"}
@@ -13,11 +13,11 @@ SET_COLOURS = {"D1": "#bdbdbd", "D2": "#7a7a7a", "D3": "#333333"}
 def history(records, names=None):
     """Return the training loss of runs by epoch: the mean over folds, with their range shaded."""
     figure, ax = new_figure(5.0, 2.6)
-    shades = class_colours(tuple(f"line {i}" for i in range(len(records))))
+    shades = line_colours(len(records))
     for i, record in enumerate(records):
         by_epoch = record.history.groupby("epoch")["train_loss"]
         name = names[i] if names else f"{record.config['model']} {record.config.get('training_set', '')}"
-        colour = shades[f"line {i}"]
+        colour = shades[i]
         marker = "o" if by_epoch.ngroups == 1 else None
         ax.plot(by_epoch.mean(), color=colour, label=name, linewidth=1.5, marker=marker)
         ax.fill_between(by_epoch.min().index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.2, linewidth=0)
@@ -194,13 +194,13 @@ def curves(tables, x="label_share", score="balanced_accuracy", x_label="share of
         Draw `x` on a logarithmic scale.
     """
     figure, ax = new_figure(5.2, 3.0)
-    shades = class_colours(tuple(f"line {i}" for i in range(len(tables))))
-    for (name, table), colour in zip(tables.items(), shades.values(), strict=True):
+    shades = line_colours(len(tables))
+    for (name, table), colour in zip(tables.items(), shades, strict=True):
         ax.plot(table[x], table[score], "o-", color=colour, label=name)
         ax.fill_between(table[x], table[f"{score}_low"], table[f"{score}_high"], color=colour, alpha=0.15, linewidth=0)
     if log:
         ax.set_xscale("log")
-    ax.legend(fontsize=FONT_PT, frameon=False)
+    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
     label(ax, x_label, f"{score.replace('_', ' ')} (95 % interval)", title)
     return figure
 

@@ -2,6 +2,8 @@
 
 from matplotlib.figure import Figure
 
+from cellcycle.phases import class_colours
+
 FONT_PT = 9
 INK = "#333333"
 QUIET = "#999999"
@@ -30,6 +32,11 @@ def new_figure(width_in=7.0, height_in=3.0, rows=1, columns=1, **options):
         ax.tick_params(labelsize=FONT_PT, colors=INK)
         ax.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def line_colours(n_lines: int) -> list[str]:
+    """Return one colour a line, none of them a phase's as long as there are enough."""
+    return list(class_colours(tuple(f"line {i}" for i in range(n_lines))).values())
 
 
 def label(ax, x="", y="", title="") -> None:

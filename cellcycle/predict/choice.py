@@ -12,6 +12,8 @@ from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint
 from cellcycle.dna_content import G1Peak
 
 AUTO = "auto"
+# Down to this quality the anchored model was measured to do better than the picture alone, on simulated slides with
+# usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks were not met there.
 LEAST_QUALITY = 0.1
 
 

@@ -27,7 +27,7 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     ndarray (H, W, 3) uint8
         The image stretched to its 0.5 and 99.8 percentiles, with outlines and, where there is room, a legend.
     """
-    from skimage.morphology import binary_dilation
+    from scipy.ndimage import binary_dilation
     from skimage.segmentation import find_boundaries
 
     pixels = prediction.plane.pixels

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cellcycle.checkpoint import Checkpoint
+from cellcycle.metrics import Estimate
 from cellcycle.predict.predictor import ImagePrediction
 
 NO_NUCLEUS = "no nucleus found"
@@ -142,8 +143,7 @@ def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) ->
         shown = [f"{simulated[s]['value']:.2f}" if simulated else "-" for s in ("accuracy", "macro_f1")]
         outside = "-"
         if real:
-            found = real["balanced_accuracy"]
-            outside = f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+            outside = str(Estimate(**real["balanced_accuracy"]))
         name = checkpoint.name + {default: "*", anchored: "**"}.get(checkpoint.name, "")
         rule = checkpoint.input_rule.intensity
         lines.append(f"{name:<12}{checkpoint.title:<22}{rule:<11}{shown[0]:>9}{shown[1]:>9}  {outside}")

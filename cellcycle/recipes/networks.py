@@ -91,10 +91,10 @@ def train_member(network: dict, settings: dict, view: str, images, measured, lab
     class PreparedInputs(NetworkClassifier):
         """The inputs come by the checkpoint's rule; nothing is measured or scaled again."""
 
-        def _measure(self, X):
+        def measure(self, X):
             return measured
 
-        def _inputs(self, images, measured):
+        def inputs(self, images, measured):
             return {"images": images, "measurements": measured}
 
     return PreparedInputs(**network, **settings, seed=seed).fit(images, labels).network_

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle import paths, results
-from cellcycle.checkpoint import Checkpoint, InputRule, load_checkpoint, write_card
+from cellcycle.checkpoint import DEFAULT, Checkpoint, InputRule, load_checkpoint, write_card
+from cellcycle.confidence import prediction_sets
+from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import SettingError
 from cellcycle.images import Plane
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings
+from cellcycle.predict.choice import AUTO
 from cellcycle.predict.nuclei import FoundNuclei, find_nuclei
 from cellcycle.predict.slide import with_g1_peak
 from cellcycle.recipes.flips import CHANGES, changed, crop_flips, field_flips
@@ -171,24 +174,42 @@ def score(checkpoint: Checkpoint, test: HeldOut, root: Path) -> dict:
         "n_without_answer": int((~answered).sum()),
         "pixel_size_um": sizes if len(sizes) > 1 else sizes[0],
         **card_scores(record),
+        **card_trust(checkpoint, scores[answered], record.labels, groups),
     }
+
+
+def card_trust(checkpoint: Checkpoint, scores, labels, groups=None) -> dict:
+    """Return how honest calibrated probabilities (N, K) are on cells (N,): calibration error, coverage of the sets."""
+    if checkpoint.confidence is None:
+        return {}
+    sets = prediction_sets(scores, checkpoint.confidence.thresholds)
+    covered = coverage_table(sets, labels, checkpoint.classes, groups)["coverage"]
+    error = calibration_error(scores, labels, groups)
+    return {
+        "calibration_error": _rounded(error.value, error.low, error.high),
+        "coverage": {name: round(float(value), 4) for name, value in covered.items()},
+    }
+
+
+def _rounded(value, low, high) -> dict:
+    return {"value": round(float(value), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def card_scores(record: results.Record) -> dict:
     """Return accuracy, macro F1 and balanced accuracy with intervals, and the recalls, from a record."""
     row = score_table([record]).iloc[0]
-    made = {
-        name: {
-            key: round(float(row[name + end]), 4) for key, end in (("value", ""), ("low", "_low"), ("high", "_high"))
-        }
-        for name in SCORES
-    }
+    made = {name: _rounded(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in SCORES}
     return made | {"recall": {c: round(float(row[f"recall_{c}"]), 4) for c in record.classes}}
 
 
 def flip_rates(checkpoint: Checkpoint, tests: list[HeldOut], fields: list[dict]) -> dict:
-    """Return how often calls change on simulated fields and on the crops of each test of one slide."""
+    """Return how often calls change on simulated fields and on the crops of each test of one slide.
+
+    The default model also tells how often they change where the model of each field is chosen by "auto".
+    """
     flips = {"fields": field_flips(fields, Predictor(checkpoint, Settings("field")))}
+    if checkpoint.name == DEFAULT:
+        flips["fields_auto"] = field_flips(fields, Predictor(AUTO, Settings("field")))
     for test in tests:
         if len(test.slides) > 1:
             continue

@@ -17,9 +17,19 @@ FEATURES = {
         "log_mean_dna",
         "log_crop_dna",
     ),
-    "per-image": ("log_area", "texture", "eccentricity", "solidity", "log_dna_over_noise"),
+    "per-image": (
+        "log_area",
+        "texture",
+        "eccentricity",
+        "solidity",
+        "log_dna_over_background",
+        "log_mean_dna_over_background",
+        "log_dna_over_background_noise",
+    ),
 }
 _LEAST = 1e-6
+# The mean of the lower half of a normal distribution lies this many standard deviations below its median.
+_LOWER_HALF = np.sqrt(2 / np.pi)
 
 
 def nucleus_features(images: np.ndarray, intensity: str = "absolute") -> np.ndarray:
@@ -30,7 +40,7 @@ def nucleus_features(images: np.ndarray, intensity: str = "absolute") -> np.ndar
     images : ndarray (N, C, H, W) float32 in [0, 1]
         The first channel is measured.
     intensity : {"absolute", "per-image"}
-        "per-image" leaves out what a change of exposure or offset of the single image would change.
+        "per-image" leaves out what a change of the single image's exposure would change.
 
     Returns
     -------
@@ -40,12 +50,13 @@ def nucleus_features(images: np.ndarray, intensity: str = "absolute") -> np.ndar
     Notes
     -----
     `log_crop_dna` sums the whole crop above the lower quartile of its border: for a cell that is alone, a
-    better measure of DNA content than any outline. `log_dna_over_noise` divides it by the noise of the border,
-    which every scaling of the intensities leaves as it is: with one camera at one exposure, an image scaled by its
-    own range still tells its DNA content.
+    better measure of DNA content than any outline. Divided by the level of the same image's background, or by its
+    noise, it is the same at any scaling of the intensities: where all images have the same background, because
+    one camera took them through one medium, an image scaled by its own range still tells its DNA content.
     """
     table = measure_crops(images)
     total, noise = crop_totals(images[:, 0])
+    level, level_noise = (np.maximum(values, _LEAST) for values in background(images[:, 0]))
     columns = {
         "log_area": np.log(table["area_px"]),
         "texture": table["texture"],
@@ -55,6 +66,9 @@ def nucleus_features(images: np.ndarray, intensity: str = "absolute") -> np.ndar
         "log_dna": _log(table["integrated_dna"]),
         "log_mean_dna": _log(table["mean_dna"]),
         "log_crop_dna": _log(total),
+        "log_dna_over_background": _log(total / level),
+        "log_mean_dna_over_background": _log(table["mean_dna"] / level),
+        "log_dna_over_background_noise": _log(total / level_noise),
     }
     return np.stack([columns[name] for name in FEATURES[intensity]], axis=1).astype(np.float32)
 
@@ -80,14 +94,43 @@ def crop_totals(planes: np.ndarray, border_px: int = 2) -> tuple[np.ndarray, np.
     >>> float(total[0]), float(noise[0])
     (2.0, 0.0)
     """
+    border = _sorted_border(planes, border_px)
+    quartile = np.percentile(border, 25, axis=1)
+    lower = border[:, : border.shape[1] // 2]
+    noise = (np.median(border, axis=1) - lower.mean(axis=1)) / _LOWER_HALF
+    return (planes - quartile[:, None, None]).sum(axis=(1, 2)), noise
+
+
+def background(planes: np.ndarray, border_px: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Return the level of the background and its noise, from every pixel that is as dark as the border.
+
+    Parameters
+    ----------
+    planes, border_px
+        As in `crop_totals`.
+
+    Returns
+    -------
+    level, noise : ndarray (N,) float64
+        Mean of the darker half of the border; standard deviation by all pixels below the border's median.
+
+    Examples
+    --------
+    >>> level, noise = background(np.full((1, 8, 8), 0.25))
+    >>> float(level[0]), float(noise[0])
+    (0.25, 0.0)
+    """
+    border = _sorted_border(planes, border_px)
+    depth = np.maximum(np.median(border, axis=1)[:, None, None] - planes, 0)
+    n_darker = np.maximum((depth > 0).sum(axis=(1, 2)), 1)
+    return border[:, : border.shape[1] // 2].mean(axis=1), depth.sum(axis=(1, 2)) / n_darker / _LOWER_HALF
+
+
+def _sorted_border(planes: np.ndarray, border_px: int) -> np.ndarray:
+    """Return the pixels of the border (N, B) float64, each row from dark to bright."""
     inside = np.zeros(planes.shape[1:], bool)
     inside[border_px:-border_px, border_px:-border_px] = True
-    border = np.sort(planes[:, ~inside].astype(np.float64), axis=1)
-    background = np.percentile(border, 25, axis=1)
-    lower = border[:, : border.shape[1] // 2]
-    # The mean of the lower half of a normal distribution lies 0.8 standard deviations below its median.
-    noise = (np.median(border, axis=1) - lower.mean(axis=1)) / np.sqrt(2 / np.pi)
-    return (planes - background[:, None, None]).sum(axis=(1, 2)), noise
+    return np.sort(planes[:, ~inside].astype(np.float64), axis=1)
 
 
 @dataclass(frozen=True)

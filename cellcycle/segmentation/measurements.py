@@ -138,12 +138,19 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box: tup
         "integrated_dna": float((local[glow] - background).sum()),
         "mean_dna": mean_dna,
         "background": background,
-        "texture": float(inner.std() / (inner.mean() - background)) if inner.mean() > background else np.nan,
+        "texture": _texture(inner, background),
         "eccentricity": region.eccentricity,
         "solidity": region.solidity,
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna),
         "saturated_share": _saturated_share(local[nucleus]),
     }
+
+
+def _texture(inner: np.ndarray, background: float) -> float:
+    """Return the coefficient of variation above background; NaN for a nucleus too small or dim to have an inside."""
+    if not inner.size or inner.mean() <= background:
+        return np.nan
+    return float(inner.std() / (inner.mean() - background))
 
 
 def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others: np.ndarray, contrast: float) -> float:

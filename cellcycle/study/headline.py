@@ -7,6 +7,7 @@ import pandas as pd
 from cellcycle import metrics, paths, results
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES
+from cellcycle.predict.shipped import shipped_table
 from cellcycle.results import Record
 from cellcycle.study import experiments
 from cellcycle.study.blocks import markdown_table, refresh
@@ -17,7 +18,7 @@ from cellcycle.summaries import published, score_table
 
 # How the real cells' networks are called in tables, by the model's name in their configuration.
 _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
-_INTENSITIES = {"absolute": "absolute", "measured": "absolute", "per-image": "per image", "maximum": "per image"}
+_INTENSITIES = {"absolute": "absolute", "measured": "absolute", "per-image": "per image"}
 
 
 def headline_records(profile: Profile, dataset, train: bool = True) -> dict[str, Record]:
@@ -80,11 +81,18 @@ def _intensity(record: Record) -> str:
 
 
 def readme_blocks() -> dict[str, str]:
-    """Return the README's computed tables: RESULTS (simulated cells) and REAL_CELLS, from the committed records."""
+    """Return the README's computed tables, from the committed records and cards.
+
+    RESULTS: simulated cells; REAL_CELLS: Jurkat cells; MODELS: the shipped models.
+    """
     profile = load_profile("study", "simulated")
     simulated = headline_table(headline_records(profile, profile.load_dataset(), train=False))
     columns = [c for c in simulated if not c.startswith(("recall", "parameters", "ms"))]
-    return {"RESULTS": markdown_table(simulated[columns]), "REAL_CELLS": markdown_table(real_table(real_records()))}
+    return {
+        "RESULTS": markdown_table(simulated[columns]),
+        "REAL_CELLS": markdown_table(real_table(real_records())),
+        "MODELS": markdown_table(shipped_table()),
+    }
 
 
 def refresh_texts() -> None:

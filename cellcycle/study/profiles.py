@@ -79,7 +79,7 @@ class Profile:
     n_trials: int = 2
     max_mega_flops: float = float("inf")
     n_seeds: int = 3
-    learning_sizes: tuple = (50, 100, 250, 493, 1480, 4930)
+    learning_sizes: tuple = (100, 493, 1480, 4930)
     label_shares: tuple = (1.0,)
     n_jobs: int = 1
     device: str = "cpu"

@@ -50,8 +50,7 @@ def run_study(
     parameters : dict of str to str, optional
         Values for the notebooks' own parameters.
     workers : int, optional
-        Notebooks at a time; by default 2 under "smoke", whose notebooks compute in one process each,
-        and 1 otherwise.
+        Notebooks at a time; by default 2, so that one trains while the other draws, and 1 on a GPU.
     skip_unreadable : bool
         Leave unreadable images of the data set out, and say so in the notebooks, instead of refusing it.
 
@@ -79,9 +78,9 @@ def run_study(
         check_data(settings)
     target = paths.build_dir() / "notebooks" / profile / paths.slug(source_name(data))
     target.mkdir(parents=True, exist_ok=True)
-    workers = workers or (2 if profile == "smoke" else 1)
+    workers = workers or (2 if settings.device == "cpu" else 1)
     clock = target / "seconds.json"
-    status = StatusLine(chosen, target / "progress", _earlier_seconds(clock))
+    status = StatusLine(chosen, target / "progress", _earlier_seconds(clock), workers)
     jobs = [(source / f"{name}.ipynb", target, profile, data, parameters or {}) for name in chosen]
     outcomes = []
     for group in ([j for j in jobs if j[0].stem != LAST], [j for j in jobs if j[0].stem == LAST]):

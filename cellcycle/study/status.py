@@ -19,10 +19,13 @@ class StatusLine:
         The notebooks' progress files are `<prefix>-<notebook>.json`.
     earlier_s : dict of str to float
         Seconds that each notebook took in an earlier run, from which the time left is estimated.
+    workers : int, optional
+        Notebooks that run at a time.
     """
 
-    def __init__(self, names, prefix: Path, earlier_s: dict[str, float] | None = None):
+    def __init__(self, names, prefix: Path, earlier_s: dict[str, float] | None = None, workers: int = 1):
         self.names, self.prefix, self.earlier_s = list(names), Path(prefix), earlier_s or {}
+        self.workers = workers
         self.total, self.took_s = len(self.names), {}
         self.terminal = sys.stderr.isatty()
         self.first_seen: dict[str, tuple[float, int]] = {}
@@ -41,14 +44,15 @@ class StatusLine:
     def left_s(self) -> float | None:
         """Return the seconds that the notebooks to come should take, or None where nothing is known of one.
 
-        What they took earlier, times how much slower or faster than then the finished ones were.
+        What they took earlier, times how much slower or faster than then the finished ones were, shared among the
+        workers.
         """
         waiting = [name for name in self.names if name not in self.took_s]
         known = [name for name in self.took_s if self.earlier_s.get(name)]
         if not waiting or not known or any(name not in self.earlier_s for name in waiting):
             return None
         pace = sum(self.took_s[n] for n in known) / sum(self.earlier_s[n] for n in known)
-        return pace * sum(self.earlier_s[name] for name in waiting)
+        return pace * sum(self.earlier_s[name] for name in waiting) / min(self.workers, len(waiting))
 
     @contextlib.contextmanager
     def watching(self):

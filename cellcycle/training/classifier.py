@@ -19,7 +19,7 @@ from cellcycle.models import Network, build_network, n_parameters
 from cellcycle.segmentation import PiecewiseLinear, nucleus_features
 from cellcycle.training.batches import BatchStream, turned
 
-INTENSITIES = ("absolute", "per-image", "maximum", "measured")
+INTENSITIES = ("absolute", "per-image", "measured")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -36,10 +36,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Transforms of augmented copies; see `cellcycle.augmentation.STUDY_TRANSFORMS`.
     copies : int
         Augmented copies of each image in D2; D3 follows from it.
-    intensity : {"absolute", "per-image", "maximum", "measured"}
+    intensity : {"absolute", "per-image", "measured"}
         How intensities are standardised: by one mean and spread of all training images, or each image
         by its own. Absolute intensities carry DNA content; per-image ones survive a change of exposure.
-        "maximum" divides each image by its own maximum, which keeps its background visible.
         "measured" standardises each image by its own and leaves absolute intensities to the measurements.
     learning_rate : float
         Of the Adam optimiser. Default as the study found it.
@@ -57,8 +56,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         prediction: the call of a nucleus then does not depend on how it lay under the microscope.
     measurements : bool
         Give the head, beside the features of the body, what is measured on the nucleus: area, texture,
-        eccentricity, solidity, and integrated DNA and brightness unless the intensity is "per-image"; see
-        `cellcycle.segmentation.nucleus_features`.
+        eccentricity, solidity, integrated DNA and brightness, the last two relative to the image's own background
+        if the intensity is "per-image"; see `cellcycle.segmentation.nucleus_features`.
     members : int
         Networks trained with different seeds, whose logits are averaged.
     width, dropout, stem_stride, batch_norm
@@ -75,7 +74,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : (K,) array
     intensity_scale_ : cellcycle.images.DatasetScale
-        Of the training images; only under "absolute" and "maximum".
+        Of the training images; only under "absolute".
     measurement_encoding_ : cellcycle.segmentation.PiecewiseLinear
         Fitted to the training nuclei.
     networks_ : list of cellcycle.models.Network
@@ -133,9 +132,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self._check_settings()
         X = _checked_images(X)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
-        if self.intensity in ("absolute", "maximum"):
-            self.intensity_scale_ = DatasetScale.of(self._by_maximum(X))
-        measured = self._measure(X)
+        if self.intensity == "absolute":
+            self.intensity_scale_ = DatasetScale.of(X)
+        measured = self.measure(X)
         self.measurement_encoding_ = PiecewiseLinear.of(measured)
         trained = [self._fit_member(X, codes, measured, self.seed + 1000 * m) for m in range(self.members)]
         self.networks_ = [network for network, _ in trained]
@@ -145,7 +144,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _fit_member(self, X, codes, measured, seed: int):
         """Train one network; return it with its history."""
         made = make_training_set(X, codes, self.training_set, self.transforms, self.copies, seed)
-        inputs = self._inputs(made.images, measured[made.source])
+        inputs = self.inputs(made.images, measured[made.source])
         with _one_thread(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self._build(X.shape[1:], len(self.classes_), inputs["measurements"].shape[1])
@@ -169,8 +168,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         with _one_thread(), torch.inference_mode():
             for start in range(0, len(X), batch_size):
                 part = slice(start, start + batch_size)
-                inputs = self._inputs(X[part], self._measure(X[part]))
-                images, measured = (torch.from_numpy(inputs[k]).to(self.device) for k in ("images", "measurements"))
+                made_of = self.inputs(X[part], self.measure(X[part]))
+                images, measured = (torch.from_numpy(made_of[k]).to(self.device) for k in ("images", "measurements"))
                 views = [network(turned(images, p), measured) for network in self.networks_ for p in positions]
                 made[part] = torch.stack(views).mean(dim=0).float().cpu().numpy()
         return made
@@ -182,6 +181,17 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X) -> np.ndarray:
         """Return the most probable class (N,) of images `X (N, C, H, W)`."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def measure(self, X) -> np.ndarray:
+        """Return measurements (N, F) float32 of the nuclei on images `X (N, C, H, W)`; F is 0 without them."""
+        if not self.measurements:
+            return np.empty((len(X), 0), np.float32)
+        return nucleus_features(X, "per-image" if self.intensity == "per-image" else "absolute")
+
+    def inputs(self, images, measured) -> dict[str, np.ndarray]:
+        """Return what the networks take: standardised "images" (N, C, H, W), encoded "measurements" (N, F * B)."""
+        scaled = self.intensity_scale_.apply(images) if self.intensity == "absolute" else standardise(images)
+        return {"images": scaled, "measurements": self.measurement_encoding_.apply(measured)}
 
     @property
     def n_parameters_(self) -> int:
@@ -207,16 +217,6 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             value = getattr(self, option)
             if value not in allowed:
                 raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
-
-    def _measure(self, X) -> np.ndarray:
-        """Return measurements (N, F) of the nuclei; F is 0 without them."""
-        if not self.measurements:
-            return np.empty((len(X), 0), np.float32)
-        return nucleus_features(X, "per-image" if self.intensity in ("per-image", "maximum") else "absolute")
-
-    def _inputs(self, images, measured) -> dict[str, np.ndarray]:
-        """Return what the network takes: standardised images and measurements."""
-        return {"images": self._standardise(images), "measurements": self.measurement_encoding_.apply(measured)}
 
     def _build(self, shape, n_classes: int, n_measurements: int) -> Network:
         channels, _, size_px = shape
@@ -260,17 +260,6 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             device=self.device,
             verbose=0,
         )
-
-    def _standardise(self, images: np.ndarray) -> np.ndarray:
-        if self.intensity in ("absolute", "maximum"):
-            return self.intensity_scale_.apply(self._by_maximum(images))
-        return standardise(images)
-
-    def _by_maximum(self, images: np.ndarray) -> np.ndarray:
-        """Divide each image by its own maximum, under "maximum" only."""
-        if self.intensity != "maximum":
-            return images
-        return images / np.maximum(images.max(axis=(1, 2, 3), keepdims=True), 1e-6)
 
 
 def _checked_images(X) -> np.ndarray:
