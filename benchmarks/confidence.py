@@ -20,7 +20,7 @@ from scipy import ndimage
 from cellcycle import paths, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
 from cellcycle.confidence import cycle_positions, evaluation, fit_strangeness, prediction_sets, shape_features
-from cellcycle.confidence.model import COVERAGE
+from cellcycle.confidence.model import COVERAGE, LEAST_P_VALUE
 from cellcycle.confidence.records import Judged, calibration_row, judge
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.simulated import make_simulated
@@ -250,9 +250,8 @@ def against_usual(usual: str, features, labels, parts, late, named: dict) -> lis
 
 def _row(usual: str, name: str, learned, strange, others) -> dict:
     found = evaluation.separation(learned.distances(strange), learned.distances(others))
-    shares = {
-        f"flagged_{kind}": (learned.p_values(f) < 0.01).mean() for kind, f in (("strange", strange), ("usual", others))
-    }
+    features = {"strange": strange, "usual": others}
+    shares = {f"flagged_{kind}": (learned.p_values(f) < LEAST_P_VALUE).mean() for kind, f in features.items()}
     return {
         "usual": usual,
         "strange": name,

@@ -14,10 +14,8 @@ import pandas as pd
 from cellcycle import metrics, paths
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
 from cellcycle.phases import PHASES
-from cellcycle.predict import Predictor, Settings
 from cellcycle.predict.nuclei import g1_peak_of
-from cellcycle.predict.slide import with_g1_peak
-from cellcycle.recipes.scoring import simulated_slide
+from cellcycle.recipes.scoring import predict_slide, simulated_slide
 from cellcycle.recipes.training import microscope
 from cellcycle.simulation import simulate_nuclei
 
@@ -49,21 +47,20 @@ def one_slide(number: int, models: dict) -> tuple[dict, pd.DataFrame]:
     counts = {phase: max(2, round(n * share)) for phase, share in SHARES.items()}
     made = simulate_nuclei(counts, size_px, SEED + 1 + number, parameters)
     slide = simulated_slide(f"quality{number}", made, models["picture"].input_rule)
-    found = [nuclei for _, nuclei in slide.crops]
-    peak = g1_peak_of(found)
-    settings = Settings("nucleus", pixel_size_um=slide.pixel_size_um)
-    answers = {"truth": np.array(PHASES)[slide.dataset.labels], "picture": calls_of(models["picture"], slide, settings)}
+    peak = g1_peak_of(nuclei for _, nuclei in slide.crops)
+    answers = {"truth": np.array(PHASES)[slide.dataset.labels], "picture": calls_of(models["picture"], slide)}
     if peak.is_usable:
-        answers["anchored"] = calls_of(models["anchored"], slide, with_g1_peak(found, False, settings))
+        answers["anchored"] = calls_of(models["anchored"], slide)
     facts = {"n": sum(counts.values()), "stain_cv": parameters.stain_cv, "quality": peak.quality}
     facts |= {"usable": peak.is_usable}
     facts |= {f"accuracy_{name}": np.mean(answers[name] == answers["truth"]) for name in answers if name != "truth"}
     return facts, pd.DataFrame(answers)
 
 
-def calls_of(checkpoint, slide, settings) -> list[str]:
-    predictor = Predictor(checkpoint, settings)
-    return [predictor.call(*crop).columns["call"][0] for crop in slide.crops]
+def calls_of(checkpoint, slide) -> np.ndarray:
+    """Return the call of every nucleus (N,), empty where there is none."""
+    scores = predict_slide(checkpoint, slide)
+    return np.where(np.isfinite(scores[:, 0]), np.array(PHASES)[scores.argmax(axis=1)], "")
 
 
 def by_quality(calls: pd.DataFrame) -> pd.DataFrame:

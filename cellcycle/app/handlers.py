@@ -82,10 +82,10 @@ class Handlers:
             yield prediction
 
     def _keep(self, found: list[ImagePrediction], problems: list[str], old_key):
-        """Keep predictions; return key, row, message, results, choice of image, filter, and downloads."""
+        """Keep predictions; return key, row, message, results, list, next, choice of image, filter, downloads."""
         self.store.drop(old_key)
         if not any(image.plane is not None for image in found):
-            return None, None, words.message([], problems), gr.Column(visible=False), gr.skip(), gr.skip(), ""
+            return None, None, words.message([], problems), gr.Column(visible=False), *[gr.skip()] * 4, ""
         result = Result(tuple(found))
         key = self.store.put(result)
         order = review.review_order(result.table)
@@ -97,6 +97,9 @@ class Handlers:
             row,
             words.message(_told(result), problems, result.classes),
             gr.Column(visible=True),
+            # One nucleus needs no list, and has no next.
+            gr.Column(visible=len(order) > 1),
+            gr.Button(visible=len(order) > 1),
             gr.Dropdown(choices=names, value=first, visible=len(names) > 1),
             gr.Dropdown(choices=[review.ALL, review.DOUBTFUL, review.CORRECTED, *result.classes], value=review.ALL),
             words.downloads(key, first, 0),

@@ -145,21 +145,8 @@ def _results() -> dict:
                 parts["brightness"] = gr.Slider(
                     1, 10, value=1, step=0.5, label="Brightness of the picture (changes no number)"
                 )
-                with gr.Row():
-                    parts["wanted"] = gr.Dropdown(
-                        label="Show in the table", choices=[review.ALL], value=review.ALL, elem_id="wanted"
-                    )
-                    parts["order"] = gr.Dropdown(
-                        label="Order (also of Next nucleus)",
-                        choices=list(review.ORDERS),
-                        value=review.DOUBTFUL_FIRST,
-                        elem_id="order",
-                    )
-                gr.HTML("<p class='hint'>Click a line to see its nucleus, a heading to sort.</p>")
-                parts["table"] = gr.Dataframe(
-                    label="Nuclei", interactive=False, max_height=420,
-                    show_search="search", elem_id="table",
-                )  # fmt: skip
+                with gr.Column() as parts["list"]:
+                    _list(parts)
             with gr.Column(scale=2, min_width=320):
                 parts["nucleus"] = gr.HTML(elem_id="nucleus")
                 parts["said"] = gr.Radio([], label=_SAID, visible=False, elem_id="said")
@@ -177,6 +164,24 @@ def _results() -> dict:
     return parts
 
 
+def _list(parts: dict) -> None:
+    """Lay out the list of the nuclei."""
+    with gr.Row():
+        parts["wanted"] = gr.Dropdown(
+            label="Show in the table", choices=[review.ALL], value=review.ALL, elem_id="wanted"
+        )
+        parts["order"] = gr.Dropdown(
+            label="Order (also of Next nucleus)",
+            choices=list(review.ORDERS),
+            value=review.DOUBTFUL_FIRST,
+            elem_id="order",
+        )
+    gr.HTML("<p class='hint'>Click a line to see its nucleus, a heading to sort.</p>")
+    parts["table"] = gr.Dataframe(
+        label="Nuclei", interactive=False, max_height=420, show_search="search", elem_id="table"
+    )
+
+
 def _connect(handlers: Handlers, inputs: dict, message, view: dict) -> None:
     """Say which event does what."""
     settings = [inputs[name] for name in ("model", "kind", "pixel_size_um", "channel", "plane", "slide")]
@@ -187,7 +192,7 @@ def _connect(handlers: Handlers, inputs: dict, message, view: dict) -> None:
     }
     light = {"api_visibility": "private", "show_progress": "hidden"}
     key, row, index, wanted, order = (view[name] for name in ("key", "row", "index", "wanted", "order"))
-    kept = [key, row, message, view["results"], index, wanted, view["downloads"]]
+    kept = [key, row, message, *(view[name] for name in ("results", "list", "next")), index, wanted, view["downloads"]]
     look = dict(
         fn=handlers.look, inputs=[key, row, index, view["brightness"]],
         outputs=[view[n] for n in ("overlay", "counts", "histogram", "nucleus", "said", "explain")], **light,

@@ -3,12 +3,13 @@
 from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
 from cellcycle.confidence.calibration import fit_temperature, logits_of, softmax, with_temperature
 from cellcycle.confidence.crossfit import CrossFitted, cross_fit
-from cellcycle.confidence.model import Assessment, Confidence, fit_confidence
+from cellcycle.confidence.model import LEAST_P_VALUE, Assessment, Confidence, fit_confidence
 from cellcycle.confidence.position import cycle_positions
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
 from cellcycle.confidence.strangeness import Strangeness, fit_strangeness, shape_features
 
 __all__ = [
+    "LEAST_P_VALUE",
     "Assessment",
     "Confidence",
     "CrossFitted",

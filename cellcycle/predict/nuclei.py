@@ -6,8 +6,8 @@ import numpy as np
 
 from cellcycle.checkpoint import InputRule
 from cellcycle.dna_content import G1Peak, fit_g1_peak
-from cellcycle.segmentation import find_in_crop, looks_like_nucleus_crop, measure, segment
-from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS
+from cellcycle.segmentation import find_in_crop, looks_like_nucleus_crop, segment
+from cellcycle.segmentation.measurements import measured_columns
 
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong.
 _MOST_AREA_RATIO = 6.0
@@ -85,13 +85,10 @@ def find_nuclei(
     if kind == "auto":
         kind = "nucleus" if looks_like_nucleus_crop(pixels) else "field"
     if kind == "nucleus":
-        table, labels = find_in_crop(pixels, pixel_size_um)
-        if table["flags"].iloc[0] == "no_nucleus":
-            table = table.iloc[:0]
+        measured, labels = find_in_crop(pixels, pixel_size_um)
     else:
         labels = segment(pixels, pixel_size_um, backend=backend)
-        table = measure(pixels, labels, pixel_size_um)
-    measured = {name: table[name].to_numpy() for name in NUCLEUS_COLUMNS}
+        measured = measured_columns(pixels, labels, pixel_size_um)
     found = FoundNuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None)
     return _with_scale(found, pixels.shape, rule) if len(found) else found
 

@@ -12,7 +12,7 @@ from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import simulate_nuclei
 
 CALIBRATION_SEED = 700
-N_SLIDES = 10
+N_SLIDES = 20
 
 
 def calibration_slides(rule: InputRule, n_slides: int = N_SLIDES, counts=None) -> list[Slide]:

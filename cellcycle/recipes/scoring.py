@@ -28,7 +28,7 @@ from cellcycle.simulation import SimulatedNuclei, simulate_nuclei
 from cellcycle.summaries import SCORES, score_table
 
 N_TEST_PER_PHASE = 250
-N_TEST_SLIDES = 8
+N_TEST_SLIDES = 16
 # About the shares of a growing population, with more of the rare phases, so that each has nuclei to score.
 SLIDE_COUNTS = {"G1": 50, "S": 35, "G2": 30, "M": 15}
 N_FLIPPED = 250

@@ -119,10 +119,10 @@ def cut_all(nuclei, rule: InputRule) -> Pictures:
     """Find and cut the nuclei of simulated crops; those in which none is found are left out."""
     rows = []
     for image, label, name in zip(nuclei.images, nuclei.labels, nuclei.truth["sample_id"], strict=True):
-        table, labels = find_in_crop(image[0], nuclei.pixel_size_um)
-        if table["flags"].iloc[0] == "no_nucleus":
+        columns, labels = find_in_crop(image[0], nuclei.pixel_size_um)
+        if not len(columns["flags"]):
             continue
-        nucleus = table.iloc[0]
+        nucleus = {name: values[0] for name, values in columns.items()}
         centre = nucleus["centroid_y_px"], nucleus["centroid_x_px"]
         picture = cut_picture(image[0], labels, 1, centre, nucleus["background"], nuclei.pixel_size_um, rule)
         rows.append((picture, label, name, nucleus["area_um2"], nucleus["integrated_dna"]))

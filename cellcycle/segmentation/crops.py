@@ -1,7 +1,6 @@
 """Cropped nuclei: one nucleus at the centre of a small image."""
 
 import numpy as np
-import pandas as pd
 
 from cellcycle.segmentation.flags import flag_nuclei
 from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS, RAW_COLUMNS, in_original_px, measure_nucleus
@@ -153,7 +152,7 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     return bool(diameter >= _LEAST_DIAMETER_SHARE * min(labels.shape) and is_alone)
 
 
-def measure_crops(images: np.ndarray, pixel_size_um: float | None = None) -> pd.DataFrame:
+def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
     """Measure the central nucleus of every crop.
 
     Crops with a side above 160 px are measured on the means of square blocks (300 px: 2 x 2), in units of the
@@ -172,15 +171,17 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None) -> pd.
         N rows in the order of the images, with the columns of `measure`; NaN (and flags "no_nucleus") where a
         crop has no nucleus. Flags that compare with other nuclei of a field (clump, debris) are not raised.
     """
+    import pandas as pd
+
     block_px = -(-max(np.shape(images)[-2:]) // _LARGEST_MEASURED_PX)
     rows = []
     for image in images:
         pixels = image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))]
         rows.append(_measured(_block_means(pixels, block_px))[0])
-    return _as_table(rows, np.shape(images)[-2:], block_px, pixel_size_um)
+    return pd.DataFrame(_as_columns(rows, np.shape(images)[-2:], block_px, pixel_size_um))
 
 
-def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tuple[pd.DataFrame, np.ndarray]:
+def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Measure the central nucleus of one crop and say where it and its neighbours lie.
 
     Parameters
@@ -192,8 +193,8 @@ def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tupl
 
     Returns
     -------
-    table : pandas.DataFrame
-        The one row that `measure_crops` gives.
+    columns : dict of str to ndarray (0 or 1,)
+        Those of `measure_crops`, empty where there is no nucleus.
     labels : ndarray (H, W) int32
         1 is the nucleus, 2 whatever else is bright, 0 background.
     """
@@ -202,7 +203,7 @@ def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tupl
     labels = np.zeros(pixels.shape, dtype=np.int32)
     full = small.repeat(block_px, axis=0).repeat(block_px, axis=1)
     labels[: full.shape[0], : full.shape[1]] = full
-    return _as_table([row], pixels.shape, block_px, pixel_size_um), labels
+    return _as_columns([row] if row else [], pixels.shape, block_px, pixel_size_um), labels
 
 
 def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
@@ -210,13 +211,13 @@ def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
     return (measure_nucleus(pixels, labels, 1) if (labels == 1).any() else {}), labels
 
 
-def _as_table(rows: list[dict], shape, block_px: int, pixel_size_um: float | None) -> pd.DataFrame:
+def _as_columns(rows: list[dict], shape, block_px: int, pixel_size_um: float | None) -> dict[str, np.ndarray]:
     values = {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in RAW_COLUMNS}
-    table = in_original_px(pd.DataFrame(values), block_px, pixel_size_um)
-    whole_blocks = tuple(size // block_px * block_px for size in shape)
-    flags = flag_nuclei(table, whole_blocks, is_field=False)
-    table["flags"] = [text if row else "no_nucleus" for text, row in zip(flags, rows, strict=True)]
-    return table[NUCLEUS_COLUMNS]
+    columns = in_original_px(values, block_px, pixel_size_um)
+    flags = flag_nuclei(columns, tuple(size // block_px * block_px for size in shape), is_field=False)
+    texts = [text if row else "no_nucleus" for text, row in zip(flags, rows, strict=True)]
+    columns["flags"] = np.array(texts, dtype=object)
+    return {name: columns[name] for name in NUCLEUS_COLUMNS}
 
 
 def _block_means(pixels: np.ndarray, block_px: int) -> np.ndarray:

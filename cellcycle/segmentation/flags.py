@@ -11,23 +11,18 @@ The last two compare with the other whole nuclei and need at least 8 of them.
 """
 
 import numpy as np
-import pandas as pd
 
 FLAGS = ("edge", "clump", "debris", "out_of_focus", "saturated")
-_LOOKED_AT = (
-    "bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px",
-    "area_px", "integrated_dna", "edge_width_px", "solidity", "saturated_share",
-)  # fmt: skip
 _LEAST_NUCLEI = 8
 _SHARP_EDGE_PX = 4.0
 
 
-def flag_nuclei(table: pd.DataFrame, shape: tuple[int, int], is_field: bool = True) -> list[str]:
+def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field: bool = True) -> list[str]:
     """Return the flags of every row, joined by ";".
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    columns : dict of str to ndarray (N,)
         Measurements with `saturated_share`.
     shape : tuple of int
         Height and width of the image.
@@ -39,8 +34,6 @@ def flag_nuclei(table: pd.DataFrame, shape: tuple[int, int], is_field: bool = Tr
     list of str
         Empty text for a nucleus without flags.
     """
-    # Plain arrays: on the single row of a crop pandas would take longer than everything else.
-    columns = {name: table[name].to_numpy() for name in _LOOKED_AT}
     is_edge = (
         (columns["bbox_top_px"] == 0)
         | (columns["bbox_left_px"] == 0)
@@ -51,8 +44,8 @@ def flag_nuclei(table: pd.DataFrame, shape: tuple[int, int], is_field: bool = Tr
     diameter = np.sqrt(area * 4 / np.pi)
     raised = {
         "edge": is_edge,
-        "clump": np.zeros(len(table), dtype=bool),
-        "debris": np.zeros(len(table), dtype=bool),
+        "clump": np.zeros(len(area), dtype=bool),
+        "debris": np.zeros(len(area), dtype=bool),
         "out_of_focus": (width > 0.4 * diameter) & (width > 2 * _SHARP_EDGE_PX),
         "saturated": columns["saturated_share"] > 0.01,
     }

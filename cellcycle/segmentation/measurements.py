@@ -1,7 +1,9 @@
-"""One row of measurements per nucleus."""
+"""One row of measurements per nucleus.
+
+Rows are kept as plain columns, a dict of arrays: importing pandas takes longer than measuring a nucleus.
+"""
 
 import numpy as np
-import pandas as pd
 
 from cellcycle.segmentation.flags import flag_nuclei
 
@@ -18,7 +20,7 @@ _BACKGROUND = 0.5
 _LEAST_RING_PX = 20
 
 
-def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None = None) -> pd.DataFrame:
+def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None = None):
     """Measure every nucleus of a label image.
 
     Parameters
@@ -50,22 +52,31 @@ def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None 
         - `flags` : any of edge, clump, debris, out_of_focus, saturated, joined by ";", see
           `cellcycle.segmentation.flags`.
     """
+    import pandas as pd
+
+    return pd.DataFrame(measured_columns(pixels, labels, pixel_size_um))
+
+
+def measured_columns(
+    pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None = None
+) -> dict[str, np.ndarray]:
+    """Return the columns of `measure`, each (N,)."""
     from scipy import ndimage
 
     boxes = ndimage.find_objects(labels)
     rows = [measure_nucleus(pixels, labels, label, box) for label, box in enumerate(boxes, start=1) if box is not None]
-    table = in_original_px(pd.DataFrame(rows, columns=RAW_COLUMNS), 1, pixel_size_um)
-    table["flags"] = flag_nuclei(table, labels.shape)
-    return table[NUCLEUS_COLUMNS]
+    columns = in_original_px({name: np.array([row[name] for row in rows]) for name in RAW_COLUMNS}, 1, pixel_size_um)
+    columns["flags"] = np.array(flag_nuclei(columns, labels.shape), dtype=object)
+    return {name: columns[name] for name in NUCLEUS_COLUMNS}
 
 
-def in_original_px(table: pd.DataFrame, block_px: int, pixel_size_um: float | None) -> pd.DataFrame:
+def in_original_px(columns: dict[str, np.ndarray], block_px: int, pixel_size_um: float | None) -> dict[str, np.ndarray]:
     """Convert measurements on block means to units of the original pixels, and areas to um2.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        Rows of `measure_nucleus`.
+    columns : dict of str to ndarray (N,)
+        `RAW_COLUMNS` of `measure_nucleus`.
     block_px : int
         Edge of a block.
     pixel_size_um : float or None
@@ -73,17 +84,19 @@ def in_original_px(table: pd.DataFrame, block_px: int, pixel_size_um: float | No
 
     Returns
     -------
-    pandas.DataFrame
+    dict of str to ndarray (N,)
         The same columns.
     """
+    converted = dict(columns)
     if block_px > 1:
-        centroids = ["centroid_y_px", "centroid_x_px"]
-        table[centroids] = (table[centroids] + 0.5) * block_px - 0.5
-        lengths = [column for column in RAW_COLUMNS if column.startswith("bbox")] + ["edge_width_px"]
-        table[lengths] *= block_px
-        table[["area_px", "integrated_dna"]] *= block_px**2
-    table["area_um2"] = table["area_px"] * (np.nan if pixel_size_um is None else pixel_size_um**2)
-    return table
+        for name in ("centroid_y_px", "centroid_x_px"):
+            converted[name] = (columns[name] + 0.5) * block_px - 0.5
+        for name in (*(c for c in columns if c.startswith("bbox")), "edge_width_px"):
+            converted[name] = columns[name] * block_px
+        for name in ("area_px", "integrated_dna"):
+            converted[name] = columns[name] * block_px**2
+    converted["area_um2"] = converted["area_px"] * (np.nan if pixel_size_um is None else pixel_size_um**2)
+    return converted
 
 
 def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box: tuple[slice, slice] | None = None) -> dict:
