@@ -55,12 +55,16 @@ def _run_fresh(profile: str, data: str, restricted) -> list:
     """Run the recorded study afresh and print how far its headline numbers land from the committed ones."""
     from cellcycle.errors import SettingError
     from cellcycle.study.fresh import run_fresh
+    from cellcycle.study.headline import show_distances
 
     if profile != "study" or data != "simulated" or restricted:
         raise SettingError("--fresh", "meant for the recorded study", "use it alone: cellcycle study --fresh")
     outcomes, found = run_fresh()
     if found is not None:
-        typer.echo(f"fresh minus committed:\n{found.to_string()}")
+        typer.echo(f"Committed, its 95 % interval, and fresh minus committed:\n{show_distances(found).to_string()}")
+        typer.echo(
+            "On another type of processor rounding differs, and training makes more of it: compare the intervals."
+        )
     return outcomes
 
 

@@ -113,5 +113,16 @@ def test_distances_are_fresh_minus_committed(tmp_path):
         {"m": run("new", [[1, 0], [1, 0]])},
         {"m": run("old", [[1, 0], [0, 1]]), "only committed": run("old", np.eye(2))},
     )
-    assert found.loc["m", "accuracy"] == "-0.5000"
+    assert headline.show_distances(found).loc["m", "accuracy"].endswith("]  -0.5000")
     assert list(found.index) == ["m"]
+
+
+def test_the_second_run_is_compared_with_the_records_as_they_are(profile, dataset):
+    found = headline.second_run()
+    records = headline.headline_records(profile, dataset, train=False)
+    again = headline.distances(records, records)
+    kept = [f"{score}{end}" for score in headline.SCORES for end in ("", "_low", "_high")]
+    assert found[kept].to_numpy() == pytest.approx(again.loc[found.index, kept].to_numpy(), abs=1e-5)
+    shown = "\n".join(_texts(nbformat.read(ROOT / "notebooks" / "13_figures.ipynb", as_version=4)))
+    for cell in headline.show_distances(found).to_numpy().ravel():
+        assert cell in shown

@@ -30,8 +30,8 @@ def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:
     -------
     outcomes : list of Outcome
     found : DataFrame or None
-        How far each headline number lands from the committed one (`headline.distances`); None when a notebook
-        failed. Records, figures and executed copies lie under `build/fresh/`; nothing committed is touched.
+        Each headline number and the committed one (`headline.distances`), also as `distances.csv`; None when a
+        notebook failed. Records, figures and executed copies lie under `build/fresh/`; nothing committed is touched.
     """
     profile = load_profile("study", "simulated")
     dataset = profile.load_dataset()
@@ -49,5 +49,7 @@ def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:
             del os.environ["CELLCYCLE_OUTPUT"]
         else:
             os.environ["CELLCYCLE_OUTPUT"] = before
+    found = distances(made, committed)
+    found.round(5).to_csv(folder / "distances.csv")
     (folder / _DONE).touch()
-    return outcomes, distances(made, committed)
+    return outcomes, found

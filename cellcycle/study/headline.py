@@ -18,6 +18,7 @@ from cellcycle.summaries import published, score_table
 
 # How the real cells' networks are called in tables, by the model's name in their configuration.
 _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 _INTENSITIES = {"absolute": "absolute", "measured": "absolute", "per-image": "per image"}
 
 
@@ -35,7 +36,7 @@ def headline_table(records: dict[str, Record]) -> pd.DataFrame:
     origin = next(iter(records.values())).data["origin"]
     printed = published("table2_models").set_index("model").reindex(scores.index)
     shown = pd.DataFrame(index=scores.index)
-    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+    for name in SCORES:
         shown[f"{name.replace('_', ' ').replace('f1', 'F1')} ({origin})"] = _with_interval(scores, name)
     for phase in [c.removeprefix("recall_") for c in scores if c.startswith("recall_")]:
         shown[f"recall {phase}"] = scores[f"recall_{phase}"].map("{:.2f}".format)
@@ -102,11 +103,35 @@ def refresh_texts() -> None:
 
 
 def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.DataFrame:
-    """Return how far each headline number of a fresh run lands from the committed one."""
+    """Return each headline number as committed, with its 95 % interval, and as a fresh run has it.
+
+    Returns
+    -------
+    DataFrame
+        Index `model`; for each of `SCORES` the columns `{score}`, `{score}_low`, `{score}_high` and `{score}_fresh`.
+    """
     made, kept = (score_table(records.values(), list(records)) for records in (fresh, committed))
-    columns = ["accuracy", "balanced_accuracy", "macro_f1"]
     both = [name for name in kept.index if name in made.index]
-    return (made.loc[both, columns] - kept.loc[both, columns]).map("{:+.4f}".format)
+    columns = {}
+    for score in SCORES:
+        columns |= {f"{score}{end}": kept.loc[both, f"{score}{end}"] for end in ("", "_low", "_high")}
+        columns[f"{score}_fresh"] = made.loc[both, score]
+    return pd.DataFrame(columns).rename_axis("model")
+
+
+def show_distances(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `distances` for a reader: committed number, its interval, fresh minus committed."""
+    shown = pd.DataFrame(index=found.index)
+    for score in SCORES:
+        moved = found[f"{score}_fresh"] - found[score]
+        pairs = zip(_with_interval(found, score), moved, strict=True)
+        shown[score.replace("_", " ").replace("f1", "F1")] = [f"{kept}  {by:+.4f}" for kept, by in pairs]
+    return shown
+
+
+def second_run() -> pd.DataFrame:
+    """Return the committed `distances` of a whole fresh run on another type of processor than that of the records."""
+    return pd.read_csv(paths.repository() / "data" / "results" / "second_run.csv", index_col="model")
 
 
 def _with_interval(scores: pd.DataFrame, name: str) -> list[str]:
