@@ -15,6 +15,11 @@ def output_dir(tmp_path_factory):
     return Path(os.environ["CELLCYCLE_OUTPUT"])
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the run of all notebooks: as the last it would keep one processor waiting for minutes."""
+    items.sort(key=lambda item: "test_study.py" not in item.nodeid)
+
+
 @pytest.fixture
 def real_data():
     """Folder of real cells; tests that use it are marked `realdata`."""

@@ -44,14 +44,6 @@ def test_smoke_writes_records_under_the_output_folder_alone(smoke, output_dir):
     assert all(r.data["origin"] == "simulated" for r in records)
 
 
-def test_a_second_run_trains_nothing(smoke, output_dir):
-    folder = output_dir / "results" / "smoke" / "simulated"
-    before = {f: f.stat().st_mtime_ns for f in folder.rglob("run.json")}
-    (outcome,) = runner.run_study("smoke", only=("07",), workers=1)
-    assert outcome.error is None
-    assert {f: f.stat().st_mtime_ns for f in folder.rglob("run.json")} == before
-
-
 def test_figures_notebook_needs_the_records(smoke, tmp_path, monkeypatch):
     profile = load_profile("smoke")
     dataset = profile.load_dataset()

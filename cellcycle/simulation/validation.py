@@ -8,8 +8,9 @@ import pandas as pd
 from cellcycle.errors import DataError
 from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
-from cellcycle.simulation.crops import SimulatedNuclei
 
+# Nuclei a phase that give steady quantiles.
+COUNTS = {"G1": 250, "S": 250, "G2": 250, "M": 100}
 QUANTITIES = ("relative_area", "relative_dna", "relative_brightness", "texture", "eccentricity", "solidity")
 REAL_MEASUREMENTS = Path(__file__).parents[2] / "data" / "results" / "real_cells" / "measurements.csv"
 
@@ -81,36 +82,33 @@ def summarise(values: pd.DataFrame, phases, source: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def measure_simulated(nuclei: SimulatedNuclei, by: str = "phase") -> pd.DataFrame:
+def measure_simulated(nuclei) -> pd.DataFrame:
     """Measure simulated crops as if they were real and return the dimensionless quantities.
 
     Parameters
     ----------
-    nuclei : SimulatedNuclei
-    by : {"phase", "subphase"}
-        Truth column that goes into the column `phase`.
+    nuclei : SimulatedNuclei or NucleusDataset
+        With images, pixel_size_um and truth.
 
     Returns
     -------
     pandas.DataFrame, N rows
-        `phase` and the columns `QUANTITIES`.
+        The columns `QUANTITIES`.
     """
     measured = measure_crops(nuclei.images, nuclei.pixel_size_um)
     # Each real source is one slide or one run: take the simulated slides' stain out before comparing.
     slide = nuclei.truth["slide_factor"].to_numpy()
     measured[["integrated_dna", "mean_dna"]] = measured[["integrated_dna", "mean_dna"]].div(slide, axis=0)
-    values = dimensionless(measured, (nuclei.truth["phase"] == "G1").to_numpy())
-    values.insert(0, "phase", nuclei.truth[by].to_numpy())
-    return values
+    return dimensionless(measured, (nuclei.truth["phase"] == "G1").to_numpy())
 
 
-def compare(nuclei: SimulatedNuclei, path=REAL_MEASUREMENTS) -> pd.DataFrame:
+def compare(nuclei, path=REAL_MEASUREMENTS) -> pd.DataFrame:
     """Set the simulated nuclei beside the real ones.
 
     Parameters
     ----------
-    nuclei : SimulatedNuclei
-        With all phases; a few hundred nuclei give steady quantiles.
+    nuclei : SimulatedNuclei or NucleusDataset
+        With all phases, about as many as `COUNTS`.
     path : path-like
         Table of `benchmarks/measure_real_cells.py`.
 
@@ -127,11 +125,11 @@ def compare(nuclei: SimulatedNuclei, path=REAL_MEASUREMENTS) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise DataError(path, "no such file", "run benchmarks/measure_real_cells.py on the real cells")
-    phases = measure_simulated(nuclei)
-    mitosis = measure_simulated(nuclei, by="subphase")
-    mitosis = mitosis[(nuclei.truth["phase"] == "M").to_numpy()]
-    tables = [summarise(v.drop(columns="phase"), v["phase"], "simulated") for v in (phases, mitosis)]
-    return pd.concat([*tables, pd.read_csv(path)], ignore_index=True)
+    values, truth = measure_simulated(nuclei), nuclei.truth
+    is_m = (truth["phase"] == "M").to_numpy()
+    by_phase = summarise(values, truth["phase"], "simulated")
+    by_mitosis = summarise(values[is_m], truth["subphase"][is_m], "simulated")
+    return pd.concat([by_phase, by_mitosis, pd.read_csv(path)], ignore_index=True)
 
 
 def headline(comparison: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,6 @@ from cellcycle import metrics, paths, results, summaries
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES
 
-# Nuclei on which the data card's validation is measured.
-CARD_COUNTS = {"G1": 250, "S": 250, "G2": 250, "M": 100}
 MITOSES = ("prometaphase", "metaphase", "anaphase")
 SEEN = {
     "DNA, area, contrast": {},
@@ -45,10 +43,10 @@ def markdown_table(table: pd.DataFrame, digits: int = 2) -> str:
 
 def validation_blocks() -> dict[str, str]:
     """Return the data card's tables of simulated beside real nuclei: VALIDATION and MITOSIS."""
-    from cellcycle import simulation
+    from cellcycle.datasets import make_simulated
     from cellcycle.simulation import validation
 
-    compared = validation.compare(simulation.simulate_nuclei(CARD_COUNTS))
+    compared = validation.compare(make_simulated("validation", validation.COUNTS))
     headline = validation.headline(compared).T[["simulated", "jurkat", "rpe1"]].rename_axis("quantity")
     median = compared.set_index(["source", "phase", "quantity"])["p50"]
     rows = {
