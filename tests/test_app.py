@@ -489,8 +489,9 @@ def test_uploads_are_deleted_and_broken_ones_named(handlers, tmp_path):
     for name, content in {"a.png": NUCLEI[0].read_bytes(), "b.png": b"text", "c.png": png(1500, 1500)}.items():
         (tmp_path / f"upload-{name}").write_bytes(content)
         files.append((str(tmp_path / f"upload-{name}"), name))
-    key, row, message, *_ = upload(handlers, files)
+    key, row, message, *_ = upload(handlers, files, model="auto")
     assert list(tmp_path.iterdir()) == [] and str(tmp_path) not in message
+    assert "Model: nagao6 (auto: one nucleus)." in message
     assert "a.png: " in message and "b.png: " in message and "c.png: it has 2 million pixels" in message
     assert len(handlers.store.get(key).images) == 3 and row == 0
 

@@ -243,6 +243,8 @@ def _told(result: Result) -> list[str]:
             f"The size of a pixel is not stated in {which}, so it was guessed from the nuclei and the calls are less "
             "sure. If you know it, give it under Settings and press Predict again."
         )
+    if len(models := table["model"].unique()):
+        lines.append(f"Model: {', '.join(models)}.")
     used = {image.checkpoint.warning: None for image in result.images if image.checkpoint is not None}
     return lines + [f"Note: {warning}." for warning in used if warning]
 
