@@ -17,6 +17,7 @@ from cellcycle.segmentation import (
     measure_crops,
     segment,
 )
+from cellcycle.segmentation.fields import _numbered
 
 
 def ellipse(shape, centre, radii, angle=0.0):
@@ -387,3 +388,10 @@ def test_the_background_of_a_crop_is_measured_beside_its_nucleus():
     np.testing.assert_allclose(level, 0.1 - 0.008, atol=0.002)
     np.testing.assert_allclose(noise, 0.01, rtol=0.15)
     np.testing.assert_allclose(background(planes / 4), [level / 4, noise / 4])
+
+
+def test_labels_that_are_missing_leave_no_gap():
+    # A nucleus may be lost after its label was given: where the next one covers it, or where little of it is left.
+    labels = np.zeros((12, 12), np.int32)
+    labels[2:5, 2:5], labels[7:10, 7:10] = 1, 3
+    assert np.unique(_numbered(labels)).tolist() == [0, 1, 2]

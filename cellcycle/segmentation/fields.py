@@ -84,6 +84,8 @@ def _tiled(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
             window = np.s_[row : top + tile_px + halo, column : left + tile_px + halo]
             found = nuclei_of(survey.signal(pixels[window], row, column), survey)
             for index, box in enumerate(ndimage.find_objects(found), start=1):
+                if box is None:
+                    continue
                 middle = [side.start + side.stop for side in box]
                 is_ours = top <= row + middle[0] / 2 < top + tile_px and left <= column + middle[1] / 2 < left + tile_px
                 if is_ours:
@@ -94,11 +96,12 @@ def _tiled(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
-    """Leave out uneven light, which reaches from border to border, and count from 1."""
+    """Leave out uneven light, which reaches from border to border, and count from 1 without gaps."""
     from scipy import ndimage
 
     is_nucleus = [
-        not any(side.start == 0 and side.stop == size for side, size in zip(box, labels.shape, strict=True))
+        box is not None
+        and not any(side.start == 0 and side.stop == size for side, size in zip(box, labels.shape, strict=True))
         for box in ndimage.find_objects(labels)
     ]
     new = np.concatenate([[0], np.where(is_nucleus, np.cumsum(is_nucleus), 0)]).astype(np.int32)
