@@ -121,7 +121,7 @@ def test_the_second_run_is_compared_with_the_records_as_they_are(profile, datase
     found = headline.second_run()
     records = headline.headline_records(profile, dataset, train=False)
     again = headline.distances(records, records)
-    kept = [f"{score}{end}" for score in headline.SCORES for end in ("", "_low", "_high")]
+    kept = [f"{score}{end}" for score in headline.SHOWN_SCORES for end in ("", "_low", "_high")]
     assert found[kept].to_numpy() == pytest.approx(again.loc[found.index, kept].to_numpy(), abs=1e-5)
     shown = "\n".join(_texts(nbformat.read(ROOT / "notebooks" / "13_figures.ipynb", as_version=4)))
     for cell in headline.show_distances(found).to_numpy().ravel():

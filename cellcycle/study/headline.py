@@ -18,7 +18,8 @@ from cellcycle.summaries import published, score_table
 
 # How the real cells' networks are called in tables, by the model's name in their configuration.
 _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
-SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
+# In the order of the columns; `summaries.SCORES` holds how they are computed.
+SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 _INTENSITIES = {"absolute": "absolute", "measured": "absolute", "per-image": "per image"}
 
 
@@ -36,7 +37,7 @@ def headline_table(records: dict[str, Record]) -> pd.DataFrame:
     origin = next(iter(records.values())).data["origin"]
     printed = published("table2_models").set_index("model").reindex(scores.index)
     shown = pd.DataFrame(index=scores.index)
-    for name in SCORES:
+    for name in SHOWN_SCORES:
         shown[f"{name.replace('_', ' ').replace('f1', 'F1')} ({origin})"] = _with_interval(scores, name)
     for phase in [c.removeprefix("recall_") for c in scores if c.startswith("recall_")]:
         shown[f"recall {phase}"] = scores[f"recall_{phase}"].map("{:.2f}".format)
@@ -108,12 +109,13 @@ def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.Data
     Returns
     -------
     DataFrame
-        Index `model`; for each of `SCORES` the columns `{score}`, `{score}_low`, `{score}_high` and `{score}_fresh`.
+        Index `model`; for each of `SHOWN_SCORES` the columns `{score}`, `{score}_low`, `{score}_high`,
+        `{score}_fresh`.
     """
     made, kept = (score_table(records.values(), list(records)) for records in (fresh, committed))
     both = [name for name in kept.index if name in made.index]
     columns = {}
-    for score in SCORES:
+    for score in SHOWN_SCORES:
         columns |= {f"{score}{end}": kept.loc[both, f"{score}{end}"] for end in ("", "_low", "_high")}
         columns[f"{score}_fresh"] = made.loc[both, score]
     return pd.DataFrame(columns).rename_axis("model")
@@ -122,7 +124,7 @@ def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.Data
 def show_distances(found: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `distances` for a reader: committed number, its interval, fresh minus committed."""
     shown = pd.DataFrame(index=found.index)
-    for score in SCORES:
+    for score in SHOWN_SCORES:
         moved = found[f"{score}_fresh"] - found[score]
         pairs = zip(_with_interval(found, score), moved, strict=True)
         shown[score.replace("_", " ").replace("f1", "F1")] = [f"{kept}  {by:+.4f}" for kept, by in pairs]
