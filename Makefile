@@ -13,7 +13,7 @@ PORT = 7860
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help study smoke app test lint format bench checkpoints clean
+.PHONY: help study smoke app check test lint format bench checkpoints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -29,9 +29,13 @@ app: .venv/.installed  ## serve the website on this computer (HOST=0.0.0.0 PORT=
 	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app]'
 	$(BIN)/cellcycle app --host $(HOST) --port $(PORT)
 
-test: .venv/.installed lint  ## run every check
+check: .venv/.installed lint  ## run style, doctests and the quick tests, in less than a minute
+	rm -rf build/check
+	CELLCYCLE_OUTPUT="$(CURDIR)/build/check" $(BIN)/python -m pytest -q -n 2 --dist loadscope -m "not slow" --durations=0 --durations-min=2
+
+test: .venv/.installed lint  ## run every check, notebooks and browser included
 	rm -rf build/test
-	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" $(BIN)/python -m pytest -n 2 --dist loadscope tests
+	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" $(BIN)/python -m pytest -n 2 --dist loadscope
 	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" CELLCYCLE_PROFILE=smoke \
 	  $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env notebooks
 

@@ -147,7 +147,7 @@ def run_id(config: dict, data_identity: str) -> str:
     Examples
     --------
     >>> run_id({"model": "nagao6", "training_set": "D3"}, "abc")
-    'nagao6_D3_01e69dd7a2'
+    'nagao6_D3_43cf0042d1'
     """
     text = json.dumps([FORMAT, config, data_identity], sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()

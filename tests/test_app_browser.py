@@ -20,7 +20,10 @@ from cellcycle.predict.command import run_predict  # noqa: E402
 from tests.test_app import LIMITS, NUCLEI, field_file, png, running, watched_predictor  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)"),
+]
 __all__ = ["field_file"]
 NUCLEUS_IS_IN_SIGHT = """() => {
     const place = document.querySelector('#nucleus .name').getBoundingClientRect();

@@ -15,6 +15,7 @@ def computed():
     return blocks.card_blocks()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["VALIDATION", "MITOSIS", "CEILING", "TRANSFER"])
 def test_the_data_card_follows_from_records_and_simulator(computed, name):
     text = CARD.read_text(encoding="utf-8")

@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 
 from cellcycle import metrics, summaries
 from cellcycle.study import load_profile
 from cellcycle.study.ceiling import ceiling_record
 
 
+@pytest.mark.slow
 def test_the_ceiling_is_recorded_in_the_folds_of_the_models(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
     profile = load_profile("smoke")
@@ -19,6 +21,7 @@ def test_the_ceiling_is_recorded_in_the_folds_of_the_models(tmp_path, monkeypatc
     assert ceiling_record(profile, dataset).folder == record.folder
 
 
+@pytest.mark.slow
 def test_real_cells_have_no_known_ceiling():
     profile = load_profile("smoke")
     dataset = profile.load_dataset().select(np.arange(20))

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cellcycle.checkpoint import ANCHORED, DEFAULT, InputRule, load_checkpoint, save_checkpoint, shipped_names
+from cellcycle.checkpoint import InputRule, load_checkpoint, save_checkpoint
 from cellcycle.errors import CheckpointError, SettingError
 from cellcycle.phases import PHASES
 from cellcycle.predict.pictures import normalise_measurements
@@ -12,81 +12,11 @@ from cellcycle.predict.runtime import Runtime
 from cellcycle.recipes import training
 from cellcycle.recipes.networks import trained_network
 
-SHIPPED = shipped_names()
-
 
 @pytest.fixture
 def copy(tmp_path):
     """Return a copy of the smallest shipped model's folder."""
     return shutil.copytree(load_checkpoint("lr").folder, tmp_path / "mine")
-
-
-def test_the_study_models_are_shipped_and_the_default_comes_first():
-    assert set(SHIPPED) == set(training.RECIPES) >= {"lr", "nn", "resnet8", "nagao6", "best"}
-    assert SHIPPED[0] == "nagao6"
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_model_is_small_whole_and_tells_what_it_is(name):
-    checkpoint = load_checkpoint(name)
-    assert {f.name for f in checkpoint.folder.iterdir()} == {"model.json", "weights.safetensors", "model.onnx"}
-    assert all(f.stat().st_size <= 4_500_000 for f in checkpoint.folder.iterdir())
-    card = checkpoint.card
-    assert checkpoint.classes == PHASES
-    assert card["trained_on"]["origin"] == "simulated"
-    assert "fine-tune before you trust it" in checkpoint.warning
-    assert card["licence"]
-    assert card["limits"] == [*training.LIMITS, *training.RECIPES[name].limits]
-    assert checkpoint.version == training.VERSION
-    assert checkpoint.confidence is not None
-    assert card["input"]["field_of_view_um"] == pytest.approx(checkpoint.input_rule.field_of_view_um)
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("data", ["simulated", "slides", "jurkat"])
-def test_the_card_holds_measured_scores_with_intervals(name, data):
-    card = load_checkpoint(name).card
-    for score in ("accuracy", "macro_f1", "balanced_accuracy"):
-        found = card["scores"][data][score]
-        assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
-    assert set(card["scores"][data]["recall"]) == set(PHASES)
-    assert card["scores"][data]["source"]
-    assert 0 <= card["scores"][data]["calibration_error"]["value"] <= 1
-    assert set(card["scores"][data]["coverage"]) == {"all", *PHASES}
-
-
-@pytest.mark.parametrize("name", [DEFAULT, ANCHORED])
-def test_confidence_of_the_models_of_auto_holds_on_microscopes_that_nothing_was_fitted_to(name):
-    found = load_checkpoint(name).card["scores"]["slides"]
-    # By chance alone, perfectly calibrated calls of so few cells would show an error of 0.02 to 0.03.
-    assert found["calibration_error"]["low"] <= 0.01
-    assert found["calibration_error"]["value"] < 0.05
-    assert abs(found["coverage"]["all"] - 0.9) < 0.03
-
-
-@pytest.mark.parametrize("name", [DEFAULT, ANCHORED])
-def test_the_models_of_auto_keep_their_calls_under_turns_and_half_the_exposure(name):
-    flips = load_checkpoint(name).card["flip_rates"]
-    assert {"fields", "simulated", "jurkat"} <= set(flips)
-    assert name != DEFAULT or "fields_auto" in flips
-    for measured in flips.values():
-        assert max(measured[change] for change in ("turned", "mirrored", "half_exposed")) < 0.05
-        assert measured["n"] >= 200
-
-
-def test_the_anchored_model_of_auto_is_the_best_of_the_shipped():
-    def score(name, data):
-        return load_checkpoint(name).card["scores"][data]["balanced_accuracy"]["value"]
-
-    for data in ("simulated", "slides", "jurkat"):
-        assert score(ANCHORED, data) == max(score(name, data) for name in SHIPPED)
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_the_graph_does_not_tell_where_it_was_made(name):
-    content = load_checkpoint(name).graph.read_bytes()
-    for trace in (b".py", b"site-packages", b"/home/", b"/root/", b"/tmp/"):
-        assert trace not in content
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "model.onnx"])
@@ -150,6 +80,7 @@ def recipe_model(tmp_path_factory):
     return cut, training.train("best", cut, tmp_path_factory.mktemp("models"), scale=0.01)
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_saves_and_gives_its_network_back(recipe_model):
     import torch
 
@@ -169,6 +100,7 @@ def test_a_recipe_trains_saves_and_gives_its_network_back(recipe_model):
     assert np.abs(runtime.probabilities(pictures, measured + 1) - expected).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_a_missing_measurement_stands_at_the_mean(recipe_model):
     _, checkpoint = recipe_model
     columns = {"dna_copies": [np.nan, 4.0], "area_over_g1": [1.0, np.nan]}
@@ -178,6 +110,7 @@ def test_a_missing_measurement_stands_at_the_mean(recipe_model):
     assert normalise_measurements(columns, load_checkpoint("lr").input_rule) is None
 
 
+@pytest.mark.slow
 def test_files_of_a_model_can_be_read_by_everybody(recipe_model):
     _, checkpoint = recipe_model
     assert all(f.stat().st_mode & 0o044 == 0o044 for f in checkpoint.folder.iterdir())

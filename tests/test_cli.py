@@ -40,6 +40,7 @@ def test_wrong_words_are_one_line_and_exit_2(arguments, message):
     assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.slow
 def test_simulate_writes_a_folder_that_show_reads(tmp_path):
     made = run("data", "simulate", "--out", tmp_path / "cells", "--nuclei", 24, "--size", 32, "--bits", 16)
     assert made.returncode == 0, made.stderr

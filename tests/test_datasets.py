@@ -26,6 +26,7 @@ def folder(tmp_path):
     return tmp_path / "cells"
 
 
+@pytest.mark.slow
 def test_simulated_has_the_counts_of_the_study():
     dataset = load_dataset("simulated", size_px=32)
     assert dict(dataset.counts()) == {"G1": 257, "S": 166, "G2": 49, "M": 21}
@@ -38,6 +39,7 @@ def test_simulated_has_the_counts_of_the_study():
     assert len(set(dataset.sample_ids)) == 493
 
 
+@pytest.mark.slow
 def test_simulated_is_the_same_from_the_cache_and_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
     made = load_dataset("simulated", size_px=32, seed=3)
@@ -52,6 +54,7 @@ def test_simulated_is_the_same_from_the_cache_and_made_again(tmp_path, monkeypat
     assert load_dataset("simulated", size_px=32, seed=4).identity != made.identity
 
 
+@pytest.mark.slow
 def test_simulated_colour_is_rgb_and_nagao_has_two_classes():
     assert load_dataset("simulated-colour", size_px=32).images.shape[1] == 3
     nagao = load_dataset("simulated-nagao", size_px=32)

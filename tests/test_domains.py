@@ -10,6 +10,8 @@ from cellcycle.study.leak import balance_before_split, naive_folds, without_grou
 from cellcycle.study.pretraining import pretrained_network, transfer_source
 from cellcycle.study.profiles import load_profile
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pair():

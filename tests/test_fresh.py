@@ -12,6 +12,8 @@ from cellcycle.datasets import make_simulated
 from cellcycle.phases import PHASES
 from cellcycle.study import experiments, fresh, load_profile
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):

@@ -30,6 +30,7 @@ def block(file, name):
     return file.read_text(encoding="utf-8").split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0].strip()
 
 
+@pytest.mark.slow
 def test_the_readme_follows_from_the_records(profile):
     for name, made in headline.readme_blocks().items():
         assert block(ROOT / "README.md", name) == made
@@ -42,6 +43,7 @@ def test_the_figures_are_those_of_notebook_13(profile):
     assert len(named) == 7
 
 
+@pytest.mark.slow
 def test_the_tables_of_notebook_13_follow_from_the_records(profile, dataset):
     shown = "\n".join(_texts(nbformat.read(ROOT / "notebooks" / "13_figures.ipynb", as_version=4)))
     records = profile.recorded(dataset, experiments.table_2(profile))

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from cellcycle import paths
-from cellcycle.checkpoint import ANCHORED, DEFAULT, InputRule, load_checkpoint
+from cellcycle.checkpoint import ANCHORED, InputRule, load_checkpoint
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CheckpointError, ImageError, SettingError
 from cellcycle.images import Plane, read_plane, write_image
@@ -52,15 +52,18 @@ def test_a_field_gives_one_row_a_nucleus_with_probabilities(field):
     assert field["nucleus_id"].tolist() == list(range(1, len(field) + 1))
 
 
-def test_calls_agree_with_the_simulated_truth_better_than_chance(field):
-    truth = pd.read_csv(SAMPLE / "fields" / "truth.csv")
+@pytest.mark.parametrize("model", ["auto", "nagao6"])
+def test_calls_of_a_field_agree_with_the_simulated_truth_in_every_phase(model):
+    """Balanced over the three phases of this field: one that always gives the same answer gets a third."""
+    field, truth = predict(FIELD, model), pd.read_csv(SAMPLE / "fields" / "truth.csv")
     there, here = (t[["centroid_y_px", "centroid_x_px"]].to_numpy() for t in (truth, field))
     gaps = np.hypot(*(there[:, None] - here[None]).transpose(2, 0, 1))
     nearest = gaps.argmin(axis=1)
     matched = gaps.min(axis=1) < 5
-    right = truth["phase"].to_numpy()[matched] == field["call"].to_numpy()[nearest[matched]]
-    assert matched.sum() > 40
-    assert right.mean() > 0.4
+    assert matched.mean() > 0.9
+    phase, call = truth["phase"].to_numpy()[matched], field["call"].to_numpy()[nearest[matched]]
+    recall = {p: (call[phase == p] == p).mean() for p in PHASES if p in phase}
+    assert len(recall) == 3 and np.mean(list(recall.values())) > 0.5
 
 
 def test_path_plane_and_array_give_the_same_numbers():
@@ -127,6 +130,7 @@ def test_an_unknown_scale_is_flagged_and_a_known_one_is_not(field):
     assert guessed["pixel_size_um"].iloc[0] == pytest.approx(0.325, rel=0.3)
 
 
+@pytest.mark.slow
 def test_an_impossible_pixel_size_counts_as_unknown():
     plane = read_plane(FIELD)
     table = predict(Plane(plane.pixels, 16, 5.0, "wrong"))
@@ -166,6 +170,7 @@ def test_paths_are_listed_once_and_in_order(tmp_path):
     assert "no file matches" in str(nothing)
 
 
+@pytest.mark.slow
 def test_a_model_by_dna_content_needs_the_g1_peak():
     model = load_checkpoint("nagao6-g1")
     crop = predict(MITOSIS, model)
@@ -184,6 +189,7 @@ def crowd():
     return Plane((made.image / np.float32(4095)).astype(np.float32), 16, made.pixel_size_um, "crowd.tif")
 
 
+@pytest.mark.slow
 def test_auto_takes_the_anchored_model_where_the_g1_peak_is_clear(crowd):
     plane = read_plane(FIELD)
     few = predict(Plane(plane.pixels[:320, :320], 16, plane.pixel_size_um, "few"), kind="field")
@@ -210,23 +216,7 @@ def test_a_blurred_peak_is_not_taken():
         assert choice.take("field", False, peak)[0].name == "nagao6"
 
 
-def test_the_least_quality_of_a_peak_is_one_at_which_the_anchored_model_was_better():
-    slides = pd.read_csv(paths.repository() / "data" / "results" / "g1_quality.csv")
-    usable = slides[slides["usable"]]
-    faint = usable[usable["quality"] < 2 * LEAST_QUALITY]
-    assert len(usable) > 30 and len(faint) >= 3
-    for part in (usable, faint):
-        assert (part["accuracy_anchored"] > part["accuracy_picture"]).mean() > 0.9
-    assert usable["quality"].min() > LEAST_QUALITY
-
-
-def test_the_two_models_of_auto_see_nuclei_at_one_scale_and_know_the_same_classes():
-    plain, anchored = (load_checkpoint(name) for name in (DEFAULT, ANCHORED))
-    assert plain.classes == anchored.classes
-    for number in ("size_px", "pixel_size_um", "median_area_um2"):
-        assert getattr(plain.input_rule, number) == getattr(anchored.input_rule, number)
-
-
+@pytest.mark.slow
 def test_a_slide_lends_its_peak_to_crops():
     made = simulate_nuclei({"G1": 45, "S": 10, "G2": 25, "M": 2}, 48, seed=8)
     planes = [Plane(image[0], 16, made.pixel_size_um, str(k)) for k, image in enumerate(made.images)]
@@ -273,6 +263,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_any_number_of_images(tmp_path):
     made = simulate_nuclei({"G1": 2, "M": 2}, 48, seed=4)
     for k, image in enumerate(made.images):

@@ -168,6 +168,7 @@ def test_a_field_prints_counts_and_shares(run):
     assert sum(float(share) for *_, share in counts) == pytest.approx(100, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["csv", "json", "parquet"])
 def test_rows_hold_the_numbers_of_the_library(run, tmp_path, name):
     if name == "parquet":
@@ -260,6 +261,7 @@ def test_models_lists_the_shipped_ones_with_scores(run):
         assert re.search(rf"^{re.escape(name)} .* 0\.\d\d +0\.\d\d ", out, flags=re.M)
 
 
+@pytest.mark.slow
 def test_a_slide_lends_its_g1_peak_to_its_fields(run, tmp_path):
     made = simulate_field((512, 1024), 140, seed=1)
     for name, half in (("left", made.image[:, :512]), ("right", made.image[:, 512:])):

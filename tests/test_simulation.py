@@ -356,6 +356,7 @@ def test_masks_lie_on_the_nuclei(clean):
         assert mask.any() and image[mask].mean() > 2 * image[~mask].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [2])
 def test_the_same_pixels_whatever_the_number_of_processes(n_jobs):
     counts = {"G1": 3, "M": 3}

@@ -18,6 +18,8 @@ from cellcycle.images import write_image
 from cellcycle.study import load_profile, runner
 from cellcycle.study.publish import clean, publish_notebook
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def smoke(output_dir):

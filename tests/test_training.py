@@ -164,6 +164,7 @@ def test_cross_validation_writes_records_and_does_not_run_twice(dataset, tmp_pat
     assert [r.folder for r in again] == [r.folder for r in first]
 
 
+@pytest.mark.slow
 def test_parallel_processes_give_the_same_predictions(dataset, tmp_path):
     configs = [{"model": "nagao3", "epochs": 1, "width": 4}]
     one, two = (cross_validate(dataset, configs, tmp_path / str(n), n_folds=2, n_jobs=n)[0] for n in (1, 2))

@@ -1,0 +1,97 @@
+"""What is committed, not code: shipped models, their cards and tables hold to what is promised of them."""
+
+import pandas as pd
+import pytest
+
+from cellcycle import paths
+from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
+from cellcycle.phases import PHASES
+from cellcycle.predict.choice import LEAST_QUALITY
+from cellcycle.recipes import training
+
+SHIPPED = shipped_names()
+
+
+def test_the_study_models_are_shipped_and_the_default_comes_first():
+    assert set(SHIPPED) == set(training.RECIPES) >= {"lr", "nn", "resnet8", "nagao6", "best"}
+    assert SHIPPED[0] == "nagao6"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_is_small_whole_and_tells_what_it_is(name):
+    checkpoint = load_checkpoint(name)
+    assert {f.name for f in checkpoint.folder.iterdir()} == {"model.json", "weights.safetensors", "model.onnx"}
+    assert all(f.stat().st_size <= 4_500_000 for f in checkpoint.folder.iterdir())
+    card = checkpoint.card
+    assert checkpoint.classes == PHASES
+    assert card["trained_on"]["origin"] == "simulated"
+    assert "fine-tune before you trust it" in checkpoint.warning
+    assert card["licence"]
+    assert card["limits"] == [*training.LIMITS, *training.RECIPES[name].limits]
+    assert checkpoint.version == training.VERSION
+    assert checkpoint.confidence is not None
+    assert card["input"]["field_of_view_um"] == pytest.approx(checkpoint.input_rule.field_of_view_um)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("data", ["simulated", "slides", "jurkat"])
+def test_the_card_holds_measured_scores_with_intervals(name, data):
+    card = load_checkpoint(name).card
+    for score in ("accuracy", "macro_f1", "balanced_accuracy"):
+        found = card["scores"][data][score]
+        assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+    assert set(card["scores"][data]["recall"]) == set(PHASES)
+    assert card["scores"][data]["source"]
+    assert 0 <= card["scores"][data]["calibration_error"]["value"] <= 1
+    assert set(card["scores"][data]["coverage"]) == {"all", *PHASES}
+
+
+@pytest.mark.parametrize("name", [DEFAULT, ANCHORED])
+def test_confidence_of_the_models_of_auto_holds_on_microscopes_that_nothing_was_fitted_to(name):
+    found = load_checkpoint(name).card["scores"]["slides"]
+    # By chance alone, perfectly calibrated calls of so few cells would show an error of 0.02 to 0.03.
+    assert found["calibration_error"]["low"] <= 0.01
+    assert found["calibration_error"]["value"] < 0.05
+    assert abs(found["coverage"]["all"] - 0.9) < 0.03
+
+
+@pytest.mark.parametrize("name", [DEFAULT, ANCHORED])
+def test_the_models_of_auto_keep_their_calls_under_turns_and_half_the_exposure(name):
+    flips = load_checkpoint(name).card["flip_rates"]
+    assert {"fields", "simulated", "jurkat"} <= set(flips)
+    assert name != DEFAULT or "fields_auto" in flips
+    for measured in flips.values():
+        assert max(measured[change] for change in ("turned", "mirrored", "half_exposed")) < 0.05
+        assert measured["n"] >= 200
+
+
+def test_the_anchored_model_of_auto_is_the_best_of_the_shipped():
+    def score(name, data):
+        return load_checkpoint(name).card["scores"][data]["balanced_accuracy"]["value"]
+
+    for data in ("simulated", "slides", "jurkat"):
+        assert score(ANCHORED, data) == max(score(name, data) for name in SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_graph_does_not_tell_where_it_was_made(name):
+    content = load_checkpoint(name).graph.read_bytes()
+    for trace in (b".py", b"site-packages", b"/home/", b"/root/", b"/tmp/"):
+        assert trace not in content
+
+
+def test_the_least_quality_of_a_peak_is_one_at_which_the_anchored_model_was_better():
+    slides = pd.read_csv(paths.repository() / "data" / "results" / "g1_quality.csv")
+    usable = slides[slides["usable"]]
+    faint = usable[usable["quality"] < 2 * LEAST_QUALITY]
+    assert len(usable) > 30 and len(faint) >= 3
+    for part in (usable, faint):
+        assert (part["accuracy_anchored"] > part["accuracy_picture"]).mean() > 0.9
+    assert usable["quality"].min() > LEAST_QUALITY
+
+
+def test_the_two_models_of_auto_see_nuclei_at_one_scale_and_know_the_same_classes():
+    plain, anchored = (load_checkpoint(name) for name in (DEFAULT, ANCHORED))
+    assert plain.classes == anchored.classes
+    for number in ("size_px", "pixel_size_um", "median_area_um2"):
+        assert getattr(plain.input_rule, number) == getattr(anchored.input_rule, number)
