@@ -1,8 +1,11 @@
-"""Run records: one folder a run, written whole or not at all, found again by configuration and data.
+"""Run records: one folder a run, written whole or not at all, found again by settings and data.
 
 A record holds `run.json` (what was run, on what, by which versions, how long), `predictions.csv` (one row
 a test image, fold and repeat) and `history.csv` (one row an epoch, for models that train by epochs).
 Every number in a table or sentence is computed from these files.
+
+A record is named by its data and by those of its settings that differ from their defaults, so that a new
+setting orphans no record; `run.json` holds all settings, and a hash of itself.
 """
 
 import hashlib
@@ -19,7 +22,9 @@ import pandas as pd
 
 from cellcycle.errors import RecordError
 
-FORMAT = 1
+FORMAT = 2
+# Settings that name a record whatever their value, in the order in which its folder's name shows them.
+NAMED = ("model", "training_set")
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision", "skorch")
 
 
@@ -102,15 +107,10 @@ class RepeatedRecord(Record):
 def join_repeats(records) -> RepeatedRecord:
     """Return runs of one model, each under a seed of its own, as one record of repeated cross-validation.
 
-    Parameters
-    ----------
-    records : sequence of Record
-        Of one repeat each, on one data set.
-
     Raises
     ------
     RecordError
-        If they differ in more than the seed.
+        If they differ in more than the seed, or are repeated already.
     """
     first = records[0]
     for record in records:
@@ -125,13 +125,8 @@ def join_repeats(records) -> RepeatedRecord:
 def prediction_table(sample_ids, groups, truth, scores, classes, repeat=0, fold=0) -> pd.DataFrame:
     """Return test predictions in the columns of `predictions.csv`.
 
-    Parameters
-    ----------
-    sample_ids, truth : (N,) str
-        Names of the images and of their true classes.
-    groups : (N,) or None
-    scores : (N, K) float
-        Probabilities in the order of `classes`.
+    `sample_ids` and `truth` (N,) name the images and their true classes; `scores` (N, K) are probabilities in the
+    order of `classes`.
     """
     table = pd.DataFrame({"sample_id": sample_ids})
     table["group"] = "" if groups is None else [str(g) for g in groups]
@@ -141,21 +136,34 @@ def prediction_table(sample_ids, groups, truth, scores, classes, repeat=0, fold=
     return table
 
 
-def run_id(config: dict, data_identity: str) -> str:
-    """Return the folder name of a run: readable, and different for every configuration and data set.
+def key_of(config: dict, defaults: dict | None = None) -> dict:
+    """Return the settings that name a record: all of `config` that `defaults` does not hold with the same value.
+
+    Examples
+    --------
+    >>> key_of({"model": "nagao6", "epochs": 20, "seed": 0}, {"model": "nagao6", "epochs": 20})
+    {'model': 'nagao6', 'seed': 0}
+    """
+    config, defaults = _plain(config), _plain(defaults or {})
+    return {k: v for k, v in config.items() if k in NAMED or k not in defaults or v != defaults[k]}
+
+
+def run_id(key: dict, data_identity: str) -> str:
+    """Return the folder name of a run: readable, and different for every key and data set.
 
     Examples
     --------
     >>> run_id({"model": "nagao6", "training_set": "D3"}, "abc")
     'nagao6_D3_43cf0042d1'
     """
-    text = json.dumps([FORMAT, config, data_identity], sort_keys=True)
+    # The 1 stood for the format when the names were made; it stays, for they are written in cards and texts.
+    text = json.dumps([1, key, data_identity], sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
-    parts = [str(config[key]) for key in ("model", "training_set") if config.get(key)]
+    parts = [str(key[name]) for name in NAMED if key.get(name)]
     return "_".join([*parts, digest])
 
 
-def write_run(root, config: dict, data: dict, predictions: pd.DataFrame, history=None, **facts) -> Record:
+def write_run(root, config: dict, data: dict, predictions, history=None, defaults=None, **facts) -> Record:
     """Write one run's record; an interrupted call leaves nothing that could pass for a record.
 
     Parameters
@@ -163,22 +171,25 @@ def write_run(root, config: dict, data: dict, predictions: pd.DataFrame, history
     root : path-like
         Folder of records, created when missing.
     config : dict
-        JSON-able settings of the run, seed included.
+        Every JSON-able setting of the run, seed included.
     data : dict
         As `NucleusDataset.describe` gives it; its `identity` tells data sets apart.
     predictions : DataFrame
         As `prediction_table` gives it.
     history : DataFrame, optional
+    defaults : dict, optional
+        Default values of settings; a setting with its default does not name the record.
     **facts
         Further JSON-able facts of the run, e.g. `train_s`, `n_parameters`.
 
     Returns
     -------
     Record
+        The one that stood there before, if it was whole and of these settings.
     """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
-    final = root / run_id(config, data["identity"])
+    final = root / run_id(key_of(config, defaults), data["identity"])
     work = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
     try:
         predictions.to_csv(work / "predictions.csv", index=False)
@@ -192,15 +203,22 @@ def write_run(root, config: dict, data: dict, predictions: pd.DataFrame, history
             "versions": package_versions(),
             **facts,
         }
-        (work / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+        write_facts(work, run)
         work.chmod(0o755)
         # Another process may have written the same run meanwhile; a whole record stays.
-        if find_run(root, config, data["identity"]) is None:
+        if not _is_whole(root, config, data["identity"], defaults):
             shutil.rmtree(final, ignore_errors=True)
             os.replace(work, final)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return read_run(final)
+
+
+def write_facts(folder: Path, run: dict) -> None:
+    """Write `run.json` with the hash of all that it says."""
+    run = {k: v for k, v in run.items() if k != "facts_sha256"}
+    text = json.dumps(run | {"facts_sha256": _facts_sha256(run)}, indent=1)
+    (folder / "run.json").write_text(text + "\n", encoding="utf-8")
 
 
 def read_run(folder) -> Record:
@@ -215,12 +233,16 @@ def read_run(folder) -> Record:
     remedy = "delete the folder and run again"
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        hashes = run["sha256"]
-    except (OSError, ValueError, KeyError) as error:
-        raise RecordError(folder, f"run.json cannot be read ({type(error).__name__})", remedy) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(folder / "run.json", f"it cannot be read ({type(error).__name__})", remedy) from error
+    if not isinstance(run, dict):
+        raise RecordError(folder / "run.json", f"a {type(run).__name__} instead of named facts", remedy)
     if run.get("format") != FORMAT:
-        raise RecordError(folder, f"record format {run.get('format')}, this version reads {FORMAT}", remedy)
-    for name, digest in hashes.items():
+        finding = f"record format {run.get('format')}, this version reads {FORMAT}"
+        raise RecordError(folder / "run.json", finding, remedy)
+    if run.get("facts_sha256") != _facts_sha256(run):
+        raise RecordError(folder / "run.json", "the file was changed after the run", remedy)
+    for name, digest in run["sha256"].items():
         if not (folder / name).is_file():
             raise RecordError(folder / name, "the file is missing", remedy)
         if _sha256(folder / name) != digest:
@@ -228,12 +250,32 @@ def read_run(folder) -> Record:
     return Record(folder, run)
 
 
-def find_run(root, config: dict, data_identity: str) -> Record | None:
-    """Return the whole record of this configuration and data under `root`, or None."""
-    try:
-        return read_run(Path(root) / run_id(config, data_identity))
-    except RecordError:
+def find_run(root, config: dict, data_identity: str, defaults: dict | None = None) -> Record | None:
+    """Return the record of these settings and data under `root`, or None where there is none.
+
+    Parameters
+    ----------
+    root : path-like
+    config, defaults : dict
+        As `write_run` takes them.
+    data_identity : str
+
+    Returns
+    -------
+    Record or None
+        None, too, where a default has changed since the record was made: it was another run.
+
+    Raises
+    ------
+    RecordError
+        If the record is damaged or altered.
+    """
+    folder = Path(root) / run_id(key_of(config, defaults), data_identity)
+    if not folder.is_dir():
         return None
+    record, wanted = read_run(folder), _plain(config)
+    same = all(wanted[k] == v for k, v in record.config.items() if k in wanted)
+    return record if same and record.data["identity"] == data_identity else None
 
 
 def load_runs(root) -> list[Record]:
@@ -253,6 +295,23 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _is_whole(root, config, data_identity, defaults) -> bool:
+    try:
+        return find_run(root, config, data_identity, defaults) is not None
+    except RecordError:
+        return False
+
+
+def _plain(value):
+    """Return a value as JSON gives it back: tuples as lists."""
+    return json.loads(json.dumps(value))
+
+
+def _facts_sha256(run: dict) -> str:
+    facts = {k: v for k, v in run.items() if k != "facts_sha256"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(file: Path) -> str:

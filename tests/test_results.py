@@ -4,8 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import results
+from cellcycle import paths, results
+from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
+from cellcycle.phases import PHASES
+from cellcycle.training import cross_validate
+from cellcycle.training.crossval import defaults_of
+
+RESULTS = paths.repository() / "data" / "results"
 
 CONFIG = {"model": "toy", "training_set": "D1", "seed": 0, "n_folds": 2, "n_repeats": 1}
 DATA = {"name": "toy", "origin": "simulated", "identity": "toy-1", "classes": ["G1", "M"], "counts": [2, 2]}
@@ -46,13 +52,80 @@ def test_a_record_is_found_by_configuration_and_data(record):
     assert results.find_run(root, CONFIG, "toy-2") is None
 
 
+def test_a_setting_with_its_default_does_not_name_a_record(record, predictions):
+    root, defaults = record.folder.parent, {"epochs": 20, "transforms": ("turn", "blur")}
+    # As if both settings had been added after the record was made.
+    config = CONFIG | defaults
+    assert results.find_run(root, config, "toy-1", defaults).folder == record.folder
+    assert results.find_run(root, config | {"epochs": 30}, "toy-1", defaults) is None
+    other = results.write_run(root, config | {"epochs": 30}, DATA, predictions, defaults=defaults)
+    assert other.folder != record.folder
+    assert other.config["transforms"] == ["turn", "blur"]
+
+
+def test_a_default_that_changed_makes_it_another_run(tmp_path, predictions):
+    before, after = {"epochs": 20}, {"epochs": 30}
+    old = results.write_run(tmp_path, CONFIG | before, DATA, predictions, defaults=before)
+    assert results.find_run(tmp_path, CONFIG | after, "toy-1", after) is None
+    new = results.write_run(tmp_path, CONFIG | after, DATA, predictions, defaults=after)
+    assert new.folder == old.folder
+    assert new.config["epochs"] == 30
+
+
+@pytest.mark.parametrize("root", sorted({f.parent.parent for f in RESULTS.rglob("run.json")}), ids=lambda f: f.name)
+def test_every_committed_record_is_found_from_its_settings(root):
+    records = results.load_runs(root)
+    assert records
+    for record in records:
+        defaults = defaults_of(record.config["model"])
+        assert results.find_run(root, record.config, record.data["identity"], defaults).folder == record.folder
+
+
 @pytest.mark.parametrize("name", ["predictions.csv", "history.csv", "run.json"])
-def test_a_damaged_record_is_refused_and_not_found(record, name):
+def test_a_damaged_record_is_refused_by_name(record, name):
     file = record.folder / name
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(RecordError, match=name):
         results.read_run(record.folder)
-    assert results.find_run(record.folder.parent, CONFIG, "toy-1") is None
+    with pytest.raises(RecordError, match=name):
+        results.find_run(record.folder.parent, CONFIG, "toy-1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run | {"train_s": 0.1},
+        lambda run: run | {"config": run["config"] | {"seed": 1}},
+        lambda run: run | {"sha256": {}},
+        lambda run: run | {"sha256": ["predictions.csv"]},
+        lambda run: run | {"facts_sha256": None},
+        lambda run: {k: v for k, v in run.items() if k != "facts_sha256"},
+        lambda run: [run],
+        lambda _: None,
+        lambda _: "run",
+    ],
+)
+def test_altered_facts_are_noticed_in_one_line(record, change):
+    file = record.folder / "run.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(RecordError, match=r"run\.json: ") as error:
+        results.read_run(record.folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_damaged_run_is_made_again_and_said_so(tmp_path, blobs, capsys):
+    images, labels = blobs
+    names = np.array([f"cell{i}" for i in range(len(labels))])
+    dataset = NucleusDataset("toy", images, labels, PHASES, names, "toy", "simulated")
+    (first,) = cross_validate(dataset, [{"model": "dna-content"}], tmp_path, n_folds=2, progress=False)
+    (first.folder / "predictions.csv").write_text("sample_id\n")
+    assert capsys.readouterr().out == ""
+    (again,) = cross_validate(dataset, [{"model": "dna-content"}], tmp_path, n_folds=2, progress=False)
+    assert again.folder == first.folder
+    assert len(again.predictions) == len(labels)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(str(first.folder / "predictions.csv"))
+    assert line.endswith("the run is made again")
 
 
 def test_a_missing_file_is_named(record):

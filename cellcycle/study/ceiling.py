@@ -8,6 +8,7 @@ from cellcycle.datasets import NucleusDataset
 from cellcycle.phases import PHASES
 from cellcycle.splits import stratified_folds
 from cellcycle.study.profiles import Profile
+from cellcycle.training.crossval import find_or_say
 
 NAME = "ceiling"
 
@@ -31,7 +32,7 @@ def ceiling_record(profile: Profile, dataset: NucleusDataset) -> results.Record 
     if dataset.truth is None or dataset.classes != PHASES:
         return None
     config = {"model": NAME, "n_folds": profile.n_folds, "n_repeats": profile.n_repeats, "seed": profile.seed}
-    found = results.find_run(profile.results_dir(), config, dataset.identity)
+    found = find_or_say(profile.results_dir(), config, dataset.identity)
     if found is not None:
         return found
     from cellcycle.simulation import posterior

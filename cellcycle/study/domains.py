@@ -12,6 +12,7 @@ from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import DataError
 from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
+from cellcycle.training.crossval import defaults_of, find_or_say, full_config
 
 # A crop of a flow cytometer holds one cell; everything else of the simulator stays as it is.
 ALONE = {"neighbours_per_mm2": 0.0, "debris_fraction": 0.0}
@@ -75,9 +76,9 @@ def match_domains(real: NucleusDataset, n_per_phase=500, seed=0) -> DomainPair:
 
 def across(train: NucleusDataset, test: NucleusDataset, config: dict, root, seed=0) -> results.Record:
     """Train on one domain, test on the other; the record is written once and found again."""
-    full = {"experiment": "across", "train": train.identity, "train_name": train.name, "seed": seed, **config}
-    full |= {"n_folds": 1, "n_repeats": 1}
-    found = results.find_run(root, full, test.identity)
+    facts = {"experiment": "across", "train": train.identity, "train_name": train.name}
+    full = full_config(config, **facts, seed=seed, n_folds=1, n_repeats=1)
+    found = find_or_say(root, full, test.identity)
     if found is not None:
         return found
     estimator, seconds = _fit(config, train.images, train.labels, seed)
@@ -103,10 +104,11 @@ def few_labels(pair: DomainPair, config: dict, n_labels: int, pretrain: bool, ro
     -------
     Record
     """
-    full = {"experiment": "few-labels", "n_labels": n_labels, "pretrain": pretrain, "seed": seed, **config}
-    full |= {"train": pair.simulated.identity if pretrain else "", "n_folds": 1, "n_repeats": n_repeats}
     real = pair.real
-    found = results.find_run(root, full, real.identity)
+    facts = {"experiment": "few-labels", "n_labels": n_labels, "pretrain": pretrain}
+    facts |= {"train": pair.simulated.identity if pretrain else ""}
+    full = full_config(config, **facts, seed=seed, n_folds=1, n_repeats=n_repeats)
+    found = find_or_say(root, full, real.identity)
     if found is not None:
         return found
     parts, seconds = [], 0.0
@@ -146,7 +148,12 @@ def _write(root, full, test, parts, seconds) -> results.Record:
     truth = np.array(test.classes)[test.labels]
     tables = [
         results.prediction_table(
-            test.sample_ids[at], None, truth[at], model.predict_proba(test.images[at]), test.classes, r
+            test.sample_ids[at],
+            None if test.groups is None else test.groups[at],
+            truth[at],
+            model.predict_proba(test.images[at]),
+            test.classes,
+            r,
         )
         for at, model, r in parts
     ]
@@ -155,6 +162,7 @@ def _write(root, full, test, parts, seconds) -> results.Record:
         full,
         test.describe(),
         pd.concat(tables, ignore_index=True),
+        defaults=defaults_of(full["model"]),
         train_s=round(seconds, 2),
         predict_s=round(clock() - started, 3),
         n_parameters=getattr(parts[0][1], "n_parameters_", None),

@@ -12,6 +12,7 @@ from cellcycle.balancing import TrainingSet, make_training_set
 from cellcycle.datasets import NucleusDataset
 from cellcycle.splits import Fold, image_fingerprints, join_copies
 from cellcycle.study.profiles import Profile
+from cellcycle.training.crossval import defaults_of, find_or_say, full_config
 
 LEAKY_SET = "D3-before-split"
 
@@ -59,15 +60,10 @@ def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str =
     settings = profile.config(model, "D1")
     epochs = profile.epochs_for(model, len(dataset))
     settings["epochs"] = max(1, round(epochs * len(dataset) / len(balanced.labels)))
-    config = settings | {
-        "leaky": True,
-        "training_set": LEAKY_SET,
-        "copies": profile.copies,
-        "n_folds": profile.n_folds,
-        "n_repeats": 1,
-        "seed": profile.seed,
-    }
-    leaky = results.find_run(profile.results_dir(), config, dataset.identity)
+    config = full_config(
+        settings, leaky=True, training_set=LEAKY_SET, n_folds=profile.n_folds, n_repeats=1, seed=profile.seed
+    )
+    leaky = find_or_say(profile.results_dir(), config, dataset.identity)
     return leaky or _run_leaky(profile, dataset, balanced, settings, config), inside
 
 
@@ -95,6 +91,7 @@ def _run_leaky(profile, dataset, balanced, settings, config) -> results.Record:
         config,
         copies_of.describe(),
         pd.concat(tables, ignore_index=True),
+        defaults=defaults_of(config["model"]),
         train_s=round(sum(seconds for _, seconds in outcomes), 2),
         predict_s=0.0,
         n_parameters=None,

@@ -161,14 +161,14 @@ class Profile:
         Raises
         ------
         RecordError
-            If one of them has no whole record.
+            If one of them has no record, or a damaged one.
         """
-        from cellcycle.training.crossval import full_config
+        from cellcycle.training.crossval import defaults_of, full_config
 
-        found = []
+        found, run = [], {"n_folds": self.n_folds, "n_repeats": self.n_repeats, "seed": self.seed}
         for config in configs:
-            full = full_config(self.completed(dataset, config), self.n_folds, self.n_repeats, self.seed)
-            record = results.find_run(self.results_dir(), full, dataset.identity)
+            full = full_config(self.completed(dataset, config), **run)
+            record = results.find_run(self.results_dir(), full, dataset.identity, defaults_of(config["model"]))
             if record is None:
                 name = f"{config['model']} {config.get('training_set', '')}".strip()
                 raise RecordError(

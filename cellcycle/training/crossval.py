@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from cellcycle import results, segmentation
 from cellcycle.baseline import DnaContentClassifier
 from cellcycle.datasets import NucleusDataset
+from cellcycle.errors import RecordError
 from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
 from cellcycle.training.classifier import NetworkClassifier
 from cellcycle.training.progress import Progress
@@ -70,8 +71,8 @@ def cross_validate(
         If a class is too small for the folds, or a test image or a copy of one would be trained on.
     """
     identity = dataset.identity
-    full = [full_config(c, n_folds, n_repeats, seed) for c in configs]
-    found = [results.find_run(root, config, identity) for config in full]
+    full = [full_config(c, n_folds=n_folds, n_repeats=n_repeats, seed=seed) for c in configs]
+    found = [find_or_say(root, config, identity) for config in full]
     pending = [i for i, record in enumerate(found) if record is None]
     if not pending:
         return found
@@ -165,6 +166,7 @@ def _write(root, config, dataset, outcomes) -> results.Record:
         dataset.describe(),
         pd.concat(tables, ignore_index=True),
         pd.concat([o[2] for o in outcomes], ignore_index=True),
+        defaults_of(config["model"]),
         train_s=round(sum(f["train_s"] for f in facts), 2),
         predict_s=round(sum(f["predict_s"] for f in facts), 3),
         n_parameters=facts[0]["n_parameters"],
@@ -172,19 +174,36 @@ def _write(root, config, dataset, outcomes) -> results.Record:
     )
 
 
-def full_config(config: dict, n_folds: int, n_repeats: int, seed: int) -> dict:
+def full_config(settings: dict, **facts) -> dict:
     """Return the whole JSON-able configuration of a run: every default spelled out, files by their name.
 
-    Parameters are those of `cross_validate`; records are found by what this returns.
+    Parameters
+    ----------
+    settings : dict
+        As `cross_validate` takes them.
+    **facts
+        What else tells the run from others: n_folds, n_repeats, seed, ...
     """
-    settings = dict(config)
-    share = settings.pop("train_share", 1.0)
-    full = {"model": settings.get("model", "nagao6")}
-    full |= make_estimator(**settings).get_params(deep=False)
-    full |= {"train_share": share, "n_folds": n_folds, "n_repeats": n_repeats, "seed": seed}
+    full = defaults_of(settings.get("model", "nagao6")) | settings | facts
     if full["model"] == "dna-content" or full.get("measurements"):
         full["measured_by"] = f"segmentation {segmentation.VERSION}"
     if full.get("pretrained") is not None:
         # By name, which says what was trained on what: the same training may differ in a last bit elsewhere.
         full["pretrained"] = Path(full["pretrained"]).stem
     return {k: list(v) if isinstance(v, tuple) else v for k, v in full.items()}
+
+
+def defaults_of(model: str) -> dict:
+    """Return the settings that need not name a record: an estimator's defaults, and training on whole folds."""
+    defaults = {"model": model} | make_estimator(model).get_params(deep=False) | {"train_share": 1.0}
+    # The seed of a run is that of its folds; an estimator's own follows from it.
+    return {k: v for k, v in defaults.items() if k != "seed"}
+
+
+def find_or_say(root, config: dict, data_identity: str) -> results.Record | None:
+    """Return the record of a whole configuration, or None; a damaged one is named, for it is made again."""
+    try:
+        return results.find_run(root, config, data_identity, defaults_of(config["model"]))
+    except RecordError as error:
+        print(f"{error.subject}: {error.finding}; the run is made again")
+        return None
