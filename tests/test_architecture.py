@@ -32,6 +32,7 @@ ORDER = [
     {"summaries"},
     {"checkpoint"},
     {"predict"},
+    {"review"},
     {"recipes"},
     {"plots"},
     {"study"},
@@ -89,7 +90,7 @@ def test_reading_and_simulating_need_no_torch(module):
 
 def test_prediction_imports_neither_training_nor_plotting():
     heavy = ("torch", "sklearn", "matplotlib", "skops", "onnx")
-    code = f"import sys, cellcycle.predict.command; sys.exit(any(m in sys.modules for m in {heavy}))"
+    code = f"import sys, cellcycle.predict.command, cellcycle.review; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

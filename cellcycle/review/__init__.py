@@ -1,0 +1,44 @@
+"""Doubtful calls become labelled data: what to look at first and why, what a person said, and a sheet to say it on.
+
+`review_order` and `reasons` take the columns of any prediction table; `labelled_rows`, `write_labels` and
+`read_labels` make and read tables of labelled nuclei; `write_sheet` makes a page of pictures that needs no server.
+The website uses the same words, order and tables.
+"""
+
+from cellcycle.review.doubt import (
+    REASON_WORDS,
+    classes_of,
+    either,
+    in_words,
+    reason_codes,
+    reasons,
+    review_order,
+    sureness,
+)
+from cellcycle.review.labels import (
+    LABEL_COLUMNS,
+    NONE,
+    csv_line,
+    labelled_rows,
+    labels_text,
+    read_labels,
+    write_labels,
+)
+
+__all__ = [
+    "LABEL_COLUMNS",
+    "NONE",
+    "REASON_WORDS",
+    "classes_of",
+    "csv_line",
+    "either",
+    "in_words",
+    "labelled_rows",
+    "labels_text",
+    "read_labels",
+    "reason_codes",
+    "reasons",
+    "review_order",
+    "sureness",
+    "write_labels",
+]
