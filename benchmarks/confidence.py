@@ -34,7 +34,7 @@ from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation.optics import expose, sample
 from cellcycle.simulation.scene import Scene, add_debris, light_per_n, make_slide
 from cellcycle.study import experiments
-from cellcycle.study.headline import real_records
+from cellcycle.study.texts import real_records
 
 # Microscopes and seeds that neither training nor calibration of the shipped models has seen.
 N_MICROSCOPES, SEED = 12, 5000
@@ -98,9 +98,9 @@ def shipped_on_real_part() -> None:
         if scored is not None and checkpoint.confidence is not None:
             # The recorded probabilities are those of `predict`, hence calibrated.
             record, fitted = results.read_run(records_dir() / scored["record"]), checkpoint.confidence
-            sets = prediction_sets(record.scores, fitted.thresholds)
+            sets = prediction_sets(record.probabilities, fitted.thresholds)
             who = {"cells": "jurkat", "origin": "real", "model": f"{model}, calibrated on simulated nuclei"}
-            write_judgement(who, Judged(record, record.scores, sets, fitted.temperature))
+            write_judgement(who, Judged(record, record.probabilities, sets, fitted.temperature))
 
 
 def unseen_microscope(number: int) -> NucleusDataset:

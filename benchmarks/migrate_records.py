@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cellcycle import results
 from cellcycle.study import load_profile
-from cellcycle.study.pretraining import pretrained_file, transfer_source
-from cellcycle.training.crossval import defaults_of, full_config
+from cellcycle.study.transfers import pretrained_file, transfer_source
+from cellcycle.training.runs import defaults_of, full_config
 
 # Experiments that no estimator of ours is configured for: their settings are all that stands in the record.
 ELSEWHERE = ("checkpoint", "confidence")

@@ -18,7 +18,8 @@ def configs() -> list[dict]:
     """Return what is compared: the DNA-content method, then four models and `best`, absolute and per image."""
     profile = load_profile("study")
     networks = [
-        {**profile.config(model, "D1"), "epochs": profile.epochs_for(model, 1)} for model in experiments.TABLE_2_MODELS
+        {**experiments.settings(profile, model, "D1"), "epochs": profile.epochs_for(model, 1)}
+        for model in experiments.TABLE_2_MODELS
     ]
     # Learning to tell late G2 from early M takes more epochs than the study's set allows.
     best = experiments.best(profile, training_set="D1", epochs=24)

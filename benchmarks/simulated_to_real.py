@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cellcycle import paths
 from cellcycle.datasets import load_dataset
-from cellcycle.study import domains
-from cellcycle.study.blocks import refresh_card
+from cellcycle.study import transfers
+from cellcycle.study.texts import refresh_card
+from cellcycle.training.runs import record_runs
 
 NAGAO = {"model": "nagao6", "training_set": "D2", "epochs": 15}
 INTENSITIES = ("absolute", "per-image")
@@ -21,20 +22,18 @@ FEW = (10, 50)
 def main():
     root = paths.repository() / "data" / "results" / "simulated_to_real"
     real = load_dataset(Path(os.environ["CELLCYCLE_REAL_DATA"]) / "jurkat")
-    pair = domains.match_domains(real)
+    pair = transfers.match_domains(real)
     print(pair.simulated, pair.real, sep="\n")
+    runs = []
     for train, test in ((pair.simulated, pair.real), (pair.real, pair.simulated)):
-        report(domains.across(train, test, {"model": "dna-content"}, root))
-        for intensity in INTENSITIES:
-            report(domains.across(train, test, {**NAGAO, "intensity": intensity}, root))
+        configs = [{"model": "dna-content"}, *({**NAGAO, "intensity": i} for i in INTENSITIES)]
+        runs += [transfers.across(train, test, config) for config in configs]
     for n_labels in FEW:
         for pretrain in (False, True):
-            report(domains.few_labels(pair, {**NAGAO, "intensity": "absolute"}, n_labels, pretrain, root))
+            runs.append(transfers.few_labels(pair, {**NAGAO, "intensity": "absolute"}, n_labels, pretrain))
+    for record in record_runs(runs, root):
+        print(record.folder.name, record.config, f"{record.run['train_s']} s", flush=True)
     refresh_card()
-
-
-def report(record):
-    print(record.folder.name, record.config, f"{record.run['train_s']} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def study(
     if fresh:
         outcomes = _run_fresh(profile, data, only or named or skip_unreadable)
     else:
-        from cellcycle.study.runner import run_study
+        from cellcycle.study.notebooks import run_study
 
         outcomes = run_study(profile, data, tuple(only or ()), named, skip_unreadable=skip_unreadable)
     failed = [o for o in outcomes if o.error]
@@ -54,8 +54,8 @@ def study(
 def _run_fresh(profile: str, data: str, restricted) -> list:
     """Run the recorded study afresh and print how far its headline numbers land from the committed ones."""
     from cellcycle.errors import SettingError
-    from cellcycle.study.fresh import run_fresh
-    from cellcycle.study.headline import show_distances
+    from cellcycle.study.notebooks import run_fresh
+    from cellcycle.study.texts import show_distances
 
     if profile != "study" or data != "simulated" or restricted:
         raise SettingError("--fresh", "meant for the recorded study", "use it alone: cellcycle study --fresh")

@@ -71,14 +71,14 @@ class Record:
         return self.predictions["truth"].map({c: k for k, c in enumerate(self.classes)}).to_numpy(np.int64)
 
     @property
-    def scores(self) -> np.ndarray:
-        """Probabilities, (rows, K) float64."""
+    def probabilities(self) -> np.ndarray:
+        """What the model gave each class, (rows, K) float64."""
         return self.predictions[[f"p_{c}" for c in self.classes]].to_numpy()
 
     @property
     def predicted(self) -> np.ndarray:
         """Called classes, (rows,) int64."""
-        return self.scores.argmax(axis=1)
+        return self.probabilities.argmax(axis=1)
 
     @property
     def units(self) -> np.ndarray:
@@ -122,17 +122,17 @@ def join_repeats(records) -> RepeatedRecord:
     return RepeatedRecord(first.folder, run, tuple(records))
 
 
-def prediction_table(sample_ids, groups, truth, scores, classes, repeat=0, fold=0) -> pd.DataFrame:
+def prediction_table(sample_ids, groups, truth, probabilities, classes, repeat=0, fold=0) -> pd.DataFrame:
     """Return test predictions in the columns of `predictions.csv`.
 
-    `sample_ids` and `truth` (N,) name the images and their true classes; `scores` (N, K) are probabilities in the
-    order of `classes`.
+    `sample_ids` and `truth` (N,) name the images and their true classes; `probabilities` are (N, K), in the order of
+    `classes`.
     """
     table = pd.DataFrame({"sample_id": sample_ids})
     table["group"] = "" if groups is None else [str(g) for g in groups]
     table["repeat"], table["fold"], table["truth"] = repeat, fold, truth
     for k, name in enumerate(classes):
-        table[f"p_{name}"] = np.round(scores[:, k].astype(float), 6)
+        table[f"p_{name}"] = np.round(probabilities[:, k].astype(float), 6)
     return table
 
 

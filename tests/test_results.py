@@ -9,7 +9,7 @@ from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES
 from cellcycle.training import cross_validate
-from cellcycle.training.crossval import defaults_of
+from cellcycle.training.runs import defaults_of
 
 RESULTS = paths.repository() / "data" / "results"
 

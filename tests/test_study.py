@@ -6,17 +6,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
 from cellcycle import paths, results
 from cellcycle.errors import DataError, RecordError, SettingError
 from cellcycle.images import write_image
-from cellcycle.study import load_profile, runner
-from cellcycle.study.publish import clean, publish_notebook
+from cellcycle.study import experiments, load_profile, notebooks, texts
+from cellcycle.study.notebooks import clean, publish_notebook
+from cellcycle.study.status import StatusLine
 
 pytestmark = pytest.mark.slow
 
@@ -24,11 +27,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def smoke(output_dir):
     """Run every notebook in the smoke profile, once for the tests of this file."""
-    return runner.run_study("smoke")
+    return notebooks.run_study("smoke")
 
 
 def test_every_notebook_runs_in_smoke(smoke):
-    assert [o.name for o in smoke] == runner.select_notebooks()
+    assert [o.name for o in smoke] == notebooks.select_notebooks()
     assert not [f"{o.name}: {o.error}" for o in smoke if o.error]
 
 
@@ -51,16 +54,16 @@ def test_figures_notebook_needs_the_records(smoke, tmp_path, monkeypatch):
     dataset = profile.load_dataset()
     monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
     with pytest.raises(RecordError, match="no whole record of nagao6 D3"):
-        profile.recorded(dataset, [profile.config("nagao6")])
+        experiments.recorded(profile, dataset, [experiments.settings(profile, "nagao6")])
 
 
 def test_unknown_names_are_refused_before_anything_runs():
     with pytest.raises(SettingError, match="profile"):
-        runner.run_study("quick")
+        notebooks.run_study("quick")
     with pytest.raises(SettingError, match="no notebook '99'"):
-        runner.run_study("smoke", only=("99",))
+        notebooks.run_study("smoke", only=("99",))
     with pytest.raises(SettingError, match=r"sede: no parameter of 04.*profile, data, seed"):
-        runner.run_study("smoke", only=("04",), parameters={"sede": "1"})
+        notebooks.run_study("smoke", only=("04",), parameters={"sede": "1"})
 
 
 def write_notebook(file, parameters, code):
@@ -73,8 +76,8 @@ def write_notebook(file, parameters, code):
 def test_a_failing_notebook_is_reported_and_the_others_run(tmp_path, monkeypatch, capsys):
     for name, code in (("01_good", "1 + 1"), ("02_bad", "raise ValueError('broken cell')")):
         write_notebook(tmp_path / f"{name}.ipynb", "profile: str = ''", code)
-    monkeypatch.setattr(runner, "notebooks_dir", lambda: tmp_path)
-    good, bad = runner.run_study("smoke", workers=1)
+    monkeypatch.setattr(notebooks, "notebooks_dir", lambda: tmp_path)
+    good, bad = notebooks.run_study("smoke", workers=1)
     assert good.error is None
     assert "broken cell" in bad.error
     printed = capsys.readouterr().out
@@ -86,8 +89,8 @@ def test_a_failing_notebook_is_reported_and_the_others_run(tmp_path, monkeypatch
 
 def test_seed_parameter_reaches_the_notebook(tmp_path, monkeypatch):
     write_notebook(tmp_path / "01_seed.ipynb", "seed: int = 0", "print(seed)")
-    monkeypatch.setattr(runner, "notebooks_dir", lambda: tmp_path)
-    (outcome,) = runner.run_study("smoke", parameters={"seed": 7}, workers=1)
+    monkeypatch.setattr(notebooks, "notebooks_dir", lambda: tmp_path)
+    (outcome,) = notebooks.run_study("smoke", parameters={"seed": 7}, workers=1)
     assert nbformat.read(outcome.copy, as_version=4).cells[-1].outputs[0].text == "7\n"
 
 
@@ -160,7 +163,75 @@ def test_data_that_cannot_be_used_is_refused_before_anything_runs(tmp_path):
             rng = np.random.default_rng([n, i])
             write_image(tmp_path / "cells" / phase / f"{i}.png", rng.integers(0, 255, (24, 24), dtype=np.uint8))
     with pytest.raises(DataError, match="class M: 1 images for 2 folds"):
-        runner.run_study("smoke", tmp_path / "cells")
+        notebooks.run_study("smoke", tmp_path / "cells")
     (tmp_path / "cells" / "G1" / "0.png").write_text("damaged")
     with pytest.raises(DataError, match=r"1 of 7 images cannot be read.*--skip-unreadable"):
-        runner.run_study("smoke", tmp_path / "cells")
+        notebooks.run_study("smoke", tmp_path / "cells")
+
+
+def test_the_time_left_follows_the_pace_of_the_finished_notebooks(tmp_path):
+    status = StatusLine(["01", "02", "03"], tmp_path / "p", {"01": 10.0, "02": 20.0, "03": 30.0})
+    assert status.left_s() is None
+    status.took_s["01"] = 5.0
+    assert status.left_s() == pytest.approx(25.0)
+    status.workers = 2
+    assert status.left_s() == pytest.approx(12.5)
+    assert StatusLine(["01", "02"], tmp_path / "p").left_s() is None
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Make the whole study a stand-in that notes where its output would go."""
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    went = []
+
+    def run_study(_profile, _data, output):
+        went.append(output)
+        return [SimpleNamespace(error=went_wrong.pop() if went_wrong else None)]
+
+    went_wrong = []
+    monkeypatch.setattr(notebooks, "run_study", run_study)
+    monkeypatch.setattr(notebooks, "load_profile", lambda *_: load_profile("smoke"))
+    monkeypatch.setattr(experiments, "headline_records", lambda profile, *_: {"folder": profile.results_dir()})
+    monkeypatch.setattr(texts, "distances", lambda made, kept: pd.DataFrame({"made": [made], "kept": [kept]}))
+    return SimpleNamespace(went=went, went_wrong=went_wrong, output=tmp_path)
+
+
+def test_a_fresh_run_leaves_the_record_alone_and_is_compared_with_it(quick):
+    outcomes, found = notebooks.run_fresh()
+    assert quick.went == [quick.output / "fresh"]
+    assert found["kept"][0]["folder"] == quick.output / "results" / "smoke" / "simulated"
+    assert found["made"][0]["folder"] == quick.output / "fresh" / "results" / "smoke" / "simulated"
+    assert os.environ["CELLCYCLE_OUTPUT"] == str(quick.output)
+    assert len(outcomes) == 1
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_starts_anew(quick):
+    quick.went_wrong.append("killed")
+    _, found = notebooks.run_fresh()
+    assert found is None
+    (quick.output / "fresh" / "record").touch()
+    notebooks.run_fresh()
+    assert (quick.output / "fresh" / "record").exists()
+    notebooks.run_fresh()
+    assert not (quick.output / "fresh" / "record").exists()
+
+
+def test_what_one_run_skips_the_next_does_not(tmp_path, monkeypatch):
+    for phase in ("G1", "M"):
+        (tmp_path / "cells" / phase).mkdir(parents=True)
+        for i in range(6):
+            rng = np.random.default_rng([len(phase), i])
+            write_image(tmp_path / "cells" / phase / f"{i}.png", rng.integers(0, 255, (24, 24), dtype=np.uint8))
+    (tmp_path / "cells" / "G1" / "0.png").write_text("damaged")
+    code = "import os\nfrom cellcycle.study import load_profile\n"
+    code += "print(load_profile().on_error, os.environ['CELLCYCLE_OUTPUT'])"
+    write_notebook(tmp_path / "01_seen.ipynb", "profile: str = ''", code)
+    monkeypatch.setattr(notebooks, "notebooks_dir", lambda: tmp_path)
+    before, output = dict(os.environ), tmp_path / "output"
+    (outcome,) = notebooks.run_study("smoke", tmp_path / "cells", skip_unreadable=True, output=output, workers=1)
+    assert nbformat.read(outcome.copy, as_version=4).cells[-1].outputs[0].text == f"skip {output}\n"
+    # Nothing of it stays in this process: the next run refuses the same folder, and writes where it always did.
+    assert dict(os.environ) == before
+    with pytest.raises(DataError, match="1 of 12 images cannot be read"):
+        notebooks.run_study("smoke", tmp_path / "cells")

@@ -74,3 +74,13 @@ def test_published_tables_are_there():
     assert isinstance(summaries.published("text_claims"), pd.DataFrame)
     with pytest.raises(DataError, match="no such published table"):
         summaries.published("table9")
+
+
+def test_differences_say_what_their_interval_allows(tmp_path):
+    good, poor = make_record(tmp_path, 0.95), make_record(tmp_path, 0.5)
+    table = summaries.differences({"up": (good, poor), "down": (poor, good), "same": (good, good)})
+    assert table["verdict"].to_dict() == {"up": "better", "down": "worse", "same": "undecided"}
+    assert table.loc["same", "difference"] == "+0.00 [+0.00, +0.00]"
+    by_accuracy = summaries.differences({"up": (good, poor)}, "accuracy")
+    gained = (good.predicted == good.labels).mean() - (poor.predicted == poor.labels).mean()
+    assert by_accuracy.loc["up", "difference"].startswith(f"{gained:+.2f} [")

@@ -159,7 +159,8 @@ def test_cross_validation_writes_records_and_does_not_run_twice(dataset, tmp_pat
     def must_not_run(*_):
         raise AssertionError("a recorded run was run again")
 
-    monkeypatch.setattr("cellcycle.training.crossval._fit_fold", must_not_run)
+    for estimator in (DnaContentClassifier, NetworkClassifier):
+        monkeypatch.setattr(estimator, "fit", must_not_run)
     again = cross_validate(dataset, configs, tmp_path, n_folds=3)
     assert [r.folder for r in again] == [r.folder for r in first]
 

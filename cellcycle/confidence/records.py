@@ -68,11 +68,11 @@ def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
     """
     repeats = record.predictions["repeat"].to_numpy()
     parts = record.predictions["fold"].to_numpy() if parts is None else np.asarray(parts)
-    scores, sets, temperatures = np.empty(record.scores.shape), np.empty(record.scores.shape, bool), []
+    scores, sets, temperatures = np.empty(record.probabilities.shape), np.empty(record.probabilities.shape, bool), []
     # Repeat by repeat: in another repeat the cells of this fold stand in other folds.
     for repeat in np.unique(repeats):
         rows = repeats == repeat
-        fitted = cross_fit(record.scores[rows], record.labels[rows], parts[rows], coverage)
+        fitted = cross_fit(record.probabilities[rows], record.labels[rows], parts[rows], coverage)
         scores[rows], sets[rows] = fitted.scores, fitted.sets
         temperatures += fitted.temperatures.values()
     return Judged(record, scores, sets, float(np.mean(temperatures)))
@@ -90,7 +90,7 @@ def calibration_row(judged: Judged) -> dict:
     record, units = judged.record, judged.record.units
     row = {"n": len(units), "accuracy": judged.right.mean(), "temperature": judged.temperature}
     found = {
-        "ece_before": evaluation.calibration_error(record.scores, record.labels, units),
+        "ece_before": evaluation.calibration_error(record.probabilities, record.labels, units),
         "ece_after": evaluation.calibration_error(judged.scores, record.labels, units),
         "errors_caught": evaluation.errors_caught(judged.sure, judged.right, EXPERT_SHARE, units),
     }

@@ -1,14 +1,32 @@
-"""The study's experiments: which models each table and figure compares, under any profile.
+"""The study's experiments: which models each table and figure compares, under any profile, and their records.
 
-A notebook runs its experiment and shows it; notebook 13 finds the same runs again in the records.
+A notebook runs its experiment and shows it; notebook 13 finds the same runs again in the records. Here are those
+whose models are trained and tested on one data set; `transfers` holds those that train on other cells.
 """
 
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold
+
+from cellcycle import results
 from cellcycle.augmentation import STUDY_TRANSFORMS
-from cellcycle.balancing import TRAINING_SETS
+from cellcycle.balancing import TRAINING_SETS, TrainingSet, make_training_set
+from cellcycle.datasets import NucleusDataset
+from cellcycle.errors import RecordError
 from cellcycle.models import RESNET_DEPTHS
+from cellcycle.phases import PHASES
+from cellcycle.results import Record
+from cellcycle.splits import Fold, image_fingerprints, join_copies, stratified_folds
 from cellcycle.study.profiles import Profile
+from cellcycle.training import crossval
+from cellcycle.training.runs import Fit, Outcome, Run, defaults_of, full_config, record_runs
 from cellcycle.tuning import Search, mega_flops, nagao_network, rate_and_batch, search
 
+# Channels of the first stage of the Nagao network, where an experiment does not vary them.
+NAGAO_WIDTH = 8
 # The recipe that beats the study's; what each part of it adds is measured in notebook 09.
 BEST = {
     "model": "nagao4",
@@ -26,16 +44,77 @@ BEST = {
 }
 TABLE_2_MODELS = {"logistic": "LR", "nn": "NN", "resnet8": "ResNet 8", "nagao6": "Nagao 6"}
 BASELINE = {"dna-content": "DNA content"}
+LEAKY_SET = "D3-before-split"
+
+
+def settings(profile: Profile, model: str, training_set: str = "D3", **changes) -> dict:
+    """Return the settings of one model, the rest of them as the profile sets them."""
+    if model == "dna-content":
+        return {"model": model}
+    made = {"model": model, "training_set": training_set, "copies": profile.copies, "device": profile.device}
+    if model.startswith("resnet"):
+        made["stem_stride"] = profile.stem_stride
+    if model.startswith("nagao"):
+        made["width"] = NAGAO_WIDTH
+    return made | changes
+
+
+def completed(profile: Profile, dataset: NucleusDataset, config: dict) -> dict:
+    """Return settings with the epochs for this data set; their own are meant for the study's size."""
+    if config["model"] == "dna-content":
+        return config
+    return config | {"epochs": profile.epochs_for(config["model"], len(dataset), config.get("epochs"))}
+
+
+def cross_validate(profile: Profile, dataset: NucleusDataset, configs) -> list[Record]:
+    """Cross-validate the models that have no record yet, and return the records of all."""
+    configs = [completed(profile, dataset, config) for config in configs]
+    folds = (profile.n_folds, profile.n_repeats, profile.seed)
+    return crossval.cross_validate(dataset, configs, profile.results_dir(), *folds, profile.n_jobs)
+
+
+def recorded(profile: Profile, dataset: NucleusDataset, configs) -> list[Record]:
+    """Return the records of models cross-validated before, without training anything.
+
+    Raises
+    ------
+    RecordError
+        If one of them has no record, or a damaged one.
+    """
+    found, folds = [], {"n_folds": profile.n_folds, "n_repeats": profile.n_repeats, "seed": profile.seed}
+    for config in configs:
+        full = full_config(completed(profile, dataset, config), **folds)
+        record = results.find_run(profile.results_dir(), full, dataset.identity, defaults_of(config["model"]))
+        if record is None:
+            name = f"{config['model']} {config.get('training_set', '')}".strip()
+            raise RecordError(
+                profile.results_dir(),
+                f"no whole record of {name}",
+                f"run the notebooks before this one: cellcycle study --profile {profile.name} --data {profile.data}",
+            )
+        found.append(record)
+    return found
+
+
+def repeat(profile: Profile, dataset: NucleusDataset, configs, run=cross_validate) -> list[Record]:
+    """Return each model's cross-validation under `n_seeds` seeds as one record; the first is the profile's own.
+
+    `run` is `cross_validate`, or `recorded` where nothing is to be trained.
+    """
+    # Folds count their own seeds up from the profile's.
+    seeds = [replace(profile, seed=profile.seed + 100 * i) for i in range(profile.n_seeds)]
+    runs = [run(each, dataset, configs) for each in seeds]
+    return [results.join_repeats(parts) for parts in zip(*runs, strict=True)]
 
 
 def baseline(profile: Profile) -> list[dict]:
     """The classical DNA-content method, the line every model must beat."""
-    return [profile.config("dna-content")]
+    return [settings(profile, "dna-content")]
 
 
 def training_sets(profile: Profile, model: str) -> list[dict]:
     """One model on D1, D2 and D3: a row of Table II, and Figures 3, 5 and 6."""
-    return [profile.config(model, kind) for kind in TRAINING_SETS]
+    return [settings(profile, model, kind) for kind in TRAINING_SETS]
 
 
 def table_2(profile: Profile) -> list[dict]:
@@ -45,7 +124,7 @@ def table_2(profile: Profile) -> list[dict]:
 
 def table_3(profile: Profile) -> list[dict]:
     """All of Table III: ResNets of three depths with residual and plain blocks, on D3."""
-    return [profile.config(f"resnet{depth}{block}") for depth in RESNET_DEPTHS for block in ("", "-plain")]
+    return [settings(profile, f"resnet{depth}{block}") for depth in RESNET_DEPTHS for block in ("", "-plain")]
 
 
 def single_transforms(profile: Profile) -> list[dict]:
@@ -53,13 +132,13 @@ def single_transforms(profile: Profile) -> list[dict]:
     chosen = [(), *((t,) for t in STUDY_TRANSFORMS), STUDY_TRANSFORMS]
     # Copies that no transform changes would be the images again.
     copies = [profile.copies if t else 0 for t in chosen]
-    return [profile.config("nagao6", "D2", transforms=t, copies=n) for t, n in zip(chosen, copies, strict=True)]
+    return [settings(profile, "nagao6", "D2", transforms=t, copies=n) for t, n in zip(chosen, copies, strict=True)]
 
 
 def design_space(profile: Profile) -> list[dict]:
     """Figure 7: Nagao networks of several depths and widths, on D3."""
     return [
-        profile.config(f"nagao{stages}", width=width)
+        settings(profile, f"nagao{stages}", width=width)
         for stages in profile.nagao_stages
         for width in profile.nagao_widths
     ]
@@ -67,7 +146,7 @@ def design_space(profile: Profile) -> list[dict]:
 
 def best(profile: Profile, **changes) -> dict:
     """Return the configuration of the recipe `best`: balanced by repetition alone, or with changes."""
-    return profile.config(**{**BEST, "training_set": "D3", "copies": 0, "epochs": profile.epochs["best"], **changes})
+    return settings(profile, **{**BEST, "training_set": "D3", "copies": 0, "epochs": profile.epochs["best"], **changes})
 
 
 def ingredients(profile: Profile) -> dict[str, dict]:
@@ -93,34 +172,37 @@ def ingredients(profile: Profile) -> dict[str, dict]:
 
 
 def headline(profile: Profile) -> dict[str, dict]:
-    """Return the runs that are repeated under several seeds: four models on D3, `best` and DNA content."""
-    models = {name: profile.config(model) for model, name in TABLE_2_MODELS.items()}
+    """Return what is repeated under several seeds: four models on D3, `best` and DNA content."""
+    models = {name: settings(profile, model) for model, name in TABLE_2_MODELS.items()}
     return models | {"best": best(profile)} | dict(zip(BASELINE.values(), baseline(profile), strict=True))
 
 
-def search_rate_and_batch(profile: Profile, dataset, train: bool = True) -> Search:
-    """Section III-F: search learning rate and batch size of the Nagao network on D3; the study's are tried first.
+def headline_records(profile: Profile, dataset: NucleusDataset, run=cross_validate) -> dict[str, Record]:
+    """Return the repeated runs of `headline` by name, and the ceiling where it is known; `run` as in `repeat`."""
+    configs = headline(profile)
+    records = dict(zip(configs, repeat(profile, dataset, configs.values(), run), strict=True))
+    ceiling = ceiling_record(profile, dataset)
+    return records if ceiling is None else records | {"ceiling": ceiling}
 
-    Without `train`, a trial that has no record raises RecordError.
-    """
-    run = profile.cross_validate if train else profile.recorded
+
+def search_rate_and_batch(profile: Profile, dataset: NucleusDataset, run=cross_validate) -> Search:
+    """Section III-F: search learning rate and batch size of the Nagao network on D3; the study's are tried first."""
     rates, batches = ((min(v), max(v)) for v in (profile.learning_rates, profile.batch_sizes))
     return search(
         lambda trial: rate_and_batch(trial, rates, batches),
-        lambda settings: run(dataset, [profile.config("nagao6", **settings)])[0],
+        lambda found: run(profile, dataset, [settings(profile, "nagao6", **found)])[0],
         profile.n_trials,
         profile.seed,
         first={"learning_rate": 5e-4, "batch_size": 16},
     )
 
 
-def search_nagao_space(profile: Profile, dataset) -> Search:
+def search_nagao_space(profile: Profile, dataset: NucleusDataset) -> Search:
     """Search network and batch size in the ranges of Nagao et al. (2020), on D3, as far as the profile can pay."""
     _, channels, _, size_px = dataset.images.shape
-
     return search(
         nagao_network,
-        lambda settings: profile.cross_validate(dataset, [profile.config(**settings)])[0],
+        lambda found: cross_validate(profile, dataset, [settings(profile, **found)])[0],
         profile.n_trials,
         profile.seed,
         cost=lambda s: mega_flops(s["model"], size_px, channels, len(dataset.classes), s["width"]),
@@ -128,10 +210,70 @@ def search_nagao_space(profile: Profile, dataset) -> Search:
     )
 
 
-def transfer(profile: Profile, pretrained) -> list[dict]:
-    """Section III-E: the Nagao network from scratch and fine-tuned, on growing shares of the labels."""
-    return [
-        profile.config("nagao6", pretrained=start, train_share=share)
-        for share in profile.label_shares
-        for start in (None, pretrained)
-    ]
+def ceiling_record(profile: Profile, dataset: NucleusDataset) -> Record | None:
+    """Return the record of the best that any classifier can do, `simulation.posterior`, in the models' folds.
+
+    It knows DNA content (through the staining noise), nuclear area and chromatin contrast of every nucleus, and
+    recognises mitosis without fail. Nothing is trained. None where the hidden state is unknown: real cells, or
+    classes other than the four phases.
+    """
+    if dataset.truth is None or dataset.classes != PHASES:
+        return None
+    from cellcycle.simulation import posterior
+
+    folds = {"n_folds": profile.n_folds, "n_repeats": profile.n_repeats, "seed": profile.seed}
+
+    def fits():
+        made = stratified_folds(dataset.labels, **folds, groups=dataset.groups)
+        return [Fit({}, dataset, f.train, f.test, repeat=f.repeat, fold=f.fold) for f in made]
+
+    probabilities = cache(lambda: posterior(dataset.truth, counts=dict(dataset.counts())))
+
+    def known(fit: Fit, _: NucleusDataset) -> Outcome:
+        return Outcome(probabilities()[fit.test], pd.DataFrame())
+
+    run = Run({"model": "ceiling", **folds}, dataset, fits)
+    return record_runs([run], profile.results_dir(), progress=False, fit=known)[0]
+
+
+def without_groups(dataset: NucleusDataset) -> NucleusDataset:
+    """Return the data set with its groups forgotten (all but copies of one image), under an identity of its own."""
+    if dataset.groups is None:
+        return dataset
+    return replace(
+        dataset,
+        name=f"{dataset.name}, groups ignored",
+        groups=join_copies(None, image_fingerprints(dataset.images)),
+        identity=f"{dataset.identity}>groups ignored",
+    )
+
+
+def naive_folds(balanced: TrainingSet, profile: Profile) -> list[Fold]:
+    """Return stratified folds of a balanced set that ignore which images are copies of one nucleus."""
+    splitter = StratifiedKFold(profile.n_folds, shuffle=True, random_state=profile.seed)
+    parts = splitter.split(np.zeros(len(balanced.labels)), balanced.labels)
+    return [Fold(0, fold, train, test) for fold, (train, test) in enumerate(parts)]
+
+
+def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str = "nagao6") -> tuple[Record, Record]:
+    """Return what a leak would flatter, balancing before the split, and the same model balanced inside the folds.
+
+    The configuration of the first says `"leaky": true`, so that no table of honest runs finds it. Both forget the
+    groups of the data set, so that nothing but the balancing differs, and train for about the same number of steps:
+    the balanced set is larger, so its epochs are fewer.
+    """
+    dataset = without_groups(dataset)
+    (inside,) = cross_validate(profile, dataset, [settings(profile, model)])
+    balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
+    # Copies keep the sample id of their nucleus.
+    copies = replace(dataset.select(balanced.source), images=balanced.images, identity=dataset.identity)
+    epochs = round(profile.epochs_for(model, len(dataset)) * len(dataset) / len(copies))
+    chosen = settings(profile, model, "D1", epochs=max(1, epochs))
+
+    def fits():
+        for f in naive_folds(balanced, profile):
+            yield Fit(chosen, copies, f.train, f.test, profile.seed + f.fold, fold=f.fold)
+
+    facts = {"leaky": True, "training_set": LEAKY_SET, "n_folds": profile.n_folds, "n_repeats": 1}
+    run = Run(full_config(chosen, **facts, seed=profile.seed), copies, fits)
+    return record_runs([run], profile.results_dir(), profile.n_jobs)[0], inside

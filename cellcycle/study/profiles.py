@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle import paths, results
+from cellcycle import paths
 from cellcycle.datasets import NucleusDataset, load_dataset, source_name
-from cellcycle.errors import RecordError, SettingError
+from cellcycle.errors import SettingError
 
-# Channels of the first stage of the Nagao network, where an experiment does not vary them.
-NAGAO_WIDTH = 8
 # Images of the study, on which the epochs of the profiles were chosen.
 STUDY_IMAGES = 493
 
@@ -59,6 +57,8 @@ class Profile:
         Processes of a cross-validation.
     device : str
         Where networks are trained: "cpu" or "cuda".
+    output : str
+        Folder of the records, instead of the usual place.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Profile:
     label_shares: tuple = (1.0,)
     n_jobs: int = 1
     device: str = "cpu"
+    output: str = ""
 
     @property
     def study_labels(self) -> int:
@@ -91,7 +92,8 @@ class Profile:
 
     def table(self) -> pd.DataFrame:
         """Return the settings as a table for the reader."""
-        return pd.DataFrame({"setting": {k: str(v) for k, v in asdict(self).items()}})
+        shown = {k: str(v) for k, v in asdict(self).items() if k != "output"}
+        return pd.DataFrame({"setting": shown})
 
     def load_dataset(self, name: str | None = None, size_px: int | None = None) -> NucleusDataset:
         """Load the profile's data set (or a named one) at the profile's size."""
@@ -102,24 +104,10 @@ class Profile:
 
     def results_dir(self) -> Path:
         """Return the folder of this profile's run records on its data set."""
-        return paths.results_dir(self.name, source_name(self.data))
-
-    def config(self, model: str, training_set: str = "D3", **settings) -> dict:
-        """Return the arguments of one cross-validated model, the rest of them as this profile sets them."""
-        if model == "dna-content":
-            return {"model": model}
-        kind = _kind(model)
-        made = {
-            "model": model,
-            "training_set": training_set,
-            "copies": self.copies,
-            "device": self.device,
-        }
-        if kind == "resnet":
-            made["stem_stride"] = self.stem_stride
-        if kind == "nagao":
-            made["width"] = NAGAO_WIDTH
-        return made | settings
+        name = source_name(self.data)
+        if self.output:
+            return Path(self.output) / "results" / self.name / paths.slug(name)
+        return paths.results_dir(self.name, name)
 
     def epochs_for(self, model: str, n_images: int, epochs: int | None = None) -> int:
         """Return the epochs of a network on a data set of `n_images`, where it gets `epochs` on the study's.
@@ -129,55 +117,6 @@ class Profile:
         """
         shrink = min(1.0, (STUDY_IMAGES / n_images) ** 0.5)
         return max(1, round((epochs or self.epochs[_kind(model)]) * shrink))
-
-    def completed(self, dataset: NucleusDataset, config: dict) -> dict:
-        """Return a configuration with the epochs for this data set; its own are meant for the study's size."""
-        if config["model"] == "dna-content":
-            return config
-        return config | {"epochs": self.epochs_for(config["model"], len(dataset), config.get("epochs"))}
-
-    def cross_validate(self, dataset: NucleusDataset, configs) -> list[results.Record]:
-        """Cross-validate the models that have no record yet, and return the records of all."""
-        from cellcycle.training import cross_validate
-
-        configs = [self.completed(dataset, config) for config in configs]
-        return cross_validate(
-            dataset, configs, self.results_dir(), self.n_folds, self.n_repeats, self.seed, self.n_jobs
-        )
-
-    def repeat(self, dataset: NucleusDataset, configs, train: bool = True) -> list[results.Record]:
-        """Return each model's cross-validation under `n_seeds` seeds as one record; the first is the profile's own.
-
-        Without `train`, models that have no record raise RecordError.
-        """
-        # Folds count their own seeds up from the profile's.
-        seeds = [replace(self, seed=self.seed + 100 * i) for i in range(self.n_seeds)]
-        runs = [s.cross_validate(dataset, configs) if train else s.recorded(dataset, configs) for s in seeds]
-        return [results.join_repeats(parts) for parts in zip(*runs, strict=True)]
-
-    def recorded(self, dataset: NucleusDataset, configs) -> list[results.Record]:
-        """Return the records of models cross-validated before, without training anything.
-
-        Raises
-        ------
-        RecordError
-            If one of them has no record, or a damaged one.
-        """
-        from cellcycle.training.crossval import defaults_of, full_config
-
-        found, run = [], {"n_folds": self.n_folds, "n_repeats": self.n_repeats, "seed": self.seed}
-        for config in configs:
-            full = full_config(self.completed(dataset, config), **run)
-            record = results.find_run(self.results_dir(), full, dataset.identity, defaults_of(config["model"]))
-            if record is None:
-                name = f"{config['model']} {config.get('training_set', '')}".strip()
-                raise RecordError(
-                    self.results_dir(),
-                    f"no whole record of {name}",
-                    f"run the notebooks before this one: cellcycle study --profile {self.name} --data {self.data}",
-                )
-            found.append(record)
-        return found
 
 
 PROFILES = {

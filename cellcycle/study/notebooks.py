@@ -1,4 +1,4 @@
-"""Run the notebooks by papermill: all or some, under one profile, on one data set."""
+"""Run the notebooks by papermill: all or some, under one profile, on one data set; publish them; run them afresh."""
 
 import contextlib
 import json
@@ -8,20 +8,22 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+
+import pandas as pd
 
 from cellcycle import paths
 from cellcycle.datasets import source_kind, source_name
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.splits import stratified_folds
-from cellcycle.study.blocks import replace_text
 from cellcycle.study.profiles import Profile, load_profile
 from cellcycle.study.status import StatusLine
 
 # Built from the records of all the others, so it runs when they are done.
 LAST = "13_figures"
+_DONE = "done"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,13 @@ class Outcome:
 
 
 def run_study(
-    profile="study", data="simulated", only=(), parameters=None, workers=None, skip_unreadable=False
+    profile="study",
+    data="simulated",
+    only=(),
+    parameters=None,
+    workers=None,
+    skip_unreadable=False,
+    output=None,
 ) -> list[Outcome]:
     """Execute the notebooks in order and print a line for each.
 
@@ -53,6 +61,8 @@ def run_study(
         Notebooks at a time; by default 2, so that one trains while the other draws, and 1 on a GPU.
     skip_unreadable : bool
         Leave unreadable images of the data set out, and say so in the notebooks, instead of refusing it.
+    output : path-like, optional
+        Folder for records, figures and executed copies, instead of the usual places.
 
     Returns
     -------
@@ -69,49 +79,64 @@ def run_study(
     """
     source = notebooks_dir()
     data = str(data) if source_kind(data) == "simulated" else str(Path(data).expanduser().resolve())
-    if skip_unreadable:
-        os.environ["CELLCYCLE_SKIP_UNREADABLE"] = "1"
-    settings = load_profile(profile, data)
+    settings = replace(load_profile(profile, data), on_error="skip" if skip_unreadable else "raise")
     chosen = select_notebooks(only)
     check_parameters(chosen, parameters or {})
     if source_kind(data) != "simulated":
         check_data(settings)
-    target = paths.build_dir() / "notebooks" / profile / paths.slug(source_name(data))
+    target = Path(output or paths.build_dir()) / "notebooks" / profile / paths.slug(source_name(data))
     target.mkdir(parents=True, exist_ok=True)
     workers = workers or (2 if settings.device == "cpu" else 1)
     clock = target / "seconds.json"
     status = StatusLine(chosen, target / "progress", _earlier_seconds(clock), workers)
-    jobs = [(source / f"{name}.ipynb", target, profile, data, parameters or {}) for name in chosen]
+    environment = _environment(settings, output)
+    jobs = [(source / f"{name}.ipynb", target, environment, parameters or {}) for name in chosen]
     outcomes = []
     for group in ([j for j in jobs if j[0].stem != LAST], [j for j in jobs if j[0].stem == LAST]):
         for outcome in _run_group(group, workers, status):
             outcomes.append(outcome)
             status.finished(outcome)
     took_s = {o.name: round(o.seconds, 1) for o in outcomes if o.error is None}
-    replace_text(clock, json.dumps(_earlier_seconds(clock) | took_s, indent=1))
-    if profile == "study" and data == "simulated" and not parameters and not os.environ.get("CELLCYCLE_OUTPUT"):
+    clock.write_text(json.dumps(_earlier_seconds(clock) | took_s, indent=1))
+    recorded = profile == "study" and data == "simulated" and not parameters
+    if recorded and not output and not os.environ.get("CELLCYCLE_OUTPUT"):
         _publish(outcomes, source, complete=not only)
     return sorted(outcomes, key=lambda o: o.name)
 
 
-def _publish(outcomes, source: Path, complete: bool) -> None:
-    """Refresh the notebooks of the checkout, and after a whole run the texts that follow from its records."""
-    from cellcycle.study.headline import refresh_texts
-    from cellcycle.study.publish import publish_notebook
+def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:
+    """Run the whole `study` profile on simulated cells without the committed records.
 
-    for outcome in outcomes:
-        if outcome.error is None:
-            publish_notebook(outcome.copy, source / f"{outcome.name}.ipynb")
-    if complete and not any(outcome.error for outcome in outcomes):
-        refresh_texts()
+    Returns
+    -------
+    outcomes : list of Outcome
+    found : DataFrame or None
+        Each headline number and the committed one (`texts.distances`), also as `distances.csv`; None when a
+        notebook failed. Records, figures and executed copies lie under `build/fresh/`; nothing committed is touched.
+    """
+    from cellcycle.study import experiments, texts
+
+    profile = load_profile("study", "simulated")
+    dataset = profile.load_dataset()
+    committed = experiments.headline_records(profile, dataset, experiments.recorded)
+    folder = fresh_folder()
+    outcomes = run_study("study", "simulated", output=folder)
+    if any(outcome.error for outcome in outcomes):
+        return outcomes, None
+    made = experiments.headline_records(replace(profile, output=str(folder)), dataset, experiments.recorded)
+    found = texts.distances(made, committed)
+    found.round(5).to_csv(folder / "distances.csv")
+    (folder / _DONE).touch()
+    return outcomes, found
 
 
-def _earlier_seconds(clock: Path) -> dict[str, float]:
-    """Return what each notebook took in the last run, as far as it is known."""
-    try:
-        return {str(name): float(seconds) for name, seconds in json.loads(clock.read_text()).items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
+def fresh_folder() -> Path:
+    """Return the folder of the fresh run; a finished one is cleared, a stopped one goes on."""
+    folder = paths.build_dir() / "fresh"
+    if (folder / _DONE).exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def notebooks_dir() -> Path:
@@ -155,6 +180,17 @@ def check_parameters(names, parameters: dict) -> None:
                 raise SettingError(parameter, f"no parameter of {name}", f"use one of {', '.join(known)}")
 
 
+def _environment(profile: Profile, output) -> dict[str, str]:
+    """Return what tells a kernel, another process, under which profile its notebook runs; "" unsets a name."""
+    return {
+        "CELLCYCLE_PROFILE": profile.name,
+        "CELLCYCLE_DATA": profile.data,
+        "CELLCYCLE_SKIP_UNREADABLE": "1" if profile.on_error == "skip" else "",
+        # Folds run in parallel processes; threads inside each would only wait for each other.
+        "OMP_NUM_THREADS": "1",
+    } | ({"CELLCYCLE_OUTPUT": str(output)} if output else {})
+
+
 def _run_group(jobs, workers: int, status: StatusLine):
     """Yield the outcome of each notebook as it finishes."""
     if not jobs:
@@ -179,41 +215,47 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def execute_notebook(source: Path, target: Path, profile: str, data: str, parameters: dict) -> Outcome:
+def execute_notebook(source: Path, target: Path, environment: dict[str, str], parameters: dict) -> Outcome:
     """Execute one notebook into the folder `target`; a failure is returned, not raised."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    copy = target / source.name
-    environment = {
-        "CELLCYCLE_PROFILE": profile,
-        "CELLCYCLE_DATA": data,
-        "CELLCYCLE_PROGRESS_FILE": str(target / f"progress-{source.stem}.json"),
-        # Folds run in parallel processes; threads inside each would only wait for each other.
-        "OMP_NUM_THREADS": "1",
-    }
-    os.environ.update(environment)
+    copy, progress = target / source.name, target / f"progress-{source.stem}.json"
     started, error = time.perf_counter(), None
     sockets = tempfile.mkdtemp(prefix="cellcycle-")
     try:
-        papermill.execute_notebook(
-            str(source),
-            str(copy),
-            parameters=parameters,
-            kernel_name="python3",
-            cwd=str(source.parent),
-            progress_bar=False,
-            config=_kernel_config(sockets),
-        )
+        with _set(environment | {"CELLCYCLE_PROGRESS_FILE": str(progress)}):
+            papermill.execute_notebook(
+                str(source),
+                str(copy),
+                parameters=parameters,
+                kernel_name="python3",
+                cwd=str(source.parent),
+                progress_bar=False,
+                config=_kernel_config(sockets),
+            )
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
     except CellCycleError as failure:
         error = str(failure)
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.unlink(environment["CELLCYCLE_PROGRESS_FILE"])
+        progress.unlink(missing_ok=True)
     return Outcome(source.stem, copy, time.perf_counter() - started, error)
+
+
+@contextlib.contextmanager
+def _set(environment: dict[str, str]):
+    """Set variables for the processes that start inside this context."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _kernel_config(sockets: str):
@@ -223,3 +265,48 @@ def _kernel_config(sockets: str):
     if os.name != "posix":
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": os.path.join(sockets, "kernel")}})
+
+
+def _earlier_seconds(clock: Path) -> dict[str, float]:
+    """Return what each notebook took in the last run, as far as it is known."""
+    try:
+        return {str(name): float(seconds) for name, seconds in json.loads(clock.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _publish(outcomes, source: Path, complete: bool) -> None:
+    """Refresh the notebooks of the checkout, and after a whole run the texts that follow from its records."""
+    from cellcycle.study.texts import refresh_texts
+
+    for outcome in outcomes:
+        if outcome.error is None:
+            publish_notebook(outcome.copy, source / f"{outcome.name}.ipynb")
+    if complete and not any(outcome.error for outcome in outcomes):
+        refresh_texts()
+
+
+def publish_notebook(executed, target) -> None:
+    """Write the cleaned copy of an executed notebook to `target`, whole or not at all."""
+    import nbformat
+
+    notebook = clean(nbformat.read(executed, as_version=4))
+    target = Path(target)
+    work = target.with_name(f".unfinished-{target.name}")
+    nbformat.write(notebook, work)
+    os.replace(work, target)
+
+
+def clean(notebook):
+    """Drop from a notebook what differs from run to run without meaning; return it, changed in place."""
+    import nbformat
+
+    notebook.metadata = nbformat.NotebookNode(
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
+    )
+    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = nbformat.NotebookNode(tags=tags) if tags else nbformat.NotebookNode()
+    return notebook

@@ -1,0 +1,297 @@
+"""Tables in README, data card and ethical assessment: computed from records, cards, simulator and real cells."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from cellcycle import metrics, paths, results, summaries
+from cellcycle.errors import RecordError
+from cellcycle.phases import PHASES
+from cellcycle.predict.shipped import shipped_table
+from cellcycle.results import Record
+from cellcycle.study import experiments
+from cellcycle.study.profiles import load_profile
+
+MITOSES = ("prometaphase", "metaphase", "anaphase")
+SEEN = {
+    "DNA, area, contrast": {},
+    "the same, stain of the slide known": {"slide_known": True},
+    "DNA and area": {"sees": ("integrated_dna", "area_um2")},
+    "DNA alone": {"sees": ("integrated_dna",)},
+}
+# In the order of the columns; `summaries.SCORES` holds how they are computed.
+SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
+# Watts of one busy core, an assumption: where most servers and laptops lie in the table of Green Algorithms, which
+# takes 12 for an unknown processor (Lannelongue, Grealey and Inouye 2021, Advanced Science, 10.1002/advs.202100707).
+WATTS_A_CORE = (5, 15)
+# To warm a litre of water (4184 J a degree) from 20 to 100 degrees C, in watt-hours.
+_LITRE_TO_BOILING_WH = 4184 * 80 / 3600
+# How the real cells' networks are called in tables, by the model's name in their configuration.
+_REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
+_INTENSITIES = {"absolute": "absolute", "measured": "absolute", "per-image": "per image"}
+
+
+def refresh_texts() -> None:
+    """Write every computed block that follows from the records of the study: README and ethical assessment."""
+    root = paths.repository()
+    refresh(root / "README.md", readme_blocks())
+    refresh(root / "docs" / "ethics.md", {"ENERGY": energy_block()})
+
+
+def refresh_card() -> None:
+    """Write the computed blocks of the data card."""
+    refresh(paths.repository() / "data" / "README.md", card_blocks())
+
+
+def refresh(file, blocks: dict[str, str]) -> None:
+    """Write computed blocks into a Markdown file."""
+    text = file.read_text(encoding="utf-8")
+    for name, content in blocks.items():
+        text = replace_block(text, name, content)
+    work = file.with_name(f".unfinished-{file.name}")
+    work.write_text(text, encoding="utf-8")
+    os.replace(work, file)
+
+
+def replace_block(text: str, name: str, content: str) -> str:
+    """Return `text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced.
+
+    Raises
+    ------
+    RecordError
+        If the text has no such block.
+    """
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if start not in text or end not in text:
+        raise RecordError(name, "no such block in the text", f"put {start} and {end} where it belongs")
+    before, after = text.split(start)[0], text.split(end)[1]
+    return f"{before}{start}\n{content.strip()}\n{end}{after}"
+
+
+def markdown_table(table: pd.DataFrame, digits: int = 2) -> str:
+    """Return a table as Markdown, its index first, numbers with `digits` decimals, NaN empty."""
+    rows = [[table.index.name or "", *map(str, table.columns)], ["---"] * (table.shape[1] + 1)]
+    for name, row in table.iterrows():
+        cells = ["" if pd.isna(v) else v if isinstance(v, str) else f"{v:.{digits}f}" for v in row]
+        rows.append([str(name), *cells])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def readme_blocks() -> dict[str, str]:
+    """Return the README's computed tables, from the committed records and cards.
+
+    RESULTS: simulated cells; REAL_CELLS: Jurkat cells; MODELS: the shipped models.
+    """
+    profile = load_profile("study", "simulated")
+    recorded = experiments.headline_records(profile, profile.load_dataset(), experiments.recorded)
+    simulated = headline_table(recorded)
+    columns = [c for c in simulated if not c.startswith(("recall", "parameters", "ms"))]
+    return {
+        "RESULTS": markdown_table(simulated[columns]),
+        "REAL_CELLS": markdown_table(real_table(real_records())),
+        "MODELS": markdown_table(shipped_table()),
+    }
+
+
+def headline_table(records: dict[str, Record]) -> pd.DataFrame:
+    """Return one row a model: scores with 95 % intervals, recalls, cost, and what the study printed for D3."""
+    scores = summaries.score_table(records.values(), list(records))
+    origin = next(iter(records.values())).data["origin"]
+    printed = summaries.published("table2_models").set_index("model").reindex(scores.index)
+    shown = pd.DataFrame(index=scores.index)
+    for name in SHOWN_SCORES:
+        shown[f"{name.replace('_', ' ').replace('f1', 'F1')} ({origin})"] = _with_interval(scores, name)
+    for phase in [c.removeprefix("recall_") for c in scores if c.startswith("recall_")]:
+        shown[f"recall {phase}"] = scores[f"recall_{phase}"].map("{:.2f}".format)
+    shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in scores["n_parameters"]]
+    shown["training, s a fold"] = scores["train_s"].map("{:.1f}".format)
+    shown["ms a nucleus"] = scores["ms_per_nucleus"].map("{:.2f}".format)
+    shown["accuracy (published)"] = printed["accuracy_d3"].map("{:.2f}".format, na_action="ignore")
+    shown["macro F1 (published)"] = printed["macro_f1"].map("{:.2f}".format, na_action="ignore")
+    return shown.fillna("").rename_axis("model")
+
+
+def real_records(root: Path | None = None) -> list[Record]:
+    """Return the committed records of the models on real cells (`benchmarks/real_cells.py` makes them).
+
+    Raises
+    ------
+    RecordError
+        If there are none.
+    """
+    root = root or paths.repository() / "data" / "results" / "real_cells"
+    records = results.load_runs(root)
+    if not records:
+        raise RecordError(root, "no records of real cells", "run benchmarks/real_cells.py REAL_DATA")
+    order = [*experiments.TABLE_2_MODELS, experiments.BEST["model"], *experiments.BASELINE]
+    return sorted(records, key=lambda r: (_INTENSITIES[_intensity(r)] == "per image", order.index(r.config["model"])))
+
+
+def real_table(records) -> pd.DataFrame:
+    """Return one row a model and kind of intensities: scores with 95 % intervals, recalls and cost."""
+    scores = summaries.score_table(records, [_REAL_NAMES[r.config["model"]] for r in records])
+    shown = pd.DataFrame(index=scores.index)
+    shown["intensities"] = [_INTENSITIES[_intensity(r)] for r in records]
+    for name in ("balanced_accuracy", "macro_f1"):
+        shown[name.replace("_", " ").replace("f1", "F1")] = _with_interval(scores, name)
+    for phase in PHASES:
+        shown[f"recall {phase}"] = scores[f"recall_{phase}"].map("{:.2f}".format)
+    shown["training, s a fold"] = scores["train_s"].map("{:.1f}".format)
+    return shown.rename_axis("model")
+
+
+def _intensity(record: Record) -> str:
+    return record.config.get("intensity", "absolute")
+
+
+def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.DataFrame:
+    """Return each headline number as committed, with its 95 % interval, and as a fresh run has it.
+
+    Returns
+    -------
+    DataFrame
+        Index `model`; for each of `SHOWN_SCORES` the columns `{score}`, `{score}_low`, `{score}_high`,
+        `{score}_fresh`.
+    """
+    made, kept = (summaries.score_table(records.values(), list(records)) for records in (fresh, committed))
+    both = [name for name in kept.index if name in made.index]
+    columns = {}
+    for score in SHOWN_SCORES:
+        columns |= {f"{score}{end}": kept.loc[both, f"{score}{end}"] for end in ("", "_low", "_high")}
+        columns[f"{score}_fresh"] = made.loc[both, score]
+    return pd.DataFrame(columns).rename_axis("model")
+
+
+def show_distances(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `distances` for a reader: committed number, its interval, fresh minus committed."""
+    shown = pd.DataFrame(index=found.index)
+    for score in SHOWN_SCORES:
+        moved = found[f"{score}_fresh"] - found[score]
+        pairs = zip(_with_interval(found, score), moved, strict=True)
+        shown[score.replace("_", " ").replace("f1", "F1")] = [f"{kept}  {by:+.4f}" for kept, by in pairs]
+    return shown
+
+
+def second_run() -> pd.DataFrame:
+    """Return the committed `distances` of a whole fresh run on another type of processor than that of the records."""
+    return pd.read_csv(paths.repository() / "data" / "results" / "second_run.csv", index_col="model")
+
+
+def card_blocks() -> dict[str, str]:
+    """Return every computed block of the data card."""
+    return {**validation_blocks(), "CEILING": ceiling_block(), "TRANSFER": transfer_block()}
+
+
+def validation_blocks() -> dict[str, str]:
+    """Return the data card's tables of simulated beside real nuclei: VALIDATION and MITOSIS."""
+    from cellcycle.datasets import make_simulated
+    from cellcycle.simulation import validation
+
+    compared = validation.compare(make_simulated("validation", validation.COUNTS))
+    headline = validation.headline(compared).T[["simulated", "jurkat", "rpe1"]].rename_axis("quantity")
+    median = compared.set_index(["source", "phase", "quantity"])["p50"]
+    rows = {
+        f"{quantity}, {phase}": {s: median[(s, phase, quantity)] for s in ("simulated", "mitocheck")}
+        for phase in MITOSES
+        for quantity in ("eccentricity", "solidity", "texture")
+    }
+    mitosis = pd.DataFrame.from_dict(rows, orient="index").rename_axis("mitosis by shape")
+    return {"VALIDATION": markdown_table(headline), "MITOSIS": markdown_table(mitosis)}
+
+
+def ceiling_block() -> str:
+    """Return the data card's table of the ceiling, by what the best classifier sees."""
+    from cellcycle.simulation import ceiling
+
+    rows = {}
+    for name, options in SEEN.items():
+        found = ceiling(**options)
+        recalls = {f"recall {phase}": found.recall[phase] for phase in PHASES}
+        rows[name] = {"accuracy": found.accuracy, "macro F1": found.macro_f1, **recalls}
+    return markdown_table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("sees"))
+
+
+def transfer_block(root=None) -> str:
+    """Return the table of the experiment between simulated and real cells, computed from its records."""
+    root = root or paths.repository() / "data" / "results" / "simulated_to_real"
+    lines = [
+        "| trained on | tested on | model | intensities | accuracy | balanced accuracy | recall G1 | S | G2 | M |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows = []
+    for record in results.load_runs(root):
+        config, row = record.config, summaries.score_table([record]).iloc[0]
+        if config["experiment"] == "across":
+            trained, order = f"{config['train_name']}", 0
+        else:
+            trained = f"{'simulated, then ' if config['pretrain'] else ''}{config['n_labels']} real a phase"
+            order = config["n_labels"]
+        scores = [
+            f"{metrics.Estimate(row[s], row[f'{s}_low'], row[f'{s}_high'])}" for s in ("accuracy", "balanced_accuracy")
+        ]
+        recalls = [f"{row[f'recall_{phase}']:.2f}" for phase in PHASES]
+        cells = [trained, record.data["name"], config["model"], config.get("intensity", "absolute"), *scores, *recalls]
+        rows.append(((order, record.data["origin"], trained, config["model"]), f"| {' | '.join(cells)} |"))
+    return "\n".join(lines + [line for _, line in sorted(rows)])
+
+
+def core_hours(records) -> pd.DataFrame:
+    """Return what each family of models took, the longest first.
+
+    Nothing measures power. What no record counts is left out: making the images, pretraining, running the notebooks,
+    runs that were stopped or replaced, memory, cooling, and the idle power of the machine.
+
+    Parameters
+    ----------
+    records : sequence of cellcycle.results.Record
+        Of runs whose processes compute with one thread each: their `train_s` and `predict_s` are seconds of one core.
+
+    Returns
+    -------
+    DataFrame
+        Index: family, a model's name without its size ("nagao6" is of the family "nagao"). Columns: runs
+        (cross-validated models), core_h (hours of one core, training and prediction of all folds).
+    """
+    rows = [
+        (family_of(record.config["model"]), (record.run["train_s"] + record.run["predict_s"]) / 3600)
+        for record in records
+    ]
+    table = pd.DataFrame(rows, columns=["family", "core_h"])
+    # The ceiling is a formula, not a model: its record holds no time.
+    table = table[table["core_h"] > 0].groupby("family")["core_h"].agg(["size", "sum"])
+    return table.set_axis(["runs", "core_h"], axis=1).sort_values("core_h", ascending=False)
+
+
+def family_of(model: str) -> str:
+    """Return a model's name up to its first digit.
+
+    Examples
+    --------
+    >>> family_of("resnet14-plain"), family_of("dna-content")
+    ('resnet', 'dna-content')
+    """
+    return next((model[:i] for i, letter in enumerate(model) if letter.isdigit()), model)
+
+
+def energy_block(root=None) -> str:
+    """Return the ethical assessment's table of energy, computed from the records of the study."""
+    records = results.load_runs(root or paths.repository() / "data" / "results" / "study")
+    if not records:
+        return "No run is recorded in `data/results/study` yet, so there is no energy to state."
+    table = core_hours(records)
+    table.loc["all"] = table.sum()
+    low, high = WATTS_A_CORE
+    shown = pd.DataFrame({"runs": table["runs"].map("{:.0f}".format), "core-hours": table["core_h"]})
+    for watts in WATTS_A_CORE:
+        shown[f"Wh at {watts} W a core"] = (watts * table["core_h"]).map("{:.1f}".format)
+    litres = [f"{watts * table.loc['all', 'core_h'] / _LITRE_TO_BOILING_WH:.2g}" for watts in WATTS_A_CORE]
+    return (
+        f"Assumed: {low} to {high} W for one busy core. In all, as much as warms {litres[0]} to {litres[1]} litres "
+        f"of water from 20 °C to boiling.\n\n{markdown_table(shown.rename_axis('models'))}"
+    )
+
+
+def _with_interval(scores: pd.DataFrame, name: str) -> list[str]:
+    values = scores[[name, f"{name}_low", f"{name}_high"]].to_numpy()
+    return [f"{metrics.Estimate(*row)}" for row in values]

@@ -1,0 +1,209 @@
+"""Experiments that train on other cells than they are tested on: more of them, other tasks, simulated for real."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle import paths, results
+from cellcycle.datasets import NucleusDataset, make_simulated
+from cellcycle.errors import DataError
+from cellcycle.phases import PHASES
+from cellcycle.results import Record
+from cellcycle.segmentation import measure_crops
+from cellcycle.study.experiments import TABLE_2_MODELS, best, completed, settings
+from cellcycle.study.profiles import STUDY_IMAGES, Profile
+from cellcycle.training.runs import Fit, Run, defaults_of, full_config, make_estimator, record_runs
+
+# A crop of a flow cytometer holds one cell; everything else of the simulator stays as it is.
+ALONE = {"neighbours_per_mm2": 0.0, "debris_fraction": 0.0}
+# Test nuclei of the learning curves, as a multiple of the study's set.
+_TEST_SHARE = 2
+# Added to the profile's seed, so that neither set shares a nucleus or a slide with the study's.
+_TRAIN_SEED, _TEST_SEED = 1000, 2000
+
+
+def transfer_source(profile: Profile, dataset: NucleusDataset) -> NucleusDataset:
+    """Return the simulated G2 / not-G2 set in the image size and number of channels of `dataset`."""
+    source = profile.load_dataset("simulated-nagao", size_px=dataset.size_px)
+    channels = dataset.images.shape[1]
+    if source.images.shape[1] == channels:
+        return source
+    images = np.repeat(source.images[:, :1], channels, axis=1)
+    return replace(source, images=images, identity=f"{source.identity}x{channels}")
+
+
+def pretrained_file(profile: Profile, source: NucleusDataset, model: str = "nagao6") -> Path:
+    """Return where the weights of a network trained on all images of a source data set are kept, or will be."""
+    return _weights_file(completed(profile, source, settings(profile, model)), source, profile.seed)
+
+
+def pretrained_network(profile: Profile, source: NucleusDataset, model: str = "nagao6") -> Path:
+    """Train a network on all images of a source data set, once, and return the `.safetensors` file of its weights."""
+    return trained_weights(completed(profile, source, settings(profile, model)), source, profile.seed)
+
+
+def trained_weights(config: dict, data: NucleusDataset, seed: int) -> Path:
+    """Train a network on a whole data set, once, and return the `.safetensors` file of its weights."""
+    file = _weights_file(config, data, seed)
+    if not file.exists():
+        make_estimator(**config, seed=seed).fit(data.images, data.labels).save_network(file)
+    return file
+
+
+def _weights_file(config: dict, data: NucleusDataset, seed: int) -> Path:
+    key = results.key_of(full_config(config, seed=seed), defaults_of(config["model"]))
+    name = f"{paths.slug(data.name)}-{results.run_id(key, data.identity)}"
+    return paths.build_dir() / "pretrained" / f"{name}.safetensors"
+
+
+def transfer(profile: Profile, pretrained) -> list[dict]:
+    """Section III-E: the Nagao network from scratch and fine-tuned, on growing shares of the labels."""
+    return [
+        settings(profile, "nagao6", pretrained=start, train_share=share)
+        for share in profile.label_shares
+        for start in (None, pretrained)
+    ]
+
+
+def across(train: NucleusDataset, test: NucleusDataset, config: dict, seed: int = 0) -> Run:
+    """Return the run that trains on one data set and tests on another."""
+    facts = {"experiment": "across", "train": train.identity, "train_name": train.name}
+    full = full_config(config, **facts, seed=seed, n_folds=1, n_repeats=1)
+    return Run(full, test, lambda: [Fit(config, train, np.arange(len(train)), np.arange(len(test)), seed)])
+
+
+def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDataset]:
+    """Return simulated training sets of `profile.learning_sizes` and one test set, all in the study's proportions.
+
+    Smaller training sets are parts of the largest. The test nuclei come from slides of their own.
+    """
+    from cellcycle.simulation import STUDY_COUNTS
+
+    def scaled(factor: float, seed: int, name: str) -> NucleusDataset:
+        counts = {phase: max(2, round(n * factor)) for phase, n in STUDY_COUNTS.items()}
+        return make_simulated(name, counts, profile.size_px, profile.seed + seed)
+
+    sizes = profile.learning_sizes
+    largest = scaled(max(sizes) / STUDY_IMAGES, _TRAIN_SEED, "simulated, more labels")
+    n_test = min(_TEST_SHARE * STUDY_IMAGES, profile.max_images or _TEST_SHARE * STUDY_IMAGES)
+    test = scaled(n_test / STUDY_IMAGES, _TEST_SEED, "simulated, other slides")
+    return [largest.subsample(n, profile.seed, at_least=2) for n in sizes], test
+
+
+def learning_curves(profile: Profile) -> dict[str, list[Record]]:
+    """Train models on each size, once, and test all on the same nuclei: how scores grow with the number of labels.
+
+    The classical method, the simplest and the best model of Table II, and `best`.
+
+    Returns
+    -------
+    dict of str to list of Record
+        By model; in the order of `profile.learning_sizes`.
+    """
+    sets, test = learning_sets(profile)
+    configs = {"DNA content": settings(profile, "dna-content")}
+    configs |= {TABLE_2_MODELS[m]: settings(profile, m) for m in ("logistic", "nagao6")}
+    # One network instead of several: the curve's shape is the question, not its last hundredth.
+    configs["best, one network"] = best(profile, members=1)
+    runs = [across(each, test, _enough_epochs(profile, each, c)) for c in configs.values() for each in sets]
+    records = record_runs(runs, profile.results_dir(), profile.n_jobs)
+    n = len(sets)
+    return {name: records[i * n : (i + 1) * n] for i, name in enumerate(configs)}
+
+
+def _enough_epochs(profile: Profile, training: NucleusDataset, config: dict) -> dict:
+    """Return settings with their epochs: small sets are seen more often, so that all get enough steps."""
+    made = completed(profile, training, config)
+    if "epochs" in made and len(training) < STUDY_IMAGES:
+        made["epochs"] = round(made["epochs"] * STUDY_IMAGES / len(training))
+    return made
+
+
+@dataclass(frozen=True)
+class DomainPair:
+    """Simulated and real nuclei brought to one scale without looking at a label."""
+
+    simulated: NucleusDataset
+    real: NucleusDataset
+
+
+def match_domains(real: NucleusDataset, n_per_phase=500, seed=0) -> DomainPair:
+    """Simulate nuclei for a real data set: same image size, same median area, same median integrated DNA.
+
+    Parameters
+    ----------
+    real : NucleusDataset
+        With the four phases.
+    n_per_phase : int
+    seed : int
+
+    Returns
+    -------
+    DomainPair
+        Intensities of both are divided by the median integrated DNA of their own nuclei, and brought
+        into [0, 1] by one common factor.
+
+    Raises
+    ------
+    DataError
+        If the real set has other classes than the four phases.
+    """
+    from cellcycle.simulation import VERSION, SimulationParameters, simulate_nuclei
+
+    if real.classes != PHASES:
+        raise DataError(real.name, f"classes {', '.join(real.classes)}", "give cells labelled G1, S, G2 and M")
+    counts = dict.fromkeys(PHASES, n_per_phase)
+    pilot = simulate_nuclei(counts, size_px=64, seed=seed)
+    area_um2 = measure_crops(pilot.images, pilot.pixel_size_um)["area_um2"].median()
+    measured = measure_crops(real.images)
+    pixel_um = float(np.sqrt(area_um2 / measured["area_px"].median()))
+    parameters = replace(SimulationParameters(), field_of_view_um=round(pixel_um * real.size_px, 2), **ALONE)
+    made = simulate_nuclei(counts, size_px=real.size_px, seed=seed, parameters=parameters)
+    simulated_dna = measure_crops(made.images)["integrated_dna"].median()
+    images = [made.images / simulated_dna, real.images / measured["integrated_dna"].median()]
+    top = max(i.max() for i in images)
+    identity = f"simulated-{VERSION}-for-{real.identity}-{n_per_phase}-{seed}"
+    simulated = NucleusDataset(
+        name=f"simulated-for-{real.name}",
+        images=(images[0] / top).astype(np.float32),
+        labels=made.labels,
+        classes=PHASES,
+        sample_ids=made.truth["sample_id"].to_numpy(str),
+        identity=identity,
+        origin="simulated",
+    )
+    return DomainPair(simulated, replace(real, images=(images[1] / top).astype(np.float32)))
+
+
+def few_labels(pair: DomainPair, config: dict, n_labels: int, pretrain: bool, n_repeats=3, seed=0) -> Run:
+    """Return the run that trains on `n_labels` real nuclei a phase and tests on the other real ones.
+
+    Parameters
+    ----------
+    pair : DomainPair
+    config : dict
+        Of `cellcycle.training.make_estimator`; a network.
+    n_labels : int
+        Labelled real nuclei a phase, drawn anew in each repeat.
+    pretrain : bool
+        Start from a network that was trained on the simulated nuclei.
+    n_repeats, seed : int
+    """
+    real = pair.real
+    facts = {"experiment": "few-labels", "n_labels": n_labels, "pretrain": pretrain}
+    facts |= {"train": pair.simulated.identity if pretrain else ""}
+
+    def fits():
+        start = trained_weights(config, pair.simulated, seed) if pretrain else None
+        for repeat in range(n_repeats):
+            rng = np.random.default_rng([seed, repeat])
+            members = [np.flatnonzero(real.labels == k) for k in range(len(PHASES))]
+            chosen = np.concatenate([rng.choice(m, n_labels, replace=False) for m in members])
+            # Few images make short epochs: train for about as many steps as on four hundred.
+            epochs = max(config["epochs"], round(config["epochs"] * 400 / len(chosen)))
+            drawn = {**config, "epochs": epochs, "pretrained": start}
+            rest = np.setdiff1d(np.arange(len(real)), chosen)
+            yield Fit(drawn, real, chosen, rest, seed + repeat, repeat)
+
+    return Run(full_config(config, **facts, seed=seed, n_folds=1, n_repeats=n_repeats), real, fits)

@@ -1,0 +1,204 @@
+"""Fit, predict, record: the one way in which an experiment trains its models and keeps what they say."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+
+from cellcycle import results, segmentation
+from cellcycle.baseline import DnaContentClassifier
+from cellcycle.datasets import NucleusDataset
+from cellcycle.errors import RecordError
+from cellcycle.training.classifier import NetworkClassifier
+from cellcycle.training.progress import Progress
+
+
+def make_estimator(model="nagao6", **settings):
+    """Return an unfitted scikit-learn classifier by model name.
+
+    Parameters
+    ----------
+    model : str
+        "dna-content" or a name of `cellcycle.models.NETWORKS`.
+    **settings
+        Parameters of `DnaContentClassifier` or `NetworkClassifier`.
+    """
+    if model == "dna-content":
+        return DnaContentClassifier(**settings)
+    return NetworkClassifier(model=model, **settings)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One training, and the test images that it then calls.
+
+    Attributes
+    ----------
+    settings : dict
+        Arguments of `make_estimator`.
+    data : NucleusDataset
+    train : (n,) int
+        Images of `data` that are trained on.
+    test : (m,) int
+        Images of the run's test data that are called.
+    seed : int
+    repeat, fold : int
+    """
+
+    settings: dict
+    data: NucleusDataset
+    train: np.ndarray
+    test: np.ndarray
+    seed: int = 0
+    repeat: int = 0
+    fold: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What becomes one record: its whole configuration, the data that are called, and its fits, made when needed."""
+
+    config: dict
+    test: NucleusDataset
+    fits: Callable[[], Iterable[Fit]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one fit says: probabilities (m, K) of its test images, losses by epoch, and what it cost."""
+
+    probabilities: np.ndarray
+    history: pd.DataFrame
+    train_s: float = 0.0
+    predict_s: float = 0.0
+    n_parameters: int | None = None
+
+
+def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
+    """Train the estimator of one fit and let it call its test images."""
+    estimator = make_estimator(**fit.settings)
+    if "seed" in estimator.get_params():
+        estimator.set_params(seed=fit.seed)
+    # On a CPU the time that this process computed, which other work on the machine does not lengthen.
+    clock = time.process_time if fit.settings.get("device", "cpu") == "cpu" else time.perf_counter
+    started = clock()
+    estimator.fit(fit.data.images[fit.train], fit.data.labels[fit.train])
+    trained = clock()
+    called = estimator.predict_proba(test.images[fit.test])
+    predicted = clock()
+    probabilities = np.zeros((len(fit.test), len(test.classes)))
+    probabilities[:, estimator.classes_] = called
+    history = getattr(estimator, "history_", pd.DataFrame()).assign(repeat=fit.repeat, fold=fit.fold)
+    n_parameters = getattr(estimator, "n_parameters_", None)
+    return Outcome(probabilities, history, trained - started, predicted - trained, n_parameters)
+
+
+def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator) -> list[results.Record]:
+    """Return the record of each run; those that are recorded already are not computed again.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    root : path-like
+        Folder of the records.
+    n_jobs : int
+        Processes; each computes with one thread.
+    progress : bool
+        Show a progress bar on a terminal.
+    fit : callable
+        Takes a `Fit` and the test data, returns an `Outcome`.
+    """
+    found = [_found(root, run) for run in runs]
+    pending = {i: list(run.fits()) for i, run in enumerate(runs) if found[i] is None}
+    tasks = [(i, one) for i, fits in pending.items() for one in fits]
+    if not tasks:
+        return found
+    bar = Progress(len(tasks), f"{runs[0].test.name}: folds", enabled=progress)
+    outcomes = _outcomes(fit, [(one, runs[i].test) for i, one in tasks], n_jobs)
+    made = {i: [] for i in pending}
+    for (i, one), outcome in zip(tasks, outcomes, strict=True):
+        made[i].append(outcome)
+        bar.advance(one.settings.get("model", "nagao6"))
+        if len(made[i]) == len(pending[i]):
+            # A record is written as soon as its last fold is done, so a kill loses unfinished models only.
+            found[i] = _write(root, runs[i], pending[i], made.pop(i))
+    bar.close()
+    return found
+
+
+def _outcomes(fit, arguments, n_jobs):
+    """Yield the outcome of each fit, in order."""
+    n_jobs = min(n_jobs, len(arguments))
+    if n_jobs == 1:
+        yield from (fit(*each) for each in arguments)
+        return
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        yield from Parallel(n_jobs, return_as="generator")(delayed(fit)(*each) for each in arguments)
+
+
+def _found(root, run: Run) -> results.Record | None:
+    """Return the record of a run, or None; a damaged one is named, for it is made again."""
+    try:
+        return results.find_run(root, run.config, run.test.identity, defaults_of(run.config["model"]))
+    except RecordError as error:
+        print(f"{error.subject}: {error.finding}; the run is made again")
+        return None
+
+
+def _write(root, run: Run, fits, outcomes) -> results.Record:
+    test, names = run.test, np.array(run.test.classes)
+    tables = [
+        results.prediction_table(
+            test.sample_ids[fit.test],
+            None if test.groups is None else test.groups[fit.test],
+            names[test.labels[fit.test]],
+            outcome.probabilities,
+            test.classes,
+            fit.repeat,
+            fit.fold,
+        )
+        for fit, outcome in zip(fits, outcomes, strict=True)
+    ]
+    return results.write_run(
+        root,
+        run.config,
+        test.describe(),
+        pd.concat(tables, ignore_index=True),
+        pd.concat([o.history for o in outcomes], ignore_index=True),
+        defaults_of(run.config["model"]),
+        train_s=round(sum(o.train_s for o in outcomes), 2),
+        predict_s=round(sum(o.predict_s for o in outcomes), 3),
+        n_parameters=outcomes[0].n_parameters,
+        cpu_count=os.cpu_count(),
+    )
+
+
+def full_config(settings: dict, **facts) -> dict:
+    """Return the whole JSON-able configuration of a run: every default spelled out, files by their name.
+
+    Parameters
+    ----------
+    settings : dict
+        Arguments of `make_estimator`.
+    **facts
+        What else tells the run from others: n_folds, n_repeats, seed, ...
+    """
+    full = defaults_of(settings.get("model", "nagao6")) | settings | facts
+    if full["model"] == "dna-content" or full.get("measurements"):
+        full["measured_by"] = f"segmentation {segmentation.VERSION}"
+    if full.get("pretrained") is not None:
+        # By name, which says what was trained on what: the same training may differ in a last bit elsewhere.
+        full["pretrained"] = Path(full["pretrained"]).stem
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in full.items()}
+
+
+def defaults_of(model: str) -> dict:
+    """Return the settings that need not name a record: an estimator's defaults, and training on whole folds."""
+    defaults = {"model": model} | make_estimator(model).get_params(deep=False) | {"train_share": 1.0}
+    # The seed of a run is that of its folds; an estimator's own follows from it.
+    return {k: v for k, v in defaults.items() if k != "seed"}

@@ -1,0 +1,159 @@
+"""Experiments beyond plain cross-validation: leaks, ceilings, other cells to train on."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cellcycle import metrics, results, summaries
+from cellcycle.balancing import make_training_set
+from cellcycle.datasets import make_simulated
+from cellcycle.errors import DataError, RecordError
+from cellcycle.phases import PHASES
+from cellcycle.segmentation import measure_crops
+from cellcycle.study import experiments, load_profile, transfers
+from cellcycle.training.runs import record_runs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def pair():
+    # Stands for real cells: half as bright, in smaller images.
+    real = make_simulated("stand-in", dict.fromkeys(PHASES, 12), size_px=32, seed=5)
+    return transfers.match_domains(replace(real, images=real.images * np.float32(0.5)), n_per_phase=12)
+
+
+def test_matched_domains_share_size_and_dna_without_labels(pair):
+    assert pair.simulated.images.shape[1:] == pair.real.images.shape[1:]
+    dna = [measure_crops(d.images)["integrated_dna"].median() for d in (pair.simulated, pair.real)]
+    area = [measure_crops(d.images)["area_px"].median() for d in (pair.simulated, pair.real)]
+    assert dna[0] == pytest.approx(dna[1], rel=0.05)
+    assert area[0] == pytest.approx(area[1], rel=0.25)
+    assert max(pair.simulated.images.max(), pair.real.images.max()) == pytest.approx(1)
+
+
+def test_training_across_domains_is_recorded_once(pair, tmp_path):
+    run = transfers.across(pair.simulated, pair.real, {"model": "dna-content"})
+    (record,) = record_runs([run], tmp_path)
+    assert sorted(record.predictions["sample_id"]) == sorted(pair.real.sample_ids)
+    assert record.config["train"] == pair.simulated.identity
+    stamp = (record.folder / "run.json").stat().st_mtime_ns
+    (again,) = record_runs([run], tmp_path)
+    assert again.folder == record.folder
+    assert (again.folder / "run.json").stat().st_mtime_ns == stamp
+
+
+def test_intervals_are_over_slides_where_the_cells_of_another_set_have_slides(pair, tmp_path):
+    slides = np.array([f"slide {i % 3}" for i in range(len(pair.real))])
+    run = transfers.across(pair.simulated, replace(pair.real, groups=slides), {"model": "dna-content"})
+    (record,) = record_runs([run], tmp_path)
+    assert set(record.units) == {f"group slide {i}" for i in range(3)}
+    by_id = record.predictions.set_index("sample_id")["group"]
+    assert list(by_id.loc[pair.real.sample_ids]) == list(slides)
+
+
+@pytest.mark.parametrize("pretrain", [False, True])
+def test_few_labels_are_never_tested_on(pair, tmp_path, monkeypatch, pretrain):
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    config = {"model": "nagao3", "training_set": "D1", "epochs": 1, "width": 4}
+    (record,) = record_runs([transfers.few_labels(pair, config, 3, pretrain, n_repeats=2)], tmp_path)
+    for _, rows in record.predictions.groupby("repeat"):
+        assert rows["sample_id"].is_unique
+        assert len(rows) == len(pair.real) - 3 * len(PHASES)
+
+
+def test_other_classes_cannot_be_matched():
+    nagao = make_simulated("n", dict.fromkeys(PHASES, 4), 32).relabel(
+        {"G1": "not-G2", "S": "not-G2", "G2": "G2", "M": "not-G2"}, "n"
+    )
+    with pytest.raises(DataError, match="G1, S, G2 and M"):
+        transfers.match_domains(nagao)
+
+
+def test_a_leaky_run_says_so_and_no_honest_search_finds_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    profile = load_profile("smoke")
+    dataset = profile.load_dataset()
+    before, inside = experiments.balance_before_split(profile, dataset, "logistic")
+    assert before.config["leaky"] is True
+    assert "leaky" not in inside.config
+    assert before.predictions["sample_id"].duplicated().any()
+    (honest,) = experiments.cross_validate(
+        profile, experiments.without_groups(dataset), [experiments.settings(profile, "logistic")]
+    )
+    assert honest.folder == inside.folder
+
+
+def test_naive_folds_part_copies():
+    profile = load_profile("smoke")
+    dataset = profile.load_dataset()
+    balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=1)
+    fold = experiments.naive_folds(balanced, profile)[0]
+    assert set(balanced.source[fold.train]) & set(balanced.source[fold.test])
+
+
+def test_the_pretrained_network_fits_the_target_and_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    profile = load_profile("smoke")
+    source = transfers.transfer_source(profile, profile.load_dataset())
+    assert source.classes == ("G2", "not-G2")
+    file = transfers.pretrained_network(profile, source, "nagao3")
+    made = file.stat().st_mtime_ns
+    assert transfers.pretrained_network(profile, source, "nagao3") == file
+    assert file.stat().st_mtime_ns == made
+
+
+def test_the_ceiling_is_recorded_in_the_folds_of_the_models(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    profile = load_profile("smoke")
+    dataset = profile.load_dataset()
+    record = experiments.ceiling_record(profile, dataset)
+    (baseline,) = experiments.cross_validate(profile, dataset, experiments.baseline(profile))
+    assert list(record.predictions["sample_id"]) == list(baseline.predictions["sample_id"])
+    assert isinstance(summaries.compare(record, baseline), metrics.Estimate)
+    recall = metrics.recall(metrics.confusion_matrix(record.labels, record.predicted, 4))
+    assert recall[3] == 1
+    assert recall[:3].min() < 1
+    assert experiments.ceiling_record(profile, dataset).folder == record.folder
+
+
+def test_real_cells_have_no_known_ceiling():
+    profile = load_profile("smoke")
+    dataset = profile.load_dataset().select(np.arange(20))
+    assert experiments.ceiling_record(profile, replace(dataset, truth=None)) is None
+
+
+def test_repeats_differ_in_their_seed_alone(tmp_path):
+    def run(seed, model="m"):
+        table = results.prediction_table(["a", "b"], None, ["x", "y"], np.eye(2), ("x", "y"))
+        data = {"name": "d", "origin": "simulated", "identity": "d", "classes": ["x", "y"]}
+        config = {"model": model, "seed": seed, "n_repeats": 1, "n_folds": 1}
+        return results.write_run(tmp_path, config, data, table, train_s=1.5, predict_s=0.5, n_parameters=3)
+
+    joined = results.join_repeats([run(0), run(100)])
+    assert joined.config["n_repeats"] == 2
+    assert joined.run["train_s"] == 3.0
+    assert joined.predictions["repeat"].tolist() == [0, 0, 1, 1]
+    with pytest.raises(RecordError, match="not a repeat"):
+        results.join_repeats([run(0), run(0, "other")])
+
+
+def test_the_steps_to_best_start_at_the_study_and_end_at_best():
+    profile = load_profile("study", "simulated")
+    steps = list(experiments.ingredients(profile).values())
+    assert steps[-1] == experiments.best(profile)
+    study = experiments.settings(profile, "nagao6")
+    assert {k: steps[0][k] for k in study} == {**study, "copies": 0}
+    for before, after in pairwise(steps):
+        assert before != after
+
+
+def test_the_paper_profile_trains_a_fold_at_the_size_of_the_study(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    short = replace(load_profile("paper"), n_folds=2, epochs={"nagao": 1}, copies=0, n_jobs=1)
+    dataset = make_simulated("few", dict.fromkeys(PHASES, 4), size_px=300)
+    (record,) = experiments.cross_validate(short, dataset, [experiments.training_sets(short, "nagao6")[0]])
+    assert record.data["shape"] == [1, 300, 300]
+    assert len(record.predictions) == len(dataset)
