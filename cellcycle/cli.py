@@ -119,6 +119,25 @@ def predict(
 
 
 @app.command()
+def review(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="What `cellcycle predict --output` wrote.")],
+    images: Annotated[Path, typer.Option(help="Folder that holds the images of the table.")] = Path(),
+    output: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("review.html"),
+    most: Annotated[int, typer.Option(help="Nuclei on the page, the most doubtful.")] = 2000,
+    channel: Annotated[str | None, typer.Option(help="DNA channel, as it was predicted.")] = None,
+    plane: Annotated[int | None, typer.Option(help="Time point or z plane, as it was predicted.")] = None,
+):
+    """Write a page to correct calls on, the doubtful first; it saves a table of labels for `cellcycle train`."""
+    from cellcycle.review import read_table, write_sheet
+
+    made = write_sheet(output, read_table(table), images, most=most, title=table.name, channel=channel, plane=plane)
+    for problem in made["problems"]:
+        typer.echo(f"left out: {problem}", err=True)
+    more = f"; {made['left_out']} less doubtful ones left out (--most)" if made["left_out"] else ""
+    typer.echo(f"{output}: {made['shown']} nuclei, {made['doubtful']} of them doubtful{more}; open it in a browser")
+
+
+@app.command()
 def models():
     """List the models with their measured scores."""
     from cellcycle.predict.command import list_models

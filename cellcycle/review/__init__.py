@@ -24,6 +24,8 @@ from cellcycle.review.labels import (
     read_labels,
     write_labels,
 )
+from cellcycle.review.sheet import write_sheet
+from cellcycle.review.table import read_table
 
 __all__ = [
     "LABEL_COLUMNS",
@@ -36,9 +38,11 @@ __all__ = [
     "labelled_rows",
     "labels_text",
     "read_labels",
+    "read_table",
     "reason_codes",
     "reasons",
     "review_order",
     "sureness",
     "write_labels",
+    "write_sheet",
 ]

@@ -1,0 +1,171 @@
+"""A contact sheet of nuclei in one HTML file: opened without a server, it asks no host for anything."""
+
+import base64
+import hashlib
+import html
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.errors import DataError, SettingError
+from cellcycle.phases import class_colours
+from cellcycle.predict.output import whole_file
+from cellcycle.review.doubt import classes_of, in_words, reason_codes, reasons, review_order, sureness
+from cellcycle.review.labels import NONE, csv_line, labelled_rows
+from cellcycle.review.thumbnails import thumbnails
+
+# A page of so many nuclei is about 12 MB and stays quick.
+MOST = 2000
+
+
+def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nuclei", channel=None, plane=None) -> dict:
+    """Write the page on which a person corrects calls, the doubtful first.
+
+    The page keeps what was said in the browser, under a hash of the table, and saves it as a labels table
+    (`cellcycle.review.read_labels`) that `cellcycle train` takes.
+
+    Parameters
+    ----------
+    path : str or Path
+        HTML file to write, whole or not at all; about 5 KB a nucleus.
+    table : pandas.DataFrame
+        Prediction table, as `read_table` or `predict` gives it.
+    images : str or Path, optional
+        Folder that holds the images of the table.
+    most : int, optional
+        Nuclei on the page, at most `MOST`.
+    title : str, optional
+        Name of the table, for the head of the page.
+    channel, plane : optional
+        Those of the prediction, as `cellcycle.images.read_plane` takes them.
+
+    Returns
+    -------
+    dict
+        `shown` and `doubtful` nuclei, `left_out` because of `most`, and `problems`: one `ImageError` for each image
+        whose nuclei are left out because it is gone, unreadable or another one of the same name.
+
+    Raises
+    ------
+    DataError
+        No nucleus can be shown.
+    SettingError
+        `most` is out of range.
+    """
+    if not 1 <= most <= MOST:
+        raise SettingError("--most", f"{most} is out of range", f"choose 1 to {MOST} nuclei a page")
+    order = review_order(table).tolist()
+    if not order:
+        raise DataError(title, "it holds no nucleus", "predict images that show some")
+    shown, problems = {}, []
+    for found in thumbnails(table, order[:most], images, channel, plane):
+        if isinstance(found, Exception):
+            problems.append(found)
+        else:
+            shown[found.row] = found
+    if not shown:
+        others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise DataError(problems[0].subject, problems[0].finding + others, problems[0].remedy)
+    nuclei = _nuclei(table, [shown[row] for row in order[:most] if row in shown])
+    left_out = len(order) - len(order[:most])
+    content = _page(_about(table, nuclei, title, left_out), nuclei)
+    with whole_file(Path(path)) as unfinished:
+        unfinished.write_text(content, encoding="utf-8", errors="replace", newline="")
+    doubtful = sum(bool(nucleus["codes"]) for nucleus in nuclei)
+    return {"shown": len(nuclei), "doubtful": doubtful, "left_out": left_out, "problems": problems}
+
+
+def _nuclei(table, pictures) -> list[dict]:
+    """Return what the page knows of each nucleus; the lines of CSV are made here, so that it need not quote."""
+    classes, sure = classes_of(table), sureness(table)
+    why, codes = reasons(table), reason_codes(table)
+    scores = table[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
+    has_copies = "dna_copies" in table and table["dna_copies"].notna().any()
+    dna = table["dna_copies" if has_copies else "integrated_dna"] if "integrated_dna" in table else None
+    rows = labelled_rows(table, {picture.row: NONE for picture in pictures})
+    lines = {picture.row: _around_label(row) for picture, row in zip(sorted(pictures, key=_row), rows, strict=True)}
+    return [
+        {
+            "row": (row := picture.row),
+            "image": str(table["image"].iloc[row]),
+            "id": int(table["nucleus_id"].iloc[row]),
+            "call": str(table["call"].iloc[row]),
+            "p": [_number(value, 3) for value in scores[row]],
+            "sure": _number(sure[row], 4),
+            "why": why[row],
+            "codes": codes[row],
+            "dna": None if dna is None else _number(dna.iloc[row], 2),
+            "area": _number(table["area_um2"].iloc[row], 0) if "area_um2" in table else None,
+            "picture": picture.jpeg,
+            "box": picture.box,
+            "dim": picture.brightness,
+            "wide": _number(picture.side_um, 1),
+            "csv": lines[row],
+        }
+        for picture in pictures
+    ]
+
+
+def _row(picture) -> int:
+    return picture.row
+
+
+def _number(value, digits: int) -> float | None:
+    return round(float(value), digits) if np.isfinite(value) else None
+
+
+def _around_label(row: dict) -> list[str]:
+    """Return what stands before and after the label in a nucleus's line of the labels table."""
+    names = list(row)
+    k = names.index("label")
+    return [csv_line(list(row.values())[:k]).removesuffix("\n"), csv_line(list(row.values())[k + 1 :])]
+
+
+def _about(table, nuclei: list[dict], title: str, left_out: int) -> dict:
+    classes = classes_of(table)
+    codes = sorted({code for nucleus in nuclei for code in nucleus["codes"]})
+    header = list(labelled_rows(table, {nuclei[0]["row"]: NONE})[0])
+    models = sorted(set(table["model"]) - {""}) if "model" in table else []
+    return {
+        "title": title,
+        "hash": _hash(table),
+        "classes": list(classes),
+        "colours": list(class_colours(classes).values()),
+        "labels": {name: csv_line([name]).removesuffix("\n") for name in (*classes, NONE)},
+        "none": NONE,
+        "header": csv_line(header),
+        "reasons": {code: in_words(code) for code in codes},
+        "models": models,
+        "unit": "N" if "dna_copies" in table and table["dna_copies"].notna().any() else "",
+        "left_out": left_out,
+    }
+
+
+def _hash(table) -> str:
+    """Return a hash of which nuclei a table holds and how they were called: what a person says belongs to these."""
+    said = table[["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]]
+    return hashlib.sha256(said.to_csv(index=False).encode()).hexdigest()[:32]
+
+
+def _page(about: dict, nuclei: list[dict]) -> str:
+    """Put data, style and script into the page; only this style and this script may run in it."""
+    style, script, page = (_part(f"sheet.{suffix}") for suffix in ("css", "js", "html"))
+    policy = (
+        f"default-src 'none'; img-src data:; script-src '{_source(script)}'; style-src '{_source(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    # In a script element of HTML only "<" can end the text early.
+    data = json.dumps({"about": about, "nuclei": nuclei}, allow_nan=False).replace("<", "\\u003c")
+    parts = {"POLICY": policy, "TITLE": html.escape(about["title"]), "STYLE": style, "SCRIPT": script, "DATA": data}
+    before, *rest = page.split("{{")
+    return before + "".join(parts[name] + text for name, text in (part.split("}}", 1) for part in rest))
+
+
+def _part(name: str) -> str:
+    return (files("cellcycle.review") / name).read_text(encoding="utf-8")
+
+
+def _source(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

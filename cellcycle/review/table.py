@@ -1,0 +1,108 @@
+"""Read a prediction table as `cellcycle predict` wrote it, in any of its formats."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from cellcycle.errors import DataError
+from cellcycle.review.doubt import classes_of
+from cellcycle.review.labels import NONE
+
+_SIDES = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
+_NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *_SIDES)
+_TEXTS = {"image", "call", "flags", "kind", "prediction_set", "review", "model", "model_reason", "version", "error",
+          "group", "image_sha256"}  # fmt: skip
+
+
+def read_table(path):
+    """Read a prediction table: CSV, TSV, JSON or Parquet.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a nucleus or image without one; texts "" and numbers NaN where empty.
+
+    Raises
+    ------
+    DataError
+        The file is missing, no such table, of another version, or holds no nucleus.
+    """
+    path = Path(path)
+    try:
+        table = _as_text(path)
+    except OSError as error:
+        raise DataError(path, f"it cannot be read ({error.strerror or error})", "check the path") from error
+    except (ValueError, csv.Error, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(path, f"it is no table of cellcycle predict ({reason})", "give its CSV or JSON file") from error
+    _check_columns(path, list(table))
+    numbers = [name for name in table if name not in _TEXTS]
+    for name in numbers:
+        table[name] = _as_numbers(path, table[name], name in _NEEDED or name.startswith("p_"))
+    _check_rows(path, table)
+    return table
+
+
+def _as_text(path: Path):
+    """Return the table with every cell as text or number, nothing left to guessing."""
+    import pandas as pd
+
+    if path.suffix.lower() in (".parquet", ".pq"):
+        table = pd.read_parquet(path)
+    elif path.suffix.lower() == ".json":
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("not a list of rows")
+        table = pd.DataFrame(rows)
+    else:
+        text = path.read_text(encoding="utf-8-sig")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        # A class or a file may be called NA: nothing but the empty cell is missing.
+        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    texts = [name for name in table if name in _TEXTS]
+    return table.assign(**{name: table[name].astype(object).where(table[name].notna(), "").map(str) for name in texts})
+
+
+def _check_columns(path: Path, names: list[str]) -> None:
+    missing = [name for name in _NEEDED if name not in names]
+    if not {"image", "call"} <= set(names):
+        raise DataError(path, "it is no table of cellcycle predict: no columns image and call", "give its CSV file")
+    if missing:
+        finding = f"it comes from another version of cellcycle: no column {', '.join(missing)}"
+        raise DataError(path, finding, "predict the images again")
+    classes = classes_of(names)
+    if len(classes) < 2:
+        raise DataError(path, "it has no probabilities of two classes or more (p_...)", "predict the images again")
+    if NONE in classes:
+        raise DataError(path, f"a class is called {NONE}, which means that there is no nucleus", "rename the class")
+
+
+def _as_numbers(path: Path, column, is_needed: bool):
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    wrong = numbers.isna() & column.notna() & (column.astype(str) != "")
+    if is_needed and wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise DataError(path, f"{column.name} of row {row + 1} is {column.iloc[row]!r}", "predict the images again")
+    return numbers
+
+
+def _check_rows(path: Path, table) -> None:
+    if not len(table):
+        raise DataError(path, "it has no rows", "predict some images first")
+    nuclei = table[table["nucleus_id"].notna()]
+    if not len(nuclei):
+        counts = table["flags"].value_counts().items()
+        found = ", ".join(f"{n} {flags.replace(';', ' ').replace('_', ' ')}" for flags, n in counts)
+        raise DataError(path, f"none of its rows holds a nucleus ({found})", "look at the images")
+    twice = nuclei.duplicated(["image", "nucleus_id"])
+    if twice.any():
+        row = nuclei[twice].iloc[0]
+        finding = f"nucleus {row['nucleus_id']:g} of {row['image']} stands there twice"
+        raise DataError(path, finding, "give the table of one run")
+    holes = nuclei[["image", *_NEEDED[2:4], *_SIDES]].isna().any(axis=1)
+    if holes.any():
+        finding = f"row {int(nuclei.index[holes][0]) + 1} does not say where its nucleus lies"
+        raise DataError(path, finding, "predict the images again")

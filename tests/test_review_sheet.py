@@ -1,0 +1,413 @@
+"""The page of a review: what it is made from, what it refuses, and what a person does on it in a real browser."""
+
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle import cli, paths, review
+from cellcycle.errors import DataError, SettingError
+from cellcycle.images import read_plane, write_image
+from cellcycle.phases import PHASES
+from cellcycle.predict import predict
+from cellcycle.review.thumbnails import thumbnails
+
+FIELD = paths.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with one field and its table, as `cellcycle predict` writes it there."""
+    folder = tmp_path_factory.mktemp("plate")
+    plane = read_plane(FIELD)
+    counts = np.round(plane.pixels[:300, :300] * 65535).astype(np.uint16)
+    write_image(folder / "a.tif", counts, plane.pixel_size_um)
+    table = predict(folder / "a.tif").assign(image="a.tif")
+    table.to_csv(folder / "table.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def table(folder):
+    return review.read_table(folder / "table.csv")
+
+
+def data_of(page) -> dict:
+    """Return what a written page knows."""
+    text = page.read_text()
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S).group(1))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "t.parquet"])
+def test_a_table_is_read_in_every_format(folder, table, tmp_path, name):
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+        table.to_parquet(path)
+    elif name.endswith("json"):
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
+        path.write_text(json.dumps(rows))
+    else:
+        table.to_csv(path, index=False, sep="\t" if name.endswith("tsv") else ",")
+    pd.testing.assert_frame_equal(review.read_table(path), table)
+
+
+def test_classes_and_files_may_be_called_na(table, tmp_path):
+    named = table.rename(columns={"p_G1": "p_NA"}).assign(call="NA", image="NA")
+    named.to_csv(tmp_path / "t.csv", index=False)
+    found = review.read_table(tmp_path / "t.csv")
+    assert set(found["call"]) == set(found["image"]) == {"NA"} and review.classes_of(found)[0] == "NA"
+
+
+def _many(table):
+    return {
+        "empty": (table.iloc[:0], "it has no rows"),
+        "labels": (table[["image", "nucleus_id"]], "no columns image and call"),
+        "older": (table.drop(columns="bbox_top_px"), "another version of cellcycle: no column bbox_top_px"),
+        "one class": (table.drop(columns=["p_S", "p_G2", "p_M"]), "two classes or more"),
+        "none": (table.rename(columns={"p_M": "p_none"}), "a class is called none"),
+        "text": (table.astype(object).assign(p_S="much"), "p_S of row 1 is 'much'"),
+        "twice": (pd.concat([table, table[:1]]), "nucleus 1 of a.tif stands there twice"),
+        "placeless": (table.assign(centroid_y_px=np.nan), "row 1 does not say where"),
+        "unreadable": (
+            table[:2].assign(nucleus_id=np.nan, flags=["unreadable", "no_nucleus"]),
+            "none of its rows holds a nucleus (1 unreadable, 1 no nucleus)",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "case", ["empty", "labels", "older", "one class", "none", "text", "twice", "placeless", "unreadable"]
+)
+def test_a_table_that_cannot_be_reviewed_is_refused_in_one_line(table, tmp_path, case):
+    bad, finding = _many(table)[case]
+    bad.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=re.escape(finding)) as error:
+        review.read_table(tmp_path / "t.csv")
+    assert str(error.value).startswith(str(tmp_path / "t.csv")) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.json", "{"),
+        ("t.json", '{"a": 1}'),
+        ("t.parquet", "x"),
+        ("t.csv", ""),
+        ("t.csv", 'image\n"a'),
+        ("t.csv", None),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, name, content):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError) as error:
+        review.read_table(tmp_path / name)
+    assert "\n" not in str(error.value) and name in str(error.value)
+
+
+def test_the_page_holds_the_nuclei_in_the_order_of_doubt(folder, table, tmp_path):
+    made = review.write_sheet(tmp_path / "r.html", table, folder)
+    data = data_of(tmp_path / "r.html")
+    assert [n["row"] for n in data["nuclei"]] == review.review_order(table).tolist()
+    assert [n["why"] for n in data["nuclei"]] == [review.reasons(table)[n["row"]] for n in data["nuclei"]]
+    assert made["shown"] == len(table) and made["doubtful"] == sum(bool(r) for r in review.reasons(table))
+    assert made["problems"] == [] and made["left_out"] == 0
+    fewer = review.write_sheet(tmp_path / "few.html", table, folder, most=5)
+    assert fewer["shown"] == 5 and fewer["left_out"] == len(table) - 5
+    assert data_of(tmp_path / "few.html")["nuclei"] == data["nuclei"][:5]
+    assert data_of(tmp_path / "few.html")["about"]["hash"] == data["about"]["hash"]
+    with pytest.raises(SettingError, match="--most"):
+        review.write_sheet(tmp_path / "no.html", table, folder, most=0)
+    assert not (tmp_path / "no.html").exists()
+
+
+def test_a_picture_shows_the_nucleus_where_the_marker_says(folder, table):
+    import base64
+    import io
+
+    from PIL import Image
+
+    whole = table[table["flags"].eq("") & (table["area_px"] > 800)].index[:3]
+    for found in thumbnails(table, whole, folder):
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.jpeg))), dtype=float)
+        left, top, width, height = (round(128 * share) for share in found.box)
+        inside = picture[top : top + height, left : left + width]
+        assert picture.shape == (128, 128) and inside.shape[0] > 20
+        assert inside[inside.shape[0] // 3 : -inside.shape[0] // 3].mean() > 80
+        assert picture[top : top + height].max() > 200
+        assert 20 < found.side_um < 80
+
+
+def test_a_nucleus_at_the_corner_has_darkness_beside_the_image(tmp_path):
+    pixels = np.zeros((60, 60), np.uint16)
+    pixels[:14, :14] = 40000
+    write_image(tmp_path / "a.tif", pixels, 0.5)
+    box = {"bbox_top_px": [0], "bbox_left_px": [0], "bbox_bottom_px": [14], "bbox_right_px": [14]}
+    table = pd.DataFrame({"image": "a.tif", "nucleus_id": 1, "kind": "field", "pixel_size_um": 0.5, **box})
+    (found,) = thumbnails(table, [0], tmp_path)
+    assert found.box[0] > 0.2 and found.box[2] == pytest.approx(14 / (2.4 * 14), rel=0.05)
+
+
+@pytest.mark.parametrize("stands", ["a.tif", "deep/er/a.tif"])
+@pytest.mark.parametrize("named", ["a.tif", "er/a.tif", "C:\\scans\\er\\a.tif", "/gone/er/a.tif", "../er/a.tif"])
+def test_images_are_found_wherever_they_lie_under_the_folder(folder, table, tmp_path, stands, named):
+    (tmp_path / stands).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "a.tif", tmp_path / stands)
+    assert review.write_sheet(tmp_path / "r.html", table.assign(image=named), tmp_path)["problems"] == []
+
+
+def test_nuclei_whose_image_is_gone_are_left_out_and_told(folder, table, tmp_path):
+    both = pd.concat([table, table.assign(image="b.tif")], ignore_index=True)
+    made = review.write_sheet(tmp_path / "r.html", both, folder)
+    (problem,) = made["problems"]
+    assert made["shown"] == len(table) and str(problem).startswith("b.tif: no such image under")
+    with pytest.raises(DataError, match="no such image under"):
+        review.write_sheet(tmp_path / "none.html", table.assign(image="b.tif"), folder)
+    with pytest.raises(DataError, match="there is no such folder"):
+        review.write_sheet(tmp_path / "none.html", table, folder / "none")
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_another_image_of_the_same_name_is_refused(folder, table, tmp_path):
+    small = np.full((40, 40), 900, np.uint16)
+    write_image(tmp_path / "a.tif", small)
+    with pytest.raises(DataError, match=r"40 x 40 px, but a nucleus lies at .* another image"):
+        review.write_sheet(tmp_path / "r.html", table, tmp_path)
+    hashed = table.assign(image_sha256="0" * 64)
+    with pytest.raises(DataError, match="another image of the same name"):
+        review.write_sheet(tmp_path / "r.html", hashed, folder)
+    (tmp_path / "a.tif").write_text("no image")
+    with pytest.raises(DataError, match=r"a\.tif"):
+        review.write_sheet(tmp_path / "r.html", table, tmp_path)
+
+
+def test_two_images_of_one_name_are_told_apart_by_their_hash_or_refused(folder, table, tmp_path):
+    import hashlib
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copyfile(folder / "a.tif", tmp_path / name / "a.tif")
+    with pytest.raises(DataError, match=r"2 images under .* could be it"):
+        review.write_sheet(tmp_path / "r.html", table, tmp_path)
+    write_image(tmp_path / "one" / "a.tif", np.full((300, 300), 900, np.uint16))
+    hashed = table.assign(image_sha256=hashlib.sha256((folder / "a.tif").read_bytes()).hexdigest())
+    assert review.write_sheet(tmp_path / "r.html", hashed, tmp_path)["shown"] == len(table)
+
+
+def test_crops_are_shown_whole_and_models_of_other_classes_work(tmp_path):
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "c.png", rng.integers(0, 200, (40, 50)).astype(np.uint8))
+    row = {"image": "c.png", "nucleus_id": 1, "centroid_y_px": 20.0, "centroid_x_px": 25.0, "call": "interphase",
+           "p_interphase": 0.5, "p_prophase": 0.5, "flags": "", "kind": "nucleus", "bbox_top_px": 5,
+           "bbox_left_px": 5, "bbox_bottom_px": 30, "bbox_right_px": 40}  # fmt: skip
+    review.write_sheet(tmp_path / "r.html", pd.DataFrame([row]), tmp_path)
+    data = data_of(tmp_path / "r.html")
+    assert data["about"]["classes"] == ["interphase", "prophase"] and data["nuclei"][0]["box"] == []
+    assert data["nuclei"][0]["why"] == "unsure whether interphase or prophase"
+
+
+def test_the_command_says_what_it_wrote_and_what_is_missing(folder, tmp_path, monkeypatch, capsys):
+    table = review.read_table(folder / "table.csv")
+    pd.concat([table, table[:1].assign(image="gone.tif")]).to_csv(tmp_path / "t.csv", index=False)
+    page = tmp_path / "r.html"
+    call = ["cellcycle", "review", tmp_path / "t.csv", "--images", folder, "--output", page, "--most", 12]
+    monkeypatch.setattr(sys, "argv", list(map(str, call)))
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    shown = capsys.readouterr()
+    assert f"{page}: " in shown.out and "less doubtful ones left out (--most)" in shown.out
+    monkeypatch.setattr(sys, "argv", [*map(str, call[:3]), "--images", str(tmp_path / "none")])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>{{DATA}}'\"&<!--.tif"
+
+
+def test_nothing_of_the_table_can_become_markup(folder, table, tmp_path):
+    hostile = table.assign(image="a.tif", model=HOSTILE, call=HOSTILE).rename(columns={"p_M": f"p_{HOSTILE}"})
+    review.write_sheet(tmp_path / "r.html", hostile, folder, title=HOSTILE)
+    text = (tmp_path / "r.html").read_text()
+    assert "<img src=x" not in text and text.count("</script>") == 2
+    assert data_of(tmp_path / "r.html")["about"]["title"] == HOSTILE
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as tool:
+        # Without a sandbox it also runs as root in a container; it opens no page but this project's own.
+        browser = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Return a function that opens a page from its file; fails where it asks for anything or meets an error."""
+    contexts, troubles = [], []
+
+    def opened(file, context=None, **options):
+        if context is None:
+            context = browser.new_context(
+                accept_downloads=True, **{"viewport": {"width": 1280, "height": 860}} | options
+            )
+            contexts.append(context)
+        page = context.new_page()
+        asked = page.on
+        asked(
+            "request", lambda r: None if r.url.startswith(("data:", "blob:", file.as_uri())) else troubles.append(r.url)
+        )
+        asked("pageerror", lambda error: troubles.append(str(error)))
+        asked("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.goto(file.as_uri())
+        page.locator(".card[aria-selected=true]").wait_for()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def saved(page) -> bytes:
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+    assert download.value.suggested_filename == "labels.csv"
+    with open(download.value.path(), "rb") as stream:
+        return stream.read()
+
+
+@pytest.mark.slow
+def test_ten_nuclei_are_labelled_by_keyboard_alone_and_read_back(folder, table, tmp_path, visit):
+    review.write_sheet(tmp_path / "r.html", table, folder)
+    order, page = review.review_order(table), visit(tmp_path / "r.html")
+    page.keyboard.press("Enter")  # the first is passed over
+    for key in "1234x1234":
+        page.keyboard.press(key)
+    page.keyboard.press("x")
+    page.keyboard.press("z")
+    page.keyboard.press("2")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    said = dict(zip(order[1:11].tolist(), [*PHASES, review.NONE, *PHASES, "S"], strict=True))
+    corrected = sum(table["call"][row] != label for row, label in said.items())
+    assert (
+        page.locator("#progress").inner_text() == f"{corrected} of {len(table)} corrected, {10 - corrected} confirmed"
+    )
+    content = saved(page)
+    review.write_labels(tmp_path / "expected.csv", review.labelled_rows(table, said))
+    assert content == (tmp_path / "expected.csv").read_bytes()
+    (tmp_path / "labels.csv").write_bytes(content)
+    found = review.read_labels(tmp_path / "labels.csv")
+    assert found["label"].tolist() == [said[row] for row in sorted(said)]
+    assert found["nucleus_id"].tolist() == table["nucleus_id"][sorted(said)].tolist()
+
+    again = visit(tmp_path / "r.html", page.context)  # the browser kept what was said
+    assert saved(again) == content
+    review.write_sheet(tmp_path / "fewer.html", table, folder, most=4)
+    fewer = visit(tmp_path / "fewer.html", page.context)
+    assert "7 labels that you gave earlier are of nuclei" in fewer.locator("#note").inner_text()
+    fewer.keyboard.press("1")
+    assert "8 labels" not in visit(tmp_path / "r.html", page.context).locator("#note").inner_text()
+    others = table.assign(call=np.roll(table["call"], 1))
+    review.write_sheet(tmp_path / "other.html", others, folder)
+    other = visit(tmp_path / "other.html", page.context)
+    assert other.locator("#progress").inner_text().startswith("0 of ")
+
+
+@pytest.mark.slow
+def test_nuclei_are_filtered_ordered_clicked_and_shown_alike(folder, table, tmp_path, visit):
+    review.write_sheet(tmp_path / "r.html", table, folder)
+    page = visit(tmp_path / "r.html")
+
+    def shown():
+        return [int(name[3:]) for name in page.eval_on_selector_all(".card", "cards => cards.map(card => card.id)")]
+
+    page.select_option("#phase", label="S")
+    assert sorted(shown()) == table.index[table["call"] == "S"].tolist()
+    page.select_option("#phase", "any")
+    page.select_option("#reason", "edge")
+    assert sorted(shown()) == table.index[table["flags"].str.contains("edge")].tolist() != []
+    page.select_option("#reason", "any")
+    page.select_option("#order", "table")
+    assert shown() == list(range(len(table)))
+    page.locator("#row3").click()
+    assert page.locator("#name").inner_text() == "Nucleus 4 of a.tif"
+    page.get_by_role("group", name="What is it?").get_by_role("button", name="No nucleus").click()
+    page.select_option("#state", "corrected")
+    assert shown() == [3] and "now no nucleus" in page.locator("#row3").text_content()
+    page.locator("#state").focus()
+    page.keyboard.press("z")  # the list has the focus of a select: keys belong to it
+    assert page.locator("#progress").inner_text().startswith("1 of")
+    page.locator("#undo").click()
+    assert page.locator("#progress").inner_text().startswith("0 of") and shown() == [3]
+    page.locator("#same").click()
+    assert "brightness" in page.locator("#row3 img").get_attribute("style")
+    page.locator("#marks").click()
+    assert not page.locator("#row3 .mark").is_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_everything_without_scrolling_sideways(folder, table, tmp_path, visit, scheme):
+    review.write_sheet(tmp_path / "r.html", table, folder, title="a" * 80 + ".csv")
+    page = visit(tmp_path / "r.html", viewport={"width": 360, "height": 740}, has_touch=True, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.locator("#row3").tap()
+    page.get_by_role("button", name="G2").tap()
+    assert page.locator("#row3").get_attribute("aria-label").endswith("you said G2")
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == (scheme == "dark")
+
+
+@pytest.mark.slow
+def test_hostile_names_are_shown_as_text_in_the_browser(folder, table, tmp_path, visit):
+    images = tmp_path / "images"
+    images.mkdir()
+    name = "<img src=x onerror=alert(1)>\n=cmd|'&quot;,.tif"
+    shutil.copyfile(folder / "a.tif", images / name)
+    hostile = table.assign(image=name).rename(columns={"p_M": f"p_{HOSTILE}"})
+    review.write_sheet(tmp_path / "r.html", hostile, images, title=HOSTILE)
+    page = visit(tmp_path / "r.html")
+    assert page.locator("h1").inner_text() == f"Review of {HOSTILE}"
+    assert page.locator("#name").text_content().endswith(f"of {name}")
+    assert page.locator("img[onerror]").count() == 0
+    row = int(page.locator(".card").first.get_attribute("id").removeprefix("row"))
+    page.keyboard.press("4")
+    (tmp_path / "labels.csv").write_bytes(saved(page))
+    found = review.read_labels(tmp_path / "labels.csv")
+    assert found[["image", "label"]].to_numpy().tolist() == [[name, HOSTILE]]
+    assert found["nucleus_id"][0] == hostile["nucleus_id"][row]
+
+
+@pytest.mark.slow
+def test_two_thousand_nuclei_stay_usable(folder, table, tmp_path, visit):
+    names = [f"{k:03d}.tif" for k in range(2000 // len(table) + 1)]
+    for name in names:
+        (tmp_path / name).symlink_to(folder / "a.tif")
+    many = pd.concat([table.assign(image=name) for name in names], ignore_index=True)
+    made = review.write_sheet(tmp_path / "r.html", many, tmp_path)
+    assert made["shown"] == 2000 and made["left_out"] == len(many) - 2000
+    assert (tmp_path / "r.html").stat().st_size < 14e6
+    page = visit(tmp_path / "r.html")
+    assert page.locator(".card").count() == 2000
+    page.keyboard.press("End")
+    page.keyboard.press("1")
+    assert page.locator("#progress").inner_text().split()[2] == "2000"
+    # Pictures out of sight are not decoded.
+    loaded = page.evaluate(
+        "[...document.querySelectorAll('.card img')].filter(i => i.complete && i.naturalWidth).length"
+    )
+    assert loaded < 1000
