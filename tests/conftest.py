@@ -3,8 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# The same examples each time, and no folder of remembered ones; `--hypothesis-profile more` tries many.
+settings.register_profile("few", max_examples=6, derandomize=True, database=None, deadline=None)
+settings.register_profile("more", settings.get_profile("few"), max_examples=60)
+settings.load_profile("few")
 
 
 @pytest.fixture(scope="session", autouse=True)
