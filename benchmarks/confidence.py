@@ -19,8 +19,15 @@ from scipy import ndimage
 
 from cellcycle import paths, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
-from cellcycle.confidence import cycle_positions, evaluation, fit_strangeness, prediction_sets, shape_features
-from cellcycle.confidence.model import COVERAGE, LEAST_P_VALUE
+from cellcycle.confidence import (
+    COVERAGE,
+    LEAST_P_VALUE,
+    cycle_positions,
+    evaluation,
+    fit_strangeness,
+    prediction_sets,
+    shape_features,
+)
 from cellcycle.confidence.records import Judged, calibration_row, judge
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.simulated import make_simulated
@@ -151,7 +158,7 @@ def simulated_part(sets) -> None:
         who = {"cells": "unseen simulated microscopes", "origin": "simulated", "model": model}
         judged = judge(record, parts=record.predictions["group"])
         write_judgement(who, judged)
-        judge_positions(who, judged.scores, truth.loc[record.predictions["sample_id"]], record)
+        judge_positions(who, judged.probabilities, truth.loc[record.predictions["sample_id"]], record)
 
 
 def _dna_copies(dataset: NucleusDataset) -> np.ndarray:

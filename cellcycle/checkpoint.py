@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
-from cellcycle.confidence.model import Confidence
+from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
 
 FORMAT = 1

@@ -1,7 +1,7 @@
 """Scores of a classifier, as pure functions of true labels and predicted classes or probabilities.
 
 All follow from the confusion matrix, so that thousands of bootstrap samples cost one matrix product.
-Conventions: `labels (N,)` int in [0, K), `scores (N, K)` probabilities, `matrix (..., K, K)` counts with
+Conventions: `labels (N,)` int in [0, K), `matrix (..., K, K)` counts with
 the truth in rows and the prediction in columns.
 """
 
@@ -89,36 +89,44 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def bootstrap_matrices(labels, predicted, n_classes, units=None, n_samples=1000, seed=0) -> np.ndarray:
-    """Return confusion matrices of bootstrap samples of the test images.
+def bootstrap(statistic, n_rows: int, units=None, level=0.95, n_samples=500, seed=0) -> list[Estimate]:
+    """Return a statistic of weighted rows with its percentile bootstrap interval.
 
     Parameters
     ----------
-    labels, predicted : (N,) int
-    n_classes : int
-    units : (N,) or None
-        What is drawn with replacement: all rows of one unit come together. Give the sample id when
-        repeated cross-validation predicts each image several times, or the group where groups are known.
-        None draws single rows.
+    statistic : callable
+        Takes weights (n_rows,) float64, how often each row was drawn, and returns numbers (M,).
+    n_rows : int
+    units : (n_rows,) or None
+        What is drawn with replacement: all rows of one unit come together. Give the sample id when repeated
+        cross-validation predicts each image several times, or the group where groups are known. None draws single rows.
+    level : float
+        Coverage asked of the interval.
     n_samples, seed : int
 
     Returns
     -------
-    (n_samples, K, K) int64
+    list of Estimate, length M
+        The value is that of all rows, once each.
+    """
+    unit_of, drawn = _draws(n_rows, units, n_samples, seed)
+    samples = np.array([np.atleast_1d(statistic(row[unit_of].astype(float))) for row in drawn])
+    values = np.atleast_1d(statistic(np.ones(n_rows)))
+    return [_with_interval(*both, level) for both in zip(values, samples.T, strict=True)]
+
+
+def bootstrap_matrices(labels, predicted, n_classes, units=None, n_samples=1000, seed=0) -> np.ndarray:
+    """Return confusion matrices (n_samples, K, K) int64 of bootstrap samples; arguments as in `bootstrap`.
 
     Notes
     -----
     The units are drawn at random over all classes, so that class counts vary too; with 21 M images that
     is part of the uncertainty. The spread covers the choice of test images, not of training images.
     """
-    units = np.arange(len(labels)) if units is None else np.asarray(units)
-    _, unit_of = np.unique(units, return_inverse=True)
-    n_units = unit_of.max() + 1
-    per_unit = np.zeros((n_units, n_classes * n_classes))
+    unit_of, drawn = _draws(len(labels), units, n_samples, seed)
+    per_unit = np.zeros((drawn.shape[1], n_classes * n_classes))
     cell = np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
     np.add.at(per_unit, (unit_of, cell), 1)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
     return np.rint(drawn @ per_unit).astype(np.int64).reshape(n_samples, n_classes, n_classes)
 
 
@@ -130,19 +138,13 @@ def estimate(score, labels, predicted, n_classes, units=None, level=0.95, n_samp
     score : callable
         One of `accuracy`, `macro_f1`, `balanced_accuracy`, or any function of confusion matrices
         (..., K, K) that returns one number a matrix.
-    labels, predicted, n_classes, units, n_samples, seed
-        As in `bootstrap_matrices`.
-    level : float
-        Coverage asked of the interval.
-
-    Returns
-    -------
-    Estimate
+    labels, predicted : (N,) int
+    n_classes : int
+    units, level, n_samples, seed
+        As in `bootstrap`.
     """
     samples = score(bootstrap_matrices(labels, predicted, n_classes, units, n_samples, seed))
-    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    value = score(confusion_matrix(labels, predicted, n_classes))
-    return Estimate(float(value), float(low), float(high))
+    return _with_interval(score(confusion_matrix(labels, predicted, n_classes)), samples, level)
 
 
 def estimate_difference(
@@ -153,9 +155,20 @@ def estimate_difference(
     Both classifiers see the same bootstrap samples, so what makes an image hard for both cancels.
     Parameters as in `estimate`; rows of `predicted_a` and `predicted_b` belong to the same images.
     """
-    a, b = (score(bootstrap_matrices(labels, p, n_classes, units, n_samples, seed)) for p in (predicted_a, predicted_b))
-    low, high = np.nanquantile(a - b, [(1 - level) / 2, (1 + level) / 2])
-    value = score(confusion_matrix(labels, predicted_a, n_classes)) - score(
-        confusion_matrix(labels, predicted_b, n_classes)
-    )
+    both = (predicted_a, predicted_b)
+    a, b = (score(bootstrap_matrices(labels, p, n_classes, units, n_samples, seed)) for p in both)
+    value_a, value_b = (score(confusion_matrix(labels, p, n_classes)) for p in both)
+    return _with_interval(value_a - value_b, a - b, level)
+
+
+def _draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the unit of each row (n_rows,), and how often each unit is drawn (n_samples, U)."""
+    _, unit_of = np.unique(np.arange(n_rows) if units is None else np.asarray(units), return_inverse=True)
+    n_units = unit_of.max() + 1
+    drawn = np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
+    return unit_of, drawn
+
+
+def _with_interval(value, samples, level: float) -> Estimate:
+    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(value), float(low), float(high))

@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from cellcycle import confidence, results
-from cellcycle.confidence import evaluation, records
+from cellcycle.confidence import STRANGE, UNCERTAIN, UNTYPICAL, evaluation, records
 from cellcycle.confidence.abstention import cheapest
-from cellcycle.confidence.model import STRANGE, UNCERTAIN, UNTYPICAL
 from cellcycle.confidence.strangeness import FEATURES, TAILS
 from cellcycle.errors import CellCycleError, CheckpointError, DataError, SettingError
 from cellcycle.phases import PHASES
@@ -116,15 +115,15 @@ def test_a_class_with_too_few_cells_joins_every_set():
 def test_cross_fitting_never_shows_a_part_its_own_labels():
     scores, labels = draw(600, sharpness=2.0)
     parts = np.arange(600) % 3
-    first = confidence.cross_fit(scores, labels, parts)
+    first, first_sets, first_found = records.cross_fit(scores, labels, parts)
     # Other labels in one part change every other part, and nothing of its own.
     other = np.where(parts == 1, (labels + 1) % 4, labels)
-    second = confidence.cross_fit(scores, other, parts)
-    assert np.array_equal(first.scores[parts == 1], second.scores[parts == 1])
-    assert np.array_equal(first.sets[parts == 1], second.sets[parts == 1])
-    assert first.temperatures["0"] != second.temperatures["0"]
+    second, second_sets, second_found = records.cross_fit(scores, other, parts)
+    assert np.array_equal(first[parts == 1], second[parts == 1])
+    assert np.array_equal(first_sets[parts == 1], second_sets[parts == 1])
+    assert first_found["0"] != second_found["0"]
     with pytest.raises(DataError, match="one part"):
-        confidence.cross_fit(scores, labels, np.zeros(600))
+        records.cross_fit(scores, labels, np.zeros(600))
 
 
 def test_decisions_follow_the_costs():
@@ -179,7 +178,7 @@ def test_an_assessment_says_why_to_look(nuclei):
     assert found.sets[0] == "G1"
     assert len(found.sets[1].split(";")) >= 2
     assert found.sets[3] == ""
-    assert found.confidence[:3] == pytest.approx(found.scores[:3].max(axis=1))
+    assert found.confidence[:3] == pytest.approx(found.probabilities[:3].max(axis=1))
     assert np.isnan(found.confidence[3])
 
 
@@ -199,7 +198,7 @@ def test_what_is_stored_comes_back_and_gaps_are_named(nuclei):
     fitted = confidence.fit_confidence(scores, truth, slides, table, fitted_on="toy")
     again = confidence.Confidence.from_dict(fitted.to_dict())
     first, second = (c.assess(scores, [""] * 1000, PHASES, table) for c in (fitted, again))
-    assert np.allclose(first.scores, second.scores, atol=1e-5)
+    assert np.allclose(first.probabilities, second.probabilities, atol=1e-5)
     assert first.review == second.review
     assert fitted.to_dict()["fitted_on"] == {"description": "toy", "n": 1000, "n_parts": 4}
     broken = {k: v for k, v in fitted.to_dict().items() if k != "thresholds"}
@@ -271,14 +270,6 @@ def test_separation_is_the_area_under_the_curve():
     assert evaluation.separation([np.inf], [1.0], n_samples=2).value == 1
 
 
-def test_intervals_draw_whole_units():
-    # Ten slides, each all right or all wrong: the interval must be that of ten, not of a thousand.
-    right = np.repeat([1.0, 0.0] * 5, 100)
-    (by_row,) = evaluation.bootstrap(lambda w: np.average(right, weights=w), 1000)
-    (by_slide,) = evaluation.bootstrap(lambda w: np.average(right, weights=w), 1000, np.repeat(np.arange(10), 100))
-    assert by_slide.high - by_slide.low > 5 * (by_row.high - by_row.low)
-
-
 def test_judging_calls_needs_neither_torch_nor_scikit_learn():
     code = (
         "import sys, cellcycle.confidence as c; c.Confidence(1., .9, (.5, .5), ((0, 1), (1, 0)), .4, None, {})"
@@ -303,11 +294,11 @@ def make_record(root, n=400, n_folds=4, n_repeats=1):
 
 def test_a_record_is_judged_fold_by_fold_and_repeat_by_repeat(tmp_path):
     judged = records.judge(make_record(tmp_path, n_repeats=2))
-    assert judged.scores.shape == judged.sets.shape == (800, 4)
+    assert judged.probabilities.shape == judged.sets.shape == (800, 4)
     assert judged.temperature == pytest.approx(2, rel=0.25)
     alone = records.judge(make_record(tmp_path))
     # The second repeat teaches the first one nothing.
-    assert np.array_equal(judged.scores[:400], alone.scores)
+    assert np.array_equal(judged.probabilities[:400], alone.probabilities)
     row = records.calibration_row(alone)
     assert row["ece_after"] < row["ece_before"]
     assert row["ece_before_low"] <= row["ece_before"] <= row["ece_before_high"]
@@ -385,7 +376,7 @@ def test_figures_show_what_was_measured(tmp_path):
     from cellcycle import plots
 
     judged = records.judge(make_record(tmp_path))
-    figure = plots.reliability({"calibrated": evaluation.reliability(judged.scores, judged.record.labels)})
+    figure = plots.reliability({"calibrated": evaluation.reliability(judged.probabilities, judged.record.labels)})
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["means what it says", "calibrated"]
     figure = plots.coverage({"toy": judged.coverage}, 0.9)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["all", *PHASES]
@@ -393,7 +384,7 @@ def test_figures_show_what_was_measured(tmp_path):
     assert sum(bar.get_width() for bar in bars) == pytest.approx(4)
     curve = plots.risk_coverage({"toy": evaluation.risk_coverage(judged.sure, judged.right)}).axes[0].lines[0]
     assert curve.get_ydata()[-1] == pytest.approx((~judged.right).mean())
-    found = confidence.cycle_positions(judged.scores)
+    found = confidence.cycle_positions(judged.probabilities)
     dots = plots.positions(found, np.linspace(0, 1, 400), judged.record.labels, PHASES).axes[0].collections[1:]
     assert sum(len(d.get_offsets()) for d in dots) == 400
 

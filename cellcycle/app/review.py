@@ -5,7 +5,7 @@ import pandas as pd
 
 from cellcycle.app.store import Result
 from cellcycle.app.words import UNCERTAIN, UNTYPICAL, either, in_words
-from cellcycle.confidence.model import PRICE
+from cellcycle.confidence import PRICE
 
 # Of a model without a confidence of its own: below this probability asking costs less than the call.
 _SURE = 1 - PRICE

@@ -1,23 +1,35 @@
 """When not to trust a call: calibrated probabilities, prediction sets, abstention and strangeness. Needs no torch."""
 
 from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
+from cellcycle.confidence.assessment import (
+    COVERAGE,
+    LEAST_P_VALUE,
+    PRICE,
+    STRANGE,
+    UNCERTAIN,
+    UNTYPICAL,
+    Assessment,
+    Confidence,
+    fit_confidence,
+)
 from cellcycle.confidence.calibration import fit_temperature, logits_of, softmax, with_temperature
-from cellcycle.confidence.crossfit import CrossFitted, cross_fit
-from cellcycle.confidence.model import LEAST_P_VALUE, Assessment, Confidence, fit_confidence
 from cellcycle.confidence.position import cycle_positions
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
 from cellcycle.confidence.strangeness import Strangeness, fit_strangeness, shape_features
 
 __all__ = [
+    "COVERAGE",
     "LEAST_P_VALUE",
+    "PRICE",
+    "STRANGE",
+    "UNCERTAIN",
+    "UNTYPICAL",
     "Assessment",
     "Confidence",
-    "CrossFitted",
     "Decision",
     "Strangeness",
     "cheapest",
     "class_thresholds",
-    "cross_fit",
     "cycle_positions",
     "equal_costs",
     "fit_confidence",

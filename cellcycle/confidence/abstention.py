@@ -44,12 +44,12 @@ def equal_costs(n_classes: int) -> np.ndarray:
     return 1.0 - np.eye(n_classes)
 
 
-def cheapest(scores, costs=None, price: float = 0.5) -> Decision:
+def cheapest(probabilities, costs=None, price: float = 0.5) -> Decision:
     """Choose for each cell the call of least expected cost, or the expert.
 
     Parameters
     ----------
-    scores : (N, K) float
+    probabilities : (N, K) float
         Calibrated probabilities.
     costs : (K, K) float, optional
         Row: the truth, column: the call. Every wrong call costs 1 by default.
@@ -73,13 +73,13 @@ def cheapest(scores, costs=None, price: float = 0.5) -> Decision:
     >>> cheapest([[0.9, 0.1]], costs=[[0, 1], [20, 0]], price=5).call.tolist()
     [1]
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    n_classes = scores.shape[1]
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    n_classes = probabilities.shape[1]
     costs = equal_costs(n_classes) if costs is None else np.asarray(costs, dtype=np.float64)
     if costs.shape != (n_classes, n_classes) or not (costs >= 0).all():
         raise SettingError("costs", f"shape {costs.shape} or a negative cost", f"give {n_classes} x {n_classes} costs")
     if not price >= 0:
         raise SettingError("price", f"{price} is no price", "give 0 or more")
-    expected = scores @ costs
+    expected = probabilities @ costs
     lowest = expected.min(axis=1)
     return Decision(expected.argmin(axis=1), lowest, lowest > price)

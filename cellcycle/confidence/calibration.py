@@ -28,23 +28,23 @@ def softmax(logits) -> np.ndarray:
     return raised / raised.sum(axis=1, keepdims=True)
 
 
-def logits_of(scores) -> np.ndarray:
-    """Return logits (N, K) whose softmax are the probabilities `scores (N, K)`, up to one in a million.
+def logits_of(probabilities) -> np.ndarray:
+    """Return logits (N, K) whose softmax is `probabilities (N, K)`, up to one in a million.
 
     Examples
     --------
     >>> softmax(logits_of([[0.2, 0.8]])).round(3).tolist()
     [[0.2, 0.8]]
     """
-    return np.log(np.maximum(np.asarray(scores, dtype=np.float64), _LEAST_PROBABILITY))
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), _LEAST_PROBABILITY))
 
 
-def with_temperature(scores, temperature: float) -> np.ndarray:
+def with_temperature(probabilities, temperature: float) -> np.ndarray:
     """Return calibrated probabilities.
 
     Parameters
     ----------
-    scores : (N, K) float
+    probabilities : (N, K) float
         Probabilities of the network; rows with NaN stay NaN.
     temperature : float above 0
         As `fit_temperature` found it.
@@ -59,15 +59,15 @@ def with_temperature(scores, temperature: float) -> np.ndarray:
     >>> with_temperature([[0.9, 0.1]], 2.0).round(2).tolist()
     [[0.75, 0.25]]
     """
-    return softmax(logits_of(scores) / temperature)
+    return softmax(logits_of(probabilities) / temperature)
 
 
-def fit_temperature(scores, labels) -> float:
+def fit_temperature(probabilities, labels) -> float:
     """Return the temperature under which the labels are most likely.
 
     Parameters
     ----------
-    scores : (N, K) float
+    probabilities : (N, K) float
         Probabilities of cells that the network was not trained on.
     labels : (N,) int
         Their true classes.
@@ -92,7 +92,7 @@ def fit_temperature(scores, labels) -> float:
     labels = np.asarray(labels, dtype=np.int64)
     if not len(labels):
         raise DataError("calibration", "there are no cells", "give held-out predictions with their true classes")
-    logits, rows = logits_of(scores), np.arange(len(labels))
+    logits, rows = logits_of(probabilities), np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)

@@ -8,46 +8,17 @@ import numpy as np
 import pandas as pd
 
 from cellcycle import metrics
-from cellcycle.metrics import Estimate
+from cellcycle.metrics import Estimate, bootstrap
 
 N_BINS = 10
 
 
-def bootstrap(statistic, n_rows: int, units=None, level=0.95, n_samples=500, seed=0) -> list[Estimate]:
-    """Return a statistic of weighted rows with its percentile bootstrap interval.
-
-    Parameters
-    ----------
-    statistic : callable
-        Takes weights (n_rows,) float64, how often each row was drawn, and returns numbers (M,).
-    n_rows : int
-    units : (n_rows,) or None
-        What is drawn with replacement; None draws single rows.
-    level, n_samples, seed
-        As in `cellcycle.metrics.estimate`.
-
-    Returns
-    -------
-    list of Estimate, length M
-        The value is that of all rows, once each.
-    """
-    units = np.arange(n_rows) if units is None else np.asarray(units)
-    _, unit_of = np.unique(units, return_inverse=True)
-    n_units = unit_of.max() + 1
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
-    samples = np.array([np.atleast_1d(statistic(row[unit_of].astype(float))) for row in drawn])
-    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    values = np.atleast_1d(statistic(np.ones(n_rows)))
-    return [Estimate(*(float(v) for v in three)) for three in zip(values, low, high, strict=True)]
-
-
-def reliability(scores, labels, n_bins: int = N_BINS) -> pd.DataFrame:
+def reliability(probabilities, labels, n_bins: int = N_BINS) -> pd.DataFrame:
     """Return how often calls are right, in bins of like confidence with equally many cells.
 
     Parameters
     ----------
-    scores : (N, K) float
+    probabilities : (N, K) float
     labels : (N,) int
     n_bins : int
 
@@ -56,7 +27,7 @@ def reliability(scores, labels, n_bins: int = N_BINS) -> pd.DataFrame:
     DataFrame
         One row a bin: n, confidence (mean), accuracy, and its 95 % Wilson interval low, high.
     """
-    confidence, right = _confidence(scores, labels)
+    confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence, n_bins)
     grouped = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": right.astype(float)}).groupby("bin")
     table = grouped.mean()
@@ -65,7 +36,7 @@ def reliability(scores, labels, n_bins: int = N_BINS) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def calibration_error(scores, labels, units=None, n_bins: int = N_BINS, **options) -> Estimate:
+def calibration_error(probabilities, labels, units=None, n_bins: int = N_BINS, **options) -> Estimate:
     """Return the expected calibration error of the calls, with its interval.
 
     The mean, over bins of like confidence with equally many cells, of the distance between mean confidence and
@@ -75,22 +46,22 @@ def calibration_error(scores, labels, units=None, n_bins: int = N_BINS, **option
 
     Parameters
     ----------
-    scores : (N, K) float
+    probabilities : (N, K) float
     labels : (N,) int
     units, **options
-        As in `bootstrap`.
+        As in `cellcycle.metrics.bootstrap`.
     n_bins : int
     """
-    confidence, right = _confidence(scores, labels)
+    confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence, n_bins)
     (found,) = bootstrap(lambda w: _error(bins, confidence - right, w), len(right), units, **options)
     value = found.value
     return Estimate(value, max(0.0, min(value, 2 * value - found.high)), max(value, 2 * value - found.low))
 
 
-def calibration_error_by_chance(scores, n_bins: int = N_BINS, n_samples=200, seed=0) -> float:
-    """Return the calibration error that perfectly calibrated scores (N, K) would show on so few cells."""
-    confidence = np.asarray(scores, dtype=np.float64).max(axis=1)
+def calibration_error_by_chance(probabilities, n_bins: int = N_BINS, n_samples=200, seed=0) -> float:
+    """Return the calibration error that perfectly calibrated probabilities (N, K) would show on so few cells."""
+    confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
     bins, rng = _bins(confidence, n_bins), np.random.default_rng(seed)
     drawn = rng.random((n_samples, len(confidence))) < confidence
     return float(np.mean([_error(bins, confidence - right, np.ones(len(right))) for right in drawn]))
@@ -105,7 +76,7 @@ def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
     labels : (N,) int
     classes : sequence of str, length K
     units : (N,) or None
-        As in `bootstrap`.
+        As in `cellcycle.metrics.bootstrap`.
 
     Returns
     -------
@@ -160,7 +131,7 @@ def errors_caught(confidence, right, share: float = 0.2, units=None, **options) 
     share : float in (0, 1)
         Share of the cells that the expert looks at.
     units, **options
-        As in `cellcycle.metrics.estimate`.
+        As in `cellcycle.metrics.bootstrap`.
     """
     order = np.argsort(np.asarray(confidence, dtype=float), kind="stable")
     sent = np.zeros(len(order), dtype=np.int64)
@@ -177,7 +148,7 @@ def separation(strange, usual, **options) -> Estimate:
     strange, usual : (N,), (M,) float
         Strangeness of cells that should stand out, and of those that should not; ties count half.
     **options
-        As in `bootstrap`.
+        As in `cellcycle.metrics.bootstrap`.
 
     Examples
     --------
@@ -198,9 +169,9 @@ def separation(strange, usual, **options) -> Estimate:
     return bootstrap(area, len(values), **options)[0]
 
 
-def _confidence(scores, labels) -> tuple[np.ndarray, np.ndarray]:
-    scores = np.asarray(scores, dtype=np.float64)
-    return scores.max(axis=1), scores.argmax(axis=1) == np.asarray(labels)
+def _confidence(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == np.asarray(labels)
 
 
 def _bins(confidence, n_bins: int) -> np.ndarray:

@@ -17,12 +17,12 @@ _STEPS = 400
 DNA_CV = 0.15
 
 
-def cycle_positions(scores, dna_copies=None, parameters=None, dna_cv: float = DNA_CV, level: float = 0.9):
+def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: float = DNA_CV, level: float = 0.9):
     """Return where cells stand in their cycle.
 
     Parameters
     ----------
-    scores : (N, 4) float
+    probabilities : (N, 4) float
         Calibrated probabilities of G1, S, G2 and M; rows of NaN give NaN.
     dna_copies : (N,) float, optional
         DNA content in genome copies, 2 for a G1 nucleus, e.g. the column `dna_copies` of a prediction table.
@@ -43,7 +43,7 @@ def cycle_positions(scores, dna_copies=None, parameters=None, dna_cv: float = DN
     Raises
     ------
     SettingError
-        The scores are not of four phases, or `dna_cv` or `level` is out of range.
+        There are not four phases, or `dna_cv` or `level` is out of range.
 
     Examples
     --------
@@ -55,19 +55,21 @@ def cycle_positions(scores, dna_copies=None, parameters=None, dna_cv: float = DN
 
     from cellcycle.simulation.biology import dna_content
 
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or scores.shape[1] != len(PHASES):
-        raise SettingError("scores", f"shape {scores.shape}", f"give probabilities of {', '.join(PHASES)}")
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if probabilities.ndim != 2 or probabilities.shape[1] != len(PHASES):
+        raise SettingError(
+            "probabilities", f"shape {probabilities.shape}", f"give probabilities of {', '.join(PHASES)}"
+        )
     if not dna_cv > 0 or not 0 < level < 1:
         raise SettingError("dna_cv, level", f"{dna_cv}, {level}", "give a spread above 0 and a level between 0 and 1")
     ages, phase_of, prior, parameters = _ages(parameters)
     copies = dna_content(ages, parameters)
-    belief = np.repeat(prior[None], len(scores), axis=0)
+    belief = np.repeat(prior[None], len(probabilities), axis=0)
     if dna_copies is not None:
         belief *= _likelihood(np.asarray(dna_copies, dtype=np.float64), copies, dna_cv)
     for k in range(len(PHASES)):
         part = belief[:, phase_of == k]
-        belief[:, phase_of == k] = scores[:, [k]] * part / part.sum(axis=1, keepdims=True)
+        belief[:, phase_of == k] = probabilities[:, [k]] * part / part.sum(axis=1, keepdims=True)
     shares = (copies - 2) / 2
     tails = (1 - level) / 2, (1 + level) / 2
     position, low, high = _quantiles(belief, ages, (0.5, *tails))

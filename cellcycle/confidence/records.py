@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.confidence import evaluation
-from cellcycle.confidence.crossfit import cross_fit
-from cellcycle.confidence.model import COVERAGE
-from cellcycle.confidence.sets import written_sets
+from cellcycle.confidence.assessment import COVERAGE
+from cellcycle.confidence.calibration import fit_temperature, with_temperature
+from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
+from cellcycle.errors import DataError
 from cellcycle.metrics import Estimate
 from cellcycle.results import Record
 
@@ -23,7 +24,7 @@ class Judged:
     Attributes
     ----------
     record : Record
-    scores : (rows, K) float64
+    probabilities : (rows, K) float64
         Calibrated.
     sets : (rows, K) bool
     temperature : float
@@ -31,24 +32,65 @@ class Judged:
     """
 
     record: Record
-    scores: np.ndarray
+    probabilities: np.ndarray
     sets: np.ndarray
     temperature: float
 
     @property
     def sure(self) -> np.ndarray:
         """Calibrated probability of each call, (rows,)."""
-        return self.scores.max(axis=1)
+        return self.probabilities.max(axis=1)
 
     @property
     def right(self) -> np.ndarray:
         """Whether each call is right, (rows,) bool."""
-        return self.scores.argmax(axis=1) == self.record.labels
+        return self.probabilities.argmax(axis=1) == self.record.labels
 
     @cached_property
     def coverage(self) -> pd.DataFrame:
         """Coverage of the sets, overall and by class; see `evaluation.coverage_table`."""
         return evaluation.coverage_table(self.sets, self.record.labels, self.record.classes, self.record.units)
+
+
+def cross_fit(probabilities, labels, parts, coverage: float = COVERAGE):
+    """Calibrate every part with what the other parts teach.
+
+    Parameters
+    ----------
+    probabilities : (N, K) float
+        Predictions of cells that the network was not trained on, such as the test folds of a record.
+    labels : (N,) int
+    parts : (N,)
+        What is left out together: the fold, the slide or the microscope. Rows of one cell must share a part.
+    coverage : float in (0, 1)
+        Asked of the sets.
+
+    Returns
+    -------
+    probabilities : (N, K) float64
+        Calibrated.
+    sets : (N, K) bool
+    temperatures : dict of str to float
+        The temperature that each part was calibrated with.
+
+    Raises
+    ------
+    DataError
+        There is only one part.
+    """
+    given, labels, parts = np.asarray(probabilities, dtype=np.float64), np.asarray(labels), np.asarray(parts)
+    names = np.unique(parts)
+    if len(names) < 2:
+        raise DataError("calibration", "all cells are in one part", "give two or more folds or slides")
+    calibrated, sets = np.empty_like(given), np.empty(given.shape, dtype=bool)
+    temperatures = {}
+    for name in names:
+        out = parts == name
+        temperature = temperatures[str(name)] = fit_temperature(given[~out], labels[~out])
+        calibrated[out] = with_temperature(given[out], temperature)
+        taught = with_temperature(given[~out], temperature)
+        sets[out] = prediction_sets(calibrated[out], class_thresholds(taught, labels[~out], coverage))
+    return calibrated, sets, temperatures
 
 
 def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
@@ -68,14 +110,15 @@ def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
     """
     repeats = record.predictions["repeat"].to_numpy()
     parts = record.predictions["fold"].to_numpy() if parts is None else np.asarray(parts)
-    scores, sets, temperatures = np.empty(record.probabilities.shape), np.empty(record.probabilities.shape, bool), []
+    probabilities, temperatures = np.empty(record.probabilities.shape), []
+    sets = np.empty(probabilities.shape, bool)
     # Repeat by repeat: in another repeat the cells of this fold stand in other folds.
     for repeat in np.unique(repeats):
         rows = repeats == repeat
         fitted = cross_fit(record.probabilities[rows], record.labels[rows], parts[rows], coverage)
-        scores[rows], sets[rows] = fitted.scores, fitted.sets
-        temperatures += fitted.temperatures.values()
-    return Judged(record, scores, sets, float(np.mean(temperatures)))
+        probabilities[rows], sets[rows] = fitted[:2]
+        temperatures += fitted[2].values()
+    return Judged(record, probabilities, sets, float(np.mean(temperatures)))
 
 
 def calibration_row(judged: Judged) -> dict:
@@ -85,18 +128,18 @@ def calibration_row(judged: Judged) -> dict:
     -------
     dict
         n, accuracy, temperature; ece_before, ece_after, errors_caught (among the least sure 20 %) each with
-        `_low` and `_high` (95 % interval); ece_by_chance, what perfectly calibrated scores would show.
+        `_low` and `_high` (95 % interval); ece_by_chance, what perfectly calibrated probabilities would show.
     """
     record, units = judged.record, judged.record.units
     row = {"n": len(units), "accuracy": judged.right.mean(), "temperature": judged.temperature}
     found = {
         "ece_before": evaluation.calibration_error(record.probabilities, record.labels, units),
-        "ece_after": evaluation.calibration_error(judged.scores, record.labels, units),
+        "ece_after": evaluation.calibration_error(judged.probabilities, record.labels, units),
         "errors_caught": evaluation.errors_caught(judged.sure, judged.right, EXPERT_SHARE, units),
     }
     for name, estimate in found.items():
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return row | {"ece_by_chance": evaluation.calibration_error_by_chance(judged.scores)}
+    return row | {"ece_by_chance": evaluation.calibration_error_by_chance(judged.probabilities)}
 
 
 def show_calibration(judged: dict[str, Judged]) -> pd.DataFrame:
@@ -127,7 +170,7 @@ def review_queue(judged: Judged, n: int = 12) -> pd.DataFrame:
     table = judged.record.predictions[["sample_id", "truth"]].copy()
     classes = judged.record.classes
     table["prediction_set"] = written_sets(judged.sets, classes)
-    table["call"] = np.array(classes)[judged.scores.argmax(axis=1)]
+    table["call"] = np.array(classes)[judged.probabilities.argmax(axis=1)]
     table["confidence"] = judged.sure
     first = table.sort_values("confidence", kind="stable").drop_duplicates("sample_id").head(n)
     return first[["sample_id", "prediction_set", "call", "confidence", "truth"]].reset_index(drop=True)

@@ -18,12 +18,12 @@ import numpy as np
 from cellcycle.errors import SettingError
 
 
-def class_thresholds(scores, labels, coverage: float = 0.9) -> np.ndarray:
+def class_thresholds(probabilities, labels, coverage: float = 0.9) -> np.ndarray:
     """Return the least probability with which each class joins a set.
 
     Parameters
     ----------
-    scores : (N, K) float
+    probabilities : (N, K) float
         Probabilities of held-out cells.
     labels : (N,) int
         Their true classes.
@@ -42,16 +42,16 @@ def class_thresholds(scores, labels, coverage: float = 0.9) -> np.ndarray:
 
     Examples
     --------
-    >>> scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
-    >>> class_thresholds(scores, [0, 0, 0, 1], coverage=0.5).tolist()
+    >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
+    >>> class_thresholds(probabilities, [0, 0, 0, 1], coverage=0.5).tolist()
     [0.8, 0.7]
     """
     if not 0 < coverage < 1:
         raise SettingError("coverage", f"{coverage} is no share", "give a number between 0 and 1")
-    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
-    thresholds = np.zeros(scores.shape[1])
-    for k in range(scores.shape[1]):
-        own = np.sort(scores[labels == k, k])[::-1]
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    thresholds = np.zeros(probabilities.shape[1])
+    for k in range(probabilities.shape[1]):
+        own = np.sort(probabilities[labels == k, k])[::-1]
         # One cell more than the share asks for: the new cell itself counts among them. The small number keeps
         # 0.9 of 9 + 1 cells from rounding up to ten.
         rank = int(np.ceil((len(own) + 1) * coverage - 1e-9))
@@ -60,12 +60,12 @@ def class_thresholds(scores, labels, coverage: float = 0.9) -> np.ndarray:
     return thresholds
 
 
-def prediction_sets(scores, thresholds) -> np.ndarray:
+def prediction_sets(probabilities, thresholds) -> np.ndarray:
     """Return which classes each cell's set holds.
 
     Parameters
     ----------
-    scores : (N, K) float
+    probabilities : (N, K) float
         Probabilities; rows of NaN give empty sets.
     thresholds : (K,) float
         As `class_thresholds` gives them, from probabilities of the same kind.
@@ -79,7 +79,7 @@ def prediction_sets(scores, thresholds) -> np.ndarray:
     >>> prediction_sets([[0.5, 0.5], [0.1, 0.9]], [0.4, 0.6]).tolist()
     [[True, False], [False, True]]
     """
-    return np.asarray(scores, dtype=np.float64) >= np.asarray(thresholds, dtype=np.float64)
+    return np.asarray(probabilities, dtype=np.float64) >= np.asarray(thresholds, dtype=np.float64)
 
 
 def written_sets(sets, classes) -> list[str]:

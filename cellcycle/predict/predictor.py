@@ -168,7 +168,7 @@ class Predictor:
         values, calls = {"flags": flags}, scores.argmax(axis=1)
         if checkpoint.confidence is not None:
             found = checkpoint.confidence.assess(scores, flags, checkpoint.classes, nuclei.measured)
-            scores, calls = found.scores, found.call
+            scores, calls = found.probabilities, found.call
             values |= {"confidence": found.confidence, "prediction_set": found.sets, "review": found.review}
         names = np.where(np.isfinite(scores[:, 0]), np.array(checkpoint.classes)[calls], "")
         return values | {"call": names} | {f"p_{c}": scores[:, k] for k, c in enumerate(checkpoint.classes)}

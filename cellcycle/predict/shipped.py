@@ -3,7 +3,7 @@
 import pandas as pd
 
 from cellcycle.checkpoint import load_checkpoint, shipped_names
-from cellcycle.confidence.model import COVERAGE
+from cellcycle.confidence import COVERAGE
 from cellcycle.metrics import Estimate
 
 # Tests of a card, by the words of the table.

@@ -5,7 +5,7 @@ The functions take the columns of a prediction table, as a `pandas.DataFrame` or
 
 import numpy as np
 
-from cellcycle.confidence.model import PRICE, STRANGE, UNCERTAIN, UNTYPICAL
+from cellcycle.confidence import PRICE, STRANGE, UNCERTAIN, UNTYPICAL
 
 # Of a model without a confidence of its own: below this probability asking costs less than the call.
 _SURE = 1 - PRICE

@@ -28,7 +28,7 @@ class Assessment:
 
     Attributes
     ----------
-    scores : (N, K) float64
+    probabilities : (N, K) float64
         Calibrated probabilities.
     call : (N,) int64
         The class of least expected cost.
@@ -42,7 +42,7 @@ class Assessment:
         p-value: the share of usual nuclei that are as unlike the others. NaN where it was not fitted.
     """
 
-    scores: np.ndarray
+    probabilities: np.ndarray
     call: np.ndarray
     confidence: np.ndarray
     sets: list
@@ -78,12 +78,12 @@ class Confidence:
     strangeness: Strangeness | None
     fitted_on: dict
 
-    def assess(self, scores, flags, classes, measurements=None) -> Assessment:
+    def assess(self, probabilities, flags, classes, measurements=None) -> Assessment:
         """Calibrate calls and say which need a look.
 
         Parameters
         ----------
-        scores : (N, K) float
+        probabilities : (N, K) float
             Probabilities of the network; a row of NaN is a nucleus without a call.
         flags : sequence of str, length N
             Quality flags, joined by ";".
@@ -95,7 +95,7 @@ class Confidence:
         -------
         Assessment
         """
-        calibrated = with_temperature(scores, self.temperature)
+        calibrated = with_temperature(probabilities, self.temperature)
         decision = cheapest(calibrated, self.costs, self.price)
         sets = prediction_sets(calibrated, self.thresholds)
         p_values = np.full(len(calibrated), np.nan)
@@ -151,13 +151,13 @@ class Confidence:
 
 
 def fit_confidence(
-    scores, labels, parts, measurements=None, coverage=COVERAGE, costs=None, price=PRICE, fitted_on: str = ""
+    probabilities, labels, parts, measurements=None, coverage=COVERAGE, costs=None, price=PRICE, fitted_on: str = ""
 ) -> Confidence:
     """Fit all that a checkpoint stores on held-out predictions.
 
     Parameters
     ----------
-    scores : (N, K) float
+    probabilities : (N, K) float
         Probabilities of cells that the network was not trained on.
     labels : (N,) int
     parts : (N,)
@@ -175,10 +175,10 @@ def fit_confidence(
     -------
     Confidence
     """
-    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
-    temperature = fit_temperature(scores, labels)
-    thresholds = class_thresholds(with_temperature(scores, temperature), labels, coverage)
-    costs = equal_costs(scores.shape[1]) if costs is None else np.asarray(costs, dtype=float)
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    temperature = fit_temperature(probabilities, labels)
+    thresholds = class_thresholds(with_temperature(probabilities, temperature), labels, coverage)
+    costs = equal_costs(probabilities.shape[1]) if costs is None else np.asarray(costs, dtype=float)
     strangeness = None
     if measurements is not None:
         strangeness = fit_strangeness(shape_features(measurements), labels, parts)
