@@ -31,6 +31,7 @@ from cellcycle.confidence import (
 from cellcycle.confidence.records import Judged, calibration_row, judge
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.simulated import make_simulated
+from cellcycle.metrics import bootstrap
 from cellcycle.phases import PHASES
 from cellcycle.recipes.calibration import without_confidence
 from cellcycle.recipes.scoring import SLIDE_COUNTS, Slide, predict_slide, records_dir
@@ -83,7 +84,7 @@ def write_judgement(who: dict, judged: Judged) -> None:
     for share in KEPT:
         kept = order[: round(share * len(order))]
         wrong = (~judged.right[kept]).astype(float)
-        (risk,) = evaluation.bootstrap(lambda w, x=wrong: np.average(x, weights=w), len(kept), units[kept])
+        (risk,) = bootstrap(lambda w, x=wrong: np.average(x, weights=w), len(kept), units[kept])
         rows.append({**who, "kept": share, **columns("risk", risk)})
     write("risk_coverage", pd.DataFrame(rows))
 
@@ -188,7 +189,7 @@ def judge_positions(who: dict, scores, truth: pd.DataFrame, record: results.Reco
             ("replicated_error_in_s", copied, in_s),
         ):
             score = values[of]
-            (mean,) = evaluation.bootstrap(lambda w, v=score: np.average(v, weights=w), len(score), units[of])
+            (mean,) = bootstrap(lambda w, v=score: np.average(v, weights=w), len(score), units[of])
             row |= columns(name, mean)
         row["correlation"] = np.corrcoef(found["position"], position)[0, 1]
         rows.append(row)
