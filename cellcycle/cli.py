@@ -184,9 +184,7 @@ def show(
     from cellcycle.datasets import load_dataset
 
     dataset = load_dataset(source, on_error="skip" if skip_unreadable else "raise")
-    typer.echo(repr(dataset))
-    for note in dataset.notes:
-        typer.echo(f"note: {note}")
+    typer.echo(dataset.report())
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """The errors a user can meet, each with one line: what, what was found, what to do."""
 
+import re
+
 
 class CellCycleError(Exception):
     """Something outside the program is wrong, and the user can put it right.
@@ -21,7 +23,8 @@ class CellCycleError(Exception):
 
     def __init__(self, subject, finding: str, remedy: str):
         self.subject, self.finding, self.remedy = str(subject), finding, remedy
-        super().__init__(f"{subject}: {finding}; {remedy}")
+        # One line, also where another library's message in it has several.
+        super().__init__(re.sub(r"\s*[\r\n]+\s*", " ", f"{subject}: {finding}; {remedy}"))
 
     def __reduce__(self):
         # Worker processes send their errors to the parent; Exception's default would lose two arguments.

@@ -166,11 +166,11 @@ def test_empty_folder_and_single_class_name_the_remedy(folder, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.png,G1\n", "no column path"),
+        ("where,label\na.png,G1\n", "no column path"),
         ("path,label\n", "no rows"),
         ("path,label\na.png,\n", "line 2"),
-        ("path,label\nmissing.png,G1\n", r"missing.png \(no such file\)"),
-        ("", "not a readable CSV"),
+        ("path,label\nmissing.png,G1\nb.png,S\n", r"missing.png \(no such file\)"),
+        ("", "the file is empty"),
     ],
 )
 def test_wrong_manifests_are_one_clear_line(tmp_path, text, message):

@@ -1,18 +1,17 @@
-"""One type for every labelled set of nuclei, and the ways to get one: simulated, a folder, a manifest."""
+"""One type for every labelled set of nuclei, and the ways to get one: simulated, a folder, a table, a public set."""
 
 from pathlib import Path
 
 from cellcycle.datasets.nuclei import NucleusDataset
-from cellcycle.datasets.simulated import (
-    SIMULATED,
-    is_simulated_folder,
-    load_simulated,
-    make_simulated,
-)
+from cellcycle.datasets.simulated import SIMULATED, load_simulated, make_simulated
 from cellcycle.errors import DataError, SettingError
 from cellcycle.paths import MANIFEST
 
 __all__ = ["SIMULATED", "NucleusDataset", "load_dataset", "make_simulated", "source_kind", "source_name"]
+
+# A name to what loads it: a function of (name, size_px, seed).
+NAMED = dict.fromkeys(SIMULATED, load_simulated)
+_TABLES = (".csv", ".tsv", ".txt")
 
 
 def load_dataset(
@@ -59,11 +58,14 @@ def load_dataset(
     kind = source_kind(source)
     if kind == "simulated":
         return load_simulated(str(source), size_px, seed)
-    from cellcycle.datasets import files
+    from cellcycle.datasets import files, folders, manifests
 
     path = Path(source).expanduser()
-    entries = files.folder_entries(path) if kind == "folder" else files.manifest_entries(path)
-    return files.load_files(path, source_name(path), entries, size_px, channels or 1, resize, on_error)
+    if kind == "folder":
+        entries, notes = folders.folder_entries(path)
+    else:
+        entries, notes = manifests.manifest_entries(path / MANIFEST if path.is_dir() else path, on_error)
+    return files.load_files(path, source_name(path), entries, notes, size_px, channels or 1, resize, on_error)
 
 
 def source_name(source) -> str:
@@ -85,22 +87,24 @@ def source_name(source) -> str:
 def source_kind(source) -> str:
     """Return "simulated", "folder" or "manifest", without reading any image.
 
-    A folder that `cellcycle data simulate` wrote counts as its manifest, which knows the slides.
+    A folder with a `manifest.csv` in it counts as that, which may know the groups.
 
     Raises
     ------
     SettingError
         If `source` is neither a known name nor an existing path.
     DataError
-        If it is a file that is no .csv manifest.
+        If it is a file that is no table.
     """
     if str(source) in SIMULATED:
         return "simulated"
     path = Path(source).expanduser()
     if path.is_dir():
-        return "manifest" if is_simulated_folder(path) and (path / MANIFEST).is_file() else "folder"
-    if path.is_file() and path.suffix.lower() == ".csv":
+        return "manifest" if (path / MANIFEST).is_file() else "folder"
+    if path.is_file() and path.suffix.lower() in _TABLES:
         return "manifest"
     if path.exists():
-        raise DataError(path, "neither a folder nor a .csv manifest", "give the folder with one sub-folder a class")
+        raise DataError(
+            path, "neither a folder nor a table (.csv, .tsv)", "give the folder with one sub-folder a class"
+        )
     raise SettingError(source, "no such data set, folder or file", f"use a path or one of {', '.join(SIMULATED)}")

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from cellcycle.errors import DataError
+
+# Images of a class below which a model cannot be trained and judged, and below which its scores say little.
+FEWEST, FEW = 5, 20
+
 
 @dataclass(frozen=True)
 class NucleusDataset:
@@ -30,7 +35,14 @@ class NucleusDataset:
         version, parameters and seed.
     origin : str
         "simulated" or "real".
-    pixel_size_um : float or None
+    pixel_sizes_um : (N,) float64 or None
+        Edge of a pixel of each image in the sample; NaN where its file does not say.
+    fields : tuple of LabelledField
+        Of nuclei that were labelled in whole fields: the fields they lie in, with all nuclei found there.
+    places : (N, 2) int64 or None
+        With `fields`: the index of each nucleus' field, and its index among the nuclei of that field.
+    as_read : str
+        Sizes and bit depths of the files, in words.
     truth : DataFrame or None
         What the simulator knows of each nucleus, one row an image.
     notes : tuple of str
@@ -45,7 +57,10 @@ class NucleusDataset:
     identity: str
     origin: str
     groups: np.ndarray | None = None
-    pixel_size_um: float | None = None
+    pixel_sizes_um: np.ndarray | None = None
+    fields: tuple = field(default=(), repr=False)
+    places: np.ndarray | None = None
+    as_read: str = ""
     truth: pd.DataFrame | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -64,6 +79,14 @@ class NucleusDataset:
         """Side of the square images."""
         return self.images.shape[-1]
 
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Pixel size of all images; None where one is not known or another."""
+        sizes = self.pixel_sizes_um
+        if sizes is None or not len(sizes) or not np.allclose(sizes, sizes[0], rtol=0.01):
+            return None
+        return float(sizes[0])
+
     def counts(self) -> pd.Series:
         """Return the number of images of each class, in class order."""
         n = np.bincount(self.labels, minlength=len(self.classes))
@@ -79,6 +102,8 @@ class NucleusDataset:
             labels=self.labels[indices],
             sample_ids=self.sample_ids[indices],
             groups=None if self.groups is None else self.groups[indices],
+            pixel_sizes_um=None if self.pixel_sizes_um is None else self.pixel_sizes_um[indices],
+            places=None if self.places is None else self.places[indices],
             truth=None if self.truth is None else self.truth.iloc[indices].reset_index(drop=True),
             identity=self.identity if len(indices) == len(self) else f"{self.identity}[{digest}]",
         )
@@ -117,6 +142,52 @@ class NucleusDataset:
         return replace(
             self, name=name, labels=lookup[self.labels], classes=classes, identity=f"{self.identity}>{classes}"
         )
+
+    def check_for_training(self) -> tuple[str, ...]:
+        """Refuse a set that no model can be trained on, and say what its scores will suffer from.
+
+        Returns
+        -------
+        tuple of str
+            A sentence each: classes of fewer than 20 images, and no groups.
+
+        Raises
+        ------
+        DataError
+            There are fewer than two classes, or fewer than 5 images of a class.
+        """
+        counts = self.counts()
+        if len(counts) < 2:
+            raise DataError(self.name, f"only one class ({counts.index[0]})", "give images of two or more classes")
+        if counts.min() < FEWEST:
+            missing = ", ".join(f"{name} has {n}" for name, n in counts[counts < FEWEST].items())
+            raise DataError(
+                self.name,
+                f"too few images to train on: {missing} where {FEWEST} are needed",
+                "add images, or leave the class out",
+            )
+        few = ", ".join(f"{name} {n}" for name, n in counts[counts < FEW].items())
+        said = [f"classes of fewer than {FEW} images, whose scores say little: {few}"] if few else []
+        if self.groups is None:
+            said.append(
+                "no groups are known: cells of one slide may be trained on and tested on, so that scores may flatter; "
+                "name the slides in a column group, or in folders above the classes"
+            )
+        return tuple(said)
+
+    def report(self) -> str:
+        """Return what the set holds, for a person: images, counts by class and group, sizes, and what was noticed."""
+        table = pd.DataFrame({"images": self.counts()})
+        if self.groups is not None and len(np.unique(self.groups)) <= 20:
+            table = table.join(pd.crosstab(np.array(self.classes)[self.labels], self.groups))
+        size_um = "not known" if self.pixel_size_um is None else f"{self.pixel_size_um:.4g} um"
+        notes = list(self.notes)
+        try:
+            notes += self.check_for_training()
+        except DataError as error:
+            notes.append(str(error))
+        lines = [repr(self), table.to_string(), *filter(None, [self.as_read]), f"pixel size: {size_um}"]
+        return "\n".join(lines + [f"note: {note}" for note in notes])
 
     def describe(self) -> dict:
         """Return the facts that a run record keeps of its data (JSON-able)."""

@@ -72,7 +72,7 @@ def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gra
         groups=truth["slide"].to_numpy(str),
         identity=f"simulated-{simulation.VERSION}-{digest}",
         origin="simulated",
-        pixel_size_um=pixel_size_um,
+        pixel_sizes_um=np.full(len(labels), pixel_size_um),
         truth=truth,
     )
 

@@ -1,0 +1,135 @@
+"""Which folders are classes, which are groups: labelled images in folders, as people lay them out."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from cellcycle.datasets.tables import clean
+from cellcycle.errors import DataError
+from cellcycle.images import list_images
+
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "holdout"}
+_PICTURES = {"image", "images", "img", "imgs", "raw"}
+_OUTLINES = {"mask", "masks", "label", "labels", "annotation", "annotations", "outlines", "segmentation", "gt"}
+_PHASE = re.compile(
+    r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
+    r"|(inter|pro|prometa|meta|ana|telo)phase|(non )?mitosis|(non )?mitotic|cytokinesis|apoptosis|apoptotic|dead"
+)
+_GROUP = re.compile(
+    r"(slide|well|plate|donor|patient|animal|mouse|field|fov|site|position|pos|scan|tile|batch|replicate|rep|day|date"
+    r"|experiment|exp|image|img|sample|set|series|run|cell|id)? ?([a-p]?\d[\d ]*|[a-z])?"
+)
+
+
+def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """List the images of a folder with one sub-folder a class.
+
+    Above the classes may stand folders of groups (slides, wells, donors), or those of an earlier split (train/, test/).
+
+    Returns
+    -------
+    entries : DataFrame
+        path, label, sample_id (the path within `folder`), and group where folders stand above the classes.
+    notes : list of str
+
+    Raises
+    ------
+    DataError
+        No images in sub-folders, outlines among the pictures, or it is not clear which folders are the classes.
+    """
+    files = list_images(folder)
+    parts = [file.relative_to(folder).parts for file in files]
+    loose = ["/".join(p) for p in parts if len(p) == 1]
+    kept = [(file, p) for file, p in zip(files, parts, strict=True) if len(p) > 1]
+    if not kept:
+        tables = sorted(p.name for p in folder.glob("*.csv"))
+        remedy = f"give the table {tables[0]} in it, or " if tables else ""
+        found = f"no images in sub-folders, {len(loose)} in no folder" if loose else "no images in sub-folders"
+        raise DataError(folder, found, remedy + "put the images in one sub-folder a class, e.g. G1/ S/ G2/ M/")
+    paths = [p for _, p in kept]
+    _refuse_outlines(folder, paths)
+    level, notes = _class_level(folder, paths)
+    if loose:
+        notes.append(f"{len(loose)} images lie in no class folder and are left out, e.g. {loose[0]}")
+    shallow = [p for p in paths if len(p) <= level + 1]
+    if shallow:
+        finding = f"{len(shallow)} images lie above the classes, e.g. {'/'.join(shallow[0])}"
+        raise DataError(folder, finding, "put them in a class folder, or take them away")
+    above = [[name for name in p[:level] if clean(name).casefold() not in _SPLITS] for p in paths]
+    entries = pd.DataFrame(
+        {
+            "path": [file for file, _ in kept],
+            "label": [p[level] for p in paths],
+            "sample_id": ["/".join(p) for p in paths],
+        }
+    )
+    if any(above):
+        entries["group"] = ["/".join(names) for names in above]
+        notes.append(f"groups are the folders above the classes, e.g. {entries['group'].iloc[0]}")
+    return entries, notes
+
+
+def _refuse_outlines(folder: Path, paths) -> None:
+    """Refuse masks beside pictures: an outline is no nucleus, and neither name is a class."""
+    inside: dict[tuple, dict[str, str]] = {}
+    for p in paths:
+        for level, name in enumerate(p[:-1]):
+            inside.setdefault(p[:level], {})[clean(name).casefold()] = name
+    for where, names in inside.items():
+        outlines, pictures = _OUTLINES & names.keys(), _PICTURES & names.keys()
+        if outlines and pictures:
+            one, other = names[min(outlines)], names[min(pictures)]
+            finding = f"{'/'.join(where) or 'it'} holds {one}/ beside {other}/: outlines, not classes"
+            raise DataError(
+                folder, finding, "put crops of nuclei in one sub-folder a class, or label the nuclei in a table"
+            )
+
+
+def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
+    """Return how deep the classes stand: 0 for the first folders."""
+    # Files of other depths are few, and refused or told of later.
+    depth = sorted(len(p) for p in paths)[len(paths) // 2] - 1
+    names = [sorted({clean(p[k]).casefold() for p in paths if len(p) > k + 1}) for k in range(depth)]
+    start, notes = 0, []
+    while start + 1 < depth and _SPLITS.issuperset(names[start]):
+        notes.append(f"{', '.join(names[start])} are read as one set: the folders in them are the classes")
+        start += 1
+    if _SPLITS.issuperset(names[start]) or not {"train", "training", "validation"}.isdisjoint(names[start]):
+        finding = f"{', '.join(names[start])} are parts of a split, not classes"
+        raise DataError(folder, finding, "put one sub-folder a class in each of them, and nothing beside them")
+    named = [level for level in range(start, depth) if _share(_PHASE, names[level]) > 0.5]
+    if named:
+        level = named[0]
+    elif start + 1 == depth or not _repeat(paths, start) or _share(_GROUP, names[start + 1]) > 0.5:
+        level = start
+    elif _share(_GROUP, names[start]) > 0.5:
+        level = start + 1
+    else:
+        two = [", ".join(names[k][:3]) for k in (start, start + 1)]
+        raise DataError(
+            folder,
+            f"it is not clear whether {two[0]} or the folders in them ({two[1]}) are the classes",
+            "write a table with the columns path,label,group",
+        )
+    classes = set(names[level])
+    for p in (p for p in paths if len(p) > level + 1):
+        inner = [name for k, name in enumerate(p[:-1]) if k != level and clean(name).casefold() in classes]
+        if inner and clean(inner[0]).casefold() != clean(p[level]).casefold():
+            raise DataError(folder, f"{'/'.join(p)} lies under two classes", "move it to one of them")
+    return level, notes
+
+
+def _share(pattern: re.Pattern, names) -> float:
+    """Return the share of the names that a pattern takes as a whole."""
+    words = [re.sub(r"[_-]+", " ", name) for name in names]
+    return sum(bool(pattern.fullmatch(word)) for word in words) / len(words)
+
+
+def _repeat(paths, level: int) -> bool:
+    """Tell whether folders of the same names stand in more than one folder of a level."""
+    owners: dict[str, set[str]] = {}
+    for p in paths:
+        if len(p) > level + 2:
+            owners.setdefault(p[level + 1], set()).add(p[level])
+    return any(len(above) > 1 for above in owners.values())

@@ -1,0 +1,305 @@
+"""Labelled data as people have it: mended where it is certain, else refused in one line that names what was found."""
+
+from urllib.request import pathname2url
+
+import numpy as np
+import pytest
+import tifffile
+
+from cellcycle.datasets import load_dataset
+from cellcycle.errors import DataError
+
+PHASES = ("G1", "S", "G2", "M")
+
+
+def write_cell(path, seed, size=24, pixel_size_um=None):
+    """Write a bright disc with noise of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    y, x = np.mgrid[:size, :size]
+    pixels = 3000 + 20000 * (np.hypot(y - size / 2, x - size / 2) < size / 4)
+    pixels = (pixels + np.random.default_rng(seed).normal(0, 200, (size, size))).astype(np.uint16)
+    resolution = {} if pixel_size_um is None else {"resolution": (1e4 / pixel_size_um,) * 2, "resolutionunit": 3}
+    tifffile.imwrite(path, pixels, **resolution)
+
+
+def write_cells(root, *names):
+    for seed, name in enumerate(names):
+        write_cell(root / name, seed)
+    return root
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """Two images of each phase in folders of the phases."""
+    return write_cells(tmp_path / "cells", *(f"{p}/{i}.tif" for p in PHASES for i in range(2)))
+
+
+def manifest(cells, rows, name="list.csv", encoding="utf-8", newline="\n"):
+    (cells / name).write_bytes(newline.join(rows).encode(encoding))
+    return cells / name
+
+
+ROWS = [f"{p}/{i}.tif,{p}" for p in PHASES for i in range(2)]
+
+
+def one_line(error) -> str:
+    text = str(error.value)
+    assert len(text.splitlines()) == 1
+    return text
+
+
+# --- tables
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda c: manifest(c, ["path,label", *ROWS], encoding="utf-8-sig", newline="\r\n"),
+        lambda c: manifest(c, ["path,label", *ROWS], encoding="utf-16"),
+        lambda c: manifest(c, [" Path ; LABEL", *(r.replace(",", ";") for r in ROWS)]),
+        lambda c: manifest(c, ["path\tlabel", *(r.replace(",", "\t") for r in ROWS)], name="list.tsv"),
+        lambda c: manifest(c, ["sep=;", "path;label", *(r.replace(",", ";") for r in ROWS)]),
+        lambda c: manifest(c, ["# by hand", "", "path, label", *ROWS, "", ",", " , ", ""]),
+        lambda c: manifest(c, ["n,file_name,path,Class", *(f"{k},x,{r}" for k, r in enumerate(ROWS))]),
+        lambda c: manifest(c, ["path,label", *(f'"{r.split(",")[0]} ","{r.split(",")[1]}"' for r in ROWS)]),
+        lambda c: manifest(c, ["path,label", *(r.replace("/", "\\") for r in ROWS)]),
+        lambda c: manifest(c, ["path,label", *(f"{c / r}" for r in ROWS)]),
+        lambda c: manifest(c, ["path,label", *("file://" + pathname2url(f"{c}/") + r for r in ROWS)]),
+        lambda c: manifest(c, ["path,label", *ROWS, "./" + ROWS[0]]),
+        lambda c: manifest(c, ["path,label", *(f"{r},," for r in ROWS)]),
+    ],
+    ids="bom utf-16 semicolon tab sep= comment more-columns quotes backslash absolute uri repeated empty-cells".split(),
+)
+def test_a_table_is_read_however_it_was_saved(cells, write):
+    dataset = load_dataset(write(cells))
+    assert dict(dataset.counts()) == dict.fromkeys(PHASES, 2)
+    assert sorted(dataset.sample_ids) == sorted(r.split(",")[0] for r in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (ROWS, r"no column path and label; its first line is 'G1/0.tif,G1'"),
+        (["path,label", *ROWS[:-1], ROWS[-1] + ",why, not"], r"line 9 has 4 cells where the header has 2: 'M/1.tif"),
+        (["path,label", *ROWS[:3], "S/1.tif,"], "line 5 has no path or no label"),
+        (["path,label", *ROWS[:3], "S/1.tif,N/A"], r"line 5 has no path or no label \('S/1.tif', 'N/A'\)"),
+        (["path,label", "G1/0.tif,G1", "./G1/0.tif,M"], "G1/0.tif has the label 'G1' in line 2 and 'M' in line 3"),
+        (["path,label,group", "M/0.tif,M,a", "M/0.tif,M,b"], "M/0.tif has the group 'a' in line 2 and 'b' in line 3"),
+        (["path,label,Label", *ROWS], "two columns are called label"),
+        (["path,label", "gone.tif,G1", "M/0.tif,M"], r"gone.tif \(no such file\)"),
+        (["path,label", "G1/0.tif,S phase", "M/0.tif,S-phase"], "'S phase' and 'S-phase' differ by a blank, dash"),
+        (["path,label", "G1/0.tif,G1", "M/0.tif,G1"], r"only one class \(G1\)"),
+        ([""], "the file is empty"),
+        (["path,label"], "no rows"),
+        (["path,label", "G1/0.tif,\0"], "not a text"),
+    ],
+)
+def test_what_is_not_certain_is_one_line_that_names_it(cells, rows, message):
+    with pytest.raises(DataError, match=message) as error:
+        load_dataset(manifest(cells, rows))
+    assert "list.csv" in one_line(error)
+
+
+def test_rows_without_a_label_are_left_out_on_request(cells):
+    dataset = load_dataset(manifest(cells, ["path,label", *ROWS[:-1], "M/1.tif,nan"]), on_error="skip")
+    assert len(dataset) == 7
+    assert "1 rows without a path or a label" in dataset.notes[0]
+
+
+def test_a_workbook_is_named_as_such(cells):
+    (cells / "list.csv").write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(DataError, match="workbook"):
+        load_dataset(cells / "list.csv")
+
+
+# --- names
+
+
+@pytest.mark.parametrize("odd", ["{} ", "\u00a0{}", "{}\u200b", "\ufeff{}", "\t{}"])
+def test_blanks_round_labels_and_groups_make_no_class_and_no_group(cells, odd):
+    rows = [f"{r},{'slide1' if k % 2 else odd.format('slide1')}" for k, r in enumerate(ROWS)]
+    rows[0] = f"G1/0.tif,{odd.format('G1')},slide1"
+    dataset = load_dataset(manifest(cells, ["path|label|group", *(r.replace(",", "|") for r in rows)]))
+    assert dataset.classes == PHASES
+    assert set(dataset.groups) == {"slide1"}
+    assert any("blanks" in note for note in dataset.notes)
+
+
+def test_case_is_folded_only_where_two_spellings_collide_and_it_is_said(tmp_path):
+    root = write_cells(tmp_path / "c", "Mitosis/0.tif", "mitosis/1.tif", "Mitosis/2.tif", "rest/0.tif")
+    dataset = load_dataset(root)
+    assert dataset.classes == ("Mitosis", "rest")
+    assert dict(dataset.counts()) == {"Mitosis": 3, "rest": 1}
+    assert dataset.notes == ("label 'mitosis' (1) is read as 'Mitosis'",)
+
+
+def test_phases_in_small_letters_are_the_phases(tmp_path):
+    dataset = load_dataset(write_cells(tmp_path / "c", "m/0.tif", "g2/0.tif", "g1/0.tif", "s/0.tif"))
+    assert dataset.classes == PHASES
+    assert load_dataset(write_cells(tmp_path / "t", "s/0.tif", "m/0.tif", "l/0.tif")).classes == ("l", "m", "s")
+
+
+def test_groups_that_differ_in_case_are_one(cells):
+    dataset = load_dataset(
+        manifest(cells, ["path,label,group", "G1/0.tif,G1,Slide1", "M/0.tif,M,slide1", "S/0.tif,S,NA"])
+    )
+    assert len(set(dataset.groups)) == 2
+    assert any("'slide1' (1) is read as 'Slide1'" in note for note in dataset.notes)
+
+
+# --- folders
+
+
+def test_train_and_test_above_the_classes_are_no_classes(tmp_path):
+    dataset = load_dataset(write_cells(tmp_path / "c", *(f"{t}/{p}/0.tif" for t in ("train", "test") for p in PHASES)))
+    assert dataset.classes == PHASES
+    assert dataset.sample_ids[0] == "test/G1/0.tif"
+    assert dataset.groups is None
+    assert "are read as one set" in dataset.notes[0]
+
+
+@pytest.mark.parametrize("names", [("G1", "S"), ("Interphase", "Metaphase"), ("round", "flat")])
+def test_folders_of_slides_above_the_classes_are_groups(tmp_path, names):
+    root = write_cells(
+        tmp_path / "c", *(f"{s}/{c}/{i}.tif" for s in ("slideA", "slideB") for c in names for i in range(2))
+    )
+    dataset = load_dataset(root)
+    assert set(dataset.classes) == set(names)
+    assert set(dataset.groups) == {"slideA", "slideB"}
+    assert all(group == name.split("/")[0] for group, name in zip(dataset.groups, dataset.sample_ids, strict=True))
+
+
+def test_split_and_slides_may_stand_above_the_classes_together(tmp_path):
+    names = [f"{t}/{s}/{p}/0.tif" for t, s in (("train", "w1"), ("train", "w2"), ("test", "w3")) for p in ("G1", "M")]
+    dataset = load_dataset(write_cells(tmp_path / "c", *names))
+    assert dataset.classes == ("G1", "M")
+    assert set(dataset.groups) == {"w1", "w2", "w3"}
+
+
+def test_folders_inside_a_class_are_no_classes_and_names_may_repeat(tmp_path):
+    root = write_cells(tmp_path / "c", *(f"{p}/cell_{i}/image.tif" for p in ("G1", "M") for i in range(3)))
+    dataset = load_dataset(root)
+    assert dict(dataset.counts()) == {"G1": 3, "M": 3}
+    assert len(set(dataset.sample_ids)) == 6
+    assert "G1/cell_0/image.tif" in dataset.sample_ids
+
+
+def test_images_beside_the_class_folders_are_told_of(cells):
+    write_cell(cells / "stray.tif", 99)
+    dataset = load_dataset(cells)
+    assert len(dataset) == 8
+    assert "1 images lie in no class folder and are left out, e.g. stray.tif" in dataset.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["id1/images/a.tif", "id1/masks/1.tif", "id2/images/a.tif"], "id1 holds masks/ beside images/: outlines"),
+        (["images/a.tif", "masks/a.tif"], "it holds masks/ beside images/"),
+        (["G1/images/a.tif", "G1/labels/a.tif", "S/images/a.tif"], "G1 holds labels/ beside images/"),
+        (["train/a.tif", "test/b.tif"], "test, train are parts of a split"),
+        (["train/G1/a.tif", "train/S/a.tif", "val/b.tif"], "1 images lie above the classes, e.g. val/b.tif"),
+        (["a/x/1.tif", "a/y/1.tif", "b/x/1.tif"], "two classes|only one class"),
+        (["red/tall/1.tif", "red/wide/1.tif", "blue/tall/1.tif", "blue/wide/1.tif"], "not clear whether blue, red or"),
+        (["G1/M/a.tif", "G1/b.tif", "M/c.tif"], "G1/M/a.tif lies under two classes"),
+        (["a.tif"], "no images in sub-folders, 1 in no folder"),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused_in_one_line(tmp_path, names, message):
+    root = write_cells(tmp_path / "c", *names)
+    if message.startswith("two classes"):
+        assert load_dataset(root).classes == ("a", "b")
+        return
+    with pytest.raises(DataError, match=message) as error:
+        load_dataset(root)
+    one_line(error)
+
+
+def test_a_folder_with_a_manifest_counts_as_it(cells):
+    manifest(cells, ["path,label,group", *(f"{r},slide{k % 2}" for k, r in enumerate(ROWS))], name="manifest.csv")
+    dataset = load_dataset(cells)
+    assert set(dataset.groups) == {"slide0", "slide1"}
+    assert dataset.name == "cells"
+
+
+def test_classes_with_numbers_keep_their_natural_order(tmp_path):
+    dataset = load_dataset(write_cells(tmp_path / "c", "stage 10/0.tif", "stage 9/0.tif", "stage 1/0.tif"))
+    assert dataset.classes == ("stage 1", "stage 9", "stage 10")
+
+
+# --- pictures
+
+
+def test_one_huge_picture_among_crops_is_named_and_shrinks_none(cells):
+    write_cell(cells / "S" / "field.tif", 99, size=400)
+    with pytest.raises(DataError, match=r"S/field.tif is 400 x 400 px among crops of 24 px: a whole field\?") as error:
+        load_dataset(cells)
+    one_line(error)
+    dataset = load_dataset(cells, on_error="skip")
+    assert len(dataset) == 8
+    assert dataset.images.shape[-1] == 24
+    assert any("S/field.tif" in note for note in dataset.notes)
+
+
+def test_other_pixel_sizes_are_brought_to_one(tmp_path):
+    for k, (size, um) in enumerate([(24, 0.5), (24, 0.5), (24, 0.5), (48, 0.25)]):
+        write_cell(tmp_path / "c" / ("G1" if k % 2 else "M") / f"{k}.tif", k, size, um)
+    dataset = load_dataset(tmp_path / "c")
+    assert dataset.images.shape[-1] == 24
+    assert dataset.pixel_size_um == pytest.approx(0.5)
+    bright = (dataset.images > 0.2).sum(axis=(1, 2, 3))
+    assert bright.max() < 1.15 * bright.min()
+    assert "resampled to 0.5 um" in dataset.notes[0]
+
+
+def test_unknown_pixel_sizes_stay_unknown(tmp_path):
+    write_cell(tmp_path / "c" / "G1" / "0.tif", 0, pixel_size_um=0.5)
+    write_cell(tmp_path / "c" / "M" / "0.tif", 1)
+    dataset = load_dataset(tmp_path / "c")
+    assert dataset.pixel_size_um is None
+    np.testing.assert_allclose(dataset.pixel_sizes_um, [0.5, np.nan])
+    write_cell(tmp_path / "c" / "M" / "0.tif", 1, pixel_size_um=9)
+    write_cell(tmp_path / "c" / "M" / "1.tif", 2, pixel_size_um=0.5)
+    with pytest.raises(DataError, match=r"M/0.tif says that a pixel is 9 um wide"):
+        load_dataset(tmp_path / "c")
+
+
+def test_the_same_picture_in_two_classes_is_refused_with_both_names(cells):
+    (cells / "M" / "again.tif").write_bytes((cells / "G1" / "0.tif").read_bytes())
+    with pytest.raises(DataError, match=r"G1/0.tif \(G1\) and M/again.tif \(M\) are the same picture") as error:
+        load_dataset(cells)
+    one_line(error)
+    dataset = load_dataset(cells, on_error="skip")
+    assert dict(dataset.counts()) == {"G1": 1, "S": 2, "G2": 2, "M": 2}
+
+
+def test_without_size_nothing_is_scaled(cells):
+    write_cell(cells / "M" / "larger.tif", 99, size=80)
+    assert load_dataset(cells, size_px=None).images.shape[-1] == 80
+
+
+# --- what training asks
+
+
+def test_rare_classes_are_refused_below_five_and_warned_about_below_twenty():
+    dataset = load_dataset("simulated", size_px=32)
+    few = dataset.subsample(100)
+    assert few.counts()["M"] == 4
+    with pytest.raises(DataError, match="too few images to train on: M has 4 where 5 are needed"):
+        few.check_for_training()
+    (said,) = dataset.subsample(200).check_for_training()
+    assert "whose scores say little: G2" in said or "M " in said
+    assert dataset.check_for_training() == ()
+
+
+def test_a_set_without_groups_warns_that_scores_may_flatter(cells):
+    for k in range(30):
+        write_cell(cells / PHASES[k % 4] / f"more{k}.tif", 100 + k)
+    assert "scores may flatter" in load_dataset(cells).check_for_training()[-1]
+
+
+def test_the_report_says_counts_by_class_and_group_and_bit_depths(cells):
+    file = manifest(cells, ["path,label,group", *(f"{r},slide{k % 2} " for k, r in enumerate(ROWS))])
+    text = load_dataset(file).report()
+    for words in ("slide0", "16 bits (8)", "24 x 24 px", "blanks", "too few images"):
+        assert words in text
