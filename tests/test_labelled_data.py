@@ -68,7 +68,21 @@ def one_line(error) -> str:
         lambda c: manifest(c, ["path,label", *ROWS, "./" + ROWS[0]]),
         lambda c: manifest(c, ["path,label", *(f"{r},," for r in ROWS)]),
     ],
-    ids="bom utf-16 semicolon tab sep= comment more-columns quotes backslash absolute uri repeated empty-cells".split(),
+    ids=[
+        "bom",
+        "utf-16",
+        "semicolon",
+        "tab",
+        "sep=",
+        "comment",
+        "more-columns",
+        "quotes",
+        "backslash",
+        "absolute",
+        "uri",
+        "repeated",
+        "empty-cells",
+    ],
 )
 def test_a_table_is_read_however_it_was_saved(cells, write):
     dataset = load_dataset(write(cells))
