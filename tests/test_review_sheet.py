@@ -122,6 +122,8 @@ def test_the_page_holds_the_nuclei_in_the_order_of_doubt(folder, table, tmp_path
     assert fewer["shown"] == 5 and fewer["left_out"] == len(table) - 5
     assert data_of(tmp_path / "few.html")["nuclei"] == data["nuclei"][:5]
     assert data_of(tmp_path / "few.html")["about"]["hash"] == data["about"]["hash"]
+    review.write_sheet(tmp_path / "same.html", predict(folder / "a.tif").assign(image="a.tif"), folder)
+    assert data_of(tmp_path / "same.html") == data
     with pytest.raises(SettingError, match="--most"):
         review.write_sheet(tmp_path / "no.html", table, folder, most=0)
     assert not (tmp_path / "no.html").exists()

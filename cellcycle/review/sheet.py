@@ -146,6 +146,8 @@ def _about(table, nuclei: list[dict], title: str, left_out: int) -> dict:
 def _hash(table) -> str:
     """Return a hash of which nuclei a table holds and how they were called: what a person says belongs to these."""
     said = table[["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]]
+    # A whole number of one table may be a float of another.
+    said = said.assign(nucleus_id=said["nucleus_id"].astype(float))
     return hashlib.sha256(said.to_csv(index=False).encode()).hexdigest()[:32]
 
 
