@@ -190,6 +190,7 @@ def test_unknown_sources_and_options(tmp_path):
             load_dataset("simulated", **option)
 
 
+@pytest.mark.slow
 def test_subsample_keeps_proportions_and_rare_classes():
     dataset = load_dataset("simulated", size_px=32)
     small = dataset.subsample(60, seed=1)

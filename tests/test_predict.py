@@ -90,6 +90,7 @@ def test_a_turned_or_mirrored_nucleus_keeps_its_probabilities(turn):
     np.testing.assert_allclose(after[SCORES], before[SCORES], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_half_the_exposure_keeps_the_calls_of_a_field(field, tmp_path):
     counts = np.round(read_plane(FIELD).pixels * 65535).astype(np.uint16)
     write_image(tmp_path / "half.tif", counts // 2, 0.325)

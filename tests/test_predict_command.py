@@ -232,6 +232,7 @@ def test_no_nucleus_is_an_answer(run, tmp_path):
     assert "no nucleus found" in out
 
 
+@pytest.mark.slow
 def test_the_overlay_outlines_nuclei_in_the_colour_of_their_phase(run, tmp_path):
     from skimage import io as skio
 
