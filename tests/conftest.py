@@ -47,3 +47,24 @@ def blobs():
         disk = np.hypot(y - cy, x - cx) < 3 + 3 * label
         images[i, 0] = np.clip(0.1 + 0.6 * disk + rng.normal(0, 0.03, (32, 32)), 0, 1)
     return images, labels.astype(np.int64)
+
+
+@pytest.fixture
+def make_record(tmp_path):
+    """Return a function that writes a record of 100 nuclei; its share of right calls is about `accuracy`."""
+    from cellcycle import results
+    from cellcycle.phases import PHASES
+
+    def make(accuracy, seed=0, name="toy", history=None):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(4), [50, 30, 12, 8])
+        calls = np.where(rng.random(100) < accuracy, labels, (labels + 1) % 4)
+        scores = np.full((100, 4), 0.1)
+        scores[np.arange(100), calls] = 0.7
+        ids = [f"cell{i:03d}" for i in range(100)]
+        table = results.prediction_table(ids, None, np.array(PHASES)[labels], scores, PHASES)
+        config = {"model": name, "training_set": "D1", "seed": seed, "n_folds": 1, "n_repeats": 1, "a": accuracy}
+        data = {"name": "toy", "origin": "simulated", "identity": "toy", "classes": list(PHASES), "counts": []}
+        return results.write_run(tmp_path, config, data, table, history, train_s=2.0, predict_s=0.1, n_parameters=10)
+
+    return make

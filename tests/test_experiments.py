@@ -30,7 +30,7 @@ def test_matched_domains_share_size_and_dna_without_labels(pair):
     dna = [measure_crops(d.images)["integrated_dna"].median() for d in (pair.simulated, pair.real)]
     area = [measure_crops(d.images)["area_px"].median() for d in (pair.simulated, pair.real)]
     assert dna[0] == pytest.approx(dna[1], rel=0.05)
-    assert area[0] == pytest.approx(area[1], rel=0.25)
+    assert area[0] == pytest.approx(area[1], rel=0.05)
     assert max(pair.simulated.images.max(), pair.real.images.max()) == pytest.approx(1)
 
 

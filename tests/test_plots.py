@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from cellcycle import plots
 from cellcycle.datasets import NucleusDataset
 from cellcycle.phases import PHASE_COLOURS, PHASES, class_colours
-from tests.test_summaries import make_record
 
 
 @pytest.fixture
@@ -70,9 +69,8 @@ def test_design_space_is_ordered_by_parameters(table):
     assert figure.axes[0].get_xscale() == "log"
 
 
-def test_history_of_one_epoch_is_visible(tmp_path):
-    record = make_record(tmp_path, 0.9)
-    object.__setattr__(record, "history", pd.DataFrame({"epoch": [1, 1], "train_loss": [1.0, 1.2], "fold": [0, 1]}))
+def test_history_of_one_epoch_is_visible(make_record):
+    record = make_record(0.9, history=pd.DataFrame({"epoch": [1, 1], "train_loss": [1.0, 1.2], "fold": [0, 1]}))
     assert plots.history([record]).axes[0].lines[0].get_marker() == "o"
 
 

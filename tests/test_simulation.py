@@ -356,15 +356,6 @@ def test_masks_lie_on_the_nuclei(clean):
         assert mask.any() and image[mask].mean() > 2 * image[~mask].mean()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n_jobs", [2])
-def test_the_same_pixels_whatever_the_number_of_processes(n_jobs):
-    counts = {"G1": 3, "M": 3}
-    one = simulation.simulate_nuclei(counts, size_px=32, seed=21)
-    many = simulation.simulate_nuclei(counts, size_px=32, seed=21, n_jobs=n_jobs)
-    assert (one.images == many.images).all() and one.truth.equals(many.truth)
-
-
 def test_a_nucleus_depends_on_seed_phase_and_number_only():
     small = simulation.simulate_nuclei({"G2": 2}, size_px=32, seed=22)
     large = simulation.simulate_nuclei({"G1": 1, "G2": 4}, size_px=32, seed=22)

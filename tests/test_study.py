@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from cellcycle import paths, results
+from cellcycle import paths, results, summaries
 from cellcycle.errors import DataError, RecordError, SettingError
 from cellcycle.images import write_image
 from cellcycle.study import experiments, load_profile, notebooks, texts
@@ -47,6 +47,18 @@ def test_smoke_writes_records_under_the_output_folder_alone(smoke, output_dir):
     models = {r.config["model"] for r in records}
     assert {"dna-content", "logistic", "nn", "resnet8", "resnet20-plain", "nagao6"} <= models
     assert all(r.data["origin"] == "simulated" for r in records)
+
+
+def test_the_executed_copies_say_what_the_records_say(smoke):
+    profile = load_profile("smoke")
+    dataset = profile.load_dataset()
+    (logistic, baseline) = experiments.recorded(
+        profile, dataset, [experiments.settings(profile, "logistic"), *experiments.baseline(profile)]
+    )
+    texts_of = {o.name[:2]: o.copy.read_text(encoding="utf-8") for o in smoke}
+    assert summaries.sentence(logistic, "Logistic regression") in texts_of["04"]
+    assert summaries.sentence(baseline, "DNA content and area") in texts_of["01"]
+    assert (baseline.predicted == baseline.labels).mean() > summaries.majority_accuracy(baseline)
 
 
 def test_figures_notebook_needs_the_records(smoke, tmp_path, monkeypatch):

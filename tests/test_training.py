@@ -253,7 +253,7 @@ def test_real_cells_are_learned_better_than_chance(real_data, tmp_path):
     cells = load_dataset(real_data / "jurkat").subsample(400)
     record = cross_validate(cells, [{"model": "logistic", "epochs": 15}], tmp_path, n_folds=2)[0]
     matrix = metrics.confusion_matrix(record.labels, record.predicted, 4)
-    assert metrics.balanced_accuracy(matrix) > 0.55
+    assert metrics.balanced_accuracy(matrix) > 0.68
 
 
 def test_per_image_measurements_are_the_same_at_any_exposure(blobs):

@@ -2,7 +2,6 @@
 
 from cellcycle.plots.confidence import coverage, positions, reliability, review_queue, risk_coverage, set_sizes
 from cellcycle.plots.explain import explained_calls, map_rows
-from cellcycle.plots.files import save_figures
 from cellcycle.plots.networks import nagao_drawing
 from cellcycle.plots.nuclei import (
     distributions,
@@ -23,6 +22,7 @@ from cellcycle.plots.scores import (
     score_bars,
     trials,
 )
+from cellcycle.plots.style import save_figures
 from cellcycle.plots.validation import validation
 
 __all__ = [

@@ -5,7 +5,7 @@ import numpy as np
 from cellcycle.phases import class_colours
 from cellcycle.plots.nuclei import image_grid
 from cellcycle.plots.scores import REFERENCE
-from cellcycle.plots.style import FONT_PT, INK, QUIET, label, line_colours, new_figure
+from cellcycle.plots.style import FONT_PT, INK, QUIET, label, legend_beside, line_colours, new_figure
 
 # Sets of one class, of two, of more, and of none.
 _SIZES = {"one phase": "#0072B2", "two": "#56B4E9", "three or more": "#bdbdbd", "none": "#D55E00"}
@@ -56,7 +56,7 @@ def coverage(tables, asked, title=""):
         ax.errorbar(x, table["coverage"], spread, fmt="o", color=colour, markersize=5, capsize=2, label=name)
     ax.set_xticks(range(len(names)), names)
     ax.set_ylim(top=1.01)
-    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+    legend_beside(figure)
     label(ax, "true phase", "set holds the true phase\n(95 % interval)", title)
     return figure
 
@@ -82,7 +82,7 @@ def set_sizes(sets, labels, classes, title=""):
     ax.set_yticks(range(len(shown)), [classes[k] for k in shown])
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
-    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+    legend_beside(figure)
     label(ax, "share of the cells", "true phase", title)
     return figure
 
@@ -136,7 +136,7 @@ def positions(found, truth, labels, classes, title=""):
         ax.scatter(truth[labels == k], found["position"][labels == k], s=12, color=colour, linewidths=0, label=name)
     ax.set_xlim(-0.02, 1.02)
     ax.set_ylim(-0.02, 1.02)
-    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+    legend_beside(figure)
     label(ax, "true position in the cycle", "estimated position (90 % interval)", title)
     return figure
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cellcycle.plots.style import FONT_PT, INK, label, new_figure
+from cellcycle.plots.style import FONT_PT, INK, label, new_figure, spread_of
 
 # From transparent to strong, so that the picture shows through where a map is low.
 _STRENGTH = 0.65
@@ -54,7 +54,7 @@ def explained_calls(table, title=""):
     y = np.arange(len(table))[::-1]
     parts = {"alone": "calls reproduced by it alone", "lost_without": "calls lost without it"}
     for ax, (column, text) in zip(axes, parts.items(), strict=True):
-        spread = np.abs(table[[f"{column}_low", f"{column}_high"]].to_numpy().T - table[column].to_numpy())
+        spread = spread_of(table, column)
         ax.barh(y, table[column], color="#bdbdbd", height=0.6)
         ax.errorbar(table[column], y, xerr=spread, fmt="none", ecolor=INK, capsize=2, linewidth=1)
         label(ax, f"{text}\n(share, 95 % interval)", "", title if column == "alone" else "")

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from cellcycle.phases import class_colours
-from cellcycle.plots.style import FONT_PT, INK, label, new_figure
+from cellcycle.plots.style import FONT_PT, INK, label, legend_beside, new_figure
 
 
 def nucleus_panel(dataset, n_per_class=8, seed=0, per_image=False):
@@ -175,7 +175,7 @@ def scatter(x, y, labels, classes, x_label="", y_label="", title=""):
     x, y, labels = np.asarray(x, float), np.asarray(y, float), np.asarray(labels)
     for k, (name, colour) in enumerate(class_colours(classes).items()):
         ax.scatter(x[labels == k], y[labels == k], s=14, color=colour, alpha=0.6, linewidths=0, label=name)
-    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+    legend_beside(figure)
     label(ax, x_label, y_label, title)
     return figure
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from cellcycle.phases import class_colours
-from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, line_colours, new_figure
+from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, legend_beside, line_colours, new_figure, spread_of
 
 INTERVAL, REFERENCE = "#56B4E9", "#D55E00"
 SET_COLOURS = {"D1": "#bdbdbd", "D2": "#7a7a7a", "D3": "#333333"}
@@ -74,7 +74,7 @@ def score_bars(table, score="accuracy", references=None, title=""):
         rows = table[table["training_set"] == training_set]
         x = np.array([models.index(m) for m in rows.index]) + (i - (len(sets) - 1) / 2) * width
         ax.bar(x, rows[score], width * 0.92, color=SET_COLOURS.get(training_set, QUIET), label=training_set or None)
-        spread = np.abs(rows[[f"{score}_low", f"{score}_high"]].to_numpy().T - rows[score].to_numpy())
+        spread = spread_of(rows, score)
         ax.errorbar(x, rows[score], spread, fmt="none", ecolor=INTERVAL, elinewidth=1.2, capsize=2)
     _finish_bars(figure, ax, models, references)
     label(ax, "", score.replace("_", " ").replace("f1", "F1"), title)
@@ -108,7 +108,7 @@ def effects(table, score="balanced_accuracy", reference=None, title="", referenc
     """
     figure, ax = new_figure(5.6 + (1.2 if references else 0), 0.8 + 0.3 * len(table))
     y = np.arange(len(table))[::-1]
-    spread = np.abs(table[[f"{score}_low", f"{score}_high"]].to_numpy().T - table[score].to_numpy())
+    spread = spread_of(table, score)
     ax.errorbar(table[score], y, xerr=spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
     ax.set_yticks(y, table.index)
     ax.set_ylim(-0.6, len(table) - 0.4)
@@ -116,7 +116,7 @@ def effects(table, score="balanced_accuracy", reference=None, title="", referenc
         ax.axvline(table.loc[reference, score], color=QUIET, linestyle=":", linewidth=1)
     _reference_lines(ax.axvline, references)
     if references:
-        figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+        legend_beside(figure)
     label(ax, f"{score.replace('_', ' ')} (95 % interval)", "", title)
     return figure
 
@@ -128,7 +128,7 @@ def design_space(table, score="balanced_accuracy", references=None, title=""):
     """
     figure, ax = new_figure(6.2, 3.0)
     ordered = table.sort_values("n_parameters")
-    spread = np.abs(ordered[[f"{score}_low", f"{score}_high"]].to_numpy().T - ordered[score].to_numpy())
+    spread = spread_of(ordered, score)
     ax.errorbar(ordered["n_parameters"], ordered[score], spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
     for i, (name, row) in enumerate(ordered.iterrows()):
         # Neighbours lie close: their names take turns above and below, near and far.
@@ -149,7 +149,7 @@ def design_space(table, score="balanced_accuracy", references=None, title=""):
     ax.margins(x=0.12, y=0.25)
     _reference_lines(ax.axhline, references)
     if references:
-        figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+        legend_beside(figure)
     label(ax, "trained parameters", score.replace("_", " "), title)
     return figure
 
@@ -200,7 +200,7 @@ def curves(tables, x="label_share", score="balanced_accuracy", x_label="share of
         ax.fill_between(table[x], table[f"{score}_low"], table[f"{score}_high"], color=colour, alpha=0.15, linewidth=0)
     if log:
         ax.set_xscale("log")
-    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+    legend_beside(figure)
     label(ax, x_label, f"{score.replace('_', ' ')} (95 % interval)", title)
     return figure
 
@@ -223,4 +223,4 @@ def _finish_bars(figure, ax, names, references) -> None:
     ax.set_xticks(range(len(names)), names)
     ax.set_ylim(0, 1)
     if ax.get_legend_handles_labels()[0]:
-        figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+        legend_beside(figure)

@@ -1,5 +1,9 @@
-"""What all figures share: sizes, type, and how a bare figure is made."""
+"""What all figures share: sizes, type, how a bare figure is made, and how it becomes a file."""
 
+import os
+from pathlib import Path
+
+import numpy as np
 from matplotlib.figure import Figure
 
 from cellcycle.phases import class_colours
@@ -45,3 +49,35 @@ def label(ax, x="", y="", title="") -> None:
     ax.set_ylabel(y, fontsize=FONT_PT, color=INK)
     if title:
         ax.set_title(title, fontsize=FONT_PT + 1, color=INK, loc="left")
+
+
+def legend_beside(figure) -> None:
+    """Put the legend of a figure to its right."""
+    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+
+
+def spread_of(table, score: str) -> np.ndarray:
+    """Return the lengths (2, rows) of the bars from a score down and up to the ends of its interval."""
+    return np.abs(table[[f"{score}_low", f"{score}_high"]].to_numpy().T - table[score].to_numpy())
+
+
+def save_figures(figures, folder, dpi: int = 100) -> list[Path]:
+    """Write figures as `<name>.png`, each whole or not at all, and return their paths.
+
+    Parameters
+    ----------
+    figures : dict of str to matplotlib.figure.Figure
+    folder : path-like
+        Created when missing.
+    dpi : int
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, figure in figures.items():
+        work = folder / f".unfinished-{name}.png"
+        # Without the name of the software, the same figure gives the same bytes under any version of it.
+        figure.savefig(work, dpi=dpi, metadata={"Software": None})
+        os.replace(work, folder / f"{name}.png")
+        written.append(folder / f"{name}.png")
+    return written

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from cellcycle.errors import SettingError
 from cellcycle.phases import PHASES
@@ -60,12 +59,11 @@ def simulate_nuclei(
     seed: int = 0,
     parameters: SimulationParameters | None = None,
     stain: str = "gray",
-    n_jobs: int = 1,
 ) -> SimulatedNuclei:
     """Simulate crops of single DAPI-stained nuclei.
 
-    Nucleus k of a phase depends only on the seed, the phase and k: more nuclei, another size in pixels
-    or other `n_jobs` leave its cell biology as it is.
+    Nucleus k of a phase depends only on the seed, the phase and k: more nuclei or another size in pixels
+    leave its cell biology as it is.
 
     Parameters
     ----------
@@ -79,8 +77,6 @@ def simulate_nuclei(
         The defaults when None.
     stain : {"gray", "colour"}
         "colour" gives each image the artificial colour of a microscope's software, C = 3.
-    n_jobs : int
-        Processes; the images do not depend on it.
 
     Returns
     -------
@@ -102,9 +98,7 @@ def simulate_nuclei(
     _check(counts, size_px, seed, stain)
     slides = [make_slide(seed, k, parameters) for k in range(parameters.n_slides)]
     jobs = [(phase, k) for phase in PHASES for k in range(int(counts.get(phase, 0)))]
-    one = delayed(_one_nucleus) if n_jobs != 1 else _one_nucleus
-    calls = (one(phase, k, size_px, seed, parameters, slides, stain) for phase, k in jobs)
-    made = Parallel(n_jobs=n_jobs, batch_size=16)(calls) if n_jobs != 1 else list(calls)
+    made = [_one_nucleus(phase, k, size_px, seed, parameters, slides, stain) for phase, k in jobs]
     return SimulatedNuclei(
         images=np.stack([m[0] for m in made]),
         labels=np.array([PHASES.index(phase) for phase, _ in jobs], np.int64),
