@@ -84,16 +84,12 @@ class Confidence:
         Parameters
         ----------
         probabilities : (N, K) float
-            Probabilities of the network; a row of NaN is a nucleus without a call.
+            Of the network; a row of NaN is a nucleus without a call.
         flags : sequence of str, length N
             Quality flags, joined by ";".
         classes : sequence of str, length K
         measurements : DataFrame or dict of arrays, optional
             As `shape_features` takes them.
-
-        Returns
-        -------
-        Assessment
         """
         calibrated = with_temperature(probabilities, self.temperature)
         decision = cheapest(calibrated, self.costs, self.price)
@@ -158,7 +154,7 @@ def fit_confidence(
     Parameters
     ----------
     probabilities : (N, K) float
-        Probabilities of cells that the network was not trained on.
+        Of cells that the network was not trained on.
     labels : (N,) int
     parts : (N,)
         Slide, microscope or fold of each cell.
@@ -170,10 +166,6 @@ def fit_confidence(
     price : float
     fitted_on : str
         Describes the cells.
-
-    Returns
-    -------
-    Confidence
     """
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     temperature = fit_temperature(probabilities, labels)

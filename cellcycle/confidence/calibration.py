@@ -40,19 +40,7 @@ def logits_of(probabilities) -> np.ndarray:
 
 
 def with_temperature(probabilities, temperature: float) -> np.ndarray:
-    """Return calibrated probabilities.
-
-    Parameters
-    ----------
-    probabilities : (N, K) float
-        Probabilities of the network; rows with NaN stay NaN.
-    temperature : float above 0
-        As `fit_temperature` found it.
-
-    Returns
-    -------
-    (N, K) float64
-        Rows add up to 1; the order of the classes in a row is kept.
+    """Return calibrated probabilities (N, K): rows add up to 1, and keep the order of their classes; NaN stays NaN.
 
     Examples
     --------
@@ -63,19 +51,13 @@ def with_temperature(probabilities, temperature: float) -> np.ndarray:
 
 
 def fit_temperature(probabilities, labels) -> float:
-    """Return the temperature under which the labels are most likely.
+    """Return the temperature, from exp(-3) to exp(3), under which the labels are most likely.
 
     Parameters
     ----------
     probabilities : (N, K) float
-        Probabilities of cells that the network was not trained on.
+        Of cells that the network was not trained on.
     labels : (N,) int
-        Their true classes.
-
-    Returns
-    -------
-    float
-        Between exp(-3) and exp(3).
 
     Raises
     ------

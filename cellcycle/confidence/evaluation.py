@@ -2,6 +2,9 @@
 
 Every score is a function of what each cell gave (its confidence, whether its call was right) and comes with a
 percentile bootstrap interval. What is drawn are `units`: all rows of a cell, or of a slide, come together.
+
+Here `probabilities` are (N, K), `labels` (N,) class indices, `units` (N,) or None for single rows, `confidence` (N,)
+the probability of each call and `right` (N,) whether it is right; `**options` are those of `metrics.bootstrap`.
 """
 
 import numpy as np
@@ -16,16 +19,7 @@ N_BINS = 10
 def reliability(probabilities, labels, n_bins: int = N_BINS) -> pd.DataFrame:
     """Return how often calls are right, in bins of like confidence with equally many cells.
 
-    Parameters
-    ----------
-    probabilities : (N, K) float
-    labels : (N,) int
-    n_bins : int
-
-    Returns
-    -------
-    DataFrame
-        One row a bin: n, confidence (mean), accuracy, and its 95 % Wilson interval low, high.
+    One row a bin: n, confidence (mean), accuracy, and its 95 % Wilson interval low, high.
     """
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence, n_bins)
@@ -43,14 +37,6 @@ def calibration_error(probabilities, labels, units=None, n_bins: int = N_BINS, *
     share of right calls (Guo et al. 2017). Chance alone makes it larger than 0, see `calibration_error_by_chance`,
     and drawing samples again makes it larger still; so the interval is the basic bootstrap's, which takes that
     off, and may begin far below the value.
-
-    Parameters
-    ----------
-    probabilities : (N, K) float
-    labels : (N,) int
-    units, **options
-        As in `cellcycle.metrics.bootstrap`.
-    n_bins : int
     """
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence, n_bins)
@@ -68,21 +54,10 @@ def calibration_error_by_chance(probabilities, n_bins: int = N_BINS, n_samples=2
 
 
 def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
-    """Return the share of cells whose set holds their class, overall and by class.
+    """Return the share of cells whose set (N, K) bool holds their class, overall and by class.
 
-    Parameters
-    ----------
-    sets : (N, K) bool
-    labels : (N,) int
-    classes : sequence of str, length K
-    units : (N,) or None
-        As in `cellcycle.metrics.bootstrap`.
-
-    Returns
-    -------
-    DataFrame
-        Rows "all" and the classes that occur: n, coverage, low, high (95 % interval), mean_size, single
-        (share of sets of one class), empty.
+    Rows "all" and the classes that occur: n, coverage, low, high (95 % interval), mean_size, single (share of sets of
+    one class), empty.
     """
     sets, labels = np.asarray(sets, dtype=bool), np.asarray(labels)
     covered, size = sets[np.arange(len(labels)), labels].astype(float), sets.sum(axis=1)
@@ -100,15 +75,7 @@ def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
 def risk_coverage(confidence, right) -> pd.DataFrame:
     """Return the share of wrong calls among the surest cells, for every number of cells kept.
 
-    Parameters
-    ----------
-    confidence : (N,) float
-    right : (N,) bool
-
-    Returns
-    -------
-    DataFrame
-        N rows: coverage (share of cells kept) and risk (share of them called wrong).
+    N rows: coverage (share of cells kept) and risk (share of them called wrong).
 
     Examples
     --------
@@ -122,17 +89,7 @@ def risk_coverage(confidence, right) -> pd.DataFrame:
 
 
 def errors_caught(confidence, right, share: float = 0.2, units=None, **options) -> Estimate:
-    """Return the share of all wrong calls that are among the least sure cells.
-
-    Parameters
-    ----------
-    confidence : (N,) float
-    right : (N,) bool
-    share : float in (0, 1)
-        Share of the cells that the expert looks at.
-    units, **options
-        As in `cellcycle.metrics.bootstrap`.
-    """
+    """Return the share of all wrong calls that are among the least sure cells, the `share` that an expert looks at."""
     order = np.argsort(np.asarray(confidence, dtype=float), kind="stable")
     sent = np.zeros(len(order), dtype=np.int64)
     sent[order[: round(share * len(order))]] = 1
@@ -141,14 +98,7 @@ def errors_caught(confidence, right, share: float = 0.2, units=None, **options) 
 
 
 def separation(strange, usual, **options) -> Estimate:
-    """Return the area under the ROC curve: how often a strange cell scores above a usual one.
-
-    Parameters
-    ----------
-    strange, usual : (N,), (M,) float
-        Strangeness of cells that should stand out, and of those that should not; ties count half.
-    **options
-        As in `cellcycle.metrics.bootstrap`.
+    """Return the area under the ROC curve: how often a strange cell scores above a usual one; ties count half.
 
     Examples
     --------

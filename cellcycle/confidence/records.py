@@ -94,20 +94,7 @@ def cross_fit(probabilities, labels, parts, coverage: float = COVERAGE):
 
 
 def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
-    """Calibrate each part of a record with what the other parts teach.
-
-    Parameters
-    ----------
-    record : Record
-    coverage : float in (0, 1)
-        Asked of the sets.
-    parts : (rows,), optional
-        What is left out together; the folds of each repeat by default.
-
-    Returns
-    -------
-    Judged
-    """
+    """Calibrate each part of a record, by default each fold of each repeat, with what the other parts teach."""
     repeats = record.predictions["repeat"].to_numpy()
     parts = record.predictions["fold"].to_numpy() if parts is None else np.asarray(parts)
     probabilities, temperatures = np.empty(record.probabilities.shape), []
@@ -124,11 +111,8 @@ def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
 def calibration_row(judged: Judged) -> dict:
     """Return one row of numbers: how sure, how right, what calibration and an expert would change.
 
-    Returns
-    -------
-    dict
-        n, accuracy, temperature; ece_before, ece_after, errors_caught (among the least sure 20 %) each with
-        `_low` and `_high` (95 % interval); ece_by_chance, what perfectly calibrated probabilities would show.
+    n, accuracy, temperature; ece_before, ece_after, errors_caught (among the least sure 20 %) each with `_low` and
+    `_high` (95 % interval); ece_by_chance, what perfectly calibrated probabilities would show.
     """
     record, units = judged.record, judged.record.units
     row = {"n": len(units), "accuracy": judged.right.mean(), "temperature": judged.temperature}
@@ -160,13 +144,7 @@ def show_calibration(judged: dict[str, Judged]) -> pd.DataFrame:
 
 
 def review_queue(judged: Judged, n: int = 12) -> pd.DataFrame:
-    """Return the cells that an expert should see first, the least sure on top.
-
-    Returns
-    -------
-    DataFrame
-        At most n rows: sample_id, prediction_set, call, confidence, truth.
-    """
+    """Return the n cells that an expert should see first: sample_id, prediction_set, call, confidence, truth."""
     table = judged.record.predictions[["sample_id", "truth"]].copy()
     classes = judged.record.classes
     table["prediction_set"] = written_sets(judged.sets, classes)

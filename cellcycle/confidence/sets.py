@@ -24,9 +24,8 @@ def class_thresholds(probabilities, labels, coverage: float = 0.9) -> np.ndarray
     Parameters
     ----------
     probabilities : (N, K) float
-        Probabilities of held-out cells.
+        Of held-out cells.
     labels : (N,) int
-        Their true classes.
     coverage : float in (0, 1)
         Share of the cells of each class whose set shall hold their class.
 
@@ -61,18 +60,9 @@ def class_thresholds(probabilities, labels, coverage: float = 0.9) -> np.ndarray
 
 
 def prediction_sets(probabilities, thresholds) -> np.ndarray:
-    """Return which classes each cell's set holds.
+    """Return which classes each cell's set holds, (N, K) bool; rows of NaN give empty sets.
 
-    Parameters
-    ----------
-    probabilities : (N, K) float
-        Probabilities; rows of NaN give empty sets.
-    thresholds : (K,) float
-        As `class_thresholds` gives them, from probabilities of the same kind.
-
-    Returns
-    -------
-    (N, K) bool
+    The thresholds are those of `class_thresholds`, from probabilities of the same kind.
 
     Examples
     --------
@@ -83,12 +73,7 @@ def prediction_sets(probabilities, thresholds) -> np.ndarray:
 
 
 def written_sets(sets, classes) -> list[str]:
-    """Return sets as text, "" for an empty one.
-
-    Parameters
-    ----------
-    sets : (N, K) bool
-    classes : sequence of str, length K
+    """Return sets (N, K) bool as text, "" for an empty one.
 
     Examples
     --------
