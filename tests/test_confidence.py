@@ -201,9 +201,17 @@ def test_what_is_stored_comes_back_and_gaps_are_named(nuclei):
     assert np.allclose(first.probabilities, second.probabilities, atol=1e-5)
     assert first.review == second.review
     assert fitted.to_dict()["fitted_on"] == {"description": "toy", "n": 1000, "n_parts": 4}
-    broken = {k: v for k, v in fitted.to_dict().items() if k != "thresholds"}
-    with pytest.raises(CheckpointError, match="thresholds"):
-        confidence.Confidence.from_dict(broken)
+    whole = fitted.to_dict()
+    broken = [{k: v for k, v in whole.items() if k != "thresholds"}]
+    broken += [
+        whole | {name: value} for name in ("temperature", "thresholds", "costs") for value in (None, "x", [], -1)
+    ]
+    broken += [whole | {"costs": [[0.0]]}, whole | {"strangeness": {"means": []}}, whole | {"strangeness": [1]}]
+    broken += [whole | {"strangeness": whole["strangeness"] | {"covariance": [[1.0]]}}, [], None, "text"]
+    for stored in broken:
+        with pytest.raises(CheckpointError, match="its confidence lacks a usable") as error:
+            confidence.Confidence.from_dict(stored)
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_positions_run_through_the_cycle_and_follow_the_dna():

@@ -129,21 +129,26 @@ class Confidence:
         Raises
         ------
         CheckpointError
-            Something is missing.
+            Something is missing, or is no number, or does not fit the rest.
         """
         try:
-            strange = stored["strangeness"]
+            strange, costs = stored["strangeness"], np.array(stored["costs"], dtype=float)
+            thresholds, temperature = np.array(stored["thresholds"], dtype=float), float(stored["temperature"])
+            if not 0 < temperature < np.inf or costs.shape != thresholds.shape * 2 or not np.isfinite(costs).all():
+                raise ValueError("temperature, thresholds or costs")
             return cls(
-                stored["temperature"],
-                stored["coverage"],
-                tuple(stored["thresholds"]),
-                tuple(map(tuple, stored["costs"])),
-                stored["price"],
+                temperature,
+                float(stored["coverage"]),
+                tuple(thresholds.tolist()),
+                tuple(map(tuple, costs.tolist())),
+                float(stored["price"]),
                 None if strange is None else Strangeness.from_dict(strange),
                 stored["fitted_on"],
             )
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(source, f"its confidence lacks {error}", "install the model again") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                source, f"its confidence lacks a usable {error}", "install the model again"
+            ) from error
 
 
 def fit_confidence(

@@ -87,7 +87,11 @@ class Strangeness:
     @classmethod
     def from_dict(cls, stored: dict) -> "Strangeness":
         """Return what `to_dict` stored."""
-        return cls(stored["means"], stored["covariance"], stored["tail_distances"])
+        made = cls(stored["means"], stored["covariance"], stored["tail_distances"])
+        shapes = [np.array(v, dtype=float).shape for v in asdict(made).values()]
+        if shapes != [(len(made.means), len(FEATURES)), (len(FEATURES), len(FEATURES)), (len(TAILS),)]:
+            raise ValueError("strangeness")
+        return made
 
 
 def fit_strangeness(features, labels, parts) -> Strangeness:
