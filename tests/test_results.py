@@ -119,11 +119,11 @@ def test_a_damaged_run_is_made_again_and_said_so(tmp_path, blobs, capsys):
     dataset = NucleusDataset("toy", images, labels, PHASES, names, "toy", "simulated")
     (first,) = cross_validate(dataset, [{"model": "dna-content"}], tmp_path, n_folds=2, progress=False)
     (first.folder / "predictions.csv").write_text("sample_id\n")
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
     (again,) = cross_validate(dataset, [{"model": "dna-content"}], tmp_path, n_folds=2, progress=False)
     assert again.folder == first.folder
     assert len(again.predictions) == len(labels)
-    (line,) = capsys.readouterr().out.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(str(first.folder / "predictions.csv"))
     assert line.endswith("the run is made again")
 

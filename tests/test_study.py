@@ -121,6 +121,22 @@ def test_publishing_keeps_outputs_and_drops_run_metadata(tmp_path):
     assert clean(made) == made
 
 
+def test_a_damaged_record_is_made_again_and_the_command_says_so(smoke, output_dir, capsys):
+    profile = load_profile("smoke")
+    dataset, model = profile.load_dataset(), [experiments.settings(profile, "logistic", "D2")]
+    (record,) = experiments.recorded(profile, dataset, model)
+    before = (record.folder / "predictions.csv").read_bytes()
+    facts = (record.folder / "run.json").read_text(encoding="utf-8")
+    (record.folder / "run.json").write_text(facts.replace('"train_s": ', '"train_s": 1'), encoding="utf-8")
+    (outcome,) = notebooks.run_study("smoke", only=("04",))
+    assert outcome.error is None
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "made again" in line]
+    assert line.strip() == f"{record.folder / 'run.json'}: the file was changed after the run; the run is made again"
+    # The command says it, not the notebook, which may be published.
+    assert "made again" not in outcome.copy.read_text(encoding="utf-8")
+    assert (record.folder / "predictions.csv").read_bytes() == before
+
+
 def test_a_killed_study_goes_on_where_it_stopped(smoke, output_dir, tmp_path):
     """Kill the command while notebook 06 trains, run it again, and count what was not repeated."""
     shutil.copytree(output_dir / "cache", tmp_path / "cache")

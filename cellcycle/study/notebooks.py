@@ -28,12 +28,13 @@ _DONE = "done"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One executed notebook: its name, its executed copy, the time it took, and its error if it failed."""
+    """One executed notebook: its executed copy, the time it took, its error if it failed, what else there is to say."""
 
     name: str
     copy: Path
     seconds: float
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def run_study(
@@ -221,6 +222,8 @@ def execute_notebook(source: Path, target: Path, environment: dict[str, str], pa
     from papermill.exceptions import PapermillExecutionError
 
     copy, progress = target / source.name, target / f"progress-{source.stem}.json"
+    said = progress.with_suffix(".txt")
+    said.unlink(missing_ok=True)
     started, error = time.perf_counter(), None
     sockets = tempfile.mkdtemp(prefix="cellcycle-")
     try:
@@ -241,7 +244,9 @@ def execute_notebook(source: Path, target: Path, environment: dict[str, str], pa
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
         progress.unlink(missing_ok=True)
-    return Outcome(source.stem, copy, time.perf_counter() - started, error)
+    notes = tuple(said.read_text(encoding="utf-8").splitlines()) if said.exists() else ()
+    said.unlink(missing_ok=True)
+    return Outcome(source.stem, copy, time.perf_counter() - started, error, notes)
 
 
 @contextlib.contextmanager

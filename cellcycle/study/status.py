@@ -40,6 +40,8 @@ class StatusLine:
         left = self.left_s()
         left = "" if left is None or outcome.error else f", about {max(1, round(left / 60))} min left in all"
         print(f"[{len(self.took_s):2d}/{self.total}] {outcome.name:28s} {state}{left}", flush=True)
+        for note in outcome.notes:
+            print(f"        {note}", flush=True)
 
     def left_s(self) -> float | None:
         """Return the seconds that the notebooks to come should take, or None where nothing is known of one.

@@ -9,6 +9,16 @@ from pathlib import Path
 PROGRESS_FILE = "CELLCYCLE_PROGRESS_FILE"
 
 
+def say(line: str) -> None:
+    """Tell whoever waits for the work: on standard error, or by `cellcycle study`, not in its notebooks."""
+    file = os.environ.get(PROGRESS_FILE)
+    if not file:
+        print(line, file=sys.stderr, flush=True)
+        return
+    with Path(file).with_suffix(".txt").open("a", encoding="utf-8") as notes:
+        notes.write(f"{line}\n")
+
+
 class Progress:
     """Count finished steps and show them."""
 

@@ -15,7 +15,7 @@ from cellcycle.baseline import DnaContentClassifier
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
 from cellcycle.training.classifier import NetworkClassifier
-from cellcycle.training.progress import Progress
+from cellcycle.training.progress import Progress, say
 
 
 def make_estimator(model="nagao6", **settings):
@@ -146,7 +146,7 @@ def _found(root, run: Run) -> results.Record | None:
     try:
         return results.find_run(root, run.config, run.test.identity, defaults_of(run.config["model"]))
     except RecordError as error:
-        print(f"{error.subject}: {error.finding}; the run is made again")
+        say(f"{error.subject}: {error.finding}; the run is made again")
         return None
 
 
