@@ -66,7 +66,7 @@ def test_labels_are_read_back_as_they_were_said(table, tmp_path):
     hostile = table.assign(image='=a";,\n<b>.tif')
     rows = review.labelled_rows(hostile, {3: "M", 1: review.NONE, 2: ""})
     review.write_labels(tmp_path / "labels.csv", rows)
-    found = review.read_labels(tmp_path / "labels.csv")
+    found, _ = review.read_labels(tmp_path / "labels.csv")
     assert found.columns[:5].tolist() == list(review.LABEL_COLUMNS)
     assert found["label"].tolist() == ["none", "M"]
     assert found["image"].tolist() == ['=a";,\n<b>.tif'] * 2
@@ -85,32 +85,34 @@ def test_a_guessed_pixel_size_is_not_handed_on(table):
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_tables_out_of_a_spreadsheet_are_read(tmp_path, encoding, separator):
     lines = [
-        ["Image", " Label ", "Centroid_y_px", "centroid_x_px", "Who"],
-        ["Zelle ä.tif", "S ", "10,5" if separator == ";" else "10.5", "20", "a"],
-        ["Zelle ä.tif", "", "1", "2", "a"],
-        ["Zelle ä.tif", "NONE", "3", "4", "b"],
+        ["Who", "Image", " Phase ", "Centroid y", "X"],
+        ["a", "Zelle ä.tif", "s ", "10,5" if separator == ";" else "10.5", "20"],
+        ["a", "Zelle ä.tif", "", "1", "2"],
+        ["b", "Zelle ä.tif", "NONE", "3", "4"],
+        ["b", "Zelle ä.tif", "G1", "5", "6"],
+        ["b", "Zelle ä.tif", "G1", "5", "6"],
     ]
     text = "\r\n".join(separator.join(line) for line in lines) + "\r\n\r\n"
     (tmp_path / "mine.csv").write_bytes(text.encode(encoding))
-    found = review.read_labels(tmp_path / "mine.csv")
-    assert found["image"].tolist() == ["Zelle ä.tif"] * 2 and found["label"].tolist() == ["S", "none"]
-    assert found["centroid_y_px"].tolist() == [10.5, 3] and found["nucleus_id"].isna().all()
-    assert found["who"].tolist() == ["a", "b"]
+    found, notes = review.read_labels(tmp_path / "mine.csv")
+    assert found["image"].tolist() == ["Zelle ä.tif"] * 3 and found["label"].tolist() == ["S", "none", "G1"]
+    assert "1 rows without a label are left out" in notes
+    assert found["centroid_y_px"].tolist() == [10.5, 3, 5] and found["nucleus_id"].isna().all()
 
 
 @pytest.mark.parametrize(
     ("text", "finding"),
     [
-        ("", "it is empty"),
+        ("", "the file is empty"),
         ("image,nucleus_id\na.tif,1\n", "no column label"),
         ("nucleus_id\n1\n", "no column image and label"),
-        ("image,label,centroid_y_px\na.tif,S,1\n", "no column nucleus_id"),
+        ("image,label,centroid_y_px\na.tif,S,1\n", "no column nucleus_id, nor centroid_y_px and"),
         ("image,nucleus_id,label\na.tif,1,\n", "no row has a label"),
-        ("image,nucleus_id,label\na.tif,one,S\n", "nucleus_id of row 1 is 'one'"),
-        ("image,nucleus_id,label\n,1,S\n", "row 1 has no image"),
-        ("image,nucleus_id,label\na.tif,,S\n", "row 1 has no image, or no number"),
-        ("image,nucleus_id,label\na.tif,1,S\na.tif,1,M\n", "nucleus 1 of a.tif is labelled S and M"),
-        ("image,nucleus_id,label\na.tif,1,S,extra\n", "line 2 has 4 cells, the first 3"),
+        ("image,nucleus_id,label\na.tif,one,S\n", "nucleus_id in line 2 is 'one'"),
+        ("image,nucleus_id,label\n,1,S\n", "line 2 names no image"),
+        ("image,nucleus_id,label\na.tif,,S\n", "line 2 names no image, or no number"),
+        ("image,nucleus_id,label\na.tif,1,S\na.tif,1,M\n", "a.tif is 'S' in line 2 and 'M' in line 3"),
+        ("image,nucleus_id,label\na.tif,1,S,extra\n", "line 2 has 4 cells"),
     ],
 )
 def test_a_table_that_is_none_of_labels_is_refused_in_one_line(tmp_path, text, finding):

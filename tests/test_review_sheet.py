@@ -312,7 +312,7 @@ def test_ten_nuclei_are_labelled_by_keyboard_alone_and_read_back(folder, table, 
     review.write_labels(tmp_path / "expected.csv", review.labelled_rows(table, said))
     assert content == (tmp_path / "expected.csv").read_bytes()
     (tmp_path / "labels.csv").write_bytes(content)
-    found = review.read_labels(tmp_path / "labels.csv")
+    found, _ = review.read_labels(tmp_path / "labels.csv")
     assert found["label"].tolist() == [said[row] for row in sorted(said)]
     assert found["nucleus_id"].tolist() == table["nucleus_id"][sorted(said)].tolist()
 
@@ -402,9 +402,9 @@ def test_hostile_names_are_shown_as_text_in_the_browser(folder, table, tmp_path,
     row = int(page.locator(".card").first.get_attribute("id").removeprefix("row"))
     page.keyboard.press("4")
     (tmp_path / "labels.csv").write_bytes(saved(page))
-    found = review.read_labels(tmp_path / "labels.csv")
+    found, _ = review.read_labels(tmp_path / "labels.csv")
     assert found[["image", "label"]].to_numpy().tolist() == [[name, HOSTILE]]
-    assert found["nucleus_id"][0] == hostile["nucleus_id"][row]
+    assert found["nucleus_id"].iloc[0] == hostile["nucleus_id"][row]
 
 
 @pytest.mark.slow

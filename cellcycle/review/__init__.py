@@ -5,6 +5,7 @@
 The website uses the same words, order and tables.
 """
 
+from cellcycle.datasets.labels import LABEL_COLUMNS, NONE, read_labels
 from cellcycle.review.doubt import (
     REASON_WORDS,
     classes_of,
@@ -15,15 +16,7 @@ from cellcycle.review.doubt import (
     review_order,
     sureness,
 )
-from cellcycle.review.labels import (
-    LABEL_COLUMNS,
-    NONE,
-    csv_line,
-    labelled_rows,
-    labels_text,
-    read_labels,
-    write_labels,
-)
+from cellcycle.review.labels import csv_line, labelled_rows, labels_text, write_labels
 from cellcycle.review.sheet import write_sheet
 from cellcycle.review.table import read_table
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cellcycle.datasets.labels import NONE
 from cellcycle.errors import DataError, SettingError
 from cellcycle.phases import class_colours
 from cellcycle.predict.output import whole_file
 from cellcycle.review.doubt import classes_of, in_words, reason_codes, reasons, review_order, sureness
-from cellcycle.review.labels import NONE, csv_line, labelled_rows
+from cellcycle.review.labels import csv_line, labelled_rows
 from cellcycle.review.thumbnails import thumbnails
 
 # A page of so many nuclei is about 12 MB and stays quick.

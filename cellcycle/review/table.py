@@ -5,9 +5,9 @@ import io
 import json
 from pathlib import Path
 
+from cellcycle.datasets.labels import NONE
 from cellcycle.errors import DataError
 from cellcycle.review.doubt import classes_of
-from cellcycle.review.labels import NONE
 
 _SIDES = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
 _NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *_SIDES)

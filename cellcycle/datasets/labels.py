@@ -1,0 +1,98 @@
+"""Read tables of labelled nuclei: what a person said of single nuclei of whole fields, for training.
+
+A row names a nucleus by its image and its number or place, and gives its class, or `none` for an object that is
+no nucleus. `cellcycle review` and the website write such tables, `cellcycle train` reads them.
+"""
+
+from pathlib import Path
+
+from cellcycle.datasets.tables import clean, clean_names, read_table, says_nothing
+from cellcycle.errors import DataError
+
+# What a person says of an object that is no nucleus; training leaves it out.
+NONE = "none"
+LABEL_COLUMNS = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "label")
+# Kept of a prediction table that has them: where a nucleus comes from, and what the model said.
+MORE_COLUMNS = ("group", "call", "model", "version", "image_sha256", "pixel_size_um")
+# Other names under which people have these columns.
+_SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
+    "image": ("file", "filename", "path"),
+    "label": ("class", "phase"),
+    "nucleus_id": ("nucleus", "id"),
+    "centroid_y_px": ("centroid_y", "y_px", "y"),
+    "centroid_x_px": ("centroid_x", "x_px", "x"),
+}
+_NUMBERS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "pixel_size_um")
+
+
+def read_labels(path):
+    """Read a table of labelled nuclei as people have it: any separator, encoding, case and order of columns.
+
+    Parameters
+    ----------
+    path : str or Path
+        With the columns `image`, `label`, and `nucleus_id` or `centroid_y_px` and `centroid_x_px`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        `LABEL_COLUMNS`, and those of `MORE_COLUMNS` that the file has; a number that is not given is NaN, a text "".
+        The index holds the line numbers of the file. Rows without a label are left out; `NONE` is spelt so.
+    notes : list of str
+        What was mended.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is no such table, or says two things of one nucleus.
+    """
+    path = Path(path)
+    table, notes = read_table(path, _SPELLINGS, ("image", "label"))
+    if "nucleus_id" not in table and not {"centroid_y_px", "centroid_x_px"} <= set(table):
+        raise DataError(path, "no column nucleus_id, nor centroid_y_px and centroid_x_px", "say which nucleus is meant")
+    is_none = table["label"].map(lambda cell: clean(cell).casefold() == NONE)
+    is_open = ~is_none & table["label"].map(says_nothing)
+    table = table.assign(label=table["label"].where(~is_none, NONE))[~is_open]
+    if not len(table):
+        raise DataError(path, "no row has a label", "label some nuclei, then save the table again")
+    if is_open.any():
+        notes.append(f"{is_open.sum()} rows without a label are left out")
+    labels, mended = clean_names(table.loc[table["label"] != NONE, "label"], "label", path)
+    table.loc[labels.index, "label"] = labels
+    texts = {name: table[name].str.strip() for name in table if name not in _NUMBERS}
+    numbers = {name: _as_numbers(table, name, path) for name in _NUMBERS if name in table}
+    table = table.assign(**texts, **numbers)
+    table = table.reindex(columns=[*LABEL_COLUMNS, *(name for name in MORE_COLUMNS if name in table)])
+    return _one_row_a_nucleus(table, path), notes + mended
+
+
+def _as_numbers(table, name: str, path: Path):
+    import pandas as pd
+
+    # Where semicolons part the cells, a comma often stands for the decimal point.
+    cells = table[name].where(~table[name].map(says_nothing), "").str.strip().str.replace(",", ".")
+    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    wrong = numbers.isna() & (cells != "")
+    if wrong.any():
+        line = wrong.idxmax()
+        raise DataError(path, f"{name} in line {line} is {table.loc[line, name]!r}", "give a number")
+    return numbers
+
+
+def _one_row_a_nucleus(table, path: Path):
+    """Leave repeated rows out; refuse those that name no nucleus, or say two things of one."""
+    has_number = table["nucleus_id"].notna()
+    has_place = table[["centroid_y_px", "centroid_x_px"]].notna().all(axis=1)
+    nameless = (table["image"] == "") | ~(has_number | has_place)
+    if nameless.any():
+        finding = f"line {nameless.idxmax()} names no image, or no number and no place of a nucleus"
+        raise DataError(path, finding, "fill in image and nucleus_id, or the centroid")
+    first, kept = {}, []
+    for line, row in table.iterrows():
+        which = row["nucleus_id"] if has_number[line] else (row["centroid_y_px"], row["centroid_x_px"])
+        same, label = first.setdefault((row["image"], which), (line, row["label"]))
+        kept.append(same == line)
+        if label != row["label"]:
+            finding = f"a nucleus of {row['image']} is {label!r} in line {same} and {row['label']!r} in line {line}"
+            raise DataError(path, finding, "keep one of the two rows")
+    return table[kept]
