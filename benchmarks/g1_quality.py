@@ -13,8 +13,8 @@ import pandas as pd
 
 from cellcycle import metrics, paths
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
+from cellcycle.nuclei import g1_peak_of
 from cellcycle.phases import PHASES
-from cellcycle.predict.nuclei import g1_peak_of
 from cellcycle.recipes.scoring import predict_slide, simulated_slide
 from cellcycle.recipes.training import microscope
 from cellcycle.simulation import simulate_nuclei

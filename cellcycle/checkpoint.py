@@ -21,6 +21,7 @@ from pathlib import Path
 
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
+from cellcycle.nuclei import Scale
 
 FORMAT = 1
 # The model that needs nothing but one picture, and the one to take where the G1 peak is known.
@@ -83,6 +84,11 @@ class InputRule:
     def field_of_view_um(self) -> float:
         """Side of the picture in the sample."""
         return self.size_px * self.pixel_size_um
+
+    @property
+    def scale(self) -> Scale:
+        """Typical sizes of the training nuclei."""
+        return Scale(self.median_area_um2, self.g1_area_um2, self.field_of_view_um)
 
 
 @dataclass(frozen=True)
@@ -209,13 +215,7 @@ def _read_card(folder: Path) -> dict:
 
 
 def card_sha256(card: dict) -> str:
-    """Return the sha256 of a card's content, without the entry that holds it.
-
-    Examples
-    --------
-    >>> card_sha256({"a": 1, "card_sha256": "old"}) == card_sha256({"a": 1})
-    True
-    """
+    """Return the sha256 of a card's content, without the entry that holds it."""
     content = {key: value for key, value in card.items() if key != "card_sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 

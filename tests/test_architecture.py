@@ -17,6 +17,7 @@ ORDER = [
     {"images"},
     {"dna_content"},
     {"segmentation"},
+    {"nuclei"},
     {"simulation"},
     {"splits"},
     {"datasets"},

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.checkpoint import Checkpoint, InputRule
+from cellcycle.checkpoint import Checkpoint
 from cellcycle.errors import ImageError
 from cellcycle.images import Plane, read_plane
+from cellcycle.nuclei import Nuclei, find_nuclei, fit_anchor
 from cellcycle.predict.choice import AUTO, ModelChoice
-from cellcycle.predict.nuclei import FoundNuclei, find_nuclei, g1_area_px, g1_peak_of
 from cellcycle.predict.pictures import cut_picture, normalise, normalise_measurements
 from cellcycle.predict.runtime import Runtime
 from cellcycle.predict.settings import Settings
@@ -33,7 +33,7 @@ class ImagePrediction:
         holds no nucleus or cannot be read.
     checkpoint : Checkpoint or None
         The model that looked at it; None where nothing was looked at.
-    nuclei : FoundNuclei or None
+    nuclei : Nuclei or None
         Where they lie; None for an image that cannot be read.
     plane : Plane or None
         The pixels they were found in.
@@ -44,7 +44,7 @@ class ImagePrediction:
     image: str
     columns: dict[str, list] = field(repr=False)
     checkpoint: Checkpoint | None = field(default=None, repr=False)
-    nuclei: FoundNuclei | None = field(default=None, repr=False)
+    nuclei: Nuclei | None = field(default=None, repr=False)
     plane: Plane | None = field(default=None, repr=False)
     error: ImageError | None = None
 
@@ -104,19 +104,19 @@ class Predictor:
         reason = f"{error.finding}; {error.remedy}"
         return ImagePrediction(name, self._without_call(name, "", "unreadable", reason), error=error)
 
-    def find(self, plane: Plane) -> FoundNuclei:
+    def find(self, plane: Plane) -> Nuclei:
         """Find the nuclei of an image without calling them."""
         pixel_size_um = self.settings.pixel_size_um or plane.pixel_size_um
-        rule = self.checkpoint.input_rule
-        return find_nuclei(plane.pixels, pixel_size_um, rule, self.settings.kind, self.settings.backend)
+        scale = self.checkpoint.input_rule.scale
+        return find_nuclei(plane.pixels, pixel_size_um, scale, self.settings.kind, self.settings.backend)
 
-    def call(self, plane: Plane, nuclei: FoundNuclei, name: str | None = None) -> ImagePrediction:
+    def call(self, plane: Plane, nuclei: Nuclei, name: str | None = None) -> ImagePrediction:
         """Predict nuclei that were found before.
 
         Parameters
         ----------
         plane : Plane
-        nuclei : FoundNuclei
+        nuclei : Nuclei
             As `find` gives them for the plane.
         name : str, optional
             For the table; by default the path of the plane.
@@ -124,14 +124,14 @@ class Predictor:
         name = plane.path if name is None else name
         if not len(nuclei):
             return ImagePrediction(name, self._without_call(name, nuclei.kind, "no_nucleus"), None, nuclei, plane)
-        g1, peak = self.settings.g1_position, None
-        if g1 is None and nuclei.kind == "field":
-            peak = g1_peak_of([nuclei])
-            g1 = peak.position if peak.is_usable else None
-        checkpoint, model = self._choice.take(nuclei.kind, self.settings.g1_position is not None, peak)
-        values = self._relative_to_g1(nuclei, g1, checkpoint.input_rule)
-        values |= self._scored(checkpoint, plane, nuclei, g1, values) | {
-            "g1_quality": self.settings.g1_quality if peak is None else peak.quality,
+        given, peak = self.settings.anchor, None
+        anchor = given
+        if anchor is None and nuclei.kind == "field":
+            anchor, peak = fit_anchor([nuclei])
+        checkpoint, model = self._choice.take(nuclei.kind, given is not None, peak)
+        values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
+        values |= self._scored(checkpoint, plane, nuclei, anchor and anchor.position, values) | {
+            "g1_quality": peak.quality if peak else given.quality if given else np.nan,
             "pixel_size_um": nuclei.pixel_size_um,
             "kind": nuclei.kind,
             "image": name,
@@ -141,21 +141,7 @@ class Predictor:
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
         return ImagePrediction(name, columns, checkpoint, nuclei, plane)
 
-    def _relative_to_g1(self, nuclei: FoundNuclei, g1: float | None, rule: InputRule) -> dict:
-        """Return the columns that compare each nucleus with those in G1; empty without a G1 peak."""
-        if g1 is None:
-            return {}
-        area_px = self.settings.g1_area_px
-        if area_px is None and nuclei.kind == "field":
-            area_px = g1_area_px([nuclei], g1)
-        if area_px is None and rule.g1_area_um2:
-            area_px = rule.g1_area_um2 / nuclei.pixel_size_um**2
-        return {
-            "dna_copies": 2 * nuclei.measured["integrated_dna"] / g1,
-            "area_over_g1": nuclei.measured["area_px"] / (area_px or np.nan),
-        }
-
-    def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: FoundNuclei, g1: float | None, relative: dict):
+    def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, g1: float | None, relative: dict):
         """Return the columns that depend on the model: call, probabilities, flags, and how far to trust them."""
         extra = [] if nuclei.scale_is_known else ["scale_unknown"]
         if checkpoint.input_rule.intensity == "g1-peak" and g1 is None:
@@ -173,7 +159,7 @@ class Predictor:
         names = np.where(np.isfinite(scores[:, 0]), np.array(checkpoint.classes)[calls], "")
         return values | {"call": names} | {f"p_{c}": scores[:, k] for k, c in enumerate(checkpoint.classes)}
 
-    def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: FoundNuclei, g1, relative) -> np.ndarray:
+    def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, g1, relative) -> np.ndarray:
         rule, size_um = checkpoint.input_rule, nuclei.pixel_size_um
         runtime, measurements = self._runtime(checkpoint), normalise_measurements(nuclei.measured | relative, rule)
         ids, backgrounds = nuclei.measured["nucleus_id"].astype(int), nuclei.measured["background"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 
 from cellcycle.errors import SettingError
+from cellcycle.nuclei import Anchor
 from cellcycle.segmentation.fields import BACKENDS
 
 KINDS = ("auto", "field", "nucleus")
@@ -56,3 +57,8 @@ class Settings:
             value = getattr(self, option)
             if value is not None and not (isfinite(value) and value > 0):
                 raise SettingError(option, f"{value} is not a size", "give a number above 0")
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """What was given of the slide's G1 peak."""
+        return None if self.g1_position is None else Anchor(self.g1_position, self.g1_quality, self.g1_area_px)

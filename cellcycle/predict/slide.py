@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from cellcycle.errors import ImageError, SettingError
+from cellcycle.nuclei import Nuclei, fit_anchor
 from cellcycle.predict.choice import LEAST_QUALITY, ModelChoice
-from cellcycle.predict.nuclei import FoundNuclei, g1_area_px, g1_peak_of
 from cellcycle.predict.predictor import Predictor, as_plane
 from cellcycle.predict.settings import Settings
 
@@ -43,21 +43,20 @@ def on_slide(images: Iterable, model, settings: Settings) -> Settings:
     return with_g1_peak(found, choice.is_auto, settings)
 
 
-def with_g1_peak(found: list[FoundNuclei], is_auto: bool, settings: Settings) -> Settings:
+def with_g1_peak(found: list[Nuclei], is_auto: bool, settings: Settings) -> Settings:
     """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `on_slide`.
 
     Parameters
     ----------
-    found : list of FoundNuclei
+    found : list of Nuclei
         Of its images.
     is_auto : bool
         The model is chosen by whether there is a clear peak; otherwise a model that needs one was named.
     settings : Settings
     """
-    peak = g1_peak_of(found)
-    if peak.is_usable and (peak.quality >= LEAST_QUALITY or not is_auto):
-        area_px = g1_area_px(found, peak.position)
-        return replace(settings, g1_position=peak.position, g1_quality=peak.quality, g1_area_px=area_px)
+    anchor, peak = fit_anchor(found)
+    if anchor is not None and (anchor.quality >= LEAST_QUALITY or not is_auto):
+        return replace(settings, g1_position=anchor.position, g1_quality=anchor.quality, g1_area_px=anchor.area_px)
     if is_auto:
         return settings
     raise SettingError("--slide", peak.reason, "give more images of one slide, or predict without --slide")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from cellcycle.images import Plane
+from cellcycle.nuclei import Nuclei
 from cellcycle.predict import Predictor
-from cellcycle.predict.nuclei import FoundNuclei
 from cellcycle.simulation import simulate_field
 
 CHANGES = ("turned", "mirrored", "half_exposed")
@@ -31,9 +31,9 @@ def crop_flips(crops: list, variants: dict[str, list], predictor: Predictor, dim
 
     Parameters
     ----------
-    crops : list of (Plane, FoundNuclei)
+    crops : list of (Plane, Nuclei)
         One nucleus each.
-    variants : dict of str to list of (Plane, FoundNuclei)
+    variants : dict of str to list of (Plane, Nuclei)
         The same crops after each of `CHANGES`.
     predictor, dimmer : Predictor
         For the crops, and for those exposed half as long.
@@ -56,17 +56,17 @@ def crop_flips(crops: list, variants: dict[str, list], predictor: Predictor, dim
     return flips | {"n": int(is_called.sum())}
 
 
-def field_variants(find: Callable[[Plane], FoundNuclei], n_fields: int = N_FIELDS) -> list[dict]:
+def field_variants(find: Callable[[Plane], Nuclei], n_fields: int = N_FIELDS) -> list[dict]:
     """Simulate fields and find their nuclei, as they are ("") and after each of `CHANGES`.
 
     Parameters
     ----------
-    find : callable Plane -> FoundNuclei
+    find : callable Plane -> Nuclei
     n_fields : int, optional
 
     Returns
     -------
-    list of dict of str to (Plane, FoundNuclei)
+    list of dict of str to (Plane, Nuclei)
         One a field.
     """
     fields = []
@@ -108,7 +108,7 @@ def field_flips(fields: list[dict], predictor: Predictor) -> dict:
     return {change: round(count / max(n, 1), 4) for change, count in counts.items()} | {"n": n}
 
 
-def _called(predictor: Predictor, plane: Plane, nuclei: FoundNuclei) -> tuple[np.ndarray, np.ndarray]:
+def _called(predictor: Predictor, plane: Plane, nuclei: Nuclei) -> tuple[np.ndarray, np.ndarray]:
     """Return centres (N, 2) and calls (N,) of the nuclei of a field that get a call."""
     columns = predictor.call(plane, nuclei).columns
     calls = np.array(columns["call"])

@@ -15,10 +15,10 @@ from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import SettingError
 from cellcycle.images import Plane
+from cellcycle.nuclei import Nuclei, find_nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings
 from cellcycle.predict.choice import AUTO
-from cellcycle.predict.nuclei import FoundNuclei, find_nuclei
 from cellcycle.predict.slide import with_g1_peak
 from cellcycle.recipes.flips import CHANGES, changed, crop_flips, field_flips
 from cellcycle.recipes.training import TEST_SEED, microscope
@@ -43,13 +43,13 @@ class Slide:
     pixel_size_um: float
     rule: InputRule
 
-    def found(self, images) -> list[tuple[Plane, FoundNuclei]]:
+    def found(self, images) -> list[tuple[Plane, Nuclei]]:
         """Return planes (H, W) with their nuclei."""
         planes = [Plane(pixels, 16, self.pixel_size_um, "crop") for pixels in images]
-        return [(plane, find_nuclei(plane.pixels, self.pixel_size_um, self.rule, "nucleus")) for plane in planes]
+        return [(plane, find_nuclei(plane.pixels, self.pixel_size_um, self.rule.scale, "nucleus")) for plane in planes]
 
     @cached_property
-    def crops(self) -> list[tuple[Plane, FoundNuclei]]:
+    def crops(self) -> list[tuple[Plane, Nuclei]]:
         """The crops with their nuclei."""
         return self.found(self.dataset.images[:, 0])
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from cellcycle.checkpoint import InputRule, save_checkpoint, shipped_dir
 from cellcycle.images import DatasetScale
+from cellcycle.nuclei import has_g1_dna
 from cellcycle.phases import PHASES
-from cellcycle.predict.nuclei import has_g1_dna
 from cellcycle.predict.pictures import cut_picture, log_measurements, normalise, normalise_measurements, scaled
 from cellcycle.segmentation import find_in_crop
 from cellcycle.simulation import VERSION as SIMULATOR

@@ -1,10 +1,12 @@
-"""Find the nuclei of one image: is it a field or a crop, where are they, how large is a pixel."""
+"""The nuclei of one image: is it a field or a crop, where are they, how large is a pixel, how much DNA has G1.
+
+The one place where nuclei are found, for training and for prediction.
+"""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from cellcycle.checkpoint import InputRule
 from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.segmentation import find_in_crop, looks_like_nucleus_crop, segment
 from cellcycle.segmentation.measurements import measured_columns
@@ -19,8 +21,56 @@ _SPOILT = {"edge", "clump", "debris", "out_of_focus", "saturated"}
 
 
 @dataclass(frozen=True)
-class FoundNuclei:
-    """The nuclei of one image.
+class Scale:
+    """Typical sizes of the nuclei that a model was trained on; they stand in where an image tells no scale.
+
+    Parameters
+    ----------
+    median_area_um2 : float
+        Of all nuclei of a growing population.
+    g1_area_um2 : float
+        Median of those with the DNA of G1; 0 where it was not measured.
+    field_of_view_um : float
+        Side of a crop.
+    """
+
+    median_area_um2: float
+    g1_area_um2: float = 0.0
+    field_of_view_um: float = np.inf
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What a nucleus in G1 looks like in a group of nuclei of one stain and exposure: a field, a slide, a plate.
+
+    Parameters
+    ----------
+    position : float
+        Integrated DNA of a G1 nucleus.
+    quality : float in [0, 1]
+        Of the fit that gave it, see `cellcycle.dna_content.G1Peak`; NaN where it was given.
+    area_px : float or None
+        Median area of the sound nuclei with the DNA of G1; None where there is none.
+    """
+
+    position: float
+    quality: float = np.nan
+    area_px: float | None = None
+
+    def relative(self, nuclei: "Nuclei", scale: Scale) -> dict[str, np.ndarray]:
+        """Return genome copies and area over that of G1, each (N,); without an area in G1 by that of `scale`."""
+        area_px = self.area_px
+        if area_px is None and scale.g1_area_um2:
+            area_px = scale.g1_area_um2 / nuclei.pixel_size_um**2
+        return {
+            "dna_copies": 2 * nuclei.measured["integrated_dna"] / self.position,
+            "area_over_g1": nuclei.measured["area_px"] / (area_px or np.nan),
+        }
+
+
+@dataclass(frozen=True)
+class Nuclei:
+    """The nuclei that were found in one plane.
 
     Parameters
     ----------
@@ -58,8 +108,8 @@ class FoundNuclei:
 
 
 def find_nuclei(
-    pixels: np.ndarray, pixel_size_um: float | None, rule: InputRule, kind: str = "auto", backend: str = "classical"
-) -> FoundNuclei:
+    pixels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str = "auto", backend: str = "classical"
+) -> Nuclei:
     """Find the nuclei of an image and the size of its pixels.
 
     "auto" takes an image for a crop of one nucleus by the rule of `looks_like_nucleus_crop`. Without a pixel
@@ -71,7 +121,7 @@ def find_nuclei(
     ----------
     pixels : ndarray (H, W) float32 in [0, 1]
     pixel_size_um : float or None
-    rule : InputRule
+    scale : Scale
         Of the model that will look at them.
     kind : {"auto", "field", "nucleus"}, optional
     backend : str, optional
@@ -79,7 +129,7 @@ def find_nuclei(
 
     Returns
     -------
-    FoundNuclei
+    Nuclei
         Of length 0 where there is no nucleus.
     """
     if kind == "auto":
@@ -89,25 +139,25 @@ def find_nuclei(
     else:
         labels = segment(pixels, pixel_size_um, backend=backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
-    found = FoundNuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None)
-    return _with_scale(found, pixels.shape, rule) if len(found) else found
+    found = Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None)
+    return _with_scale(found, pixels.shape, scale) if len(found) else found
 
 
-def _with_scale(found: FoundNuclei, shape: tuple[int, int], rule: InputRule) -> FoundNuclei:
+def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
     """Return the nuclei with a pixel size that can be true, and areas by it."""
     areas, sound = found.measured["area_px"], found.is_sound
     area_px = float(np.median(areas[sound] if sound.any() else areas))
     size_um, is_known = found.pixel_size_um, True
-    if not (found.scale_is_known and _is_within(area_px * size_um**2, rule, _MOST_AREA_RATIO)):
+    if not (found.scale_is_known and _is_within(area_px * size_um**2, scale, _MOST_AREA_RATIO)):
         is_known = False
-        size_um = rule.field_of_view_um / max(shape)
-        if found.kind == "field" or not _is_within(area_px * size_um**2, rule, _LIKELY_AREA_RATIO):
-            size_um = float(np.sqrt(rule.median_area_um2 / area_px))
-    return FoundNuclei(found.kind, found.measured | {"area_um2": areas * size_um**2}, found.labels, size_um, is_known)
+        size_um = scale.field_of_view_um / max(shape)
+        if found.kind == "field" or not _is_within(area_px * size_um**2, scale, _LIKELY_AREA_RATIO):
+            size_um = float(np.sqrt(scale.median_area_um2 / area_px))
+    return Nuclei(found.kind, found.measured | {"area_um2": areas * size_um**2}, found.labels, size_um, is_known)
 
 
-def _is_within(area_um2: float, rule: InputRule, most: float) -> bool:
-    return 1 / most <= area_um2 / rule.median_area_um2 <= most
+def _is_within(area_um2: float, scale: Scale, most: float) -> bool:
+    return 1 / most <= area_um2 / scale.median_area_um2 <= most
 
 
 def g1_peak_of(nuclei) -> G1Peak:
@@ -115,7 +165,7 @@ def g1_peak_of(nuclei) -> G1Peak:
 
     Parameters
     ----------
-    nuclei : iterable of FoundNuclei
+    nuclei : iterable of Nuclei
 
     Returns
     -------
@@ -136,12 +186,27 @@ def has_g1_dna(copies: np.ndarray) -> np.ndarray:
     return (copies > _G1_COPIES[0]) & (copies < _G1_COPIES[1])
 
 
+def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
+    """Fit the G1 peak of a group; return its anchor, None where the peak is not to be trusted, and the peak.
+
+    Parameters
+    ----------
+    nuclei : iterable of Nuclei
+        Of the images of a field or slide.
+    """
+    nuclei = list(nuclei)
+    peak = g1_peak_of(nuclei)
+    if not peak.is_usable:
+        return None, peak
+    return Anchor(peak.position, peak.quality, g1_area_px(nuclei, peak.position)), peak
+
+
 def g1_area_px(nuclei, g1_position: float) -> float | None:
     """Return the median area in pixels of the sound nuclei with the DNA of G1; None where there is none.
 
     Parameters
     ----------
-    nuclei : iterable of FoundNuclei
+    nuclei : iterable of Nuclei
         Of one field or slide.
     g1_position : float
         Integrated DNA of a G1 nucleus.
