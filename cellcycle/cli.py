@@ -175,6 +175,24 @@ def simulate(
     typer.echo(f"wrote {written}")
 
 
+@data_app.command("fetch")
+def fetch_public(
+    name: Annotated[str, typer.Argument(help="nagao2020, bbbc048 or bbbc039.")],
+    agree: Annotated[bool, typer.Option("--agree", help="Agree to the licence; asked for once.")] = False,
+):
+    """Download a public data set; a broken download goes on where it stopped."""
+    import sys
+
+    from cellcycle.datasets.public import fetch, has_agreed, of_name
+
+    known = of_name(name)
+    typer.echo(f"{known.title}\nlicence: {known.licence}\nabout: {known.page}")
+    if not agree and not has_agreed(name) and sys.stdin.isatty():
+        agree = typer.confirm("Do you agree to the licence?")
+    folder, notes = fetch(name, agree)
+    typer.echo("\n".join([f"in {folder}", *(f"note: {note}" for note in notes)]))
+
+
 @data_app.command("show")
 def show(
     source: Annotated[str, typer.Argument(help="simulated, a folder with one sub-folder a class, or a manifest.")],

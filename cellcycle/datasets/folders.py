@@ -11,7 +11,7 @@ from cellcycle.images import list_images
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "holdout"}
 _PICTURES = {"image", "images", "img", "imgs", "raw"}
-_OUTLINES = {"mask", "masks", "label", "labels", "annotation", "annotations", "outlines", "segmentation", "gt"}
+OUTLINES = {"mask", "masks", "label", "labels", "annotation", "annotations", "outlines", "segmentation", "gt"}
 _PHASE = re.compile(
     r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
     r"|(inter|pro|prometa|meta|ana|telo)phase|(non )?mitosis|(non )?mitotic|cytokinesis|apoptosis|apoptotic|dead"
@@ -77,7 +77,7 @@ def _refuse_outlines(folder: Path, paths) -> None:
         for level, name in enumerate(p[:-1]):
             inside.setdefault(p[:level], {})[clean(name).casefold()] = name
     for where, names in inside.items():
-        outlines, pictures = _OUTLINES & names.keys(), _PICTURES & names.keys()
+        outlines, pictures = OUTLINES & names.keys(), _PICTURES & names.keys()
         if outlines and pictures:
             one, other = names[min(outlines)], names[min(pictures)]
             finding = f"{'/'.join(where) or 'it'} holds {one}/ beside {other}/: outlines, not classes"

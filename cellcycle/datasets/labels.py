@@ -25,6 +25,12 @@ _SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
 _NUMBERS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "pixel_size_um")
 
 
+def names_nuclei(path) -> bool:
+    """Tell whether a table names nuclei of images, by number or place, and not whole images."""
+    table, _ = read_table(Path(path), _SPELLINGS | {"image": ("file", "filename", "path"), "label": ()}, ())
+    return "image" in table and ("nucleus_id" in table or {"centroid_y_px", "centroid_x_px"} <= set(table))
+
+
 def read_labels(path):
     """Read a table of labelled nuclei as people have it: any separator, encoding, case and order of columns.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle import paths
-from cellcycle.datasets import source_kind, source_name
+from cellcycle.datasets import is_named, source_kind, source_name
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.splits import stratified_folds
 from cellcycle.study.profiles import Profile, load_profile
@@ -79,7 +79,7 @@ def run_study(
         If the data set cannot be used.
     """
     source = notebooks_dir()
-    data = str(data) if source_kind(data) == "simulated" else str(Path(data).expanduser().resolve())
+    data = str(data) if is_named(data) else str(Path(data).expanduser().resolve())
     settings = replace(load_profile(profile, data), on_error="skip" if skip_unreadable else "raise")
     chosen = select_notebooks(only)
     check_parameters(chosen, parameters or {})

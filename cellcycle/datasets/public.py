@@ -1,0 +1,279 @@
+"""Public sets of labelled nuclei: downloaded by the user, once, under their own licences; none is part of this package.
+
+Hashes that are known stand here. One that is not is recorded at the first download, and checked ever after.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import paths
+from cellcycle.datasets.download import fetch_file, unpack
+from cellcycle.errors import DataError, SettingError
+
+_BROAD = "https://data.broadinstitute.org/bbbc"
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """What is known of a public set before it is there.
+
+    Parameters
+    ----------
+    title, licence, page : str
+        In words; `page` is where a person reads about it.
+    files : dict of str to str or None
+        Address of each archive to its hash ("sha256:..."), None where it is not known.
+    record : str
+        Address of a Zenodo record's description, which lists the archives where they are not known before.
+    most_bytes : int
+        No archive is larger.
+    """
+
+    title: str
+    licence: str
+    page: str
+    files: dict[str, str | None] = field(default_factory=dict)
+    record: str = ""
+    most_bytes: int = 8_000_000_000
+
+
+PUBLIC = {
+    "nagao2020": PublicSet(
+        "HeLa cells, Hoechst, G2 or not (Nagao et al. 2020)",
+        "the one that its Zenodo record states",
+        "https://doi.org/10.5281/zenodo.3745864",
+        record="https://zenodo.org/api/records/3745864",
+    ),
+    "bbbc048": PublicSet(
+        "32,266 Jurkat cells of imaging flow cytometry, seven phases (Eulenberg et al. 2017)",
+        "CC BY-NC-SA 3.0: no commercial use, and what is made from it is shared alike",
+        "https://bbbc.broadinstitute.org/BBBC048",
+        {f"{_BROAD}/BBBC048/BBBC048v1.zip": None},
+    ),
+    "bbbc039": PublicSet(
+        "200 fields of U2OS nuclei, Hoechst, with outlines and without phases (Caicedo et al. 2019)",
+        "CC0: free for any use",
+        "https://bbbc.broadinstitute.org/BBBC039",
+        {
+            f"{_BROAD}/BBBC039/images.zip": "sha256:6f30a5d4fe38c928ded972704f085975f8dc0d65d9aa366df00e5a9d449fddd7",
+            f"{_BROAD}/BBBC039/masks.zip": "sha256:f9e6043d8ca56344a4886f96a700d804d6ee982f31e2b2cd3194af2a053c2710",
+            f"{_BROAD}/BBBC039/metadata.zip": "sha256:a2c1f900bed9ba92a99553efd4c2ae98598433691c7401d818653ab61110deb2",
+        },
+    ),
+}
+_MITOSIS = ("Prophase", "Metaphase", "Anaphase", "Telophase")
+
+
+def fetch(name: str, agree: bool = False) -> tuple[Path, list[str]]:
+    """Download and unpack a public set, as far as it is not there.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PUBLIC`.
+    agree : bool
+        Whether the user agrees to its licence; remembered, so it is asked for once.
+
+    Returns
+    -------
+    folder : Path
+        With the archives and, beside each, what it holds.
+    notes : list of str
+        Hashes that were recorded.
+
+    Raises
+    ------
+    SettingError
+        There is no such set.
+    DataError
+        Nobody agreed to the licence; no network; a broken, truncated or altered archive.
+    """
+    known, folder = of_name(name), public_dir() / name
+    facts = _facts(folder)
+    if not (agree or "agreed" in facts):
+        finding = f"its licence is {known.licence}; nobody has agreed to it here"
+        raise DataError(name, finding, f"read {known.page}, then: cellcycle data fetch {name} --agree")
+    folder.mkdir(parents=True, exist_ok=True)
+    facts.setdefault("agreed", known.licence)
+    _write_facts(folder, facts)
+    notes = []
+    for file, (url, expected) in (_listed(known, folder) if known.record else _pinned(known)).items():
+        notes += _fetch_archive(folder / file, url, expected, known, facts)
+        _write_facts(folder, facts)
+    return folder, notes
+
+
+def _fetch_archive(archive: Path, url: str, expected: str | None, known: PublicSet, facts: dict) -> list[str]:
+    """Have one archive there, checked and unpacked; its hash is recorded once it has proved to be an archive."""
+    recorded = facts.setdefault("sha256", {}).get(archive.name)
+    fetch_file(url, archive, f"sha256:{recorded}" if recorded else expected, known.most_bytes)
+    unpacked = archive.with_suffix("")
+    if not recorded or not unpacked.is_dir():
+        try:
+            unpack(archive, unpacked)
+        except DataError:
+            archive.unlink(missing_ok=True)
+            raise
+    if recorded:
+        return []
+    import pooch
+
+    facts["sha256"][archive.name] = pooch.file_hash(str(archive))
+    if expected:
+        return []
+    said = f"the hash of {archive.name} was not known before: sha256 {facts['sha256'][archive.name]}"
+    return [f"{said} is recorded, and checked from now on"]
+
+
+def of_name(name: str) -> PublicSet:
+    """Return what is known of a public set."""
+    if name not in PUBLIC:
+        raise SettingError(name, "no such public set", f"use one of {', '.join(PUBLIC)}")
+    return PUBLIC[name]
+
+
+def has_agreed(name: str) -> bool:
+    """Tell whether a user of this computer agreed to the licence of a set."""
+    return "agreed" in _facts(public_dir() / name)
+
+
+def public_dir() -> Path:
+    """Return the folder of what was downloaded: in $CELLCYCLE_OUTPUT, else in the user's cache, which is kept."""
+    if os.environ.get("CELLCYCLE_OUTPUT"):
+        return paths.build_dir() / "public"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("cellcycle") / "public"
+
+
+def _facts(folder: Path) -> dict:
+    """Return what is remembered of a set: the licence agreed to, and the hashes of its archives."""
+    file = folder / "facts.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise DataError(
+            file, f"cannot be read ({error})", f"delete the folder {folder} and fetch the set again"
+        ) from error
+
+
+def _write_facts(folder: Path, facts: dict) -> None:
+    unfinished = folder / f".{os.getpid()}-facts.json"
+    unfinished.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    os.replace(unfinished, folder / "facts.json")
+
+
+def _pinned(known: PublicSet) -> dict[str, tuple[str, str | None]]:
+    return {url.rsplit("/", 1)[1]: (url, sha256) for url, sha256 in known.files.items()}
+
+
+def _listed(known: PublicSet, folder: Path) -> dict[str, tuple[str, str | None]]:
+    """Return the archives that a Zenodo record lists: name to address and hash; those at hand without a network."""
+    import requests
+
+    try:
+        answer = requests.get(known.record, timeout=(20, 60))
+        answer.raise_for_status()
+        listed = {f["key"]: (f["links"]["self"], f["checksum"]) for f in answer.json()["files"]}
+    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        at_hand = sorted(folder.glob("*.zip"))
+        if at_hand:
+            return {file.name: (known.record, None) for file in at_hand}
+        finding = f"the list of its files cannot be read ({type(error).__name__})"
+        remedy = f"check the network, or download the archives from {known.page} elsewhere, and put them into {folder}"
+        raise DataError(known.record, finding, remedy) from error
+    archives = {name: entry for name, entry in listed.items() if name.endswith(".zip") and Path(name).name == name}
+    if not archives:
+        raise DataError(known.record, f"lists no ZIP archive ({', '.join(listed)})", f"look at {known.page}")
+    return archives
+
+
+def load_public(name: str, size_px: int | None, seed: int = 0):
+    """Load a public set as `load_dataset` does, fetching it if its licence was agreed to; `seed` is without effect."""
+    base, _, part = name.partition("/")
+    folder, notes = fetch(base)
+    return _LOADERS[base](name, part, folder, notes, size_px)
+
+
+def _nagao(name, part, folder, notes, size_px):
+    """G2 or not, by nucleus: the authors' copies of a nucleus, which stand in fours, share a group."""
+    from cellcycle.datasets.files import as_dataset
+
+    found = {file.parent: file for file in sorted(folder.rglob("x_train.npy"))}
+    named = [at for at in found if (part or "HeLa_Hoechst-GM130") in at.relative_to(folder).parts]
+    chosen = named or ([] if part or len(found) != 1 else list(found))
+    if not chosen:
+        there = (
+            ", ".join(sorted({at.parent.name if at.name == "data" else at.name for at in found})) or "no x_train.npy"
+        )
+        raise DataError(name, f"its archives hold {there}", "name one of them: nagao2020/NAME")
+    planes, rows = [], []
+    for side, x, y in (("train", "x_train.npy", "y_train.npy"), ("test", "X_test.npy", "Y_test.npy")):
+        images, labels = _array(chosen[0] / x), _array(chosen[0] / y)
+        labels = labels.argmax(axis=1) if labels.ndim == 2 and labels.shape[1] == 2 else labels.reshape(-1)
+        copies = 4 if side == "train" else 1
+        nucleus = np.arange(len(labels)) // copies
+        fits = images.ndim == 4 and images.shape[3] == 3 and images.dtype == np.uint8 and len(images) == len(labels)
+        if not fits or len(labels) % copies or not np.isin(labels, (0, 1)).all():
+            finding = (
+                f"an array {images.shape} of {images.dtype} with {len(labels)} labels, not (4 n, H, W, 3) of uint8"
+            )
+            raise DataError(chosen[0] / x, finding, f"look at {PUBLIC['nagao2020'].page}: the layout has changed")
+        if any((labels[k::copies] != labels[::copies]).any() for k in range(copies)):
+            raise DataError(
+                chosen[0] / y, "copies of a nucleus differ in label", "the layout has changed; leave it out"
+            )
+        # OpenCV wrote blue first, which is Hoechst.
+        planes += [image[None, :, :, 0].astype(np.float32) / 255 for image in images]
+        for k, (label, n) in enumerate(zip(labels, nucleus, strict=True)):
+            rows.append((f"{side}/{n:04d}/{k % copies}", "not-G2" if label else "G2", f"{side}/{n:04d}"))
+    entries = pd.DataFrame(rows, columns=["sample_id", "label", "group"])
+    notes = [*notes, "every nucleus of the training array stands with three copies, turned or shifted: one group"]
+    unknown = np.full(len(planes), np.nan)
+    return as_dataset(chosen[0], name, entries, planes, unknown, notes, "real", size_px, "pad", "skip")
+
+
+def _array(file: Path) -> np.ndarray:
+    """Read an array as long as its header says, and nothing that would be run."""
+    try:
+        # Mapped, so that a header cannot ask for more memory than the file has.
+        return np.array(np.load(file, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(file, f"no array ({error})", "delete its folder and fetch the set again") from error
+
+
+def _bbbc048(name, part, folder, notes, size_px):
+    """Jurkat cells by phase: four phases, or the seven of the set with "bbbc048/7"."""
+    from cellcycle.datasets.files import load_files
+    from cellcycle.images import list_images
+
+    root = next((p.parent for p in sorted(folder.rglob("G1")) if p.is_dir()), None)
+    if root is None or part not in ("", "7"):
+        found = "no folder G1 in its archive" if root is None else f"no version {part!r}"
+        raise DataError(name, found, "use bbbc048 (four phases) or bbbc048/7 (all seven)")
+    rows = []
+    for phase in ("G1", "S", "G2", *_MITOSIS):
+        files = list_images(root / phase) if (root / phase).is_dir() else []
+        # Channel 4 is propidium iodide, the DNA; `_merged` holds all channels in one picture.
+        dna = [f for f in files if "_ch4" in f.name.lower()] or [f for f in files if "_ch" not in f.name.lower()]
+        rows += [(f, phase if part or phase not in _MITOSIS else "M", f"{phase}/{f.name}") for f in dna]
+    entries = pd.DataFrame(rows, columns=["path", "label", "sample_id"])
+    if entries.empty:
+        raise DataError(root, "no images", "delete the folder and fetch the set again")
+    return load_files(root, name, entries, notes, size_px, 1, "pad", "skip")
+
+
+def _bbbc039(name, part, folder, notes, size_px):
+    raise DataError(
+        name,
+        "whole fields without phases, nothing to train on",
+        f"use its fields: cellcycle predict {folder / 'images'}",
+    )
+
+
+_LOADERS = {"nagao2020": _nagao, "bbbc048": _bbbc048, "bbbc039": _bbbc039}

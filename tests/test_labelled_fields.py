@@ -1,0 +1,159 @@
+"""Whole fields with a table of labelled nuclei: every row finds its nucleus, or is told of in one line."""
+
+import hashlib
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle.datasets import load_dataset, source_kind
+from cellcycle.errors import DataError
+from cellcycle.images import read_plane, write_image
+from cellcycle.nuclei import Scale, find_nuclei
+
+
+def write_field(path, seed=0):
+    """Write a field of 16 discs of several sizes, well apart."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:256, :256]
+    pixels = rng.normal(2000, 100, (256, 256))
+    for row in range(4):
+        for column in range(4):
+            radius = rng.uniform(9, 14)
+            pixels[np.hypot(y - 32 - 64 * row, x - 32 - 64 * column) < radius] += rng.uniform(15000, 25000)
+    write_image(path, np.clip(pixels, 0, 65535).astype(np.uint16), 0.5)
+    return path
+
+
+@pytest.fixture
+def plate(tmp_path):
+    """Two fields, and a table that labels all their nuclei by number and place."""
+    rows = []
+    for k, name in enumerate(("a.tif", "b.tif")):
+        plane = read_plane(write_field(tmp_path / name, k))
+        found = find_nuclei(plane.pixels, plane.pixel_size_um, Scale(200.0)).measured
+        for i, number in enumerate(found["nucleus_id"]):
+            place = found["centroid_y_px"][i], found["centroid_x_px"][i]
+            rows.append((name, number, *place, ("G1", "S", "G2")[i % 3]))
+    columns = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "label"]
+    table = pd.DataFrame(rows, columns=columns)
+    assert len(table) == 32
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    return tmp_path, table
+
+
+def load(folder, table, **options):
+    table.to_csv(folder / "labels.csv", index=False)
+    return load_dataset(folder / "labels.csv", **options)
+
+
+def refusal(folder, table) -> str:
+    with pytest.raises(DataError) as error:
+        load(folder, table)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "by", [["nucleus_id"], ["centroid_y_px", "centroid_x_px"], ["nucleus_id", "centroid_y_px", "centroid_x_px"]]
+)
+def test_rows_find_their_nuclei_by_number_or_place(plate, by):
+    folder, table = plate
+    kept = table[["image", *by, "label"]]
+    assert source_kind(folder / "labels.csv") == "fields"
+    dataset = load(folder, kept.sample(frac=1, random_state=0))
+    assert dict(dataset.counts()) == dict(table["label"].value_counts())
+    assert set(dataset.groups) == {"a.tif", "b.tif"}
+    for k in range(len(dataset)):
+        of_field, at = dataset.places[k]
+        found = dataset.fields[of_field]
+        row = table[(table["image"] == found.image) & (table["nucleus_id"] == found.nuclei.measured["nucleus_id"][at])]
+        assert row["label"].item() == dataset.classes[dataset.labels[k]]
+        # The nucleus lies in the middle of its crop.
+        middle = dataset.images.shape[-1] // 2
+        y, x = np.rint(found.nuclei.centres[at]).astype(int)
+        assert dataset.images[k, 0, middle, middle] == pytest.approx(found.pixels[y, x], abs=0.05)
+
+
+def test_a_place_may_lie_a_little_beside_the_middle(plate):
+    folder, table = plate
+    shifted = table.drop(columns="nucleus_id").assign(centroid_y_px=table["centroid_y_px"] + 5)
+    assert len(load(folder, shifted)) == 32
+
+
+def test_selecting_nuclei_keeps_their_places(plate):
+    folder, table = plate
+    dataset = load(folder, table)
+    some = dataset.select(dataset.labels == 0)
+    np.testing.assert_array_equal(some.places, dataset.places[dataset.labels == 0])
+    assert some.fields is dataset.fields
+
+
+def test_none_is_left_out_and_groups_are_kept_where_named(plate):
+    folder, table = plate
+    table.loc[0, "label"] = "None "
+    table["group"] = np.where(table["image"] == "a.tif", "slide1 ", "")
+    dataset = load(folder, table)
+    assert len(dataset) == 31
+    assert set(dataset.groups) == {"slide1", "b.tif"}
+    assert dataset.sample_ids[0].startswith("a.tif#")
+
+
+def test_images_are_found_below_the_table_and_by_another_spelling(plate):
+    folder, table = plate
+    for name in ("a.tif", "b.tif"):
+        (folder / "plate").mkdir(exist_ok=True)
+        shutil.move(folder / name, folder / "plate" / name)
+    assert len(load(folder, table.assign(image="elsewhere\\" + table["image"]))) == 32
+    assert len(load(folder, table.assign(image="./plate/" + table["image"]))) == 32
+
+
+def test_the_hash_tells_images_of_one_name_apart(plate):
+    folder, table = plate
+    table["image_sha256"] = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in table["image"]]
+    assert len(load(folder, table)) == 32
+    (folder / "old").mkdir()
+    shutil.move(folder / "a.tif", folder / "old" / "a.tif")
+    write_field(folder / "a.tif", seed=9)
+    dataset = load(folder, table)
+    assert set(dataset.groups) == {"old/a.tif", "b.tif"}
+    (folder / "old" / "a.tif").unlink()
+    assert "a.tif: the labels are of another image of this name" in refusal(folder, table)
+    assert len(load(folder, table, on_error="skip")) == 16
+
+
+def test_what_is_gone_is_one_line(plate):
+    folder, table = plate
+    assert "gone.tif: no such image" in refusal(folder, table.assign(image=table["image"].replace("a.tif", "gone.tif")))
+    no_number = table.drop(columns=["centroid_y_px", "centroid_x_px"])
+    no_number.loc[3, "nucleus_id"] = 99
+    assert "line 5: nucleus 99 of a.tif is not there" in refusal(folder, no_number)
+    beside = table.drop(columns="nucleus_id")
+    beside.loc[3, "centroid_y_px"] = 4000
+    assert "line 5: a nucleus at y 4000" in refusal(folder, beside)
+    beside.loc[3, ["centroid_y_px", "centroid_x_px"]] = [64.0, 64.0]
+    assert "line 5: a nucleus at y 64, x 64 of a.tif is not there" in refusal(folder, beside)
+    skipped = load(folder, beside, on_error="skip")
+    assert len(skipped) == 31
+    assert any("is not there" in note for note in skipped.notes)
+    assert "only one class (G1)" in refusal(folder, table.assign(label="G1"))
+
+
+def test_one_nucleus_with_two_labels_is_refused_also_where_places_differ(plate):
+    folder, table = plate
+    again = table.iloc[:1].assign(label="M", centroid_y_px=table["centroid_y_px"][0] + 2).drop(columns="nucleus_id")
+    both = pd.concat([table.drop(columns="nucleus_id"), again])
+    assert "one nucleus of a.tif is 'G1' in line 2 and 'M' in line 34" in refusal(folder, both)
+    assert len(load(folder, both, on_error="skip")) == 31
+
+
+def test_two_images_of_one_name_without_a_hash_are_not_guessed_between(plate):
+    folder, table = plate
+    for well in ("A1", "B2"):
+        (folder / well).mkdir()
+        shutil.copy(folder / "a.tif", folder / well / "a.tif")
+    write_field(folder / "B2" / "a.tif", seed=5)
+    (folder / "a.tif").unlink()
+    assert "a.tif: 2 images have this name" in refusal(folder, table)
