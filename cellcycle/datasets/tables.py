@@ -43,11 +43,13 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     """
     text, notes = _decoded(file)
     best = max((_parsed(file, text, separator, columns) for separator in _SEPARATORS), key=lambda p: len(p.header))
+    if not best.rows:
+        raise DataError(file, "the file is empty", "list one image a row, below a header")
     missing = [name for name in required if name not in best.header]
     if missing:
-        first = best.rows[0][1] if best.rows else []
-        finding = f"no column {' and '.join(missing)}; its first line is {_short(best.separator.join(first))!r}"
-        raise DataError(file, finding if first else "the file is empty", f"put a header above: {','.join(required)}")
+        first = _short(best.separator.join(best.rows[0][1]))
+        finding = f"no column {' and '.join(missing)}; its first line is {first!r}"
+        raise DataError(file, finding, f"put a header above: {','.join(required)}")
     repeated = [name for name, at in best.header.items() if len(at) > 1]
     if repeated:
         raise DataError(file, f"two columns are called {repeated[0]}", "keep one of them")
