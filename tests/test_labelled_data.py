@@ -211,11 +211,12 @@ def test_images_beside_the_class_folders_are_told_of(cells):
         (["id1/images/a.tif", "id1/masks/1.tif", "id2/images/a.tif"], "id1 holds masks/ beside images/: outlines"),
         (["images/a.tif", "masks/a.tif"], "it holds masks/ beside images/"),
         (["G1/images/a.tif", "G1/labels/a.tif", "S/images/a.tif"], "G1 holds labels/ beside images/"),
-        (["train/a.tif", "test/b.tif"], "test, train are parts of a split"),
+        (["train/a.tif", "test/b.tif"], "test, train: a folder of this name is no class"),
         (["train/G1/a.tif", "train/S/a.tif", "val/b.tif"], "1 images lie above the classes, e.g. val/b.tif"),
         (["a/x/1.tif", "a/y/1.tif", "b/x/1.tif"], "two classes|only one class"),
         (["red/tall/1.tif", "red/wide/1.tif", "blue/tall/1.tif", "blue/wide/1.tif"], "not clear whether blue, red or"),
         (["G1/M/a.tif", "G1/b.tif", "M/c.tif"], "G1/M/a.tif lies under two classes"),
+        (["G1/a.tif", "S/a.tif", "masks/a.tif"], "masks: a folder of this name is no class"),
         (["a.tif"], "no images in sub-folders, 1 in no folder"),
     ],
 )

@@ -12,6 +12,7 @@ from cellcycle.images import list_images
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "holdout"}
 _PICTURES = {"image", "images", "img", "imgs", "raw"}
 OUTLINES = {"mask", "masks", "label", "labels", "annotation", "annotations", "outlines", "segmentation", "gt"}
+_NO_CLASSES = {"train", "training", "validation", "images", "imgs"} | OUTLINES
 _PHASE = re.compile(
     r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
     r"|(inter|pro|prometa|meta|ana|telo)phase|(non )?mitosis|(non )?mitotic|cytokinesis|apoptosis|apoptotic|dead"
@@ -56,7 +57,7 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     if shallow:
         finding = f"{len(shallow)} images lie above the classes, e.g. {'/'.join(shallow[0])}"
         raise DataError(folder, finding, "put them in a class folder, or take them away")
-    above = [[name for name in p[:level] if clean(name).casefold() not in _SPLITS] for p in paths]
+    above = [[name for name in p[:level] if clean(name).casefold() not in _SPLITS | _PICTURES] for p in paths]
     entries = pd.DataFrame(
         {
             "path": [file for file, _ in kept],
@@ -95,9 +96,6 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
     while start + 1 < depth and _SPLITS.issuperset(names[start]):
         notes.append(f"{', '.join(names[start])} are read as one set: the folders in them are the classes")
         start += 1
-    if _SPLITS.issuperset(names[start]) or not {"train", "training", "validation"}.isdisjoint(names[start]):
-        finding = f"{', '.join(names[start])} are parts of a split, not classes"
-        raise DataError(folder, finding, "put one sub-folder a class in each of them, and nothing beside them")
     named = [level for level in range(start, depth) if _share(_PHASE, names[level]) > 0.5]
     if named:
         level = named[0]
@@ -112,6 +110,10 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
             f"it is not clear whether {two[0]} or the folders in them ({two[1]}) are the classes",
             "write a table with the columns path,label,group",
         )
+    wrong = set(names[level]) if _SPLITS.issuperset(names[level]) else _NO_CLASSES.intersection(names[level])
+    if wrong:
+        finding = f"{', '.join(sorted(wrong))}: a folder of this name is no class"
+        raise DataError(folder, finding, "have one sub-folder a class, and nothing else beside these")
     classes = set(names[level])
     for p in (p for p in paths if len(p) > level + 1):
         inner = [name for k, name in enumerate(p[:-1]) if k != level and clean(name).casefold() in classes]
