@@ -1,5 +1,6 @@
 """The page of a review: what it is made from, what it refuses, and what a person does on it in a real browser."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -30,6 +31,10 @@ def folder(tmp_path_factory):
     table = predict(folder / "a.tif").assign(image="a.tif")
     table.to_csv(folder / "table.csv", index=False)
     return folder
+
+
+def sha256_of(file) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -190,15 +195,13 @@ def test_another_image_of_the_same_name_is_refused(folder, table, tmp_path):
 
 
 def test_two_images_of_one_name_are_told_apart_by_their_hash_or_refused(folder, table, tmp_path):
-    import hashlib
-
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         shutil.copyfile(folder / "a.tif", tmp_path / name / "a.tif")
     with pytest.raises(DataError, match=r"2 images under .* could be it"):
         review.write_sheet(tmp_path / "r.html", table, tmp_path)
     write_image(tmp_path / "one" / "a.tif", np.full((300, 300), 900, np.uint16))
-    hashed = table.assign(image_sha256=hashlib.sha256((folder / "a.tif").read_bytes()).hexdigest())
+    hashed = table.assign(image_sha256=sha256_of(folder / "a.tif"))
     assert review.write_sheet(tmp_path / "r.html", hashed, tmp_path)["shown"] == len(table)
 
 
@@ -309,7 +312,8 @@ def test_ten_nuclei_are_labelled_by_keyboard_alone_and_read_back(folder, table, 
         page.locator("#progress").inner_text() == f"{corrected} of {len(table)} corrected, {10 - corrected} confirmed"
     )
     content = saved(page)
-    review.write_labels(tmp_path / "expected.csv", review.labelled_rows(table, said))
+    with_hash = table.assign(image_sha256=sha256_of(folder / "a.tif"))
+    review.write_labels(tmp_path / "expected.csv", review.labelled_rows(with_hash, said))
     assert content == (tmp_path / "expected.csv").read_bytes()
     (tmp_path / "labels.csv").write_bytes(content)
     found, _ = review.read_labels(tmp_path / "labels.csv")

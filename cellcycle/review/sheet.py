@@ -85,8 +85,9 @@ def _nuclei(table, pictures) -> list[dict]:
     scores = table[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
     has_copies = "dna_copies" in table and table["dna_copies"].notna().any()
     dna = table["dna_copies" if has_copies else "integrated_dna"] if "integrated_dna" in table else None
-    rows = labelled_rows(table, {picture.row: NONE for picture in pictures})
-    lines = {picture.row: _around_label(row) for picture, row in zip(sorted(pictures, key=_row), rows, strict=True)}
+    rows = labelled_rows(_with_hash(table), {picture.row: NONE for picture in pictures})
+    pairs = zip(sorted(pictures, key=_row), rows, strict=True)
+    lines = {picture.row: _around_label(row | {"image_sha256": picture.sha256}) for picture, row in pairs}
     return [
         {
             "row": (row := picture.row),
@@ -113,6 +114,11 @@ def _row(picture) -> int:
     return picture.row
 
 
+def _with_hash(table):
+    """Return the table with a column for the hashes of its images, whether or not it states them."""
+    return table if "image_sha256" in table else table.assign(image_sha256="")
+
+
 def _number(value, digits: int) -> float | None:
     return round(float(value), digits) if np.isfinite(value) else None
 
@@ -127,7 +133,7 @@ def _around_label(row: dict) -> list[str]:
 def _about(table, nuclei: list[dict], title: str, left_out: int) -> dict:
     classes = classes_of(table)
     codes = sorted({code for nucleus in nuclei for code in nucleus["codes"]})
-    header = list(labelled_rows(table, {nuclei[0]["row"]: NONE})[0])
+    header = list(labelled_rows(_with_hash(table), {nuclei[0]["row"]: NONE})[0])
     models = sorted(set(table["model"]) - {""}) if "model" in table else []
     return {
         "title": title,

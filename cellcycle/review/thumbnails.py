@@ -36,6 +36,8 @@ class Thumbnail:
         Brightest of this picture over the brightest of its image: dims it to what its neighbours are shown at.
     side_um : float
         Width that the picture shows; NaN where the pixel size is not known.
+    sha256 : str
+        Of the file of the image, so that training can tell it from another of the same name.
     """
 
     row: int
@@ -43,6 +45,7 @@ class Thumbnail:
     box: list[float]
     brightness: float
     side_um: float
+    sha256: str
 
 
 def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbnail | ImageError]:
@@ -69,6 +72,7 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
     for name, nuclei in part.groupby("image", sort=False):
         try:
             file = folder.find(name, _stated_hash(nuclei))
+            sha256 = _sha256(file)
             pixels = read_plane(file, channel, plane).pixels
             _check_place(name, file, nuclei, pixels.shape)
         except ImageError as error:
@@ -76,7 +80,7 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
             continue
         low, high = np.percentile(pixels[::4, ::4], [0.5, 99.8])
         for _, nucleus in nuclei.iterrows():
-            yield _cut(pixels, nucleus, typical_px, float(low), float(high))
+            yield _cut(pixels, nucleus, typical_px, float(low), float(high), sha256)
 
 
 class _Folder:
@@ -160,7 +164,7 @@ def _typical_side_px(nuclei) -> dict:
     return dict(zip(nuclei["image"], side_um / size_um, strict=True))
 
 
-def _cut(pixels: np.ndarray, nucleus, typical_px: dict, low: float, high: float) -> Thumbnail:
+def _cut(pixels: np.ndarray, nucleus, typical_px: dict, low: float, high: float, sha256: str) -> Thumbnail:
     from PIL import Image
 
     top, left, bottom, right = (int(nucleus[f"bbox_{side}_px"]) for side in ("top", "left", "bottom", "right"))
@@ -186,4 +190,5 @@ def _cut(pixels: np.ndarray, nucleus, typical_px: dict, low: float, high: float)
         box=[] if box is None else [round(v / side, 4) for v in box],
         brightness=round(min((brightest - low) / max(high - low, 1e-6), 1.0), 3),
         side_um=round(side * float(_pixel_size(nucleus.to_frame().T)[0]), 1),
+        sha256=sha256,
     )
