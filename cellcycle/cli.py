@@ -15,6 +15,24 @@ data_app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"cellcycle {version('cellcycle')}")
+        raise typer.Exit()
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and stop.")
+]
+
+
+@app.callback()
+def _common(version: _Version = False):
+    """Cell-cycle phases (G1, S, G2, M) of single DAPI-stained nuclei."""
+
+
 @app.command()
 def study(
     profile: Annotated[
@@ -98,12 +116,13 @@ def predict(
     is_slide: Annotated[
         bool, typer.Option("--slide", help="All images are of one slide: fit its G1 peak to all their nuclei.")
     ] = False,
-    format_name: Annotated[str | None, typer.Option("--format", help="table, csv, json or parquet.")] = None,
+    format_name: Annotated[str | None, typer.Option("--format", help="table, csv, tsv, json or parquet.")] = None,
     output: Annotated[Path | None, typer.Option(help="File for the rows, one a nucleus.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Folder for pictures with outlines by phase.")] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Processes that share the images; all cores from 200 images on.")
     ] = None,
+    version: _Version = False,
 ):
     """Predict the phase of every nucleus in images of any kind."""
     from cellcycle.errors import SettingError
@@ -207,12 +226,32 @@ def show(
 
 def main() -> None:
     """Run the command line; a `CellCycleError` becomes one line on standard error and exit code 2."""
+    import contextlib
+    import errno
+    import os
     import sys
 
     from cellcycle.errors import CellCycleError
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # What the encoding of a terminal lacks is written as an escape instead of ending the command.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except CellCycleError as error:
         typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EPIPE):
+            raise
+        # Nothing more goes to standard output, neither now nor when Python ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            typer.echo(f"Error: the output cannot be written ({error.strerror}); make room on the disk", err=True)
         sys.exit(2)

@@ -1,6 +1,42 @@
 """The errors a user can meet, each with one line: what, what was found, what to do."""
 
+import contextlib
 import re
+
+# Characters that `str.isprintable` lets pass although nothing is seen of them.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_LINES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def shown(text) -> str:
+    r"""Return text as one line on which everything is seen for what it is: for terminals, tables and pages.
+
+    Line breaks, escape codes, marks that turn the direction of writing, invisible characters and bytes that are
+    not UTF-8 stand as `\n`, `\x1b`, `\u202e`, `\xff`. Done twice it changes nothing more.
+
+    Examples
+    --------
+    >>> print(shown("cell\x1b[2J\n.png"), shown(b"\xff.png".decode("utf-8", "surrogateescape")))
+    cell\x1b[2J\n.png \xff.png
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    with contextlib.suppress(UnicodeError):
+        # A name that was read in a locale without UTF-8 is shown as in one that has it.
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    return "".join(c if c.isprintable() and not _INVISIBLE.match(c) else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python hands it on
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return _LINES.get(character, f"\\x{code:02x}")
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class CellCycleError(Exception):
@@ -24,7 +60,8 @@ class CellCycleError(Exception):
     def __init__(self, subject, finding: str, remedy: str):
         self.subject, self.finding, self.remedy = str(subject), finding, remedy
         # One line, also where another library's message in it has several.
-        super().__init__(re.sub(r"\s*[\r\n]+\s*", " ", f"{subject}: {finding}; {remedy}"))
+        said = re.sub(r"\s*[\r\n]+\s*", " ", f"{finding}; {remedy}")
+        super().__init__(f"{shown(subject)}: {shown(said)}")
 
     def __reduce__(self):
         # Worker processes send their errors to the parent; Exception's default would lose two arguments.

@@ -13,6 +13,7 @@ PACKAGE = Path(cellcycle.__file__).parent
 # A module may import those of earlier lines, and of its own line.
 ORDER = [
     {"errors", "phases", "paths"},
+    {"names"},
     {"confine"},
     {"images"},
     {"dna_content"},

@@ -108,7 +108,7 @@ def test_in_a_batch_the_good_are_done_and_the_bad_are_listed(run, tmp_path):
     ("arguments", "message"),
     [
         (("--model", "nagoa"), "did you mean 'nagao'"),
-        (("--format", "xml"), "use one of table, csv, json, parquet"),
+        (("--format", "xml"), "use one of table, csv, tsv, json, parquet"),
         (("--field", "--nucleus"), "choose one of them"),
         (("--channel", "GFP"), "GFP"),
         (("--jobs", "0"), "1 or more"),
@@ -202,7 +202,7 @@ def test_parquet_without_its_package_says_what_to_install(run, tmp_path, monkeyp
 
 def test_an_interrupted_run_leaves_no_file(run, tmp_path, monkeypatch):
     file = tmp_path / "rows.csv"
-    file.write_text("yesterday's rows\n")
+    file.write_text("image,nucleus_id,call\n")
 
     def interrupted(*arguments):
         yield next(run_batch(*arguments))
@@ -211,7 +211,7 @@ def test_an_interrupted_run_leaves_no_file(run, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "run_batch", interrupted)
     code, *_ = run("predict", MITOSIS, FIELD, "--output", file)
     assert code != 0
-    assert file.read_text() == "yesterday's rows\n"
+    assert file.read_text() == "image,nucleus_id,call\n"
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from cellcycle.errors import ImageError
 
 
-def write_image(path, array: np.ndarray, pixel_size_um: float | None = None) -> None:
+def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mark: str = "") -> None:
     """Write a PNG or TIFF file, chosen by the suffix.
 
     Parameters
@@ -20,6 +21,8 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None) -> 
         Gray or RGB pixels.
     pixel_size_um : float, optional
         Edge of a pixel in the sample, written into a TIFF.
+    mark : str, optional
+        Latin-1 text on what the picture is, written into a PNG.
 
     Raises
     ------
@@ -40,7 +43,7 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None) -> 
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(descriptor)
-        encoders[path.suffix.lower()](temporary, array, pixel_size_um)
+        encoders[path.suffix.lower()](temporary, array, pixel_size_um, mark)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
@@ -50,14 +53,19 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None) -> 
             Path(temporary).unlink(missing_ok=True)
 
 
-def _write_png(path: str, array: np.ndarray, pixel_size_um: float | None) -> None:
+def _write_png(path: str, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
     # Pillow has no 16-bit RGB, so the encoder of imagecodecs writes every PNG.
     import imagecodecs
 
-    Path(path).write_bytes(imagecodecs.png_encode(array))
+    encoded = imagecodecs.png_encode(array)
+    if mark:
+        chunk = b"tEXtDescription\0" + mark.encode("latin-1")
+        framed = (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        encoded = encoded[:-12] + framed + encoded[-12:]  # before the last chunk, IEND
+    Path(path).write_bytes(encoded)
 
 
-def _write_tiff(path: str, array: np.ndarray, pixel_size_um: float | None) -> None:
+def _write_tiff(path: str, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
     import tifffile
 
     scale = {}

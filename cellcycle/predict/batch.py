@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cellcycle.errors import SettingError
-from cellcycle.predict.predictor import ImagePrediction, Predictor, image_name
+from cellcycle.errors import CellCycleError, SettingError
+from cellcycle.predict.predictor import ImagePrediction, Predictor
 from cellcycle.predict.settings import Settings
 
 _worker: Predictor | None = None
@@ -37,7 +37,11 @@ def run_batch(
     SettingError
         A process was ended from outside, as by a system that is out of memory.
     """
-    named = zip(images, overlay_names(images, overlay), strict=True)
+    named = [(image, None) for image in images]
+    if overlay is not None:
+        from cellcycle.predict.overlay import overlay_names
+
+        named = list(zip(images, overlay_names(images, overlay), strict=True))
     if n_jobs == 1:
         predictor = Predictor(model, settings)
         for image, target in named:
@@ -63,24 +67,6 @@ def run_batch(
         pool.shutdown(cancel_futures=True)
 
 
-def overlay_names(images, folder: Path | None) -> list[Path | None]:
-    """Return one PNG name an image; images of the same name in different folders get a number.
-
-    Examples
-    --------
-    >>> [path.name for path in overlay_names(["a/x.tif", "b/x.tif"], Path("out"))]
-    ['x_phases.png', 'x_phases_2.png']
-    """
-    if folder is None:
-        return [None] * len(images)
-    names, seen = [], {}
-    for image in images:
-        stem = Path(image_name(image)).stem
-        seen[stem] = seen.get(stem, 0) + 1
-        names.append(folder / f"{stem}_phases{'' if seen[stem] == 1 else f'_{seen[stem]}'}.png")
-    return names
-
-
 def _start(model, settings: Settings) -> None:
     global _worker
     _worker = Predictor(model, settings)
@@ -95,5 +81,9 @@ def _predict_one(predictor: Predictor, image, target: Path | None) -> ImagePredi
     if target is not None and prediction.nuclei is not None:
         from cellcycle.predict.overlay import write_overlay
 
-        write_overlay(target, prediction, predictor.checkpoint.classes)
+        try:
+            write_overlay(target, prediction, predictor.checkpoint.classes)
+        except (CellCycleError, OSError, MemoryError) as error:
+            # A picture that cannot be written costs no row.
+            prediction = replace(prediction, note=f"no overlay: {error}")
     return replace(prediction, nuclei=None, plane=None)

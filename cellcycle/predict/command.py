@@ -1,5 +1,6 @@
 """What the commands `cellcycle predict`, `cellcycle models` and `cnncc` do."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -7,16 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
-from cellcycle.errors import SettingError
+from cellcycle.errors import ImageError, SettingError, shown
 from cellcycle.phases import class_colours
 from cellcycle.predict.batch import run_batch
 from cellcycle.predict.choice import AUTO, ModelChoice
-from cellcycle.predict.output import format_of, row_writer, whole_file
+from cellcycle.predict.output import row_writer, whole_file
 from cellcycle.predict.paths import expand
 from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.predict.report import Tally, image_line, models_report, nucleus_report
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.slide import on_slide
+from cellcycle.predict.target import check_target, format_of, is_standard_output
 
 _BAR_FROM = 4
 # Below this, starting processes costs more than they save.
@@ -42,7 +44,7 @@ def run_predict(
     model : str
         Name or folder of a checkpoint; "auto" chooses for each image.
     settings : Settings, optional
-    format_name : {"table", "csv", "json", "parquet"}, optional
+    format_name : {"table", "csv", "tsv", "json", "parquet"}, optional
         By default what the output file is called, or a table.
     output : Path, optional
         File for the rows; they go to standard output without it.
@@ -64,9 +66,18 @@ def run_predict(
         The model or an option is wrong, or the only image cannot be read: nothing was predicted.
     """
     name = format_of(format_name, output)
+    if output is not None and is_standard_output(output):
+        output = None
     if n_jobs is not None and n_jobs < 1:
         raise SettingError("--jobs", f"{n_jobs} is below 1", "give the number of processes, 1 or more")
-    choice, images, settings = ModelChoice.of(model), expand(paths), settings or Settings()
+    most_jobs = 4 * max(16, os.cpu_count() or 1)
+    if n_jobs is not None and n_jobs > most_jobs:
+        raise SettingError("--jobs", f"{n_jobs} processes are more than can be of use", f"give at most {most_jobs}")
+    if not all(path.strip() for path in paths):
+        raise SettingError("PATH", "an empty name", "name image files, folders or patterns")
+    choice, images, settings = ModelChoice.of(model), _to_predict(paths), settings or Settings()
+    if output is not None:
+        check_target(output, images)
     n_jobs = n_jobs or ((os.cpu_count() or 1) if len(images) >= _ALL_CORES_FROM else 1)
     if overlay is not None:
         _make_folder(overlay)
@@ -82,14 +93,37 @@ def run_predict(
             if write is not None:
                 write(prediction.table)
             elif len(images) > 1:
-                print(image_line(prediction), file=words)
+                print(shown(image_line(prediction)), file=words)
         if words is not None:
             is_one = len(images) == 1 and prediction.columns["kind"] == ["nucleus"]
-            shown = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
-            print(_coloured(shown, tally.classes, words), file=words)
+            text = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
+            print(_coloured(text, tally.classes, words), file=words)
     if choice.is_auto and tally.models:
         _note(f"model {tally.models_taken()}")
     return int(tally.n_unreadable > 0)
+
+
+def _to_predict(paths: list[str]) -> list[str | ImageError]:
+    """Return the images that paths name; of folders and patterns without the overlays of earlier runs."""
+    from cellcycle.predict.overlay import is_overlay
+
+    impossible = [
+        ImageError(path, "no file can have this name", "check the path") for path in paths if _is_impossible(path)
+    ]
+    named = {path for path in paths if not _is_impossible(path)}
+    images = [*expand([path for path in paths if path in named]), *impossible]
+    kept = [image for image in images if image in named or isinstance(image, ImageError) or not is_overlay(image)]
+    return kept or [ImageError(paths[0], "it holds overlays alone", "name the images they were drawn on")]
+
+
+def _is_impossible(path: str) -> bool:
+    try:
+        os.stat(path)
+    except ValueError:
+        return True
+    except OSError as error:
+        return error.errno in (errno.ENAMETOOLONG, errno.EINVAL)
+    return False
 
 
 @contextmanager
@@ -111,6 +145,8 @@ def _refuse_or_warn(prediction: ImagePrediction, n_images: int, warnings: set[st
         if n_images == 1:
             raise prediction.error
         print(f"Error: {prediction.error}", file=sys.stderr)
+    if prediction.note:
+        print(f"Error: {shown(prediction.note)}", file=sys.stderr)
     warning = prediction.checkpoint.warning if prediction.checkpoint else ""
     if warning and warning not in warnings:
         warnings.add(warning)
@@ -118,11 +154,12 @@ def _refuse_or_warn(prediction: ImagePrediction, n_images: int, warnings: set[st
 
 
 def _note(text: str) -> None:
-    print(f"Note: {text}", file=sys.stderr)
+    print(f"Note: {shown(text)}", file=sys.stderr)
 
 
 def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
     """Colour the phases at the head of lines, on a terminal only."""
+    text = "\n".join(map(shown, text.split("\n")))
     if not stream.isatty():
         return text
     colours = class_colours(classes)

@@ -3,41 +3,16 @@
 import contextlib
 import json
 import os
+import secrets
+import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from cellcycle.errors import SettingError
-
-FORMATS = ("table", "csv", "json", "parquet")
-
-
-def format_of(chosen: str | None, output: Path | None) -> str:
-    """Return the format that was chosen, or that the name of the output file says; "table" without either.
-
-    Raises
-    ------
-    SettingError
-        Unknown format, or Parquet without a file or without pyarrow.
-
-    Examples
-    --------
-    >>> format_of(None, Path("cells.csv"))
-    'csv'
-    """
-    named = "" if output is None else output.suffix.lstrip(".").lower()
-    name = chosen or (named if named in FORMATS else "table" if output is None else "csv")
-    if name not in FORMATS:
-        raise SettingError("format", f"{name!r} is unknown", f"use one of {', '.join(FORMATS)}")
-    if name == "parquet":
-        if output is None:
-            raise SettingError("format", "parquet is no text", "name a file with --output")
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ImportError as error:
-            raise SettingError("format", "parquet needs the package pyarrow", "run: pip install pyarrow") from error
-    return name
+from cellcycle.names import cell
+from cellcycle.predict.target import is_stream
 
 
 @contextlib.contextmanager
@@ -46,7 +21,7 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
 
     Parameters
     ----------
-    name : {"csv", "json", "parquet"}
+    name : {"csv", "tsv", "json", "parquet"}
     output : Path or None
         None is standard output.
 
@@ -60,10 +35,21 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
     SettingError
         The folder of the file is missing or cannot be written to.
     """
-    writers = {"csv": _csv_rows, "json": _json_rows, "parquet": _parquet_rows}
+    writers = {
+        "csv": _csv_rows,
+        "tsv": partial(_csv_rows, separator="\t"),
+        "json": _json_rows,
+        "parquet": _parquet_rows,
+    }
     if output is None:
+        if sys.stdout is None or sys.stdout.closed:
+            raise SettingError("standard output", "it is closed", "name a file with --output")
+        if hasattr(sys.stdout, "reconfigure"):
+            # Tables are UTF-8 whatever the locale is.
+            sys.stdout.reconfigure(encoding="utf-8")
         with writers[name](sys.stdout) as write:
             yield write
+        sys.stdout.flush()
         return
     with whole_file(output) as unfinished:
         if name == "parquet":
@@ -78,33 +64,57 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
 def whole_file(output: Path) -> Iterator[Path]:
     """Give a temporary file in the folder of `output`, which takes its name when the block ends well.
 
+    The mode of a file that stood there stays, a new one has that of the umask; a link stays and its target is
+    replaced. A device or a pipe is given itself.
+
     Raises
     ------
     SettingError
-        The folder is missing or cannot be written to.
+        The folder is missing or cannot be written to, or the disk is full.
     """
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".unfinished-{output.name}-", dir=output.parent)
-    except OSError as error:
-        raise SettingError(output, f"cannot be written ({error.strerror})", "check the folder") from error
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, output)
-    except IsADirectoryError as error:
-        raise SettingError(output, "this is a folder", "name a file") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+    if is_stream(output):
+        with _said(output):
+            yield output
+        return
+    final = Path(os.path.realpath(output))
+    work = final.with_name(f".unfinished-{secrets.token_hex(6)}{final.suffix}")
+    with _said(output):
+        os.close(os.open(work, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            yield work
+            if final.exists():
+                os.chmod(work, stat.S_IMODE(final.stat().st_mode))
+            os.replace(work, final)
+        finally:
+            work.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _csv_rows(stream):
+def _said(output: Path) -> Iterator[None]:
+    """Turn what the system says of a file that takes no more, or none, into one line."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise SettingError(output, "this is a folder", "name a file") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise SettingError(output, f"cannot be written ({error.strerror or error})", "check the disk") from error
+
+
+def _harmless(table):
+    """Return a table whose texts and names of columns no spreadsheet takes for formulas, nor a terminal for codes."""
+    table = table.rename(columns=cell)
+    return table.assign(**{name: table[name].map(cell) for name in table.columns if table[name].dtype == "str"})
+
+
+@contextlib.contextmanager
+def _csv_rows(stream, separator: str = ","):
     is_first = True
 
     def write(table) -> None:
         nonlocal is_first
-        table.to_csv(stream, index=False, header=is_first, lineterminator="\n")
+        _harmless(table).to_csv(stream, sep=separator, index=False, header=is_first, lineterminator="\n")
         is_first = False
 
     yield write
@@ -117,6 +127,7 @@ def _json_rows(stream):
     def write(table) -> None:
         nonlocal separator
         # pandas' own JSON rounds to 15 decimals; every format holds the same numbers here.
+        table = _harmless(table)
         for row in table.astype(object).where(table.notna(), None).to_dict("records"):
             stream.write(separator + json.dumps(row, ensure_ascii=False))
             separator = ",\n"
@@ -134,7 +145,7 @@ def _parquet_rows(path: Path):
 
     def write(table) -> None:
         nonlocal writer
-        rows = pyarrow.Table.from_pandas(table, preserve_index=False)
+        rows = pyarrow.Table.from_pandas(_harmless(table), preserve_index=False)
         if writer is None:
             writer = pyarrow.parquet.ParquetWriter(path, rows.schema)
         writer.write_table(rows)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.checkpoint import Checkpoint
-from cellcycle.errors import ImageError
+from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
+from cellcycle.names import shown_name
 from cellcycle.nuclei import Nuclei, find_nuclei, fit_anchor
 from cellcycle.predict.choice import AUTO, ModelChoice
 from cellcycle.predict.pictures import cut_picture, normalise, normalise_measurements
@@ -39,6 +40,8 @@ class ImagePrediction:
         The pixels they were found in.
     error : ImageError or None
         Why the image cannot be read.
+    note : str
+        What else went wrong.
     """
 
     image: str
@@ -47,6 +50,7 @@ class ImagePrediction:
     nuclei: Nuclei | None = field(default=None, repr=False)
     plane: Plane | None = field(default=None, repr=False)
     error: ImageError | None = None
+    note: str = ""
 
     @cached_property
     def table(self):
@@ -99,9 +103,14 @@ class Predictor:
             return self.call(plane, self.find(plane), name)
         except MemoryError:
             error = ImageError(name, "there is not enough memory for it", "cut it into smaller fields")
-        except ImageError as found:
-            error = found
-        reason = f"{error.finding}; {error.remedy}"
+        except (SettingError, CheckpointError):
+            raise
+        except CellCycleError as found:
+            error = ImageError(found.subject, found.finding, found.remedy)
+        except Exception as found:
+            # Whatever a strange file sets off: one row and one line, and the other images go on.
+            error = ImageError(name, f"it cannot be predicted ({type(found).__name__}: {found})", "export it again")
+        reason = shown(f"{error.finding}; {error.remedy}")
         return ImagePrediction(name, self._without_call(name, "", "unreadable", reason), error=error)
 
     def find(self, plane: Plane) -> Nuclei:
@@ -121,7 +130,7 @@ class Predictor:
         name : str, optional
             For the table; by default the path of the plane.
         """
-        name = plane.path if name is None else name
+        name = shown_name(plane.path) if name is None else name
         if not len(nuclei):
             return ImagePrediction(name, self._without_call(name, nuclei.kind, "no_nucleus"), None, nuclei, plane)
         given, peak = self.settings.anchor, None
@@ -190,10 +199,10 @@ class Predictor:
 def image_name(image) -> str:
     """Return what a table calls an image: its path, or "array"."""
     if isinstance(image, ImageError):
-        return image.subject
+        return shown_name(image.subject)
     if isinstance(image, Plane):
-        return image.path
-    return str(image) if isinstance(image, str | Path) else "array"
+        return shown_name(image.path)
+    return shown_name(image) if isinstance(image, str | Path) else "array"
 
 
 def as_plane(image, settings: Settings) -> Plane:

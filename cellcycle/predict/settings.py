@@ -57,6 +57,11 @@ class Settings:
             value = getattr(self, option)
             if value is not None and not (isfinite(value) and value > 0):
                 raise SettingError(option, f"{value} is not a size", "give a number above 0")
+        if self.pixel_size_um is not None and not 1e-3 <= self.pixel_size_um <= 1e3:
+            finding = f"{self.pixel_size_um:g} um is the size of no pixel"
+            raise SettingError("pixel_size_um", finding, "give micrometres, from 0.001 to 1000")
+        if isinstance(self.channel, str) and not 0 < len(self.channel) <= 200:
+            raise SettingError("channel", f"{len(self.channel)} letters are no name", "give an index or a name")
 
     @property
     def anchor(self) -> Anchor | None:

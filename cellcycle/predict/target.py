@@ -1,0 +1,147 @@
+"""Where rows may be written to: what cannot be, or must not be replaced, is said before the work begins."""
+
+import contextlib
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from cellcycle.errors import SettingError
+
+FORMATS = ("table", "csv", "tsv", "json", "parquet")
+# What files may be called that hold each; comma-separated text is the format of a name that says none.
+_SUFFIXES = {
+    "table": ("", ".txt"),
+    "csv": (".csv", "", ".txt"),
+    "tsv": (".tsv",),
+    "json": (".json",),
+    "parquet": (".parquet",),
+}
+# How files begin that were written here.
+_HEADS = re.compile(
+    rb"image[,\t]nucleus_id[,\t]|\[\s*(\{\"image\": |\]\s*$)|PAR1|Images: |Model: |Predicted Phase: |no nucleus found"
+    rb"|\n?$"
+)
+
+
+def format_of(chosen: str | None, output: Path | None) -> str:
+    """Return the format that was chosen, or that the name of the output file says; "table" without either.
+
+    Raises
+    ------
+    SettingError
+        Unknown format or suffix, two that differ, or Parquet without a file or without pyarrow.
+
+    Examples
+    --------
+    >>> format_of(None, Path("cells.csv"))
+    'csv'
+    """
+    if chosen is not None and chosen not in FORMATS:
+        raise SettingError("format", f"{chosen!r} is unknown", f"use one of {', '.join(FORMATS)}")
+    if output is None or is_stream(output):
+        name = chosen or ("table" if output is None else "csv")
+    else:
+        suffix = output.suffix.lower()
+        named = next((name for name, suffixes in _SUFFIXES.items() if suffix in suffixes and name != "table"), None)
+        if named is None:
+            raise SettingError(
+                output, f"tables are not written as {suffix}", "end the name in .csv, .tsv, .json or .parquet"
+            )
+        if chosen is not None and suffix not in _SUFFIXES[chosen]:
+            raise SettingError(output, f"the name does not say {chosen}", f"end it in {_SUFFIXES[chosen][0] or '.txt'}")
+        name = chosen or named
+    if name == "parquet":
+        if output is None or is_stream(output):
+            raise SettingError("format", "parquet is no text", "name a file with --output")
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise SettingError("format", "parquet needs the package pyarrow", "run: pip install pyarrow") from error
+    return name
+
+
+def check_target(output: Path, images: Iterable) -> None:
+    """Refuse an output that cannot be written, or that would replace anything but an earlier table.
+
+    Parameters
+    ----------
+    output : Path
+    images : iterable of path or ImageError
+        That will be read; none of them is ever replaced, under whatever name.
+
+    Raises
+    ------
+    SettingError
+    """
+    try:
+        if is_stream(output):
+            if not os.access(output, os.W_OK):
+                raise SettingError(output, "cannot be written to", "name another file")
+            return
+        if output.is_dir():
+            raise SettingError(output, "this is a folder", "name a file")
+        folder = Path(os.path.realpath(output)).parent
+        if not folder.is_dir():
+            raise SettingError(output, f"there is no folder {folder}", "make the folder, or check the path")
+        if output.exists():
+            _check_replaced(output, images)
+        _try_to_write(output, folder)
+    except OSError as error:
+        raise SettingError(output, f"cannot be written ({error.strerror})", "name another file") from error
+
+
+def _check_replaced(output: Path, images: Iterable) -> None:
+    there = output.stat()
+    if is_among(output, images):
+        raise SettingError(output, "it is one of the images to predict", "name a new file")
+    with open(output, "rb") as stream:
+        if not _HEADS.match(stream.read(200)):
+            raise SettingError(output, "it exists and is no table of predictions", "name a new file")
+    if not (there.st_mode & 0o222 and os.access(output, os.W_OK)):
+        raise SettingError(output, "it is read-only", "name a new file, or make it writable")
+
+
+def _try_to_write(output: Path, folder: Path) -> None:
+    """Write and remove a small file beside the output: a full or read-only disk says so now."""
+    import tempfile
+
+    if not output.exists():
+        # The name itself may be too long, or hold what this disk does not take.
+        final = os.path.realpath(output)
+        os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.unlink(final)
+    with tempfile.TemporaryFile(prefix=".unfinished-", dir=folder, buffering=0) as trial:
+        trial.write(bytes(4096))
+
+
+def is_among(path, images: Iterable) -> bool:
+    """Say whether a path is one of several files, by whatever name or link."""
+    try:
+        sought = os.stat(path)
+    except OSError:
+        return False
+    for image in images:
+        if isinstance(image, str | Path):
+            with contextlib.suppress(OSError, ValueError):
+                if os.path.samestat(sought, os.stat(image)):
+                    return True
+    return False
+
+
+def is_stream(path) -> bool:
+    """Say whether a path is a device, a pipe or an open file of a process: written to, and never replaced."""
+    with contextlib.suppress(OSError):
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return True
+    return re.match(r"/dev/(fd/|std)|/proc/", os.path.abspath(path)) is not None
+
+
+def is_standard_output(path) -> bool:
+    """Say whether a path is what standard output goes to, under its own name or another."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    return str(path) in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")

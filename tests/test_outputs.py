@@ -1,0 +1,306 @@
+"""What a run writes, and where: nothing is replaced that it did not write, and no name does harm."""
+
+import csv
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle import cli, names, paths
+from cellcycle.errors import CellCycleError, SettingError, shown
+from cellcycle.images import write_image
+from cellcycle.predict import Settings, predict, predictor
+from cellcycle.predict.output import row_writer
+from cellcycle.predict.overlay import is_overlay, overlay_names
+from cellcycle.predict.target import check_target, format_of
+
+MITOSIS = paths.repository() / "data" / "sample" / "nuclei" / "M" / "M_0002.png"
+# Names that files can have and that do something where they are printed or opened.
+ODD = [
+    "two\nlines.png", "tab\t.png", "clear\x1b[2J.png", "title\x1b]0;x\x07.png", "back\u202egnp.exe.png",
+    "zero\u200bwidth.png",
+    "c1\x9b2J.png", "filler\u3164.png", "line\u2028.png", b"latin\xe9.png".decode("utf-8", "surrogateescape"),
+]  # fmt: skip
+FORMULAS = ["=1+1.png", "+1.png", "-1.png", "@SUM(A1).png", "\uff1d1.png"]
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Return a function that runs the command line here, in a folder of its own: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cellcycle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def never(monkeypatch):
+    """Fail where any image is looked at: what is wrong must be said before the work."""
+    monkeypatch.setattr(predictor, "as_plane", lambda *_: pytest.fail("work was done"))
+
+
+def refused(answer, *words):
+    code, out, err = answer
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1, err
+    assert all(word in err for word in words), err
+
+
+def alias(kind, image):
+    """Give the same file another name."""
+    if kind == "same":
+        return image
+    if kind == "dotted":
+        return image.parent / "." / ".." / image.parent.name / image.name
+    other = image.with_name("other.csv")
+    os.link(image, other) if kind == "hard link" else other.symlink_to(image)
+    return other
+
+
+@pytest.mark.parametrize("kind", ["same", "dotted", "hard link", "link"])
+@pytest.mark.parametrize("suffix", [".png", ".csv"])
+def test_an_image_is_never_replaced_by_its_table(run, never, tmp_path, kind, suffix):
+    image = tmp_path / f"image{suffix}"
+    shutil.copy(MITOSIS, image)
+    refused(run("predict", image, "--output", alias(kind, image)))
+    assert image.read_bytes() == MITOSIS.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["thesis.csv", "cells.json", "notes.txt", "notes", "rows.tsv"])
+def test_only_an_earlier_table_is_replaced(run, never, tmp_path, name):
+    (tmp_path / name).write_text("three years of work\n")
+    refused(run("predict", MITOSIS, "--output", name), "no table of predictions")
+    assert (tmp_path / name).read_text() == "three years of work\n"
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["out.png", "out.TIF", "out.xlsx", "out.onnx", "model.safetensors", ".", "", "none/rows.csv", "file/rows.csv",
+     "r" * 252 + ".csv", "d/" * 2500 + "x.csv", "old.csv"],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_an_output_that_cannot_be_is_said_before_the_work(run, never, tmp_path, output):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "old.csv").write_text("")
+    (tmp_path / "old.csv").chmod(0o444)
+    refused(run("predict", MITOSIS, "--output", output))
+    assert sorted(os.listdir(tmp_path)) == ["file", "old.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "output"), [("csv", "a.json"), ("json", "a.csv"), ("parquet", "a.csv"), ("tsv", "a.csv")]
+)
+def test_a_format_must_be_that_of_the_name(name, output, tmp_path):
+    with pytest.raises(SettingError, match="does not say"):
+        format_of(name, tmp_path / output)
+
+
+def test_every_format_that_was_written_is_replaced_by_the_next_run(tmp_path):
+    table = predict(MITOSIS)
+    for name in ("csv", "tsv", "json", "parquet"):
+        if name == "parquet":
+            pytest.importorskip("pyarrow")
+        file = tmp_path / f"rows.{name}"
+        with row_writer(name, file) as write:
+            write(table)
+        check_target(file, [MITOSIS])
+    rows = list(csv.reader((tmp_path / "rows.tsv").open(encoding="utf-8"), delimiter="\t"))
+    assert rows[0] == list(table.columns)
+
+
+def test_a_table_keeps_the_mode_that_is_there_and_heeds_the_umask(tmp_path):
+    def write(name):
+        with row_writer("csv", tmp_path / name) as rows:
+            rows(pd.DataFrame({"image": ["a"], "nucleus_id": [1]}))
+        return stat.S_IMODE((tmp_path / name).stat().st_mode)
+
+    before = os.umask(0o077)
+    try:
+        assert write("new.csv") == 0o600
+        (tmp_path / "new.csv").chmod(0o640)
+        assert write("new.csv") == 0o640
+        (tmp_path / "link.csv").symlink_to("new.csv")
+        assert write("link.csv") == 0o640
+    finally:
+        os.umask(before)
+    assert (tmp_path / "link.csv").is_symlink()
+
+
+def command(*arguments, **options):
+    call = [sys.executable, "-m", "cellcycle", "predict", str(MITOSIS), *map(str, arguments)]
+    return subprocess.run(call, capture_output=True, text=True, check=False, timeout=100, **options)
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        made = command("--output", pipe, "--format", "csv")
+        assert reader.communicate()[0].startswith(b"image,nucleus_id")
+    assert made.returncode == 0, made.stderr
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_rows_for_standard_output_by_name_are_rows_alone(tmp_path):
+    with open(tmp_path / "rows.csv", "w") as stream:
+        call = [sys.executable, "-m", "cellcycle", "predict", str(MITOSIS), "--output", "/dev/stdout"]
+        subprocess.run(call, stdout=stream, stderr=subprocess.DEVNULL, check=True)
+    assert len(pd.read_csv(tmp_path / "rows.csv")) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("how", ["--output", ">"])
+def test_a_full_disk_is_one_line(how):
+    if how == "--output":
+        made = command("--output", "/dev/full")
+    else:
+        with open("/dev/full", "w") as full:
+            call = [sys.executable, "-m", "cellcycle", "predict", str(MITOSIS), "--format", "csv"]
+            made = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert made.returncode == 2
+    errors = [line for line in made.stderr.splitlines() if not line.startswith("Note: ")]
+    assert len(errors) == 1 and "No space left" in errors[0]
+
+
+def test_a_limit_on_the_size_of_files_is_one_line_and_leaves_nothing(tmp_path):
+    import resource
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    made = command("--output", tmp_path / "rows.csv", preexec_fn=limit)
+    assert made.returncode == 2
+    assert "Traceback" not in made.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_are_shown_and_still_opened(run, tmp_path, name):
+    shutil.copy(MITOSIS, tmp_path / name)
+    (tmp_path / f"bad{name}").write_text("no pixels")
+    code, out, err = run("predict", tmp_path, "--overlay", "pictures", "--output", "rows.csv")
+    assert code == 1
+    for text in (out, err, (tmp_path / "rows.csv").read_text(encoding="utf-8")):
+        assert all(line.isprintable() for line in text.split("\n")), text
+    table = pd.read_csv("rows.csv")
+    assert len(table) == 2 and table["image"].nunique() == 2
+    assert table["call"].notna().sum() == 1
+    assert all(file.isprintable() for file in os.listdir(tmp_path / "pictures"))
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("how", ["csv", "json"])
+def test_no_cell_begins_a_formula_and_its_path_still_opens(run, tmp_path, name, how):
+    shutil.copy(MITOSIS, tmp_path / name)
+    code, _, err = run("predict", "--output", f"rows.{how}", "--", name)
+    assert code == 0, err
+    text = (tmp_path / f"rows.{how}").read_text(encoding="utf-8")
+    image = json.loads(text)[0]["image"] if how == "json" else next(csv.DictReader(text.splitlines()))["image"]
+    assert not image.startswith(names._FORMULA)
+    assert os.path.samefile(image, name)
+
+
+def test_classes_named_like_formulas_or_codes_are_harmless_in_every_format(tmp_path):
+    table = pd.DataFrame({"image": ["a"], "call": ["=cmd|' /C calc'!A0"], "p_\x1b[2J": [0.5], "@x": [1.0]})
+    for name in ("csv", "tsv", "json"):
+        with row_writer(name, tmp_path / f"rows.{name}") as write:
+            write(table)
+        text = (tmp_path / f"rows.{name}").read_text()
+        assert "\x1b" not in text
+    row = json.loads((tmp_path / "rows.json").read_text())[0]
+    assert row == {"image": "a", "call": "'=cmd|' /C calc'!A0", "p_\\x1b[2J": 0.5, "'@x": 1.0}
+
+
+def test_shown_names_of_different_files_differ():
+    spelled = ["a\x1b.png", "a\\x1b.png", "a\\\\x1b.png", "\x80", "\udc80", "\\u0080", "\n", "\\n"]
+    assert len(set(map(names.shown_name, spelled))) == len(spelled)
+    assert shown(shown("a\x1b\n")) == shown("a\x1b\n")
+    assert str(CellCycleError("a\nError: b", "x\ny", "z")) == "a\\nError: b: x y; z"
+
+
+def test_overlays_of_one_name_tell_which_and_none_is_too_long(tmp_path):
+    images = [
+        "p/A1/image.tif",
+        "p/A2/image.tif",
+        "p/A2/image.png",
+        "q/A1/image.tif",
+        f"{'x' * 250}.tif",
+        "IMAGE.TIF",
+        "a__b.tif",
+    ]
+    names_ = [path.name for path in overlay_names(images, tmp_path)]
+    assert len({name.casefold() for name in names_}) == len(images)
+    assert all(len(os.fsencode(name)) < 200 for name in names_)
+    assert "A1" in names_[0] and "A2" in names_[1] and "q" in names_[3]
+
+
+def test_an_overlay_that_cannot_be_written_costs_no_row(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", f"{'b' * 245}.png"):
+        shutil.copy(MITOSIS, tmp_path / "in" / name)
+    (tmp_path / "in" / "a_phases.png").write_bytes(MITOSIS.read_bytes())
+    code, _, err = run("predict", "in", "--overlay", "in", "--output", "rows.csv")
+    assert code == 0
+    assert err.count("Error: no overlay: ") == 1
+    assert (tmp_path / "in" / "a_phases.png").read_bytes() == MITOSIS.read_bytes()
+    assert pd.read_csv("rows.csv")["error"].isna().all()
+
+
+def test_overlays_beside_their_images_are_no_images_of_the_next_run(run, tmp_path):
+    shutil.copy(MITOSIS, tmp_path / "a.png")
+    tables = []
+    for _ in range(2):
+        assert run("predict", ".", "--overlay", ".", "--output", "rows.csv")[0] == 0
+        tables.append((tmp_path / "rows.csv").read_text())
+    assert tables[0] == tables[1]
+    assert is_overlay(tmp_path / "a_phases.png")
+    assert not is_overlay(MITOSIS)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--pixel-size", "1e300"), ("--pixel-size", "nan"), ("--pixel-size", "1e-300"), ("--pixel-size", "inf"),
+     ("--jobs", "5000"), ("--jobs", "-3"), ("--channel", "9" * 5000), ("--channel", ""), ("--plane", "9" * 30),
+     ("--plane", "-1")],
+    ids=lambda pair: f"{pair[0]} {pair[1][:8]}",
+)  # fmt: skip
+def test_absurd_numbers_are_one_line(run, wrong):
+    refused(run("predict", MITOSIS, *wrong))
+
+
+@pytest.mark.parametrize("path", ["", "  ", "x" * 5000, "d/" * 3000])
+def test_absurd_paths_are_one_line(run, path):
+    refused(run("predict", path))
+
+
+def test_the_version_is_said_by_the_command_and_by_predict(run):
+    first, second = run("--version"), run("predict", "--version")
+    assert first == second
+    assert first[0] == 0 and first[1].startswith("cellcycle ")
+
+
+def test_whatever_goes_wrong_with_an_image_is_one_row_and_one_line(monkeypatch, tmp_path):
+    real = predictor.find_nuclei
+
+    def fails_on_large(pixels, *rest):
+        if pixels.shape == (7, 9):
+            raise ZeroDivisionError("a\nfault")
+        return real(pixels, *rest)
+
+    monkeypatch.setattr(predictor, "find_nuclei", fails_on_large)
+    write_image(tmp_path / "odd.png", np.ones((7, 9), np.uint8))
+    table = predict([tmp_path / "odd.png", MITOSIS], **vars(Settings()))
+    assert table["error"].ne("").tolist() == [True, False]
+    assert "\n" not in table["error"][0] and "ZeroDivisionError" in table["error"][0]
