@@ -93,7 +93,7 @@ def real_part() -> None:
     """Jurkat cells, cross-validated: the recorded recipe `best`, whose calibration leaves out one fold at a time."""
     for record in real_records():
         if record.config["model"] == experiments.BEST["model"]:
-            intensity = "per image" if record.config["intensity"] == "per-image" else "absolute"
+            intensity = experiments.intensities_of(record.config).replace("-", " ")
             who = {"cells": "jurkat", "origin": "real", "model": f"best ({intensity}), trained on jurkat"}
             write_judgement(who, judge(record))
 

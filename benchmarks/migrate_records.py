@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cellcycle import results
 from cellcycle.study import load_profile
+from cellcycle.study.experiments import MEASURED, MEASURED_PER_IMAGE
 from cellcycle.study.transfers import pretrained_file, transfer_source
 from cellcycle.training.runs import defaults_of, full_config
 
@@ -22,6 +23,12 @@ ELSEWHERE = ("checkpoint", "confidence")
 
 def renamed(config: dict) -> dict:
     """Return the settings of an old record under today's names, with today's values."""
+    intensity = config.pop("intensity", None)
+    if intensity is not None:
+        view = "scaled" if intensity == "absolute" else "shape"
+        names = MEASURED_PER_IMAGE if intensity == "per-image" else MEASURED
+        config["views"] = [view] * config.pop("members", 1)
+        config["measurements"] = list(names) if config.get("measurements") else []
     return config
 
 

@@ -25,7 +25,8 @@ def configs() -> list[dict]:
     best = experiments.best(profile, training_set="D1", epochs=24)
     absolute = [*networks, best]
     # Of `best`, too: its measurements are then relative to the background of the same image.
-    per_image = [{**config, "intensity": "per-image"} for config in absolute]
+    per_image = [{**config, "views": ("shape",)} for config in networks]
+    per_image.append({**best, "measurements": experiments.MEASURED_PER_IMAGE})
     return [*experiments.baseline(profile), *absolute, *per_image]
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from cellcycle import paths
 from cellcycle.datasets import load_dataset
+from cellcycle.networks import VIEWS
 from cellcycle.study import transfers
 from cellcycle.study.texts import refresh_card
 from cellcycle.training.runs import record_runs
 
 NAGAO = {"model": "nagao6", "training_set": "D2", "epochs": 15}
-INTENSITIES = ("absolute", "per-image")
 FEW = (10, 50)
 
 
@@ -26,11 +26,11 @@ def main():
     print(pair.simulated, pair.real, sep="\n")
     runs = []
     for train, test in ((pair.simulated, pair.real), (pair.real, pair.simulated)):
-        configs = [{"model": "dna-content"}, *({**NAGAO, "intensity": i} for i in INTENSITIES)]
+        configs = [{"model": "dna-content"}, *({**NAGAO, "views": (view,)} for view in VIEWS)]
         runs += [transfers.across(train, test, config) for config in configs]
     for n_labels in FEW:
         for pretrain in (False, True):
-            runs.append(transfers.few_labels(pair, {**NAGAO, "intensity": "absolute"}, n_labels, pretrain))
+            runs.append(transfers.few_labels(pair, NAGAO, n_labels, pretrain))
     for record in record_runs(runs, root):
         print(record.folder.name, record.config, f"{record.run['train_s']} s", flush=True)
     refresh_card()

@@ -234,7 +234,7 @@ def save_checkpoint(folder, network, rule: InputRule, card: dict) -> Checkpoint:
     ----------
     folder : path-like
         The model's folder; its name is the model's name unless the card has one.
-    network : cellcycle.models.Network
+    network : cellcycle.networks.Network
         Trained; takes images (N, 1, size_px, size_px), and measurements where the rule has any, after the input rule.
     rule : InputRule
     card : dict

@@ -214,7 +214,9 @@ def fetch_public(
 
 @data_app.command("show")
 def show(
-    source: Annotated[str, typer.Argument(help="A name, a folder with one sub-folder a class, or a table (see README).")],
+    source: Annotated[
+        str, typer.Argument(help="A name, a folder with one sub-folder a class, or a table (see README).")
+    ],
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out instead of refusing.")] = False,
 ):
     """Say what a data set holds: images, size, counts, groups, and what was noticed."""

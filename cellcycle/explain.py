@@ -21,13 +21,14 @@ from torch import nn
 
 from cellcycle import metrics
 from cellcycle.errors import SettingError
-from cellcycle.training.batches import turned
+from cellcycle.inputs import Inputs
+from cellcycle.networks import N_POSITIONS, turned
 
 # Sides of the smallest maps that still say where in a nucleus something lies.
 LEAST_MAP_PX = 8
 
 
-def grad_cam(classifier, images, classes=None) -> np.ndarray:
+def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
     """Return where each image speaks for a class, by Grad-CAM.
 
     The activations of the deepest layer whose maps are at least 8 px wide, each weighted by how much it raises
@@ -38,7 +39,7 @@ def grad_cam(classifier, images, classes=None) -> np.ndarray:
     ----------
     classifier : cellcycle.training.NetworkClassifier
         Fitted.
-    images : (N, C, H, W) float32 in [0, 1]
+    inputs : Inputs or (N, C, H, W) float32 in [0, 1]
     classes : (N,) int, optional
         Index of the class to explain; that of the network's call by default.
 
@@ -48,8 +49,8 @@ def grad_cam(classifier, images, classes=None) -> np.ndarray:
         From 0 to 1, the largest value of each map; all 0 where nothing speaks for the class.
     """
     attr = _captum()
-    images, classes = _checked(classifier, images, classes)
-    layer_of = {id(network): _map_layer(network, images.shape[2:]) for network in classifier.networks_}
+    given, classes = _checked(classifier, inputs, classes)
+    layer_of = {id(network): _map_layer(network, given.shape[2:]) for network in classifier.networks_}
 
     def of_view(network, inputs, measured):
         layer = layer_of[id(network)]
@@ -59,15 +60,15 @@ def grad_cam(classifier, images, classes=None) -> np.ndarray:
         found = attr.LayerGradCam(network, layer).attribute(inputs, **options)
         return attr.LayerAttribution.interpolate(found, tuple(inputs.shape[2:]), "bilinear")
 
-    return _normalised(_over_views(classifier, images, of_view))
+    return _normalised(_over_views(classifier, given, of_view))
 
 
-def occlusion(classifier, images, classes=None, window_px: int | None = None) -> np.ndarray:
+def occlusion(classifier, inputs, classes=None, window_px: int | None = None) -> np.ndarray:
     """Return how much the probability of a class falls when a patch of the image is covered with background.
 
     Parameters
     ----------
-    classifier, images, classes
+    classifier, inputs, classes
         As in `grad_cam`.
     window_px : int, optional
         Side of the patch; an eighth of the image by default. It moves by half its side.
@@ -78,8 +79,8 @@ def occlusion(classifier, images, classes=None, window_px: int | None = None) ->
         From 0 to 1, the largest value of each map; where covering raises the probability it is 0.
     """
     attr = _captum()
-    images, classes = _checked(classifier, images, classes)
-    side = window_px or max(2, images.shape[-1] // 8)
+    given, classes = _checked(classifier, inputs, classes)
+    side = window_px or max(2, given.shape[-1] // 8)
 
     def of_view(network, inputs, measured):
         def probability(x, m):
@@ -96,7 +97,7 @@ def occlusion(classifier, images, classes=None, window_px: int | None = None) ->
             )
         return found.mean(dim=1, keepdim=True)
 
-    return _normalised(_over_views(classifier, images, of_view))
+    return _normalised(_over_views(classifier, given, of_view))
 
 
 def with_random_weights(classifier, part: str = "all", seed: int = 0):
@@ -255,23 +256,22 @@ def _captum():
     return attr
 
 
-def _checked(classifier, images, classes):
-    images = np.asarray(images, dtype=np.float32)
-    if images.ndim != 4:
-        raise SettingError("images", f"shape {images.shape}", "give images as (N, C, H, W)")
+def _checked(classifier, inputs, classes):
+    inputs = Inputs.of(inputs)
     if classes is None:
-        classes = classifier.logits(images).argmax(axis=1)
-    return images, torch.as_tensor(np.asarray(classes, dtype=np.int64))
+        classes = classifier.logits(inputs).argmax(axis=1)
+    return inputs, torch.as_tensor(np.asarray(classes, dtype=np.int64))
 
 
-def _over_views(classifier, images, of_view: Callable) -> np.ndarray:
-    """Average the maps (N, 1, H, W) of all members, and of all positions where the classifier turns."""
-    made = classifier.inputs(images, classifier.measure(images))
-    inputs, measured = (torch.from_numpy(made[name]) for name in ("images", "measurements"))
-    maps = []
-    for network in classifier.networks_:
-        for which in range(8) if classifier.turns else (0,):
-            found = of_view(network, turned(inputs, which).clone(), measured).detach()
+def _over_views(classifier, inputs: Inputs, of_view: Callable) -> np.ndarray:
+    """Average the maps (N, 1, H, W) of all members, and of all positions where the model turns."""
+    model, maps = classifier.model_, []
+    images, measured = torch.from_numpy(inputs.images), torch.from_numpy(inputs.measurements)
+    ramps = None if model.encoding is None else model.encoding(measured)
+    for network, scaling in zip(model.members, model.scalings, strict=True):
+        seen = scaling(images)
+        for which in range(N_POSITIONS if model.turns else 1):
+            found = of_view(network, turned(seen, which).clone(), ramps).detach()
             upright = found.flip(3) if which >= 4 else found
             maps.append(torch.rot90(upright, -(which % 4), dims=(2, 3)))
     return torch.stack(maps).mean(dim=0)[:, 0].float().numpy()

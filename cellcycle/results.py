@@ -25,7 +25,7 @@ from cellcycle.errors import RecordError
 FORMAT = 2
 # Settings that name a record whatever their value, in the order in which its folder's name shows them.
 NAMED = ("model", "training_set")
-_PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision", "skorch")
+_PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def search(
 def mega_flops(model: str, size_px: int, channels: int = 1, n_classes: int = 4, width: int | None = None) -> float:
     """Return the floating-point operations of one network on one image, in millions.
 
-    Parameters as `cellcycle.models.build_network` takes them.
+    Parameters as `cellcycle.networks.build_network` takes them.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def mega_flops(model: str, size_px: int, channels: int = 1, n_classes: int = 4, 
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from cellcycle.models import build_network
+    from cellcycle.networks import build_network
 
     network = build_network(model, n_classes, channels, size_px, width=width).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

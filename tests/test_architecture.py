@@ -21,13 +21,11 @@ ORDER = [
     {"nuclei"},
     {"simulation"},
     {"splits"},
+    {"inputs"},
     {"datasets"},
     {"metrics"},
     {"results"},
-    {"augmentation"},
-    {"balancing"},
-    {"models"},
-    {"baseline"},
+    {"networks"},
     {"training"},
     {"tuning"},
     {"confidence"},
@@ -43,7 +41,7 @@ ORDER = [
     {"cnncc", "cli"},
     {"__main__"},
 ]
-TORCH = {"augmentation", "balancing", "models", "training", "tuning", "explain"}
+TORCH = {"networks", "training", "tuning", "explain"}
 LEVEL = {name: i for i, names in enumerate(ORDER) for name in names}
 FILES = sorted(f for f in PACKAGE.rglob("*.py") if f.parent != PACKAGE or f.name != "__init__.py")
 
@@ -76,7 +74,7 @@ def test_modules_import_only_from_above(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_torch_is_imported_only_where_it_is_used(file):
     for name, at_top in imports_of(file):
-        if name.split(".")[0] in {"torch", "torchvision", "skorch"}:
+        if name.split(".")[0] in {"torch", "torchvision"}:
             assert module_of(file) in TORCH or not at_top, f"{file.name} imports {name}"
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from skimage.data import binary_blobs
 
-from cellcycle.augmentation import STUDY_TRANSFORMS, augment
-from cellcycle.balancing import make_training_set
 from cellcycle.errors import SettingError
+from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment
+from cellcycle.training.balancing import make_training_set
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from cellcycle import metrics, results, summaries
-from cellcycle.balancing import make_training_set
 from cellcycle.datasets import make_simulated
 from cellcycle.errors import DataError, RecordError
 from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
 from cellcycle.study import experiments, load_profile, transfers
+from cellcycle.training.balancing import make_training_set
 from cellcycle.training.runs import record_runs
 
 pytestmark = pytest.mark.slow

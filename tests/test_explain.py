@@ -5,6 +5,7 @@ import torch
 
 from cellcycle import explain
 from cellcycle.errors import SettingError
+from cellcycle.inputs import Inputs, prepare_images
 from cellcycle.training import NetworkClassifier
 
 NETWORKS = {
@@ -59,14 +60,14 @@ def test_maps_point_to_what_is_known_to_matter(method, marked):
 def test_random_weights_change_the_maps_and_not_the_classifier(marked):
     classifier, images, regions = marked
     calls = np.ones(len(images), int)
-    before = {k: v.clone() for k, v in classifier.network_.state_dict().items()}
+    before = {k: v.clone() for k, v in classifier.networks_[0].state_dict().items()}
     maps = explain.grad_cam(classifier, images, calls)
     for part in ("head", "all"):
         other = explain.with_random_weights(classifier, part)
-        kept = torch.equal(other.network_.body[0].weight, classifier.network_.body[0].weight)
+        kept = torch.equal(other.networks_[0].body[0].weight, classifier.networks_[0].body[0].weight)
         assert kept == (part == "head")
-        assert not torch.equal(other.network_.head.weight, classifier.network_.head.weight)
-    assert all(torch.equal(v, before[k]) for k, v in classifier.network_.state_dict().items())
+        assert not torch.equal(other.networks_[0].head.weight, classifier.networks_[0].head.weight)
+    assert all(torch.equal(v, before[k]) for k, v in classifier.networks_[0].state_dict().items())
     blind = explain.grad_cam(other, images, calls)
     assert np.nan_to_num(explain.share_inside(blind, regions)).mean() < explain.share_inside(maps, regions).mean() / 2
     assert explain.similarity(maps, blind).mean() < 0.5
@@ -80,8 +81,8 @@ def test_occlusion_finds_the_pixels_that_a_linear_network_reads(blobs):
     with torch.no_grad():
         weights = torch.zeros(4, 1, 32, 32)
         weights[2, 0, 12:20, 12:20] = 0.05
-        classifier.network_.head.weight.copy_(weights.reshape(4, -1))
-        classifier.network_.head.bias.zero_()
+        classifier.networks_[0].head.weight.copy_(weights.reshape(4, -1))
+        classifier.networks_[0].head.bias.zero_()
     maps = explain.occlusion(classifier, images[-4:], np.full(4, 2), window_px=4)
     assert maps[:, :8].max() == 0
     assert (maps[:, 12:20, 12:20].mean(axis=(1, 2)) > 0.2).all()
@@ -91,10 +92,12 @@ def test_maps_of_a_turning_network_turn_with_the_picture(blobs):
     images, labels = blobs
     lopsided = images.copy()
     lopsided[:, :, 4:9, 20:28] += 0.2
-    classifier = quick("nagao3", lopsided.clip(0, 1), labels, turns=True, members=2, measurements=True, epochs=5)
-    calls = classifier.predict(lopsided[:3])
-    upright = explain.grad_cam(classifier, lopsided[:3], calls)
-    turned = explain.grad_cam(classifier, np.rot90(lopsided[:3], axes=(2, 3)), calls)
+    inputs = prepare_images(lopsided.clip(0, 1), ("area_px", "crop_dna"))
+    classifier = quick("nagao3", inputs, labels, turns=True, views=("shape", "scaled"), epochs=5)
+    calls = classifier.predict(inputs[:3])
+    upright = explain.grad_cam(classifier, inputs[:3], calls)
+    again = Inputs(np.rot90(inputs.images[:3], axes=(2, 3)).copy(), inputs.measurements[:3], inputs.names)
+    turned = explain.grad_cam(classifier, again, calls)
     assert upright.max() > 0
     assert np.allclose(np.rot90(upright, axes=(1, 2)), turned, atol=1e-3)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cellcycle.errors import SettingError
-from cellcycle.models import NETWORKS, build_network, n_parameters
+from cellcycle.networks import NETWORKS, build_network, n_parameters
 
 
 @pytest.mark.parametrize("name", NETWORKS)

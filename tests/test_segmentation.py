@@ -378,16 +378,17 @@ def test_a_speck_is_measured_without_a_warning():
 
 
 def test_the_background_of_a_crop_is_measured_beside_its_nucleus():
-    from cellcycle.segmentation.features import background
+    from cellcycle.segmentation.crops import crop_columns
 
     rng = np.random.default_rng(0)
     planes = 0.1 + 0.01 * rng.standard_normal((3, 40, 40))
     planes[:, 12:28, 12:28] += 0.5
-    level, noise = background(planes)
+    found, darker = crop_columns(planes), crop_columns(planes / 4)
     # The darker half of the border lies 0.8 standard deviations below its mean.
-    np.testing.assert_allclose(level, 0.1 - 0.008, atol=0.002)
-    np.testing.assert_allclose(noise, 0.01, rtol=0.15)
-    np.testing.assert_allclose(background(planes / 4), [level / 4, noise / 4])
+    np.testing.assert_allclose(found["border_level"], 0.1 - 0.008, atol=0.002)
+    np.testing.assert_allclose(found["background_noise"], 0.01, rtol=0.15)
+    for name, values in found.items():
+        np.testing.assert_allclose(darker[name], values / 4)
 
 
 def test_labels_that_are_missing_leave_no_gap():

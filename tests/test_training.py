@@ -4,12 +4,14 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from cellcycle import results
-from cellcycle.baseline import DnaContentClassifier
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import DataError, SettingError
+from cellcycle.inputs import Inputs, prepare_images
 from cellcycle.splits import image_fingerprints
+from cellcycle.study.experiments import MEASURED, MEASURED_PER_IMAGE
 from cellcycle.training import NetworkClassifier, cross_validate, make_estimator
 from cellcycle.training import classifier as classifier_module
+from cellcycle.training.baseline import DnaContentClassifier
 
 FAST = {
     "logistic": {"epochs": 30, "learning_rate": 5e-3},
@@ -56,7 +58,7 @@ def test_history_has_one_row_an_epoch_and_the_loss_falls(blobs):
 
 def test_per_image_intensity_ignores_exposure(blobs):
     images, labels = blobs
-    fitted = NetworkClassifier("nagao3", epochs=2, width=4, intensity="per-image").fit(images, labels)
+    fitted = NetworkClassifier("nagao3", epochs=2, width=4, views=("shape",)).fit(images, labels)
     np.testing.assert_allclose(fitted.predict_proba(images * 0.5), fitted.predict_proba(images), atol=1e-4)
 
 
@@ -76,21 +78,27 @@ def test_turned_nuclei_get_the_same_call(blobs):
         np.testing.assert_allclose(fitted.predict_proba(turned.copy()), expected, atol=1e-5)
 
 
+def measured(images, names=MEASURED):
+    return prepare_images(images, names)
+
+
 def test_measurements_reach_the_head(blobs):
     images, labels = blobs
-    fitted = NetworkClassifier("nagao3", epochs=1, width=4, training_set="D1", measurements=True).fit(images, labels)
-    assert fitted.network_.side[0].in_features == fitted.measurement_encoding_.apply(np.zeros((1, 8))).shape[1] == 128
+    settings = {"views": ("shape",), "epochs": 1, "width": 4, "training_set": "D1"}
+    fitted = NetworkClassifier("nagao3", **settings).fit(measured(images), labels)
+    (network,) = fitted.networks_
+    assert network.side[0].in_features == fitted.model_.encoding.n_outputs == 128
     # Nothing but the measurements can tell these disks apart for a body that sees only zeros.
-    for parameter in fitted.network_.body.parameters():
+    for parameter in network.body.parameters():
         parameter.data.zero_()
-    assert np.ptp(fitted.predict_proba(images), axis=0).max() > 1e-3
-    assert np.isfinite(fitted.predict_proba(np.zeros((2, 1, 32, 32), np.float32))).all()
+    assert np.ptp(fitted.predict_proba(measured(images)), axis=0).max() > 1e-3
+    assert np.isfinite(fitted.predict_proba(measured(np.zeros((2, 1, 32, 32), np.float32)))).all()
 
 
 def test_members_are_averaged(blobs):
     images, labels = blobs
-    settings = {"model": "nagao3", "epochs": 1, "width": 4, "training_set": "D1"}
-    both = NetworkClassifier(**settings, members=2, seed=5).fit(images, labels)
+    settings = {"network": "nagao3", "epochs": 1, "width": 4, "training_set": "D1"}
+    both = NetworkClassifier(**settings, views=("scaled", "scaled"), seed=5).fit(images, labels)
     alone = [NetworkClassifier(**settings, seed=s).fit(images, labels).logits(images) for s in (5, 1005)]
     np.testing.assert_allclose(both.logits(images), np.mean(alone, axis=0), atol=1e-5)
     assert len(both.history_) == 2
@@ -99,7 +107,36 @@ def test_members_are_averaged(blobs):
 def test_standardisation_comes_from_the_training_images_alone(blobs):
     images, labels = blobs
     fitted = NetworkClassifier("logistic", epochs=1).fit(images[:48], labels[:48] % 2)
-    assert fitted.intensity_scale_.mean == pytest.approx(images[:48].mean())
+    assert float(fitted.model_.scalings[0].mean) == pytest.approx(images[:48].mean())
+
+
+def test_a_stopped_training_goes_on_to_the_same_numbers(blobs, tmp_path):
+    images, labels = blobs
+    settings = {"network": "nagao3", "views": ("scaled", "shape"), "epochs": 3, "width": 4, "schedule": "cosine"}
+    settings |= {"turns": True, "batch_norm": True}
+
+    def stop(epoch):
+        if epoch == 5:
+            raise KeyboardInterrupt
+
+    whole = NetworkClassifier(**settings).fit(measured(images), labels)
+    with pytest.raises(KeyboardInterrupt):
+        NetworkClassifier(**settings).fit(measured(images), labels, state=tmp_path, after_epoch=stop)
+    seen = []
+    again = NetworkClassifier(**settings).fit(measured(images), labels, state=tmp_path, after_epoch=seen.append)
+    assert seen == [6]
+    np.testing.assert_array_equal(again.logits(measured(images)), whole.logits(measured(images)))
+    assert list(again.history_["train_loss"]) == list(whole.history_["train_loss"])
+
+
+def test_fine_tuning_begins_where_the_first_training_ended(blobs):
+    images, labels = blobs
+    settings = {"network": "nagao3", "epochs": 1, "width": 4, "training_set": "D1"}
+    first = NetworkClassifier(**settings).fit(images, labels)
+    tuned = NetworkClassifier(**settings, learning_rate=0.0).fit(images[::2] / 2, labels[::2], start=first)
+    np.testing.assert_allclose(tuned.logits(images), first.logits(images), atol=1e-6)
+    other = NetworkClassifier(**settings, learning_rate=0.0).fit(images, labels % 2, start=first)
+    assert list(other.classes_) == [0, 1]
 
 
 def test_scikit_learn_tools_work_on_it(blobs):
@@ -107,6 +144,9 @@ def test_scikit_learn_tools_work_on_it(blobs):
     estimator = NetworkClassifier("logistic", training_set="D1", epochs=10, learning_rate=5e-3)
     assert clone(estimator).get_params() == estimator.get_params()
     assert cross_val_score(estimator, images, labels, cv=2).mean() > 0.5
+    inputs = Inputs(images, labels[:, None].astype(np.float32), ("area_px",))
+    assert cross_val_score(estimator.set_params(views=("shape",)), inputs, labels, cv=2).mean() > 0.9
+    estimator.set_params(views=("scaled",))
     search = GridSearchCV(estimator, {"learning_rate": [1e-7, 5e-3]}, cv=2).fit(images, labels)
     assert search.best_params_["learning_rate"] == 5e-3
 
@@ -114,15 +154,15 @@ def test_scikit_learn_tools_work_on_it(blobs):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"intensity": "log"}, "intensity"),
+        ({"views": ("log",)}, "views"),
         ({"schedule": "step"}, "schedule"),
         ({"training_set": "D9"}, "D9"),
-        ({"model": "vgg"}, "vgg"),
+        ({"network": "vgg"}, "vgg"),
     ],
 )
 def test_unknown_settings_are_one_clear_line(blobs, settings, message):
     with pytest.raises(SettingError, match=message):
-        NetworkClassifier(**{"model": "logistic", "epochs": 1, **settings}).fit(*blobs)
+        NetworkClassifier(**{"network": "logistic", "epochs": 1, **settings}).fit(*blobs)
 
 
 def test_images_of_wrong_shape_are_refused():
@@ -135,9 +175,9 @@ def test_pretrained_weights_start_the_training(blobs, tmp_path):
     first = NetworkClassifier("nagao3", epochs=3, width=4).fit(images, labels % 2)
     file = first.save_network(tmp_path / "pretrained.safetensors")
     tuned = NetworkClassifier("nagao3", epochs=1, width=4, learning_rate=0.0, pretrained=file).fit(images, labels)
-    for a, b in zip(first.network_.body.parameters(), tuned.network_.body.parameters(), strict=True):
+    for a, b in zip(first.networks_[0].body.parameters(), tuned.networks_[0].body.parameters(), strict=True):
         np.testing.assert_array_equal(a.detach(), b.detach())
-    assert tuned.network_.head.out_features == 4
+    assert tuned.networks_[0].head.out_features == 4
 
 
 def test_pretrained_weights_of_another_network_are_refused(blobs, tmp_path):
@@ -203,7 +243,7 @@ def test_a_test_image_is_predicted_as_the_microscope_gave_it(dataset, tmp_path, 
 
     monkeypatch.setattr(NetworkClassifier, "predict_proba", watched)
     cross_validate(dataset, [{"model": "logistic", "epochs": 1}], tmp_path, n_folds=2)
-    shown = image_fingerprints(np.concatenate(predicted))
+    shown = image_fingerprints(np.concatenate([inputs.images for inputs in predicted]))
     assert sorted(shown) == sorted(image_fingerprints(dataset.images))
 
 
@@ -259,16 +299,18 @@ def test_real_cells_are_learned_better_than_chance(real_data, tmp_path):
 def test_per_image_measurements_are_the_same_at_any_exposure(blobs):
     images, labels = blobs
     images = images + np.float32(0.02)
-    settings = {"model": "nagao3", "epochs": 1, "width": 4, "training_set": "D1", "intensity": "per-image"}
-    fitted = NetworkClassifier(**settings, measurements=True).fit(images, labels)
-    np.testing.assert_allclose(fitted.predict_proba(images / 2), fitted.predict_proba(images), atol=1e-3)
-    assert not np.allclose(fitted.predict_proba(images * 0.5 + 0.4), fitted.predict_proba(images), atol=1e-3)
+    settings = {"views": ("shape",), "epochs": 1, "width": 4, "training_set": "D1"}
+    fitted = NetworkClassifier("nagao3", **settings).fit(measured(images, MEASURED_PER_IMAGE), labels)
+    expected = fitted.predict_proba(measured(images, MEASURED_PER_IMAGE))
+    darker, brighter = (fitted.predict_proba(measured(x, MEASURED_PER_IMAGE)) for x in (images / 2, images * 0.5 + 0.4))
+    np.testing.assert_allclose(darker, expected, atol=1e-3)
+    assert not np.allclose(brighter, expected, atol=1e-3)
 
 
-def test_measured_intensity_hides_exposure_from_the_picture_alone(blobs):
+def test_the_shape_hides_exposure_and_measurements_tell_it(blobs):
     images, labels = blobs
-    settings = {"model": "nagao3", "epochs": 1, "width": 4, "training_set": "D1", "intensity": "measured"}
-    picture = NetworkClassifier(**settings).fit(images, labels)
+    settings = {"views": ("shape",), "epochs": 1, "width": 4, "training_set": "D1"}
+    picture = NetworkClassifier("nagao3", **settings).fit(images, labels)
     np.testing.assert_allclose(picture.predict_proba(images / 2), picture.predict_proba(images), atol=1e-4)
-    both = NetworkClassifier(**settings, measurements=True).fit(images, labels)
-    assert not np.allclose(both.predict_proba(images / 2), both.predict_proba(images), atol=1e-4)
+    both = NetworkClassifier("nagao3", **settings).fit(measured(images), labels)
+    assert not np.allclose(both.predict_proba(measured(images / 2)), both.predict_proba(measured(images)), atol=1e-4)

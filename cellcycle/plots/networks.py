@@ -11,7 +11,7 @@ COLOURS = {"input": "#dddddd", "convolution + pooling": "#56B4E9", "linear": "#E
 def nagao_drawing(stages=6, width=8, size_px=64, channels=1, n_classes=4):
     """Return the Nagao network as boxes: height is the side of the image, width the number of channels.
 
-    Parameters are those of `cellcycle.models.build_network`.
+    Parameters are those of `cellcycle.networks.build_network`.
     """
     boxes = [("input", size_px, channels)]
     side = size_px

@@ -1,15 +1,14 @@
 """Train and export the shipped checkpoints."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from cellcycle.checkpoint import InputRule, save_checkpoint, shipped_dir
+from cellcycle.checkpoint import InputRule
 from cellcycle.images import DatasetScale
 from cellcycle.nuclei import has_g1_dna
 from cellcycle.phases import PHASES
-from cellcycle.predict.pictures import cut_picture, log_measurements, normalise, normalise_measurements, scaled
+from cellcycle.predict.pictures import cut_picture, log_measurements, normalise, scaled
 from cellcycle.segmentation import find_in_crop
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulationParameters, simulate_nuclei
@@ -42,7 +41,7 @@ class Recipe:
     ----------
     title : str
     network : dict
-        Arguments of `cellcycle.models.build_network`.
+        Arguments of `cellcycle.networks.build_network`.
     training : dict
         Settings of `cellcycle.training.NetworkClassifier`.
     intensity, measurements
@@ -180,54 +179,6 @@ def population_median(cut: Pictures) -> float:
 def base_rule(intensity: str = "per-image", measurements: tuple[str, ...] = ()) -> InputRule:
     """Return the input rule before anything was measured on training pictures."""
     return InputRule(SIZE_PX, FIELD_OF_VIEW_UM / SIZE_PX, intensity, 1.0, measurements=measurements)
-
-
-def train(name: str, cut: Pictures, folder: Path | None = None, scale: float = 1.0):
-    """Train one checkpoint on cut pictures and save it, without scores yet.
-
-    Parameters
-    ----------
-    name : str
-        Of `RECIPES`.
-    cut : Pictures
-        As `training_pictures` gives them.
-    folder : Path, optional
-        Where the model's folder goes; by default into the package.
-    scale : float, optional
-        Share of the epochs, for trials.
-
-    Returns
-    -------
-    Checkpoint
-    """
-    from cellcycle.recipes.networks import build, train_member
-
-    recipe = RECIPES[name]
-    rule = with_scale(base_rule(recipe.intensity, recipe.measurements), cut)
-    settings = {"training_set": "D1", "schedule": "cosine", "turns": True, "batch_size": 32, **recipe.training}
-    settings["epochs"] = max(1, round(settings["epochs"] * min(scale, 1)))
-    images, measured = network_inputs(cut, rule), normalise_measurements(vars(cut), rule)
-    arguments = {**recipe.network, "n_classes": len(PHASES), "channels": 1, "size_px": SIZE_PX}
-    arguments |= {"n_measurements": len(rule.measurements)} if rule.measurements else {}
-    network = build(arguments, recipe.views)
-    for number, (member, view) in enumerate(zip(network.members, recipe.views, strict=True)):
-        trained = train_member(recipe.network, settings, view, images, measured, cut.labels, seed=1000 * number)
-        member.load_state_dict(trained.state_dict())
-    return save_checkpoint(
-        (folder or shipped_dir()) / name,
-        network,
-        rule,
-        {
-            "title": recipe.title,
-            "version": VERSION,
-            "classes": list(PHASES),
-            "network": {**arguments, "views": list(recipe.views)},
-            "training": settings,
-            "trained_on": trained_on(cut),
-            "licence": "BSD-3-Clause",
-            "limits": [*LIMITS, *recipe.limits],
-        },
-    )
 
 
 def trained_on(cut: Pictures) -> dict:

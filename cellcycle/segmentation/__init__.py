@@ -1,7 +1,6 @@
 """Fields of DNA stain become nuclei: masks, crops, measurements and quality flags."""
 
 from cellcycle.segmentation.crops import central_nucleus, find_in_crop, looks_like_nucleus_crop, measure_crops
-from cellcycle.segmentation.features import FEATURES, PiecewiseLinear, nucleus_features
 from cellcycle.segmentation.fields import segment
 from cellcycle.segmentation.measurements import measure
 
@@ -9,14 +8,11 @@ from cellcycle.segmentation.measurements import measure
 VERSION = "1"
 
 __all__ = [
-    "FEATURES",
     "VERSION",
-    "PiecewiseLinear",
     "central_nucleus",
     "find_in_crop",
     "looks_like_nucleus_crop",
     "measure",
     "measure_crops",
-    "nucleus_features",
     "segment",
 ]

@@ -19,6 +19,8 @@ _MOST_OBJECTS = 8
 _MOST_NEIGHBOURS = 3
 # As for fields: noise parted by Otsu's threshold differs by 2.7 standard deviations of its lower part.
 _LEAST_CONTRAST = 3.8
+# The mean of the lower half of a normal distribution lies this many standard deviations below its median.
+_LOWER_HALF = np.sqrt(2 / np.pi)
 
 
 def central_nucleus(pixels: np.ndarray) -> np.ndarray:
@@ -168,17 +170,20 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
     Returns
     -------
     pandas.DataFrame
-        N rows in the order of the images, with the columns of `measure`; NaN (and flags "no_nucleus") where a
-        crop has no nucleus. Flags that compare with other nuclei of a field (clump, debris) are not raised.
+        N rows in the order of the images, with the columns of `measure` and `crop_columns`; NaN (and flags
+        "no_nucleus") where a crop has no nucleus. Flags that compare with other nuclei of a
+        field (clump, debris) are not raised.
     """
     import pandas as pd
 
+    images = np.asarray(images)
     block_px = -(-max(np.shape(images)[-2:]) // _LARGEST_MEASURED_PX)
     rows = []
     for image in images:
         pixels = image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))]
         rows.append(_measured(_block_means(pixels, block_px))[0])
-    return pd.DataFrame(_as_columns(rows, np.shape(images)[-2:], block_px, pixel_size_um))
+    columns = _as_columns(rows, np.shape(images)[-2:], block_px, pixel_size_um)
+    return pd.DataFrame(columns | crop_columns(images[:, 0]))
 
 
 def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -203,7 +208,8 @@ def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tupl
     labels = np.zeros(pixels.shape, dtype=np.int32)
     full = small.repeat(block_px, axis=0).repeat(block_px, axis=1)
     labels[: full.shape[0], : full.shape[1]] = full
-    return _as_columns([row] if row else [], pixels.shape, block_px, pixel_size_um), labels
+    columns = _as_columns([row] if row else [], pixels.shape, block_px, pixel_size_um)
+    return columns | (crop_columns(pixels[np.newaxis]) if row else {}), labels
 
 
 def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
@@ -227,3 +233,41 @@ def _block_means(pixels: np.ndarray, block_px: int) -> np.ndarray:
     height, width = (size // block_px for size in pixels.shape)
     blocks = pixels[: height * block_px, : width * block_px].reshape(height, block_px, width, block_px)
     return blocks.mean(axis=(1, 3))
+
+
+def crop_columns(planes: np.ndarray, border_px: int = 2) -> dict[str, np.ndarray]:
+    """Measure whole crops against their border, with no outline.
+
+    Parameters
+    ----------
+    planes : ndarray (N, H, W) float in [0, 1]
+    border_px : int
+        Width of the border that shows background.
+
+    Returns
+    -------
+    dict of str to ndarray (N,) float64
+        - `crop_dna` : sum of the intensity above the lower quartile of the border. For a cell that is alone a better
+          measure of DNA content than any outline;
+        - `border_noise` : standard deviation of the darker half of the border: glow and neighbours are in the other;
+        - `border_level` : mean of the darker half;
+        - `background_noise` : standard deviation of every pixel that is darker than the border's median.
+
+    Examples
+    --------
+    >>> plane = np.zeros((1, 8, 8)); plane[0, 3:5, 3:5] = 0.5
+    >>> {name: float(values[0]) for name, values in crop_columns(plane).items()}
+    {'crop_dna': 2.0, 'border_noise': 0.0, 'border_level': 0.0, 'background_noise': 0.0}
+    """
+    inside = np.zeros(planes.shape[1:], bool)
+    inside[border_px:-border_px, border_px:-border_px] = True
+    border = np.sort(planes[:, ~inside].astype(np.float64), axis=1)
+    median, level = np.median(border, axis=1), border[:, : border.shape[1] // 2].mean(axis=1)
+    depth = np.maximum(median[:, None, None] - planes, 0)
+    n_darker = np.maximum((depth > 0).sum(axis=(1, 2)), 1)
+    return {
+        "crop_dna": (planes - np.percentile(border, 25, axis=1)[:, None, None]).sum(axis=(1, 2)),
+        "border_noise": (median - level) / _LOWER_HALF,
+        "border_level": level,
+        "background_noise": depth.sum(axis=(1, 2)) / n_darker / _LOWER_HALF,
+    }

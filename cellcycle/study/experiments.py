@@ -12,39 +12,68 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from cellcycle import results
-from cellcycle.augmentation import STUDY_TRANSFORMS
-from cellcycle.balancing import TRAINING_SETS, TrainingSet, make_training_set
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
-from cellcycle.models import RESNET_DEPTHS
+from cellcycle.networks import RESNET_DEPTHS
 from cellcycle.phases import PHASES
 from cellcycle.results import Record
 from cellcycle.splits import Fold, image_fingerprints, join_copies, stratified_folds
 from cellcycle.study.profiles import Profile
 from cellcycle.training import crossval
+from cellcycle.training.augmentation import STUDY_TRANSFORMS
+from cellcycle.training.balancing import TRAINING_SETS, TrainingSet, make_training_set
 from cellcycle.training.runs import Fit, Outcome, Run, defaults_of, full_config, record_runs
 from cellcycle.tuning import Search, mega_flops, nagao_network, rate_and_batch, search
 
 # Channels of the first stage of the Nagao network, where an experiment does not vary them.
 NAGAO_WIDTH = 8
+# What is measured on a nucleus for a network that sees its shape: form, and amounts of DNA.
+MEASURED = (
+    "area_px",
+    "texture",
+    "eccentricity",
+    "solidity",
+    "crop_dna_over_noise",
+    "integrated_dna",
+    "mean_dna",
+    "crop_dna",
+)
+# The same for pictures scaled one by one: what another exposure of the single picture leaves as it is.
+MEASURED_PER_IMAGE = (
+    *MEASURED[:4],
+    "crop_dna_over_background",
+    "mean_dna_over_background",
+    "crop_dna_over_background_noise",
+)
 # The recipe that beats the study's; what each part of it adds is measured in notebook 09.
 BEST = {
     "model": "nagao4",
     "width": 16,
     "dropout": 0.3,
     "batch_norm": True,
-    "intensity": "measured",
-    "measurements": True,
+    "views": ("shape", "shape"),
+    "measurements": MEASURED,
     "turns": True,
     "schedule": "cosine",
     "weight_decay": 1e-2,
     "learning_rate": 1e-3,
     "batch_size": 32,
-    "members": 2,
 }
 TABLE_2_MODELS = {"logistic": "LR", "nn": "NN", "resnet8": "ResNet 8", "nagao6": "Nagao 6"}
 BASELINE = {"dna-content": "DNA content"}
 LEAKY_SET = "D3-before-split"
+
+
+def intensities_of(config: dict) -> str:
+    """Return "per-image" for settings by which the exposure of a single image drops out, else "absolute".
+
+    Examples
+    --------
+    >>> intensities_of({"views": ["shape"]}), intensities_of({"views": ["shape"], "measurements": ["crop_dna"]})
+    ('per-image', 'absolute')
+    """
+    tells_amounts = {"integrated_dna", "mean_dna", "crop_dna"} & set(config.get("measurements", ()))
+    return "absolute" if tells_amounts or "scaled" in config.get("views", ["scaled"]) else "per-image"
 
 
 def settings(profile: Profile, model: str, training_set: str = "D3", **changes) -> dict:
@@ -155,14 +184,14 @@ def ingredients(profile: Profile) -> dict[str, dict]:
     study_training = {"schedule": "constant", "weight_decay": 0.0, "learning_rate": 5e-4, "batch_size": 16}
     study_training["epochs"] = profile.epochs["nagao"]
     full = BEST | {"epochs": profile.epochs["best"]}
-    off = {"intensity": "absolute", "measurements": False, "turns": False, "members": 1, **network, **study_training}
+    off = {"views": ("scaled",), "measurements": (), "turns": False, **network, **study_training}
     steps = {
         "balanced by repetition, not by altered copies": {},
         "turning, in training and in prediction": {"turns": True},
         "a falling learning rate, weight decay, larger batches": {name: full[name] for name in study_training},
         "fewer, wider stages and batch normalisation": {name: full[name] for name in network},
-        "measured features beside the picture": {"intensity": "measured", "measurements": True},
-        "two networks averaged": {"members": BEST["members"]},
+        "measured features beside the picture": {"views": ("shape",), "measurements": MEASURED},
+        "two networks averaged": {"views": BEST["views"]},
     }
     made, changes = {}, off
     for name, change in steps.items():

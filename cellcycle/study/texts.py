@@ -29,7 +29,6 @@ WATTS_A_CORE = (5, 15)
 _LITRE_TO_BOILING_WH = 4184 * 80 / 3600
 # How the real cells' networks are called in tables, by the model's name in their configuration.
 _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
-_INTENSITIES = {"absolute": "absolute", "measured": "absolute", "per-image": "per image"}
 
 
 def refresh_texts() -> None:
@@ -125,24 +124,24 @@ def real_records(root: Path | None = None) -> list[Record]:
     if not records:
         raise RecordError(root, "no records of real cells", "run benchmarks/real_cells.py REAL_DATA")
     order = [*experiments.TABLE_2_MODELS, experiments.BEST["model"], *experiments.BASELINE]
-    return sorted(records, key=lambda r: (_INTENSITIES[_intensity(r)] == "per image", order.index(r.config["model"])))
+
+    def place(record: Record) -> tuple:
+        return experiments.intensities_of(record.config) == "per-image", order.index(record.config["model"])
+
+    return sorted(records, key=place)
 
 
 def real_table(records) -> pd.DataFrame:
     """Return one row a model and kind of intensities: scores with 95 % intervals, recalls and cost."""
     scores = summaries.score_table(records, [_REAL_NAMES[r.config["model"]] for r in records])
     shown = pd.DataFrame(index=scores.index)
-    shown["intensities"] = [_INTENSITIES[_intensity(r)] for r in records]
+    shown["intensities"] = [experiments.intensities_of(r.config).replace("-", " ") for r in records]
     for name in ("balanced_accuracy", "macro_f1"):
         shown[name.replace("_", " ").replace("f1", "F1")] = _with_interval(scores, name)
     for phase in PHASES:
         shown[f"recall {phase}"] = scores[f"recall_{phase}"].map("{:.2f}".format)
     shown["training, s a fold"] = scores["train_s"].map("{:.1f}".format)
     return shown.rename_axis("model")
-
-
-def _intensity(record: Record) -> str:
-    return record.config.get("intensity", "absolute")
 
 
 def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.DataFrame:
@@ -231,7 +230,7 @@ def transfer_block(root=None) -> str:
             f"{metrics.Estimate(row[s], row[f'{s}_low'], row[f'{s}_high'])}" for s in ("accuracy", "balanced_accuracy")
         ]
         recalls = [f"{row[f'recall_{phase}']:.2f}" for phase in PHASES]
-        cells = [trained, record.data["name"], config["model"], config.get("intensity", "absolute"), *scores, *recalls]
+        cells = [trained, record.data["name"], config["model"], experiments.intensities_of(config), *scores, *recalls]
         rows.append(((order, record.data["origin"], trained, config["model"]), f"| {' | '.join(cells)} |"))
     return "\n".join(lines + [line for _, line in sorted(rows)])
 

@@ -105,7 +105,7 @@ def learning_curves(profile: Profile) -> dict[str, list[Record]]:
     configs = {"DNA content": settings(profile, "dna-content")}
     configs |= {TABLE_2_MODELS[m]: settings(profile, m) for m in ("logistic", "nagao6")}
     # One network instead of several: the curve's shape is the question, not its last hundredth.
-    configs["best, one network"] = best(profile, members=1)
+    configs["best, one network"] = best(profile, views=("shape",))
     runs = [across(each, test, _enough_epochs(profile, each, c)) for c in configs.values() for each in sets]
     records = record_runs(runs, profile.results_dir(), profile.n_jobs)
     n = len(sets)

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 
 from cellcycle import results, segmentation
-from cellcycle.baseline import DnaContentClassifier
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
+from cellcycle.inputs import InputRule, Inputs, prepare
+from cellcycle.training.baseline import DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
 from cellcycle.training.progress import Progress, say
 
@@ -24,13 +25,20 @@ def make_estimator(model="nagao6", **settings):
     Parameters
     ----------
     model : str
-        "dna-content" or a name of `cellcycle.models.NETWORKS`.
+        "dna-content" or a name of `cellcycle.networks.NETWORKS`.
     **settings
         Parameters of `DnaContentClassifier` or `NetworkClassifier`.
     """
     if model == "dna-content":
         return DnaContentClassifier(**settings)
-    return NetworkClassifier(model=model, **settings)
+    return NetworkClassifier(network=model, **settings)
+
+
+def rule_of(settings: dict, size_px: int) -> InputRule:
+    """Return the input rule of a run's settings: crops as they are, and the measurements that it names."""
+    if settings.get("model") == "dna-content":
+        return InputRule(size_px, measurements=DnaContentClassifier.measurements)
+    return InputRule(size_px, measurements=tuple(settings.get("measurements", ())))
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Fit:
     Attributes
     ----------
     settings : dict
-        Arguments of `make_estimator`.
+        Arguments of `make_estimator`, and the `measurements` of the input rule.
     data : NucleusDataset
     train : (n,) int
         Images of `data` that are trained on.
@@ -48,6 +56,8 @@ class Fit:
         Images of the run's test data that are called.
     seed : int
     repeat, fold : int
+    inputs : tuple of Inputs, optional
+        Of `data` and of the test data, prepared once for all fits.
     """
 
     settings: dict
@@ -57,6 +67,7 @@ class Fit:
     seed: int = 0
     repeat: int = 0
     fold: int = 0
+    inputs: tuple[Inputs, Inputs] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,15 +92,16 @@ class Outcome:
 
 def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
     """Train the estimator of one fit and let it call its test images."""
-    estimator = make_estimator(**fit.settings)
+    estimator = make_estimator(**{k: v for k, v in fit.settings.items() if k != "measurements"})
     if "seed" in estimator.get_params():
         estimator.set_params(seed=fit.seed)
     # On a CPU the time that this process computed, which other work on the machine does not lengthen.
     clock = time.process_time if fit.settings.get("device", "cpu") == "cpu" else time.perf_counter
     started = clock()
-    estimator.fit(fit.data.images[fit.train], fit.data.labels[fit.train])
+    training, tested = fit.inputs
+    estimator.fit(training[fit.train], fit.data.labels[fit.train])
     trained = clock()
-    called = estimator.predict_proba(test.images[fit.test])
+    called = estimator.predict_proba(tested[fit.test])
     predicted = clock()
     probabilities = np.zeros((len(fit.test), len(test.classes)))
     probabilities[:, estimator.classes_] = called
@@ -119,6 +131,9 @@ def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator) -> list[
     if not tasks:
         return found
     bar = Progress(len(tasks), f"{runs[0].test.name}: folds", enabled=progress)
+    if fit is fit_estimator:
+        prepared = _prepared(runs, tasks)
+        tasks = [(i, replace(one, inputs=inputs)) for (i, one), inputs in zip(tasks, prepared, strict=True)]
     outcomes = _outcomes(fit, [(one, runs[i].test) for i, one in tasks], n_jobs)
     made = {i: [] for i in pending}
     for (i, one), outcome in zip(tasks, outcomes, strict=True):
@@ -129,6 +144,18 @@ def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator) -> list[
             found[i] = _write(root, runs[i], pending[i], made.pop(i))
     bar.close()
     return found
+
+
+def _prepared(runs, tasks):
+    """Yield the inputs of each task's training and test data; each data set is prepared once by each rule."""
+    made = {}
+    for i, one in tasks:
+        pair = []
+        for data in (one.data, runs[i].test):
+            key = (id(data), rule_of(one.settings, data.size_px))
+            made[key] = made[key] if key in made else prepare(data, key[1])
+            pair.append(made[key])
+        yield tuple(pair)
 
 
 def _outcomes(fit, arguments, n_jobs):
@@ -200,5 +227,7 @@ def full_config(settings: dict, **facts) -> dict:
 def defaults_of(model: str) -> dict:
     """Return the settings that need not name a record: an estimator's defaults, and training on whole folds."""
     defaults = {"model": model} | make_estimator(model).get_params(deep=False) | {"train_share": 1.0}
+    if defaults.pop("network", None):
+        defaults["measurements"] = ()
     # The seed of a run is that of its folds; an estimator's own follows from it.
     return {k: v for k, v in defaults.items() if k != "seed"}

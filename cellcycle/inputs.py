@@ -1,0 +1,216 @@
+"""Inputs: what a network reads of each nucleus, by one rule, prepared once before any fold."""
+
+from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
+
+import numpy as np
+
+from cellcycle.errors import SettingError
+
+SURROUNDINGS = ("kept", "painted")
+UNITS = ("full-range", "g1")
+# Columns of the table of measurements that a network may take; of those that are amounts it sees the logarithm.
+AMOUNTS = (
+    "area_px",
+    "area_um2",
+    "integrated_dna",
+    "mean_dna",
+    "crop_dna",
+    "dna_copies",
+    "area_over_g1",
+    "edge_width_px",
+)
+SHAPES = ("texture", "eccentricity", "solidity")
+# Amounts over the level or the noise of the background: the same at any exposure of one camera.
+RATIOS = {
+    "crop_dna_over_noise": ("crop_dna", "border_noise"),
+    "crop_dna_over_background": ("crop_dna", "border_level"),
+    "mean_dna_over_background": ("mean_dna", "border_level"),
+    "crop_dna_over_background_noise": ("crop_dna", "background_noise"),
+}
+MEASUREMENTS = (*AMOUNTS, *SHAPES, *RATIOS)
+ANCHORED = ("dna_copies", "area_over_g1")
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """How a nucleus becomes an input; stands in the card of a model.
+
+    Parameters
+    ----------
+    size_px : int
+        Side of the square image.
+    pixel_size_um : float or None
+        Edge of its pixels in the sample, to which images are resampled. None: the crop as it is, only resized.
+    surroundings : {"kept", "painted"}
+        "painted": the local background is taken off, and neighbours are painted over.
+    unit : {"full-range", "g1"}
+        What intensity 1 is: the file's full range, or one genome copy a um2, by the G1 peak of the nuclei's group.
+    measurements : tuple of str
+        Of `MEASUREMENTS`; given beside the image.
+    scale : dict or None
+        Typical areas of the training nuclei, as `cellcycle.nuclei.Scale` takes them.
+
+    Raises
+    ------
+    SettingError
+        A word is unknown, or a number impossible.
+
+    Examples
+    --------
+    >>> InputRule.from_dict(InputRule(measurements=["area_px"]).to_dict()).measurements
+    ('area_px',)
+    """
+
+    size_px: int = 64
+    pixel_size_um: float | None = None
+    surroundings: str = "kept"
+    unit: str = "full-range"
+    measurements: tuple[str, ...] = ()
+    scale: dict | None = field(default=None, hash=False)
+
+    def __post_init__(self):
+        if isinstance(self.size_px, bool) or not isinstance(self.size_px, int) or not 4 <= self.size_px <= 2048:
+            raise SettingError("size_px", f"{self.size_px!r} is no side of an image", "give a number from 4 to 2048")
+        if self.pixel_size_um is not None:
+            _check_positive("pixel_size_um", self.pixel_size_um)
+        for name, allowed in (("surroundings", SURROUNDINGS), ("unit", UNITS)):
+            if getattr(self, name) not in allowed:
+                raise SettingError(name, f"{getattr(self, name)!r} is unknown", f"use one of {', '.join(allowed)}")
+        if not isinstance(self.measurements, list | tuple):
+            raise SettingError("measurements", f"{self.measurements!r} is no list", "give a list of names")
+        for name in self.measurements:
+            if name not in MEASUREMENTS:
+                raise SettingError("measurements", f"{name!r} is unknown", f"use any of {', '.join(MEASUREMENTS)}")
+        object.__setattr__(self, "measurements", tuple(self.measurements))
+        if self.pixel_size_um is None and (self.surroundings, self.unit) != ("kept", "full-range"):
+            raise SettingError("pixel_size_um", "missing", "painted surroundings and the unit g1 need a pixel size")
+        if self.scale is not None:
+            if not isinstance(self.scale, dict):
+                raise SettingError("scale", f"{self.scale!r} is unknown", "give named areas in um2")
+            for name, value in self.scale.items():
+                _check_positive(f"scale.{name}", value)
+
+    @property
+    def needs_anchor(self) -> bool:
+        """Whether the G1 peak of the group must be known."""
+        return self.unit == "g1"
+
+    @property
+    def field_of_view_um(self) -> float:
+        """Side of the image in the sample; NaN for crops as they are."""
+        return self.size_px * (np.nan if self.pixel_size_um is None else self.pixel_size_um)
+
+    def to_dict(self) -> dict:
+        """Return the rule as JSON takes it."""
+        return asdict(self) | {"measurements": list(self.measurements)}
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> "InputRule":
+        """Return the rule of a card; an unknown key is refused."""
+        unknown = sorted(set(stored) - {f.name for f in fields(cls)})
+        if unknown:
+            raise SettingError(unknown[0], "no part of an input rule", "leave it out")
+        return cls(**stored)
+
+
+def _check_positive(name: str, value) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
+        raise SettingError(name, f"{value!r} is not a size", "give a number above 0")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What networks read, indexable like an array, so that scikit-learn splits it.
+
+    Parameters
+    ----------
+    images : (N, C, S, S) float32
+        In the unit of the rule; NaN for a nucleus whose group has no anchor where the rule needs one.
+    measurements : (N, M) float32
+        Raw; NaN where missing.
+    names : tuple of str
+        Of the measurements.
+    """
+
+    images: np.ndarray
+    measurements: np.ndarray
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, given) -> "Inputs":
+        """Return inputs as they are, and plain images (N, C, S, S) without measurements as inputs."""
+        if isinstance(given, cls):
+            return given
+        images = np.asarray(given, dtype=np.float32)
+        if images.ndim != 4 or images.shape[2] != images.shape[3]:
+            raise SettingError("X", f"shape {images.shape}", "give images as (N, C, H, W) with H equal to W")
+        return cls(images, np.empty((len(images), 0), np.float32))
+
+    @classmethod
+    def joined(cls, parts) -> "Inputs":
+        """Return the inputs of several sets, by one rule, one below the other."""
+        parts = list(parts)
+        images = np.concatenate([p.images for p in parts])
+        return cls(images, np.concatenate([p.measurements for p in parts]), parts[0].names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the images."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index) -> "Inputs":
+        index = index[0] if isinstance(index, tuple) else index
+        return Inputs(self.images[index], self.measurements[index], self.names)
+
+    @property
+    def is_amount(self) -> list[bool]:
+        """Whether each measurement is an amount, of which networks see the logarithm."""
+        return [name not in SHAPES for name in self.names] or [False] * self.measurements.shape[1]
+
+
+def chosen_measurements(columns, names, n: int) -> np.ndarray:
+    """Return measurements (N, M) float32 by name from columns of the table, NaN where a column is missing.
+
+    Examples
+    --------
+    >>> chosen_measurements({"crop_dna": [4.0], "border_level": [0.5]}, ["crop_dna_over_background", "texture"], 1)
+    array([[ 8., nan]], dtype=float32)
+    """
+    missing = np.full(n, np.nan)
+
+    def column(name: str) -> np.ndarray:
+        return np.asarray(columns[name], dtype=np.float64) if name in columns else missing
+
+    made = np.full((n, len(names)), np.nan)
+    for k, name in enumerate(names):
+        if name in RATIOS:
+            above, below = RATIOS[name]
+            made[:, k] = column(above) / np.maximum(column(below), _LEAST)
+        else:
+            made[:, k] = column(name)
+    return made.astype(np.float32)
+
+
+def prepare(dataset, rule: InputRule) -> Inputs:
+    """Return the inputs of labelled nuclei, (N, ...) in their order; no label enters.
+
+    Parameters
+    ----------
+    dataset : cellcycle.datasets.NucleusDataset
+        Its `groups` are anchored one by one.
+    rule : InputRule
+    """
+    return prepare_images(dataset.images, rule.measurements)
+
+
+def prepare_images(images: np.ndarray, measurements=()) -> Inputs:
+    """Return crops (N, C, S, S) as they are, with their measurements."""
+    from cellcycle.segmentation import measure_crops
+
+    measured = measure_crops(images) if measurements else {}
+    return Inputs(images, chosen_measurements(measured, measurements, len(images)), tuple(measurements))

@@ -1,0 +1,90 @@
+"""The study's three training sets: D1 raw, D2 augmented, D3 balanced and augmented.
+
+They are made from the training images of one fold, inside that fold. Source: section II-B of the study.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellcycle.errors import SettingError
+from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment
+
+TRAINING_SETS: tuple[str, ...] = ("D1", "D2", "D3")
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images to train on; `source (M,)` says of which given image each one is a copy."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    source: np.ndarray
+
+
+def balanced_source(labels, copies: int, rng: np.random.Generator) -> np.ndarray:
+    """Return image indices in which every class occurs equally often.
+
+    Parameters
+    ----------
+    labels : (N,) int
+    copies : int
+        The largest class occurs (1 + copies) times its size, and so does every other class.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (M,) int64
+        Every image of a class occurs as often as any other of it, give or take one.
+    """
+    labels = np.asarray(labels)
+    classes, counts = np.unique(labels, return_counts=True)
+    target = counts.max() * (1 + copies)
+    chosen = []
+    for k, n in zip(classes, counts, strict=True):
+        members = np.flatnonzero(labels == k)
+        rest = rng.choice(members, target % n, replace=False)
+        chosen.append(np.concatenate([np.repeat(members, target // n), rest]))
+    return np.concatenate(chosen)
+
+
+def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, copies=3, seed=0) -> TrainingSet:
+    """Return D1, D2 or D3 of the given training images.
+
+    Parameters
+    ----------
+    images : (N, C, H, W) float32 in [0, 1]
+    labels : (N,) int
+    kind : {"D1", "D2", "D3"}
+        D1: the images as they are. D2: each image and `copies` augmented copies of it. D3: copies are
+        added until every class has as many images as the largest class has in D2.
+    transforms : sequence of str
+        The transforms of augmented copies, see `cellcycle.training.augmentation`.
+    copies : int
+    seed : int
+
+    Returns
+    -------
+    TrainingSet
+        The first copy of every image is the image itself, unchanged.
+
+    Raises
+    ------
+    SettingError
+        If `kind` is unknown.
+    """
+    images, labels = np.asarray(images, dtype=np.float32), np.asarray(labels)
+    rng = np.random.default_rng([seed, 3])
+    if kind == "D1":
+        source = np.arange(len(labels))
+    elif kind == "D2":
+        source = np.repeat(np.arange(len(labels)), 1 + copies)
+    elif kind == "D3":
+        source = balanced_source(labels, copies, rng)
+    else:
+        raise SettingError("training_set", f"{kind!r} is unknown", f"use one of {', '.join(TRAINING_SETS)}")
+    _, first = np.unique(source, return_index=True)
+    made = images[source]
+    again = np.setdiff1d(np.arange(len(source)), first)
+    made[again] = augment(made[again], transforms, seed=int(rng.integers(2**31)))
+    return TrainingSet(made, labels[source], source)

@@ -1,0 +1,142 @@
+"""The training loop: plain torch, one network, resumable after every epoch."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from cellcycle.networks import turned
+
+
+class Batches:
+    """Endless shuffled passes over a training set, cut into epochs of `n_batches` whole batches.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        Images (N, C, H, W), measurements (N, M) or None, labels (N,).
+    batch_size, n_batches : int
+    rng : numpy.random.Generator
+    turn : bool
+        Give each batch a random quarter turn and mirroring of its own.
+    """
+
+    def __init__(self, tensors, batch_size: int, n_batches: int, rng: np.random.Generator, turn: bool = False):
+        self.images, self.measurements, self.labels = tensors
+        self.batch_size, self.n_batches, self.rng, self.turn = batch_size, n_batches, rng, turn
+        self.waiting = np.empty(0, dtype=np.int64)
+
+    def __iter__(self):
+        needed = self.n_batches * self.batch_size
+        while len(self.waiting) < needed:
+            self.waiting = np.concatenate([self.waiting, self.rng.permutation(len(self.labels))])
+        epoch, self.waiting = np.split(self.waiting, [needed])
+        for batch in epoch.reshape(self.n_batches, self.batch_size):
+            images = self.images[batch]
+            if self.turn:
+                images = turned(images, int(self.rng.integers(8)))
+            measurements = None if self.measurements is None else self.measurements[batch]
+            yield images.contiguous(memory_format=torch.channels_last), measurements, self.labels[batch]
+
+
+def train_network(
+    network: nn.Module,
+    batches: Batches,
+    epochs: int,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    schedule: str = "constant",
+    device: str = "cpu",
+    state: Path | None = None,
+    after_epoch: Callable[[int], None] | None = None,
+) -> list[tuple[int, float, float]]:
+    """Train a network in place; return epoch, mean loss and seconds of each epoch.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes images and measurements of a batch, gives logits.
+    batches : Batches
+    epochs : int
+    learning_rate, weight_decay : float
+        Of AdamW.
+    schedule : {"constant", "cosine"}
+    device : str
+    state : Path, optional
+        Where everything is kept after each epoch; training goes on from there, to the same numbers.
+    after_epoch : callable, optional
+        Called with the number of each finished epoch.
+    """
+    network.to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    falling = schedule == "cosine"
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs) if falling else None
+    criterion, history = nn.CrossEntropyLoss(), []
+    if state is not None and state.is_file():
+        history = _resume(state, network, optimizer, scheduler, batches)
+    for epoch in range(len(history) + 1, epochs + 1):
+        started, losses = time.perf_counter(), []
+        network.train()
+        for images, measurements, labels in batches:
+            optimizer.zero_grad()
+            given = None if measurements is None else measurements.to(device)
+            loss = criterion(network(images.to(device), given), labels.to(device))
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        if scheduler is not None:
+            scheduler.step()
+        history.append((epoch, float(np.mean(losses)), time.perf_counter() - started))
+        if state is not None:
+            _keep(state, network, optimizer, scheduler, batches, history)
+        if after_epoch is not None:
+            after_epoch(epoch)
+    network.eval()
+    return history
+
+
+def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) -> None:
+    """Write all that decides the next epoch, whole or not at all: weights, optimiser, random numbers, order."""
+    from safetensors.torch import save_file
+
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    for i, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{k}": v for k, v in values.items()}
+    tensors |= {"torch_rng": torch.get_rng_state(), "waiting": torch.from_numpy(batches.waiting)}
+    facts = {
+        "history": history,
+        "rng": batches.rng.bit_generator.state,
+        "groups": optimizer.state_dict()["param_groups"],
+        "scheduler": None if scheduler is None else scheduler.state_dict(),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    work = file.with_name(f".unfinished-{file.name}")
+    # Copies: parameters may share their memory, and channels-last ones are not contiguous.
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    save_file(tensors, work, metadata={"facts": json.dumps(facts)})
+    work.replace(file)
+
+
+def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list:
+    """Bring a training back to where `_keep` left it; return its history."""
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as stored:
+        facts = json.loads(stored.metadata()["facts"])
+        tensors = {k: stored.get_tensor(k) for k in stored.keys()}  # noqa: SIM118
+    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    kept: dict[int, dict] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, i, name = key.split(".", 2)
+            kept.setdefault(int(i), {})[name] = value
+    optimizer.load_state_dict({"state": kept, "param_groups": facts["groups"]})
+    if scheduler is not None:
+        scheduler.load_state_dict(facts["scheduler"])
+    torch.set_rng_state(tensors["torch_rng"])
+    batches.rng.bit_generator.state, batches.waiting = facts["rng"], tensors["waiting"].numpy()
+    return [tuple(row) for row in facts["history"]]
