@@ -202,10 +202,10 @@ def fetch_public(
     """Download a public data set; a broken download goes on where it stopped."""
     import sys
 
-    from cellcycle.datasets.public import fetch, has_agreed, of_name
+    from cellcycle.datasets.public import fetch, has_agreed, licence_of, of_name
 
     known = of_name(name)
-    typer.echo(f"{known.title}\nlicence: {known.licence}\nabout: {known.page}")
+    typer.echo(f"{known.title}\nlicence: {licence_of(name)}\nabout: {known.page}")
     if not agree and not has_agreed(name) and sys.stdin.isatty():
         agree = typer.confirm("Do you agree to the licence?")
     folder, notes = fetch(name, agree)

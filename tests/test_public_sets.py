@@ -1,7 +1,9 @@
 """Public sets, fetched from a server of this computer that holds small archives in the documented layout."""
 
+import hashlib
 import io
 import json
+import shutil
 import threading
 import zipfile
 from dataclasses import replace
@@ -88,8 +90,14 @@ def nagao_members(n=6, n_test=5, folder="HeLa_Hoechst-GM130"):
 
 def serve_nagao(server, archive):
     server.files["/files/data.zip"] = archive
-    entry = {"key": "data.zip", "links": {"self": f"{server.root}/files/data.zip"}, "checksum": None}
-    server.files["/record"] = json.dumps({"files": [entry, entry | {"key": "model.h5"}]}).encode()
+    entry = {
+        "key": "data.zip",
+        "links": {"self": f"{server.root}/files/data.zip"},
+        "checksum": f"md5:{hashlib.md5(archive).hexdigest()}",
+    }
+    server.files["/record"] = json.dumps(
+        {"files": [entry, entry | {"key": "model.h5"}], "metadata": {"license": {"id": "cc-by-4.0"}}}
+    ).encode()
 
 
 def jpeg(seed) -> bytes:
@@ -125,6 +133,16 @@ def test_copies_of_a_nucleus_share_a_group_and_blue_is_the_stain(server):
     np.testing.assert_allclose(dataset.images[-1, 0], stored[-1, :, :, 0] / 255, rtol=1e-6)
 
 
+def test_the_licence_of_a_record_is_shown_and_its_list_is_read_once(server):
+    serve_nagao(server, zipped(nagao_members()))
+    assert "cc-by-4.0" in public.licence_of("nagao2020")
+    folder, _ = public.fetch("nagao2020", agree=True)
+    assert "cc-by-4.0" in (folder / "facts.json").read_text()
+    server.asked.clear()
+    assert len(load_dataset("nagao2020")) == 29
+    assert server.asked == []
+
+
 def test_another_layout_of_the_arrays_is_refused(server):
     for change, match in (
         ({"x_train.npy": saved(np.zeros((23, 24, 24, 3), np.uint8)), "y_train.npy": saved(np.zeros(23))}, "not .4 n"),
@@ -135,8 +153,7 @@ def test_another_layout_of_the_arrays_is_refused(server):
     ):
         members = nagao_members() | {f"HeLa_Hoechst-GM130/data/{name}": made for name, made in change.items()}
         serve_nagao(server, zipped(members))
-        (public.public_dir() / "nagao2020" / "facts.json").unlink(missing_ok=True)
-        (public.public_dir() / "nagao2020" / "data.zip").unlink(missing_ok=True)
+        shutil.rmtree(public.public_dir(), ignore_errors=True)
         public.fetch("nagao2020", agree=True)
         with pytest.raises(DataError, match=match) as error:
             load_dataset("nagao2020")
@@ -274,9 +291,24 @@ def test_without_a_network_the_steps_by_hand_are_named_and_work(server, monkeypa
     public.fetch("bbbc048")
     assert len(load_dataset("bbbc048")) == 14
     monkeypatch.setitem(public.PUBLIC, "nagao2020", replace(known, record="http://127.0.0.1:9/record", files={}))
-    refused(name="nagao2020", match="put them into")
+    refused(name="nagao2020", match="download the archives from")
     (public.public_dir() / "nagao2020" / "by_hand.zip").write_bytes(zipped(nagao_members()))
     assert len(load_dataset("nagao2020")) == 29
+
+
+def test_a_disk_without_room_is_one_line_and_leaves_nothing_half_unpacked(server, monkeypatch):
+    server.files["/BBBC048v1.zip"] = bbbc048_archive()
+
+    def full(source, copy, *_):
+        copy.write(source.read(10))
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cellcycle.datasets.download.shutil.copyfileobj", full)
+        refused(match="cannot be written .No space left on device.")
+    assert not [p for p in (public.public_dir() / "bbbc048").iterdir() if p.is_dir()]
+    public.fetch("bbbc048")
+    assert len(load_dataset("bbbc048")) == 14
 
 
 def test_what_the_server_refuses_or_lacks_is_one_line(server):

@@ -8,9 +8,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from cellcycle import paths
 from cellcycle.datasets.download import fetch_file, unpack
 from cellcycle.errors import DataError, SettingError
@@ -66,7 +63,6 @@ PUBLIC = {
         },
     ),
 }
-_MITOSIS = ("Prophase", "Metaphase", "Anaphase", "Telophase")
 
 
 def fetch(name: str, agree: bool = False) -> tuple[Path, list[str]]:
@@ -96,13 +92,13 @@ def fetch(name: str, agree: bool = False) -> tuple[Path, list[str]]:
     known, folder = of_name(name), public_dir() / name
     facts = _facts(folder)
     if not (agree or "agreed" in facts):
-        finding = f"its licence is {known.licence}; nobody has agreed to it here"
+        finding = f"its licence is {licence_of(name)}; nobody has agreed to it here"
         raise DataError(name, finding, f"read {known.page}, then: cellcycle data fetch {name} --agree")
-    folder.mkdir(parents=True, exist_ok=True)
-    facts.setdefault("agreed", known.licence)
+    if "agreed" not in facts:
+        facts["agreed"] = licence_of(name)
     _write_facts(folder, facts)
     notes = []
-    for file, (url, expected) in (_listed(known, folder) if known.record else _pinned(known)).items():
+    for file, (url, expected) in (_listed(known, folder, facts) if known.record else _pinned(known)).items():
         notes += _fetch_archive(folder / file, url, expected, known, facts)
         _write_facts(folder, facts)
     return folder, notes
@@ -164,116 +160,71 @@ def _facts(folder: Path) -> dict:
 
 def _write_facts(folder: Path, facts: dict) -> None:
     unfinished = folder / f".{os.getpid()}-facts.json"
-    unfinished.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / "facts.json")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        os.replace(unfinished, folder / "facts.json")
+    except OSError as error:
+        raise DataError(folder, f"cannot be written ({error.strerror})", "make room, or check the folder") from error
 
 
 def _pinned(known: PublicSet) -> dict[str, tuple[str, str | None]]:
     return {url.rsplit("/", 1)[1]: (url, sha256) for url, sha256 in known.files.items()}
 
 
-def _listed(known: PublicSet, folder: Path) -> dict[str, tuple[str, str | None]]:
+def _listed(known: PublicSet, folder: Path, facts: dict) -> dict[str, tuple[str, str | None]]:
     """Return the archives that a Zenodo record lists: name to address and hash; those at hand without a network."""
+    if "files" not in facts:
+        try:
+            listed = {f["key"]: (f["links"]["self"], f["checksum"]) for f in _record(known)["files"]}
+        except (_requests_error(), ValueError, KeyError, TypeError) as error:
+            at_hand = sorted(folder.glob("*.zip"))
+            if at_hand:
+                return {file.name: (known.record, None) for file in at_hand}
+            finding = f"the list of its files cannot be read ({type(error).__name__})"
+            remedy = f"check the network, or download the archives from {known.page} elsewhere into {folder}"
+            raise DataError(known.record, finding, remedy) from error
+        archives = {name: entry for name, entry in listed.items() if name.endswith(".zip") and Path(name).name == name}
+        if not archives:
+            raise DataError(known.record, f"lists no ZIP archive ({', '.join(listed)})", f"look at {known.page}")
+        facts["files"] = archives
+    return facts["files"]
+
+
+def _record(known: PublicSet) -> dict:
     import requests
 
-    try:
-        answer = requests.get(known.record, timeout=(20, 60))
-        answer.raise_for_status()
-        listed = {f["key"]: (f["links"]["self"], f["checksum"]) for f in answer.json()["files"]}
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        at_hand = sorted(folder.glob("*.zip"))
-        if at_hand:
-            return {file.name: (known.record, None) for file in at_hand}
-        finding = f"the list of its files cannot be read ({type(error).__name__})"
-        remedy = f"check the network, or download the archives from {known.page} elsewhere, and put them into {folder}"
-        raise DataError(known.record, finding, remedy) from error
-    archives = {name: entry for name, entry in listed.items() if name.endswith(".zip") and Path(name).name == name}
-    if not archives:
-        raise DataError(known.record, f"lists no ZIP archive ({', '.join(listed)})", f"look at {known.page}")
-    return archives
+    answer = requests.get(known.record, timeout=(20, 60))
+    answer.raise_for_status()
+    return answer.json()
+
+
+def _requests_error() -> type[Exception]:
+    """Return what requests raises, which is imported only where it is used."""
+    import requests
+
+    return requests.RequestException
+
+
+def licence_of(name: str) -> str:
+    """Return the licence of a set in words: for a Zenodo record the one that it states, where it can be asked."""
+    known = of_name(name)
+    if known.record:
+        try:
+            return f"{_record(known)['metadata']['license']['id']}, as its Zenodo record states"
+        except (_requests_error(), ValueError, KeyError, TypeError):
+            pass
+    return known.licence
 
 
 def load_public(name: str, size_px: int | None, seed: int = 0):
     """Load a public set as `load_dataset` does, fetching it if its licence was agreed to; `seed` is without effect."""
     base, _, part = name.partition("/")
     folder, notes = fetch(base)
-    return _LOADERS[base](name, part, folder, notes, size_px)
+    from cellcycle.datasets import layouts
 
-
-def _nagao(name, part, folder, notes, size_px):
-    """G2 or not, by nucleus: the authors' copies of a nucleus, which stand in fours, share a group."""
-    from cellcycle.datasets.files import as_dataset
-
-    found = {file.parent: file for file in sorted(folder.rglob("x_train.npy"))}
-    named = [at for at in found if (part or "HeLa_Hoechst-GM130") in at.relative_to(folder).parts]
-    chosen = named or ([] if part or len(found) != 1 else list(found))
-    if not chosen:
-        there = (
-            ", ".join(sorted({at.parent.name if at.name == "data" else at.name for at in found})) or "no x_train.npy"
-        )
-        raise DataError(name, f"its archives hold {there}", "name one of them: nagao2020/NAME")
-    planes, rows = [], []
-    for side, x, y in (("train", "x_train.npy", "y_train.npy"), ("test", "X_test.npy", "Y_test.npy")):
-        images, labels = _array(chosen[0] / x), _array(chosen[0] / y)
-        labels = labels.argmax(axis=1) if labels.ndim == 2 and labels.shape[1] == 2 else labels.reshape(-1)
-        copies = 4 if side == "train" else 1
-        nucleus = np.arange(len(labels)) // copies
-        fits = images.ndim == 4 and images.shape[3] == 3 and images.dtype == np.uint8 and len(images) == len(labels)
-        if not fits or len(labels) % copies or not np.isin(labels, (0, 1)).all():
-            finding = (
-                f"an array {images.shape} of {images.dtype} with {len(labels)} labels, not (4 n, H, W, 3) of uint8"
-            )
-            raise DataError(chosen[0] / x, finding, f"look at {PUBLIC['nagao2020'].page}: the layout has changed")
-        if any((labels[k::copies] != labels[::copies]).any() for k in range(copies)):
-            raise DataError(
-                chosen[0] / y, "copies of a nucleus differ in label", "the layout has changed; leave it out"
-            )
-        # OpenCV wrote blue first, which is Hoechst.
-        planes += [image[None, :, :, 0].astype(np.float32) / 255 for image in images]
-        for k, (label, n) in enumerate(zip(labels, nucleus, strict=True)):
-            rows.append((f"{side}/{n:04d}/{k % copies}", "not-G2" if label else "G2", f"{side}/{n:04d}"))
-    entries = pd.DataFrame(rows, columns=["sample_id", "label", "group"])
-    notes = [*notes, "every nucleus of the training array stands with three copies, turned or shifted: one group"]
-    unknown = np.full(len(planes), np.nan)
-    return as_dataset(chosen[0], name, entries, planes, unknown, notes, "real", size_px, "pad", "skip")
-
-
-def _array(file: Path) -> np.ndarray:
-    """Read an array as long as its header says, and nothing that would be run."""
-    try:
-        # Mapped, so that a header cannot ask for more memory than the file has.
-        return np.array(np.load(file, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(file, f"no array ({error})", "delete its folder and fetch the set again") from error
-
-
-def _bbbc048(name, part, folder, notes, size_px):
-    """Jurkat cells by phase: four phases, or the seven of the set with "bbbc048/7"."""
-    from cellcycle.datasets.files import load_files
-    from cellcycle.images import list_images
-
-    root = next((p.parent for p in sorted(folder.rglob("G1")) if p.is_dir()), None)
-    if root is None or part not in ("", "7"):
-        found = "no folder G1 in its archive" if root is None else f"no version {part!r}"
-        raise DataError(name, found, "use bbbc048 (four phases) or bbbc048/7 (all seven)")
-    rows = []
-    for phase in ("G1", "S", "G2", *_MITOSIS):
-        files = list_images(root / phase) if (root / phase).is_dir() else []
-        # Channel 4 is propidium iodide, the DNA; `_merged` holds all channels in one picture.
-        dna = [f for f in files if "_ch4" in f.name.lower()] or [f for f in files if "_ch" not in f.name.lower()]
-        rows += [(f, phase if part or phase not in _MITOSIS else "M", f"{phase}/{f.name}") for f in dna]
-    entries = pd.DataFrame(rows, columns=["path", "label", "sample_id"])
-    if entries.empty:
-        raise DataError(root, "no images", "delete the folder and fetch the set again")
-    return load_files(root, name, entries, notes, size_px, 1, "pad", "skip")
-
-
-def _bbbc039(name, part, folder, notes, size_px):
-    raise DataError(
-        name,
-        "whole fields without phases, nothing to train on",
-        f"use its fields: cellcycle predict {folder / 'images'}",
-    )
-
-
-_LOADERS = {"nagao2020": _nagao, "bbbc048": _bbbc048, "bbbc039": _bbbc039}
+    load = {"nagao2020": layouts.nagao, "bbbc048": layouts.bbbc048}.get(base)
+    if load is None:
+        remedy = f"use its fields: cellcycle predict {folder / 'images'}"
+        raise DataError(name, "whole fields without phases: nothing to train on", remedy)
+    return load(name, part, folder, notes, size_px)
