@@ -1,5 +1,10 @@
 """The command line: words over the library. Heavy imports happen inside the commands."""
 
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -228,11 +233,11 @@ def show(
 
 def main() -> None:
     """Run the command line; a `CellCycleError` becomes one line on standard error and exit code 2."""
-    import contextlib
-    import errno
-    import os
-    import sys
+    guarded(app)
 
+
+def guarded(command: Callable[[], object]) -> None:
+    """Call a command; whatever a user can mend becomes one line on standard error and exit code 2."""
     from cellcycle.errors import CellCycleError
 
     for stream in (sys.stdout, sys.stderr):
@@ -241,7 +246,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            app()
+            command()
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()

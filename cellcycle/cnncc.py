@@ -1,9 +1,8 @@
 """The study's own command: `cnncc --image PATH [--model Nagao|ResNet|LR|NN]`, for one cropped nucleus."""
 
 import argparse
-import sys
 
-from cellcycle.errors import CellCycleError
+from cellcycle.cli import guarded
 
 
 def main() -> None:
@@ -12,14 +11,14 @@ def main() -> None:
     parser.add_argument("--image", required=True, help="image of one nucleus, any usual format")
     parser.add_argument("--model", default="Nagao", help="Nagao (default), ResNet, LR, NN, or a model's folder")
     arguments = parser.parse_args()
-    try:
-        from cellcycle.predict.command import run_predict
-        from cellcycle.predict.settings import Settings
+    guarded(lambda: _predict(arguments))
 
-        run_predict([arguments.image], arguments.model, Settings(kind="nucleus"))
-    except CellCycleError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+
+def _predict(arguments) -> None:
+    from cellcycle.predict.command import run_predict
+    from cellcycle.predict.settings import Settings
+
+    run_predict([arguments.image], arguments.model, Settings(kind="nucleus"))
 
 
 if __name__ == "__main__":

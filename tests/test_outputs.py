@@ -1,12 +1,16 @@
 """What a run writes, and where: nothing is replaced that it did not write, and no name does harm."""
 
+import contextlib
 import csv
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -304,3 +308,79 @@ def test_whatever_goes_wrong_with_an_image_is_one_row_and_one_line(monkeypatch, 
     table = predict([tmp_path / "odd.png", MITOSIS], **vars(Settings()))
     assert table["error"].ne("").tolist() == [True, False]
     assert "\n" not in table["error"][0] and "ZeroDivisionError" in table["error"][0]
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "json"])
+def test_a_disk_that_fills_up_leaves_the_finished_rows(tmp_path, name):
+    code = f"""
+import pandas as pd, resource
+from pathlib import Path
+from cellcycle.predict.output import row_writer
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+with row_writer({name!r}, Path({str(tmp_path / f"rows.{name}")!r})) as write:
+    for k in range(10_000):
+        write(pd.DataFrame({{"image": [f"{{k:05d}}.tif"], "nucleus_id": [k]}}))
+"""
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "finished rows are in" in made.stderr.splitlines()[-1]
+    assert os.listdir(tmp_path) == [f"rows.part.{name}"]
+    part = tmp_path / f"rows.part.{name}"
+    if name == "json":
+        table = pd.DataFrame(json.loads(part.read_text()))
+    else:
+        table = pd.read_csv(part, sep="\t" if name == "tsv" else ",")
+    assert len(table) > 100
+    assert table["nucleus_id"].tolist() == list(range(len(table)))
+    assert table["image"].str.fullmatch(r"\d{5}\.tif").all()
+
+
+def children(pid):
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(status.parent.name))
+    return found
+
+
+def is_alive(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_workers_end_with_their_parent(tmp_path, signal_name):
+    for k in range(40):
+        shutil.copy(MITOSIS, tmp_path / f"{k}.png")
+    call = [sys.executable, "-m", "cellcycle", "predict", str(tmp_path), "--jobs", "2", "--output", "out.csv"]
+    out = tmp_path / "out"
+    out.mkdir()
+    with subprocess.Popen(call, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        for _ in range(300):
+            workers = children(process.pid)
+            if len(workers) >= 3:  # two, and the one that counts what they share
+                break
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, signal_name))
+        said = process.communicate(timeout=60)[1]
+    assert len(workers) >= 3
+    for _ in range(300):
+        if not any(map(is_alive, workers)):
+            break
+        time.sleep(0.1)
+    assert not any(map(is_alive, workers))
+    if signal_name != "SIGKILL":
+        assert os.listdir(out) == []
+        assert process.returncode != 0
+    if signal_name == "SIGTERM":
+        assert b"Traceback" not in said
+
+
+def test_a_pipe_is_no_image_and_nobody_waits_for_it(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    refused(run("predict", "pipe.png"), "no image file")
+    refused(run("predict", "/dev/zero"), "no image file")

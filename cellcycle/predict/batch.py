@@ -1,5 +1,8 @@
 """Many images, in one process or several, in their order and with flat memory."""
 
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -69,7 +72,18 @@ def run_batch(
 
 def _start(model, settings: Settings) -> None:
     global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Ctrl-C reaches every process of a terminal; the parent decides what comes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker = Predictor(model, settings)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, even by SIGKILL."""
+    from multiprocessing import parent_process
+
+    parent_process().join()
+    os._exit(1)
 
 
 def _work(image, target: Path | None) -> ImagePrediction:

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import signal
+import stat
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +89,7 @@ def run_predict(
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
         _note(f"G1 peak of the slide: {quality}")
     tally, warnings = Tally(choice.default.classes), set()
-    with _outputs(name, output) as (write, words):
+    with _ended_cleanly(), _outputs(name, output) as (write, words):
         for prediction in _with_bar(run_batch(images, model, settings, overlay, n_jobs), len(images)):
             _refuse_or_warn(prediction, len(images), warnings)
             tally.add(prediction)
@@ -108,7 +111,9 @@ def _to_predict(paths: list[str]) -> list[str | ImageError]:
     from cellcycle.predict.overlay import is_overlay
 
     impossible = [
-        ImageError(path, "no file can have this name", "check the path") for path in paths if _is_impossible(path)
+        ImageError(path, "this can be no image file", "name a file, a folder or a pattern")
+        for path in paths
+        if _is_impossible(path)
     ]
     named = {path for path in paths if not _is_impossible(path)}
     images = [*expand([path for path in paths if path in named]), *impossible]
@@ -117,13 +122,30 @@ def _to_predict(paths: list[str]) -> list[str | ImageError]:
 
 
 def _is_impossible(path: str) -> bool:
+    """Say whether no image can stand at a path: a name that the system does not take, or a pipe without an end."""
     try:
-        os.stat(path)
+        return stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR)
     except ValueError:
         return True
     except OSError as error:
         return error.errno in (errno.ENAMETOOLONG, errno.EINVAL)
-    return False
+
+
+@contextmanager
+def _ended_cleanly() -> Iterator[None]:
+    """Let SIGTERM, as of a queue or of `timeout`, end the run like Ctrl-C: nothing unfinished is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number, _):
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Write prediction tables as they come, each file whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -13,6 +14,9 @@ from pathlib import Path
 from cellcycle.errors import SettingError
 from cellcycle.names import cell
 from cellcycle.predict.target import is_stream
+
+# What a disk says that takes no more.
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -33,7 +37,8 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
     Raises
     ------
     SettingError
-        The folder of the file is missing or cannot be written to.
+        The folder of the file is missing or cannot be written to, or the disk is full: whole rows that were
+        written by then are kept in a file beside it, which the error names.
     """
     writers = {
         "csv": _csv_rows,
@@ -52,12 +57,41 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
         sys.stdout.flush()
         return
     with whole_file(output) as unfinished:
-        if name == "parquet":
-            with _parquet_rows(unfinished) as write:
-                yield write
-            return
-        with open(unfinished, "w", encoding="utf-8", newline="") as stream, writers[name](stream) as write:
-            yield write
+        try:
+            if name == "parquet":
+                with _parquet_rows(unfinished) as write:
+                    yield write
+            else:
+                with open(unfinished, "w", encoding="utf-8", newline="") as stream, writers[name](stream) as write:
+                    yield write
+        except OSError as error:
+            if error.errno not in _FULL or not (kept := _keep_finished(name, unfinished, output)):
+                raise
+            raise SettingError(
+                output, f"cannot be written ({error.strerror})", f"finished rows are in {kept}"
+            ) from error
+
+
+def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
+    """Keep the whole rows of a file for which the disk was too small, beside it; return their file."""
+    if name == "parquet" or is_stream(output):
+        return None
+    text = unfinished.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole.count(b"\n") < 2:
+        return None
+    kept = output.with_name(f"{output.stem}.part{output.suffix}")
+    if kept.exists():
+        return None
+    os.truncate(unfinished, len(whole))
+    if name == "json":
+        # In the place of the row that was begun.
+        with open(unfinished, "r+b") as stream:
+            stream.seek(len(whole.rstrip(b",\n")))
+            stream.write(b"\n]\n")
+            stream.truncate()
+    os.replace(unfinished, kept)
+    return kept
 
 
 @contextlib.contextmanager
