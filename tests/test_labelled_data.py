@@ -139,6 +139,13 @@ def test_blanks_round_labels_and_groups_make_no_class_and_no_group(cells, odd):
     assert any("blanks" in note for note in dataset.notes)
 
 
+@pytest.mark.parametrize("odd", ["G1 ", "\u00a0G1", "G1\u200b", "g1"])
+def test_odd_names_of_class_folders_make_no_class(tmp_path, odd):
+    dataset = load_dataset(write_cells(tmp_path / "c", "G1/0.tif", f"{odd}/1.tif", "M/0.tif"))
+    assert dict(dataset.counts()) == {"G1": 2, "M": 1}
+    assert len(dataset.notes) == 1
+
+
 def test_case_is_folded_only_where_two_spellings_collide_and_it_is_said(tmp_path):
     root = write_cells(tmp_path / "c", "Mitosis/0.tif", "mitosis/1.tif", "Mitosis/2.tif", "rest/0.tif")
     dataset = load_dataset(root)
@@ -196,6 +203,12 @@ def test_folders_inside_a_class_are_no_classes_and_names_may_repeat(tmp_path):
     assert dict(dataset.counts()) == {"G1": 3, "M": 3}
     assert len(set(dataset.sample_ids)) == 6
     assert "G1/cell_0/image.tif" in dataset.sample_ids
+
+
+def test_names_that_are_no_text_are_shown_and_read(tmp_path):
+    dataset = load_dataset(write_cells(tmp_path / "c", "caf\udce9/0.tif", "M/b\udce9.tif", "M/a\nb.tif"))
+    assert dataset.classes == ("M", "caf\\xe9")
+    assert "M/a\\nb.tif" in dataset.sample_ids
 
 
 def test_images_beside_the_class_folders_are_told_of(cells):

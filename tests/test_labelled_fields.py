@@ -10,6 +10,7 @@ import pytest
 from cellcycle.datasets import load_dataset, source_kind
 from cellcycle.errors import DataError
 from cellcycle.images import read_plane, write_image
+from cellcycle.names import shown_name
 from cellcycle.nuclei import Scale, find_nuclei
 
 
@@ -108,6 +109,16 @@ def test_images_are_found_below_the_table_and_by_another_spelling(plate):
         shutil.move(folder / name, folder / "plate" / name)
     assert len(load(folder, table.assign(image="elsewhere\\" + table["image"]))) == 32
     assert len(load(folder, table.assign(image="./plate/" + table["image"]))) == 32
+
+
+@pytest.mark.parametrize("odd", ["=1+1.tif", "a\tb.tif", "back\\slash.tif", "caf\udce9.tif", " a [1] .tif"])
+def test_images_are_found_by_the_names_that_a_prediction_table_shows(plate, odd, monkeypatch):
+    folder, table = plate
+    (folder / "a.tif").rename(folder / odd)
+    monkeypatch.chdir(folder)
+    dataset = load(folder, table.assign(image=table["image"].replace("a.tif", shown_name(odd))))
+    assert len(dataset) == 32
+    assert len(dataset.fields) == 2
 
 
 def test_the_hash_tells_images_of_one_name_apart(plate):

@@ -16,6 +16,7 @@ from cellcycle.datasets.simulated import is_simulated_folder
 from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
 from cellcycle.images import list_images, read_plane
+from cellcycle.names import shown_name
 from cellcycle.nuclei import Nuclei, Scale, find_nuclei
 
 # Only where an image states no pixel size: a nucleus of a common cell line, so that areas are of the right order.
@@ -124,8 +125,7 @@ def _files_of(folder: Path, table: pd.DataFrame) -> tuple[dict[str, Path], list[
     for image, named in table.groupby("image", sort=False):
         hashes = {h.lower() for h in named.get("image_sha256", ()) if not says_nothing(h)}
         direct = [path for path in (find_file(at, image) for at in (folder, Path.cwd())) if path.is_file()]
-        name = Path(image.replace("\\", "/")).name
-        below = [] if direct and not hashes else _named_so(folder, name)
+        below = [] if direct and not hashes else _named_so(folder, image)
         fitting = [path for path in [*direct, *below] if not hashes or {_sha256(path)} == hashes]
         if (direct and fitting) or len({path.resolve() for path in fitting}) == 1 or (fitting and hashes):
             files[image] = fitting[0].resolve()
@@ -138,9 +138,14 @@ def _files_of(folder: Path, table: pd.DataFrame) -> tuple[dict[str, Path], list[
     return files, bad
 
 
-def _named_so(folder: Path, name: str) -> list[Path]:
-    """Return the images of a name below a folder, but for those among outlines, which often share it."""
-    return [p for p in list_images(folder) if p.name == name and OUTLINES.isdisjoint(p.relative_to(folder).parts)]
+def _named_so(folder: Path, image: str) -> list[Path]:
+    """Return the images of a name below a folder, but for those among outlines, which often share it.
+
+    A prediction table shows odd names (a tab, a backslash, bytes that are no text) in a way of its own.
+    """
+    names = {Path(image.replace("\\", "/")).name, image.rpartition("/")[2]}
+    below = [p for p in list_images(folder) if OUTLINES.isdisjoint(p.relative_to(folder).parts)]
+    return [p for p in below if not names.isdisjoint({p.name.strip(), shown_name(p).rpartition("/")[2].strip()})]
 
 
 def _read_field(folder: Path, path: Path, named: pd.DataFrame) -> LabelledField:

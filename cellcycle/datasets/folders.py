@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle.datasets.tables import clean
-from cellcycle.errors import DataError
+from cellcycle.errors import DataError, shown
 from cellcycle.images import list_images
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "holdout"}
@@ -61,14 +61,19 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     entries = pd.DataFrame(
         {
             "path": [file for file, _ in kept],
-            "label": [p[level] for p in paths],
-            "sample_id": ["/".join(p) for p in paths],
+            "label": [_as_text(p[level]) for p in paths],
+            "sample_id": [shown("/".join(p)) for p in paths],
         }
     )
     if any(above):
         entries["group"] = ["/".join(names) for names in above]
         notes.append(f"groups are the folders above the classes, e.g. {entries['group'].iloc[0]}")
     return entries, notes
+
+
+def _as_text(name: str) -> str:
+    """Return the name of a folder; bytes in it that are no text are shown, all else is left to be mended."""
+    return "".join(shown(c) if "\udc80" <= c <= "\udcff" else c for c in name)
 
 
 def _refuse_outlines(folder: Path, paths) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 
 from cellcycle.datasets.tables import clean, read_table, says_nothing
-from cellcycle.errors import DataError
+from cellcycle.errors import DataError, shown
 
 COLUMNS = {"path": ("file", "filename", "image"), "label": ("class", "phase"), "group": ()}
 
@@ -98,6 +98,6 @@ def _is_file(path: Path) -> bool:
 def sample_id(folder: Path, path: Path) -> str:
     """Return the path from a folder, or the whole path of a file outside it."""
     try:
-        return path.resolve().relative_to(folder.resolve()).as_posix()
+        return shown(path.resolve().relative_to(folder.resolve()).as_posix())
     except ValueError:
-        return path.as_posix()
+        return shown(path.as_posix())
