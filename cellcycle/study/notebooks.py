@@ -5,16 +5,13 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 
-from cellcycle import paths
+from cellcycle import paths, tasks
 from cellcycle.datasets import is_named, source_kind, source_name
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.splits import stratified_folds
@@ -196,31 +193,16 @@ def _run_group(jobs, workers: int, status: StatusLine):
     """Yield the outcome of each notebook as it finishes."""
     if not jobs:
         return
-    # Fresh processes: papermill's event loops do not share one, and a notebook cannot touch another.
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=_end_with_parent)
-    with pool, status.watching():
-        waiting = [pool.submit(execute_notebook, *job) for job in jobs]
-        for done in as_completed(waiting):
-            yield done.result()
+    with status.watching():
+        yield from tasks.run(execute_notebook, jobs, workers)
 
 
-def _end_with_parent() -> None:
-    """End this process (and so its kernel, which watches it) when the command that started it is gone."""
-    parent = os.getppid()
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def execute_notebook(source: Path, target: Path, environment: dict[str, str], parameters: dict) -> Outcome:
-    """Execute one notebook into the folder `target`; a failure is returned, not raised."""
+def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:
+    """Execute one notebook into a folder, with variables and parameters; a failure is returned, not raised."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    source, target, environment, parameters = job
     copy, progress = target / source.name, target / f"progress-{source.stem}.json"
     said = progress.with_suffix(".txt")
     said.unlink(missing_ok=True)

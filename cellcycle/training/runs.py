@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
 
-from cellcycle import results, segmentation
+from cellcycle import results, segmentation, tasks
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
 from cellcycle.inputs import InputRule, Inputs, prepare
@@ -127,16 +126,16 @@ def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator) -> list[
     """
     found = [_found(root, run) for run in runs]
     pending = {i: list(run.fits()) for i, run in enumerate(runs) if found[i] is None}
-    tasks = [(i, one) for i, fits in pending.items() for one in fits]
-    if not tasks:
+    waiting = [(i, one) for i, fits in pending.items() for one in fits]
+    if not waiting:
         return found
-    bar = Progress(len(tasks), f"{runs[0].test.name}: folds", enabled=progress)
+    bar = Progress(len(waiting), f"{runs[0].test.name}: folds", enabled=progress)
     if fit is fit_estimator:
-        prepared = _prepared(runs, tasks)
-        tasks = [(i, replace(one, inputs=inputs)) for (i, one), inputs in zip(tasks, prepared, strict=True)]
-    outcomes = _outcomes(fit, [(one, runs[i].test) for i, one in tasks], n_jobs)
+        prepared = _prepared(runs, waiting)
+        waiting = [(i, replace(one, inputs=inputs)) for (i, one), inputs in zip(waiting, prepared, strict=True)]
+    outcomes = _outcomes(fit, [(one, runs[i].test) for i, one in waiting], n_jobs)
     made = {i: [] for i in pending}
-    for (i, one), outcome in zip(tasks, outcomes, strict=True):
+    for (i, one), outcome in zip(waiting, outcomes, strict=True):
         made[i].append(outcome)
         bar.advance(one.settings.get("model", "nagao6"))
         if len(made[i]) == len(pending[i]):
@@ -146,10 +145,10 @@ def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator) -> list[
     return found
 
 
-def _prepared(runs, tasks):
-    """Yield the inputs of each task's training and test data; each data set is prepared once by each rule."""
+def _prepared(runs, waiting):
+    """Yield the inputs of each fit's training and test data; each data set is prepared once by each rule."""
     made = {}
-    for i, one in tasks:
+    for i, one in waiting:
         pair = []
         for data in (one.data, runs[i].test):
             key = (id(data), rule_of(one.settings, data.size_px))
@@ -159,13 +158,30 @@ def _prepared(runs, tasks):
 
 
 def _outcomes(fit, arguments, n_jobs):
-    """Yield the outcome of each fit, in order."""
-    n_jobs = min(n_jobs, len(arguments))
-    if n_jobs == 1:
-        yield from (fit(*each) for each in arguments)
-        return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        yield from Parallel(n_jobs, return_as="generator")(delayed(fit)(*each) for each in arguments)
+    """Yield the outcome of each fit, in order; data travel to each process once, fits name them by number."""
+    held, number, items = [], {}, []
+    for one, test in arguments:
+        parts = (one.data, test, *(one.inputs or ()))
+        for part in parts:
+            if id(part) not in number:
+                number[id(part)] = len(held)
+                held.append(part)
+        items.append((replace(one, data=None, inputs=None), [number[id(part)] for part in parts]))
+    yield from tasks.run(_fit_held, items, n_jobs, start=_hold, start_arguments=(fit, held, n_jobs > 1))
+
+
+def _hold(fit, held, is_one_of_many):
+    if is_one_of_many:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1)
+    return fit, held
+
+
+def _fit_held(started, item) -> Outcome:
+    (fit, held), (one, numbers) = started, item
+    data, test, *inputs = (held[i] for i in numbers)
+    return fit(replace(one, data=data, inputs=tuple(inputs) or None), test)
 
 
 def _found(root, run: Run) -> results.Record | None:
