@@ -1,0 +1,122 @@
+"""One runner of many tasks: in order, lazily, and no process outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cellcycle import tasks
+from cellcycle.errors import DataError, SettingError
+
+
+def with_start(started, item):
+    return started + item
+
+
+def start(base):
+    return 10 * base
+
+
+def shout(item):
+    if item == 2:
+        raise DataError("two", "was given", "give another")
+    return item
+
+
+def die(item):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_results_come_in_order_with_what_start_made(n_jobs):
+    made = tasks.run(with_start, range(8), n_jobs, start=start, start_arguments=(7,))
+    assert list(made) == list(range(70, 78))
+
+
+def test_items_are_read_as_they_are_needed():
+    read = []
+    results = tasks.run(abs, (read.append(i) or i for i in range(1000)), 2)
+    next(results)
+    results.close()
+    assert len(read) < 10
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_error_arrives_as_it_was_raised(n_jobs):
+    results = tasks.run(shout, range(6), n_jobs)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(DataError, match="two: was given"):
+        next(results)
+
+
+def test_a_process_that_was_ended_is_one_line():
+    with pytest.raises(SettingError, match="ended from outside"):
+        list(tasks.run(die, [1, 2], 2))
+
+
+def test_a_cluster_runs_the_tasks_in_order():
+    class Future:
+        def __init__(self, value):
+            self.value = value
+
+        def result(self):
+            return self.value
+
+    class Client:
+        def nthreads(self):
+            return {"a": 1}
+
+        def submit(self, function, *arguments, pure):
+            return Future(function(*arguments))
+
+    assert list(tasks.run(with_start, range(5), start=start, start_arguments=(1,), client=Client())) == [
+        10,
+        11,
+        12,
+        13,
+        14,
+    ]
+
+
+def test_nothing_is_drawn_where_no_terminal_is(capsys):
+    assert list(tasks.run(abs, range(9), progress="image")) == list(range(9))
+    assert capsys.readouterr() == ("", "")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_processes_end_with_their_parent(tmp_path, end):
+    code = (
+        "import tests.test_tasks as t\nif __name__ == '__main__':\n    list(t.tasks.run(t.linger, ['%s'] * 4, 2))"
+        % tmp_path
+    )
+    (tmp_path / "run.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, tmp_path / "run.py"], env=environment, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+    parent.send_signal(end)
+    parent.wait(30)
+    pids = [int(f.name[4:]) for f in tmp_path.glob("pid-*")]
+    wait_for(lambda: not any(map(alive, pids)))
+
+
+def linger(folder):
+    open(f"{folder}/pid-{os.getpid()}", "w").close()
+    time.sleep(600)
+
+
+def wait_for(condition, most_s=60):
+    until = time.monotonic() + most_s
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
