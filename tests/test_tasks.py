@@ -97,8 +97,8 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_processes_end_with_their_parent(tmp_path, end):
     code = (
-        "import tests.test_tasks as t\nif __name__ == '__main__':\n    list(t.tasks.run(t.linger, ['%s'] * 4, 2))"
-        % tmp_path
+        "import tests.test_tasks as t\n"
+        f"if __name__ == '__main__':\n    list(t.tasks.run(t.linger, [{str(tmp_path)!r}] * 4, 2))"
     )
     (tmp_path / "run.py").write_text(code)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
