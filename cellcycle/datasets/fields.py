@@ -121,13 +121,17 @@ def _as_dataset(file, name, fields, rows, notes, size_px, resize, on_error) -> N
 
 def _files_of(folder: Path, table: pd.DataFrame) -> tuple[dict[str, Path], list[str]]:
     """Return the file of each image that a table names, and a line for each that has none."""
-    files, bad = {}, []
+    files, bad, everything = {}, [], None
     for image, named in table.groupby("image", sort=False):
         hashes = {h.lower() for h in named.get("image_sha256", ()) if not says_nothing(h)}
         direct = [path for path in (find_file(at, image) for at in (folder, Path.cwd())) if path.is_file()]
-        below = [] if direct and not hashes else _named_so(folder, image)
-        fitting = [path for path in [*direct, *below] if not hashes or {_sha256(path)} == hashes]
-        if (direct and fitting) or len({path.resolve() for path in fitting}) == 1 or (fitting and hashes):
+        below, fitting = [], [path for path in direct if not hashes or {_sha256(path)} == hashes]
+        is_direct = bool(fitting)
+        if not is_direct:
+            everything = list_images(folder) if everything is None else everything
+            below = [path for path in _named_so(folder, everything, image) if path not in direct]
+            fitting = [path for path in below if not hashes or {_sha256(path)} == hashes]
+        if is_direct or len({path.resolve() for path in fitting}) == 1 or (fitting and hashes):
             files[image] = fitting[0].resolve()
         elif fitting:
             bad.append(f"{image}: {len(fitting)} images have this name, {fitting[0]} and {fitting[1]}")
@@ -138,13 +142,13 @@ def _files_of(folder: Path, table: pd.DataFrame) -> tuple[dict[str, Path], list[
     return files, bad
 
 
-def _named_so(folder: Path, image: str) -> list[Path]:
+def _named_so(folder: Path, everything: list[Path], image: str) -> list[Path]:
     """Return the images of a name below a folder, but for those among outlines, which often share it.
 
     A prediction table shows odd names (a tab, a backslash, bytes that are no text) in a way of its own.
     """
     names = {Path(image.replace("\\", "/")).name, image.rpartition("/")[2]}
-    below = [p for p in list_images(folder) if OUTLINES.isdisjoint(p.relative_to(folder).parts)]
+    below = [p for p in everything if OUTLINES.isdisjoint(p.relative_to(folder).parts)]
     return [p for p in below if not names.isdisjoint({p.name.strip(), shown_name(p).rpartition("/")[2].strip()})]
 
 
