@@ -169,6 +169,14 @@ def test_images_are_found_wherever_they_lie_under_the_folder(folder, table, tmp_
     assert review.write_sheet(tmp_path / "r.html", table.assign(image=named), tmp_path)["problems"] == []
 
 
+@pytest.mark.parametrize("name", ["=1+1.tif", "tab\there.tif", "back\\slash.tif", " blank .tif", "line\nbreak.tif"])
+def test_images_of_odd_names_are_found_as_the_table_shows_them(folder, tmp_path, name):
+    (tmp_path / "deep").mkdir()
+    shutil.copyfile(folder / "a.tif", tmp_path / "deep" / name)
+    predict(tmp_path / "deep" / name).to_csv(tmp_path / "t.csv", index=False)
+    assert review.write_sheet(tmp_path / "r.html", review.read_table(tmp_path / "t.csv"), tmp_path)["problems"] == []
+
+
 def test_nuclei_whose_image_is_gone_are_left_out_and_told(folder, table, tmp_path):
     both = pd.concat([table, table.assign(image="b.tif")], ignore_index=True)
     made = review.write_sheet(tmp_path / "r.html", both, folder)

@@ -12,6 +12,7 @@ import numpy as np
 
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import read_plane
+from cellcycle.names import shown_name
 
 SIDE_PX = 128
 # A picture shows this much of the surroundings of a typical nucleus, and of a large one at least the second.
@@ -118,10 +119,16 @@ class _Folder:
             self._files = {}
             for folder, _, files in os.walk(self._folder):
                 for file in files:
-                    self._files.setdefault(file, []).append(Path(folder) / file)
-        same = self._files.get(parts[-1], []) if parts else []
+                    # A table shows odd names (a tab, a backslash) in a way of its own.
+                    for key in {file, _last_part(shown_name(file))}:
+                        self._files.setdefault(key, []).append(Path(folder) / file)
+        same = list({file for key in (*parts[-1:], _last_part(name)) for file in self._files.get(key, [])})
         shared = [_shared_end(file.parts, parts) for file in same]
         return sorted(f for f, n in zip(same, shared, strict=True) if n == max(shared))
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _shared_end(one, other) -> int:
