@@ -377,7 +377,7 @@ def test_command_and_api_give_the_same_confidence(calibrated_model, tmp_path, mo
         assert told[name].tolist() == own[name].tolist()
     assert "Predicted Phase" in capsys.readouterr().out
     last = list(own.columns)
-    assert last[-6:] == ["confidence", "prediction_set", "review", "model", "version", "error"]
+    assert last[-7:] == ["confidence", "prediction_set", "review", "model", "model_reason", "version", "error"]
 
 
 def test_figures_show_what_was_measured(tmp_path):

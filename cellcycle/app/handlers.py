@@ -15,6 +15,7 @@ from cellcycle.app.store import Result, Store, pack
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.phases import class_colours
 from cellcycle.predict import ImagePrediction, Settings
+from cellcycle.predict.report import model_taken
 
 # Beside the classes of a model, what a person can say of a nucleus.
 NONE, NO_NUCLEUS = "No correction", "Not a nucleus"
@@ -243,8 +244,9 @@ def _told(result: Result) -> list[str]:
             f"The size of a pixel is not stated in {which}, so it was guessed from the nuclei and the calls are less "
             "sure. If you know it, give it under Settings and press Predict again."
         )
-    if len(models := table["model"].unique()):
-        lines.append(f"Model: {', '.join(models)}.")
+    models = table[["model", "model_reason"]].drop_duplicates().itertuples(index=False)
+    if taken := [model_taken(*model) for model in models]:
+        lines.append(f"Model: {', '.join(taken)}.")
     used = {image.checkpoint.warning: None for image in result.images if image.checkpoint is not None}
     return lines + [f"Note: {warning}." for warning in used if warning]
 

@@ -45,7 +45,7 @@ class ModelChoice:
         return load_checkpoint(ANCHORED)
 
     def take(self, kind: str, g1_is_given: bool, peak: G1Peak | None) -> tuple[Checkpoint, str]:
-        """Return the model for an image, and its name with the reason for the column `model`.
+        """Return the model for an image, and why for the column `model_reason`: "" for one that was named.
 
         Parameters
         ----------
@@ -56,10 +56,9 @@ class ModelChoice:
             Fitted to the image's own nuclei, for a field.
         """
         if not self.is_auto:
-            return self.default, self.default.name
+            return self.default, ""
         if g1_is_given:
-            return self.anchored, f"{self.anchored.name} ({AUTO}: G1 peak of the slide)"
+            return self.anchored, "G1 peak of the slide"
         if peak is not None and peak.is_usable and peak.quality >= LEAST_QUALITY:
-            return self.anchored, f"{self.anchored.name} ({AUTO}: G1 peak of the field)"
-        why = "one nucleus" if kind == "nucleus" else "no clear G1 peak"
-        return self.default, f"{self.default.name} ({AUTO}: {why})"
+            return self.anchored, "G1 peak of the field"
+        return self.default, "one nucleus" if kind == "nucleus" else "no clear G1 peak"

@@ -137,14 +137,15 @@ class Predictor:
         anchor = given
         if anchor is None and nuclei.kind == "field":
             anchor, peak = fit_anchor([nuclei])
-        checkpoint, model = self._choice.take(nuclei.kind, given is not None, peak)
+        checkpoint, reason = self._choice.take(nuclei.kind, given is not None, peak)
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
         values |= self._scored(checkpoint, plane, nuclei, anchor and anchor.position, values) | {
             "g1_quality": peak.quality if peak else given.quality if given else np.nan,
             "pixel_size_um": nuclei.pixel_size_um,
             "kind": nuclei.kind,
             "image": name,
-            "model": model,
+            "model": checkpoint.name,
+            "model_reason": reason,
             "version": checkpoint.version,
         }
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cellcycle.checkpoint import Checkpoint
 from cellcycle.metrics import Estimate
+from cellcycle.predict.choice import AUTO
 from cellcycle.predict.predictor import ImagePrediction
 
 NO_NUCLEUS = "no nucleus found"
@@ -62,7 +63,7 @@ class Tally:
         if prediction.checkpoint is None:
             return
         self.titles[prediction.checkpoint.title] += 1
-        self.models[prediction.columns["model"][0]] += 1
+        self.models[model_taken(*(prediction.columns[c][0] for c in ("model", "model_reason")))] += 1
         self.n_nuclei += prediction.n_nuclei
         self.n_flagged += sum(
             bool(set(text.split(";")) - {"", "scale_unknown"}) for text in prediction.columns["flags"]
@@ -93,6 +94,17 @@ class Tally:
     def models_taken(self) -> str:
         """Return the models that were taken and why, with the number of images of each where there are several."""
         return ", ".join(_counted(self.models))
+
+
+def model_taken(name: str, reason: str) -> str:
+    """Return a model with the reason for which it was chosen, if it was.
+
+    Examples
+    --------
+    >>> model_taken("best", "G1 peak of the field"), model_taken("best", "")
+    ('best (auto: G1 peak of the field)', 'best')
+    """
+    return f"{name} ({AUTO}: {reason})" if reason else name
 
 
 def _counted(names: Counter) -> list[str]:
