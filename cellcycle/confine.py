@@ -1,135 +1,123 @@
-"""Calls in a child process with limits on time and memory, for what strangers' files do to decoders.
+"""Calls in a child process with limits on time and memory, for work on files that nobody vouches for.
 
-The kernel holds the limits, not the interpreter: a decoder that never returns is ended all the same, also when the
-parent has died meanwhile.
+The child is another Python, not a fork: a caller may have threads. It answers one call at a time and ends with
+its parent, whatever ends the parent. What it prints is dropped.
 """
 
-import contextlib
-import multiprocessing
 import os
+import pickle
+import queue
 import signal
+import struct
+import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from contextlib import suppress
+from pathlib import Path
 
-from cellcycle.errors import CellCycleError
+from cellcycle.errors import CellCycleError, LimitError
 
-# A child may end a call by itself; the parent looks a little later, so that only one of them does.
-_GRACE_S = 2.0
-_START_S = 120.0
+_CHILD = "import sys; sys.path[:] = eval(sys.argv[1]); from cellcycle import confine; confine._serve()"
+# A start includes imports from a cold disk; it may take longer than the calls that follow.
+_START_S = 120
+_WATCH_S = 0.05
+_TOO_LARGE = 77
+_MEGABYTE = 1_000_000
 _is_child = False
 
 
-class LimitError(CellCycleError):
-    """A call took more time or memory than it was allowed, or brought its process down."""
-
-
 class Confined:
-    """A child process that answers calls one at a time; it is ended and replaced when a call passes a limit.
+    """A child process that answers calls within limits; after a breach another takes its place.
+
+    Calls of several threads wait for each other.
 
     Parameters
     ----------
     seconds : float
-        Wall-clock time of one call.
+        Wall-clock time that one call may take.
     megabytes : float
-        Memory that a call may take beyond what the child has after `start`. Held on Linux, where the kernel limits
-        the address space; elsewhere only time is limited.
+        Memory that calls may take, beyond what the child has after its start: of address space on Linux,
+        elsewhere of resident memory, looked at twenty times a second.
     start : callable, optional
-        Called once in each child with `start_arguments`, before the first call.
-    method : {"spawn", "fork"}, optional
-        How the child comes to be. "fork" starts in milliseconds and is safe only where the caller has one thread.
+        Called once in each new child, before its first call: imports, a model to load.
+    start_arguments : tuple, optional
+
+    Raises
+    ------
+    LimitError
+        By a call: it took too long or too much memory, or it ended the child.
 
     Examples
     --------
-    >>> with Confined(seconds=10, megabytes=500) as confined:
-    ...     confined(len, "abc")
-    3
+    >>> import math
+    >>> with Confined(seconds=60, megabytes=500) as confined:
+    ...     confined(math.hypot, 3, 4)
+    5.0
     """
 
-    def __init__(self, seconds, megabytes, start: Callable | None = None, start_arguments=(), method="spawn"):
-        self._limits = float(seconds), float(megabytes)
-        self._start, self._context = (start, tuple(start_arguments)), multiprocessing.get_context(method)
-        self._lock = threading.Lock()
-        self._is_closed = False
-        self._launch()
+    def __init__(self, seconds: float, megabytes: float, start=None, start_arguments: tuple = ()):
+        self.seconds, self.megabytes = seconds, megabytes
+        self._start = (start, tuple(start_arguments), megabytes)
+        self._lock, self._is_closed = threading.Lock(), False
+        self._child: _Child | None = _Child(self._start)
 
-    def __call__(self, function: Callable, *arguments):
-        """Return `function(*arguments)`, computed in the child; all of them must be importable or picklable.
-
-        Raises
-        ------
-        LimitError
-            The call passed a limit or ended the child.
-        Exception
-            Whatever the function raised.
-        """
+    def __call__(self, function, *arguments):
+        """Return `function(*arguments)`; all three go by pickle. What the function raises is raised here."""
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the child was closed")
-            try:
-                if not self._is_ready:
-                    # A child that failed to start says why here.
-                    self._answer(_START_S)
-                    self._is_ready = True
-                self._pipe.send((function, arguments))
-                return self._answer(self._limits[0] + _GRACE_S)
-            except (EOFError, OSError):
-                finding = self._end()
-                self._launch()
-                raise LimitError(_name(arguments), finding, "leave it out, or export it again") from None
-
-    def _answer(self, seconds: float):
-        if not self._pipe.poll(seconds):
-            raise EOFError
-        is_error, answer = self._pipe.recv()
-        if not is_error:
-            return answer
-        if isinstance(answer, MemoryError):
-            # What is left of the address space may be too little for the next call.
-            raise EOFError from answer
-        raise answer
-
-    def _launch(self) -> None:
-        self._pipe, theirs = self._context.Pipe()
-        # Nobody writes into this one: its end tells the child that the parent is gone.
-        lifeline, self._lifeline = self._context.Pipe(duplex=False)
-        self._process = self._context.Process(
-            target=_serve, args=(theirs, lifeline, self._limits, *self._start), daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        lifeline.close()
-        self._is_ready = False
-
-    def _end(self) -> str:
-        """End the child; return what became of it in words."""
-        self._process.join(0.2)
-        code = self._process.exitcode
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
-        self._lifeline.close()
-        seconds, megabytes = self._limits
-        if code is None:
-            return f"it takes more than {seconds:g} s or {megabytes:g} MB"
-        if code == -signal.SIGALRM:
-            return f"it takes more than {seconds:g} s"
-        return f"it ends the process that reads it (code {code})"
+            answer = self._ready().ask((function, arguments), self.seconds)
+            if isinstance(answer, _Breach) or isinstance(answer[1], MemoryError):
+                self._end()
+                if not self._is_closed:
+                    self._child = _Child(self._start)
+                raise self._limit_error(function, arguments, answer)
+        result, error = answer
+        if error is not None:
+            raise error
+        return result
 
     def close(self) -> None:
-        """End the child."""
+        """End the child, and what it is at."""
+        self._is_closed = True
+        if self._child is not None:
+            self._child.kill()
         with self._lock:
-            if not self._is_closed:
-                self._is_closed = True
-                self._end()
+            self._end()
 
-    def __enter__(self):
-        """Return the object itself."""
+    def __enter__(self) -> "Confined":
         return self
 
-    def __exit__(self, *error):
-        """End the child."""
+    def __exit__(self, *_) -> None:
         self.close()
+
+    def _ready(self) -> "_Child":
+        """Return a child that has started well."""
+        if self._child is not None and self._child.has_ended():
+            self._end()
+        self._child = self._child or _Child(self._start)
+        answer = self._child.started()
+        if isinstance(answer, _Breach) or answer[1] is not None:
+            self._end()
+            if isinstance(answer, _Breach):
+                raise self._limit_error(self._start[0], (), answer)
+            raise answer[1]
+        return self._child
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def _limit_error(self, function, arguments: tuple, answer) -> LimitError:
+        subject = next((str(a) for a in arguments[:1] if isinstance(a, str | Path)), None)
+        subject = subject or getattr(function, "__name__", "the reader")
+        if isinstance(answer, _Breach) and answer.is_late:
+            return LimitError(subject, f"it took longer than {self.seconds:g} s", "give a smaller or simpler one")
+        if not isinstance(answer, _Breach) or answer.code == _TOO_LARGE:
+            return LimitError(subject, f"it needs more than {self.megabytes:g} MB", "give a smaller or simpler one")
+        return LimitError(subject, f"it ended the process that worked on it ({answer.code})", "export it again")
 
 
 def is_confined() -> bool:
@@ -137,76 +125,181 @@ def is_confined() -> bool:
     return _is_child
 
 
-def _name(arguments) -> str:
-    named = [a for a in arguments if isinstance(a, str | os.PathLike)]
-    return str(named[0]) if named else "the call"
+class _Breach:
+    """No answer came: the time was over, or the child ended."""
+
+    def __init__(self, is_late: bool, code: int | None):
+        self.is_late, self.code = is_late, code
 
 
-def _serve(pipe, lifeline, limits, start, start_arguments) -> None:
-    """Answer calls until the parent is gone; the body of the child."""
+class _Child:
+    """One child process, from its start to its end."""
+
+    def __init__(self, start: tuple):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, repr(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._born, self._first = time.monotonic(), None
+        with suppress(OSError):
+            _write(self._process.stdin, start)
+
+    def started(self):
+        """Return the answer of the start, waiting for it the first time."""
+        if self._first is None:
+            self._first = self._answer(_START_S - (time.monotonic() - self._born))
+        return self._first
+
+    def ask(self, call: tuple, seconds: float):
+        """Return (result, error) of a call, or a `_Breach`."""
+        return self._answer(seconds, call)
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                pipe.close()
+        self._process.wait()
+
+    def _answer(self, seconds: float, call: tuple | None = None):
+        """Send a call and load what comes back; the timer's kill ends a read that takes too long."""
+        late = threading.Event()
+        timer = threading.Timer(max(seconds, 0), lambda: (late.set(), self._process.kill()))
+        timer.daemon = True
+        timer.start()
+        try:
+            if call is not None:
+                _write(self._process.stdin, call)
+            return _read(self._process.stdout)
+        except (OSError, EOFError):
+            self._process.kill()
+            return _Breach(late.is_set(), self._process.wait())
+        finally:
+            timer.cancel()
+
+
+def _write(file, value) -> None:
+    """Write a value by pickle, its large buffers as they are: no second copy of an image in memory."""
+    buffers: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    parts = [head, *(buffer.raw() for buffer in buffers)]
+    file.write(struct.pack(f"<{len(parts) + 1}Q", len(parts), *(len(part) for part in parts)))
+    for part in parts:
+        file.write(part)
+    file.flush()
+
+
+def _read(file):
+    """Read what `_write` wrote, or raise EOFError where the other end was closed."""
+    (n_parts,) = struct.unpack("<Q", _exactly(file, 8))
+    sizes = struct.unpack(f"<{n_parts}Q", _exactly(file, 8 * n_parts))
+    head, *buffers = [_exactly(file, size) for size in sizes]
+    return pickle.loads(head, buffers=buffers)
+
+
+def _exactly(file, size: int) -> bytearray:
+    part = bytearray(size)
+    if file.readinto(part) != size:
+        raise EOFError
+    return part
+
+
+def _serve() -> None:
+    """Answer calls until the parent closes the pipe or ends (this runs in the child)."""
     global _is_child
     _is_child = True
-    seconds, megabytes = limits
-    # Ctrl-C reaches the whole group of processes; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
-    try:
-        if start is not None:
-            start(*start_arguments)
-    except Exception as error:
-        _send(pipe, True, error)
-        return
+    answers = os.fdopen(os.dup(1), "wb")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    calls: queue.SimpleQueue = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(calls,), daemon=True).start()
+    start, arguments, megabytes = calls.get()
+    _send_answer(answers, start or bool, arguments)
     _limit_memory(megabytes)
-    pipe.send((False, None))
     while True:
-        try:
-            function, arguments = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            with _alarm(seconds):
-                answer = False, function(*arguments)
-        except Exception as error:
-            answer = True, error
-        _send(pipe, *answer)
+        _send_answer(answers, *calls.get())
 
 
-def _send(pipe, is_error: bool, answer) -> None:
+def _receive(calls: queue.SimpleQueue) -> None:
+    """Put what the parent sends into the queue; end with the parent."""
     try:
-        pipe.send((is_error, answer))
-    except (TypeError, AttributeError, ValueError, MemoryError) as error:
-        pipe.send((True, RuntimeError(f"the answer cannot be sent: {error!r}"[:500])))
+        while True:
+            calls.put(_read(sys.stdin.buffer))
+    except EOFError:
+        os._exit(1)
+    except Exception as error:
+        calls.put((_raise, (error,)))
+
+
+def _raise(error: Exception):
+    raise error
+
+
+def _send_answer(answers, function, arguments: tuple) -> None:
+    _end_with_parent(True)
+    try:
+        answer = (function(*arguments), None)
+    except CellCycleError as error:
+        answer = (None, error)
+    except MemoryError:
+        answer = (None, MemoryError())
+    except BaseException as error:
+        answer = (None, _sendable(error))
+    _end_with_parent(False)
+    try:
+        _write(answers, answer)
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        _write(answers, (None, RuntimeError(f"the answer cannot be sent: {error!r}"[:500])))
+
+
+def _sendable(error: BaseException) -> Exception:
+    """Return the error itself if it survives pickling, else its words."""
+    try:
+        pickle.loads(pickle.dumps(error))
     except Exception:
-        pipe.send((True, RuntimeError(repr(answer)[:500])))
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
-def _die_with_parent(lifeline) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        lifeline.recv()
-    os._exit(1)
+def _end_with_parent(is_on: bool) -> None:
+    """Let the system end this process when the parent's end of the pipe closes, though C code may hold the GIL.
 
-
-@contextlib.contextmanager
-def _alarm(seconds: float):
-    """Let the kernel end this process after `seconds`: no handler, which code that never returns would hold up."""
-    if not hasattr(signal, "setitimer"):
-        yield
+    The parent sends nothing during a call, so the only signal that can come then is that of its end.
+    (The parent-death signal of Linux would come when the thread ends that made this process.)
+    """
+    if not hasattr(os, "O_ASYNC") or sys.platform != "linux":
         return
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    import fcntl
+
+    signal.signal(signal.SIGIO, signal.SIG_DFL if is_on else signal.SIG_IGN)
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _limit_memory(megabytes: float) -> None:
-    if not sys.platform.startswith("linux"):
-        return
-    import resource
+    allowed = int(megabytes * _MEGABYTE)
+    if sys.platform == "linux":
+        import resource
 
-    with open("/proc/self/statm") as status:
-        used = int(status.read().split()[0]) * resource.getpagesize()
-    most = int(used + megabytes * 1e6)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + allowed
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard < 0 else min(limit, hard), hard))
+        return
+    import psutil
+
+    process = psutil.Process()
+    limit = process.memory_info().rss + allowed
+
+    def watch() -> None:
+        while process.memory_info().rss <= limit:
+            time.sleep(_WATCH_S)
+        os._exit(_TOO_LARGE)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -86,3 +86,7 @@ class RecordError(CellCycleError):
 
 class CheckpointError(CellCycleError):
     """A model's folder is incomplete, damaged or altered."""
+
+
+class LimitError(CellCycleError):
+    """Work on a file took more time or memory than it may, or ended its process."""
