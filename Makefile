@@ -9,6 +9,7 @@ BENCH ?=
 # Not taken from the environment, where some shells keep another HOST.
 HOST = 127.0.0.1
 PORT = 7860
+NAME =
 # Address of PyTorch's own package index, to get its small CPU build instead of the CUDA one (see README).
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 1
@@ -24,10 +25,10 @@ study: .venv/.installed  ## rebuild the study (DATA=<folder or manifest>: your o
 smoke: .venv/.installed  ## run every notebook on few images, in minutes
 	$(BIN)/cellcycle study --profile smoke --data "$(DATA)"
 
-app: .venv/.installed  ## serve the website on this computer (HOST=0.0.0.0 PORT=7860 for a lab, see README)
-	@$(BIN)/python -c 'import gradio' 2>/dev/null || \
+app: .venv/.installed  ## serve the website on this computer (HOST=0.0.0.0 NAME=<this computer> for a lab, see README)
+	@$(BIN)/python -c 'import starlette, uvicorn, python_multipart' 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app]'
-	$(BIN)/cellcycle app --host $(HOST) --port $(PORT)
+	$(BIN)/cellcycle app --host $(HOST) --port $(PORT) $(if $(NAME),--allowed-host "$(NAME)")
 
 check: .venv/.installed lint  ## run style, doctests and the quick tests, in less than a minute
 	rm -rf build/check

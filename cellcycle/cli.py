@@ -176,11 +176,14 @@ def website(
     model: Annotated[
         list[Path] | None, typer.Option(help="Folder of a model of yours; repeat for more, the first is the default.")
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Name by which other computers reach this one; repeat for more.")
+    ] = None,
 ):
     """Serve the website; set CELLCYCLE_APP_PASSWORD to have it ask for a password."""
     from cellcycle.app import serve
 
-    serve(host, port, tuple(model or ()))
+    serve(host, port, tuple(model or ()), tuple(allowed_host or ()))
 
 
 @data_app.command("simulate")

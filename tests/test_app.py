@@ -1,8 +1,12 @@
-"""The website without a browser: its REST endpoint, its limits, and what its page is made of."""
+"""The website without a browser: its addresses, what it keeps and forgets, and what it does with hostile requests."""
 
+import base64
+import csv
 import io
 import json
 import os
+import shutil
+import socket
 import threading
 import time
 import zipfile
@@ -15,52 +19,42 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("gradio", reason="the extra `app` is not installed")
+pytest.importorskip("starlette", reason="the extra `app` is not installed")
 
 import httpx
-import psutil
 from PIL import Image
 
-from cellcycle.app import Limits, build_server, words
-from cellcycle.app.api import rows_as
-from cellcycle.app.corrections import corrections_zip
-from cellcycle.app.limits import announced_pixels
-from cellcycle.app.occlusion import occlusion_map
-from cellcycle.app.review import (
-    ALL,
-    AS_NUMBERED,
-    CORRECTED,
-    DOUBTFUL,
-    LARGEST,
-    MOST_DNA,
-    listed_rows,
-    reasons,
-    row_of_line,
-    shown_table,
-)
-from cellcycle.app.service import Service
-from cellcycle.app.store import Result, Store, pack, unpack
+from cellcycle.app import server_options
+from cellcycle.app.asked import clean_name
+from cellcycle.app.guard import Guesses
+from cellcycle.app.limits import Limits
+from cellcycle.app.models import model_card, model_table
+from cellcycle.app.server import build_server
+from cellcycle.app.store import Store
 from cellcycle.datasets import load_dataset
-from cellcycle.errors import CellCycleError, ImageError, SettingError
+from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.images import write_image
-from cellcycle.predict import Predictor, Settings, predict
+from cellcycle.predict import Settings, predict
 from cellcycle.predict.command import run_predict
+from cellcycle.review import read_labels
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 NUCLEI = sorted((SAMPLE / "nuclei").rglob("*.png"))
-LIMITS = Limits(file_mb=2, megapixels=2, files=60, request_mb=8)
+LIMITS = Limits(
+    file_mb=2, megapixels=2, files=60, request_mb=8, images=60, work_s=20, work_mb=1500, head_s=1, body_s=1, guesses=3
+)
+EVIL = "https://evil.example"
 
 
 @contextmanager
-def running(**options):
+def running(folder, limits=LIMITS, **options):
     """Serve the website on a free port of this computer; yield its address."""
     import uvicorn
 
-    config = uvicorn.Config(
-        build_server(LIMITS, **options), host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1
-    )
-    server, uploads = uvicorn.Server(config), Path(os.environ["GRADIO_TEMP_DIR"])
+    app = build_server(limits, storage=folder, **options)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, **server_options(limits) | {"log_level": "critical"})
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -71,12 +65,17 @@ def running(**options):
     finally:
         server.should_exit = True
         thread.join(20)
-    assert not uploads.exists()
+        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
-def site():
-    with running() as address, httpx.Client(base_url=address, timeout=120) as client:
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("site") / "page"
+
+
+@pytest.fixture(scope="module")
+def site(folder):
+    with running(folder) as address, httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
 
@@ -90,15 +89,24 @@ def field_file(tmp_path_factory):
     return file
 
 
-@pytest.fixture(scope="module")
-def field(field_file):
-    return pack(Predictor("nagao6").predict(field_file))
+@contextmanager
+def visitor(site):
+    """A client with a cookie of its own; what it gave is forgotten at the end."""
+    with httpx.Client(base_url=site.base_url, timeout=120) as client:
+        client.post("/api/visit").raise_for_status()
+        yield client
+        client.delete("/api/images")
 
 
 def post(client, *files, **form):
-    """Send files as (name, content) or paths."""
+    """Send files as (name, content) or paths to /predict."""
     named = [(f.name, f.read_bytes()) if isinstance(f, Path) else f for f in files]
     return client.post("/predict", files=[("images", file) for file in named], data=form)
+
+
+def give(client, file, name=None, **settings):
+    content = file.read_bytes() if isinstance(file, Path) else file
+    return client.post("/api/images", params={"name": name or file.name} | settings, content=content)
 
 
 def png(height, width, value=0):
@@ -107,7 +115,25 @@ def png(height, width, value=0):
     return stream.getvalue()
 
 
-# --- REST ---
+def raw(site, request: bytes, pause_s=0.0, timeout_s=8.0) -> bytes:
+    """Send bytes as they are; return what comes until the server ends the connection."""
+    with socket.create_connection((site.base_url.host, site.base_url.port), timeout=timeout_s) as wire:
+        for part in (request[k : k + 1] for k in range(len(request))) if pause_s else [request]:
+            try:
+                wire.sendall(part)
+            except OSError:
+                break
+            time.sleep(pause_s)
+        found = b""
+        try:
+            while part := wire.recv(1 << 16):
+                found += part
+        except ConnectionError:
+            pass
+    return found
+
+
+# --- for programs ---
 
 
 @pytest.mark.parametrize("kinds", ["f", "n", "nfn"])
@@ -142,6 +168,10 @@ def test_health_and_description_tell_what_there_is(site):
     assert site.get("/health").json()["models"][:2] == ["auto", "nagao6"]
     described = site.get("/openapi.json").json()["paths"]
     assert set(described) == {"/health", "/predict"}
+    form = described["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    given = {"model": "lr", "kind": "nucleus", "channel": "0", "plane": "0", "pixel_size_um": "0.3", "slide": "false"}
+    assert set(form) == {"images", *given} and post(site, NUCLEI[0], **given).status_code == 200
+    assert post(site, NUCLEI[0], colour="red").status_code == 400
 
 
 def test_an_unreadable_image_is_one_line_without_a_path_of_the_server(site):
@@ -151,6 +181,7 @@ def test_an_unreadable_image_is_one_line_without_a_path_of_the_server(site):
     several = post(site, ("a/b\\cells.tif", b"II*\0no image"), NUCLEI[0])
     assert several.json()[0]["flags"] == "unreadable"
     assert several.json()[0]["image"] == "cells.tif" and "/" not in several.json()[0]["error"]
+    assert "pip" not in post(site, ("x.czi", b"ZISRAWFILE" + bytes(600))).json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -158,11 +189,13 @@ def test_an_unreadable_image_is_one_line_without_a_path_of_the_server(site):
     [
         ([("a.png", png(1500, 1500))], {}, 422, "million pixels"),
         ([("a.png", bytes(3 << 20))], {}, 422, "MB, more than 2"),
-        ([("a.png", b"x")] * 61, {}, 400, "61 are more than the 60"),
-        ([("a.png", bytes(2 << 20))] * 5, {}, 413, "larger than 8 MB"),
+        ([("a.png", b"x")] * 61, {}, 400, "more than the 60"),
+        ([("a.png", bytes(2 << 20))] * 5, {}, 413, "larger than the 8 MB"),
         ([NUCLEI[0]], {"model": str(SAMPLE)}, 400, "is unknown; there are auto"),
         ([NUCLEI[0]], {"kind": "cell"}, 400, "'cell' is unknown"),
-        ([NUCLEI[0]], {"pixel_size_um": -1}, 400, "not a size"),
+        ([NUCLEI[0]], {"channel": "x" * 500}, 400, "no short text"),
+        ([NUCLEI[0]], {"slide": "maybe"}, 400, "neither true nor false"),
+        ([], {"model": "auto"}, 400, "no file was given"),
     ],
 )
 def test_what_is_too_large_or_unknown_is_refused_in_one_line(site, files, form, status, words):
@@ -170,385 +203,486 @@ def test_what_is_too_large_or_unknown_is_refused_in_one_line(site, files, form, 
     assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
 
 
-@pytest.mark.parametrize("path", ["/predict", "/gradio_api/upload"])
+@pytest.mark.parametrize("name", ["pixel_size_um", "plane"])
+@pytest.mark.parametrize("value", ["1e300", "-1", "0x10", "nan", "inf", "1e-300", "9" * 100, "², ³", "\x00", "½"])
+def test_numbers_that_cannot_be_are_one_sentence(site, name, value):
+    answer = post(site, NUCLEI[0], **{name: value})
+    assert answer.status_code == 400 and answer.json()["detail"].count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"a." + b"b" * 300, b"a.p\\0ng", b"\x00.tif\x00", b"a\xff\xfe.png", b"=cmd|' C'!A0.png", b"\x1b[2J\x07.png", b"",
+        b"..", b"/", b"../../../etc/passwd", b"C:\\x\\..\\a.png", b"a\xe2\x80\xaeb.png", b"\xed\xa0\x80.png", b"." * 2000,
+        b"con.png", b"<img src=x onerror=alert(1)>.png", b"a.png\tx",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("charset", [b"", b"; charset=utf-7", b"; charset=unicode_escape", b"; charset=nonsense"])
+def test_no_name_of_a_file_breaks_or_leads_anywhere(site, name, charset):
+    body = b'--x\r\nContent-Disposition: form-data; name="images"; filename="' + name + b'"\r\n'
+    body += b"Content-Type: image/png\r\n\r\n" + NUCLEI[0].read_bytes() + b"\r\n--x--\r\n"
+    headers = {"content-type": (b"multipart/form-data; boundary=x" + charset).decode()}
+    answer = site.post("/predict", content=body, headers=headers)
+    assert answer.status_code in (200, 400, 422), answer.text
+    if answer.status_code == 200:
+        shown = answer.json()[0]["image"]
+        assert shown and len(shown) <= 120 and shown.isprintable() and "/" not in shown and "\\" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("a\nb.png", "ab.png"), ("\u202egnp.exe", "gnp.exe"), ("\ud800.tif", ".tif"), ("x" * 500 + ".tif", 120)],
+)
+def test_names_are_cleaned(name, kept):
+    assert clean_name(name) == kept or len(clean_name(name)) == kept
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"--x", b"--x\r\n\r\n", b"--x\r\nContent-Disposition: form-data\r\n\r\nx\r\n--x--", b"\0" * 100,
+     b"--x\r\nContent-Disposition: form-data; name=model; filename\r\n\r\n\r\n--x--\r\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "multipart/form-data", "application/json", "x"])
+def test_a_broken_form_is_one_sentence(site, body, kind):
+    answer = site.post("/predict", content=body, headers={"content-type": kind})
+    assert answer.status_code == 400 and "\n" not in answer.json()["detail"]
+
+
+# --- many at once, and work that takes too much ---
+
+
+@pytest.mark.slow
+def test_fifty_visitors_with_one_file_and_twenty_with_their_own_all_get_theirs(site):
+    same, others = NUCLEI[0], NUCLEI[:20]
+
+    def ask(path):
+        with visitor(site) as client:
+            about = give(client, path, name=path.name).json()
+            return about["name"], client.get("/api/nuclei.csv").text
+
+    for paths in ([same] * 50, others):
+        expected = {path: predict(path).assign(image=path.name).to_csv(index=False) for path in set(paths)}
+        with ThreadPoolExecutor(50) as pool:
+            found = list(pool.map(ask, paths))
+        assert [name for name, _ in found] == [path.name for path in paths]
+        for path, (_, text) in zip(paths, found, strict=True):
+            mine, theirs = (pd.read_csv(io.StringIO(t)) for t in (text, expected[path]))
+            pd.testing.assert_frame_equal(mine, theirs)
+
+
+def test_fifty_programs_at_once_are_all_answered_rightly(site):
+    expected = predict(NUCLEI[:50]).drop(columns="image")
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda path: post(site, path), NUCLEI[:50]))
+    found = pd.DataFrame([answer.json()[0] for answer in answers])
+    assert found["image"].tolist() == [path.name for path in NUCLEI[:50]]
+    columns = [name for name in expected if name.startswith("p_")]
+    assert np.array_equal(found[columns].to_numpy(), expected[columns].to_numpy())
+
+
+def test_what_takes_too_long_or_too_much_is_one_line_and_hurts_nobody_else(tmp_path, monkeypatch):
+    from cellcycle.app import worker
+
+    limits = replace(LIMITS, work_s=1, work_mb=1000, at_once=1)
+    with running(tmp_path, limits) as address, httpx.Client(base_url=address, timeout=60) as client:
+        with monkeypatch.context() as patch:
+            for spoiler in (_sleep, _fill, _crash):
+                patch.setattr(worker, "read", spoiler)
+                answer = post(client, NUCLEI[0])
+                assert answer.status_code == 422 and answer.json()["detail"].startswith(NUCLEI[0].name)
+                assert client.get("/health").status_code == 200
+        assert post(client, NUCLEI[0]).status_code == 200
+
+
+def _sleep(*_):
+    time.sleep(60)
+
+
+def _fill(*_):
+    return len(bytearray(4 << 30))
+
+
+def _crash(*_):
+    os._exit(7)
+
+
+def test_where_too_many_wait_the_next_is_asked_to_come_back(tmp_path):
+    with running(tmp_path, replace(LIMITS, waiting=-2)) as address, httpx.Client(base_url=address) as client:
+        client.post("/api/visit")
+        for answer in (post(client, NUCLEI[0]), give(client, NUCLEI[0])):
+            assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+    with running(tmp_path, replace(LIMITS, disk_mb=0)) as address, httpx.Client(base_url=address) as client:
+        assert post(client, NUCLEI[0]).status_code == 503
+
+
+# --- who may ask ---
+
+
+def test_a_password_closes_everything_but_health(tmp_path):
+    with running(tmp_path, password="wörd") as address, httpx.Client(base_url=address) as client:
+        for path in ("/", "/static/main.js", "/openapi.json", "/api/nuclei.csv", "/nothing"):
+            assert client.get(path).status_code == 401
+        for method in ("OPTIONS", "PUT", "DELETE", "TRACE", "HEAD"):
+            assert client.request(method, "/api/images").status_code == 401
+        assert client.post("/predict").headers["www-authenticate"].startswith("Basic")
+        assert client.get("/health").status_code == 200
+        assert client.get("/", auth=httpx.BasicAuth("anybody", "wörd")).status_code == 200
+        for guess in ("Basic !", "Basic " + base64.b64encode(b"me:word").decode(), "Bearer wörd".encode()):
+            assert client.get("/", headers={"authorization": guess}).status_code == 401
+        locked = client.get("/", auth=httpx.BasicAuth("anybody", "wörd"))
+        assert locked.status_code == 429 and int(locked.headers["retry-after"]) > 0
+        forged = client.get("/", headers={"x-forwarded-for": "9.9.9.9", "authorization": "Basic !"})
+        assert forged.status_code == 429 and client.get("/health").status_code == 200
+
+
+def test_guesses_are_counted_by_network_forgotten_in_time_and_take_bounded_memory():
+    now = [0.0]
+    guesses = Guesses(2, 60, clock=lambda: now[0])
+    for address in ("2001:db8::1", "2001:db8::2", "10.0.0.1"):
+        guesses.note(address)
+    assert guesses.wait_s("2001:db8::3") == 60 and guesses.wait_s("10.0.0.1") == 0 and guesses.wait_s("2001:db9::") == 0
+    now[0] = 61
+    assert guesses.wait_s("2001:db8::3") == 0
+    for k in range(10_000):
+        guesses.note(f"10.1.{k // 256}.{k % 256}")
+    assert len(guesses._wrong) <= 4096
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "rebind.evil.example:7860", "", "localhost.evil.example", "127.0.0.1.nip.io", "127.0.0.2",
+             "evil.example@localhost", "localhost/", "0.0.0.0", "[::2]", "2130706433"],
+)  # fmt: skip
+def test_another_name_for_this_server_is_refused(site, host):
+    for path in ("/", "/health", "/api/nuclei.csv"):
+        answer = raw(site, f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert answer.split()[1] in (b"421", b"400")
+
+
+def test_its_own_names_and_those_it_is_given_are_served(site, tmp_path):
+    for name in ("localhost", "LOCALHOST:99", "127.0.0.1", "[::1]:80"):
+        assert site.get("/health", headers={"host": name}).status_code == 200
+    assert raw(site, b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n").split()[1] == b"400"
+    assert raw(site, b"GET /health HTTP/1.0\r\n\r\n").split()[1] == b"421"
+    with running(tmp_path, hosts=["lab-pc"]) as address:
+        assert httpx.get(f"{address}/health", headers={"host": "lab-pc:7860"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"origin": EVIL}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"},
+     {"origin": "http://127.0.0.1:1"}],
+)  # fmt: skip
+def test_another_website_can_make_a_browser_do_nothing(site, headers):
+    with visitor(site) as client:
+        key = give(client, NUCLEI[0]).json()["id"]
+        for method, path in [
+            ("POST", "/predict"), ("POST", "/api/visit"), ("POST", "/api/images?name=a.png"), ("DELETE", "/api/images"),
+            ("DELETE", f"/api/images/{key}"), ("PUT", f"/api/images/{key}/corrections"), ("POST", f"/api/images/{key}/call"),
+            ("POST", "/api/slide"), ("GET", "/api/nuclei.csv"), ("GET", f"/api/images/{key}/view.png"),
+        ]:  # fmt: skip
+            answer = client.request(method, path, headers=headers, content=b"{}" if method != "GET" else None)
+            assert answer.status_code == 403 and "set-cookie" not in answer.headers
+        assert len(client.post("/api/visit").json()["images"]) == 1
+        preflight = client.options("/predict", headers=headers | {"access-control-request-method": "POST"})
+        assert not [name for name in preflight.headers if name.startswith("access-control")]
+
+
+def test_browsers_are_told_to_stay_here(site):
+    page = site.get("/")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy and "http" not in policy and "*" not in policy
+    with visitor(site) as client:
+        key = give(client, NUCLEI[0]).json()["id"]
+        answers = [page, site.get("/nothing"), site.post("/predict"), client.get(f"/api/images/{key}/nuclei.json")]
+        assert answers[-1].headers["cache-control"] == "no-store"
+        cookie = httpx.post(f"{site.base_url}/api/visit").headers["set-cookie"].lower()
+        assert "httponly" in cookie and "samesite=strict" in cookie and "path=/" in cookie
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff" and "server" not in answer.headers
+        assert (
+            answer.headers["referrer-policy"] == "no-referrer" and "access-control-allow-origin" not in answer.headers
+        )
+
+
+# --- whose images ---
+
+
+def test_a_visitor_sees_only_what_they_gave(site):
+    with visitor(site) as one, visitor(site) as other:
+        key = give(one, NUCLEI[0]).json()["id"]
+        assert len(key) == 22 and one.get(f"/api/images/{key}/view.png").status_code == 200
+        for path in (
+            f"/api/images/{key}/{end}" for end in ("view.png", "nuclei.json", "overlay.png", "occlusion/0.png")
+        ):
+            assert other.get(path).status_code == 404 and httpx.get(f"{site.base_url}{path}").status_code == 403
+        assert other.delete(f"/api/images/{key}").status_code == 404
+        assert other.put(f"/api/images/{key}/corrections", content=b"{}").status_code == 404
+        assert other.post("/api/slide", json=[key]).status_code == 404
+        assert other.post("/api/visit").json()["images"] == []
+
+
+@pytest.mark.parametrize("key", ["..", "%2e%2e", "..%2f..%2fetc", "%00", "a" * 22, "a" * 5000, "C:%5C", "%2e%2e%5c"])
+def test_no_id_leads_to_a_file(site, key):
+    with visitor(site) as client:
+        for end in ("view.png", "nuclei.json", "overlay.png"):
+            answer = client.get(f"/api/images/{key}/{end}")
+            assert answer.status_code in (400, 404) and str(Path.cwd()) not in answer.text
+        assert client.delete(f"/api/images/{key}").status_code in (400, 404, 405)
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../server.py", "/static/%2e%2e/server.py", "/static//etc/passwd", "/static/", "/static",
+             "//etc/passwd", "/docs", "/gradio_api/upload", "/gradio_api/file=/etc/passwd", "/static/..%5cserver.py",
+             "/static/main.js/", "/api/images/", "/%00"],
+)  # fmt: skip
+def test_no_address_is_a_path_of_the_server(site, path):
+    answer = raw(site, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert answer.split()[1] in (b"404", b"405", b"400") and b"Traceback" not in answer
+
+
+@pytest.mark.parametrize("cookie", ["", "../../x", "a" * 22 + "/", "a" * 5000, "%2e%2e"])
+def test_a_cookie_is_never_a_path(site, folder, cookie):
+    before = sorted(folder.iterdir())
+    answer = site.post("/api/images?name=a.png", content=b"x", headers={"cookie": f"cellcycle_visitor={cookie}"})
+    assert answer.status_code == 403 and sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("given", [{"path": "/etc/passwd"}, {"file": str(FIELD)}, {"url": "http://127.0.0.1/"}])
+def test_a_file_of_the_server_cannot_be_named(site, given):
+    """What an earlier page took in JSON, here in every place where a name can stand."""
+    body = json.dumps(
+        {"data": [[given | {"orig_name": "v.png", "is_stream": True, "meta": {"_type": "gradio.FileData"}}]]}
+    )
+    with visitor(site) as client:
+        value = next(iter(given.values()))
+        for answer in (
+            client.post("/api/images", params={"name": value}, content=body),
+            client.post("/api/images", params={"example": value, "name": "a.png"}, content=body),
+            client.post("/predict", json=given), client.post("/predict", data=given | {"images": value}),
+            client.post("/api/slide", content=body), client.post("/api/slide", json=[value]),
+        ):  # fmt: skip
+            assert answer.status_code in (400, 404, 422)
+    assert FIELD.is_file()
+
+
+def test_uploads_are_deleted_and_what_was_made_of_them_is_forgotten(site, folder):
+    with visitor(site) as client:
+        known = set(folder.iterdir())
+        first, second = (give(client, path).json()["id"] for path in NUCLEI[:2])
+        mine = (set(folder.iterdir()) - known).pop()
+        assert give(client, b"no image", "x.svg").status_code == 422
+        assert {path.name for path in mine.iterdir()} == {first, second}
+        assert not list(mine.rglob("upload*")) and oct(folder.stat().st_mode)[-3:] == "700"
+        client.delete(f"/api/images/{first}")
+        assert {path.name for path in mine.iterdir()} == {second}
+        client.delete("/api/images")
+        assert not mine.exists()
+
+
+def test_what_an_absent_visitor_left_is_forgotten_and_a_present_one_keeps_theirs(tmp_path, monkeypatch):
+    limits, now = replace(LIMITS, kept_s=100), [time.time()]
+    store = Store(tmp_path / "page", limits)
+    monkeypatch.setattr("cellcycle.app.store.time.time", lambda: now[0])
+    gone, here = store.visitor("a" * 22), store.visitor("b" * 22)
+    for one in (gone, here):
+        image = one.new_image()
+        one.keep(image, {"name": "x", "n": 0})
+    now[0] += 99
+    assert len(store.visitor("b" * 22).images()) == 1
+    now[0] += 50
+    store.tidy()
+    assert gone.images() == [] and len(here.images()) == 1
+    # The next run of the server knows it, too, and when it was looked at.
+    again = Store(tmp_path / "page", limits)
+    again.tidy()
+    assert len(again.visitor("b" * 22).images()) == 1
+    now[0] += 101
+    Store(tmp_path / "page", limits).tidy()
+    assert not list((tmp_path / "page").iterdir())
+
+
+def test_images_of_a_visitor_and_the_disk_of_all_are_limited(tmp_path):
+    with running(tmp_path, replace(LIMITS, images=2)) as address, httpx.Client(base_url=address, timeout=60) as client:
+        client.post("/api/visit")
+        assert [give(client, NUCLEI[0]).status_code for _ in range(3)] == [200, 200, 409]
+    with running(tmp_path, replace(LIMITS, disk_mb=0.02)) as address, httpx.Client(base_url=address) as client:
+        client.post("/api/visit")
+        assert give(client, png(64, 64), "a.png").status_code == 503
+
+
+# --- slow and broken connections ---
+
+
+def test_a_slow_head_a_slow_body_and_an_unread_answer_end(site):
+    start = time.monotonic()
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "
+    assert raw(site, head) == b""
+    assert raw(site, head + b"x" * 400, pause_s=0.02) == b""
+    body = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n"
+    assert raw(site, body).split()[1] in (b"408", b"400")
+    answers = raw(site, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + head)
+    assert answers.count(b"HTTP/1.1 200") == 1
+    refused = raw(site, b"POST /predict HTTP/1.1\r\nHost: evil\r\nContent-Length: 4000\r\n\r\nx")
+    assert refused.split()[1] == b"421" and b"connection: close" in refused.lower()
+    assert time.monotonic() - start < 60 and site.get("/health").status_code == 200
+
+
+def test_half_open_connections_end_while_the_page_answers(site):
+    wires = [socket.create_connection((site.base_url.host, site.base_url.port), timeout=10) for _ in range(100)]
+    try:
+        for wire in wires:
+            wire.sendall(b"POST /predict HTTP/1.1\r\nHost: local")
+        assert site.get("/health").status_code == 200
+        ended = 0
+        for wire in wires:
+            try:
+                ended += wire.recv(1) == b""
+            except ConnectionError:
+                ended += 1
+        assert ended == len(wires)
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def test_connections_above_the_limit_are_closed(tmp_path):
+    with running(tmp_path, replace(LIMITS, connections=5, head_s=30)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        wires = [socket.create_connection((host, int(port)), timeout=5) for _ in range(9)]
+        ended = 0
+        for wire in wires:
+            wire.settimeout(0.5)
+            try:
+                ended += wire.recv(1) == b""
+            except ConnectionError:
+                ended += 1
+            except TimeoutError:
+                pass
+            wire.close()
+        assert ended == 4
+
+
+@pytest.mark.parametrize("path", ["/predict", "/api/images?name=a.png", "/api/slide"])
 def test_a_body_of_unannounced_length_is_cut_off(site, path):
     def endless():
         yield b"--x\r\nContent-Disposition: form-data; name=images; filename=a.png\r\n\r\n"
         for _ in range(20):
-            yield bytes(1 << 18)
-            yield b"\r\n--x\r\nContent-Disposition: form-data; name=images; filename=b.png\r\n\r\n"
             yield bytes(1 << 19)
 
-    headers = {"content-type": "multipart/form-data; boundary=x"}
-    assert site.post(path, content=endless(), headers=headers).status_code == 413
+    with visitor(site) as client:
+        answer = client.post(path, content=endless(), headers={"content-type": "multipart/form-data; boundary=x"})
+        assert answer.status_code == 413
+        assert client.post("/api/visit").json()["images"] == []
 
 
-def test_where_too_many_wait_the_next_is_asked_to_come_back():
-    from fastapi import FastAPI
-    from fastapi.testclient import TestClient
-
-    from cellcycle.app.api import add_routes
-
-    app = FastAPI()
-    add_routes(app, Service(replace(LIMITS, waiting=0)), Store(1, 1))
-    answer = post(TestClient(app), NUCLEI[0])
-    assert answer.status_code == 503 and answer.headers["retry-after"]
-
-
-@contextmanager
-def watched_predictor(monkeypatch):
-    """Note, while images are predicted, how many are worked on at a time and how much memory is taken for it."""
-    found, lock, original = {"now": 0, "at_once": 0, "most_bytes": 0}, threading.Lock(), Predictor.predict
-    before = psutil.Process().memory_info().rss
-
-    def watched(self, image):
-        with lock:
-            found["now"] += 1
-            found["at_once"] = max(found["at_once"], found["now"])
-        try:
-            return original(self, image)
-        finally:
-            with lock:
-                found["now"] -= 1
-                found["most_bytes"] = max(found["most_bytes"], psutil.Process().memory_info().rss - before)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "predict", watched)
-        yield found
-
-
-def test_fifty_uploads_at_once_are_all_answered_rightly_in_bounded_memory(site, monkeypatch):
-    chosen = NUCLEI[:50]
-    expected = predict(chosen).drop(columns="image")
-    with watched_predictor(monkeypatch) as watched, ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda path: post(site, path), chosen))
-    assert 0 < watched["most_bytes"] < 400e6
-    assert 1 <= watched["at_once"] <= LIMITS.at_once
-    found = pd.DataFrame([answer.json()[0] for answer in answers])
-    assert found["image"].tolist() == [path.name for path in chosen]
-    columns = [name for name in expected if name.startswith("p_")]
-    assert np.array_equal(found[columns].to_numpy(), expected[columns].to_numpy())
-    assert found["call"].tolist() == expected["call"].tolist()
-
-
-# --- the guard ---
-
-
-def test_a_password_closes_everything_but_health():
-    with running(password="wörd") as address, httpx.Client(base_url=address) as client:
-        for path in ("/", "/config", "/openapi.json", "/result/x/nuclei.csv"):
-            assert client.get(path).status_code == 401
-            assert client.get(path, auth=("me", "word")).status_code == 401
-            assert client.get(path, headers={"authorization": "Basic !"}).status_code == 401
-        assert client.post("/predict").headers["www-authenticate"].startswith("Basic")
-        assert client.get("/health").status_code == 200
-        assert client.get("/", auth=httpx.BasicAuth("anybody", "wörd")).status_code == 200
+@pytest.mark.parametrize("length", ["-1", "1e9", "9" * 40, "0x10", "5, 6", "+5", ""])
+def test_a_length_that_is_none_is_refused(site, length):
+    answer = raw(site, f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\nabcde".encode())
+    assert answer == b"" or answer.split()[1] in (b"400", b"413")
 
 
 @pytest.mark.parametrize(
-    "path",
-    [
-        "/gradio_api/file=/etc/passwd",
-        f"/gradio_api/file={FIELD}",
-        "/gradio_api/file=pyproject.toml",
-        "/gradio_api/file=http://example.org/",
-        "/gradio_api/file/etc/passwd",
-        "/gradio_api/proxy=https://example.org/",
-        "/monitoring",
-        "/docs",
-        "/result/guess/nuclei.csv",
-    ],
+    "body", [b"", b"[", b"[1]", b"{}", b'["..", "/"]', b"null", b"[" * 100_000, b"\xff", b'{"a": 1e999}']
 )
-def test_no_file_of_the_server_and_no_other_site_can_be_reached(site, path):
-    answer = site.get(path)
-    assert answer.status_code in (403, 404, 405)
-    assert str(Path.cwd()) not in answer.text.replace(path.rpartition("=")[2], "")
+def test_what_is_no_sound_json_is_refused(site, body):
+    with visitor(site) as client:
+        key = give(client, NUCLEI[0]).json()["id"]
+        assert client.post("/api/slide", content=body).status_code in (400, 404)
+        answer = client.put(f"/api/images/{key}/corrections", content=body)
+        assert answer.status_code == (200 if body == b"{}" else 400)
+        for said in ({"1": "<script>"}, {"x": "M"}, {"1": 3}, {"1": "M", "2": "M"}, {"²": "M"}):
+            assert client.put(f"/api/images/{key}/corrections", json=said).status_code == 400
 
 
-def test_the_browser_is_told_to_load_nothing_from_elsewhere(site):
-    page = site.get("/")
-    policy = page.headers["content-security-policy"]
-    assert "default-src 'self'" in policy and "http" not in policy
-    assert "fonts.googleapis" not in page.text and "cdn" not in page.text
-    assert json.loads(site.get("/config").text)["analytics_enabled"] is False
+# --- what a visitor does ---
 
 
-# --- limits ---
+def test_a_field_is_called_corrected_called_again_and_survives_a_restart(tmp_path, field_file):
+    with running(tmp_path / "page") as address, httpx.Client(base_url=address, timeout=60) as client:
+        client.post("/api/visit")
+        about = give(client, field_file).json()
+        shown = client.get(f"/api/images/{about['id']}/nuclei.json").json()
+        expected = predict(field_file)
+        assert shown["call"] == expected["call"].tolist() and about["n"] == len(expected) == len(shown["outline"])
+        assert about["counts"] == {name: shown["call"].count(name) for name in ("G1", "S", "G2", "M", "")}
+        assert about["doubtful"] == sum(map(bool, shown["why"])) == (expected["review"] != "").sum()
+        said = {"3": "M", "5": "none", "9": "S"}
+        assert client.put(f"/api/images/{about['id']}/corrections", json=said).status_code == 200
+        cookies = dict(client.cookies)
+    with running(tmp_path / "page") as address, httpx.Client(base_url=address, cookies=cookies, timeout=60) as client:
+        (found,) = client.post("/api/visit").json()["images"]
+        assert found["corrections"] == said and found["id"] == about["id"]
+        again = client.post(f"/api/images/{found['id']}/call", params={"model": "lr"}).json()
+        assert again["corrections"] == said and again["model"] == "lr" and again["number"] == found["number"]
+        table = pd.read_csv(io.BytesIO(client.get("/api/nuclei.csv").content))
+        assert table["call"].tolist() == predict(field_file, "lr")["call"].tolist()
+        assert len(client.get(f"/api/images/{found['id']}/occlusion/2.png").content) > 1000
+        assert client.get(f"/api/images/{found['id']}/occlusion/{about['n']}.png").status_code == 404
+        packed = client.get("/api/corrections.zip")
+        with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
+            archive.extractall(tmp_path / "zip")
+    labels = read_labels(tmp_path / "zip" / "labels.csv")
+    assert labels[["image", "nucleus_id", "label"]].to_numpy().tolist() == [
+        [field_file.name, int(number), label] for number, label in said.items()
+    ]
+    data = load_dataset(tmp_path / "zip" / "manifest.csv")
+    assert sorted(data.classes[k] for k in data.labels) == ["M", "S"]
 
 
-def test_sizes_are_read_before_pixels_are_unpacked(tmp_path):
-    import tifffile
-
-    (tmp_path / "a.png").write_bytes(png(30, 20))
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 2, 30, 20), np.uint16), metadata={"axes": "ZCYX"}, imagej=True)
-    (tmp_path / "a.txt").write_text("no image")
-    sizes = [announced_pixels(tmp_path / name) for name in ("a.png", "a.tif", "a.txt")]
-    assert sizes == [(600, 600), (600, 3600), (0, 0)]
-    with pytest.raises(ImageError, match="planes have 0 million pixels together"):
-        replace(LIMITS, stack_megapixels=0.002).check_file(tmp_path / "a.tif", "a.tif")
-
-
-# --- results that are kept ---
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_keeping_a_result_changes_no_pixel(tmp_path, dtype):
-    import tifffile
-
-    rng = np.random.default_rng(0)
-    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
-    tifffile.imwrite(tmp_path / "a.tif", (top * rng.random((64, 64))).astype(dtype))
-    prediction = Predictor("lr").predict(tmp_path / "a.tif")
-    packed = pack(prediction)
-    assert np.array_equal(unpack(packed.plane).pixels, prediction.plane.pixels)
-    assert np.array_equal(packed.nuclei.labels, prediction.nuclei.labels)
-    assert packed.plane.pixels.itemsize == (4 if dtype == np.float32 else 2)
+def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, monkeypatch):
+    paths = [field_file, NUCLEI[0]]
+    for path in paths:
+        shutil.copyfile(path, tmp_path / path.name)
+    monkeypatch.chdir(tmp_path)
+    run_predict([path.name for path in paths], output=Path("nuclei.csv"), overlay=Path("overlay"))
+    with visitor(site) as client:
+        keys = [give(client, path).json()["id"] for path in paths]
+        assert client.get("/api/nuclei.csv").content == (tmp_path / "nuclei.csv").read_bytes()
+        picture = client.get(f"/api/images/{keys[0]}/overlay.png")
+        assert "attachment" in picture.headers["content-disposition"]
+        (written,) = (tmp_path / "overlay").glob("field*.png")
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture.content))), np.asarray(Image.open(written)))
 
 
-def test_old_results_make_room_and_are_forgotten(field):
-    clock = [0.0]
-    store = Store(most_mb=2.5 * Result((field,)).size_mb, most_s=100, clock=lambda: clock[0])
-    keys = [store.put(Result((field,))) for _ in range(2)]
-    store.get(keys[0])
-    keys.append(store.put(Result((field,))))
-    with pytest.raises(SettingError, match="no longer kept"):
-        store.get(keys[1])
-    assert store.get(keys[0]) and store.get(keys[2]) and len(set(keys)) == 3
-    clock[0] = 101
-    with pytest.raises(SettingError):
-        store.get(keys[0])
+def test_models_with_other_classes_stand_in_one_table():
+    from cellcycle.app.page import _joined
+
+    rows = list(csv.DictReader(io.StringIO(_joined(["a,p_x\n1,2\n", "a,p_x\n3,4\n", "a,p_y\n5,6\n"]))))
+    assert rows[1] == {"a": "3", "p_x": "4", "p_y": ""} and rows[2] == {"a": "5", "p_x": "", "p_y": "6"}
 
 
-@pytest.mark.parametrize("model", ["nagao6", "best"])
-def test_a_download_is_the_file_of_the_command_line(field_file, tmp_path, model):
-    settings = Settings(g1_position=1000.0)
-    run_predict([str(field_file)], model, settings, format_name="csv", output=tmp_path / "nuclei.csv")
-    found = Predictor(model, settings).predict(field_file).table
-    assert rows_as("csv", [found]) == (tmp_path / "nuclei.csv").read_bytes()
-    assert found["confidence"].between(0.25, 1).all() and found["review"].astype(bool).any()
+def test_images_of_a_slide_can_be_judged_together_on_the_page(site):
+    with visitor(site) as client:
+        keys = [give(client, FIELD, model="nagao6").json()["id"] for _ in range(2)]
+        peak = client.post("/api/slide", params={"model": "auto"}, json=keys).json()
+        about = client.post(f"/api/images/{keys[0]}/call", params=peak).json()
+        assert peak["g1_position"] > 0 and "G1 peak of the slide" in about["model"]
+        assert client.post(f"/api/images/{keys[0]}/call", params={"g1_position": "-1"}).status_code == 400
 
 
-# --- review and corrections ---
+def test_a_gray_image_without_nuclei_is_no_error(site, tmp_path):
+    write_image(tmp_path / "empty.png", np.full((64, 64), 9, np.uint8))
+    with visitor(site) as client:
+        about = give(client, tmp_path / "empty.png").json()
+        assert about["n"] == 0 and client.get(f"/api/images/{about['id']}/nuclei.json").json()["id"] == []
+        assert client.get(f"/api/images/{about['id']}/overlay.png").status_code == 200
+        assert client.get("/api/corrections.zip").status_code == 200
 
 
-def test_doubtful_nuclei_come_first(field):
-    result = Result((field,))
-    rows, why = listed_rows(result), reasons(result.table)
-    doubtful = [bool(why[row]) for row in rows]
-    assert any(doubtful) and not all(doubtful) and doubtful == sorted(doubtful, reverse=True)
-    surest = result.table[[f"p_{c}" for c in result.classes]].max(axis=1)
-    assert surest[rows[: sum(doubtful)]].is_monotonic_increasing
-    assert listed_rows(result, DOUBTFUL) == rows[: sum(doubtful)]
-    assert all(result.table["call"][row] == "G1" for row in listed_rows(result, "G1"))
-    line = shown_table(result).iloc[3]
-    assert row_of_line(result, line.iloc[0]) == rows[3] and line["Phase"] == result.table["call"][rows[3]]
-
-
-def test_the_models_own_doubts_decide_where_it_has_any(field):
-    table = field.table.assign(review="", confidence=0.99, prediction_set="G1", flags="")
-    table.loc[[7, 4], "review"] = ["uncertain", "untypical_of_its_phase;edge"]
-    table.loc[4, "call"] = "G1"
-    table.loc[[7, 4], "confidence"] = [0.9, 0.2]
-    result = Result((field,))
-    result.table = table
-    assert listed_rows(result)[:2] == [4, 7] and listed_rows(result, DOUBTFUL) == [4, 7]
-    assert reasons(table)[4] == "unusual for G1, cut by the image's edge"
-
-
-@pytest.mark.parametrize(
-    ("call", "given", "said"),
-    [
-        ("S", "S", "88 % sure, no other phase is likely"),
-        ("S", "G1;S;G2", "88 % sure, could be G1, S or G2"),
-        ("S", "", "88 % sure, but looks like a typical nucleus of no phase"),
-        ("", "", None),
-    ],
-)
-def test_a_nucleus_says_in_words_how_sure_the_call_is_and_what_else_it_could_be(field, call, given, said):
-    row = field.table.iloc[0].copy()
-    row["call"], row["confidence"], row["prediction_set"] = call, 0.876 if call else np.nan, given
-    shown = words.nucleus_card(row, ("G1", "S", "G2", "M"), {}, "")
-    assert ("class='sure'" in shown) == (said is not None) and (said is None or f">{said}<" in shown)
-
-
-def test_a_card_says_once_what_sure_and_could_be_mean(field):
-    card = words.model_card((field.checkpoint, field.checkpoint))
-    assert card.count("How sure it is was measured on") == 1
-    assert f"in {100 * field.checkpoint.confidence.coverage:.0f} % of cases" in card
-    unfitted = replace(field.checkpoint, card=field.checkpoint.card | {"confidence": None})
-    assert "How sure" not in words.model_card((unfitted,))
-
-
-def test_the_table_can_be_put_in_other_orders(field):
-    other = pack(Predictor("nagao6").predict(NUCLEI[0]))
-    result = Result((field, other))
-    assert listed_rows(result, ALL, AS_NUMBERED) == list(range(len(result.table)))
-    for order, column in ((MOST_DNA, "integrated_dna"), (LARGEST, "area_um2")):
-        assert result.table[column][listed_rows(result, ALL, order)].is_monotonic_decreasing
-        assert set(listed_rows(result, DOUBTFUL, order)) == set(listed_rows(result, DOUBTFUL))
-    assert set(shown_table(result)["Could be"]) >= {"G1", "S or G2"}
-
-
-def test_a_model_without_confidence_is_doubted_below_60_percent(field):
-    columns = {"call": ["S", "S", ""], "p_G1": [0.45, 0.3, np.nan], "p_S": [0.55, 0.7, np.nan]}
-    table = pd.DataFrame(columns | {"flags": ["edge", "scale_unknown", "no_g1_peak"]})
-    expected = ["unsure whether S or G1, cut by the image's edge", "", "too few nuclei to calibrate DNA content"]
-    for given in (table, table.assign(confidence=np.nan, review="")):
-        assert [said.partition(", so")[0] for said in reasons(given)] == expected
-
-
-@pytest.mark.parametrize(("text", "said"), [("0.5x", "pixel size: '0.5x' is no such number"), ("-1", "not a size")])
-def test_a_setting_that_is_no_number_is_told(handlers, tmp_path, text, said):
-    (tmp_path / "a.png").write_bytes(NUCLEI[0].read_bytes())
-    key, _, message, *_ = upload(handlers, [(str(tmp_path / "a.png"), "a.png")], pixel_size_um=text)
-    assert key is None and said in message.replace("&#x27;", "'") and list(tmp_path.iterdir()) == []
-
-
-def test_corrections_are_a_data_set_to_train_from(field, tmp_path):
-    result = Result((field, pack(Predictor("nagao6").predict(NUCLEI[0]))))
-    n_field = len(field.table)
-    result.corrections.update({3: "M", 5: "", 8: "S", n_field: "G2"})
-    with zipfile.ZipFile(io.BytesIO(corrections_zip(result))) as archive:
-        archive.extractall(tmp_path)
-    manifest = pd.read_csv(tmp_path / "manifest.csv")
-    assert manifest["label"].tolist() == ["M", "S", "G2"]
-    assert manifest["nucleus_id"].tolist() == [4, 9, 1] and manifest["call"].tolist()[0] == field.table["call"][3]
-    data = load_dataset(tmp_path / "manifest.csv")
-    assert [data.classes[k] for k in data.labels] == ["M", "S", "G2"]
-    assert data.groups[0] == data.groups[1] != data.groups[2]
-    assert set(listed_rows(result, CORRECTED)) == {3, 5, 8, n_field}
-    assert list(shown_table(result, CORRECTED)["You said"].sort_values()) == ["G2", "M", "S", "no nucleus"]
-    assert len(shown_table(result, ALL)) == n_field + 1
-
-
-def test_what_a_visitor_calls_a_file_is_only_text_on_the_page(field):
-    evil = "<script>alert(1)</script>.png"
-    row = field.table.iloc[0].copy()
-    row["image"] = evil
-    shown = words.nucleus_card(row, ("G1", "S", "G2", "M"), {}, evil) + words.message([evil], [evil])
-    assert "<script" not in shown and "&lt;script" in shown
-
-
-def test_an_occlusion_map_blames_the_nucleus_and_not_the_background(field):
-    row = int(field.table["p_G2"].argmax())
-    picture, fall = occlusion_map(replace(field, plane=unpack(field.plane)), row)
-    assert picture.shape == fall.shape and np.isfinite(fall).all()
-    inside = picture > 0.3 * picture.max()
-    assert np.abs(fall[inside]).mean() > 3 * np.abs(fall[0]).mean()
-
-
-def test_occlusion_changes_the_picture_and_keeps_the_measurements(field_file, monkeypatch):
-    from cellcycle.confidence.calibration import with_temperature
-    from cellcycle.predict.pictures import normalise_measurements
-    from cellcycle.predict.runtime import Runtime
-
-    dna = predict(field_file, "lr")["integrated_dna"]
-    found = Predictor("best", Settings(g1_position=float(dna.median()))).predict(field_file)
-    rule, row, given = found.checkpoint.input_rule, 9, {}
-    original = Runtime.probabilities
-
-    def noted(self, pictures, measurements=None):
-        given.update(pictures=pictures, measurements=measurements, scores=original(self, pictures, measurements))
-        return given["scores"]
-
-    monkeypatch.setattr(Runtime, "probabilities", noted)
-    picture, fall = occlusion_map(found, row)
-    assert np.ptp(fall) > 0 and picture.shape == (rule.size_px, rule.size_px)
-    own = normalise_measurements(found.columns, rule)[row]
-    assert np.array_equal(given["measurements"], np.tile(own, (len(given["pictures"]), 1)))
-    assert np.abs(given["pictures"] - given["pictures"][-1]).max(axis=(1, 2, 3))[:-1].max() > 0
-    shown = with_temperature(given["scores"][-1:], found.checkpoint.confidence.temperature)[0]
-    assert shown == pytest.approx(found.table[[f"p_{name}" for name in found.checkpoint.classes]].iloc[row].to_numpy())
-
-
-# --- what the buttons do ---
-
-
-@pytest.fixture
-def handlers():
-    from cellcycle.app.handlers import Handlers
-
-    return Handlers(Service(LIMITS), Store(100, 100))
-
-
-def upload(handlers, files, key=None, **settings):
-    """Upload files as (path, name); return what `_keep` gives."""
-    given = {
-        "model": "nagao6",
-        "kind": "auto",
-        "pixel_size_um": "",
-        "channel": "",
-        "plane": "",
-        "slide": False,
-    } | settings
-    return handlers.upload(files, *given.values(), key, progress=lambda *_: None)[1:]
-
-
-def test_uploads_are_deleted_and_broken_ones_named(handlers, tmp_path):
-    files = []
-    for name, content in {"a.png": NUCLEI[0].read_bytes(), "b.png": b"text", "c.png": png(1500, 1500)}.items():
-        (tmp_path / f"upload-{name}").write_bytes(content)
-        files.append((str(tmp_path / f"upload-{name}"), name))
-    key, row, message, *_ = upload(handlers, files, model="auto")
-    assert list(tmp_path.iterdir()) == [] and str(tmp_path) not in message
-    assert "Model: nagao6 (auto: one nucleus)." in message
-    assert "a.png: " in message and "b.png: " in message and "c.png: it has 2 million pixels" in message
-    assert len(handlers.store.get(key).images) == 3 and row == 0
-
-
-def test_uploads_are_deleted_where_they_are_refused(handlers, tmp_path):
-    files = []
-    for k in range(61):
-        (tmp_path / f"{k}.png").write_bytes(NUCLEI[0].read_bytes())
-        files.append((str(tmp_path / f"{k}.png"), "a.png"))
-    key, _, message, *_ = upload(handlers, files)
-    assert key is None and "61 are more than the 60" in message and list(tmp_path.iterdir()) == []
-
-
-def test_images_beyond_the_memory_of_a_request_are_left_out(tmp_path):
-    from cellcycle.app.handlers import Handlers
-
-    handlers, files = Handlers(Service(replace(LIMITS, request_megapixels=0.005)), Store(100, 100)), []
-    for k in range(4):
-        (tmp_path / f"{k}.png").write_bytes(NUCLEI[k].read_bytes())
-        files.append((str(tmp_path / f"{k}.png"), f"{k}.png"))
-    key, _, message, *_ = upload(handlers, files)
-    assert len(handlers.store.get(key).images) == 2 and "2 images were left out" in message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_another_model_looks_at_the_very_same_pixels(handlers, tmp_path, field_file):
-    (tmp_path / "f.tif").write_bytes(field_file.read_bytes())
-    key, *_ = upload(handlers, [(str(tmp_path / "f.tif"), "f.tif")])
-    new, *_ = handlers.again("resnet8", "auto", "0,4", "", "", False, key, progress=lambda *_: None)
-    expected = predict(field_file, "resnet8", pixel_size_um=0.4)
-    pd.testing.assert_frame_equal(handlers.store.get(new).table.drop(columns="image"), expected.drop(columns="image"))
-    with pytest.raises(SettingError):
-        handlers.store.get(key)
-
-
-def test_a_click_on_the_overlay_finds_its_nucleus(handlers, field):
-    from types import SimpleNamespace
-
-    key = handlers.store.put(Result((field,)))
-    x, y = field.table["centroid_x_px"][9], field.table["centroid_y_px"][9]
-    assert handlers.choose_point(key, 3, 0, SimpleNamespace(index=(x, y))) == 9
-    assert handlers.choose_point(key, 3, 0, SimpleNamespace(index=(x, 305))) == 3
+def test_a_card_says_what_a_model_is_good_for():
+    models = model_table()
+    card = model_card("auto", models["auto"])
+    assert len(card["scores"]["heads"]) == 2 and card["limits"] and card["warnings"] and card["rule"]
+    assert model_card("lr", models["lr"])["rule"] == ""
 
 
 def test_two_models_of_one_name_and_a_damaged_one_are_refused(tmp_path):
     with pytest.raises(SettingError, match="two models are called 'lr'"):
-        Service(folders=["lr"])
+        model_table(["lr"])
     with pytest.raises(CellCycleError):
-        Service(folders=[tmp_path])
-
-
-def test_a_gray_image_without_nuclei_is_no_error(handlers, tmp_path):
-    write_image(tmp_path / "empty.png", np.full((64, 64), 9, np.uint8))
-    key, row, message, *_ = upload(handlers, [(str(tmp_path / "empty.png"), "empty.png")])
-    assert row is None and "no nucleus found" in message
-    assert len(shown_table(handlers.store.get(key))) == 0
-    assert len(handlers.look(key, None, 0, 1)) == 6
+        model_table([tmp_path])
 
 
 # --- the command ---
@@ -563,12 +697,12 @@ def test_the_command_serves_with_its_options(monkeypatch):
     monkeypatch.setattr("cellcycle.app.serve", lambda *arguments: given.append(arguments))
     runner = CliRunner()
     assert runner.invoke(app, ["app"]).exit_code == 0
-    assert runner.invoke(app, ["app", "--host", "::1", "--port", "80", "--model", "a", "--model", "b"]).exit_code == 0
-    assert given == [("127.0.0.1", 7860, ()), ("::1", 80, (Path("a"), Path("b")))]
+    options = ["--host", "::1", "--port", "80", "--model", "a", "--model", "b", "--allowed-host", "lab"]
+    assert runner.invoke(app, ["app", *options]).exit_code == 0
+    assert given == [("127.0.0.1", 7860, (), ()), ("::1", 80, (Path("a"), Path("b")), ("lab",))]
 
 
-def test_an_address_in_use_or_a_missing_gradio_is_one_line(monkeypatch):
-    import socket
+def test_an_address_in_use_or_a_missing_package_is_one_line(monkeypatch):
     import sys
 
     from cellcycle.app import serve
@@ -578,6 +712,6 @@ def test_an_address_in_use_or_a_missing_gradio_is_one_line(monkeypatch):
         taken.listen()
         with pytest.raises(SettingError, match="cannot be listened at"):
             serve(port=taken.getsockname()[1])
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(SettingError, match="needs the package gradio"):
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    with pytest.raises(SettingError, match="needs starlette"):
         serve()

@@ -1,20 +1,20 @@
-"""The website: choose a model, drop images, see and correct the phases. Needs the extra `app` (Gradio).
+"""The website: drop images, see and correct the phases. Needs the extra `app`; no part of it comes from elsewhere.
 
-`serve` starts it; `build_server` gives the ASGI application to whoever wants to host it otherwise.
+`serve` starts it; `build_server` gives the ASGI application to whoever wants to host it otherwise. What it promises
+stands in `docs/security.md`.
 """
 
 import os
 
-from cellcycle.app.limits import Limits
-from cellcycle.app.server import build_server
 from cellcycle.errors import SettingError
 
-__all__ = ["Limits", "build_server", "serve"]
+__all__ = ["serve"]
 # Not an option of the command: other users of a computer can read the commands that run on it.
 PASSWORD_VARIABLE = "CELLCYCLE_APP_PASSWORD"
+_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), limits: Limits | None = None) -> None:
+def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=(), limits=None) -> None:
     """Serve the website until it is stopped.
 
     Parameters
@@ -24,29 +24,53 @@ def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), limits: Limits 
     port : int, optional
     folders : sequence of str or Path, optional
         Model folders of your own; the first becomes the default.
-    limits : Limits, optional
+    allowed_hosts : sequence of str, optional
+        Names under which other computers reach this one; requests for any other name are refused.
+    limits : cellcycle.app.limits.Limits, optional
 
     Raises
     ------
     SettingError
-        Gradio is not installed, or the address cannot be listened at.
+        A package of the extra `app` is not installed, or the address cannot be listened at.
     CheckpointError
         A model folder is damaged.
     """
     try:
-        import gradio  # noqa: F401
+        import python_multipart  # noqa: F401
+        import starlette  # noqa: F401
         import uvicorn
     except ImportError as error:
-        raise SettingError(
-            "app", "the website needs the package gradio", "run: pip install 'cellcycle[app]'"
-        ) from error
+        raise SettingError("app", f"the website needs {error.name}", "run: pip install 'cellcycle[app]'") from error
+    from cellcycle.app.limits import Limits
+    from cellcycle.app.server import build_server
+
+    limits = limits or Limits()
     _check_address(host, port)
     password = os.environ.get(PASSWORD_VARIABLE) or None
-    app = build_server(limits, folders, password)
+    names = [*allowed_hosts, *([] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host])]
+    app = build_server(limits, folders, password, names)
     print(f"The website is at http://{host}:{port}/ ; stop it with Ctrl-C")
-    if password is None and host not in ("127.0.0.1", "localhost", "::1"):
-        print(f"Note: whoever reaches this address can use it; set {PASSWORD_VARIABLE} to ask for a password")
-    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, timeout_graceful_shutdown=3)
+    if host not in _LOCAL:
+        if password is None:
+            print(f"Note: whoever reaches this address can use it; set {PASSWORD_VARIABLE} to ask for a password")
+        if not names:
+            print("Note: other computers are refused until you name this one as they do: --allowed-host NAME")
+    uvicorn.run(app, host=host, port=port, **server_options(limits))
+
+
+def server_options(limits) -> dict:
+    """Return the options of uvicorn that belong to the promises of the website."""
+    from cellcycle.app.protocol import protocol_of
+
+    return {
+        "http": protocol_of(limits),
+        "ws": "none",
+        "log_level": "warning",
+        "server_header": False,
+        # Whoever stands before the server could name any address as that of a guess of the password.
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": 3,
+    }
 
 
 def _check_address(host: str, port: int) -> None:

@@ -1,133 +1,178 @@
-"""The addresses of the server beside the page: `/predict`, `/health`, and the files of a result."""
+"""The addresses for programs: `/predict`, `/health`, and their description."""
 
-import io
-import shutil
-from pathlib import Path, PurePosixPath
+from contextlib import closing
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
 
-import anyio.to_thread
-from fastapi import APIRouter, FastAPI, File, Form, HTTPException, Response, UploadFile
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from cellcycle.app.corrections import corrections_zip
-from cellcycle.app.service import Service, Upload
-from cellcycle.app.store import Store
-from cellcycle.errors import CellCycleError, SettingError
-from cellcycle.predict import Settings
-from cellcycle.predict.output import row_writer
-from cellcycle.predict.overlay import draw_overlay
+import cellcycle
+from cellcycle.app import worker
+from cellcycle.app.asked import clean_name, settings_of, stored_suffix
+from cellcycle.app.guard import Refusal
+from cellcycle.app.limits import MB
+from cellcycle.app.site import Site
+from cellcycle.errors import ImageError, SettingError
 
-_ANSWER = "One object a nucleus, in the columns of `cellcycle predict --format json`."
-
-
-def add_routes(app: FastAPI, service: Service, store: Store) -> None:
-    """Add the addresses to an application.
-
-    Parameters
-    ----------
-    app : FastAPI
-    service : Service
-    store : Store
-        Of the results that the page shows.
-    """
-    app.include_router(_predict_routes(service))
-    app.include_router(_result_routes(store))
+_CHUNK = 1 << 20
+# The fields of a request to /predict beside `images`: what a description says of each.
+FIELDS = {
+    "model": ("string", "One of the models of /health."),
+    "kind": ("string", "auto, field or nucleus."),
+    "channel": ("string", "DNA channel: index from 0, or its name."),
+    "plane": ("integer", "Time point or z plane, from 0."),
+    "pixel_size_um": ("number", "Edge of a pixel, if the files do not say."),
+    "slide": ("boolean", "All images are of one slide: fit its G1 peak to all nuclei."),
+}
 
 
-def _predict_routes(service: Service) -> APIRouter:
-    router, limiter = APIRouter(), anyio.CapacityLimiter(service.limits.at_once)
+def api_routes(site: Site) -> list[Route]:
+    """Return the routes for programs."""
 
-    @router.get("/health", summary="Say that the server answers, and with which models")
-    async def health() -> dict:
-        return {"status": "ok", "models": list(service.models)}
+    async def health(request: Request):
+        return JSONResponse({"status": "ok", "models": list(site.models)})
 
-    @router.post("/predict", summary="Predict the phase of every nucleus", response_description=_ANSWER)
-    async def predict(
-        images: Annotated[list[UploadFile], File(description="Image files of any kind that the tool reads.")],
-        model: Annotated[str, Form(description="One of the models of /health.")] = service.default,
-        kind: Annotated[str, Form(description="auto, field or nucleus.")] = "auto",
-        channel: Annotated[str | None, Form(description="DNA channel: index from 0, or its name.")] = None,
-        plane: Annotated[int | None, Form(description="Time point or z plane, from 0.")] = None,
-        pixel_size_um: Annotated[float | None, Form(description="Edge of a pixel, if the files do not say.")] = None,
-        slide: Annotated[bool, Form(description="All images are of one slide: fit its G1 peak to all nuclei.")] = False,
-    ) -> list[dict]:
-        if limiter.statistics().tasks_waiting >= service.limits.waiting:
-            raise HTTPException(503, "too many images are waiting; try again in a minute", {"Retry-After": "60"})
+    async def description(request: Request):
+        return JSONResponse(openapi(site))
+
+    async def predict(request: Request):
+        with site.work.admitted():
+            async with _form(request, site) as form:
+                unknown = set(form) - {"images", *FIELDS}
+                if unknown:
+                    raise SettingError(
+                        "form", f"there is no field {clean_name(min(unknown))!r}", f"use {', '.join(FIELDS)}"
+                    )
+                files = form.getlist("images")
+                if not files or not all(isinstance(file, UploadFile) for file in files):
+                    raise SettingError("images", "no file was given", "give one or more image files")
+                return Response(
+                    await _rows(site, files, *settings_of(form, site.models)), media_type="application/json"
+                )
+
+    return [
+        Route("/health", health, methods=["GET"]),
+        Route("/openapi.json", description, methods=["GET"]),
+        Route("/predict", predict, methods=["POST"]),
+    ]
+
+
+class _form:  # noqa: N801
+    """The form of a request; whatever a parser makes of a broken one is one sentence."""
+
+    def __init__(self, request: Request, site: Site):
+        self._request, self._most = request, site.limits.files
+        self._form = None
+
+    async def __aenter__(self):
         try:
-            service.limits.check_count(len(images))
-            settings = Settings(kind, channel or None, plane, pixel_size_um)
-            work = _predict_uploads, service, images, model, settings, slide
-            rows = await anyio.to_thread.run_sync(*work, limiter=limiter)
-        except CellCycleError as error:
-            raise HTTPException(400 if isinstance(error, SettingError) else 422, str(error)) from error
-        return Response(rows, media_type="application/json")
+            self._form = await self._request.form(max_files=self._most, max_fields=2 * len(FIELDS))
+        except Refusal:
+            raise
+        except HTTPException as error:
+            if "files" in str(error.detail):
+                raise SettingError(
+                    "images", f"there are more than the {self._most} of one go", "give them in smaller parts"
+                ) from error
+            raise Refusal(400, "the form is broken or has too many fields") from error
+        except (ValueError, LookupError, TypeError, KeyError) as error:
+            raise Refusal(400, "the form cannot be read") from error
+        return self._form
 
-    return router
+    async def __aexit__(self, *_):
+        await self._form.close()
 
 
-def _predict_uploads(service: Service, files: list[UploadFile], model: str, settings: Settings, slide: bool) -> bytes:
+async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_slide: bool) -> str:
     """Return the rows of all images; one image that cannot be read is an error, one of several is a row."""
     with TemporaryDirectory(prefix="cellcycle-") as folder:
-        uploads = [_stored(file, Path(folder) / str(number)) for number, file in enumerate(files)]
-        tables = []
-        for prediction in service.predict_all(uploads, model, settings, slide):
-            if prediction.error is not None and len(files) == 1:
-                raise prediction.error
-            tables.append(prediction.table)
-    return rows_as("json", tables)
+        planes = []
+        for number, file in enumerate(files):
+            try:
+                planes.append(await _read(site, file, settings, Path(folder) / str(number)))
+            except ImageError as error:
+                if len(files) == 1:
+                    raise
+                planes.append(error)
+        if is_slide:
+            settings = await site.work.run(
+                worker.slide, [plane for plane in planes if isinstance(plane, Path)], model, settings
+            )
+        parts = []
+        for plane, file in zip(planes, files, strict=True):
+            try:
+                part = await site.in_words(clean_name(file.filename or ""), worker.rows, plane, model, settings)
+            except ImageError as error:
+                if len(files) == 1:
+                    raise
+                part = await site.work.run(worker.rows, error, model, settings)
+            parts.append(part.removeprefix("[\n").removesuffix("\n]\n"))
+    return "[\n" + ",\n".join(parts) + "\n]\n"
 
 
-def _stored(file: UploadFile, stem: Path) -> Upload:
-    """Copy an uploaded file to the disk; of its name only the last part is kept, since a browser may send a path."""
-    name = PurePosixPath((file.filename or "image").replace("\\", "/")).name
-    path = stem.with_suffix(PurePosixPath(name).suffix)
-    with open(path, "wb") as copy:
-        shutil.copyfileobj(file.file, copy, 1 << 20)
-    file.file.close()
-    return Upload(path, name)
+async def _read(site: Site, file: UploadFile, settings, folder: Path) -> Path:
+    """Read an upload as a plane; return the folder that holds it."""
+    name = clean_name(file.filename or "")
+    folder.mkdir()
+    path = folder / f"upload{stored_suffix(name)}"
+    with closing(file.file), open(path, "wb") as copy:
+        while chunk := await file.read(_CHUNK):
+            copy.write(chunk)
+    if path.stat().st_size > site.limits.file_mb * MB:
+        raise ImageError(
+            name,
+            f"it has {path.stat().st_size / MB:.0f} MB, more than {site.limits.file_mb:g}",
+            "cut it into smaller fields",
+        )
+    await site.in_words(name, worker.read, path, name, settings, site.limits.megapixels, folder / "plane")
+    path.unlink()
+    return folder / "plane"
 
 
-def rows_as(name: str, tables) -> bytes:
-    """Return prediction tables as the file that `cellcycle predict --format <name>` writes of them."""
-    with TemporaryDirectory(prefix="cellcycle-") as folder:
-        file = Path(folder) / "rows"
-        with row_writer(name, file) as write:
-            for table in tables:
-                write(table)
-        return file.read_bytes()
+def openapi(site: Site) -> dict:
+    """Return the description of the addresses for programs, as OpenAPI 3.1."""
+    refusals = {
+        "400": "A setting or the form is wrong.",
+        "413": "The request is too large.",
+        "422": "The only image cannot be read.",
+        "503": "Too many images are waiting; `Retry-After` says when to come back.",
+    }
+    said = {"type": "object", "properties": {"detail": {"type": "string"}}}
+    fields = {name: {"type": kind, "description": words} for name, (kind, words) in FIELDS.items()}
+    fields["model"] |= {"enum": list(site.models), "default": site.default}
+    images = {
+        "type": "array",
+        "items": {"type": "string", "format": "binary"},
+        "description": "Image files of any kind that the tool reads.",
+    }
+    form = {"type": "object", "required": ["images"], "properties": {"images": images} | fields}
+    rows = {"type": "array", "items": {"type": "object"}}
+    answers = {"200": _answer("One object a nucleus, in the columns of `cellcycle predict --format json`.", rows)}
+    answers |= {status: _answer(words, said) for status, words in refusals.items()}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "cellcycle", "version": cellcycle.__version__},
+        "paths": {
+            "/predict": {
+                "post": {
+                    "summary": "Predict the phase of every nucleus",
+                    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+                    "responses": answers,
+                }
+            },
+            "/health": {
+                "get": {
+                    "summary": "Say that the server answers, and with which models",
+                    "responses": {"200": _answer("It answers.", {"type": "object"})},
+                }
+            },
+        },
+    }
 
 
-def _result_routes(store: Store) -> APIRouter:
-    router = APIRouter(prefix="/result/{key}", include_in_schema=False)
-
-    def result_of(key: str):
-        try:
-            return store.get(key)
-        except SettingError as error:
-            raise HTTPException(404, str(error)) from error
-
-    @router.get("/nuclei.csv")
-    def nuclei(key: str):
-        return _download(rows_as("csv", [image.table for image in result_of(key).images]), "nuclei.csv", "text/csv")
-
-    @router.get("/corrections.zip")
-    def corrections(key: str):
-        return _download(corrections_zip(result_of(key)), "corrections.zip", "application/zip")
-
-    @router.get("/{index}/overlay.png")
-    def overlay(key: str, index: int):
-        result = result_of(key)
-        if not 0 <= index < len(result.images) or result.images[index].plane is None:
-            raise HTTPException(404, "there is no such picture")
-        from PIL import Image
-
-        stream = io.BytesIO()
-        Image.fromarray(draw_overlay(result.unpacked(index), result.classes)).save(stream, "PNG")
-        return _download(stream.getvalue(), "overlay.png", "image/png")
-
-    return router
-
-
-def _download(content: bytes, name: str, media_type: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Response(content, media_type=media_type, headers=headers)
+def _answer(words: str, schema: dict) -> dict:
+    return {"description": words, "content": {"application/json": {"schema": schema}}}

@@ -1,4 +1,4 @@
-"""Corrected calls become a labelled data set: pictures of single nuclei and a manifest to train from."""
+"""Corrected calls become labelled data: a table, and pictures of single nuclei with a manifest to train from."""
 
 import io
 import zipfile
@@ -6,60 +6,64 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 
-from cellcycle.app.store import Result
 from cellcycle.images import write_image
 from cellcycle.paths import MANIFEST, slug
 from cellcycle.predict import ImagePrediction
+from cellcycle.review import NONE, csv_line, labelled_rows, labels_text
 
 # Wider than the nucleus, so that its surroundings show whether it is one.
 _MARGIN = 2.2
 _LEAST_PX = 32
-_KEPT = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "pixel_size_um", "model", "version")
+_SIDES = ("top", "left", "bottom", "right")
 
 
-def corrections_zip(result: Result) -> bytes:
-    """Return the corrected nuclei as a ZIP file: 16-bit TIFF pictures and `manifest.csv`.
+def corrections_zip(images: list[tuple[ImagePrediction, dict[str, str]]]) -> bytes:
+    """Return corrected nuclei as a ZIP file: `labels.csv`, and 16-bit TIFF pictures with `manifest.csv`.
 
-    The manifest has the columns `path, label, group` that `cellcycle.datasets.load_dataset` reads, where the
-    group is the image a nucleus came from, then `call` (what the model said) and where the nucleus lies.
-    Nuclei that were marked as none are left out.
+    The table has a row for each corrected nucleus, its place in the image, and the class its owner gave or
+    "none". The manifest has the columns `path, label, group` that `cellcycle.datasets.load_dataset` reads, where
+    the group is the image a nucleus came from; what is no nucleus has no picture.
 
     Parameters
     ----------
-    result : Result
+    images : list of (ImagePrediction, dict of str to str)
+        With what was said: number of a nucleus -> class.
 
     Returns
     -------
     bytes
     """
-    rows, packed = [], io.BytesIO()
-    with TemporaryDirectory() as folder, zipfile.ZipFile(packed, "w") as archive:
-        for row, label in sorted(result.corrections.items()):
-            if not label:
-                continue
-            index = result.image_of(row)
-            nucleus = result.table.loc[row]
-            name = f"{slug(label)}/{index + 1:03d}_{slug(Path(nucleus['image']).stem)}_{nucleus['nucleus_id']}.tif"
-            file = Path(folder) / "nucleus.tif"
-            picture = cut_nucleus(result.unpacked(index), nucleus)
-            write_image(file, np.rint(picture * 65535).astype(np.uint16), _stated_size(nucleus))
-            archive.write(file, name)
-            rows.append({"path": name, "label": label, "group": nucleus["image"]} | nucleus[list(_KEPT)].to_dict())
-        manifest = pd.DataFrame(rows, columns=["path", "label", "group", *_KEPT])
-        archive.writestr(MANIFEST, manifest.to_csv(index=False, lineterminator="\n"))
+    labels, manifest, packed = [], [], io.BytesIO()
+    with TemporaryDirectory(prefix="cellcycle-") as folder, zipfile.ZipFile(packed, "w") as archive:
+        for index, (prediction, said) in enumerate(images, start=1):
+            numbers = prediction.columns["nucleus_id"]
+            given = {k: said[str(int(n))] for k, n in enumerate(numbers) if np.isfinite(n) and str(int(n)) in said}
+            rows = labelled_rows(prediction.columns, given)
+            labels += rows
+            for k, row in zip(given, rows, strict=True):
+                if row["label"] == NONE:
+                    continue
+                name = f"{slug(row['label'])}/{index:03d}_{slug(Path(row['image']).stem)[:80]}_{row['nucleus_id']}.tif"
+                file, size_um = Path(folder) / "nucleus.tif", row["pixel_size_um"]
+                picture = np.rint(cut_nucleus(prediction, k) * 65535).astype(np.uint16)
+                write_image(file, picture, size_um if np.isfinite(size_um) else None)
+                archive.write(file, name)
+                manifest.append({"path": name, "label": row["label"], "group": row["image"]} | row)
+        archive.writestr("labels.csv", labels_text(labels))
+        names = list(manifest[0]) if manifest else ["path", "label", "group"]
+        archive.writestr(MANIFEST, "".join(map(csv_line, [names, *(row.values() for row in manifest)])))
     return packed.getvalue()
 
 
-def cut_nucleus(prediction: ImagePrediction, nucleus: pd.Series) -> np.ndarray:
+def cut_nucleus(prediction: ImagePrediction, row: int) -> np.ndarray:
     """Cut the surroundings of a nucleus out of its image, as they are; an image of one nucleus stays whole.
 
     Parameters
     ----------
     prediction : ImagePrediction
-    nucleus : pandas.Series
-        Its row of the table.
+    row : int
+        Of its columns.
 
     Returns
     -------
@@ -69,18 +73,7 @@ def cut_nucleus(prediction: ImagePrediction, nucleus: pd.Series) -> np.ndarray:
     pixels = prediction.plane.pixels
     if prediction.nuclei.kind == "nucleus":
         return pixels
-    top, left, bottom, right = window_of(nucleus, pixels.shape)
-    return pixels[top:bottom, left:right]
-
-
-def window_of(nucleus: pd.Series, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return top, left, bottom and right (excluded) of the surroundings of a nucleus within its image."""
-    box = [int(nucleus[f"bbox_{side}_px"]) for side in ("top", "left", "bottom", "right")]
-    half = int(max(max(box[2] - box[0], box[3] - box[1]) * _MARGIN, _LEAST_PX) / 2)
-    row, column = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
-    return max(row - half, 0), max(column - half, 0), min(row + half, shape[0]), min(column + half, shape[1])
-
-
-def _stated_size(nucleus: pd.Series) -> float | None:
-    """Return the pixel size where the image stated it, not where it was guessed from the nuclei."""
-    return None if "scale_unknown" in nucleus["flags"].split(";") else float(nucleus["pixel_size_um"])
+    top, left, bottom, right = (int(prediction.columns[f"bbox_{s}_px"][row]) for s in _SIDES)
+    half = int(max(max(bottom - top, right - left) * _MARGIN, _LEAST_PX) / 2)
+    y, x = (top + bottom) // 2, (left + right) // 2
+    return pixels[max(y - half, 0) : y + half, max(x - half, 0) : x + half]

@@ -1,33 +1,81 @@
-"""What stands before every request: password, size of the body, closed doors, and headers that keep the page local."""
+"""What stands before every request: whom it is meant for, who sends it, how much and how fast.
 
+A request is refused unless its `Host` is a name that this server is served under (so that no other name can be
+bent to its address), and, where it changes something, unless its `Origin` is this server. There are no
+cross-origin headers at all.
+"""
+
+import asyncio
 import base64
 import binascii
+import ipaddress
+import json
 import secrets
+import time
+from collections import OrderedDict
 
-from cellcycle.app.limits import MB
+from cellcycle.app.limits import MB, Limits
 
-# Parts of Gradio that this page does not use: fetching of other sites' files, recording, monitoring, editing.
-_CLOSED = (
-    "/gradio_api/file=http", "/gradio_api/file/http", "/gradio_api/proxy=", "/gradio_api/run-history",
-    "/gradio_api/process_recording", "/gradio_api/vibe", "/gradio_api/undo-vibe", "/gradio_api/deep_link",
-    "/gradio_api/stream", "/monitoring",
-)  # fmt: skip
-_OPEN = ("/health",)
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
-    "base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
-)
-_HEADERS = [
-    # The browser itself refuses whatever is not from this server.
-    (b"content-security-policy", _POLICY.encode()),
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_OPEN = "/health"
+_SAFE_METHODS = ("GET", "HEAD")
+# Requests that carry no image are small.
+_SMALL_MB = 4
+_MOST_ADDRESSES = 4096
+HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        b"form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
     (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
 ]
 
 
-class _TooLargeError(Exception):
-    pass
+class Refusal(Exception):  # noqa: N818
+    """An answer that ends a request: status, words, and further headers."""
+
+    def __init__(self, status: int, words: str, headers=()):
+        super().__init__(words)
+        self.status, self.words, self.headers = status, words, list(headers)
+
+
+def busy(words: str) -> Refusal:
+    """Return the refusal of a server that has no room now."""
+    return Refusal(503, f"{words}; try again in a minute", [(b"retry-after", b"60")])
+
+
+class Guesses:
+    """Wrong passwords by address, in bounded memory."""
+
+    def __init__(self, most: int, seconds: float, clock=time.monotonic):
+        self._most, self._seconds, self._clock = most, seconds, clock
+        self._wrong: OrderedDict[str, list[float]] = OrderedDict()
+
+    def wait_s(self, address: str) -> float:
+        """Return how long an address must wait before its next guess is looked at; 0 if it need not."""
+        times = self._wrong.get(_network(address), [])
+        return max(0.0, times[0] + self._seconds - self._clock()) if len(times) >= self._most else 0.0
+
+    def note(self, address: str) -> None:
+        """Note a wrong guess."""
+        key = _network(address)
+        self._wrong[key] = [*self._wrong.pop(key, []), self._clock()][-self._most :]
+        while len(self._wrong) > _MOST_ADDRESSES:
+            self._wrong.popitem(last=False)
+
+
+def _network(address: str) -> str:
+    """One household has a whole /64 of IPv6 addresses."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    return str(ipaddress.ip_network(f"{found}/64", strict=False)) if found.version == 6 else address
 
 
 class Guard:
@@ -36,79 +84,155 @@ class Guard:
     Parameters
     ----------
     app : ASGI application
+    limits : Limits
+    hosts : sequence of str
+        Names this server is served under, beside those of this computer itself.
     password : str or None
         Asked for by HTTP Basic authentication, under any user name, for everything but `/health`.
-    most_bytes : int
-        Largest body of a request.
     """
 
-    def __init__(self, app, password: str | None, most_bytes: int):
-        self._app, self._password, self._most_bytes = app, password, most_bytes
+    def __init__(self, app, limits: Limits, hosts=(), password: str | None = None):
+        self._app, self._limits, self._password = app, limits, password
+        self._hosts = {name.lower() for name in (*LOCAL_NAMES, *hosts)}
+        self._guesses = Guesses(limits.guesses, limits.guesses_s)
+        self._bytes_under_way = 0
 
     async def __call__(self, scope, receive, send):
         """Answer, or hand on."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope["path"], dict(scope["headers"]))
-        if refusal is not None:
-            await _answer(send, *refusal)
+        if scope["type"] != "http":
             return
-        n_bytes, is_refused = 0, False
+        body = _Body(self, scope, receive)
+        is_started = False
 
-        async def receive_counted():
-            nonlocal n_bytes
-            event = await receive()
-            n_bytes += len(event.get("body", b""))
-            if n_bytes > self._most_bytes:
-                raise _TooLargeError
-            return event
-
-        async def send_checked(event):
-            nonlocal is_refused
-            if is_refused:
-                return
+        async def send_with_headers(event):
+            nonlocal is_started
             if event["type"] == "http.response.start":
-                if n_bytes > self._most_bytes:
-                    # Whoever read the body has made another error of it.
-                    is_refused = True
-                    await _answer(send, *self._too_large())
-                    return
-                event["headers"] = [*event.get("headers", []), *_HEADERS]
+                is_started = True
+                given = {name for name, _ in event["headers"]}
+                more = [] if b"cache-control" in given else [(b"cache-control", b"no-store")]
+                # What is still to come of a refused body is not waited for.
+                more += [(b"connection", b"close")] if not body.is_complete else []
+                event["headers"] = [*event["headers"], *more, *HEADERS]
             await send(event)
 
         try:
-            await self._app(scope, receive_counted, send_checked)
-        except _TooLargeError:
-            if not is_refused:
-                await _answer(send, *self._too_large())
+            self._check(scope)
+            await self._app(scope, body.receive, send_with_headers)
+        except Refusal as refusal:
+            if not is_started:
+                await answer(send_with_headers, refusal)
+        finally:
+            self._bytes_under_way -= body.n_bytes
 
-    def _refusal(self, path: str, headers: dict[bytes, bytes]):
-        if path not in _OPEN and self._password and not self._is_known(headers.get(b"authorization", b"")):
-            challenge = (b"www-authenticate", b'Basic realm="cellcycle", charset="UTF-8"')
-            return 401, "the password is missing or wrong", [challenge]
-        if path.startswith(_CLOSED):
-            return 404, "there is nothing here", []
-        announced = headers.get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > self._most_bytes:
-            return self._too_large()
-        return None
+    def _check(self, scope) -> None:
+        headers = scope["headers"]
+        host = _only(headers, b"host")
+        if _name_of(host) not in self._hosts:
+            raise Refusal(421, "this server is not served under that name; its owner can add it with --allowed-host")
+        self._check_sender(scope, host)
+        if self._password and scope["path"] != _OPEN:
+            self._check_password(_only(headers, b"authorization"), (scope["client"] or ("",))[0])
+        announced = _only(headers, b"content-length") or "0"
+        if not (announced.isascii() and announced.isdigit()):
+            raise Refusal(400, "the length of the request is not a number")
+        if len(announced) > 15 or int(announced) > self.most_bytes(scope):
+            raise self.too_large(scope)
 
-    def _too_large(self):
-        return 413, f"the request is larger than {self._most_bytes / MB:g} MB; give the images in smaller parts", []
+    def _check_sender(self, scope, host: str) -> None:
+        origin, site = (_only(scope["headers"], name) for name in (b"origin", b"sec-fetch-site"))
+        is_safe = scope["method"] in _SAFE_METHODS
+        is_foreign = origin and origin.partition("://")[2].lower() != host.lower()
+        is_navigation = is_safe and scope["path"] == "/"
+        if (is_foreign and not is_navigation) or (site not in ("", "same-origin", "none") and not is_navigation):
+            raise Refusal(403, "requests from other websites are not answered")
 
-    def _is_known(self, header: bytes) -> bool:
-        scheme, _, packed = header.partition(b" ")
+    def _check_password(self, header: str, address: str) -> None:
+        wait_s = self._guesses.wait_s(address)
+        if wait_s:
+            again = (b"retry-after", str(int(wait_s) + 1).encode())
+            raise Refusal(429, "too many wrong passwords came from this address; wait a minute", [again])
+        scheme, _, packed = header.partition(" ")
         try:
             given = base64.b64decode(packed, validate=True).partition(b":")[2]
-        except binascii.Error:
-            return False
-        return scheme.lower() == b"basic" and secrets.compare_digest(given, self._password.encode())
+        except (binascii.Error, ValueError):
+            given = b""
+        if scheme.lower() == "basic" and secrets.compare_digest(given, self._password.encode()):
+            return
+        if header:
+            self._guesses.note(address)
+        challenge = (b"www-authenticate", b'Basic realm="cellcycle", charset="UTF-8"')
+        raise Refusal(401, "the password is missing or wrong", [challenge])
+
+    def most_bytes(self, scope) -> int:
+        """Return the largest body that an address takes."""
+        of_path = {"/predict": self._limits.request_mb, "/api/images": self._limits.file_mb}
+        return int(of_path.get(scope["path"], _SMALL_MB) * MB)
+
+    def too_large(self, scope) -> Refusal:
+        """Return the refusal of a body above the limit."""
+        most_mb = self.most_bytes(scope) / MB
+        return Refusal(413, f"it is larger than the {most_mb:g} MB of one request; give smaller parts")
+
+    def take(self, n_bytes: int) -> None:
+        """Count bytes of bodies that are under way, all requests together."""
+        if self._bytes_under_way + n_bytes > self._limits.disk_mb * MB:
+            raise busy("too much is being uploaded at the moment")
+        self._bytes_under_way += n_bytes
 
 
-async def _answer(send, status: int, words: str, headers) -> None:
-    import json
+class _Body:
+    """The body of a request: counted, and timed while it comes."""
 
-    headers = [(b"content-type", b"application/json"), *headers, *_HEADERS]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"detail": words}).encode()})
+    def __init__(self, guard: Guard, scope, receive):
+        self._guard, self._scope, self._receive = guard, scope, receive
+        self._most, self._limits = guard.most_bytes(scope), guard._limits
+        self._start, self.n_bytes = time.monotonic(), 0
+        length, coding = (_only(scope["headers"], name) for name in (b"content-length", b"transfer-encoding"))
+        self.is_complete = length in ("", "0") and not coding
+
+    async def receive(self):
+        """Receive the next part, or refuse it."""
+        if self.is_complete:
+            return await self._receive()
+        allowed_s = self._limits.body_s + self.n_bytes / self._limits.least_rate
+        try:
+            event = await asyncio.wait_for(self._receive(), self._start + allowed_s - time.monotonic())
+        except TimeoutError:
+            raise Refusal(408, "the request came too slowly") from None
+        n_bytes = len(event.get("body", b""))
+        if self.n_bytes + n_bytes > self._most:
+            raise self._guard.too_large(self._scope)
+        self._guard.take(n_bytes)
+        self.n_bytes += n_bytes
+        self.is_complete = not event.get("more_body", False)
+        return event
+
+
+def _only(headers, name: bytes) -> str:
+    """Return the one value of a header, "" without it; a second one is refused, since two readers may differ."""
+    found = [value for key, value in headers if key == name]
+    if len(found) > 1:
+        raise Refusal(400, f"the header {name.decode()} stands there twice")
+    return found[0].decode("latin-1") if found else ""
+
+
+def _name_of(host: str) -> str:
+    """Return the name of a `Host` header without its port.
+
+    Examples
+    --------
+    >>> _name_of("LOCALHOST:7860"), _name_of("[::1]:7860"), _name_of("")
+    ('localhost', '[::1]', '')
+    """
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdigit() else host.lower()
+
+
+async def answer(send, refusal: Refusal) -> None:
+    """Send a refusal as JSON."""
+    headers = [(b"content-type", b"application/json"), *refusal.headers]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"detail": refusal.words}).encode()})

@@ -8,6 +8,8 @@ from cellcycle.predict.runtime import Runtime
 
 _STEPS = 12
 _PATCH_SHARE = 0.16
+# Blue to yellow, read alike with any common colour-vision deficiency.
+_HEAT = np.array([[0, 32, 77], [124, 123, 120], [255, 234, 70]], np.float64)
 
 
 def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +25,7 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     prediction : ImagePrediction
         With its pixels.
     row : int
-        Row of the nucleus in `prediction.table`; it has a call.
+        Row of the nucleus in the columns of the prediction; it has a call.
 
     Returns
     -------
@@ -32,7 +34,8 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     fall : ndarray (size_px, size_px) float64
         Mean fall of the probability over the patches that cover each pixel; below 0 where hiding helps.
     """
-    nucleus, checkpoint = prediction.table.iloc[row], prediction.checkpoint
+    nucleus = {name: values[row] for name, values in prediction.columns.items()}
+    checkpoint = prediction.checkpoint
     rule = checkpoint.input_rule
     label, size_um = int(nucleus["nucleus_id"]), float(nucleus["pixel_size_um"])
     centre = float(nucleus["centroid_y_px"]), float(nucleus["centroid_x_px"])
@@ -66,3 +69,17 @@ def patch_corners(size_px: int) -> list[tuple[int, int]]:
     """
     starts = np.rint(np.linspace(0, size_px - round(size_px * _PATCH_SHARE), _STEPS)).astype(int).tolist()
     return [(top, left) for top in starts for left in starts]
+
+
+def coloured(picture: np.ndarray, fall: np.ndarray) -> np.ndarray:
+    """Colour a nucleus, (H, W, 3) uint8: yellow where hiding it costs most, blue where nothing is lost.
+
+    Parameters
+    ----------
+    picture, fall : ndarray (H, W)
+        As `occlusion_map` gives them.
+    """
+    heat = np.clip(fall / max(float(fall.max()), 1e-9), 0, 1)
+    colours = np.stack([np.interp(heat, [0, 0.5, 1], _HEAT[:, k]) for k in range(3)], axis=-1)
+    light = np.clip(picture / max(float(np.percentile(picture, 99.8)), 1e-9), 0, 1)
+    return (0.35 * 255 * light[..., np.newaxis] + 0.65 * colours).astype(np.uint8)

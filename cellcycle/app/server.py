@@ -1,17 +1,29 @@
-"""Page, REST endpoint and guard put together, and served."""
+"""All addresses put together behind the guard."""
 
 import asyncio
-import os
-import shutil
-import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from cellcycle.app.limits import MB, Limits
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+
+from cellcycle.app.api import api_routes
+from cellcycle.app.guard import Guard, Refusal
+from cellcycle.app.limits import Limits
+from cellcycle.app.page import page_routes
+from cellcycle.app.site import Site
+from cellcycle.errors import CellCycleError, ImageError
+from cellcycle.paths import build_dir
 
 _TIDY_S = 60
 
 
-def build_server(limits: Limits | None = None, folders=(), password: str | None = None):
+def build_server(
+    limits: Limits | None = None, folders=(), password: str | None = None, hosts=(), storage: Path | None = None
+) -> Starlette:
     """Return the whole website as an ASGI application.
 
     Parameters
@@ -21,67 +33,67 @@ def build_server(limits: Limits | None = None, folders=(), password: str | None 
         Model folders of your own.
     password : str, optional
         Asked for at every address but `/health`.
+    hosts : sequence of str, optional
+        Names the server is reached under, beside those of this computer itself.
+    storage : Path, optional
+        For uploads and results; by default in `cellcycle.paths.build_dir`.
 
     Returns
     -------
-    fastapi.FastAPI
+    starlette.applications.Starlette
+        Connections are guarded by `cellcycle.app.protocol`, which a host of your own must do itself.
     """
-    # Gradio reads both when its parts are made; uploads get a folder of their own, gone when the server stops.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = uploads = tempfile.mkdtemp(prefix="cellcycle-page-")
-    import gradio as gr
-    from fastapi import FastAPI
-
-    import cellcycle
-    from cellcycle.app.api import add_routes
-    from cellcycle.app.guard import Guard
-    from cellcycle.app.page import build_page
-    from cellcycle.app.service import Service
-    from cellcycle.app.store import Store
-    from cellcycle.app.style import CSS
-
-    service = Service(limits, folders)
-    store = Store(service.limits.kept_mb, service.limits.kept_s)
-    # The pages that explain the addresses load scripts from elsewhere; /openapi.json alone does not.
-    app = FastAPI(
-        title="cellcycle",
-        version=cellcycle.__version__,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lambda _: _tidying(store, uploads),
+    limits = limits or Limits()
+    site = Site(storage or build_dir() / "page", limits, folders)
+    app = Starlette(
+        routes=[*api_routes(site), *page_routes(site)],
+        middleware=[Middleware(Guard, limits=limits, hosts=hosts, password=password)],
+        exception_handlers={
+            Refusal: _refused,
+            CellCycleError: _told,
+            HTTPException: _not_found,
+            ClientDisconnect: _left,
+            Exception: _failed,
+        },
+        lifespan=lambda _: _tidying(site),
     )
-    add_routes(app, service, store)
-    app = gr.mount_gradio_app(
-        app,
-        build_page(service, store),
-        path="/",
-        max_file_size=int(service.limits.file_mb * MB),
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        enable_monitoring=False,
-        show_error=False,
-        pwa=False,
-        mcp_server=False,
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        css=CSS,
-    )
-    app.add_middleware(Guard, password=password, most_bytes=int(service.limits.request_mb * MB))
+    app.router.redirect_slashes = False
     return app
 
 
 @asynccontextmanager
-async def _tidying(store, uploads: str):
-    """Forget old results while the server runs, also when nobody visits, and all files when it stops."""
+async def _tidying(site: Site):
+    """Forget old results while the server runs, also when nobody visits; end the workers when it stops."""
 
     async def tidy():
         while True:
+            site.store.tidy()
             await asyncio.sleep(_TIDY_S)
-            store.tidy()
 
     task = asyncio.create_task(tidy())
     try:
         yield
     finally:
         task.cancel()
-        shutil.rmtree(uploads, ignore_errors=True)
+        site.work.close()
+
+
+async def _refused(request: Request, error: Refusal):
+    headers = {name.decode(): value.decode() for name, value in error.headers}
+    return JSONResponse({"detail": error.words}, error.status, headers)
+
+
+async def _told(request: Request, error: CellCycleError):
+    return JSONResponse({"detail": str(error)}, 422 if isinstance(error, ImageError) else 400)
+
+
+async def _not_found(request: Request, error: HTTPException):
+    return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)
+
+
+async def _left(request: Request, error: ClientDisconnect):
+    return JSONResponse({"detail": "the connection was lost"}, 400)
+
+
+async def _failed(request: Request, error: Exception):
+    return JSONResponse({"detail": "the server met an error of its own"}, 500)

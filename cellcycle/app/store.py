@@ -1,144 +1,169 @@
-"""Results that visitors look at: kept in memory, few and for a while, under names that cannot be guessed."""
+"""What visitors look at: on disk, a folder a visitor and in it one an image, under names that the server made.
 
+Nothing that a client sends becomes a part of a path: an id is looked up among those of its visitor. An image's
+folder holds `upload` until it was read, then `plane/`, `call-<token>/` and `about.json`, which names the call that
+is meant; a file that is being replaced therefore never mixes with an older one.
+"""
+
+import hashlib
+import json
+import os
+import re
 import secrets
-import threading
+import shutil
 import time
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-import numpy as np
-import pandas as pd
+from cellcycle.app.guard import Refusal, busy
+from cellcycle.app.limits import MB, Limits
 
-from cellcycle.app.limits import MB
-from cellcycle.errors import SettingError
-from cellcycle.images import Plane
-from cellcycle.predict import ImagePrediction
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+_ABOUT, _CORRECTIONS = "about.json", "corrections.json"
 
 
-@dataclass
-class Result:
-    """Predictions of one request, and what their owner says about them.
-
-    Parameters
-    ----------
-    images : tuple of ImagePrediction
-        One an uploaded image, packed by `pack`.
-    corrections : dict of int to str
-        Row of `table` -> class given by the owner, or "" for what is no nucleus.
-    """
-
-    images: tuple[ImagePrediction, ...]
-    corrections: dict[int, str] = field(default_factory=dict)
-
-    def __post_init__(self):
-        self.table = pd.concat([image.table for image in self.images], ignore_index=True)
-        self.first_rows = np.cumsum([0, *(len(image.table) for image in self.images)]).tolist()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in score order."""
-        return tuple(name[2:] for name in self.table.columns if name.startswith("p_"))
-
-    @property
-    def size_mb(self) -> float:
-        """Memory that the pixels and labels take."""
-        arrays = [a for image in self.images if image.plane for a in (image.plane.pixels, image.nuclei.labels)]
-        return sum(array.nbytes for array in arrays) / MB
-
-    def image_of(self, row: int) -> int:
-        """Return which image a row of `table` belongs to."""
-        return int(np.searchsorted(self.first_rows, row, side="right")) - 1
-
-    def unpacked(self, index: int) -> ImagePrediction:
-        """Return one prediction with its pixels as they were read."""
-        image = self.images[index]
-        return image if image.plane is None else replace(image, plane=unpack(image.plane))
-
-    def row_of(self, index: int, nucleus_id: int) -> int | None:
-        """Return the row of a nucleus of an image, or None for a label without one."""
-        ids = self.images[index].table["nucleus_id"]
-        found = np.flatnonzero((ids == nucleus_id).fillna(False).to_numpy(dtype=bool))
-        return self.first_rows[index] + int(found[0]) if len(found) else None
+def new_id() -> str:
+    """Return 128 random bits as text."""
+    return secrets.token_urlsafe(16)
 
 
-def pack(prediction: ImagePrediction) -> ImagePrediction:
-    """Halve the memory of a prediction without changing what it says.
-
-    Pixels that are whole steps of 16 bits (as from all 8- and 16-bit files) are kept as such, labels as uint16
-    where they fit.
-    """
-    if prediction.plane is None:
-        return prediction
-    steps = np.rint(prediction.plane.pixels * np.float32(65535)).astype(np.uint16)
-    plane = replace(prediction.plane, pixels=steps)
-    if not np.array_equal(unpack(plane).pixels, prediction.plane.pixels):
-        plane = prediction.plane
-    labels = prediction.nuclei.labels
-    small = labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
-    return replace(prediction, plane=plane, nuclei=replace(prediction.nuclei, labels=small))
-
-
-def unpack(plane: Plane) -> Plane:
-    """Return a plane with float32 pixels in [0, 1]."""
-    if plane.pixels.dtype != np.uint16:
-        return plane
-    return replace(plane, pixels=plane.pixels.astype(np.float32) / np.float32(65535))
+def is_id(text: str) -> bool:
+    """Say whether a text could be an id of `new_id`."""
+    return _ID.fullmatch(text) is not None
 
 
 class Store:
-    """The results that visitors may still look at.
+    """The images and results of all visitors.
 
     Parameters
     ----------
-    most_mb : float
-        Memory for all of them; the one that was not looked at for longest makes room.
-    most_s : float
-        Time after which one that nobody looks at is forgotten.
-    clock : callable, optional
-        Gives the time in seconds.
+    folder : Path
+        Made when missing, readable by its owner alone; what an earlier run left in it is still known.
+    limits : Limits
     """
 
-    def __init__(self, most_mb: float, most_s: float, clock: Callable[[], float] = time.monotonic):
-        self._most_mb, self._most_s, self._clock = most_mb, most_s, clock
-        self._kept: OrderedDict[str, tuple[float, Result]] = OrderedDict()
-        self._lock = threading.Lock()
+    def __init__(self, folder: Path, limits: Limits):
+        self.folder, self._limits = folder, limits
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        # Work of a run that was killed.
+        for left in folder.glob("*/*"):
+            if left.is_dir() and not (left / _ABOUT).exists():
+                shutil.rmtree(left, ignore_errors=True)
+        self._sizes = {path: _size(path) for path in folder.glob("*/*") if path.is_dir()}
+        self._used: dict[Path, float] = {}
 
-    def put(self, result: Result) -> str:
-        """Keep a result and return the key to it."""
-        key = secrets.token_urlsafe(24)
-        with self._lock:
-            self._kept[key] = self._clock(), result
-            self._make_room()
-        return key
+    def visitor(self, cookie: str) -> "Visitor":
+        """Return what belongs to a cookie that `new_id` made, or refuse another."""
+        if not is_id(cookie):
+            raise Refusal(403, "the page was not loaded from here, or its cookie is missing; load it again")
+        folder = self.folder / hashlib.sha256(cookie.encode()).hexdigest()[:32]
+        if folder.exists():
+            self._used[folder] = time.time()
+        return Visitor(self, folder, self._limits)
 
-    def get(self, key: str | None) -> Result:
-        """Return a result by its key, or raise `SettingError` where it is no longer kept."""
-        with self._lock:
-            self._make_room()
-            if key not in self._kept:
-                raise SettingError("result", "it is no longer kept on the server", "give the images again")
-            result = self._kept[key][1]
-            self._kept[key] = self._clock(), result
-            self._kept.move_to_end(key)
-            return result
+    def check_room(self) -> None:
+        """Refuse where the disk that may be used is full."""
+        if sum(self._sizes.values()) > self._limits.disk_mb * MB:
+            self.tidy()
+            if sum(self._sizes.values()) > self._limits.disk_mb * MB:
+                raise busy("the disk of this server is full of other visitors' results")
 
-    def drop(self, key: str | None) -> None:
-        """Forget a result."""
-        with self._lock:
-            self._kept.pop(key, None)
+    def measure(self, image: Path) -> None:
+        """Note how much disk an image takes, or that it is gone."""
+        self._sizes.pop(image, None)
+        if image.exists():
+            self._sizes[image] = _size(image)
 
     def tidy(self) -> None:
-        """Forget what is too old."""
-        with self._lock:
-            self._make_room()
+        """Forget visitors who have not come back for too long."""
+        for folder in self.folder.iterdir():
+            if not folder.is_dir():
+                continue
+            used = self._used.get(folder, 0.0)
+            is_old = time.time() - max(used, folder.stat().st_mtime) > self._limits.kept_s
+            if is_old:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._used.pop(folder, None)
+                self._sizes = {path: size for path, size in self._sizes.items() if path.parent != folder}
+            elif used:
+                # Known to the next run of the server, too.
+                os.utime(folder, (used, used))
 
-    def _make_room(self) -> None:
-        """Forget results that are too old, and the oldest while all together are too large; the newest stays."""
-        now = self._clock()
-        while self._kept:
-            used, _ = next(iter(self._kept.values()))
-            size_mb = sum(result.size_mb for _, result in self._kept.values())
-            if now - used <= self._most_s and (size_mb <= self._most_mb or len(self._kept) == 1):
-                return
-            self._kept.popitem(last=False)
+
+class Visitor:
+    """One visitor's images, in the order they were given.
+
+    Parameters
+    ----------
+    store : Store
+    folder : Path
+    limits : Limits
+    """
+
+    def __init__(self, store: Store, folder: Path, limits: Limits):
+        self._store, self._folder, self._limits, self.key = store, folder, limits, folder.name
+
+    def new_image(self) -> Path:
+        """Make the folder of a new image; its name is its id."""
+        if len(list(self._folder.glob("*"))) >= self._limits.images:
+            raise Refusal(409, f"{self._limits.images} images are kept for you; remove some before you give more")
+        self._store.check_room()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        image = self._folder / new_id()
+        image.mkdir(mode=0o700)
+        return image
+
+    def image(self, key: str) -> Path:
+        """Return the folder of an image by its id."""
+        if not is_id(key) or not (self._folder / key / _ABOUT).is_file():
+            raise Refusal(404, "this image is no longer kept on the server; give it again")
+        return self._folder / key
+
+    def images(self) -> list[dict]:
+        """Return what is known about each image, with its corrections."""
+        found = [self.about(path.parent) for path in self._folder.glob(f"*/{_ABOUT}")]
+        return sorted(found, key=lambda about: about["number"])
+
+    def about(self, image: Path) -> dict:
+        """Return what is known about an image, and what its owner said of its nuclei."""
+        about = json.loads((image / _ABOUT).read_text("utf-8"))
+        said = image / _CORRECTIONS
+        return about | {"id": image.name, "corrections": json.loads(said.read_text("utf-8")) if said.exists() else {}}
+
+    def keep(self, image: Path, about: dict) -> dict:
+        """Write what is known about an image; an older call of it goes. Its owner may have removed it meanwhile."""
+        if not image.exists():
+            raise Refusal(404, "the image was removed while it was worked on")
+        old = self.about(image) if (image / _ABOUT).exists() else {"number": time.time_ns()}
+        _write(image / _ABOUT, about | {"number": old["number"]})
+        for old in image.glob("call-*"):
+            if old.name != about.get("call"):
+                shutil.rmtree(old, ignore_errors=True)
+        self._store.measure(image)
+        return self.about(image)
+
+    def correct(self, image: Path, said: dict[str, str]) -> None:
+        """Keep what the owner says of nuclei: number -> class or "none"."""
+        _write(image / _CORRECTIONS, said)
+
+    def remove(self, image: Path) -> None:
+        """Delete an image and everything made from it."""
+        shutil.rmtree(image, ignore_errors=True)
+        self._store.measure(image)
+
+    def remove_all(self) -> None:
+        """Delete everything of this visitor."""
+        for image in self._folder.glob("*"):
+            self.remove(image)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _write(path: Path, content: dict) -> None:
+    """Replace a file in one step; the id keeps two writers of one file apart."""
+    unfinished = path.with_name(f".{new_id()}")
+    unfinished.write_text(json.dumps(content), "utf-8")
+    os.replace(unfinished, path)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,99 @@
+"""What a request asks for, as numbers and names that can be true."""
+
+import unicodedata
+from math import isfinite
+from pathlib import PurePosixPath
+
+from cellcycle.errors import SettingError
+from cellcycle.images.formats import VENDOR_SUFFIXES
+from cellcycle.predict import Settings
+
+_NAME_LENGTH = 120
+_TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
+# A pixel between a tenth of a nanometre and a millimetre; the DNA of a nucleus in any unit.
+_SIZES = {"pixel_size_um": (1e-4, 1e3), "g1_position": (1e-12, 1e12), "g1_area_px": (1.0, 1e9)}
+_MOST_PLANES = 1_000_000
+
+
+def clean_name(given: str) -> str:
+    r"""Return what to call an uploaded file: the last part of its name, on one line, of no great length.
+
+    Examples
+    --------
+    >>> clean_name("C:\\cells\\a.tif"), clean_name("../b\n.png"), clean_name("")
+    ('a.tif', 'b.png', 'image')
+    """
+    last = given.replace("\\", "/").rpartition("/")[2]
+    kept = "".join(c if c.isprintable() else " " if unicodedata.category(c) == "Zs" else "" for c in last).strip()
+    if len(kept) > _NAME_LENGTH:
+        kept = kept[: _NAME_LENGTH - 20] + "..." + kept[-17:]
+    return kept or "image"
+
+
+def stored_suffix(name: str) -> str:
+    """Return the suffix under which a file is kept: "" but for the vendors' formats, which are known by it."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix if suffix in VENDOR_SUFFIXES else ""
+
+
+def settings_of(given, models) -> tuple[str, Settings, bool]:
+    """Return model, settings and whether all images are of one slide.
+
+    Parameters
+    ----------
+    given : mapping of str to str
+        The fields of a form or the query of an address.
+    models : mapping
+        Its keys may be asked for.
+
+    Raises
+    ------
+    SettingError
+        With one sentence for whoever asked.
+    """
+    model = _text(given, "model", next(iter(models)))
+    if model not in models:
+        raise SettingError("model", f"{model!r} is unknown", f"there are {', '.join(models)}")
+    sizes = {name: _size(name, _text(given, name)) for name in _SIZES}
+    quality = _number("g1_quality", _text(given, "g1_quality"), float)
+    slide = _text(given, "slide").lower()
+    if slide not in (*_TRUE, *_FALSE):
+        raise SettingError("slide", f"{slide!r} is neither true nor false", "give one of them")
+    more = {} if quality is None else {"g1_quality": quality}
+    settings = Settings(
+        _text(given, "kind", "auto"), _text(given, "channel") or None, _plane(_text(given, "plane")), **sizes, **more
+    )
+    return model, settings, slide in _TRUE
+
+
+def _text(given, name: str, default: str = "") -> str:
+    value = given.get(name, "")
+    if not isinstance(value, str) or len(value) > _NAME_LENGTH or not value.isprintable():
+        raise SettingError(name, "this is no short text", "give a name or a number")
+    return value.strip() or default
+
+
+def _number(name: str, text: str, kind: type):
+    """Return a number, written with a comma or a dot; None for an empty text."""
+    try:
+        number = kind(text.replace(",", ".")) if text else None
+    except ValueError:
+        number = float("nan")
+    if number is not None and not isfinite(number):
+        raise SettingError(name, f"{text!r} is no such number", "give a number, or leave it empty")
+    return number
+
+
+def _size(name: str, text: str) -> float | None:
+    size = _number(name, text, float)
+    low, high = _SIZES[name]
+    if size is not None and not low <= size <= high:
+        raise SettingError(name, f"{text} is not a size that can be true", f"give a number from {low:g} to {high:g}")
+    return size
+
+
+def _plane(text: str) -> int | None:
+    index = _number("plane", text, int)
+    if index is not None and not 0 <= index < _MOST_PLANES:
+        raise SettingError("plane", f"{text} is no plane", "count from 0")
+    return index

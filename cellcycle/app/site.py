@@ -1,0 +1,75 @@
+"""What all addresses share: models, workers, store, and one way of doing a prediction."""
+
+from pathlib import Path
+
+from starlette.requests import Request
+
+from cellcycle.app import worker
+from cellcycle.app.limits import Limits
+from cellcycle.app.models import model_table
+from cellcycle.app.store import Store, Visitor, new_id
+from cellcycle.app.work import Work
+from cellcycle.confine import LimitError
+from cellcycle.errors import ImageError
+from cellcycle.paths import repository
+
+COOKIE = "cellcycle_visitor"
+
+
+class Site:
+    """One running website.
+
+    Parameters
+    ----------
+    folder : Path
+        For uploads and results.
+    limits : Limits
+    model_folders : sequence of Path
+        Models of the server's owner; the first is the default instead of "auto".
+
+    Raises
+    ------
+    CheckpointError, SettingError
+        A model folder is not usable.
+    """
+
+    def __init__(self, folder: Path, limits: Limits, model_folders=()):
+        self.limits, self.models = limits, model_table(model_folders)
+        self.default = next(iter(self.models))
+        self.store, self.work = Store(folder, limits), Work(limits, model_folders)
+        self.examples = _example_files()
+
+    def visitor(self, request: Request) -> Visitor:
+        """Return the visitor that a request comes from, or refuse it."""
+        return self.store.visitor(request.cookies.get(COOKIE, ""))
+
+    async def in_words(self, name: str, function, *arguments, **options):
+        """Do work on an image; where it breaks a limit, that is said of the image.
+
+        Parameters
+        ----------
+        name : str
+            What the owner calls it.
+        function, *arguments, **options
+            As `Work.run` takes them.
+        """
+        try:
+            return await self.work.run(function, *arguments, **options)
+        except LimitError as error:
+            raise ImageError(name, error.finding, "cut it into smaller fields, or export it again") from error
+
+    async def look(self, visitor: Visitor, image: Path, name: str, model: str, settings) -> dict:
+        """Call the nuclei of an image that was read, and keep the result."""
+        call = f"call-{new_id()}"
+        summary = await self.in_words(name, worker.call, image / "plane", model, settings, image / call)
+        return visitor.keep(image, {"name": name, "call": call} | summary)
+
+
+def _example_files() -> dict[str, Path]:
+    """Return the project's simulated examples; none in an installation without them."""
+    folder = (repository() or Path("missing")) / "data" / "sample"
+    found = {
+        "field": folder / "fields" / "fields" / "field_001.tif",
+        "nucleus": folder / "nuclei" / "M" / "M_0001.png",
+    }
+    return {name: file for name, file in found.items() if file.is_file()}

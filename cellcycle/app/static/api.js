@@ -1,0 +1,36 @@
+// The server's addresses; every answer that is no success becomes an error with one sentence.
+
+async function asked(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: 'same-origin', ...options });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Error('the server does not answer; is the connection lost?');
+  }
+  if (answer.ok) return answer;
+  const said = await answer.json().catch(() => ({}));
+  const error = new Error(said.detail ?? `the server answered ${answer.status}`);
+  error.status = answer.status;
+  throw error;
+}
+
+const json = async (path, options) => (await asked(path, options)).json();
+const query = (given) => new URLSearchParams(Object.entries(given).filter(([, value]) => value !== '' && value != null));
+
+export const visit = () => json('/api/visit', { method: 'POST' });
+export const nuclei = (id) => json(`/api/images/${id}/nuclei.json`);
+export const upload = (file, settings, signal) =>
+  json(`/api/images?${query({ ...settings, name: file.name })}`, { method: 'POST', body: file, signal });
+export const example = (name, settings, signal) =>
+  json(`/api/images?${query({ ...settings, example: name })}`, { method: 'POST', signal });
+export const call = (id, settings, signal) => json(`/api/images/${id}/call?${query(settings)}`, { method: 'POST', signal });
+export const slide = (ids, settings, signal) =>
+  json(`/api/slide?${query(settings)}`, { method: 'POST', body: JSON.stringify(ids), signal });
+export const correct = (id, said) =>
+  json(`/api/images/${id}/corrections`, { method: 'PUT', body: JSON.stringify(said), keepalive: true });
+export const remove = (id) => json(`/api/images/${id}`, { method: 'DELETE' });
+export const forget = () => json('/api/images', { method: 'DELETE' });
+export const picture = async (path) => createImageBitmap(await (await asked(path)).blob());
+export const viewOf = (id) => picture(`/api/images/${id}/view.png`);
+export const occlusionOf = (id, row) => picture(`/api/images/${id}/occlusion/${row}.png`);

@@ -1,0 +1,198 @@
+// The nuclei as a table or as a gallery, in one order; only what is in sight is drawn.
+
+import { changed, choose, classes, colourOf, focus, images, on, percent, phaseOf, state, step } from './state.js';
+import { drawNucleus } from './viewer.js';
+import { element } from './element.js';
+
+const ROW_PX = 28;
+const TILES = 300; // made at a time
+const table = document.getElementById('table');
+const gallery = document.getElementById('gallery');
+const wanted = document.getElementById('wanted');
+const order = document.getElementById('order');
+const ORDERS = [
+  ['doubt', 'Most doubtful first'], ['strange', 'Strangest first'], ['phase', 'By phase'], ['number', 'As numbered'],
+  ['dna', 'Most DNA first'], ['area', 'Largest first'],
+];
+const columns = () => [
+  ...(images.size > 1 ? [['name', 'Image', (n) => n.name]] : []),
+  ['number', 'Nucleus', (n) => n.id],
+  ['phase', 'Phase', (n) => [element('span', { class: 'swatch', colour: colourOf({ ...n, said: '' }) }), n.call || 'no call']],
+  ['sure', 'Sure', (n) => (n.call ? percent(n.sure) : '')],
+  ['could_be', 'Could be', (n) => n.could_be.replaceAll(';', ' or ')],
+  ['said', 'You said', (n) => (n.said === 'none' ? 'no nucleus' : n.said)],
+  ['dna', 'DNA', (n) => (n.dna == null ? '' : n.dna.toFixed(1) + (images.get(n.image)?.data.dna_unit === 'N' ? ' N' : ''))],
+  ['area', 'Area', (n) => (n.area == null ? '' : `${Math.round(n.area)} µm²`)],
+  ['why', 'Worth a look because', (n) => n.why],
+];
+let isGallery = false;
+let made = 0;
+let anchor = null; // where a range of shift and a click begins
+
+function choices() {
+  const names = classes();
+  const fill = (select, options) => {
+    const before = select.value;
+    select.replaceChildren(...options.map(([value, words]) => element('option', { value }, words)));
+    select.value = options.some(([value]) => value === before) ? before : options[0][0];
+  };
+  fill(wanted, [['all', 'All nuclei'], ['doubt', 'Worth a look'], ['chosen', 'Selected'], ['said', 'Corrected by you'], ...names.map((name) => [name, name])]);
+  fill(order, [...ORDERS, ...names.map((name) => [`typical ${name}`, `Most typical of ${name}`]), ...(ORDERS.some(([by]) => by === state.order.by) || state.order.by.startsWith('typical') ? [] : [[state.order.by, 'By the column']])]);
+  order.value = state.order.by;
+}
+
+function render() {
+  const { listed } = state;
+  document.getElementById('counted').textContent = `${listed.length} listed${state.chosen.size > 1 ? `, ${state.chosen.size} selected` : ''}`;
+  table.hidden = isGallery;
+  gallery.hidden = !isGallery;
+  if (isGallery) fillGallery();
+  else fillTable();
+}
+
+function fillTable() {
+  const { listed } = state;
+  const shown = columns();
+  const heads = shown.map(([by, words]) => {
+    const turn = state.order.by === by ? state.order.turn : 0;
+    const button = element('button', { type: 'button' }, words + (turn ? (turn > 0 ? ' ▾' : ' ▴') : ''));
+    button.addEventListener('click', () => sortBy(by));
+    return element('th', { scope: 'col', 'aria-sort': turn ? (turn > 0 ? 'ascending' : 'descending') : 'none' }, button);
+  });
+  const first = Math.max(0, Math.floor(table.scrollTop / ROW_PX) - 10);
+  const last = Math.min(listed.length, first + Math.ceil(table.clientHeight / ROW_PX) + 20);
+  const rows = listed.slice(first, last).map((nucleus, k) => {
+    const cells = shown.map(([, , cell]) => element('td', {}, cell(nucleus)));
+    const row = element('tr', { 'aria-rowindex': first + k + 2, class: marks(nucleus) }, ...cells);
+    row.addEventListener('click', (event) => clicked(event, nucleus));
+    return row;
+  });
+  const space = (n) => {
+    const row = element('tr', { 'aria-hidden': 'true' }, element('td', { colspan: shown.length }));
+    row.firstChild.style.height = `${n * ROW_PX}px`;
+    return n ? [row] : [];
+  };
+  const body = element('tbody', {}, ...space(first), ...rows, ...space(listed.length - last));
+  const { scrollTop, scrollLeft } = table;
+  const hadFocus = [...table.querySelectorAll('th button')].indexOf(document.activeElement);
+  const head = element('thead', {}, element('tr', {}, ...heads));
+  table.replaceChildren(element('table', { 'aria-rowcount': listed.length + 1, 'aria-label': 'Nuclei' }, head, body));
+  Object.assign(table, { scrollTop, scrollLeft });
+  if (hadFocus >= 0) table.querySelectorAll('th button')[hadFocus]?.focus();
+}
+
+const marks = (nucleus) => [state.chosen.has(nucleus) && 'chosen', state.here === nucleus && 'here'].filter(Boolean).join(' ');
+
+function sortBy(by) {
+  state.order = { by, turn: state.order.by === by ? -state.order.turn : 1 };
+  choices();
+  changed();
+}
+
+const inSight = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    inSight.unobserve(target);
+    if (target.nucleus) drawNucleus(target.firstChild, target.nucleus);
+    else more();
+  }
+}, { root: gallery, rootMargin: '200px' });
+
+function fillGallery() {
+  inSight.disconnect();
+  gallery.replaceChildren();
+  made = 0;
+  more();
+}
+
+function more() {
+  gallery.querySelector('.more')?.remove();
+  const part = state.listed.slice(made, made + TILES);
+  made += part.length;
+  const tiles = part.map((nucleus) => {
+    const said = `${phaseOf(nucleus)}${nucleus.said ? ' (you)' : ''}`;
+    const caption = element('span', {}, element('i', { class: 'swatch', colour: colourOf(nucleus) }), nucleus.said ? `${nucleus.said} ✓` : said);
+    const why = nucleus.why ? `, ${nucleus.why}` : '';
+    const tile = element('div', {
+      class: `tile ${state.here === nucleus ? 'here' : ''}`, role: 'option', id: `tile-${nucleus.order}`, 'aria-selected': state.chosen.has(nucleus),
+      'aria-label': `Nucleus ${nucleus.id} of ${nucleus.name}: ${said}${why}`, title: `Nucleus ${nucleus.id}: ${said}${why}`,
+    }, element('canvas', { width: 144, height: 136 }), caption);
+    tile.nucleus = nucleus;
+    tile.addEventListener('click', (event) => clicked(event, nucleus));
+    return tile;
+  });
+  gallery.append(...tiles);
+  tiles.forEach((tile) => inSight.observe(tile));
+  if (made < state.listed.length) {
+    const end = element('div', { class: 'more', 'aria-hidden': 'true' });
+    gallery.append(end);
+    inSight.observe(end);
+  }
+}
+
+function clicked(event, nucleus) {
+  if (event.shiftKey && anchor) {
+    const [from, to] = [anchor, nucleus].map((n) => state.listed.indexOf(n)).sort((a, b) => a - b);
+    state.here = nucleus;
+    choose(state.listed.slice(Math.max(from, 0), to + 1));
+  } else focus(nucleus, event.ctrlKey || event.metaKey);
+  if (!event.shiftKey) anchor = nucleus;
+}
+
+function mark() {
+  document.getElementById('counted').textContent = `${state.listed.length} listed${state.chosen.size > 1 ? `, ${state.chosen.size} selected` : ''}`;
+  const at = state.listed.indexOf(state.here);
+  if (isGallery) {
+    while (at >= made && made < state.listed.length) more();
+    for (const tile of gallery.querySelectorAll('.tile')) {
+      tile.setAttribute('aria-selected', state.chosen.has(tile.nucleus));
+      tile.classList.toggle('here', tile.nucleus === state.here);
+    }
+    gallery.querySelector('.here')?.scrollIntoView({ block: 'nearest' });
+    gallery.setAttribute('aria-activedescendant', at >= 0 ? `tile-${state.here.order}` : '');
+    return;
+  }
+  if (at >= 0) {
+    const [top, room] = [at * ROW_PX, table.clientHeight - 2 * ROW_PX];
+    if (top < table.scrollTop) table.scrollTop = top;
+    else if (top > table.scrollTop + room) table.scrollTop = top - room;
+  }
+  fillTable();
+}
+
+function keyed(event) {
+  const across = isGallery ? Math.max(1, getComputedStyle(gallery).gridTemplateColumns.split(' ').length) : 1;
+  const by = { ArrowDown: across, ArrowUp: -across, PageDown: 10 * across, PageUp: -10 * across, Home: -1e9, End: 1e9 };
+  if (isGallery) Object.assign(by, { ArrowRight: 1, ArrowLeft: -1 });
+  if (!(event.key in by)) return;
+  event.preventDefault();
+  step(by[event.key], event.shiftKey);
+}
+
+for (const part of [table, gallery]) part.addEventListener('keydown', keyed);
+table.addEventListener('scroll', () => requestAnimationFrame(fillTable));
+wanted.addEventListener('change', () => {
+  state.wanted = wanted.value;
+  changed();
+});
+order.addEventListener('change', () => {
+  state.order = { by: order.value, turn: 1 };
+  changed();
+});
+for (const [id, value] of [['as-table', false], ['as-gallery', true]]) {
+  document.getElementById(id).addEventListener('click', () => {
+    isGallery = value;
+    document.getElementById('as-table').setAttribute('aria-pressed', !value);
+    document.getElementById('as-gallery').setAttribute('aria-pressed', value);
+    render();
+    mark();
+  });
+}
+document.getElementById('select-all').addEventListener('click', () => choose(state.listed));
+on('data list', () => {
+  choices();
+  render();
+});
+on('said', render);
+on('chosen', mark);
+new ResizeObserver(() => !isGallery && fillTable()).observe(table);

@@ -1,0 +1,285 @@
+// The page: what a visitor gives, progress, settings, texts, keys.
+
+import * as api from './api.js';
+import { element } from './element.js';
+import { NONE, all, choose, classes, colourOf, drop, images, label, on, percent, put, saved, state, step, tallied, tell, undo } from './state.js';
+import './viewer.js';
+import './plot.js';
+import './list.js';
+import './nucleus.js';
+
+const get = (id) => document.getElementById(id);
+const AT_ONCE = 2;
+let site = {};
+let running = null; // AbortController of what is under way
+
+// --- giving images ---
+
+function settings() {
+  const named = Object.fromEntries(['model', 'kind', 'pixel_size_um', 'channel', 'plane'].map((id) => [id, get(id).value.trim()]));
+  return named;
+}
+
+/** Do a task for each item, a few at a time, with progress; a task that fails is named and stops no other. */
+async function each(items, name, task) {
+  if (running) return problem('Something is being worked on; wait, or cancel it.');
+  running = new AbortController();
+  const { signal } = running;
+  const [start, waiting] = [Date.now(), [...items]];
+  let done = 0;
+  const report = () => {
+    get('progress').hidden = false;
+    get('progress').querySelector('progress').value = items.length ? done / items.length : 0;
+    const left = done ? Math.ceil(((Date.now() - start) / done) * (items.length - done) / 1000) : 0;
+    const time = left > 90 ? `, about ${Math.round(left / 60)} min left` : left ? `, about ${left} s left` : '';
+    get('progress-words').textContent = `${done} of ${items.length} done${time}`;
+  };
+  const work = async () => {
+    while (waiting.length && !signal.aborted) {
+      const item = waiting.shift();
+      try {
+        await retried(() => task(item, signal), signal);
+      } catch (error) {
+        if (error.name === 'AbortError') break;
+        problem(error.message.startsWith(name(item)) ? error.message : `${name(item)}: ${error.message}`);
+      }
+      done += 1;
+      report();
+    }
+  };
+  report();
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  if (signal.aborted) problem(`Cancelled: ${items.length - done} of ${items.length} were not done.`);
+  running = null;
+  get('progress').hidden = true;
+}
+
+async function retried(task, signal) {
+  for (let again = 0; ; again += 1) {
+    try {
+      return await task();
+    } catch (error) {
+      if (error.status !== 503 || again > 8 || signal.aborted) throw error;
+      await new Promise((go) => setTimeout(go, 1000 * 2 ** Math.min(again, 5)));
+    }
+  }
+}
+
+async function take(about) {
+  put(about, await api.nuclei(about.id));
+  get('start').hidden = true;
+  get('bench').hidden = false;
+  get('downloads').hidden = get('forget').hidden = get('add').hidden = false;
+  if (images.size === 1) tell('image');
+}
+
+async function give(files) {
+  clearProblems();
+  const given = [...files];
+  const before = new Set(images.keys());
+  const isSlide = get('slide').checked && given.length > 1;
+  const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
+  tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
+  await each(given.filter((file) => !tooLarge.includes(file)), (file) => file.name, async (file, signal) => take(await api.upload(file, settings(), signal)));
+  if (isSlide) await callAgain([...images.keys()].filter((id) => !before.has(id)));
+}
+
+async function callAgain(ids) {
+  let given = settings();
+  await saved();
+  if (get('slide').checked && ids.length > 1) {
+    try {
+      given = { ...given, ...(await api.slide(ids, given)) };
+    } catch (error) {
+      return problem(error.message);
+    }
+  }
+  return each(ids, (id) => images.get(id).about.name, async (id, signal) => take(await api.call(id, given, signal)));
+}
+
+function problem(words) {
+  const box = get('problems');
+  if (box.hidden) {
+    const close = element('button', { type: 'button' }, 'Close');
+    close.addEventListener('click', clearProblems);
+    box.replaceChildren(element('ul'), close);
+    box.hidden = false;
+  }
+  box.querySelector('ul').append(element('li', {}, words));
+}
+
+function clearProblems() {
+  get('problems').hidden = true;
+}
+
+get('files').addEventListener('change', () => {
+  give(get('files').files);
+  get('files').value = '';
+});
+for (const id of ['add', 'choose']) get(id).addEventListener('click', () => get('files').click());
+document.addEventListener('dragover', (event) => {
+  event.preventDefault();
+  document.body.classList.add('over');
+});
+document.addEventListener('dragleave', (event) => event.relatedTarget ?? document.body.classList.remove('over'));
+document.addEventListener('drop', (event) => {
+  event.preventDefault();
+  document.body.classList.remove('over');
+  if (event.dataTransfer.files.length) give(event.dataTransfer.files);
+});
+get('cancel').addEventListener('click', () => running?.abort());
+
+// --- settings, model, forgetting ---
+
+get('model').addEventListener('change', () => (images.size ? callAgain([...images.keys()]) : null));
+get('again').addEventListener('click', () => {
+  get('settings').close();
+  clearProblems();
+  if (images.size) callAgain([...images.keys()]);
+});
+for (const [button, dialog] of [['open-about', 'about'], ['open-settings', 'settings']]) {
+  get(button).addEventListener('click', () => {
+    if (dialog === 'about') card();
+    get(dialog).showModal();
+  });
+  get(dialog).querySelector('.close').addEventListener('click', () => get(dialog).close());
+}
+get('remove').addEventListener('click', async () => {
+  const id = state.image;
+  await api.remove(id).catch((error) => problem(error.message));
+  drop(id);
+  if (!images.size) start();
+  else tell('image');
+});
+get('forget').addEventListener('click', async () => {
+  running?.abort();
+  await api.forget().catch((error) => problem(error.message));
+  images.clear();
+  start();
+  site = await api.visit();
+});
+
+function start() {
+  state.chosen.clear();
+  state.here = state.image = null;
+  get('start').hidden = false;
+  get('bench').hidden = get('downloads').hidden = get('forget').hidden = get('add').hidden = true;
+}
+
+function card() {
+  const model = site.models.find(({ name }) => name === get('model').value);
+  const list = (texts) => element('ul', {}, ...texts.map((text) => element('li', {}, text)));
+  const heads = element('tr', {}, element('td'), ...model.scores.heads.map((head) => element('th', { scope: 'col' }, head)));
+  const rows = model.scores.rows.map(([test, ...cells]) =>
+    element('tr', {}, element('th', { scope: 'row' }, test), ...cells.map((cell) => element('td', {}, cell))));
+  const table = element('table', { class: 'scores' }, element('thead', {}, heads), element('tbody', {}, ...rows));
+  get('card').replaceChildren(
+    element('h2', { id: 'about-title' }, model.title), ...(model.rule ? [element('p', {}, model.rule)] : []),
+    ...model.warnings.map((text) => element('p', { class: 'warning' }, text)), ...(rows.length ? [table] : []),
+    element('h3', {}, 'Its limits'), list(model.limits), ...model.origins.map((text) => element('p', {}, text)),
+    element('p', { class: 'quiet' }, model.versions),
+  );
+}
+
+// --- texts ---
+
+function tellAll() {
+  const nuclei = all();
+  const real = nuclei.filter((nucleus) => nucleus.said !== NONE);
+  const counts = tallied(real);
+  const names = [...classes(), ...(counts['no call'] ? ['no call'] : [])];
+  const shares = names.map((name) => `${name} ${percent((counts[name] ?? 0) / Math.max(real.length, 1))}`).join(', ');
+  const doubtful = nuclei.filter((nucleus) => nucleus.why).length;
+  const corrected = nuclei.filter((nucleus) => nucleus.said).length;
+  const where = images.size > 1 ? ` in ${images.size} images` : '';
+  if (!nuclei.length) get('told').textContent = 'No nucleus was found.';
+  else if (nuclei.length === 1) get('told').textContent = nuclei[0].call ? `${nuclei[0].call}, ${percent(nuclei[0].sure)} sure` : 'No call';
+  else get('told').textContent = `${shares}; ${doubtful} of ${nuclei.length}${where} worth a look${corrected ? `; ${corrected} corrected by you` : ''}`;
+  const found = [...images.values()];
+  const models = [...new Set(found.map(({ about }) => about.model).filter(Boolean))];
+  const guessed = found.filter(({ data }) => !data.scale_is_known && data.id.length).length;
+  const guess = guessed ? `Pixel size not stated${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''}, guessed from the nuclei: give it under Settings.` : '';
+  const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
+  get('note').textContent = [`Model: ${models.join(', ')}.`, guess, ...warnings].filter(Boolean).join(' ');
+  get('save-corrections').hidden = !corrected;
+  get('save-corrections').textContent = `${corrected} ${corrected === 1 ? 'correction' : 'corrections'}`;
+}
+
+function phases() {
+  const counts = tallied(images.get(state.image)?.nuclei ?? []);
+  const buttons = Object.keys(counts).sort((a, b) => classes().indexOf(a) - classes().indexOf(b)).map((name) => {
+    const nucleus = images.get(state.image).nuclei.find((n) => (n.said === NONE ? 'no nucleus' : n.said || n.call || 'no call') === name);
+    const button = element('button', { type: 'button', 'aria-pressed': !state.hidden.has(name) },
+      element('span', { class: 'swatch', colour: colourOf(nucleus) }), `${name} ${counts[name]}`);
+    button.addEventListener('click', () => {
+      if (!state.hidden.delete(name)) state.hidden.add(name);
+      phases();
+      tell('hidden');
+      [...get('phases').querySelectorAll('button')].find((other) => other.textContent.startsWith(name))?.focus();
+    });
+    return button;
+  });
+  get('phases').replaceChildren(element('span', { class: 'quiet' }, 'Shown:'), ...buttons);
+}
+
+function pictures() {
+  get('image').replaceChildren(...[...images.values()].map(({ about }) => element('option', { value: about.id }, `${about.name} (${about.n})`)));
+  get('image').value = state.image;
+  get('save-picture').href = `/api/images/${state.image}/overlay.png`;
+}
+get('image').addEventListener('change', () => {
+  state.image = get('image').value;
+  tell('image');
+  const first = state.listed.find((nucleus) => nucleus.image === state.image);
+  if (first) choose([first]);
+});
+on('data said', tellAll);
+on('data said image', phases);
+on('data image', pictures);
+
+// --- keys and looks ---
+
+document.addEventListener('keydown', (event) => {
+  const isTyping = event.target.matches('input:not([type=checkbox]):not([type=range]), select, textarea') || document.querySelector('dialog[open]');
+  if (isTyping || get('bench').hidden || event.altKey) return;
+  const key = event.key.toLowerCase();
+  if (event.ctrlKey || event.metaKey) {
+    if (key === 'a' && event.target.closest('#table, #gallery')) choose(state.listed);
+    else if (key === 'z') undo();
+    else return;
+  } else if (/^[1-9]$/.test(key) && classes()[key - 1]) label(classes()[key - 1]);
+  else if (key === 'x') label(NONE);
+  else if (key === 'backspace') label('');
+  else if (key === 'z') undo();
+  else if (key === 'n' || key === 'p') step(key === 'n' ? 1 : -1, event.shiftKey);
+  else if (key === 'escape' && state.here) choose([state.here]);
+  else return;
+  event.preventDefault();
+});
+
+const theme = (name) => {
+  document.documentElement.dataset.theme = name;
+  tell('theme');
+};
+const preferred = window.matchMedia('(prefers-color-scheme: dark)');
+theme(localStorage.getItem('theme') ?? (preferred.matches ? 'dark' : 'light'));
+get('theme').addEventListener('click', () => {
+  const next = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
+  localStorage.setItem('theme', next);
+  theme(next);
+});
+
+try {
+  site = await api.visit();
+  get('minutes').textContent = site.minutes;
+  get('model').replaceChildren(...site.models.map(({ name, title }) => element('option', { value: name }, title)));
+  for (const name of site.examples) {
+    const button = element('button', { type: 'button' }, `Try a simulated ${name}`);
+    button.addEventListener('click', () => each([name], () => name, async (_, signal) => take(await api.example(name, settings(), signal))));
+    get('examples').append(button);
+  }
+  for (const about of site.images) await take(about);
+  document.body.dataset.ready = 'yes';
+} catch (error) {
+  problem(error.message);
+}

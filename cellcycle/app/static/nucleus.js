@@ -1,0 +1,99 @@
+// The nucleus in focus: its picture, its phase in words, a bar a phase, what is to be doubted, and the labels to give.
+
+import * as api from './api.js';
+import { element } from './element.js';
+import { NONE, classes, colourOf, images, label, on, percent, state, step, undo } from './state.js';
+import { drawNucleus } from './viewer.js';
+
+const pane = document.getElementById('nucleus');
+const MEANING = {
+  G1: 'one copy of the genome (2 N)', S: 'the genome is being copied', G2: 'two copies (4 N), before division', M: 'mitosis',
+};
+
+let last = null;
+
+function show() {
+  const nucleus = state.here;
+  if (nucleus !== last) pane.scrollTop = 0;
+  last = nucleus;
+  if (!nucleus) return pane.replaceChildren(element('p', { class: 'quiet' }, 'No nucleus was found.'));
+  const canvas = element('canvas', { width: 260, height: 260, role: 'img', 'aria-label': `Nucleus ${nucleus.id} of ${nucleus.name}, as the microscope saw it` });
+  drawNucleus(canvas, nucleus, { margin: 2.2, stretch: true });
+  canvas.style.filter = `brightness(${document.getElementById('brightness').value})`;
+  const figures = element('div', { class: 'figures' }, element('figure', {}, canvas), element('div', { class: 'head' },
+    element('p', { class: 'call' }, element('span', { class: 'swatch', colour: colourOf({ ...nucleus, said: '' }) }), nucleus.call || 'No call'),
+    element('small', {}, MEANING[nucleus.call] ?? ''), ...sure(nucleus)));
+  const facts = [
+    nucleus.area != null && `Area ${Math.round(nucleus.area)} µm²`,
+    nucleus.dna != null && images.get(nucleus.image).data.dna_unit === 'N' && `DNA content ${nucleus.dna.toFixed(1)} N`,
+  ].filter(Boolean).join(' · ');
+  pane.replaceChildren(
+    element('p', { class: 'name' }, `Nucleus ${nucleus.id} of ${nucleus.name}`),
+    figures,
+    ...(nucleus.call ? [bars(nucleus)] : []),
+    ...(nucleus.why ? [element('p', { class: 'warning' }, `Worth a look: ${nucleus.why}.`)] : []),
+    element('p', { class: 'quiet' }, facts),
+    ...buttons(nucleus, figures),
+  );
+}
+
+function sure(nucleus) {
+  if (!nucleus.call || nucleus.sure == null) return [];
+  const names = nucleus.could_be.split(';').filter(Boolean);
+  let more = '';
+  if (names.length > 1) more = `, could be ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
+  else if (names.length) more = ', no other phase is likely';
+  return [element('p', { class: 'sure' }, `${percent(nucleus.sure)} sure${more}`)];
+}
+
+function bars(nucleus) {
+  const rows = nucleus.classes.map((name, k) => {
+    const bar = element('div', { colour: nucleus.colours[name] });
+    bar.style.width = `${100 * (nucleus.p[k] ?? 0)}%`;
+    return element('tr', {}, element('th', { scope: 'row' }, name), element('td', { class: 'track' }, bar), element('td', {}, percent(nucleus.p[k])));
+  });
+  return element('table', { class: 'bars', 'aria-label': 'Probabilities' }, element('tbody', {}, ...rows));
+}
+
+function buttons(nucleus, figures) {
+  const many = state.chosen.size > 1;
+  const one = (words, key, act, pressed) => {
+    const button = element('button', { type: 'button', 'aria-pressed': pressed }, element('kbd', { 'aria-hidden': 'true' }, key), words);
+    button.addEventListener('click', act);
+    return button;
+  };
+  const labels = classes().map((name, k) => one(name, String(k + 1), () => label(name), nucleus.said === name));
+  labels.push(one('Not a nucleus', 'X', () => label(NONE), nucleus.said === NONE));
+  const more = [one('Undo', 'Z', undo), one('Previous', 'P', () => step(-1)), one('Next', 'N', () => step(1))];
+  if (nucleus.call) {
+    const explain = element('button', { type: 'button', id: 'explain' }, 'What is the call based on?');
+    explain.addEventListener('click', () => occlusion(nucleus, figures, explain));
+    more.push(explain);
+  }
+  return [
+    element('p', { id: 'asked' }, many ? `What are the ${state.chosen.size} selected?` : 'Is the call right? Say what you see'),
+    element('div', { class: 'labels', role: 'group', 'aria-labelledby': 'asked' }, ...labels),
+    element('div', { class: 'labels' }, ...more),
+    element('p', { class: 'quiet', role: 'status' }, state.unsaved ?? ''),
+  ];
+}
+
+async function occlusion(nucleus, figures, button) {
+  button.disabled = true;
+  button.textContent = 'Hiding parts of it ...';
+  try {
+    const bitmap = await api.occlusionOf(nucleus.image, nucleus.row);
+    const canvas = element('canvas', { width: bitmap.width, height: bitmap.height, role: 'img', 'aria-label': 'Where the call comes from: yellow parts matter most' });
+    canvas.getContext('2d').drawImage(bitmap, 0, 0);
+    figures.firstChild.after(element('figure', {}, canvas, element('figcaption', {}, 'Yellow: the call rests on this')));
+    button.remove();
+  } catch (error) {
+    button.textContent = error.message;
+  }
+}
+
+on('chosen said list saved', show);
+on('brightness', () => {
+  const canvas = pane.querySelector('canvas');
+  if (canvas) canvas.style.filter = `brightness(${document.getElementById('brightness').value})`;
+});

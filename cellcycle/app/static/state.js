@@ -1,0 +1,187 @@
+// What is on the page: images, their nuclei, what is selected, and what the visitor said. Parts listen to its events.
+
+import * as api from './api.js';
+
+export const NONE = 'none';
+const events = new EventTarget();
+export const on = (names, react) => names.split(' ').forEach((name) => events.addEventListener(name, react));
+export const tell = (name) => events.dispatchEvent(new Event(name));
+
+export const images = new Map(); // id -> {about, data, nuclei, view}
+export const state = {
+  here: null, // the nucleus in focus
+  chosen: new Set(),
+  image: null, // id of the picture that is shown
+  hidden: new Set(), // phases
+  wanted: 'all',
+  order: { by: 'doubt', turn: 1 },
+  listed: [],
+};
+const undone = [];
+
+export function put(about, data) {
+  const old = images.get(about.id);
+  const image = { about, data, view: old?.view ?? null, nuclei: [] };
+  image.nuclei = data.id.map((id, row) => ({
+    image: about.id, row, id, name: about.name, classes: data.classes, colours: data.colours,
+    ...Object.fromEntries(['y', 'x', 'box', 'call', 'p', 'sure', 'could_be', 'why', 'dna', 'area', 'strange', 'outline'].map((k) => [k, data[k][row]])),
+    said: about.corrections[id] ?? '',
+  }));
+  images.set(about.id, image);
+  if (old) unchoose();
+  changed();
+}
+
+export function drop(id) {
+  images.delete(id);
+  unchoose();
+  if (state.image === id) state.image = images.keys().next().value ?? null;
+  changed();
+}
+
+function unchoose() {
+  state.chosen.clear();
+  state.here = null;
+  undone.length = 0;
+}
+
+export const all = () => [...images.values()].flatMap((image) => image.nuclei);
+export const classes = () => [...new Set([...images.values()].flatMap((image) => image.data.classes))];
+export const colourOf = (nucleus) => (nucleus.said === NONE ? '#777777' : nucleus.colours[nucleus.said || nucleus.call] ?? '#999999');
+export const phaseOf = (nucleus) => (nucleus.said === NONE ? 'no nucleus' : nucleus.said || nucleus.call || 'no call');
+export const percent = (share) => (share == null ? '' : `${Math.round(100 * share)} %`);
+
+const keys = {
+  doubt: (n) => (n.why ? 0 : 1) + (n.sure ?? 0) / 2,
+  strange: (n) => -n.strange,
+  phase: (n) => 10 * n.classes.indexOf(n.call) - (n.sure ?? 0),
+  number: (n) => n.order,
+  dna: (n) => -(n.dna ?? -1),
+  area: (n) => -(n.area ?? -1),
+  sure: (n) => n.sure ?? 0,
+  why: (n) => n.why || '\uffff',
+  could_be: (n) => n.could_be,
+  said: (n) => n.said || '\uffff',
+  name: (n) => n.name,
+};
+const typical = (phase) => (n) => -(n.p[n.classes.indexOf(phase)] ?? 0) + n.strange / 2 + (n.why ? 1 : 0);
+const filters = {
+  all: () => true,
+  doubt: (n) => n.why !== '',
+  said: (n) => n.said !== '',
+  chosen: (n) => state.chosen.has(n),
+};
+
+/** Find anew what is listed, in its order. */
+export function changed() {
+  const everything = all();
+  everything.forEach((nucleus, k) => (nucleus.order = k));
+  const wanted = filters[state.wanted] ?? ((n) => phaseOf(n) === state.wanted);
+  const { by, turn } = state.order;
+  const key = keys[by] ?? typical(by.replace('typical ', ''));
+  const compare = (a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0) * turn || a[1].order - b[1].order;
+  state.listed = everything.filter(wanted).map((n) => [key(n), n]).sort(compare).map(([, n]) => n);
+  if (!state.here && state.listed.length) focus(state.listed[0]);
+  else tell('list');
+  tell('data');
+}
+
+/** Take one nucleus, alone or beside the others. */
+export function focus(nucleus, add = false) {
+  if (!add) state.chosen.clear();
+  if (add && state.chosen.has(nucleus) && state.chosen.size > 1) state.chosen.delete(nucleus);
+  else state.chosen.add(nucleus);
+  state.here = nucleus;
+  if (state.image !== nucleus.image) {
+    state.image = nucleus.image;
+    tell('image');
+  }
+  tell('chosen');
+}
+
+export function choose(nuclei) {
+  state.chosen = new Set(nuclei);
+  if (nuclei.length && !state.chosen.has(state.here)) {
+    state.here = nuclei[0];
+    if (state.image !== state.here.image) {
+      state.image = state.here.image;
+      tell('image');
+    }
+  }
+  if (state.wanted === 'chosen') changed();
+  tell('chosen');
+}
+
+/** Go on in the order of the list; with `extend` what was passed stays chosen. */
+export function step(by, extend = false) {
+  const { listed, here } = state;
+  if (!listed.length) return;
+  const at = listed.indexOf(here);
+  const next = listed[Math.min(Math.max(at < 0 ? 0 : at + by, 0), listed.length - 1)];
+  if (extend && at >= 0) {
+    const between = listed.slice(Math.min(at, listed.indexOf(next)), Math.max(at, listed.indexOf(next)) + 1);
+    between.forEach((nucleus) => state.chosen.add(nucleus));
+    state.here = next;
+    focusKeep(next);
+  } else focus(next);
+}
+
+function focusKeep(nucleus) {
+  if (state.image !== nucleus.image) {
+    state.image = nucleus.image;
+    tell('image');
+  }
+  tell('chosen');
+}
+
+/** Say of all chosen nuclei what they are ("" takes it back); one alone leads on to the next. */
+export function label(what) {
+  const nuclei = [...state.chosen].filter((n) => what === '' || what === NONE || n.classes.includes(what));
+  if (!nuclei.length) return;
+  undone.push(nuclei.map((nucleus) => [nucleus, nucleus.said]));
+  nuclei.forEach((nucleus) => (nucleus.said = what));
+  save(nuclei);
+  tell('said');
+  if (nuclei.length === 1 && what) step(1);
+}
+
+export function undo() {
+  const last = undone.pop();
+  if (!last) return;
+  last.forEach(([nucleus, said]) => (nucleus.said = said));
+  save(last.map(([nucleus]) => nucleus));
+  tell('said');
+  choose(last.map(([nucleus]) => nucleus));
+}
+
+// One save an image at a time, of the latest state; a lost connection is tried again.
+const saving = new Map();
+function save(nuclei) {
+  for (const id of new Set(nuclei.map((nucleus) => nucleus.image))) {
+    saving.set(id, (saving.get(id) ?? Promise.resolve()).then(() => saveNow(id)));
+  }
+}
+
+async function saveNow(id) {
+  for (let wait = 1000; images.has(id); wait = Math.min(2 * wait, 30000)) {
+    const said = images.get(id).nuclei.filter((nucleus) => nucleus.said).map((nucleus) => [nucleus.id, nucleus.said]);
+    try {
+      await api.correct(id, Object.fromEntries(said));
+      state.unsaved = '';
+      tell('saved');
+      return;
+    } catch (error) {
+      state.unsaved = `Your corrections are not saved yet: ${error.message}`;
+      tell('saved');
+      if (error.status && error.status < 500) return;
+      await new Promise((done) => setTimeout(done, wait));
+    }
+  }
+}
+export const saved = () => Promise.all(saving.values());
+
+export function tallied(nuclei) {
+  const counts = {};
+  nuclei.forEach((nucleus) => (counts[phaseOf(nucleus)] = (counts[phaseOf(nucleus)] ?? 0) + 1));
+  return counts;
+}

@@ -1,0 +1,273 @@
+// The picture: zoom, pan, outlines by phase, scale bar; a click takes a nucleus, shift and a drag take many.
+
+import * as api from './api.js';
+import { choose, colourOf, focus, images, on, phaseOf, state, tell } from './state.js';
+
+const box = document.getElementById('viewer');
+const photo = document.getElementById('photo');
+const drawn = document.getElementById('drawn');
+const brightness = document.getElementById('brightness');
+const outlines = document.getElementById('outlines');
+let place = { scale: 1, x: 0, y: 0 }; // from pixels of the image to those of the screen
+let shapes = null;
+let frame = null; // drawn by shift and a drag
+let isDue = false;
+
+const image = () => images.get(state.image);
+
+export async function viewOf(id) {
+  const found = images.get(id);
+  if (found && !found.view) found.view = api.viewOf(id).catch(() => null);
+  return found?.view;
+}
+
+async function show() {
+  shapes = null;
+  const shown = image();
+  if (!shown) return;
+  const bitmap = await viewOf(state.image);
+  if (image() !== shown) return;
+  shown.bitmap = bitmap;
+  fit();
+}
+
+function fit() {
+  const shown = image();
+  if (!shown) return;
+  const [height, width] = shown.data.shape;
+  const scale = Math.min(box.clientWidth / width, box.clientHeight / height);
+  place = { scale, x: (box.clientWidth - scale * width) / 2, y: (box.clientHeight - scale * height) / 2 };
+  draw();
+}
+
+function zoom(factor, x = box.clientWidth / 2, y = box.clientHeight / 2) {
+  const scale = Math.min(Math.max(place.scale * factor, 0.01), 60);
+  const by = scale / place.scale;
+  place = { scale, x: x - by * (x - place.x), y: y - by * (y - place.y) };
+  draw();
+}
+
+function draw() {
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => {
+    isDue = false;
+    paint();
+  });
+}
+
+function canvasFor(canvas) {
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(box.clientWidth * ratio), Math.round(box.clientHeight * ratio)];
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = canvas.getContext('2d');
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return [context, ratio];
+}
+
+function paint() {
+  const shown = image();
+  if (!shown) return;
+  const [height, width] = shown.data.shape;
+  const [under, ratio] = canvasFor(photo);
+  under.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.x, ratio * place.y);
+  under.imageSmoothingEnabled = place.scale < 3;
+  if (shown.bitmap) under.drawImage(shown.bitmap, 0, 0, width, height);
+  photo.style.filter = `brightness(${brightness.value})`;
+  const [over] = canvasFor(drawn);
+  over.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.x, ratio * place.y);
+  if (outlines.checked) {
+    shapes ??= shapesOf(shown);
+    over.lineWidth = 1.6 / place.scale;
+    for (const [colour, path] of shapes) {
+      over.strokeStyle = colour;
+      over.stroke(path);
+    }
+  }
+  over.strokeStyle = '#ffffff';
+  over.lineWidth = 2.6 / place.scale;
+  for (const nucleus of state.chosen) if (nucleus.image === state.image) over.stroke(pathOf([nucleus]));
+  if (state.here?.image === state.image && shown.data.kind === 'field') {
+    const [top, left, bottom, right] = state.here.box;
+    const margin = 5 / place.scale;
+    over.lineWidth = 1.6 / place.scale;
+    over.setLineDash([5 / place.scale, 4 / place.scale]);
+    over.strokeRect(left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin);
+    over.setLineDash([]);
+  }
+  over.setTransform(ratio, 0, 0, ratio, 0, 0);
+  if (frame) {
+    over.strokeStyle = '#ffffff';
+    over.lineWidth = 1;
+    over.strokeRect(frame.x, frame.y, frame.width, frame.height);
+  }
+  scaleBar(over, shown.data);
+}
+
+function pathOf(nuclei) {
+  const path = new Path2D();
+  for (const { outline } of nuclei) {
+    for (let k = 0; k < outline.length; k += 2) path[k ? 'lineTo' : 'moveTo'](outline[k] + 0.5, outline[k + 1] + 0.5);
+    path.closePath();
+  }
+  return path;
+}
+
+function shapesOf(shown) {
+  const groups = new Map();
+  for (const nucleus of shown.nuclei) {
+    if (state.hidden.has(phaseOf(nucleus))) continue;
+    const colour = colourOf(nucleus);
+    groups.set(colour, [...(groups.get(colour) ?? []), nucleus]);
+  }
+  return [...groups].map(([colour, nuclei]) => [colour, pathOf(nuclei)]);
+}
+
+function scaleBar(over, data) {
+  if (!data.pixel_size_um) return;
+  const room = 120 / place.scale * data.pixel_size_um;
+  const step = 10 ** Math.floor(Math.log10(room));
+  const length = [5, 2, 1].find((n) => n * step <= room) * step;
+  const width = length / data.pixel_size_um * place.scale;
+  const [x, y] = [12, box.clientHeight - 14];
+  over.fillStyle = '#000000aa';
+  over.fillRect(x - 6, y - 22, Math.max(width, 90) + 12, 32);
+  over.fillStyle = '#ffffff';
+  over.fillRect(x, y, width, 4);
+  over.font = '12px system-ui, sans-serif';
+  over.fillText(`${Number(length.toPrecision(2))} µm${data.scale_is_known ? '' : ' (guessed)'}`, x, y - 6);
+}
+
+function nucleusAt(x, y) {
+  const [px, py] = [(x - place.x) / place.scale - 0.5, (y - place.y) / place.scale - 0.5];
+  return image()?.nuclei.find(({ box: [top, left, bottom, right], outline }) =>
+    py >= top - 1 && py <= bottom && px >= left - 1 && px <= right && isInside(outline, px, py));
+}
+
+function isInside(line, x, y) {
+  let inside = false;
+  for (let k = 0, last = line.length - 2; k < line.length; last = k, k += 2) {
+    const [ax, ay, bx, by] = [line[k], line[k + 1], line[last], line[last + 1]];
+    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) inside = !inside;
+  }
+  return inside;
+}
+
+const fingers = new Map();
+let moved = 0;
+const at = (event) => {
+  const { left, top } = box.getBoundingClientRect();
+  return { x: event.clientX - left, y: event.clientY - top };
+};
+box.addEventListener('pointerdown', (event) => {
+  if (event.target.closest('button')) return;
+  fingers.set(event.pointerId, at(event));
+  moved = 0;
+  if (event.shiftKey) frame = { ...at(event), width: 0, height: 0 };
+  box.setPointerCapture(event.pointerId);
+});
+box.addEventListener('pointermove', (event) => {
+  const before = fingers.get(event.pointerId);
+  if (!before) return;
+  const now = at(event);
+  moved += Math.abs(now.x - before.x) + Math.abs(now.y - before.y);
+  if (frame) Object.assign(frame, { width: now.x - frame.x, height: now.y - frame.y });
+  else if (fingers.size === 2) {
+    const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
+    const distance = (p) => Math.hypot(p.x - other.x, p.y - other.y) || 1;
+    zoom(distance(now) / distance(before), other.x, other.y);
+  } else if (moved > 3) place = { ...place, x: place.x + now.x - before.x, y: place.y + now.y - before.y };
+  fingers.set(event.pointerId, now);
+  draw();
+});
+const lift = (event) => {
+  if (!fingers.delete(event.pointerId)) return;
+  if (frame && moved > 6) {
+    const [x0, x1] = [frame.x, frame.x + frame.width].sort((a, b) => a - b).map((x) => (x - place.x) / place.scale);
+    const [y0, y1] = [frame.y, frame.y + frame.height].sort((a, b) => a - b).map((y) => (y - place.y) / place.scale);
+    choose(image().nuclei.filter((n) => n.x >= x0 && n.x <= x1 && n.y >= y0 && n.y <= y1 && !state.hidden.has(phaseOf(n))));
+  } else if (moved <= 3 && event.type === 'pointerup') {
+    const { x, y } = at(event);
+    const found = nucleusAt(x, y);
+    if (found) focus(found, event.ctrlKey || event.metaKey || event.shiftKey);
+  }
+  frame = null;
+  draw();
+};
+box.addEventListener('pointerup', lift);
+box.addEventListener('pointercancel', lift);
+box.addEventListener('wheel', (event) => {
+  event.preventDefault();
+  zoom(Math.exp(-event.deltaY / 400), at(event).x, at(event).y);
+}, { passive: false });
+box.addEventListener('keydown', (event) => {
+  const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
+  if (moves[event.key]) place = { ...place, x: place.x + moves[event.key][0], y: place.y + moves[event.key][1] };
+  else if (event.key === '+') zoom(1.3);
+  else if (event.key === '-') zoom(1 / 1.3);
+  else if (event.key === '0') fit();
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+  draw();
+});
+for (const [id, act] of [['zoom-in', () => zoom(1.4)], ['zoom-out', () => zoom(1 / 1.4)], ['zoom-fit', fit]]) {
+  document.getElementById(id).addEventListener('click', act);
+}
+brightness.addEventListener('input', () => {
+  draw();
+  tell('brightness');
+});
+outlines.addEventListener('change', draw);
+new ResizeObserver(fit).observe(box);
+
+/** Bring the nucleus in focus into sight, without moving a picture that shows it already. */
+function follow() {
+  const { here } = state;
+  if (here?.image === state.image) {
+    const [x, y] = [place.x + here.x * place.scale, place.y + here.y * place.scale];
+    if (x < 0 || y < 0 || x > box.clientWidth || y > box.clientHeight) {
+      place = { ...place, x: place.x + box.clientWidth / 2 - x, y: place.y + box.clientHeight / 2 - y };
+    }
+  }
+  draw();
+}
+on('image', show);
+on('chosen', follow);
+on('said hidden data', () => {
+  shapes = null;
+  draw();
+});
+
+/** Draw a nucleus with its surroundings on a canvas, from the picture for the screen. */
+export async function drawNucleus(canvas, nucleus, { margin = 1.5, stretch = false } = {}) {
+  const shown = images.get(nucleus.image);
+  const bitmap = await viewOf(nucleus.image);
+  if (!bitmap || !shown) return;
+  const [height, width] = shown.data.shape;
+  const shrunk = bitmap.width / width;
+  const [top, left, bottom, right] = nucleus.box;
+  const isCrop = shown.data.kind === 'nucleus';
+  const side = isCrop ? Math.max(height, width) : Math.max(bottom - top, right - left, 8) * margin;
+  const [y, x] = isCrop ? [height / 2, width / 2] : [(top + bottom) / 2, (left + right) / 2];
+  const context = canvas.getContext('2d', { willReadFrequently: stretch });
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(bitmap, (x - side / 2) * shrunk, (y - side / 2) * shrunk, side * shrunk, side * shrunk, 0, 0, canvas.width, canvas.height);
+  if (stretch) stretchOut(context, canvas);
+}
+
+function stretchOut(context, { width, height }) {
+  const pixels = context.getImageData(0, 0, width, height);
+  let [low, high] = [255, 0];
+  for (let k = 0; k < pixels.data.length; k += 4) {
+    if (!pixels.data[k + 3]) continue;
+    low = Math.min(low, pixels.data[k]);
+    high = Math.max(high, pixels.data[k]);
+  }
+  for (let k = 0; k < pixels.data.length; k += 4) {
+    const value = ((pixels.data[k] - low) * 255) / Math.max(high - low, 1);
+    pixels.data[k] = pixels.data[k + 1] = pixels.data[k + 2] = value;
+  }
+  context.putImageData(pixels, 0, 0);
+}

@@ -1,0 +1,89 @@
+"""A bounded number of child processes that do the work, and a bounded number of requests that wait for them."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+
+import anyio.to_thread
+
+from cellcycle.app import worker
+from cellcycle.app.guard import Refusal, busy
+from cellcycle.app.limits import Limits
+from cellcycle.confine import Confined, LimitError
+from cellcycle.errors import CellCycleError
+
+# Requests of one visitor that are worked on or wait: the others come to their turn.
+_MOST_OF_ONE = 4
+
+
+class Work:
+    """Where requests get their work done.
+
+    Parameters
+    ----------
+    limits : Limits
+    folders : sequence of Path
+        Model folders of the server's owner.
+    """
+
+    def __init__(self, limits: Limits, folders):
+        self._limits = limits
+        self._given = limits.work_s, limits.work_mb, worker.start, (tuple(folders),)
+        self._all = {Confined(*self._given) for _ in range(limits.at_once)}
+        self._idle = list(self._all)
+        self._turns = asyncio.Semaphore(limits.at_once)
+        self._admitted: Counter[str] = Counter()
+
+    @contextmanager
+    def admitted(self, visitor: str = ""):
+        """Take a request in, or send it away where too many are waiting already."""
+        n_waiting = self._admitted.total() - self._limits.at_once
+        if n_waiting >= self._limits.waiting or (visitor and self._admitted[visitor] >= _MOST_OF_ONE):
+            raise busy("too many images are waiting")
+        self._admitted[visitor] += 1
+        try:
+            yield
+        finally:
+            self._admitted[visitor] -= 1
+            self._admitted += Counter()
+
+    async def run(self, function, *arguments, is_gone: Callable[[], Awaitable[bool]] | None = None):
+        """Call a function of `cellcycle.app.worker` in a child process, in turn.
+
+        Parameters
+        ----------
+        function : callable
+        *arguments
+        is_gone : callable, optional
+            Says whether whoever asked has left, before work begins.
+
+        Raises
+        ------
+        CellCycleError
+            As the function raises it; a `LimitError` for whatever else became of the call.
+        """
+        async with self._turns:
+            if is_gone is not None and await is_gone():
+                raise Refusal(499, "whoever asked has left")
+            child = self._idle.pop()
+            try:
+                return await anyio.to_thread.run_sync(child, function, *arguments, abandon_on_cancel=True)
+            except CellCycleError:
+                raise
+            except Exception as error:
+                # Often for want of memory, which a child that goes on would want again.
+                logging.getLogger(__name__).exception("a worker failed")
+                self._all.discard(child)
+                child.close()
+                child = Confined(*self._given)
+                self._all.add(child)
+                raise LimitError("image", "the work on it failed", "try it again, or export the image again") from error
+            finally:
+                self._idle.append(child)
+
+    def close(self) -> None:
+        """End the child processes, and what they are at."""
+        for child in self._all:
+            child.close()

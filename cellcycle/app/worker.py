@@ -1,0 +1,267 @@
+"""What is done with images: in child processes, where a file that takes too long or too much memory hurts nobody.
+
+Functions take and give plain values and folders of `cellcycle.app.store`; none of them knows of visitors or requests.
+"""
+
+import io
+import json
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.app.models import model_table
+from cellcycle.errors import CellCycleError, ImageError
+from cellcycle.images import Plane, read_plane
+from cellcycle.nuclei import Nuclei
+from cellcycle.phases import class_colours
+from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
+from cellcycle.predict.output import row_writer
+from cellcycle.predict.overlay import draw_overlay
+from cellcycle.predict.slide import on_slide
+from cellcycle.review import classes_of, reasons, sureness
+
+# A picture for the screen is not larger than this; outlines are drawn over it at any size.
+_VIEW_PX = 4096
+_NUCLEUS_PX = 240
+# Outlines follow the true rim this closely.
+_OUTLINE_PX = 0.6
+_SHORT_OF_PACKAGE = "this server cannot read this kind of file", "export it as OME-TIFF or TIFF and give that"
+_models: dict = {}
+
+
+def start(folders) -> None:
+    """Load the models, once a process."""
+    _models.update(model_table(folders))
+
+
+@lru_cache(maxsize=2)
+def _predictor(model: str, settings: Settings) -> Predictor:
+    return Predictor(AUTO if model == AUTO else _models[model][0], settings)
+
+
+# --- steps of a prediction ---
+
+
+def read(path: Path, name: str, settings: Settings, megapixels: float, folder: Path) -> None:
+    """Read a file into a folder: its plane without loss, and a picture of it for the screen; the file stays.
+
+    Raises
+    ------
+    ImageError
+        In words for visitors, under the owner's name of the file.
+    """
+    try:
+        plane = replace(read_plane(path, settings.channel, settings.plane), path=name)
+    except CellCycleError as error:
+        remedy, finding = error.remedy, str(error.finding).replace(str(path), name).replace(str(path.parent), "")
+        if "pip install" in f"{finding} {remedy}":
+            finding, remedy = _SHORT_OF_PACKAGE
+        raise ImageError(name, finding, remedy) from None
+    if plane.pixels.size > megapixels * 1e6:
+        raise ImageError(
+            name,
+            f"it has {plane.pixels.size / 1e6:.0f} million pixels, more than the {megapixels:g} million of this page",
+            "cut it into smaller fields, or use the command cellcycle predict",
+        )
+    folder.mkdir(exist_ok=True)
+    steps = np.rint(plane.pixels * np.float32(65535)).astype(np.uint16)
+    is_exact = np.array_equal(_unit(steps), plane.pixels)
+    np.save(folder / "pixels.npy", steps if is_exact else plane.pixels)
+    about = asdict(replace(plane, pixels=None))
+    (folder / "plane.json").write_text(json.dumps(about), "utf-8")
+    step = -(-max(plane.pixels.shape) // _VIEW_PX)
+    (folder / "view.png").write_bytes(_png(_stretched(plane.pixels[::step, ::step])))
+
+
+def slide(folders: list[Path], model: str, settings: Settings) -> Settings:
+    """Return the settings with the G1 peak of the planes of one slide."""
+    return on_slide((_plane(folder) for folder in folders), AUTO if model == AUTO else _models[model][0], settings)
+
+
+def rows(plane: Path | ImageError, model: str, settings: Settings) -> str:
+    """Return the rows of a plane, or of an image that could not be read, as `cellcycle predict --format json`."""
+    image = plane if isinstance(plane, ImageError) else _plane(plane)
+    return _rows_as("json", _predictor(model, settings).predict(image)).decode("utf-8")
+
+
+def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
+    """Call the nuclei of a plane; write all that the page shows of them, and return what its summary says.
+
+    Raises
+    ------
+    ImageError, SettingError
+    """
+    prediction = _predictor(model, settings).predict(_plane(plane))
+    if prediction.error is not None:
+        raise prediction.error
+    folder.mkdir(exist_ok=True)
+    labels = prediction.nuclei.labels
+    np.save(folder / "labels.npy", labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels)
+    (folder / "rows.csv").write_bytes(_rows_as("csv", prediction))
+    shown = _shown(prediction)
+    (folder / "nuclei.json").write_text(json.dumps(shown), "utf-8")
+    used = prediction.checkpoint
+    stored = {
+        "image": prediction.image,
+        "model": model if used is None else used.name,
+        "scale_is_known": prediction.nuclei.scale_is_known,
+        "columns": prediction.columns,
+    }
+    (folder / "columns.json").write_text(json.dumps(stored), "utf-8")
+    calls = shown["call"]
+    return {
+        "n": len(calls),
+        "counts": {name: calls.count(name) for name in [*shown["classes"], ""]},
+        "doubtful": sum(bool(why) for why in shown["why"]),
+        "model": next(iter(prediction.columns["model"]), ""),
+        "warning": used.warning if used is not None else "",
+    }
+
+
+# --- pictures ---
+
+
+def overlay(plane: Path, folder: Path) -> bytes:
+    """Return the picture with outlines that `cellcycle predict --overlay` writes."""
+    prediction = _stored(plane, folder)
+    return _png(draw_overlay(prediction, classes_of(prediction.columns)))
+
+
+def occlusion_picture(plane: Path, folder: Path, row: int) -> bytes:
+    """Return what the call of a nucleus rests on: yellow where hiding it costs most, blue where nothing is lost."""
+    from cellcycle.app.occlusion import coloured, occlusion_map
+
+    return _png(coloured(*occlusion_map(_stored(plane, folder), row)), _NUCLEUS_PX)
+
+
+def corrections(images: list[tuple[Path, Path, dict[str, str]]]) -> bytes:
+    """Return corrected nuclei as a data set to train from, see `cellcycle.app.corrections`."""
+    from cellcycle.app.corrections import corrections_zip
+
+    return corrections_zip([(_stored(plane, folder), said) for plane, folder, said in images])
+
+
+# --- in and out of folders ---
+
+
+def _plane(folder: Path) -> Plane:
+    pixels = np.load(folder / "pixels.npy", allow_pickle=False)
+    about = json.loads((folder / "plane.json").read_text("utf-8"))
+    about["channels"] = tuple(about["channels"])
+    return Plane(**about | {"pixels": _unit(pixels) if pixels.dtype == np.uint16 else pixels})
+
+
+def _unit(steps: np.ndarray) -> np.ndarray:
+    return steps.astype(np.float32) / np.float32(65535)
+
+
+def _stored(plane: Path, folder: Path) -> ImagePrediction:
+    """Return a prediction as `call` wrote it."""
+    kept = json.loads((folder / "columns.json").read_text("utf-8"))
+    columns = kept["columns"]
+    labels = np.load(folder / "labels.npy", allow_pickle=False).astype(np.int32)
+    size_um, kind = (next(iter(columns[name]), None) for name in ("pixel_size_um", "kind"))
+    nuclei = Nuclei(kind, {}, labels, size_um, kept["scale_is_known"])
+    candidates = [c for checkpoints in _models.values() for c in checkpoints if c.name == kept["model"]]
+    checkpoint = candidates[0] if candidates else None
+    return ImagePrediction(kept["image"], columns, checkpoint, nuclei, _plane(plane))
+
+
+def _rows_as(name: str, prediction: ImagePrediction) -> bytes:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="cellcycle-") as folder:
+        file = Path(folder) / "rows"
+        with row_writer(name, file) as write:
+            write(prediction.table)
+        return file.read_bytes()
+
+
+def _shown(prediction: ImagePrediction) -> dict:
+    """Return what the page shows of each nucleus, in plain columns."""
+    columns, plane, nuclei = prediction.columns, prediction.plane, prediction.nuclei
+    keep = [k for k, number in enumerate(columns["nucleus_id"]) if np.isfinite(number)]
+
+    def column(name, digits=3):
+        return [_number(columns[name][k], digits) for k in keep]
+
+    classes = classes_of(columns)
+    ids = [int(columns["nucleus_id"][k]) for k in keep]
+    dna, unit = column("dna_copies"), "N"
+    if not any(value is not None for value in dna):
+        dna, unit = column("integrated_dna", 9), "median"
+        middle = float(np.median([v for v in dna if v is not None])) if any(v is not None for v in dna) else 1.0
+        dna = [None if v is None else round(v / middle, 3) for v in dna]
+    why, sure = reasons(columns), sureness(columns)
+    return {
+        "image": prediction.image,
+        "shape": list(plane.pixels.shape),
+        "kind": nuclei.kind,
+        "pixel_size_um": _number(nuclei.pixel_size_um, 6),
+        "scale_is_known": bool(nuclei.scale_is_known),
+        "classes": list(classes),
+        "colours": class_colours(classes),
+        "dna_unit": unit,
+        "id": ids,
+        "y": column("centroid_y_px", 1),
+        "x": column("centroid_x_px", 1),
+        "box": [[int(columns[f"bbox_{s}_px"][k]) for s in ("top", "left", "bottom", "right")] for k in keep],
+        "call": [columns["call"][k] for k in keep],
+        "p": [[_number(columns[f"p_{name}"][k], 4) for name in classes] for k in keep],
+        "sure": [_number(sure[k], 4) for k in keep],
+        "could_be": [columns["prediction_set"][k] for k in keep],
+        "why": [why[k] for k in keep],
+        "dna": dna,
+        "area": column("area_um2", 1),
+        "strange": _strangeness(prediction, keep),
+        "outline": [_outline(nuclei.labels, number, [int(columns[f"bbox_{s}_px"][k]) for s in _SIDES])
+                    for number, k in zip(ids, keep, strict=True)],
+    }  # fmt: skip
+
+
+_SIDES = ("top", "left", "bottom", "right")
+
+
+def _number(value, digits: int):
+    return round(float(value), digits) if np.isfinite(value) else None
+
+
+def _strangeness(prediction: ImagePrediction, keep: list[int]) -> list[float]:
+    """Return how unlike the training cells each nucleus is, 0 to 1, by the model's own measure; 0 without one."""
+    known = prediction.checkpoint.confidence if prediction.checkpoint is not None else None
+    if known is None or known.strangeness is None or not keep:
+        return [0.0] * len(keep)
+    from cellcycle.confidence.strangeness import shape_features
+
+    measured = {name: np.asarray(values) for name, values in prediction.columns.items()}
+    p_values = known.strangeness.p_values(shape_features(measured))
+    return [round(1 - float(p_values[k]), 4) for k in keep]
+
+
+def _outline(labels: np.ndarray, number: int, box: list[int]) -> list[float]:
+    """Return the outline of a nucleus as x, y, x, y, ... in pixels of the plane."""
+    from skimage.measure import approximate_polygon, find_contours
+
+    top, left, bottom, right = box
+    mask = np.pad(labels[top:bottom, left:right] == number, 1)
+    found = max(find_contours(mask.astype(np.float32), 0.5), key=len, default=np.empty((0, 2)))
+    line = np.add(approximate_polygon(found, _OUTLINE_PX), (top - 0.5, left - 0.5))
+    return np.round(line[:, ::-1], 1).ravel().tolist()
+
+
+def _stretched(pixels: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(pixels, [0.5, 99.8])
+    return np.clip((pixels - low) * np.float32(255 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
+
+
+def _png(picture: np.ndarray, side_px: int | None = None) -> bytes:
+    from PIL import Image
+
+    image, stream = Image.fromarray(picture), io.BytesIO()
+    if side_px is not None:
+        scale = side_px / max(image.size)
+        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    image.save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
