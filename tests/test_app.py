@@ -42,7 +42,7 @@ SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 NUCLEI = sorted((SAMPLE / "nuclei").rglob("*.png"))
 LIMITS = Limits(
-    file_mb=2, megapixels=2, files=60, request_mb=8, images=60, work_s=20, work_mb=1500, head_s=1, body_s=1, guesses=3
+    file_mb=2, megapixels=2, files=60, request_mb=8, images=60, work_s=20, work_mb=2000, head_s=1, body_s=1, guesses=3
 )
 EVIL = "https://evil.example"
 
@@ -213,9 +213,9 @@ def test_numbers_that_cannot_be_are_one_sentence(site, name, value):
 @pytest.mark.parametrize(
     "name",
     [
-        b"a." + b"b" * 300, b"a.p\\0ng", b"\x00.tif\x00", b"a\xff\xfe.png", b"=cmd|' C'!A0.png", b"\x1b[2J\x07.png", b"",
-        b"..", b"/", b"../../../etc/passwd", b"C:\\x\\..\\a.png", b"a\xe2\x80\xaeb.png", b"\xed\xa0\x80.png", b"." * 2000,
-        b"con.png", b"<img src=x onerror=alert(1)>.png", b"a.png\tx",
+        b"a." + b"b" * 300, b"a.p\\0ng", b"\x00.tif\x00", b"a\xff\xfe.png", b"=cmd|' C'!A0.png", b"\x1b[2J\x07.png",
+        b"", b"..", b"/", b"../../../etc/passwd", b"C:\\x\\..\\a.png", b"a\xe2\x80\xaeb.png", b"\xed\xa0\x80.png",
+        b"." * 2000, b"con.png", b"<img src=x onerror=alert(1)>.png", b"a.png\tx",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("charset", [b"", b"; charset=utf-7", b"; charset=unicode_escape", b"; charset=nonsense"])
@@ -378,8 +378,8 @@ def test_another_website_can_make_a_browser_do_nothing(site, headers):
         key = give(client, NUCLEI[0]).json()["id"]
         for method, path in [
             ("POST", "/predict"), ("POST", "/api/visit"), ("POST", "/api/images?name=a.png"), ("DELETE", "/api/images"),
-            ("DELETE", f"/api/images/{key}"), ("PUT", f"/api/images/{key}/corrections"), ("POST", f"/api/images/{key}/call"),
-            ("POST", "/api/slide"), ("GET", "/api/nuclei.csv"), ("GET", f"/api/images/{key}/view.png"),
+            ("DELETE", f"/api/images/{key}"), ("PUT", f"/api/images/{key}/corrections"),
+            ("POST", f"/api/images/{key}/call"), ("POST", "/api/slide"), ("GET", "/api/nuclei.csv"), ("GET", f"/api/images/{key}/view.png"),
         ]:  # fmt: skip
             answer = client.request(method, path, headers=headers, content=b"{}" if method != "GET" else None)
             assert answer.status_code == 403 and "set-cookie" not in answer.headers
@@ -623,7 +623,7 @@ def test_a_field_is_called_corrected_called_again_and_survives_a_restart(tmp_pat
         packed = client.get("/api/corrections.zip")
         with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
             archive.extractall(tmp_path / "zip")
-    labels = read_labels(tmp_path / "zip" / "labels.csv")
+    labels, _ = read_labels(tmp_path / "zip" / "labels.csv")
     assert labels[["image", "nucleus_id", "label"]].to_numpy().tolist() == [
         [field_file.name, int(number), label] for number, label in said.items()
     ]
@@ -641,7 +641,7 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
         keys = [give(client, path).json()["id"] for path in paths]
         assert client.get("/api/nuclei.csv").content == (tmp_path / "nuclei.csv").read_bytes()
         picture = client.get(f"/api/images/{keys[0]}/overlay.png")
-        assert "attachment" in picture.headers["content-disposition"]
+        assert "attachment" in picture.headers.get("content-disposition", ""), picture.text
         (written,) = (tmp_path / "overlay").glob("field*.png")
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture.content))), np.asarray(Image.open(written)))
 

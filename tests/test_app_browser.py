@@ -249,7 +249,8 @@ def test_axe_finds_no_violation(page, field_file):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     # Its script is put there by the tool, which the page's own policy does not let a stranger do.
     states = [lambda: None, lambda: upload(page, field_file),
-              lambda: page.get_by_role("button", name="Gallery").click(), lambda: page.locator("#open-about").click()]  # fmt: skip
+              lambda: page.get_by_role("button", name="Gallery").click(),
+              lambda: page.locator("#open-about").click()]  # fmt: skip
     for enter in states:
         enter()
         found = axe.run(page).response["violations"]

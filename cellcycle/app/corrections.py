@@ -49,7 +49,8 @@ def corrections_zip(images: list[tuple[ImagePrediction, dict[str, str]]]) -> byt
                 picture = np.rint(cut_nucleus(prediction, k) * 65535).astype(np.uint16)
                 write_image(file, picture, size_um if np.isfinite(size_um) else None)
                 archive.write(file, name)
-                manifest.append({"path": name, "label": row["label"], "group": row["image"]} | row)
+                named = {"path": name, "label": row["label"], "group": row["image"]}
+                manifest.append(named | {key: row[key] for key in ("call", "model", "version")})
         archive.writestr("labels.csv", labels_text(labels))
         names = list(manifest[0]) if manifest else ["path", "label", "group"]
         archive.writestr(MANIFEST, "".join(map(csv_line, [names, *(row.values() for row in manifest)])))

@@ -32,8 +32,21 @@ _models: dict = {}
 
 
 def start(folders) -> None:
-    """Load the models, once a process."""
+    """Load the models and all that a call needs, once a process, before its memory is limited.
+
+    What is loaded later would count against a call; and OpenBLAS, where it gets no memory at first, waits for ever.
+    """
+    import pandas  # noqa: F401
+    from scipy.linalg import inv
+
+    import cellcycle.app.corrections  # noqa: F401
+
+    inv(np.eye(2))
     _models.update(model_table(folders))
+    y, x = np.mgrid[-32:32, -32:32] / 12
+    prediction = _predictor(next(iter(_models)), Settings("nucleus")).predict(np.exp(-(y**2) - x**2))
+    draw_overlay(prediction, classes_of(prediction.columns))
+    _shown(prediction)
 
 
 @lru_cache(maxsize=2)
