@@ -19,6 +19,7 @@ from cellcycle.phases import class_colours
 from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.overlay import draw_overlay
+from cellcycle.predict.report import model_taken
 from cellcycle.predict.slide import on_slide
 from cellcycle.review import classes_of, reasons, sureness
 
@@ -128,7 +129,7 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
         "n": len(calls),
         "counts": {name: calls.count(name) for name in [*shown["classes"], ""]},
         "doubtful": sum(bool(why) for why in shown["why"]),
-        "model": next(iter(prediction.columns["model"]), ""),
+        "model": model_taken(prediction.columns["model"][0], prediction.columns["model_reason"][0]),
         "warning": used.warning if used is not None else "",
     }
 
