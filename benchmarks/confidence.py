@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from cellcycle import paths, results
+from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
 from cellcycle.confidence import (
     COVERAGE,
@@ -53,7 +53,7 @@ LATE_M, BASE = ("anaphase", "telophase"), SimulationParameters()
 def folder() -> Path:
     """Return where everything is written: the checkout's data, or $CELLCYCLE_OUTPUT."""
     chosen = os.environ.get("CELLCYCLE_OUTPUT")
-    return (Path(chosen) if chosen else paths.repository() / "data") / "results" / "confidence"
+    return (Path(chosen) if chosen else files.repository() / "data") / "results" / "confidence"
 
 
 def write(name: str, table: pd.DataFrame, key: tuple[str, ...] = ("cells", "model")) -> None:

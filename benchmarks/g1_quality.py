@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from cellcycle import metrics, paths
+from cellcycle import files, metrics
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
 from cellcycle.nuclei import g1_peak_of
 from cellcycle.phases import PHASES
@@ -33,7 +33,7 @@ def main():
         rows.append(row)
         calls.append(answers.assign(quality=row["quality"], usable=row["usable"]))
         print(row, flush=True)
-    file = paths.repository() / "data" / "results" / "g1_quality.csv"
+    file = files.repository() / "data" / "results" / "g1_quality.csv"
     pd.DataFrame(rows).round(4).to_csv(file, index=False)
     print(by_quality(pd.concat(calls)).to_string())
 

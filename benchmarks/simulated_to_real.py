@@ -8,7 +8,7 @@ Writes records to data/results/simulated_to_real and the table of data/README.md
 import os
 from pathlib import Path
 
-from cellcycle import paths
+from cellcycle import files
 from cellcycle.datasets import load_dataset
 from cellcycle.networks import VIEWS
 from cellcycle.study import transfers
@@ -20,7 +20,7 @@ FEW = (10, 50)
 
 
 def main():
-    root = paths.repository() / "data" / "results" / "simulated_to_real"
+    root = files.repository() / "data" / "results" / "simulated_to_real"
     real = load_dataset(Path(os.environ["CELLCYCLE_REAL_DATA"]) / "jurkat")
     pair = transfers.match_domains(real)
     print(pair.simulated, pair.real, sep="\n")

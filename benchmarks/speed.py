@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle import paths
+from cellcycle import files
 from cellcycle.images import write_image
 from cellcycle.simulation import simulate_field, simulate_nuclei
 
-FOLDER = paths.build_dir() / "bench"
+FOLDER = files.build_dir() / "bench"
 RIVAL = "cnncc==1.1.4"
 N_CROPS = 1000
 SLIDE_PX = 10_000
@@ -93,7 +93,7 @@ def colour_picture() -> Path:
 
 def rival_command() -> str:
     """Install the study's package into its own venv, and return its command."""
-    folder = paths.build_dir() / "rival"
+    folder = files.build_dir() / "rival"
     if not (folder / "bin" / "cnncc").exists():
         venv.create(folder, with_pip=True)
         subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--no-deps", RIVAL], check=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellcycle import metrics, paths
+from cellcycle import files, metrics
 from cellcycle.errors import DataError
 from cellcycle.results import Record
 
@@ -310,7 +310,7 @@ def published(table: str) -> pd.DataFrame:
     DataError
         If there is no such table.
     """
-    folder = (paths.repository() or Path()) / "data" / "published"
+    folder = (files.repository() or Path()) / "data" / "published"
     file = folder / f"{table}.csv"
     if not file.is_file():
         known = ", ".join(sorted(f.stem for f in folder.glob("*.csv")))

@@ -12,7 +12,7 @@ import cellcycle
 PACKAGE = Path(cellcycle.__file__).parent
 # A module may import those of earlier lines, and of its own line.
 ORDER = [
-    {"errors", "phases", "paths", "tasks"},
+    {"errors", "phases", "files", "tasks"},
     {"names"},
     {"confine"},
     {"images"},

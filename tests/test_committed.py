@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from cellcycle import paths
+from cellcycle import files
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
 from cellcycle.phases import PHASES
 from cellcycle.predict.choice import LEAST_QUALITY
@@ -81,7 +81,7 @@ def test_the_graph_does_not_tell_where_it_was_made(name):
 
 
 def test_the_least_quality_of_a_peak_is_one_at_which_the_anchored_model_was_better():
-    slides = pd.read_csv(paths.repository() / "data" / "results" / "g1_quality.csv")
+    slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
     usable = slides[slides["usable"]]
     faint = usable[usable["quality"] < 2 * LEAST_QUALITY]
     assert len(usable) > 30 and len(faint) >= 3

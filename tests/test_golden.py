@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellcycle import paths, segmentation, simulation
+from cellcycle import files, segmentation, simulation
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.images import read_plane
 from cellcycle.predict import predict
@@ -19,7 +19,7 @@ from cellcycle.segmentation import measure, measure_crops, segment
 from cellcycle.simulation import simulate_field, simulate_nuclei
 
 GOLDEN = Path(__file__).parent / "golden"
-SAMPLE = paths.repository() / "data" / "sample"
+SAMPLE = files.repository() / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 CROPS = sorted((SAMPLE / "nuclei").glob("*/*_000[1-3].png"))
 PIXELS = ((0, 0), (12, 30), (24, 24), (30, 20), (40, 40))

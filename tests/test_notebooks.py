@@ -6,9 +6,9 @@ import re
 import nbformat
 import pytest
 
-from cellcycle import paths
+from cellcycle import files
 
-FOLDER = paths.repository() / "notebooks"
+FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 

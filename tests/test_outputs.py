@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import cli, names, paths
+from cellcycle import cli, files, names
 from cellcycle.errors import CellCycleError, SettingError, shown
 from cellcycle.images import write_image
 from cellcycle.predict import Settings, predict, predictor
@@ -24,7 +24,7 @@ from cellcycle.predict.output import row_writer
 from cellcycle.predict.overlay import is_overlay, overlay_names
 from cellcycle.predict.target import check_target, format_of
 
-MITOSIS = paths.repository() / "data" / "sample" / "nuclei" / "M" / "M_0002.png"
+MITOSIS = files.repository() / "data" / "sample" / "nuclei" / "M" / "M_0002.png"
 # Names that files can have and that do something where they are printed or opened.
 ODD = [
     "two\nlines.png", "tab\t.png", "clear\x1b[2J.png", "title\x1b]0;x\x07.png", "back\u202egnp.exe.png",

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import paths
+from cellcycle import files
 from cellcycle.checkpoint import ANCHORED, InputRule, load_checkpoint
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CheckpointError, ImageError, SettingError
@@ -17,7 +17,7 @@ from cellcycle.predict.choice import LEAST_QUALITY, ModelChoice
 from cellcycle.predict.pictures import cut_picture, normalise
 from cellcycle.simulation import simulate_field, simulate_nuclei
 
-SAMPLE = paths.repository() / "data" / "sample"
+SAMPLE = files.repository() / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 MITOSIS = SAMPLE / "nuclei" / "M" / "M_0002.png"
 SCORES = [f"p_{phase}" for phase in PHASES]
@@ -79,10 +79,10 @@ def test_path_plane_and_array_give_the_same_numbers():
 
 
 def test_the_batch_and_its_processes_change_no_number():
-    files = expand([SAMPLE / "nuclei" / "M"])
-    alone = pd.concat([predict(file) for file in files], ignore_index=True)
+    images = expand([SAMPLE / "nuclei" / "M"])
+    alone = pd.concat([predict(image) for image in images], ignore_index=True)
     pd.testing.assert_frame_equal(predict(SAMPLE / "nuclei" / "M"), alone)
-    shared = pd.concat([p.table for p in run_batch(files, "auto", Settings(), n_jobs=2)], ignore_index=True)
+    shared = pd.concat([p.table for p in run_batch(images, "auto", Settings(), n_jobs=2)], ignore_index=True)
     pd.testing.assert_frame_equal(shared, alone)
 
 
@@ -322,10 +322,10 @@ def test_normalising_to_the_g1_peak_counts_genome_copies():
 
 @pytest.mark.realdata
 def test_real_cells_keep_their_calls_when_turned_or_half_exposed(real_data):
-    files = sorted((real_data / "jurkat").glob("*/*.tif"))[::40]
+    images = sorted((real_data / "jurkat").glob("*/*.tif"))[::40]
     auto = Predictor("auto", Settings("nucleus"))
     flips = []
-    for file in files:
+    for file in images:
         plane = read_plane(file)
         counts = np.round(plane.pixels * 65535).astype(np.uint16)
         variants = [plane.pixels, np.rot90(plane.pixels), plane.pixels[:, ::-1], (counts // 2) / np.float32(65535)]

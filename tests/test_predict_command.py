@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import cli, cnncc, paths
+from cellcycle import cli, cnncc, files
 from cellcycle.images import write_image
 from cellcycle.predict import command, output, predict
 from cellcycle.predict.batch import run_batch
 from cellcycle.simulation import simulate_field
 
-SAMPLE = paths.repository() / "data" / "sample"
+SAMPLE = files.repository() / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 MITOSIS = SAMPLE / "nuclei" / "M" / "M_0002.png"
 WARNING = "trained on simulated nuclei: fine-tune before you trust it on yours"

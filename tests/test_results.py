@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import paths, results
+from cellcycle import files, results
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES
 from cellcycle.training import cross_validate
 from cellcycle.training.runs import defaults_of
 
-RESULTS = paths.repository() / "data" / "results"
+RESULTS = files.repository() / "data" / "results"
 
 CONFIG = {"model": "toy", "training_set": "D1", "seed": 0, "n_folds": 2, "n_repeats": 1}
 DATA = {"name": "toy", "origin": "simulated", "identity": "toy-1", "classes": ["G1", "M"], "counts": [2, 2]}

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import paths, review
+from cellcycle import files, review
 from cellcycle.errors import DataError
 from cellcycle.predict import predict
 
-FIELD = paths.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
+FIELD = files.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import cli, paths, review
+from cellcycle import cli, files, review
 from cellcycle.errors import DataError, SettingError
 from cellcycle.images import read_plane, write_image
 from cellcycle.phases import PHASES
 from cellcycle.predict import predict
 from cellcycle.review.thumbnails import thumbnails
 
-FIELD = paths.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
+FIELD = files.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 

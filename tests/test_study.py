@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from cellcycle import paths, results, summaries
+from cellcycle import files, results, summaries
 from cellcycle.errors import DataError, RecordError, SettingError
 from cellcycle.images import write_image
 from cellcycle.study import experiments, load_profile, notebooks, texts
@@ -179,9 +179,9 @@ def _records_of_06(output_dir: Path):
 
 def test_results_of_the_recorded_study_are_committed_and_others_are_not(monkeypatch):
     monkeypatch.delenv("CELLCYCLE_OUTPUT")
-    assert paths.results_dir("study", "simulated") == paths.repository() / "data" / "results" / "study"
-    assert paths.results_dir("study", "my cells") == paths.repository() / "build" / "results" / "study" / "my-cells"
-    assert "build" in paths.results_dir("smoke", "simulated").parts
+    assert files.results_dir("study", "simulated") == files.repository() / "data" / "results" / "study"
+    assert files.results_dir("study", "my cells") == files.repository() / "build" / "results" / "study" / "my-cells"
+    assert "build" in files.results_dir("smoke", "simulated").parts
 
 
 def test_data_that_cannot_be_used_is_refused_before_anything_runs(tmp_path):

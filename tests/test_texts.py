@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import cli, paths, results, summaries
+from cellcycle import cli, files, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
 from cellcycle.study import experiments, load_profile, texts
 
-ROOT = paths.repository()
+ROOT = files.repository()
 PAGE = ROOT / "docs" / "ethics.md"
 DATA = {"name": "simulated", "origin": "simulated", "identity": "x", "classes": ["G1", "S"], "counts": [1, 1]}
 

@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from cellcycle.files import MANIFEST, slug
 from cellcycle.images import write_image
-from cellcycle.paths import MANIFEST, slug
 from cellcycle.predict import ImagePrediction
 from cellcycle.review import NONE, csv_line, labelled_rows, labels_text
 

@@ -16,7 +16,7 @@ from cellcycle.app.limits import Limits
 from cellcycle.app.page import page_routes
 from cellcycle.app.site import Site
 from cellcycle.errors import CellCycleError, ImageError
-from cellcycle.paths import build_dir
+from cellcycle.files import build_dir
 
 _TIDY_S = 60
 
@@ -36,7 +36,7 @@ def build_server(
     hosts : sequence of str, optional
         Names the server is reached under, beside those of this computer itself.
     storage : Path, optional
-        For uploads and results; by default in `cellcycle.paths.build_dir`.
+        For uploads and results; by default in `cellcycle.files.build_dir`.
 
     Returns
     -------

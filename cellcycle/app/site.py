@@ -11,7 +11,7 @@ from cellcycle.app.store import Store, Visitor, new_id
 from cellcycle.app.work import Work
 from cellcycle.confine import LimitError
 from cellcycle.errors import ImageError
-from cellcycle.paths import repository
+from cellcycle.files import repository
 
 COOKIE = "cellcycle_visitor"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.simulated import SIMULATED, load_simulated, make_simulated
 from cellcycle.errors import DataError, SettingError
-from cellcycle.paths import MANIFEST
+from cellcycle.files import MANIFEST
 
 __all__ = ["SIMULATED", "NucleusDataset", "is_named", "load_dataset", "make_simulated", "source_kind", "source_name"]
 

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellcycle import paths
+from cellcycle import files
 from cellcycle.datasets.download import fetch_file, unpack
 from cellcycle.errors import DataError, SettingError
 
@@ -141,7 +141,7 @@ def has_agreed(name: str) -> bool:
 def public_dir() -> Path:
     """Return the folder of what was downloaded: in $CELLCYCLE_OUTPUT, else in the user's cache, which is kept."""
     if os.environ.get("CELLCYCLE_OUTPUT"):
-        return paths.build_dir() / "public"
+        return files.build_dir() / "public"
     from platformdirs import user_cache_path
 
     return user_cache_path("cellcycle") / "public"

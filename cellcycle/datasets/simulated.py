@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellcycle import paths
+from cellcycle import files
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.phases import PHASES
 
@@ -19,7 +19,7 @@ SIMULATED = ("simulated", "simulated-colour", "simulated-nagao")
 
 def is_simulated_folder(folder: Path) -> bool:
     """Tell whether `cellcycle data simulate` wrote the folder."""
-    return (folder / paths.MARKER).is_file()
+    return (folder / files.MARKER).is_file()
 
 
 def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
@@ -53,7 +53,7 @@ def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gra
     parameters = parameters or simulation.SimulationParameters()
     key = json.dumps([simulation.VERSION, repr(parameters), counts, stain, size_px, seed])
     digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
-    cache = paths.build_dir() / "cache" / f"{paths.slug(name)}-{size_px}px-seed{seed}-{digest}.npz"
+    cache = files.build_dir() / "cache" / f"{files.slug(name)}-{size_px}px-seed{seed}-{digest}.npz"
     made = _read_cache(cache)
     if made is None:
         cells = simulation.simulate_nuclei(

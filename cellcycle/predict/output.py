@@ -4,14 +4,13 @@ import contextlib
 import errno
 import json
 import os
-import secrets
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from cellcycle.errors import SettingError
+from cellcycle.files import whole_file
 from cellcycle.names import cell
 from cellcycle.predict.target import is_stream
 
@@ -92,48 +91,6 @@ def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
             stream.truncate()
     os.replace(unfinished, kept)
     return kept
-
-
-@contextlib.contextmanager
-def whole_file(output: Path) -> Iterator[Path]:
-    """Give a temporary file in the folder of `output`, which takes its name when the block ends well.
-
-    The mode of a file that stood there stays, a new one has that of the umask; a link stays and its target is
-    replaced. A device or a pipe is given itself.
-
-    Raises
-    ------
-    SettingError
-        The folder is missing or cannot be written to, or the disk is full.
-    """
-    if is_stream(output):
-        with _said(output):
-            yield output
-        return
-    final = Path(os.path.realpath(output))
-    work = final.with_name(f".unfinished-{secrets.token_hex(6)}{final.suffix}")
-    with _said(output):
-        os.close(os.open(work, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        try:
-            yield work
-            if final.exists():
-                os.chmod(work, stat.S_IMODE(final.stat().st_mode))
-            os.replace(work, final)
-        finally:
-            work.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _said(output: Path) -> Iterator[None]:
-    """Turn what the system says of a file that takes no more, or none, into one line."""
-    try:
-        yield
-    except IsADirectoryError as error:
-        raise SettingError(output, "this is a folder", "name a file") from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise SettingError(output, f"cannot be written ({error.strerror or error})", "check the disk") from error
 
 
 def _harmless(table):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle import paths, results
+from cellcycle import files, results
 from cellcycle.checkpoint import DEFAULT, Checkpoint, InputRule, load_checkpoint, write_card
 from cellcycle.confidence import prediction_sets
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
@@ -79,7 +79,7 @@ class HeldOut:
 
 def records_dir() -> Path:
     """Return the folder of the records of the shipped models' scores."""
-    return (paths.repository() or paths.build_dir()) / "data" / "results" / "checkpoints"
+    return (files.repository() or files.build_dir()) / "data" / "results" / "checkpoints"
 
 
 def all_tests(real: Path | None, rule: InputRule) -> list[HeldOut]:

@@ -4,10 +4,9 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 from cellcycle.datasets.labels import LABEL_COLUMNS, MORE_COLUMNS
-from cellcycle.predict.output import whole_file
+from cellcycle.files import whole_file
 
 
 def labelled_rows(columns, said: Mapping[int, str]) -> list[dict]:
@@ -62,5 +61,5 @@ def csv_line(cells) -> str:
 
 def write_labels(path, rows: list[dict]) -> None:
     """Write rows of `labelled_rows` as a labels table, whole or not at all."""
-    with whole_file(Path(path)) as unfinished:
+    with whole_file(path) as unfinished:
         unfinished.write_text(labels_text(rows), encoding="utf-8", newline="")

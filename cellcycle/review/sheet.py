@@ -5,14 +5,13 @@ import hashlib
 import html
 import json
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
 from cellcycle.datasets.labels import NONE
 from cellcycle.errors import DataError, SettingError
+from cellcycle.files import whole_file
 from cellcycle.phases import class_colours
-from cellcycle.predict.output import whole_file
 from cellcycle.review.doubt import classes_of, in_words, reason_codes, reasons, review_order, sureness
 from cellcycle.review.labels import csv_line, labelled_rows
 from cellcycle.review.thumbnails import thumbnails
@@ -72,7 +71,7 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     nuclei = _nuclei(table, [shown[row] for row in order[:most] if row in shown])
     left_out = len(order) - len(order[:most])
     content = _page(_about(table, nuclei, title, left_out), nuclei)
-    with whole_file(Path(path)) as unfinished:
+    with whole_file(path) as unfinished:
         unfinished.write_text(content, encoding="utf-8", errors="replace", newline="")
     doubtful = sum(bool(nucleus["codes"]) for nucleus in nuclei)
     return {"shown": len(nuclei), "doubtful": doubtful, "left_out": left_out, "problems": problems}

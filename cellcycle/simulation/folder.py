@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.errors import SettingError
+from cellcycle.files import MANIFEST, MARKER
 from cellcycle.images import write_image
-from cellcycle.paths import MANIFEST, MARKER
 from cellcycle.phases import PHASES
 from cellcycle.simulation.crops import simulate_nuclei
 from cellcycle.simulation.field import simulate_field

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle import paths, tasks
+from cellcycle import files, tasks
 from cellcycle.datasets import is_named, source_kind, source_name
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.splits import stratified_folds
@@ -82,7 +82,7 @@ def run_study(
     check_parameters(chosen, parameters or {})
     if source_kind(data) != "simulated":
         check_data(settings)
-    target = Path(output or paths.build_dir()) / "notebooks" / profile / paths.slug(source_name(data))
+    target = Path(output or files.build_dir()) / "notebooks" / profile / files.slug(source_name(data))
     target.mkdir(parents=True, exist_ok=True)
     workers = workers or (2 if settings.device == "cpu" else 1)
     clock = target / "seconds.json"
@@ -130,7 +130,7 @@ def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:
 
 def fresh_folder() -> Path:
     """Return the folder of the fresh run; a finished one is cleared, a stopped one goes on."""
-    folder = paths.build_dir() / "fresh"
+    folder = files.build_dir() / "fresh"
     if (folder / _DONE).exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,9 +145,9 @@ def notebooks_dir() -> Path:
     SettingError
         If the package is installed without its checkout.
     """
-    if paths.repository() is None:
+    if files.repository() is None:
         raise SettingError("notebooks", "not part of an installed package", "clone the repository and run make study")
-    return paths.repository() / "notebooks"
+    return files.repository() / "notebooks"
 
 
 def select_notebooks(only=()) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle import paths
+from cellcycle import files
 from cellcycle.datasets import NucleusDataset, load_dataset, source_name
 from cellcycle.errors import SettingError
 
@@ -106,8 +106,8 @@ class Profile:
         """Return the folder of this profile's run records on its data set."""
         name = source_name(self.data)
         if self.output:
-            return Path(self.output) / "results" / self.name / paths.slug(name)
-        return paths.results_dir(self.name, name)
+            return Path(self.output) / "results" / self.name / files.slug(name)
+        return files.results_dir(self.name, name)
 
     def epochs_for(self, model: str, n_images: int, epochs: int | None = None) -> int:
         """Return the epochs of a network on a data set of `n_images`, where it gets `epochs` on the study's.

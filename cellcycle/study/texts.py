@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle import metrics, paths, results, summaries
+from cellcycle import files, metrics, results, summaries
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES
 from cellcycle.predict.shipped import shipped_table
@@ -33,14 +33,14 @@ _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} |
 
 def refresh_texts() -> None:
     """Write every computed block that follows from the records of the study: README and ethical assessment."""
-    root = paths.repository()
+    root = files.repository()
     refresh(root / "README.md", readme_blocks())
     refresh(root / "docs" / "ethics.md", {"ENERGY": energy_block()})
 
 
 def refresh_card() -> None:
     """Write the computed blocks of the data card."""
-    refresh(paths.repository() / "data" / "README.md", card_blocks())
+    refresh(files.repository() / "data" / "README.md", card_blocks())
 
 
 def refresh(file, blocks: dict[str, str]) -> None:
@@ -119,7 +119,7 @@ def real_records(root: Path | None = None) -> list[Record]:
     RecordError
         If there are none.
     """
-    root = root or paths.repository() / "data" / "results" / "real_cells"
+    root = root or files.repository() / "data" / "results" / "real_cells"
     records = results.load_runs(root)
     if not records:
         raise RecordError(root, "no records of real cells", "run benchmarks/real_cells.py REAL_DATA")
@@ -174,7 +174,7 @@ def show_distances(found: pd.DataFrame) -> pd.DataFrame:
 
 def second_run() -> pd.DataFrame:
     """Return the committed `distances` of a whole fresh run on another type of processor than that of the records."""
-    return pd.read_csv(paths.repository() / "data" / "results" / "second_run.csv", index_col="model")
+    return pd.read_csv(files.repository() / "data" / "results" / "second_run.csv", index_col="model")
 
 
 def card_blocks() -> dict[str, str]:
@@ -213,7 +213,7 @@ def ceiling_block() -> str:
 
 def transfer_block(root=None) -> str:
     """Return the table of the experiment between simulated and real cells, computed from its records."""
-    root = root or paths.repository() / "data" / "results" / "simulated_to_real"
+    root = root or files.repository() / "data" / "results" / "simulated_to_real"
     lines = [
         "| trained on | tested on | model | intensities | accuracy | balanced accuracy | recall G1 | S | G2 | M |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -275,7 +275,7 @@ def family_of(model: str) -> str:
 
 def energy_block(root=None) -> str:
     """Return the ethical assessment's table of energy, computed from the records of the study."""
-    records = results.load_runs(root or paths.repository() / "data" / "results" / "study")
+    records = results.load_runs(root or files.repository() / "data" / "results" / "study")
     if not records:
         return "No run is recorded in `data/results/study` yet, so there is no energy to state."
     table = core_hours(records)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle import paths, results
+from cellcycle import files, results
 from cellcycle.datasets import NucleusDataset, make_simulated
 from cellcycle.errors import DataError
 from cellcycle.phases import PHASES
@@ -53,8 +53,8 @@ def trained_weights(config: dict, data: NucleusDataset, seed: int) -> Path:
 
 def _weights_file(config: dict, data: NucleusDataset, seed: int) -> Path:
     key = results.key_of(full_config(config, seed=seed), defaults_of(config["model"]))
-    name = f"{paths.slug(data.name)}-{results.run_id(key, data.identity)}"
-    return paths.build_dir() / "pretrained" / f"{name}.safetensors"
+    name = f"{files.slug(data.name)}-{results.run_id(key, data.identity)}"
+    return files.build_dir() / "pretrained" / f"{name}.safetensors"
 
 
 def transfer(profile: Profile, pretrained) -> list[dict]:

@@ -1,0 +1,284 @@
+"""Where files go, so that nothing depends on the working directory, and how: whole or not at all."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cellcycle.errors import SettingError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing tells there whether a leftover is still being written, so it stays
+    fcntl = None
+
+# What `cellcycle data simulate` writes beside its images: the marker tells that no microscope made them.
+MARKER, MANIFEST = "simulated.json", "manifest.csv"
+
+_UNFINISHED = re.compile(r"\.unfinished-[0-9a-f]{12}(\.\w{1,9})?")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_cleared: set[str] = set()
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def repository() -> Path | None:
+    """Return the checkout that holds the notebooks, or None when the package is installed without one."""
+    return _REPOSITORY if (_REPOSITORY / "notebooks").is_dir() else None
+
+
+def build_dir() -> Path:
+    """Return the folder for caches and throw-away output (created when missing).
+
+    It is $CELLCYCLE_OUTPUT if that is set, else `build/` of the checkout, else the user's cache folder.
+    """
+    chosen = os.environ.get("CELLCYCLE_OUTPUT")
+    if chosen:
+        folder = Path(chosen)
+    elif repository():
+        folder = repository() / "build"
+    else:
+        from platformdirs import user_cache_path
+
+        folder = user_cache_path("cellcycle")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def results_dir(profile: str, data_name: str) -> Path:
+    """Return the folder that holds the run records of one profile on one data set.
+
+    The `study` profile on the simulated cells is the recorded study and is committed
+    (`data/results/study`); everything else is output of this machine and goes to `build_dir()`.
+    """
+    recorded = profile == "study" and data_name == "simulated"
+    if recorded and repository() and not os.environ.get("CELLCYCLE_OUTPUT"):
+        return repository() / "data" / "results" / "study"
+    return build_dir() / "results" / profile / slug(data_name)
+
+
+def figures_dir(profile: str, data_name: str) -> Path:
+    """Return the folder of the finished figures of one profile on one data set.
+
+    Those of the recorded study (profile `study`, simulated cells) belong to the checkout; everything else
+    is output of this machine and goes to `build_dir()`.
+    """
+    recorded = profile == "study" and data_name == "simulated"
+    if recorded and repository() and not os.environ.get("CELLCYCLE_OUTPUT"):
+        return repository() / "figures"
+    return build_dir() / "figures" / profile / slug(data_name)
+
+
+def slug(text: str) -> str:
+    """Return `text` as a file name: letters, digits, dots and dashes.
+
+    Examples
+    --------
+    >>> slug("my cells/2026, plate 1")
+    'my-cells-2026-plate-1'
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "data"
+
+
+def sha256_of(path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def whole_file(path) -> Iterator[Path]:
+    """Give a temporary file that takes the name `path` when the block ends well; else nothing is changed.
+
+    A file that stands there is replaced and its mode kept; a new one has the mode that the umask leaves. A symbolic
+    link stays and its target is written. A device, a pipe or standard output is written to, never replaced.
+    Leftovers in the folder, of runs that were killed, are cleared.
+
+    Parameters
+    ----------
+    path : str or Path
+        In a folder that exists.
+
+    Yields
+    ------
+    Path
+        Empty file with the suffix of `path`.
+
+    Raises
+    ------
+    SettingError
+        Before the block: `path` is a folder, or its folder is missing, read-only or full. After it: the disk is full.
+    """
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        with _told(path):
+            final, is_stream = Path(os.path.realpath(path)), _is_stream(path)
+            if final.is_dir():
+                raise SettingError(path, "this is a folder", "name a file")
+            if is_stream:
+                work = Path(stack.enter_context(tempfile.TemporaryDirectory())) / f"whole{path.suffix}"
+                work.touch()
+            else:
+                mode = stat.S_IMODE(final.stat().st_mode) if final.exists() else None
+                work = stack.enter_context(_locked(final, is_folder=False))
+                _probe(work)
+        with _told(path, _FULL):
+            yield work
+        with _told(path):
+            if is_stream:
+                _pour(work, path)
+                return
+            if mode is not None:
+                os.chmod(work, mode)
+            os.replace(work, final)
+
+
+@contextlib.contextmanager
+def whole_folder(path, replace: bool = False) -> Iterator[Path]:
+    """Give a temporary folder that takes the name `path` when the block ends well; else nothing is changed.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folders above it are made.
+    replace : bool, optional
+        A folder that stands there and holds something is replaced, instead of refused.
+
+    Raises
+    ------
+    SettingError
+        `path` is a file or holds something, or the folder above it cannot be written to; the disk is full.
+    """
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        with _told(path):
+            final = Path(os.path.realpath(path))
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _refuse_taken(path, final, replace)
+            work = stack.enter_context(_locked(final, is_folder=True))
+        with _told(path, _FULL):
+            yield work
+        with _told(path):
+            _refuse_taken(path, final, replace)
+            if final.exists():
+                # What stood there is gone only when the new one is in its place.
+                old = work.with_name(f".unfinished-{secrets.token_hex(6)}")
+                os.replace(final, old)
+                os.replace(work, final)
+                _remove(old)
+            else:
+                os.replace(work, final)
+
+
+def clear_leftovers(folder) -> None:
+    """Remove unfinished files and folders that killed runs left in a folder; those of live runs stay.
+
+    A live run holds a lock on its own, which the system takes from it when it ends, however it ends.
+    """
+    with contextlib.suppress(OSError):
+        names = [entry.name for entry in os.scandir(folder) if _UNFINISHED.fullmatch(entry.name)]
+        for work in (Path(folder) / name for name in names):
+            with contextlib.suppress(OSError):
+                lock = _lock(work)
+                if lock is not None:
+                    _remove(work)
+                    os.close(lock)
+
+
+@contextlib.contextmanager
+def _locked(final: Path, is_folder: bool) -> Iterator[Path]:
+    """Make an unfinished file or folder beside `final`, locked against `clear_leftovers`; gone after the block."""
+    if str(final.parent) not in _cleared:
+        _cleared.add(str(final.parent))
+        clear_leftovers(final.parent)
+    suffix = final.suffix if re.fullmatch(r"\.\w{1,9}", final.suffix) and not is_folder else ""
+    while True:
+        work = final.parent / f".unfinished-{secrets.token_hex(6)}{suffix}"
+        if is_folder:
+            work.mkdir()
+        else:
+            os.close(os.open(work, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+        lock = _lock(work)
+        # Another run may have taken it for a leftover in between.
+        if os.path.lexists(work):
+            break
+        if lock is not None:
+            os.close(lock)
+    try:
+        yield work
+    finally:
+        _remove(work)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(work: Path) -> int | None:
+    """Lock a file or folder until the returned descriptor is closed; None where another holds it or none can."""
+    if fcntl is None:
+        return None
+    handle = os.open(work, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove(work: Path) -> None:
+    if work.is_dir() and not work.is_symlink():
+        shutil.rmtree(work, ignore_errors=True)
+    else:
+        work.unlink(missing_ok=True)
+
+
+def _refuse_taken(path: Path, final: Path, replace: bool) -> None:
+    if final.exists() and not (final.is_dir() and (replace or not any(final.iterdir()))):
+        raise SettingError(path, "exists and is not an empty folder", "name a new folder")
+
+
+def _is_stream(path: Path) -> bool:
+    """Say whether a path is to be written to as it is: a device or pipe, or a stream that this process holds open."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            return True
+        if re.match(r"/dev/(fd/|std)|/proc/", os.path.abspath(path)):
+            return True
+        return stat.S_ISREG(found.st_mode) and any(os.path.samestat(found, os.fstat(number)) for number in (1, 2))
+    return False
+
+
+def _pour(work: Path, stream: Path) -> None:
+    """Copy a finished file into a device, a pipe or an open stream."""
+    sys.stdout.flush()
+    with open(os.open(stream, os.O_WRONLY | os.O_APPEND), "wb") as out, open(work, "rb") as content:
+        shutil.copyfileobj(content, out)
+
+
+def _probe(work: Path) -> None:
+    """Try whether the disk takes anything at all, before work is done for it."""
+    with open(work, "wb", buffering=0) as stream:
+        stream.write(bytes(4096))
+        stream.truncate(0)
+
+
+@contextlib.contextmanager
+def _told(path: Path, numbers=None) -> Iterator[None]:
+    """Say in one line that a path cannot be written; of errors with other `numbers` nothing, where they are given."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or (numbers is not None and error.errno not in numbers):
+            raise
+        if error.errno in _FULL:
+            raise SettingError(path, f"the disk is full ({error.strerror})", "make room, then run it again") from error
+        raise SettingError(path, f"cannot be written ({error.strerror or error})", "check its folder") from error
