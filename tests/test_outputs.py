@@ -384,3 +384,11 @@ def test_a_pipe_is_no_image_and_nobody_waits_for_it(run, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     refused(run("predict", "pipe.png"), "no image file")
     refused(run("predict", "/dev/zero"), "no image file")
+
+
+@pytest.mark.parametrize("how", ["table", "csv"])
+def test_a_closed_standard_output_is_said(run, never, monkeypatch, how):
+    monkeypatch.setattr(sys, "stdout", None)
+    code, _, err = run("predict", MITOSIS, "--format", how)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "standard output: it is closed" in err

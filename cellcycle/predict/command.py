@@ -72,6 +72,8 @@ def run_predict(
     name = format_of(format_name, output)
     if output is not None and is_standard_output(output):
         output = None
+    if output is None and (sys.stdout is None or sys.stdout.closed):
+        raise SettingError("standard output", "it is closed", "name a file with --output")
     if n_jobs is not None and n_jobs < 1:
         raise SettingError("--jobs", f"{n_jobs} is below 1", "give the number of processes, 1 or more")
     most_jobs = 4 * max(16, os.cpu_count() or 1)

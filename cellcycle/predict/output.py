@@ -46,8 +46,6 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
         "parquet": _parquet_rows,
     }
     if output is None:
-        if sys.stdout is None or sys.stdout.closed:
-            raise SettingError("standard output", "it is closed", "name a file with --output")
         if hasattr(sys.stdout, "reconfigure"):
             # Tables are UTF-8 whatever the locale is.
             sys.stdout.reconfigure(encoding="utf-8")
