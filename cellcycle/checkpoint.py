@@ -3,8 +3,8 @@
 - `model.json`: the card. What it is, what it was trained on, its input rule, scores, limits and licence, and
   the sha256 of the other two files.
 - `weights.safetensors`: the weights, to fine-tune or to explain.
-- `model.onnx`: prepared images (N, 1, H, W), and measurements (N, M) where the input rule names any, to logits
-  (N, K), for ONNX Runtime.
+- `model.onnx`: inputs by the rule, images (N, C, S, S) and measurements (N, M) where a member takes any, to logits
+  (N, K), for ONNX Runtime. Scaling, encoding and positions are inside.
 
 Nothing is pickled, and a file that does not have the hash of the card is refused.
 """
@@ -15,80 +15,23 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from cellcycle.card import FORMAT, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
-from cellcycle.nuclei import Scale
+from cellcycle.inputs import InputRule
 
-FORMAT = 1
 # The model that needs nothing but one picture, and the one to take where the G1 peak is known.
 DEFAULT, ANCHORED = "nagao6", "best"
 # The study's own words for its models.
 ALIASES = {"nagao": "nagao6", "resnet": "resnet8", "resnet-8": "resnet8", "lr": "lr", "nn": "nn"}
-INTENSITIES = ("per-image", "data-set", "g1-peak")
 FILES = ("weights.safetensors", "model.onnx")
-# Keys of a card without which it is refused.
-_KEYS = ("name", "title", "version", "classes", "input", "network", "trained_on", "licence", "limits", "sha256")
-
-
-@dataclass(frozen=True)
-class InputRule:
-    """How a nucleus becomes the picture that a model takes.
-
-    Parameters
-    ----------
-    size_px : int
-        Side of the square picture.
-    pixel_size_um : float
-        Edge of its pixels in the sample; an image of another pixel size is resampled to this one.
-    intensity : {"per-image", "data-set", "g1-peak"}
-        "per-image": zero mean and unit variance of each picture, so that exposure drops out. "data-set":
-        intensity above background as a share of the file's full range, less `mean`, over `deviation`, which
-        were measured on the training images. "g1-peak": intensity above background in genome copies a um2,
-        by the G1 peak of the field's DNA histogram, then `mean` and `deviation` likewise.
-    median_area_um2 : float
-        Median nuclear area of the training cells: sets the scale of an image without a pixel size.
-    mean, deviation : float
-        See `intensity`.
-    neighbours : {"painted", "kept"}
-        Whether other nuclei in the picture are painted over with background.
-    measurements : sequence of str
-        Columns of the prediction table whose logarithms to base 2 are the model's second input; none for a model
-        that sees the picture alone.
-    measurement_means, measurement_deviations : sequence of float
-        Of these logarithms over the training nuclei.
-    g1_area_um2 : float
-        Median area of the training nuclei with the DNA of G1: stands in where an image shows none of them.
-    """
-
-    size_px: int
-    pixel_size_um: float
-    intensity: str
-    median_area_um2: float
-    mean: float = 0.0
-    deviation: float = 1.0
-    neighbours: str = "painted"
-    measurements: tuple[str, ...] = ()
-    measurement_means: tuple[float, ...] = ()
-    measurement_deviations: tuple[float, ...] = ()
-    g1_area_um2: float = 0.0
-
-    def __post_init__(self):
-        for name in ("measurements", "measurement_means", "measurement_deviations"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-
-    @property
-    def field_of_view_um(self) -> float:
-        """Side of the picture in the sample."""
-        return self.size_px * self.pixel_size_um
-
-    @property
-    def scale(self) -> Scale:
-        """Typical sizes of the training nuclei."""
-        return Scale(self.median_area_um2, self.g1_area_um2, self.field_of_view_um)
+# Settings of a `NetworkClassifier` that its network follows from.
+NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
+_AGAIN = "install the model again, or ask who made it"
 
 
 @dataclass(frozen=True)
@@ -121,9 +64,7 @@ class Checkpoint:
     @cached_property
     def input_rule(self) -> InputRule:
         """How a nucleus becomes its input."""
-        return InputRule(
-            **{f.name: self.card["input"][f.name] for f in fields(InputRule) if f.name in self.card["input"]}
-        )
+        return InputRule.from_dict(self.card["input"])
 
     @cached_property
     def confidence(self) -> Confidence | None:
@@ -135,6 +76,26 @@ class Checkpoint:
     def graph(self) -> Path:
         """The ONNX file."""
         return self.folder / "model.onnx"
+
+    def classifier(self):
+        """Return the model as a fitted `NetworkClassifier`, to explain it or to train it further; needs torch."""
+        import numpy as np
+        from safetensors.torch import load_file
+
+        from cellcycle.networks import rebuilt
+        from cellcycle.training import NetworkClassifier
+
+        settings = dict(self.card["network"])
+        channels = settings.pop("channels")
+        weights = load_file(self.folder / "weights.safetensors")
+        try:
+            made = NetworkClassifier(**settings)
+            made.model_ = rebuilt(made, weights, channels, self.input_rule.size_px, len(self.classes))
+        except (TypeError, KeyError, RuntimeError) as error:
+            raise CheckpointError(self.folder / "weights.safetensors", "weights of another network", _AGAIN) from error
+        made.channels_ = channels
+        made.classes_ = np.arange(len(self.classes))
+        return made
 
     @property
     def warning(self) -> str:
@@ -175,7 +136,7 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
     folder = Path(name).expanduser()
     if not (folder / "model.json").is_file():
         folder = shipped_dir() / _shipped_name(str(name))
-    card = _read_card(folder)
+    card = read_card(folder / "model.json", FILES)
     for file in FILES:
         if not (folder / file).is_file():
             raise CheckpointError(folder / file, "the file is missing", "install the model again")
@@ -183,7 +144,16 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
             raise CheckpointError(
                 folder / file, "it is damaged or altered (its hash is not that of the card)", "install the model again"
             )
+    _check_graph(folder / "model.onnx")
     return Checkpoint(folder, card)
+
+
+def _check_graph(file: Path) -> None:
+    try:
+        if external_files(file.read_bytes()):
+            raise CheckpointError(file, "it keeps weights in other files, which no hash covers", _AGAIN)
+    except ValueError as error:
+        raise CheckpointError(file, "it is no ONNX graph", _AGAIN) from error
 
 
 def _shipped_name(name: str) -> str:
@@ -198,63 +168,48 @@ def _shipped_name(name: str) -> str:
     raise SettingError("model", f"{name!r} is unknown", f"{remedy}there are {', '.join(known)}")
 
 
-def _read_card(folder: Path) -> dict:
-    file = folder / "model.json"
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(file, "the card is missing or not readable", "install the model again") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise CheckpointError(file, f"its format is not {FORMAT}", "use the version of cellcycle that wrote it")
-    missing = [key for key in _KEYS if key not in card]
-    if missing:
-        raise CheckpointError(file, f"the card has no {missing[0]!r}", "install the model again")
-    if card.get("card_sha256") != card_sha256(card):
-        raise CheckpointError(file, "the card was altered (its own hash differs)", "install the model again")
-    return card
-
-
-def card_sha256(card: dict) -> str:
-    """Return the sha256 of a card's content, without the entry that holds it."""
-    content = {key: value for key, value in card.items() if key != "card_sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
-
-
 def _sha256(file: Path) -> str:
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def save_checkpoint(folder, network, rule: InputRule, card: dict) -> Checkpoint:
-    """Write a model folder, whole or not at all; a folder that is there is replaced.
+def save_checkpoint(folder, classifier, rule: InputRule, about: dict, half: bool = True) -> Checkpoint:
+    """Write any fitted classifier of networks to a model folder, whole or not at all; one that is there is replaced.
 
     Needs torch, onnx and onnxscript (the extra "train").
 
     Parameters
     ----------
     folder : path-like
-        The model's folder; its name is the model's name unless the card has one.
-    network : cellcycle.networks.Network
-        Trained; takes images (N, 1, size_px, size_px), and measurements where the rule has any, after the input rule.
+        Its name is the model's name unless `about` has one.
+    classifier : NetworkClassifier
+        Fitted on inputs by the rule, with labels 0 to K - 1.
     rule : InputRule
-    card : dict
-        At least title, version, classes, network, trained_on, licence and limits.
+    about : dict
+        At least title, version, classes, trained_on, licence and limits.
+    half : bool
+        Round weights to half precision, in the file and in the graph alike: probabilities move by about 0.001.
 
     Returns
     -------
     Checkpoint
         Loaded again, hence verified.
     """
+    if not hasattr(classifier, "model_"):
+        name = type(classifier).__name__
+        raise SettingError("classifier", f"{name} is no fitted network", "save a fitted NetworkClassifier")
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".unfinished-{folder.name}-", dir=folder.parent))
     try:
-        _write_network(network.eval(), rule, work)
-        shape = {**asdict(rule), "field_of_view_um": round(rule.field_of_view_um, 4)}
-        card = {"format": FORMAT, "name": folder.name, **card, "input": shape}
+        _write_model(classifier, rule, work, half)
+        network = {name: classifier.get_params()[name] for name in NETWORK_SETTINGS} | {
+            "channels": classifier.channels_
+        }
+        card = {"format": FORMAT, "name": folder.name, **about, "input": rule.to_dict(), "network": network}
         card["sha256"] = {file: _sha256(work / file) for file in FILES}
         write_card(work, card)
-        _read_card(work)
+        read_card(work / "model.json", FILES)
         os.chmod(work, 0o755)
         for file in work.iterdir():
             file.chmod(0o644)
@@ -282,8 +237,9 @@ def write_card(folder, card: dict) -> None:
     os.replace(unfinished, file)
 
 
-def _write_network(network, rule: InputRule, folder: Path) -> None:
-    """Write the weights, and the graph freed of everything that tells where it was made."""
+def _write_model(classifier, rule: InputRule, folder: Path, half: bool) -> None:
+    """Write weights, and the graph freed of everything that tells where it was made."""
+    import copy
     import logging
     import warnings
 
@@ -291,17 +247,21 @@ def _write_network(network, rule: InputRule, folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    weights = {key: value.detach().contiguous().cpu() for key, value in network.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
-    examples = {"images": torch.zeros(2, 1, rule.size_px, rule.size_px)}
-    if rule.measurements:
+    model = copy.deepcopy(classifier.model_).cpu().eval().to(memory_format=torch.contiguous_format)
+    halves = {}
+    for name, weight in model.named_parameters() if half else ():
+        halves[name] = weight.detach().half().contiguous()
+        weight.data = halves[name].float()
+    save_file({k: halves.get(k, v.contiguous()) for k, v in model.state_dict().items()}, folder / "weights.safetensors")
+    examples = {"images": torch.zeros(2, classifier.channels_, rule.size_px, rule.size_px)}
+    if model.encoding is not None:
         examples["measurements"] = torch.zeros(2, len(rule.measurements))
     n = torch.export.Dim("n")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network.to(memory_format=torch.contiguous_format),
+            model,
             tuple(examples.values()),
             input_names=list(examples),
             output_names=["logits"],
@@ -310,9 +270,9 @@ def _write_network(network, rule: InputRule, folder: Path) -> None:
             external_data=False,
             verbose=False,
         )
-    model = program.model_proto
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
-                 *model.graph.output, *model.graph.initializer):  # fmt: skip
+    graph = program.model_proto
+    for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.input,
+                 *graph.graph.output, *graph.graph.initializer):  # fmt: skip
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
-    onnx.save(model, folder / "model.onnx")
+    onnx.save(graph, folder / "model.onnx")

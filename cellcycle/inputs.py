@@ -1,11 +1,13 @@
 """Inputs: what a network reads of each nucleus, by one rule, prepared once before any fold."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 
 import numpy as np
 
+from cellcycle.cutting import border_of, cut_nucleus, fitted
 from cellcycle.errors import SettingError
+from cellcycle.nuclei import Anchor, Nuclei, Scale, find_nuclei, fit_anchor
 
 SURROUNDINGS = ("kept", "painted")
 UNITS = ("full-range", "g1")
@@ -30,6 +32,8 @@ RATIOS = {
 }
 MEASUREMENTS = (*AMOUNTS, *SHAPES, *RATIOS)
 ANCHORED = ("dna_copies", "area_over_g1")
+# Only where the training images stated no pixel size: a nucleus of a common cell line.
+TYPICAL = Scale(200.0)
 _LEAST = 1e-6
 
 
@@ -49,8 +53,8 @@ class InputRule:
         What intensity 1 is: the file's full range, or one genome copy a um2, by the G1 peak of the nuclei's group.
     measurements : tuple of str
         Of `MEASUREMENTS`; given beside the image.
-    scale : dict or None
-        Typical areas of the training nuclei, as `cellcycle.nuclei.Scale` takes them.
+    scale : Scale
+        Typical areas of the training nuclei.
 
     Raises
     ------
@@ -68,7 +72,7 @@ class InputRule:
     surroundings: str = "kept"
     unit: str = "full-range"
     measurements: tuple[str, ...] = ()
-    scale: dict | None = field(default=None, hash=False)
+    scale: Scale = TYPICAL
 
     def __post_init__(self):
         if isinstance(self.size_px, bool) or not isinstance(self.size_px, int) or not 4 <= self.size_px <= 2048:
@@ -86,11 +90,11 @@ class InputRule:
         object.__setattr__(self, "measurements", tuple(self.measurements))
         if self.pixel_size_um is None and (self.surroundings, self.unit) != ("kept", "full-range"):
             raise SettingError("pixel_size_um", "missing", "painted surroundings and the unit g1 need a pixel size")
-        if self.scale is not None:
-            if not isinstance(self.scale, dict):
-                raise SettingError("scale", f"{self.scale!r} is unknown", "give named areas in um2")
-            for name, value in self.scale.items():
-                _check_positive(f"scale.{name}", value)
+        _check_positive("scale.median_area_um2", self.scale.median_area_um2)
+        if self.scale.g1_area_um2 != 0:
+            _check_positive("scale.g1_area_um2", self.scale.g1_area_um2)
+        if self.pixel_size_um is not None:
+            object.__setattr__(self, "scale", replace(self.scale, field_of_view_um=self.field_of_view_um))
 
     @property
     def needs_anchor(self) -> bool:
@@ -104,15 +108,20 @@ class InputRule:
 
     def to_dict(self) -> dict:
         """Return the rule as JSON takes it."""
-        return asdict(self) | {"measurements": list(self.measurements)}
+        scale = {k: v for k, v in asdict(self.scale).items() if k != "field_of_view_um"}
+        return asdict(self) | {"measurements": list(self.measurements), "scale": scale}
 
     @classmethod
     def from_dict(cls, stored: dict) -> "InputRule":
         """Return the rule of a card; an unknown key is refused."""
-        unknown = sorted(set(stored) - {f.name for f in fields(cls)})
-        if unknown:
-            raise SettingError(unknown[0], "no part of an input rule", "leave it out")
-        return cls(**stored)
+        scale = stored.get("scale", {})
+        if not isinstance(scale, dict):
+            raise SettingError("scale", f"{scale!r} is unknown", "give named areas in um2")
+        for given, known in ((stored, [f.name for f in fields(cls)]), (scale, ["median_area_um2", "g1_area_um2"])):
+            unknown = sorted(set(given) - set(known))
+            if unknown:
+                raise SettingError(unknown[0], "no part of an input rule", "leave it out")
+        return cls(**stored | {"scale": Scale(**scale) if scale else TYPICAL})
 
 
 def _check_positive(name: str, value) -> None:
@@ -202,10 +211,84 @@ def prepare(dataset, rule: InputRule) -> Inputs:
     Parameters
     ----------
     dataset : cellcycle.datasets.NucleusDataset
-        Its `groups` are anchored one by one.
+        Its groups are anchored one by one, as a prediction of all their images together would.
     rule : InputRule
     """
-    return prepare_images(dataset.images, rule.measurements)
+    if dataset.fields:
+        return _of_fields(dataset, rule)
+    if rule.pixel_size_um is None:
+        return prepare_images(fitted(dataset.images, rule.size_px), rule.measurements)
+    sizes = np.full(len(dataset), np.nan) if dataset.pixel_sizes_um is None else dataset.pixel_sizes_um
+    found = [
+        find_nuclei(image[0], float(size) if size > 0 else None, rule.scale, "nucleus")
+        for image, size in zip(dataset.images, sizes, strict=True)
+    ]
+    groups = np.zeros(len(dataset)) if dataset.groups is None else dataset.groups
+    anchors = {g: fit_anchor([found[i] for i in np.flatnonzero(groups == g)])[0] for g in np.unique(groups)}
+    rows = zip(dataset.images, found, groups, strict=True)
+    return Inputs.joined(inputs_of(image[0], nuclei, rule, anchors[g]) for image, nuclei, g in rows)
+
+
+def _of_fields(dataset, rule: InputRule) -> Inputs:
+    """Return the inputs of nuclei that were labelled in whole fields; those without a label help to anchor."""
+    fields_of = [
+        f.nuclei if f.nuclei.scale_is_known else find_nuclei(f.pixels, None, rule.scale, "field")
+        for f in dataset.fields
+    ]
+    groups = dataset.places[:, 0] if dataset.groups is None else dataset.groups
+    made: list = [None] * len(dataset)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        at = np.unique(dataset.places[rows, 0])
+        anchor, _ = fit_anchor([fields_of[i] for i in at])
+        for i in at:
+            mine = rows[dataset.places[rows, 0] == i]
+            inputs = inputs_of(dataset.fields[i].pixels, fields_of[i], rule, anchor, dataset.places[mine, 1])
+            for k, row in enumerate(mine):
+                made[row] = inputs[k : k + 1]
+    return Inputs.joined(made)
+
+
+def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Anchor | None = None, rows=None) -> Inputs:
+    """Return the inputs of nuclei of one plane.
+
+    Parameters
+    ----------
+    pixels : (H, W) float32 in [0, 1]
+    nuclei : Nuclei
+        As found in it. A crop in which none was found is taken as it is, its middle for the nucleus.
+    rule : InputRule
+    anchor : Anchor or None
+        Of the group; without it a rule in the unit "g1" gives images of NaN, to which no model has an answer.
+    rows : (n,) int, optional
+        Nuclei to take; all by default.
+
+    Returns
+    -------
+    Inputs
+    """
+    size_um = nuclei.pixel_size_um
+    size_um = size_um if np.isfinite(size_um) else rule.field_of_view_um / max(pixels.shape)
+    if not len(nuclei):
+        columns, ids, backgrounds = {}, [1], [float(np.median(border_of(pixels)))]
+        centres = [tuple((side - 1) / 2 for side in pixels.shape)]
+    else:
+        columns = dict(nuclei.measured) | ({} if anchor is None else anchor.relative(nuclei, rule.scale))
+        rows = np.arange(len(nuclei)) if rows is None else np.asarray(rows)
+        columns = {name: np.asarray(values)[rows] for name, values in columns.items()}
+        ids, backgrounds = columns["nucleus_id"].astype(int).tolist(), columns["background"].tolist()
+        centres = nuclei.centres[rows]
+    measurements = chosen_measurements(columns, rule.measurements, len(ids))
+    if rule.pixel_size_um is None and nuclei.kind == "nucleus":
+        return Inputs(fitted(pixels[np.newaxis, np.newaxis], rule.size_px), measurements, rule.measurements)
+    # Crops as they are have no size in the sample: a window of a field then has as many pixels as they.
+    step = rule.pixel_size_um / size_um if rule.pixel_size_um else 1.0
+    painted, which = rule.surroundings == "painted", zip(ids, centres, backgrounds, strict=True)
+    cut = [cut_nucleus(pixels, nuclei.labels, *each, step, rule.size_px, painted) for each in which]
+    images = np.stack(cut)[:, np.newaxis]
+    if rule.unit == "g1":
+        images = images * np.float32(np.nan if anchor is None else 2 / (anchor.position * size_um**2))
+    return Inputs(images, measurements, rule.measurements)
 
 
 def prepare_images(images: np.ndarray, measurements=()) -> Inputs:

@@ -4,9 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-from cellcycle.checkpoint import InputRule, load_checkpoint, save_checkpoint
+from cellcycle.card import card_sha256, external_files
+from cellcycle.checkpoint import load_checkpoint, save_checkpoint
 from cellcycle.errors import CheckpointError, SettingError
-from cellcycle.phases import PHASES
+from cellcycle.inputs import InputRule, Inputs
+from cellcycle.nuclei import Scale
 from cellcycle.predict.runtime import Runtime
 
 
@@ -59,22 +61,165 @@ def test_an_unknown_model_is_answered_with_the_nearest_name():
         load_checkpoint("nagoa6")
 
 
-def test_a_saved_model_gives_the_logits_of_its_network(tmp_path):
-    import torch
+@pytest.fixture(scope="module")
+def fitted():
+    """Return a classifier of two members, its inputs and their rule."""
+    from cellcycle.training import NetworkClassifier
 
-    from cellcycle.networks import build_network
+    rng = np.random.default_rng(0)
+    images = rng.random((24, 1, 16, 16), dtype=np.float32)
+    measurements = np.column_stack([rng.random(24) * 4, rng.random(24)]).astype(np.float32)
+    measurements[3, 0] = np.nan
+    rule = InputRule(16, 0.5, "painted", "g1", ("dna_copies", "texture"), Scale(180.0, 150.0))
+    inputs = Inputs(images, measurements, rule.measurements)
+    settings = {"views": ("scaled", "shape"), "turns": True, "epochs": 1, "training_set": "D1", "batch_norm": True}
+    return NetworkClassifier("nagao2", width=4, **settings).fit(inputs, np.arange(24) % 3), inputs, rule
 
-    torch.manual_seed(0)
-    network = build_network("nagao2", size_px=16).eval()
-    card = {"title": "T", "version": "1", "classes": list(PHASES), "network": {}, "licence": "", "limits": []}
-    rule = InputRule(16, 0.5, "per-image", 200.0)
+
+ABOUT = {
+    "title": "Three kinds",
+    "version": "1",
+    "classes": ["A", "B", "C"],
+    "trained_on": {"origin": "none"},
+    "licence": "BSD-3-Clause",
+    "limits": [],
+}
+
+
+@pytest.mark.slow
+def test_a_saved_classifier_answers_alike_by_graph_and_by_torch_and_can_be_trained_on(tmp_path, fitted):
+    classifier, inputs, rule = fitted
     (tmp_path / "tiny").mkdir()
-    saved = save_checkpoint(tmp_path / "tiny", network, rule, card | {"trained_on": {"origin": "none"}})
+    saved = save_checkpoint(tmp_path / "tiny", classifier, rule, ABOUT)
     assert saved.input_rule == rule
     assert [f.name for f in tmp_path.iterdir()] == ["tiny"]
-    pictures = np.random.default_rng(0).normal(size=(3, 1, 16, 16)).astype(np.float32)
-    with torch.inference_mode():
-        turned = [torch.rot90(torch.from_numpy(pictures), k, (2, 3)) for k in range(4)]
-        logits = torch.stack([network(view) for t in turned for view in (t, t.flip(3))]).mean(dim=0)
-    expected = torch.softmax(logits, dim=1).numpy()
-    np.testing.assert_allclose(Runtime(saved).probabilities(pictures), expected, atol=1e-5)
+    again = saved.classifier()
+    assert len(again.networks_) == 2
+    by_graph = Runtime(saved).probabilities(inputs)
+    np.testing.assert_allclose(by_graph, again.predict_proba(inputs), atol=1e-5)
+    # Weights are kept in half precision.
+    np.testing.assert_allclose(by_graph, classifier.predict_proba(inputs), atol=5e-3)
+    turned = Inputs(np.rot90(inputs.images, axes=(2, 3)).copy(), inputs.measurements, inputs.names)
+    np.testing.assert_allclose(Runtime(saved).probabilities(turned), by_graph, atol=1e-5)
+    again.set_params(epochs=1, training_set="D1").fit(inputs, np.arange(24) % 3, start=again)
+
+
+@pytest.mark.slow
+def test_a_network_from_outside_is_registered_trained_saved_loaded_and_predicts(tmp_path):
+    from torch import nn
+
+    from cellcycle.networks import register_network
+    from cellcycle.predict import predict
+    from cellcycle.training import NetworkClassifier
+
+    def mine(channels, size_px, **options):
+        return nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(channels * (size_px // 4) ** 2, 8)), 8
+
+    register_network("mine", mine)
+    images = np.random.default_rng(0).random((12, 1, 16, 16), dtype=np.float32)
+    classifier = NetworkClassifier("mine", epochs=1).fit(images, np.arange(12) % 3)
+    saved = save_checkpoint(tmp_path / "of_mine", classifier, InputRule(16), ABOUT)
+    expected = load_checkpoint(saved.folder).classifier().predict_proba(images[:1])
+    found = predict(images[0, 0], model=saved.folder, kind="nucleus")
+    if len(found) and found["call"].iloc[0]:
+        np.testing.assert_allclose(found[["p_A", "p_B", "p_C"]].to_numpy()[0], expected[0], atol=1e-4)
+
+
+def test_what_is_no_fitted_network_cannot_be_saved(tmp_path):
+    from cellcycle.training.baseline import DnaContentClassifier
+
+    with pytest.raises(SettingError, match="DnaContentClassifier is no fitted network"):
+        save_checkpoint(tmp_path / "x", DnaContentClassifier(), InputRule(), ABOUT)
+
+
+WRONG = [
+    ("input", {"size_px": 0}),
+    ("input", {"size_px": -5}),
+    ("input", {"size_px": "64"}),
+    ("input", {"size_px": True}),
+    ("input", {"size_px": None}),
+    ("input", {"pixel_size_um": -1}),
+    ("input", {"pixel_size_um": float("nan")}),
+    ("input", {"scale": {"median_area_um2": 0}}),
+    ("input", {"scale": [1, 2]}),
+    ("input", {"scale": {"colour": 3}}),
+    ("input", {"unit": "g1peak"}),
+    ("input", {"surroundings": "painted "}),
+    ("input", {"measurements": ["colour"]}),
+    ("input", {"measurements": "area_px"}),
+    ("input", {"more": 1}),
+    ("input", []),
+    ("classes", []),
+    ("classes", ["A"]),
+    ("classes", None),
+    ("classes", ["A", "a", "B", "C"]),
+    ("classes", ["A", "B", "C", "\x1b[2J"]),
+    ("classes", ["A", "B", "C", 4]),
+    ("classes", ["A", "B", "C", "x" * 100]),
+    ("trained_on", "cells"),
+    ("trained_on", {"warning": 3}),
+    ("sha256", []),
+    ("sha256", {}),
+    ("name", ""),
+    ("limits", [3]),
+    ("licence", 1),
+    ("surprise", 1),
+    ("scores", 3),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG, ids=str)
+def test_a_card_that_cannot_be_true_is_one_line_that_names_the_key(copy, key, value):
+    card = json.loads((copy / "model.json").read_text())
+    card[key] = card["input"] | value if key == "input" and isinstance(value, dict) else value
+    card["card_sha256"] = card_sha256(card)
+    (copy / "model.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError) as refused:
+        load_checkpoint(copy)
+    assert "\n" not in str(refused.value) and (key in str(refused.value) or "readable" in str(refused.value))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_a_card_with_other_classes_than_the_graph_is_refused(copy, n):
+    card = json.loads((copy / "model.json").read_text())
+    card["classes"] = [f"C{k}" for k in range(n)]
+    card["card_sha256"] = card_sha256(card)
+    (copy / "model.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="not those of the card"):
+        Runtime(load_checkpoint(copy))
+
+
+def test_a_card_of_brackets_or_of_gigabytes_is_refused(copy):
+    (copy / "model.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="too deep"):
+        load_checkpoint(copy)
+    (copy / "model.json").write_text(" " * 5_000_000)
+    with pytest.raises(CheckpointError, match="larger"):
+        load_checkpoint(copy)
+
+
+def test_weights_in_other_files_are_refused_wherever_the_graph_names_them():
+    pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    def outside():
+        tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value="w.bin")
+        return tensor
+
+    def graph(nodes=(), tensors=()):
+        out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+        return helper.make_graph(list(nodes), "g", [], [out], initializer=list(tensors))
+
+    constant = helper.make_node("Constant", [], ["y"], value=outside())
+    branch = helper.make_node("If", ["c"], ["y"], then_branch=graph([constant]), else_branch=graph())
+    inside = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0])
+    bytes_of = [
+        helper.make_model(g).SerializeToString()
+        for g in (graph(tensors=[outside()]), graph([constant]), graph([branch]))
+    ]
+    assert all(external_files(content) for content in bytes_of)
+    assert not external_files(helper.make_model(graph(tensors=[inside])).SerializeToString())
+    for content in bytes_of:
+        with pytest.raises(ValueError, match=r"cut short|protobuf"):
+            external_files(content[: len(content) // 2] + b"\xff\xff\xff")

@@ -30,7 +30,6 @@ def test_a_shipped_model_is_small_whole_and_tells_what_it_is(name):
     assert card["limits"] == [*training.LIMITS, *training.RECIPES[name].limits]
     assert checkpoint.version == training.VERSION
     assert checkpoint.confidence is not None
-    assert card["input"]["field_of_view_um"] == pytest.approx(checkpoint.input_rule.field_of_view_um)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -93,5 +92,5 @@ def test_the_least_quality_of_a_peak_is_one_at_which_the_anchored_model_was_bett
 def test_the_two_models_of_auto_see_nuclei_at_one_scale_and_know_the_same_classes():
     plain, anchored = (load_checkpoint(name) for name in (DEFAULT, ANCHORED))
     assert plain.classes == anchored.classes
-    for number in ("size_px", "pixel_size_um", "median_area_um2"):
+    for number in ("size_px", "pixel_size_um", "scale"):
         assert getattr(plain.input_rule, number) == getattr(anchored.input_rule, number)

@@ -12,12 +12,9 @@ from PIL import Image
 
 from cellcycle.errors import ImageError
 from cellcycle.images import (
-    DatasetScale,
     list_images,
     read_plane,
     read_rgb,
-    scale_to_g1,
-    standardise,
     write_image,
 )
 from cellcycle.images.planes import scale_to_unit
@@ -421,30 +418,3 @@ def test_failed_write_leaves_nothing_behind(tmp_path, monkeypatch, nucleus8):
     for path, array in ((tmp_path / "a.xyz", nucleus8), (tmp_path / "b.png", nucleus8.astype(float))):
         with pytest.raises(ImageError, match="cannot write"):
             write_image(path, array)
-
-
-def test_standardise_per_image():
-    contrasts = np.array([1, 1e-4, 50, 0])[:, None, None, None]
-    images = np.random.default_rng(0).random((4, 3, 8, 8)) * contrasts + 0.3
-    scaled = standardise(images)
-    assert scaled.dtype == np.float32 and not scaled[3].any()
-    np.testing.assert_allclose(scaled[:3].mean(axis=(1, 2, 3)), 0, atol=1e-5)
-    np.testing.assert_allclose(scaled[:3].std(axis=(1, 2, 3)), 1, atol=1e-4)
-    np.testing.assert_allclose(standardise(images[0, 0] * 0.5), standardise(images[0, 0]), atol=1e-5)
-
-
-def test_dataset_scale_keeps_differences_between_images():
-    images = np.stack([np.full((1, 4, 4), 0.2), np.full((1, 4, 4), 0.6)])
-    scaled = DatasetScale.of(images).apply(images)
-    assert scaled[1].mean() - scaled[0].mean() == pytest.approx(2)
-    assert DatasetScale.of(images[:1]).apply(images[:1]).max() == pytest.approx(0)
-
-
-def test_g1_scale_counts_genome_copies():
-    field = np.full((10, 10), 0.1)
-    field[2:6, 2:6] += 0.05
-    for exposure in (1.0, 0.5):
-        scaled = scale_to_g1(field * exposure, g1_position=0.4 * exposure, background=0.1 * exposure)
-        assert scaled.sum() == pytest.approx(4, rel=1e-5)
-    with pytest.raises(ValueError, match="positive"):
-        scale_to_g1(field, float("nan"))

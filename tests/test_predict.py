@@ -6,22 +6,31 @@ import pandas as pd
 import pytest
 
 from cellcycle import files
-from cellcycle.checkpoint import ANCHORED, InputRule, load_checkpoint
+from cellcycle.checkpoint import ANCHORED, load_checkpoint
+from cellcycle.cutting import cut_nucleus
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CheckpointError, ImageError, SettingError
 from cellcycle.images import Plane, read_plane, write_image
+from cellcycle.inputs import InputRule, inputs_of
+from cellcycle.nuclei import Anchor, Nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings, expand, predict, predict_each, predictor
 from cellcycle.predict.batch import run_batch
 from cellcycle.predict.choice import LEAST_QUALITY, ModelChoice
-from cellcycle.predict.pictures import cut_picture, normalise
+from cellcycle.segmentation.measurements import measured_columns
 from cellcycle.simulation import simulate_field, simulate_nuclei
 
 SAMPLE = files.repository() / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 MITOSIS = SAMPLE / "nuclei" / "M" / "M_0002.png"
 SCORES = [f"p_{phase}" for phase in PHASES]
-RULE = InputRule(32, 0.5, "per-image", 200.0)
+RULE = InputRule(32, 0.5, "painted")
+
+
+def cut(pixels, labels, label, centre, background, pixel_size_um, rule):
+    return cut_nucleus(
+        pixels, labels, label, centre, background, rule.pixel_size_um / pixel_size_um, rule.size_px, True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +298,7 @@ def test_pictures_have_the_models_scale_whatever_the_images_has():
     areas = []
     for size_px, pixel_size_um in ((48, 1.0), (96, 0.5), (240, 0.2)):
         pixels, labels, centre = disk(size_px, pixel_size_um)
-        picture = cut_picture(pixels, labels, 1, centre, 0.1, pixel_size_um, RULE)
+        picture = cut(pixels, labels, 1, centre, 0.1, pixel_size_um, RULE)
         assert picture.shape == (32, 32)
         areas.append(picture.sum() / 0.4 * RULE.pixel_size_um**2)
     # A disk of 7 um in a picture of 16 um: 154 um2.
@@ -298,26 +307,28 @@ def test_pictures_have_the_models_scale_whatever_the_images_has():
 
 def test_beyond_the_image_lies_background():
     pixels, labels, centre = disk(40, 0.5, radius_um=4, centre_um=(2.0, 18.0))
-    picture = cut_picture(pixels, labels, 1, centre, 0.1, 0.5, RULE)
+    picture = cut(pixels, labels, 1, centre, 0.1, 0.5, RULE)
     assert picture[:11].max() == pytest.approx(0, abs=1e-6)
     assert picture[16, 16] == pytest.approx(0.4, abs=1e-3)
 
 
 def test_neighbours_are_painted_over_with_background():
     pixels, labels, centre = disk()
-    alone = cut_picture(pixels, labels, 1, centre, 0.1, 0.5, RULE)
+    alone = cut(pixels, labels, 1, centre, 0.1, 0.5, RULE)
     crowded, crowd = pixels.copy(), labels.copy()
     crowded[40:56, 66:80], crowd[40:56, 66:80] = 0.9, 2
-    np.testing.assert_allclose(cut_picture(crowded, crowd, 1, centre, 0.1, 0.5, RULE), alone, atol=1e-6)
+    np.testing.assert_allclose(cut(crowded, crowd, 1, centre, 0.1, 0.5, RULE), alone, atol=1e-6)
 
 
-def test_normalising_to_the_g1_peak_counts_genome_copies():
-    pixels, labels, centre = disk()
-    rule = InputRule(32, 0.5, "g1-peak", 200.0)
-    picture = cut_picture(pixels, labels, 1, centre, 0.1, 0.5, rule)
-    dna = float((pixels - 0.1)[labels == 1].sum())
-    copies = normalise(picture[None], rule, 0.5, g1_position=dna / 2)
-    assert copies.sum() * rule.pixel_size_um**2 == pytest.approx(4, rel=0.02)
+def test_the_unit_g1_counts_genome_copies():
+    pixels, labels, _ = disk()
+    measured = measured_columns(pixels, labels)
+    rule = InputRule(32, 0.5, "painted", "g1", ("dna_copies",))
+    nuclei = Nuclei("field", measured, labels, 0.5, True)
+    inputs = inputs_of(pixels, nuclei, rule, Anchor(float(measured["integrated_dna"][0]) / 2))
+    assert inputs.images.sum() * rule.pixel_size_um**2 == pytest.approx(4, rel=0.02)
+    assert inputs.measurements[0, 0] == pytest.approx(4)
+    assert np.isnan(inputs_of(pixels, nuclei, rule).images).all()
 
 
 @pytest.mark.realdata

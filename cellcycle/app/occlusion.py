@@ -1,9 +1,12 @@
 """What a call rests on: how far it falls when a part of the nucleus is hidden. By ONNX Runtime alone."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from cellcycle.inputs import Inputs, inputs_of
+from cellcycle.nuclei import Anchor
 from cellcycle.predict import ImagePrediction
-from cellcycle.predict.pictures import cut_picture, normalise, normalise_measurements
 from cellcycle.predict.runtime import Runtime
 
 _STEPS = 12
@@ -36,21 +39,20 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     """
     nucleus = {name: values[row] for name, values in prediction.columns.items()}
     checkpoint = prediction.checkpoint
-    rule = checkpoint.input_rule
-    label, size_um = int(nucleus["nucleus_id"]), float(nucleus["pixel_size_um"])
-    centre = float(nucleus["centroid_y_px"]), float(nucleus["centroid_x_px"])
-    pixels, labels = prediction.plane.pixels, prediction.nuclei.labels
-    picture = cut_picture(pixels, labels, label, centre, nucleus["background"], size_um, rule)
-    patches = patch_corners(rule.size_px)
-    side = round(rule.size_px * _PATCH_SHARE)
-    hidden = np.repeat(picture[np.newaxis], len(patches) + 1, axis=0)
+    rule, copies = checkpoint.input_rule, nucleus["dna_copies"]
+    anchor = Anchor(2 * nucleus["integrated_dna"] / copies) if np.isfinite(copies) else None
+    # Of a prediction that was kept, the columns alone say what was measured.
+    alone = {name: np.array([value]) for name, value in nucleus.items()}
+    nuclei = replace(prediction.nuclei, measured=alone, pixel_size_um=float(nucleus["pixel_size_um"]))
+    inputs = inputs_of(prediction.plane.pixels, nuclei, rule, anchor)
+    picture, patches, side = inputs.images[0, 0], patch_corners(rule.size_px), round(rule.size_px * _PATCH_SHARE)
+    level = 0 if rule.surroundings == "painted" else nucleus["background"]
+    hidden = np.repeat(inputs.images, len(patches) + 1, axis=0)
     for k, (top, left) in enumerate(patches):
-        hidden[k, top : top + side, left : left + side] = 0
-    copies = nucleus["dna_copies"]
-    g1_position = 2 * nucleus["integrated_dna"] / copies if np.isfinite(copies) else None
-    measured = normalise_measurements(prediction.columns, rule)
-    measured = None if measured is None else np.repeat(measured[[row]], len(hidden), axis=0)
-    scores = Runtime(checkpoint).probabilities(normalise(hidden, rule, size_um, g1_position), measured)
+        hidden[k, :, top : top + side, left : left + side] = level
+    own = [float(nucleus[name]) if name in nucleus else np.nan for name in rule.measurements]
+    measured = np.tile(np.where(np.isfinite(own), own, inputs.measurements[0]), (len(hidden), 1)).astype(np.float32)
+    scores = Runtime(checkpoint).probabilities(Inputs(hidden, measured, rule.measurements))
     scores = scores[:, checkpoint.classes.index(nucleus["call"])]
     falls, covers = np.zeros(picture.shape), np.zeros(picture.shape)
     for (top, left), score in zip(patches, scores[:-1], strict=True):

@@ -13,17 +13,13 @@ Of a time series `plane` must pick the time point. A file of several fields of v
 Integers are divided by the full range of their type, so 16 bits stay 16 bits and exposures stay comparable.
 """
 
-from cellcycle.images.normalisation import DatasetScale, scale_to_g1, standardise
 from cellcycle.images.planes import Plane, list_images, read_plane, read_rgb
 from cellcycle.images.writing import write_image
 
 __all__ = [
-    "DatasetScale",
     "Plane",
     "list_images",
     "read_plane",
     "read_rgb",
-    "scale_to_g1",
-    "standardise",
     "write_image",
 ]

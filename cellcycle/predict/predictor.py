@@ -9,10 +9,10 @@ import numpy as np
 from cellcycle.checkpoint import Checkpoint
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
+from cellcycle.inputs import inputs_of
 from cellcycle.names import shown_name
-from cellcycle.nuclei import Nuclei, find_nuclei, fit_anchor
+from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor
 from cellcycle.predict.choice import AUTO, ModelChoice
-from cellcycle.predict.pictures import cut_picture, normalise, normalise_measurements
 from cellcycle.predict.runtime import Runtime
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
@@ -139,7 +139,7 @@ class Predictor:
             anchor, peak = fit_anchor([nuclei])
         checkpoint, reason = self._choice.take(nuclei.kind, given is not None, peak)
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
-        values |= self._scored(checkpoint, plane, nuclei, anchor and anchor.position, values) | {
+        values |= self._scored(checkpoint, plane, nuclei, anchor) | {
             "g1_quality": peak.quality if peak else given.quality if given else np.nan,
             "pixel_size_um": nuclei.pixel_size_um,
             "kind": nuclei.kind,
@@ -151,15 +151,15 @@ class Predictor:
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
         return ImagePrediction(name, columns, checkpoint, nuclei, plane)
 
-    def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, g1: float | None, relative: dict):
+    def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None):
         """Return the columns that depend on the model: call, probabilities, flags, and how far to trust them."""
         extra = [] if nuclei.scale_is_known else ["scale_unknown"]
-        if checkpoint.input_rule.intensity == "g1-peak" and g1 is None:
+        if checkpoint.input_rule.needs_anchor and anchor is None:
             # Without the anchor the numbers would mean nothing to this model: no answer is the honest one.
             scores = np.full((len(nuclei), len(checkpoint.classes)), np.nan)
             extra.insert(0, "no_g1_peak")
         else:
-            scores = self._probabilities(checkpoint, plane, nuclei, g1, relative)
+            scores = self._probabilities(checkpoint, plane, nuclei, anchor)
         flags = [";".join(filter(None, [flags, *extra])) for flags in nuclei.measured["flags"]]
         values, calls = {"flags": flags}, scores.argmax(axis=1)
         if checkpoint.confidence is not None:
@@ -169,21 +169,11 @@ class Predictor:
         names = np.where(np.isfinite(scores[:, 0]), np.array(checkpoint.classes)[calls], "")
         return values | {"call": names} | {f"p_{c}": scores[:, k] for k, c in enumerate(checkpoint.classes)}
 
-    def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, g1, relative) -> np.ndarray:
-        rule, size_um = checkpoint.input_rule, nuclei.pixel_size_um
-        runtime, measurements = self._runtime(checkpoint), normalise_measurements(nuclei.measured | relative, rule)
-        ids, backgrounds = nuclei.measured["nucleus_id"].astype(int), nuclei.measured["background"]
-        rows = list(zip(ids.tolist(), nuclei.centres, backgrounds.tolist(), strict=True))
-        scores = []
-        for start in range(0, len(rows), _BATCH):
-            part = slice(start, start + _BATCH)
-            pictures = [
-                cut_picture(plane.pixels, nuclei.labels, label, centre, background, size_um, rule)
-                for label, centre, background in rows[part]
-            ]
-            inputs = normalise(np.stack(pictures), rule, size_um, g1)
-            scores.append(runtime.probabilities(inputs, None if measurements is None else measurements[part]))
-        return np.concatenate(scores)
+    def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:
+        rows, runtime = np.arange(len(nuclei)), self._runtime(checkpoint)
+        parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+        inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
+        return np.concatenate([runtime.probabilities(part) for part in inputs])
 
     def _runtime(self, checkpoint: Checkpoint) -> Runtime:
         if checkpoint.folder not in self._runtimes:

@@ -157,7 +157,7 @@ def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) ->
         if real:
             outside = str(Estimate(**real["balanced_accuracy"]))
         name = checkpoint.name + {default: "*", anchored: "**"}.get(checkpoint.name, "")
-        rule = checkpoint.input_rule.intensity
+        rule = checkpoint.input_rule.unit
         lines.append(f"{name:<12}{checkpoint.title:<22}{rule:<11}{shown[0]:>9}{shown[1]:>9}  {outside}")
     return "\n".join([
         *lines,

@@ -5,13 +5,14 @@ import numpy as np
 from cellcycle.checkpoint import Checkpoint
 from cellcycle.confidence.calibration import softmax
 from cellcycle.errors import CheckpointError
+from cellcycle.inputs import Inputs
 
-POSITIONS = 8
+_REMEDY = "install the model again, or ask who made it"
 _BATCH = 32
 
 
 class Runtime:
-    """A loaded network: prepared pictures and measurements in, probabilities out.
+    """A loaded model: inputs in, probabilities out.
 
     Parameters
     ----------
@@ -40,32 +41,30 @@ class Runtime:
                 checkpoint.graph, "ONNX Runtime cannot load it", "update onnxruntime, or install the model again"
             ) from error
 
-    def probabilities(self, pictures: np.ndarray, measurements: np.ndarray | None = None) -> np.ndarray:
-        """Return the probabilities of each picture, logits averaged over its eight turned and mirrored positions.
+        self._check_shapes(checkpoint)
 
-        Parameters
-        ----------
-        pictures : ndarray (N, 1, H, H) float32
-            As `pictures.normalise` gives them.
-        measurements : ndarray (N, M) float32, optional
-            As `pictures.normalise_measurements` gives them; for a model that takes any.
+    def _check_shapes(self, checkpoint: Checkpoint) -> None:
+        """Refuse a graph that takes or gives something else than the card says."""
+        given = {i.name: list(i.shape[1:]) for i in self._session.get_inputs()}
+        (logits, *more), rule = self._session.get_outputs(), checkpoint.input_rule
+        wanted = {"images": [checkpoint.card["network"].get("channels"), rule.size_px, rule.size_px]}
+        if "measurements" in given:
+            wanted["measurements"] = [len(rule.measurements)]
+        self._takes = tuple(given)
+        if given != wanted or more or list(logits.shape[1:]) != [len(checkpoint.classes)]:
+            raise CheckpointError(checkpoint.graph, "its inputs and outputs are not those of the card", _REMEDY)
 
-        Returns
-        -------
-        ndarray (N, K) float64
-            Rows add up to 1; the same for a nucleus turned by 90 degrees or mirrored.
-        """
+    def probabilities(self, inputs: Inputs) -> np.ndarray:
+        """Return probabilities (N, K) float64 of inputs; rows add up to 1."""
         logits = []
-        for start in range(0, len(pictures), _BATCH):
-            part = slice(start, start + _BATCH)
-            logits.append(self._logits(pictures[part], None if measurements is None else measurements[part]))
+        for start in range(0, len(inputs), _BATCH):
+            part = inputs[start : start + _BATCH]
+            given = {"images": self._channels(part.images), "measurements": part.measurements}
+            (found,) = self._session.run(None, {name: given[name] for name in self._takes})
+            logits.append(found.astype(np.float64))
         return softmax(np.concatenate(logits))
 
-    def _logits(self, pictures: np.ndarray, measurements: np.ndarray | None) -> np.ndarray:
-        views = [np.rot90(pictures, turn, axes=(2, 3)) for turn in range(4)]
-        views += [view[..., ::-1] for view in views]
-        inputs = {"images": np.concatenate(views)}
-        if measurements is not None:
-            inputs["measurements"] = np.tile(measurements, (POSITIONS, 1))
-        (logits,) = self._session.run(None, inputs)
-        return logits.astype(np.float64).reshape(POSITIONS, len(pictures), -1).mean(axis=0)
+    def _channels(self, images: np.ndarray) -> np.ndarray:
+        """Return images with as many channels as the model takes: a gray one as red, green and blue alike."""
+        wanted = self._session.get_inputs()[0].shape[1]
+        return np.repeat(images, wanted, axis=1) if images.shape[1] == 1 and wanted != 1 else images

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from cellcycle.checkpoint import Checkpoint, InputRule, load_checkpoint, write_card
+from cellcycle.checkpoint import Checkpoint, load_checkpoint, write_card
 from cellcycle.confidence import fit_confidence
+from cellcycle.inputs import InputRule
 from cellcycle.recipes.scoring import SLIDE_COUNTS, Slide, predict_slide, simulated_slide
 from cellcycle.recipes.training import microscope
 from cellcycle.simulation import VERSION as SIMULATOR

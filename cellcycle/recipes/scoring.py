@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle import files, results
-from cellcycle.checkpoint import DEFAULT, Checkpoint, InputRule, load_checkpoint, write_card
+from cellcycle.checkpoint import DEFAULT, Checkpoint, load_checkpoint, write_card
 from cellcycle.confidence import prediction_sets
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import SettingError
 from cellcycle.images import Plane
+from cellcycle.inputs import InputRule
 from cellcycle.nuclei import Nuclei, find_nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings
@@ -122,7 +123,7 @@ def jurkat_slide(folder: Path, rule: InputRule) -> Slide:
     """
     dataset = load_dataset(folder / "jurkat")
     area_px = measure_crops(dataset.images)["area_px"].median()
-    return Slide(dataset, float(np.sqrt(rule.median_area_um2 / area_px)), rule)
+    return Slide(dataset, float(np.sqrt(rule.scale.median_area_um2 / area_px)), rule)
 
 
 def settings_for(checkpoint: Checkpoint, slide: Slide) -> Settings | None:
@@ -131,7 +132,7 @@ def settings_for(checkpoint: Checkpoint, slide: Slide) -> Settings | None:
     None where that peak is not usable.
     """
     settings = Settings("nucleus", pixel_size_um=slide.pixel_size_um)
-    if checkpoint.input_rule.intensity != "g1-peak":
+    if not checkpoint.input_rule.needs_anchor:
         return settings
     try:
         return with_g1_peak([nuclei for _, nuclei in slide.crops], False, settings)

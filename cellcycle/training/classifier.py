@@ -127,6 +127,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if self.schedule not in SCHEDULES:
             raise SettingError("schedule", f"{self.schedule!r} is unknown", f"use one of {', '.join(SCHEDULES)}")
         X = Inputs.of(X)
+        self.channels_ = X.shape[1]
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
         given = start.model_ if start is not None else None
         scalings = [Scaling.of(view, X.images) for view in self.views] if given is None else given.scalings

@@ -1,0 +1,167 @@
+"""What a model's card must say: read from strangers, so every word and number is checked before it is used."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from cellcycle.errors import CheckpointError, SettingError
+from cellcycle.inputs import InputRule
+
+FORMAT = 2
+_MOST_BYTES, _MOST_DEPTH, _MOST_CLASSES = 4_000_000, 12, 100
+_REMEDY = "install the model again, or ask who made it"
+# Keys of a card, and what they hold; other keys are refused.
+_NEEDED = {
+    "format": int, "name": str, "title": str, "version": str, "classes": list, "input": dict, "network": dict,
+    "trained_on": dict, "licence": str, "limits": list, "sha256": dict, "card_sha256": str,
+}  # fmt: skip
+_WORDS = ("classes", "name", "title", "version", "licence", "limits")
+_OPTIONAL = {"training": dict, "confidence": dict, "scores": dict, "flip_rates": dict, "data": dict}
+
+
+def read_card(file: Path, model_files) -> dict:
+    """Read `model.json` and check all that it says.
+
+    Parameters
+    ----------
+    file : Path
+    model_files : sequence of str
+        Files whose hashes it must hold.
+
+    Raises
+    ------
+    CheckpointError
+        In one line that names the key.
+    """
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise CheckpointError(file, f"it is larger than {_MOST_BYTES} bytes", _REMEDY)
+        text = file.read_text(encoding="utf-8")
+        if _depth(text) > _MOST_DEPTH:
+            raise CheckpointError(file, "it is nested too deep", _REMEDY)
+        card = json.loads(text, parse_constant=_no_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(file, "the card is missing or not readable", "install the model again") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise CheckpointError(file, f"its format is not {FORMAT}", "use the version of cellcycle that wrote it")
+    for key, kind in _NEEDED.items():
+        if key not in card:
+            raise CheckpointError(file, f"the card has no {key!r}", _REMEDY)
+        if not isinstance(card[key], kind) or isinstance(card[key], bool):
+            raise CheckpointError(file, f"{key!r} is no {kind.__name__}", _REMEDY)
+    for key, value in card.items():
+        if key not in _NEEDED | _OPTIONAL:
+            raise CheckpointError(file, f"the card has an unknown key {key[:40]!r}", _REMEDY)
+        if key in _OPTIONAL and not isinstance(value, _OPTIONAL[key]):
+            raise CheckpointError(file, f"{key!r} is no {_OPTIONAL[key].__name__}", _REMEDY)
+    if card["card_sha256"] != card_sha256(card):
+        raise CheckpointError(file, "the card was altered (its own hash differs)", "install the model again")
+    _check_words(file, card)
+    for name in model_files:
+        if not isinstance(card["sha256"].get(name), str):
+            raise CheckpointError(file, f"'sha256' has no hash of {name}", _REMEDY)
+    try:
+        InputRule.from_dict(card["input"])
+    except (SettingError, TypeError, AttributeError) as error:
+        said = f"{error.subject}: {error.finding}" if isinstance(error, SettingError) else str(error)
+        raise CheckpointError(file, f"'input' is wrong ({said})", _REMEDY) from error
+    return card
+
+
+def _check_words(file: Path, card: dict) -> None:
+    """Refuse classes that cannot be told apart, and words that are no words."""
+    classes = card["classes"]
+    if not 2 <= len(classes) <= _MOST_CLASSES:
+        raise CheckpointError(file, f"'classes' holds {len(classes)}, not 2 to {_MOST_CLASSES}", _REMEDY)
+    words = {key: card[key] if isinstance(card[key], list) else [card[key]] for key in _WORDS}
+    for key, texts in words.items():
+        for text in texts:
+            if not isinstance(text, str) or not text.strip() or len(text) > 2000 or not text.isprintable():
+                raise CheckpointError(file, f"{key!r} holds {str(text)[:40]!r}, which is no name or text", _REMEDY)
+    if any(len(name) > 60 or name != name.strip() or name in ("none", "nan") for name in classes):
+        raise CheckpointError(file, "'classes' holds a name that cannot be one", _REMEDY)
+    if len({name.casefold() for name in classes}) < len(classes):
+        raise CheckpointError(file, "'classes' holds a name twice", _REMEDY)
+    if not isinstance(card["trained_on"].get("warning", ""), str):
+        raise CheckpointError(file, "'trained_on.warning' is no text", _REMEDY)
+
+
+def card_sha256(card: dict) -> str:
+    """Return the sha256 of a card's content, without the entry that holds it."""
+    content = {key: value for key, value in card.items() if key != "card_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def _depth(text: str) -> int:
+    """Return an upper bound of the nesting of a JSON text, without parsing it."""
+    depth = deepest = 0
+    for sign in text:
+        if sign in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif sign in "]}":
+            depth -= 1
+    return deepest
+
+
+def _no_constant(name: str):
+    raise ValueError(f"{name} is no number")
+
+
+def external_files(graph: bytes) -> bool:
+    """Say whether an ONNX graph keeps tensors in other files, in subgraphs and functions too; needs no package.
+
+    Only the fields that lead to tensors are followed: graph and functions of a model, nodes, attributes, tensors.
+    """
+    return _walk(memoryview(graph), "model", 0)
+
+
+# Message -> number of a field -> message inside it; "external" marks fields that name another file.
+_FIELDS = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external"},
+}
+_DATA_LOCATION = 14
+
+
+def _walk(data: memoryview, message: str, depth: int) -> bool:
+    if depth > 60:
+        raise ValueError("nested too deep")
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            if message == "tensor" and number == _DATA_LOCATION and value != 0:
+                return True
+        elif wire == 2:
+            size, at = _varint(data, at)
+            if size > len(data) - at:
+                raise ValueError("cut short")
+            inner = _FIELDS[message].get(number)
+            if inner == "external" or (inner and _walk(data[at : at + size], inner, depth + 1)):
+                return True
+            at += size
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+        else:
+            raise ValueError("no protobuf")
+    return False
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > 63:
+            raise ValueError("cut short")
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at

@@ -1,0 +1,100 @@
+"""One nucleus cut out of a plane, and crops made square."""
+
+import numpy as np
+
+# The glow of a neighbour reaches this far beyond its outline, in diameters of the nucleus in question.
+_PAINT_REACH = 0.06
+
+
+def cut_nucleus(pixels, labels, label: int, centre, background: float, step: float, size_px: int, painted: bool):
+    """Cut one nucleus out.
+
+    Parameters
+    ----------
+    pixels : (H, W) float32
+    labels : (H, W) int
+        0 is background.
+    label : int
+        The nucleus.
+    centre : tuple of float
+        Row and column.
+    background : float
+        Local background: it stands where the window reaches beyond the image.
+    step : float
+        Edge of a pixel of the result, in pixels of the image.
+    size_px : int
+        Side of the result.
+    painted : bool
+        Take the background off and paint neighbours over.
+
+    Returns
+    -------
+    (size_px, size_px) float32
+    """
+    from scipy import ndimage
+
+    # Four standard deviations of the filter, and the pixel that linear interpolation looks at.
+    blur = 0.5 * np.sqrt(max(step**2 - 1, 0.0))
+    reach = int(np.ceil(size_px * step / 2 + 4 * blur)) + 2
+    corner = [round(c) - reach for c in centre]
+    window = tuple(slice(max(c, 0), max(c + 2 * reach + 1, 0)) for c in corner)
+    local = pixels[window].astype(np.float32) - np.float32(background)
+    if painted:
+        local[_neighbours(labels[window], label)] = 0
+    local = np.pad(local, [_outside(c, reach, size) for c, size in zip(corner, pixels.shape, strict=True)])
+    if blur > 0:
+        local = ndimage.gaussian_filter(local, blur, mode="constant")
+    offsets = (np.arange(size_px) - (size_px - 1) / 2) * step
+    rows, columns = (offsets + c - at for c, at in zip(centre, corner, strict=True))
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    cut = ndimage.map_coordinates(local, grid, order=1, mode="constant").astype(np.float32)
+    return cut if painted else cut + np.float32(background)
+
+
+def _outside(corner: int, reach: int, size: int) -> tuple[int, int]:
+    """Return how many pixels a window that begins at `corner` lacks at either end of an axis."""
+    end = corner + 2 * reach + 1
+    before = min(max(-corner, 0), 2 * reach + 1)
+    return before, 2 * reach + 1 - before - max(min(end, size) - max(corner, 0), 0)
+
+
+def _neighbours(labels: np.ndarray, label: int) -> np.ndarray:
+    """Return the other nuclei and their glow, as far as it is nearer to them than to this nucleus."""
+    from scipy import ndimage
+
+    nucleus = labels == label
+    others = (labels != 0) & ~nucleus
+    if not others.any():
+        return others
+    to_others = ndimage.distance_transform_edt(~others)
+    glow = _PAINT_REACH * np.sqrt(4 * nucleus.sum() / np.pi) + 1
+    return (to_others <= glow) & (to_others < ndimage.distance_transform_edt(~nucleus))
+
+
+def fitted(images: np.ndarray, size_px: int) -> np.ndarray:
+    """Return images (N, C, H, W) as squares of a side: made square with their own background, then resized.
+
+    Examples
+    --------
+    >>> fitted(np.ones((1, 1, 6, 4), np.float32), 8).shape
+    (1, 1, 8, 8)
+    """
+    height, width = images.shape[2:]
+    if (height, width) == (size_px, size_px):
+        return images
+    from skimage.transform import resize
+
+    side = max(height, width, size_px)
+    made = np.empty((*images.shape[:2], size_px, size_px), np.float32)
+    top, left = (side - height) // 2, (side - width) // 2
+    for i, image in enumerate(images):
+        for c, plane in enumerate(image):
+            square = np.full((side, side), np.median(border_of(plane)), np.float32)
+            square[top : top + height, left : left + width] = plane
+            made[i, c] = square if side == size_px else resize(square, (size_px, size_px), anti_aliasing=True)
+    return made
+
+
+def border_of(plane: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of a plane (H, W)."""
+    return np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])

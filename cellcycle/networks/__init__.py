@@ -1,0 +1,27 @@
+"""Networks by name, and the model made of trained ones."""
+
+from cellcycle.networks.architectures import (
+    NETWORKS,
+    RESNET_DEPTHS,
+    Network,
+    build_network,
+    n_parameters,
+    register_network,
+)
+from cellcycle.networks.model import N_POSITIONS, VIEWS, Encoding, Model, Scaling, rebuilt, turned
+
+__all__ = [
+    "NETWORKS",
+    "N_POSITIONS",
+    "RESNET_DEPTHS",
+    "VIEWS",
+    "Encoding",
+    "Model",
+    "Network",
+    "Scaling",
+    "build_network",
+    "n_parameters",
+    "rebuilt",
+    "register_network",
+    "turned",
+]

@@ -1,0 +1,157 @@
+"""The model made of trained networks: everything between an input and its logits.
+
+The scaling of what the networks see, the encoding of measurements and the eight positions are inside it: stored with
+its weights and exported with its graph, so that nothing is scaled twice in two languages.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from cellcycle.errors import SettingError
+from cellcycle.networks.architectures import build_network
+
+# "scaled": by one mean and deviation of the training images, so that amounts of DNA are seen. "shape": each image by
+# its own, which shows form and texture at any exposure; the measurements, which tell amounts, join this view.
+VIEWS = ("scaled", "shape")
+N_POSITIONS = 8
+_LEAST = 1e-6
+
+
+class Scaling(nn.Module):
+    """Brings images (N, C, H, W) into a view of `VIEWS`."""
+
+    def __init__(self, view: str, mean: float = 0.0, deviation: float = 1.0):
+        super().__init__()
+        if view not in VIEWS:
+            raise SettingError("views", f"{view!r} is unknown", f"use any of {', '.join(VIEWS)}")
+        self.view = view
+        if view == "scaled":
+            self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+            self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float32))
+
+    @classmethod
+    def of(cls, view: str, images: np.ndarray) -> "Scaling":
+        """Return the view, measured on training images (N, C, H, W); constant images have deviation 1."""
+        deviation = float(np.std(images, dtype=np.float64))
+        return cls(view, float(np.mean(images, dtype=np.float64)), deviation if deviation > 0 else 1.0)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images of the same shape; one without contrast becomes zeros in the view "shape"."""
+        if self.view == "scaled":
+            return (images - self.mean) / self.deviation
+        exact = images.double()
+        mean = exact.mean(dim=(1, 2, 3), keepdim=True)
+        deviation = (exact - mean).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        # Rounding gives a constant image a deviation of about 1e-9 of its level; that is not contrast.
+        is_constant = deviation <= 1e-7 * mean.abs()
+        scaled = (exact - mean) / torch.where(is_constant, torch.ones_like(deviation), deviation)
+        return torch.where(is_constant, torch.zeros_like(scaled), scaled).float()
+
+
+class Encoding(nn.Module):
+    """Each measurement as a staircase of ramps between its quantiles, so that a network can draw a sharp line anywhere.
+
+    Source: Gorishniy Y, Rubachev I, Babenko A. On Embeddings for Numerical Features in Tabular Deep Learning.
+    NeurIPS (2022). A ramp is -1 below its bin and 1 above it; a missing measurement (NaN) counts as the median of the
+    training nuclei. Of amounts the logarithm is encoded.
+
+    Parameters
+    ----------
+    edges : (B + 1, M) float
+        Of the bins, the lowest first.
+    is_amount : (M,) bool
+    """
+
+    def __init__(self, edges, is_amount):
+        super().__init__()
+        self.register_buffer("edges", torch.as_tensor(np.asarray(edges, dtype=np.float32)))
+        self.register_buffer("is_amount", torch.as_tensor(np.asarray(is_amount, dtype=bool)))
+
+    @classmethod
+    def of(cls, values: np.ndarray, is_amount, n_bins: int = 16) -> "Encoding":
+        """Return the encoding of measurements (N, M), NaN left out, with `n_bins` ramps each.
+
+        Examples
+        --------
+        >>> encoding = Encoding.of(np.array([[0.0], [1.0], [2.0]], dtype=np.float32), [False], n_bins=2)
+        >>> encoding(torch.tensor([[0.5], [2.0], [torch.nan]])).tolist()
+        [[0.0, -1.0], [1.0, 1.0], [1.0, -1.0]]
+        """
+        bare = cls(np.zeros((2, values.shape[1])), is_amount)
+        known = bare.logarithms(torch.from_numpy(np.asarray(values, np.float32))).numpy()
+        levels = np.linspace(0, 1, n_bins + 1)
+        edges = [np.nanquantile(c, levels) if np.isfinite(c).any() else levels for c in known.T]
+        return cls(np.array(edges, dtype=np.float32).reshape(-1, n_bins + 1).T, is_amount)
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns after the encoding."""
+        return (self.edges.shape[0] - 1) * self.edges.shape[1]
+
+    def logarithms(self, values: torch.Tensor) -> torch.Tensor:
+        """Return measurements (N, M) with amounts as logarithms."""
+        return torch.where(self.is_amount, values.double().clamp(min=_LEAST).log().float(), values)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return measurements (N, M) as ramps (N, M * B) in [-1, 1]."""
+        low, high, middle = self.edges[:-1], self.edges[1:], self.edges[self.edges.shape[0] // 2]
+        known = torch.where(torch.isnan(values), middle, self.logarithms(values))
+        ramps = ((known[:, None] - low) / (high - low).clamp(min=_LEAST)).clamp(0, 1) * 2 - 1
+        return ramps.transpose(1, 2).flatten(1)
+
+
+class Model(nn.Module):
+    """Trained networks with all that stands between an input and its logits, which are the mean of the members'.
+
+    Parameters
+    ----------
+    members : sequence of Network
+    scalings : sequence of Scaling
+        What each member sees.
+    encoding : Encoding or None
+        Of the measurements, for the members that see the view "shape".
+    turns : bool
+        Average the logits of all eight positions: the call then does not depend on how a nucleus lay.
+    """
+
+    def __init__(self, members, scalings, encoding: Encoding | None = None, turns: bool = False):
+        super().__init__()
+        self.members, self.scalings = nn.ModuleList(members), nn.ModuleList(scalings)
+        self.encoding, self.turns = encoding, turns
+
+    def forward(self, images: torch.Tensor, measurements: torch.Tensor | None = None) -> torch.Tensor:
+        """Return logits (N, K) of images (N, C, H, W) in the unit of the input rule and raw measurements (N, M)."""
+        ramps = None if self.encoding is None else self.encoding(measurements)
+        n_positions = N_POSITIONS if self.turns else 1
+        logits = []
+        for member, scaling in zip(self.members, self.scalings, strict=True):
+            seen = scaling(images)
+            views = torch.cat([turned(seen, p) for p in range(n_positions)])
+            again = None if ramps is None else ramps.repeat(n_positions, 1)
+            logits.append(member(views, again).reshape(n_positions, -1, member.head.out_features).mean(dim=0))
+        return torch.stack(logits).mean(dim=0)
+
+
+def rebuilt(classifier, weights: dict, channels: int, size_px: int, n_classes: int) -> Model:
+    """Return the model of a classifier's settings with stored weights, in evaluation mode."""
+    edges = weights.get("encoding.edges")
+    encoding = None if edges is None else Encoding(edges.numpy(), weights["encoding.is_amount"].numpy())
+    members, options = [], ("width", "dropout", "stem_stride", "batch_norm")
+    for view in classifier.views:
+        n_measurements = encoding.n_outputs if encoding is not None and view == "shape" else 0
+        given = {name: getattr(classifier, name) for name in options}
+        members.append(
+            build_network(classifier.network, n_classes, channels, size_px, n_measurements=n_measurements, **given)
+        )
+    model = Model(members, [Scaling(view) for view in classifier.views], encoding, classifier.turns)
+    model.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    )
+    return model.eval()
+
+
+def turned(images: torch.Tensor, which: int) -> torch.Tensor:
+    """Return images (N, C, H, W) in one of the eight positions of a square: 0 to 3 turned, 4 to 7 mirrored too."""
+    made = torch.rot90(images, which % 4, dims=(2, 3))
+    return made.flip(3) if which >= 4 else made
