@@ -42,7 +42,17 @@ SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 NUCLEI = sorted((SAMPLE / "nuclei").rglob("*.png"))
 LIMITS = Limits(
-    file_mb=2, megapixels=2, files=60, request_mb=8, images=60, work_s=20, work_mb=2000, head_s=1, body_s=1, guesses=3
+    file_mb=2,
+    megapixels=2,
+    files=60,
+    request_mb=8,
+    images=60,
+    read_s=20,
+    work_s=20,
+    work_mb=2000,
+    head_s=1,
+    body_s=1,
+    guesses=3,
 )
 EVIL = "https://evil.example"
 
@@ -298,7 +308,7 @@ def test_fifty_programs_at_once_are_all_answered_rightly(site):
 def test_what_takes_too_long_or_too_much_is_one_line_and_hurts_nobody_else(tmp_path, monkeypatch):
     from cellcycle.app import worker
 
-    limits = replace(LIMITS, work_s=1, work_mb=1000, at_once=1)
+    limits = replace(LIMITS, read_s=1, work_mb=1000, at_once=1)
     with running(tmp_path, limits) as address, httpx.Client(base_url=address, timeout=60) as client:
         with monkeypatch.context() as patch:
             for spoiler in (_sleep, _fill, _crash):

@@ -25,8 +25,8 @@ class Limits:
         Images that are worked on at a time; further ones wait.
     waiting : int
         Requests that may wait; further ones are sent away.
-    work_s, work_mb : float
-        Time and memory that one step of work (reading a file, calling a plane) may take.
+    read_s, work_s, work_mb : float
+        Time that reading a file may take, and any other step of work; memory of either.
     disk_mb : float
         Disk for all uploads and results together; above it nothing new is taken.
     kept_s : float
@@ -48,7 +48,8 @@ class Limits:
     images: int = 200
     at_once: int = 2
     waiting: int = 200
-    work_s: float = 120
+    read_s: float = 30
+    work_s: float = 300
     work_mb: float = 3000
     disk_mb: float = 10_000
     kept_s: float = 3600

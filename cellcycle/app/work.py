@@ -68,6 +68,8 @@ class Work:
             if is_gone is not None and await is_gone():
                 raise Refusal(499, "whoever asked has left")
             child = self._idle.pop()
+            # A strange file is given less time than the nuclei of a plane that was read.
+            child.seconds = self._limits.read_s if function is worker.read else self._limits.work_s
             try:
                 return await anyio.to_thread.run_sync(child, function, *arguments, abandon_on_cancel=True)
             except CellCycleError:
