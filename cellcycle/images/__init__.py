@@ -13,11 +13,14 @@ Of a time series `plane` must pick the time point. A file of several fields of v
 Integers are divided by the full range of their type, so 16 bits stay 16 bits and exposures stay comparable.
 """
 
-from cellcycle.images.planes import Plane, list_images, read_plane, read_rgb
+from cellcycle.images.listing import expand, is_image_name, list_images
+from cellcycle.images.planes import Plane, read_plane, read_rgb
 from cellcycle.images.writing import write_image
 
 __all__ = [
     "Plane",
+    "expand",
+    "is_image_name",
     "list_images",
     "read_plane",
     "read_rgb",

@@ -52,9 +52,17 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
     """
     if channel is not None:
         return _find(stack, channel)
+    named = [i for i, name in enumerate(stack.channel_names) if _is_dna(name)]
+    if not named:
+        for name, file in stack.elsewhere.items():
+            if _is_dna(name):
+                raise ImageError(
+                    stack.path,
+                    f"it holds {_listed(stack)}; the channel {name} of this field lies in {file}",
+                    "give that file, or name a channel of this one with channel= (--channel on the command line)",
+                )
     if stack.n_channels == 1:
         return 0
-    named = [i for i, name in enumerate(stack.channel_names) if any(word in name.lower() for word in DNA_NAMES)]
     if len(named) == 1:
         return named[0]
     index = _only_picture([_sample(load(c)) for c in range(stack.n_channels)])
@@ -65,6 +73,10 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
             "name it with channel=, by index or name (--channel on the command line)",
         )
     return index
+
+
+def _is_dna(name: str) -> bool:
+    return any(word in name.lower() for word in DNA_NAMES)
 
 
 def _find(stack: Stack, channel: int | str) -> int:

@@ -1,5 +1,6 @@
 """Open any image file as a `Stack`; every way of failing becomes an `ImageError` of one line."""
 
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.errors import CellCycleError, ImageError
-from cellcycle.images.stacks import Stack, channel_names, refuse_oversize, stack_of_array
+from cellcycle.images.bounded import quiet
+from cellcycle.images.codestreams import read_codestream
+from cellcycle.images.judge import Announced, judge_tiff, refuse_many_scans
+from cellcycle.images.stacks import Stack, channel_names, refuse_oversize, refuse_unaffordable, stack_of_array
 from cellcycle.images.tiff import open_tiff
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -58,7 +62,7 @@ def open_stack(path) -> Iterator[Stack]:
         The file is missing, empty, damaged, too large or of an unknown format.
     """
     path = Path(path)
-    try:
+    with one_line(path):
         signature = _signature(path)
         if path.suffix.lower() in VENDOR_SUFFIXES:
             yield _open_vendor(path)
@@ -67,22 +71,61 @@ def open_stack(path) -> Iterator[Stack]:
                 yield stack
         else:
             yield _open_pillow(path)
+
+
+def judge(path) -> Announced:
+    """Hold what a file announces against its bytes, before anything is decoded.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    ImageError
+        The file is missing, empty, no regular file, damaged, too large or of an unknown format.
+    """
+    path = Path(path)
+    with one_line(path):
+        signature = _signature(path)
+        if path.suffix.lower() in VENDOR_SUFFIXES:
+            return Announced(is_plain=False)
+        if signature in _TIFF_SIGNATURES:
+            return judge_tiff(path)
+        if signature[:2] == b"\xff\xd8":
+            found = read_codestream(path.read_bytes())
+            if found is not None:
+                refuse_many_scans(path, found)
+        return Announced(is_plain=True)
+
+
+@contextmanager
+def one_line(path) -> Iterator[None]:
+    """Make an `ImageError` of whatever a decoder raises on a damaged file: they raise whatever they like."""
+    try:
+        yield
     except CellCycleError:
         raise
     except MemoryError as error:
         raise ImageError(path, "it does not fit into memory", "cut it into smaller fields") from error
     except Exception as error:
-        # Decoders raise whatever they like on damaged files: OSError, ValueError, struct.error, their own
-        # classes.
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ImageError(path, f"it cannot be decoded ({reason})", "export the image again") from error
 
 
 def _signature(path: Path) -> bytes:
-    if path.is_dir():
+    """Return the first bytes of a regular file; nothing else is opened, for a pipe would be waited for."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise ImageError(path, "there is no such file", "check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(str(path)[:200], f"it cannot be opened ({reason})", "check the path") from error
+    if stat.S_ISDIR(mode):
         raise ImageError(path, "this is a folder, not an image", "name a file in it")
-    if not path.exists():
-        raise ImageError(path, "there is no such file", "check the path")
+    if not stat.S_ISREG(mode):
+        raise ImageError(path, "this is a pipe or device, not a file", "save the image as a file")
     with open(path, "rb") as file:
         signature = file.read(4)
     if not signature:
@@ -98,14 +141,11 @@ def _open_pillow(path: Path) -> Stack:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=_PILLOW_FORMATS) as image:
+                n_bytes, n_pixels = path.stat().st_size, image.height * image.width
                 n_channels = len(image.getbands())
-                refuse_oversize(
-                    path,
-                    image.height,
-                    image.width,
-                    image.height * image.width * n_channels,
-                    path.stat().st_size,
-                )
+                refuse_oversize(path, image.height, image.width, n_pixels * n_channels, n_bytes)
+                # Palettes and colours are opened up to four channels.
+                refuse_unaffordable(path, image.height, image.width, 4 * n_pixels, n_bytes)
                 return stack_of_array(str(path), _decode(path, image))
     except UnidentifiedImageError as error:
         raise ImageError(path, "this is no image in a known format", "give PNG, JPEG, BMP, TIFF or OME-TIFF") from error
@@ -123,7 +163,8 @@ def _decode(path: Path, image) -> np.ndarray:
         # Pillow cuts PNGs of 16 bits with several channels down to 8.
         import imagecodecs
 
-        return imagecodecs.png_decode(path.read_bytes())
+        with quiet():
+            return imagecodecs.png_decode(path.read_bytes())
     if image.mode == "1":
         return np.asarray(image, dtype=bool)
     if image.mode == "P":

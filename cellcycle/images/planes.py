@@ -1,16 +1,14 @@
 """Read one DNA plane, or one colour picture, of an image file."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from cellcycle.errors import ImageError
+from cellcycle.images.bounded import read_bounded
 from cellcycle.images.channels import choose_channel
-from cellcycle.images.formats import IMAGE_SUFFIXES, open_stack
+from cellcycle.images.formats import judge, open_stack
 from cellcycle.images.stacks import Stack
-
-_SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,19 @@ def read_plane(path, channel: int | str | None = None, plane: int | None = None)
     ImageError
         The file cannot be read, or its DNA channel or plane is not clear.
     """
+    return read_bounded(_read_plane, path, judge(path).is_plain, channel, plane)
+
+
+def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
     with open_stack(path) as stack:
         time, z_planes = _choose_planes(stack, plane)
         index = choose_channel(stack, channel, lambda c: _project(stack, time, c, z_planes))
         raw = _project(stack, time, index, z_planes)
+        if raw.ndim != 2 or 0 in raw.shape:
+            raise ImageError(path, f"its planes have the shape {raw.shape}", "export it as one gray image")
+        pixels = scale_to_unit(raw, stack.path)
     return Plane(
-        pixels=scale_to_unit(raw, stack.path),
+        pixels=pixels,
         bit_depth=8 if raw.dtype == bool else 8 * raw.dtype.itemsize,
         pixel_size_um=stack.pixel_size_um,
         path=stack.path,
@@ -101,6 +106,10 @@ def read_rgb(path) -> np.ndarray:
     ImageError
         The file cannot be read, or has neither one nor three channels.
     """
+    return read_bounded(_read_rgb, path, judge(path).is_plain)
+
+
+def _read_rgb(path) -> np.ndarray:
     with open_stack(path) as stack:
         if stack.n_channels not in (1, 3):
             raise ImageError(
@@ -112,35 +121,6 @@ def read_rgb(path) -> np.ndarray:
         raw = [_project(stack, time, c, z_planes) for c in range(stack.n_channels)]
     together = scale_to_unit(np.stack(raw * (3 // len(raw)), axis=-1), stack.path)
     return np.ascontiguousarray(together)
-
-
-def list_images(folder) -> list[Path]:
-    """List the image files of a folder and of the folders in it.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Where to look.
-
-    Returns
-    -------
-    list of Path
-        Files with an image suffix, sorted; hidden and system files are left out.
-
-    Raises
-    ------
-    ImageError
-        There is no such folder.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ImageError(folder, "there is no such folder", "check the path")
-    return sorted(path for path in folder.rglob("*") if _is_image_name(path.relative_to(folder)) and path.is_file())
-
-
-def _is_image_name(path: Path) -> bool:
-    hidden = any(part.startswith((".", "~$")) or part.lower() in _SYSTEM_NAMES for part in path.parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:

@@ -1,7 +1,7 @@
 """An opened image file: its axes, channels and pixel size, before any pixel is chosen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,6 +12,8 @@ MAX_PIXELS = 500_000_000
 # Deflate packs at most 1032 : 1, so a larger ratio announces pixels that the file cannot hold.
 MAX_RATIO = 1_100
 _SMALL_BYTES = 64_000_000
+# What one page may take in memory whatever the size of its file, and times that size for larger files.
+_AFFORDABLE, _AFFORDABLE_RATIO = 1_400_000_000, 100
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Stack:
         Edge of a pixel in the sample.
     is_colour : bool
         The channels are the red, green and blue of a colour picture.
+    elsewhere : dict of str to str
+        Name of a channel of the same field -> file that holds it, for one file of a set.
     """
 
     path: str
@@ -42,6 +46,7 @@ class Stack:
     channel_names: tuple[str, ...] = ("0",)
     pixel_size_um: float | None = None
     is_colour: bool = False
+    elsewhere: dict[str, str] = field(default_factory=dict)
 
 
 def stack_of_array(path: str, array: np.ndarray, pixel_size_um: float | None = None) -> Stack:
@@ -131,5 +136,31 @@ def refuse_oversize(path, height: int, width: int, n_bytes: int, file_bytes: int
         raise ImageError(
             path,
             f"its header announces {height} x {width} pixels, but the file has only {file_bytes:,} bytes",
+            "the file is damaged: export the image again",
+        )
+
+
+def refuse_unaffordable(path, height: int, width: int, page_bytes: int, file_bytes: int) -> None:
+    """Refuse a page that takes gigabytes where the file is not large itself: it was made to do so, or is damaged.
+
+    Parameters
+    ----------
+    path : str or Path
+    height, width : int
+        Of the page.
+    page_bytes : int
+        Of all its samples, unpacked.
+    file_bytes : int
+
+    Raises
+    ------
+    ImageError
+    """
+    # Beside the page itself stands its plane in single precision.
+    needed = page_bytes + 4 * height * width
+    if needed > max(_AFFORDABLE, _AFFORDABLE_RATIO * file_bytes):
+        raise ImageError(
+            path,
+            f"one page of it takes {needed / 1e9:.1f} GB, but the file has only {file_bytes:,} bytes",
             "the file is damaged: export the image again",
         )

@@ -46,7 +46,8 @@ def open_tiff(path: Path) -> Iterator[Stack]:
     # Its warnings about odd tags would stand between the user and the one line of the error.
     logger.setLevel(logging.CRITICAL)
     try:
-        with tifffile.TiffFile(path) as tiff:
+        # Files that this one names stay closed: a stranger may name any.
+        with tifffile.TiffFile(path, _multifile=False) as tiff:
             yield _stack(path, tiff)
     finally:
         logger.setLevel(level)
@@ -61,7 +62,7 @@ def _stack(path: Path, tiff) -> Stack:
     if "C" in sizes and "S" in sizes:
         raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
     planes = _Planes(tiff, series)
-    names, pixel_size_um = _metadata(tiff, index, planes.n_channels)
+    names, pixel_size_um, elsewhere = _metadata(tiff, index, planes.n_channels)
     return Stack(
         str(path),
         planes.load,
@@ -71,6 +72,7 @@ def _stack(path: Path, tiff) -> Stack:
         channel_names=channel_names(planes.n_channels, names, planes.is_colour),
         pixel_size_um=pixel_size_um,
         is_colour=planes.is_colour,
+        elsewhere=elsewhere,
     )
 
 
@@ -95,7 +97,7 @@ class _Planes:
     """Load single planes of a series; memory holds one page at a time where the file allows it."""
 
     def __init__(self, tiff, series):
-        self.series, self.page = series, series.keyframe
+        self.series, self.page, self.path = series, series.keyframe, tiff.filehandle.path
         self.leading = [axis for axis in series.axes if axis not in self.page.axes]
         self.inner = [axis for axis in series.axes if axis in self.page.axes]
         self.sizes = dict(zip(series.axes, series.shape, strict=True))
@@ -108,7 +110,7 @@ class _Planes:
         has_colours = self.palette is not None or self.page.photometric in (2, 6)
         self.is_colour = self.n_channels == 3 and has_colours
         n_leading = int(np.prod([self.sizes[axis] for axis in self.leading], dtype=int))
-        self.is_paged = n_leading == len(series.pages) and all(page is not None for page in series.pages)
+        self.is_paged = n_leading == len(series.pages)
         self.cache: dict[int, np.ndarray] = {}
 
     def load(self, t: int, c: int, z: int) -> np.ndarray:
@@ -130,8 +132,15 @@ class _Planes:
             # Contiguous series without one page a plane are mapped from the file, not copied.
             return self.series.asarray(out="memmap")[leading] if leading else self.series.asarray()
         index = int(np.ravel_multi_index(leading, [self.sizes[a] for a in self.leading])) if leading else 0
+        page = self.series.pages[index]
+        if page is None:
+            raise ImageError(
+                self.path,
+                "the plane that is asked for lies in another file of its set",
+                "give the file that holds it, or export the set as one file",
+            )
         if index not in self.cache:
-            self.cache = {index: self.series.pages[index].asarray()}
+            self.cache = {index: page.asarray()}
         return self.cache[index]
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
@@ -140,25 +149,49 @@ class _Planes:
         return np.iinfo(pixels.dtype).max - pixels if is_inverted else pixels
 
 
-def _metadata(tiff, index: int, n_channels: int) -> tuple[list[str], float | None]:
-    """Return channel names (perhaps none) and the pixel size."""
+def _metadata(tiff, index: int, n_channels: int) -> tuple[list[str], float | None, dict[str, str]]:
+    """Return channel names (perhaps none), the pixel size, and which channels lie in which other file of a set."""
     if tiff.is_ome:
         return _ome_metadata(tiff.ome_metadata, index)
     imagej = tiff.imagej_metadata or {}
     labels = imagej.get("Labels") or []
     names = list(labels[:n_channels]) if n_channels > 1 else []
-    return names, _resolution_um(tiff.series[index].keyframe, str(imagej.get("unit", "")).lower())
+    return names, _resolution_um(tiff.series[index].keyframe, str(imagej.get("unit", "")).lower()), {}
 
 
-def _ome_metadata(xml: str, index: int) -> tuple[list[str], float | None]:
-    """Read channel names and pixel size of one image of an OME-XML header."""
-    pixels = ElementTree.fromstring(xml).findall("{*}Image/{*}Pixels")
-    if index >= len(pixels):
-        return [], None
-    names = [channel.get("Name", "") for channel in pixels[index].findall("{*}Channel")]
-    size = pixels[index].get("PhysicalSizeX")
-    um_per_unit = _UM_PER_UNIT.get(pixels[index].get("PhysicalSizeXUnit", "µm"))
-    return names, float(size) * um_per_unit if size and um_per_unit else None
+def _ome_metadata(xml: str, index: int) -> tuple[list[str], float | None, dict[str, str]]:
+    """Read channel names, pixel size and sister files of one image of an OME-XML header."""
+    root = ElementTree.fromstring(xml)
+    images = root.findall("{*}Image/{*}Pixels")
+    planes = [(p, int(d.get("FirstC", 0)), d.find("{*}UUID")) for p in images for d in p.findall("{*}TiffData")]
+    own, elsewhere = root.get("UUID"), {}
+    if any(uuid is not None and uuid.text != own for *_, uuid in planes):
+        # One file of a set: the header describes them all, this file holds the planes under its own number.
+        mine = [(pixels, channel) for pixels, channel, uuid in planes if uuid is not None and uuid.text == own]
+        if not mine:
+            return [], None, {}
+        pixels = mine[0][0]
+        kept = sorted({channel for p, channel in mine if p is pixels})
+        for p, channel, uuid in planes:
+            if p is pixels and channel not in kept and uuid is not None:
+                elsewhere[_channel_name(pixels, channel)] = uuid.get("FileName", "another file of its set")
+        names = [_channel_name(pixels, channel) for channel in kept]
+    elif index < len(images):
+        pixels = images[index]
+        names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
+    else:
+        return [], None, {}
+    try:
+        size = float(pixels.get("PhysicalSizeX", "nan"))
+    except ValueError:
+        return names, None, elsewhere
+    unit = _UM_PER_UNIT.get(pixels.get("PhysicalSizeXUnit", "µm"), np.nan)
+    return names, _plausible(size * unit), elsewhere
+
+
+def _channel_name(pixels, index: int) -> str:
+    channels = pixels.findall("{*}Channel")
+    return channels[index].get("Name", "") if index < len(channels) else ""
 
 
 def _resolution_um(page, unit: str) -> float | None:
@@ -170,5 +203,9 @@ def _resolution_um(page, unit: str) -> float | None:
     um_per_unit = _UM_PER_UNIT.get(unit) or {2: 25_400.0, 3: 1e4}.get(int(page.resolutionunit))
     if not (pixels and units and um_per_unit):
         return None
-    size_um = um_per_unit * units / pixels
+    return _plausible(um_per_unit * units / pixels)
+
+
+def _plausible(size_um: float) -> float | None:
+    """Return a pixel size that a light microscope can have, else None (also for NaN)."""
     return size_um if _PLAUSIBLE_UM[0] <= size_um <= _PLAUSIBLE_UM[1] else None

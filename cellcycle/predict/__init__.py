@@ -4,8 +4,8 @@
 looks at an image under `model="auto"` is said in `cellcycle.predict.choice`.
 """
 
+from cellcycle.images import expand
 from cellcycle.predict.choice import AUTO
-from cellcycle.predict.paths import expand
 from cellcycle.predict.predictor import ImagePrediction, Predictor
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.stream import predict, predict_each

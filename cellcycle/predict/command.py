@@ -13,11 +13,11 @@ from pathlib import Path
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
 from cellcycle.errors import ImageError, SettingError, shown
 from cellcycle.files import whole_file
+from cellcycle.images import expand
 from cellcycle.phases import class_colours
 from cellcycle.predict.batch import run_batch
 from cellcycle.predict.choice import AUTO, ModelChoice
 from cellcycle.predict.output import row_writer
-from cellcycle.predict.paths import expand
 from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.predict.report import Tally, image_line, models_report, nucleus_report
 from cellcycle.predict.settings import Settings

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cellcycle.errors import SettingError
+from cellcycle.images import expand
 from cellcycle.predict.choice import AUTO
-from cellcycle.predict.paths import expand
 from cellcycle.predict.predictor import ImagePrediction, Predictor
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.slide import on_slide

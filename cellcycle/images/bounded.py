@@ -1,0 +1,125 @@
+"""Decoding within limits: whatever a decoder does with a file that passed its judgement ends in time and memory.
+
+In a process that is confined already, as those of the website are, the limits hold for everything and nothing is
+done here. On the command line a plainly packed file is decoded in this process, inside a window: the kernel refuses
+memory beyond it, and an alarm ends what takes too long; that costs microseconds. Formats whose decoders do more than
+unpack, JPEG 2000 and its like, are decoded in a child, which can be ended whatever it does.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from functools import lru_cache
+
+from cellcycle.confine import Confined, LimitError, is_confined
+from cellcycle.errors import ImageError
+
+# Small files may take this much; larger ones as much as their own size can explain.
+_SECONDS, _SECONDS_A_MB = 15.0, 0.5
+_MEGABYTES, _MEGABYTES_A_MB = 1_900.0, 120.0
+
+
+class _OutOfTime(BaseException):
+    """Raised by the alarm; no `except Exception` of a decoder swallows it."""
+
+
+def limits_of(file_bytes: int) -> tuple[float, float]:
+    """Return the seconds and megabytes that a file of this size may take.
+
+    Examples
+    --------
+    >>> limits_of(1_000_000)
+    (15.0, 1900.0)
+    """
+    megabytes = file_bytes / 1e6
+    return max(_SECONDS, _SECONDS_A_MB * megabytes), max(_MEGABYTES, _MEGABYTES_A_MB * megabytes)
+
+
+@lru_cache(maxsize=1)
+def _child(seconds: float, megabytes: float) -> Confined:
+    """Return a child with these limits; it stays for the next file, since to start one takes a third of a second."""
+    return Confined(seconds, megabytes)
+
+
+def read_bounded(function, path, is_plain: bool, *arguments):
+    """Return `function(path, *arguments)`, computed within the limits of the file.
+
+    Raises
+    ------
+    ImageError
+        It takes more.
+    """
+    if is_confined():
+        return function(path, *arguments)
+    seconds, megabytes = limits_of(os.stat(path).st_size)
+    if not is_plain:
+        try:
+            return _child(seconds, megabytes)(function, path, *arguments)
+        except LimitError as error:
+            raise ImageError(path, error.finding, error.remedy) from error
+    try:
+        with _alarm(seconds), _memory(megabytes):
+            return function(path, *arguments)
+    except _OutOfTime:
+        raise ImageError(path, f"it takes more than {seconds:.0f} s to read", "export it again") from None
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float):
+    """Raise `_OutOfTime` after some seconds; only the main thread can, others go without."""
+    is_possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not is_possible or signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+
+    def stop(*_):
+        raise _OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _memory(megabytes: float):
+    """Let the kernel refuse memory beyond what the process has and this; on Linux alone."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    import resource
+
+    with open("/proc/self/statm") as status:
+        used = int(status.read().split()[0]) * resource.getpagesize()
+    before, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = int(used + megabytes * 1e6)
+    if before >= 0:
+        most = min(most, before)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, hard))
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keep what a C library prints from standard error: one line of ours says what is wrong with a file."""
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)

@@ -1,0 +1,111 @@
+"""Numbers in the descriptions of a TIFF (OME-XML, ImageJ, shaped) that decide how much is made of the file.
+
+`tifffile` believes them: a count of 5e8 becomes a list of as many entries.
+"""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+from cellcycle.errors import ImageError
+
+MOST_PLANES = 1_000_000
+_MOST_BYTES = 64_000_000
+_IMAGEJ_COUNT = re.compile(rb"^(images|channels|slices|frames)=([^\r\n]*)", re.MULTILINE)
+_REMEDY = "the description is wrong: export the image again"
+
+
+def check_description(path, text: bytes) -> None:
+    """Refuse a description whose numbers cannot be those of a file.
+
+    Parameters
+    ----------
+    path : Path
+        Named in the error.
+    text : bytes
+        Of the tag ImageDescription.
+
+    Raises
+    ------
+    ImageError
+    """
+    if len(text) > _MOST_BYTES:
+        raise ImageError(path, f"its description has {len(text):,} bytes", "export it without its history")
+    head = text.lstrip(b"\xef\xbb\xbf \t\r\n")[:200]
+    if b"<OME" in text[:4000] or head.startswith(b"<?xml"):
+        _check_ome(path, text)
+    elif head.startswith(b"ImageJ="):
+        for name, number in _IMAGEJ_COUNT.findall(text[:10_000]):
+            _whole(path, name.decode(), number.decode("latin-1"), MOST_PLANES)
+    elif (head.startswith(b"{") and b'"shape"' in head) or head.startswith(b"shape=("):
+        _check_shape(path, text)
+
+
+def _whole(path, name: str, text: str, most: int, least: int = 1) -> int:
+    """Return the whole number of a text; refuse what is none, or out of range."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise ImageError(
+            path, f"its description says {name}={text[:40]!r}, which is no whole number", _REMEDY
+        ) from None
+    if not least <= number <= most:
+        raise ImageError(path, f"its description says {name}={text[:40]}, which cannot be", _REMEDY)
+    return number
+
+
+def _check_shape(path, text: bytes) -> None:
+    try:
+        if text.lstrip()[:1] == b"{":
+            shape = json.loads(text.rstrip(b"\0 ")).get("shape", [])
+        else:
+            shape = re.match(rb"shape=\(([^)]*)\)", text.lstrip()).group(1).split(b",")
+        sizes = [int(size) for size in shape if size not in (b"", b" ")]
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise ImageError(path, "the shape in its description is not readable", _REMEDY) from None
+    n_planes = 1
+    for size in sizes:
+        if size < 1:
+            raise ImageError(path, f"its description says shape {tuple(sizes)[:8]}, which cannot be", _REMEDY)
+    for size in sizes[:-2]:
+        n_planes *= size
+    if n_planes > MOST_PLANES * 100 or len(sizes) > 16:
+        raise ImageError(path, f"its description says shape {tuple(sizes)[:8]}, which cannot be", _REMEDY)
+
+
+def _check_ome(path, text: bytes) -> None:
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise ImageError(path, "its OME-XML defines entities, which microscopes do not", _REMEDY)
+    try:
+        root = ElementTree.fromstring(text.rstrip(b"\0 \r\n"))
+    except (ElementTree.ParseError, ValueError, LookupError):
+        # tifffile then reads the pages as they lie, without the description.
+        return
+    n_all = 0
+    for pixels in root.findall(".//{*}Pixels"):
+        sizes = {axis: _whole(path, f"Size{axis}", pixels.get(f"Size{axis}", "1"), MOST_PLANES) for axis in "XYZCT"}
+        n_all += sizes["Z"] * sizes["C"] * sizes["T"]
+        for data in pixels.findall("{*}TiffData"):
+            for name in ("IFD", "FirstZ", "FirstC", "FirstT"):
+                _whole(path, name, data.get(name, "0"), MOST_PLANES, least=0)
+            for name in ("NumPlanes", "PlaneCount"):
+                n_all += _whole(path, name, data.get(name, "0"), MOST_PLANES, least=0)
+        for channel in pixels.findall("{*}Channel"):
+            _whole(path, "SamplesPerPixel", channel.get("SamplesPerPixel", "1"), 1_000)
+    if n_all > MOST_PLANES:
+        raise ImageError(path, f"its OME-XML announces {n_all:,} planes", "export fewer planes a file")
+    for along in root.findall(".//{*}AlongX") + root.findall(".//{*}ModuloAlongZ") + root.findall(".//{*}ModuloAlongT"):
+        _check_steps(path, along)
+
+
+def _check_steps(path, along) -> None:
+    """Refuse an axis of more steps than planes: tifffile counts them one by one."""
+    try:
+        step, start, end = (
+            float(along.get(name, default)) for name, default in (("Step", 1), ("Start", 0), ("End", 0))
+        )
+        n = abs(end - start) / abs(step)
+    except (ValueError, ZeroDivisionError):
+        n = float("nan")
+    if not n <= MOST_PLANES:
+        raise ImageError(path, "an axis of its OME-XML has steps that cannot be", _REMEDY)

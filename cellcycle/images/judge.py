@@ -1,0 +1,210 @@
+"""Judge a TIFF file by its bytes before anything decodes it: what it announces must be what it can hold.
+
+`tifffile` reads what a file says; it follows chains in circles, counts backwards from negative sizes and makes
+lists as long as a number in a header. So the chain of directories is walked here first, each step bounded.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellcycle.errors import ImageError
+from cellcycle.images.codestreams import read_codestream
+from cellcycle.images.descriptions import check_description
+from cellcycle.images.stacks import refuse_oversize, refuse_unaffordable
+
+MOST_PAGES = 20_000
+MOST_SEGMENTS = 100_000
+# Go over all pixels of one picture so often, and a small progressive JPEG costs minutes.
+MOST_SCANNED = 4_000_000_000
+_MOST_TAGS = 4_096
+_HEAD_BYTES = 1 << 20
+# Bytes of a value by the number of its type.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _DESCRIPTION, _SAMPLES, _ROWS = 256, 257, 258, 259, 270, 277, 278
+_STRIPS, _STRIP_BYTES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 284, 322, 323, 324, 325
+_SUB_IFDS, _TABLES, _DEPTH, _TILE_DEPTH = 330, 347, 32997, 32998
+_SINGLE = {_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _DEPTH, _TILE_DEPTH}
+# Packed bytes of the page's own size, and streams that state a size of their own.
+_PLAIN = {1, 5, 8, 32773, 32946, 34925, 34926, 50000}
+_STREAMS = {7, 33003, 33004, 33005, 34712, 22610, 34934, 34927, 50001, 34933}
+_OTHER = {50002, 34887}
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What a file announces.
+
+    Parameters
+    ----------
+    is_plain : bool
+        Its pixels are packed in a way whose cost follows from their number.
+    n_pages : int
+    """
+
+    is_plain: bool
+    n_pages: int = 1
+
+
+@dataclass
+class _Reader:
+    """The bytes of a TIFF with its byte order and the width of its offsets."""
+
+    file: object
+    path: Path
+    n_bytes: int
+    order: str = "<"
+    is_big: bool = False
+
+    def at(self, offset: int, n: int) -> bytes:
+        if offset < 0 or n < 0 or offset + n > self.n_bytes:
+            raise self.wrong(f"it points {offset + n - self.n_bytes:,} bytes beyond its end")
+        self.file.seek(offset)
+        return self.file.read(n)
+
+    def unpack(self, form: str, offset: int) -> tuple:
+        form = self.order + form
+        return struct.unpack(form, self.at(offset, struct.calcsize(form)))
+
+    def wrong(self, finding: str, remedy: str = "the file is damaged: export the image again") -> ImageError:
+        return ImageError(self.path, finding, remedy)
+
+
+def judge_tiff(path: Path) -> Announced:
+    """Walk through all directories of a TIFF or BigTIFF file.
+
+    Raises
+    ------
+    ImageError
+        It runs in circles, has too many pages, or announces what it cannot hold.
+    """
+    with open(path, "rb") as file:
+        reader = _Reader(file, path, path.stat().st_size)
+        head = reader.at(0, min(16, reader.n_bytes))
+        reader.order = "<" if head[:2] == b"II" else ">"
+        (version,) = struct.unpack(reader.order + "H", head[2:4])
+        reader.is_big = version == 43
+        (first,) = reader.unpack("Q", 8) if reader.is_big else reader.unpack("I", 4)
+        is_plain, n_pages, waiting, seen = True, 0, [first], set()
+        while waiting:
+            offset, chain = waiting.pop(), set()
+            while offset and (offset not in seen or offset in chain):
+                if offset in chain:
+                    raise reader.wrong("its pages follow each other in a circle")
+                chain.add(offset)
+                seen.add(offset)
+                n_pages += 1
+                if n_pages > MOST_PAGES:
+                    raise reader.wrong(f"it has more than {MOST_PAGES:,} pages", "export fewer planes a file")
+                page, offset = _directory(reader, offset)
+                is_plain &= _judge_page(reader, page)
+                waiting += [sub for sub in page.get(_SUB_IFDS, ()) if sub]
+        if not n_pages:
+            raise reader.wrong("it holds no image")
+        return Announced(is_plain, n_pages)
+
+
+def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
+    """Return the tags of a directory that matter here, as tuples of numbers, and the offset of the next one."""
+    (n_tags,) = reader.unpack("Q" if reader.is_big else "H", offset)
+    start, width = (offset + 8, 20) if reader.is_big else (offset + 2, 12)
+    if not 0 < n_tags <= _MOST_TAGS:
+        raise reader.wrong(f"a page has {n_tags:,} entries")
+    table = reader.at(start, n_tags * width)
+    page: dict = {}
+    form = reader.order + ("HHQ" if reader.is_big else "HHI")
+    for i in range(0, len(table), width):
+        code, kind, count = struct.unpack_from(form, table, i)
+        size, inline = _SIZES.get(kind, 1) * count, 8 if reader.is_big else 4
+        where = start + i + width - inline
+        if size > inline:
+            (where,) = struct.unpack_from(reader.order + ("Q" if reader.is_big else "I"), table, i + width - inline)
+            if where + size > reader.n_bytes:
+                raise reader.wrong(f"its entry {code} reaches beyond the end of the file")
+        if code in _SINGLE and count != 1:
+            raise reader.wrong(f"its entry {code} has {count:,} values instead of one")
+        if code in (_DESCRIPTION, _TABLES):
+            page[code] = reader.at(where, size)
+        elif code in _SINGLE or code in (_BITS, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _SUB_IFDS):
+            if kind not in _UNSIGNED:
+                raise reader.wrong(f"its entry {code} is no positive whole number")
+            # One more than allowed is enough to say that there are too many.
+            n = min(count, MOST_SEGMENTS + 1)
+            page[code] = reader.unpack(f"{n}{_UNSIGNED[kind]}", where)
+    end = start + n_tags * width
+    (following,) = reader.unpack("Q" if reader.is_big else "I", end)
+    return page, following
+
+
+def _judge_page(reader: _Reader, page: dict) -> bool:
+    """Hold what one page announces against the file; return whether its pixels are packed plainly."""
+    if _DESCRIPTION in page:
+        check_description(reader.path, page[_DESCRIPTION])
+    if _WIDTH not in page or _HEIGHT not in page:
+        # Such a directory holds no picture (EXIF, a thumbnail's head); tifffile leaves it out.
+        return True
+    one = {code: page.get(code, (default,))[0] for code, default in _DEFAULTS.items()}
+    bits, n_samples, depth = page.get(_BITS, (1,)), one[_SAMPLES], one[_DEPTH]
+    if min(one[_SAMPLES], depth, *bits) < 1 or max(bits) > 64 or n_samples > 1_000:
+        raise reader.wrong(f"a page has {n_samples:,} samples of {max(bits):,} bits a pixel")
+    byte_width = -(-max(bits) // 8)
+    n_bytes = one[_HEIGHT] * one[_WIDTH] * n_samples * depth * byte_width
+    refuse_oversize(reader.path, one[_HEIGHT], one[_WIDTH], n_bytes, reader.n_bytes)
+    refuse_unaffordable(reader.path, one[_HEIGHT], one[_WIDTH], n_bytes, reader.n_bytes)
+    is_tiled = _TILE_WIDTH in page or _TILES in page
+    height, width = _segment_shape(reader, page, one, is_tiled)
+    return _judge_segments(reader, page, one, is_tiled, height, width, n_samples * byte_width)
+
+
+_DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _COMPRESSION: 1, _SAMPLES: 1, _PLANAR: 1, _DEPTH: 1, _ROWS: 2**32 - 1}
+
+
+def _segment_shape(reader: _Reader, page: dict, one: dict, is_tiled: bool) -> tuple[int, int]:
+    """Return height and width of a tile or strip, and refuse shapes that would cost more than the page itself."""
+    if not is_tiled:
+        height, width = min(max(one[_ROWS], 1), one[_HEIGHT]), one[_WIDTH]
+        n_segments = -(-one[_HEIGHT] // height)
+    else:
+        height, width = (page.get(code, (0,))[0] for code in (_TILE_HEIGHT, _TILE_WIDTH))
+        if not (height and width) or height * width > max(4 * one[_HEIGHT] * one[_WIDTH], 1 << 22):
+            raise reader.wrong(f"a page of {one[_HEIGHT]} x {one[_WIDTH]} pixels has tiles of {height} x {width}")
+        n_segments = -(-one[_HEIGHT] // height) * -(-one[_WIDTH] // width)
+    n_segments *= one[_DEPTH] * (one[_SAMPLES] if one[_PLANAR] == 2 else 1)
+    if n_segments > MOST_SEGMENTS:
+        raise reader.wrong(f"a page is cut into {n_segments:,} pieces", "export it with larger tiles or strips")
+    return height, width
+
+
+def _judge_segments(reader: _Reader, page: dict, one: dict, is_tiled, height, width, pixel_bytes: int) -> bool:
+    """Check where the pieces of a page lie, and the size that each compressed picture states for itself."""
+    compression = one[_COMPRESSION]
+    if compression not in _PLAIN | _STREAMS | _OTHER:
+        raise reader.wrong(f"its compression ({compression}) is not read", "export it uncompressed or with deflate")
+    offsets = page.get(_TILES if is_tiled else _STRIPS, ())
+    counts = page.get(_TILE_BYTES if is_tiled else _STRIP_BYTES, ())
+    if len(offsets) > MOST_SEGMENTS:
+        raise reader.wrong(f"a page is cut into {len(offsets):,} pieces", "export it with larger tiles or strips")
+    for offset, count in zip(offsets, counts, strict=False):
+        if offset + count > reader.n_bytes:
+            raise reader.wrong("its pixels reach beyond its end", "the file is cut off: copy or export it again")
+        if compression in _STREAMS and count:
+            found = read_codestream(reader.at(offset, min(count, _HEAD_BYTES)))
+            if found is None and compression != 7:
+                raise reader.wrong("a compressed picture in it has no readable size")
+            if found is not None:
+                _judge_stream(reader, found, height, width)
+    return compression in _PLAIN or compression == 7
+
+
+def _judge_stream(reader: _Reader, found, height: int, width: int) -> None:
+    # Encoders fill the last strip or the edge of a tile up to whole blocks.
+    if found.height > height + 64 or found.width > width + 64 or found.height < 1 or found.width < 1:
+        raise reader.wrong(f"a picture of {found.height} x {found.width} pixels lies in a piece of {height} x {width}")
+    refuse_many_scans(reader.path, found)
+
+
+def refuse_many_scans(path, found) -> None:
+    """Refuse a progressive JPEG that goes over its pixels far more often than any encoder makes it."""
+    if found.n_scans > 100 and found.n_scans * found.height * found.width > MOST_SCANNED // 100:
+        raise ImageError(path, f"it goes over its pixels {found.n_scans:,} times", "save it anew, best as TIFF or PNG")

@@ -1,0 +1,92 @@
+"""Files, folders and patterns become a list of image files."""
+
+import glob
+import os
+from pathlib import Path
+
+from cellcycle.errors import ImageError
+from cellcycle.images.formats import IMAGE_SUFFIXES
+
+_SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+def list_images(folder) -> list[Path]:
+    """List the image files of a folder and of the folders in it, linked ones too.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    list of Path
+        Names with an image suffix, sorted; hidden and system files are left out. A link that leads nowhere is
+        listed, for reading it says so.
+
+    Raises
+    ------
+    ImageError
+        There is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(folder, "there is no such folder", "check the path")
+    found, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(root)
+        # A linked folder may lead back to where the walk has been.
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        found += [Path(root, name) for name in names if not _is_hidden(name) and is_image_name(name)]
+    return sorted(path for path in found if path.is_file() or path.is_symlink())
+
+
+def is_image_name(name) -> bool:
+    """Return whether a file is called like an image."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "~$")) or name.lower() in _SYSTEM_NAMES
+
+
+def expand(paths) -> list[str | ImageError]:
+    """Return the image files that paths name.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        Files (also missing ones, which fail when they are read), folders (their images, and those of the
+        folders in them), or patterns with `*`, `?` or `**`.
+
+    Returns
+    -------
+    list of str or ImageError
+        Each file once, in the order of the paths, sorted within a folder or pattern. A folder without images, a
+        pattern that nothing matches and what cannot be a path stand there as their error, so that the rest can go on.
+    """
+    found: dict[str | ImageError, None] = {}
+    for path in map(str, paths):
+        try:
+            found |= dict.fromkeys(_expand_one(path))
+        except (OSError, ValueError) as error:
+            # Too long for the file system, a folder without the right to look, a zero byte.
+            reason = getattr(error, "strerror", None) or str(error)
+            found[ImageError(path[:200], f"it cannot be looked up ({reason})", "check the path")] = None
+    return list(found)
+
+
+def _expand_one(path: str) -> list[str | ImageError]:
+    if not path.strip():
+        return [ImageError("''", "the path is empty", "name a file, a folder or a pattern")]
+    if Path(path).is_dir():
+        files = [str(file) for file in list_images(path)]
+        missing = ImageError(path, "the folder holds no image", "name a folder with PNG, JPEG, BMP or TIFF files")
+        return files or [missing]
+    if Path(path).exists() or not glob.has_magic(path):
+        return [path]
+    files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())
+    return files or [ImageError(path, "no file matches this pattern", "check the path")]
