@@ -222,15 +222,20 @@ def _locked(final: Path, is_folder: bool) -> Iterator[Path]:
 
 def _lock(work: Path) -> int | None:
     """Lock a file or folder until the returned descriptor is closed; None where another holds it or none can."""
-    if fcntl is None:
-        return None
-    handle = os.open(work, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+    handle = os.open(work, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    if is_locked(handle):
+        return handle
+    os.close(handle)
+    return None
+
+
+def is_locked(handle: int) -> bool:
+    """Lock an open file until it is closed or its process ends; False where another holds it or none can."""
+    with contextlib.suppress(OSError):
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def _remove(work: Path) -> None:

@@ -1,6 +1,7 @@
 """Many tasks, one after the other or in processes: results in order, memory flat, nothing left behind."""
 
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -140,6 +141,8 @@ def _begin(lease, start, start_arguments) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    # Ctrl-C reaches every process of a terminal; the one that holds the lease decides what comes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _first
     _first = () if start is None else (start(*start_arguments),)
 

@@ -374,10 +374,37 @@ def test_workers_end_with_their_parent(tmp_path, signal_name):
         time.sleep(0.1)
     assert not any(map(is_alive, workers))
     if signal_name != "SIGKILL":
-        assert os.listdir(out) == []
+        # What was finished is kept for the next run, and nothing else.
+        assert all(name.endswith(".partial") for name in os.listdir(out))
         assert process.returncode != 0
     if signal_name == "SIGTERM":
         assert b"Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_run_that_is_killed_at_any_moment_ends_like_an_undisturbed_one(tmp_path, jobs):
+    for k in range(60):
+        shutil.copy(MITOSIS, tmp_path / f"{k:02d}.png")
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    call = [sys.executable, "-m", "cellcycle", "predict", *sorted(map(str, tmp_path.glob("*.png")))]
+    call += ["--jobs", jobs, "--output", "rows.csv", "--overlay", "pictures"]
+    for folder in (out, undisturbed):
+        folder.mkdir()
+    expected = subprocess.run(call, cwd=undisturbed, capture_output=True, check=True)
+    luck = np.random.default_rng(int(jobs))
+    for end in [signal.SIGKILL, signal.SIGTERM] * 2:
+        with subprocess.Popen(call, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and not list(out.glob(".*.partial")):
+                time.sleep(0.01)
+            time.sleep(luck.uniform(0, 0.4))
+            process.send_signal(end)
+        (out / "rows.csv").unlink(missing_ok=True)
+    made = subprocess.run(call, cwd=out, capture_output=True, check=True)
+    assert made.stdout == expected.stdout
+    assert (out / "rows.csv").read_bytes() == (undisturbed / "rows.csv").read_bytes()
+    for folder in ("", "pictures"):
+        assert sorted(os.listdir(out / folder)) == sorted(os.listdir(undisturbed / folder)), "something was left behind"
 
 
 def test_a_pipe_is_no_image_and_nobody_waits_for_it(run, tmp_path):

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -200,19 +201,60 @@ def test_parquet_without_its_package_says_what_to_install(run, tmp_path, monkeyp
     assert "pip install pyarrow" in err
 
 
-def test_an_interrupted_run_leaves_no_file(run, tmp_path, monkeypatch):
-    file = tmp_path / "rows.csv"
-    file.write_text("image,nucleus_id,call\n")
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".txt"])
+def test_a_stopped_run_goes_on_where_it_stopped(run, tmp_path, monkeypatch, suffix):
+    images = sorted((SAMPLE / "nuclei" / "M").glob("*.png"))[:3]
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    images = [*images[:2], tmp_path / "broken.png", *images[2:]]
+    told = ("--format", "table") if suffix == ".txt" else ()
+    whole, rows = tmp_path / f"whole{suffix}", tmp_path / f"rows{suffix}"
+    expected = run("predict", *images, "--output", whole, *told)
+    done = []
+
+    def counted(*arguments):
+        for prediction in run_batch(*arguments):
+            if len(done) == 3:
+                done.append("stop")
+                raise KeyboardInterrupt
+            done.append(prediction.image)
+            yield prediction
+
+    monkeypatch.setattr(command, "run_batch", counted)
+    code, *_ = run("predict", *images, "--output", rows, *told)
+    assert code != 0
+    assert not rows.exists()
+    code, out, err = run("predict", *images, "--output", rows, *told)
+    assert (code, out) == expected[:2]
+    assert rows.read_bytes() == whole.read_bytes()
+    assert done[4:] == [str(images[2]), str(images[3])], "finished images were predicted again, or a broken one was not"
+    assert "2 of 4 images were finished" in err
+    assert {f.name for f in tmp_path.iterdir()} == {"broken.png", whole.name, rows.name}
+
+
+@pytest.mark.parametrize("change", ["image", "setting", "model", "damage"])
+def test_a_run_of_other_things_does_not_go_on_from_a_stopped_one(run, tmp_path, monkeypatch, change):
+    for name in ("a.png", "b.png"):
+        shutil.copy(MITOSIS, tmp_path / name)
+    call = ["predict", tmp_path / "a.png", tmp_path / "b.png", "--nucleus", "--output", tmp_path / "rows.csv"]
 
     def interrupted(*arguments):
         yield next(run_batch(*arguments))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "run_batch", interrupted)
-    code, *_ = run("predict", MITOSIS, FIELD, "--output", file)
-    assert code != 0
-    assert file.read_text() == "image,nucleus_id,call\n"
-    assert list(tmp_path.iterdir()) == [file]
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "run_batch", interrupted)
+        run(*call)
+    (journal,) = tmp_path.glob(".cellcycle-*")
+    if change == "image":
+        os.utime(tmp_path / "b.png", (1, 1))
+    elif change == "damage":
+        journal.write_bytes(journal.read_bytes()[:-30])
+    else:
+        call += ["--pixel-size", "0.3"] if change == "setting" else ["--model", "lr"]
+    code, _, err = run(*call)
+    assert code == 0
+    assert "were finished" not in err
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_failing_writer_leaves_no_file(tmp_path):

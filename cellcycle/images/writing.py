@@ -1,13 +1,12 @@
 """Write images whole or not at all."""
 
-import os
-import tempfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from cellcycle.errors import ImageError
+from cellcycle.errors import ImageError, SettingError
+from cellcycle.files import whole_file
 
 
 def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mark: str = "") -> None:
@@ -39,21 +38,14 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
     encoders = {".png": _write_png, ".tif": _write_tiff, ".tiff": _write_tiff}
     if path.suffix.lower() not in encoders:
         raise ImageError(path, "cannot write this format", "end the name in .png, .tif or .tiff")
-    temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(descriptor)
-        encoders[path.suffix.lower()](temporary, array, pixel_size_um, mark)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ImageError(path, f"cannot be written ({error.strerror or error})", "check the folder") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with whole_file(path) as work:
+            encoders[path.suffix.lower()](work, array, pixel_size_um, mark)
+    except SettingError as error:
+        raise ImageError(error.subject, error.finding, error.remedy) from error
 
 
-def _write_png(path: str, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
+def _write_png(path: Path, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
     # Pillow has no 16-bit RGB, so the encoder of imagecodecs writes every PNG.
     import imagecodecs
 
@@ -62,10 +54,10 @@ def _write_png(path: str, array: np.ndarray, pixel_size_um: float | None, mark: 
         chunk = b"tEXtDescription\0" + mark.encode("latin-1")
         framed = (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
         encoded = encoded[:-12] + framed + encoded[-12:]  # before the last chunk, IEND
-    Path(path).write_bytes(encoded)
+    path.write_bytes(encoded)
 
 
-def _write_tiff(path: str, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
+def _write_tiff(path: Path, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
     import tifffile
 
     scale = {}

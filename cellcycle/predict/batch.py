@@ -11,7 +11,12 @@ from cellcycle.predict.settings import Settings
 
 
 def run_batch(
-    images: Sequence, model, settings: Settings, overlay: Path | None = None, n_jobs: int = 1
+    images: Sequence,
+    model,
+    settings: Settings,
+    overlay: Path | None = None,
+    n_jobs: int = 1,
+    only: Sequence[int] | None = None,
 ) -> Iterator[ImagePrediction]:
     """Predict images and draw their overlays; yield tables in the order of the images.
 
@@ -24,6 +29,8 @@ def run_batch(
         Existing folder for one PNG an image.
     n_jobs : int, optional
         Processes; the tables do not depend on it.
+    only : sequence of int, optional
+        Which of the images, by their place; all without it.
 
     Yields
     ------
@@ -40,7 +47,7 @@ def run_batch(
         from cellcycle.predict.overlay import overlay_names
 
         targets = overlay_names(images, overlay)
-    named = list(zip(images, targets, strict=True))
+    named = [(images[k], targets[k]) for k in (range(len(images)) if only is None else only)]
     yield from tasks.run(_predict_one, named, n_jobs, start=Predictor, start_arguments=(model, settings))
 
 

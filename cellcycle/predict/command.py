@@ -7,7 +7,7 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
@@ -17,12 +17,13 @@ from cellcycle.images import expand
 from cellcycle.phases import class_colours
 from cellcycle.predict.batch import run_batch
 from cellcycle.predict.choice import AUTO, ModelChoice
+from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.predict.report import Tally, image_line, models_report, nucleus_report
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.slide import on_slide
-from cellcycle.predict.target import check_target, format_of, is_standard_output
+from cellcycle.predict.target import check_target, format_of, is_standard_output, is_stream
 
 _BAR_FROM = 4
 # Below this, starting processes costs more than they save.
@@ -92,8 +93,20 @@ def run_predict(
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
         _note(f"G1 peak of the slide: {quality}")
     tally, warnings = Tally(choice.default.classes), set()
-    with _ended_cleanly(), _outputs(name, output) as (write, words):
-        for prediction in _with_bar(run_batch(images, model, settings, overlay, n_jobs), len(images)):
+
+    def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
+        return run_batch(images, model, settings, overlay, n_jobs, only)
+
+    with ExitStack() as stack:
+        stack.enter_context(_ended_cleanly())
+        made = None
+        if output is not None and len(images) > 1 and not is_stream(output):
+            journal = stack.enter_context(Journal(output, key_of(images, choice, settings, overlay), choice))
+            if len(journal):
+                _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
+            made = journal.run(len(images), predictions)
+        write, words = stack.enter_context(_outputs(name, output))
+        for prediction in _with_bar(made or predictions(), len(images)):
             _refuse_or_warn(prediction, len(images), warnings)
             tally.add(prediction)
             if write is not None:

@@ -1,0 +1,147 @@
+"""What a run has finished, image by image, in a file beside its output: the same command goes on from there."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from cellcycle import files
+from cellcycle.predict.choice import ModelChoice
+from cellcycle.predict.predictor import ImagePrediction
+from cellcycle.predict.settings import Settings
+
+
+def key_of(images: Sequence, choice: ModelChoice, settings: Settings, overlay: Path | None) -> str:
+    """Return what tells runs apart whose rows differ: images as they are now, models, settings and version."""
+    from importlib.metadata import version
+
+    models = [choice.default.card, *([choice.anchored.card] if choice.is_auto else [])]
+    facts = [
+        version("cellcycle"),
+        [_state(image) for image in images],
+        [model["card_sha256"] for model in models],
+        asdict(settings),
+        overlay and os.path.abspath(overlay),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _state(image) -> list:
+    """Return a name with the size and time of its file, so that an image that was replaced is another one."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        found = os.stat(image)
+        return [os.fspath(image), found.st_size, found.st_mtime_ns]
+    return [str(image)]
+
+
+class Journal:
+    """Finished images of one run; kept when the run is stopped or killed, removed when it is done.
+
+    An image that could not be read or drawn is not kept: the next run tries it again. Where no journal can be
+    written, or a live run of the same output holds it, the run goes on without.
+
+    Parameters
+    ----------
+    output : Path
+        Of the run.
+    key : str
+        As `key_of` gives it; what another key has written is dropped.
+    choice : ModelChoice
+        Its models, which a journal tells by their place.
+    """
+
+    def __init__(self, output: Path, key: str, choice: ModelChoice):
+        output = Path(os.path.realpath(output))
+        name = hashlib.sha256(os.fsencode(output.name)).hexdigest()[:12]
+        self.path, self._choice = output.with_name(f".cellcycle-{name}.partial"), choice
+        self._at: dict[int, int] = {}
+        self._stream = None
+        with contextlib.suppress(OSError):
+            self._open(key)
+
+    def __len__(self) -> int:
+        """Number of finished images."""
+        return len(self._at)
+
+    def _open(self, key: str) -> None:
+        stream = open(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+b")  # noqa: SIM115
+        if not files.is_locked(stream.fileno()):
+            stream.close()
+            return
+        self._stream = stream
+        head = json.dumps(key).encode() + b"\n"
+        if stream.readline() != head:
+            stream.seek(0)
+            stream.truncate()
+            stream.write(head)
+        end = stream.tell()
+        for line in iter(stream.readline, b""):
+            # The last one may have been cut off by the end of its run.
+            try:
+                self._at[json.loads(line)["index"]] = end
+            except (ValueError, KeyError, TypeError):
+                break
+            end += len(line)
+        stream.seek(end)
+        stream.truncate()
+        stream.flush()
+
+    def run(self, n_images: int, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
+        """Yield the predictions of all images in order: finished ones from here, the rest as `predict` makes them."""
+        finished = dict(self._at)
+        with contextlib.closing(predict([index for index in range(n_images) if index not in finished])) as made:
+            for index in range(n_images):
+                if index in finished:
+                    yield self._read(finished[index])
+                else:
+                    prediction = next(made)
+                    self._keep(index, prediction)
+                    yield prediction
+
+    def _read(self, at: int) -> ImagePrediction:
+        self._stream.seek(at)
+        row = json.loads(self._stream.readline())
+        self._stream.seek(0, os.SEEK_END)
+        models = {"": None, "default": self._choice.default}
+        if row["model"] == "anchored":
+            models["anchored"] = self._choice.anchored
+        return ImagePrediction(row["image"], row["columns"], models[row["model"]])
+
+    def _keep(self, index: int, prediction: ImagePrediction) -> None:
+        if self._stream is None or prediction.error is not None or prediction.note:
+            return
+        found = prediction.checkpoint
+        model = "" if found is None else "default" if found.folder == self._choice.default.folder else "anchored"
+        row = {"index": index, "model": model, "image": prediction.image, "columns": prediction.columns}
+        try:
+            self._at[index] = self._stream.tell()
+            self._stream.write(json.dumps(row).encode() + b"\n")
+            self._stream.flush()
+        except OSError:
+            # A disk too full for this may still have room for the table.
+            self.done()
+
+    def done(self) -> None:
+        """Remove the journal: its run is done, or it cannot be kept."""
+        self._at.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the journal; without a finished image it is removed."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError):
+                if not self._at:
+                    self.path.unlink(missing_ok=True)
+                self._stream.close()
+            self._stream = None
+
+    def __enter__(self) -> "Journal":
+        """Give the journal, for a run."""
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        """Keep it where the run was stopped."""
+        self.close() if kind else self.done()
