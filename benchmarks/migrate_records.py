@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from cellcycle import results
+from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE
 from cellcycle.study import load_profile
-from cellcycle.study.experiments import MEASURED, MEASURED_PER_IMAGE
 from cellcycle.study.transfers import pretrained_file, transfer_source
 from cellcycle.training.runs import defaults_of, full_config
 

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from cellcycle.datasets import load_dataset
+from cellcycle.inputs import MEASURED_PER_IMAGE
 from cellcycle.study import experiments, load_profile
 from cellcycle.training import cross_validate
 
@@ -26,7 +27,7 @@ def configs() -> list[dict]:
     absolute = [*networks, best]
     # Of `best`, too: its measurements are then relative to the background of the same image.
     per_image = [{**config, "views": ("shape",)} for config in networks]
-    per_image.append({**best, "measurements": experiments.MEASURED_PER_IMAGE})
+    per_image.append({**best, "measurements": MEASURED_PER_IMAGE})
     return [*experiments.baseline(profile), *absolute, *per_image]
 
 

@@ -162,6 +162,52 @@ def review(
 
 
 @app.command()
+def train(
+    data: Annotated[str, typer.Argument(help="Folder of class folders, named set, or table (fields, too).")],
+    output: Annotated[Path, typer.Option(help="Folder of the new model.")],
+    network: Annotated[str, typer.Option("--network", "--model", help="Network; default: the measured best.")] = "",
+    from_model: Annotated[str, typer.Option("--from", help="Model to train further: a name or folder.")] = "",
+    folds: Annotated[int, typer.Option(help="Parts, each held out once.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the images; 0: as the recipe says.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the inputs in pixels.")] = 64,
+    intensity: Annotated[str, typer.Option(help="absolute (one exposure) or per-image.")] = "absolute",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on with a training that was stopped.")] = False,
+):
+    """Train a model on labelled nuclei, judge it on nuclei held out, and write its folder."""
+    from cellcycle.train import train as run
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    options = {"folds": folds, "epochs": epochs or None, "size": size, "intensity": intensity, "seed": seed}
+    options |= {"device": device, "resume": resume, "network": network or None, "from_model": from_model or None}
+    checkpoint = run(data, output, **options, say=say)
+    scores = checkpoint.card["scores"]["held_out"]
+    low, high = scores["intervals"]["balanced_accuracy"]
+    value = scores["balanced_accuracy"]
+    typer.echo(f"{output}: balanced accuracy {value:.3f} ({low:.3f} to {high:.3f}) on cells held out")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name or folder of a model.")],
+    data: Annotated[str, typer.Argument(help="Labelled nuclei, as train takes them.")],
+    as_json: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    output: Annotated[str, typer.Option(help="CSV of predictions; pictures are written beside it.")] = "",
+):
+    """Say how right a model is on labelled nuclei, crops or fields."""
+    from cellcycle import evaluate as judging
+    from cellcycle.errors import SettingError
+
+    if as_json not in ("text", "json"):
+        raise SettingError("--format", f"{as_json!r} is unknown", "use text or json")
+    found = judging.evaluate(model, data, output or None)
+    typer.echo(judging.as_json(found) if as_json == "json" else judging.report(found))
+
+
+@app.command()
 def models():
     """List the models with their measured scores."""
     from cellcycle.predict.command import list_models

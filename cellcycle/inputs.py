@@ -32,6 +32,24 @@ RATIOS = {
 }
 MEASUREMENTS = (*AMOUNTS, *SHAPES, *RATIOS)
 ANCHORED = ("dna_copies", "area_over_g1")
+# What is measured on a nucleus for a network that sees its shape: form, and amounts of DNA.
+MEASURED = (
+    "area_px",
+    "texture",
+    "eccentricity",
+    "solidity",
+    "crop_dna_over_noise",
+    "integrated_dna",
+    "mean_dna",
+    "crop_dna",
+)
+# The same for pictures scaled one by one: what another exposure of the single picture leaves as it is.
+MEASURED_PER_IMAGE = (
+    *MEASURED[:4],
+    "crop_dna_over_background",
+    "mean_dna_over_background",
+    "crop_dna_over_background_noise",
+)
 # Only where the training images stated no pixel size: a nucleus of a common cell line.
 TYPICAL = Scale(200.0)
 _LEAST = 1e-6
@@ -280,7 +298,8 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
         centres = nuclei.centres[rows]
     measurements = chosen_measurements(columns, rule.measurements, len(ids))
     if rule.pixel_size_um is None and nuclei.kind == "nucleus":
-        return Inputs(fitted(pixels[np.newaxis, np.newaxis], rule.size_px), measurements, rule.measurements)
+        # Measured as it was in training: on the crop after it was made as large as the others.
+        return prepare_images(fitted(pixels[np.newaxis, np.newaxis], rule.size_px), rule.measurements)
     # Crops as they are have no size in the sample: a window of a field then has as many pixels as they.
     step = rule.pixel_size_um / size_um if rule.pixel_size_um else 1.0
     painted, which = rule.surroundings == "painted", zip(ids, centres, backgrounds, strict=True)

@@ -35,6 +35,8 @@ ORDER = [
     {"summaries"},
     {"checkpoint"},
     {"predict"},
+    {"evaluate"},
+    {"train"},
     {"review"},
     {"recipes"},
     {"plots"},

@@ -6,9 +6,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from cellcycle import results
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import DataError, SettingError
-from cellcycle.inputs import Inputs, prepare_images
+from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, Inputs, prepare_images
 from cellcycle.splits import image_fingerprints
-from cellcycle.study.experiments import MEASURED, MEASURED_PER_IMAGE
 from cellcycle.training import NetworkClassifier, cross_validate, make_estimator
 from cellcycle.training import classifier as classifier_module
 from cellcycle.training.baseline import DnaContentClassifier
@@ -135,8 +134,8 @@ def test_fine_tuning_begins_where_the_first_training_ended(blobs):
     first = NetworkClassifier(**settings).fit(images, labels)
     tuned = NetworkClassifier(**settings, learning_rate=0.0).fit(images[::2] / 2, labels[::2], start=first)
     np.testing.assert_allclose(tuned.logits(images), first.logits(images), atol=1e-6)
-    other = NetworkClassifier(**settings, learning_rate=0.0).fit(images, labels % 2, start=first)
-    assert list(other.classes_) == [0, 1]
+    other = NetworkClassifier(**settings, learning_rate=0.0).fit(images, labels % 2 + 10, start=first)
+    assert list(other.classes_) == [10, 11]
 
 
 def test_scikit_learn_tools_work_on_it(blobs):

@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from cellcycle import results
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
+from cellcycle.inputs import MEASURED
 from cellcycle.networks import RESNET_DEPTHS
 from cellcycle.phases import PHASES
 from cellcycle.results import Record
@@ -27,24 +28,6 @@ from cellcycle.tuning import Search, mega_flops, nagao_network, rate_and_batch, 
 
 # Channels of the first stage of the Nagao network, where an experiment does not vary them.
 NAGAO_WIDTH = 8
-# What is measured on a nucleus for a network that sees its shape: form, and amounts of DNA.
-MEASURED = (
-    "area_px",
-    "texture",
-    "eccentricity",
-    "solidity",
-    "crop_dna_over_noise",
-    "integrated_dna",
-    "mean_dna",
-    "crop_dna",
-)
-# The same for pictures scaled one by one: what another exposure of the single picture leaves as it is.
-MEASURED_PER_IMAGE = (
-    *MEASURED[:4],
-    "crop_dna_over_background",
-    "mean_dna_over_background",
-    "crop_dna_over_background_noise",
-)
 # The recipe that beats the study's; what each part of it adds is measured in notebook 09.
 BEST = {
     "model": "nagao4",

@@ -129,6 +129,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         X = Inputs.of(X)
         self.channels_ = X.shape[1]
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
+        if start is not None and np.isin(self.classes_, start.classes_).all():
+            # A few corrected cells need not show every class that the model knows.
+            self.classes_, codes = start.classes_, np.searchsorted(start.classes_, np.asarray(y))
         given = start.model_ if start is not None else None
         scalings = [Scaling.of(view, X.images) for view in self.views] if given is None else given.scalings
         encoding = None if given is None else given.encoding

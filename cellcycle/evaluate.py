@@ -1,0 +1,225 @@
+"""How right a model is on labelled nuclei, crops or fields alike: scores with intervals, by class, and its mistakes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import metrics
+from cellcycle.checkpoint import Checkpoint, load_checkpoint
+from cellcycle.confidence import prediction_sets, with_temperature
+from cellcycle.confidence.evaluation import calibration_error, coverage_table
+from cellcycle.datasets import NucleusDataset, load_dataset
+from cellcycle.errors import DataError
+from cellcycle.files import whole_file
+from cellcycle.inputs import prepare
+from cellcycle.predict.runtime import Runtime
+from cellcycle.splits import image_fingerprints
+
+# Beside a model's card: what was it trained on? One fingerprint of pixels a line.
+TRAINED_IMAGES = "trained_images.txt"
+SCORES = {
+    "accuracy": metrics.accuracy,
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "macro_f1": metrics.macro_f1,
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Probabilities (N, K) of labelled nuclei, NaN where a model has no answer, and what follows from them."""
+
+    dataset: NucleusDataset
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    trained_on: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] | None = None
+
+    @property
+    def answered(self) -> np.ndarray:
+        """Nuclei (N,) to which the model has an answer."""
+        return np.isfinite(self.probabilities).all(axis=1)
+
+    @property
+    def called(self) -> np.ndarray:
+        """Most probable classes (n,) of those answered."""
+        return self.probabilities[self.answered].argmax(axis=1)
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """True classes down, called classes across."""
+        matrix = metrics.confusion_matrix(self.labels[self.answered], self.called, len(self.classes))
+        return pd.DataFrame(matrix, list(self.classes), list(self.classes)).rename_axis("truth")
+
+    def predictions(self) -> pd.DataFrame:
+        """Return one row a nucleus: sample_id, group, truth, call and probabilities."""
+        data, names = self.dataset, np.array([*self.classes, ""])
+        calls = np.full(len(data), len(self.classes))
+        calls[self.answered] = self.called
+        table = pd.DataFrame({"sample_id": data.sample_ids})
+        table["group"] = "" if data.groups is None else data.groups.astype(str)
+        table["truth"], table["call"] = names[self.labels], names[calls]
+        return table.assign(**{f"p_{c}": self.probabilities[:, k].round(6) for k, c in enumerate(self.classes)})
+
+    def scores(self) -> dict:
+        """Return all scores as JSON takes them; intervals are over groups where there are any, else over images."""
+        is_in, n_classes = self.answered, len(self.classes)
+        if not is_in.any():
+            raise DataError(self.dataset.name, "the model has no answer to any of its nuclei", "give a usable G1 peak")
+        labels, probabilities, calls = self.labels[is_in], self.probabilities[is_in], self.called
+        units = None if self.dataset.groups is None else self.dataset.groups[is_in]
+        made: dict = {"n": int(is_in.sum()), "n_without_answer": int((~is_in).sum()), "intervals": {}}
+        present = np.unique(labels)
+        for name, score in SCORES.items():
+            found = metrics.estimate(score, labels, calls, n_classes, units)
+            made[name], made["intervals"][name] = _number(found.value), [_number(found.low), _number(found.high)]
+        for name, score in (("recall", metrics.recall), ("precision", metrics.precision)):
+            values = score(metrics.confusion_matrix(labels, calls, n_classes))
+            made[name] = {c: _number(v) for c, v in zip(self.classes, values, strict=True)}
+            made["intervals"][name] = pairs = {}
+            for k in present:
+                spread = metrics.estimate(lambda m, k=k, s=score: s(m)[..., k], labels, calls, n_classes, units)
+                pairs[self.classes[k]] = [_number(spread.low), _number(spread.high)]
+        error = calibration_error(probabilities, labels, units)
+        made["calibration_error"] = _number(error.value)
+        made["intervals"]["calibration_error"] = [_number(error.low), _number(error.high)]
+        if self.thresholds is not None:
+            table = coverage_table(prediction_sets(probabilities, self.thresholds), labels, self.classes, units)
+            made["coverage"] = {name: _number(value) for name, value in table["coverage"].items()}
+        made["confusion"] = self.confusion.to_numpy().tolist()
+        made["trained_on"] = list(self.trained_on)
+        return made
+
+
+def evaluate(model, data, output=None) -> Evaluation:
+    """Let a model call labelled nuclei, and compare.
+
+    Parameters
+    ----------
+    model : str, Path or Checkpoint
+    data : str, Path or NucleusDataset
+        As `load_dataset` takes it.
+    output : path-like, optional
+        A .csv file for the predictions; beside it go the confusion matrix and the worst mistakes, as pictures.
+
+    Raises
+    ------
+    DataError
+        The data have classes that the model does not know.
+    """
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None)
+    labels = codes_of(dataset, checkpoint.classes, checkpoint.name)
+    inputs = prepare(dataset, checkpoint.input_rule)
+    usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
+    probabilities = np.full((len(dataset), len(checkpoint.classes)), np.nan)
+    if usable.any():
+        probabilities[usable] = Runtime(checkpoint).probabilities(inputs[usable])
+    fitted, thresholds = checkpoint.confidence, None
+    if fitted is not None:
+        probabilities, thresholds = with_temperature(probabilities, fitted.temperature), fitted.thresholds
+    known = _trained_images(checkpoint)
+    prints = image_fingerprints(dataset.images) if known else []
+    seen = tuple(str(s) for s, p in zip(dataset.sample_ids, prints, strict=False) if p in known)
+    found = Evaluation(dataset, checkpoint.classes, labels, probabilities, seen, thresholds)
+    if output is not None:
+        write_evaluation(found, Path(output))
+    return found
+
+
+def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:
+    """Return labels (N,) as places in a model's classes; classes that it does not know are refused."""
+    unknown = [c for c in dataset.classes if c not in classes]
+    if unknown:
+        raise DataError(
+            dataset.name,
+            f"class {unknown[0]!r} is not known to {name}, which knows {', '.join(classes)}",
+            "rename the labels, leave them out, or train a model of these classes",
+        )
+    return np.array([classes.index(c) for c in dataset.classes])[dataset.labels]
+
+
+def write_evaluation(found: Evaluation, table: Path) -> None:
+    """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG), each whole or not at all."""
+    from matplotlib.figure import Figure
+
+    with whole_file(table) as work:
+        found.predictions().to_csv(work, index=False)
+    with whole_file(table.with_name(f"{table.stem}_confusion.csv")) as work:
+        found.confusion.to_csv(work)
+    figure = Figure(figsize=(1.5 + 0.7 * len(found.classes),) * 2, layout="constrained")
+    axes, matrix = figure.subplots(), found.confusion.to_numpy()
+    axes.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    for (row, column), n in np.ndenumerate(matrix):
+        axes.text(column, row, str(n), ha="center", va="center", color="black" if row != column else "white")
+    axes.set_xticks(range(len(found.classes)), found.classes, rotation=45)
+    axes.set_yticks(range(len(found.classes)), found.classes)
+    axes.set_xlabel("called")
+    axes.set_ylabel("true")
+    _save(figure, table.with_name(f"{table.stem}_confusion.png"))
+    figure = _mistakes(found)
+    if figure is not None:
+        _save(figure, table.with_name(f"{table.stem}_mistakes.png"))
+
+
+def _mistakes(found: Evaluation, n: int = 24):
+    """Return a picture of the nuclei that were called wrong with the greatest probability; None where none was."""
+    from matplotlib.figure import Figure
+
+    at = np.flatnonzero(found.answered)
+    wrong = at[found.called != found.labels[at]]
+    if not len(wrong):
+        return None
+    sure = found.probabilities[wrong].max(axis=1)
+    wrong = wrong[np.argsort(-sure, kind="stable")][:n]
+    rows = -(-len(wrong) // 8)
+    figure = Figure(figsize=(12, 1.9 * rows), layout="constrained")
+    places = figure.subplots(rows, 8, squeeze=False).flatten()
+    for axes in places:
+        axes.axis("off")
+    for axes, i in zip(places, wrong, strict=False):
+        call = found.probabilities[i].argmax()
+        axes.imshow(found.dataset.images[i, 0], cmap="gray")
+        title = f"{found.classes[found.labels[i]]} as {found.classes[call]} ({found.probabilities[i, call]:.2f})"
+        axes.set_title(title, fontsize=7)
+    return figure
+
+
+def _save(figure, file: Path) -> None:
+    with whole_file(file) as work:
+        figure.savefig(work, format="png", dpi=110)
+
+
+def _trained_images(checkpoint: Checkpoint) -> set[str]:
+    file = checkpoint.folder / TRAINED_IMAGES
+    return set(file.read_text().split()) if file.is_file() else set()
+
+
+def _number(value) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def report(found: Evaluation) -> str:
+    """Return the scores in words."""
+    scores, lines = found.scores(), []
+    for name in SCORES:
+        low, high = scores["intervals"][name]
+        lines.append(f"{name.replace('_', ' '):<20}{scores[name]:.3f}  ({low:.3f} to {high:.3f})")
+    for c in found.classes:
+        recall, precision = scores["recall"][c], scores["precision"][c]
+        shown = ["  -  " if v is None else f"{v:.3f}" for v in (recall, precision)]
+        lines.append(f"  {c:<18}recall {shown[0]}   precision {shown[1]}")
+    lines.append(f"{'calibration error':<20}{scores['calibration_error']:.3f}")
+    if scores["n_without_answer"]:
+        lines.append(f"{scores['n_without_answer']} nuclei without an answer")
+    if found.trained_on:
+        lines.append(f"The model was trained on {len(found.trained_on)} of these images: its scores flatter it.")
+    return "\n".join([f"{scores['n']} nuclei of {found.dataset.name}", *lines])
+
+
+def as_json(found: Evaluation) -> str:
+    """Return the scores as JSON."""
+    return json.dumps(found.scores(), indent=1)
