@@ -396,3 +396,17 @@ def test_labels_that_are_missing_leave_no_gap():
     labels = np.zeros((12, 12), np.int32)
     labels[2:5, 2:5], labels[7:10, 7:10] = 1, 3
     assert np.unique(_numbered(labels)).tolist() == [0, 1, 2]
+
+
+def test_more_objects_than_a_field_has_are_refused(monkeypatch):
+    """Each is measured: a picture of specks may not take minutes."""
+    from cellcycle.errors import ImageError
+    from cellcycle.segmentation import fields
+
+    pixels, _ = field(seed=1)
+    n_nuclei = fields.segment(pixels).max()
+    monkeypatch.setattr(fields, "MOST_NUCLEI", n_nuclei)
+    assert fields.segment(pixels).max() == n_nuclei
+    monkeypatch.setattr(fields, "MOST_NUCLEI", n_nuclei - 1)
+    with pytest.raises(ImageError, match="objects; cut it into smaller fields"):
+        fields.segment(pixels)

@@ -5,12 +5,14 @@ import sys
 
 import numpy as np
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import ImageError, SettingError
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
 
 BACKENDS = ("classical", "cellpose", "stardist")
 TILE_PX = 2048
+# A field of 10,000 px holds some 20,000 nuclei; ten times as many are specks, and each is measured.
+MOST_NUCLEI = 200_000
 # Context around a tile, in nuclear radii: more than the widest filter and a clump of several nuclei.
 _HALO_RADII = 12
 
@@ -52,6 +54,8 @@ def segment(
     ------
     SettingError
         Unknown backend, or its package or weights are missing.
+    ImageError
+        More objects than a field of nuclei has.
     """
     if backend not in BACKENDS:
         raise SettingError(backend, "there is no such segmentation backend", f"choose one of {', '.join(BACKENDS)}")
@@ -61,7 +65,10 @@ def segment(
         survey = survey_field(pixels, pixel_size_um, diameter_px)
         if survey is None:
             return np.zeros(pixels.shape, dtype=np.int32)
-        return _numbered(_tiled(pixels, survey, tile_px))
+        labels = _numbered(_tiled(pixels, survey, tile_px))
+        if labels.max() > MOST_NUCLEI:
+            raise ImageError("the image", f"it shows more than {MOST_NUCLEI:,} objects", "cut it into smaller fields")
+        return labels
     from cellcycle.segmentation import backends
 
     # Both packages talk on standard output, where the rows of a prediction may go.

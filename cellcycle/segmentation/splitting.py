@@ -95,9 +95,10 @@ def _outlined(signal: np.ndarray, labels: np.ndarray, survey: Survey) -> np.ndar
 
     outlined = np.zeros(labels.shape, dtype=np.int32)
     least_area = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi * survey.radius_px**2)
-    n_kept = 0
+    n_kept, areas = 0, np.bincount(labels.ravel())
     for index, window in enumerate(ndimage.find_objects(labels), start=1):
-        if window is None:
+        # The outline lies inside: specks, of which a picture may have hundreds of thousands, need none.
+        if window is None or areas[index] < least_area:
             continue
         inside, local = labels[window] == index, signal[window]
         contrast = float(np.percentile(local[inside], 75)) - survey.level
