@@ -110,6 +110,12 @@ def train(
     facts["from"] = None if start is None else start.card["card_sha256"]
     state = _state_folder(output, facts, resume)
     groups, prints = dataset.groups, image_fingerprints(dataset.images)
+    if (
+        groups is not None
+        and min(len(np.unique(groups[dataset.labels == k])) for k in np.unique(dataset.labels)) < folds
+    ):
+        say(f"a class lies in fewer than {folds} groups: cells of one group are tested on, and the scores may flatter")
+        groups = None
     groups = join_copies(groups, prints)
     parts = stratified_folds(dataset.labels, folds, 1, seed, groups, dataset.classes)
     for fold in parts:

@@ -105,3 +105,47 @@ def sample_folder():
     from cellcycle import files
 
     return files.repository() / "data" / "sample" / "nuclei"
+
+
+@pytest.mark.slow
+def test_round_the_loop_from_prediction_to_correction_to_a_better_model(tmp_path):
+    """Predict -> corrections -> train from -> evaluate -> predict, of whole fields."""
+    from cellcycle.images import write_image
+    from cellcycle.predict import predict
+    from cellcycle.review import labelled_rows, write_labels
+    from cellcycle.simulation import simulate_field
+
+    names = []
+    for number in range(2):
+        made = simulate_field((420, 420), 70, 40 + number)
+        names.append(tmp_path / f"field{number}.tif")
+        write_image(names[-1], made.image, made.pixel_size_um)
+    table = predict([str(name) for name in names], model="lr")
+    table = table[table["call"] != ""].reset_index(drop=True)
+    # A person says of every nucleus that it is larger or smaller than most: two of the model's classes.
+    large = table["area_px"] > table["area_px"].median()
+    said = {row: "G2" if is_large else "G1" for row, is_large in enumerate(large)}
+    write_labels(tmp_path / "labels.csv", labelled_rows(table, said))
+    tuned = train(tmp_path / "labels.csv", tmp_path / "tuned", from_model="lr", folds=2, epochs=3, device="cpu")
+    assert {"before", "after"} <= set(tuned.card["training"]) and tuned.classes == ("G1", "S", "G2", "M")
+    found = evaluate(tuned, tmp_path / "labels.csv")
+    assert found.scores()["n"] == len(table) and len(found.trained_on) == len(table)
+    again = predict([str(name) for name in names], model=str(tuned.folder))
+    assert set(again["model"]) == {"tuned"} and (again["call"] != "").sum() >= len(table) - 2
+
+
+@pytest.mark.slow
+def test_a_model_of_labelled_fields_predicts_fields(tmp_path):
+    from cellcycle.images import write_image
+    from cellcycle.predict import predict
+    from cellcycle.review import labelled_rows, write_labels
+    from cellcycle.simulation import simulate_field
+
+    made = simulate_field((420, 420), 70, 44)
+    write_image(tmp_path / "field.tif", made.image, made.pixel_size_um)
+    table = predict(str(tmp_path / "field.tif"), model="lr")
+    said = {row: "large" if area > table["area_px"].median() else "small" for row, area in enumerate(table["area_px"])}
+    write_labels(tmp_path / "labels.csv", labelled_rows(table, said))
+    model = train(tmp_path / "labels.csv", tmp_path / "sizes", **QUICK | {"network": "nn", "epochs": 12})
+    assert evaluate(model, tmp_path / "labels.csv").scores()["accuracy"] > 0.8
+    assert set(predict(str(tmp_path / "field.tif"), model=str(model.folder))["call"]) == {"large", "small"}
