@@ -52,7 +52,7 @@ bench: .venv/.installed  ## time prediction and measure its memory (BENCH=--with
 	$(BIN)/python benchmarks/speed.py $(BENCH)
 
 checkpoints: .venv/.installed  ## train, export and score the shipped models (real cells: CELLCYCLE_REAL_DATA=<folder>)
-	$(BIN)/python -m cellcycle.recipes $(NAMES)
+	$(BIN)/python -m cellcycle.study.shipped $(NAMES)
 
 clean:  ## remove the environment and everything made under build/
 	rm -rf .venv build

@@ -33,15 +33,15 @@ from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.simulated import make_simulated
 from cellcycle.metrics import bootstrap
 from cellcycle.phases import PHASES
-from cellcycle.recipes.calibration import without_confidence
-from cellcycle.recipes.scoring import SLIDE_COUNTS, Slide, predict_slide, records_dir
-from cellcycle.recipes.training import microscope
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import NAGAO_PARAMETERS, SimulationParameters, simulate_nuclei
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation.optics import expose, sample
 from cellcycle.simulation.scene import Scene, add_debris, light_per_n, make_slide
 from cellcycle.study import experiments
+from cellcycle.study.shipped.calibration import without_confidence
+from cellcycle.study.shipped.scoring import SLIDE_COUNTS, Slide, predict_slide, records_dir
+from cellcycle.study.shipped.training import microscope
 from cellcycle.study.texts import real_records
 
 # Microscopes and seeds that neither training nor calibration of the shipped models has seen.

@@ -15,9 +15,9 @@ from cellcycle import files, metrics
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
 from cellcycle.nuclei import g1_peak_of
 from cellcycle.phases import PHASES
-from cellcycle.recipes.scoring import predict_slide, simulated_slide
-from cellcycle.recipes.training import microscope
 from cellcycle.simulation import simulate_nuclei
+from cellcycle.study.shipped.scoring import predict_slide, simulated_slide
+from cellcycle.study.shipped.training import microscope
 
 SEED = 1500
 N_SLIDES = 60

@@ -38,7 +38,6 @@ ORDER = [
     {"evaluate"},
     {"train"},
     {"review"},
-    {"recipes"},
     {"plots"},
     {"study"},
     {"app"},

@@ -7,7 +7,7 @@ from cellcycle import files
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
 from cellcycle.phases import PHASES
 from cellcycle.predict.choice import LEAST_QUALITY
-from cellcycle.recipes import training
+from cellcycle.study.shipped import training
 
 SHIPPED = shipped_names()
 

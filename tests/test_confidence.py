@@ -327,7 +327,7 @@ def test_the_review_queue_begins_with_the_least_sure_cell(tmp_path):
 def calibrated_model(tmp_path_factory):
     """A copy of a shipped model with a confidence fitted on a few simulated nuclei."""
     from cellcycle.checkpoint import load_checkpoint, shipped_dir
-    from cellcycle.recipes.calibration import calibrate, calibration_slides
+    from cellcycle.study.shipped.calibration import calibrate, calibration_slides
 
     folder = tmp_path_factory.mktemp("models") / "lr"
     shutil.copytree(shipped_dir() / "lr", folder)
@@ -338,8 +338,8 @@ def calibrated_model(tmp_path_factory):
 
 def test_prediction_applies_what_the_checkpoint_stores(calibrated_model):
     from cellcycle.predict import Predictor
-    from cellcycle.recipes.calibration import without_confidence
-    from cellcycle.recipes.scoring import settings_for
+    from cellcycle.study.shipped.calibration import without_confidence
+    from cellcycle.study.shipped.scoring import settings_for
 
     checkpoint, slides = calibrated_model
     assert checkpoint.confidence.fitted_on["n"] > 30

@@ -21,11 +21,11 @@ from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings
 from cellcycle.predict.choice import AUTO
 from cellcycle.predict.slide import with_g1_peak
-from cellcycle.recipes.flips import CHANGES, changed, crop_flips, field_flips
-from cellcycle.recipes.training import TEST_SEED, microscope
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulatedNuclei, simulate_nuclei
+from cellcycle.study.shipped.flips import CHANGES, changed, crop_flips, field_flips
+from cellcycle.study.shipped.training import TEST_SEED, microscope
 from cellcycle.summaries import SCORES, score_table
 
 N_TEST_PER_PHASE = 250

@@ -7,10 +7,10 @@ import numpy as np
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, write_card
 from cellcycle.confidence import fit_confidence
 from cellcycle.inputs import InputRule
-from cellcycle.recipes.scoring import SLIDE_COUNTS, Slide, predict_slide, simulated_slide
-from cellcycle.recipes.training import microscope
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import simulate_nuclei
+from cellcycle.study.shipped.scoring import SLIDE_COUNTS, Slide, predict_slide, simulated_slide
+from cellcycle.study.shipped.training import microscope
 
 CALIBRATION_SEED = 700
 N_SLIDES = 20

@@ -1,0 +1,46 @@
+"""`python -m cellcycle.study.shipped [NAME ...]`: train, export and score the shipped models."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from cellcycle.checkpoint import load_checkpoint
+from cellcycle.errors import CellCycleError
+from cellcycle.predict import Predictor, Settings
+from cellcycle.study.shipped.calibration import calibrate, calibration_slides
+from cellcycle.study.shipped.flips import field_variants
+from cellcycle.study.shipped.scoring import all_tests, score_checkpoint
+from cellcycle.study.shipped.training import RECIPES, train_shipped
+
+
+def main() -> None:
+    """Make the named models, or all."""
+    parser = argparse.ArgumentParser(prog="python -m cellcycle.study.shipped", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; all without any")
+    parser.add_argument("--score-only", action="store_true", help="calibrate and score the models that are there")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in RECIPES]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is no recipe; there are {', '.join(RECIPES)}")
+    names = arguments.names or list(RECIPES)
+    try:
+        for name in () if arguments.score_only else names:
+            print(f"trained {train_shipped(name).folder}", flush=True)
+        real = os.environ.get("CELLCYCLE_REAL_DATA")
+        first = load_checkpoint(names[0])
+        slides = calibration_slides(first.input_rule)
+        for name in names:
+            temperature = calibrate(name, slides).confidence.temperature
+            print(f"calibrated {name}: temperature {temperature:.2f}", flush=True)
+        tests = all_tests(Path(real) if real else None, first.input_rule)
+        fields = field_variants(Predictor(first, Settings("field")).find)
+        for name in names:
+            score_checkpoint(name, tests, fields)
+    except CellCycleError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
