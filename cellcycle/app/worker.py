@@ -17,10 +17,10 @@ from cellcycle.images import Plane, read_plane
 from cellcycle.nuclei import Nuclei
 from cellcycle.phases import class_colours
 from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
+from cellcycle.predict.many import on_slide
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.overlay import draw_overlay
-from cellcycle.predict.report import model_taken
-from cellcycle.predict.slide import on_slide
+from cellcycle.predict.words import model_taken
 from cellcycle.review import classes_of, reasons, sureness
 
 # A picture for the screen is not larger than this; outlines are drawn over it at any size.

@@ -6,9 +6,9 @@ looks at an image under `model="auto"` is said in `cellcycle.predict.choice`.
 
 from cellcycle.images import expand
 from cellcycle.predict.choice import AUTO
+from cellcycle.predict.many import predict, predict_each
 from cellcycle.predict.predictor import ImagePrediction, Predictor
 from cellcycle.predict.settings import Settings
-from cellcycle.predict.stream import predict, predict_each
 from cellcycle.predict.table import table_columns
 
 __all__ = [

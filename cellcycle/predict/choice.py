@@ -33,7 +33,9 @@ class ModelChoice:
 
     @classmethod
     def of(cls, model) -> "ModelChoice":
-        """Return the choice for "auto", a name or folder of a checkpoint, or a Checkpoint."""
+        """Return the choice for "auto", a name or folder of a checkpoint, a Checkpoint, or a choice made before."""
+        if isinstance(model, cls):
+            return model
         if isinstance(model, Checkpoint):
             return cls(model, False)
         is_auto = str(model).lower() == AUTO

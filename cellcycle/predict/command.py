@@ -15,15 +15,14 @@ from cellcycle.errors import ImageError, SettingError, shown
 from cellcycle.files import whole_file
 from cellcycle.images import expand
 from cellcycle.phases import class_colours
-from cellcycle.predict.batch import run_batch
 from cellcycle.predict.choice import AUTO, ModelChoice
 from cellcycle.predict.journal import Journal, key_of
+from cellcycle.predict.many import on_slide, run_batch
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.predictor import ImagePrediction
-from cellcycle.predict.report import Tally, image_line, models_report, nucleus_report
 from cellcycle.predict.settings import Settings
-from cellcycle.predict.slide import on_slide
 from cellcycle.predict.target import check_target, format_of, is_standard_output, is_stream
+from cellcycle.predict.words import Tally, image_line, models_report, nucleus_report
 
 _BAR_FROM = 4
 # Below this, starting processes costs more than they save.
@@ -89,13 +88,13 @@ def run_predict(
     if overlay is not None:
         _make_folder(overlay)
     if is_slide:
-        settings = on_slide(images, model, settings)
+        settings = on_slide(images, choice, settings, n_jobs)
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
         _note(f"G1 peak of the slide: {quality}")
     tally, warnings = Tally(choice.default.classes), set()
 
     def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
-        return run_batch(images, model, settings, overlay, n_jobs, only)
+        return run_batch(images, choice, settings, overlay, n_jobs, only)
 
     with ExitStack() as stack:
         stack.enter_context(_ended_cleanly())

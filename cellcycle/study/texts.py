@@ -8,7 +8,7 @@ import pandas as pd
 from cellcycle import files, metrics, results, summaries
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES
-from cellcycle.predict.shipped import shipped_table
+from cellcycle.predict.words import shipped_table
 from cellcycle.results import Record
 from cellcycle.study import experiments
 from cellcycle.study.profiles import load_profile

@@ -20,7 +20,7 @@ from cellcycle.nuclei import Nuclei, find_nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings
 from cellcycle.predict.choice import AUTO
-from cellcycle.predict.slide import with_g1_peak
+from cellcycle.predict.many import with_g1_peak
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulatedNuclei, simulate_nuclei
