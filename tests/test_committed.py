@@ -94,3 +94,11 @@ def test_the_two_models_of_auto_see_nuclei_at_one_scale_and_know_the_same_classe
     assert plain.classes == anchored.classes
     for number in ("size_px", "pixel_size_um", "scale"):
         assert getattr(plain.input_rule, number) == getattr(anchored.input_rule, number)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_card_tells_how_right_the_phases_of_whole_fields_are(name):
+    entry = load_checkpoint(name).card["scores"]["fields"]
+    assert entry["n"] <= entry["n_found"] <= entry["n_nuclei"]
+    assert entry["n_found"] > 0.9 * entry["n_nuclei"]
+    assert entry["balanced_accuracy"]["low"] < entry["balanced_accuracy"]["value"] < entry["balanced_accuracy"]["high"]

@@ -24,6 +24,7 @@ from cellcycle.predict.many import with_g1_peak
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulatedNuclei, simulate_nuclei
+from cellcycle.study.shipped.fields import fields_entry, found_fields
 from cellcycle.study.shipped.flips import CHANGES, changed, crop_flips, field_flips
 from cellcycle.study.shipped.training import TEST_SEED, microscope
 from cellcycle.summaries import SCORES, score_table
@@ -247,6 +248,7 @@ def score_checkpoint(name: str, tests: list[HeldOut], fields: list[dict], root: 
         if record.config["model"] == checkpoint.name:
             shutil.rmtree(record.folder)
     scores = {test.name: score(checkpoint, test, root) for test in tests}
+    scores["fields"] = fields_entry(checkpoint, found_fields(Predictor(checkpoint, Settings("field"))), root)
     flips = flip_rates(checkpoint, tests, fields)
     for test, entry in scores.items():
         print(f"{checkpoint.name} on {test}: balanced accuracy {entry['balanced_accuracy']['value']}", flush=True)
