@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,13 @@ def test_prediction_imports_neither_training_nor_plotting():
 def test_the_command_line_imports_nothing_heavy():
     code = "import sys, cellcycle.cli; sys.exit(any(m in sys.modules for m in ('numpy', 'pandas', 'scipy', 'torch')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_installed_package_holds_every_file_of_the_checkout():
+    """Only files that a pattern of pyproject.toml names are installed; a checkout would hide a missing one."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["cellcycle"]
+    named = {file for pattern in patterns for file in PACKAGE.glob(pattern)}
+    others = {f for f in PACKAGE.rglob("*") if f.is_file() and f.suffix not in (".py", ".pyc")}
+    assert others == named
+    assert all((f.parent / "__init__.py").is_file() for f in PACKAGE.rglob("*.py"))
