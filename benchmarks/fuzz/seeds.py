@@ -1,0 +1,232 @@
+"""One small good file of every kind that `cellcycle.images` reads."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image
+
+from benchmarks.fuzz import tiff
+
+_TIFF_CODECS = ("deflate", "lzw", "packbits", "zstd", "lzma", "jpeg", "jpeg2000", "jpegxr", "png", "jpegxl")
+
+
+@cache
+def seeds() -> dict[str, tuple[str, bytes]]:
+    """Return the suffix and the bytes of each kind, in an order that stays."""
+    return dict(_pillow()) | dict(_png_by_hand()) | dict(_tiffs()) | dict(_microscopes())
+
+
+def picture(dtype=np.uint8, height=24, width=20) -> np.ndarray:
+    """Return a nucleus of any type of number."""
+    y, x = np.mgrid[:height, :width]
+    disc = np.exp(-(((y - 11) / 6) ** 2) - ((x - 9) / 5) ** 2)
+    if dtype == bool:
+        return disc > 0.5
+    top = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    return (disc * top).astype(dtype)
+
+
+def colour(dtype=np.uint8, n_channels=3) -> np.ndarray:
+    """Return a nucleus in the blue channel."""
+    pixels = np.zeros((24, 20, n_channels), dtype)
+    pixels[..., 2] = picture(dtype)
+    return pixels
+
+
+def _pillow() -> Iterator[tuple[str, tuple[str, bytes]]]:
+    gray, rgb, rgba = Image.fromarray(picture()), Image.fromarray(colour()), Image.fromarray(colour(n_channels=4))
+    palette = gray.convert("P")
+    for name, image, options in (
+        ("png gray", gray, {}),
+        ("png rgb", rgb, {"dpi": (72, 72)}),
+        ("png rgba", rgba, {}),
+        ("png gray alpha", gray.convert("LA"), {}),
+        ("png palette", palette, {"transparency": 3}),
+        ("png 1 bit", gray.convert("1"), {}),
+        ("png 16 bit", Image.fromarray(picture(np.uint16)), {}),
+        ("png moving", gray, {"save_all": True, "append_images": [gray.rotate(90)], "duration": 50}),
+        ("jpeg gray", gray, {"format": "JPEG"}),
+        ("jpeg rgb", rgb, {"format": "JPEG", "subsampling": 2, "comment": b"a nucleus"}),
+        ("jpeg progressive", rgb, {"format": "JPEG", "progressive": True}),
+        ("jpeg cmyk", rgb.convert("CMYK"), {"format": "JPEG"}),
+        ("bmp gray", gray, {"format": "BMP"}),
+        ("bmp rgb", rgb, {"format": "BMP"}),
+        ("bmp rgba", rgba, {"format": "BMP"}),
+        ("bmp 1 bit", gray.convert("1"), {"format": "BMP"}),
+    ):
+        out = io.BytesIO()
+        image.save(out, **{"format": "PNG"} | options)
+        yield name, (f".{name.split()[0].replace('jpeg', 'jpg')}", out.getvalue())
+
+
+def _png_by_hand() -> Iterator[tuple[str, tuple[str, bytes]]]:
+    yield "png rgb 16 bit", (".png", imagecodecs.png_encode(colour(np.uint16)))
+    yield "png interlaced", (".png", interlaced())
+    head = struct.pack("<IiiHHIIiiII", 40, 20, 24, 1, 8, 1, 0, 2835, 2835, 256, 0)
+    rows = b"".join(bytes([20, value]) + b"\0\0" for value in range(0, 240, 10)) + b"\0\1"
+    colours = b"".join(bytes([i, i, i, 0]) for i in range(256))
+    start = 14 + len(head) + len(colours)
+    yield "bmp rle", (".bmp", struct.pack("<2sIII", b"BM", start + len(rows), 0, start) + head + colours + rows)
+
+
+def interlaced() -> bytes:
+    """Return a gray PNG in the seven passes of Adam7, which Pillow does not write."""
+    pixels, rows = picture(), bytearray()
+    for y, x, dy, dx in (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1):
+        for row in pixels[y::dy, x::dx]:
+            rows += b"\0" + row.tobytes()
+    return png([(b"IHDR", struct.pack(">IIBBBBB", 20, 24, 8, 0, 0, 0, 1)), (b"IDAT", zlib.compress(bytes(rows)))])
+
+
+def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a PNG of these chunks, with right checksums and an end."""
+    out = bytearray(b"\x89PNG\r\n\x1a\n")
+    for name, body in [*chunks, (b"IEND", b"")]:
+        out += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return bytes(out)
+
+
+def written(*pixels: np.ndarray, **options) -> bytes:
+    """Return a TIFF of tifffile's, one call a picture."""
+    out = io.BytesIO()
+    opening = {name: options.pop(name) for name in ("bigtiff", "byteorder", "ome", "imagej") if name in options}
+    with tifffile.TiffWriter(out, **opening) as writer:
+        for each in pixels:
+            writer.write(each, **options)
+    return out.getvalue()
+
+
+def _tiffs() -> Iterator[tuple[str, tuple[str, bytes]]]:
+    gray, deep = picture(), picture(np.uint16)
+    stack = np.stack([deep, deep // 2, deep // 3])
+    plain = {"metadata": None}
+    made: dict[str, Callable[[], bytes]] = {
+        **{f"tiff {t}": lambda t=t: written(picture(np.dtype(t)), **plain) for t in ("uint8", "uint16", "uint32")},
+        **{f"tiff {t}": lambda t=t: written(picture(np.dtype(t)), **plain) for t in ("int16", "float32", "float64")},
+        "tiff bool": lambda: written(picture(bool), **plain),
+        **{f"tiff {c}": lambda c=c: written(gray, compression=c, **plain) for c in _TIFF_CODECS},
+        "tiff jpeg rgb": lambda: written(colour(), compression="jpeg", photometric="rgb", **plain),
+        "tiff webp": lambda: written(colour(), compression="webp", photometric="rgb", **plain),
+        "tiff tiled": lambda: written(deep, tile=(16, 16), **plain),
+        "tiff tiled deflate": lambda: written(deep, tile=(16, 16), compression="deflate", predictor=True, **plain),
+        "tiff strips": lambda: written(gray, rowsperstrip=5, **plain),
+        "tiff rgb": lambda: written(colour(), photometric="rgb", **plain),
+        "tiff planar": lambda: written(
+            np.moveaxis(colour(), -1, 0), photometric="rgb", planarconfig="separate", **plain
+        ),
+        "tiff alpha": lambda: written(
+            colour(n_channels=4), photometric="rgb", extrasamples=["unassalpha"], **plain
+        ),
+        "tiff big": lambda: written(deep, bigtiff=True, **plain),
+        "tiff big-endian": lambda: written(deep, byteorder=">", **plain),
+        "tiff big big-endian tiled": lambda: written(deep, byteorder=">", bigtiff=True, tile=(16, 16), **plain),
+        "tiff predictor": lambda: written(deep, compression="lzw", predictor=True, **plain),
+        "tiff float predictor": lambda: written(
+            picture(np.float32), compression="deflate", predictor="floatingpoint", **plain
+        ),
+        "tiff min-is-white": lambda: written(gray, photometric="miniswhite", **plain),
+        "tiff palette": lambda: written(
+            gray, photometric="palette", colormap=np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1)), **plain
+        ),
+        "tiff pages": lambda: written(deep, deep, deep, **plain),
+        "tiff shaped": lambda: written(stack),
+        "tiff shaped one plane": lambda: written(gray),
+        "tiff resolution": lambda: written(deep, resolution=(4e4, 4e4), resolutionunit="CENTIMETER", **plain),
+        "tiff pyramid": pyramid,
+        "tiff 4 bit": lambda: tiff.build(tiff.page(bits=4)),
+        "tiff fax": lambda: tiff.build(
+            tiff.page(16, 16, [imagecodecs.packbits_encode(bytes(32))], bits=1, compression=32773, photometric=0)
+        ),
+    }
+    for name, make in made.items():
+        yield name, (".tif", make())
+
+
+def pyramid() -> bytes:
+    """Return a tiled picture whose smaller sizes are SubIFDs."""
+    out, pixels = io.BytesIO(), picture(np.uint16, 64, 48)
+    with tifffile.TiffWriter(out) as writer:
+        writer.write(pixels, tile=(16, 16), subifds=2, metadata=None)
+        for step in (2, 4):
+            writer.write(pixels[::step, ::step], tile=(16, 16), subfiletype=1, metadata=None)
+    return out.getvalue()
+
+
+def _microscopes() -> Iterator[tuple[str, tuple[str, bytes]]]:
+    """Yield TIFFs with what microscopes and their programs put into them."""
+    deep = picture(np.uint16)
+    hyper = np.broadcast_to(deep, (2, 3, 2, 24, 20))  # TZCYX
+    zc = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "actin"]}, "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
+    yield "imagej", (".tif", written(hyper, imagej=True, metadata={"axes": "TZCYX", "unit": "um", "Labels": ["a"] * 12}))
+    yield "imagej z", (".tif", written(hyper[0, :, 0], imagej=True, metadata={"axes": "ZYX", "mode": "grayscale"}))
+    yield "ome", (".ome.tif", written(hyper[0], ome=True, metadata=zc))
+    yield "ome time", (".ome.tif", written(hyper[:, 0, 0], ome=True, metadata={"axes": "TYX"}))
+    yield "ome big", (".ome.tif", written(deep, ome=True, bigtiff=True, metadata={"axes": "YX"}))
+    yield "ome colour", (".ome.tif", written(colour(), ome=True, photometric="rgb", metadata={"axes": "YXS"}))
+    out, large = io.BytesIO(), picture(np.uint16, 64, 48)
+    with tifffile.TiffWriter(out, ome=True) as writer:
+        writer.write(large, tile=(16, 16), subifds=1)
+        writer.write(large[::2, ::2], tile=(16, 16), subfiletype=1)
+    yield "ome pyramid", (".ome.tif", out.getvalue())
+    yield "ome other file", (".ome.tif", ome(other='<UUID FileName="secret.tif">urn:uuid:1</UUID>'))
+    yield "stk", (".stk", stk())
+    yield "lsm", (".lsm", lsm())
+    for name, text in DESCRIPTIONS.items():
+        yield name, (".tif", tiff.build(*[tiff.page(_270=(tiff.ASCII, text.encode() + b"\0"))] * 2))
+
+
+# What makes tifffile see a format: each is a parser of its own.
+DESCRIPTIONS = {
+    "metaseries": '<MetaData><PlaneInfo><prop id="spatial-calibration-x" type="float" value="0.5"/></PlaneInfo></MetaData>',
+    "svs": "Aperio Image Library v1\n8x8 [0,0 8x8] (8x8) |AppMag = 40|MPP = 0.25",
+    "scn": '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01"><collection sizeX="8" '
+    'sizeY="8"><image><pixels sizeX="8" sizeY="8"><dimension r="0" z="0" c="0" sizeX="8" sizeY="8" ifd="0"/></pixels>'
+    "</image></collection></scn>",
+    "philips": '<?xml version="1.0"?><DataObject ObjectType="DPUfsImport"><Attribute Name="PIM_DP_SCANNED_IMAGES">1'
+    "</Attribute></DataObject>",
+    "scanimage": "state.acq.numberOfFrames=2\nstate.acq.numberOfZSlices=1\n",
+    "shaped text": '{"shape": [2, 8, 8], "axes": "ZYX"}',
+    "imagej text": "ImageJ=1.53\nimages=2\nchannels=1\nslices=2\nframes=1\nspacing=0.5\nunit=um\n",
+    "indica": '<indica><image><channels><channel id="0" name="DAPI"/></channels></image></indica>',
+    "qpi": '<PerkinElmer-QPI-ImageDescription><ImageType>FullResolution</ImageType><Name>DAPI</Name>'
+    "</PerkinElmer-QPI-ImageDescription>",
+}  # fmt: skip
+
+
+def ome(pixels: str = "", other: str = "", plane: str = 'IFD="0" PlaneCount="1"', before: str = "", n_pages=1) -> bytes:
+    """Return an OME-TIFF by hand; `pixels` are attributes of Pixels that replace the right ones."""
+    given = {a.split("=")[0] for a in pixels.split()}
+    right = 'SizeX="8" SizeY="8" SizeZ="1" SizeC="1" SizeT="1" Type="uint8" DimensionOrder="XYCZT"'
+    kept = " ".join(a for a in right.split() if a.split("=")[0] not in given)
+    xml = (
+        f'<?xml version="1.0" encoding="UTF-8"?>{before}<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" {kept} {pixels}><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+        f"<TiffData {plane}>{other}</TiffData></Pixels></Image></OME>"
+    )
+    pages = [tiff.page(_270=(tiff.ASCII, xml.encode() + b"\0"))] + [tiff.page()] * (n_pages - 1)
+    return tiff.build(*pages)
+
+
+def stk() -> bytes:
+    """Return a MetaMorph stack: the planes follow each other, the UIC tags count them."""
+    planes = 3
+    one = tiff.page(data=[bytes(64 * planes)], _279=(tiff.LONG, 64))
+    uic1 = struct.pack("<4I", 0, 1, 4, 0)
+    uic2 = struct.pack("<6I", *[1, 1, 2_450_000, 0, 2_450_000, 0]) * planes
+    uic3 = struct.pack("<2I", 500, 1) * planes
+    uic4 = struct.pack("<H", 0)
+    tags = {33628: (tiff.LONG, (2, uic1)), 33629: (tiff.RATIONAL, (planes, uic2)), 33630: (tiff.RATIONAL, (planes, uic3))}
+    return tiff.build(one | tags | {33631: (tiff.LONG, (planes, uic4.ljust(8, b"\0")))})
+
+
+def lsm() -> bytes:
+    """Return a Zeiss LSM file: page and thumbnail in turn, sizes in one block of numbers."""
+    info = struct.pack("<Ii5i3i6d", 67127628, 500, 8, 8, 2, 1, 1, 1, 8, 8, *[2e-7] * 3, 0, 0, 0).ljust(500, b"\0")
+    main, small = tiff.page(_34412=(tiff.BYTE, info)), tiff.page(4, 4, _254=(tiff.LONG, 1))
+    return tiff.build(main, small, tiff.page(), small)
