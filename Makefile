@@ -6,6 +6,9 @@ PROFILE ?= study
 # Checkpoints to make, e.g. NAMES="nagao6 lr"; all of them when empty.
 NAMES ?=
 BENCH ?=
+# How many broken files are read, and which.
+N = 10000
+SEED = 0
 # Not taken from the environment, where some shells keep another HOST.
 HOST = 127.0.0.1
 PORT = 7860
@@ -14,7 +17,7 @@ NAME =
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help study smoke app check test lint format bench checkpoints clean
+.PHONY: help study smoke app check test lint format bench fuzz checkpoints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -50,6 +53,9 @@ format: .venv/.installed  ## put style right where a tool can
 
 bench: .venv/.installed  ## time prediction and measure its memory (BENCH=--with-rival beside the study's package)
 	$(BIN)/python benchmarks/speed.py $(BENCH)
+
+fuzz: .venv/.installed  ## read N=10000 broken and hostile files within limits (SEED=0; FUZZ=--record keeps the table)
+	$(BIN)/python -m benchmarks.fuzz --number $(N) --seed $(SEED) $(FUZZ)
 
 checkpoints: .venv/.installed  ## train, export and score the shipped models (real cells: CELLCYCLE_REAL_DATA=<folder>)
 	$(BIN)/python -m cellcycle.study.shipped $(NAMES)

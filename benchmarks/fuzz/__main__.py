@@ -16,7 +16,7 @@ from benchmarks.fuzz.crafted import crafted, lay_traps
 from benchmarks.fuzz.mutate import mutant
 from benchmarks.fuzz.seeds import seeds
 from benchmarks.fuzz.verdict import MEGABYTES, SECONDS, Judge
-from cellcycle import paths
+from cellcycle.files import build_dir
 
 PACKAGES = ("numpy", "tifffile", "imagecodecs", "pillow")
 RECORD = Path("data/results/fuzz.json")
@@ -96,6 +96,8 @@ def main() -> int:
         numbers = range(options.first, options.first + options.number)
         rows = pd.DataFrame(judged(files(folder, options.seed, numbers), folder, said))
     print(table(rows).to_string())
+    for worst in ("seconds", "megabytes"):
+        print(f"\nMost {worst}:\n{rows.nlargest(5, worst)[['file', 'kind', 'how', worst]].to_string(index=False)}")
     if options.record:
         RECORD.write_text(json.dumps(record(rows, options.seed, options.number), indent=1) + "\n")
     return int((rows["outcome"] == "finding").any())
@@ -107,7 +109,7 @@ def again(name: str, seed: int, folder: Path) -> int:
     made = [f for f in files(folder, seed, numbers, is_crafted=not numbers) if f[0] == name]
     if not made:
         sys.exit(f"{name}: there is no such file; give a number, a kind or the name of a crafted file")
-    kept = paths.build_dir() / "fuzz" / f"{name.replace(' ', '_')}{made[0][3]}"
+    kept = build_dir() / "fuzz" / f"{name.replace(' ', '_')}{made[0][3]}"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_bytes(made[0][4])
     row = next(judged(made, folder))

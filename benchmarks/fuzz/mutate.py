@@ -10,8 +10,8 @@ from benchmarks.fuzz import seeds, tiff
 
 NUMBERS = (0, 1, 2, 3, 127, 128, 255, 256, 32767, 32768, 65500, 65535, 65536, 10**6, 5 * 10**8, 2**31 - 1, 2**31,
            2**32 - 1, 2**32, 2**63 - 1, 2**64 - 1)  # fmt: skip
-TEXTS = ("0", "-1", "1", "5", "-0", "0.5", "1e300", "-1e300", "1e-300", "1e400", "NaN", "inf", "500000000", "-500000000",
-         str(2**31), str(2**63), "9" * 5000, "0x10", "²", "", "true", "[]", "null")  # fmt: skip
+TEXTS = ("0", "-1", "1", "5", "-0", "0.5", "1e300", "-1e300", "1e-300", "1e400", "NaN", "inf", "500000000",
+         "-500000000", str(2**31), str(2**63), "9" * 5000, "0x10", "²", "", "true", "[]", "null")  # fmt: skip
 _NUMBER = re.compile(rb"(?<=[\"=\[ ,:|])-?\d+(\.\d+)?(?=[\"\], \n|)/]|$)")
 _KNOWN_TAGS = (254, 255, 256, 257, 258, 259, 262, 266, 270, 273, 274, 277, 278, 279, 282, 283, 284, 296, 305, 317, 320,
                322, 323, 324, 325, 330, 338, 339, 347, 512, 513, 514, 519, 530, 532, 32997, 33550, 33628, 33629, 34361,
@@ -84,7 +84,7 @@ def blank_block(data: bytes, rng: random.Random) -> bytes:
 
 def change_number_in_place(data: bytes, rng: random.Random) -> bytes:
     """Change a number that stands in a text, without moving what follows."""
-    found = [m for m in _NUMBER.finditer(data)]
+    found = list(_NUMBER.finditer(data))
     if not found:
         return set_bytes(data, rng)
     at = rng.choice(found)

@@ -26,7 +26,7 @@ def picture(dtype=np.uint8, height=24, width=20) -> np.ndarray:
     """Return a nucleus of any type of number."""
     y, x = np.mgrid[:height, :width]
     disc = np.exp(-(((y - 11) / 6) ** 2) - ((x - 9) / 5) ** 2)
-    if dtype == bool:
+    if dtype is bool:
         return disc > 0.5
     top = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
     return (disc * top).astype(dtype)
@@ -78,7 +78,15 @@ def _png_by_hand() -> Iterator[tuple[str, tuple[str, bytes]]]:
 def interlaced() -> bytes:
     """Return a gray PNG in the seven passes of Adam7, which Pillow does not write."""
     pixels, rows = picture(), bytearray()
-    for y, x, dy, dx in (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1):
+    for y, x, dy, dx in (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ):
         for row in pixels[y::dy, x::dx]:
             rows += b"\0" + row.tobytes()
     return png([(b"IHDR", struct.pack(">IIBBBBB", 20, 24, 8, 0, 0, 0, 1)), (b"IDAT", zlib.compress(bytes(rows)))])
@@ -120,9 +128,7 @@ def _tiffs() -> Iterator[tuple[str, tuple[str, bytes]]]:
         "tiff planar": lambda: written(
             np.moveaxis(colour(), -1, 0), photometric="rgb", planarconfig="separate", **plain
         ),
-        "tiff alpha": lambda: written(
-            colour(n_channels=4), photometric="rgb", extrasamples=["unassalpha"], **plain
-        ),
+        "tiff alpha": lambda: written(colour(n_channels=4), photometric="rgb", extrasamples=["unassalpha"], **plain),
         "tiff big": lambda: written(deep, bigtiff=True, **plain),
         "tiff big-endian": lambda: written(deep, byteorder=">", **plain),
         "tiff big big-endian tiled": lambda: written(deep, byteorder=">", bigtiff=True, tile=(16, 16), **plain),
@@ -135,7 +141,7 @@ def _tiffs() -> Iterator[tuple[str, tuple[str, bytes]]]:
             gray, photometric="palette", colormap=np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1)), **plain
         ),
         "tiff pages": lambda: written(deep, deep, deep, **plain),
-        "tiff shaped": lambda: written(stack),
+        "tiff shaped": lambda: written(stack, photometric="minisblack"),
         "tiff shaped one plane": lambda: written(gray),
         "tiff resolution": lambda: written(deep, resolution=(4e4, 4e4), resolutionunit="CENTIMETER", **plain),
         "tiff pyramid": pyramid,
@@ -163,7 +169,10 @@ def _microscopes() -> Iterator[tuple[str, tuple[str, bytes]]]:
     deep = picture(np.uint16)
     hyper = np.broadcast_to(deep, (2, 3, 2, 24, 20))  # TZCYX
     zc = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "actin"]}, "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
-    yield "imagej", (".tif", written(hyper, imagej=True, metadata={"axes": "TZCYX", "unit": "um", "Labels": ["a"] * 12}))
+    yield (
+        "imagej",
+        (".tif", written(hyper, imagej=True, metadata={"axes": "TZCYX", "unit": "um", "Labels": ["a"] * 12})),
+    )
     yield "imagej z", (".tif", written(hyper[0, :, 0], imagej=True, metadata={"axes": "ZYX", "mode": "grayscale"}))
     yield "ome", (".ome.tif", written(hyper[0], ome=True, metadata=zc))
     yield "ome time", (".ome.tif", written(hyper[:, 0, 0], ome=True, metadata={"axes": "TYX"}))
@@ -183,7 +192,8 @@ def _microscopes() -> Iterator[tuple[str, tuple[str, bytes]]]:
 
 # What makes tifffile see a format: each is a parser of its own.
 DESCRIPTIONS = {
-    "metaseries": '<MetaData><PlaneInfo><prop id="spatial-calibration-x" type="float" value="0.5"/></PlaneInfo></MetaData>',
+    "metaseries": '<MetaData><PlaneInfo><prop id="spatial-calibration-x" type="float" value="0.5"/></PlaneInfo>'
+    "</MetaData>",
     "svs": "Aperio Image Library v1\n8x8 [0,0 8x8] (8x8) |AppMag = 40|MPP = 0.25",
     "scn": '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01"><collection sizeX="8" '
     'sizeY="8"><image><pixels sizeX="8" sizeY="8"><dimension r="0" z="0" c="0" sizeX="8" sizeY="8" ifd="0"/></pixels>'
@@ -221,7 +231,11 @@ def stk() -> bytes:
     uic2 = struct.pack("<6I", *[1, 1, 2_450_000, 0, 2_450_000, 0]) * planes
     uic3 = struct.pack("<2I", 500, 1) * planes
     uic4 = struct.pack("<H", 0)
-    tags = {33628: (tiff.LONG, (2, uic1)), 33629: (tiff.RATIONAL, (planes, uic2)), 33630: (tiff.RATIONAL, (planes, uic3))}
+    tags = {
+        33628: (tiff.LONG, (2, uic1)),
+        33629: (tiff.RATIONAL, (planes, uic2)),
+        33630: (tiff.RATIONAL, (planes, uic3)),
+    }
     return tiff.build(one | tags | {33631: (tiff.LONG, (planes, uic4.ljust(8, b"\0")))})
 
 

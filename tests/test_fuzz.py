@@ -1,0 +1,175 @@
+"""Readers keep their word on broken and hostile files; `make fuzz` tries thousands, here are some hundred."""
+
+import os
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks.fuzz.__main__ import files, judged
+from benchmarks.fuzz.crafted import crafted, lay_traps
+from benchmarks.fuzz.crafted_streams import zeros
+from benchmarks.fuzz.mutate import MUTATORS, mutant
+from benchmarks.fuzz.seeds import seeds
+from benchmarks.fuzz.verdict import Judge
+from cellcycle.errors import ImageError
+from cellcycle.images import Plane, read_plane
+
+PIXELS = np.zeros((4, 5), np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return lay_traps(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with Judge(seconds=1, megabytes=300) as made:
+        yield made
+
+
+def test_every_seed_is_an_image_that_is_read_unless_it_is_a_time_series(folder):
+    rows = list(judged(((k, k, "", *made) for k, made in seeds().items()), folder))
+    assert len(rows) >= 25
+    assert {row["kind"] for row in rows if row["outcome"] != "read"} == {"imagej", "ome time"}
+
+
+@pytest.mark.slow
+def test_readers_keep_their_word_on_crafted_files(folder):
+    rows = list(judged(((name, "crafted", "", suffix, data) for name, suffix, data in crafted(folder)), folder))
+    assert len(rows) > 500
+    assert [row for row in rows if row["outcome"] == "finding"] == []
+
+
+@pytest.mark.slow
+def test_readers_keep_their_word_on_mutants(folder):
+    rows = list(judged(files(folder, seed=1, numbers=range(308), is_crafted=False), folder))
+    assert [row for row in rows if row["outcome"] == "finding"] == []
+    # A fuzzer whose files are all refused at the door would find nothing.
+    assert 0.1 < np.mean([row["outcome"] == "read" for row in rows]) < 0.9
+
+
+def test_a_mutant_is_the_same_each_time_and_every_mutator_has_its_turn():
+    made = [mutant(5, number) for number in range(1500)]
+    assert made == [mutant(5, number) for number in range(1500)]
+    assert made[0] != mutant(6, 0)
+    assert {name for _, how, _, _ in made for name in how.split("+")} == set(MUTATORS)
+
+
+def test_zeros_are_zlib():
+    import zlib
+
+    assert zlib.decompress(zeros(2_500_000)) == bytes(2_500_000)
+
+
+# Readers that let something through; they run in the child.
+def wrong_shape(path, **_):
+    return Plane(PIXELS[..., None], 8, None, str(path))
+
+
+def wrong_type(path, **_):
+    return Plane(PIXELS.astype(float), 8, None, str(path))
+
+
+def above_one(path, **_):
+    return Plane(PIXELS + 2, 8, None, str(path))
+
+
+def not_a_number(path, **_):
+    return Plane(PIXELS * np.nan, 8, None, str(path))
+
+
+def wrong_scale(path, **_):
+    return Plane(PIXELS, 8, -1.0, str(path))
+
+
+def only_by_the_rules(path, channel=None, plane=None):
+    return wrong_shape(path) if channel == 0 else Plane(PIXELS, 8, None, str(path))
+
+
+def raises(path, **_):
+    raise ValueError("index can't contain negative values")
+
+
+def two_lines(path, **_):
+    error = ImageError(path, "a", "b")
+    error.args = (f"{path.name}: a\nb",)
+    raise error
+
+
+def nameless(path, **_):
+    raise ImageError("image", "it cannot be decoded", "export it again")
+
+
+def out_of_memory(path, **_):
+    try:
+        bytearray(10**9)
+    except MemoryError as error:
+        raise ImageError(path, "it does not fit", "cut it") from error
+
+
+def endless(path, **_):
+    while True:
+        pass
+
+
+def asleep(path, **_):
+    time.sleep(60)
+
+
+def dead(path, **_):
+    os.abort()
+
+
+def opens_another(path, **_):
+    (path.parent / "secret.tif").read_bytes()
+    return Plane(PIXELS, 8, None, str(path))
+
+
+def talks(path, **_):
+    os.write(2, b"PNG warning")
+    return Plane(PIXELS, 8, None, str(path))
+
+
+def good(path, **_):
+    return Plane(PIXELS, 8, 0.5, str(path))
+
+
+@pytest.mark.parametrize(
+    ("reader", "told"),
+    [
+        (wrong_shape, "shape"),
+        (wrong_type, "float64"),
+        (above_one, "between"),
+        (not_a_number, "between"),
+        (wrong_scale, "um"),
+        (only_by_the_rules, "shape"),
+        (raises, "ValueError"),
+        (two_lines, "one line"),
+        (nameless, "name"),
+        pytest.param(
+            out_of_memory, "asks for more", marks=pytest.mark.skipif(sys.platform != "linux", reason="rlimit")
+        ),
+        (endless, "longer than 1 s"),
+        (asleep, "longer than 1 s"),
+        (dead, "ended the process"),
+        (opens_another, "secret.tif"),
+        (talks, "PNG warning"),
+    ],
+)
+def test_a_reader_that_lets_something_through_is_found(folder, judge, reader, told):
+    path = folder / "a.tif"
+    path.write_bytes(seeds()["tiff uint8"][1])
+    verdict = judge(path, reader)
+    assert verdict.outcome == "finding" and told in verdict.told
+    assert judge(path, good).outcome == "read"
+
+
+def test_a_good_file_is_read_and_a_broken_one_refused(folder, judge):
+    path = folder / "a.tif"
+    path.write_bytes(seeds()["tiff uint8"][1])
+    assert judge(path, read_plane).outcome == "read"
+    path.write_bytes(b"II*\0")
+    assert judge(path, read_plane).outcome == "refused"
