@@ -32,7 +32,7 @@ def check_description(path, text: bytes) -> None:
     if len(text) > _MOST_BYTES:
         raise ImageError(path, f"its description has {len(text):,} bytes", "export it without its history")
     head = text.lstrip(b"\xef\xbb\xbf \t\r\n")[:200]
-    if b"<OME" in text[:4000] or head.startswith(b"<?xml"):
+    if b"<OME" in text[:4000] or head.startswith(b"<?xml") or text[-100:].rstrip(b"\0 \r\n").endswith(b"</scn>"):
         _check_ome(path, text)
     elif head.startswith(b"ImageJ="):
         for name, number in _IMAGEJ_COUNT.findall(text[:10_000]):
@@ -66,11 +66,11 @@ def _check_shape(path, text: bytes) -> None:
     n_planes = 1
     for size in sizes:
         if size < 1:
-            raise ImageError(path, f"its description says shape {tuple(sizes)[:8]}, which cannot be", _REMEDY)
+            raise ImageError(path, f"its description says shape {str(sizes)[:60]}, which cannot be", _REMEDY)
     for size in sizes[:-2]:
         n_planes *= size
     if n_planes > MOST_PLANES * 100 or len(sizes) > 16:
-        raise ImageError(path, f"its description says shape {tuple(sizes)[:8]}, which cannot be", _REMEDY)
+        raise ImageError(path, f"its description says shape {str(sizes)[:60]}, which cannot be", _REMEDY)
 
 
 def _check_ome(path, text: bytes) -> None:
@@ -92,6 +92,9 @@ def _check_ome(path, text: bytes) -> None:
                 n_all += _whole(path, name, data.get(name, "0"), MOST_PLANES, least=0)
         for channel in pixels.findall("{*}Channel"):
             _whole(path, "SamplesPerPixel", channel.get("SamplesPerPixel", "1"), 1_000)
+    for plane in root.findall(".//{*}dimension"):  # of Leica's SCN
+        at = [_whole(path, name, plane.get(name, "0"), MOST_PLANES, least=0) for name in ("ifd", "r", "c", "z")]
+        n_all += (at[2] + 1) * (at[3] + 1)
     if n_all > MOST_PLANES:
         raise ImageError(path, f"its OME-XML announces {n_all:,} planes", "export fewer planes a file")
     for along in root.findall(".//{*}AlongX") + root.findall(".//{*}ModuloAlongZ") + root.findall(".//{*}ModuloAlongT"):

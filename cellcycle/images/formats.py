@@ -1,6 +1,7 @@
 """Open any image file as a `Stack`; every way of failing becomes an `ImageError` of one line."""
 
 import stat
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +63,9 @@ def open_stack(path) -> Iterator[Stack]:
         The file is missing, empty, damaged, too large or of an unknown format.
     """
     path = Path(path)
-    with one_line(path):
+    with one_line(path), warnings.catch_warnings():
+        # Decoders warn of what is odd in a file; either it is read or one line says why not.
+        warnings.simplefilter("ignore")
         signature = _signature(path)
         if path.suffix.lower() in VENDOR_SUFFIXES:
             yield _open_vendor(path)
@@ -96,7 +99,21 @@ def judge(path) -> Announced:
             found = read_codestream(path.read_bytes())
             if found is not None:
                 refuse_many_scans(path, found)
+        if signature == b"\x89PNG":
+            _refuse_cut_png(path)
         return Announced(is_plain=True)
+
+
+def _refuse_cut_png(path: Path) -> None:
+    """Refuse a chunk that reaches beyond the end of the file: its decoder would ask for all that memory."""
+    n_bytes, place, name = path.stat().st_size, 8, b""
+    with open(path, "rb") as file:
+        while place + 8 <= n_bytes and name != b"IEND":
+            file.seek(place)
+            size, name = struct.unpack(">I4s", file.read(8))
+            if place + 8 + size > n_bytes:
+                raise ImageError(path, "it is cut off, or one of its chunks states a wrong length", "copy it again")
+            place += 12 + size
 
 
 @contextmanager
@@ -138,15 +155,13 @@ def _open_pillow(path: Path) -> Stack:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_PILLOW_FORMATS) as image:
-                n_bytes, n_pixels = path.stat().st_size, image.height * image.width
-                n_channels = len(image.getbands())
-                refuse_oversize(path, image.height, image.width, n_pixels * n_channels, n_bytes)
-                # Palettes and colours are opened up to four channels.
-                refuse_unaffordable(path, image.height, image.width, 4 * n_pixels, n_bytes)
-                return stack_of_array(str(path), _decode(path, image))
+        with Image.open(path, formats=_PILLOW_FORMATS) as image:
+            n_bytes, n_pixels = path.stat().st_size, image.height * image.width
+            n_channels = len(image.getbands())
+            refuse_oversize(path, image.height, image.width, n_pixels * n_channels, n_bytes)
+            # Palettes and colours are opened up to four channels.
+            refuse_unaffordable(path, image.height, image.width, 4 * n_pixels, n_bytes)
+            return stack_of_array(str(path), _decode(path, image))
     except UnidentifiedImageError as error:
         raise ImageError(path, "this is no image in a known format", "give PNG, JPEG, BMP, TIFF or OME-TIFF") from error
     except Image.DecompressionBombError as error:

@@ -15,6 +15,8 @@ from cellcycle.images.stacks import refuse_oversize, refuse_unaffordable
 
 MOST_PAGES = 20_000
 MOST_SEGMENTS = 100_000
+# Pages of different size or type are compared with each other, each with all.
+MOST_KINDS = 300
 # Go over all pixels of one picture so often, and a small progressive JPEG costs minutes.
 MOST_SCANNED = 4_000_000_000
 _MOST_TAGS = 4_096
@@ -26,6 +28,8 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _DESCRIPTION, _SAMPLES, _ROWS = 256, 257, 
 _STRIPS, _STRIP_BYTES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 284, 322, 323, 324, 325
 _SUB_IFDS, _TABLES, _DEPTH, _TILE_DEPTH = 330, 347, 32997, 32998
 _SINGLE = {_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _DEPTH, _TILE_DEPTH}
+# What tifffile tells kinds of page apart by: also fill order, photometric, predictor, extra samples, sample format.
+_KIND = _SINGLE - {_ROWS} | {_BITS, 262, 266, 317, 338, 339}
 # Packed bytes of the page's own size, and streams that state a size of their own.
 _PLAIN = {1, 5, 8, 32773, 32946, 34925, 34926, 50000}
 _STREAMS = {7, 33003, 33004, 33005, 34712, 22610, 34934, 34927, 50001, 34933}
@@ -86,7 +90,7 @@ def judge_tiff(path: Path) -> Announced:
         (version,) = struct.unpack(reader.order + "H", head[2:4])
         reader.is_big = version == 43
         (first,) = reader.unpack("Q", 8) if reader.is_big else reader.unpack("I", 4)
-        is_plain, n_pages, waiting, seen = True, 0, [first], set()
+        is_plain, n_pages, waiting, seen, kinds = True, 0, [first], set(), set()
         while waiting:
             offset, chain = waiting.pop(), set()
             while offset and (offset not in seen or offset in chain):
@@ -94,12 +98,17 @@ def judge_tiff(path: Path) -> Announced:
                     raise reader.wrong("its pages follow each other in a circle")
                 chain.add(offset)
                 seen.add(offset)
-                n_pages += 1
+                page, offset = _directory(reader, offset)
+                # One that is named a thousand times is read a thousand times.
+                subs = [sub for sub in page.get(_SUB_IFDS, ()) if sub]
+                n_pages += 1 + len(subs) - len(set(subs) - seen)
                 if n_pages > MOST_PAGES:
                     raise reader.wrong(f"it has more than {MOST_PAGES:,} pages", "export fewer planes a file")
-                page, offset = _directory(reader, offset)
                 is_plain &= _judge_page(reader, page)
-                waiting += [sub for sub in page.get(_SUB_IFDS, ()) if sub]
+                kinds.add(page["kind"])
+                if len(kinds) > MOST_KINDS:
+                    raise reader.wrong(f"it has pages of more than {MOST_KINDS} sizes or types", "export fewer a file")
+                waiting += subs
         if not n_pages:
             raise reader.wrong("it holds no image")
         return Announced(is_plain, n_pages)
@@ -112,7 +121,7 @@ def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
     if not 0 < n_tags <= _MOST_TAGS:
         raise reader.wrong(f"a page has {n_tags:,} entries")
     table = reader.at(start, n_tags * width)
-    page: dict = {}
+    page: dict = {"kind": b""}
     form = reader.order + ("HHQ" if reader.is_big else "HHI")
     for i in range(0, len(table), width):
         code, kind, count = struct.unpack_from(form, table, i)
@@ -122,6 +131,8 @@ def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
             (where,) = struct.unpack_from(reader.order + ("Q" if reader.is_big else "I"), table, i + width - inline)
             if where + size > reader.n_bytes:
                 raise reader.wrong(f"its entry {code} reaches beyond the end of the file")
+        elif code in _KIND:
+            page["kind"] += table[i : i + width]
         if code in _SINGLE and count != 1:
             raise reader.wrong(f"its entry {code} has {count:,} values instead of one")
         if code in (_DESCRIPTION, _TABLES):

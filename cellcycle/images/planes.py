@@ -156,7 +156,8 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
         return raw.astype(np.float32)
     if raw.dtype.kind not in "uif":
         raise ImageError(path, f"its pixels are of type {raw.dtype}", "export it as 8-bit, 16-bit or float")
-    pixels = raw.astype(np.float32)
+    with np.errstate(over="ignore"):
+        pixels = raw.astype(np.float32)
     if raw.dtype.kind == "f":
         if not np.isfinite(pixels).all():
             raise ImageError(path, "some pixels are NaN or infinite", "replace them, then export the image again")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.errors import ImageError
+from cellcycle.images.bounded import quiet
 from cellcycle.images.stacks import Stack, channel_names, refuse_oversize
 
 _UM_PER_UNIT = {
@@ -129,8 +130,11 @@ class _Planes:
     def _block(self, leading: tuple[int, ...]) -> np.ndarray:
         """Return the array over the inner axes at this position of the leading ones."""
         if not self.is_paged:
-            # Contiguous series without one page a plane are mapped from the file, not copied.
-            return self.series.asarray(out="memmap")[leading] if leading else self.series.asarray()
+            # Contiguous series without one page a plane are mapped from the file, not copied; for others tifffile
+            # would make a temporary file.
+            is_mapped = leading and self.series.dataoffset is not None
+            with quiet():
+                return self.series.asarray(out="memmap" if is_mapped else None)[leading]
         index = int(np.ravel_multi_index(leading, [self.sizes[a] for a in self.leading])) if leading else 0
         page = self.series.pages[index]
         if page is None:
@@ -140,7 +144,8 @@ class _Planes:
                 "give the file that holds it, or export the set as one file",
             )
         if index not in self.cache:
-            self.cache = {index: page.asarray()}
+            with quiet():
+                self.cache = {index: page.asarray()}
         return self.cache[index]
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
