@@ -25,6 +25,7 @@ COSTLY = {
     "ome 100,000 TiffData",
     "ome 20,000 images",
     "200,000 pages",
+    "4000 SubIFDs",
 }
 PIXELS = np.zeros((4, 5), np.float32)
 

@@ -13,6 +13,9 @@ from benchmarks.fuzz.crafted_texts import FAR
 from benchmarks.fuzz.seeds import lsm, ome, stk, written
 from benchmarks.fuzz.tiff import ASCII, LONG, SBYTE, SHORT, SUBIFDS, build, page, tiled
 
+# Bytes of a page of `_one_page`.
+_ONE_PAGE = 2 + 8 * 12 + 4
+
 
 def pages() -> Iterator[tuple[str, bytes]]:
     """Yield chains of pages without an end, with very many, or with loops of SubIFDs."""
@@ -31,9 +34,11 @@ def pages() -> Iterator[tuple[str, bytes]]:
     yield "200,000 pages", _many_pages(200_000)
     yield "20,000 unlike pages", _many_pages(20_000, step=1)
     yield "200,000 pages of one IFD's room", _overlapping(200_000)
-    for n in (1, 2, 1000, 100_000):
+    for n in (1, 2, 1000, 19_000, 100_000):
         yield f"SubIFD that is its own page, {n} times", _subifds(n)
     yield "SubIFDs in a circle", _subifd_circle()
+    for n in (4000, 19_000):
+        yield f"{n} SubIFDs", _own_subifds(n)
     for claimed in (FAR, 2**32 - 1):
         yield f"{claimed} SubIFDs", build(page(_330=(LONG, (claimed, bytes(8)))))
     yield "no page", b"II*\0\0\0\0\0"
@@ -149,14 +154,16 @@ def _in_circle(data: bytes) -> bytes:
 
 def _many_pages(n: int, step: int = 0) -> bytes:
     """Return n pages of 8 tags; each a little larger than the last where `step` is given."""
-    out, tags = bytearray(struct.pack("<2sHI", b"II", 42, 8)), 8
+    out = bytearray(struct.pack("<2sHI", b"II", 42, 8))
     for i in range(n):
-        out += struct.pack("<H", tags)
-        size = 8 + step * i % 1000
-        for tag, value in (256, size), (257, size), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (279, 64):
-            out += struct.pack("<HHII", tag, LONG, 1, value)
-        out += struct.pack("<I", len(out) + 4 if i < n - 1 else 0)
+        out += _one_page(8 + step * i % 1000, len(out) + _ONE_PAGE if i < n - 1 else 0)
     return bytes(out)
+
+
+def _one_page(size: int, following: int) -> bytes:
+    tags = (256, size), (257, size), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (279, 64)
+    entries = (struct.pack("<HHII", tag, LONG, 1, value) for tag, value in tags)
+    return struct.pack("<H", len(tags)) + b"".join(entries) + struct.pack("<I", following)
 
 
 def _overlapping(n: int) -> bytes:
@@ -175,6 +182,12 @@ def _subifds(n: int) -> bytes:
         if n > 1
         else (data.replace(struct.pack("<HHII", SUBIFDS, LONG, 1, 8), struct.pack("<HHII", SUBIFDS, LONG, 1, at)))
     )
+
+
+def _own_subifds(n: int) -> bytes:
+    """Return a page with n SubIFDs, each in a place of its own."""
+    # The strip comes first in the file, so the SubIFDs may lie in it.
+    return build(page(data=[_one_page(8, 0) * n], _330=(LONG, [8 + i * _ONE_PAGE for i in range(n)])))
 
 
 def _subifd_circle() -> bytes:

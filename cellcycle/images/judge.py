@@ -14,6 +14,8 @@ from cellcycle.images.descriptions import check_description
 from cellcycle.images.stacks import refuse_oversize, refuse_unaffordable
 
 MOST_PAGES = 20_000
+# Smaller sizes of pages (SubIFDs): tifffile reads each of them whole.
+MOST_SMALLER = 4_000
 MOST_SEGMENTS = 100_000
 # Pages of different size or type are compared with each other, each with all.
 MOST_KINDS = 300
@@ -90,7 +92,7 @@ def judge_tiff(path: Path) -> Announced:
         (version,) = struct.unpack(reader.order + "H", head[2:4])
         reader.is_big = version == 43
         (first,) = reader.unpack("Q", 8) if reader.is_big else reader.unpack("I", 4)
-        is_plain, n_pages, waiting, seen, kinds = True, 0, [first], set(), set()
+        is_plain, n_pages, waiting, seen, named, kinds = True, 0, [first], set(), set(), set()
         while waiting:
             offset, chain = waiting.pop(), set()
             while offset and (offset not in seen or offset in chain):
@@ -99,11 +101,15 @@ def judge_tiff(path: Path) -> Announced:
                 chain.add(offset)
                 seen.add(offset)
                 page, offset = _directory(reader, offset)
-                # One that is named a thousand times is read a thousand times.
+                n_pages += 1
                 subs = [sub for sub in page.get(_SUB_IFDS, ()) if sub]
-                n_pages += 1 + len(subs) - len(set(subs) - seen)
+                if not named.isdisjoint(subs) or len(set(subs)) < len(subs):
+                    raise reader.wrong("it names the same smaller picture twice")
+                named.update(subs)
                 if n_pages > MOST_PAGES:
                     raise reader.wrong(f"it has more than {MOST_PAGES:,} pages", "export fewer planes a file")
+                if len(named) > MOST_SMALLER:
+                    raise reader.wrong(f"it has more than {MOST_SMALLER:,} smaller pictures", "export it without them")
                 is_plain &= _judge_page(reader, page)
                 kinds.add(page["kind"])
                 if len(kinds) > MOST_KINDS:
