@@ -43,7 +43,7 @@ def _mutators(data: bytes) -> list[str]:
 
 
 def flip_bits(data: bytes, rng: random.Random) -> bytes:
-    out = bytearray(data)
+    out = bytearray(data or b"\0")
     for _ in range(rng.choice((1, 1, 4, 16, 64))):
         out[_place(out, rng)] ^= 1 << rng.randrange(8)
     return bytes(out)
@@ -292,7 +292,8 @@ def change_bmp(data: bytes, rng: random.Random) -> bytes:
 def _place(data, rng: random.Random) -> int:
     """Return a place in the file; its head more often, where the structure is."""
     n = len(data)
-    return rng.randrange(min(n, 64)) if rng.random() < 0.3 else rng.randrange(n) if n else 0
+    n_head = min(n, 64) if rng.random() < 0.3 else n
+    return rng.randrange(n_head) if n else 0
 
 
 def _pack(rng: random.Random, order: str, width: int) -> bytes:
