@@ -506,6 +506,79 @@ def test_uploads_are_deleted_and_what_was_made_of_them_is_forgotten(site, folder
         assert not mine.exists()
 
 
+def test_what_a_killed_run_had_in_work_is_gone_at_the_next_start(tmp_path):
+    store = Store(tmp_path / "page", LIMITS)
+    with store.scratch() as folder:
+        (folder / "0").mkdir()
+        (folder / "0" / "upload").write_bytes(b"x")
+        (store.folder / ".work").mkdir()
+        (store.folder / ".work" / "rows").write_bytes(b"x")
+        store.tidy()
+        assert (folder / "0" / "upload").exists()
+        # Another start, as after a kill: the folder was never closed.
+        Store(tmp_path / "page", LIMITS)
+        assert list(store.folder.iterdir()) == []
+        folder.mkdir()
+
+
+def test_programs_leave_nothing_in_the_systems_temporary_folder(site, folder, field_file, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert post(site, field_file, NUCLEI[0]).status_code == 200
+    assert list(tmp_path.iterdir()) == [] and [p for p in folder.glob(".*") if p.name != ".work"] == []
+    assert list((folder / ".work").iterdir()) == []
+
+
+def test_an_image_called_several_ways_at_once_is_called_each_way_in_turn(site, field_file):
+    with visitor(site) as client:
+        key = give(client, field_file).json()["id"]
+        models = ["nagao6", "lr", "nn", "resnet8"]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda m: client.post(f"/api/images/{key}/call", params={"model": m}), models))
+        assert [answer.status_code for answer in found] == [200] * 4
+        assert [answer.json()["model"] for answer in found] == models
+        shown = client.get(f"/api/images/{key}/nuclei.json").json()
+        (last,) = client.post("/api/visit").json()["images"]
+        assert shown["call"] == predict(field_file, last["model"])["call"].tolist()
+
+
+def test_what_is_said_of_nuclei_while_they_are_called_again_is_kept(site, field_file):
+    with visitor(site) as client:
+        key = give(client, field_file).json()["id"]
+        with ThreadPoolExecutor(1) as pool:
+            again = pool.submit(client.post, f"/api/images/{key}/call", params={"model": "lr"})
+            time.sleep(0.05)
+            assert client.put(f"/api/images/{key}/corrections", json={"3": "M"}).status_code == 200
+        assert again.result().json()["corrections"] == {"3": "M"}
+
+
+@pytest.mark.parametrize("pause_s", [0.05, 0.2, 0.5, 0.8])
+def test_an_image_deleted_under_the_hands_of_a_worker_stays_deleted(site, folder, field_file, pause_s):
+    with visitor(site) as client:
+        mine = lambda: [p for p in folder.glob("*/*") if not p.parent.name.startswith(".")]  # noqa: E731
+        before = set(mine())
+        with ThreadPoolExecutor(1) as pool:
+            given = pool.submit(give, client, field_file)
+            time.sleep(pause_s)
+            assert client.delete("/api/images").status_code == 200
+        assert given.result().status_code in (200, 404, 422)
+        client.delete("/api/images")
+        assert client.post("/api/visit").json()["images"] == [] and set(mine()) <= before
+
+
+def test_a_slide_named_of_one_image_over_and_over_is_read_once(site, field_file):
+    with visitor(site) as client:
+        key = give(client, field_file).json()["id"]
+        once = client.post("/api/slide", json=[key]).json()
+        assert client.post("/api/slide", json=[key] * 100_000, timeout=20).json() == once
+
+
+@pytest.mark.parametrize("row", ["9" * 5000, "\u0663", "-1", "1e3", "0x1", "00000000000000000001"])
+def test_no_number_of_a_nucleus_is_an_error_of_the_server(site, field_file, row):
+    with visitor(site) as client:
+        key = give(client, field_file).json()["id"]
+        assert client.get(f"/api/images/{key}/occlusion/{row}.png").status_code == 404
+
+
 def test_what_an_absent_visitor_left_is_forgotten_and_a_present_one_keeps_theirs(tmp_path, monkeypatch):
     limits, now = replace(LIMITS, kept_s=100), [time.time()]
     store = Store(tmp_path / "page", limits)

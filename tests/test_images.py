@@ -212,7 +212,7 @@ def test_unclear_channel_lists_the_channels(tmp_path, nucleus16):
     with pytest.raises(ImageError, match="0 GFP, 1 Tubulin, 2 Cy5"):
         read_plane(tmp_path / "a.ome.tif")
     assert read_plane(tmp_path / "a.ome.tif", channel="tub").channel == "Tubulin"
-    for wrong in ("DAPI", "3", -1, ""):
+    for wrong in ("DAPI", "3", -1, "", "\u00b2", "\u0661", "9" * 5000):
         with pytest.raises(ImageError, match="no channel matches"):
             read_plane(tmp_path / "a.ome.tif", channel=wrong)
 

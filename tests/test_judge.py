@@ -155,6 +155,7 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path):
     OME.format(c=1, t=1, px=0.3, rest='<TiffData FirstT="500000000"/>'),
     OME.format(c=1, t=1, px=0.3, rest='<TiffData IFD="-1"/>'),
     OME.format(c=1, t=1, px=0.3, rest='<TiffData NumPlanes="600000"/>' * 2),
+    " " * 5000 + OME.format(c=1, t=500000000, px=0.3, rest="")[21:],
     '<?xml version="1.0"?><!DOCTYPE o [<!ENTITY a "aaaa">]>' + OME.format(c=1, t=1, px=0.3, rest="")[21:],
     "ImageJ=1.53\nimages=500000000\nslices=500000000\n",
     "ImageJ=1.53\nimages=-1\n",

@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -89,11 +88,11 @@ class _form:  # noqa: N801
 
 async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_slide: bool) -> str:
     """Return the rows of all images; one image that cannot be read is an error, one of several is a row."""
-    with TemporaryDirectory(prefix="cellcycle-") as folder:
+    with site.store.scratch() as folder:
         planes = []
         for number, file in enumerate(files):
             try:
-                planes.append(await _read(site, file, settings, Path(folder) / str(number)))
+                planes.append(await _read(site, file, settings, folder / str(number)))
             except ImageError as error:
                 if len(files) == 1:
                     raise

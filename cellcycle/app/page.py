@@ -10,7 +10,7 @@ import shutil
 from importlib.resources import files
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from cellcycle.app import worker
@@ -22,6 +22,8 @@ from cellcycle.app.store import is_id, new_id
 from cellcycle.errors import SettingError
 from cellcycle.review import NONE
 
+_MOST_DIGITS = 10
+_PART = 1 << 18
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 
 
@@ -43,7 +45,7 @@ def page_routes(site: Site) -> list[Route]:
         Route(f"{image}/nuclei.json", page.nuclei, methods=["GET"]),
         Route(f"{image}/view.png", page.view, methods=["GET"]),
         Route(f"{image}/overlay.png", page.overlay, methods=["GET"]),
-        Route(f"{image}/occlusion/{{row:int}}.png", page.occlusion, methods=["GET"]),
+        Route(f"{image}/occlusion/{{row}}.png", page.occlusion, methods=["GET"]),
     ]
 
 
@@ -126,18 +128,20 @@ class _Page:
         """Call the nuclei of an image again; corrections stay where the nuclei are the same."""
         site, (visitor, image) = self._site, self._image(request)
         model, settings, _ = settings_of(request.query_params, site.models)
-        before = visitor.about(image)
         with site.work.admitted(visitor.key):
-            labels, old = image / "labels-before.npy", image / before["call"] / "labels.npy"
-            shutil.copyfile(old, labels)
-            try:
-                about = await site.look(visitor, image, before["name"], model, settings)
-                is_same = filecmp.cmp(labels, image / about["call"] / "labels.npy", shallow=False)
-            finally:
-                labels.unlink(missing_ok=True)
-        allowed = (*about["counts"], NONE) if is_same else ()
-        visitor.correct(image, {k: said for k, said in before["corrections"].items() if said in allowed})
-        return JSONResponse(visitor.about(image))
+            async with visitor.alone(image):
+                # Meanwhile it may have been called otherwise, or removed.
+                before = visitor.about(visitor.image(image.name))
+                labels = image / "labels-before.npy"
+                shutil.copyfile(image / before["call"] / "labels.npy", labels)
+                try:
+                    about = await site.look(visitor, image, before["name"], model, settings)
+                    is_same = filecmp.cmp(labels, image / about["call"] / "labels.npy", shallow=False)
+                finally:
+                    labels.unlink(missing_ok=True)
+                allowed = (*about["counts"], NONE) if is_same else ()
+                visitor.correct(image, {k: said for k, said in about["corrections"].items() if said in allowed})
+                return JSONResponse(visitor.about(image))
 
     async def slide(self, request: Request):
         """Fit the G1 peak of a slide to all images that are named."""
@@ -146,7 +150,7 @@ class _Page:
         keys = await _json(request)
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise SettingError("images", "no image is named", "give their ids")
-        planes = [visitor.image(key) / "plane" for key in keys]
+        planes = [visitor.image(key) / "plane" for key in dict.fromkeys(keys)]
         with site.work.admitted(visitor.key):
             found = await site.work.run(worker.slide, planes, model, settings)
         names = ("g1_position", "g1_quality", "g1_area_px") if found.g1_position else ()
@@ -160,7 +164,7 @@ class _Page:
         is_sound = (
             isinstance(said, dict)
             and len(said) <= about["n"]
-            and all(key.isascii() and key.isdigit() and len(key) < 10 for key in said)
+            and all(key.isascii() and key.isdigit() and len(key) < _MOST_DIGITS for key in said)
             and all(isinstance(label, str) and label in allowed for label in said.values())
         )
         if not is_sound:
@@ -197,7 +201,11 @@ class _Page:
 
     async def occlusion(self, request: Request):
         """Give a picture of what the call of a nucleus rests on."""
-        return await self._drawn(request, worker.occlusion_picture, request.path_params["row"])
+        row = request.path_params["row"]
+        # Not by the address itself: Python refuses to read a number of thousands of digits.
+        if not (row.isascii() and row.isdigit() and len(row) < _MOST_DIGITS):
+            raise Refusal(404, "there is no such nucleus")
+        return await self._drawn(request, worker.occlusion_picture, int(row))
 
     async def _drawn(self, request: Request, draw, *row: int, download: str = ""):
         visitor, image = self._image(request)
@@ -248,7 +256,19 @@ def _joined(tables: list[str]) -> str:
 
 
 def _file(path, media_type: str) -> Response:
-    return _content(path.read_bytes(), media_type)
+    """Answer with a file, part by part: a thousand clients that read slowly hold a thousand parts, not files."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise Refusal(404, "this is no longer kept on the server") from None
+
+    async def parts():
+        with file:
+            while part := file.read(_PART):
+                yield part
+
+    headers = {"Content-Length": str(path.stat().st_size), "Cache-Control": "no-store"}
+    return StreamingResponse(parts(), media_type=media_type, headers=headers)
 
 
 def _content(content: bytes, media_type: str, download: str = "") -> Response:

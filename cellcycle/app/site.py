@@ -36,7 +36,8 @@ class Site:
     def __init__(self, folder: Path, limits: Limits, model_folders=()):
         self.limits, self.models = limits, model_table(model_folders)
         self.default = next(iter(self.models))
-        self.store, self.work = Store(folder, limits), Work(limits, model_folders)
+        self.store = Store(folder, limits)
+        self.work = Work(limits, model_folders, self.store.folder / ".work")
         self.examples = _example_files()
 
     def visitor(self, request: Request) -> Visitor:

@@ -5,14 +5,18 @@ folder holds `upload` until it was read, then `plane/`, `call-<token>/` and `abo
 is meant; a file that is being replaced therefore never mixes with an older one.
 """
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import MB, Limits
@@ -46,11 +50,13 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
         # Work of a run that was killed.
-        for left in folder.glob("*/*"):
+        for left in [*folder.glob(".*"), *folder.glob("*/*")]:
             if left.is_dir() and not (left / _ABOUT).exists():
                 shutil.rmtree(left, ignore_errors=True)
         self._sizes = {path: _size(path) for path in folder.glob("*/*") if path.is_dir()}
         self._used: dict[Path, float] = {}
+        # An entry goes with the last request that holds it.
+        self.locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
     def visitor(self, cookie: str) -> "Visitor":
         """Return what belongs to a cookie that `new_id` made, or refuse another."""
@@ -60,6 +66,12 @@ class Store:
         if folder.exists():
             self._used[folder] = time.time()
         return Visitor(self, folder, self._limits)
+
+    @contextlib.contextmanager
+    def scratch(self):
+        """Give a folder for one request: not in the system's, where what a killed run left would stay for ever."""
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as folder:
+            yield Path(folder)
 
     def check_room(self) -> None:
         """Refuse where the disk that may be used is full."""
@@ -77,7 +89,7 @@ class Store:
     def tidy(self) -> None:
         """Forget visitors who have not come back for too long."""
         for folder in self.folder.iterdir():
-            if not folder.is_dir():
+            if not folder.is_dir() or folder.name.startswith("."):
                 continue
             used = self._used.get(folder, 0.0)
             is_old = time.time() - max(used, folder.stat().st_mtime) > self._limits.kept_s
@@ -146,9 +158,18 @@ class Visitor:
         """Keep what the owner says of nuclei: number -> class or "none"."""
         _write(image / _CORRECTIONS, said)
 
+    def alone(self, image: Path) -> asyncio.Lock:
+        """Return what to hold while an image is called again: two calls at once would clear each other's away."""
+        return self._store.locks.setdefault(image, asyncio.Lock())
+
     def remove(self, image: Path) -> None:
-        """Delete an image and everything made from it."""
-        shutil.rmtree(image, ignore_errors=True)
+        """Delete an image and everything made from it, under the hands of a worker too."""
+        (image / _ABOUT).unlink(missing_ok=True)
+        # Under its old name nothing can be written any more: what a worker adds now fails, and cannot stay behind.
+        gone = image.with_name(new_id())
+        with contextlib.suppress(OSError):
+            os.replace(image, gone)
+        shutil.rmtree(gone, ignore_errors=True)
         self._store.measure(image)
 
     def remove_all(self) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
+from pathlib import Path
 
 import anyio.to_thread
 
@@ -26,11 +27,13 @@ class Work:
     limits : Limits
     folders : sequence of Path
         Model folders of the server's owner.
+    scratch : Path
+        For temporary files of the work; what stands in it at the next start is a killed run's.
     """
 
-    def __init__(self, limits: Limits, folders):
+    def __init__(self, limits: Limits, folders, scratch: Path):
         self._limits = limits
-        self._given = limits.work_s, limits.work_mb, worker.start, (tuple(folders),)
+        self._given = limits.work_s, limits.work_mb, worker.start, (tuple(folders), scratch)
         self._all = {Confined(*self._given) for _ in range(limits.at_once)}
         self._idle = list(self._all)
         self._turns = asyncio.Semaphore(limits.at_once)
@@ -74,6 +77,8 @@ class Work:
                 return await anyio.to_thread.run_sync(child, function, *arguments, abandon_on_cancel=True)
             except CellCycleError:
                 raise
+            except FileNotFoundError as error:
+                raise Refusal(404, "the image was removed while it was worked on") from error
             except Exception as error:
                 # Often for want of memory, which a child that goes on would want again.
                 logging.getLogger(__name__).exception("a worker failed")

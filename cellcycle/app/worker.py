@@ -5,6 +5,7 @@ Functions take and give plain values and folders of `cellcycle.app.store`; none 
 
 import io
 import json
+import tempfile
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +33,7 @@ _SHORT_OF_PACKAGE = "this server cannot read this kind of file", "export it as O
 _models: dict = {}
 
 
-def start(folders) -> None:
+def start(folders, scratch: Path) -> None:
     """Load the models and all that a call needs, once a process, before its memory is limited.
 
     What is loaded later would count against a call; and OpenBLAS, where it gets no memory at first, waits for ever.
@@ -42,6 +43,8 @@ def start(folders) -> None:
 
     import cellcycle.app.corrections  # noqa: F401
 
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    tempfile.tempdir = str(scratch)
     inv(np.eye(2))
     _models.update(model_table(folders))
     y, x = np.mgrid[-32:32, -32:32] / 12
@@ -184,9 +187,7 @@ def _stored(plane: Path, folder: Path) -> ImagePrediction:
 
 
 def _rows_as(name: str, prediction: ImagePrediction) -> bytes:
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(prefix="cellcycle-") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows"
         with row_writer(name, file) as write:
             write(prediction.table)

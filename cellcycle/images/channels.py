@@ -85,13 +85,18 @@ def _find(stack: Stack, channel: int | str) -> int:
     names = [name.lower() for name in stack.channel_names]
     if text in names and not isinstance(channel, int):
         return names.index(text)
-    if text.isdigit() and int(text) < stack.n_channels:
+    if _is_index(text) and int(text) < stack.n_channels:
         return int(text)
-    containing = [i for i, name in enumerate(names) if text and text in name and not text.isdigit()]
+    containing = [i for i, name in enumerate(names) if text and text in name and not _is_index(text)]
     if len(containing) != 1:
         finding = "no channel" if not containing else f"{len(containing)} channels"
         raise ImageError(stack.path, f'{finding} matches "{channel}"', f"choose one of {_listed(stack)}")
     return containing[0]
+
+
+def _is_index(text: str) -> bool:
+    """Say whether a text can be the number of a channel; `isdigit` alone takes a superscript for one."""
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _listed(stack: Stack) -> str:

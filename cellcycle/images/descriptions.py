@@ -32,7 +32,9 @@ def check_description(path, text: bytes) -> None:
     if len(text) > _MOST_BYTES:
         raise ImageError(path, f"its description has {len(text):,} bytes", "export it without its history")
     head = text.lstrip(b"\xef\xbb\xbf \t\r\n")[:200]
-    if b"<OME" in text[:4000] or head.startswith(b"<?xml") or text[-100:].rstrip(b"\0 \r\n").endswith(b"</scn>"):
+    # As tifffile knows them: by their end, whatever stands before.
+    end = text[-100:].rstrip(b"\0 \r\n")
+    if b"<OME" in text or end.endswith((b"OME>", b"</scn>")) or head.startswith(b"<?xml"):
         _check_ome(path, text)
     elif head.startswith(b"ImageJ="):
         for name, number in _IMAGEJ_COUNT.findall(text[:10_000]):
