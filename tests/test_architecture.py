@@ -33,6 +33,7 @@ ORDER = [
     {"tuning"},
     {"confidence"},
     {"explain"},
+    {"comparisons"},
     {"summaries"},
     {"checkpoint"},
     {"predict"},

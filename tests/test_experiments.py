@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cellcycle import metrics, results, summaries
+from cellcycle import comparisons, metrics, results
 from cellcycle.datasets import make_simulated
 from cellcycle.errors import DataError, RecordError
 from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
-from cellcycle.study import experiments, load_profile, transfers
+from cellcycle.study import experiments, leaks, load_profile, transfers
 from cellcycle.training.balancing import make_training_set
 from cellcycle.training.runs import record_runs
 
@@ -76,21 +76,31 @@ def test_a_leaky_run_says_so_and_no_honest_search_finds_it(tmp_path, monkeypatch
     monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
     profile = load_profile("smoke")
     dataset = profile.load_dataset()
-    before, inside = experiments.balance_before_split(profile, dataset, "logistic")
+    before, inside = leaks.balance_before_split(profile, dataset, "logistic")
     assert before.config["leaky"] is True
     assert "leaky" not in inside.config
     assert before.predictions["sample_id"].duplicated().any()
     (honest,) = experiments.cross_validate(
-        profile, experiments.without_groups(dataset), [experiments.settings(profile, "logistic")]
+        profile, leaks.without_groups(dataset), [experiments.settings(profile, "logistic")]
     )
     assert honest.folder == inside.folder
+
+
+def test_a_memory_is_flattered_by_copies_of_the_images_it_is_asked_about(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    profile = load_profile("smoke")
+    dataset = profile.load_dataset()
+    before, inside = leaks.memorised(profile, dataset)
+    assert before.config["leaky"] and "leaky" not in inside.config
+    assert sorted(before.predictions["sample_id"]) == sorted(dataset.sample_ids)
+    assert comparisons.compare(before, inside, "balanced_accuracy").value > 0.1
 
 
 def test_naive_folds_part_copies():
     profile = load_profile("smoke")
     dataset = profile.load_dataset()
     balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=1)
-    fold = experiments.naive_folds(balanced, profile)[0]
+    fold = leaks.naive_folds(balanced, profile)[0]
     assert set(balanced.source[fold.train]) & set(balanced.source[fold.test])
 
 
@@ -112,7 +122,7 @@ def test_the_ceiling_is_recorded_in_the_folds_of_the_models(tmp_path, monkeypatc
     record = experiments.ceiling_record(profile, dataset)
     (baseline,) = experiments.cross_validate(profile, dataset, experiments.baseline(profile))
     assert list(record.predictions["sample_id"]) == list(baseline.predictions["sample_id"])
-    assert isinstance(summaries.compare(record, baseline), metrics.Estimate)
+    assert isinstance(comparisons.compare(record, baseline, "accuracy"), metrics.Estimate)
     recall = metrics.recall(metrics.confusion_matrix(record.labels, record.predicted, 4))
     assert recall[3] == 1
     assert recall[:3].min() < 1

@@ -89,3 +89,46 @@ def test_weights_and_matrices_are_drawn_alike(calls):
     assert (by_weight.value, by_weight.low, by_weight.high) == pytest.approx(
         (by_matrix.value, by_matrix.low, by_matrix.high)
     )
+
+
+SHARES = np.array([0.6, 0.3, 0.1])
+
+
+@pytest.fixture
+def told_apart():
+    """Probabilities (6000, 3) of a classifier under SHARES, exact, and their labels."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 6000, p=SHARES)
+    seen = rng.normal(labels, 0.8)
+    odds = SHARES * np.exp(-((seen[:, None] - np.arange(3)) ** 2) / (2 * 0.8**2))
+    return odds / odds.sum(axis=1, keepdims=True), labels
+
+
+def test_a_call_fits_its_score_whatever_the_shares_of_training(told_apart):
+    probabilities, labels = told_apart
+    balanced = probabilities / SHARES
+    balanced /= balanced.sum(axis=1, keepdims=True)
+    parts = np.arange(6000) % 5
+    reached = {}
+    for score in metrics.SCORES:
+        a = metrics.call(probabilities, score, SHARES, SHARES, labels, parts)
+        b = metrics.call(balanced, score, np.full(3, 1 / 3), SHARES, labels, parts)
+        np.testing.assert_array_equal(a, b)
+        reached[score] = {s: f(metrics.confusion_matrix(labels, a, 3)) for s, f in metrics.SCORES.items()}
+    assert reached["accuracy"]["accuracy"] == max(r["accuracy"] for r in reached.values())
+    assert reached["balanced_accuracy"]["balanced_accuracy"] == max(r["balanced_accuracy"] for r in reached.values())
+    assert reached["macro_f1"]["macro_f1"] >= max(r["macro_f1"] for r in reached.values()) - 0.01
+
+
+def test_no_image_helps_to_choose_its_own_call(told_apart):
+    probabilities, labels = told_apart
+    parts = np.arange(6000) % 2
+    other = labels.copy()
+    other[parts == 0] = np.random.default_rng(1).permutation(other[parts == 0])
+    a, b = (metrics.call(probabilities, "macro_f1", SHARES, SHARES, y, parts) for y in (labels, other))
+    np.testing.assert_array_equal(a[parts == 0], b[parts == 0])
+
+
+def test_a_class_without_images_has_no_interval():
+    found = metrics.estimate(lambda m: metrics.recall(m)[..., 2], [0, 1, 1], [0, 1, 0], 3)
+    assert np.isnan([found.value, found.low, found.high]).all()

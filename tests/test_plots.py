@@ -20,7 +20,8 @@ def table():
     rows = {"training_set": ["D1", "D3"], "n_parameters": [10, 1000]}
     for score in ("accuracy", "balanced_accuracy"):
         rows |= {score: [0.6, 0.7], f"{score}_low": [0.5, 0.6], f"{score}_high": [0.7, 0.8]}
-    rows |= {f"recall_{phase}": [0.5, 0.9] for phase in PHASES}
+    for phase in PHASES:
+        rows |= {f"recall_{phase}": [0.5, 0.9], f"recall_{phase}_low": [0.4, 0.8], f"recall_{phase}_high": [0.6, 1.0]}
     return pd.DataFrame(rows, index=["LR", "Nagao 6"])
 
 

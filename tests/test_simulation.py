@@ -446,6 +446,9 @@ def test_ceiling_is_deterministic_and_ordered():
     assert simulation.ceiling(n_per_phase=800).accuracy == all_seen.accuracy
     assert all_seen.accuracy < simulation.ceiling(n_per_phase=800, slide_known=True).accuracy
     assert all_seen.confusion.sum() == pytest.approx(1) and list(all_seen.recall) == list(PHASES)
+    called_for_accuracy = np.diag(all_seen.confusion) / all_seen.confusion.sum(1)
+    assert all_seen.balanced_accuracy > called_for_accuracy.mean()
+    assert all_seen.balanced_accuracy == pytest.approx(np.mean(list(all_seen.recall.values())))
 
 
 def test_without_staining_noise_dna_alone_separates_the_phases():

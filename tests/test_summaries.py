@@ -1,15 +1,18 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import results, summaries
+from cellcycle import comparisons, metrics, results, summaries
 from cellcycle.errors import DataError
 from cellcycle.phases import PHASES
+
+FACTS = ("train_s", "predict_s", "n_parameters")
 
 
 def test_score_table_has_values_inside_their_intervals(make_record):
     table = summaries.score_table([make_record(a) for a in (0.5, 0.9)], ["poor", "good"])
     assert list(table.index) == ["poor", "good"]
-    for score in summaries.SCORES:
+    for score in metrics.SCORES:
         assert (table[f"{score}_low"] <= table[score]).all()
         assert (table[score] <= table[f"{score}_high"]).all()
         assert table.loc["good", score] > table.loc["poor", score]
@@ -19,16 +22,16 @@ def test_score_table_has_values_inside_their_intervals(make_record):
 def test_shown_table_is_text_with_intervals(make_record):
     shown = summaries.show_scores(summaries.score_table([make_record(0.9)]))
     assert shown["accuracy"].str.fullmatch(r"0\.\d\d \[0\.\d\d, [01]\.\d\d\]").all()
-    assert "recall M" in shown
+    assert shown["recall M"].str.fullmatch(r"[01]\.\d\d \[[01]\.\d\d, [01]\.\d\d\]").all()
 
 
 def test_comparison_is_paired_and_refuses_other_folds(make_record, tmp_path):
     good, poor = make_record(0.95), make_record(0.5)
-    assert summaries.compare(good, poor).low > 0
+    assert comparisons.compare(good, poor, "accuracy").low > 0
     other = poor.predictions.assign(fold=1)
     moved = results.write_run(tmp_path, {**poor.config, "model": "moved"}, poor.data, other)
     with pytest.raises(DataError, match="not the same test folds"):
-        summaries.compare(good, moved)
+        comparisons.compare(good, moved, "accuracy")
 
 
 def test_confusion_and_majority_follow_from_the_predictions(make_record):
@@ -60,11 +63,35 @@ def test_published_tables_are_there():
         summaries.published("table9")
 
 
-def test_differences_say_what_their_interval_allows(make_record):
+def test_differences_say_what_their_interval_allows_on_every_score(make_record):
     good, poor = make_record(0.95), make_record(0.5)
-    table = summaries.differences({"up": (good, poor), "down": (poor, good), "same": (good, good)})
-    assert table["verdict"].to_dict() == {"up": "better", "down": "worse", "same": "undecided"}
-    assert table.loc["same", "difference"] == "+0.00 [+0.00, +0.00]"
-    by_accuracy = summaries.differences({"up": (good, poor)}, "accuracy")
+    table = comparisons.differences({"up": (good, poor), "down": (poor, good), "same": (good, good)})
+    assert list(table) == ["accuracy", "macro F1", "balanced accuracy"]
+    for name, verdict in {"up": "better", "down": "worse", "same": "undecided"}.items():
+        assert table.loc[name].str.endswith(f"] {verdict}").all()
+    assert table.loc["same", "accuracy"] == "+0.00 [+0.00, +0.00] undecided"
     gained = (good.predicted == good.labels).mean() - (poor.predicted == poor.labels).mean()
-    assert by_accuracy.loc["up", "difference"].startswith(f"{gained:+.2f} [")
+    assert table.loc["up", "accuracy"].startswith(f"{gained:+.2f} [")
+    assert comparisons.told(table.iloc[2:, :1]) == ["same: accuracy +0.00 [+0.00, +0.00] undecided."]
+
+
+def test_recalls_are_those_of_the_calls_for_balanced_accuracy(make_record):
+    table = summaries.score_table([make_record(0.7)])
+    recalls = table[summaries.recalls_in(table)]
+    assert recalls.shape == (1, 4)
+    assert recalls.mean(axis=1).iloc[0] == pytest.approx(table["balanced_accuracy"].iloc[0])
+    for name in recalls:
+        assert (table[f"{name}_low"] <= table[name]).all()
+
+
+def test_a_balanced_run_and_one_under_the_shares_of_the_cells_are_called_alike(make_record, tmp_path):
+    record = make_record(0.6)
+    shares = np.bincount(record.labels) / len(record.labels)
+    columns = [f"p_{c}" for c in record.classes]
+    balanced = record.predictions.copy()
+    balanced[columns] = balanced[columns] / shares / (balanced[columns] / shares).sum(axis=1).to_numpy()[:, None]
+    config = {**record.config, "training_set": "D3"}
+    other = results.write_run(tmp_path, config, record.data, balanced, **{k: record.run[k] for k in FACTS})
+    for score in metrics.SCORES:
+        assert comparisons.estimate(other, score) == comparisons.estimate(record, score)
+    assert comparisons.references({"a": other})["a"] == comparisons.estimate(record, "accuracy").value

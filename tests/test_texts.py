@@ -1,13 +1,15 @@
 """What README, data card, figures and ethical assessment say follows from the committed records."""
 
 import re
+import subprocess
+import sys
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import cli, files, results, summaries
+from cellcycle import cli, comparisons, files, metrics, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
@@ -37,6 +39,23 @@ def block(file, name):
 def test_the_readme_follows_from_the_records(profile):
     for name, made in texts.readme_blocks().items():
         assert block(ROOT / "README.md", name) == made
+
+
+def test_the_table_of_the_readme_is_found_by_a_script_that_shares_no_code_with_the_library():
+    found = subprocess.run([sys.executable, ROOT / "benchmarks" / "recompute.py"], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert len(found.stdout.splitlines()) == 7 * len(metrics.SCORES)
+
+
+@pytest.mark.slow
+def test_nothing_stands_above_the_ceiling_of_its_score(profile, dataset):
+    ceiling = experiments.ceiling_record(profile, dataset)
+    records = [r for r in results.load_runs(profile.results_dir()) if r.data["identity"] == dataset.identity]
+    assert len(records) > 30
+    for score in metrics.SCORES:
+        top = comparisons.estimate(ceiling, score).high
+        above = [r.folder.name for r in records if comparisons.estimate(r, score).value > top]
+        assert above == [], score
 
 
 def test_the_figures_are_those_of_notebook_13(profile):

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
+from cellcycle.comparisons import readable
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, legend_beside, line_colours, new_figure, spread_of
 
@@ -77,18 +78,20 @@ def score_bars(table, score="accuracy", references=None, title=""):
         spread = spread_of(rows, score)
         ax.errorbar(x, rows[score], spread, fmt="none", ecolor=INTERVAL, elinewidth=1.2, capsize=2)
     _finish_bars(figure, ax, models, references)
-    label(ax, "", score.replace("_", " ").replace("f1", "F1"), title)
+    label(ax, "", readable(score), title)
     return figure
 
 
 def recall_bars(table, classes, title=""):
-    """Return bars of the recall of each class, grouped by model (one training set)."""
+    """Return bars of the recall of each class with its 95 % interval, grouped by model (one training set)."""
     models = list(table.index)
     figure, ax = new_figure(1.2 + 1.4 * len(models), 3.0)
     width = 0.8 / len(classes)
     for k, (name, colour) in enumerate(class_colours(tuple(classes)).items()):
         x = np.arange(len(models)) + (k - (len(classes) - 1) / 2) * width
         ax.bar(x, table[f"recall_{name}"], width * 0.92, color=colour, label=name)
+        spread = spread_of(table, f"recall_{name}")
+        ax.errorbar(x, table[f"recall_{name}"], spread, fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
     _finish_bars(figure, ax, models, None)
     label(ax, "", "recall", title)
     return figure
@@ -117,7 +120,7 @@ def effects(table, score="balanced_accuracy", reference=None, title="", referenc
     _reference_lines(ax.axvline, references)
     if references:
         legend_beside(figure)
-    label(ax, f"{score.replace('_', ' ')} (95 % interval)", "", title)
+    label(ax, f"{readable(score)} (95 % interval)", "", title)
     return figure
 
 

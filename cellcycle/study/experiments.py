@@ -7,9 +7,7 @@ whose models are trained and tested on one data set; `transfers` holds those tha
 from dataclasses import replace
 from functools import cache
 
-import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
 
 from cellcycle import results
 from cellcycle.datasets import NucleusDataset
@@ -18,11 +16,11 @@ from cellcycle.inputs import MEASURED
 from cellcycle.networks import RESNET_DEPTHS
 from cellcycle.phases import PHASES
 from cellcycle.results import Record
-from cellcycle.splits import Fold, image_fingerprints, join_copies, stratified_folds
+from cellcycle.splits import stratified_folds
 from cellcycle.study.profiles import Profile
 from cellcycle.training import crossval
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
-from cellcycle.training.balancing import TRAINING_SETS, TrainingSet, make_training_set
+from cellcycle.training.balancing import TRAINING_SETS
 from cellcycle.training.runs import Fit, Outcome, Run, defaults_of, full_config, record_runs
 from cellcycle.tuning import Search, mega_flops, nagao_network, rate_and_batch, search
 
@@ -44,7 +42,6 @@ BEST = {
 }
 TABLE_2_MODELS = {"logistic": "LR", "nn": "NN", "resnet8": "ResNet 8", "nagao6": "Nagao 6"}
 BASELINE = {"dna-content": "DNA content"}
-LEAKY_SET = "D3-before-split"
 
 
 def intensities_of(config: dict) -> str:
@@ -246,46 +243,3 @@ def ceiling_record(profile: Profile, dataset: NucleusDataset) -> Record | None:
 
     run = Run({"model": "ceiling", **folds}, dataset, fits)
     return record_runs([run], profile.results_dir(), progress=False, fit=known)[0]
-
-
-def without_groups(dataset: NucleusDataset) -> NucleusDataset:
-    """Return the data set with its groups forgotten (all but copies of one image), under an identity of its own."""
-    if dataset.groups is None:
-        return dataset
-    return replace(
-        dataset,
-        name=f"{dataset.name}, groups ignored",
-        groups=join_copies(None, image_fingerprints(dataset.images)),
-        identity=f"{dataset.identity}>groups ignored",
-    )
-
-
-def naive_folds(balanced: TrainingSet, profile: Profile) -> list[Fold]:
-    """Return stratified folds of a balanced set that ignore which images are copies of one nucleus."""
-    splitter = StratifiedKFold(profile.n_folds, shuffle=True, random_state=profile.seed)
-    parts = splitter.split(np.zeros(len(balanced.labels)), balanced.labels)
-    return [Fold(0, fold, train, test) for fold, (train, test) in enumerate(parts)]
-
-
-def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str = "nagao6") -> tuple[Record, Record]:
-    """Return what a leak would flatter, balancing before the split, and the same model balanced inside the folds.
-
-    The configuration of the first says `"leaky": true`, so that no table of honest runs finds it. Both forget the
-    groups of the data set, so that nothing but the balancing differs, and train for about the same number of steps:
-    the balanced set is larger, so its epochs are fewer.
-    """
-    dataset = without_groups(dataset)
-    (inside,) = cross_validate(profile, dataset, [settings(profile, model)])
-    balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
-    # Copies keep the sample id of their nucleus.
-    copies = replace(dataset.select(balanced.source), images=balanced.images, identity=dataset.identity)
-    epochs = round(profile.epochs_for(model, len(dataset)) * len(dataset) / len(copies))
-    chosen = settings(profile, model, "D1", epochs=max(1, epochs))
-
-    def fits():
-        for f in naive_folds(balanced, profile):
-            yield Fit(chosen, copies, f.train, f.test, profile.seed + f.fold, fold=f.fold)
-
-    facts = {"leaky": True, "training_set": LEAKY_SET, "n_folds": profile.n_folds, "n_repeats": 1}
-    run = Run(full_config(chosen, **facts, seed=profile.seed), copies, fits)
-    return record_runs([run], profile.results_dir(), profile.n_jobs)[0], inside

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle import files, metrics, results, summaries
+from cellcycle import comparisons, files, metrics, results, summaries
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES
 from cellcycle.predict.words import shipped_table
@@ -20,13 +20,14 @@ SEEN = {
     "DNA and area": {"sees": ("integrated_dna", "area_um2")},
     "DNA alone": {"sees": ("integrated_dna",)},
 }
-# In the order of the columns; `summaries.SCORES` holds how they are computed.
+# In the order of the columns; `metrics.SCORES` holds how they are computed.
 SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 # Watts of one busy core, an assumption: where most servers and laptops lie in the table of Green Algorithms, which
 # takes 12 for an unknown processor (Lannelongue, Grealey and Inouye 2021, Advanced Science, 10.1002/advs.202100707).
 WATTS_A_CORE = (5, 15)
 # To warm a litre of water (4184 J a degree) from 20 to 100 degrees C, in watt-hours.
 _LITRE_TO_BOILING_WH = 4184 * 80 / 3600
+_COMPARED = (*experiments.TABLE_2_MODELS.values(), "best")
 # How the real cells' networks are called in tables, by the model's name in their configuration.
 _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
 
@@ -80,7 +81,7 @@ def markdown_table(table: pd.DataFrame, digits: int = 2) -> str:
 def readme_blocks() -> dict[str, str]:
     """Return the README's computed tables, from the committed records and cards.
 
-    RESULTS: simulated cells; REAL_CELLS: Jurkat cells; MODELS: the shipped models.
+    RESULTS: simulated cells; FINDINGS: what follows from them; REAL_CELLS: Jurkat cells; MODELS: the shipped models.
     """
     profile = load_profile("study", "simulated")
     recorded = experiments.headline_records(profile, profile.load_dataset(), experiments.recorded)
@@ -88,9 +89,22 @@ def readme_blocks() -> dict[str, str]:
     columns = [c for c in simulated if not c.startswith(("recall", "parameters", "ms"))]
     return {
         "RESULTS": markdown_table(simulated[columns]),
+        "FINDINGS": findings(recorded),
         "REAL_CELLS": markdown_table(real_table(real_records())),
         "MODELS": markdown_table(shipped_table()),
     }
+
+
+def findings(records: dict[str, Record]) -> str:
+    """Return what the headline runs decide, paired on the same folds: networks and `best` beside DNA content."""
+    against = {name: (record, records["DNA content"]) for name, record in records.items() if name in _COMPARED}
+    table = comparisons.differences(against)
+    lines = [f"- *best* minus DNA content, paired: {comparisons.told(table.loc[['best']])[0].removeprefix('best: ')}"]
+    for score in table:
+        verdicts = table[score].str.split().str[-1]
+        said = [f"{v}: {', '.join(verdicts.index[verdicts == v]) or 'none'}" for v in ("better", "worse", "undecided")]
+        lines.append(f"- {score[0].upper()}{score[1:]}, beside DNA content: {'; '.join(said)}.")
+    return "\n".join(lines)
 
 
 def headline_table(records: dict[str, Record]) -> pd.DataFrame:
@@ -98,11 +112,8 @@ def headline_table(records: dict[str, Record]) -> pd.DataFrame:
     scores = summaries.score_table(records.values(), list(records))
     origin = next(iter(records.values())).data["origin"]
     printed = summaries.published("table2_models").set_index("model").reindex(scores.index)
-    shown = pd.DataFrame(index=scores.index)
-    for name in SHOWN_SCORES:
-        shown[f"{name.replace('_', ' ').replace('f1', 'F1')} ({origin})"] = _with_interval(scores, name)
-    for phase in [c.removeprefix("recall_") for c in scores if c.startswith("recall_")]:
-        shown[f"recall {phase}"] = scores[f"recall_{phase}"].map("{:.2f}".format)
+    shown = summaries.with_intervals(scores, SHOWN_SCORES).add_suffix(f" ({origin})")
+    shown = shown.join(summaries.with_intervals(scores, summaries.recalls_in(scores)))
     shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in scores["n_parameters"]]
     shown["training, s a fold"] = scores["train_s"].map("{:.1f}".format)
     shown["ms a nucleus"] = scores["ms_per_nucleus"].map("{:.2f}".format)
@@ -134,12 +145,8 @@ def real_records(root: Path | None = None) -> list[Record]:
 def real_table(records) -> pd.DataFrame:
     """Return one row a model and kind of intensities: scores with 95 % intervals, recalls and cost."""
     scores = summaries.score_table(records, [_REAL_NAMES[r.config["model"]] for r in records])
-    shown = pd.DataFrame(index=scores.index)
-    shown["intensities"] = [experiments.intensities_of(r.config).replace("-", " ") for r in records]
-    for name in ("balanced_accuracy", "macro_f1"):
-        shown[name.replace("_", " ").replace("f1", "F1")] = _with_interval(scores, name)
-    for phase in PHASES:
-        shown[f"recall {phase}"] = scores[f"recall_{phase}"].map("{:.2f}".format)
+    shown = summaries.with_intervals(scores, [*SHOWN_SCORES, *(f"recall_{phase}" for phase in PHASES)])
+    shown.insert(0, "intensities", [experiments.intensities_of(r.config).replace("-", " ") for r in records])
     shown["training, s a fold"] = scores["train_s"].map("{:.1f}".format)
     return shown.rename_axis("model")
 
@@ -153,7 +160,7 @@ def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.Data
         Index `model`; for each of `SHOWN_SCORES` the columns `{score}`, `{score}_low`, `{score}_high`,
         `{score}_fresh`.
     """
-    made, kept = (summaries.score_table(records.values(), list(records)) for records in (fresh, committed))
+    made, kept = (summaries.score_table(r.values(), list(r), as_trained=True) for r in (fresh, committed))
     both = [name for name in kept.index if name in made.index]
     columns = {}
     for score in SHOWN_SCORES:
@@ -164,12 +171,9 @@ def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.Data
 
 def show_distances(found: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `distances` for a reader: committed number, its interval, fresh minus committed."""
-    shown = pd.DataFrame(index=found.index)
-    for score in SHOWN_SCORES:
-        moved = found[f"{score}_fresh"] - found[score]
-        pairs = zip(_with_interval(found, score), moved, strict=True)
-        shown[score.replace("_", " ").replace("f1", "F1")] = [f"{kept}  {by:+.4f}" for kept, by in pairs]
-    return shown
+    shown = summaries.with_intervals(found, SHOWN_SCORES)
+    moved = [found[f"{score}_fresh"] - found[score] for score in SHOWN_SCORES]
+    return shown + pd.concat(moved, axis=1, keys=shown.columns).map("  {:+.4f}".format)
 
 
 def second_run() -> pd.DataFrame:
@@ -207,7 +211,8 @@ def ceiling_block() -> str:
     for name, options in SEEN.items():
         found = ceiling(**options)
         recalls = {f"recall {phase}": found.recall[phase] for phase in PHASES}
-        rows[name] = {"accuracy": found.accuracy, "macro F1": found.macro_f1, **recalls}
+        rows[name] = {"accuracy": found.accuracy, "balanced accuracy": found.balanced_accuracy}
+        rows[name] |= {"macro F1": found.macro_f1, **recalls}
     return markdown_table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("sees"))
 
 
@@ -220,7 +225,7 @@ def transfer_block(root=None) -> str:
     ]
     rows = []
     for record in results.load_runs(root):
-        config, row = record.config, summaries.score_table([record]).iloc[0]
+        config, row = record.config, summaries.score_table([record], as_trained=True).iloc[0]
         if config["experiment"] == "across":
             trained, order = f"{config['train_name']}", 0
         else:
@@ -289,8 +294,3 @@ def energy_block(root=None) -> str:
         f"Assumed: {low} to {high} W for one busy core. In all, as much as warms {litres[0]} to {litres[1]} litres "
         f"of water from 20 °C to boiling.\n\n{markdown_table(shown.rename_axis('models'))}"
     )
-
-
-def _with_interval(scores: pd.DataFrame, name: str) -> list[str]:
-    values = scores[[name, f"{name}_low", f"{name}_high"]].to_numpy()
-    return [f"{metrics.Estimate(*row)}" for row in values]

@@ -66,6 +66,24 @@ def transfer(profile: Profile, pretrained) -> list[dict]:
     ]
 
 
+def scratch_at_equal_steps(profile: Profile, source: NucleusDataset, dataset: NucleusDataset) -> list[dict]:
+    """The network of `transfer` from scratch on the three smallest shares, for as many steps as the fine-tuned one.
+
+    Those are its steps on the source and on the share. An epoch draws as many images as it has, so that with the same
+    epochs a small share means few steps, whatever its labels are worth.
+    """
+    batch_size = defaults_of("nagao6")["batch_size"]
+    chosen = settings(profile, "nagao6")
+    on_source = completed(profile, source, chosen)["epochs"] * -(-len(source) // batch_size)
+    in_fold = len(dataset) * (1 - 1 / profile.n_folds)
+    made = []
+    for share in profile.label_shares[:3]:
+        steps_an_epoch = -(-int(share * in_fold) // batch_size)
+        epochs = completed(profile, dataset, chosen)["epochs"] + round(on_source / steps_an_epoch)
+        made.append(settings(profile, "nagao6", train_share=share, epochs=epochs))
+    return made
+
+
 def across(train: NucleusDataset, test: NucleusDataset, config: dict, seed: int = 0) -> Run:
     """Return the run that trains on one data set and tests on another."""
     facts = {"experiment": "across", "train": train.identity, "train_name": train.name}

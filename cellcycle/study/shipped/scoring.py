@@ -16,6 +16,7 @@ from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import SettingError
 from cellcycle.images import Plane
 from cellcycle.inputs import InputRule
+from cellcycle.metrics import SCORES
 from cellcycle.nuclei import Nuclei, find_nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings
@@ -27,7 +28,7 @@ from cellcycle.simulation import SimulatedNuclei, simulate_nuclei
 from cellcycle.study.shipped.fields import fields_entry, found_fields
 from cellcycle.study.shipped.flips import CHANGES, changed, crop_flips, field_flips
 from cellcycle.study.shipped.training import TEST_SEED, microscope
-from cellcycle.summaries import SCORES, score_table
+from cellcycle.summaries import score_table
 
 N_TEST_PER_PHASE = 250
 N_TEST_SLIDES = 16
@@ -199,7 +200,7 @@ def _rounded(value, low, high) -> dict:
 
 def card_scores(record: results.Record) -> dict:
     """Return accuracy, macro F1 and balanced accuracy with intervals, and the recalls, from a record."""
-    row = score_table([record]).iloc[0]
+    row = score_table([record], as_trained=True).iloc[0]
     made = {name: _rounded(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in SCORES}
     return made | {"recall": {c: round(float(row[f"recall_{c}"]), 4) for c in record.classes}}
 

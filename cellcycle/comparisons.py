@@ -1,0 +1,176 @@
+"""Runs compared fairly: calls made for the score that is shown, by one rule for all, paired on the same folds."""
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import metrics
+from cellcycle.errors import DataError
+from cellcycle.results import Record
+
+# Training sets in which every class has the same number of images, and so the same share.
+BALANCED = ("D3", "D3-before-split")
+_RECALL = "recall_"
+
+
+def readable(score: str) -> str:
+    """Return a score's name as a reader has it.
+
+    Examples
+    --------
+    >>> readable("macro_f1"), readable("recall_G1")
+    ('macro F1', 'recall G1')
+    """
+    return score.replace("_", " ").replace("f1", "F1")
+
+
+def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
+    """Return the calls (rows,) of a run for one score, by the rule of `metrics.call`.
+
+    Parameters
+    ----------
+    record : Record
+        The shares of its test images are the prior. A run on D3 was trained under equal shares, any other under
+        those of its data.
+    score : str
+        A key of `metrics.SCORES`, or `recall_<class>`: from the calls for balanced accuracy, which is their mean.
+    as_trained : bool
+        Give the most probable class under the shares of training instead, whatever the score.
+    """
+    if as_trained:
+        return record.predicted
+    score = "balanced_accuracy" if score.startswith(_RECALL) else score
+    n_classes = len(record.classes)
+    shares = np.bincount(record.labels, minlength=n_classes) / len(record.labels)
+    trained = np.full(n_classes, 1 / n_classes) if record.config.get("training_set") in BALANCED else shares
+    if score != "macro_f1":
+        return metrics.call(record.probabilities, score, trained, shares)
+    called = np.empty(len(record.labels), dtype=np.int64)
+    for repeat in record.predictions["repeat"].unique():
+        rows = np.flatnonzero(record.predictions["repeat"] == repeat)
+        chosen = (record.probabilities[rows], score, trained, shares, record.labels[rows])
+        called[rows] = metrics.call(*chosen, _parts(record, rows))
+    return called
+
+
+def _parts(record: Record, rows) -> np.ndarray:
+    """Return the folds of rows; where there is one alone, two halves of its units."""
+    folds = record.predictions["fold"].to_numpy()[rows]
+    if len(np.unique(folds)) > 1:
+        return folds
+    return np.unique(record.units[rows], return_inverse=True)[1] % 2
+
+
+def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
+    """Return a score of a run with its 95 % interval; arguments as in `calls`."""
+    called = calls(record, score, as_trained)
+    return metrics.estimate(_function(record, score), record.labels, called, len(record.classes), record.units)
+
+
+def _function(record: Record, score: str):
+    if not score.startswith(_RECALL):
+        return metrics.SCORES[score]
+    k = record.classes.index(score.removeprefix(_RECALL))
+    return lambda matrix: metrics.recall(matrix)[..., k]
+
+
+def compare(better: Record, worse: Record, score: str, as_trained=False) -> metrics.Estimate:
+    """Return score(better) - score(worse) on the same test images, with a paired bootstrap interval.
+
+    Arguments as in `calls`.
+
+    Raises
+    ------
+    DataError
+        If the two runs did not predict the same images in the same folds.
+    """
+    keys = ["sample_id", "repeat", "fold", "truth"]
+    a, b = better.predictions, worse.predictions
+    if len(a) != len(b) or not a[keys].equals(b[keys]):
+        raise DataError(
+            better.folder, f"not the same test folds as {worse.folder.name}", "compare runs of one data set"
+        )
+    called = [calls(record, score, as_trained) for record in (better, worse)]
+    return metrics.estimate_difference(
+        _function(better, score), better.labels, *called, len(better.classes), better.units
+    )
+
+
+def differences(pairs: dict, scores=tuple(metrics.SCORES), as_trained=False) -> pd.DataFrame:
+    """Return the paired difference of each run to its reference, with what its interval allows to say.
+
+    Parameters
+    ----------
+    pairs : dict of str to (Record, Record)
+        A row's name -> the run and its reference, which predict the same test images in the same folds.
+    scores : sequence of str
+        Keys of `metrics.SCORES`: those that stand in the table beside which this one stands.
+    as_trained : bool
+        As `calls` takes it.
+
+    Returns
+    -------
+    DataFrame
+        A column a score: the difference, its 95 % interval and the verdict ("better", "worse", or "undecided": the
+        interval holds 0).
+    """
+    rows = {
+        name: {readable(score): _verdict(compare(*pair, score, as_trained)) for score in scores}
+        for name, pair in pairs.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def _verdict(found: metrics.Estimate) -> str:
+    return f"{found:+.2f} {'better' if found.low > 0 else 'worse' if found.high < 0 else 'undecided'}"
+
+
+def told(table: pd.DataFrame) -> list[str]:
+    """Return one sentence a row of `differences`."""
+    return [f"{name}: " + "; ".join(f"{s} {text}" for s, text in row.items()) + "." for name, row in table.iterrows()]
+
+
+def gained(record: Record, score: str) -> metrics.Estimate:
+    """Return what a run's score gains, without training, when its calls are made for that score."""
+    called = [calls(record, score, as_trained) for as_trained in (False, True)]
+    function = _function(record, score)
+    return metrics.estimate_difference(function, record.labels, *called, len(record.classes), record.units)
+
+
+def references(records: dict[str, Record], score: str = "accuracy") -> dict[str, float]:
+    """Return one score of named runs, to be drawn as lines beside others; the first is the largest class.
+
+    `score` is a key of `metrics.SCORES`; the calls are made for it, as for the models beside the lines.
+    """
+    first = next(iter(records.values()))
+    always = np.zeros((len(first.classes),) * 2)
+    always[:, 0] = np.sort(np.bincount(first.labels, minlength=len(first.classes)))[::-1]
+    lines = {"largest class": float(metrics.SCORES[score](always))}
+    return lines | {name: estimate(record, score).value for name, record in records.items()}
+
+
+def chosen_without_fold(records, score: str = "balanced_accuracy") -> metrics.Estimate:
+    """Return the score of choosing a run on all folds but one and scoring the choice on that one.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Candidates, which predict the same test images in the same folds.
+    score : str
+        A key of `metrics.SCORES`.
+
+    Notes
+    -----
+    Cheaper and weaker than nested cross-validation: the models that are compared on the other folds have
+    the images of the left-out fold among their training images.
+    """
+    n_classes = len(records[0].classes)
+    part = records[0].predictions[["repeat", "fold"]].apply(tuple, axis=1)
+    chosen = np.empty(len(part), dtype=np.int64)
+    for left_out in part.unique():
+        inside = (part == left_out).to_numpy()
+        values = [
+            metrics.SCORES[score](metrics.confusion_matrix(r.labels[~inside], r.predicted[~inside], n_classes))
+            for r in records
+        ]
+        chosen[inside] = records[int(np.argmax(values))].predicted[inside]
+    return metrics.estimate(metrics.SCORES[score], records[0].labels, chosen, n_classes, records[0].units)

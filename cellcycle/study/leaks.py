@@ -1,0 +1,100 @@
+"""What balancing before the split flatters: runs that are wrong on purpose, each beside the same one done right."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
+
+from cellcycle.comparisons import BALANCED
+from cellcycle.datasets import NucleusDataset
+from cellcycle.results import Record
+from cellcycle.splits import Fold, image_fingerprints, join_copies
+from cellcycle.study import experiments
+from cellcycle.study.profiles import Profile
+from cellcycle.training.balancing import TrainingSet, make_training_set
+from cellcycle.training.runs import Fit, Outcome, Run, full_config, record_runs
+
+INSIDE_SET, LEAKY_SET = BALANCED
+
+
+def without_groups(dataset: NucleusDataset) -> NucleusDataset:
+    """Return the data set with its groups forgotten (all but copies of one image), under an identity of its own."""
+    if dataset.groups is None:
+        return dataset
+    return replace(
+        dataset,
+        name=f"{dataset.name}, groups ignored",
+        groups=join_copies(None, image_fingerprints(dataset.images)),
+        identity=f"{dataset.identity}>groups ignored",
+    )
+
+
+def naive_folds(balanced: TrainingSet, profile: Profile) -> list[Fold]:
+    """Return stratified folds of a balanced set that ignore which images are copies of one nucleus."""
+    splitter = StratifiedKFold(profile.n_folds, shuffle=True, random_state=profile.seed)
+    parts = splitter.split(np.zeros(len(balanced.labels)), balanced.labels)
+    return [Fold(0, fold, train, test) for fold, (train, test) in enumerate(parts)]
+
+
+def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str = "nagao6") -> tuple[Record, Record]:
+    """Return what a leak would flatter, balancing before the split, and the same model balanced inside the folds.
+
+    The configuration of the first says `"leaky": true`, so that no table of honest runs finds it. Both forget the
+    groups of the data set, so that nothing but the balancing differs, and train for about the same number of steps:
+    the balanced set is larger, so its epochs are fewer.
+    """
+    dataset = without_groups(dataset)
+    (inside,) = experiments.cross_validate(profile, dataset, [experiments.settings(profile, model)])
+    balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
+    # Copies keep the sample id of their nucleus.
+    copies = replace(dataset.select(balanced.source), images=balanced.images, identity=dataset.identity)
+    epochs = round(profile.epochs_for(model, len(dataset)) * len(dataset) / len(copies))
+    chosen = experiments.settings(profile, model, "D1", epochs=max(1, epochs))
+
+    def fits():
+        for f in naive_folds(balanced, profile):
+            yield Fit(chosen, copies, f.train, f.test, profile.seed + f.fold, fold=f.fold)
+
+    facts = {"leaky": True, "training_set": LEAKY_SET, "n_folds": profile.n_folds, "n_repeats": 1}
+    run = Run(full_config(chosen, **facts, seed=profile.seed), copies, fits)
+    return record_runs([run], profile.results_dir(), profile.n_jobs)[0], inside
+
+
+def memorised(profile: Profile, dataset: NucleusDataset) -> tuple[Record, Record]:
+    """Return a leak that a model with a perfect memory shows, and the same model without it.
+
+    The model answers with the class of the training image whose pixels are nearest. Both are asked about the same
+    original images in the same folds; before: altered copies of them stay in training, inside: they do not. Groups are
+    forgotten, so that nothing else differs.
+    """
+    dataset = without_groups(dataset)
+    balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
+    copies = replace(dataset.select(balanced.source), images=balanced.images, identity=dataset.identity)
+    # The first copy of every image is the image itself.
+    _, originals = np.unique(balanced.source, return_index=True)
+
+    def fits(is_leaky: bool):
+        for f in naive_folds(balanced, profile):
+            test = balanced.source[np.intersect1d(f.test, originals)]
+            known = f.train if is_leaky else np.flatnonzero(~np.isin(balanced.source, test))
+            yield Fit({}, copies, known, test, fold=f.fold)
+
+    def run(is_leaky: bool) -> Run:
+        facts = {"leaky": True, "training_set": LEAKY_SET} if is_leaky else {"training_set": INSIDE_SET}
+        facts |= {"copies": profile.copies, "n_folds": profile.n_folds, "n_repeats": 1, "seed": profile.seed}
+        return Run({"model": "nearest-pixels", **facts}, dataset, lambda: fits(is_leaky))
+
+    before, inside = record_runs([run(True), run(False)], profile.results_dir(), progress=False, fit=_nearest)
+    return before, inside
+
+
+def _nearest(fit: Fit, test: NucleusDataset) -> Outcome:
+    started = time.process_time()
+    pixels = fit.data.images[fit.train].reshape(len(fit.train), -1)
+    asked = test.images[fit.test].reshape(len(fit.test), -1)
+    called = KNeighborsClassifier(1).fit(pixels, fit.data.labels[fit.train]).predict(asked)
+    probabilities = np.eye(len(test.classes))[called]
+    return Outcome(probabilities, pd.DataFrame(), predict_s=time.process_time() - started)
