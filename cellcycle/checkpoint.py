@@ -10,11 +10,8 @@ Nothing is pickled, and a file that does not have the hash of the card is refuse
 """
 
 import difflib
-import hashlib
 import json
-import os
-import shutil
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +19,7 @@ from pathlib import Path
 from cellcycle.card import FORMAT, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
+from cellcycle.files import sha256_of, whole_file, whole_folder
 from cellcycle.inputs import InputRule
 
 # The model that needs nothing but one picture, and the one to take where the G1 peak is known.
@@ -140,12 +138,16 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
     for file in FILES:
         if not (folder / file).is_file():
             raise CheckpointError(folder / file, "the file is missing", "install the model again")
-        if _sha256(folder / file) != card["sha256"].get(file):
-            raise CheckpointError(
-                folder / file, "it is damaged or altered (its hash is not that of the card)", "install the model again"
-            )
+        check_hash(folder / file, card)
     _check_graph(folder / "model.onnx")
     return Checkpoint(folder, card)
+
+
+def check_hash(file: Path, card: dict) -> None:
+    """Refuse a file of a model that does not have the hash of the card."""
+    if sha256_of(file) != card["sha256"].get(file.name):
+        finding = "it is damaged or altered (its hash is not that of the card)"
+        raise CheckpointError(file, finding, "install the model again")
 
 
 def _check_graph(file: Path) -> None:
@@ -168,12 +170,14 @@ def _shipped_name(name: str) -> str:
     raise SettingError("model", f"{name!r} is unknown", f"{remedy}there are {', '.join(known)}")
 
 
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def save_checkpoint(folder, classifier, rule: InputRule, about: dict, half: bool = True) -> Checkpoint:
+def save_checkpoint(
+    folder,
+    classifier,
+    rule: InputRule,
+    about: dict,
+    half: bool = True,
+    more: Callable[[Path], None] = lambda work: None,
+) -> Checkpoint:
     """Write any fitted classifier of networks to a model folder, whole or not at all; one that is there is replaced.
 
     Needs torch, onnx and onnxscript (the extra "train").
@@ -189,6 +193,8 @@ def save_checkpoint(folder, classifier, rule: InputRule, about: dict, half: bool
         At least title, version, classes, trained_on, licence and limits.
     half : bool
         Round weights to half precision, in the file and in the graph alike: probabilities move by about 0.001.
+    more : callable, optional
+        Writes further files into the unfinished folder it is given; the card holds their hashes, too.
 
     Returns
     -------
@@ -199,25 +205,15 @@ def save_checkpoint(folder, classifier, rule: InputRule, about: dict, half: bool
         name = type(classifier).__name__
         raise SettingError("classifier", f"{name} is no fitted network", "save a fitted NetworkClassifier")
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".unfinished-{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder, replace=True) as work:
         _write_model(classifier, rule, work, half)
-        network = {name: classifier.get_params()[name] for name in NETWORK_SETTINGS} | {
-            "channels": classifier.channels_
-        }
+        more(work)
+        network = {name: classifier.get_params()[name] for name in NETWORK_SETTINGS}
+        network["channels"] = classifier.channels_
         card = {"format": FORMAT, "name": folder.name, **about, "input": rule.to_dict(), "network": network}
-        card["sha256"] = {file: _sha256(work / file) for file in FILES}
+        card["sha256"] = {file.name: sha256_of(file) for file in sorted(work.iterdir())}
         write_card(work, card)
         read_card(work / "model.json", FILES)
-        os.chmod(work, 0o755)
-        for file in work.iterdir():
-            file.chmod(0o644)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return load_checkpoint(folder)
 
 
@@ -229,12 +225,10 @@ def write_card(folder, card: dict) -> None:
     folder : path-like
     card : dict
     """
-    file = Path(folder) / "model.json"
     card = json.loads(json.dumps(card))
     card["card_sha256"] = card_sha256(card)
-    unfinished = file.with_name(".unfinished-model.json")
-    unfinished.write_text(json.dumps(card, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
-    os.replace(unfinished, file)
+    with whole_file(Path(folder) / "model.json") as work:
+        work.write_text(json.dumps(card, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
 
 
 def _write_model(classifier, rule: InputRule, folder: Path, half: bool) -> None:
@@ -245,14 +239,16 @@ def _write_model(classifier, rule: InputRule, folder: Path, half: bool) -> None:
 
     import onnx
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     model = copy.deepcopy(classifier.model_).cpu().eval().to(memory_format=torch.contiguous_format)
     halves = {}
     for name, weight in model.named_parameters() if half else ():
         halves[name] = weight.detach().half().contiguous()
         weight.data = halves[name].float()
-    save_file({k: halves.get(k, v.contiguous()) for k, v in model.state_dict().items()}, folder / "weights.safetensors")
+    weights = {k: halves.get(k, v.contiguous()) for k, v in model.state_dict().items()}
+    # Written here: an error of safetensors' own writing would not say that the disk is full.
+    (folder / "weights.safetensors").write_bytes(save(weights))
     examples = {"images": torch.zeros(2, classifier.channels_, rule.size_px, rule.size_px)}
     if model.encoding is not None:
         examples["measurements"] = torch.zeros(2, len(rule.measurements))

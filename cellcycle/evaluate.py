@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle import metrics
-from cellcycle.checkpoint import Checkpoint, load_checkpoint
+from cellcycle.checkpoint import Checkpoint, check_hash, load_checkpoint
 from cellcycle.confidence import prediction_sets, with_temperature
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, load_dataset
@@ -195,7 +195,10 @@ def _save(figure, file: Path) -> None:
 
 def _trained_images(checkpoint: Checkpoint) -> set[str]:
     file = checkpoint.folder / TRAINED_IMAGES
-    return set(file.read_text().split()) if file.is_file() else set()
+    if not file.is_file():
+        return set()
+    check_hash(file, checkpoint.card)
+    return set(file.read_text().split())
 
 
 def _number(value) -> float | None:

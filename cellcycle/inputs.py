@@ -7,7 +7,7 @@ import numpy as np
 
 from cellcycle.cutting import border_of, cut_nucleus, fitted
 from cellcycle.errors import SettingError
-from cellcycle.nuclei import Anchor, Nuclei, Scale, find_nuclei, fit_anchor
+from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
 
 SURROUNDINGS = ("kept", "painted")
 UNITS = ("full-range", "g1")
@@ -236,11 +236,7 @@ def prepare(dataset, rule: InputRule) -> Inputs:
         return _of_fields(dataset, rule)
     if rule.pixel_size_um is None:
         return prepare_images(fitted(dataset.images, rule.size_px), rule.measurements)
-    sizes = np.full(len(dataset), np.nan) if dataset.pixel_sizes_um is None else dataset.pixel_sizes_um
-    found = [
-        find_nuclei(image[0], float(size) if size > 0 else None, rule.scale, "nucleus")
-        for image, size in zip(dataset.images, sizes, strict=True)
-    ]
+    found = nuclei_of(dataset, rule.scale)
     groups = np.zeros(len(dataset)) if dataset.groups is None else dataset.groups
     anchors = {g: fit_anchor([found[i] for i in np.flatnonzero(groups == g)])[0] for g in np.unique(groups)}
     rows = zip(dataset.images, found, groups, strict=True)
@@ -249,10 +245,7 @@ def prepare(dataset, rule: InputRule) -> Inputs:
 
 def _of_fields(dataset, rule: InputRule) -> Inputs:
     """Return the inputs of nuclei that were labelled in whole fields; those without a label help to anchor."""
-    fields_of = [
-        f.nuclei if f.nuclei.scale_is_known else find_nuclei(f.pixels, None, rule.scale, "field")
-        for f in dataset.fields
-    ]
+    fields_of = nuclei_of(dataset, rule.scale)
     groups = dataset.places[:, 0] if dataset.groups is None else dataset.groups
     made: list = [None] * len(dataset)
     for group in np.unique(groups):

@@ -143,6 +143,16 @@ def find_nuclei(
     return _with_scale(found, pixels.shape, scale) if len(found) else found
 
 
+def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
+    """Return the nuclei of each field of a `NucleusDataset`, or of each crop where it has no fields."""
+    if dataset.fields:
+        known = [(f, f.nuclei.scale_is_known) for f in dataset.fields]
+        return [f.nuclei if is_known else find_nuclei(f.pixels, None, scale, "field") for f, is_known in known]
+    sizes = np.full(len(dataset), np.nan) if dataset.pixel_sizes_um is None else dataset.pixel_sizes_um
+    pairs = zip(dataset.images, sizes, strict=True)
+    return [find_nuclei(image[0], float(size) if size > 0 else None, scale, "nucleus") for image, size in pairs]
+
+
 def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
     """Return the nuclei with a pixel size that can be true, and areas by it."""
     areas, sound = found.measured["area_px"], found.is_sound

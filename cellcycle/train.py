@@ -1,22 +1,21 @@
 """From labelled nuclei to a judged model: cross-validate, fit confidence to what was held out, train on all, save."""
 
 import hashlib
-import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, save_checkpoint
-from cellcycle.confidence import fit_confidence, softmax, with_temperature
+from cellcycle.confidence import fit_confidence, measured_nuclei, softmax, with_temperature
 from cellcycle.datasets import NucleusDataset, load_dataset
-from cellcycle.errors import DataError, SettingError
+from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.evaluate import TRAINED_IMAGES, Evaluation, codes_of, write_evaluation
-from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, Inputs, prepare
-from cellcycle.nuclei import Scale
+from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
+from cellcycle.nuclei import Scale, nuclei_of
 from cellcycle.splits import check_no_leak, image_fingerprints, join_copies, stratified_folds
+from cellcycle.training.parts import Clock, Trainings, jobs_of, state_of
 
 # The recipe that notebook 09 arrives at; balanced by repetition.
 SETTINGS = {
@@ -37,7 +36,7 @@ SETTINGS = {
 INTENSITIES = ("absolute", "per-image")
 # In a field the border of a crop is no background; amounts are known by the nucleus' own surroundings.
 FIELD_MEASURED = (*MEASURED[:4], "integrated_dna", "mean_dna", "dna_copies", "area_over_g1")
-LEAST_IMAGES, FEW_IMAGES = 5, 20
+_LIMIT = "Holds for cells, stain and microscope like those it was trained on; scores are of such cells, held out."
 # Side of the window about a nucleus of a field, in diameters of a typical one.
 _MARGIN = 2.2
 
@@ -54,7 +53,9 @@ def train(
     intensity: str = "absolute",
     seed: int = 0,
     device: str = "auto",
+    jobs: int | None = 1,
     resume: bool = False,
+    force: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Checkpoint:
     """Train a model and write its folder, with scores of cells that were held out.
@@ -64,7 +65,7 @@ def train(
     data : str, Path or NucleusDataset
         As `load_dataset` takes it: crops, or fields with a table of labels.
     output : path-like
-        The model's folder.
+        The model's folder, which appears whole or not at all. A model of the same data that is there is replaced.
     network : str, optional
         A name of `cellcycle.networks.NETWORKS`; the measured best by default.
     from_model : str or Path, optional
@@ -74,8 +75,12 @@ def train(
     intensity : {"absolute", "per-image"}
         Whether amounts of DNA are compared between images, which one exposure allows, or within each alone.
     device : {"auto", "cpu", "cuda"}
+    jobs : int or None
+        Processes that train folds, each importing this program's main module anew; None: one a core.
     resume : bool
         Go on with a training of the same arguments that was stopped.
+    force : bool
+        Replace a model of other data, too.
     say : callable, optional
         Takes lines of progress.
 
@@ -90,11 +95,11 @@ def train(
         if value < least:
             raise SettingError(name, f"{value} is too few", f"give at least {least}")
     output = Path(output)
-    if output.exists() and not (output / "model.json").is_file() and (output.is_file() or any(output.iterdir())):
-        raise SettingError(output, "it is there and holds no model", "name another folder")
     start = None if from_model is None else load_checkpoint(from_model)
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None)
-    for note in (*dataset.notes, *_checked(dataset, start)):
+    identity = dataset.identity
+    _check_output(output, identity, force, say)
+    for note in (*dataset.notes, *dataset.check_for_training()):
         say(note)
     classes = dataset.classes if start is None else start.classes
     labels = dataset.labels if start is None else codes_of(dataset, classes, start.name)
@@ -104,52 +109,78 @@ def train(
     if len(usable) < len(dataset):
         say(f"{len(dataset) - len(usable)} nuclei are left out: their group shows no clear G1 peak")
         dataset, labels, inputs = dataset.select(usable), labels[usable], inputs[usable]
-        _checked(dataset, start)
+        dataset.check_for_training()
     settings = _settings(network, epochs, device, start)
+    jobs = jobs_of(jobs, settings["device"])
     facts = {"settings": settings, "data": dataset.identity, "folds": folds, "seed": seed, "rule": rule.to_dict()}
     facts["from"] = None if start is None else start.card["card_sha256"]
-    state = _state_folder(output, facts, resume)
-    groups, prints = dataset.groups, image_fingerprints(dataset.images)
-    if (
-        groups is not None
-        and min(len(np.unique(groups[dataset.labels == k])) for k in np.unique(dataset.labels)) < folds
-    ):
-        say(f"a class lies in fewer than {folds} groups: cells of one group are tested on, and the scores may flatter")
-        groups = None
-    groups = join_copies(groups, prints)
-    parts = stratified_folds(dataset.labels, folds, 1, seed, groups, dataset.classes)
-    for fold in parts:
-        check_no_leak(fold, prints, groups)
-    clock = _Clock(say, (folds + 1) * settings["epochs"] * len(settings["views"]))
-    held_out = np.full((len(dataset), len(classes)), np.nan)
-    for k, fold in enumerate(parts):
-        fitted = _fit(settings, inputs[fold.train], labels[fold.train], seed + k, start, state / f"fold{k}", clock)
-        held_out[fold.test] = 0
-        held_out[np.ix_(fold.test, fitted.classes_)] = fitted.predict_proba(inputs[fold.test])
-    final, comparison = None, {}
-    if start is not None:
-        before = softmax(start.classifier().logits(inputs).astype(np.float64))
-        old, new = (_evaluation(dataset, classes, labels, p) for p in (before, held_out))
-        comparison = {"before": old.scores()["balanced_accuracy"], "after": new.scores()["balanced_accuracy"]}
-        say(f"balanced accuracy on the same cells, before {comparison['before']:.3f}, after {comparison['after']:.3f}")
-        if comparison["before"] >= comparison["after"]:
-            say("the model was not worse before: its weights are kept")
-            final, held_out = start.classifier(), before
-    if final is None:
-        final = _fit(settings, inputs, labels, seed + folds, start, state / "all", clock)
-    where = np.zeros(len(dataset))
-    for fold in parts:
-        where[fold.test] = fold.fold
-    confidence = fit_confidence(held_out, labels, where, fitted_on=f"{len(dataset)} nuclei of {dataset.name}, held out")
+    state = state_of(output, facts, resume)
+    prints = image_fingerprints(dataset.images)
+    parts, limits = _parts(dataset, prints, folds, seed)
+    for limit in () if dataset.groups is None else limits:
+        say(limit)
+    trainings = Trainings(settings, inputs, labels, len(classes), state, start and start.classifier)
+    items = [(f"fold{k}", seed + k, part.train, part.test) for k, part in enumerate(parts)]
+    if start is None:
+        items.append(("all", seed + folds, np.arange(len(dataset)), np.arange(0)))
+    held_out, final, comparison = np.empty((len(dataset), len(classes))), None, {}
+    with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"])):
+        for part, called in zip(parts, list(trainings.run(items, jobs)), strict=False):
+            held_out[part.test] = called
+        if start is not None:
+            before = softmax(start.classifier().logits(inputs).astype(np.float64))
+            old, new = (_evaluation(dataset, classes, labels, p).scores() for p in (before, held_out))
+            comparison = {"before": old["balanced_accuracy"], "after": new["balanced_accuracy"]}
+            say("balanced accuracy on the same cells, before {before:.3f}, after {after:.3f}".format(**comparison))
+            if comparison["before"] >= comparison["after"]:
+                say("the model was not worse before: its weights are kept")
+                final, held_out = start.classifier(), before
+        if final is None:
+            # Found finished in its state, unless a fine-tuned model was still to prove better.
+            final = trainings.fit("all", seed + folds)
+    confidence = _confidence(dataset, rule, held_out, labels, parts, limits)
     calibrated = with_temperature(held_out, confidence.temperature)
     judged = _evaluation(dataset, classes, labels, calibrated, confidence.thresholds)
-    about = _about(output, dataset, classes, settings, seed, start, comparison)
+    about = _about(output, dataset, classes, settings, seed, start, comparison, limits)
     about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
-    checkpoint = save_checkpoint(output, final, rule, about)
-    write_evaluation(judged, output / "held_out.csv")
-    (output / TRAINED_IMAGES).write_text("\n".join(prints) + "\n", encoding="utf-8")
+    about["data"]["identity"] = identity
+
+    def write_more(work: Path) -> None:
+        write_evaluation(judged, work / "held_out.csv")
+        (work / TRAINED_IMAGES).write_text("\n".join(prints) + "\n", encoding="utf-8")
+
+    checkpoint = save_checkpoint(output, final, rule, about, more=write_more)
     shutil.rmtree(state, ignore_errors=True)
     return checkpoint
+
+
+def _check_output(output: Path, identity: str, force: bool, say) -> None:
+    """Refuse to put a model where something else is; one of other data is replaced by force only."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    try:
+        found = load_checkpoint(output).card.get("data", {}).get("identity")
+    except (CheckpointError, SettingError) as error:
+        raise SettingError(output, "it is there and holds no model, or a damaged one", "name another folder") from error
+    if found != identity and not force:
+        remedy = "name another folder, or let it be replaced: --force"
+        raise SettingError(output, "it holds a model of other data", remedy)
+    say(f"{output}: the model that is there is replaced when the new one is complete")
+
+
+def _parts(dataset: NucleusDataset, prints, folds: int, seed: int):
+    """Return folds that part no copies, nor groups where each class has enough of these, and what that limits."""
+    groups, labels, limits = dataset.groups, dataset.labels, []
+    if groups is None:
+        limits.append("No groups were known: if several images show one slide, the scores flatter.")
+    elif min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < folds:
+        limits.append(f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter.")
+        groups = None
+    groups = join_copies(groups, prints)
+    parts = stratified_folds(labels, folds, 1, seed, groups, dataset.classes)
+    for part in parts:
+        check_no_leak(part, prints, groups)
+    return parts, limits
 
 
 def input_rule(dataset: NucleusDataset, size: int, intensity: str) -> InputRule:
@@ -163,21 +194,6 @@ def input_rule(dataset: NucleusDataset, size: int, intensity: str) -> InputRule:
     view_um = _MARGIN * np.sqrt(4 * median / np.pi)
     measurements = MEASURED[:4] if per_image else FIELD_MEASURED
     return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measurements, scale=Scale(median))
-
-
-def _checked(dataset: NucleusDataset, start: Checkpoint | None) -> list[str]:
-    """Return what the reader should know; refuse what cannot be learned from."""
-    counts, notes = dataset.counts(), []
-    if len(counts) < 2 and start is None:
-        raise DataError(dataset.name, "one class only", "give images of two classes or more")
-    for name, n in counts.items():
-        if n < LEAST_IMAGES:
-            raise DataError(dataset.name, f"class {name} has {n} images", f"give at least {LEAST_IMAGES} a class")
-        if n < FEW_IMAGES:
-            notes.append(f"class {name} has only {n} images: its scores are uncertain")
-    if dataset.groups is None:
-        notes.append("no groups are known: if several images show one slide, the scores may flatter")
-    return notes
 
 
 def _settings(network, epochs, device: str, start: Checkpoint | None) -> dict:
@@ -208,34 +224,24 @@ def _device(name: str) -> str:
     return "cuda" if has_gpu and name != "cpu" else "cpu"
 
 
-def _fit(settings, inputs: Inputs, labels, seed: int, start, state: Path, clock):
-    from cellcycle.training import NetworkClassifier
-
-    classifier = NetworkClassifier(**settings, seed=seed)
-    return classifier.fit(inputs, labels, start and start.classifier(), state, clock.epoch_done)
-
-
-def _state_folder(output: Path, facts: dict, resume: bool) -> Path:
-    """Return the folder of a training under way; one of other arguments, or not to be resumed, is emptied."""
-    folder = output.parent / f".{output.name}.training"
-    file, text = folder / "arguments.json", json.dumps(facts, sort_keys=True, default=list)
-    if not (resume and file.is_file() and file.read_text(encoding="utf-8") == text):
-        if resume and folder.exists():
-            raise SettingError("--resume", "the training that was stopped had other arguments or data", "leave it out")
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            folder.mkdir(parents=True)
-            file.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise SettingError(output, f"it cannot be written ({error.strerror})", "name another folder") from error
-    return folder
+def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, parts, limits: list[str]):
+    """Fit how far calls can be trusted, and what usual nuclei are like where enough of them can be measured."""
+    fold_of, fitted_on = np.zeros(len(dataset)), f"{len(dataset)} nuclei of {dataset.name}, held out"
+    for part in parts:
+        fold_of[part.test] = part.fold
+    measured = measured_nuclei(nuclei_of(dataset, rule.scale), dataset.places)
+    try:
+        return fit_confidence(held_out, labels, fold_of, measured, fitted_on=fitted_on)
+    except DataError:
+        limits.append("Too few nuclei were measured to tell which others are unlike them.")
+        return fit_confidence(held_out, labels, fold_of, fitted_on=fitted_on)
 
 
 def _evaluation(dataset, classes, labels, probabilities, thresholds=None) -> Evaluation:
     return Evaluation(dataset, tuple(classes), labels, probabilities, (), thresholds)
 
 
-def _about(output: Path, dataset, classes, settings, seed, start, comparison) -> dict:
+def _about(output: Path, dataset, classes, settings, seed, start, comparison, limits) -> dict:
     counts = dataset.counts()
     trained_on = {
         "origin": dataset.origin,
@@ -244,9 +250,6 @@ def _about(output: Path, dataset, classes, settings, seed, start, comparison) ->
         "seed": seed,
         "identity": dataset.identity,
     }
-    limits = ["Holds for cells, stain and microscope like those it was trained on; scores are of such cells, held out."]
-    if dataset.groups is None:
-        limits.append("No groups were known: if several images show one slide, the scores flatter.")
     training = {k: v for k, v in settings.items() if k not in NETWORK_SETTINGS}
     if start is not None:
         training |= {"from": start.name, "from_version": start.version, **comparison}
@@ -258,22 +261,6 @@ def _about(output: Path, dataset, classes, settings, seed, start, comparison) ->
         "training": training,
         "trained_on": trained_on,
         "licence": "that of its training images",
-        "limits": limits,
+        "limits": [_LIMIT, *limits],
         "data": {"images_sha256": digest, "identity": dataset.identity},
     }
-
-
-class _Clock:
-    """Says how far a training is and how long the rest will take."""
-
-    def __init__(self, say: Callable[[str], None], total: int):
-        self.say, self.total, self.done, self.started, self.told = say, total, 0, time.monotonic(), 0.0
-
-    def epoch_done(self, _: int) -> None:
-        """Count an epoch."""
-        self.done += 1
-        now = time.monotonic()
-        if now - self.told > 10:
-            left = (now - self.started) / self.done * (self.total - self.done)
-            self.say(f"{self.done} of {self.total} epochs, about {max(1, round(left / 60))} min left")
-            self.told = now

@@ -35,8 +35,7 @@ def real_data():
     return Path(folder)
 
 
-@pytest.fixture
-def blobs():
+def make_blobs():
     """Return a toy problem that any model can learn: disks of four sizes, (images, labels)."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 24)
@@ -47,6 +46,12 @@ def blobs():
         disk = np.hypot(y - cy, x - cx) < 3 + 3 * label
         images[i, 0] = np.clip(0.1 + 0.6 * disk + rng.normal(0, 0.03, (32, 32)), 0, 1)
     return images, labels.astype(np.int64)
+
+
+@pytest.fixture
+def blobs():
+    """Return what `make_blobs` makes."""
+    return make_blobs()
 
 
 @pytest.fixture

@@ -1,24 +1,36 @@
 """From labelled nuclei to a judged model and round the loop."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from cellcycle.checkpoint import load_checkpoint
-from cellcycle.cli import app
+from cellcycle.cli import app, main
 from cellcycle.datasets import NucleusDataset
-from cellcycle.errors import DataError, SettingError
+from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.evaluate import evaluate
+from cellcycle.images import write_image
+from cellcycle.predict import predict
 from cellcycle.train import train
+from cellcycle.training.parts import Clock, Trainings
+from tests.conftest import make_blobs
+from tests.test_tasks import alive, wait_for
 
 QUICK = {"network": "logistic", "epochs": 2, "folds": 2, "size": 32, "device": "cpu"}
 
 
-@pytest.fixture
-def cells(blobs):
-    images, labels = blobs
+@pytest.fixture(scope="module")
+def cells():
+    images, labels = make_blobs()
     ids = np.array([f"cell{i:03d}" for i in range(len(labels))])
     return NucleusDataset("toy", images, labels, ("G1", "S", "G2", "M"), ids, "toy-1", "simulated")
 
@@ -43,33 +55,195 @@ def test_a_model_is_trained_judged_and_trained_further(cells, tmp_path):
     assert held == pytest.approx(second.card["training"]["before" if kept else "after"], abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def trained(cells, tmp_path_factory):
+    """Return a model of these cells; not to be changed."""
+    return train(cells, tmp_path_factory.mktemp("models") / "model", **QUICK)
+
+
+@pytest.fixture
+def folder(cells, tmp_path):
+    """Return a folder of class folders with the same cells."""
+    for i, (image, label) in enumerate(zip(cells.images, cells.labels, strict=True)):
+        (tmp_path / "crops" / cells.classes[label]).mkdir(parents=True, exist_ok=True)
+        pixels = (image[0] * 255).astype(np.uint8)
+        write_image(tmp_path / "crops" / cells.classes[label] / f"cell{i:03d}.png", pixels)
+    return tmp_path / "crops"
+
+
 @pytest.mark.slow
-def test_a_killed_training_goes_on_where_it_stopped(cells, tmp_path):
-    whole = train(cells, tmp_path / "whole", **QUICK)
-    lines = []
+def test_folds_in_processes_give_the_numbers_of_one_after_the_other(cells, trained, tmp_path):
+    two = train(cells, tmp_path / "two", **QUICK, jobs=2)
+    assert two.card["scores"] == trained.card["scores"] and two.card["sha256"] == trained.card["sha256"]
+    assert two.card["confidence"] == trained.card["confidence"]
 
-    def stop(line):
-        lines.append(line)
-        if "epochs" in line:
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+def test_a_killed_training_leaves_no_process_and_keeps_its_epochs(folder, tmp_path):
+    command = [sys.executable, "-m", "cellcycle", "train", folder, "--output", tmp_path / "model", "--jobs", "2"]
+    command += [f"--{name}={value}" for name, value in (QUICK | {"epochs": 100_000}).items()]
+    parent = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    state = tmp_path / ".model.training"
+    wait_for(lambda: len(list(state.glob("fold*/epochs"))) == 2)
+    workers = children_of(parent.pid)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait(30)
+    assert len(workers) >= 2
+    wait_for(lambda: not any(map(alive, workers)))
+    assert not (tmp_path / "model").exists()
+    assert {f.parent.name for f in state.glob("fold*/member0.safetensors")} == {"fold0", "fold1"}
+
+
+@pytest.mark.slow
+def test_a_stopped_training_goes_on_to_the_same_model(cells, trained, tmp_path):
+    fitted = []
+
+    def stop_before_the_last(self, name, *arguments):
+        if name == "all":
             raise KeyboardInterrupt
+        fitted.append(name)
+        return fit(self, name, *arguments)
 
-    with pytest.raises(KeyboardInterrupt):
-        train(cells, tmp_path / "again", **QUICK, say=stop)
-    assert list(tmp_path.glob(".again.training/fold0/*.safetensors"))
+    fit = Trainings.fit
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainings, "fit", stop_before_the_last)
+        train(cells, tmp_path / "model", **QUICK)
+    state = tmp_path / ".model.training"
+    done = Clock(print, state, 1).done()
+    assert fitted == ["fold0", "fold1"] and done == dict.fromkeys(fitted, 4) and not (tmp_path / "model").exists()
     with pytest.raises(SettingError, match="other arguments"):
-        train(cells, tmp_path / "again", **QUICK | {"epochs": 3}, resume=True)
-    again = train(cells, tmp_path / "again", **QUICK, resume=True)
-    assert again.card["scores"] == whole.card["scores"]
-    assert again.card["sha256"] == whole.card["sha256"]
+        train(cells, tmp_path / "model", **QUICK | {"epochs": 3}, resume=True)
+    assert Clock(print, state, 1).done() == done
+    model = train(cells, tmp_path / "model", **QUICK, resume=True)
+    assert model.card["scores"] == trained.card["scores"] and model.card["sha256"] == trained.card["sha256"]
+    assert not state.exists()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(n) for f in Path(f"/proc/{pid}/task").glob("*/children") for n in f.read_text().split()]
+
+
+def test_progress_is_one_line_for_all_folds_with_the_time_left(tmp_path):
+    for name in ("fold0", "fold1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "epochs").write_text("3")
+    with Clock(print, tmp_path, 20) as clock:
+        assert clock.line() == "6 of 20 epochs (fold0 3, fold1 3)"
+        (tmp_path / "fold1" / "epochs").write_text("5")
+        assert clock.line() == "8 of 20 epochs (fold0 3, fold1 5), about 1 min left"
+
+
+def test_a_model_that_is_there_is_kept_until_the_new_one_is_complete(cells, trained, tmp_path, monkeypatch):
+    resource, module = pytest.importorskip("resource"), sys.modules["cellcycle.train"]
+    old, said = load_checkpoint(shutil.copytree(trained.folder, tmp_path / "model")), []
+    before = {f.name: f.read_bytes() for f in old.folder.iterdir()}
+    assert set(old.card["sha256"]) == set(before) - {"model.json"}
+    some = cells.select(np.arange(0, 96, 2))
+    with pytest.raises(SettingError, match=r"model of other data; .*--force"):
+        train(some, tmp_path / "model", **QUICK)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limited(function):
+        def on_a_full_disk(*arguments):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+            return function(*arguments)
+
+        return on_a_full_disk
+
+    for owner, name in ((Trainings, "run"), (module, "write_evaluation")):
+        with monkeypatch.context() as patch, pytest.raises(SettingError, match="the disk is full") as refused:
+            patch.setattr(owner, name, limited(getattr(owner, name)))
+            try:
+                train(some, tmp_path / "model", **QUICK, force=True)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert "\n" not in str(refused.value)
+        assert {f.name: f.read_bytes() for f in old.folder.iterdir()} == before
+        assert {f.name for f in tmp_path.iterdir()} == {"model", ".model.training"}
+    new = train(some, tmp_path / "model", **QUICK, force=True, say=said.append)
+    assert load_checkpoint(old.folder).card == new.card != old.card
+    assert any("is replaced when the new one is complete" in line for line in said)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(SettingError, match="holds no model"):
+        train(some, tmp_path / "other", **QUICK, force=True)
+
+
+def test_strange_nuclei_are_told_by_a_model_of_ones_own(cells, trained):
+    assert trained.confidence.strangeness is not None
+    usual = predict(cells.images[60, 0], model=trained.folder, kind="nucleus")
+    y, x = np.mgrid[:32, :32]
+    comb = 0.1 + 0.6 * ((np.abs(y - 16) < 13) & (np.abs(x - 16) < 13) & ((y % 6 < 2) | (np.abs(x - 16) < 2)))
+    odd = predict(comb.astype(np.float32), model=trained.folder, kind="nucleus")
+    assert "unlike_training_cells" not in usual["review"][0] and "unlike_training_cells" in odd["review"][0]
+
+
+@pytest.mark.slow
+def test_groups_that_are_set_aside_stand_in_the_card(cells, tmp_path):
+    grouped = replace(cells, groups=np.where(np.arange(96) % 24 < 12, "slide 1", "slide 2"))
+    model = train(grouped, tmp_path / "model", **QUICK | {"folds": 3})
+    assert any("fewer than 3 groups" in limit for limit in model.card["limits"])
+
+
+def test_an_altered_list_of_trained_images_is_refused(cells, trained, tmp_path):
+    shutil.copytree(trained.folder, tmp_path / "model")
+    (tmp_path / "model" / "trained_images.txt").write_text("0\n")
+    with pytest.raises(CheckpointError, match=r"trained_images\.txt: it is damaged or altered"):
+        evaluate(tmp_path / "model", cells)
+
+
+@pytest.mark.parametrize("where", ["classes", "rows", "group", "corrections"])
+def test_contradictory_data_are_one_line_and_exit_2(folder, tmp_path, monkeypatch, capsys, where):
+    paths = sorted(folder.rglob("*.png"))
+    rows = ["path,label,group"]
+    rows += [f"{p.relative_to(tmp_path)},{p.parent.name},slide {i % 4}" for i, p in enumerate(paths)]
+    if where == "classes":  # the same picture under another name in another class
+        shutil.copy(paths[0], folder / "M" / "again.png")
+        finding = "are the same picture"
+    elif where == "rows":
+        rows.append(rows[1].replace(",G1,", ",M,"))
+        finding = "has the label 'G1' in line 2 and 'M' in line 98"
+    elif where == "group":  # one picture in two groups
+        rows.append(rows[1].replace("slide 0", "slide 1"))
+        finding = "slide 0"
+    else:
+        rows = ["image,nucleus_id,label", *(f"gone.tif,{k},{'G1' if k < 6 else 'S'}" for k in range(1, 12))]
+        finding = "gone.tif: no such image"
+    (tmp_path / "cells.csv").write_text("\n".join(rows) + "\n")
+    data = folder if where == "classes" else tmp_path / "cells.csv"
+    command = ["cellcycle", "train", str(data), "--output", str(tmp_path / "model"), "--epochs", "1", "--folds", "2"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.count("\n") == 1 and finding in said
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.slow
+def test_copies_and_groups_of_two_spellings_stay_on_one_side(folder, tmp_path):
+    paths, said = sorted(folder.rglob("*.png")), []
+    shutil.copy(paths[0], paths[0].with_name("again.png"))
+    rows = [f"{p.relative_to(tmp_path)},{p.parent.name},slide {i % 4}" for i, p in enumerate(paths)]
+    rows += ["crops/G1/again.png,G1,slide 1"]
+    rows[-2] = rows[-2].replace("slide 3", " Slide 3")
+    (tmp_path / "cells.csv").write_text("\n".join(["path,label,group", *rows]) + "\n")
+    # A fold that parted them would be refused: `check_no_leak`.
+    train(tmp_path / "cells.csv", tmp_path / "model", **QUICK, say=said.append)
+    assert any("1 images are copies of others" in line for line in said)
+    groups = pd.read_csv(tmp_path / "model" / "held_out.csv")["group"]
+    assert groups.nunique() == 3  # slides 0 and 1 share a picture
 
 
 @pytest.mark.parametrize(
     ("keep", "options", "message"),
     [
-        (lambda labels: labels == 0, {}, "one class only"),
-        (lambda labels: (labels != 3) | (np.cumsum(labels == 3) < 4), {}, "class M has 3 images"),
+        (lambda labels: labels == 0, {}, "only one class"),
+        (lambda labels: (labels != 3) | (np.cumsum(labels == 3) < 4), {}, "M has 3 where 5 are needed"),
         (slice(None), {"intensity": "dim"}, "dim"),
         (slice(None), {"folds": 1}, "folds"),
+        (slice(None), {"jobs": 0}, "jobs"),
         (slice(None), {"network": "vgg"}, "vgg"),
         (slice(None), {"device": "tpu"}, "tpu"),
         (slice(None), {"from_model": "no such"}, "no such"),
@@ -77,7 +251,7 @@ def test_a_killed_training_goes_on_where_it_stopped(cells, tmp_path):
 )
 def test_what_cannot_be_trained_is_one_line_before_the_work(cells, tmp_path, keep, options, message):
     kept = cells.select(np.flatnonzero(keep(cells.labels)) if callable(keep) else keep)
-    if message == "one class only":
+    if message == "only one class":
         kept = kept.relabel(dict.fromkeys(cells.classes, "G1"), "one")
     with pytest.raises((DataError, SettingError), match=message) as refused:
         train(kept, tmp_path / "x", **QUICK | options)
@@ -110,8 +284,6 @@ def sample_folder():
 @pytest.mark.slow
 def test_round_the_loop_from_prediction_to_correction_to_a_better_model(tmp_path):
     """Predict -> corrections -> train from -> evaluate -> predict, of whole fields."""
-    from cellcycle.images import write_image
-    from cellcycle.predict import predict
     from cellcycle.review import labelled_rows, write_labels
     from cellcycle.simulation import simulate_field
 
@@ -136,8 +308,6 @@ def test_round_the_loop_from_prediction_to_correction_to_a_better_model(tmp_path
 
 @pytest.mark.slow
 def test_a_model_of_labelled_fields_predicts_fields(tmp_path):
-    from cellcycle.images import write_image
-    from cellcycle.predict import predict
     from cellcycle.review import labelled_rows, write_labels
     from cellcycle.simulation import simulate_field
 

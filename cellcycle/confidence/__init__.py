@@ -15,7 +15,7 @@ from cellcycle.confidence.assessment import (
 from cellcycle.confidence.calibration import fit_temperature, logits_of, softmax, with_temperature
 from cellcycle.confidence.position import cycle_positions
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
-from cellcycle.confidence.strangeness import Strangeness, fit_strangeness, shape_features
+from cellcycle.confidence.strangeness import Strangeness, fit_strangeness, measured_nuclei, shape_features
 
 __all__ = [
     "COVERAGE",
@@ -36,6 +36,7 @@ __all__ = [
     "fit_strangeness",
     "fit_temperature",
     "logits_of",
+    "measured_nuclei",
     "prediction_sets",
     "shape_features",
     "softmax",

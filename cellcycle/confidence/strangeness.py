@@ -19,7 +19,12 @@ from cellcycle.errors import DataError
 FEATURES = ("log_area_um2", "log_texture", "eccentricity", "log_concavity", "log_rim_width")
 # Upper tail shares at which the distances of held-out nuclei are kept; between them p-values are interpolated.
 TAILS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+# Columns of the table of measurements that they are made of.
+MEASURED = ("area_um2", "area_px", "texture", "eccentricity", "solidity", "edge_width_px")
 _LEAST = 1e-4
+# Variance of a feature that does not vary among the training nuclei, such as an area where no scale is known: it
+# tells nothing of another nucleus.
+_SAYS_NOTHING = 1e6
 
 
 def shape_features(table) -> np.ndarray:
@@ -28,8 +33,7 @@ def shape_features(table) -> np.ndarray:
     Parameters
     ----------
     table : DataFrame or dict of arrays (N,)
-        Columns area_um2, area_px, texture, eccentricity, solidity and edge_width_px, as
-        `cellcycle.segmentation.measure` gives them.
+        Columns `MEASURED`, as `cellcycle.segmentation.measure` gives them.
 
     Returns
     -------
@@ -38,8 +42,7 @@ def shape_features(table) -> np.ndarray:
         width of the rim relative to the diameter; and the eccentricity. NaN where one cannot be measured.
     """
     area_um2, area_px, texture, eccentricity, solidity, width = (
-        np.asarray(table[name], dtype=np.float64)
-        for name in ("area_um2", "area_px", "texture", "eccentricity", "solidity", "edge_width_px")
+        np.asarray(table[name], dtype=np.float64) for name in MEASURED
     )
     with np.errstate(invalid="ignore"):
         columns = [
@@ -50,6 +53,20 @@ def shape_features(table) -> np.ndarray:
             np.log(np.maximum(width, _LEAST) / np.sqrt(4 * area_px / np.pi)),
         ]
     return np.stack(columns, axis=1)
+
+
+def measured_nuclei(found, rows=None) -> dict[str, np.ndarray]:
+    """Return what labelled nuclei are compared by, (N,) each: NaN where none was found.
+
+    Parameters
+    ----------
+    found : sequence of Nuclei
+        Of the fields or crops.
+    rows : sequence of (int, int), length N, optional
+        Of each nucleus its place in `found`, and among the nuclei there; by default the first of each.
+    """
+    rows = [(at, 0) for at in range(len(found))] if rows is None else rows
+    return {n: np.array([found[a].measured[n][k] if len(found[a]) else np.nan for a, k in rows]) for n in MEASURED}
 
 
 @dataclass(frozen=True)
@@ -139,6 +156,7 @@ def _within(features, labels) -> tuple[np.ndarray, np.ndarray]:
     names, phase_of = np.unique(labels, return_inverse=True)
     means = np.stack([features[phase_of == k].mean(axis=0) for k in range(len(names))])
     covariance = np.cov((features - means[phase_of]).T)
+    covariance += np.diag(np.where(np.diag(covariance) < _LEAST**2, _SAYS_NOTHING, 0.0))
     return means, covariance + 1e-3 * np.diag(np.diag(covariance)) + 1e-9 * np.eye(len(covariance))
 
 

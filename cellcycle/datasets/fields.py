@@ -1,6 +1,5 @@
 """Whole fields with a table of labelled nuclei: every row of the table finds the nucleus that it means."""
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.simulated import is_simulated_folder
 from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
+from cellcycle.files import sha256_of
 from cellcycle.images import list_images, read_plane
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Nuclei, Scale, find_nuclei
@@ -125,12 +125,12 @@ def _files_of(folder: Path, table: pd.DataFrame) -> tuple[dict[str, Path], list[
     for image, named in table.groupby("image", sort=False):
         hashes = {h.lower() for h in named.get("image_sha256", ()) if not says_nothing(h)}
         direct = [path for path in (find_file(at, image) for at in (folder, Path.cwd())) if path.is_file()]
-        below, fitting = [], [path for path in direct if not hashes or {_sha256(path)} == hashes]
+        below, fitting = [], [path for path in direct if not hashes or {sha256_of(path)} == hashes]
         is_direct = bool(fitting)
         if not is_direct:
             everything = list_images(folder) if everything is None else everything
             below = [path for path in _named_so(folder, everything, image) if path not in direct]
-            fitting = [path for path in below if not hashes or {_sha256(path)} == hashes]
+            fitting = [path for path in below if not hashes or {sha256_of(path)} == hashes]
         if is_direct or len({path.resolve() for path in fitting}) == 1 or (fitting and hashes):
             files[image] = fitting[0].resolve()
         elif fitting:
@@ -158,11 +158,6 @@ def _read_field(folder: Path, path: Path, named: pd.DataFrame) -> LabelledField:
     stated = named["pixel_size_um"].dropna() if "pixel_size_um" in named else []
     size_um = float(stated.iloc[0]) if len(stated) else plane.pixel_size_um
     return LabelledField(sample_id(folder, path), plane.pixels, find_nuclei(plane.pixels, size_um, _TYPICAL))
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _nucleus_of(nuclei: Nuclei, row) -> int | None:

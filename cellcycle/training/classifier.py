@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from cellcycle.errors import SettingError
+from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
@@ -229,14 +230,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def save_network(self, file) -> Path:
         """Write the weights of the whole model as safetensors, for `pretrained`; return the path."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         check_is_fitted(self)
         file = Path(file)
         file.parent.mkdir(parents=True, exist_ok=True)
-        work = file.with_name(f".unfinished-{file.name}")
-        save_file({k: v.contiguous().cpu() for k, v in self.model_.state_dict().items()}, work)
-        work.replace(file)
+        with whole_file(file) as work:
+            work.write_bytes(save({k: v.contiguous().cpu() for k, v in self.model_.state_dict().items()}))
         return file
 
 

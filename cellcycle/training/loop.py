@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cellcycle.files import whole_file
 from cellcycle.networks import turned
 
 
@@ -101,7 +102,7 @@ def train_network(
 
 def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) -> None:
     """Write all that decides the next epoch, whole or not at all: weights, optimiser, random numbers, order."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     for i, values in optimizer.state_dict()["state"].items():
@@ -114,11 +115,10 @@ def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) 
         "scheduler": None if scheduler is None else scheduler.state_dict(),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    work = file.with_name(f".unfinished-{file.name}")
     # Copies: parameters may share their memory, and channels-last ones are not contiguous.
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    save_file(tensors, work, metadata={"facts": json.dumps(facts)})
-    work.replace(file)
+    with whole_file(file) as work:
+        work.write_bytes(save(tensors, metadata={"facts": json.dumps(facts)}))
 
 
 def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, write_card
-from cellcycle.confidence import fit_confidence
+from cellcycle.confidence import fit_confidence, measured_nuclei
 from cellcycle.inputs import InputRule
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import simulate_nuclei
@@ -60,7 +60,7 @@ def calibrate(name, slides: list[Slide]) -> Checkpoint:
     scores = np.concatenate([predict_slide(raw, slide) for slide in slides])
     labels = np.concatenate([slide.dataset.labels for slide in slides])
     parts = np.repeat(np.arange(len(slides)), [len(slide.dataset) for slide in slides])
-    measured = {name: np.concatenate([_measured(slide, name) for slide in slides]) for name in _MEASURED}
+    measured = measured_nuclei([nuclei for slide in slides for _, nuclei in slide.crops])
     answered = np.isfinite(scores).all(axis=1)
     fitted = fit_confidence(
         scores[answered],
@@ -71,11 +71,3 @@ def calibrate(name, slides: list[Slide]) -> Checkpoint:
     )
     write_card(checkpoint.folder, checkpoint.card | {"confidence": fitted.to_dict()})
     return load_checkpoint(checkpoint.folder)
-
-
-_MEASURED = ("area_um2", "area_px", "texture", "eccentricity", "solidity", "edge_width_px")
-
-
-def _measured(slide: Slide, name: str) -> np.ndarray:
-    """Return one measurement of every crop of a slide, NaN where no nucleus is found."""
-    return np.array([nuclei.measured[name][0] if len(nuclei) else np.nan for _, nuclei in slide.crops])
