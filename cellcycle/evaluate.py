@@ -20,11 +20,6 @@ from cellcycle.splits import image_fingerprints
 
 # Beside a model's card: what was it trained on? One fingerprint of pixels a line.
 TRAINED_IMAGES = "trained_images.txt"
-SCORES = {
-    "accuracy": metrics.accuracy,
-    "balanced_accuracy": metrics.balanced_accuracy,
-    "macro_f1": metrics.macro_f1,
-}
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ class Evaluation:
         units = None if self.dataset.groups is None else self.dataset.groups[is_in]
         made: dict = {"n": int(is_in.sum()), "n_without_answer": int((~is_in).sum()), "intervals": {}}
         present = np.unique(labels)
-        for name, score in SCORES.items():
+        for name, score in metrics.SCORES.items():
             found = metrics.estimate(score, labels, calls, n_classes, units)
             made[name], made["intervals"][name] = _number(found.value), [_number(found.low), _number(found.high)]
         for name, score in (("recall", metrics.recall), ("precision", metrics.precision)):
@@ -208,7 +203,7 @@ def _number(value) -> float | None:
 def report(found: Evaluation) -> str:
     """Return the scores in words."""
     scores, lines = found.scores(), []
-    for name in SCORES:
+    for name in metrics.SCORES:
         low, high = scores["intervals"][name]
         lines.append(f"{name.replace('_', ' '):<20}{scores[name]:.3f}  ({low:.3f} to {high:.3f})")
     for c in found.classes:
