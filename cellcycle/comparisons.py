@@ -61,9 +61,17 @@ def _parts(record: Record, rows) -> np.ndarray:
 
 
 def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
-    """Return a score of a run with its 95 % interval; arguments as in `calls`."""
+    """Return a score of a run with its 95 % interval; arguments as in `calls`.
+
+    Where all nuclei of a class were found, or none, a bootstrap has nothing to draw from; the interval of the recall
+    is then the exact binomial one of as many trials as units hold the class.
+    """
     called = calls(record, score, as_trained)
-    return metrics.estimate(_function(record, score), record.labels, called, len(record.classes), record.units)
+    found = metrics.estimate(_function(record, score), record.labels, called, len(record.classes), record.units)
+    if score.startswith(_RECALL) and found.value in (0, 1):
+        is_class = record.labels == record.classes.index(score.removeprefix(_RECALL))
+        return metrics.all_or_none(found.value, len(np.unique(record.units[is_class])))
+    return found
 
 
 def _function(record: Record, score: str):

@@ -139,6 +139,18 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
+def all_or_none(value: float, n: int, level=0.95) -> Estimate:
+    """Return a share of 0 or 1 of `n` trials with its exact binomial interval (Clopper and Pearson 1934).
+
+    Examples
+    --------
+    >>> print(all_or_none(1.0, 20))
+    1.00 [0.83, 1.00]
+    """
+    least = ((1 - level) / 2) ** (1 / n)
+    return Estimate(float(value), least if value else 0.0, 1.0 if value else 1 - least)
+
+
 def bootstrap(statistic, n_rows: int, units=None, level=0.95, n_samples=500, seed=0) -> list[Estimate]:
     """Return a statistic of weighted rows with its percentile bootstrap interval.
 

@@ -84,6 +84,15 @@ def test_recalls_are_those_of_the_calls_for_balanced_accuracy(make_record):
         assert (table[f"{name}_low"] <= table[name]).all()
 
 
+def test_a_recall_of_one_from_few_nuclei_is_not_certain(make_record):
+    found = comparisons.estimate(make_record(1.0), "recall_M")
+    assert (found.value, found.high) == (1, 1)
+    # Eight nuclei, each a unit of its own: one in forty times all are found where the share is 0.63.
+    assert found.low == pytest.approx(0.025 ** (1 / 8))
+    nothing = comparisons.estimate(make_record(0.0), "recall_M")
+    assert (nothing.value, nothing.low) == (0, 0) and 0.3 < nothing.high < 0.4
+
+
 def test_a_balanced_run_and_one_under_the_shares_of_the_cells_are_called_alike(make_record, tmp_path):
     record = make_record(0.6)
     shares = np.bincount(record.labels) / len(record.labels)
