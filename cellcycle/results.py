@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.errors import RecordError
+from cellcycle.files import sha256_of
 
 FORMAT = 2
 # Settings that name a record whatever their value, in the order in which its folder's name shows them.
@@ -199,7 +200,7 @@ def write_run(root, config: dict, data: dict, predictions, history=None, default
             "format": FORMAT,
             "config": config,
             "data": data,
-            "sha256": {f.name: _sha256(f) for f in sorted(work.glob("*.csv"))},
+            "sha256": {f.name: sha256_of(f) for f in sorted(work.glob("*.csv"))},
             "versions": package_versions(),
             **facts,
         }
@@ -245,7 +246,7 @@ def read_run(folder) -> Record:
     for name, digest in run["sha256"].items():
         if not (folder / name).is_file():
             raise RecordError(folder / name, "the file is missing", remedy)
-        if _sha256(folder / name) != digest:
+        if sha256_of(folder / name) != digest:
             raise RecordError(folder / name, "the file was changed after the run", remedy)
     return Record(folder, run)
 
@@ -312,7 +313,3 @@ def _plain(value):
 def _facts_sha256(run: dict) -> str:
     facts = {k: v for k, v in run.items() if k != "facts_sha256"}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -109,7 +109,7 @@ def train(
     if len(usable) < len(dataset):
         say(f"{len(dataset) - len(usable)} nuclei are left out: their group shows no clear G1 peak")
         dataset, labels, inputs = dataset.select(usable), labels[usable], inputs[usable]
-        dataset.check_for_training()
+        _check_anchored(dataset, start)
     settings = _settings(network, epochs, device, start)
     jobs = jobs_of(jobs, settings["device"])
     facts = {"settings": settings, "data": dataset.identity, "folds": folds, "seed": seed, "rule": rule.to_dict()}
@@ -152,6 +152,15 @@ def train(
     checkpoint = save_checkpoint(output, final, rule, about, more=write_more)
     shutil.rmtree(state, ignore_errors=True)
     return checkpoint
+
+
+def _check_anchored(dataset: NucleusDataset, start: Checkpoint) -> None:
+    """Refuse what is left of nuclei when those without a clear G1 peak are left out, if that is too few."""
+    try:
+        dataset.check_for_training()
+    except DataError as error:
+        finding = f"without the groups that show no clear G1 peak, which {start.name} needs: {error.finding}"
+        raise DataError(dataset.name, finding, "train from a model that needs none, such as nagao6") from error
 
 
 def _check_output(output: Path, identity: str, force: bool, say) -> None:

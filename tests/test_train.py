@@ -274,6 +274,12 @@ def test_evaluation_speaks_json(sample_folder):
     assert scores["n"] > 0 and load_checkpoint("lr").classes == tuple(scores["recall"])
 
 
+def test_a_model_that_needs_a_g1_peak_is_not_trained_on_nuclei_without_one(cells, tmp_path):
+    with pytest.raises(DataError, match=r"no clear G1 peak, which best needs: .*nagao6") as refused:
+        train(cells.select(np.arange(0, 96, 4)), tmp_path / "x", **QUICK | {"network": None, "from_model": "best"})
+    assert "\n" not in str(refused.value) and not (tmp_path / "x").exists()
+
+
 @pytest.fixture
 def sample_folder():
     from cellcycle import files

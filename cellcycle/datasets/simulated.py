@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -90,9 +89,5 @@ def _read_cache(cache: Path):
 def _write_cache(cache: Path, made) -> None:
     images, labels, truth, pixel_size_um = made
     cache.parent.mkdir(parents=True, exist_ok=True)
-    work = cache.with_name(f".{os.getpid()}-{cache.name}")
-    try:
+    with files.whole_file(cache) as work:
         np.savez(work, images=images, labels=labels, truth=truth.to_csv(index=False), pixel_size_um=pixel_size_um)
-        os.replace(work, cache)
-    finally:
-        work.unlink(missing_ok=True)

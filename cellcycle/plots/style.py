@@ -1,11 +1,11 @@
 """What all figures share: sizes, type, how a bare figure is made, and how it becomes a file."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from cellcycle.files import whole_file
 from cellcycle.phases import class_colours
 
 FONT_PT = 9
@@ -75,9 +75,8 @@ def save_figures(figures, folder, dpi: int = 100) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, figure in figures.items():
-        work = folder / f".unfinished-{name}.png"
-        # Without the name of the software, the same figure gives the same bytes under any version of it.
-        figure.savefig(work, dpi=dpi, metadata={"Software": None})
-        os.replace(work, folder / f"{name}.png")
+        with whole_file(folder / f"{name}.png") as work:
+            # Without the name of the software, the same figure gives the same bytes under any version of it.
+            figure.savefig(work, dpi=dpi, metadata={"Software": None})
         written.append(folder / f"{name}.png")
     return written

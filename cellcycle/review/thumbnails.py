@@ -1,7 +1,6 @@
 """Small pictures of single nuclei with what lies around them, out of the images that a prediction table names."""
 
 import base64
-import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cellcycle.errors import DataError, ImageError
+from cellcycle.files import sha256_of
 from cellcycle.images import read_plane
 from cellcycle.names import shown_name
 
@@ -73,7 +73,7 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
     for name, nuclei in part.groupby("image", sort=False):
         try:
             file = folder.find(name, _stated_hash(nuclei))
-            sha256 = _sha256(file)
+            sha256 = sha256_of(file)
             pixels = read_plane(file, channel, plane).pixels
             _check_place(name, file, nuclei, pixels.shape)
         except ImageError as error:
@@ -96,7 +96,7 @@ class _Folder:
         """Return the file of an image, or raise an ImageError that says why there is none."""
         found = self._candidates(name)
         if sha256:
-            same = [file for file in found if _sha256(file) == sha256]
+            same = [file for file in found if sha256_of(file) == sha256]
             if found and not same:
                 finding = f"{found[0]} is another image of the same name (its content has changed)"
                 raise ImageError(name, finding, "give the image that was predicted, or predict this one")
@@ -135,11 +135,6 @@ def _shared_end(one, other) -> int:
     """Return how many of the last parts of two paths agree."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _stated_hash(nuclei) -> str:

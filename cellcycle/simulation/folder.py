@@ -1,9 +1,6 @@
 """Simulated images as files, in the folders that `load_dataset` reads."""
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.errors import SettingError
-from cellcycle.files import MANIFEST, MARKER
+from cellcycle.files import MANIFEST, MARKER, whole_folder
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES
 from cellcycle.simulation.crops import simulate_nuclei
@@ -68,24 +65,14 @@ def write_folder(
     number = fields if nuclei is None else nuclei
     if number < 1:
         raise SettingError("nuclei, fields", f"{number} asked for", "ask for at least 1")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(out, "exists and is not an empty folder", "name a new folder")
     parameters = replace(SimulationParameters(), bits=bits)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with whole_folder(out) as unfinished:
         if nuclei is not None:
             _write_nuclei(unfinished, nuclei, size_px or 64, seed, parameters)
         else:
             _write_fields(unfinished, fields, size_px or 512, seed, parameters)
         made_by = {"simulator": VERSION, "seed": seed, "parameters": repr(parameters)}
         (unfinished / MARKER).write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
-        unfinished.chmod(0o755)
-        if out.is_dir():
-            out.rmdir()
-        os.replace(unfinished, out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return out
 
 

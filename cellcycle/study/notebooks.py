@@ -278,10 +278,8 @@ def publish_notebook(executed, target) -> None:
     import nbformat
 
     notebook = clean(nbformat.read(executed, as_version=4))
-    target = Path(target)
-    work = target.with_name(f".unfinished-{target.name}")
-    nbformat.write(notebook, work)
-    os.replace(work, target)
+    with files.whole_file(target) as work:
+        nbformat.write(notebook, work)
 
 
 def clean(notebook):

@@ -1,6 +1,5 @@
 """Tables in README, data card and ethical assessment: computed from records, cards, simulator and real cells."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -49,9 +48,8 @@ def refresh(file, blocks: dict[str, str]) -> None:
     text = file.read_text(encoding="utf-8")
     for name, content in blocks.items():
         text = replace_block(text, name, content)
-    work = file.with_name(f".unfinished-{file.name}")
-    work.write_text(text, encoding="utf-8")
-    os.replace(work, file)
+    with files.whole_file(file) as work:
+        work.write_text(text, encoding="utf-8")
 
 
 def replace_block(text: str, name: str, content: str) -> str:
