@@ -57,6 +57,7 @@ def read_card(file: Path, model_files) -> dict:
     if card["card_sha256"] != card_sha256(card):
         raise CheckpointError(file, "the card was altered (its own hash differs)", "install the model again")
     _check_words(file, card)
+    _check_scores(file, card)
     for name in model_files:
         if not isinstance(card["sha256"].get(name), str):
             raise CheckpointError(file, f"'sha256' has no hash of {name}", _REMEDY)
@@ -84,6 +85,16 @@ def _check_words(file: Path, card: dict) -> None:
         raise CheckpointError(file, "'classes' holds a name twice", _REMEDY)
     if not isinstance(card["trained_on"].get("warning", ""), str):
         raise CheckpointError(file, "'trained_on.warning' is no text", _REMEDY)
+
+
+def _check_scores(file: Path, card: dict) -> None:
+    """Refuse scores that are no shares: what pages and tables show of them with its interval."""
+    for test, found in card.get("scores", {}).items():
+        for name, score in found.items() if isinstance(found, dict) else [("", {"value": found})]:
+            if isinstance(score, dict) and "value" in score:
+                numbers = [score.get(key) for key in ("value", "low", "high")]
+                if not all(isinstance(n, int | float) and not isinstance(n, bool) and -1 <= n <= 1 for n in numbers):
+                    raise CheckpointError(file, f"'scores' holds no share under {test[:40]} {name[:40]}", _REMEDY)
 
 
 def card_sha256(card: dict) -> str:

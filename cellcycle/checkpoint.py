@@ -140,7 +140,10 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
             raise CheckpointError(folder / file, "the file is missing", "install the model again")
         check_hash(folder / file, card)
     _check_graph(folder / "model.onnx")
-    return Checkpoint(folder, card)
+    found = Checkpoint(folder, card)
+    if found.confidence is not None and len(found.confidence.thresholds) != len(found.classes):
+        raise CheckpointError(folder / "model.json", "the classes of its confidence are not those of the card", _AGAIN)
+    return found
 
 
 def check_hash(file: Path, card: dict) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 
@@ -165,13 +166,28 @@ WRONG = [
     ("licence", 1),
     ("surprise", 1),
     ("scores", 3),
+    ("scores", {"simulated": {"accuracy": {"value": None, "low": 0, "high": 1}}}),
+    ("scores", {"simulated": {"accuracy": {"value": 0.5, "low": "0", "high": 1}}}),
+    ("scores", {"simulated": {"accuracy": {"value": 1e300, "low": 0, "high": 1}}}),
+    ("scores", {"jurkat": 3}),
+    ("confidence", {"thresholds": [None, 0.2, 0.2, 0.2]}),
+    ("confidence", {"thresholds": [-5, 0.2, 0.2, 0.2]}),
+    ("confidence", {"thresholds": [1e300, 0.2, 0.2, 0.2]}),
+    ("confidence", {"thresholds": [0.2], "costs": [[0.0]]}),
+    ("confidence", {"costs": [[1e300] * 4] * 4}),
+    ("confidence", {"costs": [[-1.0] * 4] * 4}),
+    ("confidence", {"price": -1}),
+    ("confidence", {"coverage": 0}),
+    ("confidence", {"temperature": 0}),
+    ("confidence", {"fitted_on": "cells"}),
+    ("confidence", {"strangeness": {"means": [], "covariance": [], "tail_distances": []}}),
 ]
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG, ids=str)
 def test_a_card_that_cannot_be_true_is_one_line_that_names_the_key(copy, key, value):
     card = json.loads((copy / "model.json").read_text())
-    card[key] = card["input"] | value if key == "input" and isinstance(value, dict) else value
+    card[key] = card[key] | value if key in ("input", "confidence") and isinstance(value, dict) else value
     card["card_sha256"] = card_sha256(card)
     (copy / "model.json").write_text(json.dumps(card))
     with pytest.raises(CheckpointError) as refused:
@@ -187,6 +203,48 @@ def test_a_card_with_other_classes_than_the_graph_is_refused(copy, n):
     (copy / "model.json").write_text(json.dumps(card))
     with pytest.raises(CheckpointError, match="not those of the card"):
         Runtime(load_checkpoint(copy))
+
+
+def graph(nodes, weights=None, **ends):
+    """A model of one layer from images (N, 1, 64, 64) to logits (N, 4), with these nodes instead, as bytes."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    weights = np.zeros((4096, 4), np.float32) if weights is None else weights
+    given = helper.make_tensor_value_info("images", ends.get("takes", kinds.FLOAT), [ends.get("n", "n"), 1, 64, 64])
+    answer = helper.make_tensor_value_info("logits", ends.get("gives", kinds.FLOAT), ["m", 4])
+    nodes = [helper.make_node(name, inputs, [output], **more) for name, inputs, output, more in nodes]
+    made = helper.make_graph(nodes, "g", [given], [answer], [onnx.numpy_helper.from_array(weights, "w")])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("mine", 1)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+FLAT, LAYER = ("Flatten", ["images"], "flat", {}), ("MatMul", ["flat", "w"], "logits", {})
+INNER = ("MatMul", ["flat", "w"], "inner", {})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "more", "words"),
+    [
+        ([FLAT, LAYER], {"weights": np.full((4096, 4), np.nan, np.float32)}, "not finite"),
+        ([FLAT, LAYER], {"weights": np.full((4096, 4), np.inf, np.float32)}, "not finite"),
+        ([FLAT, INNER, ("Concat", ["inner", "inner"], "logits", {"axis": 0})], {}, "one number a class and nucleus"),
+        ([FLAT, INNER, ("Cast", ["inner"], "logits", {"to": 6})], {"gives": 6}, "one number a class and nucleus"),
+        ([FLAT, INNER, ("Cast", ["inner"], "logits", {"to": 8})], {"gives": 8}, "one number a class and nucleus"),
+        ([("Cast", ["images"], "c", {"to": 1}), ("Flatten", ["c"], "flat", {}), LAYER], {"takes": 11}, "cannot run it"),
+        ([FLAT, LAYER], {"n": 1}, "cannot run it"),
+        ([FLAT, ("Strange", ["flat"], "logits", {"domain": "mine"})], {}, "cannot load it"),
+    ],
+    ids=["nan", "inf", "rows", "int", "text", "double", "one", "custom"],
+)
+def test_a_graph_that_does_not_do_what_the_card_says_is_one_line(copy, nodes, more, words, capfd):
+    (copy / "model.onnx").write_bytes(graph(nodes, **more))
+    card = json.loads((copy / "model.json").read_text())
+    card["sha256"]["model.onnx"] = hashlib.sha256((copy / "model.onnx").read_bytes()).hexdigest()
+    card["card_sha256"] = card_sha256(card)
+    (copy / "model.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match=words) as refused:
+        Runtime(load_checkpoint(copy))
+    assert "\n" not in str(refused.value) and capfd.readouterr() == ("", "")
 
 
 def test_a_card_of_brackets_or_of_gigabytes_is_refused(copy):

@@ -113,6 +113,23 @@ def test_altered_facts_are_noticed_in_one_line(record, change):
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["config", "data", "sha256"])
+@pytest.mark.parametrize("value", [None, [], {}, "x", 1, [["a", "b"]], {"../../x": "y"}, {"predictions.csv": ["a"]}])
+def test_a_record_altered_with_its_hash_made_anew_is_one_line(record, name, value):
+    if name == "config" and isinstance(value, dict):
+        pytest.skip("settings may be any; such a record is that of other settings")
+    run = json.loads((record.folder / "run.json").read_text("utf-8"))
+    results.write_facts(record.folder, run | {name: value})
+    with pytest.raises(RecordError, match=r": (it lacks|the file is not of)"):
+        results.read_run(record.folder)
+
+
+def test_a_file_added_to_a_record_is_noticed(record):
+    (record.folder / "extra.csv").write_text("epoch,loss\n1,0\n", "utf-8")
+    with pytest.raises(RecordError, match=r"extra\.csv: the file is not of this record"):
+        results.read_run(record.folder)
+
+
 def test_a_damaged_run_is_made_again_and_said_so(tmp_path, blobs, capsys):
     images, labels = blobs
     names = np.array([f"cell{i}" for i in range(len(labels))])

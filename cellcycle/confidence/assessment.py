@@ -15,6 +15,7 @@ COVERAGE = 0.9
 PRICE = 0.4
 # One usual nucleus in a hundred is as unlike the others as this.
 LEAST_P_VALUE = 0.01
+_MOST_COST = 1e6
 # Flags of the picture that make a call worth a look.
 SPOILT = ("edge", "clump", "debris", "out_of_focus", "saturated", "no_g1_peak", "no_nucleus", "unreadable")
 # Reasons of our own: the call costs more than asking; the prediction set lacks the call, so that nine in ten cells
@@ -134,14 +135,20 @@ class Confidence:
         try:
             strange, costs = stored["strangeness"], np.array(stored["costs"], dtype=float)
             thresholds, temperature = np.array(stored["thresholds"], dtype=float), float(stored["temperature"])
-            if not 0 < temperature < np.inf or costs.shape != thresholds.shape * 2 or not np.isfinite(costs).all():
+            coverage, price = float(stored["coverage"]), float(stored["price"])
+            if not 0 < temperature < np.inf or costs.shape != thresholds.shape * 2:
                 raise ValueError("temperature, thresholds or costs")
+            # NaN, which also stands for null here, lies between no two numbers.
+            if not (_lie(thresholds, 1) and _lie(costs, _MOST_COST) and _lie(price, _MOST_COST) and 0 < coverage <= 1):
+                raise ValueError("thresholds, costs, price or coverage")
+            if not isinstance(stored["fitted_on"], dict) or not isinstance(stored["fitted_on"]["description"], str):
+                raise ValueError("description of what it was fitted on")
             return cls(
                 temperature,
-                float(stored["coverage"]),
+                coverage,
                 tuple(thresholds.tolist()),
                 tuple(map(tuple, costs.tolist())),
-                float(stored["price"]),
+                price,
                 None if strange is None else Strangeness.from_dict(strange),
                 stored["fitted_on"],
             )
@@ -182,6 +189,10 @@ def fit_confidence(
     described = {"description": fitted_on, "n": len(labels), "n_parts": len(np.unique(parts))}
     rows = tuple(map(tuple, costs.tolist()))
     return Confidence(temperature, coverage, tuple(thresholds.tolist()), rows, price, strangeness, described)
+
+
+def _lie(numbers, most: float) -> bool:
+    return bool(np.all((numbers >= np.float64(0)) & (numbers <= np.float64(most))))
 
 
 def _spoilt(flags: str) -> list[str]:

@@ -108,6 +108,10 @@ class Strangeness:
         shapes = [np.array(v, dtype=float).shape for v in asdict(made).values()]
         if shapes != [(len(made.means), len(FEATURES)), (len(FEATURES), len(FEATURES)), (len(TAILS),)]:
             raise ValueError("strangeness")
+        if not all(np.isfinite(np.array(v, dtype=float)).all() for v in asdict(made).values()):
+            raise ValueError("strangeness")
+        # Distances are measured by it.
+        np.linalg.cholesky(np.array(made.covariance, dtype=float))
         return made
 
 

@@ -31,7 +31,8 @@ class Runtime:
         options = onnxruntime.SessionOptions()
         # One thread: sums come out the same on every machine, and several processes do not wait for each other.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        # Only what ends the process: one line of ours says what is wrong with a graph.
+        options.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
                 str(checkpoint.graph), options, providers=["CPUExecutionProvider"]
@@ -44,15 +45,24 @@ class Runtime:
         self._check_shapes(checkpoint)
 
     def _check_shapes(self, checkpoint: Checkpoint) -> None:
-        """Refuse a graph that takes or gives something else than the card says."""
-        given = {i.name: list(i.shape[1:]) for i in self._session.get_inputs()}
-        (logits, *more), rule = self._session.get_outputs(), checkpoint.input_rule
+        """Refuse a graph that takes or gives something else than the card says, in words or when it is tried."""
+        given, outputs = {i.name: i for i in self._session.get_inputs()}, self._session.get_outputs()
+        rule = checkpoint.input_rule
         wanted = {"images": [checkpoint.card["network"].get("channels"), rule.size_px, rule.size_px]}
         if "measurements" in given:
             wanted["measurements"] = [len(rule.measurements)]
-        self._takes = tuple(given)
-        if given != wanted or more or list(logits.shape[1:]) != [len(checkpoint.classes)]:
-            raise CheckpointError(checkpoint.graph, "its inputs and outputs are not those of the card", _REMEDY)
+        self._graph, self._takes, self._n_classes = checkpoint.graph, tuple(given), len(checkpoint.classes)
+        shapes = {name: list(i.shape[1:]) for name, i in given.items()}
+        if shapes != wanted or [list(o.shape[1:]) for o in outputs] != [[self._n_classes]]:
+            raise CheckpointError(self._graph, "its inputs and outputs are not those of the card", _REMEDY)
+        try:
+            logits = self._logits({name: np.zeros((2, *shape), np.float32) for name, shape in wanted.items()}, 2)
+        except CheckpointError:
+            raise
+        except Exception as error:
+            raise CheckpointError(self._graph, "ONNX Runtime cannot run it", _REMEDY) from error
+        if not np.isfinite(logits).all():
+            raise CheckpointError(self._graph, "it gives numbers that are not finite", _REMEDY)
 
     def probabilities(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities (N, K) float64 of inputs; rows add up to 1."""
@@ -60,9 +70,14 @@ class Runtime:
         for start in range(0, len(inputs), _BATCH):
             part = inputs[start : start + _BATCH]
             given = {"images": self._channels(part.images), "measurements": part.measurements}
-            (found,) = self._session.run(None, {name: given[name] for name in self._takes})
-            logits.append(found.astype(np.float64))
+            logits.append(self._logits({name: given[name] for name in self._takes}, len(part)))
         return softmax(np.concatenate(logits))
+
+    def _logits(self, given: dict, n: int) -> np.ndarray:
+        (found,) = self._session.run(None, given)
+        if found.shape != (n, self._n_classes) or found.dtype.kind != "f":
+            raise CheckpointError(self._graph, "it does not give one number a class and nucleus", _REMEDY)
+        return found.astype(np.float64)
 
     def _channels(self, images: np.ndarray) -> np.ndarray:
         """Return images with as many channels as the model takes: a gray one as red, green and blue alike."""
