@@ -306,7 +306,12 @@ def guarded(command: Callable[[], object]) -> None:
         sys.exit(2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EPIPE):
-            raise
+            if not isinstance(error.filename, str | bytes):
+                raise
+            # A path that the system does not take: too long, not allowed, or where nothing can be made.
+            reason = error.strerror or type(error).__name__
+            typer.echo(f"Error: {CellCycleError(os.fsdecode(error.filename), reason, 'check the path')}", err=True)
+            sys.exit(2)
         # Nothing more goes to standard output, neither now nor when Python ends.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

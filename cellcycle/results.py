@@ -243,11 +243,11 @@ def read_run(folder) -> Record:
         raise RecordError(folder / "run.json", finding, remedy)
     if run.get("facts_sha256") != _facts_sha256(run):
         raise RecordError(folder / "run.json", "the file was changed after the run", remedy)
-    if not _has_its_parts(run):
+    parts = [run.get(name) for name in ("config", "data", "sha256")]
+    if not all(isinstance(part, dict) for part in parts) or not {"identity", "classes"} <= set(run["data"]):
         raise RecordError(folder / "run.json", "it lacks settings, data or hashes", remedy)
-    for file in folder.glob("*.csv"):
-        if file.name not in run["sha256"]:
-            raise RecordError(file, "the file is not of this record", remedy)
+    for name in {"predictions.csv", *(file.name for file in folder.glob("*.csv"))} - set(run["sha256"]):
+        raise RecordError(folder / name, "the file is not of this record", remedy)
     for name, digest in run["sha256"].items():
         if not (folder / name).is_file():
             raise RecordError(folder / name, "the file is missing", remedy)
@@ -301,20 +301,6 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _has_its_parts(run: dict) -> bool:
-    """Say whether a record has all that readers take for granted; whoever alters one can make its hash anew."""
-    config, data, hashes = (run.get(name) for name in ("config", "data", "sha256"))
-    return (
-        isinstance(config, dict)
-        and isinstance(data, dict)
-        and isinstance(data.get("identity"), str)
-        and isinstance(data.get("classes"), list)
-        and all(isinstance(name, str) for name in data["classes"])
-        and isinstance(hashes, dict)
-        and {"predictions.csv"} <= set(hashes) <= {"predictions.csv", "history.csv"}
-    )
 
 
 def _is_whole(root, config, data_identity, defaults) -> bool:

@@ -59,3 +59,21 @@ def test_parameter_values_are_numbers_where_they_read_as_such():
 
     assert _named_value("seed=7") == ("seed", 7)
     assert _named_value("data=my cells") == ("data", "my cells")
+
+
+@pytest.mark.parametrize("path", ["a" * 5000, "b/" * 2500, "/proc/x"])
+@pytest.mark.parametrize("command", [["data", "show"], ["data", "simulate", "--nuclei", "4", "--out"], ["review"]])
+def test_a_path_that_cannot_be_is_one_line(command, path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["cellcycle", *command, path])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.startswith("Error: ") and said.count("\n") == 1
+
+
+def test_an_empty_address_is_not_every_address(monkeypatch, capsys):
+    pytest.importorskip("uvicorn", reason="the extra `app` is not installed")
+    monkeypatch.setattr("sys.argv", ["cellcycle", "app", "--host", ""])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and "an empty address" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -46,6 +47,23 @@ def data_of(page) -> dict:
     """Return what a written page knows."""
     text = page.read_text()
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S).group(1))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "table.csv", "link.html"])
+def test_a_page_replaces_no_image_and_no_table(folder, table, name):
+    if name == "link.html" and not (folder / name).is_symlink():
+        (folder / name).symlink_to(folder / "a.tif")
+    before = (folder / name).read_bytes()
+    with pytest.raises(SettingError, match=r"a page is not called so; end the name in \.html"):
+        review.write_sheet(folder / name, table, folder)
+    assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="this is a pipe or device"):
+        review.read_table(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "t.parquet"])

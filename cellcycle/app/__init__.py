@@ -76,6 +76,9 @@ def server_options(limits) -> dict:
 def _check_address(host: str, port: int) -> None:
     import socket
 
+    if not host.strip():
+        # To the system that means every address of this computer.
+        raise SettingError("--host", "an empty address", "give 127.0.0.1, or 0.0.0.0 to let other computers in")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -4,7 +4,9 @@ import base64
 import hashlib
 import html
 import json
+import os
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -52,10 +54,13 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     DataError
         No nucleus can be shown.
     SettingError
-        `most` is out of range.
+        `most` is out of range, or `path` not called like a page.
     """
     if not 1 <= most <= MOST:
         raise SettingError("--most", f"{most} is out of range", f"choose 1 to {MOST} nuclei a page")
+    if Path(os.path.realpath(path)).suffix.lower() not in ("", ".html", ".htm"):
+        # Whatever stands there, an image or the table itself, would be replaced.
+        raise SettingError(path, "a page is not called so", "end the name in .html")
     order = review_order(table).tolist()
     if not order:
         raise DataError(title, "it holds no nucleus", "predict images that show some")

@@ -30,6 +30,8 @@ def read_table(path):
     """
     path = Path(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(path, "this is a pipe or device, not a file", "save the table as a file")
         table = _as_text(path)
     except OSError as error:
         raise DataError(path, f"it cannot be read ({error.strerror or error})", "check the path") from error
