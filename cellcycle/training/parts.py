@@ -155,4 +155,5 @@ class Clock:
 
     def _tell(self) -> None:
         while not self._ended.wait(self.every_s):
-            self.say(self.line())
+            if self.done():
+                self.say(self.line())
