@@ -1,5 +1,6 @@
 """What README, data card, figures and ethical assessment say follows from the committed records."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import page
 from cellcycle import cli, comparisons, files, metrics, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
@@ -227,3 +229,9 @@ def test_cells_that_copy_their_dna_again_pass_for_a_growing_culture_unless_untre
     assert alone.is_usable
     assert alone.position == pytest.approx(4, rel=0.1)
     assert together.position == pytest.approx(2, rel=0.1)
+
+
+def test_what_the_security_page_says_was_measured_follows_from_the_records():
+    record = json.loads((ROOT / "data" / "results" / "page.json").read_text(encoding="utf-8"))
+    assert block(ROOT / "docs" / "security.md", "MEASURED") == page.measured(record)
+    assert all(crowd["lost"] == crowd["mixed_up"] == 0 for crowd in record["crowds"].values())
