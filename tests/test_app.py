@@ -813,3 +813,32 @@ def test_an_address_in_use_or_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette", None)
     with pytest.raises(SettingError, match="needs starlette"):
         serve()
+
+
+def test_files_made_to_hang_or_swell_or_read_others_hurt_nobody(site, tmp_path):
+    """Both workers are given such files, more of them than there are workers, and a normal image beside them."""
+    import tifffile
+
+    from tests.test_judge import INNER, OME, PIXELS, page, write_ifd
+
+    write_ifd(tmp_path / "negative.tif", page(width=(6, 1, -3)))
+    write_ifd(tmp_path / "circle.tif", page(), following="itself")
+    swollen = INNER[7](4000)
+    offset = 8 + 2 + 12 * 9 + 4
+    write_ifd(tmp_path / "swollen.tif", page(compression=7, strips=offset, strip_bytes=len(swollen)), data=swollen)
+    text = OME.format(c=1, t=500_000_000, px=1, rest="")
+    tifffile.imwrite(tmp_path / "planes.tif", PIXELS, description=text, metadata=None)
+    hostile = sorted(tmp_path.iterdir())
+    secret = tmp_path / "secret.tif"
+    write_image(secret, np.full((64, 64), 60_000, np.uint16))
+    named = f'<TiffData IFD="0"><UUID FileName="{secret}">urn:uuid:2</UUID></TiffData>'
+    tifffile.imwrite(
+        tmp_path / "names.tif", 0 * PIXELS, description=OME.format(c=1, t=1, px=1, rest=named), metadata=None
+    )
+    with ThreadPoolExecutor(16) as pool:
+        bad = [pool.submit(post, site, path) for path in hostile * 3]
+        good = [pool.submit(post, site, NUCLEI[0]) for _ in range(4)]
+        assert {answer.result().status_code for answer in bad} == {422}
+        assert [answer.result().status_code for answer in good] == [200] * 4
+    (row,) = post(site, tmp_path / "names.tif").json()
+    assert row["flags"] == "no_nucleus"
