@@ -1,14 +1,12 @@
 """The command line: words over the library. Heavy imports happen inside the commands."""
 
-import contextlib
-import errno
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cellcycle.ending import guarded
 
 app = typer.Typer(
     help="Cell-cycle phases (G1, S, G2, M) of single DAPI-stained nuclei.",
@@ -256,8 +254,6 @@ def fetch_public(
     agree: Annotated[bool, typer.Option("--agree", help="Agree to the licence; asked for once.")] = False,
 ):
     """Download a public data set; a broken download goes on where it stopped."""
-    import sys
-
     from cellcycle.datasets.public import fetch, has_agreed, licence_of, of_name
 
     known = of_name(name)
@@ -285,36 +281,3 @@ def show(
 def main() -> None:
     """Run the command line; a `CellCycleError` becomes one line on standard error and exit code 2."""
     guarded(app)
-
-
-def guarded(command: Callable[[], object]) -> None:
-    """Call a command; whatever a user can mend becomes one line on standard error and exit code 2."""
-    from cellcycle.errors import CellCycleError
-
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # What the encoding of a terminal lacks is written as an escape instead of ending the command.
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        try:
-            command()
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-    except CellCycleError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EPIPE):
-            if not isinstance(error.filename, str | bytes):
-                raise
-            # A path that the system does not take: too long, not allowed, or where nothing can be made.
-            reason = error.strerror or type(error).__name__
-            typer.echo(f"Error: {CellCycleError(os.fsdecode(error.filename), reason, 'check the path')}", err=True)
-            sys.exit(2)
-        # Nothing more goes to standard output, neither now nor when Python ends.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            typer.echo(f"Error: the output cannot be written ({error.strerror}); make room on the disk", err=True)
-        sys.exit(2)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from cellcycle.cli import guarded
+from cellcycle.ending import guarded
 
 
 def main() -> None:

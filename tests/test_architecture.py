@@ -43,6 +43,7 @@ ORDER = [
     {"plots"},
     {"study"},
     {"app"},
+    {"ending"},
     {"cnncc", "cli"},
     {"__main__"},
 ]

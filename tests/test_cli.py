@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cellcycle import cli
+from cellcycle import cli, ending
 
 
 def run(*arguments, **environment):
@@ -77,3 +77,24 @@ def test_an_empty_address_is_not_every_address(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2 and "an empty address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("torch", "train"), ("papermill", "study")])
+def test_a_package_that_the_base_install_leaves_out_is_one_line(missing, extra, capsys):
+    def command():
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    with pytest.raises(SystemExit) as ended:
+        ending.guarded(command)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"Error: {missing}: this command needs the package; run: pip install 'cellcycle[{extra}]'\n"
+    )
+
+
+def test_a_module_of_our_own_that_is_missing_is_no_mistake_of_the_user():
+    def command():
+        raise ModuleNotFoundError("No module named 'cellcycle.gone'", name="cellcycle.gone")
+
+    with pytest.raises(ModuleNotFoundError):
+        ending.guarded(command)

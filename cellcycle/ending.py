@@ -1,0 +1,54 @@
+"""How a command ends: whatever its user can mend is one line on standard error and exit code 2."""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+# Packages that the base install leaves out -> the extra that brings them.
+_EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetensors", "optuna"), "train")
+_EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "matplotlib", "seaborn", "captum"), "study")
+_EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "multipart", "python_multipart"), "app")
+
+
+def guarded(command: Callable[[], object]) -> None:
+    """Call a command; whatever a user can mend becomes one line on standard error and exit code 2."""
+    from cellcycle.errors import CellCycleError
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # What the encoding of a terminal lacks is written as an escape instead of ending the command.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            command()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except CellCycleError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        remedy = f"run: pip install 'cellcycle[{extra}]'"
+        typer.echo(f"Error: {CellCycleError(error.name, 'this command needs the package', remedy)}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EPIPE):
+            if not isinstance(error.filename, str | bytes):
+                raise
+            # A path that the system does not take: too long, not allowed, or where nothing can be made.
+            reason = error.strerror or type(error).__name__
+            typer.echo(f"Error: {CellCycleError(os.fsdecode(error.filename), reason, 'check the path')}", err=True)
+            sys.exit(2)
+        # Nothing more goes to standard output, neither now nor when Python ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            typer.echo(f"Error: the output cannot be written ({error.strerror}); make room on the disk", err=True)
+        sys.exit(2)
