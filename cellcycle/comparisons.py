@@ -26,15 +26,9 @@ def readable(score: str) -> str:
 def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
     """Return the calls (rows,) of a run for one score, by the rule of `metrics.call`.
 
-    Parameters
-    ----------
-    record : Record
-        The shares of its test images are the prior. A run on D3 was trained under equal shares, any other under
-        those of its data.
-    score : str
-        A key of `metrics.SCORES`, or `recall_<class>`: from the calls for balanced accuracy, which is their mean.
-    as_trained : bool
-        Give the most probable class under the shares of training instead, whatever the score.
+    The shares of its test images are the prior. A run on D3 was trained under equal shares, any other under those of
+    its data. `score` is a key of `metrics.SCORES`, or `recall_<class>`: from the calls for balanced accuracy, which is
+    their mean. `as_trained` gives the most probable class under the shares of training instead, whatever the score.
     """
     if as_trained:
         return record.predicted
@@ -47,17 +41,12 @@ def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
     called = np.empty(len(record.labels), dtype=np.int64)
     for repeat in record.predictions["repeat"].unique():
         rows = np.flatnonzero(record.predictions["repeat"] == repeat)
-        chosen = (record.probabilities[rows], score, trained, shares, record.labels[rows])
-        called[rows] = metrics.call(*chosen, _parts(record, rows))
+        parts = record.predictions["fold"].to_numpy()[rows]
+        if len(np.unique(parts)) == 1:
+            # No other folds to choose by: two halves of the units take their place.
+            parts = np.unique(record.units[rows], return_inverse=True)[1] % 2
+        called[rows] = metrics.call(record.probabilities[rows], score, trained, shares, record.labels[rows], parts)
     return called
-
-
-def _parts(record: Record, rows) -> np.ndarray:
-    """Return the folds of rows; where there is one alone, two halves of its units."""
-    folds = record.predictions["fold"].to_numpy()[rows]
-    if len(np.unique(folds)) > 1:
-        return folds
-    return np.unique(record.units[rows], return_inverse=True)[1] % 2
 
 
 def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
@@ -66,12 +55,34 @@ def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
     Where all nuclei of a class were found, or none, a bootstrap has nothing to draw from; the interval of the recall
     is then the exact binomial one of as many trials as units hold the class.
     """
-    called = calls(record, score, as_trained)
-    found = metrics.estimate(_function(record, score), record.labels, called, len(record.classes), record.units)
+    found = _estimate(record, score, calls(record, score, as_trained))
     if score.startswith(_RECALL) and found.value in (0, 1):
         is_class = record.labels == record.classes.index(score.removeprefix(_RECALL))
         return metrics.all_or_none(found.value, len(np.unique(record.units[is_class])))
     return found
+
+
+def compare(better: Record, worse: Record, score: str, as_trained=False) -> metrics.Estimate:
+    """Return score(better) - score(worse), paired; arguments as in `calls`.
+
+    DataError says that the two runs did not predict the same images in the same folds.
+    """
+    keys = ["sample_id", "repeat", "fold", "truth"]
+    a, b = better.predictions, worse.predictions
+    if len(a) != len(b) or not a[keys].equals(b[keys]):
+        finding = f"not the same test folds as {worse.folder.name}"
+        raise DataError(better.folder, finding, "compare runs of one data set")
+    return _estimate(better, score, calls(better, score, as_trained), calls(worse, score, as_trained))
+
+
+def gained(record: Record, score: str) -> metrics.Estimate:
+    """Return what a run's score gains, without training, when its calls are made for that score."""
+    return _estimate(record, score, calls(record, score), record.predicted)
+
+
+def _estimate(record: Record, score: str, called, minus=None) -> metrics.Estimate:
+    function = _function(record, score)
+    return metrics.estimate(function, record.labels, called, len(record.classes), record.units, minus)
 
 
 def _function(record: Record, score: str):
@@ -81,48 +92,15 @@ def _function(record: Record, score: str):
     return lambda matrix: metrics.recall(matrix)[..., k]
 
 
-def compare(better: Record, worse: Record, score: str, as_trained=False) -> metrics.Estimate:
-    """Return score(better) - score(worse) on the same test images, with a paired bootstrap interval.
-
-    Arguments as in `calls`.
-
-    Raises
-    ------
-    DataError
-        If the two runs did not predict the same images in the same folds.
-    """
-    keys = ["sample_id", "repeat", "fold", "truth"]
-    a, b = better.predictions, worse.predictions
-    if len(a) != len(b) or not a[keys].equals(b[keys]):
-        raise DataError(
-            better.folder, f"not the same test folds as {worse.folder.name}", "compare runs of one data set"
-        )
-    called = [calls(record, score, as_trained) for record in (better, worse)]
-    return metrics.estimate_difference(
-        _function(better, score), better.labels, *called, len(better.classes), better.units
-    )
-
-
-def differences(pairs: dict, scores=tuple(metrics.SCORES), as_trained=False) -> pd.DataFrame:
+def differences(pairs: dict, as_trained=False) -> pd.DataFrame:
     """Return the paired difference of each run to its reference, with what its interval allows to say.
 
-    Parameters
-    ----------
-    pairs : dict of str to (Record, Record)
-        A row's name -> the run and its reference, which predict the same test images in the same folds.
-    scores : sequence of str
-        Keys of `metrics.SCORES`: those that stand in the table beside which this one stands.
-    as_trained : bool
-        As `calls` takes it.
-
-    Returns
-    -------
-    DataFrame
-        A column a score: the difference, its 95 % interval and the verdict ("better", "worse", or "undecided": the
-        interval holds 0).
+    `pairs` maps a row's name to the run and its reference, which predict the same test images in the same folds. A
+    column for each of `metrics.SCORES`: the difference, its 95 % interval and the verdict, "better", "worse", or
+    "undecided" (the interval holds 0).
     """
     rows = {
-        name: {readable(score): _verdict(compare(*pair, score, as_trained)) for score in scores}
+        name: {readable(score): _verdict(compare(*pair, score, as_trained)) for score in metrics.SCORES}
         for name, pair in pairs.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
@@ -137,13 +115,6 @@ def told(table: pd.DataFrame) -> list[str]:
     return [f"{name}: " + "; ".join(f"{s} {text}" for s, text in row.items()) + "." for name, row in table.iterrows()]
 
 
-def gained(record: Record, score: str) -> metrics.Estimate:
-    """Return what a run's score gains, without training, when its calls are made for that score."""
-    called = [calls(record, score, as_trained) for as_trained in (False, True)]
-    function = _function(record, score)
-    return metrics.estimate_difference(function, record.labels, *called, len(record.classes), record.units)
-
-
 def references(records: dict[str, Record], score: str = "accuracy") -> dict[str, float]:
     """Return one score of named runs, to be drawn as lines beside others; the first is the largest class.
 
@@ -156,29 +127,17 @@ def references(records: dict[str, Record], score: str = "accuracy") -> dict[str,
     return lines | {name: estimate(record, score).value for name, record in records.items()}
 
 
-def chosen_without_fold(records, score: str = "balanced_accuracy") -> metrics.Estimate:
-    """Return the score of choosing a run on all folds but one and scoring the choice on that one.
+def chosen_without_fold(records) -> metrics.Estimate:
+    """Return the balanced accuracy of choosing a run on all folds but one and scoring the choice on that one.
 
-    Parameters
-    ----------
-    records : sequence of Record
-        Candidates, which predict the same test images in the same folds.
-    score : str
-        A key of `metrics.SCORES`.
-
-    Notes
-    -----
-    Cheaper and weaker than nested cross-validation: the models that are compared on the other folds have
-    the images of the left-out fold among their training images.
+    The runs predict the same test images in the same folds. Cheaper and weaker than nested cross-validation: the
+    models that are compared on the other folds have the images of the left-out fold among their training images.
     """
-    n_classes = len(records[0].classes)
+    score, labels, n_classes = metrics.balanced_accuracy, records[0].labels, len(records[0].classes)
     part = records[0].predictions[["repeat", "fold"]].apply(tuple, axis=1)
     chosen = np.empty(len(part), dtype=np.int64)
     for left_out in part.unique():
         inside = (part == left_out).to_numpy()
-        values = [
-            metrics.SCORES[score](metrics.confusion_matrix(r.labels[~inside], r.predicted[~inside], n_classes))
-            for r in records
-        ]
-        chosen[inside] = records[int(np.argmax(values))].predicted[inside]
-    return metrics.estimate(metrics.SCORES[score], records[0].labels, chosen, n_classes, records[0].units)
+        others = [metrics.confusion_matrix(labels[~inside], r.predicted[~inside], n_classes) for r in records]
+        chosen[inside] = records[int(np.argmax([score(matrix) for matrix in others]))].predicted[inside]
+    return metrics.estimate(score, labels, chosen, n_classes, records[0].units)

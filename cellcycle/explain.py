@@ -230,7 +230,7 @@ def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], n
             _learned(filled[rest], calls, n_folds, seed) if rest else np.full_like(calls, np.bincount(calls).argmax())
         )
         kept = metrics.estimate(metrics.accuracy, calls, alone, n_classes)
-        lost = metrics.estimate_difference(metrics.accuracy, calls, full, without, n_classes)
+        lost = metrics.estimate(metrics.accuracy, calls, full, n_classes, minus=without)
         rows[name] = {"alone": kept.value, "alone_low": kept.low, "alone_high": kept.high}
         rows[name] |= {"lost_without": lost.value, "lost_without_low": lost.low, "lost_without_high": lost.high}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measured")

@@ -5,22 +5,14 @@ Conventions: `labels (N,)` int in [0, K), `matrix (..., K, K)` counts with
 the truth in rows and the prediction in columns. A call is made for a score: `call`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 
 def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:
-    """Count images by true and predicted class.
-
-    Parameters
-    ----------
-    labels, predicted : (N,) int in [0, n_classes)
-
-    Returns
-    -------
-    (K, K) int64
-        Row = truth, column = prediction.
+    """Count images by true class (rows) and predicted class (columns): (K, K) int64.
 
     Examples
     --------
@@ -28,8 +20,7 @@ def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:
     array([[1, 1],
            [0, 1]])
     """
-    cell = np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
-    return np.bincount(cell, minlength=n_classes**2).reshape(n_classes, n_classes)
+    return np.bincount(_cells(labels, predicted, n_classes), minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def accuracy(matrix) -> np.ndarray:
@@ -52,20 +43,12 @@ def precision(matrix) -> np.ndarray:
     return np.diagonal(matrix, axis1=-2, axis2=-1) / np.where(called == 0, 1, called)
 
 
-def f1(matrix) -> np.ndarray:
-    """Return the harmonic mean of precision and recall of each class, (..., K).
-
-    A class that neither occurs nor is called has no F1 score: NaN.
-    """
+def macro_f1(matrix) -> np.ndarray:
+    """Return the mean of the classes' F1 scores; a class that neither occurs nor is called does not count."""
     matrix = np.asarray(matrix, dtype=float)
     both = matrix.sum(axis=-1) + matrix.sum(axis=-2)
     with np.errstate(invalid="ignore"):
-        return 2 * np.diagonal(matrix, axis1=-2, axis2=-1) / both
-
-
-def macro_f1(matrix) -> np.ndarray:
-    """Return the mean of the classes' F1 scores, each class counting the same."""
-    return np.nanmean(f1(matrix), axis=-1)
+        return np.nanmean(2 * np.diagonal(matrix, axis1=-2, axis2=-1) / both, axis=-1)
 
 
 def balanced_accuracy(matrix) -> np.ndarray:
@@ -76,10 +59,12 @@ def balanced_accuracy(matrix) -> np.ndarray:
 SCORES = {"accuracy": accuracy, "macro_f1": macro_f1, "balanced_accuracy": balanced_accuracy}
 # One number for all classes: a threshold for each would be fitted to a few images of the rarest.
 _POWERS = np.linspace(0, 1, 11)
+# Coverage asked of every interval.
+_LEVEL = 0.95
 
 
 def call(probabilities, score: str, trained_shares, test_shares, labels=None, parts=None) -> np.ndarray:
-    """Return the calls (N,) that are best for a score, by one rule for every model.
+    """Return the calls (N,) that are best for a score, one of `SCORES`, by one rule for every model.
 
     For accuracy the class that is most probable under the shares of the tested population, for balanced accuracy
     under equal shares. Macro F1 lies between: the shares are raised to the power, in [0, 1], that gives the other
@@ -88,15 +73,11 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     Parameters
     ----------
     probabilities : (N, K) float
-    score : str
-        A key of `SCORES`.
     trained_shares, test_shares : (K,) float
         Shares of the classes under which the probabilities were made (equal after balancing, for a network sees
         no others), and in the population to be called: a stated prior.
-    labels : (N,) int, optional
-        True classes, for macro F1.
-    parts : (N,) optional
-        The test fold of each image, for macro F1; at least two.
+    labels, parts : (N,)
+        For macro F1: true classes, and the test fold of each image, of which there are at least two.
 
     Notes
     -----
@@ -125,7 +106,7 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score with its percentile bootstrap interval."""
+    """A score with its 95 % percentile bootstrap interval."""
 
     value: float
     low: float
@@ -139,7 +120,7 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def all_or_none(value: float, n: int, level=0.95) -> Estimate:
+def all_or_none(value: float, n: int) -> Estimate:
     """Return a share of 0 or 1 of `n` trials with its exact binomial interval (Clopper and Pearson 1934).
 
     Examples
@@ -147,80 +128,63 @@ def all_or_none(value: float, n: int, level=0.95) -> Estimate:
     >>> print(all_or_none(1.0, 20))
     1.00 [0.83, 1.00]
     """
-    least = ((1 - level) / 2) ** (1 / n)
+    least = ((1 - _LEVEL) / 2) ** (1 / n)
     return Estimate(float(value), least if value else 0.0, 1.0 if value else 1 - least)
 
 
-def bootstrap(statistic, n_rows: int, units=None, level=0.95, n_samples=500, seed=0) -> list[Estimate]:
-    """Return a statistic of weighted rows with its percentile bootstrap interval.
+def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0) -> list[Estimate]:
+    """Return the numbers (M,) that a statistic makes of weighted rows, each with its interval.
 
     Parameters
     ----------
     statistic : callable
-        Takes weights (n_rows,) float64, how often each row was drawn, and returns numbers (M,).
-    n_rows : int
-    units : (n_rows,) or None
+        Takes weights (n_rows,) float64, how often each row was drawn; the value is that of all rows, once each.
+    units : (n_rows,), optional
         What is drawn with replacement: all rows of one unit come together. Give the sample id when repeated
         cross-validation predicts each image several times, or the group where groups are known. None draws single rows.
-    level : float
-        Coverage asked of the interval.
-    n_samples, seed : int
-
-    Returns
-    -------
-    list of Estimate, length M
-        The value is that of all rows, once each.
     """
     unit_of, drawn = _draws(n_rows, units, n_samples, seed)
     samples = np.array([np.atleast_1d(statistic(row[unit_of].astype(float))) for row in drawn])
     values = np.atleast_1d(statistic(np.ones(n_rows)))
-    return [_with_interval(*both, level) for both in zip(values, samples.T, strict=True)]
+    return [_with_interval(*both) for both in zip(values, samples.T, strict=True)]
 
 
-def bootstrap_matrices(labels, predicted, n_classes, units=None, n_samples=1000, seed=0) -> np.ndarray:
-    """Return confusion matrices (n_samples, K, K) int64 of bootstrap samples; arguments as in `bootstrap`.
+def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=1000, seed=0) -> np.ndarray:
+    """Return confusion matrices (n_samples, K, K) int64 of bootstrap samples; `units` as in `bootstrap`.
 
-    Notes
-    -----
     The units are drawn at random over all classes, so that class counts vary too; with 21 M images that
     is part of the uncertainty. The spread covers the choice of test images, not of training images.
     """
     unit_of, drawn = _draws(len(labels), units, n_samples, seed)
     per_unit = np.zeros((drawn.shape[1], n_classes * n_classes))
-    cell = np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
-    np.add.at(per_unit, (unit_of, cell), 1)
+    np.add.at(per_unit, (unit_of, _cells(labels, predicted, n_classes)), 1)
     return np.rint(drawn @ per_unit).astype(np.int64).reshape(n_samples, n_classes, n_classes)
 
 
-def estimate(score, labels, predicted, n_classes, units=None, level=0.95, n_samples=1000, seed=0) -> Estimate:
-    """Return a score of the predictions with its percentile bootstrap interval.
-
-    Parameters
-    ----------
-    score : callable
-        One of `accuracy`, `macro_f1`, `balanced_accuracy`, or any function of confusion matrices
-        (..., K, K) that returns one number a matrix.
-    labels, predicted : (N,) int
-    n_classes : int
-    units, level, n_samples, seed
-        As in `bootstrap`.
-    """
-    samples = score(bootstrap_matrices(labels, predicted, n_classes, units, n_samples, seed))
-    return _with_interval(score(confusion_matrix(labels, predicted, n_classes)), samples, level)
-
-
-def estimate_difference(
-    score, labels, predicted_a, predicted_b, n_classes, units=None, level=0.95, n_samples=1000, seed=0
+def estimate(
+    score: Callable, labels, predicted, n_classes: int, units=None, minus=None, n_samples=1000, seed=0
 ) -> Estimate:
-    """Return score(a) - score(b) for two classifiers on the same images, with a paired bootstrap interval.
+    """Return a score of calls with its interval, or how much higher it is than that of the calls `minus`.
 
-    Both classifiers see the same bootstrap samples, so what makes an image hard for both cancels.
-    Parameters as in `estimate`; rows of `predicted_a` and `predicted_b` belong to the same images.
+    `score` is any function of confusion matrices (..., K, K) that returns one number a matrix; `units` are those of
+    `bootstrap`. A difference is paired: both calls see the same bootstrap samples, so that what makes an image hard
+    for both cancels.
     """
-    both = (predicted_a, predicted_b)
-    a, b = (score(bootstrap_matrices(labels, p, n_classes, units, n_samples, seed)) for p in both)
-    value_a, value_b = (score(confusion_matrix(labels, p, n_classes)) for p in both)
-    return _with_interval(value_a - value_b, a - b, level)
+
+    def values(called):
+        samples = bootstrap_matrices(labels, called, n_classes, units, n_samples, seed)
+        return score(confusion_matrix(labels, called, n_classes)), score(samples)
+
+    value, samples = values(predicted)
+    if minus is not None:
+        other, other_samples = values(minus)
+        value, samples = value - other, samples - other_samples
+    return _with_interval(value, samples)
+
+
+def _cells(labels, predicted, n_classes: int) -> np.ndarray:
+    """Return the cell of the flattened confusion matrix into which each image falls."""
+    return np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
 
 
 def _draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -231,8 +195,8 @@ def _draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, n
     return unit_of, drawn
 
 
-def _with_interval(value, samples, level: float) -> Estimate:
+def _with_interval(value, samples) -> Estimate:
     if np.isnan(samples).all():
         return Estimate(float(value), float("nan"), float("nan"))
-    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(samples, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return Estimate(float(value), float(low), float(high))

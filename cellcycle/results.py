@@ -8,20 +8,20 @@ A record is named by its data and by those of its settings that differ from thei
 setting orphans no record; `run.json` holds all settings, and a hash of itself.
 """
 
+import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
+import platform
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cellcycle.errors import RecordError
-from cellcycle.files import sha256_of
+from cellcycle.errors import RecordError, SettingError
+from cellcycle.files import sha256_of, whole_folder
 
 FORMAT = 2
 # Settings that name a record whatever their value, in the order in which its folder's name shows them.
@@ -31,10 +31,11 @@ _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run, read from its folder."""
+    """A finished run, read from its folder; or runs of one model under several seeds, read as one: its `parts`."""
 
     folder: Path
     run: dict
+    parts: tuple["Record", ...] = ()
 
     @property
     def config(self) -> dict:
@@ -54,15 +55,16 @@ class Record:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row a test image, fold and repeat: sample_id, group, repeat, fold, truth, p_<class>..."""
-        return pd.read_csv(
-            self.folder / "predictions.csv",
-            dtype={"sample_id": str, "group": str, "truth": str},
-            keep_default_na=False,
-        )
+        if self.parts:
+            return _numbered(part.predictions for part in self.parts)
+        words = dict.fromkeys(("sample_id", "group", "truth"), str)
+        return pd.read_csv(self.folder / "predictions.csv", dtype=words, keep_default_na=False)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row a repeat, fold and epoch; empty for a model that does not train by epochs."""
+        if self.parts:
+            return _numbered(part.history for part in self.parts)
         file = self.folder / "history.csv"
         return pd.read_csv(file) if file.exists() else pd.DataFrame()
 
@@ -88,30 +90,15 @@ class Record:
         return np.where(table["group"] != "", "group " + table["group"], table["sample_id"])
 
 
-@dataclass(frozen=True)
-class RepeatedRecord(Record):
-    """Runs of one model under several seeds, read as one run with as many repeats."""
-
-    parts: tuple[Record, ...] = ()
-
-    @cached_property
-    def predictions(self) -> pd.DataFrame:
-        """The parts' predictions one below the other, numbered by repeat."""
-        return pd.concat([p.predictions.assign(repeat=i) for i, p in enumerate(self.parts)], ignore_index=True)
-
-    @cached_property
-    def history(self) -> pd.DataFrame:
-        """The parts' histories one below the other, numbered by repeat."""
-        return pd.concat([p.history.assign(repeat=i) for i, p in enumerate(self.parts)], ignore_index=True)
+def _numbered(tables) -> pd.DataFrame:
+    """Return tables one below the other, numbered by repeat."""
+    return pd.concat([table.assign(repeat=i) for i, table in enumerate(tables)], ignore_index=True)
 
 
-def join_repeats(records) -> RepeatedRecord:
+def join_repeats(records) -> Record:
     """Return runs of one model, each under a seed of its own, as one record of repeated cross-validation.
 
-    Raises
-    ------
-    RecordError
-        If they differ in more than the seed, or are repeated already.
+    RecordError says that they differ in more than the seed, or are repeated already.
     """
     first = records[0]
     for record in records:
@@ -120,7 +107,7 @@ def join_repeats(records) -> RepeatedRecord:
             raise RecordError(record.folder, f"not a repeat of {first.folder.name}", "join runs that differ by seed")
     seconds = {name: sum(r.run[name] for r in records) for name in ("train_s", "predict_s")}
     run = {**first.run, **seconds, "config": {**first.config, "n_repeats": len(records)}}
-    return RepeatedRecord(first.folder, run, tuple(records))
+    return Record(first.folder, run, tuple(records))
 
 
 def prediction_table(sample_ids, groups, truth, probabilities, classes, repeat=0, fold=0) -> pd.DataFrame:
@@ -165,53 +152,38 @@ def run_id(key: dict, data_identity: str) -> str:
 
 
 def write_run(root, config: dict, data: dict, predictions, history=None, defaults=None, **facts) -> Record:
-    """Write one run's record; an interrupted call leaves nothing that could pass for a record.
+    """Write one run's record into a folder under `root`; a whole record of these settings that stands there stays.
 
     Parameters
     ----------
-    root : path-like
-        Folder of records, created when missing.
     config : dict
-        Every JSON-able setting of the run, seed included.
+        Every setting of the run, seed included; a setting that has its value in `defaults` does not name the record.
     data : dict
         As `NucleusDataset.describe` gives it; its `identity` tells data sets apart.
     predictions : DataFrame
         As `prediction_table` gives it.
     history : DataFrame, optional
-    defaults : dict, optional
-        Default values of settings; a setting with its default does not name the record.
+        One row a repeat, fold and epoch.
     **facts
-        Further JSON-able facts of the run, e.g. `train_s`, `n_parameters`.
-
-    Returns
-    -------
-    Record
-        The one that stood there before, if it was whole and of these settings.
+        Of the run, e.g. `train_s`, `n_parameters`.
     """
-    root = Path(root)
-    root.mkdir(parents=True, exist_ok=True)
-    final = root / run_id(key_of(config, defaults), data["identity"])
-    work = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
+    wanted = (root, config, data["identity"], defaults)
+    if found := _whole(*wanted):
+        return found
+    final = Path(root) / run_id(key_of(config, defaults), data["identity"])
     try:
-        predictions.to_csv(work / "predictions.csv", index=False)
-        if history is not None and len(history):
-            history.to_csv(work / "history.csv", index=False, float_format="%.6g")
-        run = {
-            "format": FORMAT,
-            "config": config,
-            "data": data,
-            "sha256": {f.name: sha256_of(f) for f in sorted(work.glob("*.csv"))},
-            "versions": package_versions(),
-            **facts,
-        }
-        write_facts(work, run)
-        work.chmod(0o755)
+        with whole_folder(final, replace=final.exists()) as work:
+            predictions.to_csv(work / "predictions.csv", index=False)
+            if history is not None and len(history):
+                history.to_csv(work / "history.csv", index=False, float_format="%.6g")
+            hashes = {f.name: sha256_of(f) for f in sorted(work.glob("*.csv"))}
+            run = {"format": FORMAT, "config": config, "data": data, "sha256": hashes, "versions": package_versions()}
+            write_facts(work, run | facts)
+    except SettingError:
         # Another process may have written the same run meanwhile; a whole record stays.
-        if not _is_whole(root, config, data["identity"], defaults):
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(work, final)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if found := _whole(*wanted):
+            return found
+        raise
     return read_run(final)
 
 
@@ -223,13 +195,7 @@ def write_facts(folder: Path, run: dict) -> None:
 
 
 def read_run(folder) -> Record:
-    """Read a record and check that it is whole.
-
-    Raises
-    ------
-    RecordError
-        If a file is missing, damaged or altered.
-    """
+    """Read a record; RecordError names a file that is missing, damaged or altered."""
     folder = Path(folder)
     remedy = "delete the folder and run again"
     try:
@@ -257,24 +223,9 @@ def read_run(folder) -> Record:
 
 
 def find_run(root, config: dict, data_identity: str, defaults: dict | None = None) -> Record | None:
-    """Return the record of these settings and data under `root`, or None where there is none.
+    """Return the record of these settings and data under `root`; RecordError if it is damaged or altered.
 
-    Parameters
-    ----------
-    root : path-like
-    config, defaults : dict
-        As `write_run` takes them.
-    data_identity : str
-
-    Returns
-    -------
-    Record or None
-        None, too, where a default has changed since the record was made: it was another run.
-
-    Raises
-    ------
-    RecordError
-        If the record is damaged or altered.
+    None where there is none, and where a default has changed since the record was made: it was another run.
     """
     folder = Path(root) / run_id(key_of(config, defaults), data_identity)
     if not folder.is_dir():
@@ -291,23 +242,18 @@ def load_runs(root) -> list[Record]:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python, cellcycle and the numerical packages, without importing them."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
     found = {"python": platform.python_version()}
     for name in ("cellcycle", *_PACKAGES):
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
-def _is_whole(root, config, data_identity, defaults) -> bool:
+def _whole(root, config, data_identity, defaults) -> Record | None:
     try:
-        return find_run(root, config, data_identity, defaults) is not None
+        return find_run(root, config, data_identity, defaults)
     except RecordError:
-        return False
+        return None
 
 
 def _plain(value):

@@ -20,29 +20,11 @@ class Fold:
 
 
 def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classes=None) -> list[Fold]:
-    """Divide images into folds with the same share of every class in each.
+    """Divide images into folds with the same share of every class in each, `n_repeats` times in different ways.
 
-    Parameters
-    ----------
-    labels : (N,) int
-        Class of each image.
-    n_folds, n_repeats : int
-        Folds of one division, and how many differently shuffled divisions.
-    seed : int
-        The same seed gives the same folds.
-    groups : (N,) or None
-        Images with the same group (a field, a well, copies of one nucleus) stay on one side.
-    classes : sequence of str, optional
-        Class names, used in messages.
-
-    Returns
-    -------
-    list of Fold, length n_repeats * n_folds
-
-    Raises
-    ------
-    DataError
-        If fewer than two classes occur, or a class has fewer images (or groups) than there are folds.
+    `labels (N,)` are the classes of the images, `classes` their names for messages. Images with the same group (a
+    field, a well, copies of one nucleus) stay on one side. The same seed gives the same folds. DataError says that
+    fewer than two classes occur, or that a class has fewer images (or groups) than there are folds.
     """
     labels = np.asarray(labels)
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
@@ -54,11 +36,8 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
         n_units = len(np.unique(units[labels == k]))
         if n_units < n_folds:
             what = "images" if groups is None else "groups"
-            raise DataError(
-                f"class {name(k)}",
-                f"{n_units} {what} for {n_folds} folds",
-                "add images or leave the class out" + (f", or use {n_units} folds" if n_units > 1 else ""),
-            )
+            remedy = "add images or leave the class out" + (f", or use {n_units} folds" if n_units > 1 else "")
+            raise DataError(f"class {name(k)}", f"{n_units} {what} for {n_folds} folds", remedy)
     folds = []
     for repeat in range(n_repeats):
         if groups is None:
@@ -95,17 +74,7 @@ def _grouped_parts(labels, groups, n_folds: int, seed: int):
 
 
 def image_fingerprints(images) -> np.ndarray:
-    """Return one fingerprint an image that turning it by 90 degrees or mirroring it does not change.
-
-    Parameters
-    ----------
-    images : (N, C, H, W) float32
-
-    Returns
-    -------
-    (N,) str
-        Equal for images whose pixels are the same up to quarter turns and mirroring.
-    """
+    """Return one fingerprint (N,) an image (N, C, H, W), the same for quarter turns and mirror images of its pixels."""
     prints = []
     for image in np.asarray(images):
         turned = (np.rot90(image, k, axes=(1, 2)) for k in range(4))
@@ -117,17 +86,8 @@ def image_fingerprints(images) -> np.ndarray:
 def join_copies(groups, fingerprints) -> np.ndarray | None:
     """Put images that are copies of each other into one group, so that folds cannot part them.
 
-    Parameters
-    ----------
-    groups : (N,) or None
-        Known groups; None means that every image stands alone.
-    fingerprints : (N,) str
-        As `image_fingerprints` gives them.
-
-    Returns
-    -------
-    (N,) int64 or None
-        Joined groups; None when there was no group and no copy.
+    `fingerprints` are those of `image_fingerprints`; groups of None mean that every image stands alone, and come back
+    as None when there is no copy.
     """
     _, copy_of, sizes = np.unique(fingerprints, return_inverse=True, return_counts=True)
     if groups is None:
@@ -145,34 +105,19 @@ def join_copies(groups, fingerprints) -> np.ndarray | None:
 
 
 def check_no_leak(fold: Fold, fingerprints, groups=None) -> None:
-    """Raise when an image of the test fold, a copy of one, or one of its group is trained on.
+    """Raise DataError when an image of the test fold, a copy of one, or one of its group is trained on.
 
-    Parameters
-    ----------
-    fold : Fold
-    fingerprints : (N,) str
-        As `image_fingerprints` gives them, for all images.
-    groups : (N,) or None
-
-    Raises
-    ------
-    DataError
-        Naming the kind of leak and how many images it concerns.
+    `fingerprints`, as `image_fingerprints` gives them, and groups are those of all images.
     """
+    where = f"fold {fold.fold}"
     shared = np.intersect1d(fold.train, fold.test)
     if len(shared):
-        raise DataError(f"fold {fold.fold}", f"{len(shared)} images are on both sides", "split again")
-    copies = np.isin(fingerprints[fold.test], fingerprints[fold.train])
-    if copies.any():
-        raise DataError(
-            f"fold {fold.fold}",
-            f"{copies.sum()} test images have copies in training",
-            "give copies of one nucleus the same group",
-        )
+        raise DataError(where, f"{len(shared)} images are on both sides", "split again")
+    n_copies = np.isin(fingerprints[fold.test], fingerprints[fold.train]).sum()
+    if n_copies:
+        remedy = "give copies of one nucleus the same group"
+        raise DataError(where, f"{n_copies} test images have copies in training", remedy)
     if groups is not None:
-        groups = np.asarray(groups)
-        leaked = np.isin(groups[fold.test], groups[fold.train])
-        if leaked.any():
-            raise DataError(
-                f"fold {fold.fold}", f"{leaked.sum()} test images share a group with training", "split again by group"
-            )
+        n_leaked = np.isin(np.asarray(groups)[fold.test], np.asarray(groups)[fold.train]).sum()
+        if n_leaked:
+            raise DataError(where, f"{n_leaked} test images share a group with training", "split again by group")

@@ -12,34 +12,21 @@ from cellcycle.results import Record
 
 
 def score_table(records, names=None, as_trained=False) -> pd.DataFrame:
-    """Return the scores of runs, one row a run, with 95 % bootstrap intervals.
+    """Return the scores of runs, one row a run, by name (by default its model), with 95 % bootstrap intervals.
 
-    Parameters
-    ----------
-    records : sequence of Record
-    names : sequence of str, optional
-        Row labels; by default the run's model.
-    as_trained : bool
-        As `comparisons.calls` takes it.
-
-    Returns
-    -------
-    DataFrame
-        Columns: training_set, `<score>`, `<score>_low`, `<score>_high` for accuracy, macro_f1 and
-        balanced_accuracy (each from the calls made for it) and recall_<class> (from those made for balanced
-        accuracy, their mean), n_parameters, train_s (seconds a training run of one fold),
-        ms_per_nucleus (prediction); both in computing time of one core, where a CPU was used.
+    Columns: training_set; accuracy, macro_f1, balanced_accuracy (each from the calls made for it) and recall_<class>
+    (from those made for balanced accuracy, their mean), each with `_low` and `_high`; n_parameters; train_s (seconds a
+    training run of one fold) and ms_per_nucleus (prediction), both in computing time of one core, where a CPU was
+    used. `as_trained` as in `comparisons.calls`.
     """
     rows = []
     for record in records:
         row = {"training_set": record.config.get("training_set", "")}
-        found = {name: estimate(record, name, as_trained) for name in metrics.SCORES}
-        found |= {f"recall_{c}": estimate(record, f"recall_{c}", as_trained) for c in record.classes}
-        for name, one in found.items():
-            row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
-        n_fits = record.config["n_folds"] * record.config["n_repeats"]
+        for name in (*metrics.SCORES, *(f"recall_{c}" for c in record.classes)):
+            found = estimate(record, name, as_trained)
+            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         row["n_parameters"] = record.run["n_parameters"]
-        row["train_s"] = record.run["train_s"] / n_fits
+        row["train_s"] = record.run["train_s"] / (record.config["n_folds"] * record.config["n_repeats"])
         row["ms_per_nucleus"] = 1000 * record.run["predict_s"] / len(record.labels)
         rows.append(row)
     index = list(names) if names is not None else [r.config["model"] for r in records]
@@ -55,9 +42,9 @@ def with_intervals(table: pd.DataFrame, names) -> pd.DataFrame:
     return pd.DataFrame(shown, index=table.index)
 
 
-def show_scores(table: pd.DataFrame) -> pd.DataFrame:
+def show_scores(table: pd.DataFrame, scores=tuple(metrics.SCORES)) -> pd.DataFrame:
     """Return a score table, as `score_table` gives it, for reading: two digits, intervals in brackets."""
-    shown = with_intervals(table, [*metrics.SCORES, *recalls_in(table)])
+    shown = with_intervals(table, [*scores, *recalls_in(table)])
     shown.insert(0, "training set", table["training_set"])
     shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in table["n_parameters"]]
     shown["training, s a fold"] = table["train_s"].map("{:.1f}".format)
@@ -96,28 +83,17 @@ def sentence(record: Record, name: str) -> str:
     shown = with_intervals(table := score_table([record]), [*metrics.SCORES, *recalls_in(table)]).iloc[0]
     scores = ", ".join(f"{readable(score)} {shown[readable(score)]}" for score in metrics.SCORES)
     recalls = ", ".join(f"{c} {shown[f'recall {c}']}" for c in record.classes)
+    training_set = record.config.get("training_set") or "no training set of its own"
     return (
-        f"{name} ({row_set(record)}, {record.data['origin']} cells): {scores}; recall {recalls}. "
+        f"{name} ({training_set}, {record.data['origin']} cells): {scores}; recall {recalls}. "
         f"Always calling the largest class: accuracy {majority_accuracy(record):.2f}."
     )
 
 
-def row_set(record: Record) -> str:
-    """Return the training set of a run, in words where it has none."""
-    return record.config.get("training_set") or "no training set of its own"
-
-
 def dna_relative(measured: pd.DataFrame, labels, classes) -> tuple[pd.Series, str]:
-    """Return integrated DNA in units of the G1 median, and the words for that unit.
+    """Return integrated DNA, as `segmentation.measure_crops` gives it, over the median of G1, and words for that unit.
 
     Without a class G1 the unit is the median of all nuclei.
-
-    Parameters
-    ----------
-    measured : DataFrame
-        As `cellcycle.segmentation.measure_crops` gives it, one row an image.
-    labels : (N,) int
-    classes : tuple of str
     """
     dna = measured["integrated_dna"]
     if "G1" in classes:
@@ -139,14 +115,13 @@ def table_1(dataset) -> pd.DataFrame:
     """Return Table I: images a class of this data set, beside the printed counts of the study."""
     counts = dataset.counts()
     printed = published("table1_phases").set_index("phase")["images"]
+    shares = (printed / printed.sum()).reindex(counts.index)
     return pd.DataFrame(
         {
             f"{dataset.origin}: images": counts,
             f"{dataset.origin}: share": (counts / counts.sum()).map("{:.1%}".format),
             "published: images": printed.reindex(counts.index).astype("Int64"),
-            "published: share": (printed / printed.sum())
-            .reindex(counts.index)
-            .map("{:.1%}".format, na_action="ignore"),
+            "published: share": shares.map("{:.1%}".format, na_action="ignore"),
         }
     ).rename_axis("phase")
 
@@ -154,17 +129,10 @@ def table_1(dataset) -> pd.DataFrame:
 def table_2(records_by_model: dict[str, list[Record]]) -> pd.DataFrame:
     """Return Table II: accuracy on D1, D2, D3, recall and macro F1 (D3), beside the printed numbers.
 
-    Parameters
-    ----------
-    records_by_model : dict
-        The model's name in the printed table -> its three records, on D1, D2 and D3.
-
-    Returns
-    -------
-    DataFrame
-        One row a model and score. Columns: the records' origin "as trained" (the most probable class, as the study
-        called), the same "for the score" (as `comparisons.calls`), "published". The study does not say on
-        which training set it took the recalls and F1; here it is D3.
+    Each model, by its name in the printed table, has three records, on D1, D2 and D3. One row a model and score;
+    columns: the records' origin "as trained" (the most probable class, as the study called), the same "for the score"
+    (as `comparisons.calls`), "published". The study does not say on which training set it took the recalls and F1;
+    here it is D3.
     """
     printed = published("table2_models").set_index("model")
     blocks = []
@@ -192,7 +160,6 @@ def table_3(records) -> pd.DataFrame:
 
     `records` are those that `experiments.table_3` lists.
     """
-    printed = published("table3_resnet")
     scores = score_table(records, as_trained=True)
     here = records[0].data["origin"]
     table = pd.DataFrame(
@@ -204,24 +171,13 @@ def table_3(records) -> pd.DataFrame:
             "training, s a fold": scores["train_s"].to_numpy(),
         }
     )
-    printed = printed.rename(columns={"accuracy": "published: accuracy", "macro_f1": "published: macro F1"})
-    table = table.merge(printed, on=["depth", "block"], how="left")
+    names = {"accuracy": "published: accuracy", "macro_f1": "published: macro F1"}
+    table = table.merge(published("table3_resnet").rename(columns=names), on=["depth", "block"], how="left")
     return table.set_index(["depth", "block"]).round(2)
 
 
 def published(table: str) -> pd.DataFrame:
-    """Return one of the study's printed tables, as fractions of 1.
-
-    Parameters
-    ----------
-    table : str
-        "table1_phases", "table2_models", "table3_resnet" or "text_claims".
-
-    Raises
-    ------
-    DataError
-        If there is no such table.
-    """
+    """Return one of the study's printed tables, as fractions of 1, by the name of its file in `data/published`."""
     folder = (files.repository() or Path()) / "data" / "published"
     file = folder / f"{table}.csv"
     if not file.is_file():

@@ -19,15 +19,10 @@ NAGAO_SPACE = {"width": (2, 50), "hidden_stages": (0, 6), "dropout": (0.0, 0.9),
 
 @dataclass(frozen=True)
 class Search:
-    """A finished search.
+    """A finished search: its trials in the order tried, and the records of those that were trained, by number.
 
-    Attributes
-    ----------
-    trials : DataFrame
-        One row a trial in the order tried, by its number: the settings, `mega_flops` (floating-point operations for
-        one image, in millions) and `balanced_accuracy`, which is NaN for a network too large to be trained.
-    records : dict of int to Record
-        Of the trained trials, by number.
+    A row of `trials` holds the settings, `mega_flops` (floating-point operations for one image, in millions) and
+    `balanced_accuracy`, which is NaN for a network too large to be trained.
     """
 
     trials: pd.DataFrame
@@ -75,18 +70,11 @@ def search(
         Takes settings, returns their cross-validated record: found again if there is one, else computed.
     n_trained : int
         Trials that are trained.
-    seed : int
-        The same seed and scores give the same trials.
     first : dict, optional
         Parameters of the first trial, by the names that `suggest` uses.
     cost : callable, optional
-        Takes settings, returns millions of floating-point operations for one image.
-    max_mega_flops : float
-        A trial that costs more is recorded as too large, and not trained.
-
-    Returns
-    -------
-    Search
+        Takes settings, returns millions of floating-point operations for one image; a trial above `max_mega_flops` is
+        recorded as too large, and not trained.
     """
     with warnings.catch_warnings():
         # Optuna loads a progress bar for notebooks that is not used here and asks for a package that is not needed.
@@ -116,9 +104,7 @@ def search(
 
 
 def mega_flops(model: str, size_px: int, channels: int = 1, n_classes: int = 4, width: int | None = None) -> float:
-    """Return the floating-point operations of one network on one image, in millions.
-
-    Parameters as `cellcycle.networks.build_network` takes them.
+    """Return the floating-point operations of one network, as `build_network` makes it, on one image, in millions.
 
     Examples
     --------

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -155,7 +156,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, predictions, monkeypatch)
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(results.os, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         results.write_run(tmp_path, CONFIG, DATA, predictions)
     assert not list(tmp_path.iterdir())
