@@ -16,23 +16,8 @@ from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
 from cellcycle.nuclei import Scale, nuclei_of
 from cellcycle.splits import check_no_leak, image_fingerprints, join_copies, stratified_folds
 from cellcycle.training.parts import Clock, Trainings, jobs_of, state_of
+from cellcycle.training.recipes import BEST
 
-# The recipe that notebook 09 arrives at; balanced by repetition.
-SETTINGS = {
-    "network": "nagao4",
-    "width": 16,
-    "dropout": 0.3,
-    "batch_norm": True,
-    "views": ("shape", "shape"),
-    "turns": True,
-    "schedule": "cosine",
-    "weight_decay": 1e-2,
-    "learning_rate": 1e-3,
-    "batch_size": 32,
-    "training_set": "D3",
-    "copies": 0,
-    "epochs": 24,
-}
 INTENSITIES = ("absolute", "per-image")
 # In a field the border of a crop is no background; amounts are known by the nucleus' own surroundings.
 FIELD_MEASURED = (*MEASURED[:4], "integrated_dna", "mean_dna", "dna_copies", "area_over_g1")
@@ -207,7 +192,7 @@ def input_rule(dataset: NucleusDataset, size: int, intensity: str) -> InputRule:
 
 def _settings(network, epochs, device: str, start: Checkpoint | None) -> dict:
     """Return the arguments of the classifier."""
-    made = dict(SETTINGS)
+    made = dict(BEST)
     if start is not None:
         if network not in (None, start.card["network"]["network"]):
             raise SettingError("network", f"{start.name} is a {start.card['network']['network']}", "leave it out")

@@ -18,7 +18,7 @@ from cellcycle.phases import PHASES
 from cellcycle.results import Record
 from cellcycle.splits import stratified_folds
 from cellcycle.study.profiles import Profile
-from cellcycle.training import crossval
+from cellcycle.training import crossval, recipes
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import TRAINING_SETS
 from cellcycle.training.runs import Fit, Outcome, Run, defaults_of, full_config, record_runs
@@ -26,20 +26,9 @@ from cellcycle.tuning import Search, mega_flops, nagao_network, rate_and_batch, 
 
 # Channels of the first stage of the Nagao network, where an experiment does not vary them.
 NAGAO_WIDTH = 8
-# The recipe that beats the study's; what each part of it adds is measured in notebook 09.
-BEST = {
-    "model": "nagao4",
-    "width": 16,
-    "dropout": 0.3,
-    "batch_norm": True,
-    "views": ("shape", "shape"),
-    "measurements": MEASURED,
-    "turns": True,
-    "schedule": "cosine",
-    "weight_decay": 1e-2,
-    "learning_rate": 1e-3,
-    "batch_size": 32,
-}
+# The recipe that beats the study's, on crops as they are; what each part of it adds is measured in notebook 09.
+BEST = {"model": recipes.BEST["network"], "measurements": MEASURED}
+BEST |= {name: value for name, value in recipes.BEST.items() if name != "network"}
 TABLE_2_MODELS = {"logistic": "LR", "nn": "NN", "resnet8": "ResNet 8", "nagao6": "Nagao 6"}
 BASELINE = {"dna-content": "DNA content"}
 
@@ -155,7 +144,7 @@ def design_space(profile: Profile) -> list[dict]:
 
 def best(profile: Profile, **changes) -> dict:
     """Return the configuration of the recipe `best`: balanced by repetition alone, or with changes."""
-    return settings(profile, **{**BEST, "training_set": "D3", "copies": 0, "epochs": profile.epochs["best"], **changes})
+    return settings(profile, **{**BEST, "epochs": profile.epochs["best"], **changes})
 
 
 def ingredients(profile: Profile) -> dict[str, dict]:
