@@ -36,8 +36,7 @@ from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import NAGAO_PARAMETERS, SimulationParameters, simulate_nuclei
 from cellcycle.simulation import VERSION as SIMULATOR
-from cellcycle.simulation.optics import expose, sample
-from cellcycle.simulation.scene import Scene, add_debris, light_per_n, make_slide
+from cellcycle.simulation.scene import Scene, expose, light_per_n, make_slide, sample
 from cellcycle.study import experiments
 from cellcycle.study.shipped.calibration import without_confidence
 from cellcycle.study.shipped.scoring import SLIDE_COUNTS, Slide, predict_slide, records_dir
@@ -205,7 +204,7 @@ def without_nucleus(kind: str, seed: int) -> np.ndarray:
         scene = Scene((n_px, n_px), BASE, focus_step_um=0.1)
         if kind == "debris":
             unit = light_per_n(BASE, BASE.field_of_view_um / size_px) * slide.stain_factor
-            add_debris(scene, rng, BASE.field_of_view_um / 2 + rng.normal(0, 0.25, 2), unit, BASE)
+            scene.place_debris(rng, BASE.field_of_view_um / 2 + rng.normal(0, 0.25, 2), unit)
         light = sample(scene.light(), (size_px, size_px)) + slide.background
         images.append(expose(light, rng, BASE) / np.float32(BASE.full_scale))
     return np.stack(images)[:, None].astype(np.float32)

@@ -5,10 +5,9 @@
 real ones.
 """
 
-from cellcycle.simulation.crops import SimulatedNuclei, simulate_nuclei
-from cellcycle.simulation.field import SimulatedField, simulate_field
 from cellcycle.simulation.folder import write_folder
-from cellcycle.simulation.limits import Ceiling, ceiling, posterior
+from cellcycle.simulation.images import SimulatedNuclei, simulate_field, simulate_nuclei
+from cellcycle.simulation.limits import ceiling, posterior
 from cellcycle.simulation.parameters import (
     NAGAO_COUNTS,
     NAGAO_PARAMETERS,
@@ -16,7 +15,6 @@ from cellcycle.simulation.parameters import (
     SUBPHASES,
     VERSION,
     SimulationParameters,
-    describe_parameters,
 )
 
 __all__ = [
@@ -25,12 +23,9 @@ __all__ = [
     "STUDY_COUNTS",
     "SUBPHASES",
     "VERSION",
-    "Ceiling",
-    "SimulatedField",
     "SimulatedNuclei",
     "SimulationParameters",
     "ceiling",
-    "describe_parameters",
     "posterior",
     "simulate_field",
     "simulate_nuclei",

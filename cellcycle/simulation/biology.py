@@ -1,6 +1,7 @@
 """The hidden state of a cell: where it stands in its cycle, and what follows from that."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.special import betainc
@@ -26,52 +27,32 @@ class Cell:
     polar_view: bool
     focus_um: float
 
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the nuclear envelope is gone and the cell has rounded up."""
+        return self.phase == "M" and self.subphase != "prophase"
 
+
+@cache
 def phase_bounds(parameters: SimulationParameters) -> np.ndarray:
-    """Return where the phases begin and end in the cycle, (5,) float from 0 to 1.
-
-    Examples
-    --------
-    >>> phase_bounds(SimulationParameters(g1_h=12, s_h=6, g2_h=4, m_h=2)).tolist()
-    [0.0, 0.5, 0.75, 0.9166666666666666, 1.0]
-    """
+    """Return where the phases begin and end in the cycle, (5,) float from 0 to 1."""
     hours = np.array([parameters.g1_h, parameters.s_h, parameters.g2_h, parameters.m_h])
     return np.concatenate([[0.0], np.cumsum(hours) / hours.sum()])
 
 
 def age_quantile(u, start: float = 0.0, end: float = 1.0):
-    """Turn uniform numbers into ages of an exponentially growing population.
+    """Turn uniform numbers `u` in [0, 1] into ages of an exponentially growing population, from `start` to `end`.
 
     In such a population two newborn cells stand for each dividing one: the age a (0 at birth, 1 at
-    division) has the density ln(2) * 2**(1 - a) (Powell 1956). `start` and `end` keep to one phase.
-
-    Parameters
-    ----------
-    u : float or array
-        Uniform in [0, 1].
-    start, end : float
-        Ages between which to stay, 0 <= start < end <= 1.
-
-    Returns
-    -------
-    float or array
-        Ages in [start, end].
+    division) has the density ln(2) * 2**(1 - a) (Powell 1956).
 
     Examples
     --------
     >>> age_quantile([0.0, 1.0], 0.5, 0.8).round(6).tolist()
     [0.5, 0.8]
-    >>> bool(age_quantile(0.5) < 0.5)
-    True
     """
     young, old = 2.0**-start, 2.0**-end
     return -np.log2(young - np.asarray(u) * (young - old))
-
-
-def phase_fractions(parameters: SimulationParameters) -> dict[str, float]:
-    """Return the share of each phase in an exponentially growing population; the shares sum to 1."""
-    cumulative = 2 * (1 - 2.0 ** -phase_bounds(parameters))
-    return dict(zip(PHASES, np.diff(cumulative).tolist(), strict=True))
 
 
 def dna_content(cycle_position, parameters: SimulationParameters):
@@ -89,10 +70,9 @@ def mean_area(cycle_position, parameters: SimulationParameters):
     """
     a = np.asarray(cycle_position, float)
     bounds = phase_bounds(parameters)
-    cycle_h = parameters.g1_h + parameters.s_h + parameters.g2_h + parameters.m_h
     middle = bounds[1] / 2
     growth = 2.0 ** (parameters.area_growth * (a - middle) / (bounds[3] - middle))
-    young = (1 - parameters.daughter_area) * np.exp(-a * cycle_h / parameters.daughter_growth_h)
+    young = (1 - parameters.daughter_area) * np.exp(-a * parameters.cycle_h / parameters.daughter_growth_h)
     return parameters.g1_area_um2 * growth * (1 - young)
 
 
@@ -111,9 +91,9 @@ def subphase_at(through_m: float, parameters: SimulationParameters) -> tuple[str
     return SUBPHASES[k], float((through_m - edges[k]) / (edges[k + 1] - edges[k]))
 
 
-def _spread(rng, cv: float) -> float:
-    """Draw one factor with median 1 and about the given coefficient of variation."""
-    return float(np.exp(rng.normal(0.0, np.sqrt(np.log1p(cv**2)))))
+def spread(rng: np.random.Generator, cv: float, size: int | None = None):
+    """Draw one factor or `size` of them, with median 1 and about the given coefficient of variation."""
+    return np.exp(rng.normal(0.0, np.sqrt(np.log1p(cv**2)), size))
 
 
 def draw_cell(rng: np.random.Generator, parameters: SimulationParameters, phase: str | None = None) -> Cell:
@@ -121,13 +101,12 @@ def draw_cell(rng: np.random.Generator, parameters: SimulationParameters, phase:
     bounds = phase_bounds(parameters)
     if phase is None:
         position = float(age_quantile(rng.random()))
-        phase = PHASES[min(int(np.searchsorted(bounds, position, side="right")) - 1, 3)]
+        k = min(int(np.searchsorted(bounds, position, side="right")) - 1, 3)
     else:
         k = PHASES.index(phase)
         position = float(age_quantile(rng.random(), bounds[k], bounds[k + 1]))
-    k = PHASES.index(phase)
+    phase = subphase = PHASES[k]
     progress = (position - bounds[k]) / (bounds[k + 1] - bounds[k])
-    subphase = phase
     if phase == "M":
         subphase, progress = subphase_at(progress, parameters)
     dna = float(dna_content(position, parameters))
@@ -139,11 +118,12 @@ def draw_cell(rng: np.random.Generator, parameters: SimulationParameters, phase:
         progress=float(progress),
         dna_content=dna,
         replicated=(dna - 2.0) / 2.0,
-        area_um2=float(mean_area(interphase_position, parameters)) * _spread(rng, parameters.area_cv),
-        aspect_ratio=max(1.0, parameters.aspect_ratio * _spread(rng, parameters.aspect_ratio_cv)),
-        chromatin_contrast=float(mean_contrast(interphase_position, parameters))
-        * _spread(rng, parameters.chromatin_contrast_cv),
-        stain_factor=_spread(rng, parameters.stain_cv),
+        area_um2=float(mean_area(interphase_position, parameters) * spread(rng, parameters.area_cv)),
+        aspect_ratio=max(1.0, float(parameters.aspect_ratio * spread(rng, parameters.aspect_ratio_cv))),
+        chromatin_contrast=float(
+            mean_contrast(interphase_position, parameters) * spread(rng, parameters.chromatin_contrast_cv)
+        ),
+        stain_factor=float(spread(rng, parameters.stain_cv)),
         polar_view=bool(rng.random() < parameters.polar_view_fraction),
         focus_um=float(rng.normal(0, parameters.focus_spread_um))
         + (parameters.defocus_um if rng.random() < parameters.defocused_fraction else 0.0),

@@ -11,8 +11,7 @@ from cellcycle.errors import SettingError
 from cellcycle.files import MANIFEST, MARKER, whole_folder
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES
-from cellcycle.simulation.crops import simulate_nuclei
-from cellcycle.simulation.field import simulate_field
+from cellcycle.simulation.images import simulate_field, simulate_nuclei
 from cellcycle.simulation.parameters import STUDY_COUNTS, VERSION, SimulationParameters
 
 
@@ -24,38 +23,17 @@ def write_folder(
     seed: int = 0,
     bits: int = 16,
 ) -> Path:
-    """Write simulated nuclei or fields into a new folder, all files or none.
+    """Write simulated nuclei, or fields, into a new or empty folder, all files or none; without a number 493 nuclei.
 
-    Nuclei: `<out>/<phase>/<sample_id>.png` (8 bits) or `.tif` (12 and 16 bits), and `<out>/manifest.csv`
+    Nuclei: `<out>/<phase>/<sample_id>.png` (8 bits) or `.tif` (12 and 16 bits, 64 px), and `<out>/manifest.csv`
     with the columns path, label, group (the slide) and the truth. The phases have the study's shares;
     from 4 nuclei on, every phase has at least one.
 
-    Fields: `<out>/fields/field_001.tif`, instance masks of the same name in `<out>/labels/` (0 is
+    Fields: `<out>/fields/field_001.tif` (512 px), instance masks of the same name in `<out>/labels/` (0 is
     background), and `<out>/truth.csv` with one row per nucleus and the column `field`.
 
-    `<out>/simulated.json` says by which simulator, seed and parameters the images were made.
-
-    Parameters
-    ----------
-    out : path-like
-        A folder that does not exist yet, or is empty.
-    nuclei, fields : int, optional
-        How many, of one of the two; without either, the study's 493 nuclei.
-    size_px : int, optional
-        Side of a crop (64 when None) or of a field (512 when None).
-    seed : int
-    bits : {8, 12, 16}
-        12-bit numbers are stored in 16-bit files, 0 to 4095, as cameras do.
-
-    Returns
-    -------
-    pathlib.Path
-        `out`.
-
-    Raises
-    ------
-    SettingError
-        Both `nuclei` and `fields`, a number below 1, or an `out` that holds something.
+    `<out>/simulated.json` says by which simulator, seed and parameters the images were made. Numbers of 12 bits are
+    stored in 16-bit files, 0 to 4095, as cameras do.
     """
     out = Path(out)
     if nuclei is not None and fields is not None:
@@ -76,18 +54,18 @@ def write_folder(
     return out
 
 
-def share_out(n: int, counts: dict[str, int] = STUDY_COUNTS) -> dict[str, int]:
-    """Split `n` nuclei over the phases in the proportions of `counts`, by largest remainders.
+def share_out(n: int) -> dict[str, int]:
+    """Split `n` nuclei over the phases in the study's proportions, by largest remainders.
 
     Examples
     --------
     >>> share_out(493) == STUDY_COUNTS, share_out(8)
     (True, {'G1': 4, 'S': 2, 'G2': 1, 'M': 1})
     """
-    total = sum(counts.values())
-    exact = np.array([counts[phase] / total * n for phase in PHASES])
-    least = np.where(exact > 0, 1, 0) if n >= len(PHASES) else np.zeros(len(PHASES), int)
-    given = np.maximum(np.floor(exact).astype(int), least)
+    counts = np.array([STUDY_COUNTS[phase] for phase in PHASES])
+    exact = counts / counts.sum() * n
+    least = int(n >= len(PHASES))
+    given = np.maximum(exact.astype(int), least)
     while given.sum() < n:
         given[np.argmax(exact - given)] += 1
     while given.sum() > n:

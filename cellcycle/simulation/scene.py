@@ -1,14 +1,14 @@
-"""Cells laid out on a slide: the slide's own staining and light, patches of DNA put in their places."""
+"""Cells on a slide before a microscope: staining, blur, sampling, uneven light, the camera's noise."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy.fft import next_fast_len
+from scipy import fft
+from scipy.interpolate import CubicSpline
 
-from cellcycle.simulation.biology import Cell
-from cellcycle.simulation.mitosis import mitotic_patch
-from cellcycle.simulation.nucleus import RENDER_UM, Patch, interphase_patch
-from cellcycle.simulation.optics import blur
+from cellcycle.simulation.biology import spread
+from cellcycle.simulation.chromatin import RENDER_UM
 from cellcycle.simulation.parameters import SimulationParameters
 
 MARGIN_PX = 20  # of the render grid around a scene: blur wraps there, and the camera does not see it
@@ -30,22 +30,10 @@ def make_slide(seed: int, number: int, parameters: SimulationParameters) -> Slid
     middle = parameters.camera_field_um / 2
     return Slide(
         name=f"slide{number + 1}",
-        stain_factor=float(np.exp(rng.normal(0, np.sqrt(np.log1p(parameters.slide_cv**2))))),
+        stain_factor=float(spread(rng, parameters.slide_cv)),
         background=float(parameters.background * np.exp(rng.normal(0, 0.2))),
         bright_centre_um=tuple((middle * (1 + rng.normal(0, 0.15, 2))).tolist()),
     )
-
-
-def draw_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationParameters) -> Patch:
-    """Lay out the DNA of any cell."""
-    has_envelope = cell.phase != "M" or cell.subphase == "prophase"
-    return (interphase_patch if has_envelope else mitotic_patch)(rng, cell, parameters)
-
-
-def thickness_um(cell: Cell, parameters: SimulationParameters) -> float:
-    """Return the height of the cell's DNA: cells round up when the envelope is gone."""
-    rounded = cell.phase == "M" and cell.subphase != "prophase"
-    return parameters.mitotic_thickness_um if rounded else parameters.thickness_um
 
 
 def light_per_n(parameters: SimulationParameters, camera_pixel_um: float) -> float:
@@ -70,28 +58,99 @@ def overlap(scene_shape, patch_shape, centre_px) -> tuple[tuple[slice, slice], t
     return tuple(inside), tuple(part)
 
 
+def blur(scene, pixel_um: float, parameters: SimulationParameters, thickness_um: float, focus_um: float = 0.0):
+    """Blur a projected object, light (H, W) per pixel, as a widefield microscope does; its sum stays the same.
+
+    The in-focus spot is a Gaussian of sigma 0.21 wavelength / NA (Zhang et al. 2007). Layers of the object above and
+    below its middle, which lies `focus_um` from the focal plane, are spread further by the objective's light cone.
+    The picture wraps around at the borders, so leave a margin.
+    """
+    transfer = _transfer(scene.shape, pixel_um, parameters, round(thickness_um, 1), round(abs(focus_um), 1))
+    return fft.irfft2(fft.rfft2(scene.astype(np.float32)) * transfer, s=scene.shape)
+
+
+@lru_cache(maxsize=64)
+def _transfer(shape, pixel_um, parameters, thickness_um, focus_um) -> np.ndarray:
+    """Optical transfer function averaged over the object's height, (H, W // 2 + 1) float32."""
+    aperture = parameters.numerical_aperture
+    fy, fx = fft.fftfreq(shape[0], pixel_um), fft.rfftfreq(shape[1], pixel_um)
+    f2 = fy[:, None] ** 2 + fx[None, :] ** 2
+    nodes, weights = np.polynomial.legendre.leggauss(9)
+    z = focus_um + nodes * thickness_um / 2
+    cone = aperture / np.sqrt(parameters.refractive_index**2 - aperture**2)
+    sigma2 = (0.21 * parameters.emission_um / aperture) ** 2 + (z * cone / 2) ** 2
+    radial = np.linspace(0, f2.max(), 4096)
+    profile = (weights[:, None] / 2 * np.exp(-2 * np.pi**2 * sigma2[:, None] * radial)).sum(0)
+    return np.interp(f2, radial, profile).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _sampling(n_in: int, n_out: int) -> np.ndarray:
+    """Weights (n_out, n_in) that sum light over `n_out` camera pixels laid over `n_in` grid points."""
+    cumulative = np.vstack([np.zeros(n_in), np.tril(np.ones((n_in, n_in)))])
+    spline = CubicSpline(np.arange(n_in + 1), cumulative, axis=0)
+    return np.diff(spline(np.linspace(0, n_in, n_out + 1)), axis=0).astype(np.float32)
+
+
+def sample(scene: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
+    """Sum the light that falls on each camera pixel, smaller or larger than the grid's in any ratio.
+
+    Examples
+    --------
+    >>> sample(np.ones((8, 8)), (2, 4)).tolist()
+    [[8.0, 8.0, 8.0, 8.0], [8.0, 8.0, 8.0, 8.0]]
+    """
+    down, across = _sampling(scene.shape[0], size_px[0]), _sampling(scene.shape[1], size_px[1])
+    return down @ scene.astype(np.float32) @ across.T
+
+
+def illumination(y_um, x_um, centre_um, parameters: SimulationParameters) -> np.ndarray:
+    """Relative light at points of the camera's field: 1 at the bright centre, less towards the corners."""
+    corner = parameters.camera_field_um / np.sqrt(2)
+    away = ((y_um[:, None] - centre_um[0]) ** 2 + (x_um[None, :] - centre_um[1]) ** 2) / corner**2
+    return 1 - parameters.shading * away
+
+
+def expose(light: np.ndarray, rng: np.random.Generator, parameters: SimulationParameters) -> np.ndarray:
+    """Turn expected light, in shares of the full scale, into the camera's whole numbers (uint16).
+
+    Photo-electrons are Poisson; read noise is normal; the sum with the dark level is rounded and clipped.
+    """
+    electrons = rng.poisson(np.maximum(light, 0) * parameters.full_scale_electrons)
+    electrons = electrons + rng.normal(0, parameters.read_noise_electrons, light.shape)
+    level = electrons / parameters.full_scale_electrons + parameters.camera_offset
+    return np.clip(np.rint(level * parameters.full_scale), 0, parameters.full_scale).astype(np.uint16)
+
+
 class Scene:
     """Light of many cells, each blurred by its own height and distance from the focal plane.
 
-    `place` adds a cell; `light` returns the blurred sum. Cells of nearly the same height and focus
-    are blurred together.
+    Cells of the same height and nearly the same focus are blurred together.
     """
 
     def __init__(self, shape_px: tuple[int, int], parameters: SimulationParameters, focus_step_um: float):
         self._seen = tuple(slice(MARGIN_PX, MARGIN_PX + n) for n in shape_px)
-        self.shape = tuple(next_fast_len(n + 2 * MARGIN_PX, real=True) for n in shape_px)
+        self.shape = tuple(fft.next_fast_len(n + 2 * MARGIN_PX, real=True) for n in shape_px)
         self.parameters, self.focus_step_um = parameters, focus_step_um
         self._layers: dict[tuple[float, float], np.ndarray] = {}
 
-    def place(self, density: np.ndarray, amount: float, centre_um, height_um: float, focus_um: float):
+    def place(self, density: np.ndarray, amount: float, centre_um, focus_um: float, is_rounded: bool = False):
         """Add `amount` of light spread as `density`, centred at (y, x) um from the scene's corner."""
         centre = [c / RENDER_UM + MARGIN_PX for c in centre_um]
         where = overlap(self.shape, density.shape, centre)
         if where is None:
             return
+        height_um = self.parameters.mitotic_thickness_um if is_rounded else self.parameters.thickness_um
         key = (height_um, abs(round(focus_um / self.focus_step_um)) * self.focus_step_um)
         layer = self._layers.setdefault(key, np.zeros(self.shape, np.float32))
         layer[where[0]] += np.float32(amount) * density[where[1]]
+
+    def place_debris(self, rng: np.random.Generator, where_um, unit: float):
+        """Add a small bright fragment of a dead cell, 0.1 to 0.5 N of DNA."""
+        size = rng.uniform(0.5, 1.3)
+        axis = np.arange(-25, 26) * RENDER_UM
+        spot = np.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * size**2)).astype(np.float32)
+        self.place(spot / spot.sum(), unit * rng.uniform(0.1, 0.5), where_um, 1.0)
 
     def light(self) -> np.ndarray:
         """Return the blurred light of all cells, margin removed."""
@@ -101,9 +160,8 @@ class Scene:
         return total[self._seen]
 
 
-def add_debris(scene: Scene, rng: np.random.Generator, where_um, unit: float, parameters: SimulationParameters):
-    """Put a small bright fragment of a dead cell, 0.1 to 0.5 N of DNA, into a scene."""
-    size = rng.uniform(0.5, 1.3)
-    axis = np.arange(-25, 26) * RENDER_UM
-    spot = np.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * size**2)).astype(np.float32)
-    scene.place(spot / spot.sum(), unit * rng.uniform(0.1, 0.5), where_um, parameters.thickness_um, 1.0)
+def photograph(light, shape, rng, slide: Slide, parameters: SimulationParameters, side_um: float, corner_um=(0, 0)):
+    """Return the camera's image, `shape` uint16, of light whose corner (y, x) lies in the camera's field."""
+    y_um, x_um = (c + (np.arange(n) + 0.5) / n * side_um for c, n in zip(corner_um, shape, strict=True))
+    bright = illumination(y_um, x_um, slide.bright_centre_um, parameters)
+    return expose((sample(light, shape) + slide.background) * bright, rng, parameters)

@@ -16,52 +16,22 @@ REAL_MEASUREMENTS = Path(__file__).parents[2] / "data" / "results" / "real_cells
 
 
 def dimensionless(measured: pd.DataFrame, reference: np.ndarray) -> pd.DataFrame:
-    """Free measurements of pixel size and exposure by dividing them by the median of reference nuclei.
+    """Return the `QUANTITIES` of nuclei, free of pixel size and exposure.
 
-    Parameters
-    ----------
-    measured : pandas.DataFrame, N rows
-        With area_px, integrated_dna, mean_dna, texture, eccentricity and solidity, as `measure_crops` gives.
-    reference : (N,) bool array
-        Nuclei whose median is 1: G1, or all of interphase where G1 is unknown.
-
-    Returns
-    -------
-    pandas.DataFrame, N rows
-        The columns `QUANTITIES`.
+    `measured` has a row a nucleus, as `measure_crops` gives it; `reference` (N,) bool marks those whose median is 1:
+    G1, or all of interphase where G1 is unknown.
     """
-
-    def relative(column):
-        return measured[column] / measured.loc[reference, column].median()
-
-    return pd.DataFrame(
-        {
-            "relative_area": relative("area_px"),
-            "relative_dna": relative("integrated_dna"),
-            "relative_brightness": relative("mean_dna"),
-            **{name: measured[name] for name in ("texture", "eccentricity", "solidity")},
-        }
-    )
+    relative = measured[["area_px", "integrated_dna", "mean_dna"]]
+    relative = relative / relative[reference].median()
+    return pd.concat([relative, measured[["texture", "eccentricity", "solidity"]]], axis=1).set_axis(QUANTITIES, axis=1)
 
 
 def summarise(values: pd.DataFrame, phases, source: str) -> pd.DataFrame:
-    """Return quantiles, mean and coefficient of variation per phase and quantity.
+    """Return quantiles, mean and coefficient of variation per phase of (N,) `phases` and quantity.
 
-    The coefficient of variation is the robust one of flow cytometry, half the distance of the 16th and the 84th
-    percentile over the median: a few nuclei that touch a neighbour do not change it.
-
-    Parameters
-    ----------
-    values : pandas.DataFrame, N rows
-        One column per quantity; nuclei that could not be measured are NaN and left out.
-    phases : (N,) sequence of str
-    source : str
-        Goes into the column `source`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns source, phase, quantity, n, p05, p25, p50, p75, p95, mean, cv.
+    `values` has a column a quantity; nuclei that could not be measured are NaN and left out. The coefficient of
+    variation is the robust one of flow cytometry, half the distance of the 16th and the 84th percentile over the
+    median: a few nuclei that touch a neighbour do not change it.
 
     Examples
     --------
@@ -82,84 +52,35 @@ def summarise(values: pd.DataFrame, phases, source: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def measure_simulated(nuclei) -> pd.DataFrame:
-    """Measure simulated crops as if they were real and return the dimensionless quantities.
-
-    Parameters
-    ----------
-    nuclei : SimulatedNuclei or NucleusDataset
-        With images, pixel_size_um and truth.
-
-    Returns
-    -------
-    pandas.DataFrame, N rows
-        The columns `QUANTITIES`.
-    """
+def compare(nuclei) -> pd.DataFrame:
+    """Set simulated nuclei, about as many as `COUNTS`, beside the real ones: rows of `summarise` of every source."""
+    if not REAL_MEASUREMENTS.is_file():
+        raise DataError(REAL_MEASUREMENTS, "no such file", "run benchmarks/measure_real_cells.py on the real cells")
+    truth = nuclei.truth
     measured = measure_crops(nuclei.images, nuclei.pixel_size_um)
     # Each real source is one slide or one run: take the simulated slides' stain out before comparing.
-    slide = nuclei.truth["slide_factor"].to_numpy()
-    measured[["integrated_dna", "mean_dna"]] = measured[["integrated_dna", "mean_dna"]].div(slide, axis=0)
-    return dimensionless(measured, (nuclei.truth["phase"] == "G1").to_numpy())
-
-
-def compare(nuclei, path=REAL_MEASUREMENTS) -> pd.DataFrame:
-    """Set the simulated nuclei beside the real ones.
-
-    Parameters
-    ----------
-    nuclei : SimulatedNuclei or NucleusDataset
-        With all phases, about as many as `COUNTS`.
-    path : path-like
-        Table of `benchmarks/measure_real_cells.py`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The rows of `summarise`: sources "simulated", "jurkat", "mitocheck" and "rpe1".
-
-    Raises
-    ------
-    DataError
-        The table of real cells is missing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(path, "no such file", "run benchmarks/measure_real_cells.py on the real cells")
-    values, truth = measure_simulated(nuclei), nuclei.truth
+    measured[["integrated_dna", "mean_dna"]] = measured[["integrated_dna", "mean_dna"]].div(
+        truth["slide_factor"].to_numpy(), axis=0
+    )
+    values = dimensionless(measured, (truth["phase"] == "G1").to_numpy())
     is_m = (truth["phase"] == "M").to_numpy()
     by_phase = summarise(values, truth["phase"], "simulated")
     by_mitosis = summarise(values[is_m], truth["subphase"][is_m], "simulated")
-    return pd.concat([by_phase, by_mitosis, pd.read_csv(path)], ignore_index=True)
+    return pd.concat([by_phase, by_mitosis, pd.read_csv(REAL_MEASUREMENTS)], ignore_index=True)
 
 
 def headline(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Return the figures that a cell biologist asks for first, one row a source.
-
-    Parameters
-    ----------
-    comparison : pandas.DataFrame
-        Of `compare`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Per source: DNA and area of G2 relative to G1, coefficient of variation of DNA and area in G1,
-        median texture and eccentricity per phase; NaN where a source has no such nuclei.
-    """
-    median = comparison.set_index(["source", "phase", "quantity"])["p50"]
-    spread = comparison.set_index(["source", "phase", "quantity"])["cv"]
-    rows = {}
-    for source in comparison["source"].unique():
-
-        def at(table, phase, quantity, source=source):
-            return table.get((source, phase, quantity), np.nan)
-
-        rows[source] = {
-            "DNA G2/G1": at(median, "G2", "relative_dna") / at(median, "G1", "relative_dna"),
-            "area G2/G1": at(median, "G2", "relative_area") / at(median, "G1", "relative_area"),
-            "CV of DNA in G1": at(spread, "G1", "relative_dna"),
-            "CV of area in G1": at(spread, "G1", "relative_area"),
-            **{f"texture {phase}": at(median, phase, "texture") for phase in PHASES},
-            **{f"eccentricity {phase}": at(median, phase, "eccentricity") for phase in PHASES},
+    """Return the figures of `compare` that a cell biologist asks for first, one row a source; NaN where it has none."""
+    by = comparison.pivot_table(index="source", columns=["phase", "quantity"], values=["p50", "cv"])
+    by = by.reindex(comparison["source"].unique())
+    median, spread = by["p50"], by["cv"]
+    return pd.DataFrame(
+        {
+            "DNA G2/G1": median["G2", "relative_dna"] / median["G1", "relative_dna"],
+            "area G2/G1": median["G2", "relative_area"] / median["G1", "relative_area"],
+            "CV of DNA in G1": spread["G1", "relative_dna"],
+            "CV of area in G1": spread["G1", "relative_area"],
+            **{f"texture {phase}": median[phase, "texture"] for phase in PHASES},
+            **{f"eccentricity {phase}": median[phase, "eccentricity"] for phase in PHASES},
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
+    )

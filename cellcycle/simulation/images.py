@@ -1,6 +1,7 @@
-"""Single nuclei in crops of fixed physical size, as the study's images are."""
+"""Simulated pictures: crops of single nuclei, as the study's are, and whole fields with instance masks."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -8,19 +9,9 @@ import pandas as pd
 from cellcycle.errors import SettingError
 from cellcycle.phases import PHASES
 from cellcycle.simulation.biology import Cell, draw_cell, interphase_reach_um
-from cellcycle.simulation.nucleus import RENDER_UM, Patch
-from cellcycle.simulation.optics import expose, illumination, sample
+from cellcycle.simulation.chromatin import RENDER_UM, Patch, draw_patch
 from cellcycle.simulation.parameters import STUDY_COUNTS, SimulationParameters
-from cellcycle.simulation.scene import (
-    Scene,
-    Slide,
-    add_debris,
-    draw_patch,
-    light_per_n,
-    make_slide,
-    overlap,
-    thickness_um,
-)
+from cellcycle.simulation.scene import Scene, Slide, light_per_n, make_slide, overlap, photograph, sample
 
 # Artificial colours that microscope software gives a DNA channel: blues, cyan, green, magenta, grey.
 _STAIN_COLOURS = np.array(
@@ -33,17 +24,9 @@ _STAIN_SHARES = np.array([0.45, 0.25, 0.1, 0.08, 0.06, 0.06])
 class SimulatedNuclei:
     """Simulated crops of single nuclei with their truth.
 
-    Attributes
-    ----------
-    images : (N, C, H, W) float32 in [0, 1]
-        Whole numbers of the camera divided by its full scale; C is 1, or 3 with a stain colour.
-    labels : (N,) int64
-        Index of the phase in `phases.PHASES`.
-    masks : (N, H, W) bool
-        The nucleus; of a cell in M all its chromosomes.
-    truth : pandas.DataFrame, N rows
-        Hidden state: sample_id, phase, subphase, cycle_position, progress, dna_content (N), area_um2, ...
-    pixel_size_um : float
+    `images` (N, C, H, W) float32 in [0, 1] are whole numbers of the camera divided by its full scale; C is 1, or 3
+    with a stain colour. `labels` (N,) int64 index `phases.PHASES`, `masks` (N, H, W) bool are the nucleus, or all
+    chromosomes of a cell in M, and `truth` has a row of hidden state for each.
     """
 
     images: np.ndarray
@@ -58,35 +41,13 @@ def simulate_nuclei(
     size_px: int = 64,
     seed: int = 0,
     parameters: SimulationParameters | None = None,
-    stain: str = "gray",
+    stain: Literal["gray", "colour"] = "gray",
 ) -> SimulatedNuclei:
-    """Simulate crops of single DAPI-stained nuclei.
+    """Simulate crops of single DAPI-stained nuclei, `counts` of each phase, in the order G1, S, G2, M.
 
-    Nucleus k of a phase depends only on the seed, the phase and k: more nuclei or another size in pixels
-    leave its cell biology as it is.
-
-    Parameters
-    ----------
-    counts : dict of str to int
-        Number of nuclei per phase; a phase left out has none.
-    size_px : int
-        Side of the crops. Their side in um is `parameters.field_of_view_um`, so this sets the pixel size.
-    seed : int
-        Non-negative.
-    parameters : SimulationParameters, optional
-        The defaults when None.
-    stain : {"gray", "colour"}
-        "colour" gives each image the artificial colour of a microscope's software, C = 3.
-
-    Returns
-    -------
-    SimulatedNuclei
-        In the order G1, S, G2, M.
-
-    Raises
-    ------
-    SettingError
-        An unknown phase, a negative count, no nucleus at all, or a size below 16 px.
+    Nucleus k of a phase depends only on the seed, the phase and k: more nuclei or another size in pixels leave its
+    cell biology as it is. The crops show `parameters.field_of_view_um`, so `size_px` sets the pixel size. With the
+    stain "colour" each image has an artificial colour, as microscope software gives it.
 
     Examples
     --------
@@ -138,14 +99,17 @@ def _one_nucleus(phase, k, size_px, seed, parameters, slides, stain):
     unit = light_per_n(parameters, pixel_um)
     scene = Scene((n, n), parameters, focus_step_um=0.1)
     amount = cell.dna_content * cell.stain_factor * slide.stain_factor
-    scene.place(patch.density, unit * amount, centre, thickness_um(cell, parameters), cell.focus_um)
+    scene.place(patch.density, unit * amount, centre, cell.focus_um, cell.is_rounded)
     n_neighbours = _add_neighbours(scene, rng, cell, patch, centre, unit * slide.stain_factor, parameters)
     debris = rng.random() < parameters.debris_fraction
     if debris:
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.36, 0.55) * parameters.field_of_view_um
         where = centre + distance * np.array([np.sin(angle), np.cos(angle)])
-        add_debris(scene, rng, where, unit * slide.stain_factor, parameters)
-    levels = _photograph(scene.light(), (size_px, size_px), rng, slide, parameters)
+        scene.place_debris(rng, where, unit * slide.stain_factor)
+    # The crop lay anywhere in the camera's field.
+    side = parameters.field_of_view_um
+    corner = rng.uniform(0, max(parameters.camera_field_um - side, 0), 2)
+    levels = photograph(scene.light(), (size_px, size_px), rng, slide, parameters, side, corner)
     support = np.zeros((n, n), np.float32)
     inside, part = overlap(support.shape, patch.support.shape, centre / RENDER_UM)
     support[inside] = patch.support[part]
@@ -182,13 +146,12 @@ def truth_of(cell: Cell, patch: Patch, slide: Slide) -> dict:
 def _add_neighbours(scene, rng, cell, patch, centre, unit, parameters) -> int:
     """Put nuclei of the growing population around the middle one; a newborn has its sister beside it."""
     own = np.sqrt(patch.support.sum() / np.pi) * RENDER_UM
-    if cell.phase == "M" and cell.subphase != "prophase":
+    if cell.is_rounded:
         own = max(patch.support.shape) / 2 * RENDER_UM - 1.0
     side = parameters.field_of_view_um
     reach = side / 2 + 9.0
     places, n_seen = [(np.zeros(2), own)], 0
-    cycle_h = parameters.g1_h + parameters.s_h + parameters.g2_h + parameters.m_h
-    newborn = cell.phase == "G1" and cell.cycle_position * cycle_h < 1.5
+    newborn = cell.phase == "G1" and cell.cycle_position * parameters.cycle_h < 1.5
     n = int(rng.poisson(parameters.neighbours_per_mm2 * 1e-6 * (2 * reach) ** 2))
     for number in range(n + newborn):
         sister = newborn and number == 0
@@ -203,25 +166,11 @@ def _add_neighbours(scene, rng, cell, patch, centre, unit, parameters) -> int:
         places.append((where, size))
         if np.abs(where).max() > side / 2 + size:
             continue
-        other_patch = draw_patch(rng, other, parameters)
-        scene.place(
-            other_patch.density,
-            unit * other.dna_content * other.stain_factor,
-            centre + where,
-            thickness_um(other, parameters),
-            round(other.focus_um),
-        )
+        density = draw_patch(rng, other, parameters).density
+        amount = unit * other.dna_content * other.stain_factor
+        scene.place(density, amount, centre + where, round(other.focus_um), other.is_rounded)
         n_seen += 1
     return n_seen
-
-
-def _photograph(light, size_px, rng, slide, parameters) -> np.ndarray:
-    """Camera image (H, W) uint16 of a crop that lay anywhere in the camera's field."""
-    side = parameters.field_of_view_um
-    corner = rng.uniform(0, max(parameters.camera_field_um - side, 0), 2)
-    steps = (np.arange(size_px[0]) + 0.5) / size_px[0] * side
-    light_here = illumination(corner[0] + steps, corner[1] + steps, slide.bright_centre_um, parameters)
-    return expose((sample(light, size_px) + slide.background) * light_here, rng, parameters)
 
 
 def _coloured(levels, rng, stain, full_scale) -> np.ndarray:
@@ -231,3 +180,92 @@ def _coloured(levels, rng, stain, full_scale) -> np.ndarray:
         return image
     colour = _STAIN_COLOURS[rng.choice(len(_STAIN_COLOURS), p=_STAIN_SHARES)]
     return np.round(image * colour[:, None, None] * full_scale).astype(np.float32) / np.float32(full_scale)
+
+
+@dataclass(frozen=True)
+class SimulatedField:
+    """A simulated field of view.
+
+    `image` (H, W) is the camera's, uint8 or for 12 and 16 bits uint16. In `labels` (H, W) int32, 0 is background and
+    k the nucleus of row k - 1 of `truth`; both halves of a dividing cell share k. `truth` has the columns nucleus_id,
+    centroid_y_px, centroid_x_px, touches_border and those of `simulate_nuclei`.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    truth: pd.DataFrame
+    pixel_size_um: float
+
+
+def simulate_field(
+    shape: tuple[int, int] = (512, 512),
+    n_nuclei: int = 60,
+    seed: int = 0,
+    parameters: SimulationParameters | None = None,
+) -> SimulatedField:
+    """Simulate a field of nuclei whose phases have the shares of a growing population.
+
+    `shape` is in pixels of `parameters.pixel_size_um`; where the field is full, it holds fewer than `n_nuclei`.
+    """
+    parameters = parameters or SimulationParameters()
+    if min(shape) < 32 or n_nuclei < 0 or seed < 0:
+        finding = f"shape {tuple(shape)}, {n_nuclei} nuclei, seed {seed}"
+        raise SettingError("field", finding, "give sides of 32 px or more and no negative number")
+    rng = np.random.default_rng([seed, 104729])
+    slide = make_slide(seed, 0, parameters)
+    grid = tuple(round(n * parameters.pixel_size_um / RENDER_UM) for n in shape)
+    scene = Scene(grid, parameters, focus_step_um=1.0)
+    ids, rows = np.zeros(grid, np.int32), []
+    unit = light_per_n(parameters, parameters.pixel_size_um) * slide.stain_factor
+    for cell, centre in _lay_out(rng, n_nuclei, grid, parameters):
+        patch = draw_patch(rng, cell, parameters)
+        amount = unit * cell.dna_content * cell.stain_factor
+        scene.place(patch.density, amount, centre, cell.focus_um, cell.is_rounded)
+        where = overlap(grid, patch.support.shape, [c / RENDER_UM for c in centre])
+        if where is None:
+            continue
+        seen, free = patch.support[where[1]], ids[where[0]] == 0
+        ids[where[0]][seen & free] = len(rows) + 1
+        rows.append(truth_of(cell, patch, slide))
+    for _ in range(int(rng.poisson(parameters.debris_fraction * n_nuclei))):
+        scene.place_debris(rng, rng.uniform(0, 1, 2) * np.array(grid) * RENDER_UM, unit)
+    image = photograph(scene.light(), shape, rng, slide, parameters, parameters.camera_field_um)
+    if parameters.bits == 8:
+        image = image.astype(np.uint8)
+    labels, truth = _at_camera_pixels(ids, shape, rows)
+    return SimulatedField(image, labels, truth, parameters.pixel_size_um)
+
+
+def _lay_out(rng, n_nuclei, grid, parameters):
+    """Draw cells and give each a centre (y, x) um where it overlaps no earlier one, by throwing darts."""
+    placed, laid = [], []
+    for _ in range(n_nuclei):
+        cell = draw_cell(rng, parameters)
+        size = interphase_reach_um(cell)
+        for _ in range(200):
+            centre = rng.uniform(0, 1, 2) * np.array(grid) * RENDER_UM
+            if all(np.hypot(*(centre - at)) > 0.92 * (size + r) for at, r in placed):
+                placed.append((centre, size))
+                laid.append((cell, centre))
+                break
+    return laid
+
+
+def _at_camera_pixels(ids, shape, rows) -> tuple[np.ndarray, pd.DataFrame]:
+    """Label image at camera resolution (nearest grid point), and the truth of the nuclei that it shows."""
+    y, x = (
+        np.minimum(((np.arange(n) + 0.5) * m / n).astype(int), m - 1) for n, m in zip(shape, ids.shape, strict=True)
+    )
+    labels = ids[np.ix_(y, x)]
+    found = np.unique(labels[labels > 0])
+    renumber = np.zeros(len(rows) + 1, np.int32)
+    renumber[found] = np.arange(1, found.size + 1)
+    labels = renumber[labels]
+    truth = []
+    for k, old in enumerate(found, start=1):
+        yx = np.argwhere(labels == k)
+        y, x = yx.mean(0)
+        border = bool((yx == 0).any() or (yx == np.array(shape) - 1).any())
+        place = {"nucleus_id": k, "centroid_y_px": y, "centroid_x_px": x, "touches_border": border}
+        truth.append(place | rows[old - 1])
+    return labels, pd.DataFrame(truth)
