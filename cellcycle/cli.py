@@ -122,6 +122,17 @@ def predict(
     format_name: Annotated[str | None, typer.Option("--format", help="table, csv, tsv, json or parquet.")] = None,
     output: Annotated[Path | None, typer.Option(help="File for the rows, one a nucleus.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Folder for pictures with outlines by phase.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder for label TIFFs; a number is its nucleus_id.")] = None,
+    outlines: Annotated[
+        Path | None,
+        typer.Option(help="For QuPath: a .geojson file, or of several images a folder for one each, as it takes them."),
+    ] = None,
+    rois: Annotated[
+        Path | None, typer.Option(help="For ImageJ's ROI Manager: a .zip file, or a folder for one an image.")
+    ] = None,
+    use_masks: Annotated[
+        Path | None, typer.Option(help="Folder of your own label images (Cellpose, StarDist, ...), named like images.")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Processes that share the images; all cores from 200 images on.")
     ] = None,
@@ -130,13 +141,15 @@ def predict(
     """Predict the phase of every nucleus in images of any kind."""
     from cellcycle.errors import SettingError
     from cellcycle.predict.command import run_predict
+    from cellcycle.predict.extras import Extras
     from cellcycle.predict.settings import Settings
 
     if is_field and is_nucleus:
         raise SettingError("--field", "--nucleus was given too", "choose one of them, or neither")
     kind = "field" if is_field else "nucleus" if is_nucleus else "auto"
     settings = Settings(kind, channel, plane, pixel_size, segmentation)
-    code = run_predict(paths, model, settings, format_name, output, overlay, jobs, is_slide)
+    extras = Extras(overlay, masks, outlines, rois)
+    code = run_predict(paths, model, settings, format_name, output, extras, jobs, is_slide, use_masks)
     raise typer.Exit(code)
 
 

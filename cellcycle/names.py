@@ -1,6 +1,10 @@
 """Names of files and classes as tables and terminals hold them: seen for what they are, and run by no program."""
 
+import hashlib
 import os
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
 
 from cellcycle.errors import shown
 
@@ -35,3 +39,45 @@ def cell(text: str) -> str:
     """
     text = shown(text)
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def telling_names(paths) -> list[str]:
+    """Return a file name without suffix for each path; those of paths of one name begin with what tells them apart.
+
+    Examples
+    --------
+    >>> telling_names(["a/x.tif", "b/x.tif", "b/y.tif"])
+    ['a__x', 'b__x', 'y']
+    """
+    paths = [Path(path) for path in paths]
+    alike = defaultdict(list)
+    for path in paths:
+        alike[path.stem.casefold()].append(path)
+    names, taken = [], set()
+    for path in paths:
+        name = plain_name(_telling(path, alike[path.stem.casefold()]))
+        if name.casefold() in taken or not name:
+            name += "-" + hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _telling(path: Path, others: list[Path]) -> str:
+    """Return the shortest end of a path that no other path of the same stem has; it may lack the suffix."""
+    if len(others) == 1:
+        return path.stem
+    suffixes = {other.suffix.casefold() for other in others}
+    for depth in range(1, min(len(path.parts), 6) + 1):
+        ends = Counter("__".join(other.parts[-depth:]).casefold() for other in others)
+        end = "__".join(path.parts[-depth:])
+        if ends[end.casefold()] == 1:
+            return end if len(suffixes) > 1 else end.removesuffix(path.suffix)
+    return path.name
+
+
+def plain_name(name: str) -> str:
+    """Return a name that every file system takes, with a hash in place of what is cut off or replaced."""
+    kept = re.sub(r"[^\w .,()+=@#%~-]", "_", "".join(c if c.isprintable() else "_" for c in name)).lstrip("-=+@.")
+    kept = kept.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
+    return kept if kept == name else f"{kept}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"

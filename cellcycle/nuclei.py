@@ -3,12 +3,13 @@
 The one place where nuclei are found, for training and for prediction.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.segmentation import find_in_crop, looks_like_nucleus_crop, segment
+from cellcycle.segmentation.crops import crop_columns
 from cellcycle.segmentation.measurements import measured_columns
 
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong.
@@ -84,6 +85,8 @@ class Nuclei:
         As stated, or as it follows from the size of the nuclei.
     scale_is_known : bool
         Whether the pixel size was stated.
+    remark : str
+        What had to be understood in the mask that they are from.
     """
 
     kind: str
@@ -91,6 +94,7 @@ class Nuclei:
     labels: np.ndarray = field(repr=False)
     pixel_size_um: float
     scale_is_known: bool
+    remark: str = ""
 
     def __len__(self) -> int:
         """Number of nuclei."""
@@ -143,6 +147,26 @@ def find_nuclei(
     return _with_scale(found, pixels.shape, scale) if len(found) else found
 
 
+def outlined_nuclei(
+    pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str, remark: str = ""
+) -> Nuclei:
+    """Return the nuclei that somebody else has outlined, with the numbers of their labels.
+
+    Parameters
+    ----------
+    pixels : ndarray (H, W) float32 in [0, 1]
+    labels : ndarray (H, W) int32
+    scale : Scale
+        Of the model that will look at them, see `find_nuclei`.
+    kind : {"field", "nucleus"}
+    """
+    measured = measured_columns(pixels, labels, pixel_size_um)
+    if kind == "nucleus" and len(measured["nucleus_id"]):
+        measured |= crop_columns(pixels[np.newaxis])
+    found = Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None, remark)
+    return _with_scale(found, pixels.shape, scale) if len(found) else found
+
+
 def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
     """Return the nuclei of each field of a `NucleusDataset`, or of each crop where it has no fields."""
     if dataset.fields:
@@ -163,7 +187,8 @@ def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
         size_um = scale.field_of_view_um / max(shape)
         if found.kind == "field" or not _is_within(area_px * size_um**2, scale, _LIKELY_AREA_RATIO):
             size_um = float(np.sqrt(scale.median_area_um2 / area_px))
-    return Nuclei(found.kind, found.measured | {"area_um2": areas * size_um**2}, found.labels, size_um, is_known)
+    measured = found.measured | {"area_um2": areas * size_um**2}
+    return replace(found, measured=measured, pixel_size_um=size_um, scale_is_known=is_known)
 
 
 def _is_within(area_um2: float, scale: Scale, most: float) -> bool:

@@ -50,3 +50,14 @@ def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
             colours[name] = spare[n_spare % len(spare)]
             n_spare += 1
     return colours
+
+
+def rgb(colour: str) -> tuple[int, ...]:
+    """Return a hexadecimal colour as red, green and blue, 0 to 255.
+
+    Examples
+    --------
+    >>> rgb("#0072B2")
+    (0, 114, 178)
+    """
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))

@@ -36,6 +36,7 @@ from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.images import write_image
 from cellcycle.predict import Settings, predict
 from cellcycle.predict.command import run_predict
+from cellcycle.predict.extras import Extras
 from cellcycle.review import read_labels
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample"
@@ -734,7 +735,7 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
     for path in paths:
         shutil.copyfile(path, tmp_path / path.name)
     monkeypatch.chdir(tmp_path)
-    run_predict([path.name for path in paths], output=Path("nuclei.csv"), overlay=Path("overlay"))
+    run_predict([path.name for path in paths], output=Path("nuclei.csv"), extras=Extras(overlay=Path("overlay")))
     with visitor(site) as client:
         keys = [give(client, path).json()["id"] for path in paths]
         assert client.get("/api/nuclei.csv").content == (tmp_path / "nuclei.csv").read_bytes()

@@ -20,6 +20,7 @@ ORDER = [
     {"dna_content"},
     {"segmentation"},
     {"nuclei"},
+    {"masks", "outlines"},
     {"simulation"},
     {"splits"},
     {"cutting"},

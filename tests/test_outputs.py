@@ -20,8 +20,8 @@ from cellcycle import cli, files, names
 from cellcycle.errors import CellCycleError, SettingError, shown
 from cellcycle.images import write_image
 from cellcycle.predict import Settings, predict, predictor
+from cellcycle.predict.extras import is_extra
 from cellcycle.predict.output import row_writer
-from cellcycle.predict.overlay import is_overlay, overlay_names
 from cellcycle.predict.target import check_target, format_of
 
 MITOSIS = files.repository() / "data" / "sample" / "nuclei" / "M" / "M_0002.png"
@@ -244,9 +244,9 @@ def test_overlays_of_one_name_tell_which_and_none_is_too_long(tmp_path):
         "IMAGE.TIF",
         "a__b.tif",
     ]
-    names_ = [path.name for path in overlay_names(images, tmp_path)]
+    names_ = names.telling_names(images)
     assert len({name.casefold() for name in names_}) == len(images)
-    assert all(len(os.fsencode(name)) < 200 for name in names_)
+    assert all(len(os.fsencode(name)) < 190 for name in names_)
     assert "A1" in names_[0] and "A2" in names_[1] and "q" in names_[3]
 
 
@@ -269,8 +269,8 @@ def test_overlays_beside_their_images_are_no_images_of_the_next_run(run, tmp_pat
         assert run("predict", ".", "--overlay", ".", "--output", "rows.csv")[0] == 0
         tables.append((tmp_path / "rows.csv").read_text())
     assert tables[0] == tables[1]
-    assert is_overlay(tmp_path / "a_phases.png")
-    assert not is_overlay(MITOSIS)
+    assert is_extra(tmp_path / "a_phases.png")
+    assert not is_extra(MITOSIS)
 
 
 @pytest.mark.parametrize(

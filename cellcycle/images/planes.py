@@ -123,6 +123,29 @@ def _read_rgb(path) -> np.ndarray:
     return np.ascontiguousarray(together)
 
 
+def read_numbers(path) -> np.ndarray:
+    """Read the numbers (H, W) of a picture that shows no intensities, such as a label image: as stored, not scaled.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read, or holds more than one plane or colours.
+    """
+    return read_bounded(_read_numbers, path, judge(path).is_plain)
+
+
+def _read_numbers(path) -> np.ndarray:
+    with open_stack(path) as stack:
+        if stack.n_times * stack.n_z > 1 or not (stack.n_channels == 1 or stack.is_colour):
+            n = stack.n_times * stack.n_z * stack.n_channels
+            raise ImageError(path, f"it holds {n} planes", "save the one that belongs to the image")
+        first, *others = (stack.load(0, c, 0) for c in range(stack.n_channels))
+        if any(not np.array_equal(first, other) for other in others):
+            raise ImageError(path, "it is a colour picture, whose colours are no numbers", "save it as 16-bit gray")
+        # A plane may lie in the file itself, which is closed now.
+        return np.array(first)
+
+
 def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     """Scale a file's numbers to float32 in [0, 1] without looking at how bright the picture is.
 

@@ -1,5 +1,6 @@
 """Write images whole or not at all."""
 
+import os
 import zlib
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from cellcycle.errors import ImageError, SettingError
 from cellcycle.files import whole_file
+
+_MARKED_BYTES = 1_000
 
 
 def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mark: str = "") -> None:
@@ -17,11 +20,11 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
     path : str or Path
         Ends in .png, .tif or .tiff; the folder must exist.
     array : ndarray (H, W) or (H, W, 3), uint8 or uint16
-        Gray or RGB pixels.
+        Gray or RGB pixels; a gray TIFF may be uint32.
     pixel_size_um : float, optional
         Edge of a pixel in the sample, written into a TIFF.
     mark : str, optional
-        Latin-1 text on what the picture is, written into a PNG.
+        Latin-1 text on what the picture is, see `has_mark`.
 
     Raises
     ------
@@ -29,7 +32,9 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
         Another suffix, type or shape, or a folder that cannot be written to.
     """
     path, array = Path(path), np.ascontiguousarray(array)
-    if array.dtype not in (np.uint8, np.uint16) or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+    is_label = array.dtype == np.uint32 and array.ndim == 2 and path.suffix.lower() != ".png"
+    is_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if not (array.dtype in (np.uint8, np.uint16) or is_label) or not is_shape:
         raise ImageError(
             path,
             f"cannot write pixels of type {array.dtype} and shape {array.shape}",
@@ -43,6 +48,19 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
             encoders[path.suffix.lower()](work, array, pixel_size_um, mark)
     except SettingError as error:
         raise ImageError(error.subject, error.finding, error.remedy) from error
+
+
+def has_mark(path, mark: str) -> bool:
+    """Say whether a file bears a mark at its beginning or end, and so was written by this package."""
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as stream:
+            head = stream.read(_MARKED_BYTES)
+            stream.seek(-min(_MARKED_BYTES, os.path.getsize(path)), os.SEEK_END)
+            return mark.encode("latin-1") in head + stream.read()
+    except (OSError, ValueError):
+        return False
 
 
 def _write_png(path: Path, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
@@ -64,4 +82,5 @@ def _write_tiff(path: Path, array: np.ndarray, pixel_size_um: float | None, mark
     if pixel_size_um is not None:
         scale = {"resolution": (1e4 / pixel_size_um, 1e4 / pixel_size_um), "resolutionunit": "CENTIMETER"}
     photometric = "minisblack" if array.ndim == 2 else "rgb"
-    tifffile.imwrite(path, array, photometric=photometric, compression="zlib", predictor=True, metadata=None, **scale)
+    tifffile.imwrite(path, array, photometric=photometric, compression="zlib", predictor=True, metadata=None,
+                     description=mark or None, **scale)  # fmt: skip

@@ -6,6 +6,7 @@ import signal
 import stat
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,8 +15,10 @@ from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_nam
 from cellcycle.errors import ImageError, SettingError, shown
 from cellcycle.files import whole_file
 from cellcycle.images import expand
+from cellcycle.masks import find_masks, unused_masks
 from cellcycle.phases import class_colours
 from cellcycle.predict.choice import AUTO, ModelChoice
+from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.many import on_slide, run_batch
 from cellcycle.predict.output import row_writer
@@ -35,9 +38,10 @@ def run_predict(
     settings: Settings | None = None,
     format_name: str | None = None,
     output: Path | None = None,
-    overlay: Path | None = None,
+    extras: Extras | None = None,
     n_jobs: int | None = None,
     is_slide: bool = False,
+    use_masks: Path | None = None,
 ) -> int:
     """Predict, print and write; return the exit code.
 
@@ -52,12 +56,14 @@ def run_predict(
         By default what the output file is called, or a table.
     output : Path, optional
         File for the rows; they go to standard output without it.
-    overlay : Path, optional
-        Folder for pictures with outlines.
+    extras : Extras, optional
+        Files of each image beside the rows.
     n_jobs : int, optional
         Processes; by default one, and one a core from 200 images on.
     is_slide : bool, optional
         All images are of one slide: its G1 peak is fitted to all their nuclei first.
+    use_masks : Path, optional
+        Folder of label images, whose nuclei are taken instead of finding them.
 
     Returns
     -------
@@ -82,25 +88,27 @@ def run_predict(
     if not all(path.strip() for path in paths):
         raise SettingError("PATH", "an empty name", "name image files, folders or patterns")
     choice, images, settings = ModelChoice.of(model), _to_predict(paths), settings or Settings()
+    extras, masks = extras or Extras(), [None] * len(images)
+    if use_masks is not None:
+        images, masks = _with_masks(paths, images, use_masks)
     if output is not None:
         check_target(output, images)
     n_jobs = n_jobs or ((os.cpu_count() or 1) if len(images) >= _ALL_CORES_FROM else 1)
-    if overlay is not None:
-        _make_folder(overlay)
+    extras.prepare(images)
     if is_slide:
-        settings = on_slide(images, choice, settings, n_jobs)
+        settings = on_slide(images, choice, settings, n_jobs, masks)
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
         _note(f"G1 peak of the slide: {quality}")
-    tally, warnings = Tally(choice.default.classes), set()
+    tally, warnings, remarks = Tally(choice.default.classes), set(), defaultdict(list)
 
     def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
-        return run_batch(images, choice, settings, overlay, n_jobs, only)
+        return run_batch(images, choice, settings, extras, n_jobs, only, masks)
 
     with ExitStack() as stack:
         stack.enter_context(_ended_cleanly())
         made = None
         if output is not None and len(images) > 1 and not is_stream(output):
-            journal = stack.enter_context(Journal(output, key_of(images, choice, settings, overlay), choice))
+            journal = stack.enter_context(Journal(output, key_of(images, masks, choice, settings, extras), choice))
             if len(journal):
                 _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
             made = journal.run(len(images), predictions)
@@ -108,6 +116,8 @@ def run_predict(
         for prediction in _with_bar(made or predictions(), len(images)):
             _refuse_or_warn(prediction, len(images), warnings)
             tally.add(prediction)
+            if prediction.remark:
+                remarks[prediction.remark].append(prediction.image)
             if write is not None:
                 write(prediction.table)
             elif len(images) > 1:
@@ -116,15 +126,16 @@ def run_predict(
             is_one = len(images) == 1 and prediction.columns["kind"] == ["nucleus"]
             text = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
             print(_coloured(text, tally.classes, words), file=words)
+    for remark, of in remarks.items():
+        more = f" and of {len(of) - 1} other image{'s' if len(of) > 2 else ''}" if len(of) > 1 else ""
+        _note(f"the mask of {of[0]}{more} is {remark}")
     if choice.is_auto and tally.models:
         _note(f"model {tally.models_taken()}")
     return int(tally.n_unreadable > 0)
 
 
 def _to_predict(paths: list[str]) -> list[str | ImageError]:
-    """Return the images that paths name; of folders and patterns without the overlays of earlier runs."""
-    from cellcycle.predict.overlay import is_overlay
-
+    """Return the images that paths name; of folders and patterns without what earlier runs wrote."""
     impossible = [
         ImageError(path, "this can be no image file", "name a file, a folder or a pattern")
         for path in paths
@@ -132,8 +143,21 @@ def _to_predict(paths: list[str]) -> list[str | ImageError]:
     ]
     named = {path for path in paths if not _is_impossible(path)}
     images = [*expand([path for path in paths if path in named]), *impossible]
-    kept = [image for image in images if image in named or isinstance(image, ImageError) or not is_overlay(image)]
-    return kept or [ImageError(paths[0], "it holds overlays alone", "name the images they were drawn on")]
+    kept = [image for image in images if image in named or isinstance(image, ImageError) or not is_extra(image)]
+    return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
+
+
+def _with_masks(paths: list[str], images: list, folder: Path) -> tuple[list, list]:
+    """Return the images without those that are masks of others, and the mask of each."""
+    masks = find_masks(images, folder)
+    used = {os.path.realpath(mask) for mask in masks if not isinstance(mask, ImageError)}
+    kept = [k for k, image in enumerate(images) if image in paths or os.path.realpath(str(image)) not in used]
+    images, masks = [images[k] for k in kept], [masks[k] for k in kept]
+    unused = unused_masks(images, masks, folder)
+    if unused:
+        more = f" and {len(unused) - 1} more in {folder} belong" if len(unused) > 1 else " belongs"
+        _note(f"{unused[0]}{more} to no image that was named")
+    return images, masks
 
 
 def _is_impossible(path: str) -> bool:
@@ -216,13 +240,6 @@ def _with_bar(predictions: Iterator[ImagePrediction], n_images: int) -> Iterator
     from tqdm import tqdm
 
     return tqdm(predictions, total=n_images, unit="image", leave=False)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError("--overlay", f"{folder} cannot be made ({error.strerror})", "name a folder") from error
 
 
 def list_models() -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from cellcycle import files
 from cellcycle.predict.choice import ModelChoice
+from cellcycle.predict.extras import Extras
 from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.predict.settings import Settings
 
 
-def key_of(images: Sequence, choice: ModelChoice, settings: Settings, overlay: Path | None) -> str:
-    """Return what tells runs apart whose rows differ: images as they are now, models, settings and version."""
+def key_of(images: Sequence, masks: Sequence, choice: ModelChoice, settings: Settings, extras: Extras) -> str:
+    """Return what tells runs apart whose rows differ: images and masks as they are now, models, settings, version."""
     from importlib.metadata import version
 
     models = [choice.default.card, *([choice.anchored.card] if choice.is_auto else [])]
@@ -24,7 +25,8 @@ def key_of(images: Sequence, choice: ModelChoice, settings: Settings, overlay: P
         [_state(image) for image in images],
         [model["card_sha256"] for model in models],
         asdict(settings),
-        overlay and os.path.abspath(overlay),
+        [_state(mask) for mask in masks],
+        {what: os.path.abspath(path) for what, path in extras.chosen().items()},
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -108,7 +110,7 @@ class Journal:
         models = {"": None, "default": self._choice.default}
         if row["model"] == "anchored":
             models["anchored"] = self._choice.anchored
-        return ImagePrediction(row["image"], row["columns"], models[row["model"]])
+        return ImagePrediction(row["image"], row["columns"], models[row["model"]], remark=row["remark"])
 
     def _keep(self, index: int, prediction: ImagePrediction) -> None:
         if self._stream is None or prediction.error is not None or prediction.note:
@@ -116,6 +118,7 @@ class Journal:
         found = prediction.checkpoint
         model = "" if found is None else "default" if found.folder == self._choice.default.folder else "anchored"
         row = {"index": index, "model": model, "image": prediction.image, "columns": prediction.columns}
+        row["remark"] = prediction.remark
         try:
             self._at[index] = self._stream.tell()
             self._stream.write(json.dumps(row).encode() + b"\n")

@@ -1,5 +1,6 @@
 """Many images in, their predictions out: the one loop of command line, page and notebooks, with flat memory."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,15 @@ from pathlib import Path
 from cellcycle import tasks
 from cellcycle.errors import CellCycleError, ImageError, SettingError
 from cellcycle.images import expand
+from cellcycle.masks import find_masks
 from cellcycle.nuclei import Nuclei, fit_anchor
 from cellcycle.predict.choice import AUTO, LEAST_QUALITY, ModelChoice
+from cellcycle.predict.extras import Extras
 from cellcycle.predict.predictor import ImagePrediction, Predictor, as_plane
 from cellcycle.predict.settings import Settings
 
 
-def predict(images, model=AUTO, *, is_slide: bool = False, **settings):
+def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **settings):
     """Predict the phases of all nuclei of one or many images.
 
     Parameters
@@ -24,6 +27,9 @@ def predict(images, model=AUTO, *, is_slide: bool = False, **settings):
         Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.choice`.
     is_slide : bool, optional
         All images are of one slide: its G1 peak is fitted to all their nuclei first.
+    masks : folder or list, optional
+        Outlines of your own, see `cellcycle.masks`: the folder of the label images, found by the names of the images,
+        or one file or array (H, W) for each image. A number in them is the `nucleus_id`.
     **settings
         Of `Settings`: kind, channel, plane, pixel_size_um, backend, g1_position.
 
@@ -45,17 +51,33 @@ def predict(images, model=AUTO, *, is_slide: bool = False, **settings):
     if not listed:
         raise SettingError("images", "the list is empty", "name at least one image")
     choice, chosen = ModelChoice.of(model), Settings(**settings)
+    masks = _masks_of(listed, masks)
     if is_slide:
-        chosen = on_slide(listed, choice, chosen)
+        chosen = on_slide(listed, choice, chosen, masks=masks)
     found = []
-    for prediction in predict_each(listed, choice, chosen):
+    for prediction in predict_each(listed, choice, chosen, masks):
+        if prediction.remark:
+            warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
         if prediction.error is not None and len(listed) == 1:
             raise prediction.error
         found.append(prediction.table)
     return pd.concat(found, ignore_index=True)
 
 
-def predict_each(images: Iterable, model=AUTO, settings: Settings | None = None) -> Iterator[ImagePrediction]:
+def _masks_of(images: list, masks) -> list | None:
+    if masks is None:
+        return None
+    if isinstance(masks, str | Path) and Path(masks).is_dir():
+        return find_masks(images, masks)
+    masks = list(masks) if isinstance(masks, list | tuple) else [masks]
+    if len(masks) != len(images):
+        raise SettingError("masks", f"{len(masks)} for {len(images)} images", "give one an image, or their folder")
+    return masks
+
+
+def predict_each(
+    images: Iterable, model=AUTO, settings: Settings | None = None, masks: Iterable | None = None
+) -> Iterator[ImagePrediction]:
     """Predict image after image; memory holds one at a time.
 
     Parameters
@@ -65,6 +87,8 @@ def predict_each(images: Iterable, model=AUTO, settings: Settings | None = None)
     model : str, Path or Checkpoint, optional
         Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.choice`.
     settings : Settings, optional
+    masks : iterable of path or array (H, W), optional
+        One an image, which outlines its nuclei.
 
     Yields
     ------
@@ -76,30 +100,38 @@ def predict_each(images: Iterable, model=AUTO, settings: Settings | None = None)
     SettingError, CheckpointError
         The model is unknown or damaged.
     """
-    return tasks.run(Predictor.predict, images, start=Predictor, start_arguments=(model, settings))
+    pairs = ((image, None) for image in images) if masks is None else zip(images, masks, strict=True)
+    return tasks.run(_predict_pair, pairs, start=Predictor, start_arguments=(model, settings))
+
+
+def _predict_pair(predictor: Predictor, pair: tuple) -> ImagePrediction:
+    return predictor.predict(*pair)
 
 
 def run_batch(
     images: Sequence,
     model,
     settings: Settings,
-    overlay: Path | None = None,
+    extras: Extras | None = None,
     n_jobs: int = 1,
     only: Sequence[int] | None = None,
+    masks: Sequence | None = None,
 ) -> Iterator[ImagePrediction]:
-    """Predict images and draw their overlays; yield tables in the order of the images.
+    """Predict images and write their extras; yield tables in the order of the images.
 
     Parameters
     ----------
     images : sequence of path or ImageError
     model : str, Path or Checkpoint
     settings : Settings
-    overlay : Path, optional
-        Existing folder for one PNG an image.
+    extras : Extras, optional
+        Files beside the rows; their folders exist.
     n_jobs : int, optional
         Processes; the tables do not depend on it.
     only : sequence of int, optional
         Which of the images, by their place; all without it.
+    masks : sequence of path, ImageError or None, optional
+        One an image.
 
     Yields
     ------
@@ -111,30 +143,20 @@ def run_batch(
     SettingError
         A process was ended from outside, as by a system that is out of memory.
     """
-    targets = [None] * len(images)
-    if overlay is not None:
-        from cellcycle.predict.overlay import overlay_names
-
-        targets = overlay_names(images, overlay)
-    named = [(images[k], targets[k]) for k in (range(len(images)) if only is None else only)]
+    extras, masks = extras or Extras(), masks or [None] * len(images)
+    everything = list(zip(images, masks, extras.targets(images), strict=True))
+    named = [(*everything[k], extras) for k in (range(len(images)) if only is None else only)]
     return tasks.run(_predict_one, named, n_jobs, start=Predictor, start_arguments=(model, settings))
 
 
 def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
-    image, target = named
-    prediction = predictor.predict(image)
-    if target is not None and prediction.nuclei is not None:
-        from cellcycle.predict.overlay import write_overlay
-
-        try:
-            write_overlay(target, prediction, predictor.checkpoint.classes)
-        except (CellCycleError, OSError, MemoryError) as error:
-            # A picture that cannot be written costs no row.
-            prediction = replace(prediction, note=f"no overlay: {error}")
-    return replace(prediction, nuclei=None, plane=None)
+    image, mask, targets, extras = named
+    prediction = predictor.predict(image, mask)
+    note = "" if prediction.nuclei is None else extras.write(targets, prediction, predictor.checkpoint.classes)
+    return replace(prediction, nuclei=None, plane=None, note=note)
 
 
-def on_slide(images: Iterable, model, settings: Settings, n_jobs: int = 1) -> Settings:
+def on_slide(images: Iterable, model, settings: Settings, n_jobs: int = 1, masks: Iterable | None = None) -> Settings:
     """Return the settings with the G1 peak of a slide: many small fields, or crops, of one stain and exposure.
 
     Under "auto" a slide without a clear peak keeps its settings, and each image is then judged by itself.
@@ -146,6 +168,8 @@ def on_slide(images: Iterable, model, settings: Settings, n_jobs: int = 1) -> Se
     model : str, Path or Checkpoint
     settings : Settings
     n_jobs : int, optional
+    masks : iterable, optional
+        As there.
 
     Returns
     -------
@@ -157,17 +181,19 @@ def on_slide(images: Iterable, model, settings: Settings, n_jobs: int = 1) -> Se
         A model that needs the peak was named, and there is none, with the reason.
     """
     choice = ModelChoice.of(model)
-    found = tasks.run(_found, images, n_jobs, start=Predictor, start_arguments=(choice, settings))
+    pairs = [(image, None) for image in images] if masks is None else list(zip(images, masks, strict=True))
+    found = tasks.run(_found, pairs, n_jobs, start=Predictor, start_arguments=(choice, settings))
     return with_g1_peak([nuclei for nuclei in found if nuclei is not None], choice.is_auto, settings)
 
 
-def _found(predictor: Predictor, image) -> Nuclei | None:
+def _found(predictor: Predictor, pair: tuple) -> Nuclei | None:
     """Find the nuclei of an image; None where it cannot be read, of which the second pass says why."""
+    image, mask = pair
     try:
-        if isinstance(image, ImageError):
+        if isinstance(image, ImageError) or isinstance(mask, ImageError):
             return None
         # The labels are as large as the image; only the measurements are kept.
-        return replace(predictor.find(as_plane(image, predictor.settings)), labels=None)
+        return replace(predictor.find(as_plane(image, predictor.settings), mask), labels=None)
     except SettingError:
         raise
     except (CellCycleError, MemoryError, ValueError, ArithmeticError):

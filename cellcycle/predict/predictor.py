@@ -10,12 +10,14 @@ from cellcycle.checkpoint import Checkpoint
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
 from cellcycle.inputs import inputs_of
+from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
-from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor
+from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
 from cellcycle.predict.choice import AUTO, ModelChoice
 from cellcycle.predict.runtime import Runtime
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
+from cellcycle.segmentation import looks_like_nucleus_crop
 
 # Nuclei that are cut and scored at a time.
 _BATCH = 256
@@ -42,6 +44,8 @@ class ImagePrediction:
         Why the image cannot be read.
     note : str
         What else went wrong.
+    remark : str
+        What had to be understood in its mask.
     """
 
     image: str
@@ -51,6 +55,7 @@ class ImagePrediction:
     plane: Plane | None = field(default=None, repr=False)
     error: ImageError | None = None
     note: str = ""
+    remark: str = ""
 
     @cached_property
     def table(self):
@@ -58,9 +63,14 @@ class ImagePrediction:
         return as_frame(self.columns)
 
     @property
+    def ids(self) -> list[int]:
+        """Numbers of the nuclei in the image."""
+        return [int(number) for number in self.columns["nucleus_id"] if np.isfinite(number)]
+
+    @property
     def n_nuclei(self) -> int:
         """Nuclei in the image."""
-        return int(np.isfinite(self.columns["nucleus_id"]).sum())
+        return len(self.ids)
 
 
 class Predictor:
@@ -89,9 +99,10 @@ class Predictor:
         self.checkpoint = self._choice.default
         self._runtimes: dict[Path, Runtime] = {}
 
-    def predict(self, image) -> ImagePrediction:
+    def predict(self, image, mask=None) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
 
+        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found.
         An image that cannot be read gives a prediction with its `error`; a setting that no image can satisfy,
         such as a segmentation whose package is missing, is raised as `SettingError`.
         """
@@ -99,8 +110,10 @@ class Predictor:
         try:
             if isinstance(image, ImageError):
                 raise image
+            if isinstance(mask, ImageError):
+                raise mask
             plane = as_plane(image, self.settings)
-            return self.call(plane, self.find(plane), name)
+            return self.call(plane, self.find(plane, mask), name)
         except MemoryError:
             error = ImageError(name, "there is not enough memory for it", "cut it into smaller fields")
         except (SettingError, CheckpointError):
@@ -113,11 +126,20 @@ class Predictor:
         reason = shown(f"{error.finding}; {error.remedy}")
         return ImagePrediction(name, self._without_call(name, "", "unreadable", reason), error=error)
 
-    def find(self, plane: Plane) -> Nuclei:
-        """Find the nuclei of an image without calling them."""
+    def find(self, plane: Plane, mask=None) -> Nuclei:
+        """Find the nuclei of an image, or take them from its mask, without calling them."""
         pixel_size_um = self.settings.pixel_size_um or plane.pixel_size_um
-        scale = self.checkpoint.input_rule.scale
-        return find_nuclei(plane.pixels, pixel_size_um, scale, self.settings.kind, self.settings.backend)
+        scale, kind = self.checkpoint.input_rule.scale, self.settings.kind
+        if mask is None:
+            return find_nuclei(plane.pixels, pixel_size_um, scale, kind, self.settings.backend)
+        if kind == "auto":
+            kind = "nucleus" if looks_like_nucleus_crop(plane.pixels) else "field"
+        labels, remark = read_mask(mask, plane.pixels, kind == "nucleus")
+        n_nuclei = np.count_nonzero(np.bincount(labels.ravel())[1:])
+        if n_nuclei > 1 and self.settings.kind == "nucleus":
+            raise ImageError(plane.path, f"its mask shows {n_nuclei} nuclei, not one", "predict it without --nucleus")
+        kind = "field" if n_nuclei > 1 else kind
+        return outlined_nuclei(plane.pixels, labels, pixel_size_um, scale, kind, remark)
 
     def call(self, plane: Plane, nuclei: Nuclei, name: str | None = None) -> ImagePrediction:
         """Predict nuclei that were found before.
@@ -132,7 +154,8 @@ class Predictor:
         """
         name = shown_name(plane.path) if name is None else name
         if not len(nuclei):
-            return ImagePrediction(name, self._without_call(name, nuclei.kind, "no_nucleus"), None, nuclei, plane)
+            return ImagePrediction(name, self._without_call(name, nuclei.kind, "no_nucleus"), None, nuclei, plane,
+                                   remark=nuclei.remark)  # fmt: skip
         given, peak = self.settings.anchor, None
         anchor = given
         if anchor is None and nuclei.kind == "field":
@@ -149,7 +172,7 @@ class Predictor:
             "version": checkpoint.version,
         }
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
-        return ImagePrediction(name, columns, checkpoint, nuclei, plane)
+        return ImagePrediction(name, columns, checkpoint, nuclei, plane, remark=nuclei.remark)
 
     def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None):
         """Return the columns that depend on the model: call, probabilities, flags, and how far to trust them."""

@@ -1,0 +1,162 @@
+"""Nuclei as polygons, and the files in which QuPath and ImageJ take them with their phases.
+
+Points are x, y in pixels; 0, 0 is the outer corner of the first pixel, as in QuPath and in ImageJ.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.errors import ImageError
+from cellcycle.files import whole_file
+from cellcycle.images.writing import has_mark
+from cellcycle.phases import class_colours, rgb
+
+OUTLINES_SUFFIX, ROIS_SUFFIX = ".geojson", ".zip"
+# Stands in every file that is written here.
+_MARK = "cellcycle outlines"
+# Measurements that QuPath shows beside the probabilities.
+_MEASURED = ("nucleus_id", "confidence", "area_um2", "integrated_dna", "dna_copies")
+_TEXTS = ("flags", "prediction_set", "review")
+_MOVE, _LINE, _CLOSE = 0, 1, 4
+
+
+def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
+    """Return the outline of each nucleus: a closed ring (n, 2) of x, y for each of its parts; holes are filled.
+
+    It runs through the middle between a pixel of the nucleus and one that is none, so that just the pixels of the
+    nucleus have their centre in it.
+
+    Parameters
+    ----------
+    labels : ndarray (H, W) int
+    ids : sequence of int
+        Numbers of the nuclei.
+
+    Examples
+    --------
+    >>> outlines_of(np.array([[0, 7, 7]]), [7])[0][0].tolist()
+    [[2.5, 1.0], [1.5, 1.0], [1.0, 0.5], [1.5, 0.0], [2.5, 0.0], [3.0, 0.5], [2.5, 1.0]]
+    """
+    from scipy.ndimage import binary_fill_holes, find_objects
+    from skimage.measure import find_contours
+
+    boxes, found = find_objects(labels), []
+    for number in ids:
+        box = boxes[number - 1] if 0 < number <= len(boxes) else None
+        if box is None:
+            found.append([])
+            continue
+        nucleus = np.pad(binary_fill_holes(labels[box] == number), 1)
+        rings = find_contours(nucleus.astype(np.float32), 0.5, fully_connected="high")
+        corner = np.array([box[1].start, box[0].start]) - 0.5
+        found.append([_corners(ring[:, ::-1] + corner) for ring in rings])
+    return found
+
+
+def _corners(ring: np.ndarray) -> np.ndarray:
+    """Return a closed ring without the points that lie on a straight line between their neighbours."""
+    steps = np.diff(ring, axis=0)
+    before = np.roll(steps, 1, axis=0)
+    is_corner = before[:, 0] * steps[:, 1] != before[:, 1] * steps[:, 0]
+    kept = ring[:-1][is_corner]
+    return np.concatenate([kept, kept[:1]])
+
+
+def write_geojson(path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...]) -> None:
+    """Write nuclei as QuPath imports and exports objects: a FeatureCollection of detections, the phase as class.
+
+    Form: `PathObjectTypeAdapter` of QuPath 0.4 and later (`qupath.lib.io.QuPathTypeAdapters`). A nucleus without a
+    call has no class.
+
+    Raises
+    ------
+    ImageError, SettingError
+        It cannot be written, or another file has its name.
+    """
+    _refuse_other(path)
+    rows, rings = _rows_and_rings(labels, columns)
+    colours = {name: list(rgb(colour)) for name, colour in class_colours(classes).items()}
+    with whole_file(path) as work, open(work, "w", encoding="utf-8") as stream:
+        stream.write(f'{{"type": "FeatureCollection", "generator": "{_MARK}", "features": [')
+        for k, (row, parts) in enumerate(zip(rows, rings, strict=True)):
+            stream.write(",\n" if k else "\n")
+            json.dump(_feature(row, parts, colours), stream, ensure_ascii=False)
+        stream.write("\n]}\n")
+
+
+def _feature(row: dict, parts: list[np.ndarray], colours: dict[str, list[int]]) -> dict:
+    polygons = [[ring.tolist()] for ring in parts]
+    names = [*_MEASURED, *(name for name in row if name.startswith("p_"))]
+    properties = {
+        "objectType": "detection",
+        "name": str(int(row["nucleus_id"])),
+        "measurements": {name: row[name] for name in names if math.isfinite(row[name])},
+        "metadata": {name: row[name] for name in _TEXTS if row[name]},
+    }
+    if row["call"]:
+        properties["classification"] = {"name": row["call"], "color": colours.get(row["call"], [153, 153, 153])}
+    kind, places = ("Polygon", polygons[0]) if len(polygons) == 1 else ("MultiPolygon", polygons)
+    return {"type": "Feature", "geometry": {"type": kind, "coordinates": places}, "properties": properties}
+
+
+def write_rois(path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...]) -> None:
+    """Write nuclei as a set of ROIs for ImageJ's manager: called NUMBER-PHASE, in the colour and group of the phase.
+
+    Groups count the classes from 1; 0 is no call. A nucleus in several parts is one composite ROI.
+
+    Raises
+    ------
+    ImageError, SettingError
+        It cannot be written, or another file has its name.
+    """
+    import zipfile
+
+    _refuse_other(path)
+    rows, rings = _rows_and_rings(labels, columns)
+    colours = class_colours(classes)
+    with whole_file(path) as work, zipfile.ZipFile(work, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = _MARK.encode()
+        for row, parts in zip(rows, rings, strict=True):
+            roi = _roi(parts)
+            roi.name = f"{int(row['nucleus_id']):05d}-{row['call'] or 'no call'}"
+            roi.group = classes.index(row["call"]) + 1 if row["call"] in classes else 0
+            roi.stroke_color = bytes((255, *rgb(colours.get(row["call"], "#999999"))))
+            # The name of an entry is a path: a class may be called as it likes.
+            archive.writestr(f"{roi.name.replace('/', '_')}.roi", roi.tobytes())
+
+
+def _roi(parts: list[np.ndarray]):
+    from roifile import ROI_TYPE, ImagejRoi
+
+    if len(parts) == 1:
+        roi = ImagejRoi.frompoints(parts[0][:-1].astype(np.float32))
+        roi.roitype = ROI_TYPE.POLYGON
+        return roi
+    every = np.concatenate(parts)
+    path = [[[_MOVE, *ring[0]], *([_LINE, *point] for point in ring[1:-1]), [_CLOSE]] for ring in parts]
+    numbers = np.array([n for part in path for step in part for n in step], np.float32)
+    roi = ImagejRoi(roitype=ROI_TYPE.RECT, multi_coordinates=numbers, shape_roi_size=len(numbers))
+    roi.left, roi.top = np.floor(every.min(axis=0)).astype(int).tolist()
+    roi.right, roi.bottom = np.ceil(every.max(axis=0)).astype(int).tolist()
+    return roi
+
+
+def _rows_and_rings(labels: np.ndarray, columns: dict[str, list]) -> tuple[list[dict], list]:
+    """Return the rows of a table that have a nucleus, and their outlines."""
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    rows = [row for row in rows if math.isfinite(row["nucleus_id"])]
+    return rows, outlines_of(labels, [int(row["nucleus_id"]) for row in rows])
+
+
+def is_outlines(path) -> bool:
+    """Say whether `write_geojson` or `write_rois` wrote a file, which may be replaced then."""
+    return has_mark(path, _MARK)
+
+
+def _refuse_other(path: Path) -> None:
+    if os.path.lexists(path) and not is_outlines(path):
+        raise ImageError(path, "a file that is no set of outlines of an earlier run has this name", "name another")

@@ -1,0 +1,99 @@
+"""What is written of each image beside its rows: a picture, a label image, outlines for QuPath and ImageJ."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cellcycle.errors import CellCycleError, ImageError, SettingError
+from cellcycle.masks import MASK_SUFFIX, is_mask, write_mask
+from cellcycle.names import telling_names
+from cellcycle.outlines import OUTLINES_SUFFIX, ROIS_SUFFIX, is_outlines, write_geojson, write_rois
+from cellcycle.predict.overlay import OVERLAY_SUFFIX, is_overlay, write_overlay
+from cellcycle.predict.predictor import ImagePrediction
+
+_SUFFIXES = {"overlay": OVERLAY_SUFFIX, "masks": MASK_SUFFIX, "outlines": OUTLINES_SUFFIX, "rois": ROIS_SUFFIX}
+# Of one image these may be a file instead of a folder.
+_FILES = ("outlines", "rois")
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Folders for one file an image: pictures with outlines, label images, GeoJSON for QuPath, ROIs for ImageJ.
+
+    `outlines` and `rois` may be a file, named .geojson or .zip, where there is one image: both programs take one file
+    an image.
+    """
+
+    overlay: Path | None = None
+    masks: Path | None = None
+    outlines: Path | None = None
+    rois: Path | None = None
+
+    def chosen(self) -> dict[str, Path]:
+        """Return what is wanted."""
+        return {name: Path(path) for name, path in asdict(self).items() if path is not None}
+
+    def targets(self, images: Sequence) -> list[dict[str, Path]]:
+        """Return the files of each image; those of images of one name begin with what tells them apart."""
+        names = telling_names(image.subject if isinstance(image, ImageError) else str(image) for image in images)
+        return [{what: _target(what, path, name) for what, path in self.chosen().items()} for name in names]
+
+    def prepare(self, images: Sequence) -> None:
+        """Make the folders; refuse, before the work begins, a file that cannot be or must not be replaced."""
+        for what, path in self.chosen().items():
+            option, folder = f"--{what}", path
+            if _is_file(what, path):
+                if len(images) > 1:
+                    raise SettingError(option, f"{path} is one file, for {len(images)} images", "name a folder")
+                if os.path.lexists(path) and not is_outlines(path):
+                    raise SettingError(option, f"{path} exists and is no earlier one", "name a new file")
+                folder = path.parent
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SettingError(option, f"{folder} cannot be made ({error.strerror})", "name a folder") from error
+
+    def write(self, targets: dict[str, Path], prediction: ImagePrediction, classes: tuple[str, ...]) -> str:
+        """Write the files of an image; return what could not be written: that costs no row."""
+        problems = []
+        for what, path in targets.items():
+            try:
+                _WRITERS[what](path, prediction, classes)
+            except (CellCycleError, OSError, MemoryError) as error:
+                problems.append(f"no {what}: {error}")
+        return "; ".join(problems)
+
+
+def _is_file(what: str, path: Path) -> bool:
+    return what in _FILES and path.suffix.lower() in (OUTLINES_SUFFIX, ".json", ROIS_SUFFIX) and not path.is_dir()
+
+
+def _target(what: str, path: Path, name: str) -> Path:
+    return path if _is_file(what, path) else path / f"{name}{_SUFFIXES[what]}"
+
+
+def is_extra(path) -> bool:
+    """Say whether an image file was written here, and so is none of nuclei to predict."""
+    return is_overlay(path) or is_mask(path)
+
+
+def _write_mask(path: Path, prediction: ImagePrediction, classes) -> None:
+    nuclei = prediction.nuclei
+    write_mask(path, nuclei.labels, prediction.ids, nuclei.pixel_size_um if nuclei.scale_is_known else None)
+
+
+def _write_geojson(path: Path, prediction: ImagePrediction, classes) -> None:
+    write_geojson(path, prediction.nuclei.labels, prediction.columns, classes)
+
+
+def _write_rois(path: Path, prediction: ImagePrediction, classes) -> None:
+    write_rois(path, prediction.nuclei.labels, prediction.columns, classes)
+
+
+_WRITERS: dict[str, Callable] = {
+    "overlay": write_overlay,
+    "masks": _write_mask,
+    "outlines": _write_geojson,
+    "rois": _write_rois,
+}

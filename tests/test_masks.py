@@ -1,0 +1,426 @@
+"""Masks and outlines that go out come back in other programs; masks of others come in, or are refused in one line."""
+
+import json
+import math
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+from skimage.draw import polygon2mask
+
+from cellcycle import cli, files
+from cellcycle.images import read_plane, write_image
+from cellcycle.masks import find_masks, read_mask
+from cellcycle.outlines import outlines_of, write_geojson, write_rois
+from cellcycle.phases import PHASE_COLOURS, PHASES, rgb
+from cellcycle.predict import Predictor, predict
+
+FIELD = files.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
+MITOSIS = files.repository() / "data" / "sample" / "nuclei" / "M" / "M_0002.png"
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Return a function that runs `cellcycle predict` in an empty folder: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cellcycle", "predict", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Return the prediction of a field."""
+    return Predictor().predict(FIELD)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Return a picture of twelve discs (H, W) float32, and its labels."""
+    y, x = np.mgrid[:120, :160]
+    labels = np.zeros((120, 160), np.int32)
+    for k in range(12):
+        cy, cx = 20 + 40 * (k // 4), 20 + 40 * (k % 4)
+        labels[(y - cy) ** 2 + (x - cx) ** 2 <= (6 + k % 5) ** 2] = k + 1
+    noise = np.random.default_rng(0).normal(0, 0.01, labels.shape)
+    return np.clip(0.1 + 0.4 * (labels > 0) + noise, 0, 1).astype(np.float32), labels
+
+
+def iou_of(rings, mask) -> float:
+    """Return how well polygons, filled at the centres of pixels, cover a mask (H, W) bool."""
+    # `polygon2mask` has pixel centres at whole numbers, files have them at halves; rows come first there.
+    filled = np.any([polygon2mask(mask.shape, np.asarray(ring)[:, ::-1] - 0.5) for ring in rings], axis=0)
+    return (filled & mask).sum() / (filled | mask).sum()
+
+
+# --- out ---
+
+
+def test_a_written_mask_holds_the_numbers_of_the_table_and_the_pixel_size(run, found):
+    assert run(FIELD, "--output", "rows.csv", "--masks", "masks")[0] == 0
+    rows = pd.read_csv("rows.csv")
+    with tifffile.TiffFile("masks/field_001_mask.tif") as tiff:
+        labels, page = tiff.asarray(), tiff.pages[0]
+    assert labels.dtype == np.uint16 and page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+    assert set(np.unique(labels)) - {0} == set(rows["nucleus_id"])
+    assert np.array_equal(labels, found.nuclei.labels)
+    assert (np.bincount(labels.ravel())[rows["nucleus_id"]] == rows["area_px"]).all()
+    assert read_plane("masks/field_001_mask.tif").pixel_size_um == pytest.approx(rows["pixel_size_um"][0], rel=1e-4)
+
+
+def test_a_written_mask_gives_the_same_rows_again(run):
+    shutil.copy(FIELD, "a.tif")
+    write_image("b.tif", tifffile.imread(FIELD)[:, ::-1], 0.5)
+    assert run("a.tif", "b.tif", "--output", "rows.csv", "--masks", "masks")[0] == 0
+    assert run("a.tif", "b.tif", "--output", "again.csv", "--use-masks", "masks")[0] == 0
+    pd.testing.assert_frame_equal(pd.read_csv("again.csv"), pd.read_csv("rows.csv"))
+
+
+def test_a_crop_is_written_without_its_neighbours(run):
+    y, x = np.mgrid[:80, :80]
+    picture = 200 * np.exp(-((np.hypot(y - 40, x - 40) / 14) ** 8)) + 180 * np.exp(-((np.hypot(y - 8, x - 8) / 7) ** 8))
+    write_image("crop.png", (picture + 10).astype(np.uint8))
+    assert run("crop.png", "--nucleus", "--masks", "masks", "--outlines", "o.geojson", "--rois", "r.zip")[0] == 0
+    labels = tifffile.imread("masks/crop_mask.tif")
+    assert set(np.unique(labels)) == {0, 1} and not labels[8, 8]
+    assert len(json.loads(Path("o.geojson").read_text())["features"]) == 1
+
+
+def test_more_nuclei_than_16_bits_count(tmp_path):
+    from cellcycle.masks import write_mask
+
+    labels = np.zeros((5, 5), np.int32)
+    labels[1, 1], labels[3, 3] = 3, 70_000
+    write_mask(tmp_path / "x_mask.tif", labels, [3, 70_000], None)
+    read = tifffile.imread(tmp_path / "x_mask.tif")
+    assert read.dtype == np.uint32 and np.array_equal(read, labels)
+
+
+def test_geojson_has_the_form_of_qupath_and_the_shapes_of_the_labels(run, found):
+    assert run(FIELD, "--output", "rows.csv", "--outlines", "cells.geojson")[0] == 0
+    rows = pd.read_csv("rows.csv", keep_default_na=False, na_values=[""]).set_index("nucleus_id")
+    made = json.loads(Path("cells.geojson").read_text("utf-8"), parse_constant=pytest.fail)
+    assert made["type"] == "FeatureCollection" and len(made["features"]) == len(rows)
+    for feature in made["features"]:
+        about, geometry = feature["properties"], feature["geometry"]
+        number = int(about["name"])
+        assert feature["type"] == "Feature" and about["objectType"] == "detection"
+        assert about["classification"] == {
+            "name": rows["call"][number],
+            "color": list(rgb(PHASE_COLOURS[rows["call"][number]])),
+        }
+        assert all(isinstance(value, float) and math.isfinite(value) for value in about["measurements"].values())
+        assert about["measurements"]["p_S"] == pytest.approx(rows["p_S"][number], abs=1e-4)
+        assert all(isinstance(value, str) for value in about["metadata"].values())
+        polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+        assert geometry["type"] in ("Polygon", "MultiPolygon") and all(len(p) == 1 for p in polygons)
+        assert all(ring[0] == ring[-1] and len(ring) >= 4 for (ring,) in polygons)
+        assert iou_of([ring for (ring,) in polygons], found.nuclei.labels == number) > 0.99
+
+
+def test_rois_come_back_in_their_reader_with_name_colour_and_group(run, found):
+    roifile = pytest.importorskip("roifile")
+    assert run(FIELD, "--output", "rows.csv", "--rois", "cells.zip")[0] == 0
+    rows = pd.read_csv("rows.csv")
+    rois = roifile.roiread("cells.zip")
+    for roi, number, call in zip(rois, rows["nucleus_id"], rows["call"], strict=True):
+        assert roi.name == f"{number:05d}-{call}"
+        assert roi.group == PHASES.index(call) + 1 and roi.stroke_color == bytes((255, *rgb(PHASE_COLOURS[call])))
+        assert iou_of([roi.coordinates()], found.nuclei.labels == number) > 0.99
+
+
+def test_odd_shapes_keep_their_pixels_in_both_formats(tmp_path):
+    import roifile
+
+    labels = np.zeros((12, 20), np.int32)
+    labels[1, 1] = 2  # one pixel
+    labels[3, 3:9] = 5  # a line
+    labels[6:9, 1:4], labels[6:9, 6:9] = 9, 9  # two parts
+    labels[5:12, 11:18], labels[7:9, 13:15] = 12, 0  # a hole
+    labels[0, 19] = labels[1, 18] = 14  # touching at a corner, at the rim of the image
+    ids = [2, 5, 9, 12, 14]
+    columns = {"nucleus_id": [*map(float, ids), math.nan], "call": ["G1", "", "M", "S", "G2", ""]}
+    columns |= {
+        name: [0.5, math.nan, 1, 1, 1, 1] for name in ("confidence", "area_um2", "integrated_dna", "dna_copies")
+    }
+    columns |= {name: [""] * 6 for name in ("flags", "prediction_set", "review")} | {"p_G1": [1.0] * 6}
+    write_geojson(tmp_path / "a.geojson", labels, columns, PHASES)
+    write_rois(tmp_path / "a.zip", labels, columns, PHASES)
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    assert "classification" not in features[1]["properties"]
+    rois, filled = roifile.roiread(tmp_path / "a.zip"), labels.copy()
+    filled[7:9, 13:15] = 12
+    for number, feature, roi, rings in zip(ids, features, rois, outlines_of(labels, ids), strict=True):
+        parts = feature["geometry"]["coordinates"]
+        parts = parts if feature["geometry"]["type"] == "MultiPolygon" else [parts]
+        multi = roi.coordinates(multi=True)
+        for shapes in ([ring for (ring,) in parts], multi, rings):
+            assert iou_of(shapes, filled == number) == 1
+        assert (roi.left, roi.top) <= tuple(np.concatenate(multi).min(axis=0))
+
+
+def test_of_several_images_there_is_one_file_each_and_a_single_file_is_refused(run):
+    for folder in ("p1", "p2"):
+        os.mkdir(folder)
+        shutil.copy(MITOSIS, f"{folder}/x.png")
+    assert run("p1", "p2", "--outlines", "o", "--rois", "r", "--masks", "m", "--output", "rows.csv")[0] == 0
+    assert sorted(os.listdir("o")) == ["p1__x.geojson", "p2__x.geojson"]
+    assert sorted(os.listdir("r")) == ["p1__x.zip", "p2__x.zip"]
+    assert sorted(os.listdir("m")) == ["p1__x_mask.tif", "p2__x_mask.tif"]
+    code, _, err = run("p1", "p2", "--outlines", "all.geojson")
+    assert code == 2 and "name a folder" in err and not os.path.exists("all.geojson")
+    assert run("p1", "p2", "--use-masks", "m", "--output", "again.csv")[0] == 0
+    pd.testing.assert_frame_equal(pd.read_csv("again.csv"), pd.read_csv("rows.csv"), atol=1e-4)
+
+
+@pytest.mark.parametrize("option", ["--masks", "--outlines", "--rois"])
+def test_only_what_an_earlier_run_wrote_is_replaced(run, option):
+    shutil.copy(MITOSIS, "x.png")
+    name = {"--masks": "x_mask.tif", "--outlines": "x.geojson", "--rois": "x.zip"}[option]
+    for _ in range(2):
+        assert run("x.png", option, "out")[2].count("Error") == 0
+    assert os.listdir("out") == [name]
+    Path("out", name).write_bytes(b"mine")
+    code, _, err = run("x.png", option, "out", "--output", "rows.csv")
+    assert code == 0 and err.count("Error: no ") == 1
+    assert Path("out", name).read_bytes() == b"mine"
+    if option != "--masks":
+        code, _, err = run("x.png", option, f"out/{name}")
+        assert code == 2 and "new file" in err and Path("out", name).read_bytes() == b"mine"
+
+
+def test_masks_beside_their_images_are_no_images_of_the_next_run(run):
+    shutil.copy(MITOSIS, "x.png")
+    for _ in range(2):
+        assert run(".", "--masks", ".", "--output", "rows.csv")[0] == 0
+        assert len(pd.read_csv("rows.csv")) == 1
+
+
+# --- in: which mask ---
+
+
+@pytest.mark.parametrize(
+    "mask",
+    ["x_cp_masks.png", "x_cp_masks.tif", "x.tif", "x_mask.tif", "x-labels.png", "x-labels.tif", "xNuclei.tiff",
+     "x_Nuclei.png", "x.tif_labels.png", "X_MASKS.TIF", "x_nuclei_masks.tif", "x.stardist.tif", "plate/x_mask.tif",
+     "plate__x_mask.tif"],
+)  # fmt: skip
+def test_masks_are_found_by_the_names_that_programs_give(tmp_path, mask):
+    file = tmp_path / "masks" / mask
+    file.parent.mkdir(parents=True)
+    write_image(tmp_path / "a.tif", np.ones((3, 3), np.uint8))
+    shutil.copy(tmp_path / "a.tif", file)
+    assert find_masks([tmp_path / "plate" / "x.tif"], tmp_path / "masks") == [file]
+
+
+@pytest.mark.parametrize(
+    ("masks", "images", "finding"),
+    [
+        ([], ["x.tif"], "holds no mask of it"),
+        (["y_mask.tif", "xy_mask.tif", "x_flows.tif"], ["x.tif"], "holds no mask of it"),
+        (["x_mask.tif", "x_cp_masks.tif"], ["x.tif"], "could both be its mask"),
+        (["x_mask.tif"], ["a/x.tif", "b/x.tif"], "it could belong to"),
+        (["x_seg.npy"], ["x.tif"], "pickle"),
+        (["a/x_mask.tif"], ["b/x.tif"], "holds no mask of it"),
+    ],
+)
+def test_no_mask_or_two_are_one_line_for_each_image(tmp_path, masks, images, finding):
+    for name in masks:
+        (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "a.tif", np.ones((3, 3), np.uint8))
+        shutil.copy(tmp_path / "a.tif", tmp_path / "m" / name)
+    (tmp_path / "m").mkdir(exist_ok=True)
+    for error in find_masks([tmp_path / name for name in images], tmp_path / "m"):
+        assert finding in str(error) and "\n" not in str(error)
+
+
+def test_the_nearest_name_and_folder_win(tmp_path):
+    names = ["x_mask.tif", "x_nuclei_mask.tif", "a/x_mask.tif", "y_cp_masks.png", "y_seg.npy", "z/x_masks.tif"]
+    for name in names:
+        (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "m" / name).write_bytes(b"1")
+    images = ["q/x.tif", "q/x_nuclei.tif", "a/x.tif", "y.png"]
+    found = find_masks([tmp_path / name for name in images], tmp_path / "m")
+    assert [file.relative_to(tmp_path / "m").as_posix() for file in found] == names[:4]
+
+
+def test_masks_among_the_images_are_not_predicted_and_strays_are_named(run, small):
+    pixels, labels = small
+    for name in ("a", "b"):
+        write_image(f"{name}.tif", (pixels * 65535).astype(np.uint16))
+        write_image(f"{name}_cp_masks.png", labels.astype(np.uint16))
+    os.mkdir("other")
+    write_image("c_masks.tif", labels.astype(np.uint16))
+    code, _, err = run(".", "--use-masks", ".", "--output", "rows.csv")
+    rows = pd.read_csv("rows.csv")
+    assert rows.groupby("image").size().to_dict() == {"a.tif": 12, "b.tif": 12, "c_masks.tif": 1}
+    assert code == 1 and err.count("Error") == 1 and "holds no mask of it" in err
+    code, _, err = run("a.tif", "b.tif", "--use-masks", ".", "--output", "rows.csv")
+    assert code == 0 and "Note: c_masks.tif belongs to no image that was named" in err
+
+
+# --- in: what it says ---
+
+
+def as_file(path, numbers):
+    tifffile.imwrite(path, numbers, photometric="minisblack", metadata=None)
+    return path
+
+
+def test_numbers_of_any_type_and_with_gaps_are_kept(small, tmp_path):
+    pixels, labels = small
+    gaps = np.where(labels > 0, labels * 100 + 7, 0)
+    for kind in (np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64):
+        read, remark = read_mask(as_file(tmp_path / "m.tif", gaps.astype(kind)), pixels)
+        assert np.array_equal(read, gaps) and not remark
+    table = predict(pixels, masks=gaps)
+    assert table["nucleus_id"].tolist() == [100 * k + 7 for k in range(1, 13)]
+    assert (table["area_px"] == np.bincount(labels.ravel())[1:]).all()
+    assert set(table["call"]) <= set(PHASES)
+
+
+def test_gray_stored_as_colour_is_taken(small, tmp_path):
+    pixels, labels = small
+    Image.fromarray(np.repeat(labels.astype(np.uint8)[..., None], 3, axis=2)).save(tmp_path / "m.png")
+    assert np.array_equal(read_mask(tmp_path / "m.png", pixels)[0], labels)
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_black_and_white_becomes_its_connected_parts_and_says_so(small, tmp_path, white):
+    pixels, labels = small
+    mask = as_file(tmp_path / "m.tif", np.where(labels > 0, white, 0).astype(np.uint16))
+    read, remark = read_mask(mask, pixels)
+    assert "connected parts" in remark
+    assert len(np.unique(read)) == 13 and np.array_equal(read > 0, labels > 0)
+
+
+def test_white_background_is_seen_through(small, tmp_path):
+    """ImageJ writes masks so: black on white, or white on black with 0 shown as white."""
+    pixels, labels = small
+    mask = np.where(labels > 0, 0, 255).astype(np.uint8)
+    assert np.array_equal(read_mask(as_file(tmp_path / "m.tif", mask), pixels)[0] > 0, labels > 0)
+    tifffile.imwrite(tmp_path / "w.tif", 255 - mask, photometric="miniswhite")
+    read, remark = read_mask(tmp_path / "w.tif", pixels)
+    assert np.array_equal(read > 0, labels > 0) and "connected parts" in remark
+
+
+def odd(kind, labels):
+    rgb_of = np.random.default_rng(1).integers(50, 255, (13, 3), dtype=np.uint8)
+    rgb_of[0] = 0
+    return {
+        "another size": labels[:, :-1].astype(np.uint16),
+        "turned": labels.T.astype(np.uint16),
+        "fractions": (labels / 12).astype(np.float32),
+        "not a number": np.where(labels > 0, labels, np.nan).astype(np.float32),
+        "negative": np.where(labels > 0, labels, -1).astype(np.int16),
+        "colour": rgb_of[labels],
+        "several planes": np.stack([labels.astype(np.uint16)] * 4),
+        "huge numbers": np.where(labels > 0, labels + np.int64(2**31), 0).astype(np.uint32),
+        "all one": np.ones(labels.shape, np.uint8),
+        "background 1": (labels + 1).astype(np.uint16),
+        "classes": np.where(labels > 0, 1 + labels % 2, 0).astype(np.uint8),
+        "another image": np.roll(labels, 20, axis=(0, 1)).astype(np.uint16),
+        "complex": labels.astype(np.complex64),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["another size", "turned", "fractions", "not a number", "negative", "colour", "several planes", "huge numbers",
+     "all one", "background 1", "classes", "another image", "complex", "jpeg", "text", "cut off"],
+)  # fmt: skip
+def test_what_is_no_mask_of_the_image_is_one_line_and_costs_no_other_row(run, small, kind):
+    pixels, labels = small
+    os.mkdir("m")
+    for name in ("bad", "good"):
+        write_image(f"{name}.tif", (pixels * 65535).astype(np.uint16))
+        write_image(f"m/{name}.tif", labels.astype(np.uint16))
+    if kind == "jpeg":
+        os.remove("m/bad.tif")
+        Image.fromarray(labels.astype(np.uint8)).save("m/bad.jpg")
+    elif kind in ("text", "cut off"):
+        content = Path("m/bad.tif").read_bytes()
+        Path("m/bad.tif").write_bytes(b"no pixels" if kind == "text" else content[: len(content) // 2])
+    else:
+        made = odd(kind, labels)
+        tifffile.imwrite("m/bad.tif", made, photometric="rgb" if kind == "colour" else "minisblack")
+    code, _, err = run("bad.tif", "good.tif", "--use-masks", "m", "--output", "rows.csv")
+    rows = pd.read_csv("rows.csv")
+    assert code == 1 and err.count("Error: ") == 1, err
+    assert rows.groupby("image").size().to_dict() == {"bad.tif": 1, "good.tif": 12}
+    assert rows["flags"][0] == "unreadable" and ";" in rows["error"][0]
+    code, _, err = run("bad.tif", "--use-masks", "m")
+    assert code == 2 and [line.split(":")[0] for line in err.splitlines()] == ["Note", "Error"]
+
+
+def test_an_empty_mask_is_an_image_without_nuclei(small):
+    table = predict(small[0], masks=np.zeros(small[1].shape, np.uint8))
+    assert table["flags"].tolist() == ["no_nucleus"]
+
+
+def test_a_crop_with_its_own_mask_is_one_nucleus_also_in_two_parts():
+    plane = read_plane(MITOSIS)
+    nuclei = Predictor().find(plane)
+    mask = np.where(nuclei.labels == 1, 7, 0)
+    mask[mask.shape[0] // 2] = 0
+    table = predict(plane, masks=mask)
+    assert table["kind"].tolist() == ["nucleus"] and table["nucleus_id"].tolist() == [7]
+    assert table["call"][0] == predict(plane)["call"][0]
+
+
+def test_masks_change_nothing_that_they_should_not():
+    """A field with the outlines that are found in it has the rows that it has without."""
+    pixels = read_plane(FIELD).pixels[:320, :320]
+    found = Predictor().predict(pixels)
+    pd.testing.assert_frame_equal(predict(pixels, masks=found.nuclei.labels), found.table)
+
+
+def test_one_mask_for_two_images_of_python_is_refused(small):
+    from cellcycle.errors import SettingError
+
+    with pytest.raises(SettingError, match="2 images"):
+        predict([small[0], small[0]], masks=[small[1]])
+
+
+def test_a_stopped_run_with_masks_goes_on_and_notices_a_changed_mask(run, small, monkeypatch):
+    from cellcycle.predict import command
+    from cellcycle.predict.many import run_batch
+
+    pixels, labels = small
+    os.mkdir("m")
+    for name in "abc":
+        write_image(f"{name}.tif", (pixels * 65535).astype(np.uint16))
+        write_image(f"m/{name}_masks.tif", np.where(labels > 0, 255, 0).astype(np.uint8))
+    call = ["a.tif", "b.tif", "c.tif", "--use-masks", "m", "--masks", "out", "--output", "rows.csv"]
+
+    def stopped(*arguments):
+        yield next(run_batch(*arguments))
+        raise KeyboardInterrupt
+
+    for is_changed in (False, True):
+        with monkeypatch.context() as patched:
+            patched.setattr(command, "run_batch", stopped)
+            assert run(*call)[0] != 0
+        if is_changed:
+            write_image("m/a_masks.tif", np.where(labels == 3, 255, 0).astype(np.uint8))
+        code, _, err = run(*call)
+        assert code == 0 and ("1 of 3 images were finished" in err) is not is_changed
+        assert "the mask of a.tif and of 2 other images is black and white" in err
+        assert len(pd.read_csv("rows.csv")) == (25 if is_changed else 36)
+        assert len(os.listdir("out")) == 3
+        os.remove("rows.csv")
