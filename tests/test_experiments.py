@@ -11,6 +11,7 @@ from cellcycle.datasets import make_simulated
 from cellcycle.errors import DataError, RecordError
 from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
+from cellcycle.splits import stratified_folds
 from cellcycle.study import experiments, leaks, load_profile, transfers
 from cellcycle.training.balancing import make_training_set
 from cellcycle.training.runs import record_runs
@@ -96,11 +97,10 @@ def test_a_memory_is_flattered_by_copies_of_the_images_it_is_asked_about(tmp_pat
     assert comparisons.compare(before, inside, "balanced_accuracy").value > 0.1
 
 
-def test_naive_folds_part_copies():
-    profile = load_profile("smoke")
-    dataset = profile.load_dataset()
+def test_folds_that_know_no_groups_part_copies():
+    dataset = load_profile("smoke").load_dataset()
     balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=1)
-    fold = leaks.naive_folds(balanced, profile)[0]
+    fold = stratified_folds(balanced.labels, 2)[0]
     assert set(balanced.source[fold.train]) & set(balanced.source[fold.test])
 
 

@@ -67,29 +67,21 @@ def completed(profile: Profile, dataset: NucleusDataset, config: dict) -> dict:
 def cross_validate(profile: Profile, dataset: NucleusDataset, configs) -> list[Record]:
     """Cross-validate the models that have no record yet, and return the records of all."""
     configs = [completed(profile, dataset, config) for config in configs]
-    folds = (profile.n_folds, profile.n_repeats, profile.seed)
-    return crossval.cross_validate(dataset, configs, profile.results_dir(), *folds, profile.n_jobs)
+    root, n_jobs = profile.results_dir(), profile.n_jobs
+    return crossval.cross_validate(dataset, configs, root, **profile.folds, n_jobs=n_jobs)
 
 
 def recorded(profile: Profile, dataset: NucleusDataset, configs) -> list[Record]:
-    """Return the records of models cross-validated before, without training anything.
-
-    Raises
-    ------
-    RecordError
-        If one of them has no record, or a damaged one.
-    """
-    found, folds = [], {"n_folds": profile.n_folds, "n_repeats": profile.n_repeats, "seed": profile.seed}
+    """Return the records of models cross-validated before, training nothing; RecordError where one is not there."""
+    found = []
     for config in configs:
-        full = full_config(completed(profile, dataset, config), **folds)
+        full = full_config(completed(profile, dataset, config), **profile.folds)
         record = results.find_run(profile.results_dir(), full, dataset.identity, defaults_of(config["model"]))
         if record is None:
             name = f"{config['model']} {config.get('training_set', '')}".strip()
-            raise RecordError(
-                profile.results_dir(),
-                f"no whole record of {name}",
-                f"run the notebooks before this one: cellcycle study --profile {profile.name} --data {profile.data}",
-            )
+            command = f"cellcycle study --profile {profile.name} --data {profile.data}"
+            remedy = f"run the notebooks before this one: {command}"
+            raise RecordError(profile.results_dir(), f"no whole record of {name}", remedy)
         found.append(record)
     return found
 
@@ -219,10 +211,8 @@ def ceiling_record(profile: Profile, dataset: NucleusDataset) -> Record | None:
         return None
     from cellcycle.simulation import posterior
 
-    folds = {"n_folds": profile.n_folds, "n_repeats": profile.n_repeats, "seed": profile.seed}
-
     def fits():
-        made = stratified_folds(dataset.labels, **folds, groups=dataset.groups)
+        made = stratified_folds(dataset.labels, **profile.folds, groups=dataset.groups)
         return [Fit({}, dataset, f.train, f.test, repeat=f.repeat, fold=f.fold) for f in made]
 
     probabilities = cache(lambda: posterior(dataset.truth, counts=dict(dataset.counts())))
@@ -230,5 +220,5 @@ def ceiling_record(profile: Profile, dataset: NucleusDataset) -> Record | None:
     def known(fit: Fit, _: NucleusDataset) -> Outcome:
         return Outcome(probabilities()[fit.test], pd.DataFrame())
 
-    run = Run({"model": "ceiling", **folds}, dataset, fits)
+    run = Run({"model": "ceiling", **profile.folds}, dataset, fits)
     return record_runs([run], profile.results_dir(), progress=False, fit=known)[0]

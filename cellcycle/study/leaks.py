@@ -5,16 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
 from cellcycle.comparisons import BALANCED
 from cellcycle.datasets import NucleusDataset
 from cellcycle.results import Record
-from cellcycle.splits import Fold, image_fingerprints, join_copies
+from cellcycle.splits import image_fingerprints, join_copies, stratified_folds
 from cellcycle.study import experiments
 from cellcycle.study.profiles import Profile
-from cellcycle.training.balancing import TrainingSet, make_training_set
+from cellcycle.training.balancing import make_training_set
 from cellcycle.training.runs import Fit, Outcome, Run, full_config, record_runs
 
 INSIDE_SET, LEAKY_SET = BALANCED
@@ -32,11 +31,12 @@ def without_groups(dataset: NucleusDataset) -> NucleusDataset:
     )
 
 
-def naive_folds(balanced: TrainingSet, profile: Profile) -> list[Fold]:
-    """Return stratified folds of a balanced set that ignore which images are copies of one nucleus."""
-    splitter = StratifiedKFold(profile.n_folds, shuffle=True, random_state=profile.seed)
-    parts = splitter.split(np.zeros(len(balanced.labels)), balanced.labels)
-    return [Fold(0, fold, train, test) for fold, (train, test) in enumerate(parts)]
+def _balanced(profile: Profile, dataset: NucleusDataset) -> tuple[NucleusDataset, np.ndarray, list]:
+    """Return the whole set balanced, the nucleus (n,) of each copy, and folds that ignore which images are copies."""
+    made = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
+    # Copies keep the sample id of their nucleus.
+    copies = replace(dataset.select(made.source), images=made.images, identity=dataset.identity)
+    return copies, made.source, stratified_folds(copies.labels, profile.n_folds, seed=profile.seed)
 
 
 def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str = "nagao6") -> tuple[Record, Record]:
@@ -48,18 +48,12 @@ def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str =
     """
     dataset = without_groups(dataset)
     (inside,) = experiments.cross_validate(profile, dataset, [experiments.settings(profile, model)])
-    balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
-    # Copies keep the sample id of their nucleus.
-    copies = replace(dataset.select(balanced.source), images=balanced.images, identity=dataset.identity)
+    copies, _, folds = _balanced(profile, dataset)
     epochs = round(profile.epochs_for(model, len(dataset)) * len(dataset) / len(copies))
     chosen = experiments.settings(profile, model, "D1", epochs=max(1, epochs))
-
-    def fits():
-        for f in naive_folds(balanced, profile):
-            yield Fit(chosen, copies, f.train, f.test, profile.seed + f.fold, fold=f.fold)
-
+    fits = [Fit(chosen, copies, f.train, f.test, profile.seed + f.fold, fold=f.fold) for f in folds]
     facts = {"leaky": True, "training_set": LEAKY_SET, "n_folds": profile.n_folds, "n_repeats": 1}
-    run = Run(full_config(chosen, **facts, seed=profile.seed), copies, fits)
+    run = Run(full_config(chosen, **facts, seed=profile.seed), copies, lambda: fits)
     return record_runs([run], profile.results_dir(), profile.n_jobs)[0], inside
 
 
@@ -71,15 +65,14 @@ def memorised(profile: Profile, dataset: NucleusDataset) -> tuple[Record, Record
     forgotten, so that nothing else differs.
     """
     dataset = without_groups(dataset)
-    balanced = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
-    copies = replace(dataset.select(balanced.source), images=balanced.images, identity=dataset.identity)
+    copies, source, folds = _balanced(profile, dataset)
     # The first copy of every image is the image itself.
-    _, originals = np.unique(balanced.source, return_index=True)
+    _, originals = np.unique(source, return_index=True)
 
     def fits(is_leaky: bool):
-        for f in naive_folds(balanced, profile):
-            test = balanced.source[np.intersect1d(f.test, originals)]
-            known = f.train if is_leaky else np.flatnonzero(~np.isin(balanced.source, test))
+        for f in folds:
+            test = source[np.intersect1d(f.test, originals)]
+            known = f.train if is_leaky else np.flatnonzero(~np.isin(source, test))
             yield Fit({}, copies, known, test, fold=f.fold)
 
     def run(is_leaky: bool) -> Run:

@@ -20,7 +20,6 @@ from cellcycle.study.status import StatusLine
 
 # Built from the records of all the others, so it runs when they are done.
 LAST = "13_figures"
-_DONE = "done"
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,23 @@ def run_study(
     profile="study",
     data="simulated",
     only=(),
-    parameters=None,
-    workers=None,
+    parameters: dict | None = None,
+    workers: int | None = None,
     skip_unreadable=False,
     output=None,
 ) -> list[Outcome]:
     """Execute the notebooks in order and print a line for each.
 
+    Executed copies are under `build/notebooks/<profile>/<data>/`. A `study` run on the simulated cells also refreshes
+    the notebooks of the checkout. What cannot be run, or on what, is refused before anything runs.
+
     Parameters
     ----------
-    profile : str
-        "smoke", "study" or "paper".
     data : str or path-like
         As `load_dataset` takes it.
     only : sequence of str
         Numbers or names of the notebooks to run, e.g. ("07",); empty for all.
-    parameters : dict of str to str, optional
+    parameters : dict, optional
         Values for the notebooks' own parameters.
     workers : int, optional
         Notebooks at a time; by default 2, so that one trains while the other draws, and 1 on a GPU.
@@ -61,19 +61,6 @@ def run_study(
         Leave unreadable images of the data set out, and say so in the notebooks, instead of refusing it.
     output : path-like, optional
         Folder for records, figures and executed copies, instead of the usual places.
-
-    Returns
-    -------
-    list of Outcome
-        Executed copies are under `build/notebooks/<profile>/<data>/`. A `study` run on the simulated
-        cells also refreshes the notebooks of the checkout.
-
-    Raises
-    ------
-    SettingError
-        If the profile, data set, notebook or a parameter is unknown, or there is no checkout.
-    DataError
-        If the data set cannot be used.
     """
     source = notebooks_dir()
     data = str(data) if is_named(data) else str(Path(data).expanduser().resolve())
@@ -81,7 +68,8 @@ def run_study(
     chosen = select_notebooks(only)
     check_parameters(chosen, parameters or {})
     if source_kind(data) != "simulated":
-        check_data(settings)
+        dataset = settings.load_dataset()
+        stratified_folds(dataset.labels, settings.n_folds, groups=dataset.groups, classes=dataset.classes)
     target = Path(output or files.build_dir()) / "notebooks" / profile / files.slug(source_name(data))
     target.mkdir(parents=True, exist_ok=True)
     workers = workers or (2 if settings.device == "cpu" else 1)
@@ -91,9 +79,10 @@ def run_study(
     jobs = [(source / f"{name}.ipynb", target, environment, parameters or {}) for name in chosen]
     outcomes = []
     for group in ([j for j in jobs if j[0].stem != LAST], [j for j in jobs if j[0].stem == LAST]):
-        for outcome in _run_group(group, workers, status):
-            outcomes.append(outcome)
-            status.finished(outcome)
+        with status.watching():
+            for outcome in tasks.run(execute_notebook, group, workers):
+                outcomes.append(outcome)
+                status.finished(outcome)
     took_s = {o.name: round(o.seconds, 1) for o in outcomes if o.error is None}
     clock.write_text(json.dumps(_earlier_seconds(clock) | took_s, indent=1))
     recorded = profile == "study" and data == "simulated" and not parameters
@@ -103,48 +92,34 @@ def run_study(
 
 
 def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:
-    """Run the whole `study` profile on simulated cells without the committed records.
+    """Run the whole `study` profile on simulated cells without the committed records, under `build/fresh/`.
 
-    Returns
-    -------
-    outcomes : list of Outcome
-    found : DataFrame or None
-        Each headline number and the committed one (`texts.distances`), also as `distances.csv`; None when a
-        notebook failed. Records, figures and executed copies lie under `build/fresh/`; nothing committed is touched.
+    A stopped run goes on, a finished one starts anew; nothing committed is touched. With the outcomes comes each
+    headline number beside the committed one (`texts.distances`, also as `distances.csv`), or None when a notebook
+    failed.
     """
     from cellcycle.study import experiments, texts
 
     profile = load_profile("study", "simulated")
     dataset = profile.load_dataset()
     committed = experiments.headline_records(profile, dataset, experiments.recorded)
-    folder = fresh_folder()
+    folder = files.build_dir() / "fresh"
+    done = folder / "done"
+    if done.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     outcomes = run_study("study", "simulated", output=folder)
     if any(outcome.error for outcome in outcomes):
         return outcomes, None
     made = experiments.headline_records(replace(profile, output=str(folder)), dataset, experiments.recorded)
     found = texts.distances(made, committed)
     found.round(5).to_csv(folder / "distances.csv")
-    (folder / _DONE).touch()
+    done.touch()
     return outcomes, found
 
 
-def fresh_folder() -> Path:
-    """Return the folder of the fresh run; a finished one is cleared, a stopped one goes on."""
-    folder = files.build_dir() / "fresh"
-    if (folder / _DONE).exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def notebooks_dir() -> Path:
-    """Return the folder of the notebooks.
-
-    Raises
-    ------
-    SettingError
-        If the package is installed without its checkout.
-    """
+    """Return the folder of the notebooks; a package that is installed without its checkout has none: SettingError."""
     if files.repository() is None:
         raise SettingError("notebooks", "not part of an installed package", "clone the repository and run make study")
     return files.repository() / "notebooks"
@@ -157,12 +132,6 @@ def select_notebooks(only=()) -> list[str]:
         if not any(name.startswith(wanted) for name in names):
             raise SettingError("--only", f"no notebook {wanted!r}", f"use one of {', '.join(names)}")
     return [name for name in names if not only or name.startswith(tuple(only))]
-
-
-def check_data(profile: Profile) -> None:
-    """Raise DataError before anything runs when the data set cannot be read or divided into folds."""
-    dataset = profile.load_dataset()
-    stratified_folds(dataset.labels, profile.n_folds, groups=dataset.groups, classes=dataset.classes)
 
 
 def check_parameters(names, parameters: dict) -> None:
@@ -189,14 +158,6 @@ def _environment(profile: Profile, output) -> dict[str, str]:
     } | ({"CELLCYCLE_OUTPUT": str(output)} if output else {})
 
 
-def _run_group(jobs, workers: int, status: StatusLine):
-    """Yield the outcome of each notebook as it finishes."""
-    if not jobs:
-        return
-    with status.watching():
-        yield from tasks.run(execute_notebook, jobs, workers)
-
-
 def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:
     """Execute one notebook into a folder, with variables and parameters; a failure is returned, not raised."""
     import papermill
@@ -207,24 +168,16 @@ def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:
     said = progress.with_suffix(".txt")
     said.unlink(missing_ok=True)
     started, error = time.perf_counter(), None
-    sockets = tempfile.mkdtemp(prefix="cellcycle-")
+    private = tempfile.TemporaryDirectory(prefix="cellcycle-", ignore_cleanup_errors=True)
     try:
-        with _set(environment | {"CELLCYCLE_PROGRESS_FILE": str(progress)}):
-            papermill.execute_notebook(
-                str(source),
-                str(copy),
-                parameters=parameters,
-                kernel_name="python3",
-                cwd=str(source.parent),
-                progress_bar=False,
-                config=_kernel_config(sockets),
-            )
+        with private as sockets, _set(environment | {"CELLCYCLE_PROGRESS_FILE": str(progress)}):
+            options = {"kernel_name": "python3", "cwd": str(source.parent), "config": _kernel_config(sockets)}
+            papermill.execute_notebook(str(source), str(copy), parameters, progress_bar=False, **options)
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
     except CellCycleError as failure:
         error = str(failure)
     finally:
-        shutil.rmtree(sockets, ignore_errors=True)
         progress.unlink(missing_ok=True)
     notes = tuple(said.read_text(encoding="utf-8").splitlines()) if said.exists() else ()
     said.unlink(missing_ok=True)

@@ -16,74 +16,48 @@ STUDY_IMAGES = 493
 
 @dataclass(frozen=True)
 class Profile:
-    """One size of the study.
-
-    Attributes
-    ----------
-    name : str
-    data : str
-        Name or path of the data set, as `load_dataset` takes it.
-    seed : int
-    on_error : {"raise", "skip"}
-        What unreadable files of the data set do, as `load_dataset` takes it.
-    size_px : int
-        Side of the images; smaller images keep their size.
-    max_images : int or None
-        A larger data set is sampled down to about this many images, classes in proportion.
-    n_folds, n_repeats : int
-        Of the cross-validation.
-    epochs : dict of str to int
-        Epochs by kind of model (logistic, nn, resnet, nagao; best for the recipe) on a data set of the
-        study's size; larger ones get fewer, see `epochs_for`.
-    copies : int
-        Augmented copies of each image in D2.
-    stem_stride : int
-        Stride of the first convolution of a ResNet.
-    nagao_stages, nagao_widths : tuple of int
-        The design space of the Nagao network.
-    learning_rates, batch_sizes : tuple
-        The range that the tuning notebook searches, from the lowest to the highest.
-    n_trials : int
-        Settings that a search trains.
-    max_mega_flops : float
-        Largest network of a search, in millions of floating-point operations for one image.
-    n_seeds : int
-        Seeds under which the headline rows are cross-validated.
-    learning_sizes : tuple of int
-        Numbers of simulated training images of the learning curves.
-    label_shares : tuple of float
-        Shares of the labels in the transfer notebook.
-    n_jobs : int
-        Processes of a cross-validation.
-    device : str
-        Where networks are trained: "cpu" or "cuda".
-    output : str
-        Folder of the records, instead of the usual place.
-    """
+    """One size of the study."""
 
     name: str
     data: str = "simulated"
     seed: int = 0
+    # What unreadable files of the data set do: "raise" or "skip".
     on_error: str = "raise"
+    # Side of the images; smaller images keep their size.
     size_px: int = 64
+    # A larger data set is sampled down to about this many images, classes in proportion.
     max_images: int | None = None
     n_folds: int = 5
     n_repeats: int = 1
-    epochs: dict = field(default_factory=dict)
+    # By kind of model (best: the recipe), on a data set of the study's size; larger ones get fewer, see `epochs_for`.
+    epochs: dict[str, int] = field(default_factory=dict)
+    # Augmented copies of each image in D2.
     copies: int = 3
+    # Of the first convolution of a ResNet.
     stem_stride: int = 1
-    nagao_stages: tuple = (6,)
-    nagao_widths: tuple = (8,)
-    learning_rates: tuple = (1e-4, 5e-3)
-    batch_sizes: tuple = (8, 64)
+    # The design space of the Nagao network.
+    nagao_stages: tuple[int, ...] = (6,)
+    nagao_widths: tuple[int, ...] = (8,)
+    # The ranges that the tuning notebook searches, the settings that it trains, and its largest network.
+    learning_rates: tuple[float, ...] = (1e-4, 5e-3)
+    batch_sizes: tuple[int, ...] = (8, 64)
     n_trials: int = 2
     max_mega_flops: float = float("inf")
+    # Seeds under which the headline rows are cross-validated.
     n_seeds: int = 3
-    learning_sizes: tuple = (100, 493, 1480, 4930)
-    label_shares: tuple = (1.0,)
+    # Numbers of simulated training images of the learning curves; shares of the labels in the transfer notebook.
+    learning_sizes: tuple[int, ...] = (100, 493, 1480, 4930)
+    label_shares: tuple[float, ...] = (1.0,)
+    # Processes of a cross-validation.
     n_jobs: int = 1
     device: str = "cpu"
+    # Folder of the records, instead of the usual place.
     output: str = ""
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """The settings of the cross-validation, by their names in a record."""
+        return {"n_folds": self.n_folds, "n_repeats": self.n_repeats, "seed": self.seed}
 
     @property
     def study_labels(self) -> int:
@@ -115,8 +89,9 @@ class Profile:
         Beyond the study's size they fall with the square root of the size: a larger set is still seen
         more often in all, and takes an evening where it would take a night.
         """
+        kind = next((kind for kind in ("resnet", "nagao") if model.startswith(kind)), model)
         shrink = min(1.0, (STUDY_IMAGES / n_images) ** 0.5)
-        return max(1, round((epochs or self.epochs[_kind(model)]) * shrink))
+        return max(1, round((epochs or self.epochs[kind]) * shrink))
 
 
 PROFILES = {
@@ -163,20 +138,9 @@ PROFILES = {
 
 
 def load_profile(name: str = "", data: str = "", seed: int = 0) -> Profile:
-    """Return a profile by name, for a data set and a seed.
+    """Return a profile by name (empty: $CELLCYCLE_PROFILE, else "study"), for a data set and a seed.
 
-    Parameters
-    ----------
-    name : str
-        "smoke", "study" or "paper"; empty: $CELLCYCLE_PROFILE, else "study".
-    data : str
-        As `load_dataset` takes it; empty: $CELLCYCLE_DATA, else "simulated".
-    seed : int
-
-    Raises
-    ------
-    SettingError
-        If the profile is unknown.
+    `data` is what `load_dataset` takes; empty: $CELLCYCLE_DATA, else "simulated".
     """
     name = name or os.environ.get("CELLCYCLE_PROFILE") or "study"
     data = data or os.environ.get("CELLCYCLE_DATA") or "simulated"
@@ -185,15 +149,7 @@ def load_profile(name: str = "", data: str = "", seed: int = 0) -> Profile:
     on_error = "skip" if os.environ.get("CELLCYCLE_SKIP_UNREADABLE") else "raise"
     profile = replace(PROFILES[name], data=data, seed=seed, on_error=on_error)
     if profile.device == "cuda":
-        profile = replace(profile, device=_gpu_or_cpu())
+        import torch
+
+        profile = replace(profile, device="cuda" if torch.cuda.is_available() else "cpu")
     return profile
-
-
-def _kind(model: str) -> str:
-    return next((kind for kind in ("resnet", "nagao") if model.startswith(kind)), model)
-
-
-def _gpu_or_cpu() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

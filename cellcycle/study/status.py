@@ -11,24 +11,15 @@ from pathlib import Path
 class StatusLine:
     """Print finished notebooks; on a terminal also show the folds of those under way and the time left.
 
-    Parameters
-    ----------
-    names : sequence of str
-        The notebooks that will run.
-    prefix : path-like
-        The notebooks' progress files are `<prefix>-<notebook>.json`.
-    earlier_s : dict of str to float
-        Seconds that each notebook took in an earlier run, from which the time left is estimated.
-    workers : int, optional
-        Notebooks that run at a time.
+    The notebooks' progress files are `<prefix>-<notebook>.json`; from the seconds that each took in an earlier run the
+    time left is estimated, `workers` of them at a time.
     """
 
     def __init__(self, names, prefix: Path, earlier_s: dict[str, float] | None = None, workers: int = 1):
-        self.names, self.prefix, self.earlier_s = list(names), Path(prefix), earlier_s or {}
-        self.workers = workers
-        self.total, self.took_s = len(self.names), {}
-        self.terminal = sys.stderr.isatty()
+        self.names, self.prefix, self.earlier_s, self.workers = list(names), prefix, earlier_s or {}, workers
+        self.took_s: dict[str, float] = {}
         self.first_seen: dict[str, tuple[float, int]] = {}
+        self.terminal = sys.stderr.isatty()
         for stale in self._files():
             stale.unlink(missing_ok=True)
 
@@ -39,7 +30,7 @@ class StatusLine:
         state = f"{outcome.seconds:5.0f} s" if outcome.error is None else f"FAILED  {outcome.error}"
         left = self.left_s()
         left = "" if left is None or outcome.error else f", about {max(1, round(left / 60))} min left in all"
-        print(f"[{len(self.took_s):2d}/{self.total}] {outcome.name:28s} {state}{left}", flush=True)
+        print(f"[{len(self.took_s):2d}/{len(self.names)}] {outcome.name:28s} {state}{left}", flush=True)
         for note in outcome.notes:
             print(f"        {note}", flush=True)
 

@@ -1,10 +1,10 @@
 """Tables in README, data card and ethical assessment: computed from records, cards, simulator and real cells."""
 
-from pathlib import Path
+import re
 
 import pandas as pd
 
-from cellcycle import comparisons, files, metrics, results, summaries
+from cellcycle import comparisons, files, results, summaries
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES
 from cellcycle.predict.words import shipped_table
@@ -53,13 +53,7 @@ def refresh(file, blocks: dict[str, str]) -> None:
 
 
 def replace_block(text: str, name: str, content: str) -> str:
-    """Return `text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced.
-
-    Raises
-    ------
-    RecordError
-        If the text has no such block.
-    """
+    """Return `text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced; RecordError without it."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if start not in text or end not in text:
         raise RecordError(name, "no such block in the text", f"put {start} and {end} where it belongs")
@@ -67,11 +61,11 @@ def replace_block(text: str, name: str, content: str) -> str:
     return f"{before}{start}\n{content.strip()}\n{end}{after}"
 
 
-def markdown_table(table: pd.DataFrame, digits: int = 2) -> str:
-    """Return a table as Markdown, its index first, numbers with `digits` decimals, NaN empty."""
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table as Markdown, its index first, numbers with two decimals, NaN empty."""
     rows = [[table.index.name or "", *map(str, table.columns)], ["---"] * (table.shape[1] + 1)]
     for name, row in table.iterrows():
-        cells = ["" if pd.isna(v) else v if isinstance(v, str) else f"{v:.{digits}f}" for v in row]
+        cells = ["" if pd.isna(v) else v if isinstance(v, str) else f"{v:.2f}" for v in row]
         rows.append([str(name), *cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
@@ -110,53 +104,37 @@ def headline_table(records: dict[str, Record]) -> pd.DataFrame:
     scores = summaries.score_table(records.values(), list(records))
     origin = next(iter(records.values())).data["origin"]
     printed = summaries.published("table2_models").set_index("model").reindex(scores.index)
-    shown = summaries.with_intervals(scores, SHOWN_SCORES).add_suffix(f" ({origin})")
-    shown = shown.join(summaries.with_intervals(scores, summaries.recalls_in(scores)))
-    shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in scores["n_parameters"]]
-    shown["training, s a fold"] = scores["train_s"].map("{:.1f}".format)
-    shown["ms a nucleus"] = scores["ms_per_nucleus"].map("{:.2f}".format)
-    shown["accuracy (published)"] = printed["accuracy_d3"].map("{:.2f}".format, na_action="ignore")
-    shown["macro F1 (published)"] = printed["macro_f1"].map("{:.2f}".format, na_action="ignore")
-    return shown.fillna("").rename_axis("model")
+    names = {comparisons.readable(score): f"{comparisons.readable(score)} ({origin})" for score in SHOWN_SCORES}
+    names["prediction, ms a nucleus"] = "ms a nucleus"
+    shown = summaries.show_scores(scores, SHOWN_SCORES).drop(columns="training set").rename(columns=names)
+    for name, column in {"accuracy": "accuracy_d3", "macro F1": "macro_f1"}.items():
+        shown[f"{name} (published)"] = printed[column].map("{:.2f}".format, na_action="ignore")
+    return shown.fillna("")
 
 
-def real_records(root: Path | None = None) -> list[Record]:
-    """Return the committed records of the models on real cells (`benchmarks/real_cells.py` makes them).
-
-    Raises
-    ------
-    RecordError
-        If there are none.
-    """
-    root = root or files.repository() / "data" / "results" / "real_cells"
+def real_records() -> list[Record]:
+    """Return the committed records of the models on real cells (`benchmarks/real_cells.py` makes them)."""
+    root = files.repository() / "data" / "results" / "real_cells"
     records = results.load_runs(root)
     if not records:
         raise RecordError(root, "no records of real cells", "run benchmarks/real_cells.py REAL_DATA")
-    order = [*experiments.TABLE_2_MODELS, experiments.BEST["model"], *experiments.BASELINE]
-
-    def place(record: Record) -> tuple:
-        return experiments.intensities_of(record.config) == "per-image", order.index(record.config["model"])
-
-    return sorted(records, key=place)
+    order = list(_REAL_NAMES)
+    return sorted(records, key=lambda r: (experiments.intensities_of(r.config), order.index(r.config["model"])))
 
 
 def real_table(records) -> pd.DataFrame:
     """Return one row a model and kind of intensities: scores with 95 % intervals, recalls and cost."""
     scores = summaries.score_table(records, [_REAL_NAMES[r.config["model"]] for r in records])
-    shown = summaries.with_intervals(scores, [*SHOWN_SCORES, *(f"recall_{phase}" for phase in PHASES)])
-    shown.insert(0, "intensities", [experiments.intensities_of(r.config).replace("-", " ") for r in records])
-    shown["training, s a fold"] = scores["train_s"].map("{:.1f}".format)
-    return shown.rename_axis("model")
+    shown = summaries.show_scores(scores, SHOWN_SCORES)
+    shown["training set"] = [experiments.intensities_of(r.config).replace("-", " ") for r in records]
+    shown = shown.rename(columns={"training set": "intensities"})
+    return shown.drop(columns=["parameters", "prediction, ms a nucleus"])
 
 
 def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.DataFrame:
     """Return each headline number as committed, with its 95 % interval, and as a fresh run has it.
 
-    Returns
-    -------
-    DataFrame
-        Index `model`; for each of `SHOWN_SCORES` the columns `{score}`, `{score}_low`, `{score}_high`,
-        `{score}_fresh`.
+    Index `model`; for each of `SHOWN_SCORES` the columns `{score}`, `{score}_low`, `{score}_high`, `{score}_fresh`.
     """
     made, kept = (summaries.score_table(r.values(), list(r), as_trained=True) for r in (fresh, committed))
     both = [name for name in kept.index if name in made.index]
@@ -164,7 +142,7 @@ def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.Data
     for score in SHOWN_SCORES:
         columns |= {f"{score}{end}": kept.loc[both, f"{score}{end}"] for end in ("", "_low", "_high")}
         columns[f"{score}_fresh"] = made.loc[both, score]
-    return pd.DataFrame(columns).rename_axis("model")
+    return pd.DataFrame(columns)
 
 
 def show_distances(found: pd.DataFrame) -> pd.DataFrame:
@@ -208,72 +186,43 @@ def ceiling_block() -> str:
     rows = {}
     for name, options in SEEN.items():
         found = ceiling(**options)
-        recalls = {f"recall {phase}": found.recall[phase] for phase in PHASES}
         rows[name] = {"accuracy": found.accuracy, "balanced accuracy": found.balanced_accuracy}
-        rows[name] |= {"macro F1": found.macro_f1, **recalls}
+        rows[name] |= {"macro F1": found.macro_f1, **{f"recall {phase}": found.recall[phase] for phase in PHASES}}
     return markdown_table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("sees"))
 
 
-def transfer_block(root=None) -> str:
+def transfer_block() -> str:
     """Return the table of the experiment between simulated and real cells, computed from its records."""
-    root = root or files.repository() / "data" / "results" / "simulated_to_real"
-    lines = [
-        "| trained on | tested on | model | intensities | accuracy | balanced accuracy | recall G1 | S | G2 | M |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
     rows = []
-    for record in results.load_runs(root):
-        config, row = record.config, summaries.score_table([record], as_trained=True).iloc[0]
-        if config["experiment"] == "across":
-            trained, order = f"{config['train_name']}", 0
-        else:
-            trained = f"{'simulated, then ' if config['pretrain'] else ''}{config['n_labels']} real a phase"
-            order = config["n_labels"]
-        scores = [
-            f"{metrics.Estimate(row[s], row[f'{s}_low'], row[f'{s}_high'])}" for s in ("accuracy", "balanced_accuracy")
-        ]
-        recalls = [f"{row[f'recall_{phase}']:.2f}" for phase in PHASES]
-        cells = [trained, record.data["name"], config["model"], experiments.intensities_of(config), *scores, *recalls]
-        rows.append(((order, record.data["origin"], trained, config["model"]), f"| {' | '.join(cells)} |"))
-    return "\n".join(lines + [line for _, line in sorted(rows)])
+    for record in results.load_runs(files.repository() / "data" / "results" / "simulated_to_real"):
+        config, scores = record.config, ["accuracy", "balanced_accuracy"]
+        n_labels = config.get("n_labels", 0)
+        few = f"{'simulated, then ' if config.get('pretrain') else ''}{n_labels} real a phase"
+        trained = few if n_labels else config["train_name"]
+        row = {"trained on": trained, "tested on": record.data["name"], "model": config["model"]}
+        row |= {"intensities": experiments.intensities_of(config), "n": n_labels, "origin": record.data["origin"]}
+        table = summaries.score_table([record], as_trained=True)
+        row |= summaries.with_intervals(table, scores).iloc[0].to_dict()
+        rows.append(row | {phase: table[f"recall_{phase}"].iloc[0] for phase in PHASES})
+    order = ["n", "origin", "trained on", "model", "tested on", "intensities"]
+    table = pd.DataFrame(rows).sort_values(order).set_index("trained on").rename(columns={PHASES[0]: "recall G1"})
+    return markdown_table(table.drop(columns=["n", "origin"]))
 
 
 def core_hours(records) -> pd.DataFrame:
-    """Return what each family of models took, the longest first.
+    """Return what each family of models took, the longest first: its number of runs and hours of one core.
 
-    Nothing measures power. What no record counts is left out: making the images, pretraining, running the notebooks,
-    runs that were stopped or replaced, memory, cooling, and the idle power of the machine.
-
-    Parameters
-    ----------
-    records : sequence of cellcycle.results.Record
-        Of runs whose processes compute with one thread each: their `train_s` and `predict_s` are seconds of one core.
-
-    Returns
-    -------
-    DataFrame
-        Index: family, a model's name without its size ("nagao6" is of the family "nagao"). Columns: runs
-        (cross-validated models), core_h (hours of one core, training and prediction of all folds).
+    The records are of runs whose processes compute with one thread each. Nothing measures power. What no record counts
+    is left out: making the images, pretraining, running the notebooks, runs that were stopped or replaced, memory,
+    cooling, and the idle power of the machine.
     """
-    rows = [
-        (family_of(record.config["model"]), (record.run["train_s"] + record.run["predict_s"]) / 3600)
-        for record in records
-    ]
-    table = pd.DataFrame(rows, columns=["family", "core_h"])
+    took_h = [(record.run["train_s"] + record.run["predict_s"]) / 3600 for record in records]
+    # A family is a model's name up to its size: "nagao6" is of the family "nagao".
+    family = [re.match(r"\D+", record.config["model"])[0] for record in records]
+    table = pd.DataFrame({"family": family, "core_h": took_h})
     # The ceiling is a formula, not a model: its record holds no time.
     table = table[table["core_h"] > 0].groupby("family")["core_h"].agg(["size", "sum"])
     return table.set_axis(["runs", "core_h"], axis=1).sort_values("core_h", ascending=False)
-
-
-def family_of(model: str) -> str:
-    """Return a model's name up to its first digit.
-
-    Examples
-    --------
-    >>> family_of("resnet14-plain"), family_of("dna-content")
-    ('resnet', 'dna-content')
-    """
-    return next((model[:i] for i, letter in enumerate(model) if letter.isdigit()), model)
 
 
 def energy_block(root=None) -> str:

@@ -1,7 +1,8 @@
 """Experiments that train on other cells than they are tested on: more of them, other tasks, simulated for real."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -112,12 +113,8 @@ def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDatase
 def learning_curves(profile: Profile) -> dict[str, list[Record]]:
     """Train models on each size, once, and test all on the same nuclei: how scores grow with the number of labels.
 
-    The classical method, the simplest and the best model of Table II, and `best`.
-
-    Returns
-    -------
-    dict of str to list of Record
-        By model; in the order of `profile.learning_sizes`.
+    The classical method, the simplest and the best model of Table II, and `best`; for each the records of its
+    `profile.learning_sizes`.
     """
     sets, test = learning_sets(profile)
     configs = {"DNA content": settings(profile, "dna-content")}
@@ -125,9 +122,8 @@ def learning_curves(profile: Profile) -> dict[str, list[Record]]:
     # One network instead of several: the curve's shape is the question, not its last hundredth.
     configs["best, one network"] = best(profile, views=("shape",))
     runs = [across(each, test, _enough_epochs(profile, each, c)) for c in configs.values() for each in sets]
-    records = record_runs(runs, profile.results_dir(), profile.n_jobs)
-    n = len(sets)
-    return {name: records[i * n : (i + 1) * n] for i, name in enumerate(configs)}
+    records = iter(record_runs(runs, profile.results_dir(), profile.n_jobs))
+    return {name: [next(records) for _ in sets] for name in configs}
 
 
 def _enough_epochs(profile: Profile, training: NucleusDataset, config: dict) -> dict:
@@ -138,8 +134,7 @@ def _enough_epochs(profile: Profile, training: NucleusDataset, config: dict) -> 
     return made
 
 
-@dataclass(frozen=True)
-class DomainPair:
+class DomainPair(NamedTuple):
     """Simulated and real nuclei brought to one scale without looking at a label."""
 
     simulated: NucleusDataset
@@ -147,25 +142,10 @@ class DomainPair:
 
 
 def match_domains(real: NucleusDataset, n_per_phase=500, seed=0) -> DomainPair:
-    """Simulate nuclei for a real data set: same image size, same median area, same median integrated DNA.
+    """Simulate nuclei for real ones of the four phases: same image size, same median area, same median integrated DNA.
 
-    Parameters
-    ----------
-    real : NucleusDataset
-        With the four phases.
-    n_per_phase : int
-    seed : int
-
-    Returns
-    -------
-    DomainPair
-        Intensities of both are divided by the median integrated DNA of their own nuclei, and brought
-        into [0, 1] by one common factor.
-
-    Raises
-    ------
-    DataError
-        If the real set has other classes than the four phases.
+    Intensities of both are divided by the median integrated DNA of their own nuclei, and brought into [0, 1] by one
+    common factor. DataError refuses other classes.
     """
     from cellcycle.simulation import VERSION, SimulationParameters, simulate_nuclei
 
@@ -195,22 +175,13 @@ def match_domains(real: NucleusDataset, n_per_phase=500, seed=0) -> DomainPair:
 
 
 def few_labels(pair: DomainPair, config: dict, n_labels: int, pretrain: bool, n_repeats=3, seed=0) -> Run:
-    """Return the run that trains on `n_labels` real nuclei a phase and tests on the other real ones.
+    """Return the run that trains a network on `n_labels` real nuclei a phase and tests on the other real ones.
 
-    Parameters
-    ----------
-    pair : DomainPair
-    config : dict
-        Of `cellcycle.training.make_estimator`; a network.
-    n_labels : int
-        Labelled real nuclei a phase, drawn anew in each repeat.
-    pretrain : bool
-        Start from a network that was trained on the simulated nuclei.
-    n_repeats, seed : int
+    The labelled nuclei are drawn anew in each repeat; `pretrain` starts from a network trained on the simulated ones.
     """
     real = pair.real
     facts = {"experiment": "few-labels", "n_labels": n_labels, "pretrain": pretrain}
-    facts |= {"train": pair.simulated.identity if pretrain else ""}
+    facts["train"] = pair.simulated.identity if pretrain else ""
 
     def fits():
         start = trained_weights(config, pair.simulated, seed) if pretrain else None
