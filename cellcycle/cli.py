@@ -142,7 +142,7 @@ def predict(
     from cellcycle.errors import SettingError
     from cellcycle.predict.command import run_predict
     from cellcycle.predict.extras import Extras
-    from cellcycle.predict.settings import Settings
+    from cellcycle.predict.predictor import Settings
 
     if is_field and is_nucleus:
         raise SettingError("--field", "--nucleus was given too", "choose one of them, or neither")

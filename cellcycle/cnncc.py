@@ -16,7 +16,7 @@ def main() -> None:
 
 def _predict(arguments) -> None:
     from cellcycle.predict.command import run_predict
-    from cellcycle.predict.settings import Settings
+    from cellcycle.predict.predictor import Settings
 
     run_predict([arguments.image], arguments.model, Settings(kind="nucleus"))
 

@@ -6,7 +6,7 @@ import pytest
 from cellcycle import files
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
 from cellcycle.phases import PHASES
-from cellcycle.predict.choice import LEAST_QUALITY
+from cellcycle.predict.predictor import LEAST_QUALITY
 from cellcycle.study.shipped import training
 
 SHIPPED = shipped_names()

@@ -15,8 +15,8 @@ from cellcycle.inputs import InputRule, inputs_of
 from cellcycle.nuclei import Anchor, Nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings, expand, predict, predict_each, predictor
-from cellcycle.predict.choice import LEAST_QUALITY, ModelChoice
 from cellcycle.predict.many import run_batch
+from cellcycle.predict.predictor import LEAST_QUALITY, ModelChoice
 from cellcycle.segmentation.measurements import measured_columns
 from cellcycle.simulation import simulate_field, simulate_nuclei
 

@@ -13,7 +13,7 @@ import pytest
 
 from cellcycle import cli, cnncc, files
 from cellcycle.images import write_image
-from cellcycle.predict import choice, command, output, predict
+from cellcycle.predict import command, output, predict, predictor
 from cellcycle.predict.many import run_batch
 from cellcycle.simulation import simulate_field
 
@@ -342,8 +342,8 @@ def test_piped_text_is_plain_and_a_closed_pipe_no_traceback():
 
 
 def test_a_model_is_read_and_hashed_once_a_run(run, tmp_path, monkeypatch):
-    read, real = [], choice.load_checkpoint
-    monkeypatch.setattr(choice, "load_checkpoint", lambda name: read.append(name) or real(name))
+    read, real = [], predictor.load_checkpoint
+    monkeypatch.setattr(predictor, "load_checkpoint", lambda name: read.append(name) or real(name))
     code, *_ = run("predict", MITOSIS, FIELD, "--slide", "--output", tmp_path / "rows.csv")
     assert code == 0
     assert len(read) == len(set(read))

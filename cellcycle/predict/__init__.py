@@ -1,14 +1,12 @@
 """Any microscope image in, one row a nucleus out. Runs by ONNX Runtime; needs no torch.
 
 `predict` gives one table; `predict_each` goes image by image, for more of them than fit into memory. Which model
-looks at an image under `model="auto"` is said in `cellcycle.predict.choice`.
+looks at an image under `model="auto"` is said in `cellcycle.predict.predictor`.
 """
 
 from cellcycle.images import expand
-from cellcycle.predict.choice import AUTO
 from cellcycle.predict.many import predict, predict_each
-from cellcycle.predict.predictor import ImagePrediction, Predictor
-from cellcycle.predict.settings import Settings
+from cellcycle.predict.predictor import AUTO, ImagePrediction, Predictor, Settings
 from cellcycle.predict.table import table_columns
 
 __all__ = [

@@ -17,13 +17,11 @@ from cellcycle.files import whole_file
 from cellcycle.images import expand
 from cellcycle.masks import find_masks, unused_masks
 from cellcycle.phases import class_colours
-from cellcycle.predict.choice import AUTO, ModelChoice
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.many import on_slide, run_batch
 from cellcycle.predict.output import row_writer
-from cellcycle.predict.predictor import ImagePrediction
-from cellcycle.predict.settings import Settings
+from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
 from cellcycle.predict.target import check_target, format_of, is_standard_output, is_stream
 from cellcycle.predict.words import Tally, image_line, models_report, nucleus_report
 

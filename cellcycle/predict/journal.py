@@ -9,10 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cellcycle import files
-from cellcycle.predict.choice import ModelChoice
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.predictor import ImagePrediction
-from cellcycle.predict.settings import Settings
+from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
 
 
 def key_of(images: Sequence, masks: Sequence, choice: ModelChoice, settings: Settings, extras: Extras) -> str:

@@ -10,10 +10,16 @@ from cellcycle.errors import CellCycleError, ImageError, SettingError
 from cellcycle.images import expand
 from cellcycle.masks import find_masks
 from cellcycle.nuclei import Nuclei, fit_anchor
-from cellcycle.predict.choice import AUTO, LEAST_QUALITY, ModelChoice
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.predictor import ImagePrediction, Predictor, as_plane
-from cellcycle.predict.settings import Settings
+from cellcycle.predict.predictor import (
+    AUTO,
+    LEAST_QUALITY,
+    ImagePrediction,
+    ModelChoice,
+    Predictor,
+    Settings,
+    as_plane,
+)
 
 
 def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **settings):
@@ -24,7 +30,7 @@ def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **setting
     images : path, Plane, array (H, W), or a list of them
         A path may be a file, a folder or a pattern like "plate/*.tif".
     model : str, Path or Checkpoint, optional
-        Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.choice`.
+        Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.predictor`.
     is_slide : bool, optional
         All images are of one slide: its G1 peak is fitted to all their nuclei first.
     masks : folder or list, optional
@@ -85,7 +91,7 @@ def predict_each(
     images : iterable
         Paths, `Plane`s or arrays (H, W).
     model : str, Path or Checkpoint, optional
-        Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.choice`.
+        Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.predictor`.
     settings : Settings, optional
     masks : iterable of path or array (H, W), optional
         One an image, which outlines its nuclei.

@@ -1,26 +1,126 @@
-"""One image in, its nuclei with their phases out."""
+"""One image in, its nuclei with their phases out: how it is read, which model looks at it, what the model says.
+
+`model="auto"` takes the model that is anchored to the G1 peak wherever that peak is known: fitted to the nuclei of
+the field with at least `LEAST_QUALITY`, fitted to the whole slide, or given. Everything else, one nucleus
+or a field without a clear peak, gets the model that needs nothing but the picture.
+"""
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
 
-from cellcycle.checkpoint import Checkpoint
+from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint
+from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
 from cellcycle.inputs import inputs_of
 from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
-from cellcycle.predict.choice import AUTO, ModelChoice
 from cellcycle.predict.runtime import Runtime
-from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.segmentation import looks_like_nucleus_crop
+from cellcycle.segmentation.fields import BACKENDS
 
+AUTO = "auto"
+KINDS = ("auto", "field", "nucleus")
+# Down to this quality the anchored model was measured to do better than the picture alone, on simulated slides with
+# usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks were not met there.
+LEAST_QUALITY = 0.1
 # Nuclei that are cut and scored at a time.
 _BATCH = 256
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How images are read and nuclei found; an unknown name or a size that cannot be is a `SettingError`.
+
+    Parameters
+    ----------
+    kind
+        "auto", "field" or "nucleus": what the images are; "auto" decides for each by a stated rule.
+    channel
+        DNA channel, by index from 0 or name.
+    plane
+        Time point or z plane; z-stacks are projected without it.
+    pixel_size_um
+        Edge of a pixel in the sample; overrides what the files say.
+    backend
+        Segmentation of fields: "classical", "cellpose" or "stardist".
+    g1_position, g1_quality, g1_area_px
+        The `Anchor` of the slide, where it is not to be fitted to each field.
+    """
+
+    kind: str = "auto"
+    channel: int | str | None = None
+    plane: int | None = None
+    pixel_size_um: float | None = None
+    backend: str = "classical"
+    g1_position: float | None = None
+    g1_quality: float = nan
+    g1_area_px: float | None = None
+
+    def __post_init__(self):
+        for option, allowed in (("kind", KINDS), ("backend", BACKENDS)):
+            value = getattr(self, option)
+            if value not in allowed:
+                raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
+        for option in ("pixel_size_um", "g1_position", "g1_area_px"):
+            value = getattr(self, option)
+            if value is not None and not (isfinite(value) and value > 0):
+                raise SettingError(option, f"{value} is not a size", "give a number above 0")
+        if self.pixel_size_um is not None and not 1e-3 <= self.pixel_size_um <= 1e3:
+            finding = f"{self.pixel_size_um:g} um is the size of no pixel"
+            raise SettingError("pixel_size_um", finding, "give micrometres, from 0.001 to 1000")
+        if isinstance(self.channel, str) and not 0 < len(self.channel) <= 200:
+            raise SettingError("channel", f"{len(self.channel)} letters are no name", "give an index or a name")
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """What was given of the slide's G1 peak."""
+        return None if self.g1_position is None else Anchor(self.g1_position, self.g1_quality, self.g1_area_px)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The models among which images are shared out.
+
+    `default` is the named model, or under "auto" the one for images without a G1 peak; nuclei are found at its scale.
+    """
+
+    default: Checkpoint
+    is_auto: bool
+
+    @classmethod
+    def of(cls, model) -> "ModelChoice":
+        """Return the choice for "auto", a name or folder of a checkpoint, a Checkpoint, or a choice made before."""
+        if isinstance(model, cls):
+            return model
+        if isinstance(model, Checkpoint):
+            return cls(model, False)
+        is_auto = str(model).lower() == AUTO
+        return cls(load_checkpoint(DEFAULT if is_auto else model), is_auto)
+
+    @cached_property
+    def anchored(self) -> Checkpoint:
+        """The model for images with a G1 peak, under "auto"; read when it is first needed."""
+        return load_checkpoint(ANCHORED)
+
+    def take(self, kind: str, g1_is_given: bool, peak: G1Peak | None) -> tuple[Checkpoint, str]:
+        """Return the model for an image, and why for the column `model_reason`: "" for one that was named.
+
+        `g1_is_given`: the G1 peak comes from the slide or the user; else `peak` was fitted to the nuclei of a field.
+        """
+        if not self.is_auto:
+            return self.default, ""
+        if g1_is_given:
+            return self.anchored, "G1 peak of the slide"
+        if peak is not None and peak.is_usable and peak.quality >= LEAST_QUALITY:
+            return self.anchored, "G1 peak of the field"
+        return self.default, "one nucleus" if kind == "nucleus" else "no clear G1 peak"
 
 
 @dataclass(frozen=True)
@@ -29,22 +129,20 @@ class ImagePrediction:
 
     Parameters
     ----------
-    image : str
+    image
         Its path or name.
-    columns : dict of str to list
+    columns
         One entry a nucleus, in the columns of `table_columns`; one entry without a call where the image
         holds no nucleus or cannot be read.
-    checkpoint : Checkpoint or None
+    checkpoint
         The model that looked at it; None where nothing was looked at.
-    nuclei : Nuclei or None
-        Where they lie; None for an image that cannot be read.
-    plane : Plane or None
-        The pixels they were found in.
-    error : ImageError or None
+    nuclei, plane
+        Where they lie, and in which pixels; None for an image that cannot be read.
+    error
         Why the image cannot be read.
-    note : str
+    note
         What else went wrong.
-    remark : str
+    remark
         What had to be understood in its mask.
     """
 
@@ -74,23 +172,9 @@ class ImagePrediction:
 
 
 class Predictor:
-    """A model ready to look at images.
+    """A model ready to look at images: "auto", the name or folder of a checkpoint, or a `Checkpoint`.
 
-    Parameters
-    ----------
-    model : str, Path or Checkpoint
-        Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.choice`.
-    settings : Settings, optional
-
-    Attributes
-    ----------
-    checkpoint : Checkpoint
-        The named model; under "auto" that for images without a G1 peak.
-
-    Raises
-    ------
-    SettingError, CheckpointError
-        The model is unknown or damaged.
+    Its `checkpoint` is the named model; under "auto" that for images without a G1 peak.
     """
 
     def __init__(self, model=AUTO, settings: Settings | None = None):
@@ -142,16 +226,7 @@ class Predictor:
         return outlined_nuclei(plane.pixels, labels, pixel_size_um, scale, kind, remark)
 
     def call(self, plane: Plane, nuclei: Nuclei, name: str | None = None) -> ImagePrediction:
-        """Predict nuclei that were found before.
-
-        Parameters
-        ----------
-        plane : Plane
-        nuclei : Nuclei
-            As `find` gives them for the plane.
-        name : str, optional
-            For the table; by default the path of the plane.
-        """
+        """Predict nuclei that `find` found in a plane; `name` is what the table calls it, by default its path."""
         name = shown_name(plane.path) if name is None else name
         if not len(nuclei):
             return ImagePrediction(name, self._without_call(name, nuclei.kind, "no_nucleus"), None, nuclei, plane,

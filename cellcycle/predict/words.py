@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_names
 from cellcycle.metrics import Estimate
-from cellcycle.predict.choice import AUTO
-from cellcycle.predict.predictor import ImagePrediction
+from cellcycle.predict.predictor import AUTO, ImagePrediction
 
 NO_NUCLEUS = "no nucleus found"
 # Tests of a card, by the words of the table.

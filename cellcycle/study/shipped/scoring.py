@@ -19,8 +19,7 @@ from cellcycle.inputs import InputRule
 from cellcycle.metrics import SCORES
 from cellcycle.nuclei import Nuclei, find_nuclei
 from cellcycle.phases import PHASES
-from cellcycle.predict import Predictor, Settings
-from cellcycle.predict.choice import AUTO
+from cellcycle.predict import AUTO, Predictor, Settings
 from cellcycle.predict.many import with_g1_peak
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
