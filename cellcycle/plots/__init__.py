@@ -1,15 +1,16 @@
 """Figures: each function returns a matplotlib `Figure`; phases have the same colours everywhere."""
 
-from cellcycle.plots.confidence import coverage, positions, reliability, review_queue, risk_coverage, set_sizes
-from cellcycle.plots.explain import explained_calls, map_rows
-from cellcycle.plots.networks import nagao_drawing
+from cellcycle.plots.confidence import coverage, positions, reliability, risk_coverage, set_sizes
+from cellcycle.plots.networks import explained_calls, map_rows, nagao_drawing
 from cellcycle.plots.nuclei import (
     distributions,
     dna_histogram,
     image_grid,
     mistakes,
     nucleus_panel,
+    review_queue,
     scatter,
+    validation,
     variant_rows,
 )
 from cellcycle.plots.scores import (
@@ -23,7 +24,6 @@ from cellcycle.plots.scores import (
     trials,
 )
 from cellcycle.plots.style import save_figures
-from cellcycle.plots.validation import validation
 
 __all__ = [
     "confusion_matrices",

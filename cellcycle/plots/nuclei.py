@@ -1,66 +1,47 @@
 """Pictures of nuclei, and distributions of what is measured on them."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from cellcycle.phases import class_colours
-from cellcycle.plots.style import FONT_PT, INK, label, legend_beside, new_figure
+from cellcycle.phases import PHASES, class_colours
+from cellcycle.plots.style import FONT_PT, INK, QUIET, label, legend, legend_beside, new_figure, picture_rows
+
+# What simulated and real nuclei are compared on, and the mark of each source.
+QUANTITIES = {
+    "relative_area": "area\n(G1 median is 1)",
+    "relative_dna": "integrated DNA\n(G1 median is 1)",
+    "texture": "texture\n(spread / mean)",
+    "eccentricity": "eccentricity",
+}
+MARKERS = {"simulated": "o", "jurkat": "s", "rpe1": "D", "mitocheck": "^"}
 
 
 def nucleus_panel(dataset, n_per_class=8, seed=0, per_image=False):
     """Return a figure with random nuclei of each class, one row a class.
 
-    Parameters
-    ----------
-    dataset : NucleusDataset
-    n_per_class : int
-    seed : int
-    per_image : bool
-        Stretch each picture to its own range; otherwise all share one scale, so that brightness compares.
+    `per_image` stretches each picture to its own range; otherwise all share one scale, so that brightness compares.
     """
     rng = np.random.default_rng(seed)
-    rows = []
-    for k in range(len(dataset.classes)):
-        members = np.flatnonzero(dataset.labels == k)
-        rows.append(rng.choice(members, min(n_per_class, len(members)), replace=False))
-    figure, axes = new_figure(7.2, 0.95 * len(rows), len(rows), n_per_class, squeeze=False)
     top = None if per_image else float(np.quantile(dataset.images, 0.9995))
-    for k, (row, members) in enumerate(zip(axes, rows, strict=True)):
-        for column, ax in enumerate(row):
-            ax.set_axis_off()
-            if column < len(members):
-                _show(ax, dataset.images[members[column]], top)
-        row[0].text(
-            -0.12,
-            0.5,
-            dataset.classes[k],
-            transform=row[0].transAxes,
-            ha="right",
-            va="center",
-            fontsize=FONT_PT + 1,
-            color=class_colours(dataset.classes)[dataset.classes[k]],
-            fontweight="bold",
-        )
+    n_rows, words = len(dataset.classes), {"fontsize": FONT_PT + 1, "fontweight": "bold"}
+    figure, axes = picture_rows(dataset.classes, n_per_class, 7.2, 0.95 * n_rows, 0.12, **words)
+    for k, row in enumerate(axes):
+        row[0].texts[0].set_color(class_colours(dataset.classes)[dataset.classes[k]])
+        members = np.flatnonzero(dataset.labels == k)
+        for ax, i in zip(row, rng.choice(members, min(n_per_class, len(members)), replace=False), strict=False):
+            _show(ax, dataset.images[i], top)
     return figure
 
 
-def variant_rows(rows):
-    """Return a figure with one named row of images each, e.g. one nucleus under each transform.
-
-    Parameters
-    ----------
-    rows : dict of str to (N, C, H, W) float32 in [0, 1]
-        All rows are shown on one brightness scale.
-    """
+def variant_rows(rows: dict[str, np.ndarray]):
+    """Return a figure with one named row of images (N, C, H, W) each, all on one brightness scale."""
     n_columns = max(len(images) for images in rows.values())
-    figure, axes = new_figure(7.2, 0.95 * len(rows), len(rows), n_columns, squeeze=False)
+    figure, axes = picture_rows(rows, n_columns, 7.2, 0.95 * len(rows), 0.12)
     top = max(float(images.max()) for images in rows.values())
-    for row, (name, images) in zip(axes, rows.items(), strict=True):
-        for ax in row:
-            ax.set_axis_off()
+    for row, images in zip(axes, rows.values(), strict=True):
         for ax, image in zip(row, images, strict=False):
             _show(ax, image, top)
-        row[0].text(-0.12, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=FONT_PT, color=INK)
     return figure
 
 
@@ -80,49 +61,38 @@ def image_grid(images, titles=None, columns=8, shared_scale=True):
 
 
 def mistakes(dataset, wrong):
-    """Return a figure of wrongly called nuclei.
-
-    Parameters
-    ----------
-    dataset : NucleusDataset
-    wrong : DataFrame
-        As `summaries.worst_mistakes` gives it.
-    """
-    where = {name: i for i, name in enumerate(dataset.sample_ids)}
-    images = dataset.images[[where[s] for s in wrong["sample_id"]]]
+    """Return the pictures of wrongly called nuclei, as `summaries.worst_mistakes` lists them."""
     titles = [f"{t} called {c}\n{p:.2f}" for t, c, p in wrong[["truth", "call", "probability"]].itertuples(index=False)]
-    return image_grid(images, titles, columns=max(4, len(images)), shared_scale=False)
+    return _named_nuclei(dataset, wrong["sample_id"], titles, max(4, len(wrong)))
 
 
-def distributions(table, columns, labels, classes):
-    """Return a figure with the distribution of each measured column, one curve a class.
+def review_queue(dataset, queue):
+    """Return the pictures of the cells that an expert should see, each with its set and probability.
 
-    Parameters
-    ----------
-    table : DataFrame
-        One row an image.
-    columns : dict of str to str
-        Column name -> axis label with its unit.
-    labels : (N,) int
-    classes : tuple of str
+    `queue` has the columns sample_id, prediction_set, call, confidence.
     """
-    import pandas as pd
+    titles = [
+        f"{sets.replace(';', ' or ') or 'no phase'}\n{call} {p:.2f}"
+        for sets, call, p in queue[["prediction_set", "call", "confidence"]].itertuples(index=False)
+    ]
+    return _named_nuclei(dataset, queue["sample_id"], titles, min(6, max(4, len(queue))))
+
+
+def _named_nuclei(dataset, sample_ids, titles, columns: int):
+    where = {name: i for i, name in enumerate(dataset.sample_ids)}
+    return image_grid(dataset.images[[where[s] for s in sample_ids]], titles, columns, shared_scale=False)
+
+
+def distributions(table, columns: dict[str, str], labels, classes):
+    """Return the distribution of each measured column, one curve a class; `columns` maps names to axis labels."""
     import seaborn as sns
 
     figure, axes = new_figure(2.5 * len(columns), 2.6, 1, len(columns), squeeze=False)
     names = pd.Series(np.array(classes)[labels], index=table.index, name="phase")
+    colours = {"hue": names, "hue_order": list(classes), "palette": class_colours(classes)}
     for i, (ax, (column, text)) in enumerate(zip(axes[0], columns.items(), strict=True)):
-        sns.kdeplot(
-            x=table[column],
-            hue=names,
-            hue_order=list(classes),
-            palette=class_colours(classes),
-            common_norm=False,
-            cut=0,
-            ax=ax,
-            legend=i == 0,
-            warn_singular=False,
-        )
+        options = {"common_norm": False, "cut": 0, "warn_singular": False, "legend": i == 0}
+        sns.kdeplot(x=table[column], **colours, **options, ax=ax)
         label(ax, text, "density of each phase" if i == 0 else "")
         ax.set_yticks([])
         ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -132,51 +102,56 @@ def distributions(table, columns, labels, classes):
 
 
 def dna_histogram(integrated_dna, labels, classes, unit="integrated intensity, relative to the G1 median"):
-    """Return the histogram of DNA content, stacked by class.
-
-    Parameters
-    ----------
-    integrated_dna : (N,) float
-        NaN where no nucleus was found.
-    labels : (N,) int
-    classes : tuple of str
-    """
+    """Return the histogram of DNA content, stacked by class; NaN, where no nucleus was found, is left out."""
     figure, ax = new_figure(5.5, 2.8)
     values, labels = np.asarray(integrated_dna, float), np.asarray(labels)
     kept = np.isfinite(values)
     # The last bar holds the few nuclei beyond the axis too, so that none is silently left out.
     top = np.quantile(values[kept], 0.995)
-    values = np.minimum(values, top)
-    bins = np.linspace(0, top, 50)
+    stack = [np.minimum(values[kept & (labels == k)], top) for k in range(len(classes))]
     colours = class_colours(classes)
-    ax.hist(
-        [values[kept & (labels == k)] for k in range(len(classes))],
-        bins=bins,
-        stacked=True,
-        color=[colours[c] for c in classes],
-        label=list(classes),
-    )
-    ax.legend(fontsize=FONT_PT, frameon=False)
+    ax.hist(stack, np.linspace(0, top, 50), stacked=True, color=[colours[c] for c in classes], label=list(classes))
+    legend(ax)
     label(ax, unit, "nuclei")
     return figure
 
 
-def scatter(x, y, labels, classes, x_label="", y_label="", title=""):
-    """Return a figure with one dot an image, coloured by class.
-
-    Parameters
-    ----------
-    x, y : (N,) float
-        Dots with NaN are left out.
-    labels : (N,) int
-    classes : tuple of str
-    """
+def scatter(x, y, labels, classes, x_label="", y_label=""):
+    """Return a figure with one dot an image, coloured by class; those with NaN are left out."""
     figure, ax = new_figure(5.5, 3.0)
     x, y, labels = np.asarray(x, float), np.asarray(y, float), np.asarray(labels)
     for k, (name, colour) in enumerate(class_colours(classes).items()):
         ax.scatter(x[labels == k], y[labels == k], s=14, color=colour, alpha=0.6, linewidths=0, label=name)
     legend_beside(figure)
-    label(ax, x_label, y_label, title)
+    label(ax, x_label, y_label)
+    return figure
+
+
+def validation(comparison):
+    """Return simulated beside real nuclei: a panel a quantity, with median, middle half and middle 90 % by phase.
+
+    `comparison` is that of `simulation.validation.compare`; rows that are of none of the four phases are left out.
+    """
+    found = set(comparison.loc[comparison["phase"].isin(PHASES), "source"])
+    sources = [s for s in MARKERS if s in found]
+    figure, axes = new_figure(7.4, 2.9, 1, len(QUANTITIES))
+    colours = class_colours(PHASES)
+    for ax, (quantity, text) in zip(axes, QUANTITIES.items(), strict=True):
+        rows = comparison[comparison["quantity"] == quantity].set_index(["source", "phase"])
+        for k, phase in enumerate(PHASES):
+            for i, source in enumerate(sources):
+                if (source, phase) not in rows.index:
+                    continue
+                row, x = rows.loc[(source, phase)], k + (i - (len(sources) - 1) / 2) * 0.2
+                colour = colours[phase] if source == "simulated" else QUIET
+                ax.plot([x, x], [row["p05"], row["p95"]], color=colour, linewidth=0.8)
+                ax.plot([x, x], [row["p25"], row["p75"]], color=colour, linewidth=3)
+                ax.plot(x, row["p50"], MARKERS[source], color=colour, markersize=5, markeredgecolor="white")
+        ax.set_xticks(range(len(PHASES)), PHASES)
+        label(ax, "", text)
+    handles = [axes[0].plot([], [], MARKERS[s], color="black" if s == "simulated" else QUIET)[0] for s in sources]
+    names = [s if s == "simulated" else f"{s} (real)" for s in sources]
+    legend(figure, handles=handles, labels=names, loc="outside upper center", ncols=len(sources))
     return figure
 
 

@@ -1,49 +1,57 @@
-"""Figures of scores: training curves, confusion matrices, bars with intervals, design spaces."""
+"""Figures of scores: training curves, confusion matrices, bars with intervals, design spaces.
+
+A table is that of `summaries.score_table`: a score has its interval in the columns `<score>_low` and `<score>_high`.
+`references` (name -> score) are drawn as named lines, e.g. the share of the largest class, DNA content, the ceiling.
+"""
 
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from cellcycle.comparisons import readable
 from cellcycle.phases import class_colours
-from cellcycle.plots.style import FONT_PT, HEAT, INK, QUIET, label, legend_beside, line_colours, new_figure, spread_of
+from cellcycle.plots.style import (
+    FONT_PT,
+    INK,
+    QUIET,
+    REFERENCE,
+    coloured,
+    label,
+    legend,
+    legend_beside,
+    new_figure,
+    spread_of,
+)
 
-INTERVAL, REFERENCE = "#56B4E9", "#D55E00"
 SET_COLOURS = {"D1": "#bdbdbd", "D2": "#7a7a7a", "D3": "#333333"}
+_BALANCED = "balanced_accuracy"
 
 
 def history(records, names=None):
     """Return the training loss of runs by epoch: the mean over folds, with their range shaded."""
     figure, ax = new_figure(5.0, 2.6)
-    shades = line_colours(len(records))
-    for i, record in enumerate(records):
+    names = names or [f"{r.config['model']} {r.config.get('training_set', '')}" for r in records]
+    for name, record, colour in coloured(zip(names, records, strict=True)):
         by_epoch = record.history.groupby("epoch")["train_loss"]
-        name = names[i] if names else f"{record.config['model']} {record.config.get('training_set', '')}"
-        colour = shades[i]
         marker = "o" if by_epoch.ngroups == 1 else None
         ax.plot(by_epoch.mean(), color=colour, label=name, linewidth=1.5, marker=marker)
         ax.fill_between(by_epoch.min().index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.2, linewidth=0)
     ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(fontsize=FONT_PT, frameon=False)
+    legend(ax)
     label(ax, "epoch", "training loss (cross-entropy)")
     return figure
 
 
 def confusion_matrices(tables, titles):
-    """Return confusion matrices side by side: counts, shaded by the share of the true class.
-
-    Parameters
-    ----------
-    tables : sequence of DataFrame
-        As `summaries.confusion` gives them.
-    titles : sequence of str
-    """
+    """Return tables of `summaries.confusion` side by side: counts, shaded by the share of the true class."""
     figure, axes = new_figure(2.5 * len(tables) + 0.6, 2.6, 1, len(tables), squeeze=False)
     for i, (ax, table, title) in enumerate(zip(axes[0], tables, titles, strict=True)):
         counts = table.to_numpy()
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        shown = ax.imshow(share, cmap=HEAT, vmin=0, vmax=1)
-        _write_in_cells(ax, counts, "{:d}", share > 0.5)
+        shown = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "black" if share[row, column] > 0.5 else "white"
+            ax.text(column, row, f"{count:d}", ha="center", va="center", fontsize=FONT_PT, color=colour)
         turned = 45 if max(map(len, map(str, table.columns))) > 4 else 0
         ax.set_xticks(range(len(table)), table.columns, rotation=turned, ha="right" if turned else "center")
         ax.set_yticks(range(len(table)), table.index if i == 0 else [""] * len(table))
@@ -56,63 +64,46 @@ def confusion_matrices(tables, titles):
 
 
 def score_bars(table, score="accuracy", references=None, title=""):
-    """Return bars of one score, grouped by model, one bar a training set, with 95 % intervals.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `summaries.score_table` gives it.
-    score : str
-        A column with `_low` and `_high` beside it.
-    references : dict of str to float, optional
-        Drawn as named lines, e.g. the share of the largest class, the DNA-content method, the ceiling.
-    """
-    models = list(dict.fromkeys(table.index))
-    sets = list(dict.fromkeys(table["training_set"]))
-    figure, ax = new_figure(1.2 + 1.4 * len(models), 3.0)
-    width = 0.8 / len(sets)
-    for i, training_set in enumerate(sets):
-        rows = table[table["training_set"] == training_set]
-        x = np.array([models.index(m) for m in rows.index]) + (i - (len(sets) - 1) / 2) * width
-        ax.bar(x, rows[score], width * 0.92, color=SET_COLOURS.get(training_set, QUIET), label=training_set or None)
-        spread = spread_of(rows, score)
-        ax.errorbar(x, rows[score], spread, fmt="none", ecolor=INTERVAL, elinewidth=1.2, capsize=2)
-    _finish_bars(figure, ax, models, references)
-    label(ax, "", readable(score), title)
-    return figure
+    """Return bars of one score, grouped by model, one bar a training set."""
+    groups = {s: (table[table["training_set"] == s], score) for s in dict.fromkeys(table["training_set"])}
+    colours = [SET_COLOURS.get(name, QUIET) for name in groups]
+    error = {"ecolor": "#56B4E9", "elinewidth": 1.2, "capsize": 2}
+    return _bars(table, groups, colours, error, references, readable(score), title)
 
 
 def recall_bars(table, classes, title=""):
-    """Return bars of the recall of each class with its 95 % interval, grouped by model (one training set)."""
-    models = list(table.index)
+    """Return bars of the recall of each class, grouped by model (one training set)."""
+    groups = {name: (table, f"recall_{name}") for name in classes}
+    error = {"ecolor": INK, "elinewidth": 0.8, "capsize": 1.5}
+    return _bars(table, groups, class_colours(tuple(classes)).values(), error, None, "recall", title)
+
+
+def _bars(table, groups, colours, error, references, y_label, title):
+    """Return a group of bars a model; `groups` are the rows and the column of each bar's score, by its name."""
+    models = list(dict.fromkeys(table.index))
     figure, ax = new_figure(1.2 + 1.4 * len(models), 3.0)
-    width = 0.8 / len(classes)
-    for k, (name, colour) in enumerate(class_colours(tuple(classes)).items()):
-        x = np.arange(len(models)) + (k - (len(classes) - 1) / 2) * width
-        ax.bar(x, table[f"recall_{name}"], width * 0.92, color=colour, label=name)
-        spread = spread_of(table, f"recall_{name}")
-        ax.errorbar(x, table[f"recall_{name}"], spread, fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
-    _finish_bars(figure, ax, models, None)
-    label(ax, "", "recall", title)
+    width = 0.8 / len(groups)
+    for i, ((name, (rows, score)), colour) in enumerate(zip(groups.items(), colours, strict=True)):
+        x = np.array([models.index(m) for m in rows.index]) + (i - (len(groups) - 1) / 2) * width
+        ax.bar(x, rows[score], width * 0.92, color=colour, label=name or None)
+        ax.errorbar(x, rows[score], spread_of(rows, score), fmt="none", **error)
+    _reference_lines(ax.axhline, references)
+    ax.set_xticks(range(len(models)), models)
+    ax.set_ylim(0, 1)
+    if ax.get_legend_handles_labels()[0]:
+        legend_beside(figure)
+    label(ax, "", y_label, title)
     return figure
 
 
-def effects(table, score="balanced_accuracy", reference=None, title="", references=None):
+def effects(table, score=_BALANCED, reference=None, title="", references=None):
     """Return one dot with its interval for each row, e.g. the effect of each transform.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `summaries.score_table` gives it; row labels are shown.
-    reference : str, optional
-        Row whose score is drawn as a line.
-    references : dict of str to float, optional
-        Further lines, named in a legend.
+    The score of the row `reference` is drawn as a line too.
     """
     figure, ax = new_figure(5.6 + (1.2 if references else 0), 0.8 + 0.3 * len(table))
     y = np.arange(len(table))[::-1]
-    spread = spread_of(table, score)
-    ax.errorbar(table[score], y, xerr=spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
+    ax.errorbar(table[score], y, xerr=spread_of(table, score), fmt="o", color=INK, ecolor=QUIET, capsize=2)
     ax.set_yticks(y, table.index)
     ax.set_ylim(-0.6, len(table) - 0.4)
     if reference is not None:
@@ -124,28 +115,17 @@ def effects(table, score="balanced_accuracy", reference=None, title="", referenc
     return figure
 
 
-def design_space(table, score="balanced_accuracy", references=None, title=""):
-    """Return a score against the number of parameters, one dot a network (Figure 7's order).
-
-    Parameters as in `score_bars`.
-    """
+def design_space(table, references=None, title=""):
+    """Return balanced accuracy against the number of parameters, one dot a network (Figure 7's order)."""
     figure, ax = new_figure(6.2, 3.0)
-    ordered = table.sort_values("n_parameters")
-    spread = spread_of(ordered, score)
-    ax.errorbar(ordered["n_parameters"], ordered[score], spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
-    for i, (name, row) in enumerate(ordered.iterrows()):
+    table = table.sort_values("n_parameters")
+    spread = spread_of(table, _BALANCED)
+    ax.errorbar(table["n_parameters"], table[_BALANCED], spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
+    for i, (name, row) in enumerate(table.iterrows()):
         # Neighbours lie close: their names take turns above and below, near and far.
         up, gap = i % 2 == 0, 4 + 10 * (i % 4 // 2)
-        ax.annotate(
-            name,
-            (row["n_parameters"], row[f"{score}_high"] if up else row[f"{score}_low"]),
-            xytext=(0, gap if up else -gap),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if up else "top",
-            fontsize=FONT_PT - 1,
-            color=INK,
-        )
+        at = (row["n_parameters"], row[f"{_BALANCED}_high" if up else f"{_BALANCED}_low"])
+        _name_dot(ax, name, at, (0, gap if up else -gap), ha="center", va="bottom" if up else "top")
     ax.set_xscale("log")
     # Between the powers of ten there is no room for names.
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -153,77 +133,45 @@ def design_space(table, score="balanced_accuracy", references=None, title=""):
     _reference_lines(ax.axhline, references)
     if references:
         legend_beside(figure)
-    label(ax, "trained parameters", score.replace("_", " "), title)
+    label(ax, "trained parameters", readable(_BALANCED), title)
     return figure
 
 
-def trials(table, x, label_by, score="balanced_accuracy", title=""):
-    """Return the trials of a search: the score against one setting, each dot labelled by another.
+def trials(table, x: str, label_by: str, title=""):
+    """Return the trained trials of a search, `tuning.Search.trials`: balanced accuracy against the setting `x`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `cellcycle.tuning.Search.trials`; trials without a score are left out.
-    x, label_by : str
-        Columns; `x` is drawn on a logarithmic scale.
+    Each dot is labelled by another setting.
     """
     figure, ax = new_figure(5.6, 3.0)
-    trained = table.dropna(subset=[score])
-    ax.plot(trained[x], trained[score], "o", color=INK)
+    trained = table.dropna(subset=[_BALANCED])
+    ax.plot(trained[x], trained[_BALANCED], "o", color=INK)
     for number, row in trained.iterrows():
-        ax.annotate(
-            f"{row[label_by]:g} (trial {number})",
-            (row[x], row[score]),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=FONT_PT - 1,
-            color=INK,
-        )
+        _name_dot(ax, f"{row[label_by]:g} (trial {number})", (row[x], row[_BALANCED]), (5, 0), va="center")
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.15)
-    label(ax, x.replace("_", " "), score.replace("_", " "), f"{title}; labels: {label_by.replace('_', ' ')}")
+    label(ax, readable(x), readable(_BALANCED), f"{title}; labels: {readable(label_by)}")
     return figure
 
 
-def curves(tables, x="label_share", score="balanced_accuracy", x_label="share of the labels", title="", log=False):
-    """Return one line a table with its interval shaded, e.g. a score against the share of labels.
-
-    Parameters
-    ----------
-    tables : dict of str to DataFrame
-        Name of the line -> table with the column `x`, the score and its `_low` and `_high`.
-    log : bool
-        Draw `x` on a logarithmic scale.
-    """
+def curves(tables, x="label_share", x_label="share of the labels", title="", log=False):
+    """Return balanced accuracy against the column `x`: a line a table, by its name, with its interval shaded."""
     figure, ax = new_figure(5.2, 3.0)
-    shades = line_colours(len(tables))
-    for (name, table), colour in zip(tables.items(), shades, strict=True):
-        ax.plot(table[x], table[score], "o-", color=colour, label=name)
-        ax.fill_between(table[x], table[f"{score}_low"], table[f"{score}_high"], color=colour, alpha=0.15, linewidth=0)
+    for name, table, colour in coloured(tables.items()):
+        low, high = table[f"{_BALANCED}_low"], table[f"{_BALANCED}_high"]
+        ax.plot(table[x], table[_BALANCED], "o-", color=colour, label=name)
+        ax.fill_between(table[x], low, high, color=colour, alpha=0.15, linewidth=0)
     if log:
         ax.set_xscale("log")
     legend_beside(figure)
-    label(ax, x_label, f"{score.replace('_', ' ')} (95 % interval)", title)
+    label(ax, x_label, f"{readable(_BALANCED)} (95 % interval)", title)
     return figure
 
 
-def _write_in_cells(ax, values, text: str, is_light) -> None:
-    """Write each value of a heat map into its cell, dark on light cells and light on dark ones."""
-    for (row, column), value in np.ndenumerate(values):
-        colour = "black" if is_light[row, column] else "white"
-        ax.text(column, row, text.format(value), ha="center", va="center", fontsize=FONT_PT, color=colour)
+def _name_dot(ax, text: str, at, offset_pt, **place) -> None:
+    ax.annotate(text, at, xytext=offset_pt, textcoords="offset points", fontsize=FONT_PT - 1, color=INK, **place)
 
 
 def _reference_lines(draw, references) -> None:
     """Draw each reference by `draw`, an axes' `axhline` or `axvline`."""
     for (name, value), style in zip((references or {}).items(), (":", "--", "-."), strict=False):
         draw(value, color=REFERENCE, linestyle=style, linewidth=1.2, label=name)
-
-
-def _finish_bars(figure, ax, names, references) -> None:
-    _reference_lines(ax.axhline, references)
-    ax.set_xticks(range(len(names)), names)
-    ax.set_ylim(0, 1)
-    if ax.get_legend_handles_labels()[0]:
-        legend_beside(figure)

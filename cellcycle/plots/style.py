@@ -11,25 +11,11 @@ from cellcycle.phases import class_colours
 FONT_PT = 9
 INK = "#333333"
 QUIET = "#999999"
-HEAT = "cividis"
+REFERENCE = "#D55E00"
 
 
-def new_figure(width_in=7.0, height_in=3.0, rows=1, columns=1, **options):
-    """Return (figure, axes) outside pyplot, so that a notebook shows the figure once.
-
-    Parameters
-    ----------
-    width_in, height_in : float
-        Size in inches.
-    rows, columns : int
-    **options
-        Passed to `Figure.subplots`.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-    axes : Axes or array of Axes
-    """
+def new_figure(width_in: float, height_in: float, rows=1, columns=1, **options):
+    """Return (figure, axes), with the options of `Figure.subplots`, outside pyplot: a notebook shows it once."""
     figure = Figure(figsize=(width_in, height_in), dpi=100, layout="constrained")
     axes = figure.subplots(rows, columns, **options)
     for ax in figure.axes:
@@ -38,9 +24,23 @@ def new_figure(width_in=7.0, height_in=3.0, rows=1, columns=1, **options):
     return figure, axes
 
 
-def line_colours(n_lines: int) -> list[str]:
-    """Return one colour a line, none of them a phase's as long as there are enough."""
-    return list(class_colours(tuple(f"line {i}" for i in range(n_lines))).values())
+def picture_rows(names, n_columns: int, width_in: float, height_in: float, gap: float, **words):
+    """Return (figure, axes (rows, columns)) for pictures, each row named at its left in type of the options `words`."""
+    figure, axes = new_figure(width_in, height_in, len(names), n_columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for name, row in zip(names, axes, strict=True):
+        options = {"fontsize": FONT_PT, "color": INK} | words
+        row[0].text(-gap, 0.5, name, transform=row[0].transAxes, ha="right", va="center", **options)
+    return figure, axes
+
+
+def coloured(lines):
+    """Yield name, table and colour of each (name, table); no colour is a phase's as long as there are enough."""
+    lines = list(lines)
+    colours = class_colours(tuple(f"line {i}" for i in range(len(lines)))).values()
+    for (name, table), colour in zip(lines, colours, strict=True):
+        yield name, table, colour
 
 
 def label(ax, x="", y="", title="") -> None:
@@ -51,32 +51,29 @@ def label(ax, x="", y="", title="") -> None:
         ax.set_title(title, fontsize=FONT_PT + 1, color=INK, loc="left")
 
 
+def legend(ax, **options) -> None:
+    """Put a legend into axes, in the common type."""
+    ax.legend(fontsize=FONT_PT, frameon=False, **options)
+
+
 def legend_beside(figure) -> None:
     """Put the legend of a figure to its right."""
-    figure.legend(fontsize=FONT_PT, frameon=False, loc="outside right center")
+    legend(figure, loc="outside right center")
 
 
-def spread_of(table, score: str) -> np.ndarray:
-    """Return the lengths (2, rows) of the bars from a score down and up to the ends of its interval."""
-    return np.abs(table[[f"{score}_low", f"{score}_high"]].to_numpy().T - table[score].to_numpy())
+def spread_of(table, score: str, ends: tuple[str, str] | None = None) -> np.ndarray:
+    """Return the lengths (2, rows) of the bars from a score down and up to the columns of its interval's ends."""
+    ends = ends or (f"{score}_low", f"{score}_high")
+    return np.abs(table[list(ends)].to_numpy().T - table[score].to_numpy())
 
 
-def save_figures(figures, folder, dpi: int = 100) -> list[Path]:
-    """Write figures as `<name>.png`, each whole or not at all, and return their paths.
-
-    Parameters
-    ----------
-    figures : dict of str to matplotlib.figure.Figure
-    folder : path-like
-        Created when missing.
-    dpi : int
-    """
+def save_figures(figures: dict[str, Figure], folder) -> list[Path]:
+    """Write figures as `<name>.png`, each whole or not at all, into a folder that is made, and return their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, figure in figures.items():
-        with whole_file(folder / f"{name}.png") as work:
+    written = [folder / f"{name}.png" for name in figures]
+    for figure, file in zip(figures.values(), written, strict=True):
+        with whole_file(file) as work:
             # Without the name of the software, the same figure gives the same bytes under any version of it.
-            figure.savefig(work, dpi=dpi, metadata={"Software": None})
-        written.append(folder / f"{name}.png")
+            figure.savefig(work, dpi=100, metadata={"Software": None})
     return written
