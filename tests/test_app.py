@@ -440,7 +440,8 @@ def test_a_visitor_sees_only_what_they_gave(site):
         key = give(one, NUCLEI[0]).json()["id"]
         assert len(key) == 22 and one.get(f"/api/images/{key}/view.png").status_code == 200
         for path in (
-            f"/api/images/{key}/{end}" for end in ("view.png", "nuclei.json", "overlay.png", "occlusion/0.png")
+            f"/api/images/{key}/{end}"
+            for end in ("view.png", "nuclei.json", "overlay.png", "outlines.zip", "occlusion/0.png")
         ):
             assert other.get(path).status_code == 404 and httpx.get(f"{site.base_url}{path}").status_code == 403
         assert other.delete(f"/api/images/{key}").status_code == 404
@@ -452,7 +453,7 @@ def test_a_visitor_sees_only_what_they_gave(site):
 @pytest.mark.parametrize("key", ["..", "%2e%2e", "..%2f..%2fetc", "%00", "a" * 22, "a" * 5000, "C:%5C", "%2e%2e%5c"])
 def test_no_id_leads_to_a_file(site, key):
     with visitor(site) as client:
-        for end in ("view.png", "nuclei.json", "overlay.png"):
+        for end in ("view.png", "nuclei.json", "overlay.png", "outlines.zip"):
             answer = client.get(f"/api/images/{key}/{end}")
             assert answer.status_code in (400, 404) and str(Path.cwd()) not in answer.text
         assert client.delete(f"/api/images/{key}").status_code in (400, 404, 405)
@@ -735,7 +736,8 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
     for path in paths:
         shutil.copyfile(path, tmp_path / path.name)
     monkeypatch.chdir(tmp_path)
-    run_predict([path.name for path in paths], output=Path("nuclei.csv"), extras=Extras(overlay=Path("overlay")))
+    extras = Extras(*map(Path, ("overlay", "outlines", "outlines", "outlines")))
+    run_predict([path.name for path in paths], output=Path("nuclei.csv"), extras=extras)
     with visitor(site) as client:
         keys = [give(client, path).json()["id"] for path in paths]
         assert client.get("/api/nuclei.csv").content == (tmp_path / "nuclei.csv").read_bytes()
@@ -743,6 +745,13 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
         assert "attachment" in picture.headers.get("content-disposition", ""), picture.text
         (written,) = (tmp_path / "overlay").glob("field*.png")
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture.content))), np.asarray(Image.open(written)))
+        saved = zipfile.ZipFile(io.BytesIO(client.get(f"/api/images/{keys[0]}/outlines.zip").content))
+        stem = field_file.stem
+        assert sorted(saved.namelist()) == [f"{stem}.geojson", f"{stem}.zip", f"{stem}_mask.tif"]
+        for name in (f"{stem}.geojson", f"{stem}_mask.tif"):
+            assert saved.read(name) == (tmp_path / "outlines" / name).read_bytes()
+        rois, written = (zipfile.ZipFile(f) for f in (io.BytesIO(saved.read(f"{stem}.zip")), f"outlines/{stem}.zip"))
+        assert {n: rois.read(n) for n in rois.namelist()} == {n: written.read(n) for n in written.namelist()}
 
 
 def test_models_with_other_classes_stand_in_one_table():

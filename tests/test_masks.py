@@ -12,14 +12,17 @@ import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
+from scipy.ndimage import zoom
 from skimage.draw import polygon2mask
+from skimage.morphology import erosion
 
 from cellcycle import cli, files
 from cellcycle.images import read_plane, write_image
-from cellcycle.masks import find_masks, read_mask
+from cellcycle.masks import read_mask
 from cellcycle.outlines import outlines_of, write_geojson, write_rois
 from cellcycle.phases import PHASE_COLOURS, PHASES, rgb
 from cellcycle.predict import Predictor, predict
+from cellcycle.predict.pairs import find_masks
 
 FIELD = files.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
 MITOSIS = files.repository() / "data" / "sample" / "nuclei" / "M" / "M_0002.png"
@@ -309,6 +312,21 @@ def test_black_and_white_becomes_its_connected_parts_and_says_so(small, tmp_path
     assert len(np.unique(read)) == 13 and np.array_equal(read > 0, labels > 0)
 
 
+def test_the_numbers_count_whatever_colours_show_them(small, tmp_path):
+    pixels, labels = small
+    colours = np.random.default_rng(0).integers(0, 255, (3, 256)).astype(np.uint8)
+    palette = Image.fromarray(labels.astype(np.uint8), "P")
+    palette.putpalette(colours.T.ravel().tolist())
+    palette.save(tmp_path / "a.png")
+    tifffile.imwrite(
+        tmp_path / "b.tif", labels.astype(np.uint8), photometric="palette", colormap=colours * np.uint16(257)
+    )
+    tifffile.imwrite(tmp_path / "c.tif", labels.astype(np.uint8), imagej=True, metadata={"LUTs": [colours]})
+    tifffile.imwrite(tmp_path / "d.tif", labels.astype(np.uint16), photometric="miniswhite")
+    for name in ("a.png", "b.tif", "c.tif", "d.tif"):
+        assert np.array_equal(read_mask(tmp_path / name, pixels)[0], labels), name
+
+
 def test_white_background_is_seen_through(small, tmp_path):
     """ImageJ writes masks so: black on white, or white on black with 0 shown as white."""
     pixels, labels = small
@@ -334,6 +352,9 @@ def odd(kind, labels):
         "all one": np.ones(labels.shape, np.uint8),
         "background 1": (labels + 1).astype(np.uint16),
         "classes": np.where(labels > 0, 1 + labels % 2, 0).astype(np.uint8),
+        "outlines": np.where(labels - erosion(labels, np.ones((3, 3))) > 0, labels, 0).astype(np.uint16),
+        "blurred": zoom(zoom(labels.astype(float), 0.5, order=1), 2, order=1).round().astype(np.uint16),
+        "one number twice": np.where(labels == 12, 1, labels).astype(np.uint16),
         "another image": np.roll(labels, 20, axis=(0, 1)).astype(np.uint16),
         "complex": labels.astype(np.complex64),
     }[kind]
@@ -342,7 +363,8 @@ def odd(kind, labels):
 @pytest.mark.parametrize(
     "kind",
     ["another size", "turned", "fractions", "not a number", "negative", "colour", "several planes", "huge numbers",
-     "all one", "background 1", "classes", "another image", "complex", "jpeg", "text", "cut off"],
+     "all one", "background 1", "classes", "outlines", "blurred", "one number twice",
+     "another image", "complex", "jpeg", "text", "cut off"],
 )  # fmt: skip
 def test_what_is_no_mask_of_the_image_is_one_line_and_costs_no_other_row(run, small, kind):
     pixels, labels = small

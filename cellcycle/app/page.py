@@ -45,6 +45,7 @@ def page_routes(site: Site) -> list[Route]:
         Route(f"{image}/nuclei.json", page.nuclei, methods=["GET"]),
         Route(f"{image}/view.png", page.view, methods=["GET"]),
         Route(f"{image}/overlay.png", page.overlay, methods=["GET"]),
+        Route(f"{image}/outlines.zip", page.outlines, methods=["GET"]),
         Route(f"{image}/occlusion/{{row}}.png", page.occlusion, methods=["GET"]),
     ]
 
@@ -199,6 +200,10 @@ class _Page:
         """Give the picture with outlines, to save."""
         return await self._drawn(request, worker.overlay, download="overlay.png")
 
+    async def outlines(self, request: Request):
+        """Give mask and outlines for other programs, to save."""
+        return await self._drawn(request, worker.outlines, download="outlines.zip", media_type="application/zip")
+
     async def occlusion(self, request: Request):
         """Give a picture of what the call of a nucleus rests on."""
         row = request.path_params["row"]
@@ -207,14 +212,14 @@ class _Page:
             raise Refusal(404, "there is no such nucleus")
         return await self._drawn(request, worker.occlusion_picture, int(row))
 
-    async def _drawn(self, request: Request, draw, *row: int, download: str = ""):
+    async def _drawn(self, request: Request, draw, *row: int, download: str = "", media_type: str = "image/png"):
         visitor, image = self._image(request)
         about = visitor.about(image)
         if row and row[0] >= about["n"]:
             raise Refusal(404, "there is no such nucleus")
         with self._site.work.admitted():
             content = await self._site.in_words(about["name"], draw, image / "plane", image / about["call"], *row)
-        return _content(content, "image/png", download)
+        return _content(content, media_type, download)
 
     async def nuclei_csv(self, request: Request):
         """Give the rows of all images, as `cellcycle predict --output` writes them."""

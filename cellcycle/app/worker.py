@@ -6,6 +6,7 @@ Functions take and give plain values and folders of `cellcycle.app.store`; none 
 import io
 import json
 import tempfile
+import zipfile
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +17,10 @@ from cellcycle.app.models import model_table
 from cellcycle.errors import CellCycleError, ImageError
 from cellcycle.images import Plane, read_plane
 from cellcycle.nuclei import Nuclei
+from cellcycle.outlines import outlines_of
 from cellcycle.phases import class_colours
 from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
+from cellcycle.predict.extras import Extras
 from cellcycle.predict.many import on_slide
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.overlay import draw_overlay
@@ -146,6 +149,21 @@ def overlay(plane: Path, folder: Path) -> bytes:
     return _png(draw_overlay(prediction, classes_of(prediction.columns)))
 
 
+def outlines(plane: Path, folder: Path) -> bytes:
+    """Return the files of `cellcycle predict --masks --outlines --rois`, zipped."""
+    prediction, stream = _stored(plane, folder), io.BytesIO()
+    with tempfile.TemporaryDirectory() as made:
+        extras = Extras(masks=made, outlines=made, rois=made)
+        (targets,) = extras.targets([prediction.image])
+        problem = extras.write(targets, prediction, classes_of(prediction.columns))
+        if problem:
+            raise ImageError(prediction.image, problem, "try it again")
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(targets.values()):
+                archive.write(file, file.name)
+    return stream.getvalue()
+
+
 def occlusion_picture(plane: Path, folder: Path, row: int) -> bytes:
     """Return what the call of a nucleus rests on: yellow where hiding it costs most, blue where nothing is lost."""
     from cellcycle.app.occlusion import coloured, occlusion_map
@@ -231,12 +249,8 @@ def _shown(prediction: ImagePrediction) -> dict:
         "dna": dna,
         "area": column("area_um2", 1),
         "strange": _strangeness(prediction, keep),
-        "outline": [_outline(nuclei.labels, number, [int(columns[f"bbox_{s}_px"][k]) for s in _SIDES])
-                    for number, k in zip(ids, keep, strict=True)],
-    }  # fmt: skip
-
-
-_SIDES = ("top", "left", "bottom", "right")
+        "outline": [_simple(rings) for rings in outlines_of(nuclei.labels, ids)],
+    }
 
 
 def _number(value, digits: int):
@@ -255,15 +269,12 @@ def _strangeness(prediction: ImagePrediction, keep: list[int]) -> list[float]:
     return [round(1 - float(p_values[k]), 4) for k in keep]
 
 
-def _outline(labels: np.ndarray, number: int, box: list[int]) -> list[float]:
-    """Return the outline of a nucleus as x, y, x, y, ... in pixels of the plane."""
-    from skimage.measure import approximate_polygon, find_contours
+def _simple(rings: list[np.ndarray]) -> list[float]:
+    """Return the longest outline of a nucleus as x, y, x, y, ... in pixels of the plane."""
+    from skimage.measure import approximate_polygon
 
-    top, left, bottom, right = box
-    mask = np.pad(labels[top:bottom, left:right] == number, 1)
-    found = max(find_contours(mask.astype(np.float32), 0.5), key=len, default=np.empty((0, 2)))
-    line = np.add(approximate_polygon(found, _OUTLINE_PX), (top - 0.5, left - 0.5))
-    return np.round(line[:, ::-1], 1).ravel().tolist()
+    ring = max(rings, key=len, default=np.empty((0, 2)))
+    return np.round(approximate_polygon(ring, _OUTLINE_PX), 1).ravel().tolist()
 
 
 def _stretched(pixels: np.ndarray) -> np.ndarray:

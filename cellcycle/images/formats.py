@@ -44,13 +44,15 @@ _PILLOW_FORMATS = ("PNG", "JPEG", "BMP")
 
 
 @contextmanager
-def open_stack(path) -> Iterator[Stack]:
+def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
     """Open an image file; what it is, is read from its first bytes, not from its name.
 
     Parameters
     ----------
     path : str or Path
         The file.
+    as_numbers : bool, optional
+        Palettes and displays of 0 as white are left out: the numbers count that stand in the file.
 
     Yields
     ------
@@ -70,10 +72,10 @@ def open_stack(path) -> Iterator[Stack]:
         if path.suffix.lower() in VENDOR_SUFFIXES:
             yield _open_vendor(path)
         elif signature in _TIFF_SIGNATURES:
-            with open_tiff(path) as stack:
+            with open_tiff(path, as_numbers) as stack:
                 yield stack
         else:
-            yield _open_pillow(path)
+            yield _open_pillow(path, as_numbers)
 
 
 def judge(path) -> Announced:
@@ -150,7 +152,7 @@ def _signature(path: Path) -> bytes:
     return signature
 
 
-def _open_pillow(path: Path) -> Stack:
+def _open_pillow(path: Path, as_numbers: bool) -> Stack:
     """Read PNG, JPEG or BMP without any of Pillow's conversions that lose intensities."""
     from PIL import Image, UnidentifiedImageError
 
@@ -161,7 +163,7 @@ def _open_pillow(path: Path) -> Stack:
             refuse_oversize(path, image.height, image.width, n_pixels * n_channels, n_bytes)
             # Palettes and colours are opened up to four channels.
             refuse_unaffordable(path, image.height, image.width, 4 * n_pixels, n_bytes)
-            return stack_of_array(str(path), _decode(path, image))
+            return stack_of_array(str(path), _decode(path, image, as_numbers))
     except UnidentifiedImageError as error:
         raise ImageError(path, "this is no image in a known format", "give PNG, JPEG, BMP, TIFF or OME-TIFF") from error
     except Image.DecompressionBombError as error:
@@ -172,7 +174,7 @@ def _open_pillow(path: Path) -> Stack:
         ) from error
 
 
-def _decode(path: Path, image) -> np.ndarray:
+def _decode(path: Path, image, as_numbers: bool) -> np.ndarray:
     """Return the pixels of an opened Pillow image as (H, W) or (H, W, channels)."""
     if image.format == "PNG" and _is_deep_colour(path):
         # Pillow cuts PNGs of 16 bits with several channels down to 8.
@@ -182,7 +184,7 @@ def _decode(path: Path, image) -> np.ndarray:
             return imagecodecs.png_decode(path.read_bytes())
     if image.mode == "1":
         return np.asarray(image, dtype=bool)
-    if image.mode == "P":
+    if image.mode == "P" and not as_numbers:
         return np.asarray(image.convert("RGBA"))
     if image.mode in ("CMYK", "YCbCr", "PA"):
         return np.asarray(image.convert("RGB"))

@@ -135,7 +135,7 @@ def read_numbers(path) -> np.ndarray:
 
 
 def _read_numbers(path) -> np.ndarray:
-    with open_stack(path) as stack:
+    with open_stack(path, as_numbers=True) as stack:
         if stack.n_times * stack.n_z > 1 or not (stack.n_channels == 1 or stack.is_colour):
             n = stack.n_times * stack.n_z * stack.n_channels
             raise ImageError(path, f"it holds {n} planes", "save the one that belongs to the image")

@@ -22,7 +22,7 @@ _ALPHA = (1, 2)
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[Stack]:
+def open_tiff(path: Path, as_numbers: bool = False) -> Iterator[Stack]:
     """Open a TIFF file of any kind as a `Stack`.
 
     Parameters
@@ -49,12 +49,12 @@ def open_tiff(path: Path) -> Iterator[Stack]:
     try:
         # Files that this one names stay closed: a stranger may name any.
         with tifffile.TiffFile(path, _multifile=False) as tiff:
-            yield _stack(path, tiff)
+            yield _stack(path, tiff, as_numbers)
     finally:
         logger.setLevel(level)
 
 
-def _stack(path: Path, tiff) -> Stack:
+def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
     index = _largest_series(path, tiff)
     series = tiff.series[index]
     sizes = dict(zip(series.axes, series.shape, strict=True))
@@ -62,7 +62,7 @@ def _stack(path: Path, tiff) -> Stack:
                     path.stat().st_size)  # fmt: skip
     if "C" in sizes and "S" in sizes:
         raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
-    planes = _Planes(tiff, series)
+    planes = _Planes(tiff, series, as_numbers)
     names, pixel_size_um, elsewhere = _metadata(tiff, index, planes.n_channels)
     return Stack(
         str(path),
@@ -97,14 +97,15 @@ def _largest_series(path: Path, tiff) -> int:
 class _Planes:
     """Load single planes of a series; memory holds one page at a time where the file allows it."""
 
-    def __init__(self, tiff, series):
+    def __init__(self, tiff, series, as_numbers: bool):
         self.series, self.page, self.path = series, series.keyframe, tiff.filehandle.path
         self.leading = [axis for axis in series.axes if axis not in self.page.axes]
         self.inner = [axis for axis in series.axes if axis in self.page.axes]
         self.sizes = dict(zip(series.axes, series.shape, strict=True))
         # ImageJ and OME store a display colour as palette; their numbers are the intensities.
         has_palette = self.page.photometric == 3 and self.page.colormap is not None
-        self.palette = self.page.colormap if has_palette and not (tiff.is_imagej or tiff.is_ome) else None
+        self.palette = self.page.colormap if has_palette and not (as_numbers or tiff.is_imagej or tiff.is_ome) else None
+        self.as_numbers = as_numbers
         n_alpha = sum(int(extra) in _ALPHA for extra in self.page.extrasamples)
         n_samples = self.sizes.get("S", 1) - n_alpha
         self.n_channels = 3 if self.palette is not None else self.sizes.get("C", 1) * n_samples
@@ -150,7 +151,7 @@ class _Planes:
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
         """Turn pictures stored as "0 is white" into intensities."""
-        is_inverted = self.page.photometric == 0 and pixels.dtype.kind == "u"
+        is_inverted = self.page.photometric == 0 and pixels.dtype.kind == "u" and not self.as_numbers
         return np.iinfo(pixels.dtype).max - pixels if is_inverted else pixels
 
 

@@ -15,12 +15,12 @@ from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_nam
 from cellcycle.errors import ImageError, SettingError, shown
 from cellcycle.files import whole_file
 from cellcycle.images import expand
-from cellcycle.masks import find_masks, unused_masks
 from cellcycle.phases import class_colours
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.many import on_slide, run_batch
 from cellcycle.predict.output import row_writer
+from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
 from cellcycle.predict.target import check_target, format_of, is_standard_output, is_stream
 from cellcycle.predict.words import Tally, image_line, models_report, nucleus_report
@@ -88,7 +88,8 @@ def run_predict(
     choice, images, settings = ModelChoice.of(model), _to_predict(paths), settings or Settings()
     extras, masks = extras or Extras(), [None] * len(images)
     if use_masks is not None:
-        images, masks = _with_masks(paths, images, use_masks)
+        images, masks, unused = with_masks(images, paths, use_masks)
+        _note_unused(unused)
     if output is not None:
         check_target(output, images)
     n_jobs = n_jobs or ((os.cpu_count() or 1) if len(images) >= _ALL_CORES_FROM else 1)
@@ -145,17 +146,10 @@ def _to_predict(paths: list[str]) -> list[str | ImageError]:
     return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
 
 
-def _with_masks(paths: list[str], images: list, folder: Path) -> tuple[list, list]:
-    """Return the images without those that are masks of others, and the mask of each."""
-    masks = find_masks(images, folder)
-    used = {os.path.realpath(mask) for mask in masks if not isinstance(mask, ImageError)}
-    kept = [k for k, image in enumerate(images) if image in paths or os.path.realpath(str(image)) not in used]
-    images, masks = [images[k] for k in kept], [masks[k] for k in kept]
-    unused = unused_masks(images, masks, folder)
+def _note_unused(unused: list[Path]) -> None:
     if unused:
-        more = f" and {len(unused) - 1} more in {folder} belong" if len(unused) > 1 else " belongs"
+        more = f" and {len(unused) - 1} more masks belong" if len(unused) > 1 else " belongs"
         _note(f"{unused[0]}{more} to no image that was named")
-    return images, masks
 
 
 def _is_impossible(path: str) -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 from cellcycle import tasks
 from cellcycle.errors import CellCycleError, ImageError, SettingError
 from cellcycle.images import expand
-from cellcycle.masks import find_masks
 from cellcycle.nuclei import Nuclei, fit_anchor
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import (
     AUTO,
     LEAST_QUALITY,
@@ -57,7 +57,12 @@ def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **setting
     if not listed:
         raise SettingError("images", "the list is empty", "name at least one image")
     choice, chosen = ModelChoice.of(model), Settings(**settings)
-    masks = _masks_of(listed, masks)
+    if isinstance(masks, str | Path) and Path(masks).is_dir():
+        listed, masks, _ = with_masks(listed, images, masks)
+    elif masks is not None:
+        masks = list(masks) if isinstance(masks, list | tuple) else [masks]
+        if len(masks) != len(listed):
+            raise SettingError("masks", f"{len(masks)} for {len(listed)} images", "give one an image, or their folder")
     if is_slide:
         chosen = on_slide(listed, choice, chosen, masks=masks)
     found = []
@@ -68,17 +73,6 @@ def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **setting
             raise prediction.error
         found.append(prediction.table)
     return pd.concat(found, ignore_index=True)
-
-
-def _masks_of(images: list, masks) -> list | None:
-    if masks is None:
-        return None
-    if isinstance(masks, str | Path) and Path(masks).is_dir():
-        return find_masks(images, masks)
-    masks = list(masks) if isinstance(masks, list | tuple) else [masks]
-    if len(masks) != len(images):
-        raise SettingError("masks", f"{len(masks)} for {len(images)} images", "give one an image, or their folder")
-    return masks
 
 
 def predict_each(
@@ -106,8 +100,11 @@ def predict_each(
     SettingError, CheckpointError
         The model is unknown or damaged.
     """
-    pairs = ((image, None) for image in images) if masks is None else zip(images, masks, strict=True)
-    return tasks.run(_predict_pair, pairs, start=Predictor, start_arguments=(model, settings))
+    return tasks.run(_predict_pair, _pairs(images, masks), start=Predictor, start_arguments=(model, settings))
+
+
+def _pairs(images: Iterable, masks: Iterable | None) -> Iterator[tuple]:
+    return ((image, None) for image in images) if masks is None else zip(images, masks, strict=True)
 
 
 def _predict_pair(predictor: Predictor, pair: tuple) -> ImagePrediction:
@@ -187,8 +184,8 @@ def on_slide(images: Iterable, model, settings: Settings, n_jobs: int = 1, masks
         A model that needs the peak was named, and there is none, with the reason.
     """
     choice = ModelChoice.of(model)
-    pairs = [(image, None) for image in images] if masks is None else list(zip(images, masks, strict=True))
-    found = tasks.run(_found, pairs, n_jobs, start=Predictor, start_arguments=(choice, settings))
+    n_jobs = min(n_jobs, len(images)) if isinstance(images, Sequence) else n_jobs
+    found = tasks.run(_found, _pairs(images, masks), n_jobs, start=Predictor, start_arguments=(choice, settings))
     return with_g1_peak([nuclei for nuclei in found if nuclei is not None], choice.is_auto, settings)
 
 

@@ -226,6 +226,7 @@ function pictures() {
   get('image').replaceChildren(...[...images.values()].map(({ about }) => element('option', { value: about.id }, `${about.name} (${about.n})`)));
   get('image').value = state.image;
   get('save-picture').href = `/api/images/${state.image}/overlay.png`;
+  get('save-outlines').href = `/api/images/${state.image}/outlines.zip`;
 }
 get('image').addEventListener('change', () => {
   state.image = get('image').value;

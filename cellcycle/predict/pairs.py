@@ -1,0 +1,132 @@
+"""Which mask of a folder belongs to which image."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cellcycle.errors import ImageError, SettingError
+from cellcycle.images import list_images
+from cellcycle.names import plain_name
+
+# Ends of the names that Cellpose, StarDist, CellProfiler, QuPath and others give to masks.
+_WORD = re.compile(
+    r"[-_. ]*(cp|masks?|labels?|labell?ed|nuclei|nucleus|objects|seg|segmented|segmentation|stardist|cellpose)$"
+)
+_PICKLE = "_seg.npy"
+_DEPTH = 6
+
+
+def with_masks(images: Sequence, named: Iterable, folder) -> tuple[list, list, list[Path]]:
+    """Return the images that are no masks of others, the mask of each, and the masks that belong to no image.
+
+    `named` are the images that are meant as such, whatever they are: a folder of images may hold its masks, too.
+    """
+    masks, named = find_masks(images, folder), {str(name) for name in named if isinstance(name, str | Path)}
+    used = {os.path.realpath(mask) for mask in masks if not isinstance(mask, ImageError)}
+    kept = [
+        (image, mask)
+        for image, mask in zip(images, masks, strict=True)
+        if str(image) in named or not isinstance(image, str | Path) or os.path.realpath(image) not in used
+    ]
+    images, masks = (list(column) for column in zip(*kept, strict=True)) if kept else ([], [])
+    used |= {os.path.realpath(image) for image in images if isinstance(image, str | Path)}
+    return images, masks, [file for file in list_images(folder) if os.path.realpath(file) not in used]
+
+
+def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
+    """Return the mask of each image: by its name, with a word like `_masks` or `-labels` or without, in a folder.
+
+    Where images lie in several folders, masks lie in folders named so, or have the folder's name before theirs.
+
+    Parameters
+    ----------
+    images : iterable of path or ImageError
+
+    Returns
+    -------
+    list of Path or ImageError
+        What is wrong where there is no mask, or none that is clear.
+
+    Raises
+    ------
+    SettingError
+        There is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SettingError("--use-masks", f"{folder} is no folder", "name the folder of the masks")
+    there, images = _by_name(folder), list(images)
+    found = [_mask_of(image, folder, there) for image in images]
+    takers = defaultdict(list)
+    for k, (_, mask) in enumerate(found):
+        if not isinstance(mask, ImageError):
+            takers[mask].append(k)
+    masks = [mask for _, mask in found]
+    for mask, rivals in takers.items():
+        best = min(found[k][0] for k in rivals)
+        first = [k for k in rivals if found[k][0] == best]
+        for k in rivals:
+            if k not in first:
+                masks[k] = _missing(images[k], folder)
+            elif len({os.path.abspath(images[i]) for i in first}) > 1:
+                others = " and ".join(str(images[i]) for i in first[:2])
+                masks[k] = ImageError(mask, f"it could belong to {others}", "put masks into folders named like theirs")
+    return masks
+
+
+def _by_name(folder: Path) -> dict[tuple, list[tuple[int, Path]]]:
+    """Return the files below a folder by their folder and the name of the image they could be of."""
+    there = defaultdict(list)
+    pickles = folder.rglob(f"*{_PICKLE}")
+    for file in [*list_images(folder), *pickles]:
+        place = tuple(part.casefold() for part in file.relative_to(folder).parts[:-1])
+        name, n_words = file.stem.casefold(), 0
+        while name:
+            there[place, name].append((n_words, file))
+            shorter = _WORD.sub("", name).removesuffix(".ome")
+            if shorter == name:
+                break
+            # "cp" belongs to "masks": both are one word.
+            name, n_words = shorter, n_words + (name.removeprefix(shorter).strip("-_. ") != "cp")
+    return there
+
+
+def _mask_of(image, folder: Path, there: dict) -> tuple[tuple, Path | ImageError]:
+    """Return the mask of an image and how far its place and name are from the image's: the nearest are taken."""
+    if isinstance(image, ImageError):
+        return (), image
+    if not isinstance(image, str | Path):
+        return (), ImageError("array", "it has no name by which a mask is found", "give the masks in a list")
+    path = Path(os.path.abspath(image))
+    stem = path.stem.removesuffix(".ome")
+    names = {name.casefold() for name in (stem, path.stem, path.name)}
+    for depth in range(min(len(path.parts) - 1, _DEPTH), -1, -1):
+        above = path.parts[len(path.parts) - 1 - depth : -1]
+        joined = {plain_name("__".join([*above, name])).casefold() for name in (stem, path.stem, path.name)}
+        keys = {(tuple(part.casefold() for part in above), name) for name in names} | {((), name) for name in joined}
+        candidates = {file: n for key in keys for n, file in there.get(key, ()) if _can_be(file, n, path)}
+        if not candidates:
+            continue
+        least = max(min(candidates.values()), 1)
+        nearest = sorted(file for file, n in candidates.items() if n <= least)
+        readable = [file for file in nearest if not file.name.endswith(_PICKLE)]
+        if not readable:
+            remedy = "save the masks as PNG or TIFF in Cellpose (File menu), and give these"
+            return (), ImageError(nearest[0], "this is a Python pickle, which can run code and is not read", remedy)
+        if len(readable) > 1:
+            finding = f"{readable[0]} and {readable[1]} could both be its mask"
+            return (), ImageError(image, finding, "keep one of them in the folder of masks")
+        return (-depth, least), readable[0]
+    return (), _missing(image, folder)
+
+
+def _can_be(file: Path, n_words: int, image: Path) -> bool:
+    """Say whether a file can be the mask of an image: not by a plain name beside it, where images lie too."""
+    return n_words > 0 or os.path.realpath(file.parent) != os.path.realpath(image.parent)
+
+
+def _missing(image, folder: Path) -> ImageError:
+    name = f"{Path(image).stem}_masks.tif"
+    return ImageError(image, f"{folder} holds no mask of it", f"add {name}, or predict it without --use-masks")
