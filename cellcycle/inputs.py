@@ -278,6 +278,7 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
     -------
     Inputs
     """
+    pixels = pixels if nuclei.picture is None else nuclei.picture.pixels
     size_um = nuclei.pixel_size_um
     size_um = size_um if np.isfinite(size_um) else rule.field_of_view_um / max(pixels.shape)
     if not len(nuclei):

@@ -9,7 +9,9 @@ import numpy as np
 
 from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.segmentation import find_in_crop, looks_like_nucleus_crop, segment
+from cellcycle.segmentation.artefacts import Picture, look_over
 from cellcycle.segmentation.crops import crop_columns
+from cellcycle.segmentation.flags import with_flags
 from cellcycle.segmentation.measurements import measured_columns
 
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong.
@@ -87,6 +89,8 @@ class Nuclei:
         Whether the pixel size was stated.
     remark : str
         What had to be understood in the mask that they are from.
+    picture : Picture or None
+        The plane without what is no picture of nuclei: what networks look at. None stands for the plane itself.
     """
 
     kind: str
@@ -95,6 +99,7 @@ class Nuclei:
     pixel_size_um: float
     scale_is_known: bool
     remark: str = ""
+    picture: Picture | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """Number of nuclei."""
@@ -136,6 +141,8 @@ def find_nuclei(
     Nuclei
         Of length 0 where there is no nucleus.
     """
+    picture = look_over(pixels)
+    pixels = picture.pixels
     if kind == "auto":
         kind = "nucleus" if looks_like_nucleus_crop(pixels) else "field"
     if kind == "nucleus":
@@ -143,7 +150,8 @@ def find_nuclei(
     else:
         labels = segment(pixels, pixel_size_um, backend=backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
-    found = Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None)
+    measured["flags"] = with_flags(measured["flags"], measured["nucleus_id"], picture.flags(labels))
+    found = Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None, picture=picture)
     return _with_scale(found, pixels.shape, scale) if len(found) else found
 
 

@@ -195,8 +195,8 @@ def _found(predictor: Predictor, pair: tuple) -> Nuclei | None:
     try:
         if isinstance(image, ImageError) or isinstance(mask, ImageError):
             return None
-        # The labels are as large as the image; only the measurements are kept.
-        return replace(predictor.find(as_plane(image, predictor.settings), mask), labels=None)
+        # Labels and picture are as large as the image; only the measurements are kept.
+        return replace(predictor.find(as_plane(image, predictor.settings), mask), labels=None, picture=None)
     except SettingError:
         raise
     except (CellCycleError, MemoryError, ValueError, ArithmeticError):

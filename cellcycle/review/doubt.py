@@ -16,9 +16,10 @@ REASON_WORDS = {
     STRANGE: "looks unlike the cells that the model learned from",
     "edge": "cut by the image's edge",
     "clump": "perhaps several nuclei",
-    "debris": "too little DNA for a whole nucleus",
+    "debris": "too little DNA for a whole nucleus, or touched by dirt",
     "out_of_focus": "out of focus",
     "saturated": "overexposed: its DNA content is too low",
+    "hot_pixel": "hot pixels of the camera were taken from it",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
 }
 # These are of a whole image, or there is no nucleus to look at.

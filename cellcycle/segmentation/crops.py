@@ -3,7 +3,13 @@
 import numpy as np
 
 from cellcycle.segmentation.flags import flag_nuclei
-from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS, RAW_COLUMNS, in_original_px, measure_nucleus
+from cellcycle.segmentation.measurements import (
+    NUCLEUS_COLUMNS,
+    RAW_COLUMNS,
+    in_original_px,
+    measure_nucleus,
+    plateau_of,
+)
 
 _SMOOTHING_SHARE = 0.02
 # A nucleus this near the centre (share of the crop's shorter side) is the one the crop was made for.
@@ -214,7 +220,9 @@ def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tupl
 
 def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
     labels = _nucleus_and_neighbours(pixels)
-    return (measure_nucleus(pixels, labels, 1) if (labels == 1).any() else {}), labels
+    if not (labels == 1).any():
+        return {}, labels
+    return measure_nucleus(pixels, labels, 1, plateau=plateau_of(pixels, labels == 1)), labels
 
 
 def _as_columns(rows: list[dict], shape, block_px: int, pixel_size_um: float | None) -> dict[str, np.ndarray]:

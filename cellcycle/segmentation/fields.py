@@ -6,6 +6,7 @@ import sys
 import numpy as np
 
 from cellcycle.errors import ImageError, SettingError
+from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
 
@@ -61,6 +62,7 @@ def segment(
         raise SettingError(backend, "there is no such segmentation backend", f"choose one of {', '.join(BACKENDS)}")
     if np.ndim(pixels) != 2:
         raise ValueError(f"pixels must have shape (H, W), not {np.shape(pixels)}")
+    pixels = look_over(pixels).pixels
     if backend == "classical":
         survey = survey_field(pixels, pixel_size_um, diameter_px)
         if survey is None:

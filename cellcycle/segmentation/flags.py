@@ -1,9 +1,11 @@
 """Quality flags of nuclei, by fixed rules.
 
-- `edge`: the bounding box touches the border of the image.
+- `edge`: the bounding box touches the border of the image, or the nucleus a filled part of it.
 - `saturated`: more than 1 % of the pixels are at the top of the camera's range, so DNA content is too low.
+- `hot_pixel`: pixels of it were hot, and are taken from those around.
 - `out_of_focus`: the rim is wider than 40 % of the diameter and twice as wide as a sharp one.
-- `debris`: DNA below 35 % of the field's median nucleus, less than any whole genome copy there can have.
+- `debris`: DNA below 35 % of the field's median nucleus, less than any whole genome copy there can have; or it
+  touches dirt, a fibre, a scale bar, a line or letters.
 - `clump`: more than 1.6 times the field's median area with a concave outline (solidity below 0.9), or more
   than 3 times its median DNA and 2 times its area. Touching nuclei that were not parted.
 
@@ -12,7 +14,7 @@ The last two compare with the other whole nuclei and need at least 8 of them.
 
 import numpy as np
 
-FLAGS = ("edge", "clump", "debris", "out_of_focus", "saturated")
+FLAGS = ("edge", "clump", "debris", "out_of_focus", "saturated", "hot_pixel")
 _LEAST_NUCLEI = 8
 _SHARP_EDGE_PX = 4.0
 
@@ -48,6 +50,7 @@ def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field
         "debris": np.zeros(len(area), dtype=bool),
         "out_of_focus": (width > 0.4 * diameter) & (width > 2 * _SHARP_EDGE_PX),
         "saturated": columns["saturated_share"] > 0.01,
+        "hot_pixel": np.zeros(len(area), dtype=bool),
     }
     if is_field and (~is_edge).sum() >= _LEAST_NUCLEI:
         area, dna = area / np.median(area[~is_edge]), dna / np.median(dna[~is_edge])
@@ -55,3 +58,12 @@ def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field
         raised["debris"] = (dna < 0.35) & ~is_edge
     by_row = np.column_stack([raised[flag] for flag in FLAGS])
     return [";".join(flag for flag, is_raised in zip(FLAGS, row, strict=True) if is_raised) for row in by_row]
+
+
+def with_flags(flags, ids, raised: dict[str, set[int]]) -> np.ndarray:
+    """Return flags, (N,) str, with more of them raised for the nuclei of some ids."""
+    made = []
+    for text, nucleus_id in zip(flags, ids, strict=True):
+        own = set(text.split(";")) | {flag for flag, of in raised.items() if int(nucleus_id) in of}
+        made.append(";".join(flag for flag in FLAGS if flag in own))
+    return np.array(made, dtype=object)

@@ -18,6 +18,7 @@ RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "saturated_share"]
 _GLOW = 0.25
 _BACKGROUND = 0.5
 _LEAST_RING_PX = 20
+_LEAST_PLATEAU_PX = 10
 
 
 def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None = None):
@@ -64,7 +65,9 @@ def measured_columns(
     from scipy import ndimage
 
     boxes = ndimage.find_objects(labels)
-    rows = [measure_nucleus(pixels, labels, label, box) for label, box in enumerate(boxes, start=1) if box is not None]
+    present = [(label, box) for label, box in enumerate(boxes, start=1) if box is not None]
+    plateau = plateau_of(pixels, labels)
+    rows = [measure_nucleus(pixels, labels, label, box, plateau) for label, box in present]
     columns = in_original_px({name: np.array([row[name] for row in rows]) for name in RAW_COLUMNS}, 1, pixel_size_um)
     columns["flags"] = np.array(flag_nuclei(columns, labels.shape), dtype=object)
     return {name: columns[name] for name in NUCLEUS_COLUMNS}
@@ -99,7 +102,7 @@ def in_original_px(columns: dict[str, np.ndarray], block_px: int, pixel_size_um:
     return converted
 
 
-def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box: tuple[slice, slice] | None = None) -> dict:
+def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None, plateau: float = np.inf) -> dict:
     """Measure one nucleus; the other labels count as its neighbours.
 
     Parameters
@@ -112,6 +115,8 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box: tup
         The nucleus.
     box : tuple of slice, optional
         Its bounding box, if known.
+    plateau : float
+        Where the brightest pixels of the picture were cut off, see `plateau_of`.
 
     Returns
     -------
@@ -155,7 +160,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box: tup
         "eccentricity": region.eccentricity,
         "solidity": region.solidity,
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna),
-        "saturated_share": _saturated_share(local[nucleus]),
+        "saturated_share": _saturated_share(local[nucleus], plateau),
     }
 
 
@@ -177,8 +182,32 @@ def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others: np.
     return float(contrast / slope) if slope > 0 else np.nan
 
 
-def _saturated_share(inside: np.ndarray) -> float:
-    """Return the share of pixels at the top of a camera's range: all bits, or 10, 12 or 14 of 16."""
+def plateau_of(pixels: np.ndarray, labels: np.ndarray) -> float:
+    """Return the value at which the brightest pixels of the nuclei were cut off; inf where they were not.
+
+    Cut off, in whatever unit the file has, many pixels share the highest value, and few have the next lower one.
+    """
+    inside = pixels[labels > 0]
+    highest = inside.max(initial=0)
+    values, counts = np.unique(inside[inside >= 0.98 * highest], return_counts=True)
+    if not values.size or counts.max() < _LEAST_PLATEAU_PX:
+        return np.inf
+    # A few pixels may be brighter: hot ones.
+    k = int(counts.argmax())
+    below = inside[inside < values[k]].max(initial=-np.inf)
+    if np.isinf(below):
+        # Drawn, not seen by a camera: a label image, or a mask.
+        return np.inf
+    # Between the two highest values lies one step of a camera of 8 bits, or of 16.
+    is_near = (inside < values[k]) & (inside >= values[k] - max(values[k] - below, highest / 250))
+    others = np.count_nonzero(is_near) + counts[k + 1 :].sum()
+    return float(values[k]) if counts[k] > 2 * others else np.inf
+
+
+def _saturated_share(inside: np.ndarray, plateau: float) -> float:
+    """Return the share of pixels that were cut off, or are at the top of a camera: all bits, or 10, 12, 14 of 16."""
+    if np.count_nonzero(inside >= plateau) > 0.01 * inside.size:
+        return float(np.mean(inside >= plateau))
     brightest = inside.max()
     tops = np.array([1.0, *((2**bits - 1) / 65535 for bits in (10, 12, 14))])
     if not np.isclose(brightest, tops, rtol=1e-6, atol=0).any():

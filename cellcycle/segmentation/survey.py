@@ -106,7 +106,7 @@ def survey_field(
     signals = [survey.signal(window, top, left) for top, left, window in _windows(pixels)]
     sample = np.concatenate([signal.ravel() for signal in signals])
     threshold = threshold_of(sample)
-    if not (_has_objects(sample, threshold) or _has_objects(sample, _otsu(sample))):
+    if not (has_objects(sample, threshold) or has_objects(sample, _otsu(sample))):
         return None
     threshold = max(threshold, _noise_ceiling(sample))
     if not diameter_px:
@@ -148,7 +148,7 @@ def threshold_of(sample: np.ndarray) -> float:
     return float(np.exp(threshold_otsu(np.log(np.maximum(sample - low, 0) + crossover)))) - crossover + low
 
 
-def _has_objects(sample: np.ndarray, threshold: float) -> bool:
+def has_objects(sample: np.ndarray, threshold: float) -> bool:
     """Say whether the bright pixels stand out from the dark ones more than those of noise do."""
     dark, bright = sample[sample <= threshold], sample[sample > threshold]
     if not bright.size:

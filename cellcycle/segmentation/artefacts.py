@@ -1,0 +1,314 @@
+"""What in a picture is no picture of nuclei: it is painted over before anything is thresholded.
+
+Filled areas (zeros or another constant round a stitched, turned or round picture), scale bars, lines and letters,
+hot pixels, and objects far brighter and larger than nuclei (fibres, dirt). Each gives way to background like that
+around it, noise included, so that every finder of nuclei, and the G1 peak, see the nuclei alone. A picture without
+any of it stays as it is, bit by bit.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_of
+
+# A constant area of at least this share of the picture, with a sharp edge, is filled in.
+_LEAST_FILL_SHARE = 0.004
+_FLAT_PX = 3
+# What surrounds an area is looked at from here to there beyond its edge.
+_RING_PX = (3, 6)
+# More than this share of the rest within reach of the filling: then nuclei were cut out, and there is no background.
+_MOST_RIM_SHARE = 0.6
+# A drawn line is this many times longer than wide.
+_LEAST_LENGTH = 3
+# A hot pixel is this many times brighter than what is three pixels wide around it, and lies this far (of the
+# contrast of the picture) above it. A point in perfect focus is 2 times brighter.
+_HOT_RATIO, _HOT_CONTRAST = 3.0, 0.5
+_MOST_HOT_SHARE = 0.01
+# Dirt is brighter than a typical nucleus by the first and holds more light than the second; chromosomes in mitosis
+# are up to 6 times brighter but hold 4 times the light at most.
+_DIRT_BRIGHTNESS, _DIRT_LIGHT = 4.0, 6.0
+# A fibre is brighter than a typical nucleus and longer than this many of them.
+_FIBRE_BRIGHTNESS, _FIBRE_LENGTH = 2.0, 5.0
+# Nothing in a nucleus is this many times brighter than a typical one, however small.
+_NEVER_BRIGHTNESS = 10.0
+# Nuclei below dirt are alike in area (quartiles) and stand out from the rest by so many standard deviations; haze and
+# noise below nuclei do not.
+_LEAST_NUCLEI, _ALIKE, _LEAST_CONTRAST = 4, 4.0, 10.0
+# Larger pictures are looked at for typical nuclei on every second pixel.
+_LEAST_COARSE_PX = 200_000
+# What a nucleus is called that lies within this of what was painted over.
+_FLAGS = {"filled": "edge", "drawn": "debris", "dirt": "debris", "hot": "hot_pixel"}
+_TOUCHING_PX = 2
+_LEAST_AREA_PX = 15
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plane as finders and networks see it, and where it was painted over.
+
+    Parameters
+    ----------
+    pixels : ndarray (H, W) float32
+        The plane itself where nothing had to be painted over.
+    painted : dict of str to ndarray (H, W) bool
+        By kind: "filled", "drawn", "hot", "dirt"; only kinds that occur.
+    """
+
+    pixels: np.ndarray = field(repr=False)
+    painted: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def flags(self, labels: np.ndarray) -> dict[str, set[int]]:
+        """Return by flag the labels of the nuclei that touch what was painted over."""
+        from scipy import ndimage
+
+        touched: dict[str, set[int]] = {}
+        for kind, mask in self.painted.items():
+            near = mask if kind == "hot" else ndimage.binary_dilation(mask, iterations=_TOUCHING_PX)
+            touched.setdefault(_FLAGS[kind], set()).update(np.unique(labels[near]).tolist())
+        return touched
+
+
+def look_over(pixels: np.ndarray) -> Picture:
+    """Paint over what is no picture of nuclei; pixels (H, W) float."""
+    pixels = np.asarray(pixels, dtype=np.float32)
+    painted: dict[str, np.ndarray] = {}
+    if min(pixels.shape, default=0) < 3 * _FLAT_PX:
+        return Picture(pixels)
+    flat = _flat_areas(pixels)
+    for name, mask_of in (("filled", _filled), ("drawn", _drawn), ("hot", _hot), ("dirt", _dirt)):
+        mask = mask_of(pixels, flat) if name in ("filled", "drawn") else mask_of(pixels)
+        if mask is not None and mask.any() and not mask.all():
+            painted[name] = mask
+            pixels = _painted_over(pixels, mask)
+            flat = np.where(mask, 0, flat)
+    return Picture(pixels, painted)
+
+
+def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the pixels with each area of the mask as its surroundings are: drawn from their darker half."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(0)
+    painted = pixels.copy()
+    areas, _ = ndimage.label(mask, np.ones((3, 3)))
+    reach = 2 * _RING_PX[1]
+    everything = None
+    for index, box in enumerate(ndimage.find_objects(areas), start=1):
+        window = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
+        area = areas[window] == index
+        # Of a large area the ring is thin; of a pixel it is a few pixels wide.
+        ring = ndimage.binary_dilation(area, iterations=2 if area.sum() < 10 else _RING_PX[1]) & ~mask[window]
+        around = pixels[window][ring]
+        if around.size < 3:
+            everything = pixels[~mask] if everything is None else everything
+            around = everything
+        if area.sum() < 10:
+            painted[window][area] = np.median(around)
+        else:
+            around = around[around <= np.median(around)]
+            # The darker half of the noise, and its mirror image.
+            noise = rng.choice(around, int(area.sum())) - around.max()
+            painted[window][area] = np.maximum(around.max() + noise * rng.choice([-1, 1], noise.size), 0)
+    return painted
+
+
+# --- constant areas ---
+
+
+def _flat_areas(pixels: np.ndarray) -> np.ndarray:
+    """Label the areas in which pixels equal their neighbours, (H, W) int32."""
+    from scipy import ndimage
+
+    size = (_FLAT_PX, _FLAT_PX)
+    core = ndimage.maximum_filter(pixels, size) == ndimage.minimum_filter(pixels, size)
+    if not core.any():
+        return np.zeros(pixels.shape, np.int32)
+    labels, _ = ndimage.label(core)
+    # Two constants meet where their cores are two pixels apart: each window is of one value.
+    return ndimage.maximum_filter(labels, size)
+
+
+def _beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
+    """Return the value of a constant area, the pixels just beyond its edge, and those further out."""
+    from scipy import ndimage
+
+    reach = _RING_PX[1] + 1
+    window = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
+    area = labels[window] == index
+    away = ndimage.distance_transform_cdt(~area, "chessboard")
+    local = pixels[window]
+    far = local[(away >= _RING_PX[0]) & (away <= _RING_PX[1])]
+    return float(local[area][0]), local[away == near_px], far
+
+
+def _is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) -> bool:
+    """Say whether an edge is cut, not blurred by a lens, and goes down or up to another level."""
+    if not far.size or not near.size:
+        return False
+    level = float(np.median(far))
+    deviation = 1.4826 * float(np.median(np.abs(far - level)))
+    jump = abs(level - value)
+    if jump <= max(4 * deviation, 0.02 * contrast):
+        return False
+    return abs(float(np.median(near)) - value) >= 0.7 * jump
+
+
+def _contrast(pixels: np.ndarray) -> float:
+    low, high = np.percentile(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
+    return float(high - low)
+
+
+def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    from scipy import ndimage
+
+    sizes = np.bincount(labels.ravel())
+    if len(sizes) == 1:
+        return None
+    contrast = _contrast(pixels)
+    filled = np.zeros(pixels.shape, bool)
+    boxes = ndimage.find_objects(labels)
+    for index in np.flatnonzero(sizes >= max(_LEAST_FILL_SHARE * pixels.size, 50)):
+        if index == 0:
+            continue
+        value, near, far = _beside(pixels, labels, index, boxes[index - 1])
+        is_cut = _is_sharp(value, near, far, contrast)
+        # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
+        corners = labels[[0, 0, -1, -1], [0, -1, 0, -1]] == index
+        if is_cut and (value < np.median(far) or corners.any()):
+            filled |= labels == index
+    rest = ~filled
+    if not filled.any() or not rest.any():
+        return None
+    filled = _with_rim(pixels, filled)
+    rest = ~filled
+    is_label_image = (labels[rest] > 0).mean() > 0.5
+    rim = ndimage.distance_transform_edt(rest)[rest]
+    is_cut_out = (rim <= _RING_PX[1]).mean() > _MOST_RIM_SHARE
+    sample = pixels[rest]
+    if is_label_image or is_cut_out or not (has_objects(sample, threshold_of(sample)) or rim.max() > 90):
+        return None
+    return filled
+
+
+def _with_rim(pixels: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """Return filled areas with the pixel or two that turning a picture makes between filling and picture."""
+    from scipy import ndimage
+
+    return ndimage.binary_dilation(filled, np.ones((3, 3)), iterations=2)
+
+
+def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """Find bars, lines and letters: of one value, brighter than what is around, sharp, and longer than wide."""
+    from scipy import ndimage
+
+    areas = np.bincount(labels.ravel())
+    if len(areas) == 1:
+        return None
+    contrast, drawn, values = _contrast(pixels), np.zeros(pixels.shape, bool), set()
+    candidates = []
+    for index, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None or areas[index] < 9 or areas[index] > 0.1 * pixels.size:
+            continue
+        if pixels[box][labels[box] == index][0] < np.median(pixels[box]) and areas[index] < 0.5 * pixels[box].size:
+            continue
+        candidates.append((index, box))
+    # A picture of few levels is flat in a thousand places, none of which is brighter than its surroundings.
+    for index, box in candidates[:2000]:
+        mask = labels[box] == index
+        # An overexposed plate of chromosomes is flat and long too, but neither a rectangle nor cut at one pixel.
+        is_bar = mask.mean() > 0.95
+        value, near, far = _beside(pixels, labels, index, box, 2 if is_bar else 1)
+        if not far.size or value <= np.median(far) or not _is_sharp(value, near, far, contrast):
+            continue
+        width = 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max()
+        length = np.hypot(*mask.shape)
+        if length >= _LEAST_LENGTH * width or value in values:
+            values.add(value)
+            drawn[box] |= mask
+    return ndimage.binary_dilation(drawn, np.ones((3, 3)), iterations=2) if drawn.any() else None
+
+
+# --- hot pixels ---
+
+
+def _hot(pixels: np.ndarray) -> np.ndarray | None:
+    """Find what is bright and one or two pixels wide: hot pixels, cosmic rays, camera lines."""
+    from scipy import ndimage
+
+    opened = ndimage.grey_opening(pixels, (3, 3))
+    low, high = np.percentile(opened[::2, ::2], [50, 99.5])
+    above = pixels - opened
+    hot = above > max(_HOT_CONTRAST * float(high - low), np.finfo(np.float32).tiny)
+    if not hot.any():
+        return None
+    noise = 1.4826 * float(np.median(np.abs(pixels - opened - np.median(above))))
+    hot &= (pixels - low > _HOT_RATIO * np.maximum(opened - low, 0)) & (above > 12 * noise)
+    return hot if 0 < hot.mean() <= _MOST_HOT_SHARE else None
+
+
+# --- dirt ---
+
+
+def _dirt(pixels: np.ndarray) -> np.ndarray | None:
+    """Find fibres, and objects far brighter and larger than the nuclei, of which there must be some."""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(pixels, SMOOTHING_PX)
+    level = float(np.median(smooth[::2, ::2]))
+    typical = _typical_nucleus(smooth, level, 2 if pixels.size > _LEAST_COARSE_PX else 1)
+    if typical is None:
+        return None
+    brightness, light, diameter = typical
+    bright, n_bright = ndimage.label(smooth > level + _FIBRE_BRIGHTNESS * brightness)
+    if not n_bright:
+        return None
+    index = np.arange(1, n_bright + 1)
+    areas = np.bincount(bright.ravel(), minlength=n_bright + 1)[1:]
+    lights = ndimage.sum_labels(smooth, bright, index) - level * areas
+    lengths = np.array([np.hypot(*(side.stop - side.start for side in box)) for box in ndimage.find_objects(bright)])
+    is_fibre = (lengths > _FIBRE_LENGTH * diameter) & (areas / lengths < 0.7 * diameter)
+    is_dirt = (lights > _DIRT_BRIGHTNESS * brightness * areas) & (lights > _DIRT_LIGHT * light)
+    is_dirt |= lights > _NEVER_BRIGHTNESS * brightness * areas
+    chosen = np.concatenate([[False], is_fibre | is_dirt])[bright]
+    if not chosen.any():
+        return None
+    return ndimage.binary_dilation(chosen, ndimage.generate_binary_structure(2, 1), iterations=4)
+
+
+def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float, float, float] | None:
+    """Return brightness above the level, light and diameter of a typical nucleus; None where there are few."""
+    from scipy import ndimage
+
+    smooth = smooth[::step, ::step]
+    free = np.ones(smooth.shape, bool)
+    found = None
+    for _ in range(3):
+        sample = smooth[free]
+        if sample.size < 100 or np.ptp(sample) == 0:
+            break
+        threshold = threshold_of(sample)
+        if not has_objects(sample, threshold):
+            break
+        objects, n_objects = ndimage.label((smooth > threshold) & free)
+        areas = np.bincount(objects.ravel(), minlength=n_objects + 1)[1:]
+        large = 1 + np.flatnonzero(areas >= _LEAST_AREA_PX / step**2)
+        if not large.size:
+            break
+        areas = areas[large - 1]
+        lights = ndimage.sum_labels(smooth, objects, large) - level * areas
+        brightness = lights / areas
+        each = brightness, lights * step**2, np.sqrt(4 * areas / np.pi) * step
+        this = tuple(float(np.median(values)) for values in each)
+        # Below the first objects are many more, far darker: those are the nuclei, and the first were dirt.
+        if found is not None:
+            ratio, times = found[0][0] / this[0], large.size / found[1]
+            low, high = np.quantile(areas, [0.25, 0.75])
+            is_alike = high < _ALIKE * low and areas.sum() > 0.8 * (objects > 0).sum()
+            dark = sample[sample <= threshold]
+            stands_out = this[0] > _LEAST_CONTRAST * np.std(dark)
+            if ratio < _DIRT_BRIGHTNESS or times < 3 or not (is_alike and stands_out):
+                break
+        found = this, large.size
+        free &= ~ndimage.binary_dilation(objects > 0, iterations=5 // step)
+    return found[0] if found is not None and found[1] >= _LEAST_NUCLEI else None

@@ -1,0 +1,146 @@
+"""What is no picture of nuclei is painted over, flagged where it touches a nucleus, and leaves the rest alone."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cellcycle.nuclei import Scale, find_nuclei
+from cellcycle.segmentation.artefacts import look_over
+
+LEVEL, SHAPE = 520, (320, 320)
+Y, X = np.indices(SHAPE)
+CENTRES = [(y, x) for y in range(30, 300, 52) for x in range(30, 300, 52)]
+
+
+def counts(rng=None):
+    """Return camera counts of 36 nuclei, each 1000 above the background of 520."""
+    rng = np.random.default_rng(0) if rng is None else rng
+    nuclei = sum((np.hypot(Y - y, X - x) < 11).astype(float) for y, x in CENTRES)
+    return rng.poisson(LEVEL + 1000 * ndimage.gaussian_filter(nuclei, 1.2)).astype(float)
+
+
+def found(pixels):
+    return find_nuclei((np.clip(pixels, 0, 65535) / 65535).astype(np.float32), 0.5, Scale(200.0))
+
+
+def near(nuclei, centres, column):
+    """Return a column of the nuclei nearest the centres."""
+    rows = [np.hypot(*(nuclei.centres - centre).T).argmin() for centre in centres]
+    assert np.hypot(*(nuclei.centres[rows] - centres).T).max() < 4
+    return nuclei.measured[column][rows]
+
+
+def far_from(mask, away=22):
+    distance = ndimage.distance_transform_edt(~mask)
+    return [c for c in CENTRES if distance[c] > away]
+
+
+def disc(y, x, radius, edge=5):
+    return np.clip((1 - np.hypot(Y - y, X - x) / radius) * edge, 0, 1)
+
+
+def fill(value, mask):
+    return lambda pixels: np.where(mask, value, pixels)
+
+
+CORNERS = (Y < 100) & (X < 110) | (Y > 250) & (X > 180)
+ROUND = np.hypot(Y - 160, X - 160) > 158
+HOLE = (abs(Y - 160) < 40) & (abs(X - 170) < 40)
+BAR = (abs(Y - 290) < 4) & (abs(X - 240) < 40)
+CROSS = (abs(Y - 160) < 3) | (abs(X - 160) < 3)
+FIBRE = np.exp(-(((Y - 0.6 * X - 40) / 3) ** 2))
+ARC = np.exp(-(((np.hypot(Y - 200, X - 40) - 110) / 2.5) ** 2))
+CASES = {
+    "zeros in corners": (fill(0, CORNERS), CORNERS, "filled"),
+    "white corners": (fill(65535, CORNERS), CORNERS, "filled"),
+    "a constant in corners": (fill(300, CORNERS), CORNERS, "filled"),
+    "a round field": (fill(0, ROUND), ROUND, "filled"),
+    "a missing tile": (fill(0, HOLE), HOLE, "filled"),
+    "a scale bar": (fill(4095, BAR), BAR, "drawn"),
+    "a thin scale bar": (fill(65535, BAR & (abs(Y - 290) < 2)), BAR, "drawn"),
+    "lines of a panel": (fill(65535, CROSS), CROSS, "drawn"),
+    "dirt 8 times as bright": (lambda p: p + 8000 * disc(165, 175, 20), disc(165, 175, 20) > 0, "dirt"),
+    "dirt 25 times as bright": (lambda p: p + 25000 * disc(165, 175, 20), disc(165, 175, 20) > 0, "dirt"),
+    "blurred dirt": (lambda p: p + 25000 * np.exp(-(np.hypot(Y - 165, X - 175) ** 2) / 200), HOLE, "dirt"),
+    "a fibre": (lambda p: p + 25000 * FIBRE, FIBRE > 0.01, "dirt"),
+    "a bent fibre": (lambda p: p + 4000 * ARC, ARC > 0.01, "dirt"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_other_nuclei_stay_as_they_were(name):
+    change, mask, kind = CASES[name]
+    plain, changed = found(counts()), found(change(counts()))
+    assert (plain.kind, changed.kind) == ("field", "field") and kind in changed.picture.painted
+    rest = far_from(mask)
+    assert len(rest) >= 8
+    for column in ("area_px", "integrated_dna", "edge_width_px"):
+        np.testing.assert_allclose(near(changed, rest, column), near(plain, rest, column), rtol=0.05)
+    assert set(near(changed, rest, "flags")) == {""}
+    # Whatever else was found touches what was painted over, and says so.
+    away = np.array([min(np.hypot(*(centre - np.array(CENTRES)).T)) for centre in changed.centres])
+    assert ((away < 5) | (changed.measured["flags"] != "")).all()
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_a_turned_picture_is_a_field(order):
+    turned = ndimage.rotate(counts(), 20, order=order, cval=0)
+    nuclei = found(turned)
+    assert nuclei.kind == "field" and len(nuclei) == 36
+    assert np.median(nuclei.measured["area_px"]) == pytest.approx(
+        np.median(found(counts()).measured["area_px"]), rel=0.05
+    )
+
+
+@pytest.mark.parametrize("value", [2600, 6000, 12000, 65535])
+def test_hot_pixels_change_no_nucleus(value):
+    pixels = counts()
+    rng = np.random.default_rng(3)
+    y, x = rng.integers(1, 318, (2, 40))
+    pixels[y, x] = pixels[y[:9] + 1, x[:9]] = value
+    pixels[tuple(CENTRES[7])] = value
+    plain, hot = found(counts()), found(pixels)
+    assert len(hot) == 36
+    for column in ("area_px", "integrated_dna", "mean_dna"):
+        np.testing.assert_allclose(hot.measured[column], plain.measured[column], rtol=0.02)
+    if value > 5000:
+        assert near(hot, [CENTRES[7]], "flags")[0] == "hot_pixel" and hot.is_sound.all()
+
+
+def test_a_round_field_without_nuclei_has_none():
+    pixels = np.random.default_rng(0).poisson(np.full(SHAPE, LEVEL)).astype(float)
+    assert len(found(np.where(ROUND, 0, pixels))) == 0
+
+
+def test_pictures_without_artefacts_stay_as_they_are():
+    masks = np.zeros(SHAPE)
+    for k, (y, x) in enumerate(CENTRES, start=1):
+        masks[np.hypot(Y - y, X - x) < 11] = k
+    cut_out = np.where(masks > 0, counts(), 0)
+    # Chromosomes in mitosis are bright, not dirt; an overexposed plate of them is flat and long, not a scale bar.
+    mitoses = counts() + 6000 * ndimage.gaussian_filter(((abs(Y - 82) < 5) & (abs(X - 82) < 10)).astype(float), 1)
+    plate = counts() + 20000 * ndimage.gaussian_filter(((abs(Y - X) < 6) & (abs(Y + X - 164) < 22)).astype(float), 1.5)
+    few_levels = np.floor(counts() / 200)
+    clipped = np.clip(counts() - LEVEL - 10, 0, 255)
+    for pixels in (counts(), masks, masks > 0, cut_out, mitoses, np.clip(plate, 0, 4000), few_levels, clipped):
+        pixels = (pixels / np.max(pixels)).astype(np.float32)
+        assert look_over(pixels).pixels is pixels
+
+
+CONTAINERS = {
+    "12 of 16 bits": lambda p: p / 65535,
+    "the upper 12 bits": lambda p: p * 16 / 65535,
+    "less an offset": lambda p: (p - 400) / 65535,
+    "32 bits": lambda p: p / (2**32 - 1),
+    "floats": lambda p: p / 4095 * 0.7,
+    "8 bits": lambda p: np.floor(p / 16) / 255,
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_saturation_is_seen_in_any_container(container):
+    exposed = LEVEL + 4.5 * (counts() - LEVEL)
+    for pixels, expected in ((exposed, "saturated"), (0.4 * exposed, "")):
+        unit = CONTAINERS[container](np.floor(np.clip(pixels, 0, 4095))).astype(np.float32)
+        nuclei = find_nuclei(unit, 0.5, Scale(200.0))
+        assert len(nuclei) == 36 and set(nuclei.measured["flags"]) == {expected}
