@@ -131,7 +131,7 @@ def test_the_hash_tells_images_of_one_name_apart(plate):
     dataset = load(folder, table)
     assert set(dataset.groups) == {"old/a.tif", "b.tif"}
     (folder / "old" / "a.tif").unlink()
-    assert "a.tif: the labels are of another image of this name" in refusal(folder, table)
+    assert "is another image of this name (its sha256 differs)" in refusal(folder, table)
     assert len(load(folder, table, on_error="skip")) == 16
 
 

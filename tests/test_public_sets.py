@@ -15,7 +15,7 @@ from PIL import Image
 
 from cellcycle.cli import main
 from cellcycle.datasets import load_dataset, public
-from cellcycle.errors import DataError
+from cellcycle.errors import CellCycleError, DataError
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -304,8 +304,10 @@ def test_a_disk_without_room_is_one_line_and_leaves_nothing_half_unpacked(server
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("cellcycle.datasets.download.shutil.copyfileobj", full)
-        refused(match="cannot be written .No space left on device.")
+        patched.setattr("shutil.copyfileobj", full)
+        with pytest.raises(CellCycleError, match=r"the disk is full .No space left on device.") as error:
+            public.fetch("bbbc048", agree=True)
+        assert len(str(error.value).splitlines()) == 1
     assert not [p for p in (public.public_dir() / "bbbc048").iterdir() if p.is_dir()]
     public.fetch("bbbc048")
     assert len(load_dataset("bbbc048")) == 14

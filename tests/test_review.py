@@ -111,7 +111,7 @@ def test_tables_out_of_a_spreadsheet_are_read(tmp_path, encoding, separator):
         ("image,nucleus_id,label\na.tif,one,S\n", "nucleus_id in line 2 is 'one'"),
         ("image,nucleus_id,label\n,1,S\n", "line 2 names no image"),
         ("image,nucleus_id,label\na.tif,,S\n", "line 2 names no image, or no number"),
-        ("image,nucleus_id,label\na.tif,1,S\na.tif,1,M\n", "a.tif is 'S' in line 2 and 'M' in line 3"),
+        ("image,nucleus_id,label\na.tif,1,S\na.tif,1,M\n", "a.tif has the label 'S' in line 2 and 'M' in line 3"),
         ("image,nucleus_id,label\na.tif,1,S,extra\n", "line 2 has 4 cells"),
     ],
 )

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from cellcycle.datasets.lookup import OUTLINES
 from cellcycle.datasets.tables import clean
 from cellcycle.errors import DataError, shown
 from cellcycle.images import list_images
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "holdout"}
 _PICTURES = {"image", "images", "img", "imgs", "raw"}
-OUTLINES = {"mask", "masks", "label", "labels", "annotation", "annotations", "outlines", "segmentation", "gt"}
 _NO_CLASSES = {"train", "training", "validation", "images", "imgs"} | OUTLINES
 _PHASE = re.compile(
     r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
@@ -24,20 +24,10 @@ _GROUP = re.compile(
 
 
 def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """List the images of a folder with one sub-folder a class.
+    """List the images of a folder with one sub-folder a class: path, label and sample_id (the path within `folder`).
 
-    Above the classes may stand folders of groups (slides, wells, donors), or those of an earlier split (train/, test/).
-
-    Returns
-    -------
-    entries : DataFrame
-        path, label, sample_id (the path within `folder`), and group where folders stand above the classes.
-    notes : list of str
-
-    Raises
-    ------
-    DataError
-        No images in sub-folders, outlines among the pictures, or it is not clear which folders are the classes.
+    Above the classes may stand folders of groups (slides, wells, donors), which become the column group, or those of an
+    earlier split (train/, test/). Refused are outlines among the pictures, and what leaves the classes unclear.
     """
     files = list_images(folder)
     parts = [file.relative_to(folder).parts for file in files]

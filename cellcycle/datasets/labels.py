@@ -6,7 +6,7 @@ no nucleus. `cellcycle review` and the website write such tables, `cellcycle tra
 
 from pathlib import Path
 
-from cellcycle.datasets.tables import clean, clean_names, read_table, says_nothing
+from cellcycle.datasets.tables import clean, clean_names, drop_repeats, read_table, says_nothing
 from cellcycle.errors import DataError
 
 # What a person says of an object that is no nucleus; training leaves it out.
@@ -25,36 +25,25 @@ _SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
 _NUMBERS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "pixel_size_um")
 
 
-def names_nuclei(path) -> bool:
+def names_nuclei(path: Path) -> bool:
     """Tell whether a table names nuclei of images, by number or place, and not whole images."""
-    table, _ = read_table(Path(path), _SPELLINGS | {"image": ("file", "filename", "path"), "label": ()}, ())
+    return _says_which(read_table(path, _SPELLINGS, ())[0])
+
+
+def _says_which(table) -> bool:
     return "image" in table and ("nucleus_id" in table or {"centroid_y_px", "centroid_x_px"} <= set(table))
 
 
 def read_labels(path):
     """Read a table of labelled nuclei as people have it: any separator, encoding, case and order of columns.
 
-    Parameters
-    ----------
-    path : str or Path
-        With the columns `image`, `label`, and `nucleus_id` or `centroid_y_px` and `centroid_x_px`.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        `LABEL_COLUMNS`, and those of `MORE_COLUMNS` that the file has; a number that is not given is NaN, a text "".
-        The index holds the line numbers of the file. Rows without a label are left out; `NONE` is spelt so.
-    notes : list of str
-        What was mended.
-
-    Raises
-    ------
-    DataError
-        The file is missing, is no such table, or says two things of one nucleus.
+    Returns `LABEL_COLUMNS` and those of `MORE_COLUMNS` that the file has, and notes on what was mended. A number that
+    is not given is NaN, a text "". The index holds the line numbers of the file. Rows without a label and repeated
+    rows are left out; `NONE` is spelt so.
     """
     path = Path(path)
     table, notes = read_table(path, _SPELLINGS, ("image", "label"))
-    if "nucleus_id" not in table and not {"centroid_y_px", "centroid_x_px"} <= set(table):
+    if not _says_which(table):
         raise DataError(path, "no column nucleus_id, nor centroid_y_px and centroid_x_px", "say which nucleus is meant")
     is_none = table["label"].map(lambda cell: clean(cell).casefold() == NONE)
     is_open = ~is_none & table["label"].map(says_nothing)
@@ -65,11 +54,19 @@ def read_labels(path):
         notes.append(f"{is_open.sum()} rows without a label are left out")
     labels, mended = clean_names(table.loc[table["label"] != NONE, "label"], "label", path)
     table.loc[labels.index, "label"] = labels
-    texts = {name: table[name].str.strip() for name in table if name not in _NUMBERS}
-    numbers = {name: _as_numbers(table, name, path) for name in _NUMBERS if name in table}
-    table = table.assign(**texts, **numbers)
+    for name in table:
+        table[name] = _as_numbers(table, name, path) if name in _NUMBERS else table[name].str.strip()
     table = table.reindex(columns=[*LABEL_COLUMNS, *(name for name in MORE_COLUMNS if name in table)])
-    return _one_row_a_nucleus(table, path), notes + mended
+    has_number = table["nucleus_id"].notna()
+    nameless = (table["image"] == "") | ~(has_number | table[["centroid_y_px", "centroid_x_px"]].notna().all(axis=1))
+    if nameless.any():
+        finding = f"line {nameless.idxmax()} names no image, or no number and no place of a nucleus"
+        raise DataError(path, finding, "fill in image and nucleus_id, or the centroid")
+    which = table[["image", "nucleus_id", "centroid_y_px", "centroid_x_px"]].copy()
+    which.loc[has_number, ["centroid_y_px", "centroid_x_px"]] = 0.0
+    which["sha256"] = table.get("image_sha256", "")
+    keys = which.fillna(0.0).apply(tuple, axis=1)
+    return drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"]), notes + mended
 
 
 def _as_numbers(table, name: str, path: Path):
@@ -83,22 +80,3 @@ def _as_numbers(table, name: str, path: Path):
         line = wrong.idxmax()
         raise DataError(path, f"{name} in line {line} is {table.loc[line, name]!r}", "give a number")
     return numbers
-
-
-def _one_row_a_nucleus(table, path: Path):
-    """Leave repeated rows out; refuse those that name no nucleus, or say two things of one."""
-    has_number = table["nucleus_id"].notna()
-    has_place = table[["centroid_y_px", "centroid_x_px"]].notna().all(axis=1)
-    nameless = (table["image"] == "") | ~(has_number | has_place)
-    if nameless.any():
-        finding = f"line {nameless.idxmax()} names no image, or no number and no place of a nucleus"
-        raise DataError(path, finding, "fill in image and nucleus_id, or the centroid")
-    first, kept = {}, []
-    for line, row in table.iterrows():
-        which = row["nucleus_id"] if has_number[line] else (row["centroid_y_px"], row["centroid_x_px"])
-        same, label = first.setdefault((row["image"], which), (line, row["label"]))
-        kept.append(same == line)
-        if label != row["label"]:
-            finding = f"a nucleus of {row['image']} is {label!r} in line {same} and {row['label']!r} in line {line}"
-            raise DataError(path, finding, "keep one of the two rows")
-    return table[kept]

@@ -19,11 +19,9 @@ def nagao(name: str, part: str, folder: Path, notes, size_px: int | None) -> Nuc
     named = [at for at in found if (part or "HeLa_Hoechst-GM130") in at.relative_to(folder).parts]
     chosen = named or ([] if part or len(found) != 1 else list(found))
     if not chosen:
-        there = (
-            ", ".join(sorted({at.parent.name if at.name == "data" else at.name for at in found})) or "no x_train.npy"
-        )
-        raise DataError(name, f"its archives hold {there}", "name one of them: nagao2020/NAME")
-    planes, rows = [], []
+        there = sorted({at.parent.name if at.name == "data" else at.name for at in found}) or ["no x_train.npy"]
+        raise DataError(name, f"its archives hold {', '.join(there)}", "name one of them: nagao2020/NAME")
+    pictures, rows, changed = [], [], "the layout has changed; leave the set out"
     for side, x, y in (("train", "x_train.npy", "y_train.npy"), ("test", "X_test.npy", "Y_test.npy")):
         images, labels = _array(chosen[0] / x), _array(chosen[0] / y)
         labels = labels.argmax(axis=1) if labels.ndim == 2 and labels.shape[1] == 2 else labels.reshape(-1)
@@ -31,22 +29,17 @@ def nagao(name: str, part: str, folder: Path, notes, size_px: int | None) -> Nuc
         nucleus = np.arange(len(labels)) // copies
         fits = images.ndim == 4 and images.shape[3] == 3 and images.dtype == np.uint8 and len(images) == len(labels)
         if not fits or len(labels) % copies or not np.isin(labels, (0, 1)).all():
-            finding = (
-                f"an array {images.shape} of {images.dtype} with {len(labels)} labels, not (4 n, H, W, 3) of uint8"
-            )
-            raise DataError(chosen[0] / x, finding, "the layout has changed; leave the set out")
+            finding = f"array {images.shape} of {images.dtype} with {len(labels)} labels, not (4 n, H, W, 3) of uint8"
+            raise DataError(chosen[0] / x, finding, changed)
         if any((labels[k::copies] != labels[::copies]).any() for k in range(copies)):
-            raise DataError(
-                chosen[0] / y, "copies of a nucleus differ in label", "the layout has changed; leave it out"
-            )
+            raise DataError(chosen[0] / y, "copies of a nucleus differ in label", changed)
         # OpenCV wrote blue first, which is Hoechst.
-        planes += [image[None, :, :, 0].astype(np.float32) / 255 for image in images]
+        pictures += [image[:, :, 0].astype(np.float32) / 255 for image in images]
         for k, (label, n) in enumerate(zip(labels, nucleus, strict=True)):
             rows.append((f"{side}/{n:04d}/{k % copies}", "not-G2" if label else "G2", f"{side}/{n:04d}"))
-    entries = pd.DataFrame(rows, columns=["sample_id", "label", "group"])
+    entries = pd.DataFrame(rows, columns=["sample_id", "label", "group"]).assign(pixel_size_um=np.nan)
     notes = [*notes, "every nucleus of the training array stands with three copies, turned or shifted: one group"]
-    unknown = np.full(len(planes), np.nan)
-    return as_dataset(chosen[0], name, entries, planes, unknown, notes, "real", size_px, "pad", "skip")
+    return as_dataset(chosen[0], name, entries, pictures, notes, size_px, "skip")
 
 
 def _array(file: Path) -> np.ndarray:
@@ -73,4 +66,4 @@ def bbbc048(name: str, part: str, folder: Path, notes, size_px: int | None) -> N
     entries = pd.DataFrame(rows, columns=["path", "label", "sample_id"])
     if entries.empty:
         raise DataError(root, "no images", "delete the folder and fetch the set again")
-    return load_files(root, name, entries, notes, size_px, 1, "pad", "skip")
+    return load_files(root, name, entries, notes, size_px, "skip")

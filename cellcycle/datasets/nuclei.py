@@ -16,37 +16,15 @@ FEWEST, FEW = 5, 20
 class NucleusDataset:
     """Labelled images of single nuclei.
 
-    Attributes
-    ----------
-    name : str
-        What the set is called in records and figures.
-    images : (N, C, H, W) float32 in [0, 1]
-        C is 1 (DNA stain) or 3 (RGB, artificial stain colour). Integer files are divided by the full range
-        of their type (255 or 65535), so intensities of different images stay comparable.
-    labels : (N,) int64
-        Index into `classes`.
-    classes : tuple of str, length K
-        Phases in the order G1, S, G2, M; other classes in the order of their names.
-    sample_ids : (N,) str
-    groups : (N,) or None
-        Images of one group (field, well, copies of one nucleus) are never parted by a split.
-    identity : str
-        Tells data sets apart in records: from the pixels, or for simulated sets from the simulator's
-        version, parameters and seed.
-    origin : str
-        "simulated" or "real".
-    pixel_sizes_um : (N,) float64 or None
-        Edge of a pixel of each image in the sample; NaN where its file does not say.
-    fields : tuple of LabelledField
-        Of nuclei that were labelled in whole fields: the fields they lie in, with all nuclei found there.
-    places : (N, 2) int64 or None
-        With `fields`: the index of each nucleus' field, and its index among the nuclei of that field.
-    as_read : str
-        Sizes and bit depths of the files, in words.
-    truth : DataFrame or None
-        What the simulator knows of each nucleus, one row an image.
-    notes : tuple of str
-        What the reader should know, e.g. which files were skipped.
+    `images` (N, C, H, W) float32 in [0, 1] have one channel, the DNA stain, or three, RGB in artificial stain colours.
+    Integer files are divided by the full range of their type, so intensities of different images stay comparable.
+    `labels` (N,) int64 index `classes`: phases in the order G1, S, G2, M, other classes in that of their names.
+    Images of one of the `groups` (N,) (field, well, copies of one nucleus) are never parted by a split.
+    `identity` tells data sets apart in records; `origin` is "simulated" or "real". Where files say the edge of a pixel
+    in the sample it stands in `pixel_sizes_um` (N,), else NaN. Nuclei labelled in whole fields have those `fields`
+    (`LabelledField`), and in `places` (N, 2) the index of their field and their index among the nuclei found there.
+    `as_read` says what the files hold, `truth` what the simulator knows, a row an image, `notes` what was mended or
+    left out.
     """
 
     name: str
@@ -96,14 +74,10 @@ class NucleusDataset:
         """Return the images at `indices` ((M,) int or bool), keeping name and classes."""
         indices = np.arange(len(self))[indices]
         digest = hashlib.blake2b(indices.astype("<i8").tobytes(), digest_size=5).hexdigest()
+        of_each = ("images", "labels", "sample_ids", "groups", "pixel_sizes_um", "places")
         return replace(
             self,
-            images=self.images[indices],
-            labels=self.labels[indices],
-            sample_ids=self.sample_ids[indices],
-            groups=None if self.groups is None else self.groups[indices],
-            pixel_sizes_um=None if self.pixel_sizes_um is None else self.pixel_sizes_um[indices],
-            places=None if self.places is None else self.places[indices],
+            **{name: getattr(self, name)[indices] for name in of_each if getattr(self, name) is not None},
             truth=None if self.truth is None else self.truth.iloc[indices].reset_index(drop=True),
             identity=self.identity if len(indices) == len(self) else f"{self.identity}[{digest}]",
         )
@@ -111,12 +85,7 @@ class NucleusDataset:
     def subsample(self, n_images: int, seed: int = 0, at_least: int = 4) -> "NucleusDataset":
         """Return about `n_images` images drawn at random, classes in their proportions.
 
-        Parameters
-        ----------
-        n_images : int
-            The whole set is returned when it has no more than that.
-        at_least : int
-            A rare class keeps this many (or all it has), so that every fold can see it.
+        A rare class keeps `at_least` so many (or all it has), so that every fold can see it.
         """
         if n_images >= len(self):
             return self
@@ -128,15 +97,7 @@ class NucleusDataset:
         return self.select(np.sort(np.concatenate(kept)))
 
     def relabel(self, rule: dict[str, str], name: str) -> "NucleusDataset":
-        """Return the set with its classes renamed or merged, e.g. {"G1": "not-G2", ..., "G2": "G2"}.
-
-        Parameters
-        ----------
-        rule : dict
-            New class of every old class; new classes are ordered by first appearance in the rule's values.
-        name : str
-            Name of the new set.
-        """
+        """Return the set with its classes renamed or merged as the rule says, in the order of its values."""
         classes = tuple(dict.fromkeys(rule.values()))
         lookup = np.array([classes.index(rule[c]) for c in self.classes], dtype=np.int64)
         return replace(
@@ -144,28 +105,14 @@ class NucleusDataset:
         )
 
     def check_for_training(self) -> tuple[str, ...]:
-        """Refuse a set that no model can be trained on, and say what its scores will suffer from.
-
-        Returns
-        -------
-        tuple of str
-            A sentence each: classes of fewer than 20 images, and no groups.
-
-        Raises
-        ------
-        DataError
-            There are fewer than two classes, or fewer than 5 images of a class.
-        """
+        """Refuse a set that no model can be trained on, and say in sentences what its scores will suffer from."""
         counts = self.counts()
         if len(counts) < 2:
             raise DataError(self.name, f"only one class ({counts.index[0]})", "give images of two or more classes")
         if counts.min() < FEWEST:
             missing = ", ".join(f"{name} has {n}" for name, n in counts[counts < FEWEST].items())
-            raise DataError(
-                self.name,
-                f"too few images to train on: {missing} where {FEWEST} are needed",
-                "add images, or leave the class out",
-            )
+            finding = f"too few images to train on: {missing} where {FEWEST} are needed"
+            raise DataError(self.name, finding, "add images, or leave the class out")
         few = ", ".join(f"{name} {n}" for name, n in counts[counts < FEW].items())
         said = [f"classes of fewer than {FEW} images, whose scores say little: {few}"] if few else []
         if self.groups is None:
@@ -190,7 +137,7 @@ class NucleusDataset:
         return "\n".join(lines + [f"note: {note}" for note in notes])
 
     def describe(self) -> dict:
-        """Return the facts that a run record keeps of its data (JSON-able)."""
+        """Return the facts that a run record keeps of its data."""
         return {
             "name": self.name,
             "origin": self.origin,

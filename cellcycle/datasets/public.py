@@ -8,7 +8,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pooch
+import requests
+
 from cellcycle import files
+from cellcycle.datasets import layouts
 from cellcycle.datasets.download import fetch_file, unpack
 from cellcycle.errors import DataError, SettingError
 
@@ -19,16 +23,8 @@ _BROAD = "https://data.broadinstitute.org/bbbc"
 class PublicSet:
     """What is known of a public set before it is there.
 
-    Parameters
-    ----------
-    title, licence, page : str
-        In words; `page` is where a person reads about it.
-    files : dict of str to str or None
-        Address of each archive to its hash ("sha256:..."), None where it is not known.
-    record : str
-        Address of a Zenodo record's description, which lists the archives where they are not known before.
-    most_bytes : int
-        No archive is larger.
+    A person reads about it at `page`. `files` are the addresses of its archives, each with its hash ("sha256:...") or
+    None where that is not known; or `record` is the address of a Zenodo record's description, which lists them.
     """
 
     title: str
@@ -66,28 +62,9 @@ PUBLIC = {
 
 
 def fetch(name: str, agree: bool = False) -> tuple[Path, list[str]]:
-    """Download and unpack a public set, as far as it is not there.
+    """Download and unpack a public set, as far as it is not there, once the user agrees to its licence.
 
-    Parameters
-    ----------
-    name : str
-        A key of `PUBLIC`.
-    agree : bool
-        Whether the user agrees to its licence; remembered, so it is asked for once.
-
-    Returns
-    -------
-    folder : Path
-        With the archives and, beside each, what it holds.
-    notes : list of str
-        Hashes that were recorded.
-
-    Raises
-    ------
-    SettingError
-        There is no such set.
-    DataError
-        Nobody agreed to the licence; no network; a broken, truncated or altered archive.
+    Returned are the folder of the archives, with what it holds beside each, and notes of the hashes that were recorded.
     """
     known, folder = of_name(name), public_dir() / name
     facts = _facts(folder)
@@ -98,7 +75,7 @@ def fetch(name: str, agree: bool = False) -> tuple[Path, list[str]]:
         facts["agreed"] = licence_of(name)
     _write_facts(folder, facts)
     notes = []
-    for file, (url, expected) in (_listed(known, folder, facts) if known.record else _pinned(known)).items():
+    for file, (url, expected) in _archives(known, folder, facts).items():
         notes += _fetch_archive(folder / file, url, expected, known, facts)
         _write_facts(folder, facts)
     return folder, notes
@@ -117,8 +94,6 @@ def _fetch_archive(archive: Path, url: str, expected: str | None, known: PublicS
             raise
     if recorded:
         return []
-    import pooch
-
     facts["sha256"][archive.name] = pooch.file_hash(str(archive))
     if expected:
         return []
@@ -153,31 +128,24 @@ def _facts(folder: Path) -> dict:
     try:
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except (OSError, ValueError) as error:
-        raise DataError(
-            file, f"cannot be read ({error})", f"delete the folder {folder} and fetch the set again"
-        ) from error
+        remedy = f"delete the folder {folder} and fetch the set again"
+        raise DataError(file, f"cannot be read ({error})", remedy) from error
 
 
 def _write_facts(folder: Path, facts: dict) -> None:
-    unfinished = folder / f".{os.getpid()}-facts.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with files.whole_file(folder / "facts.json") as unfinished:
         unfinished.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        os.replace(unfinished, folder / "facts.json")
-    except OSError as error:
-        raise DataError(folder, f"cannot be written ({error.strerror})", "make room, or check the folder") from error
 
 
-def _pinned(known: PublicSet) -> dict[str, tuple[str, str | None]]:
-    return {url.rsplit("/", 1)[1]: (url, sha256) for url, sha256 in known.files.items()}
-
-
-def _listed(known: PublicSet, folder: Path, facts: dict) -> dict[str, tuple[str, str | None]]:
-    """Return the archives that a Zenodo record lists: name to address and hash; those at hand without a network."""
+def _archives(known: PublicSet, folder: Path, facts: dict) -> dict[str, tuple[str, str | None]]:
+    """Return the address and hash of each archive; without a network, those at hand of what a Zenodo record lists."""
+    if not known.record:
+        return {url.rsplit("/", 1)[1]: (url, sha256) for url, sha256 in known.files.items()}
     if "files" not in facts:
         try:
             listed = {f["key"]: (f["links"]["self"], f["checksum"]) for f in _record(known)["files"]}
-        except (_requests_error(), ValueError, KeyError, TypeError) as error:
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             at_hand = sorted(folder.glob("*.zip"))
             if at_hand:
                 return {file.name: (known.record, None) for file in at_hand}
@@ -192,18 +160,9 @@ def _listed(known: PublicSet, folder: Path, facts: dict) -> dict[str, tuple[str,
 
 
 def _record(known: PublicSet) -> dict:
-    import requests
-
     answer = requests.get(known.record, timeout=(20, 60))
     answer.raise_for_status()
     return answer.json()
-
-
-def _requests_error() -> type[Exception]:
-    """Return what requests raises, which is imported only where it is used."""
-    import requests
-
-    return requests.RequestException
 
 
 def licence_of(name: str) -> str:
@@ -212,17 +171,15 @@ def licence_of(name: str) -> str:
     if known.record:
         try:
             return f"{_record(known)['metadata']['license']['id']}, as its Zenodo record states"
-        except (_requests_error(), ValueError, KeyError, TypeError):
+        except (requests.RequestException, ValueError, KeyError, TypeError):
             pass
     return known.licence
 
 
-def load_public(name: str, size_px: int | None, seed: int = 0):
-    """Load a public set as `load_dataset` does, fetching it if its licence was agreed to; `seed` is without effect."""
+def load_public(name: str, size_px: int | None):
+    """Load a public set as `load_dataset` does, fetching it if its licence was agreed to."""
     base, _, part = name.partition("/")
     folder, notes = fetch(base)
-    from cellcycle.datasets import layouts
-
     load = {"nagao2020": layouts.nagao, "bbbc048": layouts.bbbc048}.get(base)
     if load is None:
         remedy = f"use its fields: cellcycle predict {folder / 'images'}"

@@ -16,11 +16,6 @@ from cellcycle.phases import PHASES
 SIMULATED = ("simulated", "simulated-colour", "simulated-nagao")
 
 
-def is_simulated_folder(folder: Path) -> bool:
-    """Tell whether `cellcycle data simulate` wrote the folder."""
-    return (folder / files.MARKER).is_file()
-
-
 def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
     """Return one of the `SIMULATED` sets, from the cache or newly made."""
     from cellcycle import simulation
@@ -33,19 +28,9 @@ def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
 
 
 def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gray") -> NucleusDataset:
-    """Simulate a data set of any counts and parameters, once: it is cached under `build/`.
+    """Simulate a data set as `cellcycle.simulation.simulate_nuclei` does, once: it is cached under `build/`.
 
-    Parameters
-    ----------
-    name : str
-        What the set is called.
-    counts, size_px, seed, parameters, stain
-        As `cellcycle.simulation.simulate_nuclei` takes them.
-
-    Returns
-    -------
-    NucleusDataset
-        With the four phases as classes and the slides as groups.
+    Its groups are the slides.
     """
     from cellcycle import simulation
 
@@ -55,11 +40,9 @@ def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gra
     cache = files.build_dir() / "cache" / f"{files.slug(name)}-{size_px}px-seed{seed}-{digest}.npz"
     made = _read_cache(cache)
     if made is None:
-        cells = simulation.simulate_nuclei(
-            counts=counts, size_px=size_px, seed=seed, parameters=parameters, stain=stain
-        )
+        cells = simulation.simulate_nuclei(counts, size_px, seed, parameters, stain)
         made = (cells.images, cells.labels, cells.truth, cells.pixel_size_um)
-        _write_cache(cache, made)
+        _write_cache(cache, *made)
     images, labels, truth, pixel_size_um = made
     return NucleusDataset(
         name=name,
@@ -86,8 +69,7 @@ def _read_cache(cache: Path):
         return None
 
 
-def _write_cache(cache: Path, made) -> None:
-    images, labels, truth, pixel_size_um = made
+def _write_cache(cache: Path, images, labels, truth: pd.DataFrame, pixel_size_um: float) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     with files.whole_file(cache) as work:
         np.savez(work, images=images, labels=labels, truth=truth.to_csv(index=False), pixel_size_um=pixel_size_um)

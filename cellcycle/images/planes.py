@@ -1,4 +1,4 @@
-"""Read one DNA plane, or one colour picture, of an image file."""
+"""Read one DNA plane of an image file."""
 
 from dataclasses import dataclass, field
 
@@ -86,41 +86,6 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         channels=stack.channel_names,
         n_planes=len(z_planes),
     )
-
-
-def read_rgb(path) -> np.ndarray:
-    """Read a picture in its colours, as data sets with an artificial stain colour need it.
-
-    Parameters
-    ----------
-    path : str or Path
-        Any file that `read_plane` reads, with one channel or with red, green and blue.
-
-    Returns
-    -------
-    ndarray (H, W, 3) float32 in [0, 1]
-        Gray is repeated three times; alpha is left out.
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read, or has neither one nor three channels.
-    """
-    return read_bounded(_read_rgb, path, judge(path).is_plain)
-
-
-def _read_rgb(path) -> np.ndarray:
-    with open_stack(path) as stack:
-        if stack.n_channels not in (1, 3):
-            raise ImageError(
-                path,
-                f"it has {stack.n_channels} channels, which is neither gray nor RGB",
-                "read one of them with read_plane(path, channel=...)",
-            )
-        time, z_planes = _choose_planes(stack, None)
-        raw = [_project(stack, time, c, z_planes) for c in range(stack.n_channels)]
-    together = scale_to_unit(np.stack(raw * (3 // len(raw)), axis=-1), stack.path)
-    return np.ascontiguousarray(together)
 
 
 def read_numbers(path) -> np.ndarray:

@@ -2,17 +2,16 @@
 
 import base64
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
+from cellcycle.datasets.lookup import ImageFolder
 from cellcycle.errors import DataError, ImageError
 from cellcycle.files import sha256_of
 from cellcycle.images import read_plane
-from cellcycle.names import shown_name
 
 SIDE_PX = 128
 # A picture shows this much of the surroundings of a typical nucleus, and of a large one at least the second.
@@ -68,11 +67,14 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
     Thumbnail or ImageError
         An error stands for all nuclei of an image that is gone, unreadable, or another one of the same name.
     """
-    folder, part = _Folder(Path(images)), table.iloc[list(rows)].assign(row=list(rows))
+    folder, part = Path(images), table.iloc[list(rows)].assign(row=list(rows))
+    if not folder.is_dir():
+        raise DataError(folder, "there is no such folder", "name the folder of the images with --images")
+    found = ImageFolder(folder, is_open=False)
     typical_px = _typical_side_px(table[table["nucleus_id"].notna()])
     for name, nuclei in part.groupby("image", sort=False):
         try:
-            file = folder.find(name, _stated_hash(nuclei))
+            file = found.find(name, str(nuclei["image_sha256"].iloc[0]) if "image_sha256" in nuclei else "")
             sha256 = sha256_of(file)
             pixels = read_plane(file, channel, plane).pixels
             _check_place(name, file, nuclei, pixels.shape)
@@ -82,63 +84,6 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
         low, high = np.percentile(pixels[::4, ::4], [0.5, 99.8])
         for _, nucleus in nuclei.iterrows():
             yield _cut(pixels, nucleus, typical_px, float(low), float(high), sha256)
-
-
-class _Folder:
-    """The files under a folder, by name; listed when an image does not lie where the table says."""
-
-    def __init__(self, folder: Path):
-        if not folder.is_dir():
-            raise DataError(folder, "there is no such folder", "name the folder of the images with --images")
-        self._folder, self._files = folder, None
-
-    def find(self, name: str, sha256: str) -> Path:
-        """Return the file of an image, or raise an ImageError that says why there is none."""
-        found = self._candidates(name)
-        if sha256:
-            same = [file for file in found if sha256_of(file) == sha256]
-            if found and not same:
-                finding = f"{found[0]} is another image of the same name (its content has changed)"
-                raise ImageError(name, finding, "give the image that was predicted, or predict this one")
-            found = same[:1]
-        if not found:
-            raise ImageError(name, f"no such image under {self._folder}", "name its folder with --images")
-        if len(found) > 1:
-            finding = f"{len(found)} images under {self._folder} could be it ({found[0]}, {found[1]})"
-            raise ImageError(name, finding, "name a folder that holds one of them")
-        return found[0]
-
-    def _candidates(self, name: str) -> list[Path]:
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        if parts and ".." not in parts and "\0" not in name:
-            exact = self._folder.joinpath(*(part for part in parts if part != "/"))
-            for path in (exact, Path(name)):
-                if path.is_file() and path.absolute().is_relative_to(self._folder.absolute()):
-                    return [path]
-        if self._files is None:
-            self._files = {}
-            for folder, _, files in os.walk(self._folder):
-                for file in files:
-                    # A table shows odd names (a tab, a backslash) in a way of its own.
-                    for key in {file, _last_part(shown_name(file))}:
-                        self._files.setdefault(key, []).append(Path(folder) / file)
-        same = list({file for key in (*parts[-1:], _last_part(name)) for file in self._files.get(key, [])})
-        shared = [_shared_end(file.parts, parts) for file in same]
-        return sorted(f for f, n in zip(same, shared, strict=True) if n == max(shared))
-
-
-def _last_part(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _shared_end(one, other) -> int:
-    """Return how many of the last parts of two paths agree."""
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
-def _stated_hash(nuclei) -> str:
-    return str(nuclei["image_sha256"].iloc[0]).lower() if "image_sha256" in nuclei else ""
 
 
 def _check_place(name: str, file: Path, nuclei, shape: tuple[int, int]) -> None:

@@ -1,0 +1,99 @@
+"""Which file a table means by what it calls an image."""
+
+import os
+import unicodedata
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from cellcycle.datasets.tables import clean, says_nothing
+from cellcycle.errors import ImageError, shown
+from cellcycle.files import sha256_of
+from cellcycle.images import list_images
+from cellcycle.names import shown_name
+
+# Folders of outlines, which often have the names of the pictures that they belong to.
+OUTLINES = {"mask", "masks", "label", "labels", "annotation", "annotations", "outlines", "segmentation", "gt"}
+
+
+def find_file(folder: Path, text: str) -> Path:
+    """Return the file that a cell of a table means, as seen from a folder.
+
+    Backslashes, blanks at the ends, quotes, file:// and the two ways to write an accent are mended where the file
+    is found so; otherwise the path is returned as it stands.
+    """
+    plain = text.strip().strip("\"'")
+    if plain.lower().startswith("file:"):
+        plain = unquote(urlsplit(plain).path)
+    forms = [text, plain, clean(plain), unicodedata.normalize("NFC", plain), unicodedata.normalize("NFD", plain)]
+    for form in forms + [form.replace("\\", "/") for form in forms]:
+        path = folder / Path(form).expanduser()
+        if _is_file(path):
+            return path
+    return folder / plain
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name, a NUL
+        return False
+
+
+def sample_id(folder: Path, path: Path) -> str:
+    """Return the path from a folder, or the whole path of a file outside it."""
+    try:
+        return shown(path.resolve().relative_to(folder.resolve()).as_posix())
+    except ValueError:
+        return shown(path.as_posix())
+
+
+class ImageFolder:
+    """The images below a folder, found by what a table calls them: their path, or their name anywhere below it."""
+
+    def __init__(self, folder: Path, is_open: bool):
+        # Whether a path may lead out of the folder.
+        self.folder, self.is_open, self._named = folder, is_open, None
+
+    def find(self, name: str, sha256: str = "") -> Path:
+        """Return the file of an image, of that hash where one is stated, or raise an ImageError that says why none."""
+        sha256 = "" if says_nothing(sha256) else sha256.strip().lower()
+        others = []
+        for look in (self._by_path, self._by_name):
+            found = look(name)
+            fitting = [path for path in found if sha256 in ("", sha256_of(path))]
+            if len(fitting) > 1 and not sha256 and look == self._by_name:
+                finding = f"{len(fitting)} images have this name, {fitting[0]} and {fitting[1]}"
+                raise ImageError(name, finding, "name a folder that holds one of them")
+            if fitting:
+                return fitting[0]
+            others += found
+        if others:
+            finding = f"{others[0]} is another image of this name (its sha256 differs)"
+            raise ImageError(name, finding, "give the image that was meant")
+        raise ImageError(name, f"no such image under {self.folder}", "name its folder")
+
+    def _by_path(self, name: str) -> list[Path]:
+        paths = [path for path in (find_file(root, name) for root in (self.folder, Path.cwd())) if _is_file(path)]
+        inside = os.path.abspath(self.folder)
+        return [path for path in paths if self.is_open or Path(os.path.abspath(path)).is_relative_to(inside)]
+
+    def _by_name(self, name: str) -> list[Path]:
+        """Return the images of a name, but for outlines; of several those whose folders agree best."""
+        if self._named is None:
+            self._named = {}
+            for path in list_images(self.folder):
+                if OUTLINES.isdisjoint(path.relative_to(self.folder).parts):
+                    # A prediction table shows odd names (a tab, a backslash, no text) in a way of its own.
+                    for key in {path.name.strip(), shown_name(path).rpartition("/")[2].strip()}:
+                        self._named.setdefault(key, []).append(path)
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        keys = {*parts[-1:], name.rpartition("/")[2]}
+        found = {path.resolve(): path for key in keys for path in self._named.get(key.strip(), [])}.values()
+        shared = [_shared_end(path.parts, parts) for path in found]
+        return sorted(path for path, n in zip(found, shared, strict=True) if n == max(shared))
+
+
+def _shared_end(one: tuple, other: tuple) -> int:
+    """Return how many of the last parts of two paths agree."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(reversed(one), reversed(other), strict=False))))
