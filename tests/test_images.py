@@ -17,7 +17,7 @@ from cellcycle.images import (
     read_plane,
     write_image,
 )
-from cellcycle.images.planes import scale_to_unit
+from cellcycle.images.intensities import scale_to_unit
 
 
 @pytest.fixture(scope="module")

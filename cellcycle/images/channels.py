@@ -1,26 +1,34 @@
 """Choose the DNA channel of a file by a fixed rule, or refuse and list the channels."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 
 from cellcycle.errors import ImageError
-from cellcycle.images.stacks import Stack
+from cellcycle.images.stacks import STACK, Stack
 
-# Names under which microscopes store a DNA stain or a chromatin label.
-DNA_NAMES = (
-    "dapi",
-    "hoechst",
-    "dna",
-    "draq",
-    "propidium",
-    "sytox",
-    "h2b",
-    "nuclei",
-    "nuclear",
-    "nucleus",
-    "405",
-)
+# A stain says what a channel shows whatever stands beside it.
+_STAINS = {"dapi", "hoechst", "draq", "sytox", "nucblue", "nucspot", "picogreen", "topro", "feulgen"}
+# These say it only where nothing else is said: there are DNA-PK, nuclear envelopes and a GFP that is excited at 405.
+_BARE = {"dna", "sirdna"}
+_MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "chromatin", "propidium", "iodide", "pi"}
+FLUORS = {
+    "gfp", "egfp", "yfp", "eyfp", "cfp", "rfp", "mrfp", "mcherry", "cherry", "mturquoise", "venus", "fitc", "tritc",
+    "rhodamine", "texas", "texasred", "txred", "cy3", "cy5", "cy7", "alexa", "af488", "af555", "af568", "af594",
+    "af647", "a488", "a555", "a568", "a594", "a647", "edu", "brdu", "actin", "phalloidin", "tubulin", "bf",
+    "brightfield", "phase", "dic", "pc", "trans", "tl",
+}  # fmt: skip
+_NOT = {
+    "non", "no", "not", "without", "anti", "minus", "negative", "neg", "free", "mask", "masks", "label", "labels",
+    "seg", "segmentation", "bleed", "bleedthrough", "crosstalk", "background", "bg", "blank", "empty", "unstained",
+    "ratio", "prediction", "probability", "merge", "merged", "composite", "overlay", "fret",
+}  # fmt: skip
+_PLAIN = {
+    "channel", "ch", "stain", "stained", "staining", "dye", "fluorescence", "widefield", "confocal", "conf", "csu",
+    "spinning", "disk", "emission", "nm", "um", "blue", "signal", "raw", "intensity", "image", "filter", "cube", "led",
+    "laser", "uv", "content", "green", "orange", "red", "spy", "camera",
+}  # fmt: skip
 # JPEG leaves a few per cent of a pure colour in the other two channels.
 _EMPTY_SHARE = 0.10
 # One picture in one artificial colour has channels in proportion; two stains of the same cells have not.
@@ -29,72 +37,101 @@ _MAX_SAMPLES = 1_000_000
 
 
 def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int], np.ndarray]) -> int:
-    """Return the index of the DNA channel.
+    """Return the index of the DNA channel, or refuse: what was asked for is not there, or no rule decides.
 
-    Parameters
-    ----------
-    stack : Stack
-        The opened file.
-    channel : int, str or None
-        What the user asked for.
-    load : callable c -> ndarray (H, W)
-        Reads a channel; called only where names do not decide.
-
-    Returns
-    -------
-    int
-        Index from 0.
-
-    Raises
-    ------
-    ImageError
-        The channel asked for is not there, or no rule decides.
+    `load` reads a channel (H, W) by its index; it is called only where names do not decide.
     """
     if channel is not None:
         return _find(stack, channel)
-    named = [i for i, name in enumerate(stack.channel_names) if _is_dna(name)]
-    if not named:
-        for name, file in stack.elsewhere.items():
-            if _is_dna(name):
-                raise ImageError(
-                    stack.path,
-                    f"it holds {_listed(stack)}; the channel {name} of this field lies in {file}",
-                    "give that file, or name a channel of this one with channel= (--channel on the command line)",
-                )
+    named = by_name(stack.channel_names)
+    others = {name: file for name, file in stack.elsewhere.items() if name != STACK}
+    if not named and others:
+        files = ", ".join(dict.fromkeys(others.values()))
+        there = [(others[name], name) for name in others if by_name([name])]
+        finding = f"the channel {there[0][1]} of this field lies in {there[0][0]}" if there else (
+            f"other channels of this field lie in {files}, and none is named after a DNA stain"
+        )  # fmt: skip
+        raise ImageError(
+            stack.path,
+            f"it holds {_listed(stack)}; {finding}",
+            "give that file, or name a channel of this one with channel= (--channel on the command line)",
+        )
     if stack.n_channels == 1:
         return 0
     if len(named) == 1:
         return named[0]
-    index = _only_picture([_sample(load(c)) for c in range(stack.n_channels)])
+    index = None if named else _only_picture([_sample(load(c)) for c in range(stack.n_channels)])
     if index is None:
+        finding = f"{len(named)} of them are named after a DNA stain" if named else "none is clearly the DNA stain"
         raise ImageError(
             stack.path,
-            f"it has {stack.n_channels} channels ({_listed(stack)}) and none is clearly the DNA stain",
+            f"it has {stack.n_channels} channels ({_listed(stack)}) and {finding}",
             "name it with channel=, by index or name (--channel on the command line)",
         )
     return index
 
 
-def _is_dna(name: str) -> bool:
-    return any(word in name.lower() for word in DNA_NAMES)
+def by_name(names) -> list[int]:
+    """Return the names that say DNA in the plainest way that occurs: a stain alone, one among other words, a marker.
+
+    Examples
+    --------
+    >>> by_name(["DNAJB6-GFP", "Hoechst 33342"]), by_name(["GFP", "nuclear envelope"]), by_name(["H2B-GFP", "DAPI"])
+    ([1], [], [1])
+    """
+    ranks = [_rank(name) for name in names]
+    least = min((rank for rank in ranks if rank is not None), default=None)
+    return [i for i, rank in enumerate(ranks) if rank is not None and rank == least]
+
+
+def _rank(name: str) -> int | None:
+    """Return how plainly a name says DNA, 0 being plainest; None where it says something else."""
+    said = words(name)
+    # Digits beside a stain are its product number or wavelength, or the number of the channel.
+    bare = {re.sub(r"^(?:w|c|ch)?\d+|\d+$", "", word) for word in said} - {""} | ({"405"} & set(said))
+    rest = bare - _PLAIN
+    if rest & (_STAINS | _BARE) and rest <= _STAINS | _BARE | _MARKERS | {"405"}:
+        return 0
+    if rest & _STAINS and not (rest | set(said)) & (_NOT | FLUORS):
+        return 1
+    # A fluorescent protein is fused to a histone, and without it only sent to the nucleus.
+    if rest & _MARKERS and rest - ({*FLUORS, "histone"} if "h2b" in rest else set()) <= _MARKERS:
+        return 2
+    return 3 if rest == {"405"} else None
+
+
+def words(name: str) -> list[str]:
+    """Return the words of a name in lower case; a capital after a small letter begins one.
+
+    Examples
+    --------
+    >>> words("confDAPI-405 nm"), words("nonDNA_mCherry"), words("ex405")
+    (['conf', 'dapi', '405', 'nm'], ['non', 'dna', 'mcherry'], ['ex405'])
+    """
+    name = re.sub(r"(sir)[- _]?(dna)|(to)[- _]?(pro)", r"\1\2\3\4", name, flags=re.IGNORECASE)
+    parted = re.sub(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[a-z])(?=D(?:NA|API|api))|(?<=[a-z])(?=Hoechst)", " ", name)
+    return [word for word in re.split(r"[\W_]+", parted.lower()) if word]
 
 
 def _find(stack: Stack, channel: int | str) -> int:
-    """Return the channel with this index, this name, or the only one whose name contains it."""
+    """Return the channel with this index, this name, or the only one whose name has its words, or else contains it."""
     text = str(channel).strip().lower()
     names = [name.lower() for name in stack.channel_names]
     if text in names and not isinstance(channel, int):
         return names.index(text)
-    if _is_index(text) and int(text) < stack.n_channels:
+    if is_index(text) and int(text) < stack.n_channels:
         return int(text)
-    containing = [i for i, name in enumerate(names) if text and text in name and not _is_index(text)]
-    if len(containing) != 1:
-        finding = "no channel" if not containing else f"{len(containing)} channels"
+    wanted = set(words(str(channel)))
+    found = [i for i, name in enumerate(stack.channel_names) if wanted and wanted <= set(words(name))]
+    if len(found) != 1 and not is_index(text):
+        found = found or [i for i, name in enumerate(names) if text and text in name]
+    if len(found) != 1:
+        finding = "no channel" if not found else f"{len(found)} channels"
         raise ImageError(stack.path, f'{finding} matches "{channel}"', f"choose one of {_listed(stack)}")
-    return containing[0]
+    return found[0]
 
 
-def _is_index(text: str) -> bool:
+def is_index(text: str) -> bool:
     """Say whether a text can be the number of a channel; `isdigit` alone takes a superscript for one."""
     return text.isascii() and text.isdigit() and len(text) < 10
 

@@ -13,7 +13,14 @@ from cellcycle.errors import CellCycleError, ImageError
 from cellcycle.images.bounded import quiet
 from cellcycle.images.codestreams import read_codestream
 from cellcycle.images.judge import Announced, judge_tiff, refuse_many_scans
-from cellcycle.images.stacks import Stack, channel_names, refuse_oversize, refuse_unaffordable, stack_of_array
+from cellcycle.images.stacks import (
+    Stack,
+    channel_names,
+    refuse_oversize,
+    refuse_unaffordable,
+    stack_of_array,
+    usable_size,
+)
 from cellcycle.images.tiff import open_tiff
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -215,6 +222,7 @@ def _open_vendor(path: Path) -> Stack:
     dims = image.dims
     refuse_oversize(path, dims.Y, dims.X, 0, path.stat().st_size)
     names = channel_names(dims.C, list(image.channel_names or []))
+    pixel_size_um, note = usable_size(image.physical_pixel_sizes.X, image.physical_pixel_sizes.Y)
     return Stack(
         str(path),
         # bioio's own get_image_data would load all planes of the file for each of them.
@@ -223,7 +231,8 @@ def _open_vendor(path: Path) -> Stack:
         n_channels=dims.C,
         n_z=dims.Z,
         channel_names=names,
-        pixel_size_um=image.physical_pixel_sizes.X,
+        pixel_size_um=pixel_size_um,
+        note=note,
     )
 
 

@@ -1,36 +1,25 @@
 """Read one DNA plane of an image file."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
-from cellcycle.images.channels import choose_channel
+from cellcycle.images.channels import choose_channel, is_index
 from cellcycle.images.formats import judge, open_stack
-from cellcycle.images.stacks import Stack
+from cellcycle.images.intensities import scale_to_unit
+from cellcycle.images.pages import MOST_PAGES, look_like_one_stack
+from cellcycle.images.stacks import STACK, Stack
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One 2-D plane of DNA stain with what its file says about it.
+    """One 2-D plane of DNA stain, pixels (H, W) float32 in [0, 1], with what its file says about it.
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float32 in [0, 1]
-        Intensities; 1 is the full range of the file's number type.
-    bit_depth : int
-        Bits of a pixel in the file: 8, 16, 32 or 64.
-    pixel_size_um : float or None
-        Edge of a pixel in the sample, if the file says it.
-    path : str
-        The file.
-    channel : str
-        Name (or index, as text) of the channel that was taken.
-    channels : tuple of str
-        Names of all channels of the file.
-    n_planes : int
-        Number of z planes that went into the pixels: 1, or more for a maximum projection.
+    `channel` is the name (or index) of the channel that was taken from `channels`, `planes` says which planes were
+    where there is more than one, of which `n_planes` went into a maximum projection. `note` says what the file states
+    that cannot be.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -40,39 +29,32 @@ class Plane:
     channel: str = "0"
     channels: tuple[str, ...] = ("0",)
     n_planes: int = 1
+    planes: str = ""
+    note: str = ""
 
 
 def read_plane(path, channel: int | str | None = None, plane: int | None = None) -> Plane:
-    """Read the DNA plane of any readable image file.
+    """Read the DNA plane of any readable image file, by the rules at the head of `cellcycle.images`.
 
-    The rules for channel and plane stand at the head of `cellcycle.images`.
-
-    Parameters
-    ----------
-    path : str or Path
-        PNG, JPEG, BMP, TIFF or OME-TIFF; vendor formats with the package `bioio`.
-    channel : int or str, optional
-        Index from 0, name, or part of a name of the DNA channel.
-    plane : int, optional
-        Index from 0 of the time point, or of the z plane where there is one time point.
-
-    Returns
-    -------
-    Plane
-        Pixels as float32 in [0, 1], shape (H, W).
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read, or its DNA channel or plane is not clear.
+    `channel` is the index from 0, name, or part of a name of the DNA channel; `plane` the index from 0 of the time
+    point, or of the z plane where there is one time point. An `ImageError` says why a file cannot be read, or that
+    its DNA channel or plane is not clear.
     """
     return read_bounded(_read_plane, path, judge(path).is_plain, channel, plane)
 
 
 def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
     with open_stack(path) as stack:
+        if plane is None and channel is not None:
+            stack = _pages_as_channels(stack, channel)
         time, z_planes = _choose_planes(stack, plane)
         index = choose_channel(stack, channel, lambda c: _project(stack, time, c, z_planes))
+        if not stack.is_labelled and len(z_planes) > 1 and not _is_one_stack(stack, time, index):
+            raise ImageError(
+                path,
+                f"it has {stack.n_z} pages without a label, which do not look like one z-stack",
+                "name the page of the DNA stain with plane= (--plane), or save them with their axes named",
+            )
         raw = _project(stack, time, index, z_planes)
         if raw.ndim != 2 or 0 in raw.shape:
             raise ImageError(path, f"its planes have the shape {raw.shape}", "export it as one gray image")
@@ -85,6 +67,8 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         channel=stack.channel_names[index],
         channels=stack.channel_names,
         n_planes=len(z_planes),
+        planes=_planes_taken(stack, time, z_planes),
+        note=stack.note,
     )
 
 
@@ -111,56 +95,14 @@ def _read_numbers(path) -> np.ndarray:
         return np.array(first)
 
 
-def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
-    """Scale a file's numbers to float32 in [0, 1] without looking at how bright the picture is.
-
-    Integers are divided by the full range of their type. Floats within [0, 1] stay; larger ones are taken as
-    camera counts and divided by the smallest full range (8, 16 or 32 bits) that holds them. Numbers below 0,
-    which background subtraction leaves behind, become 0.
-
-    Parameters
-    ----------
-    raw : ndarray
-        Boolean, integer or float pixels of any shape.
-    path : str or Path, optional
-        Named in the error.
-
-    Returns
-    -------
-    ndarray float32
-        Same shape.
-
-    Raises
-    ------
-    ImageError
-        Pixels that are not finite, or not numbers.
-
-    Examples
-    --------
-    >>> scale_to_unit(np.array([0, 13107, 65535], np.uint16))
-    array([0. , 0.2, 1. ], dtype=float32)
-    """
-    if raw.dtype == bool:
-        return raw.astype(np.float32)
-    if raw.dtype.kind not in "uif":
-        raise ImageError(path, f"its pixels are of type {raw.dtype}", "export it as 8-bit, 16-bit or float")
-    with np.errstate(over="ignore"):
-        pixels = raw.astype(np.float32)
-    if raw.dtype.kind == "f":
-        if not np.isfinite(pixels).all():
-            raise ImageError(path, "some pixels are NaN or infinite", "replace them, then export the image again")
-        full_range = next((r for r in (1, 2**8 - 1, 2**16 - 1, 2**32 - 1) if pixels.max() <= r), pixels.max())
-    else:
-        full_range = np.iinfo(raw.dtype).max
-    pixels /= np.float32(full_range)
-    return np.clip(pixels, 0, 1, out=pixels)
-
-
 def _choose_planes(stack: Stack, plane: int | None) -> tuple[int, range]:
     """Return the time point and the z planes to project."""
     n_choices = stack.n_times if stack.n_times > 1 else stack.n_z
     if plane is not None and not 0 <= plane < n_choices:
         raise ImageError(stack.path, f"it has no plane {plane}", f"planes are counted from 0 to {n_choices - 1}")
+    if plane is None and STACK in stack.elsewhere:
+        finding = f"other z planes of this field lie in {stack.elsewhere[STACK]}"
+        raise ImageError(stack.path, finding, "export the stack as one file, or take this plane alone (--plane 0)")
     if stack.n_times > 1:
         if plane is None:
             raise ImageError(
@@ -178,3 +120,27 @@ def _project(stack: Stack, time: int, channel: int, z_planes: range) -> np.ndarr
     for z in z_planes[1:]:
         projection = np.maximum(projection, stack.load(time, channel, z))
     return projection
+
+
+def _is_one_stack(stack: Stack, time: int, channel: int) -> bool:
+    return stack.n_z <= MOST_PAGES and look_like_one_stack(stack.load(time, channel, z) for z in range(stack.n_z))
+
+
+def _pages_as_channels(stack: Stack, channel: int | str) -> Stack:
+    """Return pages that are no z-stack as channels, where the index of one is asked for."""
+    is_page = is_index(str(channel)) and int(channel) < stack.n_z
+    if stack.is_labelled or stack.n_channels > 1 or not is_page or _is_one_stack(stack, 0, 0):
+        return stack
+    names = tuple(map(str, range(stack.n_z)))
+    return replace(stack, load=lambda t, c, z: stack.load(t, 0, c), n_channels=stack.n_z, n_z=1, channel_names=names)
+
+
+def _planes_taken(stack: Stack, time: int, z_planes: range) -> str:
+    """Say which planes were taken; nothing where there is but one."""
+    name = "z" if stack.is_labelled else "page"
+    taken = [f"t {time}"] if stack.n_times > 1 else []
+    if len(z_planes) > 1:
+        taken.append(f"maximum of {name} {z_planes[0]}-{z_planes[-1]}")
+    elif stack.n_z > 1:
+        taken.append(f"{name} {z_planes[0]}")
+    return ", ".join(taken)

@@ -11,31 +11,23 @@ from cellcycle.errors import ImageError
 MAX_PIXELS = 500_000_000
 # Deflate packs at most 1032 : 1, so a larger ratio announces pixels that the file cannot hold.
 MAX_RATIO = 1_100
+# Under this name `Stack.elsewhere` holds a file with more z planes of the same channel.
+STACK = "z-stack"
 _SMALL_BYTES = 64_000_000
+# Outside these, a size was written for printing (72 per inch is 353 um), or is none.
+_PLAUSIBLE_UM = (0.005, 20.0)
 # What one page may take in memory whatever the size of its file, and times that size for larger files.
 _AFFORDABLE, _AFFORDABLE_RATIO = 1_400_000_000, 100
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Planes of one field of view, loaded one at a time.
+    """Planes of one field of view, loaded one at a time by `load(t, c, z)`, (H, W) in the file's own numbers.
 
-    Parameters
-    ----------
-    path : str
-        The file.
-    load : callable (t, c, z) -> ndarray (H, W)
-        Reads one plane in the file's own numbers.
-    n_times, n_channels, n_z : int
-        Sizes of the three axes.
-    channel_names : tuple of str, length n_channels
-        Names from the file, "red", "green", "blue" for colours, otherwise "0", "1", ...
-    pixel_size_um : float or None
-        Edge of a pixel in the sample.
-    is_colour : bool
-        The channels are the red, green and blue of a colour picture.
-    elsewhere : dict of str to str
-        Name of a channel of the same field -> file that holds it, for one file of a set.
+    `channel_names` has one name a channel: from the file, "red", "green", "blue" for colours, otherwise "0", "1", ...
+    `is_labelled`: the file says that what counts as z is z; else they are pages of whatever. `elsewhere` holds the
+    names of channels of the same field -> the file that holds each, for one file of a set. `note` says what the file
+    states that cannot be.
     """
 
     path: str
@@ -46,26 +38,13 @@ class Stack:
     channel_names: tuple[str, ...] = ("0",)
     pixel_size_um: float | None = None
     is_colour: bool = False
+    is_labelled: bool = True
     elsewhere: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
-def stack_of_array(path: str, array: np.ndarray, pixel_size_um: float | None = None) -> Stack:
-    """Return the stack of a gray (H, W), gray and alpha (H, W, 2), RGB (H, W, 3) or RGBA (H, W, 4) array.
-
-    Parameters
-    ----------
-    path : str
-        The file it came from.
-    array : ndarray
-        Pixels in the file's own numbers.
-    pixel_size_um : float or None, optional
-        Edge of a pixel in the sample.
-
-    Returns
-    -------
-    Stack
-        Alpha is left out.
-    """
+def stack_of_array(path: str, array: np.ndarray) -> Stack:
+    """Return the stack of a gray (H, W), gray and alpha (H, W, 2), RGB (H, W, 3) or RGBA (H, W, 4) picture."""
     if array.ndim == 2:
         array = array[..., np.newaxis]
     n_channels = 3 if array.shape[-1] >= 3 else 1
@@ -74,27 +53,12 @@ def stack_of_array(path: str, array: np.ndarray, pixel_size_um: float | None = N
         lambda t, c, z: array[..., c],
         n_channels=n_channels,
         channel_names=channel_names(n_channels, is_colour=n_channels == 3),
-        pixel_size_um=pixel_size_um,
         is_colour=n_channels == 3,
     )
 
 
 def channel_names(n_channels: int, names: list[str] | None = None, is_colour: bool = False) -> tuple[str, ...]:
     """Return one name a channel: the file's where it gives one, a colour, or the index.
-
-    Parameters
-    ----------
-    n_channels : int
-        Number of channels.
-    names : list of str, optional
-        Names found in the file, perhaps too few or empty.
-    is_colour : bool, optional
-        The channels are red, green and blue.
-
-    Returns
-    -------
-    tuple of str
-        `n_channels` names.
 
     Examples
     --------
@@ -105,25 +69,29 @@ def channel_names(n_channels: int, names: list[str] | None = None, is_colour: bo
     return tuple((found[i] if i < len(found) else "") or str(i) for i in range(n_channels))
 
 
-def refuse_oversize(path, height: int, width: int, n_bytes: int, file_bytes: int) -> None:
-    """Refuse an announced size that is zero, too large or more than the file can hold.
+def usable_size(x_um: float | None, y_um: float | None = None) -> tuple[float | None, str]:
+    """Return the edge of a pixel in um, or None with a note where the file states one that cannot be.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    height, width : int
-        Announced size of one plane in pixels.
-    n_bytes : int
-        Announced size of all planes, unpacked.
-    file_bytes : int
-        Size of the file.
-
-    Raises
-    ------
-    ImageError
-        With the finding and what to do.
+    Examples
+    --------
+    >>> usable_size(0.325), usable_size(None)
+    ((0.325, ''), (None, ''))
+    >>> usable_size(-1.0)
+    (None, 'it states a pixel size of -1 um, which cannot be: its scale counts as unknown')
     """
+    if x_um is None:
+        return None, ""
+    y_um = x_um if y_um is None else y_um
+    if not all(_PLAUSIBLE_UM[0] <= size <= _PLAUSIBLE_UM[1] for size in (x_um, y_um)):
+        wrong = f"{x_um:g}" if x_um == y_um or x_um != x_um else f"{x_um:g} x {y_um:g}"
+        return None, f"it states a pixel size of {wrong} um, which cannot be: its scale counts as unknown"
+    if abs(y_um / x_um - 1) > 0.1:
+        return None, f"it states pixels of {x_um:g} x {y_um:g} um, not square: its scale counts as unknown"
+    return x_um, ""
+
+
+def refuse_oversize(path, height: int, width: int, n_bytes: int, file_bytes: int) -> None:
+    """Refuse an announced size of one plane, or `n_bytes` of all of them unpacked, that the file cannot hold."""
     if height < 1 or width < 1:
         raise ImageError(path, f"the image has no pixels ({height} x {width})", "export the image again")
     if height * width > MAX_PIXELS:
@@ -141,21 +109,7 @@ def refuse_oversize(path, height: int, width: int, n_bytes: int, file_bytes: int
 
 
 def refuse_unaffordable(path, height: int, width: int, page_bytes: int, file_bytes: int) -> None:
-    """Refuse a page that takes gigabytes where the file is not large itself: it was made to do so, or is damaged.
-
-    Parameters
-    ----------
-    path : str or Path
-    height, width : int
-        Of the page.
-    page_bytes : int
-        Of all its samples, unpacked.
-    file_bytes : int
-
-    Raises
-    ------
-    ImageError
-    """
+    """Refuse a page that takes gigabytes where the file is not large itself: it was made to do so, or is damaged."""
     # Beside the page itself stands its plane in single precision.
     needed = page_bytes + 4 * height * width
     if needed > max(_AFFORDABLE, _AFFORDABLE_RATIO * file_bytes):

@@ -10,35 +10,21 @@ import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import quiet
-from cellcycle.images.stacks import Stack, channel_names, refuse_oversize
+from cellcycle.images.stacks import STACK, Stack, channel_names, refuse_oversize, usable_size
 
 _UM_PER_UNIT = {
     "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6,
+    "pm": 1e-6, "\u00c5": 1e-4, "\u212b": 1e-4, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25_400.0,
+    "inch": 25_400.0, "inches": 25_400.0,
 }  # fmt: skip
-# Outside these, a resolution tag was written for printing (72 per inch is 353 um), not measured.
-_PLAUSIBLE_UM = (0.005, 20.0)
 _ALPHA = (1, 2)
 
 
 @contextmanager
 def open_tiff(path: Path, as_numbers: bool = False) -> Iterator[Stack]:
-    """Open a TIFF file of any kind as a `Stack`.
+    """Open a TIFF file of any kind as a `Stack`, whose planes can be loaded while the context is open.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Yields
-    ------
-    Stack
-        Its planes can be loaded while the context is open.
-
-    Raises
-    ------
-    ImageError
-        Several fields of view, or a size that cannot be true.
+    Refused are several fields of view, and a size that cannot be true.
     """
     import tifffile
 
@@ -63,7 +49,8 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
     if "C" in sizes and "S" in sizes:
         raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
     planes = _Planes(tiff, series, as_numbers)
-    names, pixel_size_um, elsewhere = _metadata(tiff, index, planes.n_channels)
+    names, (x_um, y_um), elsewhere = _metadata(tiff, index, planes.n_channels)
+    pixel_size_um, note = usable_size(x_um, y_um)
     return Stack(
         str(path),
         planes.load,
@@ -73,7 +60,9 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
         channel_names=channel_names(planes.n_channels, names, planes.is_colour),
         pixel_size_um=pixel_size_um,
         is_colour=planes.is_colour,
+        is_labelled=all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()),
         elsewhere=elsewhere,
+        note=note,
     )
 
 
@@ -102,6 +91,7 @@ class _Planes:
         self.leading = [axis for axis in series.axes if axis not in self.page.axes]
         self.inner = [axis for axis in series.axes if axis in self.page.axes]
         self.sizes = dict(zip(series.axes, series.shape, strict=True))
+        self.is_imagej = tiff.is_imagej
         # ImageJ and OME store a display colour as palette; their numbers are the intensities.
         has_palette = self.page.photometric == 3 and self.page.colormap is not None
         self.palette = self.page.colormap if has_palette and not (as_numbers or tiff.is_imagej or tiff.is_ome) else None
@@ -139,60 +129,77 @@ class _Planes:
         index = int(np.ravel_multi_index(leading, [self.sizes[a] for a in self.leading])) if leading else 0
         page = self.series.pages[index]
         if page is None:
-            raise ImageError(
-                self.path,
-                "the plane that is asked for lies in another file of its set",
-                "give the file that holds it, or export the set as one file",
-            )
+            finding = "the plane that is asked for lies in another file of its set"
+            raise ImageError(self.path, finding, "give the file that holds it, or export the set as one file")
         if index not in self.cache:
             with quiet():
                 self.cache = {index: page.asarray()}
         return self.cache[index]
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
-        """Turn pictures stored as "0 is white" into intensities."""
-        is_inverted = self.page.photometric == 0 and pixels.dtype.kind == "u" and not self.as_numbers
-        return np.iinfo(pixels.dtype).max - pixels if is_inverted else pixels
+        """Turn pictures stored as "0 is white" into intensities; ImageJ says it of the display alone."""
+        if self.page.photometric != 0 or self.is_imagej or self.as_numbers:
+            return pixels
+        if pixels.dtype.kind == "f":
+            finding = "its numbers are fractions of which 0 is said to be white, which programs read in two ways"
+            raise ImageError(self.path, finding, 'export it with "0 is black", or as 16 bits')
+        if pixels.dtype.kind in "bi":
+            return ~pixels
+        bits = min(int(np.max(self.page.bitspersample)), 8 * pixels.itemsize)
+        return np.array(2**bits - 1, pixels.dtype) - pixels
 
 
-def _metadata(tiff, index: int, n_channels: int) -> tuple[list[str], float | None, dict[str, str]]:
-    """Return channel names (perhaps none), the pixel size, and which channels lie in which other file of a set."""
+def _metadata(tiff, index: int, n_channels: int) -> tuple[list[str], tuple, dict[str, str]]:
+    """Return channel names (perhaps none), the pixel size in x and y, and which channels lie in which file of a set."""
     if tiff.is_ome:
         return _ome_metadata(tiff.ome_metadata, index)
     imagej = tiff.imagej_metadata or {}
     labels = imagej.get("Labels") or []
     names = list(labels[:n_channels]) if n_channels > 1 else []
-    return names, _resolution_um(tiff.series[index].keyframe, str(imagej.get("unit", "")).lower()), {}
+    return names, _resolution_um(tiff.series[index].keyframe, str(imagej.get("unit", "")).strip("\0 ").lower()), {}
 
 
-def _ome_metadata(xml: str, index: int) -> tuple[list[str], float | None, dict[str, str]]:
+def _ome_metadata(xml: str, index: int) -> tuple[list[str], tuple, dict[str, str]]:
     """Read channel names, pixel size and sister files of one image of an OME-XML header."""
     root = ElementTree.fromstring(xml)
     images = root.findall("{*}Image/{*}Pixels")
-    planes = [(p, int(d.get("FirstC", 0)), d.find("{*}UUID")) for p in images for d in p.findall("{*}TiffData")]
+    planes = [(p, *(int(d.get(f"First{a}", 0)) for a in "CZT"), d.find("{*}UUID")) for p in images
+              for d in p.findall("{*}TiffData")]  # fmt: skip
     own, elsewhere = root.get("UUID"), {}
     if any(uuid is not None and uuid.text != own for *_, uuid in planes):
         # One file of a set: the header describes them all, this file holds the planes under its own number.
-        mine = [(pixels, channel) for pixels, channel, uuid in planes if uuid is not None and uuid.text == own]
+        mine = [plane for plane in planes if plane[-1] is not None and plane[-1].text == own]
         if not mine:
-            return [], None, {}
+            return [], (None, None), {}
         pixels = mine[0][0]
-        kept = sorted({channel for p, channel in mine if p is pixels})
-        for p, channel, uuid in planes:
-            if p is pixels and channel not in kept and uuid is not None:
-                elsewhere[_channel_name(pixels, channel)] = uuid.get("FileName", "another file of its set")
+        kept = sorted({channel for p, channel, *_ in mine if p is pixels})
+        for p, channel, z, t, uuid in planes:
+            if p is not pixels or uuid is None or uuid.text == own:
+                continue
+            file = uuid.get("FileName", "another file of its set")
+            if channel not in kept:
+                elsewhere[_channel_name(pixels, channel) or f"number {channel}"] = file
+            elif t == mine[0][3] and z not in [plane[2] for plane in mine]:
+                elsewhere[STACK] = file
         names = [_channel_name(pixels, channel) for channel in kept]
     elif index < len(images):
         pixels = images[index]
         names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
     else:
-        return [], None, {}
+        return [], (None, None), {}
+    return names, tuple(_stated_um(pixels, axis) for axis in "XY"), elsewhere
+
+
+def _stated_um(pixels, axis: str) -> float | None:
+    """Return a physical size in um, NaN where what is stated is no number, None where nothing or no unit is."""
+    stated = pixels.get(f"PhysicalSize{axis}")
+    um_per_unit = _UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
+    if stated is None or um_per_unit is None:
+        return None
     try:
-        size = float(pixels.get("PhysicalSizeX", "nan"))
+        return float(stated) * um_per_unit
     except ValueError:
-        return names, None, elsewhere
-    unit = _UM_PER_UNIT.get(pixels.get("PhysicalSizeXUnit", "µm"), np.nan)
-    return names, _plausible(size * unit), elsewhere
+        return np.nan
 
 
 def _channel_name(pixels, index: int) -> str:
@@ -200,18 +207,14 @@ def _channel_name(pixels, index: int) -> str:
     return channels[index].get("Name", "") if index < len(channels) else ""
 
 
-def _resolution_um(page, unit: str) -> float | None:
-    """Return the pixel size from the resolution tags, or None where it is missing or meant for printing."""
-    tag = page.tags.get("XResolution")
-    if tag is None:
-        return None
-    pixels, units = tag.value
+def _resolution_um(page, unit: str) -> tuple[float | None, float | None]:
+    """Return the pixel sizes of the resolution tags; None where they are missing, or meant for printing."""
     um_per_unit = _UM_PER_UNIT.get(unit) or {2: 25_400.0, 3: 1e4}.get(int(page.resolutionunit))
-    if not (pixels and units and um_per_unit):
-        return None
-    return _plausible(um_per_unit * units / pixels)
-
-
-def _plausible(size_um: float) -> float | None:
-    """Return a pixel size that a light microscope can have, else None (also for NaN)."""
-    return size_um if _PLAUSIBLE_UM[0] <= size_um <= _PLAUSIBLE_UM[1] else None
+    sizes = []
+    for name in ("XResolution", "YResolution"):
+        tag = page.tags.get(name)
+        pixels, units = (0, 0) if tag is None else tag.value
+        sizes.append(um_per_unit * units / pixels if pixels and units and um_per_unit else None)
+    if unit not in _UM_PER_UNIT and usable_size(sizes[0])[0] is None:
+        return None, None
+    return tuple(sizes)

@@ -300,7 +300,7 @@ def as_plane(image, settings: Settings) -> Plane:
         return image
     if isinstance(image, str | Path):
         return read_plane(image, settings.channel, settings.plane)
-    from cellcycle.images.planes import scale_to_unit
+    from cellcycle.images.intensities import scale_to_unit
 
     pixels = np.asarray(image)
     if pixels.ndim != 2 or 0 in pixels.shape:

@@ -1,0 +1,67 @@
+"""The numbers of a file become intensities in [0, 1], whatever its type calls dark and full."""
+
+import numpy as np
+
+from cellcycle.errors import ImageError
+
+_SAMPLES = 1_000_000
+# Logarithms to any base of the largest count of 32 bits stay below this, and no camera's counts do.
+_LOGARITHM = 32.5
+
+
+def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
+    """Scale a file's numbers of any shape to float32 in [0, 1] without looking at how bright the picture is.
+
+    Integers are divided by the full range of their type; signed ones may begin at their least number. Floats within
+    [0, 1] stay, those from -1 to 1 are moved there; larger ones are taken as camera counts and divided by the
+    smallest full range (8, 16 or 32 bits) that holds them. The few numbers just below 0 that background subtraction
+    leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes 0. Refused are pixels that
+    are not finite or no numbers, and logarithms.
+
+    Examples
+    --------
+    >>> scale_to_unit(np.array([0, 13107, 65535], np.uint16))
+    array([0. , 0.2, 1. ], dtype=float32)
+    """
+    kind = raw.dtype.kind
+    if kind == "b":
+        return raw.astype(np.float32)
+    if kind not in "uif":
+        raise ImageError(path, f"its pixels are of type {raw.dtype}", "export it as 8-bit, 16-bit or float")
+    with np.errstate(over="ignore"):
+        pixels = raw.astype(np.float32)
+    if kind == "f" and not np.isfinite(pixels).all():
+        raise ImageError(path, "some pixels are NaN or infinite", "replace them, then export the image again")
+    dark = 0.0 if kind == "u" or pixels.size == 0 else _dark(raw.dtype, pixels, path)
+    if dark:
+        pixels -= np.float32(dark)
+    if kind == "f":
+        ranges = (2 if dark == -1 else 1, 2**8 - 1, 2**16 - 1, 2**32 - 1)
+        full_range = next((r for r in ranges if pixels.max() <= r), pixels.max())
+    else:
+        limits = np.iinfo(raw.dtype)
+        full_range = limits.max - limits.min if dark == limits.min else limits.max
+    pixels /= np.float32(full_range)
+    return np.clip(pixels, 0, 1, out=pixels)
+
+
+def _dark(dtype, pixels: np.ndarray, path) -> float:
+    """Return the number that stands for no light: 0, or less where the picture says so."""
+    some = pixels.ravel()[:: max(1, pixels.size // _SAMPLES)]
+    # One number in many pixels below all others fills what was not pictured; it says nothing of darkness.
+    pictured = some[some > some.min()]
+    some = pictured if 0 < pictured.size < 0.98 * some.size else some
+    least, low, middle, high = np.percentile(some, (0.1, 1, 50, 99.9))
+    largest = pixels.max()
+    if dtype.kind == "i" and low <= np.iinfo(dtype).min / 2:
+        return float(np.iinfo(dtype).min)
+    if low < 0 and largest <= 0:
+        finding = "all of its numbers are below 0, as those of logarithms are"
+        raise ImageError(path, finding, "export intensities, best as the 16 bits of the camera")
+    if dtype.kind == "f" and 1 < largest <= _LOGARITHM and low > 0.25 * largest:
+        finding = f"its numbers, {low:.3g} to {largest:.3g}, are those of logarithms or ratios"
+        raise ImageError(path, finding, "export intensities, best as the 16 bits of the camera")
+    # Of noise about 0 half is above it; where the background itself is below, or much is, 0 is no darkness.
+    if low < 0 and (middle < 0.4 * low or -low > 0.25 * high):
+        return -1.0 if dtype.kind == "f" and pixels.min() >= -1 and largest <= 1 else float(least)
+    return 0.0

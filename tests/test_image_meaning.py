@@ -1,0 +1,239 @@
+"""What the numbers, names, pages and sizes of a file mean: read rightly, or refused in one line."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from cellcycle.errors import ImageError
+from cellcycle.images import read_plane
+from cellcycle.images.channels import by_name
+from cellcycle.images.intensities import scale_to_unit
+
+DISCS = [(20, 24), (24, 80), (70, 30), (78, 84), (50, 56)]
+
+
+def discs(moved=0, blur=1.0, seed=0, size=104):
+    """Counts of five nuclei on a dark background, as a camera of 12 bits gives them."""
+    rng, (y, x) = np.random.default_rng(seed), np.mgrid[:size, :size]
+    picture = np.full((size, size), 100.0)
+    for k, (cy, cx) in enumerate(DISCS):
+        distance = np.hypot(y - cy - moved * (k - 2), x - cx - moved)
+        picture += 900 * np.clip((10 - distance) / blur / 2 + 0.5, 0, 1) / blur**0.5
+    return rng.poisson(picture).astype(np.uint16)
+
+
+BASE = discs()
+FLOATS = BASE.astype(np.float64)
+
+
+def write(path, pixels, **options):
+    tifffile.imwrite(path, pixels, **{"photometric": "minisblack", **options})
+    return path
+
+
+def signed(values):
+    return np.clip(values, -32768, 32767).astype(np.int16)
+
+
+def is_linear(pixels):
+    """Say whether a picture is the base times a number above 0, plus a number."""
+    return np.corrcoef(pixels.ravel(), FLOATS.ravel())[0, 1] > 0.9999
+
+
+RIGHT = {
+    "white 16": (65535 - BASE, {"photometric": "miniswhite"}),
+    "white signed": (~BASE.astype(np.int16), {"photometric": "miniswhite"}),
+    "white signed, from the top": ((32767 - BASE).astype(np.int16), {"photometric": "miniswhite"}),
+    "white 12 bits of 16": (4095 - BASE, {"photometric": "miniswhite"}),
+    "white, by ImageJ of its display": (BASE, {"photometric": "miniswhite", "imagej": True}),
+    "white floats, by ImageJ": (FLOATS.astype(np.float32), {"photometric": "miniswhite", "imagej": True}),
+    "signed from its least": (signed(FLOATS - 32768), {}),
+    "signed from its least, bright": (signed(FLOATS * 40 - 32768), {}),
+    "signed 8 from its least": ((BASE // 8 - 128).astype(np.int8), {}),
+    "z-score": (((FLOATS - FLOATS.mean()) / FLOATS.std()).astype(np.float32), {}),
+    "z-score as integers": (signed((FLOATS - FLOATS.mean()) / FLOATS.std() * 1000), {}),
+    "-1 to 1": ((2 * FLOATS / FLOATS.max() - 1).astype(np.float32), {}),
+    "camera offset taken off": ((FLOATS * 0.3 - 296).astype(np.float32), {}),
+}
+REFUSED = {
+    "logarithms": (np.log10(FLOATS), "logarithms"),
+    "logarithms of shares": (np.log(FLOATS / FLOATS.max()), "below 0"),
+    "all below 0": (FLOATS - 32768, "below 0"),
+    "-1 to nearly -1": (2 * FLOATS / 65535 - 1, "below 0"),
+}
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+def test_numbers_are_read_for_what_they_mean(tmp_path, kind):
+    pixels, options = RIGHT[kind]
+    read = read_plane(write(tmp_path / "a.tif", pixels, **options)).pixels
+    # A whole eighth of a count is lost where 12 bits are stored as 8.
+    assert is_linear(read) or (pixels.dtype == np.int8 and np.corrcoef(read.ravel(), FLOATS.ravel())[0, 1] > 0.99)
+    assert read.min() >= 0 and read.max() <= 1
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_numbers_of_unknown_meaning_are_refused(tmp_path, kind):
+    pixels, finding = REFUSED[kind]
+    with pytest.raises(ImageError, match=finding):
+        read_plane(write(tmp_path / "a.tif", pixels.astype(np.float32)))
+
+
+def test_fractions_of_which_0_is_white_are_refused(tmp_path):
+    path = write(tmp_path / "a.tif", (1 - FLOATS / 65535).astype(np.float32), photometric="miniswhite")
+    with pytest.raises(ImageError, match="0 is black"):
+        read_plane(path)
+
+
+def test_signed_counts_keep_their_full_range():
+    np.testing.assert_allclose(scale_to_unit(signed(FLOATS - 32768)), BASE / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("filled", [-1.0, -9999.0])
+def test_noise_about_0_and_fill_below_it_move_nothing(filled):
+    around_0 = FLOATS / FLOATS.max() - np.median(FLOATS / FLOATS.max())
+    assert scale_to_unit(around_0).max() == pytest.approx(around_0.max(), rel=1e-6)
+    shares = FLOATS / FLOATS.max()
+    shares[:12] = filled
+    np.testing.assert_allclose(scale_to_unit(shares)[12:], shares[12:], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (["GFP", "DAPI"], 1),
+        (["DNAJB6-GFP", "Hoechst 33342"], 1),
+        (["GFP nuclear envelope", "DAPI"], 1),
+        (["H2B-mCherry", "dapi_1"], 1),
+        (["ex405 GFP", "confDAPI"], 1),
+        (["rDNA-FISH", "w2DNA"], 1),
+        (["DAPI mask", "DAPI"], 1),
+        (["no DAPI", "DAPI-405"], 1),
+        (["Cy5", "H2B-GFP"], 1),
+        (["405 nm", "488 nm"], 0),
+        (["SiR-DNA", "lamin"], 0),
+        (["DRAQ5", "405"], 0),
+        *(([wrong, "Blue"], None) for wrong in (
+            "DNAJB6", "ex405", "lamin A nuclear", "nonDNA", "non-DNA", "DNase1", "rDNA", "DNA-PKcs", "mtDNA",
+            "anti-DNA",
+            "GFP nuclear envelope", "NLS-GFP nucleus", "nucleolin", "EdU (DNA synthesis)", "DAPI/FITC", "gH2AX",
+        )),
+    ],
+)  # fmt: skip
+def test_channels_are_taken_by_whole_words_and_the_stain_first(tmp_path, names, taken):
+    assert by_name(names) == ([] if taken is None else [taken])
+    stack = np.stack([BASE, BASE]) if taken is None else np.stack([BASE if k == taken else BASE.T for k in range(2)])
+    stack[0 if taken is None else 1 - taken] = discs(moved=9, seed=1)
+    write(tmp_path / "a.ome.tif", stack, metadata={"axes": "CYX", "Channel": {"Name": names}})
+    if taken is None:
+        with pytest.raises(ImageError, match="none is clearly the DNA stain"):
+            read_plane(tmp_path / "a.ome.tif")
+    else:
+        plane = read_plane(tmp_path / "a.ome.tif")
+        assert plane.channel == names[taken] and is_linear(plane.pixels)
+
+
+def test_two_channels_of_the_stain_are_refused(tmp_path):
+    stack = np.stack([BASE, discs(moved=9)])
+    write(tmp_path / "a.ome.tif", stack, metadata={"axes": "CYX", "Channel": {"Name": ["DNA 1", "DNA 2"]}})
+    with pytest.raises(ImageError, match="2 of them are named after a DNA stain"):
+        read_plane(tmp_path / "a.ome.tif")
+
+
+def pages(path, stack):
+    with tifffile.TiffWriter(path) as writer:
+        for page in stack:
+            writer.write(page, photometric="minisblack", metadata=None, contiguous=False)
+    return path
+
+
+UNLIKE = {
+    "stains": [BASE, discs(moved=9), 3 * BASE.T],
+    "two stains": [BASE, discs(moved=-12)],
+    "times": [discs(moved=2 * k, seed=k) for k in range(6)],
+    "slow times": [discs(moved=k, seed=k) for k in range(6)],
+    "stain, nothing, stain": [BASE, np.full_like(BASE, 100), BASE],
+}
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+def test_pages_that_are_no_stack_are_refused_with_the_way_out(tmp_path, kind):
+    path = pages(tmp_path / "a.tif", UNLIKE[kind])
+    with pytest.raises(ImageError, match=r"pages without a label.*--plane"):
+        read_plane(path)
+    for plane in (read_plane(path, plane=0), read_plane(path, channel=0)):
+        np.testing.assert_allclose(plane.pixels, UNLIKE[kind][0] / 65535, atol=1e-6)
+    assert read_plane(path, plane=0).planes == "page 0"
+
+
+def test_pages_that_look_like_one_stack_are_projected_and_said(tmp_path):
+    stack = [discs(blur=1 + 2 * abs(k), seed=k + 3) for k in range(-3, 4)]
+    plane = read_plane(pages(tmp_path / "a.tif", stack))
+    assert (plane.n_planes, plane.planes) == (7, "maximum of page 0-6")
+    np.testing.assert_allclose(plane.pixels, np.max(stack, axis=0) / 65535, atol=1e-6)
+
+
+SIZES = [
+    ("nan", None, "nan"), ("-0.3", None, "-0.3"), ("inf", None, "inf"), ("0", None, "of 0 um"), ("1e9", None, "1e"),
+    ("1e-9", None, "1e-09"), ("big", None, "nan"), ("0.325", 0.325, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stated", "expected", "said"), SIZES)
+def test_a_size_that_cannot_be_is_unknown_and_said(tmp_path, stated, expected, said):
+    path = write(tmp_path / "a.ome.tif", BASE, metadata={"axes": "YX", "PhysicalSizeX": "0.123456789"})
+    filled = stated.ljust(11) if stated not in ("nan", "inf", "big") else stated.rjust(11)
+    path.write_bytes(path.read_bytes().replace(b"0.123456789", filled.encode()))
+    plane = read_plane(path)
+    assert plane.pixel_size_um == expected and said in plane.note and bool(said) == bool(plane.note)
+
+
+def test_pixels_that_are_not_square_have_no_known_size(tmp_path):
+    sizes = {"PhysicalSizeX": 0.3, "PhysicalSizeY": 3.0}
+    plane = read_plane(write(tmp_path / "a.ome.tif", BASE, metadata={"axes": "YX", **sizes}))
+    assert plane.pixel_size_um is None and "not square" in plane.note
+
+
+SET = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{own}">
+<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="104" SizeY="104"
+SizeZ="{z}" SizeC="{c}" SizeT="1">{channels}{data}</Pixels></Image></OME>"""
+
+
+def write_set(folder, axis, names, planes):
+    """Write one OME-TIFF a plane, each with the header of all."""
+    files = [folder / f"part_{k}.ome.tif" for k in range(len(planes))]
+    channels = "".join(f'<Channel ID="C:{k}" Name="{name}" SamplesPerPixel="1"/>' for k, name in enumerate(names))
+    data = "".join(
+        f'<TiffData First{axis}="{k}" PlaneCount="1"><UUID FileName="{file.name}">urn:uuid:{k}</UUID></TiffData>'
+        for k, file in enumerate(files)
+    )
+    for k, (file, plane) in enumerate(zip(files, planes, strict=True)):
+        sizes = {"z": len(planes) if axis == "Z" else 1, "c": len(names)}
+        write(
+            file,
+            plane,
+            metadata=None,
+            description=SET.format(own=f"urn:uuid:{k}", channels=channels, data=data, **sizes),
+        )
+    return files
+
+
+def test_a_set_of_channels_is_counted_once_and_its_sister_named(tmp_path):
+    files = write_set(tmp_path, "C", ["DAPI", "GFP"], [BASE, discs(moved=9)])
+    assert is_linear(read_plane(files[0]).pixels)
+    with pytest.raises(ImageError, match=r"DAPI of this field lies in part_0"):
+        read_plane(files[1])
+    assert read_plane(files[1], channel="GFP").channel == "GFP"
+
+
+def test_of_a_set_without_names_no_file_is_taken_for_the_stain(tmp_path):
+    for file in write_set(tmp_path, "C", ["", ""], [BASE, discs(moved=9)]):
+        with pytest.raises(ImageError, match=r"other channels of this field lie in part_.*--channel"):
+            read_plane(file)
+
+
+def test_planes_of_a_stack_in_several_files_are_not_each_a_field(tmp_path):
+    for file in write_set(tmp_path, "Z", ["DAPI"], [BASE, BASE, BASE]):
+        with pytest.raises(ImageError, match=r"other z planes of this field lie in part_.*--plane"):
+            read_plane(file)
+        assert is_linear(read_plane(file, plane=0).pixels)
