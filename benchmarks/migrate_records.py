@@ -14,7 +14,7 @@ from pathlib import Path
 from cellcycle import results
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE
 from cellcycle.study import load_profile
-from cellcycle.study.transfers import pretrained_file, transfer_source
+from cellcycle.study.transfers import pretrained_network, transfer_source
 from cellcycle.training.runs import defaults_of, full_config
 
 # Experiments that no estimator of ours is configured for: their settings are all that stands in the record.
@@ -39,7 +39,8 @@ def migrated(config: dict) -> dict:
         return config
     if config.get("pretrained"):
         profile = load_profile("study", "simulated")
-        config["pretrained"] = pretrained_file(profile, transfer_source(profile, profile.load_dataset())).stem
+        source = transfer_source(profile, profile.load_dataset())
+        config["pretrained"] = pretrained_network(profile, source, train=False).stem
     return full_config(config)
 
 

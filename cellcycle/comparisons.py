@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from cellcycle import metrics
 from cellcycle.errors import DataError
@@ -58,7 +59,9 @@ def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
     found = _estimate(record, score, calls(record, score, as_trained))
     if score.startswith(_RECALL) and found.value in (0, 1):
         is_class = record.labels == record.classes.index(score.removeprefix(_RECALL))
-        return metrics.all_or_none(found.value, len(np.unique(record.units[is_class])))
+        n_units = len(np.unique(record.units[is_class]))
+        exact = binomtest(int(found.value) * n_units, n_units).proportion_ci()
+        return metrics.Estimate(found.value, float(exact.low), float(exact.high))
     return found
 
 
@@ -121,8 +124,8 @@ def references(records: dict[str, Record], score: str = "accuracy") -> dict[str,
     `score` is a key of `metrics.SCORES`; the calls are made for it, as for the models beside the lines.
     """
     first = next(iter(records.values()))
-    always = np.zeros((len(first.classes),) * 2)
-    always[:, 0] = np.sort(np.bincount(first.labels, minlength=len(first.classes)))[::-1]
+    largest = np.full_like(first.labels, np.bincount(first.labels).argmax())
+    always = metrics.confusion_matrix(first.labels, largest, len(first.classes))
     lines = {"largest class": float(metrics.SCORES[score](always))}
     return lines | {name: estimate(record, score).value for name, record in records.items()}
 

@@ -59,8 +59,8 @@ def balanced_accuracy(matrix) -> np.ndarray:
 SCORES = {"accuracy": accuracy, "macro_f1": macro_f1, "balanced_accuracy": balanced_accuracy}
 # One number for all classes: a threshold for each would be fitted to a few images of the rarest.
 _POWERS = np.linspace(0, 1, 11)
-# Coverage asked of every interval.
-_LEVEL = 0.95
+# The ends of every interval: it covers 95 %.
+_ENDS = [(1 - 0.95) / 2, (1 + 0.95) / 2]
 
 
 def call(probabilities, score: str, trained_shares, test_shares, labels=None, parts=None) -> np.ndarray:
@@ -70,17 +70,10 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     under equal shares. Macro F1 lies between: the shares are raised to the power, in [0, 1], that gives the other
     parts of the images the highest macro F1, so that no image helps to choose its own call.
 
-    Parameters
-    ----------
-    probabilities : (N, K) float
-    trained_shares, test_shares : (K,) float
-        Shares of the classes under which the probabilities were made (equal after balancing, for a network sees
-        no others), and in the population to be called: a stated prior.
-    labels, parts : (N,)
-        For macro F1: true classes, and the test fold of each image, of which there are at least two.
+    The shares of the classes (K,) are those under which the probabilities (N, K) were made (equal after balancing, for
+    a network sees no others), and those in the population to be called: a stated prior. Macro F1 needs the true classes
+    (N,) and the test fold of each image (N,), of which there are at least two.
 
-    Notes
-    -----
     Elkan, The foundations of cost-sensitive learning, IJCAI 2001: probabilities under other shares. Lipton, Elkan and
     Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, ECML 2014: F1 wants a class called more
     readily than accuracy does.
@@ -120,28 +113,13 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def all_or_none(value: float, n: int) -> Estimate:
-    """Return a share of 0 or 1 of `n` trials with its exact binomial interval (Clopper and Pearson 1934).
-
-    Examples
-    --------
-    >>> print(all_or_none(1.0, 20))
-    1.00 [0.83, 1.00]
-    """
-    least = ((1 - _LEVEL) / 2) ** (1 / n)
-    return Estimate(float(value), least if value else 0.0, 1.0 if value else 1 - least)
-
-
 def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0) -> list[Estimate]:
     """Return the numbers (M,) that a statistic makes of weighted rows, each with its interval.
 
-    Parameters
-    ----------
-    statistic : callable
-        Takes weights (n_rows,) float64, how often each row was drawn; the value is that of all rows, once each.
-    units : (n_rows,), optional
-        What is drawn with replacement: all rows of one unit come together. Give the sample id when repeated
-        cross-validation predicts each image several times, or the group where groups are known. None draws single rows.
+    The statistic takes weights (n_rows,) float64, how often each row was drawn; the value is that of all rows, once
+    each. `units` (n_rows,) are what is drawn, with replacement: all rows of one unit come together. Give the sample id
+    when repeated cross-validation predicts each image several times, or the group where groups are known; None draws
+    single rows.
     """
     unit_of, drawn = _draws(n_rows, units, n_samples, seed)
     samples = np.array([np.atleast_1d(statistic(row[unit_of].astype(float))) for row in drawn])
@@ -198,5 +176,5 @@ def _draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, n
 def _with_interval(value, samples) -> Estimate:
     if np.isnan(samples).all():
         return Estimate(float(value), float("nan"), float("nan"))
-    low, high = np.nanquantile(samples, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    low, high = np.nanquantile(samples, _ENDS)
     return Estimate(float(value), float(low), float(high))

@@ -154,18 +154,9 @@ def run_id(key: dict, data_identity: str) -> str:
 def write_run(root, config: dict, data: dict, predictions, history=None, defaults=None, **facts) -> Record:
     """Write one run's record into a folder under `root`; a whole record of these settings that stands there stays.
 
-    Parameters
-    ----------
-    config : dict
-        Every setting of the run, seed included; a setting that has its value in `defaults` does not name the record.
-    data : dict
-        As `NucleusDataset.describe` gives it; its `identity` tells data sets apart.
-    predictions : DataFrame
-        As `prediction_table` gives it.
-    history : DataFrame, optional
-        One row a repeat, fold and epoch.
-    **facts
-        Of the run, e.g. `train_s`, `n_parameters`.
+    The configuration is every setting of the run, seed included; a setting that has its value in `defaults` does not
+    name the record. `data` is what `NucleusDataset.describe` gives: its identity tells data sets apart. `predictions`
+    are a `prediction_table`, the history one row a repeat, fold and epoch, `facts` of the run e.g. `train_s`.
     """
     wanted = (root, config, data["identity"], defaults)
     if found := _whole(*wanted):
@@ -189,7 +180,6 @@ def write_run(root, config: dict, data: dict, predictions, history=None, default
 
 def write_facts(folder: Path, run: dict) -> None:
     """Write `run.json` with the hash of all that it says."""
-    run = {k: v for k, v in run.items() if k != "facts_sha256"}
     text = json.dumps(run | {"facts_sha256": _facts_sha256(run)}, indent=1)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
 
@@ -197,28 +187,30 @@ def write_facts(folder: Path, run: dict) -> None:
 def read_run(folder) -> Record:
     """Read a record; RecordError names a file that is missing, damaged or altered."""
     folder = Path(folder)
-    remedy = "delete the folder and run again"
+
+    def wrong(name: str, finding: str) -> RecordError:
+        return RecordError(folder / name, finding, "delete the folder and run again")
+
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(folder / "run.json", f"it cannot be read ({type(error).__name__})", remedy) from error
+        raise wrong("run.json", f"it cannot be read ({type(error).__name__})") from error
     if not isinstance(run, dict):
-        raise RecordError(folder / "run.json", f"a {type(run).__name__} instead of named facts", remedy)
+        raise wrong("run.json", f"a {type(run).__name__} instead of named facts")
     if run.get("format") != FORMAT:
-        finding = f"record format {run.get('format')}, this version reads {FORMAT}"
-        raise RecordError(folder / "run.json", finding, remedy)
+        raise wrong("run.json", f"record format {run.get('format')}, this version reads {FORMAT}")
     if run.get("facts_sha256") != _facts_sha256(run):
-        raise RecordError(folder / "run.json", "the file was changed after the run", remedy)
+        raise wrong("run.json", "the file was changed after the run")
     parts = [run.get(name) for name in ("config", "data", "sha256")]
     if not all(isinstance(part, dict) for part in parts) or not {"identity", "classes"} <= set(run["data"]):
-        raise RecordError(folder / "run.json", "it lacks settings, data or hashes", remedy)
+        raise wrong("run.json", "it lacks settings, data or hashes")
     for name in {"predictions.csv", *(file.name for file in folder.glob("*.csv"))} - set(run["sha256"]):
-        raise RecordError(folder / name, "the file is not of this record", remedy)
+        raise wrong(name, "the file is not of this record")
     for name, digest in run["sha256"].items():
         if not (folder / name).is_file():
-            raise RecordError(folder / name, "the file is missing", remedy)
+            raise wrong(name, "the file is missing")
         if sha256_of(folder / name) != digest:
-            raise RecordError(folder / name, "the file was changed after the run", remedy)
+            raise wrong(name, "the file was changed after the run")
     return Record(folder, run)
 
 

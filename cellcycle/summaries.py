@@ -135,20 +135,17 @@ def table_2(records_by_model: dict[str, list[Record]]) -> pd.DataFrame:
     here it is D3.
     """
     printed = published("table2_models").set_index("model")
-    blocks = []
+    blocks = {}
     for model, records in records_by_model.items():
         here = records[2].data["origin"]
-        block = {
-            f"{here}, as trained": _table_2_column(records, True),
-            f"{here}, for the score": _table_2_column(records),
-        }
-        names = [name.removesuffix(" (D3)").lower().replace(" ", "_") for name in block[f"{here}, as trained"]]
-        block["published"] = dict(zip(block[f"{here}, as trained"], printed.loc[model].reindex(names), strict=True))
-        blocks.append(pd.DataFrame(block))
-    return pd.concat(blocks, keys=records_by_model, names=["model", "score"]).astype(float).round(2)
+        ways = {f"{here}, as trained": True, f"{here}, for the score": False}
+        block = pd.DataFrame({way: _table_2_column(records, as_trained) for way, as_trained in ways.items()})
+        names = [name.removesuffix(" (D3)").lower().replace(" ", "_") for name in block.index]
+        blocks[model] = block.assign(published=printed.loc[model].reindex(names).to_numpy())
+    return pd.concat(blocks, names=["model", "score"]).astype(float).round(2)
 
 
-def _table_2_column(records, as_trained=False) -> dict[str, float]:
+def _table_2_column(records, as_trained: bool) -> dict[str, float]:
     scores = score_table(records, ["D1", "D2", "D3"], as_trained)
     found = {f"accuracy {name}": scores.loc[name, "accuracy"] for name in scores.index}
     found |= {f"recall {c} (D3)": scores.loc["D3", f"recall_{c}"] for c in records[2].classes}

@@ -62,19 +62,10 @@ def search(
 ) -> Search:
     """Search by Optuna's tree-structured Parzen estimator for the highest balanced accuracy.
 
-    Parameters
-    ----------
-    suggest : callable
-        Takes an Optuna trial, returns settings.
-    evaluate : callable
-        Takes settings, returns their cross-validated record: found again if there is one, else computed.
-    n_trained : int
-        Trials that are trained.
-    first : dict, optional
-        Parameters of the first trial, by the names that `suggest` uses.
-    cost : callable, optional
-        Takes settings, returns millions of floating-point operations for one image; a trial above `max_mega_flops` is
-        recorded as too large, and not trained.
+    `suggest` takes an Optuna trial and returns settings; the parameters of the first trial can be given, by the names
+    that `suggest` uses. `evaluate` takes settings and returns their cross-validated record, found again if there is
+    one, else computed, until `n_trained` are trained. `cost` takes settings and returns millions of floating-point
+    operations for one image; a trial above `max_mega_flops` is recorded as too large, and not trained.
     """
     with warnings.catch_warnings():
         # Optuna loads a progress bar for notebooks that is not used here and asks for a package that is not needed.

@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -22,8 +23,7 @@ from cellcycle.study.status import StatusLine
 LAST = "13_figures"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One executed notebook: its executed copy, the time it took, its error if it failed, what else there is to say."""
 
     name: str
@@ -34,33 +34,18 @@ class Outcome:
 
 
 def run_study(
-    profile="study",
-    data="simulated",
-    only=(),
-    parameters: dict | None = None,
-    workers: int | None = None,
-    skip_unreadable=False,
-    output=None,
+    profile="study", data="simulated", only=(), parameters=None, workers=None, skip_unreadable=False, output=None
 ) -> list[Outcome]:
     """Execute the notebooks in order and print a line for each.
 
     Executed copies are under `build/notebooks/<profile>/<data>/`. A `study` run on the simulated cells also refreshes
     the notebooks of the checkout. What cannot be run, or on what, is refused before anything runs.
 
-    Parameters
-    ----------
-    data : str or path-like
-        As `load_dataset` takes it.
-    only : sequence of str
-        Numbers or names of the notebooks to run, e.g. ("07",); empty for all.
-    parameters : dict, optional
-        Values for the notebooks' own parameters.
-    workers : int, optional
-        Notebooks at a time; by default 2, so that one trains while the other draws, and 1 on a GPU.
-    skip_unreadable : bool
-        Leave unreadable images of the data set out, and say so in the notebooks, instead of refusing it.
-    output : path-like, optional
-        Folder for records, figures and executed copies, instead of the usual places.
+    `data` is what `load_dataset` takes; `only` are numbers or names of notebooks, e.g. ("07",), empty for all;
+    `parameters` are values for the notebooks' own. `workers` notebooks run at a time: by default 2, so that one trains
+    while the other draws, and 1 on a GPU. `skip_unreadable` leaves unreadable images of the data set out, and says so
+    in the notebooks, instead of refusing it. `output` is a folder for records, figures and executed copies, instead of
+    the usual places.
     """
     source = notebooks_dir()
     data = str(data) if is_named(data) else str(Path(data).expanduser().resolve())

@@ -26,7 +26,7 @@ class StatusLine:
     def finished(self, outcome) -> None:
         """Print the line of one finished notebook."""
         self.took_s[outcome.name] = outcome.seconds
-        self._clear()
+        self._show()
         state = f"{outcome.seconds:5.0f} s" if outcome.error is None else f"FAILED  {outcome.error}"
         left = self.left_s()
         left = "" if left is None or outcome.error else f", about {max(1, round(left / 60))} min left in all"
@@ -61,14 +61,11 @@ class StatusLine:
         finally:
             stop.set()
             watcher.join()
-            self._clear()
+            self._show()
 
     def _watch(self, stop: threading.Event) -> None:
         while not stop.wait(1):
-            parts = [self._describe(file) for file in self._files()]
-            text = "  ".join(p for p in parts if p)
-            sys.stderr.write(f"\r\033[K{text[:118]}")
-            sys.stderr.flush()
+            self._show("  ".join(filter(None, map(self._describe, self._files()))))
 
     def _describe(self, file: Path) -> str:
         """Return e.g. `07_nagao 3/15 folds, about 2 min left`."""
@@ -88,7 +85,8 @@ class StatusLine:
     def _files(self) -> list[Path]:
         return sorted(self.prefix.parent.glob(f"{self.prefix.name}-*.json"))
 
-    def _clear(self) -> None:
+    def _show(self, text: str = "") -> None:
+        """Replace the line that moves."""
         if self.terminal:
-            sys.stderr.write("\r\033[K")
+            sys.stderr.write(f"\r\033[K{text[:118]}")
             sys.stderr.flush()

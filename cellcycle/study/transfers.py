@@ -34,28 +34,21 @@ def transfer_source(profile: Profile, dataset: NucleusDataset) -> NucleusDataset
     return replace(source, images=images, identity=f"{source.identity}x{channels}")
 
 
-def pretrained_file(profile: Profile, source: NucleusDataset, model: str = "nagao6") -> Path:
-    """Return where the weights of a network trained on all images of a source data set are kept, or will be."""
-    return _weights_file(completed(profile, source, settings(profile, model)), source, profile.seed)
+def pretrained_network(profile: Profile, source: NucleusDataset, model="nagao6", train=True) -> Path:
+    """Train a network on all images of a source data set, once, and return the `.safetensors` file of its weights.
+
+    Without `train` the file may not be there yet, but names the records that start from it.
+    """
+    return _weights(completed(profile, source, settings(profile, model)), source, profile.seed, train)
 
 
-def pretrained_network(profile: Profile, source: NucleusDataset, model: str = "nagao6") -> Path:
-    """Train a network on all images of a source data set, once, and return the `.safetensors` file of its weights."""
-    return trained_weights(completed(profile, source, settings(profile, model)), source, profile.seed)
-
-
-def trained_weights(config: dict, data: NucleusDataset, seed: int) -> Path:
-    """Train a network on a whole data set, once, and return the `.safetensors` file of its weights."""
-    file = _weights_file(config, data, seed)
-    if not file.exists():
-        make_estimator(**config, seed=seed).fit(data.images, data.labels).save_network(file)
-    return file
-
-
-def _weights_file(config: dict, data: NucleusDataset, seed: int) -> Path:
+def _weights(config: dict, data: NucleusDataset, seed: int, train=True) -> Path:
     key = results.key_of(full_config(config, seed=seed), defaults_of(config["model"]))
     name = f"{files.slug(data.name)}-{results.run_id(key, data.identity)}"
-    return files.build_dir() / "pretrained" / f"{name}.safetensors"
+    file = files.build_dir() / "pretrained" / f"{name}.safetensors"
+    if train and not file.exists():
+        make_estimator(**config, seed=seed).fit(data.images, data.labels).save_network(file)
+    return file
 
 
 def transfer(profile: Profile, pretrained) -> list[dict]:
@@ -85,11 +78,11 @@ def scratch_at_equal_steps(profile: Profile, source: NucleusDataset, dataset: Nu
     return made
 
 
-def across(train: NucleusDataset, test: NucleusDataset, config: dict, seed: int = 0) -> Run:
+def across(train: NucleusDataset, test: NucleusDataset, config: dict) -> Run:
     """Return the run that trains on one data set and tests on another."""
     facts = {"experiment": "across", "train": train.identity, "train_name": train.name}
-    full = full_config(config, **facts, seed=seed, n_folds=1, n_repeats=1)
-    return Run(full, test, lambda: [Fit(config, train, np.arange(len(train)), np.arange(len(test)), seed)])
+    full = full_config(config, **facts, seed=0, n_folds=1, n_repeats=1)
+    return Run(full, test, lambda: [Fit(config, train, np.arange(len(train)), np.arange(len(test)))])
 
 
 def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDataset]:
@@ -141,7 +134,7 @@ class DomainPair(NamedTuple):
     real: NucleusDataset
 
 
-def match_domains(real: NucleusDataset, n_per_phase=500, seed=0) -> DomainPair:
+def match_domains(real: NucleusDataset, n_per_phase=500) -> DomainPair:
     """Simulate nuclei for real ones of the four phases: same image size, same median area, same median integrated DNA.
 
     Intensities of both are divided by the median integrated DNA of their own nuclei, and brought into [0, 1] by one
@@ -152,16 +145,16 @@ def match_domains(real: NucleusDataset, n_per_phase=500, seed=0) -> DomainPair:
     if real.classes != PHASES:
         raise DataError(real.name, f"classes {', '.join(real.classes)}", "give cells labelled G1, S, G2 and M")
     counts = dict.fromkeys(PHASES, n_per_phase)
-    pilot = simulate_nuclei(counts, size_px=64, seed=seed)
+    pilot = simulate_nuclei(counts, size_px=64, seed=0)
     area_um2 = measure_crops(pilot.images, pilot.pixel_size_um)["area_um2"].median()
     measured = measure_crops(real.images)
     pixel_um = float(np.sqrt(area_um2 / measured["area_px"].median()))
     parameters = replace(SimulationParameters(), field_of_view_um=round(pixel_um * real.size_px, 2), **ALONE)
-    made = simulate_nuclei(counts, size_px=real.size_px, seed=seed, parameters=parameters)
+    made = simulate_nuclei(counts, size_px=real.size_px, seed=0, parameters=parameters)
     simulated_dna = measure_crops(made.images)["integrated_dna"].median()
     images = [made.images / simulated_dna, real.images / measured["integrated_dna"].median()]
     top = max(i.max() for i in images)
-    identity = f"simulated-{VERSION}-for-{real.identity}-{n_per_phase}-{seed}"
+    identity = f"simulated-{VERSION}-for-{real.identity}-{n_per_phase}-0"
     simulated = NucleusDataset(
         name=f"simulated-for-{real.name}",
         images=(images[0] / top).astype(np.float32),
@@ -174,7 +167,7 @@ def match_domains(real: NucleusDataset, n_per_phase=500, seed=0) -> DomainPair:
     return DomainPair(simulated, replace(real, images=(images[1] / top).astype(np.float32)))
 
 
-def few_labels(pair: DomainPair, config: dict, n_labels: int, pretrain: bool, n_repeats=3, seed=0) -> Run:
+def few_labels(pair: DomainPair, config: dict, n_labels: int, pretrain: bool, n_repeats=3) -> Run:
     """Return the run that trains a network on `n_labels` real nuclei a phase and tests on the other real ones.
 
     The labelled nuclei are drawn anew in each repeat; `pretrain` starts from a network trained on the simulated ones.
@@ -184,15 +177,15 @@ def few_labels(pair: DomainPair, config: dict, n_labels: int, pretrain: bool, n_
     facts["train"] = pair.simulated.identity if pretrain else ""
 
     def fits():
-        start = trained_weights(config, pair.simulated, seed) if pretrain else None
+        start = _weights(config, pair.simulated, 0) if pretrain else None
         for repeat in range(n_repeats):
-            rng = np.random.default_rng([seed, repeat])
+            rng = np.random.default_rng([0, repeat])
             members = [np.flatnonzero(real.labels == k) for k in range(len(PHASES))]
             chosen = np.concatenate([rng.choice(m, n_labels, replace=False) for m in members])
             # Few images make short epochs: train for about as many steps as on four hundred.
             epochs = max(config["epochs"], round(config["epochs"] * 400 / len(chosen)))
             drawn = {**config, "epochs": epochs, "pretrained": start}
             rest = np.setdiff1d(np.arange(len(real)), chosen)
-            yield Fit(drawn, real, chosen, rest, seed + repeat, repeat)
+            yield Fit(drawn, real, chosen, rest, seed=repeat, repeat=repeat)
 
-    return Run(full_config(config, **facts, seed=seed, n_folds=1, n_repeats=n_repeats), real, fits)
+    return Run(full_config(config, **facts, seed=0, n_folds=1, n_repeats=n_repeats), real, fits)
