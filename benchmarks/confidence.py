@@ -83,7 +83,7 @@ def write_judgement(who: dict, judged: Judged) -> None:
     for share in KEPT:
         kept = order[: round(share * len(order))]
         wrong = (~judged.right[kept]).astype(float)
-        (risk,) = bootstrap(lambda w, x=wrong: np.average(x, weights=w), len(kept), units[kept])
+        risk = bootstrap(lambda w, x=wrong: np.average(x, weights=w), len(kept), units[kept])
         rows.append({**who, "kept": share, **columns("risk", risk)})
     write("risk_coverage", pd.DataFrame(rows))
 
@@ -188,7 +188,7 @@ def judge_positions(who: dict, scores, truth: pd.DataFrame, record: results.Reco
             ("replicated_error_in_s", copied, in_s),
         ):
             score = values[of]
-            (mean,) = bootstrap(lambda w, v=score: np.average(v, weights=w), len(score), units[of])
+            mean = bootstrap(lambda w, v=score: np.average(v, weights=w), len(score), units[of])
             row |= columns(name, mean)
         row["correlation"] = np.corrcoef(found["position"], position)[0, 1]
         rows.append(row)

@@ -53,30 +53,6 @@ def build_dir() -> Path:
     return folder
 
 
-def results_dir(profile: str, data_name: str) -> Path:
-    """Return the folder that holds the run records of one profile on one data set.
-
-    The `study` profile on the simulated cells is the recorded study and is committed
-    (`data/results/study`); everything else is output of this machine and goes to `build_dir()`.
-    """
-    recorded = profile == "study" and data_name == "simulated"
-    if recorded and repository() and not os.environ.get("CELLCYCLE_OUTPUT"):
-        return repository() / "data" / "results" / "study"
-    return build_dir() / "results" / profile / slug(data_name)
-
-
-def figures_dir(profile: str, data_name: str) -> Path:
-    """Return the folder of the finished figures of one profile on one data set.
-
-    Those of the recorded study (profile `study`, simulated cells) belong to the checkout; everything else
-    is output of this machine and goes to `build_dir()`.
-    """
-    recorded = profile == "study" and data_name == "simulated"
-    if recorded and repository() and not os.environ.get("CELLCYCLE_OUTPUT"):
-        return repository() / "figures"
-    return build_dir() / "figures" / profile / slug(data_name)
-
-
 def slug(text: str) -> str:
     """Return `text` as a file name: letters, digits, dots and dashes.
 

@@ -113,8 +113,8 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0) -> list[Estimate]:
-    """Return the numbers (M,) that a statistic makes of weighted rows, each with its interval.
+def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0) -> Estimate:
+    """Return the number that a statistic makes of weighted rows, with its interval.
 
     The statistic takes weights (n_rows,) float64, how often each row was drawn; the value is that of all rows, once
     each. `units` (n_rows,) are what is drawn, with replacement: all rows of one unit come together. Give the sample id
@@ -122,9 +122,8 @@ def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=
     single rows.
     """
     unit_of, drawn = _draws(n_rows, units, n_samples, seed)
-    samples = np.array([np.atleast_1d(statistic(row[unit_of].astype(float))) for row in drawn])
-    values = np.atleast_1d(statistic(np.ones(n_rows)))
-    return [_with_interval(*both) for both in zip(values, samples.T, strict=True)]
+    samples = np.array([statistic(row[unit_of].astype(float)) for row in drawn])
+    return _with_interval(statistic(np.ones(n_rows)), samples)
 
 
 def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=1000, seed=0) -> np.ndarray:

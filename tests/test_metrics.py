@@ -75,8 +75,8 @@ def test_same_classifier_differs_by_nothing(calls):
 def test_intervals_draw_whole_units():
     # Ten slides, each all right or all wrong: the interval must be that of ten, not of a thousand.
     right = np.repeat([1.0, 0.0] * 5, 100)
-    (by_row,) = metrics.bootstrap(lambda w: np.average(right, weights=w), 1000)
-    (by_slide,) = metrics.bootstrap(lambda w: np.average(right, weights=w), 1000, np.repeat(np.arange(10), 100))
+    by_row = metrics.bootstrap(lambda w: np.average(right, weights=w), 1000)
+    by_slide = metrics.bootstrap(lambda w: np.average(right, weights=w), 1000, np.repeat(np.arange(10), 100))
     assert by_slide.high - by_slide.low > 5 * (by_row.high - by_row.low)
 
 
@@ -84,7 +84,7 @@ def test_weights_and_matrices_are_drawn_alike(calls):
     labels, predicted = calls
     units, right = np.arange(300) // 4, labels == predicted
     options = {"units": units, "n_samples": 200, "seed": 5}
-    (by_weight,) = metrics.bootstrap(lambda w: np.average(right, weights=w), 300, **options)
+    by_weight = metrics.bootstrap(lambda w: np.average(right, weights=w), 300, **options)
     by_matrix = metrics.estimate(metrics.accuracy, labels, predicted, 4, **options)
     assert (by_weight.value, by_weight.low, by_weight.high) == pytest.approx(
         (by_matrix.value, by_matrix.low, by_matrix.high)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -179,9 +180,12 @@ def _records_of_06(output_dir: Path):
 
 def test_results_of_the_recorded_study_are_committed_and_others_are_not(monkeypatch):
     monkeypatch.delenv("CELLCYCLE_OUTPUT")
-    assert files.results_dir("study", "simulated") == files.repository() / "data" / "results" / "study"
-    assert files.results_dir("study", "my cells") == files.repository() / "build" / "results" / "study" / "my-cells"
-    assert "build" in files.results_dir("smoke", "simulated").parts
+    recorded, others = load_profile("study", "simulated"), load_profile("study", "my cells")
+    assert recorded.results_dir() == files.repository() / "data" / "results" / "study"
+    assert recorded.figures_dir() == files.repository() / "figures"
+    assert others.results_dir() == files.repository() / "build" / "results" / "study" / "my-cells"
+    assert "build" in load_profile("smoke", "simulated").results_dir().parts
+    assert replace(recorded, output="there").figures_dir() == Path("there") / "figures" / "study" / "simulated"
 
 
 def test_data_that_cannot_be_used_is_refused_before_anything_runs(tmp_path):

@@ -40,7 +40,7 @@ def calibration_error(probabilities, labels, units=None, n_bins: int = N_BINS, *
     """
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence, n_bins)
-    (found,) = bootstrap(lambda w: _error(bins, confidence - right, w), len(right), units, **options)
+    found = bootstrap(lambda w: _error(bins, confidence - right, w), len(right), units, **options)
     value = found.value
     return Estimate(value, max(0.0, min(value, 2 * value - found.high)), max(value, 2 * value - found.low))
 
@@ -66,7 +66,7 @@ def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
     for name, of in (("all", np.ones(len(labels), bool)), *((c, labels == k) for k, c in enumerate(classes))):
         if not of.any():
             continue
-        found = bootstrap(lambda w, of=of: np.average(covered[of], weights=w), of.sum(), units[of])[0]
+        found = bootstrap(lambda w, of=of: np.average(covered[of], weights=w), of.sum(), units[of])
         rows[name] = {"n": of.sum(), "coverage": found.value, "low": found.low, "high": found.high}
         rows[name] |= {"mean_size": size[of].mean(), "single": (size[of] == 1).mean(), "empty": (size[of] == 0).mean()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("phase")
@@ -116,7 +116,7 @@ def separation(strange, usual, **options) -> Estimate:
             return np.nan
         return above @ (np.cumsum(below) - below / 2) / (above.sum() * below.sum())
 
-    return bootstrap(area, len(values), **options)[0]
+    return bootstrap(area, len(values), **options)
 
 
 def _confidence(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:

@@ -3,18 +3,7 @@
 import numpy as np
 
 from cellcycle.phases import class_colours
-from cellcycle.plots.style import (
-    FONT_PT,
-    INK,
-    QUIET,
-    REFERENCE,
-    coloured,
-    label,
-    legend,
-    legend_beside,
-    new_figure,
-    spread_of,
-)
+from cellcycle.plots.style import FONT_PT, INK, QUIET, REFERENCE, coloured, label, legend, new_figure, spread_of
 
 _ENDS = ("low", "high")
 
@@ -53,7 +42,7 @@ def coverage(tables, asked: float, title=""):
         ax.errorbar(x, table["coverage"], spread, fmt="o", color=colour, markersize=5, capsize=2, label=name)
     ax.set_xticks(range(len(names)), names)
     ax.set_ylim(top=1.01)
-    legend_beside(figure)
+    legend(figure)
     label(ax, "true phase", "set holds the true phase\n(95 % interval)", title)
     return figure
 
@@ -77,7 +66,7 @@ def set_sizes(sets, labels, classes, title=""):
     ax.set_yticks(range(len(shown)), [classes[k] for k in shown])
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
-    legend_beside(figure)
+    legend(figure)
     label(ax, "share of the cells", "true phase", title)
     return figure
 
@@ -116,6 +105,6 @@ def positions(found, truth, labels, classes, title=""):
         ax.scatter(truth[labels == k], found["position"][labels == k], s=12, color=colour, linewidths=0, label=name)
     ax.set_xlim(-0.02, 1.02)
     ax.set_ylim(-0.02, 1.02)
-    legend_beside(figure)
+    legend(figure)
     label(ax, "true position in the cycle", "estimated position (90 % interval)", title)
     return figure

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from cellcycle.phases import PHASES, class_colours
-from cellcycle.plots.style import FONT_PT, INK, QUIET, label, legend, legend_beside, new_figure, picture_rows
+from cellcycle.plots.style import FONT_PT, INK, QUIET, label, legend, new_figure, picture_rows
 
 # What simulated and real nuclei are compared on, and the mark of each source.
 QUANTITIES = {
@@ -122,7 +122,7 @@ def scatter(x, y, labels, classes, x_label="", y_label=""):
     x, y, labels = np.asarray(x, float), np.asarray(y, float), np.asarray(labels)
     for k, (name, colour) in enumerate(class_colours(classes).items()):
         ax.scatter(x[labels == k], y[labels == k], s=14, color=colour, alpha=0.6, linewidths=0, label=name)
-    legend_beside(figure)
+    legend(figure)
     label(ax, x_label, y_label)
     return figure
 

@@ -9,18 +9,7 @@ from matplotlib.ticker import NullFormatter
 
 from cellcycle.comparisons import readable
 from cellcycle.phases import class_colours
-from cellcycle.plots.style import (
-    FONT_PT,
-    INK,
-    QUIET,
-    REFERENCE,
-    coloured,
-    label,
-    legend,
-    legend_beside,
-    new_figure,
-    spread_of,
-)
+from cellcycle.plots.style import FONT_PT, INK, QUIET, REFERENCE, coloured, label, legend, new_figure, spread_of
 
 SET_COLOURS = {"D1": "#bdbdbd", "D2": "#7a7a7a", "D3": "#333333"}
 _BALANCED = "balanced_accuracy"
@@ -91,7 +80,7 @@ def _bars(table, groups, colours, error, references, y_label, title):
     ax.set_xticks(range(len(models)), models)
     ax.set_ylim(0, 1)
     if ax.get_legend_handles_labels()[0]:
-        legend_beside(figure)
+        legend(figure)
     label(ax, "", y_label, title)
     return figure
 
@@ -110,7 +99,7 @@ def effects(table, score=_BALANCED, reference=None, title="", references=None):
         ax.axvline(table.loc[reference, score], color=QUIET, linestyle=":", linewidth=1)
     _reference_lines(ax.axvline, references)
     if references:
-        legend_beside(figure)
+        legend(figure)
     label(ax, f"{readable(score)} (95 % interval)", "", title)
     return figure
 
@@ -132,7 +121,7 @@ def design_space(table, references=None, title=""):
     ax.margins(x=0.12, y=0.25)
     _reference_lines(ax.axhline, references)
     if references:
-        legend_beside(figure)
+        legend(figure)
     label(ax, "trained parameters", readable(_BALANCED), title)
     return figure
 
@@ -162,7 +151,7 @@ def curves(tables, x="label_share", x_label="share of the labels", title="", log
         ax.fill_between(table[x], low, high, color=colour, alpha=0.15, linewidth=0)
     if log:
         ax.set_xscale("log")
-    legend_beside(figure)
+    legend(figure)
     label(ax, x_label, f"{readable(_BALANCED)} (95 % interval)", title)
     return figure
 

@@ -51,14 +51,10 @@ def label(ax, x="", y="", title="") -> None:
         ax.set_title(title, fontsize=FONT_PT + 1, color=INK, loc="left")
 
 
-def legend(ax, **options) -> None:
-    """Put a legend into axes, in the common type."""
-    ax.legend(fontsize=FONT_PT, frameon=False, **options)
-
-
-def legend_beside(figure) -> None:
-    """Put the legend of a figure to its right."""
-    legend(figure, loc="outside right center")
+def legend(owner, **options) -> None:
+    """Put a legend into axes, or beside a figure to its right, in the common type."""
+    place = {"loc": "outside right center"} if isinstance(owner, Figure) else {}
+    owner.legend(fontsize=FONT_PT, frameon=False, **place | options)
 
 
 def spread_of(table, score: str, ends: tuple[str, str] | None = None) -> np.ndarray:

@@ -49,7 +49,8 @@ def run_study(
     """
     source = notebooks_dir()
     data = str(data) if is_named(data) else str(Path(data).expanduser().resolve())
-    settings = replace(load_profile(profile, data), on_error="skip" if skip_unreadable else "raise")
+    on_error = "skip" if skip_unreadable else "raise"
+    settings = replace(load_profile(profile, data), on_error=on_error, output=str(output or ""))
     chosen = select_notebooks(only)
     check_parameters(chosen, parameters or {})
     if source_kind(data) != "simulated":
@@ -60,7 +61,7 @@ def run_study(
     workers = workers or (2 if settings.device == "cpu" else 1)
     clock = target / "seconds.json"
     status = StatusLine(chosen, target / "progress", _earlier_seconds(clock), workers)
-    environment = _environment(settings, output)
+    environment = _environment(settings)
     jobs = [(source / f"{name}.ipynb", target, environment, parameters or {}) for name in chosen]
     outcomes = []
     for group in ([j for j in jobs if j[0].stem != LAST], [j for j in jobs if j[0].stem == LAST]):
@@ -70,8 +71,7 @@ def run_study(
                 status.finished(outcome)
     took_s = {o.name: round(o.seconds, 1) for o in outcomes if o.error is None}
     clock.write_text(json.dumps(_earlier_seconds(clock) | took_s, indent=1))
-    recorded = profile == "study" and data == "simulated" and not parameters
-    if recorded and not output and not os.environ.get("CELLCYCLE_OUTPUT"):
+    if settings.is_recorded and not parameters:
         _publish(outcomes, source, complete=not only)
     return sorted(outcomes, key=lambda o: o.name)
 
@@ -132,7 +132,7 @@ def check_parameters(names, parameters: dict) -> None:
                 raise SettingError(parameter, f"no parameter of {name}", f"use one of {', '.join(known)}")
 
 
-def _environment(profile: Profile, output) -> dict[str, str]:
+def _environment(profile: Profile) -> dict[str, str]:
     """Return what tells a kernel, another process, under which profile its notebook runs; "" unsets a name."""
     return {
         "CELLCYCLE_PROFILE": profile.name,
@@ -140,7 +140,7 @@ def _environment(profile: Profile, output) -> dict[str, str]:
         "CELLCYCLE_SKIP_UNREADABLE": "1" if profile.on_error == "skip" else "",
         # Folds run in parallel processes; threads inside each would only wait for each other.
         "OMP_NUM_THREADS": "1",
-    } | ({"CELLCYCLE_OUTPUT": str(output)} if output else {})
+    } | ({"CELLCYCLE_OUTPUT": profile.output} if profile.output else {})
 
 
 def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:

@@ -71,17 +71,26 @@ class Profile:
 
     def load_dataset(self, name: str | None = None, size_px: int | None = None) -> NucleusDataset:
         """Load the profile's data set (or a named one) at the profile's size."""
-        dataset = load_dataset(
-            name or self.data, size_px=size_px or self.size_px, seed=self.seed, on_error=self.on_error
-        )
+        size_px = size_px or self.size_px
+        dataset = load_dataset(name or self.data, size_px=size_px, seed=self.seed, on_error=self.on_error)
         return dataset if self.max_images is None else dataset.subsample(self.max_images, self.seed)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its records and figures are those of the checkout; all else is output of this machine."""
+        is_elsewhere = self.output or os.environ.get("CELLCYCLE_OUTPUT") or not files.repository()
+        return self.name == "study" and self.data == "simulated" and not is_elsewhere
 
     def results_dir(self) -> Path:
         """Return the folder of this profile's run records on its data set."""
-        name = source_name(self.data)
-        if self.output:
-            return Path(self.output) / "results" / self.name / files.slug(name)
-        return files.results_dir(self.name, name)
+        return files.repository() / "data" / "results" / "study" if self.is_recorded else self._output("results")
+
+    def figures_dir(self) -> Path:
+        """Return the folder of its finished figures."""
+        return files.repository() / "figures" if self.is_recorded else self._output("figures")
+
+    def _output(self, kind: str) -> Path:
+        return Path(self.output or files.build_dir()) / kind / self.name / files.slug(source_name(self.data))
 
     def epochs_for(self, model: str, n_images: int, epochs: int | None = None) -> int:
         """Return the epochs of a network on a data set of `n_images`, where it gets `epochs` on the study's.
