@@ -94,7 +94,7 @@ def _feature(row: dict, parts: list[np.ndarray], colours: dict[str, list[int]]) 
     properties = {
         "objectType": "detection",
         "name": str(int(row["nucleus_id"])),
-        "measurements": {name: row[name] for name in names if math.isfinite(row[name])},
+        "measurements": {name: round(row[name], 4) for name in names if math.isfinite(row[name])},
         "metadata": {name: row[name] for name in _TEXTS if row[name]},
     }
     if row["call"]:

@@ -183,7 +183,9 @@ def test_rows_hold_the_numbers_of_the_library(run, tmp_path, name):
     expected = predict([FIELD, MITOSIS])
     assert found.columns.tolist() == expected.columns.tolist()
     assert found["call"].tolist() == expected["call"].tolist()
-    np.testing.assert_allclose(found["p_G1"], expected["p_G1"], rtol=1e-12)
+    np.testing.assert_allclose(found["integrated_dna"], expected["integrated_dna"], rtol=1e-12)
+    for column in ("p_G1", "p_M", "confidence"):
+        np.testing.assert_allclose(found[column], expected[column].round(4), atol=1e-12)
     assert list(tmp_path.iterdir()) == [file]
 
 

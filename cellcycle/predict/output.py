@@ -92,8 +92,12 @@ def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
 
 
 def _harmless(table):
-    """Return a table whose texts and names of columns no spreadsheet takes for formulas, nor a terminal for codes."""
+    """Return a table whose texts and names of columns no spreadsheet takes for formulas, nor a terminal for codes.
+
+    Probabilities have the four digits that can mean something.
+    """
     table = table.rename(columns=cell)
+    table = table.round({name: 4 for name in table.columns if name.startswith("p_") or name == "confidence"})
     return table.assign(**{name: table[name].map(cell) for name in table.columns if table[name].dtype == "str"})
 
 
