@@ -7,6 +7,7 @@ import numpy as np
 
 from cellcycle.cutting import border_of, cut_nucleus, fitted
 from cellcycle.errors import SettingError
+from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
 
 SURROUNDINGS = ("kept", "painted")
@@ -21,6 +22,7 @@ AMOUNTS = (
     "dna_copies",
     "area_over_g1",
     "edge_width_px",
+    *GRAIN_AMOUNTS,
 )
 SHAPES = ("texture", "eccentricity", "solidity")
 # Amounts over the level or the noise of the background: the same at any exposure of one camera.
@@ -29,8 +31,9 @@ RATIOS = {
     "crop_dna_over_background": ("crop_dna", "border_level"),
     "mean_dna_over_background": ("mean_dna", "border_level"),
     "crop_dna_over_background_noise": ("crop_dna", "background_noise"),
+    "picture_dna_over_background": ("picture_dna", "border_level"),
 }
-MEASUREMENTS = (*AMOUNTS, *SHAPES, *RATIOS)
+MEASUREMENTS = (*AMOUNTS, *SHAPES, *RATIOS, *GRAIN)
 ANCHORED = ("dna_copies", "area_over_g1")
 # What is measured on a nucleus for a network that sees its shape: form, and amounts of DNA.
 MEASURED = (
@@ -70,7 +73,7 @@ class InputRule:
     unit : {"full-range", "g1"}
         What intensity 1 is: the file's full range, or one genome copy a um2, by the G1 peak of the nuclei's group.
     measurements : tuple of str
-        Of `MEASUREMENTS`; given beside the image.
+        Of `MEASUREMENTS`; given beside the image, those of `GRAIN` last.
     scale : Scale
         Typical areas of the training nuclei.
 
@@ -105,7 +108,7 @@ class InputRule:
         for name in self.measurements:
             if name not in MEASUREMENTS:
                 raise SettingError("measurements", f"{name!r} is unknown", f"use any of {', '.join(MEASUREMENTS)}")
-        object.__setattr__(self, "measurements", tuple(self.measurements))
+        object.__setattr__(self, "measurements", tuple(sorted(self.measurements, key=GRAIN.__contains__)))
         if self.pixel_size_um is None and (self.surroundings, self.unit) != ("kept", "full-range"):
             raise SettingError("pixel_size_um", "missing", "painted surroundings and the unit g1 need a pixel size")
         _check_positive("scale.median_area_um2", self.scale.median_area_um2)
@@ -197,7 +200,12 @@ class Inputs:
     @property
     def is_amount(self) -> list[bool]:
         """Whether each measurement is an amount, of which networks see the logarithm."""
-        return [name not in SHAPES for name in self.names] or [False] * self.measurements.shape[1]
+        return [name not in (*SHAPES, *GRAIN) for name in self.names] or [False] * self.measurements.shape[1]
+
+    @property
+    def n_grain(self) -> int:
+        """Number of measurements of `GRAIN`, the last ones."""
+        return sum(name in GRAIN for name in self.names)
 
 
 def chosen_measurements(columns, names, n: int) -> np.ndarray:
@@ -290,7 +298,6 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
         columns = {name: np.asarray(values)[rows] for name, values in columns.items()}
         ids, backgrounds = columns["nucleus_id"].astype(int).tolist(), columns["background"].tolist()
         centres = nuclei.centres[rows]
-    measurements = chosen_measurements(columns, rule.measurements, len(ids))
     if rule.pixel_size_um is None and nuclei.kind == "nucleus":
         # Measured as it was in training: on the crop after it was made as large as the others.
         return prepare_images(fitted(pixels[np.newaxis, np.newaxis], rule.size_px), rule.measurements)
@@ -301,12 +308,13 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
     images = np.stack(cut)[:, np.newaxis]
     if rule.unit == "g1":
         images = images * np.float32(np.nan if anchor is None else 2 / (anchor.position * size_um**2))
-    return Inputs(images, measurements, rule.measurements)
+    columns = dict(columns) | grain_columns(images[:, 0], rule.measurements)
+    return Inputs(images, chosen_measurements(columns, rule.measurements, len(ids)), rule.measurements)
 
 
 def prepare_images(images: np.ndarray, measurements=()) -> Inputs:
     """Return crops (N, C, S, S) as they are, with their measurements."""
     from cellcycle.segmentation import measure_crops
 
-    measured = measure_crops(images) if measurements else {}
+    measured = dict(measure_crops(images)) | grain_columns(images[:, 0], measurements) if measurements else {}
     return Inputs(images, chosen_measurements(measured, measurements, len(images)), tuple(measurements))

@@ -23,7 +23,7 @@ ORDER = [
     {"masks", "outlines"},
     {"simulation"},
     {"splits"},
-    {"cutting"},
+    {"cutting", "grain"},
     {"inputs"},
     {"card"},
     {"datasets"},

@@ -52,6 +52,9 @@ class Scaling(nn.Module):
 class Encoding(nn.Module):
     """Each measurement as a staircase of ramps between its quantiles, so that a network can draw a sharp line anywhere.
 
+    The last ones, of the picture's grain, are many and tell no sharp line: each is its distance from the mean of the
+    training nuclei in deviations, at most 3.
+
     Source: Gorishniy Y, Rubachev I, Babenko A. On Embeddings for Numerical Features in Tabular Deep Learning.
     NeurIPS (2022). A ramp is -1 below its bin and 1 above it; a missing measurement (NaN) counts as the median of the
     training nuclei. Of amounts the logarithm is encoded.
@@ -61,16 +64,22 @@ class Encoding(nn.Module):
     edges : (B + 1, M) float
         Of the bins, the lowest first.
     is_amount : (M,) bool
+    mean, deviation : (G,) float, optional
+        Of the measurements of the grain.
     """
 
-    def __init__(self, edges, is_amount):
+    def __init__(self, edges, is_amount, mean=(), deviation=()):
         super().__init__()
+        if len(mean):
+            self.register_buffer("mean", torch.as_tensor(np.asarray(mean, dtype=np.float32)))
+            self.register_buffer("deviation", torch.as_tensor(np.asarray(deviation, dtype=np.float32)))
+        self.n_grain = len(mean)
         self.register_buffer("edges", torch.as_tensor(np.asarray(edges, dtype=np.float32)))
         self.register_buffer("is_amount", torch.as_tensor(np.asarray(is_amount, dtype=bool)))
 
     @classmethod
-    def of(cls, values: np.ndarray, is_amount, n_bins: int = 16) -> "Encoding":
-        """Return the encoding of measurements (N, M), NaN left out, with `n_bins` ramps each.
+    def of(cls, values: np.ndarray, is_amount, n_bins: int = 16, n_grain: int = 0) -> "Encoding":
+        """Return the encoding of measurements (N, M + G), NaN left out, with `n_bins` ramps each.
 
         Examples
         --------
@@ -78,27 +87,36 @@ class Encoding(nn.Module):
         >>> encoding(torch.tensor([[0.5], [2.0], [torch.nan]])).tolist()
         [[0.0, -1.0], [1.0, 1.0], [1.0, -1.0]]
         """
+        values, grain = np.split(values, [values.shape[1] - n_grain], axis=1)
+        is_amount = is_amount[: values.shape[1]]
         bare = cls(np.zeros((2, values.shape[1])), is_amount)
         known = bare.logarithms(torch.from_numpy(np.asarray(values, np.float32))).numpy()
         levels = np.linspace(0, 1, n_bins + 1)
         edges = [np.nanquantile(c, levels) if np.isfinite(c).any() else levels for c in known.T]
-        return cls(np.array(edges, dtype=np.float32).reshape(-1, n_bins + 1).T, is_amount)
+        deviation = np.maximum(grain.std(axis=0, dtype=np.float64), _LEAST)
+        edges = np.array(edges, dtype=np.float32).reshape(-1, n_bins + 1).T
+        return cls(edges, is_amount, grain.mean(axis=0, dtype=np.float64), deviation)
 
     @property
     def n_outputs(self) -> int:
         """Columns after the encoding."""
-        return (self.edges.shape[0] - 1) * self.edges.shape[1]
+        return (self.edges.shape[0] - 1) * self.edges.shape[1] + self.n_grain
 
     def logarithms(self, values: torch.Tensor) -> torch.Tensor:
         """Return measurements (N, M) with amounts as logarithms."""
         return torch.where(self.is_amount, values.double().clamp(min=_LEAST).log().float(), values)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return measurements (N, M) as ramps (N, M * B) in [-1, 1]."""
+        """Return measurements (N, M + G) as ramps (N, M * B) in [-1, 1] and deviations (N, G)."""
+        values, grain = values[:, : self.edges.shape[1]], values[:, self.edges.shape[1] :]
         low, high, middle = self.edges[:-1], self.edges[1:], self.edges[self.edges.shape[0] // 2]
         known = torch.where(torch.isnan(values), middle, self.logarithms(values))
         ramps = ((known[:, None] - low) / (high - low).clamp(min=_LEAST)).clamp(0, 1) * 2 - 1
-        return ramps.transpose(1, 2).flatten(1)
+        ramps = ramps.transpose(1, 2).flatten(1)
+        if not self.n_grain:
+            return ramps
+        grain = torch.where(torch.isnan(grain), self.mean, grain)
+        return torch.cat([ramps, ((grain - self.mean) / self.deviation).clamp(-3, 3)], dim=1)
 
 
 class Model(nn.Module):
@@ -136,7 +154,8 @@ class Model(nn.Module):
 def rebuilt(classifier, weights: dict, channels: int, size_px: int, n_classes: int) -> Model:
     """Return the model of a classifier's settings with stored weights, in evaluation mode."""
     edges = weights.get("encoding.edges")
-    encoding = None if edges is None else Encoding(edges.numpy(), weights["encoding.is_amount"].numpy())
+    stored = [weights.get(f"encoding.{name}", torch.empty(0)) for name in ("is_amount", "mean", "deviation")]
+    encoding = None if edges is None else Encoding(edges.numpy(), *(values.numpy() for values in stored))
     members, options = [], ("width", "dropout", "stem_stride", "batch_norm")
     for view in classifier.views:
         n_measurements = encoding.n_outputs if encoding is not None and view == "shape" else 0

@@ -52,6 +52,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     turns : bool
         Turn and mirror batches at random in training, and average the logits of all eight positions in
         prediction: the call of a nucleus then does not depend on how it lay under the microscope.
+    moves : bool
+        Turn by any angle, zoom and move each image a little at random in training.
     width, dropout, stem_stride, batch_norm
         Passed to `cellcycle.networks.build_network`.
     pretrained : path-like or None
@@ -84,6 +86,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         weight_decay=0.0,
         schedule="constant",
         turns=False,
+        moves=False,
         width=None,
         dropout=None,
         stem_stride=1,
@@ -103,6 +106,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.turns = turns
+        self.moves = moves
         self.width = width
         self.dropout = dropout
         self.stem_stride = stem_stride
@@ -137,7 +141,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         scalings = [Scaling.of(view, X.images) for view in self.views] if given is None else given.scalings
         encoding = None if given is None else given.encoding
         if given is None and X.measurements.shape[1] and "shape" in self.views:
-            encoding = Encoding.of(X.measurements, X.is_amount)
+            encoding = Encoding.of(X.measurements, X.is_amount, n_grain=X.n_grain)
         members, rows = [], []
         for number, scaling in enumerate(scalings):
             seed = self.seed + 1000 * number
@@ -194,7 +198,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         images = scaling(torch.from_numpy(made.images))
         tensors = images, ramps, torch.from_numpy(made.labels.astype(np.int64))
         n_batches = -(-len(X) // self.batch_size)
-        return Batches(tensors, self.batch_size, n_batches, np.random.default_rng([seed, 7]), self.turns)
+        return Batches(tensors, self.batch_size, n_batches, np.random.default_rng([seed, 7]), self.turns, self.moves)
 
     @property
     def networks_(self) -> list[Network]:

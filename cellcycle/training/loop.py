@@ -24,11 +24,13 @@ class Batches:
     rng : numpy.random.Generator
     turn : bool
         Give each batch a random quarter turn and mirroring of its own.
+    move : bool
+        Change each image by `moved`.
     """
 
-    def __init__(self, tensors, batch_size: int, n_batches: int, rng: np.random.Generator, turn: bool = False):
+    def __init__(self, tensors, batch_size: int, n_batches: int, rng: np.random.Generator, turn=False, move=False):
         self.images, self.measurements, self.labels = tensors
-        self.batch_size, self.n_batches, self.rng, self.turn = batch_size, n_batches, rng, turn
+        self.batch_size, self.n_batches, self.rng, self.turn, self.move = batch_size, n_batches, rng, turn, move
         self.waiting = np.empty(0, dtype=np.int64)
 
     def __iter__(self):
@@ -40,8 +42,24 @@ class Batches:
             images = self.images[batch]
             if self.turn:
                 images = turned(images, int(self.rng.integers(8)))
+            if self.move:
+                images = moved(images, self.rng)
             measurements = None if self.measurements is None else self.measurements[batch]
             yield images.contiguous(memory_format=torch.channels_last), measurements, self.labels[batch]
+
+
+def moved(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Return images (N, C, S, S), each turned by up to 45 degrees, zoomed by up to 10 % and moved by 3 % of its side.
+
+    What comes in from beyond the border repeats the border.
+    """
+    n = len(images)
+    angle, zoom = rng.uniform(-np.pi / 4, np.pi / 4, n), np.exp(rng.uniform(-0.1, 0.1, n))
+    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(n, 2, 2)
+    # A side is 2 long here.
+    move = np.concatenate([turn * zoom[:, None, None], rng.uniform(-0.06, 0.06, (n, 2, 1))], axis=2)
+    grid = nn.functional.affine_grid(torch.from_numpy(move.astype(np.float32)), list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def train_network(
