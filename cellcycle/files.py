@@ -96,10 +96,10 @@ def whole_file(path) -> Iterator[Path]:
     path = Path(path)
     with contextlib.ExitStack() as stack:
         with _told(path):
-            final, is_stream = Path(os.path.realpath(path)), _is_stream(path)
+            final, is_open = Path(os.path.realpath(path)), is_stream(path)
             if final.is_dir():
                 raise SettingError(path, "this is a folder", "name a file")
-            if is_stream:
+            if is_open:
                 work = Path(stack.enter_context(tempfile.TemporaryDirectory())) / f"whole{path.suffix}"
                 work.touch()
             else:
@@ -109,7 +109,7 @@ def whole_file(path) -> Iterator[Path]:
         with _told(path, _FULL):
             yield work
         with _told(path):
-            if is_stream:
+            if is_open:
                 _pour(work, path)
                 return
             if mode is not None:
@@ -226,7 +226,7 @@ def _refuse_taken(path: Path, final: Path, replace: bool) -> None:
         raise SettingError(path, "exists and is not an empty folder", "name a new folder")
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Say whether a path is to be written to as it is: a device or pipe, or a stream that this process holds open."""
     with contextlib.suppress(OSError):
         found = os.stat(path)

@@ -67,7 +67,7 @@ def run(
         results = _in_processes(function, items, n_jobs, start, start_arguments)
     else:
         results = _here(function, items, start, start_arguments)
-    return _shown(results, items, progress) if progress else results
+    return with_bar(results, items, progress) if progress else results
 
 
 def _here(function, items, start, start_arguments) -> Iterator:
@@ -151,7 +151,8 @@ def _work(function, item):
     return function(*_first, item)
 
 
-def _shown(results: Iterator, items, unit: str) -> Iterator:
+def with_bar(results: Iterator, items, unit: str) -> Iterator:
+    """Show on a terminal how many results of a few items or more have come, and the time left."""
     total = len(items) if hasattr(items, "__len__") else None
     if not sys.stderr.isatty() or (total is not None and total < _BAR_FROM):
         return results

@@ -250,13 +250,13 @@ def test_overlays_of_one_name_tell_which_and_none_is_too_long(tmp_path):
     assert "A1" in names_[0] and "A2" in names_[1] and "q" in names_[3]
 
 
-def test_an_overlay_that_cannot_be_written_costs_no_row(run, tmp_path):
+def test_an_overlay_that_cannot_be_written_costs_no_row_and_is_told_by_the_exit_code(run, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.png", f"{'b' * 245}.png"):
         shutil.copy(MITOSIS, tmp_path / "in" / name)
     (tmp_path / "in" / "a_phases.png").write_bytes(MITOSIS.read_bytes())
     code, _, err = run("predict", "in", "--overlay", "in", "--output", "rows.csv")
-    assert code == 0
+    assert code == 1
     assert err.count("Error: no overlay: ") == 1
     assert (tmp_path / "in" / "a_phases.png").read_bytes() == MITOSIS.read_bytes()
     assert pd.read_csv("rows.csv")["error"].isna().all()
@@ -409,8 +409,8 @@ def test_a_run_that_is_killed_at_any_moment_ends_like_an_undisturbed_one(tmp_pat
 
 def test_a_pipe_is_no_image_and_nobody_waits_for_it(run, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    refused(run("predict", "pipe.png"), "no image file")
-    refused(run("predict", "/dev/zero"), "no image file")
+    refused(run("predict", "pipe.png"), "pipe or device")
+    refused(run("predict", "/dev/zero"), "pipe or device")
 
 
 @pytest.mark.parametrize("how", ["table", "csv"])

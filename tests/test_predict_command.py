@@ -6,14 +6,15 @@ import shutil
 import subprocess
 import sys
 import zlib
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cellcycle import cli, cnncc, files
-from cellcycle.images import write_image
-from cellcycle.predict import command, output, predict, predictor
+from cellcycle.images import read_plane, write_image
+from cellcycle.predict import command, many, output, predict, predictor
 from cellcycle.predict.many import run_batch
 from cellcycle.simulation import simulate_field
 
@@ -349,3 +350,21 @@ def test_a_model_is_read_and_hashed_once_a_run(run, tmp_path, monkeypatch):
     code, *_ = run("predict", MITOSIS, FIELD, "--slide", "--output", tmp_path / "rows.csv")
     assert code == 0
     assert len(read) == len(set(read))
+
+
+@pytest.mark.parametrize("room", [None, 0], ids=["kept", "beyond the room"])
+def test_the_images_of_a_slide_are_read_and_their_nuclei_found_once(tmp_path, monkeypatch, room):
+    plane = read_plane(FIELD)
+    image = np.rint(plane.pixels * 65535).astype(np.uint16)
+    for name, part in (("left", image[:320, :320]), ("right", image[:320, 320:])):
+        write_image(tmp_path / f"{name}.tif", part, plane.pixel_size_um)
+    (tmp_path / "bad.tif").write_text("no pixels")
+    count = Counter()
+    for name in ("read_plane", "find_nuclei"):
+        real = getattr(predictor, name)
+        monkeypatch.setattr(predictor, name, lambda *a, real=real, name=name: (count.update([name]), real(*a))[1])
+    if room is not None:
+        monkeypatch.setattr(many, "_MOST_KEPT_BYTES", room)
+    table = predict([tmp_path], is_slide=True)
+    assert count == ({"read_plane": 4, "find_nuclei": 2} if room is None else {"read_plane": 6, "find_nuclei": 4})
+    pd.testing.assert_frame_equal(table, predict([tmp_path]))

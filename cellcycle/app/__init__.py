@@ -17,23 +17,9 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=(), limits=None) -> None:
     """Serve the website until it is stopped.
 
-    Parameters
-    ----------
-    host : str, optional
-        Address to listen at; the default is reachable from this computer alone.
-    port : int, optional
-    folders : sequence of str or Path, optional
-        Model folders of your own; the first becomes the default.
-    allowed_hosts : sequence of str, optional
-        Names under which other computers reach this one; requests for any other name are refused.
-    limits : cellcycle.app.limits.Limits, optional
-
-    Raises
-    ------
-    SettingError
-        A package of the extra `app` is not installed, or the address cannot be listened at.
-    CheckpointError
-        A model folder is damaged.
+    The default `host` is reachable from this computer alone. Of the model `folders` the first becomes the default.
+    Requests for other names than those of this computer and `allowed_hosts` are refused. A `SettingError` says that
+    a package of the extra `app` is missing, or the address cannot be listened at.
     """
     try:
         import python_multipart  # noqa: F401

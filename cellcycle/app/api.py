@@ -99,7 +99,7 @@ async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_sl
                 planes.append(error)
         if is_slide:
             settings = await site.work.run(
-                worker.slide, [plane for plane in planes if isinstance(plane, Path)], model, settings
+                worker.slide, [plane for plane in planes if isinstance(plane, Path)], model, settings, True
             )
         parts = []
         for plane, file in zip(planes, files, strict=True):

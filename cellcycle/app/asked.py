@@ -39,17 +39,8 @@ def stored_suffix(name: str) -> str:
 def settings_of(given, models) -> tuple[str, Settings, bool]:
     """Return model, settings and whether all images are of one slide.
 
-    Parameters
-    ----------
-    given : mapping of str to str
-        The fields of a form or the query of an address.
-    models : mapping
-        Its keys may be asked for.
-
-    Raises
-    ------
-    SettingError
-        With one sentence for whoever asked.
+    Given are the fields of a form or the query of an address. The keys of `models` may be asked for; a `SettingError`
+    is one sentence for whoever asked.
     """
     model = _text(given, "model", next(iter(models)))
     if model not in models:

@@ -21,18 +21,10 @@ _SIDES = ("top", "left", "bottom", "right")
 def corrections_zip(images: list[tuple[ImagePrediction, dict[str, str]]]) -> bytes:
     """Return corrected nuclei as a ZIP file: `labels.csv`, and 16-bit TIFF pictures with `manifest.csv`.
 
-    The table has a row for each corrected nucleus, its place in the image, and the class its owner gave or
-    "none". The manifest has the columns `path, label, group` that `cellcycle.datasets.load_dataset` reads, where
-    the group is the image a nucleus came from; what is no nucleus has no picture.
-
-    Parameters
-    ----------
-    images : list of (ImagePrediction, dict of str to str)
-        With what was said: number of a nucleus -> class.
-
-    Returns
-    -------
-    bytes
+    Given are predictions with what was said: number of a nucleus -> class. The table has a row for each corrected
+    nucleus, its place in the image, and the class its owner gave or "none". The manifest has the columns
+    `path, label, group` that `cellcycle.datasets.load_dataset` reads, where the group is the image a nucleus came from;
+    what is no nucleus has no picture.
     """
     labels, manifest, packed = [], [], io.BytesIO()
     with TemporaryDirectory(prefix="cellcycle-") as folder, zipfile.ZipFile(packed, "w") as archive:
@@ -58,18 +50,9 @@ def corrections_zip(images: list[tuple[ImagePrediction, dict[str, str]]]) -> byt
 
 
 def cut_nucleus(prediction: ImagePrediction, row: int) -> np.ndarray:
-    """Cut the surroundings of a nucleus out of its image, as they are; an image of one nucleus stays whole.
+    """Cut the surroundings of a nucleus, a row of the columns, out of its image: (H, W) float32 in [0, 1].
 
-    Parameters
-    ----------
-    prediction : ImagePrediction
-    row : int
-        Of its columns.
-
-    Returns
-    -------
-    ndarray (H, W) float32 in [0, 1]
-        Smaller than a square where the nucleus lies at the edge of the image.
+    An image of one nucleus stays whole; at the edge of an image the cut is smaller than a square.
     """
     pixels = prediction.plane.pixels
     if prediction.nuclei.kind == "nucleus":

@@ -9,10 +9,13 @@ import asyncio
 import base64
 import binascii
 import ipaddress
-import json
 import secrets
 import time
 from collections import OrderedDict
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from cellcycle.app.limits import MB, Limits
 
@@ -36,17 +39,18 @@ HEADERS = [
 ]
 
 
-class Refusal(Exception):  # noqa: N818
+class Refusal(HTTPException):
     """An answer that ends a request: status, words, and further headers."""
-
-    def __init__(self, status: int, words: str, headers=()):
-        super().__init__(words)
-        self.status, self.words, self.headers = status, words, list(headers)
 
 
 def busy(words: str) -> Refusal:
     """Return the refusal of a server that has no room now."""
-    return Refusal(503, f"{words}; try again in a minute", [(b"retry-after", b"60")])
+    return Refusal(503, f"{words}; try again in a minute", {"retry-after": "60"})
+
+
+async def answer_refusal(request: Request | None, refusal: HTTPException) -> JSONResponse:
+    """Return a refusal as JSON."""
+    return JSONResponse({"detail": str(refusal.detail)}, refusal.status_code, refusal.headers)
 
 
 class Guesses:
@@ -81,14 +85,8 @@ def _network(address: str) -> str:
 class Guard:
     """ASGI middleware; see the head of this file.
 
-    Parameters
-    ----------
-    app : ASGI application
-    limits : Limits
-    hosts : sequence of str
-        Names this server is served under, beside those of this computer itself.
-    password : str or None
-        Asked for by HTTP Basic authentication, under any user name, for everything but `/health`.
+    The server answers under `hosts` beside the names of this computer itself. The password is asked for by HTTP Basic
+    authentication, under any user name, for everything but `/health`.
     """
 
     def __init__(self, app, limits: Limits, hosts=(), password: str | None = None):
@@ -123,7 +121,7 @@ class Guard:
             await self._app(scope, body.receive, send_with_headers)
         except Refusal as refusal:
             if not is_started:
-                await answer(send_with_headers, refusal)
+                await (await answer_refusal(None, refusal))(scope, receive, send_with_headers)
         finally:
             self._bytes_under_way -= body.n_bytes
 
@@ -152,8 +150,8 @@ class Guard:
     def _check_password(self, header: str, address: str) -> None:
         wait_s = self._guesses.wait_s(address)
         if wait_s:
-            again = (b"retry-after", str(int(wait_s) + 1).encode())
-            raise Refusal(429, "too many wrong passwords came from this address; wait a minute", [again])
+            again = {"retry-after": str(int(wait_s) + 1)}
+            raise Refusal(429, "too many wrong passwords came from this address; wait a minute", again)
         scheme, _, packed = header.partition(" ")
         try:
             given = base64.b64decode(packed, validate=True).partition(b":")[2]
@@ -163,8 +161,8 @@ class Guard:
             return
         if header:
             self._guesses.note(address)
-        challenge = (b"www-authenticate", b'Basic realm="cellcycle", charset="UTF-8"')
-        raise Refusal(401, "the password is missing or wrong", [challenge])
+        challenge = {"www-authenticate": 'Basic realm="cellcycle", charset="UTF-8"'}
+        raise Refusal(401, "the password is missing or wrong", challenge)
 
     def most_bytes(self, scope) -> int:
         """Return the largest body that an address takes."""
@@ -229,10 +227,3 @@ def _name_of(host: str) -> str:
     """
     name, colon, port = host.lower().rpartition(":")
     return name if colon and port.isdigit() else host.lower()
-
-
-async def answer(send, refusal: Refusal) -> None:
-    """Send a refusal as JSON."""
-    headers = [(b"content-type", b"application/json"), *refusal.headers]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"detail": refusal.words}).encode()})

@@ -13,15 +13,8 @@ _SCORES = (
 def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
     """Return what visitors may choose -> the checkpoint, or those among which "auto" chooses.
 
-    Parameters
-    ----------
-    folders : sequence of str or Path, optional
-        Model folders of your own; the first is the default instead of "auto" and stands first.
-
-    Raises
-    ------
-    CheckpointError, SettingError
-        A model folder is not usable, or two models have one name.
+    Of the model folders of your own the first is the default instead of "auto" and stands first. An unusable one is a
+    `CheckpointError`, two models of one name a `SettingError`.
     """
     models: dict[str, tuple[Checkpoint, ...]] = {}
     auto = (load_checkpoint(ANCHORED), load_checkpoint(DEFAULT))
@@ -35,19 +28,9 @@ def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
 
 
 def model_card(name: str, checkpoints: tuple[Checkpoint, ...]) -> dict:
-    """Return what is to be known of a model: what it learned from, how well it does, and its limits.
+    """Return what is to be known of a model, in texts for the page: what it learned from, how well it does, its limits.
 
-    Parameters
-    ----------
-    name : str
-        What visitors choose.
-    checkpoints : tuple of Checkpoint
-        One, or those among which "auto" chooses: first the one for images with a clear G1 peak.
-
-    Returns
-    -------
-    dict
-        Texts for the page.
+    `name` is what visitors choose; of several checkpoints the first is the one for images with a clear G1 peak.
     """
     is_auto = len(checkpoints) > 1
     rule = (

@@ -23,17 +23,10 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     picture alone. Probabilities are those of the network before calibration, which keeps their order. Source of the
     method: Zeiler and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
 
-    Parameters
-    ----------
-    prediction : ImagePrediction
-        With its pixels.
-    row : int
-        Row of the nucleus in the columns of the prediction; it has a call.
-
     Returns
     -------
     picture : ndarray (size_px, size_px) float32
-        The nucleus at the model's scale, intensity above background.
+        The nucleus, whose row has a call, at the model's scale; intensity above background.
     fall : ndarray (size_px, size_px) float64
         Mean fall of the probability over the patches that cover each pixel; below 0 where hiding helps.
     """
@@ -74,13 +67,7 @@ def patch_corners(size_px: int) -> list[tuple[int, int]]:
 
 
 def coloured(picture: np.ndarray, fall: np.ndarray) -> np.ndarray:
-    """Colour a nucleus, (H, W, 3) uint8: yellow where hiding it costs most, blue where nothing is lost.
-
-    Parameters
-    ----------
-    picture, fall : ndarray (H, W)
-        As `occlusion_map` gives them.
-    """
+    """Return a nucleus in colours, (H, W, 3) uint8: yellow where hiding it costs most, blue where nothing is lost."""
     heat = np.clip(fall / max(float(fall.max()), 1e-9), 0, 1)
     colours = np.stack([np.interp(heat, [0, 0.5, 1], _HEAT[:, k]) for k in range(3)], axis=-1)
     light = np.clip(picture / max(float(np.percentile(picture, 99.8)), 1e-9), 0, 1)

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from cellcycle.app.api import api_routes
-from cellcycle.app.guard import Guard, Refusal
+from cellcycle.app.guard import Guard, answer_refusal
 from cellcycle.app.limits import Limits
 from cellcycle.app.page import page_routes
 from cellcycle.app.site import Site
@@ -26,22 +26,9 @@ def build_server(
 ) -> Starlette:
     """Return the whole website as an ASGI application.
 
-    Parameters
-    ----------
-    limits : Limits, optional
-    folders : sequence of str or Path, optional
-        Model folders of your own.
-    password : str, optional
-        Asked for at every address but `/health`.
-    hosts : sequence of str, optional
-        Names the server is reached under, beside those of this computer itself.
-    storage : Path, optional
-        For uploads and results; by default in `cellcycle.files.build_dir`.
-
-    Returns
-    -------
-    starlette.applications.Starlette
-        Connections are guarded by `cellcycle.app.protocol`, which a host of your own must do itself.
+    Model `folders` of your own, a `password` for every address but `/health`, `hosts` beside the names of this
+    computer; `storage` for uploads and results is by default in `cellcycle.files.build_dir`. Connections are guarded by
+    `cellcycle.app.protocol`, which a host of your own must do itself.
     """
     limits = limits or Limits()
     site = Site(storage or build_dir() / "page", limits, folders)
@@ -49,9 +36,8 @@ def build_server(
         routes=[*api_routes(site), *page_routes(site)],
         middleware=[Middleware(Guard, limits=limits, hosts=hosts, password=password)],
         exception_handlers={
-            Refusal: _refused,
             CellCycleError: _told,
-            HTTPException: _not_found,
+            HTTPException: answer_refusal,
             ClientDisconnect: _left,
             Exception: _failed,
         },
@@ -78,17 +64,8 @@ async def _tidying(site: Site):
         site.work.close()
 
 
-async def _refused(request: Request, error: Refusal):
-    headers = {name.decode(): value.decode() for name, value in error.headers}
-    return JSONResponse({"detail": error.words}, error.status, headers)
-
-
 async def _told(request: Request, error: CellCycleError):
     return JSONResponse({"detail": str(error)}, 422 if isinstance(error, ImageError) else 400)
-
-
-async def _not_found(request: Request, error: HTTPException):
-    return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)
 
 
 async def _left(request: Request, error: ClientDisconnect):

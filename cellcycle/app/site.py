@@ -17,21 +17,7 @@ COOKIE = "cellcycle_visitor"
 
 
 class Site:
-    """One running website.
-
-    Parameters
-    ----------
-    folder : Path
-        For uploads and results.
-    limits : Limits
-    model_folders : sequence of Path
-        Models of the server's owner; the first is the default instead of "auto".
-
-    Raises
-    ------
-    CheckpointError, SettingError
-        A model folder is not usable.
-    """
+    """One running website: a folder for uploads and results, models of its owner, the first of them the default."""
 
     def __init__(self, folder: Path, limits: Limits, model_folders=()):
         self.limits, self.models = limits, model_table(model_folders)
@@ -45,15 +31,7 @@ class Site:
         return self.store.visitor(request.cookies.get(COOKIE, ""))
 
     async def in_words(self, name: str, function, *arguments, **options):
-        """Do work on an image; where it breaks a limit, that is said of the image.
-
-        Parameters
-        ----------
-        name : str
-            What the owner calls it.
-        function, *arguments, **options
-            As `Work.run` takes them.
-        """
+        """Do work on an image as `Work.run`; where it breaks a limit, that is said of the image by its owner's name."""
         try:
             return await self.work.run(function, *arguments, **options)
         except LimitError as error:

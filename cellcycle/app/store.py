@@ -38,11 +38,7 @@ def is_id(text: str) -> bool:
 class Store:
     """The images and results of all visitors.
 
-    Parameters
-    ----------
-    folder : Path
-        Made when missing, readable by its owner alone; what an earlier run left in it is still known.
-    limits : Limits
+    The folder is made when missing, readable by its owner alone; what an earlier run left in it is still known.
     """
 
     def __init__(self, folder: Path, limits: Limits):
@@ -103,14 +99,7 @@ class Store:
 
 
 class Visitor:
-    """One visitor's images, in the order they were given.
-
-    Parameters
-    ----------
-    store : Store
-    folder : Path
-    limits : Limits
-    """
+    """One visitor's images, in the order they were given."""
 
     def __init__(self, store: Store, folder: Path, limits: Limits):
         self._store, self._folder, self._limits, self.key = store, folder, limits, folder.name

@@ -20,15 +20,9 @@ _MOST_OF_ONE = 4
 
 
 class Work:
-    """Where requests get their work done.
+    """Where requests get their work done, with the model folders of the server's owner.
 
-    Parameters
-    ----------
-    limits : Limits
-    folders : sequence of Path
-        Model folders of the server's owner.
-    scratch : Path
-        For temporary files of the work; what stands in it at the next start is a killed run's.
+    What stands in `scratch`, for temporary files of the work, at the next start is a killed run's.
     """
 
     def __init__(self, limits: Limits, folders, scratch: Path):
@@ -53,19 +47,9 @@ class Work:
             self._admitted += Counter()
 
     async def run(self, function, *arguments, is_gone: Callable[[], Awaitable[bool]] | None = None):
-        """Call a function of `cellcycle.app.worker` in a child process, in turn.
+        """Call a function of `cellcycle.app.worker` in a child process, in turn, unless whoever asked is gone by then.
 
-        Parameters
-        ----------
-        function : callable
-        *arguments
-        is_gone : callable, optional
-            Says whether whoever asked has left, before work begins.
-
-        Raises
-        ------
-        CellCycleError
-            As the function raises it; a `LimitError` for whatever else became of the call.
+        What the function raises is a `CellCycleError`; a `LimitError` says whatever else became of the call.
         """
         async with self._turns:
             if is_gone is not None and await is_gone():

@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 import zipfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,18 +21,18 @@ from cellcycle.outlines import outlines_of
 from cellcycle.phases import class_colours
 from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.many import on_slide
+from cellcycle.predict.kept import keep, kept, smallest
+from cellcycle.predict.many import found_in, with_g1_peak
 from cellcycle.predict.output import row_writer
-from cellcycle.predict.overlay import draw_overlay
+from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.predict.words import model_taken
 from cellcycle.review import classes_of, reasons, sureness
 
 # A picture for the screen is not larger than this; outlines are drawn over it at any size.
 _VIEW_PX = 4096
 _NUCLEUS_PX = 240
-# Outlines follow the true rim this closely.
-_OUTLINE_PX = 0.6
 _SHORT_OF_PACKAGE = "this server cannot read this kind of file", "export it as OME-TIFF or TIFF and give that"
+_FOUND = "found.npz"
 _models: dict = {}
 
 
@@ -67,10 +67,7 @@ def _predictor(model: str, settings: Settings) -> Predictor:
 def read(path: Path, name: str, settings: Settings, megapixels: float, folder: Path) -> None:
     """Read a file into a folder: its plane without loss, and a picture of it for the screen; the file stays.
 
-    Raises
-    ------
-    ImageError
-        In words for visitors, under the owner's name of the file.
+    An `ImageError` is in words for visitors, under the owner's name of the file.
     """
     try:
         plane = replace(read_plane(path, settings.channel, settings.plane), path=name)
@@ -86,39 +83,31 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
             "cut it into smaller fields, or use the command cellcycle predict",
         )
     folder.mkdir(exist_ok=True)
-    steps = np.rint(plane.pixels * np.float32(65535)).astype(np.uint16)
-    is_exact = np.array_equal(_unit(steps), plane.pixels)
-    np.save(folder / "pixels.npy", steps if is_exact else plane.pixels)
-    about = asdict(replace(plane, pixels=None))
-    (folder / "plane.json").write_text(json.dumps(about), "utf-8")
+    keep(folder / "plane.npz", plane)
     step = -(-max(plane.pixels.shape) // _VIEW_PX)
-    (folder / "view.png").write_bytes(_png(_stretched(plane.pixels[::step, ::step])))
+    (folder / "view.png").write_bytes(_png(stretched(plane.pixels[::step, ::step])))
 
 
-def slide(folders: list[Path], model: str, settings: Settings) -> Settings:
-    """Return the settings with the G1 peak of the planes of one slide."""
-    return on_slide((_plane(folder) for folder in folders), AUTO if model == AUTO else _models[model][0], settings)
+def slide(folders: list[Path], model: str, settings: Settings, is_kept: bool = False) -> Settings:
+    """Return the settings with the G1 peak of the planes of one slide; what was found may be kept for `rows`."""
+    predictor = _predictor(model, settings)
+    found = [found_in(predictor, (_plane(folder), None, folder / _FOUND if is_kept else None)) for folder in folders]
+    return with_g1_peak([nuclei for nuclei in found if nuclei is not None], model == AUTO, settings)
 
 
 def rows(plane: Path | ImageError, model: str, settings: Settings) -> str:
     """Return the rows of a plane, or of an image that could not be read, as `cellcycle predict --format json`."""
-    image = plane if isinstance(plane, ImageError) else _plane(plane)
-    return _rows_as("json", _predictor(model, settings).predict(image)).decode("utf-8")
+    given = (plane,) if isinstance(plane, ImageError) else (_plane(plane), None, plane / _FOUND)
+    return _rows_as("json", _predictor(model, settings).predict(*given)).decode("utf-8")
 
 
 def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
-    """Call the nuclei of a plane; write all that the page shows of them, and return what its summary says.
-
-    Raises
-    ------
-    ImageError, SettingError
-    """
+    """Call the nuclei of a plane; write all that the page shows of them, and return what its summary says."""
     prediction = _predictor(model, settings).predict(_plane(plane))
     if prediction.error is not None:
         raise prediction.error
     folder.mkdir(exist_ok=True)
-    labels = prediction.nuclei.labels
-    np.save(folder / "labels.npy", labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels)
+    np.save(folder / "labels.npy", smallest(prediction.nuclei.labels))
     (folder / "rows.csv").write_bytes(_rows_as("csv", prediction))
     shown = _shown(prediction)
     (folder / "nuclei.json").write_text(json.dumps(shown), "utf-8")
@@ -182,14 +171,7 @@ def corrections(images: list[tuple[Path, Path, dict[str, str]]]) -> bytes:
 
 
 def _plane(folder: Path) -> Plane:
-    pixels = np.load(folder / "pixels.npy", allow_pickle=False)
-    about = json.loads((folder / "plane.json").read_text("utf-8"))
-    about["channels"] = tuple(about["channels"])
-    return Plane(**about | {"pixels": _unit(pixels) if pixels.dtype == np.uint16 else pixels})
-
-
-def _unit(steps: np.ndarray) -> np.ndarray:
-    return steps.astype(np.float32) / np.float32(65535)
+    return kept(folder / "plane.npz")[0]
 
 
 def _stored(plane: Path, folder: Path) -> ImagePrediction:
@@ -249,7 +231,8 @@ def _shown(prediction: ImagePrediction) -> dict:
         "dna": dna,
         "area": column("area_um2", 1),
         "strange": _strangeness(prediction, keep),
-        "outline": [_simple(rings) for rings in outlines_of(nuclei.labels, ids)],
+        # The largest part of each, as x, y, x, y, ...
+        "outline": [max(parts, key=len).ravel().tolist() for parts in outlines_of(nuclei.labels, ids)],
     }
 
 
@@ -267,19 +250,6 @@ def _strangeness(prediction: ImagePrediction, keep: list[int]) -> list[float]:
     measured = {name: np.asarray(values) for name, values in prediction.columns.items()}
     p_values = known.strangeness.p_values(shape_features(measured))
     return [round(1 - float(p_values[k]), 4) for k in keep]
-
-
-def _simple(rings: list[np.ndarray]) -> list[float]:
-    """Return the longest outline of a nucleus as x, y, x, y, ... in pixels of the plane."""
-    from skimage.measure import approximate_polygon
-
-    ring = max(rings, key=len, default=np.empty((0, 2)))
-    return np.round(approximate_polygon(ring, _OUTLINE_PX), 1).ravel().tolist()
-
-
-def _stretched(pixels: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(pixels, [0.5, 99.8])
-    return np.clip((pixels - low) * np.float32(255 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
 
 
 def _png(picture: np.ndarray, side_px: int | None = None) -> bytes:

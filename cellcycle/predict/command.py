@@ -1,9 +1,7 @@
 """What the commands `cellcycle predict`, `cellcycle models` and `cnncc` do."""
 
-import errno
 import os
 import signal
-import stat
 import sys
 import threading
 from collections import defaultdict
@@ -11,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from cellcycle import tasks
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
 from cellcycle.errors import ImageError, SettingError, shown
-from cellcycle.files import whole_file
+from cellcycle.files import is_stream, whole_file
 from cellcycle.images import expand
 from cellcycle.phases import class_colours
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.journal import Journal, key_of
-from cellcycle.predict.many import on_slide, run_batch
+from cellcycle.predict.many import kept_folder, on_slide, run_batch
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
-from cellcycle.predict.target import check_target, format_of, is_standard_output, is_stream
+from cellcycle.predict.target import check_target, format_of, is_standard_output
 from cellcycle.predict.words import Tally, image_line, models_report, nucleus_report
 
-_BAR_FROM = 4
 # Below this, starting processes costs more than they save.
 _ALL_CORES_FROM = 200
 
@@ -41,37 +39,12 @@ def run_predict(
     is_slide: bool = False,
     use_masks: Path | None = None,
 ) -> int:
-    """Predict, print and write; return the exit code.
+    """Predict, print and write; return 0, or 1 where images of several could not be read, or extras not be written.
 
-    Parameters
-    ----------
-    paths : list of str
-        Files, folders, patterns.
-    model : str
-        Name or folder of a checkpoint; "auto" chooses for each image.
-    settings : Settings, optional
-    format_name : {"table", "csv", "tsv", "json", "parquet"}, optional
-        By default what the output file is called, or a table.
-    output : Path, optional
-        File for the rows; they go to standard output without it.
-    extras : Extras, optional
-        Files of each image beside the rows.
-    n_jobs : int, optional
-        Processes; by default one, and one a core from 200 images on.
-    is_slide : bool, optional
-        All images are of one slide: its G1 peak is fitted to all their nuclei first.
-    use_masks : Path, optional
-        Folder of label images, whose nuclei are taken instead of finding them.
-
-    Returns
-    -------
-    int
-        0, or 1 where some images of several could not be read.
-
-    Raises
-    ------
-    CellCycleError
-        The model or an option is wrong, or the only image cannot be read: nothing was predicted.
+    The format is by default that of the name of the output file, or a table; without a file the rows go to standard
+    output. Without `n_jobs` there is one process, or one a core from 200 images on. `use_masks` is a folder of label
+    images, whose nuclei are taken instead of finding them. A wrong model or option, or an only image that cannot be
+    read, is a `CellCycleError`: nothing was predicted.
     """
     name = format_of(format_name, output)
     if output is not None and is_standard_output(output):
@@ -94,25 +67,25 @@ def run_predict(
         check_target(output, images)
     n_jobs = n_jobs or ((os.cpu_count() or 1) if len(images) >= _ALL_CORES_FROM else 1)
     extras.prepare(images)
-    if is_slide:
-        settings = on_slide(images, choice, settings, n_jobs, masks)
-        quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
-        _note(f"G1 peak of the slide: {quality}")
     tally, warnings, remarks = Tally(choice.default.classes), set(), defaultdict(list)
 
     def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
-        return run_batch(images, choice, settings, extras, n_jobs, only, masks)
+        return run_batch(images, choice, settings, extras, n_jobs, only, masks, folder)
 
     with ExitStack() as stack:
         stack.enter_context(_ended_cleanly())
-        made = None
+        folder, made = stack.enter_context(kept_folder(is_slide)), None
+        if is_slide:
+            settings = on_slide(images, choice, settings, n_jobs, masks, folder)
+            quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
+            _note(f"G1 peak of the slide: {quality}")
         if output is not None and len(images) > 1 and not is_stream(output):
             journal = stack.enter_context(Journal(output, key_of(images, masks, choice, settings, extras), choice))
             if len(journal):
                 _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
             made = journal.run(len(images), predictions)
         write, words = stack.enter_context(_outputs(name, output))
-        for prediction in _with_bar(made or predictions(), len(images)):
+        for prediction in tasks.with_bar(made or predictions(), images, "image"):
             _refuse_or_warn(prediction, len(images), warnings)
             tally.add(prediction)
             if prediction.remark:
@@ -130,19 +103,13 @@ def run_predict(
         _note(f"the mask of {of[0]}{more} is {remark}")
     if choice.is_auto and tally.models:
         _note(f"model {tally.models_taken()}")
-    return int(tally.n_unreadable > 0)
+    return int(tally.n_unreadable > 0 or tally.n_unwritten > 0)
 
 
 def _to_predict(paths: list[str]) -> list[str | ImageError]:
     """Return the images that paths name; of folders and patterns without what earlier runs wrote."""
-    impossible = [
-        ImageError(path, "this can be no image file", "name a file, a folder or a pattern")
-        for path in paths
-        if _is_impossible(path)
-    ]
-    named = {path for path in paths if not _is_impossible(path)}
-    images = [*expand([path for path in paths if path in named]), *impossible]
-    kept = [image for image in images if image in named or isinstance(image, ImageError) or not is_extra(image)]
+    named = set(paths)
+    kept = [i for i in expand(paths) if i in named or isinstance(i, ImageError) or not is_extra(i)]
     return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
 
 
@@ -150,16 +117,6 @@ def _note_unused(unused: list[Path]) -> None:
     if unused:
         more = f" and {len(unused) - 1} more masks belong" if len(unused) > 1 else " belongs"
         _note(f"{unused[0]}{more} to no image that was named")
-
-
-def _is_impossible(path: str) -> bool:
-    """Say whether no image can stand at a path: a name that the system does not take, or a pipe without an end."""
-    try:
-        return stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR)
-    except ValueError:
-        return True
-    except OSError as error:
-        return error.errno in (errno.ENAMETOOLONG, errno.EINVAL)
 
 
 @contextmanager
@@ -224,14 +181,6 @@ def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
             line = line.replace(name, f"\x1b[38;2;{red};{green};{blue}m{name}\x1b[0m", 1)
         lines.append(line)
     return "\n".join(lines)
-
-
-def _with_bar(predictions: Iterator[ImagePrediction], n_images: int) -> Iterator[ImagePrediction]:
-    if n_images < _BAR_FROM or not sys.stderr.isatty():
-        return predictions
-    from tqdm import tqdm
-
-    return tqdm(predictions, total=n_images, unit="image", leave=False)
 
 
 def list_models() -> str:

@@ -36,6 +36,8 @@ class Extras:
 
     def targets(self, images: Sequence) -> list[dict[str, Path]]:
         """Return the files of each image; those of images of one name begin with what tells them apart."""
+        if not self.chosen():
+            return [{}] * len(images)
         names = telling_names(image.subject if isinstance(image, ImageError) else str(image) for image in images)
         return [{what: _target(what, path, name) for what, path in self.chosen().items()} for name in names]
 

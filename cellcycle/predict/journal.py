@@ -41,16 +41,8 @@ class Journal:
     """Finished images of one run; kept when the run is stopped or killed, removed when it is done.
 
     An image that could not be read or drawn is not kept: the next run tries it again. Where no journal can be
-    written, or a live run of the same output holds it, the run goes on without.
-
-    Parameters
-    ----------
-    output : Path
-        Of the run.
-    key : str
-        As `key_of` gives it; what another key has written is dropped.
-    choice : ModelChoice
-        Its models, which a journal tells by their place.
+    written, or a live run of the same output holds it, the run goes on without. What another key of `key_of` has
+    written is dropped; a journal tells the models of a choice by their place.
     """
 
     def __init__(self, output: Path, key: str, choice: ModelChoice):

@@ -1,5 +1,8 @@
 """Many images in, their predictions out: the one loop of command line, page and notebooks, with flat memory."""
 
+import contextlib
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -10,6 +13,7 @@ from cellcycle.errors import CellCycleError, ImageError, SettingError
 from cellcycle.images import expand
 from cellcycle.nuclei import Nuclei, fit_anchor
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.kept import keep_if_possible
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import (
     AUTO,
@@ -21,9 +25,13 @@ from cellcycle.predict.predictor import (
     as_plane,
 )
 
+# Of a slide so much is kept on disk between its two steps, and no more than half of what is free; images beyond it
+# are read and their nuclei found twice.
+_MOST_KEPT_BYTES = 4 << 30
+
 
 def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **settings):
-    """Predict the phases of all nuclei of one or many images.
+    """Predict the phases of all nuclei of one or many images; return a `DataFrame` with the `table_columns`.
 
     Parameters
     ----------
@@ -39,11 +47,6 @@ def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **setting
     **settings
         Of `Settings`: kind, channel, plane, pixel_size_um, backend, g1_position.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row a nucleus, in the columns of `table_columns`.
-
     Raises
     ------
     CellCycleError
@@ -57,58 +60,37 @@ def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **setting
     if not listed:
         raise SettingError("images", "the list is empty", "name at least one image")
     choice, chosen = ModelChoice.of(model), Settings(**settings)
-    if isinstance(masks, str | Path) and Path(masks).is_dir():
-        listed, masks, _ = with_masks(listed, images, masks)
-    elif masks is not None:
-        masks = list(masks) if isinstance(masks, list | tuple) else [masks]
-        if len(masks) != len(listed):
-            raise SettingError("masks", f"{len(masks)} for {len(listed)} images", "give one an image, or their folder")
-    if is_slide:
-        chosen = on_slide(listed, choice, chosen, masks=masks)
-    found = []
-    for prediction in predict_each(listed, choice, chosen, masks):
-        if prediction.remark:
-            warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
-        if prediction.error is not None and len(listed) == 1:
-            raise prediction.error
-        found.append(prediction.table)
+    (listed, masks), found = _with_masks(listed, images, masks), []
+    with kept_folder(is_slide) as folder:
+        if is_slide:
+            chosen = on_slide(listed, choice, chosen, 1, masks, folder)
+        for prediction in run_batch(listed, choice, chosen, masks=masks, folder=folder):
+            if prediction.remark:
+                warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
+            if prediction.error is not None and len(listed) == 1:
+                raise prediction.error
+            found.append(prediction.table)
     return pd.concat(found, ignore_index=True)
 
 
-def predict_each(
-    images: Iterable, model=AUTO, settings: Settings | None = None, masks: Iterable | None = None
-) -> Iterator[ImagePrediction]:
-    """Predict image after image; memory holds one at a time.
+def _with_masks(images: list, named: list, masks) -> tuple[list, list]:
+    """Return the images without those that are masks of others, and the mask of each or None."""
+    if masks is None:
+        return images, [None] * len(images)
+    if isinstance(masks, str | Path) and Path(masks).is_dir():
+        return with_masks(images, named, masks)[:2]
+    masks = list(masks) if isinstance(masks, list | tuple) else [masks]
+    if len(masks) != len(images):
+        raise SettingError("masks", f"{len(masks)} for {len(images)} images", "give one an image, or their folder")
+    return images, masks
 
-    Parameters
-    ----------
-    images : iterable
-        Paths, `Plane`s or arrays (H, W).
-    model : str, Path or Checkpoint, optional
-        Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.predictor`.
-    settings : Settings, optional
-    masks : iterable of path or array (H, W), optional
-        One an image, which outlines its nuclei.
 
-    Yields
-    ------
-    ImagePrediction
-        In the order of the images; one that cannot be read gives its error instead of stopping the rest.
+def predict_each(images: Iterable, model=AUTO, settings: Settings | None = None) -> Iterator[ImagePrediction]:
+    """Predict image after image, as `predict` takes them; memory holds one at a time.
 
-    Raises
-    ------
-    SettingError, CheckpointError
-        The model is unknown or damaged.
+    An image that cannot be read gives its error instead of stopping the rest.
     """
-    return tasks.run(_predict_pair, _pairs(images, masks), start=Predictor, start_arguments=(model, settings))
-
-
-def _pairs(images: Iterable, masks: Iterable | None) -> Iterator[tuple]:
-    return ((image, None) for image in images) if masks is None else zip(images, masks, strict=True)
-
-
-def _predict_pair(predictor: Predictor, pair: tuple) -> ImagePrediction:
-    return predictor.predict(*pair)
+    return tasks.run(Predictor.predict, images, start=Predictor, start_arguments=(model, settings))
 
 
 def run_batch(
@@ -119,14 +101,12 @@ def run_batch(
     n_jobs: int = 1,
     only: Sequence[int] | None = None,
     masks: Sequence | None = None,
+    folder: Path | None = None,
 ) -> Iterator[ImagePrediction]:
-    """Predict images and write their extras; yield tables in the order of the images.
+    """Predict images and write their extras; yield predictions without pixels in the order of the images.
 
     Parameters
     ----------
-    images : sequence of path or ImageError
-    model : str, Path or Checkpoint
-    settings : Settings
     extras : Extras, optional
         Files beside the rows; their folders exist.
     n_jobs : int, optional
@@ -135,68 +115,74 @@ def run_batch(
         Which of the images, by their place; all without it.
     masks : sequence of path, ImageError or None, optional
         One an image.
-
-    Yields
-    ------
-    ImagePrediction
-        Without its pixels.
-
-    Raises
-    ------
-    SettingError
-        A process was ended from outside, as by a system that is out of memory.
+    folder : Path, optional
+        Of what `on_slide` kept of the same images.
     """
     extras, masks = extras or Extras(), masks or [None] * len(images)
-    everything = list(zip(images, masks, extras.targets(images), strict=True))
+    everything = list(zip(images, masks, _files(folder, len(images)), extras.targets(images), strict=True))
     named = [(*everything[k], extras) for k in (range(len(images)) if only is None else only)]
     return tasks.run(_predict_one, named, n_jobs, start=Predictor, start_arguments=(model, settings))
 
 
 def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
-    image, mask, targets, extras = named
-    prediction = predictor.predict(image, mask)
+    image, mask, file, targets, extras = named
+    prediction = predictor.predict(image, mask, file)
     note = "" if prediction.nuclei is None else extras.write(targets, prediction, predictor.checkpoint.classes)
     return replace(prediction, nuclei=None, plane=None, note=note)
 
 
-def on_slide(images: Iterable, model, settings: Settings, n_jobs: int = 1, masks: Iterable | None = None) -> Settings:
+def kept_folder(is_slide: bool) -> "tempfile.TemporaryDirectory | contextlib.nullcontext":
+    """Return a context with a folder for what is kept of a slide, None for other images."""
+    return tempfile.TemporaryDirectory(prefix="cellcycle-") if is_slide else contextlib.nullcontext()
+
+
+def _files(folder: Path | None, n_images: int) -> list[Path | None]:
+    return [folder and Path(folder, f"{k}.npz") for k in range(n_images)]
+
+
+def on_slide(
+    images: Sequence,
+    model,
+    settings: Settings,
+    n_jobs: int = 1,
+    masks: Sequence | None = None,
+    folder: Path | None = None,
+) -> Settings:
     """Return the settings with the G1 peak of a slide: many small fields, or crops, of one stain and exposure.
 
-    Under "auto" a slide without a clear peak keeps its settings, and each image is then judged by itself.
+    Under "auto" a slide without a clear peak keeps its settings, and each image is then judged by itself. Images
+    that cannot be read are left out. What was read and found is kept in the folder, for `run_batch`.
 
-    Parameters
-    ----------
-    images : iterable
-        As `cellcycle.predict.predict_each` takes them; those that cannot be read are left out.
-    model : str, Path or Checkpoint
-    settings : Settings
-    n_jobs : int, optional
-    masks : iterable, optional
-        As there.
-
-    Returns
-    -------
-    Settings
-
-    Raises
-    ------
-    SettingError
-        A model that needs the peak was named, and there is none, with the reason.
+    A `SettingError` says why there is no peak where a model that needs it was named.
     """
-    choice = ModelChoice.of(model)
-    n_jobs = min(n_jobs, len(images)) if isinstance(images, Sequence) else n_jobs
-    found = tasks.run(_found, _pairs(images, masks), n_jobs, start=Predictor, start_arguments=(choice, settings))
-    return with_g1_peak([nuclei for nuclei in found if nuclei is not None], choice.is_auto, settings)
+    choice, masks = ModelChoice.of(model), masks or [None] * len(images)
+    files, found, room = _files(folder, len(images)), [], _MOST_KEPT_BYTES
+    named = list(zip(images, masks, files, strict=True))
+    if folder is not None:
+        room = min(room, shutil.disk_usage(folder).free // 2)
+    results = tasks.run(found_in, named, n_jobs, start=Predictor, start_arguments=(choice, settings))
+    for nuclei, file in zip(results, files, strict=True):
+        if nuclei is not None:
+            found.append(nuclei)
+        if file is not None and file.exists():
+            room -= file.stat().st_size
+            if room < 0:
+                file.unlink()
+    return with_g1_peak(found, choice.is_auto, settings)
 
 
-def _found(predictor: Predictor, pair: tuple) -> Nuclei | None:
-    """Find the nuclei of an image; None where it cannot be read, of which the second pass says why."""
-    image, mask = pair
+def found_in(predictor: Predictor, named: tuple) -> Nuclei | None:
+    """Find the nuclei of an image, mask and file to keep them in; None where it cannot be read: `predict` says why."""
+    image, mask, file = named
     try:
         if isinstance(image, ImageError) or isinstance(mask, ImageError):
             return None
-        # Labels and picture are as large as the image; only the measurements are kept.
-        return replace(predictor.find(as_plane(image, predictor.settings), mask), labels=None, picture=None)
+        plane = as_plane(image, predictor.settings)
+        nuclei = predictor.find(plane, mask)
+        if file is not None:
+            keep_if_possible(file, plane, nuclei)
+        # Labels and picture are as large as the image; only the measurements stay in memory.
+        return replace(nuclei, labels=None, picture=None)
     except SettingError:
         raise
     except (CellCycleError, MemoryError, ValueError, ArithmeticError):
@@ -204,16 +190,7 @@ def _found(predictor: Predictor, pair: tuple) -> Nuclei | None:
 
 
 def with_g1_peak(found: list[Nuclei], is_auto: bool, settings: Settings) -> Settings:
-    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `on_slide`.
-
-    Parameters
-    ----------
-    found : list of Nuclei
-        Of its images.
-    is_auto : bool
-        The model is chosen by whether there is a clear peak; otherwise a model that needs one was named.
-    settings : Settings
-    """
+    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `on_slide`."""
     anchor, peak = fit_anchor(found)
     if anchor is not None and (anchor.quality >= LEAST_QUALITY or not is_auto):
         return replace(settings, g1_position=anchor.position, g1_quality=anchor.quality, g1_area_px=anchor.area_px)

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from cellcycle.errors import SettingError
-from cellcycle.files import whole_file
+from cellcycle.files import is_stream, whole_file
 from cellcycle.names import cell
-from cellcycle.predict.target import is_stream
 
 # What a disk says that takes no more.
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -20,24 +19,10 @@ _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 @contextlib.contextmanager
 def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], None]]:
-    """Open a file or standard output for rows; a file appears when everything was written.
+    """Open a file, or standard output without one, for rows; a file appears when everything was written.
 
-    Parameters
-    ----------
-    name : {"csv", "tsv", "json", "parquet"}
-    output : Path or None
-        None is standard output.
-
-    Yields
-    ------
-    callable
-        Takes one `pandas.DataFrame` after the other, all with the same columns.
-
-    Raises
-    ------
-    SettingError
-        The folder of the file is missing or cannot be written to, or the disk is full: whole rows that were
-        written by then are kept in a file beside it, which the error names.
+    Yields what takes one `DataFrame` after the other, all with the same columns. Where the disk is full, a
+    `SettingError` names the file beside it in which the whole rows are kept that were written by then.
     """
     writers = {
         "csv": _csv_rows,

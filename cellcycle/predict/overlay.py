@@ -19,29 +19,23 @@ _NO_CALL = "#999999"
 _LEGEND_PX = 16
 
 
+def stretched(pixels: np.ndarray) -> np.ndarray:
+    """Return an image as uint8, from its 0.5 to its 99.8 percentile."""
+    step = max(1, int(np.sqrt(pixels.size / 1e6)))
+    low, high = np.percentile(pixels[::step, ::step], [0.5, 99.8])
+    return np.clip((pixels - low) * np.float32(255 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
+
+
 def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.ndarray:
-    """Draw the outlines of an image's nuclei.
+    """Return an image with the outlines of its nuclei in the colours of the classes, (H, W, 3) uint8.
 
-    Parameters
-    ----------
-    prediction : ImagePrediction
-        Of an image that could be read.
-    classes : tuple of str
-        Of the model; each has a colour, nuclei without a call are gray.
-
-    Returns
-    -------
-    ndarray (H, W, 3) uint8
-        The image stretched to its 0.5 and 99.8 percentiles, with outlines and, where there is room, a legend.
+    Nuclei without a call are gray. There is a legend where there is room.
     """
     from scipy.ndimage import binary_dilation
     from skimage.segmentation import find_boundaries
 
     pixels = prediction.plane.pixels
-    step = max(1, int(np.sqrt(pixels.size / 1e6)))
-    low, high = np.percentile(pixels[::step, ::step], [0.5, 99.8])
-    gray = np.clip((pixels - low) * np.float32(255 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
-    picture = np.repeat(gray[..., np.newaxis], 3, axis=2)
+    picture = np.repeat(stretched(pixels)[..., np.newaxis], 3, axis=2)
     nuclei, colours = prediction.nuclei, class_colours(classes)
     palette = np.zeros((int(nuclei.labels.max()) + 1, 3), np.uint8)
     for label, call in zip(prediction.ids, prediction.columns["call"], strict=False):
@@ -55,13 +49,7 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
 
 
 def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...]) -> None:
-    """Write the overlay of an image as PNG, whole or not at all; only an earlier overlay is replaced.
-
-    Raises
-    ------
-    ImageError
-        It cannot be written, or another file has its name.
-    """
+    """Write the overlay of an image as PNG, whole or not at all; only an earlier overlay is replaced."""
     if os.path.lexists(path) and not is_overlay(path):
         raise ImageError(path, "a file that is no overlay has this name", "name another folder with --overlay")
     write_image(path, draw_overlay(prediction, classes), mark=_MARK)

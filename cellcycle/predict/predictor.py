@@ -20,6 +20,7 @@ from cellcycle.inputs import inputs_of
 from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
+from cellcycle.predict.kept import kept
 from cellcycle.predict.runtime import Runtime
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.segmentation import looks_like_nucleus_crop
@@ -183,10 +184,11 @@ class Predictor:
         self.checkpoint = self._choice.default
         self._runtimes: dict[Path, Runtime] = {}
 
-    def predict(self, image, mask=None) -> ImagePrediction:
+    def predict(self, image, mask=None, file: Path | None = None) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
 
-        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found.
+        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found. Where there is
+        a file of `cellcycle.predict.kept`, the image was read and its nuclei were found before.
         An image that cannot be read gives a prediction with its `error`; a setting that no image can satisfy,
         such as a segmentation whose package is missing, is raised as `SettingError`.
         """
@@ -196,6 +198,8 @@ class Predictor:
                 raise image
             if isinstance(mask, ImageError):
                 raise mask
+            if file is not None and file.exists():
+                return self.call(*kept(file), name)
             plane = as_plane(image, self.settings)
             return self.call(plane, self.find(plane, mask), name)
         except MemoryError:

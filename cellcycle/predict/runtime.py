@@ -12,18 +12,7 @@ _BATCH = 32
 
 
 class Runtime:
-    """A loaded model: inputs in, probabilities out.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Verified by `load_checkpoint`.
-
-    Raises
-    ------
-    CheckpointError
-        ONNX Runtime refuses the graph.
-    """
+    """A loaded model: inputs in, probabilities out; a graph that ONNX Runtime refuses is a `CheckpointError`."""
 
     def __init__(self, checkpoint: Checkpoint):
         import onnxruntime

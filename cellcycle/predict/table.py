@@ -29,19 +29,9 @@ def table_columns(classes: tuple[str, ...]) -> list[str]:
 
 
 def full_columns(values: dict, classes: tuple[str, ...], n_rows: int) -> dict[str, list]:
-    """Return all columns in order; a value that is not a sequence holds for all rows, a missing one is empty.
+    """Return all columns in order; a value that is not a sequence (n_rows,) holds for all rows, a missing one is empty.
 
-    Parameters
-    ----------
-    values : dict of str to sequence (n_rows,) or scalar
-    classes : tuple of str
-        Of the model.
-    n_rows : int
-
-    Returns
-    -------
-    dict of str to list
-        Texts as str ("" is empty), numbers as float (NaN is empty).
+    Texts are str ("" is empty), numbers float (NaN is empty).
     """
     columns = {}
     for name in table_columns(classes):

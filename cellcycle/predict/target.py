@@ -3,12 +3,12 @@
 import contextlib
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from cellcycle.errors import SettingError
+from cellcycle.files import is_stream
 
 FORMATS = ("table", "csv", "tsv", "json", "parquet")
 # What files may be called that hold each; comma-separated text is the format of a name that says none.
@@ -28,11 +28,6 @@ _HEADS = re.compile(
 
 def format_of(chosen: str | None, output: Path | None) -> str:
     """Return the format that was chosen, or that the name of the output file says; "table" without either.
-
-    Raises
-    ------
-    SettingError
-        Unknown format or suffix, two that differ, or Parquet without a file or without pyarrow.
 
     Examples
     --------
@@ -66,15 +61,7 @@ def format_of(chosen: str | None, output: Path | None) -> str:
 def check_target(output: Path, images: Iterable) -> None:
     """Refuse an output that cannot be written, or that would replace anything but an earlier table.
 
-    Parameters
-    ----------
-    output : Path
-    images : iterable of path or ImageError
-        That will be read; none of them is ever replaced, under whatever name.
-
-    Raises
-    ------
-    SettingError
+    None of the images that will be read is ever replaced, under whatever name.
     """
     try:
         if is_stream(output):
@@ -129,15 +116,6 @@ def is_among(path, images: Iterable) -> bool:
                 if os.path.samestat(sought, os.stat(image)):
                     return True
     return False
-
-
-def is_stream(path) -> bool:
-    """Say whether a path is a device, a pipe or an open file of a process: written to, and never replaced."""
-    with contextlib.suppress(OSError):
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            return True
-    return re.match(r"/dev/(fd/|std)|/proc/", os.path.abspath(path)) is not None
 
 
 def is_standard_output(path) -> bool:

@@ -13,18 +13,7 @@ _TESTS = {"slides": "simulated", "jurkat": "Jurkat"}
 
 
 def nucleus_report(prediction: ImagePrediction) -> str:
-    """Return the study's own table for one nucleus.
-
-    Parameters
-    ----------
-    prediction : ImagePrediction
-        Of a crop.
-
-    Returns
-    -------
-    str
-        Model, predicted phase, and a probability for each phase in per cent.
-    """
+    """Return the study's own table for one nucleus: model, phase, and the probability of each phase in per cent."""
     if prediction.checkpoint is None:
         return f"Predicted Phase: none ({NO_NUCLEUS})"
     row = {name: values[0] for name, values in prediction.columns.items()}
@@ -48,6 +37,7 @@ class Tally:
     classes: tuple[str, ...]
     n_images: int = 0
     n_unreadable: int = 0
+    n_unwritten: int = 0
     n_empty: int = 0
     n_nuclei: int = 0
     n_flagged: int = 0
@@ -60,6 +50,7 @@ class Tally:
         """Count one image."""
         self.n_images += 1
         self.n_unreadable += prediction.error is not None
+        self.n_unwritten += bool(prediction.note)
         self.n_empty += prediction.error is None and prediction.checkpoint is None
         if prediction.checkpoint is None:
             return
@@ -139,14 +130,7 @@ def image_line(prediction: ImagePrediction) -> str:
 
 
 def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) -> str:
-    """Return a table of models with their measured scores.
-
-    Parameters
-    ----------
-    checkpoints : list of Checkpoint
-    default, anchored : str
-        Names of those that "auto" takes without and with a G1 peak.
-    """
+    """Return a table of models with their measured scores; `default` and `anchored` are those of "auto"."""
     lines = [
         f"{'Name':<12}{'Model':<22}{'Intensity':<11}{'Accuracy':>9}{'Macro F1':>9}  Real cells, balanced accuracy",
     ]
@@ -172,11 +156,8 @@ def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) ->
 def shipped_table():
     """Return one row a model: on unseen simulated microscopes and on Jurkat cells, as text.
 
-    Returns
-    -------
-    DataFrame
-        Index: the model's name. Columns, for each test of `_TESTS` that the card holds: balanced accuracy and
-        expected calibration error with 95 % intervals, coverage of the prediction sets; "" where the card lacks them.
+    For each test of `_TESTS` that the card holds: balanced accuracy and expected calibration error with 95 % intervals,
+    coverage of the prediction sets; "" where the card lacks them.
     """
     import pandas as pd
 

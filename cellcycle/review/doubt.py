@@ -38,12 +38,9 @@ def classes_of(columns) -> tuple[str, ...]:
 
 
 def sureness(columns) -> np.ndarray:
-    """Return the probability of each call: the model's confidence in it, or its highest score where it has none.
+    """Return the probability of each call (N,): the model's confidence in it, or its highest score where it has none.
 
-    Returns
-    -------
-    ndarray (N,)
-        NaN where there is no call.
+    NaN where there is no call.
     """
     scores = _scores(columns)
     known = _known(columns, len(scores))

@@ -10,19 +10,10 @@ from cellcycle.files import whole_file
 
 
 def labelled_rows(columns, said: Mapping[int, str]) -> list[dict]:
-    """Return the rows of a labels table for what was said of rows of a prediction table.
+    """Return the rows of a labels table for what was said of rows of a prediction table, in its order.
 
-    Parameters
-    ----------
-    columns : pandas.DataFrame or dict of str to list
-        The prediction table.
-    said : dict of int to str
-        Position of a row -> class, or `NONE`; an empty text is left out.
-
-    Returns
-    -------
-    list of dict
-        In the order of the table, with the keys `LABEL_COLUMNS` and those of `MORE_COLUMNS` that the table has.
+    `said` is position of a row -> class, or `NONE`; an empty text is left out. The keys are `LABEL_COLUMNS` and
+    those of `MORE_COLUMNS` that the table has.
     """
     kept = [name for name in (*LABEL_COLUMNS, *MORE_COLUMNS) if name == "label" or name in columns]
     values = {name: list(columns[name]) for name in {*kept, "flags"} - {"label"} if name in columns}

@@ -23,15 +23,13 @@ MOST = 2000
 
 
 def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nuclei", channel=None, plane=None) -> dict:
-    """Write the page on which a person corrects calls, the doubtful first.
+    """Write the page on which a person corrects calls, the doubtful first; whole or not at all, about 5 KB a nucleus.
 
     The page keeps what was said in the browser, under a hash of the table, and saves it as a labels table
     (`cellcycle.review.read_labels`) that `cellcycle train` takes.
 
     Parameters
     ----------
-    path : str or Path
-        HTML file to write, whole or not at all; about 5 KB a nucleus.
     table : pandas.DataFrame
         Prediction table, as `read_table` or `predict` gives it.
     images : str or Path, optional
@@ -48,13 +46,6 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     dict
         `shown` and `doubtful` nuclei, `left_out` because of `most`, and `problems`: one `ImageError` for each image
         whose nuclei are left out because it is gone, unreadable or another one of the same name.
-
-    Raises
-    ------
-    DataError
-        No nucleus can be shown.
-    SettingError
-        `most` is out of range, or `path` not called like a page.
     """
     if not 1 <= most <= MOST:
         raise SettingError("--most", f"{most} is out of range", f"choose 1 to {MOST} nuclei a page")

@@ -16,17 +16,9 @@ _TEXTS = {"image", "call", "flags", "kind", "prediction_set", "review", "model",
 
 
 def read_table(path):
-    """Read a prediction table: CSV, TSV, JSON or Parquet.
+    """Read a prediction table, CSV, TSV, JSON or Parquet, as a `DataFrame`; texts "" and numbers NaN where empty.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row a nucleus or image without one; texts "" and numbers NaN where empty.
-
-    Raises
-    ------
-    DataError
-        The file is missing, no such table, of another version, or holds no nucleus.
+    A `DataError` says that the file is missing, no such table, of another version, or holds no nucleus.
     """
     path = Path(path)
     try:

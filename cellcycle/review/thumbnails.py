@@ -49,23 +49,10 @@ class Thumbnail:
 
 
 def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbnail | ImageError]:
-    """Cut nuclei out of their images, one image in memory at a time.
+    """Cut nuclei, the given rows of a table, out of their images, one image in memory at a time.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `read_table` gives it.
-    rows : sequence of int
-        Positions of the nuclei.
-    images : str or Path
-        Folder that holds the images, at the paths of the table or anywhere under it.
-    channel, plane : optional
-        As `cellcycle.images.read_plane` takes them; those of the prediction.
-
-    Yields
-    ------
-    Thumbnail or ImageError
-        An error stands for all nuclei of an image that is gone, unreadable, or another one of the same name.
+    The images lie in a folder, at the paths of the table or anywhere under it, and are read as they were predicted. An
+    `ImageError` stands for all nuclei of an image that is gone, unreadable, or another one of the same name.
     """
     folder, part = Path(images), table.iloc[list(rows)].assign(row=list(rows))
     if not folder.is_dir():

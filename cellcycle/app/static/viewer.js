@@ -108,7 +108,7 @@ function paint() {
 function pathOf(nuclei) {
   const path = new Path2D();
   for (const { outline } of nuclei) {
-    for (let k = 0; k < outline.length; k += 2) path[k ? 'lineTo' : 'moveTo'](outline[k] + 0.5, outline[k + 1] + 0.5);
+    for (let k = 0; k < outline.length; k += 2) path[k ? 'lineTo' : 'moveTo'](outline[k], outline[k + 1]);
     path.closePath();
   }
   return path;
