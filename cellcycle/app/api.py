@@ -1,6 +1,6 @@
 """The addresses for programs: `/predict`, `/health`, and their description."""
 
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from starlette.datastructures import UploadFile
@@ -40,7 +40,7 @@ def api_routes(site: Site) -> list[Route]:
 
     async def predict(request: Request):
         with site.work.admitted():
-            async with _form(request, site) as form:
+            async with _form(request, site.limits.files) as form:
                 unknown = set(form) - {"images", *FIELDS}
                 if unknown:
                     raise SettingError(
@@ -60,30 +60,25 @@ def api_routes(site: Site) -> list[Route]:
     ]
 
 
-class _form:  # noqa: N801
-    """The form of a request; whatever a parser makes of a broken one is one sentence."""
-
-    def __init__(self, request: Request, site: Site):
-        self._request, self._most = request, site.limits.files
-        self._form = None
-
-    async def __aenter__(self):
-        try:
-            self._form = await self._request.form(max_files=self._most, max_fields=2 * len(FIELDS))
-        except Refusal:
-            raise
-        except HTTPException as error:
-            if "files" in str(error.detail):
-                raise SettingError(
-                    "images", f"there are more than the {self._most} of one go", "give them in smaller parts"
-                ) from error
-            raise Refusal(400, "the form is broken or has too many fields") from error
-        except (ValueError, LookupError, TypeError, KeyError) as error:
-            raise Refusal(400, "the form cannot be read") from error
-        return self._form
-
-    async def __aexit__(self, *_):
-        await self._form.close()
+@asynccontextmanager
+async def _form(request: Request, most_files: int):
+    """Give the form of a request; whatever a parser makes of a broken one is one sentence."""
+    try:
+        form = await request.form(max_files=most_files, max_fields=2 * len(FIELDS))
+    except Refusal:
+        raise
+    except HTTPException as error:
+        if "files" in str(error.detail):
+            raise SettingError(
+                "images", f"there are more than the {most_files} of one go", "give them in smaller parts"
+            ) from error
+        raise Refusal(400, "the form is broken or has too many fields") from error
+    except (ValueError, LookupError, TypeError, KeyError) as error:
+        raise Refusal(400, "the form cannot be read") from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_slide: bool) -> str:
