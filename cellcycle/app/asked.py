@@ -12,7 +12,7 @@ _NAME_LENGTH = 120
 _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
 # A pixel between a tenth of a nanometre and a millimetre; the DNA of a nucleus in any unit.
 _SIZES = {"pixel_size_um": (1e-4, 1e3), "g1_position": (1e-12, 1e12), "g1_area_px": (1.0, 1e9)}
-_MOST_PLANES = 1_000_000
+_MOST_PLANE = 999_999
 
 
 def clean_name(given: str) -> str:
@@ -45,15 +45,14 @@ def settings_of(given, models) -> tuple[str, Settings, bool]:
     model = _text(given, "model", next(iter(models)))
     if model not in models:
         raise SettingError("model", f"{model!r} is unknown", f"there are {', '.join(models)}")
-    sizes = {name: _size(name, _text(given, name)) for name in _SIZES}
+    sizes = {name: _within(name, _text(given, name), float, *limits) for name, limits in _SIZES.items()}
     quality = _number("g1_quality", _text(given, "g1_quality"), float)
+    plane = _within("plane", _text(given, "plane"), int, 0, _MOST_PLANE)
     slide = _text(given, "slide").lower()
     if slide not in (*_TRUE, *_FALSE):
         raise SettingError("slide", f"{slide!r} is neither true nor false", "give one of them")
     more = {} if quality is None else {"g1_quality": quality}
-    settings = Settings(
-        _text(given, "kind", "auto"), _text(given, "channel") or None, _plane(_text(given, "plane")), **sizes, **more
-    )
+    settings = Settings(_text(given, "kind", "auto"), _text(given, "channel") or None, plane, **sizes, **more)
     return model, settings, slide in _TRUE
 
 
@@ -75,16 +74,8 @@ def _number(name: str, text: str, kind: type):
     return number
 
 
-def _size(name: str, text: str) -> float | None:
-    size = _number(name, text, float)
-    low, high = _SIZES[name]
-    if size is not None and not low <= size <= high:
-        raise SettingError(name, f"{text} is not a size that can be true", f"give a number from {low:g} to {high:g}")
-    return size
-
-
-def _plane(text: str) -> int | None:
-    index = _number("plane", text, int)
-    if index is not None and not 0 <= index < _MOST_PLANES:
-        raise SettingError("plane", f"{text} is no plane", "count from 0")
-    return index
+def _within(name: str, text: str, kind: type, low: float, high: float):
+    number = _number(name, text, kind)
+    if number is not None and not low <= number <= high:
+        raise SettingError(name, f"{text} cannot be true", f"give a number from {low:g} to {high:g}")
+    return number

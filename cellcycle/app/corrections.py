@@ -10,12 +10,11 @@ import numpy as np
 from cellcycle.files import MANIFEST, slug
 from cellcycle.images import write_image
 from cellcycle.predict import ImagePrediction
-from cellcycle.review import NONE, csv_line, labelled_rows, labels_text
+from cellcycle.review import BOX_COLUMNS, NONE, csv_line, labelled_rows, labels_text
 
 # Wider than the nucleus, so that its surroundings show whether it is one.
 _MARGIN = 2.2
 _LEAST_PX = 32
-_SIDES = ("top", "left", "bottom", "right")
 
 
 def corrections_zip(images: list[tuple[ImagePrediction, dict[str, str]]]) -> bytes:
@@ -57,7 +56,7 @@ def cut_nucleus(prediction: ImagePrediction, row: int) -> np.ndarray:
     pixels = prediction.plane.pixels
     if prediction.nuclei.kind == "nucleus":
         return pixels
-    top, left, bottom, right = (int(prediction.columns[f"bbox_{s}_px"][row]) for s in _SIDES)
+    top, left, bottom, right = (int(prediction.columns[name][row]) for name in BOX_COLUMNS)
     half = int(max(max(bottom - top, right - left) * _MARGIN, _LEAST_PX) / 2)
     y, x = (top + bottom) // 2, (left + right) // 2
     return pixels[max(y - half, 0) : y + half, max(x - half, 0) : x + half]

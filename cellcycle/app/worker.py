@@ -26,7 +26,7 @@ from cellcycle.predict.many import found_in, with_g1_peak
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.predict.words import model_taken
-from cellcycle.review import classes_of, reasons, sureness
+from cellcycle.review import BOX_COLUMNS, classes_of, reasons, rounded, sureness
 
 # A picture for the screen is not larger than this; outlines are drawn over it at any size.
 _VIEW_PX = 4096
@@ -200,7 +200,7 @@ def _shown(prediction: ImagePrediction) -> dict:
     keep = [k for k, number in enumerate(columns["nucleus_id"]) if np.isfinite(number)]
 
     def column(name, digits=3):
-        return [_number(columns[name][k], digits) for k in keep]
+        return [rounded(columns[name][k], digits) for k in keep]
 
     classes = classes_of(columns)
     ids = [int(columns["nucleus_id"][k]) for k in keep]
@@ -214,7 +214,7 @@ def _shown(prediction: ImagePrediction) -> dict:
         "image": prediction.image,
         "shape": list(plane.pixels.shape),
         "kind": nuclei.kind,
-        "pixel_size_um": _number(nuclei.pixel_size_um, 6),
+        "pixel_size_um": rounded(nuclei.pixel_size_um, 6),
         "scale_is_known": bool(nuclei.scale_is_known),
         "classes": list(classes),
         "colours": class_colours(classes),
@@ -222,10 +222,10 @@ def _shown(prediction: ImagePrediction) -> dict:
         "id": ids,
         "y": column("centroid_y_px", 1),
         "x": column("centroid_x_px", 1),
-        "box": [[int(columns[f"bbox_{s}_px"][k]) for s in ("top", "left", "bottom", "right")] for k in keep],
+        "box": [[int(columns[name][k]) for name in BOX_COLUMNS] for k in keep],
         "call": [columns["call"][k] for k in keep],
-        "p": [[_number(columns[f"p_{name}"][k], 4) for name in classes] for k in keep],
-        "sure": [_number(sure[k], 4) for k in keep],
+        "p": [[rounded(columns[f"p_{name}"][k], 4) for name in classes] for k in keep],
+        "sure": [rounded(sure[k], 4) for k in keep],
         "could_be": [columns["prediction_set"][k] for k in keep],
         "why": [why[k] for k in keep],
         "dna": dna,
@@ -234,10 +234,6 @@ def _shown(prediction: ImagePrediction) -> dict:
         # The largest part of each, as x, y, x, y, ...
         "outline": [max(parts, key=len).ravel().tolist() for parts in outlines_of(nuclei.labels, ids)],
     }
-
-
-def _number(value, digits: int):
-    return round(float(value), digits) if np.isfinite(value) else None
 
 
 def _strangeness(prediction: ImagePrediction, keep: list[int]) -> list[float]:

@@ -14,7 +14,7 @@ from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_nam
 from cellcycle.errors import ImageError, SettingError, shown
 from cellcycle.files import is_stream, whole_file
 from cellcycle.images import expand
-from cellcycle.phases import class_colours
+from cellcycle.phases import class_colours, rgb
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.many import kept_folder, on_slide, run_batch
@@ -177,7 +177,7 @@ def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
     for line in text.split("\n"):
         name = line.split("|")[0].strip()
         if name in colours:
-            red, green, blue = (int(colours[name][i : i + 2], 16) for i in (1, 3, 5))
+            red, green, blue = rgb(colours[name])
             line = line.replace(name, f"\x1b[38;2;{red};{green};{blue}m{name}\x1b[0m", 1)
         lines.append(line)
     return "\n".join(lines)

@@ -16,11 +16,12 @@ from cellcycle.review.doubt import (
     review_order,
     sureness,
 )
-from cellcycle.review.labels import csv_line, labelled_rows, labels_text, write_labels
+from cellcycle.review.labels import csv_line, labelled_rows, labels_text, rounded, write_labels
 from cellcycle.review.sheet import write_sheet
-from cellcycle.review.table import read_table
+from cellcycle.review.table import BOX_COLUMNS, read_table
 
 __all__ = [
+    "BOX_COLUMNS",
     "LABEL_COLUMNS",
     "NONE",
     "REASON_WORDS",
@@ -35,6 +36,7 @@ __all__ = [
     "reason_codes",
     "reasons",
     "review_order",
+    "rounded",
     "sureness",
     "write_labels",
     "write_sheet",

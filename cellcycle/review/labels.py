@@ -50,6 +50,11 @@ def csv_line(cells) -> str:
     return line.getvalue()
 
 
+def rounded(value, digits: int) -> float | None:
+    """Return a number for JSON; None where it is missing."""
+    return round(float(value), digits) if math.isfinite(value) else None
+
+
 def write_labels(path, rows: list[dict]) -> None:
     """Write rows of `labelled_rows` as a labels table, whole or not at all."""
     with whole_file(path) as unfinished:

@@ -6,16 +6,15 @@ import html
 import json
 import os
 from importlib.resources import files
+from operator import attrgetter
 from pathlib import Path
-
-import numpy as np
 
 from cellcycle.datasets.labels import NONE
 from cellcycle.errors import DataError, SettingError
 from cellcycle.files import whole_file
 from cellcycle.phases import class_colours
 from cellcycle.review.doubt import classes_of, in_words, reason_codes, reasons, review_order, sureness
-from cellcycle.review.labels import csv_line, labelled_rows
+from cellcycle.review.labels import csv_line, labelled_rows, rounded
 from cellcycle.review.thumbnails import thumbnails
 
 # A page of so many nuclei is about 12 MB and stays quick.
@@ -81,7 +80,7 @@ def _nuclei(table, pictures) -> list[dict]:
     has_copies = "dna_copies" in table and table["dna_copies"].notna().any()
     dna = table["dna_copies" if has_copies else "integrated_dna"] if "integrated_dna" in table else None
     rows = labelled_rows(_with_hash(table), {picture.row: NONE for picture in pictures})
-    pairs = zip(sorted(pictures, key=_row), rows, strict=True)
+    pairs = zip(sorted(pictures, key=attrgetter("row")), rows, strict=True)
     lines = {picture.row: _around_label(row | {"image_sha256": picture.sha256}) for picture, row in pairs}
     return [
         {
@@ -89,33 +88,25 @@ def _nuclei(table, pictures) -> list[dict]:
             "image": str(table["image"].iloc[row]),
             "id": int(table["nucleus_id"].iloc[row]),
             "call": str(table["call"].iloc[row]),
-            "p": [_number(value, 3) for value in scores[row]],
-            "sure": _number(sure[row], 4),
+            "p": [rounded(value, 3) for value in scores[row]],
+            "sure": rounded(sure[row], 4),
             "why": why[row],
             "codes": codes[row],
-            "dna": None if dna is None else _number(dna.iloc[row], 2),
-            "area": _number(table["area_um2"].iloc[row], 0) if "area_um2" in table else None,
+            "dna": None if dna is None else rounded(dna.iloc[row], 2),
+            "area": rounded(table["area_um2"].iloc[row], 0) if "area_um2" in table else None,
             "picture": picture.jpeg,
             "box": picture.box,
             "dim": picture.brightness,
-            "wide": _number(picture.side_um, 1),
+            "wide": rounded(picture.side_um, 1),
             "csv": lines[row],
         }
         for picture in pictures
     ]
 
 
-def _row(picture) -> int:
-    return picture.row
-
-
 def _with_hash(table):
     """Return the table with a column for the hashes of its images, whether or not it states them."""
     return table if "image_sha256" in table else table.assign(image_sha256="")
-
-
-def _number(value, digits: int) -> float | None:
-    return round(float(value), digits) if np.isfinite(value) else None
 
 
 def _around_label(row: dict) -> list[str]:

@@ -9,8 +9,9 @@ from cellcycle.datasets.labels import NONE
 from cellcycle.errors import DataError
 from cellcycle.review.doubt import classes_of
 
-_SIDES = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
-_NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *_SIDES)
+# Where a nucleus lies in its image: the first row and column, and those after the last.
+BOX_COLUMNS = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
+_NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *BOX_COLUMNS)
 _TEXTS = {"image", "call", "flags", "kind", "prediction_set", "review", "model", "model_reason", "version", "error",
           "group", "image_sha256"}  # fmt: skip
 
@@ -96,7 +97,7 @@ def _check_rows(path: Path, table) -> None:
         row = nuclei[twice].iloc[0]
         finding = f"nucleus {row['nucleus_id']:g} of {row['image']} stands there twice"
         raise DataError(path, finding, "give the table of one run")
-    holes = nuclei[["image", *_NEEDED[2:4], *_SIDES]].isna().any(axis=1)
+    holes = nuclei[["image", *_NEEDED[2:4], *BOX_COLUMNS]].isna().any(axis=1)
     if holes.any():
         finding = f"row {int(nuclei.index[holes][0]) + 1} does not say where its nucleus lies"
         raise DataError(path, finding, "predict the images again")

@@ -12,6 +12,7 @@ from cellcycle.datasets.lookup import ImageFolder
 from cellcycle.errors import DataError, ImageError
 from cellcycle.files import sha256_of
 from cellcycle.images import read_plane
+from cellcycle.review.table import BOX_COLUMNS
 
 SIDE_PX = 128
 # A picture shows this much of the surroundings of a typical nucleus, and of a large one at least the second.
@@ -101,7 +102,7 @@ def _typical_side_px(nuclei) -> dict:
 def _cut(pixels: np.ndarray, nucleus, typical_px: dict, low: float, high: float, sha256: str) -> Thumbnail:
     from PIL import Image
 
-    top, left, bottom, right = (int(nucleus[f"bbox_{side}_px"]) for side in ("top", "left", "bottom", "right"))
+    top, left, bottom, right = (int(nucleus[name]) for name in BOX_COLUMNS)
     if nucleus.get("kind") == "nucleus":
         (height, width), box = pixels.shape, None
         side, y, x = max(height, width), (height - max(height, width)) // 2, (width - max(height, width)) // 2
