@@ -23,7 +23,7 @@ from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.kept import keep, kept, smallest
 from cellcycle.predict.many import found_in, with_g1_peak
-from cellcycle.predict.output import row_writer
+from cellcycle.predict.output import text_rows
 from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.predict.words import model_taken
 from cellcycle.review import BOX_COLUMNS, classes_of, reasons, rounded, sureness
@@ -32,7 +32,7 @@ from cellcycle.review import BOX_COLUMNS, classes_of, reasons, rounded, sureness
 _VIEW_PX = 4096
 _NUCLEUS_PX = 240
 _SHORT_OF_PACKAGE = "this server cannot read this kind of file", "export it as OME-TIFF or TIFF and give that"
-_FOUND = "found.npz"
+_PLANE = "plane.npz"
 _models: dict = {}
 
 
@@ -83,7 +83,7 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
             "cut it into smaller fields, or use the command cellcycle predict",
         )
     folder.mkdir(exist_ok=True)
-    keep(folder / "plane.npz", plane)
+    keep(folder / _PLANE, plane)
     step = -(-max(plane.pixels.shape) // _VIEW_PX)
     (folder / "view.png").write_bytes(_png(stretched(plane.pixels[::step, ::step])))
 
@@ -91,14 +91,14 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
 def slide(folders: list[Path], model: str, settings: Settings, is_kept: bool = False) -> Settings:
     """Return the settings with the G1 peak of the planes of one slide; what was found may be kept for `rows`."""
     predictor = _predictor(model, settings)
-    found = [found_in(predictor, (_plane(folder), None, folder / _FOUND if is_kept else None)) for folder in folders]
+    found = [found_in(predictor, (_plane(folder), None, folder / _PLANE if is_kept else None)) for folder in folders]
     return with_g1_peak([nuclei for nuclei in found if nuclei is not None], model == AUTO, settings)
 
 
 def rows(plane: Path | ImageError, model: str, settings: Settings) -> str:
     """Return the rows of a plane, or of an image that could not be read, as `cellcycle predict --format json`."""
-    given = (plane,) if isinstance(plane, ImageError) else (_plane(plane), None, plane / _FOUND)
-    return _rows_as("json", _predictor(model, settings).predict(*given)).decode("utf-8")
+    given = (plane,) if isinstance(plane, ImageError) else (_plane(plane), None, plane / _PLANE)
+    return _rows_as("json", _predictor(model, settings).predict(*given))
 
 
 def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
@@ -108,7 +108,7 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
         raise prediction.error
     folder.mkdir(exist_ok=True)
     np.save(folder / "labels.npy", smallest(prediction.nuclei.labels))
-    (folder / "rows.csv").write_bytes(_rows_as("csv", prediction))
+    (folder / "rows.csv").write_text(_rows_as("csv", prediction), "utf-8", newline="")
     shown = _shown(prediction)
     (folder / "nuclei.json").write_text(json.dumps(shown), "utf-8")
     used = prediction.checkpoint
@@ -171,7 +171,7 @@ def corrections(images: list[tuple[Path, Path, dict[str, str]]]) -> bytes:
 
 
 def _plane(folder: Path) -> Plane:
-    return kept(folder / "plane.npz")[0]
+    return kept(folder / _PLANE)[0]
 
 
 def _stored(plane: Path, folder: Path) -> ImagePrediction:
@@ -186,12 +186,11 @@ def _stored(plane: Path, folder: Path) -> ImagePrediction:
     return ImagePrediction(kept["image"], columns, checkpoint, nuclei, _plane(plane))
 
 
-def _rows_as(name: str, prediction: ImagePrediction) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "rows"
-        with row_writer(name, file) as write:
-            write(prediction.table)
-        return file.read_bytes()
+def _rows_as(name: str, prediction: ImagePrediction) -> str:
+    stream = io.StringIO(newline="")
+    with text_rows(name, stream) as write:
+        write(prediction.table)
+    return stream.getvalue()
 
 
 def _shown(prediction: ImagePrediction) -> dict:

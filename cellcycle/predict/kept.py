@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -51,12 +52,14 @@ def kept(file: Path) -> tuple[Plane, Nuclei | None]:
 
 
 def keep_if_possible(file: Path, plane: Plane, nuclei: Nuclei) -> None:
-    """Do as `keep`, or leave nothing behind where the disk does not take it."""
-    try:
-        keep(file, plane, nuclei)
-    except OSError:
-        with contextlib.suppress(OSError):
-            file.unlink(missing_ok=True)
+    """Do as `keep`, or leave all as it was where the disk does not take it."""
+    unfinished = file.with_name(f".{file.name}")
+    with contextlib.suppress(OSError):
+        try:
+            keep(unfinished, plane, nuclei)
+            os.replace(unfinished, file)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def smallest(labels: np.ndarray) -> np.ndarray:

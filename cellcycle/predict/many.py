@@ -27,7 +27,7 @@ from cellcycle.predict.predictor import (
 
 # Of a slide so much is kept on disk between its two steps, and no more than half of what is free; images beyond it
 # are read and their nuclei found twice.
-_MOST_KEPT_BYTES = 4 << 30
+_MOST_KEPT_BYTES = 2 << 30
 
 
 def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **settings):
@@ -131,7 +131,7 @@ def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
     return replace(prediction, nuclei=None, plane=None, note=note)
 
 
-def kept_folder(is_slide: bool) -> "tempfile.TemporaryDirectory | contextlib.nullcontext":
+def kept_folder(is_slide: bool) -> contextlib.AbstractContextManager:
     """Return a context with a folder for what is kept of a slide, None for other images."""
     return tempfile.TemporaryDirectory(prefix="cellcycle-") if is_slide else contextlib.nullcontext()
 

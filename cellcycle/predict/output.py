@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from cellcycle.errors import SettingError
@@ -24,17 +23,11 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
     Yields what takes one `DataFrame` after the other, all with the same columns. Where the disk is full, a
     `SettingError` names the file beside it in which the whole rows are kept that were written by then.
     """
-    writers = {
-        "csv": _csv_rows,
-        "tsv": partial(_csv_rows, separator="\t"),
-        "json": _json_rows,
-        "parquet": _parquet_rows,
-    }
     if output is None:
         if hasattr(sys.stdout, "reconfigure"):
             # Tables are UTF-8 whatever the locale is.
             sys.stdout.reconfigure(encoding="utf-8")
-        with writers[name](sys.stdout) as write:
+        with text_rows(name, sys.stdout) as write:
             yield write
         sys.stdout.flush()
         return
@@ -44,7 +37,7 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
                 with _parquet_rows(unfinished) as write:
                     yield write
             else:
-                with open(unfinished, "w", encoding="utf-8", newline="") as stream, writers[name](stream) as write:
+                with open(unfinished, "w", encoding="utf-8", newline="") as stream, text_rows(name, stream) as write:
                     yield write
         except OSError as error:
             if error.errno not in _FULL or not (kept := _keep_finished(name, unfinished, output)):
@@ -87,31 +80,26 @@ def _harmless(table):
 
 
 @contextlib.contextmanager
-def _csv_rows(stream, separator: str = ","):
-    is_first = True
+def text_rows(name: str, stream):
+    """Do as `row_writer`, in an open stream: CSV, TSV or JSON."""
+    is_empty = True
 
     def write(table) -> None:
-        nonlocal is_first
-        _harmless(table).to_csv(stream, sep=separator, index=False, header=is_first, lineterminator="\n")
-        is_first = False
-
-    yield write
-
-
-@contextlib.contextmanager
-def _json_rows(stream):
-    separator = "[\n"
-
-    def write(table) -> None:
-        nonlocal separator
-        # pandas' own JSON rounds to 15 decimals; every format holds the same numbers here.
+        nonlocal is_empty
         table = _harmless(table)
-        for row in table.astype(object).where(table.notna(), None).to_dict("records"):
-            stream.write(separator + json.dumps(row, ensure_ascii=False))
-            separator = ",\n"
+        if name == "json":
+            # pandas' own JSON rounds to 15 decimals; every format holds the same numbers here.
+            for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+                stream.write(("[\n" if is_empty else ",\n") + json.dumps(row, ensure_ascii=False))
+                is_empty = False
+        else:
+            separator = "\t" if name == "tsv" else ","
+            table.to_csv(stream, sep=separator, index=False, header=is_empty, lineterminator="\n")
+            is_empty = False
 
     yield write
-    stream.write("[]\n" if separator == "[\n" else "\n]\n")
+    if name == "json":
+        stream.write("[]\n" if is_empty else "\n]\n")
 
 
 @contextlib.contextmanager

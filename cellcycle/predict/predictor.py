@@ -187,8 +187,8 @@ class Predictor:
     def predict(self, image, mask=None, file: Path | None = None) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
 
-        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found. Where there is
-        a file of `cellcycle.predict.kept`, the image was read and its nuclei were found before.
+        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found. In a
+        file of `cellcycle.predict.kept` stands what was read, and perhaps found, before.
         An image that cannot be read gives a prediction with its `error`; a setting that no image can satisfy,
         such as a segmentation whose package is missing, is raised as `SettingError`.
         """
@@ -198,10 +198,8 @@ class Predictor:
                 raise image
             if isinstance(mask, ImageError):
                 raise mask
-            if file is not None and file.exists():
-                return self.call(*kept(file), name)
-            plane = as_plane(image, self.settings)
-            return self.call(plane, self.find(plane, mask), name)
+            plane, nuclei = kept(file) if file is not None and file.exists() else (as_plane(image, self.settings), None)
+            return self.call(plane, self.find(plane, mask) if nuclei is None else nuclei, name)
         except MemoryError:
             error = ImageError(name, "there is not enough memory for it", "cut it into smaller fields")
         except (SettingError, CheckpointError):
