@@ -8,6 +8,9 @@ from cellcycle.errors import ImageError
 from cellcycle.images import read_plane
 from cellcycle.images.channels import by_name
 from cellcycle.images.intensities import scale_to_unit
+from cellcycle.predict import predict
+from cellcycle.predict.predictor import ImagePrediction
+from cellcycle.predict.words import Tally
 
 DISCS = [(20, 24), (24, 80), (70, 30), (78, 84), (50, 56)]
 
@@ -237,3 +240,15 @@ def test_planes_of_a_stack_in_several_files_are_not_each_a_field(tmp_path):
         with pytest.raises(ImageError, match=r"other z planes of this field lie in part_.*--plane"):
             read_plane(file)
         assert is_linear(read_plane(file, plane=0).pixels)
+
+
+def test_the_table_says_which_channel_and_planes_were_read(tmp_path):
+    stack = np.zeros((2, 3, 64, 64), np.uint16)
+    names = {"axes": "CZYX", "Channel": {"Name": ["GFP", "DAPI"]}, "PhysicalSizeX": -1.0}
+    path = write(tmp_path / "a.ome.tif", stack, metadata=names)
+    with pytest.warns(UserWarning, match="pixel size of -1 um"):
+        table = predict(path)
+    assert table[["channel", "planes", "flags"]].to_numpy().tolist() == [["DAPI", "maximum of z 0-2", "no_nucleus"]]
+    tally = Tally(())
+    tally.add(ImagePrediction("a", {name: table[name].tolist() for name in table}))
+    assert tally.planes_taken() == "channel DAPI, maximum of z 0-2"

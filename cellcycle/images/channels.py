@@ -100,6 +100,11 @@ def _rank(name: str) -> int | None:
     return 3 if rest == {"405"} else None
 
 
+def says_stain(word: str) -> bool:
+    """Say whether one word of the name of a file is a stain, of DNA or another."""
+    return word.lower() in FLUORS or re.sub(r"\d+$", "", word.lower()) in _STAINS | _BARE | {"h2b"}
+
+
 def words(name: str) -> list[str]:
     """Return the words of a name in lower case; a capital after a small letter begins one.
 

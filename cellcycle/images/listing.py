@@ -2,31 +2,20 @@
 
 import glob
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from cellcycle.errors import ImageError
 from cellcycle.images.formats import IMAGE_SUFFIXES
+from cellcycle.images.plates import fields_of
 
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 def list_images(folder) -> list[Path]:
-    """List the image files of a folder and of the folders in it, linked ones too.
+    """List what is called like an image in a folder and the folders in it, linked ones too, sorted.
 
-    Parameters
-    ----------
-    folder : str or Path
-
-    Returns
-    -------
-    list of Path
-        Names with an image suffix, sorted; hidden and system files are left out. A link that leads nowhere is
-        listed, for reading it says so.
-
-    Raises
-    ------
-    ImageError
-        There is no such folder.
+    Hidden and system files are left out. A link that leads nowhere is listed, for reading it says so.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -53,20 +42,13 @@ def _is_hidden(name: str) -> bool:
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM_NAMES
 
 
-def expand(paths) -> list[str | ImageError]:
-    """Return the image files that paths name.
+def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | ImageError]:
+    """Return the image files that paths name: files (also missing ones, which fail when they are read), folders (their
+    images, and those of the folders in them), or patterns with `*`, `?` or `**`.
 
-    Parameters
-    ----------
-    paths : iterable of str or Path
-        Files (also missing ones, which fail when they are read), folders (their images, and those of the
-        folders in them), or patterns with `*`, `?` or `**`.
-
-    Returns
-    -------
-    list of str or ImageError
-        Each file once, in the order of the paths, sorted within a folder or pattern. A folder without images, a
-        pattern that nothing matches and what cannot be a path stand there as their error, so that the rest can go on.
+    Each file stands there once, in the order of the paths, sorted within a folder or pattern. Of several, thumbnails
+    and files of other stains are left out, which `tell` is told. A folder without images, a pattern that nothing
+    matches and what cannot be a path stand there as their error, so that the rest can go on.
     """
     found: dict[str | ImageError, None] = {}
     for path in map(str, paths):
@@ -76,7 +58,16 @@ def expand(paths) -> list[str | ImageError]:
             # Too long for the file system, a folder without the right to look, a zero byte.
             reason = getattr(error, "strerror", None) or str(error)
             found[ImageError(path[:200], f"it cannot be looked up ({reason})", "check the path")] = None
-    return list(found)
+    # One file may be spelt in several ways.
+    once: dict = {}
+    for path in found:
+        once.setdefault(path if isinstance(path, ImageError) else os.path.abspath(path), path)
+    if len(once) < 2:
+        return list(once.values())
+    files, left_out = fields_of(list(once.values()))
+    if left_out and tell is not None:
+        tell(f"left out: {', '.join(f'{n} {what}' for what, n in left_out.items())}")
+    return files
 
 
 def _expand_one(path: str) -> list[str | ImageError]:

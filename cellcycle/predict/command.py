@@ -89,7 +89,9 @@ def run_predict(
             _refuse_or_warn(prediction, len(images), warnings)
             tally.add(prediction)
             if prediction.remark:
-                remarks[prediction.remark].append(prediction.image)
+                remarks["the mask of ", f" is {prediction.remark}"].append(prediction.image)
+            if prediction.plane_note:
+                remarks["", f": {prediction.plane_note}"].append(prediction.image)
             if write is not None:
                 write(prediction.table)
             elif len(images) > 1:
@@ -98,9 +100,11 @@ def run_predict(
             is_one = len(images) == 1 and prediction.columns["kind"] == ["nucleus"]
             text = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
             print(_coloured(text, tally.classes, words), file=words)
-    for remark, of in remarks.items():
-        more = f" and of {len(of) - 1} other image{'s' if len(of) > 2 else ''}" if len(of) > 1 else ""
-        _note(f"the mask of {of[0]}{more} is {remark}")
+    for (before, after), of in remarks.items():
+        more = f" and {before and 'of '}{len(of) - 1} other image{'s' if len(of) > 2 else ''}" if len(of) > 1 else ""
+        _note(f"{before}{of[0]}{more}{after}")
+    if tally.taken:
+        _note(f"read {tally.planes_taken()}")
     if choice.is_auto and tally.models:
         _note(f"model {tally.models_taken()}")
     return int(tally.n_unreadable > 0 or tally.n_unwritten > 0)
@@ -109,7 +113,7 @@ def run_predict(
 def _to_predict(paths: list[str]) -> list[str | ImageError]:
     """Return the images that paths name; of folders and patterns without what earlier runs wrote."""
     named = set(paths)
-    kept = [i for i in expand(paths) if i in named or isinstance(i, ImageError) or not is_extra(i)]
+    kept = [i for i in expand(paths, _note) if i in named or isinstance(i, ImageError) or not is_extra(i)]
     return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
 
 

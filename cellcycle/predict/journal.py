@@ -100,7 +100,7 @@ class Journal:
         models = {"": None, "default": self._choice.default}
         if row["model"] == "anchored":
             models["anchored"] = self._choice.anchored
-        return ImagePrediction(row["image"], row["columns"], models[row["model"]], remark=row["remark"])
+        return ImagePrediction(row["image"], row["columns"], models[row["model"]], **row["remarks"])
 
     def _keep(self, index: int, prediction: ImagePrediction) -> None:
         if self._stream is None or prediction.error is not None or prediction.note:
@@ -108,7 +108,7 @@ class Journal:
         found = prediction.checkpoint
         model = "" if found is None else "default" if found.folder == self._choice.default.folder else "anchored"
         row = {"index": index, "model": model, "image": prediction.image, "columns": prediction.columns}
-        row["remark"] = prediction.remark
+        row["remarks"] = {"remark": prediction.remark, "plane_note": prediction.plane_note}
         try:
             self._at[index] = self._stream.tell()
             self._stream.write(json.dumps(row).encode() + b"\n")

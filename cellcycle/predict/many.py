@@ -67,6 +67,8 @@ def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **setting
         for prediction in run_batch(listed, choice, chosen, masks=masks, folder=folder):
             if prediction.remark:
                 warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
+            if prediction.plane_note:
+                warnings.warn(f"{prediction.image}: {prediction.plane_note}", stacklevel=2)
             if prediction.error is not None and len(listed) == 1:
                 raise prediction.error
             found.append(prediction.table)

@@ -145,6 +145,8 @@ class ImagePrediction:
         What else went wrong.
     remark
         What had to be understood in its mask.
+    plane_note
+        What its file states that cannot be.
     """
 
     image: str
@@ -155,6 +157,7 @@ class ImagePrediction:
     error: ImageError | None = None
     note: str = ""
     remark: str = ""
+    plane_note: str = ""
 
     @cached_property
     def table(self):
@@ -231,8 +234,8 @@ class Predictor:
         """Predict nuclei that `find` found in a plane; `name` is what the table calls it, by default its path."""
         name = shown_name(plane.path) if name is None else name
         if not len(nuclei):
-            return ImagePrediction(name, self._without_call(name, nuclei.kind, "no_nucleus"), None, nuclei, plane,
-                                   remark=nuclei.remark)  # fmt: skip
+            columns = self._without_call(name, nuclei.kind, "no_nucleus", plane=plane)
+            return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=plane.note)
         given, peak = self.settings.anchor, None
         anchor = given
         if anchor is None and nuclei.kind == "field":
@@ -242,6 +245,8 @@ class Predictor:
         values |= self._scored(checkpoint, plane, nuclei, anchor) | {
             "g1_quality": peak.quality if peak else given.quality if given else np.nan,
             "pixel_size_um": nuclei.pixel_size_um,
+            "channel": plane.channel,
+            "planes": plane.planes,
             "kind": nuclei.kind,
             "image": name,
             "model": checkpoint.name,
@@ -249,7 +254,8 @@ class Predictor:
             "version": checkpoint.version,
         }
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
-        return ImagePrediction(name, columns, checkpoint, nuclei, plane, remark=nuclei.remark)
+        remarks = {"remark": nuclei.remark, "plane_note": plane.note}
+        return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
 
     def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None):
         """Return the columns that depend on the model: call, probabilities, flags, and how far to trust them."""
@@ -280,10 +286,11 @@ class Predictor:
             self._runtimes[checkpoint.folder] = Runtime(checkpoint)
         return self._runtimes[checkpoint.folder]
 
-    def _without_call(self, image: str, kind: str, flag: str, error: str = "") -> dict[str, list]:
+    def _without_call(self, image: str, kind: str, flag: str, error: str = "", plane: Plane | None = None) -> dict:
         """Return the one row of an image in which no nucleus was called; under "auto" no model was chosen."""
         model = {} if self._choice.is_auto else {"model": self.checkpoint.name, "version": self.checkpoint.version}
         row = {"image": image, "flags": flag, "review": flag, "kind": kind, "error": error} | model
+        row |= {} if plane is None else {"channel": plane.channel, "planes": plane.planes}
         return full_columns(row, self.checkpoint.classes, 1)
 
 

@@ -11,10 +11,13 @@ from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS
 _FIRST = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]
 _MEASURED = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
 _LAST = [
-    "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "kind",
+    "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "channel", "planes", "kind",
     "confidence", "prediction_set", "review", "model", "model_reason", "version", "error",
 ]  # fmt: skip
-_TEXT = {"image", "call", "flags", "kind", "prediction_set", "review", "model", "model_reason", "version", "error"}
+_TEXT = {
+    "image", "call", "flags", "channel", "planes", "kind", "prediction_set", "review", "model", "model_reason",
+    "version", "error",
+}  # fmt: skip
 
 
 def table_columns(classes: tuple[str, ...]) -> list[str]:

@@ -45,6 +45,7 @@ class Tally:
     calls: Counter = field(default_factory=Counter)
     titles: Counter = field(default_factory=Counter)
     models: Counter = field(default_factory=Counter)
+    taken: Counter = field(default_factory=Counter)
 
     def add(self, prediction: ImagePrediction) -> None:
         """Count one image."""
@@ -52,6 +53,9 @@ class Tally:
         self.n_unreadable += prediction.error is not None
         self.n_unwritten += bool(prediction.note)
         self.n_empty += prediction.error is None and prediction.checkpoint is None
+        channel, planes = (prediction.columns[c][0] for c in ("channel", "planes"))
+        if channel not in ("", "0") or planes:
+            self.taken[", ".join(filter(None, [f"channel {channel}", planes]))] += 1
         if prediction.checkpoint is None:
             return
         self.titles[prediction.checkpoint.title] += 1
@@ -82,6 +86,10 @@ class Tally:
             told = "".join(f", {n} {what}" for n, what in rest if n)
             lines.insert(0, f"Images: {self.n_images}{told}")
         return "\n".join(lines)
+
+    def planes_taken(self) -> str:
+        """Return the channels and planes that were read where a file has several, or names them."""
+        return ", ".join(_counted(self.taken))
 
     def models_taken(self) -> str:
         """Return the models that were taken and why, with the number of images of each where there are several."""

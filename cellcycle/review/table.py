@@ -12,8 +12,8 @@ from cellcycle.review.doubt import classes_of
 # Where a nucleus lies in its image: the first row and column, and those after the last.
 BOX_COLUMNS = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
 _NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *BOX_COLUMNS)
-_TEXTS = {"image", "call", "flags", "kind", "prediction_set", "review", "model", "model_reason", "version", "error",
-          "group", "image_sha256"}  # fmt: skip
+_TEXTS = {"image", "call", "flags", "channel", "planes", "kind", "prediction_set", "review", "model", "model_reason",
+          "version", "error", "group", "image_sha256"}  # fmt: skip
 
 
 def read_table(path):
