@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from benchmarks.simulated_to_real import few_labels, match_domains
 from cellcycle import comparisons, metrics, results
 from cellcycle.datasets import make_simulated
 from cellcycle.errors import DataError, RecordError
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 def pair():
     # Stands for real cells: half as bright, in smaller images.
     real = make_simulated("stand-in", dict.fromkeys(PHASES, 12), size_px=32, seed=5)
-    return transfers.match_domains(replace(real, images=real.images * np.float32(0.5)), n_per_phase=12)
+    return match_domains(replace(real, images=real.images * np.float32(0.5)), n_per_phase=12)
 
 
 def test_matched_domains_share_size_and_dna_without_labels(pair):
@@ -59,7 +60,7 @@ def test_intervals_are_over_slides_where_the_cells_of_another_set_have_slides(pa
 def test_few_labels_are_never_tested_on(pair, tmp_path, monkeypatch, pretrain):
     monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
     config = {"model": "nagao3", "training_set": "D1", "epochs": 1, "width": 4}
-    (record,) = record_runs([transfers.few_labels(pair, config, 3, pretrain, n_repeats=2)], tmp_path)
+    (record,) = record_runs([few_labels(pair, config, 3, pretrain, n_repeats=2)], tmp_path)
     for _, rows in record.predictions.groupby("repeat"):
         assert rows["sample_id"].is_unique
         assert len(rows) == len(pair.real) - 3 * len(PHASES)
@@ -70,7 +71,7 @@ def test_other_classes_cannot_be_matched():
         {"G1": "not-G2", "S": "not-G2", "G2": "G2", "M": "not-G2"}, "n"
     )
     with pytest.raises(DataError, match="G1, S, G2 and M"):
-        transfers.match_domains(nagao)
+        match_domains(nagao)
 
 
 def test_a_leaky_run_says_so_and_no_honest_search_finds_it(tmp_path, monkeypatch):

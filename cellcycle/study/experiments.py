@@ -161,15 +161,13 @@ def ingredients(profile: Profile) -> dict[str, dict]:
     return made
 
 
-def headline(profile: Profile) -> dict[str, dict]:
-    """Return what is repeated under several seeds: four models on D3, `best` and DNA content."""
-    models = {name: settings(profile, model) for model, name in TABLE_2_MODELS.items()}
-    return models | {"best": best(profile)} | dict(zip(BASELINE.values(), baseline(profile), strict=True))
-
-
 def headline_records(profile: Profile, dataset: NucleusDataset, run=cross_validate) -> dict[str, Record]:
-    """Return the repeated runs of `headline` by name, and the ceiling where it is known; `run` as in `repeat`."""
-    configs = headline(profile)
+    """Return what is repeated under several seeds: four models on D3, `best` and DNA content; `run` as in `repeat`.
+
+    The ceiling comes with them where it is known.
+    """
+    configs = {name: settings(profile, model) for model, name in TABLE_2_MODELS.items()}
+    configs |= {"best": best(profile)} | dict(zip(BASELINE.values(), baseline(profile), strict=True))
     records = dict(zip(configs, repeat(profile, dataset, configs.values(), run), strict=True))
     ceiling = ceiling_record(profile, dataset)
     return records if ceiling is None else records | {"ceiling": ceiling}

@@ -34,7 +34,7 @@ class Profile:
     # Augmented copies of each image in D2.
     copies: int = 3
     # Of the first convolution of a ResNet.
-    stem_stride: int = 1
+    stem_stride: int = 2
     # The design space of the Nagao network.
     nagao_stages: tuple[int, ...] = (6,)
     nagao_widths: tuple[int, ...] = (8,)
@@ -47,7 +47,7 @@ class Profile:
     n_seeds: int = 3
     # Numbers of simulated training images of the learning curves; shares of the labels in the transfer notebook.
     learning_sizes: tuple[int, ...] = (100, 493, 1480, 4930)
-    label_shares: tuple[float, ...] = (1.0,)
+    label_shares: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0)
     # Processes of a cross-validation.
     n_jobs: int = 1
     device: str = "cpu"
@@ -111,7 +111,6 @@ PROFILES = {
         n_folds=2,
         epochs={"logistic": 2, "nn": 2, "resnet": 1, "nagao": 2, "best": 2},
         copies=1,
-        stem_stride=2,
         nagao_stages=(3, 6),
         nagao_widths=(4,),
         max_mega_flops=10.0,
@@ -123,24 +122,22 @@ PROFILES = {
         name="study",
         epochs={"logistic": 40, "nn": 30, "resnet": 8, "nagao": 16, "best": 16},
         copies=2,
-        stem_stride=2,
         nagao_stages=(3, 4, 5, 6),
         nagao_widths=(4, 8),
         n_trials=4,
         max_mega_flops=25.0,
-        label_shares=(0.05, 0.1, 0.25, 0.5, 1.0),
         n_jobs=2,
     ),
     "paper": Profile(
         name="paper",
         size_px=300,
+        stem_stride=1,
         epochs={"logistic": 60, "nn": 60, "resnet": 60, "nagao": 60, "best": 60},
         nagao_stages=(2, 3, 4, 5, 6, 7),
         nagao_widths=(4, 8, 16, 32),
         learning_rates=(5e-5, 5e-3),
         batch_sizes=(4, 100),
         n_trials=50,
-        label_shares=(0.05, 0.1, 0.25, 0.5, 1.0),
         device="cuda",
     ),
 }
