@@ -175,9 +175,8 @@ def headline_records(profile: Profile, dataset: NucleusDataset, run=cross_valida
 
 def search_rate_and_batch(profile: Profile, dataset: NucleusDataset, run=cross_validate) -> Search:
     """Section III-F: search learning rate and batch size of the Nagao network on D3; the study's are tried first."""
-    rates, batches = ((min(v), max(v)) for v in (profile.learning_rates, profile.batch_sizes))
     return search(
-        lambda trial: rate_and_batch(trial, rates, batches),
+        lambda trial: rate_and_batch(trial, profile.learning_rates, profile.batch_sizes),
         lambda found: run(profile, dataset, [settings(profile, "nagao6", **found)])[0],
         profile.n_trials,
         profile.seed,

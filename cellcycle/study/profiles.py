@@ -39,8 +39,8 @@ class Profile:
     nagao_stages: tuple[int, ...] = (6,)
     nagao_widths: tuple[int, ...] = (8,)
     # The ranges that the tuning notebook searches, the settings that it trains, and its largest network.
-    learning_rates: tuple[float, ...] = (1e-4, 5e-3)
-    batch_sizes: tuple[int, ...] = (8, 64)
+    learning_rates: tuple[float, float] = (1e-4, 5e-3)
+    batch_sizes: tuple[int, int] = (8, 64)
     n_trials: int = 2
     max_mega_flops: float = float("inf")
     # Seeds under which the headline rows are cross-validated.
