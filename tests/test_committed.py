@@ -4,17 +4,40 @@ import pandas as pd
 import pytest
 
 from cellcycle import files
-from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
+from cellcycle.checkpoint import ANCHORED, DEFAULT, FILES, load_checkpoint, shipped_names
+from cellcycle.evaluate import TRAINED_IMAGES
 from cellcycle.phases import PHASES
 from cellcycle.predict.predictor import LEAST_QUALITY
 from cellcycle.study.shipped import training
+from cellcycle.study.shipped.real import REAL
+from cellcycle.study.texts import trained_records
 
-SHIPPED = shipped_names()
+SHIPPED = [name for name in shipped_names() if name not in REAL]
 
 
 def test_the_study_models_are_shipped_and_the_default_comes_first():
     assert set(SHIPPED) == set(training.RECIPES) >= {"lr", "nn", "resnet8", "nagao6", "best"}
-    assert SHIPPED[0] == "nagao6"
+    assert set(shipped_names()) == {*SHIPPED, *REAL}
+    assert SHIPPED[0] == shipped_names()[0] == "nagao6"
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_model_of_real_cells_tells_source_licence_limits_and_the_scores_of_its_record(name):
+    checkpoint, known = load_checkpoint(name), REAL[name]
+    assert {f.name for f in checkpoint.folder.iterdir()} == {"model.json", *FILES, TRAINED_IMAGES}
+    assert (checkpoint.folder / "weights.safetensors").stat().st_size < 1_500_000
+    card, (record,) = checkpoint.card, [r for r in trained_records() if f"cellcycle train {name} " in r["command"]]
+    assert card["trained_on"]["origin"] == "real" and not checkpoint.warning
+    assert "CC BY 4.0" in card["licence"] and "Neumann" in card["trained_on"]["source"]
+    assert set(known["limits"]) <= set(card["limits"])
+    assert card["data"]["identity"] == record["identity"]
+    assert card["training"] == record["training"]
+    for score, (low, high) in ((s, record["held_out"]["intervals"][s]) for s in ("accuracy", "balanced_accuracy")):
+        assert card["scores"]["held_out"][score] == {"value": record["held_out"][score], "low": low, "high": high}
+
+
+def test_auto_takes_no_model_of_real_cells():
+    assert not {DEFAULT, ANCHORED} & set(REAL)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

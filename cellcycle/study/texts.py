@@ -1,11 +1,14 @@
 """Tables in README, data card and ethical assessment: computed from records, cards, simulator and real cells."""
 
+import json
 import re
+from pathlib import Path
 
 import pandas as pd
 
 from cellcycle import comparisons, files, results, summaries
 from cellcycle.errors import RecordError
+from cellcycle.metrics import Estimate
 from cellcycle.phases import PHASES
 from cellcycle.predict.words import shipped_table
 from cellcycle.results import Record
@@ -26,6 +29,8 @@ SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 WATTS_A_CORE = (5, 15)
 # To warm a litre of water (4184 J a degree) from 20 to 100 degrees C, in watt-hours.
 _LITRE_TO_BOILING_WH = 4184 * 80 / 3600
+# Records of `cellcycle train` on real cells, as `benchmarks/train_real_cells.py` makes them.
+TRAINED = Path("data", "results", "trained")
 _COMPARED = (*experiments.TABLE_2_MODELS.values(), "best")
 # How the real cells' networks are called in tables, by the model's name in their configuration.
 _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
@@ -73,7 +78,8 @@ def markdown_table(table: pd.DataFrame) -> str:
 def readme_blocks() -> dict[str, str]:
     """Return the README's computed tables, from the committed records and cards.
 
-    RESULTS: simulated cells; FINDINGS: what follows from them; REAL_CELLS: Jurkat cells; MODELS: the shipped models.
+    RESULTS: simulated cells; FINDINGS: what follows from them; REAL_CELLS: Jurkat cells; MODELS: the shipped models;
+    TRAINED: `cellcycle train` on real cells.
     """
     profile = load_profile("study", "simulated")
     recorded = experiments.headline_records(profile, profile.load_dataset(), experiments.recorded)
@@ -84,6 +90,7 @@ def readme_blocks() -> dict[str, str]:
         "FINDINGS": findings(recorded),
         "REAL_CELLS": markdown_table(real_table(real_records())),
         "MODELS": markdown_table(shipped_table()),
+        "TRAINED": markdown_table(trained_table()),
     }
 
 
@@ -110,6 +117,24 @@ def headline_table(records: dict[str, Record]) -> pd.DataFrame:
     for name, column in {"accuracy": "accuracy_d3", "macro F1": "macro_f1"}.items():
         shown[f"{name} (published)"] = printed[column].map("{:.2f}".format, na_action="ignore")
     return shown.fillna("")
+
+
+def trained_records() -> list[dict]:
+    """Return the committed records of `cellcycle train` on real cells."""
+    found = sorted((files.repository() / TRAINED).glob("*.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in found]
+
+
+def trained_table() -> pd.DataFrame:
+    """Return one row a run of `cellcycle train`: scores of the cells that were held out, with 95 % intervals."""
+    rows = {}
+    for record in trained_records():
+        found = record["held_out"]
+        estimates = {name: Estimate(found[name], *found["intervals"][name]) for name in SHOWN_SCORES}
+        row = {comparisons.readable(name): str(estimate) for name, estimate in estimates.items()}
+        row["recall"] = ", ".join(f"{name} {recall:.2f}" for name, recall in found["recall"].items())
+        rows[f"`{record['command']}`"] = {"cells": str(found["n"]), **row}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("command")
 
 
 def real_records() -> list[Record]:

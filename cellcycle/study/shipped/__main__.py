@@ -10,6 +10,7 @@ from cellcycle.errors import CellCycleError
 from cellcycle.predict import Predictor, Settings
 from cellcycle.study.shipped.calibration import calibrate, calibration_slides
 from cellcycle.study.shipped.flips import field_variants
+from cellcycle.study.shipped.real import REAL, train_real
 from cellcycle.study.shipped.scoring import all_tests, score_checkpoint
 from cellcycle.study.shipped.training import RECIPES, train_shipped
 
@@ -17,17 +18,26 @@ from cellcycle.study.shipped.training import RECIPES, train_shipped
 def main() -> None:
     """Make the named models, or all."""
     parser = argparse.ArgumentParser(prog="python -m cellcycle.study.shipped", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; all without any")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join([*RECIPES, *REAL])}; all without any")
     parser.add_argument("--score-only", action="store_true", help="calibrate and score the models that are there")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.names if name not in RECIPES]
+    known = [*RECIPES, *REAL]
+    unknown = [name for name in arguments.names if name not in known]
     if unknown:
-        parser.error(f"{unknown[0]!r} is no recipe; there are {', '.join(RECIPES)}")
-    names = arguments.names or list(RECIPES)
+        parser.error(f"{unknown[0]!r} is no recipe; there are {', '.join(known)}")
+    real = os.environ.get("CELLCYCLE_REAL_DATA")
+    if not real and set(arguments.names) & set(REAL):
+        parser.error(f"{', '.join(REAL)} learns from real cells: name their folder in CELLCYCLE_REAL_DATA")
+    wanted = arguments.names or (known if real else list(RECIPES))
+    names = [name for name in wanted if name in RECIPES]
     try:
+        # Their scores are those of the cells that were held out.
+        for name in () if arguments.score_only else [name for name in wanted if name in REAL]:
+            print(f"trained {train_real(name, Path(real)).folder}", flush=True)
+        if not names:
+            return
         for name in () if arguments.score_only else names:
             print(f"trained {train_shipped(name).folder}", flush=True)
-        real = os.environ.get("CELLCYCLE_REAL_DATA")
         first = load_checkpoint(names[0])
         slides = calibration_slides(first.input_rule)
         for name in names:

@@ -1,0 +1,56 @@
+"""Shipped models that learned from real cells: made by the command that a lab uses, and told apart by their cards."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from cellcycle.checkpoint import FILES, Checkpoint, load_checkpoint, shipped_dir, write_card
+from cellcycle.evaluate import TRAINED_IMAGES
+from cellcycle.train import train
+
+# Folder of classes below the real cells -> arguments of `train`, and what only people know of these cells.
+REAL = {
+    "mitocheck": {
+        "arguments": {"intensity": "per-image"},
+        "title": "Mitosis by shape",
+        "source": "HeLa cells, H2B-GFP, labelled by biologists: repository WayScience/phenotypic_profiling, CC BY 4.0 "
+        "(Neumann et al. 2010, Nature, 10.1038/nature08869)",
+        "licence": "CC BY 4.0, as its training images",
+        "limits": (
+            "Learned from HeLa cells with H2B-GFP in widefield time-lapse: another cell line, stain or microscope may "
+            "fare worse.",
+            "Tells interphase from prometaphase, metaphase and anaphase only: no G1, S or G2, and no prophase.",
+            "Learned from pictures 64 pixels wide with neighbours in view; other scales are not resampled in fields.",
+        ),
+    }
+}
+
+
+def train_real(name: str, real: Path, folder: Path | None = None) -> Checkpoint:
+    """Train a model of `REAL` on the cells below `real`, and ship it."""
+    with tempfile.TemporaryDirectory() as work:
+        arguments = REAL[name]["arguments"]
+        made = train(real / name, Path(work) / name, jobs=None, say=lambda line: print(line, flush=True), **arguments)
+        return ship(name, made, folder)
+
+
+def ship(name: str, made: Checkpoint, folder: Path | None = None) -> Checkpoint:
+    """Put a model that `train` made among the shipped ones, its card telling source, licence and limits."""
+    known, card, target = REAL[name], made.card, (folder or shipped_dir()) / name
+    trained_on = {**card["trained_on"], "origin": "real", "source": known["source"]}
+    trained_on["description"] = f"{sum(trained_on['counts'].values())} nuclei: {known['source']}"
+    limits = [*known["limits"], *card["limits"]]
+    about = {"name": name, "title": known["title"], "licence": known["licence"], "limits": limits}
+    target.mkdir(parents=True, exist_ok=True)
+    for file in (*FILES, TRAINED_IMAGES):
+        shutil.copyfile(made.folder / file, target / file)
+    scores = {"held_out": _with_intervals(card["scores"]["held_out"])}
+    write_card(target, card | about | {"trained_on": trained_on, "scores": scores})
+    return load_checkpoint(target)
+
+
+def _with_intervals(scores: dict) -> dict:
+    """Return scores as the cards of shipped models hold them: value, low and high together."""
+    spreads = {name: spread for name, spread in scores["intervals"].items() if isinstance(spread, list)}
+    told = {name: dict(zip(("value", "low", "high"), (scores[name], *s), strict=True)) for name, s in spreads.items()}
+    return {**scores, **told, "source": "the cells it learned from, each called by a model that had not seen it"}
