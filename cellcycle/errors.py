@@ -4,7 +4,7 @@ import contextlib
 import re
 
 # Characters that `str.isprintable` lets pass although nothing is seen of them.
-_INVISIBLE = re.compile(
+INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _LINES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -27,7 +27,7 @@ def shown(text) -> str:
     with contextlib.suppress(UnicodeError):
         # A name that was read in a locale without UTF-8 is shown as in one that has it.
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
-    return "".join(c if c.isprintable() and not _INVISIBLE.match(c) else _escaped(c) for c in text)
+    return "".join(c if c.isprintable() and not INVISIBLE.match(c) else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:

@@ -55,6 +55,11 @@ def test_simulated_is_the_same_from_the_cache_and_made_again(tmp_path, monkeypat
 
 
 @pytest.mark.slow
+def test_simulated_nuclei_without_a_size_have_that_of_the_study():
+    assert load_dataset("simulated", size_px=None).size_px == 64
+
+
+@pytest.mark.slow
 def test_simulated_colour_is_rgb_and_nagao_has_two_classes():
     assert load_dataset("simulated-colour", size_px=32).images.shape[1] == 3
     nagao = load_dataset("simulated-nagao", size_px=32)

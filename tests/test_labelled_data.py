@@ -67,6 +67,13 @@ def one_line(error) -> str:
         lambda c: manifest(c, ["path,label", *("file://" + pathname2url(f"{c}/") + r for r in ROWS)]),
         lambda c: manifest(c, ["path,label", *ROWS, "./" + ROWS[0]]),
         lambda c: manifest(c, ["path,label", *(f"{r},," for r in ROWS)]),
+        lambda c: manifest(c, ["path,label", *ROWS], encoding="utf-16-le"),
+        lambda c: manifest(c, ["path,label", *ROWS[:4], "path,label", *ROWS[4:]]),
+        lambda c: manifest(c, ["path,label", *(r.replace("tif", "TIF") for r in ROWS)]),
+        lambda c: manifest(c, ["path,label", *(r.replace(",", ",'") + "';" for r in ROWS)]),
+        lambda c: manifest(c, ["id,path,label", *(f"{k},{r}" for k, r in enumerate(ROWS))]),
+        lambda c: manifest(c, ["file_path,class_name,id", *(f"{r},cell_{k % 3}" for k, r in enumerate(ROWS))]),
+        lambda c: manifest(c, ["path,class,phase", *(f"{r},{r.split(',')[1]} " for r in ROWS)]),
     ],
     ids=[
         "bom",
@@ -82,6 +89,13 @@ def one_line(error) -> str:
         "uri",
         "repeated",
         "empty-cells",
+        "utf-16-without-mark",
+        "header-again",
+        "suffix-in-capitals",
+        "quotes-and-separator-round-labels",
+        "numbered-rows",
+        "other-headers",
+        "two-equal-columns",
     ],
 )
 def test_a_table_is_read_however_it_was_saved(cells, write):
@@ -99,7 +113,8 @@ def test_a_table_is_read_however_it_was_saved(cells, write):
         (["path,label", *ROWS[:3], "S/1.tif,N/A"], r"line 5 has no path or no label \('S/1.tif', 'N/A'\)"),
         (["path,label", "G1/0.tif,G1", "./G1/0.tif,M"], "G1/0.tif has the label 'G1' in line 2 and 'M' in line 3"),
         (["path,label,group", "M/0.tif,M,a", "M/0.tif,M,b"], "M/0.tif has the group 'a' in line 2 and 'b' in line 3"),
-        (["path,label,Label", *ROWS], "two columns are called label"),
+        (["path,label,Label", *ROWS], "two columns could be the label: label and Label; call one"),
+        (["path,class,phase", *(f"{r},x" for r in ROWS)], "two columns could be the label: class and phase"),
         (["path,label", "gone.tif,G1", "M/0.tif,M"], r"gone.tif \(there is no such file\)"),
         (["path,label", "G1/0.tif,S phase", "M/0.tif,S-phase"], "'S phase' and 'S-phase' differ by a blank, dash"),
         (["path,label", "G1/0.tif,G1", "M/0.tif,G1"], r"only one class \(G1\)"),
@@ -129,7 +144,9 @@ def test_a_workbook_is_named_as_such(cells):
 # --- names
 
 
-@pytest.mark.parametrize("odd", ["{} ", "\u00a0{}", "{}\u200b", "\ufeff{}", "\t{}"])
+@pytest.mark.parametrize(
+    "odd", ["{} ", "\u00a0{}", "{}\u200b", "\ufeff{}", "\t{}", "{}\u3000", "{}\u3164", "\u2800{}", "{}\ufe0f"]
+)
 def test_blanks_round_labels_and_groups_make_no_class_and_no_group(cells, odd):
     rows = [f"{r},{'slide1' if k % 2 else odd.format('slide1')}" for k, r in enumerate(ROWS)]
     rows[0] = f"G1/0.tif,{odd.format('G1')},slide1"
@@ -139,7 +156,7 @@ def test_blanks_round_labels_and_groups_make_no_class_and_no_group(cells, odd):
     assert any("blanks" in note for note in dataset.notes)
 
 
-@pytest.mark.parametrize("odd", ["G1 ", "\u00a0G1", "G1\u200b", "g1"])
+@pytest.mark.parametrize("odd", ["G1 ", "\u00a0G1", "G1\u200b", "g1", "\uff27\uff11", "G\u034f1"])
 def test_odd_names_of_class_folders_make_no_class(tmp_path, odd):
     dataset = load_dataset(write_cells(tmp_path / "c", "G1/0.tif", f"{odd}/1.tif", "M/0.tif"))
     assert dict(dataset.counts()) == {"G1": 2, "M": 1}
@@ -168,6 +185,27 @@ def test_groups_that_differ_in_case_are_one(cells):
     assert any("'slide1' (1) is read as 'Slide1'" in note for note in dataset.notes)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("G1", "G1."), ("M", "\u041c"), ("G1", "G1 phase"), ("M", "Mitosis"), ("not G2", "not_G2"), ("1", "1.0")],
+)
+def test_labels_that_a_person_would_hardly_tell_apart_are_refused(cells, one, other):
+    with pytest.raises(DataError, match="differ by a blank, dash or spelling alone") as error:
+        load_dataset(manifest(cells, ["path,label", f"G1/0.tif,{one}", f"M/0.tif,{other}", "S/0.tif,else"]))
+    assert repr(one) in one_line(error) and repr(other) in str(error.value)
+
+
+@pytest.mark.parametrize("names", [("EdU+", "EdU-"), ("stage 1", "stage 11"), ("5'", "3'")])
+def test_labels_that_only_resemble_each_other_stay_apart(cells, names):
+    rows = [f"G1/0.tif,{names[0]}", f"M/0.tif,{names[1]}"]
+    assert set(load_dataset(manifest(cells, ["path,label", *rows])).classes) == set(names)
+
+
+def test_groups_that_differ_in_separators_are_one(cells):
+    rows = [f"{r},{('Slide 1', 'slide_1', 'slide-1', 'Slide 11')[k % 4]}" for k, r in enumerate(ROWS)]
+    assert len(set(load_dataset(manifest(cells, ["path,label,group", *rows])).groups)) == 2
+
+
 # --- folders
 
 
@@ -177,6 +215,16 @@ def test_train_and_test_above_the_classes_are_no_classes(tmp_path):
     assert dataset.sample_ids[0] == "test/G1/0.tif"
     assert dataset.groups is None
     assert "are read as one set" in dataset.notes[0]
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [("Train", "VAL"), ("Test set", "training_set"), ("train", "dev"), ("01_train", "02_test")],
+)
+def test_an_earlier_split_of_any_name_is_no_class_and_no_group(tmp_path, splits):
+    dataset = load_dataset(write_cells(tmp_path / "c", *(f"{s}/{c}/0.tif" for s in splits for c in ("red", "blue"))))
+    assert dataset.classes == ("blue", "red")
+    assert dataset.groups is None
 
 
 @pytest.mark.parametrize("names", [("G1", "S"), ("Interphase", "Metaphase"), ("round", "flat")])
@@ -224,12 +272,18 @@ def test_images_beside_the_class_folders_are_told_of(cells):
         (["id1/images/a.tif", "id1/masks/1.tif", "id2/images/a.tif"], "id1 holds masks/ beside images/: outlines"),
         (["images/a.tif", "masks/a.tif"], "it holds masks/ beside images/"),
         (["G1/images/a.tif", "G1/labels/a.tif", "S/images/a.tif"], "G1 holds labels/ beside images/"),
+        (["images/a.tif", "ground_truth/a.tif"], "it holds ground_truth/ beside images/"),
+        (["img_dir/a.tif", "ann_dir/a.tif"], "it holds ann_dir/ beside img_dir/"),
+        (["G1/a.tif", "G1/Cell masks/a.tif", "M/b.tif"], "G1 holds Cell masks/ beside a.tif"),
+        (["G1/a.tif", "G1/a_cp_masks.tif", "M/b.tif"], "G1 holds a_cp_masks.tif beside a.tif"),
+        (["G1/a.tif", "S/a.tif", "unlabeled/a.tif"], "unlabeled: a folder of this name is no class"),
+        (["Training data/a.tif", "Test data/b.tif"], "test data, training data: a folder of this name is no class"),
         (["train/a.tif", "test/b.tif"], "test, train: a folder of this name is no class"),
         (["train/G1/a.tif", "train/S/a.tif", "val/b.tif"], "1 images lie above the classes, e.g. val/b.tif"),
         (["a/x/1.tif", "a/y/1.tif", "b/x/1.tif"], "two classes|only one class"),
         (["red/tall/1.tif", "red/wide/1.tif", "blue/tall/1.tif", "blue/wide/1.tif"], "not clear whether blue, red or"),
         (["G1/M/a.tif", "G1/b.tif", "M/c.tif"], "G1/M/a.tif lies under two classes"),
-        (["G1/a.tif", "S/a.tif", "masks/a.tif"], "masks: a folder of this name is no class"),
+        (["G1/a.tif", "S/a.tif", "masks/a.tif"], "it holds masks/ beside G1/: outlines"),
         (["a.tif"], "no images in sub-folders, 1 in no folder"),
     ],
 )

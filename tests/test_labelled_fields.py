@@ -135,6 +135,31 @@ def test_the_hash_tells_images_of_one_name_apart(plate):
     assert len(load(folder, table, on_error="skip")) == 16
 
 
+def test_one_name_with_two_hashes_means_two_images(plate):
+    folder, table = plate
+    for name in ("a.tif", "b.tif"):
+        (folder / name[0]).mkdir()
+        shutil.move(folder / name, folder / name[0] / "field.tif")
+    table["image_sha256"] = [
+        hashlib.sha256((folder / name[0] / "field.tif").read_bytes()).hexdigest() for name in table["image"]
+    ]
+    assert set(load(folder, table.assign(image="field.tif")).groups) == {"a/field.tif", "b/field.tif"}
+    bare = table.drop(columns="image_sha256")
+    assert set(load(folder, bare.assign(image="elsewhere/" + bare["image"].str[0] + "/field.tif")).groups) == {
+        "a/field.tif",
+        "b/field.tif",
+    }
+
+
+def test_one_image_by_two_paths_is_one_image(plate):
+    folder, table = plate
+    again = table.iloc[:1].assign(image=str(folder / "a.tif"))
+    assert len(load(folder, pd.concat([table, again]))) == 32
+    assert "one nucleus of a.tif is 'G1' in line 2 and 'M'" in refusal(
+        folder, pd.concat([table, again.assign(label="M")])
+    )
+
+
 def test_what_is_gone_is_one_line(plate):
     folder, table = plate
     assert "gone.tif: no such image" in refusal(folder, table.assign(image=table["image"].replace("a.tif", "gone.tif")))

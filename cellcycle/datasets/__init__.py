@@ -32,7 +32,7 @@ def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on
         raise SettingError("on_error", f"{on_error!r} is unknown", "use one of raise, skip")
     kind = source_kind(source)
     if kind == "simulated":
-        return load_simulated(str(source), size_px, seed)
+        return load_simulated(str(source), size_px or 64, seed)
     if kind == "public":
         from cellcycle.datasets.public import load_public
 

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle.datasets.lookup import OUTLINES
-from cellcycle.datasets.tables import clean
+from cellcycle.datasets.lookup import is_outlines, word
 from cellcycle.errors import DataError, shown
 from cellcycle.images import list_images
 
-_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "holdout"}
+_SPLIT = re.compile(
+    r"(\d+ )?(train|training|val|valid|validation|test|testing|dev|eval|evaluation|hold ?out)"
+    r"( ?(set|data|images?|split))?"
+)
 _PICTURES = {"image", "images", "img", "imgs", "raw"}
-_NO_CLASSES = {"train", "training", "validation", "images", "imgs"} | OUTLINES
+_NO_CLASS = re.compile(
+    r"(\d+ )?(train|training|validation)( ?(set|data|images?|split))?|fold ?\d+|images|imgs|un(labell?ed|annotated)"
+)
 _PHASE = re.compile(
     r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
     r"|(inter|pro|prometa|meta|ana|telo)phase|(non )?mitosis|(non )?mitotic|cytokinesis|apoptosis|apoptotic|dead"
@@ -47,7 +51,6 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     if shallow:
         finding = f"{len(shallow)} images lie above the classes, e.g. {'/'.join(shallow[0])}"
         raise DataError(folder, finding, "put them in a class folder, or take them away")
-    above = [[name for name in p[:level] if clean(name).casefold() not in _SPLITS | _PICTURES] for p in paths]
     entries = pd.DataFrame(
         {
             "path": [file for file, _ in kept],
@@ -55,8 +58,10 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
             "sample_id": [shown("/".join(p)) for p in paths],
         }
     )
-    if any(above):
-        entries["group"] = ["/".join(names) for names in above]
+    names = [{word(p[k]) for p in paths} for k in range(level)]
+    telling = [k for k in range(level) if len(names[k]) > 1 and not (_are_splits(names[k]) or names[k] <= _PICTURES)]
+    if telling:
+        entries["group"] = ["/".join(p[k] for k in telling) for p in paths]
         notes.append(f"groups are the folders above the classes, e.g. {entries['group'].iloc[0]}")
     return entries, notes
 
@@ -68,27 +73,38 @@ def _as_text(name: str) -> str:
 
 def _refuse_outlines(folder: Path, paths) -> None:
     """Refuse masks beside pictures: an outline is no nucleus, and neither name is a class."""
-    inside: dict[tuple, dict[str, str]] = {}
+    inside: dict[tuple, dict[str, None]] = {}
     for p in paths:
-        for level, name in enumerate(p[:-1]):
-            inside.setdefault(p[:level], {})[clean(name).casefold()] = name
+        for level, name in enumerate(p):
+            inside.setdefault(p[:level], {})[name if level == len(p) - 1 else f"{name}/"] = None
     for where, names in inside.items():
-        outlines, pictures = OUTLINES & names.keys(), _PICTURES & names.keys()
-        if outlines and pictures:
-            one, other = names[min(outlines)], names[min(pictures)]
-            finding = f"{'/'.join(where) or 'it'} holds {one}/ beside {other}/: outlines, not classes"
-            raise DataError(
-                folder, finding, "put crops of nuclei in one sub-folder a class, or label the nuclei in a table"
-            )
+        stems = {name.rpartition(".")[0]: name for name in names if not name.endswith("/")}
+        beside = [
+            (f"{stems[stem[: m.start()]]}", name)
+            for stem, name in stems.items()
+            for m in re.finditer("[_. -]", stem)
+            if stem[: m.start()] in stems and is_outlines(stem[m.end() :])
+        ]
+        others = sorted(
+            (name for name in names if not is_outlines(name.strip("/"))),
+            key=lambda n: word(n.strip("/")) not in _PICTURES,
+        )
+        beside += [
+            (others[0], name) for name in names if others and name.endswith("/") and is_outlines(name.strip("/"))
+        ]
+        if beside:
+            finding = f"{'/'.join(where) or 'it'} holds {beside[0][1]} beside {beside[0][0]}: outlines, not classes"
+            remedy = "put crops of nuclei in one sub-folder a class, or label the nuclei in a table"
+            raise DataError(folder, finding, remedy)
 
 
 def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
     """Return how deep the classes stand: 0 for the first folders."""
     # Files of other depths are few, and refused or told of later.
     depth = sorted(len(p) for p in paths)[len(paths) // 2] - 1
-    names = [sorted({clean(p[k]).casefold() for p in paths if len(p) > k + 1}) for k in range(depth)]
+    names = [sorted({word(p[k]) for p in paths if len(p) > k + 1}) for k in range(depth)]
     start, notes = 0, []
-    while start + 1 < depth and _SPLITS.issuperset(names[start]):
+    while start + 1 < depth and _are_splits(names[start]):
         notes.append(f"{', '.join(names[start])} are read as one set: the folders in them are the classes")
         start += 1
     named = [level for level in range(start, depth) if _share(_PHASE, names[level]) > 0.5]
@@ -105,22 +121,26 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
             f"it is not clear whether {two[0]} or the folders in them ({two[1]}) are the classes",
             "write a table with the columns path,label,group",
         )
-    wrong = set(names[level]) if _SPLITS.issuperset(names[level]) else _NO_CLASSES.intersection(names[level])
+    is_split = _are_splits(names[level])
+    wrong = [name for name in names[level] if is_split or _NO_CLASS.fullmatch(name) or is_outlines(name)]
     if wrong:
-        finding = f"{', '.join(sorted(wrong))}: a folder of this name is no class"
+        finding = f"{', '.join(wrong)}: a folder of this name is no class"
         raise DataError(folder, finding, "have one sub-folder a class, and nothing else beside these")
     classes = set(names[level])
     for p in (p for p in paths if len(p) > level + 1):
-        inner = [name for k, name in enumerate(p[:-1]) if k != level and clean(name).casefold() in classes]
-        if inner and clean(inner[0]).casefold() != clean(p[level]).casefold():
+        inner = [name for k, name in enumerate(p[:-1]) if k != level and word(name) in classes]
+        if inner and word(inner[0]) != word(p[level]):
             raise DataError(folder, f"{'/'.join(p)} lies under two classes", "move it to one of them")
     return level, notes
 
 
 def _share(pattern: re.Pattern, names) -> float:
     """Return the share of the names that a pattern takes as a whole."""
-    words = [re.sub(r"[_-]+", " ", name) for name in names]
-    return sum(bool(pattern.fullmatch(word)) for word in words) / len(words)
+    return sum(bool(pattern.fullmatch(name)) for name in names) / len(names)
+
+
+def _are_splits(names) -> bool:
+    return all(_SPLIT.fullmatch(name) for name in names)
 
 
 def _repeat(paths, level: int) -> bool:

@@ -6,7 +6,7 @@ no nucleus. `cellcycle review` and the website write such tables, `cellcycle tra
 
 from pathlib import Path
 
-from cellcycle.datasets.tables import clean, clean_names, drop_repeats, read_table, says_nothing
+from cellcycle.datasets.tables import CLASSES, FILES, clean, clean_names, drop_repeats, read_table, says_nothing
 from cellcycle.errors import DataError
 
 # What a person says of an object that is no nucleus; training leaves it out.
@@ -16,8 +16,8 @@ LABEL_COLUMNS = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "label
 MORE_COLUMNS = ("group", "call", "model", "version", "image_sha256", "pixel_size_um")
 # Other names under which people have these columns.
 _SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
-    "image": ("file", "filename", "path"),
-    "label": ("class", "phase"),
+    "image": (*FILES, "path"),
+    "label": CLASSES,
     "nucleus_id": ("nucleus", "id"),
     "centroid_y_px": ("centroid_y", "y_px", "y"),
     "centroid_x_px": ("centroid_x", "x_px", "x"),
@@ -27,7 +27,13 @@ _NUMBERS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "pixel_size_um")
 
 def names_nuclei(path: Path) -> bool:
     """Tell whether a table names nuclei of images, by number or place, and not whole images."""
-    return _says_which(read_table(path, _SPELLINGS, ())[0])
+    table, _ = read_table(path, _SPELLINGS | {"nucleus_id": ("nucleus",), "id": ()}, ())
+    if _says_which(table) or not {"image", "id"} <= set(table):
+        return _says_which(table)
+    # A column id, where every image stands once, counts the rows if it runs or is no number.
+    ids = [clean(cell) for cell in table["id"]]
+    counts_rows = any(ids == [str(k + first) for k in range(len(ids))] for first in (0, 1))
+    return table["image"].duplicated().any() or not (counts_rows or not all(text.isdecimal() for text in ids))
 
 
 def _says_which(table) -> bool:

@@ -1,6 +1,7 @@
 """Which file a table means by what it calls an image."""
 
 import os
+import re
 import unicodedata
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -12,20 +13,36 @@ from cellcycle.files import sha256_of
 from cellcycle.images import list_images
 from cellcycle.names import shown_name
 
-# Folders of outlines, which often have the names of the pictures that they belong to.
-OUTLINES = {"mask", "masks", "label", "labels", "annotation", "annotations", "outlines", "segmentation", "gt"}
+# Folders of outlines, which often have the names of the pictures that they belong to; and files beside these.
+_OUTLINES = re.compile(
+    r"((cell|nuclei|nucleus|nuclear|instance|semantic|binary|manual|image|img|cp|train|test) )*"
+    r"(masks?|labels?|anns?|annots?|annotations?|outlines?|contours?|segmentations?|seg|gt|ground ?truths?|instances)"
+    r"( (images?|imgs?|files?|dir|folder|data|maps?))?"
+)
+
+
+def is_outlines(name: str) -> bool:
+    """Tell whether a folder of this name, or a file whose name ends so, holds outlines instead of nuclei."""
+    return bool(_OUTLINES.fullmatch(word(name)))
+
+
+def word(name: str) -> str:
+    """Return a name in small letters, with blanks for underscores and dashes."""
+    return re.sub(r"[\s_-]+", " ", clean(name).casefold()).strip()
 
 
 def find_file(folder: Path, text: str) -> Path:
     """Return the file that a cell of a table means, as seen from a folder.
 
-    Backslashes, blanks at the ends, quotes, file:// and the two ways to write an accent are mended where the file
-    is found so; otherwise the path is returned as it stands.
+    Backslashes, blanks at the ends, quotes, file://, the case of the suffix and the two ways to write an accent are
+    mended where the file is found so; otherwise the path is returned as it stands.
     """
     plain = text.strip().strip("\"'")
     if plain.lower().startswith("file:"):
         plain = unquote(urlsplit(plain).path)
     forms = [text, plain, clean(plain), unicodedata.normalize("NFC", plain), unicodedata.normalize("NFD", plain)]
+    stem, dot, suffix = plain.rpartition(".")
+    forms += [stem + dot + suffix.lower(), stem + dot + suffix.upper()]
     for form in forms + [form.replace("\\", "/") for form in forms]:
         path = folder / Path(form).expanduser()
         if _is_file(path):
@@ -83,7 +100,7 @@ class ImageFolder:
         if self._named is None:
             self._named = {}
             for path in list_images(self.folder):
-                if OUTLINES.isdisjoint(path.relative_to(self.folder).parts):
+                if not any(map(is_outlines, path.relative_to(self.folder).parts[:-1])):
                     # A prediction table shows odd names (a tab, a backslash, no text) in a way of its own.
                     for key in {path.name.strip(), shown_name(path).rpartition("/")[2].strip()}:
                         self._named.setdefault(key, []).append(path)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle.datasets.lookup import find_file, sample_id
-from cellcycle.datasets.tables import drop_repeats, read_table, says_nothing
+from cellcycle.datasets.tables import CLASSES, FILES, drop_repeats, read_table, says_nothing
 from cellcycle.errors import DataError
 
-COLUMNS = {"path": ("file", "filename", "image"), "label": ("class", "phase"), "group": ()}
+COLUMNS = {"path": (*FILES, "image"), "label": CLASSES, "group": ()}
 
 
 def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame, list[str]]:

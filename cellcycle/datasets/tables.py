@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle.errors import DataError
+from cellcycle.errors import INVISIBLE, DataError
 from cellcycle.phases import PHASES
 
+# Names under which people have the columns of files and of classes.
+FILES = ("file", "filename", "file_name", "file_path", "filepath", "image_file", "image_path", "img")
+CLASSES = ("class", "phase", "class_name", "cell_cycle_phase", "category")
 # What a cell holds where there is nothing to say.
 _NOTHING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"}
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _SEPARATORS = (",", ";", "\t", "|")
+_SEPARATED = r"[\s_-]+"
+# Greek and Cyrillic letters that look like Latin ones.
+_LOOKALIKE = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВСЕНКМОРТХЅасеорхуѕ", "ABEZHIKMNOPTYXABCEHKMOPTXSaceopxys")
 
 
 def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[str, ...]):
@@ -23,8 +28,9 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
 
     It may be separated by commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, with comment lines above
     the header. `columns` are the wanted ones, each with the names under which it may stand besides its own, whatever
-    their case; without those `required` the table is refused. Returned are the wanted columns that are there, as text,
-    "" where a cell is empty; the index holds the line numbers of the file.
+    their case. The table is refused without those `required`, and where two columns could be one and differ; with
+    nothing required it is only looked at. Returned are the wanted columns that are there, as text, "" where a cell is
+    empty; the index holds the line numbers of the file.
     """
     text, notes = _decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
@@ -36,9 +42,11 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     if missing:
         finding = f"no column {' and '.join(missing)}; its first line is {_short(separator.join(rows[0][1]))!r}"
         raise DataError(file, finding, f"put a header above: {','.join(required)}")
-    repeated = [name for name, at in places.items() if len(at) > 1]
-    if repeated:
-        raise DataError(file, f"two columns are called {repeated[0]}", "keep one of them")
+    for column, at in places.items() if required else ():
+        said = ({clean(cells[k]) if k < len(cells) else "" for k in at} for _, cells in rows[1:])
+        if any(len(different) > 1 for different in said):
+            one, two = (clean(rows[0][1][k]) for k in at[:2])
+            raise DataError(file, f"two columns could be the {column}: {one} and {two}", f"call one of them {column}")
     width, kept = len(rows[0][1]), {}
     for line, cells in rows[1:]:
         if any(clean(cell) for cell in cells[width:]):
@@ -58,7 +66,8 @@ def _rows(file: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
     try:
         for cells in reader:
             is_comment = not rows and cells and clean(cells[0]).startswith(("#", "sep="))
-            if any(clean(cell) for cell in cells) and not is_comment:
+            is_header_again = rows and cells == rows[0][1]
+            if any(clean(cell) for cell in cells) and not is_comment and not is_header_again:
                 rows.append((reader.line_num, cells))
     except csv.Error as error:
         raise DataError(file, f"line {reader.line_num} is not readable as CSV ({error})", "save it anew") from error
@@ -68,8 +77,11 @@ def _rows(file: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
 def _places(rows, columns: dict[str, tuple[str, ...]]) -> dict[str, list[int]]:
     """Return where the wanted columns stand in the header."""
     names = [clean(cell).casefold().replace(" ", "_") for cell in rows[0][1]] if rows else []
-    spelt = {column: next((n for n in (column, *others) if n in names), None) for column, others in columns.items()}
-    return {column: [k for k, n in enumerate(names) if n == name] for column, name in spelt.items() if name}
+    at = {
+        column: [k for k, n in enumerate(names) if n == column] or [k for k, n in enumerate(names) if n in others]
+        for column, others in columns.items()
+    }
+    return {column: places for column, places in at.items() if places}
 
 
 def _decoded(file: Path) -> tuple[str, list[str]]:
@@ -81,6 +93,8 @@ def _decoded(file: Path) -> tuple[str, list[str]]:
     if raw.startswith(b"PK\x03\x04"):
         raise DataError(file, "a workbook or an archive, not text", "save the sheet as CSV")
     encodings = ("utf-16",) if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "cp1252")
+    if b"\0" in raw[:2]:
+        encodings = ("utf-16-le" if raw[1:2] == b"\0" else "utf-16-be",)
     for encoding in encodings:
         try:
             text = raw.decode(encoding)
@@ -117,39 +131,50 @@ def clean(text: str) -> str:
     >>> clean(" S\u00a0 phase\u200b"), clean("G₁")
     ('S phase', 'G1')
     """
-    return " ".join(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).split())
+    seen = (c for c in text if c.isspace() or not (unicodedata.category(c) in ("Cc", "Cf") or INVISIBLE.match(c)))
+    return " ".join(unicodedata.normalize("NFKC", "".join(seen)).split())
 
 
 def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[str]]:
     """Bring labels or groups (`what`) to one spelling each, where it is certain that they mean the same; say so.
 
-    Labels that differ by blanks, dashes or underscores alone are refused. Such groups are left as they are: joining
-    them is not certain, and harmless.
+    Labels that differ by blanks, dashes and the like alone are refused. Such groups are joined: to keep cells together
+    that could be parted does no harm.
     """
-    cleaned, notes = names.map(clean), []
+    cleaned, notes = names.map(clean).str.strip(" ;,").str.replace(r"^([\'\"])(.*)\1$", r"\2", regex=True), []
     n_mended = int((cleaned != names).sum())
     if n_mended:
         notes.append(f"blanks and invisible characters were taken off {n_mended} {what}s")
-    spelling = _one_spelling(cleaned) | (_as_phases(cleaned) if what == "label" else {})
+    spelling = _one_spelling(cleaned) | _as_phases(cleaned) if what == "label" else _one_spelling(cleaned, _SEPARATED)
     for old, new in sorted(spelling.items()):
         notes.append(f"{what} {old!r} ({(cleaned == old).sum()}) is read as {new!r}")
     cleaned = cleaned.replace(spelling) if spelling else cleaned
     seen: dict[str, str] = {}
     for name in cleaned.unique() if what == "label" else ():
-        other = seen.setdefault(re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", name).casefold(), name)
+        other = seen.setdefault(_meaning(name), name)
         if other != name:
-            finding = f"the labels {other!r} and {name!r} differ by a blank, dash or underscore alone"
+            finding = f"the labels {other!r} and {name!r} differ by a blank, dash or spelling alone"
             raise DataError(source, finding, "give one class one name, or two classes names that differ")
     return cleaned, notes
 
 
-def _one_spelling(names: pd.Series) -> dict[str, str]:
-    """Return the spellings to replace: those that differ from another in case alone."""
+def _meaning(label: str) -> str:
+    """Return what two labels share that a person would hardly tell apart: G1. and G1 phase, S-phase and S phase."""
+    plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label.translate(_LOOKALIKE)).casefold().strip(".,;:'\"")
+    plain = re.sub(r"^(\d+)\.0+$", r"\1", plain)
+    return re.sub(r"^(g0|g1|s|g2|m)phase$", r"\1", re.sub("^mito(sis|tic)$", "m", plain))
+
+
+def _one_spelling(names: pd.Series, ignored: str = "(?!)") -> dict[str, str]:
+    """Return the spellings to replace: those that differ from another in case, or in what is ignored, alone."""
     counts, by_key = Counter(names), defaultdict(list)
     for name in counts:
-        by_key[name.casefold()].append(name)
-    best = {key: min(same, key=lambda n: (n not in PHASES, -counts[n], n)) for key, same in by_key.items()}
-    return {name: best[name.casefold()] for name in counts if name != best[name.casefold()]}
+        by_key[re.sub(ignored, " ", name).casefold()].append(name)
+    replaced = {}
+    for same in by_key.values():
+        best = min(same, key=lambda name: (name not in PHASES, -counts[name], name))
+        replaced |= {name: best for name in same if name != best}
+    return replaced
 
 
 def _as_phases(names: pd.Series) -> dict[str, str]:
