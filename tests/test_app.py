@@ -175,6 +175,22 @@ def test_images_of_one_slide_are_judged_together(site, capsys, monkeypatch):
     assert post(site, NUCLEI[0], slide=True, model="nagao6-g1").status_code == 400
 
 
+def test_the_nuclei_of_a_slide_are_found_once(monkeypatch, tmp_path, field_file):
+    from cellcycle.app import worker
+    from cellcycle.predict import predictor
+
+    found, real = [], predictor.find_nuclei
+    monkeypatch.setattr(predictor, "find_nuclei", lambda *given: (found.append(given), real(*given))[1])
+    monkeypatch.setattr(worker, "_models", model_table())
+    plane, settings = tmp_path / "plane", Settings("field")
+    worker.read(field_file, "a.tif", settings, 25, plane)
+    of_slide = worker.slide([plane], "auto", settings, True)
+    kept = json.loads(worker.rows(plane, "auto", of_slide))
+    assert len(found) == 1
+    worker.read(field_file, "a.tif", settings, 25, plane)
+    assert json.loads(worker.rows(plane, "auto", of_slide)) == kept
+
+
 def test_health_and_description_tell_what_there_is(site):
     assert site.get("/health").json()["models"][:2] == ["auto", "nagao6"]
     described = site.get("/openapi.json").json()["paths"]

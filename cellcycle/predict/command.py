@@ -51,11 +51,10 @@ def run_predict(
         output = None
     if output is None and (sys.stdout is None or sys.stdout.closed):
         raise SettingError("standard output", "it is closed", "name a file with --output")
-    if n_jobs is not None and n_jobs < 1:
-        raise SettingError("--jobs", f"{n_jobs} is below 1", "give the number of processes, 1 or more")
-    most_jobs = 4 * max(16, os.cpu_count() or 1)
-    if n_jobs is not None and n_jobs > most_jobs:
-        raise SettingError("--jobs", f"{n_jobs} processes are more than can be of use", f"give at most {most_jobs}")
+    n_cores = os.cpu_count() or 1
+    most_jobs = 4 * max(16, n_cores)
+    if n_jobs is not None and not 1 <= n_jobs <= most_jobs:
+        raise SettingError("--jobs", f"{n_jobs} is out of range", f"give a number of 1 or more, {most_jobs} at most")
     if not all(path.strip() for path in paths):
         raise SettingError("PATH", "an empty name", "name image files, folders or patterns")
     choice, images, settings = ModelChoice.of(model), _to_predict(paths), settings or Settings()
@@ -65,7 +64,7 @@ def run_predict(
         _note_unused(unused)
     if output is not None:
         check_target(output, images)
-    n_jobs = n_jobs or ((os.cpu_count() or 1) if len(images) >= _ALL_CORES_FROM else 1)
+    n_jobs = n_jobs or (n_cores if len(images) >= _ALL_CORES_FROM else 1)
     extras.prepare(images)
     tally, warnings, remarks = Tally(choice.default.classes), set(), defaultdict(list)
 
@@ -107,7 +106,7 @@ def run_predict(
         _note(f"read {tally.planes_taken()}")
     if choice.is_auto and tally.models:
         _note(f"model {tally.models_taken()}")
-    return int(tally.n_unreadable > 0 or tally.n_unwritten > 0)
+    return int(tally.n["unreadable"] + tally.n["unwritten"] > 0)
 
 
 def _to_predict(paths: list[str]) -> list[str | ImageError]:

@@ -14,7 +14,7 @@ _LAST = [
     "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "channel", "planes", "kind",
     "confidence", "prediction_set", "review", "model", "model_reason", "version", "error",
 ]  # fmt: skip
-_TEXT = {
+TEXT_COLUMNS = {
     "image", "call", "flags", "channel", "planes", "kind", "prediction_set", "review", "model", "model_reason",
     "version", "error",
 }  # fmt: skip
@@ -38,9 +38,9 @@ def full_columns(values: dict, classes: tuple[str, ...], n_rows: int) -> dict[st
     """
     columns = {}
     for name in table_columns(classes):
-        value = values.get(name, "" if name in _TEXT else np.nan)
+        value = values.get(name, "" if name in TEXT_COLUMNS else np.nan)
         value = np.asarray(value).tolist() if np.ndim(value) else [value] * n_rows
-        columns[name] = value if name in _TEXT else [float(v) for v in value]
+        columns[name] = value if name in TEXT_COLUMNS else [float(v) for v in value]
     return columns
 
 
@@ -50,7 +50,7 @@ def as_frame(columns: dict[str, list]):
 
     made = {}
     for name, values in columns.items():
-        if name in _TEXT:
+        if name in TEXT_COLUMNS:
             made[name] = pd.array(values, dtype="str")
         elif name == "nucleus_id":
             made[name] = pd.array([pd.NA if np.isnan(v) else int(v) for v in values], dtype="Int64")

@@ -35,13 +35,7 @@ class Tally:
     """Counts of images and calls, added up image by image."""
 
     classes: tuple[str, ...]
-    n_images: int = 0
-    n_unreadable: int = 0
-    n_unwritten: int = 0
-    n_empty: int = 0
-    n_nuclei: int = 0
-    n_flagged: int = 0
-    n_review: int = 0
+    n: Counter = field(default_factory=Counter)
     calls: Counter = field(default_factory=Counter)
     titles: Counter = field(default_factory=Counter)
     models: Counter = field(default_factory=Counter)
@@ -49,42 +43,39 @@ class Tally:
 
     def add(self, prediction: ImagePrediction) -> None:
         """Count one image."""
-        self.n_images += 1
-        self.n_unreadable += prediction.error is not None
-        self.n_unwritten += bool(prediction.note)
-        self.n_empty += prediction.error is None and prediction.checkpoint is None
-        channel, planes = (prediction.columns[c][0] for c in ("channel", "planes"))
+        columns, is_read = prediction.columns, prediction.error is None
+        self.n.update(images=1, unreadable=int(not is_read), unwritten=int(bool(prediction.note)))
+        channel, planes = (columns[c][0] for c in ("channel", "planes"))
         if channel not in ("", "0") or planes:
             self.taken[", ".join(filter(None, [f"channel {channel}", planes]))] += 1
         if prediction.checkpoint is None:
+            self.n["empty"] += int(is_read)
             return
         self.titles[prediction.checkpoint.title] += 1
-        self.models[model_taken(*(prediction.columns[c][0] for c in ("model", "model_reason")))] += 1
-        self.n_nuclei += prediction.n_nuclei
-        self.n_flagged += sum(
-            bool(set(text.split(";")) - {"", "scale_unknown"}) for text in prediction.columns["flags"]
-        )
-        self.n_review += sum(map(bool, prediction.columns["review"]))
-        self.calls.update(prediction.columns["call"])
+        self.models[model_taken(columns["model"][0], columns["model_reason"][0])] += 1
+        is_flagged = [bool(set(text.split(";")) - {"", "scale_unknown"}) for text in columns["flags"]]
+        self.n.update(nuclei=prediction.n_nuclei, flagged=sum(is_flagged), review=sum(map(bool, columns["review"])))
+        self.calls.update(columns["call"])
 
     def report(self) -> str:
         """Return counts and fractions per phase."""
-        if not self.n_nuclei:
+        n_nuclei, n_flagged, n_review = (self.n[what] for what in ("nuclei", "flagged", "review"))
+        if not n_nuclei:
             return NO_NUCLEUS
         lines = [
             f"Model: {', '.join(_counted(self.titles))}",
-            f"Nuclei: {self.n_nuclei} ({self.n_flagged} with a quality flag, {self.n_review} to look at again)",
+            f"Nuclei: {n_nuclei} ({n_flagged} with a quality flag, {n_review} to look at again)",
             "",
             "Phase      |  Nuclei |   Share",
             "-----------|---------|--------",
         ]
         for name in [*self.classes, *([""] if self.calls[""] else [])]:
             n = self.calls[name]
-            lines.append(f"{name or 'no call':<11}|{n:>8} |{100 * n / self.n_nuclei:>6.1f} %")
-        if self.n_images > 1:
-            rest = [(self.n_empty, "without a nucleus"), (self.n_unreadable, "not read")]
+            lines.append(f"{name or 'no call':<11}|{n:>8} |{100 * n / n_nuclei:>6.1f} %")
+        if self.n["images"] > 1:
+            rest = [(self.n["empty"], "without a nucleus"), (self.n["unreadable"], "not read")]
             told = "".join(f", {n} {what}" for n, what in rest if n)
-            lines.insert(0, f"Images: {self.n_images}{told}")
+            lines.insert(0, f"Images: {self.n['images']}{told}")
         return "\n".join(lines)
 
     def planes_taken(self) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from cellcycle.datasets.labels import NONE
 from cellcycle.errors import DataError
+from cellcycle.predict.table import TEXT_COLUMNS
 from cellcycle.review.doubt import classes_of
 
 # Where a nucleus lies in its image: the first row and column, and those after the last.
 BOX_COLUMNS = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
 _NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *BOX_COLUMNS)
-_TEXTS = {"image", "call", "flags", "channel", "planes", "kind", "prediction_set", "review", "model", "model_reason",
-          "version", "error", "group", "image_sha256"}  # fmt: skip
+_TEXTS = TEXT_COLUMNS | {"group", "image_sha256"}
 
 
 def read_table(path):
