@@ -172,6 +172,20 @@ def test_a_whole_record_stays_and_a_damaged_one_is_replaced(record, predictions)
     assert [r.run["train_s"] for r in results.load_runs(root)] == [9.0]
 
 
+def test_a_record_that_another_process_wrote_meanwhile_stays(tmp_path, predictions, monkeypatch):
+    versions = results.package_versions
+
+    def meanwhile():
+        monkeypatch.setattr(results, "package_versions", versions)
+        results.write_run(tmp_path, CONFIG, DATA, predictions, train_s=1.0)
+        return versions()
+
+    monkeypatch.setattr(results, "package_versions", meanwhile)
+    record = results.write_run(tmp_path, CONFIG, DATA, predictions, train_s=9.0)
+    assert record.run["train_s"] == 1.0
+    assert list(tmp_path.iterdir()) == [record.folder]
+
+
 def test_bootstrap_units_are_groups_where_known(tmp_path, predictions):
     table = predictions.assign(group=["field1", "", "field1", ""])
     record = results.write_run(tmp_path, CONFIG, DATA, table)
