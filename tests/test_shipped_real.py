@@ -7,7 +7,8 @@ from cellcycle import files
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.datasets import NucleusDataset
 from cellcycle.evaluate import evaluate
-from cellcycle.predict import predict
+from cellcycle.predict import Predictor, predict
+from cellcycle.predict.words import nucleus_report
 from cellcycle.simulation import simulate_nuclei
 from cellcycle.study.shipped import __main__ as making
 from cellcycle.study.shipped.real import REAL, ship
@@ -64,6 +65,12 @@ def test_mitocheck_tells_simulated_mitoses_from_simulated_interphases():
 def test_no_image_is_given_to_it_unasked():
     for folder in ("nuclei", "fields"):
         assert "mitocheck" not in set(predict(SAMPLE / folder)["model"])
+
+
+def test_columns_of_the_report_stand_below_each_other_whatever_the_length_of_a_name():
+    prediction = Predictor(load_checkpoint("mitocheck")).predict(next((SAMPLE / "nuclei").glob("*/*.png")))
+    rows = [line for line in nucleus_report(prediction).splitlines() if "|" in line]
+    assert len(rows) == 2 + len(NAMES) and len({row.index("|") for row in rows}) == 1
 
 
 @pytest.mark.realdata

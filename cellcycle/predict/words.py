@@ -20,14 +20,20 @@ def nucleus_report(prediction: ImagePrediction) -> str:
     lines = [f"Model: {prediction.checkpoint.title}"]
     if not row["call"]:
         return "\n".join([*lines, f"Predicted Phase: none ({row['flags']})"])
-    lines += [f"Predicted Phase: {row['call']}", "", "Phase      | Probability", "-----------|------------"]
-    lines += [f"{c:<11}|{100 * row[f'p_{c}']:>10.2f} %" for c in prediction.checkpoint.classes]
+    wide = _width(prediction.checkpoint.classes)
+    lines += [f"Predicted Phase: {row['call']}", "", f"{'Phase':<{wide}}| Probability", f"{'-' * wide}|------------"]
+    lines += [f"{c:<{wide}}|{100 * row[f'p_{c}']:>10.2f} %" for c in prediction.checkpoint.classes]
     told = {"Flags": row["flags"], "Could be": row["prediction_set"], "Look again": row["review"]}
     if row["prediction_set"] == row["call"]:
         del told["Could be"]
     notes = [f"{name}: {text.replace(';', ', ')}" for name, text in told.items() if text]
     lines += ["", *notes] if notes else []
     return "\n".join(lines)
+
+
+def _width(classes) -> int:
+    """Return the width of the column of phases; of the study's own table, but for longer names."""
+    return max(11, *(len(name) + 1 for name in classes))
 
 
 @dataclass
@@ -62,16 +68,17 @@ class Tally:
         n_nuclei, n_flagged, n_review = (self.n[what] for what in ("nuclei", "flagged", "review"))
         if not n_nuclei:
             return NO_NUCLEUS
+        wide = _width(self.classes)
         lines = [
             f"Model: {', '.join(_counted(self.titles))}",
             f"Nuclei: {n_nuclei} ({n_flagged} with a quality flag, {n_review} to look at again)",
             "",
-            "Phase      |  Nuclei |   Share",
-            "-----------|---------|--------",
+            f"{'Phase':<{wide}}|  Nuclei |   Share",
+            f"{'-' * wide}|---------|--------",
         ]
         for name in [*self.classes, *([""] if self.calls[""] else [])]:
             n = self.calls[name]
-            lines.append(f"{name or 'no call':<11}|{n:>8} |{100 * n / n_nuclei:>6.1f} %")
+            lines.append(f"{name or 'no call':<{wide}}|{n:>8} |{100 * n / n_nuclei:>6.1f} %")
         if self.n["images"] > 1:
             rest = [(self.n["empty"], "without a nucleus"), (self.n["unreadable"], "not read")]
             told = "".join(f", {n} {what}" for n, what in rest if n)
