@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cellcycle.datasets import load_dataset
-from cellcycle.datasets.folders import folder_entries
+from cellcycle.datasets.folders import folder_entries, manifest_entries
 from cellcycle.datasets.labels import read_labels
-from cellcycle.datasets.manifests import manifest_entries
 from cellcycle.datasets.tables import clean, clean_names
 from cellcycle.errors import CellCycleError, DataError
 

@@ -313,6 +313,12 @@ def test_a_disk_without_room_is_one_line_and_leaves_nothing_half_unpacked(server
     assert len(load_dataset("bbbc048")) == 14
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(server, tmp_path):
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "public").write_text("a file where the folder would be")
+    refused(match="cannot be made")
+
+
 def test_what_the_server_refuses_or_lacks_is_one_line(server):
     refused(match="the server answers 404")
     server.files["/record"] = b"[]"

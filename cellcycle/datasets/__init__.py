@@ -37,7 +37,7 @@ def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on
         from cellcycle.datasets.public import load_public
 
         return load_public(str(source), size_px)
-    from cellcycle.datasets import fields, files, folders, manifests
+    from cellcycle.datasets import fields, files, folders
 
     path = Path(source).expanduser()
     if kind == "fields":
@@ -45,7 +45,7 @@ def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on
     if kind == "folder":
         entries, notes = folders.folder_entries(path)
     else:
-        entries, notes = manifests.manifest_entries(path / MANIFEST if path.is_dir() else path, on_error)
+        entries, notes = folders.manifest_entries(path / MANIFEST if path.is_dir() else path, on_error)
     return files.load_files(path, source_name(path), entries, notes, size_px, on_error)
 
 

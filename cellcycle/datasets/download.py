@@ -2,7 +2,6 @@
 
 import os
 import stat
-import sys
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -69,14 +68,8 @@ def _download(url: str, target: Path, is_known: bool, most_bytes: int) -> None:
         total = have + int(answer.headers.get("Content-Length", 0))
         tag = answer.headers.get("ETag", "")
         tag_file.write_text("" if tag.startswith("W/") else tag, encoding="utf-8")
-        bar = tqdm(
-            desc=target.name,
-            initial=have,
-            total=total or None,
-            unit="B",
-            unit_scale=True,
-            disable=not sys.stderr.isatty(),
-        )
+        # Shown on terminals alone.
+        bar = tqdm(desc=target.name, initial=have, total=total or None, unit="B", unit_scale=True, disable=None)
         came = have
         with open(part, "ab" if have else "wb") as file, bar:
             # Small pieces: what is in hand of the last one is lost when the connection breaks.

@@ -1,11 +1,12 @@
-"""Which folders are classes, which are groups: labelled images in folders, as people lay them out."""
+"""Labelled images as people list them: in folders, of which some are classes and some groups, or in a table."""
 
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from cellcycle.datasets.lookup import is_outlines, word
+from cellcycle.datasets.lookup import find_file, is_outlines, sample_id, word
+from cellcycle.datasets.tables import CLASSES, FILES, drop_repeats, read_table, says_nothing
 from cellcycle.errors import DataError, shown
 from cellcycle.images import list_images
 
@@ -51,19 +52,43 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     if shallow:
         finding = f"{len(shallow)} images lie above the classes, e.g. {'/'.join(shallow[0])}"
         raise DataError(folder, finding, "put them in a class folder, or take them away")
-    entries = pd.DataFrame(
-        {
-            "path": [file for file, _ in kept],
-            "label": [_as_text(p[level]) for p in paths],
-            "sample_id": [shown("/".join(p)) for p in paths],
-        }
-    )
+    entries = pd.DataFrame({"path": [file for file, _ in kept], "label": [_as_text(p[level]) for p in paths]})
+    entries["sample_id"] = [shown("/".join(p)) for p in paths]
     names = [{word(p[k]) for p in paths} for k in range(level)]
     telling = [k for k in range(level) if len(names[k]) > 1 and not (_are_splits(names[k]) or names[k] <= _PICTURES)]
     if telling:
         entries["group"] = ["/".join(p[k] for k in telling) for p in paths]
         notes.append(f"groups are the folders above the classes, e.g. {entries['group'].iloc[0]}")
     return entries, notes
+
+
+def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame, list[str]]:
+    """List the images of a manifest: path, label, sample_id (the path from its folder), and group where it names any.
+
+    With `on_error` "skip", rows without a path or a label are left out, and the notes say so.
+    """
+    columns = {"path": (*FILES, "image"), "label": CLASSES, "group": ()}
+    table, notes = read_table(file, columns, ("path", "label"))
+    empty = table["path"].map(says_nothing) | table["label"].map(says_nothing)
+    if empty.any():
+        line = table.index[empty][0]
+        where = f"line {line} has no path or no label ({table.loc[line, 'path']!r}, {table.loc[line, 'label']!r})"
+        if on_error == "raise" or empty.all():
+            finding = where + (f", nor have {empty.sum() - 1} others" if empty.sum() > 1 else "")
+            raise DataError(file, finding, "fill it in, delete the row, or leave such rows out: --skip-unreadable")
+        notes.append(f"{empty.sum()} rows without a path or a label are left out: {where}")
+        table = table[~empty]
+    entries = table.assign(path=[find_file(file.parent, text) for text in table["path"]])
+    entries["sample_id"] = [sample_id(file.parent, path) for path in entries["path"]]
+    # A nucleus without a group stands for itself.
+    has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
+    entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
+    kept = drop_repeats(file, entries, entries["path"].map(Path.resolve), ("label", "group"), entries["sample_id"])
+    if len(kept) < len(entries):
+        notes.append(f"{len(entries) - len(kept)} rows repeat another and are left out")
+    if not has_group.any():
+        return kept.drop(columns="group"), notes
+    return kept.assign(group=kept["group"].where(kept["group"] != "", "single:" + kept["sample_id"])), notes
 
 
 def _as_text(name: str) -> str:
@@ -80,18 +105,15 @@ def _refuse_outlines(folder: Path, paths) -> None:
     for where, names in inside.items():
         stems = {name.rpartition(".")[0]: name for name in names if not name.endswith("/")}
         beside = [
-            (f"{stems[stem[: m.start()]]}", name)
+            (stems[stem[: m.start()]], name)
             for stem, name in stems.items()
             for m in re.finditer("[_. -]", stem)
             if stem[: m.start()] in stems and is_outlines(stem[m.end() :])
         ]
-        others = sorted(
-            (name for name in names if not is_outlines(name.strip("/"))),
-            key=lambda n: word(n.strip("/")) not in _PICTURES,
-        )
-        beside += [
-            (others[0], name) for name in names if others and name.endswith("/") and is_outlines(name.strip("/"))
-        ]
+        others = [name for name in names if not is_outlines(name.strip("/"))]
+        others.sort(key=lambda name: word(name.strip("/")) not in _PICTURES)
+        folders = [name for name in names if name.endswith("/") and is_outlines(name.strip("/"))]
+        beside += [(others[0], name) for name in folders if others]
         if beside:
             finding = f"{'/'.join(where) or 'it'} holds {beside[0][1]} beside {beside[0][0]}: outlines, not classes"
             remedy = "put crops of nuclei in one sub-folder a class, or label the nuclei in a table"

@@ -133,7 +133,10 @@ def _facts(folder: Path) -> dict:
 
 
 def _write_facts(folder: Path, facts: dict) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(folder, f"cannot be made ({error.strerror})", "check the folder above it") from error
     with files.whole_file(folder / "facts.json") as unfinished:
         unfinished.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

@@ -42,7 +42,10 @@ def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gra
     if made is None:
         cells = simulation.simulate_nuclei(counts, size_px, seed, parameters, stain)
         made = (cells.images, cells.labels, cells.truth, cells.pixel_size_um)
-        _write_cache(cache, *made)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with files.whole_file(cache) as work:
+            known = {"labels": cells.labels, "truth": cells.truth.to_csv(index=False)}
+            np.savez(work, images=cells.images, pixel_size_um=cells.pixel_size_um, **known)
     images, labels, truth, pixel_size_um = made
     return NucleusDataset(
         name=name,
@@ -67,9 +70,3 @@ def _read_cache(cache: Path):
             return made["images"], made["labels"], truth, float(made["pixel_size_um"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-
-
-def _write_cache(cache: Path, images, labels, truth: pd.DataFrame, pixel_size_um: float) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with files.whole_file(cache) as work:
-        np.savez(work, images=images, labels=labels, truth=truth.to_csv(index=False), pixel_size_um=pixel_size_um)

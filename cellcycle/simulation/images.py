@@ -114,24 +114,15 @@ def _one_nucleus(phase, k, size_px, seed, parameters, slides, stain):
     inside, part = overlap(support.shape, patch.support.shape, centre / RENDER_UM)
     support[inside] = patch.support[part]
     mask = sample(support, (size_px, size_px)) > 0.5 * (pixel_um / RENDER_UM) ** 2
-    truth = {
-        "sample_id": f"{phase}_{k + 1:04d}",
-        **truth_of(cell, patch, slide),
-        "n_neighbours": n_neighbours,
-        "debris": debris,
-    }
+    truth = {"sample_id": f"{phase}_{k + 1:04d}"} | truth_of(cell, patch, slide)
+    truth |= {"n_neighbours": n_neighbours, "debris": debris}
     return _coloured(levels, rng, stain, parameters.full_scale), mask, truth
 
 
 def truth_of(cell: Cell, patch: Patch, slide: Slide) -> dict:
     """Return the truth columns that crops and fields share."""
-    return {
-        "phase": cell.phase,
-        "subphase": cell.subphase,
-        "cycle_position": cell.cycle_position,
-        "progress": cell.progress,
-        "dna_content": cell.dna_content,
-        "stain_factor": cell.stain_factor,
+    names = ("phase", "subphase", "cycle_position", "progress", "dna_content", "stain_factor")
+    return {name: getattr(cell, name) for name in names} | {
         "slide_factor": slide.stain_factor,
         "integrated_dna": cell.dna_content * cell.stain_factor * slide.stain_factor,
         "area_um2": float(patch.support.sum()) * RENDER_UM**2,
