@@ -65,7 +65,11 @@ def slug(text: str) -> str:
 
 
 def sha256_of(path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal; of a folder, that of the names and sums of its files."""
+    if os.path.isdir(path):
+        files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+        sums = "".join(f"{sha256_of(file)} {file.relative_to(path).as_posix()}\n" for file in files)
+        return hashlib.sha256(os.fsencode(sums)).hexdigest()
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

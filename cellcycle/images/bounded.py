@@ -9,6 +9,7 @@ unpack, JPEG 2000 and its like, are decoded in a child, which can be ended whate
 import contextlib
 import os
 import signal
+import stat
 import sys
 import threading
 from functools import lru_cache
@@ -19,6 +20,7 @@ from cellcycle.errors import ImageError
 # Small files may take this much; larger ones as much as their own size can explain.
 _SECONDS, _SECONDS_A_MB = 15.0, 0.5
 _MEGABYTES, _MEGABYTES_A_MB = 1_900.0, 120.0
+_MOST_FILES = 500_000
 
 
 class _OutOfTime(BaseException):
@@ -37,6 +39,23 @@ def limits_of(file_bytes: int) -> tuple[float, float]:
     return max(_SECONDS, _SECONDS_A_MB * megabytes), max(_MEGABYTES, _MEGABYTES_A_MB * megabytes)
 
 
+def bytes_of(path) -> int:
+    """Return the size of a file, or of all files in the folder of an OME-Zarr; links and pipes in it are refused."""
+    if not os.path.isdir(path):
+        return os.stat(path).st_size
+    n_bytes = n_files = 0
+    for root, folders, names in os.walk(path):
+        for name in (*folders, *names):
+            found = os.lstat(os.path.join(root, name))
+            n_files += 1
+            if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+                raise ImageError(path, f"{name} in it is a link, pipe or device", "copy the whole store")
+            n_bytes += found.st_size if stat.S_ISREG(found.st_mode) else 0
+        if n_files > _MOST_FILES:
+            raise ImageError(path, f"it has more than {_MOST_FILES:,} files", "export it with larger chunks")
+    return n_bytes
+
+
 @lru_cache(maxsize=1)
 def _child(seconds: float, megabytes: float) -> Confined:
     """Return a child with these limits; it stays for the next file, since to start one takes a third of a second."""
@@ -53,7 +72,7 @@ def read_bounded(function, path, is_plain: bool, *arguments):
     """
     if is_confined():
         return function(path, *arguments)
-    seconds, megabytes = limits_of(os.stat(path).st_size)
+    seconds, megabytes = limits_of(bytes_of(path))
     if not is_plain:
         try:
             return _child(seconds, megabytes)(function, path, *arguments)

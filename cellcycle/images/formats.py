@@ -13,6 +13,7 @@ from cellcycle.errors import CellCycleError, ImageError
 from cellcycle.images.bounded import quiet
 from cellcycle.images.codestreams import read_codestream
 from cellcycle.images.judge import Announced, judge_tiff, refuse_many_scans
+from cellcycle.images.omezarr import open_ome_zarr
 from cellcycle.images.stacks import (
     Stack,
     channel_names,
@@ -75,6 +76,9 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
     with one_line(path), warnings.catch_warnings():
         # Decoders warn of what is odd in a file; either it is read or one line says why not.
         warnings.simplefilter("ignore")
+        if path.is_dir():
+            yield open_ome_zarr(path)
+            return
         signature = _signature(path)
         if path.suffix.lower() in VENDOR_SUFFIXES:
             yield _open_vendor(path)
@@ -99,6 +103,9 @@ def judge(path) -> Announced:
     """
     path = Path(path)
     with one_line(path):
+        if path.is_dir():
+            # Its description is judged where it is opened: in a child, for its codecs do more than unpack.
+            return Announced(is_plain=False)
         signature = _signature(path)
         if path.suffix.lower() in VENDOR_SUFFIXES:
             return Announced(is_plain=False)
@@ -148,8 +155,6 @@ def _signature(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(str(path)[:200], f"it cannot be opened ({reason})", "check the path") from error
-    if stat.S_ISDIR(mode):
-        raise ImageError(path, "this is a folder, not an image", "name a file in it")
     if not stat.S_ISREG(mode):
         raise ImageError(path, "this is a pipe or device, not a file", "save the image as a file")
     with open(path, "rb") as file:

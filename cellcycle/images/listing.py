@@ -7,13 +7,14 @@ from pathlib import Path
 
 from cellcycle.errors import ImageError
 from cellcycle.images.formats import IMAGE_SUFFIXES
+from cellcycle.images.omezarr import is_ome_zarr
 from cellcycle.images.plates import fields_of
 
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 def list_images(folder) -> list[Path]:
-    """List what is called like an image in a folder and the folders in it, linked ones too, sorted.
+    """List what is called like an image, and OME-Zarr images, in a folder and the folders in it, linked ones too.
 
     Hidden and system files are left out. A link that leads nowhere is listed, for reading it says so.
     """
@@ -28,9 +29,13 @@ def list_images(folder) -> list[Path]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        if is_ome_zarr(root):
+            folders.clear()
+            found.append(Path(root))
+            continue
         folders[:] = [name for name in folders if not _is_hidden(name)]
         found += [Path(root, name) for name in names if not _is_hidden(name) and is_image_name(name)]
-    return sorted(path for path in found if path.is_file() or path.is_symlink())
+    return sorted(path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path))
 
 
 def is_image_name(name) -> bool:
@@ -76,8 +81,8 @@ def _expand_one(path: str) -> list[str | ImageError]:
     if Path(path).is_dir():
         files = [str(file) for file in list_images(path)]
         missing = ImageError(path, "the folder holds no image", "name a folder with PNG, JPEG, BMP or TIFF files")
-        return files or [missing]
+        return files or [path if path.rstrip(os.sep).endswith(".zarr") else missing]
     if Path(path).exists() or not glob.has_magic(path):
         return [path]
-    files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())
+    files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file() or is_ome_zarr(file))
     return files or [ImageError(path, "no file matches this pattern", "check the path")]

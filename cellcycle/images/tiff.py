@@ -10,13 +10,8 @@ import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import quiet
-from cellcycle.images.stacks import STACK, Stack, channel_names, refuse_oversize, usable_size
+from cellcycle.images.stacks import STACK, UM_PER_UNIT, Stack, channel_names, refuse_oversize, usable_size
 
-_UM_PER_UNIT = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "pm": 1e-6, "\u00c5": 1e-4, "\u212b": 1e-4, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25_400.0,
-    "inch": 25_400.0, "inches": 25_400.0,
-}  # fmt: skip
 _ALPHA = (1, 2)
 
 
@@ -193,7 +188,7 @@ def _ome_metadata(xml: str, index: int) -> tuple[list[str], tuple, dict[str, str
 def _stated_um(pixels, axis: str) -> float | None:
     """Return a physical size in um, NaN where what is stated is no number, None where nothing or no unit is."""
     stated = pixels.get(f"PhysicalSize{axis}")
-    um_per_unit = _UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
+    um_per_unit = UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
     if stated is None or um_per_unit is None:
         return None
     try:
@@ -209,12 +204,12 @@ def _channel_name(pixels, index: int) -> str:
 
 def _resolution_um(page, unit: str) -> tuple[float | None, float | None]:
     """Return the pixel sizes of the resolution tags; None where they are missing, or meant for printing."""
-    um_per_unit = _UM_PER_UNIT.get(unit) or {2: 25_400.0, 3: 1e4}.get(int(page.resolutionunit))
+    um_per_unit = UM_PER_UNIT.get(unit) or {2: 25_400.0, 3: 1e4}.get(int(page.resolutionunit))
     sizes = []
     for name in ("XResolution", "YResolution"):
         tag = page.tags.get(name)
         pixels, units = (0, 0) if tag is None else tag.value
         sizes.append(um_per_unit * units / pixels if pixels and units and um_per_unit else None)
-    if unit not in _UM_PER_UNIT and usable_size(sizes[0])[0] is None:
+    if unit not in UM_PER_UNIT and usable_size(sizes[0])[0] is None:
         return None, None
     return tuple(sizes)

@@ -1,0 +1,176 @@
+"""Open OME-Zarr images, 0.4 and 0.5, in local folders, whose description is held against their files first.
+
+A stranger's store may name any codec (one unpickles), lead out of its folder by links, and announce what it likes.
+"""
+
+import json
+import os
+import re
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.errors import ImageError
+from cellcycle.images.bounded import bytes_of
+from cellcycle.images.judge import MOST_SEGMENTS
+from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, refuse_unaffordable, usable_size
+
+_DESCRIPTIONS = ("zarr.json", ".zarray", ".zattrs")
+_MOST_BYTES = 8_000_000
+_CODECS = {
+    2: {"blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta"},
+    3: {"bytes", "transpose", "blosc", "gzip", "zstd", "crc32c", "sharding_indexed"},
+}
+_TYPE = {2: re.compile(r"[<>|]([uif][1248]|b1)"), 3: re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")}
+_REMEDY = "export the image again, or as OME-TIFF"
+
+
+def is_ome_zarr(folder) -> bool:
+    """Say whether a folder is an OME-Zarr image; not a plate or collection of them."""
+    try:
+        return "multiscales" in _described(Path(folder))[0]
+    except (ImageError, OSError):
+        return False
+
+
+def open_ome_zarr(path: Path) -> Stack:
+    """Open the full resolution of an OME-Zarr image as a `Stack`."""
+    described, version = _described(path)
+    if "multiscales" not in described:
+        what = "a plate, whose images lie in its wells" if "plate" in described else "no OME-Zarr image"
+        raise ImageError(path, f"it is {what}", "name the folder of an image in it, which describes multiscales")
+    image = _one(path, described["multiscales"], "multiscales")
+    axes, units = _axes(path, image)
+    level = image["datasets"][0]
+    folder = _inside(path, level["path"])
+    if bytes_of(folder) <= sum(file.stat().st_size for file in folder.glob("*") if file.name in _DESCRIPTIONS):
+        raise ImageError(path, f"{level['path']} in it holds no pixels: its chunks were not copied", "copy it again")
+    shape = _judge_array(path, folder, version, axes, bytes_of(path))
+    sizes = dict(zip(axes, shape, strict=True))
+    try:
+        import zarr
+        from zarr.storage import LocalStore
+    except ImportError as error:
+        finding = "OME-Zarr needs the package zarr"
+        raise ImageError(path, finding, "run: pip install 'cellcycle[zarr]'  (or export it as OME-TIFF)") from error
+    array = zarr.open_array(LocalStore(folder, read_only=True), mode="r", zarr_format=version)
+
+    def load(t: int, c: int, z: int) -> np.ndarray:
+        at = {"t": t, "c": c, "z": z}
+        pixels = np.asarray(array[tuple(at.get(axis, slice(None)) for axis in axes)])
+        return pixels if axes.index("y") < axes.index("x") else pixels.T
+
+    labels = [channel.get("label") for channel in (described.get("omero") or {}).get("channels", [])]
+    pixel_size_um, note = usable_size(*(_edge_um(image, level, axes.index(a), units[a]) for a in "xy"))
+    return Stack(
+        str(path),
+        load,
+        n_times=sizes.get("t", 1),
+        n_channels=sizes.get("c", 1),
+        n_z=sizes.get("z", 1),
+        channel_names=channel_names(sizes.get("c", 1), labels),
+        pixel_size_um=pixel_size_um,
+        note=note,
+    )
+
+
+def _json(path: Path) -> dict:
+    with open(path, "rb") as file:
+        text = file.read(_MOST_BYTES + 1)
+    try:
+        found = json.loads(text) if len(text) <= _MOST_BYTES else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ImageError(path.parent, f"its {path.name} is not readable", _REMEDY)
+    return found
+
+
+def _described(path: Path) -> tuple[dict, int]:
+    """Return what a folder says of its image, and the version of Zarr."""
+    for name, version in (("zarr.json", 3), (".zattrs", 2)):
+        if (path / name).is_file():
+            found = _json(path / name)
+            found = (found.get("attributes") or {}).get("ome") if version == 3 else found
+            return (found if isinstance(found, dict) else {}), version
+    raise ImageError(path, "this is a folder, not an image", "name a file in it")
+
+
+def _one(path: Path, found, name: str) -> dict:
+    if not isinstance(found, list) or len(found) != 1:
+        raise ImageError(path, f"its {name} are not those of one image", "name the folder of one image")
+    return found[0]
+
+
+def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:
+    """Return the axes as letters in their order, and the unit of each; before 0.3 they were always the same five."""
+    listed = [axis if isinstance(axis, dict) else {"name": axis} for axis in image.get("axes", "tczyx")]
+    axes = "".join(str(axis["name"]).lower() for axis in listed)
+    if len(set(axes)) < len(listed) or len(axes) != len(listed) or not {"y", "x"} <= set(axes) <= set("tczyx"):
+        raise ImageError(path, f"its axes are {', '.join(str(a['name']) for a in listed)[:80]}", "export t, c, z, y, x")
+    return axes, {str(axis["name"]).lower(): str(axis.get("unit", "")).lower() for axis in listed}
+
+
+def _inside(path: Path, name) -> Path:
+    parts = Path(str(name)).parts
+    if os.path.isabs(str(name)) or ".." in parts or not (path / str(name)).is_dir():
+        raise ImageError(path, f"its pixels should lie in {str(name)[:80]!r}, which is no folder in it", _REMEDY)
+    return path / str(name)
+
+
+def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: int) -> tuple[int, ...]:
+    """Hold what the array of level 0 announces against the files; return its shape."""
+    said = _json(folder / ("zarr.json" if version == 3 else ".zarray"))
+    if version == 3:
+        grid, kind = said["chunk_grid"], said["data_type"]
+        pieces, codecs = grid["configuration"]["chunk_shape"], _codecs(said["codecs"])
+        if grid["name"] != "regular" or said.get("storage_transformers"):
+            raise ImageError(path, "its chunks are laid out in a way that is not read", _REMEDY)
+    else:
+        kind, pieces = said["dtype"], said["chunks"]
+        codecs = [codec["id"] for codec in (said.get("compressor"), *(said.get("filters") or [])) if codec]
+    unknown = [str(codec)[:40] for codec in codecs if codec not in _CODECS[version]]
+    if unknown:
+        raise ImageError(path, f"its codec {unknown[0]!r} is not read", "export it with blosc, zstd or gzip")
+    if not isinstance(kind, str) or not _TYPE[version].fullmatch(kind):
+        raise ImageError(path, f"its pixels are of type {str(kind)[:40]}", "export it as 8-bit, 16-bit or float")
+    shape = said["shape"]
+    whole = [*shape, *pieces]
+    if not len(shape) == len(pieces) == len(axes) or not all(isinstance(n, int) and 0 < n < 2**40 for n in whole):
+        raise ImageError(path, f"its shape {str(shape)[:60]} in pieces of {str(pieces)[:60]} cannot be", _REMEDY)
+    item = np.dtype(kind).itemsize
+    height, width = shape[axes.index("y")], shape[axes.index("x")]
+    refuse_oversize(path, height, width, prod(shape) * item, n_bytes)
+    # A chunk is decoded whole, whatever is wanted of it.
+    planes = prod(n for axis, n in zip(axes, pieces, strict=True) if axis not in "yx")
+    edges = [-(-n // piece) * piece for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx"]
+    refuse_unaffordable(path, height, width, planes * prod(edges) * item, n_bytes)
+    if prod(-(-n // piece) for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx") > MOST_SEGMENTS:
+        raise ImageError(
+            path, f"a plane is cut into more than {MOST_SEGMENTS:,} pieces", "export it with larger chunks"
+        )
+    return tuple(shape)
+
+
+def _codecs(listed: list) -> list[str]:
+    """Return the names of codecs, those in shards too; an inner piece must be one of pixels."""
+    names = []
+    for codec in listed:
+        inner = codec.get("configuration") or {}
+        names.append(codec["name"])
+        if codec["name"] == "sharding_indexed":
+            names += _codecs([*inner["codecs"], *inner.get("index_codecs", [])])
+            if not all(isinstance(n, int) and n > 0 for n in inner["chunk_shape"]):
+                names.append("shards without pixels")
+    return names
+
+
+def _edge_um(image: dict, level: dict, axis: int, unit: str) -> float | None:
+    um_per_unit = UM_PER_UNIT.get(unit)
+    scales = [
+        step["scale"][axis]
+        for step in (*level.get("coordinateTransformations", []), *image.get("coordinateTransformations", []))
+        if step.get("type") == "scale"
+    ]
+    return prod(map(float, scales)) * um_per_unit if scales and um_per_unit else None

@@ -1,0 +1,135 @@
+"""OME-Zarr images are read like other formats; a hostile store is refused before anything is decoded."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from cellcycle.errors import ImageError
+from cellcycle.images import expand, read_plane
+
+zarr = pytest.importorskip("zarr")
+
+UNITS = {"um": "micrometer"}
+PIXELS = np.random.default_rng(0).integers(0, 4000, (2, 3, 40, 52)).astype(np.uint16)
+
+
+def store(
+    path, pixels=PIXELS, version="0.4", names=("GFP", "DAPI"), axes="czyx", unit="micrometer", scale=0.5, **options
+):
+    """Write an image of two levels with axes, names and pixel size."""
+    zarr_format = 2 if version == "0.4" else 3
+    root = zarr.open_group(str(path), mode="w", zarr_format=zarr_format)
+    options = {"chunks": tuple(min(n, 32) for n in pixels.shape), **options}
+    for level in (0, 1):
+        root.create_array(str(level), data=pixels[..., :: level + 1, :: level + 1], **options)
+    named = [{"name": a, **({"type": "space", "unit": UNITS.get(unit, unit)} if a in "zyx" else {})} for a in axes]
+    datasets = [
+        {"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": [scale * 2**k] * len(axes)}]}
+        for k in (0, 1)
+    ]
+    described = {"multiscales": [{"version": version, "axes": named, "datasets": datasets}]}
+    described["omero"] = {"channels": [{"label": name} for name in names]}
+    root.attrs.update(described if version == "0.4" else {"ome": {"version": version, **described}})
+    return path
+
+
+def changed(path, name, change):
+    """Change the description of a part of a store."""
+    content = json.loads((path / name).read_text())
+    change(content)
+    (path / name).write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_channel_stack_and_pixel_size_are_read(tmp_path, version):
+    plane = read_plane(store(tmp_path / "a.ome.zarr", version=version))
+    assert (plane.channel, plane.planes, plane.pixel_size_um, plane.bit_depth) == ("DAPI", "maximum of z 0-2", 0.5, 16)
+    np.testing.assert_allclose(plane.pixels, PIXELS[1].max(axis=0) / 65535, atol=1e-6)
+
+
+def test_axes_units_and_shards_as_they_come(tmp_path):
+    times = store(tmp_path / "t.zarr", PIXELS[0], axes="tyx", names=["DAPI"], unit="nanometer", scale=325.0)
+    with pytest.raises(ImageError, match="time series of 3"):
+        read_plane(times)
+    plane = read_plane(times, plane=1)
+    assert plane.pixel_size_um == pytest.approx(0.325) and np.allclose(plane.pixels, PIXELS[0, 1] / 65535)
+    shards = {"version": "0.5", "chunks": (1, 1, 8, 13), "shards": (1, 1, 16, 26)}
+    assert read_plane(store(tmp_path / "s.zarr", **shards), channel=0, plane=2).planes == "z 2"
+    turned = read_plane(store(tmp_path / "x.zarr", PIXELS[0, 0], axes="xy", names=[], unit="parsec"))
+    assert turned.pixel_size_um is None and np.allclose(turned.pixels, PIXELS[0, 0].T / 65535)
+    absurd = read_plane(store(tmp_path / "u.zarr", PIXELS[0, 0], axes="yx", names=[], scale=-1.0))
+    assert absurd.pixel_size_um is None and "-1 um" in absurd.note
+
+
+def test_images_of_a_plate_are_listed_and_none_of_their_parts(tmp_path):
+    for well in ("A/1/0", "A/2/0"):
+        store(tmp_path / "p.zarr" / well, PIXELS[0, 0], axes="yx", names=[])
+    (tmp_path / "p.zarr" / ".zattrs").write_text('{"plate": {}}')
+    expected = [str(tmp_path / "p.zarr" / well) for well in ("A/1/0", "A/2/0")]
+    assert expand([tmp_path]) == expand([tmp_path / "p.zarr"]) == expected
+    with pytest.raises(ImageError, match="it is a plate"):
+        read_plane(tmp_path / "p.zarr")
+    (tmp_path / "empty.zarr").mkdir()
+    (tmp_path / "empty.zarr" / ".zattrs").write_text("{}")
+    (path,) = expand([tmp_path / "empty.zarr"])
+    with pytest.raises(ImageError, match="no OME-Zarr image"):
+        read_plane(path)
+
+
+def outside(path):
+    changed(path, ".zattrs", lambda said: said["multiscales"][0]["datasets"][0].update(path="../b.zarr/0"))
+
+
+def linked(path):
+    (path / "0" / "1.0").unlink()
+    os.symlink("/etc/hostname", path / "0" / "1.0")
+
+
+def piped(path):
+    os.mkfifo(path / "0" / "9.9")
+
+
+def array(**entries):
+    return lambda path: changed(path, "0/.zarray", lambda said: said.update(entries))
+
+
+HOSTILE = {
+    "pickles": (array(filters=[{"id": "pickle"}]), "codec 'pickle'"),
+    "objects": (array(dtype="|O"), "type"),
+    "leads out": (outside, "no folder in it"),
+    "linked chunk": (linked, "link, pipe or device"),
+    "pipe": (piped, "link, pipe or device"),
+    "huge": (array(shape=[2**20, 2**20]), "more than"),
+    "huge in no bytes": (array(shape=[20_000, 20_000]), "only"),
+    "huge chunk": (array(chunks=[2**16, 2**16]), "takes"),
+    "tiny chunks": (array(shape=[4000, 4000], chunks=[1, 1]), "pieces"),
+    "negative": (array(chunks=[-1, 32]), "cannot be"),
+    "no array": (lambda path: (path / "0" / ".zarray").write_text("[" * 100_000), "not readable"),
+    "no chunks": (lambda path: [file.unlink() for file in (path / "0").glob("[0-9]*")], "not copied"),
+    "cut off": (
+        lambda path: (path / "0" / "0.0").write_bytes(b"\2\1\x21\2\xff\xff\xff\x7f"),
+        "decoded|memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_store_is_refused_in_one_line(tmp_path, kind):
+    path = store(tmp_path / "a.zarr", PIXELS[0, 0], axes="yx", names=[])
+    store(tmp_path / "b.zarr", PIXELS[0, 0], axes="yx", names=[])
+    make, finding = HOSTILE[kind]
+    make(path)
+    with pytest.raises(ImageError, match=finding) as caught:
+        read_plane(path)
+    assert "\n" not in str(caught.value) and "a.zarr" in str(caught.value)
+
+
+def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
+    path = store(tmp_path / "a.zarr", PIXELS[0, 0], axes="yx", names=[])
+    monkeypatch.setattr("cellcycle.images.bounded.is_confined", lambda: True)
+    monkeypatch.setitem(__import__("sys").modules, "zarr", None)
+    with pytest.raises(ImageError, match=r"pip install 'cellcycle\[zarr\]'"):
+        read_plane(path)
