@@ -150,9 +150,9 @@ def find_nuclei(
     else:
         labels = segment(pixels, pixel_size_um, backend=backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
-    measured["flags"] = with_flags(measured["flags"], measured["nucleus_id"], picture.flags(labels))
-    found = Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None, picture=picture)
-    return _with_scale(found, pixels.shape, scale) if len(found) else found
+    return _judged(
+        Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None, "", picture), scale
+    )
 
 
 def outlined_nuclei(
@@ -168,11 +168,19 @@ def outlined_nuclei(
         Of the model that will look at them, see `find_nuclei`.
     kind : {"field", "nucleus"}
     """
-    measured = measured_columns(pixels, labels, pixel_size_um)
+    picture = look_over(pixels)
+    measured = measured_columns(picture.pixels, labels, pixel_size_um)
     if kind == "nucleus" and len(measured["nucleus_id"]):
-        measured |= crop_columns(pixels[np.newaxis])
-    found = Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None, remark)
-    return _with_scale(found, pixels.shape, scale) if len(found) else found
+        measured |= crop_columns(picture.pixels[np.newaxis])
+    is_known = pixel_size_um is not None
+    return _judged(Nuclei(kind, measured, labels, pixel_size_um or np.nan, is_known, remark, picture), scale)
+
+
+def _judged(found: Nuclei, scale: Scale) -> Nuclei:
+    """Return nuclei with flags where the picture was painted over, and with a pixel size that can be true."""
+    flags = with_flags(found.measured["flags"], found.measured["nucleus_id"], found.picture.flags(found.labels))
+    found = replace(found, measured=found.measured | {"flags": flags})
+    return _with_scale(found, found.labels.shape, scale) if len(found) else found
 
 
 def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:

@@ -187,6 +187,14 @@ def test_of_several_images_there_is_one_file_each_and_a_single_file_is_refused(r
     assert sorted(os.listdir("m")) == ["p1__x_mask.tif", "p2__x_mask.tif"]
     code, _, err = run("p1", "p2", "--outlines", "all.geojson")
     assert code == 2 and "name a folder" in err and not os.path.exists("all.geojson")
+    for wrong in (
+        ["--outlines", "o.zip"],
+        ["--rois", "r.geojson"],
+        ["--masks", "m.tif"],
+        ["--rois", "/dev/null/r.zip"],
+    ):
+        code, _, err = run("p1/x.png", *wrong)
+        assert code == 2 and err.count("\n") == 1 and not os.path.exists(wrong[1])
     assert run("p1", "p2", "--use-masks", "m", "--output", "again.csv")[0] == 0
     pd.testing.assert_frame_equal(pd.read_csv("again.csv"), pd.read_csv("rows.csv"), atol=1e-4)
 
@@ -200,7 +208,7 @@ def test_only_what_an_earlier_run_wrote_is_replaced(run, option):
     assert os.listdir("out") == [name]
     Path("out", name).write_bytes(b"mine")
     code, _, err = run("x.png", option, "out", "--output", "rows.csv")
-    assert code == 0 and err.count("Error: no ") == 1
+    assert code == 1 and err.count("Error: no ") == 1
     assert Path("out", name).read_bytes() == b"mine"
     if option != "--masks":
         code, _, err = run("x.png", option, f"out/{name}")
@@ -293,6 +301,21 @@ def test_masks_among_the_images_are_not_predicted_and_strays_are_named(run, smal
     assert code == 1 and err.count("Error") == 1 and "holds no mask of it" in err
     code, _, err = run("a.tif", "b.tif", "--use-masks", ".", "--output", "rows.csv")
     assert code == 0 and "Note: c_masks.tif belongs to no image that was named" in err
+
+
+def test_a_folder_of_masks_within_that_of_the_images_holds_no_images(run, small):
+    pixels, labels = small
+    os.makedirs("in/masks")
+    write_image("in/zelle a\u0308.tif", (pixels * 65535).astype(np.uint16))
+    write_image("in/masks/zelle \u00e4_masks.tif", labels.astype(np.uint16))
+    write_image("in/masks/y.tif", labels.astype(np.uint16))
+    code, _, err = run("in", "--use-masks", "in/masks", "--output", "rows.csv")
+    assert code == 0 and "Note: in/masks/y.tif belongs to no image" in err
+    assert len(pd.read_csv("rows.csv")) == 12
+    code, _, err = run("gone.tif", "--use-masks", "in/masks")
+    assert code == 2 and "no such file" in err
+    for wrong in (["--segmentation", "cellpose"], ["--masks", "in/masks"]):
+        assert run("in", "--use-masks", "in/masks", *wrong)[0] == 2
 
 
 # --- in: what it says ---
@@ -423,9 +446,12 @@ def test_a_crop_with_its_own_mask_is_one_nucleus_also_in_two_parts():
     assert table["call"][0] == predict(plane)["call"][0]
 
 
-def test_masks_change_nothing_that_they_should_not():
-    """A field with the outlines that are found in it has the rows that it has without."""
-    pixels = read_plane(FIELD).pixels[:320, :320]
+@pytest.mark.parametrize("is_stitched", [False, True])
+def test_masks_change_nothing_that_they_should_not(is_stitched):
+    """A field with the outlines that are found in it has the rows that it has without, where it was filled up, too."""
+    pixels = read_plane(FIELD).pixels[:320, :320].copy()
+    if is_stitched:
+        pixels[:70, :90] = 0
     found = Predictor().predict(pixels)
     pd.testing.assert_frame_equal(predict(pixels, masks=found.nuclei.labels), found.table)
 

@@ -60,6 +60,10 @@ def run_predict(
     choice, images, settings = ModelChoice.of(model), _to_predict(paths), settings or Settings()
     extras, masks = extras or Extras(), [None] * len(images)
     if use_masks is not None:
+        if extras.masks is not None and os.path.realpath(extras.masks) == os.path.realpath(use_masks):
+            raise SettingError("--masks", "it is the folder of --use-masks", "name another folder")
+        if settings.backend != Settings().backend:
+            raise SettingError("--segmentation", "the nuclei come from --use-masks", "leave one of them out")
         images, masks, unused = with_masks(images, paths, use_masks)
         _note_unused(unused)
     if output is not None:

@@ -11,10 +11,13 @@ from cellcycle.names import telling_names
 from cellcycle.outlines import OUTLINES_SUFFIX, ROIS_SUFFIX, is_outlines, write_geojson, write_rois
 from cellcycle.predict.overlay import OVERLAY_SUFFIX, is_overlay, write_overlay
 from cellcycle.predict.predictor import ImagePrediction
+from cellcycle.predict.target import try_to_write
 
 _SUFFIXES = {"overlay": OVERLAY_SUFFIX, "masks": MASK_SUFFIX, "outlines": OUTLINES_SUFFIX, "rois": ROIS_SUFFIX}
 # Of one image these may be a file instead of a folder.
-_FILES = ("outlines", "rois")
+_FILES = {"outlines": (OUTLINES_SUFFIX, ".json"), "rois": (ROIS_SUFFIX,)}
+# What a folder is hardly called.
+_NO_FOLDER = (OUTLINES_SUFFIX, ".json", ROIS_SUFFIX, ".roi", ".tif", ".tiff", ".png", ".csv", ".txt")
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,11 @@ class Extras:
     def prepare(self, images: Sequence) -> None:
         """Make the folders; refuse, before the work begins, a file that cannot be or must not be replaced."""
         for what, path in self.chosen().items():
-            option, folder = f"--{what}", path
-            if _is_file(what, path):
+            option, folder, is_file = f"--{what}", path, _is_file(what, path)
+            if not is_file and path.suffix.lower() in _NO_FOLDER and not path.is_dir():
+                ending = f", or a file ending in {_FILES[what][0]}" if what in _FILES else ""
+                raise SettingError(option, f"{path} is no name of a folder", f"name a folder{ending}")
+            if is_file:
                 if len(images) > 1:
                     raise SettingError(option, f"{path} is one file, for {len(images)} images", "name a folder")
                 if os.path.lexists(path) and not is_outlines(path):
@@ -53,8 +59,10 @@ class Extras:
                 folder = path.parent
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                if is_file:
+                    try_to_write(path, folder)
             except OSError as error:
-                raise SettingError(option, f"{folder} cannot be made ({error.strerror})", "name a folder") from error
+                raise SettingError(option, f"{path} cannot be written ({error.strerror})", "name another") from error
 
     def write(self, targets: dict[str, Path], prediction: ImagePrediction, classes: tuple[str, ...]) -> str:
         """Write the files of an image; return what could not be written: that costs no row."""
@@ -68,7 +76,7 @@ class Extras:
 
 
 def _is_file(what: str, path: Path) -> bool:
-    return what in _FILES and path.suffix.lower() in (OUTLINES_SUFFIX, ".json", ROIS_SUFFIX) and not path.is_dir()
+    return what in _FILES and path.suffix.lower() in _FILES[what] and not path.is_dir()
 
 
 def _target(what: str, path: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,10 +26,14 @@ def with_masks(images: Sequence, named: Iterable, folder) -> tuple[list, list, l
     """
     masks, named = find_masks(images, folder), {str(name) for name in named if isinstance(name, str | Path)}
     used = {os.path.realpath(mask) for mask in masks if not isinstance(mask, ImageError)}
+    below = os.path.join(os.path.realpath(folder), "")
+    real = [os.path.realpath(image) if isinstance(image, str | Path) else "" for image in images]
+    # A folder of masks within that of the images holds no image.
+    has_others = any(path and not path.startswith(below) for path in real)
     kept = [
         (image, mask)
-        for image, mask in zip(images, masks, strict=True)
-        if str(image) in named or not isinstance(image, str | Path) or os.path.realpath(image) not in used
+        for image, mask, path in zip(images, masks, real, strict=True)
+        if str(image) in named or not (path in used or (has_others and path.startswith(below)))
     ]
     images, masks = (list(column) for column in zip(*kept, strict=True)) if kept else ([], [])
     used |= {os.path.realpath(image) for image in images if isinstance(image, str | Path)}
@@ -81,8 +86,8 @@ def _by_name(folder: Path) -> dict[tuple, list[tuple[int, Path]]]:
     there = defaultdict(list)
     pickles = folder.rglob(f"*{_PICKLE}")
     for file in [*list_images(folder), *pickles]:
-        place = tuple(part.casefold() for part in file.relative_to(folder).parts[:-1])
-        name, n_words = file.stem.casefold(), 0
+        place = tuple(map(_same, file.relative_to(folder).parts[:-1]))
+        name, n_words = _same(file.stem), 0
         while name:
             there[place, name].append((n_words, file))
             shorter = _WORD.sub("", name).removesuffix(".ome")
@@ -93,6 +98,11 @@ def _by_name(folder: Path) -> dict[tuple, list[tuple[int, Path]]]:
     return there
 
 
+def _same(name: str) -> str:
+    """Return a name as it is compared: some systems take letters apart from their accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _mask_of(image, folder: Path, there: dict) -> tuple[tuple, Path | ImageError]:
     """Return the mask of an image and how far its place and name are from the image's: the nearest are taken."""
     if isinstance(image, ImageError):
@@ -101,11 +111,11 @@ def _mask_of(image, folder: Path, there: dict) -> tuple[tuple, Path | ImageError
         return (), ImageError("array", "it has no name by which a mask is found", "give the masks in a list")
     path = Path(os.path.abspath(image))
     stem = path.stem.removesuffix(".ome")
-    names = {name.casefold() for name in (stem, path.stem, path.name)}
+    names = {_same(name) for name in (stem, path.stem, path.name)}
     for depth in range(min(len(path.parts) - 1, _DEPTH), -1, -1):
         above = path.parts[len(path.parts) - 1 - depth : -1]
-        joined = {plain_name("__".join([*above, name])).casefold() for name in (stem, path.stem, path.name)}
-        keys = {(tuple(part.casefold() for part in above), name) for name in names} | {((), name) for name in joined}
+        joined = {_same(plain_name("__".join([*above, name]))) for name in (stem, path.stem, path.name)}
+        keys = {(tuple(map(_same, above)), name) for name in names} | {((), name) for name in joined}
         candidates = {file: n for key in keys for n, file in there.get(key, ()) if _can_be(file, n, path)}
         if not candidates:
             continue

@@ -199,9 +199,9 @@ class Predictor:
         try:
             if isinstance(image, ImageError):
                 raise image
+            plane, nuclei = kept(file) if file is not None and file.exists() else (as_plane(image, self.settings), None)
             if isinstance(mask, ImageError):
                 raise mask
-            plane, nuclei = kept(file) if file is not None and file.exists() else (as_plane(image, self.settings), None)
             return self.call(plane, self.find(plane, mask) if nuclei is None else nuclei, name)
         except MemoryError:
             error = ImageError(name, "there is not enough memory for it", "cut it into smaller fields")

@@ -75,7 +75,7 @@ def check_target(output: Path, images: Iterable) -> None:
             raise SettingError(output, f"there is no folder {folder}", "make the folder, or check the path")
         if output.exists():
             _check_replaced(output, images)
-        _try_to_write(output, folder)
+        try_to_write(output, folder)
     except OSError as error:
         raise SettingError(output, f"cannot be written ({error.strerror})", "name another file") from error
 
@@ -91,7 +91,7 @@ def _check_replaced(output: Path, images: Iterable) -> None:
         raise SettingError(output, "it is read-only", "name a new file, or make it writable")
 
 
-def _try_to_write(output: Path, folder: Path) -> None:
+def try_to_write(output: Path, folder: Path) -> None:
     """Write and remove a small file beside the output: a full or read-only disk says so now."""
     import tempfile
 
