@@ -20,18 +20,9 @@ _OPTIONAL = {"training": dict, "confidence": dict, "scores": dict, "flip_rates":
 
 
 def read_card(file: Path, model_files) -> dict:
-    """Read `model.json` and check all that it says.
+    """Read `model.json` and check all that it says, the hashes of `model_files` among it.
 
-    Parameters
-    ----------
-    file : Path
-    model_files : sequence of str
-        Files whose hashes it must hold.
-
-    Raises
-    ------
-    CheckpointError
-        In one line that names the key.
+    What is wrong is refused in one line that names the key, a `CheckpointError`.
     """
     try:
         if file.stat().st_size > _MOST_BYTES:

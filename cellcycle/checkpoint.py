@@ -2,9 +2,10 @@
 
 - `model.json`: the card. What it is, what it was trained on, its input rule, scores, limits and licence, and
   the sha256 of the other two files.
-- `weights.safetensors`: the weights, to fine-tune or to explain.
 - `model.onnx`: inputs by the rule, images (N, C, S, S) and measurements (N, M) where a member takes any, to logits
   (N, K), for ONNX Runtime. Scaling, encoding and positions are inside.
+- `weights.safetensors`: what the graph does not hold as it was trained; with the graph's, the weights to fine-tune or
+  to explain.
 
 Nothing is pickled, and a file that does not have the hash of the card is refused.
 """
@@ -30,6 +31,8 @@ FILES = ("weights.safetensors", "model.onnx")
 # Settings of a `NetworkClassifier` that its network follows from.
 NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
 _AGAIN = "install the model again, or ask who made it"
+# Ends the names of tensors that a graph holds in half precision, where that is exact and worth a node.
+_HALF, _LEAST_HALVED = ".half", 1000
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Checkpoint:
     def classifier(self):
         """Return the model as a fitted `NetworkClassifier`, to explain it or to train it further; needs torch."""
         import numpy as np
+        import onnx
+        import torch
         from safetensors.torch import load_file
 
         from cellcycle.networks import rebuilt
@@ -85,7 +90,8 @@ class Checkpoint:
 
         settings = dict(self.card["network"])
         channels = settings.pop("channels")
-        weights = load_file(self.folder / "weights.safetensors")
+        weights = {name: torch.from_numpy(v) for name, v in _held_in(onnx.load(self.graph)).items()}
+        weights |= load_file(self.folder / "weights.safetensors")
         try:
             made = NetworkClassifier(**settings)
             made.model_ = rebuilt(made, weights, channels, self.input_rule.size_px, len(self.classes))
@@ -115,21 +121,8 @@ def shipped_names() -> list[str]:
 def load_checkpoint(name=DEFAULT) -> Checkpoint:
     """Find a model by name or folder, and verify its files.
 
-    Parameters
-    ----------
-    name : str or Path
-        A shipped model ("nagao6"), the study's word for one ("Nagao"), or a folder with a model.json.
-
-    Returns
-    -------
-    Checkpoint
-
-    Raises
-    ------
-    SettingError
-        There is no such model; the nearest name is given.
-    CheckpointError
-        A file is missing, damaged or altered.
+    The name is that of a shipped model ("nagao6"), or the study's word for one ("Nagao"); an unknown one is answered
+    with the nearest by a `SettingError`, a file that is missing, damaged or altered by a `CheckpointError`.
     """
     folder = Path(name).expanduser()
     if not (folder / "model.json").is_file():
@@ -178,38 +171,30 @@ def save_checkpoint(
     classifier,
     rule: InputRule,
     about: dict,
-    half: bool = True,
     more: Callable[[Path], None] = lambda work: None,
 ) -> Checkpoint:
     """Write any fitted classifier of networks to a model folder, whole or not at all; one that is there is replaced.
 
-    Needs torch, onnx and onnxscript (the extra "train").
+    Needs torch, onnx and onnxscript (the extra "train"). Weights are rounded to half precision: probabilities move by
+    about 0.001. What is returned is loaded again, hence verified.
 
     Parameters
     ----------
-    folder : path-like
+    folder
         Its name is the model's name unless `about` has one.
     classifier : NetworkClassifier
         Fitted on inputs by the rule, with labels 0 to K - 1.
-    rule : InputRule
-    about : dict
+    about
         At least title, version, classes, trained_on, licence and limits.
-    half : bool
-        Round weights to half precision, in the file and in the graph alike: probabilities move by about 0.001.
-    more : callable, optional
+    more
         Writes further files into the unfinished folder it is given; the card holds their hashes, too.
-
-    Returns
-    -------
-    Checkpoint
-        Loaded again, hence verified.
     """
     if not hasattr(classifier, "model_"):
         name = type(classifier).__name__
         raise SettingError("classifier", f"{name} is no fitted network", "save a fitted NetworkClassifier")
     folder = Path(folder)
     with whole_folder(folder, replace=True) as work:
-        _write_model(classifier, rule, work, half)
+        _write_model(classifier, rule, work)
         more(work)
         network = {name: classifier.get_params()[name] for name in NETWORK_SETTINGS}
         network["channels"] = classifier.channels_
@@ -221,20 +206,14 @@ def save_checkpoint(
 
 
 def write_card(folder, card: dict) -> None:
-    """Write `model.json` with the hash of its own content, e.g. after scores were added.
-
-    Parameters
-    ----------
-    folder : path-like
-    card : dict
-    """
+    """Write `model.json` with the hash of its own content, e.g. after scores were added."""
     card = json.loads(json.dumps(card))
     card["card_sha256"] = card_sha256(card)
     with whole_file(Path(folder) / "model.json") as work:
         work.write_text(json.dumps(card, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
 
 
-def _write_model(classifier, rule: InputRule, folder: Path, half: bool) -> None:
+def _write_model(classifier, rule: InputRule, folder: Path) -> None:
     """Write weights, and the graph freed of everything that tells where it was made."""
     import copy
     import logging
@@ -245,13 +224,8 @@ def _write_model(classifier, rule: InputRule, folder: Path, half: bool) -> None:
     from safetensors.torch import save
 
     model = copy.deepcopy(classifier.model_).cpu().eval().to(memory_format=torch.contiguous_format)
-    halves = {}
-    for name, weight in model.named_parameters() if half else ():
-        halves[name] = weight.detach().half().contiguous()
-        weight.data = halves[name].float()
-    weights = {k: halves.get(k, v.contiguous()) for k, v in model.state_dict().items()}
-    # Written here: an error of safetensors' own writing would not say that the disk is full.
-    (folder / "weights.safetensors").write_bytes(save(weights))
+    for weight in model.parameters():
+        weight.data = weight.detach().half().float()
     examples = {"images": torch.zeros(2, classifier.channels_, rule.size_px, rule.size_px)}
     if model.encoding is not None:
         examples["measurements"] = torch.zeros(2, len(rule.measurements))
@@ -274,4 +248,37 @@ def _write_model(classifier, rule: InputRule, folder: Path, half: bool) -> None:
                  *graph.graph.output, *graph.graph.initializer):  # fmt: skip
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
+    _store_in_half(graph.graph)
     onnx.save(graph, folder / "model.onnx")
+    held = {name: torch.from_numpy(v) for name, v in _held_in(graph).items()}
+    rest = {k: v.contiguous() for k, v in model.state_dict().items() if k not in held or not torch.equal(held[k], v)}
+    # Written here: an error of safetensors' own writing would not say that the disk is full.
+    (folder / "weights.safetensors").write_bytes(save(rest))
+
+
+def _held_in(model) -> dict:
+    """Return the tensors that an ONNX graph holds, by name, half precision widened."""
+    import numpy as np
+    from onnx.numpy_helper import to_array
+
+    held = {i.name.removesuffix(_HALF): to_array(i) for i in model.graph.initializer}
+    return {name: v.astype(np.float32) if v.dtype == np.float16 else v.copy() for name, v in held.items()}
+
+
+def _store_in_half(graph) -> None:
+    """Store the tensors that half precision holds exactly so; the graph widens them, once, when it is loaded."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = []
+    for i in graph.initializer:
+        values = numpy_helper.to_array(i)
+        if values.dtype != np.float32 or values.size < _LEAST_HALVED:
+            continue
+        half = values.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), values):
+            name = i.name
+            i.CopyFrom(numpy_helper.from_array(half, name + _HALF))
+            nodes.append(helper.make_node("Cast", [i.name], [name], to=TensorProto.FLOAT))
+    for at, node in enumerate(nodes):
+        graph.node.insert(at, node)

@@ -57,15 +57,8 @@ class Encoding(nn.Module):
 
     Source: Gorishniy Y, Rubachev I, Babenko A. On Embeddings for Numerical Features in Tabular Deep Learning.
     NeurIPS (2022). A ramp is -1 below its bin and 1 above it; a missing measurement (NaN) counts as the median of the
-    training nuclei. Of amounts the logarithm is encoded.
-
-    Parameters
-    ----------
-    edges : (B + 1, M) float
-        Of the bins, the lowest first.
-    is_amount : (M,) bool
-    mean, deviation : (G,) float, optional
-        Of the measurements of the grain.
+    training nuclei. Of amounts, `is_amount` (M,) bool, the logarithm is encoded. `edges` (B + 1, M) are those of the
+    bins, the lowest first; `mean` and `deviation` (G,) those of the grain.
     """
 
     def __init__(self, edges, is_amount, mean=(), deviation=()):
@@ -122,15 +115,8 @@ class Encoding(nn.Module):
 class Model(nn.Module):
     """Trained networks with all that stands between an input and its logits, which are the mean of the members'.
 
-    Parameters
-    ----------
-    members : sequence of Network
-    scalings : sequence of Scaling
-        What each member sees.
-    encoding : Encoding or None
-        Of the measurements, for the members that see the view "shape".
-    turns : bool
-        Average the logits of all eight positions: the call then does not depend on how a nucleus lay.
+    Each member sees images by its `Scaling`; those that see the view "shape" take the encoded measurements, too. With
+    `turns` the logits of all eight positions are averaged: the call then does not depend on how a nucleus lay.
     """
 
     def __init__(self, members, scalings, encoding: Encoding | None = None, turns: bool = False):
@@ -152,7 +138,7 @@ class Model(nn.Module):
 
 
 def rebuilt(classifier, weights: dict, channels: int, size_px: int, n_classes: int) -> Model:
-    """Return the model of a classifier's settings with stored weights, in evaluation mode."""
+    """Return the model of a classifier's settings with weights by name, more than it has among them, for evaluation."""
     edges = weights.get("encoding.edges")
     stored = [weights.get(f"encoding.{name}", torch.empty(0)) for name in ("is_amount", "mean", "deviation")]
     encoding = None if edges is None else Encoding(edges.numpy(), *(values.numpy() for values in stored))
@@ -164,9 +150,8 @@ def rebuilt(classifier, weights: dict, channels: int, size_px: int, n_classes: i
             build_network(classifier.network, n_classes, channels, size_px, n_measurements=n_measurements, **given)
         )
     model = Model(members, [Scaling(view) for view in classifier.views], encoding, classifier.turns)
-    model.load_state_dict(
-        {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-    )
+    kept = {name: weights[name] for name in model.state_dict()}
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in kept.items()})
     return model.eval()
 
 
