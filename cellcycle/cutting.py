@@ -7,29 +7,10 @@ _PAINT_REACH = 0.06
 
 
 def cut_nucleus(pixels, labels, label: int, centre, background: float, step: float, size_px: int, painted: bool):
-    """Cut one nucleus out.
+    """Cut the nucleus `label` of pixels (H, W) out, centred at (row, column), as a square of `size_px`, float32.
 
-    Parameters
-    ----------
-    pixels : (H, W) float32
-    labels : (H, W) int
-        0 is background.
-    label : int
-        The nucleus.
-    centre : tuple of float
-        Row and column.
-    background : float
-        Local background: it stands where the window reaches beyond the image.
-    step : float
-        Edge of a pixel of the result, in pixels of the image.
-    size_px : int
-        Side of the result.
-    painted : bool
-        Take the background off and paint neighbours over.
-
-    Returns
-    -------
-    (size_px, size_px) float32
+    A pixel of the result is `step` pixels of the image wide; beyond the image stands the local `background`. `painted`:
+    the background is taken off and neighbours are painted over.
     """
     from scipy import ndimage
 

@@ -9,22 +9,11 @@ from cellcycle.cutting import border_of, cut_nucleus, fitted
 from cellcycle.errors import SettingError
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
+from cellcycle.segmentation import measure_crops
+from cellcycle.segmentation.measurements import READABLE
 
 SURROUNDINGS = ("kept", "painted")
 UNITS = ("full-range", "g1")
-# Columns of the table of measurements that a network may take; of those that are amounts it sees the logarithm.
-AMOUNTS = (
-    "area_px",
-    "area_um2",
-    "integrated_dna",
-    "mean_dna",
-    "crop_dna",
-    "dna_copies",
-    "area_over_g1",
-    "edge_width_px",
-    *GRAIN_AMOUNTS,
-)
-SHAPES = ("texture", "eccentricity", "solidity")
 # Amounts over the level or the noise of the background: the same at any exposure of one camera.
 RATIOS = {
     "crop_dna_over_noise": ("crop_dna", "border_noise"),
@@ -33,8 +22,8 @@ RATIOS = {
     "crop_dna_over_background_noise": ("crop_dna", "background_noise"),
     "picture_dna_over_background": ("picture_dna", "border_level"),
 }
-MEASUREMENTS = (*AMOUNTS, *SHAPES, *RATIOS, *GRAIN)
-ANCHORED = ("dna_copies", "area_over_g1")
+# What is measured of whole crops, and of nuclei relative to their group: amounts, too.
+OTHERS = ("crop_dna", "dna_copies", "area_over_g1", *GRAIN_AMOUNTS)
 # What is measured on a nucleus for a network that sees its shape: form, and amounts of DNA.
 MEASURED = (
     "area_px",
@@ -73,7 +62,7 @@ class InputRule:
     unit : {"full-range", "g1"}
         What intensity 1 is: the file's full range, or one genome copy a um2, by the G1 peak of the nuclei's group.
     measurements : tuple of str
-        Of `MEASUREMENTS`; given beside the image, those of `GRAIN` last.
+        Of `READABLE`, `OTHERS`, `RATIOS` and `GRAIN`; given beside the image, those of `GRAIN` last.
     scale : Scale
         Typical areas of the training nuclei.
 
@@ -105,9 +94,10 @@ class InputRule:
                 raise SettingError(name, f"{getattr(self, name)!r} is unknown", f"use one of {', '.join(allowed)}")
         if not isinstance(self.measurements, list | tuple):
             raise SettingError("measurements", f"{self.measurements!r} is no list", "give a list of names")
+        known = (*READABLE, *OTHERS, *RATIOS, *GRAIN)
         for name in self.measurements:
-            if name not in MEASUREMENTS:
-                raise SettingError("measurements", f"{name!r} is unknown", f"use any of {', '.join(MEASUREMENTS)}")
+            if name not in known:
+                raise SettingError("measurements", f"{name!r} is unknown", f"use any of {', '.join(known)}")
         object.__setattr__(self, "measurements", tuple(sorted(self.measurements, key=GRAIN.__contains__)))
         if self.pixel_size_um is None and (self.surroundings, self.unit) != ("kept", "full-range"):
             raise SettingError("pixel_size_um", "missing", "painted surroundings and the unit g1 need a pixel size")
@@ -200,7 +190,8 @@ class Inputs:
     @property
     def is_amount(self) -> list[bool]:
         """Whether each measurement is an amount, of which networks see the logarithm."""
-        return [name not in (*SHAPES, *GRAIN) for name in self.names] or [False] * self.measurements.shape[1]
+        is_amount = [READABLE.get(name, name not in GRAIN) for name in self.names]
+        return is_amount or [False] * self.measurements.shape[1]
 
     @property
     def n_grain(self) -> int:
@@ -231,20 +222,17 @@ def chosen_measurements(columns, names, n: int) -> np.ndarray:
     return made.astype(np.float32)
 
 
-def prepare(dataset, rule: InputRule) -> Inputs:
-    """Return the inputs of labelled nuclei, (N, ...) in their order; no label enters.
+def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inputs:
+    """Return the inputs of the nuclei of a `NucleusDataset`, (N, ...) in their order; no label enters.
 
-    Parameters
-    ----------
-    dataset : cellcycle.datasets.NucleusDataset
-        Its groups are anchored one by one, as a prediction of all their images together would.
-    rule : InputRule
+    Its groups are anchored one by one, as a prediction of all their images together would. `found` is what
+    `nuclei_of` gives of it, where that is known.
     """
     if dataset.fields:
         return _of_fields(dataset, rule)
     if rule.pixel_size_um is None:
         return prepare_images(fitted(dataset.images, rule.size_px), rule.measurements)
-    found = nuclei_of(dataset, rule.scale)
+    found = nuclei_of(dataset, rule.scale) if found is None else found
     groups = np.zeros(len(dataset)) if dataset.groups is None else dataset.groups
     anchors = {g: fit_anchor([found[i] for i in np.flatnonzero(groups == g)])[0] for g in np.unique(groups)}
     rows = zip(dataset.images, found, groups, strict=True)
@@ -269,22 +257,10 @@ def _of_fields(dataset, rule: InputRule) -> Inputs:
 
 
 def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Anchor | None = None, rows=None) -> Inputs:
-    """Return the inputs of nuclei of one plane.
+    """Return the inputs of nuclei found in a plane (H, W) float32 in [0, 1], or of some `rows` of them.
 
-    Parameters
-    ----------
-    pixels : (H, W) float32 in [0, 1]
-    nuclei : Nuclei
-        As found in it. A crop in which none was found is taken as it is, its middle for the nucleus.
-    rule : InputRule
-    anchor : Anchor or None
-        Of the group; without it a rule in the unit "g1" gives images of NaN, to which no model has an answer.
-    rows : (n,) int, optional
-        Nuclei to take; all by default.
-
-    Returns
-    -------
-    Inputs
+    A crop in which none was found is taken as it is, its middle for the nucleus. Without the anchor of the group a rule
+    in the unit "g1" gives images of NaN, to which no model has an answer.
     """
     pixels = pixels if nuclei.picture is None else nuclei.picture.pixels
     size_um = nuclei.pixel_size_um
@@ -314,7 +290,5 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
 
 def prepare_images(images: np.ndarray, measurements=()) -> Inputs:
     """Return crops (N, C, S, S) as they are, with their measurements."""
-    from cellcycle.segmentation import measure_crops
-
     measured = dict(measure_crops(images)) | grain_columns(images[:, 0], measurements) if measurements else {}
     return Inputs(images, chosen_measurements(measured, measurements, len(images)), tuple(measurements))

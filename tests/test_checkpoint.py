@@ -126,6 +126,44 @@ def test_a_network_from_outside_is_registered_trained_saved_loaded_and_predicts(
     np.testing.assert_allclose(found[["p_A", "p_B", "p_C"]].to_numpy()[0], expected[0], atol=1e-4)
 
 
+@pytest.mark.slow
+def test_a_measurement_registered_in_one_place_is_trained_on_saved_and_predicted_with(tmp_path, monkeypatch):
+    from cellcycle.datasets import NucleusDataset
+    from cellcycle.inputs import prepare
+    from cellcycle.predict import predict
+    from cellcycle.segmentation import measurements
+    from cellcycle.training import NetworkClassifier
+
+    for table in ("NUCLEUS_COLUMNS", "RAW_COLUMNS", "READABLE", "_REGISTERED"):
+        monkeypatch.setattr(measurements, table, getattr(measurements, table).copy())
+    monkeypatch.setattr("cellcycle.inputs.READABLE", measurements.READABLE)
+    monkeypatch.setattr("cellcycle.segmentation.crops.NUCLEUS_COLUMNS", measurements.NUCLEUS_COLUMNS)
+    monkeypatch.setattr("cellcycle.segmentation.crops.RAW_COLUMNS", measurements.RAW_COLUMNS)
+    with pytest.raises(SettingError, match="'texture' is taken"):
+        measurements.register_measurement("texture", lambda pixels, outline: 0.0)
+    measurements.register_measurement("brightest", lambda pixels, outline: pixels[outline].max(), is_amount=False)
+    y, x = np.mgrid[:32, :32] - 15.5
+    images = np.repeat(np.where(np.hypot(y, x) < 9, 0.4, 0.05).astype(np.float32)[None, None], 20, axis=0)
+    images += np.random.default_rng(0).normal(0, 0.004, images.shape).astype(np.float32)
+    labels = np.arange(20) % 2
+    images[labels == 1, 0, 15, 15] = 0.9
+    ids, sizes = np.arange(20).astype(str), np.full(20, 0.8)
+    data = NucleusDataset("dots", images, labels, ("A", "B"), ids, "dots", "real", pixel_sizes_um=sizes)
+    rule = InputRule(16, 1.6, "painted", measurements=("brightest",))
+    inputs = prepare(data, rule)
+    np.testing.assert_allclose(inputs.measurements[:, 0], np.where(labels, 0.85, 0.36), atol=0.03)
+    settings = {"views": ("shape",), "training_set": "D1", "epochs": 3, "learning_rate": 1e-2}
+    classifier = NetworkClassifier("logistic", **settings).fit(inputs, labels)
+    saved = save_checkpoint(tmp_path / "dots", classifier, rule, ABOUT | {"classes": ["A", "B"]})
+    expected = classifier.predict_proba(inputs)[:4]
+    found = [
+        predict(image, model=saved.folder, kind="nucleus", pixel_size_um=0.8)["p_B"].iloc[0] for image in images[:4, 0]
+    ]
+    np.testing.assert_allclose(found, expected[:, 1], atol=5e-3)
+    swapped = Inputs(inputs.images[:4], inputs.measurements[[1, 0, 3, 2]], inputs.names)
+    assert (abs(classifier.predict_proba(swapped) - expected) > 0.05).all()
+
+
 def test_what_is_no_fitted_network_cannot_be_saved(tmp_path):
     from cellcycle.training.baseline import DnaContentClassifier
 

@@ -3,8 +3,11 @@
 Rows are kept as plain columns, a dict of arrays: importing pandas takes longer than measuring a nucleus.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from cellcycle.errors import SettingError
 from cellcycle.segmentation.flags import flag_nuclei
 
 NUCLEUS_COLUMNS = [
@@ -14,11 +17,37 @@ NUCLEUS_COLUMNS = [
     "edge_width_px", "flags",
 ]  # fmt: skip
 RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "saturated_share"]
+# Columns that networks may read, and whether each is an amount, of which they see the logarithm.
+READABLE = {
+    "area_px": True,
+    "area_um2": True,
+    "integrated_dna": True,
+    "mean_dna": True,
+    "edge_width_px": True,
+    "texture": False,
+    "eccentricity": False,
+    "solidity": False,
+}
+_REGISTERED: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
 # Out-of-focus light of a nucleus reaches about this far beyond its outline, in its diameters.
 _GLOW = 0.25
 _BACKGROUND = 0.5
 _LEAST_RING_PX = 20
 _LEAST_PLATEAU_PX = 10
+
+
+def register_measurement(name: str, measure: Callable[[np.ndarray, np.ndarray], float], is_amount: bool = True) -> None:
+    """Have a number of your own measured on every nucleus, for networks to read by its name.
+
+    `measure` takes the pixels about a nucleus, above their background, and its outline, both (H, W). A large crop is
+    measured on block means. Register it wherever a model that reads it is trained or used.
+    """
+    if name in NUCLEUS_COLUMNS and name not in _REGISTERED:
+        raise SettingError("measurement", f"{name!r} is taken", "choose another name")
+    if name not in _REGISTERED:
+        for columns in (NUCLEUS_COLUMNS, RAW_COLUMNS):
+            columns.insert(-1, name)
+    _REGISTERED[name], READABLE[name] = measure, is_amount
 
 
 def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None = None):
@@ -161,6 +190,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
         "solidity": region.solidity,
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna),
         "saturated_share": _saturated_share(local[nucleus], plateau),
+        **{name: float(own(local - background, nucleus)) for name, own in _REGISTERED.items()},
     }
 
 
