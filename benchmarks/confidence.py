@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import ndimage
+from sklearn.metrics import roc_auc_score
 
 from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
@@ -23,7 +24,6 @@ from cellcycle.confidence import (
     COVERAGE,
     LEAST_P_VALUE,
     cycle_positions,
-    evaluation,
     fit_strangeness,
     prediction_sets,
     shape_features,
@@ -31,16 +31,15 @@ from cellcycle.confidence import (
 from cellcycle.confidence.records import Judged, calibration_row, judge
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.simulated import make_simulated
-from cellcycle.metrics import bootstrap
+from cellcycle.metrics import Estimate, bootstrap
 from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import NAGAO_PARAMETERS, SimulationParameters, simulate_nuclei
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation.scene import Scene, expose, light_per_n, make_slide, sample
 from cellcycle.study import experiments
-from cellcycle.study.shipped.calibration import without_confidence
-from cellcycle.study.shipped.scoring import SLIDE_COUNTS, Slide, predict_slide, records_dir
-from cellcycle.study.shipped.training import microscope
+from cellcycle.study.shipped.scoring import Slide, records_dir
+from cellcycle.study.shipped.training import SLIDE_COUNTS, microscope
 from cellcycle.study.texts import real_records
 
 # Microscopes and seeds that neither training nor calibration of the shipped models has seen.
@@ -122,7 +121,7 @@ def unseen_microscope(number: int) -> NucleusDataset:
 def predictions_of(model: str, slides: list[Slide]) -> results.Record:
     """Predict the nuclei of all microscopes by a shipped model, through the whole path of prediction; record it."""
     checkpoint = load_checkpoint(model)
-    config = {"experiment": "confidence", "model": model, "weights": checkpoint.card["sha256"]["weights.safetensors"]}
+    config = {"experiment": "confidence", "model": model, "weights": checkpoint.card["sha256"]["model.onnx"]}
     config |= {"n_folds": 1, "n_repeats": 1}
     records = folder() / "records"
     described = slides[0].dataset.describe() | {"name": "unseen simulated microscopes", "groups": N_MICROSCOPES}
@@ -136,7 +135,7 @@ def predictions_of(model: str, slides: list[Slide]) -> results.Record:
             shutil.rmtree(old.folder)
     tables = []
     for slide in slides:
-        dataset, scores = slide.dataset, predict_slide(without_confidence(checkpoint), slide)
+        dataset, scores = slide.dataset, slide.probabilities(checkpoint, calibrated=False)
         seen = np.isfinite(scores).all(axis=1)
         truth = np.array(PHASES)[dataset.labels]
         parts = (dataset.sample_ids, dataset.groups, truth, scores)
@@ -151,8 +150,7 @@ def simulated_part(sets) -> None:
     truth = pd.concat([d.truth.assign(sample_id=d.sample_ids) for d in sets], ignore_index=True)
     truth["dna_copies"] = np.concatenate([_dna_copies(d) for d in sets])
     truth = truth.set_index("sample_id")
-    rule = load_checkpoint().input_rule
-    slides = [Slide(d, d.pixel_size_um, rule) for d in sets]
+    slides = [Slide(d) for d in sets]
     for model in dict.fromkeys((DEFAULT, ANCHORED)):
         record = predictions_of(model, slides)
         who = {"cells": "unseen simulated microscopes", "origin": "simulated", "model": model}
@@ -255,8 +253,15 @@ def against_usual(usual: str, features, labels, parts, late, named: dict) -> lis
     return [*rows, _row(usual, name, early, features[test & late], features[test & ~late])]
 
 
+def separation(strange, usual) -> Estimate:
+    """Return how often a strange cell lies farther out than a usual one; ties count half."""
+    _, rank = np.unique(np.concatenate([strange, usual]), return_inverse=True)
+    is_strange = np.arange(len(rank)) < len(strange)
+    return bootstrap(lambda w: roc_auc_score(is_strange, rank, sample_weight=w), len(rank))[0]
+
+
 def _row(usual: str, name: str, learned, strange, others) -> dict:
-    found = evaluation.separation(learned.distances(strange), learned.distances(others))
+    found = separation(learned.distances(strange), learned.distances(others))
     features = {"strange": strange, "usual": others}
     shares = {f"flagged_{kind}": (learned.p_values(f) < LEAST_P_VALUE).mean() for kind, f in features.items()}
     return {

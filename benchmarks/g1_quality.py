@@ -15,9 +15,8 @@ from cellcycle import files, metrics
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
 from cellcycle.nuclei import g1_peak_of
 from cellcycle.phases import PHASES
-from cellcycle.simulation import simulate_nuclei
-from cellcycle.study.shipped.scoring import predict_slide, simulated_slide
-from cellcycle.study.shipped.training import microscope
+from cellcycle.study.shipped.scoring import Slide
+from cellcycle.study.shipped.training import microscope, simulated_slide
 
 SEED = 1500
 N_SLIDES = 60
@@ -45,9 +44,8 @@ def one_slide(number: int, models: dict) -> tuple[dict, pd.DataFrame]:
     parameters = replace(parameters, stain_cv=rng.uniform(0.04, 0.25), n_slides=1)
     n = int(rng.integers(60, 241))
     counts = {phase: max(2, round(n * share)) for phase, share in SHARES.items()}
-    made = simulate_nuclei(counts, size_px, SEED + 1 + number, parameters)
-    slide = simulated_slide(f"quality{number}", made, models["picture"].input_rule)
-    peak = g1_peak_of(nuclei for _, nuclei in slide.crops)
+    slide = Slide(simulated_slide(f"quality{number}", counts, size_px, SEED + 1 + number, parameters))
+    peak = g1_peak_of(slide.nuclei)
     answers = {"truth": np.array(PHASES)[slide.dataset.labels], "picture": calls_of(models["picture"], slide)}
     if peak.is_usable:
         answers["anchored"] = calls_of(models["anchored"], slide)
@@ -59,7 +57,7 @@ def one_slide(number: int, models: dict) -> tuple[dict, pd.DataFrame]:
 
 def calls_of(checkpoint, slide) -> np.ndarray:
     """Return the call of every nucleus (N,), empty where there is none."""
-    scores = predict_slide(checkpoint, slide)
+    scores = slide.probabilities(checkpoint)
     return np.where(np.isfinite(scores[:, 0]), np.array(PHASES)[scores.argmax(axis=1)], "")
 
 

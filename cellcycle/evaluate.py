@@ -90,30 +90,14 @@ class Evaluation:
 
 
 def evaluate(model, data, output=None) -> Evaluation:
-    """Let a model call labelled nuclei, and compare.
+    """Let a model (name, folder or `Checkpoint`) call labelled nuclei, as `load_dataset` takes them, and compare.
 
-    Parameters
-    ----------
-    model : str, Path or Checkpoint
-    data : str, Path or NucleusDataset
-        As `load_dataset` takes it.
-    output : path-like, optional
-        A .csv file for the predictions; beside it go the confusion matrix and the worst mistakes, as pictures.
-
-    Raises
-    ------
-    DataError
-        The data have classes that the model does not know.
+    `output` is a .csv file for the predictions; beside it go the confusion matrix and the worst mistakes, as pictures.
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None)
     labels = codes_of(dataset, checkpoint.classes, checkpoint.name)
-    inputs = prepare(dataset, checkpoint.input_rule)
-    usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
-    probabilities = np.full((len(dataset), len(checkpoint.classes)), np.nan)
-    if usable.any():
-        probabilities[usable] = Runtime(checkpoint).probabilities(inputs[usable])
-    fitted, thresholds = checkpoint.confidence, None
+    probabilities, fitted, thresholds = called(checkpoint, dataset), checkpoint.confidence, None
     if fitted is not None:
         probabilities, thresholds = with_temperature(probabilities, fitted.temperature), fitted.thresholds
     known = _trained_images(checkpoint)
@@ -123,6 +107,19 @@ def evaluate(model, data, output=None) -> Evaluation:
     if output is not None:
         write_evaluation(found, Path(output))
     return found
+
+
+def called(checkpoint: Checkpoint, dataset: NucleusDataset, found=None) -> np.ndarray:
+    """Return what the network says of nuclei, not calibrated, (N, K); NaN where their group has no clear G1 peak.
+
+    `found` is what `nuclei_of` gives of them, where that is known.
+    """
+    inputs = prepare(dataset, checkpoint.input_rule, found)
+    usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
+    probabilities = np.full((len(dataset), len(checkpoint.classes)), np.nan)
+    if usable.any():
+        probabilities[usable] = Runtime(checkpoint).probabilities(inputs[usable])
+    return probabilities
 
 
 def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:

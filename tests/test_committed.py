@@ -51,7 +51,7 @@ def test_a_shipped_model_is_small_whole_and_tells_what_it_is(name):
     assert "fine-tune before you trust it" in checkpoint.warning
     assert card["licence"]
     assert card["limits"] == [*training.LIMITS, *training.RECIPES[name].limits]
-    assert checkpoint.version == training.VERSION
+    assert checkpoint.version == training.RECIPES[name].version
     assert checkpoint.confidence is not None
 
 

@@ -2,6 +2,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -266,18 +267,6 @@ def test_calibration_error_of_known_cases():
     assert evaluation.calibration_error(scores, labels, n_samples=2).value == pytest.approx(0.2)
 
 
-def test_separation_is_the_area_under_the_curve():
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(0)
-    strange, usual = rng.normal(1, 1, 80).round(1), rng.normal(0, 1, 120).round(1)
-    truth = np.r_[np.ones(80), np.zeros(120)]
-    found = evaluation.separation(strange, usual, n_samples=100)
-    assert found.value == pytest.approx(roc_auc_score(truth, np.r_[strange, usual]))
-    assert found.low < found.value < found.high
-    assert evaluation.separation([np.inf], [1.0], n_samples=2).value == 1
-
-
 def test_judging_calls_needs_neither_torch_nor_scikit_learn():
     code = (
         "import sys, cellcycle.confidence as c; c.Confidence(1., .9, (.5, .5), ((0, 1), (1, 0)), .4, None, {})"
@@ -326,27 +315,25 @@ def test_the_review_queue_begins_with_the_least_sure_cell(tmp_path):
 @pytest.fixture(scope="module")
 def calibrated_model(tmp_path_factory):
     """A copy of a shipped model with a confidence fitted on a few simulated nuclei."""
-    from cellcycle.checkpoint import load_checkpoint, shipped_dir
-    from cellcycle.study.shipped.calibration import calibrate, calibration_slides
+    from cellcycle.checkpoint import shipped_dir
+    from cellcycle.study.shipped.scoring import calibrate, slides_of
 
     folder = tmp_path_factory.mktemp("models") / "lr"
     shutil.copytree(shipped_dir() / "lr", folder)
-    rule = load_checkpoint(folder).input_rule
-    slides = calibration_slides(rule, 2, dict.fromkeys(PHASES, 5))
+    slides = slides_of("toy", 2, 700, dict.fromkeys(PHASES, 5))
     return calibrate(folder, slides), slides
 
 
 def test_prediction_applies_what_the_checkpoint_stores(calibrated_model):
+    from cellcycle.images import Plane
     from cellcycle.predict import Predictor
-    from cellcycle.study.shipped.calibration import without_confidence
-    from cellcycle.study.shipped.scoring import settings_for
 
     checkpoint, slides = calibrated_model
     assert checkpoint.confidence.fitted_on["n"] > 30
-    settings = settings_for(checkpoint, slides[0])
-    for crop in slides[0].crops[:6]:
-        found = Predictor(checkpoint, settings).call(*crop).table.iloc[0]
-        raw = Predictor(without_confidence(checkpoint), settings).call(*crop).table.iloc[0]
+    without = replace(checkpoint, card={k: v for k, v in checkpoint.card.items() if k != "confidence"})
+    for image, nuclei in list(zip(slides[0].dataset.images, slides[0].nuclei, strict=True))[:6]:
+        plane = Plane(image[0], 16, slides[0].dataset.pixel_size_um, "crop")
+        found, raw = (Predictor(model).call(plane, nuclei).table.iloc[0] for model in (checkpoint, without))
         names = [f"p_{c}" for c in PHASES]
         expected = confidence.with_temperature([raw[names].to_numpy(float)], checkpoint.confidence.temperature)[0]
         assert np.allclose(found[names].to_numpy(float), expected)
@@ -366,7 +353,7 @@ def test_command_and_api_give_the_same_confidence(calibrated_model, tmp_path, mo
     checkpoint, slides = calibrated_model
     image, table = tmp_path / "cell.tif", tmp_path / "rows.csv"
     pixels = np.round(slides[0].dataset.images[0, 0] * 65535).astype(np.uint16)
-    write_image(image, pixels, slides[0].pixel_size_um)
+    write_image(image, pixels, slides[0].dataset.pixel_size_um)
     command = ["predict", str(image), "--model", str(checkpoint.folder), "--nucleus", "--output", str(table)]
     monkeypatch.setattr("sys.argv", ["cellcycle", *command])
     with contextlib.suppress(SystemExit):

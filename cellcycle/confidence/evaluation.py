@@ -97,28 +97,6 @@ def errors_caught(confidence, right, share: float = 0.2, units=None, **options) 
     return metrics.estimate(lambda matrix: metrics.recall(matrix)[..., 1], wrong, sent, 2, units, **options)
 
 
-def separation(strange, usual, **options) -> Estimate:
-    """Return the area under the ROC curve: how often a strange cell scores above a usual one; ties count half.
-
-    Examples
-    --------
-    >>> separation([2.0, 3.0], [0.0, 2.0]).value
-    0.875
-    """
-    values = np.concatenate([np.asarray(strange, float), np.asarray(usual, float)])
-    _, rank = np.unique(values, return_inverse=True)
-    is_strange = np.arange(len(values)) < len(strange)
-
-    def area(weights) -> float:
-        above = np.bincount(rank, weights * is_strange)
-        below = np.bincount(rank, weights * ~is_strange)
-        if not above.sum() * below.sum():
-            return np.nan
-        return above @ (np.cumsum(below) - below / 2) / (above.sum() * below.sum())
-
-    return bootstrap(area, len(values), **options)
-
-
 def _confidence(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
     probabilities = np.asarray(probabilities, dtype=np.float64)
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == np.asarray(labels)

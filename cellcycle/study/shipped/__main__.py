@@ -8,10 +8,17 @@ from pathlib import Path
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.errors import CellCycleError
 from cellcycle.predict import Predictor, Settings
-from cellcycle.study.shipped.calibration import calibrate, calibration_slides
+from cellcycle.study.shipped.fields import found_fields
 from cellcycle.study.shipped.flips import field_variants
 from cellcycle.study.shipped.real import REAL, train_real
-from cellcycle.study.shipped.scoring import all_tests, score_checkpoint
+from cellcycle.study.shipped.scoring import (
+    CALIBRATION_SEED,
+    N_CALIBRATION_SLIDES,
+    all_tests,
+    calibrate,
+    score_checkpoint,
+    slides_of,
+)
 from cellcycle.study.shipped.training import RECIPES, train_shipped
 
 
@@ -38,15 +45,15 @@ def main() -> None:
             return
         for name in () if arguments.score_only else names:
             print(f"trained {train_shipped(name).folder}", flush=True)
-        first = load_checkpoint(names[0])
-        slides = calibration_slides(first.input_rule)
+        slides = slides_of("calibration", N_CALIBRATION_SLIDES, CALIBRATION_SEED)
         for name in names:
             temperature = calibrate(name, slides).confidence.temperature
             print(f"calibrated {name}: temperature {temperature:.2f}", flush=True)
-        tests = all_tests(Path(real) if real else None, first.input_rule)
-        fields = field_variants(Predictor(first, Settings("field")).find)
+        finder = Predictor(load_checkpoint(names[0]), Settings("field"))
+        tests, fields = all_tests(Path(real) if real else None), found_fields(finder)
+        flipped = field_variants(finder.find)
         for name in names:
-            score_checkpoint(name, tests, fields)
+            score_checkpoint(name, tests, flipped, fields)
     except CellCycleError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)

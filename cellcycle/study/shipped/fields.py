@@ -23,10 +23,7 @@ _NEAR_UM = 4.0
 def found_fields(predictor: Predictor, n_fields: int = N_FIELDS) -> list[tuple]:
     """Write fields of the default microscope as files, read them and find their nuclei, once for all models.
 
-    Returns
-    -------
-    list of (str, Plane, Nuclei, DataFrame)
-        Name, pixels, what was found, and the truth of the nuclei that lie wholly inside.
+    Of each: name, `Plane`, `Nuclei`, and the truth of the nuclei that lie wholly inside, a DataFrame.
     """
     made = []
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +57,7 @@ def score_fields(checkpoint: Checkpoint, fields: list[tuple], root: Path) -> tup
     n_fields = len(fields)
     table = pd.concat(tables, ignore_index=True)
     config = {"experiment": "checkpoint", "model": checkpoint.name, "version": checkpoint.version, "test": "fields"}
-    config |= {"weights": checkpoint.card["sha256"]["weights.safetensors"], "n_folds": 1, "n_repeats": 1}
+    config |= {"weights": checkpoint.card["sha256"]["model.onnx"], "n_folds": 1, "n_repeats": 1}
     counts = [int((table["truth"] == phase).sum()) for phase in PHASES]
     identity = f"simulated-{SIMULATOR}-fields-{n_fields}-{FIELD_PX}-{N_NUCLEI}-{SEED}"
     data = {"name": "fields", "origin": "simulated", "identity": identity, "classes": list(PHASES), "counts": counts}
@@ -68,12 +65,3 @@ def score_fields(checkpoint: Checkpoint, fields: list[tuple], root: Path) -> tup
     seconds = round(time.perf_counter() - started, 2)
     record = results.write_run(root, config, data, table, train_s=0.0, predict_s=seconds, n_parameters=None)
     return record, {"n_nuclei": n_truth, "n_found": n_found, "n": len(table)}
-
-
-def fields_entry(checkpoint: Checkpoint, fields: list[tuple], root: Path) -> dict:
-    """Return the card's entry of the scores of fields."""
-    from cellcycle.study.shipped.scoring import card_scores
-
-    record, counts = score_fields(checkpoint, fields, root)
-    source = f"{len(fields)} whole fields of cellcycle.simulation {SIMULATOR}, from file to row; nuclei that were found"
-    return {"source": source, "record": record.folder.name, **counts, **card_scores(record)}

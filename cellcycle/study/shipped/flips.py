@@ -26,49 +26,8 @@ def changed(pixels: np.ndarray, change: str) -> np.ndarray:
     return (counts // 2).astype(np.float32) / np.float32(65535)
 
 
-def crop_flips(crops: list, variants: dict[str, list], predictor: Predictor, dimmer: Predictor) -> dict:
-    """Return the share of cropped nuclei whose call changes.
-
-    Parameters
-    ----------
-    crops : list of (Plane, Nuclei)
-        One nucleus each.
-    variants : dict of str to list of (Plane, Nuclei)
-        The same crops after each of `CHANGES`.
-    predictor, dimmer : Predictor
-        For the crops, and for those exposed half as long.
-
-    Returns
-    -------
-    dict
-        `CHANGES`: shares in [0, 1]; n: nuclei that were called. One that is lost counts as changed.
-    """
-
-    def calls(who: Predictor, pairs) -> np.ndarray:
-        return np.array([who.call(*pair).columns["call"][0] for pair in pairs])
-
-    first = calls(predictor, crops)
-    is_called = first != ""
-    flips = {}
-    for change in CHANGES:
-        again = calls(dimmer if change == "half_exposed" else predictor, variants[change])
-        flips[change] = round(float((again != first)[is_called].mean()), 4)
-    return flips | {"n": int(is_called.sum())}
-
-
 def field_variants(find: Callable[[Plane], Nuclei], n_fields: int = N_FIELDS) -> list[dict]:
-    """Simulate fields and find their nuclei, as they are ("") and after each of `CHANGES`.
-
-    Parameters
-    ----------
-    find : callable Plane -> Nuclei
-    n_fields : int, optional
-
-    Returns
-    -------
-    list of dict of str to (Plane, Nuclei)
-        One a field.
-    """
+    """Simulate fields and find their nuclei; of each field: plane and nuclei as they are ("") and after `CHANGES`."""
     fields = []
     for number in range(n_fields):
         made = simulate_field((FIELD_PX, FIELD_PX), N_NUCLEI, FIELD_SEED + number)
@@ -80,18 +39,9 @@ def field_variants(find: Callable[[Plane], Nuclei], n_fields: int = N_FIELDS) ->
 
 
 def field_flips(fields: list[dict], predictor: Predictor) -> dict:
-    """Return the share of nuclei of fields whose call changes, each picture with its own G1 peak.
+    """Return the share of nuclei of fields whose call changes after each of `CHANGES`, and of how many nuclei (n).
 
-    Parameters
-    ----------
-    fields : list of dict
-        As `field_variants` gives them.
-    predictor : Predictor
-
-    Returns
-    -------
-    dict
-        As `crop_flips` gives it.
+    Each picture has its own G1 peak; a nucleus that is lost counts as changed. `fields` are those of `field_variants`.
     """
     counts, n = dict.fromkeys(CHANGES, 0), 0
     for field in fields:

@@ -1,4 +1,4 @@
-"""Score a checkpoint through the whole path of prediction, and write the scores into its card."""
+"""Calibrate and score a checkpoint on slides that it was not trained on, by the steps of `evaluate`, into its card."""
 
 import shutil
 import time
@@ -10,57 +10,52 @@ import numpy as np
 
 from cellcycle import files, results
 from cellcycle.checkpoint import DEFAULT, Checkpoint, load_checkpoint, write_card
-from cellcycle.confidence import prediction_sets
+from cellcycle.confidence import fit_confidence, measured_nuclei, prediction_sets, with_temperature
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, load_dataset
-from cellcycle.errors import SettingError
-from cellcycle.images import Plane
-from cellcycle.inputs import InputRule
+from cellcycle.evaluate import called
 from cellcycle.metrics import SCORES
-from cellcycle.nuclei import Nuclei, find_nuclei
+from cellcycle.nuclei import Nuclei, nuclei_of
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Predictor, Settings
-from cellcycle.predict.many import with_g1_peak
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
-from cellcycle.simulation import SimulatedNuclei, simulate_nuclei
-from cellcycle.study.shipped.fields import fields_entry, found_fields
-from cellcycle.study.shipped.flips import CHANGES, changed, crop_flips, field_flips
-from cellcycle.study.shipped.training import TEST_SEED, microscope
+from cellcycle.study.shipped.fields import score_fields
+from cellcycle.study.shipped.flips import CHANGES, changed, field_flips
+from cellcycle.study.shipped.training import SCALE, SLIDE_COUNTS, TEST_SEED, microscope, simulated_slide
 from cellcycle.summaries import score_table
 
 N_TEST_PER_PHASE = 250
 N_TEST_SLIDES = 16
-# About the shares of a growing population, with more of the rare phases, so that each has nuclei to score.
-SLIDE_COUNTS = {"G1": 50, "S": 35, "G2": 30, "M": 15}
+# Slides to calibrate on, of microscopes that neither training nor scoring uses.
+N_CALIBRATION_SLIDES, CALIBRATION_SEED = 20, 700
 N_FLIPPED = 250
 JURKAT = "Jurkat cells, propidium iodide, imaging flow cytometry (Blasi et al. 2016; part of BBBC048)"
 
 
 @dataclass(frozen=True)
 class Slide:
-    """Labelled crops of one slide, each found and measured once for all models."""
+    """Labelled crops of one slide, whose nuclei are found once for all models."""
 
     dataset: NucleusDataset
-    pixel_size_um: float
-    rule: InputRule
-
-    def found(self, images) -> list[tuple[Plane, Nuclei]]:
-        """Return planes (H, W) with their nuclei."""
-        planes = [Plane(pixels, 16, self.pixel_size_um, "crop") for pixels in images]
-        return [(plane, find_nuclei(plane.pixels, self.pixel_size_um, self.rule.scale, "nucleus")) for plane in planes]
 
     @cached_property
-    def crops(self) -> list[tuple[Plane, Nuclei]]:
-        """The crops with their nuclei."""
-        return self.found(self.dataset.images[:, 0])
+    def nuclei(self) -> list[Nuclei]:
+        """One a crop."""
+        return nuclei_of(self.dataset, SCALE)
 
     @cached_property
-    def variants(self) -> dict[str, list]:
+    def variants(self) -> dict[str, "Slide"]:
         """About `N_FLIPPED` of the crops, as they are ("") and after each change of `flips.CHANGES`."""
-        every = max(1, len(self.dataset) // N_FLIPPED)
-        chosen = self.dataset.images[::every, 0]
-        return {"": self.crops[::every]} | {c: self.found([changed(p, c) for p in chosen]) for c in CHANGES}
+        chosen = self.dataset.select(np.arange(0, len(self.dataset), max(1, len(self.dataset) // N_FLIPPED)))
+        made = {c: np.stack([changed(image[0], c) for image in chosen.images])[:, None] for c in CHANGES}
+        return {"": Slide(chosen)} | {c: Slide(replace(chosen, images=images)) for c, images in made.items()}
+
+    def probabilities(self, checkpoint: Checkpoint, calibrated: bool = True) -> np.ndarray:
+        """Return what a model says of the nuclei (N, K); NaN where it needs a clear G1 peak and the slide has none."""
+        said = called(checkpoint, self.dataset, self.nuclei)
+        is_fitted = calibrated and checkpoint.confidence is not None
+        return with_temperature(said, checkpoint.confidence.temperature) if is_fitted else said
 
 
 @dataclass(frozen=True)
@@ -84,88 +79,72 @@ def records_dir() -> Path:
     return (files.repository() or files.build_dir()) / "data" / "results" / "checkpoints"
 
 
-def all_tests(real: Path | None, rule: InputRule) -> list[HeldOut]:
-    """Return the tests of the shipped models.
+def slides_of(name: str, n_slides: int, seed: int, counts=None) -> list[Slide]:
+    """Return labelled nuclei of simulated microscopes of their own, about in the shares of a growing population."""
+    made = []
+    for number in range(n_slides):
+        parameters, size_px = microscope(number, seed)
+        counts = counts or SLIDE_COUNTS
+        made.append(Slide(simulated_slide(f"{name}{number}", counts, size_px, seed + 1 + number, parameters)))
+    return made
 
-    Parameters
-    ----------
-    real : Path or None
-        Folder with `jurkat/`; without it there is no test on real cells.
-    rule : InputRule
-        The scale at which nuclei are found; that of all shipped models.
-    """
+
+def all_tests(real: Path | None) -> list[HeldOut]:
+    """Return the tests of the shipped models; without a folder with `jurkat/` there is none on real cells."""
     simulator = f"cellcycle.simulation {SIMULATOR}"
-    counts = dict.fromkeys(PHASES, N_TEST_PER_PHASE)
-    slides = []
-    for number in range(N_TEST_SLIDES):
-        parameters, size_px = microscope(number, TEST_SEED)
-        made = simulate_nuclei(SLIDE_COUNTS, size_px, TEST_SEED + 1 + number, parameters)
-        slides.append(simulated_slide(f"slide{number}", made, rule))
-    default = simulated_slide("simulated", simulate_nuclei(counts, 64, TEST_SEED), rule)
+    default = Slide(simulated_slide("simulated", dict.fromkeys(PHASES, N_TEST_PER_PHASE), 64, TEST_SEED))
+    others = tuple(slides_of("slide", N_TEST_SLIDES, TEST_SEED))
     tests = [
         HeldOut("simulated", f"held-out nuclei of {simulator}, default microscope", (default,)),
-        HeldOut("slides", f"{simulator}, {N_TEST_SLIDES} microscopes that no model was trained on", tuple(slides)),
+        HeldOut("slides", f"{simulator}, {N_TEST_SLIDES} microscopes that no model was trained on", others),
     ]
-    return tests if real is None else [*tests, HeldOut("jurkat", JURKAT, (jurkat_slide(real, rule),))]
+    return tests if real is None else [*tests, HeldOut("jurkat", JURKAT, (jurkat_slide(real),))]
 
 
-def simulated_slide(name: str, made: SimulatedNuclei, rule: InputRule) -> Slide:
-    """Return simulated nuclei as one slide, found at the scale of a rule."""
-    identity = f"simulated-{SIMULATOR}-checkpoint-{name}-{len(made.labels)}-{TEST_SEED}"
-    ids = np.array([f"{name}-{sample}" for sample in made.truth["sample_id"]])
-    dataset = NucleusDataset(name, made.images, made.labels, PHASES, ids, identity, "simulated")
-    return Slide(dataset, made.pixel_size_um, rule)
-
-
-def jurkat_slide(folder: Path, rule: InputRule) -> Slide:
+def jurkat_slide(folder: Path) -> Slide:
     """Return the Jurkat cells, with the pixel size by which their median nucleus has the models' median area.
 
     The cells are smaller than those the models know; no label is looked at.
     """
     dataset = load_dataset(folder / "jurkat")
     area_px = measure_crops(dataset.images)["area_px"].median()
-    return Slide(dataset, float(np.sqrt(rule.scale.median_area_um2 / area_px)), rule)
+    size_um = float(np.sqrt(SCALE.median_area_um2 / area_px))
+    return Slide(replace(dataset, groups=None, pixel_sizes_um=np.full(len(dataset), size_um)))
 
 
-def settings_for(checkpoint: Checkpoint, slide: Slide) -> Settings | None:
-    """Return the settings for crops of a slide, with its G1 peak, fitted without labels, where the model needs it.
-
-    None where that peak is not usable.
-    """
-    settings = Settings("nucleus", pixel_size_um=slide.pixel_size_um)
-    if not checkpoint.input_rule.needs_anchor:
-        return settings
-    try:
-        return with_g1_peak([nuclei for _, nuclei in slide.crops], False, settings)
-    except SettingError as error:
-        print(f"{checkpoint.name} on {slide.dataset.name}: {error.finding}", flush=True)
-        return None
-
-
-def predict_slide(checkpoint: Checkpoint, slide: Slide) -> np.ndarray:
-    """Return probabilities (N, K) of the crops of a slide; NaN where no nucleus is found or no answer is given."""
-    settings = settings_for(checkpoint, slide)
-    if settings is None:
-        return np.full((len(slide.dataset), len(checkpoint.classes)), np.nan)
-    predictor, names = Predictor(checkpoint, settings), [f"p_{c}" for c in checkpoint.classes]
-    found = (predictor.call(*crop).columns for crop in slide.crops)
-    return np.array([[columns[name][0] for name in names] for columns in found])
+def calibrate(name, slides: list[Slide]) -> Checkpoint:
+    """Fit temperature, set thresholds and strangeness of a shipped model, write them into its card; load it again."""
+    checkpoint = load_checkpoint(name)
+    said = np.concatenate([slide.probabilities(checkpoint, calibrated=False) for slide in slides])
+    labels = np.concatenate([slide.dataset.labels for slide in slides])
+    parts = np.repeat(np.arange(len(slides)), [len(slide.dataset) for slide in slides])
+    measured = measured_nuclei([nuclei for slide in slides for nuclei in slide.nuclei])
+    answered = np.isfinite(said).all(axis=1)
+    fitted = fit_confidence(
+        said[answered],
+        labels[answered],
+        parts[answered],
+        {name: values[answered] for name, values in measured.items()},
+        fitted_on=f"nuclei of cellcycle.simulation {SIMULATOR}, microscopes of their own (seed {CALIBRATION_SEED})",
+    )
+    write_card(checkpoint.folder, checkpoint.card | {"confidence": fitted.to_dict()})
+    return load_checkpoint(checkpoint.folder)
 
 
 def score(checkpoint: Checkpoint, test: HeldOut, root: Path) -> dict:
     """Predict a test, record it, and return the card's entry."""
     started = time.perf_counter()
-    scores = np.concatenate([predict_slide(checkpoint, slide) for slide in test.slides])
+    said = np.concatenate([slide.probabilities(checkpoint) for slide in test.slides])
     seconds = time.perf_counter() - started
-    answered = np.isfinite(scores).all(axis=1)
+    answered = np.isfinite(said).all(axis=1)
     datasets = [slide.dataset for slide in test.slides]
     truth = np.array(PHASES)[np.concatenate([d.labels for d in datasets])]
     ids = np.concatenate([d.sample_ids for d in datasets])
     groups = np.concatenate([np.full(len(d), d.name) for d in datasets])[answered] if len(datasets) > 1 else None
-    table = results.prediction_table(ids[answered], groups, truth[answered], scores[answered], PHASES)
-    sizes = [round(slide.pixel_size_um, 5) for slide in test.slides]
+    table = results.prediction_table(ids[answered], groups, truth[answered], said[answered], PHASES)
+    sizes = [round(float(d.pixel_sizes_um[0]), 5) for d in datasets]
     config = {"experiment": "checkpoint", "model": checkpoint.name, "version": checkpoint.version}
-    config |= {"weights": checkpoint.card["sha256"]["weights.safetensors"], "pixel_size_um": sizes}
+    config |= {"weights": checkpoint.card["sha256"]["model.onnx"], "pixel_size_um": sizes}
     config |= {"n_folds": 1, "n_repeats": 1}
     facts = {"train_s": 0.0, "predict_s": round(seconds, 2), "n_parameters": None}
     record = results.write_run(root, config, test.describe(), table, **facts)
@@ -176,17 +155,17 @@ def score(checkpoint: Checkpoint, test: HeldOut, root: Path) -> dict:
         "n_without_answer": int((~answered).sum()),
         "pixel_size_um": sizes if len(sizes) > 1 else sizes[0],
         **card_scores(record),
-        **card_trust(checkpoint, scores[answered], record.labels, groups),
+        **card_trust(checkpoint, said[answered], record.labels, groups),
     }
 
 
-def card_trust(checkpoint: Checkpoint, scores, labels, groups=None) -> dict:
+def card_trust(checkpoint: Checkpoint, probabilities, labels, groups=None) -> dict:
     """Return how honest calibrated probabilities (N, K) are on cells (N,): calibration error, coverage of the sets."""
     if checkpoint.confidence is None:
         return {}
-    sets = prediction_sets(scores, checkpoint.confidence.thresholds)
+    sets = prediction_sets(probabilities, checkpoint.confidence.thresholds)
     covered = coverage_table(sets, labels, checkpoint.classes, groups)["coverage"]
-    error = calibration_error(scores, labels, groups)
+    error = calibration_error(probabilities, labels, groups)
     return {
         "calibration_error": _rounded(error.value, error.low, error.high),
         "coverage": {name: round(float(value), 4) for name, value in covered.items()},
@@ -204,6 +183,18 @@ def card_scores(record: results.Record) -> dict:
     return made | {"recall": {c: round(float(row[f"recall_{c}"]), 4) for c in record.classes}}
 
 
+def crop_flips(checkpoint: Checkpoint, variants: dict[str, Slide]) -> dict:
+    """Return the share of cropped nuclei whose call changes after each of `CHANGES`, and of how many (n)."""
+    first = variants[""].probabilities(checkpoint)
+    answered = np.isfinite(first).all(axis=1)
+    flips: dict = {}
+    for change in CHANGES:
+        again = variants[change].probabilities(checkpoint)
+        is_same = np.isfinite(again).all(axis=1) & (again.argmax(axis=1) == first.argmax(axis=1))
+        flips[change] = round(float(1 - is_same[answered].mean()), 4)
+    return flips | {"n": int(answered.sum())}
+
+
 def flip_rates(checkpoint: Checkpoint, tests: list[HeldOut], fields: list[dict]) -> dict:
     """Return how often calls change on simulated fields and on the crops of each test of one slide.
 
@@ -212,44 +203,25 @@ def flip_rates(checkpoint: Checkpoint, tests: list[HeldOut], fields: list[dict])
     flips = {"fields": field_flips(fields, Predictor(checkpoint, Settings("field")))}
     if checkpoint.name == DEFAULT:
         flips["fields_auto"] = field_flips(fields, Predictor(AUTO, Settings("field")))
-    for test in tests:
-        if len(test.slides) > 1:
-            continue
-        (slide,) = test.slides
-        settings = settings_for(checkpoint, slide)
-        # Half the light halves the slide's G1 peak too.
-        g1 = settings.g1_position and settings.g1_position / 2
-        predictor, dimmer = (Predictor(checkpoint, s) for s in (settings, replace(settings, g1_position=g1)))
-        flips[test.name] = crop_flips(slide.variants[""], slide.variants, predictor, dimmer)
-    return flips
+    return flips | {t.name: crop_flips(checkpoint, t.slides[0].variants) for t in tests if len(t.slides) == 1}
 
 
-def score_checkpoint(name: str, tests: list[HeldOut], fields: list[dict], root: Path | None = None) -> Checkpoint:
-    """Measure scores and flip rates of a shipped model, and write them into its card.
+def score_checkpoint(name, tests: list[HeldOut], flipped: list[dict], found: list[tuple], root: Path | None = None):
+    """Write scores and flip rates of a shipped model into its card, and return it, loaded again.
 
-    Parameters
-    ----------
-    name : str
-        Name or folder of the model.
-    tests : list of HeldOut
-        As `all_tests` gives them.
-    fields : list of dict
-        As `flips.field_variants` gives them.
-    root : Path, optional
-        Folder of the records.
-
-    Returns
-    -------
-    Checkpoint
-        Loaded again.
+    `tests` are those of `all_tests`, `flipped` of `flips.field_variants`, `found` of `fields.found_fields`; `root` is
+    the folder of the records.
     """
     checkpoint, root = load_checkpoint(name), root or records_dir()
     for record in results.load_runs(root) if root.is_dir() else []:
         if record.config["model"] == checkpoint.name:
             shutil.rmtree(record.folder)
     scores = {test.name: score(checkpoint, test, root) for test in tests}
-    scores["fields"] = fields_entry(checkpoint, found_fields(Predictor(checkpoint, Settings("field"))), root)
-    flips = flip_rates(checkpoint, tests, fields)
+    record, counts = score_fields(checkpoint, found, root)
+    source = f"{len(found)} whole fields of cellcycle.simulation {SIMULATOR}, from file to row; nuclei that were found"
+    scores["fields"] = {"source": source, "record": record.folder.name, **counts, **card_scores(record)}
+    scores["fields"] |= card_trust(checkpoint, record.probabilities, record.labels, record.units)
+    flips = flip_rates(checkpoint, tests, flipped)
     for test, entry in scores.items():
         print(f"{checkpoint.name} on {test}: balanced accuracy {entry['balanced_accuracy']['value']}", flush=True)
     print(f"{checkpoint.name} flips: {flips}", flush=True)

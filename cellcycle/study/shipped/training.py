@@ -1,11 +1,12 @@
 """Train and export the shipped checkpoints."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from cellcycle.checkpoint import Checkpoint, save_checkpoint, shipped_dir
+from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, save_checkpoint, shipped_dir
 from cellcycle.datasets import NucleusDataset
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.nuclei import Scale
@@ -13,8 +14,6 @@ from cellcycle.phases import PHASES
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulationParameters, simulate_nuclei
 
-# Of the weights; bumped whenever they change.
-VERSION = "2"
 SIZE_PX = 64
 FIELD_OF_VIEW_UM = 32.4
 N_MICROSCOPES = 16
@@ -22,8 +21,8 @@ N_PER_PHASE = 80
 TEST_SEED, TRAIN_SEED = 900, 100
 # Typical areas of the simulated cells, in a growing population and in G1.
 SCALE = Scale(199.0, 175.8)
-# Of the phases on a training slide, about those of a growing population.
-SHARES = {"G1": 50, "S": 35, "G2": 30, "M": 15}
+# About the shares of a growing population, with more of the rare phases, so that each has nuclei to score.
+SLIDE_COUNTS = {"G1": 50, "S": 35, "G2": 30, "M": 15}
 WARNING = "trained on simulated nuclei: fine-tune before you trust it on yours"
 LIMITS = [
     "Learned from simulated nuclei of adherent human cells in widefield DAPI; real cells look different.",
@@ -39,22 +38,31 @@ LOOKED_AT = "Jurkat cells were looked at, not trained on, while its inputs were 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train: arguments of `NetworkClassifier`, the unit and measurements of the input rule, own limits."""
+    """What to train: arguments of `NetworkClassifier`, the unit and measurements of the input rule, own limits.
+
+    `version` is that of the weights, bumped whenever they change.
+    """
 
     title: str
     settings: dict
     unit: str = "full-range"
     measurements: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    version: str = "2"
 
 
-_BY_ITSELF = {"views": ("shape",)}
+# D1: phases are balanced as they are drawn.
+_ALIKE = {"training_set": "D1", "schedule": "cosine", "turns": True, "batch_size": 32}
+_BY_ITSELF = _ALIKE | {"views": ("shape",)}
 RECIPES = {
-    "nagao6": Recipe("Nagao", {"network": "nagao6", "epochs": 14, **_BY_ITSELF}),
-    "nagao6-g1": Recipe("Nagao, by DNA content", {"network": "nagao6", "epochs": 12, "views": ("scaled",)}, "g1"),
+    "nagao6": Recipe("Nagao", _BY_ITSELF | {"network": "nagao6", "epochs": 14}),
+    "nagao6-g1": Recipe(
+        "Nagao, by DNA content", _ALIKE | {"network": "nagao6", "epochs": 12, "views": ("scaled",)}, "g1"
+    ),
     "best": Recipe(
         "Nagao, DNA and form",
-        {
+        _ALIKE
+        | {
             "network": "nagao6",
             "epochs": 12,
             "learning_rate": 1e-3,
@@ -65,29 +73,33 @@ RECIPES = {
         ("dna_copies", "area_over_g1"),
         (LOOKED_AT,),
     ),
-    "lr": Recipe("LR", {"network": "logistic", "epochs": 20, "weight_decay": 0.1, **_BY_ITSELF}),
-    "nn": Recipe("NN", {"network": "nn", "width": 96, "epochs": 16, **_BY_ITSELF}),
+    "lr": Recipe("LR", _BY_ITSELF | {"network": "logistic", "epochs": 20, "weight_decay": 0.1}),
+    "nn": Recipe("NN", _BY_ITSELF | {"network": "nn", "width": 96, "epochs": 16}),
     "resnet8": Recipe(
-        "ResNet 8", {"network": "resnet8", "stem_stride": 2, "epochs": 10, "learning_rate": 1e-3, **_BY_ITSELF}
+        "ResNet 8", _BY_ITSELF | {"network": "resnet8", "stem_stride": 2, "epochs": 10, "learning_rate": 1e-3}
     ),
 }
 
 
-def training_sets(rule: InputRule, scale: float = 1.0) -> tuple[Inputs, np.ndarray]:
+def rule_of(recipe: Recipe) -> InputRule:
+    """Return how the nuclei of an image become inputs: cut at one scale, neighbours painted over."""
+    return InputRule(SIZE_PX, FIELD_OF_VIEW_UM / SIZE_PX, "painted", recipe.unit, recipe.measurements, SCALE)
+
+
+@cache
+def training_set(rule: InputRule, scale: float = 1.0) -> tuple[Inputs, np.ndarray]:
     """Simulate the training nuclei; return their inputs by a rule, each microscope anchored without labels, and labels.
 
     Nuclei have the shares of the calibration slides, in which the G1 peak is found as in a user's field; of each
-    phase as many are kept as of the rarest.
+    phase as many are kept as of the rarest. A `scale` below 1 makes fewer.
     """
     parts, labels = [], []
     for number in range(max(2, round(N_MICROSCOPES * min(scale, 1)))):
         parameters, size_px = microscope(number)
-        counts = {phase: round(n * N_PER_PHASE / SHARES["M"] * max(scale, 0.4)) for phase, n in SHARES.items()}
-        made = simulate_nuclei(counts, size_px, TRAIN_SEED + number, parameters)
-        ids, sizes = np.arange(len(made.labels)).astype(str), np.full(len(made.labels), made.pixel_size_um)
-        data = NucleusDataset(
-            "training", made.images, made.labels, PHASES, ids, f"training{number}", "simulated", pixel_sizes_um=sizes
-        )
+        counts = {
+            phase: round(n * N_PER_PHASE / SLIDE_COUNTS["M"] * max(scale, 0.4)) for phase, n in SLIDE_COUNTS.items()
+        }
+        data = simulated_slide(f"training{number}", counts, size_px, TRAIN_SEED + number, parameters)
         inputs = prepare(data, rule)
         usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
         least = min(np.bincount(data.labels[usable], minlength=len(PHASES)))
@@ -103,11 +115,9 @@ def train_shipped(name: str, folder: Path | None = None, scale: float = 1.0) -> 
     from cellcycle.training import NetworkClassifier
 
     recipe = RECIPES[name]
-    step = FIELD_OF_VIEW_UM / SIZE_PX
-    rule = InputRule(SIZE_PX, step, "painted", recipe.unit, recipe.measurements, SCALE)
-    inputs, labels = training_sets(rule, scale)
-    settings = {"training_set": "D1", "schedule": "cosine", "turns": True, "batch_size": 32, **recipe.settings}
-    settings["epochs"] = max(1, round(settings["epochs"] * min(scale, 1)))
+    rule, settings = rule_of(recipe), recipe.settings
+    inputs, labels = training_set(rule, scale)
+    settings = settings | {"epochs": max(1, round(settings["epochs"] * min(scale, 1)))}
     classifier = NetworkClassifier(**settings).fit(inputs, labels)
     trained_on = {
         "origin": "simulated",
@@ -117,9 +127,21 @@ def train_shipped(name: str, folder: Path | None = None, scale: float = 1.0) -> 
         "counts": dict(zip(PHASES, np.bincount(labels, minlength=len(PHASES)).tolist(), strict=True)),
         "seed": TRAIN_SEED,
     }
-    about = {"title": recipe.title, "version": VERSION, "classes": list(PHASES), "training": settings}
+    about = {"title": recipe.title, "version": recipe.version, "classes": list(PHASES)}
+    about |= {"training": {k: v for k, v in settings.items() if k not in NETWORK_SETTINGS}}
     about |= {"trained_on": trained_on, "licence": "BSD-3-Clause", "limits": [*LIMITS, *recipe.limits]}
     return save_checkpoint((folder or shipped_dir()) / name, classifier, rule, about)
+
+
+def simulated_slide(name: str, counts, size_px: int, seed: int, parameters=None) -> NucleusDataset:
+    """Return simulated nuclei as one slide, whatever their stains, with the true size of their pixels."""
+    made = simulate_nuclei(counts, size_px, seed, parameters)
+    ids = np.array([f"{name}-{sample}" for sample in made.truth["sample_id"]])
+    identity = f"simulated-{SIMULATOR}-checkpoint-{name}-{len(ids)}-{seed}"
+    sizes_um = np.full(len(ids), made.pixel_size_um)
+    return NucleusDataset(
+        name, made.images, made.labels, PHASES, ids, identity, "simulated", pixel_sizes_um=sizes_um, truth=made.truth
+    )
 
 
 def microscope(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameters, int]:
