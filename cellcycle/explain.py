@@ -29,24 +29,12 @@ LEAST_MAP_PX = 8
 
 
 def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
-    """Return where each image speaks for a class, by Grad-CAM.
+    """Return where each image speaks for a class (N, by default the network's call), by Grad-CAM: maps (N, H, W).
 
     The activations of the deepest layer whose maps are at least 8 px wide, each weighted by how much it raises
     the class's logit; negative sums are cut off. A network without convolutions has no such layer: for it the
-    positive part of gradient times input stands in.
-
-    Parameters
-    ----------
-    classifier : cellcycle.training.NetworkClassifier
-        Fitted.
-    inputs : Inputs or (N, C, H, W) float32 in [0, 1]
-    classes : (N,) int, optional
-        Index of the class to explain; that of the network's call by default.
-
-    Returns
-    -------
-    (N, H, W) float32
-        From 0 to 1, the largest value of each map; all 0 where nothing speaks for the class.
+    positive part of gradient times input stands in. Maps run from 0 to 1, the largest value of each; all 0 where
+    nothing speaks for the class. `inputs` are `Inputs` or images (N, C, H, W) of a fitted `NetworkClassifier`.
     """
     attr = _captum()
     given, classes = _checked(classifier, inputs, classes)
@@ -66,17 +54,8 @@ def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
 def occlusion(classifier, inputs, classes=None, window_px: int | None = None) -> np.ndarray:
     """Return how much the probability of a class falls when a patch of the image is covered with background.
 
-    Parameters
-    ----------
-    classifier, inputs, classes
-        As in `grad_cam`.
-    window_px : int, optional
-        Side of the patch; an eighth of the image by default. It moves by half its side.
-
-    Returns
-    -------
-    (N, H, W) float32
-        From 0 to 1, the largest value of each map; where covering raises the probability it is 0.
+    Maps and arguments are as in `grad_cam`; where covering raises the probability a map is 0. The patch, by default an
+    eighth of the image wide, moves by half its side.
     """
     attr = _captum()
     given, classes = _checked(classifier, inputs, classes)
@@ -103,18 +82,7 @@ def occlusion(classifier, inputs, classes=None, window_px: int | None = None) ->
 def with_random_weights(classifier, part: str = "all", seed: int = 0):
     """Return a copy of a classifier with new random weights: a map that stays the same shows no learning.
 
-    Parameters
-    ----------
-    classifier : cellcycle.training.NetworkClassifier
-        Fitted; it is not changed.
-    part : {"head", "all"}
-        The last layer alone, or every layer.
-    seed : int
-
-    Raises
-    ------
-    SettingError
-        The part is unknown.
+    They are those of the last layer alone (`part` "head"), or of every layer ("all").
     """
     if part not in ("head", "all"):
         raise SettingError("part", f"{part!r} is unknown", "use head or all")
@@ -129,12 +97,9 @@ def with_random_weights(classifier, part: str = "all", seed: int = 0):
 
 
 def similarity(maps, others) -> np.ndarray:
-    """Return the rank correlation of two maps of each image, (N,): 1 the same order of places, 0 none.
+    """Return the rank correlation (N,) of two maps (N, H, W) of each image: 1 the same order of places, 0 none.
 
-    Parameters
-    ----------
-    maps, others : (N, H, W) float
-        A map without any variation gives 0.
+    A map without any variation gives 0.
 
     Examples
     --------
@@ -168,20 +133,9 @@ def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Put a small bright spot beside half of the nuclei, so that the place that matters is known.
 
     The pictures otherwise stay as they are, and whether a nucleus gets a spot has nothing to do with its phase:
-    a network that tells marked from unmarked nuclei can only go by the spot.
-
-    Parameters
-    ----------
-    images : (N, C, H, W) float32 in [0, 1]
-    seed : int
-
-    Returns
-    -------
-    marked : (N, C, H, W) float32 in [0, 1]
-    labels : (N,) int64
-        1 with a spot.
-    regions : (N, H, W) bool
-        The spot and its surroundings, a quarter of the side wide, where it is or would have been.
+    a network that tells marked from unmarked nuclei can only go by the spot. Returned are the images (N, C, H, W),
+    labels (N,), 1 with a spot, and regions (N, H, W) bool: the spot and its surroundings, a quarter of the side wide,
+    where it is or would have been.
     """
     rng, (n, _, height, width) = np.random.default_rng(seed), np.shape(images)
     labels = rng.permutation(np.arange(n) % 2).astype(np.int64)
@@ -200,22 +154,10 @@ def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], n
 
     A random forest learns the network's calls (not the truth) from the features, and is judged on nuclei it has
     not seen. A feature explains much if it reproduces the calls alone, and cannot be spared if they are
-    reproduced less well without it.
+    reproduced less well without it. `groups` names the columns of what is measured; missing numbers become the median.
 
-    Parameters
-    ----------
-    measured : DataFrame
-        One row a nucleus, numbers; missing ones become the median.
-    calls : (N,) int
-    groups : dict of str to list of str
-        Name of what is measured -> its columns.
-    n_folds, seed : int
-
-    Returns
-    -------
-    DataFrame
-        One row a group, and "all": `alone` and `lost_without`, shares of the calls, each with `_low` and
-        `_high` (95 % interval); `lost_without` of "all" is its lead over the most frequent call.
+    One row a group, and "all": `alone` and `lost_without`, shares of the calls, each with `_low` and `_high` (95 %
+    interval); `lost_without` of "all" is its lead over the most frequent call.
     """
     calls = np.unique(np.asarray(calls), return_inverse=True)[1]
     every = [c for columns in groups.values() for c in columns]

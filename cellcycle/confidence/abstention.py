@@ -16,17 +16,7 @@ from cellcycle.errors import SettingError
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do with each of N cells.
-
-    Attributes
-    ----------
-    call : (N,) int64
-        The class whose call is expected to cost least.
-    expected_cost : (N,) float64
-        Of that call.
-    ask : (N,) bool
-        Whether asking the expert costs less.
-    """
+    """What to do with each cell (N,): the class of least expected cost, that cost, and whether asking costs less."""
 
     call: np.ndarray
     expected_cost: np.ndarray
@@ -34,37 +24,16 @@ class Decision:
 
 
 def equal_costs(n_classes: int) -> np.ndarray:
-    """Return the cost matrix in which every wrong call costs 1.
-
-    Examples
-    --------
-    >>> equal_costs(2).tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
-    """
+    """Return the cost matrix in which every wrong call costs 1."""
     return 1.0 - np.eye(n_classes)
 
 
-def cheapest(probabilities, costs=None, price: float = 0.5) -> Decision:
-    """Choose for each cell the call of least expected cost, or the expert.
+def cheapest(probabilities: np.ndarray, costs=None, price: float = 0.5) -> Decision:
+    """Choose for each cell, by calibrated probabilities (N, K), the call of least expected cost, or the expert.
 
-    Parameters
-    ----------
-    probabilities : (N, K) float
-        Calibrated probabilities.
-    costs : (K, K) float, optional
-        Row: the truth, column: the call. Every wrong call costs 1 by default.
-    price : float
-        Of asking the expert, in the unit of the costs. With equal costs a cell is asked about when the
-        probability of its call is below 1 - price.
-
-    Returns
-    -------
-    Decision
-
-    Raises
-    ------
-    SettingError
-        The cost matrix is not (K, K), or a cost or the price is negative.
+    `costs` (K, K) has the truth in rows and the call in columns; every wrong call costs 1 by default. `price` is that
+    of asking the expert, in the unit of the costs: with equal costs a cell is asked about when the probability of its
+    call is below 1 - price.
 
     Examples
     --------

@@ -27,27 +27,16 @@ UNCERTAIN, UNTYPICAL, STRANGE = "uncertain", "untypical_of_its_phase", "unlike_t
 class Assessment:
     """What is known of N calls.
 
-    Attributes
-    ----------
-    probabilities : (N, K) float64
-        Calibrated probabilities.
-    call : (N,) int64
-        The class of least expected cost.
-    confidence : (N,) float64
-        Calibrated probability of the call.
-    sets : list of str, length N
-        Prediction sets, classes joined by ";".
-    review : list of str, length N
-        Why an expert should look, reasons joined by ";"; "" where nothing speaks against the call.
-    strangeness : (N,) float64
-        p-value: the share of usual nuclei that are as unlike the others. NaN where it was not fitted.
+    Calibrated `probabilities` (N, K); `call` (N,), the class of least expected cost, and its probability, `confidence`;
+    `sets`, prediction sets, and `review`, why an expert should look, each joined by ";"; `strangeness` (N,), the share
+    of usual nuclei that are as unlike the others, NaN where it was not fitted.
     """
 
     probabilities: np.ndarray
     call: np.ndarray
     confidence: np.ndarray
-    sets: list
-    review: list
+    sets: list[str]
+    review: list[str]
     strangeness: np.ndarray
 
 
@@ -55,20 +44,8 @@ class Assessment:
 class Confidence:
     """Calibration, set thresholds, costs and strangeness of one model.
 
-    Attributes
-    ----------
-    temperature : float
-    coverage : float
-        Asked of the prediction sets.
-    thresholds : (K,) sequence of float
-        Of the calibrated probabilities, see `class_thresholds`.
-    costs : (K, K) sequence of float
-        Row: truth, column: call.
-    price : float
-        Of asking the expert.
-    strangeness : Strangeness or None
-    fitted_on : dict
-        What cells it was fitted on: description and number.
+    `coverage` was asked of the prediction sets; `thresholds` (K,) are those of `class_thresholds`; `costs` (K, K) have
+    the truth in rows, the call in columns; `price` is that of asking the expert; `fitted_on` describes the cells.
     """
 
     temperature: float
@@ -80,17 +57,9 @@ class Confidence:
     fitted_on: dict
 
     def assess(self, probabilities, flags, classes, measurements=None) -> Assessment:
-        """Calibrate calls and say which need a look.
+        """Calibrate what a network says (N, K) and tell which calls need a look; a row of NaN is no call.
 
-        Parameters
-        ----------
-        probabilities : (N, K) float
-            Of the network; a row of NaN is a nucleus without a call.
-        flags : sequence of str, length N
-            Quality flags, joined by ";".
-        classes : sequence of str, length K
-        measurements : DataFrame or dict of arrays, optional
-            As `shape_features` takes them.
+        `flags` are quality flags (N,), joined by ";"; `measurements` is what `shape_features` takes.
         """
         calibrated = with_temperature(probabilities, self.temperature)
         decision = cheapest(calibrated, self.costs, self.price)
@@ -125,13 +94,7 @@ class Confidence:
 
     @classmethod
     def from_dict(cls, stored: dict, source="model.json") -> "Confidence":
-        """Return what `to_dict` stored.
-
-        Raises
-        ------
-        CheckpointError
-            Something is missing, or is no number, or does not fit the rest.
-        """
+        """Return what `to_dict` stored; what is missing, no number or does not fit the rest is a `CheckpointError`."""
         try:
             strange, costs = stored["strangeness"], np.array(stored["costs"], dtype=float)
             thresholds, temperature = np.array(stored["thresholds"], dtype=float), float(stored["temperature"])
@@ -161,23 +124,10 @@ class Confidence:
 def fit_confidence(
     probabilities, labels, parts, measurements=None, coverage=COVERAGE, costs=None, price=PRICE, fitted_on: str = ""
 ) -> Confidence:
-    """Fit all that a checkpoint stores on held-out predictions.
+    """Fit all that a checkpoint stores on predictions (N, K) of cells that the network was not trained on.
 
-    Parameters
-    ----------
-    probabilities : (N, K) float
-        Of cells that the network was not trained on.
-    labels : (N,) int
-    parts : (N,)
-        Slide, microscope or fold of each cell.
-    measurements : DataFrame or dict of arrays, optional
-        As `shape_features` takes them; without them strangeness is not fitted.
-    coverage : float in (0, 1)
-    costs : (K, K) float, optional
-        Every wrong call costs 1 by default.
-    price : float
-    fitted_on : str
-        Describes the cells.
+    `parts` (N,) are their slides, microscopes or folds. Without `measurements`, as `shape_features` takes them,
+    strangeness is not fitted. Every wrong call costs 1 by default. `fitted_on` describes the cells.
     """
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     temperature = fit_temperature(probabilities, labels)

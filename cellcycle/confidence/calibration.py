@@ -51,18 +51,9 @@ def with_temperature(probabilities, temperature: float) -> np.ndarray:
 
 
 def fit_temperature(probabilities, labels) -> float:
-    """Return the temperature, from exp(-3) to exp(3), under which the labels are most likely.
+    """Return the temperature, from exp(-3) to exp(3), under which the labels (N,) are most likely.
 
-    Parameters
-    ----------
-    probabilities : (N, K) float
-        Of cells that the network was not trained on.
-    labels : (N,) int
-
-    Raises
-    ------
-    DataError
-        There are no cells.
+    `probabilities` (N, K) are those of cells that the network was not trained on.
 
     Examples
     --------

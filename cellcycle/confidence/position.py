@@ -18,7 +18,10 @@ DNA_CV = 0.15
 
 
 def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: float = DNA_CV, level: float = 0.9):
-    """Return where cells stand in their cycle.
+    """Return where cells stand in their cycle, a DataFrame with one row a cell.
+
+    `position` (median of the belief), `position_low`, `position_high`; `replicated` (mean share of the genome copied, 0
+    in G1 and 1 in G2 and M), `replicated_low`, `replicated_high`; intervals have the given `level`.
 
     Parameters
     ----------
@@ -31,19 +34,6 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
         Durations of the phases and the course of replication; those of a human cell line by default.
     dna_cv : float above 0
         Coefficient of variation of `dna_copies` between nuclei of the same content.
-    level : float in (0, 1)
-        Of the intervals.
-
-    Returns
-    -------
-    DataFrame
-        One row a cell: `position` (median of the belief), `position_low`, `position_high`; `replicated` (mean
-        share of the genome copied, 0 in G1 and 1 in G2 and M), `replicated_low`, `replicated_high`.
-
-    Raises
-    ------
-    SettingError
-        There are not four phases, or `dna_cv` or `level` is out of range.
 
     Examples
     --------

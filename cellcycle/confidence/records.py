@@ -19,17 +19,7 @@ EXPERT_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Judged:
-    """A record with calibrated probabilities and prediction sets.
-
-    Attributes
-    ----------
-    record : Record
-    probabilities : (rows, K) float64
-        Calibrated.
-    sets : (rows, K) bool
-    temperature : float
-        Mean over the parts that were left out.
-    """
+    """A record with calibrated probabilities (rows, K), prediction sets (rows, K) bool and the mean temperature."""
 
     record: Record
     probabilities: np.ndarray
@@ -53,30 +43,10 @@ class Judged:
 
 
 def cross_fit(probabilities, labels, parts, coverage: float = COVERAGE):
-    """Calibrate every part with what the other parts teach.
+    """Calibrate every part with what the others teach; return probabilities, sets and the temperature of each part.
 
-    Parameters
-    ----------
-    probabilities : (N, K) float
-        Predictions of cells that the network was not trained on, such as the test folds of a record.
-    labels : (N,) int
-    parts : (N,)
-        What is left out together: the fold, the slide or the microscope. Rows of one cell must share a part.
-    coverage : float in (0, 1)
-        Asked of the sets.
-
-    Returns
-    -------
-    probabilities : (N, K) float64
-        Calibrated.
-    sets : (N, K) bool
-    temperatures : dict of str to float
-        The temperature that each part was calibrated with.
-
-    Raises
-    ------
-    DataError
-        There is only one part.
+    `probabilities` (N, K) are those of cells that the network was not trained on, such as the test folds of a record.
+    `parts` (N,) says what is left out together: fold, slide or microscope; rows of one cell must share a part.
     """
     given, labels, parts = np.asarray(probabilities, dtype=np.float64), np.asarray(labels), np.asarray(parts)
     names = np.unique(parts)

@@ -19,25 +19,10 @@ from cellcycle.errors import SettingError
 
 
 def class_thresholds(probabilities, labels, coverage: float = 0.9) -> np.ndarray:
-    """Return the least probability with which each class joins a set.
+    """Return the least probability (K,) with which each class joins a set, from held-out cells (N, K).
 
-    Parameters
-    ----------
-    probabilities : (N, K) float
-        Of held-out cells.
-    labels : (N,) int
-    coverage : float in (0, 1)
-        Share of the cells of each class whose set shall hold their class.
-
-    Returns
-    -------
-    (K,) float64
-        0 for a class with too few held-out cells to promise anything: it then joins every set.
-
-    Raises
-    ------
-    SettingError
-        The coverage is not between 0 and 1.
+    `coverage` is the share of the cells of each class whose set shall hold their class. A class with too few held-out
+    cells to promise anything gets 0: it then joins every set.
 
     Examples
     --------

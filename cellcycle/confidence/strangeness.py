@@ -28,18 +28,10 @@ _SAYS_NOTHING = 1e6
 
 
 def shape_features(table) -> np.ndarray:
-    """Return what nuclei are compared by.
+    """Return what nuclei are compared by, (N, 5) with columns as `FEATURES`, from the columns `MEASURED` of a table.
 
-    Parameters
-    ----------
-    table : DataFrame or dict of arrays (N,)
-        Columns `MEASURED`, as `cellcycle.segmentation.measure` gives them.
-
-    Returns
-    -------
-    (N, 5) float64
-        Columns as `FEATURES`: logarithms of area, of texture, of the share missing to the convex hull and of the
-        width of the rim relative to the diameter; and the eccentricity. NaN where one cannot be measured.
+    Logarithms of area, of texture, of the share missing to the convex hull and of the width of the rim relative to the
+    diameter; and the eccentricity. NaN where one cannot be measured.
     """
     area_um2, area_px, texture, eccentricity, solidity, width = (
         np.asarray(table[name], dtype=np.float64) for name in MEASURED
@@ -58,12 +50,8 @@ def shape_features(table) -> np.ndarray:
 def measured_nuclei(found, rows=None) -> dict[str, np.ndarray]:
     """Return what labelled nuclei are compared by, (N,) each: NaN where none was found.
 
-    Parameters
-    ----------
-    found : sequence of Nuclei
-        Of the fields or crops.
-    rows : sequence of (int, int), length N, optional
-        Of each nucleus its place in `found`, and among the nuclei there; by default the first of each.
+    `found` holds the `Nuclei` of fields or crops, `rows` (N, 2) the place of each nucleus in `found` and among the
+    nuclei there; by default the first of each.
     """
     rows = [(at, 0) for at in range(len(found))] if rows is None else rows
     return {n: np.array([found[a].measured[n][k] if len(found[a]) else np.nan for a, k in rows]) for n in MEASURED}
@@ -71,16 +59,9 @@ def measured_nuclei(found, rows=None) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Strangeness:
-    """What usual nuclei are like.
+    """What usual nuclei are like: mean features of each phase (K, F), and their covariance within a phase (F, F).
 
-    Attributes
-    ----------
-    means : tuple of tuple of float
-        Mean features of each phase, (K, F).
-    covariance : tuple of tuple of float
-        Of the features within a phase, (F, F).
-    tail_distances : tuple of float
-        Distance that the share `TAILS` of held-out nuclei exceeds.
+    `tail_distances` are those that the shares `TAILS` of held-out nuclei exceed.
     """
 
     means: tuple
@@ -116,26 +97,10 @@ class Strangeness:
 
 
 def fit_strangeness(features, labels, parts) -> Strangeness:
-    """Learn what usual nuclei are like.
+    """Learn what usual nuclei are like, by features (N, F) of `shape_features`; rows with NaN are left out.
 
-    Parameters
-    ----------
-    features : (N, F) float
-        As `shape_features` gives them; rows with NaN are left out.
-    labels : (N,) int
-        Their phases.
-    parts : (N,)
-        Slide, microscope or fold. The distances that p-values are read off are those of each part to what the
-        other parts taught, so that they are distances of new nuclei.
-
-    Returns
-    -------
-    Strangeness
-
-    Raises
-    ------
-    DataError
-        There are fewer than two parts, or too few nuclei.
+    `parts` (N,) are slides, microscopes or folds. The distances that p-values are read off are those of each part to
+    what the other parts taught, so that they are distances of new nuclei.
     """
     features, labels, parts = np.asarray(features, dtype=np.float64), np.asarray(labels), np.asarray(parts)
     whole = np.isfinite(features).all(axis=1)

@@ -27,12 +27,8 @@ _REGISTERED: dict[str, Callable] = {}
 def register_network(name: str, build: Callable) -> None:
     """Make a network of your own known by name, for training and for loading what was trained.
 
-    Parameters
-    ----------
-    name : str
-    build : callable
-        Takes `channels`, `size_px` and the options of `build_network` by keyword; returns the body, a module from
-        images (N, channels, size_px, size_px) to features (N, F), and F.
+    `build` takes `channels`, `size_px` and the options of `build_network` by keyword; it returns the body, a module
+    from images (N, channels, size_px, size_px) to features (N, F), and F.
 
     Examples
     --------
@@ -73,40 +69,33 @@ class Network(nn.Module):
 
 
 def build_network(
-    name,
-    n_classes=4,
-    channels=1,
-    size_px=64,
-    width=None,
-    dropout=None,
-    stem_stride=1,
-    n_measurements=0,
-    batch_norm=False,
+    name: str,
+    n_classes: int = 4,
+    channels: int = 1,
+    size_px: int = 64,
+    width: int | None = None,
+    dropout: float | None = None,
+    stem_stride: int = 1,
+    n_measurements: int = 0,
+    batch_norm: bool = False,
 ) -> Network:
-    """Build a network with random weights.
+    """Build a network with random weights, for images (channels, size_px, size_px).
 
     Parameters
     ----------
-    name : str
+    name
         One of `NETWORKS`: "logistic", "nn", "resnet8" (14, 20; "-plain" without skip paths), "nagao6" (any number of
         stages from 1 to 7), or a registered one.
-    n_classes, channels, size_px : int
-        Images are (channels, size_px, size_px).
-    width : int, optional
+    width
         Channels of the first stage (ResNet 16, Nagao 8 by default) or units of the hidden layer (nn: 256).
-    dropout : float in [0, 1), optional
+    dropout
         Before the head of "nn" (0 by default) and Nagao (0.5 by default).
-    stem_stride : int
+    stem_stride
         Stride of a ResNet's first convolution; 2 quarters its cost.
-    n_measurements : int
+    n_measurements
         Measurements of each nucleus that join the features before the head.
-    batch_norm : bool
+    batch_norm
         Normalise the channels of a Nagao network over the batch after each convolution; ResNets always do.
-
-    Raises
-    ------
-    SettingError
-        If the name is unknown.
     """
     if name in _REGISTERED:
         options = {"width": width, "dropout": dropout, "stem_stride": stem_stride, "batch_norm": batch_norm}

@@ -31,22 +31,9 @@ class RotationOnBackground(torch.nn.Module):
 
 
 def compose(transforms=STUDY_TRANSFORMS) -> v2.Compose:
-    """Return the named transforms as one torchvision transform with the study's randomness.
+    """Return the named transforms, in the order of `STUDY_TRANSFORMS`, as one; an unknown name is a `SettingError`.
 
-    Parameters
-    ----------
-    transforms : sequence of str
-        Any of `STUDY_TRANSFORMS`, applied in that order.
-
-    Returns
-    -------
-    torchvision.transforms.v2.Compose
-        Takes and gives one float image (C, H, W) in [0, 1].
-
-    Raises
-    ------
-    SettingError
-        If a name is unknown.
+    It takes and gives one float image (C, H, W) in [0, 1].
     """
     unknown = [t for t in transforms if t not in STUDY_TRANSFORMS]
     if unknown:
@@ -65,25 +52,7 @@ def compose(transforms=STUDY_TRANSFORMS) -> v2.Compose:
 
 
 def augment(images, transforms=STUDY_TRANSFORMS, seed: int = 0) -> np.ndarray:
-    """Return one random variant of each image.
-
-    Parameters
-    ----------
-    images : (N, C, H, W) float32 in [0, 1]
-    transforms : sequence of str
-        Any of `STUDY_TRANSFORMS`.
-    seed : int
-        The same seed, images and transforms give the same variants.
-
-    Returns
-    -------
-    (N, C, H, W) float32 in [0, 1]
-
-    Raises
-    ------
-    SettingError
-        If a transform is unknown.
-    """
+    """Return one random variant of each image (N, C, H, W) float32 in [0, 1]; the same seed gives the same variants."""
     images = np.asarray(images, dtype=np.float32)
     varied = np.empty_like(images)
     transform = compose(transforms)

@@ -23,19 +23,9 @@ class TrainingSet:
 
 
 def balanced_source(labels, copies: int, rng: np.random.Generator) -> np.ndarray:
-    """Return image indices in which every class occurs equally often.
+    """Return image indices in which every class occurs as often as the largest with all its copies.
 
-    Parameters
-    ----------
-    labels : (N,) int
-    copies : int
-        The largest class occurs (1 + copies) times its size, and so does every other class.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    (M,) int64
-        Every image of a class occurs as often as any other of it, give or take one.
+    Every image of a class occurs as often as any other of it, give or take one.
     """
     labels = np.asarray(labels)
     classes, counts = np.unique(labels, return_counts=True)
@@ -51,27 +41,9 @@ def balanced_source(labels, copies: int, rng: np.random.Generator) -> np.ndarray
 def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, copies=3, seed=0) -> TrainingSet:
     """Return D1, D2 or D3 of the given training images.
 
-    Parameters
-    ----------
-    images : (N, C, H, W) float32 in [0, 1]
-    labels : (N,) int
-    kind : {"D1", "D2", "D3"}
-        D1: the images as they are. D2: each image and `copies` augmented copies of it. D3: copies are
-        added until every class has as many images as the largest class has in D2.
-    transforms : sequence of str
-        The transforms of augmented copies, see `cellcycle.training.augmentation`.
-    copies : int
-    seed : int
-
-    Returns
-    -------
-    TrainingSet
-        The first copy of every image is the image itself, unchanged.
-
-    Raises
-    ------
-    SettingError
-        If `kind` is unknown.
+    D1: the images (N, C, H, W) as they are. D2: each image and `copies` augmented copies of it. D3: copies are added
+    until every class has as many images as the largest class has in D2. The first copy of every image is the image
+    itself, unchanged.
     """
     images, labels = np.asarray(images, dtype=np.float32), np.asarray(labels)
     rng = np.random.default_rng([seed, 3])

@@ -17,13 +17,7 @@ from cellcycle.inputs import Inputs, prepare_images
 class DnaContentClassifier(ClassifierMixin, BaseEstimator):
     """Quadratic discriminant analysis of log integrated DNA and log nuclear area.
 
-    Parameters
-    ----------
-    regularisation : float in [0, 1]
-        Shrinks each class's covariance towards the sphere; a class with few nuclei needs some.
-
-    Notes
-    -----
+    `regularisation`, in [0, 1], shrinks each class's covariance towards the sphere; a class with few nuclei needs some.
     A nucleus that cannot be found in its crop gets the shares of the classes in training as probabilities.
     """
 

@@ -38,17 +38,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Transforms of augmented copies; see `cellcycle.training.augmentation.STUDY_TRANSFORMS`.
     copies : int
         Augmented copies of each image in D2; D3 follows from it.
-    learning_rate : float
-        Of the Adam optimiser. Default as the study found it.
-    batch_size : int
-        Default as the study chose it.
+    learning_rate, batch_size
+        Of the Adam optimiser. Defaults as the study found and chose them.
     epochs : int
         One epoch draws as many images as `fit` was given, whatever the training set, so that D1, D2 and
         D3 are compared at the same number of steps.
     weight_decay : float
         Decoupled weight decay (AdamW); 0 is plain Adam.
     schedule : {"constant", "cosine"}
-        Of the learning rate over the epochs.
     turns : bool
         Turn and mirror batches at random in training, and average the logits of all eight positions in
         prediction: the call of a nucleus then does not depend on how it lay under the microscope.
@@ -59,8 +56,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     pretrained : path-like or None
         Weights of a model with the same body, as `save_network` writes them: they start the training, all but the
         head.
-    device : str
-        "cpu" is the reference; "cuda" where there is a GPU.
+    device : {"cpu", "cuda"}
+        "cpu" is the reference.
     seed : int
         Decides weights, augmentation, dropout and the order of images; members count up from it.
 
@@ -118,16 +115,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X, y, start=None, state=None, after_epoch=None):
         """Train on `Inputs` (or images (N, C, H, W) float32) with labels `y (N,)`; return self.
 
-        Parameters
-        ----------
-        X, y
-        start : NetworkClassifier, optional
-            Fitted, of the same network and views: its scaling and weights are where training begins; its head too
-            where the classes are the same.
-        state : path-like, optional
-            A folder in which everything is kept after each epoch, and from which a stopped training goes on.
-        after_epoch : callable, optional
-            Called after each epoch with the number of epochs done, all members together.
+        `start` is a fitted classifier of the same network and views: its scaling and weights are where training begins;
+        its head too where it knows all classes. `state` is a folder in which everything is kept after each epoch, and
+        from which a stopped training goes on; `after_epoch` is called with the epochs done, all members together.
         """
         if self.schedule not in SCHEDULES:
             raise SettingError("schedule", f"{self.schedule!r} is unknown", f"use one of {', '.join(SCHEDULES)}")

@@ -22,30 +22,12 @@ def cross_validate(
 ) -> list[results.Record]:
     """Cross-validate models and return their records; those already recorded are not run again.
 
-    Parameters
-    ----------
-    dataset : NucleusDataset
-    configs : list of dict
-        Arguments of `make_estimator`, and optionally `train_share` in (0, 1]: the share of each training
-        fold that is used (stratified), for learning curves.
-    root : path-like
-        Folder of the records.
-    n_folds, n_repeats, seed
-        Of the stratified folds; groups of the data set are never parted. Fold f of repeat r trains with
-        the seed `seed + r * n_folds + f`.
-    n_jobs : int
-        Processes; each computes with one thread.
-    progress : bool
-        Show a progress bar on a terminal.
+    Each of `configs` is a dict of arguments of `make_estimator`, and optionally `train_share` in (0, 1]: the share of
+    each training fold that is used (stratified), for learning curves. `root` is the folder of the records. Groups of
+    the data set are never parted. Fold f of repeat r trains with the seed `seed + r * n_folds + f`. Each of `n_jobs`
+    processes computes with one thread.
 
-    Returns
-    -------
-    list of Record, in the order of `configs`
-
-    Raises
-    ------
-    DataError
-        If a class is too small for the folds, or a test image or a copy of one would be trained on.
+    A class too small for the folds, or a test image or a copy of one that would be trained on, is a `DataError`.
     """
 
     @cache

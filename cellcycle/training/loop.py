@@ -16,16 +16,8 @@ from cellcycle.networks import turned
 class Batches:
     """Endless shuffled passes over a training set, cut into epochs of `n_batches` whole batches.
 
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        Images (N, C, H, W), measurements (N, M) or None, labels (N,).
-    batch_size, n_batches : int
-    rng : numpy.random.Generator
-    turn : bool
-        Give each batch a random quarter turn and mirroring of its own.
-    move : bool
-        Change each image by `moved`.
+    `tensors` are images (N, C, H, W), measurements (N, M) or None, and labels (N,). With `turn` each batch gets a
+    random quarter turn and mirroring of its own; with `move` each image is changed by `moved`.
     """
 
     def __init__(self, tensors, batch_size: int, n_batches: int, rng: np.random.Generator, turn=False, move=False):
@@ -73,22 +65,10 @@ def train_network(
     state: Path | None = None,
     after_epoch: Callable[[int], None] | None = None,
 ) -> list[tuple[int, float, float]]:
-    """Train a network in place; return epoch, mean loss and seconds of each epoch.
+    """Train a network of images and measurements in place; return number, mean loss and seconds of each epoch.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Takes images and measurements of a batch, gives logits.
-    batches : Batches
-    epochs : int
-    learning_rate, weight_decay : float
-        Of AdamW.
-    schedule : {"constant", "cosine"}
-    device : str
-    state : Path, optional
-        Where everything is kept after each epoch; training goes on from there, to the same numbers.
-    after_epoch : callable, optional
-        Called with the number of each finished epoch.
+    In the file `state` everything is kept after each epoch; training goes on from there, to the same numbers.
+    `after_epoch` is called with the number of each finished epoch.
     """
     network.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay)

@@ -26,17 +26,8 @@ _DONE, _ARGUMENTS = "epochs", "arguments.json"
 class Trainings:
     """What all trainings of one model share.
 
-    Attributes
-    ----------
-    settings : dict
-        Of `NetworkClassifier`, without the seed.
-    inputs : Inputs
-    labels : (N,) int
-    n_classes : int
-    state : Path
-        Each training keeps its state in a sub-folder and goes on from there.
-    start : callable, optional
-        Returns the fitted classifier that all begin from.
+    `settings` are those of `NetworkClassifier`, without the seed. Each training keeps its state in a sub-folder of
+    `state` and goes on from there. `start` returns the fitted classifier that all begin from, if any.
     """
 
     settings: dict
@@ -56,12 +47,8 @@ class Trainings:
     def run(self, items, jobs: int) -> Iterator[np.ndarray]:
         """Train many, and yield the probabilities (n, K) of what each was to call.
 
-        Parameters
-        ----------
-        items : list of (str, int, (m,) int, (n,) int)
-            Name, seed, nuclei to train on, nuclei to call.
-        jobs : int
-            Processes, of one thread each.
+        Each of `items` is name, seed, nuclei (m,) to train on, nuclei (n,) to call; each of `jobs` processes has one
+        thread.
         """
         yield from tasks.run(_fit_and_call, items, jobs, start=_hold, start_arguments=(self,))
 
@@ -83,13 +70,7 @@ def _count(folder: Path, n_epochs: int) -> None:
 
 
 def state_of(output: Path, facts: dict, resume: bool) -> Path:
-    """Return the folder of trainings under way, beside `output`; one that is not to be resumed is emptied.
-
-    Raises
-    ------
-    SettingError
-        What was stopped had other arguments or data, or the folder cannot be written.
-    """
+    """Return the folder of trainings under way, beside `output`; one that is not to be resumed is emptied."""
     folder = output.parent / f".{output.name}.training"
     file, text = folder / _ARGUMENTS, json.dumps(facts, sort_keys=True, default=list)
     if resume and file.is_file() and file.read_text(encoding="utf-8") == text:
@@ -118,14 +99,7 @@ def jobs_of(jobs: int | None, device: str) -> int:
 class Clock:
     """Says now and then, in one line, how far all trainings are and how long the rest will take.
 
-    Parameters
-    ----------
-    say : callable
-    state : Path
-        Of the trainings, which count their epochs there.
-    total : int
-        Epochs of all.
-    every_s : float
+    The trainings count their epochs in `state`; `total` is that of all.
     """
 
     def __init__(self, say: Callable[[str], None], state: Path, total: int, every_s: float = 10.0):

@@ -19,15 +19,7 @@ from cellcycle.training.progress import Progress, say
 
 
 def make_estimator(model="nagao6", **settings):
-    """Return an unfitted scikit-learn classifier by model name.
-
-    Parameters
-    ----------
-    model : str
-        "dna-content" or a name of `cellcycle.networks.NETWORKS`.
-    **settings
-        Parameters of `DnaContentClassifier` or `NetworkClassifier`.
-    """
+    """Return an unfitted `DnaContentClassifier` ("dna-content"), or `NetworkClassifier` of that network."""
     if model == "dna-content":
         return DnaContentClassifier(**settings)
     return NetworkClassifier(network=model, **settings)
@@ -44,19 +36,8 @@ def rule_of(settings: dict, size_px: int) -> InputRule:
 class Fit:
     """One training, and the test images that it then calls.
 
-    Attributes
-    ----------
-    settings : dict
-        Arguments of `make_estimator`, and the `measurements` of the input rule.
-    data : NucleusDataset
-    train : (n,) int
-        Images of `data` that are trained on.
-    test : (m,) int
-        Images of the run's test data that are called.
-    seed : int
-    repeat, fold : int
-    inputs : tuple of Inputs, optional
-        Of `data` and of the test data, prepared once for all fits.
+    `settings` are arguments of `make_estimator`, and the `measurements` of the input rule; `train` (n,) are images of
+    `data`, `test` (m,) of the run's test data; `inputs` are those of both, prepared once for all fits.
     """
 
     settings: dict
@@ -110,19 +91,9 @@ def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
 
 
 def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator) -> list[results.Record]:
-    """Return the record of each run; those that are recorded already are not computed again.
+    """Return the record of each run; those that are recorded in the folder `root` already are not computed again.
 
-    Parameters
-    ----------
-    runs : sequence of Run
-    root : path-like
-        Folder of the records.
-    n_jobs : int
-        Processes; each computes with one thread.
-    progress : bool
-        Show a progress bar on a terminal.
-    fit : callable
-        Takes a `Fit` and the test data, returns an `Outcome`.
+    Each of `n_jobs` processes computes with one thread. `fit` takes a `Fit` and the test data, returns an `Outcome`.
     """
     found = [_found(root, run) for run in runs]
     pending = {i: list(run.fits()) for i, run in enumerate(runs) if found[i] is None}
@@ -224,12 +195,7 @@ def _write(root, run: Run, fits, outcomes) -> results.Record:
 def full_config(settings: dict, **facts) -> dict:
     """Return the whole JSON-able configuration of a run: every default spelled out, files by their name.
 
-    Parameters
-    ----------
-    settings : dict
-        Arguments of `make_estimator`.
-    **facts
-        What else tells the run from others: n_folds, n_repeats, seed, ...
+    `settings` are arguments of `make_estimator`; `facts` what else tells the run from others: n_folds, seed, ...
     """
     full = defaults_of(settings.get("model", "nagao6")) | settings | facts
     if full["model"] == "dna-content" or full.get("measurements"):
