@@ -9,7 +9,7 @@ from functools import cache
 
 import pandas as pd
 
-from cellcycle import results
+from cellcycle import results, training
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
 from cellcycle.inputs import MEASURED
@@ -18,7 +18,7 @@ from cellcycle.phases import PHASES
 from cellcycle.results import Record
 from cellcycle.splits import stratified_folds
 from cellcycle.study.profiles import Profile
-from cellcycle.training import crossval, recipes
+from cellcycle.training import recipes
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import TRAINING_SETS
 from cellcycle.training.runs import Fit, Outcome, Run, defaults_of, full_config, record_runs
@@ -68,7 +68,7 @@ def cross_validate(profile: Profile, dataset: NucleusDataset, configs) -> list[R
     """Cross-validate the models that have no record yet, and return the records of all."""
     configs = [completed(profile, dataset, config) for config in configs]
     root, n_jobs = profile.results_dir(), profile.n_jobs
-    return crossval.cross_validate(dataset, configs, root, **profile.folds, n_jobs=n_jobs)
+    return training.cross_validate(dataset, configs, root, **profile.folds, n_jobs=n_jobs)
 
 
 def recorded(profile: Profile, dataset: NucleusDataset, configs) -> list[Record]:

@@ -1,7 +1,6 @@
 """Training: one model by scikit-learn's interface, many by cross-validation in parallel processes."""
 
 from cellcycle.training.classifier import NetworkClassifier
-from cellcycle.training.crossval import cross_validate
-from cellcycle.training.runs import make_estimator
+from cellcycle.training.runs import cross_validate, make_estimator
 
 __all__ = ["NetworkClassifier", "cross_validate", "make_estimator"]
