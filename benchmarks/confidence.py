@@ -257,7 +257,7 @@ def separation(strange, usual) -> Estimate:
     """Return how often a strange cell lies farther out than a usual one; ties count half."""
     _, rank = np.unique(np.concatenate([strange, usual]), return_inverse=True)
     is_strange = np.arange(len(rank)) < len(strange)
-    return bootstrap(lambda w: roc_auc_score(is_strange, rank, sample_weight=w), len(rank))[0]
+    return bootstrap(lambda w: roc_auc_score(is_strange, rank, sample_weight=w), len(rank))
 
 
 def _row(usual: str, name: str, learned, strange, others) -> dict:
