@@ -360,8 +360,11 @@ def test_command_and_api_give_the_same_confidence(calibrated_model, tmp_path, mo
         cli.main()
     told = pd.read_csv(table, keep_default_na=False)
     own = predict(image, checkpoint.folder, kind="nucleus")
-    for name in ("p_G1", "confidence", "prediction_set", "review"):
+    for name in ("prediction_set", "review"):
         assert told[name].tolist() == own[name].tolist()
+    # A file holds four digits.
+    for name in ("p_G1", "confidence"):
+        assert told[name].tolist() == pytest.approx(own[name].tolist(), abs=5e-4)
     assert "Predicted Phase" in capsys.readouterr().out
     last = list(own.columns)
     assert last[-7:] == ["confidence", "prediction_set", "review", "model", "model_reason", "version", "error"]
