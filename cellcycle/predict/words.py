@@ -161,7 +161,7 @@ def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) ->
 
 
 def shipped_table():
-    """Return one row a model of simulated nuclei, as text: for each of `_TESTS` what its card holds, "" where it lacks that.
+    """Return one row a model of simulated nuclei, as text: what its card holds of each of `_TESTS`, "" where nothing.
 
     Balanced accuracy and expected calibration error with 95 % intervals, and coverage of the prediction sets.
     """
