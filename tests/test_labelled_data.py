@@ -115,6 +115,7 @@ def test_a_table_is_read_however_it_was_saved(cells, write):
         (["path,label,group", "M/0.tif,M,a", "M/0.tif,M,b"], "M/0.tif has the group 'a' in line 2 and 'b' in line 3"),
         (["path,label,Label", *ROWS], "two columns could be the label: label and Label; call one"),
         (["path,class,phase", *(f"{r},x" for r in ROWS)], "two columns could be the label: class and phase"),
+        (["path,label", "~nobody/0.tif,G1", "M/0.tif,M"], r"~nobody/0.tif \(there is no such file"),
         (["path,label", "gone.tif,G1", "M/0.tif,M"], r"gone.tif \(there is no such file\)"),
         (["path,label", "G1/0.tif,S phase", "M/0.tif,S-phase"], "'S phase' and 'S-phase' differ by a blank, dash"),
         (["path,label", "G1/0.tif,G1", "M/0.tif,G1"], r"only one class \(G1\)"),

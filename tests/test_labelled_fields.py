@@ -177,6 +177,28 @@ def test_what_is_gone_is_one_line(plate):
     assert "only one class (G1)" in refusal(folder, table.assign(label="G1"))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"centroid_y_px": np.inf}, "a nucleus at y inf"),
+        ({"centroid_x_px": 1e300}, "x 1e+300"),
+        ({"centroid_y_px": -3.0}, "a nucleus at y -3"),
+        ({"centroid_y_px": np.nan, "nucleus_id": 1.5, "label": "G1"}, "nucleus 1.5 of a.tif is not there"),
+        ({"label": "none"}, "nothing has a class"),
+    ],
+)
+def test_numbers_that_mean_no_nucleus_are_one_line(plate, changes, finding):
+    folder, table = plate
+    assert finding in refusal(folder, table.iloc[:4].assign(**changes))
+
+
+def test_a_stated_pixel_size_that_cannot_be_is_not_taken(plate):
+    folder, table = plate
+    for size in (0.0, -1.0, np.inf):
+        assert load(folder, table.assign(pixel_size_um=size)).pixel_size_um == pytest.approx(0.5, rel=0.01)
+
+
 def test_one_nucleus_with_two_labels_is_refused_also_where_places_differ(plate):
     folder, table = plate
     again = table.iloc[:1].assign(label="M", centroid_y_px=table["centroid_y_px"][0] + 2).drop(columns="nucleus_id")

@@ -79,8 +79,8 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
 def _read_field(folder: Path, path: Path, named: pd.DataFrame) -> LabelledField:
     """Read an image and find its nuclei, in pixels of the size that was stated when they were labelled."""
     plane = read_plane(path)
-    stated = named["pixel_size_um"].dropna() if "pixel_size_um" in named else []
-    size_um = float(stated.iloc[0]) if len(stated) else plane.pixel_size_um
+    stated = [size for size in named.get("pixel_size_um", ()) if 0 < size < np.inf]
+    size_um = stated[0] if stated else plane.pixel_size_um
     return LabelledField(sample_id(folder, path), plane.pixels, find_nuclei(plane.pixels, size_um, _TYPICAL))
 
 
@@ -114,9 +114,9 @@ def _nucleus_of(nuclei: Nuclei, row) -> int | None:
     if np.isnan(place).any():
         where = np.flatnonzero(ids == row["nucleus_id"])
         return int(where[0]) if len(where) else None
-    y, x = np.rint(place).astype(int)
-    if not len(ids) or not (0 <= y < nuclei.labels.shape[0] and 0 <= x < nuclei.labels.shape[1]):
+    if not len(ids) or not ((place > -0.5) & (place < np.array(nuclei.labels.shape) - 0.5)).all():
         return None
+    y, x = np.rint(place).astype(int)
     within = np.flatnonzero(ids == nuclei.labels[y, x])
     if len(within):
         return int(within[0])

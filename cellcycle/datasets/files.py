@@ -65,7 +65,8 @@ def class_order(source, labels) -> tuple[str, ...]:
     """
     names = set(labels)
     if len(names) < 2:
-        raise DataError(source, f"only one class ({''.join(names)})", "give images of two or more classes")
+        finding = f"only one class ({', '.join(names)})" if names else "nothing has a class"
+        raise DataError(source, finding, "give images of two or more classes")
     if names <= set(PHASES):
         return tuple(p for p in PHASES if p in names)
     return tuple(sorted(names, key=lambda name: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", name)]))

@@ -1,5 +1,6 @@
 """Which file a table means by what it calls an image."""
 
+import contextlib
 import os
 import re
 import unicodedata
@@ -44,9 +45,10 @@ def find_file(folder: Path, text: str) -> Path:
     stem, dot, suffix = plain.rpartition(".")
     forms += [stem + dot + suffix.lower(), stem + dot + suffix.upper()]
     for form in forms + [form.replace("\\", "/") for form in forms]:
-        path = folder / Path(form).expanduser()
-        if _is_file(path):
-            return path
+        with contextlib.suppress(RuntimeError):  # ~name of a user who is not there
+            path = folder / Path(form).expanduser()
+            if _is_file(path):
+                return path
     return folder / plain
 
 
