@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
@@ -11,6 +12,7 @@ from cellcycle.splits import image_fingerprints
 from cellcycle.training import NetworkClassifier, cross_validate, make_estimator
 from cellcycle.training import classifier as classifier_module
 from cellcycle.training.baseline import DnaContentClassifier
+from cellcycle.training.loop import moved
 
 FAST = {
     "logistic": {"epochs": 30, "learning_rate": 5e-3},
@@ -313,3 +315,18 @@ def test_the_shape_hides_exposure_and_measurements_tell_it(blobs):
     np.testing.assert_allclose(picture.predict_proba(images / 2), picture.predict_proba(images), atol=1e-4)
     both = NetworkClassifier("nagao3", **settings).fit(measured(images), labels)
     assert not np.allclose(both.predict_proba(measured(images / 2)), both.predict_proba(measured(images)), atol=1e-4)
+
+
+def test_moved_images_keep_their_background_their_nucleus_and_come_again_by_seed():
+    y, x = np.mgrid[:32, :32] - 15.5
+    disk = torch.from_numpy((0.2 + (np.hypot(y, x) < 8)).astype(np.float32)).repeat(20, 1, 1, 1)
+    made = moved(disk, np.random.default_rng(1))
+    assert torch.equal(made, moved(disk, np.random.default_rng(1)))
+    assert not torch.allclose(made[0], made[1])
+    assert torch.allclose(made[:, :, 0], disk[:, :, 0])
+    areas = (made > 0.7).sum(dim=(1, 2, 3)) / (disk[0] > 0.7).sum()
+    assert 0.75 < areas.min() < 0.95 < 1.05 < areas.max() < 1.3
+    rows, columns = (
+        ((made - 0.2).sum(dim=d) * torch.arange(32)).sum(-1) / (made - 0.2).sum(dim=(2, 3)) for d in (3, 2)
+    )
+    assert (torch.stack([rows, columns]) - 15.5).abs().max() < 1.6
