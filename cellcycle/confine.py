@@ -28,25 +28,11 @@ _is_child = False
 
 
 class Confined:
-    """A child process that answers calls within limits; after a breach another takes its place.
+    """A child process that answers calls within limits; after a breach, a `LimitError`, another takes its place.
 
-    Calls of several threads wait for each other.
-
-    Parameters
-    ----------
-    seconds : float
-        Wall-clock time that one call may take.
-    megabytes : float
-        Memory that calls may take, beyond what the child has after its start: of address space on Linux,
-        elsewhere of resident memory, looked at twenty times a second.
-    start : callable, optional
-        Called once in each new child, before its first call: imports, a model to load.
-    start_arguments : tuple, optional
-
-    Raises
-    ------
-    LimitError
-        By a call: it took too long or too much memory, or it ended the child.
+    Calls of several threads wait for each other. `megabytes` count beyond what the child has after its start: of
+    address space on Linux, elsewhere of resident memory, looked at twenty times a second. `start` is called once in
+    each new child, before its first call: imports, a model to load.
 
     Examples
     --------

@@ -80,22 +80,8 @@ def whole_file(path) -> Iterator[Path]:
 
     A file that stands there is replaced and its mode kept; a new one has the mode that the umask leaves. A symbolic
     link stays and its target is written. A device, a pipe or standard output is written to, never replaced.
-    Leftovers in the folder, of runs that were killed, are cleared.
-
-    Parameters
-    ----------
-    path : str or Path
-        In a folder that exists.
-
-    Yields
-    ------
-    Path
-        Empty file with the suffix of `path`.
-
-    Raises
-    ------
-    SettingError
-        Before the block: `path` is a folder, or its folder is missing, read-only or full. After it: the disk is full.
+    Leftovers in the folder, of runs that were killed, are cleared. A `SettingError` comes before the block where `path`
+    is a folder, or its own is missing, read-only or full, and after it where the disk is full.
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
@@ -125,17 +111,8 @@ def whole_file(path) -> Iterator[Path]:
 def whole_folder(path, replace: bool = False) -> Iterator[Path]:
     """Give a temporary folder that takes the name `path` when the block ends well; else nothing is changed.
 
-    Parameters
-    ----------
-    path : str or Path
-        Folders above it are made.
-    replace : bool, optional
-        A folder that stands there and holds something is replaced, instead of refused.
-
-    Raises
-    ------
-    SettingError
-        `path` is a file or holds something, or the folder above it cannot be written to; the disk is full.
+    Folders above it are made. With `replace` a folder that stands there and holds something gives way; without, it is
+    refused, as is a file, a folder above that cannot be written to, and a full disk.
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:

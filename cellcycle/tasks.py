@@ -25,34 +25,13 @@ def run(
     client=None,
     progress: str | None = None,
 ) -> Iterator:
-    """Yield `function(item)` for each item, in their order.
+    """Yield `function(item)` for each item, in their order; items are read as they are needed.
 
-    Parameters
-    ----------
-    function : callable
-        Importable by name when it runs in other processes.
-    items : iterable
-        Read as they are needed.
-    n_jobs : int, optional
-        1 runs here; more start fresh processes, which end with this one, however it ends. Never more than items.
-    start : callable, optional
-        Called once in each process; what it returns comes first: `function(started, item)`.
-    start_arguments : tuple, optional
-        Of `start`.
-    client : dask.distributed.Client, optional
-        Runs the tasks instead of processes of this machine.
-    progress : str, optional
-        What one item is called; shows on a terminal how many are done and the time left.
-
-    Yields
-    ------
-    object
-        What `function` returns; what it raises is raised here, and no further item is begun.
-
-    Raises
-    ------
-    SettingError
-        A process was ended from outside, as by a system that is out of memory.
+    With one job it runs here; more start fresh processes, which end with this one, however it ends, and import
+    `function` by its name. `start` is called once in each; what it returns comes first: `function(started, item)`. A
+    `client` (`dask.distributed.Client`) runs the tasks instead. `progress`, what one item is called, shows on a
+    terminal how many are done and the time left. What a task raises is raised here, and no further one is begun; a
+    process that was ended from outside, as by a system out of memory, is a `SettingError`.
 
     Examples
     --------

@@ -868,3 +868,9 @@ def test_files_made_to_hang_or_swell_or_read_others_hurt_nobody(site, tmp_path):
         assert [answer.result().status_code for answer in good] == [200] * 4
     (row,) = post(site, tmp_path / "names.tif").json()
     assert row["flags"] == "no_nucleus"
+
+
+def test_images_of_one_name_stay_apart_in_the_rows(site):
+    files = [("images", ("image.png", NUCLEI[k].read_bytes(), "image/png")) for k in (0, 1)]
+    rows = site.post("/predict", files=files, data={"model": "lr"}).json()
+    assert [row["image"] for row in rows] == ["image.png", "image (2).png"]

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 import cellcycle
 from cellcycle.app import worker
-from cellcycle.app.asked import clean_name, settings_of, stored_suffix
+from cellcycle.app.asked import apart, clean_name, settings_of, stored_suffix
 from cellcycle.app.guard import Refusal
 from cellcycle.app.limits import MB
 from cellcycle.app.site import Site
@@ -84,10 +84,10 @@ async def _form(request: Request, most_files: int):
 async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_slide: bool) -> str:
     """Return the rows of all images; one image that cannot be read is an error, one of several is a row."""
     with site.store.scratch() as folder:
-        planes = []
-        for number, file in enumerate(files):
+        planes, names = [], apart([clean_name(file.filename or "") for file in files])
+        for number, (file, name) in enumerate(zip(files, names, strict=True)):
             try:
-                planes.append(await _read(site, file, settings, folder / str(number)))
+                planes.append(await _read(site, file, name, settings, folder / str(number)))
             except ImageError as error:
                 if len(files) == 1:
                     raise
@@ -97,9 +97,9 @@ async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_sl
                 worker.slide, [plane for plane in planes if isinstance(plane, Path)], model, settings, True
             )
         parts = []
-        for plane, file in zip(planes, files, strict=True):
+        for plane, name in zip(planes, names, strict=True):
             try:
-                part = await site.in_words(clean_name(file.filename or ""), worker.rows, plane, model, settings)
+                part = await site.in_words(name, worker.rows, plane, model, settings)
             except ImageError as error:
                 if len(files) == 1:
                     raise
@@ -108,9 +108,8 @@ async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_sl
     return "[\n" + ",\n".join(parts) + "\n]\n"
 
 
-async def _read(site: Site, file: UploadFile, settings, folder: Path) -> Path:
+async def _read(site: Site, file: UploadFile, name: str, settings, folder: Path) -> Path:
     """Read an upload as a plane; return the folder that holds it."""
-    name = clean_name(file.filename or "")
     folder.mkdir()
     path = folder / f"upload{stored_suffix(name)}"
     with closing(file.file), open(path, "wb") as copy:

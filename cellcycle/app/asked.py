@@ -30,6 +30,24 @@ def clean_name(given: str) -> str:
     return kept or "image"
 
 
+def apart(names: list[str]) -> list[str]:
+    """Return names of which none occurs twice: those that do are numbered.
+
+    Examples
+    --------
+    >>> apart(["a.tif", "b.tif", "a.tif"])
+    ['a.tif', 'b.tif', 'a (2).tif']
+    """
+    taken: list[str] = []
+    for name in names:
+        path, number, free = PurePosixPath(name), 1, name
+        while free in taken or (number > 1 and free in names):
+            number += 1
+            free = f"{path.stem} ({number}){path.suffix}"
+        taken.append(free)
+    return taken
+
+
 def stored_suffix(name: str) -> str:
     """Return the suffix under which a file is kept: "" but for the vendors' formats, which are known by it."""
     suffix = PurePosixPath(name).suffix.lower()

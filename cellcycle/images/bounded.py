@@ -63,13 +63,7 @@ def _child(seconds: float, megabytes: float) -> Confined:
 
 
 def read_bounded(function, path, is_plain: bool, *arguments):
-    """Return `function(path, *arguments)`, computed within the limits of the file.
-
-    Raises
-    ------
-    ImageError
-        It takes more.
-    """
+    """Return `function(path, *arguments)`, computed within the limits of the file, or refuse a file that takes more."""
     if is_confined():
         return function(path, *arguments)
     seconds, megabytes = limits_of(bytes_of(path))

@@ -24,10 +24,7 @@ class Codestream:
 def read_codestream(data: bytes) -> Codestream | None:
     """Return what a JPEG, JPEG 2000, PNG, WebP or JPEG XR states; None for other bytes or a broken header.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole stream, or its beginning: then `n_scans` counts those in it.
+    Of the beginning of a stream, `n_scans` counts those in it.
     """
     try:
         if data[:2] == b"\xff\xd8":

@@ -16,19 +16,7 @@ _REMEDY = "the description is wrong: export the image again"
 
 
 def check_description(path, text: bytes) -> None:
-    """Refuse a description whose numbers cannot be those of a file.
-
-    Parameters
-    ----------
-    path : Path
-        Named in the error.
-    text : bytes
-        Of the tag ImageDescription.
-
-    Raises
-    ------
-    ImageError
-    """
+    """Refuse a description whose numbers cannot be those of a file."""
     if len(text) > _MOST_BYTES:
         raise ImageError(path, f"its description has {len(text):,} bytes", "export it without its history")
     head = text.lstrip(b"\xef\xbb\xbf \t\r\n")[:200]

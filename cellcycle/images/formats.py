@@ -53,24 +53,9 @@ _PILLOW_FORMATS = ("PNG", "JPEG", "BMP")
 
 @contextmanager
 def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
-    """Open an image file; what it is, is read from its first bytes, not from its name.
+    """Open an image file as a `Stack` for as long as the context is open, by its first bytes, not by its name.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    as_numbers : bool, optional
-        Palettes and displays of 0 as white are left out: the numbers count that stand in the file.
-
-    Yields
-    ------
-    Stack
-        Its planes can be loaded while the context is open.
-
-    Raises
-    ------
-    ImageError
-        The file is missing, empty, damaged, too large or of an unknown format.
+    With `as_numbers` palettes and displays of 0 as white are left out: the numbers count that stand in the file.
     """
     path = Path(path)
     with one_line(path), warnings.catch_warnings():
@@ -90,17 +75,7 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
 
 
 def judge(path) -> Announced:
-    """Hold what a file announces against its bytes, before anything is decoded.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Raises
-    ------
-    ImageError
-        The file is missing, empty, no regular file, damaged, too large or of an unknown format.
-    """
+    """Hold what a file announces against its bytes, before anything is decoded."""
     path = Path(path)
     with one_line(path):
         if path.is_dir():

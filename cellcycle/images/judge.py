@@ -40,14 +40,7 @@ _OTHER = {50002, 34887}
 
 @dataclass(frozen=True)
 class Announced:
-    """What a file announces.
-
-    Parameters
-    ----------
-    is_plain : bool
-        Its pixels are packed in a way whose cost follows from their number.
-    n_pages : int
-    """
+    """What a file announces; where `is_plain`, its pixels are packed so that their number says what they cost."""
 
     is_plain: bool
     n_pages: int = 1
@@ -78,13 +71,7 @@ class _Reader:
 
 
 def judge_tiff(path: Path) -> Announced:
-    """Walk through all directories of a TIFF or BigTIFF file.
-
-    Raises
-    ------
-    ImageError
-        It runs in circles, has too many pages, or announces what it cannot hold.
-    """
+    """Walk through all directories of a TIFF or BigTIFF file; refuse circles, and what it cannot hold."""
     with open(path, "rb") as file:
         reader = _Reader(file, path, path.stat().st_size)
         head = reader.at(0, min(16, reader.n_bytes))

@@ -73,13 +73,7 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
 
 
 def read_numbers(path) -> np.ndarray:
-    """Read the numbers (H, W) of a picture that shows no intensities, such as a label image: as stored, not scaled.
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read, or holds more than one plane or colours.
-    """
+    """Read the numbers (H, W) of a picture that shows no intensities, such as a label image: as stored, not scaled."""
     return read_bounded(_read_numbers, path, judge(path).is_plain)
 
 

@@ -13,23 +13,9 @@ _MARKED_BYTES = 1_000
 
 
 def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mark: str = "") -> None:
-    """Write a PNG or TIFF file, chosen by the suffix.
+    """Write gray (H, W) or RGB (H, W, 3) pixels of 8 or 16 bits, gray TIFFs also of 32, as the suffix says.
 
-    Parameters
-    ----------
-    path : str or Path
-        Ends in .png, .tif or .tiff; the folder must exist.
-    array : ndarray (H, W) or (H, W, 3), uint8 or uint16
-        Gray or RGB pixels; a gray TIFF may be uint32.
-    pixel_size_um : float, optional
-        Edge of a pixel in the sample, written into a TIFF.
-    mark : str, optional
-        Latin-1 text on what the picture is, see `has_mark`.
-
-    Raises
-    ------
-    ImageError
-        Another suffix, type or shape, or a folder that cannot be written to.
+    The folder must exist. The edge of a pixel is written into a TIFF, `mark` (Latin-1) as `has_mark` reads it.
     """
     path, array = Path(path), np.ascontiguousarray(array)
     is_label = array.dtype == np.uint32 and array.ndim == 2 and path.suffix.lower() != ".png"
