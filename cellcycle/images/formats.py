@@ -1,5 +1,6 @@
 """Open any image file as a `Stack`; every way of failing becomes an `ImageError` of one line."""
 
+import os
 import stat
 import struct
 import warnings
@@ -12,7 +13,7 @@ import numpy as np
 from cellcycle.errors import CellCycleError, ImageError
 from cellcycle.images.bounded import quiet
 from cellcycle.images.codestreams import read_codestream
-from cellcycle.images.judge import Announced, judge_tiff, refuse_many_scans
+from cellcycle.images.judge import judge_tiff, refuse_many_scans
 from cellcycle.images.omezarr import open_ome_zarr
 from cellcycle.images.stacks import (
     Stack,
@@ -61,7 +62,7 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
     with one_line(path), warnings.catch_warnings():
         # Decoders warn of what is odd in a file; either it is read or one line says why not.
         warnings.simplefilter("ignore")
-        if path.is_dir():
+        if os.path.isdir(path):
             yield open_ome_zarr(path)
             return
         signature = _signature(path)
@@ -74,16 +75,16 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
             yield _open_pillow(path, as_numbers)
 
 
-def judge(path) -> Announced:
-    """Hold what a file announces against its bytes, before anything is decoded."""
+def judge(path) -> bool:
+    """Hold what a file announces against its bytes, before anything is decoded; return whether it is packed plainly."""
     path = Path(path)
     with one_line(path):
-        if path.is_dir():
+        if os.path.isdir(path):
             # Its description is judged where it is opened: in a child, for its codecs do more than unpack.
-            return Announced(is_plain=False)
+            return False
         signature = _signature(path)
         if path.suffix.lower() in VENDOR_SUFFIXES:
-            return Announced(is_plain=False)
+            return False
         if signature in _TIFF_SIGNATURES:
             return judge_tiff(path)
         if signature[:2] == b"\xff\xd8":
@@ -92,7 +93,7 @@ def judge(path) -> Announced:
                 refuse_many_scans(path, found)
         if signature == b"\x89PNG":
             _refuse_cut_png(path)
-        return Announced(is_plain=True)
+        return True
 
 
 def _refuse_cut_png(path: Path) -> None:

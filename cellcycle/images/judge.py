@@ -38,14 +38,6 @@ _STREAMS = {7, 33003, 33004, 33005, 34712, 22610, 34934, 34927, 50001, 34933}
 _OTHER = {50002, 34887}
 
 
-@dataclass(frozen=True)
-class Announced:
-    """What a file announces; where `is_plain`, its pixels are packed so that their number says what they cost."""
-
-    is_plain: bool
-    n_pages: int = 1
-
-
 @dataclass
 class _Reader:
     """The bytes of a TIFF with its byte order and the width of its offsets."""
@@ -70,8 +62,11 @@ class _Reader:
         return ImageError(self.path, finding, remedy)
 
 
-def judge_tiff(path: Path) -> Announced:
-    """Walk through all directories of a TIFF or BigTIFF file; refuse circles, and what it cannot hold."""
+def judge_tiff(path: Path) -> bool:
+    """Walk through all directories of a TIFF or BigTIFF file; refuse circles, and what it cannot hold.
+
+    Return whether its pixels are packed plainly: their number says what they cost.
+    """
     with open(path, "rb") as file:
         reader = _Reader(file, path, path.stat().st_size)
         head = reader.at(0, min(16, reader.n_bytes))
@@ -104,7 +99,7 @@ def judge_tiff(path: Path) -> Announced:
                 waiting += subs
         if not n_pages:
             raise reader.wrong("it holds no image")
-        return Announced(is_plain, n_pages)
+        return is_plain
 
 
 def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:

@@ -40,7 +40,7 @@ def read_plane(path, channel: int | str | None = None, plane: int | None = None)
     point, or of the z plane where there is one time point. An `ImageError` says why a file cannot be read, or that
     its DNA channel or plane is not clear.
     """
-    return read_bounded(_read_plane, path, judge(path).is_plain, channel, plane)
+    return read_bounded(_read_plane, path, judge(path), channel, plane)
 
 
 def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
@@ -74,7 +74,7 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
 
 def read_numbers(path) -> np.ndarray:
     """Read the numbers (H, W) of a picture that shows no intensities, such as a label image: as stored, not scaled."""
-    return read_bounded(_read_numbers, path, judge(path).is_plain)
+    return read_bounded(_read_numbers, path, judge(path))
 
 
 def _read_numbers(path) -> np.ndarray:
