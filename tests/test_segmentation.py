@@ -187,6 +187,31 @@ def test_flags():
     assert list(flags) == expected
 
 
+@pytest.mark.parametrize("distance", [18, 20, 22, 24])
+def test_two_touching_nuclei_are_parted_or_called_a_clump(distance):
+    """Each pair has twice the DNA of most nuclei; a large round nucleus with as much is none."""
+    shape, angles = (330, 330), np.random.default_rng(1).uniform(0, np.pi, 36)
+    pixels, pairs, large = np.zeros(shape), [], []
+    for k, angle in enumerate(angles):
+        y, x = 35 + 52 * (k // 6), 35 + 52 * (k % 6)
+        if k % 6 == 2:
+            large.append((y, x))
+            pixels += 1.25 * ellipse(shape, (y, x), (18, 17.5), angle)
+            continue
+        apart = np.array([np.sin(angle), np.cos(angle)]) * distance / 2 * (k % 4 == 0)
+        pairs += [(y, x)] * (k % 4 == 0)
+        for centre in {(y + apart[0], x + apart[1]), (y - apart[0], x - apart[1])}:
+            pixels += ellipse(shape, centre, (14, 13.5), angle)
+    pixels = ndimage.gaussian_filter(pixels, 1.2) * 0.1 + np.random.default_rng(0).normal(0.02, 0.002, shape)
+    labels = segment(pixels.astype(np.float32))
+    flags = measure(pixels, labels)["flags"]
+    for y, x in pairs:
+        window = labels[y - 20 : y + 21, x - 20 : x + 21]
+        found = [i for i in np.unique(window[window > 0]) if (window == i).sum() > 150]
+        assert len(found) == 2 or "clump" in flags[found[0] - 1]
+    assert all("clump" not in flags[labels[y, x] - 1] for y, x in large)
+
+
 def test_saturation_of_a_12_bit_camera_is_seen_in_16_bits():
     disc = ellipse((80, 80), (40, 40), (15, 15))
     counts = np.where(disc, 4095, 300)
@@ -228,6 +253,18 @@ def test_crops_and_fields_are_told_apart():
     for diameter in (14, 30):
         assert not looks_like_nucleus_crop(field((256, 256), diameter)[0])
     assert not looks_like_nucleus_crop(field((600, 600), 100)[0])
+
+
+@pytest.mark.parametrize("centres", [
+    [(128, 125), (50, 60), (200, 60), (60, 205)],
+    [(128, 96), (128, 160)],
+    [(128, 128), (100, 118), (106, 152), (146, 104), (158, 140), (128, 178)],
+])  # fmt: skip
+def test_several_nuclei_in_a_small_frame_are_a_field(centres):
+    """Apart, side by side, or a colony in the middle."""
+    discs = [ellipse((256, 256), centre, (18, 15), k) for k, centre in enumerate(centres)]
+    pixels = crop_of(*discs, shape=(256, 256), blur=1.5)
+    assert not looks_like_nucleus_crop(pixels)
 
 
 def test_measure_crops_keeps_order_and_takes_the_stained_channel():

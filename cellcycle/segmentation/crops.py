@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cellcycle.segmentation.fields import segment
 from cellcycle.segmentation.flags import flag_nuclei
 from cellcycle.segmentation.measurements import (
     NUCLEUS_COLUMNS,
@@ -21,6 +22,9 @@ _LEAST_AREA_PX = 15
 _LARGEST_MEASURED_PX = 160
 _LARGEST_CROP_PX = 512
 _LEAST_DIAMETER_SHARE = 0.18
+# In larger pictures with two whole nuclei of like size, that of a crop takes at least this share of its side.
+_LARGEST_PLAIN_CROP_PX = 128
+_CROP_DIAMETER_SHARE = 0.35
 _MOST_OBJECTS = 8
 _MOST_NEIGHBOURS = 3
 # As for fields: noise parted by Otsu's threshold differs by 2.7 standard deviations of its lower part.
@@ -126,7 +130,7 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     It is a crop if all of this holds: no side is longer than 512 px nor twice the other; the central nucleus
     lies within a fifth of the shorter side of the centre; its diameter is at least 18 % of that side; there
     are at most eight other objects, and at most three of a third of its area or more that lie wholly inside
-    the image.
+    the image; and, above 128 px, no three whole nuclei of like size, nor two that are small in the frame.
 
     Parameters
     ----------
@@ -157,7 +161,26 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     areas = np.bincount(others.ravel(), minlength=n_others + 1)[inside]
     diameter = np.sqrt(4 * nucleus.sum() / np.pi)
     is_alone = n_others <= _MOST_OBJECTS and (areas > nucleus.sum() / 3).sum() <= _MOST_NEIGHBOURS
-    return bool(diameter >= _LEAST_DIAMETER_SHARE * min(labels.shape) and is_alone)
+    if diameter < _LEAST_DIAMETER_SHARE * min(labels.shape) or not is_alone:
+        return False
+    return long <= _LARGEST_PLAIN_CROP_PX or not _shows_several(pixels)
+
+
+def _shows_several(pixels: np.ndarray) -> bool:
+    """Say whether a picture shows several whole nuclei of like size, apart or touching each other."""
+    from scipy import ndimage
+
+    labels = segment(pixels)
+    inside = np.setdiff1d(labels, np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1], [0]]))
+    if len(inside) < 2:
+        return False
+    areas = np.bincount(labels.ravel())[inside]
+    largest, n_alike = inside[areas.argmax()], np.count_nonzero(areas > areas.max() / 3)
+    diameter = np.sqrt(4 * areas.max() / np.pi)
+    # Of a colony, a few nuclei at its rim are parted from the rest.
+    beside = np.setdiff1d(labels[ndimage.binary_dilation(labels == largest, iterations=3)], [0, largest])
+    is_small = n_alike == 2 and diameter < _CROP_DIAMETER_SHARE * min(labels.shape)
+    return n_alike > 2 or is_small or np.isin(beside, inside).sum() > 1
 
 
 def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
