@@ -1,4 +1,4 @@
-"""THE recipe `best`, wherever it is trained: in the study, by `cellcycle train`, and as a shipped model."""
+"""The recipe `best` of notebook 09, which the study trains and `cellcycle train` starts from."""
 
 # Arguments of `NetworkClassifier`; what each part adds is measured in notebook 09. Nuclei of rare classes are repeated,
 # not altered, until classes are equal. Measurements are those of the input rule; the study counts its own epochs.
