@@ -23,6 +23,7 @@ _CV_RANGE = (0.02, 0.2)
 _LEAST_PEAK_SHARE = 0.12
 _MOST_OUTLIERS = 0.2
 _LEAST_BIC_GAIN = 10.0
+_MOST_SHARE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,8 @@ def _single_hump(counts: np.ndarray, centres: np.ndarray) -> float:
         bell = np.exp(-0.5 * ((centres - mean) / width) ** 2) / (width * np.sqrt(2 * np.pi)) * (centres[1] - centres[0])
         in_hump = share * bell / (share * bell + (1 - share) / len(centres))
         members = counts * in_hump
-        share = members.sum() / counts.sum()
+        # Outliers keep a share, or a bin far from the hump would have no probability at all.
+        share = min(members.sum() / counts.sum(), _MOST_SHARE)
         mean = members @ centres / members.sum()
         width = max(np.sqrt(members @ (centres - mean) ** 2 / members.sum()), centres[1] - centres[0])
     return float(counts @ np.log(share * bell + (1 - share) / len(centres)))

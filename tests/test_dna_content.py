@@ -70,3 +70,10 @@ def test_too_little_to_fit(values):
 def test_fit_is_deterministic_and_ignores_order():
     dna = population()
     assert fit_g1_peak(dna) == fit_g1_peak(dna[::-1])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("cv", [0.002, 0.01, 0.04, 0.1])
+def test_one_peak_alone_is_no_g1_peak_and_raises_no_warning(cv):
+    dna = np.random.default_rng(0).normal(2, 2 * cv, 138)
+    assert "no two peaks" in fit_g1_peak(dna).reason

@@ -14,22 +14,7 @@ _STARDIST_DIAMETER_PX = 30
 def cellpose(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
     """Segment with Cellpose (Stringer et al. 2021; Pachitariu et al. 2025), version 4 or later.
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float
-        The field.
-    diameter_px : float or None
-        Typical diameter of a nucleus.
-
-    Returns
-    -------
-    ndarray (H, W) int32
-        Labels, 0 is background.
-
-    Raises
-    ------
-    SettingError
-        Cellpose is not installed, or its weights cannot be fetched.
+    Raises `SettingError` where it is not installed, or its weights cannot be fetched.
     """
     masks, *_ = _cellpose_model().eval(np.asarray(pixels, np.float32), diameter=diameter_px)
     return np.asarray(masks).astype(np.int32)
@@ -38,22 +23,8 @@ def cellpose(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
 def stardist(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
     """Segment with StarDist's model for fluorescent nuclei (Schmidt et al. 2018).
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float
-        The field.
-    diameter_px : float or None
-        Typical diameter of a nucleus; the picture is scaled to the model's 30 px.
-
-    Returns
-    -------
-    ndarray (H, W) int32
-        Labels, 0 is background.
-
-    Raises
-    ------
-    SettingError
-        StarDist or TensorFlow is not installed, or its weights cannot be fetched.
+    The picture is scaled by the typical diameter of a nucleus to the model's 30 px. Raises `SettingError` where
+    StarDist or TensorFlow is not installed, or its weights cannot be fetched.
     """
     model = _stardist_model()
     from csbdeep.utils import normalize

@@ -22,36 +22,12 @@ _LEAST_CONTRAST = 5.0
 
 
 def seed_step_px(survey: Survey) -> int:
-    """Return the pitch of the grid on which seeds are sought; tiles must begin on it.
-
-    Parameters
-    ----------
-    survey : Survey
-        Numbers of the whole field.
-
-    Returns
-    -------
-    int
-        Pixels, at least 1.
-    """
+    """Return the pitch of the grid on which seeds are sought, at least 1; tiles must begin on it."""
     return max(1, int(_SEED_STEP * survey.radius_px))
 
 
 def nuclei_of(signal: np.ndarray, survey: Survey) -> np.ndarray:
-    """Find the nuclei of a window.
-
-    Parameters
-    ----------
-    signal : ndarray (h, w) float32
-        Smoothed intensity above background, from `Survey.signal`.
-    survey : Survey
-        Numbers of the whole field.
-
-    Returns
-    -------
-    ndarray (h, w) int32
-        Labels, 0 is background.
-    """
+    """Find the nuclei of a window in its `Survey.signal` (h, w); return labels int32, 0 is background."""
     mask = _foreground(signal, survey)
     if not mask.any():
         return np.zeros(signal.shape, dtype=np.int32)

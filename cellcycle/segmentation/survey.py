@@ -50,20 +50,7 @@ class Survey:
     cell_px: int
 
     def signal(self, pixels: np.ndarray, top: int = 0, left: int = 0) -> np.ndarray:
-        """Return the smoothed intensity above background of a window of the field.
-
-        Parameters
-        ----------
-        pixels : ndarray (h, w) float
-            The window.
-        top, left : int, optional
-            Its position in the field.
-
-        Returns
-        -------
-        ndarray (h, w) float32
-            Not negative.
-        """
+        """Return the smoothed intensity above background, (h, w) float32, of the window of the field at a corner."""
         from scipy import ndimage
 
         rows = (np.arange(pixels.shape[0]) + top + 0.5) / self.cell_px - 0.5
@@ -76,21 +63,9 @@ class Survey:
 def survey_field(
     pixels: np.ndarray, pixel_size_um: float | None = None, diameter_px: float | None = None
 ) -> Survey | None:
-    """Look over a field.
+    """Look over a field (H, W); None for one without nuclei: a constant one, noise or uneven light.
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float
-        The field.
-    pixel_size_um : float, optional
-        Keeps the estimated size within that of real nuclei.
-    diameter_px : float, optional
-        Typical diameter of a nucleus, instead of an estimate.
-
-    Returns
-    -------
-    Survey or None
-        None for an image without nuclei: a constant one, noise or uneven light.
+    The pixel size keeps the estimated size within that of real nuclei; a diameter stands instead of the estimate.
     """
     from scipy import ndimage
 
@@ -128,16 +103,6 @@ def threshold_of(sample: np.ndarray) -> float:
 
     On the linear scale a few bright nuclei raise the threshold above the dim ones; on the logarithmic scale
     the noise of the background lowers it into the background. The crossover lies at the linear threshold.
-
-    Parameters
-    ----------
-    sample : ndarray of float
-        Intensities.
-
-    Returns
-    -------
-    float
-        A threshold on the scale of the sample.
     """
     from skimage.filters import threshold_otsu
 
