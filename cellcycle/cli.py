@@ -115,7 +115,7 @@ def predict(
     channel: Annotated[str | None, typer.Option(help="DNA channel: index from 0, or (part of) its name.")] = None,
     plane: Annotated[int | None, typer.Option(help="Time point or z plane, from 0; default: projection.")] = None,
     pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um, if the files do not say.")] = None,
-    segmentation: Annotated[str, typer.Option(help="classical, cellpose or stardist.")] = "classical",
+    segmentation: Annotated[str, typer.Option(help="trained, classical, cellpose or stardist.")] = "trained",
     is_slide: Annotated[
         bool, typer.Option("--slide", help="All images are of one slide: fit its G1 peak to all their nuclei.")
     ] = False,

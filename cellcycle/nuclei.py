@@ -117,7 +117,7 @@ class Nuclei:
 
 
 def find_nuclei(
-    pixels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str = "auto", backend: str = "classical"
+    pixels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str = "auto", backend: str = "trained"
 ) -> Nuclei:
     """Find the nuclei of an image and the size of its pixels.
 

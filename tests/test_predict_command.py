@@ -115,7 +115,7 @@ def test_in_a_batch_the_good_are_done_and_the_bad_are_listed(run, tmp_path):
         (("--channel", "GFP"), "GFP"),
         (("--jobs", "0"), "1 or more"),
         (("--pixel-size", "0"), "above 0"),
-        (("--segmentation", "magic"), "classical, cellpose, stardist"),
+        (("--segmentation", "magic"), "trained, classical, cellpose, stardist"),
         (("--output", "nowhere/rows.csv"), "nowhere"),
         (("--format", "parquet"), "--output"),
     ],
@@ -309,8 +309,8 @@ def test_models_lists_the_shipped_ones_with_scores(run):
 
 @pytest.mark.slow
 def test_a_slide_lends_its_g1_peak_to_its_fields(run, tmp_path):
-    made = simulate_field((512, 1024), 140, seed=1)
-    for name, half in (("left", made.image[:, :512]), ("right", made.image[:, 512:])):
+    made = simulate_field((640, 1280), 240, seed=1)
+    for name, half in (("left", made.image[:, :640]), ("right", made.image[:, 640:])):
         write_image(tmp_path / f"{name}.tif", half, made.pixel_size_um)
     code, out, err = run("predict", tmp_path, "--model", "nagao6-g1", "--slide", "--format", "csv")
     assert code == 0, err

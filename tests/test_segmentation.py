@@ -369,7 +369,7 @@ def test_missing_backend_names_the_remedy(monkeypatch, backend):
 
 
 def test_unknown_backend_and_wrong_shape():
-    with pytest.raises(SettingError, match="classical, cellpose, stardist"):
+    with pytest.raises(SettingError, match="trained, classical, cellpose, stardist"):
         segment(field()[0], backend="magic")
     with pytest.raises(ValueError, match="shape"):
         segment(np.zeros((3, 10, 10)))

@@ -50,7 +50,7 @@ class Settings:
     pixel_size_um
         Edge of a pixel in the sample; overrides what the files say.
     backend
-        Segmentation of fields: "classical", "cellpose" or "stardist".
+        Segmentation of fields: "trained", "classical", "cellpose" or "stardist".
     g1_position, g1_quality, g1_area_px
         The `Anchor` of the slide, where it is not to be fitted to each field.
     """
@@ -59,7 +59,7 @@ class Settings:
     channel: int | str | None = None
     plane: int | None = None
     pixel_size_um: float | None = None
-    backend: str = "classical"
+    backend: str = "trained"
     g1_position: float | None = None
     g1_quality: float = nan
     g1_area_px: float | None = None

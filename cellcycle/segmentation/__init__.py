@@ -4,7 +4,7 @@ from cellcycle.segmentation.crops import central_nucleus, find_in_crop, looks_li
 from cellcycle.segmentation.fields import segment
 from cellcycle.segmentation.measurements import measure
 
-# Bumped whenever the same image gives other measurements: records of models that measure depend on it.
+# Bumped whenever the same crop gives other measurements: records of models that measure depend on it.
 VERSION = "1"
 
 __all__ = [

@@ -207,8 +207,11 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         return None
     contrast, drawn, values = _contrast(pixels), np.zeros(pixels.shape, bool), set()
     candidates = []
+    # What was drawn stands out from the dark half of a picture, where a picture of few levels is flat all over.
+    level = float(np.median(pixels[::2, ::2])) + 0.02 * contrast
+    is_bright = ndimage.maximum(pixels, labels, np.arange(len(areas))) > level
     for index, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None or areas[index] < 9 or areas[index] > 0.1 * pixels.size:
+        if box is None or areas[index] < 9 or areas[index] > 0.1 * pixels.size or not is_bright[index]:
             continue
         if pixels[box][labels[box] == index][0] < np.median(pixels[box]) and areas[index] < 0.5 * pixels[box].size:
             continue

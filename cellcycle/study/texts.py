@@ -12,6 +12,7 @@ from cellcycle.metrics import Estimate
 from cellcycle.phases import PHASES
 from cellcycle.predict.words import shipped_table
 from cellcycle.results import Record
+from cellcycle.segmentation import finder, matching
 from cellcycle.study import experiments
 from cellcycle.study.profiles import load_profile
 
@@ -79,7 +80,7 @@ def readme_blocks() -> dict[str, str]:
     """Return the README's computed tables, from the committed records and cards.
 
     RESULTS: simulated cells; FINDINGS: what follows from them; REAL_CELLS: Jurkat cells; MODELS: the shipped models;
-    TRAINED: `cellcycle train` on real cells.
+    TRAINED: `cellcycle train` on real cells; FINDERS: what finds nuclei.
     """
     profile = load_profile("study", "simulated")
     recorded = experiments.headline_records(profile, profile.load_dataset(), experiments.recorded)
@@ -91,7 +92,18 @@ def readme_blocks() -> dict[str, str]:
         "REAL_CELLS": markdown_table(real_table(real_records())),
         "MODELS": markdown_table(shipped_table()),
         "TRAINED": markdown_table(trained_table()),
+        "FINDERS": markdown_table(finders_table()),
     }
+
+
+def finders_table() -> pd.DataFrame:
+    """Return how nuclei are found in fields not seen, by each way, from the card of the shipped network."""
+    columns = {f"f1_{iou}": f"F1 at IoU {iou}" for iou in matching.IOUS}
+    columns |= {"ap_0.5": "average precision at IoU 0.5", "below_0.8": "share of fields with F1 below 0.8"}
+    rows = {}
+    for backend, scores in finder.read_card()["scores"].items():
+        rows[f"`--segmentation {backend}`"] = {title: f"{Estimate(*scores[name])}" for name, title in columns.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("nuclei found by")
 
 
 def findings(records: dict[str, Record]) -> str:

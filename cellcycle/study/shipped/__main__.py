@@ -21,23 +21,30 @@ from cellcycle.study.shipped.scoring import (
 )
 from cellcycle.study.shipped.training import RECIPES, train_shipped
 
+# The network that finds nuclei, which stands with the segmentation.
+FINDER = "finder"
+
 
 def main() -> None:
     """Make the named models, or all."""
     parser = argparse.ArgumentParser(prog="python -m cellcycle.study.shipped", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join([*RECIPES, *REAL])}; all without any")
+    known = [FINDER, *RECIPES, *REAL]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; all without any")
     parser.add_argument("--score-only", action="store_true", help="calibrate and score the models that are there")
     arguments = parser.parse_args()
-    known = [*RECIPES, *REAL]
     unknown = [name for name in arguments.names if name not in known]
     if unknown:
         parser.error(f"{unknown[0]!r} is no recipe; there are {', '.join(known)}")
     real = os.environ.get("CELLCYCLE_REAL_DATA")
-    if not real and set(arguments.names) & set(REAL):
-        parser.error(f"{', '.join(REAL)} learns from real cells: name their folder in CELLCYCLE_REAL_DATA")
+    if not real and set(arguments.names) & {FINDER, *REAL}:
+        parser.error(f"{', '.join([FINDER, *REAL])} learn from real cells: name their folder in CELLCYCLE_REAL_DATA")
     wanted = arguments.names or (known if real else list(RECIPES))
     names = [name for name in wanted if name in RECIPES]
     try:
+        if FINDER in wanted and not arguments.score_only:
+            from cellcycle.training.finder import make_finder
+
+            make_finder(Path(real))
         # Their scores are those of the cells that were held out.
         for name in () if arguments.score_only else [name for name in wanted if name in REAL]:
             print(f"trained {train_real(name, Path(real)).folder}", flush=True)

@@ -1,0 +1,197 @@
+"""Nuclei of a field by a small network that is shipped: which pixels are nucleus, how deep inside, where two touch.
+
+The network sees nuclei at one size, to which the field is resampled, in windows that overlap by more than it sees
+about a pixel, so that no seam shows. How it was trained: `cellcycle.training.finder`.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.errors import CheckpointError
+from cellcycle.files import sha256_of
+
+FOLDER = Path(__file__).parent / "weights"
+# Size of a typical nucleus as the network sees it, in pixels of the resampled field.
+DIAMETER_PX = 20.0
+# The field is never made larger than this, nor smaller: nuclei of 7 to 200 px are seen as those of training were.
+SCALES = (0.1, 3.0)
+# Scales are fractions of this, so that tiles can begin at whole pixels of both grids.
+_FRACTIONS = 16
+# A second look where the first one finds nuclei of another size than it was made for.
+_WRONG_SIZE = 1.6
+# Mean probability of what it takes for nuclei, below which the network sees them at a wrong size.
+_UNSURE = 0.85
+# Intensities at which the network sees 0 and 1, percentiles of the field.
+_LEVELS = (1.0, 99.8)
+_BRIGHT = 80
+_WINDOW_PX, _HALO_PX, _STEP_PX = 512, 64, 8
+# The survey of a field says so many times the diameter that is found (median of 72 fields of BBBC038).
+SURVEY_OVER = 1.28
+_IS_NUCLEUS, _IS_SURE, _DIP, _TOUCHING_COST, _LEAST_DEPTH, _SMOOTHING_PX = 0.55, 0.8, 0.25, 0.5, 0.3, 0.7
+_SEED_STEP_PX = 2
+_LEAST_AREA_SHARE, _LEAST_AREA_PX = 0.06, 8
+
+
+@dataclass(frozen=True)
+class Look:
+    """Numbers of a field that its tiles share: intensities seen as 0 and 1, scale, diameter of a typical nucleus."""
+
+    low: float
+    high: float
+    scale: float
+    diameter_px: float
+
+    @property
+    def step_px(self) -> int:
+        """Pitch on which tiles must begin, so that each is resampled, and seen, as a part of the whole is."""
+        return _STEP_PX * _FRACTIONS
+
+
+def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
+    """Return how a field is looked at whose nuclei have about this diameter, and are brighter than a threshold."""
+    sample = pixels[:: 1 + pixels.shape[0] // 2000, :: 1 + pixels.shape[1] // 2000]
+    low, high = np.percentile(sample, _LEVELS)
+    bright = sample[sample > low + threshold]
+    if bright.size:
+        # Where nuclei cover next to nothing, the percentile of the field is that of its background.
+        high = max(high, float(np.percentile(bright, _BRIGHT)))
+    scale = np.round(np.clip(DIAMETER_PX / diameter_px, *SCALES) * _FRACTIONS) / _FRACTIONS
+    return Look(float(low), float(max(high, low + 1e-6)), float(scale), diameter_px)
+
+
+def nuclei_of(window: np.ndarray, look: Look) -> tuple[np.ndarray, float]:
+    """Find the nuclei of a window: labels (h, w) int32, 0 is background; and how sure the network is of its nuclei."""
+    maps = _maps(resampled(window, look.scale, look.low, look.high))
+    is_nucleus = maps[0] > _IS_NUCLEUS
+    sure = float(maps[0][is_nucleus].mean()) if is_nucleus.any() else np.nan
+    return _whole(_at_pixels(_parted(maps), maps[0], window.shape), look.diameter_px), sure
+
+
+def better_diameter(diameter_px: float, labels: np.ndarray, certainty: float) -> float | None:
+    """Return another diameter to look for, where what was found is of another size, or half of it, where unsure."""
+    seen = typical_diameter(labels)
+    if seen and not 1 / _WRONG_SIZE < seen / diameter_px < _WRONG_SIZE:
+        return seen
+    return diameter_px / 2 if certainty < _UNSURE and diameter_px > DIAMETER_PX else None
+
+
+def typical_diameter(labels: np.ndarray) -> float | None:
+    """Return the diameter of a typical nucleus, None without any.
+
+    The geometric mean of the median nucleus' and of that in which the median pixel lies: where fragments
+    outnumber nuclei, the nuclei count; where one giant lies among many, the many.
+    """
+    areas = np.sort(np.bincount(labels.ravel())[1:])
+    areas = areas[areas > 0]
+    if not len(areas):
+        return None
+    covered = np.cumsum(areas)
+    by_pixel = areas[np.searchsorted(covered, covered[-1] / 2)]
+    return float(np.sqrt(4 / np.pi * np.sqrt(np.median(areas) * by_pixel)))
+
+
+def as_seen(image: np.ndarray) -> np.ndarray:
+    """Return what the network reads, (2, h, w): intensities up to a little above those of nuclei, and a logarithm."""
+    faint = np.arcsinh(np.clip(image, -0.02, 4) / np.float32(0.02)) / np.float32(4.6)
+    return np.stack([np.clip(image, 0, 1.2), faint]).astype(np.float32)
+
+
+def resampled(pixels: np.ndarray, scale: float, low: float, high: float) -> np.ndarray:
+    """Return a field at another scale, with `low` brought to 0 and `high` to 1: float32."""
+    from skimage.transform import resize
+
+    shape = [max(_STEP_PX, round(side * scale)) for side in pixels.shape]
+    image = resize(pixels.astype(np.float32), shape, order=1, anti_aliasing=scale < 1, preserve_range=True)
+    return (image - np.float32(low)) / np.float32(high - low)
+
+
+def _maps(image: np.ndarray) -> np.ndarray:
+    """Return what the network says of each pixel, (3, h, w) in [0, 1]: nucleus, depth inside, two touch."""
+    height, width = image.shape
+    padding = [(_STEP_PX, -side % _STEP_PX + _STEP_PX) for side in image.shape]
+    image = np.pad(image, padding, mode="reflect")
+    maps = np.empty((3, *image.shape), np.float32)
+    for top in range(0, image.shape[0], _WINDOW_PX):
+        for left in range(0, image.shape[1], _WINDOW_PX):
+            row, column = max(top - _HALO_PX, 0), max(left - _HALO_PX, 0)
+            bottom, right = top + _WINDOW_PX, left + _WINDOW_PX
+            window = as_seen(image[row : bottom + _HALO_PX, column : right + _HALO_PX])
+            (said,) = _session().run(None, {"field": window[None]})
+            inside = said[0, :, top - row :, left - column :][:, :_WINDOW_PX, :_WINDOW_PX]
+            maps[:, top:bottom, left:right] = inside
+    return maps[:, _STEP_PX : _STEP_PX + height, _STEP_PX : _STEP_PX + width]
+
+
+def _parted(maps: np.ndarray) -> np.ndarray:
+    """Part the nuclei by a watershed on their depth, from each top that rises enough above the way to the next."""
+    from scipy import ndimage
+    from skimage.morphology import h_maxima
+    from skimage.segmentation import watershed
+
+    nucleus, depth, touching = maps
+    mask = nucleus > _IS_NUCLEUS
+    depth = ndimage.gaussian_filter(depth * (1 - _TOUCHING_COST * touching), _SMOOTHING_PX)
+    seeds, step = np.zeros(mask.shape, np.int32), np.s_[::_SEED_STEP_PX, ::_SEED_STEP_PX]
+    tops = h_maxima(depth[step], _DIP).astype(bool) & (depth[step] > _LEAST_DEPTH) & mask[step]
+    seeds[step] = ndimage.label(tops, np.ones((3, 3)))[0]
+    labels = watershed(-depth, seeds, mask=mask)
+    sure = np.concatenate([[0], ndimage.mean(nucleus, labels, np.arange(1, labels.max() + 1))]) >= _IS_SURE
+    return np.where(sure, np.arange(len(sure)), 0).astype(np.int32)[labels]
+
+
+def _at_pixels(labels: np.ndarray, nucleus: np.ndarray, shape) -> np.ndarray:
+    """Bring labels to the pixels of the field; where these are finer, outlines follow the probability between."""
+    from skimage.segmentation import expand_labels
+    from skimage.transform import resize
+
+    at = [
+        np.minimum(((np.arange(n) + 0.5) / n * m).astype(int), m - 1) for n, m in zip(shape, labels.shape, strict=True)
+    ]
+    if shape[0] <= labels.shape[0]:
+        return labels[np.ix_(*at)]
+    return expand_labels(labels, 1.5)[np.ix_(*at)] * (resize(nucleus, shape, order=1) > _IS_NUCLEUS)
+
+
+def _whole(labels: np.ndarray, diameter_px: float) -> np.ndarray:
+    """Keep the largest piece of each nucleus, without holes, and leave specks out."""
+    from scipy import ndimage
+
+    whole, n_kept = np.zeros(labels.shape, np.int32), 0
+    least = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi / 4 * diameter_px**2)
+    for index, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        pieces, n_pieces = ndimage.label(labels[box] == index)
+        if n_pieces > 1:
+            pieces = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+        inside = ndimage.binary_fill_holes(pieces > 0)
+        if inside.sum() >= least:
+            n_kept += 1
+            place = whole[box]
+            place[inside & (place == 0)] = n_kept
+    return whole
+
+
+def read_card() -> dict:
+    """Return what the network learned from, how it does on fields not seen, its limits, and the hash of its file."""
+    return json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
+
+
+@cache
+def _session():
+    """Load the network, once."""
+    import onnxruntime
+
+    graph = FOLDER / "model.onnx"
+    if sha256_of(graph) != read_card()["sha256"][graph.name]:
+        raise CheckpointError(
+            graph, "it is damaged or altered (its hash is not that of the card)", "install cellcycle again"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,222 @@
+"""The network that finds nuclei: trained on outlined fields, real and simulated, scored on kinds of field held out.
+
+`make checkpoints NAMES=finder` first trains without the kinds held out, scores those, then goes on with all fields: the
+scores of the card are those of the network before that.
+"""
+
+import copy
+import json
+import logging
+import math
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from cellcycle.files import sha256_of, whole_folder
+from cellcycle.metrics import bootstrap
+from cellcycle.segmentation import finder, matching, segment
+from cellcycle.simulation import VERSION as SIMULATOR
+from cellcycle.training.outlined import (
+    N_DRAWN,
+    N_SIMULATED,
+    SIMULATED_SHARE,
+    OutlinedField,
+    drawn_fields,
+    random_crop,
+    real_fields,
+    simulated_fields,
+    targets,
+)
+
+STEPS, MORE_STEPS, BATCH = 5400, 5200, 12
+LEARNING_RATE, MORE_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1.2e-3, 1e-3
+SEED, N_HELD_OUT, MOST_OF_A_KIND = 3, 72, 20
+CHANNELS = (16, 32, 64, 96)
+
+
+class UNet(nn.Module):
+    """What the network reads, (N, 2, H, W) with sides that 8 divides, to logits (N, 3, H, W)."""
+
+    def __init__(self, channels: tuple[int, ...] = CHANNELS):
+        super().__init__()
+        above = (2, *channels[:-1])
+        self.down = nn.ModuleList(_block(i, o) for i, o in zip(above, channels, strict=True))
+        self.up = nn.ModuleList(_block(i + o, i) for i, o in pairwise(channels))
+        self.head = nn.Conv2d(channels[0], 3, 1)
+
+    def forward(self, fields: torch.Tensor) -> torch.Tensor:
+        """Return logits: nucleus, depth, touching."""
+        seen = []
+        for level, block in enumerate(self.down):
+            fields = block(functional.max_pool2d(fields, 2) if level else fields)
+            seen.append(fields)
+        for block, finer in zip(reversed(self.up), reversed(seen[:-1]), strict=True):
+            wider = functional.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
+            fields = block(torch.cat([finer, wider], 1))
+        return self.head(fields)
+
+
+def _block(n_in: int, n_out: int) -> nn.Sequential:
+    layers = []
+    for n in (n_in, n_out):
+        layers += [nn.Conv2d(n, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Return cross-entropy and overlap of nuclei, deviation of depth, cross-entropy of touching: added up."""
+    nucleus, depth, touching = truth.unbind(1)
+    touching = touching.clamp(0, 1)
+    total = functional.binary_cross_entropy_with_logits(logits[:, 0], nucleus, weight=1 + 4 * touching)
+    said = torch.sigmoid(logits[:, 0])
+    overlap = (2 * (said * nucleus).sum((1, 2)) + 20) / ((said + nucleus).sum((1, 2)) + 20)
+    deviation = functional.smooth_l1_loss(torch.sigmoid(logits[:, 1]), depth, beta=0.1, reduction="none")
+    total = total + 0.5 * (1 - overlap).mean() + 4 * (deviation * (0.3 + nucleus + 2 * touching)).mean()
+    borders = functional.binary_cross_entropy_with_logits(logits[:, 2], touching, weight=1 + 6 * touching)
+    return total + 0.5 * borders
+
+
+def fit(network: UNet, fields: list[OutlinedField], steps: int, rate: float, seed: int) -> UNet:
+    """Train on random crops; return the running mean of the weights."""
+    rng = np.random.default_rng(seed)
+    ready, kinds = [targets(field) for field in fields], [field.kind for field in fields]
+    counts = {kind: kinds.count(kind) for kind in kinds}
+    shares = np.array([0.0 if kind == "simulated" else 1 / math.sqrt(counts[kind]) for kind in kinds])
+    shares *= (1 - SIMULATED_SHARE) / max(shares.sum(), 1e-9)
+    shares[np.array(kinds) == "simulated"] = SIMULATED_SHARE / counts["simulated"]
+    shares /= shares.sum()
+    network = network.train().to(memory_format=torch.channels_last)
+    mean, optimiser = copy.deepcopy(network), torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
+        crops = [random_crop(ready[k], rng) for k in rng.choice(len(ready), BATCH, p=shares)]
+        images, truth = (torch.stack(part) for part in zip(*crops, strict=True))
+        seen = torch.from_numpy(np.stack([finder.as_seen(image[0].numpy()) for image in images]))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = network(seen.contiguous(memory_format=torch.channels_last))
+        total = loss(logits.float(), truth)
+        optimiser.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimiser.step()
+        _follow(mean, network, 1 - min(0.998, 1 - 1 / (step + 2)))
+        if step % 100 == 0:
+            print(f"step {step} of {steps}: loss {total.item():.3f}", flush=True)
+    return mean.eval()
+
+
+@torch.no_grad()
+def _follow(mean: nn.Module, network: nn.Module, share: float) -> None:
+    for kept, new in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
+        kept.lerp_(new, share) if kept.dtype.is_floating_point else kept.copy_(new)
+
+
+def held_out_kinds(fields: list[OutlinedField]) -> set[str]:
+    """Choose kinds of field, none of many fields, until the fields to score are enough."""
+    kinds = sorted({field.kind for field in fields})
+    held, n = set(), 0
+    for k in np.random.default_rng(SEED).permutation(len(kinds)):
+        count = sum(field.kind == kinds[k] for field in fields)
+        if count <= MOST_OF_A_KIND and n + count <= N_HELD_OUT:
+            held.add(kinds[k])
+            n += count
+    return held
+
+
+def save(network: UNet, about: dict, folder: Path = finder.FOLDER) -> None:
+    """Write the graph, its weights at half precision, and the card."""
+    import onnx
+
+    network = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
+    for weight in network.parameters():
+        weight.data = weight.data.half().float()
+    whole = nn.Sequential(network, nn.Sigmoid()).eval()
+    sides = {2: 8 * torch.export.Dim("h", min=2, max=512), 3: 8 * torch.export.Dim("w", min=2, max=512)}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), whole_folder(folder, replace=True) as work:
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            whole,
+            (torch.zeros(1, 2, 64, 72),),
+            input_names=["field"],
+            output_names=["maps"],
+            dynamic_shapes=[sides],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        graph = program.model_proto
+        for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.initializer):
+            part.ClearField("doc_string")
+            part.ClearField("metadata_props")
+        onnx.save(graph, work / "model.onnx")
+        card = about | {"sha256": {"model.onnx": sha256_of(work / "model.onnx")}}
+        (work / "model.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+
+def make_finder(root: Path) -> None:
+    """Train, score and write the network; `root` holds `fields` and `fields_more`, with images and labels."""
+    torch.manual_seed(SEED)
+    real, simulated = real_fields(root), simulated_fields() + drawn_fields()
+    held = held_out_kinds(real)
+    network = fit(UNet(), [field for field in real if field.kind not in held] + simulated, STEPS, LEARNING_RATE, SEED)
+    about = card_of(real, held)
+    save(network, about)
+    finder._session.cache_clear()
+    unseen = [field for field in real if field.kind in held]
+    about["scores"] = {backend: score(unseen, backend) for backend in ("trained", "classical")}
+    save(fit(network, real + simulated, MORE_STEPS, MORE_LEARNING_RATE, SEED + 1), about)
+
+
+def score(fields: list[OutlinedField], backend: str) -> dict:
+    """Find the nuclei of fields and compare them with their outlines."""
+    counts = []
+    for field in fields:
+        found = segment(field.pixels, backend=backend)
+        counts.append([matching.matches(field.labels, found, iou) for iou in matching.IOUS])
+    return found_scores(counts, [field.kind for field in fields])
+
+
+def found_scores(counts, kinds=None) -> dict:
+    """Return what `matches` (F, 3, 3) of fields at `matching.IOUS` come to: means over fields, intervals over kinds.
+
+    `f1` at each IoU, `ap` (right over right, surplus and missed) at the first, the share of fields whose F1 there is
+    `below_0.8`; each a value and its 95 % bootstrap interval.
+    """
+    counts = np.asarray(counts, dtype=float)
+    right, wrong = counts[..., 0], counts[..., 1] + counts[..., 2]
+    f1 = np.where(right + wrong > 0, 2 * right / np.maximum(2 * right + wrong, 1), 1.0)
+    ap = np.where(right + wrong > 0, right / np.maximum(right + wrong, 1), 1.0)
+    columns = {f"f1_{iou}": f1[:, k] for k, iou in enumerate(matching.IOUS)}
+    columns |= {"ap_0.5": ap[:, 0], "below_0.8": f1[:, 0] < 0.8}
+    found = {"n_fields": len(counts)}
+    for name, column in columns.items():
+        mean = bootstrap(lambda weights, column=column: weights @ column / weights.sum(), len(column), kinds)
+        found[name] = [round(value, 3) for value in (mean.value, mean.low, mean.high)]
+    return found | dict(zip(("right", "surplus", "missed"), counts[:, 0].sum(axis=0).astype(int).tolist(), strict=True))
+
+
+def card_of(fields: list[OutlinedField], held: set[str]) -> dict:
+    """Return what the card says before scores are known."""
+    n_held = sum(field.kind in held for field in fields)
+    return {
+        "name": "finder",
+        "version": "1",
+        "title": "Nuclei of fluorescence fields",
+        "trained_on": f"{len(fields)} fields of BBBC038 (Caicedo et al. 2019, CC0) with outlines by hand, and "
+        f"{N_SIMULATED} fields of cellcycle.simulation {SIMULATOR} and {N_DRAWN} of drawn ellipses",
+        "licence": "BSD-3-Clause",
+        "held_out": f"{n_held} fields of {len(held)} kinds, which the network had not seen when it was scored; it went "
+        "on to learn from them",
+        "training": {"steps": STEPS, "more_steps": MORE_STEPS, "batch": BATCH, "learning_rate": LEARNING_RATE},
+        "limits": [
+            "Outlines follow those drawn by hand on 8-bit pictures; tissue and cells in suspension were few.",
+            "Nuclei much smaller than 7 px or larger than 200 px are not seen at the size of training.",
+        ],
+    }
