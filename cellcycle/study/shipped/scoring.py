@@ -29,7 +29,8 @@ N_TEST_PER_PHASE = 250
 N_TEST_SLIDES = 16
 # Slides to calibrate on, of microscopes that neither training nor scoring uses.
 N_CALIBRATION_SLIDES, CALIBRATION_SEED = 20, 700
-N_FLIPPED = 250
+# Fewer Jurkat cells show no G1 peak, without which the anchored models do not answer.
+N_FLIPPED = 500
 JURKAT = "Jurkat cells, propidium iodide, imaging flow cytometry (Blasi et al. 2016; part of BBBC048)"
 
 
@@ -187,6 +188,9 @@ def crop_flips(checkpoint: Checkpoint, variants: dict[str, Slide]) -> dict:
     """Return the share of cropped nuclei whose call changes after each of `CHANGES`, and of how many (n)."""
     first = variants[""].probabilities(checkpoint)
     answered = np.isfinite(first).all(axis=1)
+    if not answered.any():
+        # Without a G1 peak that can be fitted to so few crops, no call is there to change.
+        return {"n": 0}
     flips: dict = {}
     for change in CHANGES:
         again = variants[change].probabilities(checkpoint)

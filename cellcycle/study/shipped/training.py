@@ -74,7 +74,7 @@ RECIPES = {
         (LOOKED_AT,),
     ),
     "lr": Recipe("LR", _BY_ITSELF | {"network": "logistic", "epochs": 20, "weight_decay": 0.1}),
-    "nn": Recipe("NN", _BY_ITSELF | {"network": "nn", "width": 96, "epochs": 16}),
+    "nn": Recipe("NN", _BY_ITSELF | {"network": "nn", "epochs": 16}, version="3"),
     "resnet8": Recipe(
         "ResNet 8", _BY_ITSELF | {"network": "resnet8", "stem_stride": 2, "epochs": 10, "learning_rate": 1e-3}
     ),
