@@ -216,12 +216,12 @@ def write_card(folder, card: dict) -> None:
 def _write_model(classifier, rule: InputRule, folder: Path) -> None:
     """Write weights, and the graph freed of everything that tells where it was made."""
     import copy
-    import logging
-    import warnings
 
     import onnx
     import torch
     from safetensors.torch import save
+
+    from cellcycle.networks.graph import onnx_graph
 
     model = copy.deepcopy(classifier.model_).cpu().eval().to(memory_format=torch.contiguous_format)
     for weight in model.parameters():
@@ -230,24 +230,7 @@ def _write_model(classifier, rule: InputRule, folder: Path) -> None:
     if model.encoding is not None:
         examples["measurements"] = torch.zeros(2, len(rule.measurements))
     n = torch.export.Dim("n")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model,
-            tuple(examples.values()),
-            input_names=list(examples),
-            output_names=["logits"],
-            dynamic_shapes={name: {0: n} for name in examples},
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    graph = program.model_proto
-    for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.input,
-                 *graph.graph.output, *graph.graph.initializer):  # fmt: skip
-        part.ClearField("doc_string")
-        part.ClearField("metadata_props")
+    graph = onnx_graph(model, examples, "logits", {name: {0: n} for name in examples})
     _store_in_half(graph.graph)
     onnx.save(graph, folder / "model.onnx")
     held = {name: torch.from_numpy(v) for name, v in _held_in(graph).items()}

@@ -5,6 +5,7 @@ import numpy as np
 from cellcycle.checkpoint import Checkpoint
 from cellcycle.confidence.calibration import softmax
 from cellcycle.errors import CheckpointError
+from cellcycle.graphs import open_graph
 from cellcycle.inputs import Inputs
 
 _REMEDY = "install the model again, or ask who made it"
@@ -15,22 +16,7 @@ class Runtime:
     """A loaded model: inputs in, probabilities out; a graph that ONNX Runtime refuses is a `CheckpointError`."""
 
     def __init__(self, checkpoint: Checkpoint):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # One thread: sums come out the same on every machine, and several processes do not wait for each other.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        # Only what ends the process: one line of ours says what is wrong with a graph.
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(checkpoint.graph), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise CheckpointError(
-                checkpoint.graph, "ONNX Runtime cannot load it", "update onnxruntime, or install the model again"
-            ) from error
-
+        self._session = open_graph(checkpoint.graph)
         self._check_shapes(checkpoint)
 
     def _check_shapes(self, checkpoint: Checkpoint) -> None:

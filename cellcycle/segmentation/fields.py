@@ -96,22 +96,27 @@ def _by_network(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
     """Find nuclei by the network; once more where they are of another size than the survey said."""
     labels, best, diameter_px = None, -1.0, 2 * survey.radius_px / finder.SURVEY_OVER
     for _ in range(2):
-        look, sure = finder.look_at(pixels, diameter_px, survey.threshold), []
-
-        def nuclei_at(window, row, column, look=look, sure=sure):
-            found, how_sure = finder.nuclei_of(pixels[window], look)
-            sure.append(how_sure)
-            return found
-
-        halo = int(_HALO_RADII * diameter_px / 2) + look.step_px
-        found = _tiled(nuclei_at, pixels.shape, halo, look.step_px, tile_px)
-        certainty = float(np.nanmean(sure)) if np.isfinite(sure).any() else 0.0
+        found, certainty = _seen_at(pixels, diameter_px, survey.threshold, tile_px)
         if certainty > best:
             labels, best = found, certainty
         diameter_px = finder.better_diameter(diameter_px, found, certainty)
         if diameter_px is None:
             break
     return labels
+
+
+def _seen_at(pixels: np.ndarray, diameter_px: float, threshold: float, tile_px: int) -> tuple[np.ndarray, float]:
+    """Return what the network finds where it looks for nuclei of a diameter, and how sure it is of them."""
+    look, sure = finder.look_at(pixels, diameter_px, threshold), []
+
+    def nuclei_at(window, row, column):
+        found, how_sure = finder.nuclei_of(pixels[window], look)
+        sure.append(how_sure)
+        return found
+
+    halo = int(_HALO_RADII * diameter_px / 2) + finder.TILE_STEP_PX
+    found = _tiled(nuclei_at, pixels.shape, halo, finder.TILE_STEP_PX, tile_px)
+    return found, float(np.nanmean(sure)) if np.isfinite(sure).any() else 0.0
 
 
 def _tiled(nuclei_at, shape, halo: int, step: int, tile_px: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cellcycle.errors import CheckpointError
 from cellcycle.files import sha256_of
+from cellcycle.graphs import open_graph
 
 FOLDER = Path(__file__).parent / "weights"
 # Size of a typical nucleus as the network sees it, in pixels of the resampled field.
@@ -29,6 +30,8 @@ _UNSURE = 0.85
 _LEVELS = (1.0, 99.8)
 _BRIGHT = 80
 _WINDOW_PX, _HALO_PX, _STEP_PX = 512, 64, 8
+# Pitch on which tiles must begin, so that each is resampled, and seen, as a part of the whole is.
+TILE_STEP_PX = _STEP_PX * _FRACTIONS
 # The survey of a field says so many times the diameter that is found (median of 72 fields of BBBC038).
 SURVEY_OVER = 1.28
 _IS_NUCLEUS, _IS_SURE, _DIP, _TOUCHING_COST, _LEAST_DEPTH, _SMOOTHING_PX = 0.55, 0.8, 0.25, 0.5, 0.3, 0.7
@@ -44,11 +47,6 @@ class Look:
     high: float
     scale: float
     diameter_px: float
-
-    @property
-    def step_px(self) -> int:
-        """Pitch on which tiles must begin, so that each is resampled, and seen, as a part of the whole is."""
-        return _STEP_PX * _FRACTIONS
 
 
 def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
@@ -184,14 +182,8 @@ def read_card() -> dict:
 @cache
 def _session():
     """Load the network, once."""
-    import onnxruntime
-
     graph = FOLDER / "model.onnx"
     if sha256_of(graph) != read_card()["sha256"][graph.name]:
-        raise CheckpointError(
-            graph, "it is damaged or altered (its hash is not that of the card)", "install cellcycle again"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        finding = "it is damaged or altered (its hash is not that of the card)"
+        raise CheckpointError(graph, finding, "install cellcycle again")
+    return open_graph(graph)

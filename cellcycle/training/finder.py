@@ -6,9 +6,7 @@ scores of the card are those of the network before that.
 
 import copy
 import json
-import logging
 import math
-import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from torch.nn import functional
 
 from cellcycle.files import sha256_of, whole_folder
 from cellcycle.metrics import bootstrap
+from cellcycle.networks.graph import onnx_graph
 from cellcycle.segmentation import finder, matching, segment
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.training.outlined import (
@@ -138,23 +137,8 @@ def save(network: UNet, about: dict, folder: Path = finder.FOLDER) -> None:
         weight.data = weight.data.half().float()
     whole = nn.Sequential(network, nn.Sigmoid()).eval()
     sides = {2: 8 * torch.export.Dim("h", min=2, max=512), 3: 8 * torch.export.Dim("w", min=2, max=512)}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), whole_folder(folder, replace=True) as work:
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            whole,
-            (torch.zeros(1, 2, 64, 72),),
-            input_names=["field"],
-            output_names=["maps"],
-            dynamic_shapes=[sides],
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        graph = program.model_proto
-        for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.initializer):
-            part.ClearField("doc_string")
-            part.ClearField("metadata_props")
+    graph = onnx_graph(whole, {"field": torch.zeros(1, 2, 64, 72)}, "maps", [sides])
+    with whole_folder(folder, replace=True) as work:
         onnx.save(graph, work / "model.onnx")
         card = about | {"sha256": {"model.onnx": sha256_of(work / "model.onnx")}}
         (work / "model.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

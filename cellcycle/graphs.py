@@ -1,0 +1,21 @@
+"""ONNX graphs, opened in the one way in which all are run."""
+
+from pathlib import Path
+
+from cellcycle.errors import CheckpointError
+
+
+def open_graph(file: Path):
+    """Return an ONNX Runtime session of a graph; one that it refuses is a `CheckpointError`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One thread: sums come out the same on every machine, and several processes do not wait for each other.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # Only what ends the process: one line of ours says what is wrong with a graph.
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        remedy = "update onnxruntime, or install the model again"
+        raise CheckpointError(file, "ONNX Runtime cannot load it", remedy) from error
