@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cellcycle.dna_content import G1Peak, fit_g1_peak
-from cellcycle.segmentation import find_in_crop, looks_like_nucleus_crop, segment
+from cellcycle.segmentation import find_in_crop, find_in_field, looks_like_nucleus_crop
 from cellcycle.segmentation.artefacts import Picture, look_over
 from cellcycle.segmentation.crops import crop_columns
 from cellcycle.segmentation.flags import with_flags
@@ -148,7 +148,7 @@ def find_nuclei(
     if kind == "nucleus":
         measured, labels = find_in_crop(pixels, pixel_size_um)
     else:
-        labels = segment(pixels, pixel_size_um, backend=backend)
+        labels = find_in_field(pixels, pixel_size_um, backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
     return _judged(
         Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None, "", picture), scale

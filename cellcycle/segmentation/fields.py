@@ -61,11 +61,21 @@ def segment(
     ImageError
         More objects than a field of nuclei has.
     """
-    if backend not in BACKENDS:
-        raise SettingError(backend, "there is no such segmentation backend", f"choose one of {', '.join(BACKENDS)}")
     if np.ndim(pixels) != 2:
         raise ValueError(f"pixels must have shape (H, W), not {np.shape(pixels)}")
-    pixels = look_over(pixels).pixels
+    return find_in_field(look_over(pixels).pixels, pixel_size_um, backend, diameter_px, tile_px)
+
+
+def find_in_field(
+    pixels: np.ndarray,
+    pixel_size_um: float | None,
+    backend: str,
+    diameter_px: float | None = None,
+    tile_px: int = TILE_PX,
+) -> np.ndarray:
+    """Find the nuclei of a field that was looked over, as `segment` does after it."""
+    if backend not in BACKENDS:
+        raise SettingError(backend, "there is no such segmentation backend", f"choose one of {', '.join(BACKENDS)}")
     if backend in ("trained", "classical"):
         survey = survey_field(pixels, pixel_size_um, diameter_px)
         if survey is None:
