@@ -42,10 +42,15 @@ def with_intervals(table: pd.DataFrame, names) -> pd.DataFrame:
     return pd.DataFrame(shown, index=table.index)
 
 
-def show_scores(table: pd.DataFrame, scores=tuple(metrics.SCORES)) -> pd.DataFrame:
-    """Return a score table, as `score_table` gives it, for reading: two digits, intervals in brackets."""
+def show_scores(table: pd.DataFrame, scores=tuple(metrics.SCORES), costs=False) -> pd.DataFrame:
+    """Return a score table, as `score_table` gives it, for reading: two digits, intervals in brackets.
+
+    With `costs`, also the number of weights and the seconds of training and prediction.
+    """
     shown = with_intervals(table, [*scores, *recalls_in(table)])
     shown.insert(0, "training set", table["training_set"])
+    if not costs:
+        return shown
     shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in table["n_parameters"]]
     shown["training, s a fold"] = table["train_s"].map("{:.1f}".format)
     shown["prediction, ms a nucleus"] = table["ms_per_nucleus"].map("{:.2f}".format)

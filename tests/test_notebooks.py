@@ -7,14 +7,41 @@ import nbformat
 import pytest
 
 from cellcycle import files
+from cellcycle.study.notebooks import reading_minutes
 
 FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# The notebooks with aims, an answer, questions and exercises: in the end all of them.
+FINISHED = ()
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda f: f.stem)
 def notebook(request):
     return nbformat.read(request.param, as_version=4)
+
+
+def is_finished(request):
+    return request.node.callspec.id[:2] in FINISHED
+
+
+@pytest.fixture
+def lesson(notebook, request):
+    """A notebook that is finished as a lesson."""
+    if not is_finished(request):
+        pytest.skip("not finished yet")
+    return notebook
+
+
+def section(notebook, title):
+    """Return the cells between the heading `## title`, which ends its cell or stands alone in it, and the next."""
+    heads = [i for i, c in enumerate(notebook.cells) if c.cell_type == "markdown" and re.search("^## ", c.source, re.M)]
+    (start,) = [i for i in heads if re.search(f"^## {title}$", notebook.cells[i].source, re.M)]
+    end = min([i for i in heads if i > start], default=len(notebook.cells))
+    return notebook.cells[start + 1 : end]
+
+
+def tagged(cell, tag):
+    return tag in cell.metadata.get("tags", [])
 
 
 def code_cells(notebook):
@@ -52,7 +79,7 @@ def test_notebook_is_valid_and_small(notebook, request):
     assert len(set(ids)) == len(ids)
 
 
-def test_it_opens_with_a_title_and_ends_with_a_summary(notebook):
+def test_it_opens_with_a_title_and_its_sections_end_in_order(notebook, request):
     first = notebook.cells[0]
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")
@@ -60,21 +87,21 @@ def test_it_opens_with_a_title_and_ends_with_a_summary(notebook):
     assert len(re.findall(r"^# ", text, flags=re.M)) == 1
     headings = re.findall(r"^## (.+)", text, flags=re.M)
     assert "Data" in headings
-    assert headings[-1] == "Summary"
+    assert headings[-3:] == ["Answer", "Questions", "Exercises"] if is_finished(request) else headings[-1] == "Summary"
 
 
 def test_parameters_are_literals(notebook):
-    tagged = [c for c in code_cells(notebook) if "parameters" in c.metadata.get("tags", [])]
-    assert len(tagged) == 1
-    for node in ast.parse(tagged[0].source).body:
+    (parameters,) = [c for c in code_cells(notebook) if tagged(c, "parameters")]
+    for node in ast.parse(parameters.source).body:
         assert isinstance(node, ast.AnnAssign)
         ast.literal_eval(node.value)
-    assert not any("injected-parameters" in c.metadata.get("tags", []) for c in code_cells(notebook))
+    assert not any(tagged(c, "injected-parameters") for c in code_cells(notebook))
 
 
 def test_cells_are_short_and_clean(notebook):
     cells = code_cells(notebook)
-    assert sum(len(lines_of(c)) for c in cells) <= 150
+    story = [c for c in cells if not tagged(c, "exercise") and not tagged(c, "solution")]
+    assert sum(len(lines_of(c)) for c in story) <= 150
     imports = [c for c in cells if re.search(r"^(import|from) ", c.source, flags=re.M)]
     assert len(imports) == 1
     assert imports[0].source.startswith("%matplotlib inline")
@@ -113,3 +140,68 @@ def test_prose_types_in_no_results(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             assert not re.search(r"\b0\.\d{2,}\b|\b\d{1,2}\.\d %", cell.source), cell.source
+
+
+def test_a_lesson_opens_with_its_question_aims_needs_and_time(lesson):
+    opening = lesson.cells[0].source
+    assert "**Question.**" in opening
+    aims = re.search(r"\*\*You will be able to\*\*\n\n((?:- .+\n)+)", opening)
+    assert len(aims[1].splitlines()) >= 2
+    assert "**It assumes**" in opening
+    minutes = re.search(r"\*\*It takes\*\* about (\d+) minutes to read", opening)[1]
+    assert int(minutes) == reading_minutes(lesson)
+
+
+def test_a_lesson_answers_its_question_in_a_computed_sentence(lesson):
+    (cell,) = [c for c in section(lesson, "Answer") if c.cell_type == "code"]
+    names = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
+    assert names - {"display", "Markdown"}, "typed in, not computed"
+    (answer,) = [o.data["text/markdown"] for o in cell.outputs]
+    assert answer.endswith(".")
+    assert len(answer.split()) <= 80
+
+
+def test_a_lesson_asks_questions_whose_answer_speaks_of_every_option(lesson):
+    questions = section(lesson, "Questions")
+    assert 2 <= len(questions) <= 3
+    for i, cell in enumerate(questions, start=1):
+        asked, answer = re.split(r"<details><summary>Answer</summary>\n\n", cell.source)
+        assert asked.startswith(f"### Question {i}")
+        options = re.findall(r"^- \*\*([A-E])\*\* ", asked, flags=re.M)
+        assert options == list("ABCDE"[: len(options)])
+        assert len(options) >= 3
+        assert set(re.findall(r"\*\*([A-E])\*\*", answer)) == set(options)
+        assert answer.endswith("\n\n</details>")
+
+
+def test_every_exercise_has_a_hint_a_place_to_work_and_a_solution_that_ran(lesson):
+    cells = section(lesson, "Exercises")
+    starts = [i for i, cell in enumerate(cells) if cell.source.startswith("### Exercise ")]
+    assert starts[0] == 0
+    assert 3 <= len(starts) <= 5
+    for n, (start, end) in enumerate(zip(starts, [*starts[1:], len(cells)], strict=True), start=1):
+        task, place, solution, *judgement = cells[start:end]
+        assert task.source.startswith(f"### Exercise {n}: ")
+        assert "<details><summary>Hint</summary>\n\n" in task.source
+        assert task.source.endswith("\n\n</details>")
+        assert place.cell_type == solution.cell_type == "code"
+        assert tagged(place, "exercise")
+        assert not lines_of(place)
+        assert tagged(solution, "solution")
+        assert solution.source.startswith(f"# Solution {n}: ")
+        assert solution.metadata.jupyter.source_hidden
+        assert solution.execution_count, "the solution was not executed"
+        assert "assert " in solution.source or draws(solution)
+        for cell in judgement:
+            assert tagged(cell, "solution")
+            assert cell.source.startswith("<details><summary>Solution</summary>\n\n")
+
+
+def draws(cell):
+    return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+
+
+def test_one_solution_draws_a_figure_and_one_argues_a_judgement(lesson):
+    solutions = [cell for cell in section(lesson, "Exercises") if tagged(cell, "solution")]
+    assert any(draws(cell) for cell in solutions)
+    assert any(cell.cell_type == "markdown" for cell in solutions)

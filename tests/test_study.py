@@ -109,7 +109,7 @@ def test_seed_parameter_reaches_the_notebook(tmp_path, monkeypatch):
 
 def test_publishing_keeps_outputs_and_drops_run_metadata(tmp_path):
     cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="1")])
-    cell.metadata = nbformat.from_dict({"tags": ["a"], "papermill": {"duration": 1}, "execution": {"t": "1"}})
+    cell.metadata = nbformat.from_dict({"tags": ["solution"], "papermill": {"duration": 1}, "execution": {"t": "1"}})
     injected = nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["injected-parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[cell, injected], metadata={"papermill": {"x": 1}})
     nbformat.write(notebook, tmp_path / "run.ipynb")
@@ -117,7 +117,7 @@ def test_publishing_keeps_outputs_and_drops_run_metadata(tmp_path):
     made = nbformat.read(tmp_path / "clean.ipynb", as_version=4)
     assert "papermill" not in made.metadata
     (kept,) = made.cells
-    assert kept.metadata == {"tags": ["a"]}
+    assert kept.metadata == {"tags": ["solution"], "jupyter": {"source_hidden": True}}
     assert kept.outputs[0].text == "1"
     assert clean(made) == made
 

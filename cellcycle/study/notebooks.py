@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,6 +22,8 @@ from cellcycle.study.status import StatusLine
 
 # Built from the records of all the others, so it runs when they are done.
 LAST = "13_figures"
+_READING = re.compile(r"(\*\*It takes\*\* about )\S+ minutes? to read")
+_WORDS_A_MINUTE = 150
 
 
 class Outcome(NamedTuple):
@@ -220,8 +223,16 @@ def publish_notebook(executed, target) -> None:
         nbformat.write(notebook, work)
 
 
+def reading_minutes(notebook) -> int:
+    """Return about how long a notebook takes to read: its words, of code too, at the pace of a textbook."""
+    return max(1, round(sum(len(cell.source.split()) for cell in notebook.cells) / _WORDS_A_MINUTE))
+
+
 def clean(notebook):
-    """Drop from a notebook what differs from run to run without meaning; return it, changed in place."""
+    """Drop from a notebook what differs from run to run without meaning; return it, changed in place.
+
+    Solutions are folded, as far as a reader's program folds cells, and the opening says how long reading takes.
+    """
     import nbformat
 
     notebook.metadata = nbformat.NotebookNode(
@@ -232,4 +243,8 @@ def clean(notebook):
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.NotebookNode(tags=tags) if tags else nbformat.NotebookNode()
+        if "solution" in tags and cell.cell_type == "code":
+            cell.metadata["jupyter"] = {"source_hidden": True}
+    opening = notebook.cells[0]
+    opening.source = _READING.sub(rf"\g<1>{reading_minutes(notebook)} minutes to read", opening.source)
     return notebook

@@ -1,7 +1,7 @@
 """Profiles: how large a run of the study is, and the settings that follow from it."""
 
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -64,10 +64,14 @@ class Profile:
         """The number of the learning curves that is nearest to the study's."""
         return min(self.learning_sizes, key=lambda n: abs(n - STUDY_IMAGES))
 
-    def table(self) -> pd.DataFrame:
-        """Return the settings as a table for the reader."""
-        shown = {k: str(v) for k, v in asdict(self).items() if k != "output"}
-        return pd.DataFrame({"setting": shown})
+    def table(self, *names: str, epochs=()) -> pd.DataFrame:
+        """Return the settings `names` as a table for the reader, and the epochs of these kinds of model.
+
+        Profile, data set and seed are always among them.
+        """
+        shown = {"profile": self.name} | {name: getattr(self, name) for name in ("data", "seed", *names)}
+        shown |= {f"epochs of {kind}": self.epochs[kind] for kind in epochs}
+        return pd.DataFrame({"setting": {name: str(value) for name, value in shown.items()}})
 
     def load_dataset(self, name: str | None = None, size_px: int | None = None) -> NucleusDataset:
         """Load the profile's data set (or a named one) at the profile's size."""

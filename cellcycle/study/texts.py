@@ -125,7 +125,7 @@ def headline_table(records: dict[str, Record]) -> pd.DataFrame:
     printed = summaries.published("table2_models").set_index("model").reindex(scores.index)
     names = {comparisons.readable(score): f"{comparisons.readable(score)} ({origin})" for score in SHOWN_SCORES}
     names["prediction, ms a nucleus"] = "ms a nucleus"
-    shown = summaries.show_scores(scores, SHOWN_SCORES).drop(columns="training set").rename(columns=names)
+    shown = summaries.show_scores(scores, SHOWN_SCORES, costs=True).drop(columns="training set").rename(columns=names)
     for name, column in {"accuracy": "accuracy_d3", "macro F1": "macro_f1"}.items():
         shown[f"{name} (published)"] = printed[column].map("{:.2f}".format, na_action="ignore")
     return shown.fillna("")
@@ -162,7 +162,7 @@ def real_records() -> list[Record]:
 def real_table(records) -> pd.DataFrame:
     """Return one row a model and kind of intensities: scores with 95 % intervals, recalls and cost."""
     scores = summaries.score_table(records, [_REAL_NAMES[r.config["model"]] for r in records])
-    shown = summaries.show_scores(scores, SHOWN_SCORES)
+    shown = summaries.show_scores(scores, SHOWN_SCORES, costs=True)
     shown["training set"] = [experiments.intensities_of(r.config).replace("-", " ") for r in records]
     shown = shown.rename(columns={"training set": "intensities"})
     return shown.drop(columns=["parameters", "prediction, ms a nucleus"])
