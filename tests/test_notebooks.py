@@ -12,7 +12,7 @@ from cellcycle.study.notebooks import reading_minutes
 FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # The notebooks with aims, an answer, questions and exercises: in the end all of them.
-FINISHED = ()
+FINISHED = ("04",)
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda f: f.stem)
@@ -170,7 +170,7 @@ def test_a_lesson_asks_questions_whose_answer_speaks_of_every_option(lesson):
         options = re.findall(r"^- \*\*([A-E])\*\* ", asked, flags=re.M)
         assert options == list("ABCDE"[: len(options)])
         assert len(options) >= 3
-        assert set(re.findall(r"\*\*([A-E])\*\*", answer)) == set(options)
+        assert set(re.findall(r"\*\*([A-E])\.?\*\*", answer)) == set(options)
         assert answer.endswith("\n\n</details>")
 
 
@@ -205,3 +205,14 @@ def test_one_solution_draws_a_figure_and_one_argues_a_judgement(lesson):
     solutions = [cell for cell in section(lesson, "Exercises") if tagged(cell, "solution")]
     assert any(draws(cell) for cell in solutions)
     assert any(cell.cell_type == "markdown" for cell in solutions)
+
+
+def test_every_link_to_the_glossary_finds_its_term():
+    glossary = (files.repository() / "docs" / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^### (.+)$", glossary, flags=re.M)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", term.lower()).replace(" ", "-") for term in terms}
+    assert len(anchors) == len(terms)
+    texts = [f.read_text(encoding="utf-8") for f in (*NOTEBOOKS, *files.repository().glob("*.md"))]
+    wanted = set(re.findall(r"docs/glossary\.md#([\w-]+)\)", "".join(texts)))
+    assert wanted
+    assert wanted <= anchors, wanted - anchors

@@ -75,6 +75,18 @@ def test_history_of_one_epoch_is_visible(make_record):
     assert plots.history([record]).axes[0].lines[0].get_marker() == "o"
 
 
+def test_lines_are_named_where_there_are_several():
+    table = pd.DataFrame({"train": [1.0, 0.5], "held out": [1.0, 2.0]}, index=[1, 10])
+    assert {"train", "held out", "epoch"} <= set(texts(plots.lines(table, "epoch", "loss")))
+    assert "train" not in texts(plots.lines(table[["train"]], log=True))
+
+
+def test_signed_pictures_share_one_scale_around_zero():
+    figure = plots.signed_grid(np.stack([np.full((1, 4, 4), -3.0), np.ones((1, 4, 4))]), ["G1", "M"])
+    assert {ax.images[0].get_clim() for ax in figure.axes if ax.images} == {(-3, 3)}
+    assert {"G1", "M"} <= set(texts(figure))
+
+
 def test_histogram_leaves_out_what_was_not_found():
     dna = np.array([1.0, 1.1, 2.0, np.nan])
     figure = plots.dna_histogram(dna, np.array([0, 0, 2, 3]), PHASES)

@@ -60,6 +60,18 @@ def image_grid(images, titles=None, columns=8, shared_scale=True):
     return figure
 
 
+def signed_grid(images, titles):
+    """Return a row of images (N, 1, H, W) of both signs: red above 0, blue below, on one scale that is drawn."""
+    figure, axes = new_figure(1.5 * len(images) + 0.8, 1.7, 1, len(images), squeeze=False)
+    top = float(np.abs(images).max())
+    for ax, image, title in zip(axes[0], images, titles, strict=True):
+        shown = ax.imshow(image[0], cmap="RdBu_r", vmin=-top, vmax=top, interpolation="nearest")
+        ax.set_axis_off()
+        ax.set_title(title, fontsize=FONT_PT, color=INK)
+    figure.colorbar(shown, ax=list(axes[0]), shrink=0.8).ax.tick_params(labelsize=FONT_PT - 1)
+    return figure
+
+
 def mistakes(dataset, wrong):
     """Return the pictures of wrongly called nuclei, as `summaries.worst_mistakes` lists them."""
     titles = [f"{t} called {c}\n{p:.2f}" for t, c, p in wrong[["truth", "call", "probability"]].itertuples(index=False)]

@@ -156,6 +156,19 @@ def curves(tables, x="label_share", x_label="share of the labels", title="", log
     return figure
 
 
+def lines(table, x="", y="", title="", log=False):
+    """Return a line for each column of a table, by its name, against the table's index; `log`: on a log scale."""
+    figure, ax = new_figure(5.2, 2.8)
+    for name, column, colour in coloured(table.items()):
+        ax.plot(table.index, column, "o-" if len(table) < 12 else "-", color=colour, label=name, linewidth=1.5)
+    if log:
+        ax.set_xscale("log")
+    if table.shape[1] > 1:
+        legend(figure)
+    label(ax, x, y, title)
+    return figure
+
+
 def _name_dot(ax, text: str, at, offset_pt, **place) -> None:
     ax.annotate(text, at, xytext=offset_pt, textcoords="offset points", fontsize=FONT_PT - 1, color=INK, **place)
 
