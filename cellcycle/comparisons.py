@@ -118,6 +118,18 @@ def told(table: pd.DataFrame) -> list[str]:
     return [f"{name}: " + "; ".join(f"{s} {text}" for s, text in row.items()) + "." for name, row in table.iterrows()]
 
 
+def decided(row, verdict: str = "better") -> str:
+    """Return the scores on which a row of `differences` has a verdict, as words.
+
+    Examples
+    --------
+    >>> row = pd.Series({"accuracy": "+0.10 [+0.02, +0.20] better", "macro F1": "+0.01 [-0.02, +0.03] undecided"})
+    >>> decided(row), decided(row, "worse")
+    ('accuracy', 'no score')
+    """
+    return " and ".join(score for score, text in row.items() if text.endswith(verdict)) or "no score"
+
+
 def references(records: dict[str, Record], score: str = "accuracy") -> dict[str, float]:
     """Return one score of named runs, to be drawn as lines beside others; the first is the largest class.
 
