@@ -116,8 +116,13 @@ def predict(
     plane: Annotated[int | None, typer.Option(help="Time point or z plane, from 0; default: projection.")] = None,
     pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um, if the files do not say.")] = None,
     segmentation: Annotated[str, typer.Option(help="trained, classical, cellpose or stardist.")] = "trained",
+    plate_map: Annotated[
+        Path | None,
+        typer.Option("--map", help="Table with the columns image or well, and condition, dose, slide, replicate ..."),
+    ] = None,
+    is_each: Annotated[bool, typer.Option("--each", help="Judge every image by itself, not read together.")] = False,
     is_slide: Annotated[
-        bool, typer.Option("--slide", help="All images are of one slide: fit its G1 peak to all their nuclei.")
+        bool, typer.Option("--slide", help="All images, crops too, are of one slide: one G1 peak for all.")
     ] = False,
     format_name: Annotated[str | None, typer.Option("--format", help="table, csv, tsv, json or parquet.")] = None,
     output: Annotated[Path | None, typer.Option(help="File for the rows, one a nucleus.")] = None,
@@ -149,7 +154,11 @@ def predict(
     kind = "field" if is_field else "nucleus" if is_nucleus else "auto"
     settings = Settings(kind, channel, plane, pixel_size, segmentation)
     extras = Extras(overlay, masks, outlines, rois)
-    code = run_predict(paths, model, settings, format_name, output, extras, jobs, is_slide, use_masks)
+    if is_each and is_slide:
+        raise SettingError("--each", "--slide was given too", "choose one of them, or neither")
+    code = run_predict(
+        paths, model, settings, format_name, output, extras, jobs, is_slide, use_masks, is_each, plate_map
+    )
     raise typer.Exit(code)
 
 

@@ -24,6 +24,9 @@ _LEAST_PEAK_SHARE = 0.12
 _MOST_OUTLIERS = 0.2
 _LEAST_BIC_GAIN = 10.0
 _MOST_SHARE = 1 - 1e-9
+# Of a well beside its plate: how far its stain may differ (log), and the copies over G1 that are looked at.
+_NEAR_SPREAD, _NEAR_REACH, _NEAR_STEPS = 0.1, 0.25, 41
+_NEAR_RANGE, _NEAR_BINS, _NEAR_CVS = (0.75, 2.7), 60, (0.05, 0.07, 0.09, 0.12)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,51 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     reason = _reason(fractions, cv, gain, len(dna))
     position = float(np.exp(position)) if not reason else float("nan")
     return G1Peak(position, float(cv), float(ratio), fractions, quality, len(dna), reason)
+
+
+def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tuple[float, dict[str, float]]:
+    """Fit the G1 peak of a few nuclei near one that is known of many: in a well, of its plate.
+
+    The stain of a well is taken to differ from that of the plate by a tenth (one standard deviation), at most by a
+    quarter, so that few nuclei, or a well without G1, leave the peak where it was.
+
+    Parameters
+    ----------
+    integrated_dna : ndarray (N,)
+        As for `fit_g1_peak`.
+    position, g2_ratio : float
+        Of the peak of many, see `G1Peak`.
+
+    Returns
+    -------
+    float
+        The position.
+    dict of str to float
+        Shares of G1, S, G2 and outliers of all nuclei.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> position, shares = fit_near(rng.normal(55, 4, 80), 50.0, 2.0)
+    >>> round(position), shares["G1"] > 0.8
+    (55, True)
+    """
+    dna = np.asarray(integrated_dna, dtype=np.float64)
+    dna = dna[np.isfinite(dna) & (dna > 0)] / position
+    counts, edges = np.histogram(np.log(dna), bins=_NEAR_BINS, range=np.log(_NEAR_RANGE))
+    if not counts.any():
+        return position, dict.fromkeys(("G1", "S", "G2"), 0.0) | {"outliers": 1.0}
+    centres, best = (edges[1:] + edges[:-1]) / 2, None
+    for shift in np.linspace(-_NEAR_REACH, _NEAR_REACH, _NEAR_STEPS):
+        for cv in _NEAR_CVS:
+            found, weights = _mixture(counts.astype(float), centres, shift, cv, g2_ratio, rounds=_EM_ROUNDS)
+            found -= 0.5 * (shift / _NEAR_SPREAD) ** 2
+            if best is None or found > best[0]:
+                best = found, shift, weights
+    _, shift, weights = best
+    shares = weights * counts.sum() / max(len(dna), 1)
+    shares[3] += 1 - shares.sum()
+    return position * float(np.exp(shift)), dict(zip(("G1", "S", "G2", "outliers"), map(float, shares), strict=True))
 
 
 def _unusable(n_nuclei: int, reason: str) -> G1Peak:

@@ -115,6 +115,11 @@ class Nuclei:
         """Whether each nucleus, (N,), is free of flags that spoil its measurements."""
         return np.array([_SPOILT.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
 
+    def scaled(self, pixel_size_um: float) -> "Nuclei":
+        """Return the same nuclei with another size of the pixels."""
+        measured = self.measured | {"area_um2": self.measured["area_px"] * pixel_size_um**2}
+        return replace(self, measured=measured, pixel_size_um=pixel_size_um)
+
 
 def find_nuclei(
     pixels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str = "auto", backend: str = "trained"
@@ -203,8 +208,7 @@ def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
         size_um = scale.field_of_view_um / max(shape)
         if found.kind == "field" or not _is_within(area_px * size_um**2, scale, _LIKELY_AREA_RATIO):
             size_um = float(np.sqrt(scale.median_area_um2 / area_px))
-    measured = found.measured | {"area_um2": areas * size_um**2}
-    return replace(found, measured=measured, pixel_size_um=size_um, scale_is_known=is_known)
+    return replace(found.scaled(size_um), scale_is_known=is_known)
 
 
 def _is_within(area_um2: float, scale: Scale, most: float) -> bool:

@@ -228,7 +228,7 @@ def test_a_blurred_peak_is_not_taken():
     choice = ModelChoice.of("auto")
     for quality, reason in ((LEAST_QUALITY / 2, ""), (0.9, "one hump")):
         peak = G1Peak(1.0, 0.1, 2.0, quality=quality, reason=reason)
-        assert choice.take("field", False, peak)[0].name == "nagao6"
+        assert choice.take("field", "", peak)[0].name == "nagao6"
 
 
 @pytest.mark.slow

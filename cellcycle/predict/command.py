@@ -16,8 +16,9 @@ from cellcycle.files import is_stream, whole_file
 from cellcycle.images import expand
 from cellcycle.phases import class_colours, rgb
 from cellcycle.predict.extras import Extras, is_extra
+from cellcycle.predict.groups import layout
 from cellcycle.predict.journal import Journal, key_of
-from cellcycle.predict.many import kept_folder, on_slide, run_batch
+from cellcycle.predict.many import kept_folder, look_first, run_batch
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
@@ -38,6 +39,8 @@ def run_predict(
     n_jobs: int | None = None,
     is_slide: bool = False,
     use_masks: Path | None = None,
+    is_each: bool = False,
+    plate_map: Path | None = None,
 ) -> int:
     """Predict, print and write; return 0, or 1 where images of several could not be read, or extras not be written.
 
@@ -68,22 +71,26 @@ def run_predict(
         _note_unused(unused)
     if output is not None:
         check_target(output, images)
+    columns, notes = layout(images, plate_map)
+    for note in notes:
+        _note(note)
     n_jobs = n_jobs or (n_cores if len(images) >= _ALL_CORES_FROM else 1)
     extras.prepare(images)
     tally, warnings, remarks = Tally(choice.default.classes), set(), defaultdict(list)
 
     def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
-        return run_batch(images, choice, settings, extras, n_jobs, only, masks, folder)
+        return run_batch(images, choice, settings, extras, n_jobs, only, masks, folder, shared)
 
     with ExitStack() as stack:
         stack.enter_context(_ended_cleanly())
-        folder, made = stack.enter_context(kept_folder(is_slide)), None
-        if is_slide:
-            settings = on_slide(images, choice, settings, n_jobs, masks, folder)
-            quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
-            _note(f"G1 peak of the slide: {quality}")
+        folder, made = stack.enter_context(kept_folder()), None
+        how = "slide" if is_slide else "each" if is_each else "together"
+        settings, shared, notes = look_first(images, choice, settings, columns, how, n_jobs, masks, folder)
+        for note in notes:
+            _note(note)
         if output is not None and len(images) > 1 and not is_stream(output):
-            journal = stack.enter_context(Journal(output, key_of(images, masks, choice, settings, extras), choice))
+            key = key_of(images, masks, choice, settings, extras, shared)
+            journal = stack.enter_context(Journal(output, key, choice))
             if len(journal):
                 _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
             made = journal.run(len(images), predictions)

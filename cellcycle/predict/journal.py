@@ -10,10 +10,18 @@ from pathlib import Path
 
 from cellcycle import files
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.groups import Shared
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
 
 
-def key_of(images: Sequence, masks: Sequence, choice: ModelChoice, settings: Settings, extras: Extras) -> str:
+def key_of(
+    images: Sequence,
+    masks: Sequence,
+    choice: ModelChoice,
+    settings: Settings,
+    extras: Extras,
+    shared: Sequence[Shared] = (),
+) -> str:
     """Return what tells runs apart whose rows differ: images and masks as they are now, models, settings, version."""
     from importlib.metadata import version
 
@@ -25,6 +33,7 @@ def key_of(images: Sequence, masks: Sequence, choice: ModelChoice, settings: Set
         asdict(settings),
         [_state(mask) for mask in masks],
         {what: os.path.abspath(path) for what, path in extras.chosen().items()},
+        [asdict(one) for one in shared],
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

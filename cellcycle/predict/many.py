@@ -13,6 +13,7 @@ from cellcycle.errors import CellCycleError, ImageError, SettingError
 from cellcycle.images import expand
 from cellcycle.nuclei import Nuclei, fit_anchor
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.groups import Seen, Shared, layout, share, slim
 from cellcycle.predict.kept import keep_if_possible
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import (
@@ -25,13 +26,17 @@ from cellcycle.predict.predictor import (
     as_plane,
 )
 
-# Of a slide so much is kept on disk between its two steps, and no more than half of what is free; images beyond it
-# are read and their nuclei found twice.
+# Of images that are read together so much is kept on disk between the two steps, and no more than half of what is
+# free; images beyond it are read and their nuclei found twice.
 _MOST_KEPT_BYTES = 2 << 30
 
 
-def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **settings):
+def predict(
+    images, model=AUTO, *, is_slide: bool = False, is_each: bool = False, plate_map=None, masks=None, **settings
+):
     """Predict the phases of all nuclei of one or many images; return a `DataFrame` with the `table_columns`.
+
+    Several fields are read together, see `cellcycle.predict.groups`: by their plate map, their names, or their folder.
 
     Parameters
     ----------
@@ -40,7 +45,11 @@ def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **setting
     model : str, Path or Checkpoint, optional
         Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.predictor`.
     is_slide : bool, optional
-        All images are of one slide: its G1 peak is fitted to all their nuclei first.
+        All images, crops too, are of one slide: they have the G1 peak of all their nuclei, as it is.
+    is_each : bool, optional
+        Each image is judged by itself.
+    plate_map : path, optional
+        Table that says which slide, condition, dose ... images or wells are, see `cellcycle.predict.platemap`.
     masks : folder or list, optional
         Outlines of your own, see `cellcycle.masks`: the folder of the label images, found by the names of the images,
         or one file or array (H, W) for each image. A number in them is the `nucleus_id`.
@@ -61,10 +70,11 @@ def predict(images, model=AUTO, *, is_slide: bool = False, masks=None, **setting
         raise SettingError("images", "the list is empty", "name at least one image")
     choice, chosen = ModelChoice.of(model), Settings(**settings)
     (listed, masks), found = _with_masks(listed, images, masks), []
-    with kept_folder(is_slide) as folder:
-        if is_slide:
-            chosen = on_slide(listed, choice, chosen, 1, masks, folder)
-        for prediction in run_batch(listed, choice, chosen, masks=masks, folder=folder):
+    columns, _ = layout(listed, plate_map)
+    how = "slide" if is_slide else "each" if is_each else "together"
+    with kept_folder() as folder:
+        chosen, shared, _ = look_first(listed, choice, chosen, columns, how, masks=masks, folder=folder)
+        for prediction in run_batch(listed, choice, chosen, masks=masks, folder=folder, shared=shared):
             if prediction.remark:
                 warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
             if prediction.plane_note:
@@ -104,6 +114,7 @@ def run_batch(
     only: Sequence[int] | None = None,
     masks: Sequence | None = None,
     folder: Path | None = None,
+    shared: Sequence[Shared] | None = None,
 ) -> Iterator[ImagePrediction]:
     """Predict images and write their extras; yield predictions without pixels in the order of the images.
 
@@ -118,62 +129,80 @@ def run_batch(
     masks : sequence of path, ImageError or None, optional
         One an image.
     folder : Path, optional
-        Of what `on_slide` kept of the same images.
+        Of what `look_first` kept of the same images.
+    shared : sequence of Shared, optional
+        What each image is told, by `look_first`.
     """
-    extras, masks = extras or Extras(), masks or [None] * len(images)
-    everything = list(zip(images, masks, _files(folder, len(images)), extras.targets(images), strict=True))
-    named = [(*everything[k], extras) for k in (range(len(images)) if only is None else only)]
+    n, extras = len(images), extras or Extras()
+    given = (images, masks or [None] * n, _files(folder, n), shared or [None] * n, extras.targets(images))
+    everything = list(zip(*given, strict=True))
+    named = [(*everything[k], extras) for k in (range(n) if only is None else only)]
     return tasks.run(_predict_one, named, n_jobs, start=Predictor, start_arguments=(model, settings))
 
 
 def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
-    image, mask, file, targets, extras = named
-    prediction = predictor.predict(image, mask, file)
+    *given, targets, extras = named
+    prediction = predictor.predict(*given)
     note = "" if prediction.nuclei is None else extras.write(targets, prediction, predictor.checkpoint.classes)
     return replace(prediction, nuclei=None, plane=None, note=note)
 
 
-def kept_folder(is_slide: bool) -> contextlib.AbstractContextManager:
-    """Return a context with a folder for what is kept of a slide, None for other images."""
-    return tempfile.TemporaryDirectory(prefix="cellcycle-") if is_slide else contextlib.nullcontext()
+def kept_folder() -> contextlib.AbstractContextManager:
+    """Return a context with a folder for what is kept of images between the two looks at them."""
+    return tempfile.TemporaryDirectory(prefix="cellcycle-")
 
 
 def _files(folder: Path | None, n_images: int) -> list[Path | None]:
     return [folder and Path(folder, f"{k}.npz") for k in range(n_images)]
 
 
-def on_slide(
+def look_first(
     images: Sequence,
     model,
     settings: Settings,
+    columns: list[dict],
+    how: str = "together",
     n_jobs: int = 1,
     masks: Sequence | None = None,
     folder: Path | None = None,
-) -> Settings:
-    """Return the settings with the G1 peak of a slide: many small fields, or crops, of one stain and exposure.
+) -> tuple[Settings, list[Shared], list[str]]:
+    """Return settings, what each image is told by those that are read with it, and notes for the user.
 
-    Under "auto" a slide without a clear peak keeps its settings, and each image is then judged by itself. Images
-    that cannot be read are left out. What was read and found is kept in the folder, for `run_batch`.
-
-    A `SettingError` says why there is no peak where a model that needs it was named.
+    "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
+    and puts its G1 peak into the settings; "each" looks at none beforehand. Where no clear peak is found, images are
+    judged by themselves; under "slide" a `SettingError` says why there is none where a model that needs it was named.
+    Images that cannot be read are left out. What was read and found is kept in the folder, for `run_batch`.
     """
-    choice, masks = ModelChoice.of(model), masks or [None] * len(images)
-    files, found, room = _files(folder, len(images)), [], _MOST_KEPT_BYTES
-    named = list(zip(images, masks, files, strict=True))
+    choice, alone = ModelChoice.of(model), [Shared({**own, "group": ""}) for own in columns]
+    is_plain = len(images) < 2 or settings.kind == "nucleus" or settings.g1_position is not None
+    if how == "each" or (how == "together" and is_plain):
+        return settings, alone, []
+    seen = list(_seen(images, choice, settings, n_jobs, masks, folder))
+    if how == "slide":
+        settings = with_g1_peak([one.nuclei for one in seen if one is not None], choice.is_auto, settings)
+        quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
+        return settings, alone, [f"G1 peak of the slide: {quality}"]
+    fields = [one if one is not None and one.nuclei.kind == "field" else None for one in seen]
+    shared, notes = share(columns, fields, choice.default.input_rule.scale, LEAST_QUALITY * choice.is_auto)
+    return settings, shared, notes
+
+
+def _seen(images, choice: ModelChoice, settings: Settings, n_jobs: int, masks, folder) -> Iterator[Seen | None]:
+    """Find the nuclei of all images, and keep them in the folder as far as there is room."""
+    files, room = _files(folder, len(images)), _MOST_KEPT_BYTES
+    named = list(zip(images, masks or [None] * len(images), files, strict=True))
     if folder is not None:
         room = min(room, shutil.disk_usage(folder).free // 2)
     results = tasks.run(found_in, named, n_jobs, start=Predictor, start_arguments=(choice, settings))
-    for nuclei, file in zip(results, files, strict=True):
-        if nuclei is not None:
-            found.append(nuclei)
+    for seen, file in zip(results, files, strict=True):
         if file is not None and file.exists():
             room -= file.stat().st_size
             if room < 0:
                 file.unlink()
-    return with_g1_peak(found, choice.is_auto, settings)
+        yield seen
 
 
-def found_in(predictor: Predictor, named: tuple) -> Nuclei | None:
+def found_in(predictor: Predictor, named: tuple) -> Seen | None:
     """Find the nuclei of an image, mask and file to keep them in; None where it cannot be read: `predict` says why."""
     image, mask, file = named
     try:
@@ -183,8 +212,7 @@ def found_in(predictor: Predictor, named: tuple) -> Nuclei | None:
         nuclei = predictor.find(plane, mask)
         if file is not None:
             keep_if_possible(file, plane, nuclei)
-        # Labels and picture are as large as the image; only the measurements stay in memory.
-        return replace(nuclei, labels=None, picture=None)
+        return Seen(slim(nuclei), plane.bit_depth)
     except SettingError:
         raise
     except (CellCycleError, MemoryError, ValueError, ArithmeticError):
@@ -192,7 +220,7 @@ def found_in(predictor: Predictor, named: tuple) -> Nuclei | None:
 
 
 def with_g1_peak(found: list[Nuclei], is_auto: bool, settings: Settings) -> Settings:
-    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `on_slide`."""
+    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `look_first`."""
     anchor, peak = fit_anchor(found)
     if anchor is not None and (anchor.quality >= LEAST_QUALITY or not is_auto):
         return replace(settings, g1_position=anchor.position, g1_quality=anchor.quality, g1_area_px=anchor.area_px)

@@ -1,7 +1,7 @@
 """One image in, its nuclei with their phases out: how it is read, which model looks at it, what the model says.
 
 `model="auto"` takes the model that is anchored to the G1 peak wherever that peak is known: fitted to the nuclei of
-the field with at least `LEAST_QUALITY`, fitted to the whole slide, or given. Everything else, one nucleus
+the field with at least `LEAST_QUALITY`, or of all fields that are read with it, or given. Everything else, one nucleus
 or a field without a clear peak, gets the model that needs nothing but the picture.
 """
 
@@ -20,6 +20,7 @@ from cellcycle.inputs import inputs_of
 from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
+from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
 from cellcycle.predict.runtime import Runtime
 from cellcycle.predict.table import as_frame, full_columns
@@ -42,7 +43,7 @@ class Settings:
     Parameters
     ----------
     kind
-        "auto", "field" or "nucleus": what the images are; "auto" decides for each by a stated rule.
+        "auto", "field" or "nucleus": what the images are; "auto" decides by a stated rule.
     channel
         DNA channel, by index from 0 or name.
     plane
@@ -110,15 +111,15 @@ class ModelChoice:
         """The model for images with a G1 peak, under "auto"; read when it is first needed."""
         return load_checkpoint(ANCHORED)
 
-    def take(self, kind: str, g1_is_given: bool, peak: G1Peak | None) -> tuple[Checkpoint, str]:
+    def take(self, kind: str, giver: str, peak: G1Peak | None) -> tuple[Checkpoint, str]:
         """Return the model for an image, and why for the column `model_reason`: "" for one that was named.
 
-        `g1_is_given`: the G1 peak comes from the slide or the user; else `peak` was fitted to the nuclei of a field.
+        `giver`: what the G1 peak is of, if it was given; else `peak` was fitted to the nuclei of a field.
         """
         if not self.is_auto:
             return self.default, ""
-        if g1_is_given:
-            return self.anchored, "G1 peak of the slide"
+        if giver:
+            return self.anchored, f"G1 peak of the {giver}"
         if peak is not None and peak.is_usable and peak.quality >= LEAST_QUALITY:
             return self.anchored, "G1 peak of the field"
         return self.default, "one nucleus" if kind == "nucleus" else "no clear G1 peak"
@@ -176,10 +177,7 @@ class ImagePrediction:
 
 
 class Predictor:
-    """A model ready to look at images: "auto", the name or folder of a checkpoint, or a `Checkpoint`.
-
-    Its `checkpoint` is the named model; under "auto" that for images without a G1 peak.
-    """
+    """A model ready to look at images; its `checkpoint` is the named one, under "auto" that for no G1 peak."""
 
     def __init__(self, model=AUTO, settings: Settings | None = None):
         self.settings = settings or Settings()
@@ -187,13 +185,13 @@ class Predictor:
         self.checkpoint = self._choice.default
         self._runtimes: dict[Path, Runtime] = {}
 
-    def predict(self, image, mask=None, file: Path | None = None) -> ImagePrediction:
+    def predict(self, image, mask=None, file: Path | None = None, shared: Shared | None = None) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
 
-        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found. In a
-        file of `cellcycle.predict.kept` stands what was read, and perhaps found, before.
-        An image that cannot be read gives a prediction with its `error`; a setting that no image can satisfy,
-        such as a segmentation whose package is missing, is raised as `SettingError`.
+        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found. In a file of
+        `cellcycle.predict.kept` stands what was read, and perhaps found, before; `shared` is what other images lend it.
+        An image that cannot be read gives a prediction with its `error`; a setting that no image can satisfy, such as
+        a segmentation whose package is missing, is raised.
         """
         name = image_name(image)
         try:
@@ -202,7 +200,7 @@ class Predictor:
             plane, nuclei = kept(file) if file is not None and file.exists() else (as_plane(image, self.settings), None)
             if isinstance(mask, ImageError):
                 raise mask
-            return self.call(plane, self.find(plane, mask) if nuclei is None else nuclei, name)
+            return self.call(plane, self.find(plane, mask) if nuclei is None else nuclei, name, shared)
         except MemoryError:
             error = ImageError(name, "there is not enough memory for it", "cut it into smaller fields")
         except (SettingError, CheckpointError):
@@ -212,8 +210,8 @@ class Predictor:
         except Exception as found:
             # Whatever a strange file sets off: one row and one line, and the other images go on.
             error = ImageError(name, f"it cannot be predicted ({type(found).__name__}: {found})", "export it again")
-        reason = shown(f"{error.finding}; {error.remedy}")
-        return ImagePrediction(name, self._without_call(name, "", "unreadable", reason), error=error)
+        known = (shared or Shared()).columns | {"error": shown(f"{error.finding}; {error.remedy}")}
+        return ImagePrediction(name, self._without_call(name, "", "unreadable", known), error=error)
 
     def find(self, plane: Plane, mask=None) -> Nuclei:
         """Find the nuclei of an image, or take them from its mask, without calling them."""
@@ -230,36 +228,44 @@ class Predictor:
         kind = "field" if n_nuclei > 1 else kind
         return outlined_nuclei(plane.pixels, labels, pixel_size_um, scale, kind, remark)
 
-    def call(self, plane: Plane, nuclei: Nuclei, name: str | None = None) -> ImagePrediction:
+    def call(
+        self, plane: Plane, nuclei: Nuclei, name: str | None = None, shared: Shared | None = None
+    ) -> ImagePrediction:
         """Predict nuclei that `find` found in a plane; `name` is what the table calls it, by default its path."""
-        name = shown_name(plane.path) if name is None else name
+        name, shared = shown_name(plane.path) if name is None else name, shared or Shared()
         if not len(nuclei):
-            columns = self._without_call(name, nuclei.kind, "no_nucleus", plane=plane)
+            known = shared.columns | {"channel": plane.channel, "planes": plane.planes}
+            columns = self._without_call(name, nuclei.kind, "no_nucleus", known)
             return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=plane.note)
-        given, peak = self.settings.anchor, None
-        anchor = given
+        given, peak = self.settings.anchor or shared.anchor, None
+        giver = "slide" if self.settings.anchor else "group" if shared.anchor else ""
+        anchor, nuclei = given, nuclei if shared.pixel_size_um is None else nuclei.scaled(shared.pixel_size_um)
         if anchor is None and nuclei.kind == "field":
             anchor, peak = fit_anchor([nuclei])
-        checkpoint, reason = self._choice.take(nuclei.kind, given is not None, peak)
+        checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
-        values |= self._scored(checkpoint, plane, nuclei, anchor) | {
-            "g1_quality": peak.quality if peak else given.quality if given else np.nan,
-            "pixel_size_um": nuclei.pixel_size_um,
-            "channel": plane.channel,
-            "planes": plane.planes,
-            "kind": nuclei.kind,
-            "image": name,
-            "model": checkpoint.name,
-            "model_reason": reason,
-            "version": checkpoint.version,
-        }
+        values |= (
+            shared.columns
+            | self._scored(checkpoint, plane, nuclei, anchor, shared.flag)
+            | {
+                "g1_quality": peak.quality if peak else given.quality if given else np.nan,
+                "pixel_size_um": nuclei.pixel_size_um,
+                "channel": plane.channel,
+                "planes": plane.planes,
+                "kind": nuclei.kind,
+                "image": name,
+                "model": checkpoint.name,
+                "model_reason": reason,
+                "version": checkpoint.version,
+            }
+        )
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
         remarks = {"remark": nuclei.remark, "plane_note": plane.note}
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
 
-    def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None):
+    def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None, flag: str):
         """Return the columns that depend on the model: call, probabilities, flags, and how far to trust them."""
-        extra = [] if nuclei.scale_is_known else ["scale_unknown"]
+        extra = [flag] if nuclei.scale_is_known else [flag, "scale_unknown"]
         if checkpoint.input_rule.needs_anchor and anchor is None:
             # Without the anchor the numbers would mean nothing to this model: no answer is the honest one.
             scores = np.full((len(nuclei), len(checkpoint.classes)), np.nan)
@@ -286,20 +292,17 @@ class Predictor:
             self._runtimes[checkpoint.folder] = Runtime(checkpoint)
         return self._runtimes[checkpoint.folder]
 
-    def _without_call(self, image: str, kind: str, flag: str, error: str = "", plane: Plane | None = None) -> dict:
+    def _without_call(self, image: str, kind: str, flag: str, known: dict) -> dict:
         """Return the one row of an image in which no nucleus was called; under "auto" no model was chosen."""
         model = {} if self._choice.is_auto else {"model": self.checkpoint.name, "version": self.checkpoint.version}
-        row = {"image": image, "flags": flag, "review": flag, "kind": kind, "error": error} | model
-        row |= {} if plane is None else {"channel": plane.channel, "planes": plane.planes}
+        row = {"image": image, "flags": flag, "review": flag, "kind": kind} | model | known
         return full_columns(row, self.checkpoint.classes, 1)
 
 
 def image_name(image) -> str:
     """Return what a table calls an image: its path, or "array"."""
-    if isinstance(image, ImageError):
-        return shown_name(image.subject)
-    if isinstance(image, Plane):
-        return shown_name(image.path)
+    if isinstance(image, ImageError | Plane):
+        return shown_name(image.path if isinstance(image, Plane) else image.subject)
     return shown_name(image) if isinstance(image, str | Path) else "array"
 
 

@@ -12,11 +12,14 @@ _FIRST = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]
 _MEASURED = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
 _LAST = [
     "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "channel", "planes", "kind",
-    "confidence", "prediction_set", "review", "model", "model_reason", "version", "error",
+    "confidence", "prediction_set", "review", "model", "model_reason", "version", "error", "group", "plate", "well",
 ]  # fmt: skip
+# Columns that a plate map adds behind these.
+TEXTS_OF_MAP = ("slide", "condition", "replicate", "time", "donor", "cell_line")
+NUMBERS_OF_MAP = frozenset({"dose"})
 TEXT_COLUMNS = {
     "image", "call", "flags", "channel", "planes", "kind", "prediction_set", "review", "model", "model_reason",
-    "version", "error",
+    "version", "error", "group", "plate", "well", *TEXTS_OF_MAP,
 }  # fmt: skip
 
 
@@ -37,7 +40,7 @@ def full_columns(values: dict, classes: tuple[str, ...], n_rows: int) -> dict[st
     Texts are str ("" is empty), numbers float (NaN is empty).
     """
     columns = {}
-    for name in table_columns(classes):
+    for name in [*table_columns(classes), *(n for n in (*TEXTS_OF_MAP, *NUMBERS_OF_MAP) if n in values)]:
         value = values.get(name, "" if name in TEXT_COLUMNS else np.nan)
         value = np.asarray(value).tolist() if np.ndim(value) else [value] * n_rows
         columns[name] = value if name in TEXT_COLUMNS else [float(v) for v in value]

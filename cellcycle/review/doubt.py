@@ -20,6 +20,7 @@ REASON_WORDS = {
     "out_of_focus": "out of focus",
     "saturated": "overexposed: its DNA content is too low",
     "hot_pixel": "hot pixels of the camera were taken from it",
+    "other_g1_peak": "its well has its G1 peak elsewhere than the plate: other stain or exposure, or more DNA",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
 }
 # These are of a whole image, or there is no nucleus to look at.

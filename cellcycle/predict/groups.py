@@ -1,0 +1,196 @@
+"""Images that are read together: which ones, and what they lend each other.
+
+Fields of one slide or plate are stained and exposed alike, so that where the G1 peak lies is fitted to all their
+nuclei; a sparse field, or one in which a drug has emptied G1, could not tell. From well to well the stain still
+differs by a tenth: each well's own peak is looked for near the common one, and counts as much as it has nuclei. A peak
+farther away is biology or another exposure: it is told and flagged, not corrected.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.dna_content import fit_g1_peak, fit_near
+from cellcycle.errors import ImageError
+from cellcycle.images import Plane
+from cellcycle.images.wells import places_of
+from cellcycle.names import shown_name
+from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, g1_area_px
+
+# A flag of nuclei, for `cellcycle.review.doubt`.
+OTHER_PEAK = "other_g1_peak"
+# A well with fewer sound nuclei takes the peak of its group as it is.
+_LEAST_OWN = 20
+# So many nuclei of the group are added to those of a well before the area of G1 is taken.
+_LENT_AREAS = 20
+# A clear peak of its own so far from the common one is no matter of stain.
+_MOST_SHIFT = 1.3
+# Fewer of its nuclei in G1 than this, or more outside G1 to G2, and a well is looked at alone.
+_LEAST_G1, _MOST_OUTSIDE = 0.12, 0.35
+# Groups with more nuclei in wells whose peak lies elsewhere are none.
+_MOST_ELSEWHERE = 1 / 3
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What an image is told: its place and group, for the table, and what the images of its group lend it."""
+
+    columns: dict = field(default_factory=dict)
+    anchor: Anchor | None = None
+    pixel_size_um: float | None = None
+    flag: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is kept in memory of a field: how it was recorded, and its nuclei without labels and picture."""
+
+    nuclei: Nuclei
+    bit_depth: int
+
+
+def slim(nuclei: Nuclei) -> Nuclei:
+    """Return nuclei without what is as large as their image."""
+    kept = ("nucleus_id", "integrated_dna", "area_px", "flags")
+    measured = {name: nuclei.measured[name] for name in kept}
+    return replace(nuclei, labels=None, picture=None, measured=measured)
+
+
+def layout(images: Sequence, plate_map: Path | None = None) -> tuple[list[dict], list[str]]:
+    """Return the columns of place and map of each image, by which they are grouped, and notes on how that is known."""
+    paths = [_path(image) for image in images]
+    places = places_of(paths)
+    rules = Counter(place.rule for place in places if place.rule)
+    notes = [f"wells by the names of {n} image{'s' * (n > 1)} ({rule})" for rule, n in rules.items()]
+    rows: list[dict] = [{}] * len(paths)
+    if plate_map is not None:
+        from cellcycle.predict.platemap import read_map
+
+        rows, found = read_map(plate_map, list(images), places)
+        notes += found
+    known = [{"plate": place.plate, "well": place.well} for place in places]
+    columns = [own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
+    # The same columns in every row, also where a map says nothing.
+    columns = [row | own for row, own in zip(rows, columns, strict=True)]
+    groups = [_group(path, own, plate_map) for path, own in zip(paths, columns, strict=True)]
+    return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
+
+
+def _path(image) -> str:
+    if isinstance(image, ImageError):
+        return image.subject
+    return image.path if isinstance(image, Plane) else str(image) if isinstance(image, str | Path) else ""
+
+
+def _group(path: str, columns: dict, plate_map: Path | None) -> str:
+    """Return the group of an image: its slide or plate, else the whole of a map, else its folder."""
+    named = " ".join(filter(None, (columns.get("plate"), columns.get("slide"))))
+    if named and (columns.get("slide") or columns.get("well")):
+        return named
+    return shown_name(Path(plate_map).stem if plate_map is not None else os.path.dirname(path) or os.curdir)
+
+
+def share(
+    columns: list[dict], seen: list[Seen | None], scale: Scale, least_quality: float
+) -> tuple[list[Shared], list[str]]:
+    """Return what each image is told, from what was seen of all, and notes for the user.
+
+    `seen` is None for what is no field, or could not be read: it is judged by itself. So is a group whose common G1
+    peak has less than `least_quality`.
+    """
+    shared = [Shared({name: value for name, value in own.items() if name != "group"}) for own in columns]
+    members, notes = defaultdict(list), []
+    for k, one in enumerate(seen):
+        if one is not None and len(one.nuclei):
+            members[columns[k]["group"]].append(k)
+    for group, ks in members.items():
+        for name, part in _parts(group, ks, seen, notes).items():
+            if len(part) > 1:
+                found, note = _lend([seen[k].nuclei for k in part], [_unit(columns[k], k) for k in part], scale,
+                                    least_quality)  # fmt: skip
+                notes.append(f"{len(part)} fields of {name}: {note}")
+                for k, lent in zip(part, found, strict=True):
+                    # A group that lends nothing is none for the table, either.
+                    own = shared[k].columns | ({"group": name} if lent.anchor else {})
+                    shared[k] = replace(lent, columns=own)
+    return shared, notes
+
+
+def _unit(columns: dict, k: int):
+    """Return what shares one stain: the well of an image, or where that is not known the image."""
+    return (columns.get("plate"), columns["well"]) if columns.get("well") else k
+
+
+def _parts(group: str, ks: list[int], seen: list[Seen], notes: list[str]) -> dict[str, list[int]]:
+    """Return a group, taken apart where its images were recorded in ways in which DNA does not compare."""
+    ways = defaultdict(list)
+    for k in ks:
+        nuclei = seen[k].nuclei
+        size = f"{nuclei.pixel_size_um:.3g} um a pixel" if nuclei.scale_is_known else "pixel size unknown"
+        ways[f"{seen[k].bit_depth} bits, {size}"].append(k)
+    if len(ways) == 1:
+        return {group: ks}
+    counted = "; ".join(f"{len(part)} of {way}" for way, part in ways.items())
+    notes.append(f"{group} mixes images ({counted}): each kind is read by itself")
+    return {f"{group} ({way})": part for way, part in ways.items()}
+
+
+def _lend(nuclei: list[Nuclei], units: list, scale: Scale, least_quality: float) -> tuple[list[Shared], str]:
+    """Return what the images of a group lend each other, and a note; nothing where they have no common G1 peak."""
+    alone = [Shared()] * len(nuclei)
+    anchor, peak = fit_anchor(nuclei)
+    if anchor is None or anchor.quality < least_quality:
+        return alone, f"no common G1 peak ({peak.reason or 'it is faint'}), so each is judged by itself"
+    wells = defaultdict(list)
+    for unit, own in zip(units, nuclei, strict=True):
+        wells[unit].append(own)
+    own_anchor, elsewhere, n_elsewhere = {}, {}, 0
+    for unit, own in wells.items():
+        own_anchor[unit], ratio = _own_anchor(own, anchor, peak.g2_ratio)
+        if ratio:
+            elsewhere[unit] = ratio
+            n_elsewhere += sum(map(len, own))
+    if n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
+        return alone, f"G1 peaks differ ({len(elsewhere)} of {len(wells)} lie elsewhere), so each is judged by itself"
+    size_um = None
+    if not any(own.scale_is_known for own in nuclei):
+        areas = np.concatenate([own.measured["area_px"][own.is_sound] for own in nuclei])
+        size_um = float(np.sqrt(scale.median_area_um2 / np.median(areas)))
+    shifts = [own.position / anchor.position for own in own_anchor.values()]
+    note = f"G1 peak of quality {anchor.quality:.2f} of 1"
+    if len(wells) > 1:
+        note += f", that of single {_words(units)} {min(shifts):.2f} to {max(shifts):.2f} times as bright"
+    for unit, ratio in elsewhere.items():
+        name = unit[1] if isinstance(unit, tuple) else f"image {units.index(unit) + 1}"
+        note += f"; {name} has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
+    return [
+        Shared({}, own_anchor[unit], size_um, OTHER_PEAK if unit in elsewhere else "") for unit in units
+    ], note  # fmt: skip
+
+
+def _words(units: list) -> str:
+    return "wells" if any(isinstance(unit, tuple) for unit in units) else "images"
+
+
+def _own_anchor(nuclei: list[Nuclei], common: Anchor, g2_ratio: float) -> tuple[Anchor, float | None]:
+    """Return the anchor of a well, and where its own peak lies in units of the common one if that is elsewhere."""
+    dna = np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
+    if len(dna) < _LEAST_OWN:
+        return common, None
+    position, fractions = fit_near(dna, common.position, g2_ratio)
+    if fractions["G1"] < _LEAST_G1 or fractions["outliers"] > _MOST_OUTSIDE:
+        alone = fit_g1_peak(dna)
+        ratio = alone.position / common.position
+        if alone.is_usable and not 1 / _MOST_SHIFT < ratio < _MOST_SHIFT:
+            return common, ratio
+    n_g1 = fractions["G1"] * len(dna)
+    area_px = g1_area_px(nuclei, position)
+    if area_px is None or common.area_px is None:
+        area_px = common.area_px
+    else:
+        area_px = (n_g1 * area_px + _LENT_AREAS * common.area_px) / (n_g1 + _LENT_AREAS)
+    return replace(common, position=position, area_px=area_px), None

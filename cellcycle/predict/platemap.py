@@ -1,0 +1,133 @@
+"""A plate map: a table that says of images or wells which condition, dose or replicate they are."""
+
+import csv
+import difflib
+import os
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from cellcycle.datasets.tables import clean
+from cellcycle.datasets.tables import read_table as read_text
+from cellcycle.errors import DataError, ImageError
+from cellcycle.images.wells import Place, well_name
+from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
+
+_KEYS = ("image", "plate", "well")
+_COLUMNS = (*_KEYS, *TEXTS_OF_MAP, *NUMBERS_OF_MAP)
+
+
+def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict], list[str]]:
+    """Return what a map says of each image, by its columns without `image`, and notes on how it was read.
+
+    The column `image` holds paths, or names that no other image has; without it `well`, with `plate` where there are
+    several, is looked up in the `places` of the images. Each image is in one row, and each row is of an image; else,
+    and where a column is unknown or doubled, a well or number none, or a well another than the image's own name says,
+    a `DataError` says so. An image that could not be listed has no row.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise DataError(file, "there is no such file", "name a table with the columns image or well, and condition")
+    table, notes = read_text(file, dict.fromkeys(_COLUMNS, ()), ())
+    _check_columns(file, list(table))
+    rows = {line: _checked(file, line, dict(row)) for line, row in table.iterrows()}
+    listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
+    find = _by_image(file, images, listed) if "image" in table else _by_well(file, table, places)
+    at: dict[int, dict] = {}
+    line_of: dict[int, int] = {}
+    for line, row in rows.items():
+        for k in find(line, row):
+            if k in at:
+                what = row.get("image") or row["well"]
+                raise DataError(file, f"lines {line_of[k]} and {line} both are of {what}", "keep one of them")
+            at[k], line_of[k] = row, line
+    left = [images[k] for k in listed if k not in at]
+    if left:
+        more = f" and {len(left) - 1} more images" if len(left) > 1 else ""
+        raise DataError(file, f"it leaves out {left[0]}{more}", "add them to the map, or do not predict them")
+    for k, row in at.items():
+        own = places[k].well
+        if row.get("well") and own and row["well"] != own:
+            finding = f"line {line_of[k]} puts {images[k]} into well {row['well']}, its name into {own}"
+            raise DataError(file, finding, "correct the map, or the name")
+    blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
+    return [{name: at.get(k, blank)[name] for name in blank} for k in range(len(images))], notes
+
+
+def _check_columns(file: Path, read: list[str]) -> None:
+    """Refuse a header with a name that is unknown or stands there twice, or without what finds the images."""
+    text = file.read_bytes().decode("utf-8-sig", "replace").replace("\0", "")
+    header = next((line for line in text.splitlines() if line.strip() and not line.startswith(("#", "sep="))), "")
+    separator = max(",;\t|", key=header.count)
+    names = [clean(name).casefold().replace(" ", "_") for name in next(csv.reader([header], delimiter=separator), [])]
+    for name, n in Counter(filter(None, names)).items():
+        if n > 1:
+            raise DataError(file, f"the column {name} stands there {n} times", "keep one of them")
+        if name not in _COLUMNS:
+            near = difflib.get_close_matches(name, _COLUMNS, 1)
+            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(_COLUMNS)}"
+            raise DataError(file, f"the column {name[:40]!r} is unknown", remedy)
+    if not {"image", "well"} & set(read):
+        raise DataError(file, "it has no column image or well", "add one, so that each row finds its images")
+    if len(read) < 2:
+        raise DataError(file, f"it has no column but {read[0]}", "add a column such as condition")
+
+
+def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
+    """Return a row with clean texts, wells in one spelling, and numbers as such."""
+    found: dict = {name: clean(value) for name, value in row.items() if name != "image"}
+    if "image" in row:
+        found["image"] = row["image"].strip()
+    if found.get("well"):
+        found["well"] = well_name(found["well"])
+        if not found["well"]:
+            raise DataError(file, f"line {line}: {row['well']!r} is no well", "write it as A01")
+    for name in NUMBERS_OF_MAP & found.keys():
+        try:
+            found[name] = float(found[name]) if found[name] else float("nan")
+        except ValueError:
+            finding = f"line {line}: the {name} {found[name]!r} is no number"
+            raise DataError(file, finding, "write it as 0.5, its unit into the condition") from None
+    return found
+
+
+def _by_image(file: Path, images: list, listed: list[int]):
+    """Return what finds the image of a row: by its path as seen from here or from the map, or by its name alone."""
+    by_path, by_name = {}, defaultdict(list)
+    for k in listed:
+        by_path[os.path.realpath(images[k])] = k
+        by_name[os.path.basename(os.path.normpath(images[k]))].append(k)
+
+    def find(line: int, row: dict) -> list[int]:
+        name = row["image"].replace("\\", "/") if os.sep == "/" and "\\" in row["image"] else row["image"]
+        for path in (name, file.parent / name):
+            if (k := by_path.get(os.path.realpath(path))) is not None:
+                return [k]
+        same = by_name.get(name, [])
+        if len(same) > 1:
+            finding = f"line {line}: {len(same)} images are called {name}"
+            raise DataError(file, finding, "write their paths")
+        if not same:
+            raise DataError(file, f"line {line}: {name or 'an empty name'} is none of the images", "correct the name")
+        return same
+
+    return find
+
+
+def _by_well(file: Path, table, places: list[Place]):
+    """Return what finds the images of a row by its well, and by its plate where the map has a column for it."""
+    keys = ("plate", "well") if "plate" in table else ("well",)
+    at = defaultdict(list)
+    for k, place in enumerate(places):
+        if place.well:
+            at[tuple(getattr(place, key) for key in keys)].append(k)
+    if not at:
+        remedy = "add a column image, or name the files as A01_s1.tif"
+        raise DataError(file, "it names wells, but the names of the images do not say theirs", remedy)
+
+    def find(line: int, row: dict) -> list[int]:
+        key = tuple(row[name] for name in keys)
+        if key not in at:
+            raise DataError(file, f"line {line}: no image is of well {' '.join(key)}", "correct it, or take it out")
+        return at[key]
+
+    return find

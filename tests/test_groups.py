@@ -1,0 +1,181 @@
+"""Fields that are read together: who belongs to whom, what they lend each other, and what a plate map says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle.errors import DataError, ImageError
+from cellcycle.images import write_image
+from cellcycle.images.wells import places_of
+from cellcycle.nuclei import Nuclei, Scale
+from cellcycle.predict import predict
+from cellcycle.predict.groups import OTHER_PEAK, Seen, layout, share
+from cellcycle.predict.platemap import read_map
+from cellcycle.simulation import simulate_field
+
+SCALE = Scale(250.0, 200.0)
+NAMES = {
+    "Opera, Operetta": ("r02c03f01p01-ch1sk1fk1fl1.tiff", "", "B03"),
+    "ImageXpress": ("trial_B03_s1_w1.tif", "trial", "B03"),
+    "ImageXpress, no plate": ("B03_s1.tif", "", "B03"),
+    "CellVoyager": ("AS_B03_T0001F001L01A01Z01C01.tif", "AS", "B03"),
+    "Cellomics": ("MFGTMP_B03f00d0.TIF", "MFGTMP", "B03"),
+    "Incucyte": ("VID7_B3_1_2020y01m02d_03h04m.tif", "VID7", "B03"),
+    "InCell": ("B - 3(fld 1 wv DAPI - DAPI).tif", "", "B03"),
+    "1536 wells": ("AF48_s1.tif", "", "AF48"),
+    "in the name": ("drug-B03.tif", "drug", "B03"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_the_well_is_read_from_the_names_of_every_maker(kind):
+    name, plate, well = NAMES[kind]
+    (place,) = places_of([f"plate 1/{name}"])
+    assert (place.plate, place.well) == (plate or "plate 1", well)
+    assert place.rule
+
+
+@pytest.mark.parametrize("name", ["M_0002.png", "G1_c01.tif", "G2_0001.tif", "SCR_f1_DAPI.tif", "field_001.tif"])
+def test_phases_and_numbers_are_no_wells(name):
+    assert places_of([f"a/{name}", "a/G1_7.tif"])[0].well == ""
+
+
+def field_of(*humps, n=300, seed=0, pixel_size_um=None, bits=16) -> Seen:
+    """Return a field with nuclei of DNA around (position, share) humps."""
+    rng = np.random.default_rng(seed)
+    dna = np.concatenate([rng.normal(at, 0.07 * at, round(n * share)) for at, share in humps])
+    measured = {
+        "nucleus_id": np.arange(len(dna)) + 1.0,
+        "integrated_dna": dna,
+        "area_px": 100 + 5 * rng.normal(size=len(dna)),
+        "flags": np.full(len(dna), "", object),
+    }
+    known = pixel_size_um is not None
+    return Seen(Nuclei("field", measured, None, pixel_size_um or 0.5, known), bits)
+
+
+def columns(n, **more):
+    return [{"plate": "", "well": "", "group": "p"} | {name: v[k] for name, v in more.items()} for k in range(n)]
+
+
+GROWING = ((10, 0.6), (20, 0.3), (15, 0.1))
+
+
+def test_a_sparse_field_borrows_the_peak_and_the_pixel_size_of_its_group():
+    sparse = field_of((19.5, 1), n=8, seed=3)
+    shared, notes = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), sparse], SCALE, 0.1)
+    assert shared[2].anchor.position == pytest.approx(10, rel=0.03)
+    assert len({one.pixel_size_um for one in shared}) == 1 and shared[0].pixel_size_um == pytest.approx(1.58, rel=0.02)
+    assert {one.columns["group"] for one in shared} == {"p"}
+    assert "quality" in notes[0]
+
+
+def test_a_well_stained_a_tenth_brighter_is_read_by_its_own_peak():
+    brighter = [(at * 1.1, share) for at, share in ((10, 0.9), (20, 0.1))]
+    shared, _ = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), field_of(*brighter)], SCALE, 0.1)
+    assert [one.anchor.position for one in shared] == pytest.approx([10, 10, 11], rel=0.02)
+
+
+def test_a_well_arrested_in_g2_is_not_stretched_to_g1():
+    shared, _ = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), field_of((20, 1))], SCALE, 0.1)
+    assert shared[2].anchor.position == pytest.approx(10, rel=0.06)
+    assert shared[2].flag == ""
+
+
+def test_a_well_whose_peak_lies_elsewhere_is_flagged_and_keeps_the_common_one():
+    doubled = [(2 * at, share) for at, share in GROWING]
+    fields = [field_of(*GROWING, seed=k) for k in range(4)] + [field_of(*doubled)]
+    shared, notes = share(columns(5, well=["A01", "A01", "A02", "A02", "A03"]), fields, SCALE, 0.1)
+    assert [one.flag for one in shared] == [""] * 4 + [OTHER_PEAK]
+    assert shared[4].anchor.position == pytest.approx(10, rel=0.06)
+    assert "A03 has its own peak at 2.0" in notes[0]
+
+
+def test_what_is_recorded_in_two_ways_is_told_and_read_apart():
+    fields = [field_of(*GROWING, seed=k) for k in (0, 1)]
+    fields += [field_of((3, 0.6), (6, 0.4), bits=8, seed=k) for k in (2, 3)]
+    shared, notes = share(columns(4), fields, SCALE, 0.1)
+    assert "mixes" in notes[0] and "2 of 8 bits" in notes[0]
+    assert [round(one.anchor.position) for one in shared] == [10, 10, 3, 3]
+
+
+def test_fields_of_many_exposures_are_judged_by_themselves():
+    fields = [field_of(*((at * 1.7**k, share) for at, share in GROWING), seed=k) for k in range(6)]
+    shared, notes = share(columns(6), fields, SCALE, 0.1)
+    assert all(one.anchor is None and "group" not in one.columns for one in shared)
+    assert "by itself" in notes[0]
+
+
+def test_groups_are_slides_of_a_map_plates_of_names_or_folders(tmp_path):
+    images = ["a/P1_A01_s1.tif", "a/P2_A01_s1.tif", "b/x.tif"]
+    assert [one["group"] for one in layout(images)[0]] == ["P1", "P2", "b"]
+    table = tmp_path / "map.csv"
+    table.write_text("image,slide,dose\nP1_A01_s1.tif,one,0.5\nP2_A01_s1.tif,one,\nx.tif,two,2\n")
+    found, _ = layout(images, table)
+    assert [one["slide"] for one in found] == ["one", "one", "two"]
+    assert len({tuple(one) for one in found}) == 1, "rows of one table have other columns"
+    assert [one["dose"] for one in found] == pytest.approx([0.5, np.nan, 2], nan_ok=True)
+
+
+IMAGES = ["p/A01_s1.tif", "p/A01_s2.tif", "p/A02_s1.tif"]
+GOOD_MAPS = {
+    "by well": "well,condition\nA1,DMSO\nA2,drug\n",
+    "by path": "image,condition\np/A01_s1.tif,DMSO\np/A01_s2.tif,DMSO\np/A02_s1.tif,drug\n",
+    "semicolons, byte-order mark": "\ufeffImage;Condition\nA01_s1.tif;DMSO\nA01_s2.tif;DMSO\nA02_s1.tif;drug\n",
+    "well of a plate": "plate,well,condition\np,A01,DMSO\np,A02,drug\n",
+}
+BAD_MAPS = {
+    "image,condition\nA01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\nA09.tif,b\n": "line 5: A09.tif is none of the images",
+    "image,condition\nA01_s1.tif,a\nA02_s1.tif,b\n": "leaves out p/A01_s2.tif",
+    "well,condition\nA01,a\n": "leaves out p/A02_s1.tif",
+    "well,condition\nA01,a\nA02,b\nA01,c\n": "lines 2 and 4 both are of A01",
+    "well,conditon\nA01,a\nA02,b\n": "did you mean condition",
+    "well,condition,condition\nA01,a,b\nA02,b,b\n": "condition stands there 2 times",
+    "well,condition\nA01,a\nA02,b\nA03,b\n": "line 4: no image is of well A03",
+    "well,condition\nA01,a\nQ02,b\n": "'Q02' is no well",
+    "well,dose\nA01,1\nA02,2 uM\n": "the dose '2 uM' is no number",
+    "condition,dose\na,1\n": "no column image or well",
+    "well\nA01\nA02\n": "no column but well",
+    "image,well,condition\nA01_s1.tif,B01,a\nA01_s2.tif,A01,a\nA02_s1.tif,A02,b\n": "its name into A01",
+    "": "is empty",
+    "well,condition\n": "no rows",
+}
+
+
+@pytest.mark.parametrize("kind", GOOD_MAPS)
+def test_a_map_finds_its_images_however_it_was_saved(tmp_path, kind):
+    (tmp_path / "map.csv").write_text(GOOD_MAPS[kind], encoding="utf-8")
+    found, _ = read_map(tmp_path / "map.csv", [*IMAGES, ImageError("x", "a", "b")], places_of([*IMAGES, "x"]))
+    assert [row["condition"] for row in found] == ["DMSO", "DMSO", "drug", ""]
+
+
+@pytest.mark.parametrize("text", BAD_MAPS)
+def test_a_map_that_does_not_fit_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "map.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError) as refused:
+        layout(IMAGES, tmp_path / "map.csv")
+    assert BAD_MAPS[text] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_fields_of_a_folder_are_read_together_unless_each_is_asked_for(tmp_path):
+    made = simulate_field((640, 1280), 240, seed=1)
+    halves = {"left": made.image[:, :960], "right": made.image[:, 960:]}
+    for name, half in halves.items():
+        write_image(tmp_path / f"{name}.tif", half, made.pixel_size_um)
+    together, each = predict(tmp_path), predict(tmp_path, is_each=True)
+    assert set(together["model_reason"]) == {"G1 peak of the group"}
+    assert len(set(together["g1_quality"])) == 1
+    assert set(together["group"]) == {str(tmp_path)}
+    alone = pd.concat([predict(tmp_path / f"{name}.tif") for name in halves], ignore_index=True)
+    pd.testing.assert_frame_equal(each, alone)
+    assert "no clear G1 peak" in set(each["model_reason"]), "the small field was to need the other one"
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_a_knock_down_that_stops_cells_in_g1_shows_more_g1_than_its_control(real_data):
+    table = predict(sorted((real_data / "rpe1").glob("*_DAPI.tif")))
+    is_g1 = (table["call"] == "G1").groupby(table["image"].str.contains("siCDK4")).mean()
+    assert is_g1[True] > is_g1[False]
