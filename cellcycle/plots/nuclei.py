@@ -160,7 +160,7 @@ def validation(comparison):
                 ax.plot([x, x], [row["p25"], row["p75"]], color=colour, linewidth=3)
                 ax.plot(x, row["p50"], MARKERS[source], color=colour, markersize=5, markeredgecolor="white")
         ax.set_xticks(range(len(PHASES)), PHASES)
-        label(ax, "", text)
+        label(ax, title=text)
     handles = [axes[0].plot([], [], MARKERS[s], color="black" if s == "simulated" else QUIET)[0] for s in sources]
     names = [s if s == "simulated" else f"{s} (real)" for s in sources]
     legend(figure, handles=handles, labels=names, loc="outside upper center", ncols=len(sources))
