@@ -135,6 +135,13 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
                 os.replace(work, final)
 
 
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder for what nobody needs after the block; those of killed runs are cleared."""
+    with _locked(Path(tempfile.gettempdir(), "cellcycle"), is_folder=True) as work:
+        yield work
+
+
 def clear_leftovers(folder) -> None:
     """Remove unfinished files and folders that killed runs left in a folder; those of live runs stay.
 

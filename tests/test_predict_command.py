@@ -247,7 +247,7 @@ def test_a_run_of_other_things_does_not_go_on_from_a_stopped_one(run, tmp_path, 
     with monkeypatch.context() as patched:
         patched.setattr(command, "run_batch", interrupted)
         run(*call)
-    (journal,) = tmp_path.glob(".cellcycle-*")
+    (journal,) = (file for file in tmp_path.glob(".cellcycle-*") if file.is_file())
     if change == "image":
         os.utime(tmp_path / "b.png", (1, 1))
     elif change == "damage":
@@ -366,5 +366,5 @@ def test_the_images_of_a_slide_are_read_and_their_nuclei_found_once(tmp_path, mo
     if room is not None:
         monkeypatch.setattr(many, "_MOST_KEPT_BYTES", room)
     table = predict([tmp_path], is_slide=True)
-    assert count == ({"read_plane": 4, "find_nuclei": 2} if room is None else {"read_plane": 6, "find_nuclei": 4})
+    assert count == ({"read_plane": 4, "find_nuclei": 2} if room is None else {"read_plane": 6, "find_nuclei": 2})
     pd.testing.assert_frame_equal(table, predict([tmp_path]))

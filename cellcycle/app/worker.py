@@ -91,7 +91,9 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
 def slide(folders: list[Path], model: str, settings: Settings, is_kept: bool = False) -> Settings:
     """Return the settings with the G1 peak of the planes of one slide; what was found may be kept for `rows`."""
     predictor = _predictor(model, settings)
-    found = [found_in(predictor, (_plane(folder), None, folder / _PLANE if is_kept else None)) for folder in folders]
+    found = [
+        found_in(predictor, (_plane(folder), None, folder / _PLANE if is_kept else None, True)) for folder in folders
+    ]
     return with_g1_peak([one.nuclei for one in found if one is not None], model == AUTO, settings)
 
 

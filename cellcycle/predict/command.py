@@ -12,13 +12,13 @@ from pathlib import Path
 from cellcycle import tasks
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
 from cellcycle.errors import ImageError, SettingError, shown
-from cellcycle.files import is_stream, whole_file
+from cellcycle.files import is_stream, scratch_folder, whole_file
 from cellcycle.images import expand
 from cellcycle.phases import class_colours, rgb
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.groups import layout
 from cellcycle.predict.journal import Journal, key_of
-from cellcycle.predict.many import kept_folder, look_first, run_batch
+from cellcycle.predict.many import look_first, run_batch
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
@@ -83,17 +83,17 @@ def run_predict(
 
     with ExitStack() as stack:
         stack.enter_context(_ended_cleanly())
-        folder, made = stack.enter_context(kept_folder()), None
-        how = "slide" if is_slide else "each" if is_each else "together"
+        how, folder, made = "slide" if is_slide else "each" if is_each else "together", None, None
+        if output is not None and len(images) > 1 and not is_stream(output):
+            key = key_of(images, masks, choice, settings, extras, (how, columns))
+            journal = stack.enter_context(Journal(output, key, choice))
+            folder, made = journal.folder, journal.run(len(images), predictions)
+            if len(journal):
+                _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
+        folder = folder or stack.enter_context(scratch_folder())
         settings, shared, notes = look_first(images, choice, settings, columns, how, n_jobs, masks, folder)
         for note in notes:
             _note(note)
-        if output is not None and len(images) > 1 and not is_stream(output):
-            key = key_of(images, masks, choice, settings, extras, shared)
-            journal = stack.enter_context(Journal(output, key, choice))
-            if len(journal):
-                _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
-            made = journal.run(len(images), predictions)
         write, words = stack.enter_context(_outputs(name, output))
         for prediction in tasks.with_bar(made or predictions(), images, "image"):
             _refuse_or_warn(prediction, len(images), warnings)

@@ -21,6 +21,8 @@ from cellcycle.images.wells import places_of
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, g1_area_px
 
+# What is kept in memory of the nuclei of all images.
+SEEN_COLUMNS = ("nucleus_id", "integrated_dna", "area_px", "flags")
 # A flag of nuclei, for `cellcycle.review.doubt`.
 OTHER_PEAK = "other_g1_peak"
 # A well with fewer sound nuclei takes the peak of its group as it is.
@@ -55,8 +57,7 @@ class Seen:
 
 def slim(nuclei: Nuclei) -> Nuclei:
     """Return nuclei without what is as large as their image."""
-    kept = ("nucleus_id", "integrated_dna", "area_px", "flags")
-    measured = {name: nuclei.measured[name] for name in kept}
+    measured = {name: nuclei.measured[name] for name in SEEN_COLUMNS}
     return replace(nuclei, labels=None, picture=None, measured=measured)
 
 

@@ -4,13 +4,13 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from cellcycle import files
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.groups import Shared
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
 
 
@@ -20,9 +20,12 @@ def key_of(
     choice: ModelChoice,
     settings: Settings,
     extras: Extras,
-    shared: Sequence[Shared] = (),
+    read_as: tuple = (),
 ) -> str:
-    """Return what tells runs apart whose rows differ: images and masks as they are now, models, settings, version."""
+    """Return what tells runs apart whose rows differ: images and masks as they are now, models, settings, version.
+
+    `read_as` says how the images are read together, in what JSON takes.
+    """
     from importlib.metadata import version
 
     models = [choice.default.card, *([choice.anchored.card] if choice.is_auto else [])]
@@ -33,7 +36,7 @@ def key_of(
         asdict(settings),
         [_state(mask) for mask in masks],
         {what: os.path.abspath(path) for what, path in extras.chosen().items()},
-        [asdict(one) for one in shared],
+        read_as,
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -49,6 +52,7 @@ def _state(image) -> list:
 class Journal:
     """Finished images of one run; kept when the run is stopped or killed, removed when it is done.
 
+    Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it, or in None.
     An image that could not be read or drawn is not kept: the next run tries it again. Where no journal can be
     written, or a live run of the same output holds it, the run goes on without. What another key of `key_of` has
     written is dropped; a journal tells the models of a choice by their place.
@@ -58,10 +62,13 @@ class Journal:
         output = Path(os.path.realpath(output))
         name = hashlib.sha256(os.fsencode(output.name)).hexdigest()[:12]
         self.path, self._choice = output.with_name(f".cellcycle-{name}.partial"), choice
+        self.folder: Path | None = self.path.with_suffix(".found.partial")
         self._at: dict[int, int] = {}
         self._stream = None
         with contextlib.suppress(OSError):
             self._open(key)
+        if self._stream is None:
+            self.folder = None
 
     def __len__(self) -> int:
         """Number of finished images."""
@@ -75,6 +82,7 @@ class Journal:
         self._stream = stream
         head = json.dumps(key).encode() + b"\n"
         if stream.readline() != head:
+            shutil.rmtree(self.folder, ignore_errors=True)
             stream.seek(0)
             stream.truncate()
             stream.write(head)
@@ -89,6 +97,7 @@ class Journal:
         stream.seek(end)
         stream.truncate()
         stream.flush()
+        self.folder.mkdir(exist_ok=True)
 
     def run(self, n_images: int, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
         """Yield the predictions of all images in order: finished ones from here, the rest as `predict` makes them."""
@@ -124,18 +133,22 @@ class Journal:
             self._stream.flush()
         except OSError:
             # A disk too full for this may still have room for the table.
-            self.done()
+            self._at.clear()
+            self._let_go()
 
     def done(self) -> None:
-        """Remove the journal: its run is done, or it cannot be kept."""
+        """Remove the journal: its run is done."""
         self._at.clear()
-        self.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._let_go()
 
-    def close(self) -> None:
-        """Let go of the journal; without a finished image it is removed."""
+    def _let_go(self) -> None:
+        """Let go of the file; with nothing finished it is removed."""
         if self._stream is not None:
             with contextlib.suppress(OSError):
-                if not self._at:
+                if not self._at and not (self.folder.is_dir() and any(self.folder.iterdir())):
+                    shutil.rmtree(self.folder, ignore_errors=True)
                     self.path.unlink(missing_ok=True)
                 self._stream.close()
             self._stream = None
@@ -146,4 +159,4 @@ class Journal:
 
     def __exit__(self, kind, *_) -> None:
         """Keep it where the run was stopped."""
-        self.close() if kind else self.done()
+        self._let_go() if kind else self.done()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,53 +11,73 @@ import numpy as np
 
 from cellcycle.images import Plane
 from cellcycle.nuclei import Nuclei
-from cellcycle.segmentation.artefacts import Picture
+from cellcycle.predict.groups import SEEN_COLUMNS, Seen
+from cellcycle.segmentation.artefacts import Picture, look_over
 
 # Texts of the measurements; numpy keeps objects only by pickle.
 _TEXT = "text "
 _PICTURE = "painted picture"
 
 
-def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None) -> None:
-    """Write a plane, and its nuclei, as an .npz file: 2 bytes a pixel where that loses nothing, else 4."""
-    steps = np.rint(plane.pixels * np.float32(65535)).astype(np.uint16)
-    arrays = {"pixels": steps if np.array_equal(_unit(steps), plane.pixels) else plane.pixels}
-    about = {"plane": asdict(replace(plane, pixels=None))}
+def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bool = True) -> None:
+    """Write a plane, and its nuclei, as an .npz file: 2 bytes a pixel where that loses nothing, else 4.
+
+    Without the pixels, which can be read again, it holds little.
+    """
+    about, arrays = {"plane": asdict(replace(plane, pixels=None))}, {}
+    if with_pixels:
+        steps = np.rint(plane.pixels * np.float32(65535)).astype(np.uint16)
+        arrays["pixels"] = steps if np.array_equal(_unit(steps), plane.pixels) else plane.pixels
     if nuclei is not None:
         arrays["labels"] = smallest(nuclei.labels)
         for name, values in nuclei.measured.items():
             is_text = values.dtype == object
             arrays[f"{_TEXT * is_text}{name}"] = values.astype(str) if is_text else values
-        if nuclei.picture is not None and nuclei.picture.painted:
+        if with_pixels and nuclei.picture is not None and nuclei.picture.painted:
             arrays[_PICTURE] = nuclei.picture.pixels
         about["nuclei"] = asdict(replace(nuclei, measured={}, labels=None, picture=None))
-    np.savez(file, about=json.dumps(about), **arrays)
+    (np.savez if with_pixels else np.savez_compressed)(file, about=json.dumps(about), **arrays)
 
 
-def kept(file: Path) -> tuple[Plane, Nuclei | None]:
-    """Return what `keep` wrote."""
+def kept(file: Path, read: Callable[[], Plane] | None = None) -> tuple[Plane, Nuclei | None]:
+    """Return what `keep` wrote; `read` reads the plane anew where it was kept without its pixels."""
     with np.load(file, allow_pickle=False) as found:
         arrays = dict(found)
-    about, pixels = json.loads(str(arrays.pop("about"))), arrays.pop("pixels")
-    about["plane"] |= {"pixels": _unit(pixels) if pixels.dtype == np.uint16 else pixels}
-    plane = Plane(**about["plane"] | {"channels": tuple(about["plane"]["channels"])})
+    about, pixels = json.loads(str(arrays.pop("about"))), arrays.pop("pixels", None)
+    if pixels is None:
+        plane = read()
+    else:
+        about["plane"] |= {"pixels": _unit(pixels) if pixels.dtype == np.uint16 else pixels}
+        plane = Plane(**about["plane"] | {"channels": tuple(about["plane"]["channels"])})
     if "nuclei" not in about:
         return plane, None
     labels = arrays.pop("labels").astype(np.int32)
     picture = Picture(arrays.pop(_PICTURE)) if _PICTURE in arrays else None
-    measured = {
-        name.removeprefix(_TEXT): values.astype(object) if name.startswith(_TEXT) else values
-        for name, values in arrays.items()
-    }
+    if pixels is None:
+        picture = look_over(plane.pixels)
+    measured = dict(map(_column, arrays, arrays.values()))
     return plane, Nuclei(**about["nuclei"] | {"labels": labels, "measured": measured, "picture": picture})
 
 
-def keep_if_possible(file: Path, plane: Plane, nuclei: Nuclei) -> None:
+def seen(file: Path) -> Seen:
+    """Return what `keep` wrote of nuclei, without reading what is as large as their image."""
+    with np.load(file, allow_pickle=False) as found:
+        about = json.loads(str(found["about"]))
+        columns = dict(_column(name, found[name]) for name in found if name.removeprefix(_TEXT) in SEEN_COLUMNS)
+    nuclei = Nuclei(**about["nuclei"] | {"labels": None, "measured": columns, "picture": None})
+    return Seen(nuclei, about["plane"]["bit_depth"])
+
+
+def _column(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:
+    return (name.removeprefix(_TEXT), values.astype(object)) if name.startswith(_TEXT) else (name, values)
+
+
+def keep_if_possible(file: Path, plane: Plane, nuclei: Nuclei, with_pixels: bool = True) -> None:
     """Do as `keep`, or leave all as it was where the disk does not take it."""
     unfinished = file.with_name(f".{file.name}")
     with contextlib.suppress(OSError):
         try:
-            keep(unfinished, plane, nuclei)
+            keep(unfinished, plane, nuclei, with_pixels)
             os.replace(unfinished, file)
         finally:
             unfinished.unlink(missing_ok=True)

@@ -2,19 +2,20 @@
 
 import contextlib
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 from cellcycle import tasks
 from cellcycle.errors import CellCycleError, ImageError, SettingError
+from cellcycle.files import scratch_folder
 from cellcycle.images import expand
 from cellcycle.nuclei import Nuclei, fit_anchor
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.groups import Seen, Shared, layout, share, slim
-from cellcycle.predict.kept import keep_if_possible
+from cellcycle.predict.kept import keep_if_possible, seen
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import (
     AUTO,
@@ -27,7 +28,7 @@ from cellcycle.predict.predictor import (
 )
 
 # Of images that are read together so much is kept on disk between the two steps, and no more than half of what is
-# free; images beyond it are read and their nuclei found twice.
+# free; the pixels of images beyond it are read twice.
 _MOST_KEPT_BYTES = 2 << 30
 
 
@@ -72,7 +73,7 @@ def predict(
     (listed, masks), found = _with_masks(listed, images, masks), []
     columns, _ = layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"
-    with kept_folder() as folder:
+    with scratch_folder() as folder:
         chosen, shared, _ = look_first(listed, choice, chosen, columns, how, masks=masks, folder=folder)
         for prediction in run_batch(listed, choice, chosen, masks=masks, folder=folder, shared=shared):
             if prediction.remark:
@@ -147,11 +148,6 @@ def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
     return replace(prediction, nuclei=None, plane=None, note=note)
 
 
-def kept_folder() -> contextlib.AbstractContextManager:
-    """Return a context with a folder for what is kept of images between the two looks at them."""
-    return tempfile.TemporaryDirectory(prefix="cellcycle-")
-
-
 def _files(folder: Path | None, n_images: int) -> list[Path | None]:
     return [folder and Path(folder, f"{k}.npz") for k in range(n_images)]
 
@@ -177,41 +173,48 @@ def look_first(
     is_plain = len(images) < 2 or settings.kind == "nucleus" or settings.g1_position is not None
     if how == "each" or (how == "together" and is_plain):
         return settings, alone, []
-    seen = list(_seen(images, choice, settings, n_jobs, masks, folder))
+    found = list(_seen(images, choice, settings, n_jobs, masks, folder))
     if how == "slide":
-        settings = with_g1_peak([one.nuclei for one in seen if one is not None], choice.is_auto, settings)
+        settings = with_g1_peak([one.nuclei for one in found if one is not None], choice.is_auto, settings)
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
         return settings, alone, [f"G1 peak of the slide: {quality}"]
-    fields = [one if one is not None and one.nuclei.kind == "field" else None for one in seen]
+    fields = [one if one is not None and one.nuclei.kind == "field" else None for one in found]
     shared, notes = share(columns, fields, choice.default.input_rule.scale, LEAST_QUALITY * choice.is_auto)
     return settings, shared, notes
 
 
 def _seen(images, choice: ModelChoice, settings: Settings, n_jobs: int, masks, folder) -> Iterator[Seen | None]:
-    """Find the nuclei of all images, and keep them in the folder as far as there is room."""
+    """Find the nuclei of all images, and keep them in the folder, with pixels as far as there is room."""
     files, room = _files(folder, len(images)), _MOST_KEPT_BYTES
-    named = list(zip(images, masks or [None] * len(images), files, strict=True))
     if folder is not None:
         room = min(room, shutil.disk_usage(folder).free // 2)
-    results = tasks.run(found_in, named, n_jobs, start=Predictor, start_arguments=(choice, settings))
-    for seen, file in zip(results, files, strict=True):
+    named = zip(images, masks or [None] * len(images), files, strict=True)
+    # Taken as processes are free: by then it is known how much room there is.
+    items = ((*one, room > 0) for one in named)
+    n_jobs = min(n_jobs, len(images))
+    results = tasks.run(found_in, items, n_jobs, start=Predictor, start_arguments=(choice, settings))
+    for one, file in zip(results, files, strict=True):
         if file is not None and file.exists():
             room -= file.stat().st_size
-            if room < 0:
-                file.unlink()
-        yield seen
+        yield one
 
 
 def found_in(predictor: Predictor, named: tuple) -> Seen | None:
-    """Find the nuclei of an image, mask and file to keep them in; None where it cannot be read: `predict` says why."""
-    image, mask, file = named
+    """Find the nuclei of an image; None where it cannot be read: `predict` says why.
+
+    `named` are the image, its mask, the file to keep them in or in which they stand, and whether with their pixels.
+    """
+    image, mask, file, with_pixels = named
+    if file is not None and file.exists():
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, BadZipFile):
+            return seen(file)
     try:
         if isinstance(image, ImageError) or isinstance(mask, ImageError):
             return None
         plane = as_plane(image, predictor.settings)
         nuclei = predictor.find(plane, mask)
         if file is not None:
-            keep_if_possible(file, plane, nuclei)
+            keep_if_possible(file, plane, nuclei, with_pixels)
         return Seen(slim(nuclei), plane.bit_depth)
     except SettingError:
         raise

@@ -6,7 +6,7 @@ or a field without a clear peak, gets the model that needs nothing but the pictu
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from math import isfinite, nan
 from pathlib import Path
 
@@ -190,14 +190,14 @@ class Predictor:
 
         A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found. In a file of
         `cellcycle.predict.kept` stands what was read, and perhaps found, before; `shared` is what other images lend it.
-        An image that cannot be read gives a prediction with its `error`; a setting that no image can satisfy, such as
-        a segmentation whose package is missing, is raised.
+        An image that cannot be read gives a prediction with its `error`; a setting that none can satisfy is raised.
         """
         name = image_name(image)
         try:
             if isinstance(image, ImageError):
                 raise image
-            plane, nuclei = kept(file) if file is not None and file.exists() else (as_plane(image, self.settings), None)
+            read = partial(as_plane, image, self.settings)
+            plane, nuclei = kept(file, read) if file is not None and file.exists() else (read(), None)
             if isinstance(mask, ImageError):
                 raise mask
             return self.call(plane, self.find(plane, mask) if nuclei is None else nuclei, name, shared)
