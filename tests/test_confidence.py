@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from cellcycle import confidence, results
-from cellcycle.confidence import STRANGE, UNCERTAIN, UNTYPICAL, evaluation, records
+from cellcycle.confidence import NO_CALL, STRANGE, UNCERTAIN, UNTYPICAL, evaluation, records
 from cellcycle.confidence.abstention import cheapest
 from cellcycle.confidence.strangeness import FEATURES, TAILS
 from cellcycle.errors import CellCycleError, CheckpointError, DataError, SettingError
 from cellcycle.phases import PHASES
+from cellcycle.predict import predict
+from cellcycle.simulation import simulate_field
 
 
 def draw(n=4000, sharpness=1.0, seed=0, n_classes=4):
@@ -38,6 +40,7 @@ def nuclei():
             "eccentricity": rng.uniform(0.3, 0.8, 1000),
             "solidity": 0.96 - rng.uniform(0, 0.04, 1000),
             "edge_width_px": rng.uniform(3, 5, 1000),
+            "skewness": rng.normal(0, 0.3, 1000),
         }
     )
     table["area_px"] = table["area_um2"] / 0.25
@@ -152,9 +155,28 @@ def test_strangeness_is_a_p_value_and_finds_what_is_unlike(nuclei):
     assert abs((new < 0.1).mean() - 0.1) < 0.05
     debris = table.assign(area_um2=8.0, area_px=32.0)
     blurred = table.assign(edge_width_px=40.0)
-    for odd in (debris, blurred, table.assign(texture=np.nan)):
+    unmeasured = table.assign(texture=np.nan)
+    for odd in (debris, blurred, unmeasured, table.assign(skewness=4.0)):
         assert usual.p_values(confidence.shape_features(odd)) == pytest.approx(TAILS[-1])
+        assert (usual.doubt(confidence.shape_features(odd)) == 1).all() or odd is unmeasured
+    # What could not be measured sends to review, but costs no call.
+    assert (usual.doubt(confidence.shape_features(unmeasured)) == 0).mean() > 0.97
+    assert (usual.doubt(features) == 1).mean() < 0.005
     assert confidence.Strangeness.from_dict(usual.to_dict()) == usual
+
+
+def test_a_card_of_before_a_feature_was_added_compares_by_those_it_knows(nuclei):
+    table, labels, slides = nuclei
+    features = confidence.shape_features(table)
+    stored = confidence.fit_strangeness(features, labels, slides).to_dict()
+    known = {"features": list(FEATURES[:-1]), "means": [row[:-1] for row in stored["means"]]}
+    known["covariance"] = [row[:-1] for row in stored["covariance"][:-1]]
+    older = confidence.Strangeness.from_dict(stored | known)
+    odd = confidence.shape_features(table.assign(skewness=9.0))
+    assert np.array_equal(older.distances(odd), older.distances(features))
+    for wrong in (["unknown", *FEATURES[1:-1]], ["eccentricity", *FEATURES[1:-1]], []):
+        with pytest.raises(ValueError):
+            confidence.Strangeness.from_dict(stored | known | {"features": wrong})
     with pytest.raises(DataError, match="1 parts"):
         confidence.fit_strangeness(features, labels, np.zeros(1000))
 
@@ -175,23 +197,38 @@ def test_an_assessment_says_why_to_look(nuclei):
     assert found.review[0] == ""
     assert found.review[1].split(";")[0] == UNCERTAIN
     assert found.review[1].endswith("edge")
-    assert found.review[2] == STRANGE
+    assert (found.review[2], found.sets[2]) == (NO_CALL, "") and np.isnan(found.probabilities[2]).all()
     assert found.review[3] == "no_g1_peak"
     assert found.sets[0] == "G1"
     assert len(found.sets[1].split(";")) >= 2
     assert found.sets[3] == ""
-    assert found.confidence[:3] == pytest.approx(found.probabilities[:3].max(axis=1))
-    assert np.isnan(found.confidence[3])
+    assert found.confidence[:2] == pytest.approx(found.probabilities[:2].max(axis=1))
+    assert np.isnan(found.confidence[2:]).all()
 
 
 def test_a_call_that_its_own_set_lacks_is_reviewed():
     strict = confidence.Confidence(1.0, 0.9, (0.8, 0.2), ((0, 1), (1, 0)), 0.9, None, {})
     found = strict.assess([[0.7, 0.3], [0.79, 0.21], [0.85, 0.15], [0.1, 0.9]], [""] * 4, ("A", "B"))
-    assert found.sets == ["B", "B", "A", "B"]
+    assert found.sets == ["A;B", "A;B", "A", "B"]
     assert found.review == [UNTYPICAL, UNTYPICAL, "", ""]
     stricter = confidence.Confidence(1.0, 0.9, (0.8, 0.8), ((0, 1), (1, 0)), 0.9, None, {})
     found = stricter.assess([[0.7, 0.3]], [""], ("A", "B"))
-    assert (found.sets, found.review) == ([""], [UNTYPICAL])
+    assert (found.sets, found.review) == (["A"], [UNTYPICAL])
+
+
+def test_calls_grow_unsure_and_sets_large_with_strangeness_until_none_is_left(nuclei):
+    table, _, slides = nuclei
+    scores, truth = draw(1000)
+    fitted = confidence.fit_confidence(scores, truth, slides, table)
+    steps = table.iloc[[0] * 60].assign(skewness=np.linspace(0, 4, 60))
+    found = fitted.assess([[0.97, 0.01, 0.01, 0.01]] * 60, [""] * 60, PHASES, steps)
+    is_called = np.isfinite(found.confidence)
+    n_called, sizes = is_called.sum(), [len(text.split(";")) if text else 0 for text in found.sets]
+    assert 10 < n_called < 50 and is_called[:n_called].all()
+    assert (np.diff(found.confidence[:n_called]) <= 0).all() and found.confidence[n_called - 1] < 0.35
+    assert (np.diff(sizes[:n_called]) >= 0).all() and (sizes[0], sizes[n_called - 1]) == (1, len(PHASES))
+    assert all("G1" in text.split(";") for text in found.sets[:n_called])
+    assert found.review[n_called - 1] == f"{UNCERTAIN};{STRANGE}" and set(found.review[n_called:]) == {NO_CALL}
 
 
 def test_what_is_stored_comes_back_and_gaps_are_named(nuclei):
@@ -200,7 +237,7 @@ def test_what_is_stored_comes_back_and_gaps_are_named(nuclei):
     fitted = confidence.fit_confidence(scores, truth, slides, table, fitted_on="toy")
     again = confidence.Confidence.from_dict(fitted.to_dict())
     first, second = (c.assess(scores, [""] * 1000, PHASES, table) for c in (fitted, again))
-    assert np.allclose(first.probabilities, second.probabilities, atol=1e-5)
+    assert np.allclose(first.probabilities, second.probabilities, atol=1e-4)
     assert first.review == second.review
     assert fitted.to_dict()["fitted_on"] == {"description": "toy", "n": 1000, "n_parts": 4}
     whole = fitted.to_dict()
@@ -243,6 +280,50 @@ def test_position_intervals_hold_the_truth_of_simulated_cells():
     held = (found["position_low"] <= truth) & (truth <= found["position_high"])
     assert held.mean() > 0.85
     assert np.corrcoef(found["position"], truth)[0, 1] > 0.9
+
+
+def no_nuclei(labels) -> dict[str, np.ndarray]:
+    """Return pictures (H, W) in [0, 1] that hold no stained nucleus; some have its outlines, (H, W) of int."""
+    from scipy.ndimage import binary_erosion, gaussian_filter
+
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[: labels.shape[0], : labels.shape[1]]
+    dots = np.zeros(labels.shape)
+    dots[rng.integers(5, 315, 1200), rng.integers(5, 315, 1200)] = 1
+    inside = binary_erosion(labels > 0, iterations=3)
+    foci = gaussian_filter(np.where(inside, rng.random(labels.shape) < 0.006, 0.0), 1.2)
+    body = gaussian_filter((labels > 0).astype(float), 1.5)
+    made = {
+        "dots of single pixels": dots,
+        "chessboard": 0.1 + 0.8 * ((y // 20 + x // 20) % 2),
+        "squares": 0.05 + 0.7 * ((y % 45 > 12) & (x % 45 > 12)) + rng.normal(0, 0.002, labels.shape),
+        "triangles": np.where(y % 50 < 30, x % 50 < y % 50, 0) * 0.7,
+        "label image": labels / labels.max(),
+        "mask": (labels > 0).astype(float),
+        "foci in nuclei": 0.02 + 0.1 * body + 0.8 * foci / foci.max() + rng.normal(0, 0.003, labels.shape),
+    }
+    return {name: np.clip(picture, 0, 1).astype(np.float32) for name, picture in made.items()}
+
+
+def test_what_is_no_nucleus_gets_no_phase_and_nuclei_keep_theirs():
+    field = simulate_field((320, 320), 30, seed=5)
+    true = predict(field.image.astype(np.float32), kind="field")
+    assert len(true) > 15 and (true["call"] != "").all()
+    for name, picture in no_nuclei(field.labels).items():
+        table = predict(picture, kind="field")
+        called = table["call"] != ""
+        assert called.mean() <= 0.1, name
+        assert table["confidence"][~called].isna().all() and (table["prediction_set"][~called] == "").all()
+        assert table["review"][~called].str.contains(f"{NO_CALL}|no_nucleus").all()
+
+
+@pytest.mark.realdata
+def test_few_real_nuclei_are_left_without_a_phase(real_data):
+    crops = (
+        sorted((real_data / "mitocheck").glob("*/*.png"))[::4] + sorted((real_data / "jurkat").glob("*/*.tif"))[::25]
+    )
+    table = pd.concat([predict(crop, kind="nucleus") for crop in crops])
+    assert (table["call"] == "").mean() < 0.02
 
 
 def test_evaluation_of_perfect_and_useless_confidence():

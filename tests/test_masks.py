@@ -336,7 +336,8 @@ def test_numbers_of_any_type_and_with_gaps_are_kept(small, tmp_path):
     table = predict(pixels, masks=gaps)
     assert table["nucleus_id"].tolist() == [100 * k + 7 for k in range(1, 13)]
     assert (table["area_px"] == np.bincount(labels.ravel())[1:]).all()
-    assert set(table["call"]) <= set(PHASES)
+    # Discs that were drawn are no nuclei.
+    assert set(table["call"]) <= {*PHASES, ""}
 
 
 def test_gray_stored_as_colour_is_taken(small, tmp_path):

@@ -45,7 +45,7 @@ def test_real_cells_are_asked_for_where_a_model_learns_from_them(monkeypatch, ca
 
 def test_mitocheck_calls_crops_and_fields_by_name():
     crops = predict(SAMPLE / "nuclei", model="mitocheck")
-    field = predict(SAMPLE / "fields", model="mitocheck")
+    field = predict(SAMPLE / "fields" / "fields", model="mitocheck")
     for table in (crops, field):
         called = table[table["call"] != ""]
         assert len(called) > 0.9 * len(table) > 20

@@ -3,7 +3,7 @@
 from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
 from cellcycle.confidence.assessment import (
     COVERAGE,
-    LEAST_P_VALUE,
+    NO_CALL,
     PRICE,
     STRANGE,
     UNCERTAIN,
@@ -15,11 +15,18 @@ from cellcycle.confidence.assessment import (
 from cellcycle.confidence.calibration import fit_temperature, logits_of, softmax, with_temperature
 from cellcycle.confidence.position import cycle_positions
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
-from cellcycle.confidence.strangeness import Strangeness, fit_strangeness, measured_nuclei, shape_features
+from cellcycle.confidence.strangeness import (
+    LEAST_P_VALUE,
+    Strangeness,
+    fit_strangeness,
+    measured_nuclei,
+    shape_features,
+)
 
 __all__ = [
     "COVERAGE",
     "LEAST_P_VALUE",
+    "NO_CALL",
     "PRICE",
     "STRANGE",
     "UNCERTAIN",

@@ -7,29 +7,29 @@ import numpy as np
 from cellcycle.confidence.abstention import cheapest, equal_costs
 from cellcycle.confidence.calibration import fit_temperature, with_temperature
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
-from cellcycle.confidence.strangeness import Strangeness, fit_strangeness, shape_features
+from cellcycle.confidence.strangeness import LEAST_P_VALUE, Strangeness, fit_strangeness, shape_features
 from cellcycle.errors import CheckpointError
 
 COVERAGE = 0.9
 # Asking the expert costs 0.4 of a wrong call: a call with less than 60 % goes to review.
 PRICE = 0.4
-# One usual nucleus in a hundred is as unlike the others as this.
-LEAST_P_VALUE = 0.01
 _MOST_COST = 1e6
 # Flags of the picture that make a call worth a look.
 SPOILT = ("edge", "clump", "debris", "out_of_focus", "saturated", "no_g1_peak", "no_nucleus", "unreadable")
-# Reasons of our own: the call costs more than asking; the prediction set lacks the call, so that nine in ten cells
-# of that phase look more like it; what is measured is unlike the cells that the confidence was fitted on.
-UNCERTAIN, UNTYPICAL, STRANGE = "uncertain", "untypical_of_its_phase", "unlike_training_cells"
+# Reasons of our own: the call costs more than asking; nine in ten cells of the phase that was called look more like
+# it; what is measured is unlike the cells that the confidence was fitted on; so unlike them that no phase is called.
+UNCERTAIN, UNTYPICAL = "uncertain", "untypical_of_its_phase"
+STRANGE, NO_CALL = "unlike_training_cells", "unlike_any_nucleus"
 
 
 @dataclass(frozen=True)
 class Assessment:
     """What is known of N calls.
 
-    Calibrated `probabilities` (N, K); `call` (N,), the class of least expected cost, and its probability, `confidence`;
-    `sets`, prediction sets, and `review`, why an expert should look, each joined by ";"; `strangeness` (N,), the share
-    of usual nuclei that are as unlike the others, NaN where it was not fitted.
+    Calibrated `probabilities` (N, K), NaN where no phase is called; `call` (N,), the class of least expected cost, and
+    its probability, `confidence`; `sets`, prediction sets, which hold the call, and `review`, why an expert should
+    look, each joined by ";"; `strangeness` (N,), the share of usual nuclei that are as unlike the others, NaN where it
+    was not fitted.
     """
 
     probabilities: np.ndarray
@@ -59,25 +59,32 @@ class Confidence:
     def assess(self, probabilities, flags, classes, measurements=None) -> Assessment:
         """Calibrate what a network says (N, K) and tell which calls need a look; a row of NaN is no call.
 
+        What is so strange that it is hardly a nucleus gets no call; on the way there all phases become as likely.
         `flags` are quality flags (N,), joined by ";"; `measurements` is what `shape_features` takes.
         """
-        calibrated = with_temperature(probabilities, self.temperature)
-        decision = cheapest(calibrated, self.costs, self.price)
-        sets = prediction_sets(calibrated, self.thresholds)
-        p_values = np.full(len(calibrated), np.nan)
+        p_values, doubt = np.full(len(probabilities), np.nan), np.zeros(len(probabilities))
         if self.strangeness is not None and measurements is not None:
-            p_values = self.strangeness.p_values(shape_features(measurements))
-        is_called = np.isfinite(calibrated).all(axis=1)
+            features = shape_features(measurements)
+            p_values, doubt = self.strangeness.p_values(features), self.strangeness.doubt(features)
+        calibrated = with_temperature(probabilities, self.temperature)
+        is_scored = np.isfinite(calibrated).all(axis=1)
+        # From where nuclei grow strange every phase comes closer, until nothing is known of them.
+        known = np.where(doubt < 1, 1 - doubt, np.nan)[:, None]
+        calibrated = known * calibrated + (1 - known) / calibrated.shape[1]
+        decision, is_called = cheapest(calibrated, self.costs, self.price), np.isfinite(calibrated).all(axis=1)
+        sets, rows = prediction_sets(calibrated, known * np.asarray(self.thresholds)), np.arange(len(calibrated))
         reasons = {
             UNCERTAIN: is_called & decision.ask,
-            UNTYPICAL: is_called & ~sets[np.arange(len(sets)), decision.call],
+            UNTYPICAL: is_called & ~sets[rows, decision.call],
             STRANGE: is_called & (p_values < LEAST_P_VALUE),
+            NO_CALL: is_scored & ~is_called,
         }
+        sets[rows, decision.call] |= is_called
         review = [
             ";".join([*(name for name, is_true in reasons.items() if is_true[i]), *_spoilt(text)])
             for i, text in enumerate(flags)
         ]
-        chosen = calibrated[np.arange(len(calibrated)), decision.call]
+        chosen = calibrated[rows, decision.call]
         return Assessment(calibrated, decision.call, chosen, written_sets(sets, classes), review, p_values)
 
     def to_dict(self) -> dict:

@@ -1,8 +1,8 @@
 """Is this cell like those the model learned from? A distance in what is measured, as a p-value.
 
 A network calls whatever it is shown: debris, blur, cells of another kind. Its own confidence does not warn of
-that. Here a nucleus is compared with nuclei of known phase by size, texture, shape and sharpness of the rim,
-numbers that neither exposure nor stain changes: the Mahalanobis distance to the nearest phase. How unusual the
+that. Here a nucleus is compared with nuclei of known phase by size, texture, bright spots, shape and sharpness of the
+rim, numbers that neither exposure nor stain changes: the Mahalanobis distance to the nearest phase. How unusual the
 distance is, is read off held-out nuclei: with a p-value of 0.01, one usual nucleus in a hundred is as far out.
 
 Source: Lee K, Lee K, Lee H, Shin J. A simple unified framework for detecting out-of-distribution samples and
@@ -16,11 +16,17 @@ import numpy as np
 
 from cellcycle.errors import DataError
 
-FEATURES = ("log_area_um2", "log_texture", "eccentricity", "log_concavity", "log_rim_width")
+FEATURES = ("log_area_um2", "log_texture", "eccentricity", "log_concavity", "log_rim_width", "skewness")
 # Upper tail shares at which the distances of held-out nuclei are kept; between them p-values are interpolated.
 TAILS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 # Columns of the table of measurements that they are made of.
-MEASURED = ("area_um2", "area_px", "texture", "eccentricity", "solidity", "edge_width_px")
+MEASURED = ("area_um2", "area_px", "texture", "eccentricity", "solidity", "edge_width_px", "skewness")
+# One usual nucleus in a hundred is as unlike the others as this: from here on calls are less sure.
+LEAST_P_VALUE = 0.01
+# No phase is called as far out as this share of usual nuclei: few of any kind of cells, and most that is no nucleus.
+CALLED_P_VALUE = 0.002
+# Nor nearer than this: cells of one source are narrower than nuclei are.
+_LEAST_STRANGE = 7.5
 _LEAST = 1e-4
 # Variance of a feature that does not vary among the training nuclei, such as an area where no scale is known: it
 # tells nothing of another nucleus.
@@ -28,12 +34,12 @@ _SAYS_NOTHING = 1e6
 
 
 def shape_features(table) -> np.ndarray:
-    """Return what nuclei are compared by, (N, 5) with columns as `FEATURES`, from the columns `MEASURED` of a table.
+    """Return what nuclei are compared by, (N, 6) with columns as `FEATURES`, from the columns `MEASURED` of a table.
 
     Logarithms of area, of texture, of the share missing to the convex hull and of the width of the rim relative to the
-    diameter; and the eccentricity. NaN where one cannot be measured.
+    diameter; the eccentricity; and the skewness of the intensity. NaN where one cannot be measured.
     """
-    area_um2, area_px, texture, eccentricity, solidity, width = (
+    area_um2, area_px, texture, eccentricity, solidity, width, skewness = (
         np.asarray(table[name], dtype=np.float64) for name in MEASURED
     )
     with np.errstate(invalid="ignore"):
@@ -43,6 +49,7 @@ def shape_features(table) -> np.ndarray:
             eccentricity,
             np.log(np.maximum(1 - solidity, 0) + 0.01),
             np.log(np.maximum(width, _LEAST) / np.sqrt(4 * area_px / np.pi)),
+            skewness,
         ]
     return np.stack(columns, axis=1)
 
@@ -61,16 +68,24 @@ def measured_nuclei(found, rows=None) -> dict[str, np.ndarray]:
 class Strangeness:
     """What usual nuclei are like: mean features of each phase (K, F), and their covariance within a phase (F, F).
 
-    `tail_distances` are those that the shares `TAILS` of held-out nuclei exceed.
+    `tail_distances` are those that the shares `TAILS` of held-out nuclei exceed; `features` are the F of `FEATURES`
+    that they were compared by.
     """
 
+    features: tuple
     means: tuple
     covariance: tuple
     tail_distances: tuple
 
     def distances(self, features) -> np.ndarray:
-        """Return the Mahalanobis distance (N,) of features (N, F) to the nearest phase; inf where one is NaN."""
-        features = np.asarray(features, dtype=np.float64)
+        """Return the Mahalanobis distance (N,) of all `FEATURES`, (N, F), to the nearest phase; inf where one is NaN."""
+        features = self._compared(features)
+        return np.where(np.isnan(features).any(axis=1), np.inf, self._nearest(features))
+
+    def _compared(self, features) -> np.ndarray:
+        return np.asarray(features, dtype=np.float64)[:, [FEATURES.index(name) for name in self.features]]
+
+    def _nearest(self, features) -> np.ndarray:
         return _nearest(features, np.asarray(self.means), np.linalg.inv(np.asarray(self.covariance)))
 
     def p_values(self, features) -> np.ndarray:
@@ -78,18 +93,30 @@ class Strangeness:
         distances = np.minimum(self.distances(features), self.tail_distances[-1])
         return np.exp(np.interp(distances, self.tail_distances, np.log(TAILS)))
 
+    def doubt(self, features) -> np.ndarray:
+        """Return how little is known of nuclei (N,): 0 as far out as the usual ones, 1 where no phase may be called.
+
+        What could not be measured, as on very small nuclei, tells nothing.
+        """
+        usual, most = (self.tail_distances[TAILS.index(share)] for share in (LEAST_P_VALUE, CALLED_P_VALUE))
+        most = max(most, _LEAST_STRANGE, usual + 1)
+        return np.clip((self._nearest(self._compared(features)) - usual) / (most - usual), 0, 1)
+
     def to_dict(self) -> dict:
         """Return plain numbers for JSON."""
-        return {"features": list(FEATURES), **asdict(self)}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, stored: dict) -> "Strangeness":
         """Return what `to_dict` stored."""
-        made = cls(stored["means"], stored["covariance"], stored["tail_distances"])
-        shapes = [np.array(v, dtype=float).shape for v in asdict(made).values()]
-        if shapes != [(len(made.means), len(FEATURES)), (len(FEATURES), len(FEATURES)), (len(TAILS),)]:
+        numbers = [stored[name] for name in ("means", "covariance", "tail_distances")]
+        made, arrays = cls(tuple(stored["features"]), *numbers), [np.array(v, dtype=float) for v in numbers]
+        n = len(made.features)
+        if not 0 < n == len(set(made.features) & set(FEATURES)):
             raise ValueError("strangeness")
-        if not all(np.isfinite(np.array(v, dtype=float)).all() for v in asdict(made).values()):
+        if [v.shape for v in arrays] != [(len(made.means), n), (n, n), (len(TAILS),)]:
+            raise ValueError("strangeness")
+        if not all(np.isfinite(v).all() for v in arrays):
             raise ValueError("strangeness")
         # Distances are measured by it.
         np.linalg.cholesky(np.array(made.covariance, dtype=float))
@@ -117,7 +144,7 @@ def fit_strangeness(features, labels, parts) -> Strangeness:
     means, covariance = _within(features, labels)
     tails = np.quantile(held_out, 1 - np.array(TAILS))
     rounded = [[[float(f"{v:.6g}") for v in row] for row in matrix] for matrix in (means, covariance)]
-    return Strangeness(*rounded, [float(f"{v:.6g}") for v in tails])
+    return Strangeness(FEATURES, *rounded, [float(f"{v:.6g}") for v in tails])
 
 
 def _within(features, labels) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +157,7 @@ def _within(features, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nearest(features, means, precision) -> np.ndarray:
-    away = features[:, None, :] - means[None]
+    """Return the distance (N,) to the nearest of the means (K, F); a feature that is NaN adds nothing to it."""
+    away = np.nan_to_num(features[:, None, :] - means[None])
     squared = np.einsum("nkf,fg,nkg->nk", away, precision, away).min(axis=1)
-    return np.where(np.isnan(squared), np.inf, np.sqrt(np.maximum(squared, 0)))
+    return np.sqrt(np.maximum(squared, 0))

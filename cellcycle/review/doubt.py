@@ -5,7 +5,7 @@ The functions take the columns of a prediction table, as a `pandas.DataFrame` or
 
 import numpy as np
 
-from cellcycle.confidence import PRICE, STRANGE, UNCERTAIN, UNTYPICAL
+from cellcycle.confidence import NO_CALL, PRICE, STRANGE, UNCERTAIN, UNTYPICAL
 
 # Of a model without a confidence of its own: below this probability asking costs less than the call.
 _SURE = 1 - PRICE
@@ -14,6 +14,7 @@ REASON_WORDS = {
     UNCERTAIN: "unsure whether {pair}",
     UNTYPICAL: "unusual for {call}",
     STRANGE: "looks unlike the cells that the model learned from",
+    NO_CALL: "too unlike any nucleus that the model learned from to be called",
     "edge": "cut by the image's edge",
     "clump": "perhaps several nuclei",
     "debris": "too little DNA for a whole nucleus, or touched by dirt",
@@ -58,7 +59,7 @@ def reason_codes(columns) -> list[list[str]]:
     knows = np.isfinite(_known(columns, len(sure)))
     own = list(columns["review"]) if "review" in columns else [""] * len(sure)
     for k, (call, flags) in enumerate(zip(columns["call"], columns["flags"], strict=True)):
-        said = own[k] if knows[k] else f"{UNCERTAIN if call and sure[k] < _SURE else ''};{flags}"
+        said = own[k] if knows[k] or own[k] else f"{UNCERTAIN if call and sure[k] < _SURE else ''};{flags}"
         found.append([code for code in said.split(";") if code not in OF_IMAGE])
     return found
 

@@ -13,8 +13,8 @@ from cellcycle.segmentation.flags import flag_nuclei
 NUCLEUS_COLUMNS = [
     "nucleus_id", "centroid_y_px", "centroid_x_px",
     "bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px",
-    "area_px", "area_um2", "integrated_dna", "mean_dna", "background", "texture", "eccentricity", "solidity",
-    "edge_width_px", "flags",
+    "area_px", "area_um2", "integrated_dna", "mean_dna", "background", "texture", "skewness",
+    "eccentricity", "solidity", "edge_width_px", "flags",
 ]  # fmt: skip
 RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "saturated_share"]
 # Columns that networks may read, and whether each is an amount, of which they see the logarithm.
@@ -25,6 +25,7 @@ READABLE = {
     "mean_dna": True,
     "edge_width_px": True,
     "texture": False,
+    "skewness": False,
     "eccentricity": False,
     "solidity": False,
 }
@@ -34,6 +35,8 @@ _GLOW = 0.25
 _BACKGROUND = 0.5
 _LEAST_RING_PX = 20
 _LEAST_PLATEAU_PX = 10
+# Of intensities in [0, 1]: less is rounding.
+_LEAST_SPREAD = 1e-6
 
 
 def register_measurement(name: str, measure: Callable[[np.ndarray, np.ndarray], float], is_amount: bool = True) -> None:
@@ -76,6 +79,7 @@ def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None 
         - `background` : lower quartile of the intensity between a quarter and half a diameter away;
         - `texture` : coefficient of variation inside, a tenth of the diameter away from the rim. 0 for even
           chromatin;
+        - `skewness` : of the intensity there. Near 0 for chromatin, above 3 where a few bright spots hold the light;
         - `eccentricity`, `solidity` : of the outline's ellipse (0 is a circle), and area over that of the
           convex hull;
         - `edge_width_px` : contrast over the mean slope at the rim; grows as the nucleus leaves the focus;
@@ -186,6 +190,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
         "mean_dna": mean_dna,
         "background": background,
         "texture": _texture(inner, background),
+        "skewness": _skewness(inner),
         "eccentricity": region.eccentricity,
         "solidity": region.solidity,
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna),
@@ -199,6 +204,14 @@ def _texture(inner: np.ndarray, background: float) -> float:
     if not inner.size or inner.mean() <= background:
         return np.nan
     return float(inner.std() / (inner.mean() - background))
+
+
+def _skewness(inner: np.ndarray) -> float:
+    """Return the third standardised moment; 0 where all is even, NaN without an inside."""
+    if not inner.size:
+        return np.nan
+    away, spread = inner - inner.mean(), inner.std()
+    return float((away**3).mean() / spread**3) if spread > _LEAST_SPREAD else 0.0
 
 
 def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others: np.ndarray, contrast: float) -> float:
