@@ -319,10 +319,8 @@ def test_what_is_no_nucleus_gets_no_phase_and_nuclei_keep_theirs():
 
 @pytest.mark.realdata
 def test_few_real_nuclei_are_left_without_a_phase(real_data):
-    crops = (
-        sorted((real_data / "mitocheck").glob("*/*.png"))[::4] + sorted((real_data / "jurkat").glob("*/*.tif"))[::25]
-    )
-    table = pd.concat([predict(crop, kind="nucleus") for crop in crops])
+    crops = [*sorted(real_data.glob("mitocheck/*/*.png"))[::4], *sorted(real_data.glob("jurkat/*/*.tif"))[::25]]
+    table = predict(crops, kind="nucleus")
     assert (table["call"] == "").mean() < 0.02
 
 
@@ -473,8 +471,8 @@ def test_command_and_api_give_the_same_confidence(calibrated_model, tmp_path, mo
     for name in ("p_G1", "confidence"):
         assert told[name].tolist() == pytest.approx(own[name].tolist(), abs=5e-4)
     assert "Predicted Phase" in capsys.readouterr().out
-    last = list(own.columns)
-    assert last[-7:] == ["confidence", "prediction_set", "review", "model", "model_reason", "version", "error"]
+    trust = ["confidence", "prediction_set", "review", "model", "model_reason", "version", "error"]
+    assert [name for name in own.columns if name in trust] == trust
 
 
 def test_figures_show_what_was_measured(tmp_path):

@@ -78,7 +78,7 @@ class Strangeness:
     tail_distances: tuple
 
     def distances(self, features) -> np.ndarray:
-        """Return the Mahalanobis distance (N,) of all `FEATURES`, (N, F), to the nearest phase; inf where one is NaN."""
+        """Return the Mahalanobis distance (N,) of `FEATURES` (N, F) to the nearest phase; inf where one is NaN."""
         features = self._compared(features)
         return np.where(np.isnan(features).any(axis=1), np.inf, self._nearest(features))
 
