@@ -14,8 +14,9 @@ import pytest
 
 from cellcycle import cli, cnncc, files
 from cellcycle.images import read_plane, write_image
-from cellcycle.predict import command, many, output, predict, predictor
+from cellcycle.predict import Predictor, command, many, output, predict, predictor
 from cellcycle.predict.many import run_batch
+from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.simulation import simulate_field
 
 SAMPLE = files.repository() / "data" / "sample"
@@ -289,6 +290,16 @@ def test_the_overlay_outlines_nuclei_in_the_colour_of_their_phase(run, tmp_path)
     assert picture.shape[:2] >= (512, 512)
     coloured = (picture[:512] != picture[:512, :, :1]).any(axis=2)
     assert 0.01 < coloured.mean() < 0.2
+
+
+def test_several_nuclei_bear_their_numbers_in_the_overlay_and_a_single_one_none():
+    model = Predictor()
+    for file, is_numbered in ((FIELD, True), (MITOSIS, False)):
+        found = model.predict(file)
+        drawn, bare = draw_overlay(found, model.checkpoint.classes), stretched(found.plane.pixels)
+        for y, x in found.nuclei.centres[found.nuclei.is_sound].round().astype(int):
+            middle = np.s_[y - 4 : y + 5, x - 4 : x + 5]
+            assert (drawn[middle] != bare[middle][..., None]).any() == is_numbered
 
 
 def test_folders_and_patterns_name_images(run):

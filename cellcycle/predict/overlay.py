@@ -17,6 +17,7 @@ OVERLAY_SUFFIX = "_phases.png"
 _MARK = "cellcycle overlay"
 _NO_CALL = "#999999"
 _LEGEND_PX = 16
+_NUMBER_PX = 11
 
 
 def stretched(pixels: np.ndarray) -> np.ndarray:
@@ -29,7 +30,8 @@ def stretched(pixels: np.ndarray) -> np.ndarray:
 def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.ndarray:
     """Return an image with the outlines of its nuclei in the colours of the classes, (H, W, 3) uint8.
 
-    Nuclei without a call are gray. There is a legend where there is room.
+    Nuclei without a call are gray. Where there are several, each that is wide enough holds its number in the table.
+    There is a legend where there is room.
     """
     from scipy.ndimage import binary_dilation
     from skimage.segmentation import find_boundaries
@@ -45,6 +47,8 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     if min(pixels.shape) > 1200:
         rim = binary_dilation(rim) & (labels > 0)
     picture[rim] = palette[labels[rim]]
+    if len(prediction.ids) > 1:
+        picture = _with_numbers(picture, prediction)
     return _with_legend(picture, colours)
 
 
@@ -58,6 +62,21 @@ def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, .
 def is_overlay(path) -> bool:
     """Say whether a file is a picture that `write_overlay` wrote, and so none of nuclei to predict."""
     return str(path).endswith(OVERLAY_SUFFIX) and has_mark(path, _MARK)
+
+
+def _with_numbers(picture: np.ndarray, prediction: ImagePrediction) -> np.ndarray:
+    """Write the number of each nucleus into its middle, where it leaves a margin to the outline."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns, font = prediction.columns, ImageFont.load_default(_NUMBER_PX)
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    sides = (columns[f"bbox_{side}_px"] for side in ("left", "right"))
+    places = zip(columns["centroid_x_px"], columns["centroid_y_px"], *sides, strict=True)
+    for label, (x, y, left, right) in zip(prediction.ids, places, strict=False):
+        if draw.textlength(str(label), font) < 0.7 * (right - left):
+            draw.text((x, y), str(label), "white", font, "mm", stroke_width=1, stroke_fill="black")
+    return np.asarray(image)
 
 
 def _with_legend(picture: np.ndarray, colours: dict[str, str]) -> np.ndarray:
