@@ -7,12 +7,12 @@ import nbformat
 import pytest
 
 from cellcycle import files
-from cellcycle.study.notebooks import reading_minutes
+from cellcycle.study.notebooks import contents, reading_minutes
 
 FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # The notebooks with aims, an answer, questions and exercises: in the end all of them.
-FINISHED = ("01", "02", "03", "04", "05", "06", "07", "10", "11", "12")
+FINISHED = ("00", "01", "02", "03", "04", "05", "06", "07", "10", "11", "12")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda f: f.stem)
@@ -54,6 +54,7 @@ def lines_of(cell):
 
 def test_the_course_is_complete():
     assert [f.stem for f in NOTEBOOKS] == [
+        "00_why_phases",
         "01_exploring_the_nuclei",
         "02_augmentation",
         "03_balancing",
@@ -68,6 +69,9 @@ def test_the_course_is_complete():
         "12_your_own_images",
         "13_figures",
     ]
+    listed = contents()
+    assert list(listed["file"]) == [f.name for f in NOTEBOOKS]
+    assert listed["title"].is_unique
 
 
 def test_notebook_is_valid_and_small(notebook, request):

@@ -163,6 +163,9 @@ def lines(table, x="", y="", title="", log=False):
         ax.plot(table.index, column, "o-" if len(table) < 12 else "-", color=colour, label=name, linewidth=1.5)
     if log:
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        if len(table) < 8:
+            ax.set_xticks(table.index, [f"{value:g}" for value in table.index])
     elif table.index.dtype.kind == "i":
         ax.xaxis.get_major_locator().set_params(integer=True)
     if table.shape[1] > 1:

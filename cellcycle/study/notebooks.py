@@ -224,8 +224,23 @@ def publish_notebook(executed, target) -> None:
 
 
 def reading_minutes(notebook) -> int:
-    """Return about how long a notebook takes to read: its words, of code too, at the pace of a textbook."""
-    return max(1, round(sum(len(cell.source.split()) for cell in notebook.cells) / _WORDS_A_MINUTE))
+    """Return about how long a notebook takes to read, to its questions: words, of code too, at a textbook's pace."""
+    sources = [cell.source for cell in notebook.cells]
+    end = next((i for i, source in enumerate(sources) if source.startswith("## Questions")), len(sources))
+    return max(1, round(sum(len(source.split()) for source in sources[:end]) / _WORDS_A_MINUTE))
+
+
+def contents() -> pd.DataFrame:
+    """Return one row a notebook, by its number: file, title, question, and minutes to read."""
+    import nbformat
+
+    rows = {}
+    for name in select_notebooks():
+        notebook = nbformat.read(notebooks_dir() / f"{name}.ipynb", as_version=4)
+        title, question = re.match(r"# (.+?)\n.*?\*\*Question\.\*\* (.+?)\n", notebook.cells[0].source, re.S).groups()
+        row = {"file": f"{name}.ipynb", "title": title, "question": question}
+        rows[name[:2]] = row | {"minutes": reading_minutes(notebook)}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def clean(notebook):
