@@ -12,7 +12,7 @@ from cellcycle.study.notebooks import contents, reading_minutes
 FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # The notebooks with aims, an answer, questions and exercises: in the end all of them.
-FINISHED = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12")
+FINISHED = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda f: f.stem)
