@@ -11,25 +11,11 @@ from cellcycle.study.notebooks import contents, reading_minutes
 
 FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-# The notebooks with aims, an answer, questions and exercises: in the end all of them.
-FINISHED = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda f: f.stem)
 def notebook(request):
     return nbformat.read(request.param, as_version=4)
-
-
-def is_finished(request):
-    return request.node.callspec.id[:2] in FINISHED
-
-
-@pytest.fixture
-def lesson(notebook, request):
-    """A notebook that is finished as a lesson."""
-    if not is_finished(request):
-        pytest.skip("not finished yet")
-    return notebook
 
 
 def section(notebook, title):
@@ -83,7 +69,7 @@ def test_notebook_is_valid_and_small(notebook, request):
     assert len(set(ids)) == len(ids)
 
 
-def test_it_opens_with_a_title_and_its_sections_end_in_order(notebook, request):
+def test_it_opens_with_a_title_and_its_sections_end_in_order(notebook):
     first = notebook.cells[0]
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")
@@ -91,7 +77,7 @@ def test_it_opens_with_a_title_and_its_sections_end_in_order(notebook, request):
     assert len(re.findall(r"^# ", text, flags=re.M)) == 1
     headings = re.findall(r"^## (.+)", text, flags=re.M)
     assert "Data" in headings
-    assert headings[-3:] == ["Answer", "Questions", "Exercises"] if is_finished(request) else headings[-1] == "Summary"
+    assert headings[-3:] == ["Answer", "Questions", "Exercises"]
 
 
 def test_parameters_are_literals(notebook):
@@ -146,18 +132,18 @@ def test_prose_types_in_no_results(notebook):
             assert not re.search(r"\b0\.\d{2,}\b|\b\d{1,2}\.\d %", cell.source), cell.source
 
 
-def test_a_lesson_opens_with_its_question_aims_needs_and_time(lesson):
-    opening = lesson.cells[0].source
+def test_a_lesson_opens_with_its_question_aims_needs_and_time(notebook):
+    opening = notebook.cells[0].source
     assert "**Question.**" in opening
     aims = re.search(r"\*\*You will be able to\*\*\n\n((?:- .+\n)+)", opening)
     assert len(aims[1].splitlines()) >= 2
     assert "**It assumes**" in opening
     minutes = re.search(r"\*\*It takes\*\* about (\d+) minutes to read", opening)[1]
-    assert int(minutes) == reading_minutes(lesson)
+    assert int(minutes) == reading_minutes(notebook)
 
 
-def test_a_lesson_answers_its_question_in_a_computed_sentence(lesson):
-    (cell,) = [c for c in section(lesson, "Answer") if c.cell_type == "code"]
+def test_a_lesson_answers_its_question_in_a_computed_sentence(notebook):
+    (cell,) = [c for c in section(notebook, "Answer") if c.cell_type == "code"]
     names = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
     assert names - {"display", "Markdown"}, "typed in, not computed"
     (answer,) = [o.data["text/markdown"] for o in cell.outputs]
@@ -165,8 +151,8 @@ def test_a_lesson_answers_its_question_in_a_computed_sentence(lesson):
     assert len(answer.split()) <= 80
 
 
-def test_a_lesson_asks_questions_whose_answer_speaks_of_every_option(lesson):
-    questions = section(lesson, "Questions")
+def test_a_lesson_asks_questions_whose_answer_speaks_of_every_option(notebook):
+    questions = section(notebook, "Questions")
     assert 2 <= len(questions) <= 3
     for i, cell in enumerate(questions, start=1):
         asked, answer = re.split(r"<details><summary>Answer</summary>\n\n", cell.source)
@@ -178,8 +164,8 @@ def test_a_lesson_asks_questions_whose_answer_speaks_of_every_option(lesson):
         assert answer.endswith("\n\n</details>")
 
 
-def test_every_exercise_has_a_hint_a_place_to_work_and_a_solution_that_ran(lesson):
-    cells = section(lesson, "Exercises")
+def test_every_exercise_has_a_hint_a_place_to_work_and_a_solution_that_ran(notebook):
+    cells = section(notebook, "Exercises")
     starts = [i for i, cell in enumerate(cells) if cell.source.startswith("### Exercise ")]
     assert starts[0] == 0
     assert 3 <= len(starts) <= 5
@@ -205,8 +191,8 @@ def draws(cell):
     return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
 
 
-def test_one_solution_draws_a_figure_and_one_argues_a_judgement(lesson):
-    solutions = [cell for cell in section(lesson, "Exercises") if tagged(cell, "solution")]
+def test_one_solution_draws_a_figure_and_one_argues_a_judgement(notebook):
+    solutions = [cell for cell in section(notebook, "Exercises") if tagged(cell, "solution")]
     assert any(draws(cell) for cell in solutions)
     assert any(cell.cell_type == "markdown" for cell in solutions)
 
