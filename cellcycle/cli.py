@@ -121,6 +121,9 @@ def predict(
         typer.Option("--map", help="Table with the columns image or well, and condition, dose, slide, replicate ..."),
     ] = None,
     is_each: Annotated[bool, typer.Option("--each", help="Judge every image by itself, not read together.")] = False,
+    prior: Annotated[
+        str, typer.Option(help="Shares of phases known beforehand: equal, culture or slide; auto: culture for fields.")
+    ] = "auto",
     is_slide: Annotated[
         bool, typer.Option("--slide", help="All images, crops too, are of one slide: one G1 peak for all.")
     ] = False,
@@ -152,7 +155,7 @@ def predict(
     if is_field and is_nucleus:
         raise SettingError("--field", "--nucleus was given too", "choose one of them, or neither")
     kind = "field" if is_field else "nucleus" if is_nucleus else "auto"
-    settings = Settings(kind, channel, plane, pixel_size, segmentation)
+    settings = Settings(kind, channel, plane, pixel_size, segmentation, prior=prior)
     extras = Extras(overlay, masks, outlines, rois)
     if is_each and is_slide:
         raise SettingError("--each", "--slide was given too", "choose one of them, or neither")

@@ -23,6 +23,10 @@ _CV_RANGE = (0.02, 0.2)
 _LEAST_PEAK_SHARE = 0.12
 _MOST_OUTLIERS = 0.2
 _LEAST_BIC_GAIN = 10.0
+# Of two peaks beside the single hump: two shares and the ratio of the peaks.
+_MORE_PARAMETERS = 3
+# Where one hump explains the histogram, and one phase so much of it, there is no other.
+_LEAST_ALONE = 0.8
 _MOST_SHARE = 1 - 1e-9
 # Of a well beside its plate: how far its stain may differ (log), and the copies over G1 that are looked at.
 _NEAR_SPREAD, _NEAR_REACH, _NEAR_STEPS = 0.1, 0.25, 41
@@ -50,6 +54,8 @@ class G1Peak:
         Nuclei in the fit.
     reason : str
         Why the fit is not usable; "" where it is.
+    is_arrested : bool
+        Whether the nuclei stand still in one phase, as far as their DNA tells: one peak, or none at G1.
     """
 
     position: float
@@ -59,6 +65,7 @@ class G1Peak:
     quality: float = 0.0
     n_nuclei: int = 0
     reason: str = ""
+    is_arrested: bool = False
 
     @property
     def is_usable(self) -> bool:
@@ -106,7 +113,10 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     quality = float(max(0.0, 1 - np.exp(-2 * gain / len(dna))))
     reason = _reason(fractions, cv, gain, len(dna))
     position = float(np.exp(position)) if not reason else float("nan")
-    return G1Peak(position, float(cv), float(ratio), fractions, quality, len(dna), reason)
+    bic_gain = 2 * gain - _MORE_PARAMETERS * np.log(len(dna))
+    is_one = bic_gain < _LEAST_BIC_GAIN and max(fractions[p] for p in ("G1", "S", "G2")) > _LEAST_ALONE
+    is_arrested = is_one or (bool(reason) and fractions["G1"] < _LEAST_PEAK_SHARE)
+    return G1Peak(position, float(cv), float(ratio), fractions, quality, len(dna), reason, is_arrested)
 
 
 def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tuple[float, dict[str, float]]:
@@ -161,8 +171,7 @@ def _unusable(n_nuclei: int, reason: str) -> G1Peak:
 
 def _reason(fractions: dict[str, float], cv: float, gain: float, n_nuclei: int) -> str:
     """Say why a fit cannot be used, or ""."""
-    # Three parameters more than the single hump: two shares and the ratio of the peaks.
-    bic_gain = 2 * gain - 3 * np.log(n_nuclei)
+    bic_gain = 2 * gain - _MORE_PARAMETERS * np.log(n_nuclei)
     if bic_gain < _LEAST_BIC_GAIN:
         return "the histogram has no two peaks (one hump explains it as well)"
     if fractions["outliers"] > _MOST_OUTLIERS:

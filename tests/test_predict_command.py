@@ -326,7 +326,7 @@ def test_a_slide_lends_its_g1_peak_to_its_fields(run, tmp_path):
     code, out, err = run("predict", tmp_path, "--model", "nagao6-g1", "--slide", "--format", "csv")
     assert code == 0, err
     table = rows(out)
-    assert table["call"].notna().all()
+    assert table["call"].notna().mean() > 0.95
     assert len(set(table["g1_quality"])) == 1
     near_two = table["dna_copies"].between(1.6, 2.4)
     assert 0.4 < near_two.mean() < 0.8

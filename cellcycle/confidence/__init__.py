@@ -12,7 +12,7 @@ from cellcycle.confidence.assessment import (
     Confidence,
     fit_confidence,
 )
-from cellcycle.confidence.calibration import fit_temperature, logits_of, softmax, with_temperature
+from cellcycle.confidence.calibration import fit_temperature, logits_of, softmax, with_temperature, with_weights
 from cellcycle.confidence.position import cycle_positions
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
 from cellcycle.confidence.strangeness import (
@@ -48,5 +48,6 @@ __all__ = [
     "shape_features",
     "softmax",
     "with_temperature",
+    "with_weights",
     "written_sets",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellcycle.confidence.abstention import cheapest, equal_costs
-from cellcycle.confidence.calibration import fit_temperature, with_temperature
+from cellcycle.confidence.calibration import fit_temperature, with_temperature, with_weights
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
 from cellcycle.confidence.strangeness import LEAST_P_VALUE, Strangeness, fit_strangeness, shape_features
 from cellcycle.errors import CheckpointError
@@ -15,7 +15,17 @@ COVERAGE = 0.9
 PRICE = 0.4
 _MOST_COST = 1e6
 # Flags of the picture that make a call worth a look.
-SPOILT = ("edge", "clump", "debris", "out_of_focus", "saturated", "no_g1_peak", "no_nucleus", "unreadable")
+SPOILT = (
+    "edge",
+    "clump",
+    "debris",
+    "out_of_focus",
+    "saturated",
+    "no_g1_peak",
+    "one_dna_peak",
+    "no_nucleus",
+    "unreadable",
+)
 # Reasons of our own: the call costs more than asking; nine in ten cells of the phase that was called look more like
 # it; what is measured is unlike the cells that the confidence was fitted on; so unlike them that no phase is called.
 UNCERTAIN, UNTYPICAL = "uncertain", "untypical_of_its_phase"
@@ -56,36 +66,36 @@ class Confidence:
     strangeness: Strangeness | None
     fitted_on: dict
 
-    def assess(self, probabilities, flags, classes, measurements=None) -> Assessment:
+    def assess(self, probabilities, flags, classes, measurements=None, weights=None) -> Assessment:
         """Calibrate what a network says (N, K) and tell which calls need a look; a row of NaN is no call.
 
         What is so strange that it is hardly a nucleus gets no call; on the way there all phases become as likely.
-        `flags` are quality flags (N,), joined by ";"; `measurements` is what `shape_features` takes.
+        `flags` are quality flags (N,), joined by ";"; `measurements` is what `shape_features` takes; `weights` (K,) are
+        shares of the classes that are known beforehand, by which calls are made. Sets hold whatever the shares are.
         """
         p_values, doubt = np.full(len(probabilities), np.nan), np.zeros(len(probabilities))
         if self.strangeness is not None and measurements is not None:
             features = shape_features(measurements)
             p_values, doubt = self.strangeness.p_values(features), self.strangeness.doubt(features)
-        calibrated = with_temperature(probabilities, self.temperature)
-        is_scored = np.isfinite(calibrated).all(axis=1)
+        said = with_temperature(probabilities, self.temperature)
         # From where nuclei grow strange every phase comes closer, until nothing is known of them.
         known = np.where(doubt < 1, 1 - doubt, np.nan)[:, None]
-        calibrated = known * calibrated + (1 - known) / calibrated.shape[1]
-        decision, is_called = cheapest(calibrated, self.costs, self.price), np.isfinite(calibrated).all(axis=1)
-        sets, rows = prediction_sets(calibrated, known * np.asarray(self.thresholds)), np.arange(len(calibrated))
+        alike, weighed = (known * p + (1 - known) / said.shape[1] for p in (said, with_weights(said, weights)))
+        decision, is_called = cheapest(weighed, self.costs, self.price), np.isfinite(weighed).all(axis=1)
+        sets, rows = prediction_sets(alike, known * np.asarray(self.thresholds)), np.arange(len(said))
         reasons = {
             UNCERTAIN: is_called & decision.ask,
             UNTYPICAL: is_called & ~sets[rows, decision.call],
             STRANGE: is_called & (p_values < LEAST_P_VALUE),
-            NO_CALL: is_scored & ~is_called,
+            NO_CALL: np.isfinite(said).all(axis=1) & ~is_called,
         }
         sets[rows, decision.call] |= is_called
         review = [
             ";".join([*(name for name, is_true in reasons.items() if is_true[i]), *_spoilt(text)])
             for i, text in enumerate(flags)
         ]
-        chosen = calibrated[rows, decision.call]
-        return Assessment(calibrated, decision.call, chosen, written_sets(sets, classes), review, p_values)
+        chosen = weighed[rows, decision.call]
+        return Assessment(weighed, decision.call, chosen, written_sets(sets, classes), review, p_values)
 
     def to_dict(self) -> dict:
         """Return what `model.json` holds under "confidence"."""

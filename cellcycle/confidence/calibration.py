@@ -50,6 +50,20 @@ def with_temperature(probabilities, temperature: float) -> np.ndarray:
     return softmax(logits_of(probabilities) / temperature)
 
 
+def with_weights(probabilities, weights=None) -> np.ndarray:
+    """Return probabilities (N, K), made where all classes are as frequent, for shares of the classes (K,).
+
+    Examples
+    --------
+    >>> with_weights(np.array([[0.5, 0.5]]), [0.9, 0.1]).round(2).tolist()
+    [[0.9, 0.1]]
+    """
+    if weights is None:
+        return probabilities
+    weighed = probabilities * np.asarray(weights)
+    return weighed / weighed.sum(axis=1, keepdims=True)
+
+
 def fit_temperature(probabilities, labels) -> float:
     """Return the temperature, from exp(-3) to exp(3), under which the labels (N,) are most likely.
 

@@ -20,6 +20,7 @@ from cellcycle.images import Plane
 from cellcycle.images.wells import places_of
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, g1_area_px
+from cellcycle.predict.priors import one_peak_flag
 
 # What is kept in memory of the nuclei of all images.
 SEEN_COLUMNS = ("nucleus_id", "integrated_dna", "area_px", "flags")
@@ -142,8 +143,8 @@ def _parts(group: str, ks: list[int], seen: list[Seen], notes: list[str]) -> dic
 
 def _lend(nuclei: list[Nuclei], units: list, scale: Scale, least_quality: float) -> tuple[list[Shared], str]:
     """Return what the images of a group lend each other, and a note; nothing where they have no common G1 peak."""
-    alone = [Shared()] * len(nuclei)
     anchor, peak = fit_anchor(nuclei)
+    alone = [Shared(flag="" if anchor else one_peak_flag(peak, own)) for own in nuclei]
     if anchor is None or anchor.quality < least_quality:
         return alone, f"no common G1 peak ({peak.reason or 'it is faint'}), so each is judged by itself"
     wells = defaultdict(list)

@@ -7,12 +7,12 @@ or a field without a clear peak, gets the model that needs nothing but the pictu
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint
+from cellcycle.confidence import with_weights
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
@@ -22,68 +22,18 @@ from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
+from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, weights_of
 from cellcycle.predict.runtime import Runtime
+from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.segmentation import looks_like_nucleus_crop
-from cellcycle.segmentation.fields import BACKENDS
 
 AUTO = "auto"
-KINDS = ("auto", "field", "nucleus")
 # Down to this quality the anchored model was measured to do better than the picture alone, on simulated slides with
 # usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks were not met there.
 LEAST_QUALITY = 0.1
 # Nuclei that are cut and scored at a time.
 _BATCH = 256
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How images are read and nuclei found; an unknown name or a size that cannot be is a `SettingError`.
-
-    Parameters
-    ----------
-    kind
-        "auto", "field" or "nucleus": what the images are; "auto" decides by a stated rule.
-    channel
-        DNA channel, by index from 0 or name.
-    plane
-        Time point or z plane; z-stacks are projected without it.
-    pixel_size_um
-        Edge of a pixel in the sample; overrides what the files say.
-    backend
-        Segmentation of fields: "trained", "classical", "cellpose" or "stardist".
-    g1_position, g1_quality, g1_area_px
-        The `Anchor` of the slide, where it is not to be fitted to each field.
-    """
-
-    kind: str = "auto"
-    channel: int | str | None = None
-    plane: int | None = None
-    pixel_size_um: float | None = None
-    backend: str = "trained"
-    g1_position: float | None = None
-    g1_quality: float = nan
-    g1_area_px: float | None = None
-
-    def __post_init__(self):
-        for option, allowed in (("kind", KINDS), ("backend", BACKENDS)):
-            value = getattr(self, option)
-            if value not in allowed:
-                raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
-        for option in ("pixel_size_um", "g1_position", "g1_area_px"):
-            value = getattr(self, option)
-            if value is not None and not (isfinite(value) and value > 0):
-                raise SettingError(option, f"{value} is not a size", "give a number above 0")
-        if self.pixel_size_um is not None and not 1e-3 <= self.pixel_size_um <= 1e3:
-            finding = f"{self.pixel_size_um:g} um is the size of no pixel"
-            raise SettingError("pixel_size_um", finding, "give micrometres, from 0.001 to 1000")
-        if isinstance(self.channel, str) and not 0 < len(self.channel) <= 200:
-            raise SettingError("channel", f"{len(self.channel)} letters are no name", "give an index or a name")
-
-    @property
-    def anchor(self) -> Anchor | None:
-        """What was given of the slide's G1 peak."""
-        return None if self.g1_position is None else Anchor(self.g1_position, self.g1_quality, self.g1_area_px)
 
 
 @dataclass(frozen=True)
@@ -242,11 +192,12 @@ class Predictor:
         anchor, nuclei = given, nuclei if shared.pixel_size_um is None else nuclei.scaled(shared.pixel_size_um)
         if anchor is None and nuclei.kind == "field":
             anchor, peak = fit_anchor([nuclei])
+        flag = shared.flag or ("" if anchor else one_peak_flag(peak, nuclei))
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
         values |= (
             shared.columns
-            | self._scored(checkpoint, plane, nuclei, anchor, shared.flag)
+            | self._scored(checkpoint, plane, nuclei, anchor, flag)
             | {
                 "g1_quality": peak.quality if peak else given.quality if given else np.nan,
                 "pixel_size_um": nuclei.pixel_size_um,
@@ -273,13 +224,18 @@ class Predictor:
         else:
             scores = self._probabilities(checkpoint, plane, nuclei, anchor)
         flags = [";".join(filter(None, [flags, *extra])) for flags in nuclei.measured["flags"]]
-        values, calls = {"flags": flags}, scores.argmax(axis=1)
-        if checkpoint.confidence is not None:
-            found = checkpoint.confidence.assess(scores, flags, checkpoint.classes, nuclei.measured)
-            scores, calls = found.probabilities, found.call
+        prior, classes = prior_of(self.settings.prior, nuclei.kind), checkpoint.classes
+        weights = weights_of(prior, classes, nuclei, anchor)
+        if checkpoint.confidence is None:
+            scores, values = with_weights(scores, weights), {"flags": flags}
+            calls = scores.argmax(axis=1)
+        else:
+            found = checkpoint.confidence.assess(scores, flags, classes, nuclei.measured, weights)
+            scores, calls, values = found.probabilities, found.call, {"flags": flags}
             values |= {"confidence": found.confidence, "prediction_set": found.sets, "review": found.review}
-        names = np.where(np.isfinite(scores[:, 0]), np.array(checkpoint.classes)[calls], "")
-        return values | {"call": names} | {f"p_{c}": scores[:, k] for k, c in enumerate(checkpoint.classes)}
+        names = np.where(np.isfinite(scores[:, 0]), np.array(classes)[calls], "")
+        values |= {"call": names} | {f"p_{c}": scores[:, k] for k, c in enumerate(classes)}
+        return values if weights is None else left_open(values, prior, flag)
 
     def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:
         rows, runtime = np.arange(len(nuclei)), self._runtime(checkpoint)

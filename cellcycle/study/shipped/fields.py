@@ -40,7 +40,7 @@ def found_fields(predictor: Predictor, n_fields: int = N_FIELDS) -> list[tuple]:
 def score_fields(checkpoint: Checkpoint, fields: list[tuple], root: Path) -> tuple[results.Record, dict]:
     """Call the nuclei of fields, record those that were found, and return the record and the counts."""
     started, tables, n_truth, n_found = time.perf_counter(), [], 0, 0
-    predictor, names = Predictor(checkpoint, Settings("field")), [f"p_{c}" for c in PHASES]
+    predictor, names = Predictor(checkpoint, Settings("field", prior="equal")), [f"p_{c}" for c in PHASES]
     for name, plane, nuclei, truth in fields:
         scores = predictor.call(plane, nuclei).table[names].to_numpy(float)
         wanted = truth[["centroid_y_px", "centroid_x_px"]].to_numpy(float)

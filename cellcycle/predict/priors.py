@@ -1,0 +1,67 @@
+"""What is taken to be known of a culture before a nucleus is looked at, and which calls it leaves open.
+
+"equal": G1, S, G2 and M weigh alike, as in training. "culture": in a growing culture few nuclei are in mitosis, so M
+weighs less, and a field of which more than a tenth are called M keeps the most probable tenth. G1, S and G2 weigh
+alike: given the shares of a growing culture, calls came out farther from the true shares of simulated ones. "slide": as
+many of each as the DNA histogram of the image shows, read against its G1 peak; M as in a culture.
+
+Source of the weighing: Saerens M, Latinne P, Decaestecker C. Neural Computation 14:21 (2002), with a stated prior.
+"""
+
+import numpy as np
+
+from cellcycle.dna_content import G1Peak, fit_near
+from cellcycle.nuclei import Anchor, Nuclei
+from cellcycle.phases import PHASES
+
+PRIORS = ("equal", "culture", "slide")
+# Of a hundred nuclei of a growing culture two to five are mitoses.
+_MITOSES, _MOST_MITOSES = 0.04, 0.1
+_LEAST_SHARE = 0.02
+_G2_RATIO = 1.9
+# A flag of all nuclei of an image, and why a call of M is left open; for `cellcycle.review.doubt`.
+ONE_PEAK, MANY_MITOSES = "one_dna_peak", "more_mitoses_than_a_culture"
+
+
+def prior_of(asked: str, kind: str) -> str:
+    """Return the prior of an image of a kind: crops were picked, so nothing is known of their shares."""
+    return {"field": "culture", "nucleus": "equal"}[kind] if asked == "auto" else asked
+
+
+def weights_of(prior: str, classes, nuclei: Nuclei, anchor: Anchor | None) -> np.ndarray | None:
+    """Return by what the probabilities of the phases (4,) are weighed; None where nothing is known of the classes."""
+    if prior == "equal" or tuple(classes) != PHASES:
+        return None
+    shares = np.full(3, 1 / 3)
+    if prior == "slide" and anchor is not None:
+        found = fit_near(nuclei.measured["integrated_dna"][nuclei.is_sound], anchor.position, _G2_RATIO)[1]
+        shares = np.maximum([found[phase] for phase in PHASES[:3]], _LEAST_SHARE)
+    return np.append((1 - _MITOSES) * shares / shares.sum(), _MITOSES)
+
+
+def one_peak_flag(peak: G1Peak | None, nuclei: Nuclei) -> str:
+    """Return the flag of an image whose DNA shows one peak or no G1: a culture that stands still.
+
+    Whether it stands in G1 or G2 is then told by the size of its nuclei alone; the flag is "" where that is known.
+    """
+    return ONE_PEAK if peak is not None and peak.is_arrested and not nuclei.scale_is_known else ""
+
+
+def left_open(values: dict, prior: str, flag: str) -> dict:
+    """Return the columns of an image's nuclei without the calls of the four phases that are not made after all."""
+    names = np.array(values["call"], dtype=object)
+    open_for = {ONE_PEAK: np.isin(names, PHASES[:3]) & (flag == ONE_PEAK), MANY_MITOSES: np.zeros(len(names), bool)}
+    if prior == "culture":
+        mitoses, p_mitosis = np.flatnonzero(names == PHASES[3]), values[f"p_{PHASES[3]}"]
+        most = max(1, int(_MOST_MITOSES * np.count_nonzero(names)))
+        open_for[MANY_MITOSES][mitoses[np.argsort(-p_mitosis[mitoses], kind="stable")[most:]]] = True
+    for why, rows in open_for.items():
+        names[rows] = ""
+        if "review" in values:
+            values["confidence"] = np.where(rows, np.nan, values["confidence"])
+            values["prediction_set"] = [
+                "" if k else text for k, text in zip(rows, values["prediction_set"], strict=True)
+            ]
+            said = zip(rows, values["review"], strict=True)
+            values["review"] = [f"{why};{text}".strip(";") if k and why not in text else text for k, text in said]
+    return values | {"call": names}

@@ -1,0 +1,116 @@
+"""What is taken to be known of a culture: its prior, cultures that stand still, more mitoses than there can be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cellcycle.dna_content import fit_g1_peak
+from cellcycle.errors import SettingError
+from cellcycle.images import Plane
+from cellcycle.nuclei import Anchor, Nuclei
+from cellcycle.phases import PHASES
+from cellcycle.predict import predict
+from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK, left_open, prior_of, weights_of
+from cellcycle.simulation import images, simulate_field
+
+RNG = np.random.default_rng(0)
+
+
+def histogram(**counts):
+    """DNA of a culture in genome copies, with a tenth of spread."""
+    copies = {"G1": 2.0, "G2": 4.0}
+    parts = [np.full(n, copies[p]) if p in copies else RNG.uniform(2, 4, n) for p, n in counts.items()]
+    made = np.concatenate(parts)
+    return made * np.exp(RNG.normal(0, 0.1, len(made)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "stands_still"),
+    [
+        ({"G1": 140}, True),
+        ({"G2": 140}, True),
+        ({"S": 80, "G2": 70}, True),
+        ({"G1": 110, "S": 60, "G2": 30}, False),
+        ({"G1": 80, "S": 80, "G2": 40}, False),
+        ({"G1": 40, "G2": 40}, False),
+    ],
+)
+def test_a_culture_that_stands_still_is_told_from_one_that_grows(counts, stands_still):
+    assert fit_g1_peak(histogram(**counts)).is_arrested == stands_still
+
+
+@pytest.fixture(scope="module")
+def arrested():
+    """A field of nuclei that all stand in G2."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw = images.draw_cell
+        patch.setattr(images, "draw_cell", lambda rng, parameters, phase=None: draw(rng, parameters, "G2"))
+        return simulate_field((760, 760), 120, seed=10)
+
+
+def test_an_arrested_culture_of_unknown_scale_gets_no_phase_and_says_why(arrested):
+    plane = Plane((arrested.image / 65535).astype(np.float32), 16, None, "arrested")
+    table = predict(plane, kind="field")
+    assert len(table) > 70 and (table["call"] == "").mean() > 0.95
+    assert table["flags"].str.contains(ONE_PEAK).all() and table["review"].str.contains(ONE_PEAK).all()
+    assert table["confidence"].notna().sum() == (table["call"] != "").sum()
+    # Where the size of a pixel is known, that of the nuclei tells.
+    known = predict(replace(plane, pixel_size_um=arrested.pixel_size_um), kind="field")
+    assert (known["call"] != "").mean() > 0.95 and (known["call"] == "G1").mean() < 0.3
+
+
+def test_an_arrested_culture_is_recognised_over_many_fields(arrested):
+    pixels = (arrested.image / 65535).astype(np.float32)
+    parts = [Plane(np.ascontiguousarray(part), 16, None, f"well/{k}.tif") for k, part in enumerate(np.split(pixels, 2))]
+    table = predict(parts, kind="field")
+    assert table["flags"].str.contains(ONE_PEAK).all() and (table["call"] == "").mean() > 0.9
+
+
+def test_fields_are_taken_for_a_growing_culture_and_crops_for_nothing():
+    assert (prior_of("auto", "field"), prior_of("auto", "nucleus")) == ("culture", "equal")
+    assert prior_of("slide", "nucleus") == "slide"
+    nuclei = Nuclei("field", {"integrated_dna": histogram(G1=160, G2=40), "flags": [""] * 200}, None, 1.0, True)
+    assert weights_of("equal", PHASES, nuclei, None) is None
+    assert weights_of("culture", ("Interphase", "Metaphase"), nuclei, None) is None
+    culture, slide = (weights_of(prior, PHASES, nuclei, Anchor(2.0)) for prior in ("culture", "slide"))
+    for weights in (culture, slide):
+        assert weights.sum() == pytest.approx(1) and weights[3] == pytest.approx(0.04)
+    assert culture[0] == culture[1] == culture[2] and slide[0] > 3 * slide[2] > 3 * slide[1]
+
+
+def test_a_prior_that_is_unknown_is_refused():
+    with pytest.raises(SettingError, match="prior"):
+        predict(np.zeros((64, 64), np.float32), prior="flat")
+
+
+def test_of_more_mitoses_than_a_culture_has_the_surest_stay():
+    p_mitosis = np.linspace(0.6, 0.99, 50)
+    names = np.where(np.arange(50) % 2, "M", "G1")
+    given = {
+        "call": names,
+        "p_M": p_mitosis,
+        "confidence": p_mitosis,
+        "prediction_set": ["M"] * 50,
+        "review": [""] * 50,
+    }
+    made = left_open(dict(given), "culture", "")
+    left = np.flatnonzero(made["call"] == "M")
+    assert left.tolist() == [41, 43, 45, 47, 49]
+    out = np.flatnonzero(made["call"] == "")
+    assert len(out) == 20 and {made["review"][k] for k in out} == {MANY_MITOSES}
+    assert np.isnan(made["confidence"][out]).all() and {made["prediction_set"][k] for k in out} == {""}
+    assert (left_open(dict(given), "slide", "")["call"] == names).all()
+    alone = {"call": np.array(["M"]), "p_M": np.array([0.9])}
+    assert left_open(alone, "culture", "")["call"].tolist() == ["M"]
+
+
+def test_a_field_under_an_equal_prior_keeps_what_the_model_says():
+    field = simulate_field((320, 320), 30, seed=3)
+    pixels = (field.image / 65535).astype(np.float32)
+    equal, culture = (predict(pixels, kind="field", prior=prior) for prior in ("equal", "culture"))
+    assert (culture["p_M"] <= equal["p_M"] + 1e-9).all() and culture["p_M"].sum() < equal["p_M"].sum()
+    interphase = ["p_G1", "p_S", "p_G2"]
+    shares = [t[interphase].div(t[interphase].sum(axis=1), axis=0) for t in (equal, culture)]
+    usual = ~equal["review"].str.contains("unlike")
+    np.testing.assert_allclose(shares[0][usual], shares[1][usual], atol=1e-6)
