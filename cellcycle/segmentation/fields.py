@@ -18,6 +18,8 @@ TILE_PX = 2048
 MOST_NUCLEI = 200_000
 # Context around a tile, in nuclear radii: more than the widest filter and a clump of several nuclei.
 _HALO_RADII = 12
+# A guess of the size of nuclei, half of it, half of that.
+_LOOKS = 3
 
 
 def segment(
@@ -103,9 +105,9 @@ def _by_watershed(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarra
 
 
 def _by_network(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
-    """Find nuclei by the network; once more where they are of another size than the survey said."""
+    """Find nuclei by the network; again where they are of another size than the survey said."""
     labels, best, diameter_px = None, -1.0, 2 * survey.radius_px / finder.SURVEY_OVER
-    for _ in range(2):
+    for _ in range(_LOOKS):
         found, certainty = _seen_at(pixels, diameter_px, survey.threshold, tile_px)
         if certainty > best:
             labels, best = found, certainty

@@ -17,7 +17,7 @@ from cellcycle.graphs import open_graph
 
 FOLDER = Path(__file__).parent / "weights"
 # Size of a typical nucleus as the network sees it, in pixels of the resampled field.
-DIAMETER_PX = 20.0
+DIAMETER_PX = 15.0
 # The field is never made larger than this, nor smaller: nuclei of 7 to 200 px are seen as those of training were.
 SCALES = (0.1, 3.0)
 # Scales are fractions of this, so that tiles can begin at whole pixels of both grids.
@@ -26,6 +26,7 @@ _FRACTIONS = 16
 _WRONG_SIZE = 1.6
 # Mean probability of what it takes for nuclei, below which the network sees them at a wrong size.
 _UNSURE = 0.85
+_LEAST_GUESS_PX = 20.0
 # Intensities at which the network sees 0 and 1, percentiles of the field.
 _LEVELS = (1.0, 99.8)
 _BRIGHT = 80
@@ -70,11 +71,12 @@ def nuclei_of(window: np.ndarray, look: Look) -> tuple[np.ndarray, float]:
 
 
 def better_diameter(diameter_px: float, labels: np.ndarray, certainty: float) -> float | None:
-    """Return another diameter to look for, where what was found is of another size, or half of it, where unsure."""
+    """Return half of a diameter where the network is unsure, else that of what it found, if it is of another size."""
+    if certainty < _UNSURE and diameter_px > _LEAST_GUESS_PX:
+        # Many small nuclei close together look like few large ones.
+        return diameter_px / 2
     seen = typical_diameter(labels)
-    if seen and not 1 / _WRONG_SIZE < seen / diameter_px < _WRONG_SIZE:
-        return seen
-    return diameter_px / 2 if certainty < _UNSURE and diameter_px > DIAMETER_PX else None
+    return seen if seen and not 1 / _WRONG_SIZE < seen / diameter_px < _WRONG_SIZE else None
 
 
 def typical_diameter(labels: np.ndarray) -> float | None:
@@ -90,12 +92,6 @@ def typical_diameter(labels: np.ndarray) -> float | None:
     covered = np.cumsum(areas)
     by_pixel = areas[np.searchsorted(covered, covered[-1] / 2)]
     return float(np.sqrt(4 / np.pi * np.sqrt(np.median(areas) * by_pixel)))
-
-
-def as_seen(image: np.ndarray) -> np.ndarray:
-    """Return what the network reads, (2, h, w): intensities up to a little above those of nuclei, and a logarithm."""
-    faint = np.arcsinh(np.clip(image, -0.02, 4) / np.float32(0.02)) / np.float32(4.6)
-    return np.stack([np.clip(image, 0, 1.2), faint]).astype(np.float32)
 
 
 def resampled(pixels: np.ndarray, scale: float, low: float, high: float) -> np.ndarray:
@@ -117,8 +113,8 @@ def _maps(image: np.ndarray) -> np.ndarray:
         for left in range(0, image.shape[1], _WINDOW_PX):
             row, column = max(top - _HALO_PX, 0), max(left - _HALO_PX, 0)
             bottom, right = top + _WINDOW_PX, left + _WINDOW_PX
-            window = as_seen(image[row : bottom + _HALO_PX, column : right + _HALO_PX])
-            (said,) = _session().run(None, {"field": window[None]})
+            window = image[row : bottom + _HALO_PX, column : right + _HALO_PX]
+            (said,) = _session().run(None, {"field": window[None, None]})
             inside = said[0, :, top - row :, left - column :][:, :_WINDOW_PX, :_WINDOW_PX]
             maps[:, top:bottom, left:right] = inside
     return maps[:, _STEP_PX : _STEP_PX + height, _STEP_PX : _STEP_PX + width]

@@ -24,22 +24,26 @@ from cellcycle.training.outlined import (
     N_DRAWN,
     N_SIMULATED,
     SIMULATED_SHARE,
+    Atlas,
     OutlinedField,
     drawn_fields,
-    random_crop,
+    random_crops,
     real_fields,
     simulated_fields,
     targets,
 )
 
-STEPS, MORE_STEPS, BATCH = 5400, 5200, 12
-LEARNING_RATE, MORE_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1.2e-3, 1e-3
+STEPS, MORE_STEPS, BATCH, MEMORY = 9500, 9000, 48, 0.999
+LEARNING_RATE, MORE_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1.5e-3, 1e-3
 SEED, N_HELD_OUT, MOST_OF_A_KIND = 3, 72, 20
 CHANNELS = (16, 32, 64, 96)
 
 
 class UNet(nn.Module):
-    """What the network reads, (N, 2, H, W) with sides that 8 divides, to logits (N, 3, H, W)."""
+    """Fields (N, 1, H, W) float32, typical nuclei at about 1, with sides that 8 divides, to logits (N, 3, H, W).
+
+    It reads intensities up to a little above those of nuclei, and their logarithm, in which faint nuclei stand out.
+    """
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS):
         super().__init__()
@@ -50,7 +54,8 @@ class UNet(nn.Module):
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         """Return logits: nucleus, depth, touching."""
-        seen = []
+        faint = torch.asinh(fields.clamp(-0.02, 4.0) / 0.02) / 4.6
+        fields, seen = torch.cat([fields.clamp(0.0, 1.2), faint], 1), []
         for level, block in enumerate(self.down):
             fields = block(functional.max_pool2d(fields, 2) if level else fields)
             seen.append(fields)
@@ -80,40 +85,40 @@ def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return total + 0.5 * borders
 
 
-def fit(network: UNet, fields: list[OutlinedField], steps: int, rate: float, seed: int) -> UNet:
-    """Train on random crops; return the running mean of the weights."""
+def fit(network: UNet, fields: list[OutlinedField], steps: int, rate: float, seed: int, device="cpu") -> UNet:
+    """Train on random crops; return the running mean of the weights, on the CPU."""
     rng = np.random.default_rng(seed)
-    ready, kinds = [targets(field) for field in fields], [field.kind for field in fields]
+    kinds = [field.kind for field in fields]
     counts = {kind: kinds.count(kind) for kind in kinds}
     shares = np.array([0.0 if kind == "simulated" else 1 / math.sqrt(counts[kind]) for kind in kinds])
     shares *= (1 - SIMULATED_SHARE) / max(shares.sum(), 1e-9)
     shares[np.array(kinds) == "simulated"] = SIMULATED_SHARE / counts["simulated"]
     shares /= shares.sum()
-    network = network.train().to(memory_format=torch.channels_last)
+    atlas = Atlas([targets(field) for field in fields], device)
+    network = network.train().to(device, memory_format=torch.channels_last)
     mean, optimiser = copy.deepcopy(network), torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
-        crops = [random_crop(ready[k], rng) for k in rng.choice(len(ready), BATCH, p=shares)]
-        images, truth = (torch.stack(part) for part in zip(*crops, strict=True))
-        seen = torch.from_numpy(np.stack([finder.as_seen(image[0].numpy()) for image in images]))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = network(seen.contiguous(memory_format=torch.channels_last))
+        images, truth = random_crops(atlas, rng.choice(len(fields), BATCH, p=shares), rng)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
         total = loss(logits.float(), truth)
         optimiser.zero_grad()
         total.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 2.0)
         optimiser.step()
-        _follow(mean, network, 1 - min(0.998, 1 - 1 / (step + 2)))
-        if step % 100 == 0:
+        _follow(mean, network, 1 - min(MEMORY, 1 - 1 / (step + 2)))
+        if step % 500 == 0:
             print(f"step {step} of {steps}: loss {total.item():.3f}", flush=True)
-    return mean.eval()
+    return mean.eval().cpu()
 
 
 @torch.no_grad()
 def _follow(mean: nn.Module, network: nn.Module, share: float) -> None:
-    for kept, new in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
-        kept.lerp_(new, share) if kept.dtype.is_floating_point else kept.copy_(new)
+    pairs = list(zip(mean.state_dict().values(), network.state_dict().values(), strict=True))
+    kept, new = zip(*(pair for pair in pairs if pair[0].dtype.is_floating_point), strict=True)
+    torch._foreach_lerp_(kept, new, share)
 
 
 def held_out_kinds(fields: list[OutlinedField]) -> set[str]:
@@ -137,7 +142,7 @@ def save(network: UNet, about: dict, folder: Path = finder.FOLDER) -> None:
         weight.data = weight.data.half().float()
     whole = nn.Sequential(network, nn.Sigmoid()).eval()
     sides = {2: 8 * torch.export.Dim("h", min=2, max=512), 3: 8 * torch.export.Dim("w", min=2, max=512)}
-    graph = onnx_graph(whole, {"field": torch.zeros(1, 2, 64, 72)}, "maps", [sides])
+    graph = onnx_graph(whole, {"field": torch.zeros(1, 1, 64, 72)}, "maps", [sides])
     with whole_folder(folder, replace=True) as work:
         onnx.save(graph, work / "model.onnx")
         card = about | {"sha256": {"model.onnx": sha256_of(work / "model.onnx")}}
@@ -145,17 +150,22 @@ def save(network: UNet, about: dict, folder: Path = finder.FOLDER) -> None:
 
 
 def make_finder(root: Path) -> None:
-    """Train, score and write the network; `root` holds `fields` and `fields_more`, with images and labels."""
+    """Train, score and write the network; `root` holds `fields` and `fields_more`, with images and labels.
+
+    A GPU is used where there is one: it takes minutes, a processor many hours.
+    """
     torch.manual_seed(SEED)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     real, simulated = real_fields(root), simulated_fields() + drawn_fields()
     held = held_out_kinds(real)
-    network = fit(UNet(), [field for field in real if field.kind not in held] + simulated, STEPS, LEARNING_RATE, SEED)
+    seen = [field for field in real if field.kind not in held]
+    network = fit(UNet(), seen + simulated, STEPS, LEARNING_RATE, SEED, device)
     about = card_of(real, held)
     save(network, about)
     finder._session.cache_clear()
     unseen = [field for field in real if field.kind in held]
     about["scores"] = {backend: score(unseen, backend) for backend in ("trained", "classical")}
-    save(fit(network, real + simulated, MORE_STEPS, MORE_LEARNING_RATE, SEED + 1), about)
+    save(fit(network, real + simulated, MORE_STEPS, MORE_LEARNING_RATE, SEED + 1, device), about)
 
 
 def score(fields: list[OutlinedField], backend: str) -> dict:
@@ -191,7 +201,7 @@ def card_of(fields: list[OutlinedField], held: set[str]) -> dict:
     n_held = sum(field.kind in held for field in fields)
     return {
         "name": "finder",
-        "version": "1",
+        "version": "2",
         "title": "Nuclei of fluorescence fields",
         "trained_on": f"{len(fields)} fields of BBBC038 (Caicedo et al. 2019, CC0) with outlines by hand, and "
         f"{N_SIMULATED} fields of cellcycle.simulation {SIMULATOR} and {N_DRAWN} of drawn ellipses",

@@ -13,7 +13,7 @@ from cellcycle.segmentation.finder import DIAMETER_PX, SCALES, resampled, typica
 from cellcycle.simulation import SimulationParameters, simulate_field
 
 CROP_PX = 128
-N_SIMULATED, N_DRAWN, SIMULATED_SHARE, SEED = 60, 40, 0.2, 5000
+N_SIMULATED, N_DRAWN, SIMULATED_SHARE, SEED = 160, 60, 0.2, 5000
 # Nuclei of crops are so much smaller or larger than the network expects, as a guess of their size may be off.
 _SIZES = (0.58, 1.7)
 _Y, _X = torch.meshgrid(*2 * [torch.arange(CROP_PX) - CROP_PX / 2 + 0.5], indexing="ij")
@@ -60,62 +60,64 @@ def _kinds(fields: list[OutlinedField]) -> np.ndarray:
 
 def simulated_fields(n: int = N_SIMULATED) -> list[OutlinedField]:
     """Simulate fields that differ in pixel size, crowding, sharpness, noise, debris and evenness of light."""
-    made, base = [], SimulationParameters()
-    for number in range(n):
-        rng = np.random.default_rng([77, number])
-        pixel_um = math.exp(rng.uniform(math.log(0.2), math.log(1.1)))
-        side = int(min(420, 220 / pixel_um**0.7 + 80))
-        per_mm2 = math.exp(rng.uniform(math.log(300), math.log(3500)))
-        parameters = replace(
-            base,
-            pixel_size_um=pixel_um,
-            camera_field_um=side * pixel_um,
-            numerical_aperture=rng.uniform(0.35, 1.1),
-            background=rng.uniform(0.005, 0.08),
-            g1_level=rng.uniform(0.04, 0.25),
-            full_scale_electrons=math.exp(rng.uniform(math.log(500), math.log(20000))),
-            debris_fraction=rng.uniform(0, 0.15),
-            shading=rng.uniform(0, 0.5),
-            aspect_ratio=rng.uniform(1.05, 1.5),
-            chromatin_contrast=base.chromatin_contrast * rng.uniform(0.6, 1.8),
-            bits=int(rng.choice([8, 16])),
-        )
-        n_nuclei = int(per_mm2 * (side * pixel_um) ** 2 / 1e6) + 3
-        field = simulate_field((side, side), n_nuclei, SEED + number, parameters)
-        pixels = field.image.astype(np.float32) / np.iinfo(field.image.dtype).max
-        made.append(OutlinedField(f"simulated{number}", "simulated", pixels, field.labels))
-    return made
+    return [_simulated(number) for number in range(n)]
+
+
+def _simulated(number: int) -> OutlinedField:
+    rng, base = np.random.default_rng([77, number]), SimulationParameters()
+    pixel_um = math.exp(rng.uniform(math.log(0.2), math.log(1.1)))
+    side = int(min(420, 220 / pixel_um**0.7 + 80))
+    per_mm2 = math.exp(rng.uniform(math.log(300), math.log(3500)))
+    parameters = replace(
+        base,
+        pixel_size_um=pixel_um,
+        camera_field_um=side * pixel_um,
+        numerical_aperture=rng.uniform(0.35, 1.1),
+        background=rng.uniform(0.005, 0.08),
+        g1_level=rng.uniform(0.04, 0.25),
+        full_scale_electrons=math.exp(rng.uniform(math.log(500), math.log(20000))),
+        debris_fraction=rng.uniform(0, 0.15),
+        shading=rng.uniform(0, 0.5),
+        aspect_ratio=rng.uniform(1.05, 1.5),
+        chromatin_contrast=base.chromatin_contrast * rng.uniform(0.6, 1.8),
+        bits=int(rng.choice([8, 16])),
+    )
+    n_nuclei = int(per_mm2 * (side * pixel_um) ** 2 / 1e6) + 3
+    field = simulate_field((side, side), n_nuclei, SEED + number, parameters)
+    pixels = field.image.astype(np.float32) / np.iinfo(field.image.dtype).max
+    return OutlinedField(f"simulated{number}", "simulated", pixels, field.labels)
 
 
 def drawn_fields(n: int = N_DRAWN) -> list[OutlinedField]:
     """Draw fields of ellipses, even or grained, sharp or blurred, on uneven light: overexposed or plain pictures."""
+    return [_drawn(number) for number in range(n)]
+
+
+def _drawn(number: int) -> OutlinedField:
     from scipy import ndimage
 
-    made = []
-    for number in range(n):
-        rng = np.random.default_rng([78, number])
-        side, diameter = 240, rng.uniform(12, 40)
-        spacing, noise = diameter * rng.uniform(0.9, 3), rng.uniform(0.002, 0.03)
-        labels, pixels = np.zeros((side, side), np.int32), np.zeros((side, side))
-        y, x = np.indices((side, side))
-        places = np.arange(spacing / 2, side, spacing)
-        for index, (row, column) in enumerate((row, column) for row in places for column in places):
-            down, right = (at + rng.uniform(-0.3, 0.3) * spacing for at in (row, column))
-            angle, (a, b) = rng.uniform(0, math.pi), diameter / 2 * rng.uniform(0.75, 1.25, 2)
-            u = (x - right) * math.cos(angle) + (y - down) * math.sin(angle)
-            v = (y - down) * math.cos(angle) - (x - right) * math.sin(angle)
-            inside = ((u / a) ** 2 + (v / b) ** 2 <= 1) & (labels == 0)
-            labels[inside], pixels[inside] = index + 1, rng.uniform(0.2, 0.6)
-        grain = ndimage.gaussian_filter(rng.standard_normal((side, side)), diameter / 10)
-        pixels *= 1 + rng.choice([0, 0.15]) * grain / grain.std()
-        pixels = ndimage.gaussian_filter(pixels, rng.uniform(0, 1.5)) + np.linspace(0, rng.uniform(0, 0.1), side)
-        pixels = np.clip(pixels + 0.05 + rng.normal(0, noise, pixels.shape), 0, 1).astype(np.float32)
-        made.append(OutlinedField(f"drawn{number}", "simulated", pixels, labels))
-    return made
+    rng = np.random.default_rng([78, number])
+    side, diameter = 240, rng.uniform(12, 40)
+    spacing, noise = diameter * rng.uniform(0.9, 3), rng.uniform(0.002, 0.03)
+    labels, pixels = np.zeros((side, side), np.int32), np.zeros((side, side))
+    y, x = np.indices((side, side))
+    places = np.arange(spacing / 2, side, spacing)
+    for index, (row, column) in enumerate((row, column) for row in places for column in places):
+        down, right = (at + rng.uniform(-0.3, 0.3) * spacing for at in (row, column))
+        angle, (a, b) = rng.uniform(0, math.pi), diameter / 2 * rng.uniform(0.75, 1.25, 2)
+        u = (x - right) * math.cos(angle) + (y - down) * math.sin(angle)
+        v = (y - down) * math.cos(angle) - (x - right) * math.sin(angle)
+        inside = ((u / a) ** 2 + (v / b) ** 2 <= 1) & (labels == 0)
+        labels[inside], pixels[inside] = index + 1, rng.uniform(0.2, 0.6)
+    grain = ndimage.gaussian_filter(rng.standard_normal((side, side)), diameter / 10)
+    pixels *= 1 + rng.choice([0, 0.15]) * grain / grain.std()
+    pixels = ndimage.gaussian_filter(pixels, rng.uniform(0, 1.5)) + np.linspace(0, rng.uniform(0, 0.1), side)
+    pixels = np.clip(pixels + 0.05 + rng.normal(0, noise, pixels.shape), 0, 1).astype(np.float32)
+    return OutlinedField(f"drawn{number}", "simulated", pixels, labels)
 
 
 def targets(field: OutlinedField) -> torch.Tensor:
-    """Return the field as the network sees it and what it is to say of each pixel, (1, 4, h, w) float32.
+    """Return the field as the network sees it and what it is to say of each pixel, (4, h, w) float32.
 
     Intensity; whether it is nucleus; depth inside, 1 at the place of a nucleus farthest from its outside; whether
     two nuclei lie within 2 px.
@@ -128,7 +130,7 @@ def targets(field: OutlinedField) -> torch.Tensor:
     nucleus, depth = _nucleus_and_depth(field.labels if scale < 1 else labels)
     if scale < 1:
         nucleus, depth = (resize(m, image.shape, order=1, anti_aliasing=True) for m in (nucleus, depth))
-    return torch.from_numpy(np.stack([image, nucleus, depth, _touching(labels)]).astype(np.float32))[None]
+    return torch.from_numpy(np.stack([image, nucleus, depth, _touching(labels)]).astype(np.float32))
 
 
 def _nucleus_and_depth(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -151,57 +153,100 @@ def _touching(labels: np.ndarray) -> np.ndarray:
     return (least < none) & (least != ndimage.maximum_filter(labels, 5))
 
 
-def random_crop(field: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return image (1, S, S) and targets (3, S, S) of a place of a field: turned, mirrored, scaled and spoilt."""
-    height, width = field.shape[2:]
-    zoom, stretch = math.exp(rng.uniform(*np.log(_SIZES))), math.exp(rng.normal(0, 0.05))
-    angle, mirror = rng.uniform(0, 2 * math.pi), rng.choice([-1, 1])
-    reach = 0.35 * CROP_PX / zoom
-    middle = [rng.uniform(min(reach, side / 2), max(side - reach, side / 2)) for side in (height, width)]
-    down, right = _Y * stretch / zoom, _X * mirror / stretch / zoom
-    y = math.cos(angle) * down - math.sin(angle) * right + middle[0]
-    x = math.sin(angle) * down + math.cos(angle) * right + middle[1]
-    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)[None]
-    found = functional.grid_sample(field, grid, padding_mode="reflection", align_corners=False)[0]
-    image, truth = _exposed(found[:1].clamp(min=-0.05), rng), found[1:]
-    if rng.random() < 0.05:
-        spot = _fibre(rng)
-        image = torch.where(spot, image.max() * rng.uniform(4, 12), image)
-        truth = torch.where(spot, torch.zeros(()), truth)
-    return image, truth
+class Atlas:
+    """The targets of many fields, (4, h, w) each, in one tensor, from which crops of any of them are drawn at once."""
+
+    def __init__(self, targets: list[torch.Tensor], device: str = "cpu"):
+        flat = [made.reshape(len(made), -1).half() for made in targets]
+        self.values = torch.cat(flat, dim=1).T.contiguous().to(device)
+        self.shapes = torch.tensor([made.shape[1:] for made in targets], device=device)
+        sizes = self.shapes.prod(dim=1)
+        self.starts = sizes.cumsum(0) - sizes
+
+    def at(self, fields: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Return the values (N, 4, S, S) of fields (N,) at places (N, S, S), mirrored beyond their borders."""
+        height, width = self.shapes[fields].T[..., None, None]
+        y, x = _mirrored(y, height), _mirrored(x, width)
+        top, left = y.floor().long(), x.floor().long()
+        bottom, right = torch.minimum(top + 1, height - 1), torch.minimum(left + 1, width - 1)
+        down, along = (y - top)[..., None], (x - left)[..., None]
+        start = self.starts[fields][:, None, None]
+        corners = [self.values[start + row * width + side].float() for row in (top, bottom) for side in (left, right)]
+        above, below = torch.lerp(*corners[:2], along), torch.lerp(*corners[2:], along)
+        return torch.lerp(above, below, down).permute(0, 3, 1, 2)
 
 
-def _exposed(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Return an image of another contrast, sharpness, light, brightness and noise."""
-    if rng.random() < 0.5:
-        image = image.clamp(min=0) ** math.exp(rng.uniform(-0.5, 0.5))
-    if rng.random() < 0.3:
-        kernel = torch.exp(-(torch.arange(-4, 5) ** 2) / (2 * rng.uniform(0.3, 1.3) ** 2))
-        kernel = (kernel / kernel.sum()).view(1, 1, 9, 1)
-        padded = functional.pad(image[None], (4, 4, 4, 4), mode="reflect")
-        image = functional.conv2d(functional.conv2d(padded, kernel), kernel.transpose(2, 3))[0]
-    if rng.random() < 0.25:
-        down, right = _Y / CROP_PX, _X / CROP_PX
-        shade, haze = rng.normal(0, 0.25, 2), rng.normal(0, 0.5, 2)
-        image = image * (1 + shade[0] * down + shade[1] * right)
-        image = image + rng.uniform(0, 0.15) * (1 + haze[0] * down + haze[1] * right)
-    kind = rng.random()
-    if kind < 0.5:
-        image = image * math.exp(rng.uniform(-0.6, 0.5))
-    elif kind < 0.65:
-        # As where something far brighter than any nucleus sets the levels.
-        image = image * math.exp(rng.uniform(math.log(0.03), 0))
-    if rng.random() < 0.4:
-        noise = torch.from_numpy(rng.standard_normal(image.shape).astype(np.float32))
-        image = image + noise * float(image.std()) * rng.uniform(0, 0.35)
-    if rng.random() < 0.25:
-        # Overexposed: flat, and still a nucleus.
-        image = image.clamp(max=float(image.max()) * math.exp(rng.uniform(math.log(0.12), math.log(0.9))))
-    return image + rng.uniform(-0.02, 0.1) if rng.random() < 0.2 else image
+def _mirrored(place: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
+    place = torch.remainder(place + 0.5, 2 * side)
+    return (torch.minimum(place, 2 * side - place) - 0.5).clamp(min=0).minimum(side - 1.0)
 
 
-def _fibre(rng: np.random.Generator) -> torch.Tensor:
-    """Return where a fibre lies."""
-    y, x = rng.uniform(-CROP_PX / 2, CROP_PX / 2, 2)
-    angle = rng.uniform(0, math.pi)
-    return (((_Y - y) * math.cos(angle) + (_X - x) * math.sin(angle)).abs() < rng.uniform(0.7, 2.5))[None]
+def random_crops(atlas: Atlas, fields: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images (N, 1, S, S) and targets (N, 3, S, S) of a place of each field: turned, scaled and spoilt."""
+    device, n = atlas.values.device, len(fields)
+
+    def numbers(values) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(values, np.float32), device=device).view(n, 1, 1)
+
+    fields = torch.as_tensor(fields, device=device)
+    zoom, stretch = np.exp(rng.uniform(*np.log(_SIZES), n)), np.exp(rng.normal(0, 0.05, n))
+    angle, mirror = rng.uniform(0, 2 * math.pi, n), rng.choice([-1, 1], n)
+    reach = torch.as_tensor((0.35 * CROP_PX / zoom)[:, None], device=device)
+    sides = atlas.shapes[fields].double()
+    least, most = torch.minimum(reach, sides / 2), torch.maximum(sides - reach, sides / 2)
+    middle = least + (most - least) * torch.as_tensor(rng.random((n, 2)), device=device)
+    row, column = _Y.to(device), _X.to(device)
+    down, right = row * numbers(stretch / zoom), column * numbers(mirror / stretch / zoom)
+    cosine, sine = numbers(np.cos(angle)), numbers(np.sin(angle))
+    y = cosine * down - sine * right + middle[:, 0].float()[:, None, None]
+    x = sine * down + cosine * right + middle[:, 1].float()[:, None, None]
+    found = atlas.at(fields, y, x)
+    images, truth = _exposed(found[:, 0].clamp(min=-0.05), rng, numbers), found[:, 1:]
+    # A fibre across it, far brighter than nuclei, is none.
+    where, angle = rng.uniform(-CROP_PX / 2, CROP_PX / 2, (2, n)), rng.uniform(0, math.pi, n)
+    across = (row - numbers(where[0])) * numbers(np.cos(angle)) + (column - numbers(where[1])) * numbers(np.sin(angle))
+    fibre = (across.abs() < numbers(rng.uniform(0.7, 2.5, n))) & (numbers(rng.random(n)) < 0.05)
+    images = torch.where(fibre, images.amax((1, 2), keepdim=True) * numbers(rng.uniform(4, 12, n)), images)
+    return images[:, None], torch.where(fibre[:, None], 0.0, truth)
+
+
+def _exposed(images: torch.Tensor, rng: np.random.Generator, numbers) -> torch.Tensor:
+    """Return images (N, S, S), each of another contrast, sharpness, light, brightness and noise, or some of these."""
+    n, down, right = len(images), _Y.to(images.device) / CROP_PX, _X.to(images.device) / CROP_PX
+
+    def sometimes(share: float) -> np.ndarray:
+        return rng.random(n) < share
+
+    gamma = np.exp(np.where(sometimes(0.5), rng.uniform(-0.5, 0.5, n), 0))
+    images = images.sign() * images.abs() ** torch.where(images > 0, numbers(gamma), 1.0)
+    images = _blurred(images, numbers(np.where(sometimes(0.3), rng.uniform(0.3, 1.3, n), 0.05)))
+    uneven = sometimes(0.25)
+    shade, haze = np.where(uneven, rng.normal(0, 0.25, (2, n)), 0), rng.normal(0, 0.5, (2, n))
+    images = images * (1 + numbers(shade[0]) * down + numbers(shade[1]) * right)
+    glow = numbers(np.where(uneven, rng.uniform(0, 0.15, n), 0))
+    images = images + glow * (1 + numbers(haze[0]) * down + numbers(haze[1]) * right)
+    # Nuclei of one field differ in brightness.
+    relief = torch.as_tensor(rng.normal(0, 1, (n, 1, 6, 6)).astype(np.float32), device=images.device)
+    relief = functional.interpolate(relief, images.shape[1:], mode="bicubic", align_corners=False)[:, 0]
+    images = images * torch.exp(relief * numbers(np.where(sometimes(0.3), rng.uniform(0, 0.6, n), 0)))
+    # Brighter or darker; or as where something far brighter than any nucleus sets the levels.
+    kind, dark = rng.random(n), rng.uniform(math.log(0.03), 0, n)
+    gain = np.where(kind < 0.5, rng.uniform(-0.6, 0.5, n), np.where(kind < 0.65, dark, 0))
+    images = images * numbers(np.exp(gain))
+    source = torch.Generator(images.device).manual_seed(int(rng.integers(2**31)))
+    noise = torch.randn(images.shape, generator=source, device=images.device)
+    strength = numbers(np.where(sometimes(0.4), rng.uniform(0, 0.35, n), 0))
+    images = images + noise * images.std((1, 2), keepdim=True) * strength
+    # Overexposed: flat, and still a nucleus.
+    most = np.where(sometimes(0.25), np.exp(rng.uniform(math.log(0.12), math.log(0.9), n)), 1)
+    images = images.minimum(images.amax((1, 2), keepdim=True) * numbers(most))
+    return images + numbers(np.where(sometimes(0.2), rng.uniform(-0.02, 0.1, n), 0))
+
+
+def _blurred(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Blur images (N, S, S), each by its own Gaussian of sigma (N, 1, 1) px."""
+    kernel = torch.exp(-(torch.arange(-4, 5, device=images.device) ** 2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum(-1, keepdim=True)
+    padded = functional.pad(images[None], (4, 4, 4, 4), mode="reflect")
+    once = functional.conv2d(padded, kernel[:, None], groups=len(images))
+    return functional.conv2d(once, kernel[..., None], groups=len(images))[0]
