@@ -17,7 +17,7 @@ from cellcycle.graphs import open_graph
 
 FOLDER = Path(__file__).parent / "weights"
 # Size of a typical nucleus as the network sees it, in pixels of the resampled field.
-DIAMETER_PX = 15.0
+DIAMETER_PX = 20.0
 # The field is never made larger than this, nor smaller: nuclei of 7 to 200 px are seen as those of training were.
 SCALES = (0.1, 3.0)
 # Scales are fractions of this, so that tiles can begin at whole pixels of both grids.
