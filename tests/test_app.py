@@ -156,7 +156,11 @@ def test_the_endpoint_gives_exactly_what_the_command_line_gives(site, capsys, mo
     run_predict([path.name for path in paths], format_name="json")
     answer = post(site, *paths)
     assert answer.text == capsys.readouterr().out
-    assert all(row["confidence"] is not None and row["prediction_set"] is not None for row in answer.json())
+    for row in answer.json():
+        # What is unlike any nucleus has no call, and then nothing that speaks of one.
+        is_called = row["call"] is not None
+        assert (row["confidence"] is not None) == bool(row["prediction_set"]) == is_called
+        assert is_called or "unlike_any_nucleus" in row["review"]
 
 
 def test_the_endpoint_takes_the_options_of_the_command_line(site, capsys, monkeypatch, field_file):
