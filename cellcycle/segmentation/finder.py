@@ -16,7 +16,7 @@ from cellcycle.files import sha256_of
 from cellcycle.graphs import open_graph
 
 FOLDER = Path(__file__).parent / "weights"
-# Size of a typical nucleus as the network sees it, in pixels of the resampled field.
+# Size of a typical nucleus as the network sees it, in pixels of the resampled field; larger than in training.
 DIAMETER_PX = 20.0
 # The field is never made larger than this, nor smaller: nuclei of 7 to 200 px are seen as those of training were.
 SCALES = (0.1, 3.0)
@@ -26,7 +26,6 @@ _FRACTIONS = 16
 _WRONG_SIZE = 1.6
 # Mean probability of what it takes for nuclei, below which the network sees them at a wrong size.
 _UNSURE = 0.85
-_LEAST_GUESS_PX = 20.0
 # Intensities at which the network sees 0 and 1, percentiles of the field.
 _LEVELS = (1.0, 99.8)
 _BRIGHT = 80
@@ -72,7 +71,7 @@ def nuclei_of(window: np.ndarray, look: Look) -> tuple[np.ndarray, float]:
 
 def better_diameter(diameter_px: float, labels: np.ndarray, certainty: float) -> float | None:
     """Return half of a diameter where the network is unsure, else that of what it found, if it is of another size."""
-    if certainty < _UNSURE and diameter_px > _LEAST_GUESS_PX:
+    if certainty < _UNSURE and diameter_px > DIAMETER_PX:
         # Many small nuclei close together look like few large ones.
         return diameter_px / 2
     seen = typical_diameter(labels)

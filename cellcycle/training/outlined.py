@@ -9,10 +9,13 @@ import torch
 from torch.nn import functional
 
 from cellcycle.images import list_images, read_plane
-from cellcycle.segmentation.finder import DIAMETER_PX, SCALES, resampled, typical_diameter
+from cellcycle.segmentation.finder import SCALES, resampled, typical_diameter
 from cellcycle.simulation import SimulationParameters, simulate_field
 
 CROP_PX = 128
+# Diameter of a typical nucleus in training. `finder.DIAMETER_PX` shows it larger, which the crops' sizes cover: at this
+# size the outlines of small nuclei blur the DNA of a slide.
+TRAINED_PX = 15.0
 N_SIMULATED, N_DRAWN, SIMULATED_SHARE, SEED = 160, 60, 0.2, 5000
 # Nuclei of crops are so much smaller or larger than the network expects, as a guess of their size may be off.
 _SIZES = (0.58, 1.7)
@@ -124,7 +127,7 @@ def targets(field: OutlinedField) -> torch.Tensor:
     """
     from skimage.transform import resize
 
-    scale = float(np.clip(DIAMETER_PX / typical_diameter(field.labels), *SCALES))
+    scale = float(np.clip(TRAINED_PX / typical_diameter(field.labels), *SCALES))
     image = resampled(field.pixels, scale, *np.percentile(field.pixels, [1, 99.8]))
     labels = resize(field.labels, image.shape, order=0, preserve_range=True, anti_aliasing=False).astype(np.int32)
     nucleus, depth = _nucleus_and_depth(field.labels if scale < 1 else labels)
