@@ -17,7 +17,7 @@ NAME =
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help study smoke app check test lint format bench fuzz checkpoints clean
+.PHONY: help study smoke book app check test lint format bench fuzz checkpoints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -27,6 +27,10 @@ study: .venv/.installed  ## rebuild the study (DATA=<folder or manifest>: your o
 
 smoke: .venv/.installed  ## run every notebook on few images, in minutes
 	$(BIN)/cellcycle study --profile smoke --data "$(DATA)"
+
+book: .venv/.installed  ## make the book in build/book of notebooks and docs as they are, running none of them
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/book
+	@echo "build/book/index.html"
 
 app: .venv/.installed  ## serve the website on this computer (HOST=0.0.0.0 NAME=<this computer> for a lab, see README)
 	@$(BIN)/python -c 'import starlette, uvicorn, python_multipart' 2>/dev/null || \

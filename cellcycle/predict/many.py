@@ -42,7 +42,7 @@ def predict(
     Parameters
     ----------
     images : path, Plane, array (H, W), or a list of them
-        A path may be a file, a folder or a pattern like "plate/*.tif".
+        A path may be a file, a folder or a pattern like `plate/*.tif`.
     model : str, Path or Checkpoint, optional
         Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.predictor`.
     is_slide : bool, optional
