@@ -13,7 +13,7 @@ SEED = 0
 HOST = 127.0.0.1
 PORT = 7860
 NAME =
-# Address of PyTorch's own package index, to get its small CPU build instead of the CUDA one (see README).
+# Address of PyTorch's own package index, to get its small CPU build instead of the CUDA one (see docs/install.md).
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 1
 
@@ -29,10 +29,10 @@ smoke: .venv/.installed  ## run every notebook on few images, in minutes
 	$(BIN)/cellcycle study --profile smoke --data "$(DATA)"
 
 book: .venv/.installed  ## make the book in build/book of notebooks and docs as they are, running none of them
-	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/book
+	$(BIN)/python -m sphinx -W --keep-going -q -E -a -c docs . build/book
 	@echo "build/book/index.html"
 
-app: .venv/.installed  ## serve the website on this computer (HOST=0.0.0.0 NAME=<this computer> for a lab, see README)
+app: .venv/.installed  ## serve the website on this computer (HOST=0.0.0.0 NAME=<this computer> for a lab, see docs/how_to/serve.md)
 	@$(BIN)/python -c 'import starlette, uvicorn, python_multipart' 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app]'
 	$(BIN)/cellcycle app --host $(HOST) --port $(PORT) $(if $(NAME),--allowed-host "$(NAME)")

@@ -1,11 +1,12 @@
-"""Recompute README's table of results from the committed CSV files, with numpy and pandas alone.
+"""Recompute the table of docs/results.md from the committed CSV files, with numpy and pandas alone.
 
     python benchmarks/recompute.py
 
 Nothing of the library is imported: what agrees here was computed twice. The rows are the runs that stand in the
-records under several seeds, and the ceiling. Calls are made as README says: for accuracy the most probable class under
-the shares of the tested cells, for balanced accuracy under equal shares, for macro F1 under the shares raised to the
-power that served the other folds best. Prints each score, README's beside it, and ends with status 1 where two differ.
+records under several seeds, and the ceiling. Calls are made as that page says: for accuracy the most probable class
+under the shares of the tested cells, for balanced accuracy under equal shares, for macro F1 under the shares raised to
+the power that served the other folds best. Prints each score, the printed one beside it, and ends with status 1 where
+two differ.
 """
 
 import json
@@ -87,19 +88,20 @@ def estimate(table: pd.DataFrame, call: pd.Series, which: int, rng) -> tuple[flo
     return score(truth, call)[which], *np.quantile(values[which], (0.025, 0.975))
 
 
-def readme_table() -> dict[str, dict[str, list[float]]]:
-    """Return value, low and high of each model and score as README prints them."""
-    block = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- RESULTS -->")[1].split("<!-- /RESULTS -->")[0]
+def printed_table() -> dict[str, dict[str, list[float]]]:
+    """Return value, low and high of each model and score as the page prints them."""
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    block = text.split("<!-- RESULTS -->")[1].split("<!-- /RESULTS -->")[0]
     header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in block.strip().splitlines())
     places = {s: header.index(f"{s} (simulated)") for s in SCORES}
     return {r[0]: {s: [float(x) for x in re.findall(r"\d\.\d+", r[i])] for s, i in places.items()} for r in rows}
 
 
 def main() -> int:
-    printed, rng, worst = readme_table(), np.random.default_rng(1), 0
+    printed, rng, worst = printed_table(), np.random.default_rng(1), 0
     runs = headline_runs()
     if set(runs) != set(printed):
-        print(f"README has the rows {sorted(printed)}, the records hold {sorted(runs)}")
+        print(f"the table has the rows {sorted(printed)}, the records hold {sorted(runs)}")
         return 1
     for name, (settings, table) in runs.items():
         for which, (what, call) in enumerate(called(table, settings).items()):
@@ -108,7 +110,7 @@ def main() -> int:
             is_same = apart[0] <= VALUE_TOLERANCE and apart[1:].max() <= INTERVAL_TOLERANCE
             worst |= not is_same
             shown = "{:.3f} [{:.3f}, {:.3f}]".format(*found)
-            print(f"{name:12} {what:18} {shown}  README {kept}{'' if is_same else '  DIFFERS'}")
+            print(f"{name:12} {what:18} {shown}  printed {kept}{'' if is_same else '  DIFFERS'}")
     return int(worst)
 
 

@@ -20,7 +20,7 @@ from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION, SimulationParameters, simulate_nuclei
 from cellcycle.study import transfers
-from cellcycle.study.texts import refresh_card
+from cellcycle.study.data_card import refresh_card
 from cellcycle.training.runs import Fit, Run, full_config, record_runs
 
 NAGAO = {"model": "nagao6", "training_set": "D2", "epochs": 15}

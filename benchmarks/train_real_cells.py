@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/train_real_cells.py REAL_DATA [--models DIR] [--only mitocheck_per-image]
 
-REAL_DATA holds jurkat/ and mitocheck/, each with a folder a class. The README's table is written from the records by
-`make study`.
+REAL_DATA holds jurkat/ and mitocheck/, each with a folder a class. `make study` writes the table of
+docs/how_to from the records.
 """
 
 import argparse

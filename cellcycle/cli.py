@@ -292,7 +292,7 @@ def fetch_public(
 @data_app.command("show")
 def show(
     source: Annotated[
-        str, typer.Argument(help="A name, a folder with one sub-folder a class, or a table (see README).")
+        str, typer.Argument(help="A name, a folder with one sub-folder a class, or a table (as train takes it).")
     ],
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out instead of refusing.")] = False,
 ):

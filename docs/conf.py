@@ -1,6 +1,5 @@
 """The book: notebooks and texts of this checkout as one website; `make book` builds it into build/book."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -91,8 +90,8 @@ def add_commands(app, docname, source):
 
         command = typer.main.get_command(commands)
         said = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="cellcycle"), name="cellcycle")
-        # One level down, for the page has a title of its own.
-        source[0] += re.sub("^#", "##", said, flags=re.M)
+        # Without its first line, for the page has a title of its own.
+        source[0] += said.partition("\n")[2]
 
 
 def keep_colons(app, what, name, described, options, lines):

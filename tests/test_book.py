@@ -4,11 +4,14 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import nbformat
 import pytest
+import typer
 
-from cellcycle import files
+from cellcycle import __version__, cli, files
 from tests.test_architecture import ORDER
 
 ROOT = files.repository()
@@ -65,6 +68,38 @@ def test_the_reference_names_every_module_that_others_import_from():
     pages = [f.read_text(encoding="utf-8") for f in TEXTS if f.suffix == ".rst"]
     named = re.findall(r"automodule:: cellcycle\.(\w+)", "\n".join(pages))
     assert sorted(named) == sorted(set.union(*ORDER) - NOT_IN_REFERENCE)
+
+
+@pytest.mark.parametrize("file", [f for f in TEXTS if f.suffix == ".md"], ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_commands_and_options_that_a_text_names_exist(file):
+    lines = "\n".join(re.findall(r"^ *```\n(.*?)```", file.read_text(encoding="utf-8"), flags=re.M | re.S)).splitlines()
+    for line in lines:
+        words = line.partition(" #")[0].split()
+        if not words or Path(words[0]).name != "cellcycle":
+            continue
+        command = typer.main.get_command(cli.app)
+        while hasattr(command, "commands"):
+            command, words = command.commands[words[1]], words[1:]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("-")} <= known, line
+
+
+def test_the_readme_reads_in_a_terminal_and_tries_files_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if len(line) > 120] == []
+    assert len(text.split()) < 1500
+    named = re.findall(r"(?<!\()\bdata/[\w/.]+\w", text)
+    assert len(named) >= 3
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_version_is_the_same_wherever_it_is_told():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.+)$", citation, flags=re.M)[1] == __version__
+    latest = re.search(r"^## (\S+) \((.+)\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)
+    assert latest[1] == __version__
+    assert latest[2] == "not released yet" or re.fullmatch(r"20\d\d-\d\d-\d\d", latest[2])
+    assert "version" in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dynamic"]
 
 
 @pytest.mark.slow

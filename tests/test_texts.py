@@ -9,13 +9,14 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from benchmarks import page
 from cellcycle import cli, comparisons, files, metrics, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
-from cellcycle.study import experiments, load_profile, texts
+from cellcycle.study import data_card, experiments, load_profile, texts
 
 ROOT = files.repository()
 PAGE = ROOT / "docs" / "ethics.md"
@@ -38,12 +39,28 @@ def block(file, name):
 
 
 @pytest.mark.slow
-def test_the_readme_follows_from_the_records(profile):
-    for name, made in texts.readme_blocks().items():
-        assert block(ROOT / "README.md", name) == made
+def test_the_texts_follow_from_the_records(profile):
+    for file, blocks in texts.text_blocks().items():
+        for name, made in blocks.items():
+            assert block(ROOT / file, name) == made, "run cellcycle.study.texts.refresh_texts()"
 
 
-def test_the_table_of_the_readme_is_found_by_a_script_that_shares_no_code_with_the_library():
+def test_every_computed_block_has_its_place_in_one_text():
+    for file in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        named = re.findall(r"^<!-- ([A-Z_]+) -->$", file.read_text(encoding="utf-8"), flags=re.M)
+        measured = {"MEASURED"} & set(named)  # by benchmarks/page.py
+        assert named == [*texts.TEXTS.get(file.relative_to(ROOT).as_posix(), []), *measured], file
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_readme_shows_what_predict_calls_now():
+    kept = np.asarray(Image.open(ROOT / texts.FIELD_PICTURE)).astype(int)
+    assert texts.FIELD_PICTURE in (ROOT / "README.md").read_text(encoding="utf-8")
+    apart = np.abs(kept - texts.field_picture()).max(axis=2) > 8
+    assert apart.mean() < 0.001, "run cellcycle.study.texts.refresh_texts()"
+
+
+def test_the_table_of_results_is_found_by_a_script_that_shares_no_code_with_the_library():
     found = subprocess.run([sys.executable, ROOT / "benchmarks" / "recompute.py"], capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr
     assert len(found.stdout.splitlines()) == 7 * len(metrics.SCORES)
@@ -123,7 +140,7 @@ def test_the_second_run_is_compared_with_the_records_as_they_are(profile, datase
 
 @pytest.fixture(scope="module")
 def computed():
-    return texts.card_blocks()
+    return data_card.card_blocks()
 
 
 @pytest.mark.slow

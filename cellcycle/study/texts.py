@@ -1,28 +1,34 @@
-"""Tables in README, data card and ethical assessment: computed from records, cards, simulator and real cells."""
+"""Tables, sentences and the picture in README and docs, computed from records, cards and models."""
 
 import json
 import re
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cellcycle import comparisons, files, results, summaries
 from cellcycle.errors import RecordError
+from cellcycle.images import read_plane, write_image
 from cellcycle.metrics import Estimate
-from cellcycle.phases import PHASES
+from cellcycle.predict import Predictor
+from cellcycle.predict.overlay import draw_overlay
 from cellcycle.predict.words import shipped_table
 from cellcycle.results import Record
 from cellcycle.segmentation import finder, matching
 from cellcycle.study import experiments
 from cellcycle.study.profiles import load_profile
 
-MITOSES = ("prometaphase", "metaphase", "anaphase")
-SEEN = {
-    "DNA, area, contrast": {},
-    "the same, stain of the slide known": {"slide_known": True},
-    "DNA and area": {"sees": ("integrated_dna", "area_um2")},
-    "DNA alone": {"sees": ("integrated_dna",)},
+# The computed blocks of each text.
+TEXTS = {
+    "README.md": ["HEADLINE"],
+    "docs/results.md": ["RESULTS", "FINDINGS", "REAL_CELLS"],
+    "docs/predict.md": ["FINDERS", "MODELS"],
+    "docs/how_to/label_and_train.md": ["TRAINED"],
+    "docs/ethics.md": ["ENERGY"],
 }
+FIELD_PICTURE = "docs/images/field_001_phases.png"
 # In the order of the columns; `metrics.SCORES` holds how they are computed.
 SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 # Watts of one busy core, an assumption: where most servers and laptops lie in the table of Green Algorithms, which
@@ -38,15 +44,10 @@ _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} |
 
 
 def refresh_texts() -> None:
-    """Write every computed block that follows from the records of the study: README and ethical assessment."""
-    root = files.repository()
-    refresh(root / "README.md", readme_blocks())
-    refresh(root / "docs" / "ethics.md", {"ENERGY": energy_block()})
-
-
-def refresh_card() -> None:
-    """Write the computed blocks of the data card."""
-    refresh(files.repository() / "data" / "README.md", card_blocks())
+    """Write what follows from records, cards and models: computed blocks of README and docs, and README's picture."""
+    for file, blocks in text_blocks().items():
+        refresh(files.repository() / file, blocks)
+    write_image(files.repository() / FIELD_PICTURE, field_picture())
 
 
 def refresh(file, blocks: dict[str, str]) -> None:
@@ -76,24 +77,45 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def readme_blocks() -> dict[str, str]:
-    """Return the README's computed tables, from the committed records and cards.
-
-    RESULTS: simulated cells; FINDINGS: what follows from them; REAL_CELLS: Jurkat cells; MODELS: the shipped models;
-    TRAINED: `cellcycle train` on real cells; FINDERS: what finds nuclei.
-    """
+def text_blocks() -> dict[str, dict[str, str]]:
+    """Return the computed blocks of each text, by its path in the repository, from the committed records and cards."""
     profile = load_profile("study", "simulated")
     recorded = experiments.headline_records(profile, profile.load_dataset(), experiments.recorded)
-    simulated = headline_table(recorded)
+    simulated, real = headline_table(recorded), real_table(real_records())
     columns = [c for c in simulated if not c.startswith(("recall", "parameters", "ms"))]
-    return {
-        "RESULTS": markdown_table(simulated[columns]),
-        "FINDINGS": findings(recorded),
-        "REAL_CELLS": markdown_table(real_table(real_records())),
-        "MODELS": markdown_table(shipped_table()),
-        "TRAINED": markdown_table(trained_table()),
-        "FINDERS": markdown_table(finders_table()),
-    }
+    tables = {"RESULTS": simulated[columns], "REAL_CELLS": real, "TRAINED": trained_table()}
+    tables |= {"MODELS": shipped_table(), "FINDERS": finders_table()}
+    made = {name: markdown_table(table) for name, table in tables.items()}
+    made |= {"HEADLINE": headline(simulated, recorded, real), "FINDINGS": findings(recorded), "ENERGY": energy_block()}
+    return {text: {name: made[name] for name in names} for text, names in TEXTS.items()}
+
+
+def headline(simulated: pd.DataFrame, recorded: dict[str, Record], real: pd.DataFrame) -> str:
+    """Return README's table of scores on simulated cells, and in three sentences what it and the real cells say."""
+    names = [comparisons.readable(score) for score in SHOWN_SCORES]
+    table = simulated[[f"{name} (simulated)" for name in names]].set_axis(names, axis=1)
+    verdicts = _beside_dna_content(recorded).map(lambda told: told.split()[-1])
+    is_better, is_worse = (verdicts.eq(verdict).any(axis=1) for verdict in ("better", "worse"))
+    chosen = (is_worse & ~is_better, is_better, ~is_worse & ~is_better)
+    worse, better, undecided = (", ".join(verdicts.index[rows]) or "none" for rows in chosen)
+    absolute, scaled = (real[real["intensities"] == kind]["balanced accuracy"] for kind in ("absolute", "per image"))
+    networks = scaled.drop("best")
+    sentences = (
+        f"On simulated cells, worse than DNA content by at least one of these scores: {worse}; better: {better}; not "
+        f"to be told from it: {undecided}.",
+        f"On real cells (Jurkat, absolute intensities) *best* has a balanced accuracy of {absolute['best']}, DNA "
+        f"content of {absolute['DNA content']}.",
+        f"With every picture of them scaled by itself *best* has {scaled['best']}, and the study's networks have "
+        f"{networks.min()} to {networks.max()}.",
+    )
+    lines = (textwrap.fill(f"- {told}", 120, subsequent_indent="  ") for told in sentences)
+    return "\n".join([f"{markdown_table(table)}\n", *lines])
+
+
+def field_picture() -> np.ndarray:
+    """Return the sample field with its calls, as README shows it."""
+    predicted = Predictor().predict(read_plane(files.repository() / "data/sample/fields/fields/field_001.tif"))
+    return draw_overlay(predicted, predicted.checkpoint.classes)
 
 
 def finders_table() -> pd.DataFrame:
@@ -108,14 +130,18 @@ def finders_table() -> pd.DataFrame:
 
 def findings(records: dict[str, Record]) -> str:
     """Return what the headline runs decide, paired on the same folds: networks and `best` beside DNA content."""
-    against = {name: (record, records["DNA content"]) for name, record in records.items() if name in _COMPARED}
-    table = comparisons.differences(against)
+    table = _beside_dna_content(records)
     lines = [f"- *best* minus DNA content, paired: {comparisons.told(table.loc[['best']])[0].removeprefix('best: ')}"]
     for score in table:
         verdicts = table[score].str.split().str[-1]
         said = [f"{v}: {', '.join(verdicts.index[verdicts == v]) or 'none'}" for v in ("better", "worse", "undecided")]
         lines.append(f"- {score[0].upper()}{score[1:]}, beside DNA content: {'; '.join(said)}.")
     return "\n".join(lines)
+
+
+def _beside_dna_content(records: dict[str, Record]) -> pd.DataFrame:
+    against = {name: (record, records["DNA content"]) for name, record in records.items() if name in _COMPARED}
+    return comparisons.differences(against)
 
 
 def headline_table(records: dict[str, Record]) -> pd.DataFrame:
@@ -192,58 +218,6 @@ def show_distances(found: pd.DataFrame) -> pd.DataFrame:
 def second_run() -> pd.DataFrame:
     """Return the committed `distances` of a whole fresh run on another type of processor than that of the records."""
     return pd.read_csv(files.repository() / "data" / "results" / "second_run.csv", index_col="model")
-
-
-def card_blocks() -> dict[str, str]:
-    """Return every computed block of the data card."""
-    return {**validation_blocks(), "CEILING": ceiling_block(), "TRANSFER": transfer_block()}
-
-
-def validation_blocks() -> dict[str, str]:
-    """Return the data card's tables of simulated beside real nuclei: VALIDATION and MITOSIS."""
-    from cellcycle.datasets import make_simulated
-    from cellcycle.simulation import validation
-
-    compared = validation.compare(make_simulated("validation", validation.COUNTS))
-    headline = validation.headline(compared).T[["simulated", "jurkat", "rpe1"]].rename_axis("quantity")
-    median = compared.set_index(["source", "phase", "quantity"])["p50"]
-    rows = {
-        f"{quantity}, {phase}": {s: median[(s, phase, quantity)] for s in ("simulated", "mitocheck")}
-        for phase in MITOSES
-        for quantity in ("eccentricity", "solidity", "texture")
-    }
-    mitosis = pd.DataFrame.from_dict(rows, orient="index").rename_axis("mitosis by shape")
-    return {"VALIDATION": markdown_table(headline), "MITOSIS": markdown_table(mitosis)}
-
-
-def ceiling_block() -> str:
-    """Return the data card's table of the ceiling, by what the best classifier sees."""
-    from cellcycle.simulation import ceiling
-
-    rows = {}
-    for name, options in SEEN.items():
-        found = ceiling(**options)
-        rows[name] = {"accuracy": found.accuracy, "balanced accuracy": found.balanced_accuracy}
-        rows[name] |= {"macro F1": found.macro_f1, **{f"recall {phase}": found.recall[phase] for phase in PHASES}}
-    return markdown_table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("sees"))
-
-
-def transfer_block() -> str:
-    """Return the table of the experiment between simulated and real cells, computed from its records."""
-    rows = []
-    for record in results.load_runs(files.repository() / "data" / "results" / "simulated_to_real"):
-        config, scores = record.config, ["accuracy", "balanced_accuracy"]
-        n_labels = config.get("n_labels", 0)
-        few = f"{'simulated, then ' if config.get('pretrain') else ''}{n_labels} real a phase"
-        trained = few if n_labels else config["train_name"]
-        row = {"trained on": trained, "tested on": record.data["name"], "model": config["model"]}
-        row |= {"intensities": experiments.intensities_of(config), "n": n_labels, "origin": record.data["origin"]}
-        table = summaries.score_table([record], as_trained=True)
-        row |= summaries.with_intervals(table, scores).iloc[0].to_dict()
-        rows.append(row | {phase: table[f"recall_{phase}"].iloc[0] for phase in PHASES})
-    order = ["n", "origin", "trained on", "model", "tested on", "intensities"]
-    table = pd.DataFrame(rows).sort_values(order).set_index("trained on").rename(columns={PHASES[0]: "recall G1"})
-    return markdown_table(table.drop(columns=["n", "origin"]))
 
 
 def core_hours(records) -> pd.DataFrame:
