@@ -4,14 +4,13 @@ import importlib.util
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
 import typer
 
-from cellcycle import __version__, cli, files
+from cellcycle import cli, files
 from tests.test_architecture import ORDER
 
 ROOT = files.repository()
@@ -91,15 +90,6 @@ def test_the_readme_reads_in_a_terminal_and_tries_files_that_exist():
     named = re.findall(r"(?<!\()\bdata/[\w/.]+\w", text)
     assert len(named) >= 3
     assert [name for name in named if not (ROOT / name).exists()] == []
-
-
-def test_the_version_is_the_same_wherever_it_is_told():
-    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.search(r"^version: (.+)$", citation, flags=re.M)[1] == __version__
-    latest = re.search(r"^## (\S+) \((.+)\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)
-    assert latest[1] == __version__
-    assert latest[2] == "not released yet" or re.fullmatch(r"20\d\d-\d\d-\d\d", latest[2])
-    assert "version" in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dynamic"]
 
 
 @pytest.mark.slow
