@@ -137,6 +137,15 @@ CONTAINERS = {
 }
 
 
+def test_glow_in_pieces_does_not_make_large_nuclei_dirt():
+    centres = [(y, x) for y in (80, 240) for x in (80, 240)]
+    discs = sum((np.hypot(Y - y, X - x) < 45).astype(float) for y, x in centres)
+    around = [(y + 53 * np.cos(a), x + 53 * np.sin(a)) for y, x in centres for a in np.arange(0, 2 * np.pi, 0.4)]
+    glow = sum((np.hypot(Y - y, X - x) < 5).astype(float) for y, x in around)
+    pixels = np.random.default_rng(3).poisson(120 + ndimage.gaussian_filter(1200 * discs + 100 * glow, 1))
+    assert not look_over((pixels / 65535).astype(np.float32)).painted
+
+
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_saturation_is_seen_in_any_container(container):
     exposed = LEVEL + 4.5 * (counts() - LEVEL)

@@ -295,6 +295,9 @@ def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float
             break
         objects, n_objects = ndimage.label((smooth > threshold) & free)
         areas = np.bincount(objects.ravel(), minlength=n_objects + 1)[1:]
+        if found is not None:
+            # What touches an object that was set aside is its glow.
+            areas[np.setdiff1d(objects[ndimage.binary_dilation(~free)], [0]) - 1] = 0
         large = 1 + np.flatnonzero(areas >= _LEAST_AREA_PX / step**2)
         if not large.size:
             break

@@ -7,6 +7,7 @@ about a pixel, so that no seam shows. How it was trained: `cellcycle.training.fi
 import json
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ _UNSURE = 0.85
 # Intensities at which the network sees 0 and 1, percentiles of the field.
 _LEVELS = (1.0, 99.8)
 _BRIGHT = 80
-_WINDOW_PX, _HALO_PX, _STEP_PX = 512, 64, 8
+_WINDOW_PX, _HALO_PX, _STEP_PX = 800, 64, 8
 # Pitch on which tiles must begin, so that each is resampled, and seen, as a part of the whole is.
 TILE_STEP_PX = _STEP_PX * _FRACTIONS
 # The survey of a field says so many times the diameter that is found (median of 72 fields of BBBC038).
@@ -108,15 +109,21 @@ def _maps(image: np.ndarray) -> np.ndarray:
     padding = [(_STEP_PX, -side % _STEP_PX + _STEP_PX) for side in image.shape]
     image = np.pad(image, padding, mode="reflect")
     maps = np.empty((3, *image.shape), np.float32)
-    for top in range(0, image.shape[0], _WINDOW_PX):
-        for left in range(0, image.shape[1], _WINDOW_PX):
+    for top, bottom in _windows(image.shape[0]):
+        for left, right in _windows(image.shape[1]):
             row, column = max(top - _HALO_PX, 0), max(left - _HALO_PX, 0)
-            bottom, right = top + _WINDOW_PX, left + _WINDOW_PX
             window = image[row : bottom + _HALO_PX, column : right + _HALO_PX]
             (said,) = _session().run(None, {"field": window[None, None]})
-            inside = said[0, :, top - row :, left - column :][:, :_WINDOW_PX, :_WINDOW_PX]
-            maps[:, top:bottom, left:right] = inside
+            inside = np.s_[:, top - row : bottom - row, left - column : right - column]
+            maps[:, top:bottom, left:right] = said[0][inside]
     return maps[:, _STEP_PX : _STEP_PX + height, _STEP_PX : _STEP_PX + width]
+
+
+def _windows(side: int) -> list[tuple[int, int]]:
+    """Return where the fewest windows of like size along a side begin and end: the halo of each is seen twice."""
+    n = -(-side // _WINDOW_PX)
+    ends = [round(side / _STEP_PX * k / n) * _STEP_PX for k in range(n + 1)]
+    return list(pairwise(ends))
 
 
 def _parted(maps: np.ndarray) -> np.ndarray:
