@@ -1,3 +1,6 @@
+import base64
+
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +9,7 @@ from matplotlib.figure import Figure
 from cellcycle import plots
 from cellcycle.datasets import NucleusDataset
 from cellcycle.phases import PHASE_COLOURS, PHASES, class_colours
+from cellcycle.study.notebooks import clean
 
 
 @pytest.fixture
@@ -114,3 +118,24 @@ def test_figures_are_written_whole_and_repeatable(table, tmp_path):
     (second,) = plots.save_figures({"effects": figure}, tmp_path / "b")
     assert first.read_bytes() == second.read_bytes()
     assert [f.name for f in (tmp_path / "a").iterdir()] == ["effects.png"]
+
+
+def test_sliders_redraw_their_figure_and_leave_a_still_picture_in_a_notebook_that_is_read():
+    """The first value is drawn for readers, a moved slider's for whoever moves it; a live widget is not published."""
+    drawn = []
+
+    def draw(cv):
+        drawn.append(cv)
+        return plots.lines(pd.DataFrame({"CV": [0, cv]}), "x")
+
+    shown = plots.Sliders(draw, cv=(0.0, 0.5, 0.1))
+    bundle = shown._repr_mimebundle_()
+    assert set(drawn) == {0.1}
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    shown.controls().children[0].value = 0.3
+    assert drawn[-1] == 0.3
+    output = nbformat.v4.new_output("execute_result", data=bundle, execution_count=1)
+    cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell(outputs=[output])]
+    (kept,) = clean(nbformat.v4.new_notebook(cells=cells)).cells[1].outputs
+    assert len(bundle) == 3
+    assert set(kept.data) == {"image/png", "text/plain"}

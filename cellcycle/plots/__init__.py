@@ -25,9 +25,11 @@ from cellcycle.plots.scores import (
     score_bars,
     trials,
 )
+from cellcycle.plots.sliders import Sliders
 from cellcycle.plots.style import save_figures
 
 __all__ = [
+    "Sliders",
     "confusion_matrices",
     "coverage",
     "curves",

@@ -258,6 +258,9 @@ def clean(notebook):
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.NotebookNode(tags=tags) if tags else nbformat.NotebookNode()
+        for output in cell.get("outputs", []):
+            # Sliders live as long as their kernel; their picture stays.
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         if "solution" in tags and cell.cell_type == "code":
             cell.metadata["jupyter"] = {"source_hidden": True}
     opening = notebook.cells[0]
