@@ -5,7 +5,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from cellcycle import results
-from cellcycle.datasets import NucleusDataset
+from cellcycle.datasets import NucleusDataset, make_simulated
 from cellcycle.errors import DataError, SettingError
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, Inputs, prepare_images
 from cellcycle.splits import image_fingerprints
@@ -284,6 +284,28 @@ def test_a_crop_without_a_nucleus_gets_the_class_shares(blobs):
     fitted = DnaContentClassifier().fit(images[:60], labels[:60])
     scores = fitted.predict_proba(np.zeros((1, 1, 32, 32), np.float32))
     np.testing.assert_allclose(scores[0], np.bincount(labels[:60]) / 60)
+
+
+@pytest.mark.parametrize("n_of_last", [0, 1])
+def test_a_class_of_one_nucleus_or_of_none_that_is_found_is_called_as_widely_as_others_spread(n_of_last):
+    """Simulated nuclei; of M one is there, or its picture is empty."""
+    nuclei = make_simulated("few", {"G1": 40, "S": 30, "G2": 20, "M": 1}, seed=3)
+    images = nuclei.images.copy()
+    if not n_of_last:
+        images[nuclei.labels == 3] = 0
+    fitted = DnaContentClassifier().fit(images, nuclei.labels)
+    probabilities = fitted.predict_proba(images)
+    assert probabilities.shape == (91, 4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    whole = DnaContentClassifier().fit(images[nuclei.labels < 3], nuclei.labels[nuclei.labels < 3])
+    others = nuclei.labels < 3
+    same = fitted.predict(images[others]) == whole.predict(images[others])
+    assert same.mean() > 0.9
+    if n_of_last:
+        mitosis = images[nuclei.labels == 3]
+        assert fitted.predict_proba(mitosis)[0, 3] > 5 * fitted.prior_[3]
+        spread = np.mean(fitted.gates_.scalings_[3])
+        assert min(map(np.mean, fitted.gates_.scalings_)) / 2 < spread < 2 * max(map(np.mean, fitted.gates_.scalings_))
 
 
 @pytest.mark.realdata

@@ -18,7 +18,9 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
     """Quadratic discriminant analysis of log integrated DNA and log nuclear area.
 
     `regularisation`, in [0, 1], shrinks each class's covariance towards the sphere; a class with few nuclei needs some.
-    A nucleus that cannot be found in its crop gets the shares of the classes in training as probabilities.
+    A class with one nucleus in training is taken for as wide as the classes are on average; one with none that could be
+    found, for as wide as all nuclei. A nucleus that cannot be found in its crop gets the shares of the classes in
+    training as probabilities.
     """
 
     measurements = ("integrated_dna", "area_px")
@@ -34,7 +36,7 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
         self.prior_ = counts / counts.sum()
         self.gates_ = QuadraticDiscriminantAnalysis(priors=self.prior_, reg_param=self.regularisation)
         self.centre_, self.scale_ = features[found].mean(axis=0), features[found].std(axis=0)
-        self.gates_.fit((features[found] - self.centre_) / self.scale_, y[found])
+        self.gates_.fit(*self._with_width((features[found] - self.centre_) / self.scale_, y[found]))
         return self
 
     def predict_proba(self, X) -> np.ndarray:
@@ -49,6 +51,23 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X) -> np.ndarray:
         """Return the most probable class (N,) of `Inputs` or images (N, C, H, W)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _with_width(self, points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return points (N, D) and labels in which a class of fewer than two has points that span a covariance."""
+        known, counts = np.unique(labels, return_counts=True)
+        several = known[counts > 1]
+        inside = [points[labels == k] - points[labels == k].mean(axis=0) for k in several]
+        pooled = np.concatenate(inside) if inside else points
+        for k in np.setdiff1d(self.classes_, several):
+            middle = points[labels == k].mean(axis=0) if k in known else points.mean(axis=0)
+            of = pooled if k in known else points
+            variance, axes = np.linalg.eigh(of.T @ of / max(len(of) - 1, 1))
+            # Of 2 D points, two along each axis, the sample covariance is that of `of`.
+            steps = axes * np.sqrt(np.maximum(variance, 0) * (2 * len(axes) - 1) / 2)
+            made = np.concatenate([middle + steps.T, middle - steps.T])
+            points = np.concatenate([points[labels != k], made])
+            labels = np.concatenate([labels[labels != k], np.full(len(made), k)])
+        return points, labels
 
     @classmethod
     def _measure(cls, X) -> tuple[np.ndarray, np.ndarray]:
