@@ -56,12 +56,12 @@ def study(
     ] = False,
 ):
     """Rebuild the study: run its notebooks, continuing where an earlier run stopped."""
-    named = dict(_named_value(pair) for pair in parameter or [])
+    from cellcycle.study.notebooks import named_value, run_study
+
+    named = dict(named_value(pair) for pair in parameter or [])
     if fresh:
         outcomes = _run_fresh(profile, data, only or named or skip_unreadable)
     else:
-        from cellcycle.study.notebooks import run_study
-
         outcomes = run_study(profile, data, tuple(only or ()), named, skip_unreadable=skip_unreadable)
     failed = [o for o in outcomes if o.error]
     for outcome in failed:
@@ -87,21 +87,6 @@ def _run_fresh(profile: str, data: str, restricted) -> list:
             "On another type of processor rounding differs, and training makes more of it: compare the intervals."
         )
     return outcomes
-
-
-def _named_value(pair: str) -> tuple[str, object]:
-    """Split NAME=VALUE; a value that reads as a Python literal is one."""
-    import ast
-
-    from cellcycle.errors import SettingError
-
-    name, equals, value = pair.partition("=")
-    if not equals:
-        raise SettingError("--parameter", f"{pair!r} has no value", "write NAME=VALUE")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 @app.command()
@@ -157,8 +142,6 @@ def predict(
     kind = "field" if is_field else "nucleus" if is_nucleus else "auto"
     settings = Settings(kind, channel, plane, pixel_size, segmentation, prior=prior)
     extras = Extras(overlay, masks, outlines, rois)
-    if is_each and is_slide:
-        raise SettingError("--each", "--slide was given too", "choose one of them, or neither")
     code = run_predict(
         paths, model, settings, format_name, output, extras, jobs, is_slide, use_masks, is_each, plate_map
     )
@@ -182,6 +165,20 @@ def review(
         typer.echo(f"left out: {problem}", err=True)
     more = f"; {made['left_out']} less doubtful ones left out (--most)" if made["left_out"] else ""
     typer.echo(f"{output}: {made['shown']} nuclei, {made['doubtful']} of them doubtful{more}; open it in a browser")
+
+
+@app.command()
+def report(
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="What `cellcycle predict --output` wrote.")],
+    output: Annotated[Path, typer.Option(help="HTML file to write; numbers as CSV beside it.")] = Path("report.html"),
+    control: Annotated[str, typer.Option(help="Condition (or well, or image) to compare the others with.")] = "",
+    images: Annotated[Path, typer.Option(help="Folder that holds the images of the tables.")] = Path(),
+):
+    """Write a page on an experiment: phases by condition and well, with intervals, plates, and what was done."""
+    from cellcycle.report import read_experiment, write_report
+
+    numbers = write_report(output, read_experiment(tables, control), tables, images)
+    typer.echo(f"{output}: open it in a browser; its numbers: {numbers}")
 
 
 @app.command()
@@ -262,14 +259,17 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
     nuclei: Annotated[int | None, typer.Option(help="Number of single nuclei (default 493).", min=4)] = None,
     fields: Annotated[int | None, typer.Option(help="Number of whole fields, instead of nuclei.", min=1)] = None,
+    is_plate: Annotated[
+        bool, typer.Option("--plate", help="A plate of 24 wells under drugs, with its map; --fields in each.")
+    ] = False,
     size: Annotated[int | None, typer.Option(help="Side of the images in px.", min=16, max=4096)] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     bits: Annotated[int, typer.Option(help="Bit depth: 8, 12 or 16.")] = 16,
 ):
-    """Write simulated nuclei (one sub-folder a phase, with a manifest) or fields with their masks."""
+    """Write simulated nuclei (one sub-folder a phase, with a manifest), fields with their masks, or a plate."""
     from cellcycle.simulation import write_folder
 
-    written = write_folder(out, nuclei=nuclei, fields=fields, size_px=size, seed=seed, bits=bits)
+    written = write_folder(out, nuclei=nuclei, fields=fields, size_px=size, seed=seed, bits=bits, is_plate=is_plate)
     typer.echo(f"wrote {written}")
 
 

@@ -121,9 +121,9 @@ def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=
     when repeated cross-validation predicts each image several times, or the group where groups are known; None draws
     single rows.
     """
-    unit_of, drawn = _draws(n_rows, units, n_samples, seed)
+    unit_of, drawn = draws(n_rows, units, n_samples, seed)
     samples = np.array([statistic(row[unit_of].astype(float)) for row in drawn])
-    return _with_interval(statistic(np.ones(n_rows)), samples)
+    return with_interval(statistic(np.ones(n_rows)), samples)
 
 
 def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=1000, seed=0) -> np.ndarray:
@@ -132,7 +132,7 @@ def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=
     The units are drawn at random over all classes, so that class counts vary too; with 21 M images that
     is part of the uncertainty. The spread covers the choice of test images, not of training images.
     """
-    unit_of, drawn = _draws(len(labels), units, n_samples, seed)
+    unit_of, drawn = draws(len(labels), units, n_samples, seed)
     per_unit = np.zeros((drawn.shape[1], n_classes * n_classes))
     np.add.at(per_unit, (unit_of, _cells(labels, predicted, n_classes)), 1)
     return np.rint(drawn @ per_unit).astype(np.int64).reshape(n_samples, n_classes, n_classes)
@@ -156,7 +156,7 @@ def estimate(
     if minus is not None:
         other, other_samples = values(minus)
         value, samples = value - other, samples - other_samples
-    return _with_interval(value, samples)
+    return with_interval(value, samples)
 
 
 def _cells(labels, predicted, n_classes: int) -> np.ndarray:
@@ -164,7 +164,7 @@ def _cells(labels, predicted, n_classes: int) -> np.ndarray:
     return np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
 
 
-def _draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the unit of each row (n_rows,), and how often each unit is drawn (n_samples, U)."""
     _, unit_of = np.unique(np.arange(n_rows) if units is None else np.asarray(units), return_inverse=True)
     n_units = unit_of.max() + 1
@@ -172,7 +172,8 @@ def _draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, n
     return unit_of, drawn
 
 
-def _with_interval(value, samples) -> Estimate:
+def with_interval(value, samples) -> Estimate:
+    """Return a number with the 95 % interval of its bootstrap samples; NaN among them count for nothing."""
     if np.isnan(samples).all():
         return Estimate(float(value), float("nan"), float("nan"))
     low, high = np.nanquantile(samples, _ENDS)

@@ -42,6 +42,7 @@ ORDER = [
     {"train"},
     {"review"},
     {"plots"},
+    {"report"},
     {"study"},
     {"app"},
     {"ending"},

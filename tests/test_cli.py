@@ -55,10 +55,10 @@ def test_simulate_writes_a_folder_that_show_reads(tmp_path):
 
 
 def test_parameter_values_are_numbers_where_they_read_as_such():
-    from cellcycle.cli import _named_value
+    from cellcycle.study.notebooks import named_value
 
-    assert _named_value("seed=7") == ("seed", 7)
-    assert _named_value("data=my cells") == ("data", "my cells")
+    assert named_value("seed=7") == ("seed", 7)
+    assert named_value("data=my cells") == ("data", "my cells")
 
 
 @pytest.mark.parametrize("path", ["a" * 5000, "b/" * 2500, "/proc/x"])

@@ -471,7 +471,7 @@ def test_command_and_api_give_the_same_confidence(calibrated_model, tmp_path, mo
     for name in ("p_G1", "confidence"):
         assert told[name].tolist() == pytest.approx(own[name].tolist(), abs=5e-4)
     assert "Predicted Phase" in capsys.readouterr().out
-    trust = ["confidence", "prediction_set", "review", "model", "model_reason", "version", "error"]
+    trust = ["confidence", "prediction_set", "review", "model", "model_reason", "version", "prior", "error"]
     assert [name for name in own.columns if name in trust] == trust
 
 

@@ -58,6 +58,8 @@ def run_predict(
     most_jobs = 4 * max(16, n_cores)
     if n_jobs is not None and not 1 <= n_jobs <= most_jobs:
         raise SettingError("--jobs", f"{n_jobs} is out of range", f"give a number of 1 or more, {most_jobs} at most")
+    if is_each and is_slide:
+        raise SettingError("--each", "--slide was given too", "choose one of them, or neither")
     if not all(path.strip() for path in paths):
         raise SettingError("PATH", "an empty name", "name image files, folders or patterns")
     choice, images, settings = ModelChoice.of(model), _to_predict(paths), settings or Settings()

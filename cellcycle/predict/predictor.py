@@ -22,7 +22,7 @@ from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
-from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, weights_of
+from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
 from cellcycle.predict.runtime import Runtime
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
@@ -234,7 +234,9 @@ class Predictor:
             scores, calls, values = found.probabilities, found.call, {"flags": flags}
             values |= {"confidence": found.confidence, "prediction_set": found.sets, "review": found.review}
         names = np.where(np.isfinite(scores[:, 0]), np.array(classes)[calls], "")
-        values |= {"call": names} | {f"p_{c}": scores[:, k] for k, c in enumerate(classes)}
+        values |= {"call": names, "prior": prior_text(prior, weights)} | {
+            f"p_{c}": scores[:, k] for k, c in enumerate(classes)
+        }
         return values if weights is None else left_open(values, prior, flag)
 
     def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:

@@ -39,6 +39,11 @@ def weights_of(prior: str, classes, nuclei: Nuclei, anchor: Anchor | None) -> np
     return np.append((1 - _MITOSES) * shares / shares.sum(), _MITOSES)
 
 
+def prior_text(prior: str, weights: np.ndarray | None) -> str:
+    """Return what the column `prior` says: its name, and the weights of the classes in their order."""
+    return "equal" if weights is None else " ".join([prior, *(f"{weight:.4g}" for weight in weights)])
+
+
 def one_peak_flag(peak: G1Peak | None, nuclei: Nuclei) -> str:
     """Return the flag of an image whose DNA shows one peak or no G1: a culture that stands still.
 

@@ -12,14 +12,15 @@ _FIRST = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]
 _MEASURED = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
 _LAST = [
     "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "channel", "planes", "kind",
-    "confidence", "prediction_set", "review", "model", "model_reason", "version", "error", "group", "plate", "well",
+    "confidence", "prediction_set", "review", "model", "model_reason", "version", "prior", "error", "group",
+    "plate", "well",
 ]  # fmt: skip
 # Columns that a plate map adds behind these.
 TEXTS_OF_MAP = ("slide", "condition", "replicate", "time", "donor", "cell_line")
 NUMBERS_OF_MAP = frozenset({"dose"})
 TEXT_COLUMNS = {
     "image", "call", "flags", "channel", "planes", "kind", "prediction_set", "review", "model", "model_reason",
-    "version", "error", "group", "plate", "well", *TEXTS_OF_MAP,
+    "version", "prior", "error", "group", "plate", "well", *TEXTS_OF_MAP,
 }  # fmt: skip
 
 

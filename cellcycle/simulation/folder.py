@@ -13,6 +13,7 @@ from cellcycle.images import write_image
 from cellcycle.phases import PHASES
 from cellcycle.simulation.images import simulate_field, simulate_nuclei
 from cellcycle.simulation.parameters import STUDY_COUNTS, VERSION, SimulationParameters
+from cellcycle.simulation.plate import write_plate
 
 
 def write_folder(
@@ -22,6 +23,7 @@ def write_folder(
     size_px: int | None = None,
     seed: int = 0,
     bits: int = 16,
+    is_plate: bool = False,
 ) -> Path:
     """Write simulated nuclei, or fields, into a new or empty folder, all files or none; without a number 493 nuclei.
 
@@ -32,13 +34,20 @@ def write_folder(
     Fields: `<out>/fields/field_001.tif` (512 px), instance masks of the same name in `<out>/labels/` (0 is
     background), and `<out>/truth.csv` with one row per nucleus and the column `field`.
 
+    A plate: `<out>/plate/A01_s1.tif`, by default two fields a well, their plate map `<out>/map.csv`, what is expected
+    of each well in `<out>/wells.csv`, and `<out>/truth.csv` as of fields; see `cellcycle.simulation.plate`.
+
     `<out>/simulated.json` says by which simulator, seed and parameters the images were made. Numbers of 12 bits are
     stored in 16-bit files, 0 to 4095, as cameras do.
     """
     out = Path(out)
     if nuclei is not None and fields is not None:
         raise SettingError("nuclei, fields", "both given", "ask for nuclei or for fields")
-    if nuclei is None and fields is None:
+    if is_plate and nuclei is not None:
+        raise SettingError("nuclei, plate", "both given", "ask for nuclei or for a plate")
+    if is_plate:
+        fields = 2 if fields is None else fields
+    elif nuclei is None and fields is None:
         nuclei = sum(STUDY_COUNTS.values())
     number = fields if nuclei is None else nuclei
     if number < 1:
@@ -47,6 +56,8 @@ def write_folder(
     with whole_folder(out) as unfinished:
         if nuclei is not None:
             _write_nuclei(unfinished, nuclei, size_px or 64, seed, parameters)
+        elif is_plate:
+            write_plate(unfinished, fields, size_px or 512, seed, parameters)
         else:
             _write_fields(unfinished, fields, size_px or 512, seed, parameters)
         made_by = {"simulator": VERSION, "seed": seed, "parameters": repr(parameters)}

@@ -193,17 +193,19 @@ def simulate_field(
     n_nuclei: int = 60,
     seed: int = 0,
     parameters: SimulationParameters | None = None,
+    slide: Slide | None = None,
 ) -> SimulatedField:
     """Simulate a field of nuclei whose phases have the shares of a growing population.
 
-    `shape` is in pixels of `parameters.pixel_size_um`; where the field is full, it holds fewer than `n_nuclei`.
+    `shape` is in pixels of `parameters.pixel_size_um`; where the field is full, it holds fewer than `n_nuclei`. Without
+    a slide it lies on one of its own.
     """
     parameters = parameters or SimulationParameters()
     if min(shape) < 32 or n_nuclei < 0 or seed < 0:
         finding = f"shape {tuple(shape)}, {n_nuclei} nuclei, seed {seed}"
         raise SettingError("field", finding, "give sides of 32 px or more and no negative number")
     rng = np.random.default_rng([seed, 104729])
-    slide = make_slide(seed, 0, parameters)
+    slide = slide or make_slide(seed, 0, parameters)
     grid = tuple(round(n * parameters.pixel_size_um / RENDER_UM) for n in shape)
     scene = Scene(grid, parameters, focus_step_um=1.0)
     ids, rows = np.zeros(grid, np.int32), []

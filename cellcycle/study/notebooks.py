@@ -1,5 +1,6 @@
 """Run the notebooks by papermill: all or some, under one profile, on one data set; publish them; run them afresh."""
 
+import ast
 import contextlib
 import json
 import os
@@ -77,6 +78,17 @@ def run_study(
     if settings.is_recorded and not parameters:
         _publish(outcomes, source, complete=not only)
     return sorted(outcomes, key=lambda o: o.name)
+
+
+def named_value(pair: str) -> tuple[str, object]:
+    """Split NAME=VALUE; a value that reads as a Python literal is one."""
+    name, equals, value = pair.partition("=")
+    if not equals:
+        raise SettingError("--parameter", f"{pair!r} has no value", "write NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:

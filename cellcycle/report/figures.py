@@ -1,0 +1,206 @@
+"""Figures of a report: told apart by place, hatching and marks, so that they need no colour and no screen."""
+
+import io
+
+import numpy as np
+from matplotlib import rc_context
+
+from cellcycle.phases import class_colours
+from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure
+from cellcycle.report.numbers import Experiment
+
+_HATCHES, _MARKS, _LINES = ("", "////", "....", "xxxx"), "os^D", ("-", "--", "-.", ":")
+_BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
+_COPIES = np.linspace(0, 7, 57)
+# Figures with more rows or panels than this cannot be read on one page; the tables hold them all.
+MOST_ARMS = 40
+# Plates with more wells have no numbers in them.
+_MOST_NUMBERS = 96
+
+
+def svg(figure) -> bytes:
+    """Return a figure as SVG; the same one gives the same bytes."""
+    written = io.BytesIO()
+    with rc_context({"svg.hashsalt": "cellcycle", "svg.fonttype": "path", "hatch.linewidth": 0.6}):
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    return written.getvalue()
+
+
+def _styles(classes):
+    """Yield number, name, colour and hatching of each class."""
+    for k, (name, colour) in enumerate(class_colours(classes).items()):
+        yield k % 4, name, colour, _HATCHES[k % 4]
+
+
+def _row(ax, y: float, row, colour: str, width: float = 1.4) -> None:
+    """Draw a number with its interval."""
+    ax.plot([row["low"], row["high"]], [y, y], color=INK, linewidth=width)
+    ax.plot(row["value"], y, "o", color=colour, markeredgecolor=INK, markersize=5.5)
+
+
+def _arm_axis(axes, arms, sign: str = "") -> None:
+    """Name the arms, the first on top, and show shares in per cent."""
+    axes[0].set_yticks(range(len(arms)), [_short(arm) for arm in arms])
+    axes[0].set_ylim(len(arms) - 0.4, -0.6)
+    for ax in axes:
+        ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:{sign}.0f}" if value else "0")
+
+
+def shares(numbers, experiment: Experiment):
+    """Return the stacked shares of each arm, and beside them each phase with its interval and a dot for each well."""
+    arms, classes = experiment.arms[:MOST_ARMS], experiment.classes
+    counted = numbers[numbers["table"] == "counted"].set_index(["arm", "quantity"])
+    wells = numbers[numbers["table"] == "wells"].groupby(["arm", "quantity"])["value"]
+    size = 10, 1.3 + 0.3 * len(arms)
+    figure, axes = new_figure(*size, 1, 1 + len(classes), sharey=True, width_ratios=[2.2] + [1] * len(classes))
+    left = np.zeros(len(arms))
+    for _, name, colour, hatch in _styles(classes):
+        value = np.array([counted["value"].get((arm, name), 0.0) for arm in arms])
+        axes[0].barh(range(len(arms)), value, left=left, color=colour, hatch=hatch, edgecolor="white", label=name)
+        for y in np.flatnonzero(value >= 0.08):
+            at, text = left[y] + value[y] / 2, f"{100 * value[y]:.0f}"
+            axes[0].text(at, y, text, ha="center", va="center", fontsize=7, bbox=_BOX)
+        left += np.nan_to_num(value)
+    axes[0].set_xlim(0, 1)
+    axes[0].legend(ncols=len(classes), loc="lower left", bbox_to_anchor=(0, 1), fontsize=FONT_PT - 1, frameon=False)
+    label(axes[0], "share of the nuclei, %")
+    for ax, (_, name, colour, _) in zip(axes[1:], _styles(classes), strict=True):
+        for y, arm in enumerate(arms):
+            if (arm, name) in counted.index:
+                own = wells.get_group((arm, name))
+                ax.plot(own, np.full(len(own), y - 0.22), ".", color=QUIET, markersize=4)
+                _row(ax, y, counted.loc[(arm, name)], colour)
+        ax.set_xlim(left=0)
+        ax.grid(axis="x", color="#e5e5e5", linewidth=0.6)
+        label(ax, f"{name}, %")
+    _arm_axis(axes, arms)
+    return figure
+
+
+def differences(numbers, experiment: Experiment):
+    """Return how much more of each phase each arm shows than the control: estimated (filled) and counted (open)."""
+    found = numbers[numbers["table"].str.endswith("minus control")].set_index(["table", "arm", "quantity"])
+    arms = list(dict.fromkeys(found.index.get_level_values("arm")))[:MOST_ARMS]
+    classes = experiment.classes
+    figure, axes = new_figure(10, 1.2 + 0.36 * len(arms), 1, len(classes), sharey=True, squeeze=False)
+    for ax, (_, name, colour, _) in zip(axes[0], _styles(classes), strict=True):
+        ax.axvline(0, color=INK, linewidth=0.8)
+        for y, arm in enumerate(arms):
+            _row(ax, y - 0.13, found.loc[("estimated, minus control", arm, name)], colour)
+            _row(ax, y + 0.17, found.loc[("counted, minus control", arm, name)], "white", 0.8)
+        ax.grid(axis="x", color="#e5e5e5", linewidth=0.6)
+        label(ax, "percentage points", title=name)
+    _arm_axis(axes[0], arms, "+")
+    return figure
+
+
+def dose_response(numbers, experiment: Experiment):
+    """Return the estimated share of each phase over the dose, a panel a condition; None without two doses of one."""
+    found = numbers[(numbers["table"] == "estimated") & numbers["quantity"].isin(experiment.classes)]
+    treated = found[found["dose"] > 0]
+    panels = [name for name, own in treated.groupby("condition", sort=False) if own["dose"].nunique() > 1][:MOST_ARMS]
+    if not panels:
+        return None
+    columns = min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(0.4 + 2.9 * columns, 0.5 + 2.5 * rows, rows, columns, sharey=True, squeeze=False)
+    is_control = (found["arm"] == experiment.control) | (found["condition"] == experiment.control)
+    control = found[is_control & ~(found["dose"] > 0)]
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, condition in zip(axes.flat, panels, strict=False):
+        own = treated[treated["condition"] == condition].sort_values("dose")
+        doses = sorted(set(own["dose"]))
+        for k, name, colour, _ in _styles(experiment.classes):
+            style = {"color": colour, "marker": _MARKS[k], "markeredgecolor": INK, "capsize": 2, "linestyle": _LINES[k]}
+            for rows_of, named in ((own, name), (control, None)):
+                part = rows_of[rows_of["quantity"] == name]
+                at = part["dose"].where(part["dose"] > 0, doses[0] / 10)
+                spread = np.abs(part[["low", "high"]].to_numpy().T - part["value"].to_numpy())
+                ax.errorbar(at, part["value"], spread, label=named, **style)
+        ax.set_xscale("log")
+        ax.set_xticks([doses[0] / 10, *doses], ["0", *map("{:g}".format, doses)])
+        ax.minorticks_off()
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
+        label(ax, "dose" + (f" (0: {_short(experiment.control)})" if len(control) else ""), title=_short(condition))
+    axes[0][0].set_ylabel("share, %", fontsize=FONT_PT, color=INK)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=FONT_PT, frameon=False)
+    return figure
+
+
+def histograms(experiment: Experiment):
+    """Return histograms of DNA content, a panel an arm, stacked by phase; None where no DNA content is known."""
+    nuclei = experiment.nuclei
+    nuclei = nuclei[nuclei["dna_copies"].notna() & (nuclei["call"] != "")]
+    arms = [arm for arm in experiment.arms if (nuclei["arm"] == arm).any()][:MOST_ARMS]
+    if not arms:
+        return None
+    columns = min(4, len(arms))
+    rows = -(-len(arms) // columns)
+    figure, axes = new_figure(10, 0.7 + 1.5 * rows, rows, columns, sharex=True, squeeze=False)
+    for ax in axes.flat[len(arms) :]:
+        ax.set_axis_off()
+    for ax, arm in zip(axes.flat, arms, strict=False):
+        own, bottom = nuclei[nuclei["arm"] == arm], np.zeros(len(_COPIES) - 1)
+        for _, name, colour, hatch in _styles(experiment.classes):
+            copies = own.loc[own["call"] == name, "dna_copies"].clip(_COPIES[0], _COPIES[-1] - 1e-6)
+            counts, _ = np.histogram(copies, _COPIES)
+            style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.2, "label": name}
+            ax.bar(_COPIES[:-1], counts, np.diff(_COPIES), bottom, align="edge", **style)
+            bottom += counts
+        for at in (2, 4):
+            ax.axvline(at, color=INK, linewidth=0.7, linestyle=":")
+        ax.set_xticks([0, 2, 4, 6])
+        ax.tick_params(labelbottom=True)
+        label(ax, y="nuclei" if ax in axes[:, 0] else "", title=f"{_short(arm)} (n = {len(own)})")
+    for ax in axes[-1]:
+        ax.set_xlabel("DNA, copies of the genome", fontsize=FONT_PT, color=INK)
+    named = axes[0][0].get_legend_handles_labels()
+    figure.legend(*named, ncols=4, loc="outside upper right", fontsize=FONT_PT, frameon=False)
+    return figure
+
+
+def heat_maps(numbers, experiment: Experiment):
+    """Yield each plate with a figure of its wells: share of each phase, nuclei found, and width of their rims."""
+    wells = numbers[(numbers["table"] == "wells") & (numbers["well"] != "")]
+    place = wells["well"].str.extract(r"^([A-Z]+)(\d+)$")
+    wells = wells.assign(row=place[0], column=place[1].astype(float)).dropna(subset="row")
+    shown = [*experiment.classes, "found", "width of the rim, px"]
+    for plate, own in wells.groupby("plate", sort=True):
+        rows = sorted(set(own["row"]), key=lambda row: (len(row), row))
+        grids = {name: found.pivot(index="row", columns="column", values="value").reindex(rows)
+                 for name, found in own.groupby("quantity") if name in shown}  # fmt: skip
+        shape = grids["found"].shape
+        across = 3 if shape[1] <= 12 else 2
+        down = -(-len(shown) // across)
+        height = down * (0.7 + min(0.3 * shape[0], 5.5 * shape[0] / shape[1]))
+        figure, axes = new_figure(10, height, down, across, squeeze=False)
+        for ax in axes.flat[len(grids) :]:
+            ax.set_axis_off()
+        for ax, name in zip(axes.flat, [name for name in shown if name in grids], strict=False):
+            is_share = name in experiment.classes
+            grid = grids[name].reindex_like(grids["found"]) * (100 if is_share else 1)
+            _heat_map(ax, grid, name + ", %" * is_share, is_share)
+        yield plate, figure
+
+
+def _heat_map(ax, grid, title: str, is_share: bool) -> None:
+    values, least = grid.to_numpy(float), 0 if is_share else np.nanmin(grid.to_numpy(float))
+    most = max(np.nanmax(values), least + 1e-9)
+    mesh = ax.pcolormesh(values, cmap="cividis", edgecolors="white", linewidth=0.8, vmin=least, vmax=most)
+    for (r, c), value in np.ndenumerate(values) if values.size <= _MOST_NUMBERS else ():
+        text = "–" if np.isnan(value) else f"{value:.0f}" if is_share or value >= 10 else f"{value:.2g}"
+        colour = "white" if value <= (least + most) / 2 else INK
+        ax.text(c + 0.5, r + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
+    ax.set_xticks(np.arange(values.shape[1]) + 0.5, grid.columns.astype(int))
+    ax.set_yticks(np.arange(values.shape[0]) + 0.5, grid.index)
+    ax.tick_params(length=0, labelsize=7)
+    ax.invert_yaxis()
+    ax.spines[:].set_visible(False)
+    ax.figure.colorbar(mesh, ax=ax, pad=0.02).ax.tick_params(labelsize=7)
+    label(ax, title={"found": "nuclei found"}.get(title, title))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else f"{name[:13]}…{name[-14:]}"

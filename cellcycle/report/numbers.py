@@ -1,0 +1,302 @@
+"""Shares of phases by condition and well, with intervals, and how they differ from a control."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcycle.errors import DataError, SettingError
+from cellcycle.metrics import Estimate, draws, with_interval
+from cellcycle.phases import PHASES
+from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
+from cellcycle.review import read_table
+from cellcycle.review.doubt import classes_of
+
+# Nuclei with these flags are counted as found, but not into shares: their DNA is cut off, doubled or blurred, or it
+# cannot be told in which phase all nuclei of their field stand.
+LEFT_OUT = ("edge", "clump", "debris", "out_of_focus", ONE_PEAK)
+_PLACE = ("plate", "well", "condition", "replicate", "group")
+_EM_ROUNDS = 100
+# Probabilities are rounded to so many steps: nuclei that look alike are one row of the estimate.
+_STEPS = 10
+# What bootstrap samples are drawn of, see `Samples`.
+_LEVELS = ("replicate", "unit", "image", "nucleus")
+_HOW = ("counted", "estimated")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The nuclei of an experiment, in the columns of a prediction table.
+
+    Attributes
+    ----------
+    table : DataFrame
+        All rows, with `arm` (condition and dose, else well, else image), `unit` (well, else image), `is_nucleus`,
+        `is_counted`, and `l_<class>`, the probabilities with the prior of the calls taken out again.
+    classes : tuple of str
+    arms : list of str
+        The control first, then by condition and dose.
+    control : str
+        The arm, or condition, with which others are compared; "" for none.
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    arms: list[str]
+    control: str
+
+    @property
+    def nuclei(self) -> pd.DataFrame:
+        """The rows that are counted into shares."""
+        return self.table[self.table["is_counted"]]
+
+    def of_arm(self, arm: str) -> pd.DataFrame:
+        """Return all rows of an arm."""
+        return self.table[self.table["arm"] == arm]
+
+
+def read_experiment(paths, control: str | None = None) -> Experiment:
+    """Read prediction tables, one or several of the same models, as one experiment.
+
+    `control` names a condition, or one dose of it, a well or an image: whatever the rows are compared by. A `DataError`
+    or `SettingError` says that tables are of several models or versions, that an image stands in two of them, or that
+    there is no such control.
+    """
+    tables = [read_table(path) for path in paths]
+    _check_joined(paths, tables)
+    table = pd.concat(tables, ignore_index=True)
+    for name in _PLACE:
+        table[name] = table[name].fillna("") if name in table else ""
+    table["dose"] = table.get("dose", np.nan)
+    table["is_nucleus"] = table["nucleus_id"].notna()
+    is_spoilt = table["flags"].str.split(";").map(lambda own: not set(LEFT_OUT).isdisjoint(own))
+    # A mitosis too many for a growing culture has no call, but probabilities that count.
+    is_open = table["review"].str.contains(MANY_MITOSES)
+    table["is_counted"] = table["is_nucleus"] & ((table["call"] != "") | is_open) & ~is_spoilt
+    table = without_prior(table)
+    well = (table["plate"] + " " + table["well"]).str.strip() if len(set(table["plate"])) > 1 else table["well"]
+    table["unit"] = well.where(table["well"] != "", table["image"])
+    if (table["condition"] != "").any():
+        table["condition"] = table["condition"].where(table["condition"] != "", "no condition")
+    table["arm"] = _arms(table)
+    control = _control(table, control) if control else ""
+    arms = {arm: (control not in (arm, condition), condition, dose if dose > 0 else 0.0, _natural(arm))
+            for arm, condition, dose in table[["arm", "condition", "dose"]].itertuples(index=False)}  # fmt: skip
+    return Experiment(table, classes_of(tables[0]), sorted(arms, key=arms.get), control)
+
+
+def _check_joined(paths, tables) -> None:
+    """Refuse tables of which calls do not compare, and images that would count twice."""
+    seen, models = {}, set()
+    for path, table in zip(paths, tables, strict=True):
+        if not {"model", "version", "prior", "review"} <= set(table):
+            finding = "it comes from another version of cellcycle: no column model, version, prior or review"
+            raise DataError(path, finding, "predict the images again")
+        called = table[table["model"] != ""]
+        said = {f"the version of {model}": own["version"].iloc[0] for model, own in called.groupby("model")}
+        said |= {"its prior": " and ".join(sorted({prior.split(" ")[0] for prior in called["prior"]}))}
+        said |= {"its phases": ", ".join(classes_of(table))}
+        for what, own in said.items():
+            if seen.setdefault(what, own) != own:
+                finding = f"{what} is {own}, of {paths[0]} it is {seen[what]}"
+                raise DataError(path, finding, "predict all images with one")
+        own = set(called["model"])
+        if models and own and models.isdisjoint(own):
+            finding = f"its model is {', '.join(sorted(own))}, of {paths[0]} it is {', '.join(sorted(models))}"
+            raise DataError(path, finding, "predict all images with one")
+        models |= own
+        for image in table["image"].unique():
+            if seen.setdefault(("image", image), path) != path:
+                raise DataError(path, f"{image} stands in {seen['image', image]}, too", "give each image once")
+
+
+def without_prior(table) -> pd.DataFrame:
+    """Return the table with probabilities as under equal shares, as `l_<class>`; see `cellcycle.predict.priors`."""
+    classes = classes_of(table)
+    try:
+        told = [text.split(" ")[1:] or [1] * len(classes) for text in table["prior"]]
+        weights = np.array(told, float).reshape(len(table), len(classes))
+    except ValueError as error:
+        raise DataError("prior", f"this column is not as it was written ({error})", "predict again") from error
+    likely = table[[f"p_{name}" for name in classes]].to_numpy(dtype=float) / weights
+    likely /= likely.sum(axis=1, keepdims=True)
+    return table.assign(**{f"l_{name}": likely[:, k] for k, name in enumerate(classes)})
+
+
+def _arms(table) -> pd.Series:
+    """Return what each row is compared by: condition and dose, else well, else image."""
+    if (table["condition"] == "").all():
+        return table["unit"].map(lambda name: Path(name).name)
+    doses = table.groupby("condition")["dose"].nunique()
+    several = table["condition"].map(doses > 1) | (table["dose"] > 0)
+    return table["condition"].where(~several, table["condition"] + table["dose"].map(" {:g}".format))
+
+
+def _control(table, control: str) -> str:
+    known = dict.fromkeys([*table["condition"], *table["arm"]])
+    names = {name.casefold(): name for name in known if name}
+    if control.casefold() not in names:
+        raise SettingError("--control", f"no well is {control!r}", f"use one of {', '.join(names.values())}")
+    return names[control.casefold()]
+
+
+def _natural(text: str) -> list:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the shares (B, K) of classes under which probabilities (T, K), made under equal shares, are likeliest.
+
+    `weights` (B, T) say how often each row of probabilities is there. Counting calls makes a rare class more frequent
+    than it is and a frequent one rarer, for mistakes go both ways; this takes the mistakes out that the probabilities
+    admit (Saerens, Latinne and Decaestecker 2002, Neural Computation 14:21).
+
+    Examples
+    --------
+    >>> sure = np.array([[0.9, 0.1], [0.1, 0.9]])
+    >>> estimated_shares(sure, np.array([[90.0, 10.0], [50.0, 50.0]])).round(2).tolist()
+    [[1.0, 0.0], [0.5, 0.5]]
+    """
+    shares = np.full((len(weights), probabilities.shape[1]), 1 / probabilities.shape[1])
+    for _ in range(_EM_ROUNDS):
+        odds = weights / np.maximum(shares @ probabilities.T, 1e-12)
+        shares = shares * (odds @ probabilities)
+        shares /= shares.sum(axis=1, keepdims=True)
+    return shares
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Shares of an arm and bootstrap samples of them, by "counted" and "estimated".
+
+    `value` (K,); `spread` by the name of what was drawn, "replicate", "unit", "image" or "nucleus": deviations from the
+    value (B, K), none where there is but one to draw. What is drawn counts as n / (n - 1) in their variance.
+    """
+
+    value: dict[str, np.ndarray]
+    spread: dict[tuple[str, str], np.ndarray]
+
+    def interval(self, how: str, minus: "Samples | None" = None) -> list[Estimate]:
+        """Return the share of each class, or what it is more than in another arm, with the widest of its intervals.
+
+        Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds.
+        """
+        value = self.value[how] - (0 if minus is None else minus.value[how])
+        found = []
+        for level in _LEVELS:
+            spread = [own.spread[how, level] for own in (self, minus) if own and (how, level) in own.spread]
+            if spread:
+                more = self.spread.get((how, level), 0) - (minus.spread.get((how, level), 0) if minus else 0)
+                found.append([with_interval(v, v + more[:, k]) for k, v in enumerate(value)])
+        if not found:
+            return [Estimate(float(v), np.nan, np.nan) for v in value]
+        widest = [max(same, key=lambda one: one.high - one.low) for same in zip(*found, strict=True)]
+        least = 0.0 if minus is None else -1.0
+        return [Estimate(one.value, max(one.low, least), min(one.high, 1.0)) for one in widest]
+
+
+def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
+    """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
+    scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
+    called = pd.Index(classes).get_indexer(rows["call"])
+    # Nuclei of one call and nearly the same probabilities are one type: so much faster, and as exact.
+    alike, type_of = np.unique(np.column_stack([np.rint(scores * _STEPS), called]), axis=0, return_inverse=True)
+    n_of = np.bincount(type_of.ravel())
+    typical = np.column_stack([np.bincount(type_of.ravel(), scores[:, k]) for k in range(len(classes))]) / n_of[:, None]
+    # A call left open, -1, is none.
+    is_called = alike[:, -1:] == np.arange(len(classes))
+
+    def shares(weights):
+        called = weights @ is_called
+        n_called = called.sum(axis=1, keepdims=True)
+        return {
+            "counted": np.where(n_called > 0, called / np.maximum(n_called, 1), np.nan),
+            "estimated": estimated_shares(typical, weights),
+        }
+
+    value, spread = {how: found[0] for how, found in shares(n_of[np.newaxis].astype(float)).items()}, {}
+    for level in _LEVELS if n_samples else ():
+        if level == "nucleus":
+            n, drawn = len(rows), np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
+        else:
+            unit_of, times = draws(len(rows), rows[level].to_numpy(str), n_samples, seed)
+            n, by_unit = times.shape[1], np.zeros((times.shape[1], len(n_of)))
+            np.add.at(by_unit, (unit_of, type_of.ravel()), 1)
+            drawn = times @ by_unit
+        if n > 1:
+            factor = np.sqrt(n / (n - 1))
+            spread |= {(how, level): factor * (s - value[how]) for how, s in shares(drawn.astype(float)).items()}
+    return Samples(value, spread)
+
+
+def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
+    """Return every number of the report, one a row: of which arm or well, what, its value and interval, and how many.
+
+    Columns: table, arm, condition, dose, plate, well, quantity, value, low, high, n_nuclei, n_fields, n_wells.
+    """
+    rows, samples = [], {}
+    for number, arm in enumerate(experiment.arms):
+        everything = experiment.of_arm(arm)
+        own, about = everything[everything["is_counted"]], _about(everything)
+        rows += [{"table": "counts"} | about | one for one in _counts(everything)]
+        if len(own):
+            samples[arm] = samples_of(own, experiment.classes, number, n_samples)
+            for how in _HOW:
+                rows += [{"table": how} | about | one for one in _by_class(samples[arm].interval(how), experiment)]
+    rows += _differences(experiment, samples, n_samples)
+    for unit, everything in experiment.table.groupby("unit", sort=False):
+        own, about = everything[everything["is_counted"]], _about(everything) | {"unit": unit}
+        rows += [{"table": "wells"} | about | one for one in _counts(everything)]
+        if len(own):
+            found = samples_of(own.assign(unit="", replicate=""), experiment.classes, 0, n_samples).interval("counted")
+            rows += [{"table": "wells"} | about | one for one in _by_class(found, experiment)]
+    return pd.DataFrame(rows)
+
+
+def _about(rows: pd.DataFrame) -> dict:
+    first, own = rows.iloc[0], rows[rows["is_counted"]]
+    wells = set(rows["unit"])
+    place = {name: first[name] if len(set(rows[name])) == 1 else "" for name in ("plate", "well")}
+    counts = {"n_nuclei": len(own), "n_fields": rows["image"].nunique(), "n_wells": len(wells)}
+    return {"arm": first["arm"], "condition": first["condition"], "dose": first["dose"]} | place | counts
+
+
+def _by_class(found: list[Estimate], experiment: Experiment) -> list[dict]:
+    return [{"quantity": name} | vars(one) for name, one in zip(experiment.classes, found, strict=True)]
+
+
+def _differences(experiment: Experiment, samples: dict[str, Samples], n_samples: int) -> list[dict]:
+    """Return how much each arm differs from the control, which may be several doses of one condition."""
+    if not experiment.control:
+        return []
+    table = experiment.table
+    is_control = (table["arm"] == experiment.control) | (table["condition"] == experiment.control)
+    control = table[is_control & table["is_counted"]]
+    if not len(control):
+        raise DataError(experiment.control, "the control has no nucleus that can be counted", "name another --control")
+    against, rows = samples_of(control, experiment.classes, len(samples), n_samples), []
+    controls = set(table.loc[is_control, "arm"])
+    for arm in (arm for arm in experiment.arms if arm in samples and arm not in controls):
+        about = _about(experiment.of_arm(arm))
+        for how in _HOW:
+            differing = _by_class(samples[arm].interval(how, against), experiment)
+            rows += [{"table": f"{how}, minus control"} | about | one for one in differing]
+    return rows
+
+
+def _counts(rows: pd.DataFrame) -> list[dict]:
+    """Return how many nuclei were found and why some are not counted, and how good the pictures are."""
+    nuclei = rows[rows["is_nucleus"]]
+    flags = nuclei["flags"].str.split(";")
+    found = {"found": len(nuclei), "counted": nuclei["is_counted"].sum()}
+    found |= {f"flag {name}": sum(name in own for own in flags) for name in LEFT_OUT}
+    found["without a call"] = (nuclei["call"] == "").sum()
+    found["to look at again"] = (nuclei["review"] != "").sum()
+    found["fields not read"] = (rows["flags"] == "unreadable").sum()
+    if len(nuclei):
+        found["width of the rim, px"] = nuclei["edge_width_px"].median()
+        is_g1 = nuclei["is_counted"] & (nuclei["call"] == PHASES[0])
+        found["copies of DNA in G1"] = nuclei.loc[is_g1, "dna_copies"].median()
+    return [{"quantity": name, "value": float(value)} for name, value in found.items()]

@@ -1,0 +1,51 @@
+"""Pieces of the page: numbers, tables, figures and sections as HTML."""
+
+import base64
+import html
+
+import numpy as np
+
+
+def many(n: float, what: str) -> str:
+    """Return a number of things."""
+    return f"{n:.0f} {what}{'' if n == 1 else 's'}"
+
+
+def share(row, sign: str = "") -> str:
+    """Return a share of a row of the numbers in per cent, with its interval; with a sign a difference in points."""
+    value, low, high = (f"{round(100 * v) or 0:{sign if v else ''}d}" if np.isfinite(v) else "–"
+                        for v in (row["value"], row["low"], row["high"]))  # fmt: skip
+    return value + (f" <small>[{low}, {high}]</small>" if np.isfinite(row["low"]) else "")
+
+
+def plain(value: float) -> str:
+    """Return a number, with two decimals where it is not whole; a dash where there is none."""
+    return "–" if not np.isfinite(value) else f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
+
+
+def table_of(head, rows, caption: str) -> str:
+    """Return a table of cells that are HTML below a plain head; the first of each row names it."""
+    heads = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in head)
+    cells = (f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows)
+    table = f"<caption>{html.escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(cells)}</tbody>"
+    # It scrolls sideways on a narrow screen, by keyboard, too.
+    place = f"tabindex='0' role='region' aria-label='{html.escape(caption, quote=True)}'"
+    return f"<div class='wide' {place}><table>{table}</table></div>"
+
+
+def section(title: str, text: str, *parts: str) -> str:
+    """Return a section of a plain title; its text and parts are HTML."""
+    return f"<section><h2>{html.escape(title)}</h2><p>{text}</p>{''.join(parts)}</section>"
+
+
+def listed(items) -> str:
+    """Return plain texts as items of a list."""
+    return "".join(f"<li>{html.escape(item)}</li>" for item in items)
+
+
+def figure_of(figure, alt: str) -> str:
+    """Return a figure as a picture within the page."""
+    from cellcycle.report.figures import svg
+
+    data = base64.b64encode(svg(figure)).decode()
+    return f"<img class='plot' alt='{html.escape(alt, quote=True)}' src='data:image/svg+xml;base64,{data}'>"

@@ -1,0 +1,321 @@
+"""The report of an experiment: its numbers, its intervals, its page, and that it finds what was done to a plate."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle import cli
+from cellcycle.errors import DataError, SettingError
+from cellcycle.images import write_image
+from cellcycle.phases import PHASES
+from cellcycle.predict import predict
+from cellcycle.predict.priors import MANY_MITOSES
+from cellcycle.predict.table import as_frame, full_columns
+from cellcycle.report import read_experiment, write_report
+from cellcycle.report.numbers import all_numbers, estimated_shares, samples_of, without_prior
+from cellcycle.simulation import SimulationParameters
+from cellcycle.simulation.plate import Well, expected_shares, write_plate
+
+SCORES = [f"p_{phase}" for phase in PHASES]
+# Of 100 nuclei of a phase in a row, so many are called each.
+MISTAKES = np.array([[80, 20, 0, 0], [25, 55, 20, 0], [0, 20, 80, 0], [0, 0, 5, 95]]) / 100
+
+
+def nuclei_of(shares, n=200, seed=0, wells=("A01",), condition="", dose=np.nan, prior="equal", **more) -> pd.DataFrame:
+    """Return rows of a prediction table with known shares, called as `MISTAKES` say."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for k, well in enumerate(wells):
+        own = np.atleast_2d(shares)[k % len(np.atleast_2d(shares))]
+        truth = rng.choice(4, n, p=own)
+        calls = np.array([rng.choice(4, p=MISTAKES[t]) for t in truth])
+        # The probability of each phase under equal shares, given the call.
+        likely = MISTAKES[:, calls].T + 1e-4
+        scores = likely / likely.sum(axis=1, keepdims=True)
+        values = {f"p_{phase}": scores[:, j] for j, phase in enumerate(PHASES)}
+        copies, box = 2 + 1.0 * truth.clip(0, 2), {"top": 10, "left": 10, "bottom": 30, "right": 30}
+        values |= {f"bbox_{side}_px": float(at) for side, at in box.items()}
+        values |= {"image": f"{well}_s1.tif", "nucleus_id": np.arange(n) + 1.0, "call": np.array(PHASES)[calls]}
+        values |= {"centroid_y_px": 20.0, "centroid_x_px": 20.0, "edge_width_px": 4.0, "pixel_size_um": 0.3}
+        values |= {"integrated_dna": 5 * copies, "dna_copies": copies, "confidence": scores.max(axis=1)}
+        values |= {
+            "kind": "field",
+            "model": "best",
+            "version": "1",
+            "prior": prior,
+            "group": "p",
+            "plate": "p",
+            "well": well,
+        }
+        values |= {"condition": condition, "dose": dose} | more
+        tables.append(as_frame(full_columns(values, PHASES, n)))
+    return pd.concat(tables, ignore_index=True)
+
+
+CONTROL, ARREST = [0.5, 0.3, 0.15, 0.05], [0.8, 0.1, 0.08, 0.02]
+
+
+@pytest.fixture
+def plate(tmp_path):
+    """Return the file of a plate with a control, one drug at two doses, and an empty well."""
+    empty = {
+        "image": "C01_s1.tif",
+        "flags": "no_nucleus",
+        "kind": "field",
+        "well": "C01",
+        "plate": "p",
+        "condition": "DMSO",
+    }
+    rows = [
+        nuclei_of(CONTROL, wells=("A01", "A02", "A03"), condition="DMSO", dose=0.0),
+        nuclei_of(CONTROL, seed=1, wells=("B01", "B02"), condition="drug", dose=0.1),
+        nuclei_of(ARREST, seed=2, wells=("B03", "B04"), condition="drug", dose=10.0),
+        as_frame(full_columns(empty | {"condition": "DMSO", "dose": 0.0}, PHASES, 1)),
+    ]
+    pd.concat(rows).to_csv(tmp_path / "plate.csv", index=False)
+    return tmp_path / "plate.csv"
+
+
+def test_estimated_shares_take_out_the_mistakes_that_probabilities_admit():
+    for shares in (CONTROL, ARREST, [0.1, 0.8, 0.05, 0.05]):
+        table = nuclei_of(shares, n=4000)
+        counted = table["call"].value_counts(normalize=True).reindex(PHASES).to_numpy()
+        (estimated,) = estimated_shares(table[SCORES].to_numpy(), np.ones((1, len(table))))
+        np.testing.assert_allclose(estimated, shares, atol=0.05)
+        assert np.abs(estimated - shares).max() < np.abs(counted - shares).max()
+
+
+def test_the_prior_of_the_calls_is_taken_out_of_the_shares():
+    table, weights = nuclei_of(CONTROL), np.array([0.32, 0.32, 0.32, 0.04])
+    scores = table[SCORES].to_numpy() * weights
+    weighed = table.assign(**dict(zip(SCORES, (scores / scores.sum(axis=1, keepdims=True)).T, strict=True)))
+    likely = without_prior(weighed.assign(prior="culture 0.32 0.32 0.32 0.04"))
+    np.testing.assert_allclose(likely[[f"l_{phase}" for phase in PHASES]], table[SCORES])
+    with pytest.raises(DataError, match="not as it was written"):
+        without_prior(weighed.assign(prior="culture 0.32"))
+
+
+def test_mitoses_without_a_call_are_estimated_and_not_counted(tmp_path):
+    table = nuclei_of([0.4, 0.1, 0.1, 0.4], n=400)
+    is_open = table["call"].eq("M") & (np.arange(400) % 2 == 0)
+    table.loc[is_open, ["call", "review"]] = "", MANY_MITOSES
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = all_numbers(read_experiment([tmp_path / "t.csv"]), 50).set_index(["table", "quantity"])["value"]
+    assert found["counted", "M"] < 0.3 < 0.36 < found["estimated", "M"] < 0.48
+    page = tmp_path / "r.html"
+    write_report(page, read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"], tmp_path)
+    assert "--prior equal, in A01" in page.read_text(encoding="utf-8")
+
+
+def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_not():
+    differing = [[0.3, 0.5, 0.15, 0.05], [0.7, 0.1, 0.15, 0.05]]
+    table = nuclei_of(differing, n=400, wells=tuple("ABCDEF")).assign(replicate="")
+    by_well = samples_of(without_prior(table.assign(unit=table["well"])), PHASES, 0, 300).interval("counted")[0]
+    by_cell = samples_of(without_prior(table.assign(unit="", image="")), PHASES, 0, 300).interval("counted")[0]
+    assert by_well.value == by_cell.value
+    assert by_well.high - by_well.low > 2 * (by_cell.high - by_cell.low)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    rng, held = np.random.default_rng(0), 0
+    for k in range(60):
+        # Wells around a share of 0.5 of the first phase, by more than cells alone would differ.
+        own = np.clip(rng.normal(0.5, 0.08, 4), 0.05, 0.95)
+        shares = np.column_stack([own, 1 - own, 0 * own, 0 * own])
+        table = nuclei_of(shares, n=100, seed=k, wells=tuple("ABCD"))
+        one = samples_of(without_prior(table.assign(unit=table["well"], replicate="")), PHASES, k, 200).interval(
+            "counted"
+        )[0]
+        held += one.low <= (np.array([0.5, 0.5, 0, 0]) @ MISTAKES)[0] <= one.high
+    assert held >= 51, "95 % intervals of four wells hold the truth in fewer than 85 % of cases"
+
+
+def test_numbers_are_those_of_the_table(plate):
+    experiment = read_experiment([plate], "dmso")
+    assert experiment.arms == ["DMSO", "drug 0.1", "drug 10"] and experiment.control == "DMSO"
+    numbers = all_numbers(experiment, 200)
+    table = pd.read_csv(plate, keep_default_na=False)
+    drug = table[table["dose"].astype(str) == "10.0"]
+    found = numbers[(numbers["table"] == "counted") & (numbers["arm"] == "drug 10")].set_index("quantity")
+    assert found["value"]["G1"] == pytest.approx((drug["call"] == "G1").mean())
+    assert (found["n_wells"] == 2).all() and (found["n_nuclei"] == 400).all()
+    minus = numbers[numbers["table"] == "estimated, minus control"].set_index(["arm", "quantity"])
+    assert minus["low"]["drug 10", "G1"] > 0 > minus["high"]["drug 10", "S"]
+    assert minus["low"]["drug 10", "G1"] < 0.3 < minus["high"]["drug 10", "G1"]
+    assert minus["low"]["drug 0.1", "G1"] < 0 < minus["high"]["drug 0.1", "G1"]
+    wells = numbers[numbers["table"] == "wells"]
+    assert wells[wells["quantity"] == "found"].set_index("unit")["value"]["C01"] == 0
+
+
+@pytest.mark.parametrize("flag", ["edge", "clump", "debris", "out_of_focus"])
+def test_nuclei_whose_dna_is_spoilt_are_found_but_not_counted(tmp_path, flag):
+    table = nuclei_of(CONTROL, n=50)
+    table.loc[:9, "flags"] = f"{flag};scale_unknown"
+    table.to_csv(tmp_path / "t.csv", index=False)
+    experiment = read_experiment([tmp_path / "t.csv"])
+    assert (int(experiment.table["is_nucleus"].sum()), len(experiment.nuclei)) == (50, 40)
+
+
+def test_arms_are_conditions_else_wells_else_images(tmp_path):
+    for columns, arms in (
+        ({"condition": "a"}, ["a"]), ({}, ["B2", "B10"]), ({"well": "", "plate": ""}, ["B2_s1.tif", "B10_s1.tif"]),
+    ):  # fmt: skip
+        nuclei_of(CONTROL, n=20, wells=("B10", "B2"), **columns).to_csv(tmp_path / "t.csv", index=False)
+        assert read_experiment([tmp_path / "t.csv"]).arms == arms
+
+
+def test_tables_that_do_not_belong_together_are_refused_in_one_line(tmp_path, plate):
+    nuclei_of(CONTROL, wells=("X01",), model="nagao6").to_csv(tmp_path / "model.csv", index=False)
+    nuclei_of(CONTROL, wells=("X01",), version="0").to_csv(tmp_path / "version.csv", index=False)
+    shutil.copy(plate, tmp_path / "again.csv")
+    for name, finding in (
+        ("model", "its model is nagao6"),
+        ("version", "the version of best is 0"),
+        ("again", "stands in"),
+    ):
+        with pytest.raises(DataError, match=finding):
+            read_experiment([plate, tmp_path / f"{name}.csv"])
+    with pytest.raises(SettingError, match="no well is 'DSMO'; use one of DMSO"):
+        read_experiment([plate], "DSMO")
+
+
+def numbers_of(page):
+    """Return the file of the numbers of a page."""
+    return page.with_name(f"{page.stem}_numbers.csv")
+
+
+class Page(HTMLParser):
+    """What a page names, and what it says."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.said, self.is_style = [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+        self.is_style = tag == "style"
+        assert tag != "script"
+
+    def handle_data(self, data):
+        if not self.is_style:
+            self.said.append(data)
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["cellcycle", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+        raise SystemExit(0)
+    return ended.value.code or 0
+
+
+@pytest.fixture
+def page(plate, tmp_path, monkeypatch):
+    """Return the report of the plate, with pictures of all but one image."""
+    rng = np.random.default_rng(0)
+    for well in ("A02", "A03", "B01", "B02", "B03", "B04"):
+        write_image(tmp_path / f"{well}_s1.tif", rng.integers(0, 4000, (64, 64)).astype(np.uint16), 0.3)
+    assert run(monkeypatch, "report", plate, "--output", tmp_path / "report.html", "--control", "DMSO",
+               "--images", tmp_path) == 0  # fmt: skip
+    return tmp_path / "report.html"
+
+
+def test_the_page_stands_alone_and_every_number_is_in_its_table(page):
+    read = Page(page.read_text(encoding="utf-8"))
+    assert all(source.startswith("data:") for source in read.sources)
+    assert sum(source.startswith("data:image/svg+xml") for source in read.sources) == 5
+    assert sum(source.startswith("data:image/jpeg") for source in read.sources) > 10
+    said = "".join(read.said)
+    assert "default-src 'none'" in page.read_text(encoding="utf-8")
+    for word in ("drug 10: G1", "more G1", "no nucleus can be counted, in C01", "sha256", "no such image"):
+        assert word in said
+    numbers = pd.read_csv(numbers_of(page))
+    for _, row in numbers[numbers["table"] == "counted"].iterrows():
+        assert f"{100 * row['value']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]" in said
+
+
+def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(page, plate, tmp_path, monkeypatch):
+    before = page.read_bytes(), numbers_of(page).read_bytes()
+    experiment = read_experiment([plate], "DMSO")
+    write_report(page, experiment, [plate], tmp_path)
+    assert (page.read_bytes(), numbers_of(page).read_bytes()) == before
+    with pytest.raises(SettingError, match="end the name in"):
+        write_report(plate, experiment, [plate])
+    assert run(monkeypatch, "report", tmp_path / "none.csv", "--output", page) == 2
+    assert page.read_bytes() == before[0]
+
+
+def test_classes_that_are_no_phases_and_no_dna_make_a_page_too(tmp_path):
+    table = (
+        nuclei_of(CONTROL, n=60, wells=("A01", "A02"))
+        .drop(columns=["condition", "dose", "group"])
+        .assign(dna_copies=np.nan)
+    )
+    names = dict(zip(PHASES, ("Interphase", "Prophase", "<Metaphase>", "Anaphase"), strict=True))
+    table = table.rename(columns={f"p_{old}": f"p_{new}" for old, new in names.items()})
+    table["call"] = table["call"].map(names)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    write_report(tmp_path / "r.html", read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"], tmp_path)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<Metaphase>" not in text and "&lt;Metaphase&gt;" in text
+
+
+@pytest.mark.slow
+def test_the_page_asks_no_host_and_reads_well_in_a_browser(page):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        opened = browser.new_page(viewport={"width": 1000, "height": 900})
+        asked, told = [], []
+        opened.on("request", lambda request: asked.append(request.url))
+        opened.on("console", lambda message: told.append(message.text))
+        opened.goto(page.as_uri())
+        assert opened.evaluate("[...document.images].every(picture => picture.naturalWidth > 0)")
+        assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert not [url for url in asked[1:] if not url.startswith("data:")] and not told
+        found = axe.Axe().run(opened).response["violations"]
+        assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+        browser.close()
+
+
+def test_the_shares_that_a_drug_brings_are_those_of_a_slower_phase():
+    usual = SimulationParameters()
+    for condition, phase in (("G1 arrest", "G1"), ("S block", "S"), ("mitotic arrest", "M")):
+        shares = [expected_shares(Well(condition, dose).parameters(usual))[phase] for dose in (0.0, 0.1, 1.0, 10.0)]
+        assert shares == sorted(shares) and shares[3] > 1.5 * shares[0]
+        assert sum(expected_shares(Well(condition, 1.0).parameters(usual)).values()) == pytest.approx(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_report_of_a_simulated_plate_finds_what_was_done_to_it(seed, tmp_path):
+    treated = [[Well(drug, 10.0)] * 2 for drug in ("G1 arrest", "S block", "mitotic arrest")]
+    spoilt = [Well(crowd=0.0), Well(changes={"defocused_fraction": 1.0, "defocus_um": 6.0}), Well(crowd=0.15)]
+    write_plate(tmp_path, 1, 448, seed, SimulationParameters(), [*treated, [Well(), Well(), *spoilt]])
+    table = predict(tmp_path / "plate", plate_map=tmp_path / "map.csv")
+    assert set(table.loc[table["call"] != "", "model_reason"]) == {"G1 peak of the group"}
+    table.to_csv(tmp_path / "table.csv", index=False)
+    numbers = all_numbers(read_experiment([tmp_path / "table.csv"], "vehicle"), 300)
+    found = numbers[numbers["table"] == "estimated, minus control"].set_index(["arm", "quantity"])
+    truth = pd.read_csv(tmp_path / "truth.csv").merge(pd.read_csv(tmp_path / "map.csv"), on="well")
+    shares = pd.crosstab(*truth.loc[~truth["touches_border"], ["condition", "phase"]].T.to_numpy(), normalize="index")
+    for drug, phase in (("G1 arrest", "G1"), ("S block", "S"), ("mitotic arrest", "M")):
+        row = found.loc[(f"{drug} 10", phase)]
+        effect = shares.loc[drug, phase] - shares.loc["vehicle", phase]
+        assert row["low"] < effect < row["high"], drug
+        assert row["value"] > 0
+    wells = numbers[numbers["table"] == "wells"].set_index(["unit", "quantity"])["value"]
+    assert wells["D03", "found"] == 0 and wells["D05", "found"] < 20
+    assert wells["D04", "found"] > 20
+    page = tmp_path / "report.html"
+    write_report(page, read_experiment([tmp_path / "table.csv"], "vehicle"), [tmp_path / "table.csv"], tmp_path)
+    assert re.search("out of focus, in D04", page.read_text(encoding="utf-8"))
