@@ -60,12 +60,14 @@ class Evaluation:
         return table.assign(**{f"p_{c}": self.probabilities[:, k].round(6) for k, c in enumerate(self.classes)})
 
     def scores(self) -> dict:
-        """Return all scores as JSON takes them; intervals are over groups where there are any, else over images."""
+        """Return all scores as JSON takes them; intervals are over groups where there are several, else over images."""
         is_in, n_classes = self.answered, len(self.classes)
         if not is_in.any():
             raise DataError(self.dataset.name, "the model has no answer to any of its nuclei", "give a usable G1 peak")
         labels, probabilities, calls = self.labels[is_in], self.probabilities[is_in], self.called
         units = None if self.dataset.groups is None else self.dataset.groups[is_in]
+        if units is not None and len(np.unique(units)) < 2:
+            units = None  # drawn again it is the same, which is no certainty
         made: dict = {"n": int(is_in.sum()), "n_without_answer": int((~is_in).sum()), "intervals": {}}
         present = np.unique(labels)
         for name, score in metrics.SCORES.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cellcycle import metrics
 from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, save_checkpoint
 from cellcycle.confidence import fit_confidence, measured_nuclei, softmax, with_temperature
 from cellcycle.datasets import NucleusDataset, load_dataset
@@ -45,6 +46,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Checkpoint:
     """Train a model and write its folder, with scores of cells that were held out.
 
@@ -71,6 +73,8 @@ def train(
         Replace a model of other data, too.
     say : callable, optional
         Takes lines of progress.
+    progress : callable, optional
+        Takes, once a second, the epochs done of all trainings and how many there are.
 
     Raises
     ------
@@ -112,14 +116,16 @@ def train(
     if start is None:
         items.append(("all", seed + folds, np.arange(len(dataset)), np.arange(0)))
     held_out, final, comparison = np.empty((len(dataset), len(classes))), None, {}
-    with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"])):
+    with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"]), progress):
         for part, called in zip(parts, list(trainings.run(items, jobs)), strict=False):
             held_out[part.test] = called
         if start is not None:
             before = softmax(start.classifier().logits(inputs).astype(np.float64))
-            old, new = (_evaluation(dataset, classes, labels, p).scores() for p in (before, held_out))
-            comparison = {"before": old["balanced_accuracy"], "after": new["balanced_accuracy"]}
-            say("balanced accuracy on the same cells, before {before:.3f}, after {after:.3f}".format(**comparison))
+            comparison = _compared(labels, before, held_out, None if limits else dataset.groups)
+            say(
+                "balanced accuracy on the same cells, before {before:.3f}, after {after:.3f}, by {gain[0]:+.3f} to "
+                "{gain[1]:+.3f} in 95 % of such samples".format(**comparison)
+            )
             if comparison["before"] >= comparison["after"]:
                 say("the model was not worse before: its weights are kept")
                 final, held_out = start.classifier(), before
@@ -234,6 +240,15 @@ def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, part
     except DataError:
         limits.append("Too few nuclei were measured to tell which others are unlike them.")
         return fit_confidence(held_out, labels, fold_of, fitted_on=fitted_on)
+
+
+def _compared(labels, before, after, units) -> dict:
+    """Return the balanced accuracy of two tables of probabilities, and the 95 % interval of their difference."""
+    calls, score = [table.argmax(axis=1) for table in (before, after)], metrics.balanced_accuracy
+    n_classes = before.shape[1]
+    old, new = (metrics.estimate(score, labels, called, n_classes, units).value for called in calls)
+    gain = metrics.estimate(score, labels, calls[1], n_classes, units, minus=calls[0])
+    return {"before": round(old, 4), "after": round(new, 4), "gain": [round(gain.low, 4), round(gain.high, 4)]}
 
 
 def _evaluation(dataset, classes, labels, probabilities, thresholds=None) -> Evaluation:

@@ -56,7 +56,8 @@ def visitor(browser, address, **options):
     options = {"viewport": {"width": 1280, "height": 900}} | options
     context = browser.new_context(accept_downloads=True, **options)
     page, outside, errors = context.new_page(), [], []
-    page.set_default_timeout(10_000)
+    # Reached by what fails alone: a busy computer is no fault of the page.
+    page.set_default_timeout(60_000)
     page.on("request", lambda r: outside.append(r.url) if r.url.startswith("http") and address not in r.url else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     # Also what the policy of the page forbids is told here.
@@ -215,13 +216,60 @@ def test_a_hundred_nuclei_are_labelled_by_keyboard_alone_and_survive_a_reload(pa
     page.wait_for_load_state("networkidle")
     page.reload()
     page.locator("#told", has_text=told).wait_for()
+    page.locator("#open-corrections").click()
     with zipfile.ZipFile(io.BytesIO(saved(page, "#save-corrections"))) as archive:
         labels = pd.read_csv(io.BytesIO(archive.read("labels.csv")))
+    page.get_by_role("button", name="Close").click()
     assert len(labels) == n_nuclei and set(labels["label"]) == {"G2"}
     page.get_by_role("button", name="Forget all").click()
     page.locator("#drop").wait_for()
     page.reload()
     page.locator("#drop").wait_for()
+
+
+def test_corrections_train_a_model_that_calls_again_and_are_taken_again(page, field_file, tmp_path):
+    pytest.importorskip("torch")
+    upload(page, field_file)
+    n_nuclei = len(listed(page))
+    page.select_option("#order", "number")
+    # Confirm and correct, half and half: enough of two phases.
+    page.locator("#table").focus()
+    page.keyboard.press("Home")
+    for k in range(n_nuclei):
+        page.keyboard.press("12"[k % 2])
+    page.wait_for_load_state("networkidle")
+    page.locator("#open-corrections").click()
+    assert f"{n_nuclei} of {n_nuclei} nuclei: G1" in page.locator("#corrections-told").inner_text()
+    table = tmp_path / "corrections.csv"
+    table.write_bytes(saved(page, "#save-labels"))
+    page.locator("#train").click()
+    page.locator("#training").wait_for()
+    page.locator("#stop").click()
+    page.locator("#training").wait_for(state="hidden")
+    page.locator("#train").click()
+    page.locator("#training").wait_for()
+    # It goes on while the page is loaded anew, and is found again.
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    page.locator("#open-corrections").click()
+    page.locator("#trained .call", has_text="Right before").wait_for(timeout=300_000)
+    assert "95 % interval" in page.locator("#trained").inner_text()
+    with zipfile.ZipFile(io.BytesIO(saved(page, "#save-model"))) as archive:
+        archive.extractall(tmp_path)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    page.locator("#call-own").click()
+    page.locator("#note", has_text=f"Model: {folder.name}").wait_for()
+    expected = predict(field_file, folder)["call"]
+    assert page.locator("#told").inner_text().endswith(f"{n_nuclei} corrected by you")
+    rows = pd.read_csv(io.BytesIO(saved(page, "#save-table")), keep_default_na=False)
+    assert rows["call"].tolist() == expected.tolist()
+    page.get_by_role("button", name="Forget all").click()
+    page.locator("#drop").wait_for()
+    page.wait_for_function("!document.body.inert")
+    upload(page, field_file)
+    assert page.locator("#open-corrections").is_hidden() and page.locator("#model option[value=own]").count() == 0
+    upload(page, table)
+    page.locator("#told", has_text=f"{n_nuclei} corrected by you").wait_for()
 
 
 def test_everything_is_reached_by_keyboard_and_has_a_name(page, field_file):
@@ -258,7 +306,9 @@ def test_axe_finds_no_violation(page, field_file):
     # Its script is put there by the tool, which the page's own policy does not let a stranger do.
     states = [lambda: None, lambda: upload(page, field_file),
               lambda: page.get_by_role("button", name="Gallery").click(),
-              lambda: page.locator("#open-about").click()]  # fmt: skip
+              lambda: page.keyboard.press("2"),
+              lambda: page.locator("#open-corrections").click(),
+              lambda: (page.keyboard.press("Escape"), page.locator("#open-about").click())]  # fmt: skip
     for enter in states:
         enter()
         found = axe.run(page).response["violations"]

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def test_a_model_is_trained_judged_and_trained_further(cells, tmp_path):
     assert len(found.trained_on) == len(cells) and found.scores()["accuracy"] > 0.5
     assert (tmp_path / "predictions.csv").is_file() and (tmp_path / "predictions_confusion.png").is_file()
     second = train(cells, tmp_path / "second", from_model=first.folder, folds=2, epochs=1, device="cpu")
-    assert {"before", "after", "from"} <= set(second.card["training"])
+    assert {"before", "after", "gain", "from"} <= set(second.card["training"])
+    low, high = second.card["training"]["gain"]
+    assert low <= second.card["training"]["after"] - second.card["training"]["before"] <= high and low < high
     kept = second.card["training"]["before"] >= second.card["training"]["after"]
     held = second.card["scores"]["held_out"]["balanced_accuracy"]
     assert held == pytest.approx(second.card["training"]["before" if kept else "after"], abs=1e-3)
@@ -136,6 +139,11 @@ def test_progress_is_one_line_for_all_folds_with_the_time_left(tmp_path):
         assert clock.line() == "6 of 20 epochs (fold0 3, fold1 3)"
         (tmp_path / "fold1" / "epochs").write_text("5")
         assert clock.line() == "8 of 20 epochs (fold0 3, fold1 5), about 1 min left"
+    told = []
+    with Clock(print, tmp_path, 20, lambda *numbers: told.append(numbers), every_s=0.01):
+        while not told:
+            time.sleep(0.01)
+    assert set(told) == {(8, 20)}
 
 
 def test_a_model_that_is_there_is_kept_until_the_new_one_is_complete(cells, trained, tmp_path, monkeypatch):

@@ -1,20 +1,24 @@
-"""Corrected calls become labelled data: a table, and pictures of single nuclei with a manifest to train from."""
+"""Corrected calls become labelled data, a table and pictures to train from; and such a table corrections again."""
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from cellcycle.app.asked import clean_name
+from cellcycle.datasets.fields import nucleus_of
 from cellcycle.files import MANIFEST, slug
 from cellcycle.images import write_image
 from cellcycle.predict import ImagePrediction
-from cellcycle.review import BOX_COLUMNS, NONE, csv_line, labelled_rows, labels_text
+from cellcycle.review import BOX_COLUMNS, NONE, classes_of, csv_line, labelled_rows, labels_text, read_labels
 
 # Wider than the nucleus, so that its surroundings show whether it is one.
 _MARGIN = 2.2
 _LEAST_PX = 32
+_FOUND_BY = ("nucleus_id", "centroid_y_px", "centroid_x_px", "area_px")
 
 
 def corrections_zip(images: list[tuple[ImagePrediction, dict[str, str]]]) -> bytes:
@@ -25,14 +29,10 @@ def corrections_zip(images: list[tuple[ImagePrediction, dict[str, str]]]) -> byt
     `path, label, group` that `cellcycle.datasets.load_dataset` reads, where the group is the image a nucleus came from;
     what is no nucleus has no picture.
     """
-    labels, manifest, packed = [], [], io.BytesIO()
+    manifest, packed = [], io.BytesIO()
     with TemporaryDirectory(prefix="cellcycle-") as folder, zipfile.ZipFile(packed, "w") as archive:
         for index, (prediction, said) in enumerate(images, start=1):
-            numbers = prediction.columns["nucleus_id"]
-            given = {k: said[str(int(n))] for k, n in enumerate(numbers) if np.isfinite(n) and str(int(n)) in said}
-            rows = labelled_rows(prediction.columns, given)
-            labels += rows
-            for k, row in zip(given, rows, strict=True):
+            for k, row in labelled(prediction, said):
                 if row["label"] == NONE:
                     continue
                 name = f"{slug(row['label'])}/{index:03d}_{slug(Path(row['image']).stem)[:80]}_{row['nucleus_id']}.tif"
@@ -42,10 +42,45 @@ def corrections_zip(images: list[tuple[ImagePrediction, dict[str, str]]]) -> byt
                 archive.write(file, name)
                 named = {"path": name, "label": row["label"], "group": row["image"]}
                 manifest.append(named | {key: row[key] for key in ("call", "model", "version")})
-        archive.writestr("labels.csv", labels_text(labels))
+        archive.writestr("labels.csv", labels_csv(images))
         names = list(manifest[0]) if manifest else ["path", "label", "group"]
         archive.writestr(MANIFEST, "".join(map(csv_line, [names, *(row.values() for row in manifest)])))
     return packed.getvalue()
+
+
+def labels_csv(images: list[tuple[ImagePrediction, dict[str, str]]]) -> str:
+    """Return the table of `corrections_zip` alone."""
+    return labels_text([row for image in images for _, row in labelled(*image)])
+
+
+def labelled(prediction: ImagePrediction, said: dict[str, str]) -> list[tuple[int, dict]]:
+    """Return position and row of a labels table for each nucleus of which something was said."""
+    numbers = prediction.columns["nucleus_id"]
+    given = {k: said[str(int(n))] for k, n in enumerate(numbers) if np.isfinite(n) and str(int(n)) in said}
+    return list(zip(given, labelled_rows(prediction.columns, given), strict=True))
+
+
+def said_again(table: Path, images: list[ImagePrediction]) -> list[dict[str, str]]:
+    """Return what a labels table says of the nuclei of each image: number -> class or "none".
+
+    An image is known by the hash of its file where the table has it, else by its name; a nucleus as
+    `cellcycle.datasets.fields.nucleus_of` finds it. Rows of other images, and of nuclei that are not there, say
+    nothing. A `DataError` says that the file is no such table.
+    """
+    rows, _ = read_labels(table)
+    hashes = rows["image_sha256"] if "image_sha256" in rows else rows["image"].map(lambda _: "")
+    found = []
+    for image in images:
+        columns, said = image.columns, {}
+        measured = {name: np.asarray(columns[name], float) for name in _FOUND_BY}
+        nuclei = replace(image.nuclei, measured=measured)
+        is_named = (hashes == "") & (rows["image"].map(clean_name) == image.image)
+        for _, row in rows[is_named | (hashes == columns["image_sha256"][0])].iterrows():
+            at = nucleus_of(nuclei, row)
+            if at is not None and row["label"] in (*classes_of(columns), NONE):
+                said[str(int(measured["nucleus_id"][at]))] = row["label"]
+        found.append(said)
+    return found
 
 
 def cut_nucleus(prediction: ImagePrediction, row: int) -> np.ndarray:

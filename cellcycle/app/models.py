@@ -69,13 +69,20 @@ def _scores(checkpoints: tuple[Checkpoint, ...]) -> dict:
     rows = []
     for test, words, name in _SCORES:
         found = [checkpoint.card.get("scores", {}).get(test) or {} for checkpoint in checkpoints]
-        cells = [
-            f"{_percent(f[name]['value'])} ({_percent(f[name]['low'])} to {_percent(f[name]['high'])})"
-            if name in f else "not measured" for f in found
-        ]  # fmt: skip
         if any(found):
-            rows.append([words, *cells])
+            rows.append([words, *(_score(f, name) for f in found)])
     return {"heads": [c.title for c in checkpoints], "rows": rows}
+
+
+def _score(found: dict, name: str) -> str:
+    """Return a score with its interval: as the models that come with the package have it, or as `train` writes it."""
+    if found.get(name) is None:
+        return "not measured"
+    known = found[name]
+    if not isinstance(known, dict):
+        known = dict(zip(("low", "high"), found["intervals"][name], strict=True), value=known)
+    spread = "" if known["low"] is None else f" ({_percent(known['low'])} to {_percent(known['high'])})"
+    return _percent(known["value"]) + spread
 
 
 def _each(texts) -> list[str]:

@@ -14,10 +14,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from cellcycle.app import worker
-from cellcycle.app.asked import clean_name, settings_of, stored_suffix
+from cellcycle.app.asked import clean_name, stored_suffix
 from cellcycle.app.guard import Refusal
+from cellcycle.app.loop import loop_routes
 from cellcycle.app.models import model_card
-from cellcycle.app.site import COOKIE, Site
+from cellcycle.app.site import COOKIE, Site, attached
 from cellcycle.app.store import is_id, new_id
 from cellcycle.errors import SettingError
 from cellcycle.review import NONE
@@ -38,7 +39,7 @@ def page_routes(site: Site) -> list[Route]:
         Route("/api/images", page.forget, methods=["DELETE"]),
         Route("/api/slide", page.slide, methods=["POST"]),
         Route("/api/nuclei.csv", page.nuclei_csv, methods=["GET"]),
-        Route("/api/corrections.zip", page.corrections_zip, methods=["GET"]),
+        *loop_routes(site),
         Route(image, page.remove, methods=["DELETE"]),
         Route(f"{image}/call", page.call, methods=["POST"]),
         Route(f"{image}/corrections", page.correct, methods=["PUT"]),
@@ -104,7 +105,7 @@ class _Page:
     async def upload(self, request: Request):
         """Take one file as the body, or an example by its name; delete it when it was read."""
         site, visitor, asked = self._site, self._site.visitor(request), request.query_params
-        model, settings, _ = settings_of(asked, site.models)
+        model, settings, _ = site.asked(visitor, asked)
         example, name = site.examples.get(asked.get("example")), clean_name(asked.get("name", ""))
         with site.work.admitted(visitor.key):
             image = visitor.new_image()
@@ -128,7 +129,7 @@ class _Page:
     async def call(self, request: Request):
         """Call the nuclei of an image again; corrections stay where the nuclei are the same."""
         site, (visitor, image) = self._site, self._image(request)
-        model, settings, _ = settings_of(request.query_params, site.models)
+        model, settings, _ = site.asked(visitor, request.query_params)
         with site.work.admitted(visitor.key):
             async with visitor.alone(image):
                 # Meanwhile it may have been called otherwise, or removed.
@@ -147,7 +148,7 @@ class _Page:
     async def slide(self, request: Request):
         """Fit the G1 peak of a slide to all images that are named."""
         site, visitor = self._site, self._site.visitor(request)
-        model, settings, _ = settings_of(request.query_params, site.models)
+        model, settings, _ = site.asked(visitor, request.query_params)
         keys = await _json(request)
         if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
             raise SettingError("images", "no image is named", "give their ids")
@@ -181,7 +182,9 @@ class _Page:
 
     async def forget(self, request: Request):
         """Delete everything of a visitor, and the cookie."""
-        self._site.visitor(request).remove_all()
+        visitor = self._site.visitor(request)
+        await self._site.trainings.stop(visitor)
+        visitor.remove_all()
         answer = JSONResponse({"images": []})
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
@@ -219,24 +222,13 @@ class _Page:
             raise Refusal(404, "there is no such nucleus")
         with self._site.work.admitted():
             content = await self._site.in_words(about["name"], draw, image / "plane", image / about["call"], *row)
-        return _content(content, media_type, download)
+        return attached(content, media_type, download)
 
     async def nuclei_csv(self, request: Request):
         """Give the rows of all images, as `cellcycle predict --output` writes them."""
         visitor = self._site.visitor(request)
         found = [visitor.image(about["id"]) / about["call"] / "rows.csv" for about in visitor.images()]
-        return _content(_joined([path.read_text("utf-8") for path in found]).encode(), "text/csv", "nuclei.csv")
-
-    async def corrections_zip(self, request: Request):
-        """Give what was corrected, to train from."""
-        visitor, given = self._site.visitor(request), []
-        for about in visitor.images():
-            image = visitor.image(about["id"])
-            if about["corrections"]:
-                given.append((image / "plane", image / about["call"], about["corrections"]))
-        with self._site.work.admitted(visitor.key):
-            content = await self._site.work.run(worker.corrections, given)
-        return _content(content, "application/zip", "corrections.zip")
+        return attached(_joined([path.read_text("utf-8") for path in found]).encode(), "text/csv", "nuclei.csv")
 
 
 async def _json(request: Request):
@@ -274,8 +266,3 @@ def _file(path, media_type: str) -> Response:
 
     headers = {"Content-Length": str(path.stat().st_size), "Cache-Control": "no-store"}
     return StreamingResponse(parts(), media_type=media_type, headers=headers)
-
-
-def _content(content: bytes, media_type: str, download: str = "") -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{download}"'} if download else {}
-    return Response(content, media_type=media_type, headers=headers | {"Cache-Control": "no-store"})

@@ -1,6 +1,7 @@
 """All addresses put together behind the guard."""
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def build_server(
         routes=[*api_routes(site), *page_routes(site)],
         middleware=[Middleware(Guard, limits=limits, hosts=hosts, password=password)],
         exception_handlers={
-            CellCycleError: _told,
+            CellCycleError: _teller(site.store.folder),
             HTTPException: answer_refusal,
             ClientDisconnect: _left,
             Exception: _failed,
@@ -61,11 +62,18 @@ async def _tidying(site: Site):
         yield
     finally:
         task.cancel()
+        site.trainings.close()
         site.work.close()
 
 
-async def _told(request: Request, error: CellCycleError):
-    return JSONResponse({"detail": str(error)}, 422 if isinstance(error, ImageError) else 400)
+def _teller(folder: Path):
+    """Return what answers with the one line of an error; where this server keeps things is nobody's business."""
+    kept = re.compile(rf"{re.escape(str(folder))}\S*/")
+
+    async def tell(request: Request, error: CellCycleError):
+        return JSONResponse({"detail": kept.sub("", str(error))}, 422 if isinstance(error, ImageError) else 400)
+
+    return tell
 
 
 async def _left(request: Request, error: ClientDisconnect):

@@ -3,15 +3,20 @@
 from pathlib import Path
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from cellcycle.app import worker
+from cellcycle.app.asked import settings_of
+from cellcycle.app.fine_tune import OWN
 from cellcycle.app.limits import Limits
 from cellcycle.app.models import model_table
 from cellcycle.app.store import Store, Visitor, new_id
+from cellcycle.app.training import Trainings
 from cellcycle.app.work import Work
 from cellcycle.confine import LimitError
 from cellcycle.errors import ImageError
 from cellcycle.files import repository
+from cellcycle.predict import Settings
 
 COOKIE = "cellcycle_visitor"
 
@@ -24,11 +29,18 @@ class Site:
         self.default = next(iter(self.models))
         self.store = Store(folder, limits)
         self.work = Work(limits, model_folders, self.store.folder / ".work")
+        self.trainings = Trainings(limits, model_folders, self.store.folder / ".training")
         self.examples = _example_files()
 
     def visitor(self, request: Request) -> Visitor:
         """Return the visitor that a request comes from, or refuse it."""
         return self.store.visitor(request.cookies.get(COOKIE, ""))
+
+    def asked(self, visitor: Visitor, given) -> tuple[str, Settings, bool]:
+        """Return what `settings_of` does; among the models is the one of this visitor's corrections, by its folder."""
+        own = visitor.trained()
+        model, settings, is_slide = settings_of(given, self.models if own is None else {**self.models, OWN: ()})
+        return str(own[0]) if own and model == OWN else model, settings, is_slide
 
     async def in_words(self, name: str, function, *arguments, **options):
         """Do work on an image as `Work.run`; where it breaks a limit, that is said of the image by its owner's name."""
@@ -52,3 +64,9 @@ def _example_files() -> dict[str, Path]:
         "nucleus": folder / "nuclei" / "M" / "M_0001.png",
     }
     return {name: file for name, file in found.items() if file.is_file()}
+
+
+def attached(content: bytes, media_type: str, download: str = "") -> Response:
+    """Answer with content that no cache keeps, to save under a name where one is given."""
+    headers = {"Content-Disposition": f'attachment; filename="{download}"'} if download else {}
+    return Response(content, media_type=media_type, headers=headers | {"Cache-Control": "no-store"})

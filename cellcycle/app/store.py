@@ -2,7 +2,8 @@
 
 Nothing that a client sends becomes a part of a path: an id is looked up among those of its visitor. An image's
 folder holds `upload` until it was read, then `plane/`, `call-<token>/` and `about.json`, which names the call that
-is meant; a file that is being replaced therefore never mixes with an older one.
+is meant; a file that is being replaced therefore never mixes with an older one. The folder of a model that was trained
+on corrections holds `model/` and `trained.json`.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import MB, Limits
 
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
-_ABOUT, _CORRECTIONS = "about.json", "corrections.json"
+_ABOUT, _CORRECTIONS, _TRAINED = "about.json", "corrections.json", "trained.json"
 
 
 def new_id() -> str:
@@ -47,7 +48,7 @@ class Store:
         folder.chmod(0o700)
         # Work of a run that was killed.
         for left in [*folder.glob(".*"), *folder.glob("*/*")]:
-            if left.is_dir() and not (left / _ABOUT).exists():
+            if left.is_dir() and not any((left / name).exists() for name in (_ABOUT, _TRAINED)):
                 shutil.rmtree(left, ignore_errors=True)
         self._sizes = {path: _size(path) for path in folder.glob("*/*") if path.is_dir()}
         self._used: dict[Path, float] = {}
@@ -147,13 +148,41 @@ class Visitor:
         """Keep what the owner says of nuclei: number -> class or "none"."""
         _write(image / _CORRECTIONS, said)
 
+    def corrected(self) -> list[tuple[Path, Path, dict[str, str]]]:
+        """Return plane, call and what was said, of each image with corrections."""
+        images = [(self._folder / about["id"], about) for about in self.images() if about["corrections"]]
+        return [(image / "plane", image / about["call"], about["corrections"]) for image, about in images]
+
+    def check_room(self) -> None:
+        """Refuse where the disk of the server is full."""
+        self._store.check_room()
+
+    def trained(self) -> tuple[Path, dict] | None:
+        """Return the folder of the model trained on this visitor's corrections, and what is known of it."""
+        for known in self._folder.glob(f"*/{_TRAINED}"):
+            return known.with_name("model"), json.loads(known.read_text("utf-8"))
+        return None
+
+    def keep_model(self, model: Path, about: dict) -> None:
+        """Take a model folder over in place of the last one, unless its visitor was forgotten meanwhile."""
+        if not self._folder.exists():
+            return
+        older, kept = self.trained(), self._folder / new_id()
+        kept.mkdir(mode=0o700)
+        os.replace(model, kept / "model")
+        _write(kept / _TRAINED, about)
+        if older is not None:
+            self.remove(older[0].parent)
+        self._store.measure(kept)
+
     def alone(self, image: Path) -> asyncio.Lock:
         """Return what to hold while an image is called again: two calls at once would clear each other's away."""
         return self._store.locks.setdefault(image, asyncio.Lock())
 
     def remove(self, image: Path) -> None:
         """Delete an image and everything made from it, under the hands of a worker too."""
-        (image / _ABOUT).unlink(missing_ok=True)
+        for name in (_ABOUT, _TRAINED):
+            (image / name).unlink(missing_ok=True)
         # Under its old name nothing can be written any more: what a worker adds now fails, and cannot stay behind.
         gone = image.with_name(new_id())
         with contextlib.suppress(OSError):

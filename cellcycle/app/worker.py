@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.app.models import model_table
-from cellcycle.errors import CellCycleError, ImageError
+from cellcycle.checkpoint import Checkpoint, load_checkpoint
+from cellcycle.errors import CellCycleError, DataError, ImageError
+from cellcycle.files import sha256_of
 from cellcycle.images import Plane, read_plane
 from cellcycle.nuclei import Nuclei
 from cellcycle.outlines import outlines_of
@@ -32,7 +34,7 @@ from cellcycle.review import BOX_COLUMNS, classes_of, reasons, rounded, sureness
 _VIEW_PX = 4096
 _NUCLEUS_PX = 240
 _SHORT_OF_PACKAGE = "this server cannot read this kind of file", "export it as OME-TIFF or TIFF and give that"
-_PLANE = "plane.npz"
+_PLANE, _HASH = "plane.npz", "sha256"
 _models: dict = {}
 
 
@@ -58,14 +60,20 @@ def start(folders, scratch: Path) -> None:
 
 @lru_cache(maxsize=2)
 def _predictor(model: str, settings: Settings) -> Predictor:
-    return Predictor(AUTO if model == AUTO else _models[model][0], settings)
+    return Predictor(AUTO if model == AUTO else checkpoint_of(model), settings)
+
+
+def checkpoint_of(model: str) -> Checkpoint:
+    """Return a model of this server by its name or key, or one that was trained on corrections by its folder."""
+    known = {c.name: c for checkpoints in _models.values() for c in checkpoints}
+    return known.get(model) or (_models[model][0] if model in _models else load_checkpoint(model))
 
 
 # --- steps of a prediction ---
 
 
 def read(path: Path, name: str, settings: Settings, megapixels: float, folder: Path) -> None:
-    """Read a file into a folder: its plane without loss, and a picture of it for the screen; the file stays.
+    """Read a file into a folder: its plane without loss, its hash, and a picture for the screen; the file stays.
 
     An `ImageError` is in words for visitors, under the owner's name of the file.
     """
@@ -84,6 +92,7 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
         )
     folder.mkdir(exist_ok=True)
     keep(folder / _PLANE, plane)
+    (folder / _HASH).write_text(sha256_of(path))
     step = -(-max(plane.pixels.shape) // _VIEW_PX)
     (folder / "view.png").write_bytes(_png(stretched(plane.pixels[::step, ::step])))
 
@@ -116,7 +125,7 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
     used = prediction.checkpoint
     stored = {
         "image": prediction.image,
-        "model": model if used is None else used.name,
+        "model": model if used is None or model not in _models else used.name,
         "scale_is_known": prediction.nuclei.scale_is_known,
         "columns": prediction.columns,
     }
@@ -136,13 +145,13 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
 
 def overlay(plane: Path, folder: Path) -> bytes:
     """Return the picture with outlines that `cellcycle predict --overlay` writes."""
-    prediction = _stored(plane, folder)
+    prediction = stored(plane, folder)
     return _png(draw_overlay(prediction, classes_of(prediction.columns)))
 
 
 def outlines(plane: Path, folder: Path) -> bytes:
     """Return the files of `cellcycle predict --masks --outlines --rois`, zipped."""
-    prediction, stream = _stored(plane, folder), io.BytesIO()
+    prediction, stream = stored(plane, folder), io.BytesIO()
     with tempfile.TemporaryDirectory() as made:
         extras = Extras(masks=made, outlines=made, rois=made)
         (targets,) = extras.targets([prediction.image])
@@ -159,14 +168,43 @@ def occlusion_picture(plane: Path, folder: Path, row: int) -> bytes:
     """Return what the call of a nucleus rests on: yellow where hiding it costs most, blue where nothing is lost."""
     from cellcycle.app.occlusion import coloured, occlusion_map
 
-    return _png(coloured(*occlusion_map(_stored(plane, folder), row)), _NUCLEUS_PX)
+    prediction = stored(plane, folder)
+    if prediction.checkpoint is None:
+        raise ImageError(prediction.image, "the model of its calls is no longer kept", "call the image again")
+    return _png(coloured(*occlusion_map(prediction, row)), _NUCLEUS_PX)
 
 
 def corrections(images: list[tuple[Path, Path, dict[str, str]]]) -> bytes:
     """Return corrected nuclei as a data set to train from, see `cellcycle.app.corrections`."""
     from cellcycle.app.corrections import corrections_zip
 
-    return corrections_zip([(_stored(plane, folder), said) for plane, folder, said in images])
+    return corrections_zip([(stored(plane, folder), said) for plane, folder, said in images])
+
+
+def labels(images: list[tuple[Path, Path, dict[str, str]]]) -> bytes:
+    """Return the table of corrected nuclei alone, CSV."""
+    from cellcycle.app.corrections import labels_csv
+
+    return labels_csv([(stored(plane, folder), said) for plane, folder, said in images]).encode()
+
+
+def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, str]]:
+    """Return what a table of corrected nuclei says of each image, see `cellcycle.app.corrections`."""
+    from cellcycle.app.corrections import said_again
+
+    try:
+        return said_again(table, [stored(plane, folder) for plane, folder in images])
+    except CellCycleError as error:
+        raise DataError("the table", str(error.finding).replace(str(table), "it"), str(error.remedy)) from None
+
+
+def zipped(folder: Path, name: str) -> bytes:
+    """Return a model folder, zipped under a name."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, f"{name}/{file.name}")
+    return stream.getvalue()
 
 
 # --- in and out of folders ---
@@ -176,15 +214,24 @@ def _plane(folder: Path) -> Plane:
     return kept(folder / _PLANE)[0]
 
 
-def _stored(plane: Path, folder: Path) -> ImagePrediction:
+def begun_from(model: str) -> str:
+    """Return the model of this server that a model is or was trained from; "" where there is none."""
+    names = [c.name for checkpoints in _models.values() for c in checkpoints]
+    return max((name for name in names if model == name or model.startswith(f"{name}-corrected-")), key=len, default="")
+
+
+def stored(plane: Path, folder: Path) -> ImagePrediction:
     """Return a prediction as `call` wrote it."""
     kept = json.loads((folder / "columns.json").read_text("utf-8"))
     columns = kept["columns"]
     labels = np.load(folder / "labels.npy", allow_pickle=False).astype(np.int32)
     size_um, kind = (next(iter(columns[name]), None) for name in ("pixel_size_um", "kind"))
     nuclei = Nuclei(kind, {}, labels, size_um, kept["scale_is_known"])
-    candidates = [c for checkpoints in _models.values() for c in checkpoints if c.name == kept["model"]]
-    checkpoint = candidates[0] if candidates else None
+    try:
+        checkpoint = None if kept["model"] == AUTO else checkpoint_of(kept["model"])
+    except CellCycleError:
+        checkpoint = None
+    columns["image_sha256"] = [(plane / _HASH).read_text()] * len(columns["call"])
     return ImagePrediction(kept["image"], columns, checkpoint, nuclei, _plane(plane))
 
 

@@ -88,7 +88,7 @@ def _meant(found: LabelledField, named: pd.DataFrame) -> tuple[pd.DataFrame, lis
     """Return the labelled nuclei of a field, a row each, and what is wrong with rows that were left out."""
     bad, rows, image = [], {}, found.image
     for line, row in named.iterrows():
-        at = _nucleus_of(found.nuclei, row)
+        at = nucleus_of(found.nuclei, row)
         if at is not None:
             rows.setdefault(at, {}).setdefault(row["label"], line)
             continue
@@ -107,8 +107,8 @@ def _meant(found: LabelledField, named: pd.DataFrame) -> tuple[pd.DataFrame, lis
     return pd.DataFrame(meant, columns=["at", "label", "group", "sample_id"]), bad
 
 
-def _nucleus_of(nuclei: Nuclei, row) -> int | None:
-    """Return the index of the nucleus that a row means: by its place where it has one, else by its number."""
+def nucleus_of(nuclei: Nuclei, row) -> int | None:
+    """Return the index of the nucleus that a row of `read_labels` means: by its place, or without one by its number."""
     ids = nuclei.measured["nucleus_id"]
     place = np.array([row["centroid_y_px"], row["centroid_x_px"]], float)
     if np.isnan(place).any():

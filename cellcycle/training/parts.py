@@ -18,6 +18,7 @@ from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.training.classifier import NetworkClassifier
 
+_TICK_S = 1.0
 # In the state of each training: epochs done. In that of all: what was asked for.
 _DONE, _ARGUMENTS = "epochs", "arguments.json"
 
@@ -99,11 +100,12 @@ def jobs_of(jobs: int | None, device: str) -> int:
 class Clock:
     """Says now and then, in one line, how far all trainings are and how long the rest will take.
 
-    The trainings count their epochs in `state`; `total` is that of all.
+    The trainings count their epochs in `state`; `total` is that of all. `progress` takes epochs done and total.
     """
 
-    def __init__(self, say: Callable[[str], None], state: Path, total: int, every_s: float = 10.0):
+    def __init__(self, say: Callable[[str], None], state: Path, total: int, progress=None, every_s: float = 10.0):
         self.say, self.state, self.total, self.every_s = say, state, total, every_s
+        self.progress = progress or (lambda done, total: None)
         self._ended, self._thread = threading.Event(), threading.Thread(target=self._tell, daemon=True)
 
     def __enter__(self):
@@ -128,6 +130,9 @@ class Clock:
         return f"{n} of {self.total} epochs ({text}){left}"
 
     def _tell(self) -> None:
-        while not self._ended.wait(self.every_s):
-            if self.done():
+        said = time.monotonic()
+        while not self._ended.wait(min(_TICK_S, self.every_s)):
+            self.progress(sum(self.done().values()), self.total)
+            if self.done() and time.monotonic() - said >= self.every_s:
+                said = time.monotonic()
                 self.say(self.line())

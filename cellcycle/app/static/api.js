@@ -29,6 +29,8 @@ export const slide = (ids, settings, signal) =>
   json(`/api/slide?${query(settings)}`, { method: 'POST', body: JSON.stringify(ids), signal });
 export const correct = (id, said) =>
   json(`/api/images/${id}/corrections`, { method: 'PUT', body: JSON.stringify(said), keepalive: true });
+export const again = (table) => json('/api/corrections', { method: 'POST', body: table });
+export const training = (method = 'GET') => json('/api/training', { method });
 export const remove = (id) => json(`/api/images/${id}`, { method: 'DELETE' });
 export const forget = () => json('/api/images', { method: 'DELETE' });
 export const picture = async (path) => createImageBitmap(await (await asked(path)).blob());

@@ -7,6 +7,7 @@ import './viewer.js';
 import './plot.js';
 import './list.js';
 import './nucleus.js';
+import { OWN, begin } from './training.js';
 
 const get = (id) => document.getElementById(id);
 const AT_ONCE = 2;
@@ -80,8 +81,31 @@ async function give(files) {
   const isSlide = get('slide').checked && given.length > 1;
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
-  await each(given.filter((file) => !tooLarge.includes(file)), (file) => file.name, async (file, signal) => take(await api.upload(file, settings(), signal)));
+  const isTable = (file) => /\.(csv|tsv)$/i.test(file.name);
+  await each(given.filter((file) => !tooLarge.includes(file) && !isTable(file)), (file) => file.name, async (file, signal) => take(await api.upload(file, settings(), signal)));
   if (isSlide) await callAgain([...images.keys()].filter((id) => !before.has(id)));
+  for (const table of given.filter(isTable)) await correctAgain(table);
+}
+
+/** Take a table of corrections that was saved before. */
+async function correctAgain(table) {
+  try {
+    await saved();
+    const { n, images: found } = await api.again(table);
+    for (const about of found) put(about, images.get(about.id)?.data ?? await api.nuclei(about.id));
+    if (!n) problem(`${table.name}: it says nothing of the nuclei of your images; give their images first`);
+  } catch (error) {
+    problem(`${table.name}: ${error.message}`);
+  }
+}
+
+/** Let a visitor's own model be chosen, or no longer. */
+function ownModel(card) {
+  const old = get('model').querySelector(`option[value=${OWN}]`);
+  site.models = [...site.models.filter(({ name }) => name !== OWN), ...(card ? [card] : [])];
+  if (!card) old?.remove();
+  else if (old) old.textContent = card.title;
+  else get('model').append(element('option', { value: OWN }, card.title));
 }
 
 async function callAgain(ids) {
@@ -137,7 +161,7 @@ get('again').addEventListener('click', () => {
   clearProblems();
   if (images.size) callAgain([...images.keys()]);
 });
-for (const [button, dialog] of [['open-about', 'about'], ['open-settings', 'settings']]) {
+for (const [button, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections']]) {
   get(button).addEventListener('click', () => {
     if (dialog === 'about') card();
     get(dialog).showModal();
@@ -153,17 +177,20 @@ get('remove').addEventListener('click', async () => {
 });
 get('forget').addEventListener('click', async () => {
   running?.abort();
+  document.body.inert = true; // what is given meanwhile would be forgotten, too
   await api.forget().catch((error) => problem(error.message));
   images.clear();
   start();
   site = await api.visit();
+  await begin(() => callAgain([...images.keys()]), ownModel);
+  document.body.inert = false;
 });
 
 function start() {
   state.chosen.clear();
   state.here = state.image = null;
   get('start').hidden = false;
-  get('bench').hidden = get('downloads').hidden = get('forget').hidden = get('add').hidden = true;
+  for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections']) get(id).hidden = true;
 }
 
 function card() {
@@ -201,8 +228,6 @@ function tellAll() {
   const guess = guessed ? `Pixel size not stated${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''}, guessed from the nuclei: give it under Settings.` : '';
   const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
   get('note').textContent = [`Model: ${models.join(', ')}.`, guess, ...warnings].filter(Boolean).join(' ');
-  get('save-corrections').hidden = !corrected;
-  get('save-corrections').textContent = `${corrected} ${corrected === 1 ? 'correction' : 'corrections'}`;
 }
 
 function phases() {
@@ -279,6 +304,7 @@ try {
     button.addEventListener('click', () => each([name], () => name, async (_, signal) => take(await api.example(name, settings(), signal))));
     get('examples').append(button);
   }
+  await begin(() => callAgain([...images.keys()]), ownModel);
   for (const about of site.images) await take(about);
   document.body.dataset.ready = 'yes';
 } catch (error) {

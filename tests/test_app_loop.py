@@ -1,0 +1,243 @@
+"""The loop of the website: corrections out and in again, a model trained on them, and what others cannot do to it."""
+
+import io
+import json
+import os
+import time
+import zipfile
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra `app` is not installed")
+
+import httpx
+
+from cellcycle.app import fine_tune
+from cellcycle.checkpoint import load_checkpoint
+from cellcycle.errors import DataError
+from cellcycle.predict import predict
+from tests.test_app import LIMITS, NUCLEI, field_file, give, running, visitor
+
+__all__ = ["field_file"]
+SOON = replace(LIMITS, train_s=6, train_mb=500)
+
+
+@contextmanager
+def at(folder, limits=SOON, **options):
+    """A client of a server that keeps its things in a folder."""
+    with running(folder / "page", limits, **options) as address, httpx.Client(base_url=address, timeout=60) as client:
+        yield client
+
+
+@contextmanager
+def corrected(client, file, **settings):
+    """A visitor who gave a field and called every second of its nuclei the other phase."""
+    with visitor(client) as client:
+        about = give(client, file, **settings).json()
+        shown = client.get(f"/api/images/{about['id']}/nuclei.json").json()
+        pairs = list(zip(shown["id"], shown["call"], strict=True))
+        said = {str(n): "S" if call == "G1" else "G1" for n, call in pairs[::2]} | {str(pairs[1][0]): "none"}
+        client.put(f"/api/images/{about['id']}/corrections", json=said).raise_for_status()
+        yield client, about, said
+
+
+def ended(client) -> dict:
+    """Wait for the end of a visitor's training."""
+    for _ in range(1200):
+        state = client.get("/api/training").json()
+        if not state["running"]:
+            return state
+        time.sleep(0.1)
+    raise AssertionError(state)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("loop")
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    with at(folder) as client:
+        yield client
+
+
+@pytest.fixture
+def quick(server, monkeypatch):
+    """A client of a server whose trainings are those of this file."""
+    monkeypatch.setattr(fine_tune, "start", _ready)
+    monkeypatch.setattr(fine_tune, "fine_tune", _wait)
+    return server
+
+
+def _ready(*_):
+    pass
+
+
+def _wait(images, most, epochs, work):
+    (work / fine_tune.PROGRESS).write_text(json.dumps([3, 10]))
+    time.sleep(60)
+
+
+def _refuse(*_):
+    raise DataError("your corrections", "too few", "label more")
+
+
+def _fill(*_):
+    return len(bytearray(4 << 30))
+
+
+def _crash(*_):
+    os._exit(7)
+
+
+def _make(images, most, epochs, work):
+    (work / "model").mkdir()
+    (work / "model" / "model.json").write_text("{}")
+    return {"name": "made", "n": sum(len(said) for *_, said in images)}
+
+
+@pytest.mark.slow
+def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_path, field_file):
+    pytest.importorskip("torch")
+    limits = replace(LIMITS, work_mb=3000, train_s=300, train_epochs=1)
+    with at(tmp_path, limits) as client, corrected(client, field_file) as (client, about, said):
+        key = about["id"]
+        assert client.post("/api/training").status_code == 202
+        began = time.monotonic()
+        assert client.get("/health").status_code == 200 and time.monotonic() - began < 5
+        state = ended(client)
+        assert state["problem"] == "" and state["missing"] == ""
+        model = state["model"]
+        assert (
+            model["from"] == about["model"].split()[0] and model["n"] == sum(model["counts"].values()) == len(said) - 1
+        )
+        assert 0 <= model["before"] <= 1 and model["gain"][0] <= model["gain"][1]
+        assert any("fewer than 5 groups" in note for note in model["notes"])
+        again = client.post(f"/api/images/{key}/call", params={"model": "own"}).json()
+        assert again["model"] == model["name"] and again["corrections"] == said
+        assert len(client.get(f"/api/images/{key}/occlusion/0.png").content) > 1000
+        with zipfile.ZipFile(io.BytesIO(client.get("/api/model.zip").content)) as archive:
+            archive.extractall(tmp_path)
+        rows = client.get("/api/nuclei.csv").text
+        with visitor(client) as other:
+            assert other.get("/api/model.zip").status_code == 404
+            assert other.get("/api/training").json()["model"] is None
+            assert give(other, NUCLEI[0], model="own").status_code == 400
+        cookies = dict(client.cookies)
+        folder = tmp_path / model["name"]
+        assert load_checkpoint(folder).card["training"]["from"] == model["from"]
+        expected = predict(field_file, folder)
+        assert [line.split(",")[4] for line in rows.splitlines()[1:]] == expected["call"].tolist()
+        # Served with --model it has a card, too; and what was trained survives a restart.
+        with at(tmp_path, limits, folders=[folder]) as later:
+            later.cookies.update(cookies)
+            assert later.post("/api/visit").json()["models"][0]["name"] == model["name"]
+            assert later.get("/api/training").json()["model"] == model
+        client.delete("/api/images")
+        assert not list((tmp_path / "page").glob("*/*/model"))
+
+
+def test_a_saved_table_of_corrections_is_taken_again(quick, field_file):
+    with corrected(quick, field_file, name="a.tif") as (client, about, said):
+        table = client.get("/api/corrections.csv").content
+        client.put(f"/api/images/{about['id']}/corrections", json={"2": "M"})
+        other = give(client, NUCLEI[0]).json()
+        found = client.post("/api/corrections", content=table).json()
+        assert found["n"] == len(said)
+        known = {image["id"]: image["corrections"] for image in found["images"]}
+        assert known == {about["id"]: {"2": "M"} | said, other["id"]: {}}
+        with visitor(quick) as second:
+            # Its image has another name by now; the table knows its content.
+            give(second, field_file, name="b.tif")
+            assert second.post("/api/corrections", content=table).json()["images"][0]["corrections"] == said
+        plain = b"image,nucleus_id,label\na.tif,1,M\na.tif,999999,G1\na.tif,2,nonsense\n/etc/passwd,1e999,S\n"
+        client.put(f"/api/images/{about['id']}/corrections", json={})
+        assert client.post("/api/corrections", content=plain).json()["n"] == 1
+
+
+@pytest.mark.parametrize(
+    "table",
+    [b"", b"\0\xff\xfe", b"PK\x03\x04" + bytes(500), b"image,label\n" * 5, b'"' * 99_999,
+     b"image,nucleus_id,label\n,,\n", b"image,nucleus_id,label\n" + b"a,1,G1\nb,x,M\n" * 9],
+)  # fmt: skip
+def test_what_is_no_table_of_corrections_is_refused_in_one_line(quick, table):
+    with visitor(quick) as client:
+        give(client, NUCLEI[0])
+        answer = client.post("/api/corrections", content=table)
+        words = answer.json()["detail"]
+        assert (
+            answer.status_code == 400 and "\n" not in words and "/page" not in words and "corrections.csv" not in words
+        )
+        assert client.post("/api/corrections", content=bytes(5 << 20)).status_code == 413
+
+
+def test_one_training_runs_at_a_time_and_ends_when_its_visitor_says_so(quick, field_file):
+    with corrected(quick, field_file) as (client, _, _), corrected(quick, field_file) as (other, _, _):
+        assert client.post("/api/training").status_code == 202
+        for visitor_, words in ((client, "yours"), (other, "another visitor's")):
+            answer = visitor_.post("/api/training")
+            assert answer.status_code == 503 and words in answer.json()["detail"] and answer.headers["retry-after"]
+        while not client.get("/api/training").json()["running"]["total"]:
+            time.sleep(0.05)
+        assert client.get("/api/training").json()["running"] == {"done": 3, "total": 10, "left_s": None}
+        assert other.get("/api/training").json()["running"] is None
+        # Another visitor ends nothing.
+        assert other.request("DELETE", "/api/training").status_code == 200
+        assert client.get("/api/training").json()["running"] is not None
+        assert client.request("DELETE", "/api/training").json()["running"] is None
+        assert client.get("/api/training").json()["problem"] == ""
+        assert other.post("/api/training").status_code == 202
+        other.delete("/api/images")
+        assert client.post("/api/training").status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("spoiler", "words"),
+    [(_refuse, "too few; label more"), (_fill, "more than 500 MB"), (_crash, "ended the process"),
+     (_wait, "longer than 6 s")],
+)  # fmt: skip
+def test_a_training_that_fails_says_why_and_hurts_nobody(quick, folder, monkeypatch, field_file, spoiler, words):
+    monkeypatch.setattr(fine_tune, "fine_tune", spoiler)
+    with corrected(quick, field_file) as (client, about, _):
+        client.post("/api/training").raise_for_status()
+        state = ended(client)
+        assert words in state["problem"] and state["model"] is None and str(folder) not in state["problem"]
+        assert not list((folder / "page" / ".training").glob("work*"))
+        assert client.post(f"/api/images/{about['id']}/call").status_code == 200
+
+
+def test_a_model_replaces_the_last_one_and_goes_with_its_visitor(quick, monkeypatch, field_file, folder):
+    monkeypatch.setattr(fine_tune, "fine_tune", _make)
+    with corrected(quick, field_file) as (client, _, said):
+        for _ in range(2):
+            client.post("/api/training").raise_for_status()
+            assert ended(client)["model"] == {"name": "made", "n": len(said)}
+            assert len(list((folder / "page").glob("*/*/model"))) == 1
+        # A model is no image, though its folder has an id of the same kind.
+        (model,) = (path.parent for path in (folder / "page").glob("*/*/model"))
+        for address in (f"/api/images/{model.name}/view.png", f"/api/images/{model.name}/nuclei.json"):
+            assert client.get(address).status_code == 404
+        assert len(client.post("/api/visit").json()["images"]) == 1
+        client.delete("/api/images")
+        assert not model.exists() and client.post("/api/training").status_code == 403
+
+
+def test_a_server_without_torch_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(fine_tune, "find_spec", lambda name: None if name == "torch" else True)
+    with at(tmp_path) as client, visitor(client) as client:
+        assert "torch is not installed" in client.get("/api/training").json()["missing"]
+        answer = client.post("/api/training")
+        assert answer.status_code == 501 and "torch" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "../../etc", "A" * 22])
+def test_who_is_not_known_or_gave_nothing_trains_nothing(quick, cookie):
+    with httpx.Client(base_url=quick.base_url, cookies={"cellcycle_visitor": cookie}) as client:
+        assert client.post("/api/training").status_code in (400, 403)
+        assert client.get("/api/model.zip").status_code in (403, 404)
+        for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+            assert client.post("/api/training", headers=headers).status_code == 403
+            assert client.post("/api/corrections", content=b"x", headers=headers).status_code == 403
