@@ -21,7 +21,7 @@ from cellcycle.predict import predict
 from tests.test_app import LIMITS, NUCLEI, field_file, give, running, visitor
 
 __all__ = ["field_file"]
-SOON = replace(LIMITS, train_s=6, train_mb=500)
+SOON = replace(LIMITS, train_s=10, train_mb=500)
 
 
 @contextmanager
@@ -197,7 +197,7 @@ def test_one_training_runs_at_a_time_and_ends_when_its_visitor_says_so(quick, fi
 @pytest.mark.parametrize(
     ("spoiler", "words"),
     [(_refuse, "too few; label more"), (_fill, "more than 500 MB"), (_crash, "ended the process"),
-     (_wait, "longer than 6 s")],
+     (_wait, "longer than 10 s")],
 )  # fmt: skip
 def test_a_training_that_fails_says_why_and_hurts_nobody(quick, folder, monkeypatch, field_file, spoiler, words):
     monkeypatch.setattr(fine_tune, "fine_tune", spoiler)
