@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,11 +31,15 @@ _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run, read from its folder; or runs of one model under several seeds, read as one: its `parts`."""
+    """A finished run, read from its folder; or runs of one model under several seeds, read as one: its `parts`.
+
+    With `rows` it holds these of its predictions alone.
+    """
 
     folder: Path
     run: dict
     parts: tuple["Record", ...] = ()
+    rows: np.ndarray | None = field(default=None, compare=False)
 
     @property
     def config(self) -> dict:
@@ -58,7 +62,8 @@ class Record:
         if self.parts:
             return _numbered(part.predictions for part in self.parts)
         words = dict.fromkeys(("sample_id", "group", "truth"), str)
-        return pd.read_csv(self.folder / "predictions.csv", dtype=words, keep_default_na=False)
+        table = pd.read_csv(self.folder / "predictions.csv", dtype=words, keep_default_na=False)
+        return table if self.rows is None else table.iloc[self.rows].reset_index(drop=True)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -88,6 +93,11 @@ class Record:
         """What a bootstrap draws: the group where there is one, else the image, (rows,) str."""
         table = self.predictions
         return np.where(table["group"] != "", "group " + table["group"], table["sample_id"])
+
+    @property
+    def trainings(self) -> np.ndarray:
+        """Which training called each row, (rows,) int64: numbers of repeat and fold."""
+        return self.predictions.groupby(["repeat", "fold"]).ngroup().to_numpy()
 
 
 def _numbered(tables) -> pd.DataFrame:

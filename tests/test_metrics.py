@@ -132,3 +132,39 @@ def test_no_image_helps_to_choose_its_own_call(told_apart):
 def test_a_class_without_images_has_no_interval():
     found = metrics.estimate(lambda m: metrics.recall(m)[..., 2], [0, 1, 1], [0, 1, 0], 3)
     assert np.isnan([found.value, found.low, found.high]).all()
+
+
+def drawn_calls(rng, n_seeds, luck, n_slides=20, n_each=25):
+    """Return labels, calls, slides and trainings of a model whose hits depend on slide, training and nucleus."""
+    labels = rng.choice(4, (n_slides, n_each), p=[0.5, 0.35, 0.1, 0.05])
+    slides = np.broadcast_to(np.arange(n_slides)[:, None], labels.shape)
+    hard = rng.normal(0, 0.4, (n_slides, 1)) + rng.normal(0, 1, labels.shape)
+    rows = []
+    for seed in range(n_seeds):
+        fold = rng.permutation(np.arange(n_slides) % (5 if n_slides == 20 else 4000))
+        skill = rng.normal(0.8, luck, fold.max() + 1)[fold][:, None]
+        calls = np.where(skill + hard + rng.normal(0, 0.5, labels.shape) > 0, labels, (labels + 1) % 4)
+        rows.append((labels, calls, slides, np.broadcast_to(seed * 5 + fold[:, None], labels.shape)))
+    return [np.concatenate(part, axis=None) for part in zip(*rows, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_seeds", "luck"), [(1, 0.3), (3, 0.0), (3, 0.6)])
+def test_an_interval_of_95_percent_holds_the_truth_19_times_of_20(n_seeds, luck):
+    rng = np.random.default_rng(2)
+    truth = {}
+    labels, calls, *_ = drawn_calls(rng, 1, luck, n_slides=8000)
+    for name, score in metrics.SCORES.items():
+        truth[name] = score(metrics.confusion_matrix(labels, calls, 4))
+    n, held, held_by_slides = 200, dict.fromkeys(truth, 0), 0
+    for _ in range(n):
+        labels, calls, slides, trainings = drawn_calls(rng, n_seeds, luck)
+        options = {"units": slides, "n_samples": 200}
+        for name, score in metrics.SCORES.items():
+            found = metrics.estimate(score, labels, calls, 4, trainings=trainings, **options)
+            held[name] += found.low <= truth[name] <= found.high
+        alone = metrics.estimate(metrics.accuracy, labels, calls, 4, **options)
+        held_by_slides += alone.low <= truth["accuracy"] <= alone.high
+    assert all(0.91 <= h / n <= 0.995 for h in held.values()), held
+    if luck == 0.6:
+        assert held_by_slides / n < 0.9

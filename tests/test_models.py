@@ -36,6 +36,20 @@ def test_plain_resnet_lacks_only_the_skip_paths():
     assert all(".skip." in n for n in names)
 
 
+def test_a_block_whose_skip_path_is_the_identity_does_nothing_when_it_adds_nothing():
+    identity, plain = (build_network(f"resnet20{block}") for block in ("-identity", "-plain"))
+    assert n_parameters(identity) == n_parameters(plain)
+    x = torch.rand(2, 16, 8, 8)
+    for block in identity.body[3:9].eval():
+        block.main[-1].weight.data.zero_()
+        made = block(x)
+        assert made.shape[1:] in {(16, 8, 8), (32, 4, 4)}
+        stride = x.shape[2] // made.shape[2]
+        torch.testing.assert_close(made[:, : x.shape[1]], x[:, :, ::stride, ::stride])
+        assert not made[:, x.shape[1] :].any()
+        x = made
+
+
 def test_nagao_doubles_its_width_at_every_stage():
     network = build_network("nagao6", width=8, size_px=64)
     convolutions = [m.out_channels for m in network.body if isinstance(m, torch.nn.Conv2d)]

@@ -266,7 +266,7 @@ def test_a_killed_cross_validation_goes_on_where_it_stopped(dataset, tmp_path, m
     configs = [{"model": "dna-content"}, {"model": "logistic", "epochs": 1}]
     fit = DnaContentClassifier.fit
 
-    def killed(self, X, y):
+    def killed(self, X, y, **_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(NetworkClassifier, "fit", killed)

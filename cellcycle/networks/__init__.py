@@ -1,6 +1,7 @@
 """Networks by name, and the model made of trained ones."""
 
 from cellcycle.networks.architectures import (
+    BLOCKS,
     NETWORKS,
     RESNET_DEPTHS,
     Network,
@@ -11,6 +12,7 @@ from cellcycle.networks.architectures import (
 from cellcycle.networks.model import N_POSITIONS, VIEWS, Encoding, Model, Scaling, rebuilt, turned
 
 __all__ = [
+    "BLOCKS",
     "NETWORKS",
     "N_POSITIONS",
     "RESNET_DEPTHS",

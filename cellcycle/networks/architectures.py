@@ -14,11 +14,13 @@ from torch import nn
 from cellcycle.errors import SettingError
 
 RESNET_DEPTHS = (8, 14, 20)
+# Of a ResNet: with skip paths that are convolutions, without any, with the identity.
+BLOCKS = ("", "-plain", "-identity")
 MAX_STAGES = 7
 NETWORKS: list[str] = [
     "logistic",
     "nn",
-    *(f"resnet{depth}{block}" for depth in RESNET_DEPTHS for block in ("", "-plain")),
+    *(f"resnet{depth}{block}" for depth in RESNET_DEPTHS for block in BLOCKS),
     *(f"nagao{stages}" for stages in range(1, MAX_STAGES + 1)),
 ]
 _REGISTERED: dict[str, Callable] = {}
@@ -84,8 +86,8 @@ def build_network(
     Parameters
     ----------
     name
-        One of `NETWORKS`: "logistic", "nn", "resnet8" (14, 20; "-plain" without skip paths), "nagao6" (any number of
-        stages from 1 to 7), or a registered one.
+        One of `NETWORKS`: "logistic", "nn", "resnet8" (14, 20; "-plain" without skip paths, "-identity" with skip
+        paths that have no weights), "nagao6" (any number of stages from 1 to 7), or a registered one.
     width
         Channels of the first stage (ResNet 16, Nagao 8 by default) or units of the hidden layer (nn: 256).
     dropout
@@ -106,7 +108,7 @@ def build_network(
         body, n_features = _simple(channels * size_px**2, width or 256, dropout or 0.0)
     elif name in NETWORKS and name.startswith("resnet"):
         depth = int(re.search(r"\d+", name).group())
-        body, n_features = _resnet(depth, not name.endswith("-plain"), channels, width or 16, stem_stride)
+        body, n_features = _resnet(depth, name.partition("-")[2], channels, width or 16, stem_stride)
     elif name in NETWORKS:
         body, n_features = _nagao(
             int(name[5:]), channels, size_px, width or 8, 0.5 if dropout is None else dropout, batch_norm
@@ -123,10 +125,24 @@ def _simple(n_inputs: int, width: int, dropout: float) -> tuple[nn.Module, int]:
     return nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(dropout)), width // 4
 
 
-class _Block(nn.Module):
-    """Two 3x3 convolutions with batch normalisation; the skip path, if any, has a 3x3 convolution too."""
+class _Identity(nn.Module):
+    """Hands a signal on; where a block halves the sides every other pixel, and zeros in the channels that it adds.
 
-    def __init__(self, n_in: int, n_out: int, stride: int, residual: bool):
+    Source: He et al., Deep residual learning for image recognition, CVPR (2016): option A.
+    """
+
+    def __init__(self, n_in: int, n_out: int, stride: int):
+        super().__init__()
+        self.stride, self.n_new = stride, n_out - n_in
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.n_new))
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions with batch normalisation; the skip path is a 3x3 convolution, none, or the identity."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int, kind: str):
         super().__init__()
         self.main = nn.Sequential(
             nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False),
@@ -135,22 +151,26 @@ class _Block(nn.Module):
             nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(n_out),
         )
-        self.skip = nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False) if residual else None
+        self.skip = {
+            "": lambda: nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False),
+            "identity": lambda: _Identity(n_in, n_out, stride),
+            "plain": lambda: None,
+        }[kind]()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         made = self.main(x)
         return torch.relu(made if self.skip is None else made + self.skip(x))
 
 
-def _resnet(depth: int, residual: bool, channels: int, width: int, stem_stride: int) -> tuple[nn.Module, int]:
-    """Build the CIFAR layout of He et al. (2016): 6n + 2 layers in three stages of width w, 2w, 4w."""
+def _resnet(depth: int, kind: str, channels: int, width: int, stem_stride: int) -> tuple[nn.Module, int]:
+    """Build the CIFAR layout of He et al. (2016): 6n + 2 layers in three stages of width w, 2w, 4w; `kind` of block."""
     layers = [nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     n_in = width
     for stage in range(3):
         n_out = width * 2**stage
         for block in range((depth - 2) // 6):
             stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(_Block(n_in, n_out, stride, residual))
+            layers.append(_Block(n_in, n_out, stride, kind))
             n_in = n_out
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), n_in
 

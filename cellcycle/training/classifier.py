@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from cellcycle.errors import SettingError
 from cellcycle.files import whole_file
@@ -67,7 +68,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     model_ : cellcycle.networks.Model
         In evaluation mode; takes inputs as they are, gives logits.
     history_ : DataFrame
-        One row an epoch and member: epoch, train_loss, seconds.
+        One row an epoch and member: epoch, train_loss, held_out_loss, seconds.
     """
 
     def __init__(
@@ -112,12 +113,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.seed = seed
 
-    def fit(self, X, y, start=None, state=None, after_epoch=None):
+    def fit(self, X, y, start=None, state=None, after_epoch=None, held_out=None):
         """Train on `Inputs` (or images (N, C, H, W) float32) with labels `y (N,)`; return self.
 
         `start` is a fitted classifier of the same network and views: its scaling and weights are where training begins;
         its head too where it knows all classes. `state` is a folder in which everything is kept after each epoch, and
         from which a stopped training goes on; `after_epoch` is called with the epochs done, all members together.
+        `held_out` are other inputs and their labels: their loss goes into the history, and nothing is decided by it.
         """
         if self.schedule not in SCHEDULES:
             raise SettingError("schedule", f"{self.schedule!r} is unknown", f"use one of {', '.join(SCHEDULES)}")
@@ -137,9 +139,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             seed = self.seed + 1000 * number
             with _one_thread(), torch.random.fork_rng(devices=[]):
                 network = self._begin(X.shape[1:], scaling, encoding, start, number, seed)
+                batches = self._batches(X, codes, scaling, encoding, seed)
                 rows += train_network(
                     network,
-                    self._batches(X, codes, scaling, encoding, seed),
+                    batches,
                     self.epochs,
                     self.learning_rate,
                     self.weight_decay,
@@ -147,10 +150,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                     self.device,
                     None if state is None else Path(state) / f"member{number}.safetensors",
                     after_epoch and (lambda epoch, done=number * self.epochs: after_epoch(done + epoch)),
+                    held_out and self._watch(held_out, scaling, encoding, batches.labels),
                 )
             members.append(network.cpu())
         self.model_ = Model(members, copy.deepcopy(list(scalings)), copy.deepcopy(encoding), self.turns).eval()
-        self.history_ = pd.DataFrame(rows, columns=["epoch", "train_loss", "seconds"])
+        self.history_ = pd.DataFrame(rows, columns=["epoch", "train_loss", "held_out_loss", "seconds"])
         return self
 
     def _begin(self, shape, scaling, encoding, start, number: int, seed: int) -> Network:
@@ -189,6 +193,24 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         tensors = images, ramps, torch.from_numpy(made.labels.astype(np.int64))
         n_batches = -(-len(X) // self.batch_size)
         return Batches(tensors, self.batch_size, n_batches, np.random.default_rng([seed, 7]), self.turns, self.moves)
+
+    def _watch(self, held_out, scaling, encoding, trained_on):
+        """Return what measures a network's loss on other inputs, classes weighted as they are in its training set."""
+        X, y = Inputs.of(held_out[0]), np.asarray(held_out[1])
+        rows = np.flatnonzero(np.isin(y, self.classes_))
+        X, codes = X[rows], np.searchsorted(self.classes_, y[rows])
+        shares = np.bincount(trained_on.numpy(), minlength=len(self.classes_))
+        weights = (shares / np.maximum(np.bincount(codes, minlength=len(shares)), 1))[codes]
+        images, truth = scaling(torch.from_numpy(X.images)), torch.from_numpy(codes)
+        has_side = encoding is not None and scaling.view == "shape"
+        ramps = encoding(torch.from_numpy(X.measurements)) if has_side else None
+
+        def loss(network) -> float:
+            with torch.inference_mode():
+                logits = network(images.to(self.device), None if ramps is None else ramps.to(self.device)).cpu()
+            return float(np.average(nn.functional.cross_entropy(logits, truth, reduction="none"), weights=weights))
+
+        return loss
 
     @property
     def networks_(self) -> list[Network]:

@@ -85,7 +85,10 @@ def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
     clock = time.process_time if fit.settings.get("device", "cpu") == "cpu" else time.perf_counter
     started = clock()
     training, tested = fit.inputs
-    estimator.fit(training[fit.train], fit.data.labels[fit.train])
+    watched = {}
+    if isinstance(estimator, NetworkClassifier):
+        watched["held_out"] = tested[fit.test], test.labels[fit.test]
+    estimator.fit(training[fit.train], fit.data.labels[fit.train], **watched)
     trained = clock()
     called = estimator.predict_proba(tested[fit.test])
     predicted = clock()
