@@ -71,3 +71,9 @@ def test_the_conda_environment_names_what_course_book_and_page_use_in_the_ranges
     assert sorted(named) == sorted({f"python{PROJECT['requires-python']}", "pip", *wanted})
     assert pip == {"pip": ["--editable ."]}
     assert environment["channels"] == ["conda-forge"]
+
+
+def test_every_extra_is_explained_where_installing_is():
+    table = re.findall(r"^\| (`.+?) \|", (ROOT / "docs" / "install.md").read_text(encoding="utf-8"), flags=re.M)
+    named = [name for row in table for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(PROJECT["optional-dependencies"])
