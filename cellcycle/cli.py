@@ -127,8 +127,11 @@ def predict(
         Path | None, typer.Option(help="Folder of your own label images (Cellpose, StarDist, ...), named like images.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes that share the images; all cores from 200 images on.")
+        int | None, typer.Option(help="Processes that share the images; all cores for many or large images.")
     ] = None,
+    dask: Annotated[
+        str, typer.Option(help="Scheduler whose workers share the images, or local: see docs/how_to/cluster.md.")
+    ] = "",
     version: _Version = False,
 ):
     """Predict the phase of every nucleus in images of any kind."""
@@ -143,7 +146,7 @@ def predict(
     settings = Settings(kind, channel, plane, pixel_size, segmentation, prior=prior)
     extras = Extras(overlay, masks, outlines, rois)
     code = run_predict(
-        paths, model, settings, format_name, output, extras, jobs, is_slide, use_masks, is_each, plate_map
+        paths, model, settings, format_name, output, extras, jobs, is_slide, use_masks, is_each, plate_map, dask
     )
     raise typer.Exit(code)
 

@@ -1,18 +1,22 @@
 """Many tasks, one after the other or in processes: results in order, memory flat, nothing left behind."""
 
 import os
+import pickle
 import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache, partial
 
 from cellcycle.errors import SettingError
 
 # Tasks handed out before their results are wanted, for each process: none waits, and few results pile up.
 _AHEAD = 2
 _BAR_FROM = 4
+# A scheduler, or its first worker, that needs longer is not there.
+_ANSWER_S = 30
 
 
 def run(
@@ -27,11 +31,8 @@ def run(
 ) -> Iterator:
     """Yield `function(item)` for each item, in their order; items are read as they are needed.
 
-    With one job it runs here; more start fresh processes, which end with this one, however it ends, and import
-    `function` by its name. `start` is called once in each; what it returns comes first: `function(started, item)`. A
-    `client` (`dask.distributed.Client`) runs the tasks instead. `progress`, what one item is called, shows on a
-    terminal how many are done and the time left. What a task raises is raised here, and no further one is begun; a
-    process that was ended from outside, as by a system out of memory, is a `SettingError`.
+    With one job it runs here; more start fresh processes, see `workers`. `progress`, what one item is called, shows on
+    a terminal how many are done and the time left.
 
     Examples
     --------
@@ -40,22 +41,41 @@ def run(
     """
     if hasattr(items, "__len__"):
         n_jobs = min(n_jobs, len(items))
+
+    def results():
+        with workers(n_jobs, start=start, start_arguments=start_arguments, client=client) as do:
+            yield from do(function, items)
+
+    return with_bar(results(), items, progress) if progress else results()
+
+
+@contextmanager
+def workers(n_jobs: int = 1, *, start: Callable | None = None, start_arguments: tuple = (), client=None):
+    """Yield `do(function, items)`, an iterator of results in order, to be called as often as there are steps.
+
+    With one job all runs here; more start fresh processes, which stay for the next step, end with this one, however it
+    ends, and import `function` by its name. `start` is called once in each; what it returns comes first:
+    `function(started, item)`. A `client` (`dask.distributed.Client`) runs the tasks instead. What a task raises is
+    raised here, and no further one is begun; a process that was ended from outside, as by a system out of memory, is a
+    `SettingError`.
+    """
     if client is not None:
-        results = _on_client(client, function, items, start, start_arguments)
+        yield partial(_on_client, client, pickle.dumps((start, start_arguments)))
     elif n_jobs > 1:
-        results = _in_processes(function, items, n_jobs, start, start_arguments)
+        with _processes(n_jobs, start, start_arguments) as do:
+            yield do
     else:
-        results = _here(function, items, start, start_arguments)
-    return with_bar(results, items, progress) if progress else results
+        started = lru_cache(partial(start, *start_arguments)) if start else None
+        yield partial(_here, started)
 
 
-def _here(function, items, start, start_arguments) -> Iterator:
-    first = () if start is None else (start(*start_arguments),)
+def _here(started, function, items) -> Iterator:
     for item in items:
-        yield function(*first, item)
+        yield function(started(), item) if started else function(item)
 
 
-def _in_processes(function, items, n_jobs: int, start, start_arguments) -> Iterator:
+@contextmanager
+def _processes(n_jobs: int, start, start_arguments):
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
@@ -65,7 +85,7 @@ def _in_processes(function, items, n_jobs: int, start, start_arguments) -> Itera
     lease, held = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(n_jobs, context, _begin, (lease, start, start_arguments))
     try:
-        yield from _in_order((pool.submit(_work, function, item) for item in items), _AHEAD * n_jobs)
+        yield lambda function, items: _in_order((pool.submit(_work, function, i) for i in items), _AHEAD * n_jobs)
         pool.shutdown()
     except BrokenProcessPool as error:
         finding = "a process was ended from outside, probably for lack of memory"
@@ -87,25 +107,70 @@ def _in_order(futures: Iterator, most: int) -> Iterator:
         yield waiting.popleft().result()
 
 
-def _on_client(client, function, items, start, start_arguments) -> Iterator:
-    work = (client.submit(_started_work, function, start, start_arguments, item, pure=False) for item in items)
-    yield from _in_order(work, _AHEAD * max(1, sum(client.nthreads().values())))
+def _on_client(client, begun: bytes, function, items) -> Iterator:
+    from distributed.scheduler import KilledWorker
+
+    work = (client.submit(_begun_work, function, begun, item, pure=False) for item in items)
+    try:
+        yield from _in_order(work, _AHEAD * max(1, sum(client.nthreads().values())))
+    except KilledWorker as error:
+        finding = "its workers died of one task again and again, probably for lack of memory"
+        raise SettingError("--dask", finding, "give each worker more memory, or fewer threads") from error
 
 
 @lru_cache(maxsize=1)
-def _started(start, start_arguments):
-    return start(*start_arguments)
+def _begun(begun: bytes):
+    start, start_arguments = pickle.loads(begun)
+    return (start(*start_arguments),) if start else ()
 
 
-def _started_work(function, start, start_arguments, item):
-    """Do a task on a worker of a cluster, which keeps what `start` made for the next one where it can."""
-    if start is None:
-        return function(item)
+def _begun_work(function, begun: bytes, item):
+    """Do a task on a worker of a cluster, which keeps what `start` made for the next one."""
+    return function(*_begun(begun), item)
+
+
+@contextmanager
+def cluster(address: str, n_jobs: int | None = None):
+    """Yield a client of the `dask.distributed` scheduler at an address, or with "local" of one on this machine.
+
+    A `SettingError` says that no scheduler answers there, that it has no worker, or that a worker has another version
+    of dask or of this package.
+    """
     try:
-        started = _started(start, start_arguments)
-    except TypeError:  # arguments that cannot be told apart by a hash
-        started = start(*start_arguments)
-    return function(started, item)
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise SettingError("--dask", "needs a further package", "run: pip install 'cellcycle[cluster]'") from error
+    with ExitStack() as stack:
+        own = None
+        if address == "local":
+            n_workers = n_jobs or os.cpu_count() or 1
+            own = stack.enter_context(LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None))
+        try:
+            client = stack.enter_context(Client(own or address, timeout=_ANSWER_S))
+        except Exception as error:  # whatever an address that is none, or a strange answer, sets off
+            remedy = "start one with: dask scheduler, or give local"
+            raise SettingError(f"--dask {address}", "no scheduler of this version answers there", remedy) from error
+        _check_workers(client, address)
+        yield client
+
+
+def _check_workers(client, address: str) -> None:
+    from importlib.metadata import version
+
+    try:
+        client.wait_for_workers(1, timeout=_ANSWER_S)
+    except TimeoutError as error:
+        finding = "no worker has joined its scheduler"
+        raise SettingError(f"--dask {address}", finding, f"start one with: dask worker {address}") from error
+    for package in ("distributed", "cellcycle"):
+        try:
+            found = set(client.run(version, package).values())
+        except Exception as error:  # what a worker without the package sends, or one that cannot be understood
+            finding = f"a worker does not say its version of {package} ({type(error).__name__})"
+            raise SettingError(f"--dask {address}", finding, "install the same packages there") from error
+        if found != {version(package)}:
+            finding = f"workers have {package} {', '.join(sorted(found))}, here it is {version(package)}"
+            raise SettingError(f"--dask {address}", finding, "install the same version there")
 
 
 _first: tuple = ()

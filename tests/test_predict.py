@@ -15,7 +15,7 @@ from cellcycle.inputs import InputRule, inputs_of
 from cellcycle.nuclei import Anchor, Nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings, expand, predict, predict_each, predictor
-from cellcycle.predict.many import run_batch
+from cellcycle.predict.many import run_batch, workers_of
 from cellcycle.predict.predictor import LEAST_QUALITY, ModelChoice
 from cellcycle.segmentation.measurements import measured_columns
 from cellcycle.simulation import simulate_field, simulate_nuclei
@@ -91,7 +91,8 @@ def test_the_batch_and_its_processes_change_no_number():
     images = expand([SAMPLE / "nuclei" / "M"])
     alone = pd.concat([predict(image) for image in images], ignore_index=True)
     pd.testing.assert_frame_equal(predict(SAMPLE / "nuclei" / "M"), alone)
-    shared = pd.concat([p.table for p in run_batch(images, "auto", Settings(), n_jobs=2)], ignore_index=True)
+    with workers_of("auto", Settings(), 2) as do:
+        shared = pd.concat([p.table for p in run_batch(images, "auto", Settings(), do=do)], ignore_index=True)
     pd.testing.assert_frame_equal(shared, alone)
 
 

@@ -205,6 +205,17 @@ def test_parquet_without_its_package_says_what_to_install(run, tmp_path, monkeyp
     assert "pip install pyarrow" in err
 
 
+def test_all_cores_share_a_few_large_images_or_many_small_ones(tmp_path):
+    for name, size in (("a", 2), ("b", 1), ("c", 1)):
+        (tmp_path / name).write_bytes(bytes(size << 20))
+    much = [["a", "b"], ["a", "here/no_file"], ["b"] * 200]
+    little = [["a"], ["b"], ["here/no_file"]]
+    (tmp_path / "b").write_bytes(b"small")
+    little += [["b"] * 199, ["b", "c"]]
+    for names, expected in [(n, True) for n in much] + [(n, False) for n in little]:
+        assert command._is_much([str(tmp_path / name) for name in names]) == expected, names[:2]
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".txt"])
 def test_a_stopped_run_goes_on_where_it_stopped(run, tmp_path, monkeypatch, suffix):
     images = sorted((SAMPLE / "nuclei" / "M").glob("*.png"))[:3]

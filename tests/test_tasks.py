@@ -36,6 +36,22 @@ def test_results_come_in_order_with_what_start_made(n_jobs):
     assert list(made) == list(range(70, 78))
 
 
+def leave_mark(folder):
+    open(f"{folder}/{os.getpid()}", "w").close()
+
+
+def wait_a_little(started, item):
+    time.sleep(0.2)
+    return item
+
+
+def test_processes_start_once_for_several_steps(tmp_path):
+    with tasks.workers(2, start=leave_mark, start_arguments=(str(tmp_path),)) as do:
+        for _ in range(2):
+            assert list(do(wait_a_little, range(6))) == list(range(6))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_items_are_read_as_they_are_needed():
     read = []
     results = tasks.run(abs, (read.append(i) or i for i in range(1000)), 2)
@@ -55,30 +71,6 @@ def test_an_error_arrives_as_it_was_raised(n_jobs):
 def test_a_process_that_was_ended_is_one_line():
     with pytest.raises(SettingError, match="ended from outside"):
         list(tasks.run(die, [1, 2], 2))
-
-
-def test_a_cluster_runs_the_tasks_in_order():
-    class Future:
-        def __init__(self, value):
-            self.value = value
-
-        def result(self):
-            return self.value
-
-    class Client:
-        def nthreads(self):
-            return {"a": 1}
-
-        def submit(self, function, *arguments, pure):
-            return Future(function(*arguments))
-
-    assert list(tasks.run(with_start, range(5), start=start, start_arguments=(1,), client=Client())) == [
-        10,
-        11,
-        12,
-        13,
-        14,
-    ]
 
 
 def test_nothing_is_drawn_where_no_terminal_is(capsys):

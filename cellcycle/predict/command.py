@@ -18,15 +18,15 @@ from cellcycle.phases import class_colours, rgb
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.groups import layout
 from cellcycle.predict.journal import Journal, key_of
-from cellcycle.predict.many import look_first, run_batch
+from cellcycle.predict.many import look_first, run_batch, workers_of
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
 from cellcycle.predict.target import check_target, format_of, is_standard_output
 from cellcycle.predict.words import Tally, image_line, models_report, nucleus_report
 
-# Below this, starting processes costs more than they save.
-_ALL_CORES_FROM = 200
+# Below these many images, and these many bytes of them, starting processes costs more than they save.
+_ALL_CORES_FROM, _ALL_CORES_FROM_BYTES = 200, 2 << 20
 
 
 def run_predict(
@@ -41,11 +41,13 @@ def run_predict(
     use_masks: Path | None = None,
     is_each: bool = False,
     plate_map: Path | None = None,
+    dask: str = "",
 ) -> int:
     """Predict, print and write; return 0, or 1 where images of several could not be read, or extras not be written.
 
     The format is by default that of the name of the output file, or a table; without a file the rows go to standard
-    output. Without `n_jobs` there is one process, or one a core from 200 images on. `use_masks` is a folder of label
+    output. Without `n_jobs` there is one process, or one a core for many images or large ones; `dask` is the address
+    of a scheduler, see `cellcycle.tasks.cluster`. `use_masks` is a folder of label
     images, whose nuclei are taken instead of finding them. A wrong model or option, or an only image that cannot be
     read, is a `CellCycleError`: nothing was predicted.
     """
@@ -76,12 +78,12 @@ def run_predict(
     columns, notes = layout(images, plate_map)
     for note in notes:
         _note(note)
-    n_jobs = n_jobs or (n_cores if len(images) >= _ALL_CORES_FROM else 1)
+    n_workers = min(n_jobs or (n_cores if _is_much(images) else 1), len(images))
     extras.prepare(images)
     tally, warnings, remarks = Tally(choice.default.classes), set(), defaultdict(list)
 
     def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
-        return run_batch(images, choice, settings, extras, n_jobs, only, masks, folder, shared)
+        return run_batch(images, choice, settings, extras, do, only, masks, folder, shared)
 
     with ExitStack() as stack:
         stack.enter_context(_ended_cleanly())
@@ -93,7 +95,9 @@ def run_predict(
             if len(journal):
                 _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
         folder = folder or stack.enter_context(scratch_folder())
-        settings, shared, notes = look_first(images, choice, settings, columns, how, n_jobs, masks, folder)
+        client = stack.enter_context(tasks.cluster(dask, n_jobs)) if dask else None
+        do = stack.enter_context(workers_of(choice, settings, n_workers, client))
+        settings, shared, notes = look_first(images, choice, settings, columns, how, masks, folder, do)
         for note in notes:
             _note(note)
         write, words = stack.enter_context(_outputs(name, output))
@@ -120,6 +124,13 @@ def run_predict(
     if choice.is_auto and tally.models:
         _note(f"model {tally.models_taken()}")
     return int(tally.n["unreadable"] + tally.n["unwritten"] > 0)
+
+
+def _is_much(images: list[str | ImageError]) -> bool:
+    """Say whether images are worth a process for each core: many, or large, as a folder or an address may be."""
+    files = [Path(image) for image in images if not isinstance(image, ImageError)]
+    sizes = (file.stat().st_size if file.is_file() else _ALL_CORES_FROM_BYTES for file in files)
+    return len(images) >= _ALL_CORES_FROM or (len(images) > 1 and sum(sizes) >= _ALL_CORES_FROM_BYTES)
 
 
 def _to_predict(paths: list[str]) -> list[str | ImageError]:

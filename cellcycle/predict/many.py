@@ -3,8 +3,9 @@
 import contextlib
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -74,7 +75,7 @@ def predict(
     columns, _ = layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"
     with scratch_folder() as folder:
-        chosen, shared, _ = look_first(listed, choice, chosen, columns, how, masks=masks, folder=folder)
+        chosen, shared, _ = look_first(listed, choice, chosen, columns, how, masks, folder)
         for prediction in run_batch(listed, choice, chosen, masks=masks, folder=folder, shared=shared):
             if prediction.remark:
                 warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
@@ -111,7 +112,7 @@ def run_batch(
     model,
     settings: Settings,
     extras: Extras | None = None,
-    n_jobs: int = 1,
+    do: Callable | None = None,
     only: Sequence[int] | None = None,
     masks: Sequence | None = None,
     folder: Path | None = None,
@@ -123,8 +124,8 @@ def run_batch(
     ----------
     extras : Extras, optional
         Files beside the rows; their folders exist.
-    n_jobs : int, optional
-        Processes; the tables do not depend on it.
+    do : callable, optional
+        Of `workers_of`: who does it; the tables do not depend on it.
     only : sequence of int, optional
         Which of the images, by their place; all without it.
     masks : sequence of path, ImageError or None, optional
@@ -137,12 +138,22 @@ def run_batch(
     n, extras = len(images), extras or Extras()
     given = (images, masks or [None] * n, _files(folder, n), shared or [None] * n, extras.targets(images))
     everything = list(zip(*given, strict=True))
-    named = [(*everything[k], extras) for k in (range(n) if only is None else only)]
-    return tasks.run(_predict_one, named, n_jobs, start=Predictor, start_arguments=(model, settings))
+    named = [(settings, *everything[k], extras) for k in (range(n) if only is None else only)]
+    return (do or _alone(model, settings))(_predict_one, named)
+
+
+def workers_of(model, settings: Settings, n_jobs: int = 1, client=None):
+    """Open processes, or a cluster, that find and then predict: `do` of `look_first` and `run_batch`."""
+    return tasks.workers(n_jobs, start=Predictor, start_arguments=(model, settings), client=client)
+
+
+def _alone(model, settings: Settings) -> Callable:
+    return partial(tasks.run, start=Predictor, start_arguments=(model, settings))
 
 
 def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
-    *given, targets, extras = named
+    # Those of a slide are known when its nuclei have been found.
+    predictor.settings, *given, targets, extras = named
     prediction = predictor.predict(*given)
     note = "" if prediction.nuclei is None else extras.write(targets, prediction, predictor.checkpoint.classes)
     return replace(prediction, nuclei=None, plane=None, note=note)
@@ -158,9 +169,9 @@ def look_first(
     settings: Settings,
     columns: list[dict],
     how: str = "together",
-    n_jobs: int = 1,
     masks: Sequence | None = None,
     folder: Path | None = None,
+    do: Callable | None = None,
 ) -> tuple[Settings, list[Shared], list[str]]:
     """Return settings, what each image is told by those that are read with it, and notes for the user.
 
@@ -173,7 +184,7 @@ def look_first(
     is_plain = len(images) < 2 or settings.kind == "nucleus" or settings.g1_position is not None
     if how == "each" or (how == "together" and is_plain):
         return settings, alone, []
-    found = list(_seen(images, choice, settings, n_jobs, masks, folder))
+    found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
     if how == "slide":
         settings = with_g1_peak([one.nuclei for one in found if one is not None], choice.is_auto, settings)
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
@@ -183,7 +194,7 @@ def look_first(
     return settings, shared, notes
 
 
-def _seen(images, choice: ModelChoice, settings: Settings, n_jobs: int, masks, folder) -> Iterator[Seen | None]:
+def _seen(images, masks, folder, do: Callable) -> Iterator[Seen | None]:
     """Find the nuclei of all images, and keep them in the folder, with pixels as far as there is room."""
     files, room = _files(folder, len(images)), _MOST_KEPT_BYTES
     if folder is not None:
@@ -191,9 +202,7 @@ def _seen(images, choice: ModelChoice, settings: Settings, n_jobs: int, masks, f
     named = zip(images, masks or [None] * len(images), files, strict=True)
     # Taken as processes are free: by then it is known how much room there is.
     items = ((*one, room > 0) for one in named)
-    n_jobs = min(n_jobs, len(images))
-    results = tasks.run(found_in, items, n_jobs, start=Predictor, start_arguments=(choice, settings))
-    for one, file in zip(results, files, strict=True):
+    for one, file in zip(do(found_in, items), files, strict=True):
         if file is not None and file.exists():
             room -= file.stat().st_size
         yield one

@@ -1,0 +1,92 @@
+"""Work on a cluster of `dask.distributed`: the same results in order, and one line where there is no such cluster."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cellcycle import cli, files, tasks
+from cellcycle.errors import DataError, SettingError
+
+pytest.importorskip("distributed", reason="distributed is not installed")
+MITOSES = files.repository() / "data" / "sample" / "nuclei" / "M"
+
+
+def start(base):
+    return 10 * base
+
+
+def with_start(started, item):
+    return started + item
+
+
+def shout(item):
+    raise DataError(item, "was given", "give another")
+
+
+def die_once(marker):
+    if not marker.exists():
+        marker.touch()
+        os._exit(1)
+    return marker.name
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A cluster of two workers on this machine."""
+    with tasks.cluster("local", 2) as client:
+        yield client
+
+
+def test_a_cluster_gives_results_in_order_with_what_start_made(client):
+    with tasks.workers(start=start, start_arguments=(7,), client=client) as do:
+        assert list(do(with_start, range(5))) == [70, 71, 72, 73, 74]
+        assert list(do(with_start, range(2))) == [70, 71]
+    with pytest.raises(DataError, match="two: was given"):
+        list(tasks.run(shout, ["two"], client=client))
+
+
+def test_a_worker_that_dies_loses_nothing_and_repeats_nothing(client, tmp_path):
+    markers = [tmp_path / str(k) for k in range(6)]
+    for marker in markers[:2] + markers[3:]:
+        marker.touch()
+    assert list(tasks.run(die_once, markers, client=client)) == list("012345")
+
+
+def test_the_table_of_a_cluster_is_that_of_one_process(client, tmp_path, monkeypatch):
+    images = sorted(map(str, MITOSES.glob("*.png")))[:4]
+    for name, more in (("alone", []), ("shared", ["--dask", client.scheduler.address])):
+        call = ["cellcycle", "predict", *images, "--slide", "--output", str(tmp_path / f"{name}.csv"), *more]
+        monkeypatch.setattr("sys.argv", call)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+    assert Path(tmp_path, "shared.csv").read_bytes() == Path(tmp_path, "alone.csv").read_bytes()
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "ftp://x"])
+def test_a_scheduler_that_cannot_be_reached_is_one_line(address, monkeypatch):
+    monkeypatch.setattr(tasks, "_ANSWER_S", 1)
+    with pytest.raises(SettingError, match="no scheduler of this version answers") as found, tasks.cluster(address):
+        pass
+    assert address in str(found.value) and "\n" not in str(found.value)
+
+
+def test_workers_that_are_missing_or_of_another_version_are_one_line():
+    class Client:
+        def __init__(self, answer):
+            self.answer = answer
+
+        def wait_for_workers(self, n, timeout):
+            if self.answer is None:
+                raise TimeoutError
+
+        def run(self, function, package):
+            if self.answer == "":
+                raise ModuleNotFoundError(package)
+            return {"tcp://worker": self.answer}
+
+    said = {None: "no worker has joined", "": "does not say its version", "0": "distributed 0, here"}
+    for answer, finding in said.items():
+        with pytest.raises(SettingError, match=finding):
+            tasks._check_workers(Client(answer), "tcp://somewhere")
