@@ -14,8 +14,10 @@ from cellcycle.segmentation.crops import crop_columns
 from cellcycle.segmentation.flags import with_flags
 from cellcycle.segmentation.measurements import measured_columns
 
-# A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong.
-_MOST_AREA_RATIO = 6.0
+# A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong, or that the cells
+# are of a kind whose size tells the model nothing: one nucleus, a few, and the many of a field. Cells of any kind.
+ANY_CELLS_RATIO = 6.0
+_MOST_AREA_RATIOS = ((8, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
 # Crops are usually cut about as wide as those of the training set; if so, the nucleus has a likely area.
 _LIKELY_AREA_RATIO = 4.0
 # Genome copies that are taken for G1.
@@ -86,7 +88,9 @@ class Nuclei:
     pixel_size_um : float
         As stated, or as it follows from the size of the nuclei.
     scale_is_known : bool
-        Whether the pixel size was stated.
+        Whether the pixel size was stated, and can be true.
+    stated_um : float
+        The pixel size that was stated; NaN for none.
     remark : str
         What had to be understood in the mask that they are from.
     picture : Picture or None
@@ -98,6 +102,7 @@ class Nuclei:
     labels: np.ndarray = field(repr=False)
     pixel_size_um: float
     scale_is_known: bool
+    stated_um: float = np.nan
     remark: str = ""
     picture: Picture | None = field(default=None, repr=False)
 
@@ -115,10 +120,20 @@ class Nuclei:
         """Whether each nucleus, (N,), is free of flags that spoil its measurements."""
         return np.array([_SPOILT.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
 
+    @property
+    def scale_note(self) -> str:
+        """What cannot be in the pixel size that was stated; "" where there is nothing."""
+        if self.scale_is_known or not np.isfinite(self.stated_um):
+            return ""
+        area_um2 = _typical_area_px([self]) * self.stated_um**2
+        said = f"at {self.stated_um:.3g} um a pixel its nuclei would have {area_um2:.3g} um2, unlike those of any model"
+        return f"{said}: its scale counts as unknown"
+
     def scaled(self, pixel_size_um: float) -> "Nuclei":
         """Return the same nuclei with another size of the pixels."""
         measured = self.measured | {"area_um2": self.measured["area_px"] * pixel_size_um**2}
-        return replace(self, measured=measured, pixel_size_um=pixel_size_um)
+        is_known = pixel_size_um == self.stated_um
+        return replace(self, measured=measured, pixel_size_um=pixel_size_um, scale_is_known=is_known)
 
 
 def find_nuclei(
@@ -127,9 +142,9 @@ def find_nuclei(
     """Find the nuclei of an image and the size of its pixels.
 
     "auto" takes an image for a crop of one nucleus by the rule of `looks_like_nucleus_crop`. Without a pixel
-    size, or with one by which nuclei would be six times larger or smaller than the model's, the scale follows
-    from the image: a crop has the model's field of view if its nucleus then has a likely area; otherwise the
-    median nucleus has the model's median area.
+    size, or with one by which nuclei would be far larger or smaller than the model's (in area twice for a field, six
+    times for a crop), the scale follows from the image: a crop has the model's field of view if its nucleus then has
+    a likely area; otherwise the median nucleus has the model's median area.
 
     Parameters
     ----------
@@ -152,12 +167,15 @@ def find_nuclei(
         kind = "nucleus" if looks_like_nucleus_crop(pixels) else "field"
     if kind == "nucleus":
         measured, labels = find_in_crop(pixels, pixel_size_um)
-    else:
-        labels = find_in_field(pixels, pixel_size_um, backend)
+        return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), "", picture), scale)
+    for told_um in dict.fromkeys((pixel_size_um, None)):
+        labels = find_in_field(pixels, told_um, backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
-    return _judged(
-        Nuclei(kind, measured, labels, pixel_size_um or np.nan, pixel_size_um is not None, "", picture), scale
-    )
+        found = _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), "", picture), scale)
+        if len(found) and not found.scale_note:
+            break
+        # A pixel size that cannot be true has misled the finder, too.
+    return found
 
 
 def outlined_nuclei(
@@ -177,8 +195,7 @@ def outlined_nuclei(
     measured = measured_columns(picture.pixels, labels, pixel_size_um)
     if kind == "nucleus" and len(measured["nucleus_id"]):
         measured |= crop_columns(picture.pixels[np.newaxis])
-    is_known = pixel_size_um is not None
-    return _judged(Nuclei(kind, measured, labels, pixel_size_um or np.nan, is_known, remark, picture), scale)
+    return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), remark, picture), scale)
 
 
 def _judged(found: Nuclei, scale: Scale) -> Nuclei:
@@ -198,17 +215,40 @@ def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
     return [find_nuclei(image[0], float(size) if size > 0 else None, scale, "nucleus") for image, size in pairs]
 
 
+def _stated(pixel_size_um: float | None) -> tuple[float, bool, float]:
+    return pixel_size_um or np.nan, pixel_size_um is not None, pixel_size_um or np.nan
+
+
 def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
     """Return the nuclei with a pixel size that can be true, and areas by it."""
-    areas, sound = found.measured["area_px"], found.is_sound
-    area_px = float(np.median(areas[sound] if sound.any() else areas))
-    size_um, is_known = found.pixel_size_um, True
-    if not (found.scale_is_known and _is_within(area_px * size_um**2, scale, _MOST_AREA_RATIO)):
-        is_known = False
-        size_um = scale.field_of_view_um / max(shape)
-        if found.kind == "field" or not _is_within(area_px * size_um**2, scale, _LIKELY_AREA_RATIO):
-            size_um = float(np.sqrt(scale.median_area_um2 / area_px))
-    return replace(found.scaled(size_um), scale_is_known=is_known)
+    size_um = scale.field_of_view_um / max(shape)
+    area_um2 = _typical_area_px([found]) * size_um**2
+    is_crop = found.kind == "nucleus" and _is_within(area_um2, scale, _LIKELY_AREA_RATIO)
+    if is_crop and not _can_be(found.stated_um, [found], scale):
+        return found.scaled(size_um)
+    return found.scaled(likely_pixel_size_um([found], scale))
+
+
+def likely_pixel_size_um(nuclei: list[Nuclei], scale: Scale, most: float | None = None) -> float:
+    """Return the pixel size of images: what all of them state, or one by which their nuclei are usual.
+
+    `most`: how many times the area of the model's nuclei theirs may be, or the reverse; by default by their number.
+    """
+    if len({found.stated_um for found in nuclei}) == 1 and _can_be(nuclei[0].stated_um, nuclei, scale, most):
+        return nuclei[0].stated_um
+    return float(np.sqrt(scale.median_area_um2 / _typical_area_px(nuclei)))
+
+
+def _can_be(size_um: float, nuclei: list[Nuclei], scale: Scale, most: float | None = None) -> bool:
+    n_nuclei = sum(map(len, nuclei))
+    most = most or next(ratio for least, ratio in _MOST_AREA_RATIOS if n_nuclei >= least)
+    return np.isfinite(size_um) and _is_within(_typical_area_px(nuclei) * size_um**2, scale, most)
+
+
+def _typical_area_px(nuclei: list[Nuclei]) -> float:
+    areas, sound = np.concatenate([np.stack([n.measured["area_px"], n.is_sound]) for n in nuclei], axis=1)
+    sound = sound > 0
+    return float(np.median(areas[sound] if sound.any() else areas))
 
 
 def _is_within(area_um2: float, scale: Scale, most: float) -> bool:

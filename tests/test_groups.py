@@ -1,5 +1,7 @@
 """Fields that are read together: who belongs to whom, what they lend each other, and what a plate map says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,7 +53,7 @@ def field_of(*humps, n=300, seed=0, pixel_size_um=None, bits=16) -> Seen:
         "flags": np.full(len(dna), "", object),
     }
     known = pixel_size_um is not None
-    return Seen(Nuclei("field", measured, None, pixel_size_um or 0.5, known), bits)
+    return Seen(Nuclei("field", measured, None, pixel_size_um or 0.5, known, pixel_size_um or np.nan), bits)
 
 
 def columns(n, **more):
@@ -68,6 +70,22 @@ def test_a_sparse_field_borrows_the_peak_and_the_pixel_size_of_its_group():
     assert len({one.pixel_size_um for one in shared}) == 1 and shared[0].pixel_size_um == pytest.approx(1.58, rel=0.02)
     assert {one.columns["group"] for one in shared} == {"p"}
     assert "quality" in notes[0]
+
+
+def test_fields_of_a_plate_are_of_one_scale_where_some_could_be_of_the_stated_one():
+    large = [field_of(*GROWING, seed=k, pixel_size_um=2.2) for k in range(3)]
+    for one, ratio in zip(large, (1.0, 1.1, 1.1), strict=True):
+        one.nuclei.measured["area_px"] *= ratio
+    shared, _ = share(columns(3), large, SCALE, 0.1)
+    (size_um,) = {one.pixel_size_um for one in shared}
+    assert size_um == pytest.approx(np.sqrt(250 / 110), rel=0.05)
+
+
+def test_a_field_that_states_what_cannot_be_is_read_with_those_that_state_nothing():
+    camera = field_of(*GROWING, seed=2, pixel_size_um=6.45)
+    camera = replace(camera, nuclei=replace(camera.nuclei, scale_is_known=False))
+    shared, _ = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), camera], SCALE, 0.1)
+    assert {one.columns["group"] for one in shared} == {"p"} and len({one.pixel_size_um for one in shared}) == 1
 
 
 def test_a_well_stained_a_tenth_brighter_is_read_by_its_own_peak():

@@ -147,10 +147,14 @@ def test_an_unknown_scale_is_flagged_and_a_known_one_is_not(field):
 
 
 @pytest.mark.slow
-def test_an_impossible_pixel_size_counts_as_unknown():
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 2, 15])
+def test_a_pixel_size_that_cannot_be_is_said_and_changes_no_call(ratio):
     plane = read_plane(FIELD)
-    table = predict(Plane(plane.pixels, 16, 5.0, "wrong"))
+    with pytest.warns(UserWarning, match="its scale counts as unknown"):
+        table = predict(Plane(plane.pixels, 16, ratio * plane.pixel_size_um, "wrong"))
     assert table["flags"].str.contains("scale_unknown").all()
+    unknown = predict(Plane(plane.pixels, 16, None, "unknown"))
+    assert (table["call"] == unknown["call"]).all()
 
 
 def test_bad_files_among_good_ones_are_rows(tmp_path):

@@ -13,7 +13,7 @@ from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
 from cellcycle.images import read_plane
-from cellcycle.nuclei import Nuclei, Scale, find_nuclei
+from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, Scale, find_nuclei, likely_pixel_size_um
 
 # Only where an image states no pixel size: a nucleus of a common cell line, so that areas are of the right order.
 _TYPICAL = Scale(200.0)
@@ -81,7 +81,11 @@ def _read_field(folder: Path, path: Path, named: pd.DataFrame) -> LabelledField:
     plane = read_plane(path)
     stated = [size for size in named.get("pixel_size_um", ()) if 0 < size < np.inf]
     size_um = stated[0] if stated else plane.pixel_size_um
-    return LabelledField(sample_id(folder, path), plane.pixels, find_nuclei(plane.pixels, size_um, _TYPICAL))
+    nuclei = find_nuclei(plane.pixels, size_um, _TYPICAL)
+    if len(nuclei):
+        # A model learns from them how large its cells are: no other model's cells speak against what was stated.
+        nuclei = nuclei.scaled(likely_pixel_size_um([nuclei], _TYPICAL, ANY_CELLS_RATIO))
+    return LabelledField(sample_id(folder, path), plane.pixels, nuclei)
 
 
 def _meant(found: LabelledField, named: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

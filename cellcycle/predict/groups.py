@@ -19,7 +19,7 @@ from cellcycle.errors import ImageError
 from cellcycle.images import Plane
 from cellcycle.images.wells import places_of
 from cellcycle.names import shown_name
-from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, g1_area_px
+from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, g1_area_px, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
 
 # What is kept in memory of the nuclei of all images.
@@ -130,9 +130,11 @@ def _unit(columns: dict, k: int):
 def _parts(group: str, ks: list[int], seen: list[Seen], notes: list[str]) -> dict[str, list[int]]:
     """Return a group, taken apart where its images were recorded in ways in which DNA does not compare."""
     ways = defaultdict(list)
+    # What can be true of one field can be of all that state it.
+    sizes = {seen[k].nuclei.stated_um for k in ks if seen[k].nuclei.scale_is_known}
     for k in ks:
         nuclei = seen[k].nuclei
-        size = f"{nuclei.pixel_size_um:.3g} um a pixel" if nuclei.scale_is_known else "pixel size unknown"
+        size = f"{nuclei.stated_um:.3g} um a pixel" if nuclei.stated_um in sizes else "pixel size unknown"
         ways[f"{seen[k].bit_depth} bits, {size}"].append(k)
     if len(ways) == 1:
         return {group: ks}
@@ -158,10 +160,7 @@ def _lend(nuclei: list[Nuclei], units: list, scale: Scale, least_quality: float)
             n_elsewhere += sum(map(len, own))
     if n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
         return alone, f"G1 peaks differ ({len(elsewhere)} of {len(wells)} lie elsewhere), so each is judged by itself"
-    size_um = None
-    if not any(own.scale_is_known for own in nuclei):
-        areas = np.concatenate([own.measured["area_px"][own.is_sound] for own in nuclei])
-        size_um = float(np.sqrt(scale.median_area_um2 / np.median(areas)))
+    size_um = likely_pixel_size_um(nuclei, scale)
     shifts = [own.position / anchor.position for own in own_anchor.values()]
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"
     if len(wells) > 1:

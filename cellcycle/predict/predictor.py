@@ -97,7 +97,7 @@ class ImagePrediction:
     remark
         What had to be understood in its mask.
     plane_note
-        What its file states that cannot be.
+        What its file states, or its user, that cannot be.
     """
 
     image: str
@@ -211,7 +211,8 @@ class Predictor:
             }
         )
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
-        remarks = {"remark": nuclei.remark, "plane_note": plane.note}
+        notes = filter(None, (plane.note, nuclei.scale_note))
+        remarks = {"remark": nuclei.remark, "plane_note": "; ".join(notes)}
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
 
     def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None, flag: str):
