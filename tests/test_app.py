@@ -179,7 +179,85 @@ def test_images_of_one_slide_are_judged_together(site, capsys, monkeypatch):
     assert post(site, NUCLEI[0], slide=True, model="nagao6-g1").status_code == 400
 
 
-def test_the_nuclei_of_a_slide_are_found_once(monkeypatch, tmp_path, field_file):
+def test_fields_are_read_together_as_by_the_command_line_unless_each_is_wanted(
+    site, capsys, monkeypatch, tmp_path, halves
+):
+    monkeypatch.chdir(halves[0].parent)
+    for how in ({}, {"is_each": True}):
+        run_predict([path.name for path in halves], format_name="json", **how)
+        form = {name.removeprefix("is_"): True for name in how}
+        assert post(site, *halves, **form).text == capsys.readouterr().out
+    assert post(site, *halves, slide=True, each=True).status_code == 400
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    """Two fields of one slide, the second fainter than its own nuclei can tell."""
+    import tifffile
+
+    folder, pixels = tmp_path_factory.mktemp("halves"), tifffile.imread(FIELD)
+    for name, part in (("A01_s1.tif", pixels[:400]), ("A02_s1.tif", pixels[400:])):
+        write_image(folder / name, part, 0.325)
+    return sorted(folder.glob("*.tif"))
+
+
+def test_images_of_the_page_are_read_together_and_called_by_their_map(site, halves, monkeypatch, tmp_path):
+    plate_map = tmp_path / "map.csv"
+    plate_map.write_text("well,condition\nA01,control\nA02,drug\n")
+    monkeypatch.chdir(halves[0].parent)
+    with visitor(site) as client:
+        keys = [give(client, path).json()["id"] for path in halves]
+        for how, given in (({}, None), ({"each": True}, None), ({"slide": True}, None), ({}, plate_map)):
+            if given:
+                assert client.post("/api/map", content=given.read_bytes()).status_code == 200
+            for key in client.post("/api/together", params=how).raise_for_status().json()["changed"]:
+                client.post(f"/api/images/{key}/call").raise_for_status()
+            # Nothing more is to be told.
+            assert client.post("/api/together", params=how).json()["changed"] == []
+            options = {f"is_{name}": value for name, value in how.items()}
+            run_predict([path.name for path in halves], output=tmp_path / "cli.csv", plate_map=given, **options)
+            own, page = ((tmp_path / "cli.csv").read_text().split("\n"), client.get("/api/nuclei.csv").text.split("\n"))
+            assert page == own
+        arms = {arm["arm"]: arm for arm in client.get("/api/summary.json").json()}
+        assert set(arms) == {"control", "drug"}
+        assert sum(value for value, *_ in arms["drug"]["shares"].values()) == pytest.approx(1, abs=1e-3)
+        packed = client.get("/api/report.zip", params={"control": "control"})
+        with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
+            assert {"report.html", "report_numbers.csv", "nuclei.csv"} == set(archive.namelist())
+            assert b"drug" in archive.read("report.html")
+        assert client.get("/api/summary.json", params={"control": "x"}).status_code == 400
+        with visitor(site) as other:
+            assert other.post("/api/together").json() == {"changed": [], "notes": []}
+            assert other.post("/api/visit").json()["has_map"] is False
+        assert client.request("DELETE", "/api/map").status_code == 200
+        assert sorted(client.post("/api/together").json()["changed"]) == sorted(keys)
+
+
+@pytest.mark.parametrize("table", [b"", b"\0\xff", b"PK\x03\x04", b"well,condition\nZ99,a\n", b'"' * 9999,
+                                   b"image,condition\n../../../etc/passwd,a\n",
+                                   b"image,dose\nA01_s1.tif,1e999x\n"])  # fmt: skip
+def test_what_is_no_plate_map_is_refused_in_one_line(site, halves, folder, table):
+    with visitor(site) as client:
+        give(client, halves[0])
+        answer = client.post("/api/map", content=table)
+        words = answer.json()["detail"]
+        assert answer.status_code == 400 and "\n" not in words and str(folder) not in words and "map.csv" not in words
+        assert client.post("/api/visit").json()["has_map"] is False
+        assert client.post("/api/map", content=bytes(5 << 20)).status_code == 413
+
+
+def test_no_name_of_a_visitors_image_makes_the_server_read_its_own_file(site, halves, monkeypatch):
+    from cellcycle.app import groups, worker
+
+    # Run here, in the folder of a file of that name: what was found is gone, and nothing is found instead.
+    monkeypatch.chdir(halves[0].parent)
+    monkeypatch.setattr(worker, "_models", model_table())
+    names, missing = [path.name for path in halves], [Path("gone"), Path("gone")]
+    lent, notes = groups.together(missing, names, "auto", Settings(), "together")
+    assert all(one["shared"]["anchor"] is None for one in lent if one) and not any("quality" in note for note in notes)
+
+
+def test_nuclei_are_found_once_however_often_they_are_called(monkeypatch, tmp_path, field_file):
     from cellcycle.app import worker
     from cellcycle.predict import predictor
 
@@ -188,11 +266,12 @@ def test_the_nuclei_of_a_slide_are_found_once(monkeypatch, tmp_path, field_file)
     monkeypatch.setattr(worker, "_models", model_table())
     plane, settings = tmp_path / "plane", Settings("field")
     worker.read(field_file, "a.tif", settings, 25, plane)
-    of_slide = worker.slide([plane], "auto", settings, True)
-    kept = json.loads(worker.rows(plane, "auto", of_slide))
-    assert len(found) == 1
-    worker.read(field_file, "a.tif", settings, 25, plane)
-    assert json.loads(worker.rows(plane, "auto", of_slide)) == kept
+    fresh = json.loads(worker.rows(plane, "auto", settings))
+    for model in ("auto", "nagao6", "auto"):
+        worker.call(plane, model, settings, tmp_path / model)
+    assert len(found) == 2 and json.loads(worker.rows(plane, "auto", settings)) == fresh
+    worker.call(plane, "auto", Settings("field", pixel_size_um=0.4), tmp_path / "other")
+    assert len(found) == 3 and len(list(plane.glob("found-*"))) == 1
 
 
 def test_health_and_description_tell_what_there_is(site):
@@ -426,7 +505,7 @@ def test_another_website_can_make_a_browser_do_nothing(site, headers):
         for method, path in [
             ("POST", "/predict"), ("POST", "/api/visit"), ("POST", "/api/images?name=a.png"), ("DELETE", "/api/images"),
             ("DELETE", f"/api/images/{key}"), ("PUT", f"/api/images/{key}/corrections"),
-            ("POST", f"/api/images/{key}/call"), ("POST", "/api/slide"),
+            ("POST", f"/api/images/{key}/call"), ("POST", "/api/together"), ("POST", "/api/map"),
             ("GET", "/api/nuclei.csv"), ("GET", f"/api/images/{key}/view.png"),
         ]:  # fmt: skip
             answer = client.request(method, path, headers=headers, content=b"{}" if method != "GET" else None)
@@ -468,7 +547,6 @@ def test_a_visitor_sees_only_what_they_gave(site):
             assert other.get(path).status_code == 404 and httpx.get(f"{site.base_url}{path}").status_code == 403
         assert other.delete(f"/api/images/{key}").status_code == 404
         assert other.put(f"/api/images/{key}/corrections", content=b"{}").status_code == 404
-        assert other.post("/api/slide", json=[key]).status_code == 404
         assert other.post("/api/visit").json()["images"] == []
 
 
@@ -510,7 +588,7 @@ def test_a_file_of_the_server_cannot_be_named(site, given):
             client.post("/api/images", params={"name": value}, content=body),
             client.post("/api/images", params={"example": value, "name": "a.png"}, content=body),
             client.post("/predict", json=given), client.post("/predict", data=given | {"images": value}),
-            client.post("/api/slide", content=body), client.post("/api/slide", json=[value]),
+            client.post("/api/map", content=body), client.post("/api/map", json=[value]),
         ):  # fmt: skip
             assert answer.status_code in (400, 404, 422)
     assert FIELD.is_file()
@@ -587,13 +665,6 @@ def test_an_image_deleted_under_the_hands_of_a_worker_stays_deleted(site, folder
         assert given.result().status_code in (200, 404, 422)
         client.delete("/api/images")
         assert client.post("/api/visit").json()["images"] == [] and set(mine()) <= before
-
-
-def test_a_slide_named_of_one_image_over_and_over_is_read_once(site, field_file):
-    with visitor(site) as client:
-        key = give(client, field_file).json()["id"]
-        once = client.post("/api/slide", json=[key]).json()
-        assert client.post("/api/slide", json=[key] * 100_000, timeout=20).json() == once
 
 
 @pytest.mark.parametrize("row", ["9" * 5000, "\u0663", "-1", "1e3", "0x1", "00000000000000000001"])
@@ -686,7 +757,7 @@ def test_connections_above_the_limit_are_closed(tmp_path):
         assert ended == 4
 
 
-@pytest.mark.parametrize("path", ["/predict", "/api/images?name=a.png", "/api/slide"])
+@pytest.mark.parametrize("path", ["/predict", "/api/images?name=a.png", "/api/map"])
 def test_a_body_of_unannounced_length_is_cut_off(site, path):
     def endless():
         yield b"--x\r\nContent-Disposition: form-data; name=images; filename=a.png\r\n\r\n"
@@ -711,7 +782,7 @@ def test_a_length_that_is_none_is_refused(site, length):
 def test_what_is_no_sound_json_is_refused(site, body):
     with visitor(site) as client:
         key = give(client, NUCLEI[0]).json()["id"]
-        assert client.post("/api/slide", content=body).status_code in (400, 404)
+        assert client.post("/api/map", content=body).status_code in (400, 404)
         answer = client.put(f"/api/images/{key}/corrections", content=body)
         assert answer.status_code == (200 if body == b"{}" else 400)
         for said in ({"1": "<script>"}, {"x": "M"}, {"1": 3}, {"1": "M", "2": "M"}, {"²": "M"}):
@@ -776,20 +847,15 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
         assert {n: rois.read(n) for n in rois.namelist()} == {n: written.read(n) for n in written.namelist()}
 
 
-def test_models_with_other_classes_stand_in_one_table():
-    from cellcycle.app.page import _joined
+def test_models_with_other_classes_stand_in_one_table(tmp_path):
+    from cellcycle.app.groups import joined
 
-    rows = list(csv.DictReader(io.StringIO(_joined(["a,p_x\n1,2\n", "a,p_x\n3,4\n", "a,p_y\n5,6\n"]))))
+    files = [tmp_path / str(k) for k in range(3)]
+    for file, text in zip(files, ["a,p_x\n1,2\n", "a,p_x\n3,4\n", "a,p_y\n5,6\n"], strict=True):
+        file.write_text(text)
+
+    rows = list(csv.DictReader(io.StringIO(joined(files))))
     assert rows[1] == {"a": "3", "p_x": "4", "p_y": ""} and rows[2] == {"a": "5", "p_x": "", "p_y": "6"}
-
-
-def test_images_of_a_slide_can_be_judged_together_on_the_page(site):
-    with visitor(site) as client:
-        keys = [give(client, FIELD, model="nagao6").json()["id"] for _ in range(2)]
-        peak = client.post("/api/slide", params={"model": "auto"}, json=keys).json()
-        about = client.post(f"/api/images/{keys[0]}/call", params=peak).json()
-        assert peak["g1_position"] > 0 and "G1 peak of the slide" in about["model"]
-        assert client.post(f"/api/images/{keys[0]}/call", params={"g1_position": "-1"}).status_code == 400
 
 
 def test_a_gray_image_without_nuclei_is_no_error(site, tmp_path):

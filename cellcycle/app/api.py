@@ -1,6 +1,6 @@
 """The addresses for programs: `/predict`, `/health`, and their description."""
 
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from starlette.datastructures import UploadFile
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import cellcycle
-from cellcycle.app import worker
+from cellcycle.app import groups, worker
 from cellcycle.app.asked import apart, clean_name, settings_of, stored_suffix
 from cellcycle.app.guard import Refusal
 from cellcycle.app.limits import MB
@@ -26,6 +26,7 @@ FIELDS = {
     "plane": ("integer", "Time point or z plane, from 0."),
     "pixel_size_um": ("number", "Edge of a pixel, if the files do not say."),
     "slide": ("boolean", "All images are of one slide: fit its G1 peak to all nuclei."),
+    "each": ("boolean", "Judge each image by itself; otherwise fields tell each other where their G1 peak lies."),
 }
 
 
@@ -81,7 +82,7 @@ async def _form(request: Request, most_files: int):
         await form.close()
 
 
-async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_slide: bool) -> str:
+async def _rows(site: Site, files: list[UploadFile], model: str, settings, how: str) -> str:
     """Return the rows of all images; one image that cannot be read is an error, one of several is a row."""
     with site.store.scratch() as folder:
         planes, names = [], apart([clean_name(file.filename or "") for file in files])
@@ -92,20 +93,28 @@ async def _rows(site: Site, files: list[UploadFile], model: str, settings, is_sl
                 if len(files) == 1:
                     raise
                 planes.append(error)
-        if is_slide:
-            settings = await site.work.run(
-                worker.slide, [plane for plane in planes if isinstance(plane, Path)], model, settings, True
-            )
+        lent = await _lent(site, planes, names, model, settings, how)
         parts = []
-        for plane, name in zip(planes, names, strict=True):
+        for plane, name, one in zip(planes, names, lent, strict=True):
             try:
-                part = await site.in_words(name, worker.rows, plane, model, settings)
+                part = await site.in_words(name, worker.rows, plane, model, settings, one)
             except ImageError as error:
                 if len(files) == 1:
                     raise
-                part = await site.work.run(worker.rows, error, model, settings)
+                part = await site.work.run(worker.rows, error, model, settings, one)
             parts.append(part.removeprefix("[\n").removesuffix("\n]\n"))
     return "[\n" + ",\n".join(parts) + "\n]\n"
+
+
+async def _lent(site: Site, planes: list, names: list[str], model: str, settings, how: str) -> list[dict | None]:
+    """Return what the images lend each other; their nuclei are found once."""
+    found = [plane if isinstance(plane, Path) else Path("missing") for plane in planes]
+    if how != "each":
+        for name, plane in zip(names, planes, strict=True):
+            if isinstance(plane, Path):
+                with suppress(ImageError):
+                    await site.in_words(name, worker.find, plane, model, settings)
+    return (await site.work.run(groups.together, found, names, model, settings, how))[0]
 
 
 async def _read(site: Site, file: UploadFile, name: str, settings, folder: Path) -> Path:

@@ -54,27 +54,34 @@ def stored_suffix(name: str) -> str:
     return suffix if suffix in VENDOR_SUFFIXES else ""
 
 
-def settings_of(given, models) -> tuple[str, Settings, bool]:
-    """Return model, settings and whether all images are of one slide.
+def settings_of(given, models) -> tuple[str, Settings, str]:
+    """Return model, settings and how several images are read: "together", as one "slide", or "each" by itself.
 
     Given are the fields of a form or the query of an address. The keys of `models` may be asked for; a `SettingError`
     is one sentence for whoever asked.
     """
-    model = _text(given, "model", next(iter(models)))
+    model = short_text(given, "model", next(iter(models)))
     if model not in models:
         raise SettingError("model", f"{model!r} is unknown", f"there are {', '.join(models)}")
-    sizes = {name: _within(name, _text(given, name), float, *limits) for name, limits in _SIZES.items()}
-    quality = _number("g1_quality", _text(given, "g1_quality"), float)
-    plane = _within("plane", _text(given, "plane"), int, 0, _MOST_PLANE)
-    slide = _text(given, "slide").lower()
-    if slide not in (*_TRUE, *_FALSE):
-        raise SettingError("slide", f"{slide!r} is neither true nor false", "give one of them")
+    sizes = {name: _within(name, short_text(given, name), float, *limits) for name, limits in _SIZES.items()}
+    quality = _number("g1_quality", short_text(given, "g1_quality"), float)
+    plane = _within("plane", short_text(given, "plane"), int, 0, _MOST_PLANE)
+    how = [name for name in ("slide", "each") if _is_true(name, short_text(given, name))]
+    if len(how) > 1:
+        raise SettingError("each", "slide was given too", "choose one of them, or neither")
     more = {} if quality is None else {"g1_quality": quality}
-    settings = Settings(_text(given, "kind", "auto"), _text(given, "channel") or None, plane, **sizes, **more)
-    return model, settings, slide in _TRUE
+    settings = Settings(short_text(given, "kind", "auto"), short_text(given, "channel") or None, plane, **sizes, **more)
+    return model, settings, how[0] if how else "together"
 
 
-def _text(given, name: str, default: str = "") -> str:
+def _is_true(name: str, text: str) -> bool:
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise SettingError(name, f"{text!r} is neither true nor false", "give one of them")
+    return text.lower() in _TRUE
+
+
+def short_text(given, name: str, default: str = "") -> str:
+    """Return a field of what was asked, or refuse what is no short text."""
     value = given.get(name, "")
     if not isinstance(value, str) or len(value) > _NAME_LENGTH or not value.isprintable():
         raise SettingError(name, "this is no short text", "give a name or a number")

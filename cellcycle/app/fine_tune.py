@@ -1,7 +1,9 @@
 """Fine-tune a model on what a visitor corrected: in a child process of its own, the only one that imports torch."""
 
+import io
 import json
 import os
+import zipfile
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,3 +125,12 @@ def _tell(file: Path, numbers) -> None:
     unfinished = file.with_suffix(".new")
     unfinished.write_text(json.dumps(numbers))
     os.replace(unfinished, file)
+
+
+def zipped(folder: Path, name: str) -> bytes:
+    """Return a model folder, zipped under a name."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, f"{name}/{file.name}")
+    return stream.getvalue()

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from cellcycle.app import worker
+from cellcycle.app import fine_tune, worker
 from cellcycle.app.guard import Refusal
 from cellcycle.app.site import Site, attached
 
@@ -80,5 +80,5 @@ class _Loop:
         if trained is None:
             raise Refusal(404, "no model was trained on your corrections, or it is no longer kept")
         with self._site.work.admitted(visitor.key):
-            content = await self._site.work.run(worker.zipped, trained[0], trained[1]["name"])
+            content = await self._site.work.run(fine_tune.zipped, trained[0], trained[1]["name"])
         return attached(content, "application/zip", f"{trained[1]['name']}.zip")

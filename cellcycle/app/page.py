@@ -1,9 +1,7 @@
 """The addresses of the page: its files, what a visitor gives, and what is made of it."""
 
-import csv
 import filecmp
 import hashlib
-import io
 import json
 import mimetypes
 import shutil
@@ -15,6 +13,7 @@ from starlette.routing import Route
 
 from cellcycle.app import worker
 from cellcycle.app.asked import clean_name, stored_suffix
+from cellcycle.app.experiment import experiment_routes
 from cellcycle.app.guard import Refusal
 from cellcycle.app.loop import loop_routes
 from cellcycle.app.models import model_card
@@ -37,8 +36,7 @@ def page_routes(site: Site) -> list[Route]:
         Route("/api/visit", page.visit, methods=["POST"]),
         Route("/api/images", page.upload, methods=["POST"]),
         Route("/api/images", page.forget, methods=["DELETE"]),
-        Route("/api/slide", page.slide, methods=["POST"]),
-        Route("/api/nuclei.csv", page.nuclei_csv, methods=["GET"]),
+        *experiment_routes(site),
         *loop_routes(site),
         Route(image, page.remove, methods=["DELETE"]),
         Route(f"{image}/call", page.call, methods=["POST"]),
@@ -97,7 +95,9 @@ class _Page:
         cookie = request.cookies.get(COOKIE, "")
         is_known = is_id(cookie)
         cookie = cookie if is_known else new_id()
-        answer = JSONResponse(self._about | {"images": self._site.store.visitor(cookie).images()})
+        visitor = self._site.store.visitor(cookie)
+        known = {"images": visitor.images(), "has_map": visitor.plate_map() is not None}
+        answer = JSONResponse(self._about | known)
         is_https = request.headers.get("origin", "").startswith("https:")
         answer.set_cookie(COOKIE, cookie, max_age=86_400, httponly=True, samesite="strict", secure=is_https)
         return answer
@@ -144,19 +144,6 @@ class _Page:
                 allowed = (*about["counts"], NONE) if is_same else ()
                 visitor.correct(image, {k: said for k, said in about["corrections"].items() if said in allowed})
                 return JSONResponse(visitor.about(image))
-
-    async def slide(self, request: Request):
-        """Fit the G1 peak of a slide to all images that are named."""
-        site, visitor = self._site, self._site.visitor(request)
-        model, settings, _ = site.asked(visitor, request.query_params)
-        keys = await _json(request)
-        if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
-            raise SettingError("images", "no image is named", "give their ids")
-        planes = [visitor.image(key) / "plane" for key in dict.fromkeys(keys)]
-        with site.work.admitted(visitor.key):
-            found = await site.work.run(worker.slide, planes, model, settings)
-        names = ("g1_position", "g1_quality", "g1_area_px") if found.g1_position else ()
-        return JSONResponse({name: getattr(found, name) for name in names if getattr(found, name) is not None})
 
     async def correct(self, request: Request):
         """Keep what the owner says about the nuclei of an image, all of it at once."""
@@ -224,32 +211,12 @@ class _Page:
             content = await self._site.in_words(about["name"], draw, image / "plane", image / about["call"], *row)
         return attached(content, media_type, download)
 
-    async def nuclei_csv(self, request: Request):
-        """Give the rows of all images, as `cellcycle predict --output` writes them."""
-        visitor = self._site.visitor(request)
-        found = [visitor.image(about["id"]) / about["call"] / "rows.csv" for about in visitor.images()]
-        return attached(_joined([path.read_text("utf-8") for path in found]).encode(), "text/csv", "nuclei.csv")
-
 
 async def _json(request: Request):
     try:
         return json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "the request is not JSON") from error
-
-
-def _joined(tables: list[str]) -> str:
-    """Join tables in CSV; where models have other classes, a row has empty cells for those it lacks."""
-    heads = list(dict.fromkeys(table.partition("\n")[0] for table in tables))
-    if len(heads) < 2:
-        return "".join([*heads, "\n", *(table.partition("\n")[2] for table in tables)])
-    names = dict.fromkeys(name for head in heads for name in next(csv.reader([head])))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(names), lineterminator="\n")
-    writer.writeheader()
-    for table in tables:
-        writer.writerows(csv.DictReader(io.StringIO(table)))
-    return stream.getvalue()
 
 
 def _file(path, media_type: str) -> Response:

@@ -5,7 +5,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cellcycle.app import worker
+from cellcycle.app import groups, worker
 from cellcycle.app.asked import settings_of
 from cellcycle.app.fine_tune import OWN
 from cellcycle.app.limits import Limits
@@ -36,11 +36,11 @@ class Site:
         """Return the visitor that a request comes from, or refuse it."""
         return self.store.visitor(request.cookies.get(COOKIE, ""))
 
-    def asked(self, visitor: Visitor, given) -> tuple[str, Settings, bool]:
+    def asked(self, visitor: Visitor, given) -> tuple[str, Settings, str]:
         """Return what `settings_of` does; among the models is the one of this visitor's corrections, by its folder."""
         own = visitor.trained()
-        model, settings, is_slide = settings_of(given, self.models if own is None else {**self.models, OWN: ()})
-        return str(own[0]) if own and model == OWN else model, settings, is_slide
+        model, settings, how = settings_of(given, self.models if own is None else {**self.models, OWN: ()})
+        return str(own[0]) if own and model == OWN else model, settings, how
 
     async def in_words(self, name: str, function, *arguments, **options):
         """Do work on an image as `Work.run`; where it breaks a limit, that is said of the image by its owner's name."""
@@ -52,8 +52,10 @@ class Site:
     async def look(self, visitor: Visitor, image: Path, name: str, model: str, settings) -> dict:
         """Call the nuclei of an image that was read, and keep the result."""
         call = f"call-{new_id()}"
-        summary = await self.in_words(name, worker.call, image / "plane", model, settings, image / call)
-        return visitor.keep(image, {"name": name, "call": call} | summary)
+        lent = visitor.lent(image)
+        summary = await self.in_words(name, worker.call, image / "plane", model, settings, image / call, lent)
+        way = groups.digest_of(model, settings, lent)
+        return visitor.keep(image, {"name": name, "call": call, "lent": way} | summary)
 
 
 def _example_files() -> dict[str, Path]:

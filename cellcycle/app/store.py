@@ -3,7 +3,7 @@
 Nothing that a client sends becomes a part of a path: an id is looked up among those of its visitor. An image's
 folder holds `upload` until it was read, then `plane/`, `call-<token>/` and `about.json`, which names the call that
 is meant; a file that is being replaced therefore never mixes with an older one. The folder of a model that was trained
-on corrections holds `model/` and `trained.json`.
+on corrections holds `model/` and `trained.json`, that of a plate map `map.csv`.
 """
 
 import asyncio
@@ -23,7 +23,9 @@ from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import MB, Limits
 
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
-_ABOUT, _CORRECTIONS, _TRAINED = "about.json", "corrections.json", "trained.json"
+_ABOUT, _CORRECTIONS, _LENT, _TRAINED, _MAP = "about.json", "corrections.json", "lent.json", "trained.json", "map.csv"
+# One of these makes a folder whole.
+_WHOLE = (_ABOUT, _TRAINED, _MAP)
 
 
 def new_id() -> str:
@@ -48,7 +50,7 @@ class Store:
         folder.chmod(0o700)
         # Work of a run that was killed.
         for left in [*folder.glob(".*"), *folder.glob("*/*")]:
-            if left.is_dir() and not any((left / name).exists() for name in (_ABOUT, _TRAINED)):
+            if left.is_dir() and not any((left / name).exists() for name in _WHOLE):
                 shutil.rmtree(left, ignore_errors=True)
         self._sizes = {path: _size(path) for path in folder.glob("*/*") if path.is_dir()}
         self._used: dict[Path, float] = {}
@@ -175,13 +177,46 @@ class Visitor:
             self.remove(older[0].parent)
         self._store.measure(kept)
 
+    def lend(self, image: Path, lent: dict | None) -> None:
+        """Keep what other images lend one, for its next call, see `cellcycle.app.groups`."""
+        if image.exists():
+            _write(image / _LENT, lent)
+
+    def lent(self, image: Path) -> dict | None:
+        """Return what `lend` kept."""
+        file = image / _LENT
+        return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+    def tables(self) -> list[Path]:
+        """Return the files of the rows of all images."""
+        return [self._folder / about["id"] / about["call"] / "rows.csv" for about in self.images()]
+
+    def plate_map(self) -> Path | None:
+        """Return the file of the plate map, if one was given."""
+        return next(self._folder.glob(f"*/{_MAP}"), None)
+
+    def keep_map(self, plate_map: Path) -> None:
+        """Take a plate map over, in place of the last."""
+        self._store.check_room()
+        self.drop_map()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        kept = self._folder / new_id()
+        kept.mkdir(mode=0o700)
+        os.replace(plate_map, kept / _MAP)
+        self._store.measure(kept)
+
+    def drop_map(self) -> None:
+        """Forget the plate map."""
+        for known in self._folder.glob(f"*/{_MAP}"):
+            self.remove(known.parent)
+
     def alone(self, image: Path) -> asyncio.Lock:
         """Return what to hold while an image is called again: two calls at once would clear each other's away."""
         return self._store.locks.setdefault(image, asyncio.Lock())
 
     def remove(self, image: Path) -> None:
         """Delete an image and everything made from it, under the hands of a worker too."""
-        for name in (_ABOUT, _TRAINED):
+        for name in _WHOLE:
             (image / name).unlink(missing_ok=True)
         # Under its old name nothing can be written any more: what a worker adds now fails, and cannot stay behind.
         gone = image.with_name(new_id())
@@ -197,7 +232,7 @@ class Visitor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _write(path: Path, content: dict) -> None:
+def _write(path: Path, content: dict | None) -> None:
     """Replace a file in one step; the id keeps two writers of one file apart."""
     unfinished = path.with_name(f".{new_id()}")
     unfinished.write_text(json.dumps(content), "utf-8")

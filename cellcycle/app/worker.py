@@ -3,6 +3,7 @@
 Functions take and give plain values and folders of `cellcycle.app.store`; none of them knows of visitors or requests.
 """
 
+import hashlib
 import io
 import json
 import tempfile
@@ -24,7 +25,7 @@ from cellcycle.phases import class_colours
 from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.kept import keep, kept, smallest
-from cellcycle.predict.many import found_in, with_g1_peak
+from cellcycle.predict.many import found_in
 from cellcycle.predict.output import text_rows
 from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.predict.words import model_taken
@@ -97,24 +98,40 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
     (folder / "view.png").write_bytes(_png(stretched(plane.pixels[::step, ::step])))
 
 
-def slide(folders: list[Path], model: str, settings: Settings, is_kept: bool = False) -> Settings:
-    """Return the settings with the G1 peak of the planes of one slide; what was found may be kept for `rows`."""
-    predictor = _predictor(model, settings)
-    found = [
-        found_in(predictor, (_plane(folder), None, folder / _PLANE if is_kept else None, True)) for folder in folders
-    ]
-    return with_g1_peak([one.nuclei for one in found if one is not None], model == AUTO, settings)
+def found_file(plane: Path, model: str, settings: Settings) -> Path:
+    """Return the file in which the nuclei of a plane are kept: one for each way to find them."""
+    scale = _predictor(model, settings).checkpoint.input_rule.scale
+    way = hashlib.sha256(repr((settings.kind, settings.pixel_size_um, settings.backend, scale)).encode())
+    return plane / f"found-{way.hexdigest()[:16]}.npz"
 
 
-def rows(plane: Path | ImageError, model: str, settings: Settings) -> str:
+def find(plane: Path, model: str, settings: Settings) -> None:
+    """Find the nuclei of a plane and keep them, unless that was done; what cannot be found, `call` says."""
+    file = found_file(plane, model, settings)
+    if not file.exists():
+        for older in plane.glob("found-*"):
+            older.unlink()
+        found_in(_predictor(model, settings), (_plane(plane), None, file, False))
+
+
+def rows(plane: Path | ImageError, model: str, settings: Settings, lent: dict | None = None) -> str:
     """Return the rows of a plane, or of an image that could not be read, as `cellcycle predict --format json`."""
-    given = (plane,) if isinstance(plane, ImageError) else (_plane(plane), None, plane / _PLANE)
-    return _rows_as("json", _predictor(model, settings).predict(*given))
+    return _rows_as("json", _predicted(plane, model, settings, lent))
 
 
-def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
+def _predicted(plane: Path | ImageError, model: str, settings: Settings, lent: dict | None) -> ImagePrediction:
+    from cellcycle.app.groups import told
+
+    file = None if isinstance(plane, ImageError) else found_file(plane, model, settings)
+    settings, shared = told(lent, settings)
+    given = plane if isinstance(plane, ImageError) else _plane(plane)
+    return _predictor(model, settings).predict(given, None, file, shared)
+
+
+def call(plane: Path, model: str, settings: Settings, folder: Path, lent: dict | None = None) -> dict:
     """Call the nuclei of a plane; write all that the page shows of them, and return what its summary says."""
-    prediction = _predictor(model, settings).predict(_plane(plane))
+    find(plane, model, settings)
+    prediction = _predicted(plane, model, settings, lent)
     if prediction.error is not None:
         raise prediction.error
     folder.mkdir(exist_ok=True)
@@ -196,15 +213,6 @@ def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, s
         return said_again(table, [stored(plane, folder) for plane, folder in images])
     except CellCycleError as error:
         raise DataError("the table", str(error.finding).replace(str(table), "it"), str(error.remedy)) from None
-
-
-def zipped(folder: Path, name: str) -> bytes:
-    """Return a model folder, zipped under a name."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.iterdir()):
-            archive.write(file, f"{name}/{file.name}")
-    return stream.getvalue()
 
 
 # --- in and out of folders ---

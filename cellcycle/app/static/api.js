@@ -25,8 +25,10 @@ export const upload = (file, settings, signal) =>
 export const example = (name, settings, signal) =>
   json(`/api/images?${query({ ...settings, example: name })}`, { method: 'POST', signal });
 export const call = (id, settings, signal) => json(`/api/images/${id}/call?${query(settings)}`, { method: 'POST', signal });
-export const slide = (ids, settings, signal) =>
-  json(`/api/slide?${query(settings)}`, { method: 'POST', body: JSON.stringify(ids), signal });
+export const together = (settings, signal) => json(`/api/together?${query(settings)}`, { method: 'POST', signal });
+export const plateMap = (table) => json('/api/map', { method: 'POST', body: table });
+export const dropMap = () => json('/api/map', { method: 'DELETE' });
+export const summary = (control) => json(`/api/summary.json?${query({ control })}`);
 export const correct = (id, said) =>
   json(`/api/images/${id}/corrections`, { method: 'PUT', body: JSON.stringify(said), keepalive: true });
 export const again = (table) => json('/api/corrections', { method: 'POST', body: table });

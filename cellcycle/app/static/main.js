@@ -7,12 +7,14 @@ import './viewer.js';
 import './plot.js';
 import './list.js';
 import './nucleus.js';
+import { hasMap } from './experiment.js';
 import { OWN, begin } from './training.js';
 
 const get = (id) => document.getElementById(id);
 const AT_ONCE = 2;
 let site = {};
 let running = null; // AbortController of what is under way
+let told = []; // what was noticed when the images were read together
 
 // --- giving images ---
 
@@ -77,20 +79,23 @@ async function take(about) {
 async function give(files) {
   clearProblems();
   const given = [...files];
-  const before = new Set(images.keys());
-  const isSlide = get('slide').checked && given.length > 1;
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
   const isTable = (file) => /\.(csv|tsv)$/i.test(file.name);
   await each(given.filter((file) => !tooLarge.includes(file) && !isTable(file)), (file) => file.name, async (file, signal) => take(await api.upload(file, settings(), signal)));
-  if (isSlide) await callAgain([...images.keys()].filter((id) => !before.has(id)));
-  for (const table of given.filter(isTable)) await correctAgain(table);
+  for (const table of given.filter(isTable)) await takeTable(table);
+  if (images.size > 1) await callAgain();
 }
 
-/** Take a table of corrections that was saved before. */
-async function correctAgain(table) {
+/** Take a plate map, or a table of corrections that was saved before. */
+async function takeTable(table) {
   try {
     await saved();
+    const head = (await table.slice(0, 4096).text()).split(/\r?\n/).find((line) => line.trim() && !line.startsWith('#')) ?? '';
+    if (!/label|class|phase/i.test(head)) {
+      await api.plateMap(table);
+      return hasMap(true);
+    }
     const { n, images: found } = await api.again(table);
     for (const about of found) put(about, images.get(about.id)?.data ?? await api.nuclei(about.id));
     if (!n) problem(`${table.name}: it says nothing of the nuclei of your images; give their images first`);
@@ -108,17 +113,27 @@ function ownModel(card) {
   else get('model').append(element('option', { value: OWN }, card.title));
 }
 
-async function callAgain(ids) {
-  let given = settings();
-  await saved();
-  if (get('slide').checked && ids.length > 1) {
-    try {
-      given = { ...given, ...(await api.slide(ids, given)) };
-    } catch (error) {
-      return problem(error.message);
-    }
+/** Let the images tell each other what they can, and call those again for which that, or a setting, is new. */
+async function callAgain() {
+  if (running) return problem('Something is being worked on; wait, or cancel it.');
+  const given = settings();
+  const how = get('how').value;
+  running = new AbortController();
+  try {
+    await saved();
+    get('progress').hidden = false;
+    get('progress').querySelector('progress').removeAttribute('value');
+    get('progress-words').textContent = 'Reading the images together ...';
+    const { signal } = running;
+    const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
+    told = notes;
+    running = null;
+    await each(changed, (id) => images.get(id).about.name, async (id, stop) => take(await api.call(id, given, stop)));
+  } catch (error) {
+    if (error.name !== 'AbortError') problem(error.message);
   }
-  return each(ids, (id) => images.get(id).about.name, async (id, signal) => take(await api.call(id, given, signal)));
+  running = null;
+  get('progress').hidden = true;
 }
 
 function problem(words) {
@@ -155,19 +170,25 @@ get('cancel').addEventListener('click', () => running?.abort());
 
 // --- settings, model, forgetting ---
 
-get('model').addEventListener('change', () => (images.size ? callAgain([...images.keys()]) : null));
+get('model').addEventListener('change', () => (images.size ? callAgain() : null));
 get('again').addEventListener('click', () => {
   get('settings').close();
   clearProblems();
-  if (images.size) callAgain([...images.keys()]);
+  if (images.size) callAgain();
 });
-for (const [button, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections']]) {
+for (const [button, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections'], ['open-experiment', 'experiment']]) {
   get(button).addEventListener('click', () => {
     if (dialog === 'about') card();
     get(dialog).showModal();
   });
   get(dialog).querySelector('.close').addEventListener('click', () => get(dialog).close());
 }
+get('drop-map').addEventListener('click', async () => {
+  get('experiment').close();
+  await api.dropMap().catch((error) => problem(error.message));
+  hasMap(false);
+  callAgain();
+});
 get('remove').addEventListener('click', async () => {
   const id = state.image;
   await api.remove(id).catch((error) => problem(error.message));
@@ -182,7 +203,7 @@ get('forget').addEventListener('click', async () => {
   images.clear();
   start();
   site = await api.visit();
-  await begin(() => callAgain([...images.keys()]), ownModel);
+  await begin(callAgain, ownModel);
   document.body.inert = false;
 });
 
@@ -190,7 +211,9 @@ function start() {
   state.chosen.clear();
   state.here = state.image = null;
   get('start').hidden = false;
-  for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections']) get(id).hidden = true;
+  for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections', 'open-experiment']) get(id).hidden = true;
+  told = [];
+  hasMap(false);
 }
 
 function card() {
@@ -227,7 +250,7 @@ function tellAll() {
   const guessed = found.filter(({ data }) => !data.scale_is_known && data.id.length).length;
   const guess = guessed ? `Pixel size not stated${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''}, guessed from the nuclei: give it under Settings.` : '';
   const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
-  get('note').textContent = [`Model: ${models.join(', ')}.`, guess, ...warnings].filter(Boolean).join(' ');
+  get('note').textContent = [`Model: ${models.join(', ')}.`, guess, ...told.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`), ...warnings].filter(Boolean).join(' ');
 }
 
 function phases() {
@@ -298,13 +321,14 @@ get('theme').addEventListener('click', () => {
 try {
   site = await api.visit();
   get('minutes').textContent = site.minutes;
+  hasMap(site.has_map);
   get('model').replaceChildren(...site.models.map(({ name, title }) => element('option', { value: name }, title)));
   for (const name of site.examples) {
     const button = element('button', { type: 'button' }, `Try a simulated ${name}`);
     button.addEventListener('click', () => each([name], () => name, async (_, signal) => take(await api.example(name, settings(), signal))));
     get('examples').append(button);
   }
-  await begin(() => callAgain([...images.keys()]), ownModel);
+  await begin(callAgain, ownModel);
   for (const about of site.images) await take(about);
   document.body.dataset.ready = 'yes';
 } catch (error) {

@@ -1,0 +1,44 @@
+// Many images: phases by condition, well or image, and the report.
+
+import * as api from './api.js';
+import { element } from './element.js';
+import { images, on, percent } from './state.js';
+
+const get = (id) => document.getElementById(id);
+
+/** Show the shares; of a control, the report tells how others differ from it. */
+async function show() {
+  const rows = get('shares');
+  rows.replaceChildren(element('p', { class: 'quiet', role: 'status' }, 'Counting ...'));
+  get('open-experiment').disabled = true;
+  try {
+    const arms = await api.summary('');
+    const phases = Object.keys(arms[0]?.shares ?? {});
+    const head = ['', 'Nuclei', 'Images', ...phases].map((words) => element(words ? 'th' : 'td', words ? { scope: 'col' } : {}, words));
+    const cell = ([value, low, high]) => element('td', {}, percent(value), element('small', {}, low == null ? '' : ` ${Math.round(100 * low)} to ${Math.round(100 * high)}`));
+    const body = arms.map((arm) => element('tr', {}, element('th', { scope: 'row' }, arm.arm), element('td', {}, arm.nuclei), element('td', {}, arm.images), ...phases.map((name) => cell(arm.shares[name]))));
+    rows.replaceChildren(arms.length
+      ? element('table', { class: 'scores shares' }, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...body))
+      : element('p', {}, 'No nucleus can be counted.'));
+    get('control').replaceChildren(element('option', { value: '' }, 'nothing'), ...arms.map(({ arm }) => element('option', { value: arm }, arm)));
+  } catch (error) {
+    rows.replaceChildren(element('p', { class: 'warning' }, error.message));
+  }
+  get('open-experiment').disabled = false;
+  link();
+}
+
+function link() {
+  get('save-report').href = `/api/report.zip?${new URLSearchParams({ control: get('control').value })}`;
+}
+
+export function hasMap(is) {
+  get('drop-map').hidden = !is;
+  get('compared-by').textContent = is ? 'condition' : 'image';
+}
+
+get('open-experiment').addEventListener('click', show);
+get('control').addEventListener('change', link);
+on('data', () => {
+  get('open-experiment').hidden = images.size < 2;
+});
