@@ -13,9 +13,12 @@ import pytest
 pytest.importorskip("starlette", reason="the extra `app` is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+import tifffile  # noqa: E402
+
+from cellcycle.images import write_image  # noqa: E402
 from cellcycle.predict import predict  # noqa: E402
 from cellcycle.predict.command import run_predict  # noqa: E402
-from tests.test_app import NUCLEI, field_file, png, running  # noqa: E402
+from tests.test_app import FIELD, NUCLEI, field_file, png, running  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -75,7 +78,9 @@ def upload(page, *files):
     """Give files; wait until all are answered."""
     page.set_input_files("#files", files)
     page.locator("#progress").wait_for(state="hidden")
-    page.wait_for_timeout(100)
+    # Several are read together then.
+    page.wait_for_timeout(300)
+    page.locator("#progress").wait_for(state="hidden")
 
 
 def listed(page) -> list[int]:
@@ -265,7 +270,7 @@ def test_corrections_train_a_model_that_calls_again_and_are_taken_again(page, fi
     assert rows["call"].tolist() == expected.tolist()
     page.get_by_role("button", name="Forget all").click()
     page.locator("#drop").wait_for()
-    page.wait_for_function("!document.body.inert")
+    page.locator("body:not([inert]) #drop").wait_for()
     upload(page, field_file)
     assert page.locator("#open-corrections").is_hidden() and page.locator("#model option[value=own]").count() == 0
     upload(page, table)
@@ -308,6 +313,8 @@ def test_axe_finds_no_violation(page, field_file):
               lambda: page.get_by_role("button", name="Gallery").click(),
               lambda: page.keyboard.press("2"),
               lambda: page.locator("#open-corrections").click(),
+              lambda: (page.keyboard.press("Escape"), upload(page, NUCLEI[0]), page.locator("#open-experiment").click(),
+                       page.locator("#shares table").wait_for()),
               lambda: (page.keyboard.press("Escape"), page.locator("#open-about").click())]  # fmt: skip
     for enter in states:
         enter()
@@ -330,6 +337,26 @@ def test_a_file_that_fails_hides_no_other_and_hostile_names_are_text(page, tmp_p
     page.get_by_role("button", name="Gallery").click()
     page.locator(".tile").first.wait_for()
     assert evil in page.locator("#image").inner_text() and page.locator("main img").count() == 0
+
+
+def test_a_plate_map_dropped_with_its_images_compares_conditions(page, tmp_path):
+    pixels = tifffile.imread(FIELD)
+    for name, part in (("A01_s1.tif", pixels[:300, :300]), ("A02_s1.tif", pixels[300:600, :300])):
+        write_image(tmp_path / name, part, 0.325)
+    (tmp_path / "map.csv").write_text("well,condition\nA01,control\nA02,drug\n")
+    upload(page, *(tmp_path / name for name in ("A01_s1.tif", "A02_s1.tif", "map.csv")))
+    page.locator("#open-experiment").click()
+    page.locator("#shares tr", has_text="drug").wait_for()
+    assert "Phases by condition" in page.locator("#experiment").inner_text()
+    page.select_option("#control", "control")
+    with zipfile.ZipFile(io.BytesIO(saved(page, "#save-report"))) as archive:
+        assert b"control" in archive.read("report.html")
+    page.locator("#drop-map").click()
+    page.locator("#progress").wait_for(state="hidden")
+    page.reload()
+    page.locator("#open-experiment").click()
+    page.locator("#shares tr", has_text="A01").wait_for()
+    assert "Phases by well or image" in page.locator("#experiment").inner_text()
 
 
 def test_many_images_come_one_by_one_and_can_be_cancelled(page):

@@ -20,8 +20,8 @@ from cellcycle.predict.many import look_first
 from cellcycle.predict.predictor import ModelChoice
 
 _G1 = ("g1_position", "g1_quality", "g1_area_px")
-# What the command line calls the folder it stands in.
-_HERE, _HERE_IN_WORDS = " of .:", " of your images:"
+# Groups that are named by a folder or a map, in words.
+_IN_WORDS = {" of .:": " of your images:", " of map:": " of the plate map:"}
 
 
 def together(
@@ -43,7 +43,13 @@ def together(
         nothing = [ImageError(name, "it cannot be read", "give it again") for name in names]
         found, shared, more = look_first(nothing, choice, settings, columns, how, folder=Path(folder))
     g1 = None if found == settings else [getattr(found, name) for name in _G1]
-    return [_as_json(g1, one) for one in shared], [note.replace(_HERE, _HERE_IN_WORDS) for note in (*notes, *more)]
+    return [_as_json(g1, one) for one in shared], list(map(_in_words, (*notes, *more)))
+
+
+def _in_words(note: str) -> str:
+    for group, words in _IN_WORDS.items():
+        note = note.replace(group, words)
+    return note
 
 
 def _as_json(g1: list | None, shared: Shared) -> dict | None:

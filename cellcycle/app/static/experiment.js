@@ -34,7 +34,7 @@ function link() {
 
 export function hasMap(is) {
   get('drop-map').hidden = !is;
-  get('compared-by').textContent = is ? 'condition' : 'image';
+  get('compared-by').textContent = is ? 'condition' : 'well or image';
 }
 
 get('open-experiment').addEventListener('click', show);

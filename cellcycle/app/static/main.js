@@ -55,6 +55,7 @@ async function each(items, name, task) {
   if (signal.aborted) problem(`Cancelled: ${items.length - done} of ${items.length} were not done.`);
   running = null;
   get('progress').hidden = true;
+  return !signal.aborted;
 }
 
 async function retried(task, signal) {
@@ -82,9 +83,9 @@ async function give(files) {
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
   const isTable = (file) => /\.(csv|tsv)$/i.test(file.name);
-  await each(given.filter((file) => !tooLarge.includes(file) && !isTable(file)), (file) => file.name, async (file, signal) => take(await api.upload(file, settings(), signal)));
+  const isDone = await each(given.filter((file) => !tooLarge.includes(file) && !isTable(file)), (file) => file.name, async (file, signal) => take(await api.upload(file, settings(), signal)));
   for (const table of given.filter(isTable)) await takeTable(table);
-  if (images.size > 1) await callAgain();
+  if (isDone && images.size > 1) await callAgain();
 }
 
 /** Take a plate map, or a table of corrections that was saved before. */

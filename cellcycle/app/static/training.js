@@ -38,9 +38,9 @@ function show({ missing, running, problem, model }) {
 function result(model) {
   const counts = Object.entries(model.counts).filter(([, n]) => n).map(([name, n]) => `${name} ${n}`).join(', ');
   const [low, high] = model.gain.map((gain) => `${gain < 0 ? '\u2212' : '+'}${Math.abs(Math.round(100 * gain))}`);
-  const chance = model.gain[0] > 0
-    ? 'so it learned something that holds for cells like these'
-    : 'so this may be chance: label more, of more images, before you rely on it';
+  const chance = !model.is_better ? 'so label more, of more images, if you would teach it'
+    : model.gain[0] > 0 ? 'so it learned something that holds for cells like these'
+      : 'so this may be chance: label more, of more images, before you rely on it';
   const again = element('button', { type: 'button', id: 'call-own', class: 'strong' }, 'Call my images with it');
   again.addEventListener('click', () => {
     get('model').value = OWN;
