@@ -279,7 +279,8 @@ def test_health_and_description_tell_what_there_is(site):
     described = site.get("/openapi.json").json()["paths"]
     assert set(described) == {"/health", "/predict"}
     form = described["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    given = {"model": "lr", "kind": "nucleus", "channel": "0", "plane": "0", "pixel_size_um": "0.3", "slide": "false"}
+    given = {"model": "lr", "kind": "nucleus", "channel": "0", "plane": "0", "pixel_size_um": "0.3", "slide": "false",
+             "each": "false"}  # fmt: skip
     assert set(form) == {"images", *given} and post(site, NUCLEI[0], **given).status_code == 200
     assert post(site, NUCLEI[0], colour="red").status_code == 400
 

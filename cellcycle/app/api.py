@@ -109,7 +109,7 @@ async def _rows(site: Site, files: list[UploadFile], model: str, settings, how: 
 async def _lent(site: Site, planes: list, names: list[str], model: str, settings, how: str) -> list[dict | None]:
     """Return what the images lend each other; their nuclei are found once."""
     found = [plane if isinstance(plane, Path) else Path("missing") for plane in planes]
-    if how != "each":
+    if how == "slide" or (how == "together" and len(planes) > 1):
         for name, plane in zip(names, planes, strict=True):
             if isinstance(plane, Path):
                 with suppress(ImageError):
