@@ -28,7 +28,7 @@ function update() {
   const sorted = nuclei.map((n) => n.dna).sort((a, b) => a - b);
   const high = sorted[Math.floor(0.99 * (sorted.length - 1))] ?? 0;
   shown = { nuclei, unit, most: Math.max(unit === 'N' ? 6 : 3, Math.ceil(high * 1.1)), isOfOne };
-  shown.area = Math.max(1, ...nuclei.map((n) => n.area ?? 0));
+  shown.area = nuclei.reduce((most, n) => Math.max(most, n.area ?? 0), 1);
   document.getElementById('dna-pane').classList.toggle('empty', nuclei.length < 2);
   const what = unit === 'N' ? 'in N: G1 has 2 N, G2 and M have 4 N' : '1 is the median nucleus';
   canvas.setAttribute('aria-label', `DNA content of ${nuclei.length} nuclei, ${what}. Left and right go through the bars, with shift over several; Enter selects.`);

@@ -87,7 +87,7 @@ function paint() {
   }
   over.strokeStyle = '#ffffff';
   over.lineWidth = 2.6 / place.scale;
-  for (const nucleus of state.chosen) if (nucleus.image === state.image) over.stroke(pathOf([nucleus]));
+  over.stroke(pathOf([...state.chosen].filter((nucleus) => nucleus.image === state.image)));
   if (state.here?.image === state.image && shown.data.kind === 'field') {
     const [top, left, bottom, right] = state.here.box;
     const margin = 5 / place.scale;
@@ -119,7 +119,8 @@ function shapesOf(shown) {
   for (const nucleus of shown.nuclei) {
     if (state.hidden.has(phaseOf(nucleus))) continue;
     const colour = colourOf(nucleus);
-    groups.set(colour, [...(groups.get(colour) ?? []), nucleus]);
+    if (!groups.has(colour)) groups.set(colour, []);
+    groups.get(colour).push(nucleus);
   }
   return [...groups].map(([colour, nuclei]) => [colour, pathOf(nuclei)]);
 }
