@@ -87,7 +87,8 @@ function paint() {
   }
   over.strokeStyle = '#ffffff';
   over.lineWidth = 2.6 / place.scale;
-  over.stroke(pathOf([...state.chosen].filter((nucleus) => nucleus.image === state.image)));
+  // One by one: a browser takes far longer over one path of them all.
+  for (const nucleus of state.chosen) if (nucleus.image === state.image) over.stroke(pathOf([nucleus]));
   if (state.here?.image === state.image && shown.data.kind === 'field') {
     const [top, left, bottom, right] = state.here.box;
     const margin = 5 / place.scale;
