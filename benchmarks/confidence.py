@@ -38,8 +38,8 @@ from cellcycle.simulation import NAGAO_PARAMETERS, SimulationParameters, simulat
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation.scene import Scene, expose, light_per_n, make_slide, sample
 from cellcycle.study import experiments
+from cellcycle.study.shipped.cells import SLIDE_COUNTS, microscope
 from cellcycle.study.shipped.scoring import Slide, records_dir
-from cellcycle.study.shipped.training import SLIDE_COUNTS, microscope
 from cellcycle.study.texts import real_records
 
 # Microscopes and seeds that neither training nor calibration of the shipped models has seen.

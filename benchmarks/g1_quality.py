@@ -15,8 +15,8 @@ from cellcycle import files, metrics
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
 from cellcycle.nuclei import g1_peak_of
 from cellcycle.phases import PHASES
+from cellcycle.study.shipped.cells import microscope, simulated_slide
 from cellcycle.study.shipped.scoring import Slide
-from cellcycle.study.shipped.training import microscope, simulated_slide
 
 SEED = 1500
 N_SLIDES = 60

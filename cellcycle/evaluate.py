@@ -102,7 +102,7 @@ def evaluate(model, data, output=None) -> Evaluation:
     probabilities, fitted, thresholds = called(checkpoint, dataset), checkpoint.confidence, None
     if fitted is not None:
         probabilities, thresholds = with_temperature(probabilities, fitted.temperature), fitted.thresholds
-    known = _trained_images(checkpoint)
+    known = trained_images(checkpoint)
     prints = image_fingerprints(dataset.images) if known else []
     seen = tuple(str(s) for s, p in zip(dataset.sample_ids, prints, strict=False) if p in known)
     found = Evaluation(dataset, checkpoint.classes, labels, probabilities, seen, thresholds)
@@ -187,7 +187,8 @@ def _save(figure, file: Path) -> None:
         figure.savefig(work, format="png", dpi=110)
 
 
-def _trained_images(checkpoint: Checkpoint) -> set[str]:
+def trained_images(checkpoint: Checkpoint) -> set[str]:
+    """Return the fingerprints of the images that a model learned from; none where no list is beside its card."""
     file = checkpoint.folder / TRAINED_IMAGES
     if not file.is_file():
         return set()

@@ -22,7 +22,7 @@ from cellcycle.simulation import simulate_field
 SAMPLE = files.repository() / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 MITOSIS = SAMPLE / "nuclei" / "M" / "M_0002.png"
-WARNING = "trained on simulated nuclei: fine-tune before you trust it on yours"
+WARNING = "fine-tune before you trust it on yours"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from cellcycle.predict import AUTO
 
 _SCORES = (
     ("simulated", "Right on simulated nuclei it had not seen", "accuracy"),
-    ("jurkat", "Right on real cells of another kind (Jurkat), phases weighing alike", "balanced_accuracy"),
+    ("jurkat", "Right on real cells it had not seen (Jurkat), phases weighing alike", "balanced_accuracy"),
     ("held_out", "Right on cells like those it learned from, held out, classes weighing alike", "balanced_accuracy"),
 )
 

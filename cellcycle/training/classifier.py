@@ -16,7 +16,7 @@ from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
-from cellcycle.training.balancing import make_training_set
+from cellcycle.training.balancing import TrainingSet, make_training_set
 from cellcycle.training.loop import Batches, train_network
 
 SCHEDULES = ("constant", "cosine")
@@ -113,7 +113,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.seed = seed
 
-    def fit(self, X, y, start=None, state=None, after_epoch=None, held_out=None):
+    def fit(self, X, y, start=None, state=None, after_epoch=None, held_out=None, possible=None):
         """Train on `Inputs` (or images (N, C, H, W) float32) with labels `y (N,)`; return self.
 
         `start` is a fitted classifier of the same network and views: its scaling and weights are where training begins;
@@ -139,7 +139,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             seed = self.seed + 1000 * number
             with _one_thread(), torch.random.fork_rng(devices=[]):
                 network = self._begin(X.shape[1:], scaling, encoding, start, number, seed)
-                batches = self._batches(X, codes, scaling, encoding, seed)
+                batches = self._batches(X, codes if possible is None else possible, scaling, encoding, seed)
                 rows += train_network(
                     network,
                     batches,
@@ -185,12 +185,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _batches(self, X: Inputs, codes, scaling, encoding, seed: int) -> Batches:
         """Return the batches of a member: the training set in its view, scaled and encoded once for all epochs."""
-        made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
+        if codes.ndim == 1:
+            made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
+            codes = torch.from_numpy(made.labels.astype(np.int64))
+        else:
+            made = TrainingSet(X.images, codes, np.arange(len(codes)))
+            codes = torch.from_numpy(codes)
         ramps = None
         if encoding is not None and scaling.view == "shape":
             ramps = encoding(torch.from_numpy(X.measurements[made.source]))
         images = scaling(torch.from_numpy(made.images))
-        tensors = images, ramps, torch.from_numpy(made.labels.astype(np.int64))
+        # On a GPU all of them at once: a batch is then picked, turned and moved there.
+        tensors = [None if t is None else t.to(self.device) for t in (images, ramps, codes)]
         n_batches = -(-len(X) // self.batch_size)
         return Batches(tensors, self.batch_size, n_batches, np.random.default_rng([seed, 7]), self.turns, self.moves)
 
@@ -199,7 +205,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         X, y = Inputs.of(held_out[0]), np.asarray(held_out[1])
         rows = np.flatnonzero(np.isin(y, self.classes_))
         X, codes = X[rows], np.searchsorted(self.classes_, y[rows])
-        shares = np.bincount(trained_on.numpy(), minlength=len(self.classes_))
+        shares = np.bincount(trained_on.cpu().numpy(), minlength=len(self.classes_))
         weights = (shares / np.maximum(np.bincount(codes, minlength=len(shares)), 1))[codes]
         images, truth = scaling(torch.from_numpy(X.images)), torch.from_numpy(codes)
         has_side = encoding is not None and scaling.view == "shape"

@@ -54,8 +54,20 @@ def moved(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(n, 2, 2)
     # A side is 2 long here.
     move = np.concatenate([turn * zoom[:, None, None], rng.uniform(-0.06, 0.06, (n, 2, 1))], axis=2)
-    grid = nn.functional.affine_grid(torch.from_numpy(move.astype(np.float32)), list(images.shape), align_corners=False)
+    move = torch.from_numpy(move.astype(np.float32)).to(images.device)
+    grid = nn.functional.affine_grid(move, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of logits (N, K) with labels (N,), or with the classes (N, K) bool each may be.
+
+    A label that stands for several classes ("interphase") asks that their probabilities add up to 1.
+    """
+    if labels.ndim == 1:
+        return nn.functional.cross_entropy(logits, labels)
+    among = logits.masked_fill(~labels, -torch.inf)
+    return (logits.logsumexp(dim=1) - among.logsumexp(dim=1)).mean()
 
 
 def train_network(
@@ -82,7 +94,7 @@ def train_network(
     is_short = device == "cpu" and has_bfloat16() and any(isinstance(m, nn.Conv2d) for m in network.modules())
     falling = schedule == "cosine"
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs) if falling else None
-    criterion, history = nn.CrossEntropyLoss(), []
+    history: list = []
     if state is not None and state.is_file():
         history = _resume(state, network, optimizer, scheduler, batches)
     for epoch in range(len(history) + 1, epochs + 1):
@@ -90,18 +102,17 @@ def train_network(
         network.train()
         for images, measurements, labels in batches:
             optimizer.zero_grad()
-            given = None if measurements is None else measurements.to(device)
             with torch.autocast("cpu", torch.bfloat16, enabled=is_short):
-                loss = criterion(network(images.to(device), given), labels.to(device))
+                loss = cross_entropy(network(images, measurements), labels)
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
+            losses.append(loss.detach())
         if scheduler is not None:
             scheduler.step()
-        took_s = time.perf_counter() - started
+        mean, took_s = float(np.mean([loss.item() for loss in losses])), time.perf_counter() - started
         is_watched = watch is not None and (epoch == epochs or epoch % max(1, epochs // _LOOKS) == 0)
         held_out = watch(network.eval()) if is_watched else float("nan")
-        history.append((epoch, float(np.mean(losses)), held_out, took_s))
+        history.append((epoch, mean, held_out, took_s))
         if state is not None:
             _keep(state, network, optimizer, scheduler, batches, history)
         if after_epoch is not None:

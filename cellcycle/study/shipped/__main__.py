@@ -35,10 +35,11 @@ def main() -> None:
     unknown = [name for name in arguments.names if name not in known]
     if unknown:
         parser.error(f"{unknown[0]!r} is no recipe; there are {', '.join(known)}")
+    learners = {FINDER, *REAL, *(name for name, recipe in RECIPES.items() if recipe.real)}
     real = os.environ.get("CELLCYCLE_REAL_DATA")
-    if not real and set(arguments.names) & {FINDER, *REAL}:
-        parser.error(f"{', '.join([FINDER, *REAL])} learn from real cells: name their folder in CELLCYCLE_REAL_DATA")
-    wanted = arguments.names or (known if real else list(RECIPES))
+    if not real and set(arguments.names) & learners:
+        parser.error(f"{', '.join(sorted(learners))} learn from real cells: name their folder in CELLCYCLE_REAL_DATA")
+    wanted = arguments.names or [name for name in known if real or name not in learners]
     names = [name for name in wanted if name in RECIPES]
     try:
         if FINDER in wanted and not arguments.score_only:
@@ -51,8 +52,9 @@ def main() -> None:
         if not names:
             return
         for name in () if arguments.score_only else names:
-            print(f"trained {train_shipped(name).folder}", flush=True)
+            print(f"trained {train_shipped(name, Path(real) if real else None).folder}", flush=True)
         slides = slides_of("calibration", N_CALIBRATION_SLIDES, CALIBRATION_SEED)
+        slides += slides_of("other", N_CALIBRATION_SLIDES, CALIBRATION_SEED, is_wide=True)
         for name in names:
             temperature = calibrate(name, slides).confidence.temperature
             print(f"calibrated {name}: temperature {temperature:.2f}", flush=True)

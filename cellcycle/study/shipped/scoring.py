@@ -12,17 +12,25 @@ from cellcycle import files, results
 from cellcycle.checkpoint import DEFAULT, Checkpoint, load_checkpoint, write_card
 from cellcycle.confidence import fit_confidence, measured_nuclei, prediction_sets, with_temperature
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
-from cellcycle.datasets import NucleusDataset, load_dataset
+from cellcycle.datasets import NucleusDataset
 from cellcycle.evaluate import called
 from cellcycle.metrics import SCORES
 from cellcycle.nuclei import Nuclei, nuclei_of
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Predictor, Settings
-from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
+from cellcycle.study.shipped.cells import (
+    SCALE,
+    SLIDE_COUNTS,
+    TEST_SEED,
+    at_our_size,
+    microscope,
+    other_laboratory,
+    real_cells,
+    simulated_slide,
+)
 from cellcycle.study.shipped.fields import score_fields
 from cellcycle.study.shipped.flips import CHANGES, changed, field_flips
-from cellcycle.study.shipped.training import SCALE, SLIDE_COUNTS, TEST_SEED, microscope, simulated_slide
 from cellcycle.summaries import score_table
 
 N_TEST_PER_PHASE = 250
@@ -31,7 +39,7 @@ N_TEST_SLIDES = 16
 N_CALIBRATION_SLIDES, CALIBRATION_SEED = 20, 700
 # Fewer Jurkat cells show no G1 peak, without which the anchored models do not answer.
 N_FLIPPED = 500
-JURKAT = "Jurkat cells, propidium iodide, imaging flow cytometry (Blasi et al. 2016; part of BBBC048)"
+JURKAT = "Jurkat cells that no model learned from, propidium iodide, imaging flow cytometry (part of BBBC048)"
 
 
 @dataclass(frozen=True)
@@ -80,12 +88,14 @@ def records_dir() -> Path:
     return (files.repository() or files.build_dir()) / "data" / "results" / "checkpoints"
 
 
-def slides_of(name: str, n_slides: int, seed: int, counts=None) -> list[Slide]:
-    """Return labelled nuclei of simulated microscopes of their own, about in the shares of a growing population."""
-    made = []
+def slides_of(name: str, n_slides: int, seed: int, counts=None, is_wide: bool = False) -> list[Slide]:
+    """Return labelled nuclei of simulated microscopes of their own, about in the shares of a growing population.
+
+    `is_wide`: those of other laboratories, see `cells.other_laboratory`.
+    """
+    made, counts = [], counts or SLIDE_COUNTS
     for number in range(n_slides):
-        parameters, size_px = microscope(number, seed)
-        counts = counts or SLIDE_COUNTS
+        parameters, size_px = (other_laboratory if is_wide else microscope)(number, seed)
         made.append(Slide(simulated_slide(f"{name}{number}", counts, size_px, seed + 1 + number, parameters)))
     return made
 
@@ -95,22 +105,19 @@ def all_tests(real: Path | None) -> list[HeldOut]:
     simulator = f"cellcycle.simulation {SIMULATOR}"
     default = Slide(simulated_slide("simulated", dict.fromkeys(PHASES, N_TEST_PER_PHASE), 64, TEST_SEED))
     others = tuple(slides_of("slide", N_TEST_SLIDES, TEST_SEED))
+    wide = tuple(slides_of("laboratory", N_TEST_SLIDES, TEST_SEED, is_wide=True))
     tests = [
         HeldOut("simulated", f"held-out nuclei of {simulator}, default microscope", (default,)),
         HeldOut("slides", f"{simulator}, {N_TEST_SLIDES} microscopes that no model was trained on", others),
+        HeldOut(
+            "laboratories", f"{simulator}, {N_TEST_SLIDES} other laboratories: few pixels, round or mouse cells", wide
+        ),
     ]
-    return tests if real is None else [*tests, HeldOut("jurkat", JURKAT, (jurkat_slide(real),))]
-
-
-def jurkat_slide(folder: Path) -> Slide:
-    """Return the Jurkat cells, with the pixel size by which their median nucleus has the models' median area.
-
-    The cells are smaller than those the models know; no label is looked at.
-    """
-    dataset = load_dataset(folder / "jurkat")
-    area_px = measure_crops(dataset.images)["area_px"].median()
-    size_um = float(np.sqrt(SCALE.median_area_um2 / area_px))
-    return Slide(replace(dataset, groups=None, pixel_sizes_um=np.full(len(dataset), size_um)))
+    return (
+        tests
+        if real is None
+        else [*tests, HeldOut("jurkat", JURKAT, (Slide(at_our_size(real_cells("jurkat", real, is_held_out=True))),))]
+    )
 
 
 def calibrate(name, slides: list[Slide]) -> Checkpoint:

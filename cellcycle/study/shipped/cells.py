@@ -1,0 +1,178 @@
+"""The nuclei that shipped models learn from and are scored on: of simulated microscopes, and of real cells."""
+
+import os
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle import tasks
+from cellcycle.datasets import NucleusDataset, load_dataset
+from cellcycle.inputs import InputRule, Inputs, prepare
+from cellcycle.nuclei import Scale
+from cellcycle.phases import PHASES
+from cellcycle.segmentation import measure_crops
+from cellcycle.simulation import VERSION as SIMULATOR
+from cellcycle.simulation import SimulationParameters, simulate_nuclei
+from cellcycle.splits import image_fingerprints
+
+# Microscopes like those of the tests, and of other laboratories, see `other_laboratory`.
+N_MICROSCOPES, N_LABORATORIES = 16, 32
+N_PER_PHASE = 80
+TEST_SEED, TRAIN_SEED = 900, 100
+# Typical areas of the simulated cells, in a growing population and in G1.
+SCALE = Scale(199.0, 175.8)
+# About the shares of a growing population, with more of the rare phases, so that each has nuclei to score.
+SLIDE_COUNTS = {"G1": 50, "S": 35, "G2": 30, "M": 15}
+# Real cells, by their folder.
+SOURCES = {
+    "jurkat": "Jurkat cells, propidium iodide, imaging flow cytometry: repository minh-doan/MLCP, BSD-3 (Blasi et al. "
+    "2016, Nature Communications, 10.1038/ncomms10256); also in BBBC048, there under CC BY-NC-SA 3.0",
+    "mitocheck": "HeLa cells, H2B-GFP, labelled by biologists: repository WayScience/phenotypic_profiling, CC BY 4.0 "
+    "(Neumann et al. 2010, Nature, 10.1038/nature08869)",
+}
+# What cells may be whose phase was told by eye.
+MAY_BE = {"Interphase": PHASES[:3]} | dict.fromkeys(("Prometaphase", "Metaphase", "Anaphase"), PHASES[3:])
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Nuclei to learn from: `inputs`, and which phases each may be, `possible` (N, 4) bool; one where it is known.
+
+    `fingerprints` are those of real images.
+    """
+
+    inputs: Inputs
+    possible: np.ndarray
+    fingerprints: tuple[str, ...] = ()
+
+    @classmethod
+    def joined(cls, parts) -> "Learned":
+        """Return several sets as one."""
+        parts = list(parts)
+        prints = tuple(sorted({one for p in parts for one in p.fingerprints}))
+        return cls(Inputs.joined(p.inputs for p in parts), np.concatenate([p.possible for p in parts]), prints)
+
+
+def training_slide(number: int, rule: InputRule, scale: float = 1.0) -> Learned:
+    """Simulate the nuclei of one microscope, anchored without labels; return their inputs by a rule.
+
+    They have the shares of the calibration slides, in which the G1 peak is found as in a user's field; of each phase
+    as many are kept as of the rarest. A `scale` below 1 makes fewer.
+    """
+    parameters, size_px = microscope(number) if number < N_MICROSCOPES else other_laboratory(number)
+    counts = {phase: round(n * N_PER_PHASE / SLIDE_COUNTS["M"] * max(scale, 0.4)) for phase, n in SLIDE_COUNTS.items()}
+    data = simulated_slide(f"training{number}", counts, size_px, TRAIN_SEED + number, parameters)
+    inputs = prepare(data, rule)
+    usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
+    least = min(np.bincount(data.labels[usable], minlength=len(PHASES)))
+    kept = [np.flatnonzero(usable & (data.labels == k))[:least] for k in range(len(PHASES))]
+    kept = np.sort(np.concatenate(kept))
+    return Learned(inputs[kept], np.eye(len(PHASES), dtype=bool)[data.labels[kept]])
+
+
+@cache
+def simulated_training_set(rule: InputRule, is_wide: bool = False, scale: float = 1.0) -> Learned:
+    """Return the simulated nuclei of all microscopes, `is_wide`: of other laboratories too; few with `scale` < 1."""
+    numbers = list(range(N_MICROSCOPES + is_wide * N_LABORATORIES))
+    if scale < 1:
+        numbers = numbers[:: round(1 / scale)]
+    return Learned.joined(tasks.run(partial(training_slide, rule=rule, scale=scale), numbers, os.cpu_count() or 1))
+
+
+def real_cells(name: str, real: Path, is_held_out: bool) -> NucleusDataset:
+    """Return cells of a folder below that of real cells: every third, on which scores are, or those to learn from."""
+    dataset = load_dataset(real / name)
+    third = np.arange(len(dataset)) % 3 == 0
+    return replace(dataset.select(np.flatnonzero(third == is_held_out)), groups=None)
+
+
+def at_our_size(dataset: NucleusDataset) -> NucleusDataset:
+    """Return crops with the pixel size by which their median nucleus has the models' median area.
+
+    Cells smaller than those the models know are brought to their size so; no label is looked at.
+    """
+    area_px = measure_crops(dataset.images)["area_px"].median()
+    size_um = float(np.sqrt(SCALE.median_area_um2 / area_px))
+    return replace(dataset, pixel_sizes_um=np.full(len(dataset), size_um))
+
+
+def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
+    """Return the cells of a source to learn from, each read once without a pixel size and once with one.
+
+    By a rule that needs an anchor each is read twice so, in slides of half of them: where G1 lies is found a little
+    elsewhere on every slide. Where a slide has no anchor, nothing is learned from it.
+    """
+    cells, parts, rng = real_cells(name, real, is_held_out=False), [], np.random.default_rng(TRAIN_SEED)
+    may_be = np.array([[phase in MAY_BE.get(c, (c,)) for phase in PHASES] for c in cells.classes])
+    for reading in range(4 if rule.needs_anchor else 2):
+        for half in np.array_split(rng.permutation(len(cells)), 2):
+            slide = cells.select(np.sort(half))
+            inputs = prepare(at_our_size(slide) if reading % 2 else slide, rule)
+            usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
+            prints = tuple(np.array(image_fingerprints(slide.images))[usable])
+            parts.append(Learned(inputs[usable], may_be[slide.labels[usable]], prints))
+    return Learned.joined(parts)
+
+
+def simulated_slide(name: str, counts, size_px: int, seed: int, parameters=None) -> NucleusDataset:
+    """Return simulated nuclei as one slide, whatever their stains, with the true size of their pixels."""
+    made = simulate_nuclei(counts, size_px, seed, parameters)
+    ids = np.array([f"{name}-{sample}" for sample in made.truth["sample_id"]])
+    identity = f"simulated-{SIMULATOR}-checkpoint-{name}-{len(ids)}-{seed}"
+    sizes_um = np.full(len(ids), made.pixel_size_um)
+    return NucleusDataset(
+        name, made.images, made.labels, PHASES, ids, identity, "simulated", pixel_sizes_um=sizes_um, truth=made.truth
+    )
+
+
+def microscope(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameters, int]:
+    """Return the parameters of one simulated microscope and sample, and the size of its crops in pixels."""
+    rng = np.random.default_rng([seed, number])
+    base = SimulationParameters()
+    parameters = replace(
+        base,
+        field_of_view_um=40.0,
+        g1_area_um2=base.g1_area_um2 * rng.uniform(0.85, 1.15),
+        numerical_aperture=rng.uniform(0.4, 1.1),
+        aspect_ratio=rng.uniform(1.1, 1.45),
+        chromatin_contrast=base.chromatin_contrast * rng.uniform(0.7, 1.5),
+        n_nucleoli=rng.uniform(1.5, 4.0),
+        neighbours_per_mm2=rng.uniform(0, 2400),
+        background=rng.uniform(0.005, 0.04),
+        g1_level=rng.uniform(0.05, 0.16),
+        full_scale_electrons=np.exp(rng.uniform(np.log(2000), np.log(20000))),
+        bits=16,
+    )
+    return parameters, int(rng.integers(56, 150))
+
+
+def other_laboratory(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameters, int]:
+    """Return a microscope and sample from a wider range: few pixels a nucleus, round cells, mouse cells, uneven stain.
+
+    Nor need nuclei grow with their DNA: cells that a drug holds in one phase grow on. The ranges are those of
+    cultures, objectives and cameras in use; nothing is fitted to a score.
+    """
+    rng = np.random.default_rng([seed, number, 1])
+    parameters, _ = microscope(number, seed)
+    is_round, is_mouse = rng.random() < 0.3, rng.random() < 0.15
+    if is_round:
+        # In suspension: as high as wide, no flat top, no neighbours.
+        parameters = replace(parameters, thickness_um=10.0, mitotic_thickness_um=12.0, flatness=2.0, aspect_ratio=1.08)
+        parameters = replace(parameters, neighbours_per_mm2=rng.uniform(0, 300), plate_radius_um=5.5)
+    if is_mouse:
+        parameters = replace(parameters, n_chromocentres=rng.uniform(8, 20), n_chromosomes=40)
+    parameters = replace(
+        parameters,
+        numerical_aperture=rng.uniform(0.2, 1.2),
+        focus_spread_um=rng.uniform(0.3, 2.5),
+        stain_cv=rng.uniform(0.03, 0.16),
+        area_growth=rng.uniform(0.0, 0.7),
+        area_cv=rng.uniform(0.1, 0.35),
+        anaphase_distance_um=rng.uniform(9, 14),
+        debris_fraction=rng.uniform(0.0, 0.15),
+        full_scale_electrons=np.exp(rng.uniform(np.log(500), np.log(20000))),
+        bits=int(rng.choice([8, 12, 16])),
+    )
+    return parameters, round(np.exp(rng.uniform(np.log(28), np.log(150))))

@@ -1,0 +1,91 @@
+"""What the shipped models learn from: real cells kept apart, labels that stand for several phases, laboratories."""
+
+import numpy as np
+import pytest
+import torch
+
+from cellcycle.images import write_image
+from cellcycle.phases import PHASES
+from cellcycle.simulation import simulate_nuclei
+from cellcycle.splits import image_fingerprints
+from cellcycle.study.shipped import cells, training
+from cellcycle.training import NetworkClassifier
+from cellcycle.training.loop import cross_entropy
+
+
+def test_a_label_of_several_classes_asks_for_their_sum():
+    logits = torch.tensor([[1.0, 2.0, 0.5, -1.0], [0.0, 0.0, 3.0, 1.0]])
+    probabilities = torch.softmax(logits, dim=1)
+    either = torch.tensor([[True, True, False, False], [False, False, True, False]])
+    expected = -torch.log(torch.stack([probabilities[0, :2].sum(), probabilities[1, 2]])).mean()
+    torch.testing.assert_close(cross_entropy(logits, either), expected)
+    one = torch.eye(4, dtype=torch.bool)[torch.tensor([1, 2])]
+    torch.testing.assert_close(cross_entropy(logits, one), cross_entropy(logits, torch.tensor([1, 2])))
+
+
+def test_a_classifier_learns_phases_beside_cells_of_which_only_a_part_is_known(blobs):
+    images, labels = blobs
+    # Of half the disks of the three smaller sizes it is told only that they are not the largest.
+    possible = np.eye(4, dtype=bool)[labels]
+    possible[(np.arange(len(labels)) % 2 == 0) & (labels < 3)] = [True, True, True, False]
+    settings = {"network": "nn", "training_set": "D1", "epochs": 40, "learning_rate": 2e-3}
+    model = NetworkClassifier(**settings).fit(images, possible.argmax(axis=1), possible=possible)
+    assert (model.predict(images) == labels).mean() > 0.9
+
+
+@pytest.fixture
+def real(tmp_path):
+    """Return a folder with simulated cells in the place of real ones: phases, and mitoses told by eye."""
+    made = simulate_nuclei({"G1": 9, "S": 6, "G2": 6, "M": 9}, 40, 5)
+    by_eye = np.where(made.labels == 3, "Metaphase", "Interphase")
+    for name, classes in (("jurkat", np.array(PHASES)[made.labels]), ("mitocheck", by_eye)):
+        for k, (image, word) in enumerate(zip(made.images, classes, strict=True)):
+            (tmp_path / name / word).mkdir(parents=True, exist_ok=True)
+            write_image(tmp_path / name / word / f"{k:02d}.png", np.round(image[0] * 65535).astype(np.uint16))
+    return tmp_path
+
+
+def test_a_third_of_the_real_cells_is_never_learned_from(real):
+    rule = training.rule_of(training.RECIPES["nagao6"])
+    for name in cells.SOURCES:
+        learned, kept = (cells.real_cells(name, real, is_held_out) for is_held_out in (False, True))
+        assert len(kept) == 10 and len(learned) == 20
+        # Classes in proportion, and no picture on both sides.
+        assert np.abs(np.bincount(learned.labels) - 2 * np.bincount(kept.labels)).max() <= 3
+        prints = cells.real_training_set(name, real, rule).fingerprints
+        assert set(prints) == set(image_fingerprints(learned.images))
+        assert not set(prints) & set(image_fingerprints(kept.images))
+
+
+def test_what_was_told_by_eye_stands_for_the_phases_it_may_be(real):
+    rule = training.rule_of(training.RECIPES["nagao6"])
+    learned = cells.real_training_set("mitocheck", real, rule)
+    found = {tuple(row) for row in learned.possible.tolist()}
+    assert found == {(True, True, True, False), (False, False, False, True)}
+    known = cells.real_training_set("jurkat", real, rule).possible
+    assert (known.sum(axis=1) == 1).all() and known.any(axis=0).all()
+    # Each is read twice: without a pixel size, and with one.
+    assert len(learned.inputs) == len(known) == 2 * 20
+    # Thirty cells have no G1 peak: a rule that needs one learns nothing from them, and names none of them.
+    nothing = cells.real_training_set("jurkat", real, training.rule_of(training.RECIPES["best"]))
+    assert len(nothing.inputs) == 0 and nothing.fingerprints == ()
+
+
+def test_other_laboratories_differ_and_are_the_same_again():
+    made = [cells.other_laboratory(number) for number in range(40)]
+    assert made == [cells.other_laboratory(number) for number in range(40)]
+    sizes = [size for _, size in made]
+    assert min(sizes) < 40 < 100 < max(sizes)
+    assert {parameters.bits for parameters, _ in made} == {8, 12, 16}
+    assert {parameters.n_chromocentres > 0 for parameters, _ in made} == {True, False}
+    assert cells.other_laboratory(0, seed=1) != made[0]
+
+
+def test_a_card_tells_real_cells_and_counts_those_of_known_phase(real):
+    recipe = training.RECIPES["nagao6"]
+    learned = cells.real_training_set("mitocheck", real, training.rule_of(recipe))
+    about = training.about_of(recipe, dict(recipe.settings), learned, len(learned.inputs))
+    assert about["trained_on"]["origin"] == "simulated and real" and "fine-tune" in about["trained_on"]["warning"]
+    assert about["trained_on"]["counts"] == {"G1": 0, "S": 0, "G2": 0, "M": 12}
+    assert "CC BY 4.0" in about["trained_on"]["description"] and "BSD-3" in about["trained_on"]["description"]
+    assert about["limits"][0] == training.REAL_TOO
