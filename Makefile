@@ -17,7 +17,7 @@ NAME =
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help study smoke book app check test lint format bench fuzz checkpoints clean
+.PHONY: help study smoke book app check test lint format bench fuzz checkpoints evidence clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -63,6 +63,9 @@ fuzz: .venv/.installed  ## read N=10000 broken and hostile files within limits (
 
 checkpoints: .venv/.installed  ## train, export and score the shipped models (real cells: CELLCYCLE_REAL_DATA=<folder>)
 	$(BIN)/python -m cellcycle.study.shipped $(NAMES)
+
+evidence: .venv/.installed  ## hold the shipped models against real cells (CELLCYCLE_REAL_DATA=<folder>; FRESH=1: anew)
+	$(BIN)/python -m cellcycle.study.evidence $(if $(FRESH),--fresh)
 
 clean:  ## remove the environment and everything made under build/
 	rm -rf .venv build

@@ -17,6 +17,7 @@ from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
 from cellcycle.study import data_card, experiments, load_profile, texts
+from cellcycle.study.evidence.sources import SOURCES
 
 ROOT = files.repository()
 PAGE = ROOT / "docs" / "ethics.md"
@@ -48,7 +49,8 @@ def test_the_texts_follow_from_the_records(profile):
 def test_every_computed_block_has_its_place_in_one_text():
     for file in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         named = re.findall(r"^<!-- ([A-Z_]+) -->$", file.read_text(encoding="utf-8"), flags=re.M)
-        measured = {"MEASURED"} & set(named)  # by benchmarks/page.py
+        # By benchmarks/page.py, and by study/evidence.
+        measured = [n for n in named if n == "MEASURED" or n in ("EVIDENCE", *map(str.upper, SOURCES))]
         assert named == [*texts.TEXTS.get(file.relative_to(ROOT).as_posix(), []), *measured], file
 
 
@@ -225,7 +227,8 @@ def test_files_and_commands_that_the_assessment_names_exist():
 def test_models_without_a_dna_anchor_promise_too_much_on_real_cells():
     cards = [load_checkpoint(name).card for name in shipped_names()]
     unanchored = [card for card in cards if card["input"]["unit"] == "full-range" and "jurkat" in card["scores"]]
-    assert unanchored
+    unanchored = [card for card in unanchored if "real" not in card["trained_on"]["origin"]]
+    assert len(unanchored) == 3
     for card in unanchored:
         record = results.read_run(ROOT / "data" / "results" / "checkpoints" / card["scores"]["jurkat"]["record"])
         right = (record.predicted == record.labels).mean()

@@ -1,0 +1,63 @@
+"""Figures of the board of real evidence: one a source, scores with their intervals, and no picture of a cell."""
+
+import numpy as np
+
+from cellcycle.phases import class_colours
+from cellcycle.plots.style import INK, QUIET, REFERENCE, label, legend, new_figure
+
+# Headline scores of a source, one panel each.
+PANELS = {
+    "jurkat": ("balanced accuracy", "AUC of M"),
+    "mitocheck": ("AUC of M", "interphase called M"),
+    "rpe1": ("AUC of S by EdU", "S, control", "S, knock-down"),
+    "fields": ("called M", "fields with more than 10% M"),
+}
+_TRUE_SHARE = {"S, control": "EdU+, control", "S, knock-down": "EdU+, knock-down"}
+
+
+def scores(rows: dict[str, dict], panels, title=""):
+    """Return a figure with one line a model: each score of `panels` with its 95 % interval.
+
+    `rows` are `metrics.Estimate` by the name of a score, by the name of a line. A share beside a measured one has the
+    latter as a dotted line.
+    """
+    height = 0.7 + 0.21 * len(rows)
+    figure, axes = new_figure(3.0 + 2.2 * len(panels), height, 1, len(panels), sharey=True, squeeze=False)
+    at = np.arange(len(rows))
+    for ax, score in zip(axes[0], panels, strict=True):
+        known = [(k, row[score]) for k, row in zip(at, rows.values(), strict=True) if score in row]
+        for k, found in known:
+            ax.plot([found.low, found.high], [k, k], color=QUIET, linewidth=1.5)
+            ax.plot(found.value, k, "o", color=INK, markersize=4)
+        measured = [row[_TRUE_SHARE[score]].value for row in rows.values() if _TRUE_SHARE.get(score) in row]
+        if measured:
+            ax.axvline(np.mean(measured), color=REFERENCE, linestyle=":", linewidth=1.2, label="by EdU")
+            legend(ax, loc="lower right")
+        if "AUC" in score:
+            ax.axvline(0.5, color=QUIET, linestyle=":", linewidth=1)
+        ax.grid(axis="y", color="#eeeeee")
+        label(ax, score)
+    axes[0][0].set_yticks(at, list(rows))
+    axes[0][0].invert_yaxis()
+    axes[0][0].set_title(title, loc="left", fontsize=10, color=INK)
+    return figure
+
+
+def horseshoe(table, title=""):
+    """Return EdU over DNA, one panel a field, coloured by call: cells in S rise between the two peaks.
+
+    `table` has the columns group, edu, dna_copies and call, a row a nucleus.
+    """
+    groups = sorted(table["group"].unique())
+    figure, axes = new_figure(2.9 * len(groups) + 1, 2.8, 1, len(groups), sharey=True, sharex=True, squeeze=False)
+    colours = class_colours(tuple(name for name in ("G1", "S", "G2", "M") if (table["call"] == name).any()))
+    for ax, group in zip(axes[0], groups, strict=True):
+        inside = table[table["group"] == group]
+        for name, colour in {**colours, "": "#bbbbbb"}.items():
+            part = inside[inside["call"] == name]
+            ax.scatter(part["dna_copies"], np.log10(part["edu"].clip(lower=1)), s=8, color=colour,
+                       label=name or "no call")  # fmt: skip
+        label(ax, "genome copies (2 is G1)", "EdU, log10 counts" if ax is axes[0][0] else "", group)
+    axes[0][0].set_xlim(1, 6)
+    legend(axes[0][-1], loc="upper right")
+    return figure

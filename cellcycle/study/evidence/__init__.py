@@ -1,0 +1,1 @@
+"""The board of real evidence: what the shipped models come to on real cells, from records."""

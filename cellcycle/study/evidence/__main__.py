@@ -1,0 +1,31 @@
+"""`python -m cellcycle.study.evidence [--fresh]`: hold the shipped models against real cells; write what follows."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from cellcycle import files
+from cellcycle.errors import CellCycleError
+from cellcycle.study.evidence.board import ROOT, run_board
+from cellcycle.study.evidence.text import refresh_evidence
+
+
+def main() -> None:
+    """Run what has no record, then write document, README, figures and cards from the records."""
+    parser = argparse.ArgumentParser(prog="python -m cellcycle.study.evidence", description=__doc__)
+    parser.add_argument("--fresh", action="store_true", help="run again what has a record")
+    arguments = parser.parse_args()
+    real = os.environ.get("CELLCYCLE_REAL_DATA")
+    if not real:
+        parser.error("name the folder of real cells in CELLCYCLE_REAL_DATA")
+    try:
+        run_board(Path(real), files.repository() / ROOT, arguments.fresh)
+        refresh_evidence()
+    except CellCycleError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

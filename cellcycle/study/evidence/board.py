@@ -1,0 +1,131 @@
+"""Run the shipped models on real cells, as a user would, and keep a record of each."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import files, results
+from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
+from cellcycle.evaluate import trained_images
+from cellcycle.images import read_plane
+from cellcycle.predict import AUTO, Settings
+from cellcycle.predict.groups import layout
+from cellcycle.predict.many import look_first, run_batch
+from cellcycle.predict.predictor import ModelChoice
+from cellcycle.segmentation import VERSION as SEGMENTATION
+from cellcycle.segmentation.finder import read_card
+from cellcycle.splits import image_fingerprints
+from cellcycle.study.evidence.sources import SOURCES, Source, classes_of, pixel_size_um, with_truth
+from cellcycle.study.shipped.real import REAL
+
+ROOT = Path("data", "results", "evidence")
+# The supervised yardstick: a forest that was given the labels and the same measurements.
+FOREST = "forest"
+_SHAPE = ("area_px", "texture", "skewness", "eccentricity", "solidity", "edge_width_px")
+_AMOUNTS = ("integrated_dna", "mean_dna")
+_KEPT = ("sample_id", "group", "truth", "call", "prediction_set", "dna_copies", "edu")
+
+
+def run_board(real: Path, root: Path, fresh: bool = False) -> None:
+    """Run what has no record yet of every source, model and way; records of other weights are removed."""
+    for name, source in SOURCES.items():
+        images = source.images(real)
+        images, n_learned = unlearned(source, images)
+        identity = f"{name}-{hashlib.sha256(''.join(map(files.sha256_of, images)).encode()).hexdigest()[:12]}"
+        with tempfile.TemporaryDirectory(prefix="cellcycle-") as folder:
+            cells = Cells(name, source, images, Path(folder))
+            for model, way in ((m, w) for m in (AUTO, *shipped_names(), FOREST) for w in source.ways):
+                config = _config(name, model, way)
+                if (model == FOREST and not classes_of(name)) or model == name:
+                    continue
+                if not fresh and results.find_run(root, config, identity):
+                    continue
+                for record in results.load_runs(root) if root.is_dir() else []:
+                    if all(record.config[key] == config[key] for key in ("source", "model", "way")):
+                        shutil.rmtree(record.folder)
+                table = cells.forest(way) if model == FOREST else cells.called(model, way)
+                data = {"name": name, "identity": identity, "classes": list(classes_of(name)), "origin": "real"}
+                facts = {"n_images": len(images), "n_learned": n_learned}
+                results.write_run(root, config, data, table, **facts)
+                print(f"{name}: {model}, {way}: {len(table)} nuclei", flush=True)
+
+
+def unlearned(source: Source, images: list[Path]) -> tuple[list[Path], int]:
+    """Return the images that no shipped model of the phases learned from, by fingerprint, and how many are left out.
+
+    All models are so held against the same cells; one that learned from all of a source (`REAL`) is not asked there.
+    What fields look like only the network that finds nuclei has learned.
+    """
+    if source.kind == "field":
+        return images, 0
+    known = set().union(*(trained_images(load_checkpoint(name)) for name in shipped_names() if name not in REAL))
+    prints = [image_fingerprints(read_plane(path).pixels[np.newaxis, np.newaxis])[0] for path in images]
+    kept = [path for path, one in zip(images, prints, strict=True) if one not in known]
+    return kept, len(images) - len(kept)
+
+
+def _config(name: str, model: str, way: str) -> dict:
+    """Return all on which a record rests: weights, how far calls are trusted, and how nuclei are found."""
+    names = {AUTO: (DEFAULT, ANCHORED), FOREST: ()}.get(model, (model,))
+    cards = [load_checkpoint(one).card for one in names]
+    trust = hashlib.sha256(json.dumps([card.get("confidence") for card in cards]).encode()).hexdigest()[:12]
+    config = {"experiment": "evidence", "source": name, "model": model, "way": way, "confidence": trust}
+    config |= {"weights": [card["sha256"]["model.onnx"][:12] for card in cards], "n_folds": 1, "n_repeats": 1}
+    return config | {"segmentation": SEGMENTATION, "finder": read_card()["sha256"]["model.onnx"][:12]}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The images of a source, whose nuclei are found once for all models of one scale, and kept in a folder."""
+
+    name: str
+    source: Source
+    images: list[Path]
+    folder: Path
+
+    @cached_property
+    def size_um(self) -> float | None:
+        """Edge of a pixel, where a user would state it."""
+        return pixel_size_um(self.name, self.images)
+
+    def rows(self, model: str, way: str) -> pd.DataFrame:
+        """Return the prediction table of all images, with the truth."""
+        choice = ModelChoice.of(model)
+        settings = Settings(self.source.kind, pixel_size_um=self.size_um)
+        scale = choice.default.input_rule.scale
+        kept = self.folder / hashlib.sha256(repr(scale).encode()).hexdigest()[:12]
+        kept.mkdir(exist_ok=True)
+        columns, _ = layout(self.images)
+        settings, shared, _ = look_first(self.images, choice, settings, columns, way, folder=kept)
+        found = run_batch(self.images, choice, settings, folder=kept, shared=shared)
+        table = pd.concat([prediction.table for prediction in found], ignore_index=True)
+        return with_truth(self.name, table[table["nucleus_id"].notna()].reset_index(drop=True))
+
+    def called(self, model: str, way: str) -> pd.DataFrame:
+        """Return what is kept of a model's rows."""
+        table = self.rows(model, way)
+        scores = [column for column in table if column.startswith("p_")]
+        return table[[*(c for c in _KEPT if c in table), *scores]].round(4)
+
+    def forest(self, way: str) -> pd.DataFrame:
+        """Return the rows with what a forest says that was given the labels of other nuclei, in five folds."""
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+        table, classes = self.rows(DEFAULT, way), classes_of(self.name)
+        # One crop by itself shows no amount of DNA.
+        columns = [*_SHAPE, *(() if (self.source.kind, way) == ("nucleus", "each") else _AMOUNTS)]
+        model = RandomForestClassifier(400, min_samples_leaf=2, class_weight="balanced", random_state=0)
+        folds = StratifiedKFold(5, shuffle=True, random_state=0)
+        codes = table["truth"].map(classes.index)
+        said = cross_val_predict(model, table[columns].fillna(-1), codes, cv=folds, method="predict_proba")
+        made = table[[c for c in ("sample_id", "group", "truth", "edu") if c in table]].copy()
+        made["call"] = np.array(classes)[said.argmax(axis=1)]
+        return made.assign(**{f"p_{c}": said[:, k].round(4) for k, c in enumerate(classes)})

@@ -1,0 +1,111 @@
+"""What a record of real cells comes to: the scores of each source, with 95 % intervals."""
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import metrics
+from cellcycle.confidence.evaluation import calibration_error
+from cellcycle.metrics import Estimate, bootstrap
+from cellcycle.phases import PHASES
+from cellcycle.results import Record
+from cellcycle.study.evidence.sources import EDU, MITOTIC
+
+# A field of fewer nuclei says little of a share.
+LEAST_NUCLEI = 20
+MOST_MITOSES = 0.1
+CONTROL, KNOCK_DOWN = "SCR_f1", "siCDK4_f3"
+
+
+def rows_of(record: Record) -> pd.DataFrame:
+    """Return the nuclei of a record; their probabilities are NaN where no phase was called."""
+    table = record.predictions
+    numbers = [c for c in table if c.startswith("p_") or c in ("edu", "dna_copies")]
+    return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
+
+
+def scores_of(record: Record) -> dict[str, Estimate]:
+    """Return the scores of a record by the source of its cells; what a model cannot be asked is left out."""
+    table, name = rows_of(record), record.config["source"]
+    made = {"no call": _share(table["call"] == "")}
+    called = table[table["call"] != ""]
+    if not len(called):
+        return made
+    return made | {"jurkat": _phases, "mitocheck": _mitoses, "rpe1": _edu, "fields": _fields}[name](called)
+
+
+def _phases(table: pd.DataFrame) -> dict[str, Estimate]:
+    """Four phases: balanced accuracy, recalls, M against the rest, how honest confidence and sets are."""
+    made = {"AUC of M": _auc(table["truth"] == "M", _mitotic(table))}
+    scores = [f"p_{phase}" for phase in PHASES]
+    if not set(scores) <= set(table):
+        return made
+    truth, calls = (table[column].map(PHASES.index).to_numpy() for column in ("truth", "call"))
+    n = len(PHASES)
+    made = {"balanced accuracy": metrics.estimate(metrics.balanced_accuracy, truth, calls, n)} | made
+    for k, phase in enumerate(PHASES):
+        made[f"recall {phase}"] = metrics.estimate(lambda m, k=k: metrics.recall(m)[..., k], truth, calls, n)
+    made["calibration error"] = calibration_error(table[scores].to_numpy(), truth)
+    if "prediction_set" in table:
+        held = [phase in text.split(";") for phase, text in zip(table["truth"], table["prediction_set"], strict=True)]
+        made["set holds the phase"] = _share(pd.Series(held))
+    return made
+
+
+def _mitoses(table: pd.DataFrame) -> dict[str, Estimate]:
+    """Mitoses by eye: M against interphase, and by kind of mitosis."""
+    score = _mitotic(table)
+    is_called = table["call"].isin(("M", *MITOTIC))
+    made = {"AUC of M": _auc(table["truth"] != "Interphase", score)}
+    for kind in MITOTIC:
+        made[f"{kind.lower()} called M"] = _share(is_called[table["truth"] == kind])
+    return made | {"interphase called M": _share(is_called[table["truth"] == "Interphase"])}
+
+
+def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
+    """S by EdU: AUC, and the shares of S and G1 in control and knock-down beside the share that took up EdU."""
+    is_s = table["truth"] == EDU[1]
+    is_forest = "p_S" not in table and "p_EdU+" in table
+    if "p_S" not in table and not is_forest:
+        return {}
+    made = {"AUC of S by EdU": _auc(is_s, table["p_EdU+" if is_forest else "p_S"])}
+    for name, field in (("control", CONTROL), ("knock-down", KNOCK_DOWN)):
+        inside = table["group"] == field
+        made[f"EdU+, {name}"] = _share(is_s[inside])
+        made[f"S, {name}"] = _share(table["call"][inside].isin(("S", EDU[1])))
+        if not is_forest:
+            made[f"G1, {name}"] = _share(table["call"][inside] == "G1")
+    return made
+
+
+def _fields(table: pd.DataFrame) -> dict[str, Estimate]:
+    """Nuclei called M: of all, and the share of fields in which they are more than a culture has."""
+    is_m, groups = table["call"].isin(("M", *MITOTIC)), table["group"]
+    by_field = is_m.groupby(groups).agg(["size", "mean"])
+    crowded = by_field[by_field["size"] >= LEAST_NUCLEI]
+    return {
+        "called M": bootstrap(lambda w: float(np.average(is_m, weights=w)), len(is_m), groups),
+        f"fields with more than {MOST_MITOSES:.0%} M": _share(crowded["mean"] > MOST_MITOSES),
+    }
+
+
+def _mitotic(table: pd.DataFrame) -> pd.Series:
+    names = [c for c in table if c.startswith("p_") and c[2:] in ("M", *MITOTIC)]
+    return table[names].sum(axis=1)
+
+
+def _auc(is_true: pd.Series, score: pd.Series) -> Estimate:
+    from sklearn.metrics import roc_auc_score
+
+    def auc(weights) -> float:
+        drawn = weights > 0
+        one_sided = is_true[drawn].nunique() < 2
+        return np.nan if one_sided else roc_auc_score(is_true[drawn], score[drawn], sample_weight=weights[drawn])
+
+    return bootstrap(auc, len(score)) if len(score) else Estimate(np.nan, np.nan, np.nan)
+
+
+def _share(is_so: pd.Series) -> Estimate:
+    values = np.asarray(is_so, dtype=float)
+    if not len(values):
+        return Estimate(np.nan, np.nan, np.nan)
+    return bootstrap(lambda weights: float(values @ weights / weights.sum()), len(values))

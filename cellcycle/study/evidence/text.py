@@ -1,0 +1,119 @@
+"""The board for readers: tables of `docs/evidence.md` and README, figures, and what the cards of models hold."""
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import files, results
+from cellcycle.checkpoint import ANCHORED, load_checkpoint, shipped_names, write_card
+from cellcycle.predict import AUTO
+from cellcycle.results import Record
+from cellcycle.study.evidence.board import FOREST, ROOT
+from cellcycle.study.evidence.scores import rows_of, scores_of
+from cellcycle.study.evidence.sources import SOURCES
+from cellcycle.study.texts import markdown_table, refresh
+
+WAYS = {"each": "each by itself", "slide": "with the DNA of the slide", "together": "fields together"}
+# How the entries of cards begin.
+CARD_KEY = "real: "
+# Source and way -> its score in the short table, and the heading of that.
+_SHORT = {
+    ("jurkat", "each"): ("balanced accuracy", "Jurkat, picture"),
+    ("jurkat", "slide"): ("balanced accuracy", "Jurkat, slide"),
+    ("mitocheck", "each"): ("AUC of M", "HeLa, M"),
+    ("rpe1", "together"): ("AUC of S by EdU", "RPE-1, S"),
+    ("fields", "each"): ("called M", "fields, M"),
+}
+
+
+def records() -> list[Record]:
+    """Return the committed records, by source, model and way."""
+    order = [AUTO, *shipped_names(), FOREST]
+    found = results.load_runs(files.repository() / ROOT)
+    places = {name: k for k, name in enumerate(SOURCES)}
+    return sorted(found, key=lambda r: (places[r.config["source"]], r.config["way"], order.index(r.config["model"])))
+
+
+def refresh_evidence() -> None:
+    """Write document, README, figures and cards from the committed records."""
+    from cellcycle.plots import save_figures
+    from cellcycle.plots.evidence import PANELS, horseshoe, scores
+
+    root, found = files.repository(), [(record, scores_of(record)) for record in records()]
+    refresh(root / "docs" / "evidence.md", document_blocks(found))
+    refresh(root / "README.md", {"EVIDENCE": markdown_table(short_table(found))})
+    drawn = {}
+    for name in _recorded(found):
+        rows = {_name(r, SOURCES[name]).replace("`", "").replace("*", ""): s for r, s in _of(found, name)}
+        drawn[f"evidence_{name}"] = scores(rows, PANELS[name])
+    for record, _ in _of(found, "rpe1"):
+        if (record.config["model"], record.config["way"]) == (AUTO, "together"):
+            drawn["evidence_rpe1_edu"] = horseshoe(rows_of(record))
+    save_figures(drawn, root / "docs" / "images")
+    for name in shipped_names():
+        checkpoint = load_checkpoint(name)
+        others = {k: v for k, v in checkpoint.card["scores"].items() if not k.startswith(CARD_KEY)}
+        write_card(checkpoint.folder, checkpoint.card | {"scores": others | card_scores(found, name)})
+
+
+def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
+    """Return a block a source: what the cells and labels are, what kept them apart, and all scores."""
+    blocks = {}
+    for name in _recorded(found):
+        source, own = SOURCES[name], _of(found, name)
+        facts = own[0][0].run
+        n = max(len(record.predictions) for record, _ in own)
+        left = f" ({k} left out)" if (k := facts["n_learned"]) else ""
+        told = [
+            f"*Cells:* {source.title}; {n} nuclei of {facts['n_images']} images; {source.licence}.",
+            f"*Label:* {source.label}.",
+            f"*Kept apart:* {source.apart}{left}.",
+        ]
+        rows = {}
+        for record, scores in own:
+            row = {"nuclei": str(len(record.predictions))}
+            row |= {score: str(value) for score, value in scores.items() if np.isfinite(value.value)}
+            rows[_name(record, source)] = row
+        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").fillna("")
+        figure = f"![{source.title}](images/evidence_{name}.png)"
+        blocks[name.upper()] = "\n\n".join(["  \n".join(told), markdown_table(table), figure])
+    return blocks
+
+
+def _of(found, name: str) -> list[tuple[Record, dict]]:
+    return [(record, scores) for record, scores in found if record.config["source"] == name]
+
+
+def _recorded(found) -> list[str]:
+    return [name for name in SOURCES if _of(found, name)]
+
+
+def _name(record: Record, source) -> str:
+    model, way = record.config["model"], record.config["way"]
+    shown = "*forest*, given the labels" if model == FOREST else f"`{model}`"
+    return f"{shown}, {WAYS[way]}" if len(source.ways) > 1 else shown
+
+
+def short_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
+    """Return what `auto`, the model that reads DNA, and the forest come to, by one score a source: the README's."""
+    rows: dict = {AUTO: {}, ANCHORED: {}, FOREST: {}}
+    for record, scores in found:
+        place, model = (record.config["source"], record.config["way"]), record.config["model"]
+        if model in rows and place in _SHORT and _SHORT[place][0] in scores:
+            rows[model][_SHORT[place][1]] = str(scores[_SHORT[place][0]])
+    columns = [heading for _, heading in _SHORT.values()]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model").fillna("")
+
+
+def card_scores(found: list[tuple[Record, dict]], model: str) -> dict[str, dict]:
+    """Return what the card of a model holds: one entry a source and way."""
+    made = {}
+    for record, scores in found:
+        if record.config["model"] == model:
+            source = record.config["source"]
+            entry = {"source": SOURCES[source].title, "record": record.folder.name, "n": len(record.predictions)}
+            for score, found_score in scores.items():
+                numbers = {"value": found_score.value, "low": found_score.low, "high": found_score.high}
+                if all(map(np.isfinite, numbers.values())):
+                    entry[score] = {key: round(number, 4) for key, number in numbers.items()}
+            made[f"{CARD_KEY}{source}, {WAYS[record.config['way']]}"] = entry
+    return made

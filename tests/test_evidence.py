@@ -1,0 +1,114 @@
+"""The board of real evidence: which cells are asked, what their labels come to, and that its page follows."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle import files, results
+from cellcycle.checkpoint import shipped_names
+from cellcycle.errors import DataError
+from cellcycle.images import write_image
+from cellcycle.phases import PHASES
+from cellcycle.study.evidence import board, scores, sources, text
+from cellcycle.study.evidence.sources import EDU, SOURCES
+from tests.test_texts import block
+
+ROOT = files.repository()
+
+
+@pytest.fixture
+def record(tmp_path):
+    """Return a function that writes a record of rows of a source and reads it again."""
+
+    def make(name, rows, classes=PHASES, model="best"):
+        config = {"experiment": "evidence", "source": name, "model": model, "way": SOURCES[name].ways[-1], "n_folds": 1,
+                  "n_repeats": 1}  # fmt: skip
+        data = {"name": name, "identity": "x", "classes": list(classes), "origin": "real"}
+        return results.write_run(tmp_path, config, data, pd.DataFrame(rows), n_images=3, n_learned=2)
+
+    return make
+
+
+def phases(truth, call):
+    rows = {"sample_id": [str(k) for k in range(len(call))], "group": "", "truth": truth, "call": call}
+    scores_of = {f"p_{p}": [0.7 if c == p else 0.1 if c else np.nan for c in call] for p in PHASES}
+    return rows | {"prediction_set": [c and f"{c};S" for c in call]} | scores_of
+
+
+def test_four_phases_are_scored_and_what_was_not_called_is_told(record):
+    truth, call = ["G1"] * 4 + ["S"] * 4 + ["G2"] * 4 + ["M"] * 4, ["G1"] * 4 + ["S"] * 2 + ["G1"] * 2 + ["G2"] * 4
+    made = scores.scores_of(record("jurkat", phases(truth, [*call, "M", "M", "M", ""])))
+    # The cell without a call counts apart; of the others S is half right, and all else.
+    assert made["no call"].value == pytest.approx(1 / 16)
+    assert made["balanced accuracy"].value == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+    assert made["recall S"].value == pytest.approx(0.5) and made["recall M"].value == 1
+    assert made["AUC of M"].value == 1
+    # Every set holds S: those of S are right whatever the call.
+    assert made["set holds the phase"].value == 1
+
+
+def test_mitoses_by_eye_count_whatever_the_words_of_the_model(record):
+    truth = ["Interphase"] * 5 + ["Anaphase"] * 2 + ["Metaphase"] * 2 + ["Prometaphase"]
+    own = record("mitocheck", phases(truth, ["G1"] * 4 + ["M"] + ["M", "G2", "M", "M", "M"]), ("Interphase",))
+    made = scores.scores_of(own)
+    assert made["interphase called M"].value == pytest.approx(0.2)
+    assert made["anaphase called M"].value == pytest.approx(0.5) and made["metaphase called M"].value == 1
+    assert 0.5 < made["AUC of M"].value < 1
+
+
+def test_shares_of_s_stand_beside_those_of_edu(record):
+    rows = phases([EDU[1]] * 3 + [EDU[0]] * 5, ["S", "S", "G1", "G1", "G1", "S", "G1", "G1"])
+    rows |= {"group": [scores.CONTROL] * 4 + [scores.KNOCK_DOWN] * 4, "edu": [9.0] * 3 + [0.0] * 5}
+    made = scores.scores_of(record("rpe1", rows, EDU))
+    assert made["EdU+, control"].value == 0.75 and made["EdU+, knock-down"].value == 0
+    assert made["S, control"].value == 0.5 and made["S, knock-down"].value == 0.25
+    assert made["G1, knock-down"].value == 0.75
+
+
+def test_a_field_with_more_mitoses_than_a_culture_has_is_counted(record):
+    calls = ["M"] * 3 + ["G1"] * 22 + ["M"] + ["G1"] * 24 + ["M", "M"]
+    rows = phases([""] * len(calls), calls) | {"group": ["a"] * 25 + ["b"] * 25 + ["few"] * 2}
+    made = scores.scores_of(record("fields", rows))
+    assert made["called M"].value == pytest.approx(6 / 52)
+    # Two nuclei say nothing of a share.
+    assert made["fields with more than 10% M"].value == pytest.approx(0.5)
+
+
+def test_all_models_are_held_against_the_same_cells_which_none_learned_from(tmp_path, monkeypatch):
+    images = []
+    for k in range(4):
+        pixels = np.random.default_rng(k).integers(0, 255, (24, 24)).astype(np.uint8)
+        images.append(tmp_path / f"{k}.png")
+        write_image(images[-1], pixels)
+    prints = [board.image_fingerprints(board.read_plane(path).pixels[None, None])[0] for path in images]
+    monkeypatch.setattr(board, "shipped_names", lambda: ["a", "b"])
+    monkeypatch.setattr(board, "load_checkpoint", lambda name: name)
+    monkeypatch.setattr(board, "trained_images", lambda name: {"a": {prints[1]}, "b": {prints[3]}}[name])
+    assert board.unlearned(SOURCES["jurkat"], images) == ([images[0], images[2]], 2)
+    assert board.unlearned(SOURCES["fields"], images) == (images, 0)
+
+
+def test_a_folder_without_the_cells_is_told(tmp_path):
+    (tmp_path / "jurkat").mkdir()
+    with pytest.raises(DataError, match="CELLCYCLE_REAL_DATA"):
+        SOURCES["jurkat"].images(tmp_path)
+
+
+def test_page_readme_and_cards_follow_from_the_records():
+    found = [(one, scores.scores_of(one)) for one in text.records()]
+    assert {one.config["model"] for one, _ in found} == {"auto", board.FOREST, *shipped_names()}
+    for name, made in text.document_blocks(found).items():
+        assert block(ROOT / "docs" / "evidence.md", name) == made
+    assert block(ROOT / "README.md", "EVIDENCE") == text.markdown_table(text.short_table(found))
+
+
+@pytest.mark.realdata
+def test_edu_marks_a_third_of_the_control_and_a_twentieth_of_the_knock_down(real_data):
+    from cellcycle.predict import predict
+
+    table = sources.with_truth("rpe1", predict(sorted((real_data / "rpe1").glob("*_DAPI.tif"))))
+    share = (table["truth"] == EDU[1]).groupby(table["group"]).mean()
+    assert 0.25 < share[scores.CONTROL] < 0.45 and share[scores.KNOCK_DOWN] < 0.1
+    assert Path(table["image"].iloc[0]).name.startswith(scores.CONTROL)
