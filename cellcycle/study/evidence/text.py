@@ -57,7 +57,8 @@ def refresh_evidence() -> None:
 
 def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     """Return a block a source: what the cells and labels are, what kept them apart, and all scores."""
-    blocks = {}
+    tried = pd.read_csv(files.repository() / ROOT / "candidates.csv", dtype=str, keep_default_na=False)
+    blocks = {"CANDIDATES": markdown_table(tried.set_index("model"))}
     for name in _recorded(found):
         source, own = SOURCES[name], _of(found, name)
         facts = own[0][0].run
