@@ -1,7 +1,5 @@
 """The board of real evidence: which cells are asked, what their labels come to, and that its page follows."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,11 +102,16 @@ def test_page_readme_and_cards_follow_from_the_records():
     assert block(ROOT / "README.md", "EVIDENCE") == text.markdown_table(text.short_table(found))
 
 
-@pytest.mark.realdata
-def test_edu_marks_a_third_of_the_control_and_a_twentieth_of_the_knock_down(real_data):
-    from cellcycle.predict import predict
-
-    table = sources.with_truth("rpe1", predict(sorted((real_data / "rpe1").glob("*_DAPI.tif"))))
-    share = (table["truth"] == EDU[1]).groupby(table["group"]).mean()
-    assert 0.25 < share[scores.CONTROL] < 0.45 and share[scores.KNOCK_DOWN] < 0.1
-    assert Path(table["image"].iloc[0]).name.startswith(scores.CONTROL)
+def test_edu_is_read_about_the_centre_of_a_nucleus_and_parted_by_otsu(tmp_path):
+    edu = np.full((60, 60), 100, np.uint16)
+    places = [(10.2, 10.4), (10, 40), (40, 10), (40, 40)]
+    for (y, x), bright in zip(places, (5000, 0, 6000, 0), strict=True):
+        edu[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4] += bright
+    write_image(tmp_path / "SCR_f1_EdU.tif", edu)
+    image = str(tmp_path / "SCR_f1_DAPI.tif")
+    rows = {"image": image, "nucleus_id": range(1, 5)}
+    rows |= {"centroid_y_px": [y for y, _ in places], "centroid_x_px": [x for _, x in places]}
+    table = sources.with_truth("rpe1", pd.DataFrame(rows))
+    np.testing.assert_allclose(table["edu"], [5000, 0, 6000, 0], atol=1)
+    assert table["truth"].tolist() == [EDU[1], EDU[0], EDU[1], EDU[0]]
+    assert set(table["group"]) == {scores.CONTROL}
