@@ -187,6 +187,11 @@ def _save(figure, file: Path) -> None:
         figure.savefig(work, format="png", dpi=110)
 
 
+def write_trained_images(folder: Path, fingerprints) -> None:
+    """Write beside a model's card which images it learned from, by `cellcycle.splits.image_fingerprints`."""
+    (folder / TRAINED_IMAGES).write_text("\n".join(fingerprints) + "\n", encoding="utf-8")
+
+
 def trained_images(checkpoint: Checkpoint) -> set[str]:
     """Return the fingerprints of the images that a model learned from; none where no list is beside its card."""
     file = checkpoint.folder / TRAINED_IMAGES

@@ -12,7 +12,7 @@ from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, 
 from cellcycle.confidence import fit_confidence, measured_nuclei, softmax, with_temperature
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import CheckpointError, DataError, SettingError
-from cellcycle.evaluate import TRAINED_IMAGES, Evaluation, codes_of, write_evaluation
+from cellcycle.evaluate import Evaluation, codes_of, write_evaluation, write_trained_images
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
 from cellcycle.nuclei import Scale, nuclei_of
@@ -141,7 +141,7 @@ def train(
 
     def write_more(work: Path) -> None:
         write_evaluation(judged, work / "held_out.csv")
-        (work / TRAINED_IMAGES).write_text("\n".join(prints) + "\n", encoding="utf-8")
+        write_trained_images(work, prints)
 
     checkpoint = save_checkpoint(output, final, rule, about, more=write_more)
     shutil.rmtree(state, ignore_errors=True)

@@ -15,7 +15,7 @@ PANELS = {
 _TRUE_SHARE = {"S, control": "EdU+, control", "S, knock-down": "EdU+, knock-down"}
 
 
-def scores(rows: dict[str, dict], panels, title=""):
+def scores(rows: dict[str, dict], panels):
     """Return a figure with one line a model: each score of `panels` with its 95 % interval.
 
     `rows` are `metrics.Estimate` by the name of a score, by the name of a line. A share beside a measured one has the
@@ -39,11 +39,10 @@ def scores(rows: dict[str, dict], panels, title=""):
         label(ax, score)
     axes[0][0].set_yticks(at, list(rows))
     axes[0][0].invert_yaxis()
-    axes[0][0].set_title(title, loc="left", fontsize=10, color=INK)
     return figure
 
 
-def horseshoe(table, title=""):
+def horseshoe(table):
     """Return EdU over DNA, one panel a field, coloured by call: cells in S rise between the two peaks.
 
     `table` has the columns group, edu, dna_copies and call, a row a nucleus.

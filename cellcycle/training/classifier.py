@@ -16,7 +16,7 @@ from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
-from cellcycle.training.balancing import TrainingSet, make_training_set
+from cellcycle.training.balancing import make_training_set
 from cellcycle.training.loop import Batches, train_network
 
 SCHEDULES = ("constant", "cosine")
@@ -120,6 +120,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         its head too where it knows all classes. `state` is a folder in which everything is kept after each epoch, and
         from which a stopped training goes on; `after_epoch` is called with the epochs done, all members together.
         `held_out` are other inputs and their labels: their loss goes into the history, and nothing is decided by it.
+        `possible` (N, K) bool says which classes, in order, each label may stand for, where some tell no more than that
+        it is one of several; `y` then holds one of them.
         """
         if self.schedule not in SCHEDULES:
             raise SettingError("schedule", f"{self.schedule!r} is unknown", f"use one of {', '.join(SCHEDULES)}")
@@ -139,7 +141,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             seed = self.seed + 1000 * number
             with _one_thread(), torch.random.fork_rng(devices=[]):
                 network = self._begin(X.shape[1:], scaling, encoding, start, number, seed)
-                batches = self._batches(X, codes if possible is None else possible, scaling, encoding, seed)
+                batches = self._batches(X, codes, scaling, encoding, seed, possible)
                 rows += train_network(
                     network,
                     batches,
@@ -183,20 +185,16 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         # Channels-last makes the convolutions of a CPU about a quarter faster.
         return network.to(memory_format=torch.channels_last)
 
-    def _batches(self, X: Inputs, codes, scaling, encoding, seed: int) -> Batches:
+    def _batches(self, X: Inputs, codes, scaling, encoding, seed: int, possible=None) -> Batches:
         """Return the batches of a member: the training set in its view, scaled and encoded once for all epochs."""
-        if codes.ndim == 1:
-            made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
-            codes = torch.from_numpy(made.labels.astype(np.int64))
-        else:
-            made = TrainingSet(X.images, codes, np.arange(len(codes)))
-            codes = torch.from_numpy(codes)
+        made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
+        labels = torch.from_numpy(made.labels.astype(np.int64) if possible is None else possible[made.source])
         ramps = None
         if encoding is not None and scaling.view == "shape":
             ramps = encoding(torch.from_numpy(X.measurements[made.source]))
         images = scaling(torch.from_numpy(made.images))
         # On a GPU all of them at once: a batch is then picked, turned and moved there.
-        tensors = [None if t is None else t.to(self.device) for t in (images, ramps, codes)]
+        tensors = [None if t is None else t.to(self.device) for t in (images, ramps, labels)]
         n_batches = -(-len(X) // self.batch_size)
         return Batches(tensors, self.batch_size, n_batches, np.random.default_rng([seed, 7]), self.turns, self.moves)
 

@@ -9,10 +9,8 @@ import pandas as pd
 from cellcycle.errors import DataError
 from cellcycle.images import list_images, read_plane
 from cellcycle.phases import PHASES
-from cellcycle.segmentation import measure_crops
-from cellcycle.study.shipped.cells import SCALE
+from cellcycle.study.shipped.cells import MITOTIC, our_pixel_size_um
 
-MITOTIC = ("Prometaphase", "Metaphase", "Anaphase")
 EDU = ("EdU-", "EdU+")
 # EdU of a nucleus is the mean of so many pixels, squared, about its centre.
 _EDU_PX = 7
@@ -94,8 +92,7 @@ def pixel_size_um(name: str, images: list[Path]) -> float | None:
     """
     if name != "jurkat":
         return None
-    pixels = np.stack([read_plane(path).pixels for path in images])[:, np.newaxis]
-    return float(np.sqrt(SCALE.median_area_um2 / measure_crops(pixels)["area_px"].median()))
+    return our_pixel_size_um(np.stack([read_plane(path).pixels for path in images])[:, np.newaxis])
 
 
 def with_truth(name: str, table: pd.DataFrame) -> pd.DataFrame:

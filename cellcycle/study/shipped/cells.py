@@ -33,7 +33,8 @@ SOURCES = {
     "(Neumann et al. 2010, Nature, 10.1038/nature08869)",
 }
 # What cells may be whose phase was told by eye.
-MAY_BE = {"Interphase": PHASES[:3]} | dict.fromkeys(("Prometaphase", "Metaphase", "Anaphase"), PHASES[3:])
+MITOTIC = ("Prometaphase", "Metaphase", "Anaphase")
+MAY_BE = {"Interphase": PHASES[:3]} | dict.fromkeys(MITOTIC, PHASES[3:])
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,17 @@ def real_cells(name: str, real: Path, is_held_out: bool) -> NucleusDataset:
     return replace(dataset.select(np.flatnonzero(third == is_held_out)), groups=None)
 
 
-def at_our_size(dataset: NucleusDataset) -> NucleusDataset:
-    """Return crops with the pixel size by which their median nucleus has the models' median area.
+def our_pixel_size_um(images: np.ndarray) -> float:
+    """Return the pixel size by which the median nucleus of crops (N, 1, H, W) has the models' median area.
 
     Cells smaller than those the models know are brought to their size so; no label is looked at.
     """
-    area_px = measure_crops(dataset.images)["area_px"].median()
-    size_um = float(np.sqrt(SCALE.median_area_um2 / area_px))
-    return replace(dataset, pixel_sizes_um=np.full(len(dataset), size_um))
+    return float(np.sqrt(SCALE.median_area_um2 / measure_crops(images)["area_px"].median()))
+
+
+def at_our_size(dataset: NucleusDataset) -> NucleusDataset:
+    """Return crops with the pixel size of `our_pixel_size_um`."""
+    return replace(dataset, pixel_sizes_um=np.full(len(dataset), our_pixel_size_um(dataset.images)))
 
 
 def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
@@ -105,14 +109,15 @@ def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
     elsewhere on every slide. Where a slide has no anchor, nothing is learned from it.
     """
     cells, parts, rng = real_cells(name, real, is_held_out=False), [], np.random.default_rng(TRAIN_SEED)
+    fingerprints = np.array(image_fingerprints(cells.images))
     may_be = np.array([[phase in MAY_BE.get(c, (c,)) for phase in PHASES] for c in cells.classes])
     for reading in range(4 if rule.needs_anchor else 2):
         for half in np.array_split(rng.permutation(len(cells)), 2):
-            slide = cells.select(np.sort(half))
+            half = np.sort(half)
+            slide = cells.select(half)
             inputs = prepare(at_our_size(slide) if reading % 2 else slide, rule)
             usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
-            prints = tuple(np.array(image_fingerprints(slide.images))[usable])
-            parts.append(Learned(inputs[usable], may_be[slide.labels[usable]], prints))
+            parts.append(Learned(inputs[usable], may_be[slide.labels[usable]], tuple(fingerprints[half][usable])))
     return Learned.joined(parts)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cellcycle.checkpoint import FILES, Checkpoint, load_checkpoint, shipped_dir, write_card
 from cellcycle.evaluate import TRAINED_IMAGES
+from cellcycle.study.shipped.cells import SOURCES
 from cellcycle.train import train
 
 # Folder of classes below the real cells -> arguments of `train`, and what only people know of these cells.
@@ -13,8 +14,7 @@ REAL = {
     "mitocheck": {
         "arguments": {"intensity": "per-image"},
         "title": "Mitosis by shape",
-        "source": "HeLa cells, H2B-GFP, labelled by biologists: repository WayScience/phenotypic_profiling, CC BY 4.0 "
-        "(Neumann et al. 2010, Nature, 10.1038/nature08869)",
+        "source": SOURCES["mitocheck"],
         "licence": "CC BY 4.0, as its training images",
         "limits": (
             "Learned from HeLa cells with H2B-GFP in widefield time-lapse: another cell line, stain or microscope may "

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, save_checkpoint, shipped_dir
-from cellcycle.evaluate import TRAINED_IMAGES
+from cellcycle.evaluate import write_trained_images
 from cellcycle.inputs import InputRule
 from cellcycle.phases import PHASES
 from cellcycle.simulation import VERSION as SIMULATOR
@@ -102,13 +102,9 @@ def train_shipped(
     possible = learned.possible if recipe.real else None
     classifier = NetworkClassifier(**settings).fit(learned.inputs, first, possible=possible)
     n_real = len(learned.inputs) - len(simulated.inputs)
-    return save_checkpoint(
-        (folder or shipped_dir()) / name,
-        classifier,
-        rule,
-        about_of(recipe, settings, learned, n_real),
-        more=partial(_write_fingerprints, learned.fingerprints),
-    )
+    about, target = about_of(recipe, settings, learned, n_real), (folder or shipped_dir()) / name
+    write_list = {"more": partial(write_trained_images, fingerprints=learned.fingerprints)} if n_real else {}
+    return save_checkpoint(target, classifier, rule, about, **write_list)
 
 
 def about_of(recipe: Recipe, settings: dict, learned: Learned, n_real: int) -> dict:
@@ -133,8 +129,3 @@ def about_of(recipe: Recipe, settings: dict, learned: Learned, n_real: int) -> d
         "licence": "BSD-3-Clause" + ("; real cells under the licences named with them" if n_real else ""),
         "limits": [REAL_TOO if n_real else SIMULATED_ONLY, *LIMITS],
     }
-
-
-def _write_fingerprints(prints: tuple[str, ...], work: Path) -> None:
-    if prints:
-        (work / TRAINED_IMAGES).write_text("\n".join(prints) + "\n", encoding="utf-8")
