@@ -27,6 +27,11 @@ def scores_of(record: Record) -> dict[str, Estimate]:
     """Return the scores of a record by the source of its cells; what a model cannot be asked is left out."""
     table, name = rows_of(record), record.config["source"]
     made = {"no call": _share(table["call"] == "")}
+    if name == "rpe1":
+        # Of all nuclei, called or not: it is what the shares of calls are held against.
+        is_s = table["truth"] == EDU[1]
+        fields = (("control", CONTROL), ("knock-down", KNOCK_DOWN))
+        made |= {f"EdU+, {told}": _share(is_s[table["group"] == field]) for told, field in fields}
     called = table[table["call"] != ""]
     if not len(called):
         return made
@@ -70,7 +75,6 @@ def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
     made = {"AUC of S by EdU": _auc(is_s, table["p_EdU+" if is_forest else "p_S"])}
     for name, field in (("control", CONTROL), ("knock-down", KNOCK_DOWN)):
         inside = table["group"] == field
-        made[f"EdU+, {name}"] = _share(is_s[inside])
         made[f"S, {name}"] = _share(table["call"][inside].isin(("S", EDU[1])))
         if not is_forest:
             made[f"G1, {name}"] = _share(table["call"][inside] == "G1")
