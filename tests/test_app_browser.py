@@ -351,8 +351,7 @@ def test_a_plate_map_dropped_with_its_images_compares_conditions(page, tmp_path)
     with zipfile.ZipFile(io.BytesIO(saved(page, "#save-report"))) as archive:
         assert b"control" in archive.read("report.html")
     page.locator("#drop-map").click()
-    page.locator("#progress").wait_for(state="hidden")
-    page.reload()
+    page.reload()  # at once: what was under way is taken up again
     page.locator("#open-experiment").click()
     page.locator("#shares tr", has_text="A01").wait_for()
     assert "Phases by well or image" in page.locator("#experiment").inner_text()

@@ -27,7 +27,7 @@ export const example = (name, settings, signal) =>
 export const call = (id, settings, signal) => json(`/api/images/${id}/call?${query(settings)}`, { method: 'POST', signal });
 export const together = (settings, signal) => json(`/api/together?${query(settings)}`, { method: 'POST', signal });
 export const plateMap = (table) => json('/api/map', { method: 'POST', body: table });
-export const dropMap = () => json('/api/map', { method: 'DELETE' });
+export const dropMap = () => json('/api/map', { method: 'DELETE', keepalive: true });
 export const summary = (control) => json(`/api/summary.json?${query({ control })}`);
 export const correct = (id, said) =>
   json(`/api/images/${id}/corrections`, { method: 'PUT', body: JSON.stringify(said), keepalive: true });

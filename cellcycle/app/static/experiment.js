@@ -39,6 +39,9 @@ export function hasMap(is) {
 
 get('open-experiment').addEventListener('click', show);
 get('control').addEventListener('change', link);
+on('read', () => {
+  if (get('experiment').open) show();
+});
 on('data', () => {
   get('open-experiment').hidden = images.size < 2;
 });

@@ -83,6 +83,7 @@ async function give(files) {
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
   const isTable = (file) => /\.(csv|tsv)$/i.test(file.name);
+  unread(true);
   const isDone = await each(given.filter((file) => !tooLarge.includes(file) && !isTable(file)), (file) => file.name, async (file, signal) => take(await api.upload(file, settings(), signal)));
   for (const table of given.filter(isTable)) await takeTable(table);
   if (isDone && images.size > 1) await callAgain();
@@ -114,11 +115,18 @@ function ownModel(card) {
   else get('model').append(element('option', { value: OWN }, card.title));
 }
 
+/** Note for a page that is loaded again that its images are yet to be read together. */
+function unread(is) {
+  if (is) sessionStorage.setItem('unread', 'yes');
+  else sessionStorage.removeItem('unread');
+}
+
 /** Let the images tell each other what they can, and call those again for which that, or a setting, is new. */
 async function callAgain() {
   if (running) return problem('Something is being worked on; wait, or cancel it.');
   const given = settings();
   const how = get('how').value;
+  unread(true);
   running = new AbortController();
   try {
     await saved();
@@ -129,7 +137,8 @@ async function callAgain() {
     const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
     told = notes;
     running = null;
-    await each(changed, (id) => images.get(id).about.name, async (id, stop) => take(await api.call(id, given, stop)));
+    if (await each(changed, (id) => images.get(id).about.name, async (id, stop) => take(await api.call(id, given, stop)))) unread(false);
+    tell('read');
   } catch (error) {
     if (error.name !== 'AbortError') problem(error.message);
   }
@@ -186,6 +195,7 @@ for (const [button, dialog] of [['open-about', 'about'], ['open-settings', 'sett
 }
 get('drop-map').addEventListener('click', async () => {
   get('experiment').close();
+  unread(true);
   await api.dropMap().catch((error) => problem(error.message));
   hasMap(false);
   callAgain();
@@ -332,6 +342,7 @@ try {
   await begin(callAgain, ownModel);
   for (const about of site.images) await take(about);
   document.body.dataset.ready = 'yes';
+  if (images.size > 1 && sessionStorage.getItem('unread')) callAgain();
 } catch (error) {
   problem(error.message);
 }
