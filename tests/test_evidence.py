@@ -9,7 +9,7 @@ from cellcycle.checkpoint import shipped_names
 from cellcycle.errors import DataError
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES
-from cellcycle.study.evidence import board, scores, sources, text
+from cellcycle.study.evidence import board, measured, scores, sources, text, trained
 from cellcycle.study.evidence.sources import EDU, SOURCES
 from tests.test_texts import block
 
@@ -115,3 +115,23 @@ def test_edu_is_read_about_the_centre_of_a_nucleus_and_parted_by_otsu(tmp_path):
     np.testing.assert_allclose(table["edu"], [5000, 0, 6000, 0], atol=1)
     assert table["truth"].tolist() == [EDU[1], EDU[0], EDU[1], EDU[0]]
     assert set(table["group"]) == {scores.CONTROL}
+
+
+def test_what_was_not_yet_trained_on_real_cells_is_made_and_what_is_outdated_goes(record, tmp_path, monkeypatch):
+    kept, outdated = (record("jurkat", phases([p], [p]), model=name) for name, p in (("nn", "G1"), ("old", "S")))
+    (tmp_path / "jurkat_absolute.json").write_text("as it was", encoding="utf-8")
+    monkeypatch.setattr(trained, "TRAINED", tmp_path)
+    monkeypatch.setattr(trained, "load_dataset", lambda folder: folder.name)
+    monkeypatch.setattr(trained, "cross_validate", lambda cells, configs, root: [kept] * (cells == "jurkat"))
+    monkeypatch.setattr(trained, "_commanded", lambda real, cells, intensity: {"cells": cells, "by": intensity})
+    trained.train_on_real(tmp_path)
+    assert kept.folder.exists() and not outdated.folder.exists()
+    assert (tmp_path / "jurkat_absolute.json").read_text(encoding="utf-8") == "as it was"
+    assert '"per-image"' in (tmp_path / "mitocheck_per-image.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.realdata
+def test_nuclei_of_known_s_and_g2_have_more_dna_than_g1(real_data):
+    made = measured._rpe1(real_data).set_index(["quantity", "phase"])["p50"]
+    assert made["relative_dna", "G1"] == 1
+    assert 1 < made["relative_dna", "S"] < made["relative_dna", "G2"] and 1.7 < made["relative_dna", "G2"] < 2.2

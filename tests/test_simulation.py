@@ -476,7 +476,7 @@ def test_validation_table(nuclei):
 
 def test_validation_needs_the_real_measurements(nuclei, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "REAL_MEASUREMENTS", tmp_path / "none.csv")
-    with pytest.raises(DataError, match="measure_real_cells"):
+    with pytest.raises(DataError, match="make evidence"):
         validation.compare(nuclei)
 
 

@@ -12,7 +12,7 @@ from cellcycle.segmentation import measure_crops
 # Nuclei a phase that give steady quantiles.
 COUNTS = {"G1": 250, "S": 250, "G2": 250, "M": 100}
 QUANTITIES = ("relative_area", "relative_dna", "relative_brightness", "texture", "eccentricity", "solidity")
-REAL_MEASUREMENTS = Path(__file__).parents[2] / "data" / "results" / "real_cells" / "measurements.csv"
+REAL_MEASUREMENTS = Path(__file__).parents[2] / "data" / "results" / "evidence" / "measurements.csv"
 
 
 def dimensionless(measured: pd.DataFrame, reference: np.ndarray) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def summarise(values: pd.DataFrame, phases, source: str) -> pd.DataFrame:
 def compare(nuclei) -> pd.DataFrame:
     """Set simulated nuclei, about as many as `COUNTS`, beside the real ones: rows of `summarise` of every source."""
     if not REAL_MEASUREMENTS.is_file():
-        raise DataError(REAL_MEASUREMENTS, "no such file", "run benchmarks/measure_real_cells.py on the real cells")
+        raise DataError(REAL_MEASUREMENTS, "no such file", "run `make evidence` on the real cells")
     truth = nuclei.truth
     measured = measure_crops(nuclei.images, nuclei.pixel_size_um)
     # Each real source is one slide or one run: take the simulated slides' stain out before comparing.

@@ -1,10 +1,10 @@
-"""The tables of the data card, computed from the simulator and from records of real cells."""
+"""The tables of the data card, computed from the simulator and from what real cells measure."""
 
 import pandas as pd
 
-from cellcycle import files, results, summaries
+from cellcycle import files
 from cellcycle.phases import PHASES
-from cellcycle.study import experiments, texts
+from cellcycle.study import texts
 
 MITOSES = ("prometaphase", "metaphase", "anaphase")
 SEEN = {
@@ -22,7 +22,7 @@ def refresh_card() -> None:
 
 def card_blocks() -> dict[str, str]:
     """Return every computed block of the data card."""
-    return {**validation_blocks(), "CEILING": ceiling_block(), "TRANSFER": transfer_block()}
+    return {**validation_blocks(), "CEILING": ceiling_block()}
 
 
 def validation_blocks() -> dict[str, str]:
@@ -52,21 +52,3 @@ def ceiling_block() -> str:
         rows[name] = {"accuracy": found.accuracy, "balanced accuracy": found.balanced_accuracy}
         rows[name] |= {"macro F1": found.macro_f1, **{f"recall {phase}": found.recall[phase] for phase in PHASES}}
     return texts.markdown_table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("sees"))
-
-
-def transfer_block() -> str:
-    """Return the table of the experiment between simulated and real cells, computed from its records."""
-    rows = []
-    for record in results.load_runs(files.repository() / "data" / "results" / "simulated_to_real"):
-        config, scores = record.config, ["accuracy", "balanced_accuracy"]
-        n_labels = config.get("n_labels", 0)
-        few = f"{'simulated, then ' if config.get('pretrain') else ''}{n_labels} real a phase"
-        trained = few if n_labels else config["train_name"]
-        row = {"trained on": trained, "tested on": record.data["name"], "model": config["model"]}
-        row |= {"intensities": experiments.intensities_of(config), "n": n_labels, "origin": record.data["origin"]}
-        table = summaries.score_table([record], as_trained=True)
-        row |= summaries.with_intervals(table, scores).iloc[0].to_dict()
-        rows.append(row | {phase: table[f"recall_{phase}"].iloc[0] for phase in PHASES})
-    order = ["n", "origin", "trained on", "model", "tested on", "intensities"]
-    table = pd.DataFrame(rows).sort_values(order).set_index("trained on").rename(columns={PHASES[0]: "recall G1"})
-    return texts.markdown_table(table.drop(columns=["n", "origin"]))

@@ -36,8 +36,8 @@ SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 WATTS_A_CORE = (5, 15)
 # To warm a litre of water (4184 J a degree) from 20 to 100 degrees C, in watt-hours.
 _LITRE_TO_BOILING_WH = 4184 * 80 / 3600
-# Records of `cellcycle train` on real cells, as `benchmarks/train_real_cells.py` makes them.
-TRAINED = Path("data", "results", "trained")
+# Records of models trained on real cells, as `make evidence` makes them.
+TRAINED = Path("data", "results", "evidence", "trained")
 _COMPARED = (*experiments.TABLE_2_MODELS.values(), "best")
 # How the real cells' networks are called in tables, by the model's name in their configuration.
 _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
@@ -176,11 +176,11 @@ def trained_table() -> pd.DataFrame:
 
 
 def real_records() -> list[Record]:
-    """Return the committed records of the models on real cells (`benchmarks/real_cells.py` makes them)."""
-    root = files.repository() / "data" / "results" / "real_cells"
+    """Return the committed records of the study's models, trained on real cells."""
+    root = files.repository() / TRAINED
     records = results.load_runs(root)
     if not records:
-        raise RecordError(root, "no records of real cells", "run benchmarks/real_cells.py REAL_DATA")
+        raise RecordError(root, "no records of real cells", "run `make evidence`")
     order = list(_REAL_NAMES)
     return sorted(records, key=lambda r: (experiments.intensities_of(r.config), order.index(r.config["model"])))
 

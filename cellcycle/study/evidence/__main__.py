@@ -8,7 +8,9 @@ from pathlib import Path
 from cellcycle import files
 from cellcycle.errors import CellCycleError
 from cellcycle.study.evidence.board import ROOT, run_board
+from cellcycle.study.evidence.measured import measure_real
 from cellcycle.study.evidence.text import refresh_evidence
+from cellcycle.study.evidence.trained import train_on_real
 
 
 def main() -> None:
@@ -20,7 +22,9 @@ def main() -> None:
     if not real:
         parser.error("name the folder of real cells in CELLCYCLE_REAL_DATA")
     try:
+        measure_real(Path(real), arguments.fresh)
         run_board(Path(real), files.repository() / ROOT, arguments.fresh)
+        train_on_real(Path(real), arguments.fresh)
         refresh_evidence()
     except CellCycleError as error:
         print(f"Error: {error}", file=sys.stderr)
