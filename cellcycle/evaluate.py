@@ -20,6 +20,7 @@ from cellcycle.splits import image_fingerprints
 
 # Beside a model's card: what was it trained on? One fingerprint of pixels a line.
 TRAINED_IMAGES = "trained_images.txt"
+_MOST_MISTAKES = 24
 
 
 @dataclass(frozen=True)
@@ -138,53 +139,24 @@ def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:
 
 def write_evaluation(found: Evaluation, table: Path) -> None:
     """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG), each whole or not at all."""
-    from matplotlib.figure import Figure
+    from cellcycle import plots
 
     with whole_file(table) as work:
         found.predictions().to_csv(work, index=False)
     with whole_file(table.with_name(f"{table.stem}_confusion.csv")) as work:
         found.confusion.to_csv(work)
-    figure = Figure(figsize=(1.5 + 0.7 * len(found.classes),) * 2, layout="constrained")
-    axes, matrix = figure.subplots(), found.confusion.to_numpy()
-    axes.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    for (row, column), n in np.ndenumerate(matrix):
-        axes.text(column, row, str(n), ha="center", va="center", color="black" if row != column else "white")
-    axes.set_xticks(range(len(found.classes)), found.classes, rotation=45)
-    axes.set_yticks(range(len(found.classes)), found.classes)
-    axes.set_xlabel("called")
-    axes.set_ylabel("true")
-    _save(figure, table.with_name(f"{table.stem}_confusion.png"))
-    figure = _mistakes(found)
-    if figure is not None:
-        _save(figure, table.with_name(f"{table.stem}_mistakes.png"))
-
-
-def _mistakes(found: Evaluation, n: int = 24):
-    """Return a picture of the nuclei that were called wrong with the greatest probability; None where none was."""
-    from matplotlib.figure import Figure
-
+    figures = {f"{table.stem}_confusion": plots.confusion_matrices([found.confusion], [found.dataset.name])}
     at = np.flatnonzero(found.answered)
     wrong = at[found.called != found.labels[at]]
-    if not len(wrong):
-        return None
-    sure = found.probabilities[wrong].max(axis=1)
-    wrong = wrong[np.argsort(-sure, kind="stable")][:n]
-    rows = -(-len(wrong) // 8)
-    figure = Figure(figsize=(12, 1.9 * rows), layout="constrained")
-    places = figure.subplots(rows, 8, squeeze=False).flatten()
-    for axes in places:
-        axes.axis("off")
-    for axes, i in zip(places, wrong, strict=False):
-        call = found.probabilities[i].argmax()
-        axes.imshow(found.dataset.images[i, 0], cmap="gray")
-        title = f"{found.classes[found.labels[i]]} as {found.classes[call]} ({found.probabilities[i, call]:.2f})"
-        axes.set_title(title, fontsize=7)
-    return figure
-
-
-def _save(figure, file: Path) -> None:
-    with whole_file(file) as work:
-        figure.savefig(work, format="png", dpi=110)
+    wrong = wrong[np.argsort(-found.probabilities[wrong].max(axis=1), kind="stable")][:_MOST_MISTAKES]
+    if len(wrong):
+        calls = found.probabilities[wrong].argmax(axis=1)
+        titles = [
+            f"{found.classes[found.labels[i]]} as {found.classes[call]}\n{found.probabilities[i, call]:.2f}"
+            for i, call in zip(wrong, calls, strict=True)
+        ]
+        figures[f"{table.stem}_mistakes"] = plots.image_grid(found.dataset.images[wrong], titles, shared_scale=False)
+    plots.save_figures(figures, table.parent)
 
 
 def write_trained_images(folder: Path, fingerprints) -> None:

@@ -13,7 +13,7 @@ import cellcycle
 PACKAGE = Path(cellcycle.__file__).parent
 # A module may import those of earlier lines, and of its own line.
 ORDER = [
-    {"errors", "phases", "files", "tasks", "graphs"},
+    {"errors", "phases", "files", "tasks", "graphs", "metrics"},
     {"names"},
     {"confine"},
     {"images"},
@@ -27,7 +27,6 @@ ORDER = [
     {"inputs"},
     {"card"},
     {"datasets"},
-    {"metrics"},
     {"results"},
     {"networks"},
     {"training"},
@@ -38,10 +37,10 @@ ORDER = [
     {"summaries"},
     {"checkpoint"},
     {"predict"},
+    {"plots"},
     {"evaluate"},
     {"train"},
     {"review"},
-    {"plots"},
     {"report"},
     {"study"},
     {"app"},

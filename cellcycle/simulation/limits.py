@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cellcycle import metrics
 from cellcycle.errors import SettingError
 from cellcycle.phases import PHASES
 from cellcycle.simulation import biology
@@ -135,19 +136,15 @@ def ceiling(
 
     def rates(power: float) -> np.ndarray:
         """Share of each phase's cells (rows) called each phase, under the shares raised to a power."""
-        made = np.zeros((len(PHASES), len(PHASES)))
-        np.add.at(made, (truth, (evidence * shares**power).argmax(1)), 1 / n_per_phase)
-        return made
-
-    def macro_f1(confusion) -> float:
-        return float((2 * np.diag(confusion) / np.maximum(confusion.sum(0) + confusion.sum(1), 1e-12)).mean())
+        called = (evidence * shares**power).argmax(1)
+        return metrics.confusion_matrix(truth, called, len(PHASES)) / n_per_phase
 
     by_power = [rates(power) for power in _POWERS]
     weighted = [made * shares[:, None] for made in by_power]
     recall = np.diag(by_power[0])
     return Ceiling(
-        accuracy=float(np.trace(weighted[-1])),
-        macro_f1=max(map(macro_f1, weighted)),
+        accuracy=float(metrics.accuracy(weighted[-1])),
+        macro_f1=float(max(map(metrics.macro_f1, weighted))),
         balanced_accuracy=float(recall.mean()),
         recall=dict(zip(PHASES, recall.round(12).tolist(), strict=True)),
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,38 +23,35 @@ from cellcycle.training.loop import Batches, train_network
 SCHEDULES = ("constant", "cosine")
 
 
+@dataclass(eq=False, repr=False)
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
     """Train networks on inputs and labels, and predict class probabilities.
+
+    Once fitted it has `classes_` (K,); `model_`, the `cellcycle.networks.Model`, which takes inputs as they are and
+    gives logits; and `history_`, a row an epoch and member: epoch, train_loss, held_out_loss, seconds.
 
     Parameters
     ----------
     network : str
-        A name of `cellcycle.networks.NETWORKS`.
+        A name of `cellcycle.networks.NETWORKS`, built with `width`, `dropout`, `stem_stride` and `batch_norm`.
     views : sequence of {"scaled", "shape"}
         What each member of the model sees; their logits are averaged. "scaled": images by one mean and deviation of
         the training set, which carry DNA content. "shape": each image by its own, which survive a change of
         exposure; the measurements of the inputs join this view.
     training_set : {"D1", "D2", "D3"}
-        What `fit` makes of the images it is given: raw, augmented, or balanced and augmented.
-    transforms : sequence of str
-        Transforms of augmented copies; see `cellcycle.training.augmentation.STUDY_TRANSFORMS`.
-    copies : int
-        Augmented copies of each image in D2; D3 follows from it.
-    learning_rate, batch_size
-        Of the Adam optimiser. Defaults as the study found and chose them.
+        What `fit` makes of the images it is given: raw, augmented by `copies` of each under the `transforms`
+        (`cellcycle.training.augmentation.STUDY_TRANSFORMS`), or balanced and augmented.
+    learning_rate, batch_size, weight_decay
+        Of the Adam optimiser, its weight decay decoupled (AdamW). Defaults as the study found and chose them.
     epochs : int
         One epoch draws as many images as `fit` was given, whatever the training set, so that D1, D2 and
         D3 are compared at the same number of steps.
-    weight_decay : float
-        Decoupled weight decay (AdamW); 0 is plain Adam.
     schedule : {"constant", "cosine"}
     turns : bool
         Turn and mirror batches at random in training, and average the logits of all eight positions in
         prediction: the call of a nucleus then does not depend on how it lay under the microscope.
     moves : bool
         Turn by any angle, zoom and move each image a little at random in training.
-    width, dropout, stem_stride, batch_norm
-        Passed to `cellcycle.networks.build_network`.
     pretrained : path-like or None
         Weights of a model with the same body, as `save_network` writes them: they start the training, all but the
         head.
@@ -61,57 +59,27 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         "cpu" is the reference.
     seed : int
         Decides weights, augmentation, dropout and the order of images; members count up from it.
-
-    Attributes
-    ----------
-    classes_ : (K,) array
-    model_ : cellcycle.networks.Model
-        In evaluation mode; takes inputs as they are, gives logits.
-    history_ : DataFrame
-        One row an epoch and member: epoch, train_loss, held_out_loss, seconds.
     """
 
-    def __init__(
-        self,
-        network="nagao6",
-        views=("scaled",),
-        training_set="D3",
-        transforms=STUDY_TRANSFORMS,
-        copies=3,
-        learning_rate=5e-4,
-        batch_size=16,
-        epochs=20,
-        weight_decay=0.0,
-        schedule="constant",
-        turns=False,
-        moves=False,
-        width=None,
-        dropout=None,
-        stem_stride=1,
-        batch_norm=False,
-        pretrained=None,
-        device="cpu",
-        seed=0,
-    ):
-        self.network = network
-        self.views = views
-        self.training_set = training_set
-        self.transforms = transforms
-        self.copies = copies
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.turns = turns
-        self.moves = moves
-        self.width = width
-        self.dropout = dropout
-        self.stem_stride = stem_stride
-        self.batch_norm = batch_norm
-        self.pretrained = pretrained
-        self.device = device
-        self.seed = seed
+    network: str = "nagao6"
+    views: tuple[str, ...] = ("scaled",)
+    training_set: str = "D3"
+    transforms: tuple[str, ...] = STUDY_TRANSFORMS
+    copies: int = 3
+    learning_rate: float = 5e-4
+    batch_size: int = 16
+    epochs: int = 20
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    turns: bool = False
+    moves: bool = False
+    width: int | None = None
+    dropout: float | None = None
+    stem_stride: int = 1
+    batch_norm: bool = False
+    pretrained: str | Path | None = None
+    device: str = "cpu"
+    seed: int = 0
 
     def fit(self, X, y, start=None, state=None, after_epoch=None, held_out=None, possible=None):
         """Train on `Inputs` (or images (N, C, H, W) float32) with labels `y (N,)`; return self.
