@@ -178,16 +178,9 @@ def save_checkpoint(
     Needs torch, onnx and onnxscript (the extra "train"). Weights are rounded to half precision: probabilities move by
     about 0.001. What is returned is loaded again, hence verified.
 
-    Parameters
-    ----------
-    folder
-        Its name is the model's name unless `about` has one.
-    classifier : NetworkClassifier
-        Fitted on inputs by the rule, with labels 0 to K - 1.
-    about
-        At least title, version, classes, trained_on, licence and limits.
-    more
-        Writes further files into the unfinished folder it is given; the card holds their hashes, too.
+    The classifier was fitted on inputs by the rule, with labels 0 to K - 1. `about` holds at least title, version,
+    classes, trained_on, licence and limits; without a name in it the folder's is the model's. `more` writes further
+    files into the unfinished folder it is given; the card holds their hashes, too.
     """
     if not hasattr(classifier, "model_"):
         name = type(classifier).__name__

@@ -37,25 +37,11 @@ _NEAR_RANGE, _NEAR_BINS, _NEAR_CVS = (0.75, 2.7), 60, (0.05, 0.07, 0.09, 0.12)
 class G1Peak:
     """The fitted G1 peak and how far to trust it.
 
-    Parameters
-    ----------
-    position : float
-        Integrated DNA of a G1 nucleus; NaN where the fit is not usable.
-    cv : float
-        Coefficient of variation of the peaks.
-    g2_ratio : float
-        Position of the G2 peak over that of G1.
-    fractions : dict of str to float
-        Shares of G1, S and G2 (M included) by DNA content alone, and of outliers; they add up to 1.
-    quality : float in [0, 1]
-        Cox and Snell's pseudo-R2 against one log-normal hump: 0 explains nothing more than that, above 0.3 is
-        two clear peaks.
-    n_nuclei : int
-        Nuclei in the fit.
-    reason : str
-        Why the fit is not usable; "" where it is.
-    is_arrested : bool
-        Whether the nuclei stand still in one phase, as far as their DNA tells: one peak, or none at G1.
+    `position` is the integrated DNA of a G1 nucleus, NaN where the fit is not usable, `reason` why it is not; `cv` the
+    coefficient of variation of the peaks, `g2_ratio` the position of the G2 peak over that of G1. `fractions` are those
+    of G1, S and G2 (M included) by DNA content alone, and of outliers; they add up to 1. `quality` in [0, 1] is Cox and
+    Snell's pseudo-R2 against one log-normal hump: 0 explains nothing more than that, above 0.3 is two clear peaks.
+    `is_arrested`: the nuclei stand still in one phase, as far as their DNA tells: one peak, or none at G1.
     """
 
     position: float
@@ -74,23 +60,13 @@ class G1Peak:
 
 
 def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
-    """Fit the G1 peak of a population of nuclei.
+    """Fit the G1 peak of a population of nuclei, by the integrated intensity (N,) of each above background, any unit.
 
     Maximum likelihood of a mixture in the logarithm of DNA: a peak at G1, one of the same coefficient of
     variation at `g2_ratio` times that, S evenly between, and a flat share of outliers (debris, clumps). The
     fit is called unusable, with the reason, for few nuclei, one peak only, peaks that are not in proportion,
-    or too many outliers.
-
-    Parameters
-    ----------
-    integrated_dna : ndarray (N,)
-        Integrated intensity of each nucleus above background, any unit. Numbers that are not finite or not
-        positive are left out. Leave out nuclei at the edge of the image beforehand.
-
-    Returns
-    -------
-    G1Peak
-        Its `position` is in the unit of the input.
+    or too many outliers. Numbers that are not finite or not positive are left out; leave out nuclei at the edge of the
+    image beforehand.
 
     Examples
     --------
@@ -123,21 +99,8 @@ def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tu
     """Fit the G1 peak of a few nuclei near one that is known of many: in a well, of its plate.
 
     The stain of a well is taken to differ from that of the plate by a tenth (one standard deviation), at most by a
-    quarter, so that few nuclei, or a well without G1, leave the peak where it was.
-
-    Parameters
-    ----------
-    integrated_dna : ndarray (N,)
-        As for `fit_g1_peak`.
-    position, g2_ratio : float
-        Of the peak of many, see `G1Peak`.
-
-    Returns
-    -------
-    float
-        The position.
-    dict of str to float
-        Shares of G1, S, G2 and outliers of all nuclei.
+    quarter, so that few nuclei, or a well without G1, leave the peak where it was. `position` and `g2_ratio` are those
+    of the `G1Peak` of many; returned are the position, and the shares of G1, S, G2 and outliers of all nuclei.
 
     Examples
     --------

@@ -42,14 +42,7 @@ def _escaped(character: str) -> str:
 class CellCycleError(Exception):
     """Something outside the program is wrong, and the user can put it right.
 
-    Parameters
-    ----------
-    subject : str or path-like
-        The file, folder, option or name that is at fault.
-    finding : str
-        What was found there.
-    remedy : str
-        What to do about it.
+    The file, folder, option or name that is at fault, what was found there, and what to do about it.
 
     Examples
     --------

@@ -25,23 +25,12 @@ RATIOS = {
 # What is measured of whole crops, and of nuclei relative to their group: amounts, too.
 OTHERS = ("crop_dna", "dna_copies", "area_over_g1", *GRAIN_AMOUNTS)
 # What is measured on a nucleus for a network that sees its shape: form, and amounts of DNA.
-MEASURED = (
-    "area_px",
-    "texture",
-    "eccentricity",
-    "solidity",
-    "crop_dna_over_noise",
-    "integrated_dna",
-    "mean_dna",
-    "crop_dna",
-)
+_FORM = ("area_px", "texture", "eccentricity", "solidity")
+MEASURED = (*_FORM, "crop_dna_over_noise", "integrated_dna", "mean_dna", "crop_dna")
 # The same for pictures scaled one by one: what another exposure of the single picture leaves as it is.
 MEASURED_PER_IMAGE = (
-    *MEASURED[:4],
-    "crop_dna_over_background",
-    "mean_dna_over_background",
-    "crop_dna_over_background_noise",
-)
+    *_FORM, "crop_dna_over_background", "mean_dna_over_background", "crop_dna_over_background_noise"
+)  # fmt: skip
 # Only where the training images stated no pixel size: a nucleus of a common cell line.
 TYPICAL = Scale(200.0)
 _LEAST = 1e-6
@@ -51,25 +40,12 @@ _LEAST = 1e-6
 class InputRule:
     """How a nucleus becomes an input; stands in the card of a model.
 
-    Parameters
-    ----------
-    size_px : int
-        Side of the square image.
-    pixel_size_um : float or None
-        Edge of its pixels in the sample, to which images are resampled. None: the crop as it is, only resized.
-    surroundings : {"kept", "painted"}
-        "painted": the local background is taken off, and neighbours are painted over.
-    unit : {"full-range", "g1"}
-        What intensity 1 is: the file's full range, or one genome copy a um2, by the G1 peak of the nuclei's group.
-    measurements : tuple of str
-        Of `READABLE`, `OTHERS`, `RATIOS` and `GRAIN`; given beside the image, those of `GRAIN` last.
-    scale : Scale
-        Typical areas of the training nuclei.
-
-    Raises
-    ------
-    SettingError
-        A word is unknown, or a number impossible.
+    A square image of side `size_px`, whose pixels are `pixel_size_um` wide in the sample (None: the crop as it is, only
+    resized). `surroundings` "painted": the local background is taken off, and neighbours are painted over; or "kept".
+    `unit` is what intensity 1 is, the file's "full-range", or "g1": one genome copy a um2, by the G1 peak of the
+    nuclei's group. Beside the image are given `measurements` of `READABLE`, `OTHERS`, `RATIOS` and `GRAIN`, those of
+    `GRAIN` last. `scale` has the typical areas of the training nuclei. An unknown word or impossible number is a
+    `SettingError`.
 
     Examples
     --------
@@ -144,14 +120,8 @@ def _check_positive(name: str, value) -> None:
 class Inputs:
     """What networks read, indexable like an array, so that scikit-learn splits it.
 
-    Parameters
-    ----------
-    images : (N, C, S, S) float32
-        In the unit of the rule; NaN for a nucleus whose group has no anchor where the rule needs one.
-    measurements : (N, M) float32
-        Raw; NaN where missing.
-    names : tuple of str
-        Of the measurements.
+    `images` (N, C, S, S) float32 in the unit of the rule, NaN for a nucleus whose group has no anchor where the rule
+    needs one; `measurements` (N, M) float32 as measured, NaN where missing, with their `names`.
     """
 
     images: np.ndarray

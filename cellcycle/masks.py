@@ -34,20 +34,10 @@ _KEEP = "give it 0 for background and one whole number a nucleus, as 16-bit TIFF
 
 
 def read_mask(mask, pixels: np.ndarray, is_one: bool = False) -> tuple[np.ndarray, str]:
-    """Return the label image (H, W) int32 that a mask is, and what had to be understood in it.
+    """Return the label image (H, W) int32 that a mask, a path or array (H, W), is, and what had to be understood in it.
 
-    Parameters
-    ----------
-    mask : path or array (H, W)
-    pixels : ndarray (H, W)
-        Of the image that it belongs to.
-    is_one : bool, optional
-        The image is a crop of one nucleus: a single number stays one nucleus, also in several parts.
-
-    Raises
-    ------
-    ImageError
-        It is no label image of this image.
+    `pixels` (H, W) are those of the image that it belongs to; an `ImageError` says that it is no label image of it.
+    `is_one`: the image is a crop of one nucleus, so that a single number stays one nucleus, also in several parts.
     """
     is_file = isinstance(mask, str | Path)
     name = str(mask) if is_file else "mask"
@@ -165,13 +155,7 @@ def _refuse_dark(name: str, labels: np.ndarray, pixels: np.ndarray) -> None:
 
 
 def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None) -> None:
-    """Write a label TIFF: 0, and the `nucleus_id` of each nucleus; only an earlier mask is replaced.
-
-    Raises
-    ------
-    ImageError
-        It cannot be written, or another file has its name.
-    """
+    """Write a label TIFF: 0, and the `nucleus_id` of each nucleus; only an earlier mask is replaced."""
     if os.path.lexists(path) and not is_mask(path):
         raise ImageError(path, "a file that is no mask of an earlier run has this name", "name another folder")
     shown = nuclei_alone(labels, ids)

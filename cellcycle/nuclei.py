@@ -29,14 +29,8 @@ _SPOILT = {"edge", "clump", "debris", "out_of_focus", "saturated"}
 class Scale:
     """Typical sizes of the nuclei that a model was trained on; they stand in where an image tells no scale.
 
-    Parameters
-    ----------
-    median_area_um2 : float
-        Of all nuclei of a growing population.
-    g1_area_um2 : float
-        Median of those with the DNA of G1; 0 where it was not measured.
-    field_of_view_um : float
-        Side of a crop.
+    Median area of all nuclei of a growing population, and of those with the DNA of G1, 0 where it was not measured;
+    side of a crop.
     """
 
     median_area_um2: float
@@ -48,14 +42,8 @@ class Scale:
 class Anchor:
     """What a nucleus in G1 looks like in a group of nuclei of one stain and exposure: a field, a slide, a plate.
 
-    Parameters
-    ----------
-    position : float
-        Integrated DNA of a G1 nucleus.
-    quality : float in [0, 1]
-        Of the fit that gave it, see `cellcycle.dna_content.G1Peak`; NaN where it was given.
-    area_px : float or None
-        Median area of the sound nuclei with the DNA of G1; None where there is none.
+    `position` is its integrated DNA; `quality` in [0, 1] that of the fit, see `cellcycle.dna_content.G1Peak`, NaN where
+    it was given; `area_px` the median area of the sound nuclei with the DNA of G1, None where there is none.
     """
 
     position: float
@@ -75,26 +63,14 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Nuclei:
-    """The nuclei that were found in one plane.
+    """The nuclei that were found in one plane, which was taken for the `kind` "field" or "nucleus".
 
-    Parameters
-    ----------
-    kind : {"field", "nucleus"}
-        What the image was taken for.
-    measured : dict of str to ndarray (N,)
-        What was measured on each: the columns of `cellcycle.segmentation.measure`.
-    labels : ndarray (H, W) int32
-        0 is background, k the nucleus with `nucleus_id` k; in a crop 1 is the nucleus, 2 its neighbours.
-    pixel_size_um : float
-        As stated, or as it follows from the size of the nuclei.
-    scale_is_known : bool
-        Whether the pixel size was stated, and can be true.
-    stated_um : float
-        The pixel size that was stated; NaN for none.
-    remark : str
-        What had to be understood in the mask that they are from.
-    picture : Picture or None
-        The plane without what is no picture of nuclei: what networks look at. None stands for the plane itself.
+    `measured` holds what was measured on each, (N,): the columns of `cellcycle.segmentation.measure`. In `labels` (H,
+    W) int32 0 is background, k the nucleus with `nucleus_id` k; in a crop 1 is the nucleus, 2 its neighbours. The pixel
+    size is as stated, or as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and
+    can be true; `stated_um` is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that
+    they are from. `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane
+    itself.
     """
 
     kind: str
@@ -146,20 +122,8 @@ def find_nuclei(
     times for a crop), the scale follows from the image: a crop has the model's field of view if its nucleus then has
     a likely area; otherwise the median nucleus has the model's median area.
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float32 in [0, 1]
-    pixel_size_um : float or None
-    scale : Scale
-        Of the model that will look at them.
-    kind : {"auto", "field", "nucleus"}, optional
-    backend : str, optional
-        Of `segment`, for fields.
-
-    Returns
-    -------
-    Nuclei
-        Of length 0 where there is no nucleus.
+    `pixels` are (H, W) float32 in [0, 1], `scale` is that of the model that will look at them, `kind` "auto", "field"
+    or "nucleus", `backend` one of `segment`, for fields.
     """
     picture = look_over(pixels)
     pixels = picture.pixels
@@ -181,15 +145,9 @@ def find_nuclei(
 def outlined_nuclei(
     pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str, remark: str = ""
 ) -> Nuclei:
-    """Return the nuclei that somebody else has outlined, with the numbers of their labels.
+    """Return the nuclei that somebody else has outlined, with the numbers of their labels (H, W) int32.
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float32 in [0, 1]
-    labels : ndarray (H, W) int32
-    scale : Scale
-        Of the model that will look at them, see `find_nuclei`.
-    kind : {"field", "nucleus"}
+    The other arguments are those of `find_nuclei`, but for `kind`, which is "field" or "nucleus".
     """
     picture = look_over(pixels)
     measured = measured_columns(picture.pixels, labels, pixel_size_um)
@@ -256,17 +214,7 @@ def _is_within(area_um2: float, scale: Scale, most: float) -> bool:
 
 
 def g1_peak_of(nuclei) -> G1Peak:
-    """Fit the G1 peak of the sound nuclei of a field, or of the images of a slide.
-
-    Parameters
-    ----------
-    nuclei : iterable of Nuclei
-
-    Returns
-    -------
-    G1Peak
-        In the unit of `integrated_dna`; `is_usable` says whether to trust it.
-    """
+    """Fit the G1 peak of the sound nuclei of a field, or of the images of a slide, in the unit of `integrated_dna`."""
     return fit_g1_peak(np.concatenate([np.empty(0), *(n.measured["integrated_dna"][n.is_sound] for n in nuclei)]))
 
 
@@ -282,12 +230,9 @@ def has_g1_dna(copies: np.ndarray) -> np.ndarray:
 
 
 def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
-    """Fit the G1 peak of a group; return its anchor, None where the peak is not to be trusted, and the peak.
+    """Fit the G1 peak of a group, the `Nuclei` of its images; return its anchor and the peak.
 
-    Parameters
-    ----------
-    nuclei : iterable of Nuclei
-        Of the images of a field or slide.
+    There is no anchor where the peak is not to be trusted.
     """
     nuclei = list(nuclei)
     peak = g1_peak_of(nuclei)
@@ -297,15 +242,7 @@ def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
 
 
 def g1_area_px(nuclei, g1_position: float) -> float | None:
-    """Return the median area in pixels of the sound nuclei with the DNA of G1; None where there is none.
-
-    Parameters
-    ----------
-    nuclei : iterable of Nuclei
-        Of one field or slide.
-    g1_position : float
-        Integrated DNA of a G1 nucleus.
-    """
+    """Return the median area in pixels of the sound nuclei with the DNA of G1; None where there is none."""
     areas = [np.empty(0)]
     for found in nuclei:
         is_g1 = has_g1_dna(2 * found.measured["integrated_dna"] / g1_position) & found.is_sound

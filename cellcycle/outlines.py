@@ -28,13 +28,7 @@ def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
     """Return the outline of each nucleus: a closed ring (n, 2) of x, y for each of its parts; holes are filled.
 
     It runs through the middle between a pixel of the nucleus and one that is none, so that just the pixels of the
-    nucleus have their centre in it.
-
-    Parameters
-    ----------
-    labels : ndarray (H, W) int
-    ids : sequence of int
-        Numbers of the nuclei.
+    nucleus have their centre in it. `ids` are the numbers of the nuclei in `labels` (H, W) int.
 
     Examples
     --------
@@ -70,12 +64,7 @@ def write_geojson(path: Path, labels: np.ndarray, columns: dict[str, list], clas
     """Write nuclei as QuPath imports and exports objects: a FeatureCollection of detections, the phase as class.
 
     Form: `PathObjectTypeAdapter` of QuPath 0.4 and later (`qupath.lib.io.QuPathTypeAdapters`). A nucleus without a
-    call has no class.
-
-    Raises
-    ------
-    ImageError, SettingError
-        It cannot be written, or another file has its name.
+    call has no class. Only an earlier such file is replaced.
     """
     _refuse_other(path)
     rows, rings = _rows_and_rings(labels, columns)
@@ -106,12 +95,8 @@ def _feature(row: dict, parts: list[np.ndarray], colours: dict[str, list[int]]) 
 def write_rois(path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...]) -> None:
     """Write nuclei as a set of ROIs for ImageJ's manager: called NUMBER-PHASE, in the colour and group of the phase.
 
-    Groups count the classes from 1; 0 is no call. A nucleus in several parts is one composite ROI.
-
-    Raises
-    ------
-    ImageError, SettingError
-        It cannot be written, or another file has its name.
+    Groups count the classes from 1; 0 is no call. A nucleus in several parts is one composite ROI. Only an earlier such
+    file is replaced.
     """
     import zipfile
 

@@ -24,17 +24,9 @@ _MORE_COLOURS = ("#56B4E9", "#D55E00", "#555555", "#882255")
 
 
 def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
-    """Return one colour a class: the phases keep theirs, other class names take the unused ones.
+    """Return one colour a class, hexadecimal RGB: the phases keep theirs, other class names take the unused ones.
 
-    Parameters
-    ----------
-    classes : tuple of str, length K
-        Class names in score order, e.g. `PHASES` or ("G2", "not-G2").
-
-    Returns
-    -------
-    dict of str to str
-        Hexadecimal RGB colours; after eight classes they repeat.
+    After eight classes colours repeat.
 
     Examples
     --------

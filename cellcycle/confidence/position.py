@@ -23,17 +23,10 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
     `position` (median of the belief), `position_low`, `position_high`; `replicated` (mean share of the genome copied, 0
     in G1 and 1 in G2 and M), `replicated_low`, `replicated_high`; intervals have the given `level`.
 
-    Parameters
-    ----------
-    probabilities : (N, 4) float
-        Calibrated probabilities of G1, S, G2 and M; rows of NaN give NaN.
-    dna_copies : (N,) float, optional
-        DNA content in genome copies, 2 for a G1 nucleus, e.g. the column `dna_copies` of a prediction table.
-        Where it is NaN, or without it, cells are anywhere in S.
-    parameters : SimulationParameters, optional
-        Durations of the phases and the course of replication; those of a human cell line by default.
-    dna_cv : float above 0
-        Coefficient of variation of `dna_copies` between nuclei of the same content.
+    `probabilities` (N, 4) are calibrated ones of G1, S, G2 and M; rows of NaN give NaN. `dna_copies` (N,) is the DNA
+    content in genome copies, 2 for a G1 nucleus, as in a prediction table; where it is NaN, or without it, cells are
+    anywhere in S. `parameters` of the simulation have the durations of the phases and the course of replication, by
+    default those of a human cell line; `dna_cv` is how `dna_copies` vary between nuclei of the same content.
 
     Examples
     --------

@@ -83,21 +83,12 @@ def build_network(
 ) -> Network:
     """Build a network with random weights, for images (channels, size_px, size_px).
 
-    Parameters
-    ----------
-    name
-        One of `NETWORKS`: "logistic", "nn", "resnet8" (14, 20; "-plain" without skip paths, "-identity" with skip
-        paths that have no weights), "nagao6" (any number of stages from 1 to 7), or a registered one.
-    width
-        Channels of the first stage (ResNet 16, Nagao 8 by default) or units of the hidden layer (nn: 256).
-    dropout
-        Before the head of "nn" (0 by default) and Nagao (0.5 by default).
-    stem_stride
-        Stride of a ResNet's first convolution; 2 quarters its cost.
-    n_measurements
-        Measurements of each nucleus that join the features before the head.
-    batch_norm
-        Normalise the channels of a Nagao network over the batch after each convolution; ResNets always do.
+    The name is one of `NETWORKS`: "logistic", "nn", "resnet8" (14, 20; "-plain" without skip paths, "-identity" with
+    skip paths that have no weights), "nagao6" (any number of stages from 1 to 7), or a registered one. `width` are
+    channels of the first stage (ResNet 16, Nagao 8 by default) or units of the hidden layer (nn: 256); `dropout` stands
+    before the head of "nn" (0 by default) and Nagao (0.5); a `stem_stride` of 2 quarters the cost of a ResNet.
+    `n_measurements` of each nucleus join the features before the head. `batch_norm` normalises the channels of a Nagao
+    network over the batch after each convolution; ResNets always do.
     """
     if name in _REGISTERED:
         options = {"width": width, "dropout": dropout, "stem_stride": stem_stride, "batch_norm": batch_norm}

@@ -120,20 +120,9 @@ def run_batch(
 ) -> Iterator[ImagePrediction]:
     """Predict images and write their extras; yield predictions without pixels in the order of the images.
 
-    Parameters
-    ----------
-    extras : Extras, optional
-        Files beside the rows; their folders exist.
-    do : callable, optional
-        Of `workers_of`: who does it; the tables do not depend on it.
-    only : sequence of int, optional
-        Which of the images, by their place; all without it.
-    masks : sequence of path, ImageError or None, optional
-        One an image.
-    folder : Path, optional
-        Of what `look_first` kept of the same images.
-    shared : sequence of Shared, optional
-        What each image is told, by `look_first`.
+    The folders of the extras exist. `do`, of `workers_of`, says who does it; the tables do not depend on it. `only` are
+    the places of the images that are wanted, all without it; `masks` has one, an ImageError or None for each image.
+    `folder` is that of what `look_first` kept of the same images, `shared` what it says that each image is told.
     """
     n, extras = len(images), extras or Extras()
     given = (images, masks or [None] * n, _files(folder, n), shared or [None] * n, extras.targets(images))

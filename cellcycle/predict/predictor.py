@@ -77,27 +77,12 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """What was found in one image.
+    """What was found in one image, by its path or name.
 
-    Parameters
-    ----------
-    image
-        Its path or name.
-    columns
-        One entry a nucleus, in the columns of `table_columns`; one entry without a call where the image
-        holds no nucleus or cannot be read.
-    checkpoint
-        The model that looked at it; None where nothing was looked at.
-    nuclei, plane
-        Where they lie, and in which pixels; None for an image that cannot be read.
-    error
-        Why the image cannot be read.
-    note
-        What else went wrong.
-    remark
-        What had to be understood in its mask.
-    plane_note
-        What its file states, or its user, that cannot be.
+    `columns`, those of `table_columns`, have one entry a nucleus, and one without a call where the image holds none or
+    cannot be read. `checkpoint` is the model that looked at it, None where nothing was looked at; `nuclei` say where
+    they lie in the `plane`, None for an image that cannot be read. `error` says why it cannot, `note` what else went
+    wrong, `remark` what had to be understood in its mask, `plane_note` what its file or its user states that cannot be.
     """
 
     image: str

@@ -30,16 +30,9 @@ _HOW = ("counted", "estimated")
 class Experiment:
     """The nuclei of an experiment, in the columns of a prediction table.
 
-    Attributes
-    ----------
-    table : DataFrame
-        All rows, with `arm` (condition and dose, else well, else image), `unit` (well, else image), `is_nucleus`,
-        `is_counted`, and `l_<class>`, the probabilities with the prior of the calls taken out again.
-    classes : tuple of str
-    arms : list of str
-        The control first, then by condition and dose.
-    control : str
-        The arm, or condition, with which others are compared; "" for none.
+    `table` holds all rows, with `arm` (condition and dose, else well, else image), `unit` (well, else image),
+    `is_nucleus`, `is_counted`, and `l_<class>`, the probabilities with the prior of the calls taken out again. Of the
+    `arms` the `control` comes first, with which others are compared ("" for none), then by condition and dose.
     """
 
     table: pd.DataFrame

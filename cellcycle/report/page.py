@@ -50,16 +50,10 @@ _DONE = (
 
 
 def write_report(output, experiment: Experiment, tables, images=".") -> Path:
-    """Write the page of an experiment, and its numbers beside it as `<name>_numbers.csv`; return the file of these.
+    """Write the page of an experiment (.html), and its numbers beside it as `<name>_numbers.csv`; return their file.
 
-    Parameters
-    ----------
-    output : path
-        Ending in .html.
-    tables : list of path
-        That the experiment was read from, to be named with their hashes.
-    images : path, optional
-        Folder that holds the images of the tables, for pictures of nuclei; what is not there is left out.
+    `tables` are those that the experiment was read from, to be named with their hashes; `images` is the folder of their
+    images, for pictures of nuclei: what is not there is left out.
     """
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):

@@ -27,24 +27,10 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     The page keeps what was said in the browser, under a hash of the table, and saves it as a labels table
     (`cellcycle.review.read_labels`) that `cellcycle train` takes.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Prediction table, as `read_table` or `predict` gives it.
-    images : str or Path, optional
-        Folder that holds the images of the table.
-    most : int, optional
-        Nuclei on the page, at most `MOST`.
-    title : str, optional
-        Name of the table, for the head of the page.
-    channel, plane : optional
-        Those of the prediction, as `cellcycle.images.read_plane` takes them.
-
-    Returns
-    -------
-    dict
-        `shown` and `doubtful` nuclei, `left_out` because of `most`, and `problems`: one `ImageError` for each image
-        whose nuclei are left out because it is gone, unreadable or another one of the same name.
+    `table` is a prediction table, as `read_table` or `predict` gives it, called `title` on the page; `images` the
+    folder of its images, of which `channel` and `plane` were predicted (`cellcycle.images.read_plane`). Returned are
+    the numbers of nuclei `shown`, `doubtful`, and `left_out` because of `most`, and `problems`: one `ImageError` for
+    each image whose nuclei are left out because it is gone, unreadable or another one of the same name.
     """
     if not 1 <= most <= MOST:
         raise SettingError("--most", f"{most} is out of range", f"choose 1 to {MOST} nuclei a page")

@@ -23,22 +23,13 @@ _QUALITY = 85
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A nucleus for the eye.
+    """A nucleus for the eye, of a `row` of the table.
 
-    Attributes
-    ----------
-    row : int
-        Position of its row in the table.
-    jpeg : str
-        Gray, `SIDE_PX` square, base64; stretched from the image's background to the brightest of this nucleus.
-    box : list of float
-        Left, top, width and height of the nucleus, in shares of the picture; empty where the image shows one nucleus.
-    brightness : float
-        Brightest of this picture over the brightest of its image: dims it to what its neighbours are shown at.
-    side_um : float
-        Width that the picture shows; NaN where the pixel size is not known.
-    sha256 : str
-        Of the file of the image, so that training can tell it from another of the same name.
+    `jpeg` is gray, `SIDE_PX` square, base64; stretched from the image's background to the brightest of this nucleus.
+    `box` is left, top, width and height of the nucleus, in shares of the picture; empty where the image shows one.
+    `brightness`, that of this picture over the brightest of its image, dims it to what its neighbours are shown at.
+    `side_um` is the width that it shows, NaN where the pixel size is not known; `sha256` that of the file of the image,
+    so that training can tell it from another of the same name.
     """
 
     row: int
