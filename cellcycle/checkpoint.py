@@ -224,10 +224,11 @@ def _write_model(classifier, rule: InputRule, folder: Path) -> None:
         examples["measurements"] = torch.zeros(2, len(rule.measurements))
     n = torch.export.Dim("n")
     graph = onnx_graph(model, examples, "logits", {name: {0: n} for name in examples})
-    _store_in_half(graph.graph)
+    trained = model.state_dict()
+    _store_in_half(graph.graph, {name: values.numpy() for name, values in trained.items()})
     onnx.save(graph, folder / "model.onnx")
     held = {name: torch.from_numpy(v) for name, v in _held_in(graph).items()}
-    rest = {k: v.contiguous() for k, v in model.state_dict().items() if k not in held or not torch.equal(held[k], v)}
+    rest = {k: v.contiguous() for k, v in trained.items() if k not in held or not torch.equal(held[k], v)}
     # Written here: an error of safetensors' own writing would not say that the disk is full.
     (folder / "weights.safetensors").write_bytes(save(rest))
 
@@ -241,20 +242,32 @@ def _held_in(model) -> dict:
     return {name: v.astype(np.float32) if v.dtype == np.float16 else v.copy() for name, v in held.items()}
 
 
-def _store_in_half(graph) -> None:
-    """Store the tensors that half precision holds exactly so; the graph widens them, once, when it is loaded."""
+def _store_in_half(graph, trained: dict) -> None:
+    """Store weights as they were `trained`, where half precision holds these exactly; the graph widens them on loading.
+
+    Where it holds a convolution times the factors of its batch normalisation, they multiply it then, so that training
+    can go on from what is stored.
+    """
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     nodes = []
-    for i in graph.initializer:
-        values = numpy_helper.to_array(i)
-        if values.dtype != np.float32 or values.size < _LEAST_HALVED:
+    for i in list(graph.initializer):
+        name, values = i.name, numpy_helper.to_array(i)
+        weight = trained.get(name, values)
+        if values.dtype != np.float32 or values.size < _LEAST_HALVED or weight.shape != values.shape:
             continue
-        half = values.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), values):
-            name = i.name
-            i.CopyFrom(numpy_helper.from_array(half, name + _HALF))
-            nodes.append(helper.make_node("Cast", [i.name], [name], to=TensorProto.FLOAT))
+        inner = tuple(range(1, values.ndim))
+        factors = (values * weight).sum(inner, keepdims=True) / np.maximum((weight**2).sum(inner, keepdims=True), 1e-30)
+        half, is_same = weight.astype(np.float16), np.array_equal(weight, values)
+        is_exact = np.array_equal(half.astype(np.float32), weight)
+        if not is_exact or not (is_same or np.allclose(weight * factors, values, rtol=1e-5, atol=1e-9)):
+            continue
+        i.CopyFrom(numpy_helper.from_array(half, name + _HALF))
+        wide = name if is_same else f"{name}.wide"
+        nodes.append(helper.make_node("Cast", [i.name], [wide], to=TensorProto.FLOAT))
+        if not is_same:
+            graph.initializer.append(numpy_helper.from_array(factors, f"{name}.factors"))
+            nodes.append(helper.make_node("Mul", [wide, f"{name}.factors"], [name]))
     for at, node in enumerate(nodes):
         graph.node.insert(at, node)
