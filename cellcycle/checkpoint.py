@@ -79,27 +79,25 @@ class Checkpoint:
         return self.folder / "model.onnx"
 
     def classifier(self):
-        """Return the model as a fitted `NetworkClassifier`, to explain it or to train it further; needs torch."""
-        import numpy as np
+        """Return the model as a fitted `NetworkClassifier`, to explain it or to train it further; needs torch.
+
+        That of DNA content is a `DnaContentClassifier`.
+        """
         import onnx
         import torch
         from safetensors.torch import load_file
 
-        from cellcycle.networks import rebuilt
-        from cellcycle.training import NetworkClassifier
+        from cellcycle.training import make_estimator
 
         settings = dict(self.card["network"])
         channels = settings.pop("channels")
         weights = {name: torch.from_numpy(v) for name, v in _held_in(onnx.load(self.graph)).items()}
         weights |= load_file(self.folder / "weights.safetensors")
         try:
-            made = NetworkClassifier(**settings)
-            made.model_ = rebuilt(made, weights, channels, self.input_rule.size_px, len(self.classes))
+            made = make_estimator(settings.pop("network"), **settings)
+            return made.restore(weights, channels, self.input_rule.size_px, len(self.classes))
         except (TypeError, KeyError, RuntimeError) as error:
             raise CheckpointError(self.folder / "weights.safetensors", "weights of another network", _AGAIN) from error
-        made.channels_ = channels
-        made.classes_ = np.arange(len(self.classes))
-        return made
 
     @property
     def warning(self) -> str:
@@ -173,7 +171,7 @@ def save_checkpoint(
     about: dict,
     more: Callable[[Path], None] = lambda work: None,
 ) -> Checkpoint:
-    """Write any fitted classifier of networks to a model folder, whole or not at all; one that is there is replaced.
+    """Write any fitted classifier to a model folder, whole or not at all; one that is there is replaced.
 
     Needs torch, onnx and onnxscript (the extra "train"). Weights are rounded to half precision: probabilities move by
     about 0.001. What is returned is loaded again, hence verified.
@@ -184,13 +182,14 @@ def save_checkpoint(
     """
     if not hasattr(classifier, "model_"):
         name = type(classifier).__name__
-        raise SettingError("classifier", f"{name} is no fitted network", "save a fitted NetworkClassifier")
+        raise SettingError("classifier", f"{name} is not fitted", "fit it, then save it")
     folder = Path(folder)
     with whole_folder(folder, replace=True) as work:
         _write_model(classifier, rule, work)
         more(work)
-        network = {name: classifier.get_params()[name] for name in NETWORK_SETTINGS}
-        network["channels"] = classifier.channels_
+        settings = classifier.get_params()
+        network = {name: settings[name] for name in (*NETWORK_SETTINGS, "regularisation") if name in settings}
+        network = {"network": "dna-content", "channels": classifier.channels_} | network
         card = {"format": FORMAT, "name": folder.name, **about, "input": rule.to_dict(), "network": network}
         card["sha256"] = {file.name: sha256_of(file) for file in sorted(work.iterdir())}
         write_card(work, card)
@@ -220,7 +219,7 @@ def _write_model(classifier, rule: InputRule, folder: Path) -> None:
     for weight in model.parameters():
         weight.data = weight.detach().half().float()
     examples = {"images": torch.zeros(2, classifier.channels_, rule.size_px, rule.size_px)}
-    if model.encoding is not None:
+    if model.reads_measurements:
         examples["measurements"] = torch.zeros(2, len(rule.measurements))
     n = torch.export.Dim("n")
     graph = onnx_graph(model, examples, "logits", {name: {0: n} for name in examples})

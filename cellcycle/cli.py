@@ -188,7 +188,9 @@ def report(
 def train(
     data: Annotated[str, typer.Argument(help="Folder of class folders, named set, or table (fields, too).")],
     output: Annotated[Path, typer.Option(help="Folder of the new model.")],
-    network: Annotated[str, typer.Option("--network", "--model", help="Network; default: the measured best.")] = "",
+    network: Annotated[
+        str, typer.Option("--network", "--model", help="Network, or dna-content; default: the best.")
+    ] = "",
     from_model: Annotated[str, typer.Option("--from", help="Model to train further: a name or folder.")] = "",
     folds: Annotated[int, typer.Option(help="Parts, each held out once.")] = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the images; 0: as the recipe says.")] = 0,

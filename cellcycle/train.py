@@ -17,6 +17,7 @@ from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
 from cellcycle.nuclei import Scale, nuclei_of
 from cellcycle.splits import check_no_leak, image_fingerprints, join_copies, stratified_folds
+from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
 from cellcycle.training.parts import Clock, Trainings, jobs_of, state_of
 from cellcycle.training.recipes import BEST
 
@@ -57,7 +58,7 @@ def train(
     output : path-like
         The model's folder, which appears whole or not at all. A model of the same data that is there is replaced.
     network : str, optional
-        A name of `cellcycle.networks.NETWORKS`; the measured best by default.
+        A name of `cellcycle.networks.NETWORKS`, the measured best by default; or "dna-content", the classical gates.
     from_model : str or Path, optional
         A model to train further; it is kept where it was better on the cells that were held out.
     folds, epochs, size, seed : int
@@ -95,7 +96,7 @@ def train(
         say(note)
     classes = dataset.classes if start is None else start.classes
     labels = dataset.labels if start is None else codes_of(dataset, classes, start.name)
-    rule = input_rule(dataset, size, intensity) if start is None else start.input_rule
+    rule = input_rule(dataset, size, intensity, network) if start is None else start.input_rule
     inputs = prepare(dataset, rule)
     usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
     if len(usable) < len(dataset):
@@ -186,9 +187,13 @@ def _parts(dataset: NucleusDataset, prints, folds: int, seed: int):
     return parts, limits
 
 
-def input_rule(dataset: NucleusDataset, size: int, intensity: str) -> InputRule:
+def input_rule(dataset: NucleusDataset, size: int, intensity: str, network: str | None = None) -> InputRule:
     """Return how nuclei of a data set become inputs: crops as they are, nuclei of fields cut at one scale."""
     per_image = intensity == "per-image"
+    if network == DNA_CONTENT and per_image:
+        raise SettingError("intensity", "dna-content compares amounts between images", "leave per-image out")
+    if network == DNA_CONTENT and not dataset.fields:
+        return InputRule(min(size, dataset.size_px), measurements=MEASUREMENTS[0])
     if not dataset.fields:
         # Smaller crops keep their size.
         measured = (*MEASURED_PER_IMAGE, "picture_dna_over_background") if per_image else (*MEASURED, *GRAIN_AMOUNTS)
@@ -197,6 +202,7 @@ def input_rule(dataset: NucleusDataset, size: int, intensity: str) -> InputRule:
     median = float(np.median(areas[np.isfinite(areas)]))
     view_um = _MARGIN * np.sqrt(4 * median / np.pi)
     measured = (*(MEASURED[:4] if per_image else FIELD_MEASURED), *GRAIN)
+    measured = MEASUREMENTS[1] if network == DNA_CONTENT else measured
     return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measured, scale=Scale(median))
 
 
@@ -204,6 +210,10 @@ def _settings(network, epochs, device: str, start: Checkpoint | None, n: int) ->
     """Return the arguments of the classifier: the study's recipe, changed for n real cells."""
     epochs_of = max(_EPOCHS, min(_MOST_EPOCHS, _SEEN // n))
     made = BEST | {"views": ("shape",), "moves": True, "epochs": epochs_of}
+    if DNA_CONTENT in (network, start and start.card["network"]["network"]):
+        if start is not None:
+            raise SettingError("from_model", f"{DNA_CONTENT} is fitted at once, not trained further", "train it anew")
+        return {"network": network, "views": ("measured",), "epochs": 1, "device": "cpu"}
     if start is not None:
         if network not in (None, start.card["network"]["network"]):
             raise SettingError("network", f"{start.name} is a {start.card['network']['network']}", "leave it out")

@@ -171,10 +171,10 @@ def test_a_measurement_registered_in_one_place_is_trained_on_saved_and_predicted
     assert (abs(classifier.predict_proba(swapped) - expected) > 0.05).all()
 
 
-def test_what_is_no_fitted_network_cannot_be_saved(tmp_path):
+def test_what_is_not_fitted_cannot_be_saved(tmp_path):
     from cellcycle.training.baseline import DnaContentClassifier
 
-    with pytest.raises(SettingError, match="DnaContentClassifier is no fitted network"):
+    with pytest.raises(SettingError, match="DnaContentClassifier is not fitted"):
         save_checkpoint(tmp_path / "x", DnaContentClassifier(), InputRule(), ABOUT)
 
 

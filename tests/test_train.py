@@ -16,12 +16,15 @@ from typer.testing import CliRunner
 
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.cli import app, main
-from cellcycle.datasets import NucleusDataset
+from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.evaluate import evaluate
 from cellcycle.images import write_image
+from cellcycle.inputs import prepare
 from cellcycle.predict import predict
+from cellcycle.predict.runtime import Runtime
 from cellcycle.train import train
+from cellcycle.training.baseline import DnaContentClassifier
 from cellcycle.training.parts import Clock, Trainings
 from tests.conftest import make_blobs
 from tests.test_tasks import alive, wait_for
@@ -337,3 +340,40 @@ def test_a_model_of_labelled_fields_predicts_fields(tmp_path):
     model = train(tmp_path / "labels.csv", tmp_path / "sizes", **QUICK | {"network": "nn", "epochs": 12})
     assert evaluate(model, tmp_path / "labels.csv").scores()["accuracy"] > 0.8
     assert set(predict(str(tmp_path / "field.tif"), model=str(model.folder))["call"]) == {"large", "small"}
+
+
+@pytest.mark.slow
+def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_model(cells, tmp_path):
+    quick = QUICK | {"network": "dna-content"}
+    model = train(cells, tmp_path / "gates", **quick)
+    assert model.card["scores"]["held_out"]["balanced_accuracy"] > 0.9
+    restored, inputs = load_checkpoint(model.folder).classifier(), prepare(cells, model.input_rule)
+    expected = DnaContentClassifier().fit(inputs, cells.labels).predict_proba(inputs)
+    np.testing.assert_allclose(restored.predict_proba(inputs), expected, atol=1e-12)
+    np.testing.assert_allclose(Runtime(model).probabilities(inputs), expected, atol=1e-12)
+    found = predict(cells.images[30, 0], model=str(model.folder), kind="nucleus")
+    assert found["call"].iloc[0] == cells.classes[expected[30].argmax()] == "S"
+    with pytest.raises(SettingError, match="fitted at once"):
+        train(cells, tmp_path / "x", **quick | {"network": None, "from_model": model.folder})
+    with pytest.raises(SettingError, match="between images"):
+        train(cells, tmp_path / "x", **quick, intensity="per-image")
+
+
+@pytest.mark.slow
+def test_gates_of_labelled_fields_call_fields_by_copies_of_the_genome(tmp_path):
+    from cellcycle.simulation import simulate_field
+
+    tables = []
+    for number, exposure in enumerate((1.0, 0.5)):
+        made = simulate_field((640, 640), 120, 50 + number)
+        write_image(tmp_path / f"field{number}.tif", (made.image * exposure).astype(np.uint16), made.pixel_size_um)
+        tables.append(made.truth[~made.truth["touches_border"]].assign(image=f"field{number}.tif"))
+    table = pd.concat(tables).drop(columns="nucleus_id")
+    table["label"] = np.where(table["dna_content"] < 3, "little", "much")
+    table[["image", "centroid_y_px", "centroid_x_px", "label"]].to_csv(tmp_path / "labels.csv", index=False)
+    model = train(load_dataset(tmp_path / "labels.csv", None, on_error="skip"), tmp_path / "gates",
+                  **QUICK | {"network": "dna-content"})  # fmt: skip
+    assert model.card["scores"]["held_out"]["balanced_accuracy"] > 0.8
+    calls = [predict(str(tmp_path / f"field{k}.tif"), model=str(model.folder))["call"] for k in range(2)]
+    shares = [(own == "little").mean() for own in calls]
+    assert min(shares) > 0.5 and abs(shares[0] - shares[1]) < 0.2

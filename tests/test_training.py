@@ -303,9 +303,9 @@ def test_a_class_of_one_nucleus_or_of_none_that_is_found_is_called_as_widely_as_
     assert same.mean() > 0.9
     if n_of_last:
         mitosis = images[nuclei.labels == 3]
-        assert fitted.predict_proba(mitosis)[0, 3] > 5 * fitted.prior_[3]
-        spread = np.mean(fitted.gates_.scalings_[3])
-        assert min(map(np.mean, fitted.gates_.scalings_)) / 2 < spread < 2 * max(map(np.mean, fitted.gates_.scalings_))
+        assert fitted.predict_proba(mitosis)[0, 3] > 5 / 91
+        spreads = (1 / fitted.model_.maps.square().sum(dim=1)).mean(dim=1).numpy()
+        assert spreads[:3].min() / 2 < spreads[3] < 2 * spreads[:3].max()
 
 
 @pytest.mark.realdata

@@ -124,6 +124,11 @@ class Model(nn.Module):
         self.members, self.scalings = nn.ModuleList(members), nn.ModuleList(scalings)
         self.encoding, self.turns = encoding, turns
 
+    @property
+    def reads_measurements(self) -> bool:
+        """Whether any member does."""
+        return self.encoding is not None
+
     def forward(self, images: torch.Tensor, measurements: torch.Tensor | None = None) -> torch.Tensor:
         """Return logits (N, K) of images (N, C, H, W) in the unit of the input rule and raw measurements (N, M)."""
         ramps = None if self.encoding is None else self.encoding(measurements)

@@ -6,12 +6,45 @@ integrated DAPI; here the gates are fitted to labelled training nuclei.
 """
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from cellcycle.errors import SettingError
 from cellcycle.inputs import Inputs, prepare_images
+
+DNA_CONTENT = "dna-content"
+# What is measured of crops under one exposure, and of nuclei whose group shows where G1 lies.
+MEASUREMENTS = (("integrated_dna", "area_px"), ("dna_copies", "area_over_g1"))
+
+
+class Gates(nn.Module):
+    """Gaussians (K) of the logarithms of two measurements; without one of these, shares of the classes.
+
+    Its buffers are those of `_GATES`, float64; as a model of a checkpoint it is given images, too, and does not look.
+    """
+
+    reads_measurements = True
+
+    def __init__(self, n_classes: int, **buffers: np.ndarray):
+        super().__init__()
+        for name, shape in _GATES.items():
+            values = buffers.get(name, np.zeros([n_classes if side == "K" else side for side in shape]))
+            self.register_buffer(name, torch.as_tensor(np.asarray(values, np.float64)))
+
+    def forward(self, images: torch.Tensor | None, measurements: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, K) of measurements (N, 2)."""
+        values = measurements.double()
+        found = ((values > 0) & (values < torch.inf)).all(dim=1, keepdim=True)
+        points = (torch.where(found, values, 1.0).log() - self.centre) / self.scale
+        away = ((points[:, None] - self.means)[..., None] * self.maps).sum(dim=2)
+        return torch.where(found, self.offsets - away.square().sum(dim=2) / 2, self.log_shares)
+
+
+# `maps` turn what lies about the mean of a class into deviations; `offsets` make their squares densities times shares.
+_GATES = {"centre": [2], "scale": [2], "means": ["K", 2], "maps": ["K", 2, 2], "offsets": ["K"], "log_shares": ["K"]}
 
 
 class DnaContentClassifier(ClassifierMixin, BaseEstimator):
@@ -20,33 +53,44 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
     `regularisation`, in [0, 1], shrinks each class's covariance towards the sphere; a class with few nuclei needs some.
     A class with one nucleus in training is taken for as wide as the classes are on average; one with none that could be
     found, for as wide as all nuclei. A nucleus that cannot be found in its crop gets the shares of the classes in
-    training as probabilities.
+    training as probabilities. What is measured is a pair of `MEASUREMENTS`, the first of plain images.
     """
-
-    measurements = ("integrated_dna", "area_px")
 
     def __init__(self, regularisation: float = 0.01):
         self.regularisation = regularisation
 
     def fit(self, X, y):
         """Fit to `Inputs` with its measurements (or images (N, C, H, W)) with labels `y (N,)`; return self."""
-        features, found = self._measure(X)
-        y = np.asarray(y)
+        values, y = self._measure(X), np.asarray(y)
+        found = np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)
+        features = np.log(values[found])
+        self.channels_ = Inputs.of(X).shape[1]
         self.classes_, counts = np.unique(y, return_counts=True)
-        self.prior_ = counts / counts.sum()
-        self.gates_ = QuadraticDiscriminantAnalysis(priors=self.prior_, reg_param=self.regularisation)
-        self.centre_, self.scale_ = features[found].mean(axis=0), features[found].std(axis=0)
-        self.gates_.fit(*self._with_width((features[found] - self.centre_) / self.scale_, y[found]))
+        shares = counts / counts.sum()
+        gates = QuadraticDiscriminantAnalysis(priors=shares, reg_param=self.regularisation)
+        centre, scale = features.mean(axis=0), features.std(axis=0)
+        gates.fit(*self._with_width((features - centre) / scale, y[found]))
+        self.model_ = Gates(
+            len(shares),
+            centre=centre,
+            scale=scale,
+            means=gates.means_,
+            maps=[turn / np.sqrt(wide) for turn, wide in zip(gates.rotations_, gates.scalings_, strict=True)],
+            offsets=np.log(shares) - [np.log(wide).sum() / 2 for wide in gates.scalings_],
+            log_shares=np.log(shares),
+        )
+        return self
+
+    def restore(self, weights: dict, channels: int, size_px: int, n_classes: int):
+        """Make this the fitted classifier of stored weights; return self."""
+        self.model_ = Gates(n_classes, **{name: weights[name] for name in _GATES})
+        self.channels_, self.classes_ = channels, np.arange(n_classes)
         return self
 
     def predict_proba(self, X) -> np.ndarray:
         """Return probabilities (N, K) of `Inputs` or images (N, C, H, W), columns as `classes_`."""
         check_is_fitted(self)
-        features, found = self._measure(X)
-        scores = np.tile(self.prior_, (len(features), 1))
-        if found.any():
-            scores[found] = self.gates_.predict_proba((features[found] - self.centre_) / self.scale_)
-        return scores
+        return torch.softmax(self.model_(None, torch.from_numpy(self._measure(X))), dim=1).numpy()
 
     def predict(self, X) -> np.ndarray:
         """Return the most probable class (N,) of `Inputs` or images (N, C, H, W)."""
@@ -69,14 +113,12 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
             labels = np.concatenate([labels[labels != k], np.full(len(made), k)])
         return points, labels
 
-    @classmethod
-    def _measure(cls, X) -> tuple[np.ndarray, np.ndarray]:
-        """Return log measurements (N, 2), and which nuclei were found (N,) bool."""
+    @staticmethod
+    def _measure(X) -> np.ndarray:
+        """Return the measurements (N, 2)."""
         X = Inputs.of(X)
-        if not X.names:
-            X = prepare_images(X.images, cls.measurements)
-        if not set(cls.measurements) <= set(X.names):
-            raise SettingError("X", f"no {' and '.join(cls.measurements)}", "prepare inputs with these")
-        values = X.measurements[:, [X.names.index(name) for name in cls.measurements]].astype(float)
-        found = np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)
-        return np.log(np.where(found[:, None], values, 1.0)), found
+        X = X if X.names else prepare_images(X.images, MEASUREMENTS[0])
+        pair = next((pair for pair in MEASUREMENTS if set(pair) <= set(X.names)), None)
+        if pair is None:
+            raise SettingError("X", f"no {' and '.join(MEASUREMENTS[0])}", "prepare inputs with these")
+        return X.measurements[:, [X.names.index(name) for name in pair]].astype(float)

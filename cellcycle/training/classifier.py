@@ -15,7 +15,7 @@ from torch import nn
 from cellcycle.errors import SettingError
 from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
-from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
+from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters, rebuilt
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import make_training_set
 from cellcycle.training.loop import Batches, train_network
@@ -125,6 +125,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             members.append(network.cpu())
         self.model_ = Model(members, copy.deepcopy(list(scalings)), copy.deepcopy(encoding), self.turns).eval()
         self.history_ = pd.DataFrame(rows, columns=["epoch", "train_loss", "held_out_loss", "seconds"])
+        return self
+
+    def restore(self, weights: dict, channels: int, size_px: int, n_classes: int):
+        """Make this the fitted classifier of stored weights, for labels 0 to K - 1; return self."""
+        self.model_ = rebuilt(self, weights, channels, size_px, n_classes)
+        self.channels_, self.classes_ = channels, np.arange(n_classes)
         return self
 
     def _begin(self, shape, scaling, encoding, start, number: int, seed: int) -> Network:

@@ -16,6 +16,7 @@ from cellcycle import tasks
 from cellcycle.errors import SettingError
 from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
+from cellcycle.training.baseline import DNA_CONTENT, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
 
 _TICK_S = 1.0
@@ -38,10 +39,14 @@ class Trainings:
     state: Path
     start: Callable[[], NetworkClassifier] | None = None
 
-    def fit(self, name: str, seed: int, rows=slice(None)) -> NetworkClassifier:
+    def fit(self, name: str, seed: int, rows=slice(None)) -> NetworkClassifier | DnaContentClassifier:
         """Train on some nuclei; what was trained before under this name is not done again."""
         folder = self.state / name
         folder.mkdir(exist_ok=True)
+        if self.settings["network"] == DNA_CONTENT:
+            fitted = DnaContentClassifier().fit(self.inputs[rows], self.labels[rows])
+            _count(folder, 1)
+            return fitted
         classifier, start = NetworkClassifier(**self.settings, seed=seed), self.start and self.start()
         return classifier.fit(self.inputs[rows], self.labels[rows], start, folder, partial(_count, folder))
 

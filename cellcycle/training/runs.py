@@ -19,22 +19,22 @@ from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
-from cellcycle.training.baseline import DnaContentClassifier
+from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
 from cellcycle.training.progress import Progress, say
 
 
 def make_estimator(model="nagao6", **settings):
     """Return an unfitted `DnaContentClassifier` ("dna-content"), or `NetworkClassifier` of that network."""
-    if model == "dna-content":
+    if model == DNA_CONTENT:
         return DnaContentClassifier(**settings)
     return NetworkClassifier(network=model, **settings)
 
 
 def rule_of(settings: dict, size_px: int) -> InputRule:
     """Return the input rule of a run's settings: crops as they are, and the measurements that it names."""
-    if settings.get("model") == "dna-content":
-        return InputRule(size_px, measurements=DnaContentClassifier.measurements)
+    if settings.get("model") == DNA_CONTENT:
+        return InputRule(size_px, measurements=MEASUREMENTS[0])
     return InputRule(size_px, measurements=tuple(settings.get("measurements", ())))
 
 
@@ -207,7 +207,7 @@ def full_config(settings: dict, **facts) -> dict:
     `settings` are arguments of `make_estimator`; `facts` what else tells the run from others: n_folds, seed, ...
     """
     full = defaults_of(settings.get("model", "nagao6")) | settings | facts
-    if full["model"] == "dna-content" or full.get("measurements"):
+    if full["model"] == DNA_CONTENT or full.get("measurements"):
         full["measured_by"] = f"segmentation {segmentation.VERSION}"
     if full.get("pretrained") is not None:
         # By name, which says what was trained on what: the same training may differ in a last bit elsewhere.
