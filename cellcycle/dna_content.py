@@ -13,6 +13,9 @@ import numpy as np
 
 LEAST_NUCLEI = 60
 _BINS = 240
+# The histogram reaches so far from the median (log); wide of a bin.
+_REACH = np.log(8.2)
+_STEP = 2 * _REACH / _BINS
 _S_STEPS = 16
 _EM_ROUNDS = 25
 _COARSE_RATIOS = (1.75, 1.9, 2.0)
@@ -127,6 +130,35 @@ def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tu
     return position * float(np.exp(shift)), dict(zip(("G1", "S", "G2", "outliers"), map(float, shares), strict=True))
 
 
+def phase_likelihoods(integrated_dna: np.ndarray, peak: G1Peak) -> np.ndarray:
+    """Return how likely the DNA of each nucleus is in G1, S and G2 (M included) by the fit, and outside of them.
+
+    Parameters
+    ----------
+    integrated_dna : ndarray (N,)
+        In the unit of the fit; what is not finite or not positive is likely nowhere.
+    peak : G1Peak
+        Usable.
+
+    Returns
+    -------
+    ndarray (N, 4)
+        Up to a common factor.
+
+    Examples
+    --------
+    >>> peak = G1Peak(2.0, 0.1, 2.0)
+    >>> phase_likelihoods(np.array([2.0, 3.0, 4.0, 9.0]), peak).argmax(axis=1).tolist()
+    [0, 1, 2, 3]
+    """
+    dna = np.asarray(integrated_dna, dtype=np.float64)
+    is_known = np.isfinite(dna) & (dna > 0)
+    found = np.zeros((len(dna), 4))
+    at = np.log(dna[is_known]), _STEP, 1 / _BINS, np.log(peak.position), peak.cv, peak.g2_ratio
+    found[is_known] = _densities(*at).T
+    return found
+
+
 def _unusable(n_nuclei: int, reason: str) -> G1Peak:
     nan = float("nan")
     return G1Peak(nan, nan, nan, {}, 0.0, n_nuclei, reason)
@@ -152,19 +184,21 @@ def _histogram(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     logs = np.log(dna)
     middle = np.median(logs)
     logs = np.clip(logs, middle - np.log(8), middle + np.log(8))
-    counts, edges = np.histogram(logs, bins=_BINS, range=(middle - np.log(8.2), middle + np.log(8.2)))
+    counts, edges = np.histogram(logs, bins=_BINS, range=(middle - _REACH, middle + _REACH))
     return counts.astype(np.float64), (edges[1:] + edges[:-1]) / 2 if np.ptp(logs) else np.full(_BINS, middle)
 
 
-def _densities(centres: np.ndarray, position: float, cv: float, ratio: float) -> np.ndarray:
-    """Return the probability of each bin under G1, S, G2 and outliers, shape (4, bins)."""
+def _densities(logs: np.ndarray, step: float, flat: float, position: float, cv: float, ratio: float) -> np.ndarray:
+    """Return the probability of bins of a width about (N,) logs of DNA under G1, S, G2 and outliers, shape (4, N).
+
+    `flat` is that of each bin under outliers.
+    """
     s_steps = position + np.log(1 + (np.arange(_S_STEPS) + 0.5) / _S_STEPS * (ratio - 1))
     means = np.concatenate([[position, position + np.log(ratio)], s_steps])
-    width = np.hypot(cv, (centres[1] - centres[0]) / np.sqrt(12))
-    bells = np.exp(-0.5 * ((centres - means[:, None]) / width) ** 2) + 1e-300
-    bells /= width * np.sqrt(2 * np.pi) / (centres[1] - centres[0])
-    flat = np.full(len(centres), 1 / len(centres))
-    return np.stack([bells[0], bells[2:].mean(axis=0), bells[1], flat])
+    width = np.hypot(cv, step / np.sqrt(12))
+    bells = np.exp(-0.5 * ((logs - means[:, None]) / width) ** 2) + 1e-300
+    bells /= width * np.sqrt(2 * np.pi) / step
+    return np.stack([bells[0], bells[2:].mean(axis=0), bells[1], np.full(len(logs), flat)])
 
 
 def _mixture(
@@ -176,7 +210,7 @@ def _mixture(
     rounds: int = 4 * _EM_ROUNDS,
 ) -> tuple[float, np.ndarray]:
     """Return the log-likelihood and the shares of G1, S, G2 and outliers, by expectation maximisation."""
-    densities = _densities(centres, position, cv, ratio)
+    densities = _densities(centres, centres[1] - centres[0], 1 / len(centres), position, cv, ratio)
     used = counts > 0
     densities, counts = densities[:, used], counts[used]
     weights = np.array([0.5, 0.2, 0.25, 0.05])

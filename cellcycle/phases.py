@@ -12,6 +12,9 @@ PHASE_NAMES: dict[str, str] = {
     "M": "mitosis: the chromosomes are condensed and divided",
 }
 
+# Beside every share of S that is told.
+S_BY_DNA = "Cells early and late in S have the DNA of G1 and G2: one DNA stain finds too few in S."
+
 # Okabe and Ito's palette, which readers with any common colour-vision deficiency can tell apart.
 # Source: Okabe M, Ito K. Color Universal Design (2008).
 PHASE_COLOURS: dict[str, str] = {

@@ -16,7 +16,8 @@ from cellcycle.predict import predict
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.report import read_experiment, write_report
-from cellcycle.report.numbers import all_numbers, estimated_shares, samples_of, without_prior
+from cellcycle.report.numbers import all_numbers, without_prior
+from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, expected_shares, write_plate
 
@@ -109,6 +110,38 @@ def test_mitoses_without_a_call_are_estimated_and_not_counted(tmp_path):
     page = tmp_path / "r.html"
     write_report(page, read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"], tmp_path)
     assert "--prior equal, in A01" in page.read_text(encoding="utf-8")
+
+
+def with_noise(table, ratio=2.0, cv=0.08, seed=3):
+    """Return rows whose copies are those of their phase as measured: S anywhere between G1 and a G2 at a ratio."""
+    rng = np.random.default_rng(seed)
+    position = (table["dna_copies"] - 2) / 2
+    is_s = position == 0.5
+    position = position.where(~is_s, rng.uniform(0, 1, len(table)))
+    return table.assign(dna_copies=2 * (1 + (ratio - 1) * position) * rng.normal(1, cv, len(table)))
+
+
+@pytest.mark.parametrize("ratio", [1.85, 2.0])
+def test_fitted_shares_are_those_of_the_dna_whatever_was_called(tmp_path, ratio):
+    arms = [
+        nuclei_of(s, n=900, seed=k, condition=c, wells=(w,))
+        for k, (s, c, w) in enumerate(((CONTROL, "DMSO", "A01"), (ARREST, "drug", "B01")))
+    ]
+    table = with_noise(pd.concat(arms), ratio)
+    # A clump counts as found, not into any share; two images of another slide are too few for a histogram.
+    doublets = table.head(100).assign(flags="clump", dna_copies=8.0, nucleus_id=np.arange(100) + 5000.0)
+    other = nuclei_of(CONTROL, n=30, condition="other", wells=("C01",), group="q")
+    pd.concat([table, doublets, other]).to_csv(tmp_path / "t.csv", index=False)
+    found = all_numbers(read_experiment([tmp_path / "t.csv"], "DMSO"), 100)
+    fitted = found[found["table"] == "fitted"].set_index(["arm", "quantity"])
+    for arm, (g1, s, g2, m) in (("DMSO", CONTROL), ("drug", ARREST)):
+        for name, true in zip(BY_DNA, (g1, s, g2 + m), strict=True):
+            row = fitted.loc[(arm, name)]
+            assert row["value"] == pytest.approx(true, abs=0.05) and row["low"] < row["value"] < row["high"]
+        assert fitted.loc[arm, "value"].sum() == pytest.approx(1)
+    assert fitted.loc["other", "value"].isna().all()
+    differing = found[found["table"] == "fitted, minus control"].set_index(["arm", "quantity"])
+    assert differing.loc[("drug", "S"), "high"] < 0
 
 
 def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_not():

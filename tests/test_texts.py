@@ -16,6 +16,7 @@ from cellcycle import cli, comparisons, files, metrics, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
+from cellcycle.phases import S_BY_DNA
 from cellcycle.study import data_card, experiments, load_profile, texts
 from cellcycle.study.evidence.sources import SOURCES
 
@@ -256,3 +257,10 @@ def test_what_the_security_page_says_was_measured_follows_from_the_records():
     record = json.loads((ROOT / "data" / "results" / "page.json").read_text(encoding="utf-8"))
     assert block(ROOT / "docs" / "security.md", "MEASURED") == page.measured(record)
     assert all(crowd["lost"] == crowd["mixed_up"] == 0 for crowd in record["crowds"].values())
+
+
+@pytest.mark.parametrize(
+    "file", ["docs/predict.md", "docs/evidence.md", "docs/how_to/plate.md", "cellcycle/app/static/index.html"]
+)
+def test_beside_shares_of_s_stands_what_one_stain_cannot_tell(file):
+    assert S_BY_DNA in " ".join((ROOT / file).read_text(encoding="utf-8").split())

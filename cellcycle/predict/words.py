@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_names
 from cellcycle.metrics import Estimate
+from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.predictor import AUTO, ImagePrediction
 
 NO_NUCLEUS = "no nucleus found"
@@ -83,6 +84,8 @@ class Tally:
             rest = [(self.n["empty"], "without a nucleus"), (self.n["unreadable"], "not read")]
             told = "".join(f", {n} {what}" for n, what in rest if n)
             lines.insert(0, f"Images: {self.n['images']}{told}")
+        if "S" in self.classes:
+            lines += ["", S_BY_DNA]
         return "\n".join(lines)
 
     def planes_taken(self) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.errors import DataError, SettingError
-from cellcycle.metrics import Estimate, draws, with_interval
-from cellcycle.phases import PHASES
+from cellcycle.metrics import Estimate
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
+from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, Samples, samples_of, with_likelihoods
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
 
@@ -18,12 +18,6 @@ from cellcycle.review.doubt import classes_of
 # cannot be told in which phase all nuclei of their field stand.
 LEFT_OUT = ("edge", "clump", "debris", "out_of_focus", ONE_PEAK)
 _PLACE = ("plate", "well", "condition", "replicate", "group")
-_EM_ROUNDS = 100
-# Probabilities are rounded to so many steps: nuclei that look alike are one row of the estimate.
-_STEPS = 10
-# What bootstrap samples are drawn of, see `Samples`.
-_LEVELS = ("replicate", "unit", "image", "nucleus")
-_HOW = ("counted", "estimated")
 
 
 @dataclass(frozen=True)
@@ -31,8 +25,9 @@ class Experiment:
     """The nuclei of an experiment, in the columns of a prediction table.
 
     `table` holds all rows, with `arm` (condition and dose, else well, else image), `unit` (well, else image),
-    `is_nucleus`, `is_counted`, and `l_<class>`, the probabilities with the prior of the calls taken out again. Of the
-    `arms` the `control` comes first, with which others are compared ("" for none), then by condition and dose.
+    `is_nucleus`, `is_counted`, `l_<class>`, the probabilities with the prior of the calls taken out again, and
+    `f_<phase>`, see `with_likelihoods`. Of the `arms` the `control` comes first, with which others are compared (""
+    for none), then by condition and dose.
     """
 
     table: pd.DataFrame
@@ -68,7 +63,7 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     # A mitosis too many for a growing culture has no call, but probabilities that count.
     is_open = table["review"].str.contains(MANY_MITOSES)
     table["is_counted"] = table["is_nucleus"] & ((table["call"] != "") | is_open) & ~is_spoilt
-    table = without_prior(table)
+    table = with_likelihoods(without_prior(table))
     well = (table["plate"] + " " + table["well"]).str.strip() if len(set(table["plate"])) > 1 else table["well"]
     table["unit"] = well.where(table["well"] != "", table["image"])
     if (table["condition"] != "").any():
@@ -139,91 +134,6 @@ def _natural(text: str) -> list:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
-def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the shares (B, K) of classes under which probabilities (T, K), made under equal shares, are likeliest.
-
-    `weights` (B, T) say how often each row of probabilities is there. Counting calls makes a rare class more frequent
-    than it is and a frequent one rarer, for mistakes go both ways; this takes the mistakes out that the probabilities
-    admit (Saerens, Latinne and Decaestecker 2002, Neural Computation 14:21).
-
-    Examples
-    --------
-    >>> sure = np.array([[0.9, 0.1], [0.1, 0.9]])
-    >>> estimated_shares(sure, np.array([[90.0, 10.0], [50.0, 50.0]])).round(2).tolist()
-    [[1.0, 0.0], [0.5, 0.5]]
-    """
-    shares = np.full((len(weights), probabilities.shape[1]), 1 / probabilities.shape[1])
-    for _ in range(_EM_ROUNDS):
-        odds = weights / np.maximum(shares @ probabilities.T, 1e-12)
-        shares = shares * (odds @ probabilities)
-        shares /= shares.sum(axis=1, keepdims=True)
-    return shares
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Shares of an arm and bootstrap samples of them, by "counted" and "estimated".
-
-    `value` (K,); `spread` by the name of what was drawn, "replicate", "unit", "image" or "nucleus": deviations from the
-    value (B, K), none where there is but one to draw. What is drawn counts as n / (n - 1) in their variance.
-    """
-
-    value: dict[str, np.ndarray]
-    spread: dict[tuple[str, str], np.ndarray]
-
-    def interval(self, how: str, minus: "Samples | None" = None) -> list[Estimate]:
-        """Return the share of each class, or what it is more than in another arm, with the widest of its intervals.
-
-        Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds.
-        """
-        value = self.value[how] - (0 if minus is None else minus.value[how])
-        found = []
-        for level in _LEVELS:
-            spread = [own.spread[how, level] for own in (self, minus) if own and (how, level) in own.spread]
-            if spread:
-                more = self.spread.get((how, level), 0) - (minus.spread.get((how, level), 0) if minus else 0)
-                found.append([with_interval(v, v + more[:, k]) for k, v in enumerate(value)])
-        if not found:
-            return [Estimate(float(v), np.nan, np.nan) for v in value]
-        widest = [max(same, key=lambda one: one.high - one.low) for same in zip(*found, strict=True)]
-        least = 0.0 if minus is None else -1.0
-        return [Estimate(one.value, max(one.low, least), min(one.high, 1.0)) for one in widest]
-
-
-def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
-    """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
-    scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
-    called = pd.Index(classes).get_indexer(rows["call"])
-    # Nuclei of one call and nearly the same probabilities are one type: so much faster, and as exact.
-    alike, type_of = np.unique(np.column_stack([np.rint(scores * _STEPS), called]), axis=0, return_inverse=True)
-    n_of = np.bincount(type_of.ravel())
-    typical = np.column_stack([np.bincount(type_of.ravel(), scores[:, k]) for k in range(len(classes))]) / n_of[:, None]
-    # A call left open, -1, is none.
-    is_called = alike[:, -1:] == np.arange(len(classes))
-
-    def shares(weights):
-        called = weights @ is_called
-        n_called = called.sum(axis=1, keepdims=True)
-        return {
-            "counted": np.where(n_called > 0, called / np.maximum(n_called, 1), np.nan),
-            "estimated": estimated_shares(typical, weights),
-        }
-
-    value, spread = {how: found[0] for how, found in shares(n_of[np.newaxis].astype(float)).items()}, {}
-    for level in _LEVELS if n_samples else ():
-        if level == "nucleus":
-            n, drawn = len(rows), np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
-        else:
-            unit_of, times = draws(len(rows), rows[level].to_numpy(str), n_samples, seed)
-            n, by_unit = times.shape[1], np.zeros((times.shape[1], len(n_of)))
-            np.add.at(by_unit, (unit_of, type_of.ravel()), 1)
-            drawn = times @ by_unit
-        if n > 1:
-            factor = np.sqrt(n / (n - 1))
-            spread |= {(how, level): factor * (s - value[how]) for how, s in shares(drawn.astype(float)).items()}
-    return Samples(value, spread)
-
-
 def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
     """Return every number of the report, one a row: of which arm or well, what, its value and interval, and how many.
 
@@ -236,15 +146,16 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
         rows += [{"table": "counts"} | about | one for one in _counts(everything)]
         if len(own):
             samples[arm] = samples_of(own, experiment.classes, number, n_samples)
-            for how in _HOW:
-                rows += [{"table": how} | about | one for one in _by_class(samples[arm].interval(how), experiment)]
+            for how in samples[arm].value:
+                rows += [{"table": how} | about | one for one in _named(samples[arm].interval(how), how, experiment)]
     rows += _differences(experiment, samples, n_samples)
     for unit, everything in experiment.table.groupby("unit", sort=False):
         own, about = everything[everything["is_counted"]], _about(everything) | {"unit": unit}
         rows += [{"table": "wells"} | about | one for one in _counts(everything)]
         if len(own):
-            found = samples_of(own.assign(unit="", replicate=""), experiment.classes, 0, n_samples).interval("counted")
-            rows += [{"table": "wells"} | about | one for one in _by_class(found, experiment)]
+            alone = own.assign(unit="", replicate="").drop(columns=list(LIKELY), errors="ignore")
+            found = samples_of(alone, experiment.classes, 0, n_samples).interval("counted")
+            rows += [{"table": "wells"} | about | one for one in _named(found, "counted", experiment)]
     return pd.DataFrame(rows)
 
 
@@ -256,8 +167,9 @@ def _about(rows: pd.DataFrame) -> dict:
     return {"arm": first["arm"], "condition": first["condition"], "dose": first["dose"]} | place | counts
 
 
-def _by_class(found: list[Estimate], experiment: Experiment) -> list[dict]:
-    return [{"quantity": name} | vars(one) for name, one in zip(experiment.classes, found, strict=True)]
+def _named(found: list[Estimate], how: str, experiment: Experiment) -> list[dict]:
+    names = BY_DNA if how == FITTED else experiment.classes
+    return [{"quantity": name} | vars(one) for name, one in zip(names, found, strict=True)]
 
 
 def _differences(experiment: Experiment, samples: dict[str, Samples], n_samples: int) -> list[dict]:
@@ -273,8 +185,8 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], n_samples:
     controls = set(table.loc[is_control, "arm"])
     for arm in (arm for arm in experiment.arms if arm in samples and arm not in controls):
         about = _about(experiment.of_arm(arm))
-        for how in _HOW:
-            differing = _by_class(samples[arm].interval(how, against), experiment)
+        for how in against.value:
+            differing = _named(samples[arm].interval(how, against), how, experiment)
             rows += [{"table": f"{how}, minus control"} | about | one for one in differing]
     return rows
 
@@ -290,6 +202,6 @@ def _counts(rows: pd.DataFrame) -> list[dict]:
     found["fields not read"] = (rows["flags"] == "unreadable").sum()
     if len(nuclei):
         found["width of the rim, px"] = nuclei["edge_width_px"].median()
-        is_g1 = nuclei["is_counted"] & (nuclei["call"] == PHASES[0])
+        is_g1 = nuclei["is_counted"] & (nuclei["call"] == "G1")
         found["copies of DNA in G1"] = nuclei.loc[is_g1, "dna_copies"].median()
     return [{"quantity": name, "value": float(value)} for name, value in found.items()]

@@ -9,9 +9,11 @@ import numpy as np
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.files import sha256_of, whole_file
+from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.report.numbers import LEFT_OUT, Experiment, all_numbers
 from cellcycle.report.parts import figure_of, listed, many, plain, section, share, table_of
+from cellcycle.report.shares import BY_DNA, FITTED
 from cellcycle.review.doubt import in_words, reasons, review_order, sureness
 from cellcycle.review.thumbnails import thumbnails
 
@@ -29,17 +31,21 @@ _PRIORS = {
 _SHARES = (
     "<b>Counted</b>: the calls, made with {prior}. <b>Estimated</b>: the shares under which the probabilities of all "
     "nuclei are likeliest, with that prior taken out again; so mistakes cancel, as far as the probabilities admit them."
+    "{fitted}"
     " Bars and large dots: counted; small dots: single {units}. An interval is the widest of those over replicates, "
     "wells, fields and nuclei, for cells of one well are alike; with one or two wells it cannot hold all that differs "
     "between wells."
+)
+_FITTED = (
+    " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one a slide or plate, with a peak at G1, "
+    "one at G2 where it is found, S between them, and doublets left out."
 )
 _DIFFERENCES = (
     "Filled: estimated; open: counted. In percentage points, with 95 % intervals; an interval that holds 0 decides "
     "nothing. Of many intervals shown, one in twenty misses."
 )
 _HISTOGRAMS = (
-    "Each nucleus by its integrated DNA, in copies of the genome: 2 in G1, 4 in G2 and M, between them in S. Early and "
-    "late S have nearly the DNA of G1 and G2, so that a single stain cannot tell them apart."
+    f"Each nucleus by its integrated DNA, in copies of the genome (2 in G1, 4 in G2 and M, else S). {S_BY_DNA}"
 )
 _PLATE = "Counted shares, nuclei found, and the width of their rims, which grows out of focus; – where there is none."
 _DONE = (
@@ -119,7 +125,8 @@ def _summary(numbers, experiment: Experiment) -> str:
     text = html.escape("; ".join(f"{n:.0f} {what}" for what, n in told.items()))
     warned = _warnings(numbers, experiment)
     warned = f"<div class='warn'><b>Look at these first</b><ul>{listed(warned)}</ul></div>" if warned else ""
-    return f"<p>Estimated shares:</p><ul class='answer'>{''.join(lines)}</ul><p>Nuclei: {text}.</p>{warned}"
+    note = f"<p>{S_BY_DNA}</p>" if "S" in experiment.classes else ""
+    return f"<p>Estimated shares:</p><ul class='answer'>{''.join(lines)}</ul>{note}<p>Nuclei: {text}.</p>{warned}"
 
 
 def _warnings(numbers, experiment: Experiment) -> list[str]:
@@ -150,19 +157,22 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
 
 def _shares(figures, numbers, experiment: Experiment) -> str:
     classes, is_well = experiment.classes, _unit(experiment) == "well"
-    found = numbers[numbers["table"].isin(["counted", "estimated"])].set_index(["arm", "table", "quantity"])
+    found = numbers[numbers["table"].isin(["counted", "estimated", FITTED])].set_index(["arm", "table", "quantity"])
+    shown = [(name, how) for name in classes for how in ("counted", "estimated")]
+    is_fitted = np.isfinite(numbers.loc[numbers["table"] == FITTED, "value"]).any()
+    shown += [(name, FITTED) for name in BY_DNA] if is_fitted else []
     rows = []
     for arm in dict.fromkeys(found.index.get_level_values("arm")):
         first = found.loc[(arm, "counted", classes[0])]
         counts = [f"{first[name]:.0f}" for name in ("n_nuclei", "n_fields", "n_wells")[: 2 + is_well]]
-        each = [share(found.loc[(arm, how, name)]) for name in classes for how in ("counted", "estimated")]
+        each = [share(found.loc[(arm, how, name)]) for name, how in shown]
         rows.append([html.escape(arm), *counts, *each])
     head = ["condition", "nuclei", "fields", "wells"][: 3 + is_well]
-    head += [f"{name} {how}" for name in classes for how in ("counted", "estimated")]
+    head += [f"{name} {how}" for name, how in shown]
     names = sorted({text.split(" ")[0] for text in experiment.nuclei["prior"]})
     prior = " or ".join(_PRIORS.get(name, html.escape(name)) for name in names)
     figure = figure_of(figures.shares(numbers, experiment), "Shares of phases by condition")
-    text = _SHARES.format(prior=prior, units=_unit(experiment) + "s")
+    text = _SHARES.format(prior=prior, fitted=_FITTED if is_fitted else "", units=_unit(experiment) + "s")
     return section("Shares", text, figure, table_of(head, rows, "Shares in %, with 95 % intervals"))
 
 

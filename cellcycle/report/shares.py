@@ -1,0 +1,159 @@
+"""Shares of phases of nuclei, from their calls, their probabilities and their DNA, with bootstrap samples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cellcycle.dna_content import fit_g1_peak, phase_likelihoods
+from cellcycle.metrics import Estimate, draws, with_interval
+from cellcycle.phases import PHASES
+from cellcycle.review.doubt import classes_of
+
+FITTED = "fitted"
+# What a histogram of DNA tells apart, and the likelihoods of a nucleus, which may also lie outside.
+BY_DNA = ("G1", "S", "G2 and M")
+LIKELY = ("f_G1", "f_S", "f_G2", "f_outside")
+# Probabilities are rounded to so many steps, genome copies to so many a doubling: nuclei that look alike are one type.
+_STEPS, _COPY_STEPS = 10, 40
+_EM_ROUNDS = 100
+# What bootstrap samples are drawn of, see `Samples`.
+_LEVELS = ("replicate", "unit", "image", "nucleus")
+
+
+def with_likelihoods(table) -> pd.DataFrame:
+    """Return the table with how likely the DNA of each nucleus is in G1, S and G2 (with M), and outside: `f_<phase>`.
+
+    One histogram a group of images that are read together (slide, plate), of the nuclei that are counted: its peaks
+    have one coefficient of variation, and where G2 lies is fitted, too. NaN where there is no usable fit; no columns
+    for classes that are not the four phases.
+    """
+    if "dna_copies" not in table or tuple(classes_of(table)) != PHASES:
+        return table
+    found, copies = np.full((len(table), len(LIKELY)), np.nan), table["dna_copies"].to_numpy(dtype=float)
+    for rows in table[table["is_counted"] & table["dna_copies"].notna()].reset_index().groupby("group")["index"]:
+        peak = fit_g1_peak(copies[rows[1]])
+        if peak.is_usable:
+            found[rows[1]] = phase_likelihoods(copies[rows[1]], peak)
+    return table.assign(**dict(zip(LIKELY, found.T, strict=True)))
+
+
+def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the shares (B, K) of classes under which probabilities (T, K), made under equal shares, are likeliest.
+
+    `weights` (B, T) say how often each row of probabilities is there. Counting calls makes a rare class more frequent
+    than it is and a frequent one rarer, for mistakes go both ways; this takes the mistakes out that the probabilities
+    admit (Saerens, Latinne and Decaestecker 2002, Neural Computation 14:21).
+
+    Examples
+    --------
+    >>> sure = np.array([[0.9, 0.1], [0.1, 0.9]])
+    >>> estimated_shares(sure, np.array([[90.0, 10.0], [50.0, 50.0]])).round(2).tolist()
+    [[1.0, 0.0], [0.5, 0.5]]
+    """
+    shares = np.full((len(weights), probabilities.shape[1]), 1 / probabilities.shape[1])
+    for _ in range(_EM_ROUNDS):
+        odds = weights / np.maximum(shares @ probabilities.T, 1e-12)
+        shares = shares * (odds @ probabilities)
+        shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+    return shares
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Shares of an arm and bootstrap samples of them, by "counted" and "estimated".
+
+    `value` (K,); `spread` by the name of what was drawn, "replicate", "unit", "image" or "nucleus": deviations from the
+    value (B, K), none where there is but one to draw. What is drawn counts as n / (n - 1) in their variance.
+    """
+
+    value: dict[str, np.ndarray]
+    spread: dict[tuple[str, str], np.ndarray]
+
+    def interval(self, how: str, minus: "Samples | None" = None) -> list[Estimate]:
+        """Return the share of each class, or what it is more than in another arm, with the widest of its intervals.
+
+        Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds.
+        """
+        value = self.value[how] - (0 if minus is None else minus.value[how])
+        found = []
+        for level in _LEVELS:
+            spread = [own.spread[how, level] for own in (self, minus) if own and (how, level) in own.spread]
+            if spread:
+                more = self.spread.get((how, level), 0) - (minus.spread.get((how, level), 0) if minus else 0)
+                found.append([with_interval(v, v + more[:, k]) for k, v in enumerate(value)])
+        if not found:
+            return [Estimate(float(v), np.nan, np.nan) for v in value]
+        widest = [max(same, key=lambda one: one.high - one.low) for same in zip(*found, strict=True)]
+        least = 0.0 if minus is None else -1.0
+        return [Estimate(one.value, max(one.low, least), min(one.high, 1.0)) for one in widest]
+
+
+def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
+    """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
+    value, spread = {}, {}
+    for type_of, shares in (_by_calls(rows, classes), *([_by_dna(rows)] if LIKELY[0] in rows else [])):
+        n_of = np.bincount(type_of)
+        own = {how: found[0] for how, found in shares(n_of[np.newaxis].astype(float)).items()}
+        value |= own
+        for level in _LEVELS if n_samples else ():
+            if level == "nucleus":
+                n, drawn = len(rows), np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
+            else:
+                unit_of, times = draws(len(rows), rows[level].to_numpy(str), n_samples, seed)
+                n, by_unit = times.shape[1], np.zeros((times.shape[1], len(n_of)))
+                np.add.at(by_unit, (unit_of, type_of), 1)
+                drawn = times @ by_unit
+            if n > 1:
+                factor = np.sqrt(n / (n - 1))
+                spread |= {(how, level): factor * (s - own[how]) for how, s in shares(drawn.astype(float)).items()}
+    return Samples(value, spread)
+
+
+def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the type of each row (N,), those with the same numbers `alike` (N, A), and mean values (T, K) of a type.
+
+    So much faster than row by row, and as exact.
+    """
+    _, type_of, n_of = np.unique(alike, axis=0, return_inverse=True, return_counts=True)
+    type_of = type_of.ravel()
+    return type_of, np.column_stack([np.bincount(type_of, own) for own in values.T]) / n_of[:, None]
+
+
+def _by_calls(rows: pd.DataFrame, classes):
+    """Return types of nuclei of one call and nearly the same probabilities, and what gives shares of weights (B, T)."""
+    scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
+    called = pd.Index(classes).get_indexer(rows["call"])[:, np.newaxis]
+    # A call left open, -1, is none.
+    values = np.hstack([scores, called == np.arange(len(classes))])
+    type_of, typical = _types(values, np.hstack([np.rint(scores * _STEPS), called]))
+    typical, is_called = np.hsplit(typical, 2)
+
+    def shares(weights):
+        return {"counted": _over_sum(weights @ is_called), "estimated": estimated_shares(typical, weights)}
+
+    return type_of, shares
+
+
+def _by_dna(rows: pd.DataFrame):
+    """Return types of nuclei of a group with nearly the same DNA, and what gives the shares fitted to its histogram.
+
+    Its peaks stay as they were fitted to all nuclei.
+    """
+    likely = rows[list(LIKELY)].fillna(0).to_numpy(dtype=float)
+    copies = np.log2(rows["dna_copies"].to_numpy(dtype=float), out=np.zeros(len(rows)), where=likely.any(axis=1))
+    group = np.unique(rows["group"], return_inverse=True)[1]
+    type_of, typical = _types(likely, np.column_stack([np.rint(_COPY_STEPS * copies), group]))
+
+    def shares(weights):
+        known = weights * typical.any(axis=1)
+        found = estimated_shares(typical, known)[:, :3] * known.any(axis=1, keepdims=True)
+        return {FITTED: _over_sum(found)}
+
+    return type_of, shares
+
+
+def _over_sum(parts: np.ndarray) -> np.ndarray:
+    """Return parts (B, K) of their sum; NaN where that is 0."""
+    whole = parts.sum(axis=1, keepdims=True)
+    return np.divide(parts, whole, out=np.full_like(parts, np.nan, dtype=float), where=whole > 0)
