@@ -82,6 +82,44 @@ def test_numbers_of_unknown_meaning_are_refused(tmp_path, kind):
         read_plane(write(tmp_path / "a.tif", pixels.astype(np.float32)))
 
 
+def labels(kind):
+    """Return what other programs write beside the picture of `discs`."""
+    y, x = np.mgrid[:104, :104]
+    away = [np.hypot(y - cy, x - cx) for cy, cx in DISCS]
+    numbers = np.select([d < 10 for d in away], range(1, 6), 0)
+    cells = np.where(np.min(away, 0) < 40, np.argmin(away, 0) + 1, 0)
+    return {
+        "numbers": numbers.astype(np.uint16),
+        "numbers with gaps": (numbers * 37).astype(np.int32),
+        "numbers as floats": numbers.astype(np.float32),
+        "cells that touch": cells.astype(np.uint8),
+        "of one nucleus": (numbers == 5)[30:70, 36:76].astype(np.uint8),
+        "tiny": (np.kron(np.arange(256).reshape(16, 16), np.pad(np.ones((3, 3)), 1))).astype(np.uint16),
+        "black and white": (255 * (numbers > 0)).astype(np.uint8),
+        "0 and 1": numbers > 0,
+        "white background": np.where(numbers > 0, 0, 255).astype(np.uint8),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["numbers", "numbers with gaps", "numbers as floats", "cells that touch", "of one nucleus", "tiny",
+     "black and white", "0 and 1", "white background"],
+)  # fmt: skip
+def test_masks_are_refused_as_pictures(tmp_path, kind):
+    with pytest.raises(ImageError, match=r"it is a mask, not a picture.*--use-masks"):
+        read_plane(write(tmp_path / "a.tif", labels(kind)))
+    with pytest.raises(ImageError, match="it is a mask"):
+        predict(labels(kind))
+
+
+@pytest.mark.parametrize("n_levels", [2, 3, 8])
+def test_pictures_of_few_levels_are_pictures(n_levels):
+    smooth = np.exp(-np.min([np.hypot(*(np.mgrid[:104, :104] - np.reshape(c, (2, 1, 1)))) for c in DISCS], 0) / 9)
+    for picture in (np.floor(n_levels * smooth), (BASE - 60) * n_levels // 1000):
+        assert scale_to_unit(picture.astype(np.uint8)).any()
+
+
 def test_fractions_of_which_0_is_white_are_refused(tmp_path):
     path = write(tmp_path / "a.tif", (1 - FLOATS / 65535).astype(np.float32), photometric="miniswhite")
     with pytest.raises(ImageError, match="0 is black"):

@@ -83,7 +83,8 @@ def test_a_written_mask_holds_the_numbers_of_the_table_and_the_pixel_size(run, f
     assert set(np.unique(labels)) - {0} == set(rows["nucleus_id"])
     assert np.array_equal(labels, found.nuclei.labels)
     assert (np.bincount(labels.ravel())[rows["nucleus_id"]] == rows["area_px"]).all()
-    assert read_plane("masks/field_001_mask.tif").pixel_size_um == pytest.approx(rows["pixel_size_um"][0], rel=1e-4)
+    (n, per), unit = page.tags["XResolution"].value, page.tags["ResolutionUnit"].value
+    assert (unit, 1e4 * per / n) == (tifffile.RESUNIT.CENTIMETER, pytest.approx(rows["pixel_size_um"][0], rel=1e-4))
 
 
 def test_a_written_mask_gives_the_same_rows_again(run):
@@ -296,10 +297,15 @@ def test_masks_among_the_images_are_not_predicted_and_strays_are_named(run, smal
         write_image(f"{name}_cp_masks.png", labels.astype(np.uint16))
     os.mkdir("other")
     write_image("c_masks.tif", labels.astype(np.uint16))
+    code, _, err = run(".", "--output", "plain.csv")
+    rows = pd.read_csv("plain.csv", keep_default_na=False).set_index("image")
+    assert code == 1 and err.count("mask, not a picture") == 3 and (rows.loc[["a.tif", "b.tif"], "error"] == "").all()
+    masks = rows[rows["error"] != ""]
+    assert len(masks) == 3 and (masks["call"] == "").all() and masks["error"].str.contains("--use-masks").all()
     code, _, err = run(".", "--use-masks", ".", "--output", "rows.csv")
     rows = pd.read_csv("rows.csv")
     assert rows.groupby("image").size().to_dict() == {"a.tif": 12, "b.tif": 12, "c_masks.tif": 1}
-    assert code == 1 and err.count("Error") == 1 and "holds no mask of it" in err
+    assert code == 1 and err.count("Error") == 1 and "c_masks.tif: it is a mask, not a picture" in err
     code, _, err = run("a.tif", "b.tif", "--use-masks", ".", "--output", "rows.csv")
     assert code == 0 and "Note: c_masks.tif belongs to no image that was named" in err
 

@@ -112,6 +112,22 @@ def test_images_without_nuclei_have_none(side, name):
     assert row["flags"] == "no_nucleus" and np.isnan(row["area_px"])
 
 
+@pytest.mark.parametrize(("fall", "stripes", "seed"), [(1.8, 0, 4), (0.9, 8, 8), (1.4, 8, 4)])
+def test_an_empty_field_with_uneven_light_or_stripes_has_no_nucleus(fall, stripes, seed):
+    rng, side = np.random.default_rng(seed), 512
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    counts = rng.poisson((500 if fall > 1 else 100) * (1 - fall * (y**2 + x**2))) + rng.normal(0, stripes, side)
+    low, high = counts.min(), np.percentile(counts, 99.9)
+    assert not segment(np.round(255 * np.clip((counts - low) / (high - low), 0, 1)) / 255).any()
+
+
+def test_faint_nuclei_are_no_noise():
+    pixels, truth = field((300, 300), 24, spacing=2.4, seed=5, slope=0)
+    rng, faint = np.random.default_rng(0), pixels / pixels.max()
+    labels = segment((100 + 25 * faint + rng.normal(0, 5, pixels.shape)) / 4095)
+    assert truth.max() > 20 and f1(truth, labels) > 0.95
+
+
 def test_one_small_nucleus_in_a_large_empty_field_is_found(monkeypatch):
     monkeypatch.setattr("cellcycle.segmentation.survey._WINDOW_PX", 128)
     pixels = np.random.default_rng(0).normal(0.05, 0.01, (600, 640)).astype(np.float32)

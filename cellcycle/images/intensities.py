@@ -7,6 +7,9 @@ from cellcycle.errors import ImageError
 _SAMPLES = 1_000_000
 # Logarithms to any base of the largest count of 32 bits stay below this, and no camera's counts do.
 _LOGARITHM = 32.5
+# Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
+# nearly all that is not background.
+_MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
 
 
 def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
@@ -16,13 +19,16 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     [0, 1] stay, those from -1 to 1 are moved there; larger ones are taken as camera counts and divided by the
     smallest full range (8, 16 or 32 bits) that holds them. The few numbers just below 0 that background subtraction
     leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes 0. Refused are pixels that
-    are not finite or no numbers, and logarithms.
+    are not finite or no numbers, logarithms, and masks.
 
     Examples
     --------
     >>> scale_to_unit(np.array([0, 13107, 65535], np.uint16))
     array([0. , 0.2, 1. ], dtype=float32)
     """
+    if raw.ndim == 2 and _is_mask(raw):
+        remedy = "leave it out, or give the folder of such masks with --use-masks, beside their images"
+        raise ImageError(path, "it is a mask, not a picture: each of its objects is of one value", remedy)
     kind = raw.dtype.kind
     if kind == "b":
         return raw.astype(np.float32)
@@ -65,3 +71,28 @@ def _dark(dtype, pixels: np.ndarray, path) -> float:
     if low < 0 and (middle < 0.4 * low or -low > 0.25 * high):
         return -1.0 if dtype.kind == "f" and pixels.min() >= -1 and largest <= 1 else float(least)
     return 0.0
+
+
+def _is_mask(raw: np.ndarray) -> bool:
+    """Say whether a plane shows areas of one value on a background of one value: labels, or black and white.
+
+    Around nuclei of a picture with few levels one level lies in the next: most do not touch the background.
+    """
+    from skimage.measure import label
+    from skimage.morphology import dilation
+
+    rows = raw[:: max(1, raw.shape[0] // 256)]
+    if np.count_nonzero(rows[:, 1:] != rows[:, :-1]) > _MOST_EDGES * rows.size:
+        return False
+    values, numbers = np.unique(raw, return_inverse=True)
+    counts = np.bincount(numbers.ravel())
+    background = int(counts.argmax())
+    if len(values) < 2:
+        return False
+    areas = np.bincount(label(numbers, background=background, connectivity=1).ravel())[1:]
+    is_area = areas >= _LEAST_AREA_PX
+    if is_area.mean() < _LEAST_AREAS or areas[is_area].sum() < _LEAST_COVERED * areas.sum():
+        return False
+    is_ground = numbers == background
+    beside = np.unique(numbers[dilation(is_ground) & ~is_ground])
+    return 2 * len(beside) > len(values) - 1

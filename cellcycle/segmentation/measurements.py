@@ -35,6 +35,8 @@ _GLOW = 0.25
 _BACKGROUND = 0.5
 _LEAST_RING_PX = 20
 _LEAST_PLATEAU_PX = 10
+# Slopes are blurred by a pixel, those of larger objects by more, or noise would pass for the edge of uneven light.
+_WIDE_PX = 80
 # Of intensities in [0, 1]: less is rounding.
 _LEAST_SPREAD = 1e-6
 
@@ -193,7 +195,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
         "skewness": _skewness(inner),
         "eccentricity": region.eccentricity,
         "solidity": region.solidity,
-        "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna),
+        "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna, max(1.0, diameter / _WIDE_PX)),
         "saturated_share": _saturated_share(local[nucleus], plateau),
         **{name: float(own(local - background, nucleus)) for name, own in _REGISTERED.items()},
     }
@@ -214,14 +216,14 @@ def _skewness(inner: np.ndarray) -> float:
     return float((away**3).mean() / spread**3) if spread > _LEAST_SPREAD else 0.0
 
 
-def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others: np.ndarray, contrast: float) -> float:
+def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others, contrast: float, blur_px: float) -> float:
     """Return contrast over the mean slope along the free part of the outline."""
     from scipy import ndimage
 
     rim = ndimage.binary_dilation(nucleus) & ~ndimage.binary_erosion(nucleus, border_value=1) & (away_from_others > 3)
     if not rim.any() or contrast <= 0:
         return np.nan
-    slope = ndimage.gaussian_gradient_magnitude(local, 1.0)[rim].mean()
+    slope = ndimage.gaussian_gradient_magnitude(local, blur_px)[rim].mean()
     return float(contrast / slope) if slope > 0 else np.nan
 
 
