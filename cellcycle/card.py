@@ -35,16 +35,14 @@ def read_card(file: Path, model_files) -> dict:
         raise CheckpointError(file, "the card is missing or not readable", "install the model again") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise CheckpointError(file, f"its format is not {FORMAT}", "use the version of cellcycle that wrote it")
-    for key, kind in _NEEDED.items():
+    kinds = _NEEDED | _OPTIONAL
+    for key in [*(key for key in _NEEDED if key not in card), *card]:
         if key not in card:
             raise CheckpointError(file, f"the card has no {key!r}", _REMEDY)
-        if not isinstance(card[key], kind) or isinstance(card[key], bool):
-            raise CheckpointError(file, f"{key!r} is no {kind.__name__}", _REMEDY)
-    for key, value in card.items():
-        if key not in _NEEDED | _OPTIONAL:
+        if key not in kinds:
             raise CheckpointError(file, f"the card has an unknown key {key[:40]!r}", _REMEDY)
-        if key in _OPTIONAL and not isinstance(value, _OPTIONAL[key]):
-            raise CheckpointError(file, f"{key!r} is no {_OPTIONAL[key].__name__}", _REMEDY)
+        if not isinstance(card[key], kinds[key]) or isinstance(card[key], bool):
+            raise CheckpointError(file, f"{key!r} is no {kinds[key].__name__}", _REMEDY)
     if card["card_sha256"] != card_sha256(card):
         raise CheckpointError(file, "the card was altered (its own hash differs)", "install the model again")
     _check_words(file, card)

@@ -135,7 +135,7 @@ def train(
             final = trainings.fit("all", seed + folds)
     confidence = _confidence(dataset, rule, held_out, labels, parts, limits)
     calibrated = with_temperature(held_out, confidence.temperature)
-    judged = _evaluation(dataset, classes, labels, calibrated, confidence.thresholds)
+    judged = Evaluation(dataset, tuple(classes), labels, calibrated, (), confidence.thresholds)
     about = _about(output, dataset, classes, settings, seed, start, comparison, limits)
     about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
     about["data"]["identity"] = identity
@@ -259,10 +259,6 @@ def _compared(labels, before, after, units) -> dict:
     old, new = (metrics.estimate(score, labels, called, n_classes, units).value for called in calls)
     gain = metrics.estimate(score, labels, calls[1], n_classes, units, minus=calls[0])
     return {"before": round(old, 4), "after": round(new, 4), "gain": [round(gain.low, 4), round(gain.high, 4)]}
-
-
-def _evaluation(dataset, classes, labels, probabilities, thresholds=None) -> Evaluation:
-    return Evaluation(dataset, tuple(classes), labels, probabilities, (), thresholds)
 
 
 def _about(output: Path, dataset, classes, settings, seed, start, comparison, limits) -> dict:

@@ -75,6 +75,7 @@ def fit_temperature(probabilities, labels) -> float:
     3.3
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     labels = np.asarray(labels, dtype=np.int64)
     if not len(labels):
@@ -82,8 +83,6 @@ def fit_temperature(probabilities, labels) -> float:
     logits, rows = logits_of(probabilities), np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        top = scaled.max(axis=1)
-        return float((top + np.log(np.exp(scaled - top[:, None]).sum(axis=1)) - scaled[rows, labels]).mean())
+        return float(-log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=_LOG_RANGE, method="bounded", options={"xatol": 1e-4}).x))

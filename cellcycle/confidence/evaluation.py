@@ -9,6 +9,7 @@ the probability of each call and `right` (N,) whether it is right; `**options` a
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from cellcycle import metrics
 from cellcycle.metrics import Estimate, bootstrap
@@ -23,10 +24,11 @@ def reliability(probabilities, labels, n_bins: int = N_BINS) -> pd.DataFrame:
     """
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence, n_bins)
-    grouped = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": right.astype(float)}).groupby("bin")
+    grouped = pd.DataFrame({"confidence": confidence, "accuracy": right.astype(float)}).groupby(bins)
     table = grouped.mean()
     table.insert(0, "n", grouped.size())
-    table["low"], table["high"] = _wilson(table["accuracy"].to_numpy(), table["n"].to_numpy())
+    counts = zip(grouped["accuracy"].sum().astype(int), table["n"], strict=True)
+    table[["low", "high"]] = [tuple(binomtest(k, n).proportion_ci(method="wilson")) for k, n in counts]
     return table.reset_index(drop=True)
 
 
@@ -110,10 +112,3 @@ def _bins(confidence, n_bins: int) -> np.ndarray:
 
 def _error(bins, gap, weights) -> float:
     return float(np.abs(np.bincount(bins, weights * gap)).sum() / weights.sum())
-
-
-def _wilson(share, n, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Wilson interval of a share of n."""
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return middle - half, middle + half

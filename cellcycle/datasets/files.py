@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellcycle.cutting import border_of
+from cellcycle.cutting import fitted
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.tables import clean_names
 from cellcycle.errors import CellCycleError, DataError
@@ -98,7 +98,8 @@ def as_dataset(source, name, entries: pd.DataFrame, pictures, notes, size_px, on
     pictures, sizes_um, said = _to_one_pixel_size(pictures, sizes_um)
     largest = max(max(picture.shape) for picture in pictures)
     side = min(size_px or largest, largest)
-    images = np.stack([_scale(_pad(picture, largest), side, side) for picture in pictures])[:, None]
+    squares = [fitted(picture[np.newaxis, np.newaxis], largest)[0, 0] for picture in pictures]
+    images = np.stack([_scale(square, side, side) for square in squares])[:, None]
     labels = entries["label"].map(classes.index).to_numpy(np.int64)
     digest = hashlib.blake2b(repr((images.shape, classes)).encode(), digest_size=10)
     digest.update(images.tobytes() + labels.tobytes())
@@ -159,15 +160,6 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
         return dataset
     note = f"{n_copies} images are copies of others; copies share a group, so no fold parts them"
     return replace(dataset, groups=join_copies(dataset.groups, prints), notes=(*dataset.notes, note))
-
-
-def _pad(picture: np.ndarray, side: int) -> np.ndarray:
-    """Surround a picture with the median of its own border up to (side, side)."""
-    height, width = picture.shape
-    padded = np.full((side, side), np.median(border_of(picture)), np.float32)
-    top, left = (side - height) // 2, (side - width) // 2
-    padded[top : top + height, left : left + width] = picture
-    return padded
 
 
 def _scale(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -16,13 +16,3 @@ Integers are divided by the full range of their type, so 16 bits stay 16 bits an
 from cellcycle.images.listing import expand, is_image_name, list_images
 from cellcycle.images.planes import Plane, read_numbers, read_plane
 from cellcycle.images.writing import write_image
-
-__all__ = [
-    "Plane",
-    "expand",
-    "is_image_name",
-    "list_images",
-    "read_numbers",
-    "read_plane",
-    "write_image",
-]

@@ -10,20 +10,3 @@ from cellcycle.networks.architectures import (
     register_network,
 )
 from cellcycle.networks.model import N_POSITIONS, VIEWS, Encoding, Model, Scaling, rebuilt, turned
-
-__all__ = [
-    "BLOCKS",
-    "NETWORKS",
-    "N_POSITIONS",
-    "RESNET_DEPTHS",
-    "VIEWS",
-    "Encoding",
-    "Model",
-    "Network",
-    "Scaling",
-    "build_network",
-    "n_parameters",
-    "rebuilt",
-    "register_network",
-    "turned",
-]

@@ -27,35 +27,3 @@ from cellcycle.plots.scores import (
 )
 from cellcycle.plots.sliders import Sliders
 from cellcycle.plots.style import save_figures
-
-__all__ = [
-    "Sliders",
-    "confusion_matrices",
-    "coverage",
-    "curves",
-    "design_space",
-    "distributions",
-    "dna_histogram",
-    "effects",
-    "explained_calls",
-    "history",
-    "image_grid",
-    "lines",
-    "map_rows",
-    "mistakes",
-    "nagao_drawing",
-    "nucleus_panel",
-    "positions",
-    "recall_bars",
-    "reliability",
-    "review_queue",
-    "risk_coverage",
-    "save_figures",
-    "scatter",
-    "score_bars",
-    "set_sizes",
-    "signed_grid",
-    "trials",
-    "validation",
-    "variant_rows",
-]

@@ -8,14 +8,3 @@ from cellcycle.images import expand
 from cellcycle.predict.many import predict, predict_each
 from cellcycle.predict.predictor import AUTO, ImagePrediction, Predictor, Settings
 from cellcycle.predict.table import table_columns
-
-__all__ = [
-    "AUTO",
-    "ImagePrediction",
-    "Predictor",
-    "Settings",
-    "expand",
-    "predict",
-    "predict_each",
-    "table_columns",
-]

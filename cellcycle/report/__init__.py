@@ -2,5 +2,3 @@
 
 from cellcycle.report.numbers import Experiment, read_experiment
 from cellcycle.report.page import write_report
-
-__all__ = ["Experiment", "read_experiment", "write_report"]

@@ -19,25 +19,3 @@ from cellcycle.review.doubt import (
 from cellcycle.review.labels import csv_line, labelled_rows, labels_text, rounded, write_labels
 from cellcycle.review.sheet import write_sheet
 from cellcycle.review.table import BOX_COLUMNS, read_table
-
-__all__ = [
-    "BOX_COLUMNS",
-    "LABEL_COLUMNS",
-    "NONE",
-    "REASON_WORDS",
-    "classes_of",
-    "csv_line",
-    "either",
-    "in_words",
-    "labelled_rows",
-    "labels_text",
-    "read_labels",
-    "read_table",
-    "reason_codes",
-    "reasons",
-    "review_order",
-    "rounded",
-    "sureness",
-    "write_labels",
-    "write_sheet",
-]

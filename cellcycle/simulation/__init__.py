@@ -16,18 +16,3 @@ from cellcycle.simulation.parameters import (
     VERSION,
     SimulationParameters,
 )
-
-__all__ = [
-    "NAGAO_COUNTS",
-    "NAGAO_PARAMETERS",
-    "STUDY_COUNTS",
-    "SUBPHASES",
-    "VERSION",
-    "SimulatedNuclei",
-    "SimulationParameters",
-    "ceiling",
-    "posterior",
-    "simulate_field",
-    "simulate_nuclei",
-    "write_folder",
-]

@@ -2,5 +2,3 @@
 
 from cellcycle.training.classifier import NetworkClassifier
 from cellcycle.training.runs import cross_validate, make_estimator
-
-__all__ = ["NetworkClassifier", "cross_validate", "make_estimator"]
