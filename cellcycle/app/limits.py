@@ -23,11 +23,13 @@ class Limits:
     read_s: float = 30
     work_s: float = 300
     work_mb: float = 3000
-    # A training on a visitor's corrections, one at a time: its length, memory, nuclei and rounds of all of them.
+    # A training on a visitor's corrections, one at a time: its length, memory, nuclei, rounds of all of them; those of
+    # other visitors that may wait for it.
     train_s: float = 900
     train_mb: float = 4000
     train_nuclei: int = 1500
     train_epochs: int = 10
+    train_waiting: int = 20
     # Disk for all uploads and results together; above it nothing new is taken.
     disk_mb: float = 10_000
     # Time after which the results of a visitor who does not come back are forgotten.

@@ -42,7 +42,7 @@ def model_card(name: str, checkpoints: tuple[Checkpoint, ...]) -> dict:
     origins = [f"Learned from {c.card['trained_on'].get('description', '')}." for c in checkpoints]
     return {
         "name": name,
-        "title": "Choose for each image (auto)" if is_auto else f"{checkpoints[0].title} ({name})",
+        "title": "Automatic" if is_auto else f"{checkpoints[0].title} ({name})",
         "rule": rule if is_auto else "",
         "classes": list(checkpoints[-1].classes),
         "warnings": _each(_sentence(c.warning) for c in checkpoints if c.warning),

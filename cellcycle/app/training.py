@@ -1,4 +1,7 @@
-"""Trainings on visitors' corrections: one at a time in the whole server, in a child with limits, stopped on demand."""
+"""Trainings on visitors' corrections: one at a time in the whole server, in a child with limits, stopped on demand.
+
+Who comes while another's runs is put at the end of a queue, each visitor once: nobody keeps the place.
+"""
 
 import asyncio
 import json
@@ -12,7 +15,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from cellcycle.app import fine_tune
-from cellcycle.app.guard import Refusal
+from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import Limits
 from cellcycle.app.store import Visitor
 from cellcycle.confine import Confined
@@ -30,48 +33,61 @@ class Trainings:
         self._limits, self._folders, self._folder = limits, tuple(folders), folder
         self._ended: OrderedDict[str, str] = OrderedDict()
         self._running: _Running | None = None
+        self._waiting: OrderedDict[str, Visitor] = OrderedDict()
         self.missing = fine_tune.missing()
 
     def start(self, visitor: Visitor) -> None:
-        """Begin a training on all that a visitor corrected."""
+        """Begin a training on all that a visitor corrected, or put it at the end of the queue."""
         if self.missing:
             raise Refusal(501, self.missing)
-        if self._running is not None:
-            whose = "yours" if self._running.visitor.key == visitor.key else "another visitor's"
-            raise Refusal(503, f"one training runs at a time, and {whose} is running", {"retry-after": "60"})
-        given = visitor.corrected()
-        if len(fine_tune.usable(given)) < 2:
-            finding = f"no two phases have {FEWEST} labelled nuclei each"
-            raise SettingError("your corrections", finding, "label more, those that are called right too")
-        visitor.check_room()
+        if self._is_of(visitor):
+            raise Refusal(503, "your training is running; wait for its end, or stop it", {"retry-after": "60"})
+        if visitor.key in self._waiting:
+            return
+        if self._running is None:
+            self._begin(visitor)
+        elif len(self._waiting) >= self._limits.train_waiting:
+            raise busy("too many trainings are waiting")
+        else:
+            _given(visitor)
+            self._waiting[visitor.key] = visitor
         self._ended.pop(visitor.key, None)
-        self._running = _Running(visitor, self._limits, self._folders, self._folder)
-        self._running.task = asyncio.create_task(self._run(self._running, given))
 
     def state(self, visitor: Visitor) -> dict:
-        """Say how far a visitor's training is, how the last one ended, and what the last model is."""
-        running, trained = self._running, visitor.trained()
-        is_own = running is not None and running.visitor.key == visitor.key
+        """Say how far a visitor's training is, how the last one ended, and what the last model is.
+
+        `waiting` is the number of trainings that come first.
+        """
+        keys, trained = list(self._waiting), visitor.trained()
         return {
             "missing": self.missing,
-            "running": running.progress() if is_own else None,
+            "running": self._running.progress() if self._is_of(visitor) else None,
+            "waiting": keys.index(visitor.key) + 1 if visitor.key in keys else None,
             "problem": self._ended.get(visitor.key, ""),
             "model": trained and trained[1],
         }
 
     async def stop(self, visitor: Visitor) -> None:
         """End a visitor's training, if any; the model that was there stays."""
-        running = self._running
-        if running is not None and running.visitor.key == visitor.key:
-            running.is_stopped = True
-            await anyio.to_thread.run_sync(running.child.close)
-            await running.task
+        self._waiting.pop(visitor.key, None)
+        if self._is_of(visitor):
+            task = self._running.task
+            await anyio.to_thread.run_sync(self._running.stop)
+            await task
 
     def close(self) -> None:
-        """End the training that runs."""
+        """End the training that runs, and forget those that wait."""
+        self._waiting.clear()
         if self._running is not None:
-            self._running.is_stopped = True
-            self._running.child.close()
+            self._running.stop()
+
+    def _is_of(self, visitor: Visitor) -> bool:
+        return self._running is not None and self._running.visitor.key == visitor.key
+
+    def _begin(self, visitor: Visitor) -> None:
+        given = _given(visitor)
+        self._running = _Running(visitor, self._limits, self._folders, self._folder)
+        self._running.task = asyncio.create_task(self._run(self._running, given))
 
     async def _run(self, running: "_Running", given) -> None:
         visitor, problem = running.visitor, ""
@@ -80,9 +96,7 @@ class Trainings:
             about = await anyio.to_thread.run_sync(running.child, fine_tune.fine_tune, *asked)
             visitor.keep_model(running.work / "model", about)
         except LimitError as error:
-            problem = (
-                "" if running.is_stopped else f"{error.finding}; correct nuclei of fewer images, or train by command"
-            )
+            problem = f"{error.finding}; correct nuclei of fewer images, or train by command"
         except CellCycleError as error:
             problem = str(error)
         except FileNotFoundError:
@@ -90,15 +104,38 @@ class Trainings:
         except Exception:
             if not running.is_stopped:
                 logging.getLogger(__name__).exception("a training failed")
-                problem = "the training failed; try it again"
+            problem = "the training failed; try it again"
         finally:
-            self._running = None
-            if problem:
-                self._ended[visitor.key] = problem
-            while len(self._ended) > _MOST_KNOWN:
-                self._ended.popitem(last=False)
+            # All of it is gone before the next begins, in the same folder.
             await anyio.to_thread.run_sync(running.child.close)
             shutil.rmtree(running.work, ignore_errors=True)
+            self._running = None
+            if problem and not running.is_stopped:
+                self._note(visitor.key, problem)
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        while self._waiting and self._running is None:
+            key, visitor = self._waiting.popitem(last=False)
+            try:
+                self._begin(visitor)
+            except (Refusal, CellCycleError) as error:
+                self._note(key, str(getattr(error, "detail", error)))
+
+    def _note(self, key: str, problem: str) -> None:
+        self._ended[key] = problem
+        while len(self._ended) > _MOST_KNOWN:
+            self._ended.popitem(last=False)
+
+
+def _given(visitor: Visitor) -> list:
+    """Return what a visitor corrected, or refuse what nothing can be learned from."""
+    given = visitor.corrected()
+    if len(fine_tune.usable(given)) < 2:
+        finding = f"no two phases have {FEWEST} labelled nuclei each"
+        raise SettingError("your corrections", finding, "label more, those that are called right too")
+    visitor.check_room()
+    return given
 
 
 class _Running:
@@ -111,6 +148,11 @@ class _Running:
         self.work.mkdir(parents=True, mode=0o700)
         self.child = Confined(limits.train_s, limits.train_mb, fine_tune.start, (folders, folder))
         self.task: asyncio.Task | None = None
+
+    def stop(self) -> None:
+        """End it for its visitor, who need not be told why."""
+        self.is_stopped = True
+        self.child.close()
 
     def progress(self) -> dict:
         """Return the epochs done and in all, and about how many seconds are left; nothing of that at first."""

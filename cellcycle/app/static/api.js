@@ -6,7 +6,7 @@ async function asked(path, options = {}) {
     answer = await fetch(path, { credentials: 'same-origin', ...options });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
-    throw new Error('the server does not answer; is the connection lost?');
+    throw Object.assign(new Error('the server does not answer; is the connection lost?'), { name: 'LostError' });
   }
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
@@ -29,8 +29,11 @@ export const together = (settings, signal) => json(`/api/together?${query(settin
 export const plateMap = (table) => json('/api/map', { method: 'POST', body: table });
 export const dropMap = () => json('/api/map', { method: 'DELETE', keepalive: true });
 export const summary = (control) => json(`/api/summary.json?${query({ control })}`);
-export const correct = (id, said) =>
-  json(`/api/images/${id}/corrections`, { method: 'PUT', body: JSON.stringify(said), keepalive: true });
+export const correct = (id, said) => {
+  const body = JSON.stringify(said);
+  // It outlives the page; a browser refuses that to large bodies.
+  return json(`/api/images/${id}/corrections`, { method: 'PUT', body, keepalive: body.length < 60_000 });
+};
 export const again = (table) => json('/api/corrections', { method: 'POST', body: table });
 export const training = (method = 'GET') => json('/api/training', { method });
 export const remove = (id) => json(`/api/images/${id}`, { method: 'DELETE' });

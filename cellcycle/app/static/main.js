@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { element } from './element.js';
-import { NONE, all, choose, classes, colourOf, drop, images, label, on, percent, put, saved, state, step, tallied, tell, undo } from './state.js';
+import { NONE, all, choose, classes, colourOf, drop, images, label, on, percent, put, saved, state, step, tallied, tell, timeLeft, undo } from './state.js';
 import './viewer.js';
 import './plot.js';
 import './list.js';
@@ -23,25 +23,41 @@ function settings() {
   return named;
 }
 
-/** Do a task for each item, a few at a time, with progress; a task that fails is named and stops no other. */
-async function each(items, name, task) {
+/** Do one thing at a time, with progress from its first to its last step. */
+async function alone(task) {
   if (running) return problem('Something is being worked on; wait, or cancel it.');
   running = new AbortController();
-  const { signal } = running;
+  progress('Getting ready ...');
+  try {
+    await task(running.signal);
+  } catch (error) {
+    if (error.name !== 'AbortError') problem(error.message);
+  }
+  running = null;
+  get('progress').hidden = true;
+}
+
+function progress(words, share = null) {
+  const bar = get('progress').querySelector('progress');
+  if (share == null) bar.removeAttribute('value');
+  else bar.value = share;
+  get('progress-words').textContent = words;
+  get('progress').hidden = false;
+}
+
+/** Do a task for each item, a few at a time; one that fails is named and stops no other. Say whether all were tried. */
+async function each(items, name, signal, task) {
   const [start, waiting] = [Date.now(), [...items]];
   let done = 0;
   const report = () => {
-    get('progress').hidden = false;
-    get('progress').querySelector('progress').value = items.length ? done / items.length : 0;
-    const left = done ? Math.ceil(((Date.now() - start) / done) * (items.length - done) / 1000) : 0;
-    const time = left > 90 ? `, about ${Math.round(left / 60)} min left` : left ? `, about ${left} s left` : '';
-    get('progress-words').textContent = `${done} of ${items.length} done${time}`;
+    const left = done ? ((Date.now() - start) / done) * (items.length - done) / 1000 : 0;
+    progress(`${done} of ${items.length} done${timeLeft(left)}`, done / Math.max(items.length, 1));
   };
   const work = async () => {
     while (waiting.length && !signal.aborted) {
       const item = waiting.shift();
       try {
-        await retried(() => task(item, signal), signal);
+        await retried((isAgain) => task(item, isAgain), signal);
       } catch (error) {
         if (error.name === 'AbortError') break;
         problem(error.message.startsWith(name(item)) ? error.message : `${name(item)}: ${error.message}`);
@@ -53,18 +69,22 @@ async function each(items, name, task) {
   report();
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   if (signal.aborted) problem(`Cancelled: ${items.length - done} of ${items.length} were not done.`);
-  running = null;
-  get('progress').hidden = true;
   return !signal.aborted;
 }
 
+/** Try again what the server has no room for now, or did not hear: it is told whether that is the first time. */
 async function retried(task, signal) {
   for (let again = 0; ; again += 1) {
     try {
-      return await task();
+      return await task(again > 0);
     } catch (error) {
-      if (error.status !== 503 || again > 8 || signal.aborted) throw error;
-      await new Promise((go) => setTimeout(go, 1000 * 2 ** Math.min(again, 5)));
+      const isLost = error.name === 'LostError';
+      if ((error.status !== 503 && !isLost) || again > 8) throw error;
+      if (isLost) get('progress-words').textContent = 'The connection is lost; trying again ...';
+      await new Promise((go) => {
+        setTimeout(go, 1000 * 2 ** Math.min(again, 5));
+        signal.addEventListener('abort', go);
+      });
     }
   }
 }
@@ -83,10 +103,19 @@ async function give(files) {
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
   const isTable = (file) => /\.(csv|tsv)$/i.test(file.name);
-  unread(true);
-  const isDone = await each(given.filter((file) => !tooLarge.includes(file) && !isTable(file)), (file) => file.name, async (file, signal) => take(await api.upload(file, settings(), signal)));
-  for (const table of given.filter(isTable)) await takeTable(table);
-  if (isDone && images.size > 1) await callAgain();
+  const pictures = given.filter((file) => !tooLarge.includes(file) && !isTable(file));
+  await alone(async (signal) => {
+    unread(true);
+    const isDone = await each(pictures, (file) => file.name, signal,
+      async (file, isAgain) => take((isAgain && await arrived(file)) || await api.upload(file, settings(), signal)));
+    for (const table of given.filter(isTable)) await takeTable(table);
+    if (isDone && images.size > 1) await readTogether(signal);
+  });
+}
+
+/** Return what is known of a file that the server has, though its answer was lost. */
+async function arrived({ name }) {
+  return (await api.visit()).images.find((about) => about.name === name && !images.has(about.id));
 }
 
 /** Take a plate map, or a table of corrections that was saved before. */
@@ -122,28 +151,18 @@ function unread(is) {
 }
 
 /** Let the images tell each other what they can, and call those again for which that, or a setting, is new. */
-async function callAgain() {
-  if (running) return problem('Something is being worked on; wait, or cancel it.');
+const callAgain = () => alone(readTogether);
+
+async function readTogether(signal) {
   const given = settings();
   const how = get('how').value;
   unread(true);
-  running = new AbortController();
-  try {
-    await saved();
-    get('progress').hidden = false;
-    get('progress').querySelector('progress').removeAttribute('value');
-    get('progress-words').textContent = 'Reading the images together ...';
-    const { signal } = running;
-    const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
-    told = notes;
-    running = null;
-    if (await each(changed, (id) => images.get(id).about.name, async (id, stop) => take(await api.call(id, given, stop)))) unread(false);
-    tell('read');
-  } catch (error) {
-    if (error.name !== 'AbortError') problem(error.message);
-  }
-  running = null;
-  get('progress').hidden = true;
+  await saved();
+  progress('Reading the images together ...');
+  const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
+  told = notes;
+  if (await each(changed, (id) => images.get(id).about.name, signal, async (id) => take(await api.call(id, given, signal)))) unread(false);
+  tell('read');
 }
 
 function problem(words) {
@@ -336,7 +355,7 @@ try {
   get('model').replaceChildren(...site.models.map(({ name, title }) => element('option', { value: name }, title)));
   for (const name of site.examples) {
     const button = element('button', { type: 'button' }, `Try a simulated ${name}`);
-    button.addEventListener('click', () => each([name], () => name, async (_, signal) => take(await api.example(name, settings(), signal))));
+    button.addEventListener('click', () => alone((signal) => each([name], () => name, signal, async () => take(await api.example(name, settings(), signal)))));
     get('examples').append(button);
   }
   await begin(callAgain, ownModel);

@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { element } from './element.js';
-import { NONE, classes, colourOf, images, label, on, percent, state, step, undo } from './state.js';
+import { NONE, classes, colourOf, images, label, on, percent, state, step, undo, unsaved } from './state.js';
 import { drawNucleus } from './viewer.js';
 
 const pane = document.getElementById('nucleus');
@@ -63,8 +63,8 @@ function buttons(nucleus, figures) {
     return button;
   };
   const labels = classes().map((name, k) => one(name, String(k + 1), () => label(name), nucleus.said === name));
-  labels.push(one('Not a nucleus', 'X', () => label(NONE), nucleus.said === NONE));
-  const more = [one('Undo', 'Z', undo), one('Previous', 'P', () => step(-1)), one('Next', 'N', () => step(1))];
+  labels.push(one('Not a nucleus', 'X', () => label(NONE), nucleus.said === NONE), one('Undo', 'Z', undo));
+  const more = [one('Previous', 'P', () => step(-1)), one('Next', 'N', () => step(1))];
   if (nucleus.call) {
     const explain = element('button', { type: 'button', id: 'explain' }, 'What is the call based on?');
     explain.addEventListener('click', () => occlusion(nucleus, figures, explain));
@@ -74,7 +74,6 @@ function buttons(nucleus, figures) {
     element('p', { id: 'asked' }, many ? `What are the ${state.chosen.size} selected?` : 'Is the call right? Say what you see'),
     element('div', { class: 'labels', role: 'group', 'aria-labelledby': 'asked' }, ...labels),
     element('div', { class: 'labels' }, ...more),
-    element('p', { class: 'quiet', role: 'status' }, state.unsaved ?? ''),
   ];
 }
 
@@ -92,7 +91,12 @@ async function occlusion(nucleus, figures, button) {
   }
 }
 
-on('chosen said list saved', show);
+on('chosen said list', show);
+on('saved data', () => {
+  const words = document.getElementById('unsaved');
+  words.textContent = unsaved();
+  words.hidden = !words.textContent;
+});
 on('brightness', () => {
   const canvas = pane.querySelector('canvas');
   if (canvas) canvas.style.filter = `brightness(${document.getElementById('brightness').value})`;

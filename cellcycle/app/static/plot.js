@@ -5,18 +5,19 @@ import { all, choose, colourOf, images, on, phaseOf, state } from './state.js';
 const canvas = document.getElementById('plot');
 const words = document.getElementById('plot-words');
 const kind = document.getElementById('plot-kind');
-const BINS = 60;
+const MOST_BINS = 60;
 const EDGE = { left: 34, right: 8, top: 8, bottom: 32 };
-let shown = { nuclei: [], most: 5, area: 1, unit: 'N' };
+let shown = { nuclei: [], most: 5, area: 1, unit: 'N', bins: MOST_BINS };
 let drag = null; // [x0, y0, x1, y1] on the canvas
 let cursor = null; // first and last bin of the keyboard
+let mine = []; // what was selected here
 let isDue = false;
 
 const width = () => canvas.clientWidth - EDGE.left - EDGE.right;
 const height = () => canvas.clientHeight - EDGE.top - EDGE.bottom;
 const xOf = (dna) => EDGE.left + (Math.min(dna, shown.most) / shown.most) * width();
 const yOf = (area) => EDGE.top + height() * (1 - Math.min(area / shown.area, 1));
-const binOf = (dna) => Math.min(Math.floor((dna / shown.most) * BINS), BINS - 1);
+const binOf = (dna) => Math.min(Math.floor((dna / shown.most) * shown.bins), shown.bins - 1);
 
 function update() {
   const units = new Set([...images.values()].map((image) => image.data.dna_unit));
@@ -28,6 +29,7 @@ function update() {
   const sorted = nuclei.map((n) => n.dna).sort((a, b) => a - b);
   const high = sorted[Math.floor(0.99 * (sorted.length - 1))] ?? 0;
   shown = { nuclei, unit, most: Math.max(unit === 'N' ? 6 : 3, Math.ceil(high * 1.1)), isOfOne };
+  shown.bins = Math.min(Math.max(Math.round(3 * Math.sqrt(nuclei.length)), 12), MOST_BINS);
   shown.area = nuclei.reduce((most, n) => Math.max(most, n.area ?? 0), 1);
   document.getElementById('dna-pane').classList.toggle('empty', nuclei.length < 2);
   const what = unit === 'N' ? 'in N: G1 has 2 N, G2 and M have 4 N' : '1 is the median nucleus';
@@ -70,7 +72,7 @@ function paint() {
   }
   if (cursor) {
     const [first, last] = [...cursor].sort((a, b) => a - b);
-    context.fillRect(EDGE.left + (first / BINS) * width(), EDGE.top, ((last - first + 1) / BINS) * width(), height());
+    context.fillRect(EDGE.left + (first / shown.bins) * width(), EDGE.top, ((last - first + 1) / shown.bins) * width(), height());
   }
   context.globalAlpha = 1;
 }
@@ -93,11 +95,11 @@ function axes(context, ink, line) {
 
 function bars(context) {
   const order = ['G1', 'S', 'G2', 'M'];
-  const bins = Array.from({ length: BINS }, () => []);
+  const bins = Array.from({ length: shown.bins }, () => []);
   shown.nuclei.forEach((nucleus) => bins[binOf(nucleus.dna)].push(nucleus));
   bins.forEach((bin) => bin.sort((a, b) => order.indexOf(phaseOf(a)) - order.indexOf(phaseOf(b))));
   const most = Math.max(...bins.map((bin) => bin.length));
-  const [step, wide] = [height() / most, width() / BINS];
+  const [step, wide] = [height() / most, width() / shown.bins];
   const some = state.chosen.size > 1;
   bins.forEach((bin, k) => bin.forEach((nucleus, n) => {
     context.globalAlpha = some && !state.chosen.has(nucleus) ? 0.35 : 1;
@@ -145,14 +147,15 @@ function points(context) {
 }
 
 function select(nuclei, said) {
+  mine = nuclei;
   choose(nuclei);
   words.textContent = `${said}: ${nuclei.length} ${nuclei.length === 1 ? 'nucleus' : 'nuclei'} selected`;
 }
 
 function selectBins(first, last) {
   const found = shown.nuclei.filter((n) => binOf(n.dna) >= first && binOf(n.dna) <= last);
-  const [low, high] = [first, last + 1].map((bin) => ((bin / BINS) * shown.most).toFixed(1));
-  select(found, `${low} to ${last === BINS - 1 ? 'more' : high} ${shown.unit === 'N' ? 'N' : 'medians'}`);
+  const [low, high] = [first, last + 1].map((bin) => ((bin / shown.bins) * shown.most).toFixed(1));
+  select(found, `${low} to ${last === shown.bins - 1 ? 'more' : high} ${shown.unit === 'N' ? 'N' : 'medians'}`);
 }
 
 canvas.addEventListener('pointerdown', (event) => {
@@ -169,7 +172,7 @@ canvas.addEventListener('pointerup', () => {
   if (!drag) return;
   const [[x0, x1], [y0, y1]] = [[drag[0], drag[2]], [drag[1], drag[3]]].map((pair) => pair.sort((a, b) => a - b));
   drag = null;
-  const binAt = (x) => Math.min(Math.max(Math.floor(((x - EDGE.left) / width()) * BINS), 0), BINS - 1);
+  const binAt = (x) => Math.min(Math.max(Math.floor(((x - EDGE.left) / width()) * shown.bins), 0), shown.bins - 1);
   if (kind.value === 'bars') selectBins(binAt(x0), binAt(x1));
   else if (x1 - x0 < 4) {
     const distance = (n) => Math.hypot(xOf(n.dna) - x0, yOf(n.area) - y0);
@@ -184,7 +187,7 @@ canvas.addEventListener('pointerup', () => {
 canvas.addEventListener('keydown', (event) => {
   const turn = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (turn) {
-    const last = Math.min(Math.max((cursor?.[1] ?? Math.floor(BINS / 3)) + turn, 0), BINS - 1);
+    const last = Math.min(Math.max((cursor?.[1] ?? Math.floor(shown.bins / 3)) + turn, 0), shown.bins - 1);
     cursor = [event.shiftKey && cursor ? cursor[0] : last, last];
     selectBins(Math.min(...cursor), Math.max(...cursor));
   } else return;
@@ -194,5 +197,11 @@ canvas.addEventListener('keydown', (event) => {
 });
 kind.addEventListener('change', draw);
 on('data said hidden image', update);
+on('chosen', () => {
+  if (state.chosen.size === mine.length && mine.every((nucleus) => state.chosen.has(nucleus))) return;
+  // What is told here was selected no longer.
+  cursor = null;
+  words.textContent = '';
+});
 on('chosen theme', draw);
 new ResizeObserver(draw).observe(canvas);

@@ -21,7 +21,7 @@ const undone = [];
 
 export function put(about, data) {
   const old = images.get(about.id);
-  const image = { about, data, view: old?.view ?? null, nuclei: [] };
+  const image = { about, data, view: old?.view ?? null, bitmap: old?.bitmap ?? null, nuclei: [] };
   image.nuclei = data.id.map((id, row) => ({
     image: about.id, row, id, name: about.name, classes: data.classes, colours: data.colours,
     ...Object.fromEntries(['y', 'x', 'box', 'call', 'p', 'sure', 'could_be', 'why', 'dna', 'area', 'strange', 'outline'].map((k) => [k, data[k][row]])),
@@ -49,6 +49,7 @@ export const all = () => [...images.values()].flatMap((image) => image.nuclei);
 export const classes = () => [...new Set([...images.values()].flatMap((image) => image.data.classes))];
 export const colourOf = (nucleus) => (nucleus.said === NONE ? '#777777' : nucleus.colours[nucleus.said || nucleus.call] ?? '#999999');
 export const phaseOf = (nucleus) => (nucleus.said === NONE ? 'no nucleus' : nucleus.said || nucleus.call || 'no call');
+export const timeLeft = (s) => (s > 90 ? `, about ${Math.round(s / 60)} min left` : s > 0 ? `, about ${Math.ceil(s)} s left` : '');
 export const percent = (share) => (share == null ? '' : `${Math.round(100 * share)} %`);
 
 const keys = {
@@ -156,29 +157,55 @@ export function undo() {
 
 // One save an image at a time, of the latest state; a lost connection is tried again.
 const saving = new Map();
+const due = new Set(); // images of which the last word was not sent yet
+const lost = new Map(); // images of which it was refused, or not heard -> why
 function save(nuclei) {
   for (const id of new Set(nuclei.map((nucleus) => nucleus.image))) {
-    saving.set(id, (saving.get(id) ?? Promise.resolve()).then(() => saveNow(id)));
+    if (due.has(id)) continue;
+    due.add(id);
+    const last = (saving.get(id) ?? Promise.resolve()).then(() => saveNow(id));
+    saving.set(id, last);
+    last.finally(() => saving.get(id) === last && saving.delete(id));
   }
 }
 
 async function saveNow(id) {
   for (let wait = 1000; images.has(id); wait = Math.min(2 * wait, 30000)) {
-    const said = images.get(id).nuclei.filter((nucleus) => nucleus.said).map((nucleus) => [nucleus.id, nucleus.said]);
+    due.delete(id);
     try {
-      await api.correct(id, Object.fromEntries(said));
-      state.unsaved = '';
-      tell('saved');
-      return;
+      await send(id);
+      lost.delete(id);
+      return tell('saved');
     } catch (error) {
-      state.unsaved = `Your corrections are not saved yet: ${error.message}`;
+      lost.set(id, `Your corrections are not saved yet: ${error.message}`);
       tell('saved');
       if (error.status && error.status < 500) return;
+      due.add(id);
       await new Promise((done) => setTimeout(done, wait));
     }
   }
+  due.delete(id);
 }
-export const saved = () => Promise.all(saving.values());
+
+function send(id) {
+  const said = images.get(id).nuclei.filter((nucleus) => nucleus.said).map((nucleus) => [nucleus.id, nucleus.said]);
+  return api.correct(id, Object.fromEntries(said));
+}
+
+export const isSaving = () => saving.size > 0;
+export const unsaved = () => [...lost].find(([id]) => images.has(id))?.[1] ?? '';
+/** Wait until the server knows all that was said; an error where it does not listen. */
+export async function saved() {
+  const heard = new AbortController();
+  const refused = new Promise((_, refuse) => {
+    const look = () => unsaved() && refuse(new Error(unsaved()));
+    events.addEventListener('saved', look, { signal: heard.signal });
+    look();
+  });
+  await Promise.race([Promise.all(saving.values()), refused]).finally(() => heard.abort());
+}
+window.addEventListener('pagehide', () => due.forEach((id) => images.has(id) && send(id).catch(() => {})));
+window.addEventListener('beforeunload', (event) => unsaved() && event.preventDefault());
 
 export function tallied(nuclei) {
   const counts = {};

@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { element } from './element.js';
-import { NONE, all, classes, on, percent, saved, tallied } from './state.js';
+import { NONE, all, classes, isSaving, on, percent, saved, tallied, timeLeft } from './state.js';
 
 export const OWN = 'own';
 const get = (id) => document.getElementById(id);
@@ -17,23 +17,26 @@ export async function begin(again, models) {
   show(await api.training());
 }
 
-function show({ missing, running, problem, model }) {
-  get('train').disabled = Boolean(missing || running);
-  get('training').hidden = !running;
-  if (running) {
+function show({ missing, running, waiting, problem, model }) {
+  const isDue = Boolean(running || waiting);
+  get('train').disabled = Boolean(missing) || isDue;
+  get('training').hidden = !isDue;
+  if (isDue) {
     const [bar, words] = get('training').children;
-    if (running.total) bar.value = running.done / running.total;
+    if (running?.total) bar.value = running.done / running.total;
     else bar.removeAttribute('value');
-    const left = running.left_s == null ? '' : running.left_s > 90 ? `, about ${Math.round(running.left_s / 60)} min left` : `, about ${running.left_s} s left`;
-    words.textContent = running.total ? `${running.done} of ${running.total} rounds${left}` : 'Getting ready ...';
+    if (waiting) words.textContent = `Waiting: one training runs at a time, and ${waiting === 1 ? 'one comes' : `${waiting} come`} before yours.`;
+    else words.textContent = running.total ? `${running.done} of ${running.total} rounds${timeLeft(running.left_s)}` : 'Getting ready ...';
     watch();
   }
   known(model?.card ?? null);
   get('trained').replaceChildren(
-    ...[missing, problem].filter(Boolean).map((text) => element('p', { class: 'warning' }, text)),
-    ...(model && !running ? result(model) : []),
+    ...[missing, problem].filter(Boolean).map(warning),
+    ...(model && !isDue ? result(model) : []),
   );
 }
+
+const warning = (words) => element('p', { class: 'warning' }, `${words[0].toUpperCase()}${words.slice(1).replace(/\.$/, '')}.`);
 
 function result(model) {
   const counts = Object.entries(model.counts).filter(([, n]) => n).map(([name, n]) => `${name} ${n}`).join(', ');
@@ -64,9 +67,9 @@ async function watch() {
     await new Promise((go) => setTimeout(go, wait));
     const state = await api.training().catch(() => null); // a lost connection: the next look may find it
     if (!state) continue;
-    if (!state.running) watching = false;
+    watching = Boolean(state.running || state.waiting);
     show(state);
-    if (!state.running) return;
+    if (!watching) return;
   }
 }
 
@@ -75,9 +78,22 @@ async function asked(method) {
     await saved();
     show(await api.training(method));
   } catch (error) {
-    get('trained').replaceChildren(element('p', { class: 'warning' }, `${error.message[0].toUpperCase()}${error.message.slice(1)}.`));
+    told(error.message);
   }
 }
+
+function told(words) {
+  get('trained').replaceChildren(warning(words));
+}
+/** A table that is saved has the last word, too. */
+for (const id of ['save-labels', 'save-corrections']) {
+  get(id).addEventListener('click', async (event) => {
+    if (!isSaving()) return;
+    event.preventDefault();
+    await saved().then(() => get(id).click(), (error) => told(error.message));
+  });
+}
+get('open-corrections').addEventListener('click', () => asked('GET'));
 get('train').addEventListener('click', () => asked('POST'));
 get('stop').addEventListener('click', () => asked('DELETE'));
 

@@ -17,7 +17,12 @@ const image = () => images.get(state.image);
 
 export async function viewOf(id) {
   const found = images.get(id);
-  if (found && !found.view) found.view = api.viewOf(id).catch(() => null);
+  if (found && !found.view) {
+    found.view = api.viewOf(id).catch(() => {
+      found.view = null; // the next look tries again
+      return null;
+    });
+  }
   return found?.view;
 }
 
@@ -25,9 +30,11 @@ async function show() {
   shapes = null;
   const shown = image();
   if (!shown) return;
-  const bitmap = await viewOf(state.image);
-  if (image() !== shown) return;
-  shown.bitmap = bitmap;
+  const id = state.image;
+  const bitmap = await viewOf(id);
+  // Called again meanwhile, it is another of the same picture.
+  if (state.image !== id || !image()) return;
+  image().bitmap = bitmap;
   fit();
 }
 
@@ -236,6 +243,7 @@ function follow() {
   draw();
 }
 on('image', show);
+window.addEventListener('online', show);
 on('chosen', follow);
 on('said hidden data', () => {
   shapes = null;
