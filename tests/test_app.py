@@ -39,6 +39,7 @@ from cellcycle.predict.command import run_predict
 from cellcycle.predict.extras import Extras
 from cellcycle.review import read_labels
 
+pytestmark = pytest.mark.slow
 SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 NUCLEI = sorted((SAMPLE / "nuclei").rglob("*.png"))

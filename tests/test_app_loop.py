@@ -20,6 +20,7 @@ from cellcycle.errors import DataError
 from cellcycle.predict import predict
 from tests.test_app import LIMITS, NUCLEI, field_file, give, running, visitor
 
+pytestmark = pytest.mark.slow
 __all__ = ["field_file"]
 SOON = replace(LIMITS, train_s=60, train_mb=500)
 

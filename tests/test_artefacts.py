@@ -7,6 +7,7 @@ from scipy import ndimage
 from cellcycle.nuclei import Scale, find_nuclei
 from cellcycle.segmentation.artefacts import look_over
 
+pytestmark = pytest.mark.slow
 LEVEL, SHAPE = 520, (320, 320)
 Y, X = np.indices(SHAPE)
 CENTRES = [(y, x) for y in range(30, 300, 52) for x in range(30, 300, 52)]

@@ -72,6 +72,7 @@ def test_a_scheduler_that_cannot_be_reached_is_one_line(address, monkeypatch):
     assert address in str(found.value) and "\n" not in str(found.value)
 
 
+@pytest.mark.slow
 def test_workers_that_are_missing_or_of_another_version_are_one_line():
     class Client:
         def __init__(self, answer):

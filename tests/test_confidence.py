@@ -306,6 +306,7 @@ def no_nuclei(labels) -> dict[str, np.ndarray]:
     return {name: np.clip(picture, 0, 1).astype(np.float32) for name, picture in made.items()}
 
 
+@pytest.mark.slow
 def test_what_is_no_nucleus_gets_no_phase_and_nuclei_keep_theirs():
     field = simulate_field((320, 320), 30, seed=5)
     true = predict(field.image.astype(np.float32), kind="field")
@@ -405,6 +406,7 @@ def calibrated_model(tmp_path_factory):
     return calibrate(folder, slides), slides
 
 
+@pytest.mark.slow
 def test_prediction_applies_what_the_checkpoint_stores(calibrated_model):
     from cellcycle.images import Plane
     from cellcycle.predict import Predictor

@@ -94,6 +94,7 @@ def test_a_folder_without_the_cells_is_told(tmp_path):
         SOURCES["jurkat"].images(tmp_path)
 
 
+@pytest.mark.slow
 def test_page_readme_and_cards_follow_from_the_records():
     found = [(one, scores.scores_of(one)) for one in text.records()]
     assert {one.config["model"] for one, _ in found} == {"auto", board.FOREST, *shipped_names()}

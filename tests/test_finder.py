@@ -23,6 +23,7 @@ def f1(truth, found, least_iou=0.5):
     return 2 * right / (2 * right + surplus + missed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixel_um", [0.2, 0.5, 1.0])
 def test_simulated_nuclei_of_any_size_are_found_and_outlined(pixel_um):
     pixels, made = simulated(pixel_size_um=pixel_um, n=int(40 * pixel_um / 0.325), camera_field_um=300 * pixel_um)
@@ -30,6 +31,7 @@ def test_simulated_nuclei_of_any_size_are_found_and_outlined(pixel_um):
     assert f1(made.labels, labels) > 0.93 and f1(made.labels, labels, 0.7) > 0.85
 
 
+@pytest.mark.slow
 def test_a_field_found_in_tiles_is_the_field_found_whole():
     pixels, _ = simulated((420, 500), 110)
     whole, tiled = segment(pixels), segment(pixels, tile_px=200)

@@ -98,6 +98,7 @@ def test_the_same_picture_gives_the_same_nuclei_and_measurements():
     assert_same(segmented(), golden("segmentation"), 1e-3, 1e-6, advice("segmentation.VERSION"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", shipped_names())
 def test_the_sample_images_keep_their_calls_and_probabilities(model):
     found, expected = predicted(model), golden("predictions")[model]

@@ -364,6 +364,7 @@ def test_without_size_nothing_is_scaled(cells):
 # --- what training asks
 
 
+@pytest.mark.slow
 def test_rare_classes_are_refused_below_five_and_warned_about_below_twenty():
     dataset = load_dataset("simulated", size_px=32)
     few = dataset.subsample(100)

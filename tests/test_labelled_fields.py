@@ -13,6 +13,8 @@ from cellcycle.images import read_plane, write_image
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Scale, find_nuclei
 
+pytestmark = pytest.mark.slow
+
 
 def write_field(path, seed=0):
     """Write a field of 16 discs of several sizes, well apart."""

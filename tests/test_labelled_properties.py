@@ -21,6 +21,7 @@ HEADERS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @FEW
 @given(header=HEADERS, rows=TABLES, separator=st.sampled_from(",;\t|"))
 @pytest.mark.parametrize("read", [manifest_entries, read_labels, load_dataset])
@@ -46,6 +47,7 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path, content):
 NAMES = st.text(alphabet="aAbBgG12 -_\u00a0\u200b\t", max_size=6).filter(clean)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(names=st.lists(NAMES, min_size=1, max_size=8), what=st.sampled_from(["label", "group"]))
 def test_names_become_one_exactly_where_blanks_or_case_part_them_and_it_is_said(names, what):

@@ -74,6 +74,7 @@ def iou_of(rings, mask) -> float:
 # --- out ---
 
 
+@pytest.mark.slow
 def test_a_written_mask_holds_the_numbers_of_the_table_and_the_pixel_size(run, found):
     assert run(FIELD, "--output", "rows.csv", "--masks", "masks")[0] == 0
     rows = pd.read_csv("rows.csv")
@@ -87,6 +88,7 @@ def test_a_written_mask_holds_the_numbers_of_the_table_and_the_pixel_size(run, f
     assert (unit, 1e4 * per / n) == (tifffile.RESUNIT.CENTIMETER, pytest.approx(rows["pixel_size_um"][0], rel=1e-4))
 
 
+@pytest.mark.slow
 def test_a_written_mask_gives_the_same_rows_again(run):
     pixels = tifffile.imread(FIELD)[:320, :320]
     write_image("a.tif", pixels, 0.5)
@@ -116,6 +118,7 @@ def test_more_nuclei_than_16_bits_count(tmp_path):
     assert read.dtype == np.uint32 and np.array_equal(read, labels)
 
 
+@pytest.mark.slow
 def test_geojson_has_the_form_of_qupath_and_the_shapes_of_the_labels(run, found):
     assert run(FIELD, "--output", "rows.csv", "--outlines", "cells.geojson")[0] == 0
     rows = pd.read_csv("rows.csv", keep_default_na=False, na_values=[""]).set_index("nucleus_id")
@@ -138,6 +141,7 @@ def test_geojson_has_the_form_of_qupath_and_the_shapes_of_the_labels(run, found)
         assert iou_of([ring for (ring,) in polygons], found.nuclei.labels == number) > 0.99
 
 
+@pytest.mark.slow
 def test_rois_come_back_in_their_reader_with_name_colour_and_group(run, found):
     roifile = pytest.importorskip("roifile")
     assert run(FIELD, "--output", "rows.csv", "--rois", "cells.zip")[0] == 0
@@ -224,6 +228,7 @@ def test_masks_beside_their_images_are_no_images_of_the_next_run(run):
         assert len(pd.read_csv("rows.csv")) == 1
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_docs_do_what_it_says(run):
     text = (files.repository() / "docs" / "predict.md").read_text("utf-8")
     block = text.split("## Your masks, and ours")[1].split("```")[1]
@@ -471,6 +476,7 @@ def test_one_mask_for_two_images_of_python_is_refused(small):
         predict([small[0], small[0]], masks=[small[1]])
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_masks_goes_on_and_notices_a_changed_mask(run, small, monkeypatch):
     from cellcycle.predict import command
     from cellcycle.predict.many import run_batch

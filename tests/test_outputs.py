@@ -148,6 +148,7 @@ def command(*arguments, **options):
     return subprocess.run(call, capture_output=True, text=True, check=False, timeout=100, **options)
 
 
+@pytest.mark.slow
 def test_a_pipe_is_written_to_and_stays(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -158,6 +159,7 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
+@pytest.mark.slow
 def test_rows_for_standard_output_by_name_are_rows_alone(tmp_path):
     with open(tmp_path / "rows.csv", "w") as stream:
         call = [sys.executable, "-m", "cellcycle", "predict", str(MITOSIS), "--output", "/dev/stdout"]
@@ -165,6 +167,7 @@ def test_rows_for_standard_output_by_name_are_rows_alone(tmp_path):
     assert len(pd.read_csv(tmp_path / "rows.csv")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 @pytest.mark.parametrize("how", ["--output", ">"])
 def test_a_full_disk_is_one_line(how):
@@ -179,6 +182,7 @@ def test_a_full_disk_is_one_line(how):
     assert len(errors) == 1 and "No space left" in errors[0]
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files_is_one_line_and_leaves_nothing(tmp_path):
     import resource
 
@@ -311,6 +315,7 @@ def test_whatever_goes_wrong_with_an_image_is_one_row_and_one_line(monkeypatch, 
     assert "\n" not in table["error"][0] and "ZeroDivisionError" in table["error"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["csv", "tsv", "json"])
 def test_a_disk_that_fills_up_leaves_the_finished_rows(tmp_path, name):
     code = f"""

@@ -97,6 +97,7 @@ def test_histogram_leaves_out_what_was_not_found():
     assert sum(p.get_height() for p in figure.axes[0].patches) == 3
 
 
+@pytest.mark.slow
 def test_validation_compares_sources():
     rows = [
         {"source": s, "phase": p, "quantity": q, **{f"p{k:02d}": k / 100 for k in (5, 25, 50, 75, 95)}}

@@ -51,6 +51,7 @@ def taken(table):
     return set(zip(table["model"], table["model_reason"], strict=True))
 
 
+@pytest.mark.slow
 def test_the_table_has_the_columns_of_the_design(field):
     first = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", *SCORES, "flags"]
     assert list(field.columns[: len(first)]) == first
@@ -66,6 +67,7 @@ def test_a_field_gives_one_row_a_nucleus_with_probabilities(field):
     assert field["nucleus_id"].tolist() == list(range(1, len(field) + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["auto", "nagao6"])
 def test_calls_of_a_field_agree_with_the_simulated_truth_in_every_phase(model):
     """Balanced over the three phases of this field: one that always gives the same answer gets a third."""
@@ -87,6 +89,7 @@ def test_path_plane_and_array_give_the_same_numbers():
         pd.testing.assert_frame_equal(table.drop(columns="image"), tables[0].drop(columns="image"))
 
 
+@pytest.mark.slow
 def test_the_batch_and_its_processes_change_no_number():
     images = expand([SAMPLE / "nuclei" / "M"])
     alone = pd.concat([predict(image) for image in images], ignore_index=True)
@@ -136,6 +139,7 @@ def test_a_crop_is_told_from_a_field(field):
     assert len(predict(FIELD, kind="nucleus")) == 1
 
 
+@pytest.mark.slow
 def test_an_unknown_scale_is_flagged_and_a_known_one_is_not(field):
     assert predict(MITOSIS)["flags"].str.contains("scale_unknown").all()
     assert not predict(MITOSIS, pixel_size_um=0.50625)["flags"].str.contains("scale_unknown").any()
@@ -157,6 +161,7 @@ def test_a_pixel_size_that_cannot_be_is_said_and_changes_no_call(ratio):
     assert (table["call"] == unknown["call"]).all()
 
 
+@pytest.mark.slow
 def test_bad_files_among_good_ones_are_rows(tmp_path):
     (tmp_path / "bad.png").write_text("text")
     found = list(predict_each([MITOSIS, tmp_path / "bad.png", FIELD]))

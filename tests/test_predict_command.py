@@ -95,6 +95,7 @@ def test_bad_input_is_one_line_and_exit_2(run, tmp_path, kind):
     assert re.match(rf"Error: {re.escape(str(path))}: .+; .+", err)
 
 
+@pytest.mark.slow
 def test_in_a_batch_the_good_are_done_and_the_bad_are_listed(run, tmp_path):
     bad = [bad_file(kind, tmp_path) for kind in BAD]
     code, out, err = run("predict", MITOSIS, *bad, FIELD, "--format", "csv")
@@ -160,6 +161,7 @@ def test_the_command_of_the_study_refuses_in_one_line(run):
     assert run("--image", MITOSIS, "--model", "XYZ", main=cnncc.main)[0] == 2
 
 
+@pytest.mark.slow
 def test_a_field_prints_counts_and_shares(run):
     code, out, _ = run("predict", FIELD)
     assert code == 0
@@ -303,6 +305,7 @@ def test_the_overlay_outlines_nuclei_in_the_colour_of_their_phase(run, tmp_path)
     assert 0.01 < coloured.mean() < 0.2
 
 
+@pytest.mark.slow
 def test_several_nuclei_bear_their_numbers_in_the_overlay_and_a_single_one_none():
     model = Predictor()
     for file, is_numbered in ((FIELD, True), (MITOSIS, False)):
@@ -313,6 +316,7 @@ def test_several_nuclei_bear_their_numbers_in_the_overlay_and_a_single_one_none(
             assert (drawn[middle] != bare[middle][..., None]).any() == is_numbered
 
 
+@pytest.mark.slow
 def test_folders_and_patterns_name_images(run):
     folder = SAMPLE / "nuclei" / "M"
     first = run("predict", folder, "--format", "csv")
@@ -358,6 +362,7 @@ def test_a_damaged_model_is_refused(run, tmp_path):
     assert "model.onnx: it is damaged or altered" in err
 
 
+@pytest.mark.slow
 def test_piped_text_is_plain_and_a_closed_pipe_no_traceback():
     call = [sys.executable, "-m", "cellcycle", "predict", str(SAMPLE / "nuclei"), "--format", "csv"]
     with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -366,6 +371,7 @@ def test_piped_text_is_plain_and_a_closed_pipe_no_traceback():
         assert b"Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_model_is_read_and_hashed_once_a_run(run, tmp_path, monkeypatch):
     read, real = [], predictor.load_checkpoint
     monkeypatch.setattr(predictor, "load_checkpoint", lambda name: read.append(name) or real(name))
@@ -374,6 +380,7 @@ def test_a_model_is_read_and_hashed_once_a_run(run, tmp_path, monkeypatch):
     assert len(read) == len(set(read))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [None, 0], ids=["kept", "beyond the room"])
 def test_the_images_of_a_slide_are_read_and_their_nuclei_found_once(tmp_path, monkeypatch, room):
     plane = read_plane(FIELD)

@@ -49,6 +49,7 @@ def arrested():
         return simulate_field((760, 760), 120, seed=10)
 
 
+@pytest.mark.slow
 def test_an_arrested_culture_of_unknown_scale_gets_no_phase_and_says_why(arrested):
     plane = Plane((arrested.image / 65535).astype(np.float32), 16, None, "arrested")
     table = predict(plane, kind="field")
@@ -60,6 +61,7 @@ def test_an_arrested_culture_of_unknown_scale_gets_no_phase_and_says_why(arreste
     assert (known["call"] != "").mean() > 0.95 and (known["call"] == "G1").mean() < 0.3
 
 
+@pytest.mark.slow
 def test_an_arrested_culture_is_recognised_over_many_fields(arrested):
     pixels = (arrested.image / 65535).astype(np.float32)
     parts = [Plane(np.ascontiguousarray(part), 16, None, f"well/{k}.tif") for k, part in enumerate(np.split(pixels, 2))]
@@ -105,6 +107,7 @@ def test_of_more_mitoses_than_a_culture_has_the_surest_stay():
     assert left_open(alone, "culture", "")["call"].tolist() == ["M"]
 
 
+@pytest.mark.slow
 def test_a_field_under_an_equal_prior_keeps_what_the_model_says():
     field = simulate_field((320, 320), 30, seed=3)
     pixels = (field.image / 65535).astype(np.float32)

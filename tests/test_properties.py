@@ -67,12 +67,14 @@ def changed_calls(change, pixel_size_um=UM) -> float:
     return np.mean([before != after for before, after in calls])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", shipped_names())
 @given(pixels=nuclei, turn=turns)
 def test_a_turned_or_mirrored_nucleus_keeps_its_probabilities(model, pixels, turn):
     np.testing.assert_allclose(probabilities(TURNS[turn](pixels), model), probabilities(pixels, model), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", shipped_names())
 @given(pixels=nuclei, gain=gains)
 def test_exposure_changes_no_probability(model, pixels, gain):
@@ -98,6 +100,7 @@ def test_more_background_around_changes_little_where_the_pixel_size_is_known(pix
     np.testing.assert_allclose(probabilities(padded(pixels, border_px)), probabilities(pixels), atol=0.35)
 
 
+@pytest.mark.slow
 def test_more_background_around_changes_hardly_a_call_where_the_pixel_size_is_known():
     assert changed_calls(padded) <= 0.1
 
@@ -108,6 +111,7 @@ def padded(pixels, border_px=8):
     return np.pad(pixels, border_px, constant_values=np.median(rim))
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="without a pixel size the side of a crop stands for its scale"
 )
@@ -115,10 +119,12 @@ def test_more_background_around_changes_no_call_where_the_pixel_size_is_unknown(
     assert changed_calls(padded, pixel_size_um=None) < 0.1
 
 
+@pytest.mark.slow
 def test_a_black_border_changes_no_call():
     assert changed_calls(lambda pixels: np.pad(pixels, 8)) < 0.1
 
 
+@pytest.mark.slow
 @given(order=st.permutations(range(5)))
 def test_the_order_of_images_changes_no_row(order):
     planes = [Plane(pixels, 16, UM, str(k)) for k, pixels in enumerate(crops()[::4])]
@@ -171,9 +177,11 @@ def test_any_picture_gives_rows_that_make_sense(pixels):
     assert len(table) >= 1
     called = table["call"] != ""
     scores = table.filter(regex="^p_").to_numpy()
-    assert np.isfinite(scores).all(axis=1).tolist() == called.tolist()
-    np.testing.assert_allclose(scores[called].sum(axis=1), 1, atol=1e-5)
-    assert (table.loc[~called, "flags"] != "").all()
+    is_scored = np.isfinite(scores).all(axis=1)
+    np.testing.assert_allclose(scores[is_scored].sum(axis=1), 1, atol=1e-5)
+    # A call may be left open that its probabilities would make; then the reason to look says so.
+    assert is_scored[called].all() and (table.loc[~called & is_scored, "review"] != "").all()
+    assert (table.loc[~is_scored, "flags"] != "").all()
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)

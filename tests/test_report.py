@@ -100,6 +100,7 @@ def test_the_prior_of_the_calls_is_taken_out_of_the_shares():
         without_prior(weighed.assign(prior="culture 0.32"))
 
 
+@pytest.mark.slow
 def test_mitoses_without_a_call_are_estimated_and_not_counted(tmp_path):
     table = nuclei_of([0.4, 0.1, 0.1, 0.4], n=400)
     is_open = table["call"].eq("M") & (np.arange(400) % 2 == 0)
@@ -153,6 +154,7 @@ def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_n
     assert by_well.high - by_well.low > 2 * (by_cell.high - by_cell.low)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say():
     rng, held = np.random.default_rng(0), 0
     for k in range(60):
@@ -258,6 +260,7 @@ def page(plate, tmp_path, monkeypatch):
     return tmp_path / "report.html"
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_every_number_is_in_its_table(page):
     read = Page(page.read_text(encoding="utf-8"))
     assert all(source.startswith("data:") for source in read.sources)
@@ -272,6 +275,7 @@ def test_the_page_stands_alone_and_every_number_is_in_its_table(page):
         assert f"{100 * row['value']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]" in said
 
 
+@pytest.mark.slow
 def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(page, plate, tmp_path, monkeypatch):
     before = page.read_bytes(), numbers_of(page).read_bytes()
     experiment = read_experiment([plate], "DMSO")
@@ -283,6 +287,7 @@ def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(page, 
     assert page.read_bytes() == before[0]
 
 
+@pytest.mark.slow
 def test_classes_that_are_no_phases_and_no_dna_make_a_page_too(tmp_path):
     table = (
         nuclei_of(CONTROL, n=60, wells=("A01", "A02"))

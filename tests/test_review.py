@@ -28,6 +28,7 @@ def without_confidence(**changes):
     return columns | changes
 
 
+@pytest.mark.slow
 def test_a_model_with_confidence_says_itself_what_is_doubtful(table):
     order, why = review.review_order(table), review.reasons(table)
     has_reason = np.array([bool(text) for text in why])

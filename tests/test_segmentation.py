@@ -69,6 +69,7 @@ def test_labels_are_consecutive_int32_over_dark_background():
         assert ndimage.label(labels == index)[1] == 1
 
 
+@pytest.mark.slow
 def test_exposure_and_bit_depth_do_not_matter():
     pixels, _ = field()
     labels = segment(pixels)
@@ -136,6 +137,7 @@ def test_one_small_nucleus_in_a_large_empty_field_is_found(monkeypatch):
     assert labels.max() == 1 and labels[565, 585] == 1
 
 
+@pytest.mark.slow
 def test_tiles_cut_no_nucleus_and_agree_with_the_whole():
     pixels, _ = field((400, 440), 16, spacing=1.5, seed=3)
     whole, tiled = segment(pixels), segment(pixels, tile_px=230)
@@ -451,6 +453,7 @@ def test_labels_that_are_missing_leave_no_gap():
     assert np.unique(_numbered(labels)).tolist() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_more_objects_than_a_field_has_are_refused(monkeypatch):
     """Each is measured: a picture of specks may not take minutes."""
     from cellcycle.errors import ImageError

@@ -45,6 +45,7 @@ def real(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_third_of_the_real_cells_is_never_learned_from(real):
     rule = training.rule_of(training.RECIPES["nagao6"])
     for name in cells.SOURCES:
@@ -57,6 +58,7 @@ def test_a_third_of_the_real_cells_is_never_learned_from(real):
         assert not set(prints) & set(image_fingerprints(kept.images))
 
 
+@pytest.mark.slow
 def test_what_was_told_by_eye_stands_for_the_phases_it_may_be(real):
     rule = training.rule_of(training.RECIPES["nagao6"])
     learned = cells.real_training_set("mitocheck", real, rule)

@@ -98,6 +98,7 @@ def test_area_grows_and_newborn_nuclei_are_small():
 # --- DNA in the image -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_g2_has_twice_the_dna_of_g1_within_the_stains_spread(nuclei):
     truth = nuclei.truth
     g1, g2 = (truth.loc[truth["phase"] == phase, "integrated_dna"] for phase in ("G1", "G2"))

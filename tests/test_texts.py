@@ -63,6 +63,7 @@ def test_the_picture_of_the_readme_shows_what_predict_calls_now():
     assert apart.mean() < 0.001, "run cellcycle.study.texts.refresh_texts()"
 
 
+@pytest.mark.slow
 def test_the_table_of_results_is_found_by_a_script_that_shares_no_code_with_the_library():
     found = subprocess.run([sys.executable, ROOT / "benchmarks" / "recompute.py"], capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr
@@ -109,6 +110,7 @@ def _texts(notebook):
             yield output.get("text", "")
 
 
+@pytest.mark.slow
 def test_every_committed_record_of_the_study_is_whole_and_of_one_data_set(dataset):
     records = results.load_runs(ROOT / "data" / "results" / "study")
     assert any(r.data["identity"] == dataset.identity for r in records)

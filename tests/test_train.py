@@ -149,6 +149,7 @@ def test_progress_is_one_line_for_all_folds_with_the_time_left(tmp_path):
     assert set(told) == {(8, 20)}
 
 
+@pytest.mark.slow
 def test_a_model_that_is_there_is_kept_until_the_new_one_is_complete(cells, trained, tmp_path, monkeypatch):
     resource, module = pytest.importorskip("resource"), sys.modules["cellcycle.train"]
     old, said = load_checkpoint(shutil.copytree(trained.folder, tmp_path / "model")), []
