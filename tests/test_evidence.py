@@ -6,10 +6,11 @@ import pytest
 
 from cellcycle import files, results
 from cellcycle.checkpoint import shipped_names
+from cellcycle.dna_content import G1Peak
 from cellcycle.errors import DataError
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES
-from cellcycle.study.evidence import board, measured, scores, sources, text, trained
+from cellcycle.study.evidence import board, measured, product, scores, sources, text, trained
 from cellcycle.study.evidence.sources import EDU, SOURCES
 from tests.test_texts import block
 
@@ -47,6 +48,55 @@ def test_four_phases_are_scored_and_what_was_not_called_is_told(record):
     assert made["set holds the phase"].value == 1
 
 
+def test_a_product_tells_phases_by_dna_and_mitoses_by_the_picture():
+    peak, dna = G1Peak(2.0, 0.1, 2.0), np.array([2.0, 3.0, 4.0, 4.0, 0.0])
+    pictured = np.array([[0.1, 0.1, 0.7, 0.1]] * 3 + [[0.1, 0.1, 0.1, 0.7]] * 2)
+    by_m, by_all = (product.product(dna, peak, pictured, which) for which in product.PRODUCTS)
+    assert by_m[:4].argmax(axis=1).tolist() == [0, 1, 2, 3] and by_all[3].argmax() == 3
+    np.testing.assert_allclose(by_m[:4].sum(axis=1), 1)
+    # Of M alone what the picture says of G1 to G2 counts for nothing; with no DNA nothing is told.
+    assert by_m[0, 0] / by_m[0, 2] > by_all[0, 0] / by_all[0, 2]
+    assert not by_m[4].any() and not by_all[4].any()
+
+
+def test_rows_in_which_a_way_changes_nothing_are_left_out_and_named(record, tmp_path):
+    rows = phases(["G1", "S", "G2", "M"] * 3, ["G1", "S", "G2", "G2"] * 3)
+    made = []
+    for way, model in (("each", "lr"), ("slide", "lr"), ("each", "nn"), ("slide", "nn")):
+        own = rows | ({"call": ["M"] * 12} if (way, model) == ("slide", "nn") else {})
+        config = {
+            "experiment": "evidence",
+            "source": "jurkat",
+            "model": model,
+            "way": way,
+            "n_folds": 1,
+            "n_repeats": 1,
+        }
+        data = {"name": "jurkat", "identity": "x", "classes": list(PHASES), "origin": "real"}
+        one = results.write_run(tmp_path, config, data, pd.DataFrame(own), n_images=3, n_learned=2)
+        made.append((one, scores.scores_of(one)))
+    told = text.document_blocks(made)["JURKAT"]
+    assert (
+        "`lr`, with the DNA of the slide: the same answers" in told
+        and "| `lr`, with the DNA of the slide |" not in told
+    )
+    assert "| `nn`, with the DNA of the slide |" in told
+
+
+def test_fitted_shares_of_two_fields_are_those_of_their_dna(record):
+    rng = np.random.default_rng(0)
+    control, stopped = np.repeat([2.0, 3.0, 4.0], [180, 60, 60]), np.repeat([2.0, 4.0], [280, 20])
+    copies = np.concatenate([control, stopped])
+    s = copies == 3
+    copies = np.where(s, rng.uniform(2, 4, len(copies)), copies) * rng.normal(1, 0.07, len(copies))
+    rows = phases(np.where(s, EDU[1], EDU[0]).tolist(), ["G1"] * len(copies))
+    fields = np.repeat(list(scores.FIELDS.values()), [len(control), len(stopped)])
+    rows |= {"group": fields, "edu": 1.0, "dna_copies": copies, "flags": ""}
+    made = scores.scores_of(record("rpe1", rows, EDU, "product_M"))
+    assert made["S fitted, control"].value == pytest.approx(0.2, abs=0.07)
+    assert made["S fitted, knock-down"].value < 0.06 < 0.88 < made["G1 fitted, knock-down"].value
+
+
 def test_mitoses_by_eye_count_whatever_the_words_of_the_model(record):
     truth = ["Interphase"] * 5 + ["Anaphase"] * 2 + ["Metaphase"] * 2 + ["Prometaphase"]
     own = record("mitocheck", phases(truth, ["G1"] * 4 + ["M"] + ["M", "G2", "M", "M", "M"]), ("Interphase",))
@@ -58,7 +108,7 @@ def test_mitoses_by_eye_count_whatever_the_words_of_the_model(record):
 
 def test_shares_of_s_stand_beside_those_of_edu(record):
     rows = phases([EDU[1]] * 3 + [EDU[0]] * 5, ["S", "S", "G1", "G1", "G1", "S", "G1", "G1"])
-    rows |= {"group": [scores.CONTROL] * 4 + [scores.KNOCK_DOWN] * 4, "edu": [9.0] * 3 + [0.0] * 5}
+    rows |= {"group": [scores.FIELDS["control"]] * 4 + [scores.FIELDS["knock-down"]] * 4, "edu": [9.0] * 3 + [0.0] * 5}
     made = scores.scores_of(record("rpe1", rows, EDU))
     assert made["EdU+, control"].value == 0.75 and made["EdU+, knock-down"].value == 0
     assert made["S, control"].value == 0.5 and made["S, knock-down"].value == 0.25
@@ -97,7 +147,7 @@ def test_a_folder_without_the_cells_is_told(tmp_path):
 @pytest.mark.slow
 def test_page_readme_and_cards_follow_from_the_records():
     found = [(one, scores.scores_of(one)) for one in text.records()]
-    assert {one.config["model"] for one, _ in found} == {"auto", board.FOREST, *shipped_names()}
+    assert {one.config["model"] for one, _ in found} == {"auto", board.FOREST, *board.PRODUCTS, *shipped_names()}
     for name, made in text.document_blocks(found).items():
         assert block(ROOT / "docs" / "evidence.md", name) == made
     assert block(ROOT / "README.md", "EVIDENCE") == text.markdown_table(text.short_table(found))
@@ -115,7 +165,7 @@ def test_edu_is_read_about_the_centre_of_a_nucleus_and_parted_by_otsu(tmp_path):
     table = sources.with_truth("rpe1", pd.DataFrame(rows))
     np.testing.assert_allclose(table["edu"], [5000, 0, 6000, 0], atol=1)
     assert table["truth"].tolist() == [EDU[1], EDU[0], EDU[1], EDU[0]]
-    assert set(table["group"]) == {scores.CONTROL}
+    assert set(table["group"]) == {scores.FIELDS["control"]}
 
 
 def test_what_was_not_yet_trained_on_real_cells_is_made_and_what_is_outdated_goes(record, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from cellcycle import cli
 from cellcycle.errors import DataError, SettingError
 from cellcycle.images import write_image
-from cellcycle.phases import PHASES
+from cellcycle.phases import PHASES, S_BY_DNA
 from cellcycle.predict import predict
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
@@ -143,6 +143,16 @@ def test_fitted_shares_are_those_of_the_dna_whatever_was_called(tmp_path, ratio)
     assert fitted.loc["other", "value"].isna().all()
     differing = found[found["table"] == "fitted, minus control"].set_index(["arm", "quantity"])
     assert differing.loc[("drug", "S"), "high"] < 0
+
+
+def test_the_page_says_where_peaks_are_too_broad_for_a_fitted_share(tmp_path):
+    table = with_noise(nuclei_of(CONTROL, n=300, wells=("A01", "B01")))
+    table["g1_quality"] = np.where(table["well"] == "A01", 0.5, 0.2)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    write_report(tmp_path / "r.html", read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"])
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "G2 and M fitted" in page and S_BY_DNA in page
+    assert "fitted to it are no better than counted ones, in B01" in page
 
 
 def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_not():

@@ -59,10 +59,9 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
         table[name] = table[name].fillna("") if name in table else ""
     table["dose"] = table.get("dose", np.nan)
     table["is_nucleus"] = table["nucleus_id"].notna()
-    is_spoilt = table["flags"].str.split(";").map(lambda own: not set(LEFT_OUT).isdisjoint(own))
     # A mitosis too many for a growing culture has no call, but probabilities that count.
     is_open = table["review"].str.contains(MANY_MITOSES)
-    table["is_counted"] = table["is_nucleus"] & ((table["call"] != "") | is_open) & ~is_spoilt
+    table["is_counted"] = table["is_nucleus"] & ((table["call"] != "") | is_open) & ~table["flags"].map(is_spoilt)
     table = with_likelihoods(without_prior(table))
     well = (table["plate"] + " " + table["well"]).str.strip() if len(set(table["plate"])) > 1 else table["well"]
     table["unit"] = well.where(table["well"] != "", table["image"])
@@ -73,6 +72,11 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     arms = {arm: (control not in (arm, condition), condition, dose if dose > 0 else 0.0, _natural(arm))
             for arm, condition, dose in table[["arm", "condition", "dose"]].itertuples(index=False)}  # fmt: skip
     return Experiment(table, classes_of(tables[0]), sorted(arms, key=arms.get), control)
+
+
+def is_spoilt(flags: str) -> bool:
+    """Return whether a nucleus with these flags is left out of shares."""
+    return not set(LEFT_OUT).isdisjoint(flags.split(";"))
 
 
 def _check_joined(paths, tables) -> None:

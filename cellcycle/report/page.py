@@ -13,7 +13,7 @@ from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.report.numbers import LEFT_OUT, Experiment, all_numbers
 from cellcycle.report.parts import figure_of, listed, many, plain, section, share, table_of
-from cellcycle.report.shares import BY_DNA, FITTED
+from cellcycle.report.shares import BY_DNA, FITTED, LEAST_QUALITY
 from cellcycle.review.doubt import in_words, reasons, review_order, sureness
 from cellcycle.review.thumbnails import thumbnails
 
@@ -137,6 +137,8 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     flagged = {name: nuclei["flags"].str.contains(name).groupby(nuclei["unit"]).mean() for name in LEFT_OUT[1:]}
     open_m = nuclei["review"].str.contains(MANY_MITOSES).groupby(nuclei["unit"]).any()
     elsewhere = nuclei["flags"].str.contains("other_g1_peak").groupby(nuclei["unit"]).any()
+    fitted = nuclei[nuclei["dna_copies"].notna()]
+    faint = fitted.groupby("unit")["g1_quality"].min() < LEAST_QUALITY
     where = {
         "the G1 peak lies elsewhere than that of the plate": elsewhere,
         "more nuclei look mitotic than in a growing culture: those above a tenth are estimated, but have no call and "
@@ -144,6 +146,7 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
            for name, shares in flagged.items()},
         "rims are far wider than elsewhere, as out of focus": rims > _BLURRED * rims.median(),
+        "the peaks of DNA are broad: shares of S fitted to it are no better than counted ones": faint,
         "no nucleus can be counted": wells["counted"] == 0,
         f"fewer than {_LEAST_NUCLEI} nuclei are counted": wells["counted"].between(1, _LEAST_NUCLEI - 1),
     }  # fmt: skip

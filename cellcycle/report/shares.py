@@ -11,6 +11,9 @@ from cellcycle.phases import PHASES
 from cellcycle.review.doubt import classes_of
 
 FITTED = "fitted"
+# Below this quality of the G1 peak a fitted share of S was no nearer to the truth than a counted one, on simulated
+# slides (benchmarks/g1_quality.py).
+LEAST_QUALITY = 0.3
 # What a histogram of DNA tells apart, and the likelihoods of a nucleus, which may also lie outside.
 BY_DNA = ("G1", "S", "G2 and M")
 LIKELY = ("f_G1", "f_S", "f_G2", "f_outside")

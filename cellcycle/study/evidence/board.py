@@ -13,15 +13,19 @@ import pandas as pd
 
 from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
+from cellcycle.dna_content import fit_g1_peak
 from cellcycle.evaluate import trained_images
 from cellcycle.images import read_plane
+from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Settings
 from cellcycle.predict.groups import layout
 from cellcycle.predict.many import look_first, run_batch
 from cellcycle.predict.predictor import ModelChoice
+from cellcycle.report.numbers import is_spoilt, without_prior
 from cellcycle.segmentation import VERSION as SEGMENTATION
 from cellcycle.segmentation.finder import read_card
 from cellcycle.splits import image_fingerprints
+from cellcycle.study.evidence import product as products
 from cellcycle.study.evidence.sources import SOURCES, Source, classes_of, pixel_size_um, with_truth
 from cellcycle.study.shipped.real import REAL
 
@@ -30,6 +34,8 @@ ROOT = Path("data", "results", "evidence")
 FOREST = "forest"
 _SHAPE = ("area_px", "texture", "skewness", "eccentricity", "solidity", "edge_width_px")
 _AMOUNTS = ("integrated_dna", "mean_dna")
+# Candidates, of the model for pictures: see `product`.
+PRODUCTS = {f"product_{which}": which for which in products.PRODUCTS}
 _KEPT = ("sample_id", "group", "truth", "call", "prediction_set", "dna_copies", "edu")
 
 
@@ -41,16 +47,16 @@ def run_board(real: Path, root: Path, fresh: bool = False) -> None:
         identity = f"{name}-{hashlib.sha256(''.join(map(files.sha256_of, images)).encode()).hexdigest()[:12]}"
         with tempfile.TemporaryDirectory(prefix="cellcycle-") as folder:
             cells = Cells(name, source, images, Path(folder))
-            for model, way in ((m, w) for m in (AUTO, *shipped_names(), FOREST) for w in source.ways):
+            for model, way in ((m, w) for m in (AUTO, *shipped_names(), FOREST, *PRODUCTS) for w in source.ways):
                 config = _config(name, model, way)
-                if (model == FOREST and not classes_of(name)) or model == name:
+                if (model == FOREST and not classes_of(name)) or model == name or (model in PRODUCTS and way == "each"):
                     continue
                 if not fresh and results.find_run(root, config, identity):
                     continue
                 for record in results.load_runs(root) if root.is_dir() else []:
                     if all(record.config[key] == config[key] for key in ("source", "model", "way")):
                         shutil.rmtree(record.folder)
-                table = cells.forest(way) if model == FOREST else cells.called(model, way)
+                table = cells.answers(model, way)
                 data = {"name": name, "identity": identity, "classes": list(classes_of(name)), "origin": "real"}
                 facts = {"n_images": len(images), "n_learned": n_learned}
                 results.write_run(root, config, data, table, **facts)
@@ -73,7 +79,7 @@ def unlearned(source: Source, images: list[Path]) -> tuple[list[Path], int]:
 
 def _config(name: str, model: str, way: str) -> dict:
     """Return all on which a record rests: weights, how far calls are trusted, and how nuclei are found."""
-    names = {AUTO: (DEFAULT, ANCHORED), FOREST: ()}.get(model, (model,))
+    names = {AUTO: (DEFAULT, ANCHORED), FOREST: ()}.get(model, (DEFAULT if model in PRODUCTS else model,))
     cards = [load_checkpoint(one).card for one in names]
     trust = hashlib.sha256(json.dumps([card.get("confidence") for card in cards]).encode()).hexdigest()[:12]
     config = {"experiment": "evidence", "source": name, "model": model, "way": way, "confidence": trust}
@@ -108,11 +114,28 @@ class Cells:
         table = pd.concat([prediction.table for prediction in found], ignore_index=True)
         return with_truth(self.name, table[table["nucleus_id"].notna()].reset_index(drop=True))
 
+    def answers(self, model: str, way: str) -> pd.DataFrame:
+        """Return what is kept of the rows of a model, of the forest, or of a product."""
+        if model == FOREST:
+            return self.forest(way)
+        return self.product(PRODUCTS[model], way) if model in PRODUCTS else self.called(model, way)
+
     def called(self, model: str, way: str) -> pd.DataFrame:
         """Return what is kept of a model's rows."""
         table = self.rows(model, way)
         scores = [column for column in table if column.startswith("p_")]
         return table[[*(c for c in _KEPT if c in table), *scores]].round(4)
+
+    def product(self, which: str, way: str) -> pd.DataFrame:
+        """Return the rows with what a product says, and with their flags, by which shares are fitted."""
+        table = without_prior(self.rows(DEFAULT, way))
+        copies, is_sound = table["dna_copies"].to_numpy(), ~table["flags"].map(is_spoilt)
+        pictured = table[[f"l_{phase}" for phase in PHASES]].to_numpy()
+        said = products.product(copies, fit_g1_peak(copies[is_sound]), pictured, which)
+        made = table[["sample_id", "group", "truth", *({"edu"} & {*table}), "dna_copies", "flags"]].copy()
+        made["call"] = np.where(said.any(axis=1), np.array(PHASES)[said.argmax(axis=1)], "")
+        said = np.where(said.any(axis=1, keepdims=True), said, np.nan)
+        return made.assign(**{f"p_{phase}": said[:, k] for k, phase in enumerate(PHASES)}).round(4)
 
     def forest(self, way: str) -> pd.DataFrame:
         """Return the rows with what a forest says that was given the labels of other nuclei, in five folds."""

@@ -7,13 +7,16 @@ from cellcycle import metrics
 from cellcycle.confidence.evaluation import calibration_error
 from cellcycle.metrics import Estimate, bootstrap
 from cellcycle.phases import PHASES
+from cellcycle.report.numbers import is_spoilt
+from cellcycle.report.shares import FITTED, samples_of, with_likelihoods
 from cellcycle.results import Record
 from cellcycle.study.evidence.sources import EDU, MITOTIC
 
 # A field of fewer nuclei says little of a share.
 LEAST_NUCLEI = 20
 MOST_MITOSES = 0.1
-CONTROL, KNOCK_DOWN = "SCR_f1", "siCDK4_f3"
+FIELDS = {"control": "SCR_f1", "knock-down": "siCDK4_f3"}
+_ONE_PLACE = {"replicate": "", "unit": "", "image": ""}
 
 
 def rows_of(record: Record) -> pd.DataFrame:
@@ -30,8 +33,7 @@ def scores_of(record: Record) -> dict[str, Estimate]:
     if name == "rpe1":
         # Of all nuclei, called or not: it is what the shares of calls are held against.
         is_s = table["truth"] == EDU[1]
-        fields = (("control", CONTROL), ("knock-down", KNOCK_DOWN))
-        made |= {f"EdU+, {told}": _share(is_s[table["group"] == field]) for told, field in fields}
+        made |= {f"EdU+, {told}": _share(is_s[table["group"] == field]) for told, field in FIELDS.items()}
     called = table[table["call"] != ""]
     if not len(called):
         return made
@@ -73,11 +75,22 @@ def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
     if "p_S" not in table and not is_forest:
         return {}
     made = {"AUC of S by EdU": _auc(is_s, table["p_EdU+" if is_forest else "p_S"])}
-    for name, field in (("control", CONTROL), ("knock-down", KNOCK_DOWN)):
+    for name, field in FIELDS.items():
         inside = table["group"] == field
         made[f"S, {name}"] = _share(table["call"][inside].isin(("S", EDU[1])))
         if not is_forest:
             made[f"G1, {name}"] = _share(table["call"][inside] == "G1")
+    return made | (_fitted(table) if "flags" in table else {})
+
+
+def _fitted(table: pd.DataFrame) -> dict[str, Estimate]:
+    """Shares fitted to the histogram of both fields, as the report has them."""
+    rows = table.assign(field=table["group"], group="", is_counted=~table["flags"].map(is_spoilt), **_ONE_PLACE)
+    rows = with_likelihoods(rows.assign(**{f"l_{phase}": rows[f"p_{phase}"] for phase in PHASES}))
+    rows, made = rows[rows["is_counted"]], {}
+    for name, field in FIELDS.items():
+        g1, s, _ = samples_of(rows[rows["field"] == field], PHASES, 0, 500).interval(FITTED)
+        made |= {f"S fitted, {name}": s, f"G1 fitted, {name}": g1}
     return made
 
 

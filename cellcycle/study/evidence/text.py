@@ -7,12 +7,20 @@ from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, load_checkpoint, shipped_names, write_card
 from cellcycle.predict import AUTO
 from cellcycle.results import Record
-from cellcycle.study.evidence.board import FOREST, ROOT
+from cellcycle.study.evidence.board import FOREST, PRODUCTS, ROOT
+from cellcycle.study.evidence.product import by_quality
 from cellcycle.study.evidence.scores import rows_of, scores_of
 from cellcycle.study.evidence.sources import SOURCES
 from cellcycle.study.texts import markdown_table, refresh
 
 WAYS = {"each": "each by itself", "slide": "with the DNA of the slide", "together": "fields together"}
+_NAMES = {
+    FOREST: "*forest*, given the labels",
+    "product_M": "*DNA histogram, M by picture*",
+    "product_all": "*DNA histogram times picture*",
+}
+# Shares that are fitted to the histogram have a row of their own.
+_FITTED, _HISTOGRAM = " fitted", "*DNA histogram*, shares fitted to it, fields together"
 # How the entries of cards begin.
 CARD_KEY = "real: "
 # Source and way -> its score in the short table, and the heading of that.
@@ -27,7 +35,7 @@ _SHORT = {
 
 def records() -> list[Record]:
     """Return the committed records, by source, model and way."""
-    order = [AUTO, *shipped_names(), FOREST]
+    order = [AUTO, *shipped_names(), *PRODUCTS, FOREST]
     found = results.load_runs(files.repository() / ROOT)
     places = {name: k for k, name in enumerate(SOURCES)}
     return sorted(found, key=lambda r: (places[r.config["source"]], r.config["way"], order.index(r.config["model"])))
@@ -58,7 +66,8 @@ def refresh_evidence() -> None:
 def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     """Return a block a source: what the cells and labels are, what kept them apart, and all scores."""
     tried = pd.read_csv(files.repository() / ROOT / "candidates.csv", dtype=str, keep_default_na=False)
-    blocks = {"CANDIDATES": markdown_table(tried.set_index("model"))}
+    slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
+    blocks = {"CANDIDATES": markdown_table(tried.set_index("model")), "QUALITY": markdown_table(by_quality(slides))}
     for name in _recorded(found):
         source, own = SOURCES[name], _of(found, name)
         facts = own[0][0].run
@@ -69,11 +78,16 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
             f"*Label:* {source.label}.",
             f"*Kept apart:* {source.apart}{left}.",
         ]
+        if same := [_name(record, SOURCES[name]) for record, _ in _repeating(found, name)]:
+            told.append(f"*Left out:* {'; '.join(same)}: the same answers as each by itself.")
         rows = {}
         for record, scores in own:
             row = {"nuclei": str(len(record.predictions))}
-            row |= {score: str(value) for score, value in scores.items() if np.isfinite(value.value)}
-            rows[_name(record, source)] = row
+            shown = {score: str(value) for score, value in scores.items() if np.isfinite(value.value)}
+            fitted = {score: shown.pop(score) for score in [*shown] if _FITTED in score}
+            rows[_name(record, source)] = row | shown
+            if fitted:
+                rows[_HISTOGRAM] = row | {score.replace(_FITTED, ""): value for score, value in fitted.items()}
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").fillna("")
         figure = f"![{source.title}](images/evidence_{name}.png)"
         blocks[name.upper()] = "\n\n".join(["  \n".join(told), markdown_table(table), figure])
@@ -81,7 +95,22 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
 
 
 def _of(found, name: str) -> list[tuple[Record, dict]]:
-    return [(record, scores) for record, scores in found if record.config["source"] == name]
+    """Return the records of a source, without those of a way in which nothing is answered otherwise."""
+    same = {record.folder for record, _ in _repeating(found, name)}
+    return [(r, scores) for r, scores in found if r.config["source"] == name and r.folder not in same]
+
+
+def _repeating(found, name: str) -> list[tuple[Record, dict]]:
+    own = [(record, scores) for record, scores in found if record.config["source"] == name]
+    alone = {record.config["model"]: record.predictions for record, _ in own if record.config["way"] == "each"}
+    answers = ["call", *(column for column in own[0][0].predictions if column.startswith("p_"))] if own else []
+    return [
+        (record, scores)
+        for record, scores in own
+        if record.config["way"] != "each"
+        and record.config["model"] in alone
+        and record.predictions.filter(answers).equals(alone[record.config["model"]].filter(answers))
+    ]
 
 
 def _recorded(found) -> list[str]:
@@ -90,7 +119,7 @@ def _recorded(found) -> list[str]:
 
 def _name(record: Record, source) -> str:
     model, way = record.config["model"], record.config["way"]
-    shown = "*forest*, given the labels" if model == FOREST else f"`{model}`"
+    shown = _NAMES.get(model, f"`{model}`")
     return f"{shown}, {WAYS[way]}" if len(source.ways) > 1 else shown
 
 
