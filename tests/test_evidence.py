@@ -154,7 +154,8 @@ def test_page_readme_and_cards_follow_from_the_records():
 
 
 def test_edu_is_read_about_the_centre_of_a_nucleus_and_parted_by_otsu(tmp_path):
-    edu = np.full((60, 60), 100, np.uint16)
+    # A camera's noise: a picture of a few values would be taken for a mask.
+    edu = np.random.default_rng(0).integers(90, 111, (60, 60)).astype(np.uint16)
     places = [(10.2, 10.4), (10, 40), (40, 10), (40, 40)]
     for (y, x), bright in zip(places, (5000, 0, 6000, 0), strict=True):
         edu[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4] += bright
@@ -163,7 +164,7 @@ def test_edu_is_read_about_the_centre_of_a_nucleus_and_parted_by_otsu(tmp_path):
     rows = {"image": image, "nucleus_id": range(1, 5)}
     rows |= {"centroid_y_px": [y for y, _ in places], "centroid_x_px": [x for _, x in places]}
     table = sources.with_truth("rpe1", pd.DataFrame(rows))
-    np.testing.assert_allclose(table["edu"], [5000, 0, 6000, 0], atol=1)
+    np.testing.assert_allclose(table["edu"], [5000, 0, 6000, 0], atol=5)
     assert table["truth"].tolist() == [EDU[1], EDU[0], EDU[1], EDU[0]]
     assert set(table["group"]) == {scores.FIELDS["control"]}
 
