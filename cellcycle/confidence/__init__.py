@@ -2,6 +2,7 @@
 
 from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
 from cellcycle.confidence.assessment import (
+    BY_MARGIN,
     COVERAGE,
     NO_CALL,
     PRICE,

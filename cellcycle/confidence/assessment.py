@@ -14,8 +14,11 @@ COVERAGE = 0.9
 # Asking the expert costs 0.4 of a wrong call: a call with less than 60 % goes to review.
 PRICE = 0.4
 _MOST_COST = 1e6
+# The size of a nucleus is guessed from how wide its crop was cut.
+BY_MARGIN = "scale_by_margin"
 # Flags of the picture that make a call worth a look.
 SPOILT = (
+    BY_MARGIN,
     "edge",
     "clump",
     "debris",

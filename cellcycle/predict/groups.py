@@ -4,6 +4,8 @@ Fields of one slide or plate are stained and exposed alike, so that where the G1
 nuclei; a sparse field, or one in which a drug has emptied G1, could not tell. From well to well the stain still
 differs by a tenth: each well's own peak is looked for near the common one, and counts as much as it has nuclei. A peak
 farther away is biology or another exposure: it is told and flagged, not corrected.
+
+Crops without a pixel size lend each other their scale: of one crop the margin would decide how large its nucleus seems.
 """
 
 import os
@@ -19,13 +21,15 @@ from cellcycle.errors import ImageError
 from cellcycle.images import Plane
 from cellcycle.images.wells import places_of
 from cellcycle.names import shown_name
-from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, g1_area_px, likely_pixel_size_um
+from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, fit_anchor, g1_area_px, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
 
 # What is kept in memory of the nuclei of all images.
 SEEN_COLUMNS = ("nucleus_id", "integrated_dna", "area_px", "flags")
 # A flag of nuclei, for `cellcycle.review.doubt`.
 OTHER_PEAK = "other_g1_peak"
+# So many crops have a typical nucleus.
+_LEAST_CROPS = 8
 # A well with fewer sound nuclei takes the peak of its group as it is.
 _LEAST_OWN = 20
 # So many nuclei of the group are added to those of a well before the area of G1 is taken.
@@ -120,6 +124,26 @@ def share(
                     own = shared[k].columns | ({"group": name} if lent.anchor else {})
                     shared[k] = replace(lent, columns=own)
     return shared, notes
+
+
+def at_one_scale(shared: list[Shared], seen: list[Seen | None], scale: Scale) -> tuple[list[Shared], list[str]]:
+    """Return what images are told, and notes for the user: crops without a pixel size, at which scale they all are.
+
+    By it their median nucleus has the area of the model's. Few crops, and those of unlike magnifications, have none.
+    """
+    ks = [k for k, one in enumerate(seen) if one is not None and _lacks_scale(one.nuclei)]
+    nuclei = [seen[k].nuclei for k in ks]
+    low, high = np.quantile([own.measured["area_px"][0] for own in nuclei], (0.1, 0.9)) if nuclei else (0, 0)
+    if len(ks) < _LEAST_CROPS or high > ANY_CELLS_RATIO * low:
+        return shared, []
+    size_um, of_crops = likely_pixel_size_um(nuclei, scale), set(ks)
+    told = [replace(one, pixel_size_um=size_um) if k in of_crops else one for k, one in enumerate(shared)]
+    note = f"{len(ks)} crops state no pixel size that can be: {size_um:.3g} um, by which their nuclei are of usual size"
+    return told, [note]
+
+
+def _lacks_scale(nuclei: Nuclei) -> bool:
+    return len(nuclei) > 0 and nuclei.kind == "nucleus" and not nuclei.scale_is_known
 
 
 def _unit(columns: dict, k: int):

@@ -15,7 +15,7 @@ from cellcycle.files import scratch_folder
 from cellcycle.images import expand
 from cellcycle.nuclei import Nuclei, fit_anchor
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.groups import Seen, Shared, layout, share, slim
+from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, share, slim
 from cellcycle.predict.kept import keep_if_possible, seen
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import (
@@ -165,21 +165,27 @@ def look_first(
     """Return settings, what each image is told by those that are read with it, and notes for the user.
 
     "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
-    and puts its G1 peak into the settings; "each" looks at none beforehand. Where no clear peak is found, images are
-    judged by themselves; under "slide" a `SettingError` says why there is none where a model that needs it was named.
-    Images that cannot be read are left out. What was read and found is kept in the folder, for `run_batch`.
+    and puts its G1 peak into the settings; by both, crops without a pixel size get one scale; "each" looks at none
+    beforehand. Where no clear peak is found, images are judged by themselves; under "slide" a `SettingError` says why
+    there is none where a model that needs it was named. Images that cannot be read are left out. What was read and
+    found is kept in the folder, for `run_batch`.
     """
-    choice, alone = ModelChoice.of(model), [Shared({**own, "group": ""}) for own in columns]
-    is_plain = len(images) < 2 or settings.kind == "nucleus" or settings.g1_position is not None
-    if how == "each" or (how == "together" and is_plain):
-        return settings, alone, []
+    choice, shared, notes = ModelChoice.of(model), [Shared({**own, "group": ""}) for own in columns], []
+    rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
+    has_scale = settings.kind == "field" or settings.pixel_size_um is not None or rule.pixel_size_um is None
+    if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale))):
+        return settings, shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
     if how == "slide":
         settings = with_g1_peak([one.nuclei for one in found if one is not None], choice.is_auto, settings)
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
-        return settings, alone, [f"G1 peak of the slide: {quality}"]
-    fields = [one if one is not None and one.nuclei.kind == "field" else None for one in found]
-    shared, notes = share(columns, fields, choice.default.input_rule.scale, LEAST_QUALITY * choice.is_auto)
+        notes = [f"G1 peak of the slide: {quality}"]
+    elif not has_peak:
+        fields = [one if one is not None and one.nuclei.kind == "field" else None for one in found]
+        shared, notes = share(columns, fields, rule.scale, LEAST_QUALITY * choice.is_auto)
+    if not has_scale:
+        shared, said = at_one_scale(shared, found, rule.scale)
+        notes = [*notes, *said]
     return settings, shared, notes
 
 

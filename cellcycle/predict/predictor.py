@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint
-from cellcycle.confidence import with_weights
+from cellcycle.confidence import BY_MARGIN, with_weights
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
@@ -179,6 +179,9 @@ class Predictor:
             anchor, peak = fit_anchor([nuclei])
         flag = shared.flag or ("" if anchor else one_peak_flag(peak, nuclei))
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
+        is_by_margin = nuclei.kind == "nucleus" and not nuclei.scale_is_known and shared.pixel_size_um is None
+        if is_by_margin and checkpoint.input_rule.pixel_size_um is not None:
+            flag = ";".join(filter(None, (flag, BY_MARGIN)))
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
         values |= (
             shared.columns

@@ -13,6 +13,8 @@ from cellcycle.segmentation.measurements import (
 )
 
 _SMOOTHING_SHARE = 0.02
+# A nucleus is outlined in a square that reaches so many of its lengths from its middle: usual crops reach less.
+_REACH = 1.3
 # A nucleus this near the centre (share of the crop's shorter side) is the one the crop was made for.
 _CENTRAL_SHARE = 0.2
 # Sister chromatid sets are alike in area and lie within one piece's length of each other.
@@ -36,10 +38,9 @@ _LOWER_HALF = np.sqrt(2 / np.pi)
 def central_nucleus(pixels: np.ndarray) -> np.ndarray:
     """Find the nucleus of a crop, which may be in several pieces.
 
-    The object nearest the centre after smoothing and Otsu's threshold. Where it is far from the centre
-    because a brighter neighbour raised the threshold, the neighbour is set aside and the rest is looked at
-    again. Pieces of like size are joined where that brings the centre of mass nearer the centre of the crop:
-    the two halves of an anaphase in a crop made around both.
+    The object nearest the centre after smoothing and Otsu's threshold. Where it is far from the centre because a
+    brighter neighbour raised the threshold, the neighbour is set aside and the rest is looked at again. Pieces of like
+    size are joined where that brings the centre of mass nearer the centre of the crop: halves of an anaphase.
 
     Parameters
     ----------
@@ -55,10 +56,25 @@ def central_nucleus(pixels: np.ndarray) -> np.ndarray:
 
 
 def _nucleus_and_neighbours(pixels: np.ndarray) -> np.ndarray:
-    """Label the central nucleus 1 and everything else that is bright 2."""
+    """Label the central nucleus 1 and everything else that is bright 2, whatever the margin of the crop is."""
     from scipy import ndimage
 
     pixels = np.asarray(pixels, dtype=np.float32)
+    labels = _parted_at_once(pixels)
+    # In a wide crop the background would decide where the threshold lies, and its side how much is smoothed.
+    for box in ndimage.find_objects((labels == 1).astype(np.uint8)):
+        half = _REACH * max(side.stop - side.start for side in box)
+        middle = [(side.start + side.stop) / 2 for side in box]
+        window = tuple(slice(max(round(m - half), 0), round(m + half)) for m in middle)
+        if pixels[window].shape != pixels.shape and ((closer := _parted_at_once(pixels[window])) == 1).any():
+            labels[labels == 1] = 0
+            labels[window] = closer
+    return labels
+
+
+def _parted_at_once(pixels: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
     smooth = ndimage.gaussian_filter(pixels, max(_SMOOTHING_SHARE * min(pixels.shape), 0.7))
     free = np.ones(pixels.shape, dtype=bool)
     nucleus, bright = np.zeros(pixels.shape, dtype=bool), np.zeros(pixels.shape, dtype=bool)
