@@ -43,21 +43,8 @@ def with_masks(images: Sequence, named: Iterable, folder) -> tuple[list, list, l
 def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
     """Return the mask of each image: by its name, with a word like `_masks` or `-labels` or without, in a folder.
 
-    Where images lie in several folders, masks lie in folders named so, or have the folder's name before theirs.
-
-    Parameters
-    ----------
-    images : iterable of path or ImageError
-
-    Returns
-    -------
-    list of Path or ImageError
-        What is wrong where there is no mask, or none that is clear.
-
-    Raises
-    ------
-    SettingError
-        There is no such folder.
+    Where images lie in several folders, masks lie in folders named so, or have the folder's name before theirs. Where
+    there is none, or none that is clear, an ImageError says so.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -45,14 +45,9 @@ _LEAST_AREA_PX = 15
 
 @dataclass(frozen=True)
 class Picture:
-    """A plane as finders and networks see it, and where it was painted over.
+    """A plane (H, W) float32 as finders and networks see it, itself where nothing had to be painted over.
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float32
-        The plane itself where nothing had to be painted over.
-    painted : dict of str to ndarray (H, W) bool
-        By kind: "filled", "drawn", "hot", "dirt"; only kinds that occur.
+    `painted` says where it was, (H, W) bool by kind: "filled", "drawn", "hot", "dirt"; only kinds that occur.
     """
 
     pixels: np.ndarray = field(repr=False)

@@ -24,21 +24,10 @@ _WAIST, _LONG = 0.015, 0.75
 
 
 def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field: bool = True) -> list[str]:
-    """Return the flags of every row, joined by ";".
+    """Return the flags of every row, joined by ";", from measurements (N,) with `saturated_share`.
 
-    Parameters
-    ----------
-    columns : dict of str to ndarray (N,)
-        Measurements with `saturated_share`.
-    shape : tuple of int
-        Height and width of the image.
-    is_field : bool, optional
-        The rows are the nuclei of one field, which may be compared with each other.
-
-    Returns
-    -------
-    list of str
-        Empty text for a nucleus without flags.
+    `shape` is that of the image (H, W); `is_field`: the rows are the nuclei of one field, to be compared with each
+    other.
     """
     is_edge = (
         (columns["bbox_top_px"] == 0)

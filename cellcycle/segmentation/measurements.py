@@ -18,17 +18,8 @@ NUCLEUS_COLUMNS = [
 ]  # fmt: skip
 RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "saturated_share"]
 # Columns that networks may read, and whether each is an amount, of which they see the logarithm.
-READABLE = {
-    "area_px": True,
-    "area_um2": True,
-    "integrated_dna": True,
-    "mean_dna": True,
-    "edge_width_px": True,
-    "texture": False,
-    "skewness": False,
-    "eccentricity": False,
-    "solidity": False,
-}
+READABLE = dict.fromkeys(("area_px", "area_um2", "integrated_dna", "mean_dna", "edge_width_px"), True)
+READABLE |= dict.fromkeys(("texture", "skewness", "eccentricity", "solidity"), False)
 _REGISTERED: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
 # Out-of-focus light of a nucleus reaches about this far beyond its outline, in its diameters.
 _GLOW = 0.25
@@ -109,22 +100,7 @@ def measured_columns(
 
 
 def in_original_px(columns: dict[str, np.ndarray], block_px: int, pixel_size_um: float | None) -> dict[str, np.ndarray]:
-    """Convert measurements on block means to units of the original pixels, and areas to um2.
-
-    Parameters
-    ----------
-    columns : dict of str to ndarray (N,)
-        `RAW_COLUMNS` of `measure_nucleus`.
-    block_px : int
-        Edge of a block.
-    pixel_size_um : float or None
-        Edge of an original pixel in the sample.
-
-    Returns
-    -------
-    dict of str to ndarray (N,)
-        The same columns.
-    """
+    """Convert `RAW_COLUMNS` (N,), measured on means of square blocks, to original pixels, and their areas to um2."""
     converted = dict(columns)
     if block_px > 1:
         for name in ("centroid_y_px", "centroid_x_px"):
@@ -138,25 +114,9 @@ def in_original_px(columns: dict[str, np.ndarray], block_px: int, pixel_size_um:
 
 
 def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None, plateau: float = np.inf) -> dict:
-    """Measure one nucleus; the other labels count as its neighbours.
+    """Measure the nucleus `label`, as `measure` does; the other labels count as its neighbours. Returns `RAW_COLUMNS`.
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float
-        DNA stain.
-    labels : ndarray (H, W) of int
-        0 is background.
-    label : int
-        The nucleus.
-    box : tuple of slice, optional
-        Its bounding box, if known.
-    plateau : float
-        Where the brightest pixels of the picture were cut off, see `plateau_of`.
-
-    Returns
-    -------
-    dict
-        The columns `RAW_COLUMNS`; see `measure`.
+    `box` is its bounding box (two slices), if known, `plateau` where the brightest pixels of the picture were cut off.
     """
     from scipy import ndimage
     from skimage.measure import regionprops

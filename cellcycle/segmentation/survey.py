@@ -26,20 +26,9 @@ _BACKGROUND_DIAMETERS = 3
 class Survey:
     """Numbers of a field that its tiles share.
 
-    Parameters
-    ----------
-    radius_px : float
-        Typical radius of its nuclei.
-    threshold : float
-        Intensity above background that parts nuclei from the rest.
-    level : float
-        Median of the smoothed intensity outside nuclei that background subtraction leaves.
-    spread : float
-        Standard deviation of the smoothed intensity outside nuclei.
-    background : ndarray (h, w)
-        Coarse grid of background intensities.
-    cell_px : int
-        Edge of a cell of that grid.
+    The typical radius of its nuclei; the intensity above background that parts nuclei from the rest; median (`level`)
+    and standard deviation (`spread`) of the smoothed intensity that background subtraction leaves outside nuclei; a
+    coarse grid of background intensities (h, w), and the edge of its cells.
     """
 
     radius_px: float
