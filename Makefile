@@ -55,7 +55,8 @@ format: .venv/.installed  ## put style right where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.installed  ## time prediction and measure its memory (BENCH=--with-rival beside the study's package)
+bench: .venv/.installed  ## time training and prediction, and measure memory (BENCH=--with-rival beside the study's package)
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/speed.py $(BENCH)
 
 fuzz: .venv/.installed  ## read N=10000 broken and hostile files within limits (SEED=0; FUZZ=--record keeps the table)

@@ -85,7 +85,8 @@ def gained(record: Record, score: str) -> metrics.Estimate:
 
 def _estimate(record: Record, score: str, called, minus=None) -> metrics.Estimate:
     function = _function(record, score)
-    return metrics.estimate(function, record.labels, called, len(record.classes), record.units, minus)
+    drawn = {"units": record.units, "trainings": record.trainings}
+    return metrics.estimate(function, record.labels, called, len(record.classes), minus=minus, **drawn)
 
 
 def _function(record: Record, score: str):
@@ -155,4 +156,5 @@ def chosen_without_fold(records) -> metrics.Estimate:
         inside = (part == left_out).to_numpy()
         others = [metrics.confusion_matrix(labels[~inside], r.predicted[~inside], n_classes) for r in records]
         chosen[inside] = records[int(np.argmax([score(matrix) for matrix in others]))].predicted[inside]
-    return metrics.estimate(score, labels, chosen, n_classes, records[0].units)
+    first = records[0]
+    return metrics.estimate(score, labels, chosen, n_classes, first.units, trainings=first.trainings)

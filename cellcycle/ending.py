@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 
 # Packages that the base install leaves out -> the extra that brings them.
-_EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetensors", "optuna"), "train")
+_EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetensors"), "train")
 _EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "matplotlib", "seaborn", "captum"), "study")
 _EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "multipart", "python_multipart"), "app")
 

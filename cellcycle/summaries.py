@@ -10,6 +10,8 @@ from cellcycle.comparisons import estimate, readable
 from cellcycle.errors import DataError
 from cellcycle.results import Record
 
+_BLOCKS = {"": "Residual", "plain": "NonResidual", "identity": "Identity"}
+
 
 def score_table(records, names=None, as_trained=False) -> pd.DataFrame:
     """Return the scores of runs, one row a run, by name (by default its model), with 95 % bootstrap intervals.
@@ -144,9 +146,11 @@ def table_2(records_by_model: dict[str, list[Record]]) -> pd.DataFrame:
     for model, records in records_by_model.items():
         here = records[2].data["origin"]
         ways = {f"{here}, as trained": True, f"{here}, for the score": False}
+        # The printed row of ResNet 8 may stand for either of ours.
+        row = printed.loc[model.partition(",")[0]]
         block = pd.DataFrame({way: _table_2_column(records, as_trained) for way, as_trained in ways.items()})
         names = [name.removesuffix(" (D3)").lower().replace(" ", "_") for name in block.index]
-        blocks[model] = block.assign(published=printed.loc[model].reindex(names).to_numpy())
+        blocks[model] = block.assign(published=row.reindex(names).to_numpy())
     return pd.concat(blocks, names=["model", "score"]).astype(float).round(2)
 
 
@@ -160,14 +164,15 @@ def _table_2_column(records, as_trained: bool) -> dict[str, float]:
 def table_3(records) -> pd.DataFrame:
     """Return Table III: ResNets by depth and block type, called as trained, beside the printed numbers.
 
-    `records` are those that `experiments.table_3` lists.
+    `records` are those that `experiments.table_3` lists. The skip path of a block is a convolution ("Residual"), none
+    ("NonResidual") or the identity ("Identity"), which the study does not have.
     """
     scores = score_table(records, as_trained=True)
     here = records[0].data["origin"]
     table = pd.DataFrame(
         {
             "depth": [int("".join(filter(str.isdigit, name))) for name in scores.index],
-            "block": ["NonResidual" if name.endswith("plain") else "Residual" for name in scores.index],
+            "block": [_BLOCKS[name.partition("-")[2]] for name in scores.index],
             f"{here}: accuracy": scores["accuracy"].to_numpy(),
             f"{here}: macro F1": scores["macro_f1"].to_numpy(),
             "training, s a fold": scores["train_s"].to_numpy(),

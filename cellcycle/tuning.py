@@ -1,113 +1,159 @@
-"""Search for hyperparameters by Optuna, seeded; every trial is a cross-validated run with a record of its own.
+"""Search for hyperparameters by successive halving, inside each training fold; every training is recorded.
 
-So a search that was stopped goes on where it stopped, and a finished one is replayed from its records.
+Many settings are trained for a few epochs each, the best of them for longer, until one is left: Jamieson and Talwalkar,
+Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016. The search of a fold sees its
+training images alone, so the score of its winner on the test images is an honest one (*nested* cross-validation). A
+search that was stopped goes on where it stopped, and a finished one is replayed from its records.
 """
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import pandas as pd
-from tqdm import TqdmWarning
+from sklearn.model_selection import StratifiedGroupKFold
 
-from cellcycle.metrics import balanced_accuracy, confusion_matrix
+from cellcycle.datasets import NucleusDataset
+from cellcycle.metrics import confusion_matrix, macro_f1
 from cellcycle.results import Record
+from cellcycle.splits import Fold, stratified_folds
+from cellcycle.training.runs import Fit, Run, full_config, record_runs
 
 # The ranges in which Nagao et al. (2020) searched for their network.
 NAGAO_SPACE = {"width": (2, 50), "hidden_stages": (0, 6), "dropout": (0.0, 0.9), "batch_size": (4, 100)}
+_SEARCHED = ("model", "width", "dropout", "learning_rate", "batch_size")
+# Of a fold's training images, one in so many is held out inside it, to choose by.
+_INNER_FOLDS = 4
 
 
 @dataclass(frozen=True)
 class Search:
-    """A finished search: its trials in the order tried, and the records of those that were trained, by number.
+    """A finished search.
 
-    A row of `trials` holds the settings, `mega_flops` (floating-point operations for one image, in millions) and
-    `balanced_accuracy`, which is NaN for a network too large to be trained.
+    A row of `trials` is one setting in one round of one fold: `fold`, `round`, `trial` (the number of the setting),
+    `epochs` and `macro_f1`, on images of the training fold that were held out inside it. `settings` are those that were
+    drawn, the given one first; `chosen` the number of the one that each fold chose; `record` holds what these, trained
+    on their whole training folds, say of the test folds.
     """
 
+    settings: list[dict]
     trials: pd.DataFrame
-    records: dict[int, Record]
+    chosen: list[int]
+    record: Record
 
-    @property
-    def best(self) -> Record:
-        """The run with the highest balanced accuracy."""
-        return self.records[int(self.trials["balanced_accuracy"].idxmax())]
-
-
-def rate_and_batch(trial, rates: tuple[float, float], batches: tuple[int, int]) -> dict:
-    """Suggest a learning rate (two digits, on a logarithmic scale) and a batch size between the given bounds."""
-    rate = trial.suggest_float("learning_rate", *rates, log=True)
-    return {"learning_rate": float(f"{rate:.1e}"), "batch_size": trial.suggest_int("batch_size", *batches, log=True)}
-
-
-def nagao_network(trial) -> dict:
-    """Suggest a network and batch size in the ranges of Nagao et al. (2020)."""
-    hidden = trial.suggest_int("hidden_stages", *NAGAO_SPACE["hidden_stages"])
-    return {
-        "model": f"nagao{hidden + 1}",
-        "width": trial.suggest_int("width", *NAGAO_SPACE["width"]),
-        "dropout": round(trial.suggest_float("dropout", *NAGAO_SPACE["dropout"]), 2),
-        "batch_size": trial.suggest_int("batch_size", *NAGAO_SPACE["batch_size"]),
-    }
+    def table(self) -> pd.DataFrame:
+        """Return one row a setting: what is searched, its mean score in each round and its folds, then winners."""
+        shown = pd.DataFrame(self.settings).rename_axis("trial")
+        shown = shown[[name for name in _SEARCHED if name in shown]]
+        for number, rows in self.trials.groupby("round"):
+            score = f"round {number}: macro F1"
+            shown[score] = rows.groupby("trial")["macro_f1"].mean()
+            shown[f"round {number}: folds"] = rows.groupby("trial").size()
+        return shown.assign(**{"chosen in folds": pd.Series(self.chosen).value_counts()})
 
 
-def search(
-    suggest: Callable[..., dict],
-    evaluate: Callable[[dict], Record],
-    n_trained: int,
-    seed: int = 0,
-    first: dict | None = None,
-    cost: Callable[[dict], float] | None = None,
-    max_mega_flops: float = float("inf"),
-) -> Search:
-    """Search by Optuna's tree-structured Parzen estimator for the highest balanced accuracy.
-
-    `suggest` takes an Optuna trial and returns settings; the parameters of the first trial can be given, by the names
-    that `suggest` uses. `evaluate` takes settings and returns their cross-validated record, found again if there is
-    one, else computed, until `n_trained` are trained. `cost` takes settings and returns millions of floating-point
-    operations for one image; a trial above `max_mega_flops` is recorded as too large, and not trained.
-    """
-    with warnings.catch_warnings():
-        # Optuna loads a progress bar for notebooks that is not used here and asks for a package that is not needed.
-        warnings.simplefilter("ignore", TqdmWarning)
-        import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Few trials: a third of them at random, then the estimator leads.
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, n_trained // 3))
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    if first is not None:
-        study.enqueue_trial(first)
-    rows, records = [], {}
-    while len(records) < n_trained:
-        trial = study.ask()
-        settings = suggest(trial)
-        row = settings | {"mega_flops": cost(settings) if cost else float("nan"), "balanced_accuracy": float("nan")}
-        if cost and row["mega_flops"] > max_mega_flops:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            record = records[trial.number] = evaluate(settings)
-            matrix = confusion_matrix(record.labels, record.predicted, len(record.classes))
-            row["balanced_accuracy"] = float(balanced_accuracy(matrix))
-            study.tell(trial, row["balanced_accuracy"])
-        rows.append(row)
-    return Search(pd.DataFrame(rows).rename_axis("trial"), records)
-
-
-def mega_flops(model: str, size_px: int, channels: int = 1, n_classes: int = 4, width: int | None = None) -> float:
-    """Return the floating-point operations of one network, as `build_network` makes it, on one image, in millions.
+def draw_rate_and_batch(n: int, rates: tuple[float, float], batches: tuple[int, ...], seed: int = 0) -> list[dict]:
+    """Return n draws of a learning rate (two digits, even on a logarithmic scale) and a batch size.
 
     Examples
     --------
-    >>> mega_flops("logistic", 10)
-    0.0008
+    >>> draw_rate_and_batch(1, (1e-3, 1e-3), (16,))
+    [{'learning_rate': 0.001, 'batch_size': 16}]
     """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    low, high = rates
+    return [
+        {"learning_rate": float(f"{low * (high / low) ** u:.1e}"), "batch_size": batches[int(v * len(batches))]}
+        for u, v in _spread(n, 2, seed)
+    ]
 
-    from cellcycle.networks import build_network
 
-    network = build_network(model, n_classes, channels, size_px, width=width).eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, channels, size_px, size_px))
-    return counter.get_total_flops() / 1e6
+def draw_nagao(n: int, seed: int = 0) -> list[dict]:
+    """Return n draws of a network and batch size from the ranges of Nagao et al. (2020)."""
+
+    def whole(name: str, u: float) -> int:
+        low, high = NAGAO_SPACE[name]
+        return low + int(u * (high - low + 1))
+
+    low, high = NAGAO_SPACE["dropout"]
+    return [
+        {
+            "model": f"nagao{whole('hidden_stages', stages) + 1}",
+            "width": whole("width", width),
+            "dropout": round(low + float(dropout) * (high - low), 2),
+            "batch_size": whole("batch_size", batch),
+        }
+        for stages, width, dropout, batch in _spread(n, 4, seed)
+    ]
+
+
+def _spread(n: int, n_ranges: int, seed: int) -> np.ndarray:
+    """Return n random points (n, n_ranges) in [0, 1), one in each n-th of every range (a Latin hypercube)."""
+    rng = np.random.default_rng(seed)
+    parts = rng.permuted(np.tile(np.arange(n), (n_ranges, 1)), axis=1).T
+    return (parts + rng.random((n, n_ranges))) / n
+
+
+def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n_jobs=1) -> Search:
+    """Search in each fold for the settings with the highest macro F1, and record what is chosen on the test folds.
+
+    `settings` are dicts of arguments of `make_estimator`, with the whole epochs of each. `rounds` are pairs: the share
+    of the epochs that a setting still in the race gets, and how many of them stay after it; the last keeps one.
+    """
+    settings = list(settings)
+    folds = stratified_folds(dataset.labels, n_folds, 1, seed, dataset.groups, dataset.classes)
+    inner = [_inner(dataset, fold, seed) for fold in folds]
+    racing, rows = [list(range(len(settings))) for _ in folds], []
+    for number, (share, n_kept) in enumerate(rounds, start=1):
+        made = _round(dataset, settings, share, inner, racing, root, seed, n_jobs)
+        for f, trials in enumerate(racing):
+            scores = {trial: _score(made[trial], f) for trial in trials}
+            rows += [(f, number, t, _shortened(settings[t], share)["epochs"], s) for t, s in scores.items()]
+            # Of equals the one that was drawn first.
+            racing[f] = sorted(scores, key=lambda t: (-scores[t], t))[:n_kept]
+    chosen = [trials[0] for trials in racing]
+    trials = pd.DataFrame(rows, columns=["fold", "round", "trial", "epochs", "macro_f1"])
+    facts = {"experiment": "search", "n_folds": n_folds, "n_repeats": 1, "seed": seed, "rounds": rounds}
+    full = full_config(settings[0], **facts, searched=settings, chosen=chosen)
+    fits = [
+        Fit(settings[t], dataset, f.train, f.test, seed + f.fold, fold=f.fold)
+        for t, f in zip(chosen, folds, strict=True)
+    ]
+    (record,) = record_runs([Run(full, dataset, lambda: fits)], root, n_jobs)
+    return Search(settings, trials, chosen, record)
+
+
+def _inner(dataset: NucleusDataset, fold: Fold, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return those images of a training fold that are trained on, and those that are held out to choose by."""
+    groups = np.arange(len(dataset)) if dataset.groups is None else dataset.groups
+    groups, labels = groups[fold.train], dataset.labels[fold.train]
+    splitter = StratifiedGroupKFold(min(_INNER_FOLDS, len(np.unique(groups))), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class with fewer nuclei than parts is in some of them only, which a search can bear.
+        warnings.simplefilter("ignore", UserWarning)
+        known, held_out = next(splitter.split(labels, labels, groups))
+    return fold.train[known], fold.train[held_out]
+
+
+def _round(dataset, settings, share, inner, racing, root, seed, n_jobs) -> dict[int, Record]:
+    """Return the record of each setting that is still in the race, trained in the folds that kept it."""
+
+    def fits(config, folds):
+        for f in folds:
+            yield Fit(config, dataset, *inner[f], seed + f, fold=f)
+
+    runs = {}
+    for trial in sorted({t for trials in racing for t in trials}):
+        config, folds = _shortened(settings[trial], share), [f for f, trials in enumerate(racing) if trial in trials]
+        facts = {"experiment": "search, inner", "n_folds": len(inner), "n_repeats": 1, "seed": seed, "folds": folds}
+        runs[trial] = Run(full_config(config, **facts), dataset, partial(fits, config, folds))
+    return dict(zip(runs, record_runs(list(runs.values()), root, n_jobs), strict=True))
+
+
+def _shortened(config: dict, share: float) -> dict:
+    return config | {"epochs": max(1, round(share * config["epochs"]))}
+
+
+def _score(record: Record, fold: int) -> float:
+    rows = record.predictions["fold"].to_numpy() == fold
+    return float(macro_f1(confusion_matrix(record.labels[rows], record.predicted[rows], len(record.classes))))

@@ -68,15 +68,25 @@ def test_recall_bars_use_the_phase_colours(table):
     assert {to_hex(p.get_facecolor()).upper() for p in figure.axes[0].patches} == set(PHASE_COLOURS.values())
 
 
-def test_design_space_is_ordered_by_parameters(table):
-    figure = plots.design_space(table, references={"ceiling": 0.8})
-    assert {"LR", "Nagao 6", "ceiling"} <= set(texts(figure))
-    assert figure.axes[0].get_xscale() == "log"
+def test_design_space_names_stages_and_joins_widths(table):
+    designs = table.assign(stages=[3, 6], width=8, macro_f1=0.6, macro_f1_low=0.5, macro_f1_high=0.7)
+    figure = plots.design_space(designs, references={"accuracy": {"ceiling": 0.8}})
+    assert {"3", "6", "first stage 8 wide", "ceiling", "macro F1"} <= set(texts(figure))
+    assert [ax.get_xscale() for ax in figure.axes] == ["log"] * 3
+    assert [len(ax.findobj(lambda o: getattr(o, "get_label", str)() == "ceiling")) for ax in figure.axes] == [1, 0, 0]
 
 
 def test_history_of_one_epoch_is_visible(make_record):
     record = make_record(0.9, history=pd.DataFrame({"epoch": [1, 1], "train_loss": [1.0, 1.2], "fold": [0, 1]}))
     assert plots.history([record]).axes[0].lines[0].get_marker() == "o"
+
+
+def test_history_shows_the_loss_on_images_held_out(make_record):
+    rows = {"epoch": [1, 2, 3], "train_loss": [1.0, 0.5, 0.2], "held_out_loss": [np.nan, 0.8, 30.0]}
+    axes = plots.history([make_record(0.9, history=pd.DataFrame(rows))], ["LR"]).axes[0]
+    assert [line.get_label() for line in axes.lines] == ["LR", "LR, held out"]
+    assert axes.lines[1].get_xdata().tolist() == [2, 3]
+    assert axes.get_ylim() == (0, 2)
 
 
 def test_lines_are_named_where_there_are_several():

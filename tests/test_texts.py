@@ -17,7 +17,7 @@ from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
 from cellcycle.phases import S_BY_DNA
-from cellcycle.study import data_card, experiments, load_profile, texts
+from cellcycle.study import data_card, experiments, load_profile, texts, transfers
 from cellcycle.study.evidence.sources import SOURCES
 
 ROOT = files.repository()
@@ -115,6 +115,26 @@ def test_every_committed_record_of_the_study_is_whole_and_of_one_data_set(datase
     records = results.load_runs(ROOT / "data" / "results" / "study")
     assert any(r.data["identity"] == dataset.identity for r in records)
     assert {r.data["origin"] for r in records} == {"simulated"}
+
+
+@pytest.mark.parametrize(("right", "has_settled"), [(39, True), (40, True), (80, False)])
+def test_settled_is_where_twice_the_epochs_decidedly_raise_no_score(tmp_path, right, has_settled):
+    def run(folder, right):
+        called = np.where(np.arange(80) < right, np.repeat([0, 1], 40), 0)
+        ids = [str(i) for i in range(80)]
+        table = results.prediction_table(ids, None, ["x"] * 40 + ["y"] * 40, np.eye(2)[called], ("x", "y"))
+        data = {"name": "d", "origin": "simulated", "identity": "d", "classes": ["x", "y"]}
+        config = {"model": "m", "seed": 0, "n_repeats": 1, "n_folds": 1}
+        return results.write_run(tmp_path / folder, config, data, table, train_s=1, predict_s=1, n_parameters=1)
+
+    assert transfers.has_settled(run("whole", 40), run("double", right)) == has_settled
+
+
+def test_every_network_that_the_notebooks_compare_has_settled():
+    notebook = nbformat.read(ROOT / "notebooks" / "09_tuning.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if "transfers.has_settled" in cell.source]
+    table = cell.outputs[0].data["text/html"]
+    assert table.count("<td>True</td>") >= 8 and "<td>False</td>" not in table
 
 
 def test_distances_are_fresh_minus_committed(tmp_path):

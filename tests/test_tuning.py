@@ -1,73 +1,72 @@
-"""Searches: seeded, bounded, and replayed from records."""
-
-from types import SimpleNamespace
+"""Searches: spread over their ranges, halved by rounds, nested in the folds, and replayed from records."""
 
 import numpy as np
 import pytest
 
-from cellcycle import tuning
+from cellcycle import results, tuning
+from cellcycle.study import load_profile
+from cellcycle.training import runs
 
 
-class Fake:
-    """Stands for a cross-validated record whose score falls with the distance from a known best setting."""
-
-    classes = ("G1", "S")
-
-    def __init__(self, settings):
-        right = 100 - min(90, int(30 * abs(np.log10(settings["learning_rate"] / 1e-3))))
-        self.labels = np.repeat([0, 1], 100)
-        self.predicted = np.concatenate(
-            [np.repeat([0, 1], [right, 100 - right]), np.repeat([0, 1], [100 - right, right])]
-        )
-
-
-def rates(trial):
-    return tuning.rate_and_batch(trial, (1e-4, 1e-1), (8, 64))
+def test_draws_spread_over_the_whole_of_every_range():
+    drawn = tuning.draw_nagao(51, seed=1)
+    assert {d["width"] for d in drawn} >= {2, 50}
+    assert {d["model"] for d in drawn} == {f"nagao{n}" for n in range(1, 8)}
+    assert min(d["dropout"] for d in drawn) < 0.03
+    assert max(d["dropout"] for d in drawn) > 0.87
+    assert all(4 <= d["batch_size"] <= 100 for d in drawn)
+    rates = sorted(d["learning_rate"] for d in tuning.draw_rate_and_batch(20, (1e-4, 1e-2), (8, 16), seed=1))
+    # One in each twentieth of the logarithmic range.
+    assert np.diff(np.log10(rates)).max() < 2 * 2 / 20 + 0.02
 
 
-def test_the_same_seed_tries_the_same_settings_and_another_does_not():
-    tried = [tuning.search(rates, Fake, 5, seed=s).trials["learning_rate"].tolist() for s in (3, 3, 4)]
-    assert tried[0] == tried[1] != tried[2]
+def test_the_same_seed_draws_the_same_settings_and_another_does_not():
+    assert tuning.draw_nagao(4, 1) == tuning.draw_nagao(4, 1) != tuning.draw_nagao(4, 2)
 
 
-def test_the_first_trial_is_the_given_one_and_the_best_is_found():
-    found = tuning.search(rates, Fake, 6, first={"learning_rate": 0.1, "batch_size": 16})
-    assert found.trials.loc[0, ["learning_rate", "batch_size"]].tolist() == [0.1, 16]
-    best = found.trials["balanced_accuracy"].idxmax()
-    assert found.best is found.records[best]
-    assert found.trials.loc[best, "balanced_accuracy"] > found.trials.loc[0, "balanced_accuracy"]
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """A search among three rates, of which only the first learns anything."""
+    root = tmp_path_factory.mktemp("records")
+    dataset = load_profile("smoke").load_dataset()
+    base = {"model": "logistic", "training_set": "D1", "epochs": 8}
+    settings = [base | {"learning_rate": rate} for rate in (1e-3, 1e-9, 2e-9)]
+    rounds = ((1 / 4, 2), (1, 1))
+    return root, dataset, settings, rounds, tuning.search(dataset, settings, rounds, root, n_folds=2)
 
 
-def test_settings_stay_inside_their_bounds():
-    table = tuning.search(rates, Fake, 12).trials
-    assert table["learning_rate"].between(1e-4, 1e-1).all()
-    assert table["batch_size"].between(8, 64).all()
+def test_rounds_train_fewer_settings_for_longer(found):
+    *_, search = found
+    by_round = search.trials.groupby(["fold", "round"])
+    assert by_round.size().tolist() == [3, 2, 3, 2]
+    assert by_round["epochs"].unique().map(list).tolist() == [[2], [8], [2], [8]]
+    last = search.trials[search.trials["round"] == 2]
+    for fold, rows in last.groupby("fold"):
+        assert rows["macro_f1"].max() == rows.loc[rows["trial"] == search.chosen[fold], "macro_f1"].item()
 
 
-def test_a_network_too_large_is_noted_and_never_trained():
-    trained = []
-
-    def evaluate(settings):
-        trained.append(settings["width"])
-        return Fake({"learning_rate": 1e-3})
-
-    found = tuning.search(tuning.nagao_network, evaluate, 3, cost=lambda s: s["width"], max_mega_flops=30)
-    assert len(trained) == len(found.records) == 3
-    assert max(trained) <= 30
-    too_large = found.trials[found.trials["mega_flops"] > 30]
-    assert len(too_large)
-    assert too_large["balanced_accuracy"].isna().all()
+def test_no_search_sees_a_test_image_of_its_fold(found):
+    root, dataset, *_, search = found
+    tested = search.record.predictions.groupby("fold")["sample_id"].agg(set)
+    inner = [r for r in results.load_runs(root) if r.config["experiment"] == "search, inner"]
+    assert len(inner) == 5
+    for record in inner:
+        for fold, ids in record.predictions.groupby("fold")["sample_id"].agg(set).items():
+            assert ids
+            assert not ids & tested[fold]
+    assert set().union(*tested) == set(dataset.sample_ids)
 
 
-def test_the_space_is_that_of_nagao():
-    fixed = {"hidden_stages": 6, "width": 50, "dropout": 0.9, "batch_size": 100}
-    trial = SimpleNamespace(
-        suggest_int=lambda name, low, high: fixed[name], suggest_float=lambda name, low, high: fixed[name]
-    )
-    assert tuning.nagao_network(trial) == {"model": "nagao7", "width": 50, "dropout": 0.9, "batch_size": 100}
+def test_inner_parts_share_no_group_with_each_other_or_the_test_fold(found):
+    _, dataset, *_ = found
+    for fold in tuning.stratified_folds(dataset.labels, 2, groups=dataset.groups):
+        parts = [set(dataset.groups[part]) for part in (*tuning._inner(dataset, fold, 0), fold.test)]
+        assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
 
 
-def test_operations_grow_with_the_square_of_the_width():
-    narrow, wide = (tuning.mega_flops("nagao3", 32, width=w) for w in (8, 32))
-    assert 8 < wide / narrow < 16
-    assert tuning.mega_flops("logistic", 8) == pytest.approx(2 * 8 * 8 * 4 / 1e6)
+def test_a_finished_search_is_replayed_without_training(found, monkeypatch):
+    root, dataset, settings, rounds, search = found
+    monkeypatch.setattr(runs, "_outcomes", None)
+    again = tuning.search(dataset, settings, rounds, root, n_folds=2)
+    assert again.chosen == search.chosen
+    assert again.trials.equals(search.trials)

@@ -7,27 +7,34 @@ A table is that of `summaries.score_table`: a score has its interval in the colu
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
+from cellcycle import metrics
 from cellcycle.comparisons import readable
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, REFERENCE, coloured, label, legend, new_figure, spread_of
 
+SCORES = tuple(metrics.SCORES)
 SET_COLOURS = {"D1": "#bdbdbd", "D2": "#7a7a7a", "D3": "#333333"}
 _BALANCED = "balanced_accuracy"
+_HIGHEST_LOSS = 2.0
 
 
 def history(records, names=None):
-    """Return the training loss of runs by epoch: the mean over folds, with their range shaded."""
-    figure, ax = new_figure(5.0, 2.6)
+    """Return the loss of runs by epoch, mean over folds: on training images, with their range shaded, and held out."""
+    figure, ax = new_figure(6.4, 2.8)
     names = names or [f"{r.config['model']} {r.config.get('training_set', '')}" for r in records]
     for name, record, colour in coloured(zip(names, records, strict=True)):
         by_epoch = record.history.groupby("epoch")["train_loss"]
         marker = "o" if by_epoch.ngroups == 1 else None
         ax.plot(by_epoch.mean(), color=colour, label=name, linewidth=1.5, marker=marker)
         ax.fill_between(by_epoch.min().index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.2, linewidth=0)
-    ax.set_ylim(bottom=0)
+        if "held_out_loss" in record.history:
+            held_out = record.history.groupby("epoch")["held_out_loss"].mean().dropna()
+            ax.plot(held_out, color=colour, label=f"{name}, held out", linewidth=1.2, linestyle="--", marker=marker)
+    # The first steps of a network may be far off; what comes of them is the question.
+    ax.set_ylim(0, min(ax.get_ylim()[1], _HIGHEST_LOSS))
     ax.xaxis.get_major_locator().set_params(integer=True)
-    legend(ax)
-    label(ax, "epoch", "training loss (cross-entropy)")
+    legend(figure)
+    label(ax, "epoch", "loss (cross-entropy)")
     return figure
 
 
@@ -105,40 +112,39 @@ def effects(table, score=_BALANCED, reference=None, title="", references=None):
 
 
 def design_space(table, references=None, title=""):
-    """Return balanced accuracy against the number of parameters, one dot a network (Figure 7's order)."""
-    figure, ax = new_figure(6.2, 3.0)
-    table = table.sort_values("n_parameters")
-    spread = spread_of(table, _BALANCED)
-    ax.errorbar(table["n_parameters"], table[_BALANCED], spread, fmt="o", color=INK, ecolor=QUIET, capsize=2)
-    for i, (name, row) in enumerate(table.iterrows()):
-        # Neighbours lie close: their names take turns above and below, near and far.
-        up, gap = i % 2 == 0, 4 + 10 * (i % 4 // 2)
-        at = (row["n_parameters"], row[f"{_BALANCED}_high" if up else f"{_BALANCED}_low"])
-        _name_dot(ax, name, at, (0, gap if up else -gap), ha="center", va="bottom" if up else "top")
-    ax.set_xscale("log")
-    # Between the powers of ten there is no room for names.
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.margins(x=0.12, y=0.25)
-    _reference_lines(ax.axhline, references)
-    if references:
-        legend(figure)
-    label(ax, "trained parameters", readable(_BALANCED), title)
+    """Return the scores of Nagao networks against their number of weights (Figure 7), a dot a network.
+
+    `table` has the columns `stages`, by which dots are named, and `width`, by which they are joined. `references` are
+    by score: name -> value.
+    """
+    figure, axes = new_figure(9.6, 3.2, 1, len(SCORES))
+    for ax, score in zip(axes, SCORES, strict=True):
+        for name, part, colour in coloured((f"first stage {w} wide", t) for w, t in table.groupby("width")):
+            part = part.sort_values("n_parameters")
+            spread = spread_of(part, score)
+            at = {"fmt": "o-", "capsize": 2, "elinewidth": 0.8, "linewidth": 0.8}
+            ax.errorbar(part["n_parameters"], part[score], spread, color=colour, label=name, **at)
+            for x, y, stages in zip(part["n_parameters"], part[score], part["stages"], strict=True):
+                _name_dot(ax, str(stages), (x, y), (3, 3))
+        ax.set_xscale("log")
+        # Between the powers of ten there is no room for names.
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.margins(x=0.12, y=0.15)
+        _reference_lines(ax.axhline, (references or {}).get(score))
+        label(ax, "trained parameters", readable(score), title if score == SCORES[0] else "")
+    legend(figure, handles=axes[0].get_legend_handles_labels()[0])
     return figure
 
 
-def trials(table, x: str, label_by: str, title=""):
-    """Return the trained trials of a search, `tuning.Search.trials`: balanced accuracy against the setting `x`.
-
-    Each dot is labelled by another setting.
-    """
+def trials(table, x: str, y: str, label_by: str, title=""):
+    """Return the settings of a search, one dot each: their score in the column `y` against the setting `x`."""
     figure, ax = new_figure(5.6, 3.0)
-    trained = table.dropna(subset=[_BALANCED])
-    ax.plot(trained[x], trained[_BALANCED], "o", color=INK)
-    for number, row in trained.iterrows():
-        _name_dot(ax, f"{row[label_by]:g} (trial {number})", (row[x], row[_BALANCED]), (5, 0), va="center")
+    ax.plot(table[x], table[y], "o", color=INK)
+    for number, row in table.iterrows():
+        _name_dot(ax, f"{row[label_by]:g} (trial {number})", (row[x], row[y]), (5, 0), va="center")
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.15)
-    label(ax, readable(x), readable(_BALANCED), f"{title}; labels: {readable(label_by)}")
+    label(ax, readable(x), y, f"{title}; labels: {readable(label_by)}")
     return figure
 
 

@@ -13,23 +13,36 @@ from cellcycle import results, training
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
 from cellcycle.inputs import MEASURED
-from cellcycle.networks import RESNET_DEPTHS
+from cellcycle.networks import BLOCKS, RESNET_DEPTHS
 from cellcycle.phases import PHASES
 from cellcycle.results import Record
 from cellcycle.splits import stratified_folds
 from cellcycle.study.profiles import Profile
+from cellcycle.summaries import score_table
 from cellcycle.training import recipes
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import TRAINING_SETS
 from cellcycle.training.runs import Fit, Outcome, Run, defaults_of, full_config, record_runs
-from cellcycle.tuning import Search, mega_flops, nagao_network, rate_and_batch, search
+from cellcycle.tuning import Search, draw_nagao, draw_rate_and_batch, search
 
 # Channels of the first stage of the Nagao network, where an experiment does not vary them.
 NAGAO_WIDTH = 8
 # The recipe that beats the study's, on crops as they are; what each part of it adds is measured in notebook 09.
 BEST = {"model": recipes.BEST["network"], "measurements": MEASURED}
 BEST |= {name: value for name, value in recipes.BEST.items() if name != "network"}
-TABLE_2_MODELS = {"logistic": "LR", "nn": "NN", "resnet8": "ResNet 8", "nagao6": "Nagao 6"}
+# The rate of every network falls to zero along half a cosine, so that training ends at rest, not where its last step
+# threw it. Rate and batches are the study's; a ResNet, which normalises each batch, learns by larger ones.
+_SCHEDULE = {"schedule": "cosine"}
+STUDY_STEPS = {"learning_rate": 5e-4, "batch_size": 16}
+_RESNET_STEPS = {"learning_rate": 2e-3, "batch_size": 32}
+# The study removed the skip paths of the ResNet 8 that it compares; the other stands beside it.
+TABLE_2_MODELS = {
+    "logistic": "LR",
+    "nn": "NN",
+    "resnet8-plain": "ResNet 8, plain",
+    "resnet8": "ResNet 8",
+    "nagao6": "Nagao 6",
+}
 BASELINE = {"dna-content": "DNA content"}
 
 
@@ -50,8 +63,9 @@ def settings(profile: Profile, model: str, training_set: str = "D3", **changes) 
     if model == "dna-content":
         return {"model": model}
     made = {"model": model, "training_set": training_set, "copies": profile.copies, "device": profile.device}
+    made |= _SCHEDULE
     if model.startswith("resnet"):
-        made["stem_stride"] = profile.stem_stride
+        made |= _RESNET_STEPS | {"stem_stride": profile.stem_stride}
     if model.startswith("nagao"):
         made["width"] = NAGAO_WIDTH
     return made | changes
@@ -108,13 +122,13 @@ def training_sets(profile: Profile, model: str) -> list[dict]:
 
 
 def table_2(profile: Profile) -> list[dict]:
-    """All of Table II: four models on three training sets."""
+    """All of Table II: its models on three training sets."""
     return [config for model in TABLE_2_MODELS for config in training_sets(profile, model)]
 
 
 def table_3(profile: Profile) -> list[dict]:
-    """All of Table III: ResNets of three depths with residual and plain blocks, on D3."""
-    return [settings(profile, f"resnet{depth}{block}") for depth in RESNET_DEPTHS for block in ("", "-plain")]
+    """All of Table III, and more: ResNets of three depths with skip paths, without, and with the identity, on D3."""
+    return [settings(profile, f"resnet{depth}{block}") for depth in RESNET_DEPTHS for block in BLOCKS]
 
 
 def single_transforms(profile: Profile) -> list[dict]:
@@ -134,6 +148,13 @@ def design_space(profile: Profile) -> list[dict]:
     ]
 
 
+def design_table(records) -> pd.DataFrame:
+    """Return the scores of the networks of `design_space`, with their `stages` and `width`, named by both."""
+    sizes = [(int(r.config["model"].removeprefix("nagao")), r.config["width"]) for r in records]
+    table = score_table(records, [f"{stages} x {width}" for stages, width in sizes])
+    return table.assign(stages=[s for s, _ in sizes], width=[w for _, w in sizes])
+
+
 def best(profile: Profile, **changes) -> dict:
     """Return the configuration of the recipe `best`: balanced by repetition alone, or with changes."""
     return settings(profile, **{**BEST, "epochs": profile.epochs["best"], **changes})
@@ -142,14 +163,14 @@ def best(profile: Profile, **changes) -> dict:
 def ingredients(profile: Profile) -> dict[str, dict]:
     """Return the steps from the study's Nagao network on D3 to `best`, each with one ingredient more."""
     network = {"model": "nagao6", "width": 8, "dropout": None, "batch_norm": False}
-    study_training = {"schedule": "constant", "weight_decay": 0.0, "learning_rate": 5e-4, "batch_size": 16}
+    study_training = {"weight_decay": 0.0} | STUDY_STEPS
     study_training["epochs"] = profile.epochs["nagao"]
     full = BEST | {"epochs": profile.epochs["best"]}
     off = {"views": ("scaled",), "measurements": (), "turns": False, **network, **study_training}
     steps = {
         "balanced by repetition, not by altered copies": {},
         "turning, in training and in prediction": {"turns": True},
-        "a falling learning rate, weight decay, larger batches": {name: full[name] for name in study_training},
+        "weight decay, larger steps and batches, fewer epochs": {name: full[name] for name in study_training},
         "fewer, wider stages and batch normalisation": {name: full[name] for name in network},
         "measured features beside the picture": {"views": ("shape",), "measurements": MEASURED},
         "two networks averaged": {"views": BEST["views"]},
@@ -162,9 +183,9 @@ def ingredients(profile: Profile) -> dict[str, dict]:
 
 
 def headline_records(profile: Profile, dataset: NucleusDataset, run=cross_validate) -> dict[str, Record]:
-    """Return what is repeated under several seeds: four models on D3, `best` and DNA content; `run` as in `repeat`.
+    """Return what is repeated under several seeds: the models of Table II on D3, `best` and DNA content.
 
-    The ceiling comes with them where it is known.
+    `run` is as in `repeat`. The ceiling comes with them where it is known.
     """
     configs = {name: settings(profile, model) for model, name in TABLE_2_MODELS.items()}
     configs |= {"best": best(profile)} | dict(zip(BASELINE.values(), baseline(profile), strict=True))
@@ -173,28 +194,23 @@ def headline_records(profile: Profile, dataset: NucleusDataset, run=cross_valida
     return records if ceiling is None else records | {"ceiling": ceiling}
 
 
-def search_rate_and_batch(profile: Profile, dataset: NucleusDataset, run=cross_validate) -> Search:
-    """Section III-F: search learning rate and batch size of the Nagao network on D3; the study's are tried first."""
-    return search(
-        lambda trial: rate_and_batch(trial, profile.learning_rates, profile.batch_sizes),
-        lambda found: run(profile, dataset, [settings(profile, "nagao6", **found)])[0],
-        profile.n_trials,
-        profile.seed,
-        first={"learning_rate": 5e-4, "batch_size": 16},
-    )
+def search_rate_and_batch(profile: Profile, dataset: NucleusDataset) -> Search:
+    """Section III-F: search learning rate and batch size of the Nagao network on D3; the study's are the first."""
+    drawn = draw_rate_and_batch(profile.n_trials - 1, profile.learning_rates, profile.batch_sizes, profile.seed)
+    return _search(profile, dataset, [settings(profile, "nagao6", **d) for d in [STUDY_STEPS, *drawn]])
 
 
 def search_nagao_space(profile: Profile, dataset: NucleusDataset) -> Search:
-    """Search network and batch size in the ranges of Nagao et al. (2020), on D3, as far as the profile can pay."""
-    _, channels, _, size_px = dataset.images.shape
-    return search(
-        nagao_network,
-        lambda found: cross_validate(profile, dataset, [settings(profile, **found)])[0],
-        profile.n_trials,
-        profile.seed,
-        cost=lambda s: mega_flops(s["model"], size_px, channels, len(dataset.classes), s["width"]),
-        max_mega_flops=profile.max_mega_flops,
-    )
+    """Search network and batch size in the ranges of Nagao et al. (2020), on D3; the study's network is the first."""
+    drawn = draw_nagao(profile.n_trials - 1, profile.seed)
+    given = {"model": "nagao6", "dropout": 0.5} | STUDY_STEPS
+    return _search(profile, dataset, [settings(profile, **d) for d in (given, *drawn)])
+
+
+def _search(profile: Profile, dataset: NucleusDataset, configs) -> Search:
+    configs = [completed(profile, dataset, config) for config in configs]
+    where = {"root": profile.results_dir(), "n_jobs": profile.n_jobs}
+    return search(dataset, configs, profile.rounds, n_folds=profile.n_folds, seed=profile.seed, **where)
 
 
 def ceiling_record(profile: Profile, dataset: NucleusDataset) -> Record | None:

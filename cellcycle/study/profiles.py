@@ -20,6 +20,8 @@ class Profile:
 
     name: str
     data: str = "simulated"
+    # On which the network of the transfer notebook is pretrained.
+    source: str = "simulated-nagao"
     seed: int = 0
     # What unreadable files of the data set do: "raise" or "skip".
     on_error: str = "raise"
@@ -30,6 +32,7 @@ class Profile:
     n_folds: int = 5
     n_repeats: int = 1
     # By kind of model (best: the recipe), on a data set of the study's size; larger ones get fewer, see `epochs_for`.
+    # So many that twice as many would not help: `transfers.has_settled`.
     epochs: dict[str, int] = field(default_factory=dict)
     # Augmented copies of each image in D2.
     copies: int = 3
@@ -38,16 +41,17 @@ class Profile:
     # The design space of the Nagao network.
     nagao_stages: tuple[int, ...] = (6,)
     nagao_widths: tuple[int, ...] = (8,)
-    # The ranges that the tuning notebook searches, the settings that it trains, and its largest network.
+    # What the tuning notebook searches: the range of learning rates, batch sizes, how many settings it draws, and its
+    # rounds: the share of the epochs that a setting gets, and how many settings stay.
     learning_rates: tuple[float, float] = (1e-4, 5e-3)
-    batch_sizes: tuple[int, int] = (8, 64)
-    n_trials: int = 2
-    max_mega_flops: float = float("inf")
+    batch_sizes: tuple[int, ...] = (8, 16, 32, 64)
+    n_trials: int = 9
+    rounds: tuple[tuple[float, int], ...] = ((1 / 6, 3), (1 / 2, 1))
     # Seeds under which the headline rows are cross-validated.
     n_seeds: int = 3
     # Numbers of simulated training images of the learning curves; shares of the labels in the transfer notebook.
     learning_sizes: tuple[int, ...] = (100, 493, 1480, 4930)
-    label_shares: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0)
+    label_shares: tuple[float, ...] = (0.05, 0.1, 0.25, 1.0)
     # Processes of a cross-validation.
     n_jobs: int = 1
     device: str = "cpu"
@@ -83,7 +87,8 @@ class Profile:
     def is_recorded(self) -> bool:
         """Whether its records and figures are those of the checkout; all else is output of this machine."""
         is_elsewhere = self.output or os.environ.get("CELLCYCLE_OUTPUT") or not files.repository()
-        return self.name == "study" and self.data == "simulated" and not is_elsewhere
+        is_usual = (self.name, self.data, self.source) == ("study", "simulated", Profile.source)
+        return is_usual and not is_elsewhere
 
     def results_dir(self) -> Path:
         """Return the folder of this profile's run records on its data set."""
@@ -117,19 +122,18 @@ PROFILES = {
         copies=1,
         nagao_stages=(3, 6),
         nagao_widths=(4,),
-        max_mega_flops=10.0,
+        n_trials=2,
+        rounds=((1 / 2, 1),),
         n_seeds=2,
         learning_sizes=(32, 48),
         label_shares=(0.5, 1.0),
     ),
     "study": Profile(
         name="study",
-        epochs={"logistic": 40, "nn": 30, "resnet": 8, "nagao": 16, "best": 16},
+        epochs={"logistic": 40, "nn": 30, "resnet": 32, "nagao": 24, "best": 12},
         copies=2,
-        nagao_stages=(3, 4, 5, 6),
+        nagao_stages=(2, 3, 4, 5, 6, 7),
         nagao_widths=(4, 8),
-        n_trials=4,
-        max_mega_flops=25.0,
         n_jobs=2,
     ),
     "paper": Profile(
@@ -140,24 +144,27 @@ PROFILES = {
         nagao_stages=(2, 3, 4, 5, 6, 7),
         nagao_widths=(4, 8, 16, 32),
         learning_rates=(5e-5, 5e-3),
-        batch_sizes=(4, 100),
-        n_trials=50,
+        batch_sizes=(4, 8, 16, 32, 64, 100),
+        n_trials=54,
+        rounds=((1 / 9, 18), (1 / 3, 6), (1, 1)),
         device="cuda",
     ),
 }
 
 
-def load_profile(name: str = "", data: str = "", seed: int = 0) -> Profile:
+def load_profile(name: str = "", data: str = "", seed: int = 0, source: str = "") -> Profile:
     """Return a profile by name (empty: $CELLCYCLE_PROFILE, else "study"), for a data set and a seed.
 
-    `data` is what `load_dataset` takes; empty: $CELLCYCLE_DATA, else "simulated".
+    `data` is what `load_dataset` takes; empty: $CELLCYCLE_DATA, else "simulated". `source` likewise, of the transfer
+    notebook; empty: $CELLCYCLE_SOURCE, else simulated.
     """
     name = name or os.environ.get("CELLCYCLE_PROFILE") or "study"
     data = data or os.environ.get("CELLCYCLE_DATA") or "simulated"
     if name not in PROFILES:
         raise SettingError("profile", f"{name!r} is unknown", f"use one of {', '.join(PROFILES)}")
     on_error = "skip" if os.environ.get("CELLCYCLE_SKIP_UNREADABLE") else "raise"
-    profile = replace(PROFILES[name], data=data, seed=seed, on_error=on_error)
+    source = source or os.environ.get("CELLCYCLE_SOURCE") or Profile.source
+    profile = replace(PROFILES[name], data=data, seed=seed, on_error=on_error, source=source)
     if profile.device == "cuda":
         import torch
 

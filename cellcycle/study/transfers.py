@@ -5,13 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle import files, results
+from cellcycle import comparisons, files, metrics, results
 from cellcycle.datasets import NucleusDataset, make_simulated
 from cellcycle.results import Record
+from cellcycle.splits import stratified_folds
 from cellcycle.study.experiments import TABLE_2_MODELS, best, completed, settings
 from cellcycle.study.profiles import STUDY_IMAGES, Profile
 from cellcycle.training.runs import Fit, Run, defaults_of, full_config, make_estimator, record_runs
 
+# Red, green and blue of an artificial stain; the first is most common among simulated coloured nuclei.
+COLOURS = {"blue": (0.1, 0.2, 1.0), "green": (0.1, 1.0, 0.2), "gray": (1.0, 1.0, 1.0)}
+# What is to make a model blind to the stain.
+BLINDING = {"none": (), "jitter": ("jitter",), "grayscale": ("grayscale",), "both": ("jitter", "grayscale")}
 # Test nuclei of the learning curves, as a multiple of the study's set.
 _TEST_SHARE = 2
 # Added to the profile's seed, so that neither set shares a nucleus or a slide with the study's.
@@ -19,8 +24,8 @@ _TRAIN_SEED, _TEST_SEED = 1000, 2000
 
 
 def transfer_source(profile: Profile, dataset: NucleusDataset) -> NucleusDataset:
-    """Return the simulated G2 / not-G2 set in the image size and number of channels of `dataset`."""
-    source = profile.load_dataset("simulated-nagao", size_px=dataset.size_px)
+    """Return the profile's G2 / not-G2 set in the image size and number of channels of `dataset`."""
+    source = profile.load_dataset(profile.source, size_px=dataset.size_px)
     channels = dataset.images.shape[1]
     if source.images.shape[1] == channels:
         return source
@@ -73,11 +78,12 @@ def scratch_at_equal_steps(profile: Profile, source: NucleusDataset, dataset: Nu
     return made
 
 
-def across(train: NucleusDataset, test: NucleusDataset, config: dict) -> Run:
-    """Return the run that trains on one data set and tests on another."""
+def across(train: NucleusDataset, test: NucleusDataset, config: dict, n_repeats: int = 1) -> Run:
+    """Return the run that trains on one data set, once or under several seeds, and tests on another."""
     facts = {"experiment": "across", "train": train.identity, "train_name": train.name}
-    full = full_config(config, **facts, seed=0, n_folds=1, n_repeats=1)
-    return Run(full, test, lambda: [Fit(config, train, np.arange(len(train)), np.arange(len(test)))])
+    full = full_config(config, **facts, seed=0, n_folds=1, n_repeats=n_repeats)
+    rows = np.arange(len(train)), np.arange(len(test))
+    return Run(full, test, lambda: [Fit(config, train, *rows, seed=i, repeat=i) for i in range(n_repeats)])
 
 
 def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDataset]:
@@ -114,9 +120,79 @@ def learning_curves(profile: Profile) -> dict[str, list[Record]]:
     return {name: [next(records) for _ in sets] for name in configs}
 
 
+def settling(profile: Profile) -> dict[str, tuple[Record, Record, Record]]:
+    """Return what each kind of network says after half of its epochs, all, and twice as many, to see if it has settled.
+
+    They are trained under `n_seeds` seeds on as many nuclei as the study has and tested on others, all simulated and in
+    no table of the study: the epochs, chosen by one rule (twice as many would not help), are not fitted to its folds.
+    """
+    sets, test = learning_sets(profile)
+    training = sets[profile.learning_sizes.index(profile.study_labels)]
+    models = TABLE_2_MODELS | {"resnet20-plain": "ResNet 20, plain", "resnet20": "ResNet 20"}
+    configs = {name: settings(profile, model) for model, name in models.items()}
+    configs["best, one network"] = best(profile, views=("shape",))
+    whole = [_enough_epochs(profile, training, config) for config in configs.values()]
+    each = [c | {"epochs": max(1, round(times * c["epochs"]))} for c in whole for times in (0.5, 1, 2)]
+    runs = [across(training, test, config, profile.n_seeds) for config in each]
+    records = iter(record_runs(runs, profile.results_dir(), profile.n_jobs))
+    return {name: (next(records), next(records), next(records)) for name in configs}
+
+
+def in_colour(dataset: NucleusDataset, colours) -> NucleusDataset:
+    """Return every nucleus of a data set, by its strongest channel, in each of the named stain colours in turn."""
+    stain = dataset.images.max(axis=1, keepdims=True)
+    images = [stain * np.reshape(COLOURS[c], (3, 1, 1)).astype(np.float32) for c in colours]
+    n = len(colours)
+    return replace(
+        dataset,
+        name=f"{dataset.name}, {', '.join(colours)}",
+        images=np.concatenate(images),
+        labels=np.tile(dataset.labels, n),
+        sample_ids=np.array([f"{i}, {c}" for c in colours for i in dataset.sample_ids]),
+        groups=None if dataset.groups is None else np.tile(dataset.groups, n),
+        identity=f"{dataset.identity}>{'>'.join(colours)}",
+        pixel_sizes_um=None if dataset.pixel_sizes_um is None else np.tile(dataset.pixel_sizes_um, n),
+        truth=None,
+    )
+
+
+def across_colours(profile: Profile, dataset: NucleusDataset) -> dict[tuple[str, str], Record]:
+    """Return the Nagao network trained on blue nuclei and shown those of its test folds in blue, green and gray.
+
+    Keys are the transforms of its copies (D2) and the colour. Does what was meant to make it blind to the stain do so?
+    """
+    blue, shown = in_colour(dataset, ["blue"]), in_colour(dataset, COLOURS)
+    folds = stratified_folds(dataset.labels, **profile.folds, groups=dataset.groups, classes=dataset.classes)
+    n = len(dataset)
+
+    def run(transforms) -> Run:
+        copies = profile.copies if transforms else 0
+        config = settings(profile, "nagao6", "D2", transforms=transforms, copies=copies)
+        config = completed(profile, dataset, config)
+        tested = [np.concatenate([f.test + k * n for k in range(len(COLOURS))]) for f in folds]
+        fits = [
+            Fit(config, blue, f.train, test, profile.seed + f.fold, f.repeat, f.fold)
+            for f, test in zip(folds, tested, strict=True)
+        ]
+        return Run(full_config(config, experiment="colours", **profile.folds), shown, lambda: fits)
+
+    runs = [run(transforms) for transforms in BLINDING.values()]
+    found = {}
+    for name, record in zip(BLINDING, record_runs(runs, profile.results_dir(), profile.n_jobs), strict=True):
+        of = record.predictions["sample_id"].str.rpartition(", ")[2]
+        found |= {(name, c): replace(record, rows=np.flatnonzero(of == c)) for c in COLOURS}
+    return found
+
+
 def _enough_epochs(profile: Profile, training: NucleusDataset, config: dict) -> dict:
     """Return settings with their epochs: small sets are seen more often, so that all get enough steps."""
     made = completed(profile, training, config)
     if "epochs" in made and len(training) < STUDY_IMAGES:
         made["epochs"] = round(made["epochs"] * STUDY_IMAGES / len(training))
     return made
+
+
+def has_settled(whole: Record, double: Record) -> bool:
+    """Return whether twice the epochs do not help: no score is decidedly higher, and none by more than 0.02."""
+    gains = [comparisons.compare(double, whole, score) for score in metrics.SCORES]
+    return all(gain.low <= 0 and gain.value <= 0.02 for gain in gains)
