@@ -414,7 +414,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_like_an_undisturbed_one(tmp_pat
     expected = subprocess.run(call, cwd=undisturbed, capture_output=True, check=False)
     assert expected.returncode == int(is_fields)
     luck = np.random.default_rng(int(jobs))
-    for end in [signal.SIGKILL, signal.SIGTERM] * (6 if is_fields else 2):
+    for end in [signal.SIGKILL, signal.SIGTERM] * (10 if is_fields else 2):
         with subprocess.Popen(call, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while process.poll() is None and not list(out.glob(".*.partial")):
                 time.sleep(0.01)

@@ -52,7 +52,9 @@ def test_every_computed_block_has_its_place_in_one_text():
     for file in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         named = re.findall(r"^<!-- ([A-Z_]+) -->$", file.read_text(encoding="utf-8"), flags=re.M)
         # By benchmarks/page.py, and by study/evidence.
-        measured = [n for n in named if n == "MEASURED" or n in ("EVIDENCE", "CANDIDATES", *map(str.upper, SOURCES))]
+        measured = [
+            n for n in named if n == "MEASURED" or n in ("EVIDENCE", "QUALITY", "CANDIDATES", *map(str.upper, SOURCES))
+        ]
         assert named == [*texts.TEXTS.get(file.relative_to(ROOT).as_posix(), []), *measured], file
 
 
