@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 
 def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:
@@ -185,7 +185,7 @@ def _two_ways(value, samples, numbers) -> Estimate:
         return with_interval(value, samples[0])
     variance = max(by_unit, by_training, by_unit + by_training - by_cell)
     freedom = (by_unit + by_training) ** 2 / (by_unit**2 / max(1, n_units - 1) + by_training**2 / (n_trainings - 1))
-    wider = np.sqrt(variance / spread) * t.ppf(_ENDS[1], freedom) / norm.ppf(_ENDS[1])
+    wider = np.sqrt(variance / spread) * stdtrit(freedom, _ENDS[1]) / ndtri(_ENDS[1])
     return with_interval(value, value + wider * deviations)
 
 

@@ -341,7 +341,7 @@ def test_a_plate_map_dropped_with_its_images_compares_conditions(page, tmp_path)
     page.locator("#open-experiment").click()
     page.locator("#shares tr", has_text="drug").wait_for()
     # Called again, an image keeps its picture.
-    assert page.evaluate(BRIGHTEST) > 100
+    page.wait_for_function(f"({BRIGHTEST})() > 100")
     assert "Phases by condition" in page.locator("#experiment").inner_text()
     page.select_option("#control", "control")
     with zipfile.ZipFile(io.BytesIO(saved(page, "#save-report"))) as archive:

@@ -57,6 +57,8 @@ def start(folders, scratch: Path) -> None:
     prediction = _predictor(next(iter(_models)), Settings("nucleus")).predict(np.exp(-(y**2) - x**2))
     draw_overlay(prediction, classes_of(prediction.columns))
     _shown(prediction)
+    # Arrow, under the tables, reserves a gigabyte of addresses at once.
+    _rows_as("csv", prediction)
 
 
 @lru_cache(maxsize=2)

@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { element } from './element.js';
-import { NONE, all, choose, classes, colourOf, drop, images, label, on, percent, put, saved, state, step, tallied, tell, timeLeft, undo } from './state.js';
+import { NONE, all, choose, classes, colourOf, drop, images, label, on, percent, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
 import './viewer.js';
 import './plot.js';
 import './list.js';
@@ -89,12 +89,12 @@ async function retried(task, signal) {
   }
 }
 
-async function take(about) {
-  put(about, await api.nuclei(about.id));
+async function take(...known) {
+  put(await Promise.all(known.map(async (about) => [about, await api.nuclei(about.id)])));
   get('start').hidden = true;
   get('bench').hidden = false;
   get('downloads').hidden = get('forget').hidden = get('add').hidden = false;
-  if (images.size === 1) tell('image');
+  if (images.size === known.length) tell('image');
 }
 
 async function give(files) {
@@ -128,7 +128,7 @@ async function takeTable(table) {
       return hasMap(true);
     }
     const { n, images: found } = await api.again(table);
-    for (const about of found) put(about, images.get(about.id)?.data ?? await api.nuclei(about.id));
+    put(await Promise.all(found.map(async (about) => [about, images.get(about.id)?.data ?? await api.nuclei(about.id)])));
     if (!n) problem(`${table.name}: it says nothing of the nuclei of your images; give their images first`);
   } catch (error) {
     problem(`${table.name}: ${error.message}`);
@@ -349,6 +349,7 @@ get('theme').addEventListener('click', () => {
 });
 
 try {
+  await sendUnsent();
   site = await api.visit();
   get('minutes').textContent = site.minutes;
   hasMap(site.has_map);
@@ -359,7 +360,7 @@ try {
     get('examples').append(button);
   }
   await begin(callAgain, ownModel);
-  for (const about of site.images) await take(about);
+  if (site.images.length) await take(...site.images);
   document.body.dataset.ready = 'yes';
   if (images.size > 1 && sessionStorage.getItem('unread')) callAgain();
 } catch (error) {

@@ -19,7 +19,13 @@ export const state = {
 };
 const undone = [];
 
-export function put(about, data) {
+/** Take images, each with its nuclei; those that were here before are replaced. */
+export function put(pairs) {
+  if (pairs.filter(([about, data]) => putOne(about, data)).length) unchoose();
+  changed();
+}
+
+function putOne(about, data) {
   const old = images.get(about.id);
   const image = { about, data, view: old?.view ?? null, bitmap: old?.bitmap ?? null, nuclei: [] };
   image.nuclei = data.id.map((id, row) => ({
@@ -28,8 +34,7 @@ export function put(about, data) {
     said: about.corrections[id] ?? '',
   }));
   images.set(about.id, image);
-  if (old) unchoose();
-  changed();
+  return old;
 }
 
 export function drop(id) {
@@ -156,6 +161,7 @@ export function undo() {
 }
 
 // One save an image at a time, of the latest state; a lost connection is tried again.
+const UNSENT = 'unsent';
 const saving = new Map();
 const due = new Set(); // images of which the last word was not sent yet
 const lost = new Map(); // images of which it was refused, or not heard -> why
@@ -173,7 +179,7 @@ async function saveNow(id) {
   for (let wait = 1000; images.has(id); wait = Math.min(2 * wait, 30000)) {
     due.delete(id);
     try {
-      await send(id);
+      await api.correct(id, saidOf(id));
       lost.delete(id);
       return tell('saved');
     } catch (error) {
@@ -187,10 +193,7 @@ async function saveNow(id) {
   due.delete(id);
 }
 
-function send(id) {
-  const said = images.get(id).nuclei.filter((nucleus) => nucleus.said).map((nucleus) => [nucleus.id, nucleus.said]);
-  return api.correct(id, Object.fromEntries(said));
-}
+const saidOf = (id) => Object.fromEntries(images.get(id).nuclei.filter(({ said }) => said).map((nucleus) => [nucleus.id, nucleus.said]));
 
 export const isSaving = () => saving.size > 0;
 export const unsaved = () => [...lost].find(([id]) => images.has(id))?.[1] ?? '';
@@ -204,7 +207,17 @@ export async function saved() {
   });
   await Promise.race([Promise.all(saving.values()), refused]).finally(() => heard.abort());
 }
-window.addEventListener('pagehide', () => due.forEach((id) => images.has(id) && send(id).catch(() => {})));
+/** Send what a page that was left had not sent; it says so to the next one in its tab. */
+export async function sendUnsent() {
+  const unsent = JSON.parse(sessionStorage.getItem(UNSENT) ?? '[]');
+  sessionStorage.removeItem(UNSENT);
+  for (const [id, said] of unsent) await api.correct(id, said).catch(() => {}); // by now it may be forgotten
+}
+window.addEventListener('pagehide', () => {
+  const unsent = [...saving.keys()].filter((id) => images.has(id)).map((id) => [id, saidOf(id)]);
+  sessionStorage.setItem(UNSENT, JSON.stringify(unsent));
+  unsent.forEach(([id, said]) => api.correct(id, said).catch(() => {})); // for a tab that is closed
+});
 window.addEventListener('beforeunload', (event) => unsaved() && event.preventDefault());
 
 export function tallied(nuclei) {
