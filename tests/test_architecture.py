@@ -13,7 +13,7 @@ import cellcycle
 PACKAGE = Path(cellcycle.__file__).parent
 # A module may import those of earlier lines, and of its own line.
 ORDER = [
-    {"errors", "phases", "files", "tasks", "graphs", "metrics"},
+    {"errors", "ending", "phases", "files", "tasks", "graphs", "metrics"},
     {"names"},
     {"confine"},
     {"images"},
@@ -44,7 +44,6 @@ ORDER = [
     {"report"},
     {"study"},
     {"app"},
-    {"ending"},
     {"cnncc", "cli"},
     {"__main__"},
 ]

@@ -2,11 +2,10 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from cellcycle import files
-from cellcycle.errors import CellCycleError
+from cellcycle.ending import guarded
 from cellcycle.study.evidence.board import ROOT, run_board
 from cellcycle.study.evidence.measured import measure_real
 from cellcycle.study.evidence.text import refresh_evidence
@@ -21,15 +20,11 @@ def main() -> None:
     real = os.environ.get("CELLCYCLE_REAL_DATA")
     if not real:
         parser.error("name the folder of real cells in CELLCYCLE_REAL_DATA")
-    try:
-        measure_real(Path(real), arguments.fresh)
-        run_board(Path(real), files.repository() / ROOT, arguments.fresh)
-        train_on_real(Path(real), arguments.fresh)
-        refresh_evidence()
-    except CellCycleError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    measure_real(Path(real), arguments.fresh)
+    run_board(Path(real), files.repository() / ROOT, arguments.fresh)
+    train_on_real(Path(real), arguments.fresh)
+    refresh_evidence()
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

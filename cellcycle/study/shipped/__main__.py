@@ -2,11 +2,10 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from cellcycle.checkpoint import load_checkpoint
-from cellcycle.errors import CellCycleError
+from cellcycle.ending import guarded
 from cellcycle.predict import Predictor, Settings
 from cellcycle.study.shipped.fields import found_fields
 from cellcycle.study.shipped.flips import field_variants
@@ -41,32 +40,28 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(learners))} learn from real cells: name their folder in CELLCYCLE_REAL_DATA")
     wanted = arguments.names or [name for name in known if real or name not in learners]
     names = [name for name in wanted if name in RECIPES]
-    try:
-        if FINDER in wanted and not arguments.score_only:
-            from cellcycle.training.finder import make_finder
+    if FINDER in wanted and not arguments.score_only:
+        from cellcycle.training.finder import make_finder
 
-            make_finder(Path(real))
-        # Their scores are those of the cells that were held out.
-        for name in () if arguments.score_only else [name for name in wanted if name in REAL]:
-            print(f"trained {train_real(name, Path(real)).folder}", flush=True)
-        if not names:
-            return
-        for name in () if arguments.score_only else names:
-            print(f"trained {train_shipped(name, Path(real) if real else None).folder}", flush=True)
-        slides = slides_of("calibration", N_CALIBRATION_SLIDES, CALIBRATION_SEED)
-        slides += slides_of("other", N_CALIBRATION_SLIDES, CALIBRATION_SEED, is_wide=True)
-        for name in names:
-            temperature = calibrate(name, slides).confidence.temperature
-            print(f"calibrated {name}: temperature {temperature:.2f}", flush=True)
-        finder = Predictor(load_checkpoint(names[0]), Settings("field"))
-        tests, fields = all_tests(Path(real) if real else None), found_fields(finder)
-        flipped = field_variants(finder.find)
-        for name in names:
-            score_checkpoint(name, tests, flipped, fields)
-    except CellCycleError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+        make_finder(Path(real))
+    # Their scores are those of the cells that were held out.
+    for name in () if arguments.score_only else [name for name in wanted if name in REAL]:
+        print(f"trained {train_real(name, Path(real)).folder}", flush=True)
+    if not names:
+        return
+    for name in () if arguments.score_only else names:
+        print(f"trained {train_shipped(name, Path(real) if real else None).folder}", flush=True)
+    slides = slides_of("calibration", N_CALIBRATION_SLIDES, CALIBRATION_SEED)
+    slides += slides_of("other", N_CALIBRATION_SLIDES, CALIBRATION_SEED, is_wide=True)
+    for name in names:
+        temperature = calibrate(name, slides).confidence.temperature
+        print(f"calibrated {name}: temperature {temperature:.2f}", flush=True)
+    finder = Predictor(load_checkpoint(names[0]), Settings("field"))
+    tests, fields = all_tests(Path(real) if real else None), found_fields(finder)
+    flipped = field_variants(finder.find)
+    for name in names:
+        score_checkpoint(name, tests, flipped, fields)
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)
