@@ -36,21 +36,11 @@ _LOWER_HALF = np.sqrt(2 / np.pi)
 
 
 def central_nucleus(pixels: np.ndarray) -> np.ndarray:
-    """Find the nucleus of a crop, which may be in several pieces.
+    """Return the pixels of the nucleus of a crop (H, W), bool, perhaps in several pieces; all False where none is.
 
     The object nearest the centre after smoothing and Otsu's threshold. Where it is far from the centre because a
     brighter neighbour raised the threshold, the neighbour is set aside and the rest is looked at again. Pieces of like
     size are joined where that brings the centre of mass nearer the centre of the crop: halves of an anaphase.
-
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float
-        A crop with one nucleus near its centre; neighbours may be visible.
-
-    Returns
-    -------
-    ndarray (H, W) bool
-        Its pixels; all False where there is none, as in a constant image or noise.
     """
     return _nucleus_and_neighbours(pixels) == 1
 
@@ -147,16 +137,7 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     lies within a fifth of the shorter side of the centre; its diameter is at least 18 % of that side; there
     are at most eight other objects, and at most three of a third of its area or more that lie wholly inside
     the image; and, above 128 px, no three whole nuclei of like size, nor two that are small in the frame.
-
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float
-        The image.
-
-    Returns
-    -------
-    bool
-        False also for an image without a nucleus.
+    Where there is no nucleus it is none.
     """
     from scipy import ndimage
 
@@ -232,21 +213,10 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
 
 
 def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Measure the central nucleus of one crop and say where it and its neighbours lie.
+    """Measure the central nucleus of one crop (H, W), and say where it and its neighbours lie.
 
-    Parameters
-    ----------
-    pixels : ndarray (H, W) float in [0, 1]
-        A crop with one nucleus near its centre.
-    pixel_size_um : float, optional
-        Edge of a pixel in the sample.
-
-    Returns
-    -------
-    columns : dict of str to ndarray (0 or 1,)
-        Those of `measure_crops`, empty where there is no nucleus.
-    labels : ndarray (H, W) int32
-        1 is the nucleus, 2 whatever else is bright, 0 background.
+    The columns are those of `measure_crops`, empty where there is no nucleus; in the labels (H, W) int32 1 is the
+    nucleus, 2 whatever else is bright, 0 background.
     """
     block_px = -(-max(pixels.shape) // _LARGEST_MEASURED_PX)
     row, small = _measured(_block_means(pixels, block_px))
@@ -285,20 +255,13 @@ def _block_means(pixels: np.ndarray, block_px: int) -> np.ndarray:
 def crop_columns(planes: np.ndarray, border_px: int = 2) -> dict[str, np.ndarray]:
     """Measure whole crops against their border, with no outline.
 
-    Parameters
-    ----------
-    planes : ndarray (N, H, W) float in [0, 1]
-    border_px : int
-        Width of the border that shows background.
+    Of planes (N, H, W) in [0, 1], each (N,) float64; `border_px` is the width of the border that shows background:
 
-    Returns
-    -------
-    dict of str to ndarray (N,) float64
-        - `crop_dna` : sum of the intensity above the lower quartile of the border. For a cell that is alone a better
-          measure of DNA content than any outline;
-        - `border_noise` : standard deviation of the darker half of the border: glow and neighbours are in the other;
-        - `border_level` : mean of the darker half;
-        - `background_noise` : standard deviation of every pixel that is darker than the border's median.
+    - `crop_dna` : sum of the intensity above the lower quartile of the border. For a cell that is alone a better
+      measure of DNA content than any outline;
+    - `border_noise` : standard deviation of the darker half of the border: glow and neighbours are in the other;
+    - `border_level` : mean of the darker half;
+    - `background_noise` : standard deviation of every pixel that is darker than the border's median.
 
     Examples
     --------
