@@ -10,8 +10,8 @@ from cellcycle.predict import Settings
 
 _NAME_LENGTH = 120
 _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
-# A pixel between a tenth of a nanometre and a millimetre; the DNA of a nucleus in any unit.
-_SIZES = {"pixel_size_um": (1e-4, 1e3), "g1_position": (1e-12, 1e12), "g1_area_px": (1.0, 1e9)}
+# A pixel between a tenth of a nanometre and a millimetre.
+_PIXEL_UM = 1e-4, 1e3
 _MOST_PLANE = 999_999
 
 
@@ -63,14 +63,12 @@ def settings_of(given, models) -> tuple[str, Settings, str]:
     model = short_text(given, "model", next(iter(models)))
     if model not in models:
         raise SettingError("model", f"{model!r} is unknown", f"there are {', '.join(models)}")
-    sizes = {name: _within(name, short_text(given, name), float, *limits) for name, limits in _SIZES.items()}
-    quality = _number("g1_quality", short_text(given, "g1_quality"), float)
+    size_um = _within("pixel_size_um", short_text(given, "pixel_size_um"), float, *_PIXEL_UM)
     plane = _within("plane", short_text(given, "plane"), int, 0, _MOST_PLANE)
     how = [name for name in ("slide", "each") if _is_true(name, short_text(given, name))]
     if len(how) > 1:
         raise SettingError("each", "slide was given too", "choose one of them, or neither")
-    more = {} if quality is None else {"g1_quality": quality}
-    settings = Settings(short_text(given, "kind", "auto"), short_text(given, "channel") or None, plane, **sizes, **more)
+    settings = Settings(short_text(given, "kind", "auto"), short_text(given, "channel") or None, plane, size_um)
     return model, settings, how[0] if how else "together"
 
 
@@ -88,19 +86,14 @@ def short_text(given, name: str, default: str = "") -> str:
     return value.strip() or default
 
 
-def _number(name: str, text: str, kind: type):
+def _within(name: str, text: str, kind: type, low: float, high: float):
     """Return a number, written with a comma or a dot; None for an empty text."""
     try:
         number = kind(text.replace(",", ".")) if text else None
     except ValueError:
         number = float("nan")
-    if number is not None and not isfinite(number):
-        raise SettingError(name, f"{text!r} is no such number", "give a number, or leave it empty")
-    return number
-
-
-def _within(name: str, text: str, kind: type, low: float, high: float):
-    number = _number(name, text, kind)
-    if number is not None and not low <= number <= high:
+    if number is None or low <= number <= high:
+        return number
+    if isfinite(number):
         raise SettingError(name, f"{text} cannot be true", f"give a number from {low:g} to {high:g}")
-    return number
+    raise SettingError(name, f"{text!r} is no such number", "give a number, or leave it empty")

@@ -61,23 +61,18 @@ class _Experiment:
         return JSONResponse({"notes": notes})
 
     async def drop_map(self, request: Request):
-        """Forget the plate map."""
         self._site.visitor(request).drop_map()
         return JSONResponse({})
 
     async def nuclei_csv(self, request: Request):
         """Give the rows of all images, as `cellcycle predict --output` writes them."""
         visitor = self._site.visitor(request)
-        with self._site.work.admitted(visitor.key):
-            content = await self._site.work.run(groups.joined, visitor.tables())
-        return attached(content.encode(), "text/csv", "nuclei.csv")
+        return await self._site.made(visitor, "text/csv", "nuclei.csv", groups.joined, visitor.tables())
 
     async def summary(self, request: Request):
-        """Give the shares of the phases by condition, well or image."""
         return JSONResponse(await self._of_table(request, groups.summary))
 
     async def report(self, request: Request):
-        """Give the report of the command line, its numbers and its table."""
         return attached(await self._of_table(request, groups.report), "application/zip", "report.zip")
 
     async def _of_table(self, request: Request, function):

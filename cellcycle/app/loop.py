@@ -6,7 +6,7 @@ from starlette.routing import Route
 
 from cellcycle.app import fine_tune, worker
 from cellcycle.app.guard import Refusal
-from cellcycle.app.site import Site, attached
+from cellcycle.app.site import Site
 
 
 def loop_routes(site: Site) -> list[Route]:
@@ -30,18 +30,13 @@ class _Loop:
         self._site = site
 
     async def corrections_zip(self, request: Request):
-        """Give what was corrected, to train from."""
         visitor = self._site.visitor(request)
-        with self._site.work.admitted(visitor.key):
-            content = await self._site.work.run(worker.corrections, visitor.corrected())
-        return attached(content, "application/zip", "corrections.zip")
+        asked = worker.corrections, visitor.corrected()
+        return await self._site.made(visitor, "application/zip", "corrections.zip", *asked)
 
     async def corrections_csv(self, request: Request):
-        """Give what was corrected as a table, which `corrections_again` takes."""
         visitor = self._site.visitor(request)
-        with self._site.work.admitted(visitor.key):
-            content = await self._site.work.run(worker.labels, visitor.corrected())
-        return attached(content, "text/csv", "corrections.csv")
+        return await self._site.made(visitor, "text/csv", "corrections.csv", worker.labels, visitor.corrected())
 
     async def corrections_again(self, request: Request):
         """Take a table of corrections of images that are here; what it says of a nucleus replaces what was said."""
@@ -58,27 +53,22 @@ class _Loop:
         return JSONResponse({"n": sum(map(len, found)), "images": visitor.images()})
 
     async def train(self, request: Request):
-        """Begin to train on what was corrected."""
         visitor = self._site.visitor(request)
         self._site.trainings.start(visitor)
         return JSONResponse(self._site.trainings.state(visitor), 202)
 
     async def training(self, request: Request):
-        """Say how far a training is, and what came of the last."""
         return JSONResponse(self._site.trainings.state(self._site.visitor(request)))
 
     async def stop_training(self, request: Request):
-        """End a training."""
         visitor = self._site.visitor(request)
         await self._site.trainings.stop(visitor)
         return JSONResponse(self._site.trainings.state(visitor))
 
     async def model_zip(self, request: Request):
-        """Give the model that was trained on corrections: the folder that `cellcycle predict --model` takes."""
         visitor = self._site.visitor(request)
         trained = visitor.trained()
         if trained is None:
             raise Refusal(404, "no model was trained on your corrections, or it is no longer kept")
-        with self._site.work.admitted(visitor.key):
-            content = await self._site.work.run(fine_tune.zipped, trained[0], trained[1]["name"])
-        return attached(content, "application/zip", f"{trained[1]['name']}.zip")
+        asked = fine_tune.zipped, trained[0], trained[1]["name"]
+        return await self._site.made(visitor, "application/zip", f"{trained[1]['name']}.zip", *asked)

@@ -162,7 +162,6 @@ class _Page:
         return JSONResponse({"n": len(said)})
 
     async def remove(self, request: Request):
-        """Delete an image and everything made from it."""
         visitor, image = self._image(request)
         visitor.remove(image)
         return JSONResponse({"images": visitor.images()})
@@ -177,25 +176,20 @@ class _Page:
         return answer
 
     async def nuclei(self, request: Request):
-        """Give what the page shows of each nucleus."""
         visitor, image = self._image(request)
         return _file(image / visitor.about(image)["call"] / "nuclei.json", "application/json")
 
     async def view(self, request: Request):
-        """Give the picture of an image for the screen."""
         _, image = self._image(request)
         return _file(image / "plane" / "view.png", "image/png")
 
     async def overlay(self, request: Request):
-        """Give the picture with outlines, to save."""
         return await self._drawn(request, worker.overlay, download="overlay.png")
 
     async def outlines(self, request: Request):
-        """Give mask and outlines for other programs, to save."""
         return await self._drawn(request, worker.outlines, download="outlines.zip", media_type="application/zip")
 
     async def occlusion(self, request: Request):
-        """Give a picture of what the call of a nucleus rests on."""
         row = request.path_params["row"]
         # Not by the address itself: Python refuses to read a number of thousands of digits.
         if not (row.isascii() and row.isdigit() and len(row) < _MOST_DIGITS):

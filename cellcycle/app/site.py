@@ -49,6 +49,11 @@ class Site:
         except LimitError as error:
             raise ImageError(name, error.finding, "cut it into smaller fields, or export it again") from error
 
+    async def made(self, visitor: Visitor, media_type: str, download: str, function, *arguments) -> Response:
+        """Answer with what a function of a worker makes, as a file to save."""
+        with self.work.admitted(visitor.key):
+            return attached(await self.work.run(function, *arguments), media_type, download)
+
     async def look(self, visitor: Visitor, image: Path, name: str, model: str, settings) -> dict:
         """Call the nuclei of an image that was read, and keep the result."""
         call = f"call-{new_id()}"
