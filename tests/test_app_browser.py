@@ -368,6 +368,13 @@ def test_many_images_come_one_by_one_and_can_be_cancelled(page):
     playwright.expect(page.locator("#image option")).to_have_count(2)
 
 
+def test_what_is_said_of_twenty_thousand_nuclei_reaches_the_server(page):
+    """A browser sends no large body once its page is left, and fails at once where it is asked to."""
+    said = "Object.fromEntries(Array.from({length: 20000}, (_, k) => [k, 'none']))"
+    sent = f"import('/static/api.js').then((api) => api.correct('x'.repeat(22), {said})).catch((error) => error.status)"
+    assert page.evaluate(sent) == 404
+
+
 def test_a_lost_connection_loses_nothing(page, field_file, tmp_path):
     """Images that are on their way, and what is said of nuclei, arrive when the server is there again."""
     lost = []
