@@ -23,6 +23,8 @@ _COARSE_CVS = (0.05, 0.09, 0.14)
 # Glow, saturation and dye pull G2 below twice G1; more than that is another pair of peaks.
 _RATIO_RANGE = (1.7, 2.15)
 _CV_RANGE = (0.02, 0.2)
+# Parts of nuclei lack up to so much of the DNA of G1; a known peak is looked for so near (log).
+_PARTS, _NEAR_KNOWN = 0.6, 0.15
 _LEAST_PEAK_SHARE = 0.12
 _MOST_OUTLIERS = 0.2
 _LEAST_BIC_GAIN = 10.0
@@ -130,32 +132,41 @@ def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tu
     return position * float(np.exp(shift)), dict(zip(("G1", "S", "G2", "outliers"), map(float, shares), strict=True))
 
 
-def phase_likelihoods(integrated_dna: np.ndarray, peak: G1Peak) -> np.ndarray:
-    """Return how likely the DNA of each nucleus is in G1, S and G2 (M included) by the fit, and outside of them.
+def phase_likelihoods(integrated_dna: np.ndarray, position: float) -> np.ndarray:
+    """Fit the histogram of nuclei whose G1 peak is known, and return how likely the DNA of each is in each part of it.
+
+    As in `fit_g1_peak`, and with parts of nuclei below G1, of 0.4 to 1 of its DNA: cut, out of focus, or torn. Left to
+    the peaks they would make them broad, and broad peaks leave nothing for S.
 
     Parameters
     ----------
     integrated_dna : ndarray (N,)
-        In the unit of the fit; what is not finite or not positive is likely nowhere.
-    peak : G1Peak
-        Usable.
+        What is not finite or not positive is likely nowhere.
+    position : float
+        Of a G1 nucleus, to 15 %.
 
     Returns
     -------
-    ndarray (N, 4)
-        Up to a common factor.
+    ndarray (N, 5)
+        For G1, S, G2 (M included), outliers and parts, up to a common factor; 0 where nuclei are too few for a fit.
 
     Examples
     --------
-    >>> peak = G1Peak(2.0, 0.1, 2.0)
-    >>> phase_likelihoods(np.array([2.0, 3.0, 4.0, 9.0]), peak).argmax(axis=1).tolist()
-    [0, 1, 2, 3]
+    >>> rng = np.random.default_rng(1)
+    >>> dna = np.concatenate([rng.normal(2, 0.1, 90), rng.uniform(2, 4, 60), rng.normal(4, 0.2, 50), [3.0, 9.0, 1.2]])
+    >>> phase_likelihoods(dna, 2.0)[[0, -3, -4, -2, -1]].argmax(axis=1).tolist()
+    [0, 1, 2, 3, 4]
     """
     dna = np.asarray(integrated_dna, dtype=np.float64)
     is_known = np.isfinite(dna) & (dna > 0)
-    found = np.zeros((len(dna), 4))
-    at = np.log(dna[is_known]), _STEP, 1 / _BINS, np.log(peak.position), peak.cv, peak.g2_ratio
-    found[is_known] = _densities(*at).T
+    found = np.zeros((len(dna), 5))
+    if np.count_nonzero(is_known) < LEAST_NUCLEI:
+        return found
+    counts, centres = _histogram(dna[is_known])
+    near, starts = np.log(position), ((np.log(position), cv, 1.95) for cv in _COARSE_CVS)
+    at = [_refined(counts, centres, start, (near - _NEAR_KNOWN, near + _NEAR_KNOWN), True) for start in starts]
+    best = max(at, key=lambda one: _mixture(counts, centres, *one, has_parts=True)[0])
+    found[is_known] = _densities(np.log(dna[is_known]), _STEP, 1 / _BINS, *best, has_parts=True).T
     return found
 
 
@@ -188,17 +199,21 @@ def _histogram(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return counts.astype(np.float64), (edges[1:] + edges[:-1]) / 2 if np.ptp(logs) else np.full(_BINS, middle)
 
 
-def _densities(logs: np.ndarray, step: float, flat: float, position: float, cv: float, ratio: float) -> np.ndarray:
+def _densities(
+    logs: np.ndarray, step: float, flat: float, position: float, cv: float, ratio: float, has_parts: bool = False
+) -> np.ndarray:
     """Return the probability of bins of a width about (N,) logs of DNA under G1, S, G2 and outliers, shape (4, N).
 
-    `flat` is that of each bin under outliers.
+    `flat` is that of each bin under outliers. With parts of nuclei as a fifth.
     """
-    s_steps = position + np.log(1 + (np.arange(_S_STEPS) + 0.5) / _S_STEPS * (ratio - 1))
-    means = np.concatenate([[position, position + np.log(ratio)], s_steps])
+    even = (np.arange(_S_STEPS) + 0.5) / _S_STEPS
+    steps = [1 + even * (ratio - 1), *([1 - even * _PARTS] if has_parts else [])]
+    means = position + np.log(np.concatenate([[1, ratio], *steps]))
     width = np.hypot(cv, step / np.sqrt(12))
     bells = np.exp(-0.5 * ((logs - means[:, None]) / width) ** 2) + 1e-300
     bells /= width * np.sqrt(2 * np.pi) / step
-    return np.stack([bells[0], bells[2:].mean(axis=0), bells[1], np.full(len(logs), flat)])
+    s, *parts = (own.mean(axis=0) for own in np.split(bells[2:], len(steps)))
+    return np.stack([bells[0], s, bells[1], np.full(len(logs), flat), *parts])
 
 
 def _mixture(
@@ -208,12 +223,13 @@ def _mixture(
     cv: float,
     ratio: float,
     rounds: int = 4 * _EM_ROUNDS,
+    has_parts: bool = False,
 ) -> tuple[float, np.ndarray]:
-    """Return the log-likelihood and the shares of G1, S, G2 and outliers, by expectation maximisation."""
-    densities = _densities(centres, centres[1] - centres[0], 1 / len(centres), position, cv, ratio)
+    """Return the log-likelihood and the shares of G1, S, G2, outliers (and parts), by expectation maximisation."""
+    densities = _densities(centres, centres[1] - centres[0], 1 / len(centres), position, cv, ratio, has_parts)
     used = counts > 0
     densities, counts = densities[:, used], counts[used]
-    weights = np.array([0.5, 0.2, 0.25, 0.05])
+    weights = np.array([0.5, 0.2, 0.25, 0.05, 0.05])[: len(densities)]
     for _ in range(rounds):
         joint = weights[:, None] * densities
         weights = (joint / joint.sum(axis=0)) @ counts / counts.sum()
@@ -233,14 +249,14 @@ def _coarse(counts: np.ndarray, centres: np.ndarray) -> tuple[float, float, floa
     return max(grid, key=lambda start: _mixture(counts, centres, *start, rounds=_EM_ROUNDS)[0])
 
 
-def _refined(counts: np.ndarray, centres: np.ndarray, start: tuple[float, float, float]) -> np.ndarray:
+def _refined(counts: np.ndarray, centres: np.ndarray, start, reach=None, has_parts: bool = False) -> np.ndarray:
     from scipy.optimize import minimize
 
     result = minimize(
-        lambda at: -_mixture(counts, centres, *at)[0],
+        lambda at: -_mixture(counts, centres, *at, has_parts=has_parts)[0],
         start,
         method="Nelder-Mead",
-        bounds=[(centres[0], centres[-1]), _CV_RANGE, _RATIO_RANGE],
+        bounds=[reach or (centres[0], centres[-1]), _CV_RANGE, _RATIO_RANGE],
         options={"xatol": 1e-4, "fatol": 1e-3, "maxiter": 150},
     )
     return result.x

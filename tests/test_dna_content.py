@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cellcycle.dna_content import fit_g1_peak
+from cellcycle.dna_content import LEAST_NUCLEI, fit_g1_peak, phase_likelihoods
+from cellcycle.report.shares import estimated_shares
 
 
 def population(n=600, g1=37.0, cv=0.08, shares=(0.5, 0.25, 0.25), ratio=2.0, outliers=0.03, seed=0):
@@ -77,3 +78,25 @@ def test_fit_is_deterministic_and_ignores_order():
 def test_one_peak_alone_is_no_g1_peak_and_raises_no_warning(cv):
     dna = np.random.default_rng(0).normal(2, 2 * cv, 138)
     assert "no two peaks" in fit_g1_peak(dna).reason
+
+
+def test_parts_of_nuclei_leave_s_and_the_peaks_as_they_are():
+    rng = np.random.default_rng(2)
+    phases = [np.full(300, 2.0), rng.uniform(2, 4, 150), np.full(90, 3.9)]
+    whole = np.concatenate(phases) * rng.normal(1, 0.07, 540)
+    parts = rng.uniform(0.9, 2, 160)
+
+    def shares(dna):
+        likely = phase_likelihoods(dna, 2.0)
+        found = estimated_shares(likely, np.ones((1, len(dna))))[0]
+        return found[:3] / found[:3].sum(), found[4]
+
+    (alone, none), (among, some) = shares(whole), shares(np.concatenate([whole, parts]))
+    np.testing.assert_allclose(among, alone, atol=0.06)
+    np.testing.assert_allclose(alone, [300 / 540, 150 / 540, 90 / 540], atol=0.06)
+    assert none < 0.05 and some == pytest.approx(160 / 700, abs=0.07)
+
+
+def test_likelihoods_need_enough_nuclei():
+    assert not phase_likelihoods(np.full(LEAST_NUCLEI - 1, 2.0), 2.0).any()
+    assert not phase_likelihoods(np.full(2 * LEAST_NUCLEI, np.nan), 2.0).any()

@@ -6,7 +6,6 @@ import pytest
 
 from cellcycle import files, results
 from cellcycle.checkpoint import shipped_names
-from cellcycle.dna_content import G1Peak
 from cellcycle.errors import DataError
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES
@@ -49,9 +48,9 @@ def test_four_phases_are_scored_and_what_was_not_called_is_told(record):
 
 
 def test_a_product_tells_phases_by_dna_and_mitoses_by_the_picture():
-    peak, dna = G1Peak(2.0, 0.1, 2.0), np.array([2.0, 3.0, 4.0, 4.0, 0.0])
+    likely = np.array([[0.8, 0.1, 0.1, 0, 0], [0.1, 0.8, 0.1, 0, 0], [0, 0.1, 0.9, 0, 0], [0, 0.1, 0.9, 0, 0], [0] * 5])
     pictured = np.array([[0.1, 0.1, 0.7, 0.1]] * 3 + [[0.1, 0.1, 0.1, 0.7]] * 2)
-    by_m, by_all = (product.product(dna, peak, pictured, which) for which in product.PRODUCTS)
+    by_m, by_all = (product.product(likely, pictured, which) for which in product.PRODUCTS)
     assert by_m[:4].argmax(axis=1).tolist() == [0, 1, 2, 3] and by_all[3].argmax() == 3
     np.testing.assert_allclose(by_m[:4].sum(axis=1), 1)
     # Of M alone what the picture says of G1 to G2 counts for nothing; with no DNA nothing is told.

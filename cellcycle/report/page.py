@@ -37,8 +37,8 @@ _SHARES = (
     "between wells."
 )
 _FITTED = (
-    " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one a slide or plate, with a peak at G1, "
-    "one at G2 where it is found, S between them, and doublets left out."
+    " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one fit a slide or plate, with a peak at "
+    "G1, one at G2 where it is found, S between them; doublets and parts of nuclei are left out."
 )
 _DIFFERENCES = (
     "Filled: estimated; open: counted. In percentage points, with 95 % intervals; an interval that holds 0 decides "
@@ -146,7 +146,7 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
            for name, shares in flagged.items()},
         "rims are far wider than elsewhere, as out of focus": rims > _BLURRED * rims.median(),
-        "the peaks of DNA are broad: shares of S fitted to it are no better than counted ones": faint,
+        "the peaks of DNA are broad: shares of S fitted to them are no better than counted ones": faint,
         "no nucleus can be counted": wells["counted"] == 0,
         f"fewer than {_LEAST_NUCLEI} nuclei are counted": wells["counted"].between(1, _LEAST_NUCLEI - 1),
     }  # fmt: skip
@@ -161,9 +161,12 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
 def _shares(figures, numbers, experiment: Experiment) -> str:
     classes, is_well = experiment.classes, _unit(experiment) == "well"
     found = numbers[numbers["table"].isin(["counted", "estimated", FITTED])].set_index(["arm", "table", "quantity"])
-    shown = [(name, how) for name in classes for how in ("counted", "estimated")]
     is_fitted = np.isfinite(numbers.loc[numbers["table"] == FITTED, "value"]).any()
-    shown += [(name, FITTED) for name in BY_DNA] if is_fitted else []
+    of_dna = BY_DNA if is_fitted else ()
+    shown = [
+        (name, how) for name in classes for how in ("counted", "estimated", FITTED) if how != FITTED or name in of_dna
+    ]
+    shown += [(name, FITTED) for name in of_dna if name not in classes]
     rows = []
     for arm in dict.fromkeys(found.index.get_level_values("arm")):
         first = found.loc[(arm, "counted", classes[0])]

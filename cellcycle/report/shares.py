@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cellcycle.dna_content import fit_g1_peak, phase_likelihoods
+from cellcycle.dna_content import phase_likelihoods
 from cellcycle.metrics import Estimate, draws, with_interval
 from cellcycle.phases import PHASES
 from cellcycle.review.doubt import classes_of
@@ -14,9 +14,9 @@ FITTED = "fitted"
 # Below this quality of the G1 peak a fitted share of S was no nearer to the truth than a counted one, on simulated
 # slides (benchmarks/g1_quality.py).
 LEAST_QUALITY = 0.3
-# What a histogram of DNA tells apart, and the likelihoods of a nucleus, which may also lie outside.
+# What a histogram of DNA tells apart, and the likelihoods of a nucleus, which may also lie outside, or be cut or torn.
 BY_DNA = ("G1", "S", "G2 and M")
-LIKELY = ("f_G1", "f_S", "f_G2", "f_outside")
+LIKELY = ("f_G1", "f_S", "f_G2", "f_outside", "f_part")
 # Probabilities are rounded to so many steps, genome copies to so many a doubling: nuclei that look alike are one type.
 _STEPS, _COPY_STEPS = 10, 40
 _EM_ROUNDS = 100
@@ -28,16 +28,14 @@ def with_likelihoods(table) -> pd.DataFrame:
     """Return the table with how likely the DNA of each nucleus is in G1, S and G2 (with M), and outside: `f_<phase>`.
 
     One histogram a group of images that are read together (slide, plate), of the nuclei that are counted: its peaks
-    have one coefficient of variation, and where G2 lies is fitted, too. NaN where there is no usable fit; no columns
-    for classes that are not the four phases.
+    have one coefficient of variation, and where G2 lies is fitted, too. 0 where nuclei are too few, NaN where there are
+    no copies; no columns for classes that are not the four phases.
     """
     if "dna_copies" not in table or tuple(classes_of(table)) != PHASES:
         return table
     found, copies = np.full((len(table), len(LIKELY)), np.nan), table["dna_copies"].to_numpy(dtype=float)
     for rows in table[table["is_counted"] & table["dna_copies"].notna()].reset_index().groupby("group")["index"]:
-        peak = fit_g1_peak(copies[rows[1]])
-        if peak.is_usable:
-            found[rows[1]] = phase_likelihoods(copies[rows[1]], peak)
+        found[rows[1]] = phase_likelihoods(copies[rows[1]], 2.0)
     return table.assign(**dict(zip(LIKELY, found.T, strict=True)))
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
-from cellcycle.dna_content import fit_g1_peak
+from cellcycle.dna_content import phase_likelihoods
 from cellcycle.evaluate import trained_images
 from cellcycle.images import read_plane
 from cellcycle.phases import PHASES
@@ -22,6 +22,7 @@ from cellcycle.predict.groups import layout
 from cellcycle.predict.many import look_first, run_batch
 from cellcycle.predict.predictor import ModelChoice
 from cellcycle.report.numbers import is_spoilt, without_prior
+from cellcycle.report.shares import LIKELY
 from cellcycle.segmentation import VERSION as SEGMENTATION
 from cellcycle.segmentation.finder import read_card
 from cellcycle.splits import image_fingerprints
@@ -131,7 +132,9 @@ class Cells:
         table = without_prior(self.rows(DEFAULT, way))
         copies, is_sound = table["dna_copies"].to_numpy(), ~table["flags"].map(is_spoilt)
         pictured = table[[f"l_{phase}" for phase in PHASES]].to_numpy()
-        said = products.product(copies, fit_g1_peak(copies[is_sound]), pictured, which)
+        likely = np.zeros((len(table), len(LIKELY)))
+        likely[is_sound] = phase_likelihoods(copies[is_sound], 2.0)
+        said = products.product(likely, pictured, which)
         made = table[["sample_id", "group", "truth", *({"edu"} & {*table}), "dna_copies", "flags"]].copy()
         made["call"] = np.where(said.any(axis=1), np.array(PHASES)[said.argmax(axis=1)], "")
         said = np.where(said.any(axis=1, keepdims=True), said, np.nan)

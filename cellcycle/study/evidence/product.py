@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from cellcycle.dna_content import G1Peak, phase_likelihoods
-
 # What the picture adds to the DNA: whether it is a mitosis, or all it says of the four phases.
 PRODUCTS = ("M", "all")
 _EDGES = (0, 0.1, 0.2, 0.4, 1)
@@ -19,13 +17,14 @@ _SHOWN = {
 }
 
 
-def product(dna: np.ndarray, peak: G1Peak, pictured: np.ndarray, which: str) -> np.ndarray:
+def product(likely: np.ndarray, pictured: np.ndarray, which: str) -> np.ndarray:
     """Return probabilities (N, 4) of the phases under equal shares.
 
-    `dna` (N,) and its usable fit tell G1, S and G2, of which M has as much; `pictured` (N, 4) is what a network says of
-    the picture, of which `which` takes M against the rest, or all. Both are taken to err independently.
+    `likely` is what DNA tells of G1, S and G2, of which M has as much: the `dna_content.phase_likelihoods`. `pictured`
+    (N, 4) is what a network says of the picture, of which `which` takes M against the rest, or all. Both are taken to
+    err independently.
     """
-    likely = phase_likelihoods(dna, peak)[:, [0, 1, 2, 2]]
+    likely = likely[:, [0, 1, 2, 2]]
     if which == "M":
         rest = (1 - pictured[:, 3:]) / 3
         pictured = np.hstack([rest, rest, rest, pictured[:, 3:]])

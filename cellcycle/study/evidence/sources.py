@@ -68,8 +68,8 @@ SOURCES = {
         "field",
         ("each", "together"),
         "S by EdU, independent of DAPI: positive above Otsu's threshold over all nuclei of the plate",
-        "no model learned from them; how nuclei are found, `--prior` and recipes were chosen with these two fields in "
-        "view",
+        "no model learned from them; how nuclei are found, `--prior`, recipes and the fit to the histogram were chosen "
+        "with these two fields in view",
         "BSD-2 (repository HocheggerLab/Omero_Screen)",
     ),
     "fields": Source(
