@@ -132,7 +132,7 @@ def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tu
     return position * float(np.exp(shift)), dict(zip(("G1", "S", "G2", "outliers"), map(float, shares), strict=True))
 
 
-def phase_likelihoods(integrated_dna: np.ndarray, position: float) -> np.ndarray:
+def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True) -> np.ndarray:
     """Fit the histogram of nuclei whose G1 peak is known, and return how likely the DNA of each is in each part of it.
 
     As in `fit_g1_peak`, and with parts of nuclei below G1, of 0.4 to 1 of its DNA: cut, out of focus, or torn. Left to
@@ -144,6 +144,8 @@ def phase_likelihoods(integrated_dna: np.ndarray, position: float) -> np.ndarray
         What is not finite or not positive is likely nowhere.
     position : float
         Of a G1 nucleus, to 15 %.
+    is_sound : ndarray (N,) bool, optional
+        The fit is to these.
 
     Returns
     -------
@@ -160,9 +162,9 @@ def phase_likelihoods(integrated_dna: np.ndarray, position: float) -> np.ndarray
     dna = np.asarray(integrated_dna, dtype=np.float64)
     is_known = np.isfinite(dna) & (dna > 0)
     found = np.zeros((len(dna), 5))
-    if np.count_nonzero(is_known) < LEAST_NUCLEI:
+    if np.count_nonzero(is_known & is_sound) < LEAST_NUCLEI:
         return found
-    counts, centres = _histogram(dna[is_known])
+    counts, centres = _histogram(dna[is_known & is_sound])
     near, starts = np.log(position), ((np.log(position), cv, 1.95) for cv in _COARSE_CVS)
     at = [_refined(counts, centres, start, (near - _NEAR_KNOWN, near + _NEAR_KNOWN), True) for start in starts]
     best = max(at, key=lambda one: _mixture(counts, centres, *one, has_parts=True)[0])

@@ -91,6 +91,8 @@ def test_fitted_shares_of_two_fields_are_those_of_their_dna(record):
     rows = phases(np.where(s, EDU[1], EDU[0]).tolist(), ["G1"] * len(copies))
     fields = np.repeat(list(scores.FIELDS.values()), [len(control), len(stopped)])
     rows |= {"group": fields, "edu": 1.0, "dna_copies": copies, "flags": ""}
+    # A nucleus without a call is none of those whose shares are told.
+    rows["call"][1] = ""
     made = scores.scores_of(record("rpe1", rows, EDU, "product_M"))
     assert made["S fitted, control"].value == pytest.approx(0.2, abs=0.07)
     assert made["S fitted, knock-down"].value < 0.06 < 0.88 < made["G1 fitted, knock-down"].value

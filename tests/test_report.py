@@ -152,7 +152,7 @@ def test_the_page_says_where_peaks_are_too_broad_for_a_fitted_share(tmp_path):
     write_report(tmp_path / "r.html", read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"])
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "G2 and M fitted" in page and S_BY_DNA in page
-    assert "fitted to them are no better than counted ones, in B01" in page
+    assert "fitted to them are no surer than counted ones, in B01" in page
 
 
 def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_not():

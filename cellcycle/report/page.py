@@ -146,7 +146,7 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
            for name, shares in flagged.items()},
         "rims are far wider than elsewhere, as out of focus": rims > _BLURRED * rims.median(),
-        "the peaks of DNA are broad: shares of S fitted to them are no better than counted ones": faint,
+        "the peaks of DNA are broad: shares of S fitted to them are no surer than counted ones": faint,
         "no nucleus can be counted": wells["counted"] == 0,
         f"fewer than {_LEAST_NUCLEI} nuclei are counted": wells["counted"].between(1, _LEAST_NUCLEI - 1),
     }  # fmt: skip

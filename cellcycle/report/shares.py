@@ -34,8 +34,10 @@ def with_likelihoods(table) -> pd.DataFrame:
     if "dna_copies" not in table or tuple(classes_of(table)) != PHASES:
         return table
     found, copies = np.full((len(table), len(LIKELY)), np.nan), table["dna_copies"].to_numpy(dtype=float)
-    for rows in table[table["is_counted"] & table["dna_copies"].notna()].reset_index().groupby("group")["index"]:
-        found[rows[1]] = phase_likelihoods(copies[rows[1]], 2.0)
+    is_known = (table["is_counted"] & table["dna_copies"].notna()).to_numpy()
+    for rows in table.groupby("group").indices.values():
+        rows = rows[is_known[rows]]
+        found[rows] = phase_likelihoods(copies[rows], 2.0)
     return table.assign(**dict(zip(LIKELY, found.T, strict=True)))
 
 

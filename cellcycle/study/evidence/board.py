@@ -22,7 +22,6 @@ from cellcycle.predict.groups import layout
 from cellcycle.predict.many import look_first, run_batch
 from cellcycle.predict.predictor import ModelChoice
 from cellcycle.report.numbers import is_spoilt, without_prior
-from cellcycle.report.shares import LIKELY
 from cellcycle.segmentation import VERSION as SEGMENTATION
 from cellcycle.segmentation.finder import read_card
 from cellcycle.splits import image_fingerprints
@@ -130,11 +129,9 @@ class Cells:
     def product(self, which: str, way: str) -> pd.DataFrame:
         """Return the rows with what a product says, and with their flags, by which shares are fitted."""
         table = without_prior(self.rows(DEFAULT, way))
-        copies, is_sound = table["dna_copies"].to_numpy(), ~table["flags"].map(is_spoilt)
+        copies, is_sound = table["dna_copies"].to_numpy(), ~table["flags"].map(is_spoilt).to_numpy()
         pictured = table[[f"l_{phase}" for phase in PHASES]].to_numpy()
-        likely = np.zeros((len(table), len(LIKELY)))
-        likely[is_sound] = phase_likelihoods(copies[is_sound], 2.0)
-        said = products.product(likely, pictured, which)
+        said = products.product(phase_likelihoods(copies, 2.0, is_sound), pictured, which)
         made = table[["sample_id", "group", "truth", *({"edu"} & {*table}), "dna_copies", "flags"]].copy()
         made["call"] = np.where(said.any(axis=1), np.array(PHASES)[said.argmax(axis=1)], "")
         said = np.where(said.any(axis=1, keepdims=True), said, np.nan)
