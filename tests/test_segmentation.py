@@ -205,6 +205,18 @@ def test_flags():
     assert list(flags) == expected
 
 
+def test_a_dense_piece_of_a_dying_nucleus_is_debris_and_half_an_anaphase_is_not():
+    shape, labels = (300, 420), np.zeros((300, 420), np.int32)
+    pixels = np.full(shape, 0.05)
+    for k in range(12):
+        radius, height = {5: (6, 0.6), 6: (9, 0.5)}.get(k, (14, 0.2))
+        disc = ellipse(shape, (50 + 90 * (k // 4), 50 + 90 * (k % 4)), (radius, radius))
+        labels[disc], pixels[disc] = k + 1, 0.05 + height
+    table = measure(ndimage.gaussian_filter(pixels, 1).astype(np.float32), labels)
+    assert list(table["flags"]) == [*[""] * 5, "debris", *[""] * 6]
+    assert table["integrated_dna"][5] > 0.4 * table["integrated_dna"][0]
+
+
 @pytest.mark.parametrize("distance", [18, 20, 22, 24])
 def test_two_touching_nuclei_are_parted_or_called_a_clump(distance):
     """Each pair has twice the DNA of most nuclei; a large round nucleus with as much is none."""

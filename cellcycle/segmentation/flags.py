@@ -4,8 +4,9 @@
 - `saturated`: more than 1 % of the pixels are at the top of the camera's range, so DNA content is too low.
 - `hot_pixel`: pixels of it were hot, and are taken from those around.
 - `out_of_focus`: the rim is wider than 40 % of the diameter and twice as wide as a sharp one.
-- `debris`: DNA below 35 % of the field's median nucleus, less than any whole genome copy there can have; or it
-  touches dirt, a fibre, a scale bar, a line or letters.
+- `debris`: DNA below 35 % of the field's median nucleus, less than any whole genome copy there can have, or below 60 %
+  in chromatin half as dense again, as of a dying cell: even half of an anaphase has more; or it touches dirt, a fibre,
+  a scale bar, a line or letters.
 - `clump`: more than 1.6 times the field's median area with a concave outline (solidity below 0.9), or more
   than 3 times its median DNA and 2 times its area; or, like a doublet in cytometry, about twice the area and DNA of
   most nuclei and a long outline with a waist. Touching nuclei that were not parted.
@@ -49,9 +50,9 @@ def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field
         solidity, whole = columns["solidity"], ~is_edge
         is_waisted = (solidity < np.median(solidity[whole]) - _WAIST) & (columns["eccentricity"] > _LONG)
         is_pair = is_waisted & (area > 1.55 * _mode(area[whole])) & (dna > 1.55 * _mode(dna[whole]))
-        area, dna = area / np.median(area[whole]), dna / np.median(dna[whole])
+        area, dna, mean = (v / np.median(v[whole]) for v in (area, dna, columns["mean_dna"]))
         raised["clump"] = (area > 1.6) & (solidity < 0.9) | (area > 2) & (dna > 3) | is_pair
-        raised["debris"] = (dna < 0.35) & ~is_edge
+        raised["debris"] = ((dna < 0.35) | (dna < 0.6) & (mean > 1.5)) & ~is_edge
     elif is_field and (~is_edge).sum() > 1:
         raised["clump"] = (area > 3 * np.median(area[~is_edge])) & (columns["solidity"] < 0.95)
     by_row = np.column_stack([raised[flag] for flag in FLAGS])
