@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from cellcycle import files
 from cellcycle.errors import CheckpointError
 from cellcycle.segmentation import finder, segment
 from cellcycle.segmentation.matching import matches
 from cellcycle.simulation import SimulationParameters, simulate_field
+from cellcycle.study.texts import FINDERS
 
 
 def simulated(shape=(300, 300), n=40, seed=1, **changed):
@@ -78,6 +80,12 @@ def test_its_card_says_what_it_learned_from_and_how_it_does_on_fields_not_seen()
     trained, classical = card["scores"]["trained"], card["scores"]["classical"]
     assert trained["n_fields"] == classical["n_fields"]
     assert all(trained[name][0] > classical[name][0] for name in ("f1_0.5", "f1_0.7", "f1_0.8", "ap_0.5"))
+
+
+def test_the_finders_were_set_side_by_side_as_they_are_shipped():
+    record = json.loads((files.repository() / FINDERS).read_text(encoding="utf-8"))
+    assert finder.read_card()["sha256"]["model.onnx"].startswith(record["network"])
+    assert record["diameter_px"] == finder.DIAMETER_PX and set(record["finders"]) == {"plain", "classical", "trained"}
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ from cellcycle.study.profiles import load_profile
 TEXTS = {
     "README.md": ["HEADLINE"],
     "docs/results.md": ["RESULTS", "FINDINGS", "REAL_CELLS"],
-    "docs/predict.md": ["FINDERS", "MODELS"],
+    "docs/predict.md": ["MODELS"],
+    "docs/finders.md": ["FINDERS", "FINDERS_REAL", "FINDERS_SIMULATED", "FINDERS_COST"],
     "docs/how_to/label_and_train.md": ["TRAINED"],
     "docs/ethics.md": ["ENERGY"],
 }
@@ -36,6 +37,8 @@ SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 WATTS_A_CORE = (5, 15)
 # To warm a litre of water (4184 J a degree) from 20 to 100 degrees C, in watt-hours.
 _LITRE_TO_BOILING_WH = 4184 * 80 / 3600
+# Record of finders side by side.
+FINDERS = Path("data", "results", "finders.json")
 # Records of models trained on real cells, as `make evidence` makes them.
 TRAINED = Path("data", "results", "evidence", "trained")
 _COMPARED = (*experiments.TABLE_2_MODELS.values(), "best")
@@ -84,7 +87,7 @@ def text_blocks() -> dict[str, dict[str, str]]:
     simulated, real = headline_table(recorded), real_table(real_records())
     columns = [c for c in simulated if not c.startswith(("recall", "parameters", "ms"))]
     tables = {"RESULTS": simulated[columns], "REAL_CELLS": real, "TRAINED": trained_table()}
-    tables |= {"MODELS": shipped_table(), "FINDERS": finders_table()}
+    tables |= {"MODELS": shipped_table(), "FINDERS": finders_table()} | finders_beside()
     made = {name: markdown_table(table) for name, table in tables.items()}
     made |= {"HEADLINE": headline(simulated, recorded, real), "FINDINGS": findings(recorded), "ENERGY": energy_block()}
     return {text: {name: made[name] for name in names} for text, names in TEXTS.items()}
@@ -120,11 +123,35 @@ def field_picture() -> np.ndarray:
 
 def finders_table() -> pd.DataFrame:
     """Return how nuclei are found in fields not seen, by each way, from the card of the shipped network."""
+    return _by_finder({backend: _finder_scores(scores) for backend, scores in finder.read_card()["scores"].items()})
+
+
+def finders_beside() -> dict[str, pd.DataFrame]:
+    """Return what each finder comes to in one run of `benchmarks/segmentation_fields.py`, from its record."""
+    found = json.loads((files.repository() / FINDERS).read_text(encoding="utf-8"))["finders"]
+    widths = {"simulated": "width of the G1 peak, simulated slide", "rpe1": "width of the G1 peak, RPE-1"}
+    costs = {"times_plain": "time, over that of the plain script", "memory_mb": "memory of the process, MB"}
+    g1 = {name: {title: _width(one["g1"][source]) for source, title in widths.items()} for name, one in found.items()}
+    return {
+        "FINDERS_REAL": _by_finder({name: _finder_scores(one["real"]) for name, one in found.items()}),
+        "FINDERS_SIMULATED": _by_finder({n: _finder_scores(one["simulated"]) | g1[n] for n, one in found.items()}),
+        "FINDERS_COST": _by_finder({n: {t: f"{one[c]:g}" for c, t in costs.items()} for n, one in found.items()}),
+    }
+
+
+def _finder_scores(scores: dict) -> dict[str, str]:
     columns = {f"f1_{iou}": f"F1 at IoU {iou}" for iou in matching.IOUS}
     columns |= {"ap_0.5": "average precision at IoU 0.5", "below_0.8": "share of fields with F1 below 0.8"}
-    rows = {}
-    for backend, scores in finder.read_card()["scores"].items():
-        rows[f"`--segmentation {backend}`"] = {title: f"{Estimate(*scores[name])}" for name, title in columns.items()}
+    return {title: f"{Estimate(*scores[name])}" for name, title in columns.items()}
+
+
+def _width(found: dict) -> str:
+    """Return the coefficient of variation of a G1 peak with its interval, and whether the fit is to be trusted."""
+    return f"{Estimate(*found['cv'])}{' (not usable)' if found['reason'] else ''}"
+
+
+def _by_finder(rows: dict[str, dict]) -> pd.DataFrame:
+    rows = {"a plain script" if name == "plain" else f"`--segmentation {name}`": row for name, row in rows.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("nuclei found by")
 
 

@@ -61,9 +61,9 @@ def _kinds(fields: list[OutlinedField]) -> np.ndarray:
     return AgglomerativeClustering(None, distance_threshold=0.42, linkage="average").fit_predict(np.array(rows))
 
 
-def simulated_fields(n: int = N_SIMULATED) -> list[OutlinedField]:
+def simulated_fields(n: int = N_SIMULATED, first: int = 0) -> list[OutlinedField]:
     """Simulate fields that differ in pixel size, crowding, sharpness, noise, debris and evenness of light."""
-    return [_simulated(number) for number in range(n)]
+    return [_simulated(number) for number in range(first, first + n)]
 
 
 def _simulated(number: int) -> OutlinedField:
