@@ -1,6 +1,6 @@
 """Training at the limit: what a fold costs beside its pure steps, in parallel, and beside the loop of a tutorial.
 
-Run: python benchmarks/training.py [--sizes 64 128 300] [--epochs 4]
+Run: python benchmarks/training.py [--sizes 64 128 300] [--epochs 24 12 6] [--many 0] [--record]
 
 For each size and network (Nagao 6 and ResNet 8 at batches of 16, on D3), in one run:
 
@@ -10,10 +10,13 @@ For each size and network (Nagao 6 and ResNet 8 at batches of 16, on D3), in one
 - *tutorial / ours*: CPU time of the usual loop (files through Pillow, a `Dataset` that applies torchvision's transforms
   image by image, a `DataLoader`) over that of the same fold here, for as many images and epochs. The tutorial makes its
   altered copies anew each time an image is drawn, we make D3 once a fold: the same draws, not the same work.
+- *many* (`--many 100000`, minutes): memory of an epoch of the recipe `best` on so many nuclei of 64 px, on disk.
 - *bfloat16 - float32*: what the short numbers change in balanced accuracy, where the processor has them.
 """
 
 import argparse
+import json
+import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -26,11 +29,12 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from cellcycle import files
 from cellcycle.datasets import load_dataset
 from cellcycle.metrics import balanced_accuracy, confusion_matrix
 from cellcycle.networks import build_network
 from cellcycle.splits import stratified_folds
-from cellcycle.training import loop, make_estimator
+from cellcycle.training import loop, make_estimator, recipes
 from cellcycle.training.augmentation import compose
 from cellcycle.training.balancing import balanced_source, make_training_set
 
@@ -112,32 +116,66 @@ def balanced(classifier, images, labels) -> float:
     return float(balanced_accuracy(confusion_matrix(labels, classifier.predict(images), 4)))
 
 
+def many(n: int) -> tuple[float, float]:
+    """Train an epoch on `n` images on disk; return CPU seconds and the largest memory of this process in GB."""
+    rng, settings = np.random.default_rng(0), {**recipes.BEST, "views": ("shape",), "epochs": 1, "batch_size": 256}
+    with TemporaryDirectory() as folder:
+        images = np.lib.format.open_memmap(f"{folder}/images.npy", "w+", np.float32, (n, 1, 64, 64))
+        for part in np.array_split(images, -(-n // 1000)):
+            part[:] = rng.random(part.shape, dtype=np.float32)
+        # Its pages would be counted beside those that are read.
+        del images, part
+        started = time.process_time()
+        made = make_estimator(settings.pop("network"), **settings, transforms=())
+        made.fit(np.load(f"{folder}/images.npy", mmap_mode="c"), rng.choice(4, n, p=[0.5, 0.3, 0.15, 0.05]))
+    return time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def measured(name: str, size_px: int, epochs: int) -> dict:
+    """Return what is measured of a network at one size; see the head of this file."""
+    (images, labels), test = fold_of(size_px)
+    job = (name, images, labels, epochs)
+    whole_s, fitted = whole_fold(job)
+    row = {"network": name, "size_px": size_px, "epochs": epochs, "fold_s": whole_s}
+    row |= {"fold / steps": whole_s / pure_steps(*job)}
+    row["tutorial / ours"] = tutorial(*job) / whole_s
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        list(pool.map(abs, range(2)))
+        started = time.perf_counter()
+        for _ in range(2):
+            pool.submit(whole_fold, job).result()
+        apart_s, started = time.perf_counter() - started, time.perf_counter()
+        list(pool.map(whole_fold, [job] * 2))
+        row["two folds"] = apart_s / (time.perf_counter() - started)
+    if loop.has_bfloat16():
+        with mock.patch.object(loop, "has_bfloat16", lambda: False):
+            _, exact = whole_fold(job)
+        row["bfloat16 - float32"] = balanced(fitted, *test) - balanced(exact, *test)
+    return {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 300])
-    parser.add_argument("--epochs", type=int, default=4)
+    # As many as the profile `study` has where that takes minutes: fewer give the making of D3 too much weight.
+    parser.add_argument("--epochs", type=int, nargs="+", default=[24, 12, 6])
+    parser.add_argument("--many", type=int, default=0)
+    parser.add_argument("--record", action="store_true", help="keep the numbers in data/results/training.json")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    for size_px in asked.sizes:
-        (images, labels), test = fold_of(size_px)
+    found = {"rows": []}
+    if asked.many:
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            took_s, memory_gb = pool.submit(many, asked.many).result()
+        found["many"] = {"nuclei": asked.many, "epoch_s": round(took_s), "memory_gb": round(memory_gb, 1)}
+        print(found["many"], flush=True)
+    for size_px, epochs in zip(asked.sizes, asked.epochs, strict=True):
         for name in NETWORKS:
-            job = (name, images, labels, asked.epochs)
-            whole_s, fitted = whole_fold(job)
-            line = f"{size_px:>3} px {name:<8} fold {whole_s:6.1f} s"
-            line += f", fold / steps {whole_s / pure_steps(*job):.2f}"
-            line += f", tutorial / ours {tutorial(*job) / whole_s:.2f}"
-            with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-                list(pool.map(abs, range(2)))
-                started = time.perf_counter()
-                one = [pool.submit(whole_fold, job).result()[0] for _ in range(2)]
-                apart_s, started = time.perf_counter() - started, time.perf_counter()
-                list(pool.map(whole_fold, [job] * 2))
-                line += f", two folds {apart_s / (time.perf_counter() - started):.2f} ({min(one):.1f} s each)"
-            if loop.has_bfloat16():
-                with mock.patch.object(loop, "has_bfloat16", lambda: False):
-                    _, exact = whole_fold(job)
-                line += f", bfloat16 - float32 {balanced(fitted, *test) - balanced(exact, *test):+.3f}"
-            print(line, flush=True)
+            found["rows"].append(measured(name, size_px, epochs))
+            print(found["rows"][-1], flush=True)
+    if asked.record:
+        with files.whole_file(files.repository() / "data" / "results" / "training.json") as work:
+            work.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

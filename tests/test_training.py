@@ -51,6 +51,21 @@ def test_same_seed_gives_the_same_predictions(blobs):
     assert not np.allclose(a, c)
 
 
+@pytest.mark.parametrize("settings", [{"training_set": "D1"}, {"transforms": (), "views": ("shape",)}])
+def test_a_large_set_on_disk_is_drawn_batch_by_batch_and_learned_as_one_in_memory(
+    blobs, settings, tmp_path, monkeypatch
+):
+    images, labels = blobs
+    np.save(tmp_path / "images.npy", images)
+    settings = {"epochs": 2, "width": 4, "turns": True} | settings
+    usual = NetworkClassifier("nagao3", **settings).fit(images, labels)
+    monkeypatch.setattr(classifier_module, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(classifier_module, "make_training_set", None)  # copies them all
+    on_disk = np.load(tmp_path / "images.npy", mmap_mode="c")
+    drawn = NetworkClassifier("nagao3", **settings).fit(on_disk, labels)
+    np.testing.assert_array_equal(drawn.predict_proba(images), usual.predict_proba(images))
+
+
 def test_history_has_one_row_an_epoch_and_the_loss_falls(blobs):
     history = NetworkClassifier("nn", epochs=6, width=16, training_set="D1").fit(*blobs).history_
     assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6]

@@ -91,6 +91,17 @@ def named_value(pair: str) -> tuple[str, object]:
         return name, value
 
 
+def records_found(profile: str, data: str) -> str:
+    """Return a sentence on what is recorded of a study, which is not trained again, and what training it took."""
+    folder = load_profile(profile, data).results_dir()
+    runs = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*/run.json")]
+    hours = sum(run.get("train_s") or 0 for run in runs) / 3600
+    if not runs:
+        return f"No records in {folder} yet: every model is trained."
+    anew = "" if folder.parent.parent.name != "data" else "; FRESH=1 (--fresh) trains all of it anew"
+    return f"{len(runs)} records found in {folder} ({hours:.1f} core-hours of training), not trained again{anew}."
+
+
 def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:
     """Run the whole `study` profile on simulated cells without the committed records, under `build/fresh/`.
 

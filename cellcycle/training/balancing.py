@@ -38,6 +38,17 @@ def balanced_source(labels, copies: int, rng: np.random.Generator) -> np.ndarray
     return np.concatenate(chosen)
 
 
+def training_source(labels, kind: str, copies: int, rng: np.random.Generator) -> np.ndarray:
+    """Return of which image each one of D1, D2 or D3 is a copy, (M,); see `make_training_set`."""
+    if kind == "D1":
+        return np.arange(len(labels))
+    if kind == "D2":
+        return np.repeat(np.arange(len(labels)), 1 + copies)
+    if kind == "D3":
+        return balanced_source(labels, copies, rng)
+    raise SettingError("training_set", f"{kind!r} is unknown", f"use one of {', '.join(TRAINING_SETS)}")
+
+
 def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, copies=3, seed=0) -> TrainingSet:
     """Return D1, D2 or D3 of the given training images.
 
@@ -47,14 +58,7 @@ def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, co
     """
     images, labels = np.asarray(images, dtype=np.float32), np.asarray(labels)
     rng = np.random.default_rng([seed, 3])
-    if kind == "D1":
-        source = np.arange(len(labels))
-    elif kind == "D2":
-        source = np.repeat(np.arange(len(labels)), 1 + copies)
-    elif kind == "D3":
-        source = balanced_source(labels, copies, rng)
-    else:
-        raise SettingError("training_set", f"{kind!r} is unknown", f"use one of {', '.join(TRAINING_SETS)}")
+    source = training_source(labels, kind, copies, rng)
     _, first = np.unique(source, return_index=True)
     made = images[source]
     again = np.setdiff1d(np.arange(len(source)), first)

@@ -17,8 +17,11 @@ from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters, rebuilt
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
-from cellcycle.training.balancing import make_training_set
+from cellcycle.training.balancing import make_training_set, training_source
 from cellcycle.training.loop import Batches, train_network
+
+# Above this, training images are copied and scaled batch by batch, not all of them before the first.
+_LARGE_BYTES = 2**28
 
 SCHEDULES = ("constant", "cosine")
 
@@ -161,12 +164,17 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _batches(self, X: Inputs, codes, scaling, encoding, seed: int, possible=None) -> Batches:
         """Return the batches of a member: the training set in its view, scaled and encoded once for all epochs."""
-        made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
-        labels = torch.from_numpy(made.labels.astype(np.int64) if possible is None else possible[made.source])
+        is_as_given = self.training_set == "D1" or not self.transforms
+        if self.device == "cpu" and is_as_given and X.images.nbytes > _LARGE_BYTES:
+            source = training_source(codes, self.training_set, self.copies, np.random.default_rng([seed, 3]))
+            images = _Drawn(X.images, source, scaling)
+        else:
+            made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
+            source, images = made.source, scaling(torch.from_numpy(made.images))
+        labels = torch.from_numpy(codes[source].astype(np.int64) if possible is None else possible[source])
         ramps = None
         if encoding is not None and scaling.view == "shape":
-            ramps = encoding(torch.from_numpy(X.measurements[made.source]))
-        images = scaling(torch.from_numpy(made.images))
+            ramps = encoding(torch.from_numpy(X.measurements[source]))
         # On a GPU all of them at once: a batch is then picked, turned and moved there.
         tensors = [None if t is None else t.to(self.device) for t in (images, ramps, labels)]
         n_batches = -(-len(X) // self.batch_size)
@@ -232,6 +240,20 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         with whole_file(file) as work:
             work.write_bytes(save({k: v.contiguous().cpu() for k, v in self.model_.state_dict().items()}))
         return file
+
+
+class _Drawn:
+    """Images of a large set, e.g. one on disk, brought into their view when a batch of them is drawn."""
+
+    def __init__(self, images: np.ndarray, source: np.ndarray, scaling: Scaling):
+        self._images, self._source, self._scaling = images, source, scaling
+
+    def __getitem__(self, rows: np.ndarray) -> torch.Tensor:
+        return self._scaling(torch.from_numpy(np.asarray(self._images[self._source[rows]], np.float32)))
+
+    def to(self, device: str) -> "_Drawn":
+        """Stay on the CPU."""
+        return self
 
 
 def _load_body(network: Network, file: Path) -> None:
