@@ -6,8 +6,8 @@ Nothing of the library is imported: what agrees here was computed twice. The row
 records under several seeds, and the ceiling. Calls are made as that page says: for accuracy the most probable class
 under the shares of the tested cells, for balanced accuracy under equal shares, for macro F1 under the shares raised to
 the power that served the other folds best. Intervals cover slides and trainings: each is drawn alone, variances are
-added, and what both hold, that of their cells, is taken off once. Prints each score, the printed one beside it, and
-ends with status 1 where two differ.
+added, and what both hold, that of their cells, is taken off once. Prints each score, the printed one beside it, and how
+each model stands beside DNA content, paired; ends with status 1 where two differ.
 """
 
 import json
@@ -27,6 +27,8 @@ SCORES = ("accuracy", "balanced accuracy", "macro F1")
 DRAWS = 1000
 # Values are printed with two digits; intervals depend on the draws too.
 VALUE_TOLERANCE, INTERVAL_TOLERANCE = 0.0051, 0.02
+# A verdict may turn where a bound lies so near to 0.
+NEAR = 0.005
 
 
 def headline_runs() -> dict[str, tuple[dict, pd.DataFrame]]:
@@ -77,22 +79,30 @@ def called(table: pd.DataFrame, settings: dict) -> dict[str, pd.Series]:
     return dict(zip(SCORES, (by_power[10], by_power[0], made), strict=True))
 
 
-def estimate(table: pd.DataFrame, call: pd.Series, which: int, rng) -> tuple[float, float, float]:
-    """Return a score with its 95 % interval."""
-    truth = table["truth"].reset_index(drop=True)
-    training = table["run"].astype(str) + "/" + table["fold"].astype(str)
-    drawn = {"slide": table["group"].astype(str), "training": training}
-    drawn["cell"] = drawn["slide"] + " " + drawn["training"]
-    samples = {name: redrawn(of.to_numpy(), truth, call, which, rng) for name, of in drawn.items()}
-    number = {name: of.nunique() for name, of in drawn.items()}
-    value = score(truth, call)[which]
+def estimate(parts: list[tuple], which: int, seed: int) -> tuple[float, float, float]:
+    """Return a score with its 95 % interval, or the difference of two: `parts` are tables, calls and signs.
+
+    Two tables are of the same cells, folds and seeds, and are drawn together.
+    """
+    value, samples, number = 0.0, {}, {}
+    for table, call, sign in parts:
+        truth = table["truth"].reset_index(drop=True)
+        training = table["run"].astype(str) + "/" + table["fold"].astype(str)
+        drawn = {"slide": table["group"].astype(str), "training": training}
+        drawn["cell"] = drawn["slide"] + " " + drawn["training"]
+        value += sign * score(truth, call)[which]
+        rng = np.random.default_rng(seed)
+        for name, of in drawn.items():
+            more = sign * redrawn(of.to_numpy(), truth, call, which, rng)
+            samples[name], number[name] = samples.get(name, 0) + more, of.nunique()
     unbiased = {name: np.var(s) * number[name] / (number[name] - 1) for name, s in samples.items()}
     slides, trainings = unbiased["slide"], unbiased["training"]
     variance = max(slides, trainings, slides + trainings - unbiased["cell"])
     weight = slides**2 / (number["slide"] - 1) + trainings**2 / (number["training"] - 1)
     away = samples["slide"] + samples["training"] - 2 * value
     away *= np.sqrt(variance / np.var(away)) * t.ppf(0.975, (slides + trainings) ** 2 / weight) / norm.ppf(0.975)
-    return value, *(value + np.quantile(away, (0.025, 0.975))).clip(0, 1)
+    low, high = value + np.quantile(away, (0.025, 0.975))
+    return (value, low, high) if len(parts) > 1 else (value, *np.clip([low, high], 0, 1))
 
 
 def redrawn(of: np.ndarray, truth: pd.Series, call: pd.Series, which: int, rng) -> np.ndarray:
@@ -121,21 +131,51 @@ def printed_table() -> dict[str, dict[str, list[float]]]:
     return {r[0]: {s: [float(x) for x in re.findall(r"\d\.\d+", r[i])] for s, i in places.items()} for r in rows}
 
 
+def printed_verdicts() -> dict[str, dict[str, str]]:
+    """Return how the page says that each model stands beside DNA content: score -> model -> verdict."""
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    lines = text.split("<!-- FINDINGS -->")[1].split("<!-- /FINDINGS -->")[0].splitlines()
+    found = {}
+    for line in (line for line in lines if ", beside DNA content: " in line):
+        what, told = line.removeprefix("- ").rstrip(".").split(", beside DNA content: ")
+        of = {v: told.split(f"{v}: ")[1].split(";")[0] for v in ("better", "worse", "undecided")}
+        what = next(s for s in SCORES if s.lower() == what.lower())
+        of = {v: names.replace("8, plain", "8 plain").split(", ") for v, names in of.items()}
+        found[what] = {n.replace("8 plain", "8, plain"): v for v, names in of.items() for n in names if n != "none"}
+    return found
+
+
 def main() -> int:
-    printed, rng, worst = printed_table(), np.random.default_rng(1), 0
+    printed, verdicts, worst = printed_table(), printed_verdicts(), 0
     runs = headline_runs()
     if set(runs) != set(printed):
         print(f"the table has the rows {sorted(printed)}, the records hold {sorted(runs)}")
         return 1
-    for name, (settings, table) in runs.items():
-        for which, (what, call) in enumerate(called(table, settings).items()):
-            found, kept = estimate(table, call, which, rng), printed[name][what]
+    calls = {name: called(table, settings) for name, (settings, table) in runs.items()}
+    for name, (_, table) in runs.items():
+        for which, what in enumerate(SCORES):
+            found, kept = estimate([(table, calls[name][what], 1)], which, 1), printed[name][what]
             apart = np.abs(np.subtract(found, kept))
             is_same = apart[0] <= VALUE_TOLERANCE and apart[1:].max() <= INTERVAL_TOLERANCE
             worst |= not is_same
             shown = "{:.3f} [{:.3f}, {:.3f}]".format(*found)
-            print(f"{name:12} {what:18} {shown}  printed {kept}{'' if is_same else '  DIFFERS'}")
+            print(f"{name:15} {what:18} {shown}  printed {kept}{'' if is_same else '  DIFFERS'}")
+    classical = runs["DNA content"][1]
+    for what, models in verdicts.items():
+        for name, verdict in models.items():
+            parts = [(runs[name][1], calls[name][what], 1), (classical, calls["DNA content"][what], -1)]
+            value, low, high = estimate(parts, SCORES.index(what), 1)
+            # A bound so near to 0 is on either side of it by the luck of the draws.
+            may_be = {v for shift in (-NEAR, 0, NEAR) for v in [_verdict(low + shift, high + shift)]}
+            worst |= verdict not in may_be
+            is_same = "" if verdict in may_be else "  DIFFERS"
+            shown = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+            print(f"{name:15} {what:18} minus DNA content {shown}  printed {verdict}{is_same}")
     return int(worst)
+
+
+def _verdict(low: float, high: float) -> str:
+    return "better" if low > 0 else "worse" if high < 0 else "undecided"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from cellcycle.tuning import Search, draw_nagao, draw_rate_and_batch, search
 
 # Channels of the first stage of the Nagao network, where an experiment does not vary them.
 NAGAO_WIDTH = 8
-# The recipe that beats the study's, on crops as they are; what each part of it adds is measured in notebook 09.
+# Another recipe than the study's, on crops as they are; what each part of it adds is measured in notebook 09.
 BEST = {"model": recipes.BEST["network"], "measurements": MEASURED}
 BEST |= {name: value for name, value in recipes.BEST.items() if name != "network"}
 # The rate of every network falls to zero along half a cosine, so that training ends at rest, not where its last step

@@ -23,7 +23,7 @@ from cellcycle.study.profiles import load_profile
 # The computed blocks of each text.
 TEXTS = {
     "README.md": ["HEADLINE"],
-    "docs/results.md": ["RESULTS", "FINDINGS", "REAL_CELLS"],
+    "docs/results.md": ["RESULTS", "FINDINGS", "TRAINING", "REAL_CELLS"],
     "docs/predict.md": ["MODELS"],
     "docs/finders.md": ["FINDERS", "FINDERS_REAL", "FINDERS_SIMULATED", "FINDERS_COST"],
     "docs/how_to/label_and_train.md": ["TRAINED"],
@@ -90,6 +90,7 @@ def text_blocks() -> dict[str, dict[str, str]]:
     tables |= {"MODELS": shipped_table(), "FINDERS": finders_table()} | finders_beside()
     made = {name: markdown_table(table) for name, table in tables.items()}
     made |= {"HEADLINE": headline(simulated, recorded, real), "FINDINGS": findings(recorded), "ENERGY": energy_block()}
+    made["TRAINING"] = training_block()
     return {text: {name: made[name] for name in names} for text, names in TEXTS.items()}
 
 
@@ -97,21 +98,27 @@ def headline(simulated: pd.DataFrame, recorded: dict[str, Record], real: pd.Data
     """Return README's table of scores on simulated cells, and in three sentences what it and the real cells say."""
     names = [comparisons.readable(score) for score in SHOWN_SCORES]
     table = simulated[[f"{name} (simulated)" for name in names]].set_axis(names, axis=1)
-    verdicts = _beside_dna_content(recorded).map(lambda told: told.split()[-1])
-    is_better, is_worse = (verdicts.eq(verdict).any(axis=1) for verdict in ("better", "worse"))
-    chosen = (is_worse & ~is_better, is_better, ~is_worse & ~is_better)
-    worse, better, undecided = (", ".join(verdicts.index[rows]) or "none" for rows in chosen)
+    told = _beside_dna_content(recorded)
+    verdicts = told.map(lambda text: text.split()[-1])
+    worse = ", ".join(verdicts.index[verdicts.eq("worse").any(axis=1)]) or "none"
+    ahead = [
+        f"{name} ({score} {told.loc[name, score].removesuffix(' better')})"
+        for score in told
+        for name in told.index[verdicts[score] == "better"]
+    ]
     absolute, scaled = (real[real["intensities"] == kind]["balanced accuracy"] for kind in ("absolute", "per image"))
     networks = scaled.drop("best")
     sentences = (
-        f"On simulated cells, worse than DNA content by at least one of these scores: {worse}; better: {better}; not "
-        f"to be told from it: {undecided}.",
-        f"On real cells (Jurkat, absolute intensities) *best* has a balanced accuracy of {absolute['best']}, DNA "
-        f"content of {absolute['DNA content']}.",
-        f"With every picture of them scaled by itself *best* has {scaled['best']}, and the study's networks have "
-        f"{networks.min()} to {networks.max()}.",
+        f"On simulated cells, worse than DNA content by at least one of these scores: {worse}. Better by one: "
+        f"{', '.join(ahead) or 'none'}. Of {told.size} comparisons one in twenty is decided by chance, and *best* was "
+        f"developed with such cells in view.",
+        f"On real cells (Jurkat, absolute intensities; G1, S and G2 are gates on that channel) *best* has a balanced "
+        f"accuracy of {absolute['best']}, DNA content of {absolute['DNA content']}.",
+        f"With every picture of them scaled by itself *best*, which still measures DNA against the background, has "
+        f"{scaled['best']}; the study's networks, which see the picture alone, {networks.min()} to "
+        f"{networks.max()}.",
     )
-    lines = (textwrap.fill(f"- {told}", 120, subsequent_indent="  ") for told in sentences)
+    lines = (textwrap.fill(f"- {sentence}", 120, subsequent_indent="  ") for sentence in sentences)
     return "\n".join([f"{markdown_table(table)}\n", *lines])
 
 
@@ -163,6 +170,7 @@ def findings(records: dict[str, Record]) -> str:
         verdicts = table[score].str.split().str[-1]
         said = [f"{v}: {', '.join(verdicts.index[verdicts == v]) or 'none'}" for v in ("better", "worse", "undecided")]
         lines.append(f"- {score[0].upper()}{score[1:]}, beside DNA content: {'; '.join(said)}.")
+    lines.append(f"- Of these {table.size} comparisons one in twenty is decided by chance alone.")
     return "\n".join(lines)
 
 
@@ -175,7 +183,9 @@ def headline_table(records: dict[str, Record]) -> pd.DataFrame:
     """Return one row a model: scores with 95 % intervals, recalls, cost, and what the study printed for D3."""
     scores = summaries.score_table(records.values(), list(records))
     origin = next(iter(records.values())).data["origin"]
-    printed = summaries.published("table2_models").set_index("model").reindex(scores.index)
+    # The study chose ResNet 8 and removed the skip paths: its print is beside both.
+    rows = [name.removesuffix(", plain") for name in scores.index]
+    printed = summaries.published("table2_models").set_index("model").reindex(rows).set_axis(scores.index)
     names = {comparisons.readable(score): f"{comparisons.readable(score)} ({origin})" for score in SHOWN_SCORES}
     names["prediction, ms a nucleus"] = "ms a nucleus"
     shown = summaries.show_scores(scores, SHOWN_SCORES, costs=True).drop(columns="training set").rename(columns=names)
@@ -278,4 +288,22 @@ def energy_block(root=None) -> str:
     return (
         f"Assumed: {low} to {high} W for one busy core. In all, as much as warms {litres[0]} to {litres[1]} litres "
         f"of water from 20 °C to boiling.\n\n{markdown_table(shown.rename_axis('models'))}"
+    )
+
+
+def training_block() -> str:
+    """Return what `benchmarks/training.py --record` measured, as a table, and what follows for the profile `paper`."""
+    found = json.loads((files.repository() / "data" / "results" / "training.json").read_text(encoding="utf-8"))
+    rows = [row | {"network": experiments.TABLE_2_MODELS[row["network"]]} for row in found["rows"]]
+    table = pd.DataFrame(rows).set_index("network").rename(columns={"size_px": "side, px", "fold_s": "fold, s"})
+    table[["side, px", "epochs"]] = table[["side, px", "epochs"]].astype(str)
+    large = max((row for row in rows if row["network"] == "Nagao 6"), key=lambda row: row["size_px"])
+    epochs = load_profile("paper").epochs["nagao"]
+    minutes = large["fold_s"] / large["epochs"] * epochs / 60
+    many = found["many"]
+    return (
+        f"{markdown_table(table)}\n\nAt {large['size_px']} px the {epochs} "
+        f"epochs of the profile `paper` would take Nagao 6 {minutes:.0f} minutes a fold on one core (extrapolated): it "
+        f"is meant for a GPU, and was not run whole.\nAn epoch of `best` on {many['nuclei']:,} nuclei of 64 px, on "
+        f"disk, takes {many['epoch_s'] / 60:.0f} minutes of one core and {many['memory_gb']} GB of memory."
     )

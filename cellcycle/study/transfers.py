@@ -105,7 +105,7 @@ def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDatase
 
 
 def learning_curves(profile: Profile) -> dict[str, list[Record]]:
-    """Train models on each size, once, and test all on the same nuclei: how scores grow with the number of labels.
+    """Train models on each size, under `n_seeds` seeds, and test all on the same nuclei: how scores grow with labels.
 
     The classical method, the simplest and the best model of Table II, and `best`; for each the records of its
     `profile.learning_sizes`.
@@ -115,7 +115,11 @@ def learning_curves(profile: Profile) -> dict[str, list[Record]]:
     configs |= {TABLE_2_MODELS[m]: settings(profile, m) for m in ("logistic", "nagao6")}
     # One network instead of several: the curve's shape is the question, not its last hundredth.
     configs["best, one network"] = best(profile, views=("shape",))
-    runs = [across(each, test, _enough_epochs(profile, each, c)) for c in configs.values() for each in sets]
+    runs = [
+        across(each, test, _enough_epochs(profile, each, config), profile.n_seeds)
+        for config in configs.values()
+        for each in sets
+    ]
     records = iter(record_runs(runs, profile.results_dir(), profile.n_jobs))
     return {name: [next(records) for _ in sets] for name in configs}
 
