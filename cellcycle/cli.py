@@ -56,13 +56,12 @@ def study(
     ] = False,
 ):
     """Rebuild the study: run its notebooks, continuing where an earlier run stopped."""
-    from cellcycle.study.notebooks import named_value, records_found, run_study
+    from cellcycle.study.notebooks import named_value, run_study
 
     named = dict(named_value(pair) for pair in parameter or [])
     if fresh:
         outcomes = _run_fresh(profile, data, only or named or skip_unreadable)
     else:
-        typer.echo(records_found(profile, data), err=True)
         outcomes = run_study(profile, data, tuple(only or ()), named, skip_unreadable=skip_unreadable)
     failed = [o for o in outcomes if o.error]
     for outcome in failed:

@@ -13,7 +13,7 @@ from cellcycle import confidence, results
 from cellcycle.confidence import NO_CALL, STRANGE, UNCERTAIN, UNTYPICAL, evaluation, records
 from cellcycle.confidence.abstention import cheapest
 from cellcycle.confidence.strangeness import FEATURES, TAILS
-from cellcycle.errors import CellCycleError, CheckpointError, DataError, SettingError
+from cellcycle.errors import CellCycleError, CheckpointError, DataError, ImageError, SettingError
 from cellcycle.phases import PHASES
 from cellcycle.predict import predict
 from cellcycle.predict.priors import MANY_MITOSES
@@ -312,7 +312,11 @@ def test_what_is_no_nucleus_gets_no_phase_and_nuclei_keep_theirs():
     true = predict(field.image.astype(np.float32), kind="field")
     assert len(true) > 15 and (true["call"] != "").all() and true["confidence"].notna().all()
     for name, picture in no_nuclei(field.labels).items():
-        table = predict(picture, kind="field")
+        try:
+            table = predict(picture, kind="field")
+        except ImageError as error:
+            assert "it is a mask" in str(error) and name in {"chessboard", "label image", "mask", "triangles"}
+            continue
         called = table["call"] != ""
         assert called.mean() <= 0.1, name
         assert table["confidence"][~called].isna().all() and (table["prediction_set"][~called] == "").all()

@@ -41,10 +41,10 @@ def judge():
         yield made
 
 
-def test_every_seed_is_an_image_that_is_read_unless_it_is_a_time_series(folder):
+def test_every_seed_is_an_image_that_is_read_unless_it_is_a_time_series_or_a_mask(folder):
     rows = list(judged(((k, k, "", *made) for k, made in seeds().items()), folder))
     assert len(rows) >= 25
-    assert {row["kind"] for row in rows if row["outcome"] != "read"} == {"imagej", "ome time"}
+    assert {row["kind"] for row in rows if row["outcome"] != "read"} == {"imagej", "ome time", "tiff bool"}
 
 
 @pytest.mark.slow

@@ -170,8 +170,8 @@ def test_a_picture_shows_the_nucleus_where_the_marker_says(folder, table):
 
 
 def test_a_nucleus_at_the_corner_has_darkness_beside_the_image(tmp_path):
-    pixels = np.zeros((60, 60), np.uint16)
-    pixels[:14, :14] = 40000
+    pixels = np.random.default_rng(0).integers(0, 200, (60, 60)).astype(np.uint16)
+    pixels[:14, :14] += 40000
     write_image(tmp_path / "a.tif", pixels, 0.5)
     box = {"bbox_top_px": [0], "bbox_left_px": [0], "bbox_bottom_px": [14], "bbox_right_px": [14]}
     table = pd.DataFrame({"image": "a.tif", "nucleus_id": 1, "kind": "field", "pixel_size_um": 0.5, **box})

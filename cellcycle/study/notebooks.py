@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -60,6 +61,7 @@ def run_study(
     if source_kind(data) != "simulated":
         dataset = settings.load_dataset()
         stratified_folds(dataset.labels, settings.n_folds, groups=dataset.groups, classes=dataset.classes)
+    print(records_found(settings), file=sys.stderr, flush=True)
     target = Path(output or files.build_dir()) / "notebooks" / profile / files.slug(source_name(data))
     target.mkdir(parents=True, exist_ok=True)
     workers = workers or (2 if settings.device == "cpu" else 1)
@@ -91,14 +93,14 @@ def named_value(pair: str) -> tuple[str, object]:
         return name, value
 
 
-def records_found(profile: str, data: str) -> str:
+def records_found(profile: Profile) -> str:
     """Return a sentence on what is recorded of a study, which is not trained again, and what training it took."""
-    folder = load_profile(profile, data).results_dir()
+    folder = profile.results_dir()
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*/run.json")]
     hours = sum(run.get("train_s") or 0 for run in runs) / 3600
     if not runs:
         return f"No records in {folder} yet: every model is trained."
-    anew = "" if folder.parent.parent.name != "data" else "; FRESH=1 (--fresh) trains all of it anew"
+    anew = "; FRESH=1 (--fresh) trains all of it anew" if profile.is_recorded else ""
     return f"{len(runs)} records found in {folder} ({hours:.1f} core-hours of training), not trained again{anew}."
 
 

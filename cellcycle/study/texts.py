@@ -25,7 +25,7 @@ TEXTS = {
     "README.md": ["HEADLINE"],
     "docs/results.md": ["RESULTS", "FINDINGS", "TRAINING", "REAL_CELLS"],
     "docs/predict.md": ["MODELS"],
-    "docs/finders.md": ["FINDERS", "FINDERS_REAL", "FINDERS_SIMULATED", "FINDERS_COST"],
+    "docs/finders.md": ["FINDERS", "FINDERS_REAL", "FINDERS_COST", "FINDERS_SIMULATED"],
     "docs/how_to/label_and_train.md": ["TRAINED"],
     "docs/ethics.md": ["ENERGY"],
 }
