@@ -187,6 +187,7 @@ def test_a_reader_that_does_not_end_is_found(folder, reader):
 def test_a_good_file_is_read_and_a_broken_one_refused(folder, judge):
     path = folder / "a.tif"
     path.write_bytes(seeds()["tiff uint8"][1])
-    assert judge(path, read_plane).outcome == "read"
+    found = judge(path, read_plane)
+    assert found.outcome == "read", found
     path.write_bytes(b"II*\0")
     assert judge(path, read_plane).outcome == "refused"

@@ -1,6 +1,8 @@
 """The numbers of a file become intensities in [0, 1], whatever its type calls dark and full."""
 
 import numpy as np
+from skimage.measure import label
+from skimage.morphology import dilation
 
 from cellcycle.errors import ImageError
 
@@ -78,9 +80,6 @@ def _is_mask(raw: np.ndarray) -> bool:
 
     Around nuclei of a picture with few levels one level lies in the next: most do not touch the background.
     """
-    from skimage.measure import label
-    from skimage.morphology import dilation
-
     rows = raw[:: max(1, raw.shape[0] // 256)]
     if np.count_nonzero(rows[:, 1:] != rows[:, :-1]) > _MOST_EDGES * rows.size:
         return False
