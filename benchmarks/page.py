@@ -151,11 +151,29 @@ def measured(record: dict) -> str:
     ])  # fmt: skip
 
 
+def where() -> dict:
+    """Return the facts with which a record begins: the day and the machine."""
+    machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    return {"date": datetime.now(UTC).date().isoformat(), "machine": machine}
+
+
+def wants_record(about: str) -> bool:
+    """Read the command line of a measurement; return whether what it finds is to be kept."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true")
+    return parser.parse_args().record
+
+
+def kept(record: dict, file: Path, document: Path, block: str) -> None:
+    """Write a record, and its text into the document."""
+    with files.whole_file(file) as unfinished:
+        unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    texts.refresh(document, {"MEASURED": block})
+
+
 def main() -> None:
     """Measure, print, and keep where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--record", action="store_true")
-    keep = parser.parse_args().record
+    keep = wants_record(__doc__)
     paths = NUCLEI[:N_VISITORS]
     expected = {path: float(predict(path)["p_G1"].iloc[0]) for path in paths}
     crowds = {}
@@ -167,9 +185,7 @@ def main() -> None:
         open_ones = half_open(address)
     with website("right") as (address, *_):
         tried = guesses(address)
-    record = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
+    record = where() | {
         "crowds": crowds,
         "megabytes": megabytes,
         "start_s": round(start_s, 1),
@@ -178,9 +194,7 @@ def main() -> None:
     }
     print(json.dumps(record, indent=1))
     if keep:
-        with files.whole_file(RECORD) as unfinished:
-            unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        texts.refresh(DOCUMENT, {"MEASURED": measured(record)})
+        kept(record, RECORD, DOCUMENT, measured(record))
 
 
 if __name__ == "__main__":

@@ -7,25 +7,20 @@ An action is a click, a key, or a drop of files. Seconds are those of the whole 
 processor time, of the server and all it started, are the steadier figure on a busy one.
 """
 
-import argparse
 import json
 import os
-import platform
 import shutil
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from playwright.sync_api import sync_playwright
 
-from benchmarks.page import NUCLEI, ROOT, website
-from cellcycle import files
+from benchmarks.page import NUCLEI, ROOT, kept, wants_record, website, where
 from cellcycle.images import write_image
 from cellcycle.predict import predict
 from cellcycle.simulation import simulate_field
-from cellcycle.study import texts
 from tests.app_states import VIEWPORTS, launch, upload
 
 RECORD, DOCUMENT = ROOT / "data" / "results" / "workbench.json", ROOT / "docs" / "how_to" / "serve.md"
@@ -171,18 +166,14 @@ def measured(record: dict) -> str:
 
 def main() -> None:
     """Measure, print, and keep where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--record", action="store_true")
-    keep = parser.parse_args().record
+    keep = wants_record(__doc__)
     with TemporaryDirectory() as made, website() as (address, process, start_s), sync_playwright() as tool:
         start_cpu_s = process.cpu_times().user + process.cpu_times().system
         field, truth = simulated(Path(made))
         browser = launch(tool, "chromium")
         with visit(browser, address) as page:
             steps = loop(page, process, field, truth)
-        record = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
+        record = where() | {
             "load": round(os.getloadavg()[1], 1),
             "n_nuclei": len(truth),
             "start_s": round(start_s, 1),
@@ -194,9 +185,7 @@ def main() -> None:
             record["many"] = many(page, process, Path(made))
     print(json.dumps(record, indent=1))
     if keep:
-        with files.whole_file(RECORD) as unfinished:
-            unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        texts.refresh(DOCUMENT, {"MEASURED": measured(record)})
+        kept(record, RECORD, DOCUMENT, measured(record))
 
 
 if __name__ == "__main__":

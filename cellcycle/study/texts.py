@@ -89,16 +89,16 @@ def text_blocks() -> dict[str, dict[str, str]]:
     tables = {"RESULTS": simulated[columns], "REAL_CELLS": real, "TRAINED": trained_table()}
     tables |= {"MODELS": shipped_table(), "FINDERS": finders_table()} | finders_beside()
     made = {name: markdown_table(table) for name, table in tables.items()}
-    made |= {"HEADLINE": headline(simulated, recorded, real), "FINDINGS": findings(recorded), "ENERGY": energy_block()}
-    made["TRAINING"] = training_block()
+    beside = _beside_dna_content(recorded)
+    made |= {"HEADLINE": headline(simulated, beside, real), "FINDINGS": findings(beside)}
+    made |= {"ENERGY": energy_block(), "TRAINING": training_block()}
     return {text: {name: made[name] for name in names} for text, names in TEXTS.items()}
 
 
-def headline(simulated: pd.DataFrame, recorded: dict[str, Record], real: pd.DataFrame) -> str:
+def headline(simulated: pd.DataFrame, told: pd.DataFrame, real: pd.DataFrame) -> str:
     """Return README's table of scores on simulated cells, and in three sentences what it and the real cells say."""
     names = [comparisons.readable(score) for score in SHOWN_SCORES]
     table = simulated[[f"{name} (simulated)" for name in names]].set_axis(names, axis=1)
-    told = _beside_dna_content(recorded)
     verdicts = told.map(lambda text: text.split()[-1])
     worse = ", ".join(verdicts.index[verdicts.eq("worse").any(axis=1)]) or "none"
     ahead = [
@@ -162,9 +162,8 @@ def _by_finder(rows: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("nuclei found by")
 
 
-def findings(records: dict[str, Record]) -> str:
+def findings(table: pd.DataFrame) -> str:
     """Return what the headline runs decide, paired on the same folds: networks and `best` beside DNA content."""
-    table = _beside_dna_content(records)
     lines = [f"- *best* minus DNA content, paired: {comparisons.told(table.loc[['best']])[0].removeprefix('best: ')}"]
     for score in table:
         verdicts = table[score].str.split().str[-1]
@@ -175,6 +174,7 @@ def findings(records: dict[str, Record]) -> str:
 
 
 def _beside_dna_content(records: dict[str, Record]) -> pd.DataFrame:
+    """Return the paired differences of the headline runs to DNA content: what `headline` and `findings` tell."""
     against = {name: (record, records["DNA content"]) for name, record in records.items() if name in _COMPARED}
     return comparisons.differences(against)
 
