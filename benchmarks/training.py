@@ -28,6 +28,7 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
 
 from cellcycle import files
 from cellcycle.datasets import load_dataset
@@ -35,11 +36,21 @@ from cellcycle.metrics import balanced_accuracy, confusion_matrix
 from cellcycle.networks import build_network
 from cellcycle.splits import stratified_folds
 from cellcycle.training import loop, make_estimator, recipes
-from cellcycle.training.augmentation import compose
 from cellcycle.training.balancing import balanced_source, make_training_set
 
 NETWORKS = {"nagao6": {}, "resnet8": {"stem_stride": 2}}
 BATCH, COPIES = 16, 2
+# The study's, as torchvision has them.
+TRANSFORMS = v2.Compose(
+    [
+        v2.RandomRotation(180, interpolation=v2.InterpolationMode.BILINEAR),
+        v2.RandomHorizontalFlip(0.5),
+        v2.RandomVerticalFlip(0.5),
+        v2.RandomApply([v2.GaussianBlur(kernel_size=5, sigma=(0.2, 1.0))], p=0.5),
+        v2.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.3, hue=0.5),
+        v2.RandomGrayscale(p=0.5),
+    ]
+)
 
 
 def fold_of(size_px: int):
@@ -81,7 +92,7 @@ class Files(Dataset):
     """Pictures on disk, drawn as D3 has them, each altered when it is drawn."""
 
     def __init__(self, folder: str, images, labels):
-        self.folder, self.labels, self.transform = folder, labels, compose()
+        self.folder, self.labels, self.transform = folder, labels, TRANSFORMS
         for i, image in enumerate(images):
             Image.fromarray(np.round(image[0] * 65535).astype(np.uint16)).save(f"{folder}/{i}.png")
         self.source = balanced_source(labels, COPIES, np.random.default_rng(0))

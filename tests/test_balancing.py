@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
+import torch
+from scipy.ndimage import gaussian_filter
 from skimage.data import binary_blobs
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 from cellcycle.errors import SettingError
-from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment
+from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment, blurred, jittered, rotated
 from cellcycle.training.balancing import make_training_set
 
 
@@ -95,9 +99,37 @@ def test_grayscale_makes_channels_equal_in_half_of_the_images():
     assert 8 < gray.sum() < 32
 
 
-def test_augmenting_leaves_the_global_random_state_alone(images):
-    import torch
+@pytest.fixture
+def coloured():
+    rng = np.random.default_rng(3)
+    return torch.from_numpy(gaussian_filter(rng.random((5, 3, 21, 21), dtype=np.float32), (0, 0, 1, 1)))
 
+
+def test_a_batch_is_turned_and_blurred_as_torchvision_does_it_image_by_image(coloured):
+    degrees, sigma = np.array([-170.0, -40, 0, 33, 90]), np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+    above = coloured - coloured.amin(dim=(2, 3), keepdim=True)
+    above[:, :, [0, -1]] = above[:, :, :, [0, -1]] = 0  # its background is 0, as torchvision's filling
+    bilinear = v2.InterpolationMode.BILINEAR
+    by_one = torch.stack([functional.rotate(image, d, bilinear) for image, d in zip(above, degrees, strict=True)])
+    torch.testing.assert_close(rotated(above, np.deg2rad(degrees)), by_one, rtol=0, atol=1e-5)
+    by_one = [functional.gaussian_blur(image, [5, 5], [s, s]) for image, s in zip(coloured, sigma, strict=True)]
+    torch.testing.assert_close(blurred(coloured, sigma), torch.stack(by_one), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_is_jittered_as_torchvision_does_it_image_by_image(coloured, channels):
+    images = coloured[:, :channels]
+    factors = np.random.default_rng(0).uniform([0.9, 0.9, 0.7, -0.5], [1.1, 1.1, 1.3, 0.5], (5, 4))
+    steps = [functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation]
+    by_one = []
+    for image, of_image in zip(images, factors, strict=True):
+        for step, factor in zip([*steps, functional.adjust_hue], of_image, strict=True):
+            image = step(image, factor)
+        by_one.append(image)
+    torch.testing.assert_close(jittered(images, *factors.T), torch.stack(by_one), rtol=0, atol=1e-5)
+
+
+def test_augmenting_leaves_the_global_random_state_alone(images):
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)

@@ -8,6 +8,7 @@ from cellcycle import results
 from cellcycle.datasets import NucleusDataset, make_simulated
 from cellcycle.errors import DataError, SettingError
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, Inputs, prepare_images
+from cellcycle.networks import Network
 from cellcycle.splits import image_fingerprints
 from cellcycle.training import NetworkClassifier, cross_validate, make_estimator
 from cellcycle.training import classifier as classifier_module
@@ -64,6 +65,26 @@ def test_a_large_set_on_disk_is_drawn_batch_by_batch_and_learned_as_one_in_memor
     on_disk = np.load(tmp_path / "images.npy", mmap_mode="c")
     drawn = NetworkClassifier("nagao3", **settings).fit(on_disk, labels)
     np.testing.assert_array_equal(drawn.predict_proba(images), usual.predict_proba(images))
+
+
+def test_copies_of_a_large_set_are_altered_when_they_are_drawn_and_the_images_themselves_are_not(blobs, monkeypatch):
+    images, labels = blobs
+    monkeypatch.setattr(classifier_module, "_LARGE_BYTES", 0)
+    drawn = []
+
+    def watched(self, images, measurements=None):
+        drawn.append(images.detach().clone())
+        return forward(self, images, measurements)
+
+    forward = Network.forward
+    monkeypatch.setattr(Network, "forward", watched)
+    fit = [NetworkClassifier("nagao3", epochs=2, width=4, copies=1, seed=1).fit(images, labels) for _ in range(2)]
+    np.testing.assert_array_equal(*(made.predict_proba(images) for made in fit))
+    given = {image.tobytes() for image in fit[0].model_.scalings[0](torch.from_numpy(images)).numpy()}
+    seen = torch.cat(drawn[: len(drawn) // 2])[: 2 * len(images)].numpy()
+    as_given = np.mean([image.tobytes() in given for image in seen])
+    # Of each image itself and one altered copy, classes being equal.
+    assert 0.3 < as_given < 0.7
 
 
 def test_history_has_one_row_an_epoch_and_the_loss_falls(blobs):

@@ -49,6 +49,13 @@ def training_source(labels, kind: str, copies: int, rng: np.random.Generator) ->
     raise SettingError("training_set", f"{kind!r} is unknown", f"use one of {', '.join(TRAINING_SETS)}")
 
 
+def is_copy(source) -> np.ndarray:
+    """Return which rows of a training set (M,) are copies to be altered: all but the first of every image."""
+    again = np.ones(len(source), bool)
+    again[np.unique(source, return_index=True)[1]] = False
+    return again
+
+
 def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, copies=3, seed=0) -> TrainingSet:
     """Return D1, D2 or D3 of the given training images.
 
@@ -59,8 +66,6 @@ def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, co
     images, labels = np.asarray(images, dtype=np.float32), np.asarray(labels)
     rng = np.random.default_rng([seed, 3])
     source = training_source(labels, kind, copies, rng)
-    _, first = np.unique(source, return_index=True)
-    made = images[source]
-    again = np.setdiff1d(np.arange(len(source)), first)
+    made, again = images[source], is_copy(source)
     made[again] = augment(made[again], transforms, seed=int(rng.integers(2**31)))
     return TrainingSet(made, labels[source], source)

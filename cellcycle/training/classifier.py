@@ -16,8 +16,8 @@ from cellcycle.errors import SettingError
 from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters, rebuilt
-from cellcycle.training.augmentation import STUDY_TRANSFORMS
-from cellcycle.training.balancing import make_training_set, training_source
+from cellcycle.training.augmentation import STUDY_TRANSFORMS, altered
+from cellcycle.training.balancing import is_copy, make_training_set, training_source
 from cellcycle.training.loop import Batches, train_network
 
 # Above this, training images are copied and scaled batch by batch, not all of them before the first.
@@ -164,10 +164,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _batches(self, X: Inputs, codes, scaling, encoding, seed: int, possible=None) -> Batches:
         """Return the batches of a member: the training set in its view, scaled and encoded once for all epochs."""
-        is_as_given = self.training_set == "D1" or not self.transforms
-        if self.device == "cpu" and is_as_given and X.images.nbytes > _LARGE_BYTES:
+        if self.device == "cpu" and X.images.nbytes > _LARGE_BYTES:
             source = training_source(codes, self.training_set, self.copies, np.random.default_rng([seed, 3]))
-            images = _Drawn(X.images, source, scaling)
+            images = _Drawn(X.images, source, self.transforms, scaling, seed)
         else:
             made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
             source, images = made.source, scaling(torch.from_numpy(made.images))
@@ -243,13 +242,20 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
 
 class _Drawn:
-    """Images of a large set, e.g. one on disk, brought into their view when a batch of them is drawn."""
+    """Images of a large set, e.g. one on disk, altered and brought into their view when a batch of them is drawn."""
 
-    def __init__(self, images: np.ndarray, source: np.ndarray, scaling: Scaling):
+    def __init__(self, images: np.ndarray, source: np.ndarray, transforms, scaling: Scaling, seed: int):
         self._images, self._source, self._scaling = images, source, scaling
+        self._is_copy, self._transforms, self._seed = is_copy(source), transforms, seed
 
     def __getitem__(self, rows: np.ndarray) -> torch.Tensor:
-        return self._scaling(torch.from_numpy(np.asarray(self._images[self._source[rows]], np.float32)))
+        images = torch.from_numpy(np.asarray(self._images[self._source[rows]], np.float32))
+        again = self._is_copy[rows]
+        if again.any():
+            # By its rows a batch knows its random numbers, also where a stopped training goes on.
+            rng = np.random.default_rng([self._seed, *rows.tolist()])
+            images[again] = altered(images[again], self._transforms, rng)
+        return self._scaling(images)
 
     def to(self, device: str) -> "_Drawn":
         """Stay on the CPU."""

@@ -12,6 +12,7 @@ from torch import nn
 
 from cellcycle.files import whole_file
 from cellcycle.networks import turned
+from cellcycle.training.augmentation import warped
 
 # At so many epochs of a training images that are held out are looked at: enough for a curve, cheap beside training.
 _LOOKS = 10
@@ -51,12 +52,8 @@ def moved(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """
     n = len(images)
     angle, zoom = rng.uniform(-np.pi / 4, np.pi / 4, n), np.exp(rng.uniform(-0.1, 0.1, n))
-    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(n, 2, 2)
-    # A side is 2 long here.
-    move = np.concatenate([turn * zoom[:, None, None], rng.uniform(-0.06, 0.06, (n, 2, 1))], axis=2)
-    move = torch.from_numpy(move.astype(np.float32)).to(images.device)
-    grid = nn.functional.affine_grid(move, list(images.shape), align_corners=False)
-    return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    # A side is 2 long there.
+    return warped(images, angle, zoom, rng.uniform(-0.06, 0.06, (n, 2)), padding_mode="border")
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
