@@ -252,6 +252,10 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
     painted, which = rule.surroundings == "painted", zip(ids, centres, backgrounds, strict=True)
     cut = [cut_nucleus(pixels, nuclei.labels, *each, step, rule.size_px, painted) for each in which]
     images = np.stack(cut)[:, np.newaxis]
+    if "light" in columns:
+        # NaN in a table where nothing was taken out.
+        light = np.nan_to_num(columns["light"].astype(np.float32), nan=1)
+        images = images / light[:, np.newaxis, np.newaxis, np.newaxis]
     if rule.unit == "g1":
         images = images * np.float32(np.nan if anchor is None else 2 / (anchor.position * size_um**2))
     columns = dict(columns) | grain_columns(images[:, 0], rule.measurements)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import write_image
@@ -42,18 +43,26 @@ def test_phases_and_numbers_are_no_wells(name):
     assert places_of([f"a/{name}", "a/G1_7.tif"])[0].well == ""
 
 
-def field_of(*humps, n=300, seed=0, pixel_size_um=None, bits=16) -> Seen:
-    """Return a field with nuclei of DNA around (position, share) humps."""
+def falling(y, x):
+    """Return light that falls to three quarters of its mean in a corner."""
+    return 1.1 - 0.25 * (y - 0.4) ** 2 - 0.6 * (x - 0.3) ** 2
+
+
+def field_of(*humps, n=300, seed=0, pixel_size_um=None, bits=16, light=None, shape=(400, 500)) -> Seen:
+    """Return a field with nuclei of DNA around (position, share) humps, under a light of their place in [0, 1]."""
     rng = np.random.default_rng(seed)
     dna = np.concatenate([rng.normal(at, 0.07 * at, round(n * share)) for at, share in humps])
+    y, x = rng.uniform(size=(2, len(dna)))
     measured = {
         "nucleus_id": np.arange(len(dna)) + 1.0,
-        "integrated_dna": dna,
+        "centroid_y_px": y * shape[0],
+        "centroid_x_px": x * shape[1],
+        "integrated_dna": dna * (light(y, x) if light else 1),
         "area_px": 100 + 5 * rng.normal(size=len(dna)),
         "flags": np.full(len(dna), "", object),
     }
     known = pixel_size_um is not None
-    return Seen(Nuclei("field", measured, None, pixel_size_um or 0.5, known, pixel_size_um or np.nan), bits)
+    return Seen(Nuclei("field", measured, None, pixel_size_um or 0.5, known, pixel_size_um or np.nan), bits, shape)
 
 
 def columns(n, **more):
@@ -109,6 +118,34 @@ def test_a_well_whose_peak_lies_elsewhere_is_flagged_and_keeps_the_common_one():
     assert "A03 has its own peak at 2.0" in notes[0]
 
 
+def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
+    fields = [field_of(*GROWING, n=150, seed=k, light=falling) for k in range(4)]
+    shared, (note,) = share(columns(4), fields, SCALE, 0.1)
+    y, x = np.random.default_rng(9).uniform(size=(2, 2000))
+    found = shared[0].light.at(np.column_stack([y * 400, x * 500]))
+    true = falling(y, x)
+    np.testing.assert_allclose(found / found.mean(), true / true.mean(), atol=0.04)
+    assert shared[0].light.cv < 0.08 < shared[0].light.cv_before
+    assert "uneven light, 0.7" in note and "is taken out" in note
+    nuclei = shared[0].light.taken_out(fields[0].nuclei).measured
+    np.testing.assert_allclose(nuclei["integrated_dna"] * nuclei["light"], fields[0].nuclei.measured["integrated_dna"])
+    assert len({one.light for one in shared}) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [field_of(*GROWING, seed=k) for k in range(4)],
+        [field_of(*GROWING, n=60, seed=k, light=falling) for k in range(3)],
+        [field_of(*GROWING, seed=k, light=falling, shape=(400, 500 + k)) for k in range(2)],
+    ],
+    ids=["even", "few", "of two cameras"],
+)
+def test_light_that_is_even_or_cannot_be_told_is_left_as_it_is(fields):
+    shared, (note,) = share(columns(len(fields)), fields, SCALE, 0.1)
+    assert {one.light for one in shared} == {None} and "light" not in note
+
+
 def test_what_is_recorded_in_two_ways_is_told_and_read_apart():
     fields = [field_of(*GROWING, seed=k) for k in (0, 1)]
     fields += [field_of((3, 0.6), (6, 0.4), bits=8, seed=k) for k in (2, 3)]
@@ -136,6 +173,41 @@ def test_groups_are_slides_of_a_map_plates_of_names_or_folders(tmp_path):
 
 
 IMAGES = ["p/A01_s1.tif", "p/A01_s2.tif", "p/A02_s1.tif"]
+OME = """<?xml version="1.0" encoding="UTF-8"?>
+<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Plate ID="Plate:0" Name="trial">
+<Well ID="Well:0" Row="1" Column="{column}"><WellSample ID="W:0" Index="0"><ImageRef ID="Image:7"/></WellSample></Well>
+</Plate><Image ID="Image:7"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="8" SizeY="8" SizeZ="1"
+SizeC="1" SizeT="1"><Channel ID="Channel:0"/><TiffData/></Pixels></Image></OME>"""
+
+
+def ome_tiff(path, column):
+    tifffile.imwrite(path, np.zeros((8, 8), np.uint16), description=OME.format(column=column), metadata=None)
+    return str(path)
+
+
+def test_wells_and_plate_are_those_of_ome_metadata(tmp_path):
+    images = [ome_tiff(tmp_path / f"{name}.ome.tif", column) for name, column in (("x", 2), ("B12_s1", 11))]
+    (tmp_path / "broken.ome.tif").write_bytes(b"II*\0")
+    images += [str(tmp_path / "broken.ome.tif"), str(tmp_path / "missing.ome.tif")]
+    found, notes = layout(images)
+    assert [(one["plate"], one["well"], one["group"]) for one in found[:2]] == [
+        ("trial", "B03", "trial"),
+        ("trial", "B12", "trial"),
+    ]
+    assert notes == ["wells by the metadata of 2 images (OME-XML)"]
+    assert [one["well"] for one in found[2:]] == ["", ""]
+    assert layout(images, has_files=False)[0][0]["well"] == "", "a visitor's names are no files to look into"
+    (tmp_path / "map.csv").write_text("image,well,condition\nx.ome.tif,B04,drug\nB12_s1.ome.tif,B12,drug\n")
+    with pytest.raises(DataError, match="into well B04, its metadata into B03"):
+        layout(images[:2], tmp_path / "map.csv")
+
+
+def test_a_name_that_metadata_contradict_is_refused_in_one_line(tmp_path):
+    with pytest.raises(DataError, match="its name puts it into well A01, its metadata into B03") as refused:
+        layout([ome_tiff(tmp_path / "A01_s1.ome.tif", 2)])
+    assert "\n" not in str(refused.value)
+
+
 GOOD_MAPS = {
     "by well": "well,condition\nA1,DMSO\nA2,drug\n",
     "by path": "image,condition\np/A01_s1.tif,DMSO\np/A01_s2.tif,DMSO\np/A02_s1.tif,drug\n",

@@ -6,8 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from cellcycle.errors import ImageError
+from cellcycle.errors import DataError, ImageError
 from cellcycle.images import expand, read_plane
+from cellcycle.predict.groups import layout
 
 zarr = pytest.importorskip("zarr")
 
@@ -72,6 +73,18 @@ def test_images_of_a_plate_are_listed_and_none_of_their_parts(tmp_path):
     assert expand([tmp_path]) == expand([tmp_path / "p.zarr"]) == expected
     with pytest.raises(ImageError, match="it is a plate"):
         read_plane(tmp_path / "p.zarr")
+    wells = [{"path": f"A/{n}", "rowIndex": 0, "columnIndex": n - 1} for n in (1, 2)]
+    plate = {"name": "trial", "rows": [{"name": "A"}], "columns": [{"name": "1"}, {"name": "2"}], "wells": wells}
+    for described, finding in (({}, ""), (plate, ""), (plate | {"wells": wells[:1]}, "A/2 is none of the wells"),
+                               (plate | {"columns": plate["columns"][::-1]}, "describes A/1 as A/2")):  # fmt: skip
+        (tmp_path / "p.zarr" / ".zattrs").write_text(json.dumps({"plate": described}))
+        if finding:
+            with pytest.raises(DataError, match=finding):
+                layout(expected)
+        else:
+            found = [(one["plate"], one["well"], one["group"]) for one in layout(expected)[0]]
+            name = described.get("name", "p")
+            assert found == [(name, "A01", name), (name, "A02", name)]
     (tmp_path / "empty.zarr").mkdir()
     (tmp_path / "empty.zarr" / ".zattrs").write_text("{}")
     (path,) = expand([tmp_path / "empty.zarr"])

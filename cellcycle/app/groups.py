@@ -16,6 +16,7 @@ from cellcycle.errors import CellCycleError, DataError, ImageError
 from cellcycle.nuclei import Anchor
 from cellcycle.predict import AUTO, Settings
 from cellcycle.predict.groups import Shared, layout
+from cellcycle.predict.light import Light
 from cellcycle.predict.many import look_first
 from cellcycle.predict.predictor import ModelChoice
 
@@ -63,8 +64,10 @@ def told(lent: dict | None, settings: Settings) -> tuple[Settings, Shared]:
     """Return the settings and what other images lend, of what `together` gave for an image."""
     if lent is None:
         return settings, Shared()
-    anchor = lent["shared"]["anchor"]
-    shared = Shared(**lent["shared"] | {"anchor": None if anchor is None else Anchor(**anchor)})
+    shared = Shared(**lent["shared"])
+    anchor, light = (None if own is None else kind(**own)
+                     for own, kind in ((shared.anchor, Anchor), (shared.light, Light)))  # fmt: skip
+    shared = replace(shared, anchor=anchor, light=light)
     return (settings if lent["g1"] is None else replace(settings, **dict(zip(_G1, lent["g1"], strict=True)))), shared
 
 
@@ -80,7 +83,7 @@ def check_map(plate_map: Path, names: list[str]) -> list[str]:
 
 def _layout(names: list[str], plate_map: Path | None) -> tuple[list[dict], list[str]]:
     try:
-        return layout(names, plate_map)
+        return layout(names, plate_map, has_files=False)
     except CellCycleError as error:
         raise DataError("the plate map", str(error.finding).replace(str(plate_map), "it"), str(error.remedy)) from None
 

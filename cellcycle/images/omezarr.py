@@ -29,18 +29,18 @@ _REMEDY = "export the image again, or as OME-TIFF"
 def is_ome_zarr(folder) -> bool:
     """Say whether a folder is an OME-Zarr image; not a plate or collection of them."""
     try:
-        return "multiscales" in _described(Path(folder))[0]
+        return "multiscales" in described(Path(folder))[0]
     except (ImageError, OSError):
         return False
 
 
 def open_ome_zarr(path: Path) -> Stack:
     """Open the full resolution of an OME-Zarr image as a `Stack`."""
-    described, version = _described(path)
-    if "multiscales" not in described:
-        what = "a plate, whose images lie in its wells" if "plate" in described else "no OME-Zarr image"
+    told, version = described(path)
+    if "multiscales" not in told:
+        what = "a plate, whose images lie in its wells" if "plate" in told else "no OME-Zarr image"
         raise ImageError(path, f"it is {what}", "name the folder of an image in it, which describes multiscales")
-    image = _one(path, described["multiscales"], "multiscales")
+    image = _one(path, told["multiscales"], "multiscales")
     axes, units = _axes(path, image)
     level = image["datasets"][0]
     folder = _inside(path, level["path"])
@@ -61,7 +61,7 @@ def open_ome_zarr(path: Path) -> Stack:
         pixels = np.asarray(array[tuple(at.get(axis, slice(None)) for axis in axes)])
         return pixels if axes.index("y") < axes.index("x") else pixels.T
 
-    labels = [channel.get("label") for channel in (described.get("omero") or {}).get("channels", [])]
+    labels = [channel.get("label") for channel in (told.get("omero") or {}).get("channels", [])]
     pixel_size_um, note = usable_size(*(_edge_um(image, level, axes.index(a), units[a]) for a in "xy"))
     return Stack(
         str(path),
@@ -87,8 +87,8 @@ def _json(path: Path) -> dict:
     return found
 
 
-def _described(path: Path) -> tuple[dict, int]:
-    """Return what a folder says of its image, and the version of Zarr."""
+def described(path: Path) -> tuple[dict, int]:
+    """Return what a folder says of its image or plate, and the version of Zarr."""
     for name, version in (("zarr.json", 3), (".zattrs", 2)):
         if (path / name).is_file():
             found = _json(path / name)

@@ -185,6 +185,22 @@ def _ome_metadata(xml: str, index: int) -> tuple[list[str], tuple, dict[str, str
     return names, tuple(_stated_um(pixels, axis) for axis in "XY"), elsewhere
 
 
+def stated_well(path) -> tuple[str, int, int] | None:
+    """Return plate, row and column, from 0, that the OME-XML of a file states for its image; None where it does not."""
+    import tifffile
+
+    with tifffile.TiffFile(path, _multifile=False) as tiff:
+        root = ElementTree.fromstring(tiff.ome_metadata) if tiff.is_ome else ElementTree.Element("OME")
+    images, own = root.findall("{*}Image"), root.get("UUID")
+    mine = {image.get("ID") for image in images if len(images) == 1
+            or own in [uuid.text for uuid in image.findall("{*}Pixels/{*}TiffData/{*}UUID")]}  # fmt: skip
+    for plate in root.findall("{*}Plate"):
+        for well in plate.findall("{*}Well"):
+            if not mine.isdisjoint(ref.get("ID") for ref in well.findall("{*}WellSample/{*}ImageRef")):
+                return plate.get("Name") or plate.get("ID", ""), int(well.get("Row")), int(well.get("Column"))
+    return None
+
+
 def _stated_um(pixels, axis: str) -> float | None:
     """Return a physical size in um, NaN where what is stated is no number, None where nothing or no unit is."""
     stated = pixels.get(f"PhysicalSize{axis}")

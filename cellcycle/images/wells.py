@@ -1,10 +1,17 @@
-"""Which well of which plate an image is of, by the names that microscopes give their files."""
+"""Which well of which plate an image is of, by its OME metadata and by the names that microscopes give their files."""
 
 import os
 import re
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+from cellcycle.errors import DataError, ImageError
+from cellcycle.images.bounded import read_bounded
+from cellcycle.images.formats import judge, one_line
+from cellcycle.images.omezarr import described
+from cellcycle.images.tiff import stated_well
+from cellcycle.names import shown_name
 
 _WELL = r"(?P<row>[A-P]|A[A-F])(?P<column>0?[1-9]|[1-3]\d|4[0-8])"
 # Each stands for a maker's rule; the last only where a whole folder follows it.
@@ -17,6 +24,7 @@ _RULES = {
     "InCell: A - 2(fld 3": r"(?:(?P<plate>.+)_)?(?P<row>[A-P]) - (?P<column>\d{1,2})\(fld \d+",
     "well in the name: A02": r"(?:(?P<plate>.+?)[_-])?(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
 }
+_OME_TIFF = re.compile(r"\.ome\.(tiff?|btf|tf[28])$", re.IGNORECASE)
 _ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 
 
@@ -50,6 +58,54 @@ def places_of(paths) -> list[Place]:
                     places[k] = Place(plate, _named(match["row"], match["column"]), rule)
                 break
     return places
+
+
+def stated_places(paths, named: list[Place]) -> list[Place]:
+    """Return the place of each image file by its OME metadata, or where that says nothing as it is `named`.
+
+    A `DataError` says that name and metadata put an image into two wells, or that a plate does not know its well.
+    """
+    plates: dict[Path, dict | None] = {}
+    return [_agreed(path, place, _stated(Path(path), plates)) for path, place in zip(paths, named, strict=True)]
+
+
+def _agreed(path: str, named: Place, stated: Place) -> Place:
+    if named.well and stated.well and named.well != stated.well:
+        finding = f"its name puts it into well {named.well}, its metadata into {stated.well}"
+        raise DataError(path, finding, "correct the one that is wrong")
+    return stated if stated.well else named
+
+
+def _stated(path: Path, plates: dict[Path, dict | None]) -> Place:
+    try:
+        with one_line(path):
+            if _OME_TIFF.search(path.name) and path.is_file():
+                plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
+                well = well_name(f"{_ROWS[row]}{column + 1}") if 0 <= row < len(_ROWS) else ""
+                return Place(shown_name(plate), well, "OME-XML")
+            if len(path.parts) > 3 and path.is_dir():
+                return _in_plate(path, plates)
+    except ImageError:
+        # Whatever is wrong with the file, reading it says so.
+        pass
+    return Place()
+
+
+def _in_plate(path: Path, plates: dict[Path, dict | None]) -> Place:
+    """Return the place of an image of an OME-Zarr plate, which lies in the folders of its row and column."""
+    root, own = path.parents[2], path.parent.relative_to(path.parents[2]).as_posix()
+    if root not in plates:
+        is_store = any((root / name).is_file() for name in ("zarr.json", ".zattrs"))
+        plates[root] = described(root)[0].get("plate") if is_store else None
+    plate = plates[root]
+    if plate is None:
+        return Place()
+    at = {well["path"]: f"{plate['rows'][well['rowIndex']]['name']}/{plate['columns'][well['columnIndex']]['name']}"
+          for well in plate.get("wells", ())}  # fmt: skip
+    if at and at.get(own) != own:
+        finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
+        raise DataError(path, finding, "export the plate again, or copy the images out of it")
+    return Place(shown_name(plate.get("name") or root.stem), well_name(own.replace("/", "")), "plate of OME-Zarr")
 
 
 def well_name(text: str) -> str:

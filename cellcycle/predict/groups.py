@@ -19,13 +19,14 @@ import numpy as np
 from cellcycle.dna_content import fit_g1_peak, fit_near
 from cellcycle.errors import ImageError
 from cellcycle.images import Plane
-from cellcycle.images.wells import places_of
+from cellcycle.images.wells import places_of, stated_places
 from cellcycle.names import shown_name
 from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, fit_anchor, g1_area_px, likely_pixel_size_um
+from cellcycle.predict.light import Light, uneven_light
 from cellcycle.predict.priors import one_peak_flag
 
 # What is kept in memory of the nuclei of all images.
-SEEN_COLUMNS = ("nucleus_id", "integrated_dna", "area_px", "flags")
+SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna", "area_px", "flags")
 # A flag of nuclei, for `cellcycle.review.doubt`.
 OTHER_PEAK = "other_g1_peak"
 # So many crops have a typical nucleus.
@@ -50,6 +51,7 @@ class Shared:
     anchor: Anchor | None = None
     pixel_size_um: float | None = None
     flag: str = ""
+    light: Light | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Seen:
 
     nuclei: Nuclei
     bit_depth: int
+    shape: tuple[int, int]
 
 
 def slim(nuclei: Nuclei) -> Nuclei:
@@ -66,12 +69,19 @@ def slim(nuclei: Nuclei) -> Nuclei:
     return replace(nuclei, labels=None, picture=None, measured=measured)
 
 
-def layout(images: Sequence, plate_map: Path | None = None) -> tuple[list[dict], list[str]]:
-    """Return the columns of place and map of each image, by which they are grouped, and notes on how that is known."""
+def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = True) -> tuple[list[dict], list[str]]:
+    """Return the columns of place and map of each image, by which they are grouped, and notes on how that is known.
+
+    OME metadata are looked at where the names are those of files that may be read: `has_files`.
+    """
     paths = [_path(image) for image in images]
     places = places_of(paths)
+    places = stated_places(paths, places) if has_files else places
     rules = Counter(place.rule for place in places if place.rule)
-    notes = [f"wells by the names of {n} image{'s' * (n > 1)} ({rule})" for rule, n in rules.items()]
+    notes = [
+        f"wells by the {'metadata' if 'OME' in rule else 'names'} of {n} image{'s' * (n > 1)} ({rule})"
+        for rule, n in rules.items()
+    ]
     rows: list[dict] = [{}] * len(paths)
     if plate_map is not None:
         from cellcycle.predict.platemap import read_map
@@ -116,8 +126,7 @@ def share(
     for group, ks in members.items():
         for name, part in _parts(group, ks, seen, notes).items():
             if len(part) > 1:
-                found, note = _lend([seen[k].nuclei for k in part], [_unit(columns[k], k) for k in part], scale,
-                                    least_quality)  # fmt: skip
+                found, note = _lend([seen[k] for k in part], [_unit(columns[k], k) for k in part], scale, least_quality)
                 notes.append(f"{len(part)} fields of {name}: {note}")
                 for k, lent in zip(part, found, strict=True):
                     # A group that lends nothing is none for the table, either.
@@ -167,9 +176,14 @@ def _parts(group: str, ks: list[int], seen: list[Seen], notes: list[str]) -> dic
     return {f"{group} ({way})": part for way, part in ways.items()}
 
 
-def _lend(nuclei: list[Nuclei], units: list, scale: Scale, least_quality: float) -> tuple[list[Shared], str]:
+def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -> tuple[list[Shared], str]:
     """Return what the images of a group lend each other, and a note; nothing where they have no common G1 peak."""
+    nuclei = [one.nuclei for one in fields]
     anchor, peak = fit_anchor(nuclei)
+    light = uneven_light(nuclei, [one.shape for one in fields], peak)
+    if light is not None:
+        nuclei = list(map(light.taken_out, nuclei))
+        anchor, peak = fit_anchor(nuclei)
     alone = [Shared(flag="" if anchor else one_peak_flag(peak, own)) for own in nuclei]
     if anchor is None or anchor.quality < least_quality:
         return alone, f"no common G1 peak ({peak.reason or 'it is faint'}), so each is judged by itself"
@@ -189,12 +203,12 @@ def _lend(nuclei: list[Nuclei], units: list, scale: Scale, least_quality: float)
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"
     if len(wells) > 1:
         note += f", that of single {_words(units)} {min(shifts):.2f} to {max(shifts):.2f} times as bright"
+    note += f"; {light.note}" if light else ""
     for unit, ratio in elsewhere.items():
         name = unit[1] if isinstance(unit, tuple) else f"image {units.index(unit) + 1}"
         note += f"; {name} has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
-    return [
-        Shared({}, own_anchor[unit], size_um, OTHER_PEAK if unit in elsewhere else "") for unit in units
-    ], note  # fmt: skip
+    flags = [OTHER_PEAK if unit in elsewhere else "" for unit in units]
+    return [Shared({}, own_anchor[unit], size_um, flag, light) for unit, flag in zip(units, flags, strict=True)], note
 
 
 def _words(units: list) -> str:

@@ -29,7 +29,7 @@ def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bo
         steps = np.rint(plane.pixels * np.float32(65535)).astype(np.uint16)
         arrays["pixels"] = steps if np.array_equal(_unit(steps), plane.pixels) else plane.pixels
     if nuclei is not None:
-        arrays["labels"] = smallest(nuclei.labels)
+        arrays["labels"], about["shape"] = smallest(nuclei.labels), nuclei.labels.shape
         for name, values in nuclei.measured.items():
             is_text = values.dtype == object
             arrays[f"{_TEXT * is_text}{name}"] = values.astype(str) if is_text else values
@@ -65,7 +65,7 @@ def seen(file: Path) -> Seen:
         about = json.loads(str(found["about"]))
         columns = dict(_column(name, found[name]) for name in found if name.removeprefix(_TEXT) in SEEN_COLUMNS)
     nuclei = Nuclei(**about["nuclei"] | {"labels": None, "measured": columns, "picture": None})
-    return Seen(nuclei, about["plane"]["bit_depth"])
+    return Seen(nuclei, about["plane"]["bit_depth"], tuple(about["shape"]))
 
 
 def _column(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:

@@ -219,7 +219,7 @@ def found_in(predictor: Predictor, named: tuple) -> Seen | None:
         nuclei = predictor.find(plane, mask)
         if file is not None:
             keep_if_possible(file, plane, nuclei, with_pixels)
-        return Seen(slim(nuclei), plane.bit_depth)
+        return Seen(slim(nuclei), plane.bit_depth, plane.pixels.shape)
     except SettingError:
         raise
     except (CellCycleError, MemoryError, ValueError, ArithmeticError):

@@ -21,8 +21,8 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
 
     The column `image` holds paths, or names that no other image has; without it `well`, with `plate` where there are
     several, is looked up in the `places` of the images. Each image is in one row, and each row is of an image; else,
-    and where a column is unknown or doubled, a well or number none, or a well another than the image's own name says,
-    a `DataError` says so. An image that could not be listed has no row.
+    and where a column is unknown or doubled, a well or number none, or a well another than the image's own place, a
+    `DataError` says so. An image that could not be listed has no row.
     """
     file = Path(file)
     if not file.is_file():
@@ -47,8 +47,9 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     for k, row in at.items():
         own = places[k].well
         if row.get("well") and own and row["well"] != own:
-            finding = f"line {line_of[k]} puts {images[k]} into well {row['well']}, its name into {own}"
-            raise DataError(file, finding, "correct the map, or the name")
+            by = "metadata" if "OME" in places[k].rule else "name"
+            finding = f"line {line_of[k]} puts {images[k]} into well {row['well']}, its {by} into {own}"
+            raise DataError(file, finding, f"correct the map, or the {by}")
     blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
     return [{name: at.get(k, blank)[name] for name in blank} for k in range(len(images))], notes
 

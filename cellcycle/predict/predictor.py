@@ -175,6 +175,7 @@ class Predictor:
         given, peak = self.settings.anchor or shared.anchor, None
         giver = "slide" if self.settings.anchor else "group" if shared.anchor else ""
         anchor, nuclei = given, nuclei if shared.pixel_size_um is None else nuclei.scaled(shared.pixel_size_um)
+        nuclei = nuclei if shared.light is None else shared.light.taken_out(nuclei)
         if anchor is None and nuclei.kind == "field":
             anchor, peak = fit_anchor([nuclei])
         flag = shared.flag or ("" if anchor else one_peak_flag(peak, nuclei))

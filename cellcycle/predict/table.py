@@ -11,7 +11,7 @@ from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS
 _FIRST = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]
 _MEASURED = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
 _LAST = [
-    "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "channel", "planes", "kind",
+    "light", "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "channel", "planes", "kind",
     "confidence", "prediction_set", "review", "model", "model_reason", "version", "prior", "error", "group",
     "plate", "well",
 ]  # fmt: skip

@@ -270,6 +270,10 @@ def _done(experiment: Experiment, tables) -> str:
         guessed = ", where not stated by the size of the nuclei" if is_guessed else ""
         most = f" to {sizes.max():g}" if sizes.max() > sizes.min() else ""
         rows.append(["pixel size", f"{sizes.min():g}{most} um{guessed}"])
+    lit = table[table["light"].notna()] if "light" in table else table[:0]
+    if len(lit):
+        told = f"{lit['light'].min():.2f} to {lit['light'].max():.2f} of its mean"
+        rows.append(["uneven light", f"{told}, taken out of the DNA of {many(lit['image'].nunique(), 'image')}"])
     for model in sorted(set(table["model"]) - {""}):
         try:
             warning = load_checkpoint(model).warning

@@ -1,0 +1,99 @@
+"""Uneven light of fields that are read together, told by the DNA of their nuclei, and taken out of it.
+
+In a dim corner a nucleus seems to hold less DNA. Where it lies says nothing of its phase: what DNA has in common with
+the place, over the nuclei of all fields of a group, is light. Its logarithm is taken for a quadratic of the place, by
+least squares over all sound nuclei, then over those near the peaks of G1 and G2. Backgrounds of pictures would tell it
+too, but only to who knows the camera's offset, which is no light.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cellcycle.dna_content import G1Peak, fit_g1_peak
+from cellcycle.nuclei import Nuclei
+
+# Fewer sound nuclei do not tell a field's five slopes and curves from chance.
+_LEAST_NUCLEI = 200
+# Nuclei so many coefficients of variation from a peak belong to it.
+_NEAR = 2.5
+# Twice the logarithm of how much likelier the narrower peak makes its nuclei, less what five numbers cost.
+_LEAST_GAIN = 10.0
+
+
+@dataclass(frozen=True)
+class Light:
+    """Light over the fields (H, W) of a group, 1 in their mean: five `slopes` of its logarithm, and CVs of the G1 peak.
+
+    `cv_before` is NaN where no peak was found before the light was taken out.
+    """
+
+    slopes: tuple[float, ...]
+    shape: tuple[int, int]
+    cv_before: float
+    cv: float
+
+    def at(self, centres: np.ndarray) -> np.ndarray:
+        """Return the light (N,) at rows and columns (N, 2)."""
+        return np.exp(_terms(centres, self.shape) @ self.slopes)
+
+    def taken_out(self, nuclei: Nuclei) -> Nuclei:
+        """Return nuclei with their DNA as under even light, and by what it was divided as `light`."""
+        light = self.at(nuclei.centres)
+        even = {name: nuclei.measured[name] / light for name in {"integrated_dna", "mean_dna"} & nuclei.measured.keys()}
+        return replace(nuclei, measured=nuclei.measured | even | {"light": light})
+
+    @property
+    def note(self) -> str:
+        """What was done, in words."""
+        edges = np.array([(y, x) for y in (0, 0.5, 1) for x in (0, 0.5, 1)]) * (np.array(self.shape) - 1)
+        light = self.at(edges)
+        before = f"{self.cv_before:.3f}" if np.isfinite(self.cv_before) else "no peak"
+        told = f"uneven light, {light.min():.2f} to {light.max():.2f} of its mean, is taken out of the DNA"
+        return f"{told}: coefficient of variation of the G1 peak {before} before, {self.cv:.3f} now"
+
+
+def uneven_light(nuclei: list[Nuclei], shapes: list[tuple[int, int]], before: G1Peak) -> Light | None:
+    """Return the light of fields of one shape; None where taking it out makes their G1 peak, as `before`, no narrower.
+
+    What is gained must be more than chance gives: see `_LEAST_GAIN`.
+    """
+    if len(set(shapes)) != 1:
+        return None
+    dna = np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
+    terms = np.concatenate([_terms(own.centres[own.is_sound], shapes[0]) for own in nuclei])
+    is_known = np.isfinite(dna) & (dna > 0)
+    if np.count_nonzero(is_known) < _LEAST_NUCLEI:
+        return None
+    logs, terms = np.log(dna[is_known]), terms[is_known]
+    slopes = _least_squares(terms, logs)
+    even = logs - terms @ slopes
+    peak = fit_g1_peak(np.exp(even))
+    if not peak.is_usable:
+        return None
+    away = even - np.log(peak.position)
+    # From the nearer of the peaks.
+    away -= np.log(peak.g2_ratio) * (away > np.log(peak.g2_ratio) / 2)
+    near = np.abs(away) < _NEAR * peak.cv
+    slopes = slopes + _least_squares(terms[near], away[near])
+    peak = fit_g1_peak(np.exp(logs - terms @ slopes))
+    if not peak.is_usable:
+        return None
+    if before.is_usable:
+        n_in_peaks = len(logs) * (peak.fractions["G1"] + peak.fractions["G2"])
+        gain = 2 * n_in_peaks * np.log(before.cv / peak.cv) - terms.shape[1] * np.log(len(logs))
+        if gain < _LEAST_GAIN:
+            return None
+    return Light(tuple(slopes.tolist()), shapes[0], before.cv if before.is_usable else np.nan, peak.cv)
+
+
+def _terms(centres: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return slopes and curves (N, 5) of a place in a field, each 0 in the mean over the field."""
+    y, x = (2 * (centres + 0.5) / shape - 1).T
+    return np.column_stack([y, x, y * x, y**2 - 1 / 3, x**2 - 1 / 3])
+
+
+def _least_squares(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the coefficients of terms that come nearest to values, up to a common level."""
+    found = np.linalg.lstsq(np.column_stack([terms, np.ones(len(terms))]), values, rcond=None)
+    return found[0][:-1]
