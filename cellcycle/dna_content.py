@@ -33,6 +33,9 @@ _MORE_PARAMETERS = 3
 # Where one hump explains the histogram, and one phase so much of it, there is no other.
 _LEAST_ALONE = 0.8
 _MOST_SHARE = 1 - 1e-9
+# Fewer nuclei than a histogram needs, but at least so many, stand still if more than such a share is this near (log) to
+# the median: of 20 growing nuclei, 60 % of them in G1, that many are within a peak in one of a hundred fields.
+_LEAST_ARRESTED, _NARROW, _MOST_ALIKE = 20, 0.25, 0.85
 # Of a well beside its plate: how far its stain may differ (log), and the copies over G1 that are looked at.
 _NEAR_SPREAD, _NEAR_REACH, _NEAR_STEPS = 0.1, 0.25, 41
 _NEAR_RANGE, _NEAR_BINS, _NEAR_CVS = (0.75, 2.7), 60, (0.05, 0.07, 0.09, 0.12)
@@ -46,7 +49,8 @@ class G1Peak:
     coefficient of variation of the peaks, `g2_ratio` the position of the G2 peak over that of G1. `fractions` are those
     of G1, S and G2 (M included) by DNA content alone, and of outliers; they add up to 1. `quality` in [0, 1] is Cox and
     Snell's pseudo-R2 against one log-normal hump: 0 explains nothing more than that, above 0.3 is two clear peaks.
-    `is_arrested`: the nuclei stand still in one phase, as far as their DNA tells: one peak, or none at G1.
+    `is_arrested`: the nuclei stand still in one phase, as far as their DNA tells: one peak, or none at G1; also told of
+    20 nuclei and more, of which a peak is not fitted.
     """
 
     position: float
@@ -83,7 +87,10 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     dna = np.asarray(integrated_dna, dtype=np.float64).ravel()
     dna = dna[np.isfinite(dna) & (dna > 0)]
     if len(dna) < LEAST_NUCLEI:
-        return _unusable(len(dna), f"{len(dna)} nuclei are fewer than the {LEAST_NUCLEI} that a histogram needs")
+        near = np.abs(np.log(dna / np.median(dna))) < _NARROW if len(dna) else dna
+        is_arrested = len(dna) >= _LEAST_ARRESTED and near.mean() > _MOST_ALIKE
+        return _unusable(len(dna), f"{len(dna)} nuclei are fewer than the {LEAST_NUCLEI} that a histogram needs",
+                         bool(is_arrested))  # fmt: skip
     counts, centres = _histogram(dna)
     if np.ptp(centres) == 0:
         return _unusable(len(dna), "all nuclei have the same DNA")
@@ -172,9 +179,9 @@ def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True
     return found
 
 
-def _unusable(n_nuclei: int, reason: str) -> G1Peak:
+def _unusable(n_nuclei: int, reason: str, is_arrested: bool = False) -> G1Peak:
     nan = float("nan")
-    return G1Peak(nan, nan, nan, {}, 0.0, n_nuclei, reason)
+    return G1Peak(nan, nan, nan, {}, 0.0, n_nuclei, reason, is_arrested)
 
 
 def _reason(fractions: dict[str, float], cv: float, gain: float, n_nuclei: int) -> str:

@@ -114,6 +114,14 @@ def test_palette_tiff(tmp_path, nucleus8):
     np.testing.assert_allclose(plane.pixels, as_unit(nucleus8), atol=1e-7)
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "LAB"])
+def test_colours_of_print_in_a_tiff_are_refused(tmp_path, nucleus8, mode):
+    picture = np.stack([nucleus8] * len(mode), axis=-1)
+    Image.frombytes(mode, nucleus8.shape[::-1], picture.tobytes()).save(tmp_path / "p.tif")
+    with pytest.raises(ImageError, match="export it as gray or RGB"):
+        read_plane(tmp_path / "p.tif")
+
+
 def test_jpeg_of_a_blue_nucleus(tmp_path, nucleus8):
     Image.fromarray(coloured(nucleus8, 2)).save(tmp_path / "a.jpg", quality=95)
     plane = read_plane(tmp_path / "a.jpg")

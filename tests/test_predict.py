@@ -132,6 +132,14 @@ def test_an_image_without_a_nucleus_gets_no_phase(kind, what):
     assert table["nucleus_id"].isna().all()
 
 
+def test_an_inverted_picture_has_no_nucleus_and_says_how_it_looks(tmp_path):
+    counts = np.round(read_plane(FIELD).pixels * 65535).astype(np.uint16)[:300, :300]
+    write_image(tmp_path / "white.tif", 65535 - counts)
+    with pytest.warns(UserWarning, match="dark objects on a bright ground"):
+        table = predict(tmp_path / "white.tif")
+    assert table["flags"].tolist() == ["no_nucleus;inverted"] and table["call"].tolist() == [""]
+
+
 def test_a_crop_is_told_from_a_field(field):
     crop = predict(MITOSIS)
     assert crop["kind"].tolist() == ["nucleus"]

@@ -34,6 +34,9 @@ def histogram(**counts):
         ({"G1": 110, "S": 60, "G2": 30}, False),
         ({"G1": 80, "S": 80, "G2": 40}, False),
         ({"G1": 40, "G2": 40}, False),
+        ({"G2": 36}, True),
+        ({"G1": 20, "S": 8, "G2": 8}, False),
+        ({"G2": 15}, False),
     ],
 )
 def test_a_culture_that_stands_still_is_told_from_one_that_grows(counts, stands_still):

@@ -12,6 +12,7 @@ from cellcycle.errors import SettingError
 from cellcycle.segmentation import (
     backends,
     central_nucleus,
+    looks_inverted,
     looks_like_nucleus_crop,
     measure,
     measure_crops,
@@ -120,6 +121,24 @@ def test_an_empty_field_with_uneven_light_or_stripes_has_no_nucleus(fall, stripe
     counts = rng.poisson((500 if fall > 1 else 100) * (1 - fall * (y**2 + x**2))) + rng.normal(0, stripes, side)
     low, high = counts.min(), np.percentile(counts, 99.9)
     assert not segment(np.round(255 * np.clip((counts - low) / (high - low), 0, 1)) / 255).any()
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_rings_that_dust_casts_are_no_nuclei_and_nuclei_beside_them_are(seed):
+    pixels, truth = field((400, 400), 28, spacing=3, seed=2, slope=0)
+    rng, shade = np.random.default_rng(seed), np.ones(pixels.shape)
+    y, x = np.indices(pixels.shape)
+    for centre in rng.uniform(20, 380, (20, 2)):
+        shade -= 0.3 * np.exp(-(((np.hypot(y - centre[0], x - centre[1]) - rng.uniform(7, 13)) / 2) ** 2))
+    lit = 0.3 + rng.normal(0, 0.003, pixels.shape)
+    assert not segment((lit * shade).astype(np.float32)).any()
+    assert f1(truth, segment((lit * shade / 3 + pixels).astype(np.float32))) > 0.95
+
+
+def test_a_picture_with_dark_nuclei_on_white_is_told_from_an_empty_one():
+    pixels, _ = field((260, 260), 24)
+    empty = np.random.default_rng(0).normal(0.5, 0.05, (260, 260)).astype(np.float32)
+    assert looks_inverted(1 - pixels) and not looks_inverted(empty) and not looks_inverted(0 * empty)
 
 
 def test_faint_nuclei_are_no_noise():

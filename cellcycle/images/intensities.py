@@ -12,6 +12,7 @@ _LOGARITHM = 32.5
 # Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
 # nearly all that is not background.
 _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
+_LARGEST_LOOK_PX = 1024
 
 
 def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
@@ -80,10 +81,16 @@ def _is_mask(raw: np.ndarray) -> bool:
 
     Around nuclei of a picture with few levels one level lies in the next: most do not touch the background.
     """
-    rows = raw[:: max(1, raw.shape[0] // 256)]
-    if np.count_nonzero(rows[:, 1:] != rows[:, :-1]) > _MOST_EDGES * rows.size:
+    step = max(1, raw.shape[0] // 256)
+    edges = raw[::step, 1:] != raw[::step, :-1]
+    if not edges.size or np.count_nonzero(edges) > _MOST_EDGES * edges.size:
         return False
-    values, numbers = np.unique(raw, return_inverse=True)
+    # Of a large plane the part with most edges is looked at, for its numbers are sorted.
+    tops, lefts = (np.arange(0, size, _LARGEST_LOOK_PX) for size in (raw.shape[0], edges.shape[1]))
+    n_edges = np.add.reduceat(np.add.reduceat(edges, tops // step, axis=0, dtype=int), lefts, axis=1)
+    top, left = (_LARGEST_LOOK_PX * k for k in np.unravel_index(n_edges.argmax(), n_edges.shape))
+    part = raw[top : top + _LARGEST_LOOK_PX, left : left + _LARGEST_LOOK_PX]
+    values, numbers = np.unique(part, return_inverse=True)
     counts = np.bincount(numbers.ravel())
     background = int(counts.argmax())
     if len(values) < 2:

@@ -13,6 +13,8 @@ from cellcycle.images.bounded import quiet
 from cellcycle.images.stacks import STACK, UM_PER_UNIT, Stack, channel_names, refuse_oversize, usable_size
 
 _ALPHA = (1, 2)
+# Gray of either sense, RGB, palette, and the colours of JPEG, which its decoder turns into RGB.
+_READ = (0, 1, 2, 3, 6)
 
 
 @contextmanager
@@ -41,6 +43,10 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
     sizes = dict(zip(series.axes, series.shape, strict=True))
     refuse_oversize(path, sizes["Y"], sizes["X"], int(np.prod(series.shape)) * series.dtype.itemsize,
                     path.stat().st_size)  # fmt: skip
+    colours = series.keyframe.photometric
+    if colours not in _READ:
+        name = getattr(colours, "name", colours)
+        raise ImageError(path, f"its samples are colours of the kind {name}", "export it as gray or RGB")
     if "C" in sizes and "S" in sizes:
         raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
     planes = _Planes(tiff, series, as_numbers)

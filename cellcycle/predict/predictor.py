@@ -26,12 +26,13 @@ from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_t
 from cellcycle.predict.runtime import Runtime
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
-from cellcycle.segmentation import looks_like_nucleus_crop
+from cellcycle.segmentation import looks_inverted, looks_like_nucleus_crop
 
 AUTO = "auto"
 # Down to this quality the anchored model was measured to do better than the picture alone, on simulated slides with
 # usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks were not met there.
 LEAST_QUALITY = 0.1
+INVERTED = "it shows dark objects on a bright ground; if those are nuclei, invert it (in ImageJ: Edit > Invert)"
 # Nuclei that are cut and scored at a time.
 _BATCH = 256
 
@@ -170,8 +171,10 @@ class Predictor:
         name, shared = shown_name(plane.path) if name is None else name, shared or Shared()
         if not len(nuclei):
             known = shared.columns | {"channel": plane.channel, "planes": plane.planes}
-            columns = self._without_call(name, nuclei.kind, "no_nucleus", known)
-            return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=plane.note)
+            is_inverted = not nuclei.remark and looks_inverted(plane.pixels)
+            columns = self._without_call(name, nuclei.kind, "no_nucleus" + ";inverted" * is_inverted, known)
+            note = "; ".join(filter(None, (plane.note, INVERTED * is_inverted)))
+            return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=note)
         given, peak = self.settings.anchor or shared.anchor, None
         giver = "slide" if self.settings.anchor else "group" if shared.anchor else ""
         anchor, nuclei = given, nuclei if shared.pixel_size_um is None else nuclei.scaled(shared.pixel_size_um)

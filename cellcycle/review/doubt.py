@@ -29,7 +29,7 @@ REASON_WORDS = {
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
 }
 # These are of a whole image, or there is no nucleus to look at.
-OF_IMAGE = {"", "scale_unknown", "no_nucleus", "unreadable"}
+OF_IMAGE = {"", "scale_unknown", "no_nucleus", "inverted", "unreadable"}
 
 
 def classes_of(columns) -> tuple[str, ...]:

@@ -26,6 +26,11 @@ _LEAST_OVER_NOISE, _N_COMPARED = 20.0, 100
 # Among objects that are noise a nucleus stands out so many times more than most.
 _UNUSUAL = 4
 _RING_PX = 3
+# Of the way from the darkest to nuclei, the step from the rest of a field to nuclei is at least this share: 0.79 and
+# more in 350 fields of BBBC038, hardly any in an empty field with dust.
+_LEAST_BRIGHTER = 0.4
+# In an inverted picture the darkest pixels lie so many times farther from the usual one than the brightest.
+_DARK_SIDE = 3
 
 
 def segment(
@@ -92,7 +97,8 @@ def find_in_field(
         if labels is None or not labels.any():
             # What stands out but is no nucleus to the network is outlined all the same, for the flags to judge.
             labels = _by_watershed(pixels, survey, tile_px)
-        labels = joined_sisters(pixels, _without_noise(pixels, _numbered(labels)))
+        labels = _without_ground(pixels, _without_noise(pixels, _numbered(labels)))
+        labels = joined_sisters(pixels, labels)
         if labels.max() > MOST_NUCLEI:
             raise ImageError("the image", f"it shows more than {MOST_NUCLEI:,} objects", "cut it into smaller fields")
         return labels
@@ -203,6 +209,21 @@ def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.nda
     # From pixel to pixel, along and across the lines of a camera.
     noise = max(np.median(np.abs(np.concatenate(way))) for way in steps) * 1.4826 / np.sqrt(2)
     return np.array(contrasts) / max(noise, np.finfo(np.float32).eps)
+
+
+def _without_ground(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Leave all out where it is hardly brighter than the rest: ground, parted by the dark rings that dust casts."""
+    found, rest = pixels[labels > 0], pixels[labels == 0]
+    if not found.size or not rest.size:
+        return labels
+    bright, (darkest, usual) = np.median(found), np.percentile(rest, (1, 50))
+    return labels if bright - usual > _LEAST_BRIGHTER * (bright - darkest) else np.zeros_like(labels)
+
+
+def looks_inverted(pixels: np.ndarray) -> bool:
+    """Say of a picture (H, W) without a bright nucleus whether it has dark ones, as on paper."""
+    low, middle, high = np.percentile(pixels, (1, 50, 99))
+    return bool(middle - low > _DARK_SIDE * (high - middle) and segment(pixels.max() - pixels).any())
 
 
 def _kept(labels: np.ndarray, is_kept) -> np.ndarray:
