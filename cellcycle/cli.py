@@ -199,18 +199,21 @@ def train(
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(help="Processes that share the folds; all cores by default.")] = None,
+    dask: Annotated[str, typer.Option(help="Scheduler whose workers train the folds, or local.")] = "",
     resume: Annotated[bool, typer.Option(help="Go on with a training that was stopped.")] = False,
     force: Annotated[bool, typer.Option(help="Replace a model of other data in the output folder.")] = False,
 ):
     """Train a model on labelled nuclei, judge it on nuclei held out, and write its folder."""
     from functools import partial
 
+    from cellcycle.tasks import cluster
     from cellcycle.train import train as run
 
     options = {"folds": folds, "epochs": epochs or None, "size": size, "intensity": intensity, "seed": seed}
     options |= {"device": device, "jobs": jobs, "resume": resume, "force": force}
     options |= {"network": network or None, "from_model": from_model or None, "say": partial(typer.echo, err=True)}
-    checkpoint = run(data, output, **options)
+    with cluster(dask, jobs) as client:
+        checkpoint = run(data, output, client=client, **options)
     scores = checkpoint.card["scores"]["held_out"]
     low, high = scores["intervals"]["balanced_accuracy"]
     value = scores["balanced_accuracy"]

@@ -5,6 +5,7 @@ import pickle
 import signal
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -110,6 +111,10 @@ def _in_order(futures: Iterator, most: int) -> Iterator:
 def _on_client(client, begun: bytes, function, items) -> Iterator:
     from distributed.scheduler import KilledWorker
 
+    with warnings.catch_warnings():
+        # Once, and as a task: what a worker that died held is made again. It may be large, as data to train on are.
+        warnings.simplefilter("ignore", UserWarning)
+        begun = client.submit(bytes, begun, pure=False)
     work = (client.submit(_begun_work, function, begun, item, pure=False) for item in items)
     try:
         yield from _in_order(work, _AHEAD * max(1, sum(client.nthreads().values())))
@@ -131,11 +136,14 @@ def _begun_work(function, begun: bytes, item):
 
 @contextmanager
 def cluster(address: str, n_jobs: int | None = None):
-    """Yield a client of the `dask.distributed` scheduler at an address, or with "local" of one on this machine.
+    """Yield a client of the `dask.distributed` scheduler at an address, with "local" of one on this machine, "" None.
 
     A `SettingError` says that no scheduler answers there, that it has no worker, or that a worker has another version
     of dask or of this package.
     """
+    if not address:
+        yield None
+        return
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:

@@ -48,6 +48,7 @@ def train(
     force: bool = False,
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int], None] | None = None,
+    client=None,
 ) -> Checkpoint:
     """Train a model and write its folder, with scores of cells that were held out.
 
@@ -76,6 +77,8 @@ def train(
         Takes lines of progress.
     progress : callable, optional
         Takes, once a second, the epochs done of all trainings and how many there are.
+    client : distributed.Client, optional
+        Its workers train instead; they reach the folder of `output` by the same path.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def train(
         items.append(("all", seed + folds, np.arange(len(dataset)), np.arange(0)))
     held_out, final, comparison = np.empty((len(dataset), len(classes))), None, {}
     with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"]), progress):
-        for part, called in zip(parts, list(trainings.run(items, jobs)), strict=False):
+        for part, called in zip(parts, list(trainings.run(items, jobs, client)), strict=False):
             held_out[part.test] = called
         if start is not None:
             before = softmax(start.classifier().logits(inputs).astype(np.float64))

@@ -94,18 +94,19 @@ def _spread(n: int, n_ranges: int, seed: int) -> np.ndarray:
     return (parts + rng.random((n, n_ranges))) / n
 
 
-def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n_jobs=1) -> Search:
+def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n_jobs=1, client=None) -> Search:
     """Search in each fold for the settings with the highest macro F1, and record what is chosen on the test folds.
 
     `settings` are dicts of arguments of `make_estimator`, with the whole epochs of each. `rounds` are pairs: the share
     of the epochs that a setting still in the race gets, and how many of them stay after it; the last keeps one.
+    Trials and folds run in `n_jobs` processes, or on the workers of a `client`.
     """
     settings = list(settings)
     folds = stratified_folds(dataset.labels, n_folds, 1, seed, dataset.groups, dataset.classes)
     inner = [_inner(dataset, fold, seed) for fold in folds]
     racing, rows = [list(range(len(settings))) for _ in folds], []
     for number, (share, n_kept) in enumerate(rounds, start=1):
-        made = _round(dataset, settings, share, inner, racing, root, seed, n_jobs)
+        made = _round(dataset, settings, share, inner, racing, root, seed, n_jobs, client)
         for f, trials in enumerate(racing):
             scores = {trial: _score(made[trial], f) for trial in trials}
             rows += [(f, number, t, _shortened(settings[t], share)["epochs"], s) for t, s in scores.items()]
@@ -119,7 +120,7 @@ def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n
         Fit(settings[t], dataset, f.train, f.test, seed + f.fold, fold=f.fold)
         for t, f in zip(chosen, folds, strict=True)
     ]
-    (record,) = record_runs([Run(full, dataset, lambda: fits)], root, n_jobs)
+    (record,) = record_runs([Run(full, dataset, lambda: fits)], root, n_jobs, client=client)
     return Search(settings, trials, chosen, record)
 
 
@@ -135,7 +136,7 @@ def _inner(dataset: NucleusDataset, fold: Fold, seed: int) -> tuple[np.ndarray, 
     return fold.train[known], fold.train[held_out]
 
 
-def _round(dataset, settings, share, inner, racing, root, seed, n_jobs) -> dict[int, Record]:
+def _round(dataset, settings, share, inner, racing, root, seed, n_jobs, client) -> dict[int, Record]:
     """Return the record of each setting that is still in the race, trained in the folds that kept it."""
 
     def fits(config, folds):
@@ -147,7 +148,7 @@ def _round(dataset, settings, share, inner, racing, root, seed, n_jobs) -> dict[
         config, folds = _shortened(settings[trial], share), [f for f, trials in enumerate(racing) if trial in trials]
         facts = {"experiment": "search, inner", "n_folds": len(inner), "n_repeats": 1, "seed": seed, "folds": folds}
         runs[trial] = Run(full_config(config, **facts), dataset, partial(fits, config, folds))
-    return dict(zip(runs, record_runs(list(runs.values()), root, n_jobs), strict=True))
+    return dict(zip(runs, record_runs(list(runs.values()), root, n_jobs, client=client), strict=True))
 
 
 def _shortened(config: dict, share: float) -> dict:

@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cellcycle import cli, files, tasks
+from cellcycle import cli, files, tasks, tuning
+from cellcycle.checkpoint import load_checkpoint
+from cellcycle.datasets import make_simulated
 from cellcycle.errors import DataError, SettingError
 
 pytest.importorskip("distributed", reason="distributed is not installed")
@@ -62,6 +65,24 @@ def test_the_table_of_a_cluster_is_that_of_one_process(client, tmp_path, monkeyp
             cli.main()
         assert not ended.value.code
     assert Path(tmp_path, "shared.csv").read_bytes() == Path(tmp_path, "alone.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_folds_and_trials_of_a_cluster_are_those_of_one_process(client, tmp_path):
+    from cellcycle.train import train
+
+    dataset = make_simulated("few", {"G1": 12, "S": 8, "G2": 8, "M": 8}, size_px=32, seed=1)
+    settings = [{"model": "logistic", "training_set": "D1", "epochs": 2, "learning_rate": rate} for rate in (1e-3, 1)]
+    found = [
+        tuning.search(dataset, settings, ((1 / 2, 2), (1, 1)), tmp_path / name, n_folds=2, client=own)
+        for name, own in (("alone", None), ("shared", client))
+    ]
+    assert found[0].trials.equals(found[1].trials)
+    np.testing.assert_allclose(*(one.record.probabilities for one in found), atol=1e-6)
+    for name, own in (("alone", None), ("shared", client)):
+        train(dataset, tmp_path / f"model {name}", network="logistic", folds=2, epochs=1, size=32, client=own)
+    scores = [load_checkpoint(tmp_path / f"model {name}").card["scores"]["held_out"] for name in ("alone", "shared")]
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "ftp://x"])

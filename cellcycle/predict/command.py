@@ -95,7 +95,7 @@ def run_predict(
             if len(journal):
                 _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
         folder = folder or stack.enter_context(scratch_folder())
-        client = stack.enter_context(tasks.cluster(dask, n_jobs)) if dask else None
+        client = stack.enter_context(tasks.cluster(dask, n_jobs))
         do = stack.enter_context(workers_of(choice, settings, n_workers, client))
         settings, shared, notes = look_first(images, choice, settings, columns, how, masks, folder, do)
         for note in notes:

@@ -50,13 +50,13 @@ class Trainings:
         classifier, start = NetworkClassifier(**self.settings, seed=seed), self.start and self.start()
         return classifier.fit(self.inputs[rows], self.labels[rows], start, folder, partial(_count, folder))
 
-    def run(self, items, jobs: int) -> Iterator[np.ndarray]:
+    def run(self, items, jobs: int, client=None) -> Iterator[np.ndarray]:
         """Train many, and yield the probabilities (n, K) of what each was to call.
 
         Each of `items` is name, seed, nuclei (m,) to train on, nuclei (n,) to call; each of `jobs` processes has one
-        thread.
+        thread. The workers of a `client`, see `cellcycle.tasks`, reach `state` by the same path.
         """
-        yield from tasks.run(_fit_and_call, items, jobs, start=_hold, start_arguments=(self,))
+        yield from tasks.run(_fit_and_call, items, jobs, start=_hold, start_arguments=(self,), client=client)
 
 
 def _hold(trainings: Trainings) -> Trainings:

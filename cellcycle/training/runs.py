@@ -99,10 +99,11 @@ def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
     return Outcome(probabilities, history, trained - started, predicted - trained, n_parameters)
 
 
-def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator) -> list[results.Record]:
+def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator, client=None) -> list[results.Record]:
     """Return the record of each run; those that are recorded in the folder `root` already are not computed again.
 
-    Each of `n_jobs` processes computes with one thread. `fit` takes a `Fit` and the test data, returns an `Outcome`.
+    Each of `n_jobs` processes computes with one thread, or the workers of a `client`, see `cellcycle.tasks`. `fit`
+    takes a `Fit` and the test data, returns an `Outcome`.
     """
     found = [_found(root, run) for run in runs]
     pending = {i: list(run.fits()) for i, run in enumerate(runs) if found[i] is None}
@@ -113,7 +114,7 @@ def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator) -> list[
     if fit is fit_estimator:
         prepared = _prepared(runs, waiting)
         waiting = [(i, replace(one, inputs=inputs)) for (i, one), inputs in zip(waiting, prepared, strict=True)]
-    outcomes = _outcomes(fit, [(one, runs[i].test) for i, one in waiting], n_jobs)
+    outcomes = _outcomes(fit, [(one, runs[i].test) for i, one in waiting], n_jobs, client)
     made = {i: [] for i in pending}
     for (i, one), outcome in zip(waiting, outcomes, strict=True):
         made[i].append(outcome)
@@ -137,7 +138,7 @@ def _prepared(runs, waiting):
         yield tuple(pair)
 
 
-def _outcomes(fit, arguments, n_jobs):
+def _outcomes(fit, arguments, n_jobs, client):
     """Yield the outcome of each fit, in order; data travel to each process once, fits name them by number."""
     held, number, items = [], {}, []
     for one, test in arguments:
@@ -147,7 +148,8 @@ def _outcomes(fit, arguments, n_jobs):
                 number[id(part)] = len(held)
                 held.append(part)
         items.append((replace(one, data=None, inputs=None), [number[id(part)] for part in parts]))
-    yield from tasks.run(_fit_held, items, n_jobs, start=_hold, start_arguments=(fit, held, n_jobs > 1))
+    begun = fit, held, n_jobs > 1 or client is not None
+    yield from tasks.run(_fit_held, items, n_jobs, start=_hold, start_arguments=begun, client=client)
 
 
 def _hold(fit, held, is_one_of_many):
@@ -233,13 +235,14 @@ def cross_validate(
     seed=0,
     n_jobs=1,
     progress=True,
+    client=None,
 ) -> list[results.Record]:
     """Cross-validate models and return their records; those already recorded are not run again.
 
     Each of `configs` is a dict of arguments of `make_estimator`, and optionally `train_share` in (0, 1]: the share of
     each training fold that is used (stratified), for learning curves. `root` is the folder of the records. Groups of
     the data set are never parted. Fold f of repeat r trains with the seed `seed + r * n_folds + f`. Each of `n_jobs`
-    processes computes with one thread.
+    processes computes with one thread, or each worker of a `client`.
 
     A class too small for the folds, or a test image or a copy of one that would be trained on, is a `DataError`.
     """
@@ -266,4 +269,4 @@ def cross_validate(
                 train, _ = train_test_split(train, train_size=share, stratify=labels, random_state=fold_seed)
             yield Fit(settings, dataset, train, fold.test, fold_seed, fold.repeat, fold.fold)
 
-    return record_runs(list(runs()), root, n_jobs, progress)
+    return record_runs(list(runs()), root, n_jobs, progress, client=client)
