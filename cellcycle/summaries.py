@@ -68,7 +68,7 @@ def confusion(record: Record) -> pd.DataFrame:
     """Return the confusion counts of a run's calls as it was trained: truth in rows, summed over folds and repeats."""
     matrix = metrics.confusion_matrix(record.labels, record.predicted, len(record.classes))
     names = list(record.classes)
-    return pd.DataFrame(matrix, index=pd.Index(names, name="truth"), columns=pd.Index(names, name="call"))
+    return pd.DataFrame(matrix, index=pd.Index(names, name="truth"), columns=pd.Index(names, name="call, as trained"))
 
 
 def majority_accuracy(record: Record) -> float:

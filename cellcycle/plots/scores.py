@@ -52,7 +52,7 @@ def confusion_matrices(tables, titles):
         ax.set_xticks(range(len(table)), table.columns, rotation=turned, ha="right" if turned else "center")
         ax.set_yticks(range(len(table)), table.index if i == 0 else [""] * len(table))
         ax.spines[:].set_visible(False)
-        label(ax, "call", "truth" if i == 0 else "", title)
+        label(ax, table.columns.name or "call", "truth" if i == 0 else "", title)
     bar = figure.colorbar(shown, ax=axes[0].tolist(), shrink=0.85)
     bar.set_label("share of the true phase", fontsize=FONT_PT, color=INK)
     bar.ax.tick_params(labelsize=FONT_PT)
@@ -124,8 +124,10 @@ def design_space(table, references=None, title=""):
             spread = spread_of(part, score)
             at = {"fmt": "o-", "capsize": 2, "elinewidth": 0.8, "linewidth": 0.8}
             ax.errorbar(part["n_parameters"], part[score], spread, color=colour, label=name, **at)
-            for x, y, stages in zip(part["n_parameters"], part[score], part["stages"], strict=True):
-                _name_dot(ax, str(stages), (x, y), (3, 3))
+            # The first dots of a line lie close together: their names go to three sides.
+            sides = [(-8, -9), (-8, 4), *[(4, -9)] * len(part)]
+            for x, y, stages, side in zip(part["n_parameters"], part[score], part["stages"], sides, strict=False):
+                _name_dot(ax, str(stages), (x, y), side)
         ax.set_xscale("log")
         # Between the powers of ten there is no room for names.
         ax.xaxis.set_minor_formatter(NullFormatter())

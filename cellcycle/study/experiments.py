@@ -170,7 +170,7 @@ def ingredients(profile: Profile) -> dict[str, dict]:
     steps = {
         "balanced by repetition, not by altered copies": {},
         "turning, in training and in prediction": {"turns": True},
-        "weight decay, larger steps and batches, fewer epochs": {name: full[name] for name in study_training},
+        "weight decay, higher rate, larger batches": {name: full[name] for name in study_training},
         "fewer, wider stages and batch normalisation": {name: full[name] for name in network},
         "measured features beside the picture": {"views": ("shape",), "measurements": MEASURED},
         "two networks averaged": {"views": BEST["views"]},
