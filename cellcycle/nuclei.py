@@ -22,6 +22,8 @@ _MOST_AREA_RATIOS = ((8, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
 _LIKELY_AREA_RATIO = 4.0
 # Genome copies that are taken for G1.
 _G1_COPIES = (1.6, 2.4)
+# Half of it is still harmless; where seven tenths are cut off, every third call of G1 becomes one of G2.
+_MOST_DARKEST = 0.6
 _SPOILT = {"edge", "clump", "debris", "out_of_focus", "saturated"}
 
 
@@ -95,6 +97,12 @@ class Nuclei:
     def is_sound(self) -> np.ndarray:
         """Whether each nucleus, (N,), is free of flags that spoil its measurements."""
         return np.array([_SPOILT.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
+
+    def is_clipped(self, pixels: np.ndarray) -> bool:
+        """Say whether most of the background of the plane (H, W) is as dark as its darkest: it was cut off at 0."""
+        pixels = pixels if self.picture is None else self.picture.pixels
+        ground = pixels[self.labels == 0]
+        return ground.size > 0 and bool(np.mean(ground <= np.percentile(ground, 1)) > _MOST_DARKEST)
 
     @property
     def scale_note(self) -> str:

@@ -183,6 +183,44 @@ def test_odd_shapes_keep_their_pixels_in_both_formats(tmp_path):
         assert (roi.left, roi.top) <= tuple(np.concatenate(multi).min(axis=0))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_other_readers_find_valid_outlines_with_the_area_of_the_labels(tmp_path, small, seed):
+    import roifile
+    from scipy.ndimage import binary_fill_holes
+    from shapely.geometry import Polygon, shape
+
+    labels, luck = small[1].copy(), np.random.default_rng(seed)
+    # Ragged nuclei, in parts that touch at corners alone.
+    labels[luck.random(labels.shape) < 0.4] = 0
+    ids = list(range(1, 13))
+    calls = [*PHASES, "", *PHASES, *PHASES[:3]]
+    columns = {"nucleus_id": [*map(float, ids)], "call": calls}
+    columns |= {name: [1.0] * 12 for name in ("confidence", "area_um2", "integrated_dna", "dna_copies", "p_G1")}
+    columns |= {name: [""] * 12 for name in ("flags", "prediction_set", "review")}
+    write_geojson(tmp_path / "a.geojson", labels, columns, PHASES)
+    write_rois(tmp_path / "a.zip", labels, columns, PHASES)
+    features = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    for number, feature, roi in zip(ids, features, roifile.roiread(tmp_path / "a.zip"), strict=True):
+        filled, outline = binary_fill_holes(labels == number), shape(feature["geometry"])
+        parts = [Polygon(ring) for ring in roi.coordinates(multi=True)]
+        assert outline.is_valid and all(part.is_valid for part in parts)
+        # An outline cuts every corner of a pixel by an eighth of its area: half a pixel a ring, whatever its shape.
+        n_rings = len(getattr(outline, "geoms", [outline]))
+        assert outline.area == pytest.approx(filled.sum() - 0.5 * n_rings)
+        assert sum(part.area for part in parts) == pytest.approx(outline.area)
+
+
+def test_a_written_mask_is_read_by_scikit_image_with_the_areas_of_the_labels(tmp_path, small):
+    from skimage import io, measure
+
+    from cellcycle.masks import write_mask
+
+    write_mask(tmp_path / "x_mask.tif", small[1], range(1, 13), 0.5)
+    regions = measure.regionprops(io.imread(tmp_path / "x_mask.tif"))
+    assert [region.label for region in regions] == list(range(1, 13))
+    assert [region.area for region in regions] == np.bincount(small[1].ravel())[1:].tolist()
+
+
 def test_of_several_images_there_is_one_file_each_and_a_single_file_is_refused(run):
     for folder in ("p1", "p2"):
         os.mkdir(folder)

@@ -132,6 +132,17 @@ def test_an_image_without_a_nucleus_gets_no_phase(kind, what):
     assert table["nucleus_id"].isna().all()
 
 
+def test_nuclei_whose_background_was_cut_off_go_to_review_where_no_g1_peak_tells_how_bright_they_are(tmp_path):
+    counts = np.round(read_plane(FIELD).pixels * 65535)[:300, :300]
+    for name, dark in (("raw", 0), ("cut", np.percentile(counts, 70))):
+        write_image(tmp_path / f"{name}.tif", np.maximum(counts - dark, 0).astype(np.uint16))
+    raw, cut = (predict(tmp_path / f"{name}.tif") for name in ("raw", "cut"))
+    assert not raw["flags"].str.contains("clipped_background").any()
+    assert len(cut) > 8 and cut["review"].str.contains("clipped_background").all()
+    own = predict(tmp_path / "cut.tif", g1_position=float(cut["integrated_dna"].median()))
+    assert not own["flags"].str.contains("clipped_background").any()
+
+
 def test_an_inverted_picture_has_no_nucleus_and_says_how_it_looks(tmp_path):
     counts = np.round(read_plane(FIELD).pixels * 65535).astype(np.uint16)[:300, :300]
     write_image(tmp_path / "white.tif", 65535 - counts)

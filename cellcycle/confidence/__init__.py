@@ -3,6 +3,7 @@
 from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
 from cellcycle.confidence.assessment import (
     BY_MARGIN,
+    CLIPPED,
     COVERAGE,
     NO_CALL,
     PRICE,

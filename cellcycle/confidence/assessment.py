@@ -16,9 +16,12 @@ PRICE = 0.4
 _MOST_COST = 1e6
 # The size of a nucleus is guessed from how wide its crop was cut.
 BY_MARGIN = "scale_by_margin"
+# Its noise, by which a network tells how bright a nucleus is, was cut off with the background.
+CLIPPED = "clipped_background"
 # Flags of the picture that make a call worth a look.
 SPOILT = (
     BY_MARGIN,
+    CLIPPED,
     "edge",
     "clump",
     "debris",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint
-from cellcycle.confidence import BY_MARGIN, with_weights
+from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
+from cellcycle.confidence import BY_MARGIN, CLIPPED, with_weights
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
@@ -184,8 +184,11 @@ class Predictor:
         flag = shared.flag or ("" if anchor else one_peak_flag(peak, nuclei))
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
         is_by_margin = nuclei.kind == "nucleus" and not nuclei.scale_is_known and shared.pixel_size_um is None
-        if is_by_margin and checkpoint.input_rule.pixel_size_um is not None:
-            flag = ";".join(filter(None, (flag, BY_MARGIN)))
+        is_by_margin &= checkpoint.input_rule.pixel_size_um is not None
+        # A model of the user's own may have learned from such pictures.
+        is_shipped = checkpoint.name in shipped_names() and not checkpoint.input_rule.needs_anchor
+        is_clipped = is_shipped and nuclei.is_clipped(plane.pixels)
+        flag = ";".join(filter(None, (flag, BY_MARGIN * is_by_margin, CLIPPED * is_clipped)))
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
         values |= (
             shared.columns

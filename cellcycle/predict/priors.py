@@ -55,7 +55,8 @@ def one_peak_flag(peak: G1Peak | None, nuclei: Nuclei) -> str:
 def left_open(values: dict, prior: str, flag: str) -> dict:
     """Return the columns of an image's nuclei without the calls of the four phases that are not made after all."""
     names = np.array(values["call"], dtype=object)
-    open_for = {ONE_PEAK: np.isin(names, PHASES[:3]) & (flag == ONE_PEAK), MANY_MITOSES: np.zeros(len(names), bool)}
+    is_one_peak = np.isin(names, PHASES[:3]) & (ONE_PEAK in flag.split(";"))
+    open_for = {ONE_PEAK: is_one_peak, MANY_MITOSES: np.zeros(len(names), bool)}
     if prior == "culture":
         mitoses, p_mitosis = np.flatnonzero(names == PHASES[3]), values[f"p_{PHASES[3]}"]
         most = max(1, int(_MOST_MITOSES * np.count_nonzero(names)))
