@@ -148,11 +148,13 @@ def test_fitted_shares_are_those_of_the_dna_whatever_was_called(tmp_path, ratio)
 def test_the_page_says_where_peaks_are_too_broad_for_a_fitted_share(tmp_path):
     table = with_noise(nuclei_of(CONTROL, n=300, wells=("A01", "B01")))
     table["g1_quality"] = np.where(table["well"] == "A01", 0.5, 0.2)
+    table["light"] = np.where(table["well"] == "A01", 0.8, 1.1)
     table.to_csv(tmp_path / "t.csv", index=False)
     write_report(tmp_path / "r.html", read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"])
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "G2 and M fitted" in page and S_BY_DNA in page
     assert "fitted to them are no surer than counted ones, in B01" in page
+    assert "0.80 to 1.10 of its mean, taken out of the DNA of 2 images" in page
 
 
 def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_not():

@@ -3,7 +3,7 @@
 In a dim corner a nucleus seems to hold less DNA. Where it lies says nothing of its phase: what DNA has in common with
 the place, over the nuclei of all fields of a group, is light. Its logarithm is taken for a quadratic of the place, by
 least squares over all sound nuclei, then over those near the peaks of G1 and G2. Backgrounds of pictures would tell it
-too, but only to who knows the camera's offset, which is no light.
+too, but only to who knows the camera's offset, which is no light. (BaSiCPy, which reads backgrounds, needs torch.)
 """
 
 from dataclasses import dataclass, replace
