@@ -124,8 +124,7 @@ def design_space(table, references=None, title=""):
             spread = spread_of(part, score)
             at = {"fmt": "o-", "capsize": 2, "elinewidth": 0.8, "linewidth": 0.8}
             ax.errorbar(part["n_parameters"], part[score], spread, color=colour, label=name, **at)
-            # The first dots of a line lie close together: their names go to three sides.
-            sides = [(-8, -9), (-8, 4), *[(4, -9)] * len(part)]
+            sides = [(-8, -9), (-8, 4), *[(4, -9)] * len(part)]  # the first dots of a line lie close together
             for x, y, stages, side in zip(part["n_parameters"], part[score], part["stages"], sides, strict=False):
                 _name_dot(ax, str(stages), (x, y), side)
         ax.set_xscale("log")
