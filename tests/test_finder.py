@@ -92,20 +92,25 @@ def test_the_finders_were_set_side_by_side_as_they_are_shipped():
 def test_the_network_is_trained_and_written_and_finds(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     from cellcycle.training import finder as training
-    from cellcycle.training.outlined import simulated_fields
+    from cellcycle.training.outlined import simulated_fields, targets
 
     fields = simulated_fields(3)
     before = training.UNet()
     torch.manual_seed(0)
     network = training.fit(before, fields, 4, 1e-3, 0)
-    training.save(network, {"name": "finder"}, tmp_path / "finder")
+    training.save(network, {"name": "finder"}, fields, tmp_path / "finder")
+    seen = targets(fields[0])[None, :1, :96, :104]
     monkeypatch.setattr(finder, "FOLDER", tmp_path / "finder")
     finder._session.cache_clear()
     try:
         said = finder._maps(np.zeros((70, 90), np.float32))
+        (in_eight_bits,) = finder._session().run(None, {"field": seen.numpy()})
     finally:
         finder._session.cache_clear()
     assert said.shape == (3, 70, 90) and (said >= 0).all() and (said <= 1).all()
+    with torch.no_grad():
+        exact = torch.sigmoid(network(seen)).numpy()
+    assert 0 < np.abs(in_eight_bits - exact).max() < 0.1 * np.ptp(exact, axis=(0, 2, 3)).max()
 
 
 @pytest.mark.realdata

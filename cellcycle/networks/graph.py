@@ -1,8 +1,12 @@
-"""A network as an ONNX graph."""
+"""A network as an ONNX graph, and the graph in whole numbers."""
 
 import logging
 import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 
 
@@ -30,3 +34,39 @@ def onnx_graph(model, examples: dict, output: str, dynamic_shapes):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
     return graph
+
+
+def in_eight_bits(graph, examples: Iterable[dict[str, np.ndarray]]):
+    """Return a graph (onnx.ModelProto) whose convolutions count in 8 bits, scaled to what they see of the examples.
+
+    On a processor that multiplies such numbers it takes about half the time. Weights have 7 bits, so that older
+    processors, which add two products in 16 bits, come to the same sums.
+    """
+    import onnx
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with TemporaryDirectory() as folder:
+        plain, prepared, made = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "made"))
+        onnx.save(graph, plain)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared,
+            made,
+            _Examples(examples),
+            op_types_to_quantize=["Conv", "Relu", "MaxPool", "Concat", "Resize"],
+            per_channel=True,
+            reduce_range=True,
+            activation_type=quantization.QuantType.QUInt8,
+        )
+        return onnx.load(made)
+
+
+class _Examples:
+    """Examples one by one, as the calibration reads them."""
+
+    def __init__(self, examples):
+        self._left = iter(examples)
+
+    def get_next(self) -> dict | None:
+        return next(self._left, None)

@@ -189,10 +189,10 @@ def across_colours(profile: Profile, dataset: NucleusDataset) -> dict[tuple[str,
 
 
 def _enough_epochs(profile: Profile, training: NucleusDataset, config: dict) -> dict:
-    """Return settings with their epochs: small sets are seen more often, so that all get enough steps."""
-    made = completed(profile, training, config)
-    if "epochs" in made and len(training) < STUDY_IMAGES:
-        made["epochs"] = round(made["epochs"] * STUDY_IMAGES / len(training))
+    """Return settings with their epochs: sets below the study's size are seen more often, for as many steps."""
+    made, usual = completed(profile, training, config), profile.study_labels
+    if "epochs" in made and len(training) < usual:
+        made["epochs"] = round(made["epochs"] * usual / len(training))
     return made
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from cellcycle.files import sha256_of, whole_folder
 from cellcycle.metrics import bootstrap
-from cellcycle.networks.graph import onnx_graph
+from cellcycle.networks.graph import in_eight_bits, onnx_graph
 from cellcycle.segmentation import finder, matching, segment
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.training.outlined import (
@@ -36,6 +36,8 @@ from cellcycle.training.outlined import (
 STEPS, MORE_STEPS, BATCH, MEMORY = 9500, 9000, 48, 0.999
 LEARNING_RATE, MORE_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1.5e-3, 1e-3
 SEED, N_HELD_OUT, MOST_OF_A_KIND = 3, 72, 20
+# Fields that the numbers of 8 bits are scaled to.
+N_CALIBRATING = 64
 CHANNELS = (16, 32, 64, 96)
 
 
@@ -133,16 +135,22 @@ def held_out_kinds(fields: list[OutlinedField]) -> set[str]:
     return held
 
 
-def save(network: UNet, about: dict, folder: Path = finder.FOLDER) -> None:
-    """Write the graph, its weights at half precision, and the card."""
-    import onnx
-
+def save(network: UNet, about: dict, fields: list[OutlinedField], folder: Path = finder.FOLDER) -> None:
+    """Write the graph in 8 bits, scaled to crops of the fields, and the card."""
     network = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
-    for weight in network.parameters():
-        weight.data = weight.data.half().float()
     whole = nn.Sequential(network, nn.Sigmoid()).eval()
     sides = {2: 8 * torch.export.Dim("h", min=2, max=512), 3: 8 * torch.export.Dim("w", min=2, max=512)}
-    graph = onnx_graph(whole, {"field": torch.zeros(1, 1, 64, 72)}, "maps", [sides])
+    write(onnx_graph(whole, {"field": torch.zeros(1, 1, 64, 72)}, "maps", [sides]), about, fields, folder)
+
+
+def write(graph, about: dict, fields: list[OutlinedField], folder: Path = finder.FOLDER) -> None:
+    """Write a graph of floating-point numbers as `save` does."""
+    import onnx
+
+    rng = np.random.default_rng(SEED)
+    chosen = [fields[k] for k in rng.choice(len(fields), min(N_CALIBRATING, len(fields)), replace=False)]
+    crops, _ = random_crops(Atlas([targets(field) for field in chosen]), np.arange(len(chosen)), rng)
+    graph = in_eight_bits(graph, ({"field": crop[None].numpy()} for crop in crops))
     with whole_folder(folder, replace=True) as work:
         onnx.save(graph, work / "model.onnx")
         card = about | {"sha256": {"model.onnx": sha256_of(work / "model.onnx")}}
@@ -161,11 +169,12 @@ def make_finder(root: Path) -> None:
     seen = [field for field in real if field.kind not in held]
     network = fit(UNet(), seen + simulated, STEPS, LEARNING_RATE, SEED, device)
     about = card_of(real, held)
-    save(network, about)
+    save(network, about, seen + simulated)
     finder._session.cache_clear()
     unseen = [field for field in real if field.kind in held]
     about["scores"] = {backend: score(unseen, backend) for backend in ("trained", "classical")}
-    save(fit(network, real + simulated, MORE_STEPS, MORE_LEARNING_RATE, SEED + 1, device), about)
+    everything = real + simulated
+    save(fit(network, everything, MORE_STEPS, MORE_LEARNING_RATE, SEED + 1, device), about, everything)
 
 
 def score(fields: list[OutlinedField], backend: str) -> dict:
@@ -201,7 +210,7 @@ def card_of(fields: list[OutlinedField], held: set[str]) -> dict:
     n_held = sum(field.kind in held for field in fields)
     return {
         "name": "finder",
-        "version": "2",
+        "version": "3",
         "title": "Nuclei of fluorescence fields",
         "trained_on": f"{len(fields)} fields of BBBC038 (Caicedo et al. 2019, CC0) with outlines by hand, and "
         f"{N_SIMULATED} fields of cellcycle.simulation {SIMULATOR} and {N_DRAWN} of drawn ellipses",
