@@ -30,7 +30,7 @@ _UNSURE = 0.85
 # Intensities at which the network sees 0 and 1, percentiles of the field.
 _LEVELS = (1.0, 99.8)
 _BRIGHT = 80
-_WINDOW_PX, _HALO_PX, _STEP_PX = 1100, 64, 8
+_WINDOW_PX, _HALO_PX, _STEP_PX = 800, 64, 8
 # Pitch on which tiles must begin, so that each is resampled, and seen, as a part of the whole is.
 TILE_STEP_PX = _STEP_PX * _FRACTIONS
 # The survey of a field says so many times the diameter that is found (median of 72 fields of BBBC038).
