@@ -32,7 +32,7 @@ class Profile:
     n_folds: int = 5
     n_repeats: int = 1
     # By kind of model (best: the recipe), on a data set of the study's size; larger ones get fewer, see `epochs_for`.
-    # So many that twice as many would not help: `transfers.has_settled`.
+    # So many that twice as many should not help: `transfers.has_settled`; notebook 09 says where they would.
     epochs: dict[str, int] = field(default_factory=dict)
     # Augmented copies of each image in D2.
     copies: int = 3

@@ -128,7 +128,7 @@ def settling(profile: Profile) -> dict[str, tuple[Record, Record, Record]]:
     """Return what each kind of network says after half of its epochs, all, and twice as many, to see if it has settled.
 
     They are trained under `n_seeds` seeds on as many nuclei as the study has and tested on others, all simulated and in
-    no table of the study: the epochs, chosen by one rule (twice as many would not help), are not fitted to its folds.
+    no table of the study: the epochs, chosen by one rule (twice as many should not help), are not fitted to its folds.
     """
     sets, test = learning_sets(profile)
     training = sets[profile.learning_sizes.index(profile.study_labels)]
