@@ -46,7 +46,7 @@ def map_rows(images, maps: dict[str, np.ndarray], titles=(), regions=None):
     n, rows = len(planes), {"picture": None, **maps}
     figure, axes = picture_rows(rows, n, 1.3 + 0.95 * n, 0.98 * len(rows) + 0.3, 0.1)
     # Colour maps over noise compress badly; a notebook with several such figures stays small.
-    figure.set_dpi(72)
+    figure.set_dpi(68)
     for row, values in zip(axes, rows.values(), strict=True):
         for i, ax in enumerate(row):
             ax.imshow((planes[i] - planes[i].min()) / max(np.ptp(planes[i]), 1e-9), cmap="gray")
