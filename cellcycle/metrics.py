@@ -7,6 +7,7 @@ the truth in rows and the prediction in columns. A call is made for a score: `ca
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -197,9 +198,16 @@ def _cells(labels, predicted, n_classes: int) -> np.ndarray:
 def draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the unit of each row (n_rows,), and how often each unit is drawn (n_samples, U)."""
     _, unit_of = np.unique(np.arange(n_rows) if units is None else np.asarray(units), return_inverse=True)
-    n_units = unit_of.max() + 1
+    return unit_of, _times(int(unit_of.max()) + 1, n_samples, seed)
+
+
+# All scores of a table are of the same units; drawing them (and the trainings, and both) is most of the work.
+@lru_cache(maxsize=3)
+def _times(n_units: int, n_samples: int, seed: int) -> np.ndarray:
     drawn = np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
-    return unit_of, drawn
+    drawn = drawn.astype(np.min_scalar_type(drawn.max()))
+    drawn.flags.writeable = False
+    return drawn
 
 
 def with_interval(value, samples) -> Estimate:
