@@ -7,7 +7,6 @@ its phase. Source: section II-A of the study. A test holds each to torchvision's
 import numpy as np
 import torch
 from torch import nn
-from torchvision.transforms.v2 import functional
 
 from cellcycle.errors import SettingError
 
@@ -65,12 +64,19 @@ def jittered(images: torch.Tensor, brightness, contrast, saturation, hue) -> tor
     images = mean.lerp(images, factors[1]).clamp_(0, 1)
     if images.shape[1] != 3:
         return images
+    # Takes as long to import as torch, and only colours need it.
+    from torchvision.transforms.v2.functional import adjust_hue
+
     images = _gray(images).lerp(images, factors[2]).clamp_(0, 1)
-    return torch.stack([functional.adjust_hue(image, h) for image, h in zip(images, hue, strict=True)])
+    return torch.stack([adjust_hue(image, h) for image, h in zip(images, hue, strict=True)])
 
 
 def _gray(images: torch.Tensor) -> torch.Tensor:
-    return functional.rgb_to_grayscale(images) if images.shape[1] == 3 else images
+    """Return images weighted by channel as the eye does (ITU-R BT.601); those of one channel as they are."""
+    if images.shape[1] != 3:
+        return images
+    red, green, blue = images.split(1, dim=1)
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
 def altered(images: torch.Tensor, transforms, rng: np.random.Generator) -> torch.Tensor:
