@@ -21,6 +21,7 @@ from cellcycle.images import write_image
 from cellcycle.study import experiments, load_profile, notebooks, texts
 from cellcycle.study.notebooks import clean, publish_notebook
 from cellcycle.study.status import StatusLine
+from tests.test_notebooks import CHECKED, code_cells
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +42,16 @@ def test_executed_copies_are_clean_of_noise(smoke):
         for cell in nbformat.read(outcome.copy, as_version=4).cells:
             for output in cell.get("outputs", []):
                 assert output.get("name") != "stderr", f"{outcome.name}: {output.get('text')}"
+
+
+def checked_outputs(file):
+    cells = code_cells(nbformat.read(file, as_version=4))
+    return {c.id: "".join(o.text for o in c.outputs) for c in cells if c.source.startswith(CHECKED)}
+
+
+def test_a_checked_cell_prints_in_smoke_what_its_notebook_holds(smoke):
+    for outcome in smoke:
+        assert checked_outputs(outcome.copy) == checked_outputs(notebooks.notebooks_dir() / outcome.copy.name)
 
 
 def test_smoke_writes_records_under_the_output_folder_alone(smoke, output_dir):

@@ -1,6 +1,7 @@
 """Profiles: how large a run of the study is, and the settings that follow from it."""
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -75,7 +76,8 @@ class Profile:
         """
         shown = {"profile": self.name} | {name: getattr(self, name) for name in ("data", "seed", *names)}
         shown |= {f"epochs of {kind}": self.epochs[kind] for kind in epochs}
-        return pd.DataFrame({"setting": {name: str(value) for name, value in shown.items()}})
+        rounded = {n: re.sub(r"\d\.\d{5,}", lambda found: f"{float(found[0]):.2g}", str(v)) for n, v in shown.items()}
+        return pd.DataFrame({"setting": rounded})
 
     def load_dataset(self, name: str | None = None, size_px: int | None = None) -> NucleusDataset:
         """Load the profile's data set (or a named one) at the profile's size."""
