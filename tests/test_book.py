@@ -83,6 +83,12 @@ def test_commands_and_options_that_a_text_names_exist(file):
         assert {word for word in words if word.startswith("-")} <= known, line
 
 
+@pytest.mark.parametrize("file", [f for f in TEXTS if f.suffix == ".md"], ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_a_text_reads_in_a_terminal_but_for_its_tables(file):
+    written = re.sub(r"^<!-- (\w+) -->.*?^<!-- /\1 -->", "", file.read_text(encoding="utf-8"), flags=re.M | re.S)
+    assert [line for line in written.splitlines() if len(line) > 120 and not line.startswith("|")] == []
+
+
 def test_the_readme_reads_in_a_terminal_and_tries_files_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if len(line) > 120] == []

@@ -166,11 +166,12 @@ def findings(table: pd.DataFrame) -> str:
     """Return what the headline runs decide, paired on the same folds: networks and `best` beside DNA content."""
     lines = [f"- *best* minus DNA content, paired: {comparisons.told(table.loc[['best']])[0].removeprefix('best: ')}"]
     for score in table:
-        verdicts = table[score].str.split().str[-1]
+        # No comma inside a name: these stand in a list.
+        verdicts = table[score].str.split().str[-1].rename(lambda name: name.replace(",", ""))
         said = [f"{v}: {', '.join(verdicts.index[verdicts == v]) or 'none'}" for v in ("better", "worse", "undecided")]
         lines.append(f"- {score[0].upper()}{score[1:]}, beside DNA content: {'; '.join(said)}.")
     lines.append(f"- Of these {table.size} comparisons one in twenty is decided by chance alone.")
-    return "\n".join(lines)
+    return "\n".join(textwrap.fill(line, 120, subsequent_indent="  ") for line in lines)
 
 
 def _beside_dna_content(records: dict[str, Record]) -> pd.DataFrame:
