@@ -2,9 +2,11 @@
 
 import re
 import tomllib
+from importlib import metadata
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from cellcycle import __version__, files
 
@@ -72,6 +74,22 @@ def test_the_conda_environment_names_what_course_book_and_page_use_in_the_ranges
     assert sorted(named) == sorted({f"python{PROJECT['requires-python']}", "pip", *wanted} - {captum})
     assert pip == {"pip": [captum, "--editable ."]}
     assert environment["channels"] == ["conda-forge"]
+
+
+def test_pip_adds_captum_alone_to_the_conda_environment_and_the_pinned_versions_fit_it():
+    *named, _ = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    ranges = {r.name: r for r in (Requirement(re.sub("^pytorch(?=>)", "torch", line)) for line in named)}
+    pinned = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.M))
+    pinned = {name.replace("_", "-").lower(): version for name, version in pinned.items()}
+    assert all(r.specifier.contains(pinned[name]) for name, r in ranges.items() if name not in ("python", "pip"))
+    brought = {r.name for name in ("matplotlib", "torch") for r in needed_by(name)} | set(ranges)
+    assert {r.name for r in needed_by("captum")} <= brought
+    assert all(r.specifier.contains(pinned[r.name]) for r in needed_by("captum"))
+
+
+def needed_by(name):
+    found = map(Requirement, metadata.requires(name) or [])
+    return [r for r in found if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
 def test_every_extra_is_explained_where_installing_is():
