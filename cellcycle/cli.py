@@ -91,7 +91,7 @@ def _run_fresh(profile: str, data: str, restricted) -> list:
 
 @app.command()
 def predict(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, or patterns.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns, or URLs.")],
     model: Annotated[
         str, typer.Option(help="Name or folder of a model; auto goes by whether the image shows a G1 peak.")
     ] = "auto",

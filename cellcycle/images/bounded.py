@@ -20,7 +20,7 @@ from cellcycle.errors import ImageError
 # Small files may take this much; larger ones as much as their own size can explain.
 _SECONDS, _SECONDS_A_MB = 15.0, 0.5
 _MEGABYTES, _MEGABYTES_A_MB = 1_900.0, 120.0
-_MOST_FILES = 500_000
+MOST_FILES = 500_000
 
 
 class _OutOfTime(BaseException):
@@ -51,8 +51,8 @@ def bytes_of(path) -> int:
             if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
                 raise ImageError(path, f"{name} in it is a link, pipe or device", "copy the whole store")
             n_bytes += found.st_size if stat.S_ISREG(found.st_mode) else 0
-        if n_files > _MOST_FILES:
-            raise ImageError(path, f"it has more than {_MOST_FILES:,} files", "export it with larger chunks")
+        if n_files > MOST_FILES:
+            raise ImageError(path, f"it has more than {MOST_FILES:,} files", "export it with larger chunks")
     return n_bytes
 
 

@@ -9,6 +9,7 @@ from cellcycle.errors import ImageError
 from cellcycle.images.formats import IMAGE_SUFFIXES
 from cellcycle.images.omezarr import is_ome_zarr
 from cellcycle.images.plates import fields_of
+from cellcycle.images.remote import images_at, is_url
 
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 
@@ -49,7 +50,7 @@ def _is_hidden(name: str) -> bool:
 
 def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | ImageError]:
     """Return the image files that paths name: files (also missing ones, which fail when they are read), folders (their
-    images, and those of the folders in them), or patterns with `*`, `?` or `**`.
+    images, and those of the folders in them), patterns with `*`, `?` or `**`, or URLs.
 
     Each file stands there once, in the order of the paths, sorted within a folder or pattern. Of several, thumbnails
     and files of other stains are left out, which `tell` is told. A folder without images, a pattern that nothing
@@ -59,6 +60,8 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
     for path in map(str, paths):
         try:
             found |= dict.fromkeys(_expand_one(path))
+        except ImageError as error:
+            found[error] = None
         except (OSError, ValueError) as error:
             # Too long for the file system, a folder without the right to look, a zero byte.
             reason = getattr(error, "strerror", None) or str(error)
@@ -78,6 +81,8 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
 def _expand_one(path: str) -> list[str | ImageError]:
     if not path.strip():
         return [ImageError("''", "the path is empty", "name a file, a folder or a pattern")]
+    if is_url(path):
+        return images_at(path)
     if Path(path).is_dir():
         files = [str(file) for file in list_images(path)]
         missing = ImageError(path, "the folder holds no image", "name a folder with PNG, JPEG, BMP or TIFF files")

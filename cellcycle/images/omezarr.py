@@ -1,4 +1,4 @@
-"""Open OME-Zarr images, 0.4 and 0.5, in local folders, whose description is held against their files first.
+"""Open OME-Zarr images, 0.4 and 0.5, in folders, whose description is held against their files first.
 
 A stranger's store may name any codec (one unpickles), lead out of its folder by links, and announce what it likes.
 """
@@ -6,6 +6,7 @@ A stranger's store may name any codec (one unpickles), lead out of its folder by
 import json
 import os
 import re
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_ov
 
 _DESCRIPTIONS = ("zarr.json", ".zarray", ".zattrs")
 _MOST_BYTES = 8_000_000
+# More than any store has.
+_ANY_BYTES = 1 << 62
 _CODECS = {
     2: {"blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta"},
     3: {"bytes", "transpose", "blosc", "gzip", "zstd", "crc32c", "sharding_indexed"},
@@ -34,8 +37,22 @@ def is_ome_zarr(folder) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The full resolution of an OME-Zarr image: its array in zarr, the letters of its axes, and its planes."""
+
+    array: object
+    axes: str
+    stack: Stack
+
+
 def open_ome_zarr(path: Path) -> Stack:
     """Open the full resolution of an OME-Zarr image as a `Stack`."""
+    return opened(path, bytes_of(path)).stack
+
+
+def opened(path: Path, n_bytes: int | None = None) -> Opened:
+    """Open an image of so many bytes; None: of what has no chunks yet, and whose description alone is judged."""
     told, version = described(path)
     if "multiscales" not in told:
         what = "a plate, whose images lie in its wells" if "plate" in told else "no OME-Zarr image"
@@ -44,9 +61,10 @@ def open_ome_zarr(path: Path) -> Stack:
     axes, units = _axes(path, image)
     level = image["datasets"][0]
     folder = _inside(path, level["path"])
-    if bytes_of(folder) <= sum(file.stat().st_size for file in folder.glob("*") if file.name in _DESCRIPTIONS):
+    about = sum(file.stat().st_size for file in folder.glob("*") if file.name in _DESCRIPTIONS)
+    if n_bytes is not None and bytes_of(folder) <= about:
         raise ImageError(path, f"{level['path']} in it holds no pixels: its chunks were not copied", "copy it again")
-    shape = _judge_array(path, folder, version, axes, bytes_of(path))
+    shape = _judge_array(path, folder, version, axes, _ANY_BYTES if n_bytes is None else n_bytes)
     sizes = dict(zip(axes, shape, strict=True))
     try:
         import zarr
@@ -63,7 +81,7 @@ def open_ome_zarr(path: Path) -> Stack:
 
     labels = [channel.get("label") for channel in (told.get("omero") or {}).get("channels", [])]
     pixel_size_um, note = usable_size(*(_edge_um(image, level, axes.index(a), units[a]) for a in "xy"))
-    return Stack(
+    stack = Stack(
         str(path),
         load,
         n_times=sizes.get("t", 1),
@@ -73,6 +91,7 @@ def open_ome_zarr(path: Path) -> Stack:
         pixel_size_um=pixel_size_um,
         note=note,
     )
+    return Opened(array, axes, stack)
 
 
 def _json(path: Path) -> dict:
@@ -112,9 +131,13 @@ def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:
     return axes, {str(axis["name"]).lower(): str(axis.get("unit", "")).lower() for axis in listed}
 
 
+def is_below(name: str) -> bool:
+    """Say whether the name of a part leads to no place outside."""
+    return not os.path.isabs(name) and ".." not in Path(name).parts
+
+
 def _inside(path: Path, name) -> Path:
-    parts = Path(str(name)).parts
-    if os.path.isabs(str(name)) or ".." in parts or not (path / str(name)).is_dir():
+    if not is_below(str(name)) or not (path / str(name)).is_dir():
         raise ImageError(path, f"its pixels should lie in {str(name)[:80]!r}, which is no folder in it", _REMEDY)
     return path / str(name)
 

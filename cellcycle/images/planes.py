@@ -1,6 +1,8 @@
-"""Read one DNA plane of an image file."""
+"""Read one DNA plane of an image file, or of one behind a URL."""
 
+import contextlib
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from cellcycle.images.channels import choose_channel, is_index
 from cellcycle.images.formats import judge, open_stack
 from cellcycle.images.intensities import scale_to_unit
 from cellcycle.images.pages import MOST_PAGES, look_like_one_stack
+from cellcycle.images.remote import copied, is_url
 from cellcycle.images.stacks import STACK, Stack
 
 
@@ -40,7 +43,24 @@ def read_plane(path, channel: int | str | None = None, plane: int | None = None)
     point, or of the z plane where there is one time point. An `ImageError` says why a file cannot be read, or that
     its DNA channel or plane is not clear.
     """
+    if is_url(path):
+        with copied(path, partial(_wanted, channel, plane)) as file:
+            return replace(read_plane(file, channel, plane), path=path)
     return read_bounded(_read_plane, path, judge(path), channel, plane)
+
+
+def _wanted(channel: int | str | None, plane: int | None, stack: Stack) -> dict[str, range]:
+    """Return the indices of each axis that are needed: all channels where pixels must tell which one is DNA."""
+    time, z_planes = _choose_planes(stack, plane)
+    needed = {"t": range(time, time + 1), "z": z_planes}
+    with contextlib.suppress(LookupError):
+        index = choose_channel(stack, channel, _no_pixels_yet)
+        needed["c"] = range(index, index + 1)
+    return needed
+
+
+def _no_pixels_yet(index: int) -> np.ndarray:
+    raise LookupError(index)
 
 
 def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:

@@ -10,6 +10,7 @@ from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import judge, one_line
 from cellcycle.images.omezarr import described
+from cellcycle.images.remote import is_url, told_at
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import shown_name
 
@@ -65,8 +66,8 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
 
     A `DataError` says that name and metadata put an image into two wells, or that a plate does not know its well.
     """
-    plates: dict[Path, dict | None] = {}
-    return [_agreed(path, place, _stated(Path(path), plates)) for path, place in zip(paths, named, strict=True)]
+    plates: dict[str, dict | None] = {}
+    return [_agreed(path, place, _stated(path, plates)) for path, place in zip(paths, named, strict=True)]
 
 
 def _agreed(path: str, named: Place, stated: Place) -> Place:
@@ -76,27 +77,32 @@ def _agreed(path: str, named: Place, stated: Place) -> Place:
     return stated if stated.well else named
 
 
-def _stated(path: Path, plates: dict[Path, dict | None]) -> Place:
+def _stated(name: str, plates: dict[str, dict | None]) -> Place:
+    path = Path(name)
     try:
         with one_line(path):
             if _OME_TIFF.search(path.name) and path.is_file():
                 plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
                 well = well_name(f"{_ROWS[row]}{column + 1}") if 0 <= row < len(_ROWS) else ""
                 return Place(shown_name(plate), well, "OME-XML")
-            if len(path.parts) > 3 and path.is_dir():
-                return _in_plate(path, plates)
+            if len(path.parts) > 3 and (is_url(name) or path.is_dir()):
+                return _in_plate(name, plates)
     except ImageError:
         # Whatever is wrong with the file, reading it says so.
         pass
     return Place()
 
 
-def _in_plate(path: Path, plates: dict[Path, dict | None]) -> Place:
+def _in_plate(name: str, plates: dict[str, dict | None]) -> Place:
     """Return the place of an image of an OME-Zarr plate, which lies in the folders of its row and column."""
-    root, own = path.parents[2], path.parent.relative_to(path.parents[2]).as_posix()
+    path = Path(name)
+    root = name.rsplit("/", 3)[0] if is_url(name) else str(path.parents[2])
+    row, column = path.parts[-3:-1]
+    own = f"{row}/{column}"
     if root not in plates:
-        is_store = any((root / name).is_file() for name in ("zarr.json", ".zattrs"))
-        plates[root] = described(root)[0].get("plate") if is_store else None
+        plates[root] = None
+        is_store = is_url(root) or any(Path(root, file).is_file() for file in ("zarr.json", ".zattrs"))
+        plates[root] = (told_at(root) if is_url(root) else described(Path(root))[0]).get("plate") if is_store else None
     plate = plates[root]
     if plate is None:
         return Place()
@@ -104,8 +110,8 @@ def _in_plate(path: Path, plates: dict[Path, dict | None]) -> Place:
           for well in plate.get("wells", ())}  # fmt: skip
     if at and at.get(own) != own:
         finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
-        raise DataError(path, finding, "export the plate again, or copy the images out of it")
-    return Place(shown_name(plate.get("name") or root.stem), well_name(own.replace("/", "")), "plate of OME-Zarr")
+        raise DataError(name, finding, "export the plate again, or copy the images out of it")
+    return Place(shown_name(plate.get("name") or Path(root).stem), well_name(row + column), "plate of OME-Zarr")
 
 
 def well_name(text: str) -> str:

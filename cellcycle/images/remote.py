@@ -1,0 +1,155 @@
+"""Images behind a URL: they are copied here first, of an OME-Zarr only the chunks that are wanted, and then judged and
+read like any file.
+
+`fsspec` knows the protocols; keys for s3, and its other settings, are taken from the environment as it says.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from math import prod
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cellcycle.errors import ImageError
+from cellcycle.files import scratch_folder
+from cellcycle.images.bounded import MOST_FILES
+from cellcycle.images.formats import IMAGE_SUFFIXES, one_line
+from cellcycle.images.omezarr import Opened, described, is_below, opened
+from cellcycle.images.stacks import Stack
+
+_URL = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
+# Without a byte for so long, a server has stopped. Chunks are small: several are on their way at once.
+_SECONDS, _AT_ONCE = 60.0, 8
+_DESCRIPTIONS = {"": ("zarr.json", ".zattrs"), "level": ("zarr.json", ".zarray")}
+
+
+def is_url(path) -> bool:
+    """Say whether a text names an image on the web or in a store.
+
+    Examples
+    --------
+    >>> is_url("s3://bucket/plate.zarr"), is_url("plate.zarr"), is_url("file:///plate.zarr")
+    (True, False, False)
+    """
+    return isinstance(path, str) and bool(_URL.match(path))
+
+
+@contextmanager
+def copied(url: str, wanted: Callable[[Stack], dict[str, range]]) -> Iterator[Path]:
+    """Give a local copy of an image behind a URL, for as long as the context is open; its errors name the URL.
+
+    `wanted(stack)` says of an OME-Zarr, before any pixel is there, which indices of the axes t, c, z are needed.
+    """
+    with scratch_folder() as folder, _named(url):
+        name = Path(urlsplit(url).path).name or "image"
+        path = folder / name
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            if not _copy(url, path):
+                raise ImageError(url, "there is no such file", "check the address")
+        else:
+            _copy_description(url, path)
+            _copy_level(url, path, wanted)
+        yield path
+
+
+def images_at(url: str) -> list[str]:
+    """Return the images of an OME-Zarr plate or well, or the URL itself where it is of one image."""
+    url = url.rstrip("/")
+    if Path(urlsplit(url).path).suffix.lower() in IMAGE_SUFFIXES:
+        return [url]
+    told = told_at(url)
+    if "plate" not in told:
+        return _listed(told, "well", "images", url) or [url]
+    wells = _listed(told, "plate", "wells", url)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        of_wells = pool.map(lambda well: _listed(told_at(well), "well", "images", well), wells)
+        return [image for images in of_wells for image in images]
+
+
+def told_at(url: str) -> dict:
+    """Return what an OME-Zarr behind a URL says of its image, well or plate."""
+    with scratch_folder() as folder, _named(url):
+        _copy_description(url, folder)
+        return described(folder)[0]
+
+
+def _listed(told: dict, kind: str, parts: str, url: str) -> list[str]:
+    with _named(url), one_line(url):
+        names = [str(part["path"]).strip("/") for part in told.get(kind, {}).get(parts, ())]
+    return [f"{url}/{name}" for name in names]
+
+
+@contextmanager
+def _named(url: str) -> Iterator[None]:
+    """Let an error about the copy name what was copied."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(url, error.finding, error.remedy) from error
+
+
+def _copy_description(url: str, path: Path, of: str = "") -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if not any(_copy(f"{url}/{name}", path / name) for name in _DESCRIPTIONS[of]):
+        raise ImageError(url, "there is no image, nor an OME-Zarr", "check the address")
+
+
+def _copy_level(url: str, path: Path, wanted) -> None:
+    """Copy the full resolution of an OME-Zarr image: its description, and the chunks of the planes that are wanted."""
+    with one_line(url):
+        told = described(path)[0]
+        level = str(told["multiscales"][0]["datasets"][0]["path"]) if "multiscales" in told else ""
+        if level and is_below(level):
+            _copy_description(f"{url}/{level}", path / level, "level")
+        # What is wrong with it is said here, before many chunks are asked for.
+        found = opened(path)
+    keys = _keys(found, wanted(found.stack))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        # A chunk that is not there is one of background.
+        list(pool.map(lambda key: _copy(f"{url}/{level}/{key}", path / level / key), keys))
+
+
+def _keys(found: Opened, wanted: dict[str, range]) -> list[str]:
+    """Return the names of the chunks that hold the wanted indices of some axes, and all of the others."""
+    array = found.array
+    pieces = array.shards or array.chunks
+    at = []
+    for axis, size, piece in zip(found.axes, array.shape, pieces, strict=True):
+        indices = wanted.get(axis, range(size))
+        at.append(range(indices[0] // piece, indices[-1] // piece + 1))
+    if (n_chunks := prod(map(len, at))) > MOST_FILES:
+        raise ImageError(found.stack.path, f"it lies in {n_chunks:,} chunks", "export it with larger chunks")
+    return list(map(array.metadata.encode_chunk_key, product(*at)))
+
+
+def _copy(url: str, path: Path) -> bool:
+    """Copy one file; return whether there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        import fsspec
+
+        system, name = fsspec.url_to_fs(url, **_options(url))
+        system.get_file(name, str(path))
+    except ImportError as error:
+        raise ImageError(url, "a URL needs further packages", "run: pip install 'cellcycle[remote]'") from error
+    except FileNotFoundError:
+        path.unlink(missing_ok=True)
+        return False
+    except Exception as error:  # whatever a network sets off
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        is_keyless = type(error).__name__ == "NoCredentialsError"
+        remedy = "for a public bucket set FSSPEC_S3_ANON=1" if is_keyless else "try again, or copy it here first"
+        raise ImageError(url, f"it cannot be fetched ({reason})", remedy) from error
+    return True
+
+
+def _options(url: str) -> dict:
+    if not url.lower().startswith("http"):
+        return {}
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS, sock_read=_SECONDS)
+    return {"client_kwargs": {"timeout": timeout}}
