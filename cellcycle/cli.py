@@ -112,7 +112,7 @@ def predict(
     is_slide: Annotated[
         bool, typer.Option("--slide", help="All images, crops too, are of one slide: one G1 peak for all.")
     ] = False,
-    format_name: Annotated[str | None, typer.Option("--format", help="table, csv, tsv, json or parquet.")] = None,
+    format_name: Annotated[str | None, typer.Option("--format", help="table, csv, tsv, json, parquet or h5ad.")] = None,
     output: Annotated[Path | None, typer.Option(help="File for the rows, one a nucleus.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Folder for pictures with outlines by phase.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder for label TIFFs; a number is its nucleus_id.")] = None,

@@ -112,6 +112,9 @@ def test_a_format_must_be_that_of_the_name(name, output, tmp_path):
         format_of(name, tmp_path / output)
 
 
+PLACE = ["centroid_x_px", "centroid_y_px"]
+
+
 def test_every_format_that_was_written_is_replaced_by_the_next_run(tmp_path):
     table = predict(MITOSIS)
     for name in ("csv", "tsv", "json", "parquet"):
@@ -123,6 +126,39 @@ def test_every_format_that_was_written_is_replaced_by_the_next_run(tmp_path):
         check_target(file, [MITOSIS])
     rows = list(csv.reader((tmp_path / "rows.tsv").open(encoding="utf-8"), delimiter="\t"))
     assert rows[0] == list(table.columns)
+
+
+def test_anndata_reads_what_was_written_and_what_it_saved_again_is_not_replaced(tmp_path):
+    h5py, anndata = pytest.importorskip("h5py"), pytest.importorskip("anndata")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    table, file = predict([MITOSIS, tmp_path / "bad.png"]), tmp_path / "rows.h5ad"
+    for _ in range(2):
+        with row_writer("h5ad", file) as write:
+            for _, rows in table.groupby("image", sort=False):
+                write(rows)
+        # Our own file is replaced by the next run.
+        check_target(file, [MITOSIS])
+    found = anndata.read_h5ad(file)
+    assert found.var_names[0] == "area_px" and {*found.obs, *found.var_names} | {*PLACE} == set(table.columns)
+    for name in ("image", "call", "flags", "error"):
+        assert found.obs[name].tolist() == table[name].tolist()
+    assert found.obs["p_M"].iloc[0] == table["p_M"].iloc[0].round(4) and np.isnan(found.obs["nucleus_id"].iloc[1])
+    for k, name in enumerate(found.var_names):
+        np.testing.assert_allclose(found.X[:, k], table[name], rtol=1e-6)
+    np.testing.assert_array_equal(found.obsm["spatial"], table[PLACE])
+    with h5py.File(file, "a") as saved:
+        # As after `write_h5ad` of somebody who has added results.
+        del saved.attrs["writer"]
+    with pytest.raises(SettingError, match="no table of predictions"):
+        check_target(file, [MITOSIS])
+
+
+def test_an_h5ad_that_cannot_be_finished_leaves_nothing(tmp_path):
+    pytest.importorskip("h5py")
+    with pytest.raises(ZeroDivisionError), row_writer("h5ad", tmp_path / "rows.h5ad") as write:
+        write(pd.DataFrame({"image": ["a"], "nucleus_id": [1]}))
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_table_keeps_the_mode_that_is_there_and_heeds_the_umask(tmp_path):

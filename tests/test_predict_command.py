@@ -112,7 +112,7 @@ def test_in_a_batch_the_good_are_done_and_the_bad_are_listed(run, tmp_path):
     ("arguments", "message"),
     [
         (("--model", "nagoa"), "did you mean 'nagao'"),
-        (("--format", "xml"), "use one of table, csv, tsv, json, parquet"),
+        (("--format", "xml"), "use one of table, csv, tsv, json, parquet, h5ad"),
         (("--field", "--nucleus"), "choose one of them"),
         (("--channel", "GFP"), "GFP"),
         (("--jobs", "0"), "1 or more"),
@@ -120,6 +120,7 @@ def test_in_a_batch_the_good_are_done_and_the_bad_are_listed(run, tmp_path):
         (("--segmentation", "magic"), "trained, classical, cellpose, stardist"),
         (("--output", "nowhere/rows.csv"), "nowhere"),
         (("--format", "parquet"), "--output"),
+        (("--format", "h5ad"), "--output"),
     ],
 )
 def test_wrong_options_are_one_line_and_exit_2(run, arguments, message):
@@ -200,11 +201,12 @@ def test_rows_go_to_standard_output_alone(run):
     assert WARNING in err
 
 
-def test_parquet_without_its_package_says_what_to_install(run, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    code, _, err = run("predict", MITOSIS, "--output", tmp_path / "rows.parquet")
+@pytest.mark.parametrize(("name", "package"), [("parquet", "pyarrow"), ("h5ad", "h5py")])
+def test_a_format_without_its_package_says_what_to_install(run, tmp_path, monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    code, _, err = run("predict", MITOSIS, "--output", tmp_path / f"rows.{name}")
     assert code == 2
-    assert "pip install pyarrow" in err
+    assert f"pip install {package}" in err
 
 
 def test_all_cores_share_a_few_large_images_or_many_small_ones(tmp_path):

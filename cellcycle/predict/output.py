@@ -11,6 +11,7 @@ from pathlib import Path
 from cellcycle.errors import SettingError
 from cellcycle.files import is_stream, whole_file
 from cellcycle.names import cell
+from cellcycle.predict.h5ad import h5ad_rows
 
 # What a disk says that takes no more.
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -33,9 +34,9 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
         return
     with whole_file(output) as unfinished:
         try:
-            if name == "parquet":
-                with _parquet_rows(unfinished) as write:
-                    yield write
+            if name in _BINARY:
+                with _BINARY[name](unfinished) as write:
+                    yield lambda table: write(_harmless(table))
             else:
                 with open(unfinished, "w", encoding="utf-8", newline="") as stream, text_rows(name, stream) as write:
                     yield write
@@ -49,7 +50,7 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
 
 def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
     """Keep the whole rows of a file for which the disk was too small, beside it; return their file."""
-    if name == "parquet" or is_stream(output):
+    if name in _BINARY or is_stream(output):
         return None
     text = unfinished.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
@@ -111,7 +112,7 @@ def _parquet_rows(path: Path):
 
     def write(table) -> None:
         nonlocal writer
-        rows = pyarrow.Table.from_pandas(_harmless(table), preserve_index=False)
+        rows = pyarrow.Table.from_pandas(table, preserve_index=False)
         if writer is None:
             writer = pyarrow.parquet.ParquetWriter(path, rows.schema)
         writer.write_table(rows)
@@ -121,3 +122,6 @@ def _parquet_rows(path: Path):
     finally:
         if writer is not None:
             writer.close()
+
+
+_BINARY = {"parquet": _parquet_rows, "h5ad": h5ad_rows}

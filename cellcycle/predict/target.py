@@ -1,6 +1,7 @@
 """Where rows may be written to: what cannot be, or must not be replaced, is said before the work begins."""
 
 import contextlib
+import importlib
 import os
 import re
 import sys
@@ -9,8 +10,11 @@ from pathlib import Path
 
 from cellcycle.errors import SettingError
 from cellcycle.files import is_stream
+from cellcycle.predict.h5ad import was_written_here
 
-FORMATS = ("table", "csv", "tsv", "json", "parquet")
+FORMATS = ("table", "csv", "tsv", "json", "parquet", "h5ad")
+# Those that are no text, and the package that each needs.
+_PACKAGES = {"parquet": "pyarrow", "h5ad": "h5py"}
 # What files may be called that hold each; comma-separated text is the format of a name that says none.
 _SUFFIXES = {
     "table": ("", ".txt"),
@@ -18,6 +22,7 @@ _SUFFIXES = {
     "tsv": (".tsv",),
     "json": (".json",),
     "parquet": (".parquet",),
+    "h5ad": (".h5ad",),
 }
 # How files begin that were written here.
 _HEADS = re.compile(
@@ -43,18 +48,21 @@ def format_of(chosen: str | None, output: Path | None) -> str:
         named = next((name for name, suffixes in _SUFFIXES.items() if suffix in suffixes and name != "table"), None)
         if named is None:
             raise SettingError(
-                output, f"tables are not written as {suffix}", "end the name in .csv, .tsv, .json or .parquet"
+                output, f"tables are not written as {suffix}", f"end the name in .{', .'.join(FORMATS[1:])}"
             )
         if chosen is not None and suffix not in _SUFFIXES[chosen]:
             raise SettingError(output, f"the name does not say {chosen}", f"end it in {_SUFFIXES[chosen][0] or '.txt'}")
         name = chosen or named
-    if name == "parquet":
+    if name in _PACKAGES:
         if output is None or is_stream(output):
-            raise SettingError("format", "parquet is no text", "name a file with --output")
+            raise SettingError("format", f"{name} is no text", "name a file with --output")
+        package = _PACKAGES[name]
         try:
-            import pyarrow.parquet  # noqa: F401
+            importlib.import_module(package)
         except ImportError as error:
-            raise SettingError("format", "parquet needs the package pyarrow", "run: pip install pyarrow") from error
+            raise SettingError(
+                "format", f"{name} needs the package {package}", f"run: pip install {package}"
+            ) from error
     return name
 
 
@@ -85,8 +93,9 @@ def _check_replaced(output: Path, images: Iterable) -> None:
     if is_among(output, images):
         raise SettingError(output, "it is one of the images to predict", "name a new file")
     with open(output, "rb") as stream:
-        if not _HEADS.match(stream.read(200)):
-            raise SettingError(output, "it exists and is no table of predictions", "name a new file")
+        is_table = _HEADS.match(stream.read(200))
+    if not (is_table or (output.suffix.lower() == ".h5ad" and was_written_here(output))):
+        raise SettingError(output, "it exists and is no table of predictions", "name a new file")
     if not (there.st_mode & 0o222 and os.access(output, os.W_OK)):
         raise SettingError(output, "it is read-only", "name a new file, or make it writable")
 
