@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from cellcycle import files
 from cellcycle.phases import PHASES
 from cellcycle.study import texts
 
@@ -13,11 +12,6 @@ SEEN = {
     "DNA and area": {"sees": ("integrated_dna", "area_um2")},
     "DNA alone": {"sees": ("integrated_dna",)},
 }
-
-
-def refresh_card() -> None:
-    """Write the computed blocks of the data card."""
-    texts.refresh(files.repository() / "data" / "README.md", card_blocks())
 
 
 def card_blocks() -> dict[str, str]:

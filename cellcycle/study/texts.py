@@ -47,8 +47,10 @@ _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} |
 
 
 def refresh_texts() -> None:
-    """Write what follows from records, cards and models: computed blocks of README and docs, and README's picture."""
-    for file, blocks in text_blocks().items():
+    """Write what follows from records, cards and models: blocks of README, docs and data card, and README's picture."""
+    from cellcycle.study.data_card import card_blocks
+
+    for file, blocks in (text_blocks() | {"data/README.md": card_blocks()}).items():
         refresh(files.repository() / file, blocks)
     write_image(files.repository() / FIELD_PICTURE, field_picture())
 
