@@ -108,7 +108,8 @@ def train_network(
             scheduler.step()
         mean, took_s = float(np.mean([loss.item() for loss in losses])), time.perf_counter() - started
         is_watched = watch is not None and (epoch == epochs or epoch % max(1, epochs // _LOOKS) == 0)
-        held_out = watch(network.eval()) if is_watched else float("nan")
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_short):
+            held_out = watch(network.eval()) if is_watched else float("nan")
         history.append((epoch, mean, held_out, took_s))
         if state is not None:
             _keep(state, network, optimizer, scheduler, batches, history)
