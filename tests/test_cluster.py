@@ -1,6 +1,9 @@
 """Work on a cluster of `dask.distributed`: the same results in order, and one line where there is no such cluster."""
 
+import ast
+import inspect
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from cellcycle import cli, files, tasks, tuning
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.datasets import make_simulated
 from cellcycle.errors import DataError, SettingError
+from cellcycle.predict import predict
 
 pytest.importorskip("distributed", reason="distributed is not installed")
 MITOSES = files.repository() / "data" / "sample" / "nuclei" / "M"
@@ -58,6 +62,7 @@ def test_a_worker_that_dies_loses_nothing_and_repeats_nothing(client, tmp_path):
 
 def test_the_table_of_a_cluster_is_that_of_one_process(client, tmp_path, monkeypatch):
     images = sorted(map(str, MITOSES.glob("*.png")))[:4]
+    assert predict(images, is_slide=True, client=client).equals(predict(images, is_slide=True))
     for name, more in (("alone", []), ("shared", ["--dask", client.scheduler.address])):
         call = ["cellcycle", "predict", *images, "--slide", "--output", str(tmp_path / f"{name}.csv"), *more]
         monkeypatch.setattr("sys.argv", call)
@@ -83,6 +88,63 @@ def test_folds_and_trials_of_a_cluster_are_those_of_one_process(client, tmp_path
         train(dataset, tmp_path / f"model {name}", network="logistic", folds=2, epochs=1, size=32, client=own)
     scores = [load_checkpoint(tmp_path / f"model {name}").card["scores"]["held_out"] for name in ("alone", "shared")]
     assert scores[0] == scores[1]
+
+
+def test_a_cluster_that_asks_for_certificates_is_reached_by_those_of_the_settings_of_dask(tmp_path, monkeypatch):
+    pytest.importorskip("cryptography", reason="cryptography is not installed")
+    import dask
+    from distributed import LocalCluster
+    from distributed.security import Security
+
+    monkeypatch.setattr(tasks, "_ANSWER_S", 5)
+    made, files = Security.temporary(), {}
+    for name, text in {
+        "ca-file": made.tls_ca_file,
+        "client.cert": made.tls_client_cert,
+        "client.key": made.tls_client_key,
+    }.items():
+        (tmp_path / name).write_text(text)
+        files[f"distributed.comm.tls.{name}"] = str(tmp_path / name)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, security=made) as own:
+        with dask.config.set(files), tasks.cluster(own.scheduler_address) as client:
+            assert list(tasks.run(abs, [-1, 2], client=client)) == [1, 2]
+        with (
+            pytest.raises(SettingError, match="no scheduler of this version answers"),
+            tasks.cluster(own.scheduler_address),
+        ):
+            pass
+
+
+SNIPPETS = re.findall(
+    r"```python\n(.*?)```", (files.repository() / "docs/how_to/cluster.md").read_text("utf-8"), re.DOTALL
+)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda text: text.split()[1])
+def test_a_snippet_of_the_page_names_what_there_is(snippet):
+    tree = ast.parse(snippet)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = pytest.importorskip(node.module, reason=f"{node.module} is not installed")
+            names = {alias.name: getattr(module, alias.name) for alias in node.names}
+            for call in ast.walk(tree):
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") in names:
+                    keywords = {k.arg: None for k in call.keywords}
+                    inspect.signature(names[call.func.id]).bind(*call.args, **keywords)
+
+
+def test_the_snippet_for_slurm_asks_for_what_it_says(monkeypatch, capsys):
+    """Its script is made; no queue is at hand to hand it to."""
+    SLURMCluster = pytest.importorskip("dask_jobqueue", reason="dask_jobqueue is not installed").SLURMCluster
+    asked = []
+    monkeypatch.setattr(SLURMCluster, "scale", lambda self, n=0, **jobs: asked.append((jobs, self.job_script())))
+    (snippet,) = (text for text in SNIPPETS if "SLURM" in text)
+    made: dict = {}
+    exec(snippet, made)
+    made["cluster"].close()
+    (jobs, script), *_ = asked
+    assert jobs == {"jobs": 10} and "--cpus-per-task=8" in script and "-t 02:00:00" in script
+    assert capsys.readouterr().out.strip() in script
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "ftp://x"])

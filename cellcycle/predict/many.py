@@ -34,7 +34,15 @@ _MOST_KEPT_BYTES = 2 << 30
 
 
 def predict(
-    images, model=AUTO, *, is_slide: bool = False, is_each: bool = False, plate_map=None, masks=None, **settings
+    images,
+    model=AUTO,
+    *,
+    is_slide: bool = False,
+    is_each: bool = False,
+    plate_map=None,
+    masks=None,
+    client=None,
+    **settings,
 ):
     """Predict the phases of all nuclei of one or many images; return a `DataFrame` with the `table_columns`.
 
@@ -55,6 +63,8 @@ def predict(
     masks : folder or list, optional
         Outlines of your own, see `cellcycle.masks`: the folder of the label images, found by the names of the images,
         or one file or array (H, W) for each image. A number in them is the `nucleus_id`.
+    client : distributed.Client, optional
+        The workers of a cluster, which read the images by the same paths or URLs, find and call; see `docs/how_to`.
     **settings
         Of `Settings`: kind, channel, plane, pixel_size_um, backend, g1_position.
 
@@ -74,9 +84,9 @@ def predict(
     (listed, masks), found = _with_masks(listed, images, masks), []
     columns, _ = layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"
-    with scratch_folder() as folder:
-        chosen, shared, _ = look_first(listed, choice, chosen, columns, how, masks, folder)
-        for prediction in run_batch(listed, choice, chosen, masks=masks, folder=folder, shared=shared):
+    with scratch_folder() as folder, workers_of(choice, chosen, client=client) as do:
+        chosen, shared, _ = look_first(listed, choice, chosen, columns, how, masks, folder, do)
+        for prediction in run_batch(listed, choice, chosen, do=do, masks=masks, folder=folder, shared=shared):
             if prediction.remark:
                 warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
             if prediction.plane_note:
