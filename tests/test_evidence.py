@@ -154,6 +154,21 @@ def test_page_readme_and_cards_follow_from_the_records():
     assert block(ROOT / "README.md", "EVIDENCE") == text.markdown_table(text.short_table(found))
 
 
+def test_what_the_page_says_of_the_aims_that_were_missed_holds_in_the_records():
+    found = [(record, scores.scores_of(record)) for record in text.records()]
+    by = {(r.config["model"], r.config["source"], r.config["way"]): (r.predictions, s) for r, s in found}
+    assert set(text.aims_table(found)["met"]) == {"yes", "no"}
+    # "The knock-down has more G1 and at most half the S of the control."
+    _, together = by["auto", "rpe1", "together"]
+    assert together["G1, knock-down"].low > together["G1, control"].high
+    assert together["S, knock-down"].value <= together["S, control"].value / 2
+    # "Of all nuclei found, no field of ten or more is above a tenth."
+    rows, fields = by["auto", "fields", "each"]
+    mitoses = rows["call"].eq("M").groupby(rows["group"]).agg(["mean", "size"])
+    assert fields["fields with more than 10% M"].value > 0
+    assert (mitoses["mean"][mitoses["size"] >= 10] <= 0.1).all()
+
+
 def test_edu_is_read_about_the_centre_of_a_nucleus_and_parted_by_otsu(tmp_path):
     # A camera's noise: a picture of a few values would be taken for a mask.
     edu = np.random.default_rng(0).integers(90, 111, (60, 60)).astype(np.uint16)

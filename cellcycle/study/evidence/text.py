@@ -32,6 +32,21 @@ _SHORT = {
     ("fields", "each"): ("called M", "fields, M"),
 }
 
+# What was aimed at before any model was trained: model, source, way and score; at least ("≥") or at most, and how much.
+AIMS = [
+    (AUTO, "jurkat", "each", "balanced accuracy", "≥", 0.5),
+    (ANCHORED, "jurkat", "slide", "balanced accuracy", "≥", 0.84),
+    (AUTO, "mitocheck", "each", "AUC of M", "≥", 0.985),
+    (AUTO, "mitocheck", "each", "anaphase called M", "≥", 0.85),
+    (AUTO, "mitocheck", "each", "interphase called M", "≤", 0.04),
+    (AUTO, "rpe1", "together", "AUC of S by EdU", "≥", 0.75),
+    (AUTO, "fields", "each", "fields with more than 10% M", "≤", 0.0),
+    (AUTO, "jurkat", "each", "calibration error", "≤", 0.08),
+    (ANCHORED, "jurkat", "slide", "calibration error", "≤", 0.08),
+    (AUTO, "jurkat", "each", "set holds the phase", "≥", 0.85),
+    (ANCHORED, "jurkat", "slide", "set holds the phase", "≥", 0.85),
+]
+
 
 def records() -> list[Record]:
     """Return the committed records, by source, model and way."""
@@ -68,6 +83,7 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     tried = pd.read_csv(files.repository() / ROOT / "candidates.csv", dtype=str, keep_default_na=False)
     slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
     blocks = {"CANDIDATES": markdown_table(tried.set_index("model")), "QUALITY": markdown_table(by_quality(slides))}
+    blocks["AIMS"] = markdown_table(aims_table(found))
     for name in _recorded(found):
         source, own = SOURCES[name], _of(found, name)
         facts = own[0][0].run
@@ -92,6 +108,20 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
         figure = f"![{source.title}](images/evidence_{name}.png)"
         blocks[name.upper()] = "\n\n".join(["  \n".join(told), markdown_table(table), figure])
     return blocks
+
+
+def aims_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
+    """Return what was aimed at and what was reached; beside it what a forest came to that was given labels."""
+    scores_at = {tuple(record.config[k] for k in ("model", "source", "way")): scores for record, scores in found}
+    rows = []
+    for model, source, way, score, sign, aim in AIMS:
+        reached, given = scores_at[model, source, way][score], scores_at.get((FOREST, source, way), {}).get(score)
+        is_met = reached.value >= aim if sign == "≥" else reached.value <= aim
+        name = f"{SOURCES[source].title.split()[0]}, {WAYS[way]}: {score}"
+        shown = {"model": f"`{model}`", "aimed at": f"{sign} {aim:g}", "reached": f"{reached:.3f}"}
+        shown |= {"met": "yes" if is_met else "no", _NAMES[FOREST]: f"{given:.3f}" if given else ""}
+        rows.append({"score": name} | shown)
+    return pd.DataFrame(rows).set_index("score")
 
 
 def _of(found, name: str) -> list[tuple[Record, dict]]:
