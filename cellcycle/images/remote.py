@@ -23,7 +23,7 @@ from cellcycle.images.stacks import Stack
 _URL = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
 # Without a byte for so long, a server has stopped. Chunks are small: several are on their way at once.
 _SECONDS, _AT_ONCE = 60.0, 8
-_DESCRIPTIONS = {"": ("zarr.json", ".zattrs"), "level": ("zarr.json", ".zarray")}
+_OF_IMAGE, _OF_ARRAY = ("zarr.json", ".zattrs"), ("zarr.json", ".zarray")
 
 
 def is_url(path) -> bool:
@@ -44,13 +44,14 @@ def copied(url: str, wanted: Callable[[Stack], dict[str, range]]) -> Iterator[Pa
     `wanted(stack)` says of an OME-Zarr, before any pixel is there, which indices of the axes t, c, z are needed.
     """
     with scratch_folder() as folder, _named(url):
-        name = Path(urlsplit(url).path).name or "image"
-        path = folder / name
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+        # Under a name of ours: theirs may be one such as "..".
+        is_file = _suffix(url) in IMAGE_SUFFIXES
+        path = folder / f"image{_suffix(url) if is_file else '.zarr'}"
+        if is_file:
             if not _copy(url, path):
                 raise ImageError(url, "there is no such file", "check the address")
         else:
-            _copy_description(url, path)
+            _copy_description(url, path, _OF_IMAGE)
             _copy_level(url, path, wanted)
         yield path
 
@@ -58,7 +59,7 @@ def copied(url: str, wanted: Callable[[Stack], dict[str, range]]) -> Iterator[Pa
 def images_at(url: str) -> list[str]:
     """Return the images of an OME-Zarr plate or well, or the URL itself where it is of one image."""
     url = url.rstrip("/")
-    if Path(urlsplit(url).path).suffix.lower() in IMAGE_SUFFIXES:
+    if _suffix(url) in IMAGE_SUFFIXES:
         return [url]
     told = told_at(url)
     if "plate" not in told:
@@ -72,8 +73,12 @@ def images_at(url: str) -> list[str]:
 def told_at(url: str) -> dict:
     """Return what an OME-Zarr behind a URL says of its image, well or plate."""
     with scratch_folder() as folder, _named(url):
-        _copy_description(url, folder)
+        _copy_description(url, folder, _OF_IMAGE)
         return described(folder)[0]
+
+
+def _suffix(url: str) -> str:
+    return Path(urlsplit(url).path).suffix.lower()
 
 
 def _listed(told: dict, kind: str, parts: str, url: str) -> list[str]:
@@ -91,9 +96,8 @@ def _named(url: str) -> Iterator[None]:
         raise ImageError(url, error.finding, error.remedy) from error
 
 
-def _copy_description(url: str, path: Path, of: str = "") -> None:
-    path.mkdir(parents=True, exist_ok=True)
-    if not any(_copy(f"{url}/{name}", path / name) for name in _DESCRIPTIONS[of]):
+def _copy_description(url: str, path: Path, names: tuple[str, ...]) -> None:
+    if not any(_copy(f"{url}/{name}", path / name) for name in names):
         raise ImageError(url, "there is no image, nor an OME-Zarr", "check the address")
 
 
@@ -103,7 +107,7 @@ def _copy_level(url: str, path: Path, wanted) -> None:
         told = described(path)[0]
         level = str(told["multiscales"][0]["datasets"][0]["path"]) if "multiscales" in told else ""
         if level and is_below(level):
-            _copy_description(f"{url}/{level}", path / level, "level")
+            _copy_description(f"{url}/{level}", path / level, _OF_ARRAY)
         # What is wrong with it is said here, before many chunks are asked for.
         found = opened(path)
     keys = _keys(found, wanted(found.stack))
@@ -127,10 +131,10 @@ def _keys(found: Opened, wanted: dict[str, range]) -> list[str]:
 
 def _copy(url: str, path: Path) -> bool:
     """Copy one file; return whether there is one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         import fsspec
 
+        path.parent.mkdir(parents=True, exist_ok=True)
         system, name = fsspec.url_to_fs(url, **_options(url))
         system.get_file(name, str(path))
     except ImportError as error:
