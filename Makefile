@@ -55,7 +55,7 @@ format: .venv/.installed  ## put style right where a tool can
 
 bench: .venv/.installed  ## time training and prediction, and measure memory (BENCH=--with-rival beside the study's package)
 	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/speed.py $(BENCH)
+	$(BIN)/python -m benchmarks.speed $(BENCH)
 
 fuzz: .venv/.installed  ## read N=10000 broken and hostile files within limits (SEED=0; FUZZ=--record keeps the table)
 	$(BIN)/python -m benchmarks.fuzz --number $(N) --seed $(SEED) $(FUZZ)

@@ -1,9 +1,10 @@
 """Time and memory of prediction, beside the study's own package where that is asked for.
 
-Run: python benchmarks/speed.py [--with-rival] [--repeats 5] [--without-slide]
+Run: python -m benchmarks.speed [--with-rival] [--repeats 5] [--without-slide]
 
 Measured in one run: CPU time of `cellcycle --help`; wall time of one image in a fresh process; 1,000 cropped
-nuclei in one call; peak memory of a field of 10,000 x 10,000 pixels of 16 bits. `--with-rival` installs
+nuclei in one call; peak memory of a field of 10,000 x 10,000 pixels of 16 bits; with the real cells that
+$CELLCYCLE_REAL_DATA names, a field of RPE-1 cells, beside a plain script and on two processes. `--with-rival` installs
 cnncc 1.1.4 (71 MB) into a venv of its own under build/, which borrows torch from this environment, and prints
 ratios of its times to ours. Minima of several repeats are the steadiest figures on a busy machine.
 """
@@ -11,22 +12,26 @@ ratios of its times to ours. Minima of several repeats are the steadiest figures
 import argparse
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import sysconfig
 import time
 import venv
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.segmentation_fields import plain
 from cellcycle import files
-from cellcycle.images import write_image
+from cellcycle.images import read_plane, write_image
 from cellcycle.simulation import simulate_field, simulate_nuclei
 
 FOLDER = files.build_dir() / "bench"
 RIVAL = "cnncc==1.1.4"
-N_CROPS = 1000
+COMMAND = str(Path(sys.executable).parent / "cellcycle")
+N_CROPS, N_FIELDS = 1000, 8
 SLIDE_PX = 10_000
 
 
@@ -91,6 +96,25 @@ def colour_picture() -> Path:
     return file
 
 
+def real_fields(file: Path) -> None:
+    """Print what one more field of a call costs, over a plain script on the same field, and what two processes gain."""
+    walls, cpus = {}, {}
+    for n_fields, n_jobs in ((1, 1), (N_FIELDS, 1), (N_FIELDS, 2)):
+        with TemporaryDirectory() as folder:
+            for k in range(n_fields):
+                shutil.copy(file, Path(folder, f"{k}.tif"))
+            took = run([COMMAND, "predict", folder, "--format", "csv", "--jobs", str(n_jobs)])
+        walls[n_fields, n_jobs], cpus[n_fields, n_jobs] = took["wall_s"], took["cpu_s"]
+    own_s = (cpus[N_FIELDS, 1] - cpus[1, 1]) / (N_FIELDS - 1)
+    plain_s = []
+    for _ in range(N_FIELDS):
+        started = time.process_time()
+        plain(read_plane(file).pixels)
+        plain_s.append(time.process_time() - started)
+    print(f"a field of RPE-1 cells: {own_s:.2f} s of one core, {own_s / min(plain_s):.1f} times a plain script")
+    print(f"{N_FIELDS} of them on two processes: {walls[N_FIELDS, 1] / walls[N_FIELDS, 2]:.2f} times as fast as on one")
+
+
 def rival_command() -> str:
     """Install the study's package into its own venv, and return its command."""
     folder = files.build_dir() / "rival"
@@ -109,11 +133,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--without-slide", action="store_true", help="leave the large field out")
     arguments = parser.parse_args()
-    ours = str(Path(sys.executable).parent / "cellcycle")
-    shown("cellcycle --help", run([ours, "--help"], arguments.repeats))
-    one = run([ours, "predict", colour_picture()], arguments.repeats)
+    shown("cellcycle --help", run([COMMAND, "--help"], arguments.repeats))
+    one = run([COMMAND, "predict", colour_picture()], arguments.repeats)
     shown("one image, cold: cellcycle predict", one)
-    many = run([ours, "predict", crops(), "--nucleus", "--format", "csv"])
+    many = run([COMMAND, "predict", crops(), "--nucleus", "--format", "csv"])
     shown(f"{N_CROPS} cropped nuclei in one call", many)
     if arguments.with_rival:
         forced = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
@@ -122,8 +145,10 @@ def main() -> None:
         print(f"one image, cold: {rival['wall_s'] / one['wall_s']:.1f} times less wall time than cnncc")
         ratio = N_CROPS * rival["wall_s"] / many["wall_s"]
         print(f"{N_CROPS} nuclei: {ratio:.0f} times less than {N_CROPS} calls of cnncc")
+    if real := os.environ.get("CELLCYCLE_REAL_DATA"):
+        real_fields(Path(real, "rpe1", "SCR_f1_DAPI.tif"))
     if not arguments.without_slide:
-        shown("field of 10,000 x 10,000 px, 16 bits", run([ours, "predict", slide(), "--format", "csv"]))
+        shown("field of 10,000 x 10,000 px, 16 bits", run([COMMAND, "predict", slide(), "--format", "csv"]))
 
 
 if __name__ == "__main__":

@@ -119,12 +119,14 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
     `box` is its bounding box (two slices), if known, `plateau` where the brightest pixels of the picture were cut off.
     """
     from scipy import ndimage
-    from skimage.measure import regionprops
+    from skimage.morphology import convex_hull_image
 
     box = box or ndimage.find_objects((labels == label).astype(np.uint8))[0]
     top, left, bottom, right = box[0].start, box[1].start, box[0].stop, box[1].stop
-    region = regionprops((labels[box] == label).astype(np.uint8))[0]
-    diameter = region.equivalent_diameter_area
+    own = labels[box] == label
+    at = np.argwhere(own)
+    centre, area = at.mean(axis=0), len(at)
+    diameter = np.sqrt(4 * area / np.pi)
     reach = int(np.ceil(_BACKGROUND * diameter)) + 3
     window = np.s_[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach]
     local, nearby = pixels[window].astype(np.float64), labels[window]
@@ -137,28 +139,36 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
     # In a crowd or a tight crop no ring is left; the darkest pixels around then stand for the background.
     background = float(np.percentile(local[ring], 25) if ring.sum() >= _LEAST_RING_PX else np.percentile(local, 5))
     mean_dna = float(local[nucleus].mean()) - background
-    inner = local[ndimage.distance_transform_edt(np.pad(nucleus, 1))[1:-1, 1:-1] > 0.1 * diameter]
+    inside = ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
+    inner = pixels[box].astype(np.float64)[inside > 0.1 * diameter]
     return {
         "nucleus_id": label,
-        "centroid_y_px": top + region.centroid[0],
-        "centroid_x_px": left + region.centroid[1],
+        "centroid_y_px": top + centre[0],
+        "centroid_x_px": left + centre[1],
         "bbox_top_px": top,
         "bbox_left_px": left,
         "bbox_bottom_px": bottom,
         "bbox_right_px": right,
-        "area_px": int(region.area),
+        "area_px": area,
         "area_um2": np.nan,
         "integrated_dna": float((local[glow] - background).sum()),
         "mean_dna": mean_dna,
         "background": background,
         "texture": _texture(inner, background),
         "skewness": _skewness(inner),
-        "eccentricity": region.eccentricity,
-        "solidity": region.solidity,
+        "eccentricity": _eccentricity(at - centre),
+        "solidity": area / convex_hull_image(own).sum(),
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna, max(1.0, diameter / _WIDE_PX)),
         "saturated_share": _saturated_share(local[nucleus], plateau),
-        **{name: float(own(local - background, nucleus)) for name, own in _REGISTERED.items()},
+        **{name: float(of(local - background, nucleus)) for name, of in _REGISTERED.items()},
     }
+
+
+def _eccentricity(away: np.ndarray) -> float:
+    """Return that of the ellipse with the spread of pixels (N, 2) about their centre; 0 for a single one."""
+    (yy, yx), (_, xx) = away.T @ away
+    unequal = np.hypot(yy - xx, 2 * yx)
+    return float(np.sqrt(2 * unequal / (yy + xx + unequal))) if yy + xx > 0 else 0.0
 
 
 def _texture(inner: np.ndarray, background: float) -> float:
