@@ -12,18 +12,19 @@ from cellcycle.segmentation import find_in_crop, find_in_field, looks_like_nucle
 from cellcycle.segmentation.artefacts import Picture, look_over
 from cellcycle.segmentation.crops import crop_columns
 from cellcycle.segmentation.flags import with_flags
+from cellcycle.segmentation.ground import Ground, ground_of
 from cellcycle.segmentation.measurements import measured_columns
 
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong, or that the cells
 # are of a kind whose size tells the model nothing: one nucleus, a few, and the many of a field. Cells of any kind.
 ANY_CELLS_RATIO = 6.0
-_MOST_AREA_RATIOS = ((8, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
+# So many nuclei tell a scale.
+LEAST_FOR_SCALE = 8
+_MOST_AREA_RATIOS = ((LEAST_FOR_SCALE, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
 # Crops are usually cut about as wide as those of the training set; if so, the nucleus has a likely area.
 _LIKELY_AREA_RATIO = 4.0
 # Genome copies that are taken for G1.
 _G1_COPIES = (1.6, 2.4)
-# Half of it is still harmless; where seven tenths are cut off, every third call of G1 becomes one of G2.
-_MOST_DARKEST = 0.6
 _SPOILT = {"edge", "clump", "debris", "out_of_focus", "saturated"}
 
 
@@ -98,11 +99,9 @@ class Nuclei:
         """Whether each nucleus, (N,), is free of flags that spoil its measurements."""
         return np.array([_SPOILT.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
 
-    def is_clipped(self, pixels: np.ndarray) -> bool:
-        """Say whether most of the background of the plane (H, W) is as dark as its darkest: it was cut off at 0."""
-        pixels = pixels if self.picture is None else self.picture.pixels
-        ground = pixels[self.labels == 0]
-        return ground.size > 0 and bool(np.mean(ground <= np.percentile(ground, 1)) > _MOST_DARKEST)
+    def ground(self, pixels: np.ndarray) -> Ground:
+        """Return what was done to the plane (H, W) that they are from."""
+        return ground_of(pixels if self.picture is None else self.picture.pixels, self.labels)
 
     @property
     def scale_note(self) -> str:

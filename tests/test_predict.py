@@ -143,6 +143,21 @@ def test_nuclei_whose_background_was_cut_off_go_to_review_where_no_g1_peak_tells
     assert not own["flags"].str.contains("clipped_background").any()
 
 
+def test_few_nuclei_in_a_field_tell_no_scale(tmp_path):
+    pixels = read_plane(FIELD).pixels[:130, :130]
+    alone, stated = predict(pixels, kind="field"), predict(pixels, kind="field", pixel_size_um=0.325)
+    assert 1 < len(alone) < 8
+    assert alone["review"].str.contains("scale_by_few").all()
+    assert not stated["review"].str.contains("scale_by_few").any()
+
+
+def test_a_picture_that_was_changed_goes_to_review_with_a_g1_peak_too():
+    pixels = read_plane(FIELD).pixels[:300, :300]
+    for own in ({}, {"g1_position": 20.0}):
+        assert predict(np.log(65535 * pixels + 1) / 12, **own)["review"].str.contains("changed_picture").all()
+        assert not predict(pixels, **own)["review"].str.contains("changed_picture").any()
+
+
 def test_an_inverted_picture_has_no_nucleus_and_says_how_it_looks(tmp_path):
     counts = np.round(read_plane(FIELD).pixels * 65535).astype(np.uint16)[:300, :300]
     write_image(tmp_path / "white.tif", 65535 - counts)

@@ -19,6 +19,7 @@ from cellcycle.segmentation import (
     segment,
 )
 from cellcycle.segmentation.fields import _numbered
+from cellcycle.segmentation.ground import ground_of
 
 
 def ellipse(shape, centre, radii, angle=0.0):
@@ -497,3 +498,38 @@ def test_more_objects_than_a_field_has_are_refused(monkeypatch):
     monkeypatch.setattr(fields, "MOST_NUCLEI", n_nuclei - 1)
     with pytest.raises(ImageError, match="objects; cut it into smaller fields"):
         fields.segment(pixels)
+
+
+def counted(seed=0):
+    """Return a field as a camera counts its light, (H, W), and its labels."""
+    pixels, truth = field((200, 240), blur=1.2, noise=0.0, slope=0.02, seed=seed)
+    rng = np.random.default_rng(seed)
+    return rng.poisson(2000 * (pixels + 0.05)) + rng.normal(0, 4, pixels.shape), truth
+
+
+CHANGED = {
+    "as counted": (lambda p: p, ""),
+    "of eight bits": (lambda p: np.round(p / 8), ""),
+    "binned": (lambda p: p.reshape(100, 2, 120, 2).mean(axis=(1, 3)), ""),
+    "background cut off": (lambda p: np.maximum(p - np.percentile(p, 70), 0), "is_cut"),
+    "in seven steps": (lambda p: np.floor(p / p.max() * 7), "is_cut"),
+    "smoothed": (lambda p: ndimage.gaussian_filter(p, 0.8), "is_smooth"),
+    "of medians": (lambda p: ndimage.median_filter(p, 3), "is_smooth"),
+    "made larger": (lambda p: ndimage.zoom(p, 2, order=1), "is_smooth"),
+    "sharpened": (lambda p: p + 2 * (p - ndimage.gaussian_filter(p, 3)), "is_bent"),
+    "a difference of Gaussians": (lambda p: p - ndimage.gaussian_filter(p, 5), "is_bent"),
+    "a logarithm": (lambda p: np.log(np.maximum(p, 1)), "is_bent"),
+    "under a gamma": (lambda p: np.maximum(p, 0) ** 0.45, "is_bent"),
+    "a square root": (lambda p: np.sqrt(np.maximum(p, 0)), "is_bent"),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_a_picture_that_a_program_changed_is_told_from_one_of_a_camera(kind):
+    change, expected = CHANGED[kind]
+    for seed in range(3):
+        pixels, truth = counted(seed)
+        pixels = change(pixels)
+        rows, columns = (np.arange(n) * m // n for n, m in zip(pixels.shape, truth.shape, strict=True))
+        ground = ground_of(pixels, truth[np.ix_(rows, columns)])
+        assert getattr(ground, expected) if expected else not any(ground)

@@ -2,7 +2,9 @@
 
 from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
 from cellcycle.confidence.assessment import (
+    BY_FEW,
     BY_MARGIN,
+    CHANGED,
     CLIPPED,
     COVERAGE,
     NO_CALL,

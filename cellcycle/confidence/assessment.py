@@ -16,11 +16,17 @@ PRICE = 0.4
 _MOST_COST = 1e6
 # The size of a nucleus is guessed from how wide its crop was cut.
 BY_MARGIN = "scale_by_margin"
+# It is guessed from few nuclei, which may all be of one phase.
+BY_FEW = "scale_by_few"
 # Its noise, by which a network tells how bright a nucleus is, was cut off with the background.
 CLIPPED = "clipped_background"
+# Its noise, or the ground about nuclei, is not that of a camera.
+CHANGED = "changed_picture"
 # Flags of the picture that make a call worth a look.
 SPOILT = (
+    BY_FEW,
     BY_MARGIN,
+    CHANGED,
     CLIPPED,
     "edge",
     "clump",

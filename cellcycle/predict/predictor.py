@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
-from cellcycle.confidence import BY_MARGIN, CLIPPED, with_weights
+from cellcycle.confidence import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, with_weights
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
 from cellcycle.inputs import inputs_of
 from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
-from cellcycle.nuclei import Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
+from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
@@ -183,12 +183,7 @@ class Predictor:
             anchor, peak = fit_anchor([nuclei])
         flag = shared.flag or ("" if anchor else one_peak_flag(peak, nuclei))
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
-        is_by_margin = nuclei.kind == "nucleus" and not nuclei.scale_is_known and shared.pixel_size_um is None
-        is_by_margin &= checkpoint.input_rule.pixel_size_um is not None
-        # A model of the user's own may have learned from such pictures.
-        is_shipped = checkpoint.name in shipped_names() and not checkpoint.input_rule.needs_anchor
-        is_clipped = is_shipped and nuclei.is_clipped(plane.pixels)
-        flag = ";".join(filter(None, (flag, BY_MARGIN * is_by_margin, CLIPPED * is_clipped)))
+        flag = ";".join(filter(None, (flag, *self._doubts(checkpoint, plane, nuclei, shared))))
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
         values |= (
             shared.columns
@@ -209,6 +204,18 @@ class Predictor:
         notes = filter(None, (plane.note, nuclei.scale_note))
         remarks = {"remark": nuclei.remark, "plane_note": "; ".join(notes)}
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
+
+    def _doubts(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, shared: Shared) -> list[str]:
+        """Return the flags of what a model is not told, or told wrongly, of a whole picture."""
+        rule, is_guess, is_crop = checkpoint.input_rule, not nuclei.scale_is_known, nuclei.kind == "nucleus"
+        is_guess &= shared.pixel_size_um is None and rule.pixel_size_um is not None
+        doubts = {BY_MARGIN: is_guess and is_crop, BY_FEW: is_guess and not is_crop and len(nuclei) < LEAST_FOR_SCALE}
+        # A model of the user's own may have learned from such pictures.
+        if checkpoint.name in shipped_names():
+            ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor
+            is_changed = ground.is_bent or (ground.is_smooth and is_by_noise)
+            doubts |= {CLIPPED: ground.is_cut and is_by_noise, CHANGED: is_changed and not is_crop}
+        return [flag for flag, is_raised in doubts.items() if is_raised]
 
     def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None, flag: str):
         """Return the columns that depend on the model: call, probabilities, flags, and how far to trust them."""

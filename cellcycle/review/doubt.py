@@ -5,7 +5,7 @@ The functions take the columns of a prediction table, as a `pandas.DataFrame` or
 
 import numpy as np
 
-from cellcycle.confidence import BY_MARGIN, CLIPPED, NO_CALL, PRICE, STRANGE, UNCERTAIN, UNTYPICAL
+from cellcycle.confidence import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, NO_CALL, PRICE, STRANGE, UNCERTAIN, UNTYPICAL
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
 
 # Of a model without a confidence of its own: below this probability asking costs less than the call.
@@ -26,7 +26,9 @@ REASON_WORDS = {
     ONE_PEAK: "the DNA of all nuclei shows one peak: a culture that stands still in G1 or in G2, which cannot be told",
     MANY_MITOSES: "called M as more than a tenth of the field, which no growing culture has",
     BY_MARGIN: "a crop by itself without a pixel size: a wider or narrower margin may change the call",
-    CLIPPED: "background cut off at 0, and with it the noise that tells how bright a nucleus is: give the raw picture",
+    BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
+    CHANGED: "of a picture that was smoothed, sharpened or put on a curve of brightness: give the raw picture",
+    CLIPPED: "background cut off or rounded, and the noise that tells how bright a nucleus is: give the raw picture",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
 }
 # These are of a whole image, or there is no nucleus to look at.
