@@ -64,6 +64,11 @@ class Confined:
             raise error
         return result
 
+    def renew(self) -> None:
+        """End the child; the next call has another."""
+        with self._lock:
+            self._end()
+
     def close(self) -> None:
         """End the child, and what it is at."""
         self._is_closed = True

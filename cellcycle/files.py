@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -10,6 +11,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +74,15 @@ def sha256_of(path) -> str:
         return hashlib.sha256(os.fsencode(sums)).hexdigest()
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def zipped(files, folder: str = "") -> bytes:
+    """Return files as a ZIP file, under their names after that of a folder."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, folder + file.name)
+    return stream.getvalue()
 
 
 @contextlib.contextmanager

@@ -3,13 +3,16 @@
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cellcycle.errors import shown
 
 # The last four are their wide forms, which some spreadsheets read as the plain ones.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_UPLOAD_LENGTH = 120
 
 
 def shown_name(path) -> str:
@@ -81,3 +84,24 @@ def plain_name(name: str) -> str:
     kept = re.sub(r"[^\w .,()+=@#%~-]", "_", "".join(c if c.isprintable() else "_" for c in name)).lstrip("-=+@.")
     kept = kept.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
     return kept if kept == name else f"{kept}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+
+
+def clean_name(given: str) -> str:
+    """Return what to call an uploaded file: the last part of its name, on one line, of no great length."""
+    last = given.replace("\\", "/").rpartition("/")[2]
+    kept = "".join(c if c.isprintable() else " " if unicodedata.category(c) == "Zs" else "" for c in last).strip()
+    if len(kept) > _UPLOAD_LENGTH:
+        kept = kept[: _UPLOAD_LENGTH - 20] + "..." + kept[-17:]
+    return kept or "image"
+
+
+def apart(names: list[str]) -> list[str]:
+    """Return names of which none occurs twice: those that do are numbered, as in "a (2).tif"."""
+    taken: list[str] = []
+    for name in names:
+        path, number, free = PurePosixPath(name), 1, name
+        while free in taken or (number > 1 and free in names):
+            number += 1
+            free = f"{path.stem} ({number}){path.suffix}"
+        taken.append(free)
+    return taken

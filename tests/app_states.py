@@ -28,13 +28,13 @@ _WORKED = """() => {
 }"""
 # What the server says of a training, see `cellcycle.app.training`; a real one is made in `test_app_loop`. And words of
 # the page that follow.
-_MODEL = {"name": "nagao6-g1-corrected-60", "from": "nagao6-g1", "n": 60, "n_images": 2, "is_better": True,
+_MODEL = {"name": "nagao6-g1-corrected-60", "from": "nagao6-g1", "n": 60, "n_images": 2,
           "counts": {"G1": 31, "S": 9, "G2": 14, "M": 6}, "before": 0.61, "after": 0.7, "gain": [-0.02, 0.19],
           "notes": ["Folds are nuclei, not images: fewer than 5 groups were labelled."], "card": None}  # fmt: skip
 _NOTHING = {"missing": "", "running": None, "waiting": None, "problem": "", "model": None}
 TRAININGS = {
     "queued": (_NOTHING | {"waiting": 2}, "2 come before yours"),
-    "training": (_NOTHING | {"running": {"done": 14, "total": 60, "left_s": 100}}, "about 2 min left"),
+    "training": (_NOTHING | {"running": [14, 60]}, "14 of 60 rounds"),
     "trained": (_NOTHING | {"model": _MODEL}, "Right before"),
     "not-trained": (_NOTHING | {"problem": "the training took longer than 900 s"}, "longer than"),
 }

@@ -95,9 +95,10 @@ def _crash(*_):
 
 
 def _make(images, most, epochs, work):
-    (work / "model").mkdir()
-    (work / "model" / "model.json").write_text("{}")
-    return {"name": "made", "n": sum(len(said) for *_, said in images)}
+    made = work / fine_tune.MADE
+    (made / fine_tune.MODEL).mkdir(parents=True)
+    (made / fine_tune.MODEL / "model.json").write_text("{}")
+    (made / fine_tune.TRAINED).write_text(json.dumps({"name": "made", "n": sum(len(said) for *_, said in images)}))
 
 
 @pytest.mark.slow
@@ -185,9 +186,9 @@ def test_one_training_runs_at_a_time_and_no_visitor_keeps_the_place(quick, field
         assert begin(third)["waiting"] == 2 and begin(second)["waiting"] == 1
         answer = first.post("/api/training")
         assert answer.status_code == 503 and "your training is running" in answer.text and answer.headers["retry-after"]
-        while not state(first)["running"]["total"]:
+        while not state(first)["running"][1]:
             time.sleep(0.05)
-        assert state(first)["running"] == {"done": 3, "total": 10, "left_s": None}
+        assert state(first)["running"] == [3, 10]
         # Another visitor ends nothing but their own turn.
         assert end(third)["waiting"] is None and state(first)["running"] and begin(third)["waiting"] == 2
         stopped = end(first)

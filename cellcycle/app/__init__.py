@@ -4,7 +4,9 @@
 stands in `docs/security.md`.
 """
 
+import contextlib
 import os
+import socket
 
 from cellcycle.errors import SettingError
 
@@ -14,7 +16,7 @@ PASSWORD_VARIABLE = "CELLCYCLE_APP_PASSWORD"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=(), limits=None) -> None:
+def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=()) -> None:
     """Serve the website until it is stopped.
 
     The default `host` is reachable from this computer alone. Of the model `folders` the first becomes the default.
@@ -27,21 +29,22 @@ def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=(
         import uvicorn
     except ImportError as error:
         raise SettingError("app", f"the website needs {error.name}", "run: pip install 'cellcycle[app]'") from error
+    listening = _listen(host, port)
     from cellcycle.app.limits import Limits
     from cellcycle.app.server import build_server
 
-    limits = limits or Limits()
-    _check_address(host, port)
-    password = os.environ.get(PASSWORD_VARIABLE) or None
+    limits = Limits()
     names = [*allowed_hosts, *([] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host])]
+    password = os.environ.get(PASSWORD_VARIABLE) or None
     app = build_server(limits, folders, password, names)
-    print(f"The website is at http://{host}:{port}/ ; stop it with Ctrl-C")
+    print(f"The website is at http://{host}:{port}/ ; stop it with Ctrl-C", flush=True)
     if host not in _LOCAL:
         if password is None:
             print(f"Note: whoever reaches this address can use it; set {PASSWORD_VARIABLE} to ask for a password")
         if not names:
             print("Note: other computers are refused until you name this one as they do: --allowed-host NAME")
-    uvicorn.run(app, host=host, port=port, **server_options(limits))
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, **server_options(limits))).run(sockets=[listening])
 
 
 def server_options(limits) -> dict:
@@ -59,17 +62,13 @@ def server_options(limits) -> dict:
     }
 
 
-def _check_address(host: str, port: int) -> None:
-    import socket
-
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen, before anything is loaded: whoever comes early waits, and is not refused."""
     if not host.strip():
         # To the system that means every address of this computer.
         raise SettingError("--host", "an empty address", "give 127.0.0.1, or 0.0.0.0 to let other computers in")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         remedy = "choose another with --port, or stop what uses it"
         raise SettingError(f"{host}:{port}", f"cannot be listened at ({error})", remedy) from error

@@ -1,83 +1,105 @@
-"""The addresses of many images: what they lend each other, their plate map, a summary by condition, the report."""
+"""The addresses of all images of a visitor: what they lend each other, their map, summary and report; and the loop.
+
+In it, what a visitor corrected goes out, comes in again, and becomes a model of their own.
+"""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
 
-from cellcycle.app import groups, worker
+from cellcycle.app import fine_tune, groups
 from cellcycle.app.asked import short_text
-from cellcycle.app.site import Site, attached
-from cellcycle.errors import ImageError
+from cellcycle.app.guard import Refusal
+from cellcycle.app.site import Site
+from cellcycle.app.store import PLATE_MAP, Visitor
+from cellcycle.files import zipped
 
 
-def experiment_routes(site: Site) -> list[Route]:
-    """Return the routes of what is asked of all images of a visitor."""
-    experiment = _Experiment(site)
-    return [
-        Route("/api/together", experiment.together, methods=["POST"]),
-        Route("/api/map", experiment.take_map, methods=["POST"]),
-        Route("/api/map", experiment.drop_map, methods=["DELETE"]),
-        Route("/api/nuclei.csv", experiment.nuclei_csv, methods=["GET"]),
-        Route("/api/summary.json", experiment.summary, methods=["GET"]),
-        Route("/api/report.zip", experiment.report, methods=["GET"]),
-    ]
+async def _together(site: Site, visitor: Visitor, request: Request):
+    """Find what a visitor's images lend each other; say which of them are to be called again for that."""
+    model, settings, how = site.asked(visitor, request.query_params)
+    known = visitor.images()
+    planes, names = [visitor.image(about["id"]) / "plane" for about in known], [about["name"] for about in known]
+    with site.work.admitted(visitor.key):
+        given = planes, names, model, settings, how, visitor.other(PLATE_MAP)
+        ways, notes = await site.together(*given, is_gone=request.is_disconnected)
+    changed = [about["id"] for about, way in zip(known, ways, strict=True) if about.get("way") != way]
+    return JSONResponse({"changed": changed, "notes": notes})
 
 
-class _Experiment:
-    """The handlers; see the head of this file."""
+async def _take_map(site: Site, visitor: Visitor, request: Request):
+    """Take a plate map of the images that are here, in place of the last."""
+    names = [about["name"] for about in visitor.images()]
+    with site.work.admitted(visitor.key), site.store.scratch() as folder:
+        (folder / "map").mkdir()
+        file = folder / "map" / PLATE_MAP
+        file.write_bytes(await request.body())
+        _, notes = await site.work.run(groups.lay_out, names, file)
+        visitor.take(file)
+    return JSONResponse({"notes": notes})
 
-    def __init__(self, site: Site):
-        self._site = site
 
-    async def together(self, request: Request):
-        """Find what a visitor's images lend each other; say which of them are to be called again for that."""
-        site, visitor = self._site, self._site.visitor(request)
-        model, settings, how = site.asked(visitor, request.query_params)
-        known = visitor.images()
-        images = [visitor.image(about["id"]) for about in known]
-        names, planes = [about["name"] for about in known], [image / "plane" for image in images]
-        with site.work.admitted(visitor.key):
-            for name, plane in zip(names, planes, strict=True):
-                try:
-                    await site.in_words(name, worker.find, plane, model, settings, is_gone=request.is_disconnected)
-                except ImageError:
-                    continue  # its own call says why
-            lent, notes = await site.work.run(groups.together, planes, names, model, settings, how, visitor.plate_map())
-        changed = []
-        for image, about, one in zip(images, known, lent, strict=True):
-            visitor.lend(image, one)
-            if about.get("lent") != groups.digest_of(model, settings, one):
-                changed.append(about["id"])
-        return JSONResponse({"changed": changed, "notes": notes})
+async def _drop_map(site: Site, visitor: Visitor, request: Request):
+    visitor.drop(PLATE_MAP)
+    return JSONResponse({})
 
-    async def take_map(self, request: Request):
-        """Take a plate map of the images that are here, in place of the last."""
-        site, visitor = self._site, self._site.visitor(request)
-        names = [about["name"] for about in visitor.images()]
-        with site.work.admitted(visitor.key), site.store.scratch() as folder:
-            (folder / "map.csv").write_bytes(await request.body())
-            notes = await site.work.run(groups.check_map, folder / "map.csv", names)
-            visitor.keep_map(folder / "map.csv")
-        return JSONResponse({"notes": notes})
 
-    async def drop_map(self, request: Request):
-        self._site.visitor(request).drop_map()
-        return JSONResponse({})
+async def _summary(site: Site, visitor: Visitor, request: Request):
+    control = short_text(request.query_params, "control")
+    with site.work.admitted(visitor.key):
+        return JSONResponse(await site.work.run(groups.summary, visitor.tables(), control))
 
-    async def nuclei_csv(self, request: Request):
-        """Give the rows of all images, as `cellcycle predict --output` writes them."""
-        visitor = self._site.visitor(request)
-        return await self._site.made(visitor, "text/csv", "nuclei.csv", groups.joined, visitor.tables())
 
-    async def summary(self, request: Request):
-        return JSONResponse(await self._of_table(request, groups.summary))
+def _made(download: str, function, of_all, *asked: str):
+    """Return what answers with a file made of something `of_all` images of a visitor, and of what is asked for."""
 
-    async def report(self, request: Request):
-        return attached(await self._of_table(request, groups.report), "application/zip", "report.zip")
+    async def answer(site: Site, visitor: Visitor, request: Request):
+        texts = [short_text(request.query_params, name) for name in asked]
+        return await site.made(visitor, download, function, of_all(visitor), *texts)
 
-    async def _of_table(self, request: Request, function):
-        visitor, control = self._site.visitor(request), short_text(request.query_params, "control")
-        with self._site.work.admitted(visitor.key), self._site.store.scratch() as folder:
-            table = folder / "nuclei.csv"
-            table.write_text(await self._site.work.run(groups.joined, visitor.tables()), "utf-8", newline="")
-            return await self._site.work.run(function, table, control)
+    return answer
+
+
+async def _corrections_again(site: Site, visitor: Visitor, request: Request):
+    """Take a table of corrections of images that are here; what it says of a nucleus replaces what was said."""
+    with site.work.admitted(visitor.key), site.store.scratch() as folder:
+        (folder / "corrections.csv").write_bytes(await request.body())
+        images = [(visitor.image(about["id"]), about) for about in visitor.images()]
+        given = [(image / "plane", image / about["call"]) for image, about in images]
+        found = await site.work.run(fine_tune.said_again, folder / "corrections.csv", given)
+        for (image, about), said in zip(images, found, strict=True):
+            # Called again meanwhile, its nuclei may be others.
+            if said and visitor.about(image)["call"] == about["call"]:
+                visitor.correct(image, visitor.about(image)["corrections"] | said)
+    return JSONResponse({"n": sum(map(len, found)), "images": visitor.images()})
+
+
+async def _training(site: Site, visitor: Visitor, request: Request):
+    """Begin a training, or end it; say how far it is."""
+    if request.method == "POST":
+        site.trainings.start(visitor)
+    elif request.method == "DELETE":
+        await site.trainings.stop(visitor)
+    return JSONResponse(site.trainings.state(visitor), 202 if request.method == "POST" else 200)
+
+
+async def _model_zip(site: Site, visitor: Visitor, request: Request):
+    if (trained := visitor.trained()) is None:
+        raise Refusal(404, "no model was trained on your corrections, or it is no longer kept")
+    files, name = sorted(trained[0].iterdir()), trained[1]["name"]
+    return await site.made(visitor, f"{name}.zip", zipped, files, f"{name}/")
+
+
+HANDLERS = {
+    ("POST", "/api/together"): _together,
+    ("POST", "/api/map"): _take_map,
+    ("DELETE", "/api/map"): _drop_map,
+    ("GET", "/api/nuclei.csv"): _made("nuclei.csv", groups.joined, Visitor.tables),
+    ("GET", "/api/summary.json"): _summary,
+    ("GET", "/api/report.zip"): _made("report.zip", groups.report, Visitor.tables, "control"),
+    ("GET", "/api/corrections.csv"): _made("corrections.csv", fine_tune.labels_csv, Visitor.corrected),
+    ("POST", "/api/corrections"): _corrections_again,
+    ("POST", "/api/training"): _training,
+    ("GET", "/api/training"): _training,
+    ("DELETE", "/api/training"): _training,
+    ("GET", "/api/model.zip"): _model_zip,
+}

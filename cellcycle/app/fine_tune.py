@@ -1,10 +1,12 @@
-"""Fine-tune a model on what a visitor corrected: in a child process of its own, the only one that imports torch."""
+"""What becomes of corrections: a table out, corrections in again, and a model that is fine-tuned on them.
 
-import io
+That in a child process of its own, the only one that imports torch; the rest in those of `worker`.
+"""
+
 import json
 import os
-import zipfile
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,17 +14,60 @@ import numpy as np
 
 from cellcycle.app import worker
 from cellcycle.app.models import model_card
+from cellcycle.datasets.fields import nucleus_of
 from cellcycle.datasets.nuclei import FEWEST
-from cellcycle.errors import CellCycleError, DataError
+from cellcycle.errors import DataError
 from cellcycle.files import slug
-from cellcycle.review import NONE
+from cellcycle.names import clean_name
+from cellcycle.predict import ImagePrediction
+from cellcycle.review import LABEL_COLUMNS, NONE, classes_of, labelled_rows, labels_text, read_labels
 
 OWN = "own"
-# Files of a training under way: epochs done and in all. Of a model that was made: what the page says of it.
-PROGRESS = "progress.json"
+# Epochs of a training under way, done and in all; in one folder the model that it made, and what the page says of it.
+PROGRESS, MADE, MODEL, TRAINED = "progress.json", "made", "model", "trained.json"
+_TABLE = "corrections.csv"
 _NEEDED = ("torch", "onnx", "onnxscript", "safetensors", "matplotlib")
-_SHOWN = ("before", "after", "gain")
+_FOUND_BY = ("nucleus_id", "centroid_y_px", "centroid_x_px", "area_px")
 _SUBJECT = "your corrections"
+
+
+def labels_csv(images: list[tuple[Path, Path, dict[str, str]]]) -> str:
+    """Return a row for each corrected nucleus: its place in the image, and the class its owner gave or "none".
+
+    `images` are planes, calls, and what was said: number of a nucleus -> class.
+    """
+    return labels_text([row for plane, call, said in images for row in labelled(worker.stored(plane, call), said)])
+
+
+def labelled(prediction: ImagePrediction, said: dict[str, str]) -> list[dict]:
+    """Return the row of a labels table for each nucleus of which something was said."""
+    numbers = prediction.columns["nucleus_id"]
+    given = {k: said[str(int(n))] for k, n in enumerate(numbers) if np.isfinite(n) and str(int(n)) in said}
+    return labelled_rows(prediction.columns, given)
+
+
+def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, str]]:
+    """Return what a labels table says of the nuclei of each image, planes and calls: number -> class or "none".
+
+    An image is known by the hash of its file where the table has it, else by its name; a nucleus as
+    `cellcycle.datasets.fields.nucleus_of` finds it. Rows of other images, and of nuclei that are not there, say
+    nothing. A `DataError` says that the file is no such table.
+    """
+    with worker.told_as("the table", table):
+        rows, _ = read_labels(table)
+    hashes = rows["image_sha256"] if "image_sha256" in rows else rows["image"].map(lambda _: "")
+    found = []
+    for image in (worker.stored(*one) for one in images):
+        columns, said = image.columns, {}
+        measured = {name: np.asarray(columns[name], float) for name in _FOUND_BY}
+        nuclei = replace(image.nuclei, measured=measured)
+        is_named = (hashes == "") & (rows["image"].map(clean_name) == image.image)
+        for _, row in rows[is_named | (hashes == columns["image_sha256"][0])].iterrows():
+            at = nucleus_of(nuclei, row)
+            if at is not None and row["label"] in (*classes_of(columns), NONE):
+                said[str(int(measured["nucleus_id"][at]))] = row["label"]
+        found.append(said)
+    return found
 
 
 def missing() -> str:
@@ -38,33 +83,30 @@ def start(folders, scratch: Path) -> None:
     import onnxscript  # noqa: F401
     import torch
 
-    import cellcycle.datasets.fields
     import cellcycle.train  # noqa: F401
 
     torch.set_num_threads(1)
 
 
-def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int, epochs: int, work: Path) -> dict:
-    """Train the model that called most of the corrected nuclei on what was said of them; return what the page says.
+def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int, epochs: int, work: Path) -> None:
+    """Train the model that called most of the corrected nuclei on what was said of them.
 
-    `images` are planes, calls and what was said, as of `worker.corrections`; the model's folder appears in `work`, as
-    `model`. It always begins from a model of this server, never from one that saw the same nuclei before. A `DataError`
-    is one sentence for whoever corrected.
+    `images` are planes, calls and what was said, as of `labels_csv`. In `work` appears the folder `MADE`,
+    with the model's and what the page says of it. It always begins from a model of this server, never from one that
+    saw the same nuclei before. A `DataError` is one sentence for whoever corrected.
     """
     from cellcycle.datasets import load_dataset
     from cellcycle.train import train
 
-    (work / "data").mkdir()
-    notes: list[str] = []
-    try:
-        phases = usable(images)
-        left_out = sorted({label for *_, said in images for label in said.values()} - {NONE, *phases})
-        notes += [f"Too few of {' and '.join(left_out)} to learn from: left out."] if left_out else []
-        given = [
-            (plane, call, {n: label for n, label in said.items() if label in phases}) for plane, call, said in images
-        ]
-        name = _write_data([(worker.stored(plane, call), said) for plane, call, said in given], work / "data")
-        dataset = load_dataset(work / "data" / "corrections.csv", size_px=None, on_error="skip")
+    data, notes, phases = work / "data", [], usable(images)
+    data.mkdir()
+    left_out = sorted({label for *_, said in images for label in said.values()} - {NONE, *phases})
+    notes += [f"Too few of {' and '.join(left_out)} to learn from: left out."] if left_out else []
+    given = [(worker.stored(plane, call), {n: label for n, label in said.items() if label in phases})
+             for plane, call, said in images]  # fmt: skip
+    with worker.told_as("", f"{work}/", ""), worker.told_as(_SUBJECT, data / _TABLE):
+        name = _write_data(given, data)
+        dataset = load_dataset(data / _TABLE, size_px=None, on_error="skip")
         if len(dataset) > most_nuclei:
             notes.append(f"Of {len(dataset)} nuclei {most_nuclei} were drawn at random.")
             dataset = dataset.subsample(most_nuclei, at_least=20)
@@ -76,21 +118,17 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
             device="cpu",
             progress=lambda *numbers: _tell(work / PROGRESS, numbers),
         )
-    except CellCycleError as error:
-        finding = str(error.finding).replace(str(work), "").replace(str(work / "data") + "/", "")
-        raise DataError(_SUBJECT, finding, str(error.remedy).replace(str(work), "")) from None
-    os.rename(made.folder, work / "model")
-    about, counts = made.card["training"], made.card["trained_on"]["counts"]
-    return {
+    (work / MADE).mkdir()
+    os.rename(made.folder, work / MADE / MODEL)
+    told = {name: made.card["training"][name] for name in ("from", "before", "after", "gain")} | {
         "name": made.name,
-        "from": about["from"],
         "n": len(dataset),
         "n_images": len(dataset.fields),
-        "counts": counts,
-        "is_better": about["before"] < about["after"],
+        "counts": made.card["trained_on"]["counts"],
         "notes": [*notes, *made.card["limits"][1:]],
-        "card": model_card(OWN, (made,)) | {"title": f"Trained on your corrections ({made.name})"},
-    } | {name: about[name] for name in _SHOWN}
+        "card": model_card(OWN, (made,), f"Trained on your corrections ({made.name})"),
+    }
+    _tell(work / MADE / TRAINED, told)
 
 
 def usable(images) -> set[str]:
@@ -101,36 +139,25 @@ def usable(images) -> set[str]:
 
 def _write_data(given, folder: Path) -> str:
     """Write images and a table of labels as `load_dataset` takes them; return which model called most of them."""
-    from cellcycle.app.corrections import labelled
     from cellcycle.images import write_image
-    from cellcycle.review import LABEL_COLUMNS, labels_text
 
     rows, callers = [], []
     for index, (prediction, said) in enumerate(given, start=1):
         file = folder / f"{index:03d}_{slug(Path(prediction.image).stem)[:80]}.tif"
-        found = [row for _, row in labelled(prediction, said)]
+        found = labelled(prediction, said)
         size_um = prediction.nuclei.pixel_size_um if prediction.nuclei.scale_is_known else None
         write_image(file, np.rint(prediction.plane.pixels * 65535).astype(np.uint16), size_um)
         # The image is the group: what it lends others is no reason to hold out all of them together.
-        kept = (*LABEL_COLUMNS, "pixel_size_um")
-        rows += [{name: row[name] for name in kept if name in row} | {"image": file.name} for row in found]
+        kept = {*LABEL_COLUMNS, "pixel_size_um"}
+        rows += [{name: row[name] for name in row if name in kept} | {"image": file.name} for row in found]
         callers += filter(None, (worker.begun_from(row["model"]) for row in found))
     if not callers:
         raise DataError(_SUBJECT, "their models are not of this server", "call the images with one of its models")
-    (folder / "corrections.csv").write_text(labels_text(rows), "utf-8")
+    (folder / _TABLE).write_text(labels_text(rows), "utf-8")
     return max(set(callers), key=callers.count)
 
 
-def _tell(file: Path, numbers) -> None:
+def _tell(file: Path, known) -> None:
     unfinished = file.with_suffix(".new")
-    unfinished.write_text(json.dumps(numbers))
+    unfinished.write_text(json.dumps(known), "utf-8")
     os.replace(unfinished, file)
-
-
-def zipped(folder: Path, name: str) -> bytes:
-    """Return a model folder, zipped under a name."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.iterdir()):
-            archive.write(file, f"{name}/{file.name}")
-    return stream.getvalue()

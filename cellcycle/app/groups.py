@@ -1,40 +1,39 @@
 """Images that are read together on the page, as the command line reads them; in child processes, as `worker`."""
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
-import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cellcycle.app import worker
-from cellcycle.errors import CellCycleError, DataError, ImageError
+from cellcycle.errors import ImageError
+from cellcycle.files import zipped
 from cellcycle.nuclei import Anchor
 from cellcycle.predict import AUTO, Settings
 from cellcycle.predict.groups import Shared, layout
 from cellcycle.predict.light import Light
 from cellcycle.predict.many import look_first
+from cellcycle.predict.output import joined
 from cellcycle.predict.predictor import ModelChoice
 
 _G1 = ("g1_position", "g1_quality", "g1_area_px")
-# Groups that are named by a folder or a map, in words.
-_IN_WORDS = {" of .:": " of your images:", " of map:": " of the plate map:"}
+# In the folder of a plane: what other images lend it for its next call.
+_LENT = "lent.json"
 
 
 def together(
     planes: list[Path], names: list[str], model: str, settings: Settings, how: str, plate_map: Path | None = None
-) -> tuple[list[dict | None], list[str]]:
-    """Return what each image is lent by those that are read with it, for `told`, and notes for the visitor.
+) -> tuple[list[str], list[str]]:
+    """Have images that are read together lend each other what they can, kept beside their planes for `told`.
 
     `how` is that of `cellcycle.predict.many.look_first`. Nuclei are those that `worker.find` found; an image without
-    any lends nothing.
+    any lends nothing. Returned are what tells apart ways to call each image, and notes for the visitor.
     """
     choice = ModelChoice.of(AUTO if model == AUTO else worker.checkpoint_of(model))
-    columns, notes = _layout(names, plate_map)
+    columns, notes = lay_out(names, plate_map)
     with TemporaryDirectory() as folder:
         for k, plane in enumerate(planes):
             # A link that stays good where the visitor removes the image meanwhile.
@@ -43,71 +42,58 @@ def together(
         # The names are a visitor's: nothing is read by them, whatever becomes of the files.
         nothing = [ImageError(name, "it cannot be read", "give it again") for name in names]
         found, shared, more = look_first(nothing, choice, settings, columns, how, folder=Path(folder))
-    g1 = None if found == settings else [getattr(found, name) for name in _G1]
-    return [_as_json(g1, one) for one in shared], list(map(_in_words, (*notes, *more)))
+    g1, ways = {name: getattr(found, name) for name in _G1 if found != settings}, []
+    for plane, one in zip(planes, shared, strict=True):
+        is_plain = not g1 and Shared() == replace(one, columns={}) and not any(map(str, one.columns.values()))
+        lent = "" if is_plain else json.dumps({"g1": g1, "shared": asdict(one)})
+        with contextlib.suppress(FileNotFoundError):
+            (plane / _LENT).write_text(lent)
+        ways.append(_way(model, settings, lent))
+    return ways, [*notes, *more]
 
 
-def _in_words(note: str) -> str:
-    for group, words in _IN_WORDS.items():
-        note = note.replace(group, words)
-    return note
+def told(plane: Path, model: str, settings: Settings) -> tuple[Settings, Shared, str]:
+    """Return the settings and what other images lend, of what `together` kept for an image; and what it returned."""
+    lent = (plane / _LENT).read_text() if (plane / _LENT).exists() else ""
+    way, shared = _way(model, settings, lent), Shared()
+    if lent:
+        found = json.loads(lent)
+        shared = Shared(**found["shared"])
+        kinds = {"anchor": Anchor, "light": Light}
+        shared = replace(shared, **{k: of(**found["shared"][k]) for k, of in kinds.items() if found["shared"][k]})
+        settings = replace(settings, **found["g1"])
+    return settings, shared, way
 
 
-def _as_json(g1: list | None, shared: Shared) -> dict | None:
-    """Return what an image is lent as JSON takes it; None where that changes nothing."""
-    lent = {"g1": g1, "shared": asdict(shared)}
-    is_plain = g1 is None and Shared() == replace(shared, columns={}) and not any(map(str, shared.columns.values()))
-    return None if is_plain else json.loads(json.dumps(lent))
-
-
-def told(lent: dict | None, settings: Settings) -> tuple[Settings, Shared]:
-    """Return the settings and what other images lend, of what `together` gave for an image."""
-    if lent is None:
-        return settings, Shared()
-    shared = Shared(**lent["shared"])
-    anchor, light = (None if own is None else kind(**own)
-                     for own, kind in ((shared.anchor, Anchor), (shared.light, Light)))  # fmt: skip
-    shared = replace(shared, anchor=anchor, light=light)
-    return (settings if lent["g1"] is None else replace(settings, **dict(zip(_G1, lent["g1"], strict=True)))), shared
-
-
-def digest_of(model: str, settings: Settings, lent: dict | None) -> str:
-    """Return what tells apart ways to call an image."""
+def _way(model: str, settings: Settings, lent: str) -> str:
     return hashlib.sha256(json.dumps([model, asdict(settings), lent]).encode()).hexdigest()[:16]
 
 
-def check_map(plate_map: Path, names: list[str]) -> list[str]:
-    """Return notes on how a plate map was read, or refuse it by a `DataError`."""
-    return _layout(names, plate_map)[1]
-
-
-def _layout(names: list[str], plate_map: Path | None) -> tuple[list[dict], list[str]]:
-    try:
+def lay_out(names: list[str], plate_map: Path | None) -> tuple[list[dict], list[str]]:
+    """Return what is known of images by their names and a plate map, and notes; or refuse the map by a `DataError`."""
+    with worker.told_as("the plate map", plate_map):
         return layout(names, plate_map, has_files=False)
-    except CellCycleError as error:
-        raise DataError("the plate map", str(error.finding).replace(str(plate_map), "it"), str(error.remedy)) from None
 
 
-def joined(files: list[Path]) -> str:
-    """Join tables in CSV; where models have other classes, a row has empty cells for those it lacks."""
-    tables = [file.read_text("utf-8") for file in files]
-    heads = list(dict.fromkeys(table.partition("\n")[0] for table in tables))
-    if len(heads) < 2:
-        return "".join([*heads, "\n", *(table.partition("\n")[2] for table in tables)])
-    names = dict.fromkeys(name for head in heads for name in next(csv.reader([head])))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(names), lineterminator="\n")
-    writer.writeheader()
-    for table in tables:
-        writer.writerows(csv.DictReader(io.StringIO(table)))
-    return stream.getvalue()
+@contextlib.contextmanager
+def _experiment(files: list[Path], control: str):
+    """Give the rows of all images as one table in a file, and as an experiment."""
+    from cellcycle.report import read_experiment
+
+    with TemporaryDirectory() as folder:
+        table = Path(folder, "nuclei.csv")
+        table.write_text(joined(files), "utf-8", newline="")
+        with worker.told_as("your images", table, "they"):
+            experiment = read_experiment([table], control or None)
+        yield table, experiment
 
 
-def summary(table: Path, control: str) -> list[dict]:
+def summary(files: list[Path], control: str) -> list[dict]:
     """Return how many nuclei each condition (or well, or image) has, and the shares of their phases with intervals."""
     from cellcycle.report.numbers import all_numbers
 
-    numbers, arms = all_numbers(_experiment(table, control)), {}
+    with _experiment(files, control) as (_, experiment):
+        numbers, arms = all_numbers(experiment), {}
     for row in numbers[numbers["table"] == "estimated"].itertuples():
         arm = {"arm": row.arm, "nuclei": row.n_nuclei, "images": row.n_fields, "shares": {}}
         shares = arms.setdefault(row.arm, arm)["shares"]
@@ -115,24 +101,11 @@ def summary(table: Path, control: str) -> list[dict]:
     return list(arms.values())
 
 
-def report(table: Path, control: str) -> bytes:
+def report(files: list[Path], control: str) -> bytes:
     """Return what `cellcycle report` writes of a table, without pictures of nuclei, zipped."""
     from cellcycle.report import write_report
 
-    file = table.with_name("report.html")
-    write_report(file, _experiment(table, control), [table], table.parent)
-    packed = table.with_name("report.zip")
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part in (file, file.with_name("report_numbers.csv"), table):
-            archive.write(part, part.name)
-    return packed.read_bytes()
-
-
-def _experiment(table: Path, control: str):
-    from cellcycle.report import read_experiment
-
-    try:
-        return read_experiment([table], control or None)
-    except CellCycleError as error:
-        subject = str(error.subject).replace(str(table), "your images")
-        raise DataError(subject, str(error.finding).replace(str(table), "they"), str(error.remedy)) from None
+    with _experiment(files, control) as (table, experiment):
+        file = table.with_name("report.html")
+        write_report(file, experiment, [table], table.parent)
+        return zipped([file, file.with_name("report_numbers.csv"), table])

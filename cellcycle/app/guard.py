@@ -19,24 +19,24 @@ from starlette.responses import JSONResponse
 
 from cellcycle.app.limits import MB, Limits
 
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _OPEN = "/health"
 _SAFE_METHODS = ("GET", "HEAD")
+# What browsers say of who asks (`Sec-Fetch-Site`): nothing, this page, or whoever typed the address.
+_OWN_SITES = ("", "same-origin", "none")
 # Requests that carry no image are small.
 _SMALL_MB = 4
 _MOST_ADDRESSES = 4096
-HEADERS = [
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-        b"form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-]
+_HEADERS = {
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    b"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+}
 
 
 class Refusal(HTTPException):
@@ -91,61 +91,48 @@ class Guard:
 
     def __init__(self, app, limits: Limits, hosts=(), password: str | None = None):
         self._app, self._limits, self._password = app, limits, password
-        self._hosts = {name.lower() for name in (*LOCAL_NAMES, *hosts)}
+        self._hosts = {name.lower() for name in (*_LOCAL_NAMES, *hosts)}
         self._guesses = Guesses(limits.guesses, limits.guesses_s)
-        self._bytes_under_way = 0
+        self.bytes_under_way = 0
 
     async def __call__(self, scope, receive, send):
         """Answer, or hand on."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
             return
-        body = _Body(self, scope, receive)
-        is_started = False
+        body, is_started = _Body(self, self._limits, scope, receive), False
 
         async def send_with_headers(event):
             nonlocal is_started
             if event["type"] == "http.response.start":
                 is_started = True
                 given = {name for name, _ in event["headers"]}
-                more = [] if b"cache-control" in given else [(b"cache-control", b"no-store")]
                 # What is still to come of a refused body is not waited for.
-                more += [(b"connection", b"close")] if not body.is_complete else []
-                event["headers"] = [*event["headers"], *more, *HEADERS]
+                more = _HEADERS | ({} if body.is_complete else {b"connection": b"close"})
+                event["headers"] = [*event["headers"], *(pair for pair in more.items() if pair[0] not in given)]
             await send(event)
 
         try:
             self._check(scope)
+            body.check_announced()
             await self._app(scope, body.receive, send_with_headers)
         except Refusal as refusal:
             if not is_started:
                 await (await answer_refusal(None, refusal))(scope, receive, send_with_headers)
         finally:
-            self._bytes_under_way -= body.n_bytes
+            self.bytes_under_way -= body.n_bytes
 
     def _check(self, scope) -> None:
-        headers = scope["headers"]
-        host = _only(headers, b"host")
+        host, origin, site, key = (_only(scope, n) for n in ("host", "origin", "sec-fetch-site", "authorization"))
         if _name_of(host) not in self._hosts:
             raise Refusal(421, "this server is not served under that name; its owner can add it with --allowed-host")
-        self._check_sender(scope, host)
-        if self._password and scope["path"] != _OPEN:
-            self._check_password(_only(headers, b"authorization"), (scope["client"] or ("",))[0])
-        announced = _only(headers, b"content-length") or "0"
-        if not (announced.isascii() and announced.isdigit()):
-            raise Refusal(400, "the length of the request is not a number")
-        if len(announced) > 15 or int(announced) > self.most_bytes(scope):
-            raise self.too_large(scope)
-
-    def _check_sender(self, scope, host: str) -> None:
-        origin, site = (_only(scope["headers"], name) for name in (b"origin", b"sec-fetch-site"))
-        is_safe = scope["method"] in _SAFE_METHODS
-        is_foreign = origin and origin.partition("://")[2].lower() != host.lower()
-        is_navigation = is_safe and scope["path"] == "/"
-        if (is_foreign and not is_navigation) or (site not in ("", "same-origin", "none") and not is_navigation):
+        is_navigation = scope["method"] in _SAFE_METHODS and scope["path"] == "/"
+        is_foreign = (origin and origin.partition("://")[2].lower() != host.lower()) or site not in _OWN_SITES
+        if is_foreign and not is_navigation:
             raise Refusal(403, "requests from other websites are not answered")
+        if self._password and scope["path"] != _OPEN:
+            self._check_password(key, (scope["client"] or ("",))[0])
 
     def _check_password(self, header: str, address: str) -> None:
         wait_s = self._guesses.wait_s(address)
@@ -164,32 +151,27 @@ class Guard:
         challenge = {"www-authenticate": 'Basic realm="cellcycle", charset="UTF-8"'}
         raise Refusal(401, "the password is missing or wrong", challenge)
 
-    def most_bytes(self, scope) -> int:
-        """Return the largest body that an address takes."""
-        of_path = {"/predict": self._limits.request_mb, "/api/images": self._limits.file_mb}
-        return int(of_path.get(scope["path"], _SMALL_MB) * MB)
-
-    def too_large(self, scope) -> Refusal:
-        """Return the refusal of a body above the limit."""
-        most_mb = self.most_bytes(scope) / MB
-        return Refusal(413, f"it is larger than the {most_mb:g} MB of one request; give smaller parts")
-
-    def take(self, n_bytes: int) -> None:
-        """Count bytes of bodies that are under way, all requests together."""
-        if self._bytes_under_way + n_bytes > self._limits.disk_mb * MB:
-            raise busy("too much is being uploaded at the moment")
-        self._bytes_under_way += n_bytes
-
 
 class _Body:
     """The body of a request: counted, and timed while it comes."""
 
-    def __init__(self, guard: Guard, scope, receive):
-        self._guard, self._scope, self._receive = guard, scope, receive
-        self._most, self._limits = guard.most_bytes(scope), guard._limits
-        self._start, self.n_bytes = time.monotonic(), 0
-        length, coding = (_only(scope["headers"], name) for name in (b"content-length", b"transfer-encoding"))
+    def __init__(self, guard: Guard, limits: Limits, scope, receive):
+        self._guard, self._limits, self._receive = guard, limits, receive
+        self._most_mb = {"/predict": limits.request_mb, "/api/images": limits.file_mb}.get(scope["path"], _SMALL_MB)
+        self._scope, self._start, self.n_bytes = scope, time.monotonic(), 0
+        self.is_complete = False
+
+    def check_announced(self) -> None:
+        """Refuse a length that is none, or too large; of its digits so many tell that."""
+        length, coding = _only(self._scope, "content-length"), _only(self._scope, "transfer-encoding")
         self.is_complete = length in ("", "0") and not coding
+        if length and not (length.isascii() and length.isdigit()):
+            raise Refusal(400, "the length of the request is not a number")
+        self._check(int(length[:16] or 0))
+
+    def _check(self, n_bytes: int) -> None:
+        if n_bytes > self._most_mb * MB:
+            raise Refusal(413, f"it is larger than the {self._most_mb:g} MB of one request; give smaller parts")
 
     async def receive(self):
         """Receive the next part, or refuse it."""
@@ -201,29 +183,24 @@ class _Body:
         except TimeoutError:
             raise Refusal(408, "the request came too slowly") from None
         n_bytes = len(event.get("body", b""))
-        if self.n_bytes + n_bytes > self._most:
-            raise self._guard.too_large(self._scope)
-        self._guard.take(n_bytes)
+        self._check(self.n_bytes + n_bytes)
+        if self._guard.bytes_under_way + n_bytes > self._limits.disk_mb * MB:
+            raise busy("too much is being uploaded at the moment")
+        self._guard.bytes_under_way += n_bytes
         self.n_bytes += n_bytes
         self.is_complete = not event.get("more_body", False)
         return event
 
 
-def _only(headers, name: bytes) -> str:
+def _only(scope, name: str) -> str:
     """Return the one value of a header, "" without it; a second one is refused, since two readers may differ."""
-    found = [value for key, value in headers if key == name]
+    found = [value for key, value in scope["headers"] if key == name.encode()]
     if len(found) > 1:
-        raise Refusal(400, f"the header {name.decode()} stands there twice")
+        raise Refusal(400, f"the header {name} stands there twice")
     return found[0].decode("latin-1") if found else ""
 
 
 def _name_of(host: str) -> str:
-    """Return the name of a `Host` header without its port.
-
-    Examples
-    --------
-    >>> _name_of("LOCALHOST:7860"), _name_of("[::1]:7860"), _name_of("")
-    ('localhost', '[::1]', '')
-    """
+    """Return the name of a `Host` header without its port."""
     name, colon, port = host.lower().rpartition(":")
     return name if colon and port.isdigit() else host.lower()

@@ -1,14 +1,11 @@
-"""The models that visitors may choose, and what the page says of them in plain words."""
+"""The models that visitors may choose, and what the page says of them."""
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
 from cellcycle.errors import SettingError
 from cellcycle.predict import AUTO
 
-_SCORES = (
-    ("simulated", "Right on simulated nuclei it had not seen", "accuracy"),
-    ("jurkat", "Right on real cells it had not seen (Jurkat), phases weighing alike", "balanced_accuracy"),
-    ("held_out", "Right on cells like those it learned from, held out, classes weighing alike", "balanced_accuracy"),
-)
+# Tests of a card, and the score of each that the page shows.
+_SCORES = {"simulated": "accuracy", "jurkat": "balanced_accuracy", "held_out": "balanced_accuracy"}
 
 
 def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
@@ -18,9 +15,8 @@ def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
     `CheckpointError`, two models of one name a `SettingError`.
     """
     models: dict[str, tuple[Checkpoint, ...]] = {}
-    auto = (load_checkpoint(ANCHORED), load_checkpoint(DEFAULT))
     for name in [*folders, AUTO, *shipped_names()]:
-        checkpoints = auto if name == AUTO else (load_checkpoint(name),)
+        checkpoints = tuple(map(load_checkpoint, (ANCHORED, DEFAULT) if name == AUTO else (name,)))
         key = AUTO if name == AUTO else checkpoints[0].name
         if key in models:
             raise SettingError("--model", f"two models are called {key!r}", "rename one of them")
@@ -28,70 +24,32 @@ def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
     return models
 
 
-def model_card(name: str, checkpoints: tuple[Checkpoint, ...]) -> dict:
-    """Return what is to be known of a model, in texts for the page: what it learned from, how well it does, its limits.
+def model_card(name: str, checkpoints: tuple[Checkpoint, ...], title: str = "") -> dict:
+    """Return what is to be known of a model, for the page to say: what it learned from, how well it does, its limits.
 
     `name` is what visitors choose; of several checkpoints the first is the one for images with a clear G1 peak.
     """
-    is_auto = len(checkpoints) > 1
-    rule = (
-        f"Looks at each image first: where the DNA content of its nuclei shows a clear G1 peak, "
-        f"{checkpoints[0].title} calls them; everywhere else {checkpoints[-1].title}, which needs nothing but the "
-        "picture."
-    )
-    origins = [f"Learned from {c.card['trained_on'].get('description', '')}." for c in checkpoints]
+    title = title or ("Automatic" if len(checkpoints) > 1 else f"{checkpoints[0].title} ({name})")
+    return {"name": name, "title": title, "models": [_about(c, c.card, c.confidence) for c in checkpoints]}
+
+
+def _about(checkpoint: Checkpoint, card: dict, known) -> dict:
     return {
-        "name": name,
-        "title": "Automatic" if is_auto else f"{checkpoints[0].title} ({name})",
-        "rule": rule if is_auto else "",
-        "classes": list(checkpoints[-1].classes),
-        "warnings": _each(_sentence(c.warning) for c in checkpoints if c.warning),
-        "scores": _scores(checkpoints),
-        "limits": _each(limit for c in checkpoints for limit in c.card["limits"]),
-        "origins": _each([*origins, *filter(None, map(_calibration, checkpoints))]),
-        "versions": ", ".join(f"{c.title}: version {c.version}, licence {c.card['licence']}" for c in checkpoints),
+        "title": checkpoint.title,
+        "warning": checkpoint.warning,
+        "limits": card["limits"],
+        "learned_from": card["trained_on"].get("description", ""),
+        "calibrated_on": known and known.fitted_on["description"],
+        "coverage": known and known.coverage,
+        "version": checkpoint.version,
+        "licence": card["licence"],
+        "scores": {test: _score(card.get("scores", {}).get(test) or {}, name) for test, name in _SCORES.items()},
     }
 
 
-def _calibration(checkpoint: Checkpoint) -> str:
-    """Say what a model's percentages and its "could be" mean; "" where they were never fitted."""
-    known = checkpoint.confidence
-    if known is None:
-        return ""
-    return (
-        f"How sure it is was measured on {known.fitted_on['description']}. What such a nucleus \u201ccould be\u201d "
-        f"held its true phase in {_percent(known.coverage)} of cases; yours may differ."
-    )
-
-
-def _scores(checkpoints: tuple[Checkpoint, ...]) -> dict:
-    """Return the measured scores: a column a model, a row a test that any of them took."""
-    rows = []
-    for test, words, name in _SCORES:
-        found = [checkpoint.card.get("scores", {}).get(test) or {} for checkpoint in checkpoints]
-        if any(found):
-            rows.append([words, *(_score(f, name) for f in found)])
-    return {"heads": [c.title for c in checkpoints], "rows": rows}
-
-
-def _score(found: dict, name: str) -> str:
-    """Return a score with its interval: as the models that come with the package have it, or as `train` writes it."""
-    if found.get(name) is None:
-        return "not measured"
-    known = found[name]
-    if not isinstance(known, dict):
-        known = dict(zip(("low", "high"), found["intervals"][name], strict=True), value=known)
-    spread = "" if known["low"] is None else f" ({_percent(known['low'])} to {_percent(known['high'])})"
-    return _percent(known["value"]) + spread
-
-
-def _each(texts) -> list[str]:
-    return list(dict.fromkeys(filter(None, texts)))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+def _score(found: dict, name: str) -> list | None:
+    """Return value, low and high of a score: as the models that come with the package have it, or as `train` does."""
+    known = found.get(name)
+    if known is None or isinstance(known, dict):
+        return known and [known["value"], known["low"], known["high"]]
+    return [known, *found["intervals"][name]]

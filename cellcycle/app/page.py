@@ -1,68 +1,45 @@
 """The addresses of the page: its files, what a visitor gives, and what is made of it."""
 
-import filecmp
+import asyncio
 import hashlib
-import json
-import mimetypes
-import shutil
 from importlib.resources import files
+from mimetypes import MimeTypes
+from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from cellcycle.app import worker
-from cellcycle.app.asked import clean_name, stored_suffix
-from cellcycle.app.experiment import experiment_routes
+from cellcycle.app import experiment, worker
 from cellcycle.app.guard import Refusal
-from cellcycle.app.loop import loop_routes
 from cellcycle.app.models import model_card
-from cellcycle.app.site import COOKIE, Site, attached
-from cellcycle.app.store import is_id, new_id
+from cellcycle.app.site import COOKIE, Site
+from cellcycle.app.store import PLATE_MAP, Visitor, is_id, new_id
 from cellcycle.errors import SettingError
+from cellcycle.files import repository
+from cellcycle.names import clean_name
 from cellcycle.review import NONE
 
 _MOST_DIGITS = 10
-_PART = 1 << 18
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 
 
 def page_routes(site: Site) -> list[Route]:
-    """Return the routes of the page."""
-    page = _Page(site)
-    image = "/api/images/{key}"
+    """Return the routes of the page; its files are read once, so that no address is ever turned into a path."""
+    found = {f.name: f for f in (files("cellcycle.app") / "static").iterdir() if f.is_file()}
+    # The project's simulated images; none in an installation without them.
+    sample = (repository() or Path("missing")) / "data" / "sample"
+    examples = {"field.tif": sample / "fields/fields/field_001.tif", "nucleus.png": sample / "nuclei/M/M_0001.png"}
+    examples = {name: file for name, file in examples.items() if file.is_file()}
+    fixed = {"/": found.pop("index.html")} | {f"/static/{name}": file for name, file in (found | examples).items()}
     return [
-        *_static_routes(),
-        Route("/api/visit", page.visit, methods=["POST"]),
-        Route("/api/images", page.upload, methods=["POST"]),
-        Route("/api/images", page.forget, methods=["DELETE"]),
-        *experiment_routes(site),
-        *loop_routes(site),
-        Route(image, page.remove, methods=["DELETE"]),
-        Route(f"{image}/call", page.call, methods=["POST"]),
-        Route(f"{image}/corrections", page.correct, methods=["PUT"]),
-        Route(f"{image}/nuclei.json", page.nuclei, methods=["GET"]),
-        Route(f"{image}/view.png", page.view, methods=["GET"]),
-        Route(f"{image}/overlay.png", page.overlay, methods=["GET"]),
-        Route(f"{image}/outlines.zip", page.outlines, methods=["GET"]),
-        Route(f"{image}/occlusion/{{row}}.png", page.occlusion, methods=["GET"]),
+        *(Route(address, _fixed(file), methods=["GET"]) for address, file in fixed.items()),
+        Route("/api/visit", _visit(site, list(examples)), methods=["POST"]),
+        *site.routes(experiment.HANDLERS | HANDLERS),
     ]
 
 
-def _static_routes() -> list[Route]:
-    """Return a route for each file of the page: read once, so that no address is ever turned into a path."""
-    found, folder = [], files("cellcycle.app") / "static"
-    for file in folder.iterdir():
-        if not file.is_file():
-            continue
-        suffix = "." + file.name.rpartition(".")[2]
-        address = "/" if file.name == "index.html" else f"/static/{file.name}"
-        media_type = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
-        found.append(Route(address, _fixed(file.read_bytes(), media_type), methods=["GET"]))
-    return found
-
-
-def _fixed(content: bytes, media_type: str):
+def _fixed(file):
+    content, media_type = file.read_bytes(), MimeTypes().guess_type(file.name)[0]
     headers = {"Cache-Control": "no-cache", "ETag": f'"{hashlib.sha256(content).hexdigest()[:20]}"'}
 
     async def answer(request: Request):
@@ -73,157 +50,121 @@ def _fixed(content: bytes, media_type: str):
     return answer
 
 
-class _Page:
-    """The handlers; see the head of this file."""
+def _visit(site: Site, examples: list[str]):
+    about = {
+        "models": [model_card(name, checkpoints) for name, checkpoints in site.models.items()],
+        "examples": examples,
+        "minutes": round(site.limits.kept_s / 60),
+        "file_mb": site.limits.file_mb,
+    }
 
-    def __init__(self, site: Site):
-        self._site = site
-        self._about = {
-            "models": [model_card(name, checkpoints) for name, checkpoints in site.models.items()],
-            "examples": list(site.examples),
-            "minutes": round(site.limits.kept_s / 60),
-            "most_images": site.limits.images,
-            "file_mb": site.limits.file_mb,
-        }
-
-    def _image(self, request: Request):
-        visitor = self._site.visitor(request)
-        return visitor, visitor.image(request.path_params["key"])
-
-    async def visit(self, request: Request):
+    async def visit(request: Request):
         """Know a visitor again, or make a cookie; say what there is."""
         cookie = request.cookies.get(COOKIE, "")
-        is_known = is_id(cookie)
-        cookie = cookie if is_known else new_id()
-        visitor = self._site.store.visitor(cookie)
-        known = {"images": visitor.images(), "has_map": visitor.plate_map() is not None}
-        answer = JSONResponse(self._about | known)
+        cookie = cookie if is_id(cookie) else new_id()
+        visitor = site.store.visitor(cookie)
+        known = {"images": visitor.images(), "has_map": visitor.other(PLATE_MAP) is not None}
+        answer = JSONResponse(about | known)
         is_https = request.headers.get("origin", "").startswith("https:")
         answer.set_cookie(COOKIE, cookie, max_age=86_400, httponly=True, samesite="strict", secure=is_https)
         return answer
 
-    async def upload(self, request: Request):
-        """Take one file as the body, or an example by its name; delete it when it was read."""
-        site, visitor, asked = self._site, self._site.visitor(request), request.query_params
-        model, settings, _ = site.asked(visitor, asked)
-        example, name = site.examples.get(asked.get("example")), clean_name(asked.get("name", ""))
-        with site.work.admitted(visitor.key):
-            image = visitor.new_image()
-            try:
-                path = image / f"upload{stored_suffix(name)}"
-                if example is not None:
-                    name = example.name
-                    shutil.copyfile(example, path)
-                else:
-                    with open(path, "wb") as copy:
-                        async for chunk in request.stream():
-                            copy.write(chunk)
-                given = path, name, settings, site.limits.megapixels, image / "plane"
-                await site.in_words(name, worker.read, *given, is_gone=request.is_disconnected)
-                path.unlink()
-                return JSONResponse(await site.look(visitor, image, name, model, settings))
-            except BaseException:
-                visitor.remove(image)
-                raise
-
-    async def call(self, request: Request):
-        """Call the nuclei of an image again; corrections stay where the nuclei are the same."""
-        site, (visitor, image) = self._site, self._image(request)
-        model, settings, _ = site.asked(visitor, request.query_params)
-        with site.work.admitted(visitor.key):
-            async with visitor.alone(image):
-                # Meanwhile it may have been called otherwise, or removed.
-                before = visitor.about(visitor.image(image.name))
-                labels = image / "labels-before.npy"
-                shutil.copyfile(image / before["call"] / "labels.npy", labels)
-                try:
-                    about = await site.look(visitor, image, before["name"], model, settings)
-                    is_same = filecmp.cmp(labels, image / about["call"] / "labels.npy", shallow=False)
-                finally:
-                    labels.unlink(missing_ok=True)
-                allowed = (*about["counts"], NONE) if is_same else ()
-                visitor.correct(image, {k: said for k, said in about["corrections"].items() if said in allowed})
-                return JSONResponse(visitor.about(image))
-
-    async def correct(self, request: Request):
-        """Keep what the owner says about the nuclei of an image, all of it at once."""
-        visitor, image = self._image(request)
-        about, said = visitor.about(image), await _json(request)
-        allowed = {*about["counts"], NONE} - {""}
-        is_sound = (
-            isinstance(said, dict)
-            and len(said) <= about["n"]
-            and all(key.isascii() and key.isdigit() and len(key) < _MOST_DIGITS for key in said)
-            and all(isinstance(label, str) and label in allowed for label in said.values())
-        )
-        if not is_sound:
-            raise SettingError("corrections", "they do not fit the image", f"give one of {', '.join(sorted(allowed))}")
-        visitor.correct(image, said)
-        return JSONResponse({"n": len(said)})
-
-    async def remove(self, request: Request):
-        visitor, image = self._image(request)
-        visitor.remove(image)
-        return JSONResponse({"images": visitor.images()})
-
-    async def forget(self, request: Request):
-        """Delete everything of a visitor, and the cookie."""
-        visitor = self._site.visitor(request)
-        await self._site.trainings.stop(visitor)
-        visitor.remove_all()
-        answer = JSONResponse({"images": []})
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return answer
-
-    async def nuclei(self, request: Request):
-        visitor, image = self._image(request)
-        return _file(image / visitor.about(image)["call"] / "nuclei.json", "application/json")
-
-    async def view(self, request: Request):
-        _, image = self._image(request)
-        return _file(image / "plane" / "view.png", "image/png")
-
-    async def overlay(self, request: Request):
-        return await self._drawn(request, worker.overlay, download="overlay.png")
-
-    async def outlines(self, request: Request):
-        return await self._drawn(request, worker.outlines, download="outlines.zip", media_type="application/zip")
-
-    async def occlusion(self, request: Request):
-        row = request.path_params["row"]
-        # Not by the address itself: Python refuses to read a number of thousands of digits.
-        if not (row.isascii() and row.isdigit() and len(row) < _MOST_DIGITS):
-            raise Refusal(404, "there is no such nucleus")
-        return await self._drawn(request, worker.occlusion_picture, int(row))
-
-    async def _drawn(self, request: Request, draw, *row: int, download: str = "", media_type: str = "image/png"):
-        visitor, image = self._image(request)
-        about = visitor.about(image)
-        if row and row[0] >= about["n"]:
-            raise Refusal(404, "there is no such nucleus")
-        with self._site.work.admitted():
-            content = await self._site.in_words(about["name"], draw, image / "plane", image / about["call"], *row)
-        return attached(content, media_type, download)
+    return visit
 
 
-async def _json(request: Request):
+async def _upload(site: Site, visitor: Visitor, request: Request):
+    """Take one file, as the body."""
+    model, settings, _ = site.asked(visitor, request.query_params)
+    name = clean_name(request.query_params.get("name", ""))
+    with site.work.admitted(visitor.key):
+        image = visitor.new_image()
+        try:
+            await site.read(image, name, request.stream(), settings, is_gone=request.is_disconnected)
+            return JSONResponse(await site.look(visitor, image, name, model, settings))
+        except BaseException:
+            visitor.remove(image)
+            raise
+
+
+async def _call(site: Site, visitor: Visitor, request: Request, image: Path):
+    """Call the nuclei of an image again; corrections stay where the nuclei are the same."""
+    model, settings, _ = site.asked(visitor, request.query_params)
+    with site.work.admitted(visitor.key):
+        async with site.store.locks.setdefault(image, asyncio.Lock()):
+            # Meanwhile it may have been called otherwise, or removed.
+            before = visitor.about(visitor.image(image.name))
+            about = await site.look(visitor, image, before["name"], model, settings)
+            allowed = (*about["counts"], NONE) if about["found"] == before.get("found") else ()
+            visitor.correct(image, {k: said for k, said in about["corrections"].items() if said in allowed})
+            return JSONResponse(visitor.about(image))
+
+
+async def _correct(site: Site, visitor: Visitor, request: Request, image: Path):
+    """Keep what the owner says about the nuclei of an image, all of it at once."""
+    about = visitor.about(image)
     try:
-        return json.loads(await request.body())
+        said = await request.json()
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "the request is not JSON") from error
+    allowed = {*about["counts"], NONE} - {""}
+    is_sound = isinstance(said, dict) and len(said) <= about["n"] and all(map(_is_number, said))
+    if not is_sound or not all(isinstance(label, str) and label in allowed for label in said.values()):
+        raise SettingError("corrections", "they do not fit the image", f"give one of {', '.join(sorted(allowed))}")
+    visitor.correct(image, said)
+    return JSONResponse({"n": len(said)})
 
 
-def _file(path, media_type: str) -> Response:
-    """Answer with a file, part by part: a thousand clients that read slowly hold a thousand parts, not files."""
-    try:
-        file = open(path, "rb")  # noqa: SIM115
-    except FileNotFoundError:
-        raise Refusal(404, "this is no longer kept on the server") from None
+def _is_number(text: str) -> bool:
+    # Not by the text itself: Python refuses to read a number of thousands of digits.
+    return text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS
 
-    async def parts():
-        with file:
-            while part := file.read(_PART):
-                yield part
 
-    headers = {"Content-Length": str(path.stat().st_size), "Cache-Control": "no-store"}
-    return StreamingResponse(parts(), media_type=media_type, headers=headers)
+async def _remove(site: Site, visitor: Visitor, request: Request, image: Path):
+    visitor.remove(image)
+    return JSONResponse({"images": visitor.images()})
+
+
+async def _forget(site: Site, visitor: Visitor, request: Request):
+    """Delete everything of a visitor, and the cookie."""
+    await site.trainings.stop(visitor)
+    visitor.remove_all()
+    answer = JSONResponse({"images": []})
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+async def _kept(site: Site, visitor: Visitor, request: Request, image: Path):
+    """Answer with the picture for the screen, or with what is shown of the nuclei."""
+    is_view = request.url.path.endswith("view.png")
+    path = image / "plane" / "view.png" if is_view else image / visitor.about(image)["call"] / "nuclei.json"
+    if not path.is_file():
+        raise Refusal(404, "this is no longer kept on the server")
+    return FileResponse(path, media_type="image/png" if is_view else "application/json")
+
+
+def _drawn(download: str, draw):
+    """Return what answers with a picture or files of an image, of all its nuclei or of a `row`."""
+
+    async def answer(site: Site, visitor: Visitor, request: Request, image: Path):
+        about, row = visitor.about(image), request.path_params.get("row")
+        if row is not None and not (_is_number(row) and int(row) < about["n"]):
+            raise Refusal(404, "there is no such nucleus")
+        given = image / "plane", image / about["call"], *([] if row is None else [int(row)])
+        return await site.made(visitor, download, draw, *given, of=about["name"])
+
+    return answer
+
+
+_IMAGE = "/api/images/{key}"
+HANDLERS = {
+    ("POST", "/api/images"): _upload,
+    ("DELETE", "/api/images"): _forget,
+    ("DELETE", _IMAGE): _remove,
+    ("POST", f"{_IMAGE}/call"): _call,
+    ("PUT", f"{_IMAGE}/corrections"): _correct,
+    ("GET", f"{_IMAGE}/nuclei.json"): _kept,
+    ("GET", f"{_IMAGE}/view.png"): _kept,
+    ("GET", f"{_IMAGE}/overlay.png"): _drawn("overlay.png", worker.overlay),
+    ("GET", f"{_IMAGE}/outlines.zip"): _drawn("outlines.zip", worker.outlines),
+    ("GET", f"{_IMAGE}/occlusion/{{row}}.png"): _drawn("occlusion.png", worker.occlusion),
+}

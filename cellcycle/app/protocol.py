@@ -14,6 +14,7 @@ def protocol_of(limits: Limits) -> type[H11Protocol]:
 
     class Guarded(H11Protocol):
         _deadline = _unread = None
+        _stopped = staticmethod(lambda timer: timer and timer.cancel())
 
         def connection_made(self, transport):
             super().connection_made(transport)
@@ -51,10 +52,5 @@ def protocol_of(limits: Limits) -> type[H11Protocol]:
             if not is_answering and self.timeout_keep_alive_task is None:
                 self.transport.abort()
             self._deadline = None
-
-        @staticmethod
-        def _stopped(timer):
-            if timer is not None:
-                timer.cancel()
 
     return Guarded

@@ -37,10 +37,11 @@ def build_server(
         routes=[*api_routes(site), *page_routes(site)],
         middleware=[Middleware(Guard, limits=limits, hosts=hosts, password=password)],
         exception_handlers={
-            CellCycleError: _teller(site.store.folder),
+            CellCycleError: _telling(400, folder=site.store.folder),
+            ImageError: _telling(422, folder=site.store.folder),
             HTTPException: answer_refusal,
-            ClientDisconnect: _left,
-            Exception: _failed,
+            ClientDisconnect: _telling(400, "the connection was lost"),
+            Exception: _telling(500, "the server met an error of its own"),
         },
         lifespan=lambda _: _tidying(site),
     )
@@ -66,19 +67,11 @@ async def _tidying(site: Site):
         site.work.close()
 
 
-def _teller(folder: Path):
-    """Return what answers with the one line of an error; where this server keeps things is nobody's business."""
+def _telling(status: int, words: str = "", folder: Path | None = None):
+    """Return what answers with words, or an error's line: where this server keeps things is nobody's business."""
     kept = re.compile(rf"{re.escape(str(folder))}\S*/")
 
-    async def tell(request: Request, error: CellCycleError):
-        return JSONResponse({"detail": kept.sub("", str(error))}, 422 if isinstance(error, ImageError) else 400)
+    async def tell(request: Request, error: Exception):
+        return JSONResponse({"detail": words or kept.sub("", str(error))}, status)
 
     return tell
-
-
-async def _left(request: Request, error: ClientDisconnect):
-    return JSONResponse({"detail": "the connection was lost"}, 400)
-
-
-async def _failed(request: Request, error: Exception):
-    return JSONResponse({"detail": "the server met an error of its own"}, 500)

@@ -1,21 +1,24 @@
 """What all addresses share: models, workers, store, and one way of doing a prediction."""
 
+from contextlib import suppress
+from mimetypes import MimeTypes
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from cellcycle.app import groups, worker
 from cellcycle.app.asked import settings_of
 from cellcycle.app.fine_tune import OWN
-from cellcycle.app.limits import Limits
+from cellcycle.app.limits import MB, Limits
 from cellcycle.app.models import model_table
 from cellcycle.app.store import Store, Visitor, new_id
 from cellcycle.app.training import Trainings
 from cellcycle.app.work import Work
 from cellcycle.confine import LimitError
 from cellcycle.errors import ImageError
-from cellcycle.files import repository
+from cellcycle.images.formats import VENDOR_SUFFIXES
 from cellcycle.predict import Settings
 
 COOKIE = "cellcycle_visitor"
@@ -26,15 +29,22 @@ class Site:
 
     def __init__(self, folder: Path, limits: Limits, model_folders=()):
         self.limits, self.models = limits, model_table(model_folders)
-        self.default = next(iter(self.models))
         self.store = Store(folder, limits)
         self.work = Work(limits, model_folders, self.store.folder / ".work")
         self.trainings = Trainings(limits, model_folders, self.store.folder / ".training")
-        self.examples = _example_files()
 
-    def visitor(self, request: Request) -> Visitor:
-        """Return the visitor that a request comes from, or refuse it."""
-        return self.store.visitor(request.cookies.get(COOKIE, ""))
+    def routes(self, handlers: dict) -> list[Route]:
+        """Return a route for each method and address: its handler is given this site, visitor, request, and image."""
+
+        def answering(handler):
+            async def answer(request: Request):
+                visitor = self.store.visitor(request.cookies.get(COOKIE, ""))
+                images = map(visitor.image, filter(None, [request.path_params.get("key")]))
+                return await handler(self, visitor, request, *images)
+
+            return answer
+
+        return [Route(to, answering(handler), methods=[method]) for (method, to), handler in handlers.items()]
 
     def asked(self, visitor: Visitor, given) -> tuple[str, Settings, str]:
         """Return what `settings_of` does; among the models is the one of this visitor's corrections, by its folder."""
@@ -49,31 +59,39 @@ class Site:
         except LimitError as error:
             raise ImageError(name, error.finding, "cut it into smaller fields, or export it again") from error
 
-    async def made(self, visitor: Visitor, media_type: str, download: str, function, *arguments) -> Response:
-        """Answer with what a function of a worker makes, as a file to save."""
-        with self.work.admitted(visitor.key):
-            return attached(await self.work.run(function, *arguments), media_type, download)
+    async def read(self, folder: Path, name: str, parts, settings: Settings, **options) -> None:
+        """Read an upload, which comes in parts, into the `plane` of a folder; delete it when it was read."""
+        # The formats of vendors are known by their suffixes; no other is kept.
+        suffix, most = Path(name).suffix.lower(), self.limits.file_mb
+        path = folder / ("upload" + suffix * (suffix in VENDOR_SUFFIXES))
+        with open(path, "wb") as copy:
+            async for part in parts:
+                copy.write(part)
+        size_mb = path.stat().st_size / MB
+        if size_mb > most:
+            raise ImageError(name, f"it has {size_mb:.0f} MB, more than {most:g}", "cut it into smaller fields")
+        given = path, name, settings, self.limits.megapixels, folder / "plane"
+        await self.in_words(name, worker.read, *given, **options)
+        path.unlink()
 
-    async def look(self, visitor: Visitor, image: Path, name: str, model: str, settings) -> dict:
+    async def together(self, planes, names, model: str, settings: Settings, how: str, plate_map=None, **options):
+        """Do as `groups.together`, when the nuclei of all planes were found."""
+        if how == "slide" or (how == "together" and len(planes) > 1):
+            for name, plane in zip(names, planes, strict=True):
+                with suppress(ImageError):  # its own call says why
+                    await self.in_words(name, worker.find, plane, model, settings, **options)
+        return await self.work.run(groups.together, planes, names, model, settings, how, plate_map)
+
+    async def look(self, visitor: Visitor, image: Path, name: str, model: str, settings: Settings) -> dict:
         """Call the nuclei of an image that was read, and keep the result."""
         call = f"call-{new_id()}"
-        lent = visitor.lent(image)
-        summary = await self.in_words(name, worker.call, image / "plane", model, settings, image / call, lent)
-        way = groups.digest_of(model, settings, lent)
-        return visitor.keep(image, {"name": name, "call": call, "lent": way} | summary)
+        summary = await self.in_words(name, worker.call, image / "plane", model, settings, image / call)
+        return visitor.keep(image, {"name": name, "call": call} | summary)
 
-
-def _example_files() -> dict[str, Path]:
-    """Return the project's simulated examples; none in an installation without them."""
-    folder = (repository() or Path("missing")) / "data" / "sample"
-    found = {
-        "field": folder / "fields" / "fields" / "field_001.tif",
-        "nucleus": folder / "nuclei" / "M" / "M_0001.png",
-    }
-    return {name: file for name, file in found.items() if file.is_file()}
-
-
-def attached(content: bytes, media_type: str, download: str = "") -> Response:
-    """Answer with content that no cache keeps, to save under a name where one is given."""
-    headers = {"Content-Disposition": f'attachment; filename="{download}"'} if download else {}
-    return Response(content, media_type=media_type, headers=headers | {"Cache-Control": "no-store"})
+    async def made(self, visitor: Visitor, download: str, function, *arguments, of: str = "") -> Response:
+        """Answer with what a function of a worker makes, as a file to save; `of` is the image that it is of."""
+        with self.work.admitted(visitor.key):
+            content = await (self.in_words(of, function, *arguments) if of else self.work.run(function, *arguments))
+        headers = {"Content-Disposition": f'attachment; filename="{download}"'}
+        # Not what the system says of types of files: some say other things.
+        return Response(content, media_type=MimeTypes().guess_type(download)[0], headers=headers)

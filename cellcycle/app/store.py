@@ -19,13 +19,15 @@ import time
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from cellcycle.app.fine_tune import MODEL, TRAINED
 from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import MB, Limits
 
+PLATE_MAP = "map.csv"
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
-_ABOUT, _CORRECTIONS, _LENT, _TRAINED, _MAP = "about.json", "corrections.json", "lent.json", "trained.json", "map.csv"
+_ABOUT, _CORRECTIONS = "about.json", "corrections.json"
 # One of these makes a folder whole.
-_WHOLE = (_ABOUT, _TRAINED, _MAP)
+_WHOLE = (_ABOUT, TRAINED, PLATE_MAP)
 
 
 def new_id() -> str:
@@ -39,10 +41,7 @@ def is_id(text: str) -> bool:
 
 
 class Store:
-    """The images and results of all visitors.
-
-    The folder is made when missing, readable by its owner alone; what an earlier run left in it is still known.
-    """
+    """The images and results of all visitors, in a folder for its owner alone; what an earlier run left is known."""
 
     def __init__(self, folder: Path, limits: Limits):
         self.folder, self._limits = folder, limits
@@ -52,9 +51,10 @@ class Store:
         for left in [*folder.glob(".*"), *folder.glob("*/*")]:
             if left.is_dir() and not any((left / name).exists() for name in _WHOLE):
                 shutil.rmtree(left, ignore_errors=True)
-        self._sizes = {path: _size(path) for path in folder.glob("*/*") if path.is_dir()}
-        self._used: dict[Path, float] = {}
-        # An entry goes with the last request that holds it.
+        self._sizes: dict[Path, int] = {}
+        for image in folder.glob("*/*"):
+            self.measure(image)
+        # Of images that are called again, since two calls at once would clear each other's away; each with its holders.
         self.locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
     def visitor(self, cookie: str) -> "Visitor":
@@ -62,8 +62,9 @@ class Store:
         if not is_id(cookie):
             raise Refusal(403, "the page was not loaded from here, or its cookie is missing; load it again")
         folder = self.folder / hashlib.sha256(cookie.encode()).hexdigest()[:32]
-        if folder.exists():
-            self._used[folder] = time.time()
+        with contextlib.suppress(FileNotFoundError):
+            # Known to the next run of the server, too.
+            os.utime(folder, (time.time(), time.time()))
         return Visitor(self, folder, self._limits)
 
     @contextlib.contextmanager
@@ -74,44 +75,37 @@ class Store:
 
     def check_room(self) -> None:
         """Refuse where the disk that may be used is full."""
+        self.tidy()
         if sum(self._sizes.values()) > self._limits.disk_mb * MB:
-            self.tidy()
-            if sum(self._sizes.values()) > self._limits.disk_mb * MB:
-                raise busy("the disk of this server is full of other visitors' results")
+            raise busy("the disk of this server is full of other visitors' results")
 
     def measure(self, image: Path) -> None:
         """Note how much disk an image takes, or that it is gone."""
         self._sizes.pop(image, None)
-        if image.exists():
-            self._sizes[image] = _size(image)
+        # What a worker takes away meanwhile is counted the next time.
+        with contextlib.suppress(FileNotFoundError):
+            self._sizes[image] = sum(path.stat().st_size for path in [image, *image.rglob("*")])
 
     def tidy(self) -> None:
         """Forget visitors who have not come back for too long."""
-        for folder in self.folder.iterdir():
-            if not folder.is_dir() or folder.name.startswith("."):
-                continue
-            used = self._used.get(folder, 0.0)
-            is_old = time.time() - max(used, folder.stat().st_mtime) > self._limits.kept_s
-            if is_old:
+        for folder in self.folder.glob("[!.]*"):
+            if time.time() - folder.stat().st_mtime > self._limits.kept_s:
                 shutil.rmtree(folder, ignore_errors=True)
-                self._used.pop(folder, None)
                 self._sizes = {path: size for path, size in self._sizes.items() if path.parent != folder}
-            elif used:
-                # Known to the next run of the server, too.
-                os.utime(folder, (used, used))
 
 
 class Visitor:
-    """One visitor's images, in the order they were given."""
+    """One visitor's images, in the order they were given; and a plate map, and a model of their own."""
 
     def __init__(self, store: Store, folder: Path, limits: Limits):
         self._store, self._folder, self._limits, self.key = store, folder, limits, folder.name
+        self.check_room = store.check_room
 
     def new_image(self) -> Path:
         """Make the folder of a new image; its name is its id."""
         if len(list(self._folder.glob("*"))) >= self._limits.images:
             raise Refusal(409, f"{self._limits.images} images are kept for you; remove some before you give more")
-        self._store.check_room()
+        self.check_room()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         image = self._folder / new_id()
         image.mkdir(mode=0o700)
@@ -155,64 +149,32 @@ class Visitor:
         images = [(self._folder / about["id"], about) for about in self.images() if about["corrections"]]
         return [(image / "plane", image / about["call"], about["corrections"]) for image, about in images]
 
-    def check_room(self) -> None:
-        """Refuse where the disk of the server is full."""
-        self._store.check_room()
-
-    def trained(self) -> tuple[Path, dict] | None:
-        """Return the folder of the model trained on this visitor's corrections, and what is known of it."""
-        for known in self._folder.glob(f"*/{_TRAINED}"):
-            return known.with_name("model"), json.loads(known.read_text("utf-8"))
-        return None
-
-    def keep_model(self, model: Path, about: dict) -> None:
-        """Take a model folder over in place of the last one, unless its visitor was forgotten meanwhile."""
-        if not self._folder.exists():
-            return
-        older, kept = self.trained(), self._folder / new_id()
-        kept.mkdir(mode=0o700)
-        os.replace(model, kept / "model")
-        _write(kept / _TRAINED, about)
-        if older is not None:
-            self.remove(older[0].parent)
-        self._store.measure(kept)
-
-    def lend(self, image: Path, lent: dict | None) -> None:
-        """Keep what other images lend one, for its next call, see `cellcycle.app.groups`."""
-        if image.exists():
-            _write(image / _LENT, lent)
-
-    def lent(self, image: Path) -> dict | None:
-        """Return what `lend` kept."""
-        file = image / _LENT
-        return json.loads(file.read_text("utf-8")) if file.exists() else None
-
     def tables(self) -> list[Path]:
         """Return the files of the rows of all images."""
         return [self._folder / about["id"] / about["call"] / "rows.csv" for about in self.images()]
 
-    def plate_map(self) -> Path | None:
-        """Return the file of the plate map, if one was given."""
-        return next(self._folder.glob(f"*/{_MAP}"), None)
+    def other(self, name: str) -> Path | None:
+        """Return the file `PLATE_MAP`, or `TRAINED` beside a model, if there is one."""
+        return next(self._folder.glob(f"*/{name}"), None)
 
-    def keep_map(self, plate_map: Path) -> None:
-        """Take a plate map over, in place of the last."""
-        self._store.check_room()
-        self.drop_map()
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        kept = self._folder / new_id()
-        kept.mkdir(mode=0o700)
-        os.replace(plate_map, kept / _MAP)
-        self._store.measure(kept)
+    def trained(self) -> tuple[Path, dict] | None:
+        """Return the folder of the model trained on this visitor's corrections, and what is known of it."""
+        known = self.other(TRAINED)
+        return None if known is None else (known.with_name(MODEL), json.loads(known.read_text("utf-8")))
 
-    def drop_map(self) -> None:
-        """Forget the plate map."""
-        for known in self._folder.glob(f"*/{_MAP}"):
+    def take(self, file: Path) -> None:
+        """Take over the folder of such a file in place of the last one, unless its visitor was forgotten meanwhile."""
+        if self._folder.exists():
+            self.drop(file.name)
+            kept = self._folder / new_id()
+            os.replace(file.parent, kept)
+            self._store.measure(kept)
+
+    def drop(self, name: str) -> None:
+        """Forget the plate map, or the model."""
+        known = self.other(name)
+        if known is not None:
             self.remove(known.parent)
-
-    def alone(self, image: Path) -> asyncio.Lock:
-        """Return what to hold while an image is called again: two calls at once would clear each other's away."""
-        return self._store.locks.setdefault(image, asyncio.Lock())
 
     def remove(self, image: Path) -> None:
         """Delete an image and everything made from it, under the hands of a worker too."""
@@ -232,12 +194,8 @@ class Visitor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _write(path: Path, content: dict | None) -> None:
+def _write(path: Path, content: dict) -> None:
     """Replace a file in one step; the id keeps two writers of one file apart."""
     unfinished = path.with_name(f".{new_id()}")
     unfinished.write_text(json.dumps(content), "utf-8")
     os.replace(unfinished, path)
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

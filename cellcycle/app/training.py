@@ -7,9 +7,8 @@ import asyncio
 import json
 import logging
 import shutil
-import time
-from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio.to_thread
@@ -26,140 +25,128 @@ from cellcycle.errors import CellCycleError, LimitError, SettingError
 _MOST_KNOWN = 200
 
 
+@dataclass
+class _Training:
+    """A training that runs, in a child of its own that ends with it, or waits for that."""
+
+    visitor: Visitor
+    child: Confined | None = None
+    is_stopped: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Trainings:
     """Where trainings run; what they make is kept with its visitor."""
 
     def __init__(self, limits: Limits, folders, folder: Path):
         self._limits, self._folders, self._folder = limits, tuple(folders), folder
-        self._ended: OrderedDict[str, str] = OrderedDict()
-        self._running: _Running | None = None
-        self._waiting: OrderedDict[str, Visitor] = OrderedDict()
+        self._ended: dict[str, str] = {}
+        # By visitor; the first of them runs.
+        self._queue: dict[str, _Training] = {}
+        self._task: asyncio.Task | None = None
         self.missing = fine_tune.missing()
 
     def start(self, visitor: Visitor) -> None:
         """Begin a training on all that a visitor corrected, or put it at the end of the queue."""
         if self.missing:
             raise Refusal(501, self.missing)
-        if self._is_of(visitor):
+        place = self._place(visitor)
+        if place == 0:
             raise Refusal(503, "your training is running; wait for its end, or stop it", {"retry-after": "60"})
-        if visitor.key in self._waiting:
+        if place is not None:
             return
-        if self._running is None:
-            self._begin(visitor)
-        elif len(self._waiting) >= self._limits.train_waiting:
+        if len(self._queue) > self._limits.train_waiting:
             raise busy("too many trainings are waiting")
-        else:
-            _given(visitor)
-            self._waiting[visitor.key] = visitor
+        _given(visitor)
+        self._queue[visitor.key] = _Training(visitor)
         self._ended.pop(visitor.key, None)
+        if len(self._queue) == 1:
+            self._task = asyncio.create_task(self._work())
 
     def state(self, visitor: Visitor) -> dict:
         """Say how far a visitor's training is, how the last one ended, and what the last model is.
 
         `waiting` is the number of trainings that come first.
         """
-        keys, trained = list(self._waiting), visitor.trained()
+        place, trained = self._place(visitor), visitor.trained()
         return {
             "missing": self.missing,
-            "running": self._running.progress() if self._is_of(visitor) else None,
-            "waiting": keys.index(visitor.key) + 1 if visitor.key in keys else None,
+            "running": self._progress() if place == 0 else None,
+            "waiting": place or None,
             "problem": self._ended.get(visitor.key, ""),
             "model": trained and trained[1],
         }
 
+    def _place(self, visitor: Visitor) -> int | None:
+        return list(self._queue).index(visitor.key) if visitor.key in self._queue else None
+
     async def stop(self, visitor: Visitor) -> None:
         """End a visitor's training, if any; the model that was there stays."""
-        self._waiting.pop(visitor.key, None)
-        if self._is_of(visitor):
-            task = self._running.task
-            await anyio.to_thread.run_sync(self._running.stop)
-            await task
+        training = self._queue.get(visitor.key)
+        if training is not None and training.child is not None:
+            training.is_stopped = True
+            await anyio.to_thread.run_sync(training.child.close)
+            await training.ended.wait()
+        self._queue.pop(visitor.key, None)
 
     def close(self) -> None:
         """End the training that runs, and forget those that wait."""
-        self._waiting.clear()
-        if self._running is not None:
-            self._running.stop()
+        for training in self._queue.values():
+            training.is_stopped = True
+            if training.child is not None:
+                training.child.close()
+        self._queue.clear()
 
-    def _is_of(self, visitor: Visitor) -> bool:
-        return self._running is not None and self._running.visitor.key == visitor.key
+    async def _work(self) -> None:
+        """Do one training after the other until none waits."""
+        while self._queue:
+            key, training = next(iter(self._queue.items()))
+            problem = await self._train(training)
+            self._queue.pop(key, None)
+            training.ended.set()
+            if problem and not training.is_stopped:
+                self._ended = dict([*self._ended.items(), (key, problem)][-_MOST_KNOWN:])
 
-    def _begin(self, visitor: Visitor) -> None:
-        given = _given(visitor)
-        self._running = _Running(visitor, self._limits, self._folders, self._folder)
-        self._running.task = asyncio.create_task(self._run(self._running, given))
-
-    async def _run(self, running: "_Running", given) -> None:
-        visitor, problem = running.visitor, ""
+    async def _train(self, training: _Training) -> str:
+        """Train; return why there is no model, or "" where there is one."""
+        visitor, limits, work = training.visitor, self._limits, self._folder / "work"
         try:
-            asked = given, self._limits.train_nuclei, self._limits.train_epochs, running.work
-            about = await anyio.to_thread.run_sync(running.child, fine_tune.fine_tune, *asked)
-            visitor.keep_model(running.work / "model", about)
+            given = _given(visitor)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            work.mkdir(parents=True, mode=0o700)
+            training.child = Confined(limits.train_s, limits.train_mb, fine_tune.start, (self._folders, self._folder))
+            asked = given, limits.train_nuclei, limits.train_epochs, work
+            await anyio.to_thread.run_sync(training.child, fine_tune.fine_tune, *asked)
+            visitor.take(work / fine_tune.MADE / fine_tune.TRAINED)
+            return ""
         except LimitError as error:
-            problem = f"{error.finding}; correct nuclei of fewer images, or train by command"
-        except CellCycleError as error:
-            problem = str(error)
+            return f"{error.finding}; correct nuclei of fewer images, or train by command"
+        except (CellCycleError, Refusal) as error:
+            return str(getattr(error, "detail", error))
         except FileNotFoundError:
-            problem = "an image was removed while it was trained on"
+            return "an image was removed while it was trained on"
         except Exception:
-            if not running.is_stopped:
+            if not training.is_stopped:
                 logging.getLogger(__name__).exception("a training failed")
-            problem = "the training failed; try it again"
+            return "the training failed; try it again"
         finally:
             # All of it is gone before the next begins, in the same folder.
-            await anyio.to_thread.run_sync(running.child.close)
-            shutil.rmtree(running.work, ignore_errors=True)
-            self._running = None
-            if problem and not running.is_stopped:
-                self._note(visitor.key, problem)
-            self._begin_next()
+            if training.child is not None:
+                await anyio.to_thread.run_sync(training.child.close)
+                shutil.rmtree(work, ignore_errors=True)
 
-    def _begin_next(self) -> None:
-        while self._waiting and self._running is None:
-            key, visitor = self._waiting.popitem(last=False)
-            try:
-                self._begin(visitor)
-            except (Refusal, CellCycleError) as error:
-                self._note(key, str(getattr(error, "detail", error)))
-
-    def _note(self, key: str, problem: str) -> None:
-        self._ended[key] = problem
-        while len(self._ended) > _MOST_KNOWN:
-            self._ended.popitem(last=False)
+    def _progress(self) -> list[int]:
+        """Return the epochs done and in all of the training that runs."""
+        with suppress(OSError, ValueError):
+            return json.loads((self._folder / "work" / fine_tune.PROGRESS).read_text())
+        return [0, 0]
 
 
 def _given(visitor: Visitor) -> list:
     """Return what a visitor corrected, or refuse what nothing can be learned from."""
     given = visitor.corrected()
     if len(fine_tune.usable(given)) < 2:
-        finding = f"no two phases have {FEWEST} labelled nuclei each"
-        raise SettingError("your corrections", finding, "label more, those that are called right too")
+        finding, remedy = f"no two phases have {FEWEST} labelled nuclei each", "label more, those called right too"
+        raise SettingError("your corrections", finding, remedy)
     visitor.check_room()
     return given
-
-
-class _Running:
-    """The training that runs, in a child of its own that ends with it."""
-
-    def __init__(self, visitor: Visitor, limits: Limits, folders, folder: Path):
-        self.visitor, self.work, self.is_stopped = visitor, folder / "work", False
-        self._first: tuple[float, int] | None = None
-        shutil.rmtree(folder, ignore_errors=True)
-        self.work.mkdir(parents=True, mode=0o700)
-        self.child = Confined(limits.train_s, limits.train_mb, fine_tune.start, (folders, folder))
-        self.task: asyncio.Task | None = None
-
-    def stop(self) -> None:
-        """End it for its visitor, who need not be told why."""
-        self.is_stopped = True
-        self.child.close()
-
-    def progress(self) -> dict:
-        """Return the epochs done and in all, and about how many seconds are left; nothing of that at first."""
-        with suppress(OSError, ValueError):
-            done, total = json.loads((self.work / fine_tune.PROGRESS).read_text())
-            # The time of the first epochs is that of starting.
-            began, before = self._first = self._first or (time.monotonic(), done)
-            left_s = round((time.monotonic() - began) / (done - before) * (total - done)) if done > before else None
-            return {"done": done, "total": total, "left_s": left_s}
-        return {"done": 0, "total": 0, "left_s": None}

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +26,8 @@ class Work:
 
     def __init__(self, limits: Limits, folders, scratch: Path):
         self._limits = limits
-        self._given = limits.work_s, limits.work_mb, worker.start, (tuple(folders), scratch)
-        self._all = {Confined(*self._given) for _ in range(limits.at_once)}
+        given = limits.work_s, limits.work_mb, worker.start, (tuple(folders), scratch)
+        self._all = [Confined(*given) for _ in range(limits.at_once)]
         self._idle = list(self._all)
         self._turns = asyncio.Semaphore(limits.at_once)
         self._admitted: Counter[str] = Counter()
@@ -46,7 +45,7 @@ class Work:
             self._admitted[visitor] -= 1
             self._admitted += Counter()
 
-    async def run(self, function, *arguments, is_gone: Callable[[], Awaitable[bool]] | None = None):
+    async def run(self, function, *arguments, is_gone=None):
         """Call a function of `cellcycle.app.worker` in a child process, in turn, unless whoever asked is gone by then.
 
         What the function raises is a `CellCycleError`; a `LimitError` says whatever else became of the call.
@@ -66,10 +65,7 @@ class Work:
             except Exception as error:
                 # Often for want of memory, which a child that goes on would want again.
                 logging.getLogger(__name__).exception("a worker failed")
-                self._all.discard(child)
-                child.close()
-                child = Confined(*self._given)
-                self._all.add(child)
+                child.renew()
                 raise LimitError("image", "the work on it failed", "try it again, or export the image again") from error
             finally:
                 self._idle.append(child)

@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import tempfile
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 
 from cellcycle.app.models import model_table
 from cellcycle.checkpoint import Checkpoint, load_checkpoint
+from cellcycle.confidence import shape_features
 from cellcycle.errors import CellCycleError, DataError, ImageError
-from cellcycle.files import sha256_of
-from cellcycle.images import Plane, read_plane
+from cellcycle.files import sha256_of, zipped
+from cellcycle.images import read_plane
 from cellcycle.nuclei import Nuclei
 from cellcycle.outlines import outlines_of
 from cellcycle.phases import class_colours
@@ -26,6 +28,7 @@ from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.kept import keep, kept, smallest
 from cellcycle.predict.many import found_in
+from cellcycle.predict.occlusion import coloured, occlusion_map
 from cellcycle.predict.output import text_rows
 from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.predict.words import model_taken
@@ -33,7 +36,6 @@ from cellcycle.review import BOX_COLUMNS, classes_of, reasons, rounded, sureness
 
 # A picture for the screen is not larger than this; outlines are drawn over it at any size.
 _VIEW_PX = 4096
-_NUCLEUS_PX = 240
 _SHORT_OF_PACKAGE = "this server cannot read this kind of file", "export it as OME-TIFF or TIFF and give that"
 _PLANE, _HASH = "plane.npz", "sha256"
 _models: dict = {}
@@ -44,10 +46,9 @@ def start(folders, scratch: Path) -> None:
 
     What is loaded later would count against a call; and OpenBLAS, where it gets no memory at first, waits for ever.
     """
-    import pandas  # noqa: F401
     from scipy.linalg import inv
 
-    import cellcycle.app.corrections  # noqa: F401
+    import cellcycle.app.fine_tune  # noqa: F401
 
     scratch.mkdir(mode=0o700, exist_ok=True)
     tempfile.tempdir = str(scratch)
@@ -67,12 +68,17 @@ def _predictor(model: str, settings: Settings) -> Predictor:
 
 
 def checkpoint_of(model: str) -> Checkpoint:
-    """Return a model of this server by its name or key, or one that was trained on corrections by its folder."""
-    known = {c.name: c for checkpoints in _models.values() for c in checkpoints}
-    return known.get(model) or (_models[model][0] if model in _models else load_checkpoint(model))
+    """Return a model of this server by its name, or one that was trained on corrections by its folder."""
+    return _named().get(model) or load_checkpoint(model)
 
 
-# --- steps of a prediction ---
+def begun_from(model: str) -> str:
+    """Return the model of this server that a model is or was trained from; "" where there is none."""
+    return max((n for n in _named() if model == n or model.startswith(f"{n}-corrected-")), key=len, default="")
+
+
+def _named() -> dict[str, Checkpoint]:
+    return {checkpoint.name: checkpoint for checkpoints in _models.values() for checkpoint in checkpoints}
 
 
 def read(path: Path, name: str, settings: Settings, megapixels: float, folder: Path) -> None:
@@ -88,16 +94,15 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
             finding, remedy = _SHORT_OF_PACKAGE
         raise ImageError(name, finding, remedy) from None
     if plane.pixels.size > megapixels * 1e6:
-        raise ImageError(
-            name,
-            f"it has {plane.pixels.size / 1e6:.0f} million pixels, more than the {megapixels:g} million of this page",
-            "cut it into smaller fields, or use the command cellcycle predict",
+        finding = (
+            f"it has {plane.pixels.size / 1e6:.0f} million pixels, more than the {megapixels:g} million of this page"
         )
+        raise ImageError(name, finding, "cut it into smaller fields, or use the command cellcycle predict")
     folder.mkdir(exist_ok=True)
     keep(folder / _PLANE, plane)
     (folder / _HASH).write_text(sha256_of(path))
     step = -(-max(plane.pixels.shape) // _VIEW_PX)
-    (folder / "view.png").write_bytes(_png(stretched(plane.pixels[::step, ::step])))
+    (folder / "view.png").write_bytes(png(stretched(plane.pixels[::step, ::step])))
 
 
 def found_file(plane: Path, model: str, settings: Settings) -> Path:
@@ -110,30 +115,29 @@ def found_file(plane: Path, model: str, settings: Settings) -> Path:
 def find(plane: Path, model: str, settings: Settings) -> None:
     """Find the nuclei of a plane and keep them, unless that was done; what cannot be found, `call` says."""
     file = found_file(plane, model, settings)
-    if not file.exists():
+    if not file.exists() and (plane / _PLANE).exists():
         for older in plane.glob("found-*"):
             older.unlink()
-        found_in(_predictor(model, settings), (_plane(plane), None, file, False))
+        found_in(_predictor(model, settings), (kept(plane / _PLANE)[0], None, file, False))
 
 
-def rows(plane: Path | ImageError, model: str, settings: Settings, lent: dict | None = None) -> str:
+def rows(plane: Path, model: str, settings: Settings, error: ImageError | None = None) -> str:
     """Return the rows of a plane, or of an image that could not be read, as `cellcycle predict --format json`."""
-    return _rows_as("json", _predicted(plane, model, settings, lent))
+    return _rows_as("json", _predicted(plane, model, settings, error)[0])
 
 
-def _predicted(plane: Path | ImageError, model: str, settings: Settings, lent: dict | None) -> ImagePrediction:
+def _predicted(plane: Path, model: str, settings: Settings, error=None) -> tuple[ImagePrediction, str]:
     from cellcycle.app.groups import told
 
-    file = None if isinstance(plane, ImageError) else found_file(plane, model, settings)
-    settings, shared = told(lent, settings)
-    given = plane if isinstance(plane, ImageError) else _plane(plane)
-    return _predictor(model, settings).predict(given, None, file, shared)
+    file = None if error is not None else found_file(plane, model, settings)
+    settings, shared, way = told(plane, model, settings)
+    return _predictor(model, settings).predict(error or kept(plane / _PLANE)[0], None, file, shared), way
 
 
-def call(plane: Path, model: str, settings: Settings, folder: Path, lent: dict | None = None) -> dict:
+def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
     """Call the nuclei of a plane; write all that the page shows of them, and return what its summary says."""
     find(plane, model, settings)
-    prediction = _predicted(plane, model, settings, lent)
+    prediction, way = _predicted(plane, model, settings)
     if prediction.error is not None:
         raise prediction.error
     folder.mkdir(exist_ok=True)
@@ -151,98 +155,64 @@ def call(plane: Path, model: str, settings: Settings, folder: Path, lent: dict |
     (folder / "columns.json").write_text(json.dumps(stored), "utf-8")
     calls = shown["call"]
     return {
+        "way": way,
+        "found": hashlib.sha256(prediction.nuclei.labels.tobytes()).hexdigest(),
         "n": len(calls),
         "counts": {name: calls.count(name) for name in [*shown["classes"], ""]},
-        "doubtful": sum(bool(why) for why in shown["why"]),
         "model": model_taken(prediction.columns["model"][0], prediction.columns["model_reason"][0]),
         "warning": used.warning if used is not None else "",
     }
 
 
-# --- pictures ---
-
-
 def overlay(plane: Path, folder: Path) -> bytes:
     """Return the picture with outlines that `cellcycle predict --overlay` writes."""
     prediction = stored(plane, folder)
-    return _png(draw_overlay(prediction, classes_of(prediction.columns)))
+    return png(draw_overlay(prediction, classes_of(prediction.columns)))
 
 
 def outlines(plane: Path, folder: Path) -> bytes:
     """Return the files of `cellcycle predict --masks --outlines --rois`, zipped."""
-    prediction, stream = stored(plane, folder), io.BytesIO()
+    prediction = stored(plane, folder)
     with tempfile.TemporaryDirectory() as made:
         extras = Extras(masks=made, outlines=made, rois=made)
         (targets,) = extras.targets([prediction.image])
         problem = extras.write(targets, prediction, classes_of(prediction.columns))
         if problem:
             raise ImageError(prediction.image, problem, "try it again")
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(targets.values()):
-                archive.write(file, file.name)
-    return stream.getvalue()
+        return zipped(sorted(targets.values()))
 
 
-def occlusion_picture(plane: Path, folder: Path, row: int) -> bytes:
-    """Return what the call of a nucleus rests on: yellow where hiding it costs most, blue where nothing is lost."""
-    from cellcycle.app.occlusion import coloured, occlusion_map
-
+def occlusion(plane: Path, folder: Path, row: int) -> bytes:
+    """Return what the call of a nucleus rests on, see `cellcycle.predict.occlusion`."""
     prediction = stored(plane, folder)
     if prediction.checkpoint is None:
         raise ImageError(prediction.image, "the model of its calls is no longer kept", "call the image again")
-    return _png(coloured(*occlusion_map(prediction, row)), _NUCLEUS_PX)
+    return png(coloured(*occlusion_map(prediction, row)))
 
 
-def corrections(images: list[tuple[Path, Path, dict[str, str]]]) -> bytes:
-    """Return corrected nuclei as a data set to train from, see `cellcycle.app.corrections`."""
-    from cellcycle.app.corrections import corrections_zip
-
-    return corrections_zip([(stored(plane, folder), said) for plane, folder, said in images])
-
-
-def labels(images: list[tuple[Path, Path, dict[str, str]]]) -> bytes:
-    """Return the table of corrected nuclei alone, CSV."""
-    from cellcycle.app.corrections import labels_csv
-
-    return labels_csv([(stored(plane, folder), said) for plane, folder, said in images]).encode()
-
-
-def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, str]]:
-    """Return what a table of corrected nuclei says of each image, see `cellcycle.app.corrections`."""
-    from cellcycle.app.corrections import said_again
-
+@contextmanager
+def told_as(name: str, path: Path | None, it: str = "it") -> Iterator[None]:
+    """Raise an error of the block as a `DataError` that says `name` and `it` in place of a path of this server."""
     try:
-        return said_again(table, [stored(plane, folder) for plane, folder in images])
+        yield
     except CellCycleError as error:
-        raise DataError("the table", str(error.finding).replace(str(table), "it"), str(error.remedy)) from None
-
-
-# --- in and out of folders ---
-
-
-def _plane(folder: Path) -> Plane:
-    return kept(folder / _PLANE)[0]
-
-
-def begun_from(model: str) -> str:
-    """Return the model of this server that a model is or was trained from; "" where there is none."""
-    names = [c.name for checkpoints in _models.values() for c in checkpoints]
-    return max((name for name in names if model == name or model.startswith(f"{name}-corrected-")), key=len, default="")
+        path, words = path or "\0", ((error.subject, name), (error.finding, it), (error.remedy, it))
+        raise DataError(*(str(text).replace(str(path), word) for text, word in words)) from None
 
 
 def stored(plane: Path, folder: Path) -> ImagePrediction:
     """Return a prediction as `call` wrote it."""
-    kept = json.loads((folder / "columns.json").read_text("utf-8"))
-    columns = kept["columns"]
+    known = json.loads((folder / "columns.json").read_text("utf-8"))
+    columns, plane_kept = known["columns"], kept(plane / _PLANE)[0]
     labels = np.load(folder / "labels.npy", allow_pickle=False).astype(np.int32)
     size_um, kind = (next(iter(columns[name]), None) for name in ("pixel_size_um", "kind"))
-    nuclei = Nuclei(kind, {}, labels, size_um, kept["scale_is_known"])
+    nuclei = Nuclei(kind, {}, labels, size_um, known["scale_is_known"])
     try:
-        checkpoint = None if kept["model"] == AUTO else checkpoint_of(kept["model"])
+        checkpoint = None if known["model"] == AUTO else checkpoint_of(known["model"])
     except CellCycleError:
         checkpoint = None
     columns["image_sha256"] = [(plane / _HASH).read_text()] * len(columns["call"])
-    return ImagePrediction(kept["image"], columns, checkpoint, nuclei, _plane(plane))
+    return ImagePrediction(known["image"], columns, checkpoint, nuclei, plane_kept)
 
 
 def _rows_as(name: str, prediction: ImagePrediction) -> str:
@@ -260,14 +230,17 @@ def _shown(prediction: ImagePrediction) -> dict:
     def column(name, digits=3):
         return [rounded(columns[name][k], digits) for k in keep]
 
-    classes = classes_of(columns)
-    ids = [int(columns["nucleus_id"][k]) for k in keep]
+    classes, ids = classes_of(columns), [int(columns["nucleus_id"][k]) for k in keep]
     dna, unit = column("dna_copies"), "N"
-    if not any(value is not None for value in dna):
-        dna, unit = column("integrated_dna", 9), "median"
-        middle = float(np.median([v for v in dna if v is not None])) if any(v is not None for v in dna) else 1.0
-        dna = [None if v is None else round(v / middle, 3) for v in dna]
-    why, sure = reasons(columns), sureness(columns)
+    if keep and dna.count(None) == len(dna):
+        # Without a G1 peak it is told by the median nucleus.
+        amounts = np.array(columns["integrated_dna"], float)[keep]
+        dna, unit = [rounded(amount, 3) for amount in amounts / np.nanmedian(amounts)], "median"
+    why, sure, strange = reasons(columns), sureness(columns), np.zeros(len(columns["call"]))
+    known = prediction.checkpoint and prediction.checkpoint.confidence
+    if known and known.strangeness:
+        # How unlike the training cells each is, 0 to 1, by the model's own measure.
+        strange = 1 - known.strangeness.p_values(shape_features(columns))
     return {
         "image": prediction.image,
         "shape": list(plane.pixels.shape),
@@ -288,30 +261,16 @@ def _shown(prediction: ImagePrediction) -> dict:
         "why": [why[k] for k in keep],
         "dna": dna,
         "area": column("area_um2", 1),
-        "strange": _strangeness(prediction, keep),
+        "strange": [rounded(strange[k], 4) for k in keep],
         # The largest part of each, as x, y, x, y, ...
         "outline": [max(parts, key=len).ravel().tolist() for parts in outlines_of(nuclei.labels, ids)],
     }
 
 
-def _strangeness(prediction: ImagePrediction, keep: list[int]) -> list[float]:
-    """Return how unlike the training cells each nucleus is, 0 to 1, by the model's own measure; 0 without one."""
-    known = prediction.checkpoint.confidence if prediction.checkpoint is not None else None
-    if known is None or known.strangeness is None or not keep:
-        return [0.0] * len(keep)
-    from cellcycle.confidence.strangeness import shape_features
-
-    measured = {name: np.asarray(values) for name, values in prediction.columns.items()}
-    p_values = known.strangeness.p_values(shape_features(measured))
-    return [round(1 - float(p_values[k]), 4) for k in keep]
-
-
-def _png(picture: np.ndarray, side_px: int | None = None) -> bytes:
+def png(picture: np.ndarray) -> bytes:
+    """Return a picture as PNG."""
     from PIL import Image
 
-    image, stream = Image.fromarray(picture), io.BytesIO()
-    if side_px is not None:
-        scale = side_px / max(image.size)
-        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    image.save(stream, "PNG", compress_level=3)
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", compress_level=3)
     return stream.getvalue()

@@ -22,8 +22,6 @@ export const visit = () => json('/api/visit', { method: 'POST' });
 export const nuclei = (id) => json(`/api/images/${id}/nuclei.json`);
 export const upload = (file, settings, signal) =>
   json(`/api/images?${query({ ...settings, name: file.name })}`, { method: 'POST', body: file, signal });
-export const example = (name, settings, signal) =>
-  json(`/api/images?${query({ ...settings, example: name })}`, { method: 'POST', signal });
 export const call = (id, settings, signal) => json(`/api/images/${id}/call?${query(settings)}`, { method: 'POST', signal });
 export const together = (settings, signal) => json(`/api/together?${query(settings)}`, { method: 'POST', signal });
 export const plateMap = (table) => json('/api/map', { method: 'POST', body: table });
@@ -36,6 +34,7 @@ export const correct = (id, said) => {
 };
 export const again = (table) => json('/api/corrections', { method: 'POST', body: table });
 export const training = (method = 'GET') => json('/api/training', { method });
+export const file = async (path) => new File([await (await asked(path)).blob()], path.split('/').pop());
 export const remove = (id) => json(`/api/images/${id}`, { method: 'DELETE' });
 export const forget = () => json('/api/images', { method: 'DELETE' });
 export const picture = async (path) => createImageBitmap(await (await asked(path)).blob());

@@ -9,6 +9,7 @@ import './list.js';
 import './nucleus.js';
 import { hasMap } from './experiment.js';
 import { OWN, begin } from './training.js';
+import { card } from './card.js';
 
 const get = (id) => document.getElementById(id);
 const AT_ONCE = 2;
@@ -160,7 +161,7 @@ async function readTogether(signal) {
   await saved();
   progress('Reading the images together ...');
   const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
-  told = notes;
+  told = notes.map((note) => note.replace(' of .:', ' of your images:').replace(' of map:', ' of the plate map:'));
   if (await each(changed, (id) => images.get(id).about.name, signal, async (id) => take(await api.call(id, given, signal)))) unread(false);
   tell('read');
 }
@@ -207,7 +208,7 @@ get('again').addEventListener('click', () => {
 });
 for (const [button, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections'], ['open-experiment', 'experiment']]) {
   get(button).addEventListener('click', () => {
-    if (dialog === 'about') card();
+    if (dialog === 'about') get('card').replaceChildren(...card(site.models.find(({ name }) => name === get('model').value)));
     get(dialog).showModal();
   });
   get(dialog).querySelector('.close').addEventListener('click', () => get(dialog).close());
@@ -244,21 +245,6 @@ function start() {
   for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections', 'open-experiment']) get(id).hidden = true;
   told = [];
   hasMap(false);
-}
-
-function card() {
-  const model = site.models.find(({ name }) => name === get('model').value);
-  const list = (texts) => element('ul', {}, ...texts.map((text) => element('li', {}, text)));
-  const heads = element('tr', {}, element('td'), ...model.scores.heads.map((head) => element('th', { scope: 'col' }, head)));
-  const rows = model.scores.rows.map(([test, ...cells]) =>
-    element('tr', {}, element('th', { scope: 'row' }, test), ...cells.map((cell) => element('td', {}, cell))));
-  const table = element('table', { class: 'scores' }, element('thead', {}, heads), element('tbody', {}, ...rows));
-  get('card').replaceChildren(
-    element('h2', { id: 'about-title' }, model.title), ...(model.rule ? [element('p', {}, model.rule)] : []),
-    ...model.warnings.map((text) => element('p', { class: 'warning' }, text)), ...(rows.length ? [table] : []),
-    element('h3', {}, 'Its limits'), list(model.limits), ...model.origins.map((text) => element('p', {}, text)),
-    element('p', { class: 'quiet' }, model.versions),
-  );
 }
 
 // --- texts ---
@@ -355,8 +341,11 @@ try {
   hasMap(site.has_map);
   get('model').replaceChildren(...site.models.map(({ name, title }) => element('option', { value: name }, title)));
   for (const name of site.examples) {
-    const button = element('button', { type: 'button' }, `Try a simulated ${name}`);
-    button.addEventListener('click', () => alone((signal) => each([name], () => name, signal, async () => take(await api.example(name, settings(), signal)))));
+    const button = element('button', { type: 'button' }, `Try a simulated ${name.replace(/\..*/, '')}`);
+    button.addEventListener('click', async () => {
+      const file = await api.file(`/static/${name}`).catch((error) => problem(error.message));
+      if (file) give([file]);
+    });
     get('examples').append(button);
   }
   await begin(callAgain, ownModel);

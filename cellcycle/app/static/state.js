@@ -19,11 +19,24 @@ export const state = {
 };
 const undone = [];
 
-/** Take images, each with its nuclei; those that were here before are replaced. */
+// With more nuclei than these, what comes is listed once a second.
+const MANY = 2000;
+let listedAt = 0;
+let listing = null;
+
+/** Take images, each with its nuclei; those that were called again are replaced, and stay chosen. */
 export function put(pairs) {
-  if (pairs.filter(([about, data]) => putOne(about, data)).length) unchoose();
-  changed();
+  for (const [about, data] of pairs) putOne(about, data);
+  state.chosen = new Set([...state.chosen].map(now).filter(Boolean));
+  state.here = now(state.here);
+  clearTimeout(listing);
+  const wait = all().length > MANY ? listedAt + 1000 - Date.now() : 0;
+  if (wait > 0) listing = setTimeout(changed, wait);
+  else changed();
 }
+
+/** Return the nucleus that stands for one which was here before; null where there is none. */
+const now = (nucleus) => (nucleus && images.get(nucleus.image)?.numbered.get(nucleus.id)) ?? null;
 
 function putOne(about, data) {
   const old = images.get(about.id);
@@ -31,10 +44,11 @@ function putOne(about, data) {
   image.nuclei = data.id.map((id, row) => ({
     image: about.id, row, id, name: about.name, classes: data.classes, colours: data.colours,
     ...Object.fromEntries(['y', 'x', 'box', 'call', 'p', 'sure', 'could_be', 'why', 'dna', 'area', 'strange', 'outline'].map((k) => [k, data[k][row]])),
-    said: about.corrections[id] ?? '',
+    // What is not yet sent is newer than what the server knew.
+    said: (saving.has(about.id) ? old?.numbered.get(id)?.said : about.corrections[id]) ?? '',
   }));
+  image.numbered = new Map(image.nuclei.map((nucleus) => [nucleus.id, nucleus]));
   images.set(about.id, image);
-  return old;
 }
 
 export function drop(id) {
@@ -80,6 +94,8 @@ const filters = {
 
 /** Find anew what is listed, in its order. */
 export function changed() {
+  clearTimeout(listing);
+  listedAt = Date.now();
   const everything = all();
   everything.forEach((nucleus, k) => (nucleus.order = k));
   const wanted = filters[state.wanted] ?? ((n) => phaseOf(n) === state.wanted);
@@ -152,8 +168,8 @@ export function label(what) {
 }
 
 export function undo() {
-  const last = undone.pop();
-  if (!last) return;
+  const last = undone.pop()?.map(([nucleus, said]) => [now(nucleus), said]).filter(([nucleus]) => nucleus);
+  if (!last?.length) return;
   last.forEach(([nucleus, said]) => (nucleus.said = said));
   save(last.map(([nucleus]) => nucleus));
   tell('said');

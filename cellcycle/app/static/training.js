@@ -8,6 +8,7 @@ export const OWN = 'own';
 const get = (id) => document.getElementById(id);
 const STEP_MS = 1000;
 let watching = false;
+let begun = null; // of the training that runs: rounds that were done when it was first looked at, and when
 let callAgain = () => {};
 let known = () => {};
 
@@ -23,12 +24,14 @@ function show({ missing, running, waiting, problem, model }) {
   get('training').hidden = !isDue;
   if (isDue) {
     const [bar, words] = get('training').children;
-    if (running?.total) bar.value = running.done / running.total;
+    const [done, total] = running ?? [];
+    if (total) bar.value = done / total;
     else bar.removeAttribute('value');
     if (waiting) words.textContent = `Waiting: one training runs at a time, and ${waiting === 1 ? 'one comes' : `${waiting} come`} before yours.`;
-    else words.textContent = running.total ? `${running.done} of ${running.total} rounds${timeLeft(running.left_s)}` : 'Getting ready ...';
+    else words.textContent = total ? `${done} of ${total} rounds${timeLeft(secondsLeft(done, total))}` : 'Getting ready ...';
     watch();
   }
+  if (!isDue) begun = null;
   known(model?.card ?? null);
   get('trained').replaceChildren(
     ...[missing, problem].filter(Boolean).map(warning),
@@ -36,12 +39,19 @@ function show({ missing, running, waiting, problem, model }) {
   );
 }
 
+/** The time of the first rounds is that of starting: it is counted from when they were done. */
+function secondsLeft(done, total) {
+  if (!begun || done < begun.done) begun = { done, at: Date.now() };
+  return done > begun.done ? ((Date.now() - begun.at) / 1000 / (done - begun.done)) * (total - done) : 0;
+}
+
 const warning = (words) => element('p', { class: 'warning' }, `${words[0].toUpperCase()}${words.slice(1).replace(/\.$/, '')}.`);
 
 function result(model) {
+  const isBetter = model.before < model.after;
   const counts = Object.entries(model.counts).filter(([, n]) => n).map(([name, n]) => `${name} ${n}`).join(', ');
   const [low, high] = model.gain.map((gain) => `${gain < 0 ? '\u2212' : '+'}${Math.abs(Math.round(100 * gain))}`);
-  const chance = !model.is_better ? 'so label more, of more images, if you would teach it'
+  const chance = !isBetter ? 'so label more, of more images, if you would teach it'
     : model.gain[0] > 0 ? 'so it learned something that holds for cells like these'
       : 'so this may be chance: label more, of more images, before you rely on it';
   const again = element('button', { type: 'button', id: 'call-own', class: 'strong' }, 'Call my images with it');
@@ -54,7 +64,7 @@ function result(model) {
     element('p', { class: 'call' }, `Right before ${percent(model.before)}, after ${percent(model.after)}`),
     element('p', {}, `of ${model.n} labelled nuclei (${counts}) of ${model.n_images} ${model.n_images === 1 ? 'image' : 'images'}, each held out in turn, phases weighing alike. `
       + `Judged by so many, the change lies between ${low} and ${high} points (95 % interval), ${chance}.`),
-    ...(model.is_better ? [] : [element('p', { class: 'warning' }, `It did not get better: what ${model.from} calls stays, only how sure it is was fitted to your nuclei.`)]),
+    ...(isBetter ? [] : [element('p', { class: 'warning' }, `It did not get better: what ${model.from} calls stays, only how sure it is was fitted to your nuclei.`)]),
     element('p', { class: 'quiet' }, `Whoever labels what looks wrong labels hard nuclei: of all your nuclei more are right than these numbers say. ${model.notes.join(' ')}`),
     element('p', {}, again, ' ', element('a', { class: 'button', id: 'save-model', href: '/api/model.zip', download: '', title: 'For cellcycle predict --model, unpacked, ZIP' }, 'Save the model')),
   ];
@@ -86,13 +96,11 @@ function told(words) {
   get('trained').replaceChildren(warning(words));
 }
 /** A table that is saved has the last word, too. */
-for (const id of ['save-labels', 'save-corrections']) {
-  get(id).addEventListener('click', async (event) => {
-    if (!isSaving()) return;
-    event.preventDefault();
-    await saved().then(() => get(id).click(), (error) => told(error.message));
-  });
-}
+get('save-labels').addEventListener('click', async (event) => {
+  if (!isSaving()) return;
+  event.preventDefault();
+  await saved().then(() => get('save-labels').click(), (error) => told(error.message));
+});
 get('open-corrections').addEventListener('click', () => asked('GET'));
 get('train').addEventListener('click', () => asked('POST'));
 get('stop').addEventListener('click', () => asked('DELETE'));

@@ -8,6 +8,8 @@ const photo = document.getElementById('photo');
 const drawn = document.getElementById('drawn');
 const brightness = document.getElementById('brightness');
 const outlines = document.getElementById('outlines');
+const MOST_PX = 1e8; // of pictures that are kept, four bytes each
+const loaded = new Map(); // id -> pixels
 let place = { scale: 1, x: 0, y: 0 }; // from pixels of the image to those of the screen
 let shapes = null;
 let frame = null; // drawn by shift and a drag
@@ -18,12 +20,27 @@ const image = () => images.get(state.image);
 export async function viewOf(id) {
   const found = images.get(id);
   if (found && !found.view) {
-    found.view = api.viewOf(id).catch(() => {
+    found.view = api.viewOf(id).then((bitmap) => remembered(id, bitmap)).catch(() => {
       found.view = null; // the next look tries again
       return null;
     });
   }
   return found?.view;
+}
+
+/** Keep a picture, and let those go that were not loaded for longest: two hundred fields would fill the memory. */
+function remembered(id, bitmap) {
+  loaded.delete(id);
+  loaded.set(id, bitmap.width * bitmap.height);
+  let total = [...loaded.values()].reduce((sum, size) => sum + size, 0);
+  for (const [old, size] of loaded) {
+    if (total <= MOST_PX) break;
+    if (old === id || old === state.image) continue;
+    total -= size;
+    loaded.delete(old);
+    if (images.has(old)) images.get(old).view = images.get(old).bitmap = null;
+  }
+  return bitmap;
 }
 
 async function show() {

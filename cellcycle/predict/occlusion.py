@@ -1,16 +1,16 @@
 """What a call rests on: how far it falls when a part of the nucleus is hidden. By ONNX Runtime alone."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
 from cellcycle.inputs import Inputs, inputs_of
 from cellcycle.nuclei import Anchor
-from cellcycle.predict import ImagePrediction
+from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.predict.runtime import Runtime
 
-_STEPS = 12
-_PATCH_SHARE = 0.16
+_STEPS, _PATCH_SHARE = 12, 0.16
 # Blue to yellow, read alike with any common colour-vision deficiency.
 _HEAT = np.array([[0, 32, 77], [124, 123, 120], [255, 234, 70]], np.float64)
 
@@ -23,12 +23,8 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     picture alone. Probabilities are those of the network before calibration, which keeps their order. Source of the
     method: Zeiler and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
 
-    Returns
-    -------
-    picture : ndarray (size_px, size_px) float32
-        The nucleus, whose row has a call, at the model's scale; intensity above background.
-    fall : ndarray (size_px, size_px) float64
-        Mean fall of the probability over the patches that cover each pixel; below 0 where hiding helps.
+    Returned are the nucleus at the model's scale, intensity above background; and, of the same shape, the mean fall
+    over the patches that cover each pixel, below 0 where hiding helps.
     """
     nucleus = {name: values[row] for name, values in prediction.columns.items()}
     checkpoint = prediction.checkpoint
@@ -38,32 +34,22 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     alone = {name: np.array([value]) for name, value in nucleus.items()}
     nuclei = replace(prediction.nuclei, measured=alone, pixel_size_um=float(nucleus["pixel_size_um"]))
     inputs = inputs_of(prediction.plane.pixels, nuclei, rule, anchor)
-    picture, patches, side = inputs.images[0, 0], patch_corners(rule.size_px), round(rule.size_px * _PATCH_SHARE)
-    level = 0 if rule.surroundings == "painted" else nucleus["background"]
+    side = round(rule.size_px * _PATCH_SHARE)
+    starts = np.rint(np.linspace(0, rule.size_px - side, _STEPS)).astype(int)
+    patches = [np.s_[y : y + side, x : x + side] for y, x in product(starts, starts)]
     hidden = np.repeat(inputs.images, len(patches) + 1, axis=0)
-    for k, (top, left) in enumerate(patches):
-        hidden[k, :, top : top + side, left : left + side] = level
+    for k, patch in enumerate(patches):
+        hidden[k][:, *patch] = 0 if rule.surroundings == "painted" else nucleus["background"]
     own = [float(nucleus[name]) if name in nucleus else np.nan for name in rule.measurements]
     measured = np.tile(np.where(np.isfinite(own), own, inputs.measurements[0]), (len(hidden), 1)).astype(np.float32)
     scores = Runtime(checkpoint).probabilities(Inputs(hidden, measured, rule.measurements))
     scores = scores[:, checkpoint.classes.index(nucleus["call"])]
+    picture = inputs.images[0, 0]
     falls, covers = np.zeros(picture.shape), np.zeros(picture.shape)
-    for (top, left), score in zip(patches, scores[:-1], strict=True):
-        falls[top : top + side, left : left + side] += scores[-1] - score
-        covers[top : top + side, left : left + side] += 1
+    for patch, score in zip(patches, scores[:-1], strict=True):
+        falls[patch] += scores[-1] - score
+        covers[patch] += 1
     return picture, falls / covers
-
-
-def patch_corners(size_px: int) -> list[tuple[int, int]]:
-    """Return top and left of overlapping square patches that cover a picture evenly.
-
-    Examples
-    --------
-    >>> len(patch_corners(64)), patch_corners(64)[0], patch_corners(64)[-1]
-    (144, (0, 0), (54, 54))
-    """
-    starts = np.rint(np.linspace(0, size_px - round(size_px * _PATCH_SHARE), _STEPS)).astype(int).tolist()
-    return [(top, left) for top in starts for left in starts]
 
 
 def coloured(picture: np.ndarray, fall: np.ndarray) -> np.ndarray:
