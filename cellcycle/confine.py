@@ -18,12 +18,13 @@ from pathlib import Path
 
 from cellcycle.errors import CellCycleError, LimitError
 
-_CHILD = "import sys; sys.path[:] = eval(sys.argv[1]); from cellcycle import confine; confine._serve()"
+_CHILD = "import sys; sys.path[:] = eval(sys.argv[1]); from cellcycle import confine; confine._serve(int(sys.argv[2]))"
 # A start includes imports from a cold disk; it may take longer than the calls that follow.
 _START_S = 120
 _WATCH_S = 0.05
 _TOO_LARGE = 77
 _MEGABYTE = 1_000_000
+_HAS_ASYNC = sys.platform == "linux" and hasattr(os, "O_ASYNC")
 _is_child = False
 
 
@@ -127,12 +128,16 @@ class _Child:
     """One child process, from its start to its end."""
 
     def __init__(self, start: tuple):
+        # Nothing is ever written to this pipe: that it closes is the end of the parent.
+        life, self._life = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, repr(sys.path)],
+            [sys.executable, "-c", _CHILD, repr(sys.path), str(life)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pass_fds=(life,) if _HAS_ASYNC else (),
         )
+        os.close(life)
         self._born, self._first = time.monotonic(), None
         with suppress(OSError):
             _write(self._process.stdin, start)
@@ -152,6 +157,9 @@ class _Child:
 
     def kill(self) -> None:
         self._process.kill()
+        life, self._life = self._life, None
+        if life is not None:
+            os.close(life)
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
                 pipe.close()
@@ -168,8 +176,13 @@ class _Child:
                 _write(self._process.stdin, call)
             return _read(self._process.stdout)
         except (OSError, EOFError):
-            self._process.kill()
-            return _Breach(late.is_set(), self._process.wait())
+            try:
+                # It is ending: by what, its own end says.
+                code = self._process.wait(1)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                code = self._process.wait()
+            return _Breach(late.is_set(), code)
         finally:
             timer.cancel()
 
@@ -200,11 +213,13 @@ def _exactly(file, size: int) -> bytearray:
     return part
 
 
-def _serve() -> None:
+def _serve(life: int) -> None:
     """Answer calls until the parent closes the pipe or ends (this runs in the child)."""
     global _is_child
     _is_child = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _HAS_ASYNC:
+        _end_with_parent(life)
     answers = os.fdopen(os.dup(1), "wb")
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
@@ -233,7 +248,6 @@ def _raise(error: Exception):
 
 
 def _send_answer(answers, function, arguments: tuple) -> None:
-    _end_with_parent(True)
     try:
         answer = (function(*arguments), None)
     except CellCycleError as error:
@@ -242,7 +256,6 @@ def _send_answer(answers, function, arguments: tuple) -> None:
         answer = (None, MemoryError())
     except BaseException as error:
         answer = (None, _sendable(error))
-    _end_with_parent(False)
     try:
         _write(answers, answer)
     except (TypeError, AttributeError, pickle.PicklingError) as error:
@@ -258,19 +271,16 @@ def _sendable(error: BaseException) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
-def _end_with_parent(is_on: bool) -> None:
-    """Let the system end this process when the parent's end of the pipe closes, though C code may hold the GIL.
+def _end_with_parent(life: int) -> None:
+    """Let the system end this process when the parent's end of a pipe closes, though C code may hold the GIL.
 
-    The parent sends nothing during a call, so the only signal that can come then is that of its end.
     (The parent-death signal of Linux would come when the thread ends that made this process.)
     """
-    if not hasattr(os, "O_ASYNC") or sys.platform != "linux":
-        return
     import fcntl
 
-    signal.signal(signal.SIGIO, signal.SIG_DFL if is_on else signal.SIG_IGN)
-    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _limit_memory(megabytes: float) -> None:

@@ -172,3 +172,17 @@ def is_running(process_id):
         return False
     status = Path(f"/proc/{process_id}/stat")
     return not (status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")
+
+
+def test_how_a_child_ended_is_told_as_it_was(confined):
+    with pytest.raises(LimitError, match=r"ended the process that worked on it \(3\)"):
+        confined(end, 3)
+    with pytest.raises(LimitError, match=rf"\({-signal.SIGTERM}\)"):
+        confined(signal.raise_signal, signal.SIGTERM)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how the system tells of the end of a parent")
+def test_no_call_ends_its_child_however_many_follow(confined):
+    """What the parent sends must never be taken for its end."""
+    big = np.zeros(200_000)
+    assert all(confined(len, big) == len(big) for _ in range(300))
