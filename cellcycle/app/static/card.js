@@ -13,7 +13,7 @@ const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}.`;
 const score = (found) => {
   if (!found) return 'not measured';
   const [value, low, high] = found;
-  return percent(value) + (low == null ? '' : ` (${percent(low)} to ${percent(high)})`);
+  return percent(value) + (low == null ? '' : ` (${Math.round(100 * low)} to ${Math.round(100 * high)})`);
 };
 
 function measured(models) {
