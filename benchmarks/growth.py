@@ -1,15 +1,16 @@
 """Measure how time and memory of a prediction grow with fields, nuclei and pixels.
 
-    python -m benchmarks.growth            # prints the table: about fifteen minutes of one core
-    python -m benchmarks.growth --quick    # without the largest of each series: five minutes
-    python -m benchmarks.growth --record   # and keeps data/results/growth.csv, and its figure in docs/images
+    python -m benchmarks.growth                         # prints the table: about a quarter of an hour of one core
+    python -m benchmarks.growth --only fields engines   # of these series alone
+    python -m benchmarks.growth --leave 1               # without the largest of each series: most of the time
+    python -m benchmarks.growth --record                # keeps data/results/growth.csv, figure and text of docs
 
-Each series changes one thing: *fields* of 512 px and 60 nuclei in one call; *nuclei* at one density, in one field that
-grows with them; *pixels* about the same nuclei. Simulated nuclei, at the magnification of a 10x objective; one process,
-whose processor time is taken, so that other work on the machine does not count, and its peak memory. A slope is that of
-the line through the logarithms, from where the start of the program is no longer most of it; 1 is proportional. Last,
-what the process that hands out fields spends itself, which no worker takes off it: beside two processes, and two
-workers of a dask cluster.
+Each series changes one thing: *fields*, small ones, in one call; *nuclei* at one density, in one field that grows
+with them; *pixels* about the same nuclei. Simulated nuclei of about 11 px, as under a low magnification, and of 22 px
+where pixels grow, which the finder need not enlarge; one process, whose processor time is taken, so that other work on
+the machine counts as little as it can, and its peak memory. A slope is that between the logarithms of the two largest
+points, where the start of the program counts least; 1 is proportional. Last, *engines*: what the process that hands out
+fields spends itself, which no worker takes off it: beside two processes, and two workers of a dask cluster.
 """
 
 import argparse
@@ -21,12 +22,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
+from benchmarks.page import where
 from benchmarks.speed import run
 from cellcycle import files, tasks
 from cellcycle.images import write_image
 from cellcycle.plots.style import label, new_figure
 from cellcycle.predict.command import run_predict
 from cellcycle.simulation import simulate_field
+from cellcycle.study import texts
 
 SIZES = {
     "fields": (1, 4, 20, 100, 400),
@@ -37,112 +40,159 @@ SIZES = {
 HANDED_OUT, ENGINES = (4, 40), {"handed to processes": {}, "handed to dask": {"dask": "local"}}
 COMMAND = [sys.executable, "-m", "cellcycle"]
 RECORD = files.repository() / "data" / "results" / "growth.csv"
+DOCUMENT = files.repository() / "docs" / "how_to" / "plate.md"
 FIGURE = files.repository() / "docs" / "images" / "growth.png"
-TILE_PX, BIN, TILE_NUCLEI, SPARSE_NUCLEI = 512, 3, 260, 60
-# Of the time of one field so much is needed beyond the start for a point to count in a slope.
-_LEAST_SHARE = 0.5
+# What each series is made of: side in pixels, nuclei, and the side in simulated pixels that one pixel has.
+TILES = {"fields": (128, 8, 4), "nuclei": (512, 600, 4), "pixels": (512, 150, 2)}
 
 
-def tile(n_nuclei: int) -> np.ndarray:
-    """Return a simulated field (512, 512) uint16 at a third of its magnification."""
-    made = simulate_field((TILE_PX * BIN, TILE_PX * BIN), n_nuclei, seed=3)
-    return made.image.reshape(TILE_PX, BIN, TILE_PX, BIN).mean(axis=(1, 3)).astype(np.uint16) * 16
+def simulated(tile: tuple[int, int, int]) -> np.ndarray:
+    """Return a field (side, side) uint16 of `TILES`."""
+    side_px, n_nuclei, binned = tile
+    made = simulate_field((side_px * binned, side_px * binned), n_nuclei, seed=3)
+    return made.image.reshape(side_px, binned, side_px, binned).mean(axis=(1, 3)).astype(np.uint16) * 16
 
 
 def wide(picture: np.ndarray, size_px: int) -> np.ndarray:
     """Return a picture side by side with itself, cut to a size."""
-    return np.tile(picture, (-(-size_px // TILE_PX),) * 2)[:size_px, :size_px]
+    return np.tile(picture, (-(-size_px // len(picture)),) * 2)[:size_px, :size_px]
 
 
-def write(folder: Path, series: str, n: int, crowded: np.ndarray, sparse: np.ndarray) -> int:
-    """Write the images of one point; return their pixels."""
+def write(folder: Path, series: str, n: int, tile: np.ndarray) -> dict[str, float]:
+    """Write the images of one point; return how many fields and pixels they are."""
+    side_px, n_nuclei, binned = TILES[series]
+    pictures = [tile]
     if series == "fields":
-        for k in range(n):
-            write_image(folder / f"f{k:03d}.tif", np.roll(sparse, 7 * k, axis=k % 2), BIN * 0.325)
-        return n * TILE_PX**2
-    if series == "nuclei":
-        size_px = round(TILE_PX * (n / TILE_NUCLEI) ** 0.5)
-        write_image(folder / "field.tif", wide(crowded, size_px), BIN * 0.325)
-        return size_px**2
-    dark = np.sort(crowded.ravel())[: crowded.size // 4]
-    empty = wide(np.random.default_rng(0).choice(dark, crowded.shape), n)
-    empty[:TILE_PX, :TILE_PX] = crowded
-    write_image(folder / "field.tif", empty, BIN * 0.325)
-    return n**2
+        pictures = (np.roll(tile, 7 * k, axis=k % 2) for k in range(n))
+    elif series == "nuclei":
+        pictures = [wide(tile, round(side_px * (n / n_nuclei) ** 0.5))]
+    elif n > side_px:
+        dark = np.sort(tile.ravel())[: tile.size // 4]
+        pictures = [wide(np.random.default_rng(0).choice(dark, tile.shape), n)]
+        pictures[0][:side_px, :side_px] = tile
+    n_pixels = 0
+    for k, picture in enumerate(pictures):
+        write_image(folder / f"f{k:03d}.tif", picture, binned * 0.325)
+        n_pixels += picture.size
+    return {"fields": k + 1, "pixels": n_pixels}
 
 
-def measure(n_largest: int, crowded: np.ndarray, sparse: np.ndarray) -> pd.DataFrame:
-    """Return one row a point: series, n, pixels, nuclei found, processor seconds, peak memory."""
+def measure(series: str, sizes) -> pd.DataFrame:
+    """Return one row a point: series, n, fields, pixels, nuclei found, processor seconds, peak memory."""
+    # In a process of its own: what this one has held counts as memory of those that it starts.
+    (tile,) = tasks.run(simulated, iter([TILES[series]]), 2)
     rows: list = []
     start = run([*COMMAND, "models"], 3)["cpu_s"]
-    for series, sizes in SIZES.items():
-        for n in sizes[: len(sizes) - n_largest]:
-            with TemporaryDirectory() as scratch:
-                (images := Path(scratch, "images")).mkdir()
-                pixels, table = write(images, series, n, crowded, sparse), Path(scratch, "table.csv")
-                took = run([*COMMAND, "predict", images, "--output", table, "--jobs", "1"])
-                nuclei = pd.read_csv(table, usecols=["nucleus_id"])["nucleus_id"].count()
-            rows.append({"series": series, "n": n, "pixels": pixels, "nuclei": nuclei, "start_s": start} | took)
-            print(pd.DataFrame(rows[-1:]).round(2).to_string(header=len(rows) == 1, index=False), flush=True)
+    for n in sizes:
+        with TemporaryDirectory() as scratch:
+            (images := Path(scratch, "images")).mkdir()
+            size, table = write(images, series, n, tile), Path(scratch, "table.csv")
+            took = run([*COMMAND, "predict", images, "--output", table, "--jobs", "1"])
+            nuclei = pd.read_csv(table, usecols=["nucleus_id"])["nucleus_id"].count()
+        rows.append({"series": series, "n": n} | size | {"nuclei": nuclei, "start_s": start} | took)
+        print(pd.DataFrame(rows[-1:]).round(2).to_string(header=len(rows) == 1, index=False), flush=True)
     return pd.DataFrame(rows).drop(columns="wall_s")
 
 
-def hand_out(sparse: np.ndarray) -> pd.DataFrame:
+def hand_out() -> pd.DataFrame:
     """Return one row an engine and number of fields: processor seconds of this process alone."""
-    rows: list = []
+    rows, tile = [], simulated(TILES["fields"])
     for engine, options in ENGINES.items():
         for n in HANDED_OUT:
             with TemporaryDirectory() as scratch:
                 (images := Path(scratch, "images")).mkdir()
-                pixels, started = write(images, "fields", n, sparse, sparse), time.process_time()
+                size, started = write(images, "fields", n, tile), time.process_time()
                 run_predict([str(images)], output=Path(scratch, "table.csv"), n_jobs=2, **options)
-                rows.append({"series": engine, "n": n, "pixels": pixels, "cpu_s": time.process_time() - started})
+                rows.append({"series": engine, "n": n} | size | {"cpu_s": time.process_time() - started})
     return pd.DataFrame(rows)
 
 
 def slopes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return of each series the slopes of time and memory over n (over pixels, of pixels), on logarithms."""
+    """Return of each series the slopes of time and memory over n (over pixels, of pixels) at its end, on logarithms."""
     found = {}
-    for series, own in table[table["series"].isin(SIZES)].groupby("series", sort=False):
-        x = np.log(own["pixels"] if series == "pixels" else own["n"])
-        counts = own["cpu_s"] - own["start_s"] > _LEAST_SHARE * own["start_s"]
-        found[series] = {
-            name: np.polyfit(x[counts], np.log(own.loc[counts, name]), 1)[0] for name in ("cpu_s", "peak_gb")
-        }
+    for series, own in _series(table):
+        ends = np.log(own[["pixels" if series == "pixels" else "n", "cpu_s", "peak_gb"]].to_numpy(float)[-2:])
+        run, *rises = ends[1] - ends[0]
+        found[series] = {"cpu_s": rises[0] / run, "peak_gb": rises[1] / run}
     return pd.DataFrame(found).T
+
+
+def _series(table: pd.DataFrame):
+    return table[table["series"].isin(SIZES)].groupby("series", sort=False)
+
+
+def told(table: pd.DataFrame) -> str:
+    """Return the record as the lines of the page on plates."""
+    rows = [
+        "| more | from | to | processor time, s | peak memory, GB | slope of time | of memory |",
+        "| --- " * 7 + "|",
+    ]
+    left = []
+    for series, own in _series(table):
+        first, last, slope = own.iloc[0], own.iloc[-1], slopes(table).loc[series]
+        unit = " px a side" if series == "pixels" else ""
+        left += [f"{SIZES[series][-1]:,} {unit.strip() or series}"] * int(last["n"] < SIZES[series][-1])
+        rows.append(
+            f"| {series} | {first['n']:,.0f}{unit} | {last['n']:,.0f}{unit} | {first['cpu_s']:.1f} to "
+            f"{last['cpu_s']:.0f} | {first['peak_gb']:.2f} to {last['peak_gb']:.2f} | {slope['cpu_s']:.2f} | "
+            f"{slope['peak_gb']:.2f} |"
+        )
+    rows += ["", f"Not measured yet: {' and '.join(left)}."] * bool(left)
+    steepest = slopes(table).max().max()
+    within = "none is" if steepest <= 1.05 else f"the steepest, {steepest:.2f}, is"
+    about = table.iloc[0]
+    facts = (
+        f"Measured with one process on a machine of {about['machine']}, {about['date']}, beside other work; recorded",
+        "in `data/results/growth.csv`. Slopes are those between the two largest points on logarithms, where the start",
+        f"of the program counts least; 1 is proportional, at most 1.05 was asked: {within} beyond it. Fields of one",
+        "call, nuclei of one field, pixels about the same nuclei:",
+    )
+    return "\n".join([*facts, "", *rows])
 
 
 def figure_of(table: pd.DataFrame):
     """Return time and memory over each series, on logarithms, with a line of slope 1."""
     figure, axes = new_figure(10, 5.2, 2, 3, sharey="row")
-    for column, (series, own) in enumerate(table[table["series"].isin(SIZES)].groupby("series", sort=False)):
+    for column, (series, own) in enumerate(_series(table)):
         x = own["pixels"] / 1e6 if series == "pixels" else own["n"]
         for ax, name in zip(axes[:, column], ("cpu_s", "peak_gb"), strict=True):
             ax.loglog(x, own[name], "o-", color="#0072b2")
             if name == "cpu_s":
                 ax.loglog(x, own[name].iloc[-1] * x / x.iloc[-1], "--", color="#767676", label="slope 1")
             slope = slopes(table).loc[series, name]
+            ax.xaxis.set_minor_formatter("")
+            ax.yaxis.set_minor_formatter("")
             label(ax, {"pixels": "megapixels"}.get(series, series), title=f"slope {slope:.2f}")
     label(axes[0, 0], "fields", "processor time, s", axes[0, 0].get_title())
     label(axes[1, 0], "fields", "peak memory, GB", axes[1, 0].get_title())
+    axes[1, 0].set_ylim(0.2, 5)
     axes[0, 0].legend(frameon=False)
     return figure
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure, print and keep; of series that were not measured now the record stays."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--record", action="store_true", help="keep the table and draw its figure")
-    parser.add_argument("--quick", action="store_true", help="leave the largest of each series out")
+    parser.add_argument("--record", action="store_true", help="keep the table, its figure and text")
+    parser.add_argument("--only", nargs="+", choices=[*SIZES, "engines"], default=[*SIZES, "engines"])
+    parser.add_argument("--leave", type=int, default=0, help="leave so many of the largest of each series out")
     arguments = parser.parse_args()
-    # In processes of their own: what this one has held counts as memory of those that it starts.
-    crowded, sparse = tasks.run(tile, [TILE_NUCLEI, SPARSE_NUCLEI], 2)
-    table = pd.concat([measure(arguments.quick, crowded, sparse), hand_out(sparse)], ignore_index=True)
+    sizes = {name: own[: len(own) - arguments.leave] for name, own in SIZES.items()}
+    made = [hand_out() if name == "engines" else measure(name, sizes[name]) for name in arguments.only]
+    table = pd.concat(made, ignore_index=True).assign(**where())
+    if RECORD.exists() and len(arguments.only) <= len(SIZES):
+        before = pd.read_csv(RECORD)
+        table = pd.concat([table, before[~before["series"].isin(table["series"])]], ignore_index=True)
+    order = {name: k for k, name in enumerate([*SIZES, *ENGINES])}
+    table = table.sort_values("series", key=lambda names: names.map(order), kind="stable")
     print(slopes(table).round(2).to_string())
     if arguments.record:
         with files.whole_file(RECORD) as work:
             table.round(3).to_csv(work, index=False)
+        # What a reader computes again is what stands in the file.
+        table = pd.read_csv(RECORD)
         figure_of(table).savefig(FIGURE, dpi=150)
+        texts.refresh(DOCUMENT, {"MEASURED": told(table)})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks import page, workbench
+from benchmarks import growth, page, workbench
 from cellcycle import cli, comparisons, files, metrics, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
@@ -51,9 +51,11 @@ def test_the_texts_follow_from_the_records(profile):
 def test_every_computed_block_has_its_place_in_one_text():
     for file in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         named = re.findall(r"^<!-- ([A-Z_]+) -->$", file.read_text(encoding="utf-8"), flags=re.M)
-        # By benchmarks/page.py and benchmarks/workbench.py, and by study/evidence.
+        # By benchmarks/growth.py, page.py and workbench.py, and by study/evidence.
         measured = [
-            n for n in named if n == "MEASURED" or n in ("EVIDENCE", "QUALITY", "CANDIDATES", *map(str.upper, SOURCES))
+            n
+            for n in named
+            if n == "MEASURED" or n in ("EVIDENCE", "QUALITY", "CANDIDATES", "AIMS", *map(str.upper, SOURCES))
         ]
         assert named == [*texts.TEXTS.get(file.relative_to(ROOT).as_posix(), []), *measured], file
 
@@ -287,6 +289,15 @@ def test_what_the_security_page_says_was_measured_follows_from_the_records():
     record = json.loads((ROOT / "data" / "results" / "page.json").read_text(encoding="utf-8"))
     assert block(ROOT / "docs" / "security.md", "MEASURED") == page.measured(record)
     assert all(crowd["lost"] == crowd["mixed_up"] == 0 for crowd in record["crowds"].values())
+
+
+def test_what_a_plate_is_said_to_cost_follows_from_the_record():
+    record = pd.read_csv(growth.RECORD)
+    assert block(growth.DOCUMENT, "MEASURED") == growth.told(record)
+    for name, sizes in growth.SIZES.items():
+        measured = list(record.loc[record["series"] == name, "n"])
+        # The largest may be left out, which take long.
+        assert len(measured) > 1 and measured == list(sizes[: len(measured)])
 
 
 def test_what_the_page_is_said_to_take_follows_from_the_record():
