@@ -56,6 +56,9 @@ RIGHT = {
     "z-score": (((FLOATS - FLOATS.mean()) / FLOATS.std()).astype(np.float32), {}),
     "z-score as integers": (signed((FLOATS - FLOATS.mean()) / FLOATS.std() * 1000), {}),
     "-1 to 1": ((2 * FLOATS / FLOATS.max() - 1).astype(np.float32), {}),
+    "signed 32 from its least": ((BASE.astype(np.int64) - 2**31).astype(np.int32), {}),
+    "background taken off": ((FLOATS - 110).astype(np.float32), {}),
+    "background taken off, whole": (signed(FLOATS - 110), {}),
     "camera offset taken off": ((FLOATS * 0.3 - 296).astype(np.float32), {}),
 }
 REFUSED = {

@@ -7,6 +7,7 @@ from cellcycle.confidence.assessment import (
     CHANGED,
     CLIPPED,
     COVERAGE,
+    FINE,
     NO_CALL,
     PRICE,
     STRANGE,

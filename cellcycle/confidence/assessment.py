@@ -22,12 +22,15 @@ BY_FEW = "scale_by_few"
 CLIPPED = "clipped_background"
 # Its noise, or the ground about nuclei, is not that of a camera.
 CHANGED = "changed_picture"
+# Its pixels are finer than those that the model learned from: more noise in each, for as bright a nucleus.
+FINE = "fine_pixels"
 # Flags of the picture that make a call worth a look.
 SPOILT = (
     BY_FEW,
     BY_MARGIN,
     CHANGED,
     CLIPPED,
+    FINE,
     "edge",
     "clump",
     "debris",

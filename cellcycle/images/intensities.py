@@ -37,21 +37,23 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
         return raw.astype(np.float32)
     if kind not in "uif":
         raise ImageError(path, f"its pixels are of type {raw.dtype}", "export it as 8-bit, 16-bit or float")
+    # Of 32 bits that begin at the least number, single precision would keep every 128th.
+    wide = np.float64 if kind == "i" and raw.dtype.itemsize >= 4 else np.float32
     with np.errstate(over="ignore"):
-        pixels = raw.astype(np.float32)
+        pixels = raw.astype(wide)
     if kind == "f" and not np.isfinite(pixels).all():
         raise ImageError(path, "some pixels are NaN or infinite", "replace them, then export the image again")
     dark = 0.0 if kind == "u" or pixels.size == 0 else _dark(raw.dtype, pixels, path)
     if dark:
-        pixels -= np.float32(dark)
+        pixels -= wide(dark)
     if kind == "f":
         ranges = (2 if dark == -1 else 1, 2**8 - 1, 2**16 - 1, 2**32 - 1)
         full_range = next((r for r in ranges if pixels.max() <= r), pixels.max())
     else:
         limits = np.iinfo(raw.dtype)
         full_range = limits.max - limits.min if dark == limits.min else limits.max
-    pixels /= np.float32(full_range)
-    return np.clip(pixels, 0, 1, out=pixels)
+    pixels /= wide(full_range)
+    return np.clip(pixels, 0, 1, out=pixels).astype(np.float32, copy=False)
 
 
 def _dark(dtype, pixels: np.ndarray, path) -> float:
@@ -71,7 +73,7 @@ def _dark(dtype, pixels: np.ndarray, path) -> float:
         finding = f"its numbers, {low:.3g} to {largest:.3g}, are those of logarithms or ratios"
         raise ImageError(path, finding, "export intensities, best as the 16 bits of the camera")
     # Of noise about 0 half is above it; where the background itself is below, or much is, 0 is no darkness.
-    if low < 0 and (middle < 0.4 * low or -low > 0.25 * high):
+    if low < 0 and (middle < 0.1 * low or -low > 0.25 * high):
         return -1.0 if dtype.kind == "f" and pixels.min() >= -1 and largest <= 1 else float(least)
     return 0.0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
-from cellcycle.confidence import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, with_weights
+from cellcycle.confidence import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, FINE, with_weights
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
@@ -33,6 +33,8 @@ AUTO = "auto"
 # usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks were not met there.
 LEAST_QUALITY = 0.1
 INVERTED = "it shows dark objects on a bright ground; if those are nuclei, invert it (in ImageJ: Edit > Invert)"
+# Finer pixels than this, in um, hold less light each than any that the shipped models learned from.
+_FINEST_UM = 0.3
 # Nuclei that are cut and scored at a time.
 _BATCH = 256
 
@@ -215,6 +217,7 @@ class Predictor:
             ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor
             is_changed = ground.is_bent or (ground.is_smooth and is_by_noise)
             doubts |= {CLIPPED: ground.is_cut and is_by_noise, CHANGED: is_changed and not is_crop}
+            doubts[FINE] = is_by_noise and rule.pixel_size_um is not None and nuclei.pixel_size_um < _FINEST_UM
         return [flag for flag, is_raised in doubts.items() if is_raised]
 
     def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None, flag: str):

@@ -5,7 +5,18 @@ The functions take the columns of a prediction table, as a `pandas.DataFrame` or
 
 import numpy as np
 
-from cellcycle.confidence import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, NO_CALL, PRICE, STRANGE, UNCERTAIN, UNTYPICAL
+from cellcycle.confidence import (
+    BY_FEW,
+    BY_MARGIN,
+    CHANGED,
+    CLIPPED,
+    FINE,
+    NO_CALL,
+    PRICE,
+    STRANGE,
+    UNCERTAIN,
+    UNTYPICAL,
+)
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
 
 # Of a model without a confidence of its own: below this probability asking costs less than the call.
@@ -29,6 +40,7 @@ REASON_WORDS = {
     BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
     CHANGED: "of a picture that was smoothed, sharpened or put on a curve of brightness: give the raw picture",
     CLIPPED: "background cut off or rounded, and the noise that tells how bright a nucleus is: give the raw picture",
+    FINE: "pixels finer than any that the model learned from: give fields together, so that their G1 peak tells DNA",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
 }
 # These are of a whole image, or there is no nucleus to look at.

@@ -15,8 +15,8 @@ _MOST_DARKEST = 0.6
 _LEAST_STEPS = 12
 # Noise from pixel to pixel over that from one to the third next: 0.8 and more, but in six fields; of JPEG 0.6 and less.
 _LEAST_ROUGH = 0.7
-# Noise in nuclei over that beside them: 1.3 and more, for light is counted; under a logarithm 0.3, a square root 0.95.
-_LEAST_INSIDE = 1.0
+# Noise in nuclei over that beside them: 1.3 and more, for light is counted; under a gamma of 0.45 1.1 and less.
+_LEAST_INSIDE = 1.25
 # Brightness just beyond the glow over that of farther out, in units of the contrast: 0.01 and more; sharpened -0.02.
 _DARK_RING = -0.01
 # Pixels beyond the outline: glow, ring, gap, farther out.
