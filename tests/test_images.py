@@ -324,11 +324,12 @@ def test_announced_size_is_refused_before_memory_is_taken(tmp_path, nucleus16):
 
 
 @pytest.mark.parametrize(
-    ("name", "plugin"), [("a.czi", "bioio-czi"), ("a.r3d", "bioio-dv"), ("a.oib", "bioio-bioformats")]
+    ("name", "plugin"),
+    [("a.czi", "bioio-czi"), ("a.r3d", "bioio-dv"), ("a.oib", "bioio-bioformats"), ("a.vsi", "bioio-bioformats")],
 )
 def test_vendor_file_without_bioio_names_the_remedy(tmp_path, monkeypatch, name, plugin):
     monkeypatch.setitem(sys.modules, "bioio", None)
-    (tmp_path / name).write_bytes(b"ZISRAWFILE")
+    tifffile.imwrite(tmp_path / name, np.zeros((64, 64), np.uint16))
     with pytest.raises(ImageError, match=f"pip install bioio {plugin} "):
         read_plane(tmp_path / name)
 

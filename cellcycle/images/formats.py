@@ -26,7 +26,8 @@ from cellcycle.images.stacks import (
 from cellcycle.images.tiff import open_tiff
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-VENDOR_SUFFIXES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".dv", ".r3d", ".ims", ".sldy")
+# A .vsi begins like a TIFF, but holds an overview: its planes lie in files beside it.
+VENDOR_SUFFIXES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".oir", ".vsi", ".zvi", ".dv", ".r3d", ".ims", ".sldy")
 IMAGE_SUFFIXES = (
     ".png",
     ".jpg",
