@@ -56,6 +56,7 @@ def test_the_course_is_complete():
         "11_explaining",
         "12_your_own_images",
         "13_figures",
+        "14_a_plate",
     ]
     listed = contents()
     assert list(listed["file"]) == [f.name for f in NOTEBOOKS]
