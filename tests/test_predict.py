@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -164,6 +165,14 @@ def test_a_picture_that_was_changed_goes_to_review_with_a_g1_peak_too():
     for own in ({}, {"g1_position": 20.0}):
         assert predict(np.log(65535 * pixels + 1) / 12, **own)["review"].str.contains("changed_picture").all()
         assert not predict(pixels, **own)["review"].str.contains("changed_picture").any()
+
+
+def test_the_maximum_of_a_stack_goes_to_review_and_one_of_its_planes_does_not():
+    """Of 36 nuclei 6 calls were wrong in one plane, 13 to 19 in the maximum of 3 to 15."""
+    plane = replace(read_plane(FIELD), pixels=read_plane(FIELD).pixels[:130, :130])
+    for n_planes in (1, 7):
+        table = predict(replace(plane, n_planes=n_planes))
+        assert table["review"].str.contains("changed_picture").eq(n_planes > 1).all()
 
 
 def test_an_inverted_picture_has_no_nucleus_and_says_how_it_looks(tmp_path):

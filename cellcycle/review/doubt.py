@@ -38,7 +38,7 @@ REASON_WORDS = {
     MANY_MITOSES: "called M as more than a tenth of the field, which no growing culture has",
     BY_MARGIN: "a crop by itself without a pixel size: a wider or narrower margin may change the call",
     BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
-    CHANGED: "of a picture that was smoothed, sharpened or put on a curve of brightness: give the raw picture",
+    CHANGED: "of a picture that was projected, smoothed, sharpened or on a curve of brightness: give the raw picture",
     CLIPPED: "background cut off or rounded, and the noise that tells how bright a nucleus is: give the raw picture",
     FINE: "pixels finer than any that the model learned from: give fields together, so that their G1 peak tells DNA",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
