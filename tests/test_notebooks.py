@@ -12,7 +12,7 @@ from cellcycle.study.notebooks import contents, reading_minutes
 FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # Opens a cell whose output is the same under every profile.
-CHECKED = "# Tested: the same in every run.\n"
+CHECKED = "# NBVAL_CHECK_OUTPUT\n"
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda f: f.stem)
