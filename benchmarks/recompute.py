@@ -134,7 +134,8 @@ def printed_table() -> dict[str, dict[str, list[float]]]:
 def printed_verdicts() -> dict[str, dict[str, str]]:
     """Return how the page says that each model stands beside DNA content: score -> model -> verdict."""
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    lines = text.split("<!-- FINDINGS -->")[1].split("<!-- /FINDINGS -->")[0].splitlines()
+    # A sentence may go on in an indented line.
+    lines = text.split("<!-- FINDINGS -->")[1].split("<!-- /FINDINGS -->")[0].replace("\n  ", " ").splitlines()
     found = {}
     for line in (line for line in lines if ", beside DNA content: " in line):
         what, told = line.removeprefix("- ").rstrip(".").split(", beside DNA content: ")

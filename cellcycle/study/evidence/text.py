@@ -115,13 +115,15 @@ def aims_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
     scores_at = {tuple(record.config[k] for k in ("model", "source", "way")): scores for record, scores in found}
     rows = []
     for model, source, way, score, sign, aim in AIMS:
+        if (model, source, way) not in scores_at:
+            continue
         reached, given = scores_at[model, source, way][score], scores_at.get((FOREST, source, way), {}).get(score)
         is_met = reached.value >= aim if sign == "≥" else reached.value <= aim
         name = f"{SOURCES[source].title.split()[0]}, {WAYS[way]}: {score}"
         shown = {"model": f"`{model}`", "aimed at": f"{sign} {aim:g}", "reached": f"{reached:.3f}"}
         shown |= {"met": "yes" if is_met else "no", _NAMES[FOREST]: f"{given:.3f}" if given else ""}
         rows.append({"score": name} | shown)
-    return pd.DataFrame(rows).set_index("score")
+    return pd.DataFrame(rows, columns=[*rows[0]] if rows else ["score"]).set_index("score")
 
 
 def _of(found, name: str) -> list[tuple[Record, dict]]:
