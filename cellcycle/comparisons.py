@@ -125,10 +125,11 @@ def decided(row, verdict: str = "better") -> str:
     Examples
     --------
     >>> row = pd.Series({"accuracy": "+0.10 [+0.02, +0.20] better", "macro F1": "+0.01 [-0.02, +0.03] undecided"})
-    >>> decided(row), decided(row, "worse")
-    ('accuracy', 'no score')
+    >>> decided(row), decided(row, "worse"), decided(row[["macro F1"] * 3], "undecided")
+    ('accuracy', 'no score', 'macro F1, macro F1 and macro F1')
     """
-    return " and ".join(score for score, text in row.items() if text.endswith(verdict)) or "no score"
+    named = [score for score, text in row.items() if text.endswith(verdict)]
+    return " and ".join(part for part in (", ".join(named[:-1]), *named[-1:]) if part) or "no score"
 
 
 def references(records: dict[str, Record], score: str = "accuracy") -> dict[str, float]:
