@@ -158,7 +158,8 @@ def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) ->
         "",
         "The default, auto, takes ** for a field or slide with a clear G1 peak of its DNA histogram, * for the rest.",
         "Accuracy and macro F1: held-out simulated nuclei, equally many of each phase.",
-        "Real cells: Jurkat, Blasi et al. 2016, never trained on; of its own: like those it learned from, held out.",
+        "Real cells: Jurkat, Blasi et al. 2016, kept apart; nagao6 and best learned from others of that culture.",
+        "Its own: cells like those it learned from, held out.",
         "Cards: model.json of each folder.",
     ])  # fmt: skip
 
