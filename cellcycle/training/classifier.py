@@ -189,12 +189,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         X, codes = X[rows], np.searchsorted(self.classes_, y[rows])
         shares = np.bincount(trained_on.cpu().numpy(), minlength=len(self.classes_))
         weights = (shares / np.maximum(np.bincount(codes, minlength=len(shares)), 1))[codes]
-        images, truth = scaling(torch.from_numpy(X.images)), torch.from_numpy(codes)
+        images = scaling(torch.from_numpy(X.images)).contiguous(memory_format=torch.channels_last)
+        truth = torch.from_numpy(codes)
         has_side = encoding is not None and scaling.view == "shape"
         ramps = encoding(torch.from_numpy(X.measurements)) if has_side else None
 
         def logits(network, part: slice):
-            given = images[part].contiguous(memory_format=torch.channels_last), None if ramps is None else ramps[part]
+            given = images[part], None if ramps is None else ramps[part]
             return network(*(None if tensor is None else tensor.to(self.device) for tensor in given)).float().cpu()
 
         def loss(network) -> float:
