@@ -13,6 +13,7 @@ from cellcycle.images import Plane
 from cellcycle.nuclei import Nuclei
 from cellcycle.predict.groups import SEEN_COLUMNS, Seen
 from cellcycle.segmentation.artefacts import Picture, look_over
+from cellcycle.segmentation.regions import bands
 
 # Texts of the measurements; numpy keeps objects only by pickle.
 _TEXT = "text "
@@ -26,8 +27,7 @@ def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bo
     """
     about, arrays = {"plane": asdict(replace(plane, pixels=None))}, {}
     if with_pixels:
-        steps = np.rint(plane.pixels * np.float32(65535)).astype(np.uint16)
-        arrays["pixels"] = steps if np.array_equal(_unit(steps), plane.pixels) else plane.pixels
+        arrays["pixels"] = _in_steps(plane.pixels)
     if nuclei is not None:
         arrays["labels"], about["shape"] = smallest(nuclei.labels), nuclei.labels.shape
         for name, values in nuclei.measured.items():
@@ -88,5 +88,17 @@ def smallest(labels: np.ndarray) -> np.ndarray:
     return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
 
 
+def _in_steps(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels in the steps of 16 bits, or as they are where these would lose something."""
+    steps = np.empty(pixels.shape, np.uint16)
+    for band in bands(pixels):
+        steps[band] = np.rint(pixels[band] * np.float32(65535))
+        if not np.array_equal(_unit(steps[band]), pixels[band]):
+            return pixels
+    return steps
+
+
 def _unit(steps: np.ndarray) -> np.ndarray:
-    return steps.astype(np.float32) / np.float32(65535)
+    pixels = steps.astype(np.float32)
+    pixels /= np.float32(65535)
+    return pixels

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cellcycle.segmentation.regions import areas_of, sums_of, thinned
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
@@ -72,11 +73,14 @@ def look_over(pixels: np.ndarray) -> Picture:
         return Picture(pixels)
     flat = _flat_areas(pixels)
     for name, mask_of in (("filled", _filled), ("drawn", _drawn), ("hot", _hot), ("dirt", _dirt)):
-        mask = mask_of(pixels, flat) if name in ("filled", "drawn") else mask_of(pixels)
+        mask = mask_of(pixels, flat) if flat is not None else mask_of(pixels)
         if mask is not None and mask.any() and not mask.all():
             painted[name] = mask
             pixels = _painted_over(pixels, mask)
-            flat = np.where(mask, 0, flat)
+            if flat is not None:
+                flat[mask] = 0
+        # It is as large as the picture, and not looked at again.
+        flat = None if name == "drawn" else flat
     return Picture(pixels, painted)
 
 
@@ -157,7 +161,7 @@ def _contrast(pixels: np.ndarray) -> float:
 def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     from scipy import ndimage
 
-    sizes = np.bincount(labels.ravel())
+    sizes = areas_of(labels)
     if len(sizes) == 1:
         return None
     contrast = _contrast(pixels)
@@ -197,18 +201,18 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Find bars, lines and letters: of one value, brighter than what is around, sharp, and longer than wide."""
     from scipy import ndimage
 
-    areas = np.bincount(labels.ravel())
+    areas = areas_of(labels)
     if len(areas) == 1:
         return None
     contrast, drawn, values = _contrast(pixels), np.zeros(pixels.shape, bool), set()
     candidates = []
     # What was drawn stands out from the dark half of a picture, where a picture of few levels is flat all over.
     level = float(np.median(pixels[::2, ::2])) + 0.02 * contrast
-    is_bright = ndimage.maximum(pixels, labels, np.arange(len(areas))) > level
     for index, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None or areas[index] < 9 or areas[index] > 0.1 * pixels.size or not is_bright[index]:
+        if box is None or areas[index] < 9 or areas[index] > 0.1 * pixels.size:
             continue
-        if pixels[box][labels[box] == index][0] < np.median(pixels[box]) and areas[index] < 0.5 * pixels[box].size:
+        value = pixels[box][labels[box] == index][0]
+        if value <= level or (value < np.median(pixels[box]) and areas[index] < 0.5 * pixels[box].size):
             continue
         candidates.append((index, box))
     # A picture of few levels is flat in a thousand places, none of which is brighter than its surroundings.
@@ -240,8 +244,9 @@ def _hot(pixels: np.ndarray) -> np.ndarray | None:
     hot = above > max(_HOT_CONTRAST * float(high - low), np.finfo(np.float32).tiny)
     if not hot.any():
         return None
-    noise = 1.4826 * float(np.median(np.abs(pixels - opened - np.median(above))))
-    hot &= (pixels - low > _HOT_RATIO * np.maximum(opened - low, 0)) & (above > 12 * noise)
+    noise = 1.4826 * float(np.median(np.abs(thinned(above) - np.median(thinned(above)))))
+    at = np.nonzero(hot)
+    hot[at] = (pixels[at] - low > _HOT_RATIO * np.maximum(opened[at] - low, 0)) & (above[at] > 12 * noise)
     return hot if 0 < hot.mean() <= _MOST_HOT_SHARE else None
 
 
@@ -261,9 +266,8 @@ def _dirt(pixels: np.ndarray) -> np.ndarray | None:
     bright, n_bright = ndimage.label(smooth > level + _FIBRE_BRIGHTNESS * brightness)
     if not n_bright:
         return None
-    index = np.arange(1, n_bright + 1)
-    areas = np.bincount(bright.ravel(), minlength=n_bright + 1)[1:]
-    lights = ndimage.sum_labels(smooth, bright, index) - level * areas
+    areas = areas_of(bright)[1:]
+    lights = sums_of(smooth, bright)[1:] - level * areas
     lengths = np.array([np.hypot(*(side.stop - side.start for side in box)) for box in ndimage.find_objects(bright)])
     is_fibre = (lengths > _FIBRE_LENGTH * diameter) & (areas / lengths < 0.7 * diameter)
     is_dirt = (lights > _DIRT_BRIGHTNESS * brightness * areas) & (lights > _DIRT_LIGHT * light)
@@ -288,8 +292,8 @@ def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float
         threshold = threshold_of(sample)
         if not has_objects(sample, threshold):
             break
-        objects, n_objects = ndimage.label((smooth > threshold) & free)
-        areas = np.bincount(objects.ravel(), minlength=n_objects + 1)[1:]
+        objects, _ = ndimage.label((smooth > threshold) & free)
+        areas = areas_of(objects)[1:]
         if found is not None:
             # What touches an object that was set aside is its glow.
             areas[np.setdiff1d(objects[ndimage.binary_dilation(~free)], [0]) - 1] = 0
@@ -297,7 +301,7 @@ def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float
         if not large.size:
             break
         areas = areas[large - 1]
-        lights = ndimage.sum_labels(smooth, objects, large) - level * areas
+        lights = sums_of(smooth, objects)[large] - level * areas
         brightness = lights / areas
         each = brightness, lights * step**2, np.sqrt(4 * areas / np.pi) * step
         this = tuple(float(np.median(values)) for values in each)

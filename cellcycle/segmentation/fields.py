@@ -8,6 +8,7 @@ import numpy as np
 from cellcycle.errors import ImageError, SettingError
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
+from cellcycle.segmentation.regions import thinned
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
@@ -213,7 +214,8 @@ def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.nda
 
 def _without_ground(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Leave all out where it is hardly brighter than the rest: ground, parted by the dark rings that dust casts."""
-    found, rest = pixels[labels > 0], pixels[labels == 0]
+    some, is_found = thinned(pixels), thinned(labels) > 0
+    found, rest = some[is_found], some[~is_found]
     if not found.size or not rest.size:
         return labels
     bright, (darkest, usual) = np.median(found), np.percentile(rest, (1, 50))

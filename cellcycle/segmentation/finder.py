@@ -15,6 +15,7 @@ import numpy as np
 from cellcycle.errors import CheckpointError
 from cellcycle.files import sha256_of
 from cellcycle.graphs import open_graph
+from cellcycle.segmentation.regions import areas_of
 
 FOLDER = Path(__file__).parent / "weights"
 # Size of a typical nucleus as the network sees it, in pixels of the resampled field; larger than in training.
@@ -85,7 +86,7 @@ def typical_diameter(labels: np.ndarray) -> float | None:
     The geometric mean of the median nucleus' and of that in which the median pixel lies: where fragments
     outnumber nuclei, the nuclei count; where one giant lies among many, the many.
     """
-    areas = np.sort(np.bincount(labels.ravel())[1:])
+    areas = np.sort(areas_of(labels)[1:])
     areas = areas[areas > 0]
     if not len(areas):
         return None

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellcycle.segmentation.regions import thinned
+
 # Half of the ground as dark as its darkest is harmless; of seven tenths cut off, a third of G1 is called G2.
 _MOST_DARKEST = 0.6
 # Brightness steps in all nuclei together: 27 and more; of a picture in 8 steps 7.
@@ -21,7 +23,7 @@ _LEAST_INSIDE = 1.25
 _DARK_RING = -0.01
 # Pixels beyond the outline: glow, ring, gap, farther out.
 _REACHES = (2, 5, 7, 10)
-_MOST_PX, _LEAST_PX = 4_000_000, 100
+_LEAST_PX = 100
 
 
 class Ground(NamedTuple):
@@ -36,11 +38,10 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     """Judge a picture (H, W) float by its ground and its nuclei, `labels` (H, W) int; few pixels tell nothing."""
     from scipy import ndimage
 
-    step = max(1, pixels.size // _MOST_PX)
     found = (labels > 0).astype(np.uint8)
-    glow, ring, gap, far = (ndimage.maximum_filter(found, 2 * px + 1)[::step] > 0 for px in _REACHES)
-    inside, pixels = ndimage.minimum_filter(found, 2 * _REACHES[0] + 1)[::step] > 0, pixels[::step].astype(np.float64)
-    is_nucleus = found[::step] > 0
+    glow, ring, gap, far = (thinned(ndimage.maximum_filter(found, 2 * px + 1)) > 0 for px in _REACHES)
+    inside = thinned(ndimage.minimum_filter(found, 2 * _REACHES[0] + 1)) > 0
+    pixels, is_nucleus = thinned(pixels).astype(np.float64), thinned(found) > 0
     beside, own = pixels[~is_nucleus], pixels[is_nucleus]
     is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
     is_cut |= own.size > 0 and len(np.unique(own)) < _LEAST_STEPS

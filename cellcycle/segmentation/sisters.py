@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cellcycle.segmentation.regions import areas_of, sums_of, thinned
+
 # Condensed DNA is so much brighter than the median nucleus of the field, above its background.
 _BRIGHTER = 1.5
 _LEAST_AREA_SHARE = 0.4
@@ -22,13 +24,15 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     n = int(labels.max())
     if n < _LEAST_NUCLEI:
         return labels
-    ids = np.arange(1, n + 1)
-    areas = np.bincount(labels.ravel(), minlength=n + 1)[1:]
-    brightness = ndimage.mean(pixels, labels, ids) - float(np.median(pixels[labels == 0]))
+    areas = areas_of(labels)[1:]
+    ground = float(np.median(thinned(pixels)[thinned(labels) == 0]))
+    brightness = sums_of(pixels, labels)[1:] / areas - ground
     bright = np.flatnonzero(brightness > _BRIGHTER * np.median(brightness))
     if len(bright) < 2:
         return labels
-    centres = np.array(ndimage.center_of_mass(labels > 0, labels, ids[bright]))
+    boxes = ndimage.find_objects(labels)
+    places = {k: _pixels(labels, 1 + k, boxes[k]) for k in bright}
+    centres = np.array([places[k].mean(axis=0) for k in bright])
     typical, taken, new = float(np.median(areas)), set(), np.arange(n + 1)
     pairs = cKDTree(centres).query_pairs(3 * np.sqrt(typical))
     for i, j in sorted(pairs, key=lambda pair: np.hypot(*(centres[pair[0]] - centres[pair[1]]))):
@@ -37,16 +41,13 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
         together = areas[first] + areas[second]
         if taken & {i, j} or share < _LEAST_AREA_SHARE or together > _MOST_AREA * typical:
             continue
-        if _gap_px(labels, first + 1, second + 1) <= _MOST_GAP * np.sqrt(2 * together / np.pi):
+        if cKDTree(places[first]).query(places[second])[0].min() <= _MOST_GAP * np.sqrt(2 * together / np.pi):
             new[second + 1] = new[first + 1]
             taken |= {i, j}
     _, new = np.unique(new, return_inverse=True)
     return new.astype(np.int32)[labels] if taken else labels
 
 
-def _gap_px(labels: np.ndarray, first: int, second: int) -> float:
-    """Return the least distance between pixels of two nuclei."""
-    from scipy.spatial import cKDTree
-
-    places = [np.argwhere(labels == k) for k in (first, second)]
-    return float(cKDTree(places[0]).query(places[1])[0].min())
+def _pixels(labels: np.ndarray, label: int, box) -> np.ndarray:
+    """Return rows and columns of the pixels of a nucleus, (N, 2)."""
+    return np.argwhere(labels[box] == label) + [side.start for side in box]

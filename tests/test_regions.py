@@ -1,0 +1,51 @@
+"""Numbers of regions by bands of rows are those of the whole picture, and take no copy as large as it."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cellcycle.segmentation import regions
+from cellcycle.segmentation.artefacts import look_over
+from cellcycle.segmentation.sisters import joined_sisters
+
+
+@pytest.mark.parametrize("band_px", [1, 40, 10_000])
+def test_regions_are_summed_over_all_bands(monkeypatch, band_px):
+    monkeypatch.setattr(regions, "_BAND_PX", band_px)
+    rng = np.random.default_rng(0)
+    labels, values = rng.integers(0, 7, (23, 17)).astype(np.int32), rng.random((23, 17)).astype(np.float32)
+    labels[labels == 4] = 5
+    assert regions.areas_of(labels).tolist() == np.bincount(labels.ravel()).tolist()
+    np.testing.assert_allclose(regions.sums_of(values, labels), ndimage.sum_labels(values, labels, range(7)))
+    assert sum(labels[band].size for band in regions.bands(labels)) == labels.size
+
+
+def test_a_small_picture_is_looked_at_whole_and_a_large_one_in_every_nth_row(monkeypatch):
+    pixels = np.arange(60).reshape(12, 5)
+    assert regions.thinned(pixels) is not None and np.shares_memory(regions.thinned(pixels), pixels)
+    assert regions.thinned(pixels).shape == (12, 5)
+    monkeypatch.setattr(regions, "_MOST_PX", 20)
+    assert regions.thinned(pixels)[:, 0].tolist() == [0, 15, 30, 45]
+
+
+@pytest.mark.slow
+def test_a_large_picture_is_looked_over_within_a_few_bytes_a_pixel():
+    """Of 10,000 pixels a side, 20 bytes a pixel are what two gigabytes hold."""
+    rng, side = np.random.default_rng(0), 3000
+    pixels = rng.normal(0.1, 0.01, (side, side)).astype(np.float32)
+    labels = np.zeros((side, side), np.int32)
+    for number, (top, left) in enumerate(rng.integers(0, side - 40, (400, 2)), start=1):
+        pixels[top : top + 30, left : left + 30] += 0.3 if number % 40 else 0.9
+        labels[top : top + 30, left : left + 30] = number
+    _, labels = np.unique(labels, return_inverse=True)
+    labels = labels.reshape(side, side).astype(np.int32)
+    pixels[5, 5] = 1
+    tracemalloc.start()
+    try:
+        look_over(pixels)
+        joined_sisters(pixels, labels)
+        assert tracemalloc.get_traced_memory()[1] < 16 * pixels.size
+    finally:
+        tracemalloc.stop()
