@@ -107,7 +107,8 @@ def predict(
     ] = None,
     is_each: Annotated[bool, typer.Option("--each", help="Judge every image by itself, not read together.")] = False,
     prior: Annotated[
-        str, typer.Option(help="Shares of phases known beforehand: equal, culture or slide; auto: culture for fields.")
+        str,
+        typer.Option(help="Shares known beforehand: equal, culture, slide; auto: culture for fields, equal for crops."),
     ] = "auto",
     is_slide: Annotated[
         bool, typer.Option("--slide", help="All images, crops too, are of one slide: one G1 peak for all.")

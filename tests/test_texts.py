@@ -55,7 +55,8 @@ def test_every_computed_block_has_its_place_in_one_text():
         measured = [
             n
             for n in named
-            if n == "MEASURED" or n in ("EVIDENCE", "QUALITY", "CANDIDATES", "AIMS", *map(str.upper, SOURCES))
+            if n
+            in ("MEASURED", "EVIDENCE", "QUALITY", "CANDIDATES", "AIMS", "PRIORS", "STILL", *map(str.upper, SOURCES))
         ]
         assert named == [*texts.TEXTS.get(file.relative_to(ROOT).as_posix(), []), *measured], file
 

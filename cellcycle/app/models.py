@@ -5,7 +5,16 @@ from cellcycle.errors import SettingError
 from cellcycle.predict import AUTO
 
 # Tests of a card, and the score of each that the page shows.
-_SCORES = {"simulated": "accuracy", "jurkat": "balanced_accuracy", "held_out": "balanced_accuracy"}
+_SCORES = {
+    "simulated": "accuracy",
+    "fields": "balanced_accuracy",
+    "held_out": "balanced_accuracy",
+    "real: jurkat, each by itself": "balanced accuracy",
+    "real: jurkat, with the DNA of the slide": "balanced accuracy",
+    "real: mitocheck, each by itself": "AUC of M",
+    "real: rpe1, fields together": "AUC of S by EdU",
+    "real: fields, each by itself": "called M",
+}
 
 
 def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:

@@ -183,7 +183,7 @@ class Predictor:
         nuclei = nuclei if shared.light is None else shared.light.taken_out(nuclei)
         if anchor is None and nuclei.kind == "field":
             anchor, peak = fit_anchor([nuclei])
-        flag = shared.flag or ("" if anchor else one_peak_flag(peak, nuclei))
+        flag = shared.flag or ("" if anchor else one_peak_flag(peak))
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
         flag = ";".join(filter(None, (flag, *self._doubts(checkpoint, plane, nuclei, shared))))
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
@@ -232,7 +232,7 @@ class Predictor:
         else:
             scores = self._probabilities(checkpoint, plane, nuclei, anchor)
         flags = [";".join(filter(None, [flags, *extra])) for flags in nuclei.measured["flags"]]
-        prior, classes = prior_of(self.settings.prior, nuclei.kind), checkpoint.classes
+        prior, classes = prior_of(self.settings.prior, nuclei.kind, anchor), checkpoint.classes
         weights = weights_of(prior, classes, nuclei, anchor)
         if checkpoint.confidence is None:
             scores, values = with_weights(scores, weights), {"flags": flags}

@@ -3,7 +3,8 @@
 "equal": G1, S, G2 and M weigh alike, as in training. "culture": in a growing culture few nuclei are in mitosis, so M
 weighs less, and a field of which more than a tenth are called M keeps the most probable tenth. G1, S and G2 weigh
 alike: given the shares of a growing culture, calls came out farther from the true shares of simulated ones. "slide": as
-many of each as the DNA histogram of the image shows, read against its G1 peak; M as in a culture.
+many of each as the DNA histogram of the image shows, read against its G1 peak, M as in a culture; without a peak it is
+"culture".
 
 Source of the weighing: Saerens M, Latinne P, Decaestecker C. Neural Computation 14:21 (2002), with a stated prior.
 """
@@ -23,8 +24,10 @@ _G2_RATIO = 1.9
 ONE_PEAK, MANY_MITOSES = "one_dna_peak", "more_mitoses_than_a_culture"
 
 
-def prior_of(asked: str, kind: str) -> str:
+def prior_of(asked: str, kind: str, anchor: Anchor | None) -> str:
     """Return the prior of an image of a kind: crops were picked, so nothing is known of their shares."""
+    if asked == "slide" and anchor is None:
+        return "culture"
     return {"field": "culture", "nucleus": "equal"}[kind] if asked == "auto" else asked
 
 
@@ -33,7 +36,7 @@ def weights_of(prior: str, classes, nuclei: Nuclei, anchor: Anchor | None) -> np
     if prior == "equal" or tuple(classes) != PHASES:
         return None
     shares = np.full(3, 1 / 3)
-    if prior == "slide" and anchor is not None:
+    if prior == "slide":
         found = fit_near(nuclei.measured["integrated_dna"][nuclei.is_sound], anchor.position, _G2_RATIO)[1]
         shares = np.maximum([found[phase] for phase in PHASES[:3]], _LEAST_SHARE)
     return np.append((1 - _MITOSES) * shares / shares.sum(), _MITOSES)
@@ -44,12 +47,12 @@ def prior_text(prior: str, weights: np.ndarray | None) -> str:
     return "equal" if weights is None else " ".join([prior, *(f"{weight:.4g}" for weight in weights)])
 
 
-def one_peak_flag(peak: G1Peak | None, nuclei: Nuclei) -> str:
-    """Return the flag of an image whose DNA shows one peak or no G1: a culture that stands still.
+def one_peak_flag(peak: G1Peak | None) -> str:
+    """Return the flag of an image whose DNA shows one peak or no G1: a culture that stands still, in G1 or in G2.
 
-    Whether it stands in G1 or G2 is then told by the size of its nuclei alone; the flag is "" where that is known.
+    The size of its nuclei does not say in which: from one kind of cells to another it differs more.
     """
-    return ONE_PEAK if peak is not None and peak.is_arrested and not nuclei.scale_is_known else ""
+    return ONE_PEAK if peak is not None and peak.is_arrested else ""
 
 
 def left_open(values: dict, prior: str, flag: str) -> dict:

@@ -111,12 +111,12 @@ def headline(simulated: pd.DataFrame, told: pd.DataFrame, real: pd.DataFrame) ->
     absolute, scaled = (real[real["intensities"] == kind]["balanced accuracy"] for kind in ("absolute", "per image"))
     networks = scaled.drop("best")
     sentences = (
-        f"On simulated cells, worse than DNA content by at least one of these scores: {worse}. Better by one: "
+        f"Worse than DNA content by at least one of these scores: {worse}. Better by one: "
         f"{', '.join(ahead) or 'none'}. Of {told.size} comparisons one in twenty is decided by chance, and *best* was "
         f"developed with such cells in view.",
-        f"On real cells (Jurkat, absolute intensities; G1, S and G2 are gates on that channel) *best* has a balanced "
-        f"accuracy of {absolute['best']}, DNA content of {absolute['DNA content']}.",
-        f"With every picture of them scaled by itself *best*, which still measures DNA against the background, has "
+        f"Trained on real cells (Jurkat; G1, S and G2 are gates on that channel) *best* has a balanced accuracy of "
+        f"{absolute['best']}, DNA content of {absolute['DNA content']}.",
+        f"With every picture scaled by itself *best*, which still measures DNA against the background, has "
         f"{scaled['best']}; the study's networks, which see the picture alone, {networks.min()} to "
         f"{networks.max()}.",
     )

@@ -5,7 +5,12 @@ import { percent } from './state.js';
 
 const TESTS = {
   simulated: 'Right on simulated nuclei it had not seen',
-  jurkat: 'Right on real cells it had not seen (Jurkat), phases weighing alike',
+  fields: 'Right in whole simulated fields, phases weighing alike',
+  'real: jurkat, each by itself': 'Right on real cells it had not seen (Jurkat), by their picture alone, phases weighing alike',
+  'real: jurkat, with the DNA of the slide': 'The same with the DNA of their slide',
+  'real: mitocheck, each by itself': 'Ranks a mitosis above another cell (real HeLa cells)',
+  'real: rpe1, fields together': 'Ranks a cell in S above another (real RPE-1 cells, S by EdU)',
+  'real: fields, each by itself': 'Calls M in fields of many laboratories, where few are',
   held_out: 'Right on cells like those it learned from, held out, classes weighing alike',
 };
 const each = (texts) => [...new Set(texts.filter(Boolean))];

@@ -55,6 +55,8 @@ def _phases(table: pd.DataFrame) -> dict[str, Estimate]:
     if "prediction_set" in table:
         held = [phase in text.split(";") for phase, text in zip(table["truth"], table["prediction_set"], strict=True)]
         made["set holds the phase"] = _share(pd.Series(held))
+        by_phase = [_share(pd.Series(held)[(table["truth"] == phase).to_numpy()]) for phase in PHASES]
+        made["the same, of the phase held least"] = min(by_phase, key=lambda share: np.nan_to_num(share.value, nan=2))
     return made
 
 
@@ -62,7 +64,8 @@ def _mitoses(table: pd.DataFrame) -> dict[str, Estimate]:
     """Mitoses by eye: M against interphase, and by kind of mitosis."""
     score = _mitotic(table)
     is_called = table["call"].isin(("M", *MITOTIC))
-    made = {"AUC of M": _auc(table["truth"] != "Interphase", score)}
+    is_mitosis = table["truth"] != "Interphase"
+    made = {"AUC of M": _auc(is_mitosis, score), "calibration error of M": _calibration(is_mitosis, score)}
     for kind in MITOTIC:
         made[f"{kind.lower()} called M"] = _share(is_called[table["truth"] == kind])
     return made | {"interphase called M": _share(is_called[table["truth"] == "Interphase"])}
@@ -74,7 +77,8 @@ def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
     is_forest = "p_S" not in table and "p_EdU+" in table
     if "p_S" not in table and not is_forest:
         return {}
-    made = {"AUC of S by EdU": _auc(is_s, table["p_EdU+" if is_forest else "p_S"])}
+    score = table["p_EdU+" if is_forest else "p_S"]
+    made = {"AUC of S by EdU": _auc(is_s, score), "calibration error of S": _calibration(is_s, score)}
     for name, field in FIELDS.items():
         inside = table["group"] == field
         made[f"S, {name}"] = _share(table["call"][inside].isin(("S", EDU[1])))
@@ -108,6 +112,11 @@ def _fields(table: pd.DataFrame) -> dict[str, Estimate]:
 def _mitotic(table: pd.DataFrame) -> pd.Series:
     names = [c for c in table if c.startswith("p_") and c[2:] in ("M", *MITOTIC)]
     return table[names].sum(axis=1)
+
+
+def _calibration(is_true: pd.Series, score: pd.Series) -> Estimate:
+    """Return how far the probability of one class lies from how often it is right."""
+    return calibration_error(np.column_stack([1 - score, score]), np.asarray(is_true, dtype=int))
 
 
 def _auc(is_true: pd.Series, score: pd.Series) -> Estimate:

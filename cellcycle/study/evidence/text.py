@@ -1,11 +1,15 @@
 """The board for readers: tables of `docs/evidence.md` and README, figures, and what the cards of models hold."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, load_checkpoint, shipped_names, write_card
+from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO
+from cellcycle.predict.priors import PRIORS
 from cellcycle.results import Record
 from cellcycle.study.evidence.board import FOREST, PRODUCTS, ROOT
 from cellcycle.study.evidence.product import by_quality
@@ -21,6 +25,8 @@ _NAMES = {
 }
 # Shares that are fitted to the histogram have a row of their own.
 _FITTED, _HISTOGRAM = " fitted", "*DNA histogram*, shares fitted to it, fields together"
+# What `benchmarks/cultures.py` measures on simulated fields.
+CULTURES = Path("data", "results", "cultures.csv")
 # How the entries of cards begin.
 CARD_KEY = "real: "
 # Source and way -> its score in the short table, and the heading of that.
@@ -43,6 +49,8 @@ AIMS = [
     (AUTO, "fields", "each", "fields with more than 10% M", "≤", 0.0),
     (AUTO, "jurkat", "each", "calibration error", "≤", 0.08),
     (ANCHORED, "jurkat", "slide", "calibration error", "≤", 0.08),
+    (AUTO, "mitocheck", "each", "calibration error of M", "≤", 0.08),
+    (AUTO, "rpe1", "together", "calibration error of S", "≤", 0.08),
     (AUTO, "jurkat", "each", "set holds the phase", "≥", 0.85),
     (ANCHORED, "jurkat", "slide", "set holds the phase", "≥", 0.85),
 ]
@@ -83,6 +91,9 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     tried = pd.read_csv(files.repository() / ROOT / "candidates.csv", dtype=str, keep_default_na=False)
     slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
     blocks = {"CANDIDATES": markdown_table(tried.set_index("model")), "QUALITY": markdown_table(by_quality(slides))}
+    cultures = pd.read_csv(files.repository() / CULTURES)
+    blocks |= {"PRIORS": markdown_table(priors_table(cultures)), "STILL": markdown_table(still_table(cultures))}
+    blocks["CANDIDATES"] = f"{len(tried)} models were trained and scored so.\n\n{blocks['CANDIDATES']}"
     blocks["AIMS"] = markdown_table(aims_table(found))
     for name in _recorded(found):
         source, own = SOURCES[name], _of(found, name)
@@ -126,6 +137,28 @@ def aims_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*rows[0]] if rows else ["score"]).set_index("score")
 
 
+def priors_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what each prior comes to in growing cultures and in the RPE-1 fields, from the rows of `CULTURES`."""
+    growing = rows[rows["culture"] == "growing"]
+    away = [(growing[f"called_{p}"] - growing[f"true_{p}"]).abs().mul(100).rename(p) for p in PHASES]
+    parts = pd.concat(away, axis=1).groupby(growing["prior"])
+    table = parts.mean().map("{:.1f}".format).rename(columns="{}, points off".format)
+    table["called right"] = growing.groupby("prior")["right"].mean().map("{:.3f}".format)
+    for name, own in rows[rows["culture"].str.startswith("RPE-1")].groupby("culture"):
+        edu = own["true_S"].iloc[0]
+        table[f"S, {name} (EdU {edu:.2f})"] = own.set_index("prior")["called_S"].map("{:.2f}".format)
+    return table.reindex(PRIORS)
+
+
+def still_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what is called in cultures that stand still, beside growing ones, from the rows of `CULTURES`."""
+    own = rows[(rows["prior"] == "culture") & rows["scale_known"].notna()]
+    own = own.assign(scale=np.where(own["scale_known"].astype(bool), "known", "not known"))
+    parts = own.groupby(["culture", "scale"], sort=False)
+    table = parts[["no_call", "right", "wrong"]].mean().map("{:.2f}".format)
+    return table.assign(fields=parts.size().astype(str)).rename(columns={"no_call": "no call"}).reset_index("scale")
+
+
 def _of(found, name: str) -> list[tuple[Record, dict]]:
     """Return the records of a source, without those of a way in which nothing is answered otherwise."""
     same = {record.folder for record, _ in _repeating(found, name)}
@@ -167,15 +200,28 @@ def short_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
 
 
 def card_scores(found: list[tuple[Record, dict]], model: str) -> dict[str, dict]:
-    """Return what the card of a model holds: one entry a source and way."""
-    made = {}
+    """Return what the card of a model holds: one entry a source and way, with its yardstick where there is one."""
+    made, given = {}, {_place(record): scores for record, scores in found if record.config["model"] == FOREST}
     for record, scores in found:
         if record.config["model"] == model:
-            source = record.config["source"]
-            entry = {"source": SOURCES[source].title, "record": record.folder.name, "n": len(record.predictions)}
-            for score, found_score in scores.items():
-                numbers = {"value": found_score.value, "low": found_score.low, "high": found_score.high}
-                if all(map(np.isfinite, numbers.values())):
-                    entry[score] = {key: round(number, 4) for key, number in numbers.items()}
-            made[f"{CARD_KEY}{source}, {WAYS[record.config['way']]}"] = entry
+            source = SOURCES[record.config["source"]]
+            entry = {"source": source.title, "label": source.label, "kept_apart": source.apart}
+            entry |= {"record": record.folder.name, "n": len(record.predictions)} | _numbers(scores)
+            if beside := _numbers(given.get(_place(record), {})):
+                entry["forest_given_the_labels"] = beside
+            made[f"{CARD_KEY}{record.config['source']}, {WAYS[record.config['way']]}"] = entry
     return made
+
+
+def _place(record: Record) -> tuple[str, str]:
+    return record.config["source"], record.config["way"]
+
+
+def _numbers(scores: dict) -> dict[str, dict]:
+    """Return finite scores with their intervals, rounded."""
+    shown = {name: {"value": s.value, "low": s.low, "high": s.high} for name, s in scores.items()}
+    return {
+        name: {key: round(number, 4) for key, number in numbers.items()}
+        for name, numbers in shown.items()
+        if all(map(np.isfinite, numbers.values()))
+    }

@@ -16,7 +16,8 @@ FIELD_OF_VIEW_UM = 32.4
 WARNING = "trained on simulated nuclei: fine-tune before you trust it on yours"
 REAL_WARNING = "trained on simulated nuclei and few kinds of real ones: fine-tune before you trust it on yours"
 LIMITS = [
-    "Trained on equal numbers of each phase, so in a growing population it calls rare phases too often.",
+    "Trained on about equal numbers of each phase: with --prior equal, as for crops, it calls too many of a growing "
+    "population M.",
     "S and G2 look alike in one picture; calls between neighbouring phases are the least certain.",
     "Without a pixel size the scale is guessed from the nuclei (flag scale_unknown) and calls get worse.",
     "Confidence and prediction sets were fitted to simulated nuclei; on cells of another kind they do not hold.",
