@@ -142,20 +142,3 @@ def references(records: dict[str, Record], score: str = "accuracy") -> dict[str,
     always = metrics.confusion_matrix(first.labels, largest, len(first.classes))
     lines = {"largest class": float(metrics.SCORES[score](always))}
     return lines | {name: estimate(record, score).value for name, record in records.items()}
-
-
-def chosen_without_fold(records) -> metrics.Estimate:
-    """Return the balanced accuracy of choosing a run on all folds but one and scoring the choice on that one.
-
-    The runs predict the same test images in the same folds. Cheaper and weaker than nested cross-validation: the
-    models that are compared on the other folds have the images of the left-out fold among their training images.
-    """
-    score, labels, n_classes = metrics.balanced_accuracy, records[0].labels, len(records[0].classes)
-    part = records[0].predictions[["repeat", "fold"]].apply(tuple, axis=1)
-    chosen = np.empty(len(part), dtype=np.int64)
-    for left_out in part.unique():
-        inside = (part == left_out).to_numpy()
-        others = [metrics.confusion_matrix(labels[~inside], r.predicted[~inside], n_classes) for r in records]
-        chosen[inside] = records[int(np.argmax([score(matrix) for matrix in others]))].predicted[inside]
-    first = records[0]
-    return metrics.estimate(score, labels, chosen, n_classes, first.units, trainings=first.trainings)
