@@ -112,9 +112,8 @@ def headline(simulated: pd.DataFrame, told: pd.DataFrame, still: str, real: pd.D
     absolute, scaled = (real[real["intensities"] == kind]["balanced accuracy"] for kind in ("absolute", "per image"))
     networks, others = scaled.drop("best"), absolute.drop(["best", "DNA content"])
     sentences = (
-        f"Worse than DNA content by at least one of these scores: {worse}. Better by one: "
-        f"{', '.join(ahead) or 'none'}. Of {told.size} comparisons one in twenty is decided by chance; {still}. *best* "
-        f"was developed with such cells in view.",
+        f"Worse than DNA content by at least one score: {worse}. Better by one: {', '.join(ahead) or 'none'}. "
+        f"Of {told.size} comparisons one in twenty is so by chance; {still}. *best* was made with such cells in view.",
         f"Trained on real cells (Jurkat; G1, S and G2 are gates on that channel) *best* has a balanced accuracy of "
         f"{absolute['best']}, the study's networks of {others.min()} to {others.max()}, DNA content of "
         f"{absolute['DNA content']}.",
@@ -184,10 +183,11 @@ def _beside_dna_content(records: dict[str, Record]) -> tuple[pd.DataFrame, str]:
     table, freedom = comparisons.differences(against), len(np.unique(dna.units)) - 1
     # Each is allowed its part of the twentieth, with as few degrees of freedom as the slides leave.
     wider = stdtrit(freedom, 1 - 0.025 / table.size) / stdtrit(freedom, 0.975)
-    found = {(n, s): comparisons.compare(*pair, s) for n, pair in against.items() for s in SHOWN_SCORES}
-    lasts = [key for key, e in found.items() if abs(e.value) > wider * (e.high - e.low) / 2]
-    named = ", ".join(f"{name} ({comparisons.readable(score)})" for name, score in lasts)
-    return table, f"if all share that chance (Bonferroni), decided are still: {named or 'none'}"
+    found = {n: {s: comparisons.compare(*pair, s) for s in SHOWN_SCORES} for n, pair in against.items()}
+    lasts = pd.DataFrame(found).map(lambda e: abs(e.value) > wider * (e.high - e.low) / 2)
+    named = {name: ", ".join(map(comparisons.readable, of.index[of])) for name, of in lasts.items()}
+    named = ", ".join(f"{name} ({scores})" for name, scores in named.items() if scores)
+    return table, f"shared out over all (Bonferroni), that leaves decided: {named or 'none'}"
 
 
 def headline_table(records: dict[str, Record]) -> pd.DataFrame:
