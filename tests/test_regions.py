@@ -30,6 +30,13 @@ def test_a_small_picture_is_looked_at_whole_and_a_large_one_in_every_nth_row(mon
     assert regions.thinned(pixels)[:, 0].tolist() == [0, 15, 30, 45]
 
 
+def test_flat_areas_are_those_of_the_whole_picture(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 2, (97, 53)).astype(np.float32)
+    whole = regions.flat_areas(pixels)
+    monkeypatch.setattr(regions, "_BAND_PX", 4 * 53)
+    assert whole.max() > 3 and (regions.flat_areas(pixels) == whole).all()
+
+
 @pytest.mark.slow
 def test_a_large_picture_is_looked_over_within_a_few_bytes_a_pixel():
     """Of 10,000 pixels a side, 20 bytes a pixel are what two gigabytes hold."""

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cellcycle.segmentation.regions import areas_of, sums_of, thinned
+from cellcycle.segmentation.regions import FLAT_PX, areas_of, bands, flat_areas, sums_of, thinned
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
 _LEAST_FILL_SHARE = 0.004
-_FLAT_PX = 3
 # What surrounds an area is looked at from here to there beyond its edge.
 _RING_PX = (3, 6)
 # More than this share of the rest within reach of the filling: then nuclei were cut out, and there is no background.
@@ -69,9 +68,9 @@ def look_over(pixels: np.ndarray) -> Picture:
     """Paint over what is no picture of nuclei; pixels (H, W) float."""
     pixels = np.asarray(pixels, dtype=np.float32)
     painted: dict[str, np.ndarray] = {}
-    if min(pixels.shape, default=0) < 3 * _FLAT_PX:
+    if min(pixels.shape, default=0) < 3 * FLAT_PX:
         return Picture(pixels)
-    flat = _flat_areas(pixels)
+    flat = flat_areas(pixels)
     for name, mask_of in (("filled", _filled), ("drawn", _drawn), ("hot", _hot), ("dirt", _dirt)):
         mask = mask_of(pixels, flat) if flat is not None else mask_of(pixels)
         if mask is not None and mask.any() and not mask.all():
@@ -113,19 +112,6 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 # --- constant areas ---
-
-
-def _flat_areas(pixels: np.ndarray) -> np.ndarray:
-    """Label the areas in which pixels equal their neighbours, (H, W) int32."""
-    from scipy import ndimage
-
-    size = (_FLAT_PX, _FLAT_PX)
-    core = ndimage.maximum_filter(pixels, size) == ndimage.minimum_filter(pixels, size)
-    if not core.any():
-        return np.zeros(pixels.shape, np.int32)
-    labels, _ = ndimage.label(core)
-    # Two constants meet where their cores are two pixels apart: each window is of one value.
-    return ndimage.maximum_filter(labels, size)
 
 
 def _beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
@@ -245,8 +231,9 @@ def _hot(pixels: np.ndarray) -> np.ndarray | None:
     if not hot.any():
         return None
     noise = 1.4826 * float(np.median(np.abs(thinned(above) - np.median(thinned(above)))))
-    at = np.nonzero(hot)
-    hot[at] = (pixels[at] - low > _HOT_RATIO * np.maximum(opened[at] - low, 0)) & (above[at] > 12 * noise)
+    for band in bands(pixels):
+        ratio = _HOT_RATIO * np.maximum(opened[band] - low, 0)
+        hot[band] &= (pixels[band] - low > ratio) & (above[band] > 12 * noise)
     return hot if 0 < hot.mean() <= _MOST_HOT_SHARE else None
 
 

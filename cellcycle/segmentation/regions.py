@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+# Where so many pixels along and across are of one value, an area is flat.
+FLAT_PX = 3
 _BAND_PX, _MOST_PX = 1_000_000, 4_000_000
 
 
@@ -36,3 +38,20 @@ def sums_of(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def thinned(pixels: np.ndarray) -> np.ndarray:
     """Return a picture (H, W), or of a large one every n-th row, so that some million pixels are left."""
     return pixels[:: max(1, pixels.size // _MOST_PX)]
+
+
+def flat_areas(pixels: np.ndarray) -> np.ndarray:
+    """Label the areas in which pixels equal their neighbours, (H, W) int32."""
+    from scipy import ndimage
+
+    size, core = (FLAT_PX, FLAT_PX), np.empty(pixels.shape, bool)
+    for band in bands(pixels):
+        top = max(band.start - FLAT_PX // 2, 0)
+        part = pixels[top : band.stop + FLAT_PX // 2]
+        is_flat = ndimage.maximum_filter(part, size) == ndimage.minimum_filter(part, size)
+        core[band] = is_flat[band.start - top :][: band.stop - band.start]
+    if not core.any():
+        return np.zeros(pixels.shape, np.int32)
+    labels, _ = ndimage.label(core)
+    # Two constants meet where their cores are two pixels apart: each window is of one value.
+    return ndimage.maximum_filter(labels, size, output=labels)
