@@ -8,7 +8,7 @@ import numpy as np
 from cellcycle.errors import ImageError, SettingError
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
-from cellcycle.segmentation.regions import thinned
+from cellcycle.segmentation.regions import renumbered, thinned
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
@@ -229,7 +229,6 @@ def looks_inverted(pixels: np.ndarray) -> bool:
 
 
 def _kept(labels: np.ndarray, is_kept) -> np.ndarray:
-    """Return the labels that are kept, numbered from 1 without gaps."""
+    """Keep some of the labels, numbered from 1 without gaps."""
     is_nucleus = np.asarray(is_kept, bool)
-    new = np.concatenate([[0], np.where(is_nucleus, np.cumsum(is_nucleus), 0)]).astype(np.int32)
-    return new[labels]
+    return renumbered(labels, np.concatenate([[0], np.where(is_nucleus, np.cumsum(is_nucleus), 0)]))

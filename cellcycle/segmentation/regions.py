@@ -35,6 +35,13 @@ def sums_of(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return made
 
 
+def renumbered(labels: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Give labels (H, W) int32 other numbers, `new` (K + 1,), in place; return them."""
+    for band in bands(labels):
+        labels[band] = new[labels[band]]
+    return labels
+
+
 def thinned(pixels: np.ndarray) -> np.ndarray:
     """Return a picture (H, W), or of a large one every n-th row, so that some million pixels are left."""
     return pixels[:: max(1, pixels.size // _MOST_PX)]

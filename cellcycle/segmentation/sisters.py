@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cellcycle.segmentation.regions import areas_of, sums_of, thinned
+from cellcycle.segmentation.regions import areas_of, renumbered, sums_of, thinned
 
 # Condensed DNA is so much brighter than the median nucleus of the field, above its background.
 _BRIGHTER = 1.5
@@ -13,7 +13,7 @@ _LEAST_NUCLEI = 8
 
 
 def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return labels (H, W) int32 in which the halves of an anaphase are one; pixels (H, W) float above any background.
+    """Make the halves of an anaphase one, in place, in labels (H, W) int32; pixels (H, W) float above any background.
 
     Two nuclei are halves of one cell where both are far brighter than the field's nuclei, alike in size, nearer to each
     other than to be two cells, and together no larger than one nucleus. With few nuclei nothing is joined.
@@ -44,8 +44,7 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
         if cKDTree(places[first]).query(places[second])[0].min() <= _MOST_GAP * np.sqrt(2 * together / np.pi):
             new[second + 1] = new[first + 1]
             taken |= {i, j}
-    _, new = np.unique(new, return_inverse=True)
-    return new.astype(np.int32)[labels] if taken else labels
+    return renumbered(labels, np.unique(new, return_inverse=True)[1]) if taken else labels
 
 
 def _pixels(labels: np.ndarray, label: int, box) -> np.ndarray:
