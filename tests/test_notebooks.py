@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from cellcycle import files
-from cellcycle.study.notebooks import contents, reading_minutes
+from cellcycle.study.notebooks import contents, times
 
 FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -135,14 +135,13 @@ def test_prose_types_in_no_results(notebook):
             assert not re.search(r"\b0\.\d{2,}\b|\b\d{1,2}\.\d %", cell.source), cell.source
 
 
-def test_a_lesson_opens_with_its_question_aims_needs_and_time(notebook):
+def test_a_lesson_opens_with_its_question_aims_needs_and_time(notebook, request):
     opening = notebook.cells[0].source
     assert "**Question.**" in opening
     aims = re.search(r"\*\*You will be able to\*\*\n\n((?:- .+\n)+)", opening)
     assert len(aims[1].splitlines()) >= 2
     assert "**It assumes**" in opening
-    minutes = re.search(r"\*\*It takes\*\* about (\d+) minutes to read", opening)[1]
-    assert int(minutes) == reading_minutes(notebook)
+    assert f"**It takes** {times(request.node.callspec.id, notebook)}" in opening
 
 
 def test_a_lesson_answers_its_question_in_a_computed_sentence(notebook):

@@ -24,8 +24,10 @@ from cellcycle.study.status import StatusLine
 
 # Built from the records of all the others, so it runs when they are done.
 LAST = "13_figures"
-_READING = re.compile(r"(\*\*It takes\*\* about )\S+ minutes? to read")
+_TIME = re.compile(r"(?<=\*\*It takes\*\* )about \d+ minutes? to read(?: and \d+ to run)?(?: \(\d+ [^)]*\))?")
 _WORDS_A_MINUTE = 150
+# Seconds that each notebook ran, from records and with all of its trainings, by `benchmarks/minutes.py`.
+MINUTES = Path("data", "results", "minutes.csv")
 
 
 class Outcome(NamedTuple):
@@ -244,6 +246,8 @@ def publish_notebook(executed, target) -> None:
     import nbformat
 
     notebook = clean(nbformat.read(executed, as_version=4))
+    opening = notebook.cells[0]
+    opening.source = _TIME.sub(times(Path(target).stem, notebook), opening.source)
     with files.whole_file(target) as work:
         nbformat.write(notebook, work)
 
@@ -253,6 +257,14 @@ def reading_minutes(notebook) -> int:
     sources = [cell.source for cell in notebook.cells]
     end = next((i for i, source in enumerate(sources) if source.startswith("## Questions")), len(sources))
     return max(1, round(sum(len(source.split()) for source in sources[:end]) / _WORDS_A_MINUTE))
+
+
+def times(name: str, notebook) -> str:
+    """Return what the opening of a notebook says of its minutes: to read, and to run as `MINUTES` has it."""
+    ran = pd.read_csv(files.repository() / MINUTES, index_col="notebook").loc[name]
+    found, anew = (max(1, round(ran[kind] / 60)) for kind in ("from_records_s", "anew_s"))
+    trained = f" ({anew} where all is trained anew)" if anew > found else ""
+    return f"about {reading_minutes(notebook)} minutes to read and {found} to run{trained}"
 
 
 def contents() -> pd.DataFrame:
@@ -271,7 +283,7 @@ def contents() -> pd.DataFrame:
 def clean(notebook):
     """Drop from a notebook what differs from run to run without meaning; return it, changed in place.
 
-    Solutions are folded, as far as a reader's program folds cells, and the opening says how long reading takes.
+    Solutions are folded, as far as a reader's program folds cells.
     """
     import nbformat
 
@@ -288,6 +300,4 @@ def clean(notebook):
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         if "solution" in tags and cell.cell_type == "code":
             cell.metadata["jupyter"] = {"source_hidden": True}
-    opening = notebook.cells[0]
-    opening.source = _READING.sub(rf"\g<1>{reading_minutes(notebook)} minutes to read", opening.source)
     return notebook
