@@ -145,7 +145,7 @@ def test_the_notebook_names_every_network_that_has_not_settled():
     rows = re.findall(r"<th>([^<]+)</th>\s*((?:<td>[^<]*</td>\s*)+)", cell.outputs[0].data["text/html"])
     late = [name for name, values in rows if "<td>False</td>" in values]
     assert sum("<td>True</td>" in values for _, values in rows) + len(late) >= 8
-    assert any(f"Not settled by the rule above: {', '.join(late) or 'none'}." in text for text in _texts(notebook))
+    assert any(f"Not settled: {', '.join(late) or 'none'};" in text for text in _texts(notebook))
 
 
 def test_distances_are_fresh_minus_committed(tmp_path):
