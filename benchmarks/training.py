@@ -185,7 +185,10 @@ def main() -> None:
             found["rows"].append(measured(name, size_px, epochs))
             print(found["rows"][-1], flush=True)
     if asked.record:
-        with files.whole_file(files.repository() / "data" / "results" / "training.json") as work:
+        record = files.repository() / "data" / "results" / "training.json"
+        # What was not measured now stays.
+        found = json.loads(record.read_text(encoding="utf-8")) | found
+        with files.whole_file(record) as work:
             work.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
