@@ -11,7 +11,7 @@ class Limits:
 
     # Largest file; most pixels of a plane, in millions; most images of one request of `/predict`, and its largest size.
     file_mb: float = 200
-    megapixels: float = 25
+    megapixels: float = 100  # for which `work_mb` is enough
     files: int = 50
     request_mb: float = 1000
     images: int = 200  # most that one visitor of the page keeps

@@ -5,23 +5,16 @@ from cellcycle.errors import SettingError
 from cellcycle.predict import AUTO
 
 # Tests of a card, and the score of each that the page shows.
-_SCORES = {
-    "simulated": "accuracy",
-    "fields": "balanced_accuracy",
-    "held_out": "balanced_accuracy",
-    "real: jurkat, each by itself": "balanced accuracy",
-    "real: jurkat, with the DNA of the slide": "balanced accuracy",
-    "real: mitocheck, each by itself": "AUC of M",
-    "real: rpe1, fields together": "AUC of S by EdU",
-    "real: fields, each by itself": "called M",
-}
+_SCORES = {"simulated": "accuracy"} | dict.fromkeys(("fields", "held_out"), "balanced_accuracy")
+_SCORES |= {f"real: jurkat, {way}": "balanced accuracy" for way in ("each by itself", "with the DNA of the slide")}
+_SCORES |= {"real: mitocheck, each by itself": "AUC of M", "real: rpe1, fields together": "AUC of S by EdU"}
+_SCORES |= {"real: fields, each by itself": "called M"}
 
 
 def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
     """Return what visitors may choose -> the checkpoint, or those among which "auto" chooses.
 
-    Of the model folders of your own the first is the default instead of "auto" and stands first. An unusable one is a
-    `CheckpointError`, two models of one name a `SettingError`.
+    Folders of your own stand first, the first by default. Unusable: `CheckpointError`; a name twice: `SettingError`.
     """
     models: dict[str, tuple[Checkpoint, ...]] = {}
     for name in [*folders, AUTO, *shipped_names()]:

@@ -93,10 +93,9 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
         if "pip install" in f"{finding} {remedy}":
             finding, remedy = _SHORT_OF_PACKAGE
         raise ImageError(name, finding, remedy) from None
-    if plane.pixels.size > megapixels * 1e6:
-        finding = (
-            f"it has {plane.pixels.size / 1e6:.0f} million pixels, more than the {megapixels:g} million of this page"
-        )
+    size = plane.pixels.size / 1e6
+    if size > megapixels:
+        finding = f"it has {size:.0f} million pixels, more than the {megapixels:g} million of this page"
         raise ImageError(name, finding, "cut it into smaller fields, or use the command cellcycle predict")
     folder.mkdir(exist_ok=True)
     keep(folder / _PLANE, plane)
