@@ -260,11 +260,13 @@ def reading_minutes(notebook) -> int:
 
 
 def times(name: str, notebook) -> str:
-    """Return what the opening of a notebook says of its minutes: to read, and to run as `MINUTES` has it."""
-    ran = pd.read_csv(files.repository() / MINUTES, index_col="notebook").loc[name]
-    found, anew = (max(1, round(ran[kind] / 60)) for kind in ("from_records_s", "anew_s"))
+    """Return what the opening of a notebook says of its minutes: to read, and to run where `MINUTES` has them."""
+    ran, reading = pd.read_csv(files.repository() / MINUTES, index_col="notebook"), reading_minutes(notebook)
+    if name not in ran.index:
+        return f"about {reading} minutes to read"
+    found, anew = (max(1, round(ran.loc[name, kind] / 60)) for kind in ("from_records_s", "anew_s"))
     trained = f" ({anew} where all is trained anew)" if anew > found else ""
-    return f"about {reading_minutes(notebook)} minutes to read and {found} to run{trained}"
+    return f"about {reading} minutes to read and {found} to run{trained}"
 
 
 def contents() -> pd.DataFrame:
