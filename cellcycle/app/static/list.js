@@ -110,14 +110,11 @@ function more() {
   const part = state.listed.slice(made, made + TILES);
   made += part.length;
   const tiles = part.map((nucleus) => {
-    const said = `${phaseOf(nucleus)}${nucleus.said ? ' (you)' : ''}`;
-    const caption = element('span', {}, element('i', { class: 'swatch', colour: colourOf(nucleus) }), nucleus.said ? `${nucleus.said} ✓` : said);
-    const why = nucleus.why ? `, ${nucleus.why}` : '';
     const tile = element('div', {
       class: `tile ${state.here === nucleus ? 'here' : ''}`, role: 'option', id: `tile-${nucleus.order}`, 'aria-selected': state.chosen.has(nucleus),
-      'aria-label': `Nucleus ${nucleus.id} of ${nucleus.name}: ${said}${why}`, title: `Nucleus ${nucleus.id}: ${said}${why}`,
-    }, element('canvas', { width: 144, height: 136 }), caption);
+    }, element('canvas', { width: 144, height: 136 }), element('span', {}));
     tile.nucleus = nucleus;
+    describe(tile);
     tile.addEventListener('click', (event) => clicked(event, nucleus));
     return tile;
   });
@@ -128,6 +125,22 @@ function more() {
     gallery.append(end);
     inSight.observe(end);
   }
+}
+
+function describe(tile) {
+  const { nucleus } = tile;
+  const said = `${phaseOf(nucleus)}${nucleus.said ? ' (you)' : ''}`;
+  const words = `${said}${nucleus.why ? `, ${nucleus.why}` : ''}`;
+  tile.setAttribute('aria-label', `Nucleus ${nucleus.id} of ${nucleus.name}: ${words}`);
+  tile.title = `Nucleus ${nucleus.id}: ${words}`;
+  tile.lastChild.replaceChildren(element('i', { class: 'swatch', colour: colourOf(nucleus) }), nucleus.said ? `${nucleus.said} ✓` : said);
+  tile.said = nucleus.said;
+}
+
+/** Show what was said of nuclei; of thousands of tiles only those of which it changed are written anew. */
+function renamed() {
+  if (!isGallery) fillTable();
+  else for (const tile of gallery.querySelectorAll('.tile')) if (tile.said !== tile.nucleus.said) describe(tile);
 }
 
 function clicked(event, nucleus) {
@@ -193,6 +206,6 @@ on('data list', () => {
   choices();
   render();
 });
-on('said', render);
+on('said', renamed);
 on('chosen', mark);
 new ResizeObserver(() => !isGallery && fillTable()).observe(table);
