@@ -66,7 +66,7 @@ def one_field(number: int, culture: str, hours) -> list[dict]:
         for prior in PRIORS if culture == "growing" else ("culture",):
             predictor = Predictor(settings=Settings("field", prior=prior))
             nuclei = nuclei or predictor.find(plane)
-            called = predictor.call(plane, nuclei).table if len(nuclei) else None
+            called = predictor.call(plane, nuclei).table
             about = {"culture": culture, "number": number, "scale_known": size_um is not None, "prior": prior}
             rows.append(about | scored(called, truth, field.pixel_size_um))
     return rows

@@ -184,7 +184,8 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
     if light is not None:
         nuclei = list(map(light.taken_out, nuclei))
         anchor, peak = fit_anchor(nuclei)
-    alone = [Shared(flag="" if anchor else one_peak_flag(peak)) for _ in nuclei]
+    flag = "" if anchor else one_peak_flag(peak)
+    alone = [Shared(flag=flag) for _ in nuclei]
     if anchor is None or anchor.quality < least_quality:
         return alone, f"no common G1 peak ({peak.reason or 'it is faint'}), so each is judged by itself"
     wells = defaultdict(list)

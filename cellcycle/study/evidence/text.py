@@ -192,7 +192,7 @@ def short_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
     """Return what `auto`, the model that reads DNA, and the forest come to, by one score a source: the README's."""
     rows: dict = {AUTO: {}, ANCHORED: {}, FOREST: {}}
     for record, scores in found:
-        place, model = (record.config["source"], record.config["way"]), record.config["model"]
+        place, model = _place(record), record.config["model"]
         if model in rows and place in _SHORT and _SHORT[place][0] in scores:
             rows[model][_SHORT[place][1]] = str(scores[_SHORT[place][0]])
     columns = [heading for _, heading in _SHORT.values()]
