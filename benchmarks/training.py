@@ -9,7 +9,8 @@ For each size and network (Nagao 6 and ResNet 8 at batches of 16, on D3), in one
 - *two folds*: wall time of two folds one after the other over that of two processes side by side;
 - *tutorial / ours*: CPU time of the usual loop (files through Pillow, a `Dataset` that applies torchvision's transforms
   image by image, a `DataLoader`) over that of the same fold here, for as many images and epochs. The tutorial makes its
-  altered copies anew each time an image is drawn, we make D3 once a fold: the same draws, not the same work.
+  altered copies anew each time an image is drawn, we make D3 once a fold: the same draws, not the same work. Each of
+  the three runs in a process of its own; the bare steps keep freed memory as ours do, the usual loop does not.
 - *many* (`--many 100000`, minutes): memory of an epoch of the recipe `best` on so many nuclei of 64 px, on disk.
 - *bfloat16 - float32*: what the short numbers change in balanced accuracy, where the processor has them.
 """
@@ -40,6 +41,7 @@ from cellcycle.training.balancing import balanced_source, make_training_set
 
 NETWORKS = {"nagao6": {}, "resnet8": {"stem_stride": 2}}
 BATCH, COPIES = 16, 2
+torch.set_num_threads(1)
 # The study's, as torchvision has them.
 TRANSFORMS = v2.Compose(
     [
@@ -74,6 +76,7 @@ def pure_steps(name: str, images, labels, epochs: int) -> float:
     network = build_network(name, 4, images.shape[1], images.shape[2], **NETWORKS[name])
     network = network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    loop.keep_freed_memory()
     n = epochs * -(-len(images) // BATCH)
     rows = np.random.default_rng(0).integers(0, len(made.images), (n, BATCH))
     pixels = torch.from_numpy(made.images).sub(0.1).div(0.1)
@@ -142,22 +145,28 @@ def many(n: int) -> tuple[float, float]:
     return time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def apart(function, *arguments):
+    """Return what a function returns in a fresh process, whose memory no other has shaped."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def measured(name: str, size_px: int, epochs: int) -> dict:
     """Return what is measured of a network at one size; see the head of this file."""
     (images, labels), test = fold_of(size_px)
     job = (name, images, labels, epochs)
-    whole_s, fitted = whole_fold(job)
+    whole_s, fitted = apart(whole_fold, job)
     row = {"network": name, "size_px": size_px, "epochs": epochs, "fold_s": whole_s}
-    row |= {"fold / steps": whole_s / pure_steps(*job)}
-    row["tutorial / ours"] = tutorial(*job) / whole_s
+    row |= {"fold / steps": whole_s / apart(pure_steps, *job)}
+    row["tutorial / ours"] = apart(tutorial, *job) / whole_s
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         list(pool.map(abs, range(2)))
         started = time.perf_counter()
         for _ in range(2):
             pool.submit(whole_fold, job).result()
-        apart_s, started = time.perf_counter() - started, time.perf_counter()
+        in_turn_s, started = time.perf_counter() - started, time.perf_counter()
         list(pool.map(whole_fold, [job] * 2))
-        row["two folds"] = apart_s / (time.perf_counter() - started)
+        row["two folds"] = in_turn_s / (time.perf_counter() - started)
     if loop.has_bfloat16():
         with mock.patch.object(loop, "has_bfloat16", lambda: False):
             _, exact = whole_fold(job)
@@ -173,11 +182,9 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=0)
     parser.add_argument("--record", action="store_true", help="keep the numbers in data/results/training.json")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     found = {"rows": []}
     if asked.many:
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            took_s, memory_gb = pool.submit(many, asked.many).result()
+        took_s, memory_gb = apart(many, asked.many)
         found["many"] = {"nuclei": asked.many, "epoch_s": round(took_s), "memory_gb": round(memory_gb, 1)}
         print(found["many"], flush=True)
     for size_px, epochs in zip(asked.sizes, asked.epochs, strict=True):

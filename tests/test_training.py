@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -391,3 +394,23 @@ def test_moved_images_keep_their_background_their_nucleus_and_come_again_by_seed
         ((made - 0.2).sum(dim=d) * torch.arange(32)).sum(-1) / (made - 0.2).sum(dim=(2, 3)) for d in (3, 2)
     )
     assert (torch.stack([rows, columns]) - 15.5).abs().max() < 1.6
+
+
+# Pages of memory that a step asks the system for, once the first training of a process is over.
+PAGES_A_STEP = """
+import resource
+import numpy as np
+from cellcycle.training import make_estimator
+images, labels = np.random.default_rng(0).random((64, 1, 48, 48), dtype=np.float32), np.arange(64) % 4
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    make_estimator("nagao3", training_set="D1", epochs=6, batch_size=16).fit(images, labels)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / (6 * 4))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_a_training_asks_the_system_for_memory_once_not_at_every_step():
+    said = subprocess.run([sys.executable, "-c", PAGES_A_STEP], capture_output=True, text=True, check=True)
+    # 340 where each step gives its arrays back.
+    assert float(said.stdout) < 100

@@ -1,6 +1,8 @@
 """The training loop: plain torch, one network, resumable after every epoch."""
 
+import ctypes
 import json
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +18,8 @@ from cellcycle.training.augmentation import warped
 
 # At so many epochs of a training images that are held out are looked at: enough for a curve, cheap beside training.
 _LOOKS = 10
+# Names of malloc.h: from which size on memory is asked of the system by itself, and how much is kept that is free.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _KEPT_BYTES = -3, -1, 1 << 30
 
 
 class Batches:
@@ -85,6 +89,7 @@ def train_network(
     `_LOOKS` epochs, the last among them, else NaN. In the file `state` everything is kept after each epoch; training
     goes on from there, to the same numbers. `after_epoch` is called with the number of each finished epoch.
     """
+    keep_freed_memory()
     network.to(device)
     # "fused" takes a step of all weights at once: of a small network a fifth of the time.
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
@@ -126,6 +131,19 @@ def has_bfloat16() -> bool:
     Weights, losses and predictions stay float32; `benchmarks/training.py` sees that scores do not change.
     """
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for its next step, instead of handing it back to the system.
+
+    Each step frees what the next one asks for again; to get it anew, page by page, takes up to a quarter of a step
+    (`benchmarks/training.py`). glibc's own setting, so on Linux only; numbers do not change.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) -> None:
