@@ -38,7 +38,10 @@ RECORD, DOCUMENT = ROOT / "data" / "results" / "page.json", ROOT / "docs" / "sec
 
 @contextmanager
 def website(password: str | None = None):
-    """Serve on a free port with the limits it comes with; yield address, process and seconds until it answered."""
+    """Serve on a free port with the limits it comes with; yield address, process, and when it said so and answered.
+
+    Both are in seconds after its start.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -46,16 +49,19 @@ def website(password: str | None = None):
     with TemporaryDirectory() as storage:
         started = time.perf_counter()
         command = [sys.executable, "-m", "cellcycle", "app", "--port", str(port)]
-        server = subprocess.Popen(command, env=environment | {"TMPDIR": storage}, stdout=subprocess.DEVNULL)
+        given = {"env": environment | {"TMPDIR": storage}, "stdout": subprocess.PIPE, "text": True}
+        server = subprocess.Popen(command, **given)
         try:
             address = f"http://127.0.0.1:{port}"
+            assert address in server.stdout.readline()
+            said_s = time.perf_counter() - started
             while True:
                 try:
                     httpx.get(f"{address}/health").raise_for_status()
                     break
                 except httpx.HTTPError:
                     time.sleep(0.02)
-            yield address, psutil.Process(server.pid), time.perf_counter() - started
+            yield address, psutil.Process(server.pid), said_s, time.perf_counter() - started
         finally:
             server.terminate()
             server.wait(20)
@@ -177,7 +183,7 @@ def main() -> None:
     paths = NUCLEI[:N_VISITORS]
     expected = {path: float(predict(path)["p_G1"].iloc[0]) for path in paths}
     crowds = {}
-    with website() as (address, process, start_s):
+    with website() as (address, process, _, start_s):
         crowds["visitors with the same file"] = crowd(visit, address, paths[:1] * N_VISITORS, expected)
         crowds["visitors with different files"] = crowd(visit, address, paths, expected)
         crowds["programs with different files"] = crowd(ask, address, paths, expected)

@@ -23,6 +23,8 @@ from tests.test_app import FIELD, NUCLEI, field_file, png, running  # noqa: E402
 pytestmark = pytest.mark.slow
 both = pytest.mark.parametrize("browser", BROWSERS, indirect=True)
 __all__ = ["field_file"]
+# A number and its sign are not parted by the end of a line.
+PERCENT = "\N{NO-BREAK SPACE}%"
 BRIGHTEST = """() => {
     const {width, height} = document.getElementById('photo');
     const {data} = document.getElementById('photo').getContext('2d').getImageData(0, 0, width, height);
@@ -108,7 +110,7 @@ def test_a_visitor_sees_the_phase_of_a_nucleus_and_what_the_model_is_good_for(pa
     assert page.locator("#nucleus .call").inner_text().strip() == expected["call"]
     rows = [text.split("\t") for text in page.locator("#nucleus table.bars tr").all_inner_texts()]
     shown = {name.strip(): share.strip() for name, *_, share in rows}
-    assert shown == {name: f"{100 * expected[f'p_{name}']:.0f} %" for name in ("G1", "S", "G2", "M")}
+    assert shown == {name: f"{100 * expected[f'p_{name}']:.0f}{PERCENT}" for name in ("G1", "S", "G2", "M")}
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Pixel size in").fill("0,4")
     page.get_by_role("button", name="Call the images again").click()
@@ -120,9 +122,9 @@ def test_a_visitor_sees_the_phase_of_a_nucleus_and_what_the_model_is_good_for(pa
 def test_a_field_is_counted_clicked_and_saved(page, field_file, tmp_path, monkeypatch):
     upload(page, field_file)
     expected = predict(field_file)
-    shares = [f"{name} {100 * (expected['call'] == name).mean():.0f} %" for name in ("G1", "S", "G2", "M")]
+    shares = [f"{name} {100 * (expected['call'] == name).mean():.0f}{PERCENT}" for name in ("G1", "S", "G2", "M")]
     if without := (expected["call"] == "").mean():
-        shares.append(f"no call {100 * without:.0f} %")
+        shares.append(f"no call {100 * without:.0f}{PERCENT}")
     doubtful = (expected["review"] != "").sum()
     told = page.locator("#told").inner_text()
     assert told == f"{', '.join(shares)}; {doubtful} of {len(expected)} worth a look"
@@ -136,7 +138,7 @@ def test_a_field_is_counted_clicked_and_saved(page, field_file, tmp_path, monkey
     assert name_of(page) == f"Nucleus {nucleus['nucleus_id']} of {field_file.name}"
     assert chosen(page) == [nucleus["nucleus_id"]]
     could_be = nucleus["prediction_set"].replace(";", " or ")
-    assert page.locator(".sure").inner_text() == f"{100 * nucleus['confidence']:.0f} % sure, could be {could_be}"
+    assert page.locator(".sure").inner_text() == f"{100 * nucleus['confidence']:.0f}{PERCENT} sure, could be {could_be}"
     page.locator("#explain").click()
     page.locator("#nucleus figure").nth(1).wait_for()
     shutil.copyfile(field_file, tmp_path / field_file.name)
@@ -260,7 +262,7 @@ def test_corrections_train_a_model_that_calls_again_and_are_taken_again(page, fi
     page.wait_for_selector("body[data-ready]")
     page.locator("#open-corrections").click()
     page.locator("#trained .call", has_text="Right before").wait_for(timeout=300_000)
-    assert "95 % interval" in page.locator("#trained").inner_text()
+    assert f"95{PERCENT} interval" in page.locator("#trained").inner_text()
     with zipfile.ZipFile(io.BytesIO(saved(page, "#save-model"))) as archive:
         archive.extractall(tmp_path)
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -316,6 +318,27 @@ def test_axe_finds_no_violation_in_any_state_and_all_has_a_name(page, tmp_path):
         found = axe.run(page).response["violations"]
         assert (state, [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in found]) == (state, [])
         assert (state, page.evaluate(NAMELESS)) == (state, [])
+
+
+@both
+def test_a_gallery_makes_the_tiles_in_sight_and_reaches_its_last_by_key(page):
+    page.set_viewport_size({"width": 420, "height": 400})
+    upload(page, FIELD)
+    page.locator("#as-gallery").click()
+    gallery = page.locator("#gallery")
+    gallery.focus()
+    n_nuclei = int(page.locator("#counted").inner_text().split()[0])
+    assert n_nuclei > 60 and page.locator(".tile").count() < n_nuclei / 2
+    page.keyboard.press("End")
+    last, room = page.locator(".tile.here"), gallery.bounding_box()
+    assert last.get_attribute("aria-posinset") == last.get_attribute("aria-setsize") == str(n_nuclei)
+    assert room["y"] <= last.bounding_box()["y"] <= room["y"] + room["height"] - last.bounding_box()["height"]
+    page.keyboard.press("2")
+    page.locator(".tile.here", has_text="S ✓").wait_for()
+    page.keyboard.press("Home")
+    assert page.locator(".tile.here").get_attribute("aria-posinset") == "1"
+    gallery.evaluate("e => e.scrollTo(0, e.scrollHeight)")
+    page.locator(".tile", has_text="S ✓").wait_for()
 
 
 def test_a_file_that_fails_hides_no_other_and_hostile_names_are_text(page, tmp_path):

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from cellcycle import cli
 from cellcycle.errors import DataError, SettingError
@@ -17,7 +18,7 @@ from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.report import read_experiment, write_report
 from cellcycle.report.numbers import all_numbers, without_prior
-from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of
+from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, wilson
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, expected_shares, write_plate
 
@@ -164,6 +165,29 @@ def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_n
     by_cell = samples_of(without_prior(table.assign(unit="", image="")), PHASES, 0, 300).interval("counted")[0]
     assert by_well.value == by_cell.value
     assert by_well.high - by_well.low > 2 * (by_cell.high - by_cell.low)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (0, 10), (3, 10), (231, 231)])
+def test_the_interval_of_a_share_is_wilsons(k, n):
+    expected = binomtest(k, n).proportion_ci(method="wilson")
+    assert [end.item() for end in wilson(np.array([k / n]), n)] == pytest.approx(expected)
+
+
+def test_a_phase_of_which_no_nucleus_is_there_may_all_the_same_be():
+    """Newcombe 1998, table II: 56 of 70 against 48 of 80, and 0 of 10 against 0 of 10, by his method 10."""
+
+    def called(n_g1: int, n: int):
+        rows = nuclei_of([[1.0, 0.0, 0.0, 0.0]], n=n, wells=("A",)).assign(replicate="", unit="", image="")
+        rows["call"] = np.where(np.arange(n) < n_g1, "G1", "G2")
+        return samples_of(without_prior(rows), PHASES, 0, 300)
+
+    none = called(0, 10)
+    assert (none.interval("counted")[0].low, none.interval("counted")[0].high) == pytest.approx((0, 0.2775), abs=1e-4)
+    both = none.interval("counted", called(0, 10))[0]
+    assert (both.low, both.high) == pytest.approx((-0.2775, 0.2775), abs=1e-4)
+    one, other = called(56, 70), called(48, 80)
+    assert one._by_number("counted", other)[0][0] == pytest.approx(0.0524, abs=1e-4)
+    assert one._by_number("counted", other)[1][0] == pytest.approx(0.3339, abs=1e-4)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ class Limits:
     waiting: int = 200  # requests that may wait; further ones are sent away
     # Time that reading a file may take, and any other step of work; memory of either.
     read_s: float = 30
-    work_s: float = 300
+    work_s: float = 900
     work_mb: float = 3000
     # A training on a visitor's corrections, one at a time: its length, memory, nuclei, rounds of all of them; those of
     # other visitors that may wait for it.

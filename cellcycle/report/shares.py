@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from cellcycle.dna_content import phase_likelihoods
 from cellcycle.metrics import Estimate, draws, with_interval
@@ -66,17 +67,21 @@ def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarr
 class Samples:
     """Shares of an arm and bootstrap samples of them, by "counted" and "estimated".
 
-    `value` (K,); `spread` by the name of what was drawn, "replicate", "unit", "image" or "nucleus": deviations from the
+    `value` (K,); `n`, how many nuclei it is of; `spread` by the name of what was drawn, "replicate", "unit", "image" or "nucleus": deviations from the
     value (B, K), none where there is but one to draw. What is drawn counts as n / (n - 1) in their variance.
     """
 
     value: dict[str, np.ndarray]
+    n: dict[str, int]
     spread: dict[tuple[str, str], np.ndarray]
 
     def interval(self, how: str, minus: "Samples | None" = None) -> list[Estimate]:
         """Return the share of each class, or what it is more than in another arm, with the widest of its intervals.
 
         Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds.
+        None is narrower than Wilson's (a difference's than Newcombe's) for as many nuclei: without one nucleus in S
+        every sample drawn again has none, and yet the share may be a few in a hundred (Newcombe 1998, Statistics in
+        Medicine 17:873).
         """
         value = self.value[how] - (0 if minus is None else minus.value[how])
         found = []
@@ -88,17 +93,48 @@ class Samples:
         if not found:
             return [Estimate(float(v), np.nan, np.nan) for v in value]
         widest = [max(same, key=lambda one: one.high - one.low) for same in zip(*found, strict=True)]
-        least = 0.0 if minus is None else -1.0
-        return [Estimate(one.value, max(one.low, least), min(one.high, 1.0)) for one in widest]
+        least, most = self._by_number(how, minus)
+        ends = ((min(one.low, a), max(one.high, b)) for one, a, b in zip(widest, least, most, strict=True))
+        return [
+            Estimate(one.value, max(a, 0.0 if minus is None else -1.0), min(b, 1.0))
+            for one, (a, b) in zip(widest, ends, strict=True)
+        ]
+
+    def _by_number(self, how: str, minus: "Samples | None") -> tuple[np.ndarray, np.ndarray]:
+        """Return both ends (K,) of the intervals that as many nuclei would have if no two were alike."""
+        low, high = wilson(self.value[how], self.n[how])
+        if minus is None:
+            return low, high
+        own, other = self.value[how], minus.value[how]
+        other_low, other_high = wilson(other, minus.n[how])
+        return (
+            own - other - np.hypot(own - low, other_high - other),
+            own - other + np.hypot(high - own, other - other_low),
+        )
+
+
+def wilson(share: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return both ends of Wilson's 95 % interval of shares (K,) of n nuclei.
+
+    Examples
+    --------
+    >>> [end.round(3).item() for end in wilson(np.array(0.0), 10)]
+    [0.0, 0.278]
+    """
+    z2, n = norm.ppf(0.975) ** 2, max(n, 1)
+    middle = share + z2 / (2 * n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
+    # Rounding must not part the end from a share of 0 or 1.
+    return np.clip((middle - half) / (1 + z2 / n), 0, share), np.clip((middle + half) / (1 + z2 / n), share, 1)
 
 
 def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
     """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
-    value, spread = {}, {}
-    for type_of, shares in (_by_calls(rows, classes), *([_by_dna(rows)] if LIKELY[0] in rows else [])):
+    value, n_nuclei, spread = {}, {}, {}
+    for type_of, shares, n_known in (_by_calls(rows, classes), *([_by_dna(rows)] if LIKELY[0] in rows else [])):
         n_of = np.bincount(type_of)
         own = {how: found[0] for how, found in shares(n_of[np.newaxis].astype(float)).items()}
-        value |= own
+        value, n_nuclei = value | own, n_nuclei | n_known
         for level in _LEVELS if n_samples else ():
             if level == "nucleus":
                 n, drawn = len(rows), np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
@@ -110,7 +146,7 @@ def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Sample
             if n > 1:
                 factor = np.sqrt(n / (n - 1))
                 spread |= {(how, level): factor * (s - own[how]) for how, s in shares(drawn.astype(float)).items()}
-    return Samples(value, spread)
+    return Samples(value, n_nuclei, spread)
 
 
 def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +160,9 @@ def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _by_calls(rows: pd.DataFrame, classes):
-    """Return types of nuclei of one call and nearly the same probabilities, and what gives shares of weights (B, T)."""
+    """Return types of nuclei of one call and nearly the same probabilities, what gives shares of weights (B, T), and of
+    how many nuclei these are.
+    """
     scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
     called = pd.Index(classes).get_indexer(rows["call"])[:, np.newaxis]
     # A call left open, -1, is none.
@@ -135,11 +173,12 @@ def _by_calls(rows: pd.DataFrame, classes):
     def shares(weights):
         return {"counted": _over_sum(weights @ is_called), "estimated": estimated_shares(typical, weights)}
 
-    return type_of, shares
+    return type_of, shares, {"counted": int((called >= 0).sum()), "estimated": len(rows)}
 
 
 def _by_dna(rows: pd.DataFrame):
-    """Return types of nuclei of a group with nearly the same DNA, and what gives the shares fitted to its histogram.
+    """Return types of nuclei of a group with nearly the same DNA, what gives the shares fitted to its histogram, and of
+    how many nuclei these are.
 
     Its peaks stay as they were fitted to all nuclei.
     """
@@ -153,7 +192,7 @@ def _by_dna(rows: pd.DataFrame):
         found = estimated_shares(typical, known)[:, :3] * known.any(axis=1, keepdims=True)
         return {FITTED: _over_sum(found)}
 
-    return type_of, shares
+    return type_of, shares, {FITTED: int(likely.any(axis=1).sum())}
 
 
 def _over_sum(parts: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ async function show() {
     const arms = await api.summary('');
     const phases = Object.keys(arms[0]?.shares ?? {});
     const head = ['', 'Nuclei', 'Images', ...phases].map((words) => element(words ? 'th' : 'td', words ? { scope: 'col' } : {}, words));
-    const cell = ([value, low, high]) => element('td', {}, percent(value), element('small', {}, low == null ? '' : ` ${Math.round(100 * low)} to ${Math.round(100 * high)}`));
+    const cell = ([value, low, high]) => element('td', {}, percent(value), element('small', {}, low == null ? '' : ` ${Math.round(100 * low)}–${Math.round(100 * high)}`));
     const body = arms.map((arm) => element('tr', {}, element('th', { scope: 'row' }, arm.arm), element('td', {}, arm.nuclei), element('td', {}, arm.images), ...phases.map((name) => cell(arm.shares[name]))));
     rows.replaceChildren(arms.length
       ? element('table', { class: 'scores shares' }, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...body))

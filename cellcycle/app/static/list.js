@@ -5,9 +5,10 @@ import { drawNucleus } from './viewer.js';
 import { element } from './element.js';
 
 const ROW_PX = 28;
-const TILES = 300; // made at a time
+const TILE_PX = 100; // of a row of tiles, the gap included
 const table = document.getElementById('table');
 const gallery = document.getElementById('gallery');
+const wall = gallery.firstElementChild; // as high as all tiles would be
 const wanted = document.getElementById('wanted');
 const order = document.getElementById('order');
 const ORDERS = [
@@ -26,7 +27,6 @@ const columns = () => [
   ['why', 'Worth a look because', (n) => n.why],
 ];
 let isGallery = false;
-let made = 0;
 let anchor = null; // where a range of shift and a click begins
 
 function choices() {
@@ -46,6 +46,10 @@ function render() {
   document.getElementById('counted').textContent = `${listed.length} listed${state.chosen.size > 1 ? `, ${state.chosen.size} selected` : ''}`;
   table.hidden = isGallery;
   gallery.hidden = !isGallery;
+  fill();
+}
+
+function fill() {
   if (isGallery) fillGallery();
   else fillTable();
 }
@@ -89,42 +93,39 @@ function sortBy(by) {
   changed();
 }
 
-const inSight = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    inSight.unobserve(target);
-    if (target.nucleus) drawNucleus(target.firstChild, target.nucleus);
-    else more();
-  }
-}, { root: gallery, rootMargin: '200px' });
+const across = () => Math.max(1, getComputedStyle(wall).gridTemplateColumns.split(' ').length);
 
+/** Make the tiles in sight, with room for the others above and below; those that stay are not drawn again. */
 function fillGallery() {
-  inSight.disconnect();
-  gallery.replaceChildren();
-  made = 0;
-  more();
-}
-
-function more() {
-  gallery.querySelector('.more')?.remove();
-  const part = state.listed.slice(made, made + TILES);
-  made += part.length;
-  const tiles = part.map((nucleus) => {
-    const tile = element('div', {
-      class: `tile ${state.here === nucleus ? 'here' : ''}`, role: 'option', id: `tile-${nucleus.order}`, 'aria-selected': state.chosen.has(nucleus),
-    }, element('canvas', { width: 144, height: 136 }), element('span', {}));
-    tile.nucleus = nucleus;
+  const { listed } = state;
+  const { scrollTop } = gallery;
+  const [wide, top] = [across(), Math.max(0, Math.floor(scrollTop / TILE_PX) - 2)];
+  const rows = Math.ceil(listed.length / wide);
+  const end = Math.min(rows, top + Math.ceil(gallery.clientHeight / TILE_PX) + 5);
+  const before = new Map([...wall.children].map((tile) => [tile.nucleus, tile]));
+  const tiles = listed.slice(top * wide, end * wide).map((nucleus, k) => {
+    const tile = before.get(nucleus) ?? tileOf(nucleus);
     describe(tile);
-    tile.addEventListener('click', (event) => clicked(event, nucleus));
+    tile.setAttribute('aria-selected', state.chosen.has(nucleus));
+    tile.setAttribute('aria-posinset', top * wide + k + 1);
+    tile.setAttribute('aria-setsize', listed.length);
+    tile.classList.toggle('here', state.here === nucleus);
     return tile;
   });
-  gallery.append(...tiles);
-  tiles.forEach((tile) => inSight.observe(tile));
-  if (made < state.listed.length) {
-    const end = element('div', { class: 'more', 'aria-hidden': 'true' });
-    gallery.append(end);
-    inSight.observe(end);
-  }
+  wall.replaceChildren(...tiles);
+  wall.style.paddingTop = `${6 + Math.min(top, rows) * TILE_PX}px`;
+  wall.style.paddingBottom = `${6 + Math.max(rows - end, 0) * TILE_PX}px`;
+  gallery.scrollTop = scrollTop;
+  if (state.here) gallery.setAttribute('aria-activedescendant', `tile-${state.here.order}`);
+}
+
+function tileOf(nucleus) {
+  const picture = element('canvas', { width: 144, height: 136 });
+  const tile = element('div', { class: 'tile', role: 'option', id: `tile-${nucleus.order}` }, picture, element('span', {}));
+  tile.nucleus = nucleus;
+  tile.addEventListener('click', (event) => clicked(event, nucleus));
+  drawNucleus(picture, nucleus);
+  return tile;
 }
 
 function describe(tile) {
@@ -134,13 +135,6 @@ function describe(tile) {
   tile.setAttribute('aria-label', `Nucleus ${nucleus.id} of ${nucleus.name}: ${words}`);
   tile.title = `Nucleus ${nucleus.id}: ${words}`;
   tile.lastChild.replaceChildren(element('i', { class: 'swatch', colour: colourOf(nucleus) }), nucleus.said ? `${nucleus.said} ✓` : said);
-  tile.said = nucleus.said;
-}
-
-/** Show what was said of nuclei; of thousands of tiles only those of which it changed are written anew. */
-function renamed() {
-  if (!isGallery) fillTable();
-  else for (const tile of gallery.querySelectorAll('.tile')) if (tile.said !== tile.nucleus.said) describe(tile);
 }
 
 function clicked(event, nucleus) {
@@ -155,35 +149,29 @@ function clicked(event, nucleus) {
 function mark() {
   document.getElementById('counted').textContent = `${state.listed.length} listed${state.chosen.size > 1 ? `, ${state.chosen.size} selected` : ''}`;
   const at = state.listed.indexOf(state.here);
-  if (isGallery) {
-    while (at >= made && made < state.listed.length) more();
-    for (const tile of gallery.querySelectorAll('.tile')) {
-      tile.setAttribute('aria-selected', state.chosen.has(tile.nucleus));
-      tile.classList.toggle('here', tile.nucleus === state.here);
-    }
-    gallery.querySelector('.here')?.scrollIntoView({ block: 'nearest' });
-    gallery.setAttribute('aria-activedescendant', at >= 0 ? `tile-${state.here.order}` : '');
-    return;
-  }
+  const [part, row, px] = isGallery ? [gallery, Math.floor(at / across()), TILE_PX] : [table, at, ROW_PX];
   if (at >= 0) {
-    const [top, room] = [at * ROW_PX, table.clientHeight - 2 * ROW_PX];
-    if (top < table.scrollTop) table.scrollTop = top;
-    else if (top > table.scrollTop + room) table.scrollTop = top - room;
+    const [top, room] = [row * px, part.clientHeight - (isGallery ? 1 : 2) * px];
+    if (top < part.scrollTop) part.scrollTop = top;
+    else if (top > part.scrollTop + room) part.scrollTop = top - room;
   }
-  fillTable();
+  fill();
 }
 
 function keyed(event) {
-  const across = isGallery ? Math.max(1, getComputedStyle(gallery).gridTemplateColumns.split(' ').length) : 1;
-  const by = { ArrowDown: across, ArrowUp: -across, PageDown: 10 * across, PageUp: -10 * across, Home: -1e9, End: 1e9 };
+  const wide = isGallery ? across() : 1;
+  const by = { ArrowDown: wide, ArrowUp: -wide, PageDown: 10 * wide, PageUp: -10 * wide, Home: -1e9, End: 1e9 };
   if (isGallery) Object.assign(by, { ArrowRight: 1, ArrowLeft: -1 });
   if (!(event.key in by)) return;
   event.preventDefault();
   step(by[event.key], event.shiftKey);
 }
 
-for (const part of [table, gallery]) part.addEventListener('keydown', keyed);
-table.addEventListener('scroll', () => requestAnimationFrame(fillTable));
+for (const part of [table, gallery]) {
+  part.addEventListener('keydown', keyed);
+  part.addEventListener('scroll', () => requestAnimationFrame(() => !part.hidden && fill()));
+  new ResizeObserver(() => !part.hidden && fill()).observe(part);
+}
 wanted.addEventListener('change', () => {
   state.wanted = wanted.value;
   changed();
@@ -206,6 +194,5 @@ on('data list', () => {
   choices();
   render();
 });
-on('said', renamed);
+on('said', fill);
 on('chosen', mark);
-new ResizeObserver(() => !isGallery && fillTable()).observe(table);

@@ -266,7 +266,9 @@ function tellAll() {
   const guessed = found.filter(({ data }) => !data.scale_is_known && data.id.length).length;
   const guess = guessed ? `Pixel size not stated${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''}, guessed from the nuclei: give it under Settings.` : '';
   const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
-  get('note').textContent = [`Model: ${models.join(', ')}.`, guess, ...told.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`), ...warnings].filter(Boolean).join(' ');
+  get('note').textContent = [`Model: ${models.join(', ')}.`, guess, ...warnings].filter(Boolean).join(' ');
+  get('together').hidden = !told.length;
+  get('together').lastChild.textContent = told.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(' ');
 }
 
 function phases() {

@@ -66,7 +66,7 @@ function buttons(nucleus, figures) {
   labels.push(one('Not a nucleus', 'X', () => label(NONE), nucleus.said === NONE), one('Undo', 'Z', undo));
   const more = [one('Previous', 'P', () => step(-1)), one('Next', 'N', () => step(1))];
   if (nucleus.call) {
-    const explain = element('button', { type: 'button', id: 'explain' }, 'What is the call based on?');
+    const explain = element('button', { type: 'button', id: 'explain', title: 'See on which parts of the nucleus the call rests' }, 'Why?');
     explain.addEventListener('click', () => occlusion(nucleus, figures, explain));
     more.push(explain);
   }

@@ -16,7 +16,8 @@ let isDue = false;
 const width = () => canvas.clientWidth - EDGE.left - EDGE.right;
 const height = () => canvas.clientHeight - EDGE.top - EDGE.bottom;
 const xOf = (dna) => EDGE.left + (Math.min(dna, shown.most) / shown.most) * width();
-const yOf = (area) => EDGE.top + height() * (1 - Math.min(area / shown.area, 1));
+// Some room above, for the whole of the topmost point.
+const yOf = (area) => EDGE.top + height() * (1 - Math.min(area / shown.area, 1) / 1.05);
 const binOf = (dna) => Math.min(Math.floor((dna / shown.most) * shown.bins), shown.bins - 1);
 
 function update() {
@@ -99,12 +100,13 @@ function bars(context) {
   shown.nuclei.forEach((nucleus) => bins[binOf(nucleus.dna)].push(nucleus));
   bins.forEach((bin) => bin.sort((a, b) => order.indexOf(phaseOf(a)) - order.indexOf(phaseOf(b))));
   const most = Math.max(...bins.map((bin) => bin.length));
+  const bottom = EDGE.top + height();
   const [step, wide] = [height() / most, width() / shown.bins];
   const some = state.chosen.size > 1;
   bins.forEach((bin, k) => bin.forEach((nucleus, n) => {
     context.globalAlpha = some && !state.chosen.has(nucleus) ? 0.35 : 1;
     context.fillStyle = colourOf(nucleus);
-    context.fillRect(EDGE.left + k * wide + 0.5, EDGE.top + height() - (n + 1) * step, wide - 1, step + 0.4);
+    context.fillRect(EDGE.left + k * wide + 0.5, bottom - (n + 1) * step, wide - 1, step + 0.4);
   }));
   context.globalAlpha = 1;
   const style = getComputedStyle(document.documentElement);

@@ -69,7 +69,7 @@ export const classes = () => [...new Set([...images.values()].flatMap((image) =>
 export const colourOf = (nucleus) => (nucleus.said === NONE ? '#777777' : nucleus.colours[nucleus.said || nucleus.call] ?? '#999999');
 export const phaseOf = (nucleus) => (nucleus.said === NONE ? 'no nucleus' : nucleus.said || nucleus.call || 'no call');
 export const timeLeft = (s) => (s > 90 ? `, about ${Math.round(s / 60)} min left` : s > 0 ? `, about ${Math.ceil(s)} s left` : '');
-export const percent = (share) => (share == null ? '' : `${Math.round(100 * share)} %`);
+export const percent = (share) => (share == null ? '' : `${Math.round(100 * share)}\u00a0%`);
 
 const keys = {
   doubt: (n) => (n.why ? 0 : 1) + (n.sure ?? 0) / 2,

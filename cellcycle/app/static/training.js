@@ -63,7 +63,7 @@ function result(model) {
   return [
     element('p', { class: 'call' }, `Right before ${percent(model.before)}, after ${percent(model.after)}`),
     element('p', {}, `of ${model.n} labelled nuclei (${counts}) of ${model.n_images} ${model.n_images === 1 ? 'image' : 'images'}, each held out in turn, phases weighing alike. `
-      + `Judged by so many, the change lies between ${low} and ${high} points (95 % interval), ${chance}.`),
+      + `Judged by so many, the change lies between ${low} and ${high} points (95\u00a0% interval), ${chance}.`),
     ...(isBetter ? [] : [element('p', { class: 'warning' }, `It did not get better: what ${model.from} calls stays, only how sure it is was fitted to your nuclei.`)]),
     element('p', { class: 'quiet' }, `Whoever labels what looks wrong labels hard nuclei: of all your nuclei more are right than these numbers say. ${model.notes.join(' ')}`),
     element('p', {}, again, ' ', element('a', { class: 'button', id: 'save-model', href: '/api/model.zip', download: '', title: 'For cellcycle predict --model, unpacked, ZIP' }, 'Save the model')),

@@ -8,10 +8,10 @@ const photo = document.getElementById('photo');
 const drawn = document.getElementById('drawn');
 const brightness = document.getElementById('brightness');
 const outlines = document.getElementById('outlines');
+const DOT_PX = 5;
 const MOST_PX = 1e8; // of pictures that are kept, four bytes each
 const loaded = new Map(); // id -> pixels
 let place = { scale: 1, x: 0, y: 0 }; // from pixels of the image to those of the screen
-let shapes = null;
 let frame = null; // drawn by shift and a drag
 let isDue = false;
 
@@ -44,7 +44,6 @@ function remembered(id, bitmap) {
 }
 
 async function show() {
-  shapes = null;
   const shown = image();
   if (!shown) return;
   const id = state.image;
@@ -101,18 +100,8 @@ function paint() {
   photo.style.filter = `brightness(${brightness.value})`;
   const [over] = canvasFor(drawn);
   over.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.x, ratio * place.y);
-  if (outlines.checked) {
-    shapes ??= shapesOf(shown);
-    over.lineWidth = 1.6 / place.scale;
-    for (const [colour, path] of shapes) {
-      over.strokeStyle = colour;
-      over.stroke(path);
-    }
-  }
-  over.strokeStyle = '#ffffff';
-  over.lineWidth = 2.6 / place.scale;
-  // One by one: a browser takes far longer over one path of them all.
-  for (const nucleus of state.chosen) if (nucleus.image === state.image) over.stroke(pathOf([nucleus]));
+  if (outlines.checked) outline(over, shown.nuclei.filter((nucleus) => !state.hidden.has(phaseOf(nucleus))), 1.6);
+  outline(over, [...state.chosen].filter((nucleus) => nucleus.image === state.image), 2.6, '#ffffff');
   if (state.here?.image === state.image && shown.data.kind === 'field') {
     const [top, left, bottom, right] = state.here.box;
     const margin = 5 / place.scale;
@@ -130,24 +119,26 @@ function paint() {
   scaleBar(over, shown.data);
 }
 
-function pathOf(nuclei) {
-  const path = new Path2D();
-  for (const { outline } of nuclei) {
-    for (let k = 0; k < outline.length; k += 2) path[k ? 'lineTo' : 'moveTo'](outline[k], outline[k + 1]);
-    path.closePath();
+/** Outline the nuclei in sight; what is a few pixels large there is a dot. */
+function outline(over, nuclei, width, colour) {
+  const { scale, x, y } = place;
+  const [x0, y0, x1, y1] = [-x / scale, -y / scale, (box.clientWidth - x) / scale, (box.clientHeight - y) / scale];
+  over.lineWidth = width / scale;
+  for (const nucleus of nuclei) {
+    const [top, left, bottom, right] = nucleus.box;
+    if (bottom < y0 || top > y1 || right < x0 || left > x1) continue;
+    over.fillStyle = over.strokeStyle = colour ?? colourOf(nucleus);
+    if ((bottom - top) * scale < DOT_PX) over.fillRect(left, top, right - left, bottom - top);
+    // One by one: the time that a browser takes over one path of them all grows with its square.
+    else over.stroke(pathOf(nucleus));
   }
-  return path;
 }
 
-function shapesOf(shown) {
-  const groups = new Map();
-  for (const nucleus of shown.nuclei) {
-    if (state.hidden.has(phaseOf(nucleus))) continue;
-    const colour = colourOf(nucleus);
-    if (!groups.has(colour)) groups.set(colour, []);
-    groups.get(colour).push(nucleus);
-  }
-  return [...groups].map(([colour, nuclei]) => [colour, pathOf(nuclei)]);
+function pathOf({ outline: line }) {
+  const path = new Path2D();
+  for (let k = 0; k < line.length; k += 2) path[k ? 'lineTo' : 'moveTo'](line[k], line[k + 1]);
+  path.closePath();
+  return path;
 }
 
 function scaleBar(over, data) {
@@ -262,10 +253,7 @@ function follow() {
 on('image', show);
 window.addEventListener('online', show);
 on('chosen', follow);
-on('said hidden data', () => {
-  shapes = null;
-  draw();
-});
+on('said hidden data', draw);
 
 /** Draw a nucleus with its surroundings on a canvas, from the picture for the screen. */
 export async function drawNucleus(canvas, nucleus, { margin = 1.5, stretch = false } = {}) {
