@@ -67,8 +67,9 @@ def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarr
 class Samples:
     """Shares of an arm and bootstrap samples of them, by "counted" and "estimated".
 
-    `value` (K,); `n`, how many nuclei it is of; `spread` by the name of what was drawn, "replicate", "unit", "image" or "nucleus": deviations from the
-    value (B, K), none where there is but one to draw. What is drawn counts as n / (n - 1) in their variance.
+    `value` (K,); `n`, how many nuclei it is of; `spread` by the name of what was drawn, "replicate", "unit", "image" or
+    "nucleus": deviations from the value (B, K), none where there is but one to draw. What is drawn counts as
+    n / (n - 1) in their variance.
     """
 
     value: dict[str, np.ndarray]
