@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -159,7 +160,11 @@ def measured(record: dict) -> str:
 
 def where() -> dict:
     """Return the facts with which a record begins: the day and the machine."""
-    machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    processor = (
+        re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()) if sys.platform == "linux" else None
+    )
+    cores = f"{os.cpu_count()} cores" + (f" ({processor[1].strip()})" if processor else "")
+    machine = f"{cores}, {platform.system()}, Python {platform.python_version()}"
     return {"date": datetime.now(UTC).date().isoformat(), "machine": machine}
 
 
