@@ -23,6 +23,8 @@ LEAST_FOR_SCALE = 8
 _MOST_AREA_RATIOS = ((LEAST_FOR_SCALE, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
 # Crops are usually cut about as wide as those of the training set; if so, the nucleus has a likely area.
 _LIKELY_AREA_RATIO = 4.0
+# No microscopist lets a usual nucleus have so few pixels a side.
+_LEAST_SEEN_PX = 4
 # Genome copies that are taken for G1.
 _G1_COPIES = (1.6, 2.4)
 _SPOILT = {"edge", "clump", "debris", "out_of_focus", "saturated"}
@@ -139,10 +141,19 @@ def find_nuclei(
     if kind == "nucleus":
         measured, labels = find_in_crop(pixels, pixel_size_um)
         return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), "", picture), scale)
-    for told_um in dict.fromkeys((pixel_size_um, None)):
+
+    def found_by(told_um: float | None) -> Nuclei:
         labels = find_in_field(pixels, told_um, backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
-        found = _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), "", picture), scale)
+        return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), "", picture), scale)
+
+    if pixel_size_um and np.sqrt(scale.median_area_um2) < _LEAST_SEEN_PX * pixel_size_um:
+        # The size of a pixel of the camera, most likely: to look for nuclei of two pixels would take long.
+        found = found_by(None)
+        if len(found) and found.scale_note:
+            return found
+    for told_um in dict.fromkeys((pixel_size_um, None)):
+        found = found_by(told_um)
         if len(found) and not found.scale_note:
             break
         # A pixel size that cannot be true has misled the finder, too.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import files
+from cellcycle import files, nuclei
 from cellcycle.checkpoint import ANCHORED, load_checkpoint
 from cellcycle.cutting import cut_nucleus
 from cellcycle.dna_content import G1Peak
@@ -210,6 +210,18 @@ def test_a_pixel_size_that_cannot_be_is_said_and_changes_no_call(ratio):
     assert table["flags"].str.contains("scale_unknown").all()
     unknown = predict(Plane(plane.pixels, 16, None, "unknown"))
     assert (table["call"] == unknown["call"]).all()
+
+
+@pytest.mark.slow
+def test_nuclei_are_looked_for_once_where_the_size_of_a_pixel_is_that_of_the_camera(monkeypatch):
+    plane, told = read_plane(FIELD), []
+    find = nuclei.find_in_field
+    monkeypatch.setattr(
+        nuclei, "find_in_field", lambda pixels, um, backend: told.append(um) or find(pixels, um, backend)
+    )
+    with pytest.warns(UserWarning, match="its scale counts as unknown"):
+        predict(Plane(plane.pixels, 16, 6.45, "camera"))
+    assert told == [None]
 
 
 @pytest.mark.slow

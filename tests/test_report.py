@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from benchmarks import plates
 from cellcycle import cli
 from cellcycle.errors import DataError, SettingError
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES, S_BY_DNA
-from cellcycle.predict import predict
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.report import read_experiment, write_report
 from cellcycle.report.numbers import all_numbers, without_prior
 from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, wilson
 from cellcycle.simulation import SimulationParameters
-from cellcycle.simulation.plate import Well, expected_shares, write_plate
+from cellcycle.simulation.plate import Well, expected_shares
 
 SCORES = [f"p_{phase}" for phase in PHASES]
 # Of 100 nuclei of a phase in a row, so many are called each.
@@ -369,24 +369,21 @@ def test_the_shares_that_a_drug_brings_are_those_of_a_slower_phase():
         assert sum(expected_shares(Well(condition, 1.0).parameters(usual)).values()) == pytest.approx(1)
 
 
+def test_each_effect_of_ten_plates_lay_inside_its_interval():
+    record = pd.read_csv(plates.RECORD)
+    assert sorted(set(record["seed"])) == list(plates.SEEDS) and len(record) == 3 * len(plates.SEEDS)
+    assert (record["low"] < record["truth"]).all() and (record["truth"] < record["high"]).all()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_report_of_a_simulated_plate_finds_what_was_done_to_it(seed, tmp_path):
-    treated = [[Well(drug, 10.0)] * 2 for drug in ("G1 arrest", "S block", "mitotic arrest")]
-    spoilt = [Well(crowd=0.0), Well(changes={"defocused_fraction": 1.0, "defocus_um": 6.0}), Well(crowd=0.15)]
-    write_plate(tmp_path, 1, 448, seed, SimulationParameters(), [*treated, [Well(), Well(), *spoilt]])
-    table = predict(tmp_path / "plate", plate_map=tmp_path / "map.csv")
+def test_the_report_of_a_simulated_plate_finds_what_was_done_to_it(tmp_path):
+    table = plates.predicted(tmp_path, 1)
     assert set(table.loc[table["call"] != "", "model_reason"]) == {"G1 peak of the group"}
-    table.to_csv(tmp_path / "table.csv", index=False)
+    found = plates.effects(tmp_path)
+    assert (found["low"] < found["truth"]).all() and (found["truth"] < found["high"]).all() and (found["low"] > 0).all()
+    recorded = pd.read_csv(plates.RECORD).query("seed == 1")
+    assert np.allclose(found[["truth", "value"]], recorded[["truth", "value"]], atol=0.02), "run benchmarks/plates.py"
     numbers = all_numbers(read_experiment([tmp_path / "table.csv"], "vehicle"), 300)
-    found = numbers[numbers["table"] == "estimated, minus control"].set_index(["arm", "quantity"])
-    truth = pd.read_csv(tmp_path / "truth.csv").merge(pd.read_csv(tmp_path / "map.csv"), on="well")
-    shares = pd.crosstab(*truth.loc[~truth["touches_border"], ["condition", "phase"]].T.to_numpy(), normalize="index")
-    for drug, phase in (("G1 arrest", "G1"), ("S block", "S"), ("mitotic arrest", "M")):
-        row = found.loc[(f"{drug} 10", phase)]
-        effect = shares.loc[drug, phase] - shares.loc["vehicle", phase]
-        assert row["low"] < effect < row["high"], drug
-        assert row["value"] > 0
     wells = numbers[numbers["table"] == "wells"].set_index(["unit", "quantity"])["value"]
     assert wells["D03", "found"] == 0 and wells["D05", "found"] < 20
     assert wells["D04", "found"] > 20

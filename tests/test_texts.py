@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks import growth, page, workbench
+from benchmarks import growth, page, plates, workbench
 from cellcycle import cli, comparisons, files, metrics, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
@@ -37,6 +37,13 @@ def dataset(profile):
     return profile.load_dataset()
 
 
+# Blocks that benchmarks make, and study/evidence.
+MEASURED = {
+    *("MEASURED", "EFFECTS", "EVIDENCE", "QUALITY", "CANDIDATES", "AIMS", "PRIORS", "STILL"),
+    *map(str.upper, SOURCES),
+}
+
+
 def block(file, name):
     return file.read_text(encoding="utf-8").split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0].strip()
 
@@ -51,13 +58,7 @@ def test_the_texts_follow_from_the_records(profile):
 def test_every_computed_block_has_its_place_in_one_text():
     for file in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         named = re.findall(r"^<!-- ([A-Z_]+) -->$", file.read_text(encoding="utf-8"), flags=re.M)
-        # By benchmarks/growth.py, page.py and workbench.py, and by study/evidence.
-        measured = [
-            n
-            for n in named
-            if n
-            in ("MEASURED", "EVIDENCE", "QUALITY", "CANDIDATES", "AIMS", "PRIORS", "STILL", *map(str.upper, SOURCES))
-        ]
+        measured = [name for name in named if name in MEASURED]
         assert named == [*texts.TEXTS.get(file.relative_to(ROOT).as_posix(), []), *measured], file
 
 
@@ -299,6 +300,10 @@ def test_what_a_plate_is_said_to_cost_follows_from_the_record():
         measured = list(record.loc[record["series"] == name, "n"])
         # The largest may be left out, which take long.
         assert len(measured) > 1 and measured == list(sizes[: len(measured)])
+
+
+def test_what_the_report_is_said_to_find_follows_from_the_record():
+    assert block(plates.DOCUMENT, "EFFECTS") == plates.told(pd.read_csv(plates.RECORD))
 
 
 def test_what_the_page_is_said_to_take_follows_from_the_record():

@@ -1,0 +1,93 @@
+"""Simulate plates with known effects, and ask whether the report finds each inside its interval.
+
+    python -m benchmarks.plates    # some minutes of one core; keeps data/results/plates.csv, and docs/how_to/plate.md
+
+Ten plates (seeds 0 to 9) of eleven wells: two each of a G1 arrest, an S block, a mitotic arrest and the vehicle, and
+three that are spoilt: empty, out of focus, sparse. An effect is the share of a phase in the treated wells less that in
+those of the vehicle, of all nuclei that the image holds whole.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from benchmarks.page import ROOT
+from cellcycle import files
+from cellcycle.predict import predict
+from cellcycle.report import read_experiment
+from cellcycle.report.numbers import all_numbers
+from cellcycle.simulation import SimulationParameters
+from cellcycle.simulation.plate import Well, write_plate
+from cellcycle.study import texts
+
+RECORD, DOCUMENT = ROOT / "data" / "results" / "plates.csv", ROOT / "docs" / "how_to" / "plate.md"
+SEEDS, DOSE, SIDE_PX, N_SAMPLES = range(10), 10.0, 448, 300
+EFFECTS = {"G1 arrest": "G1", "S block": "S", "mitotic arrest": "M"}
+CONTROL = "vehicle"
+
+
+def predicted(folder: Path, seed: int) -> pd.DataFrame:
+    """Write a plate with its map and truth into a folder; return its table, which is kept as `table.csv`, too."""
+    treated = [[Well(drug, DOSE)] * 2 for drug in EFFECTS]
+    spoilt = [Well(crowd=0.0), Well(changes={"defocused_fraction": 1.0, "defocus_um": 6.0}), Well(crowd=0.15)]
+    write_plate(folder, 1, SIDE_PX, seed, SimulationParameters(), [*treated, [Well(), Well(), *spoilt]])
+    table = predict(folder / "plate", plate_map=folder / "map.csv")
+    table.to_csv(folder / "table.csv", index=False)
+    return table
+
+
+def effects(folder: Path) -> pd.DataFrame:
+    """Return of each drug the effect in truth, and as the report of a folder's table has it, with its interval."""
+    numbers = all_numbers(read_experiment([folder / "table.csv"], CONTROL), N_SAMPLES)
+    found = numbers[numbers["table"] == "estimated, minus control"].set_index(["arm", "quantity"])
+    truth = pd.read_csv(folder / "truth.csv").merge(pd.read_csv(folder / "map.csv"), on="well")
+    shares = pd.crosstab(*truth.loc[~truth["touches_border"], ["condition", "phase"]].T.to_numpy(), normalize="index")
+    rows = []
+    for drug, phase in EFFECTS.items():
+        row = found.loc[(f"{drug} {DOSE:g}", phase)]
+        effect = shares.loc[drug, phase] - shares.loc[CONTROL, phase]
+        rows.append({"drug": drug, "phase": phase, "truth": effect, **row[["value", "low", "high"]]})
+    return pd.DataFrame(rows)
+
+
+def told(record: pd.DataFrame) -> str:
+    """Return the record as the lines of docs/how_to/plate.md."""
+    held = (record["low"] < record["truth"]) & (record["truth"] < record["high"])
+    rows = [
+        f"| {drug} | {phase} | {_points(own['truth'])} | {_points(own['value'])} | {held[own.index].sum()} | "
+        f"{(own['low'] > 0).sum()} |"
+        for (drug, phase), own in record.groupby(["drug", "phase"], sort=False)
+    ]
+    return "\n".join([
+        f"Of {record['seed'].nunique()} simulated plates, each with two wells of a drug and two of its vehicle",
+        "(`benchmarks/plates.py`, recorded in `data/results/plates.csv`):",
+        "",
+        "| drug | phase | true effect, points | estimated | inside the interval | interval above 0 |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+        f"Of {len(held)} intervals of 95 % {held.sum()} hold the true effect.",
+    ])  # fmt: skip
+
+
+def _points(effect: pd.Series) -> str:
+    return f"{100 * effect.min():.0f} to {100 * effect.max():.0f}"
+
+
+def main() -> None:
+    """Measure, print, and keep."""
+    tables = []
+    for seed in SEEDS:
+        with TemporaryDirectory() as folder:
+            predicted(Path(folder), seed)
+            tables.append(effects(Path(folder)).assign(seed=seed))
+        print(tables[-1].round(3).to_string(index=False), flush=True)
+    record = pd.concat(tables, ignore_index=True)
+    with files.whole_file(RECORD) as work:
+        record.round(4).to_csv(work, index=False)
+    texts.refresh(DOCUMENT, {"EFFECTS": told(pd.read_csv(RECORD))})
+
+
+if __name__ == "__main__":
+    main()
