@@ -369,10 +369,12 @@ def test_the_shares_that_a_drug_brings_are_those_of_a_slower_phase():
         assert sum(expected_shares(Well(condition, 1.0).parameters(usual)).values()) == pytest.approx(1)
 
 
-def test_each_effect_of_ten_plates_lay_inside_its_interval():
+def test_ten_plates_had_their_effects_inside_the_intervals_as_often_as_these_say():
     record = pd.read_csv(plates.RECORD)
     assert sorted(set(record["seed"])) == list(plates.SEEDS) and len(record) == 3 * len(plates.SEEDS)
-    assert (record["low"] < record["truth"]).all() and (record["truth"] < record["high"]).all()
+    held = (record["low"] < record["truth"]) & (record["truth"] < record["high"])
+    # Of thirty intervals of 95 % fewer than 27 hold in 6 of 100 cases.
+    assert held.sum() >= 27 and (record["value"] > 0).all()
 
 
 @pytest.mark.slow
