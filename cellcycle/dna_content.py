@@ -126,15 +126,13 @@ def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tu
     counts, edges = np.histogram(np.log(dna), bins=_NEAR_BINS, range=np.log(_NEAR_RANGE))
     if not counts.any():
         return position, dict.fromkeys(("G1", "S", "G2"), 0.0) | {"outliers": 1.0}
-    centres, best = (edges[1:] + edges[:-1]) / 2, None
-    for shift in np.linspace(-_NEAR_REACH, _NEAR_REACH, _NEAR_STEPS):
-        for cv in _NEAR_CVS:
-            found, weights = _mixture(counts.astype(float), centres, shift, cv, g2_ratio, rounds=_EM_ROUNDS)
-            found -= 0.5 * (shift / _NEAR_SPREAD) ** 2
-            if best is None or found > best[0]:
-                best = found, shift, weights
-    _, shift, weights = best
-    shares = weights * counts.sum() / max(len(dna), 1)
+    centres = (edges[1:] + edges[:-1]) / 2
+    shifts, cvs = np.meshgrid(np.linspace(-_NEAR_REACH, _NEAR_REACH, _NEAR_STEPS), _NEAR_CVS, indexing="ij")
+    ratios = np.full(shifts.shape, g2_ratio)
+    found, weights = _mixture(counts.astype(float), centres, shifts, cvs, ratios, rounds=_EM_ROUNDS)
+    best = np.unravel_index(np.argmax(found - 0.5 * (shifts / _NEAR_SPREAD) ** 2), shifts.shape)
+    shift, shares = shifts[best], weights[best]
+    shares = shares * counts.sum() / max(len(dna), 1)
     shares[3] += 1 - shares.sum()
     return position * float(np.exp(shift)), dict(zip(("G1", "S", "G2", "outliers"), map(float, shares), strict=True))
 
@@ -208,54 +206,48 @@ def _histogram(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return counts.astype(np.float64), (edges[1:] + edges[:-1]) / 2 if np.ptp(logs) else np.full(_BINS, middle)
 
 
-def _densities(
-    logs: np.ndarray, step: float, flat: float, position: float, cv: float, ratio: float, has_parts: bool = False
-) -> np.ndarray:
-    """Return the probability of bins of a width about (N,) logs of DNA under G1, S, G2 and outliers, shape (4, N).
+def _densities(logs: np.ndarray, step: float, flat: float, position, cv, ratio, has_parts: bool = False) -> np.ndarray:
+    """Return the probability of bins of a width about (N,) logs of DNA under G1, S, G2 and outliers, (..., 4, N).
 
-    `flat` is that of each bin under outliers. With parts of nuclei as a fifth.
+    `flat` is that of each bin under outliers. With parts of nuclei as a fifth. `position`, `cv` and `ratio` are
+    numbers, or (...) of several mixtures.
     """
+    position, cv, ratio = (np.asarray(value, dtype=np.float64)[..., np.newaxis] for value in (position, cv, ratio))
     even = (np.arange(_S_STEPS) + 0.5) / _S_STEPS
-    steps = [1 + even * (ratio - 1), *([1 - even * _PARTS] if has_parts else [])]
-    means = position + np.log(np.concatenate([[1, ratio], *steps]))
-    width = np.hypot(cv, step / np.sqrt(12))
-    bells = np.exp(-0.5 * ((logs - means[:, None]) / width) ** 2) + 1e-300
+    steps = [1 + even * (ratio - 1), *([np.broadcast_to(1 - even * _PARTS, (*ratio.shape[:-1], _S_STEPS))] * has_parts)]
+    means = position + np.log(np.concatenate([np.ones_like(ratio), ratio, *steps], axis=-1))
+    width = np.hypot(cv, step / np.sqrt(12))[..., np.newaxis]
+    bells = np.exp(-0.5 * ((logs - means[..., np.newaxis]) / width) ** 2) + 1e-300
     bells /= width * np.sqrt(2 * np.pi) / step
-    s, *parts = (own.mean(axis=0) for own in np.split(bells[2:], len(steps)))
-    return np.stack([bells[0], s, bells[1], np.full(len(logs), flat), *parts])
+    s, *parts = (own.mean(axis=-2) for own in np.split(bells[..., 2:, :], len(steps), axis=-2))
+    return np.stack([bells[..., 0, :], s, bells[..., 1, :], np.full(s.shape, flat), *parts], axis=-2)
 
 
 def _mixture(
-    counts: np.ndarray,
-    centres: np.ndarray,
-    position: float,
-    cv: float,
-    ratio: float,
-    rounds: int = 4 * _EM_ROUNDS,
-    has_parts: bool = False,
-) -> tuple[float, np.ndarray]:
-    """Return the log-likelihood and the shares of G1, S, G2, outliers (and parts), by expectation maximisation."""
-    densities = _densities(centres, centres[1] - centres[0], 1 / len(centres), position, cv, ratio, has_parts)
+    counts: np.ndarray, centres: np.ndarray, position, cv, ratio, rounds: int = 4 * _EM_ROUNDS, has_parts: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log-likelihood (...) and the shares (..., 4) of G1, S, G2, outliers, and with parts a fifth.
+
+    By expectation maximisation, of several mixtures at once where the parameters are arrays (...).
+    """
     used = counts > 0
-    densities, counts = densities[:, used], counts[used]
-    weights = np.array([0.5, 0.2, 0.25, 0.05, 0.05])[: len(densities)]
+    step = centres[1] - centres[0]
+    densities = _densities(centres[used], step, 1 / len(centres), position, cv, ratio, has_parts)
+    counts = counts[used]
+    weights = np.array([0.5, 0.2, 0.25, 0.05, 0.05])[: densities.shape[-2]]
     for _ in range(rounds):
-        joint = weights[:, None] * densities
-        weights = (joint / joint.sum(axis=0)) @ counts / counts.sum()
-    return float(counts @ np.log(weights @ densities)), weights
+        joint = weights[..., np.newaxis] * densities
+        weights = (joint / joint.sum(axis=-2, keepdims=True)) @ counts / counts.sum()
+    return np.log((weights[..., np.newaxis] * densities).sum(axis=-2)) @ counts, weights
 
 
 def _coarse(counts: np.ndarray, centres: np.ndarray) -> tuple[float, float, float]:
     """Return the best of a grid of positions, widths and ratios."""
     share = np.cumsum(counts) / counts.sum()
     low, high = np.searchsorted(share, [0.02, 0.98])
-    grid = [
-        (position, cv, ratio)
-        for position in centres[max(low, 0) : high + 1 : 2]
-        for cv in _COARSE_CVS
-        for ratio in _COARSE_RATIOS
-    ]
-    return max(grid, key=lambda start: _mixture(counts, centres, *start, rounds=_EM_ROUNDS)[0])
+    at = np.meshgrid(centres[max(low, 0) : high + 1 : 2], _COARSE_CVS, _COARSE_RATIOS, indexing="ij")
+    best = np.argmax(_mixture(counts, centres, *at, rounds=_EM_ROUNDS)[0])
+    return tuple(float(axis.flat[best]) for axis in at)
 
 
 def _refined(counts: np.ndarray, centres: np.ndarray, start, reach=None, has_parts: bool = False) -> np.ndarray:
