@@ -15,6 +15,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 import tifffile  # noqa: E402
 
+from cellcycle.images import write_image  # noqa: E402
 from cellcycle.predict import predict  # noqa: E402
 from cellcycle.predict.command import run_predict  # noqa: E402
 from tests.app_states import BROWSERS, launch, plate, states, upload  # noqa: E402
@@ -339,6 +340,91 @@ def test_a_gallery_makes_the_tiles_in_sight_and_reaches_its_last_by_key(page):
     assert page.locator(".tile.here").get_attribute("aria-posinset") == "1"
     gallery.evaluate("e => e.scrollTo(0, e.scrollHeight)")
     page.locator(".tile", has_text="S ✓").wait_for()
+
+
+@pytest.fixture
+def two(page, tmp_path):
+    """Return the files of a field with nuclei and one without, and give the first."""
+    pixels = tifffile.imread(FIELD)
+    write_image(tmp_path / "some.tif", pixels[:400, :400], 0.325)
+    write_image(tmp_path / "none.tif", np.random.default_rng(0).integers(300, 340, (200, 200)).astype(np.uint16), 0.325)
+    upload(page, tmp_path / "some.tif")
+    return tmp_path / "some.tif", tmp_path / "none.tif"
+
+
+def test_what_is_shown_is_what_is_labelled(page, two):
+    page.locator("#as-gallery").click()
+    tiles = page.locator(".tile")
+    for k, keys in ((0, []), (1, ["ControlOrMeta"]), (1, ["ControlOrMeta"])):
+        tiles.nth(k).click(modifiers=keys)
+    page.keyboard.press("2")
+    assert tiles.nth(0).locator("span").inner_text() == "S ✓"
+    # What a filter leaves out is no longer in focus, and the keys go by what is.
+    page.locator("#gallery").focus()
+    page.keyboard.press("End")
+    before = name_of(page)
+    page.select_option("#wanted", "said")
+    assert page.locator("#counted").inner_text().startswith("1 listed") and name_of(page) != before
+    assert page.locator(".tile.here").count() == 1
+
+
+def test_a_range_begins_where_the_keys_or_the_last_click_went(page, two):
+    page.locator("#as-gallery").click()
+    tiles, chosen_ones = page.locator(".tile"), page.locator(".tile[aria-selected=true]")
+    tiles.nth(0).click()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    tiles.nth(5).click(modifiers=["Shift"])
+    assert chosen_ones.count() == 3
+    tiles.nth(1).click(modifiers=["Shift"])
+    assert chosen_ones.count() == 3
+    page.select_option("#order", "number")
+    page.keyboard.press("Escape")
+    tiles.nth(2).click(modifiers=["Shift"])
+    assert chosen_ones.count() == len(chosen_ones.all()) and tiles.nth(2).get_attribute("aria-selected") == "true"
+
+
+def test_an_image_without_nuclei_is_shown_and_takes_nothing_from_the_others(page, two):
+    bars = page.locator("#plot").get_attribute("aria-label")
+    upload(page, two[1])
+    assert page.locator("#plot").get_attribute("aria-label") == bars
+    page.select_option("#image", label="none.tif (0)")
+    assert page.locator("#nucleus").inner_text() == "No nucleus."
+    page.locator("#remove").click()
+    page.locator("#image option").nth(1).wait_for(state="detached")
+    page.locator("#forget").click()
+    page.locator("body:not([inert]) #drop").wait_for()
+    upload(page, two[1])
+    assert page.locator("#image").input_value() and "null" not in page.locator("#save-picture").get_attribute("href")
+    assert page.locator("#told").inner_text() == "No nucleus was found." and page.evaluate(BRIGHTEST) > 0
+
+
+def test_without_a_connection_nothing_seems_forgotten(page, two):
+    page.context.set_offline(True)
+    page.locator("#forget").click()
+    page.locator("#problems", has_text="Nothing was forgotten").wait_for()
+    page.locator("#remove").click()
+    page.locator("#problems li").nth(1).wait_for()
+    assert page.locator("#image option").count() == 1 and page.locator("#bench").is_visible()
+    page.context.set_offline(False)
+    page.locator("#forget").click()
+    page.locator("body:not([inert]) #drop").wait_for()
+
+
+def test_a_picture_keeps_its_place_and_a_button_its_focus_while_nuclei_are_labelled(page, two):
+    scale = "document.getElementById('photo').getContext('2d').getTransform().a"
+    for _ in range(3):
+        page.locator("#zoom-in").click()
+    page.locator("#nucleus button", has_text="G2").focus()
+    page.wait_for_timeout(100)
+    zoomed = page.evaluate(scale)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.set_viewport_size({"width": 1240, "height": 800})
+    page.wait_for_timeout(100)
+    assert page.evaluate(scale) == zoomed
+    assert page.evaluate("document.activeElement.textContent") == "3G2"
+    assert "2 corrected by you" in page.locator("#told").inner_text()
 
 
 def test_a_file_that_fails_hides_no_other_and_hostile_names_are_text(page, tmp_path):

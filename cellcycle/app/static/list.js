@@ -105,7 +105,10 @@ function fillGallery() {
   const before = new Map([...wall.children].map((tile) => [tile.nucleus, tile]));
   const tiles = listed.slice(top * wide, end * wide).map((nucleus, k) => {
     const tile = before.get(nucleus) ?? tileOf(nucleus);
+    tile.id = `tile-${nucleus.order}`;
     describe(tile);
+    // Again where the picture was not there.
+    if (!tile.isDrawn) drawNucleus(tile.firstChild, nucleus).then((isDrawn) => (tile.isDrawn = isDrawn));
     tile.setAttribute('aria-selected', state.chosen.has(nucleus));
     tile.setAttribute('aria-posinset', top * wide + k + 1);
     tile.setAttribute('aria-setsize', listed.length);
@@ -116,15 +119,16 @@ function fillGallery() {
   wall.style.paddingTop = `${6 + Math.min(top, rows) * TILE_PX}px`;
   wall.style.paddingBottom = `${6 + Math.max(rows - end, 0) * TILE_PX}px`;
   gallery.scrollTop = scrollTop;
-  if (state.here) gallery.setAttribute('aria-activedescendant', `tile-${state.here.order}`);
+  const here = wall.querySelector('.here');
+  if (here) gallery.setAttribute('aria-activedescendant', here.id);
+  else gallery.removeAttribute('aria-activedescendant');
 }
 
 function tileOf(nucleus) {
   const picture = element('canvas', { width: 144, height: 136 });
-  const tile = element('div', { class: 'tile', role: 'option', id: `tile-${nucleus.order}` }, picture, element('span', {}));
+  const tile = element('div', { class: 'tile', role: 'option' }, picture, element('span', {}));
   tile.nucleus = nucleus;
   tile.addEventListener('click', (event) => clicked(event, nucleus));
-  drawNucleus(picture, nucleus);
   return tile;
 }
 
@@ -138,15 +142,20 @@ function describe(tile) {
 }
 
 function clicked(event, nucleus) {
-  if (event.shiftKey && anchor) {
-    const [from, to] = [anchor, nucleus].map((n) => state.listed.indexOf(n)).sort((a, b) => a - b);
-    state.here = nucleus;
-    choose(state.listed.slice(Math.max(from, 0), to + 1));
-  } else focus(nucleus, event.ctrlKey || event.metaKey);
-  if (!event.shiftKey) anchor = nucleus;
+  if (!event.shiftKey) {
+    focus(nucleus, event.ctrlKey || event.metaKey);
+    anchor = nucleus;
+    return;
+  }
+  // From what was clicked last, or else is in focus, if it is listed.
+  const begin = [anchor, state.here, nucleus].find((n) => state.listed.includes(n));
+  const [from, to] = [begin, nucleus].map((n) => state.listed.indexOf(n)).sort((a, b) => a - b);
+  choose(state.listed.slice(from, to + 1), nucleus);
+  anchor = begin;
 }
 
 function mark() {
+  if (state.chosen.size === 1) anchor = state.here;
   document.getElementById('counted').textContent = `${state.listed.length} listed${state.chosen.size > 1 ? `, ${state.chosen.size} selected` : ''}`;
   const at = state.listed.indexOf(state.here);
   const [part, row, px] = isGallery ? [gallery, Math.floor(at / across()), TILE_PX] : [table, at, ROW_PX];
@@ -160,7 +169,8 @@ function mark() {
 
 function keyed(event) {
   const wide = isGallery ? across() : 1;
-  const by = { ArrowDown: wide, ArrowUp: -wide, PageDown: 10 * wide, PageUp: -10 * wide, Home: -1e9, End: 1e9 };
+  const page = wide * Math.max(1, Math.floor(event.currentTarget.clientHeight / (isGallery ? TILE_PX : ROW_PX)) - 1);
+  const by = { ArrowDown: wide, ArrowUp: -wide, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 };
   if (isGallery) Object.assign(by, { ArrowRight: 1, ArrowLeft: -1 });
   if (!(event.key in by)) return;
   event.preventDefault();
@@ -170,15 +180,22 @@ function keyed(event) {
 for (const part of [table, gallery]) {
   part.addEventListener('keydown', keyed);
   part.addEventListener('scroll', () => requestAnimationFrame(() => !part.hidden && fill()));
-  new ResizeObserver(() => !part.hidden && fill()).observe(part);
+  new ResizeObserver(() => {
+    if (part.hidden) return;
+    // What is in focus stays in sight, where it was.
+    if (part.querySelector('.here')) mark();
+    else fill();
+  }).observe(part);
 }
 wanted.addEventListener('change', () => {
   state.wanted = wanted.value;
   changed();
+  mark();
 });
 order.addEventListener('change', () => {
   state.order = { by: order.value, turn: 1 };
   changed();
+  mark();
 });
 for (const [id, value] of [['as-table', false], ['as-gallery', true]]) {
   document.getElementById(id).addEventListener('click', () => {
@@ -195,4 +212,5 @@ on('data list', () => {
   render();
 });
 on('said', fill);
+window.addEventListener('online', fill);
 on('chosen', mark);

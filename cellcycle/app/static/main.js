@@ -1,8 +1,8 @@
 // The page: what a visitor gives, progress, settings, texts, keys.
 
 import * as api from './api.js';
-import { element } from './element.js';
-import { NONE, all, choose, classes, colourOf, drop, images, label, on, percent, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
+import { element, replace } from './element.js';
+import { NONE, all, choose, classes, colourOf, drop, images, label, lookAt, on, percent, phaseOf, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
 import './viewer.js';
 import './plot.js';
 import './list.js';
@@ -95,7 +95,6 @@ async function take(...known) {
   get('start').hidden = true;
   get('bench').hidden = false;
   get('downloads').hidden = get('forget').hidden = get('add').hidden = false;
-  if (images.size === known.length) tell('image');
 }
 
 async function give(files) {
@@ -222,25 +221,33 @@ get('drop-map').addEventListener('click', async () => {
 });
 get('remove').addEventListener('click', async () => {
   const id = state.image;
-  await api.remove(id).catch((error) => problem(error.message));
+  try {
+    await api.remove(id);
+  } catch (error) {
+    problem(error.message);
+    if (error.status !== 404) return; // the server may have it still
+  }
+  told = [];
   drop(id);
   if (!images.size) start();
-  else tell('image');
 });
 get('forget').addEventListener('click', async () => {
   running?.abort();
   document.body.inert = true; // what is given meanwhile would be forgotten, too
-  await api.forget().catch((error) => problem(error.message));
-  images.clear();
-  start();
-  site = await api.visit();
-  await begin(callAgain, ownModel);
+  try {
+    await api.forget();
+    images.clear();
+    start();
+    site = await api.visit();
+    await begin(callAgain, ownModel);
+  } catch (error) {
+    problem(`${images.size ? 'Nothing was forgotten: ' : ''}${error.message}`);
+  }
   document.body.inert = false;
 });
 
 function start() {
-  state.chosen.clear();
-  state.here = state.image = null;
+  drop(null);
   get('start').hidden = false;
   for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections', 'open-experiment']) get(id).hidden = true;
   told = [];
@@ -259,14 +266,18 @@ function tellAll() {
   const corrected = nuclei.filter((nucleus) => nucleus.said).length;
   const where = images.size > 1 ? ` in ${images.size} images` : '';
   if (!nuclei.length) get('told').textContent = 'No nucleus was found.';
-  else if (nuclei.length === 1) get('told').textContent = nuclei[0].call ? `${nuclei[0].call}, ${percent(nuclei[0].sure)} sure` : 'No call';
+  else if (nuclei.length === 1) {
+    const [{ call, sure, said }] = nuclei;
+    const called = call ? `${call}, ${percent(sure)} sure` : 'No call';
+    get('told').textContent = said ? `${phaseOf(nuclei[0])}, as you say; called: ${called}` : called;
+  }
   else get('told').textContent = `${shares}; ${doubtful} of ${nuclei.length}${where} worth a look${corrected ? `; ${corrected} corrected by you` : ''}`;
   const found = [...images.values()];
   const models = [...new Set(found.map(({ about }) => about.model).filter(Boolean))];
   const guessed = found.filter(({ data }) => !data.scale_is_known && data.id.length).length;
   const guess = guessed ? `Pixel size not stated${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''}, guessed from the nuclei: give it under Settings.` : '';
   const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
-  get('note').textContent = [`Model: ${models.join(', ')}.`, guess, ...warnings].filter(Boolean).join(' ');
+  get('note').textContent = [models.length && `Model: ${models.join(', ')}.`, guess, ...warnings].filter(Boolean).join(' ');
   get('together').hidden = !told.length;
   get('together').lastChild.textContent = told.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(' ');
 }
@@ -275,17 +286,16 @@ function phases() {
   const counts = tallied(images.get(state.image)?.nuclei ?? []);
   const buttons = Object.keys(counts).sort((a, b) => classes().indexOf(a) - classes().indexOf(b)).map((name) => {
     const nucleus = images.get(state.image).nuclei.find((n) => (n.said === NONE ? 'no nucleus' : n.said || n.call || 'no call') === name);
-    const button = element('button', { type: 'button', 'aria-pressed': !state.hidden.has(name) },
+    const button = element('button', { type: 'button', 'data-key': name, 'aria-pressed': !state.hidden.has(name) },
       element('span', { class: 'swatch', colour: colourOf(nucleus) }), `${name} ${counts[name]}`);
     button.addEventListener('click', () => {
       if (!state.hidden.delete(name)) state.hidden.add(name);
       phases();
       tell('hidden');
-      [...get('phases').querySelectorAll('button')].find((other) => other.textContent.startsWith(name))?.focus();
     });
     return button;
   });
-  get('phases').replaceChildren(element('span', { class: 'quiet' }, 'Shown:'), ...buttons);
+  replace(get('phases'), element('span', { class: 'quiet' }, 'Shown:'), ...buttons);
 }
 
 function pictures() {
@@ -295,12 +305,9 @@ function pictures() {
   get('save-outlines').href = `/api/images/${state.image}/outlines.zip`;
 }
 get('image').addEventListener('change', () => {
-  state.image = get('image').value;
-  tell('image');
-  const first = state.listed.find((nucleus) => nucleus.image === state.image);
-  if (first) choose([first]);
+  lookAt(get('image').value);
 });
-on('data said', tellAll);
+on('data said read', tellAll);
 on('data said image', phases);
 on('data image', pictures);
 

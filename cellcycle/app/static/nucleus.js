@@ -1,7 +1,7 @@
 // The nucleus in focus: its picture, its phase in words, a bar a phase, what is to be doubted, and the labels to give.
 
 import * as api from './api.js';
-import { element } from './element.js';
+import { element, replace } from './element.js';
 import { NONE, classes, colourOf, images, label, on, percent, state, step, undo, unsaved } from './state.js';
 import { drawNucleus } from './viewer.js';
 
@@ -16,7 +16,7 @@ function show() {
   const nucleus = state.here;
   if (nucleus !== last) pane.scrollTop = 0;
   last = nucleus;
-  if (!nucleus) return pane.replaceChildren(element('p', { class: 'quiet' }, 'No nucleus was found.'));
+  if (!nucleus) return pane.replaceChildren(element('p', { class: 'quiet' }, 'No nucleus.'));
   const canvas = element('canvas', { width: 260, height: 260, role: 'img', 'aria-label': `Nucleus ${nucleus.id} of ${nucleus.name}, as the microscope saw it` });
   drawNucleus(canvas, nucleus, { margin: 2.2, stretch: true });
   canvas.style.filter = `brightness(${document.getElementById('brightness').value})`;
@@ -27,7 +27,7 @@ function show() {
     nucleus.area != null && `Area ${Math.round(nucleus.area)} µm²`,
     nucleus.dna != null && images.get(nucleus.image).data.dna_unit === 'N' && `DNA content ${nucleus.dna.toFixed(1)} N`,
   ].filter(Boolean).join(' · ');
-  pane.replaceChildren(
+  replace(pane,
     element('p', { class: 'name' }, `Nucleus ${nucleus.id} of ${nucleus.name}`),
     figures,
     ...(nucleus.call ? [bars(nucleus)] : []),
@@ -85,6 +85,7 @@ async function occlusion(nucleus, figures, button) {
     const canvas = element('canvas', { width: bitmap.width, height: bitmap.height, role: 'img', 'aria-label': 'Where the call comes from: yellow parts matter most' });
     canvas.getContext('2d').drawImage(bitmap, 0, 0);
     figures.firstChild.after(element('figure', {}, canvas, element('figcaption', {}, 'Yellow: the call rests on this')));
+    if (button === document.activeElement) button.previousElementSibling.focus();
     button.remove();
   } catch (error) {
     button.textContent = error.message;

@@ -21,7 +21,7 @@ const yOf = (area) => EDGE.top + height() * (1 - Math.min(area / shown.area, 1) 
 const binOf = (dna) => Math.min(Math.floor((dna / shown.most) * shown.bins), shown.bins - 1);
 
 function update() {
-  const units = new Set([...images.values()].map((image) => image.data.dna_unit));
+  const units = new Set([...images.values()].filter((image) => image.nuclei.length).map((image) => image.data.dna_unit));
   // Without a G1 peak the intensities of several images do not compare.
   const unit = units.size === 1 ? [...units][0] : 'N';
   const isOfOne = unit === 'median' && images.size > 1;
@@ -58,7 +58,7 @@ function paint() {
   context.font = '12px system-ui, sans-serif';
   if (shown.nuclei.length < 2) {
     context.fillStyle = ink;
-    context.fillText('A histogram needs the DNA content of two nuclei.', EDGE.left, 30);
+    context.fillText('A histogram needs two nuclei.', EDGE.left, 30);
     return;
   }
   axes(context, ink, line);

@@ -54,7 +54,6 @@ function putOne(about, data) {
 export function drop(id) {
   images.delete(id);
   unchoose();
-  if (state.image === id) state.image = images.keys().next().value ?? null;
   changed();
 }
 
@@ -103,7 +102,10 @@ export function changed() {
   const key = keys[by] ?? typical(by.replace('typical ', ''));
   const compare = (a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0) * turn || a[1].order - b[1].order;
   state.listed = everything.filter(wanted).map((n) => [key(n), n]).sort(compare).map(([, n]) => n);
-  if (!state.here && state.listed.length) focus(state.listed[0]);
+  if (!images.has(state.image)) look(null, images.keys().next().value ?? null);
+  // What keys label is one of the list, or chosen elsewhere beside others.
+  const isAstray = !state.here || (state.chosen.size < 2 && !state.listed.includes(state.here));
+  if (isAstray && state.listed.length) focus(state.listed[0]);
   else tell('list');
   tell('data');
 }
@@ -111,25 +113,32 @@ export function changed() {
 /** Take one nucleus, alone or beside the others. */
 export function focus(nucleus, add = false) {
   if (!add) state.chosen.clear();
-  if (add && state.chosen.has(nucleus) && state.chosen.size > 1) state.chosen.delete(nucleus);
-  else state.chosen.add(nucleus);
-  state.here = nucleus;
-  if (state.image !== nucleus.image) {
-    state.image = nucleus.image;
-    tell('image');
-  }
+  const isLeft = state.chosen.size > 1 && state.chosen.delete(nucleus);
+  if (!isLeft) state.chosen.add(nucleus);
+  look(isLeft ? [...state.chosen].at(-1) : nucleus);
   tell('chosen');
 }
 
-export function choose(nuclei) {
+/** Put a nucleus in focus, or none, in the picture that shows it. */
+function look(nucleus, image = nucleus.image) {
+  state.here = nucleus;
+  if (state.image === image) return;
+  state.image = image;
+  tell('image');
+}
+
+/** Look at an image, at the first of its nuclei that are listed; at none where none is. */
+export function lookAt(image) {
+  const first = state.listed.find((nucleus) => nucleus.image === image) ?? null;
+  state.chosen = new Set(first ? [first] : []);
+  look(first, image);
+  tell('chosen');
+}
+
+/** Take these nuclei, with one in focus: that which was, if it is among them. */
+export function choose(nuclei, here = nuclei.includes(state.here) ? state.here : nuclei[0]) {
   state.chosen = new Set(nuclei);
-  if (nuclei.length && !state.chosen.has(state.here)) {
-    state.here = nuclei[0];
-    if (state.image !== state.here.image) {
-      state.image = state.here.image;
-      tell('image');
-    }
-  }
+  if (here) look(here);
   if (state.wanted === 'chosen') changed();
   tell('chosen');
 }
@@ -143,22 +152,14 @@ export function step(by, extend = false) {
   if (extend && at >= 0) {
     const between = listed.slice(Math.min(at, listed.indexOf(next)), Math.max(at, listed.indexOf(next)) + 1);
     between.forEach((nucleus) => state.chosen.add(nucleus));
-    state.here = next;
-    focusKeep(next);
+    look(next);
+    tell('chosen');
   } else focus(next);
-}
-
-function focusKeep(nucleus) {
-  if (state.image !== nucleus.image) {
-    state.image = nucleus.image;
-    tell('image');
-  }
-  tell('chosen');
 }
 
 /** Say of all chosen nuclei what they are ("" takes it back); one alone leads on to the next. */
 export function label(what) {
-  const nuclei = [...state.chosen].filter((n) => what === '' || what === NONE || n.classes.includes(what));
+  const nuclei = [...state.chosen].filter((n) => (what === '' ? n.said : what === NONE || n.classes.includes(what)));
   if (!nuclei.length) return;
   undone.push(nuclei.map((nucleus) => [nucleus, nucleus.said]));
   nuclei.forEach((nucleus) => (nucleus.said = what));

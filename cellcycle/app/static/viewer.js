@@ -11,6 +11,8 @@ const outlines = document.getElementById('outlines');
 const DOT_PX = 5;
 const MOST_PX = 1e8; // of pictures that are kept, four bytes each
 const loaded = new Map(); // id -> pixels
+let isFitted = true; // to the room that there is
+let room = [0, 0];
 let place = { scale: 1, x: 0, y: 0 }; // from pixels of the image to those of the screen
 let frame = null; // drawn by shift and a drag
 let isDue = false;
@@ -45,7 +47,7 @@ function remembered(id, bitmap) {
 
 async function show() {
   const shown = image();
-  if (!shown) return;
+  if (!shown) return draw();
   const id = state.image;
   const bitmap = await viewOf(id);
   // Called again meanwhile, it is another of the same picture.
@@ -60,14 +62,30 @@ function fit() {
   const [height, width] = shown.data.shape;
   const scale = Math.min(box.clientWidth / width, box.clientHeight / height);
   place = { scale, x: (box.clientWidth - scale * width) / 2, y: (box.clientHeight - scale * height) / 2 };
+  isFitted = true;
+  draw();
+}
+
+/** Fit the picture into another room; one that was zoomed into keeps what is in its middle. */
+function resized() {
+  const [width, height] = room;
+  room = [box.clientWidth, box.clientHeight];
+  if (isFitted) return fit();
+  place = { ...place, x: place.x + (room[0] - width) / 2, y: place.y + (room[1] - height) / 2 };
   draw();
 }
 
 function zoom(factor, x = box.clientWidth / 2, y = box.clientHeight / 2) {
   const scale = Math.min(Math.max(place.scale * factor, 0.01), 60);
   const by = scale / place.scale;
+  isFitted = false;
   place = { scale, x: x - by * (x - place.x), y: y - by * (y - place.y) };
   draw();
+}
+
+function pan(x, y) {
+  isFitted = false;
+  place = { ...place, x: place.x + x, y: place.y + y };
 }
 
 function draw() {
@@ -91,7 +109,7 @@ function canvasFor(canvas) {
 
 function paint() {
   const shown = image();
-  if (!shown) return;
+  if (!shown) return [photo, drawn].forEach(canvasFor); // which clears them
   const [height, width] = shown.data.shape;
   const [under, ratio] = canvasFor(photo);
   under.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.x, ratio * place.y);
@@ -158,8 +176,11 @@ function scaleBar(over, data) {
 
 function nucleusAt(x, y) {
   const [px, py] = [(x - place.x) / place.scale - 0.5, (y - place.y) / place.scale - 0.5];
-  return image()?.nuclei.find(({ box: [top, left, bottom, right], outline }) =>
-    py >= top - 1 && py <= bottom && px >= left - 1 && px <= right && isInside(outline, px, py));
+  return image()?.nuclei.find((nucleus) => {
+    const [top, left, bottom, right] = nucleus.box;
+    const isNear = py >= top - 1 && py <= bottom && px >= left - 1 && px <= right;
+    return isNear && !state.hidden.has(phaseOf(nucleus)) && isInside(nucleus.outline, px, py);
+  });
 }
 
 function isInside(line, x, y) {
@@ -194,7 +215,7 @@ box.addEventListener('pointermove', (event) => {
     const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
     const distance = (p) => Math.hypot(p.x - other.x, p.y - other.y) || 1;
     zoom(distance(now) / distance(before), other.x, other.y);
-  } else if (moved > 3) place = { ...place, x: place.x + now.x - before.x, y: place.y + now.y - before.y };
+  } else if (moved > 3) pan(now.x - before.x, now.y - before.y);
   fingers.set(event.pointerId, now);
   draw();
 });
@@ -220,7 +241,7 @@ box.addEventListener('wheel', (event) => {
 }, { passive: false });
 box.addEventListener('keydown', (event) => {
   const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
-  if (moves[event.key]) place = { ...place, x: place.x + moves[event.key][0], y: place.y + moves[event.key][1] };
+  if (moves[event.key]) pan(...moves[event.key]);
   else if (event.key === '+') zoom(1.3);
   else if (event.key === '-') zoom(1 / 1.3);
   else if (event.key === '0') fit();
@@ -237,7 +258,7 @@ brightness.addEventListener('input', () => {
   tell('brightness');
 });
 outlines.addEventListener('change', draw);
-new ResizeObserver(fit).observe(box);
+new ResizeObserver(resized).observe(box);
 
 /** Bring the nucleus in focus into sight, without moving a picture that shows it already. */
 function follow() {
@@ -245,7 +266,7 @@ function follow() {
   if (here?.image === state.image) {
     const [x, y] = [place.x + here.x * place.scale, place.y + here.y * place.scale];
     if (x < 0 || y < 0 || x > box.clientWidth || y > box.clientHeight) {
-      place = { ...place, x: place.x + box.clientWidth / 2 - x, y: place.y + box.clientHeight / 2 - y };
+      pan(box.clientWidth / 2 - x, box.clientHeight / 2 - y);
     }
   }
   draw();
@@ -255,11 +276,11 @@ window.addEventListener('online', show);
 on('chosen', follow);
 on('said hidden data', draw);
 
-/** Draw a nucleus with its surroundings on a canvas, from the picture for the screen. */
+/** Draw a nucleus with its surroundings on a canvas, from the picture for the screen; say whether that was there. */
 export async function drawNucleus(canvas, nucleus, { margin = 1.5, stretch = false } = {}) {
   const shown = images.get(nucleus.image);
   const bitmap = await viewOf(nucleus.image);
-  if (!bitmap || !shown) return;
+  if (!bitmap || !shown) return false;
   const [height, width] = shown.data.shape;
   const shrunk = bitmap.width / width;
   const [top, left, bottom, right] = nucleus.box;
@@ -270,6 +291,7 @@ export async function drawNucleus(canvas, nucleus, { margin = 1.5, stretch = fal
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, (x - side / 2) * shrunk, (y - side / 2) * shrunk, side * shrunk, side * shrunk, 0, 0, canvas.width, canvas.height);
   if (stretch) stretchOut(context, canvas);
+  return true;
 }
 
 function stretchOut(context, { width, height }) {
