@@ -33,8 +33,8 @@ _SHARES = (
     "nuclei are likeliest, with that prior taken out again; so mistakes cancel, as far as the probabilities admit them."
     "{fitted}"
     " Bars and large dots: counted; small dots: single {units}. An interval is the widest of those over replicates, "
-    "wells, fields and nuclei, for cells of one well are alike; with one or two wells it cannot hold all that differs "
-    "between wells."
+    "wells, fields and nuclei, for cells of one well are alike, and never narrower than as many nuclei allow (Wilson); "
+    "with one or two wells it cannot hold all that differs between wells."
 )
 _FITTED = (
     " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one fit a slide or plate, with a peak at "
