@@ -20,6 +20,7 @@ from cellcycle.metrics import bootstrap
 from cellcycle.networks.graph import in_eight_bits, onnx_graph
 from cellcycle.segmentation import finder, matching, segment
 from cellcycle.simulation import VERSION as SIMULATOR
+from cellcycle.training.loop import has_bfloat16
 from cellcycle.training.outlined import (
     N_DRAWN,
     N_SIMULATED,
@@ -103,7 +104,7 @@ def fit(network: UNet, fields: list[OutlinedField], steps: int, rate: float, see
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
         images, truth = random_crops(atlas, rng.choice(len(fields), BATCH, p=shares), rng)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=device != "cpu" or has_bfloat16()):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         total = loss(logits.float(), truth)
         optimiser.zero_grad()
