@@ -216,3 +216,18 @@ def with_interval(value, samples) -> Estimate:
         return Estimate(float(value), float("nan"), float("nan"))
     low, high = np.nanquantile(samples, _ENDS)
     return Estimate(float(value), float(low), float(high))
+
+
+def wilson(share: np.ndarray, n) -> tuple[np.ndarray, np.ndarray]:
+    """Return both ends of Wilson's 95 % interval of shares (K,), each of n nuclei or of as many as n (K,) says.
+
+    Examples
+    --------
+    >>> [end.round(3).item() for end in wilson(np.array(0.0), 10)]
+    [0.0, 0.278]
+    """
+    z2, n = ndtri(0.975) ** 2, np.maximum(n, 1)
+    middle = share + z2 / (2 * n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
+    # Rounding must not part the end from a share of 0 or 1.
+    return np.clip((middle - half) / (1 + z2 / n), 0, share), np.clip((middle + half) / (1 + z2 / n), share, 1)

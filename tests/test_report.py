@@ -13,12 +13,13 @@ from benchmarks import plates
 from cellcycle import cli
 from cellcycle.errors import DataError, SettingError
 from cellcycle.images import write_image
+from cellcycle.metrics import wilson
 from cellcycle.phases import PHASES, S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.report import read_experiment, write_report
 from cellcycle.report.numbers import all_numbers, without_prior
-from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, wilson
+from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, expected_shares
 

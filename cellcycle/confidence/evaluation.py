@@ -9,7 +9,6 @@ the probability of each call and `right` (N,) whether it is right; `**options` a
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from cellcycle import metrics
 from cellcycle.metrics import Estimate, bootstrap
@@ -27,8 +26,7 @@ def reliability(probabilities, labels, n_bins: int = N_BINS) -> pd.DataFrame:
     grouped = pd.DataFrame({"confidence": confidence, "accuracy": right.astype(float)}).groupby(bins)
     table = grouped.mean()
     table.insert(0, "n", grouped.size())
-    counts = zip(grouped["accuracy"].sum().astype(int), table["n"], strict=True)
-    table[["low", "high"]] = [tuple(binomtest(k, n).proportion_ci(method="wilson")) for k, n in counts]
+    table["low"], table["high"] = metrics.wilson(table["accuracy"].to_numpy(), table["n"].to_numpy())
     return table.reset_index(drop=True)
 
 

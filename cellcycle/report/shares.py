@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from cellcycle.dna_content import phase_likelihoods
-from cellcycle.metrics import Estimate, draws, with_interval
+from cellcycle.metrics import Estimate, draws, wilson, with_interval
 from cellcycle.phases import PHASES
 from cellcycle.review.doubt import classes_of
 
@@ -94,11 +93,10 @@ class Samples:
         if not found:
             return [Estimate(float(v), np.nan, np.nan) for v in value]
         widest = [max(same, key=lambda one: one.high - one.low) for same in zip(*found, strict=True)]
-        least, most = self._by_number(how, minus)
-        ends = ((min(one.low, a), max(one.high, b)) for one, a, b in zip(widest, least, most, strict=True))
+        least, ends = 0.0 if minus is None else -1.0, zip(*self._by_number(how, minus), strict=True)
         return [
-            Estimate(one.value, max(a, 0.0 if minus is None else -1.0), min(b, 1.0))
-            for one, (a, b) in zip(widest, ends, strict=True)
+            Estimate(one.value, max(min(one.low, low), least), min(max(one.high, high), 1.0))
+            for one, (low, high) in zip(widest, ends, strict=True)
         ]
 
     def _by_number(self, how: str, minus: "Samples | None") -> tuple[np.ndarray, np.ndarray]:
@@ -112,21 +110,6 @@ class Samples:
             own - other - np.hypot(own - low, other_high - other),
             own - other + np.hypot(high - own, other - other_low),
         )
-
-
-def wilson(share: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return both ends of Wilson's 95 % interval of shares (K,) of n nuclei.
-
-    Examples
-    --------
-    >>> [end.round(3).item() for end in wilson(np.array(0.0), 10)]
-    [0.0, 0.278]
-    """
-    z2, n = norm.ppf(0.975) ** 2, max(n, 1)
-    middle = share + z2 / (2 * n)
-    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
-    # Rounding must not part the end from a share of 0 or 1.
-    return np.clip((middle - half) / (1 + z2 / n), 0, share), np.clip((middle + half) / (1 + z2 / n), share, 1)
 
 
 def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
