@@ -160,10 +160,9 @@ def measured(record: dict) -> str:
 
 def where() -> dict:
     """Return the facts with which a record begins: the day and the machine."""
-    processor = (
-        re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()) if sys.platform == "linux" else None
-    )
-    cores = f"{os.cpu_count()} cores" + (f" ({processor[1].strip()})" if processor else "")
+    told = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
+    name = re.search(r"model name\s*: (.+)", told)
+    cores = f"{os.cpu_count()} cores" + (f" ({name[1].strip()})" if name else "")
     machine = f"{cores}, {platform.system()}, Python {platform.python_version()}"
     return {"date": datetime.now(UTC).date().isoformat(), "machine": machine}
 

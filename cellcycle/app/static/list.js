@@ -42,14 +42,14 @@ function choices() {
 }
 
 function render() {
-  const { listed } = state;
-  document.getElementById('counted').textContent = `${listed.length} listed${state.chosen.size > 1 ? `, ${state.chosen.size} selected` : ''}`;
   table.hidden = isGallery;
   gallery.hidden = !isGallery;
   fill();
 }
 
 function fill() {
+  const selected = state.chosen.size > 1 ? `, ${state.chosen.size} selected` : '';
+  document.getElementById('counted').textContent = `${state.listed.length} listed${selected}`;
   if (isGallery) fillGallery();
   else fillTable();
 }
@@ -89,8 +89,13 @@ const marks = (nucleus) => [state.chosen.has(nucleus) && 'chosen', state.here ==
 
 function sortBy(by) {
   state.order = { by, turn: state.order.by === by ? -state.order.turn : 1 };
-  choices();
+  listAgain();
+}
+
+/** List anew; what is in focus stays in sight. */
+function listAgain() {
   changed();
+  mark();
 }
 
 const across = () => Math.max(1, getComputedStyle(wall).gridTemplateColumns.split(' ').length);
@@ -154,13 +159,15 @@ function clicked(event, nucleus) {
   anchor = begin;
 }
 
+/** Return what shows the list, how many stand in a row of it, and how high that is. */
+const laidOut = () => (isGallery ? [gallery, across(), TILE_PX] : [table, 1, ROW_PX]);
+
 function mark() {
   if (state.chosen.size === 1) anchor = state.here;
-  document.getElementById('counted').textContent = `${state.listed.length} listed${state.chosen.size > 1 ? `, ${state.chosen.size} selected` : ''}`;
   const at = state.listed.indexOf(state.here);
-  const [part, row, px] = isGallery ? [gallery, Math.floor(at / across()), TILE_PX] : [table, at, ROW_PX];
+  const [part, wide, px] = laidOut();
   if (at >= 0) {
-    const [top, room] = [row * px, part.clientHeight - (isGallery ? 1 : 2) * px];
+    const [top, room] = [Math.floor(at / wide) * px, part.clientHeight - (isGallery ? 1 : 2) * px];
     if (top < part.scrollTop) part.scrollTop = top;
     else if (top > part.scrollTop + room) part.scrollTop = top - room;
   }
@@ -168,8 +175,8 @@ function mark() {
 }
 
 function keyed(event) {
-  const wide = isGallery ? across() : 1;
-  const page = wide * Math.max(1, Math.floor(event.currentTarget.clientHeight / (isGallery ? TILE_PX : ROW_PX)) - 1);
+  const [part, wide, px] = laidOut();
+  const page = wide * Math.max(1, Math.floor(part.clientHeight / px) - 1);
   const by = { ArrowDown: wide, ArrowUp: -wide, PageDown: page, PageUp: -page, Home: -1e9, End: 1e9 };
   if (isGallery) Object.assign(by, { ArrowRight: 1, ArrowLeft: -1 });
   if (!(event.key in by)) return;
@@ -189,13 +196,11 @@ for (const part of [table, gallery]) {
 }
 wanted.addEventListener('change', () => {
   state.wanted = wanted.value;
-  changed();
-  mark();
+  listAgain();
 });
 order.addEventListener('change', () => {
   state.order = { by: order.value, turn: 1 };
-  changed();
-  mark();
+  listAgain();
 });
 for (const [id, value] of [['as-table', false], ['as-gallery', true]]) {
   document.getElementById(id).addEventListener('click', () => {

@@ -285,7 +285,7 @@ function tellAll() {
 function phases() {
   const counts = tallied(images.get(state.image)?.nuclei ?? []);
   const buttons = Object.keys(counts).sort((a, b) => classes().indexOf(a) - classes().indexOf(b)).map((name) => {
-    const nucleus = images.get(state.image).nuclei.find((n) => (n.said === NONE ? 'no nucleus' : n.said || n.call || 'no call') === name);
+    const nucleus = images.get(state.image).nuclei.find((n) => phaseOf(n) === name);
     const button = element('button', { type: 'button', 'data-key': name, 'aria-pressed': !state.hidden.has(name) },
       element('span', { class: 'swatch', colour: colourOf(nucleus) }), `${name} ${counts[name]}`);
     button.addEventListener('click', () => {
