@@ -8,6 +8,7 @@ import numpy as np
 from cellcycle.cutting import border_of, cut_nucleus, fitted
 from cellcycle.errors import SettingError
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
+from cellcycle.light import fit_in_even_light
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
 from cellcycle.segmentation import measure_crops
 from cellcycle.segmentation.measurements import READABLE
@@ -217,10 +218,11 @@ def _of_fields(dataset, rule: InputRule) -> Inputs:
     for group in np.unique(groups):
         rows = np.flatnonzero(groups == group)
         at = np.unique(dataset.places[rows, 0])
-        anchor, _ = fit_anchor([fields_of[i] for i in at])
-        for i in at:
+        shapes = [dataset.fields[i].pixels.shape for i in at]
+        even, anchor, *_ = fit_in_even_light([fields_of[i] for i in at], shapes)
+        for i, nuclei in zip(at, even, strict=True):
             mine = rows[dataset.places[rows, 0] == i]
-            inputs = inputs_of(dataset.fields[i].pixels, fields_of[i], rule, anchor, dataset.places[mine, 1])
+            inputs = inputs_of(dataset.fields[i].pixels, nuclei, rule, anchor, dataset.places[mine, 1])
             for k, row in enumerate(mine):
                 made[row] = inputs[k : k + 1]
     return Inputs.joined(made)

@@ -20,6 +20,7 @@ ORDER = [
     {"dna_content"},
     {"segmentation"},
     {"nuclei"},
+    {"light"},
     {"masks", "outlines"},
     {"simulation"},
     {"splits"},

@@ -136,7 +136,7 @@ def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     "fields",
     [
         [field_of(*GROWING, seed=k) for k in range(4)],
-        [field_of(*GROWING, n=60, seed=k, light=falling) for k in range(3)],
+        [field_of(*GROWING, n=25, seed=k, light=falling) for k in range(3)],
         [field_of(*GROWING, seed=k, light=falling, shape=(400, 500 + k)) for k in range(2)],
     ],
     ids=["even", "few", "of two cameras"],

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from cellcycle.app import worker
 from cellcycle.errors import ImageError
 from cellcycle.files import zipped
+from cellcycle.light import Light
 from cellcycle.nuclei import Anchor
 from cellcycle.predict import AUTO, Settings
 from cellcycle.predict.groups import Shared, layout
-from cellcycle.predict.light import Light
 from cellcycle.predict.many import look_first
 from cellcycle.predict.output import joined
 from cellcycle.predict.predictor import ModelChoice

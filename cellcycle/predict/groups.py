@@ -20,9 +20,9 @@ from cellcycle.dna_content import fit_g1_peak, fit_near
 from cellcycle.errors import ImageError
 from cellcycle.images import Plane
 from cellcycle.images.wells import places_of, stated_places
+from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
-from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, fit_anchor, g1_area_px, likely_pixel_size_um
-from cellcycle.predict.light import Light, uneven_light
+from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, g1_area_px, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
 
 # What is kept in memory of the nuclei of all images.
@@ -178,12 +178,7 @@ def _parts(group: str, ks: list[int], seen: list[Seen], notes: list[str]) -> dic
 
 def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -> tuple[list[Shared], str]:
     """Return what the images of a group lend each other, and a note; nothing where they have no common G1 peak."""
-    nuclei = [one.nuclei for one in fields]
-    anchor, peak = fit_anchor(nuclei)
-    light = uneven_light(nuclei, [one.shape for one in fields], peak)
-    if light is not None:
-        nuclei = list(map(light.taken_out, nuclei))
-        anchor, peak = fit_anchor(nuclei)
+    nuclei, anchor, peak, light = fit_in_even_light([one.nuclei for one in fields], [one.shape for one in fields])
     flag = "" if anchor else one_peak_flag(peak)
     alone = [Shared(flag=flag) for _ in nuclei]
     if anchor is None or anchor.quality < least_quality:

@@ -17,9 +17,10 @@ from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
 from cellcycle.inputs import inputs_of
+from cellcycle.light import fit_in_even_light
 from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
-from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, fit_anchor, outlined_nuclei
+from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, outlined_nuclei
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
@@ -180,9 +181,11 @@ class Predictor:
         given, peak = self.settings.anchor or shared.anchor, None
         giver = "slide" if self.settings.anchor else "group" if shared.anchor else ""
         anchor, nuclei = given, nuclei if shared.pixel_size_um is None else nuclei.scaled(shared.pixel_size_um)
-        nuclei = nuclei if shared.light is None else shared.light.taken_out(nuclei)
-        if anchor is None and nuclei.kind == "field":
-            anchor, peak = fit_anchor([nuclei])
+        light = shared.light
+        if light is not None:
+            nuclei = light.taken_out(nuclei)
+        elif anchor is None and nuclei.kind == "field":
+            (nuclei,), anchor, peak, light = fit_in_even_light([nuclei], [plane.pixels.shape])
         flag = shared.flag or ("" if anchor else one_peak_flag(peak))
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
         flag = ";".join(filter(None, (flag, *self._doubts(checkpoint, plane, nuclei, shared))))
@@ -203,7 +206,7 @@ class Predictor:
             }
         )
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
-        notes = filter(None, (plane.note, nuclei.scale_note))
+        notes = filter(None, (plane.note, nuclei.scale_note, light.note if peak and light else ""))
         remarks = {"remark": nuclei.remark, "plane_note": "; ".join(notes)}
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
 
