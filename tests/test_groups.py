@@ -8,9 +8,11 @@ import pytest
 import tifffile
 
 from cellcycle.errors import DataError, ImageError
+from cellcycle.files import repository
 from cellcycle.images import write_image
 from cellcycle.images.wells import places_of
-from cellcycle.nuclei import Nuclei, Scale
+from cellcycle.light import fit_in_even_light
+from cellcycle.nuclei import Nuclei, Scale, fit_anchor
 from cellcycle.predict import predict
 from cellcycle.predict.groups import OTHER_PEAK, Seen, layout, share
 from cellcycle.predict.platemap import read_map
@@ -136,7 +138,7 @@ def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     "fields",
     [
         [field_of(*GROWING, seed=k) for k in range(4)],
-        [field_of(*GROWING, n=25, seed=k, light=falling) for k in range(3)],
+        [field_of(*GROWING, n=45, seed=k, light=falling) for k in range(3)],
         [field_of(*GROWING, seed=k, light=falling, shape=(400, 500 + k)) for k in range(2)],
     ],
     ids=["even", "few", "of two cameras"],
@@ -144,6 +146,33 @@ def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
 def test_light_that_is_even_or_cannot_be_told_is_left_as_it_is(fields):
     shared, (note,) = share(columns(len(fields)), fields, SCALE, 0.1)
     assert {one.light for one in shared} == {None} and "light" not in note
+
+
+def test_light_of_one_field_is_told_by_its_own_nuclei_and_made_no_peak_of():
+    growing, still = (field_of(*humps, n=n, light=falling) for humps, n in ((GROWING, 200), (((20, 1),), 200)))
+    (even,), anchor, peak, light = fit_in_even_light([growing.nuclei], [growing.shape])
+    assert anchor.position == pytest.approx(10 * peak.position / anchor.position, rel=0.1)
+    assert light.cv < 0.08 and not fit_anchor([growing.nuclei])[1].cv < 0.1
+    np.testing.assert_allclose(even.measured["integrated_dna"] * even.measured["light"],
+                               growing.nuclei.measured["integrated_dna"])  # fmt: skip
+    (same,), anchor, peak, light = fit_in_even_light([still.nuclei], [still.shape])
+    assert anchor is None and light is None and peak.is_arrested and same is still.nuclei
+
+
+def test_crops_of_one_shape_have_no_light_in_common():
+    crops = [replace(field_of(*GROWING, n=300, light=falling).nuclei, kind="nucleus")]
+    assert fit_in_even_light(crops, [(400, 500)])[3] is None
+
+
+def test_light_taken_out_of_one_field_was_measured_to_find_peaks_and_to_make_none():
+    record = pd.read_csv(repository() / "data" / "results" / "light.csv")
+    growing, still = record[record["culture"] == "growing"], record[record["culture"] != "growing"]
+    assert (growing["peak_after"] >= growing["peak_before"]).all()
+    dim = growing[growing["uneven"] == growing["uneven"].max()]
+    assert dim["peak_after"].mean() > 1.5 * dim["peak_before"].mean()
+    assert (record["elsewhere_after"] <= record["elsewhere_before"] + 0.05).all()
+    arrested = still[still["culture"] != "all in G1"]
+    assert arrested["peak_after"].mean() < arrested["peak_before"].mean() + 0.03
 
 
 def test_what_is_recorded_in_two_ways_is_told_and_read_apart():
@@ -273,6 +302,10 @@ def test_a_knock_down_that_stops_cells_in_g1_shows_more_g1_and_less_s_or_alone_n
     shares = pd.crosstab(table["image"], table["call"], normalize="index")
     assert shares.loc[str(treated), "G1"] > shares.loc[str(control), "G1"] + 0.1
     assert shares.loc[str(treated), "S"] < shares.loc[str(control), "S"]
+    alone = predict(control)
+    shares = alone["call"].value_counts(normalize=True)
+    assert set(alone["model_reason"]) == {"G1 peak of the field"} and "light" in alone
+    assert shares["G1"] > 0.5 and shares["G1"] > 2 * shares["G2"] and shares["M"] < 0.05
     alone = predict(treated)
     assert set(alone["call"]) <= {"", "M"}
     assert alone.loc[alone["call"] == "", "flags"].str.contains("one_dna_peak").all()
