@@ -30,6 +30,19 @@ def test_a_small_picture_is_looked_at_whole_and_a_large_one_in_every_nth_row(mon
     assert regions.thinned(pixels)[:, 0].tolist() == [0, 15, 30, 45]
 
 
+@pytest.mark.parametrize("extreme", [ndimage.maximum_filter, ndimage.minimum_filter])
+@pytest.mark.parametrize(("band_px", "most_px"), [(1, 300), (40, 90), (150, 10_000), (10_000, 150)])
+def test_surroundings_of_nuclei_are_those_of_the_whole_picture(monkeypatch, band_px, most_px, extreme):
+    labels = (np.random.default_rng(0).random((61, 37)) < 0.3) * 5
+    labels[20:45, 5:20] = 7
+    monkeypatch.setattr(regions, "_BAND_PX", band_px)
+    monkeypatch.setattr(regions, "_MOST_PX", most_px)
+    whole = extreme((labels > 0).astype(np.uint8), 5) > 0
+    found = regions.thinned_extreme(labels, 2, extreme)
+    np.testing.assert_array_equal(found, regions.thinned(whole))
+    assert 0 < found.mean() < 1
+
+
 def test_flat_areas_are_those_of_the_whole_picture(monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 2, (97, 53)).astype(np.float32)
     whole = regions.flat_areas(pixels)

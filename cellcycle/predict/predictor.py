@@ -34,6 +34,8 @@ AUTO = "auto"
 # usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks were not met there.
 LEAST_QUALITY = 0.1
 INVERTED = "it shows dark objects on a bright ground; if those are nuclei, invert it (in ImageJ: Edit > Invert)"
+# The same for every image, so that one line tells it of many.
+EVEN_LIGHT = "uneven light, which its own nuclei tell, is taken out of their DNA (column light)"
 # Finer pixels than this, in um, hold less light each than any that the shipped models learned from.
 _FINEST_UM = 0.3
 # Nuclei that are cut and scored at a time.
@@ -206,7 +208,7 @@ class Predictor:
             }
         )
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
-        notes = filter(None, (plane.note, nuclei.scale_note, light.note if peak and light else ""))
+        notes = filter(None, (plane.note, nuclei.scale_note, EVEN_LIGHT if peak and light else ""))
         remarks = {"remark": nuclei.remark, "plane_note": "; ".join(notes)}
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellcycle.segmentation.regions import thinned
+from cellcycle.segmentation.regions import thinned, thinned_extreme
 
 # Half of the ground as dark as its darkest is harmless; of seven tenths cut off, a third of G1 is called G2.
 _MOST_DARKEST = 0.6
@@ -38,10 +38,9 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     """Judge a picture (H, W) float by its ground and its nuclei, `labels` (H, W) int; few pixels tell nothing."""
     from scipy import ndimage
 
-    found = (labels > 0).astype(np.uint8)
-    glow, ring, gap, far = (thinned(ndimage.maximum_filter(found, 2 * px + 1)) > 0 for px in _REACHES)
-    inside = thinned(ndimage.minimum_filter(found, 2 * _REACHES[0] + 1)) > 0
-    pixels, is_nucleus = thinned(pixels).astype(np.float64), thinned(found) > 0
+    glow, ring, gap, far = (thinned_extreme(labels, px, ndimage.maximum_filter) for px in _REACHES)
+    inside = thinned_extreme(labels, _REACHES[0], ndimage.minimum_filter)
+    pixels, is_nucleus = thinned(pixels).astype(np.float64), thinned(labels) > 0
     beside, own = pixels[~is_nucleus], pixels[is_nucleus]
     is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
     is_cut |= own.size > 0 and len(np.unique(own)) < _LEAST_STEPS

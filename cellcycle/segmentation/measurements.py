@@ -9,6 +9,7 @@ import numpy as np
 
 from cellcycle.errors import SettingError
 from cellcycle.segmentation.flags import flag_nuclei
+from cellcycle.segmentation.regions import bands
 
 NUCLEUS_COLUMNS = [
     "nucleus_id", "centroid_y_px", "centroid_x_px",
@@ -202,7 +203,7 @@ def plateau_of(pixels: np.ndarray, labels: np.ndarray) -> float:
 
     Cut off, in whatever unit the file has, many pixels share the highest value, and few have the next lower one.
     """
-    inside = pixels[labels > 0]
+    inside = np.concatenate([pixels[band][labels[band] > 0] for band in bands(labels)])
     highest = inside.max(initial=0)
     values, counts = np.unique(inside[inside >= 0.98 * highest], return_counts=True)
     if not values.size or counts.max() < _LEAST_PLATEAU_PX:

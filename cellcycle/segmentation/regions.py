@@ -44,7 +44,24 @@ def renumbered(labels: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 def thinned(pixels: np.ndarray) -> np.ndarray:
     """Return a picture (H, W), or of a large one every n-th row, so that some million pixels are left."""
-    return pixels[:: max(1, pixels.size // _MOST_PX)]
+    return pixels[:: _thinning(pixels)]
+
+
+def _thinning(pixels: np.ndarray) -> int:
+    return max(1, pixels.size // _MOST_PX)
+
+
+def thinned_extreme(labels: np.ndarray, px: int, extreme) -> np.ndarray:
+    """Return what `thinned` leaves of a filter of squares that reach so many pixels, over where labels (H, W) are.
+
+    `extreme` is SciPy's `minimum_filter` or `maximum_filter`: whether all of a square is labelled, or some of it.
+    """
+    step, rows = _thinning(labels), []
+    for band in bands(labels):
+        top, first = max(band.start - px, 0), -(-band.start // step) * step
+        found = extreme((labels[top : band.stop + px] > 0).view(np.uint8), 2 * px + 1)
+        rows.append(found[first - top : band.stop - top : step] > 0)
+    return np.concatenate(rows)
 
 
 def flat_areas(pixels: np.ndarray) -> np.ndarray:
