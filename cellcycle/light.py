@@ -13,7 +13,7 @@ import numpy as np
 from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.nuclei import Anchor, Nuclei, fit_anchor
 
-# Of so many sound nuclei and more, light was told right, and made no peak where there is none (benchmarks/light.py).
+# So many sound nuclei and more tell light right, and hardly ever a peak where there is none (benchmarks/light.py).
 _LEAST_NUCLEI = 150
 # Nuclei so many coefficients of variation from a peak belong to it.
 _NEAR = 2.5

@@ -47,7 +47,8 @@ _LEAST_AREA_PX = 15
 class Picture:
     """A plane (H, W) float32 as finders and networks see it, itself where nothing had to be painted over.
 
-    `painted` says where it was, (H, W) bool by kind: "filled", "drawn", "hot", "dirt"; only kinds that occur.
+    `painted` says where it was, by kind: "filled", "drawn", "hot", "dirt"; only kinds that occur. Each is
+    a mask (H, W) whose rows `numpy.packbits` has packed, for it is held as long as the picture.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -58,7 +59,8 @@ class Picture:
         from scipy import ndimage
 
         touched: dict[str, set[int]] = {}
-        for kind, mask in self.painted.items():
+        for kind, bits in self.painted.items():
+            mask = np.unpackbits(bits, axis=1, count=labels.shape[1]).view(bool)
             near = mask if kind == "hot" else ndimage.binary_dilation(mask, iterations=_TOUCHING_PX)
             touched.setdefault(_FLAGS[kind], set()).update(np.unique(labels[near]).tolist())
         return touched
@@ -74,7 +76,7 @@ def look_over(pixels: np.ndarray) -> Picture:
     for name, mask_of in (("filled", _filled), ("drawn", _drawn), ("hot", _hot), ("dirt", _dirt)):
         mask = mask_of(pixels, flat) if flat is not None else mask_of(pixels)
         if mask is not None and mask.any() and not mask.all():
-            painted[name] = mask
+            painted[name] = np.packbits(mask, axis=1)
             pixels = _painted_over(pixels, mask)
             if flat is not None:
                 flat[mask] = 0
