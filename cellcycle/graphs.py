@@ -5,6 +5,15 @@ from pathlib import Path
 from cellcycle.errors import CheckpointError
 
 
+def giving_back():
+    """Return options of a run after which its session gives back the memory that it took."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
 def open_graph(file: Path):
     """Return an ONNX Runtime session of a graph; one that it refuses is a `CheckpointError`."""
     import onnxruntime

@@ -7,14 +7,14 @@ about a pixel, so that no seam shows. How it was trained: `cellcycle.training.fi
 import json
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
 
 from cellcycle.errors import CheckpointError
 from cellcycle.files import sha256_of
-from cellcycle.graphs import open_graph
+from cellcycle.graphs import giving_back, open_graph
 from cellcycle.segmentation.regions import areas_of
 
 FOLDER = Path(__file__).parent / "weights"
@@ -110,13 +110,14 @@ def _maps(image: np.ndarray) -> np.ndarray:
     padding = [(_STEP_PX, -side % _STEP_PX + _STEP_PX) for side in image.shape]
     image = np.pad(image, padding, mode="reflect")
     maps = np.empty((3, *image.shape), np.float32)
-    for top, bottom in _windows(image.shape[0]):
-        for left, right in _windows(image.shape[1]):
-            row, column = max(top - _HALO_PX, 0), max(left - _HALO_PX, 0)
-            window = image[row : bottom + _HALO_PX, column : right + _HALO_PX]
-            (said,) = _session().run(None, {"field": window[None, None]})
-            inside = np.s_[:, top - row : bottom - row, left - column : right - column]
-            maps[:, top:bottom, left:right] = said[0][inside]
+    places = list(product(_windows(image.shape[0]), _windows(image.shape[1])))
+    for k, ((top, bottom), (left, right)) in enumerate(places, start=1):
+        row, column = max(top - _HALO_PX, 0), max(left - _HALO_PX, 0)
+        window = image[row : bottom + _HALO_PX, column : right + _HALO_PX]
+        # What comes after needs the memory: it is as much as all the rest of a usual field takes.
+        (said,) = _session().run(None, {"field": window[None, None]}, giving_back() if k == len(places) else None)
+        inside = np.s_[:, top - row : bottom - row, left - column : right - column]
+        maps[:, top:bottom, left:right] = said[0][inside]
     return maps[:, _STEP_PX : _STEP_PX + height, _STEP_PX : _STEP_PX + width]
 
 
