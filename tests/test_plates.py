@@ -25,6 +25,8 @@ UNSAID = {
     "ArrayScan": [f"M_A01f00d{k}.TIF" for k in (0, 1)],
     "Leica": [f"x_ch0{k}.tif" for k in (0, 1)],
     "ImageJ": ["C1-x.tif", "C2-x.tif"],
+    "Bio-Formats": ["f1_C=0.tif", "f1_C=1.tif"],
+    "colours": ["f1_blue.tif", "f1_green.tif"],
     "no DNA": ["f1_GFP.tif", "f1_RFP.tif"],
     "two of DNA": ["f1_DAPI.tif", "f1_Hoechst.tif"],
 }
@@ -46,6 +48,26 @@ def test_channels_of_which_none_is_said_to_be_dna_are_refused_with_the_way_out(k
     (error,), left_out = fields_of([f"plate/{name}" for name in UNSAID[kind]])
     assert isinstance(error, ImageError) and error.subject == "plate" and not left_out
     assert "channels" in error.finding and "plate/*" in error.remedy
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["r01c01f01p01-ch1sk1fk1fl1.tiff", "r01c01f01p02-ch1sk1fk1fl1.tiff"],
+        ["p_A01_T0001F001L01A01Z01C01.tif", "p_A01_T0001F001L01A01Z02C01.tif"],
+        ["A01_f1_z0.tif", "A01_f1_z1.tif", "A01_f1_z2.tif", "A01_f2_z0.tif"],
+        ["img1_Z=0.tif", "img1_Z=1.tif"],
+        ["--W00001--P00001--Z00000--T00000--DAPI.tif", "--W00001--P00001--Z00001--T00000--DAPI.tif"],
+    ],
+)
+def test_planes_of_one_stack_are_not_so_many_fields(names):
+    alone = "plate/overview.tif"
+    (error, kept), left_out = fields_of([*(f"plate/{name}" for name in names), alone])
+    assert kept == alone and not left_out
+    assert isinstance(error, ImageError) and "planes" in error.finding and "plate/*" in error.remedy
+    # One plane of each field is what a screen has.
+    others = [names[0], names[0].replace("1", "2", 1)]
+    assert fields_of(others) == (others, {})
 
 
 @pytest.mark.parametrize("kind", FIELDS)

@@ -29,6 +29,8 @@ _PLAIN = {
     "spinning", "disk", "emission", "nm", "um", "blue", "signal", "raw", "intensity", "image", "filter", "cube", "led",
     "laser", "uv", "content", "green", "orange", "red", "spy", "camera",
 }  # fmt: skip
+# Colours by which the files of channels are told apart.
+_COLOURS = {"blue", "cyan", "green", "yellow", "orange", "red", "farred", "magenta"}
 # JPEG leaves a few per cent of a pure colour in the other two channels.
 _EMPTY_SHARE = 0.10
 # One picture in one artificial colour has channels in proportion; two stains of the same cells have not.
@@ -101,8 +103,8 @@ def _rank(name: str) -> int | None:
 
 
 def says_stain(word: str) -> bool:
-    """Say whether one word of the name of a file is a stain, of DNA or another."""
-    return word.lower() in FLUORS or re.sub(r"\d+$", "", word.lower()) in _STAINS | _BARE | {"h2b"}
+    """Say whether one word of the name of a file is a stain, of DNA or another, or its colour."""
+    return word.lower() in FLUORS | _COLOURS or re.sub(r"\d+$", "", word.lower()) in _STAINS | _BARE | {"h2b"}
 
 
 def words(name: str) -> list[str]:

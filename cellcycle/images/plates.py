@@ -1,4 +1,4 @@
-"""Which of many files are fields: not thumbnails, nor the files of other stains, as microscopes of plates write."""
+"""Which of many files are fields: not thumbnails, nor the files of other stains or planes, as microscopes write."""
 
 import os
 import re
@@ -20,6 +20,16 @@ _CHANNEL = re.compile(
         r"(?<=\d--)(?P<scanr>[^-]*[a-z][^-]*(?:-[^-]+)*)$",  # ScanR
         r"(?<=wv )(?P<incell>[^)]+)(?=\))",  # InCell
         r"^c\d(?=-)",  # ImageJ
+        r"(?<![a-z])c=\d{1,2}(?=[_. -]|$)",  # Bio-Formats
+    )),
+    re.IGNORECASE,
+)  # fmt: skip
+# The part that numbers the plane of a stack.
+_PLANE = re.compile(
+    "|".join((
+        r"(?<=f\d\d)p\d\d(?=-ch)",  # Opera, Operetta
+        r"(?<=a\d\d)z\d\d(?=c\d\d|$)",  # CellVoyager
+        r"(?<=[_ -])z=?\d{1,5}(?=[_. -]|$)",  # Leica, Bio-Formats, ScanR
     )),
     re.IGNORECASE,
 )  # fmt: skip
@@ -38,7 +48,8 @@ _MOST_BYTES = 30_000_000
 def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], dict[str, int]]:
     """Return the files that are fields of the DNA stain, and how many were left out as what.
 
-    Where files are channels of the same fields and nothing says which is DNA, an error stands in place of them.
+    Where files are channels of the same fields and nothing says which is DNA, an error stands in place of them; so it
+    does where they are planes of the same stacks.
     """
     kept = [file for file in files if isinstance(file, ImageError) or not _is_thumbnail(file)]
     left_out = {"thumbnails": len(files) - len(kept)}
@@ -64,10 +75,38 @@ def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], di
         elif stain[folder] is None and folder not in refused:
             refused.add(folder)
             fields.append(_unknown(folder, sorted(several[folder])))
+    fields = _without_planes(fields)
     left_out["files of other channels"] = sum(
         channel in several[folder] and stain[folder] not in (None, channel) for folder, _, channel in channels.values()
     )
     return fields, {what: n for what, n in left_out.items() if n}
+
+
+def _without_planes(fields: list[str | ImageError]) -> list[str | ImageError]:
+    """Put an error in place of the files of each folder that are several planes of the same stacks."""
+    planes = defaultdict(lambda: defaultdict(set))
+    for file in fields:
+        if isinstance(file, str) and (found := _PLANE.search(Path(file).stem)):
+            folder, name = os.path.split(file)
+            planes[folder][name[: found.start()] + "*" + name[found.end() :]].add(found.group())
+    stacked = {folder: sorted(max(of.values(), key=len)) for folder, of in planes.items()}
+    stacked = {folder: numbers for folder, numbers in stacked.items() if len(numbers) > 1}
+    made, refused = [], set()
+    for file in fields:
+        folder = os.path.dirname(file) if isinstance(file, str) else None
+        if folder not in stacked or not _PLANE.search(Path(file).stem):
+            made.append(file)
+        elif folder not in refused:
+            refused.add(folder)
+            made.append(_stack(folder, stacked[folder]))
+    return made
+
+
+def _stack(folder: str, numbers: list[str]) -> ImageError:
+    some = os.path.join(folder, f"*{numbers[len(numbers) // 2]}*")
+    said = ", ".join(numbers[:6])
+    finding = f"its files are the planes {said} of the same stacks, which would count each nucleus anew"
+    return ImageError(folder or ".", finding, f"give the sharpest plane of each, such as '{some}', or projections")
 
 
 def _is_thumbnail(file: str) -> bool:
