@@ -91,6 +91,7 @@ def test_of_more_mitoses_than_a_culture_has_the_surest_stay():
     given = {
         "call": names,
         "p_M": p_mitosis,
+        "flags": [""] * 50,
         "confidence": p_mitosis,
         "prediction_set": ["M"] * 50,
         "review": [""] * 50,
@@ -102,7 +103,10 @@ def test_of_more_mitoses_than_a_culture_has_the_surest_stay():
     assert len(out) == 20 and {made["review"][k] for k in out} == {MANY_MITOSES}
     assert np.isnan(made["confidence"][out]).all() and {made["prediction_set"][k] for k in out} == {""}
     assert (left_open(dict(given), "slide", "")["call"] == names).all()
-    alone = {"call": np.array(["M"]), "p_M": np.array([0.9])}
+    # A piece that the border left of a nucleus is no evidence for a mitosis as long as there are whole ones.
+    cut = left_open(given | {"flags": [""] * 47 + ["edge;scale_unknown"] * 3}, "culture", "")
+    assert np.flatnonzero(cut["call"] == "M").tolist() == [37, 39, 41, 43, 45]
+    alone = {"call": np.array(["M"]), "p_M": np.array([0.9]), "flags": ["edge"]}
     assert left_open(alone, "culture", "")["call"].tolist() == ["M"]
 
 
