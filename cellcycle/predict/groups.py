@@ -139,8 +139,16 @@ def at_one_scale(shared: list[Shared], seen: list[Seen | None], scale: Scale) ->
     """Return what images are told, and notes for the user: crops without a pixel size, at which scale they all are.
 
     By it their median nucleus has the area of the model's. Few crops, and those of unlike magnifications, have none.
+    A pixel size that many crops state has to be likely for their median, as in a field.
     """
-    ks = [k for k, one in enumerate(seen) if one is not None and _lacks_scale(one.nuclei)]
+    stated = defaultdict(list)
+    for k, one in enumerate(seen):
+        if one is not None and len(one.nuclei) and one.nuclei.kind == "nucleus":
+            stated[one.nuclei.stated_um if one.nuclei.scale_is_known else None].append(k)
+    ks = stated.pop(None, [])
+    for size_um, own in stated.items():
+        if len(own) >= _LEAST_CROPS and likely_pixel_size_um([seen[k].nuclei for k in own], scale) != size_um:
+            ks = sorted([*ks, *own])
     nuclei = [seen[k].nuclei for k in ks]
     low, high = np.quantile([own.measured["area_px"][0] for own in nuclei], (0.1, 0.9)) if nuclei else (0, 0)
     if len(ks) < _LEAST_CROPS or high > ANY_CELLS_RATIO * low:
@@ -149,10 +157,6 @@ def at_one_scale(shared: list[Shared], seen: list[Seen | None], scale: Scale) ->
     told = [replace(one, pixel_size_um=size_um) if k in of_crops else one for k, one in enumerate(shared)]
     note = f"{len(ks)} crops state no pixel size that can be: {size_um:.3g} um, by which their nuclei are of usual size"
     return told, [note]
-
-
-def _lacks_scale(nuclei: Nuclei) -> bool:
-    return len(nuclei) > 0 and nuclei.kind == "nucleus" and not nuclei.scale_is_known
 
 
 def _unit(columns: dict, k: int):

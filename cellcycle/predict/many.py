@@ -175,14 +175,14 @@ def look_first(
     """Return settings, what each image is told by those that are read with it, and notes for the user.
 
     "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
-    and puts its G1 peak into the settings; by both, crops without a pixel size get one scale; "each" looks at none
-    beforehand. Where no clear peak is found, images are judged by themselves; under "slide" a `SettingError` says why
-    there is none where a model that needs it was named. Images that cannot be read are left out. What was read and
-    found is kept in the folder, for `run_batch`.
+    and puts its G1 peak into the settings; by both, crops without a pixel size that can be get one scale; "each" looks
+    at none beforehand. Where no clear peak is found, images are judged by themselves; under "slide" a `SettingError`
+    says why there is none where a model that needs it was named. Images that cannot be read are left out. What was read
+    and found is kept in the folder, for `run_batch`.
     """
     choice, shared, notes = ModelChoice.of(model), [Shared({**own, "group": ""}) for own in columns], []
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
-    has_scale = settings.kind == "field" or settings.pixel_size_um is not None or rule.pixel_size_um is None
+    has_scale = settings.kind == "field" or rule.pixel_size_um is None
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale))):
         return settings, shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
