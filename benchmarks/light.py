@@ -20,7 +20,7 @@ from cellcycle.predict.predictor import LEAST_QUALITY
 
 RECORD = "data/results/light.csv"
 N_FIELDS, SHAPE, G2 = 24, (1000, 1000), 1.95
-COUNTS, UNEVEN = (150, 200, 300), (0.0, 0.15, 0.3)
+COUNTS, UNEVEN = (80, 150, 300), (0.0, 0.15, 0.3)
 # Shares of G1, S and G2; those of a growing culture vary from one to the next.
 CULTURES = {
     "growing": (6.0, 3.6, 2.4),

@@ -14,7 +14,7 @@ from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.nuclei import Anchor, Nuclei, fit_anchor
 
 # So many sound nuclei and more tell light right, and hardly ever a peak where there is none (benchmarks/light.py).
-_LEAST_NUCLEI = 150
+_LEAST_NUCLEI = 80
 # Nuclei so many coefficients of variation from a peak belong to it.
 _NEAR = 2.5
 # Twice the logarithm of how much likelier the narrower peak makes its nuclei, less what five numbers cost.

@@ -14,7 +14,7 @@ from cellcycle.images.wells import places_of
 from cellcycle.light import fit_in_even_light
 from cellcycle.nuclei import Nuclei, Scale, fit_anchor
 from cellcycle.predict import predict
-from cellcycle.predict.groups import OTHER_PEAK, Seen, layout, share
+from cellcycle.predict.groups import OTHER_PEAK, Seen, Shared, at_one_scale, layout, share
 from cellcycle.predict.platemap import read_map
 from cellcycle.simulation import simulate_field
 
@@ -72,6 +72,17 @@ def columns(n, **more):
 
 
 GROWING = ((10, 0.6), (20, 0.3), (15, 0.1))
+
+
+@pytest.mark.parametrize(("stated", "counts"), [(None, False), (0.2, False), (1.58, True), (6.5, False)])
+def test_a_pixel_size_that_crops_of_one_call_state_has_to_be_likely_for_all_of_them(stated, counts):
+    one = field_of((10, 1.0), n=1, pixel_size_um=stated)
+    crops = [replace(one, nuclei=replace(one.nuclei, kind="nucleus")) for _ in range(8)]
+    shared, notes = at_one_scale([Shared({})] * 8, crops, SCALE)
+    (told,) = {each.pixel_size_um for each in shared}
+    assert told is None and not notes if counts else told == pytest.approx(1.58, rel=0.1) and len(notes) == 1
+    # Of fewer, one may be as large as it says.
+    assert at_one_scale([Shared({})] * 7, crops[:7], SCALE)[1] == []
 
 
 def test_a_sparse_field_borrows_the_peak_and_the_pixel_size_of_its_group():
@@ -138,7 +149,7 @@ def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     "fields",
     [
         [field_of(*GROWING, seed=k) for k in range(4)],
-        [field_of(*GROWING, n=45, seed=k, light=falling) for k in range(3)],
+        [field_of(*GROWING, n=25, seed=k, light=falling) for k in range(3)],
         [field_of(*GROWING, seed=k, light=falling, shape=(400, 500 + k)) for k in range(2)],
     ],
     ids=["even", "few", "of two cameras"],
