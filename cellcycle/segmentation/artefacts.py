@@ -150,14 +150,13 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     from scipy import ndimage
 
     sizes = areas_of(labels)
-    if len(sizes) == 1:
+    large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
+    if not large.size:
         return None
     contrast = _contrast(pixels)
     filled = np.zeros(pixels.shape, bool)
     boxes = ndimage.find_objects(labels)
-    for index in np.flatnonzero(sizes >= max(_LEAST_FILL_SHARE * pixels.size, 50)):
-        if index == 0:
-            continue
+    for index in large:
         value, near, far = _beside(pixels, labels, index, boxes[index - 1])
         is_cut = _is_sharp(value, near, far, contrast)
         # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
@@ -200,7 +199,10 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         if box is None or areas[index] < 9 or areas[index] > 0.1 * pixels.size:
             continue
         value = pixels[box][labels[box] == index][0]
-        if value <= level or (value < np.median(pixels[box]) and areas[index] < 0.5 * pixels[box].size):
+        if value <= level:
+            continue
+        is_darker = 2 * np.count_nonzero(pixels[box] > value) >= pixels[box].size
+        if is_darker and areas[index] < 0.5 * pixels[box].size:
             continue
         candidates.append((index, box))
     # A picture of few levels is flat in a thousand places, none of which is brighter than its surroundings.

@@ -13,8 +13,7 @@ from cellcycle.segmentation.finder import SCALES, resampled, typical_diameter
 from cellcycle.simulation import SimulationParameters, simulate_field
 
 CROP_PX = 128
-# Diameter of a typical nucleus in training. `finder.DIAMETER_PX` shows it larger, which the crops' sizes cover: at this
-# size the outlines of small nuclei blur the DNA of a slide.
+# Diameter of a typical nucleus in training; crops are drawn at many sizes about it, `finder.DIAMETER_PX` among them.
 TRAINED_PX = 15.0
 N_SIMULATED, N_DRAWN, SIMULATED_SHARE, SEED = 160, 60, 0.2, 5000
 # Nuclei of crops are so much smaller or larger than the network expects, as a guess of their size may be off.

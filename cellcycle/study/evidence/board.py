@@ -23,7 +23,7 @@ from cellcycle.predict.many import look_first, run_batch
 from cellcycle.predict.predictor import ModelChoice
 from cellcycle.report.numbers import is_spoilt, without_prior
 from cellcycle.segmentation import VERSION as SEGMENTATION
-from cellcycle.segmentation.finder import read_card
+from cellcycle.segmentation.finder import DIAMETER_PX, read_card
 from cellcycle.splits import image_fingerprints
 from cellcycle.study.evidence import product as products
 from cellcycle.study.evidence.sources import SOURCES, Source, classes_of, pixel_size_um, with_truth
@@ -84,7 +84,8 @@ def _config(name: str, model: str, way: str) -> dict:
     trust = hashlib.sha256(json.dumps([card.get("confidence") for card in cards]).encode()).hexdigest()[:12]
     config = {"experiment": "evidence", "source": name, "model": model, "way": way, "confidence": trust}
     config |= {"weights": [card["sha256"]["model.onnx"][:12] for card in cards], "n_folds": 1, "n_repeats": 1}
-    return config | {"segmentation": SEGMENTATION, "finder": read_card()["sha256"]["model.onnx"][:12]}
+    config |= {"segmentation": SEGMENTATION, "finder": read_card()["sha256"]["model.onnx"][:12]}
+    return config | ({"diameter_px": DIAMETER_PX} if SOURCES[name].kind == "field" else {})
 
 
 @dataclass(frozen=True)

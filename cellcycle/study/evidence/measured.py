@@ -9,7 +9,8 @@ from cellcycle import files
 from cellcycle.datasets import load_dataset
 from cellcycle.errors import DataError
 from cellcycle.images import read_plane
-from cellcycle.nuclei import find_nuclei, fit_anchor
+from cellcycle.light import fit_in_even_light
+from cellcycle.nuclei import find_nuclei
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation.validation import REAL_MEASUREMENTS, dimensionless, summarise
 from cellcycle.study.evidence.sources import EDU, SOURCES, with_truth
@@ -43,8 +44,9 @@ def _crops(real: Path, name: str, reference: str) -> list[pd.DataFrame]:
 def _rpe1(real: Path) -> pd.DataFrame:
     """Measure the nuclei of both fields: S by EdU, G1 and G2 (with M) by DNA, read against the G1 peak of both."""
     images = SOURCES["rpe1"].images(real)
-    found = [find_nuclei(read_plane(path).pixels, None, SCALE, "field") for path in images]
-    anchor, peak = fit_anchor(found)
+    planes = [read_plane(path).pixels for path in images]
+    found = [find_nuclei(pixels, None, SCALE, "field") for pixels in planes]
+    found, anchor, peak, _ = fit_in_even_light(found, [pixels.shape for pixels in planes])
     if anchor is None:
         raise DataError(images[0].parent, peak.reason, "measure fields in which G1 is seen")
     tables = [pd.DataFrame(n.measured).assign(image=str(path)) for n, path in zip(found, images, strict=True)]
