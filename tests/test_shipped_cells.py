@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cellcycle.images import write_image
+from cellcycle.inputs import Inputs
 from cellcycle.phases import PHASES
 from cellcycle.simulation import simulate_nuclei
 from cellcycle.splits import image_fingerprints
@@ -91,3 +92,19 @@ def test_a_card_tells_real_cells_and_counts_those_of_known_phase(real):
     assert about["trained_on"]["counts"] == {"G1": 0, "S": 0, "G2": 0, "M": 12}
     assert "CC BY 4.0" in about["trained_on"]["description"] and "BSD-3" in about["trained_on"]["description"]
     assert about["limits"][0] == training.REAL_TOO
+
+
+def test_half_of_the_simulated_nuclei_are_shown_as_in_narrow_crops_and_keep_their_own_pixels():
+    images = np.full((200, 1, 64, 64), 0.01, np.float32)
+    images[:, 0, 20:44, 24:40] = 1.0
+    inputs = Inputs(images, np.zeros((200, 0), np.float32))
+    made = cells.framed(inputs, 3).images[:, 0]
+    assert (made[:, 20:44, 24:40] == 1).all()
+    is_framed = (made == 0).any(axis=(1, 2))
+    assert 0.4 < is_framed.mean() < 0.6
+    for image in made[is_framed]:
+        inside = image > 0
+        # What is left is one rectangle about the nucleus.
+        assert inside.sum() == inside.any(axis=0).sum() * inside.any(axis=1).sum()
+        assert inside[19:45].any(axis=1).all() and inside[:, 23:41].any(axis=0).all()
+    assert (inputs.images > 0).all() and (cells.framed(inputs, 3).images[:, 0] == made).all()

@@ -32,6 +32,8 @@ SOURCES = {
     "mitocheck": "HeLa cells, H2B-GFP, labelled by biologists: repository WayScience/phenotypic_profiling, CC BY 4.0 "
     "(Neumann et al. 2010, Nature, 10.1038/nature08869)",
 }
+# Share of nuclei that are shown in a frame, and how bright a nucleus is at least, of its brightest pixel.
+_FRAMED, _BRIGHT = 0.5, 0.25
 # What cells may be whose phase was told by eye.
 MITOTIC = ("Prometaphase", "Metaphase", "Anaphase")
 MAY_BE = {"Interphase": PHASES[:3]} | dict.fromkeys(MITOTIC, PHASES[3:])
@@ -119,6 +121,23 @@ def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
             usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
             parts.append(Learned(inputs[usable], may_be[slide.labels[usable]], tuple(fingerprints[half][usable])))
     return Learned.joined(parts)
+
+
+def framed(inputs: Inputs, seed: int) -> Inputs:
+    """Return inputs of painted surroundings, half of them as if cut from a crop of any margin about the nucleus.
+
+    Beyond a crop there is no grain of a camera. Real cells come in narrow crops, simulated ones did not: a network
+    takes the frame itself for a sign of the cells that it learned in one.
+    """
+    rng, images = np.random.default_rng([seed, 2]), inputs.images.copy()
+    for image in map(images.__getitem__, np.flatnonzero(rng.random(len(images)) < _FRAMED)):
+        is_bright = image[0] > _BRIGHT * image[0].max()
+        for axis, side in enumerate(image[0].shape):
+            inside = np.flatnonzero(is_bright.any(axis=1 - axis))
+            first, last = inside[[0, -1]] + rng.integers(1, side // 3, 2) * (-1, 1)
+            place = np.arange(side)
+            image[:] = np.where(np.expand_dims((place >= first) & (place <= last), (0, 2 - axis)), image, 0)
+    return replace(inputs, images=images)
 
 
 def simulated_slide(name: str, counts, size_px: int, seed: int, parameters=None) -> NucleusDataset:

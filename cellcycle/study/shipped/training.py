@@ -4,12 +4,22 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, save_checkpoint, shipped_dir
 from cellcycle.evaluate import write_trained_images
-from cellcycle.inputs import InputRule
+from cellcycle.inputs import InputRule, Inputs
 from cellcycle.phases import PHASES
 from cellcycle.simulation import VERSION as SIMULATOR
-from cellcycle.study.shipped.cells import SCALE, SOURCES, TRAIN_SEED, Learned, real_training_set, simulated_training_set
+from cellcycle.study.shipped.cells import (
+    SCALE,
+    SOURCES,
+    TRAIN_SEED,
+    Learned,
+    framed,
+    real_training_set,
+    simulated_training_set,
+)
 
 SIZE_PX = 64
 FIELD_OF_VIEW_UM = 32.4
@@ -37,8 +47,9 @@ REAL_TOO = (
 class Recipe:
     """What to train: arguments of `NetworkClassifier`, the unit and measurements of the input rule.
 
-    `is_wide`: simulated nuclei of other laboratories, too; `real`: names of `cells.SOURCES` to learn from.
-    `version` is that of the weights, bumped whenever they change.
+    `is_wide`: simulated nuclei of other laboratories, too; `real`: names of `cells.SOURCES` to learn from. After
+    its epochs come `framed_epochs`, from half the learning rate on, in which half of the simulated nuclei are shown as
+    in narrow crops. `version` is that of the weights, bumped whenever they change.
     """
 
     title: str
@@ -47,6 +58,7 @@ class Recipe:
     measurements: tuple[str, ...] = ()
     is_wide: bool = False
     real: tuple[str, ...] = ()
+    framed_epochs: int = 0
     version: str = "2"
 
 
@@ -58,7 +70,12 @@ _SETTLED = _ALIKE | {"batch_norm": True, "width": 12, "moves": True, "batch_size
 _SETTLED |= {"network": "nagao6", "weight_decay": 1e-2, "epochs": 24}
 RECIPES = {
     "nagao6": Recipe(
-        "Nagao", _SETTLED | {"views": ("shape",), "epochs": 40}, is_wide=True, real=("jurkat", "mitocheck"), version="3"
+        "Nagao",
+        _SETTLED | {"views": ("shape",), "epochs": 40},
+        is_wide=True,
+        real=("jurkat", "mitocheck"),
+        framed_epochs=16,
+        version="4",
     ),
     "nagao6-g1": Recipe(
         "Nagao, by DNA content", _ALIKE | {"network": "nagao6", "epochs": 12, "views": ("scaled",)}, "g1"
@@ -102,10 +119,29 @@ def train_shipped(
     first = learned.possible.argmax(axis=1)
     possible = learned.possible if recipe.real else None
     classifier = NetworkClassifier(**settings).fit(learned.inputs, first, possible=possible)
+    if recipe.framed_epochs:
+        classifier = in_frames(classifier, learned, len(simulated.inputs), recipe.framed_epochs)
+        settings = settings | {"framed_epochs": recipe.framed_epochs}
     n_real = len(learned.inputs) - len(simulated.inputs)
     about, target = about_of(recipe, settings, learned, n_real), (folder or shipped_dir()) / name
     write_list = {"more": partial(write_trained_images, fingerprints=learned.fingerprints)} if n_real else {}
     return save_checkpoint(target, classifier, rule, about, **write_list)
+
+
+def in_frames(classifier, learned: Learned, n_simulated: int, epochs: int):
+    """Return a classifier that went on to learn with the first, simulated, nuclei in frames: see `cells.framed`.
+
+    Frames are drawn anew for each epoch, so that a nucleus is seen in several and in none.
+    """
+    simulated, real = (learned.inputs[rows] for rows in np.split(np.arange(len(learned.inputs)), [n_simulated]))
+    first, highest = learned.possible.argmax(axis=1), classifier.learning_rate / 2
+    for epoch in range(epochs):
+        rate = highest * (0.5 + 0.5 * np.cos(np.pi * epoch / epochs))
+        settings = {"epochs": 1, "schedule": "constant", "learning_rate": float(rate), "seed": epoch}
+        inputs = Inputs.joined([framed(simulated, TRAIN_SEED + epoch), real])
+        again = type(classifier)(**classifier.get_params() | settings)
+        classifier = again.fit(inputs, first, start=classifier, possible=learned.possible)
+    return classifier
 
 
 def about_of(recipe: Recipe, settings: dict, learned: Learned, n_real: int) -> dict:
