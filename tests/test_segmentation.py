@@ -3,9 +3,11 @@
 import sys
 import types
 import warnings
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from cellcycle.errors import SettingError
@@ -500,6 +502,13 @@ def test_more_objects_than_a_field_has_are_refused(monkeypatch):
         fields.segment(pixels)
 
 
+def jpeg(pixels, quality):
+    """Return a picture of eight bits as JPEG gives it back."""
+    file = BytesIO()
+    Image.fromarray(np.clip(pixels / pixels.max() * 255, 0, 255).astype(np.uint8)).save(file, "jpeg", quality=quality)
+    return np.asarray(Image.open(file)).astype(float)
+
+
 def counted(seed=0):
     """Return a field as a camera counts its light, (H, W), and its labels."""
     pixels, truth = field((200, 240), blur=1.2, noise=0.0, slope=0.02, seed=seed)
@@ -515,6 +524,9 @@ CHANGED = {
     "in seven steps": (lambda p: np.floor(p / p.max() * 7), "is_cut"),
     "smoothed": (lambda p: ndimage.gaussian_filter(p, 0.8), "is_smooth"),
     "of medians": (lambda p: ndimage.median_filter(p, 3), "is_smooth"),
+    "as JPEG": (lambda p: jpeg(p, 75), "is_smooth"),
+    "as strong JPEG": (lambda p: jpeg(p, 30), "is_smooth"),
+    "as the strongest JPEG": (lambda p: jpeg(p, 10), "is_smooth"),
     "made larger": (lambda p: ndimage.zoom(p, 2, order=1), "is_smooth"),
     "sharpened": (lambda p: p + 2 * (p - ndimage.gaussian_filter(p, 3)), "is_bent"),
     "a difference of Gaussians": (lambda p: p - ndimage.gaussian_filter(p, 5), "is_bent"),

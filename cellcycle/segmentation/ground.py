@@ -49,7 +49,9 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     is_bent = within < _LEAST_INSIDE * noise
     if min(rim.size, around.size) >= _LEAST_PX:
         is_bent |= rim.mean() - around.mean() < _DARK_RING * (np.median(own) - np.median(around))
-    return Ground(bool(is_cut), bool(noise < _LEAST_ROUGH * wide), bool(is_bent))
+    # JPEG at its strongest leaves blocks of one value each, and no noise at all.
+    is_smooth = noise < _LEAST_ROUGH * wide or (noise == wide == 0 and not is_cut)
+    return Ground(bool(is_cut), bool(is_smooth), bool(is_bent))
 
 
 def _noise(pixels: np.ndarray, mask: np.ndarray, apart: int) -> float:
