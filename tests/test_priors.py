@@ -98,14 +98,14 @@ def test_of_more_mitoses_than_a_culture_has_the_surest_stay():
     }
     made = left_open(dict(given), "culture", "")
     left = np.flatnonzero(made["call"] == "M")
-    assert left.tolist() == [41, 43, 45, 47, 49]
+    assert left.tolist() == [47, 49]
     out = np.flatnonzero(made["call"] == "")
-    assert len(out) == 20 and {made["review"][k] for k in out} == {MANY_MITOSES}
+    assert len(out) == 23 and {made["review"][k] for k in out} == {MANY_MITOSES}
     assert np.isnan(made["confidence"][out]).all() and {made["prediction_set"][k] for k in out} == {""}
     assert (left_open(dict(given), "slide", "")["call"] == names).all()
     # A piece that the border left of a nucleus is no evidence for a mitosis as long as there are whole ones.
     cut = left_open(given | {"flags": [""] * 47 + ["edge;scale_unknown"] * 3}, "culture", "")
-    assert np.flatnonzero(cut["call"] == "M").tolist() == [37, 39, 41, 43, 45]
+    assert np.flatnonzero(cut["call"] == "M").tolist() == [43, 45]
     alone = {"call": np.array(["M"]), "p_M": np.array([0.9]), "flags": ["edge"]}
     assert left_open(alone, "culture", "")["call"].tolist() == ["M"]
 

@@ -3,6 +3,7 @@
 `pytest --hypothesis-profile more` tries more examples. What does not hold yet is an expected failure that says why.
 """
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -18,8 +19,8 @@ from cellcycle.checkpoint import DEFAULT, load_checkpoint, shipped_names
 from cellcycle.datasets.tables import clean, says_nothing
 from cellcycle.images import Plane, write_image
 from cellcycle.predict import predict
-from cellcycle.segmentation import measure, segment
-from cellcycle.simulation import simulate_field, simulate_nuclei
+from cellcycle.segmentation import find_in_crop, measure, segment
+from cellcycle.simulation import SimulationParameters, simulate_field, simulate_nuclei
 
 SIDE_PX, UM = 64, 32.4 / 64
 
@@ -124,6 +125,35 @@ def test_the_margin_of_all_crops_of_a_run_changes_hardly_a_call_where_the_pixel_
     assert after["pixel_size_um"][0] == pytest.approx(before["pixel_size_um"][0], rel=0.03)
     is_changed = before["call"] != after["call"]
     assert is_changed.mean() <= 0.1 and (after["review"][is_changed] != "").all()
+
+
+@cache
+def wide_crops() -> list[np.ndarray]:
+    """Simulated nuclei (120, 120) of all phases, with more around them than any model looks at."""
+    wide = replace(SimulationParameters(), field_of_view_um=120 * UM)
+    made = simulate_nuclei(dict.fromkeys(("G1", "S", "G2", "M"), 15), 120, seed=5, parameters=wide)
+    return [image[0] for image in made.images]
+
+
+def within(pixels, margin):
+    """Return a crop that holds no more of the picture than so many pixels about the nucleus."""
+    nucleus = np.argwhere(find_in_crop(pixels)[1] == 1)
+    (top, left), (bottom, right) = np.maximum(nucleus.min(axis=0) - margin, 0), nucleus.max(axis=0) + margin + 1
+    return np.ascontiguousarray(pixels[top:bottom, left:right])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("margin", "most"), [(2, 0.25), (4, 0.15), (8, 0.1), (24, 0.05)])
+@pytest.mark.parametrize("size_um", [UM, None])
+def test_of_what_was_cut_narrowly_out_of_a_field_few_calls_change_and_none_without_review(margin, most, size_um):
+    def called(pictures):
+        planes = [Plane(p, 16, size_um, str(k)) for k, p in enumerate(pictures)]
+        return predict(planes, kind="nucleus")
+
+    before, after = called(wide_crops()), called([within(p, margin) for p in wide_crops()])
+    is_changed = before["call"] != after["call"]
+    assert is_changed.mean() <= most + 0.1 * (size_um is None)
+    assert (is_changed & (after["review"] == "")).mean() <= 0.04
 
 
 @pytest.mark.slow

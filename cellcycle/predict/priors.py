@@ -1,7 +1,7 @@
 """What is taken to be known of a culture before a nucleus is looked at, and which calls it leaves open.
 
 "equal": G1, S, G2 and M weigh alike, as in training. "culture": in a growing culture few nuclei are in mitosis, so M
-weighs less, and a field of which more than a tenth are called M keeps the most probable tenth, whole nuclei before
+weighs less, and a field with more of them keeps the most probable, a tenth of its calls, whole nuclei before
 those that the border cuts: a piece of any nucleus may have the outline of a mitosis. G1, S and G2 weigh alike: given
 the shares of a growing culture, calls came out farther from the true shares of simulated ones. "slide": as many of each
 as the DNA histogram of the image shows, read against its G1 peak, M as in a culture; without a peak it is "culture".
@@ -62,7 +62,9 @@ def left_open(values: dict, prior: str, flag: str) -> dict:
     open_for = {ONE_PEAK: is_one_peak, MANY_MITOSES: np.zeros(len(names), bool)}
     if prior == "culture":
         mitoses, p_mitosis = np.flatnonzero(names == PHASES[3]), values[f"p_{PHASES[3]}"]
-        most = max(1, int(_MOST_MITOSES * np.count_nonzero(names)))
+        n_others = np.count_nonzero(names) - len(mitoses)
+        # A tenth of the calls that are left.
+        most = max(1, int(n_others * _MOST_MITOSES / (1 - _MOST_MITOSES)))
         is_cut = np.array(["edge" in values["flags"][k].split(";") for k in mitoses], dtype=bool)
         open_for[MANY_MITOSES][mitoses[np.lexsort((-p_mitosis[mitoses], is_cut))[most:]]] = True
     for why, rows in open_for.items():
