@@ -162,10 +162,10 @@ def test_what_the_page_says_of_the_aims_that_were_missed_holds_in_the_records():
     _, together = by["auto", "rpe1", "together"]
     assert together["G1, knock-down"].low > together["G1, control"].high
     assert together["S, knock-down"].value <= together["S, control"].value / 2
-    # "Of all nuclei found, no field of ten or more is above a tenth."
+    # "`predict` itself leaves a tenth of the calls of a field in M."
     rows, fields = by["auto", "fields", "each"]
     mitoses = rows["call"].eq("M").groupby(rows["group"]).agg(["mean", "size"])
-    assert fields["fields with more than 10% M"].value > 0
+    assert fields["fields with more than 10% M"].value == 0
     # "Without it clearly more nuclei, and many fields, would lie above a tenth."
     probable = rows.dropna(subset="p_M").filter(regex="^p_").idxmax(axis=1).eq("p_M")
     assert probable.mean() > 1.2 * fields["called M"].value
