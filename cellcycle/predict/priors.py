@@ -1,10 +1,10 @@
 """What is taken to be known of a culture before a nucleus is looked at, and which calls it leaves open.
 
 "equal": G1, S, G2 and M weigh alike, as in training. "culture": in a growing culture few nuclei are in mitosis, so M
-weighs less, and a field with more of them keeps the most probable, a tenth of its calls, whole nuclei before
-those that the border cuts: a piece of any nucleus may have the outline of a mitosis. G1, S and G2 weigh alike: given
-the shares of a growing culture, calls came out farther from the true shares of simulated ones. "slide": as many of each
-as the DNA histogram of the image shows, read against its G1 peak, M as in a culture; without a peak it is "culture".
+weighs less, and a field with more of them keeps the most probable, a tenth of its calls, whole nuclei before those that
+the border cuts: a piece of any nucleus may have the outline of a mitosis. G1, S and G2 weigh alike: given the shares of
+a growing culture, calls came out farther from the true shares of simulated ones. "slide": as many of each as the DNA
+histogram of the image shows, read against its G1 peak, M as in a culture; without a peak it is "culture".
 
 Source of the weighing: Saerens M, Latinne P, Decaestecker C. Neural Computation 14:21 (2002), with a stated prior.
 """
