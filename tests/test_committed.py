@@ -53,7 +53,11 @@ def test_a_shipped_model_is_small_whole_and_tells_what_it_is(name):
     assert all(cells.SOURCES[source] in card["trained_on"]["description"] for source in recipe.real)
     assert "fine-tune before you trust it" in checkpoint.warning
     assert card["licence"]
-    assert card["limits"] == [training.REAL_TOO if recipe.real else training.SIMULATED_ONLY, *training.LIMITS]
+    assert card["limits"] == [
+        training.REAL_TOO if recipe.real else training.SIMULATED_ONLY,
+        *recipe.limits,
+        *training.LIMITS,
+    ]
     assert checkpoint.version == recipe.version
     assert checkpoint.confidence is not None
 

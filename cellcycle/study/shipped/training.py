@@ -49,7 +49,8 @@ class Recipe:
 
     `is_wide`: simulated nuclei of other laboratories, too; `real`: names of `cells.SOURCES` to learn from. After
     its epochs come `framed_epochs`, from half the learning rate on, in which half of the simulated nuclei are shown as
-    in narrow crops. `version` is that of the weights, bumped whenever they change.
+    in narrow crops. `limits` are those of this model alone. `version` is that of the weights, bumped whenever they
+    change.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Recipe:
     is_wide: bool = False
     real: tuple[str, ...] = ()
     framed_epochs: int = 0
+    limits: tuple[str, ...] = ()
     version: str = "2"
 
 
@@ -75,6 +77,10 @@ RECIPES = {
         is_wide=True,
         real=("jurkat", "mitocheck"),
         framed_epochs=16,
+        limits=(
+            "Of Jurkat cells by their pictures alone it is too sure, and its prediction sets are too small (see "
+            "scores): it calls too many of them G1.",
+        ),
         version="4",
     ),
     "nagao6-g1": Recipe(
@@ -164,5 +170,5 @@ def about_of(recipe: Recipe, settings: dict, learned: Learned, n_real: int) -> d
         "training": {k: v for k, v in settings.items() if k not in NETWORK_SETTINGS},
         "trained_on": trained_on,
         "licence": "BSD-3-Clause" + ("; real cells under the licences named with them" if n_real else ""),
-        "limits": [REAL_TOO if n_real else SIMULATED_ONLY, *LIMITS],
+        "limits": [REAL_TOO if n_real else SIMULATED_ONLY, *recipe.limits, *LIMITS],
     }
