@@ -83,7 +83,7 @@ const keys = {
   said: (n) => n.said || '\uffff',
   name: (n) => n.name,
 };
-const typical = (phase) => (n) => -(n.p[n.classes.indexOf(phase)] ?? 0) + n.strange / 2 + (n.why ? 1 : 0);
+const typical = (phase) => (n) => (n.call === phase ? 0 : 3) - (n.p[n.classes.indexOf(phase)] ?? 0) + n.strange / 2 + (n.why ? 1 : 0);
 const filters = {
   all: () => true,
   doubt: (n) => n.why !== '',
