@@ -60,7 +60,7 @@ def fits_of(culture: str, n_nuclei: int, uneven: float, seed: int) -> list[float
     is_part, is_two = rng.random((2, n_nuclei)) < [[rng.choice([0, 0.08])], [0.03]]
     dna *= np.where(is_part, rng.uniform(0.35, 1, n_nuclei), 1) * np.where(is_two, rng.uniform(1.3, 2.2, n_nuclei), 1)
     places = rng.uniform(0, SHAPE[0], (n_nuclei, 2))
-    light = Light(tuple(rng.normal(0, uneven / 2, 5)), SHAPE, np.nan, np.nan)
+    light = Light(tuple(rng.normal(0, uneven / 2, 5)), SHAPE)
     field = nuclei_of(dna * light.at(places), places)
     peaks = fit_anchor([field])[1], fit_in_even_light([field], [SHAPE])[2]
     return [peak.position if peak.quality >= LEAST_QUALITY else np.nan for peak in peaks]

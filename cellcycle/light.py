@@ -30,8 +30,8 @@ class Light:
 
     slopes: tuple[float, ...]
     shape: tuple[int, int]
-    cv_before: float
-    cv: float
+    cv_before: float = np.nan
+    cv: float = np.nan
 
     def at(self, centres: np.ndarray) -> np.ndarray:
         """Return the light (N,) at rows and columns (N, 2)."""
@@ -61,17 +61,26 @@ def fit_in_even_light(nuclei, shapes) -> tuple[list[Nuclei], Anchor | None, G1Pe
     """
     nuclei = list(nuclei)
     anchor, peak = fit_anchor(nuclei)
-    light = uneven_light(nuclei, list(shapes), peak)
-    if light is None:
-        return nuclei, anchor, peak, None
-    nuclei = list(map(light.taken_out, nuclei))
-    return nuclei, *fit_anchor(nuclei), light
+    light = uneven_light(nuclei, list(shapes))
+    if light is not None:
+        even = list(map(light.taken_out, nuclei))
+        even_anchor, even_peak = fit_anchor(even)
+        if even_peak.is_usable and not (peak.is_usable and _gain(peak, even_peak, len(light.slopes)) < _LEAST_GAIN):
+            light = replace(light, cv_before=peak.cv if peak.is_usable else np.nan, cv=even_peak.cv)
+            return even, even_anchor, even_peak, light
+    return nuclei, anchor, peak, None
 
 
-def uneven_light(nuclei: list[Nuclei], shapes: list[tuple[int, int]], before: G1Peak) -> Light | None:
-    """Return the light of fields of one shape; None where taking it out makes their G1 peak, as `before`, no narrower.
+def _gain(before: G1Peak, after: G1Peak, n_numbers: int) -> float:
+    """Return how much likelier a narrower peak makes its nuclei, less what so many numbers cost."""
+    n_in_peaks = after.n_nuclei * (after.fractions["G1"] + after.fractions["G2"])
+    return 2 * n_in_peaks * np.log(before.cv / after.cv) - n_numbers * np.log(after.n_nuclei)
 
-    What is gained must be more than chance gives: see `_LEAST_GAIN`. Crops lie anywhere in their fields.
+
+def uneven_light(nuclei: list[Nuclei], shapes: list[tuple[int, int]]) -> Light | None:
+    """Return the light of fields of one shape, as their DNA tells it; None where it tells none.
+
+    Crops lie anywhere in their fields. Whether anything is gained by taking it out is not asked.
     """
     if len(set(shapes)) != 1 or any(own.kind != "field" for own in nuclei):
         return None
@@ -91,15 +100,7 @@ def uneven_light(nuclei: list[Nuclei], shapes: list[tuple[int, int]], before: G1
     away -= np.log(peak.g2_ratio) * (away > np.log(peak.g2_ratio) / 2)
     near = np.abs(away) < _NEAR * peak.cv
     slopes = slopes + _least_squares(terms[near], away[near])
-    peak = fit_g1_peak(np.exp(logs - terms @ slopes))
-    if not peak.is_usable:
-        return None
-    if before.is_usable:
-        n_in_peaks = len(logs) * (peak.fractions["G1"] + peak.fractions["G2"])
-        gain = 2 * n_in_peaks * np.log(before.cv / peak.cv) - terms.shape[1] * np.log(len(logs))
-        if gain < _LEAST_GAIN:
-            return None
-    return Light(tuple(slopes.tolist()), shapes[0], before.cv if before.is_usable else np.nan, peak.cv)
+    return Light(tuple(slopes.tolist()), shapes[0])
 
 
 def _terms(centres: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

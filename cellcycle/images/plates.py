@@ -84,21 +84,21 @@ def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], di
 
 def _without_planes(fields: list[str | ImageError]) -> list[str | ImageError]:
     """Put an error in place of the files of each folder that are several planes of the same stacks."""
-    planes = defaultdict(lambda: defaultdict(set))
-    for file in fields:
-        if isinstance(file, str) and (found := _PLANE.search(Path(file).stem)):
+    numbered = {file: _PLANE.search(Path(file).stem) for file in fields if isinstance(file, str)}
+    stacks = defaultdict(lambda: defaultdict(set))
+    for file, found in numbered.items():
+        if found:
             folder, name = os.path.split(file)
-            planes[folder][name[: found.start()] + "*" + name[found.end() :]].add(found.group())
-    stacked = {folder: sorted(max(of.values(), key=len)) for folder, of in planes.items()}
-    stacked = {folder: numbers for folder, numbers in stacked.items() if len(numbers) > 1}
+            stacks[folder][name[: found.start()], name[found.end() :]].add(found.group())
+    planes = {folder: sorted(max(of.values(), key=len)) for folder, of in stacks.items()}
     made, refused = [], set()
     for file in fields:
-        folder = os.path.dirname(file) if isinstance(file, str) else None
-        if folder not in stacked or not _PLANE.search(Path(file).stem):
+        folder = os.path.dirname(file) if numbered.get(file) else None
+        if len(planes.get(folder, ())) < 2:
             made.append(file)
         elif folder not in refused:
             refused.add(folder)
-            made.append(_stack(folder, stacked[folder]))
+            made.append(_stack(folder, planes[folder]))
     return made
 
 

@@ -126,8 +126,8 @@ def train_shipped(
     possible = learned.possible if recipe.real else None
     classifier = NetworkClassifier(**settings).fit(learned.inputs, first, possible=possible)
     if recipe.framed_epochs:
-        classifier = in_frames(classifier, learned, len(simulated.inputs), recipe.framed_epochs)
-        settings = settings | {"framed_epochs": recipe.framed_epochs}
+        settings = settings | {"framed_epochs": max(1, round(recipe.framed_epochs * min(scale, 1)))}
+        classifier = in_frames(classifier, learned, len(simulated.inputs), settings["framed_epochs"])
     n_real = len(learned.inputs) - len(simulated.inputs)
     about, target = about_of(recipe, settings, learned, n_real), (folder or shipped_dir()) / name
     write_list = {"more": partial(write_trained_images, fingerprints=learned.fingerprints)} if n_real else {}
