@@ -29,7 +29,7 @@ from cellcycle.images import write_image
 from cellcycle.plots.style import label, new_figure
 from cellcycle.predict.command import run_predict
 from cellcycle.simulation import simulate_field
-from cellcycle.study import texts
+from cellcycle.study import blocks
 
 SIZES = {
     "fields": (1, 4, 20, 100, 400),
@@ -192,7 +192,7 @@ def main() -> None:
         # What a reader computes again is what stands in the file.
         table = pd.read_csv(RECORD)
         figure_of(table).savefig(FIGURE, dpi=150)
-        texts.refresh(DOCUMENT, {"MEASURED": told(table)})
+        blocks.refresh(DOCUMENT, {"MEASURED": told(table)})
 
 
 if __name__ == "__main__":

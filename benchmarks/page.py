@@ -29,7 +29,7 @@ import psutil
 
 from cellcycle import files
 from cellcycle.predict import predict
-from cellcycle.study import texts
+from cellcycle.study import blocks
 
 ROOT = Path(__file__).parent.parent
 NUCLEI = sorted((ROOT / "data" / "sample" / "nuclei").rglob("*.png"))
@@ -178,7 +178,7 @@ def kept(record: dict, file: Path, document: Path, block: str) -> None:
     """Write a record, and its text into the document."""
     with files.whole_file(file) as unfinished:
         unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    texts.refresh(document, {"MEASURED": block})
+    blocks.refresh(document, {"MEASURED": block})
 
 
 def main() -> None:

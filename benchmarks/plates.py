@@ -19,7 +19,7 @@ from cellcycle.report import read_experiment
 from cellcycle.report.numbers import all_numbers
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, write_plate
-from cellcycle.study import texts
+from cellcycle.study import blocks
 
 RECORD, DOCUMENT = ROOT / "data" / "results" / "plates.csv", ROOT / "docs" / "how_to" / "plate.md"
 SEEDS, DOSE, SIDE_PX, N_SAMPLES = range(10), 10.0, 448, 300
@@ -86,7 +86,7 @@ def main() -> None:
     record = pd.concat(tables, ignore_index=True)
     with files.whole_file(RECORD) as work:
         record.round(4).to_csv(work, index=False)
-    texts.refresh(DOCUMENT, {"EFFECTS": told(pd.read_csv(RECORD))})
+    blocks.refresh(DOCUMENT, {"EFFECTS": told(pd.read_csv(RECORD))})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
 from cellcycle.phases import S_BY_DNA
-from cellcycle.study import data_card, experiments, load_profile, texts, transfers
+from cellcycle.study import blocks, costs, data_card, experiments, load_profile, texts, transfers
 from cellcycle.study.evidence.sources import SOURCES
 
 ROOT = files.repository()
@@ -50,8 +50,8 @@ def block(file, name):
 
 @pytest.mark.slow
 def test_the_texts_follow_from_the_records(profile):
-    for file, blocks in texts.text_blocks().items():
-        for name, made in blocks.items():
+    for file, computed in texts.text_blocks().items():
+        for name, made in computed.items():
             assert block(ROOT / file, name) == made, "run cellcycle.study.texts.refresh_texts()"
 
 
@@ -195,14 +195,14 @@ def test_the_data_card_follows_from_records_and_simulator(computed, name):
 
 def test_replacing_a_block_leaves_the_rest_alone():
     text = "before\n<!-- A -->\nold\n<!-- /A -->\nafter"
-    assert texts.replace_block(text, "A", "new") == "before\n<!-- A -->\nnew\n<!-- /A -->\nafter"
+    assert blocks.replace_block(text, "A", "new") == "before\n<!-- A -->\nnew\n<!-- /A -->\nafter"
     with pytest.raises(RecordError, match="no such block"):
-        texts.replace_block(text, "B", "new")
+        blocks.replace_block(text, "B", "new")
 
 
 def test_markdown_table_rounds_and_leaves_gaps():
     table = pd.DataFrame({"x": [0.123, None], "y": ["a", "b"]}, index=pd.Index(["r", "s"], name="row"))
-    assert texts.markdown_table(table).splitlines() == [
+    assert blocks.markdown_table(table).splitlines() == [
         "| row | x | y |",
         "| --- | --- | --- |",
         "| r | 0.12 | a |",
@@ -221,14 +221,14 @@ def records(tmp_path):
 
 
 def test_hours_add_up_by_family_training_and_prediction(records):
-    table = texts.core_hours(results.load_runs(records))
+    table = costs.core_hours(results.load_runs(records))
     assert list(table.index) == ["nagao", "nn"]
     assert table["runs"].to_list() == [2, 1]
     assert table["core_h"].to_list() == pytest.approx([2.0, 1.0])
 
 
 def test_the_block_states_both_ends_of_the_range(records):
-    block = texts.energy_block(records)
+    block = costs.energy_block(records)
     assert "| nagao | 2 | 2.00 | 10.0 | 30.0 |" in block
     assert "| all | 3 | 3.00 | 15.0 | 45.0 |" in block
     # 92.98 Wh warm a litre to boiling.
@@ -237,13 +237,13 @@ def test_the_block_states_both_ends_of_the_range(records):
 
 
 def test_without_records_the_block_says_so(tmp_path):
-    assert "No run is recorded" in texts.energy_block(tmp_path)
-    assert "No run is recorded" in texts.energy_block(tmp_path / "missing")
+    assert "No run is recorded" in costs.energy_block(tmp_path)
+    assert "No run is recorded" in costs.energy_block(tmp_path / "missing")
 
 
 def test_the_committed_block_follows_from_the_committed_records():
     kept = PAGE.read_text(encoding="utf-8").split("<!-- ENERGY -->")[1].split("<!-- /ENERGY -->")[0].strip()
-    assert kept == texts.energy_block(), "run cellcycle.study.texts.refresh_texts()"
+    assert kept == costs.energy_block(), "run cellcycle.study.texts.refresh_texts()"
 
 
 def test_files_and_commands_that_the_assessment_names_exist():

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from cellcycle import files
 from cellcycle.phases import PHASES
 from cellcycle.predict import predict
-from cellcycle.study import texts
+from cellcycle.study import blocks
 
 MITOSES = ("prometaphase", "metaphase", "anaphase")
 SEEN = {
@@ -55,7 +55,7 @@ def validation_blocks() -> dict[str, str]:
         for quantity in ("eccentricity", "solidity", "texture")
     }
     mitosis = pd.DataFrame.from_dict(rows, orient="index").rename_axis("mitosis by shape")
-    return {"VALIDATION": texts.markdown_table(headline), "MITOSIS": texts.markdown_table(mitosis)}
+    return {"VALIDATION": blocks.markdown_table(headline), "MITOSIS": blocks.markdown_table(mitosis)}
 
 
 def ceiling_block() -> str:
@@ -67,4 +67,4 @@ def ceiling_block() -> str:
         found = ceiling(**options)
         rows[name] = {"accuracy": found.accuracy, "balanced accuracy": found.balanced_accuracy}
         rows[name] |= {"macro F1": found.macro_f1, **{f"recall {phase}": found.recall[phase] for phase in PHASES}}
-    return texts.markdown_table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("sees"))
+    return blocks.markdown_table(pd.DataFrame.from_dict(rows, orient="index").rename_axis("sees"))

@@ -1,7 +1,6 @@
 """Tables, sentences and the picture in README and docs, computed from records, cards and models."""
 
 import json
-import re
 import textwrap
 from pathlib import Path
 
@@ -18,13 +17,14 @@ from cellcycle.predict.overlay import draw_overlay
 from cellcycle.predict.words import shipped_table
 from cellcycle.results import Record
 from cellcycle.segmentation import finder, matching
-from cellcycle.study import experiments
+from cellcycle.study import costs, experiments
+from cellcycle.study.blocks import markdown_table, refresh
 from cellcycle.study.profiles import load_profile
 
 # The computed blocks of each text.
 TEXTS = {
     "README.md": ["HEADLINE"],
-    "docs/results.md": ["RESULTS", "FINDINGS", "TRAINING", "REAL_CELLS"],
+    "docs/results.md": ["RESULTS", "FINDINGS", "TRAINING", "PAPER", "REAL_CELLS"],
     "docs/predict.md": ["MODELS"],
     "docs/finders.md": ["FINDERS", "FINDERS_REAL", "FINDERS_COST", "FINDERS_SIMULATED"],
     "docs/how_to/label_and_train.md": ["TRAINED"],
@@ -33,11 +33,6 @@ TEXTS = {
 FIELD_PICTURE = "docs/images/field_001_phases.png"
 # In the order of the columns; `metrics.SCORES` holds how they are computed.
 SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
-# Watts of one busy core, an assumption: where most servers and laptops lie in the table of Green Algorithms, which
-# takes 12 for an unknown processor (Lannelongue, Grealey and Inouye 2021, Advanced Science, 10.1002/advs.202100707).
-WATTS_A_CORE = (5, 15)
-# To warm a litre of water (4184 J a degree) from 20 to 100 degrees C, in watt-hours.
-_LITRE_TO_BOILING_WH = 4184 * 80 / 3600
 # Record of finders side by side.
 FINDERS = Path("data", "results", "finders.json")
 # Records of models trained on real cells, as `make evidence` makes them.
@@ -56,37 +51,11 @@ def refresh_texts() -> None:
     write_image(files.repository() / FIELD_PICTURE, field_picture())
 
 
-def refresh(file, blocks: dict[str, str]) -> None:
-    """Write computed blocks into a Markdown file."""
-    text = file.read_text(encoding="utf-8")
-    for name, content in blocks.items():
-        text = replace_block(text, name, content)
-    with files.whole_file(file) as work:
-        work.write_text(text, encoding="utf-8")
-
-
-def replace_block(text: str, name: str, content: str) -> str:
-    """Return `text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced; RecordError without it."""
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    if start not in text or end not in text:
-        raise RecordError(name, "no such block in the text", f"put {start} and {end} where it belongs")
-    before, after = text.split(start)[0], text.split(end)[1]
-    return f"{before}{start}\n{content.strip()}\n{end}{after}"
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table as Markdown, its index first, numbers with two decimals, NaN empty."""
-    rows = [[table.index.name or "", *map(str, table.columns)], ["---"] * (table.shape[1] + 1)]
-    for name, row in table.iterrows():
-        cells = ["" if pd.isna(v) else v if isinstance(v, str) else f"{v:.2f}" for v in row]
-        rows.append([str(name), *cells])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-
-
 def text_blocks() -> dict[str, dict[str, str]]:
     """Return the computed blocks of each text, by its path in the repository, from the committed records and cards."""
     profile = load_profile("study", "simulated")
-    recorded = experiments.headline_records(profile, profile.load_dataset(), experiments.recorded)
+    dataset = profile.load_dataset()
+    recorded = experiments.headline_records(profile, dataset, experiments.recorded)
     simulated, real = headline_table(recorded), real_table(real_records())
     columns = [c for c in simulated if not c.startswith(("recall", "parameters", "ms"))]
     tables = {"RESULTS": simulated[columns], "REAL_CELLS": real, "TRAINED": trained_table()}
@@ -94,7 +63,8 @@ def text_blocks() -> dict[str, dict[str, str]]:
     made = {name: markdown_table(table) for name, table in tables.items()}
     beside, still = _beside_dna_content(recorded)
     made |= {"HEADLINE": headline(simulated, beside, still, real), "FINDINGS": findings(beside, still)}
-    made |= {"ENERGY": energy_block(), "TRAINING": training_block()}
+    made |= {"ENERGY": costs.energy_block(), "TRAINING": costs.training_block()}
+    made["PAPER"] = costs.paper_block(experiments.recorded(profile, dataset, experiments.table_2(profile)))
     return {text: {name: made[name] for name in names} for text, names in TEXTS.items()}
 
 
@@ -139,12 +109,12 @@ def finders_beside() -> dict[str, pd.DataFrame]:
     """Return what each finder comes to in one run of `benchmarks/segmentation_fields.py`, from its record."""
     found = json.loads((files.repository() / FINDERS).read_text(encoding="utf-8"))["finders"]
     widths = {"simulated": "width of the G1 peak, simulated slide", "rpe1": "width of the G1 peak, RPE-1"}
-    costs = {"times_plain": "time, over that of the plain script", "memory_mb": "memory of the process, MB"}
+    spent = {"times_plain": "time, over that of the plain script", "memory_mb": "memory of the process, MB"}
     g1 = {name: {title: _width(one["g1"][source]) for source, title in widths.items()} for name, one in found.items()}
     return {
         "FINDERS_REAL": _by_finder({name: _finder_scores(one["real"]) for name, one in found.items()}),
         "FINDERS_SIMULATED": _by_finder({n: _finder_scores(one["simulated"]) | g1[n] for n, one in found.items()}),
-        "FINDERS_COST": _by_finder({n: {t: f"{one[c]:g}" for c, t in costs.items()} for n, one in found.items()}),
+        "FINDERS_COST": _by_finder({n: {t: f"{one[c]:g}" for c, t in spent.items()} for n, one in found.items()}),
     }
 
 
@@ -266,55 +236,3 @@ def show_distances(found: pd.DataFrame) -> pd.DataFrame:
 def second_run() -> pd.DataFrame:
     """Return the committed `distances` of a whole fresh run on another type of processor than that of the records."""
     return pd.read_csv(files.repository() / "data" / "results" / "second_run.csv", index_col="model")
-
-
-def core_hours(records) -> pd.DataFrame:
-    """Return what each family of models took, the longest first: its number of runs and hours of one core.
-
-    The records are of runs whose processes compute with one thread each. Nothing measures power. What no record counts
-    is left out: making the images, pretraining, running the notebooks, runs that were stopped or replaced, memory,
-    cooling, and the idle power of the machine.
-    """
-    took_h = [(record.run["train_s"] + record.run["predict_s"]) / 3600 for record in records]
-    # A family is a model's name up to its size: "nagao6" is of the family "nagao".
-    family = [re.match(r"\D+", record.config["model"])[0] for record in records]
-    table = pd.DataFrame({"family": family, "core_h": took_h})
-    # The ceiling is a formula, not a model: its record holds no time.
-    table = table[table["core_h"] > 0].groupby("family")["core_h"].agg(["size", "sum"])
-    return table.set_axis(["runs", "core_h"], axis=1).sort_values("core_h", ascending=False)
-
-
-def energy_block(root=None) -> str:
-    """Return the ethical assessment's table of energy, computed from the records of the study."""
-    records = results.load_runs(root or files.repository() / "data" / "results" / "study")
-    if not records:
-        return "No run is recorded in `data/results/study` yet, so there is no energy to state."
-    table = core_hours(records)
-    table.loc["all"] = table.sum()
-    low, high = WATTS_A_CORE
-    shown = pd.DataFrame({"runs": table["runs"].map("{:.0f}".format), "core-hours": table["core_h"]})
-    for watts in WATTS_A_CORE:
-        shown[f"Wh at {watts} W a core"] = (watts * table["core_h"]).map("{:.1f}".format)
-    litres = [f"{watts * table.loc['all', 'core_h'] / _LITRE_TO_BOILING_WH:.2g}" for watts in WATTS_A_CORE]
-    return (
-        f"Assumed: {low} to {high} W for one busy core. In all, as much as warms {litres[0]} to {litres[1]} litres "
-        f"of water from 20 °C to boiling.\n\n{markdown_table(shown.rename_axis('models'))}"
-    )
-
-
-def training_block() -> str:
-    """Return what `benchmarks/training.py --record` measured, as a table, and what follows for the profile `paper`."""
-    found = json.loads((files.repository() / "data" / "results" / "training.json").read_text(encoding="utf-8"))
-    rows = [row | {"network": experiments.TABLE_2_MODELS[row["network"]]} for row in found["rows"]]
-    table = pd.DataFrame(rows).set_index("network").rename(columns={"size_px": "side, px", "fold_s": "fold, s"})
-    table[["side, px", "epochs"]] = table[["side, px", "epochs"]].astype(str)
-    large = max((row for row in rows if row["network"] == "Nagao 6"), key=lambda row: row["size_px"])
-    epochs = load_profile("paper").epochs["nagao"]
-    minutes = large["fold_s"] / large["epochs"] * epochs / 60
-    many = found["many"]
-    return (
-        f"{markdown_table(table)}\n\nAt {large['size_px']} px the {epochs} "
-        f"epochs of the profile `paper` would take Nagao 6 {minutes:.0f} minutes a fold on one core (extrapolated): it "
-        f"is meant for a GPU, and was not run whole.\nAn epoch of `best` on {many['nuclei']:,} nuclei of 64 px, on "
-        f"disk, takes {many['epoch_s'] / 60:.0f} minutes of one core and {many['memory_gb']} GB of memory."
-    )

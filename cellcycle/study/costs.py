@@ -1,0 +1,82 @@
+"""What the study costs: time and memory of training, energy, and its networks at full size on a GPU."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from cellcycle import comparisons, files, metrics, results, summaries
+from cellcycle.study import experiments
+from cellcycle.study.blocks import markdown_table
+
+# Watts of one busy core, an assumption: where most servers and laptops lie in the table of Green Algorithms, which
+# takes 12 for an unknown processor (Lannelongue, Grealey and Inouye 2021, Advanced Science, 10.1002/advs.202100707).
+WATTS_A_CORE = (5, 15)
+# To warm a litre of water (4184 J a degree) from 20 to 100 degrees C, in watt-hours.
+_LITRE_TO_BOILING_WH = 4184 * 80 / 3600
+# Of networks at 300 px on a GPU.
+PAPER = Path("data", "results", "paper.csv")
+
+
+def core_hours(records) -> pd.DataFrame:
+    """Return what each family of models took, the longest first: its number of runs and hours of one core.
+
+    The records are of runs whose processes compute with one thread each. Nothing measures power. What no record counts
+    is left out: making the images, pretraining, running the notebooks, runs that were stopped or replaced, memory,
+    cooling, and the idle power of the machine.
+    """
+    took_h = [(record.run["train_s"] + record.run["predict_s"]) / 3600 for record in records]
+    # A family is a model's name up to its size: "nagao6" is of the family "nagao".
+    family = [re.match(r"\D+", record.config["model"])[0] for record in records]
+    table = pd.DataFrame({"family": family, "core_h": took_h})
+    # The ceiling is a formula, not a model: its record holds no time.
+    table = table[table["core_h"] > 0].groupby("family")["core_h"].agg(["size", "sum"])
+    return table.set_axis(["runs", "core_h"], axis=1).sort_values("core_h", ascending=False)
+
+
+def energy_block(root=None) -> str:
+    """Return the ethical assessment's table of energy, computed from the records of the study."""
+    records = results.load_runs(root or files.repository() / "data" / "results" / "study")
+    if not records:
+        return "No run is recorded in `data/results/study` yet, so there is no energy to state."
+    table = core_hours(records)
+    table.loc["all"] = table.sum()
+    low, high = WATTS_A_CORE
+    shown = pd.DataFrame({"runs": table["runs"].map("{:.0f}".format), "core-hours": table["core_h"]})
+    for watts in WATTS_A_CORE:
+        shown[f"Wh at {watts} W a core"] = (watts * table["core_h"]).map("{:.1f}".format)
+    litres = [f"{watts * table.loc['all', 'core_h'] / _LITRE_TO_BOILING_WH:.2g}" for watts in WATTS_A_CORE]
+    return (
+        f"Assumed: {low} to {high} W for one busy core. In all, as much as warms {litres[0]} to {litres[1]} litres "
+        f"of water from 20 °C to boiling.\n\n{markdown_table(shown.rename_axis('models'))}"
+    )
+
+
+def training_block() -> str:
+    """Return what `benchmarks/training.py --record` measured, as a table, and what follows for the profile `paper`."""
+    found = json.loads((files.repository() / "data" / "results" / "training.json").read_text(encoding="utf-8"))
+    rows = [row | {"network": experiments.TABLE_2_MODELS[row["network"]]} for row in found["rows"]]
+    table = pd.DataFrame(rows).set_index("network").rename(columns={"size_px": "side, px", "fold_s": "fold, s"})
+    table[["side, px", "epochs"]] = table[["side, px", "epochs"]].astype(str)
+    many = found["many"]
+    return (
+        f"{markdown_table(table)}\n\nAn epoch of `best` on {many['nuclei']:,} nuclei of 64 px, on "
+        f"disk, takes {many['epoch_s'] / 60:.0f} minutes of one core and {many['memory_gb']} GB of memory."
+    )
+
+
+def paper_block(records) -> str:
+    """Return what `benchmarks/paper.py` recorded of Table II at 300 px, beside the `records` of the same at 64 px."""
+    large, small = (
+        table.set_index(["model", "training_set"])
+        for table in (pd.read_csv(files.repository() / PAPER), summaries.score_table(records).reset_index())
+    )
+    large, columns = large.reindex(small.index), {}
+    for score in ("accuracy", "macro_f1"):
+        for side, table in (("300 px", large), ("64 px", small)):
+            values = table[[score, f"{score}_low", f"{score}_high"]].to_numpy()
+            columns[f"{comparisons.readable(score)}, {side}"] = [str(metrics.Estimate(*v)) for v in values]
+    columns["a fold at 300 px, s"] = large["train_s"].map("{:.0f}".format).to_numpy()
+    names = [f"{experiments.TABLE_2_MODELS[model]}, {training_set}" for model, training_set in small.index]
+    return markdown_table(pd.DataFrame(columns, index=pd.Index(names, name="network")))
