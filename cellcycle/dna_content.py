@@ -137,7 +137,7 @@ def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tu
     return position * float(np.exp(shift)), dict(zip(("G1", "S", "G2", "outliers"), map(float, shares), strict=True))
 
 
-def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True) -> np.ndarray:
+def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True, n_samples: int = 0) -> np.ndarray:
     """Fit the histogram of nuclei whose G1 peak is known, and return how likely the DNA of each is in each part of it.
 
     As in `fit_g1_peak`, and with parts of nuclei below G1, of 0.4 to 1 of its DNA: cut, out of focus, or torn. Left to
@@ -151,11 +151,14 @@ def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True
         Of a G1 nucleus, to 15 %.
     is_sound : ndarray (N,) bool, optional
         The fit is to these.
+    n_samples : int
+        The fit is made again to so many bootstrap samples of them.
 
     Returns
     -------
-    ndarray (N, 5)
-        For G1, S, G2 (M included), outliers and parts, up to a common factor; 0 where nuclei are too few for a fit.
+    ndarray (N, 5), or (1 + n_samples, N, 5)
+        For G1, S, G2 (M included), outliers and parts, up to a common factor; 0 where nuclei are too few for a fit. The
+        first are those of the fit to all.
 
     Examples
     --------
@@ -166,15 +169,21 @@ def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True
     """
     dna = np.asarray(integrated_dna, dtype=np.float64)
     is_known = np.isfinite(dna) & (dna > 0)
-    found = np.zeros((len(dna), 5))
-    if np.count_nonzero(is_known & is_sound) < LEAST_NUCLEI:
-        return found
-    counts, centres = _histogram(dna[is_known & is_sound])
-    near, starts = np.log(position), ((np.log(position), cv, 1.95) for cv in _COARSE_CVS)
+    found, fitted_to = np.zeros((1 + n_samples, len(dna), 5)), dna[is_known & is_sound]
+    if len(fitted_to) >= LEAST_NUCLEI:
+        starts, rng = [(np.log(position), cv, 1.95) for cv in _COARSE_CVS], np.random.default_rng(0)
+        for k in range(1 + n_samples):
+            best = _with_parts(rng.choice(fitted_to, len(fitted_to)) if k else fitted_to, np.log(position), starts)
+            starts = starts if k else [best]
+            found[k, is_known] = _densities(np.log(dna[is_known]), _STEP, 1 / _BINS, *best, has_parts=True).T
+    return found if n_samples else found[0]
+
+
+def _with_parts(dna: np.ndarray, near: float, starts) -> np.ndarray:
+    """Return position (log), coefficient of variation and ratio of peaks near a known one, parts of nuclei aside."""
+    counts, centres = _histogram(dna)
     at = [_refined(counts, centres, start, (near - _NEAR_KNOWN, near + _NEAR_KNOWN), True) for start in starts]
-    best = max(at, key=lambda one: _mixture(counts, centres, *one, has_parts=True)[0])
-    found[is_known] = _densities(np.log(dna[is_known]), _STEP, 1 / _BINS, *best, has_parts=True).T
-    return found
+    return max(at, key=lambda one: _mixture(counts, centres, *one, has_parts=True)[0])
 
 
 def _unusable(n_nuclei: int, reason: str, is_arrested: bool = False) -> G1Peak:

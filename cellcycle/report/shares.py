@@ -17,6 +17,9 @@ LEAST_QUALITY = 0.3
 # What a histogram of DNA tells apart, and the likelihoods of a nucleus, which may also lie outside, or be cut or torn.
 BY_DNA = ("G1", "S", "G2 and M")
 LIKELY = ("f_G1", "f_S", "f_G2", "f_outside", "f_part")
+# So often the peaks are fitted again, to bootstrap samples of the nuclei: where they lie decides most about S.
+_N_REFITS = 12
+_COLUMNS = [*LIKELY, *(f"{name}/{k}" for k in range(1, 1 + _N_REFITS) for name in LIKELY)]
 # Probabilities are rounded to so many steps, genome copies to so many a doubling: nuclei that look alike are one type.
 _STEPS, _COPY_STEPS = 10, 40
 _EM_ROUNDS = 100
@@ -29,16 +32,16 @@ def with_likelihoods(table) -> pd.DataFrame:
 
     One histogram a group of images that are read together (slide, plate), of the nuclei that are counted: its peaks
     have one coefficient of variation, and where G2 lies is fitted, too. 0 where nuclei are too few, NaN where there are
-    no copies; no columns for classes that are not the four phases.
+    no copies; no columns for classes that are not the four phases. `f_<phase>/<k>` are those of fits made again.
     """
     if "dna_copies" not in table or tuple(classes_of(table)) != PHASES:
         return table
-    found, copies = np.full((len(table), len(LIKELY)), np.nan), table["dna_copies"].to_numpy(dtype=float)
+    found, copies = np.full((len(table), len(_COLUMNS)), np.nan), table["dna_copies"].to_numpy(dtype=float)
     is_known = (table["is_counted"] & table["dna_copies"].notna()).to_numpy()
     for rows in table.groupby("group").indices.values():
         rows = rows[is_known[rows]]
-        found[rows] = phase_likelihoods(copies[rows], 2.0)
-    return table.assign(**dict(zip(LIKELY, found.T, strict=True)))
+        found[rows] = np.hstack(phase_likelihoods(copies[rows], 2.0, n_samples=_N_REFITS))
+    return table.drop(columns=_COLUMNS, errors="ignore").join(pd.DataFrame(found, table.index, _COLUMNS))
 
 
 def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -117,7 +120,9 @@ def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Sample
     value, n_nuclei, spread = {}, {}, {}
     for type_of, shares, n_known in (_by_calls(rows, classes), *([_by_dna(rows)] if LIKELY[0] in rows else [])):
         n_of = np.bincount(type_of)
-        own = {how: found[0] for how, found in shares(n_of[np.newaxis].astype(float)).items()}
+        # The first is the value; others are as likely, of fits made again.
+        fits = shares(n_of[np.newaxis].astype(float))
+        own = {how: found[0, 0] for how, found in fits.items()}
         value, n_nuclei = value | own, n_nuclei | n_known
         for level in _LEVELS if n_samples else ():
             if level == "nucleus":
@@ -129,7 +134,10 @@ def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Sample
                 drawn = times @ by_unit
             if n > 1:
                 factor = np.sqrt(n / (n - 1))
-                spread |= {(how, level): factor * (s - own[how]) for how, s in shares(drawn.astype(float)).items()}
+                for how, found in shares(drawn.astype(float), n_fits=1).items():
+                    # In the same order for all arms, whose peaks are one fit.
+                    again = np.resize(fits[how][1:, 0] - own[how], found[0].shape) if len(fits[how]) > 1 else 0
+                    spread[how, level] = factor * (found[0] - own[how]) + again
     return Samples(value, n_nuclei, spread)
 
 
@@ -144,8 +152,8 @@ def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _by_calls(rows: pd.DataFrame, classes):
-    """Return types of nuclei of one call and nearly the same probabilities, what gives shares of weights (B, T), and of
-    how many nuclei these are.
+    """Return types of nuclei of one call and nearly the same probabilities, what gives shares (1, B, K) of weights
+    (B, T), and of how many nuclei these are.
     """
     scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
     called = pd.Index(classes).get_indexer(rows["call"])[:, np.newaxis]
@@ -154,27 +162,30 @@ def _by_calls(rows: pd.DataFrame, classes):
     type_of, typical = _types(values, np.hstack([np.rint(scores * _STEPS), called]))
     typical, is_called = np.hsplit(typical, 2)
 
-    def shares(weights):
-        return {"counted": _over_sum(weights @ is_called), "estimated": estimated_shares(typical, weights)}
+    def shares(weights, n_fits=1):
+        return {"counted": _over_sum(weights @ is_called)[None], "estimated": estimated_shares(typical, weights)[None]}
 
     return type_of, shares, {"counted": int((called >= 0).sum()), "estimated": len(rows)}
 
 
 def _by_dna(rows: pd.DataFrame):
-    """Return types of nuclei of a group with nearly the same DNA, what gives the shares fitted to its histogram, and of
-    how many nuclei these are.
+    """Return types of nuclei of a group with nearly the same DNA, what gives the shares (F, B, 3) fitted to its
+    histogram, and of how many nuclei these are.
 
-    Its peaks stay as they were fitted to all nuclei.
+    F are the fit to all nuclei of the group, whose peaks samples keep, and those to samples of them.
     """
-    likely = rows[list(LIKELY)].fillna(0).to_numpy(dtype=float)
+    likely = rows[_COLUMNS].fillna(0).to_numpy(dtype=float)
     copies = np.log2(rows["dna_copies"].to_numpy(dtype=float), out=np.zeros(len(rows)), where=likely.any(axis=1))
     group = np.unique(rows["group"], return_inverse=True)[1]
     type_of, typical = _types(likely, np.column_stack([np.rint(_COPY_STEPS * copies), group]))
+    typical = typical.reshape(len(typical), -1, len(LIKELY)).swapaxes(0, 1)
 
-    def shares(weights):
-        known = weights * typical.any(axis=1)
-        found = estimated_shares(typical, known)[:, :3] * known.any(axis=1, keepdims=True)
-        return {FITTED: _over_sum(found)}
+    def shares(weights, n_fits=1 + _N_REFITS):
+        made = []
+        for fit in typical[:n_fits]:
+            known = weights * fit.any(axis=1)
+            made.append(_over_sum(estimated_shares(fit, known)[:, :3] * known.any(axis=1, keepdims=True)))
+        return {FITTED: np.stack(made)}
 
     return type_of, shares, {FITTED: int(likely.any(axis=1).sum())}
 
