@@ -154,3 +154,11 @@ def test_saturation_is_seen_in_any_container(container):
         unit = CONTAINERS[container](np.floor(np.clip(pixels, 0, 4095))).astype(np.float32)
         nuclei = find_nuclei(unit, 0.5, Scale(200.0))
         assert len(nuclei) == 36 and set(nuclei.measured["flags"]) == {expected}
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.4])
+def test_a_plateau_that_was_smoothed_afterwards_is_seen(scale):
+    exposed = np.clip(LEVEL + 4.5 * (counts() - LEVEL) * scale, 0, 4095)
+    noise = np.random.default_rng(5).normal(0, 4, exposed.shape)
+    nuclei = find_nuclei(((exposed + noise) / 65535).astype(np.float32), 0.5, Scale(200.0))
+    assert len(nuclei) == 36 and set(nuclei.measured["flags"]) == {"saturated" if scale == 1 else ""}

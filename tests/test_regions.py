@@ -69,3 +69,18 @@ def test_a_large_picture_is_looked_over_within_a_few_bytes_a_pixel():
         assert tracemalloc.get_traced_memory()[1] < 16 * pixels.size
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("n_anaphases", [2, 40])
+def test_halves_of_anaphases_are_one_nucleus_also_where_they_are_most_of_a_field(n_anaphases):
+    """Nuclei of 20 px, and plates of 6 x 16 px with 8 px between them, on a grid of 60 px."""
+    labels, number = np.zeros((480, 480), np.int32), 0
+    pixels = np.full(labels.shape, 0.1, np.float32)
+    places = [(row, column) for row in range(10, 480, 60) for column in range(10, 480, 60)]
+    for k, (row, column) in enumerate(places):
+        boxes = [(20, 20, 0)] if k >= n_anaphases else [(6, 16, 0), (6, 16, 14)]
+        for height, width, below in boxes:
+            number += 1
+            part = np.s_[row + below : row + below + height, column : column + width]
+            labels[part], pixels[part] = number, 0.3 if len(boxes) == 1 else 0.9
+    assert joined_sisters(pixels, labels).max() == len(places)

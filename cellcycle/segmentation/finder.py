@@ -37,7 +37,7 @@ _WINDOW_PX, _HALO_PX, _STEP_PX = 800, 64, 8
 TILE_STEP_PX = _STEP_PX * _FRACTIONS
 # The survey of a field says so many times the diameter that is found (median of 72 fields of BBBC038).
 SURVEY_OVER = 1.28
-_IS_NUCLEUS, _IS_SURE, _DIP, _TOUCHING_COST, _LEAST_DEPTH, _SMOOTHING_PX = 0.55, 0.8, 0.25, 0.5, 0.3, 0.7
+_IS_NUCLEUS, _IS_SURE, _DIP, _TOUCHING_COST, _LEAST_DEPTH, _SMOOTHING_PX = 0.55, 0.7, 0.25, 0.5, 0.3, 0.7
 _SEED_STEP_PX = 2
 _LEAST_AREA_SHARE, _LEAST_AREA_PX = 0.06, 8
 

@@ -27,6 +27,8 @@ _GLOW = 0.25
 _BACKGROUND = 0.5
 _LEAST_RING_PX = 20
 _LEAST_PLATEAU_PX = 10
+# Of the brightness of the brightest pixels, hot ones aside: where a plateau with noise begins, and what lies below it.
+_TOP_PERCENTILE, _TOP, _NEXT = 99.9, 0.98, 0.94
 # Slopes are blurred by a pixel, those of larger objects by more, or noise would pass for the edge of uneven light.
 _WIDE_PX = 80
 # Of intensities in [0, 1]: less is rounding.
@@ -204,6 +206,26 @@ def plateau_of(pixels: np.ndarray, labels: np.ndarray) -> float:
     Cut off, in whatever unit the file has, many pixels share the highest value, and few have the next lower one.
     """
     inside = np.concatenate([pixels[band][labels[band] > 0] for band in bands(labels)])
+    even = _even_plateau(inside)
+    return even if np.isfinite(even) else _noisy_plateau(inside)
+
+
+def _noisy_plateau(inside: np.ndarray) -> float:
+    """Return where pixels (N,) pile up at the top, though not at one value: what was cut off was smoothed afterwards.
+
+    As many as there are nuclei, ever fewer pixels are ever brighter.
+    """
+    if not inside.size:
+        return np.inf
+    highest = float(np.percentile(inside, _TOP_PERCENTILE))
+    near, below = inside[inside >= _TOP * highest], inside[(inside >= _NEXT * highest) & (inside < _TOP * highest)]
+    # Of a picture of few steps of brightness none may lie between.
+    is_fine = len(np.unique(below)) > 1
+    return _TOP * highest if is_fine and near.size >= max(_LEAST_PLATEAU_PX, 2 * below.size) else np.inf
+
+
+def _even_plateau(inside: np.ndarray) -> float:
+    """Return the highest value that many pixels (N,) share, and few have the next lower one."""
     highest = inside.max(initial=0)
     values, counts = np.unique(inside[inside >= 0.98 * highest], return_counts=True)
     if not values.size or counts.max() < _LEAST_PLATEAU_PX:
