@@ -36,6 +36,10 @@ STILL = {
     "all in G2": (_NONE_H, _NONE_H, _LONG_H, _NONE_H),
     "no G1, little S": (_NONE_H, 4.0, 16.0, _NONE_H),
     "no G1, much S": (_NONE_H, 14.0, 6.0, _NONE_H),
+    "all in S": (_NONE_H, _LONG_H, _NONE_H, _NONE_H),
+    "little G1, much S": (4.0, 26.0, _NONE_H, _NONE_H),
+    "all in M": (_NONE_H, _NONE_H, _NONE_H, _LONG_H),
+    "G2 and M": (_NONE_H, _NONE_H, 12.0, 8.0),
 }
 
 

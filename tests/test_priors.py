@@ -70,7 +70,9 @@ def test_an_arrested_culture_is_recognised_over_many_fields(arrested):
 
 def test_fields_are_taken_for_a_growing_culture_and_crops_for_nothing():
     assert (prior_of("auto", "field", None), prior_of("auto", "nucleus", None)) == ("culture", "equal")
-    assert (prior_of("slide", "nucleus", Anchor(2.0)), prior_of("slide", "field", None)) == ("slide", "culture")
+    assert (prior_of("slide", "field", Anchor(2.0)), prior_of("slide", "field", None)) == ("slide", "culture")
+    # The DNA of one crop is no histogram.
+    assert prior_of("slide", "nucleus", Anchor(2.0)) == "equal"
     nuclei = Nuclei("field", {"integrated_dna": histogram(G1=160, G2=40), "flags": [""] * 200}, None, 1.0, True)
     assert weights_of("equal", PHASES, nuclei, None) is None
     assert weights_of("culture", ("Interphase", "Metaphase"), nuclei, None) is None
@@ -87,7 +89,7 @@ def test_a_prior_that_is_unknown_is_refused():
 
 def test_of_more_mitoses_than_a_culture_has_the_surest_stay():
     p_mitosis = np.linspace(0.6, 0.99, 50)
-    names = np.where(np.arange(50) % 2, "M", "G1")
+    names = np.where(np.arange(50) % 4 == 3, "M", "G1")
     given = {
         "call": names,
         "p_M": p_mitosis,
@@ -98,16 +100,50 @@ def test_of_more_mitoses_than_a_culture_has_the_surest_stay():
     }
     made = left_open(dict(given), "culture", "")
     left = np.flatnonzero(made["call"] == "M")
-    assert left.tolist() == [47, 49]
+    assert left.tolist() == [35, 39, 43, 47]
     out = np.flatnonzero(made["call"] == "")
-    assert len(out) == 23 and {made["review"][k] for k in out} == {MANY_MITOSES}
+    assert len(out) == 8 and {made["review"][k] for k in out} == {MANY_MITOSES}
     assert np.isnan(made["confidence"][out]).all() and {made["prediction_set"][k] for k in out} == {""}
-    assert (left_open(dict(given), "slide", "")["call"] == names).all()
+    assert (left_open(dict(given), "slide", "")["call"] == made["call"]).all()
+    assert (left_open(dict(given), "equal", "")["call"] == names).all()
     # A piece that the border left of a nucleus is no evidence for a mitosis as long as there are whole ones.
     cut = left_open(given | {"flags": [""] * 47 + ["edge;scale_unknown"] * 3}, "culture", "")
-    assert np.flatnonzero(cut["call"] == "M").tolist() == [43, 45]
+    assert np.flatnonzero(cut["call"] == "M").tolist() == [31, 35, 39, 43]
     alone = {"call": np.array(["M"]), "p_M": np.array([0.9]), "flags": ["edge"]}
     assert left_open(alone, "culture", "")["call"].tolist() == ["M"]
+
+
+def columns(calls):
+    return {"call": np.array(calls), "p_M": np.where(np.array(calls) == "M", 0.9, 0.1), "flags": [""] * len(calls)}
+
+
+@pytest.mark.parametrize(
+    ("n_mitoses", "n_others", "prior", "n_left"),
+    [
+        (20, 20, "culture", 0),
+        (20, 20, "slide", 0),
+        (20, 20, "equal", 40),
+        (12, 28, "culture", 28 + 3),
+        (4, 4, "culture", 4 + 1),
+        (1, 0, "culture", 1),
+    ],
+)
+def test_a_culture_arrested_in_mitosis_gets_no_phase(n_mitoses, n_others, prior, n_left):
+    made = left_open(columns(["M"] * n_mitoses + ["G2"] * n_others), prior, "")
+    assert np.count_nonzero(made["call"]) == n_left
+
+
+@pytest.mark.parametrize(("prior", "left"), [("culture", set()), ("slide", set()), ("equal", {"M"})])
+def test_one_peak_leaves_the_phases_open_under_every_prior(prior, left):
+    made = left_open(columns(["G1", "S", "G2", "M"] * 5), prior, f"scale_unknown;{ONE_PEAK}")
+    assert set(made["call"]) - {""} == left
+
+
+@pytest.mark.slow
+def test_an_equal_prior_does_not_call_an_arrested_culture(arrested):
+    pixels = (arrested.image / 65535).astype(np.float32)
+    table = predict(Plane(pixels, 16, arrested.pixel_size_um, "arrested"), kind="field", prior="equal")
+    assert not table["call"].isin(["G1", "S", "G2"]).any() and table["review"].str.contains(ONE_PEAK).all()
 
 
 @pytest.mark.slow

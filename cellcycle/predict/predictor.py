@@ -21,6 +21,7 @@ from cellcycle.light import fit_in_even_light
 from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
 from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, outlined_nuclei
+from cellcycle.phases import PHASES
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
@@ -250,7 +251,7 @@ class Predictor:
         values |= {"call": names, "prior": prior_text(prior, weights)} | {
             f"p_{c}": scores[:, k] for k, c in enumerate(classes)
         }
-        return values if weights is None else left_open(values, prior, flag)
+        return left_open(values, prior, flag) if tuple(classes) == PHASES else values
 
     def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:
         rows, runtime = np.arange(len(nuclei)), self._runtime(checkpoint)

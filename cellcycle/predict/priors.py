@@ -2,9 +2,11 @@
 
 "equal": G1, S, G2 and M weigh alike, as in training. "culture": in a growing culture few nuclei are in mitosis, so M
 weighs less, and a field with more of them keeps the most probable, a tenth of its calls, whole nuclei before those that
-the border cuts: a piece of any nucleus may have the outline of a mitosis. G1, S and G2 weigh alike: given the shares of
-a growing culture, calls came out farther from the true shares of simulated ones. "slide": as many of each as the DNA
-histogram of the image shows, read against its G1 peak, M as in a culture; without a peak it is "culture".
+the border cuts: a piece of any nucleus may have the outline of a mitosis. Where a third look like mitoses the culture
+is arrested in M, or of a kind that the model does not know: nothing is called. G1, S and G2 weigh alike: given the
+shares of a growing culture, calls came out farther from the true shares of simulated ones. "slide": as many of each as
+the DNA histogram of the image shows, read against its G1 peak, M as in a culture; without a peak it is "culture", of a
+crop, which has no histogram, "equal".
 
 Source of the weighing: Saerens M, Latinne P, Decaestecker C. Neural Computation 14:21 (2002), with a stated prior.
 """
@@ -18,6 +20,8 @@ from cellcycle.phases import PHASES
 PRIORS = ("equal", "culture", "slide")
 # Of a hundred nuclei of a growing culture two to five are mitoses.
 _MITOSES, _MOST_MITOSES = 0.04, 0.1
+# More of them than this, and at least so many, are no matter of calls that are a little off.
+_ARRESTED, _LEAST_ARRESTED = 1 / 3, 6
 _LEAST_SHARE = 0.02
 _G2_RATIO = 1.9
 # A flag of all nuclei of an image, and why a call of M is left open; for `cellcycle.review.doubt`.
@@ -26,9 +30,10 @@ ONE_PEAK, MANY_MITOSES = "one_dna_peak", "more_mitoses_than_a_culture"
 
 def prior_of(asked: str, kind: str, anchor: Anchor | None) -> str:
     """Return the prior of an image of a kind: crops were picked, so nothing is known of their shares."""
-    if asked == "slide" and anchor is None:
-        return "culture"
-    return {"field": "culture", "nucleus": "equal"}[kind] if asked == "auto" else asked
+    usual = {"field": "culture", "nucleus": "equal"}[kind]
+    if asked == "slide":
+        return usual if anchor is None or kind == "nucleus" else asked
+    return usual if asked == "auto" else asked
 
 
 def weights_of(prior: str, classes, nuclei: Nuclei, anchor: Anchor | None) -> np.ndarray | None:
@@ -56,17 +61,16 @@ def one_peak_flag(peak: G1Peak | None) -> str:
 
 
 def left_open(values: dict, prior: str, flag: str) -> dict:
-    """Return the columns of an image's nuclei without the calls of the four phases that are not made after all."""
+    """Return the columns of an image's nuclei without the calls of the four phases that are not made after all.
+
+    One peak does not say at which phase it stands. Mitoses are told by their shape, but where all else is left open
+    they alone would make up the shares of the culture, so that only an equal prior keeps them.
+    """
     names = np.array(values["call"], dtype=object)
-    is_one_peak = np.isin(names, PHASES[:3]) & (ONE_PEAK in flag.split(";"))
-    open_for = {ONE_PEAK: is_one_peak, MANY_MITOSES: np.zeros(len(names), bool)}
-    if prior == "culture":
-        mitoses, p_mitosis = np.flatnonzero(names == PHASES[3]), values[f"p_{PHASES[3]}"]
-        n_others = np.count_nonzero(names) - len(mitoses)
-        # A tenth of the calls that are left.
-        most = max(1, int(n_others * _MOST_MITOSES / (1 - _MOST_MITOSES)))
-        is_cut = np.array(["edge" in values["flags"][k].split(";") for k in mitoses], dtype=bool)
-        open_for[MANY_MITOSES][mitoses[np.lexsort((-p_mitosis[mitoses], is_cut))[most:]]] = True
+    if ONE_PEAK in flag.split(";"):
+        open_for = {ONE_PEAK: np.isin(names, PHASES[:3] if prior == "equal" else PHASES)}
+    else:
+        open_for = {} if prior == "equal" else {MANY_MITOSES: _too_many(names, values)}
     for why, rows in open_for.items():
         names[rows] = ""
         if "review" in values:
@@ -77,3 +81,17 @@ def left_open(values: dict, prior: str, flag: str) -> dict:
             said = zip(rows, values["review"], strict=True)
             values["review"] = [f"{why};{text}".strip(";") if k and why not in text else text for k, text in said]
     return values | {"call": names}
+
+
+def _too_many(names: np.ndarray, values: dict) -> np.ndarray:
+    """Return which nuclei (N,) bool are called M, or at all, in a field with more mitoses than a culture has."""
+    mitoses, p_mitosis = np.flatnonzero(names == PHASES[3]), values[f"p_{PHASES[3]}"]
+    n_called = np.count_nonzero(names)
+    if len(mitoses) >= _LEAST_ARRESTED and len(mitoses) > _ARRESTED * n_called:
+        return names != ""
+    # A tenth of the calls that are left.
+    most = max(1, int((n_called - len(mitoses)) * _MOST_MITOSES / (1 - _MOST_MITOSES)))
+    is_cut = np.array(["edge" in values["flags"][k].split(";") for k in mitoses], dtype=bool)
+    is_open = np.zeros(len(names), bool)
+    is_open[mitoses[np.lexsort((-p_mitosis[mitoses], is_cut))[most:]]] = True
+    return is_open
