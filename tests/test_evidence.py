@@ -114,15 +114,20 @@ def test_shares_of_s_stand_beside_those_of_edu(record):
     assert made["EdU+, control"].value == 0.75 and made["EdU+, knock-down"].value == 0
     assert made["S, control"].value == 0.5 and made["S, knock-down"].value == 0.25
     assert made["G1, knock-down"].value == 0.75
+    # Whether S is told is asked of all nuclei, also of those of a field in which no phase is called.
+    rows["call"] = rows["call"][:4] + [""] * 4
+    open_ = scores.scores_of(record("rpe1", rows, EDU, "auto"))
+    assert open_["AUC of S by EdU"].value == made["AUC of S by EdU"].value
+    assert np.isnan(open_["S, knock-down"].value) and open_["S, control"].value == 0.5
 
 
 def test_a_field_with_more_mitoses_than_a_culture_has_is_counted(record):
-    calls = ["M"] * 3 + ["G1"] * 22 + ["M"] + ["G1"] * 24 + ["M", "M"]
-    rows = phases([""] * len(calls), calls) | {"group": ["a"] * 25 + ["b"] * 25 + ["few"] * 2}
+    calls = ["M"] * 3 + ["G1"] * 22 + ["M"] + ["G1"] * 24 + ["M", "M"] + ["M", "M"] + [""] * 30
+    rows = phases([""] * len(calls), calls) | {"group": ["a"] * 25 + ["b"] * 25 + ["few"] * 2 + ["open"] * 32}
     made = scores.scores_of(record("fields", rows))
-    assert made["called M"].value == pytest.approx(6 / 52)
-    # Two nuclei say nothing of a share.
-    assert made["fields with more than 10% M"].value == pytest.approx(0.5)
+    assert made["called M"].value == pytest.approx(8 / 54)
+    # Two nuclei say nothing of a share; of two calls among many nuclei both are looked at.
+    assert made["fields with more than 10% M"].value == pytest.approx(2 / 3)
 
 
 def test_all_models_are_held_against_the_same_cells_which_none_learned_from(tmp_path, monkeypatch):

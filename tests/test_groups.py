@@ -14,7 +14,7 @@ from cellcycle.images.wells import places_of
 from cellcycle.light import fit_in_even_light
 from cellcycle.nuclei import Nuclei, Scale, fit_anchor
 from cellcycle.predict import predict
-from cellcycle.predict.groups import OTHER_PEAK, Seen, Shared, at_one_scale, layout, share
+from cellcycle.predict.groups import OTHER_PEAK, SAME_FIELD, Seen, Shared, at_one_scale, layout, share, told_apart
 from cellcycle.predict.platemap import read_map
 from cellcycle.simulation import simulate_field
 
@@ -321,3 +321,26 @@ def test_a_knock_down_that_stops_cells_in_g1_shows_more_g1_and_less_s_or_alone_n
     alone = predict(treated)
     assert set(alone["call"]) <= {"", "M"}
     assert alone.loc[alone["call"] == "", "flags"].str.contains("one_dna_peak").all()
+
+
+def test_images_of_one_field_are_told():
+    one, other = field_of((2.0, 0.6), (4.0, 0.4), n=80), field_of((2.0, 0.6), (4.0, 0.4), n=80, seed=1)
+    moved = {name: one.nuclei.measured[name] + 0.7 for name in ("centroid_y_px", "centroid_x_px")}
+    again = replace(one, nuclei=replace(one.nuclei, measured=one.nuclei.measured | moved))
+    given = [Shared(flag=OTHER_PEAK), Shared(), Shared(), Shared()]
+    shared, notes = told_apart(list("abcd"), [one, other, None, again], given)
+    assert [own.flag for own in shared] == [f"{OTHER_PEAK};{SAME_FIELD}", "", "", SAME_FIELD]
+    assert len(notes) == 1 and "2 images" in notes[0] and "a and d" in notes[0]
+    assert told_apart(list("ab"), [one, other], given[:2]) == (given[:2], [])
+
+
+@pytest.mark.slow
+def test_a_second_channel_without_a_name_goes_to_review(tmp_path):
+    """The names say nothing: `a` and `b` are two stains of one field, `c` is another field."""
+    field, other = (simulate_field((420, 420), 40, seed=seed) for seed in (3, 4))
+    dim = 0.4 * field.image + np.random.default_rng(0).normal(300, 12, field.image.shape)
+    for name, pixels in (("a", field.image), ("b", dim.astype(np.uint16)), ("c", other.image)):
+        write_image(tmp_path / f"{name}.tif", pixels, field.pixel_size_um)
+    table = predict([tmp_path / f"{name}.tif" for name in "abc"])
+    is_c = table["image"].str.endswith("c.tif")
+    assert table["review"][~is_c].str.contains(SAME_FIELD).all() and not table["flags"][is_c].str.contains("same").any()

@@ -157,10 +157,14 @@ def test_noise_about_0_and_fill_below_it_move_nothing(filled):
         (["405 nm", "488 nm"], 0),
         (["SiR-DNA", "lamin"], 0),
         (["DRAQ5", "405"], 0),
+        (["DAPI Ki67", "DAPI 405 widefield"], 1),
+        (["CD45-BV421", "DAPI (Zeiss set 49)"], 1),
         *(([wrong, "Blue"], None) for wrong in (
             "DNAJB6", "ex405", "lamin A nuclear", "nonDNA", "non-DNA", "DNase1", "rDNA", "DNA-PKcs", "mtDNA",
             "anti-DNA",
             "GFP nuclear envelope", "NLS-GFP nucleus", "nucleolin", "EdU (DNA synthesis)", "DAPI/FITC", "gH2AX",
+            "DAPI secondary only", "DAPI autofluorescence", "DAPI flatfield", "DAPI Ki67", "BV421-CD4 DAPI", "sub DAPI",
+            "DAPI quenched", "Hoechst off", "DAPI dark", "DAPI control?", "DAPI 2nd Ab", "Ki-67 (DAPI)", "DAPI_LaminB1",
         )),
     ],
 )  # fmt: skip
@@ -215,6 +219,38 @@ def test_pages_that_look_like_one_stack_are_projected_and_said(tmp_path):
     plane = read_plane(pages(tmp_path / "a.tif", stack))
     assert (plane.n_planes, plane.planes) == (7, "maximum of page 0-6")
     np.testing.assert_allclose(plane.pixels, np.max(stack, axis=0) / 65535, atol=1e-6)
+
+
+def slices(path, stack, **stated):
+    write(path, np.stack(stack), imagej=True, metadata={"axes": "ZYX", **stated})
+    return path
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+def test_slices_without_a_distance_are_no_stack_unless_they_look_like_one(tmp_path, kind):
+    with pytest.raises(ImageError, match="do not look like one z-stack"):
+        read_plane(slices(tmp_path / "a.tif", UNLIKE[kind]))
+    assert read_plane(tmp_path / "a.tif", plane=0).planes == "page 0"
+    # Who states how far the planes are apart says that they are planes.
+    assert read_plane(slices(tmp_path / "z.tif", UNLIKE[kind], spacing=0.5)).n_planes == len(UNLIKE[kind])
+
+
+def test_slices_that_look_like_one_stack_are_projected(tmp_path):
+    stack = [discs(blur=1 + 2 * abs(k), seed=k + 3) for k in range(-3, 4)]
+    for stated in ({}, {"Labels": [f"DAPI z{k}" for k in range(7)]}, {"Labels": ["DAPI", *6 * [""]]}):
+        plane = read_plane(slices(tmp_path / "a.tif", stack, **stated))
+        assert plane.n_planes == 7
+        np.testing.assert_allclose(plane.pixels, np.max(stack, axis=0) / 65535, atol=1e-6)
+
+
+def test_slices_that_are_named_after_stains_are_channels(tmp_path):
+    stack = [discs(moved=9, seed=1), BASE]
+    plane = read_plane(slices(tmp_path / "a.tif", stack, Labels=["A01_Ki67", "A01_DAPI"]))
+    assert (plane.channel, plane.channels, plane.planes) == ("A01_DAPI", ("A01_Ki67", "A01_DAPI"), "")
+    np.testing.assert_allclose(plane.pixels, BASE / 65535, atol=1e-6)
+    assert read_plane(tmp_path / "a.tif", channel="Ki67").channel == "A01_Ki67"
+    with pytest.raises(ImageError, match="2 of them are named after a DNA stain"):
+        read_plane(slices(tmp_path / "b.tif", [*stack, BASE.T], Labels=["Ki67", "DAPI 1", "DAPI 2"]))
 
 
 SIZES = [

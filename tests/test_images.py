@@ -240,14 +240,32 @@ def test_time_series_needs_a_time_point(tmp_path, nucleus16):
     np.testing.assert_allclose(read_plane(tmp_path / "t.ome.tif", plane=1).pixels, as_unit(nucleus16 // 2), atol=1e-7)
 
 
-def test_several_fields_are_refused_but_a_thumbnail_is_not(tmp_path, nucleus16):
-    for name, second in (("two", nucleus16), ("thumbnail", nucleus16[::4, ::4])):
-        with tifffile.TiffWriter(tmp_path / f"{name}.ome.tif") as writer:
-            writer.write(nucleus16, metadata={"axes": "YX"})
-            writer.write(second, metadata={"axes": "YX"})
-    with pytest.raises(ImageError, match="2 separate images"):
-        read_plane(tmp_path / "two.ome.tif")
-    assert read_plane(tmp_path / "thumbnail.ome.tif").pixels.shape == nucleus16.shape
+def series_of(path, *images, **options):
+    with tifffile.TiffWriter(path) as writer:
+        for image in images:
+            writer.write(image, photometric="minisblack", **options)
+    return path
+
+
+@pytest.mark.parametrize("form", ["series", "pages"])
+def test_several_fields_are_refused_whatever_their_sizes_but_a_thumbnail_is_not(tmp_path, nucleus16, form):
+    name, options = ("a.ome.tif", {"metadata": {"axes": "YX"}}) if form == "series" else ("a.tif", {"metadata": None})
+    height, width = nucleus16.shape
+    for second in (
+        nucleus16,
+        nucleus16[:-1],
+        nucleus16[:, : width // 2],
+        nucleus16[: height // 3 * 2, : width // 3 * 2],
+    ):
+        for images in ((nucleus16, second), (second, nucleus16)):
+            if form == "pages" and second is nucleus16:
+                continue  # pages of one size are a stack, or are refused as none
+            with pytest.raises(ImageError, match=f"2 separate images, of .*{height} x {width}"):
+                read_plane(series_of(tmp_path / name, *images, **options))
+    for small in (nucleus16[::2, ::2], nucleus16[::4, ::4]):
+        for images in ((nucleus16, small), (small, nucleus16)):
+            plane = read_plane(series_of(tmp_path / name, *images, **options))
+            np.testing.assert_allclose(plane.pixels, as_unit(nucleus16), atol=1e-7)
 
 
 def test_pyramid_gives_its_full_resolution(tmp_path, nucleus16):
@@ -255,6 +273,13 @@ def test_pyramid_gives_its_full_resolution(tmp_path, nucleus16):
         writer.write(nucleus16, subifds=1, metadata={"axes": "YX"})
         writer.write(nucleus16[::2, ::2], subfiletype=1)
     assert read_plane(tmp_path / "p.ome.tif").pixels.shape == nucleus16.shape
+    # Of old pyramids the levels are pages; a preview that says so may be large, as that of a small LSM is.
+    levels = [nucleus16[:: 2**k, :: 2**k] for k in range(4)]
+    assert read_plane(series_of(tmp_path / "o.tif", *levels, metadata=None)).pixels.shape == nucleus16.shape
+    with tifffile.TiffWriter(tmp_path / "l.tif") as writer:
+        writer.write(nucleus16, metadata=None)
+        writer.write(nucleus16[:-8, :-8], metadata=None, subfiletype=1)
+    assert read_plane(tmp_path / "l.tif").pixels.shape == nucleus16.shape
 
 
 def test_content_counts_not_the_name(tmp_path, nucleus16):

@@ -65,6 +65,33 @@ def test_axes_units_and_shards_as_they_come(tmp_path):
     assert absurd.pixel_size_um is None and "-1 um" in absurd.note
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_chunks_of_the_planes_that_are_not_stored_are_said(tmp_path, version):
+    path = store(tmp_path / "a.zarr", version=version, chunks=(1, 1, 32, 32))
+    begin, slash = ("", ".") if version == "0.4" else ("c/", "/")
+    gone = ["0.0.0.0", "1.0.0.0", "1.2.1.1"]
+    for key in gone:
+        (path / "0" / f"{begin}{key.replace('.', slash)}").unlink()
+    plane = read_plane(path)
+    assert plane.note == "2 of 12 chunks of the planes are not stored: they are read as 0"
+    assert plane.pixels[32:, 32:] == pytest.approx(PIXELS[1, :2, 32:, 32:].max(axis=0) / 65535)
+    assert read_plane(path, plane=0).note == "1 of 4 chunks of the plane are not stored: they are read as 0"
+    assert read_plane(path, plane=1).note == ""
+    absurd = changed(path, *said_size(version, -1.0))
+    assert read_plane(absurd, plane=2, channel="GFP").note.count(";") == 0
+    assert read_plane(absurd, plane=2).note.count("; 1 of 4 chunks") == 1
+
+
+def said_size(version, size):
+    """Return how a store is made to state a pixel size."""
+
+    def change(said):
+        said = said if version == "0.4" else said["attributes"]["ome"]
+        said["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] = [size] * 4
+
+    return ".zattrs" if version == "0.4" else "zarr.json", change
+
+
 def test_images_of_a_plate_are_listed_and_none_of_their_parts(tmp_path):
     for well in ("A/1/0", "A/2/0"):
         store(tmp_path / "p.zarr" / well, PIXELS[0, 0], axes="yx", names=[])

@@ -1,4 +1,6 @@
-"""Of many files the fields are taken: no thumbnails, no other stains; what is left out is said."""
+"""Of many files the fields are taken: no thumbnails or copies, no other stains; what is left out is named."""
+
+import time
 
 import pytest
 
@@ -16,7 +18,37 @@ SAID = {
     "named": (["f1_DAPI.tif", "f1_GFP.tif", "f2_DAPI.tif", "f2_GFP.tif"], [0, 2]),
     "numbered and named": (["f1_w1_Hoechst.tif", "f1_w2_mCherry.tif"], [0]),
     "histone": (["f1_H2B.tif", "f1_Cy5.tif"], [0]),
-}
+    "markers": ([f"A01_{s}.tif" for s in (
+        "DAPI", "Ki67", "LaminB1", "gH2AX", "DsRed", "tdTomato", "mKO2", "Cy2", "mScarlet", "iRFP", "EdU647", "WGA",
+        "ConA", "Mito", "far-red", "p21", "pH3", "CD4", "S100", "488", "561nm", "merge",
+    )], [0]),
+    "words": ([f"s1_{s}.tif" for s in ("TL Brightfield", "Hoechst 33342", "Alexa Fluor 488", "p-Rb (S807)")], [1]),
+    "marker first": (["pRb_01.tif", "DAPI_01.tif", "CyclinB1_01.tif"], [1]),
+    "marker without a field of DNA": (["A01_DAPI.tif", "A01_Ki67.tif", "B05_Ki67.tif"], [0]),
+    "another format": (["A01_Ki67.png", "A01_DAPI.tif"], [1]),
+    "no space": (["A01DAPI.tif", "A01GFP.tif", "a02dapi.tif", "a02ki67.tif"], [0, 2]),
+    "denied": (["A01_DAPI.tif", "A02_no_DAPI.tif", "A02_DAPI.tif", "A02_DAPI_background.tif"], [0, 2]),
+    "large and small letters": (["f1_dapi.tif", "f1_gfp.TIF", "f2_DAPI.tif"], [0, 2]),
+    "Cytation": ([f"A{w}_01_{k}_1_{s}_00{f}.tif" for w in (1, 2) for f in (1, 2)
+                  for k, s in ((1, "DAPI"), (2, "GFP"), (3, "Texas Red"), (4, "Ki67"))], [0, 4, 8, 12]),
+    "Cytation, stitched": (
+        [f"A1_-1_{k}_1_Stitched[{s}]_001.tif" for k, s in ((1, "DAPI 377,447"), (2, "GFP 469,525"))], [0]),
+    "Nikon": ([f"WellA0{w}_Channel{s}_Seq000{2 * w + k}.tif" for w in (1, 2)
+               for k, s in enumerate(("GFP", "DAPI", "Ki67"))], [1, 4]),
+    "numbered by hand": (["Image_c1_GFP.tif", "Image_c2_DAPI.tif", "Image_c3_Ki67.tif"], [1]),
+    "Micro-Manager": ([f"img_000000000_{s}_000.tif" for s in ("Default", "DAPI")], [1]),
+    "Pathway": ([f"Well A0{w}/{s} - n000000.tif" for w in (1, 2) for s in ("FITC", "Hoechst")], [1, 3]),
+    "lasers": (["s1_405.tif", "s1_488.tif", "s1_561.tif", "s2_405.tif", "s2_561.tif"], [0, 3]),
+    "laser and protein": (["s1_405nm.tif", "s1_GFP.tif"], [0]),
+    "folders": (["DAPI/001.tif", "GFP/001.tif", "DAPI/002.tif", "GFP/002.tif", "GFP/003.tif"], [0, 2]),
+    "folders, marker": (["ex/DAPI/a.tif", "ex/Ki67/a.tif"], [0]),
+    "folders, field": (["A01_DAPI/img.tif", "A01_Ki67/img.tif"], [0]),
+    "folders, lasers": (["405 nm/a.tif", "488 nm/a.tif"], [0]),
+    "folders, both": (["DAPI/p1/A01_DAPI.tif", "GFP/p1/A01_GFP.tif"], [0]),
+    "stains alone in folders": ([f"A0{w}/{s}.tif" for w in (1, 2) for s in ("Ki67", "DAPI")], [1, 3]),
+    "cells that are called like a stain": (["GFP_DAPI.tif", "GFP_mCherry.tif"], [0]),
+    "stains of DNA in other wells": ([f"{s}.tif" for s in ("A01_DAPI", "A01_GFP", "B01_Hoechst", "B01_GFP")], [0, 2]),
+}  # fmt: skip
 UNSAID = {
     "ImageXpress": ["p_A01_s1_w1.tif", "p_A01_s1_w2.tif", "p_A01_s2_w1.tif", "p_A01_s2_w2.tif"],
     "ImageXpress, GUIDs": [f"p_A01_s1_w{k}{GUID}{k}.tif" for k in (1, 2)],
@@ -27,6 +59,20 @@ UNSAID = {
     "ImageJ": ["C1-x.tif", "C2-x.tif"],
     "Bio-Formats": ["f1_C=0.tif", "f1_C=1.tif"],
     "colours": ["f1_blue.tif", "f1_green.tif"],
+    "Micro-Manager": [f"img_channel00{k}_position000_time000000000_z000.tif" for k in (0, 1)],
+    "ZEN": [f"Exp-01_s{s}c{k}_ORG.tif" for s in (1, 2) for k in (1, 2)],
+    "ZEN, no end": [f"Exp-01_s{s}c{k}.tif" for s in (1, 2) for k in (1, 2)],
+    "Nikon": ["wellA1xy1c1.tif", "wellA1xy1c2.tif"],
+    "Olympus": ["s_C001Z001.tif", "s_C002Z001.tif"],
+    "Leica's screens": [f"image--L0000--X00--Y00--Z00--C0{k}.ome.tif" for k in (0, 1)],
+    "lone numbers": ["Image_c1.tif", "Image_c2.tif"],
+    "numbers beside wells": [f"A0{w}_C{k}.tif" for w in (1, 2) for k in (1, 2, 3)],
+    "no laser of DNA": ["s1_488.tif", "s1_561.tif"],
+    "Cytation": ["A1_01_1_1_CY5_001.tif", "A1_01_2_1_GFP_001.tif"],
+    "folders w": ["w1/001.tif", "w2/001.tif"],
+    "folders ch": ["ch00/001.tif", "ch01/001.tif"],
+    "folders channel": ["channel 1/001.tif", "channel 2/001.tif"],
+    "folders without DNA": ["GFP/001.tif", "RFP/001.tif"],
     "no DNA": ["f1_GFP.tif", "f1_RFP.tif"],
     "two of DNA": ["f1_DAPI.tif", "f1_Hoechst.tif"],
 }
@@ -34,20 +80,47 @@ FIELDS = {
     "plain": ["f1.tif", "f2.tif", "image_405.tif", "G1_c01.tif", "r01c01f01.tif", "r01c02f01.tif", "thumbelina.tif"],
     "one channel": ["p_A01_s1_w1.tif", "p_A01_s2_w1.tif"],
     "wells of other stains": ["a_DAPI.tif", "b_GFP.tif"],
+    "numbered wells of other stains": ["A01_DAPI.tif", "A02_GFP.tif", "1_DAPI.tif", "2_GFP.tif"],
+    "not the place of a stain": ["DAPI.tif", "control.tif"],
+    "numbers in the place of a stain": ["e_DAPI.tif", "e_1.tif", "e_f2.tif", "e_B02.tif", "e_control.tif"],
+    "numbers behind a stain": ["DAPI1.tif", "DAPI2.tif", "DAPI 3.tif"],
+    "cells before a stain": ["HeLa_DAPI_1.tif", "U2OS_DAPI_1.tif", "siGFP_DAPI_1.tif"],
+    "wells C": ["x_C01.tif", "x_C02.tif", "C1.tif", "C2.tif"],
+    "small wells": ["x_a1.tif", "x_b1.tif", "x_c1.tif", "x_c2.tif"],
+    "conditions": [f"x_c{k}.tif" for k in range(1, 7)],
+    "conditions of one stain": [f"{a}_DAPI_c{k}.tif" for a in "ab" for k in (1, 2)],
+    "fields in hundreds": [f"img_{k}.tif" for k in range(400, 650)],
+    "folders of fields": [f"w{k}/1.tif" for k in range(1, 13)],
+    "folders of conditions": ["WT/DAPI.tif", "KO/DAPI.tif", "p1/001.tif", "p2/001.tif"],
+    "folders of other names": ["DAPI/1.tif", "other/2.tif"],
+    "numbers of copies": ["s1.tif", "s1 (1).tif", "s1 (2).tif"],
+    "all made alike": ["s1_8bit.tif", "s2_8bit.tif", "max.tif", "small.tif"],
 }
+# Names of a folder of which the first is kept.
+COPIES = {
+    "formats": ["s1.tif", "s1.png", "s1.jpg"],
+    "made from it": ["s1_DAPI.tif", *(f"s1_DAPI_{made}" for made in (
+        "8bit.png", "preview.jpg", "small.png", "MIP.tif", "overlay.png", "RAW.tif", "flat.tif", "copy.tif",
+    ))],
+    "in the middle, before": ["s1_ch00.tif", "s1_RAW_ch00.tif", "MAX_s1_ch00.tif", "s1_ch00 - Copy.tif"],
+    "none is plain": ["s1_RAW.tif", "s1.jpg", "s1_8bit.tif", "s1_small.tif"],
+    "folders": ["s1.tif", "8bit/s1.tif", "previews/s1.jpg", "png/s1.png"],
+    "OME": ["s1.ome.tif", "s1.png"],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", SAID)
 def test_the_files_of_the_dna_stain_are_taken_where_it_is_said(kind):
     names, fields = SAID[kind]
-    assert fields_of(names) == ([names[k] for k in fields], {"files of other channels": len(names) - len(fields)})
+    others = [name for k, name in enumerate(names) if k not in fields]
+    assert fields_of(names) == ([names[k] for k in fields], {"files of other channels": others})
 
 
 @pytest.mark.parametrize("kind", UNSAID)
 def test_channels_of_which_none_is_said_to_be_dna_are_refused_with_the_way_out(kind):
     (error,), left_out = fields_of([f"plate/{name}" for name in UNSAID[kind]])
     assert isinstance(error, ImageError) and error.subject == "plate" and not left_out
-    assert "channels" in error.finding and "plate/*" in error.remedy
+    assert "channels" in error.finding and "plate/" in error.remedy and "*'" in error.remedy
 
 
 @pytest.mark.parametrize(
@@ -57,6 +130,10 @@ def test_channels_of_which_none_is_said_to_be_dna_are_refused_with_the_way_out(k
         ["p_A01_T0001F001L01A01Z01C01.tif", "p_A01_T0001F001L01A01Z02C01.tif"],
         ["A01_f1_z0.tif", "A01_f1_z1.tif", "A01_f1_z2.tif", "A01_f2_z0.tif"],
         ["img1_Z=0.tif", "img1_Z=1.tif"],
+        ["A01_DAPIz1.tif", "A01_DAPIz2.tif"],
+        ["A01_dapiz1.tif", "A01_dapiz2.tif"],
+        ["A01-slice003.tif", "A01-slice004.tif"],
+        ["1_DAPI_plane 1.tif", "1_DAPI_plane 2.tif"],
         ["--W00001--P00001--Z00000--T00000--DAPI.tif", "--W00001--P00001--Z00001--T00000--DAPI.tif"],
     ],
 )
@@ -64,10 +141,23 @@ def test_planes_of_one_stack_are_not_so_many_fields(names):
     alone = "plate/overview.tif"
     (error, kept), left_out = fields_of([*(f"plate/{name}" for name in names), alone])
     assert kept == alone and not left_out
-    assert isinstance(error, ImageError) and "planes" in error.finding and "plate/*" in error.remedy
+    assert isinstance(error, ImageError) and "planes" in error.finding and "plate/" in error.remedy
     # One plane of each field is what a screen has.
     others = [names[0], names[0].replace("1", "2", 1)]
     assert fields_of(others) == (others, {})
+
+
+@pytest.mark.parametrize("names", [["s_C001Z001.tif", "s_C001Z002.tif"], ["z1/001.tif", "z2/001.tif"]])
+def test_planes_by_makers_and_in_folders_are_refused(names):
+    (error,), left_out = fields_of([f"plate/{name}" for name in names])
+    assert isinstance(error, ImageError) and "planes" in error.finding and not left_out
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_of_copies_the_most_faithful_stays_and_the_others_are_named(kind):
+    first, *others = COPIES[kind]
+    assert fields_of([*others, first]) == ([first], {"copies": others})
+    assert fields_of([*others, first, "s2.tif"]) == ([first, "s2.tif"], {"copies": others})
 
 
 @pytest.mark.parametrize("kind", FIELDS)
@@ -87,7 +177,10 @@ def test_files_of_the_microscope_say_which_channel_is_dna(tmp_path):
     told = []
     names = [file.rsplit("/")[-1] for file in expand([ixm, harmony], told.append)]
     assert names == [*UNSAID["ImageXpress"][1::2], *UNSAID["Opera, Operetta"][::2]]
-    assert told == ["left out: 4 files of other channels"]
+    others = ", ".join(
+        [*(f"ixm/{name}" for name in UNSAID["ImageXpress"][::2]), f"harmony/{UNSAID['Opera, Operetta'][1]}"]
+    )
+    assert told == [f"left out: 4 files of other channels ({others}, ...)"]
 
 
 def test_thumbnails_are_left_out_and_counted_but_not_if_they_are_all(tmp_path):
@@ -97,7 +190,7 @@ def test_thumbnails_are_left_out_and_counted_but_not_if_they_are_all(tmp_path):
         (tmp_path / name).touch()
     told = []
     assert expand([tmp_path], told.append) == [str(tmp_path / "p_w1.tif")]
-    assert told == ["left out: 5 thumbnails"]
+    assert told == [f"left out: 5 thumbnails (Thumbs/p.tif, p_w1_thumb{GUID}7.tif, p_w1_thumb7F.tif, ...)"]
     assert expand([tmp_path / thumbs[0]]) == [str(tmp_path / thumbs[0])]
 
 
@@ -107,3 +200,22 @@ def test_errors_keep_their_place_and_one_file_of_several_spellings_stands_once(t
         (tmp_path / name).touch()
     first, error, last = expand(["a.tif", "./a.tif", "*.png", tmp_path / "a.tif", "b.tif"])
     assert (first, error.subject, last) == ("a.tif", "*.png", "b.tif")
+
+
+def test_what_is_left_out_is_named_whoever_named_it(tmp_path):
+    names = ["A01_DAPI.tif", "A01_GFP.tif", "A01_Ki67.tif", "A02_DAPI.tif", "A02_DAPI.png"]
+    for name in names:
+        (tmp_path / name).touch()
+    said = "left out: 2 files of other channels (A01_GFP.tif, A01_Ki67.tif), 1 copy (A02_DAPI.png)"
+    for paths in ([tmp_path], [tmp_path / "*"], [tmp_path / name for name in names]):
+        told = []
+        assert expand(paths, told.append) == [str(tmp_path / names[0]), str(tmp_path / names[3])]
+        assert told == [said]
+
+
+def test_a_plate_of_many_files_is_listed_in_seconds():
+    names = [f"{w}_f{f}_{s}.tif" for w in range(96) for f in range(20) for s in ("DAPI", "Ki67")]
+    start = time.perf_counter()
+    fields, left_out = fields_of(names)
+    assert fields == names[::2] and left_out == {"files of other channels": names[1::2]}
+    assert time.perf_counter() - start < 10

@@ -39,6 +39,7 @@ SPOILT = (
     "no_g1_peak",
     "one_dna_peak",
     "no_nucleus",
+    "same_field",
     "unreadable",
 )
 # Reasons of our own: the call costs more than asking; nine in ten cells of the phase that was called look more like

@@ -7,8 +7,9 @@ order: the only channel; the only one named after a DNA stain; the only one that
 that show the same picture (gray stored as RGB, or one artificial colour). Otherwise an `ImageError` lists the
 channels. Colours are never mixed by luminance, alpha is dropped.
 
-Which plane? A z-stack, and pages without a label, give their maximum projection; `plane` picks one instead.
-Of a time series `plane` must pick the time point. A file of several fields of view is refused.
+Which plane? A z-stack, and pages without a label that look like one, give their maximum projection; `plane` picks
+one instead. Slices of ImageJ that state no spacing count as pages. Of a time series `plane` must pick the time point.
+A file of several fields of view, of one size or not, is refused.
 
 Integers are divided by the full range of their type, so 16 bits stay 16 bits and exposures stay comparable.
 """

@@ -14,15 +14,30 @@ _STAINS = {"dapi", "hoechst", "draq", "sytox", "nucblue", "nucspot", "picogreen"
 _BARE = {"dna", "sirdna"}
 _MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "chromatin", "propidium", "iodide", "pi"}
 FLUORS = {
-    "gfp", "egfp", "yfp", "eyfp", "cfp", "rfp", "mrfp", "mcherry", "cherry", "mturquoise", "venus", "fitc", "tritc",
-    "rhodamine", "texas", "texasred", "txred", "cy3", "cy5", "cy7", "alexa", "af488", "af555", "af568", "af594",
-    "af647", "a488", "a555", "a568", "a594", "a647", "edu", "brdu", "actin", "phalloidin", "tubulin", "bf",
-    "brightfield", "phase", "dic", "pc", "trans", "tl",
+    "gfp", "egfp", "yfp", "eyfp", "cfp", "ecfp", "rfp", "mrfp", "irfp", "mcherry", "cherry", "mturquoise", "venus",
+    "citrine", "cerulean", "mneongreen", "neongreen", "mscarlet", "mkate", "mruby", "mko", "tomato", "tdtomato",
+    "dsred", "fitc", "tritc", "rhodamine", "texas", "texasred", "txred", "cy2", "cy3", "cy5", "cy7", "alexa", "af488",
+    "af555", "af568", "af594", "af647", "a488", "a555", "a568", "a594", "a647", "edu", "brdu", "actin", "phalloidin",
+    "tubulin", "wga", "cona", "mitotracker", "lysotracker", "bodipy", "bf", "brightfield", "phase", "dic", "pc",
+    "trans", "tl",
 }  # fmt: skip
+# Beside a stain these say that the channel shows them, in the light of the stain or with it.
+_OTHERS = {
+    "ki", "ki67", "pcna", "mcm2", "gh2ax", "h2ax", "h3", "ph3", "prb", "rb", "p21", "p27", "p53", "lamin", "laminb1",
+    "cyclin", "cyclinb1", "cycline", "geminin", "cdt1", "fucci", "vimentin", "keratin", "mito", "golgi", "er",
+    "membrane", "cytoplasm", "antibody", "ab", "mhc", "caspase", "annexin", "igg", "pacific", "cascade",
+}  # fmt: skip
+# A marker of white cells, or a dye that the filter of DAPI shows as well, with its number.
+_NUMBERED_OTHER = re.compile(r"cd\d{1,3}[a-z]?|b?u?v\d{3}|bv\d{3}|af\d{3}|cf\d{3}|atto\d{3}|dylight\d{3}|efluor\d{3}")
 _NOT = {
     "non", "no", "not", "without", "anti", "minus", "negative", "neg", "free", "mask", "masks", "label", "labels",
     "seg", "segmentation", "bleed", "bleedthrough", "crosstalk", "background", "bg", "blank", "empty", "unstained",
     "ratio", "prediction", "probability", "merge", "merged", "composite", "overlay", "fret",
+    "secondary", "2nd", "isotype", "control", "ctrl", "autofluorescence", "autofluor", "autofluo", "auto", "af",
+    "flatfield", "flat", "shading", "illumination", "illum", "dark", "darkfield", "quench", "quenched", "off", "sub",
+    "subtracted", "bleach", "bleached", "bleaching", "photobleached", "photobleaching", "spillover", "spill", "noise",
+    "diff", "difference", "binary", "threshold", "outline", "outlines", "contours", "predicted", "virtual", "inverted",
+    "dump", "exclusion", "reference", "residual",
 }  # fmt: skip
 _PLAIN = {
     "channel", "ch", "stain", "stained", "staining", "dye", "fluorescence", "widefield", "confocal", "conf", "csu",
@@ -31,6 +46,27 @@ _PLAIN = {
 }  # fmt: skip
 # Colours by which the files of channels are told apart.
 _COLOURS = {"blue", "cyan", "green", "yellow", "orange", "red", "farred", "magenta"}
+# Names of stains in the names of files: of DNA, with the number of the product and what denies it, and of others that
+# have several words.
+_DNA_NAME = re.compile(
+    r"(?:(?<![A-Za-z])(?:no|non|not|without|anti|sub)[ _-]?)?"
+    r"(?:(?<![A-Za-z])(?:dapi|hoechst)|(?-i:(?<=[a-z])(?:DAPI|Dapi|Hoechst))"
+    r"|(?<![A-Za-z])(?:draq|sytox|nucblue|nucspot|picogreen|to-?pro|feulgen|sir-?dna|spy\d{3}-?dna|dna|h2b))"
+    r"(?:(?<=hoechst)[ _-]?(?:33342|33258|34580)|(?<=draq)[57]|(?<=pro)[ _-]?[135]"
+    r"|(?<=sytox)[ _-]?(?:green|blue|orange|red))?(?![A-Za-z])"
+    r"(?:[ _-](?:secondary(?:[ _-]only)?|background|bg|flat[ _-]?field|dark|blank|autofluorescence|bleed\w*)"
+    r"(?![A-Za-z]))?"
+    r"|(?<![A-Za-z])(?:dapi|hoechst)(?=z\d)",
+    re.IGNORECASE,
+)
+_OTHER_NAME = re.compile(
+    r"(?:(?<=channel)|(?<![A-Za-z]))(?:alexa[ _-]?(?:fluor)?[ _-]?\d{3}|texas[ _-]?red|far[ _-]?red"
+    r"|(?:tl|trans(?:mitted)?)[ _-](?:bright[ _-]?field|light|dic|phase)|bright[ _-]?field|phase[ _-]?contrast"
+    r"|propidium[ _-]iodide)(?![A-Za-z])"
+    r"|(?<=channel)(?:gfp|yfp|cfp|rfp|fitc|tritc|cy[2357]|mcherry|txred|bf|dic)(?![A-Za-z])",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[A-Za-z0-9]+")
 # JPEG leaves a few per cent of a pure colour in the other two channels.
 _EMPTY_SHARE = 0.10
 # One picture in one artificial colour has channels in proportion; two stains of the same cells have not.
@@ -94,7 +130,7 @@ def _rank(name: str) -> int | None:
     rest = bare - _PLAIN
     if rest & (_STAINS | _BARE) and rest <= _STAINS | _BARE | _MARKERS | {"405"}:
         return 0
-    if rest & _STAINS and not (rest | set(said)) & (_NOT | FLUORS):
+    if rest & _STAINS and not any(_is_other(word) for word in rest | set(said)):
         return 1
     # A fluorescent protein is fused to a histone, and without it only sent to the nucleus.
     if rest & _MARKERS and rest - ({*FLUORS, "histone"} if "h2b" in rest else set()) <= _MARKERS:
@@ -102,9 +138,27 @@ def _rank(name: str) -> int | None:
     return 3 if rest == {"405"} else None
 
 
-def says_stain(word: str) -> bool:
-    """Say whether one word of the name of a file is a stain, of DNA or another, or its colour."""
-    return word.lower() in FLUORS | _COLOURS or re.sub(r"\d+$", "", word.lower()) in _STAINS | _BARE | {"h2b"}
+def _is_other(word: str) -> bool:
+    return word in _NOT | FLUORS | _OTHERS or bool(_NUMBERED_OTHER.fullmatch(word))
+
+
+def stain_spans(text: str) -> list[tuple[int, int]]:
+    """Return where a name of a file or folder names stains, of DNA or others, or their colours, with a "no" before it.
+
+    The number of a product belongs to it, others do not: files are numbered so.
+
+    Examples
+    --------
+    >>> [[text[a:b] for a, b in stain_spans(text)] for text in ("A01_DAPI2", "s1 Alexa Fluor 488", "no_dapi", "mtDNA")]
+    [['DAPI'], ['Alexa Fluor 488'], ['no_dapi'], []]
+    """
+    spans: list[tuple[int, int]] = []
+    for pattern in (_DNA_NAME, _OTHER_NAME, _WORD):
+        for found in pattern.finditer(text):
+            is_free = all(found.end() <= start or end <= found.start() for start, end in spans)
+            if is_free and (pattern is not _WORD or found.group().lower() in FLUORS | _COLOURS):
+                spans.append(found.span())
+    return sorted(spans)
 
 
 def words(name: str) -> list[str]:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from cellcycle.errors import ImageError
 from cellcycle.images.formats import IMAGE_SUFFIXES
+from cellcycle.images.naming import folders_below
 from cellcycle.images.omezarr import is_ome_zarr
 from cellcycle.images.plates import fields_of
 from cellcycle.images.remote import images_at, is_url
 
+# So many of the files that are left out are named.
+_MOST_NAMES = 3
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -52,8 +55,9 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
     """Return the image files that paths name: files (also missing ones, which fail when they are read), folders (their
     images, and those of the folders in them), patterns with `*`, `?` or `**`, or URLs.
 
-    Each file stands there once, in the order of the paths, sorted within a folder or pattern. Of several, thumbnails
-    and files of other stains are left out, which `tell` is told. A folder without images, a pattern that nothing
+    Each file stands there once, in the order of the paths, sorted within a folder or pattern. Of several, thumbnails,
+    copies and files of other stains are left out, whether a folder, a pattern or their names gave them: for a shell
+    makes names of a pattern. `tell` is told which. A folder without images, a pattern that nothing
     matches and what cannot be a path stand there as their error, so that the rest can go on.
     """
     found: dict[str | ImageError, None] = {}
@@ -74,8 +78,17 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
         return list(once.values())
     files, left_out = fields_of(list(once.values()))
     if left_out and tell is not None:
-        tell(f"left out: {', '.join(f'{n} {what}' for what, n in left_out.items())}")
+        below = folders_below(file for file in once.values() if isinstance(file, str))
+        tell(f"left out: {', '.join(_told(what, of, below) for what, of in left_out.items())}")
     return files
+
+
+def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:
+    """Return how many files were left out as what, and the first of them by name."""
+    one = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy"}
+    names = ["/".join([*below[file], os.path.basename(file)]) for file in files[:_MOST_NAMES]]
+    more = ", ..." if len(files) > _MOST_NAMES else ""
+    return f"{len(files)} {one[what] if len(files) == 1 else what} ({', '.join(names)}{more})"
 
 
 def _expand_one(path: str) -> list[str | ImageError]:

@@ -6,14 +6,16 @@ A stranger's store may name any codec (one unpickles), lead out of its folder by
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from cellcycle.errors import ImageError
-from cellcycle.images.bounded import bytes_of
+from cellcycle.images.bounded import MOST_FILES, bytes_of
 from cellcycle.images.judge import MOST_SEGMENTS
 from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, refuse_unaffordable, usable_size
 
@@ -90,8 +92,33 @@ def opened(path: Path, n_bytes: int | None = None) -> Opened:
         channel_names=channel_names(sizes.get("c", 1), labels),
         pixel_size_um=pixel_size_um,
         note=note,
+        missing=lambda t, c, z: _missing(folder, Opened(array, axes, stack), {"t": [t], "c": [c], "z": z}),
     )
     return Opened(array, axes, stack)
+
+
+def chunk_keys(found: Opened, wanted: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return the names of the chunks that hold the wanted indices of some axes, and all of the others."""
+    array = found.array
+    pieces = array.shards or array.chunks
+    at = []
+    for axis, size, piece in zip(found.axes, array.shape, pieces, strict=True):
+        indices = wanted.get(axis, range(size))
+        at.append(range(indices[0] // piece, indices[-1] // piece + 1))
+    if (n_chunks := prod(map(len, at))) > MOST_FILES:
+        raise ImageError(found.stack.path, f"it lies in {n_chunks:,} chunks", "export it with larger chunks")
+    return list(map(array.metadata.encode_chunk_key, product(*at)))
+
+
+def _missing(folder: Path, found: Opened, wanted: Mapping[str, Sequence[int]]) -> str:
+    """Say how many chunks of some planes are not stored: empty ones need not be, but a copy may have stopped."""
+    keys = chunk_keys(found, wanted)
+    n_missing = sum(not (folder / key).is_file() for key in keys)
+    if not n_missing:
+        return ""
+    planes = "planes" if len(wanted["z"]) > 1 else "plane"
+    filled = found.array.fill_value
+    return f"{n_missing} of {len(keys)} chunks of the {planes} are not stored: they are read as {filled or 0:g}"
 
 
 def _json(path: Path) -> dict:

@@ -22,7 +22,7 @@ class Plane:
 
     `channel` is the name (or index) of the channel that was taken from `channels`, `planes` says which planes were
     where there is more than one, of which `n_planes` went into a maximum projection. `note` says what the file states
-    that cannot be.
+    that cannot be, and what of the planes is not stored.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -73,12 +73,13 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
             raise ImageError(
                 path,
                 f"it has {stack.n_z} pages without a label, which do not look like one z-stack",
-                "name the page of the DNA stain with plane= (--plane), or save them with their axes named",
+                "name the page of the DNA stain with plane= (--plane), or save a z-stack with axes and spacing stated",
             )
         raw = _project(stack, time, index, z_planes)
         if raw.ndim != 2 or 0 in raw.shape:
             raise ImageError(path, f"its planes have the shape {raw.shape}", "export it as one gray image")
         pixels = scale_to_unit(raw, stack.path)
+        missing = stack.missing(time, index, z_planes) if stack.missing else ""
     return Plane(
         pixels=pixels,
         bit_depth=8 if raw.dtype == bool else 8 * raw.dtype.itemsize,
@@ -88,7 +89,7 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         channels=stack.channel_names,
         n_planes=len(z_planes),
         planes=_planes_taken(stack, time, z_planes),
-        note=stack.note,
+        note="; ".join(filter(None, (stack.note, missing))),
     )
 
 

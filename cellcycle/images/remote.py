@@ -8,16 +8,13 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import product
-from math import prod
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cellcycle.errors import ImageError
 from cellcycle.files import scratch_folder
-from cellcycle.images.bounded import MOST_FILES
 from cellcycle.images.formats import IMAGE_SUFFIXES, one_line
-from cellcycle.images.omezarr import Opened, described, is_below, opened
+from cellcycle.images.omezarr import chunk_keys, described, is_below, opened
 from cellcycle.images.stacks import Stack
 
 _URL = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
@@ -110,23 +107,10 @@ def _copy_level(url: str, path: Path, wanted) -> None:
             _copy_description(f"{url}/{level}", path / level, _OF_ARRAY)
         # What is wrong with it is said here, before many chunks are asked for.
         found = opened(path)
-    keys = _keys(found, wanted(found.stack))
+    keys = chunk_keys(found, wanted(found.stack))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         # A chunk that is not there is one of background.
         list(pool.map(lambda key: _copy(f"{url}/{level}/{key}", path / level / key), keys))
-
-
-def _keys(found: Opened, wanted: dict[str, range]) -> list[str]:
-    """Return the names of the chunks that hold the wanted indices of some axes, and all of the others."""
-    array = found.array
-    pieces = array.shards or array.chunks
-    at = []
-    for axis, size, piece in zip(found.axes, array.shape, pieces, strict=True):
-        indices = wanted.get(axis, range(size))
-        at.append(range(indices[0] // piece, indices[-1] // piece + 1))
-    if (n_chunks := prod(map(len, at))) > MOST_FILES:
-        raise ImageError(found.stack.path, f"it lies in {n_chunks:,} chunks", "export it with larger chunks")
-    return list(map(array.metadata.encode_chunk_key, product(*at)))
 
 
 def _copy(url: str, path: Path) -> bool:

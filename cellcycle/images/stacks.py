@@ -33,7 +33,7 @@ class Stack:
     `channel_names` has one name a channel: from the file, "red", "green", "blue" for colours, otherwise "0", "1", ...
     `is_labelled`: the file says that what counts as z is z; else they are pages of whatever. `elsewhere` holds the
     names of channels of the same field -> the file that holds each, for one file of a set. `note` says what the file
-    states that cannot be.
+    states that cannot be, and `missing(t, c, z_planes)` what of some planes is not there, "" where all is.
     """
 
     path: str
@@ -47,6 +47,7 @@ class Stack:
     is_labelled: bool = True
     elsewhere: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    missing: Callable[[int, int, range], str] | None = None
 
 
 def stack_of_array(path: str, array: np.ndarray) -> Stack:

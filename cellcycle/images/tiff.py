@@ -4,15 +4,21 @@ import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import quiet
+from cellcycle.images.channels import by_name
 from cellcycle.images.stacks import STACK, UM_PER_UNIT, Stack, channel_names, refuse_oversize, usable_size
 
 _ALPHA = (1, 2)
+# A level of a pyramid has at most half the sides of the one before; what is larger is an image of its own.
+_LIKE_AREA = 0.3
+_MOST_LETTERS = 80
 # Gray of either sense, RGB, palette, and the colours of JPEG, which its decoder turns into RGB.
 _READ = (0, 1, 2, 3, 6)
 
@@ -21,7 +27,7 @@ _READ = (0, 1, 2, 3, 6)
 def open_tiff(path: Path, as_numbers: bool = False) -> Iterator[Stack]:
     """Open a TIFF file of any kind as a `Stack`, whose planes can be loaded while the context is open.
 
-    Refused are several fields of view, and a size that cannot be true.
+    Refused are several fields of view, of one size or not, and a size that cannot be true.
     """
     import tifffile
 
@@ -52,7 +58,7 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
     planes = _Planes(tiff, series, as_numbers)
     names, (x_um, y_um), elsewhere = _metadata(tiff, index, planes.n_channels)
     pixel_size_um, note = usable_size(x_um, y_um)
-    return Stack(
+    stack = Stack(
         str(path),
         planes.load,
         n_times=sizes.get("T", 1),
@@ -61,27 +67,46 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
         channel_names=channel_names(planes.n_channels, names, planes.is_colour),
         pixel_size_um=pixel_size_um,
         is_colour=planes.is_colour,
-        is_labelled=all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()),
+        is_labelled=all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not _is_any_stack(tiff),
         elsewhere=elsewhere,
         note=note,
+    )
+    return _slices_as_channels(stack, (tiff.imagej_metadata or {}).get("Labels") or [])
+
+
+def _is_any_stack(tiff) -> bool:
+    """Say whether slices may be anything: ImageJ calls so what was put together, and says how far planes are apart."""
+    return bool(tiff.is_imagej) and not (tiff.imagej_metadata or {}).get("spacing")
+
+
+def _slices_as_channels(stack: Stack, labels: list[str]) -> Stack:
+    """Return the slices of ImageJ as channels, where each is named and some, but not all, are so after a DNA stain."""
+    names = tuple(" ".join(str(label).split())[:_MOST_LETTERS] for label in labels)
+    is_each = stack.n_channels == stack.n_times == 1 < stack.n_z == len(names) and all(names)
+    if stack.is_labelled or not is_each or all(by_name([name]) for name in names) or not by_name(names):
+        return stack
+    load = stack.load
+    return replace(
+        stack, load=lambda t, c, z: load(t, 0, c), n_channels=stack.n_z, n_z=1, channel_names=names, is_labelled=True
     )
 
 
 def _largest_series(path: Path, tiff) -> int:
-    """Return the series with the most pixels a plane; smaller ones are thumbnails."""
-    areas = []
-    for series in tiff.series:
-        sizes = dict(zip(series.axes, series.shape, strict=True))
-        areas.append(sizes.get("Y", 0) * sizes.get("X", 0))
-    if not areas:
+    """Return the series with the most pixels a plane; much smaller ones are thumbnails, or levels of a pyramid."""
+    sizes = {}
+    for index, series in enumerate(tiff.series):
+        axes = dict(zip(series.axes, series.shape, strict=True))
+        sizes[index] = axes.get("Y", 0), axes.get("X", 0)
+    if not sizes:
         raise ImageError(path, "it holds no image", "export the image again")
-    if areas.count(max(areas)) > 1:
-        raise ImageError(
-            path,
-            f"it holds {areas.count(max(areas))} separate images of one size",
-            "export one file per field",
-        )
-    return areas.index(max(areas))
+    full = {index: size for index, size in sizes.items() if not tiff.series[index].keyframe.is_reduced} or sizes
+    largest = max(full, key=lambda index: prod(full[index]))
+    like = [size for size in full.values() if prod(size) >= _LIKE_AREA * prod(full[largest])]
+    if len(like) > 1:
+        what = " and ".join(f"{height} x {width}" for height, width in dict.fromkeys(like[:3]))
+        finding = f"it holds {len(like)} separate images, of {what} pixels"
+        raise ImageError(path, finding, "export one file per field")
+    return largest
 
 
 class _Planes:

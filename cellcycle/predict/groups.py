@@ -24,11 +24,12 @@ from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
 from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, g1_area_px, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
+from cellcycle.predict.same_field import same_fields
 
 # What is kept in memory of the nuclei of all images.
 SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna", "area_px", "flags")
-# A flag of nuclei, for `cellcycle.review.doubt`.
-OTHER_PEAK = "other_g1_peak"
+# Flags of nuclei, for `cellcycle.review.doubt`.
+OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
 # So many crops have a typical nucleus.
 _LEAST_CROPS = 8
 # A well with fewer sound nuclei takes the peak of its group as it is.
@@ -156,6 +157,24 @@ def at_one_scale(shared: list[Shared], seen: list[Seen | None], scale: Scale) ->
     size_um, of_crops = likely_pixel_size_um(nuclei, scale), set(ks)
     told = [replace(one, pixel_size_um=size_um) if k in of_crops else one for k, one in enumerate(shared)]
     note = f"{len(ks)} crops state no pixel size that can be: {size_um:.3g} um, by which their nuclei are of usual size"
+    return told, [note]
+
+
+def told_apart(names: Sequence[str], seen: list[Seen | None], shared: list[Shared]) -> tuple[list[Shared], list[str]]:
+    """Return what images are told, and notes for the user: which ones show the nuclei of another once more."""
+    ks = [k for k, one in enumerate(seen) if one is not None and one.nuclei.kind == "field"]
+    places = [[seen[k].nuclei.measured[f"centroid_{axis}_px"] for axis in "yx"] for k in ks]
+    pairs = same_fields([np.column_stack(place) for place in places], [seen[k].shape for k in ks])
+    if not pairs:
+        return shared, []
+    again = {ks[k] for pair in pairs for k in pair}
+    told = [
+        replace(one, flag=";".join(filter(None, (one.flag, SAME_FIELD)))) if k in again else one
+        for k, one in enumerate(shared)
+    ]
+    first, second = (names[ks[k]] for k in pairs[0])
+    note = f"{len(again)} images show the nuclei of another at the same places, such as {first} and {second}: "
+    note += f"channels, planes, copies or times of one field? Each nucleus would count anew ({SAME_FIELD})"
     return told, [note]
 
 

@@ -15,7 +15,7 @@ from cellcycle.files import scratch_folder
 from cellcycle.images import expand
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, share, slim
+from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, share, slim, told_apart
 from cellcycle.predict.kept import keep_if_possible, seen
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import (
@@ -26,6 +26,7 @@ from cellcycle.predict.predictor import (
     Predictor,
     Settings,
     as_plane,
+    image_name,
 )
 
 # Of images that are read together so much is kept on disk between the two steps, and no more than half of what is
@@ -77,7 +78,9 @@ def predict(
     import pandas as pd
 
     images = list(images) if isinstance(images, list | tuple) else [images]
-    listed = [item for image in images for item in (expand([image]) if isinstance(image, str | Path) else [image])]
+    listed = []
+    for image in images:
+        listed += expand([image], _tell) if isinstance(image, str | Path) else [image]
     if not listed:
         raise SettingError("images", "the list is empty", "name at least one image")
     choice, chosen = ModelChoice.of(model), Settings(**settings)
@@ -95,6 +98,10 @@ def predict(
                 raise prediction.error
             found.append(prediction.table)
     return pd.concat(found, ignore_index=True)
+
+
+def _tell(said: str) -> None:
+    warnings.warn(said, stacklevel=4)
 
 
 def _with_masks(images: list, named: list, masks) -> tuple[list, list]:
@@ -197,7 +204,8 @@ def look_first(
     if not has_scale:
         shared, said = at_one_scale(shared, found, rule.scale)
         notes = [*notes, *said]
-    return settings, shared, notes
+    shared, said = told_apart([image_name(image) for image in images], found, shared)
+    return settings, shared, [*notes, *said]
 
 
 def _seen(images, masks, folder, do: Callable) -> Iterator[Seen | None]:

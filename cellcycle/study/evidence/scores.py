@@ -12,7 +12,7 @@ from cellcycle.report.shares import FITTED, samples_of, with_likelihoods
 from cellcycle.results import Record
 from cellcycle.study.evidence.sources import EDU, MITOTIC
 
-# A field of fewer nuclei says little of a share.
+# A field in which fewer nuclei were found says little of a share.
 LEAST_NUCLEI = 20
 MOST_MITOSES = 0.1
 FIELDS = {"control": "SCR_f1", "knock-down": "siCDK4_f3"}
@@ -34,10 +34,11 @@ def scores_of(record: Record) -> dict[str, Estimate]:
         # Of all nuclei, called or not: it is what the shares of calls are held against.
         is_s = table["truth"] == EDU[1]
         made |= {f"EdU+, {told}": _share(is_s[table["group"] == field]) for told, field in FIELDS.items()}
-    called = table[table["call"] != ""]
-    if not len(called):
+    if not (table["call"] != "").any():
         return made
-    return made | {"jurkat": _phases, "mitocheck": _mitoses, "rpe1": _edu, "fields": _fields}[name](called)
+    if name in ("jurkat", "mitocheck"):
+        table = table[table["call"] != ""]
+    return made | {"jurkat": _phases, "mitocheck": _mitoses, "rpe1": _edu, "fields": _fields}[name](table)
 
 
 def _phases(table: pd.DataFrame) -> dict[str, Estimate]:
@@ -72,19 +73,24 @@ def _mitoses(table: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
-    """S by EdU: AUC, and the shares of S and G1 in control and knock-down beside the share that took up EdU."""
-    is_s = table["truth"] == EDU[1]
+    """S by EdU: AUC, and the shares of S and G1 in control and knock-down beside the share that took up EdU.
+
+    The AUC is of all nuclei with a probability, also where no phase is called for all look alike; shares are of calls.
+    """
     is_forest = "p_S" not in table and "p_EdU+" in table
     if "p_S" not in table and not is_forest:
         return {}
-    score = table["p_EdU+" if is_forest else "p_S"]
-    made = {"AUC of S by EdU": _auc(is_s, score), "calibration error of S": _calibration(is_s, score)}
+    column = "p_EdU+" if is_forest else "p_S"
+    asked = table[table[column].notna()]
+    is_s = asked["truth"] == EDU[1]
+    made = {"AUC of S by EdU": _auc(is_s, asked[column]), "calibration error of S": _calibration(is_s, asked[column])}
+    called = table[table["call"] != ""]
     for name, field in FIELDS.items():
-        inside = table["group"] == field
-        made[f"S, {name}"] = _share(table["call"][inside].isin(("S", EDU[1])))
+        calls = called["call"][called["group"] == field]
+        made[f"S, {name}"] = _share(calls.isin(("S", EDU[1])))
         if not is_forest:
-            made[f"G1, {name}"] = _share(table["call"][inside] == "G1")
-    return made | (_fitted(table) if "flags" in table else {})
+            made[f"G1, {name}"] = _share(calls == "G1")
+    return made | (_fitted(called) if "flags" in table else {})
 
 
 def _fitted(table: pd.DataFrame) -> dict[str, Estimate]:
@@ -99,14 +105,20 @@ def _fitted(table: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def _fields(table: pd.DataFrame) -> dict[str, Estimate]:
-    """Nuclei called M: of all, and the share of fields in which they are more than a culture has."""
-    is_m, groups = table["call"].isin(("M", *MITOTIC)), table["group"]
-    by_field = is_m.groupby(groups).agg(["size", "mean"])
-    crowded = by_field[by_field["size"] >= LEAST_NUCLEI]
+    """Of the nuclei with a call those called M, and the share of fields in which they are more than a culture has."""
+    called = table[table["call"] != ""]
+    is_m = called["call"].isin(("M", *MITOTIC))
+    shares = is_m.groupby(called["group"]).mean().reindex(large_fields(table), fill_value=0.0)
     return {
-        "called M": bootstrap(lambda w: float(np.average(is_m, weights=w)), len(is_m), groups),
-        f"fields with more than {MOST_MITOSES:.0%} M": _share(crowded["mean"] > MOST_MITOSES),
+        "called M": bootstrap(lambda w: float(np.average(is_m, weights=w)), len(is_m), called["group"]),
+        f"fields with more than {MOST_MITOSES:.0%} M": _share(shares > MOST_MITOSES),
     }
+
+
+def large_fields(table: pd.DataFrame) -> pd.Index:
+    """Return the fields in which nuclei enough for a share were found, called or not."""
+    found = table.groupby("group").size()
+    return found[found >= LEAST_NUCLEI].index
 
 
 def _mitotic(table: pd.DataFrame) -> pd.Series:

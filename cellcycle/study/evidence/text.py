@@ -11,11 +11,11 @@ from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO
 from cellcycle.predict.priors import PRIORS
 from cellcycle.results import Record
+from cellcycle.study.blocks import markdown_table, refresh
 from cellcycle.study.evidence.board import FOREST, PRODUCTS, ROOT
 from cellcycle.study.evidence.product import by_quality
-from cellcycle.study.evidence.scores import rows_of, scores_of
+from cellcycle.study.evidence.scores import LEAST_NUCLEI, large_fields, rows_of, scores_of
 from cellcycle.study.evidence.sources import SOURCES
-from cellcycle.study.texts import markdown_table, refresh
 
 WAYS = {"each": "each by itself", "slide": "with the DNA of the slide", "together": "fields together"}
 _NAMES = {
@@ -107,6 +107,9 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
             f"*Label:* {source.label}.",
             f"*Kept apart:* {source.apart}{left}.",
         ]
+        if name == "fields":
+            n_large = len(large_fields(own[0][0].predictions))
+            told.append(f"*Last column:* of the {n_large} fields with {LEAST_NUCLEI} nuclei or more.")
         if same := [_name(record, SOURCES[name]) for record, _ in _repeating(found, name)]:
             told.append(f"*Left out:* {'; '.join(same)}: the same answers as each by itself.")
         rows = {}

@@ -1,0 +1,282 @@
+"""What of the name of a file tells its channel, as microscopes and people write it: a number, a stain, a folder."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+from typing import NamedTuple
+
+from cellcycle.images.channels import by_name, stain_spans
+
+_GUID = re.compile(r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}$", re.IGNORECASE)
+# The part of a name that numbers the channel, or names it, by the rules of makers, which mean nothing else.
+_NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
+    r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=_|$)",  # ImageXpress, MetaMorph
+    r"(?<![a-z])(?P<number>ch\d{1,2})(?P<name>)(?=sk\d|[_. -]|$)",  # Opera, Operetta, Columbus, Leica, Keyence
+    r"(?<![a-z])(?P<number>chan(?:nel)?[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",  # Micro-Manager
+    r"(?:xy\d{1,4}|z\d{1,4}|xy\d{1,4}[tz]\d{1,4})(?P<number>c\d{1,2})(?P<name>)(?=[_. tz-]|$)",  # Nikon, CellVoyager
+    r"(?:^|[_ -])(?:[bst]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[mtxyz]\d[\d-]*)*_ORG$)",  # ZEN
+    r"(?P<number>C\d{3})(?P<name>)(?=[ZT]\d{3})",  # Olympus
+    r"(?<=--)(?P<number>C\d\d)(?P<name>)(?=--|$)",  # Leica's screens
+    r"(?<=f\d\d)(?P<number>d\d)(?P<name>)$",  # ArrayScan
+    r"(?<=\d--)(?P<number>)(?P<name>[^-]*[a-z][^-]*(?:-[^-]+)*)$",  # ScanR
+    r"(?<=wv )(?P<number>)(?P<name>[^)]+)(?=\))",  # InCell
+    r"^(?P<number>c\d)(?P<name>)(?=-)",  # ImageJ
+    r"(?<![a-z])(?P<number>c=\d{1,2})(?P<name>)(?=[_. -]|$)",  # Bio-Formats
+)]  # fmt: skip
+_FOLDER = re.compile(r"(?:w|ch|chan(?:nel)?|wave(?:length)?)[ _-]?\d{1,2}", re.IGNORECASE)
+# More folders than that are wells, weeks or the like.
+_MOST_FOLDERS = 6
+# These number a channel only if nothing else could be meant: c1 is a well or a condition, too.
+_LONE = re.compile(r"(?:^|(?<=[_ -])|(?<=[_ -][st]\d)|(?<=[_ -][st]\d\d))[cC]\d(?=$|[_ -])")
+_WELL = re.compile(r"(?<![A-Za-z\d])[A-Pa-p](?:0?[1-9]|1\d|2[0-4])(?![A-Za-z\d])")
+_MOST_LONE = 4
+_LASERS = {405, 440, 445, 458, 473, 476, 488, 514, 532, 543, 555, 559, 561, 568, 594, 633, 635, 638, 640, 642, 647, 660,
+           730, 785}  # fmt: skip
+_WAVELENGTH = re.compile(r"(?<![A-Za-z\d.])(?:ex)?(?P<nm>\d+)(?: ?nm)?(?![A-Za-z\d])", re.IGNORECASE)
+# A number by itself, or that of a channel.
+_TIED = re.compile(r"(?<![A-Za-z\d])c?\d+(?![A-Za-z\d])")
+_RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+# In the place of a stain these are no other one: numbers of fields, times or planes, wells, letters, conditions.
+_COUNTER = re.compile(
+    r"(?:[fmstz]|xy)(?:0\d*|\d{1,2})|(?:pos|field|site|fov|tile|time|day|slice|plane|im(?:a?ge?)|series|scene|rep)\d+"
+    r"|(?-i:[A-P](?:0[1-9]|1\d|2[0-4]))", re.IGNORECASE)  # fmt: skip
+_NO_STAIN = re.compile(
+    r"[\d_. -]+|[a-z]|controls?|ctrl|(?:un|mock[ _-]?)?treated|mock|dmso|vehicle|wt|wild[ _-]?type|ko", re.IGNORECASE
+)
+
+
+class Part(NamedTuple):
+    """Number and name of the channel of a file, in the folder in which it has its like, and the rest of its path.
+
+    In the rest "?" stands for the number and "*" for the name, so that it is that of all channels of one field.
+    """
+
+    folder: str
+    rest: str
+    number: str = ""
+    name: str = ""
+
+    @property
+    def channel(self) -> tuple[str, str]:
+        """Number and name, in small letters, for one run writes both DAPI and dapi."""
+        return self.number.casefold(), self.name.casefold()
+
+
+def parts_of(files: Iterable[str]) -> dict[str, Part]:
+    """Return the parts of the name of each file: by rules of makers, by known stains, by what stands in their place.
+
+    Examples
+    --------
+    >>> [part.channel for part in parts_of(["A01_DAPI.tif", "A01_Ki67.tif", "A02_DAPI.tif"]).values()]
+    [('', 'dapi'), ('', 'ki67'), ('', 'dapi')]
+    """
+    below = folders_below(files)
+    parts = {file: _by_rule(file, folders) for file, folders in below.items()}
+    parts |= _by_folder_number(below, parts)
+    parts |= _by_lone_number({file: part for file, part in parts.items() if part.channel == ("", "")})
+    parts |= _by_wavelength(parts)
+    parts |= _in_place_of_dna(below, parts)
+    return _without_tied_numbers(parts)
+
+
+def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
+    """Return the folders of each file below that which all share; what is above it says nothing of one file."""
+    split = {file: os.path.dirname(file).split(os.sep) for file in files}
+    levels = zip(*split.values(), strict=False)
+    n_shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    return {file: folders[n_shared:] for file, folders in split.items()}
+
+
+def _by_rule(file: str, folders: list[str]) -> Part:
+    """Return the parts by rules of makers and by stains that are known, in the name of the file or of its folder."""
+    rest, numbers, names = _GUID.sub("", os.path.splitext(os.path.basename(file))[0]), [], []
+    for pattern in _NUMBERED:
+        for found in list(pattern.finditer(rest))[::-1]:
+            numbers.insert(0, found["number"])
+            names.insert(0, found["name"] or "")
+            rest = f"{rest[: found.start('number')]}?{rest[max(found.end('number'), found.end('name')) :]}"
+    spans = stain_spans(rest)
+    names += [rest[start:end] for start, end in spans]
+    rest = _cut(rest, spans, "*")
+    if any(names) or "_Channel" in rest:
+        # Nikon's number of all pictures of a run says nothing of the field.
+        rest = re.sub(r"(?<=_)Seq\d{4}$", "Seq", rest)
+    folder = os.path.dirname(file)
+    for depth in reversed(range(len(folders))):
+        name = folders[depth]
+        found = stain_spans(name)
+        is_alone = not re.sub(r"[\W\d_]+|channel|stain", "", _cut(name, found), flags=re.IGNORECASE)
+        if found and (is_alone or (len(found) == 1 and not any(names))):
+            names = [*(name[start:end] for start, end in found), *names]
+            rest = "/".join([_cut(name, found, "*"), *folders[depth + 1 :], rest])
+            folder = _up(folder, len(folders) - depth)
+            break
+    return Part(folder, rest, " ".join(filter(None, numbers)), " ".join(filter(None, names)))
+
+
+def _cut(text: str, spans: list[tuple[int, int]], instead: str = "") -> str:
+    for start, end in spans[::-1]:
+        text = text[:start] + instead + text[end:]
+    return text
+
+
+def _up(folder: str, levels: int) -> str:
+    for _ in range(levels):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _by_folder_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
+    """Return the parts of files whose folder is called after the number or laser of a channel, as in `w1/001.tif`."""
+    made, numbers = {}, defaultdict(set)
+    for file, folders in below.items():
+        part = parts[file]
+        depth = next((k for k, name in enumerate(folders) if _FOLDER.fullmatch(name) or _is_laser(name)), None)
+        if depth is not None and not part.number and "/" not in part.rest:
+            folder, own = _up(part.folder, len(folders) - depth), folders[depth]
+            numbers[folder].add(own)
+            number, name = ("", re.sub(r"\D", "", own)) if _is_laser(own) else (own, part.name)
+            made[file] = Part(folder, "/".join(["*", *folders[depth + 1 :], part.rest]), number, name)
+    return {file: part for file, part in made.items() if 1 < len(numbers[part.folder]) <= _MOST_FOLDERS}
+
+
+def _is_laser(name: str) -> bool:
+    found = _WAVELENGTH.fullmatch(name)
+    return bool(found) and int(found["nm"]) in _LASERS
+
+
+def _by_lone_number(parts: dict[str, Part]) -> dict[str, Part]:
+    """Return the parts of files that c1, c2 number, where these look like channels and like nothing else.
+
+    Wells, conditions and cells are called so, too, and a folder that is refused by mistake cannot be read at all. So
+    they must be few, be counted from 0 or 1, and stand together in most fields; a folder with wells a1, b1 has wells
+    c1, and C1 with a capital is one unless another well stands beside it.
+    """
+    made, places, wells = {}, defaultdict(lambda: defaultdict(set)), set()
+    for file, part in parts.items():
+        found = _LONE.search(part.rest)
+        rest = f"{part.rest[: found.start()]}?{part.rest[found.end() :]}" if found else part.rest
+        has_well = bool(_WELL.search(rest))
+        if found and (found.group()[0] == "c" or has_well):
+            made[file] = part._replace(rest=rest, number=found.group())
+            places[part.folder][rest].add(int(found.group()[1:]))
+        elif has_well:
+            wells.add(part.folder)
+    taken = set()
+    for folder, numbers in places.items():
+        counted = sorted(set().union(*numbers.values()))
+        is_counted = counted[0] < 2 and counted == list(range(counted[0], counted[0] + len(counted)))
+        are_together = 2 * sum(len(of) > 1 for of in numbers.values()) > len(numbers)
+        if folder not in wells and is_counted and len(counted) <= _MOST_LONE and are_together:
+            taken.add(folder)
+    return {file: part for file, part in made.items() if part.folder in taken}
+
+
+def _by_wavelength(parts: dict[str, Part]) -> dict[str, Part]:
+    """Return the parts of files that lasers tell apart: in one place of a name all numbers are wavelengths."""
+    candidates, places = [], defaultdict(set)
+    for file, part in parts.items():
+        if part.name:
+            places[part.folder, part.rest].add(part.name)
+        for found in () if part.name else _WAVELENGTH.finditer(part.rest):
+            nm, rest = int(found["nm"]), f"{part.rest[: found.start()]}*{part.rest[found.end() :]}"
+            candidates.append((file, nm, part._replace(rest=rest, name=found["nm"])))
+            places[part.folder, rest].add(nm)
+    alike = {(folder, _masked(rest)) for (folder, rest), of in places.items()
+             if len(of) > 1 and all(isinstance(nm, str) or nm in _LASERS for nm in of)}  # fmt: skip
+    return {file: part for file, nm, part in candidates if nm in _LASERS and (part.folder, _masked(part.rest)) in alike}
+
+
+def _masked(text: str) -> str:
+    return re.sub(r"\d+", "#", text).casefold()
+
+
+def _place(text: str) -> str:
+    """Return what is before or after a stain without the numbers of wells and fields."""
+    return re.sub(r"(?:(?<![A-Za-z])[A-Pa-p])?\d+", "#", text).casefold()
+
+
+def _in_place_of_dna(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
+    """Return the parts of files that are called like one of DNA but for other words in the place of its stain."""
+    places = defaultdict(lambda: defaultdict(set))
+    for part in parts.values():
+        if part.rest.count("*") == 1 and by_name([part.name]):
+            before, after = part.rest.split("*")
+            # Below a folder of the stain any files may lie.
+            after = after[: after.index("/") + 1] if "/" in after else after
+            places[part.folder][_place(before)].add(_place(after))
+    made, bare = {}, defaultdict(list)
+    for file, part in parts.items() if places else ():
+        if part.name or "/" in part.rest:
+            continue
+        for folder, text in _levels(part, below[file]):
+            span = _other_words(text, places[folder]) if folder in places else None
+            if span:
+                rest = f"{text[: span[0]]}*{text[span[1] :]}"
+                other = Part(folder, rest, part.number, text[span[0] : span[1]])
+                if rest == "*":
+                    bare[other.channel].append((file, other))
+                else:
+                    made[file] = other
+                break
+    # A name that is nothing but this word is one of a stain where several folders hold it beside DNA.
+    for of in bare.values():
+        made |= dict(of) if len(of) > 1 else {}
+    return made
+
+
+def _levels(part: Part, folders: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the folder of a file and its name, and so for each folder above: its name with all that is below it."""
+    yield part.folder, part.rest
+    for depth in reversed(range(len(folders))):
+        yield _up(part.folder, len(folders) - depth), "/".join([*folders[depth:], part.rest])
+
+
+def _other_words(text: str, places: dict[str, set[str]]) -> tuple[int, int] | None:
+    """Return where in a name other words stand in one of the places of the stain; the fewest that there are."""
+    name, found = text.split("/")[0], []
+    runs = list(_RUN.finditer(name))
+    for first, run in enumerate(runs):
+        afters = places.get(_place(text[: run.start()]))
+        # The last word may have a bracket behind it.
+        for end in [*(last.end() for last in runs[first:]), len(name)] if afters else ():
+            after = _place(name[end:]) + ("/" if len(name) < len(text) else "")
+            if after in afters and _can_be_stain(text[run.start() : end]):
+                found.append((end - run.start(), run.start(), end))
+    return min(found)[1:] if found else None
+
+
+def _can_be_stain(words: str) -> bool:
+    return not _NO_STAIN.fullmatch(words) and not any(map(_COUNTER.fullmatch, re.split(r"[ _.-]+", words)))
+
+
+def _without_tied_numbers(parts: dict[str, Part]) -> dict[str, Part]:
+    """Return the parts without the numbers that go with the channel, as in `A1_1_DAPI_001` and `A1_2_GFP_001`."""
+    alike = defaultdict(list)
+    for file, part in parts.items():
+        if part.name and "/" not in part.rest:
+            alike[part.folder, _masked(part.rest)].append(file)
+    made = dict(parts)
+    for files in alike.values():
+        numbers = {file: _TIED.findall(parts[file].rest) for file in files}
+        of_channel = defaultdict(set)
+        for file in files:
+            of_channel[parts[file].channel].add(tuple(numbers[file]))
+        # A number is tied if each channel has but one of it, and not all the same.
+        tied = [
+            k for k in range(min(map(len, numbers.values())))
+            if all(len({found[k] for found in of}) == 1 for of in of_channel.values())
+            and len({found[k] for of in of_channel.values() for found in of}) > 1
+        ]  # fmt: skip
+        if tied:
+            made |= {file: _without(parts[file], tied) for file in files}
+    return made
+
+
+def _without(part: Part, tied: list[int]) -> Part:
+    """Return a part without some of its numbers, unless nothing else is left of its name."""
+    found = list(_TIED.finditer(part.rest))
+    rest = _cut(part.rest, [found[k].span() for k in tied], "?")
+    return part._replace(rest=rest) if re.search(r"[A-Za-z\d]", rest) else part
