@@ -90,31 +90,39 @@ def test_a_prior_that_is_unknown_is_refused():
 def test_of_more_mitoses_than_a_culture_has_the_surest_stay():
     p_mitosis = np.linspace(0.6, 0.99, 50)
     names = np.where(np.arange(50) % 4 == 3, "M", "G1")
-    given = {
+    others = {f"p_{phase}": (1 - p_mitosis) / 3 for phase in PHASES[:3]}
+    given = others | {
         "call": names,
-        "p_M": p_mitosis,
+        "p_M": np.where(names == "M", p_mitosis, 0.001),
         "flags": [""] * 50,
         "confidence": p_mitosis,
         "prediction_set": ["M"] * 50,
         "review": [""] * 50,
     }
-    made = left_open(dict(given), "culture", "")
+    made = left_open(dict(given), "culture", "", WEIGHTS)
     left = np.flatnonzero(made["call"] == "M")
     assert left.tolist() == [35, 39, 43, 47]
     out = np.flatnonzero(made["call"] == "")
     assert len(out) == 8 and {made["review"][k] for k in out} == {MANY_MITOSES}
     assert np.isnan(made["confidence"][out]).all() and {made["prediction_set"][k] for k in out} == {""}
-    assert (left_open(dict(given), "slide", "")["call"] == made["call"]).all()
+    assert (left_open(dict(given), "slide", "", WEIGHTS)["call"] == made["call"]).all()
     assert (left_open(dict(given), "equal", "")["call"] == names).all()
     # A piece that the border left of a nucleus is no evidence for a mitosis as long as there are whole ones.
-    cut = left_open(given | {"flags": [""] * 47 + ["edge;scale_unknown"] * 3}, "culture", "")
+    cut = left_open(given | {"flags": [""] * 47 + ["edge;scale_unknown"] * 3}, "culture", "", WEIGHTS)
     assert np.flatnonzero(cut["call"] == "M").tolist() == [31, 35, 39, 43]
-    alone = {"call": np.array(["M"]), "p_M": np.array([0.9]), "flags": ["edge"]}
-    assert left_open(alone, "culture", "")["call"].tolist() == ["M"]
+    alone = columns(["M"], flags=["edge"])
+    assert left_open(alone, "culture", "", WEIGHTS)["call"].tolist() == ["M"]
 
 
-def columns(calls):
-    return {"call": np.array(calls), "p_M": np.where(np.array(calls) == "M", 0.9, 0.1), "flags": [""] * len(calls)}
+WEIGHTS = np.array([0.32, 0.32, 0.32, 0.04])
+
+
+def columns(calls, **scores):
+    """Return columns of calls that are sure, or with the `scores` (weighed) of some."""
+    calls = np.array(calls)
+    made = {f"p_{phase}": np.where(calls == phase, 0.91, 0.03) for phase in PHASES}
+    made |= {"confidence": np.full(len(calls), 0.9), "prediction_set": [*calls], "review": [""] * len(calls)}
+    return made | {"call": calls, "flags": [""] * len(calls)} | scores
 
 
 @pytest.mark.parametrize(
@@ -129,13 +137,26 @@ def columns(calls):
     ],
 )
 def test_a_culture_arrested_in_mitosis_gets_no_phase(n_mitoses, n_others, prior, n_left):
-    made = left_open(columns(["M"] * n_mitoses + ["G2"] * n_others), prior, "")
+    made = left_open(columns(["M"] * n_mitoses + ["G2"] * n_others), prior, "", WEIGHTS)
     assert np.count_nonzero(made["call"]) == n_left
+
+
+@pytest.mark.parametrize(("n_alike", "n_left", "n_doubted"), [(10, 30 + 3, 10), (20, 0, 0)])
+def test_what_is_a_mitosis_but_for_the_prior_goes_to_review_where_there_are_many(n_alike, n_left, n_doubted):
+    given = columns(["M"] * 10 + ["G2"] * 30)
+    alike = np.arange(10, 10 + n_alike)
+    for name, score in (("p_G1", 0.05), ("p_S", 0.05), ("p_G2", 0.6), ("p_M", 0.3)):
+        given[name][alike] = score
+    made = left_open(given, "culture", "", WEIGHTS)
+    assert np.count_nonzero(made["call"]) == n_left
+    assert sum(MANY_MITOSES in made["review"][k] and made["call"][k] == "G2" for k in alike) == n_doubted
+    few = left_open(columns(["M"] * 2 + ["G2"] * 38), "culture", "", WEIGHTS)
+    assert not any(few["review"])
 
 
 @pytest.mark.parametrize(("prior", "left"), [("culture", set()), ("slide", set()), ("equal", {"M"})])
 def test_one_peak_leaves_the_phases_open_under_every_prior(prior, left):
-    made = left_open(columns(["G1", "S", "G2", "M"] * 5), prior, f"scale_unknown;{ONE_PEAK}")
+    made = left_open(columns(["G1", "S", "G2", "M"] * 5), prior, f"scale_unknown;{ONE_PEAK}", WEIGHTS)
     assert set(made["call"]) - {""} == left
 
 

@@ -251,7 +251,7 @@ class Predictor:
         values |= {"call": names, "prior": prior_text(prior, weights)} | {
             f"p_{c}": scores[:, k] for k, c in enumerate(classes)
         }
-        return left_open(values, prior, flag) if tuple(classes) == PHASES else values
+        return left_open(values, prior, flag, weights) if tuple(classes) == PHASES else values
 
     def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:
         rows, runtime = np.arange(len(nuclei)), self._runtime(checkpoint)

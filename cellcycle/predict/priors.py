@@ -20,8 +20,9 @@ from cellcycle.phases import PHASES
 PRIORS = ("equal", "culture", "slide")
 # Of a hundred nuclei of a growing culture two to five are mitoses.
 _MITOSES, _MOST_MITOSES = 0.04, 0.1
-# More of them than this, and at least so many, are no matter of calls that are a little off.
-_ARRESTED, _LEAST_ARRESTED = 1 / 3, 6
+# More of them than this, by calls or if all phases weighed alike, and at least so many, are no matter of calls that are
+# a little off.
+_ARRESTED, _ARRESTED_ALIKE, _LEAST_ARRESTED = 1 / 3, 1 / 2, 6
 _LEAST_SHARE = 0.02
 _G2_RATIO = 1.9
 # A flag of all nuclei of an image, and why a call of M is left open; for `cellcycle.review.doubt`.
@@ -60,34 +61,40 @@ def one_peak_flag(peak: G1Peak | None) -> str:
     return ONE_PEAK if peak is not None and peak.is_arrested else ""
 
 
-def left_open(values: dict, prior: str, flag: str) -> dict:
+def left_open(values: dict, prior: str, flag: str, weights=None) -> dict:
     """Return the columns of an image's nuclei without the calls of the four phases that are not made after all.
 
     One peak does not say at which phase it stands. Mitoses are told by their shape, but where all else is left open
-    they alone would make up the shares of the culture, so that only an equal prior keeps them.
+    they alone would make up the shares of the culture, so that only an equal prior keeps them. Where mitoses are too
+    many for a culture, what is one but for the prior goes to review. `weights` are those of `weights_of`.
     """
     names = np.array(values["call"], dtype=object)
+    is_open, is_doubted, why = np.zeros(len(names), bool), np.zeros(len(names), bool), ONE_PEAK
     if ONE_PEAK in flag.split(";"):
-        open_for = {ONE_PEAK: np.isin(names, PHASES[:3] if prior == "equal" else PHASES)}
-    else:
-        open_for = {} if prior == "equal" else {MANY_MITOSES: _too_many(names, values)}
-    for why, rows in open_for.items():
-        names[rows] = ""
-        if "review" in values:
-            values["confidence"] = np.where(rows, np.nan, values["confidence"])
-            values["prediction_set"] = [
-                "" if k else text for k, text in zip(rows, values["prediction_set"], strict=True)
-            ]
-            said = zip(rows, values["review"], strict=True)
-            values["review"] = [f"{why};{text}".strip(";") if k and why not in text else text for k, text in said]
+        is_open = np.isin(names, PHASES[:3] if prior == "equal" else PHASES)
+    elif prior != "equal":
+        scores = np.stack([values[f"p_{phase}"] for phase in PHASES], axis=1)
+        # If all phases weighed alike.
+        why, is_mitosis = MANY_MITOSES, (scores / weights).argmax(axis=1) == PHASES.index("M")
+        is_open = _too_many(names, is_mitosis, values)
+        is_doubted = is_open.any() & is_mitosis & ~is_open & (names != "") & (names != PHASES[3])
+    names[is_open] = ""
+    if "review" in values:
+        values["confidence"] = np.where(is_open, np.nan, values["confidence"])
+        sets = zip(is_open, values["prediction_set"], strict=True)
+        values["prediction_set"] = ["" if k else text for k, text in sets]
+        said = zip(is_open | is_doubted, values["review"], strict=True)
+        values["review"] = [f"{why};{text}".strip(";") if k and why not in text else text for k, text in said]
     return values | {"call": names}
 
 
-def _too_many(names: np.ndarray, values: dict) -> np.ndarray:
+def _too_many(names: np.ndarray, is_mitosis: np.ndarray, values: dict) -> np.ndarray:
     """Return which nuclei (N,) bool are called M, or at all, in a field with more mitoses than a culture has."""
     mitoses, p_mitosis = np.flatnonzero(names == PHASES[3]), values[f"p_{PHASES[3]}"]
     n_called = np.count_nonzero(names)
-    if len(mitoses) >= _LEAST_ARRESTED and len(mitoses) > _ARRESTED * n_called:
+    n_alike = np.count_nonzero(is_mitosis & (names != ""))
+    is_arrested = len(mitoses) > _ARRESTED * n_called or n_alike > _ARRESTED_ALIKE * n_called
+    if is_arrested and n_alike >= _LEAST_ARRESTED:
         return names != ""
     # A tenth of the calls that are left.
     most = max(1, int((n_called - len(mitoses)) * _MOST_MITOSES / (1 - _MOST_MITOSES)))

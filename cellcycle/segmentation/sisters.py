@@ -8,7 +8,9 @@ from cellcycle.segmentation.regions import areas_of, renumbered, sums_of, thinne
 _BRIGHTER = 1.5
 _LEAST_AREA_SHARE = 0.4
 # Together no more than an interphase nucleus is large, and no farther apart than this many of their mean diameters.
-_MOST_AREA, _MOST_GAP = 1.2, 0.9
+_MOST_AREA, _MOST_GAP = 1.25, 0.9
+# Where the nucleus of the median pixel is so much dimmer than the median nucleus, small bright halves outnumber nuclei.
+_OUTNUMBERED = 0.75
 _LEAST_NUCLEI = 8
 
 
@@ -27,13 +29,16 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     areas = areas_of(labels)[1:]
     ground = float(np.median(thinned(pixels)[thinned(labels) == 0]))
     brightness = sums_of(pixels, labels)[1:] / areas - ground
-    bright = np.flatnonzero(brightness > _BRIGHTER * _typical(brightness, areas))
+    of_median, of_pixel = np.median(brightness), _by_pixel(brightness, areas)
+    is_crowded = of_pixel < _OUTNUMBERED * of_median
+    bright = np.flatnonzero(brightness > _BRIGHTER * (of_pixel if is_crowded else of_median))
     if len(bright) < 2:
         return labels
     boxes = ndimage.find_objects(labels)
     places = {k: _pixels(labels, 1 + k, boxes[k]) for k in bright}
     centres = np.array([places[k].mean(axis=0) for k in bright])
-    typical, taken, new = _typical(areas, areas), set(), np.arange(n + 1)
+    typical = _by_pixel(areas, areas) if is_crowded else float(np.median(areas))
+    taken, new = set(), np.arange(n + 1)
     pairs = cKDTree(centres).query_pairs(3 * np.sqrt(typical))
     for i, j in sorted(pairs, key=lambda pair: np.hypot(*(centres[pair[0]] - centres[pair[1]]))):
         first, second = bright[i], bright[j]
@@ -47,7 +52,7 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return renumbered(labels, np.unique(new, return_inverse=True)[1]) if taken else labels
 
 
-def _typical(values: np.ndarray, areas: np.ndarray) -> float:
+def _by_pixel(values: np.ndarray, areas: np.ndarray) -> float:
     """Return that of values (N,) in whose nucleus the median pixel lies: small halves, however many, decide little."""
     order = np.argsort(values)
     covered = np.cumsum(areas[order])
