@@ -100,13 +100,136 @@ FIELDS = {
 COPIES = {
     "formats": ["s1.tif", "s1.png", "s1.jpg"],
     "made from it": ["s1_DAPI.tif", *(f"s1_DAPI_{made}" for made in (
-        "8bit.png", "preview.jpg", "small.png", "MIP.tif", "overlay.png", "RAW.tif", "flat.tif", "copy.tif",
+        "8bit.png", "preview.jpg", "MIP.tif", "overlay.png", "RAW.tif", "flat.tif", "copy.tif",
     ))],
     "in the middle, before": ["s1_ch00.tif", "s1_RAW_ch00.tif", "MAX_s1_ch00.tif", "s1_ch00 - Copy.tif"],
-    "none is plain": ["s1_RAW.tif", "s1.jpg", "s1_8bit.tif", "s1_small.tif"],
+    "none is plain": ["s1_RAW.tif", "s1.jpg", "s1_8bit.tif", "s1_preview.tif"],
     "folders": ["s1.tif", "8bit/s1.tif", "previews/s1.jpg", "png/s1.png"],
     "OME": ["s1.ome.tif", "s1.png"],
 }  # fmt: skip
+# Stems of a folder, parted by "|"; those that are fields of DNA begin with "+".
+CELLS = [
+    # The name of the cells holds a marker or dye.
+    "+H2B-GFP_DAPI_1|H2B-GFP_GFP_1",
+    "+HeLa_H2B-GFP_01_DAPI|HeLa_H2B-GFP_01_GFP|HeLa_H2B-GFP_01_Cy5",
+    "+H2B-mCherry_siCtrl_DAPI_1|H2B-mCherry_siCtrl_GFP_1",
+    "+H2B-GFP_DAPI|H2B-GFP_tubulin",
+    "+GFP-H2B_DAPI_1|GFP-H2B_GFP_1",
+    "+DAPI_H2B-GFP_1|GFP_H2B-GFP_1",
+    "+RPE1 H2B-GFP ch1_DAPI|RPE1 H2B-GFP ch2_GFP",
+    "+H2B-GFP_DAPI_1|H2B-GFP_Ki67_1",
+    "+H2B_DAPI|H2B_pRb",
+    "+GFP_DAPI|GFP_488",
+    # Each field is judged alone.
+    "+WT_DAPI_1|WT_GFP_1|+GFP_DAPI_1|GFP_GFP_1",
+    "+ctrl_DAPI|ctrl_EdU|+EdU_DAPI|EdU_EdU",
+    "+ctrl_DAPI|ctrl_EdU|+EdU_neg_DAPI|EdU_neg_EdU",
+    "+DMSO_DAPI_1|DMSO_EdU_1|+BrdU_DAPI_1|BrdU_EdU_1",
+    "+EdU_DAPI_1|EdU_EdU_1|+BrdU_DAPI_1|BrdU_EdU_1",
+    "+WT_1_DAPI|WT_1_Cy5|+H2B-mCherry_1_DAPI|H2B-mCherry_1_Cy5",
+    "+parental_DAPI|parental_GFP|+H2B-RFP_DAPI|H2B-RFP_GFP",
+    "+si-ctrl_DAPI|si-ctrl_GFP|+si-actin_DAPI|si-actin_GFP",
+    "+H2B-GFP_DAPI_1|H2B-GFP_TRITC_1|+WT_DAPI_1|WT_TRITC_1",
+    "+red_DAPI_1|red_GFP_1|+blue_DAPI_1|blue_GFP_1",
+    "+1_DAPI_GFP|+1_DAPI_H2B|1_Ki67_GFP|1_Ki67_H2B",
+    "+WT_DAPI|WT_Ki67|+GFP_DAPI|GFP_Ki67",
+    "+A01_DAPI|A01_H2B-GFP|B01_H2B-GFP|B01_Cy5",
+    # Other stains hold a word that is known, or stand beside an exposure.
+    *(f"+ctrl_DAPI|ctrl_{stain}" for stain in (
+        "F-actin", "a-tubulin", "alpha-tubulin", "acetylated tubulin", "tubulin-AF488", "Ki67-GFP", "Ki67-Cy5",
+        "PCNA-mCherry", "GFP-Geminin", "EdU-Alexa647", "p21 Alexa 647", "Click-iT EdU", "H2B-GFP",
+    )),
+    "+s1_DAPI|s1_Phalloidin-647",
+    "+s1_DAPI|s1_WGA-488",
+    "+A01_s1_DAPI|A01_s1_Ki67_Cy5",
+    "+s1_DAPI_50ms|s1_GFP_200ms",
+    "+s1_DAPI_100ms_1|s1_Ki67_500ms_1",
+    # Nuclei, dyes and lamps.
+    "+s1_nuclei|s1_actin",
+    "+nuclei/1|actin/1",
+    "+Nuclei_A01|Mito_A01",
+    "s1_nuclei|+s1_DAPI|s1_actin",
+    "+ctrl_SiR-DNA_1|ctrl_GFP-tubulin_1",
+    "+NucBlue_1|Tomato_1",
+    "+s_385|s_475|s_555|s_630",
+    "+395|470|555|640",
+]  # fmt: skip
+# Stems that all are fields: slices of tissue, cell lines, conditions, weeks, chambers.
+CONDITIONS = [
+    "mouse1_slice1|mouse1_slice2|mouse2_slice1",
+    "mouse1_slice1_DAPI|mouse1_slice2_DAPI",
+    "slice1/a|slice2/a",
+    "HeLa-GFP_1|HeLa-RFP_1",
+    "H2B-GFP_1|H2B-mCherry_1",
+    "GFP-p53_1|mCherry-p53_1",
+    "EV_1|GFP_1|mCherry_1",
+    "si-GFP_1|si-actin_1|si-tubulin_1",
+    "KO actin_1|KO tubulin_1",
+    "group red 1|group blue 1",
+    "red_DAPI_1|blue_DAPI_1",
+    "ctrl_w1|ctrl_w2|ctrl_w3",
+    "mouse1_w1|mouse1_w2|mouse1_w4|mouse1_w8|mouse1_w12",
+    "mouse1_DAPI_w1|mouse1_DAPI_w2",
+    "|".join(f"chamber_ch{k}" for k in range(1, 9)),
+    "s1_nuclei|s1_cells",
+    "nuclei_1|nuclei_2",
+    "cell_50ms|cell_100ms",
+    "colon_1|colon_small_1",
+    "tumor|tumor_small",
+    "HeLa_DAPI|HeLa_nocodazole|HeLa_thymidine",
+    "HeLa_DAPI|HeLa_RO3306|HeLa_palbociclib 1uM|HeLa_STLC",
+    "DAPI_1|Nocodazole_1|DMSO_1",
+]
+CHANNELS = [
+    "x_GFP_1|x_RFP_1|x_Cy5_1",
+    "s1_w1|s1_w2",
+    "A01_w1|A01_w2",
+    "Well1_w1|Well1_w2",
+    "ch1|ch2",
+    "Image_XY01_CH1|Image_XY01_CH2",
+]
+
+
+@pytest.mark.parametrize("stems", CELLS)
+def test_of_every_field_the_file_of_dna_is_taken_whatever_the_cells_are_called(stems):
+    names = [f"{stem}.tif" for stem in stems.split("|")]
+    dna, others = [name[1:] for name in names if name[0] == "+"], [name for name in names if name[0] != "+"]
+    assert fields_of([name.lstrip("+") for name in names]) == (dna, {"files of other channels": others})
+
+
+@pytest.mark.parametrize("stems", CONDITIONS)
+def test_names_of_cells_and_conditions_that_might_be_channels_stay_fields(stems):
+    names = [f"{stem}.tif" for stem in stems.split("|")]
+    assert fields_of(names) == (names, {})
+
+
+@pytest.mark.parametrize("stems", CHANNELS)
+def test_names_that_only_channels_have_are_refused_without_dna(stems):
+    (error,), left_out = fields_of([f"{stem}.tif" for stem in stems.split("|")])
+    assert isinstance(error, ImageError) and "channels" in error.finding and not left_out
+
+
+def test_only_the_field_with_two_stains_of_dna_is_refused():
+    (error, kept), left_out = fields_of(["f1_DAPI.tif", "f1_Hoechst.tif", "f2_DAPI.tif", "f2_GFP.tif"])
+    assert "DAPI, Hoechst" in error.finding
+    assert (kept, left_out) == ("f2_DAPI.tif", {"files of other channels": ["f2_GFP.tif"]})
+
+
+def test_a_merged_picture_beside_its_channels_is_a_copy():
+    names = ["rep1_DAPI_EdU_merge.tif", "rep1_DAPI.tif", "rep1_EdU.tif", "rep2_DAPI_EdU_merge.tif"]
+    left_out = {"files of other channels": names[2:3], "copies": names[:1]}
+    assert fields_of(names) == (names[1::2], left_out)
+    (error,), left_out = fields_of([f"Image_XY01_{kind}.tif" for kind in ("CH1", "CH2", "Overlay")])
+    assert "CH1, CH2 of" in error.finding and left_out == {"copies": ["Image_XY01_Overlay.tif"]}
+
+
+def test_a_small_picture_is_a_copy_only_if_its_file_is_smaller(tmp_path):
+    large, small, tumor = (str(tmp_path / name) for name in ("s1.tif", "s1_small.tif", "s1_small_1.tif"))
+    for file, size in ((large, 100), (small, 20), (tumor, 20)):
+        (tmp_path / file).write_bytes(bytes(size))
+    assert fields_of([large, small, tumor]) == ([large, tumor], {"copies": [small]})
+    (tmp_path / small).write_bytes(bytes(90))
+    assert fields_of([large, small]) == ([large, small], {})
 
 
 @pytest.mark.parametrize("kind", SAID)
@@ -132,7 +255,7 @@ def test_channels_of_which_none_is_said_to_be_dna_are_refused_with_the_way_out(k
         ["img1_Z=0.tif", "img1_Z=1.tif"],
         ["A01_DAPIz1.tif", "A01_DAPIz2.tif"],
         ["A01_dapiz1.tif", "A01_dapiz2.tif"],
-        ["A01-slice003.tif", "A01-slice004.tif"],
+        ["A01-z slice003.tif", "A01-z slice004.tif"],
         ["1_DAPI_plane 1.tif", "1_DAPI_plane 2.tif"],
         ["--W00001--P00001--Z00000--T00000--DAPI.tif", "--W00001--P00001--Z00001--T00000--DAPI.tif"],
     ],

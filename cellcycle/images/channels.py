@@ -12,6 +12,8 @@ from cellcycle.images.stacks import STACK, Stack
 _STAINS = {"dapi", "hoechst", "draq", "sytox", "nucblue", "nucspot", "picogreen", "topro", "feulgen"}
 # These say it only where nothing else is said: there are DNA-PK, nuclear envelopes and a GFP that is excited at 405.
 _BARE = {"dna", "sirdna"}
+# Lasers and lamps that light up DNA stains, in nm.
+_UV = {"385", "395", "405"}
 _MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "chromatin", "propidium", "iodide", "pi"}
 FLUORS = {
     "gfp", "egfp", "yfp", "eyfp", "cfp", "ecfp", "rfp", "mrfp", "irfp", "mcherry", "cherry", "mturquoise", "venus",
@@ -66,6 +68,16 @@ _OTHER_NAME = re.compile(
     r"|(?<=channel)(?:gfp|yfp|cfp|rfp|fitc|tritc|cy[2357]|mcherry|txred|bf|dic)(?![A-Za-z])",
     re.IGNORECASE,
 )
+# In the place of a stain these are no other one: numbers of fields, times or planes, wells, letters, conditions.
+_COUNTER = re.compile(
+    r"(?:[fmstz]|xy)(?:0\d*|\d{1,2})|(?:pos|field|site|fov|tile|time|day|slice|plane|im(?:a?ge?)|series|scene|rep)\d+"
+    r"|(?-i:[A-P](?:0[1-9]|1\d|2[0-4]))", re.IGNORECASE)  # fmt: skip
+_NO_STAIN = re.compile(
+    r"[\d_. -]+|[a-z]|controls?|ctrl|(?:un|mock[ _-]?)?treated|mock|dmso|vehicle|wt|wild[ _-]?type|ko", re.IGNORECASE
+)
+_DRUG = re.compile(
+    r"nocodazole|noc|thymidine|ro-?3306|palbociclib|taxol|paclitaxel|hydroxyurea|hu|aphidicolin|doxorubicin|etoposide"
+    r"|colcemid|stlc|dmso|vehicle|untreated", re.IGNORECASE)  # fmt: skip
 _WORD = re.compile(r"[A-Za-z0-9]+")
 # JPEG leaves a few per cent of a pure colour in the other two channels.
 _EMPTY_SHARE = 0.10
@@ -126,26 +138,38 @@ def _rank(name: str) -> int | None:
     """Return how plainly a name says DNA, 0 being plainest; None where it says something else."""
     said = words(name)
     # Digits beside a stain are its product number or wavelength, or the number of the channel.
-    bare = {re.sub(r"^(?:w|c|ch)?\d+|\d+$", "", word) for word in said} - {""} | ({"405"} & set(said))
+    bare = {re.sub(r"^(?:w|c|ch)?\d+|\d+$", "", word) for word in said} - {""} | (_UV & set(said))
     rest = bare - _PLAIN
-    if rest & (_STAINS | _BARE) and rest <= _STAINS | _BARE | _MARKERS | {"405"}:
+    if rest & (_STAINS | _BARE) and rest <= _STAINS | _BARE | _MARKERS | _UV:
         return 0
     if rest & _STAINS and not any(_is_other(word) for word in rest | set(said)):
         return 1
     # A fluorescent protein is fused to a histone, and without it only sent to the nucleus.
     if rest & _MARKERS and rest - ({*FLUORS, "histone"} if "h2b" in rest else set()) <= _MARKERS:
         return 2
-    return 3 if rest == {"405"} else None
+    # What excites DNA stains alone; a lamp comes after the usual laser.
+    return (3 if "405" in rest else 4) if rest and rest <= _UV else None
+
+
+def says_stain(name: str) -> bool:
+    """Say whether a name holds a DNA stain as a whole word and nothing that denies it, whatever else it holds."""
+    said = set(words(name))
+    return any(re.sub(r"^(?:w|c|ch)?\d+|\d+$", "", word) in _STAINS for word in said) and not said & _NOT
+
+
+def is_known(name: str) -> bool:
+    """Say whether a name holds a word for a stain or marker other than of DNA."""
+    return any(_is_other(word) and word not in _NOT for word in words(name))
 
 
 def _is_other(word: str) -> bool:
     return word in _NOT | FLUORS | _OTHERS or bool(_NUMBERED_OTHER.fullmatch(word))
 
 
-def stain_spans(text: str) -> list[tuple[int, int]]:
+def stain_spans(text: str, nuclei: bool = False) -> list[tuple[int, int]]:
     """Return where a name of a file or folder names stains, of DNA or others, or their colours, with a "no" before it.
 
-    The number of a product belongs to it, others do not: files are numbered so.
+    The number of a product belongs to it, others do not: files are numbered so. With `nuclei`, that word is one, too.
 
     Examples
     --------
@@ -153,12 +177,20 @@ def stain_spans(text: str) -> list[tuple[int, int]]:
     [['DAPI'], ['Alexa Fluor 488'], ['no_dapi'], []]
     """
     spans: list[tuple[int, int]] = []
+    known = FLUORS | _COLOURS | ({"nuclei"} if nuclei else set())
     for pattern in (_DNA_NAME, _OTHER_NAME, _WORD):
         for found in pattern.finditer(text):
             is_free = all(found.end() <= start or end <= found.start() for start, end in spans)
-            if is_free and (pattern is not _WORD or found.group().lower() in FLUORS | _COLOURS):
+            if is_free and (pattern is not _WORD or found.group().lower() in known):
                 spans.append(found.span())
     return sorted(spans)
+
+
+def can_be_stain(text: str) -> bool:
+    """Say whether words in the place of a stain may name another one."""
+    said = re.split(r"[ _.-]+", text)
+    is_counted = any(map(_COUNTER.fullmatch, said)) or any(map(_DRUG.fullmatch, [*said, text]))
+    return not is_counted and not _NO_STAIN.fullmatch(text)
 
 
 def words(name: str) -> list[str]:
@@ -170,6 +202,7 @@ def words(name: str) -> list[str]:
     (['conf', 'dapi', '405', 'nm'], ['non', 'dna', 'mcherry'], ['ex405'])
     """
     name = re.sub(r"(sir)[- _]?(dna)|(to)[- _]?(pro)", r"\1\2\3\4", name, flags=re.IGNORECASE)
+    name = re.sub(r"Nuc(?:Blue|Spot)|PicoGreen", lambda found: found.group().lower(), name)
     parted = re.sub(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[a-z])(?=D(?:NA|API|api))|(?<=[a-z])(?=Hoechst)", " ", name)
     return [word for word in re.split(r"[\W_]+", parted.lower()) if word]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 _MADE = {
     0: r"raw|orig(?:inal)?|cop(?:y|ies)(?:[ _-]?\d{1,2}|[ _-]?\(\d\))?|export(?:ed)?",
     1: r"(?:8|16)[ _-]?bits?|gr[ae]y(?:scale)?|compressed|flat(?:field)?|corrected|bg[ _-]?sub|denoised|deconv\w*",
-    2: r"preview|small|overlays?|thumb(?:nail)?s?|low[ _-]?res|resized|scaled|enhanced|contrast|annotated|adjusted"
+    2: r"preview|overlays?|thumb(?:nail)?s?|low[ _-]?res|resized|scaled|enhanced|contrast|annotated|adjusted"
     r"|scale[ _-]?bar|pseudo[ _-]?colou?r|colou?r(?:ed)?|rgb|processed|edited|mip|max(?:ip|[ _-]?proj\w*)",
 }
 _WORD = {
@@ -19,7 +19,10 @@ _WORD = {
 _BEFORE = re.compile(r"^(?:(?:MAX|AVG|SUM|STD|MED)_|copy of )(?=.)", re.IGNORECASE)
 # Folders of copies are named like them, or after their format.
 _FOLDER = {level: re.compile(rf"(?:{made})s?", re.IGNORECASE) for level, made in _MADE.items()}
-_OF_FORMAT = re.compile(r"tiff?s?|png|jpe?gs?|bmp", re.IGNORECASE)
+_OF_FORMAT = re.compile(r"small|tiff?s?|png|jpe?gs?|bmp", re.IGNORECASE)
+# A small tumour is no copy of a tumour: the word counts only where the file is clearly smaller.
+_SMALL = re.compile(r"(?<=[^\W_])[ _.-]+small$", re.IGNORECASE)
+_SMALLER = 0.5
 # The most faithful first; what only some installations read comes after what all do.
 _TIFFS, _LOSSY = (".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm", ".zarr"), (".jpg", ".jpeg")
 
@@ -36,8 +39,22 @@ def without_copies(files: Iterable[str]) -> tuple[list[str], list[str]]:
     for file in files:
         origin, rank = _origin(file)
         same[origin].append((rank, file))
-    kept = {min(of)[1] for of in same.values()}
+    kept = set()
+    for of in same.values():
+        best = min(of)[1]
+        kept |= {best, *(file for _, file in of if _is_called_small(file) and not _is_smaller(file, best))}
     return [file for file in files if file in kept], [file for file in files if file not in kept]
+
+
+def _is_called_small(file: str) -> bool:
+    return bool(_SMALL.search(Path(file).stem))
+
+
+def _is_smaller(file: str, best: str) -> bool:
+    try:
+        return os.path.getsize(file) < _SMALLER * os.path.getsize(best)
+    except (OSError, ValueError):
+        return False
 
 
 def _origin(file: str) -> tuple[tuple[str, str], tuple]:
@@ -50,6 +67,8 @@ def _origin(file: str) -> tuple[tuple[str, str], tuple]:
     short, most, n_words = _BEFORE.sub("", stem), -1, 0
     if short != stem:
         most, n_words = 2, 1
+    if _SMALL.search(short):
+        short, most, n_words = _SMALL.sub("", short), 2, n_words + 1
     above, own = os.path.split(folder)
     named = max((level for level, kind in _FOLDER.items() if kind.fullmatch(own)), default=-1)
     if named >= 0 or _OF_FORMAT.fullmatch(own):

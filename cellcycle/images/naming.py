@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
-from cellcycle.images.channels import by_name, stain_spans
+from cellcycle.images.channels import by_name, can_be_stain, is_known, says_stain, stain_spans
 
 _GUID = re.compile(r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}$", re.IGNORECASE)
 # The part of a name that numbers the channel, or names it, by the rules of makers, which mean nothing else.
@@ -32,31 +32,28 @@ _MOST_FOLDERS = 6
 _LONE = re.compile(r"(?:^|(?<=[_ -])|(?<=[_ -][st]\d)|(?<=[_ -][st]\d\d))[cC]\d(?=$|[_ -])")
 _WELL = re.compile(r"(?<![A-Za-z\d])[A-Pa-p](?:0?[1-9]|1\d|2[0-4])(?![A-Za-z\d])")
 _MOST_LONE = 4
-_LASERS = {405, 440, 445, 458, 473, 476, 488, 514, 532, 543, 555, 559, 561, 568, 594, 633, 635, 638, 640, 642, 647, 660,
-           730, 785}  # fmt: skip
+_LASERS = {385, 395, 405, 440, 445, 458, 470, 473, 475, 476, 488, 514, 532, 543, 555, 559, 561, 568, 594, 630, 633, 635,
+           638, 640, 642, 647, 660, 730, 785}  # fmt: skip
 _WAVELENGTH = re.compile(r"(?<![A-Za-z\d.])(?:ex)?(?P<nm>\d+)(?: ?nm)?(?![A-Za-z\d])", re.IGNORECASE)
+# Each channel has its own exposure.
+_EXPOSURE = re.compile(r"[ _-]\d+(?:\.\d+)? ?ms(?=[ _.-]|$)", re.IGNORECASE)
 # A number by itself, or that of a channel.
 _TIED = re.compile(r"(?<![A-Za-z\d])c?\d+(?![A-Za-z\d])")
 _RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
-# In the place of a stain these are no other one: numbers of fields, times or planes, wells, letters, conditions.
-_COUNTER = re.compile(
-    r"(?:[fmstz]|xy)(?:0\d*|\d{1,2})|(?:pos|field|site|fov|tile|time|day|slice|plane|im(?:a?ge?)|series|scene|rep)\d+"
-    r"|(?-i:[A-P](?:0[1-9]|1\d|2[0-4]))", re.IGNORECASE)  # fmt: skip
-_NO_STAIN = re.compile(
-    r"[\d_. -]+|[a-z]|controls?|ctrl|(?:un|mock[ _-]?)?treated|mock|dmso|vehicle|wt|wild[ _-]?type|ko", re.IGNORECASE
-)
 
 
 class Part(NamedTuple):
     """Number and name of the channel of a file, in the folder in which it has its like, and the rest of its path.
 
-    In the rest "?" stands for the number and "*" for the name, so that it is that of all channels of one field.
+    In the rest "?" stands for the number and "*" for the name, so that it is that of all channels of one field. The
+    whole is the name of the file with its stains.
     """
 
     folder: str
     rest: str
     number: str = ""
     name: str = ""
+    whole: str = ""
 
     @property
     def channel(self) -> tuple[str, str]:
@@ -73,12 +70,34 @@ def parts_of(files: Iterable[str]) -> dict[str, Part]:
     [('', 'dapi'), ('', 'ki67'), ('', 'dapi')]
     """
     below = folders_below(files)
-    parts = {file: _by_rule(file, folders) for file, folders in below.items()}
+    parts = _parts(below)
+    if any("nuclei" in file.casefold() for file in below):
+        parts |= _with_nuclei(_parts(below, nuclei=True))
+    return parts
+
+
+def _parts(below: dict[str, list[str]], nuclei: bool = False) -> dict[str, Part]:
+    parts = {file: _by_rule(file, folders, nuclei) for file, folders in below.items()}
     parts |= _by_folder_number(below, parts)
     parts |= _by_lone_number({file: part for file, part in parts.items() if part.channel == ("", "")})
     parts |= _by_wavelength(parts)
     parts |= _in_place_of_dna(below, parts)
     return _without_tied_numbers(parts)
+
+
+def _with_nuclei(parts: dict[str, Part]) -> dict[str, Part]:
+    """Return the parts of the folders where files of nuclei stand beside those of known stains, and none of DNA."""
+    folders, known = defaultdict(dict), defaultdict(set)
+    for file, part in parts.items():
+        folders[part.folder][file] = part
+        known[part.folder, part.rest] |= {part.name.casefold()} if is_known(part.name) else set()
+    made = {}
+    for of in folders.values():
+        if not any(says_stain(part.name) for part in of.values()) and any(
+            part.name.casefold() == "nuclei" and known[part.folder, part.rest] for part in of.values()
+        ):
+            made |= of
+    return made
 
 
 def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
@@ -89,31 +108,31 @@ def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
     return {file: folders[n_shared:] for file, folders in split.items()}
 
 
-def _by_rule(file: str, folders: list[str]) -> Part:
+def _by_rule(file: str, folders: list[str], nuclei: bool) -> Part:
     """Return the parts by rules of makers and by stains that are known, in the name of the file or of its folder."""
-    rest, numbers, names = _GUID.sub("", os.path.splitext(os.path.basename(file))[0]), [], []
+    rest, numbers, names = _EXPOSURE.sub("", _GUID.sub("", os.path.splitext(os.path.basename(file))[0])), [], []
     for pattern in _NUMBERED:
         for found in list(pattern.finditer(rest))[::-1]:
             numbers.insert(0, found["number"])
             names.insert(0, found["name"] or "")
             rest = f"{rest[: found.start('number')]}?{rest[max(found.end('number'), found.end('name')) :]}"
-    spans = stain_spans(rest)
+    spans = stain_spans(rest, nuclei)
     names += [rest[start:end] for start, end in spans]
-    rest = _cut(rest, spans, "*")
     if any(names) or "_Channel" in rest:
         # Nikon's number of all pictures of a run says nothing of the field.
         rest = re.sub(r"(?<=_)Seq\d{4}$", "Seq", rest)
+    whole, rest = rest, _cut(rest, spans, "*")
     folder = os.path.dirname(file)
     for depth in reversed(range(len(folders))):
         name = folders[depth]
-        found = stain_spans(name)
+        found = stain_spans(name, nuclei)
         is_alone = not re.sub(r"[\W\d_]+|channel|stain", "", _cut(name, found), flags=re.IGNORECASE)
         if found and (is_alone or (len(found) == 1 and not any(names))):
             names = [*(name[start:end] for start, end in found), *names]
             rest = "/".join([_cut(name, found, "*"), *folders[depth + 1 :], rest])
             folder = _up(folder, len(folders) - depth)
             break
-    return Part(folder, rest, " ".join(filter(None, numbers)), " ".join(filter(None, names)))
+    return Part(folder, rest, " ".join(filter(None, numbers)), " ".join(filter(None, names)), whole)
 
 
 def _cut(text: str, spans: list[tuple[int, int]], instead: str = "") -> str:
@@ -200,23 +219,29 @@ def _place(text: str) -> str:
 
 def _in_place_of_dna(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts of files that are called like one of DNA but for other words in the place of its stain."""
-    places = defaultdict(lambda: defaultdict(set))
+    places, beside = defaultdict(lambda: defaultdict(set)), set()
+    # A histone beside a stain is that of the cells, as in H2B_DAPI and H2B_Ki67.
+    stained = {part.folder for part in parts.values() if says_stain(part.name)}
     for part in parts.values():
-        if part.rest.count("*") == 1 and by_name([part.name]):
-            before, after = part.rest.split("*")
-            # Below a folder of the stain any files may lie.
-            after = after[: after.index("/") + 1] if "/" in after else after
+        is_dna = part.folder not in stained or says_stain(part.name)
+        for before, after in _places_of_dna(part) if is_dna else ():
             places[part.folder][_place(before)].add(_place(after))
+            beside.add((part.folder, part.rest))
     made, bare = {}, defaultdict(list)
     for file, part in parts.items() if places else ():
-        if part.name or "/" in part.rest:
+        # The words may hold a stain that is known, as in F-actin, unless the file has its place beside DNA already.
+        known = stain_spans(part.whole) if part.name else []
+        if "/" in part.rest or (part.name and (not known or (part.folder, part.rest) in beside)):
             continue
-        for folder, text in _levels(part, below[file]):
-            span = _other_words(text, places[folder]) if folder in places else None
+        if says_stain(part.name):
+            continue
+        for folder, text in [(part.folder, part.whole)] if known else _levels(part, below[file]):
+            span = _other_words(text, places[folder], bool(known)) if folder in places else None
             if span:
-                rest = f"{text[: span[0]]}*{text[span[1] :]}"
-                other = Part(folder, rest, part.number, text[span[0] : span[1]])
-                if rest == "*":
+                spans = sorted([span, *(one for one in known if one[1] <= span[0] or span[1] <= one[0])])
+                rest, name = _cut(text, spans, "*"), " ".join(text[start:end] for start, end in spans)
+                other = Part(folder, rest, part.number, name, part.whole)
+                if rest == "*" and not known:
                     bare[other.channel].append((file, other))
                 else:
                     made[file] = other
@@ -227,6 +252,18 @@ def _in_place_of_dna(below: dict[str, list[str]], parts: dict[str, Part]) -> dic
     return made
 
 
+def _places_of_dna(part: Part) -> Iterator[tuple[str, str]]:
+    """Yield what stands before and after the stain of DNA in a name, whatever other stains it holds."""
+    if part.rest.count("*") == 1 and by_name([part.name]):
+        before, after = part.rest.split("*")
+        # Below a folder of the stain any files may lie.
+        yield before, after[: after.index("/") + 1] if "/" in after else after
+    elif "/" not in part.rest and says_stain(part.name):
+        for start, end in stain_spans(part.whole):
+            if says_stain(part.whole[start:end]):
+                yield part.whole[:start], part.whole[end:]
+
+
 def _levels(part: Part, folders: list[str]) -> Iterator[tuple[str, str]]:
     """Yield the folder of a file and its name, and so for each folder above: its name with all that is below it."""
     yield part.folder, part.rest
@@ -234,7 +271,7 @@ def _levels(part: Part, folders: list[str]) -> Iterator[tuple[str, str]]:
         yield _up(part.folder, len(folders) - depth), "/".join([*folders[depth:], part.rest])
 
 
-def _other_words(text: str, places: dict[str, set[str]]) -> tuple[int, int] | None:
+def _other_words(text: str, places: dict[str, set[str]], lasers: bool) -> tuple[int, int] | None:
     """Return where in a name other words stand in one of the places of the stain; the fewest that there are."""
     name, found = text.split("/")[0], []
     runs = list(_RUN.finditer(name))
@@ -243,13 +280,10 @@ def _other_words(text: str, places: dict[str, set[str]]) -> tuple[int, int] | No
         # The last word may have a bracket behind it.
         for end in [*(last.end() for last in runs[first:]), len(name)] if afters else ():
             after = _place(name[end:]) + ("/" if len(name) < len(text) else "")
-            if after in afters and _can_be_stain(text[run.start() : end]):
+            words = text[run.start() : end]
+            if after in afters and (can_be_stain(words) or (lasers and _is_laser(words))):
                 found.append((end - run.start(), run.start(), end))
     return min(found)[1:] if found else None
-
-
-def _can_be_stain(words: str) -> bool:
-    return not _NO_STAIN.fullmatch(words) and not any(map(_COUNTER.fullmatch, re.split(r"[ _.-]+", words)))
 
 
 def _without_tied_numbers(parts: dict[str, Part]) -> dict[str, Part]:

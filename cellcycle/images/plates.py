@@ -2,11 +2,13 @@
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from functools import reduce
+from operator import and_
 from pathlib import Path
 
 from cellcycle.errors import ImageError
-from cellcycle.images.channels import by_name, words
+from cellcycle.images.channels import FLUORS, by_name, says_stain, words
 from cellcycle.images.copies import without_copies
 from cellcycle.images.naming import Part, parts_of
 
@@ -19,11 +21,21 @@ _PLANE = re.compile(
         r"(?<=c\d\d\d)z\d{3}(?=t\d|[_. -]|$)",  # Olympus
         r"(?<=[_ -])z[=_-]?\d{1,5}(?=[_. -]|$)",  # Leica, Bio-Formats, ScanR
         r"(?:(?-i:(?<=[A-Z\d]))|(?<=dapi)|(?<=hoechst))z\d{1,4}(?=c\d|[_. -]|$)",  # Nikon, ZEN, and by hand
-        r"(?:^|(?<=[_ -]))(?:slice|plane|z[ _-]?(?:slice|plane|stack))[ _=-]?\d{1,5}(?=[_. -]|$)",  # ImageJ
+        r"(?:^|(?<=[_ -]))(?:plane|z[ _-]?(?:slice|plane|stack))[ _=-]?\d{1,5}(?=[_. -]|$)",  # ImageJ
     )),
     re.IGNORECASE,
 )  # fmt: skip
-_PLANE_FOLDER = re.compile(r"(?:z|slice|plane)[ _=-]?\d{1,5}", re.IGNORECASE)
+_PLANE_FOLDER = re.compile(r"(?:z|plane)[ _=-]?\d{1,5}", re.IGNORECASE)
+# The rest of a name that only a microscope writes: wells, fields, times, or the marks of one maker.
+_OF_MICROSCOPE = re.compile(
+    r"(?:^|(?<=[\W_]))(?:[fstz]\d{1,4}|(?:pos(?:ition)?|field|site|fov|tile|scene|series|time|fld|well)[ _-]?\d+"
+    r"|(?-i:(?:[Ww]ell)?[A-P](?:0?[1-9]|1\d|2[0-4])))(?=[\W_]|$)"
+    r"|r\d\dc\d\df|f\d{3}l\d\d|--|wv|seq$|_channel|\d{9}|stitched|xy\d+",
+    re.IGNORECASE,
+)
+# Weeks and chambers are numbered like channels.
+_WEEK = re.compile(r"(?:w[1-9]\d?|ch[1-9]\d?)", re.IGNORECASE)
+_MERGED = re.compile(r"(?<![a-z])(?:merged?|overlays?|composite)(?![a-z])", re.IGNORECASE)
 # Files beside the images in which ImageXpress and Harmony name the channels.
 _STATED = (
     ("*.HTD", re.compile(rb'"WaveName(\d+)",\s*"([^"]*)"'), "w"),
@@ -49,24 +61,22 @@ def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], di
         return list(files), {}
     kept, copies = without_copies(file for file in named if file not in thumbnails)
     parts = parts_of(kept)
-    several, dna = _channels(parts)
+    merged = _merged(parts)
+    parts = {file: part for file, part in parts.items() if file not in merged}
+    verdicts, unclear = _verdicts(parts)
     fields: list[str | ImageError] = []
     refused: set[str] = set()
     others = []
     for file in files:
-        if isinstance(file, ImageError):
+        if isinstance(file, ImageError) or verdicts.get(file) == "field":
             fields.append(file)
-        elif file in parts:
-            folder, channel = parts[file].folder, parts[file].channel
-            if channel not in several[folder] or channel in dna.get(folder, ()):
-                fields.append(file)
-            elif folder in dna:
-                others.append(file)
-            elif folder not in refused:
-                refused.add(folder)
-                fields.append(_unknown(folder, several[folder]))
-    left_out = {"thumbnails": [file for file in files if file in thumbnails],
-                "files of other channels": others, "copies": copies}  # fmt: skip
+        elif verdicts.get(file) == "other":
+            others.append(file)
+        elif file in parts and parts[file].folder not in refused:
+            refused.add(parts[file].folder)
+            fields.append(_unknown(parts[file].folder, unclear[parts[file].folder]))
+    left_out = {"thumbnails": [file for file in files if file in thumbnails], "files of other channels": others,
+                "copies": [file for file in files if file in merged or file in set(copies)]}  # fmt: skip
     return _without_planes(fields), {what: of for what, of in left_out.items() if of}
 
 
@@ -75,48 +85,119 @@ def _is_thumbnail(file: str) -> bool:
     return bool(_THUMBNAIL.search(path.stem) or path.parent.name.lower() in ("thumbs", "thumbnails"))
 
 
-def _channels(parts: dict[str, Part]) -> tuple[dict[str, dict[Channel, Part]], dict[str, set[Channel]]]:
-    """Return, by folder, the channels that some field has beside another one, and which of them are of DNA if known."""
+def _merged(parts: dict[str, Part]) -> set[str]:
+    """Return the files that show several channels at once, beside at least two files of these."""
+    merged = {file for file, part in parts.items() if _MERGED.search(part.rest)}
+    channels = defaultdict(set)
+    for file, part in parts.items() if merged else ():
+        if file not in merged and part.channel != ("", ""):
+            channels[part.folder, _bare(part.rest)].add(part.channel)
+    return {file for file in merged if len(channels[parts[file].folder, _bare(parts[file].rest)]) > 1}
+
+
+def _bare(rest: str) -> str:
+    return re.sub(r"[\W_]+", " ", _MERGED.sub("", rest)).strip().casefold()
+
+
+def _verdicts(parts: dict[str, Part]) -> tuple[dict[str, str], dict[str, dict[Channel, Part]]]:
+    """Return what each file is, a "field", one of an "other" channel or "unclear", and by folder what is unclear."""
     places = defaultdict(lambda: defaultdict(dict))
     for part in parts.values():
         places[part.folder][part.rest].setdefault(part.channel, part)
-    several, dna = defaultdict(dict), {}
-    for folder, of in places.items():
-        fields = [{channel: part for channel, part in found.items() if channel != ("", "")}
-                  for found in of.values() if len(found) > 1]  # fmt: skip
-        for found in fields:
-            several[folder] |= found
-        several[folder] = dict(sorted(several[folder].items()))
-        stains = _dna_of(folder, several[folder], fields)
-        if stains:
-            dna[folder] = stains
-    return several, dna
+    unclear, judged = {}, {}
+    for folder, fields in places.items():
+        judged[folder] = _judge(folder, fields)
+        found = {channel: part for rest, field in fields.items() for channel, part in field.items()
+                 if judged[folder][rest, channel] == "unclear"}  # fmt: skip
+        unclear[folder] = dict(sorted(found.items()))
+    return {file: judged[part.folder][part.rest, part.channel] for file, part in parts.items()}, unclear
 
 
-def _dna_of(folder: str, channels: dict[Channel, Part], fields: list[dict[Channel, Part]]) -> set[Channel]:
-    """Return the channels that are named after a DNA stain, by their files or a file beside them; none if not clear."""
-    if not channels:
-        return set()
-    stated = _stated(folder) if any(number for number, _ in channels) else {}
-    names = {
-        channel: part.name or stated.get(re.sub(r"(?<=[a-z])0+(?=\d)", "", part.number.lower()), "")
-        for channel, part in channels.items()
-    }
-    keys = list(channels)
-    found = {keys[k] for k in by_name(list(names.values()))}
-    # Several stains of DNA are clear where each has fields of its own.
-    if found and all(len(found & field.keys()) < 2 for field in fields):
-        return found
-    # A word that all channels of a field have is no stain of this one, as in GFP-cells_DAPI and GFP-cells_RFP.
-    found = set()
-    for field in fields:
-        shared = set.intersection(*(set(words(names[channel])) for channel in field))
-        left = [" ".join(word for word in words(names[channel]) if word not in shared) for channel in field]
-        stains = by_name(left)
-        if not shared or len(stains) != 1:
-            return set()
-        found.add(list(field)[stains[0]])
-    return found
+def _judge(folder: str, fields: dict[str, dict[Channel, Part]]) -> dict[tuple[str, Channel], str]:
+    """Return what the files of a folder are, by the rest of their name and their channel; each field is judged alone.
+
+    What a field alone does not say another one may: a channel that is none of DNA there is none here.
+    """
+    is_numbered = any(part.number for field in fields.values() for part in field.values())
+    stated = _stated(folder) if is_numbered and any(len(field) > 1 for field in fields.values()) else {}
+    names = {channel: part.name or stated.get(re.sub(r"(?<=[a-z])0+(?=\d)", "", part.number.lower()), "")
+             for field in fields.values() for channel, part in field.items()}  # fmt: skip
+    plain = {channel for channel, name in names.items() if says_stain(name)}
+    several = {rest: field for rest, field in fields.items() if len(field) > 1}
+    dna = {rest: _dna_of({channel: names[channel] for channel in field}) for rest, field in several.items()}
+    others = {channel for rest, field in several.items() if dna[rest] for channel in field.keys() - dna[rest]}
+    # A histone is no DNA where other fields have it beside a stain.
+    dna = {rest: {channel for channel in of if channel in plain or channel not in others} for rest, of in dna.items()}
+    taken = plain.union(*dna.values())
+    unsure = {rest for rest, field in several.items() if not dna[rest] and (plain | others).isdisjoint(field)}
+    is_clear = not plain and not any(stated.values()) and _are_conditions([several[rest] for rest in sorted(unsure)])
+    made = {}
+    for rest, field in several.items():
+        for channel in field:
+            if dna[rest]:
+                made[rest, channel] = "field" if channel in dna[rest] else "other"
+            elif rest in unsure:
+                made[rest, channel] = "field" if is_clear else "unclear"
+            elif not plain.isdisjoint(field):
+                made[rest, channel] = "field" if _are_weeks(rest, field) else "unclear"
+            else:
+                made[rest, channel] = "field" if channel in taken else "other"
+    unclear = {channel for (_, channel), what in made.items() if what == "unclear"}
+    for rest, field in fields.items():
+        for channel in field if rest not in several else ():
+            is_other = channel in others and channel not in taken
+            made[rest, channel] = "other" if is_other else "unclear" if channel in unclear - taken else "field"
+    return made
+
+
+def _dna_of(names: dict[Channel, str]) -> set[Channel]:
+    """Return the channel of a field that is named after a DNA stain, or several if each is one of other cells."""
+    keys, said = list(names), [Counter(words(name)) for name in names.values()]
+    # A word that all channels of a field have is no stain of this one, as in H2B-GFP_DAPI and H2B-GFP_GFP.
+    shared = reduce(and_, said)
+    for told in ([of - shared for of in said], said):
+        texts = [" ".join(of.elements()) for of in told]
+        plain = [k for k, text in enumerate(texts) if says_stain(text)]
+        if told is not said and not plain and any(map(says_stain, names.values())):
+            continue
+        if len(plain) > 1 and _have_own_cells(told, plain):
+            return {keys[k] for k in plain}
+        candidates = plain or range(len(keys))
+        found = [candidates[k] for k in by_name([texts[k] for k in candidates])] or plain
+        if len(found) == 1:
+            return {keys[found[0]]}
+    return set()
+
+
+def _have_own_cells(told: list[Counter], plain: list[int]) -> bool:
+    """Say whether several channels of DNA are those of other cells, as in red_DAPI, red_GFP, blue_DAPI, blue_GFP."""
+    cells = [Counter({word: n for word, n in told[k].items() if not says_stain(word)}) for k in plain]
+    are_told_apart = all(cells) and len({frozenset(of.items()) for of in cells}) == len(cells)
+    return are_told_apart and all(any(own <= of for own in cells) for of in told)
+
+
+def _are_weeks(rest: str, field: dict[Channel, Part]) -> bool:
+    """Say whether files of one stain are numbered like channels but are weeks or chambers, as in mouse1_DAPI_w8."""
+    is_one_stain = len({name for _, name in field}) == 1 and not _OF_MICROSCOPE.search(rest)
+    return is_one_stain and all(_WEEK.fullmatch(number) for number, _ in field)
+
+
+def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
+    """Say whether names without a stain of DNA may be those of cell lines, conditions, weeks or chambers as well."""
+    parts = [part for field in fields for part in field.values()]
+    if not parts or any("/" in part.rest or _OF_MICROSCOPE.search(part.rest) for part in parts):
+        return False
+    if any(part.number for part in parts):
+        return all(
+            _WEEK.fullmatch(part.number) and not part.name and re.search(r"[a-z]", part.rest, re.IGNORECASE)
+            for part in parts
+        )
+    if any(part.name.isdigit() for part in parts):
+        return False
+    # Cells are seldom called after three dyes.
+    dyes = [sum(part.name.lower() in FLUORS and bool(re.search(r"(?:^|_)\*(?:_|$)", part.rest)) for part in
+                field.values()) for field in fields]  # fmt: skip
+    return 2 * sum(n > 2 for n in dyes) <= len(fields)
 
 
 def _stated(folder: str) -> dict[str, str]:
