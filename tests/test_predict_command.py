@@ -58,7 +58,7 @@ def bad_file(kind, folder):
     if kind == "truncated":
         path.write_bytes(MITOSIS.read_bytes()[:900])
     elif kind == "truncated-tiff":
-        path = folder / "truncated.tif"
+        path = folder / "cut.tif"
         path.write_bytes(FIELD.read_bytes()[:4000])
     elif kind == "empty":
         path.write_bytes(b"")
