@@ -73,7 +73,7 @@ _COUNTER = re.compile(
     r"(?:[fmstz]|xy)(?:0\d*|\d{1,2})|(?:pos|field|site|fov|tile|time|day|slice|plane|im(?:a?ge?)|series|scene|rep)\d+"
     r"|(?-i:[A-P](?:0[1-9]|1\d|2[0-4]))", re.IGNORECASE)  # fmt: skip
 _NO_STAIN = re.compile(
-    r"[\d_. -]+|[a-z]|controls?|ctrl|(?:un|mock[ _-]?)?treated|mock|dmso|vehicle|wt|wild[ _-]?type|ko", re.IGNORECASE
+    r"[\d_. -]+|[a-z]|controls?|ctrl|(?:un|mock[ _-]?)?treated|mock|wt|wild[ _-]?type|ko", re.IGNORECASE
 )
 _DRUG = re.compile(
     r"nocodazole|noc|thymidine|ro-?3306|palbociclib|taxol|paclitaxel|hydroxyurea|hu|aphidicolin|doxorubicin|etoposide"
@@ -138,7 +138,7 @@ def _rank(name: str) -> int | None:
     """Return how plainly a name says DNA, 0 being plainest; None where it says something else."""
     said = words(name)
     # Digits beside a stain are its product number or wavelength, or the number of the channel.
-    bare = {re.sub(r"^(?:w|c|ch)?\d+|\d+$", "", word) for word in said} - {""} | (_UV & set(said))
+    bare = set(map(_unnumbered, said)) - {""} | (_UV & set(said))
     rest = bare - _PLAIN
     if rest & (_STAINS | _BARE) and rest <= _STAINS | _BARE | _MARKERS | _UV:
         return 0
@@ -154,7 +154,11 @@ def _rank(name: str) -> int | None:
 def says_stain(name: str) -> bool:
     """Say whether a name holds a DNA stain as a whole word and nothing that denies it, whatever else it holds."""
     said = set(words(name))
-    return any(re.sub(r"^(?:w|c|ch)?\d+|\d+$", "", word) in _STAINS for word in said) and not said & _NOT
+    return not _STAINS.isdisjoint(map(_unnumbered, said)) and not said & _NOT
+
+
+def _unnumbered(word: str) -> str:
+    return re.sub(r"^(?:w|c|ch)?\d+|\d+$", "", word)
 
 
 def is_known(name: str) -> bool:

@@ -13,7 +13,7 @@ from cellcycle.images.formats import judge, open_stack
 from cellcycle.images.intensities import scale_to_unit
 from cellcycle.images.pages import MOST_PAGES, look_like_one_stack
 from cellcycle.images.remote import copied, is_url
-from cellcycle.images.stacks import STACK, Stack
+from cellcycle.images.stacks import STACK, Stack, pages_as_channels
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _no_pixels_yet(index: int) -> np.ndarray:
 def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
     with open_stack(path) as stack:
         if plane is None and channel is not None:
-            stack = _pages_as_channels(stack, channel)
+            stack = _unlike_pages(stack, channel)
         time, z_planes = _choose_planes(stack, plane)
         index = choose_channel(stack, channel, lambda c: _project(stack, time, c, z_planes))
         if not stack.is_labelled and len(z_planes) > 1 and not _is_one_stack(stack, time, index):
@@ -141,13 +141,12 @@ def _is_one_stack(stack: Stack, time: int, channel: int) -> bool:
     return stack.n_z <= MOST_PAGES and look_like_one_stack(stack.load(time, channel, z) for z in range(stack.n_z))
 
 
-def _pages_as_channels(stack: Stack, channel: int | str) -> Stack:
+def _unlike_pages(stack: Stack, channel: int | str) -> Stack:
     """Return pages that are no z-stack as channels, where the index of one is asked for."""
     is_page = is_index(str(channel)) and int(channel) < stack.n_z
     if stack.is_labelled or stack.n_channels > 1 or not is_page or _is_one_stack(stack, 0, 0):
         return stack
-    names = tuple(map(str, range(stack.n_z)))
-    return replace(stack, load=lambda t, c, z: stack.load(t, 0, c), n_channels=stack.n_z, n_z=1, channel_names=names)
+    return pages_as_channels(stack, tuple(map(str, range(stack.n_z))))
 
 
 def _planes_taken(stack: Stack, time: int, z_planes: range) -> str:

@@ -61,8 +61,8 @@ def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], di
         return list(files), {}
     kept, copies = without_copies(file for file in named if file not in thumbnails)
     parts = parts_of(kept)
-    merged = _merged(parts)
-    parts = {file: part for file, part in parts.items() if file not in merged}
+    copies = {*copies, *_merged(parts)}
+    parts = {file: part for file, part in parts.items() if file not in copies}
     verdicts, unclear = _verdicts(parts)
     fields: list[str | ImageError] = []
     refused: set[str] = set()
@@ -76,7 +76,7 @@ def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], di
             refused.add(parts[file].folder)
             fields.append(_unknown(parts[file].folder, unclear[parts[file].folder]))
     left_out = {"thumbnails": [file for file in files if file in thumbnails], "files of other channels": others,
-                "copies": [file for file in files if file in merged or file in set(copies)]}  # fmt: skip
+                "copies": [file for file in files if file in copies]}  # fmt: skip
     return _without_planes(fields), {what: of for what, of in left_out.items() if of}
 
 

@@ -1,7 +1,7 @@
 """An opened image file: its axes, channels and pixel size, before any pixel is chosen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -48,6 +48,18 @@ class Stack:
     elsewhere: dict[str, str] = field(default_factory=dict)
     note: str = ""
     missing: Callable[[int, int, range], str] | None = None
+
+
+def pages_as_channels(stack: Stack, names: tuple[str, ...]) -> Stack:
+    """Return a stack whose pages are no z planes but channels of these names."""
+    return replace(
+        stack,
+        load=lambda t, c, z: stack.load(t, 0, c),
+        n_channels=stack.n_z,
+        n_z=1,
+        channel_names=names,
+        is_labelled=True,
+    )
 
 
 def stack_of_array(path: str, array: np.ndarray) -> Stack:

@@ -4,7 +4,6 @@ import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -13,7 +12,15 @@ import numpy as np
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import quiet
 from cellcycle.images.channels import by_name
-from cellcycle.images.stacks import STACK, UM_PER_UNIT, Stack, channel_names, refuse_oversize, usable_size
+from cellcycle.images.stacks import (
+    STACK,
+    UM_PER_UNIT,
+    Stack,
+    channel_names,
+    pages_as_channels,
+    refuse_oversize,
+    usable_size,
+)
 
 _ALPHA = (1, 2)
 # A level of a pyramid has at most half the sides of the one before; what is larger is an image of its own.
@@ -85,10 +92,7 @@ def _slices_as_channels(stack: Stack, labels: list[str]) -> Stack:
     is_each = stack.n_channels == stack.n_times == 1 < stack.n_z == len(names) and all(names)
     if stack.is_labelled or not is_each or all(by_name([name]) for name in names) or not by_name(names):
         return stack
-    load = stack.load
-    return replace(
-        stack, load=lambda t, c, z: load(t, 0, c), n_channels=stack.n_z, n_z=1, channel_names=names, is_labelled=True
-    )
+    return pages_as_channels(stack, names)
 
 
 def _largest_series(path: Path, tiff) -> int:

@@ -1,6 +1,7 @@
 """Shares of phases of nuclei, from their calls, their probabilities and their DNA, with bootstrap samples."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -118,11 +119,14 @@ class Samples:
 def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
     """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
     value, n_nuclei, spread = {}, {}, {}
-    for type_of, shares, n_known in (_by_calls(rows, classes), *([_by_dna(rows)] if LIKELY[0] in rows else [])):
+    for type_of, (shares, *refits), n_known in (
+        _by_calls(rows, classes),
+        *([_by_dna(rows)] if LIKELY[0] in rows else []),
+    ):
         n_of = np.bincount(type_of)
-        # The first is the value; others are as likely, of fits made again.
-        fits = shares(n_of[np.newaxis].astype(float))
-        own = {how: found[0, 0] for how, found in fits.items()}
+        own, *again = (
+            {how: found[0] for how, found in fit(n_of[np.newaxis].astype(float)).items()} for fit in (shares, *refits)
+        )
         value, n_nuclei = value | own, n_nuclei | n_known
         for level in _LEVELS if n_samples else ():
             if level == "nucleus":
@@ -134,10 +138,10 @@ def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Sample
                 drawn = times @ by_unit
             if n > 1:
                 factor = np.sqrt(n / (n - 1))
-                for how, found in shares(drawn.astype(float), n_fits=1).items():
+                for how, found in shares(drawn.astype(float)).items():
                     # In the same order for all arms, whose peaks are one fit.
-                    again = np.resize(fits[how][1:, 0] - own[how], found[0].shape) if len(fits[how]) > 1 else 0
-                    spread[how, level] = factor * (found[0] - own[how]) + again
+                    moved = np.resize([one[how] - own[how] for one in again], found.shape) if again else 0
+                    spread[how, level] = factor * (found - own[how]) + moved
     return Samples(value, n_nuclei, spread)
 
 
@@ -152,7 +156,7 @@ def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _by_calls(rows: pd.DataFrame, classes):
-    """Return types of nuclei of one call and nearly the same probabilities, what gives shares (1, B, K) of weights
+    """Return types of nuclei of one call and nearly the same probabilities, in a list what gives shares of weights
     (B, T), and of how many nuclei these are.
     """
     scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
@@ -162,17 +166,17 @@ def _by_calls(rows: pd.DataFrame, classes):
     type_of, typical = _types(values, np.hstack([np.rint(scores * _STEPS), called]))
     typical, is_called = np.hsplit(typical, 2)
 
-    def shares(weights, n_fits=1):
-        return {"counted": _over_sum(weights @ is_called)[None], "estimated": estimated_shares(typical, weights)[None]}
+    def shares(weights):
+        return {"counted": _over_sum(weights @ is_called), "estimated": estimated_shares(typical, weights)}
 
-    return type_of, shares, {"counted": int((called >= 0).sum()), "estimated": len(rows)}
+    return type_of, [shares], {"counted": int((called >= 0).sum()), "estimated": len(rows)}
 
 
 def _by_dna(rows: pd.DataFrame):
-    """Return types of nuclei of a group with nearly the same DNA, what gives the shares (F, B, 3) fitted to its
-    histogram, and of how many nuclei these are.
+    """Return types of nuclei of a group with nearly the same DNA, what gives the shares fitted to its histogram, and of
+    how many nuclei these are.
 
-    F are the fit to all nuclei of the group, whose peaks samples keep, and those to samples of them.
+    First by the fit to all nuclei of the group, whose peaks samples keep, then by those to samples of them.
     """
     likely = rows[_COLUMNS].fillna(0).to_numpy(dtype=float)
     copies = np.log2(rows["dna_copies"].to_numpy(dtype=float), out=np.zeros(len(rows)), where=likely.any(axis=1))
@@ -180,14 +184,11 @@ def _by_dna(rows: pd.DataFrame):
     type_of, typical = _types(likely, np.column_stack([np.rint(_COPY_STEPS * copies), group]))
     typical = typical.reshape(len(typical), -1, len(LIKELY)).swapaxes(0, 1)
 
-    def shares(weights, n_fits=1 + _N_REFITS):
-        made = []
-        for fit in typical[:n_fits]:
-            known = weights * fit.any(axis=1)
-            made.append(_over_sum(estimated_shares(fit, known)[:, :3] * known.any(axis=1, keepdims=True)))
-        return {FITTED: np.stack(made)}
+    def shares(fit, weights):
+        known = weights * fit.any(axis=1)
+        return {FITTED: _over_sum(estimated_shares(fit, known)[:, :3] * known.any(axis=1, keepdims=True))}
 
-    return type_of, shares, {FITTED: int(likely.any(axis=1).sum())}
+    return type_of, [partial(shares, fit) for fit in typical], {FITTED: int(likely.any(axis=1).sum())}
 
 
 def _over_sum(parts: np.ndarray) -> np.ndarray:

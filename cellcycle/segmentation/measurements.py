@@ -29,7 +29,6 @@ _LEAST_RING_PX = 20
 _LEAST_PLATEAU_PX = 10
 # Of the brightness of the brightest pixels, hot ones aside: where a plateau with noise begins, and what lies below it.
 _TOP_PERCENTILE, _TOP, _NEXT = 99.9, 0.98, 0.94
-# One nucleus may be as even as that.
 _LEAST_CUT_OFF = 3
 # Slopes are blurred by a pixel, those of larger objects by more, or noise would pass for the edge of uneven light.
 _WIDE_PX = 80
@@ -207,24 +206,29 @@ def plateau_of(pixels: np.ndarray, labels: np.ndarray) -> float:
 
     Cut off, in whatever unit the file has, many pixels share the highest value, and few have the next lower one.
     """
-    inside, of = (np.concatenate([own[band][labels[band] > 0] for band in bands(labels)]) for own in (pixels, labels))
-    even = _even_plateau(inside)
-    return even if np.isfinite(even) else _noisy_plateau(inside, of)
+    inside = np.concatenate([pixels[band][labels[band] > 0] for band in bands(labels)])
+    plateau = _even_plateau(inside)
+    if np.isinf(plateau):
+        plateau = _noisy_plateau(inside)
+        above = (labels[band][(labels[band] > 0) & (pixels[band] >= plateau)] for band in bands(labels))
+        n_above = np.bincount(np.concatenate([*above])) if np.isfinite(plateau) else np.zeros(0)
+        # One nucleus may be as even as that.
+        plateau = plateau if np.count_nonzero(n_above >= _LEAST_PLATEAU_PX) >= _LEAST_CUT_OFF else np.inf
+    return plateau
 
 
-def _noisy_plateau(inside: np.ndarray, of: np.ndarray) -> float:
-    """Return where pixels (N,) of several nuclei, of (N,), pile up at the top: smoothed after they were cut off.
+def _noisy_plateau(inside: np.ndarray) -> float:
+    """Return where pixels (N,) of nuclei pile up at the top, inf where they do not: smoothed after they were cut off.
 
     As many as there are nuclei, ever fewer pixels are ever brighter.
     """
     if not inside.size:
         return np.inf
     highest = float(np.percentile(inside, _TOP_PERCENTILE))
-    is_near, below = inside >= _TOP * highest, inside[(inside >= _NEXT * highest) & (inside < _TOP * highest)]
+    n_near = np.count_nonzero(inside >= _TOP * highest)
+    below = inside[(inside >= _NEXT * highest) & (inside < _TOP * highest)]
     # Of a picture of few steps of brightness none may lie between.
-    is_fine, n_near = len(np.unique(below)) > 1, np.bincount(of[is_near])
-    is_piled_up = is_near.sum() >= 2 * below.size and np.count_nonzero(n_near >= _LEAST_PLATEAU_PX) >= _LEAST_CUT_OFF
-    return _TOP * highest if is_fine and is_piled_up else np.inf
+    return _TOP * highest if n_near >= 2 * below.size and len(np.unique(below)) > 1 else np.inf
 
 
 def _even_plateau(inside: np.ndarray) -> float:
