@@ -1,11 +1,15 @@
 """What is no picture of nuclei is painted over, flagged where it touches a nucleus, and leaves the rest alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from cellcycle.nuclei import Scale, find_nuclei
+from cellcycle.segmentation import measure
 from cellcycle.segmentation.artefacts import look_over
+from cellcycle.simulation import SimulationParameters, simulate_field
 
 pytestmark = pytest.mark.slow
 LEVEL, SHAPE = 520, (320, 320)
@@ -154,6 +158,22 @@ def test_saturation_is_seen_in_any_container(container):
         unit = CONTAINERS[container](np.floor(np.clip(pixels, 0, 4095))).astype(np.float32)
         nuclei = find_nuclei(unit, 0.5, Scale(200.0))
         assert len(nuclei) == 36 and set(nuclei.measured["flags"]) == {expected}
+
+
+@pytest.mark.parametrize("level", [0.05, 0.8])
+def test_a_plateau_under_light_that_was_evened_afterwards_is_seen(level):
+    # Each nucleus that the camera cut off has a height of its own then: no two share a highest value.
+    parameters = replace(SimulationParameters(), g1_level=level, bits=16)
+    made = simulate_field((480, 480), 60, 3, parameters)
+    y, x = np.mgrid[-1:1:480j, -1:1:480j]
+    even = ((made.image / 65535 - 0.01) / (1 - 0.15 * (x**2 + y**2)) / 1.5).astype(np.float32)
+    flags = measure(even, made.labels)["flags"].str.contains("saturated").to_numpy()
+    is_cut = made.image == 65535
+    shares = np.array([is_cut[made.labels == k].mean() for k in range(1, made.labels.max() + 1)])
+    if level == 0.05:
+        assert not flags.any()
+    else:
+        assert flags[shares > 0.3].mean() > 0.7 and not flags[shares < 0.01].any() and (shares > 0.3).sum() >= 20
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.4])

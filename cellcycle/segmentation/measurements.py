@@ -30,6 +30,9 @@ _LEAST_PLATEAU_PX = 10
 # Of the brightness of the brightest pixels, hot ones aside: where a plateau with noise begins, and what lies below it.
 _TOP_PERCENTILE, _TOP, _NEXT = 99.9, 0.98, 0.94
 _LEAST_CUT_OFF = 3
+# The light of a nucleus is cut off where so many of its pixels lie so near its own 99th percentile: of whole ones a
+# tenth does at most. Nuclei are compared from so many on, pictures of so many steps of brightness.
+_FLAT, _NEAR_OWN, _LEAST_COMPARED, _LEAST_STEPS = 0.2, 0.97, 8, 50
 # Slopes are blurred by a pixel, those of larger objects by more, or noise would pass for the edge of uneven light.
 _WIDE_PX = 80
 # Of intensities in [0, 1]: less is rounding.
@@ -99,6 +102,8 @@ def measured_columns(
     plateau = plateau_of(pixels, labels)
     rows = [measure_nucleus(pixels, labels, label, box, plateau) for label, box in present]
     columns = in_original_px({name: np.array([row[name] for row in rows]) for name in RAW_COLUMNS}, 1, pixel_size_um)
+    shares = _cut_off_shares(pixels, labels, present, columns["mean_dna"])
+    columns["saturated_share"] = np.maximum(columns["saturated_share"], shares)
     columns["flags"] = np.array(flag_nuclei(columns, labels.shape), dtype=object)
     return {name: columns[name] for name in NUCLEUS_COLUMNS}
 
@@ -225,10 +230,12 @@ def _noisy_plateau(inside: np.ndarray) -> float:
     if not inside.size:
         return np.inf
     highest = float(np.percentile(inside, _TOP_PERCENTILE))
-    n_near = np.count_nonzero(inside >= _TOP * highest)
+    n_beyond = np.count_nonzero(inside > highest / _TOP)
+    n_near = np.count_nonzero(inside >= _TOP * highest) - n_beyond
     below = inside[(inside >= _NEXT * highest) & (inside < _TOP * highest)]
-    # Of a picture of few steps of brightness none may lie between.
-    return _TOP * highest if n_near >= 2 * below.size and len(np.unique(below)) > 1 else np.inf
+    # Of a picture of few steps of brightness none may lie between; far beyond lie the few nuclei in mitosis.
+    is_piled = n_near >= 2 * max(below.size, n_beyond) and len(np.unique(below)) > 1
+    return _TOP * highest if is_piled else np.inf
 
 
 def _even_plateau(inside: np.ndarray) -> float:
@@ -247,6 +254,28 @@ def _even_plateau(inside: np.ndarray) -> float:
     is_near = (inside < values[k]) & (inside >= values[k] - max(values[k] - below, highest / 250))
     others = np.count_nonzero(is_near) + counts[k + 1 :].sum()
     return float(values[k]) if counts[k] > 2 * others else np.inf
+
+
+def _cut_off_shares(pixels: np.ndarray, labels: np.ndarray, present, brightness: np.ndarray) -> np.ndarray:
+    """Return the share of each nucleus (N,) that was cut off before uneven light was taken out; 0 where none was.
+
+    No value is then shared by all, but the brightest nuclei are flat at the top, each at its own height, while the
+    dimmest quarter is not.
+    """
+    none = np.zeros(len(present))
+    if len(present) < _LEAST_COMPARED:
+        return none
+    own = [pixels[box][labels[box] == label] for label, box in present]
+    flat = np.array([np.mean(inside >= _NEAR_OWN * np.percentile(inside, 99)) for inside in own])
+    is_large = np.array([inside.size >= 4 * _LEAST_PLATEAU_PX for inside in own])
+    brightest = np.sort(brightness)[-max(_LEAST_CUT_OFF, len(own) // 10)]
+    is_dim = brightness <= np.quantile(brightness, 0.25)
+    is_bright = is_large & (brightness >= brightest)
+    if not (is_dim & is_large).any() or not is_bright.any() or np.median(flat[is_dim & is_large]) >= _FLAT / 2:
+        return none
+    if np.median(flat[is_bright]) <= _FLAT or len(np.unique(np.concatenate(own))) < _LEAST_STEPS:
+        return none
+    return np.where(is_large & ~is_dim & (flat > _FLAT), flat, 0.0)
 
 
 def _saturated_share(inside: np.ndarray, plateau: float) -> float:
