@@ -239,11 +239,11 @@ def evaluate(
 
 
 @app.command()
-def models():
-    """List the models with their measured scores."""
+def models(name: Annotated[str, typer.Argument(help="Name or folder of a model: shows its card.")] = ""):
+    """List the models with their measured scores, or show what one learned from, its limits and all its scores."""
     from cellcycle.predict.command import list_models
 
-    typer.echo(list_models())
+    typer.echo(list_models(name))
 
 
 @app.command("app")

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from cellcycle import cli, cnncc, files
+from cellcycle.checkpoint import load_checkpoint
 from cellcycle.images import read_plane, write_image
 from cellcycle.predict import Predictor, command, many, output, predict, predictor
 from cellcycle.predict.many import run_batch
@@ -326,6 +327,20 @@ def test_folders_and_patterns_name_images(run):
     assert first[0] == second[0] == 0
     assert first[1] == second[1]
     assert len(rows(first[1])) == 3
+
+
+def test_the_card_of_a_model_is_shown_by_name_or_folder(run):
+    card = load_checkpoint("best").card
+    code, out, _ = run("models", "best")
+    assert code == 0 and out.startswith("best: Nagao, DNA and form")
+    told = " ".join(out.split())
+    for text in (card["trained_on"]["description"], card["licence"], *card["limits"]):
+        assert " ".join(text.split()) in told
+    for test, entry in card["scores"].items():
+        assert f"Scores, {test}: " in out and f"cells: {entry['n']}" in told
+    assert run("models", str(load_checkpoint("best").folder))[1] == out
+    code, _, err = run("models", "bset")
+    assert code == 2 and "did you mean 'best'" in err
 
 
 def test_models_lists_the_shipped_ones_with_scores(run):

@@ -23,7 +23,7 @@ from cellcycle.predict.output import row_writer
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
 from cellcycle.predict.target import check_target, format_of, is_standard_output
-from cellcycle.predict.words import Tally, image_line, models_report, nucleus_report
+from cellcycle.predict.words import Tally, card_report, image_line, models_report, nucleus_report
 
 # Below these many images, and these many bytes of them, starting processes costs more than they save.
 _ALL_CORES_FROM, _ALL_CORES_FROM_BYTES = 200, 2 << 20
@@ -210,6 +210,8 @@ def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
     return "\n".join(lines)
 
 
-def list_models() -> str:
-    """Return the shipped models with their scores, as text."""
+def list_models(name: str = "") -> str:
+    """Return the shipped models with their scores, or the card of one, by name or folder, as text."""
+    if name:
+        return card_report(load_checkpoint(name))
     return models_report([load_checkpoint(name) for name in shipped_names()], DEFAULT, ANCHORED)

@@ -1,9 +1,11 @@
 """Predictions in words, for a terminal or a pipe."""
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_names
+from cellcycle.errors import shown
 from cellcycle.metrics import Estimate
 from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.predictor import AUTO, ImagePrediction
@@ -146,13 +148,13 @@ def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) ->
     for checkpoint in checkpoints:
         scores = checkpoint.card.get("scores", {})
         simulated, real = scores.get("simulated"), scores.get("jurkat") or scores.get("held_out")
-        shown = [f"{simulated[s]['value']:.2f}" if simulated else "-" for s in ("accuracy", "macro_f1")]
+        scored = [f"{simulated[s]['value']:.2f}" if simulated else "-" for s in ("accuracy", "macro_f1")]
         outside = "-"
         if real:
             outside = str(Estimate(**real["balanced_accuracy"])) + ("" if "jurkat" in scores else " (its own)")
         name = checkpoint.name + {default: "*", anchored: "**"}.get(checkpoint.name, "")
         rule = checkpoint.input_rule.unit
-        lines.append(f"{name:<12}{checkpoint.title:<22}{rule:<11}{shown[0]:>9}{shown[1]:>9}  {outside}")
+        lines.append(f"{name:<12}{checkpoint.title:<22}{rule:<11}{scored[0]:>9}{scored[1]:>9}  {outside}")
     return "\n".join([
         *lines,
         "",
@@ -160,8 +162,42 @@ def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) ->
         "Accuracy and macro F1: held-out simulated nuclei, equally many of each phase.",
         "Real cells: Jurkat, Blasi et al. 2016, kept apart; nagao6 and best learned from others of that culture.",
         "Its own: cells like those it learned from, held out.",
-        "Cards: model.json of each folder.",
+        "What a model learned from, its limits and all its scores: cellcycle models NAME.",
     ])  # fmt: skip
+
+
+def card_report(checkpoint: Checkpoint) -> str:
+    """Return what the card of one model tells its user, as text: origin, limits, and every score with its interval."""
+    card = checkpoint.card
+    facts = {
+        "Calls": ", ".join(checkpoint.classes),
+        "Learned from": card["trained_on"].get("description", card["trained_on"].get("origin", "")),
+        "Licence": card["licence"],
+        "Folder": str(checkpoint.folder),
+    }
+    parts = [[f"{checkpoint.name}: {checkpoint.title}, version {checkpoint.version}"]]
+    parts.append([_wrapped(f"{name}: {text}") for name, text in facts.items()])
+    parts.append(["Limits", *(_wrapped(f"- {text}") for text in card["limits"])])
+    for test, entry in card.get("scores", {}).items():
+        estimates = [f"{name} {_with_interval(score)}" for name, score in entry.items() if _is_estimate(score)]
+        parts.append([_wrapped(f"Scores, {test}: {entry.get('source', '')}")])
+        parts[-1] += [_wrapped(f"- {words}") for words in (_told(entry), "; ".join(estimates)) if words]
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _is_estimate(score) -> bool:
+    return isinstance(score, dict) and {"value", "low", "high"} <= score.keys()
+
+
+def _told(entry: dict) -> str:
+    """Return how many cells scores are of, and what is told of them."""
+    names = {"n": "cells", "label": "label", "kept_apart": "kept apart", "candidates": "chosen of models"}
+    return "; ".join(f"{word}: {entry[key]}" for key, word in names.items() if key in entry)
+
+
+def _wrapped(text: str) -> str:
+    indent = "  " if text.startswith("-") else "    "
+    return textwrap.fill(shown(text), 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def shipped_table():
