@@ -45,7 +45,7 @@ test: .venv/.installed lint  ## run every check, notebooks and browser included
 	rm -rf build/test
 	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" $(BIN)/python -m pytest -n 2 --dist loadscope --hypothesis-profile more
 	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" CELLCYCLE_PROFILE=smoke $(BIN)/python -m pytest -n 2 --dist loadscope \
-	  --nbval-lax --nbval-current-env notebooks/00* notebooks/04* notebooks/05* notebooks/12*
+	  --nbval-lax --nbval-current-env notebooks/00* notebooks/04*
 
 lint: .venv/.installed  ## check style of library, tests and notebooks
 	$(BIN)/ruff check .

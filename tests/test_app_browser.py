@@ -240,6 +240,8 @@ def test_a_hundred_nuclei_are_labelled_by_keyboard_alone_and_survive_a_reload(pa
 
 def test_corrections_train_a_model_that_calls_again_and_are_taken_again(page, field_file, tmp_path):
     pytest.importorskip("torch")
+    # The smallest model is soon trained.
+    page.select_option("#model", "lr")
     upload(page, field_file)
     n_nuclei = len(listed(page))
     page.select_option("#order", "number")

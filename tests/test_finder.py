@@ -94,6 +94,7 @@ def test_the_network_is_trained_and_written_and_finds(tmp_path, monkeypatch):
     from cellcycle.training import finder as training
     from cellcycle.training.outlined import simulated_fields, targets
 
+    monkeypatch.setattr(training, "BATCH", 8)
     fields = simulated_fields(3)
     torch.manual_seed(0)  # four steps teach little: what eight bits lose of it hangs on where the weights began
     network = training.fit(training.UNet(), fields, 4, 1e-3, 0)

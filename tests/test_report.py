@@ -62,9 +62,8 @@ def nuclei_of(shares, n=200, seed=0, wells=("A01",), condition="", dose=np.nan, 
 CONTROL, ARREST = [0.5, 0.3, 0.15, 0.05], [0.8, 0.1, 0.08, 0.02]
 
 
-@pytest.fixture
-def plate(tmp_path):
-    """Return the file of a plate with a control, one drug at two doses, and an empty well."""
+def write_plate(file):
+    """Write the table of a plate with a control, one drug at two doses, and an empty well; return its file."""
     empty = {
         "image": "C01_s1.tif",
         "flags": "no_nucleus",
@@ -79,8 +78,14 @@ def plate(tmp_path):
         nuclei_of(ARREST, seed=2, wells=("B03", "B04"), condition="drug", dose=10.0),
         as_frame(full_columns(empty | {"condition": "DMSO", "dose": 0.0}, PHASES, 1)),
     ]
-    pd.concat(rows).to_csv(tmp_path / "plate.csv", index=False)
-    return tmp_path / "plate.csv"
+    pd.concat(rows).to_csv(file, index=False)
+    return file
+
+
+@pytest.fixture
+def plate(tmp_path):
+    """Return the file of `write_plate`."""
+    return write_plate(tmp_path / "plate.csv")
 
 
 def test_estimated_shares_take_out_the_mistakes_that_probabilities_admit():
@@ -299,14 +304,23 @@ def run(monkeypatch, *arguments):
     return ended.value.code or 0
 
 
-@pytest.fixture
-def page(plate, tmp_path, monkeypatch):
-    """Return the report of the plate, with pictures of all but one image."""
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """Make the report of the plate once, with pictures of all but one image; return its folder."""
+    tmp_path, rng = tmp_path_factory.mktemp("reported"), np.random.default_rng(0)
+    plate = write_plate(tmp_path / "plate.csv")
     for well in ("A02", "A03", "B01", "B02", "B03", "B04"):
         write_image(tmp_path / f"{well}_s1.tif", rng.integers(0, 4000, (64, 64)).astype(np.uint16), 0.3)
-    assert run(monkeypatch, "report", plate, "--output", tmp_path / "report.html", "--control", "DMSO",
-               "--images", tmp_path) == 0  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, "report", plate, "--output", tmp_path / "report.html", "--control", "DMSO",
+                   "--images", tmp_path) == 0  # fmt: skip
+    return tmp_path
+
+
+@pytest.fixture
+def page(reported, tmp_path):
+    """Return the report of `reported`, in a folder of its own."""
+    shutil.copytree(reported, tmp_path, dirs_exist_ok=True)
     return tmp_path / "report.html"
 
 
@@ -326,10 +340,11 @@ def test_the_page_stands_alone_and_every_number_is_in_its_table(page):
 
 
 @pytest.mark.slow
-def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(page, plate, tmp_path, monkeypatch):
+def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(reported, tmp_path, monkeypatch):
+    page, plate = reported / "report.html", reported / "plate.csv"
     before = page.read_bytes(), numbers_of(page).read_bytes()
     experiment = read_experiment([plate], "DMSO")
-    write_report(page, experiment, [plate], tmp_path)
+    write_report(page, experiment, [plate], reported)
     assert (page.read_bytes(), numbers_of(page).read_bytes()) == before
     with pytest.raises(SettingError, match="end the name in"):
         write_report(plate, experiment, [plate])
