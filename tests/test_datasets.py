@@ -42,6 +42,7 @@ def test_simulated_has_the_counts_of_the_study():
 @pytest.mark.slow
 def test_simulated_is_the_same_from_the_cache_and_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    monkeypatch.setattr("cellcycle.simulation.STUDY_COUNTS", {"G1": 9, "S": 6, "G2": 3, "M": 3})
     made = load_dataset("simulated", size_px=32, seed=3)
     (cache,) = (tmp_path / "cache").glob("*.npz")
     cached = load_dataset("simulated", size_px=32, seed=3)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from cellcycle import simulation
 from cellcycle.errors import DataError, SettingError
@@ -16,7 +17,7 @@ from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import SimulationParameters, limits, validation
 from cellcycle.simulation.biology import age_quantile, dna_content, draw_cell, mean_area, phase_bounds, subphase_at
 from cellcycle.simulation.chromatin import draw_patch
-from cellcycle.simulation.scene import blur, expose, illumination, sample
+from cellcycle.simulation.scene import blur, exported, expose, illumination, sample
 
 PARAMETERS = SimulationParameters()
 # Alone, in focus, evenly lit and without stain spread: what is left is DNA, optics and noise.
@@ -177,6 +178,80 @@ def test_a_plate_is_a_bar_from_the_side_and_round_from_the_pole():
         shapes = [measure(image[0], mask.astype(np.int32)) for image, mask in zip(made.images, made.masks, strict=True)]
         measured[view] = pd.concat(shapes)["eccentricity"].median()
     assert measured[0.0] > 0.85 > 0.7 > measured[1.0]
+
+
+# --- cells that are not as others of their phase ---------------------------------------------------
+
+
+def test_unusual_cells_are_drawn_only_where_they_are_asked_for():
+    # A fraction of 0 takes no random number: what was simulated before stays as it was.
+    usual, asked = np.random.default_rng(3), np.random.default_rng(3)
+    few = replace(PARAMETERS, rounded_fraction=0.2, dying_fraction=0.2, lagging_fraction=0.4)
+    assert draw_cell(usual, PARAMETERS, "G1").dna_content == draw_cell(asked, few, "G1").dna_content
+    rng = np.random.default_rng(4)
+    drawn = pd.DataFrame([vars(draw_cell(rng, few, phase)) for phase in PHASES for _ in range(600)])
+    share = drawn.groupby(drawn["phase"] == "M")["look"].value_counts(normalize=True)
+    assert share[False]["rounded"] == pytest.approx(0.2, abs=0.03)
+    assert share[False]["dying"] == pytest.approx(0.8 * 0.2, abs=0.03)
+    assert set(drawn.loc[drawn["look"] == "lagging", "subphase"]) == {"anaphase", "telophase"}
+    assert not {draw_cell(rng, PARAMETERS).look for _ in range(50)} - {"usual"}
+
+
+def test_a_rounded_nucleus_is_smaller_and_brighter_and_holds_the_same_dna():
+    usual, rounded = (
+        simulation.simulate_nuclei({"G2": 12}, 96, 2, replace(CLEAN, rounded_fraction=share)) for share in (0.0, 1.0)
+    )
+    before, after = (measure_crops(made.images).median(numeric_only=True) for made in (usual, rounded))
+    assert after["area_px"] < 0.75 * before["area_px"] and after["mean_dna"] > 1.3 * before["mean_dna"]
+    assert after["integrated_dna"] == pytest.approx(before["integrated_dna"], rel=0.1)
+    assert set(rounded.truth["look"]) == {"rounded"}
+
+
+def test_a_dying_cell_is_dense_balls_of_part_of_its_dna():
+    rng = np.random.default_rng(1)
+    cells = [draw_cell(rng, replace(CLEAN, dying_fraction=1.0), "G1") for _ in range(12)]
+    patches = [draw_patch(rng, cell, CLEAN) for cell in cells]
+    areas = [patch.support.sum() * 0.2**2 / cell.area_um2 for cell, patch in zip(cells, patches, strict=True)]
+    assert max(areas) < 0.6
+    balls = [ndimage.label(patch.support)[1] for patch in patches]
+    assert min(balls) == 1 and max(balls) > 2
+    usual = [draw_cell(rng, CLEAN, "G1").stain_factor for _ in range(200)]
+    assert np.median([cell.stain_factor for cell in cells]) < 0.9 * np.median(usual)
+
+
+def test_lagging_chromosomes_lie_between_the_sets():
+    late = {"prophase_min": 1e-3, "prometaphase_min": 1e-3, "metaphase_min": 1e-3, "telophase_min": 1e-3}
+    parameters = replace(CLEAN, **late, polar_view_fraction=0.0)
+    rng, between = np.random.default_rng(9), {0.0: [], 1.0: []}
+    for share, found in between.items():
+        for _ in range(30):
+            cell = draw_cell(rng, replace(parameters, lagging_fraction=share), "M")
+            if cell.progress > 0.7:
+                density = draw_patch(rng, cell, parameters).density
+                middle, spread = len(density) // 2, round(2 / 0.2)
+                found.append(
+                    density[middle - spread : middle + spread + 1, middle - spread : middle + spread + 1].sum()
+                )
+    assert np.mean(between[1.0]) > 2 * np.mean(between[0.0])
+
+
+def test_a_confocal_sees_its_section_sharper_and_as_bright():
+    scene = np.random.default_rng(8).random((96, 80)).astype(np.float32)
+    wide, thin = (blur(scene, 0.2, replace(PARAMETERS, section_um=um), PARAMETERS.thickness_um) for um in (0.0, 1.0))
+    assert thin.sum() == pytest.approx(wide.sum(), rel=1e-3) and thin.std() > 1.5 * wide.std()
+    away = blur(scene, 0.2, replace(PARAMETERS, section_um=1.0), PARAMETERS.thickness_um, 4.0)
+    assert away.sum() < 0.2 * thin.sum()
+
+
+def test_an_export_bends_and_stretches_the_numbers():
+    levels = np.arange(0, 4096, dtype=np.uint16).reshape(64, 64)
+    bent = exported(levels, replace(PARAMETERS, export_gamma=0.5))
+    assert bent[0, 0] == 0 and bent[-1, -1] == 4095 and bent[16, 0] == round(4095 * (1024 / 4095) ** 0.5)
+    cut = exported(levels // 4, replace(PARAMETERS, export_clipped=0.01))
+    assert (cut == 0).mean() == pytest.approx(0.01, abs=0.005) and (cut == 4095).mean() == pytest.approx(
+        0.01, abs=0.005
+    )
+    assert (exported(levels, PARAMETERS) == levels).all()
 
 
 # --- optics and camera ----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The hidden state of a cell: where it stands in its cycle, and what follows from that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -26,11 +26,17 @@ class Cell:
     stain_factor: float
     polar_view: bool
     focus_um: float
+    look: str = "usual"  # or "rounded" or "dying" in interphase, "lagging" chromosomes in M
 
     @property
     def is_rounded(self) -> bool:
         """Whether the nuclear envelope is gone and the cell has rounded up."""
         return self.phase == "M" and self.subphase != "prophase"
+
+    @property
+    def is_high(self) -> bool:
+        """Whether its DNA stands as high as that of a cell in mitosis."""
+        return self.is_rounded or self.look in ("rounded", "dying")
 
 
 @cache
@@ -111,7 +117,7 @@ def draw_cell(rng: np.random.Generator, parameters: SimulationParameters, phase:
         subphase, progress = subphase_at(progress, parameters)
     dna = float(dna_content(position, parameters))
     interphase_position = min(position, float(bounds[3]))
-    return Cell(
+    usual = Cell(
         phase=phase,
         subphase=subphase,
         cycle_position=position,
@@ -128,6 +134,27 @@ def draw_cell(rng: np.random.Generator, parameters: SimulationParameters, phase:
         focus_um=float(rng.normal(0, parameters.focus_spread_um))
         + (parameters.defocus_um if rng.random() < parameters.defocused_fraction else 0.0),
     )
+    return _maybe_unusual(rng, usual, parameters)
+
+
+def _maybe_unusual(rng, cell: Cell, parameters: SimulationParameters) -> Cell:
+    """Return the cell, or in the asked share of cases one that looks otherwise; where none is asked, nothing is drawn.
+
+    A rounded cell has a small, high nucleus; a dying one has lost part of its DNA (Kerr et al. 1972; sub-G1 in flow
+    cytometry, Darzynkiewicz et al. 1997).
+    """
+    if cell.subphase in ("anaphase", "telophase"):
+        is_lagging = parameters.lagging_fraction and rng.random() < parameters.lagging_fraction
+        return replace(cell, look="lagging") if is_lagging else cell
+    if cell.phase == "M":
+        return cell
+    if parameters.rounded_fraction and rng.random() < parameters.rounded_fraction:
+        area, contrast = cell.area_um2 * rng.uniform(0.45, 0.75), 0.8 * cell.chromatin_contrast
+        aspect = 1 + 0.3 * (cell.aspect_ratio - 1)
+        return replace(cell, look="rounded", area_um2=area, aspect_ratio=aspect, chromatin_contrast=contrast)
+    if parameters.dying_fraction and rng.random() < parameters.dying_fraction:
+        return replace(cell, look="dying", stain_factor=cell.stain_factor * rng.uniform(0.4, 1.0))
+    return cell
 
 
 def interphase_reach_um(cell: Cell) -> float:

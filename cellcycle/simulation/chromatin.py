@@ -1,6 +1,6 @@
 """Where the DNA of a cell lies, seen from above: chromatin in a nucleus, or chromosomes without one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft
@@ -186,6 +186,13 @@ def _anaphase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarray:
     return np.concatenate(sets)
 
 
+def _lagging(rng, cell: Cell, parameters: SimulationParameters, points: np.ndarray) -> np.ndarray:
+    """Chromosomes of `_anaphase` and `_telophase`, one to three of which have stayed between the sets, (N, 3) um."""
+    n = int(rng.integers(1, 4))
+    centres = rng.normal(0, 1, (n, 3)) * [1.5, 1.5, 0.15 * parameters.anaphase_distance_um]
+    return np.concatenate([points[n * _POINTS :], _rods(rng, centres, _directions(rng, n), rng.uniform(1.5, 4.0, n))])
+
+
 def _telophase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarray:
     """Two daughters, first dense plates, then rounding up and swelling."""
     apart = parameters.anaphase_distance_um + 3.0 * cell.progress
@@ -218,6 +225,8 @@ def _mitotic_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationP
         points = _anaphase(rng, cell, parameters)
     else:
         points = _telophase(rng, cell, parameters)
+    if cell.look == "lagging":
+        points = _lagging(rng, cell, parameters, points)
     yx = _seen_from_above(rng, points, cell.polar_view)
     n = int(np.ceil((np.abs(yx).max() + 2.0) / RENDER_UM))
     bins = np.rint(yx / RENDER_UM).astype(int) + n
@@ -229,6 +238,26 @@ def _mitotic_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationP
     return Patch(density / density.sum(), support)
 
 
+def _dying_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationParameters) -> Patch:
+    """Lay out the DNA of a dying cell: shrunk to one dense ball, or broken into up to eight of unlike sizes."""
+    reach = float(np.sqrt(cell.area_um2 / np.pi))
+    n_balls = 1 if rng.random() < 0.4 else int(rng.integers(2, 9))
+    whole = reach * rng.uniform(0.45, 0.7)
+    radii = whole * np.sqrt(rng.dirichlet(np.full(n_balls, 1.5)))
+    n = int(np.ceil((reach + whole) / RENDER_UM))
+    axis = (np.arange(-n, n + 1) * RENDER_UM).astype(np.float32)
+    density = np.zeros((2 * n + 1, 2 * n + 1), np.float32)
+    for radius in radii:
+        angle, away = rng.uniform(0, 2 * np.pi), (n_balls > 1) * 0.8 * reach * np.sqrt(rng.random())
+        r2 = (axis[:, None] - away * np.sin(angle)) ** 2 + (axis[None, :] - away * np.cos(angle)) ** 2
+        density += np.sqrt(np.clip(radius**2 - r2, 0, None)).astype(np.float32)
+    return Patch(density / density.sum(), density > 0)
+
+
 def draw_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationParameters) -> Patch:
     """Lay out the DNA of any cell."""
+    if cell.look == "dying":
+        return _dying_patch(rng, cell, parameters)
+    if cell.look == "rounded":
+        parameters = replace(parameters, flatness=2.0, outline_roughness=0.5 * parameters.outline_roughness)
     return (_mitotic_patch if cell.is_rounded else _interphase_patch)(rng, cell, parameters)

@@ -99,7 +99,7 @@ def _one_nucleus(phase, k, size_px, seed, parameters, slides, stain):
     unit = light_per_n(parameters, pixel_um)
     scene = Scene((n, n), parameters, focus_step_um=0.1)
     amount = cell.dna_content * cell.stain_factor * slide.stain_factor
-    scene.place(patch.density, unit * amount, centre, cell.focus_um, cell.is_rounded)
+    scene.place(patch.density, unit * amount, centre, cell.focus_um, cell.is_high)
     n_neighbours = _add_neighbours(scene, rng, cell, patch, centre, unit * slide.stain_factor, parameters)
     debris = rng.random() < parameters.debris_fraction
     if debris:
@@ -129,6 +129,7 @@ def truth_of(cell: Cell, patch: Patch, slide: Slide) -> dict:
         "chromatin_contrast": cell.chromatin_contrast,
         "n_nucleoli": patch.n_nucleoli,
         "polar_view": cell.polar_view and cell.phase == "M",
+        "look": cell.look,
         "focus_um": cell.focus_um,
         "slide": slide.name,
     }
@@ -159,7 +160,7 @@ def _add_neighbours(scene, rng, cell, patch, centre, unit, parameters) -> int:
             continue
         density = draw_patch(rng, other, parameters).density
         amount = unit * other.dna_content * other.stain_factor
-        scene.place(density, amount, centre + where, round(other.focus_um), other.is_rounded)
+        scene.place(density, amount, centre + where, round(other.focus_um), other.is_high)
         n_seen += 1
     return n_seen
 
@@ -213,7 +214,7 @@ def simulate_field(
     for cell, centre in _lay_out(rng, n_nuclei, grid, parameters):
         patch = draw_patch(rng, cell, parameters)
         amount = unit * cell.dna_content * cell.stain_factor
-        scene.place(patch.density, amount, centre, cell.focus_um, cell.is_rounded)
+        scene.place(patch.density, amount, centre, cell.focus_um, cell.is_high)
         where = overlap(grid, patch.support.shape, [c / RENDER_UM for c in centre])
         if where is None:
             continue

@@ -64,6 +64,10 @@ class SimulationParameters:
     plate_thickness_um: float = 4.4  # um | thickness of the metaphase plate | measured: mitocheck, fields; blur removed
     anaphase_distance_um: float = 11.0  # um | distance of the sets when anaphase ends | estimate, by eye on fields
     polar_view_fraction: float = 0.15  # 1 | mitoses seen along the spindle | estimate; most lie flat (Toyoshima 2007)
+    lagging_fraction: float = 0.0  # 1 | of anaphases and telophases with chromosomes left behind | few in healthy cells
+    # Cells that look like mitoses and are none
+    rounded_fraction: float = 0.0  # 1 | of interphase cells rounded up: small, high, bright nuclei | few in a culture
+    dying_fraction: float = 0.0  # 1 | of interphase cells whose chromatin has shrunk to dense balls | few in a culture
     # Stain
     stain_cv: float = 0.11  # 1 | spread of stain uptake between cells of one slide | measured: G1 peak, rpe1, jurkat
     slide_cv: float = 0.1  # 1 | spread of stain uptake between slides | estimate
@@ -80,6 +84,7 @@ class SimulationParameters:
     emission_um: float = 0.461  # um | emission maximum of DAPI on DNA | Kapuscinski 1995
     refractive_index: float = 1.33  # 1 | of the sample | water
     focus_spread_um: float = 0.6  # um | spread of the focal plane between cells | estimate
+    section_um: float = 0.0  # um | full width at half height of a confocal's section; 0: widefield | choice
     shading: float = 0.15  # 1 | loss of light from the field's bright centre to its corner | estimate
     camera_field_um: float = 333.0  # um | side of the camera's whole field | 1024 px of 0.325 um
     background: float = 0.012  # full scale | light that comes from no nucleus | estimate
@@ -88,6 +93,8 @@ class SimulationParameters:
     read_noise_electrons: float = 2.0  # e- | camera read noise | sCMOS data sheets
     camera_offset: float = 0.005  # full scale | camera's dark level | camera data sheets
     bits: int = 12  # bit | depth of the camera's numbers: 8, 12 or 16 | cameras
+    export_gamma: float = 1.0  # 1 | exponent of the display curve that an export went through | 1: none
+    export_clipped: float = 0.0  # 1 | pixels cut at either end where an export stretched contrast | 0: none
 
     def __post_init__(self):
         if self.bits not in (8, 12, 16):

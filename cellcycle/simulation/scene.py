@@ -59,10 +59,11 @@ def overlap(scene_shape, patch_shape, centre_px) -> tuple[tuple[slice, slice], t
 
 
 def blur(scene, pixel_um: float, parameters: SimulationParameters, thickness_um: float, focus_um: float = 0.0):
-    """Blur a projected object, light (H, W) per pixel, as a widefield microscope does; its sum stays the same.
+    """Blur a projected object, light (H, W) per pixel, as a microscope does; in widefield its sum stays the same.
 
     The in-focus spot is a Gaussian of sigma 0.21 wavelength / NA (Zhang et al. 2007). Layers of the object above and
-    below its middle, which lies `focus_um` from the focal plane, are spread further by the objective's light cone.
+    below its middle, which lies `focus_um` from the focal plane, are spread further by the objective's light cone; a
+    confocal sees those outside its section less, and is set to show a usual nucleus in focus as brightly.
     The picture wraps around at the borders, so leave a margin.
     """
     transfer = _transfer(scene.shape, pixel_um, parameters, round(thickness_um, 1), round(abs(focus_um), 1))
@@ -80,8 +81,16 @@ def _transfer(shape, pixel_um, parameters, thickness_um, focus_um) -> np.ndarray
     cone = aperture / np.sqrt(parameters.refractive_index**2 - aperture**2)
     sigma2 = (0.21 * parameters.emission_um / aperture) ** 2 + (z * cone / 2) ** 2
     radial = np.linspace(0, f2.max(), 4096)
-    profile = (weights[:, None] / 2 * np.exp(-2 * np.pi**2 * sigma2[:, None] * radial)).sum(0)
+    seen = weights / 2 * _in_section(z, parameters) if parameters.section_um else weights / 2
+    profile = (seen[:, None] * np.exp(-2 * np.pi**2 * sigma2[:, None] * radial)).sum(0)
+    if parameters.section_um:
+        profile /= (weights / 2 * _in_section(nodes * parameters.thickness_um / 2, parameters)).sum()
     return np.interp(f2, radial, profile).astype(np.float32)
+
+
+def _in_section(z_um: np.ndarray, parameters: SimulationParameters) -> np.ndarray:
+    """Share of the light from heights above the focal plane that a confocal lets through."""
+    return np.exp(-4 * np.log(2) * (z_um / parameters.section_um) ** 2)
 
 
 @lru_cache(maxsize=16)
@@ -122,6 +131,15 @@ def expose(light: np.ndarray, rng: np.random.Generator, parameters: SimulationPa
     return np.clip(np.rint(level * parameters.full_scale), 0, parameters.full_scale).astype(np.uint16)
 
 
+def exported(levels: np.ndarray, parameters: SimulationParameters) -> np.ndarray:
+    """Return camera numbers (uint16) as a program exports them: contrast stretched over the picture, then a gamma."""
+    share = levels / parameters.full_scale
+    if parameters.export_clipped:
+        black, white = np.quantile(share, [parameters.export_clipped, 1 - parameters.export_clipped])
+        share = np.clip((share - black) / max(white - black, 1 / parameters.full_scale), 0, 1)
+    return np.rint(share**parameters.export_gamma * parameters.full_scale).astype(np.uint16)
+
+
 class Scene:
     """Light of many cells, each blurred by its own height and distance from the focal plane.
 
@@ -134,13 +152,13 @@ class Scene:
         self.parameters, self.focus_step_um = parameters, focus_step_um
         self._layers: dict[tuple[float, float], np.ndarray] = {}
 
-    def place(self, density: np.ndarray, amount: float, centre_um, focus_um: float, is_rounded: bool = False):
+    def place(self, density: np.ndarray, amount: float, centre_um, focus_um: float, is_high: bool = False):
         """Add `amount` of light spread as `density`, centred at (y, x) um from the scene's corner."""
         centre = [c / RENDER_UM + MARGIN_PX for c in centre_um]
         where = overlap(self.shape, density.shape, centre)
         if where is None:
             return
-        height_um = self.parameters.mitotic_thickness_um if is_rounded else self.parameters.thickness_um
+        height_um = self.parameters.mitotic_thickness_um if is_high else self.parameters.thickness_um
         key = (height_um, abs(round(focus_um / self.focus_step_um)) * self.focus_step_um)
         layer = self._layers.setdefault(key, np.zeros(self.shape, np.float32))
         layer[where[0]] += np.float32(amount) * density[where[1]]
@@ -164,4 +182,6 @@ def photograph(light, shape, rng, slide: Slide, parameters: SimulationParameters
     """Return the camera's image, `shape` uint16, of light whose corner (y, x) lies in the camera's field."""
     y_um, x_um = (c + (np.arange(n) + 0.5) / n * side_um for c, n in zip(corner_um, shape, strict=True))
     bright = illumination(y_um, x_um, slide.bright_centre_um, parameters)
-    return expose((sample(light, shape) + slide.background) * bright, rng, parameters)
+    levels = expose((sample(light, shape) + slide.background) * bright, rng, parameters)
+    is_camera = parameters.export_gamma == 1 and parameters.export_clipped == 0
+    return levels if is_camera else exported(levels, parameters)
