@@ -84,6 +84,33 @@ def test_other_laboratories_differ_and_are_the_same_again():
     assert cells.other_laboratory(0, seed=1) != made[0]
 
 
+@pytest.mark.slow
+def test_of_dying_cells_a_model_learns_only_that_they_are_no_mitoses(monkeypatch):
+    monkeypatch.setattr(cells, "N_PER_PHASE", 10)
+    rule = training.rule_of(training.RECIPES["nagao6"])
+    learned = cells.training_slide(cells.UNUSUAL[0], rule, scale=0.1)
+    dying = learned.possible[learned.possible.sum(axis=1) > 1]
+    assert len(dying) and (dying == [True, True, True, False]).all()
+    usual = cells.training_slide(cells.MICROSCOPES[0], rule, scale=0.1)
+    assert (usual.possible.sum(axis=1) == 1).all()
+
+
+def test_few_real_cells_are_shown_as_often_as_many():
+    few, many, none = (
+        cells.Learned(Inputs.of(np.zeros((n, 1, 4, 4), np.float32)), np.ones((n, 4), bool)) for n in (3, 11, 0)
+    )
+    assert [len(part.inputs) for part in training.evened([few, many, none])] == [3, 3, 3, 3, 11]
+    assert training.evened([]) == []
+
+
+def test_unusual_pictures_are_of_many_kinds_and_the_same_again():
+    made = [cells.unusual(number)[0] for number in range(40)]
+    assert made == [cells.unusual(number)[0] for number in range(40)]
+    for name, usual in (("section_um", 0), ("export_gamma", 1), ("export_clipped", 0)):
+        assert 8 < sum(getattr(one, name) != usual for one in made) < 32
+    assert min(one.export_gamma for one in made) < 0.7 and max(one.export_gamma for one in made) > 1.5
+
+
 def test_a_card_tells_real_cells_and_counts_those_of_known_phase(real):
     recipe = training.RECIPES["nagao6"]
     learned = cells.real_training_set("mitocheck", real, training.rule_of(recipe))

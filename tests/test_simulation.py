@@ -1,5 +1,6 @@
 """The physical facts that the simulator must keep."""
 
+import hashlib
 import inspect
 import re
 from dataclasses import fields, replace
@@ -195,6 +196,15 @@ def test_unusual_cells_are_drawn_only_where_they_are_asked_for():
     assert share[False]["dying"] == pytest.approx(0.8 * 0.2, abs=0.03)
     assert set(drawn.loc[drawn["look"] == "lagging", "subphase"]) == {"anaphase", "telophase"}
     assert not {draw_cell(rng, PARAMETERS).look for _ in range(50)} - {"usual"}
+
+
+def test_what_is_not_asked_for_does_not_part_data_from_its_records():
+    asked = [replace(PARAMETERS, dying_fraction=0.1), replace(PARAMETERS, export_gamma=0.5)]
+    said = [repr(parameters) for parameters in (PARAMETERS, *asked)]
+    assert "fraction=0.1," in said[1] and "export_gamma=0.5" in said[2] and len(set(said)) == 3
+    assert not {"look", "gamma", "dying", "rounded", "lagging", "section"} & set(re.split(r"\W|_", said[0]))
+    # As it was when the study was recorded.
+    assert hashlib.blake2b(said[0].encode(), digest_size=8).hexdigest() == "dcf8038ed5ed821e"
 
 
 def test_a_rounded_nucleus_is_smaller_and_brighter_and_holds_the_same_dna():

@@ -12,7 +12,13 @@ NAGAO_COUNTS: dict[str, int] = {"G1": 165, "S": 110, "G2": 300, "M": 25}
 SUBPHASES = ("prophase", "prometaphase", "metaphase", "anaphase", "telophase")
 
 
-@dataclass(frozen=True)
+# What is drawn only where it is asked for.
+_ASKED_FOR = (
+    "lagging_fraction", "rounded_fraction", "dying_fraction", "section_um", "export_gamma", "export_clipped",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
 class SimulationParameters:
     """Everything that shapes a simulated image.
 
@@ -95,6 +101,12 @@ class SimulationParameters:
     bits: int = 12  # bit | depth of the camera's numbers: 8, 12 or 16 | cameras
     export_gamma: float = 1.0  # 1 | exponent of the display curve that an export went through | 1: none
     export_clipped: float = 0.0  # 1 | pixels cut at either end where an export stretched contrast | 0: none
+
+    def __repr__(self) -> str:
+        """Return all that shapes the images, without what is not asked for: records know their data by this text."""
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        told = {f.name for f in fields(self) if f.name not in _ASKED_FOR or said[f.name] != f.default}
+        return f"SimulationParameters({', '.join(f'{name}={said[name]!r}' for name in said if name in told)})"
 
     def __post_init__(self):
         if self.bits not in (8, 12, 16):

@@ -27,6 +27,8 @@ _NAMES = {
 _FITTED, _HISTOGRAM = " fitted", "*DNA histogram*, shares fitted to it, fields together"
 # What `benchmarks/cultures.py` measures on simulated fields.
 CULTURES = Path("data", "results", "cultures.csv")
+# What `benchmarks/unusual.py` measures on simulated crops.
+UNUSUAL = Path("data", "results", "unusual.csv")
 # How the entries of cards begin.
 CARD_KEY = "real: "
 # Source and way -> its score in the short table, and the heading of that.
@@ -90,11 +92,12 @@ def refresh_evidence() -> None:
 
 def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     """Return a block a source: what the cells and labels are, what kept them apart, and all scores."""
-    tried = pd.read_csv(files.repository() / ROOT / "candidates.csv", dtype=str, keep_default_na=False)
+    tried = _candidates()
     slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
     blocks = {"CANDIDATES": markdown_table(tried.set_index("model")), "QUALITY": markdown_table(by_quality(slides))}
     cultures = pd.read_csv(files.repository() / CULTURES)
     blocks |= {"PRIORS": markdown_table(priors_table(cultures)), "STILL": markdown_table(still_table(cultures))}
+    blocks["UNUSUAL"] = markdown_table(unusual_table(pd.read_csv(files.repository() / UNUSUAL)))
     blocks["CANDIDATES"] = f"{len(tried)} models were trained and scored so.\n\n{blocks['CANDIDATES']}"
     blocks["AIMS"] = markdown_table(aims_table(found))
     for name in _recorded(found):
@@ -124,6 +127,11 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
         figure = f"![{source.title}](images/evidence_{name}.png)"
         blocks[name.upper()] = "\n\n".join(["  \n".join(told), markdown_table(table), figure])
     return blocks
+
+
+def _candidates() -> pd.DataFrame:
+    """Return what was trained and scored before one of each name was shipped, as text."""
+    return pd.read_csv(files.repository() / ROOT / "candidates.csv", dtype=str, keep_default_na=False)
 
 
 def aims_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
@@ -162,6 +170,13 @@ def still_table(rows: pd.DataFrame) -> pd.DataFrame:
     parts = own.groupby(["culture", "scale"], sort=False)
     table = parts[["no_call", "right", "wrong"]].mean().map("{:.2f}".format)
     return table.assign(fields=parts.size().astype(str)).rename(columns={"no_call": "no call"}).reset_index("scale")
+
+
+def unusual_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what becomes of crops of each kind, from the rows of `UNUSUAL`."""
+    names = {"no_call": "no call", "balanced_accuracy": "balanced accuracy", "m_called_m": "M called M"}
+    table = rows.set_index("kind").rename(columns=names | {"others_called_m": "others called M"})
+    return table.assign(nuclei=table["nuclei"].astype(int).astype(str))
 
 
 def _of(found, name: str) -> list[tuple[Record, dict]]:
@@ -206,12 +221,15 @@ def short_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
 
 def card_scores(found: list[tuple[Record, dict]], model: str) -> dict[str, dict]:
     """Return what the card of a model holds: one entry a source and way, with its yardstick where there is one."""
+    n_tried = int((_candidates()["model"] == model).sum())
     made, given = {}, {_place(record): scores for record, scores in found if record.config["model"] == FOREST}
     for record, scores in found:
         if record.config["model"] == model:
             source = SOURCES[record.config["source"]]
             entry = {"source": source.title, "label": source.label, "kept_apart": source.apart}
             entry |= {"record": record.folder.name, "n": len(record.predictions)} | _numbers(scores)
+            if n_tried:
+                entry["candidates"] = n_tried
             if beside := _numbers(given.get(_place(record), {})):
                 entry["forest_given_the_labels"] = beside
             made[f"{CARD_KEY}{record.config['source']}, {WAYS[record.config['way']]}"] = entry

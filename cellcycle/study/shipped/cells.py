@@ -17,8 +17,8 @@ from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulationParameters, simulate_nuclei
 from cellcycle.splits import image_fingerprints
 
-# Microscopes like those of the tests, and of other laboratories, see `other_laboratory`.
-N_MICROSCOPES, N_LABORATORIES = 16, 32
+# Numbers of microscopes like those of the tests, of other laboratories, and of unusual cells and exports.
+MICROSCOPES, LABORATORIES, UNUSUAL = range(16), range(16, 48), range(48, 64)
 N_PER_PHASE = 80
 TEST_SEED, TRAIN_SEED = 900, 100
 # Typical areas of the simulated cells, in a growing population and in G1.
@@ -62,9 +62,10 @@ def training_slide(number: int, rule: InputRule, scale: float = 1.0) -> Learned:
     """Simulate the nuclei of one microscope, anchored without labels; return their inputs by a rule.
 
     They have the shares of the calibration slides, in which the G1 peak is found as in a user's field; of each phase
-    as many are kept as of the rarest. A `scale` below 1 makes fewer.
+    as many are kept as of the rarest. A `scale` below 1 makes fewer. A dying cell may be of any phase but M.
     """
-    parameters, size_px = microscope(number) if number < N_MICROSCOPES else other_laboratory(number)
+    draw = microscope if number in MICROSCOPES else unusual if number in UNUSUAL else other_laboratory
+    parameters, size_px = draw(number)
     counts = {phase: round(n * N_PER_PHASE / SLIDE_COUNTS["M"] * max(scale, 0.4)) for phase, n in SLIDE_COUNTS.items()}
     data = simulated_slide(f"training{number}", counts, size_px, TRAIN_SEED + number, parameters)
     inputs = prepare(data, rule)
@@ -72,15 +73,15 @@ def training_slide(number: int, rule: InputRule, scale: float = 1.0) -> Learned:
     least = min(np.bincount(data.labels[usable], minlength=len(PHASES)))
     kept = [np.flatnonzero(usable & (data.labels == k))[:least] for k in range(len(PHASES))]
     kept = np.sort(np.concatenate(kept))
-    return Learned(inputs[kept], np.eye(len(PHASES), dtype=bool)[data.labels[kept]])
+    possible = np.eye(len(PHASES), dtype=bool)[data.labels[kept]]
+    possible[(data.truth["look"] == "dying").to_numpy()[kept], : PHASES.index("M")] = True
+    return Learned(inputs[kept], possible)
 
 
 @cache
-def simulated_training_set(rule: InputRule, is_wide: bool = False, scale: float = 1.0) -> Learned:
-    """Return the simulated nuclei of all microscopes, `is_wide`: of other laboratories too; few with `scale` < 1."""
-    numbers = list(range(N_MICROSCOPES + is_wide * N_LABORATORIES))
-    if scale < 1:
-        numbers = numbers[:: round(1 / scale)]
+def simulated_training_set(rule: InputRule, numbers: range, scale: float = 1.0) -> Learned:
+    """Return the simulated nuclei of microscopes by number; few with `scale` < 1."""
+    numbers = numbers[:: max(1, round(1 / scale))]
     return Learned.joined(tasks.run(partial(training_slide, rule=rule, scale=scale), numbers, os.cpu_count() or 1))
 
 
@@ -200,3 +201,23 @@ def other_laboratory(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationPar
         bits=int(rng.choice([8, 12, 16])),
     )
     return parameters, round(np.exp(rng.uniform(np.log(28), np.log(150))))
+
+
+def unusual(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameters, int]:
+    """Return a microscope and sample with cells that look like mitoses, lagging chromosomes, or an unusual picture.
+
+    That is a confocal's section, a gamma, or a contrast stretched for export; amounts of DNA do not survive these, so
+    only models that read the picture alone learn from it.
+    """
+    rng = np.random.default_rng([seed, number, 2])
+    parameters, size_px = (other_laboratory if rng.random() < 0.6 else microscope)(number, seed)
+    is_confocal, has_gamma, is_stretched = rng.random(3) < [0.35, 0.5, 0.4]
+    changes = {
+        "rounded_fraction": rng.uniform(0.0, 0.25),
+        "dying_fraction": rng.uniform(0.05, 0.25),
+        "lagging_fraction": rng.uniform(0.0, 0.5),
+        "section_um": is_confocal * rng.uniform(0.8, 3.0),
+        "export_gamma": np.exp(has_gamma * rng.uniform(-0.8, 0.8)),
+        "export_clipped": is_stretched * np.exp(rng.uniform(np.log(5e-4), np.log(0.03))),
+    }
+    return replace(parameters, **{name: float(value) for name, value in changes.items()}), size_px
