@@ -39,7 +39,7 @@ def dataset(profile):
 
 # Blocks that benchmarks make, and study/evidence.
 MEASURED = {
-    *("MEASURED", "EFFECTS", "EVIDENCE", "QUALITY", "CANDIDATES", "AIMS", "PRIORS", "STILL"),
+    *("MEASURED", "EFFECTS", "EVIDENCE", "QUALITY", "CANDIDATES", "AIMS", "PRIORS", "STILL", "UNUSUAL"),
     *map(str.upper, SOURCES),
 }
 
