@@ -62,10 +62,20 @@ def probabilities(pixels, model=DEFAULT, pixel_size_um=UM, gain=1.0):
     return row
 
 
+@cache
+def many_crops() -> list[np.ndarray]:
+    """Simulated nuclei (64, 64), thirty of each phase: of few, two at the border of two phases are a tenth."""
+    return [image[0] for image in simulate_nuclei(dict.fromkeys(("G1", "S", "G2", "M"), 30), SIDE_PX, seed=77).images]
+
+
 def changed_calls(change) -> float:
     """Return the share of nuclei that get another call after a change."""
-    calls = [[probabilities(p).argmax() for p in (crop, change(crop))] for crop in crops()]
-    return np.mean([before != after for before, after in calls])
+
+    def called(pictures):
+        planes = [Plane(np.ascontiguousarray(p), 16, UM, str(k)) for k, p in enumerate(pictures)]
+        return predict(planes, DEFAULT, kind="nucleus").filter(regex="^p_").to_numpy().argmax(axis=1)
+
+    return np.mean(called(many_crops()) != called(map(change, many_crops())))
 
 
 @pytest.mark.slow
@@ -103,7 +113,7 @@ def test_more_background_around_changes_little_where_the_pixel_size_is_known(pix
 
 @pytest.mark.slow
 def test_more_background_around_changes_hardly_a_call_where_the_pixel_size_is_known():
-    assert changed_calls(padded) <= 0.1
+    assert changed_calls(padded) <= 0.06
 
 
 def padded(pixels, border_px=8):
@@ -166,7 +176,7 @@ def test_the_call_of_a_crop_by_itself_is_in_review_where_the_pixel_size_is_unkno
 
 @pytest.mark.slow
 def test_a_black_border_changes_no_call():
-    assert changed_calls(lambda pixels: np.pad(pixels, 8)) <= 0.1
+    assert changed_calls(lambda pixels: np.pad(pixels, 8)) <= 0.06
 
 
 @pytest.mark.slow
