@@ -401,7 +401,9 @@ def test_workers_end_with_their_parent(tmp_path, signal_name):
     call = [sys.executable, "-m", "cellcycle", "predict", str(tmp_path), "--jobs", "2", "--output", "out.csv"]
     out = tmp_path / "out"
     out.mkdir()
-    with subprocess.Popen(call, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    # Where the tests themselves were started in the background, what they start would not hear of Ctrl-C.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    with subprocess.Popen(call, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **heard) as process:
         for _ in range(300):
             workers = children(process.pid)
             if len(workers) >= 3:  # two, and the one that counts what they share
