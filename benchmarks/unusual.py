@@ -4,7 +4,7 @@
 
 Crops of simulated microscopes and laboratories from which no model learned, each predicted by its picture alone, as
 `auto` does. One row a kind: the share of nuclei without a call, and, of those with one, balanced accuracy, how many in
-M are called M, and how many that are not. *Anaphases* are whole or leave chromosomes behind.
+M are called M, and how many that are not. Late mitoses are drawn whole and with chromosomes left behind.
 `python -c "from cellcycle.study.evidence.text import refresh_evidence as r; r()"` writes the table of
 `docs/evidence.md` from the rows.
 """
