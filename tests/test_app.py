@@ -708,7 +708,7 @@ def test_what_an_absent_visitor_left_is_forgotten_and_a_present_one_keeps_theirs
     monkeypatch.setattr("cellcycle.app.store.time.time", lambda: now[0])
     gone, here = store.visitor("a" * 22), store.visitor("b" * 22)
     for one in (gone, here):
-        image = one.new_image()
+        image, _ = one.new_image("x")
         one.keep(image, {"name": "x", "n": 0})
     now[0] += 99
     assert len(store.visitor("b" * 22).images()) == 1
@@ -974,3 +974,9 @@ def test_images_of_one_name_stay_apart_in_the_rows(site):
     files = [("images", ("image.png", NUCLEI[k].read_bytes(), "image/png")) for k in (0, 1)]
     rows = site.post("/predict", files=files, data={"model": "lr"}).json()
     assert [row["image"] for row in rows] == ["image.png", "image (2).png"]
+    with visitor(site) as client:
+        with ThreadPoolExecutor(2) as pool:
+            given = list(pool.map(lambda k: give(client, NUCLEI[k], "image.png", model="lr"), (0, 1)))
+        assert {answer.json()["name"] for answer in given} == {"image.png", "image (2).png"}
+        arms = client.get("/api/summary.json").json()
+        assert {arm["arm"] for arm in arms} == {"image.png", "image (2).png"}

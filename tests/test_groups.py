@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from cellcycle.datasets import tables
 from cellcycle.errors import DataError, ImageError
 from cellcycle.files import repository
 from cellcycle.images import write_image
@@ -272,11 +273,19 @@ BAD_MAPS = {
 }
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("kind", GOOD_MAPS)
-def test_a_map_finds_its_images_however_it_was_saved(tmp_path, kind):
-    (tmp_path / "map.csv").write_text(GOOD_MAPS[kind], encoding="utf-8")
+def test_a_map_finds_its_images_however_it_was_saved(tmp_path, kind, encoding):
+    (tmp_path / "map.csv").write_text(GOOD_MAPS[kind].removeprefix("\ufeff" * (encoding == "utf-16")), encoding)
     found, _ = read_map(tmp_path / "map.csv", [*IMAGES, ImageError("x", "a", "b")], places_of([*IMAGES, "x"]))
     assert [row["condition"] for row in found] == ["DMSO", "DMSO", "drug", ""]
+
+
+def test_numbers_that_are_raised_or_fractions_are_not_taken_for_their_digits(tmp_path):
+    (tmp_path / "map.csv").write_text("well,condition\nA01,10⁵ cells\nA02,105 cells\n", encoding="utf-8")
+    found, _ = read_map(tmp_path / "map.csv", IMAGES, places_of(IMAGES))
+    assert [row["condition"] for row in found] == ["10⁵ cells", "10⁵ cells", "105 cells"]
+    assert tables.clean("1½ uM") != tables.clean("11/2 uM")
 
 
 @pytest.mark.parametrize("text", BAD_MAPS)

@@ -107,6 +107,16 @@ def test_the_prior_of_the_calls_is_taken_out_of_the_shares():
         without_prior(weighed.assign(prior="culture 0.32"))
 
 
+def test_images_of_one_name_in_two_folders_are_two_arms_and_any_name_is_put_in_order(tmp_path):
+    table = pd.concat([nuclei_of([0.4, 0.3, 0.2, 0.1], 20, well=""), nuclei_of([0.1, 0.2, 0.3, 0.4], 20, well="")])
+    table["image"] = np.repeat(["day1/f.tif", "day2/f.tif"], 20)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert read_experiment([tmp_path / "t.csv"]).arms == ["day1/f.tif", "day2/f.tif"]
+    table["condition"] = np.repeat(["10⁵ cells", "dose 9"], 20)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert read_experiment([tmp_path / "t.csv"]).arms == ["10⁵ cells", "dose 9"]
+
+
 @pytest.mark.slow
 def test_mitoses_without_a_call_are_estimated_and_not_counted(tmp_path):
     table = nuclei_of([0.4, 0.1, 0.1, 0.4], n=400)

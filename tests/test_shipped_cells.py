@@ -30,7 +30,9 @@ def test_a_classifier_learns_phases_beside_cells_of_which_only_a_part_is_known(b
     possible = np.eye(4, dtype=bool)[labels]
     possible[(np.arange(len(labels)) % 2 == 0) & (labels < 3)] = [True, True, True, False]
     settings = {"network": "nn", "training_set": "D1", "epochs": 40, "learning_rate": 2e-3}
-    model = NetworkClassifier(**settings).fit(images, possible.argmax(axis=1), possible=possible)
+    held_out = images[::8], labels[::8]
+    model = NetworkClassifier(**settings).fit(images, possible.argmax(axis=1), held_out=held_out, possible=possible)
+    assert model.history_["held_out_loss"].iloc[-1] < 1
     assert (model.predict(images) == labels).mean() > 0.9
 
 

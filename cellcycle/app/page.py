@@ -75,9 +75,8 @@ def _visit(site: Site, examples: list[str]):
 async def _upload(site: Site, visitor: Visitor, request: Request):
     """Take one file, as the body."""
     model, settings, _ = site.asked(visitor, request.query_params)
-    name = clean_name(request.query_params.get("name", ""))
     with site.work.admitted(visitor.key):
-        image = visitor.new_image()
+        image, name = visitor.new_image(clean_name(request.query_params.get("name", "")))
         try:
             await site.read(image, name, request.stream(), settings, is_gone=request.is_disconnected)
             return JSONResponse(await site.look(visitor, image, name, model, settings))

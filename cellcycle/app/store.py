@@ -22,10 +22,11 @@ from weakref import WeakValueDictionary
 from cellcycle.app.fine_tune import MODEL, TRAINED
 from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import MB, Limits
+from cellcycle.names import apart
 
 PLATE_MAP = "map.csv"
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
-_ABOUT, _CORRECTIONS = "about.json", "corrections.json"
+_NAME, _ABOUT, _CORRECTIONS = "name", "about.json", "corrections.json"
 # One of these makes a folder whole.
 _WHOLE = (_ABOUT, TRAINED, PLATE_MAP)
 
@@ -101,15 +102,18 @@ class Visitor:
         self._store, self._folder, self._limits, self.key = store, folder, limits, folder.name
         self.check_room = store.check_room
 
-    def new_image(self) -> Path:
-        """Make the folder of a new image; its name is its id."""
+    def new_image(self, name: str) -> tuple[Path, str]:
+        """Make the folder of a new image, whose name is its id; return it, and a name that no other image has."""
         if len(list(self._folder.glob("*"))) >= self._limits.images:
             raise Refusal(409, f"{self._limits.images} images are kept for you; remove some before you give more")
         self.check_room()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         image = self._folder / new_id()
+        # By the names of images their rows are told apart; several arrive at once.
+        name = apart([*(file.read_text("utf-8") for file in self._folder.glob(f"*/{_NAME}")), name])[-1]
         image.mkdir(mode=0o700)
-        return image
+        (image / _NAME).write_text(name, "utf-8")
+        return image, name
 
     def image(self, key: str) -> Path:
         """Return the folder of an image by its id."""

@@ -1,6 +1,7 @@
 """Tables and names as people write them: separators, encodings, headers, and the spelling of labels and groups."""
 
 import csv
+import difflib
 import io
 import re
 import unicodedata
@@ -19,17 +20,19 @@ CLASSES = ("class", "phase", "class_name", "cell_cycle_phase", "category")
 _NOTHING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"}
 _SEPARATORS = (",", ";", "\t", "|")
 _SEPARATED = r"[\s_-]+"
+_OTHER_NUMBERS = ("<super>", "<fraction>")
 # Greek and Cyrillic letters that look like Latin ones.
 _LOOKALIKE = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВСЕНКМОРТХЅасеорхуѕ", "ABEZHIKMNOPTYXABCEHKMOPTXSaceopxys")
 
 
-def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[str, ...]):
+def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[str, ...], is_all: bool = False):
     """Read a table of text, however it was saved, and notes on what was mended.
 
     It may be separated by commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, with comment lines above
     the header. `columns` are the wanted ones, each with the names under which it may stand besides its own, whatever
     their case. The table is refused without those `required`, and where two columns could be one and differ; with
-    nothing required it is only looked at. Returned are the wanted columns that are there, as text, "" where a cell is
+    nothing required it is only looked at. Where the wanted columns are all (`is_all`), so is it with another, and with
+    one that stands there twice. Returned are the wanted columns that are there, as text, "" where a cell is
     empty; the index holds the line numbers of the file.
     """
     text, notes = _decoded(file)
@@ -38,6 +41,8 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     rows, places = readings[separator], _places(readings[separator], columns)
     if not rows:
         raise DataError(file, "the file is empty", "list one image a row, below a header")
+    if is_all:
+        _refuse_others(file, _header(rows), columns)
     missing = [name for name in required if name not in places]
     if missing:
         finding = f"no column {' and '.join(missing)}; its first line is {_short(separator.join(rows[0][1]))!r}"
@@ -74,9 +79,24 @@ def _rows(file: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
     return rows
 
 
+def _refuse_others(file: Path, names: list[str], known) -> None:
+    """Refuse a header with a name that is unknown or stands there twice."""
+    for name, n in Counter(filter(None, names)).items():
+        if n > 1:
+            raise DataError(file, f"the column {name} stands there {n} times", "keep one of them")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise DataError(file, f"the column {name[:40]!r} is unknown", remedy)
+
+
+def _header(rows) -> list[str]:
+    return [clean(cell).casefold().replace(" ", "_") for cell in rows[0][1]] if rows else []
+
+
 def _places(rows, columns: dict[str, tuple[str, ...]]) -> dict[str, list[int]]:
     """Return where the wanted columns stand in the header."""
-    names = [clean(cell).casefold().replace(" ", "_") for cell in rows[0][1]] if rows else []
+    names = _header(rows)
     at = {
         column: [k for k, n in enumerate(names) if n == column] or [k for k, n in enumerate(names) if n in others]
         for column, others in columns.items()
@@ -126,13 +146,17 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
 def clean(text: str) -> str:
     r"""Return a name without what the eye does not see: odd blanks, zero-width marks, compatibility forms.
 
+    What is raised, or a fraction, says another number than its digits would, and stays.
+
     Examples
     --------
-    >>> clean(" S\u00a0 phase\u200b"), clean("G₁")
-    ('S phase', 'G1')
+    >>> clean(" S\u00a0 phase\u200b"), clean("G₁"), clean("10⁵ cells")
+    ('S phase', 'G1', '10⁵ cells')
     """
     seen = (c for c in text if c.isspace() or not (unicodedata.category(c) in ("Cc", "Cf") or INVISIBLE.match(c)))
-    return " ".join(unicodedata.normalize("NFKC", "".join(seen)).split())
+    plain = (c if unicodedata.decomposition(c).startswith(_OTHER_NUMBERS) else unicodedata.normalize("NFKC", c)
+             for c in seen)  # fmt: skip
+    return " ".join(unicodedata.normalize("NFC", "".join(plain)).split())
 
 
 def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[str]]:

@@ -127,5 +127,5 @@ def well_name(text: str) -> str:
 
 
 def _named(row: str, column: str) -> str:
-    letters = _ROWS[int(row) - 1] if row.isdigit() and 0 < int(row) <= len(_ROWS) else row
+    letters = _ROWS[int(row) - 1] if row.isdecimal() and 0 < int(row) <= len(_ROWS) else row
     return f"{letters}{int(column):02d}"

@@ -67,7 +67,7 @@ def predict(
     client : distributed.Client, optional
         The workers of a cluster, which read the images by the same paths or URLs, find and call; see `docs/how_to`.
     **settings
-        Of `Settings`: kind, channel, plane, pixel_size_um, backend, g1_position.
+        Of `Settings`: kind, channel, plane, pixel_size_um, backend, g1_position, prior.
 
     Raises
     ------

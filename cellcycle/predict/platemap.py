@@ -1,9 +1,7 @@
 """A plate map: a table that says of images or wells which condition, dose or replicate they are."""
 
-import csv
-import difflib
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 from cellcycle.datasets.tables import clean
@@ -27,8 +25,11 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     file = Path(file)
     if not file.is_file():
         raise DataError(file, "there is no such file", "name a table with the columns image or well, and condition")
-    table, notes = read_text(file, dict.fromkeys(_COLUMNS, ()), ())
-    _check_columns(file, list(table))
+    table, notes = read_text(file, dict.fromkeys(_COLUMNS, ()), (), is_all=True)
+    if not {"image", "well"} & set(table):
+        raise DataError(file, "it has no column image or well", "add one, so that each row finds its images")
+    if len(table.columns) < 2:
+        raise DataError(file, f"it has no column but {table.columns[0]}", "add a column such as condition")
     rows = {line: _checked(file, line, dict(row)) for line, row in table.iterrows()}
     listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
     find = _by_image(file, images, listed) if "image" in table else _by_well(file, table, places)
@@ -52,25 +53,6 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
             raise DataError(file, finding, f"correct the map, or the {by}")
     blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
     return [{name: at.get(k, blank)[name] for name in blank} for k in range(len(images))], notes
-
-
-def _check_columns(file: Path, read: list[str]) -> None:
-    """Refuse a header with a name that is unknown or stands there twice, or without what finds the images."""
-    text = file.read_bytes().decode("utf-8-sig", "replace").replace("\0", "")
-    header = next((line for line in text.splitlines() if line.strip() and not line.startswith(("#", "sep="))), "")
-    separator = max(",;\t|", key=header.count)
-    names = [clean(name).casefold().replace(" ", "_") for name in next(csv.reader([header], delimiter=separator), [])]
-    for name, n in Counter(filter(None, names)).items():
-        if n > 1:
-            raise DataError(file, f"the column {name} stands there {n} times", "keep one of them")
-        if name not in _COLUMNS:
-            near = difflib.get_close_matches(name, _COLUMNS, 1)
-            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(_COLUMNS)}"
-            raise DataError(file, f"the column {name[:40]!r} is unknown", remedy)
-    if not {"image", "well"} & set(read):
-        raise DataError(file, "it has no column image or well", "add one, so that each row finds its images")
-    if len(read) < 2:
-        raise DataError(file, f"it has no column but {read[0]}", "add a column such as condition")
 
 
 def _checked(file: Path, line: int, row: dict[str, str]) -> dict:

@@ -29,6 +29,7 @@ from cellcycle.predict.runtime import Runtime
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.segmentation import looks_inverted, looks_like_nucleus_crop
+from cellcycle.segmentation.artefacts import look_over
 
 AUTO = "auto"
 # Down to this quality the anchored model was measured to do better than the picture alone, on simulated slides with
@@ -162,7 +163,7 @@ class Predictor:
         if mask is None:
             return find_nuclei(plane.pixels, pixel_size_um, scale, kind, self.settings.backend)
         if kind == "auto":
-            kind = "nucleus" if looks_like_nucleus_crop(plane.pixels) else "field"
+            kind = "nucleus" if looks_like_nucleus_crop(look_over(plane.pixels).pixels) else "field"
         labels, remark = read_mask(mask, plane.pixels, kind == "nucleus")
         n_nuclei = np.count_nonzero(np.bincount(labels.ravel())[1:])
         if n_nuclei > 1 and self.settings.kind == "nucleus":

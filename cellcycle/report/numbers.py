@@ -120,7 +120,9 @@ def without_prior(table) -> pd.DataFrame:
 def _arms(table) -> pd.Series:
     """Return what each row is compared by: condition and dose, else well, else image."""
     if (table["condition"] == "").all():
-        return table["unit"].map(lambda name: Path(name).name)
+        names = table["unit"].map(lambda name: Path(name).name)
+        # Images of one name in several folders are compared one by one.
+        return names.where(table.groupby(names)["unit"].transform("nunique") == 1, table["unit"])
     doses = table.groupby("condition")["dose"].nunique()
     several = table["condition"].map(doses > 1) | (table["dose"] > 0)
     return table["condition"].where(~several, table["condition"] + table["dose"].map(" {:g}".format))
@@ -135,7 +137,7 @@ def _control(table, control: str) -> str:
 
 
 def _natural(text: str) -> list:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:

@@ -98,7 +98,11 @@ def named_value(pair: str) -> tuple[str, object]:
 def records_found(profile: Profile) -> str:
     """Return a sentence on what is recorded of a study, which is not trained again, and what training it took."""
     folder = profile.results_dir()
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*/run.json")]
+    runs = []
+    for file in folder.glob("[!.]*/run.json"):
+        # A damaged record is named where its run is made again.
+        with contextlib.suppress(ValueError):
+            runs.append(json.loads(file.read_text(encoding="utf-8")))
     hours = sum(run.get("train_s") or 0 for run in runs) / 3600
     if not runs:
         return f"No records in {folder} yet: every model is trained."

@@ -187,7 +187,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         rows = np.flatnonzero(np.isin(y, self.classes_))
         rows = rows[:: -(-len(rows) // _WATCHED) or 1]
         X, codes = X[rows], np.searchsorted(self.classes_, y[rows])
-        shares = np.bincount(trained_on.cpu().numpy(), minlength=len(self.classes_))
+        trained_on = trained_on.cpu().numpy()
+        shares = trained_on.sum(0) if trained_on.ndim > 1 else np.bincount(trained_on, minlength=len(self.classes_))
         weights = (shares / np.maximum(np.bincount(codes, minlength=len(shares)), 1))[codes]
         images = scaling(torch.from_numpy(X.images)).contiguous(memory_format=torch.channels_last)
         truth = torch.from_numpy(codes)

@@ -113,9 +113,11 @@ async function give(files) {
   });
 }
 
-/** Return what is known of a file that the server has, though its answer was lost. */
+/** Return what is known of a file that the server has, though its answer was lost; of several of a name each has a number. */
 async function arrived({ name }) {
-  return (await api.visit()).images.find((about) => about.name === name && !images.has(about.id));
+  const numbered = `${name.replace(/\.[^.]*$/, '')} (`;
+  const isIt = (about) => !images.has(about.id) && (about.name === name || about.name.startsWith(numbered));
+  return (await api.visit()).images.find(isIt);
 }
 
 /** Take a plate map, or a table of corrections that was saved before. */
