@@ -29,6 +29,7 @@ def _say_version(is_asked: bool) -> None:
 _Version = Annotated[
     bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and stop.")
 ]
+_Skip = Annotated[bool, typer.Option(help="Leave unreadable images out instead of refusing.")]
 
 
 @app.callback()
@@ -38,19 +39,13 @@ def _common(version: _Version = False):
 
 @app.command()
 def study(
-    profile: Annotated[
-        str, typer.Option(help="smoke (minutes, proves that it runs), study, or paper (300 px).")
-    ] = "study",
-    data: Annotated[
-        str, typer.Option(help="simulated, a folder with one sub-folder a class, or a manifest.")
-    ] = "simulated",
-    only: Annotated[
-        list[str] | None, typer.Option(help="Number of a notebook to run, e.g. 07; repeat for more.")
-    ] = None,
+    profile: Annotated[str, typer.Option(help="smoke (minutes, it runs), study, or paper (300 px).")] = "study",
+    data: Annotated[str, typer.Option(help="simulated, a folder of class folders, or a manifest.")] = "simulated",
+    only: Annotated[list[str] | None, typer.Option(help="Number of a notebook, as 07; repeat for more.")] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebooks.")
     ] = None,
-    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out instead of refusing.")] = False,
+    skip_unreadable: _Skip = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Compute the recorded study again; say how far it lands from the record.")
     ] = False,
@@ -189,9 +184,7 @@ def report(
 def train(
     data: Annotated[str, typer.Argument(help="Folder of class folders, named set, or table (fields, too).")],
     output: Annotated[Path, typer.Option(help="Folder of the new model.")],
-    network: Annotated[
-        str, typer.Option("--network", "--model", help="Network, or dna-content; default: the best.")
-    ] = "",
+    network: Annotated[str, typer.Option("--network", "--model", help="Network, or dna-content; or the best.")] = "",
     from_model: Annotated[str, typer.Option("--from", help="Model to train further: a name or folder.")] = "",
     folds: Annotated[int, typer.Option(help="Parts, each held out once.")] = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the images; 0: as the recipe says.")] = 0,
@@ -203,6 +196,7 @@ def train(
     dask: Annotated[str, typer.Option(help="Scheduler whose workers train the folds, or local.")] = "",
     resume: Annotated[bool, typer.Option(help="Go on with a training that was stopped.")] = False,
     force: Annotated[bool, typer.Option(help="Replace a model of other data in the output folder.")] = False,
+    skip_unreadable: _Skip = False,
 ):
     """Train a model on labelled nuclei, judge it on nuclei held out, and write its folder."""
     from functools import partial
@@ -214,11 +208,18 @@ def train(
     options |= {"device": device, "jobs": jobs, "resume": resume, "force": force}
     options |= {"network": network or None, "from_model": from_model or None, "say": partial(typer.echo, err=True)}
     with cluster(dask, jobs) as client:
-        checkpoint = run(data, output, client=client, **options)
+        checkpoint = run(_labelled(data, skip_unreadable), output, client=client, **options)
     scores = checkpoint.card["scores"]["held_out"]
     low, high = scores["intervals"]["balanced_accuracy"]
     value = scores["balanced_accuracy"]
     typer.echo(f"{output}: balanced accuracy {value:.3f} ({low:.3f} to {high:.3f}) on cells held out")
+
+
+def _labelled(data: str, skip_unreadable: bool):
+    """Return what `load_dataset` makes of labelled nuclei without those that are unreadable, else their name."""
+    from cellcycle.datasets import load_dataset
+
+    return load_dataset(data, size_px=None, on_error="skip") if skip_unreadable else data
 
 
 @app.command()
@@ -227,6 +228,7 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Labelled nuclei, as train takes them.")],
     as_json: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     output: Annotated[str, typer.Option(help="CSV of predictions; pictures are written beside it.")] = "",
+    skip_unreadable: _Skip = False,
 ):
     """Say how right a model is on labelled nuclei, crops or fields."""
     from cellcycle import evaluate as judging
@@ -234,7 +236,7 @@ def evaluate(
 
     if as_json not in ("text", "json"):
         raise SettingError("--format", f"{as_json!r} is unknown", "use text or json")
-    found = judging.evaluate(model, data, output or None)
+    found = judging.evaluate(model, _labelled(data, skip_unreadable), output or None)
     typer.echo(judging.as_json(found) if as_json == "json" else judging.report(found))
 
 
@@ -303,7 +305,7 @@ def show(
     source: Annotated[
         str, typer.Argument(help="A name, a folder with one sub-folder a class, or a table (as train takes it).")
     ],
-    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out instead of refusing.")] = False,
+    skip_unreadable: _Skip = False,
 ):
     """Say what a data set holds: images, size, counts, groups, and what was noticed."""
     from cellcycle.datasets import load_dataset

@@ -6,9 +6,9 @@ Everything that lists phases (tables, score columns, axes) uses the order of `PH
 PHASES: tuple[str, ...] = ("G1", "S", "G2", "M")
 
 PHASE_NAMES: dict[str, str] = {
-    "G1": "first gap: one copy of the genome (2N)",
-    "S": "synthesis: the genome is being copied (2N to 4N)",
-    "G2": "second gap: two copies (4N), before division",
+    "G1": "first gap: two sets of chromosomes (2N)",
+    "S": "synthesis: the DNA is being copied (2N to 4N)",
+    "G2": "second gap: four sets (4N), before division",
     "M": "mitosis: the chromosomes are condensed and divided",
 }
 

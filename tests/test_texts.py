@@ -17,7 +17,9 @@ from cellcycle import cli, comparisons, files, metrics, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
-from cellcycle.phases import S_BY_DNA
+from cellcycle.phases import PHASES, S_BY_DNA
+from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP, table_columns
+from cellcycle.review.doubt import OF_IMAGE, REASON_WORDS
 from cellcycle.study import blocks, costs, data_card, experiments, load_profile, texts, transfers
 from cellcycle.study.evidence.sources import SOURCES
 
@@ -317,3 +319,11 @@ def test_what_the_page_is_said_to_take_follows_from_the_record():
 )
 def test_beside_shares_of_s_stands_what_one_stain_cannot_tell(file):
     assert S_BY_DNA in " ".join((ROOT / file).read_text(encoding="utf-8").split())
+
+
+def test_the_page_of_columns_names_each_column_and_each_flag():
+    text = (ROOT / "docs" / "columns.md").read_text(encoding="utf-8")
+    first = re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE)
+    named = [name for cell in first for name in re.findall(r"`(\w+)`", cell)]
+    known = [*table_columns(PHASES), *TEXTS_OF_MAP, *NUMBERS_OF_MAP, *REASON_WORDS, *OF_IMAGE - {""}]
+    assert sorted(named) == sorted(known)

@@ -23,6 +23,7 @@ from cellcycle.images import write_image
 from cellcycle.inputs import prepare
 from cellcycle.predict import predict
 from cellcycle.predict.runtime import Runtime
+from cellcycle.simulation import write_folder
 from cellcycle.train import train
 from cellcycle.training.baseline import DnaContentClassifier
 from cellcycle.training.parts import Clock, Trainings
@@ -289,6 +290,18 @@ def test_evaluation_speaks_json(sample_folder):
     scores = json.loads(answer.stdout)
     assert {"accuracy", "balanced_accuracy", "macro_f1", "recall", "n", "precision", "coverage"} <= set(scores)
     assert scores["n"] > 0 and load_checkpoint("lr").classes == tuple(scores["recall"])
+
+
+@pytest.mark.parametrize("command", ["evaluate lr cells", "train cells --output mine --network dna-content --folds 2"])
+def test_the_option_that_a_refusal_names_leaves_unreadable_images_out(tmp_path, monkeypatch, command):
+    write_folder(tmp_path / "cells", nuclei=140)
+    (tmp_path / "cells" / "manifest.csv").unlink()
+    (tmp_path / "cells" / "G1" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(app, command.split())
+    assert "--skip-unreadable" in str(refused.exception)
+    answer = CliRunner().invoke(app, [*command.split(), "--skip-unreadable"])
+    assert answer.exit_code == 0, answer.output
 
 
 def test_a_model_that_needs_a_g1_peak_is_not_trained_on_nuclei_without_one(cells, tmp_path):

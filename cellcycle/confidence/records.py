@@ -105,10 +105,11 @@ def show_calibration(judged: dict[str, Judged]) -> pd.DataFrame:
         for column, text in (
             ("ece_before", "calibration error before"),
             ("ece_after", "after"),
-            ("errors_caught", f"errors among the least sure {EXPERT_SHARE:.0%}"),
+            ("errors_caught", f"of all errors, in the least sure {EXPERT_SHARE:.0%}"),
         ):
             shown[text] = str(Estimate(*(row[f"{column}{end}"] for end in ("", "_low", "_high"))))
-        shown["by chance alone"] = f"{row['ece_by_chance']:.2f}"
+            if column == "ece_after":
+                shown["by chance"] = f"{row['ece_by_chance']:.2f}"
         rows[name] = shown
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 

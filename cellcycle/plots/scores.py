@@ -68,10 +68,11 @@ def score_bars(table, score="accuracy", references=None, title=""):
 
 
 def recall_bars(table, classes, title=""):
-    """Return bars of the recall of each class, grouped by model (one training set)."""
+    """Return bars of the recall of each class, grouped by model (one training set); one may be "overall"."""
     groups = {name: (table, f"recall_{name}") for name in classes}
+    colours = class_colours(tuple(classes)) | {"overall": QUIET}
     error = {"ecolor": INK, "elinewidth": 0.8, "capsize": 1.5}
-    return _bars(table, groups, class_colours(tuple(classes)).values(), error, None, "recall", title)
+    return _bars(table, groups, [colours[name] for name in classes], error, None, "share called right", title)
 
 
 def _bars(table, groups, colours, error, references, y_label, title):
@@ -138,14 +139,16 @@ def design_space(table, references=None, title=""):
 
 
 def trials(table, x: str, y: str, label_by: str, title=""):
-    """Return the settings of a search, one dot each: their score in the column `y` against the setting `x`."""
+    """Return the settings of a search, one dot each, with its number: the score in the column `y` against `x`."""
     figure, ax = new_figure(5.6, 3.0)
-    ax.plot(table[x], table[y], "o", color=INK)
+    for value, part, colour in coloured(table.groupby(label_by)):
+        ax.plot(part[x], part[y], "o", color=colour, label=f"{readable(label_by)} {value:g}")
     for number, row in table.iterrows():
-        _name_dot(ax, f"{row[label_by]:g} (trial {number})", (row[x], row[y]), (5, 0), va="center")
+        _name_dot(ax, f"{number}", (row[x], row[y]), (5, 0), va="center")
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.15)
-    label(ax, readable(x), y, f"{title}; labels: {readable(label_by)}")
+    legend(figure)
+    label(ax, readable(x), y, f"{title}; numbers: trials")
     return figure
 
 

@@ -77,6 +77,7 @@ def headline(comparison: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "DNA G2/G1": median["G2", "relative_dna"] / median["G1", "relative_dna"],
+            "DNA S/G1": median["S", "relative_dna"] / median["G1", "relative_dna"],
             "area G2/G1": median["G2", "relative_area"] / median["G1", "relative_area"],
             "CV of DNA in G1": spread["G1", "relative_dna"],
             "CV of area in G1": spread["G1", "relative_area"],

@@ -154,10 +154,13 @@ def _beside_dna_content(records: dict[str, Record]) -> tuple[pd.DataFrame, str]:
     # Each is allowed its part of the twentieth, with as few degrees of freedom as the slides leave.
     wider = stdtrit(freedom, 1 - 0.025 / table.size) / stdtrit(freedom, 0.975)
     found = {n: {s: comparisons.compare(*pair, s) for s in SHOWN_SCORES} for n, pair in against.items()}
-    lasts = pd.DataFrame(found).map(lambda e: abs(e.value) > wider * (e.high - e.low) / 2)
-    named = {name: ", ".join(map(comparisons.readable, of.index[of])) for name, of in lasts.items()}
-    named = ", ".join(f"{name} ({scores})" for name, scores in named.items() if scores)
-    return table, f"shared out over all (Bonferroni), that leaves decided: {named or 'none'}"
+    lasts = pd.DataFrame(found).map(lambda e: np.sign(e.value) * (abs(e.value) > wider * (e.high - e.low) / 2))
+    better, worse = (
+        ", ".join(f"{name} ({', '.join(map(comparisons.readable, own))})" for name, own in named if len(own))
+        for named in ([(name, of.index[of == sign]) for name, of in lasts.items()] for sign in (1, -1))
+    )
+    kept = f"better: {better}" if better else "no lead is left"
+    return table, f"corrected for that (Bonferroni), {kept}; worse: {worse or 'none'}"
 
 
 def headline_table(records: dict[str, Record]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import { drawNucleus } from './viewer.js';
 
 const pane = document.getElementById('nucleus');
 const MEANING = {
-  G1: 'one copy of the genome (2 N)', S: 'the genome is being copied', G2: 'two copies (4 N), before division', M: 'mitosis',
+  G1: 'two sets of chromosomes (2 N)', S: 'the DNA is being copied', G2: 'four sets (4 N), before division', M: 'mitosis',
 };
 
 let last = null;

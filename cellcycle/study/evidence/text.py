@@ -153,9 +153,9 @@ def aims_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
 def priors_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what each prior comes to in growing cultures and in the RPE-1 fields, from the rows of `CULTURES`."""
     growing = rows[rows["culture"] == "growing"]
-    away = [(growing[f"called_{p}"] - growing[f"true_{p}"]).abs().mul(100).rename(p) for p in PHASES]
-    parts = pd.concat(away, axis=1).groupby(growing["prior"])
-    table = parts.mean().map("{:.1f}".format).rename(columns="{}, points off".format)
+    off = pd.concat([100 * (growing[f"called_{p}"] - growing[f"true_{p}"]).rename(p) for p in PHASES], axis=1)
+    size, sign = (part.groupby(growing["prior"]).mean() for part in (off.abs(), off))
+    table = (size.map("{:.1f}".format) + sign.map(" ({:+.1f})".format)).rename(columns="{}, points off".format)
     table["called right"] = growing.groupby("prior")["right"].mean().map("{:.3f}".format)
     for name, own in rows[rows["culture"].str.startswith("RPE-1")].groupby("culture"):
         edu = own["true_S"].iloc[0]
