@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import accumulate
 from pathlib import Path
 
 from cellcycle.errors import CheckpointError, SettingError
@@ -94,14 +95,7 @@ def card_sha256(card: dict) -> str:
 
 def _depth(text: str) -> int:
     """Return an upper bound of the nesting of a JSON text, without parsing it."""
-    depth = deepest = 0
-    for sign in text:
-        if sign in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif sign in "]}":
-            depth -= 1
-    return deepest
+    return max(accumulate((sign in "[{") - (sign in "]}") for sign in text if sign in "[]{}"), default=0)
 
 
 def _no_constant(name: str):

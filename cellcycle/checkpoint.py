@@ -165,11 +165,7 @@ def _shipped_name(name: str) -> str:
 
 
 def save_checkpoint(
-    folder,
-    classifier,
-    rule: InputRule,
-    about: dict,
-    more: Callable[[Path], None] = lambda work: None,
+    folder, classifier, rule: InputRule, about: dict, more: Callable[[Path], None] = lambda work: None
 ) -> Checkpoint:
     """Write any fitted classifier to a model folder, whole or not at all; one that is there is replaced.
 

@@ -54,7 +54,7 @@ class Confined:
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the child was closed")
-            answer = self._ready().ask((function, arguments), self.seconds)
+            answer = self._ready().answer(self.seconds, (function, arguments))
             if isinstance(answer, _Breach) or isinstance(answer[1], MemoryError):
                 self._end()
                 if not self._is_closed:
@@ -145,12 +145,8 @@ class _Child:
     def started(self):
         """Return the answer of the start, waiting for it the first time."""
         if self._first is None:
-            self._first = self._answer(_START_S - (time.monotonic() - self._born))
+            self._first = self.answer(_START_S - (time.monotonic() - self._born))
         return self._first
-
-    def ask(self, call: tuple, seconds: float):
-        """Return (result, error) of a call, or a `_Breach`."""
-        return self._answer(seconds, call)
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -165,8 +161,8 @@ class _Child:
                 pipe.close()
         self._process.wait()
 
-    def _answer(self, seconds: float, call: tuple | None = None):
-        """Send a call and load what comes back; the timer's kill ends a read that takes too long."""
+    def answer(self, seconds: float, call: tuple | None = None):
+        """Send a call; return (result, error), or a `_Breach`: the timer's kill ends a read that takes too long."""
         late = threading.Event()
         timer = threading.Timer(max(seconds, 0), lambda: (late.set(), self._process.kill()))
         timer.daemon = True

@@ -231,11 +231,6 @@ def _is_within(area_um2: float, scale: Scale, most: float) -> bool:
     return 1 / most <= area_um2 / scale.median_area_um2 <= most
 
 
-def g1_peak_of(nuclei) -> G1Peak:
-    """Fit the G1 peak of the sound nuclei of a field, or of the images of a slide, in the unit of `integrated_dna`."""
-    return fit_g1_peak(np.concatenate([np.empty(0), *(n.measured["integrated_dna"][n.is_sound] for n in nuclei)]))
-
-
 def has_g1_dna(copies: np.ndarray) -> np.ndarray:
     """Say of genome copies, (N,), whether they are taken for G1.
 
@@ -253,7 +248,7 @@ def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
     There is no anchor where the peak is not to be trusted.
     """
     nuclei = list(nuclei)
-    peak = g1_peak_of(nuclei)
+    peak = fit_g1_peak(np.concatenate([np.empty(0), *(n.measured["integrated_dna"][n.is_sound] for n in nuclei)]))
     if not peak.is_usable:
         return None, peak
     return Anchor(peak.position, peak.quality, g1_area_px(nuclei, peak.position)), peak

@@ -3,6 +3,8 @@
 Everything that lists phases (tables, score columns, axes) uses the order of `PHASES`.
 """
 
+from itertools import cycle
+
 PHASES: tuple[str, ...] = ("G1", "S", "G2", "M")
 
 PHASE_NAMES: dict[str, str] = {
@@ -17,12 +19,7 @@ S_BY_DNA = "Cells early and late in S have the DNA of G1 and G2: one DNA stain f
 
 # Okabe and Ito's palette, which readers with any common colour-vision deficiency can tell apart.
 # Source: Okabe M, Ito K. Color Universal Design (2008).
-PHASE_COLOURS: dict[str, str] = {
-    "G1": "#0072B2",
-    "S": "#E69F00",
-    "G2": "#009E73",
-    "M": "#CC79A7",
-}
+PHASE_COLOURS: dict[str, str] = {"G1": "#0072B2", "S": "#E69F00", "G2": "#009E73", "M": "#CC79A7"}
 _MORE_COLOURS = ("#56B4E9", "#D55E00", "#555555", "#882255")
 
 
@@ -36,15 +33,8 @@ def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
     >>> class_colours(("G2", "not-G2"))
     {'G2': '#009E73', 'not-G2': '#56B4E9'}
     """
-    spare = list(_MORE_COLOURS) + [c for phase, c in PHASE_COLOURS.items() if phase not in classes]
-    colours, n_spare = {}, 0
-    for name in classes:
-        if name in PHASE_COLOURS:
-            colours[name] = PHASE_COLOURS[name]
-        else:
-            colours[name] = spare[n_spare % len(spare)]
-            n_spare += 1
-    return colours
+    spare = cycle([*_MORE_COLOURS, *(c for phase, c in PHASE_COLOURS.items() if phase not in classes)])
+    return {name: PHASE_COLOURS.get(name) or next(spare) for name in classes}
 
 
 def rgb(colour: str) -> tuple[int, ...]:

@@ -44,15 +44,7 @@ SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 FIELD = SAMPLE / "fields" / "fields" / "field_001.tif"
 NUCLEI = sorted((SAMPLE / "nuclei").rglob("*.png"))
 LIMITS = Limits(
-    file_mb=2,
-    megapixels=2,
-    files=60,
-    request_mb=8,
-    images=60,
-    read_s=20,
-    work_s=20,
-    work_mb=2000,
-    guesses=3,
+    file_mb=2, megapixels=2, files=60, request_mb=8, images=60, read_s=20, work_s=20, work_mb=2000, guesses=3
 )
 # A busy computer is not to be taken for a slow visitor: for those alone who are one.
 IMPATIENT = replace(LIMITS, head_s=1, body_s=1, at_once=1)

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from cellcycle import confidence, results
-from cellcycle.confidence import NO_CALL, STRANGE, UNCERTAIN, UNTYPICAL, evaluation, records
+from cellcycle.confidence import evaluation, records
 from cellcycle.confidence.abstention import cheapest
+from cellcycle.confidence.assessment import NO_CALL, STRANGE, UNCERTAIN, UNTYPICAL
 from cellcycle.confidence.strangeness import FEATURES, TAILS
 from cellcycle.errors import CellCycleError, CheckpointError, DataError, ImageError, SettingError
 from cellcycle.phases import PHASES

@@ -12,11 +12,7 @@ import tifffile
 from PIL import Image
 
 from cellcycle.errors import ImageError
-from cellcycle.images import (
-    list_images,
-    read_plane,
-    write_image,
-)
+from cellcycle.images import list_images, read_plane, write_image
 from cellcycle.images.intensities import scale_to_unit
 
 
@@ -183,12 +179,7 @@ def test_z_stack_is_projected_or_picked(tmp_path, nucleus16, imagej):
 
 def test_ome_tiff_axes_names_and_pixel_size(tmp_path, nucleus16):
     stack = np.stack([np.stack([nucleus16 // 8, nucleus16 // (9 - c)]) for c in (0, 3)])
-    metadata = {
-        "axes": "CZYX",
-        "PhysicalSizeX": 325.0,
-        "PhysicalSizeXUnit": "nm",
-        "Channel": {"Name": ["GFP", "DAPI"]},
-    }
+    metadata = {"axes": "CZYX", "PhysicalSizeX": 325.0, "PhysicalSizeXUnit": "nm", "Channel": {"Name": ["GFP", "DAPI"]}}
     tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata=metadata)
     plane = read_plane(tmp_path / "a.ome.tif")
     assert (plane.channel, plane.channels, plane.n_planes) == ("DAPI", ("GFP", "DAPI"), 2)

@@ -219,8 +219,7 @@ def test_train_and_test_above_the_classes_are_no_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "splits",
-    [("Train", "VAL"), ("Test set", "training_set"), ("train", "dev"), ("01_train", "02_test")],
+    "splits", [("Train", "VAL"), ("Test set", "training_set"), ("train", "dev"), ("01_train", "02_test")]
 )
 def test_an_earlier_split_of_any_name_is_no_class_and_no_group(tmp_path, splits):
     dataset = load_dataset(write_cells(tmp_path / "c", *(f"{s}/{c}/0.tif" for s in splits for c in ("red", "blue"))))

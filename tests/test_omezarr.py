@@ -149,10 +149,7 @@ HOSTILE = {
     "negative": (array(chunks=[-1, 32]), "cannot be"),
     "no array": (lambda path: (path / "0" / ".zarray").write_text("[" * 100_000), "not readable"),
     "no chunks": (lambda path: [file.unlink() for file in (path / "0").glob("[0-9]*")], "not copied"),
-    "cut off": (
-        lambda path: (path / "0" / "0.0").write_bytes(b"\2\1\x21\2\xff\xff\xff\x7f"),
-        "decoded|memory",
-    ),
+    "cut off": (lambda path: (path / "0" / "0.0").write_bytes(b"\2\1\x21\2\xff\xff\xff\x7f"), "decoded|memory"),
 }
 
 

@@ -377,10 +377,7 @@ def test_out_of_focus_nuclei_are_flatter():
 
 @pytest.mark.parametrize(
     ("name", "value", "column", "factor"),
-    [
-        ("g1_area_um2", 260.0, "area_um2", 1.3),
-        ("area_growth", 1.0, "area_um2", 2**0.33),
-    ],
+    [("g1_area_um2", 260.0, "area_um2", 1.3), ("area_growth", 1.0, "area_um2", 2**0.33)],
 )
 def test_area_parameters_scale_the_area(name, value, column, factor):
     before, after = (
@@ -449,14 +446,7 @@ def test_stain_colours(nuclei):
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        {"counts": {"G0": 1}},
-        {"counts": {"G1": -1}},
-        {"counts": {}},
-        {"size_px": 4},
-        {"stain": "red"},
-        {"seed": -1},
-    ],
+    [{"counts": {"G0": 1}}, {"counts": {"G1": -1}}, {"counts": {}}, {"size_px": 4}, {"stain": "red"}, {"seed": -1}],
 )
 def test_wrong_requests_are_refused_in_one_line(arguments):
     with pytest.raises(SettingError) as caught:
@@ -604,14 +594,7 @@ def test_write_fields(tmp_path):
         assert sorted(np.unique(labels))[1:] == rows["nucleus_id"].tolist()
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"nuclei": 1, "fields": 1},
-        {"nuclei": 0},
-        {"nuclei": 4, "bits": 9},
-    ],
-)
+@pytest.mark.parametrize("arguments", [{"nuclei": 1, "fields": 1}, {"nuclei": 0}, {"nuclei": 4, "bits": 9}])
 def test_wrong_folders_are_refused_and_leave_nothing(tmp_path, arguments):
     with pytest.raises(SettingError):
         simulation.write_folder(tmp_path / "made", **arguments)

@@ -92,10 +92,7 @@ def pngs() -> Iterator[tuple[str, bytes]]:
         png([(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 1, 3, 0, 0, 0)), (b"PLTE", bytes(768)), rows]),
     )
     yield "png interlaced, cut", interlaced()[:200]
-    yield (
-        "png exif loop",
-        png([head, (b"eXIf", _EXIF_LOOP), rows]),
-    )
+    yield ("png exif loop", png([head, (b"eXIf", _EXIF_LOOP), rows]))
     yield "png chunk of 2 GB", png([head])[:-12] + struct.pack(">I", 2**31 - 1) + b"IDAT"
     yield "png of 16 bits, header only", png([_ihdr(8, 8)])[:26]
     yield "png signature", b"\x89PNG\r\n\x1a\n"

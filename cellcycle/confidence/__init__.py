@@ -1,22 +1,7 @@
 """When not to trust a call: calibrated probabilities, prediction sets, abstention and strangeness. Needs no torch."""
 
 from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
-from cellcycle.confidence.assessment import (
-    BY_FEW,
-    BY_MARGIN,
-    CHANGED,
-    CLIPPED,
-    COVERAGE,
-    FINE,
-    NO_CALL,
-    PRICE,
-    STRANGE,
-    UNCERTAIN,
-    UNTYPICAL,
-    Assessment,
-    Confidence,
-    fit_confidence,
-)
+from cellcycle.confidence.assessment import COVERAGE, PRICE, Assessment, Confidence, fit_confidence
 from cellcycle.confidence.calibration import fit_temperature, logits_of, softmax, with_temperature, with_weights
 from cellcycle.confidence.position import cycle_positions
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets

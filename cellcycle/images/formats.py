@@ -28,19 +28,7 @@ from cellcycle.images.tiff import open_tiff
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A .vsi begins like a TIFF, but holds an overview: its planes lie in files beside it.
 VENDOR_SUFFIXES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".oir", ".vsi", ".zvi", ".dv", ".r3d", ".ims", ".sldy")
-IMAGE_SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".btf",
-    ".tf8",
-    ".stk",
-    ".lsm",
-    *VENDOR_SUFFIXES,
-)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm", *VENDOR_SUFFIXES)
 # The other vendor formats are read by bioio-bioformats, which brings Java.
 _PLUGINS = {
     ".czi": "bioio-czi",

@@ -9,4 +9,4 @@ from cellcycle.networks.architectures import (
     n_parameters,
     register_network,
 )
-from cellcycle.networks.model import N_POSITIONS, VIEWS, Encoding, Model, Scaling, rebuilt, turned
+from cellcycle.networks.model import N_POSITIONS, VIEWS, Encoding, Model, Scaling, turned

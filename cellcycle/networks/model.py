@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from cellcycle.errors import SettingError
-from cellcycle.networks.architectures import build_network
 
 # "scaled": by one mean and deviation of the training images, so that amounts of DNA are seen. "shape": each image by
 # its own, which shows form and texture at any exposure; the measurements, which tell amounts, join this view.
@@ -145,24 +144,6 @@ class Model(nn.Module):
             again = None if ramps is None else ramps.repeat(n_positions, 1)
             logits.append(member(views, again).reshape(n_positions, -1, member.head.out_features).mean(dim=0))
         return torch.stack(logits).mean(dim=0)
-
-
-def rebuilt(classifier, weights: dict, channels: int, size_px: int, n_classes: int) -> Model:
-    """Return the model of a classifier's settings with weights by name, more than it has among them, for evaluation."""
-    edges = weights.get("encoding.edges")
-    stored = [weights.get(f"encoding.{name}", torch.empty(0)) for name in ("is_amount", "mean", "deviation")]
-    encoding = None if edges is None else Encoding(edges.numpy(), *(values.numpy() for values in stored))
-    members, options = [], ("width", "dropout", "stem_stride", "batch_norm")
-    for view in classifier.views:
-        n_measurements = encoding.n_outputs if encoding is not None and view == "shape" else 0
-        given = {name: getattr(classifier, name) for name in options}
-        members.append(
-            build_network(classifier.network, n_classes, channels, size_px, n_measurements=n_measurements, **given)
-        )
-    model = Model(members, [Scaling(view) for view in classifier.views], encoding, classifier.turns)
-    kept = {name: weights[name] for name in model.state_dict()}
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in kept.items()})
-    return model.eval()
 
 
 def turned(images: torch.Tensor, which: int) -> torch.Tensor:

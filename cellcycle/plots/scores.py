@@ -144,7 +144,8 @@ def trials(table, x: str, y: str, label_by: str, title=""):
     for value, part, colour in coloured(table.groupby(label_by)):
         ax.plot(part[x], part[y], "o", color=colour, label=f"{readable(label_by)} {value:g}")
     for number, row in table.iterrows():
-        _name_dot(ax, f"{number}", (row[x], row[y]), (5, 0), va="center")
+        # Above and below in turn, so that near ones do not hide each other's.
+        _name_dot(ax, f"{number}", (row[x], row[y]), (0, 6 if number % 2 else -12), ha="center")
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.15)
     legend(figure)

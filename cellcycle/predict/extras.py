@@ -93,17 +93,13 @@ def _write_mask(path: Path, prediction: ImagePrediction, classes) -> None:
     write_mask(path, nuclei.labels, prediction.ids, nuclei.pixel_size_um if nuclei.scale_is_known else None)
 
 
-def _write_geojson(path: Path, prediction: ImagePrediction, classes) -> None:
-    write_geojson(path, prediction.nuclei.labels, prediction.columns, classes)
-
-
-def _write_rois(path: Path, prediction: ImagePrediction, classes) -> None:
-    write_rois(path, prediction.nuclei.labels, prediction.columns, classes)
+def _outlined(write: Callable) -> Callable:
+    return lambda path, made, classes: write(path, made.nuclei.labels, made.columns, classes)
 
 
 _WRITERS: dict[str, Callable] = {
     "overlay": write_overlay,
     "masks": _write_mask,
-    "outlines": _write_geojson,
-    "rois": _write_rois,
+    "outlines": _outlined(write_geojson),
+    "rois": _outlined(write_rois),
 }

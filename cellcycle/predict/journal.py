@@ -15,12 +15,7 @@ from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
 
 
 def key_of(
-    images: Sequence,
-    masks: Sequence,
-    choice: ModelChoice,
-    settings: Settings,
-    extras: Extras,
-    read_as: tuple = (),
+    images: Sequence, masks: Sequence, choice: ModelChoice, settings: Settings, extras: Extras, read_as: tuple = ()
 ) -> str:
     """Return what tells runs apart whose rows differ: images and masks as they are now, models, settings, version.
 

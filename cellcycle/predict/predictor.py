@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
-from cellcycle.confidence import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, FINE, with_weights
+from cellcycle.confidence import with_weights
+from cellcycle.confidence.assessment import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, FINE
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane

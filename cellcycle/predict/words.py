@@ -142,9 +142,7 @@ def image_line(prediction: ImagePrediction) -> str:
 
 def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) -> str:
     """Return a table of models with their measured scores; `default` and `anchored` are those of "auto"."""
-    lines = [
-        f"{'Name':<12}{'Model':<22}{'Intensity':<11}{'Accuracy':>9}{'Macro F1':>9}  Real cells, balanced accuracy",
-    ]
+    lines = [f"{'Name':<12}{'Model':<22}{'Intensity':<11}{'Accuracy':>9}{'Macro F1':>9}  Real cells, balanced accuracy"]
     for checkpoint in checkpoints:
         scores = checkpoint.card.get("scores", {})
         simulated, real = scores.get("simulated"), scores.get("jurkat") or scores.get("held_out")

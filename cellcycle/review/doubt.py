@@ -5,28 +5,18 @@ The functions take the columns of a prediction table, as a `pandas.DataFrame` or
 
 import numpy as np
 
-from cellcycle.confidence import (
-    BY_FEW,
-    BY_MARGIN,
-    CHANGED,
-    CLIPPED,
-    FINE,
-    NO_CALL,
-    PRICE,
-    STRANGE,
-    UNCERTAIN,
-    UNTYPICAL,
-)
+from cellcycle.confidence import PRICE
+from cellcycle.confidence import assessment as why
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
 
 # Of a model without a confidence of its own: below this probability asking costs less than the call.
 _SURE = 1 - PRICE
 # {pair} stands for the two likeliest classes, {call} for the one that was called.
 REASON_WORDS = {
-    UNCERTAIN: "unsure whether {pair}",
-    UNTYPICAL: "unusual for {call}",
-    STRANGE: "looks unlike the cells that the model learned from",
-    NO_CALL: "too unlike any nucleus that the model learned from to be called",
+    why.UNCERTAIN: "unsure whether {pair}",
+    why.UNTYPICAL: "unusual for {call}",
+    why.STRANGE: "looks unlike the cells that the model learned from",
+    why.NO_CALL: "too unlike any nucleus that the model learned from to be called",
     "edge": "cut by the image's edge",
     "clump": "perhaps several nuclei",
     "debris": "too little DNA for a whole nucleus, or touched by dirt",
@@ -37,11 +27,11 @@ REASON_WORDS = {
     "same_field": "shown by another image, too, at the same place: a channel, plane, copy or time of one field",
     ONE_PEAK: "the DNA of all nuclei shows one peak: a culture that stands still in G1 or in G2, which cannot be told",
     MANY_MITOSES: "its field has more mitoses than a growing culture: of cells arrested in M say --prior equal",
-    BY_MARGIN: "a crop by itself without a pixel size: a wider or narrower margin may change the call",
-    BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
-    CHANGED: "of a picture that was projected, smoothed, sharpened or on a curve of brightness: give the raw picture",
-    CLIPPED: "background cut off or rounded, and the noise that tells how bright a nucleus is: give the raw picture",
-    FINE: "pixels finer than any that the model learned from: give fields together, so that their G1 peak tells DNA",
+    why.BY_MARGIN: "a crop by itself without a pixel size: a wider or narrower margin may change the call",
+    why.BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
+    why.CHANGED: "of a picture that was projected, smoothed, sharpened or put on a curve: give the raw picture",
+    why.CLIPPED: "background cut off or rounded, and with it the noise to judge by: give the raw picture",
+    why.FINE: "pixels finer than any that the model learned from: give fields together, to have a G1 peak",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
 }
 # These are of a whole image, or there is no nucleus to look at.
@@ -79,7 +69,7 @@ def reason_codes(columns) -> list[list[str]]:
     knows = np.isfinite(_known(columns, len(sure)))
     own = list(columns["review"]) if "review" in columns else [""] * len(sure)
     for k, (call, flags) in enumerate(zip(columns["call"], columns["flags"], strict=True)):
-        said = own[k] if knows[k] or own[k] else f"{UNCERTAIN if call and sure[k] < _SURE else ''};{flags}"
+        said = own[k] if knows[k] or own[k] else f"{why.UNCERTAIN if call and sure[k] < _SURE else ''};{flags}"
         found.append([code for code in said.split(";") if code not in OF_IMAGE])
     return found
 

@@ -166,7 +166,8 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     rest = ~filled
     if not filled.any() or not rest.any():
         return None
-    filled = _with_rim(pixels, filled)
+    # With the pixel or two that turning a picture makes between filling and picture.
+    filled = ndimage.binary_dilation(filled, np.ones((3, 3)), iterations=2)
     rest = ~filled
     is_label_image = (labels[rest] > 0).mean() > 0.5
     rim = ndimage.distance_transform_edt(rest)[rest]
@@ -175,13 +176,6 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     if is_label_image or is_cut_out or not (has_objects(sample, threshold_of(sample)) or rim.max() > 90):
         return None
     return filled
-
-
-def _with_rim(pixels: np.ndarray, filled: np.ndarray) -> np.ndarray:
-    """Return filled areas with the pixel or two that turning a picture makes between filling and picture."""
-    from scipy import ndimage
-
-    return ndimage.binary_dilation(filled, np.ones((3, 3)), iterations=2)
 
 
 def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:

@@ -202,10 +202,7 @@ def _cell_means(band: np.ndarray, cell_px: int, padding: tuple[int, int]) -> np.
 def _bilinear(grid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Interpolate a grid at the crossings of rows and columns; outside, its rim goes on."""
     rows, columns = np.clip(rows, 0, grid.shape[0] - 1), np.clip(columns, 0, grid.shape[1] - 1)
-    top, left = (
-        np.minimum(rows.astype(int), grid.shape[0] - 2),
-        np.minimum(columns.astype(int), grid.shape[1] - 2),
-    )
+    top, left = (np.minimum(rows.astype(int), grid.shape[0] - 2), np.minimum(columns.astype(int), grid.shape[1] - 2))
     top, left = np.maximum(top, 0), np.maximum(left, 0)
     below, right = np.minimum(top + 1, grid.shape[0] - 1), np.minimum(left + 1, grid.shape[1] - 1)
     down = (rows - top).astype(np.float32)[:, None]

@@ -15,7 +15,7 @@ from torch import nn
 from cellcycle.errors import SettingError
 from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
-from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters, rebuilt
+from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
 from cellcycle.training.augmentation import STUDY_TRANSFORMS, altered
 from cellcycle.training.balancing import is_copy, make_training_set, training_source
 from cellcycle.training.loop import Batches, train_network
@@ -113,7 +113,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         for number, scaling in enumerate(scalings):
             seed = self.seed + 1000 * number
             with _one_thread(), torch.random.fork_rng(devices=[]):
-                network = self._begin(X.shape[1:], scaling, encoding, start, number, seed)
+                network = self._begin(X.shape[-1], scaling, encoding, start, number, seed)
                 batches = self._batches(X, codes, scaling, encoding, seed, possible)
                 rows += train_network(
                     network,
@@ -133,27 +133,28 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def restore(self, weights: dict, channels: int, size_px: int, n_classes: int):
-        """Make this the fitted classifier of stored weights, for labels 0 to K - 1; return self."""
-        self.model_ = rebuilt(self, weights, channels, size_px, n_classes)
+        """Make this the fitted classifier of weights by name, more than its own among them, for labels 0 to K - 1."""
         self.channels_, self.classes_ = channels, np.arange(n_classes)
+        edges = weights.get("encoding.edges")
+        stored = [weights.get(f"encoding.{name}", torch.empty(0)) for name in ("is_amount", "mean", "deviation")]
+        encoding = None if edges is None else Encoding(edges.numpy(), *(values.numpy() for values in stored))
+        members = [self._network(view, encoding, size_px) for view in self.views]
+        model = Model(members, [Scaling(view) for view in self.views], encoding, self.turns)
+        kept = {name: weights[name] for name in model.state_dict()}
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in kept.items()})
+        self.model_ = model.eval()
         return self
 
-    def _begin(self, shape, scaling, encoding, start, number: int, seed: int) -> Network:
+    def _network(self, view: str, encoding, size_px: int) -> Network:
+        """Return the network of a member that sees images in a view, not trained."""
+        options = {name: getattr(self, name) for name in ("width", "dropout", "stem_stride", "batch_norm")}
+        options["n_measurements"] = encoding.n_outputs if encoding is not None and view == "shape" else 0
+        return build_network(self.network, len(self.classes_), self.channels_, size_px, **options)
+
+    def _begin(self, size_px: int, scaling, encoding, start, number: int, seed: int) -> Network:
         """Return the network of a member before its first step."""
         torch.manual_seed(seed)
-        channels, _, size_px = shape
-        has_side = encoding is not None and scaling.view == "shape"
-        network = build_network(
-            self.network,
-            len(self.classes_),
-            channels,
-            size_px,
-            width=self.width,
-            dropout=self.dropout,
-            stem_stride=self.stem_stride,
-            n_measurements=encoding.n_outputs if has_side else 0,
-            batch_norm=self.batch_norm,
-        )
+        network = self._network(scaling.view, encoding, size_px)
         if start is not None:
             weights = start.model_.members[number].state_dict()
             if list(start.classes_) != list(self.classes_):

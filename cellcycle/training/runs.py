@@ -227,15 +227,7 @@ def defaults_of(model: str) -> dict:
 
 
 def cross_validate(
-    dataset: NucleusDataset,
-    configs,
-    root,
-    n_folds=5,
-    n_repeats=1,
-    seed=0,
-    n_jobs=1,
-    progress=True,
-    client=None,
+    dataset: NucleusDataset, configs, root, n_folds=5, n_repeats=1, seed=0, n_jobs=1, progress=True, client=None
 ) -> list[results.Record]:
     """Cross-validate models and return their records; those already recorded are not run again.
 

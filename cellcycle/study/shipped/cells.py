@@ -79,10 +79,9 @@ def training_slide(number: int, rule: InputRule, scale: float = 1.0) -> Learned:
 
 
 @cache
-def simulated_training_set(rule: InputRule, numbers: range, scale: float = 1.0) -> Learned:
-    """Return the simulated nuclei of microscopes by number; few with `scale` < 1."""
-    numbers = numbers[:: max(1, round(1 / scale))]
-    return Learned.joined(tasks.run(partial(training_slide, rule=rule, scale=scale), numbers, os.cpu_count() or 1))
+def simulated_training_set(rule: InputRule, numbers: range) -> Learned:
+    """Return the simulated nuclei of microscopes by number."""
+    return Learned.joined(tasks.run(partial(training_slide, rule=rule), numbers, os.cpu_count() or 1))
 
 
 def real_cells(name: str, real: Path, is_held_out: bool) -> NucleusDataset:

@@ -115,42 +115,35 @@ def rule_of(recipe: Recipe) -> InputRule:
     return InputRule(SIZE_PX, FIELD_OF_VIEW_UM / SIZE_PX, "painted", recipe.unit, recipe.measurements, SCALE)
 
 
-def train_shipped(
-    name: str, real: Path | None = None, folder: Path | None = None, scale: float = 1.0, device: str = "cpu"
-) -> Checkpoint:
-    """Train a model of `RECIPES` and save it, without scores; a `scale` below 1 is for trials.
+def train_shipped(name: str, real: Path | None = None, device: str = "cpu") -> Checkpoint:
+    """Train a model of `RECIPES` and save it, without scores.
 
     `real` is the folder of real cells, needed by a recipe that learns from them.
     """
     from cellcycle.training import NetworkClassifier
 
     recipe = RECIPES[name]
-    rule, settings = rule_of(recipe), recipe.settings
+    rule, settings = rule_of(recipe), recipe.settings | {"device": device}
     numbers = range(LABORATORIES.stop) if recipe.is_wide else MICROSCOPES
-    simulated = simulated_training_set(rule, numbers, scale)
+    simulated = simulated_training_set(rule, numbers)
     cells = [real_training_set(source, real, rule) for source in recipe.real]
     learned = Learned.joined([simulated, *cells])
-    settings = settings | {"epochs": _fewer(settings["epochs"], scale), "device": device}
     first = learned.possible.argmax(axis=1)
     possible = learned.possible if recipe.real else None
     classifier = NetworkClassifier(**settings).fit(learned.inputs, first, possible=possible)
     highest = classifier.learning_rate / 2
     if recipe.framed_epochs:
-        settings = settings | {"framed_epochs": _fewer(recipe.framed_epochs, scale)}
+        settings = settings | {"framed_epochs": recipe.framed_epochs}
         classifier = in_frames(classifier, simulated, cells, settings["framed_epochs"], highest)
     if recipe.unusual_epochs:
-        settings = settings | {"unusual_epochs": _fewer(recipe.unusual_epochs, scale)}
-        simulated = Learned.joined([simulated, simulated_training_set(rule, UNUSUAL, scale)])
+        settings = settings | {"unusual_epochs": recipe.unusual_epochs}
+        simulated = Learned.joined([simulated, simulated_training_set(rule, UNUSUAL)])
         learned = Learned.joined([simulated, *cells])
         classifier = in_frames(classifier, simulated, evened(cells), settings["unusual_epochs"], highest, TRAIN_SEED)
     n_real = len(learned.inputs) - len(simulated.inputs)
-    about, target = about_of(recipe, settings, learned, n_real), (folder or shipped_dir()) / name
+    about, target = about_of(recipe, settings, learned, n_real), shipped_dir() / name
     write_list = {"more": partial(write_trained_images, fingerprints=learned.fingerprints)} if n_real else {}
     return save_checkpoint(target, classifier, rule, about, **write_list)
-
-
-def _fewer(epochs: int, scale: float) -> int:
-    return max(1, round(epochs * min(scale, 1)))
 
 
 def evened(parts: list[Learned]) -> list[Learned]:
