@@ -83,7 +83,7 @@ def headline(simulated: pd.DataFrame, told: pd.DataFrame, still: str, real: pd.D
     networks, others = scaled.drop("best"), absolute.drop(["best", "DNA content"])
     sentences = (
         f"Worse than DNA content by at least one score: {worse}. Better by one: {', '.join(ahead) or 'none'}. "
-        f"Of {told.size} comparisons one in twenty is so by chance; {still}. *best* was made with such cells in view.",
+        f"Corrected for {told.size} comparisons (Bonferroni), {still}. *best* was made with such cells in view.",
         f"Trained on real cells (Jurkat; G1, S and G2 are gates on that channel) *best* has a balanced accuracy of "
         f"{absolute['best']}, the study's networks of {others.min()} to {others.max()}, DNA content of "
         f"{absolute['DNA content']}.",
@@ -142,7 +142,8 @@ def findings(table: pd.DataFrame, still: str) -> str:
         verdicts = table[score].str.split().str[-1].rename(lambda name: name.replace(",", ""))
         said = [f"{v}: {', '.join(verdicts.index[verdicts == v]) or 'none'}" for v in ("better", "worse", "undecided")]
         lines.append(f"- {score[0].upper()}{score[1:]}, beside DNA content: {'; '.join(said)}.")
-    lines.append(f"- Of these {table.size} comparisons one in twenty is decided by chance alone; {still}.")
+    by_chance = f"- Of these {table.size} comparisons one in twenty is decided by chance alone"
+    lines.append(f"{by_chance}; corrected for that (Bonferroni), {still}.")
     return "\n".join(textwrap.fill(line, 120, subsequent_indent="  ") for line in lines)
 
 
@@ -160,7 +161,7 @@ def _beside_dna_content(records: dict[str, Record]) -> tuple[pd.DataFrame, str]:
         for named in ([(name, of.index[of == sign]) for name, of in lasts.items()] for sign in (1, -1))
     )
     kept = f"better: {better}" if better else "no lead is left"
-    return table, f"corrected for that (Bonferroni), {kept}; worse: {worse or 'none'}"
+    return table, f"{kept}; worse: {worse or 'none'}"
 
 
 def headline_table(records: dict[str, Record]) -> pd.DataFrame:
