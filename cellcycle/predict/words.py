@@ -180,6 +180,11 @@ def card_report(checkpoint: Checkpoint) -> str:
         estimates = [f"{name} {_with_interval(score)}" for name, score in entry.items() if _is_estimate(score)]
         parts.append([_wrapped(f"Scores, {test}: {entry.get('source', '')}")])
         parts[-1] += [_wrapped(f"- {words}") for words in (_told(entry), "; ".join(estimates)) if words]
+    changes = []
+    for test, rates in card.get("flip_rates", {}).items():
+        told = ", ".join(f"{name.replace('_', ' ')} {rate:.1%}" for name, rate in rates.items() if name != "n")
+        changes.append(_wrapped(f"- {test}, {rates['n']} nuclei: {told}"))
+    parts += [["Calls that change where a picture is", *changes]] if changes else []
     return "\n\n".join("\n".join(part) for part in parts)
 
 
