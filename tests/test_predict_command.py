@@ -338,6 +338,8 @@ def test_the_card_of_a_model_is_shown_by_name_or_folder(run):
         assert " ".join(text.split()) in told
     for test, entry in card["scores"].items():
         assert f"Scores, {test}: " in out and f"cells: {entry['n']}" in told
+    for test, rates in card["flip_rates"].items():
+        assert f"{test}, {rates['n']} nuclei: turned {rates['turned']:.1%}" in told
     assert run("models", str(load_checkpoint("best").folder))[1] == out
     code, _, err = run("models", "bset")
     assert code == 2 and "did you mean 'best'" in err
