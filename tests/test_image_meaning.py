@@ -5,12 +5,15 @@ import pytest
 import tifffile
 
 from cellcycle.errors import ImageError
-from cellcycle.images import read_plane
+from cellcycle.images import expand, read_plane, write_image
 from cellcycle.images.channels import by_name
 from cellcycle.images.intensities import scale_to_unit
-from cellcycle.predict import predict
-from cellcycle.predict.predictor import ImagePrediction
+from cellcycle.predict import Predictor, Settings, predict
+from cellcycle.predict.extras import Extras
+from cellcycle.predict.journal import key_of
+from cellcycle.predict.predictor import ImagePrediction, ModelChoice
 from cellcycle.predict.words import Tally
+from cellcycle.simulation import simulate_field
 
 DISCS = [(20, 24), (24, 80), (70, 30), (78, 84), (50, 56)]
 
@@ -57,6 +60,13 @@ RIGHT = {
     "z-score as integers": (signed((FLOATS - FLOATS.mean()) / FLOATS.std() * 1000), {}),
     "-1 to 1": ((2 * FLOATS / FLOATS.max() - 1).astype(np.float32), {}),
     "signed 32 from its least": ((BASE.astype(np.int64) - 2**31).astype(np.int32), {}),
+    "signed 64": (BASE.astype(np.int64), {}),
+    "unsigned 64": (BASE.astype(np.uint64), {}),
+    "unsigned 64 in the upper bits": (BASE.astype(np.uint64) << 40, {}),
+    "unsigned 32 on an offset": ((BASE.astype(np.int64) + 2**31).astype(np.uint32), {}),
+    "signed 64 on an offset": (BASE.astype(np.int64) + 2**40, {}),
+    "floats on an offset": (FLOATS / 4095 + 1e6, {}),
+    "tiny floats": (FLOATS * 1e-14, {}),
     "background taken off": ((FLOATS - 110).astype(np.float32), {}),
     "background taken off, whole": (signed(FLOATS - 110), {}),
     "camera offset taken off": ((FLOATS * 0.3 - 296).astype(np.float32), {}),
@@ -159,6 +169,10 @@ def test_noise_about_0_and_fill_below_it_move_nothing(filled):
         (["DRAQ5", "405"], 0),
         (["DAPI Ki67", "DAPI 405 widefield"], 1),
         (["CD45-BV421", "DAPI (Zeiss set 49)"], 1),
+        (["LifeAct-TagBFP (DAPI)", "H2B-mCherry"], 1),
+        (["AMCA DAPI", "PI"], 1),
+        (["Oct4 (DAPI)", "Propidium Iodide"], 1),
+        (["DAPI leak", "nuclei"], 1),
         *(([wrong, "Blue"], None) for wrong in (
             "DNAJB6", "ex405", "lamin A nuclear", "nonDNA", "non-DNA", "DNase1", "rDNA", "DNA-PKcs", "mtDNA",
             "anti-DNA",
@@ -329,3 +343,60 @@ def test_the_table_says_which_channel_and_planes_were_read(tmp_path):
     tally = Tally(())
     tally.add(ImagePrediction("a", {name: table[name].tolist() for name in table}))
     assert tally.planes_taken() == "channel DAPI, maximum of z 0-2"
+
+
+@pytest.mark.parametrize("no_data", [-9999.0, 1e20, 3.4e38])
+def test_numbers_that_say_no_data_leave_the_picture_as_it_is(no_data):
+    y, x = np.mgrid[:104, :104]
+    inside = np.hypot(y - 52, x - 52) < 50
+    pixels = scale_to_unit(np.where(inside, FLOATS, no_data).astype(np.float32))
+    assert np.corrcoef(pixels[inside], FLOATS[inside])[0, 1] > 0.9999
+    assert pixels[~inside].max() <= pixels[inside].min() + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "what"), [({"tile": (64, 64)}, "1 of 4 tiles"), ({"rowsperstrip": 26}, "1 of 4 strips")]
+)
+def test_tiles_and_strips_that_are_not_stored_are_told(tmp_path, options, what):
+    file = write(tmp_path / "a.tif", np.pad(BASE, ((0, 0), (0, 24))), **options)
+    assert read_plane(file).note == ""
+    with tifffile.TiffFile(file, mode="r+b") as tiff:
+        for name in ("Offsets", "ByteCounts"):
+            tag = next(tag for tag in tiff.pages[0].tags if tag.name.endswith(name))
+            tag.overwrite((*tag.value[:-1], 0))
+    assert read_plane(file).note == f"{what} of what is read are not stored: they are read as 0"
+
+
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        (["s1_PI.tif", "s1_FITC.tif", "s2_PI.tif", "s2_FITC.tif"], ["s1_PI.tif", "s2_PI.tif"]),
+        (["s1_nuc.tif", "s1_GFP.tif"], ["s1_nuc.tif"]),
+        (["PI_1.tif", "PI_2.tif"], ["PI_1.tif", "PI_2.tif"]),
+        (["pi_day1_DAPI.tif", "pi_day1_GFP.tif"], ["pi_day1_DAPI.tif"]),
+    ],
+)
+def test_files_of_a_dna_marker_beside_those_of_another_stain_are_the_fields(tmp_path, names, left):
+    for k, name in enumerate(names):
+        write(tmp_path / name, discs(seed=k))
+    assert [file.rsplit("/")[-1] for file in expand([tmp_path], lambda said: None)] == left
+
+
+def test_a_size_that_overrides_the_stated_one_is_told(tmp_path):
+    file = tmp_path / "field.tif"
+    field = simulate_field((400, 400), 30, seed=7)
+    write_image(file, field.image, field.pixel_size_um)
+    told = Predictor("lr", Settings(pixel_size_um=0.44)).predict(str(file)).plane_note
+    assert told.startswith(f"it states {field.pixel_size_um:.3g} um a pixel; 0.44 um was asked for and is taken")
+    assert Predictor("lr", Settings(pixel_size_um=field.pixel_size_um)).predict(str(file)).plane_note == ""
+
+
+def test_an_image_in_a_folder_is_another_one_when_a_file_in_it_was_written(tmp_path):
+    (tmp_path / "a.zarr" / "0").mkdir(parents=True)
+    chunk = tmp_path / "a.zarr" / "0" / "0.0"
+    chunk.write_bytes(b"1")
+    given = [tmp_path / "a.zarr"], [], ModelChoice.of("lr"), Settings(), Extras()
+    before = key_of(*given)
+    assert key_of(*given) == before
+    chunk.write_bytes(b"12")
+    assert key_of(*given) != before

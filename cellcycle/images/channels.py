@@ -14,27 +14,30 @@ _STAINS = {"dapi", "hoechst", "draq", "sytox", "nucblue", "nucspot", "picogreen"
 _BARE = {"dna", "sirdna"}
 # Lasers and lamps that light up DNA stains, in nm.
 _UV = {"385", "395", "405"}
-_MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "chromatin", "propidium", "iodide", "pi"}
+_MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "nuc", "chromatin", "propidium", "iodide", "pi"}
+# In names of files these say DNA only where a known stain stands in their place in others: PI may be a person, too.
+NUCLEI = frozenset({"nuclei", "nucleus", "nuc", "pi"})
 FLUORS = {
     "gfp", "egfp", "yfp", "eyfp", "cfp", "ecfp", "rfp", "mrfp", "irfp", "mcherry", "cherry", "mturquoise", "venus",
     "citrine", "cerulean", "mneongreen", "neongreen", "mscarlet", "mkate", "mruby", "mko", "tomato", "tdtomato",
     "dsred", "fitc", "tritc", "rhodamine", "texas", "texasred", "txred", "cy2", "cy3", "cy5", "cy7", "alexa", "af488",
     "af555", "af568", "af594", "af647", "a488", "a555", "a568", "a594", "a647", "edu", "brdu", "actin", "phalloidin",
     "tubulin", "wga", "cona", "mitotracker", "lysotracker", "bodipy", "bf", "brightfield", "phase", "dic", "pc",
-    "trans", "tl",
+    "trans", "tl", "bfp", "tagbfp", "ebfp", "ebfp2",
 }  # fmt: skip
 # Beside a stain these say that the channel shows them, in the light of the stain or with it.
 _OTHERS = {
     "ki", "ki67", "pcna", "mcm2", "gh2ax", "h2ax", "h3", "ph3", "prb", "rb", "p21", "p27", "p53", "lamin", "laminb1",
     "cyclin", "cyclinb1", "cycline", "geminin", "cdt1", "fucci", "vimentin", "keratin", "mito", "golgi", "er",
     "membrane", "cytoplasm", "antibody", "ab", "mhc", "caspase", "annexin", "igg", "pacific", "cascade",
+    "lifeact", "oct4", "sox2", "nanog", "amca", "coumarin", "calcein", "lysosensor", "qdot", "fish", "shg", "dead",
 }  # fmt: skip
 # A marker of white cells, or a dye that the filter of DAPI shows as well, with its number.
 _NUMBERED_OTHER = re.compile(r"cd\d{1,3}[a-z]?|b?u?v\d{3}|bv\d{3}|af\d{3}|cf\d{3}|atto\d{3}|dylight\d{3}|efluor\d{3}")
 _NOT = {
     "non", "no", "not", "without", "anti", "minus", "negative", "neg", "free", "mask", "masks", "label", "labels",
-    "seg", "segmentation", "bleed", "bleedthrough", "crosstalk", "background", "bg", "blank", "empty", "unstained",
-    "ratio", "prediction", "probability", "merge", "merged", "composite", "overlay", "fret",
+    "seg", "segmentation", "bleed", "bleedthrough", "leak", "crosstalk", "background", "bg", "blank", "empty",
+    "unstained", "ratio", "prediction", "probability", "merge", "merged", "composite", "overlay", "fret",
     "secondary", "2nd", "isotype", "control", "ctrl", "autofluorescence", "autofluor", "autofluo", "auto", "af",
     "flatfield", "flat", "shading", "illumination", "illum", "dark", "darkfield", "quench", "quenched", "off", "sub",
     "subtracted", "bleach", "bleached", "bleaching", "photobleached", "photobleaching", "spillover", "spill", "noise",
@@ -173,7 +176,7 @@ def _is_other(word: str) -> bool:
 def stain_spans(text: str, nuclei: bool = False) -> list[tuple[int, int]]:
     """Return where a name of a file or folder names stains, of DNA or others, or their colours, with a "no" before it.
 
-    The number of a product belongs to it, others do not: files are numbered so. With `nuclei`, that word is one, too.
+    The number of a product belongs to it, others do not: files are numbered so. With `nuclei`, words for them are, too.
 
     Examples
     --------
@@ -181,7 +184,7 @@ def stain_spans(text: str, nuclei: bool = False) -> list[tuple[int, int]]:
     [['DAPI'], ['Alexa Fluor 488'], ['no_dapi'], []]
     """
     spans: list[tuple[int, int]] = []
-    known = FLUORS | _COLOURS | ({"nuclei"} if nuclei else set())
+    known = FLUORS | _COLOURS | (NUCLEI if nuclei else set())
     for pattern in (_DNA_NAME, _OTHER_NAME, _WORD):
         for found in pattern.finditer(text):
             is_free = all(found.end() <= start or end <= found.start() for start, end in spans)

@@ -9,6 +9,11 @@ from cellcycle.errors import ImageError
 _SAMPLES = 1_000_000
 # Logarithms to any base of the largest count of 32 bits stay below this, and no camera's counts do.
 _LOGARITHM = 32.5
+# A picture lies in the last part of its numbers that is smaller than this, on top of an offset; as large ones say "no
+# data" in maps and registered pictures.
+_OFFSET, _FILLING = 1e-3, 1e19
+# Fractions of what are so small as this is not known.
+_LEAST_FULL = 1e-6
 # Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
 # nearly all that is not background.
 _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
@@ -19,10 +24,11 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     """Scale a file's numbers of any shape to float32 in [0, 1] without looking at how bright the picture is.
 
     Integers are divided by the full range of their type; signed ones may begin at their least number. Floats within
-    [0, 1] stay, those from -1 to 1 are moved there; larger ones are taken as camera counts and divided by the
-    smallest full range (8, 16 or 32 bits) that holds them. The few numbers just below 0 that background subtraction
-    leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes 0. Refused are pixels that
-    are not finite or no numbers, logarithms, and masks.
+    [0, 1] stay, those from -1 to 1 are moved there; larger ones, and integers of 64 bits, are taken as camera counts
+    and divided by the smallest full range (8, 16 or 32 bits) that holds them. An offset beside which the picture is
+    next to nothing is taken off; numbers that no count reaches fill what was not pictured. The few numbers just below 0
+    that background subtraction leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes
+    0. Refused are pixels that are not finite or no numbers, logarithms, and masks.
 
     Examples
     --------
@@ -37,18 +43,23 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
         return raw.astype(np.float32)
     if kind not in "uif":
         raise ImageError(path, f"its pixels are of type {raw.dtype}", "export it as 8-bit, 16-bit or float")
-    # Of 32 bits that begin at the least number, single precision would keep every 128th.
-    wide = np.float64 if kind == "i" and raw.dtype.itemsize >= 4 else np.float32
+    least, largest = (raw.min().item(), raw.max().item()) if raw.size else (0, 0)
+    is_offset = 0 < largest - least < _OFFSET * least
+    # Of 32 bits that begin at a large number, single precision would keep every 128th.
+    wide = np.float64 if raw.dtype.itemsize >= 4 and (kind == "i" or is_offset) else np.float32
     with np.errstate(over="ignore"):
         pixels = raw.astype(wide)
     if kind == "f" and not np.isfinite(pixels).all():
         raise ImageError(path, "some pixels are NaN or infinite", "replace them, then export the image again")
-    dark = 0.0 if kind == "u" or pixels.size == 0 else _dark(raw.dtype, pixels, path)
+    if kind == "f" and (is_filling := pixels >= _FILLING).any() and not is_filling.all():
+        pixels[is_filling] = pixels[~is_filling].min()
+    dark = least if is_offset else 0.0 if kind == "u" or not raw.size else _dark(raw.dtype, pixels, path)
     if dark:
         pixels -= wide(dark)
-    if kind == "f":
-        ranges = (2 if dark == -1 else 1, 2**8 - 1, 2**16 - 1, 2**32 - 1)
-        full_range = next((r for r in ranges if pixels.max() <= r), pixels.max())
+    if kind == "f" or dark > 0 or raw.dtype.itemsize == 8:
+        ranges = (2 if dark == -1 else 1, 2**8 - 1, 2**16 - 1, 2**32 - 1)[kind != "f" :]
+        largest = pixels.max()
+        full_range = next((r for r in ranges if _LEAST_FULL < largest <= r), largest or 1)
     else:
         limits = np.iinfo(raw.dtype)
         full_range = limits.max - limits.min if dark == limits.min else limits.max

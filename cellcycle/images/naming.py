@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
-from cellcycle.images.channels import by_name, can_be_stain, is_known, says_stain, stain_spans
+from cellcycle.images.channels import NUCLEI, by_name, can_be_stain, is_known, says_stain, stain_spans
 
 _GUID = re.compile(r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}$", re.IGNORECASE)
 # The part of a name that numbers the channel, or names it, by the rules of makers, which mean nothing else.
@@ -71,7 +71,7 @@ def parts_of(files: Iterable[str]) -> dict[str, Part]:
     """
     below = folders_below(files)
     parts = _parts(below)
-    if any("nuclei" in file.casefold() for file in below):
+    if any(word in file.casefold() for file in below for word in NUCLEI):
         parts |= _with_nuclei(_parts(below, nuclei=True))
     return parts
 
@@ -94,7 +94,7 @@ def _with_nuclei(parts: dict[str, Part]) -> dict[str, Part]:
     made = {}
     for of in folders.values():
         if not any(says_stain(part.name) for part in of.values()) and any(
-            part.name.casefold() == "nuclei" and known[part.folder, part.rest] for part in of.values()
+            part.name.casefold() in NUCLEI and known[part.folder, part.rest] for part in of.values()
         ):
             made |= of
     return made

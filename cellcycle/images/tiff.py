@@ -2,7 +2,7 @@
 
 import logging
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -77,6 +77,7 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
         is_labelled=all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not _is_any_stack(tiff),
         elsewhere=elsewhere,
         note=note,
+        missing=planes.missing,
     )
     return _slices_as_channels(stack, (tiff.imagej_metadata or {}).get("Labels") or [])
 
@@ -137,16 +138,32 @@ class _Planes:
 
     def load(self, t: int, c: int, z: int) -> np.ndarray:
         """Return the plane (H, W) of a time point, channel and z position."""
-        z_axes = [axis for axis in self.series.axes if axis not in "TCSYX"]
-        position = {"T": t, "C": c, "S": c}
-        if z_axes:
-            indices = np.unravel_index(z, [self.sizes[axis] for axis in z_axes])
-            position |= dict(zip(z_axes, indices, strict=True))
+        position = self._position(t, c, z)
         pixels = self._block(tuple(position[axis] for axis in self.leading))
         if self.palette is not None:
             return self.palette[c][pixels]
         pixels = pixels[tuple(slice(None) if axis in "YX" else position[axis] for axis in self.inner)]
         return self._upright(pixels)
+
+    def missing(self, t: int, c: int, z_planes: Iterable[int]) -> str:
+        """Say how many tiles or strips of some planes are not stored: a writer that was stopped leaves such."""
+        if not self.is_paged:
+            return ""
+        positions = (self._position(t, c, z) for z in z_planes)
+        pages = {self._number(tuple(position[axis] for axis in self.leading)) for position in positions}
+        sizes = [n for k in pages if self.series.pages[k] is not None for n in self.series.pages[k].databytecounts]
+        n_missing, what = sizes.count(0), "tiles" if self.page.is_tiled else "strips"
+        said = f"{n_missing} of {len(sizes)} {what} of what is read are not stored: they are read as 0"
+        return said if n_missing else ""
+
+    def _position(self, t: int, c: int, z: int) -> dict[str, int]:
+        """Return where a plane lies along each axis of the file but those of the plane."""
+        z_axes = [axis for axis in self.series.axes if axis not in "TCSYX"]
+        at = np.unravel_index(z, [self.sizes[axis] for axis in z_axes]) if z_axes else ()
+        return {"T": t, "C": c, "S": c} | dict(zip(z_axes, at, strict=True))
+
+    def _number(self, leading: tuple[int, ...]) -> int:
+        return int(np.ravel_multi_index(leading, [self.sizes[a] for a in self.leading])) if leading else 0
 
     def _block(self, leading: tuple[int, ...]) -> np.ndarray:
         """Return the array over the inner axes at this position of the leading ones."""
@@ -156,7 +173,7 @@ class _Planes:
             is_mapped = leading and self.series.dataoffset is not None
             with quiet():
                 return self.series.asarray(out="memmap" if is_mapped else None)[leading]
-        index = int(np.ravel_multi_index(leading, [self.sizes[a] for a in self.leading])) if leading else 0
+        index = self._number(leading)
         page = self.series.pages[index]
         if page is None:
             finding = "the plane that is asked for lies in another file of its set"

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -47,7 +48,7 @@ def places_of(paths) -> list[Place]:
     ['C02', 'C12', '', '']
     """
     order = sorted(range(len(paths)), key=lambda k: os.path.dirname(paths[k]))
-    places = [Place()] * len(paths)
+    places, plate_of = [Place()] * len(paths), _plates({os.path.dirname(path) for path in paths})
     for folder, members in groupby(order, key=lambda k: os.path.dirname(paths[k])):
         members = list(members)
         stems = [Path(paths[k]).stem for k in members]
@@ -55,10 +56,28 @@ def places_of(paths) -> list[Place]:
             found = [re.match(pattern, stem) for stem in stems]
             if all(found):
                 for k, match in zip(members, found, strict=True):
-                    plate = match["plate"] or os.path.basename(folder)
+                    plate = match["plate"] or plate_of[folder]
                     places[k] = Place(plate, _named(match["row"], match["column"]), rule)
                 break
     return places
+
+
+def _plates(folders: set[str]) -> dict[str, str]:
+    """Return the name of each folder, or where several have one (Images, TimePoint_1) the next above that differs.
+
+    Examples
+    --------
+    >>> sorted(_plates({"a/Images", "b/Images", "c"}).items())
+    [('a/Images', 'a'), ('b/Images', 'b'), ('c', 'c')]
+    """
+    alike, names = defaultdict(list), {}
+    for folder in sorted(folders):
+        alike[os.path.basename(folder)].append(folder)
+    for same in alike.values():
+        parts = [folder.split(os.sep)[::-1] for folder in same]
+        differing = (level for level in zip(*parts, strict=False) if len(set(level)) == len(same))
+        names |= zip(same, next(differing, same), strict=True)
+    return names
 
 
 def stated_places(paths, named: list[Place]) -> list[Place]:
