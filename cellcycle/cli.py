@@ -94,7 +94,7 @@ def predict(
     is_nucleus: Annotated[bool, typer.Option("--nucleus", help="The images are crops of one nucleus.")] = False,
     channel: Annotated[str | None, typer.Option(help="DNA channel: index from 0, or (part of) its name.")] = None,
     plane: Annotated[int | None, typer.Option(help="Time point or z plane, from 0; default: projection.")] = None,
-    pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um, if the files do not say.")] = None,
+    pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um, whatever files say.")] = None,
     segmentation: Annotated[str, typer.Option(help="trained, classical, cellpose or stardist.")] = "trained",
     plate_map: Annotated[
         Path | None,

@@ -132,6 +132,26 @@ def test_a_well_whose_peak_lies_elsewhere_is_flagged_and_keeps_the_common_one():
     assert "A03 has its own peak at 2.0" in notes[0]
 
 
+@pytest.mark.parametrize("n", [10, 40])
+@pytest.mark.parametrize("times", [1.5, 2.0])
+def test_a_well_of_few_nuclei_none_of_which_is_in_g1_goes_to_review_and_is_not_called_alike(n, times):
+    brighter = [(times * at, share) for at, share in GROWING]
+    fields = [*(field_of(*GROWING, n=150, seed=k) for k in range(3)), field_of(*brighter, n=n, seed=9)]
+    shared, (note,) = share(columns(4), fields, SCALE, 0.1)
+    assert [one.flag for one in shared] == ["", "", "", OTHER_PEAK]
+    assert "image 4 shows too few nuclei there" in note and shared[3].anchor.position == pytest.approx(10, rel=0.06)
+    # As many of the same exposure are called without a word.
+    fields[3] = field_of(*GROWING, n=n, seed=9)
+    assert [one.flag for one in share(columns(4), fields, SCALE, 0.1)[0]] == [""] * 4
+
+
+def test_plates_whose_folders_have_one_name_stay_apart():
+    names = [f"{plate}/Images/r01c0{column}f01p01-ch1sk1fk1fl1.tiff" for plate in ("a/x", "a/y") for column in (1, 2)]
+    assert [(place.plate, place.well) for place in places_of(names)] == [
+        ("x", "A01"), ("x", "A02"), ("y", "A01"), ("y", "A02")
+    ]  # fmt: skip
+
+
 def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     fields = [field_of(*GROWING, n=150, seed=k, light=falling) for k in range(4)]
     shared, (note,) = share(columns(4), fields, SCALE, 0.1)
@@ -264,6 +284,7 @@ BAD_MAPS = {
     "well,condition,condition\nA01,a,b\nA02,b,b\n": "condition stands there 2 times",
     "well,condition\nA01,a\nA02,b\nA03,b\n": "line 4: no image is of well A03",
     "well,condition\nA01,a\nQ02,b\n": "'Q02' is no well",
+    "well,condition\nA01,Drug\nA02,drug\n": "'Drug' and 'drug' differ by capitals alone",
     "well,dose\nA01,1\nA02,2 uM\n": "the dose '2 uM' is no number",
     "condition,dose\na,1\n": "no column image or well",
     "well\nA01\nA02\n": "no column but well",

@@ -39,6 +39,7 @@ SPOILT = (
     "no_g1_peak",
     "one_dna_peak",
     "no_nucleus",
+    "other_g1_peak",
     "same_field",
     "unreadable",
 )

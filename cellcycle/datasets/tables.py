@@ -159,6 +159,15 @@ def clean(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", "".join(plain)).split())
 
 
+def refuse_twins(source, what: str, names) -> None:
+    """Refuse names that differ by small and capital letters alone."""
+    spelled = {}
+    for name in dict.fromkeys(names):
+        if spelled.setdefault(name.casefold(), name) != name:
+            finding = f"the {what}s {spelled[name.casefold()]!r} and {name!r} differ by capitals alone"
+            raise DataError(source, finding, "write them alike, or as two names")
+
+
 def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[str]]:
     """Bring labels or groups (`what`) to one spelling each, where it is certain that they mean the same; say so.
 

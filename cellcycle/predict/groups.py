@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.dna_content import fit_g1_peak, fit_near
+from cellcycle.dna_content import LEAST_NUCLEI, fit_g1_peak, fit_near
 from cellcycle.errors import ImageError
 from cellcycle.images import Plane
 from cellcycle.images.wells import places_of, stated_places
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
-from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, g1_area_px, likely_pixel_size_um
+from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, g1_area_px, has_g1_dna, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
 from cellcycle.predict.same_field import same_fields
 
@@ -32,8 +32,8 @@ SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna"
 OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
 # So many crops have a typical nucleus.
 _LEAST_CROPS = 8
-# A well with fewer sound nuclei takes the peak of its group as it is.
-_LEAST_OWN = 20
+# A well with fewer sound nuclei takes the peak of its group as it is; one with so many should show some of them there.
+_LEAST_OWN, _LEAST_THERE = 20, 6
 # So many nuclei of the group are added to those of a well before the area of G1 is taken.
 _LENT_AREAS = 20
 # A clear peak of its own so far from the common one is no matter of stain.
@@ -214,18 +214,23 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         own_anchor[unit], ratio = _own_anchor(own, anchor, peak.g2_ratio)
         if ratio:
             elsewhere[unit] = ratio
-            n_elsewhere += sum(map(len, own))
+            n_elsewhere += 0 if np.isnan(ratio) else sum(map(len, own))
     if n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
         return alone, f"G1 peaks differ ({len(elsewhere)} of {len(wells)} lie elsewhere), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)
-    shifts = [own.position / anchor.position for own in own_anchor.values()]
+    # A well that takes the common peak as it is has not been compared.
+    shifts = [own.position / anchor.position for own in own_anchor.values() if own is not anchor]
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"
-    if len(wells) > 1:
+    if len(wells) > 1 and shifts:
         note += f", that of single {_words(units)} {min(shifts):.2f} to {max(shifts):.2f} times as bright"
     note += f"; {light.note}" if light else ""
     for unit, ratio in elsewhere.items():
         name = unit[1] if isinstance(unit, tuple) else f"image {units.index(unit) + 1}"
-        note += f"; {name} has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
+        note += f"; {name} "
+        if np.isnan(ratio):
+            note += "shows too few nuclei there, and in all, to say why: a drug, or another exposure"
+        else:
+            note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
     flags = [OTHER_PEAK if unit in elsewhere else "" for unit in units]
     return [Shared({}, own_anchor[unit], size_um, flag, light) for unit, flag in zip(units, flags, strict=True)], note
 
@@ -235,16 +240,22 @@ def _words(units: list) -> str:
 
 
 def _own_anchor(nuclei: list[Nuclei], common: Anchor, g2_ratio: float) -> tuple[Anchor, float | None]:
-    """Return the anchor of a well, and where its own peak lies in units of the common one if that is elsewhere."""
+    """Return the anchor of a well, and where its own peak lies in units of the common one if that is elsewhere.
+
+    NaN where hardly a nucleus lies at the common one, but there are too few for a peak of their own.
+    """
     dna = np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
     if len(dna) < _LEAST_OWN:
-        return common, None
+        is_there = has_g1_dna(2 * dna / common.position).any() or len(dna) < _LEAST_THERE
+        return common, None if is_there else np.nan
     position, fractions = fit_near(dna, common.position, g2_ratio)
     if fractions["G1"] < _LEAST_G1 or fractions["outliers"] > _MOST_OUTSIDE:
         alone = fit_g1_peak(dna)
         ratio = alone.position / common.position
         if alone.is_usable and not 1 / _MOST_SHIFT < ratio < _MOST_SHIFT:
             return common, ratio
+        if fractions["G1"] < _LEAST_G1 and len(dna) < LEAST_NUCLEI:
+            return common, np.nan
     n_g1 = fractions["G1"] * len(dna)
     area_px = g1_area_px(nuclei, position)
     if area_px is None or common.area_px is None:

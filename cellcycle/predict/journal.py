@@ -37,10 +37,12 @@ def key_of(
 
 
 def _state(image) -> list:
-    """Return a name with the size and time of its file, so that an image that was replaced is another one."""
+    """Return a name with the size and time of its files, so that an image that was replaced is another one."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        found = os.stat(image)
-        return [os.fspath(image), found.st_size, found.st_mtime_ns]
+        # An OME-Zarr is a folder, whose own time stays when chunks are written.
+        inside = [os.path.join(at, name) for at, _, names in os.walk(image) for name in names]
+        found = [os.stat(file) for file in [image, *inside]]
+        return [os.fspath(image), len(found), sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)]
     return [str(image)]
 
 

@@ -4,7 +4,7 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from cellcycle.datasets.tables import clean
+from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.datasets.tables import read_table as read_text
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.wells import Place, well_name
@@ -31,6 +31,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     if len(table.columns) < 2:
         raise DataError(file, f"it has no column but {table.columns[0]}", "add a column such as condition")
     rows = {line: _checked(file, line, dict(row)) for line, row in table.iterrows()}
+    refuse_twins(file, "condition", [row["condition"] for row in rows.values() if row.get("condition")])
     listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
     find = _by_image(file, images, listed) if "image" in table else _by_well(file, table, places)
     at: dict[int, dict] = {}

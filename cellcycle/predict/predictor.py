@@ -41,6 +41,8 @@ INVERTED = "it shows dark objects on a bright ground; if those are nuclei, inver
 EVEN_LIGHT = "uneven light, which its own nuclei tell, is taken out of their DNA (column light)"
 # Finer pixels than this, in um, hold less light each than any that the shipped models learned from.
 _FINEST_UM = 0.3
+# Sizes of a pixel that differ by less are the same, rounded.
+_SAME_SIZE = 1.02
 # Nuclei that are cut and scored at a time.
 _BATCH = 256
 
@@ -211,7 +213,10 @@ class Predictor:
             }
         )
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
-        notes = filter(None, (plane.note, nuclei.scale_note, EVEN_LIGHT if peak and light else ""))
+        stated, asked = plane.pixel_size_um, self.settings.pixel_size_um
+        is_other = stated and asked and not 1 / _SAME_SIZE < asked / stated < _SAME_SIZE
+        size = f"it states {stated:.3g} um a pixel; {asked:.3g} um was asked for and is taken" if is_other else ""
+        notes = filter(None, (plane.note, size, nuclei.scale_note, EVEN_LIGHT if peak and light else ""))
         remarks = {"remark": nuclei.remark, "plane_note": "; ".join(notes)}
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
 

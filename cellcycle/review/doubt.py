@@ -23,7 +23,7 @@ REASON_WORDS = {
     "out_of_focus": "out of focus",
     "saturated": "overexposed: its DNA content is too low",
     "hot_pixel": "hot pixels of the camera were taken from it",
-    "other_g1_peak": "its well has its G1 peak elsewhere than the plate: other stain or exposure, or more DNA",
+    "other_g1_peak": "its well has its G1 peak elsewhere than the plate, or hardly a nucleus there",
     "same_field": "shown by another image, too, at the same place: a channel, plane, copy or time of one field",
     ONE_PEAK: "the DNA of all nuclei shows one peak: a culture that stands still in G1 or in G2, which cannot be told",
     MANY_MITOSES: "its field has more mitoses than a growing culture: of cells arrested in M say --prior equal",
