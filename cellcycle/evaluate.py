@@ -75,12 +75,21 @@ class Evaluation:
             found = metrics.estimate(score, labels, calls, n_classes, units)
             made[name], made["intervals"][name] = _number(found.value), [_number(found.low), _number(found.high)]
         for name, score in (("recall", metrics.recall), ("precision", metrics.precision)):
-            values = score(metrics.confusion_matrix(labels, calls, n_classes))
+            confusion = metrics.confusion_matrix(labels, calls, n_classes)
+            values, n_of = score(confusion), confusion.sum(axis=int(name == "recall"))
             made[name] = {c: _number(v) for c, v in zip(self.classes, values, strict=True)}
             made["intervals"][name] = pairs = {}
             for k in present:
                 spread = metrics.estimate(lambda m, k=k, s=score: s(m)[..., k], labels, calls, n_classes, units)
-                pairs[self.classes[k]] = [_number(spread.low), _number(spread.high)]
+                # Of a few cells, all of them right, the bootstrap is sure.
+                low, high = metrics.wilson(values[k], n_of[k])
+                pairs[self.classes[k]] = [_number(min(spread.low, low)), _number(max(spread.high, high))]
+            if name == "recall":
+                # Their mean varies as they do.
+                ends = np.array(metrics.wilson(values[present], n_of[present])) - values[present]
+                low, high = np.array([-1, 1]) * np.sqrt((ends**2).sum(axis=1)) / len(present) + values[present].mean()
+                least, most = made["intervals"]["balanced_accuracy"]
+                made["intervals"]["balanced_accuracy"] = [_number(min(least, low)), _number(max(most, high))]
         error = calibration_error(probabilities, labels, units)
         made["calibration_error"] = _number(error.value)
         made["intervals"]["calibration_error"] = [_number(error.low), _number(error.high)]

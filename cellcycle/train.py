@@ -11,8 +11,9 @@ from cellcycle import metrics
 from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, save_checkpoint
 from cellcycle.confidence import fit_confidence, measured_nuclei, softmax, with_temperature
 from cellcycle.datasets import NucleusDataset, load_dataset
+from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import CheckpointError, DataError, SettingError
-from cellcycle.evaluate import Evaluation, codes_of, write_evaluation, write_trained_images
+from cellcycle.evaluate import Evaluation, codes_of, trained_images, write_evaluation, write_trained_images
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
 from cellcycle.nuclei import Scale, nuclei_of
@@ -112,7 +113,12 @@ def train(
     facts["from"] = None if start is None else start.card["card_sha256"]
     state = state_of(output, facts, resume)
     prints = image_fingerprints(dataset.images)
+    known = set() if start is None else trained_images(start)
+    # What the model to train further has learned from is held out of nothing.
+    scored = _new_to(start, dataset, np.array([one not in known for one in prints]), say)
     parts, limits = _parts(dataset, prints, folds, seed)
+    if len(scored) < len(dataset):
+        limits.append(f"{start.name} had learned from {len(dataset) - len(scored)} of these nuclei: no score has them.")
     for limit in () if dataset.groups is None else limits:
         say(limit)
     trainings = Trainings(settings, inputs, labels, len(classes), state, start and start.classifier)
@@ -125,7 +131,8 @@ def train(
             held_out[part.test] = called
         if start is not None:
             before = softmax(start.classifier().logits(inputs).astype(np.float64))
-            comparison = _compared(labels, before, held_out, None if limits else dataset.groups)
+            units = None if limits or dataset.groups is None else dataset.groups[scored]
+            comparison = _compared(labels[scored], before[scored], held_out[scored], units)
             say(
                 "balanced accuracy on the same cells, before {before:.3f}, after {after:.3f}, by {gain[0]:+.3f} to "
                 "{gain[1]:+.3f} in 95 % of such samples".format(**comparison)
@@ -136,16 +143,20 @@ def train(
         if final is None:
             # Found finished in its state, unless a fine-tuned model was still to prove better.
             final = trainings.fit("all", seed + folds)
-    confidence = _confidence(dataset, rule, held_out, labels, parts, limits)
+    fold_of = np.zeros(len(dataset))
+    for part in parts:
+        fold_of[part.test] = part.fold
+    new, held_out, labels = dataset.select(scored), held_out[scored], labels[scored]
+    confidence = _confidence(new, rule, held_out, labels, fold_of[scored], limits)
     calibrated = with_temperature(held_out, confidence.temperature)
-    judged = Evaluation(dataset, tuple(classes), labels, calibrated, (), confidence.thresholds)
+    judged = Evaluation(new, tuple(classes), labels, calibrated, (), confidence.thresholds)
     about = _about(output, dataset, classes, settings, seed, start, comparison, limits)
     about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
     about["data"]["identity"] = identity
 
     def write_more(work: Path) -> None:
         write_evaluation(judged, work / "held_out.csv")
-        write_trained_images(work, prints)
+        write_trained_images(work, sorted({*prints, *known}))
 
     checkpoint = save_checkpoint(output, final, rule, about, more=write_more)
     shutil.rmtree(state, ignore_errors=True)
@@ -242,11 +253,24 @@ def _device(name: str) -> str:
     return "cuda" if has_gpu and name != "cpu" else "cpu"
 
 
-def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, parts, limits: list[str]):
+def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarray, say) -> np.ndarray:
+    """Return which nuclei a model to train further has not learned from, of each class enough to judge by."""
+    n_of = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    n_new = np.bincount(dataset.labels[is_new], minlength=len(dataset.classes))
+    if not is_new.all():
+        told = f"{start.name} has learned from {np.count_nonzero(~is_new)} of these {len(is_new)} nuclei"
+        few = [f"{name} {n}" for name, n, all_of in zip(dataset.classes, n_new, n_of, strict=True)
+               if n < min(all_of, FEWEST)]  # fmt: skip
+        if few:
+            finding = f"{told}; new to it are too few to judge by: {', '.join(few)}"
+            raise DataError(dataset.name, finding, "train anew on all of them, without --from, or give more new ones")
+        say(f"{told}: they are trained on, and in no score")
+    return np.flatnonzero(is_new)
+
+
+def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, fold_of, limits: list[str]):
     """Fit how far calls can be trusted, and what usual nuclei are like where enough of them can be measured."""
-    fold_of, fitted_on = np.zeros(len(dataset)), f"{len(dataset)} nuclei of {dataset.name}, held out"
-    for part in parts:
-        fold_of[part.test] = part.fold
+    fitted_on = f"{len(dataset)} nuclei of {dataset.name}, held out"
     measured = measured_nuclei(nuclei_of(dataset, rule.scale), dataset.places)
     try:
         return fit_confidence(held_out, labels, fold_of, measured, fitted_on=fitted_on)

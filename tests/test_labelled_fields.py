@@ -217,3 +217,10 @@ def test_two_images_of_one_name_without_a_hash_are_not_guessed_between(plate):
     write_field(folder / "B2" / "a.tif", seed=5)
     (folder / "a.tif").unlink()
     assert "a.tif: 2 images have this name" in refusal(folder, table)
+
+
+def test_one_group_for_all_keeps_the_cells_of_an_image_together(plate):
+    folder, table = plate
+    dataset = load(folder, table.assign(group="plate 1"))
+    assert sorted(set(dataset.groups)) == ["a.tif", "b.tif"]
+    assert any("all are of one group" in note for note in dataset.notes)

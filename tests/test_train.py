@@ -20,7 +20,7 @@ from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.evaluate import evaluate
 from cellcycle.images import write_image
-from cellcycle.inputs import prepare
+from cellcycle.inputs import Inputs, prepare
 from cellcycle.predict import predict
 from cellcycle.predict.runtime import Runtime
 from cellcycle.simulation import write_folder
@@ -53,13 +53,25 @@ def test_a_model_is_trained_judged_and_trained_further(cells, tmp_path):
     found = evaluate(first, cells, tmp_path / "predictions.csv")
     assert len(found.trained_on) == len(cells) and found.scores()["accuracy"] > 0.5
     assert (tmp_path / "predictions.csv").is_file() and (tmp_path / "predictions_confusion.png").is_file()
-    second = train(cells, tmp_path / "second", from_model=first.folder, folds=2, epochs=1, device="cpu")
+    again = {"from_model": first.folder, "folds": 2, "epochs": 1, "device": "cpu"}
+    with pytest.raises(DataError, match=r"first has learned from 96 of these 96 .*G1 0.*without --from"):
+        train(cells, tmp_path / "second", **again)
+    noise = np.random.default_rng(1).normal(0, 0.02, cells.images.shape).astype(np.float32)
+    others = replace(cells, images=np.clip(cells.images + noise, 0, 1), identity="toy-2")
+    second = train(others, tmp_path / "second", **again)
     assert {"before", "after", "gain", "from"} <= set(second.card["training"])
     low, high = second.card["training"]["gain"]
     assert low <= second.card["training"]["after"] - second.card["training"]["before"] <= high and low < high
     kept = second.card["training"]["before"] >= second.card["training"]["after"]
     held = second.card["scores"]["held_out"]["balanced_accuracy"]
     assert held == pytest.approx(second.card["training"]["before" if kept else "after"], abs=1e-3)
+    # Of cells that it knows and others the others alone are scored, and it says what both have learned from.
+    is_new = np.arange(len(cells)) % 2 == 0
+    mixed = replace(cells, images=np.where(is_new[:, None, None, None], others.images, cells.images), identity="toy-3")
+    third = train(mixed, tmp_path / "third", **again, say=said.append)
+    assert third.card["scores"]["held_out"]["n"] == 48 and "first has learned from 48 of these 96" in " ".join(said)
+    assert "first had learned from 48 of these nuclei" in " ".join(third.card["limits"])
+    assert len(evaluate(third, mixed).trained_on) == len(evaluate(third, cells).trained_on) == 96
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +302,10 @@ def test_evaluation_speaks_json(sample_folder):
     scores = json.loads(answer.stdout)
     assert {"accuracy", "balanced_accuracy", "macro_f1", "recall", "n", "precision", "coverage"} <= set(scores)
     assert scores["n"] > 0 and load_checkpoint("lr").classes == tuple(scores["recall"])
+    for name, recall in scores["recall"].items():
+        # A handful of cells, all right or all wrong, is not certain.
+        low, high = scores["intervals"]["recall"][name]
+        assert low <= recall <= high and high - low > 0.1
 
 
 @pytest.mark.parametrize("command", ["evaluate lr cells", "train cells --output mine --network dna-content --folds 2"])
@@ -372,6 +388,13 @@ def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_mode
         train(cells, tmp_path / "x", **quick | {"network": None, "from_model": model.folder})
     with pytest.raises(SettingError, match="between images"):
         train(cells, tmp_path / "x", **quick, intensity="per-image")
+
+
+def test_gates_without_an_amount_of_dna_are_refused_in_one_line():
+    inputs = Inputs(np.zeros((4, 1, 8, 8), np.float32), np.full((4, 2), np.nan), ("dna_copies", "area_over_g1"))
+    with pytest.raises(DataError, match="none of the nuclei has an amount of DNA") as refused:
+        DnaContentClassifier().fit(inputs, [0, 0, 1, 1])
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.slow

@@ -66,6 +66,10 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
         raise DataError(file, bad[0] + more, remedy)
     entries = pd.concat(rows, ignore_index=True)
     entries["group"], said = clean_names(entries["group"], "group", file)
+    if len(set(entries["group"])) == 1 and len(fields) > 1:
+        # One for all keeps nothing apart: at least the cells of an image stay together.
+        entries["group"] = [fields[k].image for k in entries["field"]]
+        said = [*said, "all are of one group: cells of one image are kept together instead"]
     sizes = [f.nuclei.pixel_size_um if f.nuclei.scale_is_known else np.nan for f in fields]
     entries["pixel_size_um"] = np.array(sizes)[entries["field"]]
     crops = [crop for at, f in zip(rows, fields, strict=True) for crop in _crops(f, at["at"].to_numpy())]

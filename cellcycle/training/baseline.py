@@ -12,7 +12,7 @@ from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import DataError, SettingError
 from cellcycle.inputs import Inputs, prepare_images
 
 DNA_CONTENT = "dna-content"
@@ -63,6 +63,9 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
         """Fit to `Inputs` with its measurements (or images (N, C, H, W)) with labels `y (N,)`; return self."""
         values, y = self._measure(X), np.asarray(y)
         found = np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)
+        if not found.any():
+            finding = "none of the nuclei has an amount of DNA: none was found, or their fields show no G1 peak"
+            raise DataError("nuclei", finding, "give crops under one exposure, or fields of 60 nuclei or more")
         features = np.log(values[found])
         self.channels_ = Inputs.of(X).shape[1]
         self.classes_, counts = np.unique(y, return_counts=True)
