@@ -117,13 +117,36 @@ def test_images_of_one_name_in_two_folders_are_two_arms_and_any_name_is_put_in_o
     assert read_experiment([tmp_path / "t.csv"]).arms == ["10⁵ cells", "dose 9"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "finding"),
+    [
+        ("dose", "0,1", "dose of row 3 is '0,1'"),
+        ("call", "g1", "the call of row 3 is 'g1', none of G1, S, G2, M"),
+        ("condition", "Drug", "'drug' and 'Drug' differ by capitals alone"),
+        ("dna_copies", None, "no column dna_copies"),
+        ("edge_width_px", None, "no column edge_width_px"),
+    ],
+)
+def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, finding):
+    table = nuclei_of([0.4, 0.3, 0.2, 0.1], 20, condition="drug", dose=1.0).astype({name: object})
+    if text is None:
+        table = table.drop(columns=name)
+    else:
+        table.loc[2, name] = text
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=finding):
+        read_experiment([tmp_path / "t.csv"])
+
+
 @pytest.mark.slow
 def test_mitoses_without_a_call_are_estimated_and_not_counted(tmp_path):
     table = nuclei_of([0.4, 0.1, 0.1, 0.4], n=400)
     is_open = table["call"].eq("M") & (np.arange(400) % 2 == 0)
     table.loc[is_open, ["call", "review"]] = "", MANY_MITOSES
     table.to_csv(tmp_path / "t.csv", index=False)
-    found = all_numbers(read_experiment([tmp_path / "t.csv"]), 50).set_index(["table", "quantity"])["value"]
+    numbers = all_numbers(read_experiment([tmp_path / "t.csv"]), 50).set_index(["table", "quantity"])
+    found, n_called = numbers["value"], (table["call"] != "").sum()
+    assert numbers.loc[("counted", "M"), "n_nuclei"].item() == n_called
     assert found["counted", "M"] < 0.3 < 0.36 < found["estimated", "M"] < 0.48
     page = tmp_path / "r.html"
     write_report(page, read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"], tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.errors import DataError, SettingError
 from cellcycle.metrics import Estimate
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
@@ -18,6 +19,7 @@ from cellcycle.review.doubt import classes_of
 # cannot be told in which phase all nuclei of their field stand.
 LEFT_OUT = ("edge", "clump", "debris", "out_of_focus", ONE_PEAK)
 _PLACE = ("plate", "well", "condition", "replicate", "group")
+_NEEDED = ("model", "version", "prior", "review", "dna_copies", "edge_width_px")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     _check_joined(paths, tables)
     table = pd.concat(tables, ignore_index=True)
     for name in _PLACE:
-        table[name] = table[name].fillna("") if name in table else ""
+        table[name] = table[name].fillna("").map(clean) if name in table else ""
+    refuse_twins(", ".join(map(str, paths)), "condition", table["condition"])
     table["dose"] = table.get("dose", np.nan)
     table["is_nucleus"] = table["nucleus_id"].notna()
     # A mitosis too many for a growing culture has no call, but probabilities that count.
@@ -83,8 +86,8 @@ def _check_joined(paths, tables) -> None:
     """Refuse tables of which calls do not compare, and images that would count twice."""
     seen, models = {}, set()
     for path, table in zip(paths, tables, strict=True):
-        if not {"model", "version", "prior", "review"} <= set(table):
-            finding = "it comes from another version of cellcycle: no column model, version, prior or review"
+        if missing := [name for name in _NEEDED if name not in table]:
+            finding = f"it comes from another version of cellcycle, or was cut: no column {', '.join(missing)}"
             raise DataError(path, finding, "predict the images again")
         called = table[table["model"] != ""]
         said = {f"the version of {model}": own["version"].iloc[0] for model, own in called.groupby("model")}
@@ -153,7 +156,8 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
         if len(own):
             samples[arm] = samples_of(own, experiment.classes, number, n_samples)
             for how in samples[arm].value:
-                rows += [{"table": how} | about | one for one in _named(samples[arm].interval(how), how, experiment)]
+                counted = about | {"n_nuclei": samples[arm].n[how]}
+                rows += [{"table": how} | counted | one for one in _named(samples[arm].interval(how), how, experiment)]
     rows += _differences(experiment, samples, n_samples)
     for unit, everything in experiment.table.groupby("unit", sort=False):
         own, about = everything[everything["is_counted"]], _about(everything) | {"unit": unit}

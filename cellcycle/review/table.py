@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cellcycle.datasets.labels import NONE
 from cellcycle.errors import DataError
-from cellcycle.predict.table import TEXT_COLUMNS
+from cellcycle.predict.table import NUMBERS_OF_MAP, TEXT_COLUMNS, table_columns
 from cellcycle.review.doubt import classes_of
 
 # Where a nucleus lies in its image: the first row and column, and those after the last.
@@ -33,8 +33,9 @@ def read_table(path):
         raise DataError(path, f"it is no table of cellcycle predict ({reason})", "give its CSV or JSON file") from error
     _check_columns(path, list(table))
     numbers = [name for name in table if name not in _TEXTS]
+    known = {*table_columns(()), *NUMBERS_OF_MAP}
     for name in numbers:
-        table[name] = _as_numbers(path, table[name], name in _NEEDED or name.startswith("p_"))
+        table[name] = _as_numbers(path, table[name], name in known or name.startswith("p_"))
     _check_rows(path, table)
     return table
 
@@ -80,7 +81,8 @@ def _as_numbers(path: Path, column, is_needed: bool):
     wrong = numbers.isna() & column.notna() & (column.astype(str) != "")
     if is_needed and wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise DataError(path, f"{column.name} of row {row + 1} is {column.iloc[row]!r}", "predict the images again")
+        finding = f"{column.name} of row {row + 1} is {column.iloc[row]!r}"
+        raise DataError(path, finding, "write the number as 0.5, or predict the images again")
     return numbers
 
 
@@ -92,6 +94,12 @@ def _check_rows(path: Path, table) -> None:
         counts = table["flags"].value_counts().items()
         found = ", ".join(f"{n} {flags.replace(';', ' ').replace('_', ' ')}" for flags, n in counts)
         raise DataError(path, f"none of its rows holds a nucleus ({found})", "look at the images")
+    classes = classes_of(table)
+    unknown = ~table["call"].isin(["", *classes])
+    if unknown.any():
+        row = int(unknown.to_numpy().argmax())
+        finding = f"the call of row {row + 1} is {table['call'].iloc[row]!r}, none of {', '.join(classes)}"
+        raise DataError(path, finding, "write one of these, or nothing")
     twice = nuclei.duplicated(["image", "nucleus_id"])
     if twice.any():
         row = nuclei[twice].iloc[0]
