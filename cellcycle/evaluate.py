@@ -16,7 +16,7 @@ from cellcycle.errors import DataError
 from cellcycle.files import whole_file
 from cellcycle.inputs import prepare
 from cellcycle.predict.runtime import Runtime
-from cellcycle.splits import image_fingerprints
+from cellcycle.splits import image_fingerprints, middle_fingerprints
 
 # Beside a model's card: what was it trained on? One fingerprint of pixels a line.
 TRAINED_IMAGES = "trained_images.txt"
@@ -113,8 +113,7 @@ def evaluate(model, data, output=None) -> Evaluation:
     if fitted is not None:
         probabilities, thresholds = with_temperature(probabilities, fitted.temperature), fitted.thresholds
     known = trained_images(checkpoint)
-    prints = image_fingerprints(dataset.images) if known else []
-    seen = tuple(str(s) for s, p in zip(dataset.sample_ids, prints, strict=False) if p in known)
+    seen = tuple(map(str, dataset.sample_ids[are_among(dataset.images, known)])) if known else ()
     found = Evaluation(dataset, checkpoint.classes, labels, probabilities, seen, thresholds)
     if output is not None:
         write_evaluation(found, Path(output))
@@ -168,8 +167,14 @@ def write_evaluation(found: Evaluation, table: Path) -> None:
     plots.save_figures(figures, table.parent)
 
 
+def are_among(images, known: set[str]) -> np.ndarray:
+    """Return which images (N,) bool a model has learned from, whose list is `known`, however wide they were cut."""
+    prints = zip(image_fingerprints(images), middle_fingerprints(images), strict=True)
+    return np.array([not known.isdisjoint(own) for own in prints], dtype=bool)
+
+
 def write_trained_images(folder: Path, fingerprints) -> None:
-    """Write beside a model's card which images it learned from, by `cellcycle.splits.image_fingerprints`."""
+    """Write beside a model's card which images it learned from, by fingerprints of `cellcycle.splits`."""
     (folder / TRAINED_IMAGES).write_text("\n".join(fingerprints) + "\n", encoding="utf-8")
 
 

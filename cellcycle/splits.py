@@ -8,6 +8,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cellcycle.errors import DataError
 
+# An image is known again by so much of its middle, if that has so many values.
+_MIDDLE_PX, _LEAST_VALUES = 24, 16
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -76,11 +79,23 @@ def _grouped_parts(labels, groups, n_folds: int, seed: int):
 def image_fingerprints(images) -> np.ndarray:
     """Return one fingerprint (N,) an image (N, C, H, W), the same for quarter turns and mirror images of its pixels."""
     prints = []
-    for image in np.asarray(images):
+    for image in map(np.asarray, images):
         turned = (np.rot90(image, k, axes=(1, 2)) for k in range(4))
         versions = (v for t in turned for v in (t, t[:, :, ::-1]))
         prints.append(min(hashlib.blake2b(np.ascontiguousarray(v), digest_size=12).hexdigest() for v in versions))
     return np.array(prints, dtype=object).astype(str)
+
+
+def middle_fingerprints(images) -> np.ndarray:
+    """Return the fingerprint (N,) of the middle of each image, the same however wide it was cut about its nucleus.
+
+    Of a middle of few values, as of an overexposed nucleus, it is that of the whole image.
+    """
+    images = np.asarray(images)
+    lost = [max(side - _MIDDLE_PX, 0) // 2 for side in images.shape[2:]]
+    middles = images[:, :, lost[0] : images.shape[2] - lost[0], lost[1] : images.shape[3] - lost[1]]
+    told = [len(np.unique(middle)) >= _LEAST_VALUES for middle in middles]
+    return image_fingerprints([m if is_told else i for m, i, is_told in zip(middles, images, told, strict=True)])
 
 
 def join_copies(groups, fingerprints) -> np.ndarray | None:

@@ -13,11 +13,11 @@ from cellcycle.confidence import fit_confidence, measured_nuclei, softmax, with_
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import CheckpointError, DataError, SettingError
-from cellcycle.evaluate import Evaluation, codes_of, trained_images, write_evaluation, write_trained_images
+from cellcycle.evaluate import Evaluation, are_among, codes_of, trained_images, write_evaluation, write_trained_images
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
 from cellcycle.nuclei import Scale, nuclei_of
-from cellcycle.splits import check_no_leak, image_fingerprints, join_copies, stratified_folds
+from cellcycle.splits import check_no_leak, image_fingerprints, join_copies, middle_fingerprints, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
 from cellcycle.training.parts import Clock, Trainings, jobs_of, state_of
 from cellcycle.training.recipes import BEST
@@ -115,7 +115,7 @@ def train(
     prints = image_fingerprints(dataset.images)
     known = set() if start is None else trained_images(start)
     # What the model to train further has learned from is held out of nothing.
-    scored = _new_to(start, dataset, np.array([one not in known for one in prints]), say)
+    scored = _new_to(start, dataset, ~are_among(dataset.images, known), say)
     parts, limits = _parts(dataset, prints, folds, seed)
     if len(scored) < len(dataset):
         limits.append(f"{start.name} had learned from {len(dataset) - len(scored)} of these nuclei: no score has them.")
@@ -156,7 +156,7 @@ def train(
 
     def write_more(work: Path) -> None:
         write_evaluation(judged, work / "held_out.csv")
-        write_trained_images(work, sorted({*prints, *known}))
+        write_trained_images(work, sorted({*prints, *middle_fingerprints(dataset.images), *known}))
 
     checkpoint = save_checkpoint(output, final, rule, about, more=write_more)
     shutil.rmtree(state, ignore_errors=True)

@@ -12,6 +12,7 @@ from cellcycle.errors import DataError
 from cellcycle.images import read_plane, write_image
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Scale, find_nuclei
+from cellcycle.splits import middle_fingerprints
 
 pytestmark = pytest.mark.slow
 
@@ -224,3 +225,19 @@ def test_one_group_for_all_keeps_the_cells_of_an_image_together(plate):
     dataset = load(folder, table.assign(group="plate 1"))
     assert sorted(set(dataset.groups)) == ["a.tif", "b.tif"]
     assert any("all are of one group" in note for note in dataset.notes)
+
+
+def test_cells_that_a_model_knows_are_known_again_beside_others_and_however_wide_they_are_cut(plate, tmp_path):
+    from cellcycle.evaluate import are_among
+
+    folder, table = plate
+    first = load(folder, table[table["image"] == "a.tif"])
+    known = {*middle_fingerprints(first.images)}
+    # A larger nucleus widens the crops of all, as another field does.
+    wider = np.pad(first.images, ((0, 0), (0, 0), (5, 5), (5, 5)), mode="reflect")
+    assert are_among(wider, known).all() and are_among(first.images[:, :, ::-1], known).all()
+    both = load(folder, table)
+    assert are_among(both.images, known).tolist() == (both.groups == "a.tif").tolist()
+    flat = np.ones((2, 1, 40, 40), np.float32) * np.array([0.5, 1.0])[:, None, None, None]
+    flat[:, :, 0, 0] = [[0.1], [0.2]]
+    assert len({*middle_fingerprints(flat)}) == 2
