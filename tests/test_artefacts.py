@@ -112,6 +112,21 @@ def test_hot_pixels_change_no_nucleus(value):
         assert near(hot, [CENTRES[7]], "flags")[0] == "hot_pixel" and hot.is_sound.all()
 
 
+@pytest.mark.parametrize("offset", [0, 400])
+def test_nuclei_that_a_round_field_cuts_are_at_its_edge_also_where_the_background_is_dark(offset):
+    y, x = np.indices((640, 640))
+    field = simulate_field((640, 640), 90, seed=1).image
+    outside = np.hypot(y - 320, x - 320) > 310
+    pixels = np.where(outside, 0, field + offset)
+    nuclei, whole = (find_nuclei((p / 4095).astype(np.float32), 0.325, Scale(200.0)) for p in (pixels, field))
+    # Nuclei of the whole field of which a part is left.
+    shares = [1 - outside[whole.labels == k].mean() for k in whole.measured["nucleus_id"].astype(int)]
+    cut = [at for at, share in zip(whole.centres, shares, strict=True) if 0.4 < share < 0.85]
+    nearest = [np.hypot(*(nuclei.centres - at).T).argmin() for at in cut]
+    assert len(cut) >= 4
+    assert np.mean(["edge" in nuclei.measured["flags"][k] for k in nearest]) > 0.7
+
+
 def test_a_round_field_without_nuclei_has_none():
     pixels = np.random.default_rng(0).poisson(np.full(SHAPE, LEVEL)).astype(float)
     assert len(found(np.where(ROUND, 0, pixels))) == 0

@@ -15,6 +15,8 @@ from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_o
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
 _LEAST_FILL_SHARE = 0.004
+# Of the spread of the darkest quarter beside an area, so far below it is no background that was cut off.
+_BELOW = 1.0
 # What surrounds an area is looked at from here to there beyond its edge.
 _RING_PX = (3, 6)
 # More than this share of the rest within reach of the filling: then nuclei were cut out, and there is no background.
@@ -141,6 +143,12 @@ def _is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) 
     return abs(float(np.median(near)) - value) >= 0.7 * jump
 
 
+def _is_below(value: float, near: np.ndarray) -> bool:
+    """Say whether a value lies as far below the darkest beside it as no noise does, whatever nuclei lie there."""
+    darkest, dark = np.percentile(near, (1, 25)) if near.size else (0, 0)
+    return bool(darkest > value and darkest - value > _BELOW * (dark - darkest))
+
+
 def _contrast(pixels: np.ndarray) -> float:
     low, high = np.percentile(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
     return float(high - low)
@@ -158,9 +166,9 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     boxes = ndimage.find_objects(labels)
     for index in large:
         value, near, far = _beside(pixels, labels, index, boxes[index - 1])
-        is_cut = _is_sharp(value, near, far, contrast)
         # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
         corners = labels[[0, 0, -1, -1], [0, -1, 0, -1]] == index
+        is_cut = _is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near))
         if is_cut and (value < np.median(far) or corners.any()):
             filled |= labels == index
     rest = ~filled
