@@ -1,5 +1,6 @@
 """Fields that are read together: who belongs to whom, what they lend each other, and what a plate map says."""
 
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -300,6 +301,14 @@ def test_a_map_finds_its_images_however_it_was_saved(tmp_path, kind, encoding):
     (tmp_path / "map.csv").write_text(GOOD_MAPS[kind].removeprefix("\ufeff" * (encoding == "utf-16")), encoding)
     found, _ = read_map(tmp_path / "map.csv", [*IMAGES, ImageError("x", "a", "b")], places_of([*IMAGES, "x"]))
     assert [row["condition"] for row in found] == ["DMSO", "DMSO", "drug", ""]
+
+
+def test_a_name_is_found_however_its_accents_are_written(tmp_path):
+    images = [f"p/{unicodedata.normalize('NFC', 'é1.tif')}", "p/e2.tif"]
+    text = f"image,condition\n{unicodedata.normalize('NFD', 'é1.tif')},a\ne2.tif,b\n"
+    (tmp_path / "map.csv").write_text(text, encoding="utf-8")
+    found, _ = read_map(tmp_path / "map.csv", images, places_of(images))
+    assert [row["condition"] for row in found] == ["a", "b"]
 
 
 def test_numbers_that_are_raised_or_fractions_are_not_taken_for_their_digits(tmp_path):

@@ -138,6 +138,14 @@ def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, f
         read_experiment([tmp_path / "t.csv"])
 
 
+def test_a_control_that_begins_like_a_formula_is_found(tmp_path):
+    parts = [nuclei_of([0.4, 0.3, 0.2, 0.1], 10, wells=(well,), condition=name) for well, name in
+             (("A01", "'-dox"), ("A02", "'+dox"))]  # fmt: skip
+    pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+    for control in ("-dox", "'-dox"):
+        assert read_experiment([tmp_path / "t.csv"], control).control == "'-dox"
+
+
 @pytest.mark.slow
 def test_mitoses_without_a_call_are_estimated_and_not_counted(tmp_path):
     table = nuclei_of([0.4, 0.1, 0.1, 0.4], n=400)

@@ -1,7 +1,9 @@
 """A plate map: a table that says of images or wells which condition, dose or replicate they are."""
 
 import os
+import unicodedata
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 from cellcycle.datasets.tables import clean, refuse_twins
@@ -76,7 +78,7 @@ def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
 
 def _by_image(file: Path, images: list, listed: list[int]):
     """Return what finds the image of a row: by its path as seen from here or from the map, or by its name alone."""
-    by_path, by_name = {}, defaultdict(list)
+    by_path, by_name, normal = {}, defaultdict(list), partial(unicodedata.normalize, "NFC")
     for k in listed:
         by_path[os.path.realpath(images[k])] = k
         by_name[os.path.basename(os.path.normpath(images[k]))].append(k)
@@ -86,7 +88,8 @@ def _by_image(file: Path, images: list, listed: list[int]):
         for path in (name, file.parent / name):
             if (k := by_path.get(os.path.realpath(path))) is not None:
                 return [k]
-        same = by_name.get(name, [])
+        # Accents may be letters of their own, or marks on them: the eye sees no difference.
+        same = by_name.get(name) or [k for own, ks in by_name.items() if normal(own) == normal(name) for k in ks]
         if len(same) > 1:
             finding = f"line {line}: {len(same)} images are called {name}"
             raise DataError(file, finding, "write their paths")

@@ -133,9 +133,11 @@ def _arms(table) -> pd.Series:
 
 def _control(table, control: str) -> str:
     known = dict.fromkeys([*table["condition"], *table["arm"]])
-    names = {name.casefold(): name for name in known if name}
+    # Tables put an apostrophe before what a spreadsheet would take for a formula.
+    names = {key.casefold(): name for name in known if name for key in (name.removeprefix("'"), name)}
     if control.casefold() not in names:
-        raise SettingError("--control", f"no well is {control!r}", f"use one of {', '.join(names.values())}")
+        remedy = f"use one of {', '.join(dict.fromkeys(names.values()))}"
+        raise SettingError("--control", f"no well is {control!r}", remedy)
     return names[control.casefold()]
 
 
