@@ -105,7 +105,7 @@ def _summary(numbers, experiment: Experiment) -> str:
             lines.append(f"<li><b>{html.escape(arm)}</b>: no nucleus that can be counted</li>")
             continue
         own = found.loc[("estimated", arm)]
-        told = html.escape(", ".join(f"{row['quantity']} {100 * row['value']:.0f} %" for _, row in own.iterrows()))
+        told = ", ".join(f"{html.escape(row['quantity'])} {share(row)}" for _, row in own.iterrows())
         n, counts = own.iloc[0], [("n_nuclei", "nucle"), ("n_fields", "field"), ("n_wells", _unit(experiment))]
         where = ", ".join(many(n[name], what) for name, what in counts[1 : 3 if _unit(experiment) == "well" else 2])
         text = f"<li><b>{html.escape(arm)}</b>: {told} <small>({n['n_nuclei']:.0f} nuclei, {where})</small>"
@@ -126,7 +126,8 @@ def _summary(numbers, experiment: Experiment) -> str:
     warned = _warnings(numbers, experiment)
     warned = f"<div class='warn'><b>Look at these first</b><ul>{listed(warned)}</ul></div>" if warned else ""
     note = f"<p>{S_BY_DNA}</p>" if "S" in experiment.classes else ""
-    return f"<p>Estimated shares:</p><ul class='answer'>{''.join(lines)}</ul>{note}<p>Nuclei: {text}.</p>{warned}"
+    opening = "<p>Estimated shares in per cent, in brackets 95 % intervals:</p>"
+    return f"{opening}<ul class='answer'>{''.join(lines)}</ul>{note}<p>Nuclei: {text}.</p>{warned}"
 
 
 def _warnings(numbers, experiment: Experiment) -> list[str]:
