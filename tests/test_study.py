@@ -147,10 +147,10 @@ def test_a_damaged_record_is_made_again_and_the_command_says_so(smoke, output_di
     # The command says it, not the notebook, which may be published.
     assert "made again" not in outcome.copy.read_text(encoding="utf-8")
     assert (record.folder / "predictions.csv").read_bytes() == before
-    told = notebooks.records_found(profile)
-    (record.folder / "run.json").write_text(facts[:40], encoding="utf-8")
+    told, whole = notebooks.records_found(profile), (record.folder / "run.json").read_text(encoding="utf-8")
+    (record.folder / "run.json").write_text(whole[:40], encoding="utf-8")
     assert notebooks.records_found(profile) != told
-    assert experiments.recorded(profile, dataset, model)[0].config == record.config
+    (record.folder / "run.json").write_text(whole, encoding="utf-8")
 
 
 def test_a_killed_study_goes_on_where_it_stopped(smoke, output_dir, tmp_path):
