@@ -16,7 +16,7 @@ from cellcycle.errors import DataError
 from cellcycle.files import whole_file
 from cellcycle.inputs import prepare
 from cellcycle.predict.runtime import Runtime
-from cellcycle.splits import image_fingerprints, middle_fingerprints
+from cellcycle.splits import marks_of
 
 # Beside a model's card: what was it trained on? One fingerprint of pixels a line.
 TRAINED_IMAGES = "trained_images.txt"
@@ -113,7 +113,7 @@ def evaluate(model, data, output=None) -> Evaluation:
     if fitted is not None:
         probabilities, thresholds = with_temperature(probabilities, fitted.temperature), fitted.thresholds
     known = trained_images(checkpoint)
-    seen = tuple(map(str, dataset.sample_ids[are_among(dataset.images, known)])) if known else ()
+    seen = tuple(map(str, dataset.sample_ids[are_among(marks_of(dataset.images), known)])) if known else ()
     found = Evaluation(dataset, checkpoint.classes, labels, probabilities, seen, thresholds)
     if output is not None:
         write_evaluation(found, Path(output))
@@ -167,10 +167,9 @@ def write_evaluation(found: Evaluation, table: Path) -> None:
     plots.save_figures(figures, table.parent)
 
 
-def are_among(images, known: set[str]) -> np.ndarray:
-    """Return which images (N,) bool a model has learned from, whose list is `known`, however wide they were cut."""
-    prints = zip(image_fingerprints(images), middle_fingerprints(images), strict=True)
-    return np.array([not known.isdisjoint(own) for own in prints], dtype=bool)
+def are_among(marks: np.ndarray, known: set[str]) -> np.ndarray:
+    """Return which images (N,) bool of `marks_of` a model has learned from, whose list is `known`."""
+    return np.isin(marks, list(known)).any(axis=1)
 
 
 def write_trained_images(folder: Path, fingerprints) -> None:

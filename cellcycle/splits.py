@@ -98,6 +98,11 @@ def middle_fingerprints(images) -> np.ndarray:
     return image_fingerprints([m if is_told else i for m, i, is_told in zip(middles, images, told, strict=True)])
 
 
+def marks_of(images) -> np.ndarray:
+    """Return by what each image is known again (N, 2): the fingerprints of the whole and of its middle."""
+    return np.column_stack([image_fingerprints(images), middle_fingerprints(images)])
+
+
 def join_copies(groups, fingerprints) -> np.ndarray | None:
     """Put images that are copies of each other into one group, so that folds cannot part them.
 

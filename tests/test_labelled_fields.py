@@ -12,7 +12,7 @@ from cellcycle.errors import DataError
 from cellcycle.images import read_plane, write_image
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Scale, find_nuclei
-from cellcycle.splits import middle_fingerprints
+from cellcycle.splits import marks_of, middle_fingerprints
 
 pytestmark = pytest.mark.slow
 
@@ -235,9 +235,9 @@ def test_cells_that_a_model_knows_are_known_again_beside_others_and_however_wide
     known = {*middle_fingerprints(first.images)}
     # A larger nucleus widens the crops of all, as another field does.
     wider = np.pad(first.images, ((0, 0), (0, 0), (5, 5), (5, 5)), mode="reflect")
-    assert are_among(wider, known).all() and are_among(first.images[:, :, ::-1], known).all()
+    assert are_among(marks_of(wider), known).all() and are_among(marks_of(first.images[:, :, ::-1]), known).all()
     both = load(folder, table)
-    assert are_among(both.images, known).tolist() == (both.groups == "a.tif").tolist()
+    assert are_among(marks_of(both.images), known).tolist() == (both.groups == "a.tif").tolist()
     flat = np.ones((2, 1, 40, 40), np.float32) * np.array([0.5, 1.0])[:, None, None, None]
     flat[:, :, 0, 0] = [[0.1], [0.2]]
     assert len({*middle_fingerprints(flat)}) == 2
