@@ -193,6 +193,21 @@ def test_integrated_dna_does_not_depend_on_focus_or_background(blur):
     assert row["integrated_dna"] == pytest.approx(0.3 * disc.sum(), rel=0.05)
 
 
+@pytest.mark.parametrize("level", [1e-30, 0.2, 0.9])
+@pytest.mark.parametrize("rounded", [1, 3, 200])
+def test_a_field_that_is_constant_but_for_rounding_has_no_nucleus(level, rounded):
+    pixels = np.full((200, 200), level, np.float32)
+    pixels[90:110, 90:110] += rounded * np.spacing(np.float32(level))
+    assert not segment(pixels).any() and not central_nucleus(pixels).any()
+
+
+def test_a_nucleus_on_a_background_without_noise_is_found_whatever_the_background_rounds_to():
+    disc = ellipse((200, 200), (100, 100), (18, 18))
+    nucleus = ndimage.gaussian_filter(0.3 * disc.astype(float), 1.0)
+    for level in np.linspace(0, 0.3, 13):
+        assert segment((nucleus + level).astype(np.float32)).max() == 1
+
+
 def test_neighbours_keep_their_own_dna():
     left, right = ellipse((90, 140), (45, 50), (15, 15)), ellipse((90, 140), (45, 84), (15, 15))
     labels = (left + 2 * right).astype(np.int32)

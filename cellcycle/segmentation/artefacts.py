@@ -17,6 +17,8 @@ from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_o
 _LEAST_FILL_SHARE = 0.004
 # Of the spread of the darkest quarter beside an area, so far below it is no background that was cut off.
 _BELOW = 1.0
+# Beside an area that is cut lies at least this share of the step to what is further away.
+_LEAST_STEP = 0.7
 # What surrounds an area is looked at from here to there beyond its edge.
 _RING_PX = (3, 6)
 # More than this share of the rest within reach of the filling: then nuclei were cut out, and there is no background.
@@ -140,13 +142,17 @@ def _is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) 
     jump = abs(level - value)
     if jump <= max(4 * deviation, 0.02 * contrast):
         return False
-    return abs(float(np.median(near)) - value) >= 0.7 * jump
+    return abs(float(np.median(near)) - value) >= _LEAST_STEP * jump
 
 
-def _is_below(value: float, near: np.ndarray) -> bool:
+def _is_below(value: float, near: np.ndarray, far: np.ndarray) -> bool:
     """Say whether a value lies as far below the darkest beside it as no noise does, whatever nuclei lie there."""
-    darkest, dark = np.percentile(near, (1, 25)) if near.size else (0, 0)
-    return bool(darkest > value and darkest - value > _BELOW * (dark - darkest))
+    if not near.size or not far.size:
+        return False
+    darkest, dark = np.percentile(near, (1, 25))
+    # Where light fades out, what is further away is brighter by far.
+    is_cut = dark - value >= _LEAST_STEP * (np.percentile(far, 25) - value)
+    return bool(is_cut and darkest > value and darkest - value > _BELOW * (dark - darkest))
 
 
 def _contrast(pixels: np.ndarray) -> float:
@@ -168,7 +174,7 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         value, near, far = _beside(pixels, labels, index, boxes[index - 1])
         # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
         corners = labels[[0, 0, -1, -1], [0, -1, 0, -1]] == index
-        is_cut = _is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near))
+        is_cut = _is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near, far))
         if is_cut and (value < np.median(far) or corners.any()):
             filled |= labels == index
     rest = ~filled

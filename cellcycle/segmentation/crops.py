@@ -11,6 +11,7 @@ from cellcycle.segmentation.measurements import (
     measure_nucleus,
     plateau_of,
 )
+from cellcycle.segmentation.survey import otsu
 
 _SMOOTHING_SHARE = 0.02
 # A nucleus is outlined in a square that reaches so many of its lengths from its middle: usual crops reach less.
@@ -86,12 +87,11 @@ def _parted_at_once(pixels: np.ndarray) -> np.ndarray:
 def _objects(smooth: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Label what is brighter than Otsu's threshold of the free pixels; all 0 where that is noise."""
     from scipy import ndimage
-    from skimage.filters import threshold_otsu
 
     sample = smooth[free]
-    if sample.size < _LEAST_AREA_PX or np.ptp(sample) == 0:
+    if sample.size < _LEAST_AREA_PX:
         return np.zeros(smooth.shape, dtype=np.int32)
-    threshold = threshold_otsu(sample)
+    threshold = otsu(sample)
     dark, bright = sample[sample <= threshold], sample[sample > threshold]
     if not bright.size or bright.mean() - dark.mean() < _LEAST_CONTRAST * dark.std():
         return np.zeros(smooth.shape, dtype=np.int32)

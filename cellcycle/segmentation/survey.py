@@ -20,6 +20,7 @@ _WINDOW_PX = 1024
 _MOST_WINDOWS = 16
 # The background is the picture opened by a square of this many nuclear diameters.
 _BACKGROUND_DIAMETERS = 3
+_OTSU_BINS = 256
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def survey_field(
         (top, left, ndimage.gaussian_filter(np.asarray(window, np.float32), SMOOTHING_PX))
         for top, left, window in _windows(pixels)
     ]
-    if max(float(window.max()) for *_, window in windows) == min(float(window.min()) for *_, window in windows):
+    if _is_constant(min(window.min() for *_, window in windows), max(window.max() for *_, window in windows)):
         return None
     radius_px = diameter_px / 2 if diameter_px else _first_radius([window for *_, window in windows], pixel_size_um)
     cell_px = max(1, int(radius_px / 4))
@@ -70,7 +71,7 @@ def survey_field(
     signals = [survey.signal(window, top, left) for top, left, window in _windows(pixels)]
     sample = np.concatenate([signal.ravel() for signal in signals])
     threshold = threshold_of(sample)
-    if not (has_objects(sample, threshold) or has_objects(sample, _otsu(sample))):
+    if not (has_objects(sample, threshold) or has_objects(sample, otsu(sample))):
         return None
     threshold = max(threshold, _noise_ceiling(sample))
     if not diameter_px:
@@ -80,11 +81,17 @@ def survey_field(
     return Survey(radius_px, threshold, level, spread, survey.background, cell_px)
 
 
-def _otsu(sample: np.ndarray) -> float:
-    """Return Otsu's threshold, also of a constant sample."""
+def otsu(sample: np.ndarray) -> float:
+    """Return Otsu's threshold; of a sample that is constant but for rounding its maximum, above which nothing lies."""
     from skimage.filters import threshold_otsu
 
-    return float(threshold_otsu(sample)) if np.ptp(sample) else float(sample.flat[0])
+    low, high = sample.min(), sample.max()
+    return float(high if _is_constant(low, high) else threshold_otsu(sample, _OTSU_BINS))
+
+
+def _is_constant(low: np.floating, high: np.floating) -> bool:
+    """Say whether values between these differ by rounding alone, too little for a histogram."""
+    return bool(high - low <= _OTSU_BINS * np.spacing(max(abs(low), abs(high))))
 
 
 def threshold_of(sample: np.ndarray) -> float:
@@ -93,13 +100,11 @@ def threshold_of(sample: np.ndarray) -> float:
     On the linear scale a few bright nuclei raise the threshold above the dim ones; on the logarithmic scale
     the noise of the background lowers it into the background. The crossover lies at the linear threshold.
     """
-    from skimage.filters import threshold_otsu
-
-    if np.ptp(sample) == 0:
-        return float(sample.flat[0])
-    low = float(np.percentile(sample, 1))
-    crossover = max(float(threshold_otsu(sample)) - low, np.finfo(np.float32).tiny)
-    return float(np.exp(threshold_otsu(np.log(np.maximum(sample - low, 0) + crossover)))) - crossover + low
+    low, linear = float(np.percentile(sample, 1)), otsu(sample)
+    if not low < linear < sample.max():
+        return max(low, linear)
+    crossover = linear - low
+    return float(np.exp(otsu(np.log(np.maximum(sample - low, 0) + crossover)))) - crossover + low
 
 
 def has_objects(sample: np.ndarray, threshold: float) -> bool:
@@ -117,9 +122,7 @@ def _noise_ceiling(sample: np.ndarray) -> float:
 
     Otsu's threshold falls into the noise where nuclei cover a tiny part of the field.
     """
-    from skimage.filters import threshold_otsu
-
-    dark = sample[sample <= threshold_otsu(sample)]
+    dark = sample[sample <= otsu(sample)]
     middle = np.median(dark)
     return float(middle + 4 * 1.4826 * np.median(np.abs(dark - middle)))
 
