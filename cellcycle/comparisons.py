@@ -104,13 +104,14 @@ def differences(pairs: dict, as_trained=False) -> pd.DataFrame:
     "undecided" (the interval holds 0).
     """
     rows = {
-        name: {readable(score): _verdict(compare(*pair, score, as_trained)) for score in metrics.SCORES}
+        name: {readable(score): verdict(compare(*pair, score, as_trained)) for score in metrics.SCORES}
         for name, pair in pairs.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def _verdict(found: metrics.Estimate) -> str:
+def verdict(found: metrics.Estimate) -> str:
+    """Return a difference with its interval, and what that allows to say."""
     return f"{found:+.2f} {'better' if found.low > 0 else 'worse' if found.high < 0 else 'undecided'}"
 
 

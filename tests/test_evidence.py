@@ -9,7 +9,7 @@ from cellcycle.checkpoint import shipped_names
 from cellcycle.errors import DataError
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES
-from cellcycle.study.evidence import board, measured, product, scores, sources, text, trained
+from cellcycle.study.evidence import board, ladder, measured, product, scores, sources, text, trained
 from cellcycle.study.evidence.sources import EDU, SOURCES
 from tests.test_texts import block
 
@@ -148,6 +148,26 @@ def test_a_folder_without_the_cells_is_told(tmp_path):
     (tmp_path / "jurkat").mkdir()
     with pytest.raises(DataError, match="CELLCYCLE_REAL_DATA"):
         SOURCES["jurkat"].images(tmp_path)
+
+
+def test_a_ladder_sets_each_model_beside_the_one_above_on_the_cells_that_all_answer(tmp_path):
+    truth = [*PHASES] * 10
+    calls = {"nagao6": ["G1"] * 40, "product_M": truth[:20] + ["G1"] * 20, "product_all": truth, "best": truth}
+    made = []
+    for model, call in calls.items():
+        # Cells of two folders may have one name; one that a model does not answer is asked of none.
+        rows = pd.DataFrame(phases(truth, ["", *call[1:]] if model == "best" else call)).assign(sample_id="cell")
+        config = {"experiment": "evidence", "source": "jurkat", "model": model, "way": "slide"}
+        data = {"name": "jurkat", "identity": "x", "classes": list(PHASES), "origin": "real"}
+        made.append(results.write_run(tmp_path, config | {"n_folds": 1, "n_repeats": 1}, data, rows))
+    columns = [column for column, _ in ladder.RUNGS.values() if column]
+    # The third slide has no usable peak.
+    slides = pd.DataFrame({column: [0.1 * k, 0.1 * k + 0.2, 9] for k, column in enumerate(columns)})
+    table = ladder.ladder_table(slides.assign(usable=[True, True, False]), made)
+    assert table["simulated slides, balanced accuracy"].tolist() == ["0.10", "0.20", "0.30", "0.40", ""]
+    assert table["simulated slides, minus the row above"].iloc[1] == "+0.10 [+0.10, +0.10] better"
+    assert table["Jurkat, balanced accuracy"].tolist() == ["0.25", "0.62", "1.00", "1.00", ""]
+    assert table["Jurkat, minus the row above"].iloc[3].endswith("undecided")
 
 
 @pytest.mark.slow

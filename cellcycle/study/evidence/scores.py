@@ -131,8 +131,8 @@ def _calibration(is_true: pd.Series, score: pd.Series) -> Estimate:
     return calibration_error(np.column_stack([1 - score, score]), np.asarray(is_true, dtype=int))
 
 
-def _auc(is_true: pd.Series, score: pd.Series) -> Estimate:
-    """Area under the ROC: how often a true cell scores above another, ties counting half."""
+def auc_of(is_true: pd.Series, score: pd.Series):
+    """Return the area under the ROC, how often a true cell scores above another, ties counting half, of weights (N,)."""
     values, place = np.unique(score, return_inverse=True)
     truth = np.asarray(is_true, dtype=float)
 
@@ -141,7 +141,11 @@ def _auc(is_true: pd.Series, score: pd.Series) -> Estimate:
         pairs = true.sum() * other.sum()
         return float(true @ (np.cumsum(other) - other / 2) / pairs) if pairs else np.nan
 
-    return bootstrap(auc, len(score)) if len(score) else Estimate(np.nan, np.nan, np.nan)
+    return auc
+
+
+def _auc(is_true: pd.Series, score: pd.Series) -> Estimate:
+    return bootstrap(auc_of(is_true, score), len(score)) if len(score) else Estimate(np.nan, np.nan, np.nan)
 
 
 def _share(is_so: pd.Series) -> Estimate:

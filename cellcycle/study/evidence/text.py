@@ -13,6 +13,7 @@ from cellcycle.predict.priors import PRIORS
 from cellcycle.results import Record
 from cellcycle.study.blocks import markdown_table, refresh
 from cellcycle.study.evidence.board import FOREST, PRODUCTS, ROOT
+from cellcycle.study.evidence.ladder import ladder_table
 from cellcycle.study.evidence.product import by_quality
 from cellcycle.study.evidence.scores import LEAST_NUCLEI, large_fields, rows_of, scores_of
 from cellcycle.study.evidence.sources import SOURCES
@@ -95,6 +96,7 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     tried = _candidates()
     slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
     blocks = {"CANDIDATES": markdown_table(tried.set_index("model")), "QUALITY": markdown_table(by_quality(slides))}
+    blocks["LADDER"] = markdown_table(ladder_table(slides, [record for record, _ in found]))
     cultures = pd.read_csv(files.repository() / CULTURES)
     blocks |= {"PRIORS": markdown_table(priors_table(cultures)), "STILL": markdown_table(still_table(cultures))}
     blocks["UNUSUAL"] = markdown_table(unusual_table(pd.read_csv(files.repository() / UNUSUAL)))

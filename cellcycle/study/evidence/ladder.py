@@ -1,0 +1,84 @@
+"""What the picture holds, taken apart: a ladder of models, each beside the one above it on the same cells."""
+
+import numpy as np
+import pandas as pd
+
+from cellcycle import comparisons, metrics
+from cellcycle.checkpoint import ANCHORED, DEFAULT
+from cellcycle.phases import PHASES
+from cellcycle.results import Record
+from cellcycle.study.evidence.board import FOREST
+from cellcycle.study.evidence.scores import auc_of, rows_of
+from cellcycle.study.evidence.sources import EDU
+
+# Rung -> its column in the rows of `benchmarks/g1_quality.py`, and its model in the records of real cells.
+RUNGS = {
+    "picture alone (`nagao6`)": ("score_picture", DEFAULT),
+    "DNA histogram, M by picture": ("score_product_M", "product_M"),
+    "DNA histogram times picture": ("score_product_all", "product_all"),
+    "one network for all (`best`)": ("score_anchored", ANCHORED),
+    "*forest*, given the labels": (None, FOREST),
+}
+_SIMULATED, _JURKAT, _RPE1 = "simulated slides, balanced accuracy", "Jurkat, balanced accuracy", "RPE-1, AUC of S"
+
+
+def ladder_table(slides: pd.DataFrame, records: list[Record]) -> pd.DataFrame:
+    """Return a row a rung: its scores, and how far each lies above that of the rung before it, paired, as text.
+
+    `slides` are the rows of `benchmarks/g1_quality.py`; of real cells those are asked that every rung answers, with
+    the DNA of their slide.
+    """
+    slides = slides[slides["usable"].astype(bool)]
+    scored = {
+        _SIMULATED: {rung: slides[column].to_numpy() for rung, (column, _) in RUNGS.items() if column},
+        _JURKAT: _answers(records, "jurkat", "slide"),
+        _RPE1: _answers(records, "rpe1", "together"),
+    }
+    ways = {_SIMULATED: _mean, _JURKAT: _balanced_accuracy, _RPE1: _auc_of_s}
+    table = pd.DataFrame("", index=pd.Index(RUNGS, name="what is added"), columns=[])
+    for name, answers in scored.items():
+        for rung, own in answers.items():
+            table.loc[rung, name] = f"{ways[name](own, None).value:.2f}"
+        for above, rung in zip(answers, [*answers][1:], strict=False):
+            table.loc[rung, f"{name.split(',')[0]}, minus the row above"] = comparisons.verdict(
+                ways[name](answers[rung], answers[above])
+            )
+    return table.fillna("")
+
+
+def _answers(records: list[Record], source: str, way: str) -> dict[str, pd.DataFrame]:
+    """Return by rung what its model answers, of the nuclei that all answer, in one order."""
+    tables = {r.config["model"]: rows_of(r) for r in records if (r.config["source"], r.config["way"]) == (source, way)}
+    tables = {rung: tables[model] for rung, (_, model) in RUNGS.items() if model in tables}
+    # All name the same nuclei in one order.
+    is_asked = [table.filter(like="p_").notna().all(axis=1).to_numpy() for table in tables.values()]
+    return {rung: table[np.all(is_asked, axis=0)] for rung, table in tables.items()}
+
+
+def _mean(scores: np.ndarray, above: np.ndarray | None) -> metrics.Estimate:
+    """Return a mean over slides, which are what is drawn."""
+    less = scores - (0 if above is None else above)
+    return metrics.bootstrap(lambda weights: float(np.average(less, weights=weights)), len(less))
+
+
+def _balanced_accuracy(rows: pd.DataFrame, above: pd.DataFrame | None) -> metrics.Estimate:
+    truth, calls, others = (
+        None if table is None else _most_probable(table, column)
+        for table, column in ((rows, "truth"), (rows, None), (above, None))
+    )
+    return metrics.estimate(metrics.balanced_accuracy, truth, calls, len(PHASES), minus=others)
+
+
+def _most_probable(table: pd.DataFrame, column: str | None) -> np.ndarray:
+    """Return codes of the phases (N,): those of a column, or the most probable."""
+    if column:
+        return table[column].map(PHASES.index).to_numpy()
+    return table[[f"p_{phase}" for phase in PHASES]].to_numpy().argmax(axis=1)
+
+
+def _auc_of_s(rows: pd.DataFrame, above: pd.DataFrame | None) -> metrics.Estimate:
+    own, other = (
+        auc_of(table["truth"] == EDU[1], table["p_S" if "p_S" in table else f"p_{EDU[1]}"])
+        for table in (rows, rows if above is None else above)
+    )
+    return metrics.bootstrap(lambda weights: own(weights) - (0 if above is None else other(weights)), len(rows))
