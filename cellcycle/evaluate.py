@@ -16,7 +16,6 @@ from cellcycle.errors import DataError
 from cellcycle.files import whole_file
 from cellcycle.inputs import prepare
 from cellcycle.predict.runtime import Runtime
-from cellcycle.splits import marks_of
 
 # Beside a model's card: what was it trained on? One fingerprint of pixels a line.
 TRAINED_IMAGES = "trained_images.txt"
@@ -64,7 +63,9 @@ class Evaluation:
         """Return all scores as JSON takes them; intervals are over groups where there are several, else over images."""
         is_in, n_classes = self.answered, len(self.classes)
         if not is_in.any():
-            raise DataError(self.dataset.name, "the model has no answer to any of its nuclei", "give a usable G1 peak")
+            finding = "the model has no answer to any of its nuclei: no group of them shows a clear G1 peak"
+            remedy = "evaluate a model that needs none, such as nagao6, or label nuclei of fuller fields"
+            raise DataError(self.dataset.name, finding, remedy)
         labels, probabilities, calls = self.labels[is_in], self.probabilities[is_in], self.called
         units = None if self.dataset.groups is None else self.dataset.groups[is_in]
         if units is not None and len(np.unique(units)) < 2:
@@ -113,7 +114,7 @@ def evaluate(model, data, output=None) -> Evaluation:
     if fitted is not None:
         probabilities, thresholds = with_temperature(probabilities, fitted.temperature), fitted.thresholds
     known = trained_images(checkpoint)
-    seen = tuple(map(str, dataset.sample_ids[are_among(marks_of(dataset.images), known)])) if known else ()
+    seen = tuple(map(str, dataset.sample_ids[are_among(dataset.known_by(), known)])) if known else ()
     found = Evaluation(dataset, checkpoint.classes, labels, probabilities, seen, thresholds)
     if output is not None:
         write_evaluation(found, Path(output))

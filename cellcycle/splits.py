@@ -77,7 +77,7 @@ def _grouped_parts(labels, groups, n_folds: int, seed: int):
 
 
 def image_fingerprints(images) -> np.ndarray:
-    """Return one fingerprint (N,) an image (N, C, H, W), the same for quarter turns and mirror images of its pixels."""
+    """Return one fingerprint (N,) an image (C, H, W), the same for quarter turns and mirror images of its pixels."""
     prints = []
     for image in map(np.asarray, images):
         turned = (np.rot90(image, k, axes=(1, 2)) for k in range(4))
@@ -91,15 +91,16 @@ def middle_fingerprints(images) -> np.ndarray:
 
     Of a middle of few values, as of an overexposed nucleus, it is that of the whole image.
     """
-    images = np.asarray(images)
-    lost = [max(side - _MIDDLE_PX, 0) // 2 for side in images.shape[2:]]
-    middles = images[:, :, lost[0] : images.shape[2] - lost[0], lost[1] : images.shape[3] - lost[1]]
-    told = [len(np.unique(middle)) >= _LEAST_VALUES for middle in middles]
-    return image_fingerprints([m if is_told else i for m, i, is_told in zip(middles, images, told, strict=True)])
+    return image_fingerprints([m if len(np.unique(m)) >= _LEAST_VALUES else i for i in images for m in [_middle(i)]])
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    (above, left) = (max(side - _MIDDLE_PX, 0) // 2 for side in image.shape[1:])
+    return image[:, above : image.shape[1] - above, left : image.shape[2] - left]
 
 
 def marks_of(images) -> np.ndarray:
-    """Return by what each image is known again (N, 2): the fingerprints of the whole and of its middle."""
+    """Return by what each image (C, H, W) is known again (N, 2): the fingerprints of the whole and of its middle."""
     return np.column_stack([image_fingerprints(images), middle_fingerprints(images)])
 
 

@@ -17,7 +17,7 @@ from cellcycle.evaluate import Evaluation, are_among, codes_of, trained_images, 
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
 from cellcycle.nuclei import Scale, nuclei_of
-from cellcycle.splits import check_no_leak, join_copies, marks_of, stratified_folds
+from cellcycle.splits import check_no_leak, join_copies, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
 from cellcycle.training.parts import Clock, Trainings, jobs_of, state_of
 from cellcycle.training.recipes import BEST
@@ -112,7 +112,7 @@ def train(
     facts = {"settings": settings, "data": dataset.identity, "folds": folds, "seed": seed, "rule": rule.to_dict()}
     facts["from"] = None if start is None else start.card["card_sha256"]
     state = state_of(output, facts, resume)
-    marks = marks_of(dataset.images)
+    marks = dataset.known_by()
     prints, known = marks[:, 0], set() if start is None else trained_images(start)
     # What the model to train further has learned from is held out of nothing.
     scored = _new_to(start, dataset, ~are_among(marks, known), say)

@@ -237,7 +237,11 @@ def test_cells_that_a_model_knows_are_known_again_beside_others_and_however_wide
     wider = np.pad(first.images, ((0, 0), (0, 0), (5, 5), (5, 5)), mode="reflect")
     assert are_among(marks_of(wider), known).all() and are_among(marks_of(first.images[:, :, ::-1]), known).all()
     both = load(folder, table)
-    assert are_among(marks_of(both.images), known).tolist() == (both.groups == "a.tif").tolist()
+    assert are_among(both.known_by(), known).tolist() == (both.groups == "a.tif").tolist()
+    # Beside a field of other pixels all are resampled.
+    other = load(folder, table.assign(pixel_size_um=table["image"].map({"a.tif": 0.3, "b.tif": 0.6})))
+    assert any("resampled" in note for note in other.notes)
+    assert are_among(other.known_by(), known).tolist() == (other.groups == "a.tif").tolist()
     flat = np.ones((2, 1, 40, 40), np.float32) * np.array([0.5, 1.0])[:, None, None, None]
     flat[:, :, 0, 0] = [[0.1], [0.2]]
     assert len({*middle_fingerprints(flat)}) == 2

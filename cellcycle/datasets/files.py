@@ -16,7 +16,7 @@ from cellcycle.errors import CellCycleError, DataError
 from cellcycle.files import MARKER
 from cellcycle.images import Plane, read_plane
 from cellcycle.phases import PHASES
-from cellcycle.splits import image_fingerprints, join_copies
+from cellcycle.splits import join_copies, marks_of
 
 # A crop this many times wider than most is a whole field, or a slip; so is a pixel this many times larger.
 _MOST_WIDER, _MOST_COARSER = 4, 8
@@ -94,6 +94,7 @@ def as_dataset(source, name, entries: pd.DataFrame, pictures, notes, size_px, on
     of nuclei comparable. `more` goes into the data set.
     """
     classes = class_order(source, entries["label"])
+    marks = marks_of([np.asarray(picture, np.float32)[np.newaxis] for picture in pictures])
     sizes_um = entries["pixel_size_um"].to_numpy(np.float64)
     pictures, sizes_um, said = _to_one_pixel_size(pictures, sizes_um)
     largest = max(max(picture.shape) for picture in pictures)
@@ -115,6 +116,7 @@ def as_dataset(source, name, entries: pd.DataFrame, pictures, notes, size_px, on
         origin="simulated" if (folder / MARKER).is_file() else "real",
         pixel_sizes_um=None if np.isnan(sizes_um).all() else sizes_um / (side / largest),
         notes=(*notes, *said),
+        marks=marks,
         **more,
     )
     return _with_copies_grouped(source, dataset, on_error)
@@ -142,7 +144,7 @@ def _to_one_pixel_size(pictures, sizes_um: np.ndarray):
 
 def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> NucleusDataset:
     """Give exact copies (also turned or mirrored ones) one group; refuse, or leave out, those whose labels differ."""
-    prints = image_fingerprints(dataset.images)
+    prints = dataset.known_by()[:, 0]
     doubtful = (pd.Series(dataset.labels).groupby(prints).transform("nunique") > 1).to_numpy()
     if doubtful.any():
         first = np.flatnonzero(doubtful)[0]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.errors import DataError
+from cellcycle.splits import marks_of
 
 # Images of a class below which a model cannot be trained and judged, and below which its scores say little.
 FEWEST, FEW = 5, 20
@@ -23,6 +24,7 @@ class NucleusDataset:
     `identity` tells data sets apart in records; `origin` is "simulated" or "real". Where files say the edge of a pixel
     in the sample it stands in `pixel_sizes_um` (N,), else NaN. Nuclei labelled in whole fields have those `fields`
     (`LabelledField`), and in `places` (N, 2) the index of their field and their index among the nuclei found there.
+    `marks` (N, 2) are those of `splits.marks_of`, of pictures as they were read, whatever they were resampled to.
     `as_read` says what the files hold, `truth` what the simulator knows, a row an image, `notes` what was mended or
     left out.
     """
@@ -38,6 +40,7 @@ class NucleusDataset:
     pixel_sizes_um: np.ndarray | None = None
     fields: tuple = field(default=(), repr=False)
     places: np.ndarray | None = None
+    marks: np.ndarray | None = field(default=None, repr=False)
     as_read: str = ""
     truth: pd.DataFrame | None = None
     notes: tuple[str, ...] = field(default=())
@@ -74,13 +77,17 @@ class NucleusDataset:
         """Return the images at `indices` ((M,) int or bool), keeping name and classes."""
         indices = np.arange(len(self))[indices]
         digest = hashlib.blake2b(indices.astype("<i8").tobytes(), digest_size=5).hexdigest()
-        of_each = ("images", "labels", "sample_ids", "groups", "pixel_sizes_um", "places")
+        of_each = ("images", "labels", "sample_ids", "groups", "pixel_sizes_um", "places", "marks")
         return replace(
             self,
             **{name: getattr(self, name)[indices] for name in of_each if getattr(self, name) is not None},
             truth=None if self.truth is None else self.truth.iloc[indices].reset_index(drop=True),
             identity=self.identity if len(indices) == len(self) else f"{self.identity}[{digest}]",
         )
+
+    def known_by(self) -> np.ndarray:
+        """Return by what each image is known again (N, 2), also in another data set: its `marks`."""
+        return marks_of(self.images) if self.marks is None else self.marks
 
     def subsample(self, n_images: int, seed: int = 0, at_least: int = 4) -> "NucleusDataset":
         """Return about `n_images` images drawn at random, classes in their proportions.
