@@ -132,7 +132,7 @@ def _calibration(is_true: pd.Series, score: pd.Series) -> Estimate:
 
 
 def auc_of(is_true: pd.Series, score: pd.Series):
-    """Return the area under the ROC, how often a true cell scores above another, ties counting half, of weights (N,)."""
+    """Return the area under the ROC of weights (N,): how often a true cell scores above another, ties counting half."""
     values, place = np.unique(score, return_inverse=True)
     truth = np.asarray(is_true, dtype=float)
 
