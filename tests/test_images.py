@@ -4,16 +4,19 @@ import struct
 import sys
 import types
 import zlib
+from functools import cache
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from cellcycle.errors import ImageError
 from cellcycle.images import list_images, read_plane, write_image
 from cellcycle.images.intensities import scale_to_unit
+from cellcycle.simulation import simulate_field
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,37 @@ def test_gray_stored_as_rgb_and_one_artificial_hue(tmp_path, nucleus8):
     hue = np.stack([nucleus8 // 3, nucleus8 // 2, nucleus8], -1)
     Image.fromarray(hue).save(tmp_path / "hue.png")
     assert read_plane(tmp_path / "hue.png").channel == "blue"
+
+
+@cache
+def two_pictures():
+    """Return a field of nuclei and one of other cells, float in [0, 1]."""
+    nuclei, cells = (simulate_field((512, 512), 60, seed=seed).image for seed in (1, 7))
+    return nuclei / nuclei.max(), ndimage.gaussian_filter(cells / cells.max(), 4)
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("quality", [30, 60, 90])
+@pytest.mark.parametrize(("colour", "name"), [((0, 0, 1), "blue"), ((0, 1, 0), "green")])
+def test_what_jpeg_leaves_in_other_colours_is_no_picture(tmp_path, subsampling, quality, colour, name):
+    field = (255 * two_pictures()[0][..., None] * colour).astype(np.uint8)
+    for picture in (field, field[100:160, 100:160]):
+        Image.fromarray(picture).save(tmp_path / "a.jpg", quality=quality, subsampling=subsampling)
+        assert read_plane(tmp_path / "a.jpg").channel == name
+
+
+@pytest.mark.parametrize(("share", "bits"), [(0.06, 8), (0.02, 16), (0.005, 16)])
+def test_a_dim_channel_beside_a_bright_one_is_not_taken_for_empty(tmp_path, share, bits):
+    nuclei, cells = two_pictures()
+    noise = np.random.default_rng(0).normal(0, 0.0005, (3, 512, 512))
+    channels = np.stack([0 * cells, cells, share * nuclei]) + noise + 0.002
+    counts = (np.clip(channels, 0, 1) * (2**bits - 1)).round().astype(f"uint{bits}")
+    tifffile.imwrite(tmp_path / "a.tif", counts, metadata={"axes": "CYX"}, imagej=True)
+    with pytest.raises(ImageError, match="none is clearly the DNA stain"):
+        read_plane(tmp_path / "a.tif")
+    counts[2] = counts[0]
+    tifffile.imwrite(tmp_path / "a.tif", counts, metadata={"axes": "CYX"}, imagej=True)
+    assert read_plane(tmp_path / "a.tif").channel == "1"
 
 
 def test_gray_with_alpha_and_palette(tmp_path, nucleus8):
