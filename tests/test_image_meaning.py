@@ -153,6 +153,13 @@ def test_noise_about_0_and_fill_below_it_move_nothing(filled):
 
 
 @pytest.mark.parametrize(
+    ("dead", "all_cells"), [("SYTOX Green", "H2B-mCherry"), ("DRAQ7", "H2B GFP"), ("PI", "H2B-CFP")]
+)
+def test_a_stain_of_the_dead_is_not_chosen_over_a_histone_that_glows_in_all(dead, all_cells):
+    assert by_name([dead, all_cells]) == [0, 1] and by_name([all_cells]) == [0] and by_name([dead, "phase"]) == [0]
+
+
+@pytest.mark.parametrize(
     ("names", "taken"),
     [
         (["GFP", "DAPI"], 1),
@@ -173,6 +180,7 @@ def test_noise_about_0_and_fill_below_it_move_nothing(filled):
         (["AMCA DAPI", "PI"], 1),
         (["Oct4 (DAPI)", "Propidium Iodide"], 1),
         (["DAPI leak", "nuclei"], 1),
+        (["SYTOX Green", "Hoechst 33342"], 1),
         *(([wrong, "Blue"], None) for wrong in (
             "DNAJB6", "ex405", "lamin A nuclear", "nonDNA", "non-DNA", "DNase1", "rDNA", "DNA-PKcs", "mtDNA",
             "anti-DNA",

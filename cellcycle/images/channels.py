@@ -12,6 +12,8 @@ from cellcycle.images.stacks import STACK, Stack
 _STAINS = {"dapi", "hoechst", "draq", "sytox", "nucblue", "nucspot", "picogreen", "topro", "feulgen"}
 # These say it only where nothing else is said: there are DNA-PK, nuclear envelopes and a GFP that is excited at 405.
 _BARE = {"dna", "sirdna"}
+# Beside another stain, or a histone that glows in living cells, these may be there to show the dead ones.
+_OF_THE_DEAD = {"sytox", "draq", "topro"}
 # Lasers and lamps that light up DNA stains, in nm.
 _UV = {"385", "395", "405"}
 _MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "nuc", "chromatin", "propidium", "iodide", "pi"}
@@ -136,7 +138,11 @@ def by_name(names) -> list[int]:
     """
     ranks = [_rank(name) for name in names]
     least = min((rank for rank in ranks if rank is not None), default=None)
-    return [i for i, rank in enumerate(ranks) if rank is not None and rank == least]
+    found = [i for i, rank in enumerate(ranks) if rank is not None and rank == least]
+    said = [set(map(_unnumbered, words(name))) for name in names]
+    if of_all := [i for i in found if not said[i] & _OF_THE_DEAD]:
+        return of_all
+    return found and sorted({*found, *(i for i, of in enumerate(said) if "h2b" in of)})
 
 
 def _rank(name: str) -> int | None:
