@@ -26,7 +26,7 @@ TEXTS = {
     "README.md": ["HEADLINE"],
     "docs/results.md": ["RESULTS", "FINDINGS", "TRAINING", "PAPER", "REAL_CELLS"],
     "docs/predict.md": ["MODELS"],
-    "docs/finders.md": ["FINDERS", "FINDERS_REAL", "FINDERS_COST", "FINDERS_SIMULATED"],
+    "docs/finders.md": ["FINDERS", "FINDERS_REAL", "FINDERS_CROWDED", "FINDERS_COST", "FINDERS_SIMULATED"],
     "docs/how_to/label_and_train.md": ["TRAINED"],
     "docs/ethics.md": ["ENERGY"],
 }
@@ -61,7 +61,7 @@ def text_blocks() -> dict[str, dict[str, str]]:
     tables = {"RESULTS": simulated[columns], "REAL_CELLS": real, "TRAINED": trained_table()}
     tables |= {"MODELS": shipped_table(), "FINDERS": finders_table()} | finders_beside()
     made = {name: markdown_table(table) for name, table in tables.items()}
-    beside, still = _beside_dna_content(recorded)
+    beside, still = beside_dna_content(recorded)
     made |= {"HEADLINE": headline(simulated, beside, still, real), "FINDINGS": findings(beside, still)}
     made |= {"ENERGY": costs.energy_block(), "TRAINING": costs.training_block()}
     made["PAPER"] = costs.paper_block(experiments.recorded(profile, dataset, experiments.table_2(profile)))
@@ -107,13 +107,15 @@ def finders_table() -> pd.DataFrame:
 
 def finders_beside() -> dict[str, pd.DataFrame]:
     """Return what each finder comes to in one run of `benchmarks/segmentation_fields.py`, from its record."""
-    found = json.loads((files.repository() / FINDERS).read_text(encoding="utf-8"))["finders"]
+    record = json.loads((files.repository() / FINDERS).read_text(encoding="utf-8"))
+    found = record["finders"]
     widths = {"simulated": "width of the G1 peak, simulated slide", "rpe1": "width of the G1 peak, RPE-1"}
     spent = {"times_plain": "time, over that of the plain script", "memory_mb": "memory of the process, MB"}
     g1 = {name: {title: _width(one["g1"][source]) for source, title in widths.items()} for name, one in found.items()}
     return {
         "FINDERS_REAL": _by_finder({name: _finder_scores(one["real"]) for name, one in found.items()}),
         "FINDERS_SIMULATED": _by_finder({n: _finder_scores(one["simulated"]) | g1[n] for n, one in found.items()}),
+        "FINDERS_CROWDED": _by_finder({name: _counted(of) for name, of in record["crowded"].items()}),
         "FINDERS_COST": _by_finder({n: {t: f"{one[c]:g}" for c, t in spent.items()} for n, one in found.items()}),
     }
 
@@ -122,6 +124,14 @@ def _finder_scores(scores: dict) -> dict[str, str]:
     columns = {f"f1_{iou}": f"F1 at IoU {iou}" for iou in matching.IOUS}
     columns |= {"ap_0.5": "average precision at IoU 0.5", "below_0.8": "share of fields with F1 below 0.8"}
     return {title: f"{Estimate(*scores[name])}" for name, title in columns.items()}
+
+
+def _counted(counts: dict[str, list[int]]) -> dict[str, str]:
+    """Return how many nuclei are right, surplus and missed at the lowest IoU, and F1 at all, of one picture."""
+    least = counts[str(min(matching.IOUS))]
+    shown = {name: str(n) for name, n in zip(("right", "surplus", "missed"), least, strict=True)}
+    f1 = {iou: 2 * n[0] / (2 * n[0] + n[1] + n[2]) for iou, n in counts.items()}
+    return shown | {f"F1 at IoU {iou}": f"{value:.2f}" for iou, value in f1.items()}
 
 
 def _width(found: dict) -> str:
@@ -147,7 +157,7 @@ def findings(table: pd.DataFrame, still: str) -> str:
     return "\n".join(textwrap.fill(line, 120, subsequent_indent="  ") for line in lines)
 
 
-def _beside_dna_content(records: dict[str, Record]) -> tuple[pd.DataFrame, str]:
+def beside_dna_content(records: dict[str, Record]) -> tuple[pd.DataFrame, str]:
     """Return the paired differences of the headline runs to DNA content, and which outlast that they are so many."""
     dna = records["DNA content"]
     against = {name: (record, dna) for name, record in records.items() if name in _COMPARED}
