@@ -9,6 +9,7 @@ import pytest
 
 from cellcycle.datasets import load_dataset, source_kind
 from cellcycle.errors import DataError
+from cellcycle.files import sha256_of
 from cellcycle.images import read_plane, write_image
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Scale, find_nuclei
@@ -218,6 +219,20 @@ def test_two_images_of_one_name_without_a_hash_are_not_guessed_between(plate):
     write_field(folder / "B2" / "a.tif", seed=5)
     (folder / "a.tif").unlink()
     assert "a.tif: 2 images have this name" in refusal(folder, table)
+
+
+def test_an_image_that_the_website_numbered_is_found_by_its_hash_alone(plate):
+    folder, table = plate
+    for well in ("A1", "B2"):
+        (folder / well).mkdir()
+        shutil.copy(folder / "a.tif", folder / well / "a.tif")
+    write_field(folder / "B2" / "a.tif", seed=5)
+    (folder / "a.tif").unlink()
+    numbered = table[table["image"] == "a.tif"].assign(image="a (2).tif")
+    known = numbered.assign(image_sha256=sha256_of(folder / "A1" / "a.tif"))
+    assert {f.image for f in load(folder, known).fields} == {"A1/a.tif"}
+    assert "no such image" in refusal(folder, numbered)
+    assert "another image of this name" in refusal(folder, numbered.assign(image_sha256="0" * 64))
 
 
 def test_one_group_for_all_keeps_the_cells_of_an_image_together(plate):

@@ -20,6 +20,7 @@ _OUTLINES = re.compile(
     r"(masks?|labels?|anns?|annots?|annotations?|outlines?|contours?|segmentations?|seg|gt|ground ?truths?|instances)"
     r"( (images?|imgs?|files?|dir|folder|data|maps?))?"
 )
+_NUMBER = re.compile(r" \(\d+\)(?=\.[^.]*$|$)")
 
 
 def is_outlines(name: str) -> bool:
@@ -78,8 +79,10 @@ class ImageFolder:
         """Return the file of an image, of that hash where one is stated, or raise an ImageError that says why none."""
         sha256 = "" if says_nothing(sha256) else sha256.strip().lower()
         others = []
-        for look in (self._by_path, self._by_name):
-            found = look(name)
+        # The website numbers images of one name; the hash tells which of them is meant.
+        first = _NUMBER.sub("", name) if sha256 else name
+        for look, called in ((self._by_path, name), (self._by_name, name), (self._by_name, first)):
+            found = look(called)
             fitting = [path for path in found if sha256 in ("", sha256_of(path))]
             if len(fitting) > 1 and not sha256 and look == self._by_name:
                 finding = f"{len(fitting)} images have this name, {fitting[0]} and {fitting[1]}"
