@@ -1,4 +1,7 @@
-"""How right a model is on labelled nuclei, crops or fields alike: scores with intervals, by class, and its mistakes."""
+"""How right a model is on labelled nuclei, crops or fields alike: scores with intervals, by class, and its mistakes.
+
+Calls are those of equally frequent classes, as balanced accuracy weighs them.
+"""
 
 import json
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import DataError
 from cellcycle.files import whole_file
 from cellcycle.inputs import prepare
+from cellcycle.phases import PHASES
 from cellcycle.predict.runtime import Runtime
 
 # Beside a model's card: what was it trained on? One fingerprint of pixels a line.
@@ -204,6 +208,8 @@ def report(found: Evaluation) -> str:
     lines.append(f"{'calibration error':<20}{scores['calibration_error']:.3f}")
     if scores["n_without_answer"]:
         lines.append(f"{scores['n_without_answer']} nuclei without an answer")
+    if found.dataset.fields and tuple(found.classes) == PHASES:
+        lines.append("Called as if phases were equally frequent: predict calls fields so with --prior equal.")
     if found.trained_on:
         lines.append(f"The model was trained on {len(found.trained_on)} of these images: its scores flatter it.")
     return "\n".join([f"{scores['n']} nuclei of {found.dataset.name}", *lines])

@@ -134,8 +134,8 @@ def train(
             units = None if limits or dataset.groups is None else dataset.groups[scored]
             comparison = _compared(labels[scored], before[scored], held_out[scored], units)
             say(
-                "balanced accuracy on the same cells, before {before:.3f}, after {after:.3f}, by {gain[0]:+.3f} to "
-                "{gain[1]:+.3f} in 95 % of such samples".format(**comparison)
+                "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after "
+                "{after:.3f}, by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples".format(**comparison)
             )
             if comparison["before"] >= comparison["after"]:
                 say("the model was not worse before: its weights are kept")
