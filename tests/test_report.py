@@ -117,10 +117,53 @@ def test_images_of_one_name_in_two_folders_are_two_arms_and_any_name_is_put_in_o
     assert read_experiment([tmp_path / "t.csv"]).arms == ["10⁵ cells", "dose 9"]
 
 
+def test_doses_and_conditions_that_nearly_share_a_name_are_not_mixed(tmp_path):
+    parts = [nuclei_of(CONTROL, 20, seed=k, condition="drug", dose=d) for k, d in enumerate((1e6, 1000001, np.nan))]
+    table = pd.concat([part.assign(image=f"{k}.tif") for k, part in enumerate(parts)])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert read_experiment([tmp_path / "t.csv"]).arms == ["drug, no dose", "drug 1e+06", "drug 1000001.0"]
+    table["condition"] = np.repeat(["drug", "drug", "drug 1e+06"], 20)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="'drug 1e\\+06' is a condition, and also a dose of 'drug'"):
+        read_experiment([tmp_path / "t.csv"])
+
+
+def test_a_well_of_two_times_counts_for_each_and_what_is_pooled_is_told(tmp_path):
+    fields = [(CONTROL, "0h", "HeLa"), (CONTROL, "0h", "RPE1"), (ARREST, "24h", "RPE1")]
+    parts = [
+        nuclei_of(shares, 40, seed=k, condition=time, cell_line=line).assign(image=f"A01_s{k}.tif")
+        for k, (shares, time, line) in enumerate(fields)
+    ]
+    pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+    experiment = read_experiment([tmp_path / "t.csv"], "0h")
+    numbers = all_numbers(experiment, 20)
+    wells = numbers[(numbers["table"] == "wells") & (numbers["quantity"] == "found")]
+    assert dict(zip(wells["unit"], wells["value"], strict=True)) == {"A01 (0h)": 80, "A01 (24h)": 40}
+    write_report(tmp_path / "r.html", experiment, [tmp_path / "t.csv"])
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "wells of several conditions" in page and "cell line differs within 0h" in page
+
+
+def test_plates_of_one_name_in_two_tables_are_two(tmp_path):
+    files = []
+    for day in ("day1", "day2"):
+        table = nuclei_of(CONTROL, 40, wells=("A01",), condition="DMSO", plate="plate", group="plate")
+        files.append(tmp_path / f"{day}.csv")
+        table.assign(image=f"{day}/plate/A01.tif").to_csv(files[-1], index=False)
+    experiment = read_experiment(files)
+    assert set(experiment.table["unit"]) == {"plate (day1, 1) A01", "plate (day2, 2) A01"}
+    assert experiment.table["group"].nunique() == 2
+    # Parts of one plate, predicted one after the other, are of one folder.
+    pd.read_csv(files[1], keep_default_na=False).assign(image="day1/plate/A01_s2.tif").to_csv(files[1], index=False)
+    assert set(read_experiment(files).table["unit"]) == {"A01"}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "finding"),
     [
         ("dose", "0,1", "dose of row 3 is '0,1'"),
+        ("dose", "-6", "the dose -6 is no amount"),
+        ("dose", "inf", "dose"),
         ("call", "g1", "the call of row 3 is 'g1', none of G1, S, G2, M"),
         ("condition", "Drug", "'drug' and 'Drug' differ by capitals alone"),
         ("dna_copies", None, "no column dna_copies"),

@@ -1,10 +1,13 @@
 """A plate map: a table that says of images or wells which condition, dose or replicate they are."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.datasets.tables import read_table as read_text
@@ -12,6 +15,8 @@ from cellcycle.errors import DataError, ImageError
 from cellcycle.images.wells import Place, well_name
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 
+DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, its unit into the condition"
+_AMOUNT = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _KEYS = ("image", "plate", "well")
 _COLUMNS = (*_KEYS, *TEXTS_OF_MAP, *NUMBERS_OF_MAP)
 
@@ -68,11 +73,10 @@ def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
         if not found["well"]:
             raise DataError(file, f"line {line}: {row['well']!r} is no well", "write it as A01")
     for name in NUMBERS_OF_MAP & found.keys():
-        try:
-            found[name] = float(found[name]) if found[name] else float("nan")
-        except ValueError:
-            finding = f"line {line}: the {name} {found[name]!r} is no number"
-            raise DataError(file, finding, "write it as 0.5, its unit into the condition") from None
+        said = row[name].strip()
+        if said and not (_AMOUNT.fullmatch(said) and np.isfinite(float(said))):
+            raise DataError(file, f"line {line}: the {name} {said!r} is no amount", DOSE_REMEDY)
+        found[name] = float(said or "nan")
     return found
 
 

@@ -169,7 +169,7 @@ def heat_maps(numbers, experiment: Experiment):
     shown = [*experiment.classes, "found", "width of the rim, px"]
     for plate, own in wells.groupby("plate", sort=True):
         rows = sorted(set(own["row"]), key=lambda row: (len(row), row))
-        grids = {name: found.pivot(index="row", columns="column", values="value").reindex(rows)
+        grids = {name: found.pivot_table("value", "row", "column", "sum" if name == "found" else "mean").reindex(rows)
                  for name, found in own.groupby("quantity") if name in shown}  # fmt: skip
         shape = grids["found"].shape
         across = 3 if shape[1] <= 12 else 2

@@ -1,6 +1,8 @@
 """Shares of phases by condition and well, with intervals, and how they differ from a control."""
 
+import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pandas as pd
 from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.errors import DataError, SettingError
 from cellcycle.metrics import Estimate
+from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
 from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, Samples, samples_of, with_likelihoods
 from cellcycle.review import read_table
@@ -56,11 +59,15 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     """
     tables = [read_table(path) for path in paths]
     _check_joined(paths, tables)
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat(_told_apart(paths, tables), ignore_index=True)
     for name in _PLACE:
         table[name] = table[name].fillna("").map(clean) if name in table else ""
     refuse_twins(", ".join(map(str, paths)), "condition", table["condition"])
+    if "donor" in table and (table["replicate"] == "").all():
+        table["replicate"] = table["donor"]
     table["dose"] = table.get("dose", np.nan)
+    if (bad := table["dose"][(table["dose"] < 0) | np.isinf(table["dose"])]).size:
+        raise DataError(", ".join(map(str, paths)), f"the dose {bad.iloc[0]:g} is no amount", DOSE_REMEDY)
     table["is_nucleus"] = table["nucleus_id"].notna()
     # A mitosis too many for a growing culture has no call, but probabilities that count.
     is_open = table["review"].str.contains(MANY_MITOSES)
@@ -71,10 +78,28 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     if (table["condition"] != "").any():
         table["condition"] = table["condition"].where(table["condition"] != "", "no condition")
     table["arm"] = _arms(table)
+    # A well of several conditions, as of two times, counts as one well of each.
+    is_mixed = table.groupby("unit")["arm"].transform("nunique") > 1
+    table["unit"] = table["unit"].where(~is_mixed, table["unit"] + " (" + table["arm"] + ")")
     control = _control(table, control) if control else ""
     arms = {arm: (control not in (arm, condition), condition, dose if dose > 0 else 0.0, _natural(arm))
             for arm, condition, dose in table[["arm", "condition", "dose"]].itertuples(index=False)}  # fmt: skip
     return Experiment(table, classes_of(tables[0]), sorted(arms, key=arms.get), control)
+
+
+def _told_apart(paths, tables) -> list[pd.DataFrame]:
+    """Return the tables, plates and groups that several have, of images in other folders, named by their table, too."""
+    for column in ("plate", "group"):
+        folders: dict[str, dict[int, set]] = defaultdict(dict)
+        for k, table in enumerate(tables):
+            for name, images in table.groupby(column)["image"] if column in table else ():
+                folders[name][k] = set(map(os.path.dirname, images))
+        for name, of in folders.items():
+            if name and len(of) > 1 and not set.intersection(*of.values()):
+                for k in of:
+                    apart = f"{name} ({Path(paths[k]).stem}, {k + 1})"
+                    tables[k] = tables[k].assign(**{column: tables[k][column].replace(name, apart)})
+    return tables
 
 
 def is_spoilt(flags: str) -> bool:
@@ -128,7 +153,25 @@ def _arms(table) -> pd.Series:
         return names.where(table.groupby(names)["unit"].transform("nunique") == 1, table["unit"])
     doses = table.groupby("condition")["dose"].nunique()
     several = table["condition"].map(doses > 1) | (table["dose"] > 0)
-    return table["condition"].where(~several, table["condition"] + table["dose"].map(" {:g}".format))
+    arms = table["condition"].where(~several, table["condition"] + table["dose"].map(_dosed))
+    conditions = table.groupby(arms)["condition"].unique()
+    for arm, of in conditions[conditions.map(len) > 1].items():
+        finding = f"{arm!r} is a condition, and also a dose of {min(of, key=len)!r}"
+        raise DataError("condition", finding, "rename one of them")
+    return arms
+
+
+def _dosed(dose: float) -> str:
+    """Return what a name of an arm ends in: the dose in as few digits as tell it from any other.
+
+    Examples
+    --------
+    >>> _dosed(0.1), _dosed(1e6), _dosed(1000001.0), _dosed(float("nan"))
+    (' 0.1', ' 1e+06', ' 1000001.0', ', no dose')
+    """
+    if np.isnan(dose):
+        return ", no dose"
+    return f" {dose:g}" if float(f"{dose:g}") == dose else f" {dose!r}"
 
 
 def _control(table, control: str) -> str:

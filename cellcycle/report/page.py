@@ -12,7 +12,7 @@ from cellcycle.files import sha256_of, whole_file
 from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.report.numbers import LEFT_OUT, Experiment, all_numbers
-from cellcycle.report.parts import figure_of, listed, many, plain, section, share, table_of
+from cellcycle.report.parts import figure_of, listed, many, named, plain, section, share, table_of
 from cellcycle.report.shares import BY_DNA, FITTED, LEAST_QUALITY
 from cellcycle.review.doubt import in_words, reasons, review_order, sureness
 from cellcycle.review.thumbnails import thumbnails
@@ -152,7 +152,15 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
         f"fewer than {_LEAST_NUCLEI} nuclei are counted": wells["counted"].between(1, _LEAST_NUCLEI - 1),
     }  # fmt: skip
     units = {text: [Path(unit).name for unit in is_so.index[is_so]] for text, is_so in where.items()}
-    told = [f"{text}, in {', '.join(names[:12])}{' ...' * (len(names) > 12)}" for text, names in units.items() if names]
+    told = [f"{text}, in {named(names)}" for text, names in units.items() if names]
+    for name in sorted({"time", "cell_line"} & {*table}):
+        kinds = table[table[name] != ""].groupby("arm", sort=False)[name].nunique()
+        if arms := [*kinds.index[kinds > 1]]:
+            told.append(f"{in_words(name)} differs within {named(arms)}: all are counted together; to compare them, "
+                        "write it into the condition")  # fmt: skip
+    arms_of = table[table["well"] != ""].groupby(["plate", "well"])["arm"].nunique()
+    if wells := [" ".join(filter(None, place)) for place in arms_of.index[arms_of > 1]]:
+        told.append(f"wells of several conditions, each counted as one of each, in the maps their mean: {named(wells)}")
     models = sorted(set(table["model"]) - {""})
     return told + [f"{' and '.join(models)} answered for different images: their shares do not compare"] * (
         len(models) > 1

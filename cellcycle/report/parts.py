@@ -11,6 +11,11 @@ def many(n: float, what: str) -> str:
     return f"{n:.0f} {what}{'' if n == 1 else 's'}"
 
 
+def named(names: list[str]) -> str:
+    """Return the first of some names."""
+    return ", ".join(names[:12]) + " ..." * (len(names) > 12)
+
+
 def share(row, sign: str = "") -> str:
     """Return a share of a row of the numbers in per cent, with its interval; with a sign a difference in points."""
     value, low, high = (f"{round(100 * v) or 0:{sign if v else ''}d}" if np.isfinite(v) else "–"
