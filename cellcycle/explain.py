@@ -149,12 +149,15 @@ def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return marked, labels, distance <= 0.125 * height
 
 
-def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], n_folds=3, seed=0) -> pd.DataFrame:
+def what_explains(
+    measured: pd.DataFrame, calls, groups: dict[str, list[str]], n_folds=3, units=None, seed=0
+) -> pd.DataFrame:
     """Return how well measured features reproduce a network's calls, each alone and all but each.
 
     A random forest learns the network's calls (not the truth) from the features, and is judged on nuclei it has
     not seen. A feature explains much if it reproduces the calls alone, and cannot be spared if they are
     reproduced less well without it. `groups` names the columns of what is measured; missing numbers become the median.
+    Nuclei of one of the `units` (N,), such as slides, stay together in folds and intervals.
 
     One row a group, and "all": `alone` and `lost_without`, shares of the calls, each with `_low` and `_high` (95 %
     interval); `lost_without` of "all" is its lead over the most frequent call.
@@ -163,28 +166,30 @@ def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], n
     every = [c for columns in groups.values() for c in columns]
     filled = measured[every].fillna(measured[every].median())
     n_classes = calls.max() + 1
-    full = _learned(filled, calls, n_folds, seed)
+    units, how = np.arange(len(calls)) if units is None else np.asarray(units), (n_folds, seed)
+    full = _learned(filled, calls, units, *how)
     rows = {}
     for name, columns in {**groups, "all": every}.items():
-        alone = full if name == "all" else _learned(filled[columns], calls, n_folds, seed)
+        alone = full if name == "all" else _learned(filled[columns], calls, units, *how)
         rest = [c for c in every if c not in columns]
         without = (
-            _learned(filled[rest], calls, n_folds, seed) if rest else np.full_like(calls, np.bincount(calls).argmax())
+            _learned(filled[rest], calls, units, *how) if rest else np.full_like(calls, np.bincount(calls).argmax())
         )
-        kept = metrics.estimate(metrics.accuracy, calls, alone, n_classes)
-        lost = metrics.estimate(metrics.accuracy, calls, full, n_classes, minus=without)
+        kept = metrics.estimate(metrics.accuracy, calls, alone, n_classes, units)
+        lost = metrics.estimate(metrics.accuracy, calls, full, n_classes, units, minus=without)
         rows[name] = {"alone": kept.value, "alone_low": kept.low, "alone_high": kept.high}
         rows[name] |= {"lost_without": lost.value, "lost_without_low": lost.low, "lost_without_high": lost.high}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measured")
 
 
-def _learned(table, calls, n_folds: int, seed: int) -> np.ndarray:
+def _learned(table, calls, units, n_folds: int, seed: int) -> np.ndarray:
     """Return the calls (N,) of forests for nuclei that they were not trained on."""
     from sklearn.ensemble import RandomForestClassifier
-    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.model_selection import GroupKFold, cross_val_predict
 
     forest = RandomForestClassifier(40, min_samples_leaf=3, random_state=seed)
-    return cross_val_predict(forest, table.to_numpy(), calls, cv=KFold(n_folds, shuffle=True, random_state=seed))
+    folds = GroupKFold(n_folds, shuffle=True, random_state=seed)
+    return cross_val_predict(forest, table.to_numpy(), calls, groups=units, cv=folds)
 
 
 def _captum():

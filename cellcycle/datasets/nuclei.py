@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.errors import DataError
-from cellcycle.splits import marks_of
 
 # Images of a class below which a model cannot be trained and judged, and below which its scores say little.
 FEWEST, FEW = 5, 20
@@ -87,7 +86,12 @@ class NucleusDataset:
 
     def known_by(self) -> np.ndarray:
         """Return by what each image is known again (N, 2), also in another data set: its `marks`."""
-        return marks_of(self.images) if self.marks is None else self.marks
+        if self.marks is not None:
+            return self.marks
+        # scikit-learn comes with it, which is slow to import.
+        from cellcycle.splits import marks_of
+
+        return marks_of(self.images)
 
     def subsample(self, n_images: int, seed: int = 0, at_least: int = 4) -> "NucleusDataset":
         """Return about `n_images` images drawn at random, classes in their proportions.
