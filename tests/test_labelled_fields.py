@@ -260,3 +260,126 @@ def test_cells_that_a_model_knows_are_known_again_beside_others_and_however_wide
     flat = np.ones((2, 1, 40, 40), np.float32) * np.array([0.5, 1.0])[:, None, None, None]
     flat[:, :, 0, 0] = [[0.1], [0.2]]
     assert len({*middle_fingerprints(flat)}) == 2
+
+
+def write_series(path, n=2, first=0, **description):
+    """Write a TIFF with as many planes, each with nuclei of its own; the axes are those of the description."""
+    import tifffile
+
+    planes = [tifffile.imread(write_field(path.parent / "one.tif", first + k)) for k in range(n)]
+    (path.parent / "one.tif").unlink()
+    tifffile.imwrite(path, np.stack(planes), metadata=description, imagej=description.pop("imagej", False))
+    return path
+
+
+def labelled(path, of=None, at=None, **columns):
+    """Return rows that label all nuclei of a channel and plane, and the columns that say what was read."""
+    read = read_plane(path, of, at)
+    found = find_nuclei(read.pixels, 0.5, Scale(200.0)).measured
+    places = {name: found[name] for name in ("centroid_y_px", "centroid_x_px")}
+    labels = [("G1", "S", "G2")[k % 3] for k in range(len(found["nucleus_id"]))]
+    return pd.DataFrame({"image": path.name, "nucleus_id": found["nucleus_id"], **places, "label": labels, **columns})
+
+
+@pytest.fixture
+def two_channels(tmp_path):
+    return write_series(tmp_path / "two.ome.tif", axes="CYX", Channel={"Name": ["GFP", "DAPI"]})
+
+
+@pytest.fixture
+def series(tmp_path):
+    return write_series(tmp_path / "time.tif", n=3, first=5, imagej=True, axes="TYX")
+
+
+def test_a_channel_is_read_as_the_rows_say_and_without_a_word_by_the_rule(two_channels):
+    folder, gfp, dapi = two_channels.parent, read_plane(two_channels, "GFP"), read_plane(two_channels)
+    assert dapi.channel == "DAPI"
+    named = load(folder, labelled(two_channels, "GFP", channel="GFP", planes=""))
+    np.testing.assert_array_equal(named.fields[0].pixels, gfp.pixels)
+    assert len(named) == 16 and named.sample_ids[0] == "two.ome.tif#1"
+    for silent in ({}, {"channel": ""}, {"channel": "", "planes": "n/a"}):
+        (field,) = load(folder, labelled(two_channels, **silent)).fields
+        np.testing.assert_array_equal(field.pixels, dapi.pixels)
+    # By index, also as pandas writes it where a cell is empty.
+    for index in ("0", "0.0"):
+        (field,) = load(folder, labelled(two_channels, "GFP", channel=index)).fields
+        np.testing.assert_array_equal(field.pixels, gfp.pixels)
+
+
+def test_a_time_point_is_read_as_the_rows_say(series):
+    folder = series.parent
+    for said in ("t 1", "T 1", "1"):
+        dataset = load(folder, labelled(series, at=1, channel="0", planes=said))
+        np.testing.assert_array_equal(dataset.fields[0].pixels, read_plane(series, plane=1).pixels)
+    assert "time.tif: it is a time series of 3 images" in refusal(folder, labelled(series, at=1))
+
+
+def test_z_planes_and_their_projection_are_read_as_the_rows_say(tmp_path):
+    stack = write_series(tmp_path / "z.tif", imagej=True, axes="ZYX", spacing=1)
+    for plane in (None, 1):
+        read = read_plane(stack, plane=plane)
+        (field,) = load(tmp_path, labelled(stack, at=plane, channel=read.channel, planes=read.planes)).fields
+        np.testing.assert_array_equal(field.pixels, read.pixels)
+    assert read_plane(stack).planes == "maximum of z 0-1" and read_plane(stack, plane=1).planes == "z 1"
+
+
+def test_channels_and_times_of_one_image_are_pictures_of_their_own_in_one_group(two_channels, series):
+    rows = [labelled(two_channels, name, channel=name, planes="") for name in ("GFP", "DAPI")]
+    rows += [labelled(series, at=k, channel="0", planes=f"t {k}") for k in (0, 2)]
+    # By number alone, which the pictures of an image share.
+    table = pd.concat(rows).drop(columns=["centroid_y_px", "centroid_x_px"])
+    dataset = load(two_channels.parent, table)
+    assert len(dataset) == 64 and len(set(dataset.sample_ids)) == 64 and len(dataset.fields) == 4
+    names = {sample.partition("#")[0] for sample in dataset.sample_ids}
+    channels = {"two.ome.tif (channel GFP)", "two.ome.tif (channel DAPI)"}
+    assert names == channels | {"time.tif (t 0)", "time.tif (t 2)"}
+    assert set(dataset.groups) == {"two.ome.tif", "time.tif"}
+    one = load(two_channels.parent, pd.concat(rows[:2]).assign(group="plate"))
+    assert not any("kept together" in note for note in one.notes)
+
+
+def test_rows_with_and_without_a_channel_may_mean_the_same_picture(two_channels):
+    table = labelled(two_channels, channel="DAPI")
+    table.loc[::2, "channel"] = ""
+    dataset = load(two_channels.parent, table)
+    assert len(dataset.fields) == 1 and len(set(dataset.sample_ids)) == 16
+    again = table.iloc[:1].assign(channel="DAPI", label="M")
+    said = "one nucleus of two.ome.tif is 'G1' in line 2 and 'M' in line 18"
+    assert said in refusal(two_channels.parent, pd.concat([table, again]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "finding"),
+    [
+        ({"channel": "CY5"}, 'two.ome.tif: no channel matches "CY5" (its table says channel CY5) (choose one of 0 GFP'),
+        ({"planes": "t 4"}, "two.ome.tif: it has no plane 4 (its table says t 4)"),
+        ({"planes": "t 0"}, "two.ome.tif: its table says t 0, but what is there is a single plane"),
+        ({"planes": "the best"}, "two.ome.tif: the planes 'the best' of its table cannot be understood (write t 1"),
+        ({"planes": "\u0661"}, "cannot be understood"),
+    ],
+)
+def test_what_an_image_does_not_have_is_one_line(two_channels, columns, finding):
+    assert finding in refusal(two_channels.parent, labelled(two_channels, **columns))
+
+
+def test_two_channels_of_the_name_that_a_table_says_are_not_guessed_between(tmp_path):
+    twins = write_series(tmp_path / "t.ome.tif", axes="CYX", Channel={"Name": ["Alexa", "Alexa"]})
+    said = refusal(tmp_path, labelled(twins, "1", channel="Alexa"))
+    assert "2 of its channels are called Alexa, as its table says (write the index of the channel" in said
+    both = load(tmp_path, pd.concat(labelled(twins, index, channel=index) for index in "01"))
+    for index, field in zip("01", both.fields, strict=True):
+        np.testing.assert_array_equal(field.pixels, read_plane(twins, index).pixels)
+    assert len(set(both.sample_ids)) == 32
+
+
+def test_one_file_of_a_stack_in_several_files_is_read_where_its_plane_was_predicted(tmp_path):
+    import tifffile
+
+    from tests.test_image_meaning import write_set
+
+    planes = [tifffile.imread(write_field(tmp_path / "one.tif", seed)) for seed in range(2)]
+    first, _ = write_set(tmp_path, "Z", ["DAPI"], planes)
+    read = read_plane(first, plane=0)
+    (field,) = load(tmp_path, labelled(first, at=0, channel=read.channel, planes=read.planes)).fields
+    np.testing.assert_array_equal(field.pixels, read.pixels)
+    assert "other z planes of this field lie in" in refusal(tmp_path, labelled(first, at=0))

@@ -8,7 +8,7 @@ import pytest
 
 from cellcycle import cli, review
 from cellcycle.datasets import load_dataset
-from cellcycle.images import write_image
+from cellcycle.images import read_plane, write_image
 from cellcycle.simulation import simulate_field
 
 pytestmark = pytest.mark.slow
@@ -61,3 +61,27 @@ def test_corrections_come_back_as_labelled_data(plate, run):
     dataset = load_dataset("labels.csv")
     labels = [label for label in said.values() if label != review.NONE]
     assert sorted(np.array(dataset.classes)[dataset.labels]) == sorted(labels)
+
+
+def test_the_channel_and_time_that_were_predicted_are_reviewed_reported_and_learned_from(plate, run):
+    import tifffile
+
+    folder, truth = plate
+    (folder / "several").mkdir()
+    fields = [tifffile.imread(folder / f"field{seed}.tif") for seed in (1, 2)]
+    size = 1 / read_plane(folder / "field1.tif").pixel_size_um
+    described = {"axes": "TCYX", "mode": "composite", "unit": "um", "Labels": ["GFP", "DAPI"] * 2}
+    empty = np.zeros_like(fields[0])
+    pixels = np.array([[empty, empty], [fields[1], fields[0]]])
+    tifffile.imwrite(folder / "several/s.tif", pixels, imagej=True, resolution=(size, size), metadata=described)
+    run("predict", "several", "--model", "nagao6", "--channel", "0", "--plane", "1", "--output", "s.csv", "--jobs", "1")
+    run("review", "s.csv", "--images", "several", "--output", "review.html")
+    run("report", "s.csv", "--images", "several", "--output", "report.html")
+    assert "not found or read" not in (folder / "report.html").read_text(encoding="utf-8")
+    table = review.read_table("s.csv")
+    said = corrections(table, dict.fromkeys(table["image"], truth["field2.tif"]))
+    review.write_labels("several/labels.csv", review.labelled_rows(table, said))
+    run("evaluate", "nagao6", "several/labels.csv", "--output", "scored.csv")
+    assert len(pd.read_csv("scored.csv")) == sum(label != review.NONE for label in said.values())
+    (field,) = load_dataset("several/labels.csv").fields
+    np.testing.assert_array_equal(field.pixels, read_plane("field2.tif").pixels)

@@ -1,5 +1,8 @@
 """The report of an experiment: its numbers, its intervals, its page, and that it finds what was done to a plate."""
 
+import base64
+import html
+import io
 import re
 import shutil
 from html.parser import HTMLParser
@@ -7,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy.stats import binomtest
 
 from benchmarks import plates
@@ -505,3 +509,26 @@ def test_the_report_of_a_simulated_plate_finds_what_was_done_to_it(tmp_path):
     page = tmp_path / "report.html"
     write_report(page, read_experiment([tmp_path / "table.csv"], "vehicle"), [tmp_path / "table.csv"], tmp_path)
     assert re.search("out of focus, in D04", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_pictures_of_nuclei_are_of_the_channel_and_time_that_were_predicted(tmp_path):
+    import tifffile
+
+    # A bright square in the first channel of the first time, a thin bar in the second of the second, else noise.
+    pixels = np.random.default_rng(0).integers(0, 300, (2, 2, 64, 64)).astype(np.uint16)
+    pixels[0, 0, 10:30, 10:30] += 20000
+    pixels[1, 1, 18:22, 10:30] += 20000
+    tifffile.imwrite(tmp_path / "A01_s1.tif", pixels, imagej=True, metadata={"axes": "TCYX"})
+    said = {"channel 0, t 0": {"channel": "0", "planes": "t 0"}, "channel 1, t 1": {"channel": "1", "planes": "t 1"}}
+    said["channel 2, t 0"] = {"channel": "2", "planes": "t 0"}
+    pd.concat(nuclei_of(CONTROL, n=30, **columns) for columns in said.values()).to_csv(tmp_path / "t.csv", index=False)
+    write_report(tmp_path / "r.html", read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"], tmp_path)
+    text = html.unescape((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert 'no channel matches "2" (its table says channel 2, t 0)' in text
+    figures = re.findall(r"base64,([^']*)'><figcaption>.*?<small>A01_s1.tif \((.*?)\), nucleus \d+</small>", text)
+    means = {name: [] for _, name in figures}
+    for jpeg, name in figures:
+        means[name].append(np.asarray(Image.open(io.BytesIO(base64.b64decode(jpeg)))).mean())
+    assert set(means) == {"channel 0, t 0", "channel 1, t 1"}
+    assert min(means["channel 0, t 0"]) > 2 * max(means["channel 1, t 1"])

@@ -128,3 +128,23 @@ def test_a_missing_table_is_refused(tmp_path):
         review.read_labels(tmp_path / "none.csv")
     with pytest.raises(DataError, match="cannot be read"):
         review.read_labels(tmp_path)
+
+
+def test_channel_and_planes_are_handed_on_and_tell_rows_apart(table, tmp_path):
+    (row,) = review.labelled_rows(table.assign(channel="GFP", planes="t 1"), {0: "S"})
+    review.write_labels(tmp_path / "labels.csv", [row, row | {"planes": "t 2", "label": "M"}, row])
+    found, _ = review.read_labels(tmp_path / "labels.csv")
+    assert found[["channel", "planes", "label"]].to_numpy().tolist() == [["GFP", "t 1", "S"], ["GFP", "t 2", "M"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_comma_is_a_decimal_point_only_where_commas_do_not_part_cells(tmp_path, encoding):
+    for separator in ";\t|,":
+        lines = [["Bild ä", "Image", "Phase", "Y", "X"], ["1", "a.tif", "S", '"1,024"', "20"]]
+        text = "# made, by hand\n" + "\n".join(separator.join(line) for line in lines)
+        (tmp_path / "mine.csv").write_bytes(text.encode(encoding))
+        if separator != ",":
+            assert review.read_labels(tmp_path / "mine.csv")[0]["centroid_y_px"].tolist() == [1.024]
+            continue
+        with pytest.raises(DataError, match="centroid_y_px in line 3 is '1,024'; give a number"):
+            review.read_labels(tmp_path / "mine.csv")

@@ -456,3 +456,54 @@ def test_two_thousand_nuclei_stay_usable(folder, table, tmp_path, visit):
         "[...document.querySelectorAll('.card img')].filter(i => i.complete && i.naturalWidth).length"
     )
     assert loaded < 1000
+
+
+def series_of(folder):
+    """Write two time points and two channels of the field there, the second of each turned; return their tables."""
+    import tifffile
+
+    pixels = tifffile.imread(folder / "a.tif")
+    planes = np.stack([pixels, np.rot90(pixels)])
+    tifffile.imwrite(folder / "time.tif", planes, imagej=True, metadata={"axes": "TYX"})
+    names = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(folder / "two.ome.tif", planes, metadata=names)
+    size = read_plane(folder / "a.tif").pixel_size_um
+    times = [predict(folder / "time.tif", plane=k, pixel_size_um=size).assign(image="time.tif") for k in (0, 1)]
+    return times, predict(folder / "two.ome.tif", channel="GFP", pixel_size_um=size).assign(image="two.ome.tif")
+
+
+@pytest.mark.slow
+def test_pictures_are_of_the_channel_and_plane_that_were_predicted(folder, tmp_path):
+    shutil.copyfile(folder / "a.tif", tmp_path / "a.tif")
+    (first, second), gfp = series_of(tmp_path)
+    # The second time point and GFP are one picture.
+    assert set(second["planes"]) == {"t 1"} and set(gfp["channel"]) == {"GFP"}
+    shown = [[found.jpeg for found in thumbnails(table, [0, 1], tmp_path)] for table in (first, second, gfp)]
+    assert shown[1] == shown[2] != shown[0]
+    # What the command says goes before the table, and fills in what the table leaves open.
+    asked = [found.jpeg for found in thumbnails(gfp, [0, 1], tmp_path, channel="DAPI")]
+    assert asked != shown[2] and len(asked) == 2
+    bare = second.drop(columns=["channel", "planes"])
+    review.write_sheet(tmp_path / "bare.html", bare, tmp_path, plane=1)
+    data = data_of(tmp_path / "bare.html")
+    assert "planes" in data["about"]["header"] and data["nuclei"][0]["csv"][1].strip().endswith(",1")
+    with pytest.raises(DataError, match="time series of 2 images"):
+        review.write_sheet(tmp_path / "r.html", bare, tmp_path)
+    with pytest.raises(DataError, match=r'no channel matches "CY5" \(its table says channel CY5\); choose one of 0'):
+        review.write_sheet(tmp_path / "r.html", gfp.assign(channel="CY5"), tmp_path)
+
+
+@pytest.mark.slow
+def test_time_points_predicted_apart_and_joined_are_pictures_of_their_own(folder, tmp_path):
+    shutil.copyfile(folder / "a.tif", tmp_path / "a.tif")
+    times, _ = series_of(tmp_path)
+    pd.concat(times).to_csv(tmp_path / "t.csv", index=False)
+    joined = review.read_table(tmp_path / "t.csv")
+    made = review.write_sheet(tmp_path / "r.html", joined, tmp_path)
+    data = data_of(tmp_path / "r.html")
+    assert made["shown"] == len(times[0]) + len(times[1]) and made["problems"] == []
+    assert {nucleus["image"] for nucleus in data["nuclei"]} == {"time.tif (t 0)", "time.tif (t 1)"}
+    assert data["about"]["header"].strip().endswith("channel,planes")
+    pd.concat([*times, times[0][:1]]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="stands there twice"):
+        review.read_table(tmp_path / "t.csv")

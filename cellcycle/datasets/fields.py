@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.datasets.files import as_dataset
-from cellcycle.datasets.labels import NONE, read_labels
+from cellcycle.datasets.labels import NONE, READ_COLUMNS, picture_names, read_labels, read_stated
 from cellcycle.datasets.lookup import ImageFolder, sample_id
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
-from cellcycle.images import read_plane
+from cellcycle.images import Plane
 from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, Scale, find_nuclei, likely_pixel_size_um
 
 # Only where an image states no pixel size: a nucleus of a common cell line, so that areas are of the right order.
@@ -23,12 +23,14 @@ _MARGIN, _LEAST_PX = 2.2, 32
 
 @dataclass(frozen=True)
 class LabelledField:
-    """An image with the nuclei found in it, those without a label included: they belong to its DNA histogram.
+    """A picture with the nuclei found in it, those without a label included: they belong to its DNA histogram.
 
-    `image` is its path, as seen from the table; `pixels` are (H, W) float32 in [0, 1].
+    `image` is the path of its file, as seen from the table; `name` adds channel and planes where the table names
+    several of that file. `pixels` are (H, W) float32 in [0, 1].
     """
 
     image: str
+    name: str
     pixels: np.ndarray = field(repr=False)
     nuclei: Nuclei = field(repr=False)
 
@@ -36,10 +38,11 @@ class LabelledField:
 def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> NucleusDataset:
     """Read a table of labelled nuclei (`labels.read_labels`) and the images it names, which lie beside it.
 
-    The data set has `fields` and `places`; its images are crops, cut twice as wide as a nucleus. Groups are the
-    table's, else the images. Nuclei labelled `none` are left out. Refused, or with `on_error` "skip" left out, are
-    rows whose image is gone or has another content than the one that was labelled, that mean no nucleus, or say two
-    things of one.
+    Each channel and plane that its rows name of an image is a picture of its own; where they name none, it is what
+    `read_plane` takes by itself. The data set has `fields`, a picture each, and `places`; its images are crops, cut
+    twice as wide as a nucleus. Groups are the table's, else the images. Nuclei labelled `none` are left out. Refused,
+    or with `on_error` "skip" left out, are rows whose image is gone, has another content than the one that was
+    labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one.
     """
     table, notes = read_labels(file)
     images, files, bad = ImageFolder(file.parent, is_open=True), {}, []
@@ -49,24 +52,24 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
             files |= dict.fromkeys(named.index, images.find(*key).resolve())
         except CellCycleError as error:
             bad.append(f"{error.subject}: {error.finding}")
-    fields, rows = [], []
-    for path, named in table.groupby(table.index.map(files), sort=False):
-        try:
-            fields.append(_read_field(file.parent, path, named))
-        except CellCycleError as error:
-            bad.append(f"{error.subject}: {error.finding}")
-            continue
+    pictures, said = _pictures(table, files)
+    bad += said
+    keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
+    called, fields, rows = picture_names(keys), [], []
+    for key, (plane, named) in zip(keys, pictures.values(), strict=True):
+        fields.append(_found(key[0], called[key], plane, named))
         meant, said = _meant(fields[-1], named)
         bad += said
         meant["field"] = len(fields) - 1
         rows.append(meant)
     if bad and (on_error == "raise" or not rows):
         more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
-        remedy = "put the images beside the table, mend the rows, or leave them out: --skip-unreadable"
+        mend = "mend the rows (channel and planes say what is read of an image)"
+        remedy = f"put the images beside the table, {mend}, or leave them out: --skip-unreadable"
         raise DataError(file, bad[0] + more, remedy)
     entries = pd.concat(rows, ignore_index=True)
     entries["group"], said = clean_names(entries["group"], "group", file)
-    if len(set(entries["group"])) == 1 and len(fields) > 1:
+    if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
         # One for all keeps nothing apart: at least the cells of an image stay together.
         entries["group"] = [fields[k].image for k in entries["field"]]
         said = [*said, "all are of one group: cells of one image are kept together instead"]
@@ -80,21 +83,42 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     return as_dataset(file, name, entries, crops, notes, size_px, on_error, as_read=as_read, **more)
 
 
-def _read_field(folder: Path, path: Path, named: pd.DataFrame) -> LabelledField:
-    """Read an image and find its nuclei, in pixels of the size that was stated when they were labelled."""
-    plane = read_plane(path)
+def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[str]]:
+    """Read each picture that rows name: (file, channel, planes) -> its plane and rows; and say what cannot be read.
+
+    `files` has the file of each row, by its line, but for those that are gone.
+    """
+    pictures, bad = {}, []
+    table = table.assign(**{name: table.get(name, "") for name in READ_COLUMNS})
+    for (path, *said), named in table.groupby([table.index.map(files), *READ_COLUMNS], sort=False):
+        try:
+            plane = read_stated(path, *said)
+        except CellCycleError as error:
+            bad.append(f"{error.subject}: {error.finding} ({error.remedy})")
+            continue
+        # Rows that name a channel and rows that leave it to the rule may mean the same one; of channels of one name
+        # only the index tells.
+        channel = plane.channel if plane.channels.count(plane.channel) == 1 else said[0]
+        key = path, channel, plane.planes
+        known, rows = pictures.get(key, (plane, None))
+        pictures[key] = known, named if rows is None else pd.concat([rows, named])
+    return pictures, bad
+
+
+def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> LabelledField:
+    """Find the nuclei of a picture, in pixels of the size that was stated when they were labelled."""
     stated = [size for size in named.get("pixel_size_um", ()) if 0 < size < np.inf]
     size_um = stated[0] if stated else plane.pixel_size_um
     nuclei = find_nuclei(plane.pixels, size_um, _TYPICAL)
     if len(nuclei):
         # A model learns from them how large its cells are: no other model's cells speak against what was stated.
         nuclei = nuclei.scaled(likely_pixel_size_um([nuclei], _TYPICAL, ANY_CELLS_RATIO))
-    return LabelledField(sample_id(folder, path), plane.pixels, nuclei)
+    return LabelledField(image, name, plane.pixels, nuclei)
 
 
 def _meant(found: LabelledField, named: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the labelled nuclei of a field, a row each, and what is wrong with rows that were left out."""
-    bad, rows, image = [], {}, found.image
+    bad, rows, name = [], {}, found.name
     for line, row in named.iterrows():
         at = nucleus_of(found.nuclei, row)
         if at is not None:
@@ -102,16 +126,16 @@ def _meant(found: LabelledField, named: pd.DataFrame) -> tuple[pd.DataFrame, lis
             continue
         y, x = row["centroid_y_px"], row["centroid_x_px"]
         which = f"nucleus {row['nucleus_id']:g}" if np.isnan(y + x) else f"a nucleus at y {y:g}, x {x:g}"
-        bad.append(f"line {line}: {which} of {image} is not there")
+        bad.append(f"line {line}: {which} of {name} is not there")
     meant = []
     for at, labels in rows.items():
         (label, line), *others = labels.items()
         if others:
             said = " and ".join(f"{label!r} in line {line}" for label, line in labels.items())
-            bad.append(f"one nucleus of {image} is {said}")
+            bad.append(f"one nucleus of {name} is {said}")
         elif label != NONE:
             group = named.loc[line].get("group", "")
-            meant.append((at, label, image if says_nothing(group) else group, f"{image}#{at + 1}"))
+            meant.append((at, label, found.image if says_nothing(group) else group, f"{name}#{at + 1}"))
     return pd.DataFrame(meant, columns=["at", "label", "group", "sample_id"]), bad
 
 

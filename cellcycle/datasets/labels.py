@@ -1,19 +1,25 @@
 """Read tables of labelled nuclei: what a person said of single nuclei of whole fields, for training.
 
 A row names a nucleus by its image and its number or place, and gives its class, or `none` for an object that is
-no nucleus. `cellcycle review` and the website write such tables, `cellcycle train` reads them.
+no nucleus. `cellcycle review` and the website write such tables, `cellcycle train` reads them. Like a prediction
+table it may say which channel and planes of an image are meant; `read_stated` reads these.
 """
 
+import contextlib
+import re
 from pathlib import Path
 
 from cellcycle.datasets.tables import CLASSES, FILES, clean, clean_names, drop_repeats, read_table, says_nothing
-from cellcycle.errors import DataError
+from cellcycle.errors import DataError, ImageError
+from cellcycle.images import Plane, read_plane
 
 # What a person says of an object that is no nucleus; training leaves it out.
 NONE = "none"
 LABEL_COLUMNS = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "label")
+# What was read of an image, as `Plane` says it; with the image they name a picture.
+READ_COLUMNS = ("channel", "planes")
 # Kept of a prediction table that has them: where a nucleus comes from, and what the model said.
-MORE_COLUMNS = ("group", "call", "model", "version", "image_sha256", "pixel_size_um")
+MORE_COLUMNS = ("group", "call", "model", "version", "image_sha256", "pixel_size_um", *READ_COLUMNS)
 # Other names under which people have these columns.
 _SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
     "image": (*FILES, "path"),
@@ -23,6 +29,13 @@ _SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
     "centroid_x_px": ("centroid_x", "x_px", "x"),
 }
 _NUMBERS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "pixel_size_um")
+# The words of `Plane.planes`: a time point, one plane, or a projection, which is what is read without a choice; or an
+# index alone, as people write it.
+_PLANES = re.compile(
+    r"(?:t|z|page) ([0-9]{1,6})|t ([0-9]{1,6}), maximum of (?:z|page) [0-9]+-[0-9]+|([0-9]{1,6})"
+    r"|maximum of (?:z|page) [0-9]+-[0-9]+",
+    re.IGNORECASE,
+)
 
 
 def names_nuclei(path: Path) -> bool:
@@ -49,6 +62,7 @@ def read_labels(path):
     """
     path = Path(path)
     table, notes = read_table(path, _SPELLINGS, ("image", "label"))
+    separator = table.attrs["separator"]
     if not _says_which(table):
         raise DataError(path, "no column nucleus_id, nor centroid_y_px and centroid_x_px", "say which nucleus is meant")
     is_none = table["label"].map(lambda cell: clean(cell).casefold() == NONE)
@@ -61,8 +75,10 @@ def read_labels(path):
     labels, mended = clean_names(table.loc[table["label"] != NONE, "label"], "label", path)
     table.loc[labels.index, "label"] = labels
     for name in table:
-        table[name] = _as_numbers(table, name, path) if name in _NUMBERS else table[name].str.strip()
+        table[name] = _as_numbers(table, name, path, separator) if name in _NUMBERS else table[name].str.strip()
     table = table.reindex(columns=[*LABEL_COLUMNS, *(name for name in MORE_COLUMNS if name in table)])
+    said = stated(table)
+    table = table.assign(**{name: said[name] for name in READ_COLUMNS if name in table})
     has_number = table["nucleus_id"].notna()
     nameless = (table["image"] == "") | ~(has_number | table[["centroid_y_px", "centroid_x_px"]].notna().all(axis=1))
     if nameless.any():
@@ -71,18 +87,120 @@ def read_labels(path):
     which = table[["image", "nucleus_id", "centroid_y_px", "centroid_x_px"]].copy()
     which.loc[has_number, ["centroid_y_px", "centroid_x_px"]] = 0.0
     which["sha256"] = table.get("image_sha256", "")
+    which[list(READ_COLUMNS)] = said
     keys = which.fillna(0.0).apply(tuple, axis=1)
     return drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"]), notes + mended
 
 
-def _as_numbers(table, name: str, path: Path):
+def _as_numbers(table, name: str, path: Path, separator: str):
     import pandas as pd
 
-    # Where semicolons part the cells, a comma often stands for the decimal point.
-    cells = table[name].where(~table[name].map(says_nothing), "").str.strip().str.replace(",", ".")
+    cells = table[name].where(~table[name].map(says_nothing), "").str.strip()
+    # Where semicolons part the cells, a comma often stands for the decimal point; where commas do, for a thousand.
+    if separator != ",":
+        cells = cells.str.replace(",", ".")
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
     wrong = numbers.isna() & (cells != "")
     if wrong.any():
         line = wrong.idxmax()
         raise DataError(path, f"{name} in line {line} is {table.loc[line, name]!r}", "give a number")
     return numbers
+
+
+def stated(table):
+    """Return what a table says was read of its images: `READ_COLUMNS` (N), texts, "" where it says nothing."""
+    import pandas as pd
+
+    said = {name: list(map(_plain, table[name])) if name in table else "" for name in READ_COLUMNS}
+    return pd.DataFrame(said, index=table.index, dtype=object)
+
+
+def _plain(cell) -> str:
+    if cell is None or cell != cell:
+        return ""
+    # An index comes back from spreadsheets and pandas as 1.0, and `names.cell` puts an apostrophe before formulas.
+    text = re.sub(r"^([0-9]+)\.0+$", r"\1", str(cell).strip())
+    return re.sub("^'(?=[=+@\uff1d\uff0b\uff0d\uff20-])", "", text)
+
+
+def picture_names(pictures) -> dict[tuple[str, str, str], str]:
+    """Return what to call each picture, (image, channel, planes): its image and, of several of it, what differs.
+
+    Examples
+    --------
+    >>> list(picture_names([("a.tif", "0", "t 0"), ("a.tif", "0", "t 1"), ("b.tif", "DAPI", "")]).values())
+    ['a.tif (t 0)', 'a.tif (t 1)', 'b.tif']
+    """
+    of_image, names = {}, {}
+    for image, *said in dict.fromkeys(map(tuple, pictures)):
+        of_image.setdefault(image, []).append(said)
+    for image, several in of_image.items():
+        differs = [len(set(values)) > 1 for values in zip(*several, strict=True)]
+        for channel, planes in several:
+            words = [f"channel {channel}" if differs[0] and channel else "", planes if differs[1] else ""]
+            words = ", ".join(filter(None, words))
+            names[image, channel, planes] = f"{image} ({words})" if words else image
+    return names
+
+
+def pictures_of(table) -> list[str]:
+    """Return what to call the picture of each row of a prediction table; see `picture_names`."""
+    rows = list(zip(table["image"], *stated(table).to_numpy().T, strict=True))
+    names = picture_names(rows)
+    return [names[row] for row in rows]
+
+
+def read_stated(path, said_channel: str, said_planes: str, channel=None, plane=None) -> Plane:
+    """Read of an image file what a table says was read of it (`stated`); where it says nothing, as `read_plane` does.
+
+    `channel` and `plane`, which are those of `read_plane`, go before what the table says. An `ImageError` says that
+    the image has no such channel or plane, several channels of that name, or other planes than those of the table.
+    """
+    said_planes, by_table = "" if says_nothing(said_planes) else said_planes, []
+    if channel is None and said_channel:
+        channel = said_channel
+        # The only name of a channel without one: it is what is read anyway.
+        by_table += [] if channel == "0" else [f"channel {channel}"]
+    if by_planes := plane is None and bool(said_planes):
+        plane = _plane_of(path, said_planes)
+        by_table.append(said_planes)
+    try:
+        found = _read_one(path, channel, plane, bool(said_channel) and not said_planes)
+    except ImageError as error:
+        if not by_table:
+            raise
+        finding = f"{error.finding} (its table says {', '.join(by_table)})"
+        raise ImageError(error.subject, finding, error.remedy) from None
+    n_alike = sum(name.casefold() == str(channel).casefold() for name in found.channels)
+    if n_alike > 1 and channel == said_channel:
+        finding = f"{n_alike} of its channels are called {channel}, as its table says"
+        raise ImageError(path, finding, "write the index of the channel, from 0, in the column channel")
+    if by_planes and not said_planes.isdecimal() and not found.planes.casefold().startswith(said_planes.casefold()):
+        finding = f"its table says {said_planes}, but what is there is {found.planes or 'a single plane'}"
+        raise ImageError(path, finding, "give the image that was meant, or mend the column planes")
+    return found
+
+
+def _read_one(path, channel, plane: int | None, is_single: bool) -> Plane:
+    """Read a plane; `is_single` says that a table names what was read and no plane, so that there was only one."""
+    try:
+        return read_plane(path, channel, plane)
+    except ImageError:
+        if plane is not None or not is_single:
+            raise
+        # One file of a z-stack whose planes lie in several: it is read where the plane is asked for.
+        with contextlib.suppress(ImageError):
+            found = read_plane(path, channel, 0)
+            if not found.planes:
+                return found
+        raise
+
+
+def _plane_of(path, planes: str) -> int | None:
+    """Return the index of a plane for `read_plane`; None for a projection of all z planes."""
+    said = _PLANES.fullmatch(planes)
+    if not said:
+        finding = f"the planes {planes!r} of its table cannot be understood"
+        raise ImageError(path, finding, "write t 1, z 1, page 1 or an index from 0 in the column planes, or nothing")
+    index = next(filter(None, said.groups()), None)
+    return None if index is None else int(index)

@@ -33,7 +33,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     their case. The table is refused without those `required`, and where two columns could be one and differ; with
     nothing required it is only looked at. Where the wanted columns are all (`is_all`), so is it with another, and with
     one that stands there twice. Returned are the wanted columns that are there, as text, "" where a cell is
-    empty; the index holds the line numbers of the file.
+    empty; the index holds the line numbers of the file, `attrs["separator"]` what parts its cells.
     """
     text, notes = _decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
@@ -61,7 +61,9 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
         kept[line] = [cells[at[0]] if at[0] < len(cells) else "" for at in places.values()]
     if not kept:
         raise DataError(file, "no rows below the header", "list one image a row")
-    return pd.DataFrame.from_dict(kept, orient="index", columns=list(places), dtype=str), notes
+    table = pd.DataFrame.from_dict(kept, orient="index", columns=list(places), dtype=str)
+    table.attrs["separator"] = separator
+    return table, notes
 
 
 def _rows(file: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.checkpoint import load_checkpoint
+from cellcycle.datasets.labels import pictures_of
 from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.files import sha256_of, whole_file
 from cellcycle.phases import S_BY_DNA
@@ -225,7 +226,8 @@ def _wells(numbers, experiment: Experiment) -> str:
 
 def _pictures(experiment: Experiment, images) -> str:
     """Return pictures of the most doubtful nuclei, and of the surest of each phase, which need not be right."""
-    table = experiment.table
+    # One file may hold several pictures, another channel or time point each.
+    table = experiment.table.assign(picture=pictures_of(experiment.table))
     is_counted, called = table["is_counted"].to_numpy(), table["call"].to_numpy()
     order = review_order(table)
     surest = np.argsort(-np.nan_to_num(sureness(table)), kind="stable")
@@ -234,7 +236,7 @@ def _pictures(experiment: Experiment, images) -> str:
     wanted += [(f"Surest of {name}", _SUREST, surest[called[surest] == name]) for name in experiment.classes]
     # From several images, with some to spare for images that are gone.
     for k, (title, most, rows) in enumerate(wanted):
-        in_image = table["image"].iloc[rows].groupby(table["image"]).cumcount().to_numpy()
+        in_image = table["picture"].iloc[rows].groupby(table["picture"]).cumcount().to_numpy()
         wanted[k] = title, most, rows[in_image < _OF_AN_IMAGE][: 4 * most]
     try:
         cut = list(thumbnails(table, dict.fromkeys(row for _, _, rows in wanted for row in rows), images))
@@ -259,7 +261,7 @@ def _pictures(experiment: Experiment, images) -> str:
 def _picture(row, jpeg: str, why: str) -> str:
     told = row["call"] or "no call"
     told += f", {100 * row['confidence']:.0f} %" if row.get("confidence", np.nan) > 0 else ""
-    where = f"{Path(row['image']).name}, nucleus {row['nucleus_id']:.0f}"
+    where = f"{Path(row['image']).name}{row['picture'].removeprefix(row['image'])}, nucleus {row['nucleus_id']:.0f}"
     alt = html.escape(f"Nucleus called {told}", quote=True)
     caption = f"<b>{html.escape(told)}</b><br>{html.escape(why)}<br><small>{html.escape(where)}</small>"
     return f"<figure><img alt='{alt}' src='data:image/jpeg;base64,{jpeg}'><figcaption>{caption}</figcaption></figure>"

@@ -9,7 +9,7 @@ from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
 
-from cellcycle.datasets.labels import NONE
+from cellcycle.datasets.labels import NONE, pictures_of, stated
 from cellcycle.errors import DataError, SettingError
 from cellcycle.files import whole_file
 from cellcycle.phases import class_colours
@@ -28,9 +28,10 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     (`cellcycle.review.read_labels`) that `cellcycle train` takes.
 
     `table` is a prediction table, as `read_table` or `predict` gives it, called `title` on the page; `images` the
-    folder of its images, of which `channel` and `plane` were predicted (`cellcycle.images.read_plane`). Returned are
+    folder of its images. They are read as the columns `channel` and `planes` of the table say, or in the `channel` and
+    `plane` given here (`cellcycle.images.read_plane`), which go into the labels table where it says none. Returned are
     the numbers of nuclei `shown`, `doubtful`, and `left_out` because of `most`, and `problems`: one `ImageError` for
-    each image whose nuclei are left out because it is gone, unreadable or another one of the same name.
+    each picture whose nuclei are left out because it is gone, unreadable or another one of the same name.
     """
     if not 1 <= most <= MOST:
         raise SettingError("--most", f"{most} is out of range", f"choose 1 to {MOST} nuclei a page")
@@ -40,6 +41,7 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     order = review_order(table).tolist()
     if not order:
         raise DataError(title, "it holds no nucleus", "predict images that show some")
+    table = _with_choice(table, channel, plane)
     shown, problems = {}, []
     for found in thumbnails(table, order[:most], images, channel, plane):
         if isinstance(found, Exception):
@@ -65,13 +67,14 @@ def _nuclei(table, pictures) -> list[dict]:
     scores = table[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
     has_copies = "dna_copies" in table and table["dna_copies"].notna().any()
     dna = table["dna_copies" if has_copies else "integrated_dna"] if "integrated_dna" in table else None
+    called = pictures_of(table)
     rows = labelled_rows(_with_hash(table), {picture.row: NONE for picture in pictures})
     pairs = zip(sorted(pictures, key=attrgetter("row")), rows, strict=True)
     lines = {picture.row: _around_label(row | {"image_sha256": picture.sha256}) for picture, row in pairs}
     return [
         {
             "row": (row := picture.row),
-            "image": str(table["image"].iloc[row]),
+            "image": called[row],
             "id": int(table["nucleus_id"].iloc[row]),
             "call": str(table["call"].iloc[row]),
             "p": [rounded(value, 3) for value in scores[row]],
@@ -88,6 +91,15 @@ def _nuclei(table, pictures) -> list[dict]:
         }
         for picture in pictures
     ]
+
+
+def _with_choice(table, channel, plane):
+    """Return the table with the channel and plane that were asked for, in rows that name none."""
+    said = stated(table)
+    for name, value in (("channel", channel), ("planes", plane)):
+        if value is not None:
+            table = table.assign(**{name: said[name].where(said[name] != "", str(value))})
+    return table
 
 
 def _with_hash(table):

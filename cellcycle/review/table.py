@@ -5,7 +5,7 @@ import io
 import json
 from pathlib import Path
 
-from cellcycle.datasets.labels import NONE
+from cellcycle.datasets.labels import NONE, stated
 from cellcycle.errors import DataError
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXT_COLUMNS, table_columns
 from cellcycle.review.doubt import classes_of
@@ -100,7 +100,8 @@ def _check_rows(path: Path, table) -> None:
         row = int(unknown.to_numpy().argmax())
         finding = f"the call of row {row + 1} is {table['call'].iloc[row]!r}, none of {', '.join(classes)}"
         raise DataError(path, finding, "write one of these, or nothing")
-    twice = nuclei.duplicated(["image", "nucleus_id"])
+    # A file may have been read several times, another channel or time point each.
+    twice = stated(nuclei).assign(image=nuclei["image"], nucleus_id=nuclei["nucleus_id"]).duplicated()
     if twice.any():
         row = nuclei[twice].iloc[0]
         finding = f"nucleus {row['nucleus_id']:g} of {row['image']} stands there twice"

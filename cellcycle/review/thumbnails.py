@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cellcycle.datasets.labels import READ_COLUMNS, read_stated, stated
 from cellcycle.datasets.lookup import ImageFolder
 from cellcycle.errors import DataError, ImageError
 from cellcycle.files import sha256_of
-from cellcycle.images import read_plane
 from cellcycle.review.table import BOX_COLUMNS
 
 SIDE_PX = 128
@@ -43,26 +43,34 @@ class Thumbnail:
 def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbnail | ImageError]:
     """Cut nuclei, the given rows of a table, out of their images, one image in memory at a time.
 
-    The images lie in a folder, at the paths of the table or anywhere under it, and are read as they were predicted. An
-    `ImageError` stands for all nuclei of an image that is gone, unreadable, or another one of the same name.
+    The images lie in a folder, at the paths of the table or anywhere under it. They are read as the table says that
+    they were predicted, in its columns `channel` and `planes`, or in the `channel` and `plane` given here, which are
+    those of `cellcycle.images.read_plane`; each channel and plane of an image is a picture of its own. An `ImageError`
+    stands for all nuclei of a picture that is gone, unreadable, or another one of the same name.
     """
     folder, part = Path(images), table.iloc[list(rows)].assign(row=list(rows))
     if not folder.is_dir():
         raise DataError(folder, "there is no such folder", "name the folder of the images with --images")
     found = ImageFolder(folder, is_open=False)
-    typical_px = _typical_side_px(table[table["nucleus_id"].notna()])
-    for name, nuclei in part.groupby("image", sort=False):
+    part = part.assign(**stated(part))
+    typical_um = _typical_side_um(table[table["nucleus_id"].notna()])
+    for name, of_image in part.groupby("image", sort=False):
         try:
-            file = found.find(name, str(nuclei["image_sha256"].iloc[0]) if "image_sha256" in nuclei else "")
+            file = found.find(name, str(of_image["image_sha256"].iloc[0]) if "image_sha256" in of_image else "")
             sha256 = sha256_of(file)
-            pixels = read_plane(file, channel, plane).pixels
-            _check_place(name, file, nuclei, pixels.shape)
         except ImageError as error:
             yield error
             continue
-        low, high = np.percentile(pixels[::4, ::4], [0.5, 99.8])
-        for _, nucleus in nuclei.iterrows():
-            yield _cut(pixels, nucleus, typical_px, float(low), float(high), sha256)
+        for said, nuclei in of_image.groupby(list(READ_COLUMNS), sort=False):
+            try:
+                pixels = read_stated(file, *said, channel, plane).pixels
+                _check_place(name, file, nuclei, pixels.shape)
+            except ImageError as error:
+                yield error
+                continue
+            low, high = np.percentile(pixels[::4, ::4], [0.5, 99.8])
+            for _, nucleus in nuclei.iterrows():
+                yield _cut(pixels, nucleus, typical_um, float(low), float(high), sha256)
 
 
 def _check_place(name: str, file: Path, nuclei, shape: tuple[int, int]) -> None:
@@ -78,27 +86,23 @@ def _sides_px(nuclei) -> np.ndarray:
     return np.maximum(high, wide).to_numpy(dtype=float)
 
 
-def _pixel_size(nuclei) -> np.ndarray:
-    known = nuclei["pixel_size_um"] if "pixel_size_um" in nuclei else np.full(len(nuclei), np.nan)
-    return np.asarray(known, dtype=float)
+def _typical_side_um(nuclei) -> float:
+    """Return the side of the pictures, the same for all in um so that sizes compare; unknown pixels count as 1 um."""
+    known = np.asarray(nuclei.get("pixel_size_um", np.nan), dtype=float)
+    return _AROUND * float(np.median(_sides_px(nuclei) * np.where(np.isfinite(known), known, 1.0)))
 
 
-def _typical_side_px(nuclei) -> dict:
-    """Return the side of the pictures in pixels of each image: the same in um, so that sizes can be compared."""
-    size_um = np.where(np.isfinite(_pixel_size(nuclei)), _pixel_size(nuclei), 1.0)
-    side_um = _AROUND * float(np.median(_sides_px(nuclei) * size_um))
-    return dict(zip(nuclei["image"], side_um / size_um, strict=True))
-
-
-def _cut(pixels: np.ndarray, nucleus, typical_px: dict, low: float, high: float, sha256: str) -> Thumbnail:
+def _cut(pixels: np.ndarray, nucleus, typical_um: float, low: float, high: float, sha256: str) -> Thumbnail:
     from PIL import Image
 
     top, left, bottom, right = (int(nucleus[name]) for name in BOX_COLUMNS)
+    size_um = float(nucleus.get("pixel_size_um", np.nan))
     if nucleus.get("kind") == "nucleus":
         (height, width), box = pixels.shape, None
         side, y, x = max(height, width), (height - max(height, width)) // 2, (width - max(height, width)) // 2
     else:
-        side = int(max(typical_px[nucleus["image"]], _AROUND_LARGE * max(bottom - top, right - left), _LEAST_PX))
+        typical_px = typical_um / (size_um if np.isfinite(size_um) else 1.0)
+        side = int(max(typical_px, _AROUND_LARGE * max(bottom - top, right - left), _LEAST_PX))
         y, x = (top + bottom - side) // 2, (left + right - side) // 2
         box = (left - x, top - y, right - left, bottom - top)
     window = np.full((side, side), low, np.float32)
@@ -115,6 +119,6 @@ def _cut(pixels: np.ndarray, nucleus, typical_px: dict, low: float, high: float,
         jpeg=base64.b64encode(packed.getvalue()).decode(),
         box=[] if box is None else [round(v / side, 4) for v in box],
         brightness=round(min((brightest - low) / max(high - low, 1e-6), 1.0), 3),
-        side_um=round(side * float(_pixel_size(nucleus.to_frame().T)[0]), 1),
+        side_um=round(side * size_um, 1),
         sha256=sha256,
     )
