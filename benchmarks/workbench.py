@@ -97,7 +97,7 @@ def loop(page, process, field: Path, truth: dict[int, str]) -> dict:
         for _ in range(N_LABELS):
             number = int(page.locator("#nucleus .name").inner_text().split()[1])
             hand(page.keyboard.press, {"G1": "1", "S": "2", "G2": "3", "M": "4"}.get(truth[number], "x"))
-    assert f"{N_LABELS} corrected by you" in page.locator("#told").inner_text()
+    assert f"{N_LABELS} labelled (" in page.locator("#told").inner_text()
     with hand.step("trained"):
         hand(page.locator("#open-corrections").click)
         hand(page.locator("#train").click)
@@ -127,7 +127,7 @@ def many(page, process, folder: Path) -> dict:
         assert "left" in page.locator("#progress-words").inner_text()
         hand(page.locator("#cancel").click)
         page.locator("#problems", has_text="were not done").wait_for()
-        done = set(page.locator("#image option").all_inner_texts())
+        done = {text.partition(" - ")[2] for text in page.locator("#image option").all_inner_texts()}
         hand(upload, page, *(path for path in paths if path.name not in done))
     shown, n_nuclei = page.locator("#image option").count(), counted(page)
     started = time.perf_counter()

@@ -1,10 +1,12 @@
 """The website without a browser: its addresses, what it keeps and forgets, and what it does with hostile requests."""
 
+import ast
 import base64
 import csv
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -25,13 +27,15 @@ import httpx
 from PIL import Image
 
 from cellcycle.app import experiment, page, server_options
-from cellcycle.app.guard import Guesses
+from cellcycle.app.asked import settings_of
+from cellcycle.app.guard import Guesses, Refusal
 from cellcycle.app.limits import Limits
 from cellcycle.app.models import model_card, model_table
 from cellcycle.app.server import build_server
 from cellcycle.app.store import Store
+from cellcycle.app.words import in_page_words
 from cellcycle.datasets import load_dataset
-from cellcycle.errors import CellCycleError, SettingError
+from cellcycle.errors import CellCycleError, ImageError, SettingError
 from cellcycle.images import write_image
 from cellcycle.names import clean_name
 from cellcycle.predict import Settings, predict
@@ -129,6 +133,13 @@ def png(height, width, value=0):
     return stream.getvalue()
 
 
+def as_by_command(table: str) -> str:
+    """Return a table of the page without its last column, which is empty where nothing was said."""
+    head, *rows = table.splitlines()
+    assert head.endswith(",corrected") and all(row.endswith(",") for row in rows)
+    return "".join(f"{line.rpartition(',')[0]}\n" for line in (head, *rows))
+
+
 def raw(site, request: bytes, pause_s=0.0, timeout_s=60.0) -> bytes:
     """Send bytes as they are; return what comes until the server ends the connection."""
     with socket.create_connection((site.base_url.host, site.base_url.port), timeout=timeout_s) as wire:
@@ -219,8 +230,7 @@ def test_images_of_the_page_are_read_together_and_called_by_their_map(site, halv
             assert client.post("/api/together", params=how).json()["changed"] == []
             options = {f"is_{name}": value for name, value in how.items()}
             run_predict([path.name for path in halves], output=tmp_path / "cli.csv", plate_map=given, **options)
-            own, page = ((tmp_path / "cli.csv").read_text().split("\n"), client.get("/api/nuclei.csv").text.split("\n"))
-            assert page == own
+            assert as_by_command(client.get("/api/nuclei.csv").text) == (tmp_path / "cli.csv").read_text()
         arms = {arm["arm"]: arm for arm in client.get("/api/summary.json").json()}
         assert set(arms) == {"control", "drug"}
         assert sum(value for value, *_ in arms["drug"]["shares"].values()) == pytest.approx(1, abs=1e-3)
@@ -398,7 +408,7 @@ def test_fifty_visitors_with_one_file_or_each_their_own_all_get_theirs(site):
         for path, (_, text) in zip(paths, found, strict=True):
             mine, theirs = (pd.read_csv(io.StringIO(t)) for t in (text, expected[path]))
             # A written probability has four digits.
-            pd.testing.assert_frame_equal(mine, theirs, rtol=0, atol=6e-5)
+            pd.testing.assert_frame_equal(mine.drop(columns="corrected"), theirs, rtol=0, atol=6e-5)
 
 
 def test_fifty_programs_at_once_are_all_answered_rightly(site):
@@ -851,7 +861,7 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
     run_predict([path.name for path in paths], output=Path("nuclei.csv"), extras=extras)
     with visitor(site) as client:
         keys = [give(client, path).json()["id"] for path in paths]
-        assert client.get("/api/nuclei.csv").content == (tmp_path / "nuclei.csv").read_bytes()
+        assert as_by_command(client.get("/api/nuclei.csv").text) == (tmp_path / "nuclei.csv").read_text("utf-8")
         picture = client.get(f"/api/images/{keys[0]}/overlay.png")
         assert "attachment" in picture.headers.get("content-disposition", ""), picture.text
         (written,) = (tmp_path / "overlay").glob("field*.png")
@@ -882,7 +892,7 @@ def test_a_gray_image_without_nuclei_is_no_error(site, tmp_path):
         about = give(client, tmp_path / "empty.png").json()
         assert about["n"] == 0 and client.get(f"/api/images/{about['id']}/nuclei.json").json()["id"] == []
         assert client.get(f"/api/images/{about['id']}/overlay.png").status_code == 200
-        assert client.get("/api/corrections.csv").status_code == 200
+        assert client.get("/api/nuclei.csv").text.count("no_nucleus") == 2  # a flag, and a reason to look
 
 
 def test_a_card_says_what_a_model_is_good_for():
@@ -899,6 +909,221 @@ def test_two_models_of_one_name_and_a_damaged_one_are_refused(tmp_path):
         model_table(["lr"])
     with pytest.raises(CellCycleError):
         model_table([tmp_path])
+
+
+# --- what was said stays, and is told ---
+
+
+def cut(content: bytes, act):
+    """Give a body in two parts, and do something in between."""
+    yield content[:3]
+    act()
+    yield content[3:]
+
+
+def test_what_was_said_stays_while_other_models_are_tried_and_returns_with_its_nuclei_and_classes(site, field_file):
+    with visitor(site) as client:
+        key = give(client, field_file).json()["id"]
+        said = {"1": "G1", "2": "S", "3": "none"}
+        correct = lambda changes: client.put(f"/api/images/{key}/corrections", json=changes).json()  # noqa: E731
+        call = lambda **asked: client.post(f"/api/images/{key}/call", params=asked).json()  # noqa: E731
+        assert correct(said)["corrections"] == said
+        other = call(model="mitocheck")
+        assert other["corrections"] == {"3": "none"} and other["aside"] == 2
+        # What is said under another model takes nothing from the first.
+        word = next(iter(other["counts"]))
+        assert correct({"1": word})["corrections"] == {"1": word, "3": "none"}
+        assert (back := call())["corrections"] == said and back["aside"] == 1
+        others = call(kind="nucleus")
+        assert others["found"] != back["found"] and others["corrections"] == {} and others["aside"] == 4
+        assert call()["corrections"] == said and call(model="mitocheck")["corrections"]["1"] == word
+        assert call() and correct(dict.fromkeys(said, ""))["corrections"] == {}
+
+
+def test_what_two_tabs_say_is_put_together_and_only_of_nuclei_that_they_show(site, field_file):
+    with visitor(site) as client:
+        about = give(client, field_file).json()
+        address = f"/api/images/{about['id']}/corrections"
+        known = client.put(address, json={"1": "M", "2": "S"}, params={"found": about["found"]}).json()
+        assert known["corrections"] == {"1": "M", "2": "S"}
+        assert client.put(address, json={"9": "G2", "2": None}).json()["corrections"] == {"1": "M", "9": "G2"}
+        for number in (about["n"] + 1, 0, "00001", "9" * 4000, "1.0", "\u0661", "x"):
+            answer = client.put(address, json={"3": "M", str(number): "G1"})
+            assert answer.status_code == 400 and "has no nucleus" in answer.text and len(answer.text) < 300
+        assert client.put(address, json={"1": "S"}, params={"found": "0" * 64}).status_code == 409
+        assert client.post("/api/visit").json()["images"][0]["corrections"] == {"1": "M", "9": "G2"}
+
+
+def test_what_is_said_under_ever_other_settings_is_bounded(tmp_path):
+    one = Store(tmp_path, LIMITS).visitor("a" * 22)
+    image, name = one.new_image("x")
+    about = {"name": name, "n": 1, "counts": {"G1": 1}}
+    with pytest.raises(Refusal, match="too many settings"):
+        for k in range(100):
+            one.keep(image, about | {"found": str(k)})
+            one.correct(image, {"1": "G1"})
+    assert 5 < k < 50 and (one.about(image)["corrections"], one.about(image)["aside"]) == ({}, k)
+
+
+def test_nothing_is_no_download(site, field_file):
+    with visitor(site) as client:
+        for path in ("nuclei.csv", "corrections.csv", "report.zip", "summary.json"):
+            answer = client.get(f"/api/{path}")
+            assert answer.status_code == 404 and "give the images again" in answer.text
+        give(client, field_file)
+        answer = client.get("/api/corrections.csv")
+        assert answer.status_code == 404 and "labelled no nucleus yet" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "removed"),
+    [("PUT", "/api/images/{key}/corrections", "/{key}"), ("PUT", "/api/images/{key}/corrections", ""),
+     ("POST", "/api/images?name=x.tif", ""), ("POST", "/api/map", "")],
+)  # fmt: skip
+def test_a_slow_request_that_meets_a_removal_is_told_of_it_and_keeps_nothing(site, field_file, method, path, removed):
+    with visitor(site) as client:
+        key = give(client, field_file).json()["id"]
+        cookies = dict(client.cookies)
+        gone = f"{site.base_url}/api/images{removed.format(key=key)}"
+        body = b'{"1": "G1"}' if method == "PUT" else field_file.read_bytes()
+        given = cut(body, lambda: httpx.delete(gone, cookies=cookies))
+        answer = client.request(method, path.format(key=key), content=given)
+        assert answer.status_code == (409 if path == "/api/map" else 404), answer.text
+        seen = client.post("/api/visit").json()
+        assert seen["images"] == [] and seen["has_map"] is False
+
+
+def test_work_whose_images_are_removed_under_way_says_so_and_keeps_nothing(site, folder, field_file, monkeypatch):
+    from cellcycle.app import fine_tune, groups
+
+    table, plate_map = b"image,nucleus_id,label\na,1,M\n", b"image,condition\nfield 1 (a).tif,x\n"
+    monkeypatch.setattr(fine_tune, "said_again", _said_when_told)
+    monkeypatch.setattr(groups, "lay_out", _laid_out_when_told)
+    for path, content, end in (("/api/corrections", table, "/{key}"), ("/api/map", plate_map, "")):
+        with visitor(site) as client, ThreadPoolExecutor(1) as pool:
+            key = give(client, field_file).json()["id"]
+            cookies = dict(client.cookies)
+            asked = pool.submit(client.post, path, content=content)
+            while not (begun := [*folder.glob(".*/begun"), *folder.glob(".*/map/begun")]):
+                time.sleep(0.02)
+            httpx.delete(f"{site.base_url}/api/images{end.format(key=key)}", cookies=cookies).raise_for_status()
+            begun[0].with_name("go").touch()
+            assert asked.result().status_code == 404 and re.search("removed|images again", asked.result().text)
+            assert client.post("/api/visit").json()["has_map"] is False
+
+
+def _wait_beside(file):
+    file.with_name("begun").touch()
+    while not file.with_name("go").exists():
+        time.sleep(0.02)
+    file.with_name("begun").unlink()
+    file.with_name("go").unlink()
+
+
+def _said_when_told(table, images):
+    _wait_beside(table)
+    return [{"1": "M"} for _ in images]
+
+
+def _laid_out_when_told(names, file):
+    _wait_beside(file)
+    return [], []
+
+
+def test_table_picture_and_outlines_show_what_was_said_and_the_report_says_that_it_does_not(site, field_file):
+    with visitor(site) as client:
+        about = give(client, field_file).json()
+        address = f"/api/images/{about['id']}"
+        picture, report = client.get(f"{address}/overlay.png").content, client.get("/api/report.zip").content
+        said = {"1": "M", "2": "none", "3": "S"}
+        client.put(f"{address}/corrections", json=said).raise_for_status()
+        rows = pd.read_csv(io.BytesIO(client.get("/api/nuclei.csv").content), dtype=str, keep_default_na=False)
+        assert rows.set_index("nucleus_id")["corrected"].to_dict() == dict.fromkeys(rows["nucleus_id"], "") | said
+        assert rows["call"].tolist() == predict(field_file)["call"].tolist()
+        assert client.get(f"{address}/overlay.png").content != picture
+        with zipfile.ZipFile(io.BytesIO(client.get(f"{address}/outlines.zip").content)) as archive:
+            drawn = json.loads(archive.read(f"{field_file.stem}.geojson"))["features"]
+            mask = np.asarray(Image.open(io.BytesIO(archive.read(f"{field_file.stem}_mask.tif"))))
+        classes = {one["properties"]["name"]: one["properties"]["classification"]["name"] for one in drawn[:2]}
+        assert classes == {"1": "M", "3": "S"} and len(drawn) == about["n"] - 1 and 2 not in mask and 3 in mask
+        told = b"the 3 corrections in the table nuclei.csv are not counted"
+        for packed, is_there in ((report, False), (client.get("/api/report.zip").content, True)):
+            with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+                assert (told in archive.read("report.html")) == is_there
+        client.put(f"{address}/corrections", json={str(n): "none" for n in range(1, about["n"] + 1)}).raise_for_status()
+        assert all(client.get(f"{address}/{name}").status_code == 200 for name in ("overlay.png", "outlines.zip"))
+
+
+# --- words and numbers ---
+
+
+def remedies():
+    """Return every text of an error below that names an option, or a word of the command, as its source has it."""
+    package = Path(experiment.__file__).parent.parent
+    for file in [p for name in ("images", "predict", "report", "datasets") for p in (package / name).rglob("*.py")]:
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "").endswith("Error") and len(call.args) == 3:
+                text = call.args[2].value if isinstance(call.args[2], ast.Constant) else ""
+                if "--" in text or re.search(r"\w=", text):
+                    yield text
+
+
+def test_no_remedy_names_an_option_of_the_command_to_a_visitor():
+    found = [*remedies(), "leave it out, or give the folder of such masks with --use-masks, beside their images"]
+    assert len(found) > 8
+    for text in found:
+        said = in_page_words(ImageError("a.tif", "it is strange", text)).remedy
+        assert "--" not in said and not re.search(r"\w=", said) and len(said) > 10, said
+
+
+def test_a_mask_or_channels_without_a_name_are_refused_in_the_words_of_the_page(site, tmp_path):
+    import tifffile
+
+    labels = np.repeat(np.repeat(np.arange(64, dtype=np.uint16).reshape(8, 8), 16, 0), 16, 1)
+    tifffile.imwrite(tmp_path / "mask.tif", np.where(labels % 2, labels, 0))
+    noise = np.random.default_rng(0).integers(0, 4000, (2, 64, 64)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "two.tif", noise, imagej=True, metadata={"axes": "CYX"})
+    with visitor(site) as client:
+        for name, words in (("mask.tif", "no masks are taken here"), ("two.tif", "DNA channel under Settings")):
+            answer = give(client, tmp_path / name)
+            assert answer.status_code == 422 and words in answer.text and "--" not in answer.text, answer.text
+
+
+def test_a_map_and_a_control_are_refused_in_the_words_of_the_page(site, halves):
+    with visitor(site) as client:
+        asked = lambda text: client.post("/api/map", content=text.encode())  # noqa: E731
+        assert "give the images first" in asked("well,condition\nA01,x\n").text
+        for path in halves:
+            give(client, path)
+        assert "remove those images" in asked("image,condition\nA01_s1.tif,x\n").text
+        rows = "image,condition\nA01_s1.tif,{}\nA02_s1.tif,{}\n"
+        assert "has 121 letters, more than 120; shorten it" in asked(rows.format("c" * 121, "u")).text
+        # The longest that is taken can be the control, its dose and the number of an image included.
+        doses = rows.replace("condition", "condition,dose").format("c" * 120 + ",1234.56", "u,0")
+        asked(doses).raise_for_status()
+        for key in client.post("/api/together").json()["changed"]:
+            client.post(f"/api/images/{key}/call").raise_for_status()
+        for arm in client.get("/api/summary.json").json():
+            assert client.get("/api/report.zip", params={"control": arm["arm"]}).status_code == 200
+        words = client.get("/api/summary.json", params={"control": "nix"}).json()["detail"]
+        assert words.startswith("Compare with: there is no condition, well or image 'nix'; use one of")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("pixel_size_um", "1_0"), ("pixel_size_um", "\u0663"), ("plane", "\u0661"), ("plane", "1_0"),
+                       ("pixel_size_um", "."), ("plane", "+1")],
+)  # fmt: skip
+def test_numbers_are_plain_ones(name, text):
+    with pytest.raises(SettingError, match="is no such number"):
+        settings_of({name: text}, {"auto": ()})
+
+
+def test_a_table_of_corrections_may_be_as_large_as_a_file(tmp_path):
+    with running(tmp_path, replace(LIMITS, file_mb=8)) as address, httpx.Client(base_url=address, timeout=60) as client:
+        client.post("/api/visit")
+        # It is looked at, and is none.
+        assert client.post("/api/corrections", content=bytes(7 << 20)).status_code == 400
+        assert client.post("/api/corrections", content=bytes(9 << 20)).status_code == 413
 
 
 # --- the command ---

@@ -205,12 +205,12 @@ def test_of_trainings_no_more_wait_than_may_and_what_is_gone_at_its_turn_is_said
     with (
         at(tmp_path, replace(SOON, train_waiting=1)) as client,
         corrected(client, field_file) as (first, *_),
-        corrected(client, field_file) as (second, about, _),
+        corrected(client, field_file) as (second, about, said),
         corrected(client, field_file) as (third, *_),
     ):
         answers = [one.post("/api/training") for one in (first, second, third)]
         assert [answer.status_code for answer in answers] == [202, 202, 503]
-        second.put(f"/api/images/{about['id']}/corrections", json={})
+        second.put(f"/api/images/{about['id']}/corrections", json=dict.fromkeys(said))
         first.request("DELETE", "/api/training")
         state = second.get("/api/training").json()
         assert state["running"] is state["waiting"] is None and "label more" in state["problem"]

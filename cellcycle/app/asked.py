@@ -1,11 +1,15 @@
 """What a request asks for, as numbers and names that can be true."""
 
+import re
 from math import isfinite
 
 from cellcycle.errors import SettingError
 from cellcycle.predict import Settings
 
-_NAME_LENGTH = 120
+# The longest name of an image, or text of a map, with what tells it apart: a number, a dose.
+_NAME_LENGTH = 160
+# Python reads "1_0", and the digits of other scripts, too.
+_NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)?")
 _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
 _MOST_UM, _MOST_PLANE = 1e3, 999_999
 
@@ -43,8 +47,8 @@ def short_text(given, name: str) -> str:
 def _within(name: str, text: str, kind: type, low: float, high: float):
     """Return a number, written with a comma or a dot; None for an empty text."""
     try:
-        number = kind(text.replace(",", ".")) if text else None
-    except ValueError:
+        number = kind(_NUMBER.fullmatch(text)[0].replace(",", ".")) if text else None
+    except (TypeError, ValueError):
         number = float("nan")
     if number is None or low <= number <= high:
         return number

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse
 from cellcycle.app import fine_tune, groups
 from cellcycle.app.asked import short_text
 from cellcycle.app.guard import Refusal
-from cellcycle.app.site import Site
-from cellcycle.app.store import PLATE_MAP, Visitor
+from cellcycle.app.site import Site, received
+from cellcycle.app.store import NOTHING_KEPT, PLATE_MAP, Visitor
 from cellcycle.files import zipped
 
 
@@ -28,11 +28,12 @@ async def _together(site: Site, visitor: Visitor, request: Request):
 
 async def _take_map(site: Site, visitor: Visitor, request: Request):
     """Take a plate map of the images that are here, in place of the last."""
-    names = [about["name"] for about in visitor.images()]
     with site.work.admitted(visitor.key), site.store.scratch() as folder:
         (folder / "map").mkdir()
         file = folder / "map" / PLATE_MAP
-        file.write_bytes(await request.body())
+        await received(request.stream(), file)
+        if not (names := [about["name"] for about in visitor.images()]):
+            raise Refusal(409, "a plate map is of images that are here; give the images first")
         _, notes = await site.work.run(groups.lay_out, names, file)
         visitor.take(file)
     return JSONResponse({"notes": notes})
@@ -46,7 +47,14 @@ async def _drop_map(site: Site, visitor: Visitor, request: Request):
 async def _summary(site: Site, visitor: Visitor, request: Request):
     control = short_text(request.query_params, "control")
     with site.work.admitted(visitor.key):
-        return JSONResponse(await site.work.run(groups.summary, visitor.tables(), control))
+        return JSONResponse(await site.work.run(groups.summary, _some(Visitor.tables, visitor), control))
+
+
+def _some(of_all, visitor: Visitor) -> list:
+    """Return something `of_all` images of a visitor, or refuse: a file with nothing in it looks as if all were well."""
+    if found := of_all(visitor):
+        return found
+    raise Refusal(404, "you labelled no nucleus yet" if visitor.images() else NOTHING_KEPT)
 
 
 def _made(download: str, function, of_all, *asked: str):
@@ -54,7 +62,7 @@ def _made(download: str, function, of_all, *asked: str):
 
     async def answer(site: Site, visitor: Visitor, request: Request):
         texts = [short_text(request.query_params, name) for name in asked]
-        return await site.made(visitor, download, function, of_all(visitor), *texts)
+        return await site.made(visitor, download, function, _some(of_all, visitor), *texts)
 
     return answer
 
@@ -62,14 +70,14 @@ def _made(download: str, function, of_all, *asked: str):
 async def _corrections_again(site: Site, visitor: Visitor, request: Request):
     """Take a table of corrections of images that are here; what it says of a nucleus replaces what was said."""
     with site.work.admitted(visitor.key), site.store.scratch() as folder:
-        (folder / "corrections.csv").write_bytes(await request.body())
+        await received(request.stream(), folder / "corrections.csv")
         images = [(visitor.image(about["id"]), about) for about in visitor.images()]
         given = [(image / "plane", image / about["call"]) for image, about in images]
         found = await site.work.run(fine_tune.said_again, folder / "corrections.csv", given)
         for (image, about), said in zip(images, found, strict=True):
             # Called again meanwhile, its nuclei may be others.
             if said and visitor.about(image)["call"] == about["call"]:
-                visitor.correct(image, visitor.about(image)["corrections"] | said)
+                visitor.correct(image, said)
     return JSONResponse({"n": sum(map(len, found)), "images": visitor.images()})
 
 
@@ -93,7 +101,7 @@ HANDLERS = {
     ("POST", "/api/together"): _together,
     ("POST", "/api/map"): _take_map,
     ("DELETE", "/api/map"): _drop_map,
-    ("GET", "/api/nuclei.csv"): _made("nuclei.csv", groups.joined, Visitor.tables),
+    ("GET", "/api/nuclei.csv"): _made("nuclei.csv", groups.table, Visitor.tables),
     ("GET", "/api/summary.json"): _summary,
     ("GET", "/api/report.zip"): _made("report.zip", groups.report, Visitor.tables, "control"),
     ("GET", "/api/corrections.csv"): _made("corrections.csv", fine_tune.labels_csv, Visitor.corrected),

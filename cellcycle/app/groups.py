@@ -9,9 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cellcycle.app import worker
-from cellcycle.errors import ImageError
+from cellcycle.errors import DataError, ImageError
 from cellcycle.files import zipped
 from cellcycle.light import Light
+from cellcycle.names import cell
 from cellcycle.nuclei import Anchor
 from cellcycle.predict import AUTO, Settings
 from cellcycle.predict.groups import Shared, layout
@@ -22,6 +23,8 @@ from cellcycle.predict.predictor import ModelChoice
 _G1 = ("g1_position", "g1_quality", "g1_area_px")
 # In the folder of a plane: what other images lend it for its next call.
 _LENT = "lent.json"
+# Of a text of a map: what is compared by it can be asked for, see `cellcycle.app.asked`.
+_MOST_LETTERS = 120
 
 
 def together(
@@ -72,27 +75,51 @@ def _way(model: str, settings: Settings, lent: str) -> str:
 def lay_out(names: list[str], plate_map: Path | None) -> tuple[list[dict], list[str]]:
     """Return what is known of images by their names and a plate map, and notes; or refuse the map by a `DataError`."""
     with worker.told_as("the plate map", plate_map):
-        return layout(names, plate_map, has_files=False)
+        columns, notes = layout(names, plate_map, has_files=False)
+        for name, text in [pair for own in columns for pair in own.items() if isinstance(pair[1], str)]:
+            if len(text) > _MOST_LETTERS:
+                finding = f"the {name} {text[:20]}... has {len(text)} letters, more than {_MOST_LETTERS}"
+                raise DataError(plate_map, finding, "shorten it")
+        return columns, notes
+
+
+def table(images: list[tuple[Path, dict[str, str]]]) -> str:
+    """Return the rows of all images as one table, with the column `corrected` as the last.
+
+    `images` are files of rows, and what was said of their nuclei: number -> class or "none".
+    """
+    import pandas as pd
+
+    with TemporaryDirectory() as folder:
+        files = [Path(folder, f"{k}.csv") for k in range(len(images))]
+        for file, (rows, said) in zip(files, images, strict=True):
+            found = pd.read_csv(rows, dtype=str, keep_default_na=False)
+            corrected = [cell(said.get(number, "")) for number in found["nucleus_id"]]
+            found.assign(corrected=corrected).to_csv(file, index=False, lineterminator="\n")
+        return joined(files)
 
 
 @contextlib.contextmanager
-def _experiment(files: list[Path], control: str):
-    """Give the rows of all images as one table in a file, and as an experiment."""
+def _experiment(images, control: str):
+    """Give the `table` of all images in a file, and as an experiment."""
     from cellcycle.report import read_experiment
 
     with TemporaryDirectory() as folder:
-        table = Path(folder, "nuclei.csv")
-        table.write_text(joined(files), "utf-8", newline="")
-        with worker.told_as("your images", table, "they"):
-            experiment = read_experiment([table], control or None)
-        yield table, experiment
+        file = Path(folder, "nuclei.csv")
+        file.write_text(table(images), "utf-8", newline="")
+        with worker.told_as("your images", file, "they"):
+            experiment = read_experiment([file], control or None)
+        yield file, experiment
 
 
-def summary(files: list[Path], control: str) -> list[dict]:
-    """Return how many nuclei each condition (or well, or image) has, and the shares of their phases with intervals."""
+def summary(images, control: str) -> list[dict]:
+    """Return how many nuclei each condition (or well, or image) has, and the shares of their phases with intervals.
+
+    All as the model called: of `images`, as of `table`, what was said of nuclei is not counted.
+    """
     from cellcycle.report.numbers import all_numbers
 
-    with _experiment(files, control) as (_, experiment):
+    with _experiment(images, control) as (_, experiment):
         numbers, arms = all_numbers(experiment), {}
     for row in numbers[numbers["table"] == "estimated"].itertuples():
         arm = {"arm": row.arm, "nuclei": row.n_nuclei, "images": row.n_fields, "shares": {}}
@@ -101,11 +128,15 @@ def summary(files: list[Path], control: str) -> list[dict]:
     return list(arms.values())
 
 
-def report(files: list[Path], control: str) -> bytes:
-    """Return what `cellcycle report` writes of a table, without pictures of nuclei, zipped."""
+def report(images, control: str) -> bytes:
+    """Return what `cellcycle report` writes of the `table` of images, without pictures of nuclei, zipped."""
     from cellcycle.report import write_report
 
-    with _experiment(files, control) as (table, experiment):
-        file = table.with_name("report.html")
-        write_report(file, experiment, [table], table.parent)
-        return zipped([file, file.with_name("report_numbers.csv"), table])
+    n_said = sum(len(said) for _, said in images)
+    with _experiment(images, control) as (rows, experiment):
+        file = rows.with_name("report.html")
+        write_report(file, experiment, [rows], rows.parent)
+        if n_said:
+            words = f"As the model called: the {n_said} corrections in the table nuclei.csv are not counted."
+            file.write_text(file.read_text("utf-8").replace("</h1>", f"</h1>\n<p>{words}</p>", 1), "utf-8", newline="")
+        return zipped([file, file.with_name("report_numbers.csv"), rows])

@@ -24,7 +24,7 @@ _OPEN = "/health"
 _SAFE_METHODS = ("GET", "HEAD")
 # What browsers say of who asks (`Sec-Fetch-Site`): nothing, this page, or whoever typed the address.
 _OWN_SITES = ("", "same-origin", "none")
-# Requests that carry no image are small.
+# Requests that carry no image, and no table of nuclei, are small.
 _SMALL_MB = 4
 _MOST_ADDRESSES = 4096
 _HEADERS = {
@@ -157,7 +157,8 @@ class _Body:
 
     def __init__(self, guard: Guard, limits: Limits, scope, receive):
         self._guard, self._limits, self._receive = guard, limits, receive
-        self._most_mb = {"/predict": limits.request_mb, "/api/images": limits.file_mb}.get(scope["path"], _SMALL_MB)
+        large = {"/predict": limits.request_mb} | dict.fromkeys(("/api/images", "/api/corrections"), limits.file_mb)
+        self._most_mb = large.get(scope["path"], _SMALL_MB)
         self._scope, self._start, self.n_bytes = scope, time.monotonic(), 0
         self.is_complete = False
 

@@ -2,23 +2,23 @@
 
 import asyncio
 import hashlib
+import json
 from importlib.resources import files
 from mimetypes import MimeTypes
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cellcycle.app import experiment, worker
 from cellcycle.app.guard import Refusal
 from cellcycle.app.models import model_card
 from cellcycle.app.site import COOKIE, Site
-from cellcycle.app.store import PLATE_MAP, Visitor, is_id, new_id
+from cellcycle.app.store import PLATE_MAP, Visitor, is_id, labels_of, new_id
 from cellcycle.errors import SettingError
 from cellcycle.files import repository
 from cellcycle.names import clean_name
-from cellcycle.review import NONE
 
 _MOST_DIGITS = 10
 
@@ -86,31 +86,36 @@ async def _upload(site: Site, visitor: Visitor, request: Request):
 
 
 async def _call(site: Site, visitor: Visitor, request: Request, image: Path):
-    """Call the nuclei of an image again; corrections stay where the nuclei are the same."""
+    """Call the nuclei of an image again; what was said of them is kept, see `Visitor.about`."""
     model, settings, _ = site.asked(visitor, request.query_params)
     with site.work.admitted(visitor.key):
         async with site.store.locks.setdefault(image, asyncio.Lock()):
             # Meanwhile it may have been called otherwise, or removed.
             before = visitor.about(visitor.image(image.name))
-            about = await site.look(visitor, image, before["name"], model, settings)
-            allowed = (*about["counts"], NONE) if about["found"] == before.get("found") else ()
-            visitor.correct(image, {k: said for k, said in about["corrections"].items() if said in allowed})
-            return JSONResponse(visitor.about(image))
+            return JSONResponse(await site.look(visitor, image, before["name"], model, settings))
 
 
 async def _correct(site: Site, visitor: Visitor, request: Request, image: Path):
-    """Keep what the owner says about the nuclei of an image, all of it at once."""
-    about = visitor.about(image)
+    """Take what the owner says of some nuclei of an image: number -> label, "" or null to take it back.
+
+    Beside it may stand the hash of the nuclei that are meant; the answer is all that is known then.
+    """
     try:
         said = await request.json()
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "the request is not JSON") from error
-    allowed = {*about["counts"], NONE} - {""}
-    is_sound = isinstance(said, dict) and len(said) <= about["n"] and all(map(_is_number, said))
-    if not is_sound or not all(isinstance(label, str) and label in allowed for label in said.values()):
+    about = visitor.about(image)
+    if request.query_params.get("found", about["found"]) != about["found"]:
+        raise Refusal(409, "the nuclei of this image were found anew, perhaps in another tab; load the page again")
+    allowed = labels_of(about)
+    is_sound = isinstance(said, dict) and all(isinstance(label, str | None) for label in said.values())
+    if not is_sound or not allowed.issuperset(filter(None, said.values())):
         raise SettingError("corrections", "they do not fit the image", f"give one of {', '.join(sorted(allowed))}")
-    visitor.correct(image, said)
-    return JSONResponse({"n": len(said)})
+    known = set(map(str, json.loads((image / about["call"] / worker.NUMBERS).read_text("utf-8"))))
+    if unknown := said.keys() - known:
+        finding = f"the image has no nucleus {clean_name(min(unknown))}"
+        raise SettingError("corrections", finding, "load the page again, and label those it shows")
+    return JSONResponse(visitor.correct(image, said))
 
 
 def _is_number(text: str) -> bool:
@@ -136,19 +141,18 @@ async def _kept(site: Site, visitor: Visitor, request: Request, image: Path):
     """Answer with the picture for the screen, or with what is shown of the nuclei."""
     is_view = request.url.path.endswith("view.png")
     path = image / "plane" / "view.png" if is_view else image / visitor.about(image)["call"] / "nuclei.json"
-    if not path.is_file():
-        raise Refusal(404, "this is no longer kept on the server")
-    return FileResponse(path, media_type="image/png" if is_view else "application/json")
+    # Read here: sent bit by bit, it could be removed under way.
+    return Response(path.read_bytes(), media_type="image/png" if is_view else "application/json")
 
 
 def _drawn(download: str, draw):
-    """Return what answers with a picture or files of an image, of all its nuclei or of a `row`."""
+    """Return what answers with a picture or files of an image: of all its nuclei as they were said, or of a `row`."""
 
     async def answer(site: Site, visitor: Visitor, request: Request, image: Path):
         about, row = visitor.about(image), request.path_params.get("row")
         if row is not None and not (_is_number(row) and int(row) < about["n"]):
             raise Refusal(404, "there is no such nucleus")
-        given = image / "plane", image / about["call"], *([] if row is None else [int(row)])
+        given = image / "plane", image / about["call"], about["corrections"] if row is None else int(row)
         return await site.made(visitor, download, draw, *given, of=about["name"])
 
     return answer

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from cellcycle.app import groups, worker
 from cellcycle.app.asked import settings_of
 from cellcycle.app.fine_tune import OWN
+from cellcycle.app.guard import Refusal
 from cellcycle.app.limits import MB, Limits
 from cellcycle.app.models import model_table
 from cellcycle.app.store import Store, Visitor, new_id
@@ -22,6 +23,13 @@ from cellcycle.images.formats import VENDOR_SUFFIXES
 from cellcycle.predict import Settings
 
 COOKIE = "cellcycle_visitor"
+
+
+async def received(parts, path: Path) -> None:
+    """Write a body to a file as it comes: a large one is never in memory."""
+    with open(path, "wb") as copy:
+        async for part in parts:
+            copy.write(part)
 
 
 class Site:
@@ -40,7 +48,13 @@ class Site:
             async def answer(request: Request):
                 visitor = self.store.visitor(request.cookies.get(COOKIE, ""))
                 images = map(visitor.image, filter(None, [request.path_params.get("key")]))
-                return await handler(self, visitor, request, *images)
+                try:
+                    return await handler(self, visitor, request, *images)
+                except FileNotFoundError as error:
+                    # Whatever a request finds gone below the visitor's folder, another of theirs removed.
+                    if not Path(str(error.filename)).is_relative_to(self.store.folder / visitor.key):
+                        raise
+                    raise Refusal(404, "the image was removed while it was worked on") from error
 
             return answer
 
@@ -64,9 +78,7 @@ class Site:
         # The formats of vendors are known by their suffixes; no other is kept.
         suffix, most = Path(name).suffix.lower(), self.limits.file_mb
         path = folder / ("upload" + suffix * (suffix in VENDOR_SUFFIXES))
-        with open(path, "wb") as copy:
-            async for part in parts:
-                copy.write(part)
+        await received(parts, path)
         size_mb = path.stat().st_size / MB
         if size_mb > most:
             raise ImageError(name, f"it has {size_mb:.0f} MB, more than {most:g}", "cut it into smaller fields")

@@ -2,8 +2,10 @@
 
 Nothing that a client sends becomes a part of a path: an id is looked up among those of its visitor. An image's
 folder holds `upload` until it was read, then `plane/`, `call-<token>/` and `about.json`, which names the call that
-is meant; a file that is being replaced therefore never mixes with an older one. The folder of a model that was trained
-on corrections holds `model/` and `trained.json`, that of a plate map `map.csv`.
+is meant; a file that is being replaced therefore never mixes with an older one. What its owner said of nuclei stands in
+`said.json` under the hash of the nuclei that were found, and stays whatever is called: hash -> number -> labels, the
+last of those that a model knows counting under it. The folder of a model that was trained on corrections holds `model/`
+and `trained.json`, that of a plate map `map.csv`.
 """
 
 import asyncio
@@ -23,10 +25,14 @@ from cellcycle.app.fine_tune import MODEL, TRAINED
 from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import MB, Limits
 from cellcycle.names import apart
+from cellcycle.review import NONE
 
 PLATE_MAP = "map.csv"
+NOTHING_KEPT = "nothing is kept for you any more; give the images again"
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
-_NAME, _ABOUT, _CORRECTIONS = "name", "about.json", "corrections.json"
+_NAME, _ABOUT, _SAID = "name", "about.json", "said.json"
+# Ways to find the nuclei of one image under which something may be said of them.
+_MOST_WAYS = 20
 # One of these makes a folder whole.
 _WHOLE = (_ABOUT, TRAINED, PLATE_MAP)
 
@@ -39,6 +45,11 @@ def new_id() -> str:
 def is_id(text: str) -> bool:
     """Say whether a text could be an id of `new_id`."""
     return _ID.fullmatch(text) is not None
+
+
+def labels_of(about: dict) -> set[str]:
+    """Return what can be said of a nucleus of an image: the classes of its model, or "none"."""
+    return {*about.get("counts", ()), NONE} - {""}
 
 
 class Store:
@@ -127,10 +138,16 @@ class Visitor:
         return sorted(found, key=lambda about: about["number"])
 
     def about(self, image: Path) -> dict:
-        """Return what is known about an image, and what its owner said of its nuclei."""
+        """Return what is known about an image, and the `corrections` of its nuclei: number -> class or "none".
+
+        Those that do not fit the nuclei that were found, or the model's classes, are `aside`, so many.
+        """
         about = json.loads((image / _ABOUT).read_text("utf-8"))
-        said = image / _CORRECTIONS
-        return about | {"id": image.name, "corrections": json.loads(said.read_text("utf-8")) if said.exists() else {}}
+        kept, found, allowed = _said(image), about.get("found"), labels_of(about)
+        here = {n: [label for label in labels if label in allowed] for n, labels in kept.get(found, {}).items()}
+        n_kept = sum(len(labels) for said in kept.values() for labels in said.values())
+        corrections = {number: labels[-1] for number, labels in here.items() if labels}
+        return about | {"id": image.name, "corrections": corrections, "aside": n_kept - sum(map(len, here.values()))}
 
     def keep(self, image: Path, about: dict) -> dict:
         """Write what is known about an image; an older call of it goes. Its owner may have removed it meanwhile."""
@@ -144,18 +161,31 @@ class Visitor:
         self._store.measure(image)
         return self.about(image)
 
-    def correct(self, image: Path, said: dict[str, str]) -> None:
-        """Keep what the owner says of nuclei: number -> class or "none"."""
-        _write(image / _CORRECTIONS, said)
+    def correct(self, image: Path, changes: dict[str, str | None]) -> dict:
+        """Keep what the owner says of nuclei beside what was said of others; return what is known then.
+
+        `changes` are number -> one of `labels_of`, or "" or None where it is taken back.
+        """
+        about, kept = self.about(image), _said(image)
+        said, allowed = kept.setdefault(about["found"], {}), labels_of(about)
+        if len(kept) > _MOST_WAYS:
+            raise Refusal(409, "its nuclei were corrected under too many settings; remove the image and give it again")
+        for number, label in changes.items():
+            # What another model knows stays for that one.
+            said[number] = [old for old in said.get(number, []) if old not in allowed] + [label] * bool(label)
+        kept = {found: {n: labels for n, labels in one.items() if labels} for found, one in kept.items()}
+        _write(image / _SAID, {found: one for found, one in kept.items() if one})
+        self._store.measure(image)
+        return self.about(image)
 
     def corrected(self) -> list[tuple[Path, Path, dict[str, str]]]:
         """Return plane, call and what was said, of each image with corrections."""
         images = [(self._folder / about["id"], about) for about in self.images() if about["corrections"]]
         return [(image / "plane", image / about["call"], about["corrections"]) for image, about in images]
 
-    def tables(self) -> list[Path]:
-        """Return the files of the rows of all images."""
-        return [self._folder / about["id"] / about["call"] / "rows.csv" for about in self.images()]
+    def tables(self) -> list[tuple[Path, dict[str, str]]]:
+        """Return the file of the rows of each image, and what was said of its nuclei."""
+        return [(self._folder / a["id"] / a["call"] / "rows.csv", a["corrections"]) for a in self.images()]
 
     def other(self, name: str) -> Path | None:
         """Return the file `PLATE_MAP`, or `TRAINED` beside a model, if there is one."""
@@ -167,12 +197,13 @@ class Visitor:
         return None if known is None else (known.with_name(MODEL), json.loads(known.read_text("utf-8")))
 
     def take(self, file: Path) -> None:
-        """Take over the folder of such a file in place of the last one, unless its visitor was forgotten meanwhile."""
-        if self._folder.exists():
-            self.drop(file.name)
-            kept = self._folder / new_id()
-            os.replace(file.parent, kept)
-            self._store.measure(kept)
+        """Take over the folder of such a file in place of the last one; its visitor may be forgotten by now."""
+        if not self._folder.exists():
+            raise Refusal(404, NOTHING_KEPT)
+        self.drop(file.name)
+        kept = self._folder / new_id()
+        os.replace(file.parent, kept)
+        self._store.measure(kept)
 
     def drop(self, name: str) -> None:
         """Forget the plate map, or the model."""
@@ -196,6 +227,11 @@ class Visitor:
         for image in self._folder.glob("*"):
             self.remove(image)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _said(image: Path) -> dict[str, dict[str, list[str]]]:
+    file = image / _SAID
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
 def _write(path: Path, content: dict) -> None:

@@ -17,6 +17,7 @@ from cellcycle.app import fine_tune
 from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import Limits
 from cellcycle.app.store import Visitor
+from cellcycle.app.words import in_page_words
 from cellcycle.confine import Confined
 from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import CellCycleError, LimitError, SettingError
@@ -122,7 +123,7 @@ class Trainings:
         except LimitError as error:
             return f"{error.finding}; correct nuclei of fewer images, or train by command"
         except (CellCycleError, Refusal) as error:
-            return str(getattr(error, "detail", error))
+            return error.detail if isinstance(error, Refusal) else str(in_page_words(error))
         except FileNotFoundError:
             return "an image was removed while it was trained on"
         except Exception:

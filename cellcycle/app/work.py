@@ -11,6 +11,7 @@ import anyio.to_thread
 from cellcycle.app import worker
 from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import Limits
+from cellcycle.app.words import in_page_words
 from cellcycle.confine import Confined, LimitError
 from cellcycle.errors import CellCycleError
 
@@ -48,7 +49,8 @@ class Work:
     async def run(self, function, *arguments, is_gone=None):
         """Call a function of `cellcycle.app.worker` in a child process, in turn, unless whoever asked is gone by then.
 
-        What the function raises is a `CellCycleError`; a `LimitError` says whatever else became of the call.
+        What the function raises is a `CellCycleError`, in the words of the page, or a `FileNotFoundError` where its
+        files were removed; a `LimitError` says whatever else became of the call.
         """
         async with self._turns:
             if is_gone is not None and await is_gone():
@@ -58,10 +60,10 @@ class Work:
             child.seconds = self._limits.read_s if function is worker.read else self._limits.work_s
             try:
                 return await anyio.to_thread.run_sync(child, function, *arguments, abandon_on_cancel=True)
-            except CellCycleError:
+            except CellCycleError as error:
+                raise in_page_words(error) from None
+            except FileNotFoundError:
                 raise
-            except FileNotFoundError as error:
-                raise Refusal(404, "the image was removed while it was worked on") from error
             except Exception as error:
                 # Often for want of memory, which a child that goes on would want again.
                 logging.getLogger(__name__).exception("a worker failed")

@@ -32,12 +32,14 @@ from cellcycle.predict.occlusion import coloured, occlusion_map
 from cellcycle.predict.output import text_rows
 from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.predict.words import model_taken
-from cellcycle.review import BOX_COLUMNS, classes_of, reasons, rounded, sureness
+from cellcycle.review import BOX_COLUMNS, NONE, classes_of, reasons, rounded, sureness
 
 # A picture for the screen is not larger than this; outlines are drawn over it at any size.
 _VIEW_PX = 4096
 _SHORT_OF_PACKAGE = "this server cannot read this kind of file", "export it as OME-TIFF or TIFF and give that"
 _PLANE, _HASH = "plane.npz", "sha256"
+# In the folder of a call: the numbers of its nuclei.
+NUMBERS = "numbers.json"
 _models: dict = {}
 
 
@@ -143,6 +145,7 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
     np.save(folder / "labels.npy", smallest(prediction.nuclei.labels))
     (folder / "rows.csv").write_text(_rows_as("csv", prediction), "utf-8", newline="")
     shown = _shown(prediction)
+    (folder / NUMBERS).write_text(json.dumps(shown["id"]), "utf-8")
     (folder / "nuclei.json").write_text(json.dumps(shown), "utf-8")
     used = prediction.checkpoint
     stored = {
@@ -160,18 +163,19 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
         "counts": {name: calls.count(name) for name in [*shown["classes"], ""]},
         "model": model_taken(prediction.columns["model"][0], prediction.columns["model_reason"][0]),
         "warning": used.warning if used is not None else "",
+        "note": prediction.plane_note,
     }
 
 
-def overlay(plane: Path, folder: Path) -> bytes:
-    """Return the picture with outlines that `cellcycle predict --overlay` writes."""
-    prediction = stored(plane, folder)
+def overlay(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
+    """Return the picture with outlines that `cellcycle predict --overlay` writes, by what was said of nuclei."""
+    prediction = as_said(stored(plane, folder), said)
     return png(draw_overlay(prediction, classes_of(prediction.columns)))
 
 
-def outlines(plane: Path, folder: Path) -> bytes:
-    """Return the files of `cellcycle predict --masks --outlines --rois`, zipped."""
-    prediction = stored(plane, folder)
+def outlines(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
+    """Return the files of `cellcycle predict --masks --outlines --rois`, by what was said of nuclei, zipped."""
+    prediction = as_said(stored(plane, folder), said)
     with tempfile.TemporaryDirectory() as made:
         extras = Extras(masks=made, outlines=made, rois=made)
         (targets,) = extras.targets([prediction.image])
@@ -212,6 +216,15 @@ def stored(plane: Path, folder: Path) -> ImagePrediction:
         checkpoint = None
     columns["image_sha256"] = [(plane / _HASH).read_text()] * len(columns["call"])
     return ImagePrediction(known["image"], columns, checkpoint, nuclei, plane_kept)
+
+
+def as_said(prediction: ImagePrediction, said: dict[str, str]) -> ImagePrediction:
+    """Return a prediction that calls nuclei what was `said`, number -> class; what is "none" is left out."""
+    columns = prediction.columns
+    numbers = [str(int(number)) if np.isfinite(number) else "" for number in columns["nucleus_id"]]
+    columns = columns | {"call": list(map(said.get, numbers, columns["call"]))}
+    keep = [k for k, label in enumerate(columns["call"]) if label != NONE]
+    return replace(prediction, columns={name: [values[k] for k in keep] for name, values in columns.items()})
 
 
 def _rows_as(name: str, prediction: ImagePrediction) -> str:

@@ -155,6 +155,8 @@ def clean(text: str) -> str:
     >>> clean(" S\u00a0 phase\u200b"), clean("G₁"), clean("10⁵ cells")
     ('S phase', 'G1', '10⁵ cells')
     """
+    if text.isascii() and text.isprintable():  # as nearly all are
+        return " ".join(text.split())
     seen = (c for c in text if c.isspace() or not (unicodedata.category(c) in ("Cc", "Cf") or INVISIBLE.match(c)))
     plain = (c if unicodedata.decomposition(c).startswith(_OTHER_NUMBERS) else unicodedata.normalize("NFKC", c)
              for c in seen)  # fmt: skip

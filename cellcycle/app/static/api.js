@@ -27,14 +27,19 @@ export const together = (settings, signal) => json(`/api/together?${query(settin
 export const plateMap = (table) => json('/api/map', { method: 'POST', body: table });
 export const dropMap = () => json('/api/map', { method: 'DELETE', keepalive: true });
 export const summary = (control) => json(`/api/summary.json?${query({ control })}`);
-export const correct = (id, said) => {
+/** Say of nuclei, by their numbers, what they are, "" to take it back; `found` names the finding that numbered them. */
+export const correct = (id, found, said) => {
   const body = JSON.stringify(said);
   // It outlives the page; a browser refuses that to large bodies.
-  return json(`/api/images/${id}/corrections`, { method: 'PUT', body, keepalive: body.length < 60_000 });
+  return json(`/api/images/${id}/corrections?${query({ found })}`, { method: 'PUT', body, keepalive: body.length < 60_000 });
 };
 export const again = (table) => json('/api/corrections', { method: 'POST', body: table });
 export const training = (method = 'GET') => json('/api/training', { method });
-export const file = async (path) => new File([await (await asked(path)).blob()], path.split('/').pop());
+export const file = async (path) => {
+  const answer = await asked(path);
+  const [, name] = answer.headers.get('content-disposition')?.match(/filename="(.*)"/) ?? [null, path.split('/').pop()];
+  return new File([await answer.blob()], name);
+};
 export const remove = (id) => json(`/api/images/${id}`, { method: 'DELETE' });
 export const forget = () => json('/api/images', { method: 'DELETE' });
 export const picture = async (path) => createImageBitmap(await (await asked(path)).blob());

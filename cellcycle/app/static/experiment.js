@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { element } from './element.js';
-import { images, on, percent } from './state.js';
+import { all, images, on, percent } from './state.js';
 
 const get = (id) => document.getElementById(id);
 
@@ -10,6 +10,9 @@ const get = (id) => document.getElementById(id);
 async function show() {
   const rows = get('shares');
   rows.replaceChildren(element('p', { class: 'quiet', role: 'status' }, 'Counting ...'));
+  const labelled = all().filter((nucleus) => nucleus.said).length;
+  get('as-called').hidden = !labelled;
+  get('as-called').textContent = `As the model called, here and in the report: your ${labelled === 1 ? 'correction is' : `${labelled} corrections are`} not counted.`;
   get('open-experiment').disabled = true;
   try {
     const arms = await api.summary('');

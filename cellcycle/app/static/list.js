@@ -36,7 +36,7 @@ function choices() {
     select.replaceChildren(...options.map(([value, words]) => element('option', { value }, words)));
     select.value = options.some(([value]) => value === before) ? before : options[0][0];
   };
-  fill(wanted, [['all', 'All nuclei'], ['doubt', 'Worth a look'], ['chosen', 'Selected'], ['said', 'Corrected by you'], ...names.map((name) => [name, name])]);
+  fill(wanted, [['all', 'All nuclei'], ['doubt', 'Worth a look'], ['chosen', 'Selected'], ['said', 'Labelled by you'], ...names.map((name) => [name, name])]);
   fill(order, [...ORDERS, ...names.map((name) => [`typical ${name}`, `Most typical of ${name}`]), ...(ORDERS.some(([by]) => by === state.order.by) || state.order.by.startsWith('typical') ? [] : [[state.order.by, 'By the column']])]);
   order.value = state.order.by;
 }

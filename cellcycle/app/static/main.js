@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { element, replace } from './element.js';
-import { NONE, all, choose, classes, colourOf, drop, images, label, lookAt, on, percent, phaseOf, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
+import { NONE, all, choose, classes, colourOf, drop, images, isDoubtful, label, lookAt, on, percent, phaseOf, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
 import './viewer.js';
 import './plot.js';
 import './list.js';
@@ -182,6 +182,26 @@ function clearProblems() {
   get('problems').hidden = true;
 }
 
+/** Save a file; one that the server refuses is a problem, and no file. */
+async function download(link) {
+  try {
+    await saved(); // a file has the last word, too
+    const file = await api.file(link.getAttribute('href'));
+    const made = element('a', { href: URL.createObjectURL(file), download: file.name });
+    made.click();
+    setTimeout(() => URL.revokeObjectURL(made.href), 60_000);
+  } catch (error) {
+    link.closest('dialog')?.close();
+    problem(error.message);
+  }
+}
+document.addEventListener('click', (event) => {
+  const link = event.target.closest('a[download]');
+  if (!link) return;
+  event.preventDefault();
+  download(link);
+});
+
 get('files').addEventListener('change', () => {
   give(get('files').files);
   get('files').value = '';
@@ -264,8 +284,9 @@ function tellAll() {
   const counts = tallied(real);
   const names = [...classes(), ...(counts['no call'] ? ['no call'] : [])];
   const shares = names.map((name) => `${name} ${percent((counts[name] ?? 0) / Math.max(real.length, 1))}`).join(', ');
-  const doubtful = nuclei.filter((nucleus) => nucleus.why).length;
-  const corrected = nuclei.filter((nucleus) => nucleus.said).length;
+  const doubtful = nuclei.filter(isDoubtful).length;
+  const labelled = nuclei.filter((nucleus) => nucleus.said);
+  const changed = labelled.filter((nucleus) => nucleus.said !== nucleus.call).length;
   const where = images.size > 1 ? ` in ${images.size} images` : '';
   if (!nuclei.length) get('told').textContent = 'No nucleus was found.';
   else if (nuclei.length === 1) {
@@ -273,15 +294,26 @@ function tellAll() {
     const called = call ? `${call}, ${percent(sure)} sure` : 'No call';
     get('told').textContent = said ? `${phaseOf(nuclei[0])}, as you say; called: ${called}` : called;
   }
-  else get('told').textContent = `${shares}; ${doubtful} of ${nuclei.length}${where} worth a look${corrected ? `; ${corrected} corrected by you` : ''}`;
+  else get('told').textContent = `${shares}; ${doubtful} of ${nuclei.length}${where} worth a look${labelled.length ? `; ${labelled.length} labelled (${changed} changed)` : ''}`;
   const found = [...images.values()];
   const models = [...new Set(found.map(({ about }) => about.model).filter(Boolean))];
   const guessed = found.filter(({ data }) => !data.scale_is_known && data.id.length).length;
   const guess = guessed ? `Pixel size not stated${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''}, guessed from the nuclei: give it under Settings.` : '';
   const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
-  get('note').textContent = [models.length && `Model: ${models.join(', ')}.`, guess, ...warnings].filter(Boolean).join(' ');
+  get('note').textContent = [models.length && `Model: ${models.join(', ')}.`, guess, ...warnings, ...notes(found)].filter(Boolean).join(' ');
+  const aside = found.reduce((sum, { about }) => sum + about.aside, 0);
+  get('aside').hidden = !aside;
+  get('aside').textContent = `${aside} ${aside === 1 ? 'correction does' : 'corrections do'} not fit this model, or these settings; ${aside === 1 ? 'it comes' : 'they come'} back with the last one.`;
   get('together').hidden = !told.length;
   get('together').lastChild.textContent = told.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(' ');
+}
+
+/** Return what had to be understood in files, each with the images of which it holds. */
+function notes(found) {
+  return [...new Set(found.map(({ about }) => about.note).filter(Boolean))].map((note) => {
+    const of = found.filter(({ about }) => about.note === note);
+    return `${of.length > 1 ? `${of.length} images` : of[0].about.name}: ${note}.`;
+  });
 }
 
 function phases() {
@@ -301,7 +333,7 @@ function phases() {
 }
 
 function pictures() {
-  get('image').replaceChildren(...[...images.values()].map(({ about }) => element('option', { value: about.id }, `${about.name} (${about.n})`)));
+  get('image').replaceChildren(...[...images.values()].map(({ about }) => element('option', { value: about.id }, `${about.n} - ${about.name}`)));
   get('image').value = state.image;
   get('save-picture').href = `/api/images/${state.image}/overlay.png`;
   get('save-outlines').href = `/api/images/${state.image}/outlines.zip`;

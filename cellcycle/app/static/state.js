@@ -44,8 +44,7 @@ function putOne(about, data) {
   image.nuclei = data.id.map((id, row) => ({
     image: about.id, row, id, name: about.name, classes: data.classes, colours: data.colours,
     ...Object.fromEntries(['y', 'x', 'box', 'call', 'p', 'sure', 'could_be', 'why', 'dna', 'area', 'strange', 'outline'].map((k) => [k, data[k][row]])),
-    // What is not yet sent is newer than what the server knew.
-    said: (saving.has(about.id) ? old?.numbered.get(id)?.said : about.corrections[id]) ?? '',
+    said: saidOf(about, id),
   }));
   image.numbered = new Map(image.nuclei.map((nucleus) => [nucleus.id, nucleus]));
   images.set(about.id, image);
@@ -67,11 +66,13 @@ export const all = () => [...images.values()].flatMap((image) => image.nuclei);
 export const classes = () => [...new Set([...images.values()].flatMap((image) => image.data.classes))];
 export const colourOf = (nucleus) => (nucleus.said === NONE ? '#777777' : nucleus.colours[nucleus.said || nucleus.call] ?? '#999999');
 export const phaseOf = (nucleus) => (nucleus.said === NONE ? 'no nucleus' : nucleus.said || nucleus.call || 'no call');
+/** Say whether a nucleus is worth a look: what was labelled had one. */
+export const isDoubtful = (nucleus) => nucleus.why !== '' && !nucleus.said;
 export const timeLeft = (s) => (s > 90 ? `, about ${Math.round(s / 60)} min left` : s > 0 ? `, about ${Math.ceil(s)} s left` : '');
 export const percent = (share) => (share == null ? '' : `${Math.round(100 * share)}\u00a0%`);
 
 const keys = {
-  doubt: (n) => (n.why ? 0 : 1) + (n.sure ?? 0) / 2,
+  doubt: (n) => (isDoubtful(n) ? 0 : 1) + (n.sure ?? 0) / 2,
   strange: (n) => -n.strange,
   phase: (n) => 10 * n.classes.indexOf(n.call) - (n.sure ?? 0),
   number: (n) => n.order,
@@ -86,7 +87,7 @@ const keys = {
 const typical = (phase) => (n) => (n.call === phase ? 0 : 3) - (n.p[n.classes.indexOf(phase)] ?? 0) + n.strange / 2 + (n.why ? 1 : 0);
 const filters = {
   all: () => true,
-  doubt: (n) => n.why !== '',
+  doubt: (n) => isDoubtful(n),
   said: (n) => n.said !== '',
   chosen: (n) => state.chosen.has(n),
 };
@@ -177,42 +178,59 @@ export function undo() {
   choose(last.map(([nucleus]) => nucleus));
 }
 
-// One save an image at a time, of the latest state; a lost connection is tried again.
+// What the server does not know yet: id -> {found, said}, numbers of nuclei -> what they are. It alone is sent, one
+// request an image at a time: another tab may say other things. A lost connection is tried again.
 const UNSENT = 'unsent';
+const unsent = new Map();
 const saving = new Map();
-const due = new Set(); // images of which the last word was not sent yet
 const lost = new Map(); // images of which it was refused, or not heard -> why
 function save(nuclei) {
-  for (const id of new Set(nuclei.map((nucleus) => nucleus.image))) {
-    if (due.has(id)) continue;
-    due.add(id);
-    const last = (saving.get(id) ?? Promise.resolve()).then(() => saveNow(id));
-    saving.set(id, last);
-    last.finally(() => saving.get(id) === last && saving.delete(id));
+  for (const { image: id, id: number, said } of nuclei) {
+    const { found } = images.get(id).about;
+    // Of nuclei that were found otherwise nobody listens any more.
+    if (unsent.get(id)?.found !== found) unsent.set(id, { found, said: {} });
+    unsent.get(id).said[number] = said;
   }
+  for (const id of new Set(nuclei.map((nucleus) => nucleus.image))) if (!saving.has(id)) saving.set(id, send(id));
 }
 
-async function saveNow(id) {
-  for (let wait = 1000; images.has(id); wait = Math.min(2 * wait, 30000)) {
-    due.delete(id);
+async function send(id) {
+  for (let wait = 1000; images.has(id) && unsent.has(id); wait = Math.min(2 * wait, 30000)) {
+    const due = unsent.get(id);
+    const sent = { ...due.said };
     try {
-      await api.correct(id, saidOf(id));
+      const about = await api.correct(id, due.found, sent);
+      for (const [number, said] of Object.entries(sent)) if (due.said[number] === said) delete due.said[number];
+      if (!Object.keys(due.said).length && unsent.get(id) === due) unsent.delete(id);
       lost.delete(id);
-      return tell('saved');
+      heard(about);
     } catch (error) {
       lost.set(id, `Your corrections are not saved yet: ${error.message}`);
+      if (error.status && error.status < 500) break;
       tell('saved');
-      if (error.status && error.status < 500) return;
-      due.add(id);
       await new Promise((done) => setTimeout(done, wait));
     }
   }
-  due.delete(id);
+  saving.delete(id);
+  tell('saved');
 }
 
-const saidOf = (id) => Object.fromEntries(images.get(id).nuclei.filter(({ said }) => said).map((nucleus) => [nucleus.id, nucleus.said]));
+/** Show what the server knows of an image's nuclei by now, from other tabs, too. */
+function heard(about) {
+  const image = images.get(about.id);
+  if (image?.about.found !== about.found) return;
+  Object.assign(image.about, { corrections: about.corrections, aside: about.aside });
+  const others = image.nuclei.filter((nucleus) => nucleus.said !== saidOf(about, nucleus.id));
+  others.forEach((nucleus) => (nucleus.said = saidOf(about, nucleus.id)));
+  if (others.length) tell('said');
+}
 
-export const isSaving = () => saving.size > 0;
+/** What is not yet sent is newer than what the server knew. */
+const saidOf = (about, number) => {
+  const due = unsent.get(about.id);
+  return (due?.found === about.found ? due.said[number] : null) ?? about.corrections[number] ?? '';
+};
+
 export const unsaved = () => [...lost].find(([id]) => images.has(id))?.[1] ?? '';
 /** Wait until the server knows all that was said; an error where it does not listen. */
 export async function saved() {
@@ -226,14 +244,14 @@ export async function saved() {
 }
 /** Send what a page that was left had not sent; it says so to the next one in its tab. */
 export async function sendUnsent() {
-  const unsent = JSON.parse(sessionStorage.getItem(UNSENT) ?? '[]');
+  const left = JSON.parse(sessionStorage.getItem(UNSENT) ?? '[]');
   sessionStorage.removeItem(UNSENT);
-  for (const [id, said] of unsent) await api.correct(id, said).catch(() => {}); // by now it may be forgotten
+  for (const [id, { found, said }] of left) await api.correct(id, found, said).catch(() => {}); // by now it may be forgotten
 }
 window.addEventListener('pagehide', () => {
-  const unsent = [...saving.keys()].filter((id) => images.has(id)).map((id) => [id, saidOf(id)]);
-  sessionStorage.setItem(UNSENT, JSON.stringify(unsent));
-  unsent.forEach(([id, said]) => api.correct(id, said).catch(() => {})); // for a tab that is closed
+  const left = [...unsent].filter(([id]) => images.has(id));
+  sessionStorage.setItem(UNSENT, JSON.stringify(left));
+  left.forEach(([id, { found, said }]) => api.correct(id, found, said).catch(() => {})); // for a tab that is closed
 });
 window.addEventListener('beforeunload', (event) => unsaved() && event.preventDefault());
 

@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { element } from './element.js';
-import { NONE, all, classes, isSaving, on, percent, saved, tallied, timeLeft } from './state.js';
+import { NONE, all, classes, on, percent, saved, tallied, timeLeft } from './state.js';
 
 export const OWN = 'own';
 const get = (id) => document.getElementById(id);
@@ -95,12 +95,6 @@ async function asked(method) {
 function told(words) {
   get('trained').replaceChildren(warning(words));
 }
-/** A table that is saved has the last word, too. */
-get('save-labels').addEventListener('click', async (event) => {
-  if (!isSaving()) return;
-  event.preventDefault();
-  await saved().then(() => get('save-labels').click(), (error) => told(error.message));
-});
 get('open-corrections').addEventListener('click', () => asked('GET'));
 get('train').addEventListener('click', () => asked('POST'));
 get('stop').addEventListener('click', () => asked('DELETE'));
