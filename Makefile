@@ -37,9 +37,10 @@ app: .venv/.installed  ## serve the website on this computer (HOST=0.0.0.0 NAME=
 	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app]'
 	$(BIN)/cellcycle app --host $(HOST) --port $(PORT) $(if $(NAME),--allowed-host "$(NAME)")
 
-check: .venv/.installed lint  ## run style, doctests and the quick tests, in less than a minute
+check: .venv/.installed lint  ## run style, doctests and the quick tests, in a minute or two
 	rm -rf build/check
-	CELLCYCLE_OUTPUT="$(CURDIR)/build/check" $(BIN)/python -m pytest -q -n 2 --dist loadscope -m "not slow" --durations=0 --durations-min=2
+	CELLCYCLE_OUTPUT="$(CURDIR)/build/check" PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -p no:nbval -n 2 \
+	  --dist loadscope -m "not slow" --durations=0 --durations-min=2
 
 test: .venv/.installed lint  ## run every check, notebooks and browser included
 	rm -rf build/test

@@ -21,6 +21,13 @@ def output_dir(tmp_path_factory):
     return Path(os.environ["CELLCYCLE_OUTPUT"])
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Leave out modules in which all is slow, where nothing slow is asked for: to import them takes long, too."""
+    if config.option.markexpr == "not slow" and collection_path.name.startswith("test_"):
+        return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 def pytest_collection_modifyitems(items):
     """Begin with the run of all notebooks: as the last it would keep one processor waiting for minutes."""
     items.sort(key=lambda item: "test_study.py" not in item.nodeid)

@@ -100,7 +100,6 @@ def _make(images, most, epochs, work):
     (made / fine_tune.TRAINED).write_text(json.dumps({"name": "made", "n": sum(len(said) for *_, said in images)}))
 
 
-@pytest.mark.slow
 def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_path, field_file):
     pytest.importorskip("torch")
     limits = replace(LIMITS, work_mb=3000, train_s=300, train_epochs=1)

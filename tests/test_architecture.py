@@ -78,6 +78,7 @@ def test_modules_import_only_from_above(file):
             assert LEVEL[parts[1]] <= LEVEL[module_of(file)], f"{file.name} imports {name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_torch_is_imported_only_where_it_is_used(file):
     for name, at_top in imports_of(file):
@@ -92,12 +93,14 @@ def test_a_file_reads_in_one_sitting(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 320
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["cellcycle.datasets", "cellcycle.results", "cellcycle.simulation", "cellcycle.cli"])
 def test_reading_and_simulating_need_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_prediction_imports_neither_training_nor_plotting():
     heavy = ("torch", "sklearn", "matplotlib", "skops", "onnx")
     code = f"import sys, cellcycle.predict.command, cellcycle.review; sys.exit(any(m in sys.modules for m in {heavy}))"

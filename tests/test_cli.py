@@ -17,6 +17,7 @@ def run(*arguments, **environment):
     )
 
 
+@pytest.mark.slow
 def test_help_lists_the_commands():
     shown = run("--help")
     assert shown.returncode == 0

@@ -15,6 +15,8 @@ from cellcycle.datasets import make_simulated
 from cellcycle.errors import DataError, SettingError
 from cellcycle.predict import predict
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("distributed", reason="distributed is not installed")
 MITOSES = files.repository() / "data" / "sample" / "nuclei" / "M"
 
@@ -72,7 +74,6 @@ def test_the_table_of_a_cluster_is_that_of_one_process(client, tmp_path, monkeyp
     assert Path(tmp_path, "shared.csv").read_bytes() == Path(tmp_path, "alone.csv").read_bytes()
 
 
-@pytest.mark.slow
 def test_folds_and_trials_of_a_cluster_are_those_of_one_process(client, tmp_path):
     from cellcycle.train import train
 
@@ -155,7 +156,6 @@ def test_a_scheduler_that_cannot_be_reached_is_one_line(address, monkeypatch):
     assert address in str(found.value) and "\n" not in str(found.value)
 
 
-@pytest.mark.slow
 def test_workers_that_are_missing_or_of_another_version_are_one_line():
     class Client:
         def __init__(self, answer):

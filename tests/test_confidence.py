@@ -67,6 +67,7 @@ def test_calibration_needs_cells():
         confidence.fit_temperature(np.empty((0, 4)), [])
 
 
+@pytest.mark.slow
 def test_sets_cover_what_was_asked_in_every_class_whatever_the_shares():
     scores, labels = draw(8000, sharpness=2.0)
     thresholds = confidence.class_thresholds(scores[:4000], labels[:4000], 0.9)
@@ -79,6 +80,7 @@ def test_sets_cover_what_was_asked_in_every_class_whatever_the_shares():
     assert table.loc["all", "n"] == len(rare)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:WARNING. your conformalization")
 def test_sets_are_those_of_mapie_class_by_class():
     mapie = pytest.importorskip("mapie.classification")
@@ -324,6 +326,7 @@ def test_what_is_no_nucleus_gets_no_phase_and_nuclei_keep_theirs():
         assert table["review"][~called].str.contains(f"{NO_CALL}|no_nucleus|{MANY_MITOSES}").all()
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_few_real_nuclei_are_left_without_a_phase(real_data):
     crops = [*sorted(real_data.glob("mitocheck/*/*.png"))[::4], *sorted(real_data.glob("jurkat/*/*.tif"))[::25]]
@@ -458,6 +461,7 @@ def test_a_shipped_model_is_scored_into_its_card(calibrated_model, tmp_path):
     assert all(0 <= found[change] <= 0.5 for found in flips.values() for change in CHANGES)
 
 
+@pytest.mark.slow
 def test_command_and_api_give_the_same_confidence(calibrated_model, tmp_path, monkeypatch, capsys):
     from cellcycle import cli
     from cellcycle.images import write_image
@@ -482,6 +486,7 @@ def test_command_and_api_give_the_same_confidence(calibrated_model, tmp_path, mo
     assert [name for name in own.columns if name in trust] == trust
 
 
+@pytest.mark.slow
 def test_figures_show_what_was_measured(tmp_path):
     from cellcycle import plots
 

@@ -56,6 +56,7 @@ def confined():
         yield confined
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "finding"),
     [((wait, 60), "longer than 2 s"), ((hold, 400), "more than 300 MB"), ((end, 3), r"ended the process.*\(3\)")],
@@ -68,6 +69,7 @@ def test_a_breach_is_one_line_and_the_next_call_is_answered(confined, call, find
     assert confined(remembered) == ["ready"], "the new child was started like the first"
 
 
+@pytest.mark.slow
 def test_memory_within_the_limit_is_given(confined):
     assert confined(hold, 100) >= 1
 
@@ -102,6 +104,7 @@ def test_the_child_knows_that_it_is_one(confined):
     assert confined(is_confined) and not is_confined()
 
 
+@pytest.mark.slow
 def test_closing_ends_a_call_that_is_at_work():
     confined = Confined(60, 300)
     confined(math.sqrt, 4)
@@ -125,12 +128,14 @@ def test_calls_of_threads_wait_for_each_other(confined):
         assert list(threads.map(lambda n: confined(math.sqrt, n * n), range(20))) == list(range(20))
 
 
+@pytest.mark.slow
 def test_a_child_that_was_ended_from_outside_is_replaced(confined):
     os.kill(confined(os.getpid), signal.SIGTERM)
     time.sleep(0.2)
     assert confined(math.sqrt, 4) == 2
 
 
+@pytest.mark.slow
 def test_a_start_that_fails_says_why():
     with Confined(5, 300, unreadable, ("model",)) as confined:
         for _ in range(2):
@@ -151,6 +156,7 @@ time.sleep(100)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", ["idle", "python", pytest.param("c", marks=pytest.mark.skipif(
     sys.platform != "linux", reason="needs the signal of a closed pipe"))])  # fmt: skip
 def test_no_child_outlives_a_parent_that_is_killed(work):
@@ -174,6 +180,7 @@ def is_running(process_id):
     return not (status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")
 
 
+@pytest.mark.slow
 def test_how_a_child_ended_is_told_as_it_was(confined):
     with pytest.raises(LimitError, match=r"ended the process that worked on it \(3\)"):
         confined(end, 3)
@@ -181,6 +188,7 @@ def test_how_a_child_ended_is_told_as_it_was(confined):
         confined(signal.raise_signal, signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="how the system tells of the end of a parent")
 def test_no_call_ends_its_child_however_many_follow(confined):
     """What the parent sends must never be taken for its end."""

@@ -202,6 +202,7 @@ def test_subsample_keeps_proportions_and_rare_classes():
     assert dataset.subsample(1000) is dataset
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_cells_load(real_data):
     dataset = load_dataset(real_data / "jurkat")
@@ -209,6 +210,7 @@ def test_real_cells_load(real_data):
     assert dataset.images.shape == (2221, 1, 40, 40)
 
 
+@pytest.mark.slow
 def test_a_folder_made_by_the_simulator_keeps_its_slides_as_groups(tmp_path):
     from cellcycle.simulation import write_folder
 

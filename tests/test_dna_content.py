@@ -30,6 +30,7 @@ def test_position_of_simulated_mixtures(cv, g1):
     assert peak.fractions["G1"] == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_sharper_peaks_have_better_quality():
     qualities = [fit_g1_peak(population(cv=cv)).quality for cv in (0.05, 0.09, 0.13)]
     assert 1 > qualities[0] > qualities[1] > qualities[2] > 0
@@ -55,6 +56,7 @@ UNSUITABLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNSUITABLE)
 def test_fit_fails_honestly(name):
     peak = fit_g1_peak(UNSUITABLE[name](np.random.default_rng(0)))
@@ -68,6 +70,7 @@ def test_too_little_to_fit(values):
     assert not peak.is_usable and np.isnan(peak.position)
 
 
+@pytest.mark.slow
 def test_fit_is_deterministic_and_ignores_order():
     dna = population()
     assert fit_g1_peak(dna) == fit_g1_peak(dna[::-1])
@@ -80,6 +83,7 @@ def test_one_peak_alone_is_no_g1_peak_and_raises_no_warning(cv):
     assert "no two peaks" in fit_g1_peak(dna).reason
 
 
+@pytest.mark.slow
 def test_parts_of_nuclei_leave_s_and_the_peaks_as_they_are():
     rng = np.random.default_rng(2)
     phases = [np.full(300, 2.0), rng.uniform(2, 4, 150), np.full(90, 3.9)]

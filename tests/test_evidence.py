@@ -13,6 +13,8 @@ from cellcycle.study.evidence import board, ladder, measured, product, scores, s
 from cellcycle.study.evidence.sources import EDU, SOURCES
 from tests.test_texts import block
 
+pytestmark = pytest.mark.slow
+
 ROOT = files.repository()
 
 
@@ -170,7 +172,6 @@ def test_a_ladder_sets_each_model_beside_the_one_above_on_the_cells_that_all_ans
     assert table["Jurkat, minus the row above"].iloc[3].endswith("undecided")
 
 
-@pytest.mark.slow
 def test_page_readme_and_cards_follow_from_the_records():
     found = [(one, scores.scores_of(one)) for one in text.records()]
     assert {one.config["model"] for one, _ in found} == {"auto", board.FOREST, *board.PRODUCTS, *shipped_names()}

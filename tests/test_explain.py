@@ -8,6 +8,8 @@ from cellcycle.errors import SettingError
 from cellcycle.inputs import Inputs, prepare_images
 from cellcycle.training import NetworkClassifier
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = {
     "logistic": {},
     "nn": {"width": 16},
@@ -112,7 +114,6 @@ def test_marks_are_where_they_are_said_to_be(blobs):
     assert 0 <= marked.min() <= marked.max() <= 1
 
 
-@pytest.mark.slow
 def test_what_explains_finds_the_feature_that_made_the_calls():
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(200, 3)), columns=["area", "dna", "texture"])

@@ -14,6 +14,8 @@ from cellcycle.segmentation.matching import matches
 from cellcycle.simulation import SimulationParameters, simulate_field
 from cellcycle.study.texts import FINDERS
 
+pytestmark = pytest.mark.slow
+
 
 def simulated(shape=(300, 300), n=40, seed=1, **changed):
     made = simulate_field(shape, n, seed, SimulationParameters(**changed))
@@ -25,7 +27,6 @@ def f1(truth, found, least_iou=0.5):
     return 2 * right / (2 * right + surplus + missed)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pixel_um", [0.2, 0.5, 1.0])
 def test_simulated_nuclei_of_any_size_are_found_and_outlined(pixel_um):
     pixels, made = simulated(pixel_size_um=pixel_um, n=int(40 * pixel_um / 0.325), camera_field_um=300 * pixel_um)
@@ -33,7 +34,6 @@ def test_simulated_nuclei_of_any_size_are_found_and_outlined(pixel_um):
     assert f1(made.labels, labels) > 0.93 and f1(made.labels, labels, 0.7) > 0.85
 
 
-@pytest.mark.slow
 def test_a_field_found_in_tiles_is_the_field_found_whole():
     pixels, _ = simulated((420, 500), 110)
     whole, tiled = segment(pixels), segment(pixels, tile_px=200)
@@ -88,7 +88,6 @@ def test_the_finders_were_set_side_by_side_as_they_are_shipped():
     assert record["diameter_px"] == finder.DIAMETER_PX and set(record["finders"]) == {"plain", "classical", "trained"}
 
 
-@pytest.mark.slow
 def test_the_network_is_trained_and_written_and_finds(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     from cellcycle.training import finder as training
@@ -114,7 +113,6 @@ def test_the_network_is_trained_and_written_and_finds(tmp_path, monkeypatch):
 
 
 @pytest.mark.realdata
-@pytest.mark.slow
 def test_fields_of_real_cells(real_data):
     import tifffile
 

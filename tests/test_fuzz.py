@@ -16,6 +16,8 @@ from benchmarks.fuzz.verdict import Judge
 from cellcycle.errors import ImageError
 from cellcycle.images import Plane, read_plane
 
+pytestmark = pytest.mark.slow
+
 # Elsewhere the child is ended instead.
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limit is one of address space")
 # Read within the limits, but for seconds each: `make fuzz` has them too.
@@ -47,7 +49,6 @@ def test_every_seed_is_an_image_that_is_read_unless_it_is_a_time_series_or_a_mas
     assert {row["kind"] for row in rows if row["outcome"] != "read"} == {"imagej", "ome time", "tiff bool"}
 
 
-@pytest.mark.slow
 def test_readers_keep_their_word_on_crafted_files(folder):
     made = ((name, "crafted", "", suffix, data) for name, suffix, data in crafted(folder) if name not in COSTLY)
     rows = list(judged(made, folder))
@@ -55,7 +56,6 @@ def test_readers_keep_their_word_on_crafted_files(folder):
     assert [row for row in rows if row["outcome"] == "finding"] == []
 
 
-@pytest.mark.slow
 def test_readers_keep_their_word_on_mutants(folder):
     rows = list(judged(files(folder, seed=1, numbers=range(308), is_crafted=False), folder))
     assert [row for row in rows if row["outcome"] == "finding"] == []

@@ -94,6 +94,7 @@ def test_the_same_seed_gives_the_same_pictures():
     assert_same(simulator(), golden("simulator"), 1e-4, 17, advice("simulation.VERSION"))
 
 
+@pytest.mark.slow
 def test_the_same_picture_gives_the_same_nuclei_and_measurements():
     assert_same(segmented(), golden("segmentation"), 1e-3, 1e-6, advice("segmentation.VERSION"))
 

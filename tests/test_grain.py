@@ -26,12 +26,14 @@ def matrix(planes, names=GRAIN):
     return np.column_stack([columns[name] for name in names])
 
 
+@pytest.mark.slow
 def test_no_column_of_a_picture_depends_on_the_others(planes):
     together = matrix(planes, (*GRAIN_AMOUNTS, *GRAIN))
     for row in (0, 7, len(planes) - 1):
         np.testing.assert_allclose(matrix(planes[row : row + 1], (*GRAIN_AMOUNTS, *GRAIN))[0], together[row], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_exposure_offset_and_turns_leave_the_grain_as_it_is(planes):
     for changed in (planes * 0.3, planes + 0.1, np.rot90(planes, axes=(1, 2)), planes[:, :, ::-1]):
         np.testing.assert_allclose(matrix(changed), matrix(planes), rtol=1e-6, atol=1e-9)

@@ -87,6 +87,7 @@ def test_a_pixel_size_that_crops_of_one_call_state_has_to_be_likely_for_all_of_t
     assert at_one_scale([Shared({})] * 7, crops[:7], SCALE)[1] == []
 
 
+@pytest.mark.slow
 def test_a_sparse_field_borrows_the_peak_and_the_pixel_size_of_its_group():
     sparse = field_of((19.5, 1), n=8, seed=3)
     shared, notes = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), sparse], SCALE, 0.1)
@@ -96,6 +97,7 @@ def test_a_sparse_field_borrows_the_peak_and_the_pixel_size_of_its_group():
     assert "quality" in notes[0]
 
 
+@pytest.mark.slow
 def test_fields_of_a_plate_are_of_one_scale_where_some_could_be_of_the_stated_one():
     large = [field_of(*GROWING, seed=k, pixel_size_um=2.2) for k in range(3)]
     for one, ratio in zip(large, (1.0, 1.1, 1.1), strict=True):
@@ -105,6 +107,7 @@ def test_fields_of_a_plate_are_of_one_scale_where_some_could_be_of_the_stated_on
     assert size_um == pytest.approx(np.sqrt(250 / 110), rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_field_that_states_what_cannot_be_is_read_with_those_that_state_nothing():
     camera = field_of(*GROWING, seed=2, pixel_size_um=6.45)
     camera = replace(camera, nuclei=replace(camera.nuclei, scale_is_known=False))
@@ -112,18 +115,21 @@ def test_a_field_that_states_what_cannot_be_is_read_with_those_that_state_nothin
     assert {one.columns["group"] for one in shared} == {"p"} and len({one.pixel_size_um for one in shared}) == 1
 
 
+@pytest.mark.slow
 def test_a_well_stained_a_tenth_brighter_is_read_by_its_own_peak():
     brighter = [(at * 1.1, share) for at, share in ((10, 0.9), (20, 0.1))]
     shared, _ = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), field_of(*brighter)], SCALE, 0.1)
     assert [one.anchor.position for one in shared] == pytest.approx([10, 10, 11], rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_well_arrested_in_g2_is_not_stretched_to_g1():
     shared, _ = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), field_of((20, 1))], SCALE, 0.1)
     assert shared[2].anchor.position == pytest.approx(10, rel=0.06)
     assert shared[2].flag == ""
 
 
+@pytest.mark.slow
 def test_a_well_whose_peak_lies_elsewhere_is_flagged_and_keeps_the_common_one():
     doubled = [(2 * at, share) for at, share in GROWING]
     fields = [field_of(*GROWING, seed=k) for k in range(4)] + [field_of(*doubled)]
@@ -133,6 +139,7 @@ def test_a_well_whose_peak_lies_elsewhere_is_flagged_and_keeps_the_common_one():
     assert "A03 has its own peak at 2.0" in notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [10, 40])
 @pytest.mark.parametrize("times", [1.5, 2.0])
 def test_a_well_of_few_nuclei_none_of_which_is_in_g1_goes_to_review_and_is_not_called_alike(n, times):
@@ -153,6 +160,7 @@ def test_plates_whose_folders_have_one_name_stay_apart():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     fields = [field_of(*GROWING, n=150, seed=k, light=falling) for k in range(4)]
     shared, (note,) = share(columns(4), fields, SCALE, 0.1)
@@ -167,6 +175,7 @@ def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     assert len({one.light for one in shared}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -181,6 +190,7 @@ def test_light_that_is_even_or_cannot_be_told_is_left_as_it_is(fields):
     assert {one.light for one in shared} == {None} and "light" not in note
 
 
+@pytest.mark.slow
 def test_light_of_one_field_is_told_by_its_own_nuclei_and_made_no_peak_of():
     growing, still = (field_of(*humps, n=n, light=falling) for humps, n in ((GROWING, 200), (((20, 1),), 200)))
     (even,), anchor, peak, light = fit_in_even_light([growing.nuclei], [growing.shape])
@@ -208,6 +218,7 @@ def test_light_taken_out_of_one_field_was_measured_to_find_peaks_and_to_make_non
     assert arrested["peak_after"].mean() < arrested["peak_before"].mean() + 0.03
 
 
+@pytest.mark.slow
 def test_what_is_recorded_in_two_ways_is_told_and_read_apart():
     fields = [field_of(*GROWING, seed=k) for k in (0, 1)]
     fields += [field_of((3, 0.6), (6, 0.4), bits=8, seed=k) for k in (2, 3)]
@@ -216,6 +227,7 @@ def test_what_is_recorded_in_two_ways_is_told_and_read_apart():
     assert [round(one.anchor.position) for one in shared] == [10, 10, 3, 3]
 
 
+@pytest.mark.slow
 def test_fields_of_many_exposures_are_judged_by_themselves():
     fields = [field_of(*((at * 1.7**k, share) for at, share in GROWING), seed=k) for k in range(6)]
     shared, notes = share(columns(6), fields, SCALE, 0.1)

@@ -390,6 +390,7 @@ def test_files_of_a_dna_marker_beside_those_of_another_stain_are_the_fields(tmp_
     assert [file.rsplit("/")[-1] for file in expand([tmp_path], lambda said: None)] == left
 
 
+@pytest.mark.slow
 def test_a_size_that_overrides_the_stated_one_is_told(tmp_path):
     file = tmp_path / "field.tif"
     field = simulate_field((400, 400), 30, seed=7)

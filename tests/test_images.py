@@ -100,6 +100,7 @@ def two_pictures():
     return nuclei / nuclei.max(), ndimage.gaussian_filter(cells / cells.max(), 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subsampling", [0, 2])
 @pytest.mark.parametrize("quality", [30, 60, 90])
 @pytest.mark.parametrize(("colour", "name"), [((0, 0, 1), "blue"), ((0, 1, 0), "green")])
@@ -110,6 +111,7 @@ def test_what_jpeg_leaves_in_other_colours_is_no_picture(tmp_path, subsampling, 
         assert read_plane(tmp_path / "a.jpg").channel == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "bits"), [(0.06, 8), (0.02, 16), (0.005, 16)])
 def test_a_dim_channel_beside_a_bright_one_is_not_taken_for_empty(tmp_path, share, bits):
     nuclei, cells = two_pictures()
@@ -352,6 +354,7 @@ def bad_files(folder, array):
     return {name: folder / name for name in names}
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line_that_names_the_file(tmp_path, nucleus16):
     for name, path in bad_files(tmp_path, nucleus16).items():
         with pytest.raises(ImageError) as caught:
@@ -373,6 +376,7 @@ def test_announced_size_is_refused_before_memory_is_taken(tmp_path, nucleus16):
     assert peak < 50_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "plugin"),
     [("a.czi", "bioio-czi"), ("a.r3d", "bioio-dv"), ("a.oib", "bioio-bioformats"), ("a.vsi", "bioio-bioformats")],

@@ -208,6 +208,7 @@ def swell(path):
     return len(bytearray(400_000_000))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are Linux's")
 @pytest.mark.parametrize("is_plain", [True, False])
 @pytest.mark.parametrize("work", [spin, swell])
@@ -223,6 +224,7 @@ def own_process(path):
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_formats_that_do_more_than_unpack_are_read_in_a_child(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", PIXELS, compression="jpeg2000")
     assert not judge(tmp_path / "a.tif")

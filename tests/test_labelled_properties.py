@@ -13,6 +13,8 @@ from cellcycle.datasets.labels import read_labels
 from cellcycle.datasets.tables import clean, clean_names
 from cellcycle.errors import CellCycleError, DataError
 
+pytestmark = pytest.mark.slow
+
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CELLS = st.text(alphabet="G1Ssm2 /.\\,;\t\"'#|\n\r\u00a0\u200b\ufeffé\0", max_size=8)
 TABLES = st.lists(st.lists(CELLS, max_size=4), max_size=6)
@@ -21,7 +23,6 @@ HEADERS = st.sampled_from(
 )
 
 
-@pytest.mark.slow
 @FEW
 @given(header=HEADERS, rows=TABLES, separator=st.sampled_from(",;\t|"))
 @pytest.mark.parametrize("read", [manifest_entries, read_labels, load_dataset])
@@ -47,7 +48,6 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path, content):
 NAMES = st.text(alphabet="aAbBgG12 -_\u00a0\u200b\t", max_size=6).filter(clean)
 
 
-@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(names=st.lists(NAMES, min_size=1, max_size=8), what=st.sampled_from(["label", "group"]))
 def test_names_become_one_exactly_where_blanks_or_case_part_them_and_it_is_said(names, what):

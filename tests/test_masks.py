@@ -221,6 +221,7 @@ def test_a_written_mask_is_read_by_scikit_image_with_the_areas_of_the_labels(tmp
     assert [region.area for region in regions] == np.bincount(small[1].ravel())[1:].tolist()
 
 
+@pytest.mark.slow
 def test_of_several_images_there_is_one_file_each_and_a_single_file_is_refused(run):
     for folder in ("p1", "p2"):
         os.mkdir(folder)
@@ -243,6 +244,7 @@ def test_of_several_images_there_is_one_file_each_and_a_single_file_is_refused(r
     pd.testing.assert_frame_equal(pd.read_csv("again.csv"), pd.read_csv("rows.csv"), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--masks", "--outlines", "--rois"])
 def test_only_what_an_earlier_run_wrote_is_replaced(run, option):
     shutil.copy(MITOSIS, "x.png")
@@ -333,6 +335,7 @@ def test_the_nearest_name_and_folder_win(tmp_path):
     assert [file.relative_to(tmp_path / "m").as_posix() for file in found] == names[:4]
 
 
+@pytest.mark.slow
 def test_masks_among_the_images_are_not_predicted_and_strays_are_named(run, small):
     pixels, labels = small
     for name in ("a", "b"):
@@ -353,6 +356,7 @@ def test_masks_among_the_images_are_not_predicted_and_strays_are_named(run, smal
     assert code == 0 and "Note: c_masks.tif belongs to no image that was named" in err
 
 
+@pytest.mark.slow
 def test_a_folder_of_masks_within_that_of_the_images_holds_no_images(run, small):
     pixels, labels = small
     os.makedirs("in/masks")
@@ -376,6 +380,7 @@ def as_file(path, numbers):
     return path
 
 
+@pytest.mark.slow
 def test_numbers_of_any_type_and_with_gaps_are_kept(small, tmp_path):
     pixels, labels = small
     gaps = np.where(labels > 0, labels * 100 + 7, 0)
@@ -452,6 +457,7 @@ def odd(kind, labels):
     }[kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     ["another size", "turned", "fractions", "not a number", "negative", "colour", "several planes", "huge numbers",
@@ -497,6 +503,7 @@ def test_a_crop_with_its_own_mask_is_one_nucleus_also_in_two_parts():
     assert table["call"][0] == predict(plane)["call"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_stitched", [False, True])
 def test_masks_change_nothing_that_they_should_not(is_stitched):
     """A field with the outlines that are found in it has the rows that it has without, where it was filled up, too."""

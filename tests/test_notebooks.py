@@ -40,6 +40,7 @@ def lines_of(cell):
     return [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
 
 
+@pytest.mark.slow
 def test_the_course_is_complete():
     assert [f.stem for f in NOTEBOOKS] == [
         "00_why_phases",

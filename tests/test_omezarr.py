@@ -44,6 +44,7 @@ def changed(path, name, change):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_channel_stack_and_pixel_size_are_read(tmp_path, version):
     plane = read_plane(store(tmp_path / "a.ome.zarr", version=version))
@@ -51,6 +52,7 @@ def test_channel_stack_and_pixel_size_are_read(tmp_path, version):
     np.testing.assert_allclose(plane.pixels, PIXELS[1].max(axis=0) / 65535, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_axes_units_and_shards_as_they_come(tmp_path):
     times = store(tmp_path / "t.zarr", PIXELS[0], axes="tyx", names=["DAPI"], unit="nanometer", scale=325.0)
     with pytest.raises(ImageError, match="time series of 3"):

@@ -115,6 +115,7 @@ def test_a_format_must_be_that_of_the_name(name, output, tmp_path):
 PLACE = ["centroid_x_px", "centroid_y_px"]
 
 
+@pytest.mark.slow
 def test_every_format_that_was_written_is_replaced_by_the_next_run(tmp_path):
     table = predict(MITOSIS)
     for name in ("csv", "tsv", "json", "parquet"):
@@ -128,6 +129,7 @@ def test_every_format_that_was_written_is_replaced_by_the_next_run(tmp_path):
     assert rows[0] == list(table.columns)
 
 
+@pytest.mark.slow
 def test_anndata_reads_what_was_written_and_what_it_saved_again_is_not_replaced(tmp_path):
     h5py, anndata = pytest.importorskip("h5py"), pytest.importorskip("anndata")
     (tmp_path / "bad.png").write_bytes(b"no image")

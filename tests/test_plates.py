@@ -336,6 +336,7 @@ def test_what_is_left_out_is_named_whoever_named_it(tmp_path):
         assert told == [said]
 
 
+@pytest.mark.slow
 def test_a_plate_of_many_files_is_listed_in_seconds():
     names = [f"{w}_f{f}_{s}.tif" for w in range(96) for f in range(20) for s in ("DAPI", "Ki67")]
     start = time.perf_counter()

@@ -42,6 +42,7 @@ def test_phases_have_the_same_colours_everywhere():
     assert len(set(others.values())) == 3
 
 
+@pytest.mark.slow
 def test_nucleus_panel_has_a_row_a_class(dataset):
     figure = plots.nucleus_panel(dataset, n_per_class=5)
     assert isinstance(figure, Figure)
@@ -68,6 +69,7 @@ def test_recall_bars_use_the_phase_colours(table):
     assert {to_hex(p.get_facecolor()).upper() for p in figure.axes[0].patches} == set(PHASE_COLOURS.values())
 
 
+@pytest.mark.slow
 def test_design_space_names_stages_and_joins_widths(table):
     designs = table.assign(stages=[3, 6], width=8, macro_f1=0.6, macro_f1_low=0.5, macro_f1_high=0.7)
     figure = plots.design_space(designs, references={"accuracy": {"ceiling": 0.8}})
@@ -101,6 +103,7 @@ def test_signed_pictures_share_one_scale_around_zero():
     assert {"G1", "M"} <= set(texts(figure))
 
 
+@pytest.mark.slow
 def test_histogram_leaves_out_what_was_not_found():
     dna = np.array([1.0, 1.1, 2.0, np.nan])
     figure = plots.dna_histogram(dna, np.array([0, 0, 2, 3]), PHASES)
@@ -123,6 +126,7 @@ def test_nagao_drawing_names_its_layers():
     assert {"1 ch\n64 px", "256 ch\n1 px", "512", "4"} <= set(shown)
 
 
+@pytest.mark.slow
 def test_figures_are_written_whole_and_repeatable(table, tmp_path):
     figure = plots.effects(table, reference="LR")
     (first,) = plots.save_figures({"effects": figure}, tmp_path / "a")
@@ -131,6 +135,7 @@ def test_figures_are_written_whole_and_repeatable(table, tmp_path):
     assert [f.name for f in (tmp_path / "a").iterdir()] == ["effects.png"]
 
 
+@pytest.mark.slow
 def test_sliders_redraw_their_figure_and_leave_a_still_picture_in_a_notebook_that_is_read():
     """The first value is drawn for readers, a moved slider's for whoever moves it; a live widget is not published."""
     drawn = []

@@ -60,6 +60,7 @@ def test_the_table_has_the_columns_of_the_design(field):
     assert set(measured) <= set(field.columns)
 
 
+@pytest.mark.slow
 def test_a_field_gives_one_row_a_nucleus_with_probabilities(field):
     assert len(field) > 40
     np.testing.assert_allclose(field[SCORES].sum(axis=1), 1)
@@ -133,6 +134,7 @@ def test_an_image_without_a_nucleus_gets_no_phase(kind, what):
     assert table["nucleus_id"].isna().all()
 
 
+@pytest.mark.slow
 def test_nuclei_whose_background_was_cut_off_go_to_review_where_no_g1_peak_tells_how_bright_they_are(tmp_path):
     counts = np.round(read_plane(FIELD).pixels * 65535)[:300, :300]
     for name, dark in (("raw", 0), ("cut", np.percentile(counts, 70))):
@@ -144,6 +146,7 @@ def test_nuclei_whose_background_was_cut_off_go_to_review_where_no_g1_peak_tells
     assert not own["flags"].str.contains("clipped_background").any()
 
 
+@pytest.mark.slow
 def test_few_nuclei_in_a_field_tell_no_scale(tmp_path):
     pixels = read_plane(FIELD).pixels[:130, :130]
     alone, stated = predict(pixels, kind="field"), predict(pixels, kind="field", pixel_size_um=0.325)
@@ -152,6 +155,7 @@ def test_few_nuclei_in_a_field_tell_no_scale(tmp_path):
     assert not stated["review"].str.contains("scale_by_few").any()
 
 
+@pytest.mark.slow
 def test_pixels_finer_than_the_model_learned_from_go_to_review_without_a_g1_peak():
     """Of nuclei of 58 px without one, 13 of 20 in G1 were called S, most of them surely."""
     pixels = read_plane(FIELD).pixels[:130, :130]
@@ -160,6 +164,7 @@ def test_pixels_finer_than_the_model_learned_from_go_to_review_without_a_g1_peak
         assert len(table) > 1 and table["review"].str.contains("fine_pixels").eq(is_said).all()
 
 
+@pytest.mark.slow
 def test_a_picture_that_was_changed_goes_to_review_with_a_g1_peak_too():
     pixels = read_plane(FIELD).pixels[:300, :300]
     for own in ({}, {"g1_position": 20.0}):
@@ -183,6 +188,7 @@ def test_an_inverted_picture_has_no_nucleus_and_says_how_it_looks(tmp_path):
     assert table["flags"].tolist() == ["no_nucleus;inverted"] and table["call"].tolist() == [""]
 
 
+@pytest.mark.slow
 def test_a_crop_is_told_from_a_field(field):
     crop = predict(MITOSIS)
     assert crop["kind"].tolist() == ["nucleus"]
@@ -404,6 +410,7 @@ def test_the_unit_g1_counts_genome_copies():
     assert np.isnan(inputs_of(pixels, nuclei, rule).images).all()
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_cells_keep_their_calls_when_turned_or_half_exposed(real_data):
     images = sorted((real_data / "jurkat").glob("*/*.tif"))[::40]

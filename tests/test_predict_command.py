@@ -221,6 +221,7 @@ def test_all_cores_share_a_few_large_images_or_many_small_ones(tmp_path):
         assert command._is_much([str(tmp_path / name) for name in names]) == expected, names[:2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".txt"])
 def test_a_stopped_run_goes_on_where_it_stopped(run, tmp_path, monkeypatch, suffix):
     images = sorted((SAMPLE / "nuclei" / "M").glob("*.png"))[:3]
@@ -251,6 +252,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(run, tmp_path, monkeypatch, suff
     assert {f.name for f in tmp_path.iterdir()} == {"broken.png", whole.name, rows.name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["image", "setting", "model", "damage"])
 def test_a_run_of_other_things_does_not_go_on_from_a_stopped_one(run, tmp_path, monkeypatch, change):
     for name in ("a.png", "b.png"):

@@ -22,6 +22,8 @@ from cellcycle.predict import predict
 from cellcycle.segmentation import find_in_crop, measure, segment
 from cellcycle.simulation import SimulationParameters, simulate_field, simulate_nuclei
 
+pytestmark = pytest.mark.slow
+
 SIDE_PX, UM = 64, 32.4 / 64
 
 
@@ -78,14 +80,12 @@ def changed_calls(change) -> float:
     return np.mean(called(many_crops()) != called(map(change, many_crops())))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", shipped_names())
 @given(pixels=nuclei, turn=turns)
 def test_a_turned_or_mirrored_nucleus_keeps_its_probabilities(model, pixels, turn):
     np.testing.assert_allclose(probabilities(TURNS[turn](pixels), model), probabilities(pixels, model), atol=1e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", shipped_names())
 @given(pixels=nuclei, gain=gains)
 def test_exposure_changes_no_probability(model, pixels, gain):
@@ -111,7 +111,6 @@ def test_more_background_around_changes_little_where_the_pixel_size_is_known(pix
     np.testing.assert_allclose(probabilities(padded(pixels, border_px)), probabilities(pixels), atol=0.35)
 
 
-@pytest.mark.slow
 def test_more_background_around_changes_hardly_a_call_where_the_pixel_size_is_known():
     assert changed_calls(padded) <= 0.06
 
@@ -122,7 +121,6 @@ def padded(pixels, border_px=8):
     return np.pad(pixels, border_px, constant_values=np.median(rim))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("margin", [8, 24, -4])
 def test_the_margin_of_all_crops_of_a_run_changes_hardly_a_call_where_the_pixel_size_is_unknown(margin):
     def called(pictures):
@@ -152,7 +150,6 @@ def within(pixels, margin):
     return np.ascontiguousarray(pixels[top:bottom, left:right])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("margin", "most"), [(2, 0.25), (4, 0.15), (8, 0.1), (24, 0.05)])
 @pytest.mark.parametrize("size_um", [UM, None])
 def test_of_what_was_cut_narrowly_out_of_a_field_few_calls_change_and_none_without_review(margin, most, size_um):
@@ -166,7 +163,6 @@ def test_of_what_was_cut_narrowly_out_of_a_field_few_calls_change_and_none_witho
     assert (is_changed & (after["review"] == "")).mean() <= 0.04
 
 
-@pytest.mark.slow
 @given(pixels=nuclei, margin=st.integers(-6, 30))
 def test_the_call_of_a_crop_by_itself_is_in_review_where_the_pixel_size_is_unknown(pixels, margin):
     cut = padded(pixels, margin) if margin > 0 else pixels[-margin : margin or None, -margin : margin or None]
@@ -174,12 +170,10 @@ def test_the_call_of_a_crop_by_itself_is_in_review_where_the_pixel_size_is_unkno
     assert "scale_by_margin" in row["review"].split(";")
 
 
-@pytest.mark.slow
 def test_a_black_border_changes_no_call():
     assert changed_calls(lambda pixels: np.pad(pixels, 8)) <= 0.06
 
 
-@pytest.mark.slow
 @given(order=st.permutations(range(5)))
 def test_the_order_of_images_changes_no_row(order):
     planes = [Plane(pixels, 16, UM, str(k)) for k, pixels in enumerate(crops()[::4])]

@@ -78,6 +78,7 @@ def same(one, other) -> bool:
 KINDS = {"0.4": {"version": "0.4"}, "0.5": {"version": "0.5"}, "shards": {"version": "0.5", "shards": (1, 3, 64, 64)}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_of_the_web_is_the_one_here_and_only_the_chunks_of_its_dna_come(site, tmp_path, kind):
     here = store(tmp_path / "a.zarr", chunks=(1, 1, 32, 32), **KINDS[kind])
@@ -91,6 +92,7 @@ def test_an_image_of_the_web_is_the_one_here_and_only_the_chunks_of_its_dna_come
     assert not any("a.zarr/1" in name for name in Files.asked)
 
 
+@pytest.mark.slow
 def test_all_channels_come_where_only_pixels_say_which_is_dna_and_absent_chunks_are_background(site, tmp_path):
     pixels = PIXELS[:, 0].copy()
     pixels[0] = 0
@@ -124,6 +126,7 @@ def plate(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_plate_is_listed_well_by_well_and_read_as_the_one_here(site, tmp_path):
     here = plate(tmp_path / "p.zarr")
     images = expand([f"{site}/p.zarr/"])
@@ -136,6 +139,7 @@ def test_a_plate_is_listed_well_by_well_and_read_as_the_one_here(site, tmp_path)
     assert table.drop(columns="image").equals(local.drop(columns="image"))
 
 
+@pytest.mark.slow
 def test_a_store_in_s3_is_read(bucket, tmp_path):
     here = store(tmp_path / "a.zarr")
     plate(tmp_path / "p.zarr")
@@ -154,6 +158,7 @@ class Silent(socketserver.BaseRequestHandler):
         threading.Event().wait(1.5)
 
 
+@pytest.mark.slow
 def test_what_is_not_there_or_stops_half_way_is_one_line(site, tmp_path, monkeypatch):
     store(tmp_path / "a.zarr", PIXELS[0, 0], axes="yx", names=[])
     for name in ("half", "cut"):

@@ -92,6 +92,7 @@ def plate(tmp_path):
     return write_plate(tmp_path / "plate.csv")
 
 
+@pytest.mark.slow
 def test_estimated_shares_take_out_the_mistakes_that_probabilities_admit():
     for shares in (CONTROL, ARREST, [0.1, 0.8, 0.05, 0.05]):
         table = nuclei_of(shares, n=4000)
@@ -121,6 +122,7 @@ def test_images_of_one_name_in_two_folders_are_two_arms_and_any_name_is_put_in_o
     assert read_experiment([tmp_path / "t.csv"]).arms == ["10⁵ cells", "dose 9"]
 
 
+@pytest.mark.slow
 def test_doses_and_conditions_that_nearly_share_a_name_are_not_mixed(tmp_path):
     parts = [nuclei_of(CONTROL, 20, seed=k, condition="drug", dose=d) for k, d in enumerate((1e6, 1000001, np.nan))]
     table = pd.concat([part.assign(image=f"{k}.tif") for k, part in enumerate(parts)])
@@ -132,6 +134,7 @@ def test_doses_and_conditions_that_nearly_share_a_name_are_not_mixed(tmp_path):
         read_experiment([tmp_path / "t.csv"])
 
 
+@pytest.mark.slow
 def test_a_well_of_two_times_counts_for_each_and_what_is_pooled_is_told(tmp_path):
     fields = [(CONTROL, "0h", "HeLa"), (CONTROL, "0h", "RPE1"), (ARREST, "24h", "RPE1")]
     parts = [
@@ -148,6 +151,7 @@ def test_a_well_of_two_times_counts_for_each_and_what_is_pooled_is_told(tmp_path
     assert "wells of several conditions" in page and "cell line differs within 0h" in page
 
 
+@pytest.mark.slow
 def test_plates_of_one_name_in_two_tables_are_two(tmp_path):
     files = []
     for day in ("day1", "day2"):
@@ -217,6 +221,7 @@ def with_noise(table, ratio=2.0, cv=0.08, seed=3):
     return table.assign(dna_copies=2 * (1 + (ratio - 1) * position) * rng.normal(1, cv, len(table)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [1.85, 2.0])
 def test_fitted_shares_are_those_of_the_dna_whatever_was_called(tmp_path, ratio):
     arms = [
@@ -240,6 +245,7 @@ def test_fitted_shares_are_those_of_the_dna_whatever_was_called(tmp_path, ratio)
     assert differing.loc[("drug", "S"), "high"] < 0
 
 
+@pytest.mark.slow
 def test_the_page_says_where_peaks_are_too_broad_for_a_fitted_share(tmp_path):
     table = with_noise(nuclei_of(CONTROL, n=300, wells=("A01", "B01")))
     table["g1_quality"] = np.where(table["well"] == "A01", 0.5, 0.2)
@@ -312,6 +318,7 @@ def test_where_the_peaks_lie_is_part_of_a_fitted_interval(seed):
         assert one.low <= true <= one.high and one.high - one.low < 0.65
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_table(plate):
     experiment = read_experiment([plate], "dmso")
     assert experiment.arms == ["DMSO", "drug 0.1", "drug 10"] and experiment.control == "DMSO"
@@ -338,6 +345,7 @@ def test_nuclei_whose_dna_is_spoilt_are_found_but_not_counted(tmp_path, flag):
     assert (int(experiment.table["is_nucleus"].sum()), len(experiment.nuclei)) == (50, 40)
 
 
+@pytest.mark.slow
 def test_arms_are_conditions_else_wells_else_images(tmp_path):
     for columns, arms in (
         ({"condition": "a"}, ["a"]), ({}, ["B2", "B10"]), ({"well": "", "plate": ""}, ["B2_s1.tif", "B10_s1.tif"]),
@@ -346,6 +354,7 @@ def test_arms_are_conditions_else_wells_else_images(tmp_path):
         assert read_experiment([tmp_path / "t.csv"]).arms == arms
 
 
+@pytest.mark.slow
 def test_tables_that_do_not_belong_together_are_refused_in_one_line(tmp_path, plate):
     nuclei_of(CONTROL, wells=("X01",), model="nagao6").to_csv(tmp_path / "model.csv", index=False)
     nuclei_of(CONTROL, wells=("X01",), version="0").to_csv(tmp_path / "version.csv", index=False)

@@ -73,6 +73,7 @@ def test_a_default_that_changed_makes_it_another_run(tmp_path, predictions):
     assert new.config["epochs"] == 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", sorted({f.parent.parent for f in RESULTS.rglob("run.json")}), ids=lambda f: f.name)
 def test_every_committed_record_is_found_from_its_settings(root):
     records = results.load_runs(root)
@@ -131,6 +132,7 @@ def test_a_file_added_to_a_record_is_noticed(record):
         results.read_run(record.folder)
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_made_again_and_said_so(tmp_path, blobs, capsys):
     images, labels = blobs
     names = np.array([f"cell{i}" for i in range(len(labels))])

@@ -50,6 +50,7 @@ def test_a_model_without_confidence_is_doubted_by_probability_and_flags():
     assert review.review_order(missing).tolist() == [3, 1, 0]
 
 
+@pytest.mark.slow
 def test_a_table_of_plain_columns_is_read_as_a_frame_is(table):
     columns = {name: table[name].tolist() for name in table}
     assert review.reasons(columns) == review.reasons(table)
@@ -63,6 +64,7 @@ def test_every_flag_has_words_of_its_own():
     assert review.in_words("made_up_later") == "made up later"
 
 
+@pytest.mark.slow
 def test_labels_are_read_back_as_they_were_said(table, tmp_path):
     hostile = table.assign(image='=a";,\n<b>.tif')
     rows = review.labelled_rows(hostile, {3: "M", 1: review.NONE, 2: ""})

@@ -49,6 +49,7 @@ def data_of(page) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S).group(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.tif", "table.csv", "link.html"])
 def test_a_page_replaces_no_image_and_no_table(folder, table, name):
     if name == "link.html" and not (folder / name).is_symlink():
@@ -66,6 +67,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         review.read_table(tmp_path / "t.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "t.parquet"])
 def test_a_table_is_read_in_every_format(folder, table, tmp_path, name):
     path = tmp_path / name
@@ -134,6 +136,7 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, name, content)
     assert "\n" not in str(error.value) and name in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_nuclei_in_the_order_of_doubt(folder, table, tmp_path):
     made = review.write_sheet(tmp_path / "r.html", table, folder)
     data = data_of(tmp_path / "r.html")
@@ -187,6 +190,7 @@ def test_images_are_found_wherever_they_lie_under_the_folder(folder, table, tmp_
     assert review.write_sheet(tmp_path / "r.html", table.assign(image=named), tmp_path)["problems"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["=1+1.tif", "tab\there.tif", "back\\slash.tif", " blank .tif", "line\nbreak.tif"])
 def test_images_of_odd_names_are_found_as_the_table_shows_them(folder, tmp_path, name):
     (tmp_path / "deep").mkdir()

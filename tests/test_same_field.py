@@ -37,6 +37,7 @@ def test_the_same_nuclei_are_found_and_only_these(n):
     assert same_fields(images, [SHAPE] * 9) == [(0, 7), (2, 6), (2, 8), (6, 8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [60, 400, 1200])
 def test_a_marker_of_half_the_cells_and_a_lens_that_shifts_colours_hide_nothing(n):
     fields = [field(n, seed) for seed in range(8)]
@@ -53,6 +54,7 @@ def test_a_marker_of_few_cells_is_found_in_its_field():
     assert same_fields([*fields, *marked], [SHAPE] * 12) == [(k, 6 + k) for k in range(6)]
 
 
+@pytest.mark.slow
 def test_unlike_fields_are_no_pair_however_dense():
     shape = (500, 500)
     for n, least in ((400, 12.0), (900, 9.0), (1500, 8.0)):
@@ -75,12 +77,14 @@ def test_few_nuclei_say_nothing_and_other_sizes_are_other_fields():
     assert same_fields([], []) == []
 
 
+@pytest.mark.slow
 def test_one_image_of_many_copies_stands_in_a_pair():
     one = field(200, 0)
     pairs = same_fields([field(200, 1), *(again(one, k) for k in range(40))], [SHAPE] * 41)
     assert {k for pair in pairs for k in pair} == set(range(1, 41))
 
 
+@pytest.mark.slow
 def test_thousands_of_fields_take_seconds():
     rng = np.random.default_rng(0)
     images = [rng.uniform(0, SHAPE, (200, 2)) for _ in range(2000)]

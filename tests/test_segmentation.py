@@ -57,6 +57,7 @@ def f1(truth, found, least_iou=0.5):
     return 2 * right / max(1, truth.max() + found.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diameter", [10, 24, 60, 140])
 def test_nuclei_of_any_size_without_the_pixel_size(diameter):
     side = max(200, 4 * diameter)
@@ -64,6 +65,7 @@ def test_nuclei_of_any_size_without_the_pixel_size(diameter):
     assert f1(truth, segment(pixels)) > 0.95
 
 
+@pytest.mark.slow
 def test_labels_are_consecutive_int32_over_dark_background():
     pixels, _ = field()
     labels = segment(pixels)
@@ -117,6 +119,7 @@ def test_images_without_nuclei_have_none(side, name):
     assert row["flags"] == "no_nucleus" and np.isnan(row["area_px"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fall", "stripes", "seed"), [(1.8, 0, 4), (0.9, 8, 8), (1.4, 8, 4)])
 def test_an_empty_field_with_uneven_light_or_stripes_has_no_nucleus(fall, stripes, seed):
     rng, side = np.random.default_rng(seed), 512
@@ -126,6 +129,7 @@ def test_an_empty_field_with_uneven_light_or_stripes_has_no_nucleus(fall, stripe
     assert not segment(np.round(255 * np.clip((counts - low) / (high - low), 0, 1)) / 255).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 4])
 def test_rings_that_dust_casts_are_no_nuclei_and_nuclei_beside_them_are(seed):
     pixels, truth = field((400, 400), 28, spacing=3, seed=2, slope=0)
@@ -151,6 +155,7 @@ def test_faint_nuclei_are_no_noise():
     assert truth.max() > 20 and f1(truth, labels) > 0.95
 
 
+@pytest.mark.slow
 def test_one_small_nucleus_in_a_large_empty_field_is_found(monkeypatch):
     monkeypatch.setattr("cellcycle.segmentation.survey._WINDOW_PX", 128)
     pixels = np.random.default_rng(0).normal(0.05, 0.01, (600, 640)).astype(np.float32)
@@ -201,6 +206,7 @@ def test_a_field_that_is_constant_but_for_rounding_has_no_nucleus(level, rounded
     assert not segment(pixels).any() and not central_nucleus(pixels).any()
 
 
+@pytest.mark.slow
 def test_a_nucleus_on_a_background_without_noise_is_found_whatever_the_background_rounds_to():
     disc = ellipse((200, 200), (100, 100), (18, 18))
     nucleus = ndimage.gaussian_filter(0.3 * disc.astype(float), 1.0)
@@ -254,6 +260,7 @@ def test_a_dense_piece_of_a_dying_nucleus_is_debris_and_half_an_anaphase_is_not(
     assert table["integrated_dna"][5] > 0.4 * table["integrated_dna"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", [18, 20, 22, 24])
 def test_two_touching_nuclei_are_parted_or_called_a_clump(distance):
     """Each pair has twice the DNA of most nuclei; a large round nucleus with as much is none."""
@@ -314,6 +321,7 @@ def test_a_crop_around_one_half_leaves_the_other_out():
     assert not (found & sister).any() and (found & centre).any()
 
 
+@pytest.mark.slow
 def test_crops_and_fields_are_told_apart():
     assert looks_like_nucleus_crop(crop_of(ellipse((64, 64), (31, 33), (10, 12))))
     assert looks_like_nucleus_crop(np.kron(crop_of(ellipse((64, 64), (31, 33), (16, 14))), np.ones((5, 5))))
@@ -442,6 +450,7 @@ def test_unknown_backend_and_wrong_shape():
         segment(np.zeros((3, 10, 10)))
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_fields_reach_the_published_f1(real_data):
     import tifffile
@@ -458,6 +467,7 @@ def _renumbered(labels):
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_crops_have_a_nucleus_and_integrated_dna_orders_the_phases(real_data):
     from cellcycle.images import list_images, read_plane

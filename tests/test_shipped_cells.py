@@ -13,6 +13,8 @@ from cellcycle.study.shipped import cells, training
 from cellcycle.training import NetworkClassifier
 from cellcycle.training.loop import cross_entropy
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_label_of_several_classes_asks_for_their_sum():
     logits = torch.tensor([[1.0, 2.0, 0.5, -1.0], [0.0, 0.0, 3.0, 1.0]])
@@ -48,7 +50,6 @@ def real(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
 def test_a_third_of_the_real_cells_is_never_learned_from(real):
     rule = training.rule_of(training.RECIPES["nagao6"])
     for name in cells.SOURCES:
@@ -61,7 +62,6 @@ def test_a_third_of_the_real_cells_is_never_learned_from(real):
         assert not set(prints) & set(image_fingerprints(kept.images))
 
 
-@pytest.mark.slow
 def test_what_was_told_by_eye_stands_for_the_phases_it_may_be(real):
     rule = training.rule_of(training.RECIPES["nagao6"])
     learned = cells.real_training_set("mitocheck", real, rule)
@@ -86,7 +86,6 @@ def test_other_laboratories_differ_and_are_the_same_again():
     assert cells.other_laboratory(0, seed=1) != made[0]
 
 
-@pytest.mark.slow
 def test_of_dying_cells_a_model_learns_only_that_they_are_no_mitoses(monkeypatch):
     monkeypatch.setattr(cells, "N_PER_PHASE", 10)
     rule = training.rule_of(training.RECIPES["nagao6"])

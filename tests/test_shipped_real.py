@@ -14,11 +14,12 @@ from cellcycle.study.shipped import __main__ as making
 from cellcycle.study.shipped.real import REAL, ship
 from cellcycle.train import train
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = files.repository() / "data" / "sample"
 NAMES = ("Anaphase", "Interphase", "Metaphase", "Prometaphase")
 
 
-@pytest.mark.slow
 def test_a_model_that_train_made_is_shipped_with_source_licence_and_limits(tmp_path, blobs):
     images, labels = blobs
     ids = np.arange(len(labels)).astype(str)
@@ -44,7 +45,6 @@ def test_real_cells_are_asked_for_where_a_model_learns_from_them(monkeypatch, ca
     assert "CELLCYCLE_REAL_DATA" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_mitocheck_calls_crops_and_fields_by_name():
     crops = predict(SAMPLE / "nuclei", model="mitocheck")
     field = predict(SAMPLE / "fields" / "fields", model="mitocheck")
@@ -56,7 +56,6 @@ def test_mitocheck_calls_crops_and_fields_by_name():
         np.testing.assert_allclose(called[[f"p_{name}" for name in NAMES]].sum(axis=1), 1, atol=1e-3)
 
 
-@pytest.mark.slow
 def test_mitocheck_tells_simulated_mitoses_from_simulated_interphases():
     made = simulate_nuclei({"G1": 12, "S": 6, "G2": 6, "M": 24}, 64, 3)
     planes = (image[0].astype(np.float32) for image in made.images)
@@ -65,7 +64,6 @@ def test_mitocheck_tells_simulated_mitoses_from_simulated_interphases():
     assert np.median(called[~is_mitosis]) > 0.5 > np.median(called[is_mitosis])
 
 
-@pytest.mark.slow
 def test_no_image_is_given_to_it_unasked():
     for folder in ("nuclei", "fields"):
         assert "mitocheck" not in set(predict(SAMPLE / folder)["model"])

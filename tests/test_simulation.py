@@ -77,6 +77,7 @@ def test_age_distribution_is_that_of_exponential_growth():
     assert counted[0] / counted[-1] == pytest.approx(2**0.9, rel=0.1)
 
 
+@pytest.mark.slow
 def test_cells_within_a_class_are_not_uniform():
     rng = np.random.default_rng(2)
     progress = np.array([draw_cell(rng, PARAMETERS, "G1").progress for _ in range(4000)])
@@ -109,6 +110,7 @@ def test_g2_has_twice_the_dna_of_g1_within_the_stains_spread(nuclei):
     assert g1.std() / g1.mean() == pytest.approx(spread, rel=0.5)
 
 
+@pytest.mark.slow
 def test_the_image_holds_that_dna(clean):
     per_n = light(clean, CLEAN) / clean.truth["dna_content"]
     alone = (clean.truth["phase"] != "M") & (clean.truth["n_neighbours"] == 0)  # no newborn's sister
@@ -118,12 +120,14 @@ def test_the_image_holds_that_dna(clean):
     assert per_n.median() == pytest.approx(CLEAN.g1_level * CLEAN.g1_area_um2 * pixels_per_um2 / 2, rel=0.06)
 
 
+@pytest.mark.slow
 def test_measured_dna_of_g2_is_twice_that_of_g1(clean):
     measured = measure_crops(clean.images)["integrated_dna"]
     g1, g2 = (measured[clean.labels == PHASES.index(phase)].median() for phase in ("G1", "G2"))
     assert g2 / g1 == pytest.approx(2, rel=0.12)
 
 
+@pytest.mark.slow
 def test_stain_spread_is_what_was_asked_for():
     wide = replace(CLEAN, stain_cv=0.2)
     rng = np.random.default_rng(5)
@@ -132,6 +136,7 @@ def test_stain_spread_is_what_was_asked_for():
     assert np.median(factors) == pytest.approx(1, rel=0.03)
 
 
+@pytest.mark.slow
 def test_slides_share_their_staining(nuclei):
     factors = nuclei.truth.groupby("slide")["slide_factor"].nunique()
     assert (factors == 1).all() and len(factors) == PARAMETERS.n_slides
@@ -154,6 +159,7 @@ def test_interphase_area_is_the_cells_area(clean):
     assert pixels == pytest.approx(interphase["area_um2"].to_numpy(), rel=0.03)
 
 
+@pytest.mark.slow
 def test_mitosis_is_brighter_and_smaller_than_interphase(nuclei):
     measured = measure_crops(nuclei.images)
     rounded = nuclei.truth["subphase"].isin(("metaphase", "anaphase", "telophase")).to_numpy()
@@ -184,6 +190,7 @@ def test_a_plate_is_a_bar_from_the_side_and_round_from_the_pole():
 # --- cells that are not as others of their phase ---------------------------------------------------
 
 
+@pytest.mark.slow
 def test_unusual_cells_are_drawn_only_where_they_are_asked_for():
     # A fraction of 0 takes no random number: what was simulated before stays as it was.
     usual, asked = np.random.default_rng(3), np.random.default_rng(3)
@@ -207,6 +214,7 @@ def test_what_is_not_asked_for_does_not_part_data_from_its_records():
     assert hashlib.blake2b(said[0].encode(), digest_size=8).hexdigest() == "dcf8038ed5ed821e"
 
 
+@pytest.mark.slow
 def test_a_rounded_nucleus_is_smaller_and_brighter_and_holds_the_same_dna():
     usual, rounded = (
         simulation.simulate_nuclei({"G2": 12}, 96, 2, replace(CLEAN, rounded_fraction=share)) for share in (0.0, 1.0)
@@ -353,6 +361,7 @@ def test_the_rim_brightens_the_border():
     assert border(1.5) > 1.1 * border(0.0)
 
 
+@pytest.mark.slow
 def test_neighbours_debris_and_background_add_light():
     def total(**changes):
         made = simulation.simulate_nuclei({"G1": 10}, seed=13, parameters=replace(CLEAN, **changes))
@@ -405,6 +414,7 @@ def test_the_data_card_lists_every_parameter_as_it_is():
 # --- sets of nuclei -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shapes_labels_and_truth(nuclei):
     n = 130
     assert nuclei.images.shape == (n, 1, 64, 64) and nuclei.masks.shape == (n, 64, 64)
@@ -435,6 +445,7 @@ def test_another_size_shows_the_same_cells():
     assert areas[0] == pytest.approx(areas[1], rel=0.05)
 
 
+@pytest.mark.slow
 def test_stain_colours(nuclei):
     made = simulation.simulate_nuclei({"G1": 20}, seed=25, size_px=32, stain="colour")
     assert made.images.shape == (20, 3, 32, 32)
@@ -454,6 +465,7 @@ def test_wrong_requests_are_refused_in_one_line(arguments):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_second_domain_differs(nuclei):
     other = simulation.simulate_nuclei({"G1": 30}, seed=3, parameters=simulation.NAGAO_PARAMETERS)
     ours = nuclei.truth["phase"] == "G1"
@@ -480,6 +492,7 @@ def test_field_masks_match_the_nuclei():
     assert (again.image == field.image).all()
 
 
+@pytest.mark.slow
 def test_field_phases_have_the_shares_of_a_growing_population():
     rng = np.random.default_rng(32)
     drawn = pd.Series([draw_cell(rng, PARAMETERS).phase for _ in range(4000)]).value_counts(normalize=True)
@@ -495,6 +508,7 @@ def test_an_empty_field_is_background():
 # --- ceiling --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ceiling_is_deterministic_and_ordered():
     blind, dna, all_seen = (
         simulation.ceiling(sees=s, n_per_phase=800) for s in ((), ("integrated_dna",), limits.OBSERVABLES)
@@ -511,6 +525,7 @@ def test_without_staining_noise_dna_alone_separates_the_phases():
     assert simulation.ceiling(parameters=sharp, n_per_phase=800).accuracy > 0.97
 
 
+@pytest.mark.slow
 def test_the_posterior_is_calibrated():
     hidden = limits.draw_hidden(3000, 1, PARAMETERS)
     scores = simulation.posterior(hidden, dict.fromkeys(PHASES, 1))
@@ -520,6 +535,7 @@ def test_the_posterior_is_calibrated():
         assert is_s[chosen].mean() == pytest.approx(said_s[chosen].mean(), abs=0.05)
 
 
+@pytest.mark.slow
 def test_no_call_from_the_same_variables_beats_the_ceiling():
     """A plain classifier of the hidden variables, fitted on other cells, stays below Bayes' rule."""
     from sklearn.linear_model import LogisticRegression
@@ -539,6 +555,7 @@ def test_no_call_from_the_same_variables_beats_the_ceiling():
 # --- beside real cells ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_validation_table(nuclei):
     table = validation.headline(validation.compare(nuclei))
     assert {"simulated", "jurkat", "mitocheck", "rpe1"} <= set(table.index)
@@ -556,6 +573,7 @@ def test_validation_needs_the_real_measurements(nuclei, tmp_path, monkeypatch):
         validation.compare(nuclei)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_the_kept_measurements_are_those_of_the_real_cells(real_data):
     kept = pd.read_csv(validation.REAL_MEASUREMENTS)

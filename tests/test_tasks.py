@@ -30,6 +30,7 @@ def die(item):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_results_come_in_order_with_what_start_made(n_jobs):
     made = tasks.run(with_start, range(8), n_jobs, start=start, start_arguments=(7,))
@@ -45,6 +46,7 @@ def wait_a_little(started, item):
     return item
 
 
+@pytest.mark.slow
 def test_processes_start_once_for_several_steps(tmp_path):
     with tasks.workers(2, start=leave_mark, start_arguments=(str(tmp_path),)) as do:
         for _ in range(2):
@@ -60,6 +62,7 @@ def test_items_are_read_as_they_are_needed():
     assert len(read) < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_an_error_arrives_as_it_was_raised(n_jobs):
     results = tasks.run(shout, range(6), n_jobs)
@@ -68,6 +71,7 @@ def test_an_error_arrives_as_it_was_raised(n_jobs):
         next(results)
 
 
+@pytest.mark.slow
 def test_a_process_that_was_ended_is_one_line():
     with pytest.raises(SettingError, match="ended from outside"):
         list(tasks.run(die, [1, 2], 2))
@@ -85,6 +89,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_processes_end_with_their_parent(tmp_path, end):

@@ -127,6 +127,7 @@ def test_every_committed_record_of_the_study_is_whole_and_of_one_data_set(datase
 
 
 # The first raise accuracy by nothing, by less than a hundredth decidedly, by one and a half decidedly; the last by all.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "has_settled"), [(999, True), (1000, True), (1007, True), (1030, False), (2000, False)]
 )
@@ -166,6 +167,7 @@ def test_distances_are_fresh_minus_committed(tmp_path):
     assert list(found.index) == ["m"]
 
 
+@pytest.mark.slow
 def test_the_second_run_is_compared_with_the_records_as_they_are(profile, dataset):
     found = texts.second_run()
     records = experiments.headline_records(replace(profile, n_seeds=1), dataset, experiments.recorded)
@@ -273,6 +275,7 @@ def test_models_without_a_dna_anchor_promise_too_much_on_real_cells():
         assert sure > right + 0.02, f"{card['name']}: change what docs/ethics.md says"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_cells_that_copy_their_dna_again_pass_for_a_growing_culture_unless_untreated_ones_are_added(seed):
     rng = np.random.default_rng(seed)

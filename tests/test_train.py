@@ -30,6 +30,8 @@ from cellcycle.training.parts import Clock, Trainings
 from tests.conftest import make_blobs
 from tests.test_tasks import alive, wait_for
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"network": "logistic", "epochs": 2, "folds": 2, "size": 32, "device": "cpu"}
 
 
@@ -40,7 +42,6 @@ def cells():
     return NucleusDataset("toy", images, labels, ("G1", "S", "G2", "M"), ids, "toy-1", "simulated")
 
 
-@pytest.mark.slow
 def test_a_model_is_trained_judged_and_trained_further(cells, tmp_path):
     said = []
     first = train(cells, tmp_path / "first", **QUICK, say=said.append)
@@ -90,14 +91,12 @@ def folder(cells, tmp_path):
     return tmp_path / "crops"
 
 
-@pytest.mark.slow
 def test_folds_in_processes_give_the_numbers_of_one_after_the_other(cells, trained, tmp_path):
     two = train(cells, tmp_path / "two", **QUICK, jobs=2)
     assert two.card["scores"] == trained.card["scores"] and two.card["sha256"] == trained.card["sha256"]
     assert two.card["confidence"] == trained.card["confidence"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 def test_a_killed_training_leaves_no_process_and_keeps_its_epochs(folder, tmp_path):
     command = [sys.executable, "-m", "cellcycle", "train", folder, "--output", tmp_path / "model", "--jobs", "2"]
@@ -114,7 +113,6 @@ def test_a_killed_training_leaves_no_process_and_keeps_its_epochs(folder, tmp_pa
     assert {f.parent.name for f in state.glob("fold*/member0.safetensors")} == {"fold0", "fold1"}
 
 
-@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_model(cells, trained, tmp_path):
     fitted = []
 
@@ -162,7 +160,6 @@ def test_progress_is_one_line_for_all_folds_with_the_time_left(tmp_path):
     assert set(told) == {(8, 20)}
 
 
-@pytest.mark.slow
 def test_a_model_that_is_there_is_kept_until_the_new_one_is_complete(cells, trained, tmp_path, monkeypatch):
     resource, module = pytest.importorskip("resource"), sys.modules["cellcycle.train"]
     old, said = load_checkpoint(shutil.copytree(trained.folder, tmp_path / "model")), []
@@ -209,7 +206,6 @@ def test_strange_nuclei_are_told_by_a_model_of_ones_own(cells, trained):
     assert "unlike" not in usual["review"][0] and "unlike_any_nucleus" in odd["review"][0]
 
 
-@pytest.mark.slow
 def test_groups_that_are_set_aside_stand_in_the_card(cells, tmp_path):
     grouped = replace(cells, groups=np.where(np.arange(96) % 24 < 12, "slide 1", "slide 2"))
     model = train(grouped, tmp_path / "model", **QUICK | {"folds": 3})
@@ -251,7 +247,6 @@ def test_contradictory_data_are_one_line_and_exit_2(folder, tmp_path, monkeypatc
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.slow
 def test_copies_and_groups_of_two_spellings_stay_on_one_side(folder, tmp_path):
     paths, said = sorted(folder.rglob("*.png")), []
     shutil.copy(paths[0], paths[0].with_name("again.png"))
@@ -333,7 +328,6 @@ def sample_folder():
     return files.repository() / "data" / "sample" / "nuclei"
 
 
-@pytest.mark.slow
 def test_round_the_loop_from_prediction_to_correction_to_a_better_model(tmp_path):
     """Predict -> corrections -> train from -> evaluate -> predict, of whole fields."""
     from cellcycle.review import labelled_rows, write_labels
@@ -358,7 +352,6 @@ def test_round_the_loop_from_prediction_to_correction_to_a_better_model(tmp_path
     assert set(again["model"]) == {"tuned"} and (again["call"] != "").sum() >= len(table) - 2
 
 
-@pytest.mark.slow
 def test_a_model_of_labelled_fields_predicts_fields(tmp_path):
     from cellcycle.review import labelled_rows, write_labels
     from cellcycle.simulation import simulate_field
@@ -373,7 +366,6 @@ def test_a_model_of_labelled_fields_predicts_fields(tmp_path):
     assert set(predict(str(tmp_path / "field.tif"), model=str(model.folder))["call"]) == {"large", "small"}
 
 
-@pytest.mark.slow
 def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_model(cells, tmp_path):
     quick = QUICK | {"network": "dna-content"}
     model = train(cells, tmp_path / "gates", **quick)
@@ -397,7 +389,6 @@ def test_gates_without_an_amount_of_dna_are_refused_in_one_line():
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.slow
 def test_gates_of_labelled_fields_call_fields_by_copies_of_the_genome(tmp_path):
     from cellcycle.simulation import simulate_field
 

@@ -18,6 +18,8 @@ from cellcycle.training import classifier as classifier_module
 from cellcycle.training.baseline import DnaContentClassifier
 from cellcycle.training.loop import moved
 
+pytestmark = pytest.mark.slow
+
 FAST = {
     "logistic": {"epochs": 30, "learning_rate": 5e-3},
     "nn": {"epochs": 20, "width": 32},
@@ -150,7 +152,6 @@ def test_standardisation_comes_from_the_training_images_alone(blobs):
     assert float(fitted.model_.scalings[0].mean) == pytest.approx(images[:48].mean())
 
 
-@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_numbers(blobs, tmp_path):
     images, labels = blobs
     settings = {"network": "nagao3", "views": ("scaled", "shape"), "epochs": 3, "width": 4, "schedule": "cosine"}
@@ -246,7 +247,6 @@ def test_cross_validation_writes_records_and_does_not_run_twice(dataset, tmp_pat
     assert [r.folder for r in again] == [r.folder for r in first]
 
 
-@pytest.mark.slow
 def test_parallel_processes_give_the_same_predictions(dataset, tmp_path):
     configs = [{"model": "nagao3", "epochs": 1, "width": 4}]
     one, two = (cross_validate(dataset, configs, tmp_path / str(n), n_folds=2, n_jobs=n)[0] for n in (1, 2))
@@ -326,7 +326,6 @@ def test_a_crop_without_a_nucleus_gets_the_class_shares(blobs):
     np.testing.assert_allclose(scores[0], np.bincount(labels[:60]) / 60)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_of_last", [0, 1])
 def test_a_class_of_one_nucleus_or_of_none_that_is_found_is_called_as_widely_as_others_spread(n_of_last):
     """Simulated nuclei; of M one is there, or its picture is empty."""
@@ -360,7 +359,6 @@ def test_real_cells_are_learned_better_than_chance(real_data, tmp_path):
     assert metrics.balanced_accuracy(matrix) > 0.68
 
 
-@pytest.mark.slow
 def test_per_image_measurements_are_the_same_at_any_exposure(blobs):
     images, labels = blobs
     images = images + np.float32(0.02)

@@ -7,6 +7,8 @@ from cellcycle import results, tuning
 from cellcycle.study import load_profile
 from cellcycle.training import runs
 
+pytestmark = pytest.mark.slow
+
 
 def test_draws_spread_over_the_whole_of_every_range():
     drawn = tuning.draw_nagao(51, seed=1)
