@@ -44,6 +44,17 @@ def cell(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+def from_cell(text: str) -> str:
+    """Return a text without the apostrophe that `cell` puts before a formula.
+
+    Examples
+    --------
+    >>> from_cell("'=1+1"), from_cell("'G1")
+    ('=1+1', "'G1")
+    """
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+
 def telling_names(paths) -> list[str]:
     """Return a file name without suffix for each path; those of paths of one name begin with what tells them apart.
 

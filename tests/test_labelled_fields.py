@@ -211,23 +211,23 @@ def test_one_nucleus_with_two_labels_is_refused_also_where_places_differ(plate):
     assert len(load(folder, both, on_error="skip")) == 31
 
 
-def test_two_images_of_one_name_without_a_hash_are_not_guessed_between(plate):
-    folder, table = plate
+def put_into_two_wells(folder):
+    """Move a.tif of the plate into A1, beside another image of its name in B2."""
     for well in ("A1", "B2"):
         (folder / well).mkdir()
-        shutil.copy(folder / "a.tif", folder / well / "a.tif")
+    shutil.move(folder / "a.tif", folder / "A1" / "a.tif")
     write_field(folder / "B2" / "a.tif", seed=5)
-    (folder / "a.tif").unlink()
+
+
+def test_two_images_of_one_name_without_a_hash_are_not_guessed_between(plate):
+    folder, table = plate
+    put_into_two_wells(folder)
     assert "a.tif: 2 images have this name" in refusal(folder, table)
 
 
 def test_an_image_that_the_website_numbered_is_found_by_its_hash_alone(plate):
     folder, table = plate
-    for well in ("A1", "B2"):
-        (folder / well).mkdir()
-        shutil.copy(folder / "a.tif", folder / well / "a.tif")
-    write_field(folder / "B2" / "a.tif", seed=5)
-    (folder / "a.tif").unlink()
+    put_into_two_wells(folder)
     numbered = table[table["image"] == "a.tif"].assign(image="a (2).tif")
     known = numbered.assign(image_sha256=sha256_of(folder / "A1" / "a.tif"))
     assert {f.image for f in load(folder, known).fields} == {"A1/a.tif"}

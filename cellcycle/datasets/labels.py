@@ -12,6 +12,7 @@ from pathlib import Path
 from cellcycle.datasets.tables import CLASSES, FILES, clean, clean_names, drop_repeats, read_table, says_nothing
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane, read_plane
+from cellcycle.names import from_cell
 
 # What a person says of an object that is no nucleus; training leaves it out.
 NONE = "none"
@@ -118,9 +119,8 @@ def stated(table):
 def _plain(cell) -> str:
     if cell is None or cell != cell:
         return ""
-    # An index comes back from spreadsheets and pandas as 1.0, and `names.cell` puts an apostrophe before formulas.
-    text = re.sub(r"^([0-9]+)\.0+$", r"\1", str(cell).strip())
-    return re.sub("^'(?=[=+@\uff1d\uff0b\uff0d\uff20-])", "", text)
+    # An index comes back from spreadsheets and pandas as 1.0.
+    return from_cell(re.sub(r"^([0-9]+)\.0+$", r"\1", str(cell).strip()))
 
 
 def picture_names(pictures) -> dict[tuple[str, str, str], str]:

@@ -40,9 +40,8 @@ def ladder_table(slides: pd.DataFrame, records: list[Record]) -> pd.DataFrame:
         for rung, own in answers.items():
             table.loc[rung, name] = f"{ways[name](own, None).value:.2f}"
         for above, rung in zip(answers, [*answers][1:], strict=False):
-            table.loc[rung, f"{name.split(',')[0]}, minus the row above"] = comparisons.verdict(
-                ways[name](answers[rung], answers[above])
-            )
+            lead = ways[name](answers[rung], answers[above])
+            table.loc[rung, f"{name.split(',')[0]}, minus the row above"] = comparisons.verdict(lead)
     return table.fillna("")
 
 
@@ -62,23 +61,20 @@ def _mean(scores: np.ndarray, above: np.ndarray | None) -> metrics.Estimate:
 
 
 def _balanced_accuracy(rows: pd.DataFrame, above: pd.DataFrame | None) -> metrics.Estimate:
-    truth, calls, others = (
-        None if table is None else _most_probable(table, column)
-        for table, column in ((rows, "truth"), (rows, None), (above, None))
-    )
-    return metrics.estimate(metrics.balanced_accuracy, truth, calls, len(PHASES), minus=others)
+    truth, minus = rows["truth"].map(PHASES.index).to_numpy(), None if above is None else _most_probable(above)
+    return metrics.estimate(metrics.balanced_accuracy, truth, _most_probable(rows), len(PHASES), minus=minus)
 
 
-def _most_probable(table: pd.DataFrame, column: str | None) -> np.ndarray:
-    """Return codes of the phases (N,): those of a column, or the most probable."""
-    if column:
-        return table[column].map(PHASES.index).to_numpy()
-    return table[[f"p_{phase}" for phase in PHASES]].to_numpy().argmax(axis=1)
+def _most_probable(rows: pd.DataFrame) -> np.ndarray:
+    """Return codes of the phases (N,)."""
+    return rows[[f"p_{phase}" for phase in PHASES]].to_numpy().argmax(axis=1)
 
 
 def _auc_of_s(rows: pd.DataFrame, above: pd.DataFrame | None) -> metrics.Estimate:
-    own, other = (
-        auc_of(table["truth"] == EDU[1], table["p_S" if "p_S" in table else f"p_{EDU[1]}"])
-        for table in (rows, rows if above is None else above)
-    )
-    return metrics.bootstrap(lambda weights: own(weights) - (0 if above is None else other(weights)), len(rows))
+    own, other = (None if of is None else _ranking_of_s(of) for of in (rows, above))
+    return metrics.bootstrap(lambda weights: own(weights) - (other(weights) if other else 0.0), len(rows))
+
+
+def _ranking_of_s(rows: pd.DataFrame):
+    """Return the AUC of S by EdU, of weights (N,)."""
+    return auc_of(rows["truth"] == EDU[1], rows["p_S" if "p_S" in rows else f"p_{EDU[1]}"])
