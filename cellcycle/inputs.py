@@ -215,8 +215,10 @@ def _of_fields(dataset, rule: InputRule) -> Inputs:
     fields_of = nuclei_of(dataset, rule.scale)
     groups = dataset.places[:, 0] if dataset.groups is None else dataset.groups
     made: list = [None] * len(dataset)
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
+    # Two stains of one slide are two amounts of light for one DNA.
+    keys = np.array([f"{g}\n{dataset.fields[i].channel}" for g, i in zip(groups, dataset.places[:, 0], strict=True)])
+    for key in np.unique(keys):
+        rows = np.flatnonzero(keys == key)
         at = np.unique(dataset.places[rows, 0])
         shapes = [dataset.fields[i].pixels.shape for i in at]
         even, anchor, *_ = fit_in_even_light([fields_of[i] for i in at], shapes)

@@ -11,8 +11,10 @@ from cellcycle.datasets import load_dataset, source_kind
 from cellcycle.errors import DataError
 from cellcycle.files import sha256_of
 from cellcycle.images import read_plane, write_image
+from cellcycle.inputs import InputRule, prepare
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Scale, find_nuclei
+from cellcycle.simulation import simulate_field
 from cellcycle.splits import marks_of, middle_fingerprints
 
 pytestmark = pytest.mark.slow
@@ -336,6 +338,22 @@ def test_channels_and_times_of_one_image_are_pictures_of_their_own_in_one_group(
     assert set(dataset.groups) == {"two.ome.tif", "time.tif"}
     one = load(two_channels.parent, pd.concat(rows[:2]).assign(group="plate"))
     assert not any("kept together" in note for note in one.notes)
+
+
+def test_two_stains_of_one_slide_have_an_anchor_each(tmp_path):
+    """A nucleus whose light is halved in the other channel has the same DNA there."""
+    import tifffile
+
+    field = simulate_field((720, 720), 120, seed=4)
+    background = np.median(field.image)
+    both = np.stack([field.image, background + (field.image - background) / 2])
+    path, meta = tmp_path / "two.ome.tif", {"axes": "CYX", "Channel": {"Name": ["DAPI", "Hoechst"]}}
+    tifffile.imwrite(path, both.astype(np.uint16), metadata=meta | {"PhysicalSizeX": field.pixel_size_um, "PhysicalSizeY": field.pixel_size_um})
+    rows = pd.concat([labelled(path, name, channel=name, planes="") for name in ("DAPI", "Hoechst")])
+    made = prepare(load(tmp_path, rows.assign(group="slide")), InputRule(64, 0.5, "painted", "g1"))
+    dapi, hoechst = np.nansum(made.images, axis=(1, 2, 3)).reshape(2, -1)
+    assert np.isfinite(made.images).all() and len(dapi) > 80
+    np.testing.assert_allclose(hoechst, dapi, rtol=0.1)
 
 
 def test_rows_with_and_without_a_channel_may_mean_the_same_picture(two_channels):

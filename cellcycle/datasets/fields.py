@@ -26,13 +26,14 @@ class LabelledField:
     """A picture with the nuclei found in it, those without a label included: they belong to its DNA histogram.
 
     `image` is the path of its file, as seen from the table; `name` adds channel and planes where the table names
-    several of that file. `pixels` are (H, W) float32 in [0, 1].
+    several of that file. `pixels` are (H, W) float32 in [0, 1]; `channel` is theirs in a file of several, else "".
     """
 
     image: str
     name: str
     pixels: np.ndarray = field(repr=False)
     nuclei: Nuclei = field(repr=False)
+    channel: str = ""
 
 
 def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> NucleusDataset:
@@ -113,7 +114,7 @@ def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> Labelled
     if len(nuclei):
         # A model learns from them how large its cells are: no other model's cells speak against what was stated.
         nuclei = nuclei.scaled(likely_pixel_size_um([nuclei], _TYPICAL, ANY_CELLS_RATIO))
-    return LabelledField(image, name, plane.pixels, nuclei)
+    return LabelledField(image, name, plane.pixels, nuclei, plane.channel if len(plane.channels) > 1 else "")
 
 
 def _meant(found: LabelledField, named: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
