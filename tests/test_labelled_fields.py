@@ -347,8 +347,9 @@ def test_two_stains_of_one_slide_have_an_anchor_each(tmp_path):
     field = simulate_field((720, 720), 120, seed=4)
     background = np.median(field.image)
     both = np.stack([field.image, background + (field.image - background) / 2])
-    path, meta = tmp_path / "two.ome.tif", {"axes": "CYX", "Channel": {"Name": ["DAPI", "Hoechst"]}}
-    tifffile.imwrite(path, both.astype(np.uint16), metadata=meta | {"PhysicalSizeX": field.pixel_size_um, "PhysicalSizeY": field.pixel_size_um})
+    path, size_um = tmp_path / "two.ome.tif", field.pixel_size_um
+    said = {"axes": "CYX", "Channel": {"Name": ["DAPI", "Hoechst"]}, "PhysicalSizeX": size_um, "PhysicalSizeY": size_um}
+    tifffile.imwrite(path, both.astype(np.uint16), metadata=said)
     rows = pd.concat([labelled(path, name, channel=name, planes="") for name in ("DAPI", "Hoechst")])
     made = prepare(load(tmp_path, rows.assign(group="slide")), InputRule(64, 0.5, "painted", "g1"))
     dapi, hoechst = np.nansum(made.images, axis=(1, 2, 3)).reshape(2, -1)
