@@ -21,6 +21,7 @@ from cellcycle.card import FORMAT, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
 from cellcycle.files import sha256_of, whole_file, whole_folder
+from cellcycle.graphs import check_hash
 from cellcycle.inputs import InputRule
 
 # The model that needs nothing but one picture, and the one to take where the G1 peak is known.
@@ -137,19 +138,11 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
     return found
 
 
-def check_hash(file: Path, card: dict) -> None:
-    """Refuse a file of a model that does not have the hash of the card."""
-    if sha256_of(file) != card["sha256"].get(file.name):
-        finding = "it is damaged or altered (its hash is not that of the card)"
-        raise CheckpointError(file, finding, "install the model again")
-
-
 def _check_graph(file: Path) -> None:
-    try:
-        if external_files(file.read_bytes()):
-            raise CheckpointError(file, "it keeps weights in other files, which no hash covers", _AGAIN)
-    except ValueError as error:
-        raise CheckpointError(file, "it is no ONNX graph", _AGAIN) from error
+    if external_files(file.read_bytes()):
+        # A part of a network of this name is refused, too: none that we know has one.
+        finding = 'it keeps weights in other files, which no hash covers, or has a part called "location"'
+        raise CheckpointError(file, finding, _AGAIN)
 
 
 def _shipped_name(name: str) -> str:

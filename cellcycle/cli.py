@@ -232,10 +232,9 @@ def evaluate(
 ):
     """Say how right a model is on labelled nuclei, crops or fields."""
     from cellcycle import evaluate as judging
-    from cellcycle.errors import SettingError
+    from cellcycle.errors import check_choice
 
-    if as_json not in ("text", "json"):
-        raise SettingError("--format", f"{as_json!r} is unknown", "use text or json")
+    check_choice("--format", as_json, ("text", "json"))
     found = judging.evaluate(model, _labelled(data, skip_unreadable), output or None)
     typer.echo(judging.as_json(found) if as_json == "json" else judging.report(found))
 

@@ -81,5 +81,20 @@ class CheckpointError(CellCycleError):
     """A model's folder is incomplete, damaged or altered."""
 
 
+def check_choice(option: str, value, allowed) -> None:
+    """Refuse a value that is none of those allowed."""
+    if value not in allowed:
+        raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
+
+
+@contextlib.contextmanager
+def needing(subject, finding: str, remedy: str, kind: type[CellCycleError] = SettingError):
+    """Say in one line that a package is missing which the block imports."""
+    try:
+        yield
+    except ImportError as error:
+        raise kind(subject, finding, remedy) from error
+
+
 class LimitError(CellCycleError):
     """Work on a file took more time or memory than it may, or ended its process."""

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from cellcycle import metrics
-from cellcycle.checkpoint import Checkpoint, check_hash, load_checkpoint
+from cellcycle.checkpoint import Checkpoint, load_checkpoint
 from cellcycle.confidence import prediction_sets, with_temperature
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.errors import DataError
 from cellcycle.files import whole_file
+from cellcycle.graphs import check_hash
 from cellcycle.inputs import prepare
 from cellcycle.phases import PHASES
 from cellcycle.predict.runtime import Runtime

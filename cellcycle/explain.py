@@ -20,9 +20,10 @@ import torch
 from torch import nn
 
 from cellcycle import metrics
-from cellcycle.errors import SettingError
+from cellcycle.errors import check_choice, needing
 from cellcycle.inputs import Inputs
 from cellcycle.networks import N_POSITIONS, turned
+from cellcycle.training.augmentation import border_level
 
 # Sides of the smallest maps that still say where in a nucleus something lies.
 LEAST_MAP_PX = 8
@@ -70,7 +71,7 @@ def occlusion(classifier, inputs, classes=None, window_px: int | None = None) ->
                 inputs,
                 sliding_window_shapes=(inputs.shape[1], side, side),
                 strides=(inputs.shape[1], max(1, side // 2), max(1, side // 2)),
-                baselines=_background(inputs),
+                baselines=border_level(inputs).expand_as(inputs).contiguous(),
                 target=classes,
                 additional_forward_args=(measured,),
             )
@@ -84,8 +85,7 @@ def with_random_weights(classifier, part: str = "all", seed: int = 0):
 
     They are those of the last layer alone (`part` "head"), or of every layer ("all").
     """
-    if part not in ("head", "all"):
-        raise SettingError("part", f"{part!r} is unknown", "use head or all")
+    check_choice("part", part, ("head", "all"))
     made = copy.deepcopy(classifier)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -194,12 +194,10 @@ def _learned(table, calls, units, n_folds: int, seed: int) -> np.ndarray:
 
 def _captum():
     """Import `captum.attr` without its progress bar's warning that a notebook has no widgets."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from captum import attr
-    except ImportError as error:
-        raise SettingError("maps", "captum is not installed", "run: pip install 'cellcycle[study]'") from error
+    remedy = "run: pip install 'cellcycle[study]'"
+    with needing("maps", "captum is not installed", remedy), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from captum import attr
     return attr
 
 
@@ -236,12 +234,6 @@ def _map_layer(network, shape) -> nn.Module | None:
             if x.ndim == 4 and (found is None or min(x.shape[2:]) >= LEAST_MAP_PX):
                 found = layer
     return found
-
-
-def _background(inputs: torch.Tensor) -> torch.Tensor:
-    """Return images (N, C, H, W) filled with the median of their own border."""
-    border = torch.cat([inputs[:, :, 0], inputs[:, :, -1], inputs[..., 0], inputs[..., -1]], dim=2)
-    return border.median(dim=2).values[..., None, None].expand_as(inputs).contiguous()
 
 
 def _normalised(maps: np.ndarray) -> np.ndarray:

@@ -3,6 +3,14 @@
 from pathlib import Path
 
 from cellcycle.errors import CheckpointError
+from cellcycle.files import sha256_of
+
+
+def check_hash(file: Path, card: dict) -> None:
+    """Refuse a file of a model that does not have the hash of the card."""
+    if sha256_of(file) != card["sha256"].get(file.name):
+        finding = "it is damaged or altered (its hash is not that of the card)"
+        raise CheckpointError(file, finding, "install the model again")
 
 
 def giving_back():

@@ -6,7 +6,7 @@ from math import isfinite
 import numpy as np
 
 from cellcycle.cutting import border_of, cut_nucleus, fitted
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_choice
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
 from cellcycle.light import fit_in_even_light
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
@@ -67,8 +67,7 @@ class InputRule:
         if self.pixel_size_um is not None:
             _check_positive("pixel_size_um", self.pixel_size_um)
         for name, allowed in (("surroundings", SURROUNDINGS), ("unit", UNITS)):
-            if getattr(self, name) not in allowed:
-                raise SettingError(name, f"{getattr(self, name)!r} is unknown", f"use one of {', '.join(allowed)}")
+            check_choice(name, getattr(self, name), allowed)
         if not isinstance(self.measurements, list | tuple):
             raise SettingError("measurements", f"{self.measurements!r} is no list", "give a list of names")
         known = (*READABLE, *OTHERS, *RATIOS, *GRAIN)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, needing
 
 # Tasks handed out before their results are wanted, for each process: none waits, and few results pile up.
 _AHEAD = 2
@@ -144,10 +144,8 @@ def cluster(address: str, n_jobs: int | None = None):
     if not address:
         yield None
         return
-    try:
+    with needing("--dask", "needs a further package", "run: pip install 'cellcycle[cluster]'"):
         from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise SettingError("--dask", "needs a further package", "run: pip install 'cellcycle[cluster]'") from error
     with ExitStack() as stack:
         own = None
         if address == "local":
@@ -168,8 +166,8 @@ def _check_workers(client, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=_ANSWER_S)
     except TimeoutError as error:
-        finding = "no worker has joined its scheduler"
-        raise SettingError(f"--dask {address}", finding, f"start one with: dask worker {address}") from error
+        finding, remedy = "no worker has joined its scheduler", f"start one with: dask worker {address} --nthreads 1"
+        raise SettingError(f"--dask {address}", finding, remedy) from error
     for package in ("distributed", "cellcycle"):
         try:
             found = set(client.run(version, package).values())

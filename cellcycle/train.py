@@ -12,7 +12,7 @@ from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, 
 from cellcycle.confidence import fit_confidence, measured_nuclei, softmax, with_temperature
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.nuclei import FEWEST
-from cellcycle.errors import CheckpointError, DataError, SettingError
+from cellcycle.errors import CheckpointError, DataError, SettingError, check_choice
 from cellcycle.evaluate import Evaluation, are_among, codes_of, trained_images, write_evaluation, write_trained_images
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
@@ -86,8 +86,7 @@ def train(
     DataError, SettingError, CheckpointError
         In one line, before the work.
     """
-    if intensity not in INTENSITIES:
-        raise SettingError("intensity", f"{intensity!r} is unknown", f"use one of {', '.join(INTENSITIES)}")
+    check_choice("intensity", intensity, INTENSITIES)
     for name, value, least in (("folds", folds, 2), ("epochs", epochs or 1, 1)):
         if value < least:
             raise SettingError(name, f"{value} is too few", f"give at least {least}")
@@ -245,8 +244,7 @@ def _settings(network, epochs, device: str, start: Checkpoint | None, n: int) ->
 def _device(name: str) -> str:
     import torch
 
-    if name not in ("auto", "cpu", "cuda"):
-        raise SettingError("device", f"{name!r} is unknown", "use auto, cpu or cuda")
+    check_choice("device", name, ("auto", "cpu", "cuda"))
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise SettingError("device", "there is no GPU that torch can use", "use auto or cpu")

@@ -323,6 +323,3 @@ def test_weights_in_other_files_are_refused_wherever_the_graph_names_them():
     ]
     assert all(external_files(content) for content in bytes_of)
     assert not external_files(helper.make_model(graph(tensors=[inside])).SerializeToString())
-    for content in bytes_of:
-        with pytest.raises(ValueError, match=r"cut short|protobuf"):
-            external_files(content[: len(content) // 2] + b"\xff\xff\xff")

@@ -12,7 +12,7 @@ from cellcycle.predict import Predictor, Settings, predict
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.journal import key_of
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice
-from cellcycle.predict.words import Tally
+from cellcycle.predict.words import Tally, counted
 from cellcycle.simulation import simulate_field
 
 DISCS = [(20, 24), (24, 80), (70, 30), (78, 84), (50, 56)]
@@ -350,7 +350,7 @@ def test_the_table_says_which_channel_and_planes_were_read(tmp_path):
     assert table[["channel", "planes", "flags"]].to_numpy().tolist() == [["DAPI", "maximum of z 0-2", "no_nucleus"]]
     tally = Tally(())
     tally.add(ImagePrediction("a", {name: table[name].tolist() for name in table}))
-    assert tally.planes_taken() == "channel DAPI, maximum of z 0-2"
+    assert ", ".join(counted(tally.taken)) == "channel DAPI, maximum of z 0-2"
 
 
 @pytest.mark.parametrize("no_data", [-9999.0, 1e20, 3.4e38])

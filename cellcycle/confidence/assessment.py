@@ -108,7 +108,9 @@ class Confidence:
         }
         sets[rows, decision.call] |= is_called
         review = [
-            ";".join([*(name for name, is_true in reasons.items() if is_true[i]), *_spoilt(text)])
+            ";".join(
+                [name for name, is_so in reasons.items() if is_so[i]] + [f for f in text.split(";") if f in SPOILT]
+            )
             for i, text in enumerate(flags)
         ]
         chosen = weighed[rows, decision.call]
@@ -155,29 +157,22 @@ class Confidence:
             ) from error
 
 
-def fit_confidence(
-    probabilities, labels, parts, measurements=None, coverage=COVERAGE, costs=None, price=PRICE, fitted_on: str = ""
-) -> Confidence:
+def fit_confidence(probabilities, labels, parts, measurements=None, fitted_on: str = "") -> Confidence:
     """Fit all that a checkpoint stores on predictions (N, K) of cells that the network was not trained on.
 
     `parts` (N,) are their slides, microscopes or folds. Without `measurements`, as `shape_features` takes them,
-    strangeness is not fitted. Every wrong call costs 1 by default. `fitted_on` describes the cells.
+    strangeness is not fitted. Every wrong call costs 1. `fitted_on` describes the cells.
     """
     probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     temperature = fit_temperature(probabilities, labels)
-    thresholds = class_thresholds(with_temperature(probabilities, temperature), labels, coverage)
-    costs = equal_costs(probabilities.shape[1]) if costs is None else np.asarray(costs, dtype=float)
+    thresholds = class_thresholds(with_temperature(probabilities, temperature), labels, COVERAGE)
     strangeness = None
     if measurements is not None:
         strangeness = fit_strangeness(shape_features(measurements), labels, parts)
     described = {"description": fitted_on, "n": len(labels), "n_parts": len(np.unique(parts))}
-    rows = tuple(map(tuple, costs.tolist()))
-    return Confidence(temperature, coverage, tuple(thresholds.tolist()), rows, price, strangeness, described)
+    rows = tuple(map(tuple, equal_costs(probabilities.shape[1]).tolist()))
+    return Confidence(temperature, COVERAGE, tuple(thresholds.tolist()), rows, PRICE, strangeness, described)
 
 
 def _lie(numbers, most: float) -> bool:
     return bool(np.all((numbers >= np.float64(0)) & (numbers <= np.float64(most))))
-
-
-def _spoilt(flags: str) -> list[str]:
-    return [flag for flag in flags.split(";") if flag in SPOILT]

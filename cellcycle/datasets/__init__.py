@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.simulated import SIMULATED, load_simulated, make_simulated
-from cellcycle.errors import DataError, SettingError
+from cellcycle.errors import DataError, SettingError, check_choice
 from cellcycle.files import MANIFEST
 
 __all__ = ["SIMULATED", "NucleusDataset", "is_named", "load_dataset", "make_simulated", "source_kind", "source_name"]
@@ -28,8 +28,7 @@ def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on
     `seed` is that of a simulated set. With `on_error` "skip", unreadable files among good ones are left out and listed
     in `notes`; else the set is refused.
     """
-    if on_error not in ("raise", "skip"):
-        raise SettingError("on_error", f"{on_error!r} is unknown", "use one of raise, skip")
+    check_choice("on_error", on_error, ("raise", "skip"))
     kind = source_kind(source)
     if kind == "simulated":
         return load_simulated(str(source), size_px or 64, seed)

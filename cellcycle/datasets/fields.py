@@ -13,10 +13,9 @@ from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
 from cellcycle.images import Plane
-from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, Scale, find_nuclei, likely_pixel_size_um
+from cellcycle.inputs import TYPICAL
+from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, find_nuclei, likely_pixel_size_um
 
-# Only where an image states no pixel size: a nucleus of a common cell line, so that areas are of the right order.
-_TYPICAL = Scale(200.0)
 # Side of a crop over that of a nucleus, and the least.
 _MARGIN, _LEAST_PX = 2.2, 32
 
@@ -110,10 +109,10 @@ def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> Labelled
     """Find the nuclei of a picture, in pixels of the size that was stated when they were labelled."""
     stated = [size for size in named.get("pixel_size_um", ()) if 0 < size < np.inf]
     size_um = stated[0] if stated else plane.pixel_size_um
-    nuclei = find_nuclei(plane.pixels, size_um, _TYPICAL)
+    nuclei = find_nuclei(plane.pixels, size_um, TYPICAL)
     if len(nuclei):
         # A model learns from them how large its cells are: no other model's cells speak against what was stated.
-        nuclei = nuclei.scaled(likely_pixel_size_um([nuclei], _TYPICAL, ANY_CELLS_RATIO))
+        nuclei = nuclei.scaled(likely_pixel_size_um([nuclei], TYPICAL, ANY_CELLS_RATIO))
     return LabelledField(image, name, plane.pixels, nuclei, plane.channel if len(plane.channels) > 1 else "")
 
 

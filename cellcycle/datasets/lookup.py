@@ -112,10 +112,6 @@ class ImageFolder:
         parts = PurePosixPath(name.replace("\\", "/")).parts
         keys = {*parts[-1:], name.rpartition("/")[2]}
         found = {path.resolve(): path for key in keys for path in self._named.get(key.strip(), [])}.values()
-        shared = [_shared_end(path.parts, parts) for path in found]
+        ends = [zip(reversed(path.parts), reversed(parts), strict=False) for path in found]
+        shared = [sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], end)) for end in ends]
         return sorted(path for path, n in zip(found, shared, strict=True) if n == max(shared))
-
-
-def _shared_end(one: tuple, other: tuple) -> int:
-    """Return how many of the last parts of two paths agree."""
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(reversed(one), reversed(other), strict=False))))

@@ -12,7 +12,6 @@ import signal
 import stat
 import sys
 import threading
-from functools import lru_cache
 
 from cellcycle.confine import Confined, LimitError, is_confined
 from cellcycle.errors import ImageError
@@ -21,6 +20,8 @@ from cellcycle.errors import ImageError
 _SECONDS, _SECONDS_A_MB = 15.0, 0.5
 _MEGABYTES, _MEGABYTES_A_MB = 1_900.0, 120.0
 MOST_FILES = 500_000
+_kept: list[Confined] = []
+_one_at_a_time = threading.Lock()
 
 
 class _OutOfTime(BaseException):
@@ -56,10 +57,15 @@ def bytes_of(path) -> int:
     return n_bytes
 
 
-@lru_cache(maxsize=1)
 def _child(seconds: float, megabytes: float) -> Confined:
     """Return a child with these limits; it stays for the next file, since to start one takes a third of a second."""
-    return Confined(seconds, megabytes)
+    if not _kept or _kept[0].megabytes < megabytes:
+        while _kept:
+            _kept.pop().close()
+        # With room to spare: files of a folder differ a little in size.
+        _kept.append(Confined(seconds, 1.5 * megabytes if megabytes > _MEGABYTES else megabytes))
+    _kept[0].seconds = seconds
+    return _kept[0]
 
 
 def read_bounded(function, path, is_plain: bool, *arguments):
@@ -67,9 +73,11 @@ def read_bounded(function, path, is_plain: bool, *arguments):
     if is_confined():
         return function(path, *arguments)
     seconds, megabytes = limits_of(bytes_of(path))
-    if not is_plain:
+    # Limits of a process, and its standard error, are those of all its threads: only the first sets them.
+    if not is_plain or threading.current_thread() is not threading.main_thread():
         try:
-            return _child(seconds, megabytes)(function, path, *arguments)
+            with _one_at_a_time:
+                return _child(seconds, megabytes)(function, path, *arguments)
         except LimitError as error:
             raise ImageError(path, error.finding, error.remedy) from error
     try:

@@ -42,12 +42,8 @@ def without_copies(files: Iterable[str]) -> tuple[list[str], list[str]]:
     kept = set()
     for of in same.values():
         best = min(of)[1]
-        kept |= {best, *(file for _, file in of if _is_called_small(file) and not _is_smaller(file, best))}
+        kept |= {best, *(file for _, file in of if _SMALL.search(Path(file).stem) and not _is_smaller(file, best))}
     return [file for file in files if file in kept], [file for file in files if file not in kept]
-
-
-def _is_called_small(file: str) -> bool:
-    return bool(_SMALL.search(Path(file).stem))
 
 
 def _is_smaller(file: str, best: str) -> bool:

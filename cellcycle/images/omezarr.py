@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.errors import ImageError
+from cellcycle.errors import ImageError, needing
 from cellcycle.images.bounded import MOST_FILES, bytes_of
 from cellcycle.images.judge import MOST_SEGMENTS
 from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, refuse_unaffordable, usable_size
@@ -68,12 +68,10 @@ def opened(path: Path, n_bytes: int | None = None) -> Opened:
         raise ImageError(path, f"{level['path']} in it holds no pixels: its chunks were not copied", "copy it again")
     shape = _judge_array(path, folder, version, axes, _ANY_BYTES if n_bytes is None else n_bytes)
     sizes = dict(zip(axes, shape, strict=True))
-    try:
+    remedy = "run: pip install 'cellcycle[zarr]'  (or export it as OME-TIFF)"
+    with needing(path, "OME-Zarr needs the package zarr", remedy, ImageError):
         import zarr
         from zarr.storage import LocalStore
-    except ImportError as error:
-        finding = "OME-Zarr needs the package zarr"
-        raise ImageError(path, finding, "run: pip install 'cellcycle[zarr]'  (or export it as OME-TIFF)") from error
     array = zarr.open_array(LocalStore(folder, read_only=True), mode="r", zarr_format=version)
 
     def load(t: int, c: int, z: int) -> np.ndarray:

@@ -53,14 +53,11 @@ def _wanted(channel: int | str | None, plane: int | None, stack: Stack) -> dict[
     """Return the indices of each axis that are needed: all channels where pixels must tell which one is DNA."""
     time, z_planes = _choose_planes(stack, plane)
     needed = {"t": range(time, time + 1), "z": z_planes}
-    with contextlib.suppress(LookupError):
-        index = choose_channel(stack, channel, _no_pixels_yet)
+    with contextlib.suppress(KeyError):
+        # No pixels are there yet: where they must tell, all channels are needed.
+        index = choose_channel(stack, channel, {}.__getitem__)
         needed["c"] = range(index, index + 1)
     return needed
-
-
-def _no_pixels_yet(index: int) -> np.ndarray:
-    raise LookupError(index)
 
 
 def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:

@@ -65,6 +65,9 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
     planes = _Planes(tiff, series, as_numbers)
     names, (x_um, y_um), elsewhere = _metadata(tiff, index, planes.n_channels)
     pixel_size_um, note = usable_size(x_um, y_um)
+    # ImageJ calls slices what was put together, and says how far planes are apart.
+    is_any = tiff.is_imagej and not (tiff.imagej_metadata or {}).get("spacing")
+    is_labelled = all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not is_any
     stack = Stack(
         str(path),
         planes.load,
@@ -74,17 +77,12 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
         channel_names=channel_names(planes.n_channels, names, planes.is_colour),
         pixel_size_um=pixel_size_um,
         is_colour=planes.is_colour,
-        is_labelled=all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not _is_any_stack(tiff),
+        is_labelled=is_labelled,
         elsewhere=elsewhere,
         note=note,
         missing=planes.missing,
     )
     return _slices_as_channels(stack, (tiff.imagej_metadata or {}).get("Labels") or [])
-
-
-def _is_any_stack(tiff) -> bool:
-    """Say whether slices may be anything: ImageJ calls so what was put together, and says how far planes are apart."""
-    return bool(tiff.is_imagej) and not (tiff.imagej_metadata or {}).get("spacing")
 
 
 def _slices_as_channels(stack: Stack, labels: list[str]) -> Stack:

@@ -23,7 +23,7 @@ from cellcycle.predict.output import row_writer
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
 from cellcycle.predict.target import check_target, format_of, is_standard_output
-from cellcycle.predict.words import Tally, card_report, image_line, models_report, nucleus_report
+from cellcycle.predict.words import Tally, card_report, counted, image_line, models_report, nucleus_report
 
 # Below these many images, and these many bytes of them, starting processes costs more than they save.
 _ALL_CORES_FROM, _ALL_CORES_FROM_BYTES = 200, 2 << 20
@@ -72,7 +72,9 @@ def run_predict(
         if settings.backend != Settings().backend:
             raise SettingError("--segmentation", "the nuclei come from --use-masks", "leave one of them out")
         images, masks, unused = with_masks(images, paths, use_masks)
-        _note_unused(unused)
+        if unused:
+            more = f" and {len(unused) - 1} more masks belong" if len(unused) > 1 else " belongs"
+            _note(f"{unused[0]}{more} to no image that was named")
     if output is not None:
         check_target(output, images)
     columns, notes = layout(images, plate_map)
@@ -120,9 +122,9 @@ def run_predict(
         more = f" and {before and 'of '}{len(of) - 1} other image{'s' if len(of) > 2 else ''}" if len(of) > 1 else ""
         _note(f"{before}{of[0]}{more}{after}")
     if tally.taken:
-        _note(f"read {tally.planes_taken()}")
+        _note(f"read {', '.join(counted(tally.taken))}")
     if choice.is_auto and tally.models:
-        _note(f"model {tally.models_taken()}")
+        _note(f"model {', '.join(counted(tally.models))}")
     return int(tally.n["unreadable"] + tally.n["unwritten"] > 0)
 
 
@@ -138,12 +140,6 @@ def _to_predict(paths: list[str]) -> list[str | ImageError]:
     named = set(paths)
     kept = [i for i in expand(paths, _note) if i in named or isinstance(i, ImageError) or not is_extra(i)]
     return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
-
-
-def _note_unused(unused: list[Path]) -> None:
-    if unused:
-        more = f" and {len(unused) - 1} more masks belong" if len(unused) > 1 else " belongs"
-        _note(f"{unused[0]}{more} to no image that was named")
 
 
 @contextmanager

@@ -222,7 +222,8 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
     shifts = [own.position / anchor.position for own in own_anchor.values() if own is not anchor]
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"
     if len(wells) > 1 and shifts:
-        note += f", that of single {_words(units)} {min(shifts):.2f} to {max(shifts):.2f} times as bright"
+        words = "wells" if any(isinstance(unit, tuple) for unit in units) else "images"
+        note += f", that of single {words} {min(shifts):.2f} to {max(shifts):.2f} times as bright"
     note += f"; {light.note}" if light else ""
     for unit, ratio in elsewhere.items():
         name = unit[1] if isinstance(unit, tuple) else f"image {units.index(unit) + 1}"
@@ -233,10 +234,6 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
             note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
     flags = [OTHER_PEAK if unit in elsewhere else "" for unit in units]
     return [Shared({}, own_anchor[unit], size_um, flag, light) for unit, flag in zip(units, flags, strict=True)], note
-
-
-def _words(units: list) -> str:
-    return "wells" if any(isinstance(unit, tuple) for unit in units) else "images"
 
 
 def _own_anchor(nuclei: list[Nuclei], common: Anchor, g2_ratio: float) -> tuple[Anchor, float | None]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import isfinite, nan
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_choice
 from cellcycle.nuclei import Anchor
 from cellcycle.predict.priors import PRIORS
 from cellcycle.segmentation.fields import BACKENDS
@@ -46,9 +46,7 @@ class Settings:
 
     def __post_init__(self):
         for option, allowed in (("kind", KINDS), ("backend", BACKENDS), ("prior", ("auto", *PRIORS))):
-            value = getattr(self, option)
-            if value not in allowed:
-                raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
+            check_choice(option, getattr(self, option), allowed)
         for option in ("pixel_size_um", "g1_position", "g1_area_px"):
             value = getattr(self, option)
             if value is not None and not (isfinite(value) and value > 0):

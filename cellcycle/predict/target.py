@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_choice, needing
 from cellcycle.files import is_stream
 from cellcycle.predict.h5ad import was_written_here
 
@@ -39,8 +39,8 @@ def format_of(chosen: str | None, output: Path | None) -> str:
     >>> format_of(None, Path("cells.csv"))
     'csv'
     """
-    if chosen is not None and chosen not in FORMATS:
-        raise SettingError("format", f"{chosen!r} is unknown", f"use one of {', '.join(FORMATS)}")
+    if chosen is not None:
+        check_choice("format", chosen, FORMATS)
     if output is None or is_stream(output):
         name = chosen or ("table" if output is None else "csv")
     else:
@@ -57,12 +57,8 @@ def format_of(chosen: str | None, output: Path | None) -> str:
         if output is None or is_stream(output):
             raise SettingError("format", f"{name} is no text", "name a file with --output")
         package = _PACKAGES[name]
-        try:
+        with needing("format", f"{name} needs the package {package}", f"run: pip install {package}"):
             importlib.import_module(package)
-        except ImportError as error:
-            raise SettingError(
-                "format", f"{name} needs the package {package}", f"run: pip install {package}"
-            ) from error
     return name
 
 

@@ -73,7 +73,7 @@ class Tally:
             return NO_NUCLEUS
         wide = _width(self.classes)
         lines = [
-            f"Model: {', '.join(_counted(self.titles))}",
+            f"Model: {', '.join(counted(self.titles))}",
             f"Nuclei: {n_nuclei} ({n_flagged} with a quality flag, {n_review} to look at again)",
             "",
             f"{'Phase':<{wide}}|  Nuclei |   Share",
@@ -90,14 +90,6 @@ class Tally:
             lines += ["", S_BY_DNA]
         return "\n".join(lines)
 
-    def planes_taken(self) -> str:
-        """Return the channels and planes that were read where a file has several, or names them."""
-        return ", ".join(_counted(self.taken))
-
-    def models_taken(self) -> str:
-        """Return the models that were taken and why, with the number of images of each where there are several."""
-        return ", ".join(_counted(self.models))
-
 
 def model_taken(name: str, reason: str) -> str:
     """Return a model with the reason for which it was chosen, if it was.
@@ -110,12 +102,12 @@ def model_taken(name: str, reason: str) -> str:
     return f"{name} ({AUTO}: {reason})" if reason else name
 
 
-def _counted(names: Counter) -> list[str]:
+def counted(names: Counter) -> list[str]:
     """Return names, each with its count where there are several.
 
     Examples
     --------
-    >>> _counted(Counter({"Nagao": 2})), _counted(Counter({"Nagao": 2, "LR": 1}))
+    >>> counted(Counter({"Nagao": 2})), counted(Counter({"Nagao": 2, "LR": 1}))
     (['Nagao'], ['Nagao for 2 images', 'LR for 1 image'])
     """
     if len(names) < 2:
@@ -177,7 +169,8 @@ def card_report(checkpoint: Checkpoint) -> str:
     parts.append([_wrapped(f"{name}: {text}") for name, text in facts.items()])
     parts.append(["Limits", *(_wrapped(f"- {text}") for text in card["limits"])])
     for test, entry in card.get("scores", {}).items():
-        estimates = [f"{name} {_with_interval(score)}" for name, score in entry.items() if _is_estimate(score)]
+        estimates = [f"{name} {_with_interval(score)}" for name, score in entry.items()
+                     if isinstance(score, dict) and {"value", "low", "high"} <= score.keys()]  # fmt: skip
         parts.append([_wrapped(f"Scores, {test}: {entry.get('source', '')}")])
         parts[-1] += [_wrapped(f"- {words}") for words in (_told(entry), "; ".join(estimates)) if words]
     changes = []
@@ -186,10 +179,6 @@ def card_report(checkpoint: Checkpoint) -> str:
         changes.append(_wrapped(f"- {test}, {rates['n']} nuclei: {told}"))
     parts += [["Calls that change where a picture is", *changes]] if changes else []
     return "\n\n".join("\n".join(part) for part in parts)
-
-
-def _is_estimate(score) -> bool:
-    return isinstance(score, dict) and {"value", "low", "high"} <= score.keys()
 
 
 def _told(entry: dict) -> str:

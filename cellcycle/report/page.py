@@ -8,7 +8,7 @@ import numpy as np
 
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.datasets.labels import pictures_of
-from cellcycle.errors import CellCycleError, SettingError
+from cellcycle.errors import CellCycleError, SettingError, needing
 from cellcycle.files import sha256_of, whole_file
 from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
@@ -65,11 +65,8 @@ def write_report(output, experiment: Experiment, tables, images=".") -> Path:
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
         raise SettingError(output, "a page is not called so", "end the name in .html")
-    try:
+    with needing("report", "its figures need the package matplotlib", "run: pip install 'cellcycle[report]'"):
         from cellcycle.report import figures
-    except ImportError as error:
-        remedy = "run: pip install 'cellcycle[report]'"
-        raise SettingError("report", "its figures need the package matplotlib", remedy) from error
     numbers = all_numbers(experiment).reindex(columns=[*_COLUMNS, "n_nuclei", "n_fields", "n_wells"])
     sections = [_summary(numbers, experiment), _shares(figures, numbers, experiment)]
     if experiment.control:

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, needing
 
 # StarDist works on tiles of about this side, so that a large field fits into memory.
 _TILE_PX = 2048
@@ -38,21 +38,15 @@ def stardist(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
 
 @cache
 def _cellpose_model():
-    try:
+    with needing("cellpose", "the package is not installed", "run: pip install cellpose"):
         from cellpose import models
-    except ImportError as error:
-        raise SettingError("cellpose", "the package is not installed", "run: pip install cellpose") from error
     return _fetched("cellpose", lambda: models.CellposeModel(gpu=False))
 
 
 @cache
 def _stardist_model():
-    try:
+    with needing("stardist", "the package or TensorFlow is not installed", "run: pip install stardist tensorflow"):
         from stardist.models import StarDist2D
-    except ImportError as error:
-        raise SettingError(
-            "stardist", "the package or TensorFlow is not installed", "run: pip install stardist tensorflow"
-        ) from error
     return _fetched("stardist", lambda: StarDist2D.from_pretrained("2D_versatile_fluo"))
 
 

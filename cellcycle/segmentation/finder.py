@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.errors import CheckpointError
-from cellcycle.files import sha256_of
-from cellcycle.graphs import giving_back, open_graph
-from cellcycle.segmentation.regions import areas_of
+from cellcycle.graphs import check_hash, giving_back, open_graph
+from cellcycle.segmentation.regions import areas_of, largest_piece, of_median_pixel
 
 FOLDER = Path(__file__).parent / "weights"
 # Size of a typical nucleus as the network sees it, in pixels of the resampled field: about that of training. At 20 px
@@ -87,13 +85,11 @@ def typical_diameter(labels: np.ndarray) -> float | None:
     The geometric mean of the median nucleus' and of that in which the median pixel lies: where fragments
     outnumber nuclei, the nuclei count; where one giant lies among many, the many.
     """
-    areas = np.sort(areas_of(labels)[1:])
+    areas = areas_of(labels)[1:]
     areas = areas[areas > 0]
     if not len(areas):
         return None
-    covered = np.cumsum(areas)
-    by_pixel = areas[np.searchsorted(covered, covered[-1] / 2)]
-    return float(np.sqrt(4 / np.pi * np.sqrt(np.median(areas) * by_pixel)))
+    return float(np.sqrt(4 / np.pi * np.sqrt(np.median(areas) * of_median_pixel(areas, areas))))
 
 
 def resampled(pixels: np.ndarray, scale: float, low: float, high: float) -> np.ndarray:
@@ -168,10 +164,7 @@ def _whole(labels: np.ndarray, diameter_px: float) -> np.ndarray:
     for index, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
-        pieces, n_pieces = ndimage.label(labels[box] == index)
-        if n_pieces > 1:
-            pieces = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
-        inside = ndimage.binary_fill_holes(pieces > 0)
+        inside = ndimage.binary_fill_holes(largest_piece(labels[box] == index))
         if inside.sum() >= least:
             n_kept += 1
             place = whole[box]
@@ -188,7 +181,5 @@ def read_card() -> dict:
 def _session():
     """Load the network, once."""
     graph = FOLDER / "model.onnx"
-    if sha256_of(graph) != read_card()["sha256"][graph.name]:
-        finding = "it is damaged or altered (its hash is not that of the card)"
-        raise CheckpointError(graph, finding, "install cellcycle again")
+    check_hash(graph, read_card())
     return open_graph(graph)

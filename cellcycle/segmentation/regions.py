@@ -42,6 +42,21 @@ def renumbered(labels: np.ndarray, new: np.ndarray) -> np.ndarray:
     return labels
 
 
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected piece of a mask (H, W) bool."""
+    from scipy import ndimage
+
+    pieces, n_pieces = ndimage.label(mask)
+    return pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:])) if n_pieces > 1 else pieces > 0
+
+
+def of_median_pixel(values: np.ndarray, areas: np.ndarray) -> float:
+    """Return that of values (N,) in whose nucleus the median pixel lies: small ones, however many, decide little."""
+    order = np.argsort(values)
+    covered = np.cumsum(areas[order])
+    return float(values[order][np.searchsorted(covered, covered[-1] / 2)])
+
+
 def thinned(pixels: np.ndarray) -> np.ndarray:
     """Return a picture (H, W), or of a large one every n-th row, so that some million pixels are left."""
     return pixels[:: _thinning(pixels)]

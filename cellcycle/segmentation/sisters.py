@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cellcycle.segmentation.regions import areas_of, renumbered, sums_of, thinned
+from cellcycle.segmentation.regions import areas_of, of_median_pixel, renumbered, sums_of, thinned
 
 # Condensed DNA is so much brighter than a typical nucleus of the field, above its background.
 _BRIGHTER = 1.5
@@ -29,7 +29,7 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     areas = areas_of(labels)[1:]
     ground = float(np.median(thinned(pixels)[thinned(labels) == 0]))
     brightness = sums_of(pixels, labels)[1:] / areas - ground
-    of_median, of_pixel = np.median(brightness), _by_pixel(brightness, areas)
+    of_median, of_pixel = np.median(brightness), of_median_pixel(brightness, areas)
     is_crowded = of_pixel < _OUTNUMBERED * of_median
     bright = np.flatnonzero(brightness > _BRIGHTER * (of_pixel if is_crowded else of_median))
     if len(bright) < 2:
@@ -37,7 +37,7 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     boxes = ndimage.find_objects(labels)
     places = {k: _pixels(labels, 1 + k, boxes[k]) for k in bright}
     centres = np.array([places[k].mean(axis=0) for k in bright])
-    typical = _by_pixel(areas, areas) if is_crowded else float(np.median(areas))
+    typical = of_median_pixel(areas, areas) if is_crowded else float(np.median(areas))
     taken, new = set(), np.arange(n + 1)
     pairs = cKDTree(centres).query_pairs(3 * np.sqrt(typical))
     for i, j in sorted(pairs, key=lambda pair: np.hypot(*(centres[pair[0]] - centres[pair[1]]))):
@@ -50,13 +50,6 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
             new[second + 1] = new[first + 1]
             taken |= {i, j}
     return renumbered(labels, np.unique(new, return_inverse=True)[1]) if taken else labels
-
-
-def _by_pixel(values: np.ndarray, areas: np.ndarray) -> float:
-    """Return that of values (N,) in whose nucleus the median pixel lies: small halves, however many, decide little."""
-    order = np.argsort(values)
-    covered = np.cumsum(areas[order])
-    return float(values[order][np.searchsorted(covered, covered[-1] / 2)])
 
 
 def _pixels(labels: np.ndarray, label: int, box) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cellcycle.segmentation.regions import largest_piece
 from cellcycle.segmentation.survey import Survey
 
 # A pixel must also exceed this multiple of the mean of its surroundings (Gaussian, this many diameters wide).
@@ -78,18 +79,9 @@ def _outlined(signal: np.ndarray, labels: np.ndarray, survey: Survey) -> np.ndar
             continue
         inside, local = labels[window] == index, signal[window]
         contrast = float(np.percentile(local[inside], 75)) - survey.level
-        nucleus = _largest_piece(inside & (local > survey.level + _OUTLINE_SHARE * contrast))
+        nucleus = largest_piece(ndimage.binary_fill_holes(inside & (local > survey.level + _OUTLINE_SHARE * contrast)))
         if nucleus.sum() < least_area or local[nucleus].mean() - survey.level < _LEAST_CONTRAST * survey.spread:
             continue
         n_kept += 1
         outlined[window][nucleus] = n_kept
     return outlined
-
-
-def _largest_piece(mask: np.ndarray) -> np.ndarray:
-    from scipy import ndimage
-
-    pieces, n_pieces = ndimage.label(ndimage.binary_fill_holes(mask))
-    if n_pieces <= 1:
-        return pieces > 0
-    return pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cellcycle import files
 from cellcycle.datasets import NucleusDataset, load_dataset, source_name
-from cellcycle.errors import SettingError
+from cellcycle.errors import check_choice
 
 # Images of the study, on which the epochs of the profiles were chosen.
 STUDY_IMAGES = 493
@@ -162,8 +162,7 @@ def load_profile(name: str = "", data: str = "", seed: int = 0, source: str = ""
     """
     name = name or os.environ.get("CELLCYCLE_PROFILE") or "study"
     data = data or os.environ.get("CELLCYCLE_DATA") or "simulated"
-    if name not in PROFILES:
-        raise SettingError("profile", f"{name!r} is unknown", f"use one of {', '.join(PROFILES)}")
+    check_choice("profile", name, PROFILES)
     on_error = "skip" if os.environ.get("CELLCYCLE_SKIP_UNREADABLE") else "raise"
     source = source or os.environ.get("CELLCYCLE_SOURCE") or Profile.source
     profile = replace(PROFILES[name], data=data, seed=seed, on_error=on_error, source=source)

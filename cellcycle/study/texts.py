@@ -59,7 +59,8 @@ def text_blocks() -> dict[str, dict[str, str]]:
     simulated, real = headline_table(recorded), real_table(real_records())
     columns = [c for c in simulated if not c.startswith(("recall", "parameters", "ms"))]
     tables = {"RESULTS": simulated[columns], "REAL_CELLS": real, "TRAINED": trained_table()}
-    tables |= {"MODELS": shipped_table(), "FINDERS": finders_table()} | finders_beside()
+    own = {backend: _finder_scores(scores) for backend, scores in finder.read_card()["scores"].items()}
+    tables |= {"MODELS": shipped_table(), "FINDERS": _by_finder(own)} | finders_beside()
     made = {name: markdown_table(table) for name, table in tables.items()}
     beside, still = beside_dna_content(recorded)
     made |= {"HEADLINE": headline(simulated, beside, still, real), "FINDINGS": findings(beside, still)}
@@ -98,11 +99,6 @@ def field_picture() -> np.ndarray:
     """Return the sample field with its calls, as README shows it."""
     predicted = Predictor().predict(read_plane(files.repository() / "data/sample/fields/fields/field_001.tif"))
     return draw_overlay(predicted, predicted.checkpoint.classes)
-
-
-def finders_table() -> pd.DataFrame:
-    """Return how nuclei are found in fields not seen, by each way, from the card of the shipped network."""
-    return _by_finder({backend: _finder_scores(scores) for backend, scores in finder.read_card()["scores"].items()})
 
 
 def finders_beside() -> dict[str, pd.DataFrame]:

@@ -35,9 +35,14 @@ def rotated(images: torch.Tensor, angle) -> torch.Tensor:
     The background is the median of an image's border pixels. The image is turned above it: another filling leaves a
     dark seam at the old border.
     """
-    border = torch.cat([images[:, :, 0], images[:, :, -1], images[..., 0], images[..., -1]], dim=2)
-    level = border.median(dim=2).values[..., None, None]
+    level = border_level(images)
     return warped(images - level, angle).add_(level).clamp_(0, 1)
+
+
+def border_level(images: torch.Tensor) -> torch.Tensor:
+    """Return the median of the border pixels of images (N, C, H, W): (N, C, 1, 1)."""
+    border = torch.cat([images[:, :, 0], images[:, :, -1], images[..., 0], images[..., -1]], dim=2)
+    return border.median(dim=2).values[..., None, None]
 
 
 def blurred(images: torch.Tensor, sigma) -> torch.Tensor:

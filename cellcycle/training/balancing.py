@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import check_choice
 from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment
 
 TRAINING_SETS: tuple[str, ...] = ("D1", "D2", "D3")
@@ -40,13 +40,10 @@ def balanced_source(labels, copies: int, rng: np.random.Generator) -> np.ndarray
 
 def training_source(labels, kind: str, copies: int, rng: np.random.Generator) -> np.ndarray:
     """Return of which image each one of D1, D2 or D3 is a copy, (M,); see `make_training_set`."""
-    if kind == "D1":
-        return np.arange(len(labels))
-    if kind == "D2":
-        return np.repeat(np.arange(len(labels)), 1 + copies)
+    check_choice("training_set", kind, TRAINING_SETS)
     if kind == "D3":
         return balanced_source(labels, copies, rng)
-    raise SettingError("training_set", f"{kind!r} is unknown", f"use one of {', '.join(TRAINING_SETS)}")
+    return np.repeat(np.arange(len(labels)), 1 + copies * (kind == "D2"))
 
 
 def is_copy(source) -> np.ndarray:

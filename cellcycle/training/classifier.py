@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_choice
 from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
@@ -96,8 +96,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         `possible` (N, K) bool says which classes, in order, each label may stand for, where some tell no more than that
         it is one of several; `y` then holds one of them.
         """
-        if self.schedule not in SCHEDULES:
-            raise SettingError("schedule", f"{self.schedule!r} is unknown", f"use one of {', '.join(SCHEDULES)}")
+        check_choice("schedule", self.schedule, SCHEDULES)
         X = Inputs.of(X)
         self.channels_ = X.shape[1]
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
