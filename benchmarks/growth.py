@@ -166,6 +166,7 @@ def figure_of(table: pd.DataFrame):
     label(axes[0, 0], "fields", "processor time, s", axes[0, 0].get_title())
     label(axes[1, 0], "fields", "peak memory, GB", axes[1, 0].get_title())
     axes[1, 0].set_ylim(0.2, 5)
+    axes[1, 0].set_yticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
     axes[0, 0].legend(frameon=False)
     return figure
 

@@ -5,11 +5,11 @@ import json
 from itertools import accumulate
 from pathlib import Path
 
-from cellcycle.errors import CheckpointError, SettingError
+from cellcycle.errors import CellCycleError, CheckpointError, SettingError
 from cellcycle.inputs import InputRule
 
 FORMAT = 2
-_MOST_BYTES, _MOST_DEPTH, _MOST_CLASSES = 4_000_000, 12, 100
+_MOST_BYTES, _MOST_DEPTH, _MOST_CLASSES, _LONGEST = 4_000_000, 12, 100, 60
 _REMEDY = "install the model again, or ask who made it"
 # Keys of a card, and what they hold; other keys are refused.
 _NEEDED = {
@@ -46,7 +46,9 @@ def read_card(file: Path, model_files) -> dict:
             raise CheckpointError(file, f"{key!r} is no {kinds[key].__name__}", _REMEDY)
     if card["card_sha256"] != card_sha256(card):
         raise CheckpointError(file, "the card was altered (its own hash differs)", "install the model again")
-    _check_words(file, card)
+    check_words(file, {key: card[key] for key in _WORDS})
+    if not isinstance(card["trained_on"].get("warning", ""), str):
+        raise CheckpointError(file, "'trained_on.warning' is no text", _REMEDY)
     _check_scores(file, card)
     for name in model_files:
         if not isinstance(card["sha256"].get(name), str):
@@ -59,22 +61,24 @@ def read_card(file: Path, model_files) -> dict:
     return card
 
 
-def _check_words(file: Path, card: dict) -> None:
-    """Refuse classes that cannot be told apart, and words that are no words."""
-    classes = card["classes"]
-    if not 2 <= len(classes) <= _MOST_CLASSES:
-        raise CheckpointError(file, f"'classes' holds {len(classes)}, not 2 to {_MOST_CLASSES}", _REMEDY)
-    words = {key: card[key] if isinstance(card[key], list) else [card[key]] for key in _WORDS}
+def check_words(subject, words: dict, remedy: str = _REMEDY, kind: type[CellCycleError] = CheckpointError) -> None:
+    """Refuse classes that cannot be told apart or written in tables, and words of a card that are no words."""
     for key, texts in words.items():
-        for text in texts:
+        for text in texts if isinstance(texts, list) else [texts]:
             if not isinstance(text, str) or not text.strip() or len(text) > 2000 or not text.isprintable():
-                raise CheckpointError(file, f"{key!r} holds {str(text)[:40]!r}, which is no name or text", _REMEDY)
-    if any(len(name) > 60 or name != name.strip() or name in ("none", "nan") for name in classes):
-        raise CheckpointError(file, "'classes' holds a name that cannot be one", _REMEDY)
+                raise kind(subject, f"{key!r} holds {str(text)[:40]!r}, which is no name or text", remedy)
+    classes = words.get("classes")
+    if classes is None:
+        return
+    if not 2 <= len(classes) <= _MOST_CLASSES:
+        raise kind(subject, f"'classes' holds {len(classes)}, not 2 to {_MOST_CLASSES}", remedy)
+    for name in classes:
+        # A set of classes is written with semicolons; "none" is what a person says of an object that is no nucleus.
+        if len(name) > _LONGEST or name != name.strip() or ";" in name or name.casefold() in ("none", "nan"):
+            why = f"no class can be called (at most {_LONGEST} characters, no ;, not none or nan)"
+            raise kind(subject, f"'classes' holds {name[:40]!r}, which {why}", remedy)
     if len({name.casefold() for name in classes}) < len(classes):
-        raise CheckpointError(file, "'classes' holds a name twice", _REMEDY)
-    if not isinstance(card["trained_on"].get("warning", ""), str):
-        raise CheckpointError(file, "'trained_on.warning' is no text", _REMEDY)
+        raise kind(subject, "'classes' holds a name twice", remedy)
 
 
 def _check_scores(file: Path, card: dict) -> None:

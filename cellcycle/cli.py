@@ -176,7 +176,9 @@ def report(
     """Write a page on an experiment: phases by condition and well, with intervals, plates, and what was done."""
     from cellcycle.report import read_experiment, write_report
 
-    numbers = write_report(output, read_experiment(tables, control), tables, images)
+    numbers, notes = write_report(output, read_experiment(tables, control), tables, images)
+    for note in notes:
+        typer.echo(f"Note: {note}", err=True)
     typer.echo(f"{output}: open it in a browser; its numbers: {numbers}")
 
 
@@ -188,8 +190,8 @@ def train(
     from_model: Annotated[str, typer.Option("--from", help="Model to train further: a name or folder.")] = "",
     folds: Annotated[int, typer.Option(help="Parts, each held out once.")] = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the images; 0: as the recipe says.")] = 0,
-    size: Annotated[int, typer.Option(help="Side of the inputs in pixels.")] = 64,
-    intensity: Annotated[str, typer.Option(help="absolute (one exposure) or per-image.")] = "absolute",
+    size: Annotated[int | None, typer.Option(help="Side of the inputs in pixels; 64, or as --from.")] = None,
+    intensity: Annotated[str | None, typer.Option(help="absolute (one exposure, the default) or per-image.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(help="Processes that share the folds; all cores by default.")] = None,
@@ -207,19 +209,17 @@ def train(
     options = {"folds": folds, "epochs": epochs or None, "size": size, "intensity": intensity, "seed": seed}
     options |= {"device": device, "jobs": jobs, "resume": resume, "force": force}
     options |= {"network": network or None, "from_model": from_model or None, "say": partial(typer.echo, err=True)}
+    options["on_error"] = _on_error(skip_unreadable)
     with cluster(dask, jobs) as client:
-        checkpoint = run(_labelled(data, skip_unreadable), output, client=client, **options)
+        checkpoint = run(data, output, client=client, **options)
     scores = checkpoint.card["scores"]["held_out"]
     low, high = scores["intervals"]["balanced_accuracy"]
     value = scores["balanced_accuracy"]
     typer.echo(f"{output}: balanced accuracy {value:.3f} ({low:.3f} to {high:.3f}) on cells held out")
 
 
-def _labelled(data: str, skip_unreadable: bool):
-    """Return what `load_dataset` makes of labelled nuclei without those that are unreadable, else their name."""
-    from cellcycle.datasets import load_dataset
-
-    return load_dataset(data, size_px=None, on_error="skip") if skip_unreadable else data
+def _on_error(skip_unreadable: bool) -> str:
+    return "skip" if skip_unreadable else "raise"
 
 
 @app.command()
@@ -235,7 +235,7 @@ def evaluate(
     from cellcycle.errors import check_choice
 
     check_choice("--format", as_json, ("text", "json"))
-    found = judging.evaluate(model, _labelled(data, skip_unreadable), output or None)
+    found = judging.evaluate(model, data, output or None, _on_error(skip_unreadable))
     typer.echo(judging.as_json(found) if as_json == "json" else judging.report(found))
 
 
@@ -309,7 +309,7 @@ def show(
     """Say what a data set holds: images, size, counts, groups, and what was noticed."""
     from cellcycle.datasets import load_dataset
 
-    dataset = load_dataset(source, on_error="skip" if skip_unreadable else "raise")
+    dataset = load_dataset(source, on_error=_on_error(skip_unreadable))
     typer.echo(dataset.report())
 
 

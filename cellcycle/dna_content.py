@@ -89,7 +89,7 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     if len(dna) < LEAST_NUCLEI:
         near = np.abs(np.log(dna / np.median(dna))) < _NARROW if len(dna) else dna
         is_arrested = len(dna) >= _LEAST_ARRESTED and near.mean() > _MOST_ALIKE
-        return _unusable(len(dna), f"{len(dna)} nuclei are fewer than the {LEAST_NUCLEI} that a histogram needs",
+        return _unusable(len(dna), f"{len(dna)} sound nuclei are fewer than the {LEAST_NUCLEI} that a histogram needs",
                          bool(is_arrested))  # fmt: skip
     counts, centres = _histogram(dna)
     if np.ptp(centres) == 0:

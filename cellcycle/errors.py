@@ -87,6 +87,12 @@ def check_choice(option: str, value, allowed) -> None:
         raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
 
 
+def check_whole(option: str, value, least: int = 0, most: int = 2**31 - 1) -> None:
+    """Refuse a value that is no whole number in a range."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise SettingError(option, f"{value!r} is out of range", f"give a whole number from {least} to {most}")
+
+
 @contextlib.contextmanager
 def needing(subject, finding: str, remedy: str, kind: type[CellCycleError] = SettingError):
     """Say in one line that a package is missing which the block imports."""

@@ -4,6 +4,7 @@ Calls are those of equally frequent classes, as balanced accuracy weighs them.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import pandas as pd
 
 from cellcycle import metrics
 from cellcycle.checkpoint import Checkpoint, load_checkpoint
-from cellcycle.confidence import prediction_sets, with_temperature
+from cellcycle.confidence import COVERAGE, class_thresholds, fit_temperature, prediction_sets, with_temperature
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
-from cellcycle.datasets import NucleusDataset, load_dataset
-from cellcycle.errors import DataError
+from cellcycle.datasets import NucleusDataset, is_named, load_dataset
+from cellcycle.errors import DataError, SettingError
 from cellcycle.files import whole_file
 from cellcycle.graphs import check_hash
 from cellcycle.inputs import prepare
+from cellcycle.names import cell
 from cellcycle.phases import PHASES
 from cellcycle.predict.runtime import Runtime
 
@@ -29,14 +31,17 @@ _MOST_MISTAKES = 24
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Probabilities (N, K) of labelled nuclei, NaN where a model has no answer, and what follows from them."""
+    """Probabilities (N, K) of labelled nuclei, NaN where a model has no answer, and what follows from them.
+
+    `thresholds` (K,), or (N, K) where each nucleus has its own, are those of prediction sets.
+    """
 
     dataset: NucleusDataset
     classes: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
     trained_on: tuple[str, ...] = ()
-    thresholds: tuple[float, ...] | None = None
+    thresholds: tuple[float, ...] | np.ndarray | None = None
 
     @property
     def answered(self) -> np.ndarray:
@@ -80,40 +85,86 @@ class Evaluation:
         for name, score in metrics.SCORES.items():
             found = metrics.estimate(score, labels, calls, n_classes, units)
             made[name], made["intervals"][name] = _number(found.value), [_number(found.low), _number(found.high)]
-        for name, score in (("recall", metrics.recall), ("precision", metrics.precision)):
-            confusion = metrics.confusion_matrix(labels, calls, n_classes)
+        confusion = metrics.confusion_matrix(labels, calls, n_classes)
+        for name, score, drawn in (
+            ("recall", metrics.recall, metrics.recall),
+            # A class that a sample does not call has no precision there.
+            ("precision", metrics.precision, lambda m: metrics.recall(np.swapaxes(m, -2, -1))),
+        ):
             values, n_of = score(confusion), confusion.sum(axis=int(name == "recall"))
             made[name] = {c: _number(v) for c, v in zip(self.classes, values, strict=True)}
             made["intervals"][name] = pairs = {}
             for k in present:
-                spread = metrics.estimate(lambda m, k=k, s=score: s(m)[..., k], labels, calls, n_classes, units)
-                # Of a few cells, all of them right, the bootstrap is sure.
-                low, high = metrics.wilson(values[k], n_of[k])
-                pairs[self.classes[k]] = [_number(min(spread.low, low)), _number(max(spread.high, high))]
-            if name == "recall":
-                # Their mean varies as they do.
-                ends = np.array(metrics.wilson(values[present], n_of[present])) - values[present]
-                low, high = np.array([-1, 1]) * np.sqrt((ends**2).sum(axis=1)) / len(present) + values[present].mean()
-                least, most = made["intervals"]["balanced_accuracy"]
-                made["intervals"]["balanced_accuracy"] = [_number(min(least, low)), _number(max(most, high))]
+                spread = metrics.estimate(lambda m, k=k, s=drawn: s(m)[..., k], labels, calls, n_classes, units)
+                pairs[self.classes[k]] = _widened(spread.low, spread.high, values[[k]], n_of[[k]])
+        for name, values, n_of in _means_of_shares(confusion):
+            made["intervals"][name] = _widened(*made["intervals"][name], values, n_of)
         error = calibration_error(probabilities, labels, units)
         made["calibration_error"] = _number(error.value)
         made["intervals"]["calibration_error"] = [_number(error.low), _number(error.high)]
         if self.thresholds is not None:
-            table = coverage_table(prediction_sets(probabilities, self.thresholds), labels, self.classes, units)
+            thresholds = np.broadcast_to(self.thresholds, self.probabilities.shape)[is_in]
+            table = coverage_table(prediction_sets(probabilities, thresholds), labels, self.classes, units)
             made["coverage"] = {name: _number(value) for name, value in table["coverage"].items()}
         made["confusion"] = self.confusion.to_numpy().tolist()
         made["trained_on"] = list(self.trained_on)
         return made
 
 
-def evaluate(model, data, output=None) -> Evaluation:
+def _means_of_shares(confusion: np.ndarray):
+    """Yield scores that are shares of calls, or means of these: name, shares (C,), and of how many nuclei each is."""
+    truth, calls, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diagonal(confusion)
+    both = (truth + calls) / 2
+    for name, n_of in (("accuracy", confusion.sum()[np.newaxis]), ("macro_f1", both), ("balanced_accuracy", truth)):
+        rights = right.sum()[np.newaxis] if name == "accuracy" else right
+        yield name, rights[n_of > 0] / n_of[n_of > 0], n_of[n_of > 0]
+
+
+def _widened(low: float, high: float, shares: np.ndarray, n_of: np.ndarray) -> list[float]:
+    """Return the bootstrap interval of the mean of shares (C,), never narrower than Wilson's of `n_of` (C,) nuclei.
+
+    Of a few cells, all of them right, the bootstrap is sure, and of a class in no sample it says nothing.
+    """
+    ends = np.array(metrics.wilson(shares, n_of)) - shares
+    least, most = shares.mean() + np.array([-1, 1]) * np.sqrt((ends**2).sum(axis=1)) / len(shares)
+    return [_number(np.fmin(low, least)), _number(np.fmax(high, most))]
+
+
+def cross_fitted(probabilities, labels, parts) -> tuple[np.ndarray, np.ndarray]:
+    """Return calibrated probabilities (N, K) and thresholds of sets (N, K), those of a part fitted on the others.
+
+    `parts` (N,) are the folds of nuclei held out; of one part alone they are fitted on itself.
+    """
+    calibrated, thresholds = np.empty_like(probabilities), np.empty_like(probabilities)
+    for part in np.unique(parts):
+        own = parts == part
+        others = ~own if not own.all() else own
+        temperature = fit_temperature(probabilities[others], labels[others])
+        calibrated[own] = with_temperature(probabilities[own], temperature)
+        by_others = with_temperature(probabilities[others], temperature)
+        thresholds[own] = class_thresholds(by_others, labels[others], COVERAGE)
+    return calibrated, thresholds
+
+
+def compared(labels, before, after, units) -> dict:
+    """Return the balanced accuracy of two tables of probabilities, and the 95 % interval of their difference."""
+    calls, score = [table.argmax(axis=1) for table in (before, after)], metrics.balanced_accuracy
+    n_classes = before.shape[1]
+    old, new = (metrics.estimate(score, labels, called, n_classes, units).value for called in calls)
+    gain = metrics.estimate(score, labels, calls[1], n_classes, units, minus=calls[0])
+    return {"before": round(old, 4), "after": round(new, 4), "gain": [round(gain.low, 4), round(gain.high, 4)]}
+
+
+def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
     """Let a model (name, folder or `Checkpoint`) call labelled nuclei, as `load_dataset` takes them, and compare.
 
-    `output` is a .csv file for the predictions; beside it go the confusion matrix and the worst mistakes, as pictures.
+    `output` is a .csv file for the predictions, outside a folder of `data`; beside it go the confusion matrix and the
+    worst mistakes, as pictures.
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None)
+    dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
+    if output is not None:
+        _check_output(Path(output), data, dataset)
     labels = codes_of(dataset, checkpoint.classes, checkpoint.name)
     probabilities, fitted, thresholds = called(checkpoint, dataset), checkpoint.confidence, None
     if fitted is not None:
@@ -151,14 +202,49 @@ def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:
     return np.array([classes.index(c) for c in dataset.classes])[dataset.labels]
 
 
+def check_outside(output: Path, data) -> None:
+    """Refuse to write into a folder of labelled nuclei: what lies there would be read as classes and nuclei."""
+    if isinstance(data, NucleusDataset) or is_named(data):
+        return
+    folder = Path(os.path.realpath(Path(data).expanduser()))
+    if folder.is_dir() and Path(os.path.realpath(output)).is_relative_to(folder):
+        raise SettingError(output, f"it lies in the folder of the data, {data}", "name a place outside it")
+
+
+def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
+    """Refuse to write an evaluation over, or among, what it is of."""
+    check_outside(output, data)
+    if Path(os.path.realpath(output)).suffix.lower() != ".csv":
+        raise SettingError(output, "a table of predictions is not called so", "end the name in .csv")
+    if isinstance(data, NucleusDataset) or is_named(data):
+        return
+    table = Path(os.path.realpath(Path(data).expanduser()))
+    images = [f.image for f in dataset.fields] or dataset.sample_ids.tolist()
+    taken = {table, *(table.parent / image for image in images)}
+    for file in (output, *_beside(output).values()):
+        if Path(os.path.realpath(file)) in taken:
+            raise SettingError(output, f"{file} is of the data, and would be overwritten", "give another name")
+
+
+def _beside(table: Path) -> dict[str, Path]:
+    """Return the files that an evaluation is written to beside its table of predictions."""
+    names = ("confusion.csv", "confusion.png", "mistakes.png")
+    return {name: table.with_name(f"{table.stem}_{name}") for name in names}
+
+
 def write_evaluation(found: Evaluation, table: Path) -> None:
-    """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG), each whole or not at all."""
+    """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG), each whole or not at all.
+
+    A picture of the mistakes of an earlier evaluation goes where there are none.
+    """
     from cellcycle import plots
 
+    rows, beside = found.predictions(), _beside(table)
+    rows = rows.assign(**{name: rows[name].map(cell) for name in ("sample_id", "group", "truth", "call")})
     with whole_file(table) as work:
-        found.predictions().to_csv(work, index=False)
-    with whole_file(table.with_name(f"{table.stem}_confusion.csv")) as work:
-        found.confusion.to_csv(work)
+        rows.to_csv(work, index=False)
+    with whole_file(beside["confusion.csv"]) as work:
+        found.confusion.rename(index=cell, columns=cell).to_csv(work)
     figures = {f"{table.stem}_confusion": plots.confusion_matrices([found.confusion], [found.dataset.name])}
     at = np.flatnonzero(found.answered)
     wrong = at[found.called != found.labels[at]]
@@ -170,6 +256,8 @@ def write_evaluation(found: Evaluation, table: Path) -> None:
             for i, call in zip(wrong, calls, strict=True)
         ]
         figures[f"{table.stem}_mistakes"] = plots.image_grid(found.dataset.images[wrong], titles, shared_scale=False)
+    else:
+        beside["mistakes.png"].unlink(missing_ok=True)
     plots.save_figures(figures, table.parent)
 
 

@@ -6,7 +6,7 @@ from math import isfinite
 import numpy as np
 
 from cellcycle.cutting import border_of, cut_nucleus, fitted
-from cellcycle.errors import SettingError, check_choice
+from cellcycle.errors import SettingError, check_choice, check_whole
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
 from cellcycle.light import fit_in_even_light
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
@@ -35,6 +35,8 @@ MEASURED_PER_IMAGE = (
 # Only where the training images stated no pixel size: a nucleus of a common cell line.
 TYPICAL = Scale(200.0)
 _LEAST = 1e-6
+# Sides that an image of one nucleus can have, and how many times wider or narrower than usual it can have been cut.
+_SIDES_PX, _MOST_WIDER = (4, 4096), 4
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class InputRule:
     resized). `surroundings` "painted": the local background is taken off, and neighbours are painted over; or "kept".
     `unit` is what intensity 1 is, the file's "full-range", or "g1": one genome copy a um2, by the G1 peak of the
     nuclei's group. Beside the image are given `measurements` of `READABLE`, `OTHERS`, `RATIOS` and `GRAIN`, those of
-    `GRAIN` last. `scale` has the typical areas of the training nuclei. An unknown word or impossible number is a
-    `SettingError`.
+    `GRAIN` last. `scale` has the typical areas of the training nuclei. Crops as they are were `crop_px` wide in
+    training, and `crop_um` in the sample where all stated it: others, and nuclei of fields, are cut as wide. An unknown
+    word or impossible number is a `SettingError`.
 
     Examples
     --------
@@ -60,12 +63,16 @@ class InputRule:
     unit: str = "full-range"
     measurements: tuple[str, ...] = ()
     scale: Scale = TYPICAL
+    crop_px: int | None = None
+    crop_um: float | None = None
 
     def __post_init__(self):
-        if isinstance(self.size_px, bool) or not isinstance(self.size_px, int) or not 4 <= self.size_px <= 2048:
-            raise SettingError("size_px", f"{self.size_px!r} is no side of an image", "give a number from 4 to 2048")
-        if self.pixel_size_um is not None:
-            _check_positive("pixel_size_um", self.pixel_size_um)
+        check_whole("size_px", self.size_px, 4, 2048)
+        if self.crop_px is not None:
+            check_whole("crop_px", self.crop_px, *_SIDES_PX)
+        for name in ("pixel_size_um", "crop_um"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
         for name, allowed in (("surroundings", SURROUNDINGS), ("unit", UNITS)):
             check_choice(name, getattr(self, name), allowed)
         if not isinstance(self.measurements, list | tuple):
@@ -88,6 +95,12 @@ class InputRule:
         """Whether the G1 peak of the group must be known."""
         return self.unit == "g1"
 
+    def crop_side_px(self, size_um: float | None) -> int | None:
+        """Return the side of the training crops in pixels of a known size; None where theirs was not known."""
+        if self.crop_um is None or not size_um:
+            return None
+        return int(np.clip(round(self.crop_um / size_um), *_SIDES_PX))
+
     @property
     def field_of_view_um(self) -> float:
         """Side of the image in the sample; NaN for crops as they are."""
@@ -96,7 +109,8 @@ class InputRule:
     def to_dict(self) -> dict:
         """Return the rule as JSON takes it."""
         scale = {k: v for k, v in asdict(self.scale).items() if k != "field_of_view_um"}
-        return asdict(self) | {"measurements": list(self.measurements), "scale": scale}
+        made = asdict(self) | {"measurements": list(self.measurements), "scale": scale}
+        return {k: v for k, v in made.items() if v is not None or k == "pixel_size_um"}
 
     @classmethod
     def from_dict(cls, stored: dict) -> "InputRule":
@@ -201,9 +215,9 @@ def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inpu
     if dataset.fields:
         return _of_fields(dataset, rule)
     if rule.pixel_size_um is None:
-        return prepare_images(fitted(dataset.images, rule.size_px), rule.measurements)
+        return _of_crops(dataset.images, rule, dataset.pixel_size_um)
     found = nuclei_of(dataset, rule.scale) if found is None else found
-    groups = np.zeros(len(dataset)) if dataset.groups is None else dataset.groups
+    groups = dataset.groups if dataset.has_stated_groups else np.zeros(len(dataset))
     anchors = {g: fit_anchor([found[i] for i in np.flatnonzero(groups == g)])[0] for g in np.unique(groups)}
     rows = zip(dataset.images, found, groups, strict=True)
     return Inputs.joined(inputs_of(image[0], nuclei, rule, anchors[g]) for image, nuclei, g in rows)
@@ -248,21 +262,44 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
         ids, backgrounds = columns["nucleus_id"].astype(int).tolist(), columns["background"].tolist()
         centres = nuclei.centres[rows]
     if rule.pixel_size_um is None and nuclei.kind == "nucleus":
-        # Measured as it was in training: on the crop after it was made as large as the others.
-        return prepare_images(fitted(pixels[np.newaxis, np.newaxis], rule.size_px), rule.measurements)
-    # Crops as they are have no size in the sample: a window of a field then has as many pixels as they.
-    step = rule.pixel_size_um / size_um if rule.pixel_size_um else 1.0
+        return _of_crops(pixels[np.newaxis, np.newaxis], rule, size_um if nuclei.scale_is_known else None)
+    # Of a model that does not say how wide its crops were a window has as many pixels as its inputs.
+    step, side = rule.pixel_size_um / size_um if rule.pixel_size_um else 1.0, rule.size_px
+    as_crops = rule.pixel_size_um is None and rule.crop_px is not None
+    if as_crops:
+        side = rule.crop_side_px(size_um if nuclei.scale_is_known else None) or rule.crop_px
+        # On whole pixels, as a crop is cut: what lies between two has less noise.
+        centres = [tuple(round(c - (side - 1) / 2) + (side - 1) / 2 for c in centre) for centre in centres]
     painted, which = rule.surroundings == "painted", zip(ids, centres, backgrounds, strict=True)
-    cut = [cut_nucleus(pixels, nuclei.labels, *each, step, rule.size_px, painted) for each in which]
+    cut = [cut_nucleus(pixels, nuclei.labels, *each, step, side, painted) for each in which]
     images = np.stack(cut)[:, np.newaxis]
     if "light" in columns:
         # NaN in a table where nothing was taken out.
         light = np.nan_to_num(columns["light"].astype(np.float32), nan=1)
         images = images / light[:, np.newaxis, np.newaxis, np.newaxis]
+    if as_crops:
+        return prepare_images(fitted(images, rule.size_px), rule.measurements)
     if rule.unit == "g1":
         images = images * np.float32(np.nan if anchor is None else 2 / (anchor.position * size_um**2))
     columns = dict(columns) | grain_columns(images[:, 0], rule.measurements)
     return Inputs(images, chosen_measurements(columns, rule.measurements, len(ids)), rule.measurements)
+
+
+def _of_crops(images: np.ndarray, rule: InputRule, size_um: float | None) -> Inputs:
+    """Return the inputs of crops (N, C, H, W), cut or filled up to be as wide as those of the training, where known.
+
+    They are measured as those were, after all were made as large.
+    """
+    height, width = images.shape[2:]
+    wide = max(height, width)
+    side = rule.crop_side_px(size_um)
+    if side is None or not 1 / _MOST_WIDER <= side / wide <= _MOST_WIDER:
+        side = max(wide, rule.crop_px or 0)
+    # A pixel more or less is not another margin.
+    if abs(side - wide) > 1:
+        top, left = (max(n - side, 0) // 2 for n in (height, width))
+        images = fitted(images[:, :, top : top + side, left : left + side], side)
+    return prepare_images(fitted(images, rule.size_px), rule.measurements)
 
 
 def prepare_images(images: np.ndarray, measurements=()) -> Inputs:

@@ -46,8 +46,9 @@ class Light:
     @property
     def note(self) -> str:
         """What was done, in words."""
-        edges = np.array([(y, x) for y in (0, 0.5, 1) for x in (0, 0.5, 1)]) * (np.array(self.shape) - 1)
-        light = self.at(edges)
+        # Its brightest place may lie anywhere.
+        grid = np.stack(np.meshgrid(*(np.linspace(0, size - 1, 65) for size in self.shape)), axis=-1)
+        light = self.at(grid.reshape(-1, 2))
         before = f"{self.cv_before:.3f}" if np.isfinite(self.cv_before) else "no peak"
         told = f"uneven light, {light.min():.2f} to {light.max():.2f} of its mean, is taken out of the DNA"
         return f"{told}: coefficient of variation of the G1 peak {before} before, {self.cv:.3f} now"

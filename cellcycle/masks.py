@@ -52,7 +52,7 @@ def read_mask(mask, pixels: np.ndarray, is_one: bool = False) -> tuple[np.ndarra
     n_numbers = np.count_nonzero(counts[1:])
     if not n_numbers:
         return labels, ""
-    labels, remark = _labelled(name, labels, counts, n_numbers, is_one)
+    labels, remark = _labelled(name, labels, counts, n_numbers, is_one, pixels)
     _refuse_hollow(name, labels)
     _refuse_dark(name, labels, pixels)
     return labels, remark
@@ -69,17 +69,20 @@ def _whole_numbers(name: str, numbers: np.ndarray) -> np.ndarray:
     """Return numbers as int32, where they can be numbers of nuclei."""
     if numbers.dtype.kind not in "buif":
         raise ImageError(name, f"its pixels are of type {numbers.dtype}", _KEEP)
-    if numbers.dtype.kind == "f" and not (np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all()):
+    if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+        raise ImageError(name, "it has pixels that are not finite (NaN or infinite)", _KEEP)
+    if numbers.dtype.kind == "f" and not (numbers == np.rint(numbers)).all():
         raise ImageError(name, "it has fractions, as probabilities have, not numbers of nuclei", _KEEP)
     if numbers.min() < 0:
         raise ImageError(name, f"it has negative numbers, down to {numbers.min():g}", _KEEP)
-    if numbers.max() > _MOST_NUMBER:
+    # What has 16 bits is not compared with a number beyond them.
+    if numbers.max().item() > _MOST_NUMBER:
         remedy = "number the nuclei from 1, as skimage.segmentation.relabel_sequential does"
         raise ImageError(name, f"its largest number is {numbers.max():g}, which no nucleus has", remedy)
     return numbers.astype(np.int32)
 
 
-def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int, is_one: bool):
+def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int, is_one: bool, pixels: np.ndarray):
     """Return labels in which each number is one nucleus, and a remark where they were made here."""
     from skimage.measure import label as label_parts
 
@@ -87,11 +90,14 @@ def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int,
     at_corners, times = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]], return_counts=True)
     if times.max() >= 3 and at_corners[times.argmax()]:
         background = at_corners[times.argmax()]
-        is_inverted = n_numbers == 1 and counts[0] > 0
-        if not is_inverted:
+        if n_numbers > 1 or not counts[0]:
             finding = f"the number {background} is at its corners, where background is 0"
             raise ImageError(name, finding, _KEEP)
-        labels = (labels == 0).astype(np.int32)
+        # Nuclei may lie at the corners: what is brighter is the nuclei.
+        is_inverted = _brighter(labels > 0, pixels) < 0.5
+        labels = (labels == 0).astype(np.int32) if is_inverted else labels
+    if not counts[0] and not is_one:
+        raise ImageError(name, "it has no background: each of its pixels has the number of a nucleus", _KEEP)
     parts = label_parts(labels, connectivity=1)
     areas = np.bincount(parts.ravel())
     if len(areas) - 1 > MOST_NUCLEI:
@@ -141,14 +147,18 @@ def _refuse_hollow(name: str, labels: np.ndarray) -> None:
 
 def _refuse_dark(name: str, labels: np.ndarray, pixels: np.ndarray) -> None:
     """Refuse a mask whose nuclei are hardly brighter than the rest of the image, as those of another image are."""
-    luck, is_nucleus = np.random.default_rng(0), labels > 0
-    if is_nucleus.all():
-        return
-    inside, outside = (luck.choice(pixels[where], _N_COMPARED) for where in (is_nucleus, ~is_nucleus))
-    ranks = sum(np.searchsorted(np.sort(outside), inside, side) for side in ("left", "right"))
-    if ranks.mean() < 2 * _LEAST_BRIGHTER * _N_COMPARED:
+    is_nucleus = labels > 0
+    if not is_nucleus.all() and _brighter(is_nucleus, pixels) < _LEAST_BRIGHTER:
         finding = "what it outlines is hardly brighter than the rest of the image"
         raise ImageError(name, finding, "check that it is of this image, and that the image shows DNA")
+
+
+def _brighter(is_nucleus: np.ndarray, pixels: np.ndarray) -> float:
+    """Return the chance that a pixel of a nucleus is brighter than one of the background; ties count half."""
+    luck = np.random.default_rng(0)
+    inside, outside = (luck.choice(pixels[where], _N_COMPARED) for where in (is_nucleus, ~is_nucleus))
+    ranks = sum(np.searchsorted(np.sort(outside), inside, side) for side in ("left", "right"))
+    return ranks.mean() / (2 * _N_COMPARED)
 
 
 # --- masks that are written ---

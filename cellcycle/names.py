@@ -40,19 +40,29 @@ def cell(text: str) -> str:
     >>> cell("=1+1"), cell("G1")
     ("'=1+1", 'G1')
     """
-    text = shown(text)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return guarded(shown(text))
+
+
+def guarded(text: str) -> str:
+    """Return text with an apostrophe before what would be a formula, or looks like one that has its own.
+
+    Examples
+    --------
+    >>> guarded("=1+1"), guarded("'=1+1")
+    ("'=1+1", "''=1+1")
+    """
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def from_cell(text: str) -> str:
-    """Return a text without the apostrophe that `cell` puts before a formula.
+    """Return a text without the apostrophe that `guarded` has put before it.
 
     Examples
     --------
     >>> from_cell("'=1+1"), from_cell("'G1")
     ('=1+1', "'G1")
     """
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def telling_names(paths) -> list[str]:

@@ -25,6 +25,8 @@ _MOST_AREA_RATIOS = ((LEAST_FOR_SCALE, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
 _LIKELY_AREA_RATIO = 4.0
 # No microscopist lets a usual nucleus have so few pixels a side.
 _LEAST_SEEN_PX = 4
+# A crop may show that many, its own and, as for `looks_like_nucleus_crop`, three neighbours; one so small is one.
+_MOST_IN_CROP, _MOST_CROP_PX = 4, 128
 # Genome copies that are taken for G1.
 _G1_COPIES = (1.6, 2.4)
 _SPOILT = {"edge", "clump", "debris", "out_of_focus", "saturated"}
@@ -74,8 +76,8 @@ class Nuclei:
     W) int32 0 is background, k the nucleus with `nucleus_id` k; in a crop 1 is the nucleus, 2 its neighbours. The pixel
     size is as stated, or as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and
     can be true; `stated_um` is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that
-    they are from. `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane
-    itself.
+    they are from. `n_shown` is the number of nuclei in a picture that was said to be a crop of one and is none, else 0.
+    `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane itself.
     """
 
     kind: str
@@ -85,6 +87,7 @@ class Nuclei:
     scale_is_known: bool
     stated_um: float = np.nan
     remark: str = ""
+    n_shown: int = 0
     picture: Picture | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -111,8 +114,14 @@ class Nuclei:
         if self.scale_is_known or not np.isfinite(self.stated_um):
             return ""
         area_um2 = _typical_area_px([self]) * self.stated_um**2
-        said = f"at {self.stated_um:.3g} um a pixel its nuclei would have {area_um2:.3g} um2, unlike those of any model"
+        area = f"{float(f'{area_um2:.3g}'):,.10g} um2"
+        said = f"at {self.stated_um:.3g} um a pixel its nuclei would have {area}, unlike those of any model"
         return f"{said}: its scale counts as unknown"
+
+    @property
+    def crop_note(self) -> str:
+        """What is wrong where a picture that was said to be a crop of one nucleus is none."""
+        return f"it shows {self.n_shown} nuclei, not one: predict it as a field" if self.n_shown else ""
 
     def scaled(self, pixel_size_um: float) -> "Nuclei":
         """Return the same nuclei with another size of the pixels."""
@@ -140,12 +149,12 @@ def find_nuclei(
         kind = "nucleus" if looks_like_nucleus_crop(pixels) else "field"
     if kind == "nucleus":
         measured, labels = find_in_crop(pixels, pixel_size_um)
-        return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), "", picture), scale)
+        return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), picture=picture), scale)
 
     def found_by(told_um: float | None) -> Nuclei:
         labels = find_in_field(pixels, told_um, backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
-        return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), "", picture), scale)
+        return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), picture=picture), scale)
 
     if pixel_size_um and np.sqrt(scale.median_area_um2) < _LEAST_SEEN_PX * pixel_size_um:
         # The size of a pixel of the camera, most likely: to look for nuclei of two pixels would take long.
@@ -171,7 +180,7 @@ def outlined_nuclei(
     measured = measured_columns(picture.pixels, labels, pixel_size_um)
     if kind == "nucleus" and len(measured["nucleus_id"]):
         measured |= crop_columns(picture.pixels[np.newaxis])
-    return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), remark, picture), scale)
+    return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), remark, picture=picture), scale)
 
 
 def _judged(found: Nuclei, scale: Scale) -> Nuclei:
@@ -179,6 +188,14 @@ def _judged(found: Nuclei, scale: Scale) -> Nuclei:
     flags = with_flags(found.measured["flags"], found.measured["nucleus_id"], found.picture.flags(found.labels))
     found = replace(found, measured=found.measured | {"flags": flags})
     return _with_scale(found, found.labels.shape, scale) if len(found) else found
+
+
+def n_nuclei_shown(pixels: np.ndarray) -> int:
+    """Return how many nuclei a picture (H, W) shows where these are more than a crop of one may show, else 0."""
+    if max(pixels.shape) <= _MOST_CROP_PX or looks_like_nucleus_crop(pixels := look_over(pixels).pixels):
+        return 0
+    n_shown = len(np.unique(find_in_field(pixels, None, "trained"))) - 1
+    return n_shown if n_shown > _MOST_IN_CROP else 0
 
 
 def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:

@@ -91,50 +91,61 @@ def middle_fingerprints(images) -> np.ndarray:
 
     Of a middle of few values, as of an overexposed nucleus, it is that of the whole image.
     """
-    return image_fingerprints([m if len(np.unique(m)) >= _LEAST_VALUES else i for i in images for m in [_middle(i)]])
+    return image_fingerprints(map(_middle, images))
 
 
 def _middle(image: np.ndarray) -> np.ndarray:
     (above, left) = (max(side - _MIDDLE_PX, 0) // 2 for side in image.shape[1:])
-    return image[:, above : image.shape[1] - above, left : image.shape[2] - left]
+    middle = image[:, above : image.shape[1] - above, left : image.shape[2] - left]
+    return middle if len(np.unique(middle)) >= _LEAST_VALUES else image
 
 
-def marks_of(images) -> np.ndarray:
-    """Return by what each image (C, H, W) is known again (N, 2): the fingerprints of the whole and of its middle."""
-    return np.column_stack([image_fingerprints(images), middle_fingerprints(images)])
+def marks_of(images, about=None) -> np.ndarray:
+    """Return by what each image (C, H, W) is known again (N, 3): fingerprints of it and of its middle, and of an order.
 
-
-def join_copies(groups, fingerprints) -> np.ndarray | None:
-    """Put images that are copies of each other into one group, so that folds cannot part them.
-
-    `fingerprints` are those of `image_fingerprints`; groups of None mean that every image stands alone, and come back
-    as None when there is no copy.
+    That is the order of the values in its middle, or in that of the image `about` the same nucleus: no other bit depth
+    or brightness changes it.
     """
-    _, copy_of, sizes = np.unique(fingerprints, return_inverse=True, return_counts=True)
-    if groups is None:
-        return None if sizes.max(initial=1) == 1 else copy_of.astype(np.int64)
+    middles = map(_middle, images if about is None else about)
+    orders = [np.unique(m, return_inverse=True)[1].reshape(m.shape).astype("<i4") for m in middles]
+    return np.column_stack([image_fingerprints(images), middle_fingerprints(images), image_fingerprints(orders)])
+
+
+def joined(keys) -> np.ndarray:
+    """Return a number (N,) of each row of `keys` (N, K), the same for rows linked by a key that they share in a column.
+
+    An empty key is shared with none. Numbers run from 0 in the order of the keys of the first column, empty ones last.
+
+    Examples
+    --------
+    >>> joined([["a", "1"], ["b", "2"], ["c", "1"], ["", "3"], ["", "4"]]).tolist()
+    [0, 1, 0, 2, 3]
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    # Groups that share a copy become one: the connected parts of the graph group - fingerprint.
-    _, group_of = np.unique(groups, return_inverse=True)
-    n_groups = group_of.max() + 1
-    n_nodes = n_groups + copy_of.max() + 1
-    edges = coo_array((np.ones(len(group_of)), (group_of, n_groups + copy_of)), shape=(n_nodes, n_nodes))
+    keys = np.asarray(keys).astype(str)
+    n_rows, n_columns = keys.shape
+    # The connected parts of the graph key - row; the nodes of the keys come first.
+    key_of = [k * n_rows + np.unique(column, return_inverse=True)[1] for k, column in enumerate(keys.T)]
+    is_said = keys.T != ""
+    ends = np.array(key_of)[is_said], n_columns * n_rows + np.nonzero(is_said)[1]
+    edges = coo_array((np.ones(is_said.sum()), ends), shape=((n_columns + 1) * n_rows,) * 2)
     _, component = connected_components(edges, directed=False)
-    return component[group_of].astype(np.int64)
+    return np.unique(component[n_columns * n_rows :], return_inverse=True)[1]
 
 
 def check_no_leak(fold: Fold, fingerprints, groups=None) -> None:
     """Raise DataError when an image of the test fold, a copy of one, or one of its group is trained on.
 
-    `fingerprints`, as `image_fingerprints` gives them, and groups are those of all images.
+    `fingerprints`, as `image_fingerprints` gives them or `marks_of`, and groups are those of all images.
     """
     where = f"fold {fold.fold}"
     shared = np.intersect1d(fold.train, fold.test)
     if len(shared):
         raise DataError(where, f"{len(shared)} images are on both sides", "split again")
-    n_copies = np.isin(fingerprints[fold.test], fingerprints[fold.train]).sum()
+    prints = np.asarray(fingerprints).reshape(len(fingerprints), -1)
+    n_copies = np.any([np.isin(one[fold.test], one[fold.train]) for one in prints.T], axis=0).sum()
     if n_copies:
         remedy = "give copies of one nucleus the same group"
         raise DataError(where, f"{n_copies} test images have copies in training", remedy)

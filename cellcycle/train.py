@@ -7,29 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle import metrics
+from cellcycle.card import check_words
 from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, save_checkpoint
-from cellcycle.confidence import fit_confidence, measured_nuclei, softmax, with_temperature
+from cellcycle.confidence import fit_confidence, measured_nuclei, softmax
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.nuclei import FEWEST
-from cellcycle.errors import CheckpointError, DataError, SettingError, check_choice
-from cellcycle.evaluate import Evaluation, are_among, codes_of, trained_images, write_evaluation, write_trained_images
-from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
-from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, prepare
-from cellcycle.nuclei import Scale, nuclei_of
-from cellcycle.splits import check_no_leak, join_copies, stratified_folds
-from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
-from cellcycle.training.parts import Clock, Trainings, jobs_of, state_of
-from cellcycle.training.recipes import BEST
+from cellcycle.errors import CheckpointError, DataError, SettingError, check_choice, check_whole
+from cellcycle.evaluate import (
+    Evaluation,
+    are_among,
+    check_outside,
+    codes_of,
+    compared,
+    cross_fitted,
+    trained_images,
+    write_evaluation,
+    write_trained_images,
+)  # fmt: skip
+from cellcycle.inputs import InputRule, prepare
+from cellcycle.nuclei import nuclei_of
+from cellcycle.splits import check_no_leak, joined, stratified_folds
+from cellcycle.training.baseline import DNA_CONTENT
+from cellcycle.training.parts import Clock, Trainings, device_of, jobs_of, state_of
+from cellcycle.training.recipes import BEST, INTENSITIES, input_rule
 
-INTENSITIES = ("absolute", "per-image")
-# In a field the border of a crop is no background; amounts are known by the nucleus' own surroundings.
-FIELD_MEASURED = (*MEASURED[:4], "integrated_dna", "mean_dna", "dna_copies", "area_over_g1")
 _LIMIT = "Holds for cells, stain and microscope like those it was trained on; scores are of such cells, held out."
 # Where a training on real cells differs from the study's: one network, seen longer, of nuclei that are varied.
 _EPOCHS, _MOST_EPOCHS, _SEEN = 45, 60, 35_000
-# Side of the window about a nucleus of a field, in diameters of a typical one.
-_MARGIN = 2.2
 
 
 def train(
@@ -40,13 +44,14 @@ def train(
     from_model=None,
     folds: int = 5,
     epochs: int | None = None,
-    size: int = 64,
-    intensity: str = "absolute",
+    size: int | None = None,
+    intensity: str | None = None,
     seed: int = 0,
     device: str = "auto",
     jobs: int | None = 1,
     resume: bool = False,
     force: bool = False,
+    on_error: str = "raise",
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int], None] | None = None,
     client=None,
@@ -58,15 +63,17 @@ def train(
     data : str, Path or NucleusDataset
         As `load_dataset` takes it: crops, or fields with a table of labels.
     output : path-like
-        The model's folder, which appears whole or not at all. A model of the same data that is there is replaced.
+        The model's folder, which appears whole or not at all. A model of the same data that is there is replaced. It
+        lies outside a folder of `data`.
     network : str, optional
         A name of `cellcycle.networks.NETWORKS`, the measured best by default; or "dna-content", the classical gates.
     from_model : str or Path, optional
         A model to train further; it is kept where it was better on the cells that were held out.
     folds, epochs, size, seed : int
-        `size` is the side of the inputs in pixels.
+        `size` is the side of the inputs in pixels, 64 by default, or that of `from_model`.
     intensity : {"absolute", "per-image"}
-        Whether amounts of DNA are compared between images, which one exposure allows, or within each alone.
+        Whether amounts of DNA are compared between images, which one exposure allows, or within each alone; the first
+        by default, or as `from_model` does.
     device : {"auto", "cpu", "cuda"}
     jobs : int or None
         Processes that train folds, each importing this program's main module anew; None: one a core.
@@ -74,6 +81,8 @@ def train(
         Go on with a training of the same arguments that was stopped.
     force : bool
         Replace a model of other data, too.
+    on_error : {"raise", "skip"}
+        As `load_dataset` takes it.
     say : callable, optional
         Takes lines of progress.
     progress : callable, optional
@@ -86,17 +95,20 @@ def train(
     DataError, SettingError, CheckpointError
         In one line, before the work.
     """
-    check_choice("intensity", intensity, INTENSITIES)
-    for name, value, least in (("folds", folds, 2), ("epochs", epochs or 1, 1)):
-        if value < least:
-            raise SettingError(name, f"{value} is too few", f"give at least {least}")
+    for name, value, least in (("folds", folds, 2), ("epochs", epochs or 1, 1), ("seed", seed, 0), ("size", size, 4)):
+        if value is not None:
+            check_whole(name, value, least)
     output = Path(output)
+    check_words(output, {"name": output.name}, "name another folder", SettingError)
+    check_outside(output, data)
     start = None if from_model is None else load_checkpoint(from_model)
-    dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None)
+    size, intensity = _as_asked(size, intensity, start)
+    dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
     identity = dataset.identity
     _check_output(output, identity, force, say)
     for note in (*dataset.notes, *dataset.check_for_training()):
         say(note)
+    check_words(dataset.name, {"classes": list(dataset.classes)}, "rename the class", DataError)
     classes = dataset.classes if start is None else start.classes
     labels = dataset.labels if start is None else codes_of(dataset, classes, start.name)
     rule = input_rule(dataset, size, intensity, network) if start is None else start.input_rule
@@ -108,17 +120,21 @@ def train(
         _check_anchored(dataset, start)
     settings = _settings(network, epochs, device, start, len(dataset))
     jobs = jobs_of(jobs, settings["device"])
-    facts = {"settings": settings, "data": dataset.identity, "folds": folds, "seed": seed, "rule": rule.to_dict()}
-    facts["from"] = None if start is None else start.card["card_sha256"]
-    state = state_of(output, facts, resume)
-    marks = dataset.known_by()
-    prints, known = marks[:, 0], set() if start is None else trained_images(start)
+    marks, known = dataset.known_by(), set() if start is None else trained_images(start)
     # What the model to train further has learned from is held out of nothing.
     scored = _new_to(start, dataset, ~are_among(marks, known), say)
-    parts, limits = _parts(dataset, prints, folds, seed)
+    parts, limits = _parts(dataset, marks, folds, seed)
+    fold_of = np.zeros(len(dataset), np.int64)
+    for part in parts:
+        fold_of[part.test] = part.fold
+    # In the order in which what differs is named: the later follow from the earlier.
+    facts = {"data": dataset.identity, "--from": None if start is None else start.card["card_sha256"], "--size": size}
+    facts |= {"--intensity": intensity, "--folds": folds, "--seed": seed} | {f"--{k}": v for k, v in settings.items()}
+    facts |= {"groups": hashlib.sha256(repr((fold_of.tolist(), scored.tolist())).encode()).hexdigest()}
+    state = state_of(output, facts | {"version of cellcycle": rule.to_dict()}, resume, say)
     if len(scored) < len(dataset):
         limits.append(f"{start.name} had learned from {len(dataset) - len(scored)} of these nuclei: no score has them.")
-    for limit in () if dataset.groups is None else limits:
+    for limit in limits if dataset.has_stated_groups else ():
         say(limit)
     trainings = Trainings(settings, inputs, labels, len(classes), state, start and start.classifier)
     items = [(f"fold{k}", seed + k, part.train, part.test) for k, part in enumerate(parts)]
@@ -131,7 +147,7 @@ def train(
         if start is not None:
             before = softmax(start.classifier().logits(inputs).astype(np.float64))
             units = None if limits or dataset.groups is None else dataset.groups[scored]
-            comparison = _compared(labels[scored], before[scored], held_out[scored], units)
+            comparison = compared(labels[scored], before[scored], held_out[scored], units)
             say(
                 "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after "
                 "{after:.3f}, by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples".format(**comparison)
@@ -142,13 +158,10 @@ def train(
         if final is None:
             # Found finished in its state, unless a fine-tuned model was still to prove better.
             final = trainings.fit("all", seed + folds)
-    fold_of = np.zeros(len(dataset))
-    for part in parts:
-        fold_of[part.test] = part.fold
-    new, held_out, labels = dataset.select(scored), held_out[scored], labels[scored]
-    confidence = _confidence(new, rule, held_out, labels, fold_of[scored], limits)
-    calibrated = with_temperature(held_out, confidence.temperature)
-    judged = Evaluation(new, tuple(classes), labels, calibrated, (), confidence.thresholds)
+    new, held_out, labels, fold_of = dataset.select(scored), held_out[scored], labels[scored], fold_of[scored]
+    confidence = _confidence(new, rule, held_out, labels, fold_of, limits)
+    calibrated, thresholds = cross_fitted(held_out, labels, fold_of)
+    judged = Evaluation(new, tuple(classes), labels, calibrated, (), thresholds)
     about = _about(output, dataset, classes, settings, seed, start, comparison, limits)
     about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
     about["data"]["identity"] = identity
@@ -160,6 +173,21 @@ def train(
     checkpoint = save_checkpoint(output, final, rule, about, more=write_more)
     shutil.rmtree(state, ignore_errors=True)
     return checkpoint
+
+
+def _as_asked(size, intensity, start: Checkpoint | None) -> tuple[int, str]:
+    """Return side and intensity of the inputs; of a model to train further they are its own, others are refused."""
+    own = {"size": 64, "intensity": INTENSITIES[0]}
+    if start is not None:
+        amounts = start.input_rule.measurements
+        # Without measurements it sees the brightness of the picture.
+        is_absolute = not amounts or not {"mean_dna", "dna_copies"}.isdisjoint(amounts)
+        own = {"size": start.input_rule.size_px, "intensity": INTENSITIES[0 if is_absolute else 1]}
+    check_choice("intensity", intensity or own["intensity"], INTENSITIES)
+    for name, value in (("size", size), ("intensity", intensity)):
+        if start is not None and value not in (None, own[name]):
+            raise SettingError(name, f"that of {start.name} is {own[name]}, not {value}", "leave it out")
+    return size or own["size"], intensity or own["intensity"]
 
 
 def _check_anchored(dataset: NucleusDataset, start: Checkpoint) -> None:
@@ -185,38 +213,22 @@ def _check_output(output: Path, identity: str, force: bool, say) -> None:
     say(f"{output}: the model that is there is replaced when the new one is complete")
 
 
-def _parts(dataset: NucleusDataset, prints, folds: int, seed: int):
+def _parts(dataset: NucleusDataset, marks, folds: int, seed: int):
     """Return folds that part no copies, nor groups where each class has enough of these, and what that limits."""
-    groups, labels, limits = dataset.groups, dataset.labels, []
+    groups, labels, limits = dataset.groups if dataset.has_stated_groups else None, dataset.labels, []
     if groups is None:
         limits.append("No groups were known: if several images show one slide, the scores flatter.")
     elif min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < folds:
         limits.append(f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter.")
         groups = None
-    groups = join_copies(groups, prints)
-    parts = stratified_folds(labels, folds, 1, seed, groups, dataset.classes)
+    # Numbers of one length keep their order as texts.
+    numbers = np.char.zfill(np.unique(groups, return_inverse=True)[1].astype(str), 9) if groups is not None else None
+    units = joined(marks if numbers is None else np.column_stack([numbers, marks]))
+    is_single = groups is None and len(np.unique(units)) == len(units)
+    parts = stratified_folds(labels, folds, 1, seed, None if is_single else units, dataset.classes)
     for part in parts:
-        check_no_leak(part, prints, groups)
+        check_no_leak(part, units)
     return parts, limits
-
-
-def input_rule(dataset: NucleusDataset, size: int, intensity: str, network: str | None = None) -> InputRule:
-    """Return how nuclei of a data set become inputs: crops as they are, nuclei of fields cut at one scale."""
-    per_image = intensity == "per-image"
-    if network == DNA_CONTENT and per_image:
-        raise SettingError("intensity", "dna-content compares amounts between images", "leave per-image out")
-    if network == DNA_CONTENT and not dataset.fields:
-        return InputRule(min(size, dataset.size_px), measurements=MEASUREMENTS[0])
-    if not dataset.fields:
-        # Smaller crops keep their size.
-        measured = (*MEASURED_PER_IMAGE, "picture_dna_over_background") if per_image else (*MEASURED, *GRAIN_AMOUNTS)
-        return InputRule(min(size, dataset.size_px), measurements=(*measured, *GRAIN))
-    areas = np.concatenate([f.nuclei.measured["area_um2"] for f in dataset.fields])
-    median = float(np.median(areas[np.isfinite(areas)]))
-    view_um = _MARGIN * np.sqrt(4 * median / np.pi)
-    measured = (*(MEASURED[:4] if per_image else FIELD_MEASURED), *GRAIN)
-    measured = MEASUREMENTS[1] if network == DNA_CONTENT else measured
-    return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measured, scale=Scale(median))
 
 
 def _settings(network, epochs, device: str, start: Checkpoint | None, n: int) -> dict:
@@ -237,18 +249,8 @@ def _settings(network, epochs, device: str, start: Checkpoint | None, n: int) ->
         from cellcycle.networks import build_network
 
         build_network(network)
-    made["epochs"], made["device"] = epochs or made["epochs"], _device(device)
+    made["epochs"], made["device"] = epochs or made["epochs"], device_of(device)
     return made | {"transforms": ()}
-
-
-def _device(name: str) -> str:
-    import torch
-
-    check_choice("device", name, ("auto", "cpu", "cuda"))
-    has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
-        raise SettingError("device", "there is no GPU that torch can use", "use auto or cpu")
-    return "cuda" if has_gpu and name != "cpu" else "cpu"
 
 
 def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarray, say) -> np.ndarray:
@@ -275,15 +277,6 @@ def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, fold
     except DataError:
         limits.append("Too few nuclei were measured to tell which others are unlike them.")
         return fit_confidence(held_out, labels, fold_of, fitted_on=fitted_on)
-
-
-def _compared(labels, before, after, units) -> dict:
-    """Return the balanced accuracy of two tables of probabilities, and the 95 % interval of their difference."""
-    calls, score = [table.argmax(axis=1) for table in (before, after)], metrics.balanced_accuracy
-    n_classes = before.shape[1]
-    old, new = (metrics.estimate(score, labels, called, n_classes, units).value for called in calls)
-    gain = metrics.estimate(score, labels, calls[1], n_classes, units, minus=calls[0])
-    return {"before": round(old, 4), "after": round(new, 4), "gain": [round(gain.low, 4), round(gain.high, 4)]}
 
 
 def _about(output: Path, dataset, classes, settings, seed, start, comparison, limits) -> dict:

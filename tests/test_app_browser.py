@@ -118,11 +118,13 @@ def test_a_visitor_sees_the_phase_of_a_nucleus_and_what_the_model_is_good_for(pa
     rows = [text.split("\t") for text in page.locator("#nucleus table.bars tr").all_inner_texts()]
     shown = {name.strip(): share.strip() for name, *_, share in rows}
     assert shown == {name: f"{100 * expected[f'p_{name}']:.0f}{PERCENT}" for name in ("G1", "S", "G2", "M")}
+    page.locator("#nucleus", has_text="µm² (guessed)").wait_for()
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Pixel size in").fill("0,4")
     page.get_by_role("button", name="Call the images again").click()
     area_um2 = predict(NUCLEI[0], "lr", pixel_size_um=0.4).iloc[0]["area_um2"]
     page.locator("#nucleus", has_text=f"Area {area_um2:.0f} µm²").wait_for()
+    assert "guessed" not in page.locator("#nucleus").inner_text() + page.locator("#table").inner_text()
 
 
 @both

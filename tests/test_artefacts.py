@@ -197,3 +197,45 @@ def test_a_plateau_that_was_smoothed_afterwards_is_seen(scale):
     noise = np.random.default_rng(5).normal(0, 4, exposed.shape)
     nuclei = find_nuclei(((exposed + noise) / 65535).astype(np.float32), 0.5, Scale(200.0))
     assert len(nuclei) == 36 and set(nuclei.measured["flags"]) == {"saturated" if scale == 1 else ""}
+
+
+UNLIT = {
+    "a round field": (ROUND, 20),
+    "a tile": ((abs(Y - 160) < 64) & (abs(X - 170) < 64), 5),
+    "the upper corner": ((Y < 140) & (X < 120), 100),
+    "what was turned": (X + Y < 180, 2),
+}
+
+
+@pytest.mark.parametrize("name", UNLIT)
+def test_camera_noise_round_a_picture_is_filled_and_what_it_cuts_is_at_the_edge(name):
+    mask, level = UNLIT[name]
+    pixels = np.where(mask, np.random.default_rng(1).poisson(level, SHAPE), counts())
+    picture = look_over((pixels / 65535).astype(np.float32))
+    filled = np.unpackbits(picture.painted["filled"], axis=1).view(bool)[:, : SHAPE[1]]
+    # But for slivers, and a few pixels beyond the edge at most.
+    assert (filled | ~mask).mean() > 0.98 and not (filled & (ndimage.distance_transform_edt(~mask) > 4)).any()
+    nuclei = found(pixels)
+    distance = np.where(mask, 0, ndimage.distance_transform_edt(~mask))
+    cut = [c for c in CENTRES if 3 < distance[c] < 8]
+    assert set(near(nuclei, far_from(mask), "flags")) == {""}
+    for centre in cut:
+        row = np.hypot(*(nuclei.centres - centre).T).argmin()
+        assert "edge" in nuclei.measured["flags"][row]
+
+
+def test_the_bright_rim_of_a_field_stop_goes_with_the_rest():
+    radius = np.hypot(Y - 160, X - 160)
+    pixels = np.where(radius > 145, np.random.default_rng(1).poisson(20, SHAPE), counts())
+    pixels[abs(radius - 148) < 3] = 5000
+    nuclei = found(pixels)
+    assert "filled" in nuclei.picture.painted and nuclei.picture.pixels.max() < 3000 / 65535
+
+
+@pytest.mark.parametrize(
+    "light",
+    [np.exp(-(((Y - 160) ** 2 + (X - 160) ** 2) / 200**2)), np.clip((165 - np.hypot(Y - 160, X - 160)) / 40, 0, 1)],
+)
+def test_uneven_light_is_not_filled(light):
+    pixels = np.random.default_rng(1).poisson(counts() * light)
+    assert "filled" not in look_over((pixels / 65535).astype(np.float32)).painted

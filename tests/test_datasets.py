@@ -162,7 +162,7 @@ def test_empty_folder_and_single_class_name_the_remedy(folder, tmp_path):
     for file in (folder / "M").iterdir():
         file.unlink()
     with pytest.raises(DataError, match=r"only one class \(G1\)"):
-        load_dataset(folder)
+        load_dataset(folder).check_for_training()
 
 
 @pytest.mark.parametrize(

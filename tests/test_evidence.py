@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import files, results
+from cellcycle import files, metrics, results
 from cellcycle.checkpoint import shipped_names
 from cellcycle.errors import DataError
 from cellcycle.images import write_image
@@ -45,6 +45,7 @@ def test_four_phases_are_scored_and_what_was_not_called_is_told(record):
     assert made["balanced accuracy"].value == pytest.approx((1 + 0.5 + 1 + 1) / 4)
     assert made["recall S"].value == pytest.approx(0.5) and made["recall M"].value == 1
     assert made["AUC of M"].value == 1
+    assert made["recall M"].low == pytest.approx(metrics.wilson(np.array(1.0), 3)[0])
     # Every set holds S: those of S are right whatever the call.
     assert made["set holds the phase"].value == made["the same, of the phase held least"].value == 1
 
@@ -107,6 +108,9 @@ def test_mitoses_by_eye_count_whatever_the_words_of_the_model(record):
     assert made["interphase called M"].value == pytest.approx(0.2)
     assert made["anaphase called M"].value == pytest.approx(0.5) and made["metaphase called M"].value == 1
     assert 0.5 < made["AUC of M"].value < 1
+    # Both metaphases called M say little of others.
+    assert made["metaphase called M"].low == pytest.approx(metrics.wilson(np.array(1.0), 2)[0])
+    assert text._numbers_of(own) == "Anaphase 2; Interphase 5; Metaphase 2; Prometaphase 1"
 
 
 def test_shares_of_s_stand_beside_those_of_edu(record):
@@ -192,7 +196,7 @@ def test_what_the_page_says_of_the_aims_that_were_missed_holds_in_the_records():
     rows, fields = by["auto", "fields", "each"]
     mitoses = rows["call"].eq("M").groupby(rows["group"]).agg(["mean", "size"])
     assert fields["fields with more than 10% M"].value == 0
-    # "Without it clearly more nuclei, and many fields, would lie above a tenth."
+    # "Without the rule clearly more nuclei would be called M, and many fields would have more than a tenth of them."
     probable = rows.dropna(subset="p_M").filter(regex="^p_").idxmax(axis=1).eq("p_M")
     assert probable.mean() > 1.2 * fields["called M"].value
     assert (probable.groupby(rows["group"]).mean() > 0.1).mean() > 0.2

@@ -13,10 +13,20 @@ from cellcycle.errors import DataError, ImageError
 from cellcycle.files import repository
 from cellcycle.images import write_image
 from cellcycle.images.wells import places_of
-from cellcycle.light import fit_in_even_light
-from cellcycle.nuclei import Nuclei, Scale, fit_anchor
+from cellcycle.light import Light, fit_in_even_light
+from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor
 from cellcycle.predict import predict
-from cellcycle.predict.groups import OTHER_PEAK, SAME_FIELD, Seen, Shared, at_one_scale, layout, share, told_apart
+from cellcycle.predict.groups import (
+    OTHER_PEAK,
+    SAME_FIELD,
+    Seen,
+    Shared,
+    _own_anchor,
+    at_one_scale,
+    layout,
+    share,
+    told_apart,
+)
 from cellcycle.predict.platemap import read_map
 from cellcycle.simulation import simulate_field
 
@@ -126,7 +136,27 @@ def test_a_well_stained_a_tenth_brighter_is_read_by_its_own_peak():
 def test_a_well_arrested_in_g2_is_not_stretched_to_g1():
     shared, _ = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), field_of((20, 1))], SCALE, 0.1)
     assert shared[2].anchor.position == pytest.approx(10, rel=0.06)
-    assert shared[2].flag == ""
+    assert shared[2].flag == OTHER_PEAK, "G1 of twice the exposure looks so, too"
+
+
+def test_a_well_that_is_not_where_its_plate_is_and_shows_no_peak_of_its_own_is_flagged():
+    """Many nuclei of one hump: of another exposure, which cells in S alone are not, for early in S is the DNA of G1."""
+    anchor = Anchor(10.0, 0.4)
+    even = np.linspace(10, 20, 80)
+    wells = {"G1 twice as bright": np.linspace(19, 21, 80), "S": even, "S half as bright": even / 2}
+    nuclei = [field_of((10, 1), n=80).nuclei for _ in wells]
+    for own, dna in zip(nuclei, wells.values(), strict=True):
+        own.measured["integrated_dna"] = dna
+    told = [_own_anchor([own], anchor, 2.0)[1] for own in nuclei]
+    assert [ratio is not None and np.isnan(ratio) for ratio in told] == [True, False, True]
+
+
+@pytest.mark.slow
+def test_half_a_plate_of_another_exposure_is_judged_by_itself():
+    """One bright well shows its own peak, the other has no G2."""
+    bright = [field_of((20, 0.6), (40, 0.4), n=150), field_of((20, 1), n=150, seed=1)]
+    shared, (note,) = share(columns(4), [*bright, *(field_of(*GROWING, n=150, seed=k) for k in (2, 3))], SCALE, 0.1)
+    assert all(one.anchor is None for one in shared) and "2 of 4 lie elsewhere" in note
 
 
 @pytest.mark.slow
@@ -147,7 +177,9 @@ def test_a_well_of_few_nuclei_none_of_which_is_in_g1_goes_to_review_and_is_not_c
     fields = [*(field_of(*GROWING, n=150, seed=k) for k in range(3)), field_of(*brighter, n=n, seed=9)]
     shared, (note,) = share(columns(4), fields, SCALE, 0.1)
     assert [one.flag for one in shared] == ["", "", "", OTHER_PEAK]
-    assert "image 4 shows too few nuclei there" in note and shared[3].anchor.position == pytest.approx(10, rel=0.06)
+    assert "image 4 has too few nuclei at the common G1 peak" in note and shared[3].anchor.position == pytest.approx(
+        10, rel=0.06
+    )
     # As many of the same exposure are called without a word.
     fields[3] = field_of(*GROWING, n=n, seed=9)
     assert [one.flag for one in share(columns(4), fields, SCALE, 0.1)[0]] == [""] * 4
@@ -200,6 +232,14 @@ def test_light_of_one_field_is_told_by_its_own_nuclei_and_made_no_peak_of():
                                growing.nuclei.measured["integrated_dna"])  # fmt: skip
     (same,), anchor, peak, light = fit_in_even_light([still.nuclei], [still.shape])
     assert anchor is None and light is None and peak.is_arrested and same is still.nuclei
+
+
+def test_the_note_on_light_tells_its_brightest_place_wherever_it_lies():
+    """Its top lies between the corners, the edges and the middle."""
+    light = Light((0.0, 0.4, 0.0, 0.0, -0.4), (100, 100), 0.2, 0.1)
+    y, x = np.divmod(np.arange(100 * 100), 100)
+    everywhere = light.at(np.column_stack([y, x]))
+    assert f"{everywhere.min():.2f} to {everywhere.max():.2f} of its mean" in light.note
 
 
 def test_crops_of_one_shape_have_no_light_in_common():
@@ -274,6 +314,9 @@ def test_wells_and_plate_are_those_of_ome_metadata(tmp_path):
     (tmp_path / "map.csv").write_text("image,well,condition\nx.ome.tif,B04,drug\nB12_s1.ome.tif,B12,drug\n")
     with pytest.raises(DataError, match="into well B04, its metadata into B03"):
         layout(images[:2], tmp_path / "map.csv")
+    (tmp_path / "map.csv").write_text("image,plate,condition\nx.ome.tif,trial,drug\nB12_s1.ome.tif,other,drug\n")
+    with pytest.raises(DataError, match=r"B12_s1\.ome\.tif into plate other, its metadata into trial"):
+        layout(images[:2], tmp_path / "map.csv")
 
 
 def test_a_name_that_metadata_contradict_is_refused_in_one_line(tmp_path):
@@ -335,9 +378,29 @@ def test_numbers_that_are_raised_or_fractions_are_not_taken_for_their_digits(tmp
 def test_a_map_that_does_not_fit_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "map.csv").write_text(text, encoding="utf-8")
     with pytest.raises(DataError) as refused:
-        layout(IMAGES, tmp_path / "map.csv")
+        layout(IMAGES, tmp_path / "map.csv", has_files=False)
     assert BAD_MAPS[text] in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_wrong_with_images_is_told_before_a_map_that_does_not_fit(tmp_path):
+    """Images that do not exist are no fault of the map; names of a visitor's are no files."""
+    (tmp_path / "map.csv").write_text("image,condition\na.tif,x\n")
+    for images in ([ImageError("w1", "its files are channels", "name those of DNA")], [str(tmp_path / "w1")]):
+        with pytest.raises(ImageError, match=r"w1: (its files|there is no such file)"):
+            layout(images, tmp_path / "map.csv")
+    with pytest.raises(DataError, match=r"a\.tif is none of the images"):
+        layout([str(tmp_path / "w1")], tmp_path / "map.csv", has_files=False)
+
+
+def test_a_map_of_wells_that_two_plates_have_says_which_plate(tmp_path):
+    images = ["pa/A01_s1.tif", "pb/A01_s1.tif", "pb/B01_s1.tif"]
+    (tmp_path / "map.csv").write_text("well,condition\nA01,x\nB01,y\n")
+    with pytest.raises(DataError, match="line 2: the plates pa and pb both have a well A01; add a column plate"):
+        read_map(tmp_path / "map.csv", images, places_of(images))
+    # Wells that one plate has each need none.
+    found, _ = read_map(tmp_path / "map.csv", images[::2], places_of(images[::2]))
+    assert [row["condition"] for row in found] == ["x", "y"]
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
+from scipy import ndimage
 
 from cellcycle.errors import ImageError
 from cellcycle.images import expand, read_plane, write_image
@@ -139,6 +141,33 @@ def test_fractions_of_which_0_is_white_are_refused(tmp_path):
         read_plane(path)
 
 
+@pytest.mark.parametrize("kind", ["i2", ">i2", "i4"])
+def test_unsigned_counts_that_were_stored_as_signed_are_said(tmp_path, kind):
+    counts = (FLOATS * 2 ** (8 * int(kind[-1]) - 11)).astype(kind.replace("i", "u"))
+    with pytest.raises(ImageError, match=f"export it as unsigned {8 * int(kind[-1])} bits"):
+        read_plane(write(tmp_path / "a.tif", counts.view(kind), byteorder=">" if kind[0] == ">" else "<"))
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128])
+def test_complex_numbers_are_named_as_such(tmp_path, kind):
+    with pytest.raises(ImageError, match="its pixels are of type complex"):
+        read_plane(write(tmp_path / "a.tif", BASE.astype(kind)))
+
+
+def test_an_animation_is_refused(tmp_path):
+    first, *others = (Image.fromarray((discs(moved=k) // 8).astype(np.uint8)) for k in range(3))
+    first.save(tmp_path / "a.png", save_all=True, append_images=others)
+    with pytest.raises(ImageError, match="animation of 3 pictures"):
+        read_plane(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("unit", ["micrometers", "Micrometres", "microns", "um", "nanometers", "metres", "inches"])
+def test_units_are_known_by_all_their_names(tmp_path, unit):
+    size = {"n": 325.0, "me": 325e-9, "in": 0.325 / 25_400}.get(unit[: 1 + (unit[0] != "n")], 0.325)
+    options = {"imagej": True, "resolution": (1 / size, 1 / size), "metadata": {"unit": unit}}
+    assert read_plane(write(tmp_path / "a.tif", BASE, **options)).pixel_size_um == pytest.approx(0.325, rel=1e-3)
+
+
 def test_signed_counts_keep_their_full_range():
     np.testing.assert_allclose(scale_to_unit(signed(FLOATS - 32768)), BASE / 65535, atol=1e-6)
 
@@ -217,12 +246,23 @@ def pages(path, stack):
     return path
 
 
+def brighter(times, counts):
+    """Return a picture of so many times the light on the same background, with the noise of a camera."""
+    return np.random.default_rng(9).poisson(100 + times * np.clip(counts - 100.0, 0, None)).astype(np.uint16)
+
+
 UNLIKE = {
     "stains": [BASE, discs(moved=9), 3 * BASE.T],
     "two stains": [BASE, discs(moved=-12)],
     "times": [discs(moved=2 * k, seed=k) for k in range(6)],
     "slow times": [discs(moved=k, seed=k) for k in range(6)],
     "stain, nothing, stain": [BASE, np.full_like(BASE, 100), BASE],
+    "a far brighter stain": [BASE, brighter(9, discs(moved=-12))],
+    "far brighter first": [brighter(9, discs(moved=-12)), BASE],
+    "three, one far brighter": [discs(moved=4), brighter(9, discs(moved=-12)), BASE],
+    "a far dimmer stain": [BASE, brighter(1 / 20, discs(moved=-12))],
+    "seven, the last a far dimmer stain": [*[BASE] * 6, brighter(1 / 10, discs(moved=-12))],
+    "a bright page without nuclei": [BASE, np.random.default_rng(1).poisson(20_000.0, BASE.shape).astype(np.uint16)],
 }
 
 
@@ -241,6 +281,15 @@ def test_pages_that_look_like_one_stack_are_projected_and_said(tmp_path):
     plane = read_plane(pages(tmp_path / "a.tif", stack))
     assert (plane.n_planes, plane.planes) == (7, "maximum of page 0-6")
     np.testing.assert_allclose(plane.pixels, np.max(stack, axis=0) / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_pages", [3, 4, 7, 9])
+def test_ends_of_a_stack_that_are_blurred_or_empty_belong_to_it(tmp_path, n_pages):
+    empty = np.random.default_rng(1).poisson(130.0, BASE.shape).astype(np.uint16)
+    ends = [brighter(share, ndimage.gaussian_filter(BASE.astype(float), 6)) for share in (0.5, 0.2)]
+    middle = [BASE] * (n_pages - 2 * (1 + len(ends[: n_pages // 4])))
+    stack = [empty, *ends[::-1][: n_pages // 4], *middle, *ends[: n_pages // 4], empty]
+    assert read_plane(pages(tmp_path / "a.tif", stack)).n_planes == len(stack)
 
 
 def slices(path, stack, **stated):
@@ -273,6 +322,37 @@ def test_slices_that_are_named_after_stains_are_channels(tmp_path):
     assert read_plane(tmp_path / "a.tif", channel="Ki67").channel == "A01_Ki67"
     with pytest.raises(ImageError, match="2 of them are named after a DNA stain"):
         read_plane(slices(tmp_path / "b.tif", [*stack, BASE.T], Labels=["Ki67", "DAPI 1", "DAPI 2"]))
+    # Some state a distance for whatever they put together.
+    assert read_plane(slices(tmp_path / "c.tif", stack, Labels=["GFP", "DAPI"], spacing=1.0)).channel == "DAPI"
+    with pytest.raises(ImageError, match="none is clearly the DNA stain"):
+        read_plane(slices(tmp_path / "d.tif", stack, Labels=["GFP", "RFP"], spacing=1.0))
+    for labels in (["GFP z1", "GFP z2"], ["DAPI z1", "DAPI z2"], ["z 1", "z 2"]):
+        assert read_plane(slices(tmp_path / "e.tif", stack, Labels=labels, spacing=1.0)).planes == "maximum of z 0-1"
+
+
+def binned(counts, n=2):
+    height, width = (size // n for size in counts.shape)
+    return counts.reshape(height, n, width, n).sum(axis=(1, 3), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize("form", ["pages", "series"])
+def test_a_smaller_page_that_shows_something_else_is_no_thumbnail(tmp_path, form, n):
+    name, told = ("a.ome.tif", {"axes": "YX"}) if form == "series" else ("a.tif", None)
+    other = discs(moved=9)
+    for images in ((other, binned(BASE, n)), (binned(BASE, n), other)):
+        with tifffile.TiffWriter(tmp_path / name) as writer:
+            for image in images:
+                writer.write(image, photometric="minisblack", metadata=told, contiguous=False)
+        with pytest.raises(ImageError, match=f"104 x 104 and {104 // n} x .* show different things"):
+            read_plane(tmp_path / name)
+    dark = np.random.default_rng(1).poisson(130.0, BASE.shape).astype(np.uint16)
+    for large, small, marked in ((BASE, BASE[::n, ::n] // 8, {}), (dark, dark[::n, ::n], {}),
+                                 (other, binned(BASE, n), {"subfiletype": 1})):  # fmt: skip
+        with tifffile.TiffWriter(tmp_path / name) as writer:
+            writer.write(large, photometric="minisblack", metadata=told)
+            writer.write(small, photometric="minisblack", metadata=told, **marked)
+        assert read_plane(tmp_path / name).pixels.shape == BASE.shape
 
 
 SIZES = [

@@ -3,10 +3,12 @@
 from urllib.request import pathname2url
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 
-from cellcycle.datasets import load_dataset
+from cellcycle.datasets import load_dataset, source_kind, source_name
+from cellcycle.datasets.tables import clean_names
 from cellcycle.errors import DataError
 
 PHASES = ("G1", "S", "G2", "M")
@@ -118,7 +120,6 @@ def test_a_table_is_read_however_it_was_saved(cells, write):
         (["path,label", "~nobody/0.tif,G1", "M/0.tif,M"], r"~nobody/0.tif \(there is no such file"),
         (["path,label", "gone.tif,G1", "M/0.tif,M"], r"gone.tif \(there is no such file\)"),
         (["path,label", "G1/0.tif,S phase", "M/0.tif,S-phase"], "'S phase' and 'S-phase' differ by a blank, dash"),
-        (["path,label", "G1/0.tif,G1", "M/0.tif,G1"], r"only one class \(G1\)"),
         ([""], "the file is empty"),
         (["path,label"], "no rows"),
         (["path,label", "G1/0.tif,\0"], "not a text"),
@@ -202,9 +203,76 @@ def test_labels_that_only_resemble_each_other_stay_apart(cells, names):
     assert set(load_dataset(manifest(cells, ["path,label", *rows])).classes) == set(names)
 
 
-def test_groups_that_differ_in_separators_are_one(cells):
-    rows = [f"{r},{('Slide 1', 'slide_1', 'slide-1', 'Slide 11')[k % 4]}" for k, r in enumerate(ROWS)]
-    assert len(set(load_dataset(manifest(cells, ["path,label,group", *rows])).groups)) == 2
+@pytest.mark.parametrize(
+    "same",
+    [
+        ("Slide 1", "slide_1", "slide-01", "Slide1", "slide #1", "Slide.1"),
+        ("1", "1.0", "01", "1,00"),
+        ("w1", "w 1", "W-1"),
+        ("A1", "\u04101", "\u0391 01"),
+        ("\u0432\u0435\u043d\u0430 1", "\u0412\u0435\u043d\u0430_01"),
+        ("2024-01-05", "2024_1_5"),
+    ],
+)
+def test_groups_that_a_person_reads_as_one_are_one_and_it_is_said(same):
+    joined, notes = clean_names(pd.Series(same), "group", "list.csv")
+    assert len(set(joined)) == 1
+    assert len(notes) == len(same) - 1 and all("is read as" in note for note in notes)
+
+
+def test_groups_that_only_resemble_each_other_stay_apart():
+    names = ["1-11", "11-1", "11", "1.1", "1.05", "10", "100", "dox+", "dox-", "5 mM", "5 \u00b5M", "s/1", "s1"]
+    assert len(set(clean_names(pd.Series(names), "group", "list.csv")[0])) == len(names)
+
+
+def test_images_without_a_group_stand_alone_however_alike_their_names(tmp_path):
+    root = write_cells(tmp_path / "c", "G1/c1.tif", "G1/c_1.tif", "M/c01.tif", "M/c 1.tif")
+    rows = ["G1/c1.tif,G1,a", "G1/c_1.tif,G1,", "M/c01.tif,M,", "M/c 1.tif,M,a"]
+    assert len(set(load_dataset(manifest(root, ["path,label,group", *rows])).groups)) == 3
+
+
+@pytest.mark.parametrize("column", ["slide", "Well", "donor_id", "groups"])
+def test_a_column_that_reads_like_groups_is_named(cells, column):
+    rows = [f"path,label,{column}", *(f"{r},{k % 2}" for k, r in enumerate(ROWS))]
+    assert load_dataset(manifest(cells, rows)).notes == (
+        f"the column {column.lower()} is not read: call it group, if nuclei that share it must not be parted",
+    )
+
+
+# --- what is meant
+
+
+def test_what_lies_here_under_the_name_of_a_set_is_meant_and_it_is_said(cells, monkeypatch):
+    monkeypatch.chdir(cells.parent)
+    assert source_kind("simulated") == "simulated"
+    cells.rename("simulated")
+    assert source_kind("simulated") == "folder" and source_name("simulated") == "simulated"
+    assert load_dataset("simulated").notes[0].startswith("simulated is what lies here under this name")
+
+
+@pytest.mark.parametrize("places", ["y_um,x_um", "centroid-0,centroid-1", "bbox_y,bbox_x", "Location Y,Location X"])
+def test_a_table_of_nuclei_whose_places_have_other_names_is_no_table_of_crops(cells, places):
+    rows = [f"{r},{k},{k}" for k, r in enumerate(ROWS)]
+    assert len(load_dataset(manifest(cells, [f"image,label,{places}", *rows]))) == 8
+    with pytest.raises(
+        DataError, match="may tell their nuclei apart; give places in px, as centroid_y_px and"
+    ) as error:
+        load_dataset(manifest(cells, [f"image,label,{places}", *rows, "G1/0.tif,G1,9,9"]))
+    one_line(error)
+
+
+@pytest.mark.parametrize("ids", [range(8), range(7, 15), range(14, 6, -1), ["7.0", *range(8, 15)]])
+def test_a_column_id_that_numbers_the_rows_names_no_nuclei(cells, ids):
+    rows = [f"{r},{i}" for r, i in zip(ROWS, ids, strict=True)]
+    assert source_kind(manifest(cells, ["image,label,id", *rows])) == "manifest"
+    assert source_kind(manifest(cells, ["image,label,id", *rows[:-1], "M/1.tif,M,99"])) == "fields"
+
+
+@pytest.mark.parametrize("name", ["None", "NA", "-", "n\u00adan"])
+def test_a_name_that_says_that_there_is_no_class_is_none(tmp_path, name):
+    with pytest.raises(DataError, match="is no name of a class: in tables it says that there is none") as error:
+        load_dataset(write_cells(tmp_path / "c", f"{name}/0.tif", "G1/0.tif", "M/0.tif"))
+    one_line(error)
 
 
 # --- folders
@@ -278,6 +346,9 @@ def test_images_beside_the_class_folders_are_told_of(cells):
         (["G1/a.tif", "G1/a_cp_masks.tif", "M/b.tif"], "G1 holds a_cp_masks.tif beside a.tif"),
         (["G1/a.tif", "S/a.tif", "unlabeled/a.tif"], "unlabeled: a folder of this name is no class"),
         (["Training data/a.tif", "Test data/b.tif"], "test data, training data: a folder of this name is no class"),
+        (["G1/a.tif", "S/a.tif", "test/b.tif"], "test: a folder of this name is no class"),
+        (["G1/a.tif", "S/a.tif", "val/b.tif"], "val: a folder of this name is no class"),
+        (["G1/a.tif", "S/a.tif", "valid/b.tif"], "valid: a folder of this name is no class"),
         (["train/a.tif", "test/b.tif"], "test, train: a folder of this name is no class"),
         (["train/G1/a.tif", "train/S/a.tif", "val/b.tif"], "1 images lie above the classes, e.g. val/b.tif"),
         (["a/x/1.tif", "a/y/1.tif", "b/x/1.tif"], "two classes|only one class"),
@@ -295,6 +366,10 @@ def test_folders_that_are_no_classes_are_refused_in_one_line(tmp_path, names, me
     with pytest.raises(DataError, match=message) as error:
         load_dataset(root)
     one_line(error)
+
+
+def test_nuclei_may_be_valid_and_invalid(tmp_path):
+    assert load_dataset(write_cells(tmp_path / "c", "valid/a.tif", "invalid/b.tif")).classes == ("invalid", "valid")
 
 
 def test_a_folder_with_a_manifest_counts_as_it(cells):
@@ -321,6 +396,28 @@ def test_one_huge_picture_among_crops_is_named_and_shrinks_none(cells):
     assert len(dataset) == 8
     assert dataset.images.shape[-1] == 24
     assert any("S/field.tif" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"), [((24, 24), "S/odd.tif is blank"), ((1, 1), "1 x 1 px among crops of 24 px: too small")]
+)
+def test_blank_and_tiny_pictures_are_no_nuclei(cells, shape, message):
+    tifffile.imwrite(cells / "S" / "odd.tif", np.full(shape, 7, np.uint16))
+    with pytest.raises(DataError, match=message) as error:
+        load_dataset(cells)
+    one_line(error)
+    dataset = load_dataset(cells, on_error="skip")
+    assert len(dataset) == 8 and any(message in note for note in dataset.notes)
+    for path in cells.rglob("*.tif"):
+        tifffile.imwrite(path, np.full((24, 24), 7, np.uint16))
+    with pytest.raises(DataError, match="so 8 others"):
+        load_dataset(cells, on_error="skip")
+
+
+def test_a_picture_for_which_all_others_are_surrounded_is_named(cells):
+    write_cell(cells / "S" / "wide.tif", 99, size=90)
+    note = "S/wide.tif is 90 px wide where most are 24: all are surrounded up to its width"
+    assert load_dataset(cells).notes == (note,)
 
 
 def test_other_pixel_sizes_are_brought_to_one(tmp_path):
@@ -353,6 +450,28 @@ def test_the_same_picture_in_two_classes_is_refused_with_both_names(cells):
     one_line(error)
     dataset = load_dataset(cells, on_error="skip")
     assert dict(dataset.counts()) == {"G1": 1, "S": 2, "G2": 2, "M": 2}
+
+
+def test_a_nucleus_cut_at_two_widths_is_one(cells):
+    for path in list(cells.rglob("*.tif")):
+        tifffile.imwrite(path.with_name(f"wide {path.name}"), np.pad(tifffile.imread(path), 6, mode="reflect"))
+    dataset = load_dataset(cells)
+    narrow = [name.replace("wide ", "") for name in dataset.sample_ids]
+    assert (pd.factorize(dataset.groups)[0] == pd.factorize(np.array(narrow))[0]).all()
+    (cells / "M" / "wide 0.tif").rename(cells / "S" / "other.tif")
+    with pytest.raises(DataError, match=r"M/0.tif \(M\) and S/other.tif \(S\) are the same picture"):
+        load_dataset(cells)
+
+
+def test_copies_are_no_groups_that_were_stated(cells):
+    (cells / "M" / "again.tif").write_bytes((cells / "M" / "0.tif").read_bytes())
+    for k in range(30):
+        write_cell(cells / PHASES[k % 4] / f"more{k}.tif", 100 + k)
+    dataset = load_dataset(cells)
+    assert len(set(dataset.groups)) == 38 and not dataset.has_stated_groups
+    assert "scores may flatter" in dataset.check_for_training()[-1]
+    rows = [f"{r},slide{k % 2}" for k, r in enumerate([*ROWS, "M/again.tif,M"])]
+    assert load_dataset(manifest(cells, ["path,label,group", *rows])).has_stated_groups
 
 
 def test_without_size_nothing_is_scaled(cells):

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from skimage.draw import polygon2mask
 from skimage.morphology import erosion
 
 from cellcycle import cli, files
+from cellcycle.errors import ImageError
 from cellcycle.images import read_plane, write_image
 from cellcycle.masks import read_mask
 from cellcycle.outlines import outlines_of, write_geojson, write_rois
@@ -432,6 +434,31 @@ def test_white_background_is_seen_through(small, tmp_path):
     tifffile.imwrite(tmp_path / "w.tif", 255 - mask, photometric="miniswhite")
     read, remark = read_mask(tmp_path / "w.tif", pixels)
     assert np.array_equal(read > 0, labels > 0) and "connected parts" in remark
+
+
+def test_black_and_white_is_taken_as_it_is_where_nuclei_lie_at_the_corners(small):
+    """White at the corners is background where it is darker, and nuclei where it is brighter."""
+    pixels, labels = (array.copy() for array in small)
+    for y, x in ((0, 0), (0, -30), (-20, 0), (-20, -30)):
+        at = np.s_[y : y + 20 or None, x : x + 30 or None]
+        labels[at], pixels[at] = 13, 0.5
+    mask = np.where(labels > 0, 255, 0).astype(np.uint8)
+    read, remark = read_mask(mask, pixels)
+    assert np.array_equal(read > 0, labels > 0) and "inverted" not in remark
+
+
+def test_a_mask_of_a_field_without_background_is_refused_and_one_of_half_precision_taken(small):
+    """Its background is numbered as a nucleus; nuclei at the corners hide that."""
+    pixels, labels = small
+    full = np.where(labels > 0, labels, 13)
+    full[:9, :9], full[-9:, :9], full[:9, -9:] = 14, 15, 16
+    with pytest.raises(ImageError, match="it has no background"):
+        read_mask(full.astype(np.uint16), pixels)
+    with pytest.raises(ImageError, match="not finite"):
+        read_mask(np.where(labels > 0, labels, np.nan), pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(read_mask(labels.astype(np.float16), pixels)[0], labels)
 
 
 def odd(kind, labels):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import shutil
@@ -161,6 +162,22 @@ def test_an_h5ad_that_cannot_be_finished_leaves_nothing(tmp_path):
         write(pd.DataFrame({"image": ["a"], "nucleus_id": [1]}))
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rows.h5ad", "rows.csv"])
+def test_a_disk_that_is_full_at_the_end_is_one_line_and_no_summary(run, tmp_path, monkeypatch, name):
+    """What `h5py` itself writes to a full disk may end the process."""
+    pytest.importorskip("h5py")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    where, what = (Path, "write_bytes") if name.endswith("h5ad") else (files.os, "replace")
+    monkeypatch.setattr(where, what, full)
+    code, out, err = run("predict", MITOSIS, "--output", name)
+    assert (code, out) == (2, "") and "disk is full" in err
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_table_keeps_the_mode_that_is_there_and_heeds_the_umask(tmp_path):

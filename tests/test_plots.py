@@ -73,7 +73,7 @@ def test_recall_bars_use_the_phase_colours(table):
 def test_design_space_names_stages_and_joins_widths(table):
     designs = table.assign(stages=[3, 6], width=8, macro_f1=0.6, macro_f1_low=0.5, macro_f1_high=0.7)
     figure = plots.design_space(designs, references={"accuracy": {"ceiling": 0.8}})
-    assert {"3", "6", "first stage 8 wide", "ceiling", "macro F1"} <= set(texts(figure))
+    assert {"3 stages", "6 stages", "first stage 8 wide", "ceiling", "macro F1"} <= set(texts(figure))
     assert [ax.get_xscale() for ax in figure.axes] == ["log"] * 3
     assert [len(ax.findobj(lambda o: getattr(o, "get_label", str)() == "ceiling")) for ax in figure.axes] == [1, 0, 0]
 
@@ -124,6 +124,11 @@ def test_validation_compares_sources():
 def test_nagao_drawing_names_its_layers():
     shown = texts(plots.nagao_drawing(6, 8, 64, 1, 4))
     assert {"1 ch\n64 px", "256 ch\n1 px", "512", "4"} <= set(shown)
+
+
+def test_every_line_of_effects_is_in_the_legend(table):
+    (shown,) = plots.effects(table, reference="LR", references={"ceiling": 0.8}).legends
+    assert [text.get_text() for text in shown.texts] == ["LR", "ceiling"]
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -250,8 +251,24 @@ def test_the_only_image_is_refused(tmp_path):
         predict(tmp_path)
     with pytest.raises(SettingError, match="kind"):
         predict(MITOSIS, kind="cell")
-    with pytest.raises(SettingError, match="pixel_size_um"):
+    with pytest.raises(SettingError, match=r"pixel size: -1\.0"):
         predict(MITOSIS, pixel_size_um=-1.0)
+
+    with pytest.raises(SettingError, match="segmentation: 'otsu' is unknown"):
+        predict(MITOSIS, backend="otsu")
+
+
+@pytest.mark.slow
+def test_a_pixel_size_that_was_asked_for_and_cannot_be_gives_way_to_the_stated_one():
+    """At twice the size nuclei would have four times the area: what cannot be is not said to be taken."""
+    model, plane = Predictor(settings=Settings(pixel_size_um=0.65)), read_plane(FIELD)
+    made = model.predict(plane)
+    assert set(made.columns["pixel_size_um"]) == {plane.pixel_size_um} and made.nuclei.scale_is_known
+    assert made.plane_note.endswith("0.65 um was asked for, but cannot be: the stated one is taken")
+    made = model.predict(replace(plane, pixel_size_um=6.5))
+    assert "0.65 um was asked for, but cannot be; at 0.65 um a pixel its nuclei would have" in made.plane_note
+    areas = re.search(r"have ([\d,]+) um2", Predictor().predict(replace(plane, pixel_size_um=6.5)).plane_note)
+    assert len(areas[1]) > 4 and "," in areas[1]
 
 
 def test_paths_are_listed_once_and_in_order(tmp_path):

@@ -14,10 +14,13 @@ import pytest
 
 from cellcycle import cli, cnncc, files
 from cellcycle.checkpoint import load_checkpoint
-from cellcycle.images import read_plane, write_image
-from cellcycle.predict import Predictor, command, many, output, predict, predictor
+from cellcycle.images import Plane, read_plane, write_image
+from cellcycle.nuclei import Nuclei
+from cellcycle.phases import PHASES
+from cellcycle.predict import Predictor, command, many, output, predict, predictor, words
 from cellcycle.predict.many import run_batch
 from cellcycle.predict.overlay import draw_overlay, stretched
+from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.simulation import simulate_field
 
 SAMPLE = files.repository() / "data" / "sample"
@@ -253,11 +256,12 @@ def test_a_stopped_run_goes_on_where_it_stopped(run, tmp_path, monkeypatch, suff
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["image", "setting", "model", "damage"])
+@pytest.mark.parametrize("change", ["image", "setting", "model", "damage", "mask that is gone"])
 def test_a_run_of_other_things_does_not_go_on_from_a_stopped_one(run, tmp_path, monkeypatch, change):
     for name in ("a.png", "b.png"):
         shutil.copy(MITOSIS, tmp_path / name)
     call = ["predict", tmp_path / "a.png", tmp_path / "b.png", "--nucleus", "--output", tmp_path / "rows.csv"]
+    call += ["--masks", tmp_path]
 
     def interrupted(*arguments):
         yield next(run_batch(*arguments))
@@ -271,12 +275,14 @@ def test_a_run_of_other_things_does_not_go_on_from_a_stopped_one(run, tmp_path, 
         os.utime(tmp_path / "b.png", (1, 1))
     elif change == "damage":
         journal.write_bytes(journal.read_bytes()[:-30])
+    elif change == "mask that is gone":
+        (tmp_path / "a_mask.tif").unlink()
     else:
         call += ["--pixel-size", "0.3"] if change == "setting" else ["--model", "lr"]
     code, _, err = run(*call)
     assert code == 0
     assert "were finished" not in err
-    assert not list(tmp_path.glob(".*"))
+    assert (tmp_path / "a_mask.tif").exists() and not list(tmp_path.glob(".*"))
 
 
 def test_a_failing_writer_leaves_no_file(tmp_path):
@@ -308,6 +314,55 @@ def test_the_overlay_outlines_nuclei_in_the_colour_of_their_phase(run, tmp_path)
     assert picture.shape[:2] >= (512, 512)
     coloured = (picture[:512] != picture[:512, :, :1]).any(axis=2)
     assert 0.01 < coloured.mean() < 0.2
+
+
+@pytest.mark.parametrize("call", ["", "G1"])
+def test_the_legend_has_the_gray_of_no_call_where_it_occurs(call):
+    pixels, labels = np.zeros((40, 300), np.float32), np.zeros((40, 300), np.int32)
+    labels[10:30, 10:30] = 1
+    plane, nuclei = Plane(pixels, 8, None, "a"), Nuclei("field", {}, labels, 1.0, True)
+    drawn = draw_overlay(ImagePrediction("a", {"nucleus_id": [1.0], "call": [call]}, None, nuclei, plane), PHASES)
+    gray = (drawn == 0x99).all(axis=2)
+    assert gray[:40].any() == gray[45:52].all(axis=0).any() == (not call)
+
+
+@pytest.mark.slow
+def test_a_field_that_is_said_to_be_a_crop_is_told_and_flagged(run, tmp_path):
+    code, out, err = run("predict", FIELD, "--nucleus", "--output", tmp_path / "rows.csv")
+    assert code == 0 and re.search(r"it shows \d\d nuclei, not one: predict it as a field", err)
+    (row,) = pd.read_csv(tmp_path / "rows.csv").to_dict("records")
+    assert "several_nuclei" in row["flags"] and "several_nuclei" in row["review"]
+    assert "none (no nucleus in the middle)" in out
+    code, out, err = run("--image", MITOSIS, main=cnncc.main)
+    assert "not one" not in err and "Flags: scale unknown\n" in out and "_by_margin" not in out
+
+
+def test_an_empty_middle_is_told_from_a_picture_without_nuclei():
+    columns = {"flags": ["no_nucleus;several_nuclei"], "kind": ["nucleus"]}
+    assert "none (no nucleus in the middle)" in words.nucleus_report(ImagePrediction("a", columns))
+    assert words.image_line(ImagePrediction("a", columns)) == "a: no nucleus in the middle"
+
+
+def test_a_summary_says_of_which_images_nuclei_have_no_call_and_why():
+    tally, checkpoint = words.Tally(PHASES), load_checkpoint("nagao6")
+    for name, review in (("a.tif", "one_dna_peak;edge"), ("b.tif", "one_dna_peak"), ("c.tif", "uncertain")):
+        is_open = "peak" in review
+        columns = {"nucleus_id": [1.0, 2.0], "call": ["" if is_open else "S"] * 2, "review": [review] * 2}
+        columns |= {"flags": ["edge", ""]} | {what: [""] * 2 for what in ("channel", "planes", "model", "model_reason")}
+        tally.add(ImagePrediction(name, columns, checkpoint))
+    (line,) = (line for line in tally.report().splitlines() if line.startswith("No call: "))
+    assert line.startswith("No call: 4 of a.tif and 1 more: the DNA of all nuclei shows one peak")
+
+
+def test_models_with_commas_in_their_names_are_parted_by_semicolons():
+    tally = words.Tally(PHASES, titles=Counter({"Nagao": 10, "Nagao, DNA and form": 1}), n=Counter(nuclei=1))
+    assert "Model: Nagao for 10 images; Nagao, DNA and form for 1 image\n" in tally.report()
+
+
+def test_an_overlay_that_is_named_alone_is_said_to_be_one(run, tmp_path):
+    write_image(tmp_path / "a_phases.png", np.zeros((20, 20, 3), np.uint8), mark="cellcycle overlay")
+    code, _, err = run("predict", tmp_path / "a_phases.png")
+    assert code == 2 and "it is an overlay" in err and "channel" not in err
 
 
 @pytest.mark.slow
@@ -352,6 +407,8 @@ def test_models_lists_the_shipped_ones_with_scores(run):
     assert code == 0
     for name in ("nagao6*", "resnet8", "nn", "lr"):
         assert re.search(rf"^{re.escape(name)} .* 0\.\d\d +0\.\d\d ", out, flags=re.M)
+    # Scores with and without the DNA of the slide do not compare.
+    assert "models of intensity g1 were given the DNA of the slide" in out
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,9 @@ from cellcycle.metrics import wilson
 from cellcycle.phases import PHASES, S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
-from cellcycle.report import read_experiment, write_report
+from cellcycle.report import figures, read_experiment, write_report
 from cellcycle.report.numbers import all_numbers, without_prior
+from cellcycle.report.parts import is_certain, share
 from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, with_likelihoods
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, expected_shares
@@ -64,6 +66,7 @@ def nuclei_of(shares, n=200, seed=0, wells=("A01",), condition="", dose=np.nan, 
 
 
 CONTROL, ARREST = [0.5, 0.3, 0.15, 0.05], [0.8, 0.1, 0.08, 0.02]
+CULTURE = "culture 0.32 0.32 0.32 0.04"
 
 
 def write_plate(file):
@@ -154,16 +157,23 @@ def test_a_well_of_two_times_counts_for_each_and_what_is_pooled_is_told(tmp_path
 @pytest.mark.slow
 def test_plates_of_one_name_in_two_tables_are_two(tmp_path):
     files = []
-    for day in ("day1", "day2"):
-        table = nuclei_of(CONTROL, 40, wells=("A01",), condition="DMSO", plate="plate", group="plate")
+    for k, day in enumerate(("day1", "day2")):
+        table = nuclei_of(CONTROL, 40, k, wells=("A01",), condition="DMSO", plate="plate", group="plate")
         files.append(tmp_path / f"{day}.csv")
         table.assign(image=f"{day}/plate/A01.tif").to_csv(files[-1], index=False)
     experiment = read_experiment(files)
     assert set(experiment.table["unit"]) == {"plate (day1, 1) A01", "plate (day2, 2) A01"}
     assert experiment.table["group"].nunique() == 2
-    # Parts of one plate, predicted one after the other, are of one folder.
-    pd.read_csv(files[1], keep_default_na=False).assign(image="day1/plate/A01_s2.tif").to_csv(files[1], index=False)
+    # Parts of one plate, predicted one after the other, are of one folder, however it is spelled.
+    part = pd.read_csv(files[1], keep_default_na=False)
+    part.assign(image="./day1/plate/A01_s2.tif").to_csv(files[1], index=False)
     assert set(read_experiment(files).table["unit"]) == {"A01"}
+    # No plate may be named, either.
+    for file in files:
+        pd.read_csv(file, keep_default_na=False).assign(plate="").to_csv(file, index=False)
+    assert set(read_experiment(files).table["unit"]) == {"A01"}
+    part.assign(plate="").to_csv(files[1], index=False)
+    assert set(read_experiment(files).table["unit"]) == {"unnamed (day1, 1) A01", "unnamed (day2, 2) A01"}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +204,7 @@ def test_a_control_that_begins_like_a_formula_is_found(tmp_path):
              (("A01", "'-dox"), ("A02", "'+dox"))]  # fmt: skip
     pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
     for control in ("-dox", "'-dox"):
-        assert read_experiment([tmp_path / "t.csv"], control).control == "'-dox"
+        assert read_experiment([tmp_path / "t.csv"], control).control == "-dox"
 
 
 @pytest.mark.slow
@@ -209,7 +219,10 @@ def test_mitoses_without_a_call_are_estimated_and_not_counted(tmp_path):
     assert found["counted", "M"] < 0.3 < 0.36 < found["estimated", "M"] < 0.48
     page = tmp_path / "r.html"
     write_report(page, read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"], tmp_path)
-    assert "--prior equal, in A01" in page.read_text(encoding="utf-8")
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert "--prior equal, in A01" in text
+    assert f"400 found; {n_called} counted; {400 - n_called} more estimated, without a call" in text
+    assert f"<td>{n_called} of 400</td>" in text
 
 
 def with_noise(table, ratio=2.0, cv=0.08, seed=3):
@@ -358,16 +371,123 @@ def test_arms_are_conditions_else_wells_else_images(tmp_path):
 def test_tables_that_do_not_belong_together_are_refused_in_one_line(tmp_path, plate):
     nuclei_of(CONTROL, wells=("X01",), model="nagao6").to_csv(tmp_path / "model.csv", index=False)
     nuclei_of(CONTROL, wells=("X01",), version="0").to_csv(tmp_path / "version.csv", index=False)
+    nuclei_of(CONTROL, wells=("X01",), prior=CULTURE).to_csv(tmp_path / "prior.csv", index=False)
+    mixed = nuclei_of(CONTROL, wells=("X01",)).assign(image=["x.tif", "y.tif"] * 100)
+    for column, two in (("version", ["1", "2"]), ("prior", ["equal", CULTURE])):
+        mixed.assign(**{column: two * 100}).to_csv(tmp_path / f"{column}s.csv", index=False)
     shutil.copy(plate, tmp_path / "again.csv")
     for name, finding in (
         ("model", "its model is nagao6"),
+        ("prior", "prior of its field images is culture, of .* it is equal"),
+        ("versions", "the version of best is 1 and 2"),
+        ("priors", "prior of its field images is culture and equal"),
         ("version", "the version of best is 0"),
         ("again", "stands in"),
     ):
         with pytest.raises(DataError, match=finding):
             read_experiment([plate, tmp_path / f"{name}.csv"])
-    with pytest.raises(SettingError, match="no well is 'DSMO'; use one of DMSO"):
+    with pytest.raises(SettingError, match="no condition is 'DSMO'; use one of DMSO"):
         read_experiment([plate], "DSMO")
+
+
+@pytest.mark.slow
+def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselves(tmp_path):
+    table = nuclei_of(CONTROL, 20, planes="t 0")
+    first, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    table.to_csv(first, index=False)
+    with pytest.raises(DataError, match=r"A01_s1.tif stands in .*a.csv, too; give each image once"):
+        read_experiment([first, first])
+    again = nuclei_of(CONTROL, 20, seed=1, planes="t 0")
+    for image, rows in (("./A01_s1.tif", again), (str(Path("A01_s1.tif").absolute()), again), ("q/A01_s1.tif", table)):
+        rows.assign(image=image).to_csv(other, index=False)
+        with pytest.raises(DataError, match=r"stands in .*a.csv as A01_s1.tif, too"):
+            read_experiment([first, other])
+        pd.concat([table, rows.assign(image=image)]).to_csv(other, index=False)
+        with pytest.raises(DataError, match=r"stands there as A01_s1.tif, too"):
+            read_experiment([other])
+    again.assign(planes="t 1").to_csv(other, index=False)
+    assert len(read_experiment([first, other]).nuclei) == 40
+
+
+@pytest.mark.slow
+def test_a_table_of_empty_wells_is_joined_and_what_is_empty_is_not_counted(tmp_path):
+    table = nuclei_of(CONTROL, 20, condition="DMSO", wells=("A01", "A02"), prior=CULTURE)
+    table.loc[table["well"] == "A02", "flags"] = "edge"
+    empty = {"image": "A03_s1.tif", "flags": "no_nucleus", "well": "A03", "plate": "p", "condition": "DMSO"}
+    files = [tmp_path / "empty.csv", tmp_path / "t.csv"]
+    as_frame(full_columns(empty, PHASES, 1)).to_csv(files[0], index=False)
+    table.to_csv(files[1], index=False)
+    numbers = all_numbers(read_experiment(files), 0)
+    counted = numbers.loc[numbers["table"] == "counted", ["n_nuclei", "n_fields", "n_wells"]]
+    assert (counted == [20, 1, 1]).all(axis=None)
+    for alone in (files[:1], files[:1] * 2):
+        with pytest.raises(DataError, match=r"none of (its|their) rows holds a nucleus"):
+            read_experiment(alone)
+
+
+def test_names_with_slashes_are_shown_whole(tmp_path):
+    parts = [nuclei_of(CONTROL, 10, k, plate=f"{k}/11/2026", image=f"{k}/A01.tif") for k in (24, 25)]
+    pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+    assert read_experiment([tmp_path / "t.csv"]).arms == ["24/11/2026 A01", "25/11/2026 A01"]
+    parts = [part.assign(well="", plate="", image="d/f.tif", planes=f"t {k}") for k, part in enumerate(parts)]
+    pd.concat(parts).assign(condition=["in v/v"] * 10 + ["none"] * 10).to_csv(tmp_path / "t.csv", index=False)
+    found = read_experiment([tmp_path / "t.csv"]).table
+    assert set(found["unit_name"]) == {"f.tif (in v/v)", "f.tif (none)"}
+
+
+@pytest.mark.slow
+def test_replicates_are_told_apart_by_what_they_say_and_rows_without_a_condition_are_told(tmp_path):
+    table, file = nuclei_of(CONTROL, 10, condition="drug").assign(replicate=["1", "1.0"] * 5), tmp_path / "t.csv"
+    table.to_csv(file, index=False)
+    assert set(read_experiment([file], " Drug ").table["replicate"]) == {"1"}
+    table.assign(replicate=["Rep1", "rep1"] * 5).to_csv(file, index=False)
+    with pytest.raises(DataError, match="the replicates 'Rep1' and 'rep1' differ by capitals alone"):
+        read_experiment([file])
+    table.assign(condition=["", "drug"] * 5).to_csv(file, index=False)
+    experiment = read_experiment([file])
+    assert experiment.arms == ["drug", "no condition"] and experiment.table["is_bare"].sum() == 5
+    table.assign(condition=["", "no condition"] * 5).to_csv(file, index=False)
+    with pytest.raises(DataError, match="a condition is called 'no condition', and other rows have none"):
+        read_experiment([file])
+
+
+@pytest.mark.slow
+def test_a_control_that_is_all_rows_is_refused_and_a_dose_panel_begins_at_the_dose_0_of_its_drug(tmp_path):
+    parts = [nuclei_of(CONTROL, 10, k, (f"A0{k}",), "drug", dose) for k, dose in enumerate((0.0, 1.0, 10.0))]
+    pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(SettingError, match=r"all rows are 'drug'.*name one dose of it: drug 0, drug 1, drug 10"):
+        read_experiment([tmp_path / "t.csv"], "drug")
+    experiment = read_experiment([tmp_path / "t.csv"])
+    (panel,) = figures.dose_response(all_numbers(experiment, 0), experiment).axes
+    drawn = {x for line in panel.lines for x in line.get_xdata()}
+    assert drawn == {0.1, 1.0, 10.0} and [text.get_text() for text in panel.get_xticklabels()] == ["0", "1", "10"]
+
+
+def test_a_difference_is_certain_where_the_interval_that_is_shown_leaves_out_0():
+    for low, high, is_so, shown in ((-0.24, -0.003, True, "-13 <small>[-24, -0.3]</small>"),
+                                    (-0.24, 0.004, False, "-13 <small>[-24, +0.4]</small>"),
+                                    (-0.24, -0.0001, False, "-13 <small>[-24, 0]</small>")):  # fmt: skip
+        row = {"value": -0.13, "low": low, "high": high}
+        assert share(row, "+") == shown and is_certain(row) == is_so
+
+
+def test_a_table_of_another_kind_is_named(tmp_path):
+    (tmp_path / "n.h5ad").write_bytes(b"\x89HDF\r\n")
+    with pytest.raises(DataError, match=r"n.h5ad: .h5ad is not read; give its CSV, TSV, JSON or Parquet file"):
+        read_experiment([tmp_path / "n.h5ad"])
+
+
+def test_no_file_is_replaced_but_an_earlier_report(tmp_path):
+    plate = tmp_path / "plate_numbers.csv"
+    nuclei_of(CONTROL, 5).to_csv(plate, index=False)
+    (tmp_path / "thesis.html").write_text("<html>mine")
+    (tmp_path / "mine_numbers.csv").write_text("well,n\nA01,2\n")
+    experiment, before = read_experiment([plate]), {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for name, file, finding in (("plate", plate, "it would replace the table"), ("thesis", "thesis.html", "it exists"),
+                                ("mine", "mine_numbers.csv", "it exists and is no earlier report")):  # fmt: skip
+        with pytest.raises(SettingError, match=f"{file}: {finding}"):
+            write_report(tmp_path / f"{name}.html", experiment, [plate])
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def numbers_of(page):
@@ -433,11 +553,11 @@ def test_the_page_stands_alone_and_every_number_is_in_its_table(page):
         assert word in said
     numbers = pd.read_csv(numbers_of(page))
     for _, row in numbers[numbers["table"] == "counted"].iterrows():
-        assert f"{100 * row['value']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]" in said
+        assert re.sub("<.*?>", "", share(row)) in said
 
 
 @pytest.mark.slow
-def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(reported, tmp_path, monkeypatch):
+def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(reported, tmp_path, monkeypatch, capsys):
     page, plate = reported / "report.html", reported / "plate.csv"
     before = page.read_bytes(), numbers_of(page).read_bytes()
     experiment = read_experiment([plate], "DMSO")
@@ -447,6 +567,8 @@ def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(report
         write_report(plate, experiment, [plate])
     assert run(monkeypatch, "report", tmp_path / "none.csv", "--output", page) == 2
     assert page.read_bytes() == before[0]
+    assert run(monkeypatch, "report", plate, "--output", tmp_path / "r.html", "--images", tmp_path / "nowhere") == 0
+    assert "Note: 1 image not found or read" in capsys.readouterr().err
 
 
 @pytest.mark.slow

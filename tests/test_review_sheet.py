@@ -150,6 +150,11 @@ def test_the_page_holds_the_nuclei_in_the_order_of_doubt(folder, table, tmp_path
     assert data_of(tmp_path / "few.html")["about"]["hash"] == data["about"]["hash"]
     review.write_sheet(tmp_path / "same.html", predict(folder / "a.tif").assign(image="a.tif"), folder)
     assert data_of(tmp_path / "same.html") == data
+    # The file states its pixel size; without one areas and widths are guesses, and the page says so.
+    assert not any(nucleus["guessed"] for nucleus in data["nuclei"])
+    flags = "scale_unknown;" + table["flags"].fillna("")
+    review.write_sheet(tmp_path / "guessed.html", table.assign(flags=flags), folder)
+    assert all(nucleus["guessed"] for nucleus in data_of(tmp_path / "guessed.html")["nuclei"])
     with pytest.raises(SettingError, match="--most"):
         review.write_sheet(tmp_path / "no.html", table, folder, most=0)
     assert not (tmp_path / "no.html").exists()

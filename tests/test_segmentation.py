@@ -130,6 +130,14 @@ def test_an_empty_field_with_uneven_light_or_stripes_has_no_nucleus(fall, stripe
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("width", "counts"), [(300, 1000), (300, 3000), (200, 1000), (42, 3000)])
+def test_light_without_a_rim_is_no_nucleus_however_bright(width, counts):
+    y, x = np.mgrid[:512, :512] - 256
+    light = counts * np.exp(-(y**2 + x**2) / width**2)
+    assert not segment(np.random.default_rng(0).poisson(100 * (width < 100) + light) / 65535).any()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 4])
 def test_rings_that_dust_casts_are_no_nuclei_and_nuclei_beside_them_are(seed):
     pixels, truth = field((400, 400), 28, spacing=3, seed=2, slope=0)

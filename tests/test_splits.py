@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cellcycle.errors import DataError
-from cellcycle.splits import Fold, check_no_leak, image_fingerprints, join_copies, stratified_folds
+from cellcycle.splits import Fold, check_no_leak, image_fingerprints, joined, marks_of, stratified_folds
 
 
 @pytest.fixture
@@ -54,21 +54,38 @@ def test_fingerprint_ignores_turning_and_mirroring_only():
     assert prints[4] != prints[0]
 
 
-def test_copies_join_groups():
-    assert join_copies(None, np.array(["a", "b", "c"])) is None
-    np.testing.assert_array_equal(join_copies(None, np.array(["a", "b", "a"])), [0, 1, 0])
-    # Copies link group x with y; z stays alone.
-    joined = join_copies(np.array(["x", "x", "y", "z"]), np.array(["a", "b", "a", "c"]))
-    assert joined[0] == joined[1] == joined[2] != joined[3]
+def test_rows_that_share_a_key_in_any_column_are_joined():
+    np.testing.assert_array_equal(joined([["b"], ["a"], ["b"]]), [1, 0, 1])
+    # Copies link group x with y; z stays alone, though the name of a group is a copy's of another.
+    np.testing.assert_array_equal(joined([["x", "a"], ["x", "b"], ["y", "a"], ["z", "x"]]), [0, 0, 0, 1])
+    np.testing.assert_array_equal(joined([["", "a"], ["", "b"], ["c", ""], ["d", ""]]), [2, 3, 0, 1])
+
+
+def test_marks_know_a_nucleus_cut_wider_and_in_another_bit_depth_again():
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (2, 1, 30, 30))
+    wide = np.pad(small, ((0, 0), (0, 0), (6, 6), (6, 6)), mode="reflect")
+    shifted = (small << 8).astype(np.float32) / 65535
+    marks = marks_of([*(small / 255).astype(np.float32), *(wide / 255).astype(np.float32), *shifted[:, :, ::-1]])
+    np.testing.assert_array_equal(joined(marks), np.unique(marks[:2, 0], return_inverse=True)[1][[0, 1, 0, 1, 0, 1]])
+    # Overexposed middles are all alike.
+    flat = np.ones((2, 1, 60, 60), np.float32)
+    flat[:, :, :, :4] = small[:, :, :4, :4].repeat(15, axis=2) / 255
+    assert len(set(joined(marks_of(flat, about=flat)))) == 2
 
 
 @pytest.mark.parametrize(
     ("train", "test", "message"),
-    [([0, 1], [1, 2], "both sides"), ([0], [3], "copies in training"), ([0], [2], "share a group")],
+    [
+        ([0, 1], [1, 2], "both sides"),
+        ([0], [3], "1 test images have copies in training"),
+        ([0], [1], "1 test images have copies in training"),
+        ([0], [2], "share a group"),
+    ],
 )
 def test_each_kind_of_leak_is_refused(train, test, message):
     fold = Fold(0, 0, np.array(train), np.array(test))
-    prints, groups = np.array(["p", "q", "r", "p"]), np.array([1, 2, 1, 3])
+    prints, groups = np.array([("p", "m"), ("q", "m"), ("r", "n"), ("p", "m")]), np.array([1, 2, 1, 3])
     with pytest.raises(DataError, match=message):
         check_no_leak(fold, prints, groups)
 

@@ -18,8 +18,9 @@ from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
 from cellcycle.errors import RecordError
 from cellcycle.phases import PHASES, S_BY_DNA
+from cellcycle.predict.reasons import REASON_WORDS
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP, table_columns
-from cellcycle.review.doubt import OF_IMAGE, REASON_WORDS
+from cellcycle.review.doubt import OF_IMAGE
 from cellcycle.study import blocks, costs, data_card, experiments, load_profile, texts, transfers
 from cellcycle.study.evidence.sources import SOURCES
 

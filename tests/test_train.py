@@ -133,8 +133,11 @@ def test_a_stopped_training_goes_on_to_the_same_model(cells, trained, tmp_path):
         and done == dict.fromkeys(fitted, QUICK["epochs"])
         and not (tmp_path / "model").exists()
     )
-    with pytest.raises(SettingError, match="other arguments"):
+    with pytest.raises(SettingError, match="had other epochs"):
         train(cells, tmp_path / "model", **QUICK | {"epochs": 3}, resume=True)
+    # Nuclei that the new folds hold out were trained on in the old ones.
+    with pytest.raises(SettingError, match="had other groups"):
+        train(replace(cells, groups=np.arange(96) // 3), tmp_path / "model", **QUICK, resume=True)
     assert Clock(print, state, 1).done() == done
     model = train(cells, tmp_path / "model", **QUICK, resume=True)
     assert model.card["scores"] == trained.card["scores"] and model.card["sha256"] == trained.card["sha256"]
@@ -288,7 +291,7 @@ def test_classes_that_a_model_does_not_know_are_refused(cells, tmp_path):
     with pytest.raises(DataError, match="'resting' is not known to lr, which knows G1, S, G2, M"):
         evaluate("lr", other)
     with pytest.raises(DataError, match="resting"):
-        train(other, tmp_path / "x", **QUICK | {"network": None, "from_model": "lr"})
+        train(other, tmp_path / "x", from_model="lr", folds=2)
 
 
 def test_evaluation_speaks_json(sample_folder):
@@ -317,7 +320,7 @@ def test_the_option_that_a_refusal_names_leaves_unreadable_images_out(tmp_path, 
 
 def test_a_model_that_needs_a_g1_peak_is_not_trained_on_nuclei_without_one(cells, tmp_path):
     with pytest.raises(DataError, match=r"no clear G1 peak, which best needs: .*nagao6") as refused:
-        train(cells.select(np.arange(0, 96, 4)), tmp_path / "x", **QUICK | {"network": None, "from_model": "best"})
+        train(cells.select(np.arange(0, 96, 4)), tmp_path / "x", from_model="best", folds=2)
     assert "\n" not in str(refused.value) and not (tmp_path / "x").exists()
 
 

@@ -24,6 +24,8 @@ CLIPPED = "clipped_background"
 CHANGED = "changed_picture"
 # Its pixels are finer than those that the model learned from: more noise in each, for as bright a nucleus.
 FINE = "fine_pixels"
+# It is one of many in a picture that was said to be a crop of one.
+SEVERAL = "several_nuclei"
 # Flags of the picture that make a call worth a look.
 SPOILT = (
     BY_FEW,
@@ -31,6 +33,7 @@ SPOILT = (
     CHANGED,
     CLIPPED,
     FINE,
+    SEVERAL,
     "edge",
     "clump",
     "debris",

@@ -17,12 +17,12 @@ _TABLES = (".csv", ".tsv", ".txt")
 def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on_error="raise") -> NucleusDataset:
     """Load labelled nuclei by name, from a folder, or from a table.
 
-    A name is "simulated" (493 nuclei, the study's counts), "simulated-colour" (the same, each in an artificial stain
-    colour, RGB), "simulated-nagao" (another cell line, G2 / not-G2), or a public set that is downloaded once its
-    licence was agreed to, "nagao2020" or "bbbc048" (see `cellcycle.datasets.public`). A folder has one sub-folder a
-    class; folders above the classes (slides, wells) are groups. A table has the columns path, label and optionally
-    group, paths as seen from the file; or, of labelled nuclei of whole fields, the columns image, nucleus_id or
-    centroid_y_px and centroid_x_px, and label.
+    A name, under which nothing lies here, is "simulated" (493 nuclei, the study's counts), "simulated-colour" (the
+    same, each in an artificial stain colour, RGB), "simulated-nagao" (another cell line, G2 / not-G2), or a public set
+    that is downloaded once its licence was agreed to, "nagao2020" or "bbbc048" (see `cellcycle.datasets.public`). A
+    folder has one sub-folder a class; folders above the classes (slides, wells) are groups. A table has the columns
+    path, label and optionally group, paths as seen from the file; or, of labelled nuclei of whole fields, the columns
+    image, nucleus_id or centroid_y_px and centroid_x_px, and label.
 
     The images returned are square, of `size_px` or of the largest file where that is smaller or `size_px` is None.
     `seed` is that of a simulated set. With `on_error` "skip", unreadable files among good ones are left out and listed
@@ -45,6 +45,8 @@ def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on
         entries, notes = folders.folder_entries(path)
     else:
         entries, notes = folders.manifest_entries(path / MANIFEST if path.is_dir() else path, on_error)
+    if str(source) in (*SIMULATED, *_PUBLIC):
+        notes.append(f"{source} is what lies here under this name, not the set that is called so")
     return files.load_files(path, source_name(path), entries, notes, size_px, on_error)
 
 
@@ -65,9 +67,9 @@ def source_name(source) -> str:
 
 
 def is_named(source) -> bool:
-    """Tell whether a source is a name, not a path."""
+    """Tell whether a source is a name, not a path; of both, what lies there is meant."""
     name = str(source)
-    return name in SIMULATED or (name.partition("/")[0] in _PUBLIC and not Path(name).exists())
+    return (name in SIMULATED or name.partition("/")[0] in _PUBLIC) and not Path(name).exists()
 
 
 def source_kind(source) -> str:

@@ -1,10 +1,12 @@
 """Whole fields with a table of labelled nuclei: every row of the table finds the nucleus that it means."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter, maximum_position
 
 from cellcycle.datasets.files import as_dataset
 from cellcycle.datasets.labels import NONE, READ_COLUMNS, picture_names, read_labels, read_stated
@@ -18,6 +20,7 @@ from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, find_nuclei, likely_pixel_
 
 # Side of a crop over that of a nucleus, and the least.
 _MARGIN, _LEAST_PX = 2.2, 32
+_SMOOTHED_PX = 3.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one.
     """
     table, notes = read_labels(file)
+    if "group" in table:
+        table["group"], said = clean_names(table["group"], "group", file)
+        notes += said
     images, files, bad = ImageFolder(file.parent, is_open=True), {}, []
     table["sha256"] = table.get("image_sha256", "")
     for key, named in table.groupby(["image", "sha256"], sort=False):
@@ -55,10 +61,10 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     pictures, said = _pictures(table, files)
     bad += said
     keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
-    called, fields, rows = picture_names(keys), [], []
+    called, fields, rows, doubtful = picture_names(keys), [], [], defaultdict(list)
     for key, (plane, named) in zip(keys, pictures.values(), strict=True):
         fields.append(_found(key[0], called[key], plane, named))
-        meant, said = _meant(fields[-1], named)
+        meant, said = _meant(fields[-1], named, doubtful)
         bad += said
         meant["field"] = len(fields) - 1
         rows.append(meant)
@@ -68,19 +74,20 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
         remedy = f"put the images beside the table, {mend}, or leave them out: --skip-unreadable"
         raise DataError(file, bad[0] + more, remedy)
     entries = pd.concat(rows, ignore_index=True)
-    entries["group"], said = clean_names(entries["group"], "group", file)
     if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
         # One for all keeps nothing apart: at least the cells of an image stay together.
         entries["group"] = [fields[k].image for k in entries["field"]]
-        said = [*said, "all are of one group: cells of one image are kept together instead"]
+        notes.append("all are of one group: cells of one image are kept together instead")
     sizes = [f.nuclei.pixel_size_um if f.nuclei.scale_is_known else np.nan for f in fields]
     entries["pixel_size_um"] = np.array(sizes)[entries["field"]]
-    crops = [crop for at, f in zip(rows, fields, strict=True) for crop in _crops(f, at["at"].to_numpy())]
-    notes = [*notes, *(f"skipped {text}" for text in bad), *said]
+    cut = [_crops(f, at["at"].to_numpy()) for at, f in zip(rows, fields, strict=True)]
+    crops, about = ([one for of_field in parts for one in of_field] for parts in zip(*cut, strict=True))
+    notes += [f"skipped {text}" for text in bad]
+    notes += [f"{len(lines)} rows {said} (line {lines[0]})" for said, lines in doubtful.items()]
     shapes = " or ".join(f"{w} x {h} px" for h, w in sorted({f.pixels.shape for f in fields})[:3])
     more = {"fields": tuple(fields), "places": entries[["field", "at"]].to_numpy(np.int64)}
     as_read = f"fields: {len(fields)} of {shapes}"
-    return as_dataset(file, name, entries, crops, notes, size_px, on_error, as_read=as_read, **more)
+    return as_dataset(file, name, entries, crops, notes, size_px, on_error, about, as_read=as_read, **more)
 
 
 def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[str]]:
@@ -116,13 +123,19 @@ def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> Labelled
     return LabelledField(image, name, plane.pixels, nuclei, plane.channel if len(plane.channels) > 1 else "")
 
 
-def _meant(found: LabelledField, named: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the labelled nuclei of a field, a row each, and what is wrong with rows that were left out."""
+def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict) -> tuple[pd.DataFrame, list[str]]:
+    """Return the labelled nuclei of a field, a row each, and what is wrong with rows that were left out.
+
+    The lines of rows that were understood, but may be meant otherwise, are added to `doubtful`, by what they do.
+    """
     bad, rows, name = [], {}, found.name
     for line, row in named.iterrows():
         at = nucleus_of(found.nuclei, row)
         if at is not None:
-            rows.setdefault(at, {}).setdefault(row["label"], line)
+            if rows.setdefault(at, {}).setdefault(row["label"], line) != line:
+                doubtful["mean the nucleus of another row, and are left out"].append(line)
+            elif abs(row["nucleus_id"] - found.nuclei.measured["nucleus_id"][at]) > 0:
+                doubtful["have the place of one nucleus, but not its number: the place is taken"].append(line)
             continue
         y, x = row["centroid_y_px"], row["centroid_x_px"]
         which = f"nucleus {row['nucleus_id']:g}" if np.isnan(y + x) else f"a nucleus at y {y:g}, x {x:g}"
@@ -159,12 +172,20 @@ def nucleus_of(nuclei: Nuclei, row) -> int | None:
     return nearest if distance[nearest] <= radius else None
 
 
-def _crops(found: LabelledField, indices) -> list[np.ndarray]:
-    """Cut nuclei with their surroundings, (S, S) each; an image of one nucleus stays whole."""
+def _crops(found: LabelledField, indices) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Cut nuclei with their surroundings, (S, S) each, and again by what they are known; an image of one stays whole.
+
+    The second ones, (S + 1, S + 1), are the same in a turned or mirrored field. There outlines lie a little elsewhere:
+    their middle is where the smoothed picture is brightest.
+    """
     if not len(indices) or found.nuclei.kind == "nucleus":
-        return [found.pixels] * len(indices)
-    side = np.sqrt(np.median(found.nuclei.measured["area_px"]) * 4 / np.pi) * _MARGIN
+        return ([found.pixels] * len(indices),) * 2
+    nuclei = found.nuclei
+    side = np.sqrt(np.median(nuclei.measured["area_px"]) * 4 / np.pi) * _MARGIN
     half = int(np.ceil(max(side, _LEAST_PX) / 2))
     padded = np.pad(found.pixels, half, constant_values=float(np.median(found.pixels)))
-    corners = np.rint(found.nuclei.centres[indices]).astype(int)
-    return [padded[y : y + 2 * half, x : x + 2 * half] for y, x in corners]
+    smooth = gaussian_filter(found.pixels.astype(np.float64), _SMOOTHED_PX)
+    brightest = maximum_position(smooth, nuclei.labels, nuclei.measured["nucleus_id"][indices])
+    centres = np.rint(nuclei.centres[indices]).astype(int)
+    crops = [padded[y : y + 2 * half, x : x + 2 * half] for y, x in centres]
+    return crops, [padded[y : y + 2 * half + 1, x : x + 2 * half + 1] for y, x in brightest]

@@ -11,24 +11,28 @@ import pandas as pd
 
 from cellcycle.cutting import fitted
 from cellcycle.datasets.nuclei import NucleusDataset
-from cellcycle.datasets.tables import clean_names
+from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
 from cellcycle.files import MARKER
 from cellcycle.images import Plane, read_plane
 from cellcycle.phases import PHASES
-from cellcycle.splits import join_copies, marks_of
+from cellcycle.splits import joined, marks_of
 
-# A crop this many times wider than most is a whole field, or a slip; so is a pixel this many times larger.
-_MOST_WIDER, _MOST_COARSER = 4, 8
+# A crop this many times wider than most is a whole field, or a slip; so is a pixel this many times larger. Of one this
+# much wider is told.
+_MOST_WIDER, _MOST_COARSER, _MUCH_WIDER = 4, 8, 2
 
 
 def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) -> NucleusDataset:
-    """Read listed images (path, label, sample_id, perhaps group) into one data set."""
+    """Read listed images (path, label, sample_id, perhaps group, "" for none) into one data set."""
     entries, notes, planes, bad = entries.reset_index(drop=True), [*notes], {}, []
     for column in {"label", "group"} & set(entries.columns):
         entries[column], said = clean_names(entries[column], column, source)
         notes += said
     class_order(source, entries["label"])
+    if "group" in entries:
+        # A nucleus without a group stands for itself.
+        entries["group"] = entries["group"].where(entries["group"] != "", "single:" + entries["sample_id"])
     for k, path in enumerate(entries["path"]):
         try:
             planes[k] = read_plane(path)
@@ -40,7 +44,7 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
         remedy = 'mend or remove them, or leave them out: on_error="skip", --skip-unreadable'
         raise DataError(source, finding, remedy)
     odd = _odd_ones(planes, entries["sample_id"])
-    if odd and on_error == "raise":
+    if odd and (on_error == "raise" or len(odd) == len(planes)):
         finding = "; ".join(odd.values()) if len(odd) <= 2 else f"{next(iter(odd.values()))}; so {len(odd) - 1} others"
         remedy = "remove such pictures, cut them to single nuclei, or label the nuclei of whole fields in a table"
         raise DataError(source, finding, remedy)
@@ -48,6 +52,7 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
     entries = entries.loc[list(planes)].assign(pixel_size_um=[plane.pixel_size_um for plane in planes.values()])
     notes += [f"skipped {one}" for one in (*bad, *odd.values())]
     pictures = [plane.pixels for plane in planes.values()]
+    notes += _much_wider(pictures, entries["sample_id"])
     sides = sorted({picture.shape[::-1] for picture in pictures})
     sizes = " to ".join(f"{width} x {height} px" for width, height in dict.fromkeys((sides[0], sides[-1])))
     depths = Counter(plane.bit_depth for plane in planes.values())
@@ -56,7 +61,9 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
 
 
 def class_order(source, labels) -> tuple[str, ...]:
-    """Return the classes of labels: phases in their order, else in the natural order of their names; refuse only one.
+    """Return the classes of labels: phases in their order, else in the natural order of their names.
+
+    Refused are names that say in a table that there is no class.
 
     Examples
     --------
@@ -64,16 +71,18 @@ def class_order(source, labels) -> tuple[str, ...]:
     (('G1', 'M'), ('stage 9', 'stage 10'))
     """
     names = set(labels)
-    if len(names) < 2:
-        finding = f"only one class ({', '.join(names)})" if names else "nothing has a class"
-        raise DataError(source, finding, "give images of two or more classes")
+    if no_class := sorted(filter(says_nothing, names)):
+        finding = f"{no_class[0]!r} is no name of a class: in tables it says that there is none"
+        raise DataError(source, finding, "call the class otherwise, or leave its images out")
+    if not names:
+        raise DataError(source, "nothing has a class", "give images of two or more classes")
     if names <= set(PHASES):
         return tuple(p for p in PHASES if p in names)
     return tuple(sorted(names, key=lambda name: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", name)]))
 
 
 def _odd_ones(planes: dict[int, Plane], names) -> dict[int, str]:
-    """Say of each picture whose size is none of a crop, or whose pixel size is none of its neighbours'."""
+    """Say of each picture whose size is none of a crop, that is blank, or whose pixel size is none of the others'."""
     usual = np.quantile([max(plane.pixels.shape) for plane in planes.values()], 0.25)
     known_um = [plane.pixel_size_um for plane in planes.values() if plane.pixel_size_um is not None]
     usual_um, odd = np.median(known_um) if known_um else np.nan, {}
@@ -81,20 +90,37 @@ def _odd_ones(planes: dict[int, Plane], names) -> dict[int, str]:
         (height, width), size_um = plane.pixels.shape, plane.pixel_size_um
         if max(height, width) > _MOST_WIDER * usual:
             odd[k] = f"{names[k]} is {width} x {height} px among crops of {usual:.0f} px: a whole field?"
+        elif min(height, width) * _MOST_WIDER < usual:
+            odd[k] = f"{names[k]} is {width} x {height} px among crops of {usual:.0f} px: too small"
+        elif plane.pixels.min() == plane.pixels.max():
+            odd[k] = f"{names[k]} is blank"
         elif size_um is not None and not 1 / _MOST_COARSER <= size_um / usual_um <= _MOST_COARSER:
             odd[k] = f"{names[k]} says that a pixel is {size_um:.3g} um wide, where others say {usual_um:.3g}"
     return odd
 
 
-def as_dataset(source, name, entries: pd.DataFrame, pictures, notes, size_px, on_error, **more) -> NucleusDataset:
+def _much_wider(pictures, names) -> list[str]:
+    """Return a note on a picture that makes all others small."""
+    widths = [max(picture.shape) for picture in pictures]
+    widest, usual = int(np.argmax(widths)), np.median(widths)
+    if widths[widest] <= _MUCH_WIDER * usual:
+        return []
+    said = f"{names.iloc[widest]} is {widths[widest]} px wide where most are {usual:.0f}"
+    return [f"{said}: all are surrounded up to its width"]
+
+
+def as_dataset(
+    source, name, entries: pd.DataFrame, pictures, notes, size_px, on_error, about=None, **more
+) -> NucleusDataset:
     """Bring pictures (H, W) to one scale and size, and join them with what is known of them.
 
     `entries` has a row a picture: label, sample_id, pixel_size_um (NaN where it is not known), and perhaps group.
     Smaller pictures are surrounded with their own background and all are scaled by the same factor, which keeps sizes
-    of nuclei comparable. `more` goes into the data set.
+    of nuclei comparable. `about` are the images by whose middles they are known again (`marks_of`), if others. `more`
+    goes into the data set.
     """
     classes = class_order(source, entries["label"])
-    marks = marks_of([np.asarray(picture, np.float32)[np.newaxis] for picture in pictures])
+    marks = marks_of(*([np.asarray(p, np.float32)[np.newaxis] for p in of] for of in (pictures, about or pictures)))
     sizes_um = entries["pixel_size_um"].to_numpy(np.float64)
     pictures, sizes_um, said = _to_one_pixel_size(pictures, sizes_um)
     largest = max(max(picture.shape) for picture in pictures)
@@ -143,12 +169,12 @@ def _to_one_pixel_size(pictures, sizes_um: np.ndarray):
 
 
 def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> NucleusDataset:
-    """Give exact copies (also turned or mirrored ones) one group; refuse, or leave out, those whose labels differ."""
-    prints = dataset.known_by()[:, 0]
-    doubtful = (pd.Series(dataset.labels).groupby(prints).transform("nunique") > 1).to_numpy()
+    """Give pictures of one nucleus (turned, mirrored, cut wider) a group; leave out, or refuse, those of two labels."""
+    nucleus = joined(dataset.known_by())
+    doubtful = (pd.Series(dataset.labels).groupby(nucleus).transform("nunique") > 1).to_numpy()
     if doubtful.any():
         first = np.flatnonzero(doubtful)[0]
-        other = np.flatnonzero((prints == prints[first]) & (dataset.labels != dataset.labels[first]))[0]
+        other = np.flatnonzero((nucleus == nucleus[first]) & (dataset.labels != dataset.labels[first]))[0]
         one, two = (f"{dataset.sample_ids[k]} ({dataset.classes[dataset.labels[k]]})" for k in (first, other))
         said = f"{one} and {two} are the same picture"
         if on_error == "raise":
@@ -156,12 +182,14 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
             raise DataError(source, said + more, "keep the right one, or leave such images out: --skip-unreadable")
         note = f"skipped {doubtful.sum()} copies whose labels contradict each other: {said}"
         dataset = replace(dataset.select(~doubtful), notes=(*dataset.notes, note))
-        prints = prints[~doubtful]
-    n_copies = len(prints) - len(np.unique(prints))
+        nucleus = nucleus[~doubtful]
+    n_copies = len(nucleus) - len(np.unique(nucleus))
     if not n_copies:
         return dataset
     note = f"{n_copies} images are copies of others; copies share a group, so no fold parts them"
-    return replace(dataset, groups=join_copies(dataset.groups, prints), notes=(*dataset.notes, note))
+    keys = dataset.known_by() if dataset.groups is None else np.column_stack([dataset.groups, nucleus.astype(str)])
+    groups = {"groups": joined(keys), "groups_are_copies": dataset.groups is None}
+    return replace(dataset, **groups, notes=(*dataset.notes, note))
 
 
 def _scale(picture: np.ndarray, height: int, width: int) -> np.ndarray:

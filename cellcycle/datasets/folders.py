@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle.datasets.lookup import find_file, is_outlines, sample_id, word
-from cellcycle.datasets.tables import CLASSES, FILES, drop_repeats, read_table, says_nothing
+from cellcycle.datasets.tables import CLASSES, FILES, drop_repeats, other_groups, read_table, says_nothing
 from cellcycle.errors import DataError, shown
 from cellcycle.images import list_images
 
@@ -15,8 +15,11 @@ _SPLIT = re.compile(
     r"( ?(set|data|images?|split))?"
 )
 _PICTURES = {"image", "images", "img", "imgs", "raw"}
-_NO_CLASS = re.compile(
-    r"(\d+ )?(train|training|validation)( ?(set|data|images?|split))?|fold ?\d+|images|imgs|un(labell?ed|annotated)"
+_NO_CLASS = re.compile(r"fold ?\d+|images|imgs|un(labell?ed|annotated)")
+# Columns that tell nuclei of one image apart, by other names than those that are read.
+_PLACE = re.compile(
+    r"centroid|cent(er|re)|bbox|bounding|coord|location|position|object|nucle(us|i)|micron|cell_?(id|n)"
+    r"|(?<![a-z])([uμ]m|(c|pos)?[xy](min|max|pos|c)?|roi|box)(?![a-z])"
 )
 _PHASE = re.compile(
     r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
@@ -63,7 +66,7 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame, list[str]]:
-    """List the images of a manifest: path, label, sample_id (the path from its folder), and group where it names any.
+    """List the images of a manifest: path, label, sample_id (the path from its folder), and group, perhaps "".
 
     With `on_error` "skip", rows without a path or a label are left out, and the notes say so.
     """
@@ -80,15 +83,19 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
         table = table[~empty]
     entries = table.assign(path=[find_file(file.parent, text) for text in table["path"]])
     entries["sample_id"] = [sample_id(file.parent, path) for path in entries["path"]]
-    # A nucleus without a group stands for itself.
+    of_file = entries["path"].map(Path.resolve)
+    places = [name for name in table.attrs["header"] if _PLACE.search(name) and of_file.duplicated().any()]
+    if places:
+        finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
+        raise DataError(
+            file, finding, "give places in px, as centroid_y_px and centroid_x_px, or numbers as nucleus_id"
+        )
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
-    kept = drop_repeats(file, entries, entries["path"].map(Path.resolve), ("label", "group"), entries["sample_id"])
+    kept = drop_repeats(file, entries, of_file, ("label", "group"), entries["sample_id"])
     if len(kept) < len(entries):
         notes.append(f"{len(entries) - len(kept)} rows repeat another and are left out")
-    if not has_group.any():
-        return kept.drop(columns="group"), notes
-    return kept.assign(group=kept["group"].where(kept["group"] != "", "single:" + kept["sample_id"])), notes
+    return (kept if has_group.any() else kept.drop(columns="group")), notes + other_groups(table)
 
 
 def _as_text(name: str) -> str:
@@ -143,8 +150,9 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
             f"it is not clear whether {two[0]} or the folders in them ({two[1]}) are the classes",
             "write a table with the columns path,label,group",
         )
-    is_split = _are_splits(names[level])
-    wrong = [name for name in names[level] if is_split or _NO_CLASS.fullmatch(name) or is_outlines(name)]
+    # Beside invalid, valid is a class.
+    wrong = [name for name in names[level] if _SPLIT.fullmatch(name) and f"in{name}" not in names[level]]
+    wrong += [name for name in names[level] if _NO_CLASS.fullmatch(name) or is_outlines(name)]
     if wrong:
         finding = f"{', '.join(wrong)}: a folder of this name is no class"
         raise DataError(folder, finding, "have one sub-folder a class, and nothing else beside these")

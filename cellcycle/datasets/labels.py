@@ -9,7 +9,16 @@ import contextlib
 import re
 from pathlib import Path
 
-from cellcycle.datasets.tables import CLASSES, FILES, clean, clean_names, drop_repeats, read_table, says_nothing
+from cellcycle.datasets.tables import (
+    CLASSES,
+    FILES,
+    clean,
+    clean_names,
+    drop_repeats,
+    other_groups,
+    read_table,
+    says_nothing,
+)  # fmt: skip
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane, read_plane
 from cellcycle.names import from_cell
@@ -45,9 +54,10 @@ def names_nuclei(path: Path) -> bool:
     if _says_which(table) or not {"image", "id"} <= set(table):
         return _says_which(table)
     # A column id, where every image stands once, counts the rows if it runs or is no number.
-    ids = [clean(cell) for cell in table["id"]]
-    counts_rows = any(ids == [str(k + first) for k in range(len(ids))] for first in (0, 1))
-    return table["image"].duplicated().any() or not (counts_rows or not all(text.isdecimal() for text in ids))
+    ids = [_plain(clean(cell)) for cell in table["id"]]
+    numbers = sorted(int(text) for text in ids if text.isdecimal() and len(text) < 19)
+    counts_rows = numbers == list(range(numbers[0], numbers[0] + len(ids))) if numbers else True
+    return table["image"].duplicated().any() or not (counts_rows or len(numbers) < len(ids))
 
 
 def _says_which(table) -> bool:
@@ -63,7 +73,7 @@ def read_labels(path):
     """
     path = Path(path)
     table, notes = read_table(path, _SPELLINGS, ("image", "label"))
-    separator = table.attrs["separator"]
+    separator, notes = table.attrs["separator"], notes + other_groups(table)
     if not _says_which(table):
         raise DataError(path, "no column nucleus_id, nor centroid_y_px and centroid_x_px", "say which nucleus is meant")
     is_none = table["label"].map(lambda cell: clean(cell).casefold() == NONE)
@@ -80,17 +90,20 @@ def read_labels(path):
     table = table.reindex(columns=[*LABEL_COLUMNS, *(name for name in MORE_COLUMNS if name in table)])
     said = stated(table)
     table = table.assign(**{name: said[name] for name in READ_COLUMNS if name in table})
-    has_number = table["nucleus_id"].notna()
-    nameless = (table["image"] == "") | ~(has_number | table[["centroid_y_px", "centroid_x_px"]].notna().all(axis=1))
+    has_place = table[["centroid_y_px", "centroid_x_px"]].notna().all(axis=1)
+    nameless = (table["image"] == "") | ~(table["nucleus_id"].notna() | has_place)
     if nameless.any():
         finding = f"line {nameless.idxmax()} names no image, or no number and no place of a nucleus"
         raise DataError(path, finding, "fill in image and nucleus_id, or the centroid")
     which = table[["image", "nucleus_id", "centroid_y_px", "centroid_x_px"]].copy()
-    which.loc[has_number, ["centroid_y_px", "centroid_x_px"]] = 0.0
+    # As `fields.nucleus_of` finds them: by the place, and by the number where there is none.
+    which.loc[has_place, "nucleus_id"] = which.loc[~has_place, ["centroid_y_px", "centroid_x_px"]] = 0.0
     which["sha256"] = table.get("image_sha256", "")
     which[list(READ_COLUMNS)] = said
     keys = which.fillna(0.0).apply(tuple, axis=1)
-    return drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"]), notes + mended
+    kept = drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"])
+    n_repeats = len(table) - len(kept)
+    return kept, notes + mended + ([f"{n_repeats} rows repeat another and are left out"] if n_repeats else [])
 
 
 def _as_numbers(table, name: str, path: Path, separator: str):

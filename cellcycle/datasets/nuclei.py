@@ -19,11 +19,12 @@ class NucleusDataset:
     `images` (N, C, H, W) float32 in [0, 1] have one channel, the DNA stain, or three, RGB in artificial stain colours.
     Integer files are divided by the full range of their type, so intensities of different images stay comparable.
     `labels` (N,) int64 index `classes`: phases in the order G1, S, G2, M, other classes in that of their names.
-    Images of one of the `groups` (N,) (field, well, copies of one nucleus) are never parted by a split.
+    Images of one of the `groups` (N,) (field, well, copies of one nucleus) are never parted by a split; where none but
+    copies are known, `groups_are_copies`.
     `identity` tells data sets apart in records; `origin` is "simulated" or "real". Where files say the edge of a pixel
     in the sample it stands in `pixel_sizes_um` (N,), else NaN. Nuclei labelled in whole fields have those `fields`
     (`LabelledField`), and in `places` (N, 2) the index of their field and their index among the nuclei found there.
-    `marks` (N, 2) are those of `splits.marks_of`, of pictures as they were read, whatever they were resampled to.
+    `marks` (N, K) are those of `splits.marks_of`, of pictures as they were read, whatever they were resampled to.
     `as_read` says what the files hold, `truth` what the simulator knows, a row an image, `notes` what was mended or
     left out.
     """
@@ -36,6 +37,7 @@ class NucleusDataset:
     identity: str
     origin: str
     groups: np.ndarray | None = None
+    groups_are_copies: bool = False
     pixel_sizes_um: np.ndarray | None = None
     fields: tuple = field(default=(), repr=False)
     places: np.ndarray | None = None
@@ -49,10 +51,15 @@ class NucleusDataset:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {n}" for name, n in self.counts().items())
-        n_groups = "" if self.groups is None else f", {len(np.unique(self.groups))} groups"
+        n_groups = f", {len(np.unique(self.groups))} groups" if self.has_stated_groups else ""
         _, n_channels, height, width = self.images.shape
         shape = f"{n_channels} x {height} x {width} px"
         return f"<{self.name} ({self.origin}): {len(self)} nuclei, {shape}; {counts}{n_groups}>"
+
+    @property
+    def has_stated_groups(self) -> bool:
+        """Whether `groups` say which nuclei lie together, and not only which are copies."""
+        return self.groups is not None and not self.groups_are_copies
 
     @property
     def size_px(self) -> int:
@@ -85,7 +92,7 @@ class NucleusDataset:
         )
 
     def known_by(self) -> np.ndarray:
-        """Return by what each image is known again (N, 2), also in another data set: its `marks`."""
+        """Return by what each image is known again (N, K), also in another data set: its `marks`."""
         if self.marks is not None:
             return self.marks
         # scikit-learn comes with it, which is slow to import.
@@ -126,7 +133,7 @@ class NucleusDataset:
             raise DataError(self.name, finding, "add images, or leave the class out")
         few = ", ".join(f"{name} {n}" for name, n in counts[counts < FEW].items())
         said = [f"classes of fewer than {FEW} images, whose scores say little: {few}"] if few else []
-        if self.groups is None:
+        if not self.has_stated_groups:
             said.append(
                 "no groups are known: cells of one slide may be trained on and tested on, so that scores may flatter; "
                 "name the slides in a column group, or in folders above the classes"
@@ -136,7 +143,7 @@ class NucleusDataset:
     def report(self) -> str:
         """Return what the set holds, for a person: images, counts by class and group, sizes, and what was noticed."""
         table = pd.DataFrame({"images": self.counts()})
-        if self.groups is not None and len(np.unique(self.groups)) <= 20:
+        if self.has_stated_groups and len(np.unique(self.groups)) <= 20:
             table = table.join(pd.crosstab(np.array(self.classes)[self.labels], self.groups))
         size_um = "not known" if self.pixel_size_um is None else f"{self.pixel_size_um:.4g} um"
         notes = list(self.notes)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle.errors import INVISIBLE, DataError
+from cellcycle.names import from_cell
 from cellcycle.phases import PHASES
 
 # Names under which people have the columns of files and of classes.
@@ -19,8 +20,12 @@ CLASSES = ("class", "phase", "class_name", "cell_cycle_phase", "category")
 # What a cell holds where there is nothing to say.
 _NOTHING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"}
 _SEPARATORS = (",", ";", "\t", "|")
-_SEPARATED = r"[\s_-]+"
 _OTHER_NUMBERS = ("<super>", "<fraction>")
+# Columns under which people say on which slide and the like a nucleus lies, when none is called group.
+_GROUPS = re.compile(
+    r"groups|((slide|well|donor|patient|animal|mouse|plate|field|fov|site|position|batch|replicate|experiment)s?"
+    r"|(sample|image)s?_?(group|set))(_?(id|name|number|no|nr))?"
+)
 # Greek and Cyrillic letters that look like Latin ones.
 _LOOKALIKE = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВСЕНКМОРТХЅасеорхуѕ", "ABEZHIKMNOPTYXABCEHKMOPTXSaceopxys")
 
@@ -33,7 +38,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     their case. The table is refused without those `required`, and where two columns could be one and differ; with
     nothing required it is only looked at. Where the wanted columns are all (`is_all`), so is it with another, and with
     one that stands there twice. Returned are the wanted columns that are there, as text, "" where a cell is
-    empty; the index holds the line numbers of the file, `attrs["separator"]` what parts its cells.
+    empty; the index holds the line numbers of the file, `attrs` the separator and the whole header, in small letters.
     """
     text, notes = _decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
@@ -58,11 +63,11 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
             row = _short(separator.join(cells))
             finding = f"line {line} has {len(cells)} cells where the header has {width}: {row!r}"
             raise DataError(file, finding, "put text that holds the separator in quotes")
-        kept[line] = [cells[at[0]] if at[0] < len(cells) else "" for at in places.values()]
+        kept[line] = [from_cell(cells[at[0]]) if at[0] < len(cells) else "" for at in places.values()]
     if not kept:
         raise DataError(file, "no rows below the header", "list one image a row")
     table = pd.DataFrame.from_dict(kept, orient="index", columns=list(places), dtype=str)
-    table.attrs["separator"] = separator
+    table.attrs |= {"separator": separator, "header": _header(rows)}
     return table, notes
 
 
@@ -145,6 +150,14 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
     return table[kept]
 
 
+def other_groups(table: pd.DataFrame) -> list[str]:
+    """Return a note where a table of `read_table` says nothing of groups, but has a column that reads like them."""
+    found = [name for name in table.attrs["header"] if _GROUPS.fullmatch(name)]
+    if not found or ("group" in table and not table["group"].map(says_nothing).all()):
+        return []
+    return [f"the column {found[0]} is not read: call it group, if nuclei that share it must not be parted"]
+
+
 def clean(text: str) -> str:
     r"""Return a name without what the eye does not see: odd blanks, zero-width marks, compatibility forms.
 
@@ -175,14 +188,14 @@ def refuse_twins(source, what: str, names) -> None:
 def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[str]]:
     """Bring labels or groups (`what`) to one spelling each, where it is certain that they mean the same; say so.
 
-    Labels that differ by blanks, dashes and the like alone are refused. Such groups are joined: to keep cells together
-    that could be parted does no harm.
+    Labels that differ by blanks, dashes and the like alone are refused. Groups that a person reads as one are joined:
+    to keep cells together that could be parted does no harm.
     """
     cleaned, notes = names.map(clean).str.strip(" ;,").str.replace(r"^([\'\"])(.*)\1$", r"\2", regex=True), []
     n_mended = int((cleaned != names).sum())
     if n_mended:
         notes.append(f"blanks and invisible characters were taken off {n_mended} {what}s")
-    spelling = _one_spelling(cleaned) | _as_phases(cleaned) if what == "label" else _one_spelling(cleaned, _SEPARATED)
+    spelling = _one_spelling(cleaned) | _as_phases(cleaned) if what == "label" else _one_spelling(cleaned, _group)
     for old, new in sorted(spelling.items()):
         notes.append(f"{what} {old!r} ({(cleaned == old).sum()}) is read as {new!r}")
     cleaned = cleaned.replace(spelling) if spelling else cleaned
@@ -202,11 +215,23 @@ def _meaning(label: str) -> str:
     return re.sub(r"^(g0|g1|s|g2|m)phase$", r"\1", re.sub("^mito(sis|tic)$", "m", plain))
 
 
-def _one_spelling(names: pd.Series, ignored: str = "(?!)") -> dict[str, str]:
-    """Return the spellings to replace: those that differ from another in case, or in what is ignored, alone."""
+def _group(name: str) -> str:
+    """Return what spellings of one group share: Slide 1, slide_01 and Slide1, 1 and 1.0, a Latin and a Cyrillic A.
+
+    Numbers that a separator parts stay so, 1-11 and 11-1.
+    """
+    # The capital of the Greek letter looks like M, but a µM is no mM.
+    latin = name if "μ" in name else name.upper().translate(_LOOKALIKE)
+    plain = (latin if latin.isascii() else name).casefold()
+    plain = re.sub(r"(?<=[^\W\d_])[\s_.#-]+(?=[^\W_])|(?<=[^\W_])[\s_.#-]+(?=[^\W\d_])", "", plain)
+    return re.sub(r"(?<![\d.,])0+(?=\d)|(?<=\d)[.,]0+(?![\d.,])", "", re.sub(r"[\s_-]+", " ", plain))
+
+
+def _one_spelling(names: pd.Series, meaning=str.casefold) -> dict[str, str]:
+    """Return the spellings to replace: those of one meaning with another, by default all but for capitals."""
     counts, by_key = Counter(names), defaultdict(list)
     for name in counts:
-        by_key[re.sub(ignored, " ", name).casefold()].append(name)
+        by_key[meaning(name)].append(name)
     replaced = {}
     for same in by_key.values():
         best = min(same, key=lambda name: (name not in PHASES, -counts[name], name))

@@ -12,11 +12,17 @@ from cellcycle.images.stacks import STACK, Stack
 _STAINS = {"dapi", "hoechst", "draq", "sytox", "nucblue", "nucspot", "picogreen", "topro", "feulgen"}
 # These say it only where nothing else is said: there are DNA-PK, nuclear envelopes and a GFP that is excited at 405.
 _BARE = {"dna", "sirdna"}
-# Beside another stain, or a histone that glows in living cells, these may be there to show the dead ones.
+# Beside another stain, or what glows in living cells, these may be there to show the dead ones. DRAQ5 stains all.
 _OF_THE_DEAD = {"sytox", "draq", "topro"}
+_PROPIDIUM = {"propidium", "iodide", "pi"}
+# Dyes and markers of living or dying cells, beside which propidium iodide shows the dead ones, too.
+_OF_THE_LIVING = {
+    "calcein", "annexin", "annexinv", "acridine", "ao", "caspase", "casp", "cellevent", "nucview", "fda", "cfda",
+    "diacetate", "syto", "yopro", "dead", "livedead", "viability", "zombie", "tunel", "apoptosis",
+}  # fmt: skip
 # Lasers and lamps that light up DNA stains, in nm.
 _UV = {"385", "395", "405"}
-_MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "nuc", "chromatin", "propidium", "iodide", "pi"}
+_MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "nuc", "chromatin", *_PROPIDIUM}
 # In names of files these say DNA only where a known stain stands in their place in others: PI may be a person, too.
 NUCLEI = frozenset({"nuclei", "nucleus", "nuc", "pi"})
 FLUORS = {
@@ -31,8 +37,8 @@ FLUORS = {
 _OTHERS = {
     "ki", "ki67", "pcna", "mcm2", "gh2ax", "h2ax", "h3", "ph3", "prb", "rb", "p21", "p27", "p53", "lamin", "laminb1",
     "cyclin", "cyclinb1", "cycline", "geminin", "cdt1", "fucci", "vimentin", "keratin", "mito", "golgi", "er",
-    "membrane", "cytoplasm", "antibody", "ab", "mhc", "caspase", "annexin", "igg", "pacific", "cascade",
-    "lifeact", "oct4", "sox2", "nanog", "amca", "coumarin", "calcein", "lysosensor", "qdot", "fish", "shg", "dead",
+    "membrane", "cytoplasm", "antibody", "ab", "mhc", "igg", "pacific", "cascade",
+    "lifeact", "oct4", "sox2", "nanog", "amca", "coumarin", "lysosensor", "qdot", "fish", "shg", *_OF_THE_LIVING,
 }  # fmt: skip
 # A marker of white cells, or a dye that the filter of DAPI shows as well, with its number.
 _NUMBERED_OTHER = re.compile(r"cd\d{1,3}[a-z]?|b?u?v\d{3}|bv\d{3}|af\d{3}|cf\d{3}|atto\d{3}|dylight\d{3}|efluor\d{3}")
@@ -44,12 +50,19 @@ _NOT = {
     "flatfield", "flat", "shading", "illumination", "illum", "dark", "darkfield", "quench", "quenched", "off", "sub",
     "subtracted", "bleach", "bleached", "bleaching", "photobleached", "photobleaching", "spillover", "spill", "noise",
     "diff", "difference", "binary", "threshold", "outline", "outlines", "contours", "predicted", "virtual", "inverted",
-    "dump", "exclusion", "reference", "residual",
+    "dump", "exclusion", "reference", "residual", "ve",
+    # Maps that are made from it.
+    "prob", "probs", "probabilities", "pred", "cellprob", "logits", "softmax", "score", "heatmap", "map", "distance",
+    "distances", "dist", "edt", "watershed", "edge", "edges", "boundary", "boundaries", "border", "borders", "contour",
+    "gradient", "sobel", "canny", "laplacian", "entropy", "variance", "density", "orientation", "skeleton", "seeds",
+    "centroid", "centroids", "instance", "instances", "object", "objects", "segmented", "thresholded", "otsu",
+    "binarized", "class", "classes", "classified", "cluster", "clusters", "annotation", "annotations", "truth",
+    "roi", "rois", "lifetime", "flim", "phasor",
 }  # fmt: skip
 _PLAIN = {
     "channel", "ch", "stain", "stained", "staining", "dye", "fluorescence", "widefield", "confocal", "conf", "csu",
     "spinning", "disk", "emission", "nm", "um", "blue", "signal", "raw", "intensity", "image", "filter", "cube", "led",
-    "laser", "uv", "content", "green", "orange", "red", "spy", "camera",
+    "laser", "uv", "content", "green", "orange", "red", "spy", "camera", "ex",
 }  # fmt: skip
 # Colours by which the files of channels are told apart.
 _COLOURS = {"blue", "cyan", "green", "yellow", "orange", "red", "farred", "magenta"}
@@ -61,7 +74,8 @@ _DNA_NAME = re.compile(
     r"|(?<![A-Za-z])(?:draq|sytox|nucblue|nucspot|picogreen|to-?pro|feulgen|sir-?dna|spy\d{3}-?dna|dna|h2b))"
     r"(?:(?<=hoechst)[ _-]?(?:33342|33258|34580)|(?<=draq)[57]|(?<=pro)[ _-]?[135]"
     r"|(?<=sytox)[ _-]?(?:green|blue|orange|red))?(?![A-Za-z])"
-    r"(?:[ _-](?:secondary(?:[ _-]only)?|background|bg|flat[ _-]?field|dark|blank|autofluorescence|bleed\w*)"
+    r"(?:[ _-](?:secondary(?:[ _-]only)?|background|bg|flat[ _-]?field|dark|blank|autofluorescence|bleed\w*"
+    r"|prob(?:s|abilit(?:y|ies))?|distance(?:[ _-]?map)?|watershed|edges|instances?|lifetime)"
     r"(?![A-Za-z]))?"
     r"|(?<![A-Za-z])(?:dapi|hoechst)(?=z\d)",
     re.IGNORECASE,
@@ -119,7 +133,8 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
         return named[0]
     index = None if named else _only_picture(map(load, range(stack.n_channels)))
     if index is None:
-        finding = f"{len(named)} of them are named after a DNA stain" if named else "none is clearly the DNA stain"
+        are_dna = named and all(by_name([stack.channel_names[i]]) for i in named)
+        finding = f"{len(named)} of them are named after a DNA stain" if are_dna else "none is clearly the DNA stain"
         raise ImageError(
             stack.path,
             f"it has {stack.n_channels} channels ({_listed(stack)}) and {finding}",
@@ -131,6 +146,8 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
 def by_name(names) -> list[int]:
     """Return the names that say DNA in the plainest way that occurs: a stain alone, one among other words, a marker.
 
+    Where that may be a stain of the dead alone, those of the living stand beside it.
+
     Examples
     --------
     >>> by_name(["DNAJB6-GFP", "Hoechst 33342"]), by_name(["GFP", "nuclear envelope"]), by_name(["H2B-GFP", "DAPI"])
@@ -139,10 +156,22 @@ def by_name(names) -> list[int]:
     ranks = [_rank(name) for name in names]
     least = min((rank for rank in ranks if rank is not None), default=None)
     found = [i for i, rank in enumerate(ranks) if rank is not None and rank == least]
-    said = [set(map(_unnumbered, words(name))) for name in names]
-    if of_all := [i for i in found if not said[i] & _OF_THE_DEAD]:
+    living = [i for i, name in enumerate(names) if is_of_the_living(name)]
+    if of_all := [i for i in found if not is_of_the_dead(names[i], bool(living))]:
         return of_all
-    return found and sorted({*found, *(i for i, of in enumerate(said) if "h2b" in of)})
+    histones = [i for i, name in enumerate(names) if "h2b" in map(_unnumbered, words(name))]
+    return found and sorted({*found, *living, *histones})
+
+
+def is_of_the_dead(name: str, propidium: bool = False) -> bool:
+    """Say whether a name is that of a stain that may show dead cells alone; `propidium` counts as one, too."""
+    said = set(map(_unnumbered, words(name))) - ({"draq"} if "draq5" in words(name) else set())
+    return bool(said & (_OF_THE_DEAD | _PROPIDIUM if propidium else _OF_THE_DEAD))
+
+
+def is_of_the_living(name: str) -> bool:
+    """Say whether a name is that of a dye or marker of living or dying cells."""
+    return not (_OF_THE_LIVING | {"live"}).isdisjoint(map(_unnumbered, words(name)))
 
 
 def _rank(name: str) -> int | None:
@@ -216,7 +245,7 @@ def words(name: str) -> list[str]:
     >>> words("confDAPI-405 nm"), words("nonDNA_mCherry"), words("ex405")
     (['conf', 'dapi', '405', 'nm'], ['non', 'dna', 'mcherry'], ['ex405'])
     """
-    name = re.sub(r"(sir)[- _]?(dna)|(to)[- _]?(pro)", r"\1\2\3\4", name, flags=re.IGNORECASE)
+    name = re.sub(r"(sir)[- _]?(dna)|([ty]o)[- _]?(pro)|(draq)[- _](?=[57])", r"\1\2\3\4\5", name, flags=re.IGNORECASE)
     name = re.sub(r"Nuc(?:Blue|Spot)|PicoGreen", lambda found: found.group().lower(), name)
     parted = re.sub(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[a-z])(?=D(?:NA|API|api))|(?<=[a-z])(?=Hoechst)", " ", name)
     return [word for word in re.split(r"[\W_]+", parted.lower()) if word]

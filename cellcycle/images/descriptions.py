@@ -10,14 +10,14 @@ import xml.etree.ElementTree as ElementTree
 from cellcycle.errors import ImageError
 
 MOST_PLANES = 1_000_000
-_MOST_BYTES = 64_000_000
+MOST_BYTES = 64_000_000
 _IMAGEJ_COUNT = re.compile(rb"^(images|channels|slices|frames)=([^\r\n]*)", re.MULTILINE)
 _REMEDY = "the description is wrong: export the image again"
 
 
 def check_description(path, text: bytes) -> None:
     """Refuse a description whose numbers cannot be those of a file."""
-    if len(text) > _MOST_BYTES:
+    if len(text) > MOST_BYTES:
         raise ImageError(path, f"its description has {len(text):,} bytes", "export it without its history")
     head = text.lstrip(b"\xef\xbb\xbf \t\r\n")[:200]
     # As tifffile knows them: by their end, whatever stands before.

@@ -97,6 +97,11 @@ def _refuse_cut_png(path: Path) -> None:
             place += 12 + size
 
 
+def is_tiff(path: Path) -> bool:
+    """Say whether there is a file that begins like a TIFF and is no vendor's."""
+    return path.is_file() and path.suffix.lower() not in VENDOR_SUFFIXES and _signature(path) in _TIFF_SIGNATURES
+
+
 @contextmanager
 def one_line(path) -> Iterator[None]:
     """Make an `ImageError` of whatever a decoder raises on a damaged file: they raise whatever they like."""
@@ -137,6 +142,8 @@ def _open_pillow(path: Path, as_numbers: bool) -> Stack:
         with Image.open(path, formats=_PILLOW_FORMATS) as image:
             n_bytes, n_pixels = path.stat().st_size, image.height * image.width
             n_channels = len(image.getbands())
+            if image.format == "PNG" and (n_frames := getattr(image, "n_frames", 1)) > 1:
+                raise ImageError(path, f"it is an animation of {n_frames} pictures", "save each as a file of its own")
             refuse_oversize(path, image.height, image.width, n_pixels * n_channels, n_bytes)
             # Palettes and colours are opened up to four channels.
             refuse_unaffordable(path, image.height, image.width, 4 * n_pixels, n_bytes)

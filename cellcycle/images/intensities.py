@@ -28,7 +28,7 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     and divided by the smallest full range (8, 16 or 32 bits) that holds them. An offset beside which the picture is
     next to nothing is taken off; numbers that no count reaches fill what was not pictured. The few numbers just below 0
     that background subtraction leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes
-    0. Refused are pixels that are not finite or no numbers, logarithms, and masks.
+    0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed, logarithms, and masks.
 
     Examples
     --------
@@ -44,6 +44,9 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     if kind not in "uif":
         raise ImageError(path, f"its pixels are of type {raw.dtype}", "export it as 8-bit, 16-bit or float")
     least, largest = (raw.min().item(), raw.max().item()) if raw.size else (0, 0)
+    if kind == "i" and raw.ndim == 2 and least < 0 < largest and _is_wrapped(raw):
+        finding = "where it is brightest its numbers jump from above to below 0, as unsigned ones stored as signed do"
+        raise ImageError(path, finding, f"export it as unsigned {8 * raw.dtype.itemsize} bits")
     is_offset = 0 < largest - least < _OFFSET * least
     # Of 32 bits that begin at a large number, single precision would keep every 128th.
     wide = np.float64 if raw.dtype.itemsize >= 4 and (kind == "i" or is_offset) else np.float32
@@ -87,6 +90,15 @@ def _dark(dtype, pixels: np.ndarray, path) -> float:
     if low < 0 and (middle < 0.1 * low or -low > 0.25 * high):
         return -1.0 if dtype.kind == "f" and pixels.min() >= -1 and largest <= 1 else float(least)
     return 0.0
+
+
+def _is_wrapped(raw: np.ndarray) -> bool:
+    """Say whether most neighbours (H, W) of unlike sign are near each other as unsigned numbers, and far as signed."""
+    unsigned = raw.view(raw.dtype.str.replace("i", "u"))
+    is_crossing = (raw[:, 1:] < 0) != (raw[:, :-1] < 0)
+    a, b = unsigned[:, 1:][is_crossing], unsigned[:, :-1][is_crossing]
+    is_near = np.maximum(a, b) - np.minimum(a, b) < 2 ** (8 * raw.dtype.itemsize - 2)
+    return bool(2 * np.count_nonzero(is_near) > is_near.size)
 
 
 def _is_mask(raw: np.ndarray) -> bool:

@@ -145,7 +145,8 @@ def _judge_page(reader: _Reader, page: dict) -> bool:
         return True
     one = {code: page.get(code, (default,))[0] for code, default in _DEFAULTS.items()}
     bits, n_samples, depth = page.get(_BITS, (1,)), one[_SAMPLES], one[_DEPTH]
-    if min(one[_SAMPLES], depth, *bits) < 1 or max(bits) > 64 or n_samples > 1_000:
+    # Complex numbers have up to 128 bits: that they are no intensities is said where they are read.
+    if min(one[_SAMPLES], depth, *bits) < 1 or max(bits) > 128 or n_samples > 1_000:
         raise reader.wrong(f"a page has {n_samples:,} samples of {max(bits):,} bits a pixel")
     byte_width = -(-max(bits) // 8)
     n_bytes = one[_HEIGHT] * one[_WIDTH] * n_samples * depth * byte_width

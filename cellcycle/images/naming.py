@@ -15,13 +15,14 @@ _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=_|$)",  # ImageXpress, MetaMorph
     r"(?<![a-z])(?P<number>ch\d{1,2})(?P<name>)(?=sk\d|[_. -]|$)",  # Opera, Operetta, Columbus, Leica, Keyence
     r"(?<![a-z])(?P<number>chan(?:nel)?[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",  # Micro-Manager
-    r"(?:xy\d{1,4}|z\d{1,4}|xy\d{1,4}[tz]\d{1,4})(?P<number>c\d{1,2})(?P<name>)(?=[_. tz-]|$)",  # Nikon, CellVoyager
-    r"(?:^|[_ -])(?:[bst]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[mtxyz]\d[\d-]*)*_ORG$)",  # ZEN
+    r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?)(?P<number>c\d{1,2})(?P<name>)(?=[_. tz-]|$)",  # Nikon, CellVoyager
+    r"(?:^|[_ -])(?:[bstz]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[mtxyz]\d[\d-]*)*(?:_ORG$|y\d+-\d))",  # ZEN
     r"(?P<number>C\d{3})(?P<name>)(?=[ZT]\d{3})",  # Olympus
     r"(?<=--)(?P<number>C\d\d)(?P<name>)(?=--|$)",  # Leica's screens
-    r"(?<=f\d\d)(?P<number>d\d)(?P<name>)$",  # ArrayScan
+    r"f\d{2,4}(?P<number>d\d)(?P<name>)$",  # ArrayScan
     r"(?<=\d--)(?P<number>)(?P<name>[^-]*[a-z][^-]*(?:-[^-]+)*)$",  # ScanR
     r"(?<=wv )(?P<number>)(?P<name>[^)]+)(?=\))",  # InCell
+    r"(?<=_)(?P<number>)(?P<name>Fluorescence_\d{3}_nm_Ex|BF_LED_matrix_\w+)$",  # Squid
     r"^(?P<number>c\d)(?P<name>)(?=-)",  # ImageJ
     r"(?<![a-z])(?P<number>c=\d{1,2})(?P<name>)(?=[_. -]|$)",  # Bio-Formats
 )]  # fmt: skip
@@ -29,7 +30,7 @@ _FOLDER = re.compile(r"(?:w|ch|chan(?:nel)?|wave(?:length)?)[ _-]?\d{1,2}", re.I
 # More folders than that are wells, weeks or the like.
 _MOST_FOLDERS = 6
 # These number a channel only if nothing else could be meant: c1 is a well or a condition, too.
-_LONE = re.compile(r"(?:^|(?<=[_ -])|(?<=[_ -][st]\d)|(?<=[_ -][st]\d\d))[cC]\d(?=$|[_ -])")
+_LONE = re.compile(r"(?:^|(?<=[_ ./-])|(?<=[_ .-][st]\d)|(?<=[_ .-][st]\d\d))[cC]\d\d?(?=$|[_ ./-])")
 _WELL = re.compile(r"(?<![A-Za-z\d])[A-Pa-p](?:0?[1-9]|1\d|2[0-4])(?![A-Za-z\d])")
 _MOST_LONE = 4
 _LASERS = {385, 395, 405, 440, 445, 458, 470, 473, 475, 476, 488, 514, 532, 543, 555, 559, 561, 568, 594, 630, 633, 635,
@@ -37,8 +38,8 @@ _LASERS = {385, 395, 405, 440, 445, 458, 470, 473, 475, 476, 488, 514, 532, 543,
 _WAVELENGTH = re.compile(r"(?<![A-Za-z\d.])(?:ex)?(?P<nm>\d+)(?: ?nm)?(?![A-Za-z\d])", re.IGNORECASE)
 # Each channel has its own exposure.
 _EXPOSURE = re.compile(r"[ _-]\d+(?:\.\d+)? ?ms(?=[ _.-]|$)", re.IGNORECASE)
-# A number by itself, or that of a channel.
-_TIED = re.compile(r"(?<![A-Za-z\d])c?\d+(?![A-Za-z\d])")
+# A number by itself, or that of a channel, a plane, or an action of CellVoyager.
+_TIED = re.compile(r"(?<![A-Za-z\d])[cZz]?\d+(?![A-Za-z\d])|(?<=[LA]\d\d)[AZ]\d\d(?=[Z?])")
 _RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
 
@@ -79,7 +80,7 @@ def parts_of(files: Iterable[str]) -> dict[str, Part]:
 def _parts(below: dict[str, list[str]], nuclei: bool = False) -> dict[str, Part]:
     parts = {file: _by_rule(file, folders, nuclei) for file, folders in below.items()}
     parts |= _by_folder_number(below, parts)
-    parts |= _by_lone_number({file: part for file, part in parts.items() if part.channel == ("", "")})
+    parts |= _by_lone_number(below, {file: part for file, part in parts.items() if part.channel == ("", "")})
     parts |= _by_wavelength(parts)
     parts |= _in_place_of_dna(below, parts)
     return _without_tied_numbers(parts)
@@ -124,8 +125,7 @@ def _by_rule(file: str, folders: list[str], nuclei: bool) -> Part:
     whole, rest = rest, _cut(rest, spans, "*")
     folder = os.path.dirname(file)
     for depth in reversed(range(len(folders))):
-        name = folders[depth]
-        found = stain_spans(name, nuclei)
+        found = stain_spans(name := folders[depth], nuclei)
         is_alone = not re.sub(r"[\W\d_]+|channel|stain", "", _cut(name, found), flags=re.IGNORECASE)
         if found and (is_alone or (len(found) == 1 and not any(names))):
             names = [*(name[start:end] for start, end in found), *names]
@@ -166,31 +166,37 @@ def _is_laser(name: str) -> bool:
     return bool(found) and int(found["nm"]) in _LASERS
 
 
-def _by_lone_number(parts: dict[str, Part]) -> dict[str, Part]:
-    """Return the parts of files that c1, c2 number, where these look like channels and like nothing else.
+def _by_lone_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
+    """Return the parts of files, or folders, that c1, c2 number, where these look like channels and like nothing else.
 
     Wells, conditions and cells are called so, too, and a folder that is refused by mistake cannot be read at all. So
-    they must be few, be counted from 0 or 1, and stand together in most fields; a folder with wells a1, b1 has wells
-    c1, and C1 with a capital is one unless another well stands beside it.
+    a folder with wells a1, b1 has wells c1, and C1 with a capital is one unless another well stands beside it.
     """
     made, places, wells = {}, defaultdict(lambda: defaultdict(set)), set()
     for file, part in parts.items():
-        found = _LONE.search(part.rest)
-        rest = f"{part.rest[: found.start()]}?{part.rest[found.end() :]}" if found else part.rest
-        has_well = bool(_WELL.search(rest))
-        if found and (found.group()[0] == "c" or has_well):
-            made[file] = part._replace(rest=rest, number=found.group())
-            places[part.folder][rest].add(int(found.group()[1:]))
-        elif has_well:
-            wells.add(part.folder)
-    taken = set()
-    for folder, numbers in places.items():
-        counted = sorted(set().union(*numbers.values()))
-        is_counted = counted[0] < 2 and counted == list(range(counted[0], counted[0] + len(counted)))
-        are_together = 2 * sum(len(of) > 1 for of in numbers.values()) > len(numbers)
-        if folder not in wells and is_counted and len(counted) <= _MOST_LONE and are_together:
-            taken.add(folder)
+        folder, text, folders = part.folder, part.rest, below[file]
+        depth = next((k for k, name in enumerate(folders) if re.fullmatch(r"[A-Pa-p]\d\d?", name)), None)
+        if depth is not None and not _LONE.search(text):
+            folder, text = _up(folder, len(folders) - depth), "/".join([*folders[depth:], text])
+        if found := _LONE.search(text):
+            rest, number = _cut(text, [found.span()], "?"), found.group()
+            made[file] = Part(folder, rest, number, whole=part.whole)
+            places[folder][rest].add(number.lower() if "/" in rest or _WELL.search(rest) else number)
+        elif _WELL.search(text) and not re.search(r"[cC]\d\+[cC]?\d", text):
+            wells.add(folder)
+    taken = {folder for folder, numbers in places.items() if folder not in wells and _look_like_channels(numbers)}
     return {file: part for file, part in made.items() if part.folder in taken}
+
+
+def _look_like_channels(numbers: dict[str, set[str]]) -> bool:
+    """Say whether c1, c2, by the rest of the names, are few, counted from 0 or 1, and together in most fields."""
+    own = set().union(*numbers.values())
+    counted = sorted({int(number[1:]) for number in own})
+    is_counted = counted[0] < 2 and counted == list(range(counted[0], counted[0] + len(counted)))
+    # C1 and c01 may be wells, but none is called 0.
+    is_no_well = not counted[0] or all(re.fullmatch(r"c\d", number) for number in own)
+    are_together = 2 * sum(len(of) > 1 for of in numbers.values()) > len(numbers)
+    return is_counted and is_no_well and are_together and len(counted) <= _MOST_LONE
 
 
 def _by_wavelength(parts: dict[str, Part]) -> dict[str, Part]:
@@ -231,9 +237,8 @@ def _in_place_of_dna(below: dict[str, list[str]], parts: dict[str, Part]) -> dic
     for file, part in parts.items() if places else ():
         # The words may hold a stain that is known, as in F-actin, unless the file has its place beside DNA already.
         known = stain_spans(part.whole) if part.name else []
-        if "/" in part.rest or (part.name and (not known or (part.folder, part.rest) in beside)):
-            continue
-        if says_stain(part.name):
+        is_beside = (part.folder, part.rest) in beside
+        if "/" in part.rest or (part.name and (not known or is_beside)) or says_stain(part.name):
             continue
         for folder, text in [(part.folder, part.whole)] if known else _levels(part, below[file]):
             span = _other_words(text, places[folder], bool(known)) if folder in places else None
@@ -290,7 +295,7 @@ def _without_tied_numbers(parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts without the numbers that go with the channel, as in `A1_1_DAPI_001` and `A1_2_GFP_001`."""
     alike = defaultdict(list)
     for file, part in parts.items():
-        if part.name and "/" not in part.rest:
+        if part.channel != ("", "") and "/" not in part.rest:
             alike[part.folder, _masked(part.rest)].append(file)
     made = dict(parts)
     for files in alike.values():
@@ -304,8 +309,7 @@ def _without_tied_numbers(parts: dict[str, Part]) -> dict[str, Part]:
             if all(len({found[k] for found in of}) == 1 for of in of_channel.values())
             and len({found[k] for of in of_channel.values() for found in of}) > 1
         ]  # fmt: skip
-        if tied:
-            made |= {file: _without(parts[file], tied) for file in files}
+        made |= {file: _without(parts[file], tied) for file in files}
     return made
 
 

@@ -67,9 +67,10 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         time, z_planes = _choose_planes(stack, plane)
         index = choose_channel(stack, channel, lambda c: _project(stack, time, c, z_planes))
         if not stack.is_labelled and len(z_planes) > 1 and not _is_one_stack(stack, time, index):
+            finding = f"it has {stack.n_z} pages without a label, which do not look like one z-stack"
             raise ImageError(
                 path,
-                f"it has {stack.n_z} pages without a label, which do not look like one z-stack",
+                "; ".join(filter(None, (stack.note, finding))),
                 "name the page of the DNA stain with plane= (--plane), or save a z-stack with axes and spacing stated",
             )
         raw = _project(stack, time, index, z_planes)
@@ -114,7 +115,9 @@ def _choose_planes(stack: Stack, plane: int | None) -> tuple[int, range]:
         raise ImageError(stack.path, f"it has no plane {plane}", f"planes are counted from 0 to {n_choices - 1}")
     if plane is None and STACK in stack.elsewhere:
         finding = f"other z planes of this field lie in {stack.elsewhere[STACK]}"
-        raise ImageError(stack.path, finding, "export the stack as one file, or take this plane alone (--plane 0)")
+        raise ImageError(
+            stack.path, finding, "export the stack as one file, or take a plane of this one alone (--plane 0)"
+        )
     if stack.n_times > 1:
         if plane is None:
             raise ImageError(

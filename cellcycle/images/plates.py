@@ -8,7 +8,7 @@ from operator import and_
 from pathlib import Path
 
 from cellcycle.errors import ImageError
-from cellcycle.images.channels import FLUORS, by_name, says_stain, words
+from cellcycle.images.channels import FLUORS, by_name, is_of_the_dead, is_of_the_living, says_stain, words
 from cellcycle.images.copies import without_copies
 from cellcycle.images.naming import Part, parts_of
 
@@ -16,16 +16,20 @@ _THUMBNAIL = re.compile(r"(?:^|[^a-z])thumb(?:nail)?s?(?:$|[^a-z]|[0-9a-f-]{2,}$
 # The part of a path that numbers the plane of a stack.
 _PLANE = re.compile(
     "|".join((
-        r"(?<=f\d\d)p\d\d(?=-ch)",  # Opera, Operetta
-        r"(?<=a\d\d)z\d\d(?=c\d\d|$)",  # CellVoyager
-        r"(?<=c\d\d\d)z\d{3}(?=t\d|[_. -]|$)",  # Olympus
-        r"(?<=[_ -])z[=_-]?\d{1,5}(?=[_. -]|$)",  # Leica, Bio-Formats, ScanR
-        r"(?:(?-i:(?<=[A-Z\d]))|(?<=dapi)|(?<=hoechst))z\d{1,4}(?=c\d|[_. -]|$)",  # Nikon, ZEN, and by hand
-        r"(?:^|(?<=[_ -]))(?:plane|z[ _-]?(?:slice|plane|stack))[ _=-]?\d{1,5}(?=[_. -]|$)",  # ImageJ
+        r"f\d{2,4}(p\d{2,3})(?=-ch)",  # Opera, Operetta
+        r"a\d\d(z\d{2,3})(?=c\d\d|$)",  # CellVoyager
+        r"c\d\d\d(z\d{3})(?=t\d|[_. -]|$)",  # Olympus
+        r"[_ -](z[=_-]?\d{1,5})(?=[_. -]|$)",  # Leica, Bio-Formats, ScanR
+        r"(?:(?-i:[A-Z\d])|dapi|hoechst)(z\d{1,4})(?=c\d|[_. -]|$)",  # Nikon, ZEN, and by hand
+        r"^img_\d{9}(?:_.*)?(_\d{3})$",  # Micro-Manager
+        r"(?:^|[_ -])((?:plane|z[ _-]?(?:step|slice|plane|stack))[ _=-]?\d{1,5})(?=[_. -]|$)",  # ImageJ
+        # By itself it may be a slice of tissue.
+        r"(?:^|[_ -])(?:[fst]\d{1,4}|(?:pos(?:ition)?|field|site|series|scene)[ _-]?\d+|(?-i:[A-H](?:0[1-9]|1[0-2])))"
+        r"[_ -](slice[ _-]?\d{3,5})(?=[_. -]|$)",
     )),
     re.IGNORECASE,
 )  # fmt: skip
-_PLANE_FOLDER = re.compile(r"(?:z|plane)[ _=-]?\d{1,5}", re.IGNORECASE)
+_PLANE_FOLDER = re.compile(r"(?:plane|z(?:[ _-]?(?:step|slice|plane|stack))?)[ _=-]?\d{1,5}", re.IGNORECASE)
 # The rest of a name that only a microscope writes: wells, fields, times, or the marks of one maker.
 _OF_MICROSCOPE = re.compile(
     r"(?:^|(?<=[\W_]))(?:[fstz]\d{1,4}|(?:pos(?:ition)?|field|site|fov|tile|scene|series|time|fld|well)[ _-]?\d+"
@@ -35,7 +39,10 @@ _OF_MICROSCOPE = re.compile(
 )
 # Weeks and chambers are numbered like channels.
 _WEEK = re.compile(r"(?:w[1-9]\d?|ch[1-9]\d?)", re.IGNORECASE)
-_MERGED = re.compile(r"(?<![a-z])(?:merged?|overlays?|composite)(?![a-z])", re.IGNORECASE)
+# The words for it, and how ZEN and people write the channels that are in it: c1+2, DAPI+GFP.
+_MERGED = re.compile(
+    r"(?<![a-z])(?:merged?|overlays?|composite|c\d(?:\+c?\d)+)(?![a-z])|\*(?: ?\+ ?\*)+", re.IGNORECASE
+)
 # Files beside the images in which ImageXpress and Harmony name the channels.
 _STATED = (
     ("*.HTD", re.compile(rb'"WaveName(\d+)",\s*"([^"]*)"'), "w"),
@@ -162,7 +169,7 @@ def _dna_of(names: dict[Channel, str]) -> set[Channel]:
             continue
         if len(plain) > 1 and _have_own_cells(told, plain):
             return {keys[k] for k in plain}
-        candidates = plain or range(len(keys))
+        candidates = plain if any(not is_of_the_dead(texts[k]) for k in plain) else range(len(keys))
         found = [candidates[k] for k in by_name([texts[k] for k in candidates])] or plain
         if len(found) == 1:
             return {keys[found[0]]}
@@ -192,7 +199,7 @@ def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
             _WEEK.fullmatch(part.number) and not part.name and re.search(r"[a-z]", part.rest, re.IGNORECASE)
             for part in parts
         )
-    if any(part.name.isdigit() for part in parts):
+    if any(part.name.isdigit() or "nm" in words(part.name) or is_of_the_living(part.name) for part in parts):
         return False
     # Cells are seldom called after three dyes.
     dyes = [sum(part.name.lower() in FLUORS and bool(re.search(r"(?:^|_)\*(?:_|$)", part.rest)) for part in
@@ -213,7 +220,7 @@ def _stated(folder: str) -> dict[str, str]:
 
 def _unknown(folder: str, channels: dict[Channel, Part]) -> ImageError:
     told = [" ".join(filter(None, (part.number, part.name))) for part in channels.values()]
-    first = told[next(iter(by_name(told)), 0)]
+    first = next((name for name in told if by_name([name])), told[0])
     in_folders = any("/" in part.rest for part in channels.values())
     some = os.path.join(folder, first, "*") if in_folders else os.path.join(folder, f"*{first}*")
     finding = f"its files are the channels {', '.join(told)} of the same fields, and nothing says which one is DNA"
@@ -244,9 +251,13 @@ def _plane(file: str) -> tuple[str, str, str] | None:
     stem, suffix = os.path.splitext(name)
     found = _PLANE.search(stem)
     if found:
-        return folder, f"{stem[: found.start()]}*{stem[found.end() :]}{suffix}", found.group()
-    above, last = os.path.split(folder)
-    return (above, name, last) if _PLANE_FOLDER.fullmatch(last) else None
+        start, end = found.span(found.lastindex)
+        return folder, f"{stem[:start]}*{stem[end:]}{suffix}", stem[start:end]
+    folders = folder.split(os.sep)
+    depth = next((k for k in reversed(range(len(folders))) if _PLANE_FOLDER.fullmatch(folders[k])), None)
+    if depth is None:
+        return None
+    return os.sep.join(folders[:depth]), "/".join([*folders[depth + 1 :], name]), folders[depth]
 
 
 def _stack(folder: str, numbers: list[str], in_folders: bool) -> ImageError:

@@ -12,11 +12,13 @@ MAX_PIXELS = 500_000_000
 # Deflate packs at most 1032 : 1, so a larger ratio announces pixels that the file cannot hold.
 MAX_RATIO = 1_100
 UM_PER_UNIT = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "pm": 1e-6, "\u00c5": 1e-4, "\u212b": 1e-4, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25_400.0,
-    "inch": 25_400.0, "inches": 25_400.0, "angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "millimeter": 1e3,
-    "centimeter": 1e4, "meter": 1e6,
+    "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "pm": 1e-6, "\u00c5": 1e-4, "\u212b": 1e-4, "nm": 1e-3,
+    "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25_400.0, "inches": 25_400.0,
 }  # fmt: skip
+_METERS = {"pico": 1e-6, "nano": 1e-3, "micro": 1.0, "milli": 1e3, "centi": 1e4, "": 1e6}
+_NAMED = {f"{prefix}met{end}": um for prefix, um in _METERS.items() for end in ("er", "re")}
+_NAMED |= {"micron": 1.0, "angstrom": 1e-4, "inch": 25_400.0}
+UM_PER_UNIT |= _NAMED | {f"{name}s": um for name, um in _NAMED.items()}
 # Under this name `Stack.elsewhere` holds a file with more z planes of the same channel.
 STACK = "z-stack"
 _SMALL_BYTES = 64_000_000

@@ -11,21 +11,15 @@ import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import quiet
-from cellcycle.images.channels import by_name
-from cellcycle.images.stacks import (
-    STACK,
-    UM_PER_UNIT,
-    Stack,
-    channel_names,
-    pages_as_channels,
-    refuse_oversize,
-    usable_size,
-)
+from cellcycle.images.channels import by_name, is_known, words
+from cellcycle.images.ome import Header, read_header
+from cellcycle.images.pages import is_shrunken
+from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, pages_as_channels, refuse_oversize, usable_size
 
 _ALPHA = (1, 2)
 # A level of a pyramid has at most half the sides of the one before; what is larger is an image of its own.
 _LIKE_AREA = 0.3
-_MOST_LETTERS = 80
+_MOST_LETTERS, _MOST_LOOKED_AT = 80, 5
 # Gray of either sense, RGB, palette, and the colours of JPEG, which its decoder turns into RGB.
 _READ = (0, 1, 2, 3, 6)
 
@@ -45,13 +39,18 @@ def open_tiff(path: Path, as_numbers: bool = False) -> Iterator[Stack]:
     try:
         # Files that this one names stay closed: a stranger may name any.
         with tifffile.TiffFile(path, _multifile=False) as tiff:
-            yield _stack(path, tiff, as_numbers)
+            header = read_header(path, tiff) if tiff.is_ome else None
+            if header is None or not header.is_cut:
+                yield _stack(path, tiff, header, as_numbers)
+                return
+        with tifffile.TiffFile(path, _multifile=False, omexml=ElementTree.tostring(header.root, "unicode")) as tiff:
+            yield _stack(path, tiff, header, as_numbers)
     finally:
         logger.setLevel(level)
 
 
-def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
-    index = _largest_series(path, tiff)
+def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
+    index = _largest_series(path, tiff, as_numbers)
     series = tiff.series[index]
     sizes = dict(zip(series.axes, series.shape, strict=True))
     refuse_oversize(path, sizes["Y"], sizes["X"], int(np.prod(series.shape)) * series.dtype.itemsize,
@@ -63,10 +62,18 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
     if "C" in sizes and "S" in sizes:
         raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
     planes = _Planes(tiff, series, as_numbers)
-    names, (x_um, y_um), elsewhere = _metadata(tiff, index, planes.n_channels)
+    imagej = tiff.imagej_metadata or {}
+    labels = imagej.get("Labels") or []
+    names, (x_um, y_um) = header.described(index) if header else (
+        labels[: planes.n_channels] if planes.n_channels > 1 else [],
+        _resolution_um(series.keyframe, str(imagej.get("unit", "")).strip("\0 ").lower()),
+    )  # fmt: skip
+    if header and series.kind == "generic" and len(names) != planes.n_channels:
+        # The pages do not lie as the header says: whose names these are is not known.
+        names = []
     pixel_size_um, note = usable_size(x_um, y_um)
     # ImageJ calls slices what was put together, and says how far planes are apart.
-    is_any = tiff.is_imagej and not (tiff.imagej_metadata or {}).get("spacing")
+    is_any = tiff.is_imagej and not imagej.get("spacing")
     is_labelled = all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not is_any
     stack = Stack(
         str(path),
@@ -78,24 +85,29 @@ def _stack(path: Path, tiff, as_numbers: bool) -> Stack:
         pixel_size_um=pixel_size_um,
         is_colour=planes.is_colour,
         is_labelled=is_labelled,
-        elsewhere=elsewhere,
-        note=note,
+        elsewhere=header.elsewhere if header else {},
+        note="; ".join(filter(None, (header.note if header else "", note))),
         missing=planes.missing,
     )
-    return _slices_as_channels(stack, (tiff.imagej_metadata or {}).get("Labels") or [])
+    return _slices_as_channels(stack, labels)
 
 
 def _slices_as_channels(stack: Stack, labels: list[str]) -> Stack:
-    """Return the slices of ImageJ as channels, where each is named and some, but not all, are so after a DNA stain."""
+    """Return the slices of ImageJ as channels, where each is named after a stain, and not all after one."""
     names = tuple(" ".join(str(label).split())[:_MOST_LETTERS] for label in labels)
     is_each = stack.n_channels == stack.n_times == 1 < stack.n_z == len(names) and all(names)
-    if stack.is_labelled or not is_each or all(by_name([name]) for name in names) or not by_name(names):
+    if not is_each or all(by_name([name]) for name in names):
         return stack
-    return pages_as_channels(stack, names)
+    others = {tuple(word for word in words(name) if is_known(word)) for name in names}
+    is_other = len(others) > 1 and () not in others
+    return pages_as_channels(stack, names) if is_other or by_name(names) else stack
 
 
-def _largest_series(path: Path, tiff) -> int:
-    """Return the series with the most pixels a plane; much smaller ones are thumbnails, or levels of a pyramid."""
+def _largest_series(path: Path, tiff, as_numbers: bool) -> int:
+    """Return the series with the most pixels a plane; much smaller ones are thumbnails, or levels of a pyramid.
+
+    A smaller one that does not say so must show the same: it may be another stain, binned by its camera.
+    """
     sizes = {}
     for index, series in enumerate(tiff.series):
         axes = dict(zip(series.axes, series.shape, strict=True))
@@ -109,7 +121,26 @@ def _largest_series(path: Path, tiff) -> int:
         what = " and ".join(f"{height} x {width}" for height, width in dict.fromkeys(like[:3]))
         finding = f"it holds {len(like)} separate images, of {what} pixels"
         raise ImageError(path, finding, "export one file per field")
+    smaller = [tiff.series[index] for index in full if index != largest] + list(tiff.series[largest].levels[1:])
+    for series in () if as_numbers else smaller:
+        if not _is_level(series.keyframe, tiff.series[largest]):
+            finding = "it holds images of {} x {} and {} x {} pixels that show different things"
+            finding = finding.format(*full[largest], *series.keyframe.shape)
+            raise ImageError(path, finding, "export one file per image")
     return largest
+
+
+def _is_level(small, large) -> bool:
+    """Say whether a page shows what those of a series do, or need not: marked as smaller, or not in gray."""
+    is_marked = small.is_reduced or isinstance(small.index, tuple)
+    if is_marked or {small.axes, large.keyframe.axes} != {"YX"}:
+        return True
+    if any(a > b for a, b in zip(small.shape, large.keyframe.shape, strict=True)):
+        return False
+    pages = [page for page in large.pages if page is not None]
+    with quiet():
+        looked_at = pages[:: -(-len(pages) // _MOST_LOOKED_AT)]
+        return is_shrunken(small.asarray(), (page.asarray() for page in looked_at))
 
 
 class _Planes:
@@ -194,78 +225,12 @@ class _Planes:
         return np.array(2**bits - 1, pixels.dtype) - pixels
 
 
-def _metadata(tiff, index: int, n_channels: int) -> tuple[list[str], tuple, dict[str, str]]:
-    """Return channel names (perhaps none), the pixel size in x and y, and which channels lie in which file of a set."""
-    if tiff.is_ome:
-        return _ome_metadata(tiff.ome_metadata, index)
-    imagej = tiff.imagej_metadata or {}
-    labels = imagej.get("Labels") or []
-    names = list(labels[:n_channels]) if n_channels > 1 else []
-    return names, _resolution_um(tiff.series[index].keyframe, str(imagej.get("unit", "")).strip("\0 ").lower()), {}
-
-
-def _ome_metadata(xml: str, index: int) -> tuple[list[str], tuple, dict[str, str]]:
-    """Read channel names, pixel size and sister files of one image of an OME-XML header."""
-    root = ElementTree.fromstring(xml)
-    images = root.findall("{*}Image/{*}Pixels")
-    planes = [(p, *(int(d.get(f"First{a}", 0)) for a in "CZT"), d.find("{*}UUID")) for p in images
-              for d in p.findall("{*}TiffData")]  # fmt: skip
-    own, elsewhere = root.get("UUID"), {}
-    if any(uuid is not None and uuid.text != own for *_, uuid in planes):
-        # One file of a set: the header describes them all, this file holds the planes under its own number.
-        mine = [plane for plane in planes if plane[-1] is not None and plane[-1].text == own]
-        if not mine:
-            return [], (None, None), {}
-        pixels = mine[0][0]
-        kept = sorted({channel for p, channel, *_ in mine if p is pixels})
-        for p, channel, z, t, uuid in planes:
-            if p is not pixels or uuid is None or uuid.text == own:
-                continue
-            file = uuid.get("FileName", "another file of its set")
-            if channel not in kept:
-                elsewhere[_channel_name(pixels, channel) or f"number {channel}"] = file
-            elif t == mine[0][3] and z not in [plane[2] for plane in mine]:
-                elsewhere[STACK] = file
-        names = [_channel_name(pixels, channel) for channel in kept]
-    elif index < len(images):
-        pixels = images[index]
-        names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
-    else:
-        return [], (None, None), {}
-    return names, tuple(_stated_um(pixels, axis) for axis in "XY"), elsewhere
-
-
-def stated_well(path) -> tuple[str, int, int] | None:
+def stated_well(path: Path) -> tuple[str, int, int] | None:
     """Return plate, row and column, from 0, that the OME-XML of a file states for its image; None where it does not."""
     import tifffile
 
     with tifffile.TiffFile(path, _multifile=False) as tiff:
-        root = ElementTree.fromstring(tiff.ome_metadata) if tiff.is_ome else ElementTree.Element("OME")
-    images, own = root.findall("{*}Image"), root.get("UUID")
-    mine = {image.get("ID") for image in images if len(images) == 1
-            or own in [uuid.text for uuid in image.findall("{*}Pixels/{*}TiffData/{*}UUID")]}  # fmt: skip
-    for plate in root.findall("{*}Plate"):
-        for well in plate.findall("{*}Well"):
-            if not mine.isdisjoint(ref.get("ID") for ref in well.findall("{*}WellSample/{*}ImageRef")):
-                return plate.get("Name") or plate.get("ID", ""), int(well.get("Row")), int(well.get("Column"))
-    return None
-
-
-def _stated_um(pixels, axis: str) -> float | None:
-    """Return a physical size in um, NaN where what is stated is no number, None where nothing or no unit is."""
-    stated = pixels.get(f"PhysicalSize{axis}")
-    um_per_unit = UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
-    if stated is None or um_per_unit is None:
-        return None
-    try:
-        return float(stated) * um_per_unit
-    except ValueError:
-        return np.nan
-
-
-def _channel_name(pixels, index: int) -> str:
-    channels = pixels.findall("{*}Channel")
-    return channels[index].get("Name", "") if index < len(channels) else ""
+        return read_header(path, tiff).well() if tiff.is_ome else None
 
 
 def _resolution_um(page, unit: str) -> tuple[float | None, float | None]:

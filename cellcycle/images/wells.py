@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
-from cellcycle.images.formats import judge, one_line
+from cellcycle.images.formats import is_tiff, judge, one_line
 from cellcycle.images.omezarr import described
 from cellcycle.images.remote import is_url, told_at
 from cellcycle.images.tiff import stated_well
@@ -26,7 +26,6 @@ _RULES = {
     "InCell: A - 2(fld 3": r"(?:(?P<plate>.+)_)?(?P<row>[A-P]) - (?P<column>\d{1,2})\(fld \d+",
     "well in the name: A02": r"(?:(?P<plate>.+?)[_-])?(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
 }
-_OME_TIFF = re.compile(r"\.ome\.(tiff?|btf|tf[28])$", re.IGNORECASE)
 _ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 
 
@@ -100,7 +99,7 @@ def _stated(name: str, plates: dict[str, dict | None]) -> Place:
     path = Path(name)
     try:
         with one_line(path):
-            if _OME_TIFF.search(path.name) and path.is_file():
+            if is_tiff(path):
                 plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
                 well = well_name(f"{_ROWS[row]}{column + 1}") if 0 <= row < len(_ROWS) else ""
                 return Place(shown_name(plate), well, "OME-XML")

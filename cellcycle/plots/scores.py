@@ -4,6 +4,8 @@ A table is that of `summaries.score_table`: a score has its interval in the colu
 `references` (name -> score) are drawn as named lines, e.g. the share of the largest class, DNA content, the ceiling.
 """
 
+from itertools import cycle
+
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
@@ -40,7 +42,9 @@ def history(records, names=None):
 
 def confusion_matrices(tables, titles):
     """Return tables of `summaries.confusion` side by side: counts, shaded by the share of the true class."""
-    figure, axes = new_figure(2.5 * len(tables) + 0.6, 2.6, 1, len(tables), squeeze=False)
+    # Long names stand at the left and, turned, below.
+    room = 0.08 * max(0, *(len(str(name)) - 12 for table in tables for name in table.columns))
+    figure, axes = new_figure(2.5 * len(tables) + 0.6 + room, 2.6 + room, 1, len(tables), squeeze=False)
     for i, (ax, table, title) in enumerate(zip(axes[0], tables, titles, strict=True)):
         counts = table.to_numpy()
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -98,15 +102,16 @@ def effects(table, score=_BALANCED, reference=None, title="", references=None):
 
     The score of the row `reference` is drawn as a line too.
     """
-    figure, ax = new_figure(5.6 + (1.2 if references else 0), 0.8 + 0.3 * len(table))
+    has_lines = reference is not None or bool(references)
+    figure, ax = new_figure(5.6 + 1.2 * has_lines, 0.8 + 0.3 * len(table))
     y = np.arange(len(table))[::-1]
     ax.errorbar(table[score], y, xerr=spread_of(table, score), fmt="o", color=INK, ecolor=QUIET, capsize=2)
     ax.set_yticks(y, table.index)
     ax.set_ylim(-0.6, len(table) - 0.4)
     if reference is not None:
-        ax.axvline(table.loc[reference, score], color=QUIET, linestyle=":", linewidth=1)
+        ax.axvline(table.loc[reference, score], color=QUIET, linestyle=":", linewidth=1, label=reference)
     _reference_lines(ax.axvline, references)
-    if references:
+    if has_lines:
         legend(figure)
     label(ax, f"{readable(score)} (95 % interval)", "", title)
     return figure
@@ -115,25 +120,27 @@ def effects(table, score=_BALANCED, reference=None, title="", references=None):
 def design_space(table, references=None, title=""):
     """Return the scores of Nagao networks against their number of weights (Figure 7), a dot a network.
 
-    `table` has the columns `stages`, by which dots are named, and `width`, by which they are joined. `references` are
-    by score: name -> value.
+    `table` has the columns `stages`, which dots have their shape by, and `width`, by which they are joined.
+    `references` are by score: name -> value.
     """
     figure, axes = new_figure(9.6, 3.2, 1, len(SCORES))
+    # Names beside the dots would hide each other: the smallest networks have nearly as many weights.
+    shapes = dict(zip(sorted(table["stages"].unique()), cycle("osD^vPX*"), strict=False))
     for ax, score in zip(axes, SCORES, strict=True):
         for name, part, colour in coloured((f"first stage {w} wide", t) for w, t in table.groupby("width")):
             part = part.sort_values("n_parameters")
-            spread = spread_of(part, score)
-            at = {"fmt": "o-", "capsize": 2, "elinewidth": 0.8, "linewidth": 0.8}
-            ax.errorbar(part["n_parameters"], part[score], spread, color=colour, label=name, **at)
-            sides = [(-8, -9), (-8, 4), *[(4, -9)] * len(part)]  # the first dots of a line lie close together
-            for x, y, stages, side in zip(part["n_parameters"], part[score], part["stages"], sides, strict=False):
-                _name_dot(ax, str(stages), (x, y), side)
+            at = {"fmt": "-", "capsize": 2, "elinewidth": 0.8, "linewidth": 0.8}
+            ax.errorbar(part["n_parameters"], part[score], spread_of(part, score), color=colour, label=name, **at)
+            for stages, own in part.groupby("stages"):
+                ax.plot(own["n_parameters"], own[score], shapes[stages], color=colour, markersize=5)
         ax.set_xscale("log")
         # Between the powers of ten there is no room for names.
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.margins(x=0.12, y=0.15)
         _reference_lines(ax.axhline, (references or {}).get(score))
         label(ax, "trained parameters", readable(score), title if score == SCORES[0] else "")
+    for stages, shape in shapes.items():
+        axes[0].plot([], [], shape, color=QUIET, markersize=5, label=f"{stages} stages")
     legend(figure, handles=axes[0].get_legend_handles_labels()[0])
     return figure
 

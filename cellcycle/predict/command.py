@@ -20,6 +20,7 @@ from cellcycle.predict.groups import layout
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.many import look_first, run_batch, workers_of
 from cellcycle.predict.output import row_writer
+from cellcycle.predict.overlay import is_overlay
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Settings
 from cellcycle.predict.target import check_target, format_of, is_standard_output
@@ -92,8 +93,8 @@ def run_predict(
         how, folder, made = "slide" if is_slide else "each" if is_each else "together", None, None
         if output is not None and len(images) > 1 and not is_stream(output):
             key = key_of(images, masks, choice, settings, extras, (how, columns))
-            journal = stack.enter_context(Journal(output, key, choice))
-            folder, made = journal.folder, journal.run(len(images), predictions)
+            journal = stack.enter_context(Journal(output, key, choice, extras.targets(images)))
+            folder, made = journal.folder, journal.run(predictions)
             if len(journal):
                 _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
         folder = folder or stack.enter_context(scratch_folder())
@@ -114,17 +115,20 @@ def run_predict(
                 write(prediction.table)
             elif len(images) > 1:
                 print(shown(image_line(prediction)), file=words)
+        is_one = len(images) == 1 and prediction.columns["kind"] == ["nucleus"]
+        text = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
         if words is not None:
-            is_one = len(images) == 1 and prediction.columns["kind"] == ["nucleus"]
-            text = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
             print(_coloured(text, tally.classes, words), file=words)
+    if words is None and output is not None:
+        # The file is whole by now.
+        print(_coloured(text, tally.classes, sys.stdout))
     for (before, after), of in remarks.items():
         more = f" and {before and 'of '}{len(of) - 1} other image{'s' if len(of) > 2 else ''}" if len(of) > 1 else ""
         _note(f"{before}{of[0]}{more}{after}")
     if tally.taken:
-        _note(f"read {', '.join(counted(tally.taken))}")
+        _note(f"read {'; '.join(counted(tally.taken))}")
     if choice.is_auto and tally.models:
-        _note(f"model {', '.join(counted(tally.models))}")
+        _note(f"model {'; '.join(counted(tally.models))}")
     return int(tally.n["unreadable"] + tally.n["unwritten"] > 0)
 
 
@@ -136,9 +140,16 @@ def _is_much(images: list[str | ImageError]) -> bool:
 
 
 def _to_predict(paths: list[str]) -> list[str | ImageError]:
-    """Return the images that paths name; of folders and patterns without what earlier runs wrote."""
-    named = set(paths)
-    kept = [i for i in expand(paths, _note) if i in named or isinstance(i, ImageError) or not is_extra(i)]
+    """Return the images that paths name; of folders and patterns without what earlier runs wrote.
+
+    An overlay that was named itself has an error in its place.
+    """
+    named, kept = set(paths), []
+    for image in expand(paths, _note):
+        if image in named and is_overlay(image):
+            image = ImageError(image, "it is an overlay that was drawn here", "name the image it was drawn on")
+        if image in named or isinstance(image, ImageError) or not is_extra(image):
+            kept.append(image)
     return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
 
 
@@ -161,10 +172,10 @@ def _ended_cleanly() -> Iterator[None]:
 
 @contextmanager
 def _outputs(name: str, output: Path | None) -> Iterator[tuple]:
-    """Yield a writer of rows, or None, and a stream for words, or None; files appear when the block ends well."""
+    """Yield a writer of rows, or else a stream for words, the other None; files appear when the block ends well."""
     if name != "table":
         with row_writer(name, output) as write:
-            yield write, None if output is None else sys.stdout
+            yield write, None
     elif output is None:
         yield None, sys.stdout
     else:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.dna_content import LEAST_NUCLEI, fit_g1_peak, fit_near
-from cellcycle.errors import ImageError
+from cellcycle.dna_content import fit_g1_peak, fit_near
+from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
+from cellcycle.images.remote import is_url
 from cellcycle.images.wells import places_of, stated_places
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
@@ -28,7 +29,7 @@ from cellcycle.predict.same_field import same_fields
 
 # What is kept in memory of the nuclei of all images.
 SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna", "area_px", "flags")
-# Flags of nuclei, for `cellcycle.review.doubt`.
+# Flags of nuclei, for `cellcycle.predict.reasons`.
 OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
 # So many crops have a typical nucleus.
 _LEAST_CROPS = 8
@@ -79,15 +80,22 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     places = places_of(paths)
     places = stated_places(paths, places) if has_files else places
     rules = Counter(place.rule for place in places if place.rule)
+    examples = {place.rule: f"{place.rule.split(':')[0]}: {place.well} in {shown_name(Path(path).name)}"
+                for path, place in reversed(list(zip(paths, places, strict=True)))}  # fmt: skip
     notes = [
-        f"wells by the {'metadata' if 'OME' in rule else 'names'} of {n} image{'s' * (n > 1)} ({rule})"
+        f"wells by the {'metadata' if 'OME' in rule else 'names'} of {n} image{'s' * (n > 1)} "
+        f"({rule if 'OME' in rule else examples[rule]})"
         for rule, n in rules.items()
     ]
     rows: list[dict] = [{}] * len(paths)
     if plate_map is not None:
         from cellcycle.predict.platemap import read_map
 
-        rows, found = read_map(plate_map, list(images), places)
+        try:
+            rows, found = read_map(plate_map, list(images), places)
+        except DataError as error:
+            # A map does not fit images that are not there: of these two, it is not the map that is wrong.
+            raise next(filter(None, (_missing(image, has_files) for image in images)), error) from None
         notes += found
     known = [{"plate": place.plate, "well": place.well} for place in places]
     columns = [own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
@@ -95,6 +103,14 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     columns = [row | own for row, own in zip(rows, columns, strict=True)]
     groups = [_group(path, own, plate_map) for path, own in zip(paths, columns, strict=True)]
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
+
+
+def _missing(image, has_files: bool) -> ImageError | None:
+    """Return why an image that was named is not there, None where it is."""
+    if isinstance(image, ImageError):
+        return image
+    is_there = not has_files or not isinstance(image, str | Path) or is_url(image) or os.path.exists(image)
+    return None if is_there else ImageError(image, "there is no such file", "check the path")
 
 
 def _path(image) -> str:
@@ -214,9 +230,10 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         own_anchor[unit], ratio = _own_anchor(own, anchor, peak.g2_ratio)
         if ratio:
             elsewhere[unit] = ratio
-            n_elsewhere += 0 if np.isnan(ratio) else sum(map(len, own))
+            n_elsewhere += sum(map(len, own))
     if n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
-        return alone, f"G1 peaks differ ({len(elsewhere)} of {len(wells)} lie elsewhere), so each is judged by itself"
+        finding = f"{len(elsewhere)} of {len(wells)} lie elsewhere, or nowhere that can be told"
+        return alone, f"G1 peaks differ ({finding}), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)
     # A well that takes the common peak as it is has not been compared.
     shifts = [own.position / anchor.position for own in own_anchor.values() if own is not anchor]
@@ -229,7 +246,7 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         name = unit[1] if isinstance(unit, tuple) else f"image {units.index(unit) + 1}"
         note += f"; {name} "
         if np.isnan(ratio):
-            note += "shows too few nuclei there, and in all, to say why: a drug, or another exposure"
+            note += "has too few nuclei at the common G1 peak, and no own peak, to tell a drug from another exposure"
         else:
             note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
     flags = [OTHER_PEAK if unit in elsewhere else "" for unit in units]
@@ -239,20 +256,23 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
 def _own_anchor(nuclei: list[Nuclei], common: Anchor, g2_ratio: float) -> tuple[Anchor, float | None]:
     """Return the anchor of a well, and where its own peak lies in units of the common one if that is elsewhere.
 
-    NaN where hardly a nucleus lies at the common one, but there are too few for a peak of their own.
+    NaN where hardly a nucleus lies at the common one, or many far below it, and they show none of their own.
     """
     dna = np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
+    is_there = has_g1_dna(2 * dna / common.position)
     if len(dna) < _LEAST_OWN:
-        is_there = has_g1_dna(2 * dna / common.position).any() or len(dna) < _LEAST_THERE
-        return common, None if is_there else np.nan
+        return common, None if is_there.any() or len(dna) < _LEAST_THERE else np.nan
     position, fractions = fit_near(dna, common.position, g2_ratio)
     if fractions["G1"] < _LEAST_G1 or fractions["outliers"] > _MOST_OUTSIDE:
-        alone = fit_g1_peak(dna)
-        ratio = alone.position / common.position
-        if alone.is_usable and not 1 / _MOST_SHIFT < ratio < _MOST_SHIFT:
+        ratio = fit_g1_peak(dna).position / common.position
+        if np.isnan(ratio):
+            # Early in S a nucleus has the DNA of G1, so that a block in S is there; no drug leaves many with less.
+            n_less = np.count_nonzero(dna < common.position / _MOST_SHIFT)
+            is_elsewhere = is_there.mean() < _LEAST_G1 or n_less > _MOST_OUTSIDE * len(dna)
+        else:
+            is_elsewhere = not 1 / _MOST_SHIFT < ratio < _MOST_SHIFT
+        if is_elsewhere:
             return common, ratio
-        if fractions["G1"] < _LEAST_G1 and len(dna) < LEAST_NUCLEI:
-            return common, np.nan
     n_g1 = fractions["G1"] * len(dna)
     area_px = g1_area_px(nuclei, position)
     if area_px is None or common.area_px is None:

@@ -4,6 +4,7 @@ The package `anndata` itself, up to 0.12, cannot be installed beside pandas 3.
 """
 
 import contextlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,9 @@ def _write(path: Path, table) -> None:
 
     measured = [name for name in _MEASURED if name in table]
     about = table.drop(columns=[*measured, *_PLACE]).rename(columns=lambda name: name.replace("/", "_"))
-    # The file is locked already, by `whole_file`.
-    with h5py.File(path, "w", locking=False) as file:
+    # In memory, for the library ends the process where a disk is full.
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0", "writer": _WRITER})
         _array(file, "X", table[measured].to_numpy(np.float32))
         _frame(file, "obs", about, map(str, range(len(table))))
@@ -52,6 +54,7 @@ def _write(path: Path, table) -> None:
         for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
             _group(file, name, "dict")
         _array(file["obsm"], "spatial", table[_PLACE].to_numpy(np.float64))
+    path.write_bytes(made.getbuffer())
 
 
 def _frame(file, name: str, table, index) -> None:

@@ -50,20 +50,23 @@ class Journal:
     """Finished images of one run; kept when the run is stopped or killed, removed when it is done.
 
     Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it, or in None.
-    An image that could not be read or drawn is not kept: the next run tries it again. Where no journal can be
-    written, or a live run of the same output holds it, the run goes on without. What another key of `key_of` has
-    written is dropped; a journal tells the models of a choice by their place.
+    An image that could not be read or drawn is not kept: the next run tries it again, as it does one whose `targets`,
+    the files beside its row, were taken away. Where no journal can be written, or a live run of the same output holds
+    it, the run goes on without. What another key of `key_of` has written is dropped; a journal tells the models of a
+    choice by their place.
     """
 
-    def __init__(self, output: Path, key: str, choice: ModelChoice):
+    def __init__(self, output: Path, key: str, choice: ModelChoice, targets: Sequence[dict[str, Path]]):
         output = Path(os.path.realpath(output))
         name = hashlib.sha256(os.fsencode(output.name)).hexdigest()[:12]
         self.path, self._choice = output.with_name(f".cellcycle-{name}.partial"), choice
+        self._targets = targets
         self.folder: Path | None = self.path.with_suffix(".found.partial")
         self._at: dict[int, int] = {}
         self._stream = None
         with contextlib.suppress(OSError):
             self._open(key)
+            self._at = {k: at for k, at in self._at.items() if all(map(os.path.exists, targets[k].values()))}
         if self._stream is None:
             self.folder = None
 
@@ -96,9 +99,9 @@ class Journal:
         stream.flush()
         self.folder.mkdir(exist_ok=True)
 
-    def run(self, n_images: int, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
+    def run(self, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
         """Yield the predictions of all images in order: finished ones from here, the rest as `predict` makes them."""
-        finished = dict(self._at)
+        finished, n_images = dict(self._at), len(self._targets)
         with contextlib.closing(predict([index for index in range(n_images) if index not in finished])) as made:
             for index in range(n_images):
                 if index in finished:

@@ -40,7 +40,9 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     hidden = np.repeat(inputs.images, len(patches) + 1, axis=0)
     for k, patch in enumerate(patches):
         hidden[k][:, *patch] = 0 if rule.surroundings == "painted" else nucleus["background"]
-    own = [float(nucleus[name]) if name in nucleus else np.nan for name in rule.measurements]
+    # Of crops as they are it was measured on the input itself.
+    kept = nucleus if rule.pixel_size_um is not None else {}
+    own = [float(kept[name]) if name in kept else np.nan for name in rule.measurements]
     measured = np.tile(np.where(np.isfinite(own), own, inputs.measurements[0]), (len(hidden), 1)).astype(np.float32)
     scores = Runtime(checkpoint).probabilities(Inputs(hidden, measured, rule.measurements))
     scores = scores[:, checkpoint.classes.index(nucleus["call"])]

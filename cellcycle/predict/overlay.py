@@ -31,7 +31,7 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     """Return an image with the outlines of its nuclei in the colours of the classes, (H, W, 3) uint8.
 
     Nuclei without a call are gray. Where there are several, each that is wide enough holds its number in the table.
-    There is a legend where there is room.
+    There is a legend where there is room, of the gray, too, where it occurs.
     """
     from scipy.ndimage import binary_dilation
     from skimage.segmentation import find_boundaries
@@ -40,7 +40,8 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     picture = np.repeat(stretched(pixels)[..., np.newaxis], 3, axis=2)
     nuclei, colours = prediction.nuclei, class_colours(classes)
     palette = np.zeros((int(nuclei.labels.max()) + 1, 3), np.uint8)
-    for label, call in zip(prediction.ids, prediction.columns["call"], strict=False):
+    calls = prediction.columns["call"][: len(prediction.ids)]
+    for label, call in zip(prediction.ids, calls, strict=True):
         palette[label] = rgb(colours.get(call, _NO_CALL))
     labels = nuclei_alone(nuclei.labels, prediction.ids)
     rim = find_boundaries(labels, mode="inner")
@@ -49,7 +50,7 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     picture[rim] = palette[labels[rim]]
     if len(prediction.ids) > 1:
         picture = _with_numbers(picture, prediction)
-    return _with_legend(picture, colours)
+    return _with_legend(picture, colours | ({} if set(calls) <= set(colours) else {"no call": _NO_CALL}))
 
 
 def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...]) -> None:

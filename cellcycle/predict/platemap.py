@@ -27,10 +27,11 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     The column `image` holds paths, or names that no other image has; without it `well`, with `plate` where there are
     several, is looked up in the `places` of the images. Each image is in one row, and each row is of an image; else,
     and where a column is unknown or doubled, a well or number none, or a well another than the image's own place, a
-    `DataError` says so. An image that could not be listed has no row.
+    `DataError` says so, as of a well that several plates have where the map has no `plate`, and of a plate another
+    than the metadata's. An image that could not be listed has no row.
     """
     file = Path(file)
-    if not file.is_file():
+    if not file.exists() or file.is_dir():
         raise DataError(file, "there is no such file", "name a table with the columns image or well, and condition")
     table, notes = read_text(file, dict.fromkeys(_COLUMNS, ()), (), is_all=True)
     if not {"image", "well"} & set(table):
@@ -54,11 +55,13 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
         more = f" and {len(left) - 1} more images" if len(left) > 1 else ""
         raise DataError(file, f"it leaves out {left[0]}{more}", "add them to the map, or do not predict them")
     for k, row in at.items():
-        own = places[k].well
-        if row.get("well") and own and row["well"] != own:
-            by = "metadata" if "OME" in places[k].rule else "name"
-            finding = f"line {line_of[k]} puts {images[k]} into well {row['well']}, its {by} into {own}"
-            raise DataError(file, finding, f"correct the map, or the {by}")
+        by = "metadata" if "OME" in places[k].rule else "name"
+        # What a folder or file is called is not always the name of its plate.
+        for what in ("plate", "well") if by == "metadata" else ("well",):
+            said, own = row.get(what), getattr(places[k], what)
+            if said and own and said != own:
+                finding = f"line {line_of[k]} puts {images[k]} into {what} {said}, its {by} into {own}"
+                raise DataError(file, finding, f"correct the map, or the {by}")
     blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
     return [{name: at.get(k, blank)[name] for name in blank} for k in range(len(images))], notes
 
@@ -119,6 +122,10 @@ def _by_well(file: Path, table, places: list[Place]):
         key = tuple(row[name] for name in keys)
         if key not in at:
             raise DataError(file, f"line {line}: no image is of well {' '.join(key)}", "correct it, or take it out")
+        plates = sorted({places[k].plate for k in at[key]})
+        if len(plates) > 1:
+            finding = f"line {line}: the plates {' and '.join(plates[:2])} both have a well {row['well']}"
+            raise DataError(file, finding, "add a column plate, with a row for each")
         return at[key]
 
     return find

@@ -5,7 +5,7 @@ the field with at least `LEAST_QUALITY`, or of all fields that are read with it,
 or a field without a clear peak, gets the model that needs nothing but the picture.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
 from cellcycle.confidence import with_weights
-from cellcycle.confidence.assessment import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, FINE
+from cellcycle.confidence.assessment import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, FINE, SEVERAL
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
@@ -21,7 +21,7 @@ from cellcycle.inputs import inputs_of
 from cellcycle.light import fit_in_even_light
 from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
-from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, outlined_nuclei
+from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
@@ -161,7 +161,16 @@ class Predictor:
 
     def find(self, plane: Plane, mask=None) -> Nuclei:
         """Find the nuclei of an image, or take them from its mask, without calling them."""
-        pixel_size_um = self.settings.pixel_size_um or plane.pixel_size_um
+        asked, stated = self.settings.pixel_size_um, plane.pixel_size_um
+        found = self._found(plane, mask, asked or stated)
+        if asked and stated and len(found) and found.scale_note:
+            own = self._found(plane, mask, stated)
+            found = found if own.scale_note else own
+        if mask is None and self.settings.kind == "nucleus":
+            found = replace(found, n_shown=n_nuclei_shown(plane.pixels))
+        return found
+
+    def _found(self, plane: Plane, mask, pixel_size_um: float | None) -> Nuclei:
         scale, kind = self.checkpoint.input_rule.scale, self.settings.kind
         if mask is None:
             return find_nuclei(plane.pixels, pixel_size_um, scale, kind, self.settings.backend)
@@ -182,8 +191,9 @@ class Predictor:
         if not len(nuclei):
             known = shared.columns | {"channel": plane.channel, "planes": plane.planes}
             is_inverted = not nuclei.remark and looks_inverted(plane.pixels)
-            columns = self._without_call(name, nuclei.kind, "no_nucleus" + ";inverted" * is_inverted, known)
-            note = "; ".join(filter(None, (plane.note, INVERTED * is_inverted)))
+            flags = {"no_nucleus": True, "inverted": is_inverted, SEVERAL: nuclei.n_shown}
+            columns = self._without_call(name, nuclei.kind, ";".join(filter(flags.get, flags)), known)
+            note = "; ".join(filter(None, (plane.note, INVERTED * is_inverted, nuclei.crop_note)))
             return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=note)
         given, peak = self.settings.anchor or shared.anchor, None
         giver = "slide" if self.settings.anchor else "group" if shared.anchor else ""
@@ -213,18 +223,28 @@ class Predictor:
             }
         )
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
-        stated, asked = plane.pixel_size_um, self.settings.pixel_size_um
-        is_other = stated and asked and not 1 / _SAME_SIZE < asked / stated < _SAME_SIZE
-        size = f"it states {stated:.3g} um a pixel; {asked:.3g} um was asked for and is taken" if is_other else ""
-        notes = filter(None, (plane.note, size, nuclei.scale_note, EVEN_LIGHT if peak and light else ""))
+        size, even = self._size_note(plane, nuclei), EVEN_LIGHT if peak and light else ""
+        notes = filter(None, (plane.note, nuclei.crop_note, size, nuclei.scale_note, even))
         remarks = {"remark": nuclei.remark, "plane_note": "; ".join(notes)}
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
+
+    def _size_note(self, plane: Plane, nuclei: Nuclei) -> str:
+        """Say what became of a pixel size that was asked for and is another than the file's."""
+        stated, asked = plane.pixel_size_um, self.settings.pixel_size_um
+        if not (stated and asked) or 1 / _SAME_SIZE < asked / stated < _SAME_SIZE:
+            return ""
+        end = ", but cannot be" if nuclei.scale_note else " and is taken"
+        end = end if nuclei.stated_um == asked else ", but cannot be: the stated one is taken"
+        return f"it states {stated:.3g} um a pixel; {asked:.3g} um was asked for{end}"
 
     def _doubts(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, shared: Shared) -> list[str]:
         """Return the flags of what a model is not told, or told wrongly, of a whole picture."""
         rule, is_guess, is_crop = checkpoint.input_rule, not nuclei.scale_is_known, nuclei.kind == "nucleus"
         is_guess &= shared.pixel_size_um is None and rule.pixel_size_um is not None
+        # Of a model of crops as they are nothing else tells a wider margin from finer pixels.
+        is_guess |= is_crop and not nuclei.scale_is_known and (rule.crop_px or np.inf) < max(plane.pixels.shape)
         doubts = {BY_MARGIN: is_guess and is_crop, BY_FEW: is_guess and not is_crop and len(nuclei) < LEAST_FOR_SCALE}
+        doubts[SEVERAL] = nuclei.n_shown > 0
         # A model of the user's own may have learned from such pictures.
         if checkpoint.name in shipped_names():
             ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor

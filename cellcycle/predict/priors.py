@@ -25,7 +25,7 @@ _MITOSES, _MOST_MITOSES = 0.04, 0.1
 _ARRESTED, _ARRESTED_ALIKE, _LEAST_ARRESTED = 1 / 3, 1 / 2, 6
 _LEAST_SHARE = 0.02
 _G2_RATIO = 1.9
-# A flag of all nuclei of an image, and why a call of M is left open; for `cellcycle.review.doubt`.
+# A flag of all nuclei of an image, and why a call of M is left open; for `cellcycle.predict.reasons`.
 ONE_PEAK, MANY_MITOSES = "one_dna_peak", "more_mitoses_than_a_culture"
 
 

@@ -45,15 +45,17 @@ class Settings:
     prior: str = "auto"
 
     def __post_init__(self):
-        for option, allowed in (("kind", KINDS), ("backend", BACKENDS), ("prior", ("auto", *PRIORS))):
-            check_choice(option, getattr(self, option), allowed)
-        for option in ("pixel_size_um", "g1_position", "g1_area_px"):
-            value = getattr(self, option)
+        # Named by words that a user of the command line, of the page and of Python knows.
+        check_choice("kind", self.kind, KINDS)
+        check_choice("segmentation", self.backend, BACKENDS)
+        check_choice("prior", self.prior, ("auto", *PRIORS))
+        sizes = {"pixel size": self.pixel_size_um, "G1 position": self.g1_position, "G1 area": self.g1_area_px}
+        for option, value in sizes.items():
             if value is not None and not (isfinite(value) and value > 0):
                 raise SettingError(option, f"{value} is not a size", "give a number above 0")
         if self.pixel_size_um is not None and not 1e-3 <= self.pixel_size_um <= 1e3:
             finding = f"{self.pixel_size_um:g} um is the size of no pixel"
-            raise SettingError("pixel_size_um", finding, "give micrometres, from 0.001 to 1000")
+            raise SettingError("pixel size", finding, "give micrometres, from 0.001 to 1000")
         if isinstance(self.channel, str) and not 0 < len(self.channel) <= 200:
             raise SettingError("channel", f"{len(self.channel)} letters are no name", "give an index or a name")
 

@@ -1,16 +1,19 @@
 """Predictions in words, for a terminal or a pipe."""
 
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_names
+from cellcycle.confidence.assessment import SEVERAL
 from cellcycle.errors import shown
 from cellcycle.metrics import Estimate
 from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.predictor import AUTO, ImagePrediction
+from cellcycle.predict.reasons import UNCALLED, in_words
 
 NO_NUCLEUS = "no nucleus found"
+_EMPTY_MIDDLE = "no nucleus in the middle"
 # Tests of a card, by the words of the table.
 _TESTS = {"fields": "whole fields, simulated", "slides": "crops, simulated", "jurkat": "crops, Jurkat"}
 
@@ -18,20 +21,33 @@ _TESTS = {"fields": "whole fields, simulated", "slides": "crops, simulated", "ju
 def nucleus_report(prediction: ImagePrediction) -> str:
     """Return the study's own table for one nucleus: model, phase, and the probability of each phase in per cent."""
     if prediction.checkpoint is None:
-        return f"Predicted Phase: none ({NO_NUCLEUS})"
+        return f"Predicted Phase: none ({_nothing(prediction)})"
     row = {name: values[0] for name, values in prediction.columns.items()}
     lines = [f"Model: {prediction.checkpoint.title}"]
     if not row["call"]:
-        return "\n".join([*lines, f"Predicted Phase: none ({row['flags']})"])
+        return "\n".join([*lines, f"Predicted Phase: none ({_why_uncalled(row['review'], row['flags'])})"])
     wide = _width(prediction.checkpoint.classes)
     lines += [f"Predicted Phase: {row['call']}", "", f"{'Phase':<{wide}}| Probability", f"{'-' * wide}|------------"]
     lines += [f"{c:<{wide}}|{100 * row[f'p_{c}']:>10.2f} %" for c in prediction.checkpoint.classes]
-    told = {"Flags": row["flags"], "Could be": row["prediction_set"], "Look again": row["review"]}
-    if row["prediction_set"] == row["call"]:
-        del told["Could be"]
-    notes = [f"{name}: {text.replace(';', ', ')}" for name, text in told.items() if text]
+    could_be = "" if row["prediction_set"] == row["call"] else row["prediction_set"].replace(";", ", ")
+    pair = " or ".join(sorted(prediction.checkpoint.classes, key=lambda c: -row[f"p_{c}"])[:2])
+    again = list(filter(None, row["review"].split(";")))
+    flags = [flag for flag in row["flags"].split(";") if flag and flag not in again]
+    told = {"Flags": flags, "Look again": again}
+    told = {name: "; ".join(in_words(code, row["call"], pair) for code in codes) for name, codes in told.items()}
+    notes = [f"{name}: {text}" for name, text in ({"Could be": could_be} | told).items() if text]
     lines += ["", *notes] if notes else []
     return "\n".join(lines)
+
+
+def _nothing(prediction: ImagePrediction) -> str:
+    return _EMPTY_MIDDLE if SEVERAL in prediction.columns["flags"][0].split(";") else NO_NUCLEUS
+
+
+def _why_uncalled(review: str, flags: str) -> str:
+    """Return in words why a nucleus has no call."""
+    codes = f"{review};{flags}".split(";")
+    return in_words(next((code for code in codes if code in UNCALLED), codes[0]))
 
 
 def _width(classes) -> int:
@@ -49,6 +65,7 @@ class Tally:
     titles: Counter = field(default_factory=Counter)
     models: Counter = field(default_factory=Counter)
     taken: Counter = field(default_factory=Counter)
+    uncalled: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(self, prediction: ImagePrediction) -> None:
         """Count one image."""
@@ -65,6 +82,9 @@ class Tally:
         is_flagged = [bool(set(text.split(";")) - {"", "scale_unknown"}) for text in columns["flags"]]
         self.n.update(nuclei=prediction.n_nuclei, flagged=sum(is_flagged), review=sum(map(bool, columns["review"])))
         self.calls.update(columns["call"])
+        for call, *codes in zip(columns["call"], columns["review"], columns["flags"], strict=True):
+            if not call:
+                self.uncalled[_why_uncalled(*codes)][prediction.image] += 1
 
     def report(self) -> str:
         """Return counts and fractions per phase."""
@@ -73,7 +93,7 @@ class Tally:
             return NO_NUCLEUS
         wide = _width(self.classes)
         lines = [
-            f"Model: {', '.join(counted(self.titles))}",
+            f"Model: {'; '.join(counted(self.titles))}",
             f"Nuclei: {n_nuclei} ({n_flagged} with a quality flag, {n_review} to look at again)",
             "",
             f"{'Phase':<{wide}}|  Nuclei |   Share",
@@ -82,6 +102,10 @@ class Tally:
         for name in [*self.classes, *([""] if self.calls[""] else [])]:
             n = self.calls[name]
             lines.append(f"{name or 'no call':<{wide}}|{n:>8} |{100 * n / n_nuclei:>6.1f} %")
+        lines += [""] * bool(self.uncalled)
+        for why, images in self.uncalled.items():
+            first, more = next(iter(images)), f" and {len(images) - 1} more" if len(images) > 1 else ""
+            lines.append(f"No call: {images.total()} of {first}{more}: {why}")
         if self.n["images"] > 1:
             rest = [(self.n["empty"], "without a nucleus"), (self.n["unreadable"], "not read")]
             told = "".join(f", {n} {what}" for n, what in rest if n)
@@ -120,12 +144,14 @@ def image_line(prediction: ImagePrediction) -> str:
     if prediction.error is not None:
         return f"{prediction.image}: not read"
     if prediction.checkpoint is None:
-        return f"{prediction.image}: {NO_NUCLEUS}"
+        return f"{prediction.image}: {_nothing(prediction)}"
     columns, classes = prediction.columns, prediction.checkpoint.classes
     if columns["kind"][0] == "nucleus":
         call = columns["call"][0]
         return f"{prediction.image}: " + (
-            f"{call} {100 * columns[f'p_{call}'][0]:.1f} %" if call else columns["flags"][0]
+            f"{call} {100 * columns[f'p_{call}'][0]:.1f} %"
+            if call
+            else f"no call: {_why_uncalled(columns['review'][0], columns['flags'][0])}"
         )
     counts = Counter(columns["call"])
     listed = [f"{c} {counts[c]}" for c in classes] + ([f"no call {counts['']}"] if counts[""] else [])
@@ -151,6 +177,7 @@ def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) ->
         "The default, auto, takes ** for a field or slide with a clear G1 peak of its DNA histogram, * for the rest.",
         "Accuracy and macro F1: held-out simulated nuclei, equally many of each phase.",
         "Real cells: Jurkat, Blasi et al. 2016, kept apart; nagao6 and best learned from others of that culture.",
+        "Of these cells, models of intensity g1 were given the DNA of the slide, others each picture alone: two tests.",
         "Its own: cells like those it learned from, held out.",
         "What a model learned from, its limits and all its scores: cellcycle models NAME.",
     ])  # fmt: skip

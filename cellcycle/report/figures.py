@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure
 from cellcycle.report.numbers import Experiment
+from cellcycle.report.parts import per_cent
 
 _HATCHES, _MARKS, _LINES = ("", "////", "....", "xxxx"), "os^D", ("-", "--", "-.", ":")
 _BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
@@ -43,7 +44,7 @@ def _arm_axis(axes, arms, sign: str = "") -> None:
     axes[0].set_yticks(range(len(arms)), [_short(arm) for arm in arms])
     axes[0].set_ylim(len(arms) - 0.4, -0.6)
     for ax in axes:
-        ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:{sign}.0f}" if value else "0")
+        ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:{sign}.3g}" if value else "0")
 
 
 def shares(numbers, experiment: Experiment):
@@ -95,10 +96,13 @@ def differences(numbers, experiment: Experiment):
 
 
 def dose_response(numbers, experiment: Experiment):
-    """Return the estimated share of each phase over the dose, a panel a condition; None without two doses of one."""
+    """Return the estimated share of each phase over the dose, a panel a condition; None without two doses of one.
+
+    At dose 0 a panel shows its own nuclei, or else those of the control.
+    """
     found = numbers[(numbers["table"] == "estimated") & numbers["quantity"].isin(experiment.classes)]
-    treated = found[found["dose"] > 0]
-    panels = [name for name, own in treated.groupby("condition", sort=False) if own["dose"].nunique() > 1][:MOST_ARMS]
+    dosed = found.groupby("condition", sort=False)["dose"].nunique()
+    panels = [*dosed.index[dosed > 1]][:MOST_ARMS]
     if not panels:
         return None
     columns = min(len(panels), 4)
@@ -109,11 +113,13 @@ def dose_response(numbers, experiment: Experiment):
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     for ax, condition in zip(axes.flat, panels, strict=False):
-        own = treated[treated["condition"] == condition].sort_values("dose")
+        own = found[found["condition"] == condition].sort_values("dose")
+        is_zero = (own["dose"] == 0).any()
+        zero, own = own[own["dose"] == 0] if is_zero else control, own[own["dose"] > 0]
         doses = sorted(set(own["dose"]))
         for k, name, colour, _ in _styles(experiment.classes):
             style = {"color": colour, "marker": _MARKS[k], "markeredgecolor": INK, "capsize": 2, "linestyle": _LINES[k]}
-            for rows_of, named in ((own, name), (control, None)):
+            for rows_of, named in ((own, name), (zero, None)):
                 part = rows_of[rows_of["quantity"] == name]
                 at = part["dose"].where(part["dose"] > 0, doses[0] / 10)
                 spread = np.abs(part[["low", "high"]].to_numpy().T - part["value"].to_numpy())
@@ -122,8 +128,9 @@ def dose_response(numbers, experiment: Experiment):
         ax.set_xticks([doses[0] / 10, *doses], ["0", *map("{:g}".format, doses)])
         ax.minorticks_off()
         ax.set_ylim(bottom=0)
-        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
-        label(ax, "dose" + (f" (0: {_short(experiment.control)})" if len(control) else ""), title=_short(condition))
+        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
+        as_zero = "" if is_zero or not len(control) else f" (0: {_short(experiment.control)})"
+        label(ax, "dose" + as_zero, title=_short(condition))
     axes[0][0].set_ylabel("share, %", fontsize=FONT_PT, color=INK)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=FONT_PT, frameon=False)
     return figure
@@ -149,6 +156,7 @@ def histograms(experiment: Experiment):
             style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.2, "label": name}
             ax.bar(_COPIES[:-1], counts, np.diff(_COPIES), bottom, align="edge", **style)
             bottom += counts
+        ax.yaxis.get_major_locator().set_params(integer=True)
         for at in (2, 4):
             ax.axvline(at, color=INK, linewidth=0.7, linestyle=":")
         ax.set_xticks([0, 2, 4, 6])
@@ -170,7 +178,7 @@ def heat_maps(numbers, experiment: Experiment):
     for plate, own in wells.groupby("plate", sort=True):
         rows = sorted(set(own["row"]), key=lambda row: (len(row), row))
         grids = {name: found.pivot_table("value", "row", "column", "sum" if name == "found" else "mean").reindex(rows)
-                 for name, found in own.groupby("quantity") if name in shown}  # fmt: skip
+                 for name, found in own.dropna(subset="value").groupby("quantity") if name in shown}  # fmt: skip
         shape = grids["found"].shape
         across = 3 if shape[1] <= 12 else 2
         down = -(-len(shown) // across)
@@ -190,7 +198,8 @@ def _heat_map(ax, grid, title: str, is_share: bool) -> None:
     most = max(np.nanmax(values), least + 1e-9)
     mesh = ax.pcolormesh(values, cmap="cividis", edgecolors="white", linewidth=0.8, vmin=least, vmax=most)
     for (r, c), value in np.ndenumerate(values) if values.size <= _MOST_NUMBERS else ():
-        text = "–" if np.isnan(value) else f"{value:.0f}" if is_share or value >= 10 else f"{value:.2g}"
+        text = "–" if np.isnan(value) else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+        text = per_cent(value / 100) if is_share else text
         colour = "white" if value <= (least + most) / 2 else INK
         ax.text(c + 0.5, r + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
     ax.set_xticks(np.arange(values.shape[1]) + 0.5, grid.columns.astype(int))
@@ -198,7 +207,9 @@ def _heat_map(ax, grid, title: str, is_share: bool) -> None:
     ax.tick_params(length=0, labelsize=7)
     ax.invert_yaxis()
     ax.spines[:].set_visible(False)
-    ax.figure.colorbar(mesh, ax=ax, pad=0.02).ax.tick_params(labelsize=7)
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02)
+    bar.locator.set_params(integer=title == "found")
+    bar.ax.tick_params(labelsize=7)
     label(ax, title={"found": "nuclei found"}.get(title, title))
 
 

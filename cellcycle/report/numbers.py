@@ -1,38 +1,38 @@
 """Shares of phases by condition and well, with intervals, and how they differ from a control."""
 
-import os
 import re
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cellcycle.datasets.tables import clean, refuse_twins
+from cellcycle.datasets.tables import clean
 from cellcycle.errors import DataError, SettingError
 from cellcycle.metrics import Estimate
+from cellcycle.names import from_cell
 from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
+from cellcycle.report.joined import read_joined
 from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, Samples, samples_of, with_likelihoods
-from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
 
 # Nuclei with these flags are counted as found, but not into shares: their DNA is cut off, doubled or blurred, or it
 # cannot be told in which phase all nuclei of their field stand.
 LEFT_OUT = ("edge", "clump", "debris", "out_of_focus", ONE_PEAK)
-_PLACE = ("plate", "well", "condition", "replicate", "group")
-_NEEDED = ("model", "version", "prior", "review", "dna_copies", "edge_width_px")
+# What rows without a condition are compared as, where others have one.
+NO_CONDITION = "no condition"
 
 
 @dataclass(frozen=True)
 class Experiment:
     """The nuclei of an experiment, in the columns of a prediction table.
 
-    `table` holds all rows, with `arm` (condition and dose, else well, else image), `unit` (well, else image),
-    `is_nucleus`, `is_counted`, `l_<class>`, the probabilities with the prior of the calls taken out again, and
-    `f_<phase>`, see `with_likelihoods`. Of the `arms` the `control` comes first, with which others are compared (""
-    for none), then by condition and dose.
+    `table` holds all rows, with `arm` (condition and dose, else well, else image), `unit` (well, else image), its
+    `unit_name` on the page, `is_bare` (without a condition, where others have one), `is_nucleus`, `is_counted`,
+    `l_<class>`, the probabilities with the prior of the calls taken out again, and `f_<phase>`, see
+    `with_likelihoods`. Of the `arms` the `control` comes first, with which others are compared ("" for none), then by
+    condition and dose.
     """
 
     table: pd.DataFrame
@@ -54,17 +54,10 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     """Read prediction tables, one or several of the same models, as one experiment.
 
     `control` names a condition, or one dose of it, a well or an image: whatever the rows are compared by. A `DataError`
-    or `SettingError` says that tables are of several models or versions, that an image stands in two of them, or that
-    there is no such control.
+    or `SettingError` says that tables are of several models, versions or priors, that an image stands there twice, or
+    that there is no such control, or nothing else.
     """
-    tables = [read_table(path) for path in paths]
-    _check_joined(paths, tables)
-    table = pd.concat(_told_apart(paths, tables), ignore_index=True)
-    for name in _PLACE:
-        table[name] = table[name].fillna("").map(clean) if name in table else ""
-    refuse_twins(", ".join(map(str, paths)), "condition", table["condition"])
-    if "donor" in table and (table["replicate"] == "").all():
-        table["replicate"] = table["donor"]
+    table = read_joined(paths)
     table["dose"] = table.get("dose", np.nan)
     if (bad := table["dose"][(table["dose"] < 0) | np.isinf(table["dose"])]).size:
         raise DataError(", ".join(map(str, paths)), f"the dose {bad.iloc[0]:g} is no amount", DOSE_REMEDY)
@@ -75,61 +68,26 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     table = with_likelihoods(without_prior(table))
     well = (table["plate"] + " " + table["well"]).str.strip() if len(set(table["plate"])) > 1 else table["well"]
     table["unit"] = well.where(table["well"] != "", table["image"])
-    if (table["condition"] != "").any():
-        table["condition"] = table["condition"].where(table["condition"] != "", "no condition")
+    table["unit_name"] = _unit_names(table)
+    table["is_bare"] = (table["condition"] == "") & (table["condition"] != "").any()
+    if table["is_bare"].any() and (table["condition"] == NO_CONDITION).any():
+        finding = f"a condition is called {NO_CONDITION!r}, and other rows have none"
+        raise DataError(", ".join(map(str, paths)), finding, "give all rows a condition, or rename this one")
+    table["condition"] = table["condition"].mask(table["is_bare"], NO_CONDITION)
     table["arm"] = _arms(table)
     # A well of several conditions, as of two times, counts as one well of each.
     is_mixed = table.groupby("unit")["arm"].transform("nunique") > 1
-    table["unit"] = table["unit"].where(~is_mixed, table["unit"] + " (" + table["arm"] + ")")
+    for name in ("unit", "unit_name"):
+        table[name] = table[name].mask(is_mixed, table[name] + " (" + table["arm"] + ")")
     control = _control(table, control) if control else ""
     arms = {arm: (control not in (arm, condition), condition, dose if dose > 0 else 0.0, _natural(arm))
             for arm, condition, dose in table[["arm", "condition", "dose"]].itertuples(index=False)}  # fmt: skip
-    return Experiment(table, classes_of(tables[0]), sorted(arms, key=arms.get), control)
-
-
-def _told_apart(paths, tables) -> list[pd.DataFrame]:
-    """Return the tables, plates and groups that several have, of images in other folders, named by their table, too."""
-    for column in ("plate", "group"):
-        folders: dict[str, dict[int, set]] = defaultdict(dict)
-        for k, table in enumerate(tables):
-            for name, images in table.groupby(column)["image"] if column in table else ():
-                folders[name][k] = set(map(os.path.dirname, images))
-        for name, of in folders.items():
-            if name and len(of) > 1 and not set.intersection(*of.values()):
-                for k in of:
-                    apart = f"{name} ({Path(paths[k]).stem}, {k + 1})"
-                    tables[k] = tables[k].assign(**{column: tables[k][column].replace(name, apart)})
-    return tables
+    return Experiment(table, classes_of(table), sorted(arms, key=arms.get), control)
 
 
 def is_spoilt(flags: str) -> bool:
     """Return whether a nucleus with these flags is left out of shares."""
     return not set(LEFT_OUT).isdisjoint(flags.split(";"))
-
-
-def _check_joined(paths, tables) -> None:
-    """Refuse tables of which calls do not compare, and images that would count twice."""
-    seen, models = {}, set()
-    for path, table in zip(paths, tables, strict=True):
-        if missing := [name for name in _NEEDED if name not in table]:
-            finding = f"it comes from another version of cellcycle, or was cut: no column {', '.join(missing)}"
-            raise DataError(path, finding, "predict the images again")
-        called = table[table["model"] != ""]
-        said = {f"the version of {model}": own["version"].iloc[0] for model, own in called.groupby("model")}
-        said |= {"its prior": " and ".join(sorted({prior.split(" ")[0] for prior in called["prior"]}))}
-        said |= {"its phases": ", ".join(classes_of(table))}
-        for what, own in said.items():
-            if seen.setdefault(what, own) != own:
-                finding = f"{what} is {own}, of {paths[0]} it is {seen[what]}"
-                raise DataError(path, finding, "predict all images with one")
-        own = set(called["model"])
-        if models and own and models.isdisjoint(own):
-            finding = f"its model is {', '.join(sorted(own))}, of {paths[0]} it is {', '.join(sorted(models))}"
-            raise DataError(path, finding, "predict all images with one")
-        models |= own
-        for image in table["image"].unique():
-            if seen.setdefault(("image", image), path) != path:
-                raise DataError(path, f"{image} stands in {seen['image', image]}, too", "give each image once")
 
 
 def without_prior(table) -> pd.DataFrame:
@@ -145,12 +103,16 @@ def without_prior(table) -> pd.DataFrame:
     return table.assign(**{f"l_{name}": likely[:, k] for k, name in enumerate(classes)})
 
 
+def _unit_names(table) -> pd.Series:
+    """Return what each well or image is called: an image without its folder, unless others have that name, too."""
+    names = table["unit"].where(table["well"] != "", table["image"].map(lambda image: Path(image).name))
+    return names.where(table.groupby(names)["unit"].transform("nunique") == 1, table["unit"])
+
+
 def _arms(table) -> pd.Series:
     """Return what each row is compared by: condition and dose, else well, else image."""
     if (table["condition"] == "").all():
-        names = table["unit"].map(lambda name: Path(name).name)
-        # Images of one name in several folders are compared one by one.
-        return names.where(table.groupby(names)["unit"].transform("nunique") == 1, table["unit"])
+        return table["unit_name"]
     doses = table.groupby("condition")["dose"].nunique()
     several = table["condition"].map(doses > 1) | (table["dose"] > 0)
     arms = table["condition"].where(~several, table["condition"] + table["dose"].map(_dosed))
@@ -176,12 +138,17 @@ def _dosed(dose: float) -> str:
 
 def _control(table, control: str) -> str:
     known = dict.fromkeys([*table["condition"], *table["arm"]])
-    # Tables put an apostrophe before what a spreadsheet would take for a formula.
-    names = {key.casefold(): name for name in known if name for key in (name.removeprefix("'"), name)}
-    if control.casefold() not in names:
-        remedy = f"use one of {', '.join(dict.fromkeys(names.values()))}"
-        raise SettingError("--control", f"no well is {control!r}", remedy)
-    return names[control.casefold()]
+    names = {clean(name).casefold(): name for name in known if name}
+    # It may be given as it stands in the cell of a table.
+    if (key := clean(from_cell(control)).casefold()) not in names:
+        what = next((what for what in ("condition", "well") if (table[what] != "").any()), "image")
+        remedy = f"use one of {', '.join(names.values())}"
+        raise SettingError("--control", f"no {what} is {control!r}", remedy)
+    doses = table[table["condition"] == names[key]].sort_values("dose")["arm"].unique()
+    if len(doses) > 1 and (table["condition"] == names[key]).all():
+        finding = f"all rows are {names[key]!r}, with nothing to compare it to"
+        raise SettingError("--control", finding, f"name one dose of it: {', '.join(doses)}")
+    return names[key]
 
 
 def _natural(text: str) -> list:
@@ -209,16 +176,17 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
         rows += [{"table": "wells"} | about | one for one in _counts(everything)]
         if len(own):
             alone = own.assign(unit="", replicate="").drop(columns=list(LIKELY), errors="ignore")
-            found = samples_of(alone, experiment.classes, 0, n_samples).interval("counted")
-            rows += [{"table": "wells"} | about | one for one in _named(found, "counted", experiment)]
+            found = samples_of(alone, experiment.classes, 0, n_samples)
+            counted = about | {"n_nuclei": found.n["counted"]}
+            named = _named(found.interval("counted"), "counted", experiment)
+            rows += [{"table": "wells"} | counted | one for one in named]
     return pd.DataFrame(rows)
 
 
 def _about(rows: pd.DataFrame) -> dict:
     first, own = rows.iloc[0], rows[rows["is_counted"]]
-    wells = set(rows["unit"])
     place = {name: first[name] if len(set(rows[name])) == 1 else "" for name in ("plate", "well")}
-    counts = {"n_nuclei": len(own), "n_fields": rows["image"].nunique(), "n_wells": len(wells)}
+    counts = {"n_nuclei": len(own), "n_fields": own["image"].nunique(), "n_wells": own["unit"].nunique()}
     return {"arm": first["arm"], "condition": first["condition"], "dose": first["dose"]} | place | counts
 
 
@@ -250,9 +218,11 @@ def _counts(rows: pd.DataFrame) -> list[dict]:
     """Return how many nuclei were found and why some are not counted, and how good the pictures are."""
     nuclei = rows[rows["is_nucleus"]]
     flags = nuclei["flags"].str.split(";")
-    found = {"found": len(nuclei), "counted": nuclei["is_counted"].sum()}
+    is_called = nuclei["call"] != ""
+    found = {"found": len(nuclei), "counted": (nuclei["is_counted"] & is_called).sum()}
+    found["estimated alone"] = (nuclei["is_counted"] & ~is_called).sum()
     found |= {f"flag {name}": sum(name in own for own in flags) for name in LEFT_OUT}
-    found["without a call"] = (nuclei["call"] == "").sum()
+    found["without a call"] = (~is_called).sum()
     found["to look at again"] = (nuclei["review"] != "").sum()
     found["fields not read"] = (rows["flags"] == "unreadable").sum()
     if len(nuclei):

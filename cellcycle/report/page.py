@@ -1,6 +1,7 @@
 """The page of a report: one file that asks no host for anything, and beside it a table of every number on it."""
 
 import html
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,20 +11,20 @@ from cellcycle.checkpoint import load_checkpoint
 from cellcycle.datasets.labels import pictures_of
 from cellcycle.errors import CellCycleError, SettingError, needing
 from cellcycle.files import sha256_of, whole_file
+from cellcycle.names import cell
 from cellcycle.phases import S_BY_DNA
-from cellcycle.predict.priors import MANY_MITOSES
-from cellcycle.report.numbers import LEFT_OUT, Experiment, all_numbers
-from cellcycle.report.parts import figure_of, listed, many, named, plain, section, share, table_of
-from cellcycle.report.shares import BY_DNA, FITTED, LEAST_QUALITY
-from cellcycle.review.doubt import in_words, reasons, review_order, sureness
+from cellcycle.report.numbers import Experiment, all_numbers
+from cellcycle.report.parts import figure_of, many, plain, section, share, table_of
+from cellcycle.report.shares import BY_DNA, FITTED
+from cellcycle.report.summary import field_of, summary, unit_of
+from cellcycle.review.doubt import reasons, review_order, sureness
 from cellcycle.review.thumbnails import thumbnails
 
 _MOST_PICTURES, _SUREST, _OF_AN_IMAGE = 12, 4, 3
-# A well with rims so many times wider than those of the median well is out of focus as a whole.
-_BLURRED = 1.5
-# Look at a well of which a larger part is spoilt, or fewer nuclei are counted.
-_MOST_SPOILT, _LEAST_NUCLEI = 0.3, 30
-_COLUMNS = ["table", "arm", "condition", "dose", "plate", "well", "unit", "quantity", "value", "low", "high"]
+_COLUMNS = ["table", "arm", "condition", "dose", "plate", "well", "unit", "quantity", "value", "low", "high",
+            "n_nuclei", "n_fields", "n_wells"]  # fmt: skip
+# What a page begins with, and what its numbers do: nothing else is replaced.
+_MARKS = b'<meta name="generator" content="cellcycle report">', ",".join(_COLUMNS).encode() + b"\n"
 _PRIORS = {
     "culture": "the prior of a growing culture (M weighs little; G1, S and G2 alike)",
     "equal": "all phases weighing alike",
@@ -56,19 +57,23 @@ _DONE = (
 )
 
 
-def write_report(output, experiment: Experiment, tables, images=".") -> Path:
-    """Write the page of an experiment (.html), and its numbers beside it as `<name>_numbers.csv`; return their file.
+def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Path, list[str]]:
+    """Write the page of an experiment (.html), and its numbers beside it as `<name>_numbers.csv`.
 
-    `tables` are those that the experiment was read from, to be named with their hashes; `images` is the folder of their
-    images, for pictures of nuclei: what is not there is left out.
+    Returned are the file of the numbers, and notes. A file that is no earlier report is not replaced. `tables` are
+    those that the experiment was read from, to be named with their hashes; `images` is the folder of their images, for
+    pictures of nuclei: what is not there is left out, with a note.
     """
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
         raise SettingError(output, "a page is not called so", "end the name in .html")
+    beside = output.with_name(f"{output.stem}_numbers.csv")
+    for file, mark in zip((output, beside), _MARKS, strict=True):
+        _refuse_taken(file, mark, tables)
     with needing("report", "its figures need the package matplotlib", "run: pip install 'cellcycle[report]'"):
         from cellcycle.report import figures
-    numbers = all_numbers(experiment).reindex(columns=[*_COLUMNS, "n_nuclei", "n_fields", "n_wells"])
-    sections = [_summary(numbers, experiment), _shares(figures, numbers, experiment)]
+    numbers = all_numbers(experiment).reindex(columns=_COLUMNS)
+    sections = [summary(numbers, experiment), _shares(figures, numbers, experiment)]
     if experiment.control:
         sections.append(_differences(figures, numbers, experiment))
     dose_response, histograms = figures.dose_response(numbers, experiment), figures.histograms(experiment)
@@ -79,94 +84,33 @@ def write_report(output, experiment: Experiment, tables, images=".") -> Path:
         sections.append(section("DNA content", _HISTOGRAMS, figure_of(histograms, "Histograms of DNA content")))
     plates = [figure_of(made, f"Wells of plate {plate}") for plate, made in figures.heat_maps(numbers, experiment)]
     sections += [section("Plate", _PLATE, *plates)] if plates else []
-    sections += [_wells(numbers, experiment), _pictures(experiment, images), _done(experiment, tables)]
+    pictures, notes = _pictures(experiment, images)
+    sections += [_wells(numbers, experiment), pictures, _done(experiment, tables)]
     page = (files("cellcycle.report") / "report.html").read_text(encoding="utf-8")
     style = (files("cellcycle.report") / "report.css").read_text(encoding="utf-8")
     title = html.escape(" and ".join(Path(table).name for table in tables))
     page = page.replace("{{STYLE}}", style).replace("{{TITLE}}", title).replace("{{BODY}}", "\n".join(sections))
-    beside = output.with_name(f"{output.stem}_numbers.csv")
     with whole_file(output) as page_file, whole_file(beside) as csv_file:
         page_file.write_text(page, encoding="utf-8", errors="replace", newline="")
-        numbers.to_csv(csv_file, index=False, float_format="%.6g", lineterminator="\n")
-    return beside
+        safe = numbers.map(lambda value: cell(value) if isinstance(value, str) else value)
+        safe.to_csv(csv_file, index=False, float_format="%.6g", lineterminator="\n")
+    return beside, notes
 
 
-def _unit(experiment: Experiment) -> str:
-    return "well" if (experiment.table["well"] != "").any() else "image"
-
-
-def _summary(numbers, experiment: Experiment) -> str:
-    """Return the answer in words: the shares of each arm, and what is decidedly different from the control."""
-    found, lines = numbers.set_index(["table", "arm"]).sort_index(), []
-    for arm in experiment.arms:
-        if ("estimated", arm) not in found.index:
-            lines.append(f"<li><b>{html.escape(arm)}</b>: no nucleus that can be counted</li>")
-            continue
-        own = found.loc[("estimated", arm)]
-        told = ", ".join(f"{html.escape(row['quantity'])} {share(row)}" for _, row in own.iterrows())
-        n, counts = own.iloc[0], [("n_nuclei", "nucle"), ("n_fields", "field"), ("n_wells", _unit(experiment))]
-        where = ", ".join(many(n[name], what) for name, what in counts[1 : 3 if _unit(experiment) == "well" else 2])
-        text = f"<li><b>{html.escape(arm)}</b>: {told} <small>({n['n_nuclei']:.0f} nuclei, {where})</small>"
-        if ("estimated, minus control", arm) in found.index:
-            differing = found.loc[("estimated, minus control", arm)]
-            clear = [f"{'more' if row['value'] > 0 else 'less'} {html.escape(row['quantity'])} ({share(row, '+')})"
-                     for _, row in differing.iterrows() if row["low"] > 0 or row["high"] < 0]  # fmt: skip
-            beside = html.escape(experiment.control)
-            text += f"<br>beside {beside}: {', '.join(clear) or 'no difference that is certain'}"
-        lines.append(f"{text}</li>")
-    table = experiment.table
-    told = {"found": table["is_nucleus"].sum(), "counted": table["is_counted"].sum()}
-    counts = numbers[(numbers["table"] == "counts") & numbers["quantity"].str.startswith("flag ")]
-    for quantity, n in counts.groupby("quantity", sort=False)["value"].sum().items():
-        told |= {f"left out as {in_words(quantity.removeprefix('flag '))}": n} if n else {}
-    told |= {"fields not read": n} if (n := (table["flags"] == "unreadable").sum()) else {}
-    text = html.escape("; ".join(f"{n:.0f} {what}" for what, n in told.items()))
-    warned = _warnings(numbers, experiment)
-    warned = f"<div class='warn'><b>Look at these first</b><ul>{listed(warned)}</ul></div>" if warned else ""
-    note = f"<p>{S_BY_DNA}</p>" if "S" in experiment.classes else ""
-    opening = "<p>Estimated shares in per cent, in brackets 95 % intervals:</p>"
-    return f"{opening}<ul class='answer'>{''.join(lines)}</ul>{note}<p>Nuclei: {text}.</p>{warned}"
-
-
-def _warnings(numbers, experiment: Experiment) -> list[str]:
-    table = experiment.table
-    nuclei = table[table["is_nucleus"]]
-    wells = numbers[numbers["table"] == "wells"].pivot(index="unit", columns="quantity", values="value")
-    rims = wells.get("width of the rim, px", wells["found"] * np.nan)
-    flagged = {name: nuclei["flags"].str.contains(name).groupby(nuclei["unit"]).mean() for name in LEFT_OUT[1:]}
-    open_m = nuclei["review"].str.contains(MANY_MITOSES).groupby(nuclei["unit"]).any()
-    elsewhere = nuclei["flags"].str.contains("other_g1_peak").groupby(nuclei["unit"]).any()
-    fitted = nuclei[nuclei["dna_copies"].notna()]
-    faint = fitted.groupby("unit")["g1_quality"].min() < LEAST_QUALITY
-    where = {
-        "the G1 peak lies elsewhere than that of the plate": elsewhere,
-        "more nuclei look mitotic than in a growing culture: those above a tenth are estimated, but have no call and "
-        "are not counted; for cells arrested in M predict with --prior equal": open_m,
-        **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
-           for name, shares in flagged.items()},
-        "rims are far wider than elsewhere, as out of focus": rims > _BLURRED * rims.median(),
-        "the peaks of DNA are broad: shares of S fitted to them are no surer than counted ones": faint,
-        "no nucleus can be counted": wells["counted"] == 0,
-        f"fewer than {_LEAST_NUCLEI} nuclei are counted": wells["counted"].between(1, _LEAST_NUCLEI - 1),
-    }  # fmt: skip
-    units = {text: [Path(unit).name for unit in is_so.index[is_so]] for text, is_so in where.items()}
-    told = [f"{text}, in {named(names)}" for text, names in units.items() if names]
-    for name in sorted({"time", "cell_line"} & {*table}):
-        kinds = table[table[name] != ""].groupby("arm", sort=False)[name].nunique()
-        if arms := [*kinds.index[kinds > 1]]:
-            told.append(f"{in_words(name)} differs within {named(arms)}: all are counted together; to compare them, "
-                        "write it into the condition")  # fmt: skip
-    arms_of = table[table["well"] != ""].groupby(["plate", "well"])["arm"].nunique()
-    if wells := [" ".join(filter(None, place)) for place in arms_of.index[arms_of > 1]]:
-        told.append(f"wells of several conditions, each counted as one of each, in the maps their mean: {named(wells)}")
-    models = sorted(set(table["model"]) - {""})
-    return told + [f"{' and '.join(models)} answered for different images: their shares do not compare"] * (
-        len(models) > 1
-    )
+def _refuse_taken(file: Path, mark: bytes, tables) -> None:
+    """Refuse to replace a table of the experiment, or a file that holds something and is no earlier report."""
+    if not file.is_file():
+        return
+    if any(os.path.samefile(file, table) for table in tables):
+        raise SettingError(file, "it would replace the table that is reported", "name another --output")
+    with file.open("rb") as stream:
+        head = stream.read(500)
+    if head and mark not in head:
+        raise SettingError(file, "it exists and is no earlier report", "move it away, or name another --output")
 
 
 def _shares(figures, numbers, experiment: Experiment) -> str:
-    classes, is_well = experiment.classes, _unit(experiment) == "well"
+    classes, is_well = experiment.classes, unit_of(experiment) == "well"
     found = numbers[numbers["table"].isin(["counted", "estimated", FITTED])].set_index(["arm", "table", "quantity"])
     is_fitted = np.isfinite(numbers.loc[numbers["table"] == FITTED, "value"]).any()
     of_dna = BY_DNA if is_fitted else ()
@@ -176,16 +120,19 @@ def _shares(figures, numbers, experiment: Experiment) -> str:
     shown += [(name, FITTED) for name in of_dna if name not in classes]
     rows = []
     for arm in dict.fromkeys(found.index.get_level_values("arm")):
-        first = found.loc[(arm, "counted", classes[0])]
+        first, n_all = (found.loc[(arm, how, classes[0])] for how in ("counted", "estimated"))
         counts = [f"{first[name]:.0f}" for name in ("n_nuclei", "n_fields", "n_wells")[: 2 + is_well]]
+        counts[0] += f" of {n_all['n_nuclei']:.0f}" if n_all["n_nuclei"] > first["n_nuclei"] else ""
         each = [share(found.loc[(arm, how, name)]) for name, how in shown]
         rows.append([html.escape(arm), *counts, *each])
-    head = ["condition", "nuclei", "fields", "wells"][: 3 + is_well]
+    head = ["condition", "nuclei", field_of(experiment) + "s", "wells"][: 3 + is_well]
     head += [f"{name} {how}" for name, how in shown]
     names = sorted({text.split(" ")[0] for text in experiment.nuclei["prior"]})
     prior = " or ".join(_PRIORS.get(name, html.escape(name)) for name in names)
     figure = figure_of(figures.shares(numbers, experiment), "Shares of phases by condition")
-    text = _SHARES.format(prior=prior, fitted=_FITTED if is_fitted else "", units=_unit(experiment) + "s")
+    text = _SHARES.format(prior=prior, fitted=_FITTED if is_fitted else "", units=unit_of(experiment) + "s")
+    if (n := len(experiment.arms)) > figures.MOST_ARMS:
+        text += f" <b>Figures</b> show the first {figures.MOST_ARMS} of {n}; the tables hold them all."
     return section("Shares", text, figure, table_of(head, rows, "Shares in %, with 95 % intervals"))
 
 
@@ -193,20 +140,23 @@ def _differences(figures, numbers, experiment: Experiment) -> str:
     found = numbers[numbers["table"] == "estimated, minus control"].groupby("arm", sort=False)
     rows = [[html.escape(arm), *(share(row, "+") for _, row in own.iterrows())] for arm, own in found]
     caption = "Estimated differences in percentage points, with 95 % intervals"
-    figure = figure_of(figures.differences(numbers, experiment), "Differences to the control") if rows else ""
-    table = table_of(["condition", *experiment.classes], rows, caption)
-    return section(f"Differences to {experiment.control}", _DIFFERENCES, figure, table)
+    title = f"Differences to {experiment.control}"
+    if not rows:
+        return section(title, "Nothing is left to compare with it: no other rows have nuclei that can be counted.")
+    figure = figure_of(figures.differences(numbers, experiment), "Differences to the control")
+    return section(title, _DIFFERENCES, figure, table_of(["condition", *experiment.classes], rows, caption))
 
 
 def _wells(numbers, experiment: Experiment) -> str:
     """Return the table of wells (or images): their shares and how good their pictures are."""
-    own, what, rows = numbers[numbers["table"] == "wells"], _unit(experiment), []
+    own, what, rows = numbers[numbers["table"] == "wells"], unit_of(experiment), []
+    called = dict(zip(experiment.table["unit"], experiment.table["unit_name"], strict=True))
     quality = own[own["value"] > 0].drop_duplicates("quantity")["quantity"]
     quality = [name for name in dict.fromkeys(own["quantity"]) if name in set(quality) - set(experiment.classes)]
     for unit, found in own.groupby("unit", sort=False):
         values = found.set_index("quantity")
         shares = [share(values.loc[name]) if name in values.index else "–" for name in experiment.classes]
-        named = [html.escape(Path(unit).name), html.escape(str(found["arm"].iloc[0]))]
+        named = [html.escape(called[unit]), html.escape(str(found["arm"].iloc[0]))]
         rows.append([*named, *shares, *(plain(values["value"].get(name, np.nan)) for name in quality)])
     head = [
         what,
@@ -221,8 +171,8 @@ def _wells(numbers, experiment: Experiment) -> str:
     )
 
 
-def _pictures(experiment: Experiment, images) -> str:
-    """Return pictures of the most doubtful nuclei, and of the surest of each phase, which need not be right."""
+def _pictures(experiment: Experiment, images) -> tuple[str, list[str]]:
+    """Return pictures of the most doubtful nuclei and the surest of each phase, which need not be right, and notes."""
     # One file may hold several pictures, another channel or time point each.
     table = experiment.table.assign(picture=pictures_of(experiment.table))
     is_counted, called = table["is_counted"].to_numpy(), table["call"].to_numpy()
@@ -246,13 +196,9 @@ def _pictures(experiment: Experiment, images) -> str:
         why = reasons(table.iloc[shown])
         pictures = "".join(_picture(table.iloc[row], made[row], text) for row, text in zip(shown, why, strict=True))
         parts.append(f"<h3>{html.escape(title)}</h3><div class='pictures'>{pictures}</div>" if shown else "")
-    note = f"{many(len(problems), 'image')} not found or read: {problems[0]}" if problems else ""
-    return section(
-        "Nuclei",
-        "Each stretched to its own brightness; per cent: how sure the model is, which is not how right. "
-        + html.escape(note),
-        *parts,
-    )
+    notes = [f"{many(len(problems), 'image')} not found or read: {problems[0]}"] if problems else []
+    text = "Each stretched to its own brightness; per cent: how sure the model is, which is not how right. "
+    return section("Nuclei", text + html.escape("".join(notes)), *parts), notes
 
 
 def _picture(row, jpeg: str, why: str) -> str:
@@ -275,7 +221,7 @@ def _done(experiment: Experiment, tables) -> str:
     sizes = table["pixel_size_um"].dropna().round(4)
     if len(sizes):
         is_guessed = table["flags"].str.contains("scale_unknown").any()
-        guessed = ", where not stated by the size of the nuclei" if is_guessed else ""
+        guessed = ", from the size of the nuclei where a file states none that can be true" if is_guessed else ""
         most = f" to {sizes.max():g}" if sizes.max() > sizes.min() else ""
         rows.append(["pixel size", f"{sizes.min():g}{most} um{guessed}"])
     lit = table[table["light"].notna()] if "light" in table else table[:0]

@@ -8,7 +8,7 @@ import numpy as np
 
 def many(n: float, what: str) -> str:
     """Return a number of things."""
-    return f"{n:.0f} {what}{'' if n == 1 else 's'}"
+    return f"{n:.0f} {what if n == 1 else {'nucleus': 'nuclei'}.get(what, what + 's')}"
 
 
 def named(names: list[str]) -> str:
@@ -16,10 +16,28 @@ def named(names: list[str]) -> str:
     return ", ".join(names[:12]) + " ..." * (len(names) > 12)
 
 
+def per_cent(value: float, sign: str = "") -> str:
+    """Return a share as a whole number of per cent, with one decimal where it would be 0; a dash where there is none.
+
+    Examples
+    --------
+    >>> per_cent(0.126), per_cent(-0.003, "+"), per_cent(0.003), per_cent(0.0, "+"), per_cent(-0.0001, "+")
+    ('13', '-0.3', '0.3', '0', '0')
+    """
+    if not np.isfinite(value):
+        return "–"
+    text = f"{100 * value:{sign}.{0 if round(100 * value) else 1}f}"
+    return text if float(text) else "0"
+
+
+def is_certain(row) -> bool:
+    """Return whether the interval of a difference, as it is shown, leaves out 0."""
+    return bool(round(100 * row["low"], 1) > 0 or round(100 * row["high"], 1) < 0)
+
+
 def share(row, sign: str = "") -> str:
     """Return a share of a row of the numbers in per cent, with its interval; with a sign a difference in points."""
-    value, low, high = (f"{round(100 * v) or 0:{sign if v else ''}d}" if np.isfinite(v) else "–"
-                        for v in (row["value"], row["low"], row["high"]))  # fmt: skip
+    value, low, high = (per_cent(row[name], sign) for name in ("value", "low", "high"))
     return value + (f" <small>[{low}, {high}]</small>" if np.isfinite(row["low"]) else "")
 
 

@@ -6,16 +6,8 @@ The website uses the same words, order and tables.
 """
 
 from cellcycle.datasets.labels import LABEL_COLUMNS, NONE, read_labels
-from cellcycle.review.doubt import (
-    REASON_WORDS,
-    classes_of,
-    either,
-    in_words,
-    reason_codes,
-    reasons,
-    review_order,
-    sureness,
-)
+from cellcycle.predict.reasons import REASON_WORDS, in_words
+from cellcycle.review.doubt import classes_of, either, reason_codes, reasons, review_order, sureness
 from cellcycle.review.labels import csv_line, labelled_rows, labels_text, rounded, write_labels
 from cellcycle.review.sheet import write_sheet
 from cellcycle.review.table import BOX_COLUMNS, read_table

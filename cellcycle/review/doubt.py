@@ -1,4 +1,4 @@
-"""Which nuclei a person should look at first, and why, in plain words: the one place of these words.
+"""Which nuclei a person should look at first, and why, in the words of `cellcycle.predict.reasons`.
 
 The functions take the columns of a prediction table, as a `pandas.DataFrame` or as a dict of lists.
 """
@@ -7,33 +7,10 @@ import numpy as np
 
 from cellcycle.confidence import PRICE
 from cellcycle.confidence import assessment as why
-from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
+from cellcycle.predict.reasons import in_words
 
 # Of a model without a confidence of its own: below this probability asking costs less than the call.
 _SURE = 1 - PRICE
-# {pair} stands for the two likeliest classes, {call} for the one that was called.
-REASON_WORDS = {
-    why.UNCERTAIN: "unsure whether {pair}",
-    why.UNTYPICAL: "unusual for {call}",
-    why.STRANGE: "looks unlike the cells that the model learned from",
-    why.NO_CALL: "too unlike any nucleus that the model learned from to be called",
-    "edge": "cut by the image's edge",
-    "clump": "perhaps several nuclei",
-    "debris": "too little DNA for a whole nucleus, or touched by dirt",
-    "out_of_focus": "out of focus",
-    "saturated": "overexposed: its DNA content is too low",
-    "hot_pixel": "hot pixels of the camera were taken from it",
-    "other_g1_peak": "its well has its G1 peak elsewhere than the plate, or hardly a nucleus there",
-    "same_field": "shown by another image, too, at the same place: a channel, plane, copy or time of one field",
-    ONE_PEAK: "the DNA of all nuclei shows one peak: a culture that stands still in G1 or in G2, which cannot be told",
-    MANY_MITOSES: "its field has more mitoses than a growing culture: of cells arrested in M say --prior equal",
-    why.BY_MARGIN: "a crop by itself without a pixel size: a wider or narrower margin may change the call",
-    why.BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
-    why.CHANGED: "of a picture that was projected, smoothed, sharpened or put on a curve: give the raw picture",
-    why.CLIPPED: "background cut off or rounded, and with it the noise to judge by: give the raw picture",
-    why.FINE: "pixels finer than any that the model learned from: give fields together, to have a G1 peak",
-    "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
-}
 # These are of a whole image, or there is no nucleus to look at.
 OF_IMAGE = {"", "scale_unknown", "no_nucleus", "inverted", "unreadable"}
 
@@ -86,17 +63,6 @@ def reasons(columns) -> list[str]:
     pairs = (either([names[c] for c in order]) for order in likeliest)
     every = zip(reason_codes(columns), columns["call"], pairs, strict=True)
     return [", ".join(in_words(code, call, pair) for code in codes) for codes, call, pair in every]
-
-
-def in_words(code: str, call: str = "its phase", pair: str = "one phase or another") -> str:
-    """Return one reason or flag in plain words; one that has none of its own is told as it is.
-
-    Examples
-    --------
-    >>> in_words("out_of_focus"), in_words("untypical_of_its_phase", call="M")
-    ('out of focus', 'unusual for M')
-    """
-    return REASON_WORDS.get(code, code.replace("_", " ")).replace("{pair}", pair).replace("{call}", call)
 
 
 def either(names) -> str:

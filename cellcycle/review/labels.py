@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from cellcycle.datasets.labels import LABEL_COLUMNS, MORE_COLUMNS
 from cellcycle.files import whole_file
+from cellcycle.names import guarded
 
 
 def labelled_rows(columns, said: Mapping[int, str]) -> list[dict]:
@@ -36,17 +37,18 @@ def labels_text(rows: list[dict]) -> str:
 
 
 def csv_line(cells) -> str:
-    r"""Return one line of CSV; a missing number is empty.
+    r"""Return one line of CSV; a missing number is empty, and no text a formula.
 
     Examples
     --------
-    >>> csv_line(["a, b.tif", 3, 1.5, float("nan")])
-    '"a, b.tif",3,1.5,\n'
+    >>> csv_line(["a, b.tif", 3, 1.5, float("nan"), "+EdU"])
+    '"a, b.tif",3,1.5,,\'+EdU\n'
     """
     line = io.StringIO()
     # A number is missing as NaN; numpy's own numbers are written as Python's.
     plain = (c.item() if hasattr(c, "item") else c for c in cells)
-    csv.writer(line, lineterminator="\n").writerow("" if c is None or c != c else c for c in plain)
+    cells = ("" if c is None or c != c else guarded(c) if isinstance(c, str) else c for c in plain)
+    csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 

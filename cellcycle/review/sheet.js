@@ -166,7 +166,7 @@ function describe(nucleus) {
     return bar;
   }));
   const facts = [nucleus.dna !== null && `DNA ${nucleus.dna}${about.unit && " " + about.unit}`, nucleus.area !== null && `area ${nucleus.area} µm²`,
-    nucleus.wide !== null && `picture ${nucleus.wide} µm wide`];
+    nucleus.wide !== null && `picture ${nucleus.wide} µm wide`, nucleus.guessed && "pixel size guessed"];
   one("measured").textContent = facts.filter(Boolean).join(" · ");
   for (const button of one("answers").children) {
     button.setAttribute("aria-pressed", String(labels.get(nucleus.row) === button.value));

@@ -87,6 +87,7 @@ def _nuclei(table, pictures) -> list[dict]:
             "box": picture.box,
             "dim": picture.brightness,
             "wide": rounded(picture.side_um, 1),
+            "guessed": "scale_unknown" in str(table["flags"].iloc[row]).split(";"),
             "csv": lines[row],
         }
         for picture in pictures

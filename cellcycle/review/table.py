@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cellcycle.datasets.labels import NONE, stated
 from cellcycle.errors import DataError
+from cellcycle.names import from_cell
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXT_COLUMNS, table_columns
 from cellcycle.review.doubt import classes_of
 
@@ -16,10 +17,11 @@ _NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "fla
 _TEXTS = TEXT_COLUMNS | {"group", "image_sha256"}
 
 
-def read_table(path):
+def read_table(path, needs_nuclei: bool = True):
     """Read a prediction table, CSV, TSV, JSON or Parquet, as a `DataFrame`; texts "" and numbers NaN where empty.
 
-    A `DataError` says that the file is missing, no such table, of another version, or holds no nucleus.
+    A `DataError` says that the file is missing, no such table, of another version, or holds no nucleus
+    where it needs some.
     """
     path = Path(path)
     try:
@@ -28,6 +30,11 @@ def read_table(path):
         table = _as_text(path)
     except OSError as error:
         raise DataError(path, f"it cannot be read ({error.strerror or error})", "check the path") from error
+    except UnicodeDecodeError as error:
+        is_text = path.suffix.lower() in (".csv", ".tsv", ".txt", ".json")
+        finding = "it is not in UTF-8" if is_text else f"{path.suffix or 'a file of this kind'} is not read"
+        remedy = "save it in UTF-8" if is_text else "give its CSV, TSV, JSON or Parquet file"
+        raise DataError(path, finding, remedy) from error
     except (ValueError, csv.Error, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(path, f"it is no table of cellcycle predict ({reason})", "give its CSV or JSON file") from error
@@ -36,7 +43,7 @@ def read_table(path):
     known = {*table_columns(()), *NUMBERS_OF_MAP}
     for name in numbers:
         table[name] = _as_numbers(path, table[name], name in known or name.startswith("p_"))
-    _check_rows(path, table)
+    _check_rows(path, table, needs_nuclei)
     return table
 
 
@@ -56,8 +63,8 @@ def _as_text(path: Path):
         separator = max(",;\t", key=text.partition("\n")[0].count)
         # A class or a file may be called NA: nothing but the empty cell is missing.
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    texts = [name for name in table if name in _TEXTS]
-    return table.assign(**{name: table[name].astype(object).where(table[name].notna(), "").map(str) for name in texts})
+    texts = {name: table[name].astype(object).where(table[name].notna(), "") for name in table if name in _TEXTS}
+    return table.assign(**{name: cells.map(lambda cell: from_cell(str(cell))) for name, cells in texts.items()})
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
@@ -86,11 +93,11 @@ def _as_numbers(path: Path, column, is_needed: bool):
     return numbers
 
 
-def _check_rows(path: Path, table) -> None:
+def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
     if not len(table):
         raise DataError(path, "it has no rows", "predict some images first")
     nuclei = table[table["nucleus_id"].notna()]
-    if not len(nuclei):
+    if needs_nuclei and not len(nuclei):
         counts = table["flags"].value_counts().items()
         found = ", ".join(f"{n} {flags.replace(';', ' ').replace('_', ' ')}" for flags, n in counts)
         raise DataError(path, f"none of its rows holds a nucleus ({found})", "look at the images")

@@ -1,9 +1,9 @@
 """What in a picture is no picture of nuclei: it is painted over before anything is thresholded.
 
-Filled areas (zeros or another constant round a stitched, turned or round picture), scale bars, lines and letters,
-hot pixels, and objects far brighter and larger than nuclei (fibres, dirt). Each gives way to background like that
-around it, noise included, so that every finder of nuclei, and the G1 peak, see the nuclei alone. A picture without
-any of it stays as it is, bit by bit.
+Filled areas (zeros, another constant or camera noise round a stitched, turned or round picture), scale bars, lines,
+letters, hot pixels, and objects far brighter and larger than nuclei (fibres, dirt). Each gives way to background like
+that around it, noise included, so that every finder of nuclei, and the G1 peak, see the nuclei alone. A picture
+without any of it stays as it is, bit by bit.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cellcycle.segmentation.regions import FLAT_PX, areas_of, bands, flat_areas, sums_of, thinned
+from cellcycle.segmentation.stops import unlit
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
@@ -165,11 +166,9 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
 
     sizes = areas_of(labels)
     large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
-    if not large.size:
-        return None
-    contrast = _contrast(pixels)
+    contrast = _contrast(pixels) if large.size else 0.0
     filled = np.zeros(pixels.shape, bool)
-    boxes = ndimage.find_objects(labels)
+    boxes = ndimage.find_objects(labels) if large.size else []
     for index in large:
         value, near, far = _beside(pixels, labels, index, boxes[index - 1])
         # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
@@ -177,6 +176,7 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         is_cut = _is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near, far))
         if is_cut and (value < np.median(far) or corners.any()):
             filled |= labels == index
+    filled |= unlit(pixels, filled)
     rest = ~filled
     if not filled.any() or not rest.any():
         return None
@@ -203,28 +203,27 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     candidates = []
     # What was drawn stands out from the dark half of a picture, where a picture of few levels is flat all over.
     level = float(np.median(pixels[::2, ::2])) + 0.02 * contrast
-    for index, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None or areas[index] < 9 or areas[index] > 0.1 * pixels.size:
-            continue
-        value = pixels[box][labels[box] == index][0]
-        if value <= level:
-            continue
-        is_darker = 2 * np.count_nonzero(pixels[box] > value) >= pixels[box].size
+    value_of = np.zeros(len(areas), np.float32)
+    value_of[labels] = pixels
+    is_possible = (areas >= 9) & (areas <= 0.1 * pixels.size) & (value_of > level)
+    boxes = ndimage.find_objects(labels)
+    for index in 1 + np.flatnonzero(is_possible[1:]):
+        box = boxes[index - 1]
+        is_darker = 2 * np.count_nonzero(pixels[box] > value_of[index]) >= pixels[box].size
         if is_darker and areas[index] < 0.5 * pixels[box].size:
             continue
         candidates.append((index, box))
     # A picture of few levels is flat in a thousand places, none of which is brighter than its surroundings.
     for index, box in candidates[:2000]:
         mask = labels[box] == index
+        width = 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max()
+        if np.hypot(*mask.shape) < _LEAST_LENGTH * width and value_of[index] not in values:
+            continue
         # An overexposed plate of chromosomes is flat and long too, but neither a rectangle nor cut at one pixel.
         is_bar = mask.mean() > 0.95
         value, near, far = _beside(pixels, labels, index, box, 2 if is_bar else 1)
-        if not far.size or value <= np.median(far) or not _is_sharp(value, near, far, contrast):
-            continue
-        width = 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max()
-        length = np.hypot(*mask.shape)
-        if length >= _LEAST_LENGTH * width or value in values:
-            values.add(value)
+        if far.size and value > np.median(far) and _is_sharp(value, near, far, contrast):
+            values.add(value_of[index])
             drawn[box] |= mask
     return ndimage.binary_dilation(drawn, np.ones((3, 3)), iterations=2) if drawn.any() else None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.graphs import check_hash, giving_back, open_graph
-from cellcycle.segmentation.regions import areas_of, largest_piece, of_median_pixel
+from cellcycle.segmentation.regions import areas_of, largest_piece, of_median_pixel, without_holes
 
 FOLDER = Path(__file__).parent / "weights"
 # Size of a typical nucleus as the network sees it, in pixels of the resampled field: about that of training. At 20 px
@@ -164,7 +164,7 @@ def _whole(labels: np.ndarray, diameter_px: float) -> np.ndarray:
     for index, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
-        inside = ndimage.binary_fill_holes(largest_piece(labels[box] == index))
+        inside = without_holes(largest_piece(labels[box] == index))
         if inside.sum() >= least:
             n_kept += 1
             place = whole[box]

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from cellcycle.comparisons import BALANCED
 from cellcycle.datasets import NucleusDataset
 from cellcycle.results import Record
-from cellcycle.splits import image_fingerprints, join_copies, stratified_folds
+from cellcycle.splits import image_fingerprints, joined, stratified_folds
 from cellcycle.study import experiments
 from cellcycle.study.profiles import Profile
 from cellcycle.training.balancing import make_training_set
@@ -23,10 +23,12 @@ def without_groups(dataset: NucleusDataset) -> NucleusDataset:
     """Return the data set with its groups forgotten (all but copies of one image), under an identity of its own."""
     if dataset.groups is None:
         return dataset
+    copy_of = joined(image_fingerprints(dataset.images)[:, np.newaxis])
     return replace(
         dataset,
         name=f"{dataset.name}, groups ignored",
-        groups=join_copies(None, image_fingerprints(dataset.images)),
+        groups=copy_of if len(np.unique(copy_of)) < len(dataset) else None,
+        groups_are_copies=True,
         identity=f"{dataset.identity}>groups ignored",
     )
 

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from cellcycle import comparisons, files, results, summaries
 from cellcycle.errors import RecordError
 from cellcycle.images import read_plane, write_image
-from cellcycle.metrics import Estimate
+from cellcycle.metrics import Estimate, no_narrower
 from cellcycle.predict import Predictor
 from cellcycle.predict.overlay import draw_overlay
 from cellcycle.predict.words import shipped_table
@@ -109,17 +109,25 @@ def finders_beside() -> dict[str, pd.DataFrame]:
     spent = {"times_plain": "time, over that of the plain script", "memory_mb": "memory of the process, MB"}
     g1 = {name: {title: _width(one["g1"][source]) for source, title in widths.items()} for name, one in found.items()}
     return {
-        "FINDERS_REAL": _by_finder({name: _finder_scores(one["real"]) for name, one in found.items()}),
-        "FINDERS_SIMULATED": _by_finder({n: _finder_scores(one["simulated"]) | g1[n] for n, one in found.items()}),
+        "FINDERS_REAL": _by_finder(
+            {name: _finder_scores(one["real"], record["n_real"]) for name, one in found.items()}
+        ),
+        "FINDERS_SIMULATED": _by_finder(
+            {n: _finder_scores(one["simulated"], record["n_simulated"]) | g1[n] for n, one in found.items()}
+        ),
         "FINDERS_CROWDED": _by_finder({name: _counted(of) for name, of in record["crowded"].items()}),
         "FINDERS_COST": _by_finder({n: {t: f"{one[c]:g}" for c, t in spent.items()} for n, one in found.items()}),
     }
 
 
-def _finder_scores(scores: dict) -> dict[str, str]:
+def _finder_scores(scores: dict, n_fields: int = 0) -> dict[str, str]:
+    """Return what a finder comes to by the titles of its scores; of how many fields is told where the record has it."""
     columns = {f"f1_{iou}": f"F1 at IoU {iou}" for iou in matching.IOUS}
     columns |= {"ap_0.5": "average precision at IoU 0.5", "below_0.8": "share of fields with F1 below 0.8"}
-    return {title: f"{Estimate(*scores[name])}" for name, title in columns.items()}
+    found = {name: Estimate(*scores[name]) for name in columns}
+    if n_fields:
+        found["below_0.8"] = no_narrower(found["below_0.8"], n_fields)
+    return {title: str(found[name]) for name, title in columns.items()}
 
 
 def _counted(counts: dict[str, list[int]]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cellcycle.errors import CheckpointError
 from cellcycle.files import whole_file
 from cellcycle.networks import turned
 from cellcycle.training.augmentation import warped
@@ -169,11 +170,14 @@ def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) 
 
 def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list:
     """Bring a training back to where `_keep` left it; return its history."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(file, "pt") as stored:
-        facts = json.loads(stored.metadata()["facts"])
-        tensors = {k: stored.get_tensor(k) for k in stored.keys()}  # noqa: SIM118
+    try:
+        with safe_open(file, "pt") as stored:
+            facts = json.loads(stored.metadata()["facts"])
+            tensors = {k: stored.get_tensor(k) for k in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(file, "the state of the stopped training is damaged", "leave --resume out") from error
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
     kept: dict[int, dict] = {}
     for key, value in tensors.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle import tasks
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_choice, check_whole
 from cellcycle.files import whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.training.baseline import DNA_CONTENT, DnaContentClassifier
@@ -75,14 +75,25 @@ def _count(folder: Path, n_epochs: int) -> None:
     (folder / _DONE).write_text(str(n_epochs))
 
 
-def state_of(output: Path, facts: dict, resume: bool) -> Path:
-    """Return the folder of trainings under way, beside `output`; one that is not to be resumed is emptied."""
+def state_of(output: Path, facts: dict, resume: bool, say: Callable[[str], None]) -> Path:
+    """Return the folder of trainings under way, beside `output`; one that is not to be resumed is emptied.
+
+    `facts` are what it was asked for: the first that differs is named where it is to be resumed.
+    """
     folder = output.parent / f".{output.name}.training"
-    file, text = folder / _ARGUMENTS, json.dumps(facts, sort_keys=True, default=list)
-    if resume and file.is_file() and file.read_text(encoding="utf-8") == text:
-        return folder
+    file, text = folder / _ARGUMENTS, json.dumps(facts, default=list)
     if resume and folder.exists():
-        raise SettingError("--resume", "the training that was stopped had other arguments or data", "leave it out")
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+            differs = [name for name, value in json.loads(text).items() if before.get(name) != value]
+        except (OSError, ValueError, AttributeError):
+            differs = ["arguments, which cannot be read"]
+        if not differs:
+            return folder
+        finding = f"the training that was stopped, kept in {folder}, had other {differs[0].removeprefix('--')}"
+        raise SettingError("--resume", finding, "give the same; leaving --resume out would begin anew and delete it")
+    if resume:
+        say(f"--resume: nothing was stopped ({folder} is not there), so all begins anew")
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
@@ -97,9 +108,19 @@ def jobs_of(jobs: int | None, device: str) -> int:
     """Return the number of processes: all cores by default, one where all would share a GPU."""
     if jobs is None:
         jobs = 1 if device == "cuda" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    if jobs < 1:
-        raise SettingError("jobs", f"{jobs} is too few", "give 1 or more")
+    check_whole("jobs", jobs, 1)
     return jobs
+
+
+def device_of(name: str) -> str:
+    """Return the device to train on: "auto" is a GPU where torch has one."""
+    import torch
+
+    check_choice("device", name, ("auto", "cpu", "cuda"))
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise SettingError("device", "there is no GPU that torch can use", "use auto or cpu")
+    return "cuda" if has_gpu and name != "cpu" else "cpu"
 
 
 class Clock:
@@ -118,20 +139,23 @@ class Clock:
         self._thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self._ended.set()
         self._thread.join()
+        if kind is KeyboardInterrupt:
+            self.say(f"stopped; what was done is kept in {self.state}: the same command with --resume goes on")
 
     def done(self) -> dict[str, int]:
         """Return the epochs done of each training."""
-        return {f.parent.name: int(f.read_text() or 0) for f in sorted(self.state.glob(f"*/{_DONE}"))}
+        counts = {f.parent.name: f.read_text(errors="replace") for f in sorted(self.state.glob(f"*/{_DONE}"))}
+        return {name: int(count) if count.isdecimal() else 0 for name, count in counts.items()}
 
     def line(self) -> str:
         """Say how far all are."""
         done = self.done()
         n, text = sum(done.values()), ", ".join(f"{name} {n}" for name, n in done.items())
         left_s = (time.monotonic() - self._began) / max(n - self._before, 1) * (self.total - n)
-        left = f", about {max(1, round(left_s / 60))} min left" if n > self._before else ""
+        left = f", about {max(1, round(left_s / 60))} min left" if self._before < n < self.total else ""
         return f"{n} of {self.total} epochs ({text}){left}"
 
     def _tell(self) -> None:

@@ -1,4 +1,12 @@
-"""The recipe `best` of notebook 09, which the study trains and `cellcycle train` starts from."""
+"""The recipe `best` of notebook 09, which the study trains and `cellcycle train` starts from, and what that reads."""
+
+import numpy as np
+
+from cellcycle.errors import SettingError
+from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
+from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule
+from cellcycle.nuclei import Scale
+from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
 
 # Arguments of `NetworkClassifier`; what each part adds is measured in notebook 09. Nuclei of rare classes are repeated,
 # not altered, until classes are equal. Measurements are those of the input rule; the study counts its own epochs.
@@ -17,3 +25,31 @@ BEST = {
     "copies": 0,
     "epochs": 24,
 }
+INTENSITIES = ("absolute", "per-image")
+# In a field the border of a crop is no background; amounts are known by the nucleus' own surroundings.
+FIELD_MEASURED = (*MEASURED[:4], "integrated_dna", "mean_dna", "dna_copies", "area_over_g1")
+# Side of the window about a nucleus of a field, in diameters of a typical one.
+_MARGIN = 2.2
+
+
+def input_rule(dataset, size: int, intensity: str, network: str | None = None) -> InputRule:
+    """Return how nuclei of a `NucleusDataset` become inputs: crops as they are, nuclei of fields cut at one scale."""
+    per_image = intensity == "per-image"
+    if network == DNA_CONTENT and per_image:
+        raise SettingError("intensity", "dna-content compares amounts between images", "leave per-image out")
+    if network == DNA_CONTENT and not dataset.fields:
+        measured = MEASUREMENTS[0]
+    elif not dataset.fields:
+        measured = (*MEASURED_PER_IMAGE, "picture_dna_over_background") if per_image else (*MEASURED, *GRAIN_AMOUNTS)
+        measured = (*measured, *GRAIN)
+    if not dataset.fields:
+        side, size_um = dataset.size_px, dataset.pixel_size_um
+        crop_um = None if size_um is None else round(side * size_um, 4)
+        # Smaller crops keep their size.
+        return InputRule(min(size, side), measurements=measured, crop_px=side, crop_um=crop_um)
+    areas = np.concatenate([f.nuclei.measured["area_um2"] for f in dataset.fields])
+    median = float(np.median(areas[np.isfinite(areas)]))
+    view_um = _MARGIN * np.sqrt(4 * median / np.pi)
+    measured = (*(MEASURED[:4] if per_image else FIELD_MEASURED), *GRAIN)
+    measured = MEASUREMENTS[1] if network == DNA_CONTENT else measured
+    return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measured, scale=Scale(median))

@@ -1,6 +1,6 @@
 // The nuclei as a table or as a gallery, in one order; only what is in sight is drawn.
 
-import { changed, choose, classes, colourOf, focus, images, on, percent, phaseOf, state, step } from './state.js';
+import { changed, choose, classes, colourOf, focus, guessed, images, on, percent, phaseOf, state, step } from './state.js';
 import { drawNucleus } from './viewer.js';
 import { element } from './element.js';
 
@@ -23,7 +23,7 @@ const columns = () => [
   ['could_be', 'Could be', (n) => n.could_be.replaceAll(';', ' or ')],
   ['said', 'You said', (n) => (n.said === 'none' ? 'no nucleus' : n.said)],
   ['dna', 'DNA', (n) => (n.dna == null ? '' : n.dna.toFixed(1) + (images.get(n.image)?.data.dna_unit === 'N' ? ' N' : ''))],
-  ['area', 'Area', (n) => (n.area == null ? '' : `${Math.round(n.area)} µm²`)],
+  ['area', 'Area', (n) => (n.area == null ? '' : `${Math.round(n.area)} µm²${guessed(images.get(n.image))}`)],
   ['why', 'Worth a look because', (n) => n.why],
 ];
 let isGallery = false;

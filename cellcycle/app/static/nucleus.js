@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { element, replace } from './element.js';
-import { NONE, classes, colourOf, images, label, on, percent, state, step, undo, unsaved } from './state.js';
+import { NONE, classes, colourOf, guessed, images, label, on, percent, state, step, undo, unsaved } from './state.js';
 import { drawNucleus } from './viewer.js';
 
 const pane = document.getElementById('nucleus');
@@ -24,7 +24,7 @@ function show() {
     element('p', { class: 'call' }, element('span', { class: 'swatch', colour: colourOf({ ...nucleus, said: '' }) }), nucleus.call || 'No call'),
     element('small', {}, MEANING[nucleus.call] ?? ''), ...sure(nucleus)));
   const facts = [
-    nucleus.area != null && `Area ${Math.round(nucleus.area)} µm²`,
+    nucleus.area != null && `Area ${Math.round(nucleus.area)} µm²${guessed(images.get(nucleus.image))}`,
     nucleus.dna != null && images.get(nucleus.image).data.dna_unit === 'N' && `DNA content ${nucleus.dna.toFixed(1)} N`,
   ].filter(Boolean).join(' · ');
   replace(pane,

@@ -1,6 +1,6 @@
 // DNA content: a histogram by phase, or DNA against area. A click or a drag selects; so do the arrow keys.
 
-import { all, choose, colourOf, images, on, phaseOf, state } from './state.js';
+import { all, choose, colourOf, guessed, images, on, phaseOf, state } from './state.js';
 
 const canvas = document.getElementById('plot');
 const words = document.getElementById('plot-words');
@@ -32,6 +32,7 @@ function update() {
   shown = { nuclei, unit, most: Math.max(unit === 'N' ? 6 : 3, Math.ceil(high * 1.1)), isOfOne };
   shown.bins = Math.min(Math.max(Math.round(3 * Math.sqrt(nuclei.length)), 12), MOST_BINS);
   shown.area = nuclei.reduce((most, n) => Math.max(most, n.area ?? 0), 1);
+  shown.guess = nuclei.map((n) => guessed(images.get(n.image))).find(Boolean) ?? '';
   document.getElementById('dna-pane').classList.toggle('empty', nuclei.length < 2);
   const what = unit === 'N' ? 'in N: G1 has 2 N, G2 and M have 4 N' : '1 is the median nucleus';
   canvas.setAttribute('aria-label', `DNA content of ${nuclei.length} nuclei, ${what}. Left and right go through the bars, with shift over several; Enter selects.`);
@@ -139,7 +140,7 @@ function points(context) {
   context.globalAlpha = 1;
   context.fillStyle = style.getPropertyValue('--quiet');
   context.textAlign = 'left';
-  context.fillText(`area, up to ${Math.round(shown.area)} µm²`, EDGE.left + 4, EDGE.top + 10);
+  context.fillText(`area, up to ${Math.round(shown.area)} µm²${shown.guess}`, EDGE.left + 4, EDGE.top + 10);
   if (state.here?.dna == null || !shown.nuclei.includes(state.here)) return;
   context.strokeStyle = style.getPropertyValue('--ink');
   context.lineWidth = 2;

@@ -50,6 +50,9 @@ function putOne(about, data) {
   images.set(about.id, image);
 }
 
+/** Return what stands behind a length or an area in an image whose pixel size was not stated. */
+export const guessed = (image) => (image?.data.scale_is_known === false ? ' (guessed)' : '');
+
 export function drop(id) {
   images.delete(id);
   unchoose();

@@ -1,7 +1,7 @@
 // The picture: zoom, pan, outlines by phase, scale bar; a click takes a nucleus, shift and a drag take many.
 
 import * as api from './api.js';
-import { choose, colourOf, focus, images, on, phaseOf, state, tell } from './state.js';
+import { choose, colourOf, focus, guessed, images, on, phaseOf, state, tell } from './state.js';
 
 const box = document.getElementById('viewer');
 const photo = document.getElementById('photo');
@@ -171,7 +171,7 @@ function scaleBar(over, data) {
   over.fillStyle = '#ffffff';
   over.fillRect(x, y, width, 4);
   over.font = '12px system-ui, sans-serif';
-  over.fillText(`${Number(length.toPrecision(2))} µm${data.scale_is_known ? '' : ' (guessed)'}`, x, y - 6);
+  over.fillText(`${Number(length.toPrecision(2))} µm${guessed({ data })}`, x, y - 6);
 }
 
 function nucleusAt(x, y) {

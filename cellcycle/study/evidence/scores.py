@@ -48,10 +48,9 @@ def _phases(table: pd.DataFrame) -> dict[str, Estimate]:
     if not set(scores) <= set(table):
         return made
     truth, calls = (table[column].map(PHASES.index).to_numpy() for column in ("truth", "call"))
-    n = len(PHASES)
-    made = {"balanced accuracy": metrics.estimate(metrics.balanced_accuracy, truth, calls, n)} | made
-    for k, phase in enumerate(PHASES):
-        made[f"recall {phase}"] = metrics.estimate(lambda m, k=k: metrics.recall(m)[..., k], truth, calls, n)
+    made = {"balanced accuracy": metrics.estimate(metrics.balanced_accuracy, truth, calls, len(PHASES))} | made
+    for phase in PHASES:
+        made[f"recall {phase}"] = _share(table["call"][table["truth"] == phase] == phase)
     made["calibration error"] = calibration_error(table[scores].to_numpy(), truth)
     if "prediction_set" in table:
         held = [phase in text.split(";") for phase, text in zip(table["truth"], table["prediction_set"], strict=True)]
@@ -110,7 +109,7 @@ def _fields(table: pd.DataFrame) -> dict[str, Estimate]:
     is_m = called["call"].isin(("M", *MITOTIC))
     shares = is_m.groupby(called["group"]).mean().reindex(large_fields(table), fill_value=0.0)
     return {
-        "called M": bootstrap(lambda w: float(np.average(is_m, weights=w)), len(is_m), called["group"]),
+        "called M": _share(is_m, called["group"]),
         f"fields with more than {MOST_MITOSES:.0%} M": _share(shares > MOST_MITOSES),
     }
 
@@ -148,8 +147,10 @@ def _auc(is_true: pd.Series, score: pd.Series) -> Estimate:
     return bootstrap(auc_of(is_true, score), len(score)) if len(score) else Estimate(np.nan, np.nan, np.nan)
 
 
-def _share(is_so: pd.Series) -> Estimate:
+def _share(is_so: pd.Series, units=None) -> Estimate:
+    """Return the share of rows that are so, drawn as `units` where there are such."""
     values = np.asarray(is_so, dtype=float)
     if not len(values):
         return Estimate(np.nan, np.nan, np.nan)
-    return bootstrap(lambda weights: float(values @ weights / weights.sum()), len(values))
+    found = bootstrap(lambda weights: float(values @ weights / weights.sum()), len(values), units)
+    return metrics.no_narrower(found, len(values))

@@ -15,7 +15,7 @@ from cellcycle.study.blocks import markdown_table, refresh
 from cellcycle.study.evidence.board import FOREST, PRODUCTS, ROOT
 from cellcycle.study.evidence.ladder import ladder_table
 from cellcycle.study.evidence.product import by_quality
-from cellcycle.study.evidence.scores import LEAST_NUCLEI, large_fields, rows_of, scores_of
+from cellcycle.study.evidence.scores import FIELDS, LEAST_NUCLEI, large_fields, rows_of, scores_of
 from cellcycle.study.evidence.sources import SOURCES
 
 WAYS = {"each": "each by itself", "slide": "with the DNA of the slide", "together": "fields together"}
@@ -112,6 +112,8 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
             f"*Label:* {source.label}.",
             f"*Kept apart:* {source.apart}{left}.",
         ]
+        if numbers := _numbers_of(own[0][0]):
+            told.insert(2, f"*Of each label:* {numbers}.")
         if name == "fields":
             n_large = len(large_fields(own[0][0].predictions))
             told.append(f"*Last column:* of the {n_large} fields with {LEAST_NUCLEI} nuclei or more.")
@@ -129,6 +131,14 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
         figure = f"![{source.title}](images/evidence_{name}.png)"
         blocks[name.upper()] = "\n\n".join(["  \n".join(told), markdown_table(table), figure])
     return blocks
+
+
+def _numbers_of(record: Record) -> str:
+    """Return how many cells have each label, field by field where scores tell of single ones."""
+    table, fields = record.predictions, {field: told for told, field in FIELDS.items()}
+    of = table["truth"].mask(table["group"].isin(fields), table["truth"] + ", " + table["group"].map(fields))
+    counts = of[table["truth"] != ""].value_counts().sort_index()
+    return "; ".join(f"{label} {n}" for label, n in counts.items())
 
 
 def _candidates() -> pd.DataFrame:

@@ -1,0 +1,195 @@
+"""What OME-XML says of one TIFF file: of a set, whose header describes all files, what concerns the planes of this one.
+
+Each file of a set has the header of all of them, or names the companion file that has it. It is cut here to the images,
+channels, z planes and time points that this file holds, so that it reads as if it had been written for this file alone.
+"""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from cellcycle.errors import ImageError
+from cellcycle.images.descriptions import MOST_BYTES, check_description
+from cellcycle.images.stacks import STACK, UM_PER_UNIT
+
+Place = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Header:
+    """The OME-XML of one file, of a set cut to this file (`is_cut`).
+
+    `whole` is that of the set, of which this file holds the `images` (their IDs). `elsewhere` holds the channels of the
+    same field that lie in other files of the set, and `note` what is missing, as a `Stack` does.
+    """
+
+    root: ElementTree.Element
+    whole: ElementTree.Element
+    images: frozenset[str]
+    is_cut: bool = False
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    def described(self, index: int) -> tuple[list[str], tuple]:
+        """Return the names of the channels of an image, perhaps none, and its pixel size in x and y."""
+        images = self.root.findall("{*}Image/{*}Pixels")
+        if index >= len(images):
+            return [], (None, None)
+        names = [channel.get("Name", "") for channel in images[index].findall("{*}Channel")]
+        return names, tuple(_stated_um(images[index], axis) for axis in "XY")
+
+    def well(self) -> tuple[str, int, int] | None:
+        """Return plate, row and column, from 0, that are stated for the images; None where none is, or several are."""
+        found = [
+            (plate.get("Name") or plate.get("ID", ""), int(well.get("Row")), int(well.get("Column")))
+            for plate in self.whole.findall("{*}Plate")
+            for well in plate.findall("{*}Well")
+            if not self.images.isdisjoint(ref.get("ID") for ref in well.findall("{*}WellSample/{*}ImageRef"))
+        ]
+        return found[0] if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Planes that follow each other in one file of a set; `uuid` is "" where they lie in the file that says so."""
+
+    pixels: ElementTree.Element
+    data: ElementTree.Element
+    uuid: str
+    file: str
+
+    def planes(self, n_pages: int) -> dict[Place, int]:
+        """Return channel, z and time of each plane -> its page; those of a run without a count go on for `n_pages`."""
+        order = self.pixels.get("DimensionOrder", "XYZCT")[2:]
+        sizes = [_size(self.pixels, axis) for axis in order]
+        first = [int(self.data.get(f"First{axis}", 0)) for axis in order]
+        if any(at >= size for at, size in zip(first, sizes, strict=True)):
+            return {}
+        start, page = int(np.ravel_multi_index(first, sizes, order="F")), int(self.data.get("IFD", 0))
+        n = int(self.data.get("PlaneCount", self.data.get("NumPlanes", 1 if "IFD" in self.data.attrib else n_pages)))
+        found = np.unravel_index(np.arange(start, min(start + n, prod(sizes))), sizes, order="F")
+        c, z, t = (found[order.index(axis)].tolist() for axis in "CZT")
+        return {at: page + k for k, at in enumerate(zip(c, z, t, strict=True))}
+
+
+def read_header(path: Path, tiff) -> Header:
+    """Return the OME-XML of an opened OME-TIFF, or refuse a file of a set that does not say which of them it is."""
+    root = ElementTree.fromstring(tiff.ome_metadata)
+    if (binary := root.find("{*}BinaryOnly")) is not None:
+        # Of the files that this one names none is opened but a companion beside it: a stranger may name any.
+        companion = path.parent / (_base(binary.get("MetadataFile", "")) or path.name)
+        lacking = "there" if not companion.is_file() else "read" if companion.suffix.lower() != ".ome" else ""
+        if lacking:
+            note = f"its channels and pixel size are unknown: {companion.name}, which states them, is not {lacking}"
+            return Header(root, root, frozenset(), note=note)
+        with open(companion, "rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        check_description(companion, text)
+        own, root = root.get("UUID", ""), ElementTree.fromstring(text)
+        root.set("UUID", own)
+    runs = list(_runs(root))
+    own = root.get("UUID", "").strip().lower()
+    if not runs or (binary is None and {run.uuid for run in runs} <= {"", own}):
+        return Header(root, root, frozenset(image.get("ID") for image in root.findall("{*}Image")))
+    uuids = {"", own}
+    if not any(run.uuid in uuids for run in runs):
+        # Not every writer states which of the files this one is; its name may tell.
+        uuids = {run.uuid for run in runs if run.file.lower() == path.name.lower()}
+    return _cut(root, runs, uuids, len(tiff.pages)) if uuids else _common(path, root, runs, len(tiff.pages))
+
+
+def _runs(root) -> list[_Run]:
+    for pixels in root.findall("{*}Image/{*}Pixels"):
+        for data in pixels.findall("{*}TiffData"):
+            uuid = data.find("{*}UUID")
+            said, file = ("", "") if uuid is None else (uuid.text or "", uuid.get("FileName", ""))
+            yield _Run(pixels, data, said.strip().lower(), _base(file))
+
+
+def _cut(root, runs: list[_Run], uuids: set[str], n_pages: int) -> Header:
+    """Return the header with what lies in the file of these numbers, counted from 0, and nothing else."""
+    mine, others = defaultdict(dict), []
+    for run in runs:
+        if run.uuid in uuids:
+            mine[run.pixels] |= run.planes(n_pages)
+        else:
+            others.append(run)
+    cut = ElementTree.Element("OME")
+    for pixels, planes in mine.items():
+        ElementTree.SubElement(cut, "Image").append(_cut_pixels(pixels, planes))
+    images = frozenset(image.get("ID") for image in root.findall("{*}Image") if image.find("{*}Pixels") in mine)
+    elsewhere: dict[str, str] = {}
+    pixels, planes = next(iter(mine.items()), (None, {}))
+    channels, z_planes, times = (set(part) for part in zip(*planes, strict=True)) if planes else ((), (), ())
+    for run in others:
+        for c, z, t in run.planes(1) if run.pixels is pixels else ():
+            file = run.file or "another file of its set"
+            if c not in channels:
+                elsewhere.setdefault(_channel_name(pixels, c) or f"number {c}", file)
+            elif t in times and z not in z_planes:
+                elsewhere.setdefault(STACK, file)
+    return Header(cut, root, images, True, elsewhere)
+
+
+def _cut_pixels(pixels, planes: dict[Place, int]) -> ElementTree.Element:
+    """Return the description of an image with these planes alone, each with the page that holds it."""
+    kept = [sorted(set(along)) for along in zip(*planes, strict=True)] or [[], [], []]
+    at = [{place: k for k, place in enumerate(along)} for along in kept]
+    cut = ElementTree.Element("Pixels", {name: value for name, value in pixels.attrib.items() if name != "ID"})
+    for axis, along in zip("CZT", kept, strict=True):
+        cut.set(f"Size{axis}", str(len(along) * (_samples(pixels) if axis == "C" else 1)))
+    for c in kept[0]:
+        samples = {"Name": _channel_name(pixels, c), "SamplesPerPixel": str(_samples(pixels))}
+        ElementTree.SubElement(cut, "Channel", samples)
+    for place, page in planes.items():
+        first = {f"First{axis}": str(at[k][place[k]]) for k, axis in enumerate("CZT")}
+        ElementTree.SubElement(cut, "TiffData", {"IFD": str(page), "PlaneCount": "1", **first})
+    return cut
+
+
+def _common(path: Path, root, runs: list[_Run], n_pages: int) -> Header:
+    """Return what the header says of each file of the set, for one that may be any of them."""
+    # In the order of the header, for one of them stands for all.
+    cuts = [_cut(root, runs, {uuid}, n_pages) for uuid in dict.fromkeys(run.uuid for run in runs)]
+    if len({ElementTree.tostring(cut.root) for cut in cuts}) > 1:
+        finding = (
+            f"it is one of {len(cuts)} files of a set ({runs[0].file or 'unnamed'} and others), but not said which"
+        )
+        raise ImageError(path, finding, "give it the name back that it was written under, or export it alone")
+    return cuts[0] if len(cuts) == 1 else replace(cuts[0], images=frozenset(), elsewhere={})
+
+
+def _base(file: str) -> str:
+    return re.split(r"[/\\]", file)[-1]
+
+
+def _size(pixels, axis: str) -> int:
+    size = int(pixels.get(f"Size{axis}", 1))
+    return max(1, size // _samples(pixels)) if axis == "C" else size
+
+
+def _samples(pixels) -> int:
+    channel = pixels.find("{*}Channel")
+    return 1 if channel is None else int(channel.get("SamplesPerPixel", 1))
+
+
+def _channel_name(pixels, index: int) -> str:
+    channels = pixels.findall("{*}Channel")
+    return channels[index].get("Name", "") if index < len(channels) else ""
+
+
+def _stated_um(pixels, axis: str) -> float | None:
+    """Return a physical size in um, NaN where what is stated is no number, None where nothing or no unit is."""
+    stated = pixels.get(f"PhysicalSize{axis}")
+    um_per_unit = UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
+    if stated is None or um_per_unit is None:
+        return None
+    try:
+        return float(stated) * um_per_unit
+    except ValueError:
+        return np.nan

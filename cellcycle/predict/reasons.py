@@ -1,0 +1,42 @@
+"""Why a person should look at a nucleus, or why it has no call, in plain words: the one place of these words."""
+
+from cellcycle.confidence import assessment as why
+from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
+
+# {pair} stands for the two likeliest classes, {call} for the one that was called.
+REASON_WORDS = {
+    why.UNCERTAIN: "unsure whether {pair}",
+    why.UNTYPICAL: "unusual for {call}",
+    why.STRANGE: "looks unlike the cells that the model learned from",
+    why.NO_CALL: "too unlike any nucleus that the model learned from to be called",
+    "edge": "cut by the image's edge",
+    "clump": "perhaps several nuclei",
+    "debris": "too little DNA for a whole nucleus, or touched by dirt",
+    "out_of_focus": "out of focus",
+    "saturated": "overexposed: its DNA content is too low",
+    "hot_pixel": "hot pixels of the camera were taken from it",
+    "other_g1_peak": "its well has its G1 peak elsewhere than the plate, or hardly a nucleus there",
+    "same_field": "shown by another image, too, at the same place: a channel, plane, copy or time of one field",
+    ONE_PEAK: "the DNA of all nuclei shows one peak, of G1 or of G2: read it together with its control, which tells",
+    MANY_MITOSES: "its field has more mitoses than a growing culture: of cells arrested in M say --prior equal",
+    why.BY_MARGIN: "a crop by itself without a pixel size: a wider or narrower margin may change the call",
+    why.BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
+    why.SEVERAL: "of a picture that shows many nuclei but was taken for a crop of one: predict it as a field",
+    why.CHANGED: "of a picture that was projected, smoothed, sharpened or put on a curve: give the raw picture",
+    why.CLIPPED: "background cut off or rounded, and with it the noise to judge by: give the raw picture",
+    why.FINE: "pixels finer than any that the model learned from: give fields together, to have a G1 peak",
+    "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
+}
+# Those for which a nucleus has no call.
+UNCALLED = (ONE_PEAK, MANY_MITOSES, "no_g1_peak", why.NO_CALL)
+
+
+def in_words(code: str, call: str = "its phase", pair: str = "one phase or another") -> str:
+    """Return one reason or flag in plain words; one that has none of its own is told as it is.
+
+    Examples
+    --------
+    >>> in_words("out_of_focus"), in_words("untypical_of_its_phase", call="M")
+    ('out of focus', 'unusual for M')
+    """
+    return REASON_WORDS.get(code, code.replace("_", " ")).replace("{pair}", pair).replace("{call}", call)

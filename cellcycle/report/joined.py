@@ -1,0 +1,119 @@
+"""The tables of an experiment as one: of one model and prior, each image once, plates of one name told apart."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cellcycle.datasets.labels import stated
+from cellcycle.datasets.tables import clean, refuse_twins
+from cellcycle.errors import DataError
+from cellcycle.review import read_table
+from cellcycle.review.doubt import classes_of
+
+_NAMES = ("plate", "well", "condition", "replicate")
+_NEEDED = ("model", "model_reason", "version", "prior", "review", "kind", "channel", "planes", "dna_copies",
+           "g1_quality", "pixel_size_um", "edge_width_px")  # fmt: skip
+# What two pictures share only where one is a copy of the other.
+_CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna"]
+
+
+def read_joined(paths) -> pd.DataFrame:
+    """Return the rows of prediction tables, with clean names ("" for none) in `_NAMES` and `group`.
+
+    A `DataError` says that tables, or rows of one, are of several models, versions or priors, that a picture stands
+    there twice, or that two names are one.
+    """
+    source = ", ".join(map(str, paths))
+    # A plate that is predicted well by well may have tables of empty wells alone.
+    tables = [read_table(path, needs_nuclei=len(paths) == 1) for path in paths]
+    if not any(table["nucleus_id"].notna().any() for table in tables):
+        raise DataError(source, "none of their rows holds a nucleus", "look at the images")
+    _check_alike(paths, tables)
+    _check_once(paths, tables)
+    for k, table in enumerate(tables):
+        if "donor" in table and not ("replicate" in table and table["replicate"].any()):
+            table = table.assign(replicate=table["donor"])
+        names = {name: table[name].map(clean) if name in table else "" for name in (*_NAMES, "group")}
+        tables[k] = table.assign(**names)
+    table = pd.concat(_told_apart(paths, tables), ignore_index=True)
+    for name in _NAMES:
+        # Spreadsheets write a column of 1 and 2 as 1.0 and 2.0.
+        plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+        table[name] = plain.where(plain.isin(set(table[name])), table[name])
+        refuse_twins(source, name, table[name])
+    return table
+
+
+def _check_alike(paths, tables) -> None:
+    """Refuse rows of which calls do not compare."""
+    seen, models = {}, set()
+    for path, table in zip(paths, tables, strict=True):
+        if missing := [name for name in _NEEDED if name not in table]:
+            finding = f"it comes from another version of cellcycle, or was cut: no column {', '.join(missing)}"
+            raise DataError(path, finding, "predict the images again")
+        called = table[table["model"] != ""]
+        said = {f"the version of {model}": set(own["version"]) for model, own in called.groupby("model")}
+        for kind, own in called.groupby("kind"):
+            priors = {prior.split(" ")[0] for prior in own["prior"]}
+            # One run gives both: a field without a G1 peak is weighed as a culture.
+            said[f"the prior of its {kind} images"] = priors - {"culture"} if "slide" in priors else priors
+        said["its set of phases"] = {", ".join(classes_of(table))}
+        for what, own in said.items():
+            told = " and ".join(sorted(own))
+            first, before = seen.setdefault(what, (path, told))
+            if before != told or len(own) > 1:
+                other = f", of {first} it is {before}" * (before != told)
+                raise DataError(path, f"{what} is {told}{other}", "predict all images with one")
+        own = set(called["model"])
+        if models and own and models.isdisjoint(own):
+            finding = f"its model is {', '.join(sorted(own))}, of {paths[0]} it is {', '.join(sorted(models))}"
+            raise DataError(path, finding, "predict all images with one")
+        models |= own
+
+
+def _check_once(paths, tables) -> None:
+    """Refuse a picture that would count twice: a path in another spelling, or a file of that name with the same nuclei.
+
+    Two times or planes of one image are two pictures.
+    """
+    seen: dict[tuple, tuple[int, str]] = {}
+    for k, table in enumerate(tables):
+        content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
+        is_copy = table["flags"].str.contains("same_field").to_numpy()
+        pictures = pd.DataFrame({"image": table["image"], "planes": stated(table)["planes"]})
+        for (image, planes), rows in pictures.groupby(["image", "planes"], sort=False).indices.items():
+            keys = [(os.path.abspath(image), planes)]
+            if np.isfinite(content[rows, 0]).any():
+                keys.append((os.path.basename(os.path.normpath(image)), content[rows].tobytes()))
+            for key in keys:
+                other, name = seen.setdefault(key, (k, image))
+                # Copies that were predicted together say so themselves.
+                is_told = key != keys[0] and is_copy[rows].any()
+                if other != k or (name != image and not is_told):
+                    where = f"in {paths[other]}" if other != k else "there"
+                    as_name = f" as {name}" * (name != image)
+                    raise DataError(paths[k], f"{image} stands {where}{as_name}, too", "give each image once")
+
+
+def _told_apart(paths, tables) -> list[pd.DataFrame]:
+    """Return the tables, plates and groups that several have, of images in other folders, named by their table, too.
+
+    So are plates without a name, of which several have wells.
+    """
+    for column in ("plate", "group"):
+        folders: dict[str, dict[int, set]] = defaultdict(dict)
+        is_one = [table["plate"] + table["well"] != "" if column == "plate" else table["group"] != ""
+                  for table in tables]  # fmt: skip
+        for k, table in enumerate(tables):
+            for name, images in table[is_one[k]].groupby(column)["image"]:
+                folders[name][k] = {os.path.dirname(os.path.abspath(image)) for image in set(images)}
+        for name, of in folders.items():
+            if len(of) > 1 and not set.intersection(*of.values()):
+                for k in of:
+                    apart = f"{name or 'unnamed'} ({Path(paths[k]).stem}, {k + 1})"
+                    own = tables[k][column]
+                    tables[k] = tables[k].assign(**{column: own.mask(is_one[k] & (own == name), apart)})
+    return tables

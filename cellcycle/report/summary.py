@@ -1,0 +1,117 @@
+"""The top of the page: the answer in words, and what to look at first."""
+
+import html
+import os
+
+import numpy as np
+
+from cellcycle.phases import S_BY_DNA
+from cellcycle.predict.priors import MANY_MITOSES
+from cellcycle.report.numbers import LEFT_OUT, NO_CONDITION, Experiment, is_spoilt
+from cellcycle.report.parts import is_certain, listed, many, named, share
+from cellcycle.report.shares import LEAST_QUALITY
+from cellcycle.review.doubt import in_words
+
+# A well with rims so many times wider than those of the median well is out of focus as a whole.
+_BLURRED = 1.5
+# Look at a well of which a larger part is spoilt, or fewer nuclei are counted.
+_MOST_SPOILT, _LEAST_NUCLEI = 0.3, 30
+
+
+def unit_of(experiment: Experiment) -> str:
+    """Return what the nuclei are of."""
+    return "well" if (experiment.table["well"] != "").any() else "image"
+
+
+def field_of(experiment: Experiment) -> str:
+    """Return what the images are."""
+    kinds = set(experiment.nuclei["kind"])
+    return {"field": "field", "nucleus": "crop"}.get("".join(kinds), "image")
+
+
+def summary(numbers, experiment: Experiment) -> str:
+    """Return the answer in words: the shares of each arm, and what is decidedly different from the control."""
+    found, lines = numbers.set_index(["table", "arm"]).sort_index(), []
+    for arm in experiment.arms:
+        if ("estimated", arm) not in found.index:
+            lines.append(f"<li><b>{html.escape(arm)}</b>: no nucleus that can be counted</li>")
+            continue
+        own = found.loc[("estimated", arm)]
+        told = ", ".join(f"{html.escape(row['quantity'])} {share(row)}" for _, row in own.iterrows())
+        counts = {"n_nuclei": "nucleus", "n_fields": field_of(experiment), "n_wells": "well"}
+        where = ", ".join(many(own.iloc[0][name], what) for name, what in counts.items()
+                          if name != "n_wells" or unit_of(experiment) == "well")  # fmt: skip
+        text = f"<li><b>{html.escape(arm)}</b>: {told} <small>({where})</small>"
+        if ("estimated, minus control", arm) in found.index:
+            differing = found.loc[("estimated, minus control", arm)]
+            clear = [f"{'more' if row['value'] > 0 else 'less'} {html.escape(row['quantity'])} ({share(row, '+')})"
+                     for _, row in differing.iterrows() if is_certain(row)]  # fmt: skip
+            beside = html.escape(experiment.control)
+            text += f"<br>beside {beside}: {', '.join(clear) or 'no difference that is certain'}"
+        lines.append(f"{text}</li>")
+    warned = _warnings(numbers, experiment)
+    warned = f"<div class='warn'><b>Look at these first</b><ul>{listed(warned)}</ul></div>" if warned else ""
+    note = f"<p>{S_BY_DNA}</p>" if "S" in experiment.classes else ""
+    opening = "<p>Estimated shares in per cent, in brackets 95 % intervals:</p>"
+    text = html.escape(_counted(numbers, experiment))
+    return f"{opening}<ul class='answer'>{''.join(lines)}</ul>{note}<p>Nuclei: {text}.</p>{warned}"
+
+
+def _counted(numbers, experiment: Experiment) -> str:
+    """Return how many nuclei were found, and how many of them are in which shares, or why not."""
+    n_of = numbers[numbers["table"] == "counts"].groupby("quantity", sort=False)["value"].sum()
+    told = [f"{n_of['found']:.0f} found", f"{n_of['counted']:.0f} counted"]
+    told += [f"{n:.0f} more estimated, without a call"] if (n := n_of["estimated alone"]) else []
+    flags = {in_words(name): n for name in LEFT_OUT if (n := n_of[f"flag {name}"])}
+    nuclei = experiment.table[experiment.table["is_nucleus"]]
+    n_spoilt = nuclei["flags"].map(is_spoilt).sum()
+    if n_spoilt:
+        several = " (some for several reasons)" if sum(flags.values()) > n_spoilt else ""
+        told.append(f"{n_spoilt} left out{several}: " + ", ".join(f"{n:.0f} {why}" for why, n in flags.items()))
+    n_silent = len(nuclei) - len(experiment.nuclei) - n_spoilt
+    told += [f"{n_silent} left out without a call"] if n_silent else []
+    told += [many(n, "image") + " not read"] if (n := n_of["fields not read"]) else []
+    return "; ".join(told)
+
+
+def _warnings(numbers, experiment: Experiment) -> list[str]:
+    table = experiment.table
+    nuclei = table[table["is_nucleus"]]
+    wells = numbers[numbers["table"] == "wells"].pivot(index="unit", columns="quantity", values="value")
+    rims = wells.get("width of the rim, px", wells["found"] * np.nan)
+    flagged = {name: nuclei["flags"].str.contains(name).groupby(nuclei["unit"]).mean() for name in LEFT_OUT[1:]}
+    open_m = nuclei["review"].str.contains(MANY_MITOSES).groupby(nuclei["unit"]).any()
+    elsewhere = nuclei["flags"].str.contains("other_g1_peak").groupby(nuclei["unit"]).any()
+    fitted = nuclei[nuclei["dna_copies"].notna()]
+    faint = fitted.groupby("unit")["g1_quality"].min() < LEAST_QUALITY
+    where = {
+        "the G1 peak lies elsewhere than that of the plate, or too few nuclei show one": elsewhere,
+        "more nuclei look mitotic than in a growing culture: those above a tenth are estimated, but have no call and "
+        "are not counted; for cells arrested in M predict with --prior equal": open_m,
+        **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
+           for name, shares in flagged.items()},
+        "rims are far wider than elsewhere, as out of focus": rims > _BLURRED * rims.median(),
+        "the peaks of DNA are broad: shares of S fitted to them are no surer than counted ones": faint,
+        f"no condition is given: all such are counted as {NO_CONDITION!r}": table.groupby("unit")["is_bare"].any(),
+        "no nucleus can be counted": wells["counted"] == 0,
+        f"fewer than {_LEAST_NUCLEI} nuclei are counted": wells["counted"].between(1, _LEAST_NUCLEI - 1),
+    }  # fmt: skip
+    called = dict(zip(table["unit"], table["unit_name"], strict=True))
+    units = {text: [called[unit] for unit in is_so.index[is_so]] for text, is_so in where.items()}
+    told = [f"{text}, in {named(names)}" for text, names in units.items() if names]
+    # Where the unit is empty as a whole, it was named.
+    empty = table[~table["unit"].isin(wells.index[wells["counted"] == 0])].groupby("image", sort=False)["is_counted"]
+    if images := [os.path.basename(image) for image, n in empty.sum().items() if not n]:
+        told.append(f"no nucleus is counted in {many(len(images), field_of(experiment))}: {named(images)}")
+    for name in sorted({"time", "cell_line"} & {*table}):
+        kinds = table[table[name] != ""].groupby("arm", sort=False)[name].nunique()
+        if arms := [*kinds.index[kinds > 1]]:
+            told.append(f"{in_words(name)} differs within {named(arms)}: all are counted together; to compare them, "
+                        "write it into the condition")  # fmt: skip
+    arms_of = table[table["well"] != ""].groupby(["plate", "well"])["arm"].nunique()
+    if wells := [" ".join(filter(None, place)) for place in arms_of.index[arms_of > 1]]:
+        told.append(f"wells of several conditions, each counted as one of each, in the maps their mean: {named(wells)}")
+    models = sorted(set(table["model"]) - {""})
+    return told + [f"{' and '.join(models)} answered for different images: their shares do not compare"] * (
+        len(models) > 1
+    )

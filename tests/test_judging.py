@@ -1,0 +1,250 @@
+"""What is refused before a training or an evaluation, how both are scored, and that crops and fields are seen alike."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcycle import metrics, review
+from cellcycle.confidence import fit_temperature, prediction_sets, with_temperature
+from cellcycle.datasets import NucleusDataset
+from cellcycle.errors import CheckpointError, DataError, SettingError
+from cellcycle.evaluate import Evaluation, cross_fitted, evaluate, report, write_evaluation
+from cellcycle.images import write_image
+from cellcycle.inputs import InputRule, inputs_of, prepare
+from cellcycle.nuclei import find_nuclei
+from cellcycle.predict.output import text_rows
+from cellcycle.train import train
+from cellcycle.training import NetworkClassifier
+from cellcycle.training.parts import Clock, state_of
+from cellcycle.training.recipes import input_rule
+from tests.conftest import make_blobs
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"network": "logistic", "epochs": 2, "folds": 2, "size": 32, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def cells():
+    images, labels = make_blobs()
+    ids = np.array([f"cell{i:03d}" for i in range(len(labels))])
+    return NucleusDataset("toy", images, labels, ("G1", "S", "G2", "M"), ids, "toy-1", "simulated")
+
+
+def judged(cells, labels, calls, classes) -> Evaluation:
+    labels = np.array(labels)
+    some = replace(cells.select(np.arange(len(labels))), labels=labels, classes=classes)
+    return Evaluation(some, classes, labels, 0.98 * np.eye(len(classes))[calls] + 0.01, thresholds=[0.5] * len(classes))
+
+
+def test_a_perfect_score_of_few_cells_is_not_certain(cells):
+    labels = [0] * 13 + [1] * 10 + [2] * 3
+    scores = judged(cells, labels, labels, ("A", "B", "C")).scores()
+    low, high = scores["intervals"]["accuracy"]
+    assert (low, high) == (round(float(metrics.wilson(np.array(1.0), 26)[0]), 4), 1.0)
+    low, high = scores["intervals"]["macro_f1"]
+    assert (low, high) == tuple(scores["intervals"]["balanced_accuracy"]) and low < 0.9 and high == 1
+
+
+def test_a_resample_without_a_class_says_nothing_of_its_precision(cells):
+    labels = [0] * 40 + [1] * 3
+    low, high = judged(cells, labels, labels, ("A", "B")).scores()["intervals"]["precision"]["B"]
+    assert (low, high) == (round(float(metrics.wilson(np.array(1.0), 3)[0]), 4), 1.0)
+    never = judged(cells, labels, [0] * 43, ("A", "B")).scores()
+    assert never["precision"]["B"] == 0 and never["intervals"]["precision"]["B"][0] == 0
+
+
+def test_cells_of_one_class_have_a_recall(cells, tmp_path):
+    for k in range(6):
+        (tmp_path / "cells" / "G1").mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "cells" / "G1" / f"{k}.png", (cells.images[k, 0] * 255).astype(np.uint8))
+    found = evaluate("lr", tmp_path / "cells")
+    assert found.scores()["n"] == 6 and 0 <= found.scores()["recall"]["G1"] <= 1
+    assert "G1" in report(found)
+    with pytest.raises(DataError, match="only one class"):
+        train(tmp_path / "cells", tmp_path / "model", **QUICK)
+
+
+def test_confidence_is_judged_on_cells_that_it_was_not_fitted_on():
+    rng = np.random.default_rng(0)
+    labels, parts = rng.integers(0, 2, 400), np.arange(400) % 4
+    said = 1 / (1 + np.exp(-2 * rng.normal(2 * labels - 1, 1.5)))
+    said = np.column_stack([1 - said, said])
+    calibrated, thresholds = cross_fitted(said, labels, parts)
+    others = parts != 2
+    expected = with_temperature(said[~others], fit_temperature(said[others], labels[others]))
+    np.testing.assert_allclose(calibrated[~others], expected)
+    assert (calibrated.argmax(axis=1) == said.argmax(axis=1)).all() and len(np.unique(thresholds, axis=0)) == 4
+    assert 0.85 < prediction_sets(calibrated, thresholds)[np.arange(400), labels].mean() < 0.95
+    alone, _ = cross_fitted(said, labels, np.zeros(400))
+    np.testing.assert_allclose(alone, with_temperature(said, fit_temperature(said, labels)))
+
+
+@pytest.mark.parametrize("name", ["none", "NaN", "x" * 61, "a;b", " a"])
+def test_a_class_that_no_table_can_hold_is_refused_before_the_work(cells, tmp_path, name):
+    named = replace(cells, classes=("G1", "S", "G2", name))
+    with pytest.raises(DataError, match=r"toy: 'classes' holds .* rename the class") as refused:
+        train(named, tmp_path / "x", **QUICK)
+    assert "\n" not in str(refused.value) and repr(name[:40]) in str(refused.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "message"),
+    [
+        (".", {}, "name another folder"),
+        ("a\nb", {}, "name another folder"),
+        ("x", {"seed": -1}, "seed"),
+        ("x", {"seed": 2**40}, "seed"),
+        ("x", {"seed": 1.5}, "seed"),
+        ("x", {"epochs": 1.5}, "epochs"),
+        ("x", {"size": "32"}, "size"),
+        ("x", {"jobs": 1.5}, "jobs"),
+        ("x", {"folds": 70}, "24 images for 70 folds"),
+        ("x", {"network": None, "from_model": "lr"}, "size: that of lr is 64, not 32; leave it out"),
+        ("x", {"network": None, "size": None, "from_model": "lr", "intensity": "per-image"}, "that of lr is absolute"),
+        ("x", {"network": None, "size": None, "from_model": "mitocheck", "intensity": "absolute"}, "is per-image"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_training_is_one_line_and_leaves_nothing(
+    cells, tmp_path, monkeypatch, output, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((DataError, SettingError), match=message) as refused:
+        train(cells, output, **QUICK | options)
+    assert "\n" not in str(refused.value) and not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_over_or_among_the_data(cells, tmp_path):
+    rows = ["path,label"]
+    for k in range(0, 96, 12):
+        name = f"{cells.classes[cells.labels[k]]}/{k}.png"
+        (tmp_path / "cells" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "cells" / name, (cells.images[k, 0] * 255).astype(np.uint8))
+        rows.append(f"cells/{name},{cells.classes[cells.labels[k]]}")
+    write_image(tmp_path / "s_mistakes.png", (cells.images[5, 0] * 255).astype(np.uint8))
+    (tmp_path / "t.csv").write_text("\n".join([*rows, "s_mistakes.png,G1"]) + "\n")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for name in ("cells", "cells/model", "cells/G1/model"):
+        with pytest.raises(SettingError, match="it lies in the folder of the data"):
+            train(tmp_path / "cells", tmp_path / name, **QUICK)
+    refused = {"t.csv": "is of the data", "s.csv": "s_mistakes.png is of the data", "s.png": "end the name in .csv"}
+    for name, message in refused.items():
+        with pytest.raises(SettingError, match=message):
+            evaluate("lr", tmp_path / "t.csv", tmp_path / name)
+    with pytest.raises(SettingError, match="it lies in the folder of the data"):
+        evaluate("lr", tmp_path / "cells", tmp_path / "cells" / "G1" / "scored.csv")
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_of_mistakes_go_and_names_of_classes_are_no_formulas(cells, tmp_path):
+    labels, classes = [0, 1] * 8, ("=1+1", "+EdU" + 50 * "x")
+    with_mistakes = judged(cells, labels, [1, *labels[1:]], classes)
+    write_evaluation(with_mistakes, tmp_path / "s.csv")
+    assert (tmp_path / "s_mistakes.png").is_file()
+    write_evaluation(judged(cells, labels, labels, classes), tmp_path / "s.csv")
+    assert not (tmp_path / "s_mistakes.png").exists()
+    for name in ("s.csv", "s_confusion.csv"):
+        for row in csv.reader((tmp_path / name).read_text().splitlines()):
+            assert not any(cell.startswith(("=", "+")) for cell in row), row
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_classes_that_begin_like_formulas_go_round(tmp_path, suffix):
+    names, box = ["+EdU", "'=x"], ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
+    nuclei = pd.DataFrame({"image": ["a.tif", "a.tif"], "nucleus_id": [1, 2], "call": names, "flags": ["", ""]})
+    nuclei = nuclei.assign(
+        **dict.fromkeys((*box, "centroid_x_px"), 5.0), centroid_y_px=[5.0, 50.0], prediction_set=names
+    )
+    nuclei = nuclei.assign(**{f"p_{name}": 0.5 for name in names})
+    with open(tmp_path / f"t.{suffix}", "w") as stream, text_rows(suffix, stream) as write:
+        write(nuclei)
+    assert {"'+EdU", "''=x"} <= set(re.findall(r"'+[+=]\w+", (tmp_path / f"t.{suffix}").read_text()))
+    found = review.read_table(tmp_path / f"t.{suffix}")
+    assert found["call"].tolist() == found["prediction_set"].tolist() == names
+    review.write_labels(tmp_path / "labels.csv", review.labelled_rows(found, dict(enumerate(names))))
+    assert ",'+EdU" in (tmp_path / "labels.csv").read_text()
+    assert review.read_labels(tmp_path / "labels.csv")[0]["label"].tolist() == names
+
+
+FACTS = {"data": "d", "--from": None, "--epochs": 3, "groups": "g"}
+
+
+@pytest.mark.parametrize(
+    ("differs", "named"),
+    [({"--epochs": 4}, "epochs"), ({"data": "e", "groups": "h"}, "data"), ({"groups": "h"}, "groups")],
+)
+def test_what_differs_from_a_stopped_training_is_named_and_its_state_kept(tmp_path, differs, named):
+    said = []
+    state = state_of(tmp_path / "m", FACTS, True, said.append)
+    assert "nothing was stopped" in said[0]
+    assert state_of(tmp_path / "m", FACTS, True, said.append) == state and len(said) == 1
+    with pytest.raises(SettingError, match=f"kept in .*m.training, had other {named};") as refused:
+        state_of(tmp_path / "m", FACTS | differs, True, said.append)
+    assert "\n" not in str(refused.value) and state.is_dir()
+    (state / "arguments.json").write_text("{")
+    with pytest.raises(SettingError, match="cannot be read"):
+        state_of(tmp_path / "m", FACTS, True, said.append)
+
+
+def test_a_stopped_training_says_how_it_goes_on_and_a_finished_one_nothing_of_time(tmp_path):
+    said = []
+    with pytest.raises(KeyboardInterrupt), Clock(said.append, tmp_path, 6) as clock:
+        (tmp_path / "all").mkdir()
+        (tmp_path / "all" / "epochs").write_text("6")
+        assert clock.line() == "6 of 6 epochs (all 6)"
+        raise KeyboardInterrupt
+    assert "--resume goes on" in said[-1] and str(tmp_path) in said[-1]
+
+
+def test_a_damaged_state_is_named(cells, tmp_path):
+    classifier = NetworkClassifier("logistic", epochs=1)
+    classifier.fit(cells.images, cells.labels, None, tmp_path)
+    (state,) = tmp_path.glob("*.safetensors")
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"member0\.safetensors: .*leave --resume out"):
+        classifier.fit(cells.images, cells.labels, None, tmp_path)
+
+
+def crops(side: int, pixel_size_um=None, n: int = 4) -> NucleusDataset:
+    """Return disks of one size, with the noise of a camera, in crops of a side."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :96] - 47.5
+    wide = np.stack([0.1 + 0.5 * (np.hypot(y, x) < 9 + k) + rng.normal(0, 0.01, (96, 96)) for k in range(n)])
+    cut = (96 - side) // 2
+    images = wide[:, None, cut : cut + side, cut : cut + side].astype(np.float32)
+    sizes = None if pixel_size_um is None else np.full(n, pixel_size_um)
+    ids = np.arange(n).astype(str)
+    return NucleusDataset("disks", images, np.arange(n) % 2, ("A", "B"), ids, "i", "real", pixel_sizes_um=sizes)
+
+
+def test_a_field_is_cut_as_wide_as_the_crops_that_a_model_learned_from():
+    small = crops(48)
+    rule = input_rule(small, 32, "absolute")
+    assert (rule.size_px, rule.crop_px, rule.crop_um) == (32, 48, None)
+    assert (
+        InputRule.from_dict(json.loads(json.dumps(rule.to_dict()))) == rule and "crop_px" not in InputRule().to_dict()
+    )
+    expected = prepare(small, rule)
+    field = np.block([[image[0] for image in small.images[:2]], [image[0] for image in small.images[2:]]])
+    nuclei = find_nuclei(field, None, rule.scale, "field", "classical")
+    assert len(nuclei) == 4
+    found = inputs_of(field, nuclei, rule)
+    order = np.lexsort(np.round(nuclei.centres / 48).T[::-1])
+    np.testing.assert_allclose(found.images[order], expected.images, atol=0.12)
+    area = rule.measurements.index("area_px")
+    np.testing.assert_allclose(found.measurements[order, area], expected.measurements[:, area], rtol=0.1)
+
+
+def test_crops_of_another_margin_are_cut_as_those_that_a_model_learned_from():
+    rule = input_rule(crops(48, 0.5), 32, "absolute")
+    expected = prepare(crops(48, 0.5), rule)
+    np.testing.assert_array_equal(prepare(crops(72, 0.5), rule).images, expected.images)
+    # One whose size in the sample is not known is filled up, as in training; a larger one may have finer pixels.
+    tight = prepare(crops(36), rule).images
+    np.testing.assert_allclose(tight[:, :, 8:24, 8:24], expected.images[:, :, 8:24, 8:24], atol=1e-3)

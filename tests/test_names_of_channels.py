@@ -1,0 +1,121 @@
+"""Channels, planes and pictures of several channels that microscopes number are told from fields, wells and times."""
+
+import pytest
+
+from cellcycle.errors import ImageError
+from cellcycle.images.channels import by_name
+from cellcycle.images.plates import fields_of
+from cellcycle.predict.groups import layout
+
+CHANNELS = {
+    "CellVoyager, an action each": [f"P_B0{w}_T0001F001L01A0{k}Z01C0{k}.tif" for w in (2, 3) for k in (1, 2)],
+    "CellVoyager, one well": [f"P_B02_T0001F001L01A0{k}Z01C0{k}.tif" for k in (1, 2)],
+    "CellVoyager, two actions": [f"P_B02_T0001F001L01A0{a}Z01C0{k}.tif" for a, k in ((1, 1), (1, 2), (2, 3))],
+    "CellVoyager, planes": [f"P_B02_T0001F001L01A0{k}Z0{k}C0{k}.tif" for k in (1, 2)],
+    "numbers of files": ["x_1_ch00.tif", "x_2_ch01.tif"],
+    "Bio-Formats": ["s1_C0.tif", "s1_C1.tif"],
+    "Bio-Formats, all": [f"s1_Z0_C{k}_T0.tif" for k in range(5)],
+    "Bio-Formats, from 1": [f"s1_Z1_C{k}_T1.tif" for k in (1, 2)],
+    "two digits": ["f1_c00.tif", "f1_c01.tif"],
+    "points": ["f1.c0.tif", "f1.c1.tif"],
+    "OME": ["f1_c0.ome.tif", "f1_c1.ome.tif"],
+    "folders": [f"C{k}/00{f}.tif" for k in (1, 2) for f in (1, 2)],
+    "folders from 0": ["c00/p1/001.tif", "c01/p1/001.tif"],
+    "folders in wells": ["B02/C1/001.tif", "B02/C2/001.tif"],
+    "tiles of ZEN": [f"E_b0t0z0c{k}x{x}-512y0-512.tif" for k in (0, 1) for x in (0, 512)],
+    "hundreds of fields of ArrayScan": ["M_A01f100d0.TIF", "M_A01f100d1.TIF"],
+    "Squid": [f"m0_0_0_Fluorescence_{nm}_nm_Ex.bmp" for nm in (488, 561)],
+    "living and dead": ["HeLa_PI.tif", "HeLa_Calcein.tif"],
+    "living and dead, a well": ["A01_SYTOX.tif", "A01_Calcein AM.tif"],
+    "dead and a histone of all": ["f1_SYTOX.tif", "f1_H2B-GFP.tif"],
+}
+PLANES = {
+    "Opera, Operetta": [f"r01c01f100p0{k}-ch1sk1fk1fl1.tiff" for k in (1, 2)],
+    "CellVoyager": [f"P_B02_T0001F001L01A01Z{k}C01.tif" for k in ("99", "100")],
+    "ImageXpress": [f"TimePoint_1/ZStep_{k}/p_A01_s1.tif" for k in (1, 2)],
+    "folders above wells": [f"z{k}/A01/s1.tif" for k in (1, 2)],
+    "Micro-Manager": [f"img_000000000_{s}00{k}.tif" for s in ("DAPI_", "") for k in (0, 1)],
+    "slices of one place": [f"s1_slice00{k}.tif" for k in (1, 2)],
+}
+FIELDS = {
+    "CellVoyager": [f"P_B02_T000{t}F00{f}L01A01Z01C01.tif" for t in (1, 2) for f in (1, 2)],
+    "wells C": [f"P1_C0{k}.tif" for k in (1, 2, 3)],
+    "wells C, one plane": [f"z1_C0{k}_001.tif" for k in (1, 2, 3)],
+    "wells C in folders": [f"C0{k}/001.tif" for k in (1, 2, 3)],
+    "wells in folders": [f"{well}/001.tif" for well in ("A1", "B1", "C1", "C2")],
+    "a field a folder": ["C1/a.tif", "C2/b.tif"],
+    "wells of other stains": ["x_DAPI_C01_1.tif", "x_GFP_C02_1.tif"],
+    "numbered weeks": [f"mouse {k}_w{k}.tif" for k in (1, 2, 3)],
+    "tiles of ZEN": [f"b0t0z0c0x{x}-512y0-512.tif" for x in (0, 512)],
+    "times of Micro-Manager": [f"img_00000000{k}_DAPI_000.tif" for k in (0, 1)],
+    "slices of tissue": [f"mouse1_slice00{k}.tif" for k in (1, 2)],
+    "regions of one stain": ["A01_DAPI_ROI1.tif", "A01_DAPI_ROI2.tif"],
+    "other plane of another field": ["z1/a.tif", "z2/b.tif"],
+}
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_numbered_channels_are_refused(kind):
+    (error,), left_out = fields_of([f"plate/{name}" for name in CHANNELS[kind]])
+    assert isinstance(error, ImageError) and "channels" in error.finding and not left_out
+
+
+@pytest.mark.parametrize("kind", PLANES)
+def test_numbered_planes_are_refused(kind):
+    (error,), left_out = fields_of([f"plate/{name}" for name in PLANES[kind]])
+    assert isinstance(error, ImageError) and "planes" in error.finding and not left_out
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_fields_wells_times_and_weeks_that_are_numbered_alike_stay(kind):
+    assert fields_of(FIELDS[kind]) == (FIELDS[kind], {})
+
+
+@pytest.mark.parametrize("merged", ["Snap-01_c1+2.tif", "Snap-01_c1+c2.tif", "f1_c1+2.tif"])
+def test_a_picture_of_numbered_channels_is_a_copy(merged):
+    channels = [merged.replace("+2", "").replace("+c2", ""), merged.replace("c1+2", "c2").replace("c1+c2", "c2")]
+    (error,), left_out = fields_of([*channels, merged])
+    assert "c1, c2 of" in error.finding and left_out == {"copies": [merged]}
+
+
+def test_the_picture_of_named_channels_is_a_copy():
+    names = ["s_DAPI.tif", "s_GFP.tif", "s_DAPI+GFP.tif"]
+    assert fields_of(names) == (names[:1], {"files of other channels": names[1:2], "copies": names[2:]})
+
+
+@pytest.mark.parametrize(
+    ("dna", "others"),
+    [
+        ("B2_0_Fluorescence_405_nm_Ex.bmp", ["B2_0_BF_LED_matrix_full.bmp", "B2_0_Fluorescence_488_nm_Ex.bmp"]),
+        ("A1_DAPI.tif", [f"A1_DAPI_{of}.tif" for of in ("prob", "distance", "watershed", "lifetime")]),
+        ("f1_DRAQ5.tif", ["f1_DRAQ7.tif"]),
+        ("f1_Hoechst.tif", ["f1_PI.tif", "f1_Annexin V.tif"]),
+    ],
+)
+def test_the_stain_of_all_is_taken(dna, others):
+    assert fields_of([*others, dna]) == ([dna], {"files of other channels": others})
+
+
+@pytest.mark.parametrize("alive", [
+    "Calcein-AM", "AnnexinV-FITC", "acridine orange", "AO", "live/dead", "Caspase-3/7", "FDA", "SYTO 9", "H2B-GFP",
+])  # fmt: skip
+@pytest.mark.parametrize("dead", ["PI", "Propidium Iodide", "SYTOX Green", "DRAQ7", "TO-PRO-3"])
+def test_a_stain_of_the_dead_is_not_chosen_beside_one_of_the_living(dead, alive):
+    assert by_name([dead, alive]) == [0, 1] and by_name([dead, alive, "Hoechst"]) == [2] and by_name([dead]) == [0]
+
+
+@pytest.mark.parametrize("name", [
+    "DAPI_prob", "DAPI_distance", "DAPI_watershed", "DAPI edges", "DAPI instance", "DAPI ROI", "DAPI-lifetime",
+    "DAPI-ve", "nuclei objects",
+])  # fmt: skip
+def test_what_is_made_from_a_stain_is_not_the_stain(name):
+    assert by_name([name, "GFP"]) == [] and by_name([name, "DAPI"]) == [1]
+
+
+def test_draq5_stains_all_and_a_laser_of_dna_stains_tells_it():
+    assert by_name(["Draq7", "Draq5"]) == by_name(["DRAQ 7", "DRAQ 5"]) == by_name(["nuclear GFP", "405"]) == [1]
+
+
+def test_the_rule_of_wells_is_told_by_one_of_the_images():
+    names = [f"plate/p_{well}_s1.tif" for well in ("B03", "B04")]
+    assert layout(names, has_files=False)[1] == ["wells by the names of 2 images (ImageXpress: B03 in p_B03_s1.tif)"]
