@@ -3,10 +3,11 @@
 import numpy as np
 
 from cellcycle.segmentation.fields import segment
-from cellcycle.segmentation.flags import flag_nuclei
+from cellcycle.segmentation.flags import flag_nuclei, with_flags
 from cellcycle.segmentation.measurements import (
     NUCLEUS_COLUMNS,
     RAW_COLUMNS,
+    eccentricity_of,
     in_original_px,
     measure_nucleus,
     plateau_of,
@@ -30,6 +31,9 @@ _LARGEST_PLAIN_CROP_PX = 128
 _CROP_DIAMETER_SHARE = 0.35
 _MOST_OBJECTS = 8
 _MOST_NEIGHBOURS = 3
+# Two nuclei are round (eccentricities), alike in area, and the outline has a waist this much narrower than the larger.
+# Halves of a division are longer: of 466 mitoses of Jurkat 4 pass for two nuclei, of 2,400 other cells none.
+_ROUND, _LEAST_PAIR_SHARE, _WAIST, _WAIST_SMOOTHING_PX = 0.65, 0.5, 0.15, 1.0
 # As for fields: noise parted by Otsu's threshold differs by 2.7 standard deviations of its lower part.
 _LEAST_CONTRAST = 3.8
 # The mean of the lower half of a normal distribution lies this many standard deviations below its median.
@@ -197,8 +201,8 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
     -------
     pandas.DataFrame
         N rows in the order of the images, with the columns of `measure` and `crop_columns`; NaN (and flags
-        "no_nucleus") where a crop has no nucleus. Flags that compare with other nuclei of a
-        field (clump, debris) are not raised.
+        "no_nucleus") where a crop has no nucleus. Two round nuclei are a clump; what else compares with other
+        nuclei of a field (debris) is not raised.
     """
     import pandas as pd
 
@@ -231,13 +235,34 @@ def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
     labels = _nucleus_and_neighbours(pixels)
     if not (labels == 1).any():
         return {}, labels
-    return measure_nucleus(pixels, labels, 1, plateau=plateau_of(pixels, labels == 1)), labels
+    row = measure_nucleus(pixels, labels, 1, plateau=plateau_of(pixels, labels == 1))
+    return row | {"is_pair": _is_pair(labels == 1)}, labels
+
+
+def _is_pair(mask: np.ndarray) -> bool:
+    """Say whether a mask (H, W) is parted into two round nuclei by its waist, or by a gap."""
+    from scipy import ndimage
+    from skimage.morphology import h_maxima
+    from skimage.segmentation import watershed
+
+    mask = np.pad(mask[ndimage.find_objects(mask.astype(np.uint8))[0]], 2)
+    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), _WAIST_SMOOTHING_PX)
+    tops, n_tops = ndimage.label(h_maxima(depth, _WAIST * depth.max()), np.ones((3, 3)))
+    if n_tops != 2:
+        return False
+    parts = watershed(-depth, tops, mask=mask)
+    places = [np.argwhere(parts == label) for label in (1, 2)]
+    areas = [len(at) for at in places]
+    is_round = max(eccentricity_of(at - at.mean(axis=0)) for at in places) < _ROUND
+    return is_round and min(areas) >= _LEAST_PAIR_SHARE * max(areas)
 
 
 def _as_columns(rows: list[dict], shape, block_px: int, pixel_size_um: float | None) -> dict[str, np.ndarray]:
     values = {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in RAW_COLUMNS}
     columns = in_original_px(values, block_px, pixel_size_um)
     flags = flag_nuclei(columns, tuple(size // block_px * block_px for size in shape), is_field=False)
+    pairs = {k for k, row in enumerate(rows) if row.get("is_pair")}
+    flags = with_flags(flags, range(len(rows)), {"clump": pairs})
     texts = [text if row else "no_nucleus" for text, row in zip(flags, rows, strict=True)]
     columns["flags"] = np.array(texts, dtype=object)
     return {name: columns[name] for name in NUCLEUS_COLUMNS}

@@ -165,7 +165,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
         "background": background,
         "texture": _texture(inner, background),
         "skewness": _skewness(inner),
-        "eccentricity": _eccentricity(at - centre),
+        "eccentricity": eccentricity_of(at - centre),
         "solidity": area / convex_hull_image(own).sum(),
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna, max(1.0, diameter / _WIDE_PX)),
         "saturated_share": _saturated_share(local[nucleus], plateau),
@@ -173,7 +173,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
     }
 
 
-def _eccentricity(away: np.ndarray) -> float:
+def eccentricity_of(away: np.ndarray) -> float:
     """Return that of the ellipse with the spread of pixels (N, 2) about their centre; 0 for a single one."""
     (yy, yx), (_, xx) = away.T @ away
     unequal = np.hypot(yy - xx, 2 * yx)
