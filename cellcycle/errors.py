@@ -89,8 +89,10 @@ def check_choice(option: str, value, allowed) -> None:
 
 def check_whole(option: str, value, least: int = 0, most: int = 2**31 - 1) -> None:
     """Refuse a value that is no whole number in a range."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise SettingError(option, f"{value!r} is out of range", f"give a whole number from {least} to {most}")
+    is_plain = isinstance(value, int) and not isinstance(value, bool)
+    if not is_plain or not least <= value <= most:
+        finding = f"{value!r} is {'out of range' if is_plain else 'no plain whole number'}"
+        raise SettingError(option, finding, f"give a whole number from {least} to {most}")
 
 
 @contextlib.contextmanager

@@ -271,14 +271,15 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
         # On whole pixels, as a crop is cut: what lies between two has less noise.
         centres = [tuple(round(c - (side - 1) / 2) + (side - 1) / 2 for c in centre) for centre in centres]
     painted, which = rule.surroundings == "painted", zip(ids, centres, backgrounds, strict=True)
-    cut = [cut_nucleus(pixels, nuclei.labels, *each, step, side, painted) for each in which]
-    images = np.stack(cut)[:, np.newaxis]
+    cut = (cut_nucleus(pixels, nuclei.labels, *each, step, side, painted)[np.newaxis, np.newaxis] for each in which)
+    # One by one: windows may be many times as wide as what is kept.
+    images = np.concatenate([fitted(window, rule.size_px) if as_crops else window for window in cut])
     if "light" in columns:
         # NaN in a table where nothing was taken out.
         light = np.nan_to_num(columns["light"].astype(np.float32), nan=1)
         images = images / light[:, np.newaxis, np.newaxis, np.newaxis]
     if as_crops:
-        return prepare_images(fitted(images, rule.size_px), rule.measurements)
+        return prepare_images(images, rule.measurements)
     if rule.unit == "g1":
         images = images * np.float32(np.nan if anchor is None else 2 / (anchor.position * size_um**2))
     columns = dict(columns) | grain_columns(images[:, 0], rule.measurements)

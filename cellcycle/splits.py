@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from cellcycle.errors import DataError
 
 # An image is known again by so much of its middle, if that has so many values.
-_MIDDLE_PX, _LEAST_VALUES = 24, 16
+_MIDDLE_PX, _LEAST_VALUES, _LEAST_NOISE = 24, 16, 0.02
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,22 @@ def _middle(image: np.ndarray) -> np.ndarray:
 def marks_of(images, about=None) -> np.ndarray:
     """Return by what each image (C, H, W) is known again (N, 3): fingerprints of it and of its middle, and of an order.
 
-    That is the order of the values in its middle, or in that of the image `about` the same nucleus: no other bit depth
-    or brightness changes it.
+    That is the order of the values in its middle, or in that of the image `about` the same nucleus, which a brightness
+    or more bits leave as it is; "" where there is no noise, so that other nuclei have the same.
     """
-    middles = map(_middle, images if about is None else about)
+    middles = [_middle(np.asarray(image)) for image in (images if about is None else about)]
     orders = [np.unique(m, return_inverse=True)[1].reshape(m.shape).astype("<i4") for m in middles]
-    return np.column_stack([image_fingerprints(images), middle_fingerprints(images), image_fingerprints(orders)])
+    of_order = np.where([_is_noisy(m) for m in middles], image_fingerprints(orders), "")
+    return np.column_stack([image_fingerprints(images), middle_fingerprints(images), of_order])
+
+
+def _is_noisy(image: np.ndarray) -> bool:
+    """Say whether many pixels (C, H, W) are brighter or darker than all four beside them: two in five of pure noise."""
+    inner = image[:, 1:-1, 1:-1]
+    if not inner.size:
+        return False
+    beside = np.stack([image[:, :-2, 1:-1], image[:, 2:, 1:-1], image[:, 1:-1, :-2], image[:, 1:-1, 2:]])
+    return bool(((inner > beside.max(axis=0)) | (inner < beside.min(axis=0))).mean() > _LEAST_NOISE)
 
 
 def joined(keys) -> np.ndarray:

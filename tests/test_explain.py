@@ -73,7 +73,7 @@ def test_random_weights_change_the_maps_and_not_the_classifier(marked):
     blind = explain.grad_cam(other, images, calls)
     assert np.nan_to_num(explain.share_inside(blind, regions)).mean() < explain.share_inside(maps, regions).mean() / 2
     assert explain.similarity(maps, blind).mean() < 0.5
-    with pytest.raises(SettingError, match="use head or all"):
+    with pytest.raises(SettingError, match="use one of head, all"):
         explain.with_random_weights(classifier, "tail")
 
 

@@ -396,8 +396,14 @@ def test_what_is_wrong_with_images_is_told_before_a_map_that_does_not_fit(tmp_pa
 def test_a_map_of_wells_that_two_plates_have_says_which_plate(tmp_path):
     images = ["pa/A01_s1.tif", "pb/A01_s1.tif", "pb/B01_s1.tif"]
     (tmp_path / "map.csv").write_text("well,condition\nA01,x\nB01,y\n")
+    # Folders may be times or sites of one plate; what metadata call a plate is one.
+    found, notes = read_map(tmp_path / "map.csv", images, places_of(images))
+    assert [row["condition"] for row in found] == ["x", "x", "y"]
+    assert notes == ["wells of pa and pb (by folders and names) share the rows of map.csv: "
+                     "add a column plate where they differ"]  # fmt: skip
+    stated = [replace(place, rule="OME-XML") for place in places_of(images)]
     with pytest.raises(DataError, match="line 2: the plates pa and pb both have a well A01; add a column plate"):
-        read_map(tmp_path / "map.csv", images, places_of(images))
+        read_map(tmp_path / "map.csv", images, stated)
     # Wells that one plate has each need none.
     found, _ = read_map(tmp_path / "map.csv", images[::2], places_of(images[::2]))
     assert [row["condition"] for row in found] == ["x", "y"]

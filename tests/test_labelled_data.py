@@ -250,10 +250,29 @@ def test_what_lies_here_under_the_name_of_a_set_is_meant_and_it_is_said(cells, m
     assert load_dataset("simulated").notes[0].startswith("simulated is what lies here under this name")
 
 
+def test_spots_of_one_shape_and_other_brightness_may_be_of_two_classes(tmp_path):
+    """G2 with twice the light of G1 is what such a set means; without noise the order of all values is the same."""
+    y, x = np.mgrid[:48, :48] - 24
+    for k in range(6):
+        for name, light in (("G1", 20000), ("G2", 40000)):
+            (tmp_path / "cells" / name).mkdir(parents=True, exist_ok=True)
+            spot = light * np.exp(-(y**2 + x**2) / 2 / (6 + k) ** 2)
+            tifffile.imwrite(tmp_path / "cells" / name / f"{k}.tif", spot.astype(np.uint16))
+    dataset = load_dataset(tmp_path / "cells")
+    assert len(dataset) == 12 and dataset.groups is None
+
+
+def test_crops_of_mixed_sizes_and_classes_called_test_are_read(cells):
+    tifffile.imwrite(cells / "S" / "narrow.tif", np.random.default_rng(9).integers(9, 99, (24, 5)).astype(np.uint8))
+    for old, new in (("G1", "control"), ("S", "test"), ("G2", "rescue"), ("M", "sham")):
+        (cells / old).rename(cells / new)
+    assert load_dataset(cells).classes == ("control", "rescue", "sham", "test")
+
+
 @pytest.mark.parametrize("places", ["y_um,x_um", "centroid-0,centroid-1", "bbox_y,bbox_x", "Location Y,Location X"])
 def test_a_table_of_nuclei_whose_places_have_other_names_is_no_table_of_crops(cells, places):
     rows = [f"{r},{k},{k}" for k, r in enumerate(ROWS)]
-    assert len(load_dataset(manifest(cells, [f"image,label,{places}", *rows]))) == 8
+    assert len(load_dataset(manifest(cells, [f"image,label,{places}", *rows, rows[0]]))) == 8
     with pytest.raises(
         DataError, match="may tell their nuclei apart; give places in px, as centroid_y_px and"
     ) as error:
@@ -398,9 +417,7 @@ def test_one_huge_picture_among_crops_is_named_and_shrinks_none(cells):
     assert any("S/field.tif" in note for note in dataset.notes)
 
 
-@pytest.mark.parametrize(
-    ("shape", "message"), [((24, 24), "S/odd.tif is blank"), ((1, 1), "1 x 1 px among crops of 24 px: too small")]
-)
+@pytest.mark.parametrize(("shape", "message"), [((24, 24), "S/odd.tif is blank"), ((1, 1), "1 x 1 px: too small")])
 def test_blank_and_tiny_pictures_are_no_nuclei(cells, shape, message):
     tifffile.imwrite(cells / "S" / "odd.tif", np.full(shape, 7, np.uint16))
     with pytest.raises(DataError, match=message) as error:

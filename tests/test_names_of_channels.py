@@ -19,7 +19,7 @@ CHANNELS = {
     "two digits": ["f1_c00.tif", "f1_c01.tif"],
     "points": ["f1.c0.tif", "f1.c1.tif"],
     "OME": ["f1_c0.ome.tif", "f1_c1.ome.tif"],
-    "folders": [f"C{k}/00{f}.tif" for k in (1, 2) for f in (1, 2)],
+    "folders": [f"c{k}/00{f}.tif" for k in (1, 2) for f in (1, 2)],
     "folders from 0": ["c00/p1/001.tif", "c01/p1/001.tif"],
     "folders in wells": ["B02/C1/001.tif", "B02/C2/001.tif"],
     "tiles of ZEN": [f"E_b0t0z0c{k}x{x}-512y0-512.tif" for k in (0, 1) for x in (0, 512)],
@@ -33,9 +33,8 @@ PLANES = {
     "Opera, Operetta": [f"r01c01f100p0{k}-ch1sk1fk1fl1.tiff" for k in (1, 2)],
     "CellVoyager": [f"P_B02_T0001F001L01A01Z{k}C01.tif" for k in ("99", "100")],
     "ImageXpress": [f"TimePoint_1/ZStep_{k}/p_A01_s1.tif" for k in (1, 2)],
-    "folders above wells": [f"z{k}/A01/s1.tif" for k in (1, 2)],
     "Micro-Manager": [f"img_000000000_{s}00{k}.tif" for s in ("DAPI_", "") for k in (0, 1)],
-    "slices of one place": [f"s1_slice00{k}.tif" for k in (1, 2)],
+    "slices of one place": [f"pos1_slice00{k}.tif" for k in (1, 2)],
 }
 FIELDS = {
     "CellVoyager": [f"P_B02_T000{t}F00{f}L01A01Z01C01.tif" for t in (1, 2) for f in (1, 2)],
@@ -48,7 +47,10 @@ FIELDS = {
     "numbered weeks": [f"mouse {k}_w{k}.tif" for k in (1, 2, 3)],
     "tiles of ZEN": [f"b0t0z0c0x{x}-512y0-512.tif" for x in (0, 512)],
     "times of Micro-Manager": [f"img_00000000{k}_DAPI_000.tif" for k in (0, 1)],
-    "slices of tissue": [f"mouse1_slice00{k}.tif" for k in (1, 2)],
+    "slices of tissue": [f"{of}1_slice00{k}.tif" for of in ("mouse", "s", "f") for k in (1, 2)],
+    "clones in folders": [f"C{k}/00{f}.tif" for k in (1, 2) for f in (1, 2)],
+    "zones in folders": [f"z{k}/tail/1.tif" for k in (1, 2)],
+    "dates": [f"IMG_202401011_00{k}.tif" for k in (1, 2)],
     "regions of one stain": ["A01_DAPI_ROI1.tif", "A01_DAPI_ROI2.tif"],
     "other plane of another field": ["z1/a.tif", "z2/b.tif"],
 }
@@ -87,7 +89,8 @@ def test_the_picture_of_named_channels_is_a_copy():
     ("dna", "others"),
     [
         ("B2_0_Fluorescence_405_nm_Ex.bmp", ["B2_0_BF_LED_matrix_full.bmp", "B2_0_Fluorescence_488_nm_Ex.bmp"]),
-        ("A1_DAPI.tif", [f"A1_DAPI_{of}.tif" for of in ("prob", "distance", "watershed", "lifetime")]),
+        ("1_DAPI_edges.tif", ["1_GFP_edges.tif"]),
+        ("f1_Hoechst.tif", ["f1_DRAQ5.tif", "f1_GFP.tif"]),
         ("f1_DRAQ5.tif", ["f1_DRAQ7.tif"]),
         ("f1_Hoechst.tif", ["f1_PI.tif", "f1_Annexin V.tif"]),
     ],
@@ -105,7 +108,7 @@ def test_a_stain_of_the_dead_is_not_chosen_beside_one_of_the_living(dead, alive)
 
 
 @pytest.mark.parametrize("name", [
-    "DAPI_prob", "DAPI_distance", "DAPI_watershed", "DAPI edges", "DAPI instance", "DAPI ROI", "DAPI-lifetime",
+    "DAPI_prob", "DAPI_distance", "DAPI_watershed", "DAPI edges", "DAPI-lifetime",
     "DAPI-ve", "nuclei objects",
 ])  # fmt: skip
 def test_what_is_made_from_a_stain_is_not_the_stain(name):

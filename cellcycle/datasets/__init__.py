@@ -67,9 +67,10 @@ def source_name(source) -> str:
 
 
 def is_named(source) -> bool:
-    """Tell whether a source is a name, not a path; of both, what lies there is meant."""
-    name = str(source)
-    return (name in SIMULATED or name.partition("/")[0] in _PUBLIC) and not Path(name).exists()
+    """Tell whether a source is a name, not a path; of both, a table or data that lie there are meant."""
+    name, path = str(source), Path(str(source))
+    is_data = path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / "model.json").exists())
+    return (name in SIMULATED or name.partition("/")[0] in _PUBLIC) and not is_data
 
 
 def source_kind(source) -> str:

@@ -20,7 +20,7 @@ from cellcycle.splits import joined, marks_of
 
 # A crop this many times wider than most is a whole field, or a slip; so is a pixel this many times larger. Of one this
 # much wider is told.
-_MOST_WIDER, _MOST_COARSER, _MUCH_WIDER = 4, 8, 2
+_MOST_WIDER, _MOST_COARSER, _MUCH_WIDER, _LEAST_PX = 4, 8, 2, 4
 
 
 def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) -> NucleusDataset:
@@ -90,8 +90,8 @@ def _odd_ones(planes: dict[int, Plane], names) -> dict[int, str]:
         (height, width), size_um = plane.pixels.shape, plane.pixel_size_um
         if max(height, width) > _MOST_WIDER * usual:
             odd[k] = f"{names[k]} is {width} x {height} px among crops of {usual:.0f} px: a whole field?"
-        elif min(height, width) * _MOST_WIDER < usual:
-            odd[k] = f"{names[k]} is {width} x {height} px among crops of {usual:.0f} px: too small"
+        elif max(height, width) < _LEAST_PX:
+            odd[k] = f"{names[k]} is {width} x {height} px: too small for a nucleus"
         elif plane.pixels.min() == plane.pixels.max():
             odd[k] = f"{names[k]} is blank"
         elif size_um is not None and not 1 / _MOST_COARSER <= size_um / usual_um <= _MOST_COARSER:
@@ -170,7 +170,9 @@ def _to_one_pixel_size(pictures, sizes_um: np.ndarray):
 
 def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> NucleusDataset:
     """Give pictures of one nucleus (turned, mirrored, cut wider) a group; leave out, or refuse, those of two labels."""
-    nucleus = joined(dataset.known_by())
+    known = dataset.known_by()
+    # Of crops of which the order of values alone is one, as of spots without noise, copies are likely, not certain.
+    nucleus = joined(known if dataset.fields else known[:, :2])
     doubtful = (pd.Series(dataset.labels).groupby(nucleus).transform("nunique") > 1).to_numpy()
     if doubtful.any():
         first = np.flatnonzero(doubtful)[0]
@@ -182,7 +184,7 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
             raise DataError(source, said + more, "keep the right one, or leave such images out: --skip-unreadable")
         note = f"skipped {doubtful.sum()} copies whose labels contradict each other: {said}"
         dataset = replace(dataset.select(~doubtful), notes=(*dataset.notes, note))
-        nucleus = nucleus[~doubtful]
+    nucleus = joined(dataset.known_by())
     n_copies = len(nucleus) - len(np.unique(nucleus))
     if not n_copies:
         return dataset

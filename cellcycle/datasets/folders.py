@@ -18,8 +18,8 @@ _PICTURES = {"image", "images", "img", "imgs", "raw"}
 _NO_CLASS = re.compile(r"fold ?\d+|images|imgs|un(labell?ed|annotated)")
 # Columns that tell nuclei of one image apart, by other names than those that are read.
 _PLACE = re.compile(
-    r"centroid|cent(er|re)|bbox|bounding|coord|location|position|object|nucle(us|i)|micron|cell_?(id|n)"
-    r"|(?<![a-z])([uμ]m|(c|pos)?[xy](min|max|pos|c)?|roi|box)(?![a-z])"
+    r"(?<![a-z])(centroid|bbox|bounding|coord|roi|box|(object|nucle(us|i)|cell)_?(id|no?|number|index|label)"
+    r"|((c|pos(ition)?|location|cent(er|re))_?)?[xy](_?(min|max|pos|c|px|[uμ]m|microns?))?)(?![a-z])"
 )
 _PHASE = re.compile(
     r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
@@ -84,8 +84,8 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     entries = table.assign(path=[find_file(file.parent, text) for text in table["path"]])
     entries["sample_id"] = [sample_id(file.parent, path) for path in entries["path"]]
     of_file = entries["path"].map(Path.resolve)
-    places = [name for name in table.attrs["header"] if _PLACE.search(name) and of_file.duplicated().any()]
-    if places:
+    places = [name for name in table.attrs["header"] if _PLACE.search(name)]
+    if places and of_file[of_file.index.isin(table.attrs["unlike"])].duplicated().any():
         finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
         raise DataError(
             file, finding, "give places in px, as centroid_y_px and centroid_x_px, or numbers as nucleus_id"
@@ -150,8 +150,10 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
             f"it is not clear whether {two[0]} or the folders in them ({two[1]}) are the classes",
             "write a table with the columns path,label,group",
         )
-    # Beside invalid, valid is a class.
-    wrong = [name for name in names[level] if _SPLIT.fullmatch(name) and f"in{name}" not in names[level]]
+    # Beside control, test is a class, and valid beside invalid; beside phases, or train, they are parts of a split.
+    splits = [name for name in names[level] if _SPLIT.fullmatch(name)]
+    is_split = any(re.search("train|validation", name) for name in splits) or _share(_PHASE, names[level]) > 0
+    wrong = splits if is_split else []
     wrong += [name for name in names[level] if _NO_CLASS.fullmatch(name) or is_outlines(name)]
     if wrong:
         finding = f"{', '.join(wrong)}: a folder of this name is no class"

@@ -38,7 +38,8 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     their case. The table is refused without those `required`, and where two columns could be one and differ; with
     nothing required it is only looked at. Where the wanted columns are all (`is_all`), so is it with another, and with
     one that stands there twice. Returned are the wanted columns that are there, as text, "" where a cell is
-    empty; the index holds the line numbers of the file, `attrs` the separator and the whole header, in small letters.
+    empty; the index holds the line numbers of the file, `attrs` the separator, the whole header, in small letters, and
+    the lines that repeat no other word for word (`unlike`).
     """
     text, notes = _decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
@@ -57,17 +58,18 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
         if any(len(different) > 1 for different in said):
             one, two = (clean(rows[0][1][k]) for k in at[:2])
             raise DataError(file, f"two columns could be the {column}: {one} and {two}", f"call one of them {column}")
-    width, kept = len(rows[0][1]), {}
+    width, kept, same = len(rows[0][1]), {}, {}
     for line, cells in rows[1:]:
         if any(clean(cell) for cell in cells[width:]):
             row = _short(separator.join(cells))
             finding = f"line {line} has {len(cells)} cells where the header has {width}: {row!r}"
             raise DataError(file, finding, "put text that holds the separator in quotes")
+        same.setdefault(tuple(cells), line)
         kept[line] = [from_cell(cells[at[0]]) if at[0] < len(cells) else "" for at in places.values()]
     if not kept:
         raise DataError(file, "no rows below the header", "list one image a row")
     table = pd.DataFrame.from_dict(kept, orient="index", columns=list(places), dtype=str)
-    table.attrs |= {"separator": separator, "header": _header(rows)}
+    table.attrs |= {"separator": separator, "header": _header(rows), "unlike": set(same.values())}
     return table, notes
 
 
@@ -224,7 +226,9 @@ def _group(name: str) -> str:
     latin = name if "μ" in name else name.upper().translate(_LOOKALIKE)
     plain = (latin if latin.isascii() else name).casefold()
     plain = re.sub(r"(?<=[^\W\d_])[\s_.#-]+(?=[^\W_])|(?<=[^\W_])[\s_.#-]+(?=[^\W\d_])", "", plain)
-    return re.sub(r"(?<![\d.,])0+(?=\d)|(?<=\d)[.,]0+(?![\d.,])", "", re.sub(r"[\s_-]+", " ", plain))
+    # Three zeros may be those of a thousand.
+    zeros = r"(?<![\d.,])0+(?=\d)|(?<=\d)[.,](?!000(?!\d))0+(?![\d.,])"
+    return re.sub(zeros, "", re.sub(r"[\s_-]+", " ", plain))
 
 
 def _one_spelling(names: pd.Series, meaning=str.casefold) -> dict[str, str]:

@@ -58,12 +58,13 @@ def bytes_of(path) -> int:
 
 
 def _child(seconds: float, megabytes: float) -> Confined:
-    """Return a child with these limits; it stays for the next file, since to start one takes a third of a second."""
-    if not _kept or _kept[0].megabytes < megabytes:
+    """Return a child with about these limits; it stays for the next file: to start one takes a third of a second."""
+    # With room to spare: files of a folder differ a little in size.
+    room = 1.5 if megabytes > _MEGABYTES else 1
+    if not _kept or not megabytes <= _kept[0].megabytes <= 1.5 * room * megabytes:
         while _kept:
             _kept.pop().close()
-        # With room to spare: files of a folder differ a little in size.
-        _kept.append(Confined(seconds, 1.5 * megabytes if megabytes > _MEGABYTES else megabytes))
+        _kept.append(Confined(seconds, room * megabytes))
     _kept[0].seconds = seconds
     return _kept[0]
 

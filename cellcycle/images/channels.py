@@ -53,11 +53,9 @@ _NOT = {
     "dump", "exclusion", "reference", "residual", "ve",
     # Maps that are made from it.
     "prob", "probs", "probabilities", "pred", "cellprob", "logits", "softmax", "score", "heatmap", "map", "distance",
-    "distances", "dist", "edt", "watershed", "edge", "edges", "boundary", "boundaries", "border", "borders", "contour",
-    "gradient", "sobel", "canny", "laplacian", "entropy", "variance", "density", "orientation", "skeleton", "seeds",
-    "centroid", "centroids", "instance", "instances", "object", "objects", "segmented", "thresholded", "otsu",
-    "binarized", "class", "classes", "classified", "cluster", "clusters", "annotation", "annotations", "truth",
-    "roi", "rois", "lifetime", "flim", "phasor",
+    "distances", "edt", "watershed", "edges", "boundaries", "gradient", "sobel", "canny", "laplacian", "entropy",
+    "variance", "skeleton", "seeds", "centroids", "instances", "segmented", "thresholded", "otsu", "binarized",
+    "classified", "annotation", "annotations", "truth", "lifetime", "flim", "phasor",
 }  # fmt: skip
 _PLAIN = {
     "channel", "ch", "stain", "stained", "staining", "dye", "fluorescence", "widefield", "confocal", "conf", "csu",
@@ -74,8 +72,7 @@ _DNA_NAME = re.compile(
     r"|(?<![A-Za-z])(?:draq|sytox|nucblue|nucspot|picogreen|to-?pro|feulgen|sir-?dna|spy\d{3}-?dna|dna|h2b))"
     r"(?:(?<=hoechst)[ _-]?(?:33342|33258|34580)|(?<=draq)[57]|(?<=pro)[ _-]?[135]"
     r"|(?<=sytox)[ _-]?(?:green|blue|orange|red))?(?![A-Za-z])"
-    r"(?:[ _-](?:secondary(?:[ _-]only)?|background|bg|flat[ _-]?field|dark|blank|autofluorescence|bleed\w*"
-    r"|prob(?:s|abilit(?:y|ies))?|distance(?:[ _-]?map)?|watershed|edges|instances?|lifetime)"
+    r"(?:[ _-](?:secondary(?:[ _-]only)?|background|bg|flat[ _-]?field|dark|blank|autofluorescence|bleed\w*)"
     r"(?![A-Za-z]))?"
     r"|(?<![A-Za-z])(?:dapi|hoechst)(?=z\d)",
     re.IGNORECASE,
@@ -158,7 +155,8 @@ def by_name(names) -> list[int]:
     found = [i for i, rank in enumerate(ranks) if rank is not None and rank == least]
     living = [i for i, name in enumerate(names) if is_of_the_living(name)]
     if of_all := [i for i in found if not is_of_the_dead(names[i], bool(living))]:
-        return of_all
+        # DRAQ5 reaches into the red, where it marks whole cells beside another stain of DNA.
+        return [i for i in of_all if "draq" not in map(_unnumbered, words(names[i]))] or of_all
     histones = [i for i, name in enumerate(names) if "h2b" in map(_unnumbered, words(name))]
     return found and sorted({*found, *living, *histones})
 

@@ -21,11 +21,10 @@ _PLANE = re.compile(
         r"c\d\d\d(z\d{3})(?=t\d|[_. -]|$)",  # Olympus
         r"[_ -](z[=_-]?\d{1,5})(?=[_. -]|$)",  # Leica, Bio-Formats, ScanR
         r"(?:(?-i:[A-Z\d])|dapi|hoechst)(z\d{1,4})(?=c\d|[_. -]|$)",  # Nikon, ZEN, and by hand
-        r"^img_\d{9}(?:_.*)?(_\d{3})$",  # Micro-Manager
+        r"^(?-i:img_0)\d{8}(?:_.*)?(_\d{3})$",  # Micro-Manager
         r"(?:^|[_ -])((?:plane|z[ _-]?(?:step|slice|plane|stack))[ _=-]?\d{1,5})(?=[_. -]|$)",  # ImageJ
         # By itself it may be a slice of tissue.
-        r"(?:^|[_ -])(?:[fst]\d{1,4}|(?:pos(?:ition)?|field|site|series|scene)[ _-]?\d+|(?-i:[A-H](?:0[1-9]|1[0-2])))"
-        r"[_ -](slice[ _-]?\d{3,5})(?=[_. -]|$)",
+        r"(?:^|[_ -])(?:pos(?:ition)?|field|site|scene)[ _-]?\d+[_ -](slice[ _-]?\d{3,5})(?=[_. -]|$)",
     )),
     re.IGNORECASE,
 )  # fmt: skip
@@ -253,11 +252,8 @@ def _plane(file: str) -> tuple[str, str, str] | None:
     if found:
         start, end = found.span(found.lastindex)
         return folder, f"{stem[:start]}*{stem[end:]}{suffix}", stem[start:end]
-    folders = folder.split(os.sep)
-    depth = next((k for k in reversed(range(len(folders))) if _PLANE_FOLDER.fullmatch(folders[k])), None)
-    if depth is None:
-        return None
-    return os.sep.join(folders[:depth]), "/".join([*folders[depth + 1 :], name]), folders[depth]
+    above, last = os.path.split(folder)
+    return (above, name, last) if _PLANE_FOLDER.fullmatch(last) else None
 
 
 def _stack(folder: str, numbers: list[str], in_folders: bool) -> ImageError:

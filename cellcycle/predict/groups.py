@@ -225,13 +225,15 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
     wells = defaultdict(list)
     for unit, own in zip(units, nuclei, strict=True):
         wells[unit].append(own)
-    own_anchor, elsewhere, n_elsewhere = {}, {}, 0
+    own_anchor, elsewhere = {}, {}
     for unit, own in wells.items():
         own_anchor[unit], ratio = _own_anchor(own, anchor, peak.g2_ratio)
         if ratio:
             elsewhere[unit] = ratio
-            n_elsewhere += sum(map(len, own))
-    if n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
+    n_elsewhere = sum(len(own) for unit in elsewhere for own in wells[unit])
+    # Wells without a peak are as a drug leaves them; where one has its own elsewhere, another exposure is likelier.
+    is_told = any(map(np.isfinite, elsewhere.values()))
+    if is_told and n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
         finding = f"{len(elsewhere)} of {len(wells)} lie elsewhere, or nowhere that can be told"
         return alone, f"G1 peaks differ ({finding}), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)

@@ -27,8 +27,8 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     The column `image` holds paths, or names that no other image has; without it `well`, with `plate` where there are
     several, is looked up in the `places` of the images. Each image is in one row, and each row is of an image; else,
     and where a column is unknown or doubled, a well or number none, or a well another than the image's own place, a
-    `DataError` says so, as of a well that several plates have where the map has no `plate`, and of a plate another
-    than the metadata's. An image that could not be listed has no row.
+    `DataError` says so, as of a well that several plates of the metadata have where the map has no `plate`, and of a
+    plate another than the metadata's. An image that could not be listed has no row.
     """
     file = Path(file)
     if not file.exists() or file.is_dir():
@@ -41,7 +41,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     rows = {line: _checked(file, line, dict(row)) for line, row in table.iterrows()}
     refuse_twins(file, "condition", [row["condition"] for row in rows.values() if row.get("condition")])
     listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
-    find = _by_image(file, images, listed) if "image" in table else _by_well(file, table, places)
+    find = _by_image(file, images, listed) if "image" in table else _by_well(file, table, places, notes)
     at: dict[int, dict] = {}
     line_of: dict[int, int] = {}
     for line, row in rows.items():
@@ -107,8 +107,11 @@ def _by_image(file: Path, images: list, listed: list[int]):
     return find
 
 
-def _by_well(file: Path, table, places: list[Place]):
-    """Return what finds the images of a row by its well, and by its plate where the map has a column for it."""
+def _by_well(file: Path, table, places: list[Place], notes: list[str]):
+    """Return what finds the images of a row by its well, and by its plate where the map has a column for it.
+
+    Plates that metadata name are refused without that column; folders and names may be times or sites of one plate.
+    """
     keys = ("plate", "well") if "plate" in table else ("well",)
     at = defaultdict(list)
     for k, place in enumerate(places):
@@ -123,9 +126,13 @@ def _by_well(file: Path, table, places: list[Place]):
         if key not in at:
             raise DataError(file, f"line {line}: no image is of well {' '.join(key)}", "correct it, or take it out")
         plates = sorted({places[k].plate for k in at[key]})
-        if len(plates) > 1:
+        if len(plates) > 1 and any("OME" in places[k].rule for k in at[key]):
             finding = f"line {line}: the plates {' and '.join(plates[:2])} both have a well {row['well']}"
             raise DataError(file, finding, "add a column plate, with a row for each")
+        if len(plates) > 1:
+            said = f"wells of {' and '.join(plates[:2])} (by folders and names) share the rows of {file.name}: "
+            said += "add a column plate where they differ"
+            notes.extend([said] * (said not in notes))
         return at[key]
 
     return find

@@ -14,8 +14,16 @@ from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
 
 _NAMES = ("plate", "well", "condition", "replicate")
-_NEEDED = ("model", "model_reason", "version", "prior", "review", "kind", "channel", "planes", "dna_copies",
-           "g1_quality", "pixel_size_um", "edge_width_px")  # fmt: skip
+_NEEDED = ("model", "version", "prior", "review", "dna_copies", "edge_width_px")
+# What tables may lack, and what then stands there.
+_OTHERS = {
+    "model_reason": "",
+    "kind": "field",
+    "channel": "",
+    "planes": "",
+    "g1_quality": np.nan,
+    "pixel_size_um": np.nan,
+}
 # What two pictures share only where one is a copy of the other.
 _CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna"]
 
@@ -29,6 +37,7 @@ def read_joined(paths) -> pd.DataFrame:
     source = ", ".join(map(str, paths))
     # A plate that is predicted well by well may have tables of empty wells alone.
     tables = [read_table(path, needs_nuclei=len(paths) == 1) for path in paths]
+    tables = [t.assign(**{name: value for name, value in _OTHERS.items() if name not in t}) for t in tables]
     if not any(table["nucleus_id"].notna().any() for table in tables):
         raise DataError(source, "none of their rows holds a nucleus", "look at the images")
     _check_alike(paths, tables)
@@ -39,17 +48,22 @@ def read_joined(paths) -> pd.DataFrame:
         names = {name: table[name].map(clean) if name in table else "" for name in (*_NAMES, "group")}
         tables[k] = table.assign(**names)
     table = pd.concat(_told_apart(paths, tables), ignore_index=True)
-    for name in _NAMES:
+    for name in (*_NAMES, *({"time", "cell_line"} & set(table.columns))):
         # Spreadsheets write a column of 1 and 2 as 1.0 and 2.0.
         plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
         table[name] = plain.where(plain.isin(set(table[name])), table[name])
+    for name in ("plate", "well", "condition"):
         refuse_twins(source, name, table[name])
+    for _, own in table.groupby("condition"):
+        refuse_twins(source, "replicate", own["replicate"])
     return table
 
 
 def _check_alike(paths, tables) -> None:
     """Refuse rows of which calls do not compare."""
     seen, models = {}, set()
+    # One run gives both: a field without a G1 peak is weighed as a culture.
+    of_slides = {kind for t in tables for kind in t.loc[t["prior"].str.startswith("slide"), "kind"]}
     for path, table in zip(paths, tables, strict=True):
         if missing := [name for name in _NEEDED if name not in table]:
             finding = f"it comes from another version of cellcycle, or was cut: no column {', '.join(missing)}"
@@ -57,9 +71,9 @@ def _check_alike(paths, tables) -> None:
         called = table[table["model"] != ""]
         said = {f"the version of {model}": set(own["version"]) for model, own in called.groupby("model")}
         for kind, own in called.groupby("kind"):
-            priors = {prior.split(" ")[0] for prior in own["prior"]}
-            # One run gives both: a field without a G1 peak is weighed as a culture.
-            said[f"the prior of its {kind} images"] = priors - {"culture"} if "slide" in priors else priors
+            priors = {prior.split(" ")[0] for prior in own["prior"]} - ({"culture"} if kind in of_slides else set())
+            if priors:
+                said[f"the prior of its {kind} images"] = priors
         said["its set of phases"] = {", ".join(classes_of(table))}
         for what, own in said.items():
             told = " and ".join(sorted(own))
@@ -84,6 +98,8 @@ def _check_once(paths, tables) -> None:
         content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
         is_copy = table["flags"].str.contains("same_field").to_numpy()
         pictures = pd.DataFrame({"image": table["image"], "planes": stated(table)["planes"]})
+        # A file that could not be read counts for nothing, and may have been predicted again.
+        pictures["image"] = pictures["image"].mask(table["flags"].str.contains("unreadable"))
         for (image, planes), rows in pictures.groupby(["image", "planes"], sort=False).indices.items():
             keys = [(os.path.abspath(image), planes)]
             if np.isfinite(content[rows, 0]).any():
@@ -101,7 +117,7 @@ def _check_once(paths, tables) -> None:
 def _told_apart(paths, tables) -> list[pd.DataFrame]:
     """Return the tables, plates and groups that several have, of images in other folders, named by their table, too.
 
-    So are plates without a name, of which several have wells.
+    So are plates without a name. A plate of which no well stands in two tables is one, whatever its folders.
     """
     for column in ("plate", "group"):
         folders: dict[str, dict[int, set]] = defaultdict(dict)
@@ -111,9 +127,30 @@ def _told_apart(paths, tables) -> list[pd.DataFrame]:
             for name, images in table[is_one[k]].groupby(column)["image"]:
                 folders[name][k] = {os.path.dirname(os.path.abspath(image)) for image in set(images)}
         for name, of in folders.items():
-            if len(of) > 1 and not set.intersection(*of.values()):
-                for k in of:
-                    apart = f"{name or 'unnamed'} ({Path(paths[k]).stem}, {k + 1})"
+            parts = joined_sets(of)
+            if column == "plate":
+                wells = [{w for k in part for w in tables[k].loc[is_one[k] & (tables[k][column] == name), "well"]}
+                         for part in parts]  # fmt: skip
+                parts = parts if sum(map(len, wells)) > len(set().union(*wells)) else []
+            for part in parts if len(parts) > 1 else ():
+                apart = f"{name or 'unnamed'} ({Path(paths[part[0]]).stem}, {part[0] + 1})"
+                for k in part:
                     own = tables[k][column]
                     tables[k] = tables[k].assign(**{column: own.mask(is_one[k] & (own == name), apart)})
     return tables
+
+
+def joined_sets(of: dict[int, set]) -> list[list[int]]:
+    """Return keys whose sets share members, directly or through others, in lists.
+
+    Examples
+    --------
+    >>> joined_sets({0: {"a"}, 1: {"b"}, 2: {"a", "c"}, 3: {"c"}})
+    [[0, 2, 3], [1]]
+    """
+    parts: list[tuple[list[int], set]] = []
+    for k, members in of.items():
+        near = [part for part in parts if part[1] & members]
+        rest = [part for part in parts if not part[1] & members]
+        parts = [*rest, (sorted([k, *(j for keys, _ in near for j in keys)]), members.union(*(m for _, m in near)))]
+    return sorted(keys for keys, _ in parts)

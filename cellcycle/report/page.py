@@ -24,7 +24,7 @@ _MOST_PICTURES, _SUREST, _OF_AN_IMAGE = 12, 4, 3
 _COLUMNS = ["table", "arm", "condition", "dose", "plate", "well", "unit", "quantity", "value", "low", "high",
             "n_nuclei", "n_fields", "n_wells"]  # fmt: skip
 # What a page begins with, and what its numbers do: nothing else is replaced.
-_MARKS = b'<meta name="generator" content="cellcycle report">', ",".join(_COLUMNS).encode() + b"\n"
+_MARKS = '<meta name="generator" content="cellcycle report">', ",".join(_COLUMNS) + "\n"
 _PRIORS = {
     "culture": "the prior of a growing culture (M weighs little; G1, S and G2 alike)",
     "equal": "all phases weighing alike",
@@ -97,14 +97,15 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
     return beside, notes
 
 
-def _refuse_taken(file: Path, mark: bytes, tables) -> None:
+def _refuse_taken(file: Path, mark: str, tables) -> None:
     """Refuse to replace a table of the experiment, or a file that holds something and is no earlier report."""
     if not file.is_file():
         return
     if any(os.path.samefile(file, table) for table in tables):
         raise SettingError(file, "it would replace the table that is reported", "name another --output")
-    with file.open("rb") as stream:
-        head = stream.read(500)
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        # A spreadsheet may have parted the columns otherwise.
+        head = stream.read(500).replace(";", ",").replace("\t", ",")
     if head and mark not in head:
         raise SettingError(file, "it exists and is no earlier report", "move it away, or name another --output")
 

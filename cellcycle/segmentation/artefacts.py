@@ -1,9 +1,9 @@
 """What in a picture is no picture of nuclei: it is painted over before anything is thresholded.
 
-Filled areas (zeros, another constant or camera noise round a stitched, turned or round picture), scale bars, lines,
-letters, hot pixels, and objects far brighter and larger than nuclei (fibres, dirt). Each gives way to background like
-that around it, noise included, so that every finder of nuclei, and the G1 peak, see the nuclei alone. A picture
-without any of it stays as it is, bit by bit.
+Filled areas (zeros or another constant round a stitched, turned or round picture), scale bars, lines and letters,
+hot pixels, and objects far brighter and larger than nuclei (fibres, dirt). Each gives way to background like that
+around it, noise included, so that every finder of nuclei, and the G1 peak, see the nuclei alone. A picture without
+any of it stays as it is, bit by bit.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cellcycle.segmentation.regions import FLAT_PX, areas_of, bands, flat_areas, sums_of, thinned
-from cellcycle.segmentation.stops import unlit
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
@@ -166,9 +165,11 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
 
     sizes = areas_of(labels)
     large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
-    contrast = _contrast(pixels) if large.size else 0.0
+    if not large.size:
+        return None
+    contrast = _contrast(pixels)
     filled = np.zeros(pixels.shape, bool)
-    boxes = ndimage.find_objects(labels) if large.size else []
+    boxes = ndimage.find_objects(labels)
     for index in large:
         value, near, far = _beside(pixels, labels, index, boxes[index - 1])
         # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
@@ -176,7 +177,6 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         is_cut = _is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near, far))
         if is_cut and (value < np.median(far) or corners.any()):
             filled |= labels == index
-    filled |= unlit(pixels, filled)
     rest = ~filled
     if not filled.any() or not rest.any():
         return None

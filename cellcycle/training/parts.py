@@ -90,6 +90,9 @@ def state_of(output: Path, facts: dict, resume: bool, say: Callable[[str], None]
             differs = ["arguments, which cannot be read"]
         if not differs:
             return folder
+        if "arguments" not in differs[0] and before.keys() != json.loads(text).keys():
+            finding = f"the training that was stopped, kept in {folder}, was begun by another version of cellcycle"
+            raise SettingError("--resume", finding, "go on with that one, or leave --resume out: it is deleted then")
         finding = f"the training that was stopped, kept in {folder}, had other {differs[0].removeprefix('--')}"
         raise SettingError("--resume", finding, "give the same; leaving --resume out would begin anew and delete it")
     if resume:
