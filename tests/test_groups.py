@@ -160,6 +160,18 @@ def test_half_a_plate_of_another_exposure_is_judged_by_itself():
 
 
 @pytest.mark.slow
+def test_a_drug_that_empties_g1_in_half_of_a_plate_does_not_part_it_from_its_control():
+    """Nothing shows another exposure where no well has a peak of its own elsewhere."""
+    fields = [
+        *(field_of(*GROWING, n=150, seed=k) for k in range(3)),
+        *(field_of((20, 1), n=150, seed=k) for k in (4, 5, 6)),
+    ]
+    shared, notes = share(columns(6), fields, SCALE, 0.1)
+    assert [one.anchor.position for one in shared] == pytest.approx([10] * 6, rel=0.08)
+    assert not any("differ" in note for note in notes)
+
+
+@pytest.mark.slow
 def test_a_well_whose_peak_lies_elsewhere_is_flagged_and_keeps_the_common_one():
     doubled = [(2 * at, share) for at, share in GROWING]
     fields = [field_of(*GROWING, seed=k) for k in range(4)] + [field_of(*doubled)]
