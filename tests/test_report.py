@@ -176,6 +176,32 @@ def test_plates_of_one_name_in_two_tables_are_two(tmp_path):
     assert set(read_experiment(files).table["unit"]) == {"unnamed (day1, 1) A01", "unnamed (day2, 2) A01"}
 
 
+def test_a_plate_that_was_predicted_in_parts_is_one_also_beside_another_of_its_name(tmp_path):
+    def units(*parts, plate="plate"):
+        files = []
+        for k, (folder, well) in enumerate(parts):
+            table = nuclei_of(CONTROL, 40, k, wells=(well,), condition="DMSO", plate=plate)
+            files.append(tmp_path / f"t{k}.csv")
+            table.assign(image=f"{folder}/s{k}.tif").to_csv(files[-1], index=False)
+        return list(dict.fromkeys(read_experiment(files).table["unit"]))
+
+    assert units(("a", "A01"), ("a", "A01"), ("b", "A01")) == ["plate (t0, 1) A01", "plate (t2, 3) A01"]
+    # Folder by folder: no well stands in two tables.
+    assert units(("w/A01", "A01"), ("w/A02", "A02"), ("w/A03", "A03"), plate="") == ["A01", "A02", "A03"]
+
+
+def test_a_page_may_be_made_again_after_a_spreadsheet_had_its_numbers(tmp_path):
+    table, page = tmp_path / "t.csv", tmp_path / "page.html"
+    nuclei_of(CONTROL, 30).to_csv(table, index=False)
+    experiment = read_experiment([table])
+    write_report(page, experiment, [table])
+    numbers = numbers_of(page)
+    kept = numbers.read_bytes()
+    numbers.write_bytes(b"\xef\xbb\xbf" + kept.replace(b",", b";").replace(b"\n", b"\r\n"))
+    write_report(page, experiment, [table])
+    assert numbers.read_bytes() == kept
+
+
 @pytest.mark.parametrize(
     ("name", "text", "finding"),
     [
