@@ -205,7 +205,8 @@ def spin(path):
 
 
 def swell(path):
-    return len(bytearray(400_000_000))
+    # More than trainings before it may have left to this process.
+    return len(bytearray(8_000_000_000))
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@
   most nuclei and a long outline with a waist. Touching nuclei that were not parted.
 
 The last two compare with the other whole nuclei and need at least 8 of them; of fewer, one with 3 times the median
-area and a concave outline is a clump. The nucleus of a crop is one where it parts into two round ones,
-or lobes.
+area and a concave outline is a clump. The nucleus of a crop is one where two round ones touch, or two
+round lobes.
 """
 
 import numpy as np
