@@ -55,6 +55,20 @@ def make_blobs():
     return images, labels.astype(np.int64)
 
 
+# A training of seconds, as arguments of `train`.
+QUICK = {"network": "logistic", "epochs": 2, "folds": 2, "size": 32, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """Return what `make_blobs` makes as a data set of four phases."""
+    from cellcycle.datasets import NucleusDataset
+
+    images, labels = make_blobs()
+    ids = np.array([f"cell{i:03d}" for i in range(len(labels))])
+    return NucleusDataset("toy", images, labels, ("G1", "S", "G2", "M"), ids, "toy-1", "simulated")
+
+
 @pytest.fixture
 def blobs():
     """Return what `make_blobs` makes."""

@@ -22,18 +22,9 @@ from cellcycle.train import train
 from cellcycle.training import NetworkClassifier
 from cellcycle.training.parts import Clock, state_of
 from cellcycle.training.recipes import input_rule
-from tests.conftest import make_blobs
+from tests.conftest import QUICK
 
 pytestmark = pytest.mark.slow
-
-QUICK = {"network": "logistic", "epochs": 2, "folds": 2, "size": 32, "device": "cpu"}
-
-
-@pytest.fixture(scope="module")
-def cells():
-    images, labels = make_blobs()
-    ids = np.array([f"cell{i:03d}" for i in range(len(labels))])
-    return NucleusDataset("toy", images, labels, ("G1", "S", "G2", "M"), ids, "toy-1", "simulated")
 
 
 def judged(cells, labels, calls, classes) -> Evaluation:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.cli import app, main
-from cellcycle.datasets import NucleusDataset, load_dataset
+from cellcycle.datasets import load_dataset
 from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.evaluate import evaluate
 from cellcycle.images import write_image
@@ -27,19 +27,10 @@ from cellcycle.simulation import write_folder
 from cellcycle.train import train
 from cellcycle.training.baseline import DnaContentClassifier
 from cellcycle.training.parts import Clock, Trainings
-from tests.conftest import make_blobs
+from tests.conftest import QUICK
 from tests.test_tasks import alive, wait_for
 
 pytestmark = pytest.mark.slow
-
-QUICK = {"network": "logistic", "epochs": 2, "folds": 2, "size": 32, "device": "cpu"}
-
-
-@pytest.fixture(scope="module")
-def cells():
-    images, labels = make_blobs()
-    ids = np.array([f"cell{i:03d}" for i in range(len(labels))])
-    return NucleusDataset("toy", images, labels, ("G1", "S", "G2", "M"), ids, "toy-1", "simulated")
 
 
 def test_a_model_is_trained_judged_and_trained_further(cells, tmp_path):

@@ -19,7 +19,7 @@ from cellcycle.phases import PHASES
 from cellcycle.splits import joined, marks_of
 
 # A crop this many times wider than most is a whole field, or a slip; so is a pixel this many times larger. Of one this
-# much wider is told.
+# much wider is told; one with fewer pixels a side shows no nucleus.
 _MOST_WIDER, _MOST_COARSER, _MUCH_WIDER, _LEAST_PX = 4, 8, 2, 4
 
 

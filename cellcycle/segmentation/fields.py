@@ -28,7 +28,7 @@ _LEAST_OVER_NOISE, _N_COMPARED = 20.0, 100
 # Among objects that are noise a nucleus stands out so many times more than most.
 _UNUSUAL = 4
 _RING_PX = 3
-# Uneven light is as wide as this share of the field, and its edge as the second of that.
+# Uneven light is at least as wide as this share of the field, and its edge as the second share of its own width.
 _LARGE_SHARE, _WIDE_SHARE = 0.25, 0.3
 # Of the way from the darkest to nuclei, the step from the rest of a field to nuclei is at least this share: 0.79 and
 # more in 350 fields of BBBC038, hardly any in an empty field with dust.
