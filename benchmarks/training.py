@@ -1,16 +1,18 @@
 """Training at the limit: what a fold costs beside its pure steps, in parallel, and beside the loop of a tutorial.
 
 Run: python benchmarks/training.py [--sizes 64 128 300] [--epochs 24 12 6] [--many 0] [--record]
+(recorded: --epochs 24 24 60, as many as the profiles have, which takes an hour at 300 px)
 
 For each size and network (Nagao 6 and ResNet 8 at batches of 16, on D3), in one run:
 
 - *fold / steps*: CPU time of a whole fold, the making of D3 and all else included, over that of the forward, backward
-  and optimiser steps of the same network on tensors that are in memory already;
-- *two folds*: wall time of two folds one after the other over that of two processes side by side;
+  and optimiser steps of the same network on tensors that are in memory already, timed for few epochs;
+- *two folds*: wall time of two folds, of few epochs, one after the other over that of two processes side by side;
 - *tutorial / ours*: CPU time of the usual loop (files through Pillow, a `Dataset` that applies torchvision's transforms
-  image by image, a `DataLoader`) over that of the same fold here, for as many images and epochs. The tutorial makes its
-  altered copies anew each time an image is drawn, we make D3 once a fold: the same draws, not the same work. Each of
-  the three runs in a process of its own; the bare steps keep freed memory as ours do, the usual loop does not.
+  image by image, a `DataLoader`) over that of the same fold here, for as many images and epochs; it is timed for few
+  epochs, each of which costs it the same. The tutorial makes its altered copies anew each time an image is drawn, we
+  make D3 once a fold: the same draws, not the same work. Each of the three runs in a process of its own; the bare
+  steps keep freed memory as ours do, the usual loop does not.
 - *many* (`--many 100000`, minutes): memory of an epoch of the recipe `best` on so many nuclei of 64 px, on disk.
 - *bfloat16 - float32*: what the short numbers change in balanced accuracy, where the processor has them.
 """
@@ -41,6 +43,8 @@ from cellcycle.training.balancing import balanced_source, make_training_set
 
 NETWORKS = {"nagao6": {}, "resnet8": {"stem_stride": 2}}
 BATCH, COPIES = 16, 2
+# So many epochs tell what each of them costs.
+FEW_EPOCHS = 6
 torch.set_num_threads(1)
 # The study's, as torchvision has them.
 TRANSFORMS = v2.Compose(
@@ -154,18 +158,19 @@ def apart(function, *arguments):
 def measured(name: str, size_px: int, epochs: int) -> dict:
     """Return what is measured of a network at one size; see the head of this file."""
     (images, labels), test = fold_of(size_px)
-    job = (name, images, labels, epochs)
+    few = min(epochs, FEW_EPOCHS)
+    job, short = (name, images, labels, epochs), (name, images, labels, few)
     whole_s, fitted = apart(whole_fold, job)
     row = {"network": name, "size_px": size_px, "epochs": epochs, "fold_s": whole_s}
-    row |= {"fold / steps": whole_s / apart(pure_steps, *job)}
-    row["tutorial / ours"] = apart(tutorial, *job) / whole_s
+    steps_s, tutorial_s = (apart(part, *short) / few * epochs for part in (pure_steps, tutorial))
+    row |= {"fold / steps": whole_s / steps_s, "tutorial / ours": tutorial_s / whole_s}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         list(pool.map(abs, range(2)))
         started = time.perf_counter()
         for _ in range(2):
-            pool.submit(whole_fold, job).result()
+            pool.submit(whole_fold, short).result()
         in_turn_s, started = time.perf_counter() - started, time.perf_counter()
-        list(pool.map(whole_fold, [job] * 2))
+        list(pool.map(whole_fold, [short] * 2))
         row["two folds"] = in_turn_s / (time.perf_counter() - started)
     if loop.has_bfloat16():
         with mock.patch.object(loop, "has_bfloat16", lambda: False):

@@ -7,7 +7,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from cellcycle.errors import SettingError
-from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment, blurred, jittered, rotated
+from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment, blurred, jittered, rotated, warped
 from cellcycle.training.balancing import make_training_set
 
 
@@ -114,6 +114,17 @@ def test_a_batch_is_turned_and_blurred_as_torchvision_does_it_image_by_image(col
     torch.testing.assert_close(rotated(above, np.deg2rad(degrees)), by_one, rtol=0, atol=1e-5)
     by_one = [functional.gaussian_blur(image, [5, 5], [s, s]) for image, s in zip(coloured, sigma, strict=True)]
     torch.testing.assert_close(blurred(coloured, sigma), torch.stack(by_one), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+def test_a_batch_is_turned_zoomed_and_moved_as_torch_does_it_by_matrices(coloured, padding):
+    angle, zoom = np.array([-3.0, -0.7, 0, 0.6, 1.5]), np.array([0.9, 0.95, 1, 1.05, 1.1])
+    shift = np.array([[0.06, -0.06], [0.02, 0.05], [0, 0], [-0.03, 0.01], [-0.06, -0.06]])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
+    matrix = torch.from_numpy(np.concatenate([turn * zoom[:, None, None], shift[..., None]], axis=2))
+    grid = torch.nn.functional.affine_grid(matrix.float(), list(coloured.shape), align_corners=False)
+    asked = torch.nn.functional.grid_sample(coloured, grid, padding_mode=padding, align_corners=False)
+    torch.testing.assert_close(warped(coloured, angle, zoom, shift, padding), asked, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

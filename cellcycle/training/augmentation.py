@@ -21,11 +21,16 @@ def warped(images: torch.Tensor, angle, zoom=1.0, shift=0.0, padding_mode: str =
 
     `zoom` is (N,) or a number, `shift` (N, 2) or a number, in halves of a side.
     """
-    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(-1, 2, 2)
-    turn = turn * np.reshape(zoom, (-1, 1, 1))
-    move = np.broadcast_to(shift, (len(turn), 2))[..., None]
-    matrix = torch.from_numpy(np.concatenate([turn, move], axis=2).astype(np.float32)).to(images.device)
-    grid = nn.functional.affine_grid(matrix, list(images.shape), align_corners=False)
+    side = images.shape[-1]
+    matrix = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1) * np.reshape(zoom, (-1, 1))
+    matrix = torch.from_numpy(matrix.astype(np.float32).reshape(-1, 2, 2)).to(images.device)
+    move = torch.from_numpy(np.broadcast_to(shift, (len(matrix), 2)).astype(np.float32)).to(images.device)
+    middles = (2 * torch.arange(side, device=images.device) + 1) / side - 1
+    grid = images.new_empty(len(images), side, side, 2)
+    for k in (0, 1):
+        # The same as `affine_grid` says, in a tenth of its time.
+        across, down = matrix[:, k, :1] * middles, matrix[:, k, 1:] * middles + move[:, k, None]
+        torch.add(across[:, None, :], down[:, :, None], out=grid[..., k])
     return nn.functional.grid_sample(images, grid, padding_mode=padding_mode, align_corners=False)
 
 
@@ -112,10 +117,14 @@ def altered(images: torch.Tensor, transforms, rng: np.random.Generator) -> torch
 
 def augment(images, transforms=STUDY_TRANSFORMS, seed: int = 0) -> np.ndarray:
     """Return one random variant of each image (N, C, S, S) float32 in [0, 1]; the same seed gives the same variants."""
-    images, rng = np.asarray(images, dtype=np.float32), np.random.default_rng(seed)
-    varied = np.empty_like(images)
-    step = max(1, _PART_PIXELS // max(1, images[:1].size))
-    for begin in range(0, len(images), step):
-        part = slice(begin, begin + step)
-        varied[part] = altered(torch.from_numpy(images[part]), transforms, rng).numpy()
+    varied = np.array(images, dtype=np.float32)
+    augment_rows(varied, np.arange(len(varied)), transforms, seed)
     return varied
+
+
+def augment_rows(images: np.ndarray, rows: np.ndarray, transforms=STUDY_TRANSFORMS, seed: int = 0) -> None:
+    """Put a random variant in the place of some images, (M,) of (N, C, S, S) float32 in [0, 1]."""
+    rng, step = np.random.default_rng(seed), max(1, _PART_PIXELS // max(1, images[:1].size))
+    for begin in range(0, len(rows), step):
+        part = rows[begin : begin + step]
+        images[part] = altered(torch.from_numpy(images[part]), transforms, rng).numpy()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellcycle.errors import check_choice
-from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment
+from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment_rows
 
 TRAINING_SETS: tuple[str, ...] = ("D1", "D2", "D3")
 
@@ -63,6 +63,6 @@ def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, co
     images, labels = np.asarray(images, dtype=np.float32), np.asarray(labels)
     rng = np.random.default_rng([seed, 3])
     source = training_source(labels, kind, copies, rng)
-    made, again = images[source], is_copy(source)
-    made[again] = augment(made[again], transforms, seed=int(rng.integers(2**31)))
+    made = images[source]
+    augment_rows(made, np.flatnonzero(is_copy(source)), transforms, seed=int(rng.integers(2**31)))
     return TrainingSet(made, labels[source], source)
