@@ -243,11 +243,12 @@ def _mixture(
     step = centres[1] - centres[0]
     densities = _densities(centres[used], step, 1 / len(centres), position, cv, ratio, has_parts)
     counts = counts[used]
-    weights = np.array([0.5, 0.2, 0.25, 0.05, 0.05])[: densities.shape[-2]]
+    # A row each, (..., 1, 4), so that every round is two products of matrices.
+    weights, turned = np.array([[0.5, 0.2, 0.25, 0.05, 0.05][: densities.shape[-2]]]), np.swapaxes(densities, -1, -2)
+    shares = counts / counts.sum()
     for _ in range(rounds):
-        joint = weights[..., np.newaxis] * densities
-        weights = (joint / joint.sum(axis=-2, keepdims=True)) @ counts / counts.sum()
-    return np.log((weights[..., np.newaxis] * densities).sum(axis=-2)) @ counts, weights
+        weights = weights * (shares / (weights @ densities) @ turned)
+    return (np.log(weights @ densities) @ counts)[..., 0], weights[..., 0, :]
 
 
 def _coarse(counts: np.ndarray, centres: np.ndarray) -> tuple[float, float, float]:
