@@ -12,6 +12,7 @@ from cellcycle import comparisons, files, metrics, results, summaries
 from cellcycle.study import experiments
 from cellcycle.study.blocks import markdown_table
 from cellcycle.study.notebooks import MINUTES
+from cellcycle.study.profiles import load_profile
 
 # Watts of one busy core, an assumption: where most servers and laptops lie in the table of Green Algorithms, which
 # takes 12 for an unknown processor (Lannelongue, Grealey and Inouye 2021, Advanced Science, 10.1002/advs.202100707).
@@ -68,12 +69,29 @@ def training_block() -> str:
     reached = ", ".join(f"{name} in {met.sum()}" for name, met in aims.items())
     sentences = (
         f"Of {len(table)} rows the aims are reached so: {reached}.",
+        _at_full_size(rows),
         f"An epoch of `best` on {many['nuclei']:,} nuclei of 64 px, on disk, takes {many['epoch_s'] / 60:.0f} minutes "
         f"of one core and {many['memory_gb']} GB of memory.",
         f"All notebooks anew (`make study FRESH=1`), two at a time, took {minutes:.0f} minutes added up, so at least "
         f"{minutes / 2:.0f} on two cores; 45 were aimed at.",
     )
     return f"{markdown_table(table)}\n\n{textwrap.fill(' '.join(sentences), 120)}"
+
+
+def _at_full_size(rows: list[dict]) -> str:
+    """Return what the largest pictures would come to with as many epochs as the profile `paper` has."""
+    size_px, epochs = max(row["size_px"] for row in rows), load_profile("paper").epochs["nagao"]
+    overs, tutorials = [], []
+    for row in rows:
+        if row["size_px"] == size_px:
+            # What is done once a fold is shared by more epochs.
+            over = 1 + (row["fold / steps"] - 1) * row["epochs"] / epochs
+            overs.append(f"{over:.2f}")
+            tutorials.append(f"{row['tutorial / ours'] * row['fold / steps'] / over:.1f}")
+    return (
+        f"With the {epochs} epochs of the profile `paper` at {size_px} px fold / steps would be "
+        f"{' and '.join(overs)}, tutorial / ours {' and '.join(tutorials)} (extrapolated)."
+    )
 
 
 def paper_block(records) -> str:
