@@ -10,12 +10,15 @@
 Nothing is pickled, and a file that does not have the hash of the card is refused.
 """
 
+import copy
 import difflib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from cellcycle.card import FORMAT, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
@@ -196,8 +199,6 @@ def write_card(folder, card: dict) -> None:
 
 def _write_model(classifier, rule: InputRule, folder: Path) -> None:
     """Write weights, and the graph freed of everything that tells where it was made."""
-    import copy
-
     import onnx
     import torch
     from safetensors.torch import save
@@ -223,7 +224,6 @@ def _write_model(classifier, rule: InputRule, folder: Path) -> None:
 
 def _held_in(model) -> dict:
     """Return the tensors that an ONNX graph holds, by name, half precision widened."""
-    import numpy as np
     from onnx.numpy_helper import to_array
 
     held = {i.name.removesuffix(_HALF): to_array(i) for i in model.graph.initializer}
@@ -236,7 +236,6 @@ def _store_in_half(graph, trained: dict) -> None:
     Where it holds a convolution times the factors of its batch normalisation, they multiply it then, so that training
     can go on from what is stored.
     """
-    import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     nodes = []

@@ -223,7 +223,7 @@ def _serve(life: int) -> None:
     threading.Thread(target=_receive, args=(calls,), daemon=True).start()
     start, arguments, megabytes = calls.get()
     _send_answer(answers, start or bool, arguments)
-    _limit_memory(megabytes)
+    limit_memory(megabytes)
     while True:
         _send_answer(answers, *calls.get())
 
@@ -279,15 +279,16 @@ def _end_with_parent(life: int) -> None:
     fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _limit_memory(megabytes: float) -> None:
+def limit_memory(megabytes: float) -> None:
+    """Let this process have so much memory beyond what it has; on Linux the kernel refuses more."""
     allowed = int(megabytes * _MEGABYTE)
     if sys.platform == "linux":
         import resource
 
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + allowed
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (limit if hard < 0 else min(limit, hard), hard))
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if soft < 0 else min(limit, soft), hard))
         return
     import psutil
 

@@ -1,6 +1,8 @@
 """One nucleus cut out of a plane, and crops made square."""
 
 import numpy as np
+from scipy import ndimage
+from skimage.transform import resize
 
 # The glow of a neighbour reaches this far beyond its outline, in diameters of the nucleus in question.
 _PAINT_REACH = 0.06
@@ -12,8 +14,6 @@ def cut_nucleus(pixels, labels, label: int, centre, background: float, step: flo
     A pixel of the result is `step` pixels of the image wide; beyond the image stands the local `background`. `painted`:
     the background is taken off and neighbours are painted over.
     """
-    from scipy import ndimage
-
     # Four standard deviations of the filter, and the pixel that linear interpolation looks at.
     blur = 0.5 * np.sqrt(max(step**2 - 1, 0.0))
     reach = int(np.ceil(size_px * step / 2 + 4 * blur)) + 2
@@ -41,8 +41,6 @@ def _outside(corner: int, reach: int, size: int) -> tuple[int, int]:
 
 def _neighbours(labels: np.ndarray, label: int) -> np.ndarray:
     """Return the other nuclei and their glow, as far as it is nearer to them than to this nucleus."""
-    from scipy import ndimage
-
     nucleus = labels == label
     others = (labels != 0) & ~nucleus
     if not others.any():
@@ -63,7 +61,6 @@ def fitted(images: np.ndarray, size_px: int) -> np.ndarray:
     height, width = images.shape[2:]
     if (height, width) == (size_px, size_px):
         return images
-    from skimage.transform import resize
 
     side = max(height, width, size_px)
     made = np.empty((*images.shape[:2], size_px, size_px), np.float32)

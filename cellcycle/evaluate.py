@@ -13,7 +13,7 @@ import pandas as pd
 
 from cellcycle import metrics
 from cellcycle.checkpoint import Checkpoint, load_checkpoint
-from cellcycle.confidence import COVERAGE, class_thresholds, fit_temperature, prediction_sets, with_temperature
+from cellcycle.confidence import prediction_sets, with_temperature
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, is_named, load_dataset
 from cellcycle.errors import DataError, SettingError
@@ -128,22 +128,6 @@ def _widened(low: float, high: float, shares: np.ndarray, n_of: np.ndarray) -> l
     ends = np.array(metrics.wilson(shares, n_of)) - shares
     least, most = shares.mean() + np.array([-1, 1]) * np.sqrt((ends**2).sum(axis=1)) / len(shares)
     return [_number(np.fmin(low, least)), _number(np.fmax(high, most))]
-
-
-def cross_fitted(probabilities, labels, parts) -> tuple[np.ndarray, np.ndarray]:
-    """Return calibrated probabilities (N, K) and thresholds of sets (N, K), those of a part fitted on the others.
-
-    `parts` (N,) are the folds of nuclei held out; of one part alone they are fitted on itself.
-    """
-    calibrated, thresholds = np.empty_like(probabilities), np.empty_like(probabilities)
-    for part in np.unique(parts):
-        own = parts == part
-        others = ~own if not own.all() else own
-        temperature = fit_temperature(probabilities[others], labels[others])
-        calibrated[own] = with_temperature(probabilities[own], temperature)
-        by_others = with_temperature(probabilities[others], temperature)
-        thresholds[own] = class_thresholds(by_others, labels[others], COVERAGE)
-    return calibrated, thresholds
 
 
 def compared(labels, before, after, units) -> dict:

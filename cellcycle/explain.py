@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import rankdata
 from torch import nn
 
 from cellcycle import metrics
@@ -107,8 +108,6 @@ def similarity(maps, others) -> np.ndarray:
     >>> similarity(a, a**2).tolist(), similarity(a, 0 * a).tolist()
     ([1.0], [0.0])
     """
-    from scipy.stats import rankdata
-
     ranks = [rankdata(np.reshape(m, (len(m), -1)), axis=1) for m in (maps, others)]
     a, b = (r - r.mean(axis=1, keepdims=True) for r in ranks)
     spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
@@ -177,8 +176,7 @@ def what_explains(
         )
         kept = metrics.estimate(metrics.accuracy, calls, alone, n_classes, units)
         lost = metrics.estimate(metrics.accuracy, calls, full, n_classes, units, minus=without)
-        rows[name] = {"alone": kept.value, "alone_low": kept.low, "alone_high": kept.high}
-        rows[name] |= {"lost_without": lost.value, "lost_without_low": lost.low, "lost_without_high": lost.high}
+        rows[name] = kept.columns("alone") | lost.columns("lost_without")
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measured")
 
 

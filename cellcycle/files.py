@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import re
 import secrets
@@ -83,6 +84,13 @@ def zipped(files, folder: str = "") -> bytes:
         for file in files:
             archive.write(file, folder + file.name)
     return stream.getvalue()
+
+
+def replace_json(path: Path, content) -> None:
+    """Write a small file in one step, without the checks and locks of `whole_file`: a reader never sees half of it."""
+    unfinished = path.with_name(f".unfinished-{secrets.token_hex(6)}")
+    unfinished.write_text(json.dumps(content), "utf-8")
+    os.replace(unfinished, path)
 
 
 @contextlib.contextmanager

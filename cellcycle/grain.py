@@ -6,6 +6,7 @@ Out of focus or in prophase an outline says little; grain and spatial frequencie
 from itertools import pairwise
 
 import numpy as np
+from scipy import ndimage
 
 # Amounts of DNA in the picture: all above its darkest twentieth, and what is more than twice as bright as that.
 GRAIN_AMOUNTS = ("picture_dna", "bright_dna")
@@ -41,8 +42,6 @@ def grain_columns(planes: np.ndarray, names=GRAIN) -> dict[str, np.ndarray]:
 
 
 def _columns(planes: np.ndarray) -> dict[str, np.ndarray]:
-    from scipy import ndimage
-
     _, height, width = planes.shape
     dark = np.percentile(planes, 5, axis=(1, 2))[:, None, None]
     light = planes - dark

@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes, find_objects
+from skimage.measure import label as label_parts
 
 from cellcycle.errors import ImageError
 from cellcycle.images import read_numbers, write_image
-from cellcycle.images.writing import has_mark
+from cellcycle.images.writing import has_mark, refuse_unmarked
 from cellcycle.segmentation.fields import MOST_NUCLEI
 
 BLACK_AND_WHITE = "black and white: its connected parts are taken for the nuclei, those that touch for one"
@@ -84,8 +86,6 @@ def _whole_numbers(name: str, numbers: np.ndarray) -> np.ndarray:
 
 def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int, is_one: bool, pixels: np.ndarray):
     """Return labels in which each number is one nucleus, and a remark where they were made here."""
-    from skimage.measure import label as label_parts
-
     is_inverted = False
     at_corners, times = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]], return_counts=True)
     if times.max() >= 3 and at_corners[times.argmax()]:
@@ -114,8 +114,6 @@ def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int,
 
 def _refuse_apart(name: str, labels: np.ndarray, parts: np.ndarray, areas: np.ndarray, n_numbers: int) -> None:
     """Refuse numbers that stand on several nuclei each."""
-    from scipy.ndimage import find_objects
-
     number_of = np.zeros(len(areas), np.int64)
     number_of[parts.ravel()] = labels.ravel()
     areas[0], largest = 0, np.zeros(labels.max() + 1, np.int64)
@@ -135,8 +133,6 @@ def _refuse_apart(name: str, labels: np.ndarray, parts: np.ndarray, areas: np.nd
 
 def _refuse_hollow(name: str, labels: np.ndarray) -> None:
     """Refuse a mask that shows outlines instead of areas."""
-    from scipy.ndimage import binary_fill_holes, find_objects
-
     areas = np.bincount(labels.ravel())[1:]
     largest = np.argsort(areas)[-_N_FILLED:]
     boxes = find_objects(labels)
@@ -166,8 +162,7 @@ def _brighter(is_nucleus: np.ndarray, pixels: np.ndarray) -> float:
 
 def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None) -> None:
     """Write a label TIFF: 0, and the `nucleus_id` of each nucleus; only an earlier mask is replaced."""
-    if os.path.lexists(path) and not is_mask(path):
-        raise ImageError(path, "a file that is no mask of an earlier run has this name", "name another folder")
+    refuse_unmarked(path, _MARK, "mask of an earlier run", "name another folder")
     shown = nuclei_alone(labels, ids)
     kind = np.uint16 if shown.max(initial=0) < 2**16 else np.uint32
     write_image(path, shown.astype(kind), pixel_size_um, mark=_MARK)

@@ -114,6 +114,10 @@ class Estimate:
         spec = spec or ".2f"
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Return it as a row of a table has it: `<name>`, `<name>_low` and `<name>_high`."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0) -> Estimate:
     """Return the number that a statistic makes of weighted rows, with its interval.

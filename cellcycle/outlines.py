@@ -5,14 +5,15 @@ Points are x, y in pixels; 0, 0 is the outer corner of the first pixel, as in Qu
 
 import json
 import math
-import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes, find_objects
+from skimage.measure import find_contours
 
-from cellcycle.errors import ImageError
 from cellcycle.files import whole_file
-from cellcycle.images.writing import has_mark
+from cellcycle.images.writing import has_mark, refuse_unmarked
 from cellcycle.phases import class_colours, rgb
 
 OUTLINES_SUFFIX, ROIS_SUFFIX = ".geojson", ".zip"
@@ -35,9 +36,6 @@ def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
     >>> outlines_of(np.array([[0, 7, 7]]), [7])[0][0].tolist()
     [[2.5, 1.0], [1.5, 1.0], [1.0, 0.5], [1.5, 0.0], [2.5, 0.0], [3.0, 0.5], [2.5, 1.0]]
     """
-    from scipy.ndimage import binary_fill_holes, find_objects
-    from skimage.measure import find_contours
-
     boxes, found = find_objects(labels), []
     for number in ids:
         box = boxes[number - 1] if 0 < number <= len(boxes) else None
@@ -66,7 +64,7 @@ def write_geojson(path: Path, labels: np.ndarray, columns: dict[str, list], clas
     Form: `PathObjectTypeAdapter` of QuPath 0.4 and later (`qupath.lib.io.QuPathTypeAdapters`). A nucleus without a
     call has no class. Only an earlier such file is replaced.
     """
-    _refuse_other(path)
+    refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
     rows, rings = _rows_and_rings(labels, columns)
     colours = {name: list(rgb(colour)) for name, colour in class_colours(classes).items()}
     with whole_file(path) as work, open(work, "w", encoding="utf-8") as stream:
@@ -98,9 +96,7 @@ def write_rois(path: Path, labels: np.ndarray, columns: dict[str, list], classes
     Groups count the classes from 1; 0 is no call. A nucleus in several parts is one composite ROI. Only an earlier such
     file is replaced.
     """
-    import zipfile
-
-    _refuse_other(path)
+    refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
     rows, rings = _rows_and_rings(labels, columns)
     colours = class_colours(classes)
     with whole_file(path) as work, zipfile.ZipFile(work, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -140,8 +136,3 @@ def _rows_and_rings(labels: np.ndarray, columns: dict[str, list]) -> tuple[list[
 def is_outlines(path) -> bool:
     """Say whether `write_geojson` or `write_rois` wrote a file, which may be replaced then."""
     return has_mark(path, _MARK)
-
-
-def _refuse_other(path: Path) -> None:
-    if os.path.lexists(path) and not is_outlines(path):
-        raise ImageError(path, "a file that is no set of outlines of an earlier run has this name", "name another")

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cellcycle.errors import DataError
@@ -131,9 +133,6 @@ def joined(keys) -> np.ndarray:
     >>> joined([["a", "1"], ["b", "2"], ["c", "1"], ["", "3"], ["", "4"]]).tolist()
     [0, 1, 0, 2, 3]
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     keys = np.asarray(keys).astype(str)
     n_rows, n_columns = keys.shape
     # The connected parts of the graph key - row; the nodes of the keys come first.

@@ -25,8 +25,7 @@ def score_table(records, names=None, as_trained=False) -> pd.DataFrame:
     for record in records:
         row = {"training_set": record.config.get("training_set", "")}
         for name in (*metrics.SCORES, *(f"recall_{c}" for c in record.classes)):
-            found = estimate(record, name, as_trained)
-            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            row |= estimate(record, name, as_trained).columns(name)
         row["n_parameters"] = record.run["n_parameters"]
         row["train_s"] = record.run["train_s"] / (record.config["n_folds"] * record.config["n_repeats"])
         row["ms_per_nucleus"] = 1000 * record.run["predict_s"] / len(record.labels)

@@ -10,6 +10,7 @@ import numpy as np
 from cellcycle.card import check_words
 from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, save_checkpoint
 from cellcycle.confidence import fit_confidence, measured_nuclei, softmax
+from cellcycle.confidence.records import cross_fit
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import CheckpointError, DataError, SettingError, check_choice, check_whole
@@ -19,12 +20,12 @@ from cellcycle.evaluate import (
     check_outside,
     codes_of,
     compared,
-    cross_fitted,
     trained_images,
     write_evaluation,
     write_trained_images,
 )  # fmt: skip
 from cellcycle.inputs import InputRule, prepare
+from cellcycle.networks import build_network
 from cellcycle.nuclei import nuclei_of
 from cellcycle.splits import check_no_leak, joined, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT
@@ -160,7 +161,7 @@ def train(
             final = trainings.fit("all", seed + folds)
     new, held_out, labels, fold_of = dataset.select(scored), held_out[scored], labels[scored], fold_of[scored]
     confidence = _confidence(new, rule, held_out, labels, fold_of, limits)
-    calibrated, thresholds = cross_fitted(held_out, labels, fold_of)
+    calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
     judged = Evaluation(new, tuple(classes), labels, calibrated, (), thresholds)
     about = _about(output, dataset, classes, settings, seed, start, comparison, limits)
     about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
@@ -246,7 +247,6 @@ def _settings(network, epochs, device: str, start: Checkpoint | None, n: int) ->
         made |= {k: start.card["network"][k] for k in NETWORK_SETTINGS} | {"learning_rate": 2e-4, "epochs": 10}
     elif network is not None and network != made["network"]:
         made |= {"network": network, "width": None, "dropout": None, "batch_norm": False}
-        from cellcycle.networks import build_network
 
         build_network(network)
     made["epochs"], made["device"] = epochs or made["epochs"], device_of(device)

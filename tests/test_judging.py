@@ -11,9 +11,10 @@ import pytest
 
 from cellcycle import metrics, review
 from cellcycle.confidence import fit_temperature, prediction_sets, with_temperature
+from cellcycle.confidence.records import cross_fit
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import CheckpointError, DataError, SettingError
-from cellcycle.evaluate import Evaluation, cross_fitted, evaluate, report, write_evaluation
+from cellcycle.evaluate import Evaluation, evaluate, report, write_evaluation
 from cellcycle.images import write_image
 from cellcycle.inputs import InputRule, inputs_of, prepare
 from cellcycle.nuclei import find_nuclei
@@ -66,13 +67,13 @@ def test_confidence_is_judged_on_cells_that_it_was_not_fitted_on():
     labels, parts = rng.integers(0, 2, 400), np.arange(400) % 4
     said = 1 / (1 + np.exp(-2 * rng.normal(2 * labels - 1, 1.5)))
     said = np.column_stack([1 - said, said])
-    calibrated, thresholds = cross_fitted(said, labels, parts)
+    calibrated, thresholds, _ = cross_fit(said, labels, parts)
     others = parts != 2
     expected = with_temperature(said[~others], fit_temperature(said[others], labels[others]))
     np.testing.assert_allclose(calibrated[~others], expected)
     assert (calibrated.argmax(axis=1) == said.argmax(axis=1)).all() and len(np.unique(thresholds, axis=0)) == 4
     assert 0.85 < prediction_sets(calibrated, thresholds)[np.arange(400), labels].mean() < 0.95
-    alone, _ = cross_fitted(said, labels, np.zeros(400))
+    alone, *_ = cross_fit(said, labels, np.zeros(400))
     np.testing.assert_allclose(alone, with_temperature(said, fit_temperature(said, labels)))
 
 

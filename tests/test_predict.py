@@ -16,7 +16,7 @@ from cellcycle.images import Plane, read_plane, write_image
 from cellcycle.inputs import InputRule, inputs_of
 from cellcycle.nuclei import Anchor, Nuclei
 from cellcycle.phases import PHASES
-from cellcycle.predict import Predictor, Settings, expand, predict, predict_each, predictor
+from cellcycle.predict import Predictor, Settings, expand, predict, predictor
 from cellcycle.predict.many import run_batch, workers_of
 from cellcycle.predict.predictor import LEAST_QUALITY, ModelChoice
 from cellcycle.segmentation.measurements import measured_columns
@@ -234,7 +234,7 @@ def test_nuclei_are_looked_for_once_where_the_size_of_a_pixel_is_that_of_the_cam
 @pytest.mark.slow
 def test_bad_files_among_good_ones_are_rows(tmp_path):
     (tmp_path / "bad.png").write_text("text")
-    found = list(predict_each([MITOSIS, tmp_path / "bad.png", FIELD]))
+    found = list(map(Predictor().predict, [MITOSIS, tmp_path / "bad.png", FIELD]))
     assert [p.error is None for p in found] == [True, False, True]
     row = found[1].table.iloc[0]
     assert row["flags"] == "unreadable"
@@ -366,9 +366,9 @@ def test_nothing_to_predict_is_said():
 
 _PEAK_OF_MANY = """
 import resource, sys
-from cellcycle.predict import predict_each
+from cellcycle.predict import Predictor
 n, folder = int(sys.argv[1]), sys.argv[2]
-count = sum(p.n_nuclei for p in predict_each((f"{folder}/{k % 4}.png" for k in range(n)), "lr"))
+count = sum(p.n_nuclei for p in map(Predictor("lr").predict, (f"{folder}/{k % 4}.png" for k in range(n))))
 assert count == n
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

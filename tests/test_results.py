@@ -137,10 +137,10 @@ def test_a_damaged_run_is_made_again_and_said_so(tmp_path, blobs, capsys):
     images, labels = blobs
     names = np.array([f"cell{i}" for i in range(len(labels))])
     dataset = NucleusDataset("toy", images, labels, PHASES, names, "toy", "simulated")
-    (first,) = cross_validate(dataset, [{"model": "dna-content"}], tmp_path, n_folds=2, progress=False)
+    (first,) = cross_validate(dataset, [{"model": "dna-content"}], tmp_path, n_folds=2)
     (first.folder / "predictions.csv").write_text("sample_id\n")
     assert capsys.readouterr().err == ""
-    (again,) = cross_validate(dataset, [{"model": "dna-content"}], tmp_path, n_folds=2, progress=False)
+    (again,) = cross_validate(dataset, [{"model": "dna-content"}], tmp_path, n_folds=2)
     assert again.folder == first.folder
     assert len(again.predictions) == len(labels)
     (line,) = capsys.readouterr().err.splitlines()

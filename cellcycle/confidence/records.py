@@ -43,24 +43,22 @@ class Judged:
 
 
 def cross_fit(probabilities, labels, parts, coverage: float = COVERAGE):
-    """Calibrate every part with what the others teach; return probabilities, sets and the temperature of each part.
+    """Calibrate every part with what the others teach, or one part alone with itself.
 
     `probabilities` (N, K) are those of cells that the network was not trained on, such as the test folds of a record.
-    `parts` (N,) says what is left out together: fold, slide or microscope; rows of one cell must share a part.
+    `parts` (N,) says what is left out together: fold, slide or microscope; rows of one cell must share a part. Returned
+    are probabilities (N, K), thresholds of sets (N, K), and the temperature of each part.
     """
     given, labels, parts = np.asarray(probabilities, dtype=np.float64), np.asarray(labels), np.asarray(parts)
-    names = np.unique(parts)
-    if len(names) < 2:
-        raise DataError("calibration", "all cells are in one part", "give two or more folds or slides")
-    calibrated, sets = np.empty_like(given), np.empty(given.shape, dtype=bool)
-    temperatures = {}
-    for name in names:
-        out = parts == name
-        temperature = temperatures[str(name)] = fit_temperature(given[~out], labels[~out])
-        calibrated[out] = with_temperature(given[out], temperature)
-        taught = with_temperature(given[~out], temperature)
-        sets[out] = prediction_sets(calibrated[out], class_thresholds(taught, labels[~out], coverage))
-    return calibrated, sets, temperatures
+    calibrated, thresholds, temperatures = np.empty_like(given), np.empty_like(given), []
+    for name in np.unique(parts):
+        own = parts == name
+        others = own if own.all() else ~own
+        temperatures.append(fit_temperature(given[others], labels[others]))
+        calibrated[own] = with_temperature(given[own], temperatures[-1])
+        taught = with_temperature(given[others], temperatures[-1])
+        thresholds[own] = class_thresholds(taught, labels[others], coverage)
+    return calibrated, thresholds, temperatures
 
 
 def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
@@ -72,9 +70,11 @@ def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
     # Repeat by repeat: in another repeat the cells of this fold stand in other folds.
     for repeat in np.unique(repeats):
         rows = repeats == repeat
+        if len(np.unique(parts[rows])) < 2:
+            raise DataError("calibration", "all cells are in one part", "give two or more folds or slides")
         fitted = cross_fit(record.probabilities[rows], record.labels[rows], parts[rows], coverage)
-        probabilities[rows], sets[rows] = fitted[:2]
-        temperatures += fitted[2].values()
+        probabilities[rows], sets[rows] = fitted[0], prediction_sets(*fitted[:2])
+        temperatures += fitted[2]
     return Judged(record, probabilities, sets, float(np.mean(temperatures)))
 
 
@@ -92,7 +92,7 @@ def calibration_row(judged: Judged) -> dict:
         "errors_caught": evaluation.errors_caught(judged.sure, judged.right, EXPERT_SHARE, units),
     }
     for name, estimate in found.items():
-        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        row |= estimate.columns(name)
     return row | {"ece_by_chance": evaluation.calibration_error_by_chance(judged.probabilities)}
 
 

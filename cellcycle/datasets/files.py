@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from skimage.transform import resize
 
 from cellcycle.cutting import fitted
 from cellcycle.datasets.nuclei import NucleusDataset
@@ -197,6 +198,5 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
 def _scale(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     if picture.shape == (height, width):
         return picture.astype(np.float32)
-    from skimage.transform import resize
 
     return resize(picture[None], (1, height, width), order=1, anti_aliasing=True)[0].astype(np.float32)

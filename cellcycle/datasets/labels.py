@@ -9,6 +9,8 @@ import contextlib
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from cellcycle.datasets.tables import (
     CLASSES,
     FILES,
@@ -107,8 +109,6 @@ def read_labels(path):
 
 
 def _as_numbers(table, name: str, path: Path, separator: str):
-    import pandas as pd
-
     cells = table[name].where(~table[name].map(says_nothing), "").str.strip()
     # Where semicolons part the cells, a comma often stands for the decimal point; where commas do, for a thousand.
     if separator != ",":
@@ -123,8 +123,6 @@ def _as_numbers(table, name: str, path: Path, separator: str):
 
 def stated(table):
     """Return what a table says was read of its images: `READ_COLUMNS` (N), texts, "" where it says nothing."""
-    import pandas as pd
-
     said = {name: list(map(_plain, table[name])) if name in table else "" for name in READ_COLUMNS}
     return pd.DataFrame(said, index=table.index, dtype=object)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pooch
 import requests
+from platformdirs import user_cache_path
 
 from cellcycle import files
 from cellcycle.datasets import layouts
@@ -117,7 +118,6 @@ def public_dir() -> Path:
     """Return the folder of what was downloaded: in $CELLCYCLE_OUTPUT, else in the user's cache, which is kept."""
     if os.environ.get("CELLCYCLE_OUTPUT"):
         return files.build_dir() / "public"
-    from platformdirs import user_cache_path
 
     return user_cache_path("cellcycle") / "public"
 

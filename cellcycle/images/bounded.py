@@ -13,7 +13,7 @@ import stat
 import sys
 import threading
 
-from cellcycle.confine import Confined, LimitError, is_confined
+from cellcycle.confine import Confined, LimitError, is_confined, limit_memory
 from cellcycle.errors import ImageError
 
 # Small files may take this much; larger ones as much as their own size can explain.
@@ -116,17 +116,12 @@ def _memory(megabytes: float):
         return
     import resource
 
-    with open("/proc/self/statm") as status:
-        used = int(status.read().split()[0]) * resource.getpagesize()
-    before, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = int(used + megabytes * 1e6)
-    if before >= 0:
-        most = min(most, before)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    limit_memory(megabytes)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (before, hard))
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @contextlib.contextmanager

@@ -49,6 +49,12 @@ def has_mark(path, mark: str) -> bool:
         return False
 
 
+def refuse_unmarked(path, mark: str, what: str, remedy: str) -> None:
+    """Refuse to replace whatever has a name but does not bear the mark."""
+    if os.path.lexists(path) and not has_mark(path, mark):
+        raise ImageError(path, f"a file that is no {what} has this name", remedy)
+
+
 def _write_png(path: Path, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
     # Pillow has no 16-bit RGB, so the encoder of imagecodecs writes every PNG.
     import imagecodecs

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from cellcycle import files
@@ -21,8 +22,6 @@ def key_of(
 
     `read_as` says how the images are read together, in what JSON takes.
     """
-    from importlib.metadata import version
-
     models = [choice.default.card, *([choice.anchored.card] if choice.is_auto else [])]
     facts = [
         version("cellcycle"),

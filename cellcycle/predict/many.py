@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -114,14 +114,6 @@ def _with_masks(images: list, named: list, masks) -> tuple[list, list]:
     if len(masks) != len(images):
         raise SettingError("masks", f"{len(masks)} for {len(images)} images", "give one an image, or their folder")
     return images, masks
-
-
-def predict_each(images: Iterable, model=AUTO, settings: Settings | None = None) -> Iterator[ImagePrediction]:
-    """Predict image after image, as `predict` takes them; memory holds one at a time.
-
-    An image that cannot be read gives its error instead of stopping the rest.
-    """
-    return tasks.run(Predictor.predict, images, start=Predictor, start_arguments=(model, settings))
 
 
 def run_batch(

@@ -1,13 +1,13 @@
 """Outlines of nuclei on their image, in the colours of their phases."""
 
-import os
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import binary_dilation
+from skimage.segmentation import find_boundaries
 
-from cellcycle.errors import ImageError
 from cellcycle.images import write_image
-from cellcycle.images.writing import has_mark
+from cellcycle.images.writing import has_mark, refuse_unmarked
 from cellcycle.masks import nuclei_alone
 from cellcycle.phases import class_colours, rgb
 from cellcycle.predict.predictor import ImagePrediction
@@ -33,9 +33,6 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     Nuclei without a call are gray. Where there are several, each that is wide enough holds its number in the table.
     There is a legend where there is room, of the gray, too, where it occurs.
     """
-    from scipy.ndimage import binary_dilation
-    from skimage.segmentation import find_boundaries
-
     pixels = prediction.plane.pixels
     picture = np.repeat(stretched(pixels)[..., np.newaxis], 3, axis=2)
     nuclei, colours = prediction.nuclei, class_colours(classes)
@@ -55,8 +52,7 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
 
 def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...]) -> None:
     """Write the overlay of an image as PNG, whole or not at all; only an earlier overlay is replaced."""
-    if os.path.lexists(path) and not is_overlay(path):
-        raise ImageError(path, "a file that is no overlay has this name", "name another folder with --overlay")
+    refuse_unmarked(path, _MARK, "overlay", "name another folder with --overlay")
     write_image(path, draw_overlay(prediction, classes), mark=_MARK)
 
 

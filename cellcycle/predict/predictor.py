@@ -17,6 +17,7 @@ from cellcycle.confidence.assessment import BY_FEW, BY_MARGIN, CHANGED, CLIPPED,
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane, read_plane
+from cellcycle.images.intensities import scale_to_unit
 from cellcycle.inputs import inputs_of
 from cellcycle.light import fit_in_even_light
 from cellcycle.masks import read_mask
@@ -311,7 +312,6 @@ def as_plane(image, settings: Settings) -> Plane:
         return image
     if isinstance(image, str | Path):
         return read_plane(image, settings.channel, settings.plane)
-    from cellcycle.images.intensities import scale_to_unit
 
     pixels = np.asarray(image)
     if pixels.ndim != 2 or 0 in pixels.shape:

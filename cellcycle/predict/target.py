@@ -5,6 +5,7 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -98,8 +99,6 @@ def _check_replaced(output: Path, images: Iterable) -> None:
 
 def try_to_write(output: Path, folder: Path) -> None:
     """Write and remove a small file beside the output: a full or read-only disk says so now."""
-    import tempfile
-
     if not output.exists():
         # The name itself may be too long, or hold what this disk does not take.
         final = os.path.realpath(output)

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_names
+from cellcycle.confidence import COVERAGE
 from cellcycle.confidence.assessment import SEVERAL
 from cellcycle.errors import shown
 from cellcycle.metrics import Estimate
@@ -225,8 +226,6 @@ def shipped_table():
     Balanced accuracy and expected calibration error with 95 % intervals, and coverage of the prediction sets.
     """
     import pandas as pd
-
-    from cellcycle.confidence import COVERAGE
 
     rows = {}
     for name in shipped_names():

@@ -5,6 +5,8 @@ import io
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from cellcycle.datasets.labels import NONE, stated
 from cellcycle.errors import DataError
 from cellcycle.names import from_cell
@@ -49,8 +51,6 @@ def read_table(path, needs_nuclei: bool = True):
 
 def _as_text(path: Path):
     """Return the table with every cell as text or number, nothing left to guessing."""
-    import pandas as pd
-
     if path.suffix.lower() in (".parquet", ".pq"):
         table = pd.read_parquet(path)
     elif path.suffix.lower() == ".json":
@@ -82,8 +82,6 @@ def _check_columns(path: Path, names: list[str]) -> None:
 
 
 def _as_numbers(path: Path, column, is_needed: bool):
-    import pandas as pd
-
     numbers = pd.to_numeric(column, errors="coerce").astype(float)
     wrong = numbers.isna() & column.notna() & (column.astype(str) != "")
     if is_needed and wrong.any():

@@ -9,6 +9,7 @@ any of it stays as it is, bit by bit.
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from cellcycle.segmentation.regions import FLAT_PX, areas_of, bands, flat_areas, sums_of, thinned
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_of
@@ -60,8 +61,6 @@ class Picture:
 
     def flags(self, labels: np.ndarray) -> dict[str, set[int]]:
         """Return by flag the labels of the nuclei that touch what was painted over."""
-        from scipy import ndimage
-
         touched: dict[str, set[int]] = {}
         for kind, bits in self.painted.items():
             mask = np.unpackbits(bits, axis=1, count=labels.shape[1]).view(bool)
@@ -91,8 +90,6 @@ def look_over(pixels: np.ndarray) -> Picture:
 
 def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the pixels with each area of the mask as its surroundings are: drawn from their darker half."""
-    from scipy import ndimage
-
     rng = np.random.default_rng(0)
     painted = pixels.copy()
     areas, _ = ndimage.label(mask, np.ones((3, 3)))
@@ -122,8 +119,6 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
     """Return the value of a constant area, the pixels just beyond its edge, and those further out."""
-    from scipy import ndimage
-
     reach = _RING_PX[1] + 1
     window = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
     area = labels[window] == index
@@ -161,8 +156,6 @@ def _contrast(pixels: np.ndarray) -> float:
 
 
 def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-    from scipy import ndimage
-
     sizes = areas_of(labels)
     large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
     if not large.size:
@@ -194,8 +187,6 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
 
 def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Find bars, lines and letters: of one value, brighter than what is around, sharp, and longer than wide."""
-    from scipy import ndimage
-
     areas = areas_of(labels)
     if len(areas) == 1:
         return None
@@ -233,8 +224,6 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
 
 def _hot(pixels: np.ndarray) -> np.ndarray | None:
     """Find what is bright and one or two pixels wide: hot pixels, cosmic rays, camera lines."""
-    from scipy import ndimage
-
     opened = ndimage.grey_opening(pixels, (3, 3))
     low, high = np.percentile(opened[::2, ::2], [50, 99.5])
     above = pixels - opened
@@ -253,8 +242,6 @@ def _hot(pixels: np.ndarray) -> np.ndarray | None:
 
 def _dirt(pixels: np.ndarray) -> np.ndarray | None:
     """Find fibres, and objects far brighter and larger than the nuclei, of which there must be some."""
-    from scipy import ndimage
-
     smooth = ndimage.gaussian_filter(pixels, SMOOTHING_PX)
     level = float(np.median(smooth[::2, ::2]))
     typical = _typical_nucleus(smooth, level, 2 if pixels.size > _LEAST_COARSE_PX else 1)
@@ -278,8 +265,6 @@ def _dirt(pixels: np.ndarray) -> np.ndarray | None:
 
 def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float, float, float] | None:
     """Return brightness above the level, light and diameter of a typical nucleus; None where there are few."""
-    from scipy import ndimage
-
     smooth = smooth[::step, ::step]
     free = np.ones(smooth.shape, bool)
     found = None

@@ -1,6 +1,9 @@
 """Cropped nuclei: one nucleus at the centre of a small image."""
 
 import numpy as np
+from scipy import ndimage
+from skimage.morphology import h_maxima
+from skimage.segmentation import watershed
 
 from cellcycle.segmentation.fields import segment
 from cellcycle.segmentation.flags import flag_nuclei, with_flags
@@ -52,8 +55,6 @@ def central_nucleus(pixels: np.ndarray) -> np.ndarray:
 
 def _nucleus_and_neighbours(pixels: np.ndarray) -> np.ndarray:
     """Label the central nucleus 1 and everything else that is bright 2, whatever the margin of the crop is."""
-    from scipy import ndimage
-
     pixels = np.asarray(pixels, dtype=np.float32)
     labels = _parted_at_once(pixels)
     # In a wide crop the background would decide where the threshold lies, and its side how much is smoothed.
@@ -68,8 +69,6 @@ def _nucleus_and_neighbours(pixels: np.ndarray) -> np.ndarray:
 
 
 def _parted_at_once(pixels: np.ndarray) -> np.ndarray:
-    from scipy import ndimage
-
     smooth = ndimage.gaussian_filter(pixels, max(_SMOOTHING_SHARE * min(pixels.shape), 0.7))
     free = np.ones(pixels.shape, dtype=bool)
     nucleus, bright = np.zeros(pixels.shape, dtype=bool), np.zeros(pixels.shape, dtype=bool)
@@ -90,8 +89,6 @@ def _parted_at_once(pixels: np.ndarray) -> np.ndarray:
 
 def _objects(smooth: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Label what is brighter than Otsu's threshold of the free pixels; all 0 where that is noise."""
-    from scipy import ndimage
-
     sample = smooth[free]
     if sample.size < _LEAST_AREA_PX:
         return np.zeros(smooth.shape, dtype=np.int32)
@@ -107,8 +104,6 @@ def _objects(smooth: np.ndarray, free: np.ndarray) -> np.ndarray:
 
 def _joined(objects: np.ndarray) -> np.ndarray:
     """Return the object nearest the centre with the pieces that belong to it."""
-    from scipy import ndimage
-
     labels = np.unique(objects[objects > 0])
     nearest = labels[int(np.argmin([_gap_to_centre(objects == label) for label in labels]))]
     nucleus = objects == nearest
@@ -143,8 +138,6 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     the image; and, above 128 px, no three whole nuclei of like size, nor two that are small in the frame.
     Where there is no nucleus it is none.
     """
-    from scipy import ndimage
-
     short, long = sorted(np.shape(pixels))
     if long > _LARGEST_CROP_PX or long > 2 * short:
         return False
@@ -169,8 +162,6 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
 
 def _shows_several(pixels: np.ndarray) -> bool:
     """Say whether a picture shows several whole nuclei of like size, apart or touching each other."""
-    from scipy import ndimage
-
     labels = segment(pixels)
     inside = np.setdiff1d(labels, np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1], [0]]))
     if len(inside) < 2:
@@ -241,10 +232,6 @@ def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
 
 def _is_pair(mask: np.ndarray) -> bool:
     """Say whether a mask (H, W) of one piece is parted into two round nuclei by its waist."""
-    from scipy import ndimage
-    from skimage.morphology import h_maxima
-    from skimage.segmentation import watershed
-
     mask = np.pad(mask[ndimage.find_objects(mask.astype(np.uint8))[0]], 2)
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), _WAIST_SMOOTHING_PX)
     tops, n_tops = ndimage.label(h_maxima(depth, _WAIST * depth.max()), np.ones((3, 3)))

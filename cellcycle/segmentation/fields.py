@@ -4,6 +4,7 @@ import contextlib
 import sys
 
 import numpy as np
+from scipy import ndimage
 
 from cellcycle.errors import ImageError, SettingError
 from cellcycle.segmentation import finder
@@ -149,8 +150,6 @@ def _seen_at(pixels: np.ndarray, diameter_px: float, threshold: float, tile_px: 
 
 def _tiled(nuclei_at, shape, halo: int, step: int, tile_px: int) -> np.ndarray:
     """Segment tile by tile; a nucleus belongs to the tile that holds the middle of its bounding box."""
-    from scipy import ndimage
-
     height, width = shape
     if max(height, width) <= tile_px:
         return nuclei_at(np.s_[:, :], 0, 0)
@@ -174,8 +173,6 @@ def _tiled(nuclei_at, shape, halo: int, step: int, tile_px: int) -> np.ndarray:
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
     """Leave out uneven light, which reaches from border to border, and count from 1 without gaps."""
-    from scipy import ndimage
-
     is_nucleus = [
         box is not None
         and not any(side.start == 0 and side.stop == size for side, size in zip(box, labels.shape, strict=True))
@@ -186,8 +183,6 @@ def _numbered(labels: np.ndarray) -> np.ndarray:
 
 def _without_noise(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Where most of what was found differs from its surroundings no more than noise does, leave that out."""
-    from scipy import ndimage
-
     objects = list(enumerate(ndimage.find_objects(labels), start=1))
     some = objects[:: -(-len(objects) // _N_COMPARED)] if objects else []
     usual = np.median(_over_noise(pixels, labels, some)) if some else np.inf
@@ -198,8 +193,6 @@ def _without_noise(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.ndarray:
     """Return the contrast of each object over the noise that the mean of its pixels has left, (N,)."""
-    from scipy import ndimage
-
     contrasts, steps = [], ([], [])
     for label, box in objects:
         window = tuple(slice(max(side.start - _RING_PX, 0), side.stop + _RING_PX) for side in box)

@@ -11,6 +11,10 @@ from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
+from skimage.morphology import h_maxima
+from skimage.segmentation import expand_labels, watershed
+from skimage.transform import resize
 
 from cellcycle.graphs import check_hash, giving_back, open_graph
 from cellcycle.segmentation.regions import areas_of, largest_piece, of_median_pixel, without_holes
@@ -94,8 +98,6 @@ def typical_diameter(labels: np.ndarray) -> float | None:
 
 def resampled(pixels: np.ndarray, scale: float, low: float, high: float) -> np.ndarray:
     """Return a field at another scale, with `low` brought to 0 and `high` to 1: float32."""
-    from skimage.transform import resize
-
     shape = [max(_STEP_PX, round(side * scale)) for side in pixels.shape]
     image = resize(pixels.astype(np.float32), shape, order=1, anti_aliasing=scale < 1, preserve_range=True)
     return (image - np.float32(low)) / np.float32(high - low)
@@ -127,10 +129,6 @@ def _windows(side: int) -> list[tuple[int, int]]:
 
 def _parted(maps: np.ndarray) -> np.ndarray:
     """Part the nuclei by a watershed on their depth, from each top that rises enough above the way to the next."""
-    from scipy import ndimage
-    from skimage.morphology import h_maxima
-    from skimage.segmentation import watershed
-
     nucleus, depth, touching = maps
     mask = nucleus > _IS_NUCLEUS
     depth = ndimage.gaussian_filter(depth * (1 - _TOUCHING_COST * touching), _SMOOTHING_PX)
@@ -144,9 +142,6 @@ def _parted(maps: np.ndarray) -> np.ndarray:
 
 def _at_pixels(labels: np.ndarray, nucleus: np.ndarray, shape) -> np.ndarray:
     """Bring labels to the pixels of the field; where these are finer, outlines follow the probability between."""
-    from skimage.segmentation import expand_labels
-    from skimage.transform import resize
-
     at = [
         np.minimum(((np.arange(n) + 0.5) / n * m).astype(int), m - 1) for n, m in zip(shape, labels.shape, strict=True)
     ]
@@ -157,8 +152,6 @@ def _at_pixels(labels: np.ndarray, nucleus: np.ndarray, shape) -> np.ndarray:
 
 def _whole(labels: np.ndarray, diameter_px: float) -> np.ndarray:
     """Keep the largest piece of each nucleus, without holes, and leave specks out."""
-    from scipy import ndimage
-
     whole, n_kept = np.zeros(labels.shape, np.int32), 0
     least = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi / 4 * diameter_px**2)
     for index, box in enumerate(ndimage.find_objects(labels), start=1):

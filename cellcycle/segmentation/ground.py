@@ -8,6 +8,7 @@ those of 350 fields of BBBC038 and two of RPE-1.
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from cellcycle.segmentation.regions import thinned, thinned_extreme
 
@@ -36,8 +37,6 @@ class Ground(NamedTuple):
 
 def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     """Judge a picture (H, W) float by its ground and its nuclei, `labels` (H, W) int; few pixels tell nothing."""
-    from scipy import ndimage
-
     glow, ring, gap, far = (thinned_extreme(labels, px, ndimage.maximum_filter) for px in _REACHES)
     inside = thinned_extreme(labels, _REACHES[0], ndimage.minimum_filter)
     pixels, is_nucleus = thinned(pixels).astype(np.float64), thinned(labels) > 0

@@ -6,6 +6,8 @@ Rows are kept as plain columns, a dict of arrays: importing pandas takes longer 
 from collections.abc import Callable
 
 import numpy as np
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
 
 from cellcycle.errors import SettingError
 from cellcycle.segmentation.flags import flag_nuclei
@@ -95,8 +97,6 @@ def measured_columns(
     pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None = None
 ) -> dict[str, np.ndarray]:
     """Return the columns of `measure`, each (N,)."""
-    from scipy import ndimage
-
     boxes = ndimage.find_objects(labels)
     present = [(label, box) for label, box in enumerate(boxes, start=1) if box is not None]
     plateau = plateau_of(pixels, labels)
@@ -127,9 +127,6 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
 
     `box` is its bounding box (two slices), if known, `plateau` where the brightest pixels of the picture were cut off.
     """
-    from scipy import ndimage
-    from skimage.morphology import convex_hull_image
-
     box = box or ndimage.find_objects((labels == label).astype(np.uint8))[0]
     top, left, bottom, right = box[0].start, box[1].start, box[0].stop, box[1].stop
     own = labels[box] == label
@@ -197,8 +194,6 @@ def _skewness(inner: np.ndarray) -> float:
 
 def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others, contrast: float, blur_px: float) -> float:
     """Return contrast over the mean slope along the free part of the outline."""
-    from scipy import ndimage
-
     rim = ndimage.binary_dilation(nucleus) & ~ndimage.binary_erosion(nucleus, border_value=1) & (away_from_others > 3)
     if not rim.any() or contrast <= 0:
         return np.nan

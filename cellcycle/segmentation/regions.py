@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import ndimage
 
 # Where so many pixels along and across are of one value, an area is flat.
 FLAT_PX = 3
@@ -44,16 +45,12 @@ def renumbered(labels: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
     """Return the largest connected piece of a mask (H, W) bool."""
-    from scipy import ndimage
-
     pieces, n_pieces = ndimage.label(mask)
     return pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:])) if n_pieces > 1 else pieces > 0
 
 
 def without_holes(mask: np.ndarray) -> np.ndarray:
     """Return a mask (H, W) bool with its holes: SciPy's `binary_fill_holes` in a third of its time."""
-    from scipy import ndimage
-
     outside, _ = ndimage.label(~np.pad(mask, 1))
     return outside[1:-1, 1:-1] != outside[0, 0]
 
@@ -89,8 +86,6 @@ def thinned_extreme(labels: np.ndarray, px: int, extreme) -> np.ndarray:
 
 def flat_areas(pixels: np.ndarray) -> np.ndarray:
     """Label the areas in which pixels equal their neighbours, (H, W) int32."""
-    from scipy import ndimage
-
     size, core = (FLAT_PX, FLAT_PX), np.empty(pixels.shape, bool)
     for band in bands(pixels):
         top = max(band.start - FLAT_PX // 2, 0)

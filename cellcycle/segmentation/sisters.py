@@ -1,6 +1,8 @@
 """Halves of one dividing cell, and parts of one condensed plate: bright, alike, close together, one nucleus."""
 
 import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from cellcycle.segmentation.regions import areas_of, of_median_pixel, renumbered, sums_of, thinned
 
@@ -20,9 +22,6 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Two nuclei are halves of one cell where both are far brighter than the field's nuclei, alike in size, nearer to each
     other than to be two cells, and together no larger than one nucleus. With few nuclei nothing is joined.
     """
-    from scipy import ndimage
-    from scipy.spatial import cKDTree
-
     n = int(labels.max())
     if n < _LEAST_NUCLEI:
         return labels

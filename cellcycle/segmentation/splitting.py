@@ -1,6 +1,10 @@
 """From the signal of a window to its nuclei: foreground, split of touching nuclei, outline of each."""
 
 import numpy as np
+from scipy import ndimage
+from skimage.measure import label
+from skimage.morphology import h_maxima
+from skimage.segmentation import watershed
 
 from cellcycle.segmentation.regions import largest_piece
 from cellcycle.segmentation.survey import Survey
@@ -36,8 +40,6 @@ def nuclei_of(signal: np.ndarray, survey: Survey) -> np.ndarray:
 
 
 def _foreground(signal: np.ndarray, survey: Survey) -> np.ndarray:
-    from scipy import ndimage
-
     surroundings = ndimage.gaussian_filter(signal, _LOCAL_DIAMETERS * 2 * survey.radius_px)
     mask = signal > np.maximum(survey.threshold, _LOCAL_SHARE * surroundings)
     return ndimage.binary_opening(ndimage.binary_fill_holes(mask), iterations=1)
@@ -49,11 +51,6 @@ def _split(signal: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarray:
     The logarithm makes the depth of a dip relative, so that one value serves small and large, dim and bright
     nuclei.
     """
-    from scipy import ndimage
-    from skimage.measure import label
-    from skimage.morphology import h_maxima
-    from skimage.segmentation import watershed
-
     width = max(_SEED_SMOOTHING * survey.radius_px, 0.5)
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), width)
     brightness = ndimage.gaussian_filter(signal, width)
@@ -68,8 +65,6 @@ def _split(signal: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarray:
 
 def _outlined(signal: np.ndarray, labels: np.ndarray, survey: Survey) -> np.ndarray:
     """Draw each nucleus at a fixed share of its own brightness; leave out what is too small or too faint."""
-    from scipy import ndimage
-
     outlined = np.zeros(labels.shape, dtype=np.int32)
     least_area = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi * survey.radius_px**2)
     n_kept, areas = 0, np.bincount(labels.ravel())

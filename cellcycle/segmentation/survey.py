@@ -7,6 +7,8 @@ numbers, so a nucleus does not depend on the tile it lies in.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 SMOOTHING_PX = 1.0
 # Diameters the default is made for; a larger "object" in the first look is uneven light.
@@ -41,8 +43,6 @@ class Survey:
 
     def signal(self, pixels: np.ndarray, top: int = 0, left: int = 0) -> np.ndarray:
         """Return the smoothed intensity above background, (h, w) float32, of the window of the field at a corner."""
-        from scipy import ndimage
-
         rows = (np.arange(pixels.shape[0]) + top + 0.5) / self.cell_px - 0.5
         columns = (np.arange(pixels.shape[1]) + left + 0.5) / self.cell_px - 0.5
         signal = ndimage.gaussian_filter(np.asarray(pixels, np.float32), SMOOTHING_PX)
@@ -57,8 +57,6 @@ def survey_field(
 
     The pixel size keeps the estimated size within that of real nuclei; a diameter stands instead of the estimate.
     """
-    from scipy import ndimage
-
     windows = [
         (top, left, ndimage.gaussian_filter(np.asarray(window, np.float32), SMOOTHING_PX))
         for top, left, window in _windows(pixels)
@@ -83,8 +81,6 @@ def survey_field(
 
 def otsu(sample: np.ndarray) -> float:
     """Return Otsu's threshold; of a sample that is constant but for rounding its maximum, above which nothing lies."""
-    from skimage.filters import threshold_otsu
-
     low, high = sample.min(), sample.max()
     return float(high if _is_constant(low, high) else threshold_otsu(sample, _OTSU_BINS))
 
@@ -146,8 +142,6 @@ def _windows(pixels: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
 
 def _first_radius(windows: list[np.ndarray], pixel_size_um: float | None) -> float:
     """Estimate the nuclear radius before the background is known."""
-    from scipy import ndimage
-
     side = max(min(window.shape) for window in windows)
     radius = _radius(windows, threshold_of(np.concatenate([window.ravel() for window in windows])))
     if 2 * radius > min(LARGEST_DIAMETER_PX, side / 2):
@@ -160,8 +154,6 @@ def _first_radius(windows: list[np.ndarray], pixel_size_um: float | None) -> flo
 
 def _radius(windows: list[np.ndarray], threshold: float) -> float:
     """Return the typical radius of bright objects: 3.4 times their pixels' median distance to the outside."""
-    from scipy import ndimage
-
     distances = []
     for window in windows:
         mask = window > threshold
@@ -179,8 +171,6 @@ def _clipped(radius_px: float, pixel_size_um: float | None) -> float:
 
 def _background(pixels: np.ndarray, radius_px: float, cell_px: int) -> np.ndarray:
     """Return the background on a grid of cells: means of cells, opened, smoothed."""
-    from scipy import ndimage
-
     padding = [(0, -size % cell_px) for size in pixels.shape]
     if cell_px > 1:
         # Row bands keep the padded copy of a large field small.

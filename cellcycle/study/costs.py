@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellcycle import comparisons, files, metrics, results, summaries
+from cellcycle import files, results, summaries
 from cellcycle.study import experiments
 from cellcycle.study.blocks import markdown_table
 from cellcycle.study.notebooks import MINUTES
@@ -100,11 +100,8 @@ def paper_block(records) -> str:
         table.set_index(["model", "training_set"])
         for table in (pd.read_csv(files.repository() / PAPER), summaries.score_table(records).reset_index())
     )
-    large, columns = large.reindex(small.index), {}
-    for score in ("accuracy", "macro_f1"):
-        for side, table in (("300 px", large), ("64 px", small)):
-            values = table[[score, f"{score}_low", f"{score}_high"]].to_numpy()
-            columns[f"{comparisons.readable(score)}, {side}"] = [str(metrics.Estimate(*v)) for v in values]
-    columns["a fold at 300 px, s"] = large["train_s"].map("{:.0f}".format).to_numpy()
-    names = [f"{experiments.TABLE_2_MODELS[model]}, {training_set}" for model, training_set in small.index]
-    return markdown_table(pd.DataFrame(columns, index=pd.Index(names, name="network")))
+    large, names = large.reindex(small.index), [f"{experiments.TABLE_2_MODELS[m]}, {s}" for m, s in small.index]
+    shown = [summaries.with_intervals(table, [score]).add_suffix(f", {side}") for score in ("accuracy", "macro_f1")
+             for side, table in (("300 px", large), ("64 px", small))]  # fmt: skip
+    shown.append(large["train_s"].map("{:.0f}".format).rename("a fold at 300 px, s"))
+    return markdown_table(pd.concat(shown, axis=1).set_axis(pd.Index(names, name="network")))

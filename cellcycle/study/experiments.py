@@ -235,4 +235,4 @@ def ceiling_record(profile: Profile, dataset: NucleusDataset) -> Record | None:
         return Outcome(probabilities()[fit.test], pd.DataFrame())
 
     run = Run({"model": "ceiling", **profile.folds}, dataset, fits)
-    return record_runs([run], profile.results_dir(), progress=False, fit=known)[0]
+    return record_runs([run], profile.results_dir(), fit=known)[0]

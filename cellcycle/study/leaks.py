@@ -82,7 +82,7 @@ def memorised(profile: Profile, dataset: NucleusDataset) -> tuple[Record, Record
         facts |= {"copies": profile.copies, "n_folds": profile.n_folds, "n_repeats": 1, "seed": profile.seed}
         return Run({"model": "nearest-pixels", **facts}, dataset, lambda: fits(is_leaky))
 
-    before, inside = record_runs([run(True), run(False)], profile.results_dir(), progress=False, fit=_nearest)
+    before, inside = record_runs([run(True), run(False)], profile.results_dir(), fit=_nearest)
     return before, inside
 
 

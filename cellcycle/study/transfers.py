@@ -8,6 +8,7 @@ import numpy as np
 from cellcycle import comparisons, files, metrics, results
 from cellcycle.datasets import NucleusDataset, make_simulated
 from cellcycle.results import Record
+from cellcycle.simulation import STUDY_COUNTS
 from cellcycle.splits import stratified_folds
 from cellcycle.study.experiments import TABLE_2_MODELS, best, completed, settings
 from cellcycle.study.profiles import STUDY_IMAGES, Profile
@@ -92,7 +93,6 @@ def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDatase
 
     Smaller training sets are parts of the largest. The test nuclei come from slides of their own.
     """
-    from cellcycle.simulation import STUDY_COUNTS
 
     def scaled(factor: float, seed: int, name: str) -> NucleusDataset:
         counts = {phase: max(2, round(n * factor)) for phase, n in STUDY_COUNTS.items()}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
+from skimage.transform import resize
 from torch.nn import functional
 
 from cellcycle.images import list_images, read_plane
@@ -45,7 +47,6 @@ def real_fields(root: Path) -> list[OutlinedField]:
 
 def _kinds(fields: list[OutlinedField]) -> np.ndarray:
     """Group fields by size, size of nuclei, brightness of background and nuclei, and noise."""
-    from scipy import ndimage
     from sklearn.cluster import AgglomerativeClustering
 
     rows = []
@@ -96,8 +97,6 @@ def drawn_fields(n: int = N_DRAWN) -> list[OutlinedField]:
 
 
 def _drawn(number: int) -> OutlinedField:
-    from scipy import ndimage
-
     rng = np.random.default_rng([78, number])
     side, diameter = 240, rng.uniform(12, 40)
     spacing, noise = diameter * rng.uniform(0.9, 3), rng.uniform(0.002, 0.03)
@@ -124,8 +123,6 @@ def targets(field: OutlinedField) -> torch.Tensor:
     Intensity; whether it is nucleus; depth inside, 1 at the place of a nucleus farthest from its outside; whether
     two nuclei lie within 2 px.
     """
-    from skimage.transform import resize
-
     scale = float(np.clip(TRAINED_PX / typical_diameter(field.labels), *SCALES))
     image = resampled(field.pixels, scale, *np.percentile(field.pixels, [1, 99.8]))
     labels = resize(field.labels, image.shape, order=0, preserve_range=True, anti_aliasing=False).astype(np.int32)
@@ -136,8 +133,6 @@ def targets(field: OutlinedField) -> torch.Tensor:
 
 
 def _nucleus_and_depth(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from scipy import ndimage
-
     depth = np.zeros(labels.shape, np.float32)
     for index, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is not None:
@@ -148,8 +143,6 @@ def _nucleus_and_depth(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _touching(labels: np.ndarray) -> np.ndarray:
-    from scipy import ndimage
-
     none = np.iinfo(np.int32).max
     least = ndimage.minimum_filter(np.where(labels > 0, labels, none), 5)
     return (least < none) & (least != ndimage.maximum_filter(labels, 5))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from cellcycle import tasks
 from cellcycle.errors import SettingError, check_choice, check_whole
@@ -117,8 +118,6 @@ def jobs_of(jobs: int | None, device: str) -> int:
 
 def device_of(name: str) -> str:
     """Return the device to train on: "auto" is a GPU where torch has one."""
-    import torch
-
     check_choice("device", name, ("auto", "cpu", "cuda"))
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:

@@ -1,9 +1,14 @@
 """Progress of long work: a bar on a terminal, and a file that `cellcycle study` reads from its notebooks."""
 
-import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+
+from tqdm import tqdm
+
+from cellcycle.files import replace_json
 
 # Set by `cellcycle study` for the notebooks it runs, whose own output must stay free of progress bars.
 PROGRESS_FILE = "CELLCYCLE_PROGRESS_FILE"
@@ -19,31 +24,14 @@ def say(line: str) -> None:
         notes.write(f"{line}\n")
 
 
-class Progress:
-    """Count finished steps and show them."""
-
-    def __init__(self, total: int, title: str, enabled: bool = True):
-        from tqdm import tqdm
-
-        self.total, self.done, self.title = total, 0, title
-        self.file = os.environ.get(PROGRESS_FILE)
-        visible = enabled and not self.file and (sys.stderr.isatty() or "ipykernel" in sys.modules)
-        self.bar = tqdm(total=total, desc=title, unit="fold", disable=not visible, leave=False)
-        self._report()
-
-    def advance(self, what: str) -> None:
-        """Count one finished step."""
-        self.done += 1
-        self.bar.set_postfix_str(what)
-        self.bar.update()
-        self._report()
-
-    def close(self) -> None:
-        """Take the bar off the screen."""
-        self.bar.close()
-
-    def _report(self) -> None:
-        if self.file:
-            work = Path(self.file + ".new")
-            work.write_text(json.dumps({"title": self.title, "done": self.done, "total": self.total}))
-            work.replace(self.file)
+def with_progress(steps: Iterable, total: int, title: str) -> Iterator:
+    """Hand on steps as they are finished, and show how many are: on a terminal, or to `cellcycle study`."""
+    file = os.environ.get(PROGRESS_FILE)
+    visible = not file and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    with tqdm(total=total, desc=title, unit="fold", disable=not visible, leave=False) as bar:
+        for done, step in enumerate(chain([None], steps)):
+            if file:
+                replace_json(Path(file), {"title": title, "done": done, "total": total})
+            if done:
+                bar.update()
+                yield step

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
 
 from cellcycle import results, segmentation, tasks
 from cellcycle.datasets import NucleusDataset
@@ -21,7 +22,7 @@ from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
-from cellcycle.training.progress import Progress, say
+from cellcycle.training.progress import say, with_progress
 
 
 def make_estimator(model="nagao6", **settings):
@@ -99,7 +100,7 @@ def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
     return Outcome(probabilities, history, trained - started, predicted - trained, n_parameters)
 
 
-def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator, client=None) -> list[results.Record]:
+def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[results.Record]:
     """Return the record of each run; those that are recorded in the folder `root` already are not computed again.
 
     Each of `n_jobs` processes computes with one thread, or the workers of a `client`, see `cellcycle.tasks`. `fit`
@@ -110,19 +111,17 @@ def record_runs(runs, root, n_jobs=1, progress=True, fit=fit_estimator, client=N
     waiting = [(i, one) for i, fits in pending.items() for one in fits]
     if not waiting:
         return found
-    bar = Progress(len(waiting), f"{runs[0].test.name}: folds", enabled=progress)
     if fit is fit_estimator:
         prepared = _prepared(runs, waiting)
         waiting = [(i, replace(one, inputs=inputs)) for (i, one), inputs in zip(waiting, prepared, strict=True)]
     outcomes = _outcomes(fit, [(one, runs[i].test) for i, one in waiting], n_jobs, client)
+    outcomes = with_progress(outcomes, len(waiting), f"{runs[0].test.name}: folds")
     made = {i: [] for i in pending}
-    for (i, one), outcome in zip(waiting, outcomes, strict=True):
+    for (i, _), outcome in zip(waiting, outcomes, strict=True):
         made[i].append(outcome)
-        bar.advance(one.settings.get("model", "nagao6"))
         if len(made[i]) == len(pending[i]):
             # A record is written as soon as its last fold is done, so a kill loses unfinished models only.
             found[i] = _write(root, runs[i], pending[i], made.pop(i))
-    bar.close()
     return found
 
 
@@ -154,8 +153,6 @@ def _outcomes(fit, arguments, n_jobs, client):
 
 def _hold(fit, held, is_one_of_many):
     if is_one_of_many:
-        from threadpoolctl import threadpool_limits
-
         threadpool_limits(1)
     return fit, held
 
@@ -227,7 +224,7 @@ def defaults_of(model: str) -> dict:
 
 
 def cross_validate(
-    dataset: NucleusDataset, configs, root, n_folds=5, n_repeats=1, seed=0, n_jobs=1, progress=True, client=None
+    dataset: NucleusDataset, configs, root, n_folds=5, n_repeats=1, seed=0, n_jobs=1, client=None
 ) -> list[results.Record]:
     """Cross-validate models and return their records; those already recorded are not run again.
 
@@ -261,4 +258,4 @@ def cross_validate(
                 train, _ = train_test_split(train, train_size=share, stratify=labels, random_state=fold_seed)
             yield Fit(settings, dataset, train, fold.test, fold_seed, fold.repeat, fold.fold)
 
-    return record_runs(list(runs()), root, n_jobs, progress, client=client)
+    return record_runs(list(runs()), root, n_jobs, client=client)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from skimage.filters import threshold_otsu
 
 from cellcycle.errors import DataError
 from cellcycle.images import list_images, read_plane
@@ -129,6 +130,4 @@ def _edu_of(table: pd.DataFrame) -> np.ndarray:
 
 
 def _threshold(edu: pd.Series) -> float:
-    from skimage.filters import threshold_otsu
-
     return float(np.expm1(threshold_otsu(np.log1p(edu.clip(lower=0).to_numpy()))))
