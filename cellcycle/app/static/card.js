@@ -8,8 +8,8 @@ const TESTS = {
   fields: 'Right in whole simulated fields, phases weighing alike',
   'real: jurkat, each by itself': 'Right on real cells it had not seen (Jurkat), by their picture alone, phases weighing alike',
   'real: jurkat, with the DNA of the slide': 'The same with the DNA of their slide',
-  'real: mitocheck, each by itself': 'Ranks a mitosis above another cell (real HeLa cells)',
-  'real: rpe1, fields together': 'Ranks a cell in S above another (real RPE-1 cells, S by EdU)',
+  'real: mitocheck, each by itself': 'Ranks a mitosis above another cell, where chance does so in 50\u00a0% (real HeLa cells)',
+  'real: rpe1, fields together': 'Ranks a cell in S above another, where chance does so in 50\u00a0% (real RPE-1 cells, S by EdU)',
   'real: fields, each by itself': 'Calls M in fields of many laboratories, where few are',
   held_out: 'Right on cells like those it learned from, held out, classes weighing alike',
 };

@@ -37,6 +37,7 @@ function link() {
 
 export function hasMap(is) {
   get('drop-map').hidden = !is;
+  get('without-map').hidden = is;
   get('compared-by').textContent = is ? 'condition' : 'well or image';
 }
 

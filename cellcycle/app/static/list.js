@@ -1,11 +1,13 @@
 // The nuclei as a table or as a gallery, in one order; only what is in sight is drawn.
 
-import { changed, choose, classes, colourOf, focus, guessed, images, on, percent, phaseOf, state, step } from './state.js';
+import { changed, choose, classes, colourOf, dnaOf, focus, guessed, images, on, percent, phaseOf, state, step } from './state.js';
 import { drawNucleus } from './viewer.js';
 import { element } from './element.js';
 
-const ROW_PX = 28;
-const TILE_PX = 100; // of a row of tiles, the gap included
+// As high as the text of the browser is large.
+const REM_PX = parseFloat(getComputedStyle(document.documentElement).fontSize);
+const ROW_PX = 1.75 * REM_PX;
+const TILE_PX = 80 + 1.25 * REM_PX; // of a row of tiles, the gap included
 const table = document.getElementById('table');
 const gallery = document.getElementById('gallery');
 const wall = gallery.firstElementChild; // as high as all tiles would be
@@ -21,11 +23,13 @@ const columns = () => [
   ['phase', 'Phase', (n) => [element('span', { class: 'swatch', colour: colourOf({ ...n, said: '' }) }), n.call || 'no call']],
   ['sure', 'Sure', (n) => (n.call ? percent(n.sure) : '')],
   ['could_be', 'Could be', (n) => n.could_be.replaceAll(';', ' or ')],
-  ['said', 'You said', (n) => (n.said === 'none' ? 'no nucleus' : n.said)],
-  ['dna', 'DNA', (n) => (n.dna == null ? '' : n.dna.toFixed(1) + (images.get(n.image)?.data.dna_unit === 'N' ? ' N' : ''))],
+  ['said', 'You said', (n) => n.said && phaseOf(n)],
+  ['dna', 'DNA', (n) => (dnaOf(n) == null ? '' : n.dna.toFixed(1) + (images.get(n.image)?.data.dna_unit === 'N' ? ' N' : ''))],
   ['area', 'Area', (n) => (n.area == null ? '' : `${Math.round(n.area)} µm²${guessed(images.get(n.image))}`)],
   ['why', 'Worth a look because', (n) => n.why],
 ];
+// Where the parts of the page stand one below the other (style.css).
+const isStacked = matchMedia('(max-width: 62.5em), (max-height: 40em)');
 let isGallery = false;
 let anchor = null; // where a range of shift and a click begins
 
@@ -49,7 +53,7 @@ function render() {
 
 function fill() {
   const selected = state.chosen.size > 1 ? `, ${state.chosen.size} selected` : '';
-  document.getElementById('counted').textContent = `${state.listed.length} listed${selected}`;
+  document.getElementById('counted').textContent = state.listed.length ? `${state.listed.length} listed${selected}` : 'No nucleus fits; show all nuclei.';
   if (isGallery) fillGallery();
   else fillTable();
 }
@@ -66,7 +70,7 @@ function fillTable() {
   const first = Math.max(0, Math.floor(table.scrollTop / ROW_PX) - 10);
   const last = Math.min(listed.length, first + Math.ceil(table.clientHeight / ROW_PX) + 20);
   const rows = listed.slice(first, last).map((nucleus, k) => {
-    const cells = shown.map(([, , cell]) => element('td', {}, cell(nucleus)));
+    const cells = shown.map(([by, , cell]) => element('td', by === 'why' || by === 'name' ? { title: cell(nucleus) } : {}, cell(nucleus)));
     const row = element('tr', { 'aria-rowindex': first + k + 2, class: marks(nucleus) }, ...cells);
     row.addEventListener('click', (event) => clicked(event, nucleus));
     return row;
@@ -143,13 +147,14 @@ function describe(tile) {
   const words = `${said}${nucleus.why ? `, ${nucleus.why}` : ''}`;
   tile.setAttribute('aria-label', `Nucleus ${nucleus.id} of ${nucleus.name}: ${words}`);
   tile.title = `Nucleus ${nucleus.id}: ${words}`;
-  tile.lastChild.replaceChildren(element('i', { class: 'swatch', colour: colourOf(nucleus) }), nucleus.said ? `${nucleus.said} ✓` : said);
+  tile.lastChild.replaceChildren(element('i', { class: 'swatch', colour: colourOf(nucleus) }), nucleus.said ? `${phaseOf(nucleus)} ✓` : said);
 }
 
 function clicked(event, nucleus) {
   if (!event.shiftKey) {
     focus(nucleus, event.ctrlKey || event.metaKey);
     anchor = nucleus;
+    if (isStacked.matches) document.getElementById('nucleus').scrollIntoView({ block: 'nearest' });
     return;
   }
   // From what was clicked last, or else is in focus, if it is listed.

@@ -71,9 +71,9 @@ function buttons(nucleus, figures) {
     more.push(explain);
   }
   return [
-    element('p', { id: 'asked' }, many ? `What are the ${state.chosen.size} selected?` : 'Is the call right? Say what you see'),
-    element('div', { class: 'labels', role: 'group', 'aria-labelledby': 'asked' }, ...labels),
-    element('div', { class: 'labels' }, ...more),
+    element('div', { class: 'foot' }, element('p', { id: 'asked' }, many ? `What are the ${state.chosen.size} selected?` : 'Is the call right? Say what you see'),
+      element('div', { class: 'labels', role: 'group', 'aria-labelledby': 'asked' }, ...labels),
+      element('div', { class: 'labels' }, ...more)),
   ];
 }
 

@@ -59,7 +59,8 @@ function paint() {
   context.font = '12px system-ui, sans-serif';
   if (shown.nuclei.length < 2) {
     context.fillStyle = ink;
-    context.fillText('A histogram needs two nuclei.', EDGE.left, 30);
+    context.fillText(shown.isOfOne ? 'Without a G1 peak' : 'A histogram needs two nuclei.', EDGE.left, 30);
+    if (shown.isOfOne) context.fillText('DNA of several images does not compare.', EDGE.left, 48);
     return;
   }
   axes(context, ink, line);

@@ -72,14 +72,17 @@ export const phaseOf = (nucleus) => (nucleus.said === NONE ? 'no nucleus' : nucl
 /** Say whether a nucleus is worth a look: what was labelled had one. */
 export const isDoubtful = (nucleus) => nucleus.why !== '' && !nucleus.said;
 export const timeLeft = (s) => (s > 90 ? `, about ${Math.round(s / 60)} min left` : s > 0 ? `, about ${Math.ceil(s)} s left` : '');
-export const percent = (share) => (share == null ? '' : `${Math.round(100 * share)}\u00a0%`);
+const whole = (share) => (share > 0 && share < 0.005 ? '<1' : share < 1 && share >= 0.995 ? '>99' : Math.round(100 * share));
+export const percent = (share) => (share == null ? '' : `${whole(share)}\u00a0%`);
+/** The DNA of a nucleus, if it compares with that of the others on the page: without a G1 peak it is of one image. */
+export const dnaOf = (n) => (images.size === 1 || images.get(n.image)?.data.dna_unit === 'N' ? n.dna : null);
 
 const keys = {
   doubt: (n) => (isDoubtful(n) ? 0 : 1) + (n.sure ?? 0) / 2,
   strange: (n) => -n.strange,
   phase: (n) => 10 * n.classes.indexOf(n.call) - (n.sure ?? 0),
   number: (n) => n.order,
-  dna: (n) => -(n.dna ?? -1),
+  dna: (n) => -(dnaOf(n) ?? -1),
   area: (n) => -(n.area ?? -1),
   sure: (n) => n.sure ?? 0,
   why: (n) => n.why || '\uffff',

@@ -39,6 +39,14 @@ function show({ missing, running, waiting, problem, model }) {
   );
 }
 
+/** What the way of labelling does to the numbers. */
+function drawn() {
+  const labelled = all().filter((nucleus) => nucleus.said);
+  const isCorrecting = 2 * labelled.filter((nucleus) => nucleus.said !== nucleus.call).length > labelled.length;
+  if (isCorrecting) return 'Whoever labels what looks wrong labels hard nuclei: of all your nuclei more are right than these numbers say.';
+  return 'Labelled nuclei are not drawn at random: of all your nuclei more or fewer may be right than these numbers say.';
+}
+
 /** The time of the first rounds is that of starting: it is counted from when they were done. */
 function secondsLeft(done, total) {
   if (!begun || done < begun.done) begun = { done, at: Date.now() };
@@ -65,7 +73,7 @@ function result(model) {
     element('p', {}, `of ${model.n} labelled nuclei (${counts}) of ${model.n_images} ${model.n_images === 1 ? 'image' : 'images'}, each held out in turn, phases weighing alike. `
       + `Judged by so many, the change lies between ${low} and ${high} points (95\u00a0% interval), ${chance}.`),
     ...(isBetter ? [] : [element('p', { class: 'warning' }, `It did not get better: what ${model.from} calls stays, only how sure it is was fitted to your nuclei.`)]),
-    element('p', { class: 'quiet' }, `Whoever labels what looks wrong labels hard nuclei: of all your nuclei more are right than these numbers say. ${model.notes.join(' ')}`),
+    element('p', { class: 'quiet' }, `${drawn()} ${model.notes.join(' ')}`),
     element('p', {}, again, ' ', element('a', { class: 'button', id: 'save-model', href: '/api/model.zip', download: '', title: 'For cellcycle predict --model, unpacked, ZIP' }, 'Save the model')),
   ];
 }

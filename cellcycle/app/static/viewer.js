@@ -148,8 +148,13 @@ function outline(over, nuclei, width, colour) {
     over.fillStyle = over.strokeStyle = colour ?? colourOf(nucleus);
     if ((bottom - top) * scale < DOT_PX) over.fillRect(left, top, right - left, bottom - top);
     // One by one: the time that a browser takes over one path of them all grows with its square.
-    else over.stroke(pathOf(nucleus));
+    else {
+      // What has no phase is told without colour, too.
+      over.setLineDash(!colour && ['no call', 'no nucleus'].includes(phaseOf(nucleus)) ? [4 / scale, 3 / scale] : []);
+      over.stroke(pathOf(nucleus));
+    }
   }
+  over.setLineDash([]);
 }
 
 function pathOf({ outline: line }) {
