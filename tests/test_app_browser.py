@@ -404,7 +404,7 @@ def test_an_image_without_nuclei_is_shown_and_takes_nothing_from_the_others(page
     bars = page.locator("#plot").get_attribute("aria-label")
     upload(page, two[1])
     assert page.locator("#plot").get_attribute("aria-label") == bars
-    page.select_option("#image", label="0 - none.tif")
+    page.select_option("#image", label="none.tif (0 nuclei)")
     assert page.locator("#nucleus").inner_text() == "No nucleus."
     page.locator("#remove").click()
     page.locator("#image option").nth(1).wait_for(state="detached")
@@ -518,6 +518,34 @@ def test_a_lost_connection_loses_nothing(page, field_file, tmp_path):
     page.locator("#unsaved").wait_for(state="hidden")
     page.reload()
     page.locator("#told", has_text="1 labelled (").wait_for()
+
+
+def test_a_lost_upload_is_not_taken_for_another_image_of_its_name(page, tmp_path):
+    """Another tab gave one of the same name meanwhile."""
+    again = page.context.new_page()
+    again.goto(page.url)
+    again.wait_for_selector("body[data-ready]")
+    for folder, level in (("a", 300), ("b", 400)):
+        (tmp_path / folder).mkdir()
+        noise = np.random.default_rng(level).integers(level, level + 40, (200, 200))
+        write_image(tmp_path / folder / "same.tif", noise.astype(np.uint16), 0.325)
+    upload(page, tmp_path / "a" / "same.tif")
+    lost = []
+    again.route("**/api/images?*", lambda route: route.continue_() if lost else (lost.append(1), route.abort()))
+    upload(again, tmp_path / "b" / "same.tif")
+    assert again.locator("#image option").all_inner_texts() == ["same (2).tif (0 nuclei)"]
+
+
+def test_settings_outlive_a_reload_and_a_removed_image_is_forgotten_by_the_others(page, two):
+    page.select_option("#model", "nagao6")
+    page.locator("#note", has_text="Model: nagao6").wait_for()
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.input_value("#model") == "nagao6"
+    upload(page, two[1])
+    with page.expect_request("**/api/together?*") as asked:
+        page.locator("#remove").click()
+    assert "model=nagao6" in asked.value.url
 
 
 def test_labels_of_another_model_are_set_aside_and_come_back_with_it(page, two):

@@ -3,7 +3,6 @@
 That in a child process of its own, the only one that imports torch; the rest in those of `worker`.
 """
 
-import json
 import os
 from collections import Counter
 from dataclasses import replace
@@ -14,10 +13,12 @@ import numpy as np
 
 from cellcycle.app import worker
 from cellcycle.app.models import model_card
+from cellcycle.datasets import load_dataset
 from cellcycle.datasets.fields import nucleus_of
 from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import DataError
-from cellcycle.files import slug
+from cellcycle.files import replace_json, slug
+from cellcycle.images import write_image
 from cellcycle.names import clean_name
 from cellcycle.predict import ImagePrediction
 from cellcycle.review import LABEL_COLUMNS, NONE, classes_of, labelled_rows, labels_text, read_labels
@@ -95,7 +96,6 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
     with the model's and what the page says of it. It always begins from a model of this server, never from one that
     saw the same nuclei before. A `DataError` is one sentence for whoever corrected.
     """
-    from cellcycle.datasets import load_dataset
     from cellcycle.train import train
 
     data, notes, phases = work / "data", [], usable(images)
@@ -116,7 +116,7 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
             from_model=worker.checkpoint_of(name).folder,
             epochs=epochs,
             device="cpu",
-            progress=lambda *numbers: _tell(work / PROGRESS, numbers),
+            progress=lambda *numbers: replace_json(work / PROGRESS, numbers),
         )
     (work / MADE).mkdir()
     os.rename(made.folder, work / MADE / MODEL)
@@ -128,7 +128,7 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
         "notes": [*notes, *made.card["limits"][1:]],
         "card": model_card(OWN, (made,), f"Trained on your corrections ({made.name})"),
     }
-    _tell(work / MADE / TRAINED, told)
+    replace_json(work / MADE / TRAINED, told)
 
 
 def usable(images) -> set[str]:
@@ -139,8 +139,6 @@ def usable(images) -> set[str]:
 
 def _write_data(given, folder: Path) -> str:
     """Write images and a table of labels as `load_dataset` takes them; return which model called most of them."""
-    from cellcycle.images import write_image
-
     rows, callers = [], []
     for index, (prediction, said) in enumerate(given, start=1):
         file = folder / f"{index:03d}_{slug(Path(prediction.image).stem)[:80]}.tif"
@@ -155,9 +153,3 @@ def _write_data(given, folder: Path) -> str:
         raise DataError(_SUBJECT, "their models are not of this server", "call the images with one of its models")
     (folder / _TABLE).write_text(labels_text(rows), "utf-8")
     return max(set(callers), key=callers.count)
-
-
-def _tell(file: Path, known) -> None:
-    unfinished = file.with_suffix(".new")
-    unfinished.write_text(json.dumps(known), "utf-8")
-    os.replace(unfinished, file)

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+
 from cellcycle.app import worker
 from cellcycle.errors import DataError, ImageError
 from cellcycle.files import zipped
@@ -88,8 +90,6 @@ def table(images: list[tuple[Path, dict[str, str]]]) -> str:
 
     `images` are files of rows, and what was said of their nuclei: number -> class or "none".
     """
-    import pandas as pd
-
     with TemporaryDirectory() as folder:
         files = [Path(folder, f"{k}.csv") for k in range(len(images))]
         for file, (rows, said) in zip(files, images, strict=True):

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cellcycle.app import experiment, worker
+from cellcycle.app.asked import short_text
 from cellcycle.app.guard import Refusal
 from cellcycle.app.models import model_card
 from cellcycle.app.site import COOKIE, Site
@@ -73,13 +74,20 @@ def _visit(site: Site, examples: list[str]):
 
 
 async def _upload(site: Site, visitor: Visitor, request: Request):
-    """Take one file, as the body."""
+    """Take one file, as the body; what nobody waits for any longer is not kept.
+
+    By the `key` that it gave a page that heard no answer knows its file again, whatever others are called.
+    """
     model, settings, _ = site.asked(visitor, request.query_params)
+    key = short_text(request.query_params, "key")
     with site.work.admitted(visitor.key):
         image, name = visitor.new_image(clean_name(request.query_params.get("name", "")))
         try:
             await site.read(image, name, request.stream(), settings, is_gone=request.is_disconnected)
-            return JSONResponse(await site.look(visitor, image, name, model, settings))
+            about = await site.look(visitor, image, {"name": name, "key": key}, model, settings)
+            if await request.is_disconnected():
+                raise Refusal(499, "the upload was cancelled")
+            return JSONResponse(about)
         except BaseException:
             visitor.remove(image)
             raise
@@ -92,7 +100,8 @@ async def _call(site: Site, visitor: Visitor, request: Request, image: Path):
         async with site.store.locks.setdefault(image, asyncio.Lock()):
             # Meanwhile it may have been called otherwise, or removed.
             before = visitor.about(visitor.image(image.name))
-            return JSONResponse(await site.look(visitor, image, before["name"], model, settings))
+            given = {"name": before["name"], "key": before.get("key", "")}
+            return JSONResponse(await site.look(visitor, image, given, model, settings))
 
 
 async def _correct(site: Site, visitor: Visitor, request: Request, image: Path):

@@ -94,11 +94,12 @@ class Site:
                     await self.in_words(name, worker.find, plane, model, settings, **options)
         return await self.work.run(groups.together, planes, names, model, settings, how, plate_map)
 
-    async def look(self, visitor: Visitor, image: Path, name: str, model: str, settings: Settings) -> dict:
-        """Call the nuclei of an image that was read, and keep the result."""
+    async def look(self, visitor: Visitor, image: Path, given: dict, model: str, settings: Settings) -> dict:
+        """Call the nuclei of an image that was read, and keep the result beside what was `given`: its name, its key."""
+        name = given["name"]
         call = f"call-{new_id()}"
         summary = await self.in_words(name, worker.call, image / "plane", model, settings, image / call)
-        return visitor.keep(image, {"name": name, "call": call} | summary)
+        return visitor.keep(image, given | {"call": call} | summary)
 
     async def made(self, visitor: Visitor, download: str, function, *arguments, of: str = "") -> Response:
         """Answer with what a function of a worker makes, as a file to save; `of` is the image that it is of."""

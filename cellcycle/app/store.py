@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 from cellcycle.app.fine_tune import MODEL, TRAINED
 from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import MB, Limits
+from cellcycle.files import replace_json
 from cellcycle.names import apart
 from cellcycle.review import NONE
 
@@ -154,7 +155,7 @@ class Visitor:
         if not image.exists():
             raise Refusal(404, "the image was removed while it was worked on")
         old = self.about(image) if (image / _ABOUT).exists() else {"number": time.time_ns()}
-        _write(image / _ABOUT, about | {"number": old["number"]})
+        replace_json(image / _ABOUT, about | {"number": old["number"]})
         for old in image.glob("call-*"):
             if old.name != about.get("call"):
                 shutil.rmtree(old, ignore_errors=True)
@@ -174,7 +175,7 @@ class Visitor:
             # What another model knows stays for that one.
             said[number] = [old for old in said.get(number, []) if old not in allowed] + [label] * bool(label)
         kept = {found: {n: labels for n, labels in one.items() if labels} for found, one in kept.items()}
-        _write(image / _SAID, {found: one for found, one in kept.items() if one})
+        replace_json(image / _SAID, {found: one for found, one in kept.items() if one})
         self._store.measure(image)
         return self.about(image)
 
@@ -232,10 +233,3 @@ class Visitor:
 def _said(image: Path) -> dict[str, dict[str, list[str]]]:
     file = image / _SAID
     return json.loads(file.read_text("utf-8")) if file.exists() else {}
-
-
-def _write(path: Path, content: dict) -> None:
-    """Replace a file in one step; the id keeps two writers of one file apart."""
-    unfinished = path.with_name(f".{new_id()}")
-    unfinished.write_text(json.dumps(content), "utf-8")
-    os.replace(unfinished, path)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from scipy.linalg import inv
 
 from cellcycle.app.models import model_table
 from cellcycle.checkpoint import Checkpoint, load_checkpoint
@@ -48,8 +49,6 @@ def start(folders, scratch: Path) -> None:
 
     What is loaded later would count against a call; and OpenBLAS, where it gets no memory at first, waits for ever.
     """
-    from scipy.linalg import inv
-
     import cellcycle.app.fine_tune  # noqa: F401
 
     scratch.mkdir(mode=0o700, exist_ok=True)

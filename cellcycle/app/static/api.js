@@ -20,8 +20,8 @@ const query = (given) => new URLSearchParams(Object.entries(given).filter(([, va
 
 export const visit = () => json('/api/visit', { method: 'POST' });
 export const nuclei = (id) => json(`/api/images/${id}/nuclei.json`);
-export const upload = (file, settings, signal) =>
-  json(`/api/images?${query({ ...settings, name: file.name })}`, { method: 'POST', body: file, signal });
+export const upload = (file, key, settings, signal) =>
+  json(`/api/images?${query({ ...settings, key, name: file.name })}`, { method: 'POST', body: file, signal });
 export const call = (id, settings, signal) => json(`/api/images/${id}/call?${query(settings)}`, { method: 'POST', signal });
 export const together = (settings, signal) => json(`/api/together?${query(settings)}`, { method: 'POST', signal });
 export const plateMap = (table) => json('/api/map', { method: 'POST', body: table });

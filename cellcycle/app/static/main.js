@@ -16,18 +16,34 @@ const AT_ONCE = 2;
 let site = {};
 let running = null; // AbortController of what is under way
 let told = []; // what was noticed when the images were read together
+let isDue = false; // an image was removed while others were worked on: they may have leant on it
 
 // --- giving images ---
 
-function settings() {
-  const named = Object.fromEntries(['model', 'kind', 'pixel_size_um', 'channel', 'plane'].map((id) => [id, get(id).value.trim()]));
-  return named;
+const SETTINGS = ['model', 'kind', 'pixel_size_um', 'channel', 'plane'];
+const settings = () => Object.fromEntries(SETTINGS.map((id) => [id, get(id).value.trim()]));
+
+/** Keep by which settings images are called, for a page that is loaded again. */
+const keepSettings = () => localStorage.setItem('settings', JSON.stringify({ ...settings(), how: get('how').value }));
+
+/** Show the settings by which images were last called. */
+function showSettings() {
+  const kept = JSON.parse(localStorage.getItem('settings') ?? '{}');
+  for (const id of [...SETTINGS, 'how']) {
+    const [part, value] = [get(id), kept[id] ?? ''];
+    const first = part.options?.[0].value;
+    part.value = first === undefined || [...part.options].some((option) => option.value === value) ? value : first;
+  }
 }
 
 /** Do one thing at a time, with progress from its first to its last step. */
 async function alone(task) {
-  if (running) return problem('Something is being worked on; wait, or cancel it.');
+  if (running) {
+    showSettings();
+    return problem('Something is being worked on; wait, or cancel it.');
+  }
   running = new AbortController();
+  keepSettings();
   progress('Getting ready ...');
   try {
     await task(running.signal);
@@ -36,6 +52,7 @@ async function alone(task) {
   }
   running = null;
   get('progress').hidden = true;
+  if (isDue && images.size) await callAgain();
 }
 
 function progress(words, share = null) {
@@ -106,19 +123,16 @@ async function give(files) {
   const pictures = given.filter((file) => !tooLarge.includes(file) && !isTable(file));
   await alone(async (signal) => {
     unread(true);
+    const keys = new Map(pictures.map((file) => [file, Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('')]));
     const isDone = await each(pictures, (file) => file.name, signal,
-      async (file, isAgain) => take((isAgain && await arrived(file)) || await api.upload(file, settings(), signal)));
+      async (file, isAgain) => take((isAgain && await arrived(keys.get(file))) || await api.upload(file, keys.get(file), settings(), signal)));
     for (const table of given.filter(isTable)) await takeTable(table);
     if (isDone && images.size > 1) await readTogether(signal);
   });
 }
 
-/** Return what is known of a file that the server has, though its answer was lost; of several of a name each has a number. */
-async function arrived({ name }) {
-  const numbered = `${name.replace(/\.[^.]*$/, '')} (`;
-  const isIt = (about) => !images.has(about.id) && (about.name === name || about.name.startsWith(numbered));
-  return (await api.visit()).images.find(isIt);
-}
+/** Return what is known of a file that the server has, though its answer was lost. */
+const arrived = async (key) => (await api.visit()).images.find((about) => about.key === key);
 
 /** Take a plate map, or a table of corrections that was saved before. */
 async function takeTable(table) {
@@ -148,8 +162,8 @@ function ownModel(card) {
 
 /** Note for a page that is loaded again that its images are yet to be read together. */
 function unread(is) {
-  if (is) sessionStorage.setItem('unread', 'yes');
-  else sessionStorage.removeItem('unread');
+  if (is) localStorage.setItem('unread', 'yes');
+  else localStorage.removeItem('unread');
 }
 
 /** Let the images tell each other what they can, and call those again for which that, or a setting, is new. */
@@ -158,13 +172,27 @@ const callAgain = () => alone(readTogether);
 async function readTogether(signal) {
   const given = settings();
   const how = get('how').value;
+  isDue = false;
   unread(true);
   await saved();
+  await asServer();
   progress('Reading the images together ...');
   const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
-  told = notes.map((note) => note.replace(' of .:', ' of your images:').replace(' of map:', ' of the plate map:'));
-  if (await each(changed, (id) => images.get(id).about.name, signal, async (id) => take(await api.call(id, given, signal)))) unread(false);
+  // Without a folder or a map a group is called ".".
+  told = notes.map((note) => note.replace(/(^|of )\.(?=[ :])/, '$1your images').replace(' of map:', ' of the plate map:'));
+  const named = changed.filter((id) => images.has(id)).map((id) => ({ id, name: images.get(id).about.name }));
+  const again = async ({ id }) => images.has(id) && take(await api.call(id, given, signal));
+  if (await each(named, ({ name }) => name, signal, again) && !isDue) unread(false);
   tell('read');
+}
+
+/** Show the images that the server has: another tab may have given some, or removed them. */
+async function asServer() {
+  const known = (await api.visit()).images;
+  const kept = new Set(known.map(({ id }) => id));
+  [...images.keys()].filter((id) => !kept.has(id)).forEach(drop);
+  const others = known.filter(({ id }) => !images.has(id));
+  if (others.length) await take(...others);
 }
 
 function problem(words) {
@@ -251,7 +279,11 @@ get('remove').addEventListener('click', async () => {
   }
   told = [];
   drop(id);
-  if (!images.size) start();
+  if (!images.size) return start();
+  // What the others knew by it is not known any longer.
+  unread(true);
+  if (running) isDue = true;
+  else callAgain();
 });
 get('forget').addEventListener('click', async () => {
   running?.abort();
@@ -269,6 +301,10 @@ get('forget').addEventListener('click', async () => {
 });
 
 function start() {
+  state.wanted = 'all';
+  state.order = { by: 'doubt', turn: 1 };
+  state.hidden.clear();
+  unread(false);
   drop(null);
   get('start').hidden = false;
   for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections', 'open-experiment']) get(id).hidden = true;
@@ -298,7 +334,7 @@ function tellAll() {
   const found = [...images.values()];
   const models = [...new Set(found.map(({ about }) => about.model).filter(Boolean))];
   const guessed = found.filter(({ data }) => !data.scale_is_known && data.id.length).length;
-  const guess = guessed ? `Pixel size not stated${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''}, guessed from the nuclei: give it under Settings.` : '';
+  const guess = guessed ? `Pixel size not stated, or not to be believed,${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''} and guessed from the nuclei: give it under Settings.` : '';
   const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
   get('note').textContent = [models.length && `Model: ${models.join(', ')}.`, guess, ...warnings, ...notes(found)].filter(Boolean).join(' ');
   const aside = found.reduce((sum, { about }) => sum + about.aside, 0);
@@ -333,7 +369,7 @@ function phases() {
 }
 
 function pictures() {
-  get('image').replaceChildren(...[...images.values()].map(({ about }) => element('option', { value: about.id }, `${about.n} - ${about.name}`)));
+  get('image').replaceChildren(...[...images.values()].map(({ about }) => element('option', { value: about.id }, `${about.name} (${about.n} ${about.n === 1 ? 'nucleus' : 'nuclei'})`)));
   get('image').value = state.image;
   get('save-picture').href = `/api/images/${state.image}/overlay.png`;
   get('save-outlines').href = `/api/images/${state.image}/outlines.zip`;
@@ -392,9 +428,12 @@ try {
     get('examples').append(button);
   }
   await begin(callAgain, ownModel);
-  if (site.images.length) await take(...site.images);
+  if (site.images.length) {
+    showSettings();
+    await take(...site.images);
+  }
   document.body.dataset.ready = 'yes';
-  if (images.size > 1 && sessionStorage.getItem('unread')) callAgain();
+  if (images.size > 1 && localStorage.getItem('unread')) callAgain();
 } catch (error) {
   problem(error.message);
 }
