@@ -489,3 +489,57 @@ def test_an_image_in_a_folder_is_another_one_when_a_file_in_it_was_written(tmp_p
     assert key_of(*given) == before
     chunk.write_bytes(b"12")
     assert key_of(*given) != before
+
+
+def test_a_header_that_does_not_fit_its_pages_names_nothing(tmp_path):
+    planes = np.random.default_rng(0).integers(0, 999, (3, 64, 64), np.uint16)
+    image = (
+        '<Image ID="Image:{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYCZT" Type="uint16" SizeX="{side}" SizeY="64" '
+        'SizeC="{c}" SizeZ="1" SizeT="1" PhysicalSizeX="{um}" PhysicalSizeY="{um}">{rest}</Pixels></Image>'
+    )
+
+    def written(images, n=2):
+        with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tiff:
+            for k, plane in enumerate(planes[:n]):
+                said = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{images}</OME>'
+                tiff.write(plane, metadata=None, contiguous=False, description=None if k else said)
+        return tmp_path / "a.ome.tif"
+
+    def rest(*names, data='<TiffData IFD="0" PlaneCount="2"/>'):
+        return "".join(f'<Channel ID="C:{k}" Name="{name}"/>' for k, name in enumerate(names)) + data
+
+    first = image.format(k=0, side=64, c=2, um=0.3, rest=rest("DAPI", "GFP", data="<MetadataOnly/>"))
+    plane = read_plane(written(first + image.format(k=1, side=64, c=2, um=0.5, rest=rest("GFP", "DAPI"))))
+    assert (plane.channel, plane.pixel_size_um) == ("DAPI", 0.5)
+    np.testing.assert_allclose(plane.pixels * 65535, planes[1], atol=0.01)
+    for names in (("DAPI", "GFP", "BF"), ("DAPI",)):
+        with pytest.raises(ImageError, match="2 channels"):
+            read_plane(written(image.format(k=0, side=64, c=2, um=0.5, rest=rest(*names))))
+    with pytest.raises(ImageError, match="holds more of the same size"):
+        read_plane(written(image.format(k=0, side=64, c=1, um=0.5, rest=rest("DAPI", data="<TiffData/>")), 3))
+    one = rest("DAPI", data='<TiffData IFD="0"/>')
+    plane = read_plane(written(image.format(k=0, side=80, c=1, um=0.5, rest=one), 1))
+    assert plane.pixel_size_um is None and "64 x 80 pixels, it has 64 x 64" in plane.note
+
+
+def test_a_stack_that_was_cut_off_is_no_single_picture(tmp_path):
+    planes = np.random.default_rng(0).integers(0, 999, (3, 64, 64), np.uint16)
+    for axes in ("CYX", "ZYX", "TYX"):
+        with tifffile.TiffWriter(tmp_path / "a.tif", imagej=True) as tiff:
+            tiff.write(planes, truncate=True, metadata={"axes": axes})
+        whole = (tmp_path / "a.tif").read_bytes()
+        (tmp_path / "cut.tif").write_bytes(whole[: len(whole) * 6 // 10])
+        with pytest.raises(ImageError, match="announces 3 planes and holds 1: it was cut off"):
+            read_plane(tmp_path / "cut.tif")
+
+
+def test_numbers_that_no_camera_gives_hide_no_picture():
+    picture = np.random.default_rng(0).poisson(100, (64, 200)).astype(np.float32)
+    picture[20:40, 20:40] += 1000
+    broken, expected = picture.copy(), scale_to_unit(picture)
+    broken[5, 5] = 1e12
+    is_sound = broken == picture
+    np.testing.assert_array_equal(scale_to_unit(broken)[is_sound], expected[is_sound])
+    filled = picture.astype(np.float64)
+    filled[:, :5] = -np.finfo(np.float64).max
+    np.testing.assert_allclose(scale_to_unit(filled)[:, 5:], expected[:, 5:], atol=1e-6)

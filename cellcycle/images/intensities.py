@@ -12,6 +12,9 @@ _LOGARITHM = 32.5
 # A picture lies in the last part of its numbers that is smaller than this, on top of an offset; as large ones say "no
 # data" in maps and registered pictures.
 _OFFSET, _FILLING = 1e-3, 1e19
+_SINGLE = np.finfo(np.float32).min, np.finfo(np.float32).max
+# So many times brighter than nearly all of a picture are pixels that are broken, if they are so few.
+_BROKEN, _FEW = 1e6, 1e-4
 # Fractions of what are so small as this is not known.
 _LEAST_FULL = 1e-6
 # Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
@@ -50,10 +53,10 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     is_offset = 0 < largest - least < _OFFSET * least
     # Of 32 bits that begin at a large number, single precision would keep every 128th.
     wide = np.float64 if raw.dtype.itemsize >= 4 and (kind == "i" or is_offset) else np.float32
-    with np.errstate(over="ignore"):
-        pixels = raw.astype(wide)
-    if kind == "f" and not np.isfinite(pixels).all():
+    if kind == "f" and not np.isfinite(raw).all():
         raise ImageError(path, "some pixels are NaN or infinite", "replace them, then export the image again")
+    # What single precision cannot hold fills what was not pictured.
+    pixels = (np.clip(raw, *_SINGLE) if kind == "f" and raw.dtype.itemsize > 4 else raw).astype(wide)
     if kind == "f" and (is_filling := pixels >= _FILLING).any() and not is_filling.all():
         pixels[is_filling] = pixels[~is_filling].min()
     dark = least if is_offset else 0.0 if kind == "u" or not raw.size else _dark(raw.dtype, pixels, path)
@@ -62,6 +65,9 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     if kind == "f" or dark > 0 or raw.dtype.itemsize == 8:
         ranges = (2 if dark == -1 else 1, 2**8 - 1, 2**16 - 1, 2**32 - 1)[kind != "f" :]
         largest = pixels.max()
+        high = np.percentile(pixels.ravel()[:: max(1, pixels.size // _SAMPLES)], 99.9) if kind == "f" else 0
+        if 0 < _BROKEN * high < largest and np.mean(is_broken := pixels > _BROKEN * high) < _FEW:
+            largest = pixels[~is_broken].max()
         full_range = next((r for r in ranges if _LEAST_FULL < largest <= r), largest or 1)
     else:
         limits = np.iinfo(raw.dtype)

@@ -31,17 +31,34 @@ class Header:
     root: ElementTree.Element
     whole: ElementTree.Element
     images: frozenset[str]
+    n_pages: int
     is_cut: bool = False
     elsewhere: dict[str, str] = field(default_factory=dict)
     note: str = ""
 
-    def described(self, index: int) -> tuple[list[str], tuple]:
-        """Return the names of the channels of an image, perhaps none, and its pixel size in x and y."""
+    def described(self, index: int, shape: tuple[int, int]) -> tuple[list[str], tuple, str]:
+        """Return what is said of one of the images in this file: names of channels, pixel size in x and y, and a note.
+
+        Each is empty, or None, where nothing is said. `shape` (H, W) is that of the image: what was made of another
+        size since, has pixels of another size.
+        """
         images = self.root.findall("{*}Image/{*}Pixels")
+        # A header may leave to its reader where the planes lie.
+        images = list(filter(self._is_here, images)) or images
         if index >= len(images):
-            return [], (None, None)
-        names = [channel.get("Name", "") for channel in images[index].findall("{*}Channel")]
-        return names, tuple(_stated_um(images[index], axis) for axis in "XY")
+            return [], (None, None), ""
+        pixels = images[index]
+        names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
+        stated = tuple(int(pixels.get(f"Size{axis}", size)) for axis, size in zip("YX", shape, strict=True))
+        if stated != shape:
+            note = "its header is of {} x {} pixels, it has {} x {}: its scale counts as unknown".format(
+                *stated, *shape
+            )
+            return names, (None, None), note
+        return names, tuple(_stated_um(pixels, axis) for axis in "XY"), ""
+
+    def _is_here(self, pixels) -> bool:
+        return any(int(data.get("IFD", 0)) < self.n_pages for data in pixels.findall("{*}TiffData"))
 
     def well(self) -> tuple[str, int, int] | None:
         """Return plate, row and column, from 0, that are stated for the images; None where none is, or several are."""
@@ -86,7 +103,7 @@ def read_header(path: Path, tiff) -> Header:
         lacking = "there" if not companion.is_file() else "read" if companion.suffix.lower() != ".ome" else ""
         if lacking:
             note = f"its channels and pixel size are unknown: {companion.name}, which states them, is not {lacking}"
-            return Header(root, root, frozenset(), note=note)
+            return Header(root, root, frozenset(), len(tiff.pages), note=note)
         with open(companion, "rb") as file:
             text = file.read(MOST_BYTES + 1)
         check_description(companion, text)
@@ -95,7 +112,8 @@ def read_header(path: Path, tiff) -> Header:
     runs = list(_runs(root))
     own = root.get("UUID", "").strip().lower()
     if not runs or (binary is None and {run.uuid for run in runs} <= {"", own}):
-        return Header(root, root, frozenset(image.get("ID") for image in root.findall("{*}Image")))
+        images = frozenset(image.get("ID") for image in root.findall("{*}Image"))
+        return Header(root, root, images, len(tiff.pages))
     uuids = {"", own}
     if not any(run.uuid in uuids for run in runs):
         # Not every writer states which of the files this one is; its name may tell.
@@ -133,7 +151,7 @@ def _cut(root, runs: list[_Run], uuids: set[str], n_pages: int) -> Header:
                 elsewhere.setdefault(_channel_name(pixels, c) or f"number {c}", file)
             elif t in times and z not in z_planes:
                 elsewhere.setdefault(STACK, file)
-    return Header(cut, root, images, True, elsewhere)
+    return Header(cut, root, images, n_pages, True, elsewhere)
 
 
 def _cut_pixels(pixels, planes: dict[Place, int]) -> ElementTree.Element:

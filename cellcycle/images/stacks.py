@@ -81,13 +81,16 @@ def stack_of_array(path: str, array: np.ndarray) -> Stack:
 def channel_names(n_channels: int, names: list[str] | None = None, is_colour: bool = False) -> tuple[str, ...]:
     """Return one name a channel: the file's where it gives one, a colour, or the index.
 
+    Of more or fewer names than channels it is not known whose they are.
+
     Examples
     --------
-    >>> channel_names(3, ["DAPI", ""])
-    ('DAPI', '1', '2')
+    >>> channel_names(2, ["DAPI", ""]), channel_names(2, ["DAPI", "GFP", "BF"])
+    (('DAPI', '1'), ('0', '1'))
     """
     found = ["red", "green", "blue"] if is_colour else [str(name or "") for name in names or []]
-    return tuple((found[i] if i < len(found) else "") or str(i) for i in range(n_channels))
+    found = found if len(found) == n_channels else [""] * n_channels
+    return tuple(name or str(i) for i, name in enumerate(found))
 
 
 def usable_size(x_um: float | None, y_um: float | None = None) -> tuple[float | None, str]:

@@ -63,14 +63,12 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
     planes = _Planes(tiff, series, as_numbers)
     imagej = tiff.imagej_metadata or {}
+    _check_planes(path, tiff, series, int(imagej.get("images", 1)), planes.n)
     labels = imagej.get("Labels") or []
-    names, (x_um, y_um) = header.described(index) if header else (
+    names, (x_um, y_um), stale = header.described(index, (sizes["Y"], sizes["X"])) if header else (
         labels[: planes.n_channels] if planes.n_channels > 1 else [],
-        _resolution_um(series.keyframe, str(imagej.get("unit", "")).strip("\0 ").lower()),
+        _resolution_um(series.keyframe, str(imagej.get("unit", "")).strip("\0 ").lower()), "",
     )  # fmt: skip
-    if header and series.kind == "generic" and len(names) != planes.n_channels:
-        # The pages do not lie as the header says: whose names these are is not known.
-        names = []
     pixel_size_um, note = usable_size(x_um, y_um)
     # ImageJ calls slices what was put together, and says how far planes are apart.
     is_any = tiff.is_imagej and not imagej.get("spacing")
@@ -86,10 +84,23 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         is_colour=planes.is_colour,
         is_labelled=is_labelled,
         elsewhere=header.elsewhere if header else {},
-        note="; ".join(filter(None, (header.note if header else "", note))),
+        note="; ".join(filter(None, (header.note if header else "", stale, note))),
         missing=planes.missing,
     )
     return _slices_as_channels(stack, labels)
+
+
+def _check_planes(path: Path, tiff, series, announced: int, n: int) -> None:
+    """Refuse a file that was cut off, or has more pages than its header says: which is which is not known then."""
+    if announced > n:
+        raise ImageError(path, f"it announces {announced} planes and holds {n}: it was cut off", "export it again")
+    if not tiff.is_ome:
+        return
+    held = {page.index for one in tiff.series for level in one.levels for page in level.pages if page is not None}
+    rest = (tiff.pages.get(k) for k in range(len(tiff.pages)) if k not in held)
+    if any(page.shape == series.keyframe.shape and not page.is_reduced for page in rest):
+        finding = f"its header tells of {n} of its planes, and it holds more of the same size"
+        raise ImageError(path, finding, "export it again, with a header of its own")
 
 
 def _slices_as_channels(stack: Stack, labels: list[str]) -> Stack:
@@ -161,8 +172,8 @@ class _Planes:
         self.n_channels = 3 if self.palette is not None else self.sizes.get("C", 1) * n_samples
         has_colours = self.palette is not None or self.page.photometric in (2, 6)
         self.is_colour = self.n_channels == 3 and has_colours
-        n_leading = int(np.prod([self.sizes[axis] for axis in self.leading], dtype=int))
-        self.is_paged = n_leading == len(series.pages)
+        self.n = int(np.prod([self.sizes[axis] for axis in self.leading], dtype=int))
+        self.is_paged = self.n == len(series.pages)
         self.cache: dict[int, np.ndarray] = {}
 
     def load(self, t: int, c: int, z: int) -> np.ndarray:
