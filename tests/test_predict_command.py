@@ -475,3 +475,9 @@ def test_the_images_of_a_slide_are_read_and_their_nuclei_found_once(tmp_path, mo
     table = predict([tmp_path], is_slide=True)
     assert count == ({"read_plane": 4, "find_nuclei": 2} if room is None else {"read_plane": 6, "find_nuclei": 2})
     pd.testing.assert_frame_equal(table, predict([tmp_path]))
+
+
+def test_scores_are_told_as_shipped_cards_have_them_and_as_train_writes_them():
+    own = {"n": 9, "accuracy": 0.8, "recall": {"G1": 0.9}, "intervals": {"accuracy": [0.7, 0.9], "recall": {"G1": [0, 1]}}}
+    assert words._scores(own) == {"accuracy": {"value": 0.8, "low": 0.7, "high": 0.9}}
+    assert words._scores({"n": 9, "accuracy": own["recall"] | {"value": 0.8, "low": 0.7, "high": 0.9}}).keys() == {"accuracy"}

@@ -197,8 +197,7 @@ def card_report(checkpoint: Checkpoint) -> str:
     parts.append([_wrapped(f"{name}: {text}") for name, text in facts.items()])
     parts.append(["Limits", *(_wrapped(f"- {text}") for text in card["limits"])])
     for test, entry in card.get("scores", {}).items():
-        estimates = [f"{name} {_with_interval(score)}" for name, score in entry.items()
-                     if isinstance(score, dict) and {"value", "low", "high"} <= score.keys()]  # fmt: skip
+        estimates = [f"{name} {_with_interval(score)}" for name, score in _scores(entry).items()]
         parts.append([_wrapped(f"Scores, {test}: {entry.get('source', '')}")])
         parts[-1] += [_wrapped(f"- {words}") for words in (_told(entry), "; ".join(estimates)) if words]
     changes = []
@@ -207,6 +206,14 @@ def card_report(checkpoint: Checkpoint) -> str:
         changes.append(_wrapped(f"- {test}, {rates['n']} nuclei: {told}"))
     parts += [["Calls that change where a picture is", *changes]] if changes else []
     return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _scores(entry: dict) -> dict[str, dict]:
+    """Return value, low and high of each score: as the models that come with the package have them, or as `train`."""
+    found = {name: score for name, score in entry.items() if isinstance(score, dict) and "value" in score}
+    for name, (low, high) in ((n, pair) for n, pair in entry.get("intervals", {}).items() if isinstance(pair, list)):
+        found[name] = {"value": entry[name], "low": low, "high": high}
+    return found
 
 
 def _told(entry: dict) -> str:
