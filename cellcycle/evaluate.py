@@ -197,6 +197,9 @@ def check_outside(output: Path, data) -> None:
 
 def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
     """Refuse to write an evaluation over, or among, what it is of."""
+    # What its pictures need is asked for before the work.
+    from cellcycle import plots  # noqa: F401
+
     check_outside(output, data)
     if Path(os.path.realpath(output)).suffix.lower() != ".csv":
         raise SettingError(output, "a table of predictions is not called so", "end the name in .csv")

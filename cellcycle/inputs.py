@@ -209,7 +209,7 @@ def chosen_measurements(columns, names, n: int) -> np.ndarray:
 def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inputs:
     """Return the inputs of the nuclei of a `NucleusDataset`, (N, ...) in their order; no label enters.
 
-    Its groups are anchored one by one, as a prediction of all their images together would. `found` is what
+    Its slides are anchored one by one, as a prediction of all their images together would. `found` is what
     `nuclei_of` gives of it, where that is known.
     """
     if dataset.fields:
@@ -217,7 +217,7 @@ def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inpu
     if rule.pixel_size_um is None:
         return _of_crops(dataset.images, rule, dataset.pixel_size_um)
     found = nuclei_of(dataset, rule.scale) if found is None else found
-    groups = dataset.groups if dataset.has_stated_groups else np.zeros(len(dataset))
+    groups = dataset.anchored_by
     anchors = {g: fit_anchor([found[i] for i in np.flatnonzero(groups == g)])[0] for g in np.unique(groups)}
     rows = zip(dataset.images, found, groups, strict=True)
     return Inputs.joined(inputs_of(image[0], nuclei, rule, anchors[g]) for image, nuclei, g in rows)
@@ -226,10 +226,11 @@ def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inpu
 def _of_fields(dataset, rule: InputRule) -> Inputs:
     """Return the inputs of nuclei that were labelled in whole fields; those without a label help to anchor."""
     fields_of = nuclei_of(dataset, rule.scale)
-    groups = dataset.places[:, 0] if dataset.groups is None else dataset.groups
     made: list = [None] * len(dataset)
     # Two stains of one slide are two amounts of light for one DNA.
-    keys = np.array([f"{g}\n{dataset.fields[i].channel}" for g, i in zip(groups, dataset.places[:, 0], strict=True)])
+    keys = np.array(
+        [f"{g}\n{dataset.fields[i].channel}" for g, i in zip(dataset.anchored_by, dataset.places[:, 0], strict=True)]
+    )
     for key in np.unique(keys):
         rows = np.flatnonzero(keys == key)
         at = np.unique(dataset.places[rows, 0])

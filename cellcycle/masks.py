@@ -88,7 +88,7 @@ def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int,
     """Return labels in which each number is one nucleus, and a remark where they were made here."""
     is_inverted = False
     at_corners, times = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]], return_counts=True)
-    if times.max() >= 3 and at_corners[times.argmax()]:
+    if times.max() >= 3 and at_corners[times.argmax()] and (counts[0] or not is_one):
         background = at_corners[times.argmax()]
         if n_numbers > 1 or not counts[0]:
             finding = f"the number {background} is at its corners, where background is 0"

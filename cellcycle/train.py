@@ -122,6 +122,7 @@ def train(
     settings = _settings(network, epochs, device, start, len(dataset))
     jobs = jobs_of(jobs, settings["device"])
     marks, known = dataset.known_by(), set() if start is None else trained_images(start)
+    learned = {*marks.ravel(), *known}
     # What the model to train further has learned from is held out of nothing.
     scored = _new_to(start, dataset, ~are_among(marks, known), say)
     parts, limits = _parts(dataset, marks, folds, seed)
@@ -155,7 +156,7 @@ def train(
             )
             if comparison["before"] >= comparison["after"]:
                 say("the model was not worse before: its weights are kept")
-                final, held_out = start.classifier(), before
+                final, held_out, learned = start.classifier(), before, known
         if final is None:
             # Found finished in its state, unless a fine-tuned model was still to prove better.
             final = trainings.fit("all", seed + folds)
@@ -169,7 +170,7 @@ def train(
 
     def write_more(work: Path) -> None:
         write_evaluation(judged, work / "held_out.csv")
-        write_trained_images(work, sorted({*marks.ravel(), *known}))
+        write_trained_images(work, sorted(learned))
 
     checkpoint = save_checkpoint(output, final, rule, about, more=write_more)
     shutil.rmtree(state, ignore_errors=True)

@@ -487,8 +487,11 @@ def test_copies_are_no_groups_that_were_stated(cells):
     dataset = load_dataset(cells)
     assert len(set(dataset.groups)) == 38 and not dataset.has_stated_groups
     assert "scores may flatter" in dataset.check_for_training()[-1]
-    rows = [f"{r},slide{k % 2}" for k, r in enumerate([*ROWS, "M/again.tif,M"])]
-    assert load_dataset(manifest(cells, ["path,label,group", *rows])).has_stated_groups
+    rows = [f"{r},slide{k % 2}" for k, r in enumerate(ROWS)]
+    rows.append(f"M/again.tif,M,slide{1 - ROWS.index('M/0.tif,M') % 2}")
+    stated = load_dataset(manifest(cells, ["path,label,group", *rows]))
+    # A copy in both slides keeps them on one side of a fold; their light stays that of each.
+    assert stated.has_stated_groups and len(set(stated.groups)) == 1 and len(set(stated.anchored_by)) == 2
 
 
 def test_without_size_nothing_is_scaled(cells):

@@ -242,6 +242,8 @@ def test_one_group_for_all_keeps_the_cells_of_an_image_together(plate):
     dataset = load(folder, table.assign(group="plate 1"))
     assert sorted(set(dataset.groups)) == ["a.tif", "b.tif"]
     assert any("all are of one group" in note for note in dataset.notes)
+    # They were read together, and have one G1 peak all the same.
+    assert set(dataset.anchored_by) == {"plate 1"} and set(dataset.select([0, -1]).anchored_by) == {"plate 1"}
 
 
 @pytest.mark.parametrize(

@@ -520,6 +520,12 @@ def test_an_empty_mask_is_an_image_without_nuclei(small):
     assert table["flags"].tolist() == ["no_nucleus"]
 
 
+def test_a_mask_may_fill_a_crop_of_one_nucleus():
+    pixels = np.random.default_rng(0).random((32, 32), np.float32)
+    labels, _ = read_mask(np.ones((32, 32), int), pixels, is_one=True)
+    assert labels.all()
+
+
 def test_a_crop_with_its_own_mask_is_one_nucleus_also_in_two_parts():
     plane = read_plane(MITOSIS)
     nuclei = Predictor().find(plane)

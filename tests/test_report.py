@@ -137,6 +137,24 @@ def test_doses_and_conditions_that_nearly_share_a_name_are_not_mixed(tmp_path):
         read_experiment([tmp_path / "t.csv"])
 
 
+def test_a_control_of_one_name_is_that_arm_and_an_empty_dose_beside_another_is_one(tmp_path):
+    doses = {"drug": (np.nan, 10.0), "DMSO": (np.nan, 0.0)}
+    parts = [nuclei_of(CONTROL, 20, condition=drug, dose=dose) for drug, of in doses.items() for dose in of]
+    pd.concat([p.assign(image=f"{k}.tif") for k, p in enumerate(parts)]).to_csv(tmp_path / "t.csv", index=False)
+    experiment = read_experiment([tmp_path / "t.csv"], "drug, no dose")
+    assert experiment.arms == ["drug, no dose", "DMSO", "drug 10"]
+    numbers = all_numbers(experiment, 20)
+    assert set(numbers.loc[numbers["table"] == "counted, minus control", "condition"]) == {"DMSO", "drug"}
+
+
+def test_plates_that_one_table_spells_as_numbers_are_apart_by_their_folders(tmp_path):
+    for k, (name, plate) in enumerate((("a", "1"), ("b", "1.0"))):
+        rows = nuclei_of(CONTROL, 10, k, condition="drug").assign(plate=plate, image=f"{tmp_path}/{name}/A01_s1.tif")
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    together = read_experiment([tmp_path / "a.csv", tmp_path / "b.csv"]).table
+    assert together["unit"].nunique() == 2
+
+
 @pytest.mark.slow
 def test_a_well_of_two_times_counts_for_each_and_what_is_pooled_is_told(tmp_path):
     fields = [(CONTROL, "0h", "HeLa"), (CONTROL, "0h", "RPE1"), (ARREST, "24h", "RPE1")]

@@ -617,3 +617,11 @@ def test_wrong_folders_are_refused_and_leave_nothing(tmp_path, arguments):
     with pytest.raises(SettingError):
         simulation.write_folder(tmp_path / "made", **arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_fields_of_two_seeds_have_no_picture_in_common(tmp_path):
+    for seed in (1, 2):
+        simulation.write_folder(tmp_path / str(seed), fields=3, size_px=128, seed=seed)
+    files = list(tmp_path.glob("*/fields/*.tif"))
+    assert len({file.read_bytes() for file in files}) == len(files) == 6

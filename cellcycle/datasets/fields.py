@@ -74,7 +74,8 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
         remedy = f"put the images beside the table, {mend}, or leave them out: --skip-unreadable"
         raise DataError(file, bad[0] + more, remedy)
     entries = pd.concat(rows, ignore_index=True)
-    if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
+    slides = entries["group"].to_numpy(str)
+    if len(set(slides)) == 1 and len({f.image for f in fields}) > 1:
         # One for all keeps nothing apart: at least the cells of an image stay together.
         entries["group"] = [fields[k].image for k in entries["field"]]
         notes.append("all are of one group: cells of one image are kept together instead")
@@ -85,7 +86,7 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     notes += [f"skipped {text}" for text in bad]
     notes += [f"{len(lines)} rows {said} (line {lines[0]})" for said, lines in doubtful.items()]
     shapes = " or ".join(f"{w} x {h} px" for h, w in sorted({f.pixels.shape for f in fields})[:3])
-    more = {"fields": tuple(fields), "places": entries[["field", "at"]].to_numpy(np.int64)}
+    more = {"fields": tuple(fields), "places": entries[["field", "at"]].to_numpy(np.int64), "slides": slides}
     as_read = f"fields: {len(fields)} of {shapes}"
     return as_dataset(file, name, entries, crops, notes, size_px, on_error, about, as_read=as_read, **more)
 

@@ -192,7 +192,9 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
     note = f"{n_copies} images are copies of others; copies share a group, so no fold parts them"
     keys = dataset.known_by() if dataset.groups is None else np.column_stack([dataset.groups, nucleus.astype(str)])
     groups = {"groups": joined(keys), "groups_are_copies": dataset.groups is None}
-    return replace(dataset, **groups, notes=(*dataset.notes, note))
+    # Copies join what no fold may part, not the light of their slides.
+    slides = dataset.groups if dataset.slides is None else dataset.slides
+    return replace(dataset, **groups, slides=slides, notes=(*dataset.notes, note))
 
 
 def _scale(picture: np.ndarray, height: int, width: int) -> np.ndarray:

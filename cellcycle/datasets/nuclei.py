@@ -20,7 +20,8 @@ class NucleusDataset:
     Integer files are divided by the full range of their type, so intensities of different images stay comparable.
     `labels` (N,) int64 index `classes`: phases in the order G1, S, G2, M, other classes in that of their names.
     Images of one of the `groups` (N,) (field, well, copies of one nucleus) are never parted by a split; where none but
-    copies are known, `groups_are_copies`.
+    copies are known, `groups_are_copies`. `slides` (N,) say what was stained and exposed alike, and so has one G1 peak,
+    where the groups say more, or less, than that.
     `identity` tells data sets apart in records; `origin` is "simulated" or "real". Where files say the edge of a pixel
     in the sample it stands in `pixel_sizes_um` (N,), else NaN. Nuclei labelled in whole fields have those `fields`
     (`LabelledField`), and in `places` (N, 2) the index of their field and their index among the nuclei found there.
@@ -38,6 +39,7 @@ class NucleusDataset:
     origin: str
     groups: np.ndarray | None = None
     groups_are_copies: bool = False
+    slides: np.ndarray | None = None
     pixel_sizes_um: np.ndarray | None = None
     fields: tuple = field(default=(), repr=False)
     places: np.ndarray | None = None
@@ -62,6 +64,12 @@ class NucleusDataset:
         return self.groups is not None and not self.groups_are_copies
 
     @property
+    def anchored_by(self) -> np.ndarray:
+        """What nuclei have one G1 peak with, (N,): their slide, else their group, else all others."""
+        stated = self.groups if self.has_stated_groups else np.zeros(len(self))
+        return stated if self.slides is None else self.slides
+
+    @property
     def size_px(self) -> int:
         """Side of the square images."""
         return self.images.shape[-1]
@@ -83,7 +91,7 @@ class NucleusDataset:
         """Return the images at `indices` ((M,) int or bool), keeping name and classes."""
         indices = np.arange(len(self))[indices]
         digest = hashlib.blake2b(indices.astype("<i8").tobytes(), digest_size=5).hexdigest()
-        of_each = ("images", "labels", "sample_ids", "groups", "pixel_sizes_um", "places", "marks")
+        of_each = ("images", "labels", "sample_ids", "groups", "slides", "pixel_sizes_um", "places", "marks")
         return replace(
             self,
             **{name: getattr(self, name)[indices] for name in of_each if getattr(self, name) is not None},

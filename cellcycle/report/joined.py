@@ -47,11 +47,14 @@ def read_joined(paths) -> pd.DataFrame:
             table = table.assign(replicate=table["donor"])
         names = {name: table[name].map(clean) if name in table else "" for name in (*_NAMES, "group")}
         tables[k] = table.assign(**names)
-    table = pd.concat(_told_apart(paths, tables), ignore_index=True)
-    for name in (*_NAMES, *({"time", "cell_line"} & set(table.columns))):
+    for name in (*_NAMES, "time", "cell_line"):
         # Spreadsheets write a column of 1 and 2 as 1.0 and 2.0.
-        plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-        table[name] = plain.where(plain.isin(set(table[name])), table[name])
+        known = {value for table in tables if name in table for value in table[name]}
+        for k, table in enumerate(tables):
+            if name in table:
+                plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+                tables[k] = table.assign(**{name: plain.where(plain.isin(known), table[name])})
+    table = pd.concat(_told_apart(paths, tables), ignore_index=True)
     for name in ("plate", "well", "condition"):
         refuse_twins(source, name, table[name])
     for _, own in table.groupby("condition"):

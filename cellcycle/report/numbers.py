@@ -113,7 +113,8 @@ def _arms(table) -> pd.Series:
     """Return what each row is compared by: condition and dose, else well, else image."""
     if (table["condition"] == "").all():
         return table["unit_name"]
-    doses = table.groupby("condition")["dose"].nunique()
+    # Without a dose is a level of its own, beside others.
+    doses = table.groupby("condition")["dose"].agg(lambda own: own.nunique(dropna=not (own > 0).any()))
     several = table["condition"].map(doses > 1) | (table["dose"] > 0)
     arms = table["condition"].where(~several, table["condition"] + table["dose"].map(_dosed))
     conditions = table.groupby(arms)["condition"].unique()
@@ -200,7 +201,9 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], n_samples:
     if not experiment.control:
         return []
     table = experiment.table
-    is_control = (table["arm"] == experiment.control) | (table["condition"] == experiment.control)
+    is_control = table["arm"] == experiment.control
+    if not is_control.any():
+        is_control = table["condition"] == experiment.control
     control = table[is_control & table["is_counted"]]
     if not len(control):
         raise DataError(experiment.control, "the control has no nucleus that can be counted", "name another --control")

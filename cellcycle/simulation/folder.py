@@ -15,6 +15,9 @@ from cellcycle.simulation.images import simulate_field, simulate_nuclei
 from cellcycle.simulation.parameters import STUDY_COUNTS, VERSION, SimulationParameters
 from cellcycle.simulation.plate import write_plate
 
+# Seeds of fields lie so far apart.
+_MOST_FIELDS = 100_000
+
 
 def write_folder(
     out,
@@ -106,7 +109,8 @@ def _write_fields(folder: Path, n: int, size_px: int, seed: int, parameters: Sim
     n_nuclei = round(60 * (size_px / 512) ** 2)
     tables = []
     for k in range(n):
-        field = simulate_field((size_px, size_px), n_nuclei, seed + k, parameters)
+        # Of two seeds no field is the same.
+        field = simulate_field((size_px, size_px), n_nuclei, _MOST_FIELDS * seed + k, parameters)
         name = f"field_{k + 1:03d}.tif"
         write_image(folder / "fields" / name, field.image, field.pixel_size_um)
         write_image(folder / "labels" / name, field.labels.astype(np.uint16), field.pixel_size_um)
