@@ -3,7 +3,9 @@
 import pytest
 
 from cellcycle.errors import ImageError
+from cellcycle.images import expand
 from cellcycle.images.channels import by_name
+from cellcycle.images.naming import parts_of
 from cellcycle.images.plates import fields_of
 from cellcycle.predict.groups import layout
 
@@ -122,3 +124,22 @@ def test_draq5_stains_all_and_a_laser_of_dna_stains_tells_it():
 def test_the_rule_of_wells_is_told_by_one_of_the_images():
     names = [f"plate/p_{well}_s1.tif" for well in ("B03", "B04")]
     assert layout(names, has_files=False)[1] == ["wells by the names of 2 images (ImageXpress: B03 in p_B03_s1.tif)"]
+
+
+LONG = "ctrl_t001_z001_c00{}.tif", "ctrl_t0001_c000{}.tif", "A01_z001_c00{}.tif", "A01_ch00{}.tif"
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_channels_are_known_by_long_numbers_too(name):
+    found = parts_of([name.format(k) for k in (1, 2)]).values()
+    assert len({part.channel for part in found}) == 2 and len({part.rest for part in found}) == 1
+
+
+def test_a_link_to_an_image_of_the_call_counts_no_nucleus_twice(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"1")
+    (tmp_path / "b.tif").write_bytes(b"2")
+    (tmp_path / "zz.tif").symlink_to("a.tif")
+    told = []
+    assert expand([tmp_path], told.append) == [str(tmp_path / name) for name in ("a.tif", "b.tif")]
+    assert told == ["left out: 1 link to another (zz.tif)"]
+    assert len(expand([tmp_path / "a.tif", f"{tmp_path}/./a.tif"], told.append)) == 1 == len(told)

@@ -70,22 +70,33 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
             # Too long for the file system, a folder without the right to look, a zero byte.
             reason = getattr(error, "strerror", None) or str(error)
             found[ImageError(path[:200], f"it cannot be looked up ({reason})", "check the path")] = None
-    # One file may be spelt in several ways.
+    # One file may be spelt in several ways, or linked to.
     once: dict = {}
     for path in found:
-        once.setdefault(path if isinstance(path, ImageError) else os.path.abspath(path), path)
-    if len(once) < 2:
-        return list(once.values())
-    files, left_out = fields_of(list(once.values()))
+        once.setdefault(path if isinstance(path, ImageError) else _file_of(path), path)
+    files, left_out = fields_of(list(once.values())) if len(once) > 1 else (list(once.values()), {})
+    named = {os.path.abspath(path): path for path in found if isinstance(path, str)}
+    if links := [path for at, path in named.items() if os.path.abspath(once[_file_of(path)]) != at]:
+        left_out = left_out | {"links to others": links}
     if left_out and tell is not None:
-        below = folders_below(file for file in once.values() if isinstance(file, str))
+        below = folders_below(file for file in found if isinstance(file, str))
         tell(f"left out: {', '.join(_told(what, of, below) for what, of in left_out.items())}")
     return files
 
 
+def _file_of(path: str):
+    """Return what is the same for all names of one file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.abspath(path)
+    return found.st_dev, found.st_ino
+
+
 def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:
     """Return how many files were left out as what, and the first of them by name."""
-    one = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy"}
+    one = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy",
+           "links to others": "link to another"}  # fmt: skip
     names = ["/".join([*below[file], os.path.basename(file)]) for file in files[:_MOST_NAMES]]
     more = ", ..." if len(files) > _MOST_NAMES else ""
     return f"{len(files)} {one[what] if len(files) == 1 else what} ({', '.join(names)}{more})"
