@@ -543,3 +543,14 @@ def test_numbers_that_no_camera_gives_hide_no_picture():
     filled = picture.astype(np.float64)
     filled[:, :5] = -np.finfo(np.float64).max
     np.testing.assert_allclose(scale_to_unit(filled)[:, 5:], expected[:, 5:], atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_what_alpha_hides_is_not_pictured(tmp_path, mode):
+    gray = Image.fromarray(np.random.default_rng(0).integers(20, 200, (64, 64), np.uint8))
+    alpha = np.full((64, 64), 255, np.uint8)
+    alpha[:, :20], alpha[:, 20] = 0, 128
+    Image.merge(mode, [*[gray] * (len(mode) - 1), Image.fromarray(alpha)]).save(tmp_path / "a.png")
+    plane = read_plane(tmp_path / "a.png")
+    assert (plane.pixels[:, :20] == 0).all() and "alpha" in plane.note
+    np.testing.assert_allclose(plane.pixels[:, 20:] * 255, np.asarray(gray)[:, 20:], atol=1)
