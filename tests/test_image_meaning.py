@@ -554,3 +554,11 @@ def test_what_alpha_hides_is_not_pictured(tmp_path, mode):
     plane = read_plane(tmp_path / "a.png")
     assert (plane.pixels[:, :20] == 0).all() and "alpha" in plane.note
     np.testing.assert_allclose(plane.pixels[:, 20:] * 255, np.asarray(gray)[:, 20:], atol=1)
+
+
+def test_a_file_whose_one_channel_is_another_stain_says_so(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 999, (64, 64), np.uint16)
+    for name in ("GFP", "H2B-GFP", "DAPI", "Channel 1"):
+        tifffile.imwrite(tmp_path / "a.ome.tif", pixels, metadata={"axes": "YX", "Channel": {"Name": [name]}})
+        assert ("unless that shows DNA" in read_plane(tmp_path / "a.ome.tif").note) == (name == "GFP")
+    assert read_plane(tmp_path / "a.ome.tif", channel=0).note == ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
-from cellcycle.images.channels import choose_channel, is_index
+from cellcycle.images.channels import by_name, choose_channel, is_index, is_known
 from cellcycle.images.formats import judge, open_stack
 from cellcycle.images.intensities import scale_to_unit
 from cellcycle.images.pages import MOST_PAGES, look_like_one_stack
@@ -78,16 +78,19 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
             raise ImageError(path, f"its planes have the shape {raw.shape}", "export it as one gray image")
         pixels = scale_to_unit(raw, stack.path)
         missing = stack.missing(time, index, z_planes) if stack.missing else ""
+        name = stack.channel_names[index]
+        is_other = channel is None and stack.n_channels == 1 and is_known(name) and not by_name([name])
+        other = f"its one channel is called {name}: unless that shows DNA, its calls mean nothing" if is_other else ""
     return Plane(
         pixels=pixels,
         bit_depth=8 if raw.dtype == bool else 8 * raw.dtype.itemsize,
         pixel_size_um=stack.pixel_size_um,
         path=stack.path,
-        channel=stack.channel_names[index],
+        channel=name,
         channels=stack.channel_names,
         n_planes=len(z_planes),
         planes=_planes_taken(stack, time, z_planes),
-        note="; ".join(filter(None, (stack.note, missing))),
+        note="; ".join(filter(None, (stack.note, other, missing))),
     )
 
 
