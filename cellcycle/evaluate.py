@@ -19,6 +19,7 @@ from cellcycle.datasets import NucleusDataset, is_named, load_dataset
 from cellcycle.errors import DataError, SettingError
 from cellcycle.files import whole_file
 from cellcycle.graphs import check_hash
+from cellcycle.images.writing import FIGURE
 from cellcycle.inputs import prepare
 from cellcycle.names import cell
 from cellcycle.phases import PHASES
@@ -245,7 +246,7 @@ def write_evaluation(found: Evaluation, table: Path) -> None:
         figures[f"{table.stem}_mistakes"] = plots.image_grid(found.dataset.images[wrong], titles, shared_scale=False)
     else:
         beside["mistakes.png"].unlink(missing_ok=True)
-    plots.save_figures(figures, table.parent)
+    plots.save_figures(figures, table.parent, FIGURE)
 
 
 def are_among(marks: np.ndarray, known: set[str]) -> np.ndarray:

@@ -16,6 +16,7 @@ from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.evaluate import Evaluation, evaluate, report, write_evaluation
 from cellcycle.images import write_image
+from cellcycle.images.listing import list_images
 from cellcycle.inputs import InputRule, inputs_of, prepare
 from cellcycle.nuclei import find_nuclei
 from cellcycle.predict.output import text_rows
@@ -139,6 +140,8 @@ def test_pictures_of_mistakes_go_and_names_of_classes_are_no_formulas(cells, tmp
     with_mistakes = judged(cells, labels, [1, *labels[1:]], classes)
     write_evaluation(with_mistakes, tmp_path / "s.csv")
     assert (tmp_path / "s_mistakes.png").is_file()
+    # Beside images, they are none.
+    assert list_images(tmp_path) == []
     write_evaluation(judged(cells, labels, labels, classes), tmp_path / "s.csv")
     assert not (tmp_path / "s_mistakes.png").exists()
     for name in ("s.csv", "s_confusion.csv"):

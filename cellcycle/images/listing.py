@@ -11,6 +11,7 @@ from cellcycle.images.naming import folders_below
 from cellcycle.images.omezarr import is_ome_zarr
 from cellcycle.images.plates import fields_of
 from cellcycle.images.remote import images_at, is_url
+from cellcycle.images.writing import FIGURE, has_mark
 
 # So many of the files that are left out are named.
 _MOST_NAMES = 3
@@ -20,7 +21,8 @@ _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 def list_images(folder) -> list[Path]:
     """List what is called like an image, and OME-Zarr images, in a folder and the folders in it, linked ones too.
 
-    Hidden and system files are left out. A link that leads nowhere is listed, for reading it says so.
+    Hidden and system files are left out, and the figures that `train` and `evaluate` write beside a table. A link that
+    leads nowhere is listed, for reading it says so.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -39,7 +41,8 @@ def list_images(folder) -> list[Path]:
             continue
         folders[:] = [name for name in folders if not _is_hidden(name)]
         found += [Path(root, name) for name in names if not _is_hidden(name) and is_image_name(name)]
-    return sorted(path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path))
+    found = (path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path))
+    return sorted(path for path in found if not (path.suffix == ".png" and has_mark(path, FIGURE)))
 
 
 def is_image_name(name) -> bool:

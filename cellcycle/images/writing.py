@@ -10,6 +10,8 @@ from cellcycle.errors import ImageError, SettingError
 from cellcycle.files import whole_file
 
 _MARKED_BYTES = 1_000
+# Of figures that lie beside tables of images: they are no images themselves.
+FIGURE = "cellcycle figure"
 
 
 def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mark: str = "") -> None:

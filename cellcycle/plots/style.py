@@ -63,13 +63,16 @@ def spread_of(table, score: str, ends: tuple[str, str] | None = None) -> np.ndar
     return np.abs(table[list(ends)].to_numpy().T - table[score].to_numpy())
 
 
-def save_figures(figures: dict[str, Figure], folder) -> list[Path]:
-    """Write figures as `<name>.png`, each whole or not at all, into a folder that is made, and return their paths."""
+def save_figures(figures: dict[str, Figure], folder, mark: str | None = None) -> list[Path]:
+    """Write figures as `<name>.png`, each whole or not at all, into a folder that is made, and return their paths.
+
+    Those with a mark are known again by `cellcycle.images.writing.has_mark`.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{name}.png" for name in figures]
     for figure, file in zip(figures.values(), written, strict=True):
         with whole_file(file) as work:
             # Without the name of the software, the same figure gives the same bytes under any version of it.
-            figure.savefig(work, dpi=100, metadata={"Software": None})
+            figure.savefig(work, dpi=100, metadata={"Software": None, "Description": mark})
     return written
