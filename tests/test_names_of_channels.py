@@ -143,3 +143,10 @@ def test_a_link_to_an_image_of_the_call_counts_no_nucleus_twice(tmp_path):
     assert expand([tmp_path], told.append) == [str(tmp_path / name) for name in ("a.tif", "b.tif")]
     assert told == ["left out: 1 link to another (zz.tif)"]
     assert len(expand([tmp_path / "a.tif", f"{tmp_path}/./a.tif"], told.append)) == 1 == len(told)
+
+
+def test_what_is_read_when_it_is_named_is_read_of_a_folder_too(tmp_path):
+    names = [f"{k}{suffix}" for k, suffix in enumerate((".flex", ".jfif", ".qptiff", ".svs", ".tf2"))]
+    for name in [*names, "notes.txt", "map.csv"]:
+        (tmp_path / name).write_bytes(name.encode())
+    assert expand([tmp_path]) == [str(tmp_path / name) for name in names]
