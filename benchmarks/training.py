@@ -6,7 +6,7 @@ Run: python benchmarks/training.py [--sizes 64 128 300] [--epochs 24 12 6] [--ma
 For each size and network (Nagao 6 and ResNet 8 at batches of 16, on D3), in one run:
 
 - *fold / steps*: CPU time of a whole fold, the making of D3 and all else included, over that of the forward, backward
-  and optimiser steps of the same network on tensors that are in memory already, timed for few epochs;
+  and optimiser steps of the same network on tensors that are in memory already;
 - *two folds*: wall time of two folds, of few epochs, one after the other over that of two processes side by side;
 - *tutorial / ours*: CPU time of the usual loop (files through Pillow, a `Dataset` that applies torchvision's transforms
   image by image, a `DataLoader`) over that of the same fold here, for as many images and epochs; it is timed for few
@@ -22,6 +22,7 @@ import json
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle, islice
 from multiprocessing import get_context
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -45,6 +46,8 @@ NETWORKS = {"nagao6": {}, "resnet8": {"stem_stride": 2}}
 BATCH, COPIES = 16, 2
 # So many epochs tell what each of them costs.
 FEW_EPOCHS = 6
+# So many batches lie ready for the bare steps.
+MOST_READY = 100
 torch.set_num_threads(1)
 # The study's, as torchvision has them.
 TRANSFORMS = v2.Compose(
@@ -82,11 +85,11 @@ def pure_steps(name: str, images, labels, epochs: int) -> float:
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     loop.keep_freed_memory()
     n = epochs * -(-len(images) // BATCH)
-    rows = np.random.default_rng(0).integers(0, len(made.images), (n, BATCH))
+    rows = np.random.default_rng(0).integers(0, len(made.images), (min(n, MOST_READY), BATCH))
     pixels = torch.from_numpy(made.images).sub(0.1).div(0.1)
     ready = [(pixels[r].contiguous(memory_format=torch.channels_last), torch.from_numpy(made.labels[r])) for r in rows]
     started = time.process_time()
-    for batch, truth in ready:
+    for batch, truth in islice(cycle(ready), n):
         with torch.autocast("cpu", torch.bfloat16, enabled=loop.has_bfloat16()):
             loss = nn.functional.cross_entropy(network(batch), truth)
         optimizer.zero_grad()
@@ -162,8 +165,8 @@ def measured(name: str, size_px: int, epochs: int) -> dict:
     job, short = (name, images, labels, epochs), (name, images, labels, few)
     whole_s, fitted = apart(whole_fold, job)
     row = {"network": name, "size_px": size_px, "epochs": epochs, "fold_s": whole_s}
-    steps_s, tutorial_s = (apart(part, *short) / few * epochs for part in (pure_steps, tutorial))
-    row |= {"fold / steps": whole_s / steps_s, "tutorial / ours": tutorial_s / whole_s}
+    row["fold / steps"] = whole_s / apart(pure_steps, *job)
+    row["tutorial / ours"] = apart(tutorial, *short) / few * epochs / whole_s
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         list(pool.map(abs, range(2)))
         started = time.perf_counter()
