@@ -542,6 +542,8 @@ def test_settings_outlive_a_reload_and_a_removed_image_is_forgotten_by_the_other
     page.reload()
     page.wait_for_selector("body[data-ready]")
     assert page.input_value("#model") == "nagao6"
+    # It may have been left before the last image was called.
+    page.locator("#progress").wait_for(state="hidden")
     upload(page, two[1])
     with page.expect_request("**/api/together?*") as asked:
         page.locator("#remove").click()

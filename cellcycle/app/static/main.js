@@ -127,7 +127,9 @@ async function give(files) {
     const isDone = await each(pictures, (file) => file.name, signal,
       async (file, isAgain) => take((isAgain && await arrived(keys.get(file))) || await api.upload(file, keys.get(file), settings(), signal)));
     for (const table of given.filter(isTable)) await takeTable(table);
-    if (isDone && images.size > 1) await readTogether(signal);
+    // What was cancelled on its way may have arrived.
+    if (!isDone) await asServer().catch(() => null);
+    else if (images.size > 1) await readTogether(signal);
   });
 }
 
@@ -305,6 +307,7 @@ function start() {
   state.order = { by: 'doubt', turn: 1 };
   state.hidden.clear();
   unread(false);
+  localStorage.removeItem('settings');
   drop(null);
   get('start').hidden = false;
   for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections', 'open-experiment']) get(id).hidden = true;
@@ -433,7 +436,7 @@ try {
     await take(...site.images);
   }
   document.body.dataset.ready = 'yes';
-  if (images.size > 1 && localStorage.getItem('unread')) callAgain();
+  if (images.size && localStorage.getItem('unread')) callAgain();
 } catch (error) {
   problem(error.message);
 }
