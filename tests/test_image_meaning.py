@@ -562,3 +562,11 @@ def test_a_file_whose_one_channel_is_another_stain_says_so(tmp_path):
         tifffile.imwrite(tmp_path / "a.ome.tif", pixels, metadata={"axes": "YX", "Channel": {"Name": [name]}})
         assert ("unless that shows DNA" in read_plane(tmp_path / "a.ome.tif").note) == (name == "GFP")
     assert read_plane(tmp_path / "a.ome.tif", channel=0).note == ""
+
+
+@pytest.mark.parametrize(("unit", "edge_um"), [("\\u00B5m", 0.5), ("\\u03BCm", 0.5), ("\\u00C5", 0.5), ("micron", 0.5)])
+def test_units_are_known_as_imagej_escapes_them(tmp_path, unit, edge_um):
+    per_unit = 2e-4 if "C5" in unit else 2
+    pixels = np.random.default_rng(0).integers(0, 999, (64, 64), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, resolution=(per_unit,) * 2, metadata={"unit": unit})
+    assert read_plane(tmp_path / "a.tif").pixel_size_um == pytest.approx(edge_um)

@@ -12,8 +12,8 @@ MAX_PIXELS = 500_000_000
 # Deflate packs at most 1032 : 1, so a larger ratio announces pixels that the file cannot hold.
 MAX_RATIO = 1_100
 UM_PER_UNIT = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "pm": 1e-6, "\u00c5": 1e-4, "\u212b": 1e-4, "nm": 1e-3,
-    "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25_400.0, "inches": 25_400.0,
+    "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "\\u03bcm": 1.0, "\u00c5": 1e-4, "\u212b": 1e-4, "\\u00c5": 1e-4,
+    "pm": 1e-6, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25_400.0, "inches": 25_400.0,
 }  # fmt: skip
 _METERS = {"pico": 1e-6, "nano": 1e-3, "micro": 1.0, "milli": 1e3, "centi": 1e4, "": 1e6}
 _NAMED = {f"{prefix}met{end}": um for prefix, um in _METERS.items() for end in ("er", "re")}
