@@ -536,29 +536,15 @@ def test_a_stack_that_was_cut_off_is_no_single_picture(tmp_path):
 def test_numbers_that_no_camera_gives_hide_no_picture():
     picture = np.random.default_rng(0).poisson(100, (64, 200)).astype(np.float32)
     picture[20:40, 20:40] += 1000
-    broken, expected = picture.copy(), scale_to_unit(picture)
-    broken[5, 5] = 1e12
-    is_sound = broken == picture
-    np.testing.assert_array_equal(scale_to_unit(broken)[is_sound], expected[is_sound])
+    expected = scale_to_unit(picture)
     filled = picture.astype(np.float64)
     filled[:, :5] = -np.finfo(np.float64).max
     np.testing.assert_allclose(scale_to_unit(filled)[:, 5:], expected[:, 5:], atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_what_alpha_hides_is_not_pictured(tmp_path, mode):
-    gray = Image.fromarray(np.random.default_rng(0).integers(20, 200, (64, 64), np.uint8))
-    alpha = np.full((64, 64), 255, np.uint8)
-    alpha[:, :20], alpha[:, 20] = 0, 128
-    Image.merge(mode, [*[gray] * (len(mode) - 1), Image.fromarray(alpha)]).save(tmp_path / "a.png")
-    plane = read_plane(tmp_path / "a.png")
-    assert (plane.pixels[:, :20] == 0).all() and "alpha" in plane.note
-    np.testing.assert_allclose(plane.pixels[:, 20:] * 255, np.asarray(gray)[:, 20:], atol=1)
-
-
 def test_a_file_whose_one_channel_is_another_stain_says_so(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 999, (64, 64), np.uint16)
-    for name in ("GFP", "H2B-GFP", "DAPI", "Channel 1"):
+    for name in ("GFP", "H2B-GFP", "Cy5 (DRAQ5)", "DAPI", "Channel 1"):
         tifffile.imwrite(tmp_path / "a.ome.tif", pixels, metadata={"axes": "YX", "Channel": {"Name": [name]}})
         assert ("unless that shows DNA" in read_plane(tmp_path / "a.ome.tif").note) == (name == "GFP")
     assert read_plane(tmp_path / "a.ome.tif", channel=0).note == ""

@@ -126,13 +126,19 @@ def test_the_rule_of_wells_is_told_by_one_of_the_images():
     assert layout(names, has_files=False)[1] == ["wells by the names of 2 images (ImageXpress: B03 in p_B03_s1.tif)"]
 
 
-LONG = "ctrl_t001_z001_c00{}.tif", "ctrl_t0001_c000{}.tif", "A01_z001_c00{}.tif", "A01_ch00{}.tif"
+LONG = "ctrl_t001_z001_c00{}.tif", "A01_T0001_Z0001_C000{}.tif"
 
 
 @pytest.mark.parametrize("name", LONG)
 def test_channels_are_known_by_long_numbers_too(name):
     found = parts_of([name.format(k) for k in (1, 2)]).values()
     assert len({part.channel for part in found}) == 2 and len({part.rest for part in found}) == 1
+
+
+@pytest.mark.parametrize("name", ["t24_c{:03d}_f1.tif", "chip3_ch{:03d}_f1.tif", "G1_t0_c{:03d}.png"])
+def test_doses_devices_and_cells_of_long_numbers_are_fields(tmp_path, name):
+    names = [name.format(k) for k in (101, 102, 110)]
+    assert fields_of(names) == (names, {})
 
 
 def test_a_link_to_an_image_of_the_call_counts_no_nucleus_twice(tmp_path):

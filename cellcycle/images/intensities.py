@@ -13,8 +13,6 @@ _LOGARITHM = 32.5
 # data" in maps and registered pictures.
 _OFFSET, _FILLING = 1e-3, 1e19
 _SINGLE = np.finfo(np.float32).min, np.finfo(np.float32).max
-# So many times brighter than nearly all of a picture are pixels that are broken, if they are so few.
-_BROKEN, _FEW = 1e6, 1e-4
 # Fractions of what are so small as this is not known.
 _LEAST_FULL = 1e-6
 # Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
@@ -65,9 +63,6 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     if kind == "f" or dark > 0 or raw.dtype.itemsize == 8:
         ranges = (2 if dark == -1 else 1, 2**8 - 1, 2**16 - 1, 2**32 - 1)[kind != "f" :]
         largest = pixels.max()
-        high = np.percentile(pixels.ravel()[:: max(1, pixels.size // _SAMPLES)], 99.9) if kind == "f" else 0
-        if 0 < _BROKEN * high < largest and np.mean(is_broken := pixels > _BROKEN * high) < _FEW:
-            largest = pixels[~is_broken].max()
         full_range = next((r for r in ranges if _LEAST_FULL < largest <= r), largest or 1)
     else:
         limits = np.iinfo(raw.dtype)

@@ -93,7 +93,7 @@ def _file_of(path: str):
         found = os.stat(path)
     except (OSError, ValueError):
         return os.path.abspath(path)
-    return found.st_dev, found.st_ino
+    return (found.st_dev, found.st_ino) if found.st_ino else os.path.abspath(path)
 
 
 def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:

@@ -13,10 +13,10 @@ _GUID = re.compile(r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}$", re.IGNORECAS
 # The part of a name that numbers the channel, or names it, by the rules of makers, which mean nothing else.
 _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=_|$)",  # ImageXpress, MetaMorph
-    r"(?<![a-z])(?P<number>ch\d{1,4})(?P<name>)(?=sk\d|[_. -]|$)",  # Opera, Operetta, Columbus, Leica, Keyence
+    r"(?<![a-z])(?P<number>ch\d{1,2})(?P<name>)(?=sk\d|[_. -]|$)",  # Opera, Operetta, Columbus, Leica, Keyence
     r"(?<![a-z])(?P<number>chan(?:nel)?[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",  # Micro-Manager
-    # Nikon, CellVoyager, Fiji's sequences
-    r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?|[tz]\d+_(?=c\d{3}))(?P<number>c\d{1,4})(?P<name>)(?=[_. tz-]|$)",
+    # Nikon, CellVoyager, Fiji's sequences of stacks
+    r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?|t\d+_z\d+_(?=c\d{3}))(?P<number>c\d{1,4})(?P<name>)(?=[_. tz-]|$)",
     r"(?:^|[_ -])(?:[bstz]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[mtxyz]\d[\d-]*)*(?:_ORG$|y\d+-\d))",  # ZEN
     r"(?P<number>C\d{3})(?P<name>)(?=[ZT]\d{3})",  # Olympus
     r"(?<=--)(?P<number>C\d\d)(?P<name>)(?=--|$)",  # Leica's screens

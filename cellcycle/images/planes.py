@@ -8,7 +8,7 @@ import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
-from cellcycle.images.channels import by_name, choose_channel, is_index, is_known
+from cellcycle.images.channels import by_name, choose_channel, is_index, is_known, words
 from cellcycle.images.formats import judge, open_stack
 from cellcycle.images.intensities import scale_to_unit
 from cellcycle.images.pages import MOST_PAGES, look_like_one_stack
@@ -79,7 +79,7 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         pixels = scale_to_unit(raw, stack.path)
         missing = stack.missing(time, index, z_planes) if stack.missing else ""
         name = stack.channel_names[index]
-        is_other = channel is None and stack.n_channels == 1 and is_known(name) and not by_name([name])
+        is_other = channel is None and stack.n_channels == 1 and is_known(name) and not by_name([name, *words(name)])
         other = f"its one channel is called {name}: unless that shows DNA, its calls mean nothing" if is_other else ""
     return Plane(
         pixels=pixels,

@@ -65,16 +65,9 @@ def pages_as_channels(stack: Stack, names: tuple[str, ...]) -> Stack:
 
 
 def stack_of_array(path: str, array: np.ndarray) -> Stack:
-    """Return the stack of a gray (H, W), gray and alpha (H, W, 2), RGB (H, W, 3) or RGBA (H, W, 4) picture.
-
-    What alpha hides altogether becomes 0, as what was not pictured.
-    """
+    """Return the stack of a gray (H, W), gray and alpha (H, W, 2), RGB (H, W, 3) or RGBA (H, W, 4) picture."""
     if array.ndim == 2:
         array = array[..., np.newaxis]
-    note, is_hidden = "", array[..., -1] == 0
-    if array.shape[-1] in (2, 4) and is_hidden.any() and not is_hidden.all():
-        array = np.where(is_hidden[..., np.newaxis], array.dtype.type(0), array)
-        note = "what its alpha channel hides counts as not pictured"
     n_channels = 3 if array.shape[-1] >= 3 else 1
     return Stack(
         path,
@@ -82,7 +75,6 @@ def stack_of_array(path: str, array: np.ndarray) -> Stack:
         n_channels=n_channels,
         channel_names=channel_names(n_channels, is_colour=n_channels == 3),
         is_colour=n_channels == 3,
-        note=note,
     )
 
 
