@@ -74,13 +74,14 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
             reason = getattr(error, "strerror", None) or str(error)
             found[ImageError(path[:200], f"it cannot be looked up ({reason})", "check the path")] = None
     # One file may be spelt in several ways, or linked to.
-    once: dict = {}
+    once, links = {}, {}
     for path in found:
-        once.setdefault(path if isinstance(path, ImageError) else _file_of(path), path)
+        first = once.setdefault(path if isinstance(path, ImageError) else _file_of(path), path)
+        if first is not path and os.path.abspath(first) != os.path.abspath(path):
+            links[os.path.abspath(path)] = path
     files, left_out = fields_of(list(once.values())) if len(once) > 1 else (list(once.values()), {})
-    named = {os.path.abspath(path): path for path in found if isinstance(path, str)}
-    if links := [path for at, path in named.items() if os.path.abspath(once[_file_of(path)]) != at]:
-        left_out = left_out | {"links to others": links}
+    if links:
+        left_out = left_out | {"links to others": list(links.values())}
     if left_out and tell is not None:
         below = folders_below(file for file in found if isinstance(file, str))
         tell(f"left out: {', '.join(_told(what, of, below) for what, of in left_out.items())}")
