@@ -109,3 +109,15 @@ def _no_constant(name: str):
 def external_files(graph: bytes) -> bool:
     """Say whether an ONNX graph keeps tensors in other files: each names its file under this key."""
     return b"location" in graph
+
+
+def scores_of(entry: dict) -> dict[str, dict]:
+    """Return value, low and high of the scores of a test in a card that are known.
+
+    Shipped models have the three together, those of `train` the ends apart, those of classes as dictionaries.
+    """
+    found = {name: score for name, score in entry.items() if isinstance(score, dict)}
+    for name, ends in entry.get("intervals", {}).items():
+        if isinstance(ends, list) and name not in found:
+            found[name] = dict(zip(("value", "low", "high"), (entry[name], *ends), strict=True))
+    return {name: s for name, s in found.items() if {"value", "low", "high"} <= s.keys() and None not in s.values()}

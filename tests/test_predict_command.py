@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from cellcycle import cli, cnncc, files
-from cellcycle.checkpoint import load_checkpoint
+from cellcycle.card import scores_of
+from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.images import Plane, read_plane, write_image
 from cellcycle.nuclei import Nuclei
 from cellcycle.phases import PHASES
@@ -480,5 +481,14 @@ def test_the_images_of_a_slide_are_read_and_their_nuclei_found_once(tmp_path, mo
 def test_scores_are_told_as_shipped_cards_have_them_and_as_train_writes_them():
     expected = {"accuracy": {"value": 0.8, "low": 0.7, "high": 0.9}}
     intervals = {"accuracy": [0.7, 0.9], "recall": {"G1": [0, 1]}}
-    assert words._scores({"n": 9, "accuracy": 0.8, "recall": {"G1": 0.9}, "intervals": intervals}) == expected
-    assert words._scores({"n": 9, "recall": {"G1": 0.9}} | expected) == expected
+    assert scores_of({"n": 9, "accuracy": 0.8, "recall": {"G1": 0.9}, "intervals": intervals}) == expected
+    assert scores_of({"n": 9, "recall": {"G1": 0.9}} | expected) == expected
+    # A shipped model that `train` made has both; what could not be measured is not told.
+    assert scores_of({"intervals": intervals} | expected) == expected
+    assert scores_of({"accuracy": None, "intervals": {"accuracy": [None, None]}}) == {}
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_shipped_card_is_told(run, name):
+    code, out, _ = run("models", name)
+    assert code == 0 and "[" in out

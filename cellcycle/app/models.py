@@ -1,5 +1,6 @@
 """The models that visitors may choose, and what the page says of them."""
 
+from cellcycle.card import scores_of
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
 from cellcycle.errors import SettingError
 from cellcycle.predict import AUTO
@@ -50,8 +51,6 @@ def _about(checkpoint: Checkpoint, card: dict, known) -> dict:
 
 
 def _score(found: dict, name: str) -> list | None:
-    """Return value, low and high of a score: as the models that come with the package have it, or as `train` does."""
-    known = found.get(name)
-    if known is None or isinstance(known, dict):
-        return known and [known["value"], known["low"], known["high"]]
-    return [known, *found["intervals"][name]]
+    """Return value, low and high of a score, if it is known."""
+    known = scores_of(found).get(name)
+    return known and [known["value"], known["low"], known["high"]]

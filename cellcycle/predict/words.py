@@ -4,6 +4,7 @@ import textwrap
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from cellcycle.card import scores_of
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_names
 from cellcycle.confidence import COVERAGE
 from cellcycle.confidence.assessment import SEVERAL
@@ -197,7 +198,7 @@ def card_report(checkpoint: Checkpoint) -> str:
     parts.append([_wrapped(f"{name}: {text}") for name, text in facts.items()])
     parts.append(["Limits", *(_wrapped(f"- {text}") for text in card["limits"])])
     for test, entry in card.get("scores", {}).items():
-        estimates = [f"{name} {_with_interval(score)}" for name, score in _scores(entry).items()]
+        estimates = [f"{name} {_with_interval(score)}" for name, score in scores_of(entry).items()]
         parts.append([_wrapped(f"Scores, {test}: {entry.get('source', '')}")])
         parts[-1] += [_wrapped(f"- {words}") for words in (_told(entry), "; ".join(estimates)) if words]
     changes = []
@@ -206,14 +207,6 @@ def card_report(checkpoint: Checkpoint) -> str:
         changes.append(_wrapped(f"- {test}, {rates['n']} nuclei: {told}"))
     parts += [["Calls that change where a picture is", *changes]] if changes else []
     return "\n\n".join("\n".join(part) for part in parts)
-
-
-def _scores(entry: dict) -> dict[str, dict]:
-    """Return value, low and high of each score: as the models that come with the package have them, or as `train`."""
-    found = {name: score for name, score in entry.items() if isinstance(score, dict) and "value" in score}
-    for name, (low, high) in ((n, pair) for n, pair in entry.get("intervals", {}).items() if isinstance(pair, list)):
-        found[name] = {"value": entry[name], "low": low, "high": high}
-    return found
 
 
 def _told(entry: dict) -> str:

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from cellcycle.card import scores_of
 from cellcycle.checkpoint import FILES, Checkpoint, load_checkpoint, shipped_dir, write_card
 from cellcycle.evaluate import TRAINED_IMAGES
 from cellcycle.study.shipped.cells import SOURCES
@@ -44,13 +45,8 @@ def ship(name: str, made: Checkpoint, folder: Path | None = None) -> Checkpoint:
     target.mkdir(parents=True, exist_ok=True)
     for file in (*FILES, TRAINED_IMAGES):
         shutil.copyfile(made.folder / file, target / file)
-    scores = {"held_out": _with_intervals(card["scores"]["held_out"])}
+    held_out = card["scores"]["held_out"]
+    source = "the cells it learned from, each called by a model that had not seen it"
+    scores = {"held_out": held_out | scores_of(held_out) | {"source": source}}
     write_card(target, card | about | {"trained_on": trained_on, "scores": scores})
     return load_checkpoint(target)
-
-
-def _with_intervals(scores: dict) -> dict:
-    """Return scores as the cards of shipped models hold them: value, low and high together."""
-    spreads = {name: spread for name, spread in scores["intervals"].items() if isinstance(spread, list)}
-    told = {name: dict(zip(("value", "low", "high"), (scores[name], *s), strict=True)) for name, s in spreads.items()}
-    return {**scores, **told, "source": "the cells it learned from, each called by a model that had not seen it"}
