@@ -172,6 +172,19 @@ def test_a_drug_that_empties_g1_in_half_of_a_plate_does_not_part_it_from_its_con
 
 
 @pytest.mark.slow
+def test_one_polyploid_well_does_not_part_wells_without_g1_from_their_control():
+    doubled = [(2 * at, share) for at, share in GROWING]
+    fields = [
+        *(field_of(*GROWING, n=150, seed=k) for k in range(3)),
+        *(field_of((20, 1), n=150, seed=k) for k in (4, 5)),
+        field_of(*doubled, n=150, seed=6),
+    ]
+    shared, notes = share(columns(6), fields, SCALE, 0.1)
+    assert [one.anchor.position for one in shared] == pytest.approx([10] * 6, rel=0.08)
+    assert [one.flag for one in shared] == [""] * 3 + [OTHER_PEAK] * 3 and not any("differ" in note for note in notes)
+
+
+@pytest.mark.slow
 def test_a_well_whose_peak_lies_elsewhere_is_flagged_and_keeps_the_common_one():
     doubled = [(2 * at, share) for at, share in GROWING]
     fields = [field_of(*GROWING, seed=k) for k in range(4)] + [field_of(*doubled)]

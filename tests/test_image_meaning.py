@@ -522,6 +522,35 @@ def test_a_header_that_does_not_fit_its_pages_names_nothing(tmp_path):
     assert plane.pixel_size_um is None and "64 x 80 pixels, it has 64 x 64" in plane.note
 
 
+@pytest.mark.parametrize(("axes", "n"), [("CYX", 1), ("ZYX", 4), ("TCYX", 1)])
+def test_a_part_of_an_ome_file_under_the_header_of_the_whole_is_refused(tmp_path, axes, n):
+    file = tmp_path / "a.ome.tif"
+    shape = {"CYX": (2,), "ZYX": (6,), "TCYX": (3, 2)}[axes]
+    planes = np.random.default_rng(0).integers(0, 999, (*shape, 64, 64), "u2")
+    names = {"Channel": {"Name": ["DAPI", "GFP"]}} if "C" in axes else {}
+    tifffile.imwrite(file, planes, metadata={"axes": axes, **names})
+    with tifffile.TiffFile(file) as tiff:
+        header = tiff.ome_metadata.encode()
+    with tifffile.TiffWriter(file) as tiff:
+        for k in range(n):
+            tiff.write(planes.reshape(-1, 64, 64)[-k - 1], description=None if k else header, metadata=None)
+    with pytest.raises(ImageError, match=f"tells of {planes.size // 64**2} planes, and it holds {n}"):
+        read_plane(file)
+
+
+def test_of_a_run_that_was_stopped_the_times_that_are_there_are_read(tmp_path):
+    file, planes = tmp_path / "a.ome.tif", np.random.default_rng(0).integers(0, 999, (3, 2, 64, 64), "u2")
+    tifffile.imwrite(file, planes, metadata={"axes": "TCYX", "Channel": {"Name": ["GFP", "DAPI"]}})
+    with tifffile.TiffFile(file) as tiff:
+        header = tiff.ome_metadata.encode()
+    with tifffile.TiffWriter(file) as tiff:
+        for k, plane in enumerate(planes.reshape(-1, 64, 64)[:4]):
+            tiff.write(plane, description=None if k else header, metadata=None, contiguous=False)
+    np.testing.assert_allclose(read_plane(file, plane=1).pixels * 65535, planes[1, 1], atol=0.01)
+    with pytest.raises(ImageError, match="lacks the plane asked for: it was stopped"):
+        read_plane(file, plane=2)
+
+
 def test_a_stack_that_was_cut_off_is_no_single_picture(tmp_path):
     planes = np.random.default_rng(0).integers(0, 999, (3, 64, 64), np.uint16)
     for axes in ("CYX", "ZYX", "TYX"):

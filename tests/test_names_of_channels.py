@@ -70,6 +70,14 @@ def test_numbered_planes_are_refused(kind):
     assert isinstance(error, ImageError) and "planes" in error.finding and not left_out
 
 
+@pytest.mark.parametrize("above", ["", "C1/plate/", "/a/B02/x/"])
+@pytest.mark.parametrize(("names", "are_fields"), [("C1_1.tif C2_1.tif", True), ("A01/C1.tif A01/C2.tif", False)])
+def test_folders_far_above_do_not_decide_what_a_number_is(above, names, are_fields):
+    files = [above + name for name in names.split()]
+    found, _ = fields_of(files)
+    assert (found == files) == are_fields
+
+
 @pytest.mark.parametrize("kind", FIELDS)
 def test_fields_wells_times_and_weeks_that_are_numbered_alike_stay(kind):
     assert fields_of(FIELDS[kind]) == (FIELDS[kind], {})

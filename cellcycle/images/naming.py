@@ -181,7 +181,7 @@ def _by_lone_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict
         if found := _LONE.search(text):
             rest, number = _cut(text, [found.span()], "?"), found.group()
             made[file] = Part(folder, rest, number, whole=part.whole)
-            places[folder][rest].add(number.lower() if _WELL.search(f"{folder}/{rest}") else number)
+            places[folder][rest].add(number.lower() if _WELL.search(f"{os.path.basename(folder)}/{rest}") else number)
         elif _WELL.search(text) and not re.search(r"[cC]\d\+[cC]?\d", text):
             wells.add(folder)
     taken = {folder for folder, numbers in places.items() if folder not in wells and _look_like_channels(numbers)}

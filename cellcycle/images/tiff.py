@@ -64,6 +64,10 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     planes = _Planes(tiff, series, as_numbers)
     imagej = tiff.imagej_metadata or {}
     _check_planes(path, tiff, series, int(imagej.get("images", 1)), planes.n)
+    if header and not header.is_cut and not planes.holds_first_time():
+        held = sum(page is not None for page in series.pages)
+        finding = f"its header tells of {planes.n} planes, and it holds {held}: it was cut off, or is a part of another"
+        raise ImageError(path, finding, "export it again, with a header of its own")
     labels = imagej.get("Labels") or []
     names, (x_um, y_um), stale = header.described(index, (sizes["Y"], sizes["X"])) if header else (
         labels[: planes.n_channels] if planes.n_channels > 1 else [],
@@ -91,9 +95,10 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
 
 
 def _check_planes(path: Path, tiff, series, announced: int, n: int) -> None:
-    """Refuse a file that was cut off, or has more pages than its header says: which is which is not known then."""
+    """Refuse a file with fewer or more pages than its header says: which is which is not known then."""
     if announced > n:
-        raise ImageError(path, f"it announces {announced} planes and holds {n}: it was cut off", "export it again")
+        finding = f"it announces {announced} planes and holds {n}: it was cut off, or is a part of another file"
+        raise ImageError(path, finding, "export it again")
     if not tiff.is_ome:
         return
     held = {page.index for one in tiff.series for level in one.levels for page in level.pages if page is not None}
@@ -176,6 +181,14 @@ class _Planes:
         self.is_paged = self.n == len(series.pages)
         self.cache: dict[int, np.ndarray] = {}
 
+    def holds_first_time(self) -> bool:
+        """Whether all planes of the first time are there: a run that was stopped lacks later ones."""
+        pages = np.array([page is not None for page in self.series.pages])
+        if not self.is_paged or "T" not in self.leading:
+            return bool(pages.all())
+        pages = pages.reshape([self.sizes[axis] for axis in self.leading])
+        return bool(pages.take(0, self.leading.index("T")).all())
+
     def load(self, t: int, c: int, z: int) -> np.ndarray:
         """Return the plane (H, W) of a time point, channel and z position."""
         position = self._position(t, c, z)
@@ -216,7 +229,9 @@ class _Planes:
         index = self._number(leading)
         page = self.series.pages[index]
         if page is None:
-            finding = "the plane that is asked for lies in another file of its set"
+            finding = (
+                "it lacks the plane asked for: it was stopped before, or another file of its set has it"
+            )
             raise ImageError(self.path, finding, "give the file that holds it, or export the set as one file")
         if index not in self.cache:
             with quiet():

@@ -230,10 +230,10 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         own_anchor[unit], ratio = _own_anchor(own, anchor, peak.g2_ratio)
         if ratio:
             elsewhere[unit] = ratio
-    n_elsewhere = sum(len(own) for unit in elsewhere for own in wells[unit])
-    # Wells without a peak are as a drug leaves them; where one has its own elsewhere, another exposure is likelier.
-    is_told = any(map(np.isfinite, elsewhere.values()))
-    if is_told and n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
+    sizes = {unit: sum(map(len, wells[unit])) for unit in elsewhere}
+    n_elsewhere, n_told = sum(sizes.values()), sum(n for unit, n in sizes.items() if np.isfinite(elsewhere[unit]))
+    # Wells without a peak are as a drug leaves them; where as many have their own, another exposure is likelier.
+    if 0 < n_elsewhere <= 2 * n_told and n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
         finding = f"{len(elsewhere)} of {len(wells)} lie elsewhere, or nowhere that can be told"
         return alone, f"G1 peaks differ ({finding}), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)
