@@ -157,6 +157,17 @@ def test_a_link_to_an_image_of_the_call_counts_no_nucleus_twice(tmp_path):
     assert expand([tmp_path], told.append) == [str(tmp_path / name) for name in ("a.tif", "b.tif")]
     assert told == ["left out: 1 link to another (zz.tif)"]
     assert len(expand([tmp_path / "a.tif", f"{tmp_path}/./a.tif"], told.append)) == 1 == len(told)
+    (tmp_path / "0.tif").symlink_to("a.tif")
+    assert str(tmp_path / "a.tif") in expand([tmp_path]), "the file itself stays, wherever its links stand"
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told_of_a_folder(tmp_path):
+    for name in ("a.tif", "b.gif", "c/d.JP2", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    told = []
+    assert expand([tmp_path], told.append) == [str(tmp_path / "a.tif")]
+    assert told == ["left out: 2 files of kinds that are not read (b.gif, c/d.JP2)"]
 
 
 def test_what_is_read_when_it_is_named_is_read_of_a_folder_too(tmp_path):

@@ -28,9 +28,12 @@ from cellcycle.images.tiff import open_tiff
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A .vsi begins like a TIFF, but holds an overview: its planes lie in files beside it.
 VENDOR_SUFFIXES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".oir", ".vsi", ".zvi", ".dv", ".r3d", ".ims", ".sldy")
-_TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm", ".flex", ".qptiff", ".svs", ".scn", ".gel")
+_TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm", ".flex", ".qptiff", ".svs", ".scn", ".gel",
+                  ".ndpi")  # fmt: skip
 _OTHERS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib")
 IMAGE_SUFFIXES = (*_OTHERS, *_TIFF_SUFFIXES, *VENDOR_SUFFIXES)
+# Pictures, too, that nobody should believe to be in a table.
+UNREAD_SUFFIXES = (".gif", ".webp", ".jp2", ".jxr", ".heic", ".avif", ".mrc", ".fits", ".psd", ".tif.gz", ".tiff.gz")
 # The other vendor formats are read by bioio-bioformats, which brings Java.
 _PLUGINS = {
     ".czi": "bioio-czi",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cellcycle.errors import ImageError
-from cellcycle.images.formats import IMAGE_SUFFIXES
+from cellcycle.images.formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from cellcycle.images.naming import folders_below
 from cellcycle.images.omezarr import is_ome_zarr
 from cellcycle.images.plates import fields_of
@@ -15,10 +15,11 @@ from cellcycle.images.writing import FIGURE, has_mark
 
 # So many of the files that are left out are named.
 _MOST_NAMES = 3
+_UNREAD = "files of kinds that are not read"
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
-def list_images(folder) -> list[Path]:
+def list_images(folder, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
     """List what is called like an image, and OME-Zarr images, in a folder and the folders in it, linked ones too.
 
     Hidden and system files are left out, and the figures that `train` and `evaluate` write beside a table. A link that
@@ -40,7 +41,7 @@ def list_images(folder) -> list[Path]:
             found.append(Path(root))
             continue
         folders[:] = [name for name in folders if not _is_hidden(name)]
-        found += [Path(root, name) for name in names if not _is_hidden(name) and is_image_name(name)]
+        found += [Path(root, name) for name in names if not _is_hidden(name) and name.lower().endswith(suffixes)]
     found = (path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path))
     return sorted(path for path in found if not (path.suffix == ".png" and has_mark(path, FIGURE)))
 
@@ -64,9 +65,11 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
     matches and what cannot be a path stand there as their error, so that the rest can go on.
     """
     found: dict[str | ImageError, None] = {}
+    unread: list[str] = []
     for path in map(str, paths):
         try:
             found |= dict.fromkeys(_expand_one(path))
+            unread += map(str, list_images(path, UNREAD_SUFFIXES)) if Path(path).is_dir() else []
         except ImageError as error:
             found[error] = None
         except (OSError, ValueError) as error:
@@ -76,14 +79,19 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
     # One file may be spelt in several ways, or linked to.
     once, links = {}, {}
     for path in found:
-        first = once.setdefault(path if isinstance(path, ImageError) else _file_of(path), path)
+        key = path if isinstance(path, ImageError) else _file_of(path)
+        first = once.setdefault(key, path)
         if first is not path and os.path.abspath(first) != os.path.abspath(path):
+            if os.path.islink(first) and not os.path.islink(path):
+                once[key], path = path, first
             links[os.path.abspath(path)] = path
     files, left_out = fields_of(list(once.values())) if len(once) > 1 else (list(once.values()), {})
     if links:
         left_out = left_out | {"links to others": list(links.values())}
+    if unread:
+        left_out = left_out | {_UNREAD: unread}
     if left_out and tell is not None:
-        below = folders_below(file for file in found if isinstance(file, str))
+        below = folders_below(file for file in [*found, *unread] if isinstance(file, str))
         tell(f"left out: {', '.join(_told(what, of, below) for what, of in left_out.items())}")
     return files
 
@@ -100,7 +108,7 @@ def _file_of(path: str):
 def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:
     """Return how many files were left out as what, and the first of them by name."""
     one = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy",
-           "links to others": "link to another"}  # fmt: skip
+           "links to others": "link to another", _UNREAD: "file of a kind that is not read"}  # fmt: skip
     names = ["/".join([*below[file], os.path.basename(file)]) for file in files[:_MOST_NAMES]]
     more = ", ..." if len(files) > _MOST_NAMES else ""
     return f"{len(files)} {one[what] if len(files) == 1 else what} ({', '.join(names)}{more})"

@@ -229,9 +229,7 @@ class _Planes:
         index = self._number(leading)
         page = self.series.pages[index]
         if page is None:
-            finding = (
-                "it lacks the plane asked for: it was stopped before, or another file of its set has it"
-            )
+            finding = "it lacks the plane asked for: it was stopped before, or another file of its set has it"
             raise ImageError(self.path, finding, "give the file that holds it, or export the set as one file")
         if index not in self.cache:
             with quiet():
