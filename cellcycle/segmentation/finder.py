@@ -41,6 +41,7 @@ TILE_STEP_PX = _STEP_PX * _FRACTIONS
 SURVEY_OVER = 1.28
 _IS_NUCLEUS, _IS_SURE, _DIP, _TOUCHING_COST, _LEAST_DEPTH, _SMOOTHING_PX = 0.55, 0.7, 0.25, 0.5, 0.3, 0.7
 _SEED_STEP_PX = 2
+_EIGHT = np.ones((3, 3))
 _LEAST_AREA_SHARE, _LEAST_AREA_PX = 0.06, 8
 
 
@@ -133,11 +134,24 @@ def _parted(maps: np.ndarray) -> np.ndarray:
     mask = nucleus > _IS_NUCLEUS
     depth = ndimage.gaussian_filter(depth * (1 - _TOUCHING_COST * touching), _SMOOTHING_PX)
     seeds, step = np.zeros(mask.shape, np.int32), np.s_[::_SEED_STEP_PX, ::_SEED_STEP_PX]
-    tops = h_maxima(depth[step], _DIP).astype(bool) & (depth[step] > _LEAST_DEPTH) & mask[step]
-    seeds[step] = ndimage.label(tops, np.ones((3, 3)))[0]
+    seeds[step] = ndimage.label(_tops(depth[step]) & mask[step], _EIGHT)[0]
     labels = watershed(-depth, seeds, mask=mask)
     sure = np.concatenate([[0], ndimage.mean(nucleus, labels, np.arange(1, labels.max() + 1))]) >= _IS_SURE
     return np.where(sure, np.arange(len(sure)), 0).astype(np.int32)[labels]
+
+
+def _tops(depth: np.ndarray) -> np.ndarray:
+    """Return where `h_maxima` finds tops deep enough, (h, w) bool: it looks only into nuclei with several peaks."""
+    floor = depth.dtype.type(_LEAST_DEPTH - 1.1 * _DIP)
+    areas, n_areas = ndimage.label(depth > floor, _EIGHT)
+    peaks = (depth > _LEAST_DEPTH) & (ndimage.maximum_filter(depth, 3) == depth)
+    n_peaks = np.bincount(areas[peaks], minlength=n_areas + 1)
+    tops, boxes = peaks & (n_peaks == 1)[areas], ndimage.find_objects(areas)
+    for k in np.flatnonzero(n_peaks > 1):
+        box = boxes[k - 1]
+        own = np.where(areas[box] == k, depth[box], floor)
+        tops[box] |= h_maxima(own, _DIP).astype(bool) & (own > _LEAST_DEPTH)
+    return tops
 
 
 def _at_pixels(labels: np.ndarray, nucleus: np.ndarray, shape) -> np.ndarray:
