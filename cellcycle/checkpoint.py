@@ -4,8 +4,7 @@
   the sha256 of the other two files.
 - `model.onnx`: inputs by the rule, images (N, C, S, S) and measurements (N, M) where a member takes any, to logits
   (N, K), for ONNX Runtime. Scaling, encoding and positions are inside.
-- `weights.safetensors`: what the graph does not hold as it was trained; with the graph's, the weights to fine-tune or
-  to explain.
+- `weights.safetensors`: what the graph does not hold; with the graph's, the weights to fine-tune or to explain.
 
 Nothing is pickled, and a file that does not have the hash of the card is refused.
 """
@@ -35,8 +34,9 @@ FILES = ("weights.safetensors", "model.onnx")
 # Settings of a `NetworkClassifier` that its network follows from.
 NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
 _AGAIN = "install the model again, or ask who made it"
-# Ends the names of tensors that a graph holds in half precision, where that is exact and worth a node.
-_HALF, _LEAST_HALVED = ".half", 1000
+# End the names of tensors that a graph holds in half precision, where that is exact and worth a node, and of factors by
+# which it holds a filter multiplied, as those of a batch normalisation.
+_HALF, _FACTORS, _LEAST_HALVED = ".half", ".factors", 1000
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,11 @@ class Checkpoint:
         settings = dict(self.card["network"])
         channels = settings.pop("channels")
         weights = {name: torch.from_numpy(v) for name, v in _held_in(onnx.load(self.graph)).items()}
-        weights |= load_file(self.folder / "weights.safetensors")
+        rest = load_file(self.folder / "weights.safetensors")
+        weights |= {
+            name: weights[name] / rest.pop(name + _FACTORS) for name in list(weights) if name + _FACTORS in rest
+        }
+        weights |= rest
         try:
             made = make_estimator(settings.pop("network"), **settings)
             return made.restore(weights, channels, self.input_rule.size_px, len(self.classes))
@@ -216,10 +220,25 @@ def _write_model(classifier, rule: InputRule, folder: Path) -> None:
     trained = model.state_dict()
     _store_in_half(graph.graph, {name: values.numpy() for name, values in trained.items()})
     onnx.save(graph, folder / "model.onnx")
-    held = {name: torch.from_numpy(v) for name, v in _held_in(graph).items()}
-    rest = {k: v.contiguous() for k, v in trained.items() if k not in held or not torch.equal(held[k], v)}
     # Written here: an error of safetensors' own writing would not say that the disk is full.
-    (folder / "weights.safetensors").write_bytes(save(rest))
+    (folder / "weights.safetensors").write_bytes(save(_not_held(graph, trained)))
+
+
+def _not_held(graph, trained: dict) -> dict:
+    """Return of trained tensors what a graph does not hold: of those that it holds times something, these factors."""
+    import torch
+
+    held, rest = _held_in(graph), {}
+    for name, values in trained.items():
+        own, wanted = held.get(name), values.numpy()
+        if own is None or own.shape != wanted.shape:
+            rest[name] = values.contiguous()
+        elif not np.array_equal(own, wanted):
+            factors = _factors(own, wanted)
+            # A filter that is multiplied by nothing, or nearly, does not come back.
+            is_there = factors is not None and factors.all() and np.allclose(own / factors, wanted, rtol=1e-5, atol=0)
+            rest |= {name + _FACTORS: torch.from_numpy(factors)} if is_there else {name: values.contiguous()}
+    return rest
 
 
 def _held_in(model) -> dict:
@@ -244,17 +263,22 @@ def _store_in_half(graph, trained: dict) -> None:
         weight = trained.get(name, values)
         if values.dtype != np.float32 or values.size < _LEAST_HALVED or weight.shape != values.shape:
             continue
-        inner = tuple(range(1, values.ndim))
-        factors = (values * weight).sum(inner, keepdims=True) / np.maximum((weight**2).sum(inner, keepdims=True), 1e-30)
         half, is_same = weight.astype(np.float16), np.array_equal(weight, values)
-        is_exact = np.array_equal(half.astype(np.float32), weight)
-        if not is_exact or not (is_same or np.allclose(weight * factors, values, rtol=1e-5, atol=1e-9)):
+        factors = _factors(values, weight)
+        if factors is None or not np.array_equal(half.astype(np.float32), weight):
             continue
         i.CopyFrom(numpy_helper.from_array(half, name + _HALF))
         wide = name if is_same else f"{name}.wide"
         nodes.append(helper.make_node("Cast", [i.name], [wide], to=TensorProto.FLOAT))
         if not is_same:
-            graph.initializer.append(numpy_helper.from_array(factors, f"{name}.factors"))
-            nodes.append(helper.make_node("Mul", [wide, f"{name}.factors"], [name]))
+            graph.initializer.append(numpy_helper.from_array(factors, name + _FACTORS))
+            nodes.append(helper.make_node("Mul", [wide, name + _FACTORS], [name]))
     for at, node in enumerate(nodes):
         graph.node.insert(at, node)
+
+
+def _factors(values: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
+    """Return by what each filter of a weight is multiplied in `values`, (N, 1, ...); None where by nothing alike."""
+    inner = tuple(range(1, values.ndim))
+    factors = (values * weight).sum(inner, keepdims=True) / np.maximum((weight**2).sum(inner, keepdims=True), 1e-30)
+    return factors if np.allclose(weight * factors, values, rtol=1e-5, atol=1e-9) else None
