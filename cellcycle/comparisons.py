@@ -65,8 +65,8 @@ def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
     return found
 
 
-def compare(better: Record, worse: Record, score: str, as_trained=False) -> metrics.Estimate:
-    """Return score(better) - score(worse), paired; arguments as in `calls`.
+def compare(better: Record, worse: Record, score: str, as_trained=False, n_samples=1000) -> metrics.Estimate:
+    """Return score(better) - score(worse), paired, by so many bootstrap samples; other arguments as in `calls`.
 
     DataError says that the two runs did not predict the same images in the same folds.
     """
@@ -75,7 +75,8 @@ def compare(better: Record, worse: Record, score: str, as_trained=False) -> metr
     if len(a) != len(b) or not a[keys].equals(b[keys]):
         finding = f"not the same test folds as {worse.folder.name}"
         raise DataError(better.folder, finding, "compare runs of one data set")
-    return _estimate(better, score, calls(better, score, as_trained), calls(worse, score, as_trained))
+    called = (calls(one, score, as_trained) for one in (better, worse))
+    return _estimate(better, score, *called, n_samples=n_samples)
 
 
 def gained(record: Record, score: str) -> metrics.Estimate:
@@ -83,9 +84,9 @@ def gained(record: Record, score: str) -> metrics.Estimate:
     return _estimate(record, score, calls(record, score), record.predicted)
 
 
-def _estimate(record: Record, score: str, called, minus=None) -> metrics.Estimate:
+def _estimate(record: Record, score: str, called, minus=None, n_samples=1000) -> metrics.Estimate:
     function = _function(record, score)
-    drawn = {"units": record.units, "trainings": record.trainings}
+    drawn = {"units": record.units, "trainings": record.trainings, "n_samples": n_samples}
     return metrics.estimate(function, record.labels, called, len(record.classes), minus=minus, **drawn)
 
 

@@ -120,6 +120,17 @@ def test_a_call_fits_its_score_whatever_the_shares_of_training(told_apart):
     assert reached["macro_f1"]["macro_f1"] >= max(r["macro_f1"] for r in reached.values()) - 0.01
 
 
+def test_the_power_of_macro_f1_is_the_middle_of_those_that_the_other_parts_do_not_tell_apart():
+    even = np.array([[8, 2], [2, 8]])
+    parts = np.array([[even + k] * 11 for k in range(4)])
+    assert metrics._middle_power(parts) == 5
+    # A tiny lead of one part is luck, one of every part is not.
+    parts[0, 0] = [[9, 1], [2, 8]]
+    assert metrics._middle_power(parts) == 5
+    parts[:, 2] = [[9, 1], [1, 9]]
+    assert metrics._middle_power(parts) == 2
+
+
 def test_no_image_helps_to_choose_its_own_call(told_apart):
     probabilities, labels = told_apart
     parts = np.arange(6000) % 2
