@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -12,6 +13,9 @@ from cellcycle.errors import DataError
 
 # An image is known again by so much of its middle, if that has so many values.
 _MIDDLE_PX, _LEAST_VALUES, _LEAST_NOISE = 24, 16, 0.02
+# Images overlap that share a square of so many pixels a side, with as many values; of all squares one in so many is
+# compared, chosen by what it holds, so that every image chooses the same.
+_SQUARE_PX, _ONE_IN = 10, 16
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,34 @@ def _is_noisy(image: np.ndarray) -> bool:
         return False
     beside = np.stack([image[:, :-2, 1:-1], image[:, 2:, 1:-1], image[:, 1:-1, :-2], image[:, 1:-1, 2:]])
     return bool(((inner > beside.max(axis=0)) | (inner < beside.min(axis=0))).mean() > _LEAST_NOISE)
+
+
+def overlapping(images) -> np.ndarray:
+    """Return a number (N,) of each image (C, H, W), the same for images that show a part of one picture.
+
+    Such are crops about two nuclei that are neighbours, or about either half of one division: pixel by pixel they share
+    a square of their first channel. What overlaps a third image is of one part with it.
+    """
+    squares = [_squares(np.asarray(image[0], dtype=np.float32)) for image in images]
+    n_images, of_image = len(squares), np.repeat(np.arange(len(squares)), list(map(len, squares)))
+    _, square = np.unique(np.concatenate([np.empty(0, np.uint64), *squares]), return_inverse=True)
+    n_nodes = n_images + (square.max() + 1 if len(square) else 0)
+    edges = coo_array((np.ones(len(square)), (of_image, n_images + square)), shape=(n_nodes, n_nodes))
+    return np.unique(connected_components(edges, directed=False)[1][:n_images], return_inverse=True)[1]
+
+
+def _squares(image: np.ndarray) -> np.ndarray:
+    """Return the hashes (M,) uint64 of some squares of an image (H, W) float32, wherever in it they lie."""
+    if min(image.shape) < _SQUARE_PX:
+        return np.empty(0, np.uint64)
+    weights = np.random.default_rng(0).integers(0, 2**63, (2, _SQUARE_PX), np.uint64) * np.uint64(2) + np.uint64(1)
+    rows = sliding_window_view(np.ascontiguousarray(image).view(np.uint32).astype(np.uint64), _SQUARE_PX, axis=1)
+    hashes = sliding_window_view(rows @ weights[0], _SQUARE_PX, axis=0) @ weights[1]
+    is_chosen = (hashes >> np.uint64(40)) % np.uint64(_ONE_IN) == 0
+    squares = np.sort(
+        sliding_window_view(image, (_SQUARE_PX, _SQUARE_PX))[is_chosen].reshape(-1, _SQUARE_PX**2), axis=1
+    )
+    return hashes[is_chosen][(np.diff(squares, axis=1) > 0).sum(axis=1) + 1 >= _LEAST_VALUES]
 
 
 def joined(keys) -> np.ndarray:

@@ -27,7 +27,7 @@ from cellcycle.evaluate import (
 from cellcycle.inputs import InputRule, prepare
 from cellcycle.networks import build_network
 from cellcycle.nuclei import nuclei_of
-from cellcycle.splits import check_no_leak, joined, stratified_folds
+from cellcycle.splits import check_no_leak, joined, overlapping, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT
 from cellcycle.training.parts import Clock, Trainings, device_of, jobs_of, state_of
 from cellcycle.training.recipes import BEST, INTENSITIES, input_rule
@@ -216,13 +216,22 @@ def _check_output(output: Path, identity: str, force: bool, say) -> None:
 
 
 def _parts(dataset: NucleusDataset, marks, folds: int, seed: int):
-    """Return folds that part no copies, nor groups where each class has enough of these, and what that limits."""
+    """Return folds that part no copies, nor groups where each class has enough of these, and what that limits.
+
+    Crops of no known groups that overlap stay together, too.
+    """
     groups, labels, limits = dataset.groups if dataset.has_stated_groups else None, dataset.labels, []
     if groups is None:
         limits.append("No groups were known: if several images show one slide, the scores flatter.")
     elif min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < folds:
         limits.append(f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter.")
         groups = None
+    if groups is None and not dataset.fields:
+        pieces = overlapping(dataset.images)
+        if min(len(np.unique(pieces[labels == k])) for k in np.unique(labels)) >= folds:
+            groups = pieces if len(np.unique(pieces)) < len(pieces) else None
+        else:
+            limits.append("Crops overlap so much that folds part some that share pixels: the scores flatter.")
     # Numbers of one length keep their order as texts.
     numbers = np.char.zfill(np.unique(groups, return_inverse=True)[1].astype(str), 9) if groups is not None else None
     units = joined(marks if numbers is None else np.column_stack([numbers, marks]))

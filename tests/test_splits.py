@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cellcycle.errors import DataError
-from cellcycle.splits import Fold, check_no_leak, image_fingerprints, joined, marks_of, stratified_folds
+from cellcycle.splits import Fold, check_no_leak, image_fingerprints, joined, marks_of, overlapping, stratified_folds
 
 
 @pytest.fixture
@@ -108,3 +109,17 @@ def test_grouped_folds_differ_from_seed_to_seed_and_stay_stratified():
             assert set(labels[fold.test]) == {0, 1, 2, 3}
             assert 0.1 * len(labels) < len(fold.test) < 0.3 * len(labels)
     assert len({frozenset(division) for division in divisions.values()}) == 3
+
+
+def test_crops_that_show_a_part_of_one_picture_are_told_whatever_lies_between_their_middles():
+    rng = np.random.default_rng(0)
+    field = rng.poisson(ndimage.gaussian_filter(rng.uniform(0, 4000, (200, 200)), 3)).astype(np.float32)
+    field[:40, :40] = 0
+    corners = [(60, 60), (60, 90), (75, 118), (130, 10), (0, 0), (2, 2)]
+    crops = [field[np.newaxis, y : y + 48, x : x + 48] for y, x in corners]
+    crops[4], crops[5] = crops[4].copy(), crops[5].copy()
+    # What has no grain says nothing of where it is from.
+    crops[4][:, 40:] = crops[4][:, :, 40:] = crops[5][:, 38:] = crops[5][:, :, 38:] = 0
+    assert overlapping(crops).tolist() == [0, 0, 0, 1, 2, 3]
+    assert overlapping([crop[:, :8] for crop in crops]).tolist() == [0, 1, 2, 3, 4, 5], "too narrow to tell"
+    assert overlapping([]).tolist() == []

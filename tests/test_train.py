@@ -24,7 +24,7 @@ from cellcycle.inputs import Inputs, prepare
 from cellcycle.predict import predict
 from cellcycle.predict.runtime import Runtime
 from cellcycle.simulation import write_folder
-from cellcycle.train import train
+from cellcycle.train import _parts, train
 from cellcycle.training.baseline import DnaContentClassifier
 from cellcycle.training.parts import Clock, Trainings
 from tests.conftest import QUICK
@@ -239,6 +239,18 @@ def test_contradictory_data_are_one_line_and_exit_2(folder, tmp_path, monkeypatc
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and said.count("\n") == 1 and finding in said
     assert not (tmp_path / "model").exists()
+
+
+def test_crops_that_overlap_stay_on_one_side_and_where_they_cannot_the_card_says_so(cells):
+    grain = np.random.default_rng(0).random((96, 1, 32, 32), np.float32)
+    grain[1::2, :, :20] = grain[::2, :, 12:]
+    pairs = replace(cells, images=grain)
+    parts, limits = _parts(pairs, pairs.known_by(), 3, 0)
+    assert all(set(part.test // 2).isdisjoint(part.train // 2) for part in parts)
+    assert len(limits) == 1 and "No groups were known" in limits[0]
+    grain[:, :, 20:] = grain[0, 0, 20:]
+    parts, limits = _parts(pairs, pairs.known_by(), 3, 0)
+    assert "folds part some that share pixels" in limits[-1] and len(parts) == 3
 
 
 def test_copies_and_groups_of_two_spellings_stay_on_one_side(folder, tmp_path):

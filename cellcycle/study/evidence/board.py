@@ -24,7 +24,7 @@ from cellcycle.predict.predictor import ModelChoice
 from cellcycle.report.numbers import is_spoilt, without_prior
 from cellcycle.segmentation import VERSION as SEGMENTATION
 from cellcycle.segmentation.finder import DIAMETER_PX, read_card
-from cellcycle.splits import image_fingerprints
+from cellcycle.splits import image_fingerprints, overlapping
 from cellcycle.study.evidence import product as products
 from cellcycle.study.evidence.sources import SOURCES, Source, classes_of, pixel_size_um, with_truth
 from cellcycle.study.shipped.real import REAL
@@ -64,17 +64,19 @@ def run_board(real: Path, root: Path, fresh: bool = False) -> None:
 
 
 def unlearned(source: Source, images: list[Path]) -> tuple[list[Path], int]:
-    """Return the images that no shipped model of the phases learned from, by fingerprint, and how many are left out.
+    """Return the images of which no shipped model of the phases learned any part, and how many are left out.
 
-    All models are so held against the same cells; one that learned from all of a source (`REAL`) is not asked there.
-    What fields look like only the network that finds nuclei has learned.
+    Those are known by fingerprints, and what overlaps one of them by its pixels. All models are so held against the
+    same cells; one that learned from all of a source (`REAL`) is not asked there. What fields look like only the
+    network that finds nuclei has learned.
     """
     if source.kind == "field":
         return images, 0
     known = set().union(*(trained_images(load_checkpoint(name)) for name in shipped_names() if name not in REAL))
-    prints = [image_fingerprints(read_plane(path).pixels[np.newaxis, np.newaxis])[0] for path in images]
-    kept = [path for path, one in zip(images, prints, strict=True) if one not in known]
-    return kept, len(images) - len(kept)
+    pictures = [read_plane(path).pixels[np.newaxis] for path in images]
+    part_of, is_known = overlapping(pictures), np.isin(image_fingerprints(pictures), list(known))
+    is_out = np.isin(part_of, part_of[is_known])
+    return [path for path, out in zip(images, is_out, strict=True) if not out], int(is_out.sum())
 
 
 def _config(name: str, model: str, way: str) -> dict:

@@ -39,8 +39,10 @@ def by_quality(slides: pd.DataFrame) -> pd.DataFrame:
     """
     slides = slides[slides["usable"].astype(bool)]
     slides = slides.assign(better=slides["score_anchored"] > slides["score_picture"])
+    off = {"S_counted": "S counted, off by", "S_fitted": "S fitted, off by"}
+    slides = slides.assign(**{title: (slides[name] - slides["S"]).abs() for name, title in off.items()})
     parts = slides.groupby(pd.cut(slides["quality"], _EDGES), observed=True)
-    made = parts[["better", *_SHOWN]].mean().rename(columns={"better": "anchored better"} | _SHOWN)
+    made = parts[["better", *_SHOWN, *off.values()]].mean().rename(columns={"better": "anchored better"} | _SHOWN)
     made = made.map("{:.2f}".format)
     made.index = [f"{part.left:g} to {part.right:g}" for part in made.index]
     made.insert(0, "slides", parts.size().astype(str).to_numpy())

@@ -49,10 +49,10 @@ SOURCES = {
         "nucleus",
         ("each", "slide"),
         "G1, S and G2 are gates on the intensity of the same channel; M was sorted by hand",
-        "pictures that a model learned from are left out, by fingerprint; the others are of the same culture and "
-        "instrument, so that cells of another laboratory fare worse; recipes and cutoffs were chosen with them in "
-        "view; no pixel size comes with them: the one that is stated gives their median nucleus the area that models "
-        "know, while the true one, by which they are smaller, would count as unknown",
+        "pictures that a model learned from are left out, by fingerprint, with all that overlap them; the others are "
+        "of the same culture and instrument, so that cells of another laboratory fare worse; recipes and cutoffs were "
+        "chosen with them in view; no pixel size comes with them: the one that is stated gives their median nucleus "
+        "the area that models know, while the true one, by which they are smaller, would count as unknown",
         "BSD-3 (repository minh-doan/MLCP)",
     ),
     "mitocheck": Source(
@@ -61,8 +61,10 @@ SOURCES = {
         "nucleus",
         ("each",),
         "interphase, prometaphase, metaphase or anaphase by the eye of biologists; no G1, S or G2",
-        "pictures that a model of the phases learned from are left out, by fingerprint; recipes and cutoffs were "
-        "chosen with the others in view; the model `mitocheck` learned from all, and its card has its held-out scores",
+        "pictures that a model of the phases learned from are left out, by fingerprint, with all that overlap them "
+        "(crops about both halves of a division do); the others are of the same films, whose fields are not known; "
+        "recipes and cutoffs were chosen with them in view; the model `mitocheck` learned from all, and its card has "
+        "its held-out scores",
         "CC BY 4.0 (repository WayScience/phenotypic_profiling)",
     ),
     "rpe1": Source(

@@ -32,13 +32,14 @@ CULTURES = Path("data", "results", "cultures.csv")
 UNUSUAL = Path("data", "results", "unusual.csv")
 # How the entries of cards begin.
 CARD_KEY = "real: "
-# Source and way -> its score in the short table, and the heading of that.
+# Source, way and score of each column of the short table -> the heading of it.
 _SHORT = {
-    ("jurkat", "each"): ("balanced accuracy", "Jurkat, picture"),
-    ("jurkat", "slide"): ("balanced accuracy", "Jurkat, slide"),
-    ("mitocheck", "each"): ("AUC of M", "HeLa, M"),
-    ("rpe1", "together"): ("AUC of S by EdU", "RPE-1, S"),
-    ("fields", "each"): ("called M", "fields, M"),
+    ("jurkat", "each", "balanced accuracy"): "Jurkat, picture",
+    ("jurkat", "slide", "balanced accuracy"): "Jurkat, slide",
+    ("mitocheck", "each", "AUC of M"): "HeLa, M",
+    ("rpe1", "together", "AUC of S by EdU"): "RPE-1, S",
+    ("fields", "each", "called M"): "fields, M",
+    ("fields", "each", "no call"): "fields, no call",
 }
 
 # What was aimed at before any model was trained: model, source, way and score; at least ("≥") or at most, and how much.
@@ -224,11 +225,16 @@ def short_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
     """Return what `auto`, the model that reads DNA, and the forest come to, by one score a source: the README's."""
     rows: dict = {AUTO: {}, ANCHORED: {}, FOREST: {}}
     for record, scores in found:
-        place, model = _place(record), record.config["model"]
-        if model in rows and place in _SHORT and _SHORT[place][0] in scores:
-            rows[model][_SHORT[place][1]] = str(scores[_SHORT[place][0]])
-    columns = [heading for _, heading in _SHORT.values()]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model").fillna("")
+        # A row has 120 letters; the document has this interval, too.
+        short = {score: f"{e.value:.2f}" if score == "no call" else str(e) for score, e in scores.items()}
+        told = {_SHORT.get((*_place(record), score)): value for score, value in short.items()}
+        rows.get(record.config["model"], {}).update(told)
+    return (
+        pd.DataFrame.from_dict(rows, orient="index")
+        .reindex(columns=list(_SHORT.values()))
+        .rename_axis("model")
+        .fillna("")
+    )
 
 
 def card_scores(found: list[tuple[Record, dict]], model: str) -> dict[str, dict]:

@@ -15,7 +15,7 @@ from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulationParameters, simulate_nuclei
-from cellcycle.splits import image_fingerprints
+from cellcycle.splits import image_fingerprints, overlapping
 
 # Numbers of microscopes like those of the tests, of other laboratories, and of unusual cells and exports.
 MICROSCOPES, LABORATORIES, UNUSUAL = range(16), range(16, 48), range(48, 64)
@@ -85,10 +85,14 @@ def simulated_training_set(rule: InputRule, numbers: range) -> Learned:
 
 
 def real_cells(name: str, real: Path, is_held_out: bool) -> NucleusDataset:
-    """Return cells of a folder below that of real cells: every third, on which scores are, or those to learn from."""
+    """Return cells of a folder below that of real cells: those to learn from, or of the others those to score on.
+
+    Every third is another; scored on is what overlaps none to learn from.
+    """
     dataset = load_dataset(real / name)
-    third = np.arange(len(dataset)) % 3 == 0
-    return replace(dataset.select(np.flatnonzero(third == is_held_out)), groups=None)
+    third, part_of = np.arange(len(dataset)) % 3 == 0, overlapping(dataset.images)
+    kept = third & ~np.isin(part_of, part_of[~third]) if is_held_out else ~third
+    return replace(dataset.select(np.flatnonzero(kept)), groups=None)
 
 
 def our_pixel_size_um(images: np.ndarray) -> float:
