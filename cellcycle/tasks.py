@@ -28,12 +28,10 @@ def run(
     start: Callable | None = None,
     start_arguments: tuple = (),
     client=None,
-    progress: str | None = None,
 ) -> Iterator:
     """Yield `function(item)` for each item, in their order; items are read as they are needed.
 
-    With one job it runs here; more start fresh processes, see `workers`. `progress`, what one item is called, shows on
-    a terminal how many are done and the time left.
+    With one job it runs here; more start fresh processes, see `workers`.
 
     Examples
     --------
@@ -42,12 +40,8 @@ def run(
     """
     if hasattr(items, "__len__"):
         n_jobs = min(n_jobs, len(items))
-
-    def results():
-        with workers(n_jobs, start=start, start_arguments=start_arguments, client=client) as do:
-            yield from do(function, items)
-
-    return with_bar(results(), items, progress) if progress else results()
+    with workers(n_jobs, start=start, start_arguments=start_arguments, client=client) as do:
+        yield from do(function, items)
 
 
 @contextmanager

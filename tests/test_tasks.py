@@ -78,7 +78,7 @@ def test_a_process_that_was_ended_is_one_line():
 
 
 def test_nothing_is_drawn_where_no_terminal_is(capsys):
-    assert list(tasks.run(abs, range(9), progress="image")) == list(range(9))
+    assert list(tasks.with_bar(tasks.run(abs, range(9)), range(9), "image")) == list(range(9))
     assert capsys.readouterr() == ("", "")
 
 
