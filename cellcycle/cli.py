@@ -231,12 +231,14 @@ def evaluate(
     skip_unreadable: _Skip = False,
 ):
     """Say how right a model is on labelled nuclei, crops or fields."""
+    import json
+
     from cellcycle import evaluate as judging
     from cellcycle.errors import check_choice
 
     check_choice("--format", as_json, ("text", "json"))
     found = judging.evaluate(model, data, output or None, _on_error(skip_unreadable))
-    typer.echo(judging.as_json(found) if as_json == "json" else judging.report(found))
+    typer.echo(json.dumps(found.scores(), indent=1) if as_json == "json" else judging.report(found))
 
 
 @app.command()

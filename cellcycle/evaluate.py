@@ -3,7 +3,6 @@
 Calls are those of equally frequent classes, as balanced accuracy weighs them.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -290,8 +289,3 @@ def report(found: Evaluation) -> str:
     if found.trained_on:
         lines.append(f"The model was trained on {len(found.trained_on)} of these images: its scores flatter it.")
     return "\n".join([f"{scores['n']} nuclei of {found.dataset.name}", *lines])
-
-
-def as_json(found: Evaluation) -> str:
-    """Return the scores as JSON."""
-    return json.dumps(found.scores(), indent=1)
