@@ -68,7 +68,7 @@ def _nuclei(table, pictures) -> list[dict]:
     has_copies = "dna_copies" in table and table["dna_copies"].notna().any()
     dna = table["dna_copies" if has_copies else "integrated_dna"] if "integrated_dna" in table else None
     called = pictures_of(table)
-    rows = labelled_rows(_with_hash(table), {picture.row: NONE for picture in pictures})
+    rows = labelled_rows(table, {picture.row: NONE for picture in pictures})
     pairs = zip(sorted(pictures, key=attrgetter("row")), rows, strict=True)
     lines = {picture.row: _around_label(row | {"image_sha256": picture.sha256}) for picture, row in pairs}
     return [
@@ -95,17 +95,14 @@ def _nuclei(table, pictures) -> list[dict]:
 
 
 def _with_choice(table, channel, plane):
-    """Return the table with the channel and plane that were asked for, in rows that name none."""
-    said = stated(table)
+    """Return the table with the channel and plane that were asked for, in rows that name none, and with a hash of each
+    image, "" where it states none.
+    """
+    said, table = stated(table), table if "image_sha256" in table else table.assign(image_sha256="")
     for name, value in (("channel", channel), ("planes", plane)):
         if value is not None:
             table = table.assign(**{name: said[name].where(said[name] != "", str(value))})
     return table
-
-
-def _with_hash(table):
-    """Return the table with a column for the hashes of its images, whether or not it states them."""
-    return table if "image_sha256" in table else table.assign(image_sha256="")
 
 
 def _around_label(row: dict) -> list[str]:
@@ -118,7 +115,7 @@ def _around_label(row: dict) -> list[str]:
 def _about(table, nuclei: list[dict], title: str, left_out: int) -> dict:
     classes = classes_of(table)
     codes = sorted({code for nucleus in nuclei for code in nucleus["codes"]})
-    header = list(labelled_rows(_with_hash(table), {nuclei[0]["row"]: NONE})[0])
+    header = list(labelled_rows(table, {nuclei[0]["row"]: NONE})[0])
     models = sorted(set(table["model"]) - {""}) if "model" in table else []
     return {
         "title": title,
