@@ -26,7 +26,7 @@ pytest.importorskip("starlette", reason="the extra `app` is not installed")
 import httpx
 from PIL import Image
 
-from cellcycle.app import experiment, page, server_options
+from cellcycle.app import experiment, groups, page, server_options
 from cellcycle.app.asked import settings_of
 from cellcycle.app.guard import Guesses, Refusal
 from cellcycle.app.limits import Limits
@@ -876,14 +876,12 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
 
 
 def test_models_with_other_classes_stand_in_one_table(tmp_path):
-    from cellcycle.predict.output import joined
-
     files = [tmp_path / str(k) for k in range(3)]
-    for file, text in zip(files, ["a,p_x\n1,2\n", "a,p_x\n3,4\n", "a,p_y\n5,6\n"], strict=True):
-        file.write_text(text)
-
-    rows = list(csv.DictReader(io.StringIO(joined(files))))
-    assert rows[1] == {"a": "3", "p_x": "4", "p_y": ""} and rows[2] == {"a": "5", "p_x": "", "p_y": "6"}
+    for file, columns, row in zip(files, ("p_x", "p_x", "p_y"), ("1,2", "3,4", "5,6"), strict=True):
+        file.write_text(f"nucleus_id,{columns}\n{row}\n")
+    rows = list(csv.DictReader(io.StringIO(groups.table([(file, {"3": "M"}) for file in files]))))
+    assert rows[1] == {"nucleus_id": "3", "p_x": "4", "p_y": "", "corrected": "M"}
+    assert rows[2] == {"nucleus_id": "5", "p_x": "", "p_y": "6", "corrected": ""}
 
 
 def test_a_gray_image_without_nuclei_is_no_error(site, tmp_path):

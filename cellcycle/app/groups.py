@@ -19,7 +19,6 @@ from cellcycle.nuclei import Anchor
 from cellcycle.predict import AUTO, Settings
 from cellcycle.predict.groups import Shared, layout
 from cellcycle.predict.many import look_first
-from cellcycle.predict.output import joined
 from cellcycle.predict.predictor import ModelChoice
 
 _G1 = ("g1_position", "g1_quality", "g1_area_px")
@@ -88,15 +87,14 @@ def lay_out(names: list[str], plate_map: Path | None) -> tuple[list[dict], list[
 def table(images: list[tuple[Path, dict[str, str]]]) -> str:
     """Return the rows of all images as one table, with the column `corrected` as the last.
 
+    Where models have other classes, a row has empty cells for those it lacks.
     `images` are files of rows, and what was said of their nuclei: number -> class or "none".
     """
-    with TemporaryDirectory() as folder:
-        files = [Path(folder, f"{k}.csv") for k in range(len(images))]
-        for file, (rows, said) in zip(files, images, strict=True):
-            found = pd.read_csv(rows, dtype=str, keep_default_na=False)
-            corrected = [cell(said.get(number, "")) for number in found["nucleus_id"]]
-            found.assign(corrected=corrected).to_csv(file, index=False, lineterminator="\n")
-        return joined(files)
+    tables = []
+    for rows, said in images:
+        found = pd.read_csv(rows, dtype=str, keep_default_na=False)
+        tables.append(found.assign(corrected=[cell(said.get(number, "")) for number in found["nucleus_id"]]))
+    return pd.concat(tables).to_csv(index=False, lineterminator="\n")
 
 
 @contextlib.contextmanager

@@ -103,18 +103,6 @@ def text_rows(name: str, stream):
         stream.write("[]\n" if is_empty else "\n]\n")
 
 
-def joined(files: list[Path]) -> str:
-    """Join tables in CSV; where models have other classes, a row has empty cells for those it lacks."""
-    tables = [file.read_text("utf-8") for file in files]
-    heads = list(dict.fromkeys(table.partition("\n")[0] for table in tables))
-    if len(heads) < 2:
-        return "".join([*heads, "\n", *(table.partition("\n")[2] for table in tables)])
-    import pandas as pd
-
-    rows = pd.concat([pd.read_csv(file, dtype=str, keep_default_na=False) for file in files])
-    return rows.to_csv(index=False, lineterminator="\n")
-
-
 @contextlib.contextmanager
 def _parquet_rows(path: Path):
     import pyarrow
