@@ -92,15 +92,8 @@ def image_fingerprints(images) -> np.ndarray:
     return np.array(prints, dtype=object).astype(str)
 
 
-def middle_fingerprints(images) -> np.ndarray:
-    """Return the fingerprint (N,) of the middle of each image, the same however wide it was cut about its nucleus.
-
-    Of a middle of few values, as of an overexposed nucleus, it is that of the whole image.
-    """
-    return image_fingerprints(map(_middle, images))
-
-
 def _middle(image: np.ndarray) -> np.ndarray:
+    """Return the middle of an image, the same however wide it was cut; the whole where that has few values."""
     (above, left) = (max(side - _MIDDLE_PX, 0) // 2 for side in image.shape[1:])
     middle = image[:, above : image.shape[1] - above, left : image.shape[2] - left]
     return middle if len(np.unique(middle)) >= _LEAST_VALUES else image
@@ -115,7 +108,7 @@ def marks_of(images, about=None) -> np.ndarray:
     middles = [_middle(np.asarray(image)) for image in (images if about is None else about)]
     orders = [np.unique(m, return_inverse=True)[1].reshape(m.shape).astype("<i4") for m in middles]
     of_order = np.where([_is_noisy(m) for m in middles], image_fingerprints(orders), "")
-    return np.column_stack([image_fingerprints(images), middle_fingerprints(images), of_order])
+    return np.column_stack([image_fingerprints(images), image_fingerprints(map(_middle, images)), of_order])
 
 
 def _is_noisy(image: np.ndarray) -> bool:
