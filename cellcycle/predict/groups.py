@@ -98,9 +98,8 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
             raise next(filter(None, (_missing(image, has_files) for image in images)), error) from None
         notes += found
     known = [{"plate": place.plate, "well": place.well} for place in places]
-    columns = [own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
     # The same columns in every row, also where a map says nothing.
-    columns = [row | own for row, own in zip(rows, columns, strict=True)]
+    columns = [row | own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
     groups = [_group(path, own, plate_map) for path, own in zip(paths, columns, strict=True)]
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
 
