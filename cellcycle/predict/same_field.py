@@ -34,21 +34,15 @@ def same_fields(centroids: Sequence[np.ndarray], shapes: Sequence[tuple]) -> lis
     shapes : list of tuples
         Height and width of each image.
     """
-    points = [_finite(centres) for centres in centroids]
-    trees = [cKDTree(found) if len(found) >= _MIN_NUCLEI else None for found in points]
+    trees = [cKDTree(found) if len(found) >= _MIN_NUCLEI else None for found in centroids]
     alike, pairs = defaultdict(list), []
     for k, shape in enumerate(shapes):
         if trees[k] is not None:
             alike[tuple(shape[:2])].append(k)
     for shape, ks in alike.items():
-        likely = _candidates([points[k] for k in ks], shape)
-        pairs += [(ks[i], ks[j]) for i, j in likely if _are_same(points, trees, shape, ks[i], ks[j])]
+        likely = _candidates([centroids[k] for k in ks], shape)
+        pairs += [(ks[i], ks[j]) for i, j in likely if _are_same(centroids, trees, shape, ks[i], ks[j])]
     return sorted(pairs)
-
-
-def _finite(centres) -> np.ndarray:
-    centres = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
-    return centres[np.isfinite(centres).all(axis=1)]
 
 
 def _candidates(points: list[np.ndarray], shape: tuple) -> Iterator[tuple[int, int]]:
