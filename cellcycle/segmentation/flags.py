@@ -39,13 +39,10 @@ def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field
     )
     area, dna, width = columns["area_px"], columns["integrated_dna"], columns["edge_width_px"]
     diameter = np.sqrt(area * 4 / np.pi)
-    raised = {
+    raised = dict.fromkeys(FLAGS, np.zeros(len(area), dtype=bool)) | {
         "edge": is_edge,
-        "clump": np.zeros(len(area), dtype=bool),
-        "debris": np.zeros(len(area), dtype=bool),
         "out_of_focus": (width > 0.4 * diameter) & (width > 2 * _SHARP_EDGE_PX),
         "saturated": columns["saturated_share"] > 0.01,
-        "hot_pixel": np.zeros(len(area), dtype=bool),
     }
     if is_field and (~is_edge).sum() >= _LEAST_NUCLEI:
         solidity, whole = columns["solidity"], ~is_edge
