@@ -99,9 +99,9 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     gain = log_likelihood - _single_hump(counts, centres)
     fractions = dict(zip(("G1", "S", "G2", "outliers"), (float(w) for w in weights), strict=True))
     quality = float(max(0.0, 1 - np.exp(-2 * gain / len(dna))))
-    reason = _reason(fractions, cv, gain, len(dna))
-    position = float(np.exp(position)) if not reason else float("nan")
     bic_gain = 2 * gain - _MORE_PARAMETERS * np.log(len(dna))
+    reason = _reason(fractions, cv, bic_gain)
+    position = float(np.exp(position)) if not reason else float("nan")
     is_one = bic_gain < _LEAST_BIC_GAIN and max(fractions[p] for p in ("G1", "S", "G2")) > _LEAST_ALONE
     is_arrested = is_one or (bool(reason) and fractions["G1"] < _LEAST_PEAK_SHARE)
     return G1Peak(position, float(cv), float(ratio), fractions, quality, len(dna), reason, is_arrested)
@@ -191,9 +191,8 @@ def _unusable(n_nuclei: int, reason: str, is_arrested: bool = False) -> G1Peak:
     return G1Peak(nan, nan, nan, {}, 0.0, n_nuclei, reason, is_arrested)
 
 
-def _reason(fractions: dict[str, float], cv: float, gain: float, n_nuclei: int) -> str:
+def _reason(fractions: dict[str, float], cv: float, bic_gain: float) -> str:
     """Say why a fit cannot be used, or ""."""
-    bic_gain = 2 * gain - _MORE_PARAMETERS * np.log(n_nuclei)
     if bic_gain < _LEAST_BIC_GAIN:
         return "the histogram has no two peaks (one hump explains it as well)"
     if fractions["outliers"] > _MOST_OUTLIERS:
