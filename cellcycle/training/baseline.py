@@ -28,11 +28,10 @@ class Gates(nn.Module):
 
     reads_measurements = True
 
-    def __init__(self, n_classes: int, **buffers: np.ndarray):
+    def __init__(self, **buffers: np.ndarray):
         super().__init__()
-        for name, shape in _GATES.items():
-            values = buffers.get(name, np.zeros([n_classes if side == "K" else side for side in shape]))
-            self.register_buffer(name, torch.as_tensor(np.asarray(values, np.float64)))
+        for name in _GATES:
+            self.register_buffer(name, torch.as_tensor(np.asarray(buffers[name], np.float64)))
 
     def forward(self, images: torch.Tensor | None, measurements: torch.Tensor) -> torch.Tensor:
         """Return logits (N, K) of measurements (N, 2)."""
@@ -44,7 +43,7 @@ class Gates(nn.Module):
 
 
 # `maps` turn what lies about the mean of a class into deviations; `offsets` make their squares densities times shares.
-_GATES = {"centre": [2], "scale": [2], "means": ["K", 2], "maps": ["K", 2, 2], "offsets": ["K"], "log_shares": ["K"]}
+_GATES = ("centre", "scale", "means", "maps", "offsets", "log_shares")
 
 
 class DnaContentClassifier(ClassifierMixin, BaseEstimator):
@@ -74,7 +73,6 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
         centre, scale = features.mean(axis=0), features.std(axis=0)
         gates.fit(*self._with_width((features - centre) / scale, y[found]))
         self.model_ = Gates(
-            len(shares),
             centre=centre,
             scale=scale,
             means=gates.means_,
@@ -86,7 +84,7 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
 
     def restore(self, weights: dict, channels: int, size_px: int, n_classes: int):
         """Make this the fitted classifier of stored weights; return self."""
-        self.model_ = Gates(n_classes, **{name: weights[name] for name in _GATES})
+        self.model_ = Gates(**{name: weights[name] for name in _GATES})
         self.channels_, self.classes_ = channels, np.arange(n_classes)
         return self
 
