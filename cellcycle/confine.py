@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from cellcycle.errors import CellCycleError, LimitError
+from cellcycle.errors import LimitError
 
 _CHILD = "import sys; sys.path[:] = eval(sys.argv[1]); from cellcycle import confine; confine._serve(int(sys.argv[2]))"
 # A start includes imports from a cold disk; it may take longer than the calls that follow.
@@ -246,8 +246,6 @@ def _raise(error: Exception):
 def _send_answer(answers, function, arguments: tuple) -> None:
     try:
         answer = (function(*arguments), None)
-    except CellCycleError as error:
-        answer = (None, error)
     except MemoryError:
         answer = (None, MemoryError())
     except BaseException as error:
