@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import re
 from importlib.resources import files
 from mimetypes import MimeTypes
 from pathlib import Path
@@ -20,8 +21,6 @@ from cellcycle.app.store import PLATE_MAP, Visitor, is_id, labels_of, new_id
 from cellcycle.errors import SettingError
 from cellcycle.files import repository
 from cellcycle.names import clean_name
-
-_MOST_DIGITS = 10
 
 
 def page_routes(site: Site) -> list[Route]:
@@ -127,11 +126,6 @@ async def _correct(site: Site, visitor: Visitor, request: Request, image: Path):
     return JSONResponse(visitor.correct(image, said))
 
 
-def _is_number(text: str) -> bool:
-    # Not by the text itself: Python refuses to read a number of thousands of digits.
-    return text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS
-
-
 async def _remove(site: Site, visitor: Visitor, request: Request, image: Path):
     visitor.remove(image)
     return JSONResponse({"images": visitor.images()})
@@ -159,7 +153,8 @@ def _drawn(download: str, draw):
 
     async def answer(site: Site, visitor: Visitor, request: Request, image: Path):
         about, row = visitor.about(image), request.path_params.get("row")
-        if row is not None and not (_is_number(row) and int(row) < about["n"]):
+        # Python refuses to read a number of thousands of digits.
+        if row is not None and not (re.fullmatch("[0-9]{1,9}", row) and int(row) < about["n"]):
             raise Refusal(404, "there is no such nucleus")
         given = image / "plane", image / about["call"], about["corrections"] if row is None else int(row)
         return await site.made(visitor, download, draw, *given, of=about["name"])
