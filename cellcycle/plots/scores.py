@@ -152,7 +152,8 @@ def trials(table, x: str, y: str, label_by: str, title=""):
         ax.plot(part[x], part[y], "o", color=colour, label=f"{readable(label_by)} {value:g}")
     for number, row in table.iterrows():
         # Above and below in turn, so that near ones do not hide each other's.
-        _name_dot(ax, f"{number}", (row[x], row[y]), (0, 6 if number % 2 else -12), ha="center")
+        place = {"xytext": (0, 6 if number % 2 else -12), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(f"{number}", (row[x], row[y]), **place, fontsize=FONT_PT - 1, color=INK)
     ax.set_xscale("log")
     ax.margins(x=0.25, y=0.15)
     legend(figure)
@@ -190,10 +191,6 @@ def lines(table, x="", y="", title="", log=False):
         legend(figure)
     label(ax, x, y, title)
     return figure
-
-
-def _name_dot(ax, text: str, at, offset_pt, **place) -> None:
-    ax.annotate(text, at, xytext=offset_pt, textcoords="offset points", fontsize=FONT_PT - 1, color=INK, **place)
 
 
 def _reference_lines(draw, references) -> None:
