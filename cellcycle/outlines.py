@@ -38,10 +38,7 @@ def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
     """
     boxes, found = find_objects(labels), []
     for number in ids:
-        box = boxes[number - 1] if 0 < number <= len(boxes) else None
-        if box is None:
-            found.append([])
-            continue
+        box = boxes[number - 1]
         nucleus = np.pad(binary_fill_holes(labels[box] == number), 1)
         rings = find_contours(nucleus.astype(np.float32), 0.5, fully_connected="high")
         corner = np.array([box[1].start, box[0].start]) - 0.5
