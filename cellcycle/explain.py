@@ -148,9 +148,7 @@ def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return marked, labels, distance <= 0.125 * height
 
 
-def what_explains(
-    measured: pd.DataFrame, calls, groups: dict[str, list[str]], n_folds=3, units=None, seed=0
-) -> pd.DataFrame:
+def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], units=None, seed=0) -> pd.DataFrame:
     """Return how well measured features reproduce a network's calls, each alone and all but each.
 
     A random forest learns the network's calls (not the truth) from the features, and is judged on nuclei it has
@@ -165,28 +163,27 @@ def what_explains(
     every = [c for columns in groups.values() for c in columns]
     filled = measured[every].fillna(measured[every].median())
     n_classes = calls.max() + 1
-    units, how = np.arange(len(calls)) if units is None else np.asarray(units), (n_folds, seed)
-    full = _learned(filled, calls, units, *how)
+    units = np.arange(len(calls)) if units is None else np.asarray(units)
+    full = _learned(filled, calls, units, seed)
     rows = {}
     for name, columns in {**groups, "all": every}.items():
-        alone = full if name == "all" else _learned(filled[columns], calls, units, *how)
+        alone = full if name == "all" else _learned(filled[columns], calls, units, seed)
         rest = [c for c in every if c not in columns]
-        without = (
-            _learned(filled[rest], calls, units, *how) if rest else np.full_like(calls, np.bincount(calls).argmax())
-        )
+        most = np.full_like(calls, np.bincount(calls).argmax())
+        without = _learned(filled[rest], calls, units, seed) if rest else most
         kept = metrics.estimate(metrics.accuracy, calls, alone, n_classes, units)
         lost = metrics.estimate(metrics.accuracy, calls, full, n_classes, units, minus=without)
         rows[name] = kept.columns("alone") | lost.columns("lost_without")
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measured")
 
 
-def _learned(table, calls, units, n_folds: int, seed: int) -> np.ndarray:
+def _learned(table, calls, units, seed: int) -> np.ndarray:
     """Return the calls (N,) of forests for nuclei that they were not trained on."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
     forest = RandomForestClassifier(40, min_samples_leaf=3, random_state=seed)
-    folds = GroupKFold(n_folds, shuffle=True, random_state=seed)
+    folds = GroupKFold(3, shuffle=True, random_state=seed)
     return cross_val_predict(forest, table.to_numpy(), calls, groups=units, cv=folds)
 
 

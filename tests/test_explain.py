@@ -119,9 +119,7 @@ def test_what_explains_finds_the_feature_that_made_the_calls():
     table = pd.DataFrame(rng.normal(size=(200, 3)), columns=["area", "dna", "texture"])
     calls = (table["area"] > 0).to_numpy(int) + 2
     table.loc[:4, "dna"] = np.nan
-    found = explain.what_explains(
-        table, calls, {"area": ["area"], "DNA content": ["dna"], "texture": ["texture"]}, n_folds=3
-    )
+    found = explain.what_explains(table, calls, {"area": ["area"], "DNA content": ["dna"], "texture": ["texture"]})
     assert found.loc["area", "alone"] > 0.95
     assert found.loc["area", "lost_without_low"] > 0.2
     assert abs(found.loc["texture", "lost_without"]) < 0.05
