@@ -79,8 +79,7 @@ class InputRule:
             raise SettingError("measurements", f"{self.measurements!r} is no list", "give a list of names")
         known = (*READABLE, *OTHERS, *RATIOS, *GRAIN)
         for name in self.measurements:
-            if name not in known:
-                raise SettingError("measurements", f"{name!r} is unknown", f"use any of {', '.join(known)}")
+            check_choice("measurements", name, known)
         object.__setattr__(self, "measurements", tuple(sorted(self.measurements, key=GRAIN.__contains__)))
         if self.pixel_size_um is None and (self.surroundings, self.unit) != ("kept", "full-range"):
             raise SettingError("pixel_size_um", "missing", "painted surroundings and the unit g1 need a pixel size")

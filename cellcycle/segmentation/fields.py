@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from scipy import ndimage
 
-from cellcycle.errors import ImageError, SettingError
+from cellcycle.errors import ImageError, check_choice
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.measurements import measure_nucleus
@@ -92,8 +92,7 @@ def find_in_field(
     tile_px: int = TILE_PX,
 ) -> np.ndarray:
     """Find the nuclei of a field that was looked over, as `segment` does after it."""
-    if backend not in BACKENDS:
-        raise SettingError(backend, "there is no such segmentation backend", f"choose one of {', '.join(BACKENDS)}")
+    check_choice("segmentation", backend, BACKENDS)
     if backend in ("trained", "classical"):
         survey = survey_field(pixels, pixel_size_um, diameter_px)
         if survey is None:

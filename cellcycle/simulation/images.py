@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_choice
 from cellcycle.phases import PHASES
 from cellcycle.simulation.biology import Cell, draw_cell, interphase_reach_um
 from cellcycle.simulation.chromatin import RENDER_UM, Patch, draw_patch
@@ -70,17 +70,15 @@ def simulate_nuclei(
 
 
 def _check(counts, size_px, seed, stain):
-    unknown = [phase for phase in counts if phase not in PHASES]
-    if unknown:
-        raise SettingError("counts", f"unknown phase {unknown[0]!r}", f"use {', '.join(PHASES)}")
+    for phase in counts:
+        check_choice("counts", phase, PHASES)
+    check_choice("stain", stain, ("gray", "colour"))
     if any(n < 0 for n in counts.values()) or sum(counts.values()) == 0:
         raise SettingError("counts", f"{dict(counts)} asks for no nuclei", "give at least one phase a positive number")
     if not 16 <= size_px <= 1024:
         raise SettingError("size_px", f"{size_px} px", "choose a size from 16 to 1024")
     if seed < 0:
         raise SettingError("seed", f"{seed} is negative", "choose 0 or a positive whole number")
-    if stain not in ("gray", "colour"):
-        raise SettingError("stain", f"{stain!r} is unknown", 'choose "gray" or "colour"')
 
 
 def _grid_px(parameters: SimulationParameters) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle import metrics
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_choice
 from cellcycle.phases import PHASES
 from cellcycle.simulation import biology
 from cellcycle.simulation.parameters import STUDY_COUNTS, SUBPHASES, SimulationParameters
@@ -50,9 +50,8 @@ def posterior(
     replication in S and a newborn's sister, from which an image could in principle tell a little more.
     """
     parameters = parameters or SimulationParameters()
-    unknown = [name for name in sees if name not in OBSERVABLES]
-    if unknown:
-        raise SettingError("sees", f"{unknown[0]!r} is unknown", f"use some of {', '.join(OBSERVABLES)}")
+    for name in sees:
+        check_choice("sees", name, OBSERVABLES)
     in_m = hidden["subphase"].isin(SUBPHASES).to_numpy()
     rest, shares = hidden[~in_m], _shares(counts)
     slide = 1.0 if slide_known else rest["slide_factor"]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import check_choice
 
 STUDY_TRANSFORMS: tuple[str, ...] = ("rotation", "flips", "blur", "jitter", "grayscale")
 
@@ -94,9 +94,8 @@ def altered(images: torch.Tensor, transforms, rng: np.random.Generator) -> torch
 
     An unknown name is a `SettingError`.
     """
-    unknown = [t for t in transforms if t not in STUDY_TRANSFORMS]
-    if unknown:
-        raise SettingError("transforms", f"{unknown[0]!r} is unknown", f"use any of {', '.join(STUDY_TRANSFORMS)}")
+    for name in transforms:
+        check_choice("transforms", name, STUDY_TRANSFORMS)
     n, images = len(images), images.clone()
     if "rotation" in transforms:
         images = rotated(images, rng.uniform(-np.pi, np.pi, n))
