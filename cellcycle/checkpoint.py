@@ -138,18 +138,14 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
         if not (folder / file).is_file():
             raise CheckpointError(folder / file, "the file is missing", "install the model again")
         check_hash(folder / file, card)
-    _check_graph(folder / "model.onnx")
     found = Checkpoint(folder, card)
+    if external_files(found.graph.read_bytes()):
+        # A part of a network of this name is refused, too: none that we know has one.
+        finding = 'it keeps weights in other files, which no hash covers, or has a part called "location"'
+        raise CheckpointError(found.graph, finding, _AGAIN)
     if found.confidence is not None and len(found.confidence.thresholds) != len(found.classes):
         raise CheckpointError(folder / "model.json", "the classes of its confidence are not those of the card", _AGAIN)
     return found
-
-
-def _check_graph(file: Path) -> None:
-    if external_files(file.read_bytes()):
-        # A part of a network of this name is refused, too: none that we know has one.
-        finding = 'it keeps weights in other files, which no hash covers, or has a part called "location"'
-        raise CheckpointError(file, finding, _AGAIN)
 
 
 def _shipped_name(name: str) -> str:
