@@ -142,7 +142,8 @@ def _hash(table) -> str:
 
 def _page(about: dict, nuclei: list[dict]) -> str:
     """Put data, style and script into the page; only this style and this script may run in it."""
-    style, script, page = (_part(f"sheet.{suffix}") for suffix in ("css", "js", "html"))
+    parts = (files("cellcycle.review") / f"sheet.{suffix}" for suffix in ("css", "js", "html"))
+    style, script, page = (part.read_text(encoding="utf-8") for part in parts)
     policy = (
         f"default-src 'none'; img-src data:; script-src '{_source(script)}'; style-src '{_source(style)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -152,10 +153,6 @@ def _page(about: dict, nuclei: list[dict]) -> str:
     parts = {"POLICY": policy, "TITLE": html.escape(about["title"]), "STYLE": style, "SCRIPT": script, "DATA": data}
     before, *rest = page.split("{{")
     return before + "".join(parts[name] + text for name, text in (part.split("}}", 1) for part in rest))
-
-
-def _part(name: str) -> str:
-    return (files("cellcycle.review") / name).read_text(encoding="utf-8")
 
 
 def _source(text: str) -> str:

@@ -81,15 +81,11 @@ def _check_place(name: str, file: Path, nuclei, shape: tuple[int, int]) -> None:
         raise ImageError(name, finding, "give the image that was predicted, or predict this one")
 
 
-def _sides_px(nuclei) -> np.ndarray:
-    high, wide = (nuclei[f"bbox_{b}_px"] - nuclei[f"bbox_{a}_px"] for a, b in (("top", "bottom"), ("left", "right")))
-    return np.maximum(high, wide).to_numpy(dtype=float)
-
-
 def _typical_side_um(nuclei) -> float:
     """Return the side of the pictures, the same for all in um so that sizes compare; unknown pixels count as 1 um."""
+    high, wide = (nuclei[f"bbox_{b}_px"] - nuclei[f"bbox_{a}_px"] for a, b in (("top", "bottom"), ("left", "right")))
     known = np.asarray(nuclei.get("pixel_size_um", np.nan), dtype=float)
-    return _AROUND * float(np.median(_sides_px(nuclei) * np.where(np.isfinite(known), known, 1.0)))
+    return _AROUND * float(np.median(np.maximum(high, wide) * np.where(np.isfinite(known), known, 1.0)))
 
 
 def _cut(pixels: np.ndarray, nucleus, typical_um: float, low: float, high: float, sha256: str) -> Thumbnail:
