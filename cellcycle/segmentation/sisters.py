@@ -34,7 +34,7 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if len(bright) < 2:
         return labels
     boxes = ndimage.find_objects(labels)
-    places = {k: _pixels(labels, 1 + k, boxes[k]) for k in bright}
+    places = {k: np.argwhere(labels[boxes[k]] == 1 + k) + [side.start for side in boxes[k]] for k in bright}
     centres = np.array([places[k].mean(axis=0) for k in bright])
     typical = of_median_pixel(areas, areas) if is_crowded else float(np.median(areas))
     taken, new = set(), np.arange(n + 1)
@@ -49,8 +49,3 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
             new[second + 1] = new[first + 1]
             taken |= {i, j}
     return renumbered(labels, np.unique(new, return_inverse=True)[1]) if taken else labels
-
-
-def _pixels(labels: np.ndarray, label: int, box) -> np.ndarray:
-    """Return rows and columns of the pixels of a nucleus, (N, 2)."""
-    return np.argwhere(labels[box] == label) + [side.start for side in box]
