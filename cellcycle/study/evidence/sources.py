@@ -105,7 +105,8 @@ def with_truth(name: str, table: pd.DataFrame) -> pd.DataFrame:
     paths = table["image"].map(Path)
     if name == "rpe1":
         table = table.assign(edu=_edu_of(table), group=paths.map(lambda p: p.stem.removesuffix("_DAPI")))
-        truth = np.array(EDU)[(table["edu"] > _threshold(table["edu"])).astype(int)]
+        threshold = np.expm1(threshold_otsu(np.log1p(table["edu"].clip(lower=0).to_numpy())))
+        truth = np.array(EDU)[(table["edu"] > threshold).astype(int)]
     elif name == "fields":
         table, truth = table.assign(group=paths.map(lambda p: p.stem)), ""
     else:
@@ -129,7 +130,3 @@ def _edu_of(table: pd.DataFrame) -> np.ndarray:
         # In counts of the 16-bit camera.
         edu[rows] = 65535 * (np.array(near) - np.median(plane))
     return edu
-
-
-def _threshold(edu: pd.Series) -> float:
-    return float(np.expm1(threshold_otsu(np.log1p(edu.clip(lower=0).to_numpy()))))

@@ -96,12 +96,12 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     """Return a block a source: what the cells and labels are, what kept them apart, and all scores."""
     tried = _candidates()
     slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
-    blocks = {"CANDIDATES": markdown_table(tried.set_index("model")), "QUALITY": markdown_table(by_quality(slides))}
+    said = f"{len(tried)} models were trained and scored so.\n\n{markdown_table(tried.set_index('model'))}"
+    blocks = {"CANDIDATES": said, "QUALITY": markdown_table(by_quality(slides))}
     blocks["LADDER"] = markdown_table(ladder_table(slides, [record for record, _ in found]))
     cultures = pd.read_csv(files.repository() / CULTURES)
     blocks |= {"PRIORS": markdown_table(priors_table(cultures)), "STILL": markdown_table(still_table(cultures))}
     blocks["UNUSUAL"] = markdown_table(unusual_table(pd.read_csv(files.repository() / UNUSUAL)))
-    blocks["CANDIDATES"] = f"{len(tried)} models were trained and scored so.\n\n{blocks['CANDIDATES']}"
     blocks["AIMS"] = markdown_table(aims_table(found))
     for name in _recorded(found):
         source, own = SOURCES[name], _of(found, name)
