@@ -138,16 +138,12 @@ def held_out_kinds(fields: list[OutlinedField]) -> set[str]:
 
 def save(network: UNet, about: dict, fields: list[OutlinedField], folder: Path = finder.FOLDER) -> None:
     """Write the graph in 8 bits, scaled to crops of the fields, and the card."""
+    import onnx
+
     network = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
     whole = nn.Sequential(network, nn.Sigmoid()).eval()
     sides = {2: 8 * torch.export.Dim("h", min=2, max=512), 3: 8 * torch.export.Dim("w", min=2, max=512)}
-    write(onnx_graph(whole, {"field": torch.zeros(1, 1, 64, 72)}, "maps", [sides]), about, fields, folder)
-
-
-def write(graph, about: dict, fields: list[OutlinedField], folder: Path = finder.FOLDER) -> None:
-    """Write a graph of floating-point numbers as `save` does."""
-    import onnx
-
+    graph = onnx_graph(whole, {"field": torch.zeros(1, 1, 64, 72)}, "maps", [sides])
     rng = np.random.default_rng(SEED)
     chosen = [fields[k] for k in rng.choice(len(fields), min(N_CALIBRATING, len(fields)), replace=False)]
     crops, _ = random_crops(Atlas([targets(field) for field in chosen]), np.arange(len(chosen)), rng)
