@@ -40,16 +40,12 @@ def pretrained_network(profile: Profile, source: NucleusDataset, model="nagao6",
 
     Without `train` the file may not be there yet, but names the records that start from it.
     """
-    return trained_weights(completed(profile, source, settings(profile, model)), source, profile.seed, train)
-
-
-def trained_weights(config: dict, data: NucleusDataset, seed: int, train=True) -> Path:
-    """Return the file of the weights of a network trained on a whole data set; arguments as in `pretrained_network`."""
-    key = results.key_of(full_config(config, seed=seed), defaults_of(config["model"]))
-    name = f"{files.slug(data.name)}-{results.run_id(key, data.identity)}"
+    config = completed(profile, source, settings(profile, model))
+    key = results.key_of(full_config(config, seed=profile.seed), defaults_of(config["model"]))
+    name = f"{files.slug(source.name)}-{results.run_id(key, source.identity)}"
     file = files.build_dir() / "pretrained" / f"{name}.safetensors"
     if train and not file.exists():
-        make_estimator(**config, seed=seed).fit(data.images, data.labels).save_network(file)
+        make_estimator(**config, seed=profile.seed).fit(source.images, source.labels).save_network(file)
     return file
 
 
