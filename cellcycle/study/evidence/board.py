@@ -53,7 +53,7 @@ def run_board(real: Path, root: Path, fresh: bool = False) -> None:
                     continue
                 if not fresh and results.find_run(root, config, identity):
                     continue
-                for record in results.load_runs(root) if root.is_dir() else []:
+                for record in results.load_runs(root):
                     if all(record.config[key] == config[key] for key in ("source", "model", "way")):
                         shutil.rmtree(record.folder)
                 table = cells.answers(model, way)

@@ -224,7 +224,7 @@ def score_checkpoint(name, tests: list[HeldOut], flipped: list[dict], found: lis
     the folder of the records.
     """
     checkpoint, root = load_checkpoint(name), root or records_dir()
-    for record in results.load_runs(root) if root.is_dir() else []:
+    for record in results.load_runs(root):
         if record.config["model"] == checkpoint.name:
             shutil.rmtree(record.folder)
     scores = {test.name: score(checkpoint, test, root) for test in tests}
