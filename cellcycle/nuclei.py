@@ -151,12 +151,12 @@ def find_nuclei(
         kind = "nucleus" if looks_like_nucleus_crop(pixels) else "field"
     if kind == "nucleus":
         measured, labels = find_in_crop(pixels, pixel_size_um)
-        return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), picture=picture), scale)
+        return _judged(kind, measured, labels, pixel_size_um, picture, scale)
 
     def found_by(told_um: float | None) -> Nuclei:
         labels = find_in_field(pixels, told_um, backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
-        return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), picture=picture), scale)
+        return _judged(kind, measured, labels, pixel_size_um, picture, scale)
 
     if pixel_size_um and np.sqrt(scale.median_area_um2) < _LEAST_SEEN_PX * pixel_size_um:
         # The size of a pixel of the camera, most likely: to look for nuclei of two pixels would take long.
@@ -182,14 +182,15 @@ def outlined_nuclei(
     measured = measured_columns(picture.pixels, labels, pixel_size_um)
     if kind == "nucleus" and len(measured["nucleus_id"]):
         measured |= crop_columns(picture.pixels[np.newaxis])
-    return _judged(Nuclei(kind, measured, labels, *_stated(pixel_size_um), remark, picture=picture), scale)
+    return _judged(kind, measured, labels, pixel_size_um, picture, scale, remark)
 
 
-def _judged(found: Nuclei, scale: Scale) -> Nuclei:
+def _judged(kind: str, measured, labels, stated_um: float | None, picture: Picture, scale: Scale, remark="") -> Nuclei:
     """Return nuclei with flags where the picture was painted over, and with a pixel size that can be true."""
-    flags = with_flags(found.measured["flags"], found.measured["nucleus_id"], found.picture.flags(found.labels))
-    found = replace(found, measured=found.measured | {"flags": flags})
-    return _with_scale(found, found.labels.shape, scale) if len(found) else found
+    flags = with_flags(measured["flags"], measured["nucleus_id"], picture.flags(labels))
+    measured, is_known, size_um = measured | {"flags": flags}, stated_um is not None, stated_um or np.nan
+    found = Nuclei(kind, measured, labels, size_um, is_known, size_um, remark, picture=picture)
+    return _with_scale(found, labels.shape, scale) if len(found) else found
 
 
 def n_nuclei_shown(pixels: np.ndarray) -> int:
@@ -208,10 +209,6 @@ def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
     sizes = np.full(len(dataset), np.nan) if dataset.pixel_sizes_um is None else dataset.pixel_sizes_um
     pairs = zip(dataset.images, sizes, strict=True)
     return [find_nuclei(image[0], float(size) if size > 0 else None, scale, "nucleus") for image, size in pairs]
-
-
-def _stated(pixel_size_um: float | None) -> tuple[float, bool, float]:
-    return pixel_size_um or np.nan, pixel_size_um is not None, pixel_size_um or np.nan
 
 
 def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
