@@ -157,9 +157,6 @@ def _brighter(is_nucleus: np.ndarray, pixels: np.ndarray) -> float:
     return ranks.mean() / (2 * _N_COMPARED)
 
 
-# --- masks that are written ---
-
-
 def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None) -> None:
     """Write a label TIFF: 0, and the `nucleus_id` of each nucleus; only an earlier mask is replaced."""
     refuse_unmarked(path, _MARK, "mask of an earlier run", "name another folder")

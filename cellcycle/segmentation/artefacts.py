@@ -114,9 +114,6 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return painted
 
 
-# --- constant areas ---
-
-
 def _beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
     """Return the value of a constant area, the pixels just beyond its edge, and those further out."""
     reach = _RING_PX[1] + 1
@@ -219,9 +216,6 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     return ndimage.binary_dilation(drawn, np.ones((3, 3)), iterations=2) if drawn.any() else None
 
 
-# --- hot pixels ---
-
-
 def _hot(pixels: np.ndarray) -> np.ndarray | None:
     """Find what is bright and one or two pixels wide: hot pixels, cosmic rays, camera lines."""
     opened = ndimage.grey_opening(pixels, (3, 3))
@@ -235,9 +229,6 @@ def _hot(pixels: np.ndarray) -> np.ndarray | None:
         ratio = _HOT_RATIO * np.maximum(opened[band] - low, 0)
         hot[band] &= (pixels[band] - low > ratio) & (above[band] > 12 * noise)
     return hot if 0 < hot.mean() <= _MOST_HOT_SHARE else None
-
-
-# --- dirt ---
 
 
 def _dirt(pixels: np.ndarray) -> np.ndarray | None:
