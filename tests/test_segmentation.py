@@ -145,6 +145,16 @@ def test_large_nuclei_out_of_focus_are_not_taken_for_light(blur):
 
 
 @pytest.mark.slow
+def test_nuclei_out_of_focus_beside_sharp_ones_of_their_size_are_found_in_a_narrow_field():
+    y, x = np.mgrid[:200, :760]
+    middles = [(60, 80), (130, 200), (60, 320), (130, 440), (60, 560), (130, 680)]
+    discs = [2000.0 * (np.hypot(y - row, x - column) < 30) for row, column in middles]
+    sharp, blurred = (ndimage.gaussian_filter(sum(discs[k::2]), sigma) for k, sigma in ((0, 1.5), (1, 14)))
+    pixels = (np.random.default_rng(0).poisson(300 + sharp + blurred) / 65535).astype(np.float32)
+    assert segment(pixels).max() == 6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 4])
 def test_rings_that_dust_casts_are_no_nuclei_and_nuclei_beside_them_are(seed):
     pixels, truth = field((400, 400), 28, spacing=3, seed=2, slope=0)

@@ -29,8 +29,9 @@ _LEAST_OVER_NOISE, _N_COMPARED = 20.0, 100
 # Among objects that are noise a nucleus stands out so many times more than most.
 _UNUSUAL = 4
 _RING_PX = 3
-# Uneven light is at least as wide as this share of the field, and its edge as the second share of its own width.
-_LARGE_SHARE, _WIDE_SHARE = 0.25, 0.3
+# Uneven light is at least as wide as this share of the field, and its edge as the second share of its own width; that
+# of a nucleus in focus is below the third. Diameters of one size differ by no more than the last, in logarithms.
+_LARGE_SHARE, _WIDE_SHARE, _SHARP_SHARE, _ALIKE = 0.25, 0.3, 0.15, 0.4
 # Of the way from the darkest to nuclei, the step from the rest of a field to nuclei is at least this share: 0.79 and
 # more in 350 fields of BBBC038, hardly any in an empty field with dust.
 _LEAST_BRIGHTER = 0.4
@@ -208,12 +209,17 @@ def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.nda
 
 
 def _without_glow(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Leave out what is large in the field and has no rim: uneven light, however bright."""
+    """Leave out what is large in the field and has no rim: uneven light, however bright.
+
+    Beside a nucleus of its size that has a sharp one it is a nucleus out of focus.
+    """
     sizes = np.sqrt(4 / np.pi * areas_of(labels)[1:])
-    is_glow = np.zeros(len(sizes), bool)
-    for k in np.flatnonzero(sizes > _LARGE_SHARE * min(labels.shape)):
-        is_glow[k] = measure_nucleus(pixels, labels, k + 1)["edge_width_px"] > _WIDE_SHARE * sizes[k]
-    return _kept(labels, ~is_glow) if is_glow.any() else labels
+    large = np.flatnonzero(sizes > _LARGE_SHARE * min(labels.shape))
+    rims = np.array([measure_nucleus(pixels, labels, k + 1)["edge_width_px"] / sizes[k] for k in large])
+    sharp, is_kept = sizes[large[rims < _SHARP_SHARE]], np.ones(len(sizes), bool)
+    for k in large[rims > _WIDE_SHARE]:
+        is_kept[k] = (np.abs(np.log(sharp / sizes[k])) < _ALIKE).any()
+    return labels if is_kept.all() else _kept(labels, is_kept)
 
 
 def _without_ground(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
