@@ -1,5 +1,7 @@
 """What the numbers, names, pages and sizes of a file mean: read rightly, or refused in one line."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -585,3 +587,19 @@ def test_units_are_known_as_imagej_escapes_them(tmp_path, unit, edge_um):
     pixels = np.random.default_rng(0).integers(0, 999, (64, 64), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, resolution=(per_unit,) * 2, metadata={"unit": unit})
     assert read_plane(tmp_path / "a.tif").pixel_size_um == pytest.approx(edge_um)
+
+
+@pytest.mark.parametrize(
+    ("said", "size_um"), [({"PixelSizeUm": 0.325}, 0.325), ({"PixelSizeUm": 0}, None), ([1], None)]
+)
+def test_micro_manager_states_the_size_of_a_pixel_in_a_tag_of_its_own(tmp_path, said, size_um):
+    tag = (51123, 2, 0, json.dumps(said).encode(), True)
+    tifffile.imwrite(tmp_path / "a.tif", np.eye(64, dtype=np.uint16), extratags=[tag], metadata=None)
+    assert read_plane(tmp_path / "a.tif").pixel_size_um == size_um
+
+
+@pytest.mark.parametrize("unit", ["um/pixel", "microns per px", "micron"])
+def test_a_unit_that_says_what_it_is_divided_by_is_known(tmp_path, unit):
+    image = np.eye(64, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image, imagej=True, resolution=(2, 2), metadata={"unit": unit})
+    assert read_plane(tmp_path / "a.tif").pixel_size_um == 0.5

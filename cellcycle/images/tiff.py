@@ -1,6 +1,7 @@
 """Open TIFF, BigTIFF, ImageJ and OME-TIFF files page by page."""
 
 import logging
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -257,8 +258,19 @@ def stated_well(path: Path) -> tuple[str, int, int] | None:
         return read_header(path, tiff).well() if tiff.is_ome else None
 
 
+def _micro_manager_um(page) -> float | None:
+    """Return the pixel size that Micro-Manager has in a tag of its own; None where there is none, or 0 for unknown."""
+    tag = page.tags.get("MicroManagerMetadata")
+    said = tag.value.get("PixelSizeUm") if tag is not None and isinstance(tag.value, dict) else None
+    return float(said) if isinstance(said, int | float) and said > 0 else None
+
+
 def _resolution_um(page, unit: str) -> tuple[float | None, float | None]:
     """Return the pixel sizes of the resolution tags; None where they are missing, or meant for printing."""
+    if size_um := _micro_manager_um(page):
+        return size_um, size_um
+    # Some write what they divide by.
+    unit = re.sub(r" ?(?:/|per) ?(?:px|pixels?)$", "", unit)
     um_per_unit = UM_PER_UNIT.get(unit) or {2: 25_400.0, 3: 1e4}.get(int(page.resolutionunit))
     sizes = []
     for name in ("XResolution", "YResolution"):
