@@ -1,11 +1,15 @@
 """Figures of how far calls can be trusted: reliability, prediction sets, risk and coverage, positions."""
 
+from itertools import cycle
+
 import numpy as np
 
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, REFERENCE, coloured, label, legend, new_figure, spread_of
 
 _ENDS = ("low", "high")
+# Lines of models: no hue of a phase; more than these begin again.
+_LINES = (("#56B4E9", "-"), (REFERENCE, "-"), ("#555555", "-"), ("#882255", "-"), ("#000000", "--"))
 
 
 def reliability(tables, title=""):
@@ -13,7 +17,7 @@ def reliability(tables, title=""):
 
     `tables` are those of `confidence.evaluation.reliability`, by the name of their line.
     """
-    figure, ax = new_figure(4.2, 3.4)
+    figure, ax = new_figure(5.8, 3.4)
     ax.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1.2, label="means what it says")
     style = {"fmt": "o-", "markersize": 4, "linewidth": 1.2, "elinewidth": 0.8, "capsize": 2}
     lowest = 1.0
@@ -23,7 +27,7 @@ def reliability(tables, title=""):
         lowest = min(lowest, table["confidence"].min(), table["low"].min())
     ax.set_xlim(max(0, lowest - 0.05), 1.01)
     ax.set_ylim(max(0, lowest - 0.05), 1.01)
-    legend(ax, loc="upper left")
+    legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
     label(ax, "probability of the call", "share of right calls (95 % interval)", title)
     return figure
 
@@ -52,10 +56,10 @@ def set_sizes(sets, labels, classes, title=""):
     figure, ax = new_figure(5.2, 2.6)
     size, labels = np.asarray(sets).sum(axis=1), np.asarray(labels)
     is_of = {
-        "one phase": (size == 1, "#0072B2"),
-        "two": (size == 2, "#56B4E9"),
-        "three or more": (size >= 3, "#bdbdbd"),
-        "none": (size == 0, "#D55E00"),
+        "one phase": (size == 1, INK),
+        "two": (size == 2, QUIET),
+        "three or more": (size >= 3, "#dddddd"),
+        "none": (size == 0, REFERENCE),
     }
     shown = [k for k in range(len(classes)) if (labels == k).any()]
     left = np.zeros(len(shown))
@@ -77,17 +81,17 @@ def risk_coverage(curves, expert_share=0.2, title=""):
     `curves` are tables of `confidence.evaluation.risk_coverage`, by the name of their line; the share of the cells that
     the expert looks at is drawn as a line.
     """
-    figure, ax = new_figure(4.8, 3.0)
-    for name, table, colour in coloured(curves.items()):
+    figure, ax = new_figure(6.2, 3.0)
+    for (name, table), (colour, line) in zip(curves.items(), cycle(_LINES), strict=False):
         # The first few cells make a rate of nothing; the curve starts with the surest twentieth.
         shown = table[table["coverage"] >= 0.05]
-        ax.plot(shown["coverage"], shown["risk"], color=colour, linewidth=1.5, label=name)
+        ax.plot(shown["coverage"], shown["risk"], color=colour, linestyle=line, linewidth=1.5, label=name)
     ax.axvline(1 - expert_share, color=REFERENCE, linestyle=":", linewidth=1.2)
     words = {"ha": "right", "va": "top", "fontsize": FONT_PT - 1, "color": INK}
     ax.text(1 - expert_share - 0.01, ax.get_ylim()[1], f"{expert_share:.0%} to the expert", **words)
     ax.set_xlim(0, 1)
     ax.set_ylim(bottom=0)
-    legend(ax, loc="upper left")
+    legend(figure)
     label(ax, "share of the cells kept, the surest first", "share of wrong calls", title)
     return figure
 
