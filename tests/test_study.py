@@ -128,7 +128,7 @@ def test_publishing_keeps_outputs_and_drops_run_metadata(tmp_path):
     made = nbformat.read(tmp_path / "clean.ipynb", as_version=4)
     assert "papermill" not in made.metadata
     (kept,) = made.cells
-    assert kept.metadata == {"tags": ["solution"], "jupyter": {"source_hidden": True}}
+    assert kept.metadata == {"tags": ["solution"], "jupyter": {"source_hidden": True, "outputs_hidden": True}}
     assert kept.outputs[0].text == "1"
     assert clean(made) == made
 

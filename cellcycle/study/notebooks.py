@@ -305,5 +305,5 @@ def clean(notebook):
             # Sliders live as long as their kernel; their picture stays.
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         if "solution" in tags and cell.cell_type == "code":
-            cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
     return notebook
