@@ -15,7 +15,7 @@ from cellcycle.errors import DataError
 _MIDDLE_PX, _LEAST_VALUES, _LEAST_NOISE = 24, 16, 0.02
 # Images overlap that share a square of so many pixels a side, with as many values; of all squares one in so many is
 # compared, chosen by what it holds, so that every image chooses the same.
-_SQUARE_PX, _ONE_IN = 10, 16
+_SQUARE_PX, _ONE_IN, _MOST_SHARING = 10, 16, 10
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,15 @@ def overlapping(images) -> np.ndarray:
     """Return a number (N,) of each image (C, H, W), the same for images that show a part of one picture.
 
     Such are crops about two nuclei that are neighbours, or about either half of one division: pixel by pixel they share
-    a square of their first channel. What overlaps a third image is of one part with it.
+    a square of their first channel. What overlaps a third image is of one part with it. What a tenth of all images
+    share was written on them.
     """
     squares = [_squares(np.asarray(image[0], dtype=np.float32)) for image in images]
     n_images, of_image = len(squares), np.repeat(np.arange(len(squares)), list(map(len, squares)))
-    _, square = np.unique(np.concatenate([np.empty(0, np.uint64), *squares]), return_inverse=True)
+    hashes = np.concatenate([np.empty(0, np.uint64), *squares])
+    _, square, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    is_of_picture = counts[square] <= max(_MOST_SHARING, n_images / 10)
+    of_image, square = of_image[is_of_picture], square[is_of_picture]
     n_nodes = n_images + (square.max() + 1 if len(square) else 0)
     edges = coo_array((np.ones(len(square)), (of_image, n_images + square)), shape=(n_nodes, n_nodes))
     return np.unique(connected_components(edges, directed=False)[1][:n_images], return_inverse=True)[1]

@@ -123,3 +123,7 @@ def test_crops_that_show_a_part_of_one_picture_are_told_whatever_lies_between_th
     assert overlapping(crops).tolist() == [0, 0, 0, 1, 2, 3]
     assert overlapping([crop[:, :8] for crop in crops]).tolist() == [0, 1, 2, 3, 4, 5], "too narrow to tell"
     assert overlapping([]).tolist() == []
+    alone = list(rng.random((40, 1, 32, 32), np.float32))
+    for image in alone:
+        image[0, :12] = alone[0][0, :12]
+    assert len(set(overlapping(alone))) == 40, "what stands on all was written there"

@@ -15,6 +15,7 @@ REAL = {
     "mitocheck": {
         "arguments": {"intensity": "per-image"},
         "title": "Mitosis by shape",
+        "version": "2",
         "source": SOURCES["mitocheck"],
         "licence": "CC BY 4.0, as its training images",
         "limits": (
@@ -41,7 +42,7 @@ def ship(name: str, made: Checkpoint, folder: Path | None = None) -> Checkpoint:
     trained_on = {**card["trained_on"], "origin": "real", "source": known["source"]}
     trained_on["description"] = f"{sum(trained_on['counts'].values())} nuclei: {known['source']}"
     limits = [*known["limits"], *card["limits"]]
-    about = {"name": name, "title": known["title"], "licence": known["licence"], "limits": limits}
+    about = {"name": name, "licence": known["licence"], "limits": limits} | {k: known[k] for k in ("title", "version")}
     target.mkdir(parents=True, exist_ok=True)
     for file in (*FILES, TRAINED_IMAGES):
         shutil.copyfile(made.folder / file, target / file)
