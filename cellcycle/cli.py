@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cellcycle.ending import guarded
+from cellcycle.ending import guarded, refuse_blank
 
 app = typer.Typer(
     help="Cell-cycle phases (G1, S, G2, M) of single DAPI-stained nuclei.",
@@ -94,7 +94,7 @@ def predict(
     is_nucleus: Annotated[bool, typer.Option("--nucleus", help="The images are crops of one nucleus.")] = False,
     channel: Annotated[str | None, typer.Option(help="DNA channel: index from 0, or (part of) its name.")] = None,
     plane: Annotated[int | None, typer.Option(help="Time point or z plane, from 0; default: projection.")] = None,
-    pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um, whatever files say.")] = None,
+    pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um; goes before what files say.")] = None,
     segmentation: Annotated[str, typer.Option(help="trained, classical, cellpose or stardist.")] = "trained",
     plate_map: Annotated[
         Path | None,
@@ -317,4 +317,4 @@ def show(
 
 def main() -> None:
     """Run the command line; a `CellCycleError` becomes one line on standard error and exit code 2."""
-    guarded(app)
+    guarded(lambda: (refuse_blank(sys.argv[1:]), app()))

@@ -5,12 +5,14 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 
 import typer
 
 # Packages that the base install leaves out -> the extra that brings them.
 _EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetensors"), "train")
-_EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "matplotlib", "seaborn", "captum"), "study")
+_EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "seaborn", "captum"), "study")
+_EXTRAS |= {"matplotlib": "report"}
 _EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "multipart", "python_multipart"), "app")
 
 
@@ -18,6 +20,7 @@ def guarded(command: Callable[[], object]) -> None:
     """Call a command; whatever a user can mend becomes one line on standard error and exit code 2."""
     from cellcycle.errors import CellCycleError
 
+    _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # What the encoding of a terminal lacks is written as an escape instead of ending the command.
@@ -28,6 +31,8 @@ def guarded(command: Callable[[], object]) -> None:
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except CellCycleError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2)
@@ -52,3 +57,25 @@ def guarded(command: Callable[[], object]) -> None:
         if not isinstance(error, BrokenPipeError):
             typer.echo(f"Error: the output cannot be written ({error.strerror}); make room on the disk", err=True)
         sys.exit(2)
+
+
+def _fill_closed_streams() -> None:
+    """Keep files from taking the numbers of closed streams; words for standard error then go nowhere.
+
+    Else `print` would write them to standard output, among the rows.
+    """
+    if sys.stdout is None:
+        os.open(os.devnull, os.O_WRONLY)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def refuse_blank(arguments: list[str]) -> None:
+    """Refuse empty arguments, as of a shell variable that is not set: a path of none would be the working folder."""
+    from cellcycle.errors import SettingError
+
+    for before, argument in pairwise(["", *arguments]):
+        option, is_joined, value = argument.partition("=")
+        if not argument.strip() or (option.startswith("--") and is_joined and not value.strip()):
+            name = option if is_joined else before if before.startswith("-") else "an argument"
+            raise SettingError(name, "it is empty", "give a value, or leave it away")

@@ -80,7 +80,7 @@ def _processes(n_jobs: int, start, start_arguments):
     lease, held = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(n_jobs, context, _begin, (lease, start, start_arguments))
     try:
-        yield lambda function, items: _in_order((pool.submit(_work, function, i) for i in items), _AHEAD * n_jobs)
+        yield lambda function, items: _in_order((_submitted(pool, function, i) for i in items), _AHEAD * n_jobs)
         pool.shutdown()
     except BrokenProcessPool as error:
         finding = "a process was ended from outside, probably for lack of memory"
@@ -90,6 +90,17 @@ def _processes(n_jobs: int, start, start_arguments):
         held.close()
         pool.shutdown(cancel_futures=True)
         lease.close()
+
+
+def _submitted(pool, function, item):
+    """Submit a task; a process that begins with it is deaf to Ctrl-C from its first moment, as `_begin` has it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return pool.submit(_work, function, item)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_work, function, item)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_order(futures: Iterator, most: int) -> Iterator:

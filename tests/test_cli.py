@@ -4,7 +4,9 @@ import sys
 
 import pytest
 
-from cellcycle import cli, ending
+from cellcycle import cli, ending, files
+
+FIELD = files.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
 
 
 def run(*arguments, **environment):
@@ -77,7 +79,52 @@ def test_an_empty_address_is_not_every_address(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["cellcycle", "app", "--host", ""])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert ended.value.code == 2 and "an empty address" in capsys.readouterr().err
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith("Error: --host: it is empty")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--overlay", ""], "--overlay"), (["--masks="], "--masks"), (["-p", " "], "-p"), ([""], "an argument")],
+)
+def test_a_variable_of_the_shell_that_is_not_set_is_not_the_working_folder(arguments, named, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["cellcycle", "predict", "a.tif", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"Error: {named}: it is empty")
+
+
+def test_ctrl_c_ends_any_command_without_a_traceback(capsys):
+    def stopped():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        ending.guarded(stopped)
+    assert ended.value.code == 130 and capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_a_prediction_asks_nobody_and_leaves_nothing_in_home_or_among_temporary_files(tmp_path):
+    (tmp_path / "home").mkdir()
+    env = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    env |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "cellcycle", "predict", str(FIELD)]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    assert [file for file in (tmp_path / "home").rglob("*") if file.is_file()] == []
+
+
+@pytest.mark.slow
+def test_streams_that_are_closed_take_no_words_and_cost_no_table(tmp_path):
+    run = f"{sys.executable} -m cellcycle predict {FIELD} --output"
+    for closed in ("2>&-", ">&-", "2>&- >&-"):
+        ended = subprocess.run(f"{run} {tmp_path}/a.csv {closed}", shell=True, capture_output=True, text=True)
+        assert ended.returncode == 0 and "Traceback" not in ended.stderr, closed
+        text = (tmp_path / "a.csv").read_text()
+        assert text.startswith("image,") and "Note" not in text
+        (tmp_path / "a.csv").unlink()
+    ended = subprocess.run(f"{run} - 2>&-", shell=True, capture_output=True, text=True)
+    assert ended.stdout.startswith("image,") and "Note" not in ended.stdout
+    nothing = f"{sys.executable} -m cellcycle predict nope.tif 2>&-"
+    assert subprocess.run(nothing, shell=True, cwd=tmp_path).returncode == 2
 
 
 @pytest.mark.parametrize(("missing", "extra"), [("torch", "train"), ("papermill", "study")])

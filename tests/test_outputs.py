@@ -21,8 +21,10 @@ from cellcycle import cli, files, names
 from cellcycle.errors import CellCycleError, SettingError, shown
 from cellcycle.images import write_image
 from cellcycle.predict import Settings, predict, predictor
-from cellcycle.predict.extras import is_extra
+from cellcycle.predict.extras import Extras, is_extra
+from cellcycle.predict.journal import Journal
 from cellcycle.predict.output import row_writer
+from cellcycle.predict.predictor import ImagePrediction, ModelChoice
 from cellcycle.predict.target import check_target, format_of
 from cellcycle.simulation import simulate_field
 
@@ -485,6 +487,34 @@ def test_a_run_that_is_killed_at_any_moment_ends_like_an_undisturbed_one(tmp_pat
     assert (out / "rows.csv").read_bytes() == (undisturbed / "rows.csv").read_bytes()
     for folder in ("", "pictures"):
         assert sorted(os.listdir(out / folder)) == sorted(os.listdir(undisturbed / folder)), "something was left behind"
+
+
+def test_what_a_stopped_run_has_finished_outlives_one_with_other_options(tmp_path):
+    def journal(key):
+        return Journal(tmp_path / "a.csv", key, ModelChoice.of("lr"), [{}, {}])
+
+    kept = ImagePrediction("a.tif", {"image": ["a.tif"]}, None)
+
+    def stopped(only):
+        yield kept
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), journal("one") as one:
+        list(one.run(stopped))
+    with pytest.raises(KeyboardInterrupt), journal("two") as two:
+        assert len(two) == 0
+        list(two.run(stopped))
+    with journal("one") as again:
+        assert len(again) == 1
+        assert [made.image for made in again.run(lambda only: (kept for _ in only))] == ["a.tif"] * 2
+    assert os.listdir(tmp_path) == [], "a run that is done clears those of its output"
+
+
+def test_two_options_may_not_write_one_file(tmp_path):
+    both = Extras(outlines=tmp_path / "a.json")
+    with pytest.raises(SettingError, match="is what --output writes"):
+        both.prepare(["a.tif"], tmp_path / "x" / ".." / "a.json")
+    both.prepare(["a.tif"], tmp_path / "b.json")
 
 
 def test_a_pipe_is_no_image_and_nobody_waits_for_it(run, tmp_path):

@@ -37,6 +37,16 @@ def test_results_come_in_order_with_what_start_made(n_jobs):
     assert list(made) == list(range(70, 78))
 
 
+def waits_for_ctrl_c(item):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.slow
+def test_a_process_is_deaf_to_ctrl_c_before_it_can_be_taught_so():
+    assert all(tasks.run(waits_for_ctrl_c, range(2), 2))
+    assert not waits_for_ctrl_c(0)
+
+
 def leave_mark(folder):
     open(f"{folder}/{os.getpid()}", "w").close()
 

@@ -82,7 +82,7 @@ def run_predict(
     for note in notes:
         _note(note)
     n_workers = min(n_jobs or (n_cores if _is_much(images) else 1), len(images))
-    extras.prepare(images)
+    extras.prepare(images, output)
     tally, warnings, remarks = Tally(choice.default.classes), set(), defaultdict(list)
 
     def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
@@ -119,7 +119,7 @@ def run_predict(
         text = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
         if words is not None:
             print(_coloured(text, tally.classes, words), file=words)
-    if words is None and output is not None:
+    if words is None and output is not None and sys.stdout is not None:
         # The file is whole by now.
         print(_coloured(text, tally.classes, sys.stdout))
     for (before, after), of in remarks.items():
@@ -202,9 +202,9 @@ def _note(text: str) -> None:
 
 
 def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
-    """Colour the phases at the head of lines, on a terminal only."""
+    """Colour the phases at the head of lines, on a terminal that takes colours (https://no-color.org)."""
     text = "\n".join(map(shown, text.split("\n")))
-    if not stream.isatty():
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     colours = class_colours(classes)
     lines = []

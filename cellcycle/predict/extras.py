@@ -44,8 +44,16 @@ class Extras:
         names = telling_names(image.subject if isinstance(image, ImageError) else str(image) for image in images)
         return [{what: _target(what, path, name) for what, path in self.chosen().items()} for name in names]
 
-    def prepare(self, images: Sequence) -> None:
-        """Make the folders; refuse, before the work begins, a file that cannot be or must not be replaced."""
+    def prepare(self, images: Sequence, output: Path | None = None) -> None:
+        """Make the folders; refuse, before the work begins, a file that cannot be or must not be replaced.
+
+        Nor may one be what is written already: the table, at `output`, or another of these.
+        """
+        taken = {} if output is None else {os.path.realpath(output): "--output"}
+        for what, path in ((what, path) for targets in self.targets(images) for what, path in targets.items()):
+            other = taken.setdefault(os.path.realpath(path), f"--{what}")
+            if other != f"--{what}":
+                raise SettingError(f"--{what}", f"{path} is what {other} writes", "name another file")
         for what, path in self.chosen().items():
             option, folder, is_file = f"--{what}", path, _is_file(what, path)
             if not is_file and path.suffix.lower() in _NO_FOLDER and not path.is_dir():

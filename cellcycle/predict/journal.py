@@ -51,14 +51,15 @@ class Journal:
     Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it, or in None.
     An image that could not be read or drawn is not kept: the next run tries it again, as it does one whose `targets`,
     the files beside its row, were taken away. Where no journal can be written, or a live run of the same output holds
-    it, the run goes on without. What another key of `key_of` has written is dropped; a journal tells the models of a
-    choice by their place.
+    it, the run goes on without. Each key of `key_of` has its own, until a run of the output is done; a journal tells
+    the models of a choice by their place.
     """
 
     def __init__(self, output: Path, key: str, choice: ModelChoice, targets: Sequence[dict[str, Path]]):
         output = Path(os.path.realpath(output))
         name = hashlib.sha256(os.fsencode(output.name)).hexdigest()[:12]
-        self.path, self._choice = output.with_name(f".cellcycle-{name}.partial"), choice
+        self.path, self._choice = output.with_name(f".cellcycle-{name}-{key[:12]}.partial"), choice
+        self._all = f".cellcycle-{name}-*.partial"
         self._targets = targets
         self.folder: Path | None = self.path.with_suffix(".found.partial")
         self._at: dict[int, int] = {}
@@ -136,11 +137,16 @@ class Journal:
             self._let_go()
 
     def done(self) -> None:
-        """Remove the journal: its run is done."""
+        """Remove the journal, for its run is done, and those of other runs of the output that were stopped."""
         self._at.clear()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._let_go()
+        for path in self.path.parent.glob(self._all):
+            with contextlib.suppress(OSError), open(path, "rb") as stream:
+                if files.is_locked(stream.fileno()):
+                    shutil.rmtree(path.with_suffix(".found.partial"), ignore_errors=True)
+                    path.unlink()
 
     def _let_go(self) -> None:
         """Let go of the file; with nothing finished it is removed."""

@@ -154,6 +154,8 @@ class Predictor:
             raise
         except CellCycleError as found:
             error = ImageError(found.subject, found.finding, found.remedy)
+        except OSError as found:
+            error = ImageError(name, f"it cannot be read ({found.strerror or found})", "check the path")
         except Exception as found:
             # Whatever a strange file sets off: one row and one line, and the other images go on.
             error = ImageError(name, f"it cannot be predicted ({type(found).__name__}: {found})", "export it again")
@@ -282,10 +284,9 @@ class Predictor:
         return left_open(values, prior, flag, weights) if tuple(classes) == PHASES else values
 
     def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:
-        rows, runtime = np.arange(len(nuclei)), self._runtime(checkpoint)
-        parts = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+        parts = np.split(np.arange(len(nuclei)), range(_BATCH, len(nuclei), _BATCH))
         inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
-        return np.concatenate([runtime.probabilities(part) for part in inputs])
+        return np.concatenate([self._runtime(checkpoint).probabilities(part) for part in inputs])
 
     def _runtime(self, checkpoint: Checkpoint) -> Runtime:
         if checkpoint.folder not in self._runtimes:

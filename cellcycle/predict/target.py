@@ -126,4 +126,4 @@ def is_standard_output(path) -> bool:
     """Say whether a path is what standard output goes to, under its own name or another."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
-    return str(path) in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+    return str(path) in ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
