@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from cellcycle.errors import SettingError, check_choice
 from cellcycle.phases import PHASES
@@ -230,14 +231,15 @@ def simulate_field(
 
 def _lay_out(rng, n_nuclei, grid, parameters):
     """Draw cells and give each a centre (y, x) um where it overlaps no earlier one, by throwing darts."""
-    placed, laid = [], []
+    places, sizes, laid = np.empty((2, n_nuclei)), np.empty(n_nuclei), []
     for _ in range(n_nuclei):
         cell = draw_cell(rng, parameters)
-        size = interphase_reach_um(cell)
+        size, n = interphase_reach_um(cell), len(laid)
         for _ in range(200):
             centre = rng.uniform(0, 1, 2) * np.array(grid) * RENDER_UM
-            if all(np.hypot(*(centre - at)) > 0.92 * (size + r) for at, r in placed):
-                placed.append((centre, size))
+            away = np.hypot(centre[0] - places[0, :n], centre[1] - places[1, :n])
+            if (away > 0.92 * (size + sizes[:n])).all():
+                places[:, n], sizes[n] = centre, size
                 laid.append((cell, centre))
                 break
     return laid
@@ -254,8 +256,8 @@ def _at_camera_pixels(ids, shape, rows) -> tuple[np.ndarray, pd.DataFrame]:
     renumber[found] = np.arange(1, found.size + 1)
     labels = renumber[labels]
     truth = []
-    for k, old in enumerate(found, start=1):
-        yx = np.argwhere(labels == k)
+    for k, (old, box) in enumerate(zip(found, ndimage.find_objects(labels), strict=True), start=1):
+        yx = np.argwhere(labels[box] == k) + [side.start for side in box]
         y, x = yx.mean(0)
         border = bool((yx == 0).any() or (yx == np.array(shape) - 1).any())
         place = {"nucleus_id": k, "centroid_y_px": y, "centroid_x_px": x, "touches_border": border}
