@@ -46,6 +46,9 @@ class Checkpoint:
     folder: Path
     card: dict
 
+    def __hash__(self) -> int:
+        return hash((self.folder, self.card["card_sha256"]))
+
     @property
     def name(self) -> str:
         """Name under which tables list the model."""

@@ -22,7 +22,7 @@ from cellcycle.images.writing import FIGURE
 from cellcycle.inputs import prepare
 from cellcycle.names import cell
 from cellcycle.phases import PHASES
-from cellcycle.predict.runtime import Runtime
+from cellcycle.predict.runtime import runtime_of
 
 # Beside a model's card: what was it trained on? One fingerprint of pixels a line.
 TRAINED_IMAGES = "trained_images.txt"
@@ -170,7 +170,7 @@ def called(checkpoint: Checkpoint, dataset: NucleusDataset, found=None) -> np.nd
     usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
     probabilities = np.full((len(dataset), len(checkpoint.classes)), np.nan)
     if usable.any():
-        probabilities[usable] = Runtime(checkpoint).probabilities(inputs[usable])
+        probabilities[usable] = runtime_of(checkpoint).probabilities(inputs[usable])
     return probabilities
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from cellcycle.inputs import Inputs, inputs_of
 from cellcycle.nuclei import Anchor
 from cellcycle.predict.predictor import ImagePrediction
-from cellcycle.predict.runtime import Runtime
+from cellcycle.predict.runtime import runtime_of
 
 _STEPS, _PATCH_SHARE = 12, 0.16
 # Blue to yellow, read alike with any common colour-vision deficiency.
@@ -44,7 +44,7 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
     kept = nucleus if rule.pixel_size_um is not None else {}
     own = [float(kept[name]) if name in kept else np.nan for name in rule.measurements]
     measured = np.tile(np.where(np.isfinite(own), own, inputs.measurements[0]), (len(hidden), 1)).astype(np.float32)
-    scores = Runtime(checkpoint).probabilities(Inputs(hidden, measured, rule.measurements))
+    scores = runtime_of(checkpoint).probabilities(Inputs(hidden, measured, rule.measurements))
     scores = scores[:, checkpoint.classes.index(nucleus["call"])]
     picture = inputs.images[0, 0]
     falls, covers = np.zeros(picture.shape), np.zeros(picture.shape)

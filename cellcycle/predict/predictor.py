@@ -27,7 +27,7 @@ from cellcycle.phases import PHASES
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
-from cellcycle.predict.runtime import Runtime
+from cellcycle.predict.runtime import runtime_of
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.segmentation import looks_inverted, looks_like_nucleus_crop
@@ -130,7 +130,6 @@ class Predictor:
         self.settings = settings or Settings()
         self._choice = ModelChoice.of(model)
         self.checkpoint = self._choice.default
-        self._runtimes: dict[Path, Runtime] = {}
 
     def predict(self, image, mask=None, file: Path | None = None, shared: Shared | None = None) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
@@ -286,12 +285,10 @@ class Predictor:
     def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:
         parts = np.split(np.arange(len(nuclei)), range(_BATCH, len(nuclei), _BATCH))
         inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
-        return np.concatenate([self._runtime(checkpoint).probabilities(part) for part in inputs])
+        return np.concatenate([runtime_of(checkpoint).probabilities(part) for part in inputs])
 
-    def _runtime(self, checkpoint: Checkpoint) -> Runtime:
-        if checkpoint.folder not in self._runtimes:
-            self._runtimes[checkpoint.folder] = Runtime(checkpoint)
-        return self._runtimes[checkpoint.folder]
+        inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
+        return np.concatenate([self._runtime(checkpoint).probabilities(part) for part in inputs])
 
     def _without_call(self, image: str, kind: str, flag: str, known: dict) -> dict:
         """Return the one row of an image in which no nucleus was called; under "auto" no model was chosen."""

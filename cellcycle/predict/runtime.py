@@ -1,5 +1,7 @@
 """Run a checkpoint's graph by ONNX Runtime."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from cellcycle.checkpoint import Checkpoint
@@ -58,3 +60,9 @@ class Runtime:
         """Return images with as many channels as the model takes: a gray one as red, green and blue alike."""
         wanted = self._session.get_inputs()[0].shape[1]
         return np.repeat(images, wanted, axis=1) if images.shape[1] == 1 and wanted != 1 else images
+
+
+@lru_cache(maxsize=4)
+def runtime_of(checkpoint: Checkpoint) -> Runtime:
+    """Return the loaded model of a checkpoint; the last few are kept: to load one takes longer than to ask it."""
+    return Runtime(checkpoint)
