@@ -50,6 +50,8 @@ NUCLEI = sorted((SAMPLE / "nuclei").rglob("*.png"))
 LIMITS = Limits(
     file_mb=2, megapixels=2, files=60, request_mb=8, images=60, read_s=20, work_s=20, work_mb=2000, guesses=3
 )
+# Of a server that one visitor uses for one test: each worker loads all models first, in seconds.
+ALONE = replace(LIMITS, at_once=1)
 # A busy computer is not to be taken for a slow visitor: for those alone who are one.
 IMPATIENT = replace(LIMITS, head_s=1, body_s=1, at_once=1)
 EVIL = "https://evil.example"
@@ -727,7 +729,7 @@ def test_what_an_absent_visitor_left_is_forgotten_and_a_present_one_keeps_theirs
 
 
 def test_images_of_a_visitor_and_the_disk_of_all_are_limited(tmp_path):
-    with running(tmp_path, replace(LIMITS, images=2)) as address, httpx.Client(base_url=address, timeout=60) as client:
+    with running(tmp_path, replace(ALONE, images=2)) as address, httpx.Client(base_url=address, timeout=60) as client:
         client.post("/api/visit")
         assert [give(client, NUCLEI[0]).status_code for _ in range(3)] == [200, 200, 409]
     with running(tmp_path, replace(LIMITS, disk_mb=0.02)) as address, httpx.Client(base_url=address) as client:
@@ -821,7 +823,7 @@ def test_what_is_no_sound_json_is_refused(site, body):
 
 
 def test_a_field_is_called_corrected_called_again_and_survives_a_restart(tmp_path, field_file):
-    with running(tmp_path / "page") as address, httpx.Client(base_url=address, timeout=60) as client:
+    with running(tmp_path / "page", ALONE) as address, httpx.Client(base_url=address, timeout=60) as client:
         client.post("/api/visit")
         about = give(client, field_file).json()
         shown = client.get(f"/api/images/{about['id']}/nuclei.json").json()
@@ -832,7 +834,8 @@ def test_a_field_is_called_corrected_called_again_and_survives_a_restart(tmp_pat
         said = {"3": "M", "5": "none", "9": "S"}
         assert client.put(f"/api/images/{about['id']}/corrections", json=said).status_code == 200
         cookies = dict(client.cookies)
-    with running(tmp_path / "page") as address, httpx.Client(base_url=address, cookies=cookies, timeout=60) as client:
+    again = running(tmp_path / "page", ALONE)
+    with again as address, httpx.Client(base_url=address, cookies=cookies, timeout=60) as client:
         (found,) = client.post("/api/visit").json()["images"]
         assert found["corrections"] == said and found["id"] == about["id"]
         again = client.post(f"/api/images/{found['id']}/call", params={"model": "lr"}).json()
@@ -1117,7 +1120,7 @@ def test_numbers_are_plain_ones(name, text):
 
 
 def test_a_table_of_corrections_may_be_as_large_as_a_file(tmp_path):
-    with running(tmp_path, replace(LIMITS, file_mb=8)) as address, httpx.Client(base_url=address, timeout=60) as client:
+    with running(tmp_path, replace(ALONE, file_mb=8)) as address, httpx.Client(base_url=address, timeout=60) as client:
         client.post("/api/visit")
         # It is looked at, and is none.
         assert client.post("/api/corrections", content=bytes(7 << 20)).status_code == 400

@@ -18,11 +18,11 @@ from cellcycle.app import fine_tune
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.errors import DataError
 from cellcycle.predict import predict
-from tests.test_app import LIMITS, NUCLEI, field_file, give, running, visitor
+from tests.test_app import ALONE, NUCLEI, field_file, give, running, visitor
 
 pytestmark = pytest.mark.slow
 __all__ = ["field_file"]
-SOON = replace(LIMITS, train_s=60, train_mb=500)
+SOON = replace(ALONE, train_s=60, train_mb=500)
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _make(images, most, epochs, work):
 
 def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_path, field_file):
     pytest.importorskip("torch")
-    limits = replace(LIMITS, work_mb=3000, train_s=300, train_epochs=1)
+    limits = replace(ALONE, work_mb=3000, train_s=300, train_epochs=1)
     # The smallest model is soon trained.
     with at(tmp_path, limits) as client, corrected(client, field_file, model="lr") as (client, about, said):
         key = about["id"]

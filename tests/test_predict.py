@@ -40,6 +40,12 @@ def field():
     return predict(FIELD)
 
 
+@pytest.fixture(scope="module")
+def unknown():
+    """The same where nothing states the size of a pixel."""
+    return predict(Plane(read_plane(FIELD).pixels, 16, None, "unknown"))
+
+
 def disk(size_px=96, pixel_size_um=0.5, radius_um=7.0, centre_um=None, level=0.4):
     """Return pixels with one bright disk on a background of 0.1, and its labels."""
     centre = np.array(centre_um or (size_px * pixel_size_um / 2,) * 2) / pixel_size_um - 0.5
@@ -72,9 +78,9 @@ def test_a_field_gives_one_row_a_nucleus_with_probabilities(field):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["auto", "nagao6"])
-def test_calls_of_a_field_agree_with_the_simulated_truth_in_every_phase(model):
+def test_calls_of_a_field_agree_with_the_simulated_truth_in_every_phase(model, field):
     """Balanced over the three phases of this field: one that always gives the same answer gets a third."""
-    field, truth = predict(FIELD, model), pd.read_csv(SAMPLE / "fields" / "truth.csv")
+    field, truth = field if model == "auto" else predict(FIELD, model), pd.read_csv(SAMPLE / "fields" / "truth.csv")
     there, here = (t[["centroid_y_px", "centroid_x_px"]].to_numpy() for t in (truth, field))
     gaps = np.hypot(*(there[:, None] - here[None]).transpose(2, 0, 1))
     nearest = gaps.argmin(axis=1)
@@ -198,24 +204,21 @@ def test_a_crop_is_told_from_a_field(field):
 
 
 @pytest.mark.slow
-def test_an_unknown_scale_is_flagged_and_a_known_one_is_not(field):
+def test_an_unknown_scale_is_flagged_and_a_known_one_is_not(field, unknown):
     assert predict(MITOSIS)["flags"].str.contains("scale_unknown").all()
     assert not predict(MITOSIS, pixel_size_um=0.50625)["flags"].str.contains("scale_unknown").any()
     assert not field["flags"].str.contains("scale_unknown").any()
-    plane = read_plane(FIELD)
-    guessed = predict(Plane(plane.pixels, 16, None, "unknown"))
-    assert guessed["flags"].str.contains("scale_unknown").all()
-    assert guessed["pixel_size_um"].iloc[0] == pytest.approx(0.325, rel=0.3)
+    assert unknown["flags"].str.contains("scale_unknown").all()
+    assert unknown["pixel_size_um"].iloc[0] == pytest.approx(0.325, rel=0.3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 2, 15])
-def test_a_pixel_size_that_cannot_be_is_said_and_changes_no_call(ratio):
+def test_a_pixel_size_that_cannot_be_is_said_and_changes_no_call(ratio, unknown):
     plane = read_plane(FIELD)
     with pytest.warns(UserWarning, match="its scale counts as unknown"):
         table = predict(Plane(plane.pixels, 16, ratio * plane.pixel_size_um, "wrong"))
     assert table["flags"].str.contains("scale_unknown").all()
-    unknown = predict(Plane(plane.pixels, 16, None, "unknown"))
     assert (table["call"] == unknown["call"]).all()
 
 
@@ -282,13 +285,13 @@ def test_paths_are_listed_once_and_in_order(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_by_dna_content_needs_the_g1_peak():
+def test_a_model_by_dna_content_needs_the_g1_peak(field):
     model = load_checkpoint("nagao6-g1")
     crop = predict(MITOSIS, model)
     assert crop["call"].tolist() == [""]
     assert "no_g1_peak" in crop["flags"].iloc[0]
     # Twice the DNA by the same picture must move calls towards later phases.
-    dna = predict(FIELD)["integrated_dna"].median()
+    dna = field["integrated_dna"].median()
     low, high = (predict(FIELD, model, g1_position=dna * factor)[SCORES].mean() for factor in (2.0, 0.5))
     assert high["p_G2"] + high["p_M"] > low["p_G2"] + low["p_M"] + 0.2
 

@@ -65,6 +65,16 @@ def probabilities(pixels, model=DEFAULT, pixel_size_um=UM, gain=1.0):
 
 
 @cache
+def _usual(k: int, model: str):
+    return probabilities(crops()[k], model)
+
+
+def usual(pixels, model=DEFAULT):
+    """Return the probabilities of one of `crops` as it is, computed once for all that is done to it."""
+    return _usual(next(k for k, crop in enumerate(crops()) if crop is pixels), model)
+
+
+@cache
 def many_crops() -> list[np.ndarray]:
     """Simulated nuclei (64, 64), thirty of each phase: of few, two at the border of two phases are a tenth."""
     return [image[0] for image in simulate_nuclei(dict.fromkeys(("G1", "S", "G2", "M"), 30), SIDE_PX, seed=77).images]
@@ -73,36 +83,42 @@ def many_crops() -> list[np.ndarray]:
 def changed_calls(change) -> float:
     """Return the share of nuclei that get another call after a change."""
 
-    def called(pictures):
-        planes = [Plane(np.ascontiguousarray(p), 16, UM, str(k)) for k, p in enumerate(pictures)]
-        return predict(planes, DEFAULT, kind="nucleus").filter(regex="^p_").to_numpy().argmax(axis=1)
+    return np.mean(_many_called() != _called(map(change, many_crops())))
 
-    return np.mean(called(many_crops()) != called(map(change, many_crops())))
+
+def _called(pictures):
+    planes = [Plane(np.ascontiguousarray(p), 16, UM, str(k)) for k, p in enumerate(pictures)]
+    return predict(planes, DEFAULT, kind="nucleus").filter(regex="^p_").to_numpy().argmax(axis=1)
+
+
+@cache
+def _many_called():
+    return _called(many_crops())
 
 
 @pytest.mark.parametrize("model", shipped_names())
 @given(pixels=nuclei, turn=turns)
 def test_a_turned_or_mirrored_nucleus_keeps_its_probabilities(model, pixels, turn):
-    np.testing.assert_allclose(probabilities(TURNS[turn](pixels), model), probabilities(pixels, model), atol=1e-3)
+    np.testing.assert_allclose(probabilities(TURNS[turn](pixels), model), usual(pixels, model), atol=1e-3)
 
 
 @pytest.mark.parametrize("model", shipped_names())
 @given(pixels=nuclei, gain=gains)
 def test_exposure_changes_no_probability(model, pixels, gain):
     after = probabilities(pixels * np.float32(gain), model, gain=gain)
-    np.testing.assert_allclose(after, probabilities(pixels, model), atol=2e-3)
+    np.testing.assert_allclose(after, usual(pixels, model), atol=2e-3)
 
 
 @given(pixels=nuclei, offset=st.floats(0, 0.1))
 def test_a_brighter_background_changes_no_probability_where_the_pixel_size_is_known(pixels, offset):
     after = probabilities(np.minimum(pixels + np.float32(offset), 1))
-    np.testing.assert_allclose(after, probabilities(pixels), atol=5e-3)
+    np.testing.assert_allclose(after, usual(pixels), atol=5e-3)
 
 
 @given(pixels=nuclei, side_px=st.integers(48, 128))
 def test_another_pixel_size_changes_little_where_it_is_known(pixels, side_px):
     other = resize(pixels, (side_px, side_px), order=1, anti_aliasing=side_px < 64)
-    np.testing.assert_allclose(probabilities(other, DEFAULT, UM * 64 / side_px), probabilities(pixels), atol=0.35)
+    np.testing.assert_allclose(probabilities(other, DEFAULT, UM * 64 / side_px), usual(pixels), atol=0.35)
 
 
 @given(pixels=nuclei, border_px=st.integers(1, 24), turn=turns)
@@ -150,14 +166,17 @@ def within(pixels, margin):
     return np.ascontiguousarray(pixels[top:bottom, left:right])
 
 
+@cache
+def wide_called(size_um, margin=None) -> pd.DataFrame:
+    """Return the rows of `wide_crops`, or of what is within a margin of theirs."""
+    cut = [p if margin is None else within(p, margin) for p in wide_crops()]
+    return predict([Plane(p, 16, size_um, str(k)) for k, p in enumerate(cut)], kind="nucleus")
+
+
 @pytest.mark.parametrize(("margin", "most"), [(2, 0.25), (4, 0.15), (8, 0.1), (24, 0.05)])
 @pytest.mark.parametrize("size_um", [UM, None])
 def test_of_what_was_cut_narrowly_out_of_a_field_few_calls_change_and_none_without_review(margin, most, size_um):
-    def called(pictures):
-        planes = [Plane(p, 16, size_um, str(k)) for k, p in enumerate(pictures)]
-        return predict(planes, kind="nucleus")
-
-    before, after = called(wide_crops()), called([within(p, margin) for p in wide_crops()])
+    before, after = wide_called(size_um), wide_called(size_um, margin)
     is_changed = before["call"] != after["call"]
     assert is_changed.mean() <= most + 0.1 * (size_um is None)
     assert (is_changed & (after["review"] == "")).mean() <= 0.04

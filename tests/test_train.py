@@ -311,7 +311,9 @@ def test_evaluation_speaks_json(sample_folder):
         assert low <= recall <= high and high - low > 0.1
 
 
-@pytest.mark.parametrize("command", ["evaluate lr cells", "train cells --output mine --network dna-content --folds 2"])
+@pytest.mark.parametrize(
+    "command", ["evaluate lr cells", "train cells --output mine --network dna-content --folds 2 --jobs 1"]
+)
 def test_the_option_that_a_refusal_names_leaves_unreadable_images_out(tmp_path, monkeypatch, command):
     write_folder(tmp_path / "cells", nuclei=140)
     (tmp_path / "cells" / "manifest.csv").unlink()
