@@ -44,9 +44,10 @@ check: .venv/.installed lint  ## run style, doctests and the quick tests, in a m
 
 test: .venv/.installed lint  ## run every check, notebooks and browser included
 	rm -rf build/test
-	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" $(BIN)/python -m pytest -n 2 --dist loadscope --hypothesis-profile more
-	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" CELLCYCLE_PROFILE=smoke $(BIN)/python -m pytest -n 2 --dist loadscope \
-	  --nbval-lax --nbval-current-env notebooks/00* notebooks/04*
+	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadscope \
+	  --no-loadscope-reorder --hypothesis-profile more
+	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" CELLCYCLE_PROFILE=smoke PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest \
+	  -n 2 --dist loadscope --nbval-lax --nbval-current-env notebooks/00* notebooks/04*
 
 lint: .venv/.installed  ## check style of library, tests and notebooks
 	$(BIN)/ruff check .
