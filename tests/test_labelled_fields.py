@@ -34,12 +34,12 @@ def write_field(path, seed=0):
     return path
 
 
-@pytest.fixture
-def plate(tmp_path):
-    """Two fields, and a table that labels all their nuclei by number and place."""
-    rows = []
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Two fields, and a table that labels all their nuclei by number and place: (folder, table)."""
+    folder, rows = tmp_path_factory.mktemp("plate"), []
     for k, name in enumerate(("a.tif", "b.tif")):
-        plane = read_plane(write_field(tmp_path / name, k))
+        plane = read_plane(write_field(folder / name, k))
         found = find_nuclei(plane.pixels, plane.pixel_size_um, Scale(200.0)).measured
         for i, number in enumerate(found["nucleus_id"]):
             place = found["centroid_y_px"][i], found["centroid_x_px"][i]
@@ -47,8 +47,15 @@ def plate(tmp_path):
     columns = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "label"]
     table = pd.DataFrame(rows, columns=columns)
     assert len(table) == 32
-    table.to_csv(tmp_path / "labels.csv", index=False)
-    return tmp_path, table
+    table.to_csv(folder / "labels.csv", index=False)
+    return folder, table
+
+
+@pytest.fixture
+def plate(written, tmp_path):
+    """Return a copy of what was written, to be changed."""
+    shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path, written[1].copy()
 
 
 def load(folder, table, **options):
