@@ -73,31 +73,38 @@ class Record:
         file = self.folder / "history.csv"
         return pd.read_csv(file) if file.exists() else pd.DataFrame()
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
         """True classes, (rows,) int64."""
-        return self.predictions["truth"].map({c: k for k, c in enumerate(self.classes)}).to_numpy(np.int64)
+        return _fixed(self.predictions["truth"].map({c: k for k, c in enumerate(self.classes)}).to_numpy(np.int64))
 
-    @property
+    @cached_property
     def probabilities(self) -> np.ndarray:
         """What the model gave each class, (rows, K) float64."""
-        return self.predictions[[f"p_{c}" for c in self.classes]].to_numpy()
+        return _fixed(self.predictions[[f"p_{c}" for c in self.classes]].to_numpy())
 
-    @property
+    @cached_property
     def predicted(self) -> np.ndarray:
         """Called classes, (rows,) int64."""
-        return self.probabilities.argmax(axis=1)
+        return _fixed(self.probabilities.argmax(axis=1))
 
-    @property
+    @cached_property
     def units(self) -> np.ndarray:
         """What a bootstrap draws: the group where there is one, else the image, (rows,) str."""
         table = self.predictions
-        return np.where(table["group"] != "", "group " + table["group"], table["sample_id"])
+        return _fixed(np.where(table["group"] != "", "group " + table["group"], table["sample_id"]))
 
-    @property
+    @cached_property
     def trainings(self) -> np.ndarray:
         """Which training called each row, (rows,) int64: numbers of repeat and fold."""
-        return self.predictions.groupby(["repeat", "fold"]).ngroup().to_numpy()
+        return _fixed(self.predictions.groupby(["repeat", "fold"]).ngroup().to_numpy())
+
+
+def _fixed(array: np.ndarray) -> np.ndarray:
+    """Return an array that is kept and given to all who ask: nobody writes into it."""
+    array = array.view()
+    array.flags.writeable = False
+    return array
 
 
 def _numbered(tables) -> pd.DataFrame:
