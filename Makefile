@@ -47,7 +47,7 @@ test: .venv/.installed lint  ## run every check, notebooks and browser included
 	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadscope \
 	  --no-loadscope-reorder --hypothesis-profile more
 	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" CELLCYCLE_PROFILE=smoke PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest \
-	  -n 2 --dist loadscope --nbval-lax --nbval-current-env notebooks/00* notebooks/04*
+	  --nbval-lax --nbval-current-env notebooks/00*
 
 lint: .venv/.installed  ## check style of library, tests and notebooks
 	$(BIN)/ruff check .
