@@ -287,9 +287,6 @@ class Predictor:
         inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
         return np.concatenate([runtime_of(checkpoint).probabilities(part) for part in inputs])
 
-        inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
-        return np.concatenate([self._runtime(checkpoint).probabilities(part) for part in inputs])
-
     def _without_call(self, image: str, kind: str, flag: str, known: dict) -> dict:
         """Return the one row of an image in which no nucleus was called; under "auto" no model was chosen."""
         model = {} if self._choice.is_auto else {"model": self.checkpoint.name, "version": self.checkpoint.version}
