@@ -64,6 +64,19 @@ def test_the_course_is_complete():
     assert listed["title"].is_unique
 
 
+@pytest.mark.slow
+def test_the_first_notebook_prints_the_minutes_that_the_others_take():
+    opened = nbformat.read(NOTEBOOKS[0], as_version=4)
+    printed = "\n".join(o.data.get("text/markdown", "") for c in code_cells(opened) for o in c.outputs if "data" in o)
+    listed = contents()
+    rows = re.findall(r"^\| \[(\d\d) .+ \| (\d+) \|$", printed, flags=re.M)
+    assert dict(rows) == listed["minutes"].astype(str).to_dict()
+    ways = re.findall(r"^- \*\*.+\*\*: ([\d, ]+) \((\d+) minutes\)$", printed, flags=re.M)
+    assert len(ways) >= 3
+    for numbers, minutes in ways:
+        assert int(minutes) == listed["minutes"][numbers.split(", ")].sum()
+
+
 def test_notebook_is_valid_and_small(notebook, request):
     nbformat.validate(notebook)
     assert (FOLDER / f"{request.node.callspec.id}.ipynb").stat().st_size < 1_000_000
@@ -182,7 +195,7 @@ def test_every_exercise_has_a_hint_a_place_to_work_and_a_solution_that_ran(noteb
         assert not lines_of(place)
         assert tagged(solution, "solution")
         assert solution.source.startswith(f"# Solution {n}: ")
-        assert solution.metadata.jupyter.source_hidden
+        assert solution.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
         assert solution.execution_count, "the solution was not executed"
         assert re.search(r"\bassert", solution.source) or draws(solution)
         for cell in judgement:
