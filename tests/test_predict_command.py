@@ -160,6 +160,12 @@ def test_the_command_of_the_study_works(run, model):
     assert WARNING in err
 
 
+def test_options_for_fields_that_crops_leave_unused_are_named(run):
+    for option in (("--segmentation", "classical"), ("--prior", "slide")):
+        assert f"{' '.join(option)} was not used" in run("predict", MITOSIS, *option)[2]
+    assert "was not used" not in run("predict", MITOSIS, "--prior", "culture")[2]
+
+
 def test_the_command_of_the_study_refuses_in_one_line(run):
     code, out, err = run("--image", "none.png", main=cnncc.main)
     assert (code, out) == (2, "")

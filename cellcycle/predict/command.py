@@ -125,6 +125,10 @@ def run_predict(
     for (before, after), of in remarks.items():
         more = f" and {before and 'of '}{len(of) - 1} other image{'s' if len(of) > 2 else ''}" if len(of) > 1 else ""
         _note(f"{before}{of[0]}{more}{after}")
+    named = {f"--segmentation {settings.backend}": settings.backend != Settings().backend}
+    named |= {"--prior slide": settings.prior == "slide"}
+    for option in (option for option, is_named in named.items() if is_named and not tally.n["fields"]):
+        _note(f"{option} was not used: it is for fields, and all images are crops of one nucleus")
     if tally.taken:
         _note(f"read {'; '.join(counted(tally.taken))}")
     if choice.is_auto and tally.models:

@@ -73,6 +73,7 @@ class Tally:
         """Count one image."""
         columns, is_read = prediction.columns, prediction.error is None
         self.n.update(images=1, unreadable=int(not is_read), unwritten=int(bool(prediction.note)))
+        self.n["fields"] += columns["kind"][0] != "nucleus"
         channel, planes = (columns[c][0] for c in ("channel", "planes"))
         if channel not in ("", "0") or planes:
             self.taken[", ".join(filter(None, [f"channel {channel}", planes]))] += 1
