@@ -140,8 +140,14 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
             final.parent.mkdir(parents=True, exist_ok=True)
             _refuse_taken(path, final, replace)
             work = stack.enter_context(_locked(final, is_folder=True))
-        with _told(path, _FULL):
-            yield work
+        try:
+            with _told(path, _FULL):
+                yield work
+        except SettingError as error:
+            # Of a file in it nobody knows the unfinished name.
+            if not Path(error.subject).is_relative_to(work):
+                raise
+            raise SettingError(path, error.finding, error.remedy) from error
         with _told(path):
             _refuse_taken(path, final, replace)
             if final.exists():

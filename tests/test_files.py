@@ -153,3 +153,11 @@ def test_the_next_run_clears_what_a_killed_one_left_and_nothing_else(tmp_path, e
 def test_sha256_of(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def test_a_disk_that_fills_up_in_a_folder_is_told_by_the_name_that_was_asked_for(tmp_path):
+    with pytest.raises(SettingError) as told, files.whole_folder(tmp_path / "asked") as work:
+        raise SettingError(work / "G1" / "a.png", "the disk is full", "make room, then run it again")
+    assert told.value.subject == str(tmp_path / "asked") and os.listdir(tmp_path) == []
+    with pytest.raises(SettingError, match=r"^b\.csv: "), files.whole_folder(tmp_path / "asked"):
+        raise SettingError("b.csv", "the disk is full", "make room, then run it again")
