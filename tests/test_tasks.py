@@ -109,7 +109,10 @@ def test_processes_end_with_their_parent(tmp_path, end):
     )
     (tmp_path / "run.py").write_text(code)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    parent = subprocess.Popen([sys.executable, tmp_path / "run.py"], env=environment, stderr=subprocess.DEVNULL)
+    # What a shell starts in the background is deaf to Ctrl-C, and so is what that starts.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    quiet = {"env": environment, "stderr": subprocess.DEVNULL}
+    parent = subprocess.Popen([sys.executable, tmp_path / "run.py"], **quiet, **heard)
     wait_for(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
     parent.send_signal(end)
     parent.wait(30)
