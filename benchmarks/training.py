@@ -1,7 +1,7 @@
 """Training at the limit: what a fold costs beside its pure steps, in parallel, and beside the loop of a tutorial.
 
 Run: python benchmarks/training.py [--sizes 64 128 300] [--epochs 24 12 6] [--many 0] [--record]
-(recorded: --epochs 24 24 60, as many as the profiles have, which takes an hour at 300 px)
+(recorded: --epochs 24 24 12; 24 24 60 are as many as the profiles have, which takes an hour at 300 px)
 
 For each size and network (Nagao 6 and ResNet 8 at batches of 16, on D3), in one run:
 
