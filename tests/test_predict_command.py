@@ -355,7 +355,8 @@ def test_a_summary_says_of_which_images_nuclei_have_no_call_and_why():
     for name, review in (("a.tif", "one_dna_peak;edge"), ("b.tif", "one_dna_peak"), ("c.tif", "uncertain")):
         is_open = "peak" in review
         columns = {"nucleus_id": [1.0, 2.0], "call": ["" if is_open else "S"] * 2, "review": [review] * 2}
-        columns |= {"flags": ["edge", ""]} | {what: [""] * 2 for what in ("channel", "planes", "model", "model_reason")}
+        columns |= {what: [""] * 2 for what in ("channel", "planes", "model", "model_reason", "kind")}
+        columns["flags"] = ["edge", ""]
         tally.add(ImagePrediction(name, columns, checkpoint))
     (line,) = (line for line in tally.report().splitlines() if line.startswith("No call: "))
     assert line.startswith("No call: 4 of a.tif and 1 more: the DNA of all nuclei shows one peak")
