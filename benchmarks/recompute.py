@@ -93,9 +93,9 @@ def estimate(parts: list[tuple], which: int, seed: int, n_draws: int = DRAWS) ->
 
     Two tables are of the same cells, folds and seeds, and are drawn together.
     """
+    assert len({tuple(t[["run", "fold", "sample_id"]].itertuples(index=False)) for t, *_ in parts}) == 1
     value, samples, number = 0.0, {}, {}
     for table, call, sign in parts:
-        assert len({tuple(t[["run", "fold", "sample_id"]].itertuples(index=False)) for t, *_ in parts}) == 1
         truth = table["truth"].reset_index(drop=True)
         training = table["run"].astype(str) + "/" + table["fold"].astype(str)
         drawn = {"slide": table["group"].astype(str), "training": training}

@@ -127,7 +127,8 @@ def overlapping(images) -> np.ndarray:
     a square of their first channel. What overlaps a third image is of one part with it. What a tenth of all images
     share was written on them.
     """
-    squares = [_squares(np.asarray(image[0], dtype=np.float32)) for image in images]
+    weights = np.random.default_rng(0).integers(0, 2**63, (2, _SQUARE_PX), np.uint64) * np.uint64(2) + np.uint64(1)
+    squares = [_squares(np.asarray(image[0], dtype=np.float32), weights) for image in images]
     n_images, of_image = len(squares), np.repeat(np.arange(len(squares)), list(map(len, squares)))
     hashes = np.concatenate([np.empty(0, np.uint64), *squares])
     _, square, counts = np.unique(hashes, return_inverse=True, return_counts=True)
@@ -138,11 +139,13 @@ def overlapping(images) -> np.ndarray:
     return np.unique(connected_components(edges, directed=False)[1][:n_images], return_inverse=True)[1]
 
 
-def _squares(image: np.ndarray) -> np.ndarray:
-    """Return the hashes (M,) uint64 of some squares of an image (H, W) float32, wherever in it they lie."""
+def _squares(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the hashes (M,) uint64 of some squares of an image (H, W) float32, wherever in it they lie.
+
+    Columns and rows of a square are added up by `weights` (2, side), odd numbers.
+    """
     if min(image.shape) < _SQUARE_PX:
         return np.empty(0, np.uint64)
-    weights = np.random.default_rng(0).integers(0, 2**63, (2, _SQUARE_PX), np.uint64) * np.uint64(2) + np.uint64(1)
     rows = sliding_window_view(np.ascontiguousarray(image).view(np.uint32).astype(np.uint64), _SQUARE_PX, axis=1)
     hashes = sliding_window_view(rows @ weights[0], _SQUARE_PX, axis=0) @ weights[1]
     is_chosen = (hashes >> np.uint64(40)) % np.uint64(_ONE_IN) == 0

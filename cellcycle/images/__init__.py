@@ -14,6 +14,6 @@ time series `plane` must pick the time point. A file of several fields of view, 
 Integers are divided by the full range of their type, so 16 bits stay 16 bits and exposures stay comparable.
 """
 
-from cellcycle.images.listing import expand, is_image_name, list_images
+from cellcycle.images.listing import expand, list_images
 from cellcycle.images.planes import Plane, read_numbers, read_plane
 from cellcycle.images.writing import write_image

@@ -46,11 +46,6 @@ def list_images(folder, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path
     return sorted(path for path in found if not (path.suffix == ".png" and has_mark(path, FIGURE)))
 
 
-def is_image_name(name) -> bool:
-    """Return whether a file is called like an image."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
-
-
 def _is_hidden(name: str) -> bool:
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM_NAMES
 
@@ -68,8 +63,7 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
     unread: list[str] = []
     for path in map(str, paths):
         try:
-            found |= dict.fromkeys(_expand_one(path))
-            unread += map(str, list_images(path, UNREAD_SUFFIXES)) if Path(path).is_dir() else []
+            found |= dict.fromkeys(_expand_one(path, unread))
         except ImageError as error:
             found[error] = None
         except (OSError, ValueError) as error:
@@ -114,13 +108,16 @@ def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:
     return f"{len(files)} {one[what] if len(files) == 1 else what} ({', '.join(names)}{more})"
 
 
-def _expand_one(path: str) -> list[str | ImageError]:
+def _expand_one(path: str, unread: list[str]) -> list[str | ImageError]:
+    """Return the images that one path names; pictures of a folder that are of kinds not read join `unread`."""
     if not path.strip():
         return [ImageError("''", "the path is empty", "name a file, a folder or a pattern")]
     if is_url(path):
         return images_at(path)
     if Path(path).is_dir():
-        files = [str(file) for file in list_images(path)]
+        listed = [str(file) for file in list_images(path, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))]
+        unread += (file for file in listed if file.lower().endswith(UNREAD_SUFFIXES))
+        files = [file for file in listed if not file.lower().endswith(UNREAD_SUFFIXES)]
         missing = ImageError(path, "the folder holds no image", "name a folder with PNG, JPEG, BMP or TIFF files")
         return files or [path if path.rstrip(os.sep).endswith(".zarr") else missing]
     if Path(path).exists() or not glob.has_magic(path):
