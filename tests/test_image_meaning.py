@@ -435,6 +435,18 @@ def test_the_table_says_which_channel_and_planes_were_read(tmp_path):
     assert ", ".join(counted(tally.taken)) == "channel DAPI, maximum of z 0-2"
 
 
+@pytest.mark.parametrize("spike", [1e8, 1e11, 1e15])
+@pytest.mark.parametrize("factor", [1.0, 1000.0])
+def test_a_spike_among_floats_leaves_the_picture_as_it_is(factor, spike):
+    picture = (factor * FLOATS).astype(np.float32)
+    with_spike = picture.copy()
+    with_spike[5, 5] = spike * factor
+    expected, made = scale_to_unit(picture), scale_to_unit(with_spike)
+    assert made[5, 5] == expected.max()
+    made[5, 5] = expected[5, 5]
+    np.testing.assert_array_equal(made, expected)
+
+
 @pytest.mark.parametrize("no_data", [-9999.0, 1e20, 3.4e38])
 def test_numbers_that_say_no_data_leave_the_picture_as_it_is(no_data):
     y, x = np.mgrid[:104, :104]

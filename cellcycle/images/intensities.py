@@ -13,6 +13,8 @@ _LOGARITHM = 32.5
 # data" in maps and registered pictures.
 _OFFSET, _FILLING = 1e-3, 1e19
 _SINGLE = np.finfo(np.float32).min, np.finfo(np.float32).max
+# So few pixels, so many times brighter than all others, are no light: a cosmic ray, or a failed division.
+_SPIKE_SHARE, _SPIKE_RATIO = 1e-5, 1e4
 # Fractions of what are so small as this is not known.
 _LEAST_FULL = 1e-6
 # Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
@@ -27,8 +29,9 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     Integers are divided by the full range of their type; signed ones may begin at their least number. Floats within
     [0, 1] stay, those from -1 to 1 are moved there; larger ones, and integers of 64 bits, are taken as camera counts
     and divided by the smallest full range (8, 16 or 32 bits) that holds them. An offset beside which the picture is
-    next to nothing is taken off; numbers that no count reaches fill what was not pictured. The few numbers just below 0
-    that background subtraction leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes
+    next to nothing is taken off; numbers that no count reaches fill what was not pictured; a few floats ten thousand
+    times as large as all others become as bright as the brightest of these. The few numbers just below 0 that
+    background subtraction leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes
     0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed, logarithms, and masks.
 
     Examples
@@ -57,6 +60,8 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     pixels = (np.clip(raw, *_SINGLE) if kind == "f" and raw.dtype.itemsize > 4 else raw).astype(wide)
     if kind == "f" and (is_filling := pixels >= _FILLING).any() and not is_filling.all():
         pixels[is_filling] = pixels[~is_filling].min()
+    if kind == "f" and pixels.size:
+        np.minimum(pixels, _brightest(pixels), out=pixels)
     dark = least if is_offset else 0.0 if kind == "u" or not raw.size else _dark(raw.dtype, pixels, path)
     if dark:
         pixels -= wide(dark)
@@ -69,6 +74,14 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
         full_range = limits.max - limits.min if dark == limits.min else limits.max
     pixels /= wide(full_range)
     return np.clip(pixels, 0, 1, out=pixels).astype(np.float32, copy=False)
+
+
+def _brightest(pixels: np.ndarray):
+    """Return the largest number that is no spike."""
+    n = min(pixels.size, 2 + int(_SPIKE_SHARE * pixels.size))
+    top = np.sort(np.partition(pixels.ravel(), -n)[-n:])
+    is_jump = (top[:-1] > 0) & (top[1:] > _SPIKE_RATIO * top[:-1])
+    return top[is_jump.argmax()] if is_jump.any() else top[-1]
 
 
 def _dark(dtype, pixels: np.ndarray, path) -> float:
