@@ -1,10 +1,12 @@
 """The network that finds nuclei: what it finds, that tiles leave no trace, and that it can be made again."""
 
+import io
 import json
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from cellcycle import files
@@ -40,6 +42,17 @@ def test_a_field_found_in_tiles_is_the_field_found_whole():
     assert whole.max() > 50
     np.testing.assert_array_equal(whole > 0, tiled > 0)
     assert f1(whole, tiled, 0.99) == 1
+
+
+@pytest.mark.parametrize(("seed", "pixel_um", "quality"), [(1, 1.0, 75), (2, 1.0, 75), (1, 0.65, 50), (3, 1.0, 50)])
+def test_blocks_of_a_jpeg_are_no_nuclei_and_hide_none(seed, pixel_um, quality):
+    pixels, made = simulated((360, 420), 15, seed, pixel_size_um=pixel_um, camera_field_um=400 * pixel_um)
+    file = io.BytesIO()
+    Image.fromarray(np.rint(255 * pixels / pixels.max()).astype(np.uint8)).save(file, "JPEG", quality=quality)
+    compressed = np.asarray(Image.open(file), np.float32) / 255
+    labels = segment(compressed)
+    assert f1(made.labels, labels) == 1
+    assert f1(labels, segment(compressed, tile_px=200), 0.95) == 1
 
 
 def test_overexposed_nuclei_are_nuclei():

@@ -17,7 +17,15 @@ from skimage.segmentation import expand_labels, watershed
 from skimage.transform import resize
 
 from cellcycle.graphs import check_hash, giving_back, open_graph
-from cellcycle.segmentation.regions import areas_of, largest_piece, of_median_pixel, without_holes
+from cellcycle.segmentation.ground import roughness
+from cellcycle.segmentation.regions import (
+    areas_of,
+    largest_piece,
+    of_median_pixel,
+    thinned,
+    thinned_extreme,
+    without_holes,
+)
 
 FOLDER = Path(__file__).parent / "weights"
 # Size of a typical nucleus as the network sees it, in pixels of the resampled field: about that of training. At 20 px
@@ -37,6 +45,11 @@ _BRIGHT = 80
 _WINDOW_PX, _HALO_PX, _STEP_PX = 800, 64, 8
 # Pitch on which tiles must begin, so that each is resampled, and seen, as a part of the whole is.
 TILE_STEP_PX = _STEP_PX * _FRACTIONS
+# The network knows grounds with the noise of a camera, and takes the blocks of a JPEG for nuclei: where there is none it
+# gets this much, of the contrast that it sees. F1 at IoU 0.5 of 46 fields of BBBC038 as JPEG of quality 75: 0.67 without,
+# 0.93 with it, 0.92 before they were compressed. The roughness of the ground of 350 fields is 0.85 and more, that of nine
+# in ten JPEGs less; so many pixels from nuclei it is looked at.
+_GRAIN, _LEAST_ROUGH, _GLOW_PX = 0.03, 0.8, 10
 # The survey of a field says so many times the diameter that is found (median of 72 fields of BBBC038).
 SURVEY_OVER = 1.28
 _IS_NUCLEUS, _IS_SURE, _DIP, _TOUCHING_COST, _LEAST_DEPTH, _SMOOTHING_PX = 0.55, 0.7, 0.25, 0.5, 0.3, 0.7
@@ -47,12 +60,16 @@ _LEAST_AREA_SHARE, _LEAST_AREA_PX = 0.06, 8
 
 @dataclass(frozen=True)
 class Look:
-    """Numbers of a field that its tiles share: intensities seen as 0 and 1, scale, diameter of a typical nucleus."""
+    """Numbers of a field that its tiles share: intensities seen as 0 and 1, scale, diameter of a typical nucleus.
+
+    `grain` is the deviation of the noise that is added, 0 where the ground has its own.
+    """
 
     low: float
     high: float
     scale: float
     diameter_px: float
+    grain: float = 0.0
 
 
 def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
@@ -64,12 +81,14 @@ def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
         # Where nuclei cover next to nothing, the percentile of the field is that of its background.
         high = max(high, float(np.percentile(bright, _BRIGHT)))
     scale = np.round(np.clip(DIAMETER_PX / diameter_px, *SCALES) * _FRACTIONS) / _FRACTIONS
-    return Look(float(low), float(max(high, low + 1e-6)), float(scale), diameter_px)
+    ground = ~thinned_extreme(pixels > low + threshold, _GLOW_PX, ndimage.maximum_filter)
+    grain = _GRAIN if roughness(thinned(pixels), ground) < _LEAST_ROUGH else 0.0
+    return Look(float(low), float(max(high, low + 1e-6)), float(scale), diameter_px, grain)
 
 
 def nuclei_of(window: np.ndarray, look: Look) -> tuple[np.ndarray, float]:
     """Find the nuclei of a window: labels (h, w) int32, 0 is background; and how sure the network is of its nuclei."""
-    maps = _maps(resampled(window, look.scale, look.low, look.high))
+    maps = _maps(_grained(resampled(window, look.scale, look.low, look.high), look))
     is_nucleus = maps[0] > _IS_NUCLEUS
     sure = float(maps[0][is_nucleus].mean()) if is_nucleus.any() else np.nan
     return _whole(_at_pixels(_parted(maps), maps[0], window.shape), look.diameter_px), sure
@@ -102,6 +121,17 @@ def resampled(pixels: np.ndarray, scale: float, low: float, high: float) -> np.n
     shape = [max(_STEP_PX, round(side * scale)) for side in pixels.shape]
     image = resize(pixels.astype(np.float32), shape, order=1, anti_aliasing=scale < 1, preserve_range=True)
     return (image - np.float32(low)) / np.float32(high - low)
+
+
+def _grained(image: np.ndarray, look: Look) -> np.ndarray:
+    """Add the grain of a look to a resampled window; where windows overlap it is the same in each."""
+    if not look.grain:
+        return image
+    # Windows begin at multiples of this.
+    side = round(TILE_STEP_PX * look.scale)
+    grain = np.random.default_rng(0).normal(0, look.grain, (side, side)).astype(np.float32)
+    rows, columns = (np.arange(size) % side for size in image.shape)
+    return image + grain[np.ix_(rows, columns)]
 
 
 def _maps(image: np.ndarray) -> np.ndarray:

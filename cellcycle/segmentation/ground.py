@@ -43,14 +43,23 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     beside, own = pixels[~is_nucleus], pixels[is_nucleus]
     is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
     is_cut |= own.size > 0 and len(np.unique(own)) < _LEAST_STEPS
-    noise, wide, within = _noise(pixels, ~ring, 1), _noise(pixels, ~ring, 3), _noise(pixels, inside, 1)
+    noise, within = _noise(pixels, ~ring, 1), _noise(pixels, inside, 1)
     rim, around = pixels[ring & ~glow], pixels[far & ~gap]
     is_bent = within < _LEAST_INSIDE * noise
     if min(rim.size, around.size) >= _LEAST_PX:
         is_bent |= rim.mean() - around.mean() < _DARK_RING * (np.median(own) - np.median(around))
     # JPEG at its strongest leaves blocks of one value each, and no noise at all.
-    is_smooth = noise < _LEAST_ROUGH * wide or (noise == wide == 0 and not is_cut)
+    is_smooth = roughness(pixels, ~ring) < _LEAST_ROUGH and not (noise == 0 and is_cut)
     return Ground(bool(is_cut), bool(is_smooth), bool(is_bent))
+
+
+def roughness(pixels: np.ndarray, is_ground: np.ndarray) -> float:
+    """Return the noise of the ground of a picture (H, W) from pixel to pixel over that to the third next.
+
+    That of a camera has 1, one that was smoothed less, a ground without any noise 0; NaN of few pixels.
+    """
+    noise, wide = _noise(pixels, is_ground, 1), _noise(pixels, is_ground, 3)
+    return noise / wide if wide else noise
 
 
 def _noise(pixels: np.ndarray, mask: np.ndarray, apart: int) -> float:
