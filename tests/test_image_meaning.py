@@ -447,6 +447,19 @@ def test_a_spike_among_floats_leaves_the_picture_as_it_is(factor, spike):
     np.testing.assert_array_equal(made, expected)
 
 
+@pytest.mark.parametrize("full", [1.0, 65535.0])
+def test_a_few_pixels_above_the_full_range_leave_the_scale_as_it_is(full):
+    picture = (full * FLOATS / (1.1 * FLOATS.max())).astype(np.float32)
+    lifted = picture.copy()
+    lifted[4:6, 4:6] = 1.2 * full
+    made, expected = scale_to_unit(lifted), scale_to_unit(picture)
+    assert (made[4:6, 4:6] == 1).all()
+    made[4:6, 4:6] = expected[4:6, 4:6]
+    np.testing.assert_array_equal(made, expected)
+    # Where nuclei reach beyond it, it is that of a wider one.
+    assert scale_to_unit((1.5 * full * FLOATS / FLOATS.max()).astype(np.float32)).max() < 0.01
+
+
 @pytest.mark.parametrize("no_data", [-9999.0, 1e20, 3.4e38])
 def test_numbers_that_say_no_data_leave_the_picture_as_it_is(no_data):
     y, x = np.mgrid[:104, :104]

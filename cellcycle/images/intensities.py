@@ -15,6 +15,8 @@ _OFFSET, _FILLING = 1e-3, 1e19
 _SINGLE = np.finfo(np.float32).min, np.finfo(np.float32).max
 # So few pixels, so many times brighter than all others, are no light: a cosmic ray, or a failed division.
 _SPIKE_SHARE, _SPIKE_RATIO = 1e-5, 1e4
+# What flat-fielding or deconvolution lifts above the full range of a file is no more than so many pixels and times.
+_PASSED_SHARE, _PASSED_RATIO, _PASSED = 5e-4, 2.0, (1, 2**16 - 1)
 # Fractions of what are so small as this is not known.
 _LEAST_FULL = 1e-6
 # Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
@@ -28,10 +30,10 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
 
     Integers are divided by the full range of their type; signed ones may begin at their least number. Floats within
     [0, 1] stay, those from -1 to 1 are moved there; larger ones, and integers of 64 bits, are taken as camera counts
-    and divided by the smallest full range (8, 16 or 32 bits) that holds them. An offset beside which the picture is
-    next to nothing is taken off; numbers that no count reaches fill what was not pictured; a few floats ten thousand
-    times as large as all others become as bright as the brightest of these. The few numbers just below 0 that
-    background subtraction leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes
+    and divided by the smallest full range (8, 16 or 32 bits) that holds all but a few of them. An offset beside which
+    the picture is next to nothing is taken off; numbers that no count reaches fill what was not pictured; a few floats
+    ten thousand times as large as all others become as bright as the brightest of these. The few numbers just below 0
+    that background subtraction leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes
     0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed, logarithms, and masks.
 
     Examples
@@ -68,7 +70,7 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     if kind == "f" or dark > 0 or raw.dtype.itemsize == 8:
         ranges = (2 if dark == -1 else 1, 2**8 - 1, 2**16 - 1, 2**32 - 1)[kind != "f" :]
         largest = pixels.max()
-        full_range = next((r for r in ranges if _LEAST_FULL < largest <= r), largest or 1)
+        full_range = next((r for r in ranges if _LEAST_FULL < largest <= r or _is_passed(r, pixels)), largest or 1)
     else:
         limits = np.iinfo(raw.dtype)
         full_range = limits.max - limits.min if dark == limits.min else limits.max
@@ -82,6 +84,12 @@ def _brightest(pixels: np.ndarray):
     top = np.sort(np.partition(pixels.ravel(), -n)[-n:])
     is_jump = (top[:-1] > 0) & (top[1:] > _SPIKE_RATIO * top[:-1])
     return top[is_jump.argmax()] if is_jump.any() else top[-1]
+
+
+def _is_passed(full_range: float, pixels: np.ndarray) -> bool:
+    """Say whether a few pixels alone are a little above a full range, which is that of the picture all the same."""
+    is_near = full_range in _PASSED and full_range < pixels.max() <= _PASSED_RATIO * full_range
+    return is_near and np.count_nonzero(pixels > full_range) <= _PASSED_SHARE * pixels.size
 
 
 def _dark(dtype, pixels: np.ndarray, path) -> float:

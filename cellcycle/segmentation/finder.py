@@ -45,10 +45,10 @@ _BRIGHT = 80
 _WINDOW_PX, _HALO_PX, _STEP_PX = 800, 64, 8
 # Pitch on which tiles must begin, so that each is resampled, and seen, as a part of the whole is.
 TILE_STEP_PX = _STEP_PX * _FRACTIONS
-# The network knows grounds with the noise of a camera, and takes the blocks of a JPEG for nuclei: where there is none it
-# gets this much, of the contrast that it sees. F1 at IoU 0.5 of 46 fields of BBBC038 as JPEG of quality 75: 0.67 without,
-# 0.93 with it, 0.92 before they were compressed. The roughness of the ground of 350 fields is 0.85 and more, that of nine
-# in ten JPEGs less; so many pixels from nuclei it is looked at.
+# The network knows grounds with the noise of a camera, and takes the blocks of a JPEG for nuclei: where there is none,
+# it gets this much, of the contrast that it sees. F1 at IoU 0.5 of 46 fields of BBBC038 as JPEG of quality 75: 0.67
+# without, 0.93 with it, 0.92 before they were compressed. The roughness of the ground, so many pixels from nuclei, is
+# 0.85 and more in 350 fields, and less in nine of ten JPEGs.
 _GRAIN, _LEAST_ROUGH, _GLOW_PX = 0.03, 0.8, 10
 # The survey of a field says so many times the diameter that is found (median of 72 fields of BBBC038).
 SURVEY_OVER = 1.28
