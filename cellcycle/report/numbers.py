@@ -14,7 +14,7 @@ from cellcycle.names import from_cell
 from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
 from cellcycle.report.joined import read_joined
-from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, Samples, samples_of, with_likelihoods
+from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, Samples, samples_of, scatter_of, with_likelihoods
 from cellcycle.review.doubt import classes_of
 
 # Nuclei with these flags are counted as found, but not into shares: their DNA is cut off, doubled or blurred, or it
@@ -163,15 +163,19 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
     """
     rows, samples = [], {}
     for number, arm in enumerate(experiment.arms):
-        everything = experiment.of_arm(arm)
-        own, about = everything[everything["is_counted"]], _about(everything)
-        rows += [{"table": "counts"} | about | one for one in _counts(everything)]
-        if len(own):
+        if len(own := _counted_of(experiment, arm)):
             samples[arm] = samples_of(own, experiment.classes, number, n_samples)
-            for how in samples[arm].value:
-                counted = about | {"n_nuclei": samples[arm].n[how]}
-                rows += [{"table": how} | counted | one for one in _named(samples[arm].interval(how), how, experiment)]
-    rows += _differences(experiment, samples, n_samples)
+    scatter = scatter_of(list(samples.values())) if samples and n_samples else {}
+    # A well that is compared by itself stands for no others.
+    of_arms = scatter if (experiment.table["condition"] != "").any() else None
+    for arm in experiment.arms:
+        about = _about(experiment.of_arm(arm))
+        rows += [{"table": "counts"} | about | one for one in _counts(experiment.of_arm(arm))]
+        for how in samples[arm].value if arm in samples else ():
+            counted = about | {"n_nuclei": samples[arm].n[how]}
+            found = samples[arm].interval(how, scatter=of_arms)
+            rows += [{"table": how} | counted | one for one in _named(found, how, experiment)]
+    rows += _differences(experiment, samples, scatter, n_samples)
     for unit, everything in experiment.table.groupby("unit", sort=False):
         own, about = everything[everything["is_counted"]], _about(everything) | {"unit": unit}
         rows += [{"table": "wells"} | about | one for one in _counts(everything)]
@@ -182,6 +186,11 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
             named = _named(found.interval("counted"), "counted", experiment)
             rows += [{"table": "wells"} | counted | one for one in named]
     return pd.DataFrame(rows)
+
+
+def _counted_of(experiment: Experiment, arm: str) -> pd.DataFrame:
+    everything = experiment.of_arm(arm)
+    return everything[everything["is_counted"]]
 
 
 def _about(rows: pd.DataFrame) -> dict:
@@ -196,7 +205,7 @@ def _named(found: list[Estimate], how: str, experiment: Experiment) -> list[dict
     return [{"quantity": name} | vars(one) for name, one in zip(names, found, strict=True)]
 
 
-def _differences(experiment: Experiment, samples: dict[str, Samples], n_samples: int) -> list[dict]:
+def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: dict, n_samples: int) -> list[dict]:
     """Return how much each arm differs from the control, which may be several doses of one condition."""
     if not experiment.control:
         return []
@@ -212,7 +221,7 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], n_samples:
     for arm in (arm for arm in experiment.arms if arm in samples and arm not in controls):
         about = _about(experiment.of_arm(arm))
         for how in against.value:
-            differing = _named(samples[arm].interval(how, against), how, experiment)
+            differing = _named(samples[arm].interval(how, against, scatter), how, experiment)
             rows += [{"table": f"{how}, minus control"} | about | one for one in differing]
     return rows
 

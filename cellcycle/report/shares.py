@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from cellcycle.dna_content import phase_likelihoods
 from cellcycle.metrics import Estimate, draws, wilson, with_interval
@@ -24,8 +25,12 @@ _COLUMNS = [*LIKELY, *(f"{name}/{k}" for k in range(1, 1 + _N_REFITS) for name i
 # Probabilities are rounded to so many steps, genome copies to so many a doubling: nuclei that look alike are one type.
 _STEPS, _COPY_STEPS = 10, 40
 _EM_ROUNDS = 100
-# What bootstrap samples are drawn of, see `Samples`.
-_LEVELS = ("replicate", "unit", "image", "nucleus")
+# What bootstrap samples are drawn of, see `Samples`. Of the first few are there, so it is shared how much they differ.
+_BETWEEN = ("replicate", "unit")
+_LEVELS = (*_BETWEEN, "image", "nucleus")
+# Wells of an experiment count with so many more, of which the odds of a phase differ by this much (a deviation of their
+# logarithm): where each condition has two wells, they say little of that themselves.
+_KNOWN_WELLS, _KNOWN_DEVIATION = 4, 0.25
 
 
 def with_likelihoods(table) -> pd.DataFrame:
@@ -70,30 +75,38 @@ def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarr
 class Samples:
     """Shares of an arm and bootstrap samples of them, by "counted" and "estimated".
 
-    `value` (K,); `n`, how many nuclei it is of; `spread` by the name of what was drawn, "replicate", "unit", "image" or
-    "nucleus": deviations from the value (B, K), none where there is but one to draw. What is drawn counts as
-    n / (n - 1) in their variance.
+    `value` (K,); `n`, how many nuclei it is of; `n_drawn` by what was drawn, "replicate", "unit", "image" or "nucleus",
+    how many there are; `spread` by both: deviations from the value (B, K), none where there is but one to draw. What is
+    drawn counts as n / (n - 1) in their variance. `moved` are the deviations that fits made again add to these.
     """
 
     value: dict[str, np.ndarray]
     n: dict[str, int]
+    n_drawn: dict[str, int]
     spread: dict[tuple[str, str], np.ndarray]
+    moved: dict[str, np.ndarray]
 
-    def interval(self, how: str, minus: "Samples | None" = None) -> list[Estimate]:
+    def interval(self, how: str, minus: "Samples | None" = None, scatter=None) -> list[Estimate]:
         """Return the share of each class, or what it is more than in another arm, with the widest of its intervals.
 
-        Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds.
-        None is narrower than Wilson's (a difference's than Newcombe's) for as many nuclei: without one nucleus in S
-        every sample drawn again has none, and yet the share may be a few in a hundred (Newcombe 1998, Statistics in
-        Medicine 17:873).
+        Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds. That
+        of wells, and replicates, is by their `scatter` (see `scatter_of`); without it they count for nothing, and the
+        interval is that of these wells alone. None is narrower than Wilson's (a difference's than Newcombe's) for as
+        many nuclei: without one nucleus in S every sample drawn again has none, and yet the share may be a few in a
+        hundred (Newcombe 1998, Statistics in Medicine 17:873).
         """
+        arms = [self] if minus is None else [self, minus]
         value = self.value[how] - (0 if minus is None else minus.value[how])
+        moved = self.moved.get(how, 0) - (0 if minus is None else minus.moved.get(how, 0))
         found = []
-        for level in _LEVELS:
-            spread = [own.spread[how, level] for own in (self, minus) if own and (how, level) in own.spread]
-            if spread:
-                more = self.spread.get((how, level), 0) - (minus.spread.get((how, level), 0) if minus else 0)
+        for level in ("image", "nucleus"):
+            if any((how, level) in own.spread for own in arms):
+                more = self.spread.get((how, level), 0) - (minus.spread.get((how, level), 0) if minus else 0) + moved
                 found.append([with_interval(v, v + more[:, k]) for k, v in enumerate(value)])
+        for relative, freedom, level in (scatter or {}).get(how, ()):
+            variance = sum(relative * own.variance(how) / own.n_drawn[level] for own in arms)
+            reach = stdtrit(freedom, 0.975) * np.sqrt(variance + _variance(np.atleast_2d(moved)))
+            found.append([Estimate(float(v), float(v - r), float(v + r)) for v, r in zip(value, reach, strict=True)])
         if not found:
             return [Estimate(float(v), np.nan, np.nan) for v in value]
         widest = [max(same, key=lambda one: one.high - one.low) for same in zip(*found, strict=True)]
@@ -102,6 +115,11 @@ class Samples:
             Estimate(one.value, max(min(one.low, low), least), min(max(one.high, high), 1.0))
             for one, (low, high) in zip(widest, ends, strict=True)
         ]
+
+    def variance(self, how: str) -> np.ndarray:
+        """Return the variance (K,) of being of a class, of a nucleus; none is 0 (Agresti and Coull 1998)."""
+        shares = (self.value[how] * self.n[how] + 2) / (self.n[how] + 4)
+        return shares * (1 - shares)
 
     def _by_number(self, how: str, minus: "Samples | None") -> tuple[np.ndarray, np.ndarray]:
         """Return both ends (K,) of the intervals that as many nuclei would have if no two were alike."""
@@ -116,9 +134,32 @@ class Samples:
         )
 
 
+def scatter_of(arms: list[Samples]) -> dict[str, list[tuple[np.ndarray, float, str]]]:
+    """Return how much wells of one arm differ, and replicates where there are some, taken to be alike in all arms.
+
+    By "counted", "estimated", ...: the variance (K,) between wells over that of a nucleus, its degrees of freedom, and
+    the level. One variance for all arms, as in an analysis of variance, moderated by what is known of wells (Smyth
+    2004, Statistical Applications in Genetics and Molecular Biology 3:3).
+    """
+    found: dict = {}
+    for level in _BETWEEN:
+        if level == "replicate" and all(one.n_drawn[level] == 1 for one in arms):
+            continue
+        for how in arms[0].value:
+            own = [one for one in arms if one.n[how] and how in one.value]
+            known = [one.n_drawn[level] / one.n[how] + _KNOWN_DEVIATION**2 * one.variance(how) for one in own]
+            total, freedom = _KNOWN_WELLS * np.mean(known or [np.nan], axis=0), float(_KNOWN_WELLS)
+            for one in (one for one in own if (how, level) in one.spread):
+                n = one.n_drawn[level]
+                total = total + (n - 1) * n * _variance(one.spread[how, level]) / one.variance(how)
+                freedom += n - 1
+            found.setdefault(how, []).append((total / freedom, freedom, level))
+    return found
+
+
 def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
     """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
-    value, n_nuclei, spread = {}, {}, {}
+    value, n_nuclei, n_drawn, spread, moved = {}, {}, {}, {}, {}
     for type_of, (shares, *refits), n_known in (
         _by_calls(rows, classes),
         *([_by_dna(rows)] if LIKELY[0] in rows else []),
@@ -136,13 +177,15 @@ def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Sample
                 n, by_unit = times.shape[1], np.zeros((times.shape[1], len(n_of)))
                 np.add.at(by_unit, (unit_of, type_of), 1)
                 drawn = times @ by_unit
+            n_drawn[level] = n
             if n > 1:
                 factor = np.sqrt(n / (n - 1))
                 for how, found in shares(drawn.astype(float)).items():
-                    # In the same order for all arms, whose peaks are one fit.
-                    moved = np.resize([one[how] - own[how] for one in again], found.shape) if again else 0
-                    spread[how, level] = factor * (found - own[how]) + moved
-    return Samples(value, n_nuclei, spread)
+                    spread[how, level] = factor * (found - own[how])
+        if again and n_samples:
+            # In the same order for all arms, whose peaks are one fit.
+            moved |= {how: np.resize([one[how] - own[how] for one in again], (n_samples, len(own[how]))) for how in own}
+    return Samples(value, n_nuclei, n_drawn, spread, moved)
 
 
 def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -189,6 +232,11 @@ def _by_dna(rows: pd.DataFrame):
         return {FITTED: _over_sum(estimated_shares(fit, known)[:, :3] * known.any(axis=1, keepdims=True))}
 
     return type_of, [partial(shares, fit) for fit in typical], {FITTED: int(likely.any(axis=1).sum())}
+
+
+def _variance(samples: np.ndarray) -> np.ndarray:
+    """Return the variance (K,) of samples (B, K), NaN among which count for nothing; NaN without any."""
+    return pd.DataFrame(samples).var(ddof=0).to_numpy()
 
 
 def _over_sum(parts: np.ndarray) -> np.ndarray:
