@@ -16,6 +16,7 @@ _NEEDED = {
     "format": int, "name": str, "title": str, "version": str, "classes": list, "input": dict, "network": dict,
     "trained_on": dict, "licence": str, "limits": list, "sha256": dict, "card_sha256": str,
 }  # fmt: skip
+_ENDS = ("value", "low", "high")
 _WORDS = ("classes", "name", "title", "version", "licence", "limits")
 _OPTIONAL = {"training": dict, "confidence": dict, "scores": dict, "flip_rates": dict, "data": dict}
 
@@ -67,6 +68,8 @@ def check_words(subject, words: dict, remedy: str = _REMEDY, kind: type[CellCycl
         for text in texts if isinstance(texts, list) else [texts]:
             if not isinstance(text, str) or not text.strip() or len(text) > 2000 or not text.isprintable():
                 raise kind(subject, f"{key!r} holds {str(text)[:40]!r}, which is no name or text", remedy)
+    if not {*"/\\"}.isdisjoint(words.get("name", "")) or words.get("name") == "..":
+        raise kind(subject, f"'name' holds {words['name'][:40]!r}, which is a path", remedy)
     classes = words.get("classes")
     if classes is None:
         return
@@ -84,11 +87,14 @@ def check_words(subject, words: dict, remedy: str = _REMEDY, kind: type[CellCycl
 def _check_scores(file: Path, card: dict) -> None:
     """Refuse scores that are no shares: what pages and tables show of them with its interval."""
     for test, found in card.get("scores", {}).items():
-        for name, score in found.items() if isinstance(found, dict) else [("", {"value": found})]:
-            if isinstance(score, dict) and "value" in score:
-                numbers = [score.get(key) for key in ("value", "low", "high")]
-                if not all(isinstance(n, int | float) and not isinstance(n, bool) and -1 <= n <= 1 for n in numbers):
-                    raise CheckpointError(file, f"'scores' holds no share under {test[:40]} {name[:40]}", _REMEDY)
+        try:
+            known = scores_of(found) | {n: s for n, s in found.items() if isinstance(s, dict) and "value" in s}
+            ends = {name: [score[key] for key in _ENDS] for name, score in known.items()}
+            wrong = [name for name, of in ends.items() if any(isinstance(n, bool) or abs(n) > 1 for n in of)]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            wrong = [""]
+        if wrong:
+            raise CheckpointError(file, f"'scores' holds no share under {test[:40]} {wrong[0][:40]}".strip(), _REMEDY)
 
 
 def card_sha256(card: dict) -> str:
@@ -119,5 +125,5 @@ def scores_of(entry: dict) -> dict[str, dict]:
     found = {name: score for name, score in entry.items() if isinstance(score, dict)}
     for name, ends in entry.get("intervals", {}).items():
         if isinstance(ends, list) and name not in found:
-            found[name] = dict(zip(("value", "low", "high"), (entry[name], *ends), strict=True))
-    return {name: s for name, s in found.items() if {"value", "low", "high"} <= s.keys() and None not in s.values()}
+            found[name] = dict(zip(_ENDS, (entry[name], *ends), strict=True))
+    return {name: s for name, s in found.items() if s.keys() >= {*_ENDS} and None not in s.values()}
