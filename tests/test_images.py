@@ -438,6 +438,7 @@ def test_a_vendor_file_without_its_plugin_names_the_remedy(tmp_path, bioio):
 
 def test_list_images_leaves_out_hidden_and_system_files(tmp_path, nucleus8):
     images, others = ("b.png", "a.TIF", "sub/c.jpg"), (".hidden.png", "Thumbs.db", "a.txt", "__MACOSX/b.png")
+    others += tuple(f"{name}/b.png" for name in ("$RECYCLE.BIN", "System Volume Information", "lost+found"))
     for name in (*images, *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")

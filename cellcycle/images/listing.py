@@ -16,7 +16,9 @@ from cellcycle.images.writing import FIGURE, has_mark
 # So many of the files that are left out are named.
 _MOST_NAMES = 3
 _UNREAD = "files of kinds that are not read"
-_SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx"}
+_SYSTEM_NAMES = {
+    "thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir",
+}  # fmt: skip
 
 
 def list_images(folder, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
