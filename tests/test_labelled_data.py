@@ -189,7 +189,15 @@ def test_groups_that_differ_in_case_are_one(cells):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("G1", "G1."), ("M", "\u041c"), ("G1", "G1 phase"), ("M", "Mitosis"), ("not G2", "not_G2"), ("1", "1.0")],
+    [
+        ("G1", "G1."),
+        ("M", "\u041c"),
+        ("G1", "G1 phase"),
+        ("M", "Mitosis"),
+        ("not G2", "not_G2"),
+        ("1", "1.0"),
+        ("01", "1"),
+    ],
 )
 def test_labels_that_a_person_would_hardly_tell_apart_are_refused(cells, one, other):
     with pytest.raises(DataError, match="differ by a blank, dash or spelling alone") as error:

@@ -211,9 +211,9 @@ def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[st
 
 
 def _meaning(label: str) -> str:
-    """Return what two labels share that a person would hardly tell apart: G1. and G1 phase, S-phase and S phase."""
+    """Return what labels share that nobody would tell apart: G1. and G1 phase, S-phase and S phase, 01 and 1."""
     plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label.translate(_LOOKALIKE)).casefold().strip(".,;:'\"")
-    plain = re.sub(r"^(\d+)\.0+$", r"\1", plain)
+    plain = re.sub(r"(?<![\d.,])0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", plain))
     return re.sub(r"^(g0|g1|s|g2|m)phase$", r"\1", re.sub("^mito(sis|tic)$", "m", plain))
 
 
