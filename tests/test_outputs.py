@@ -87,10 +87,14 @@ def test_an_image_is_never_replaced_by_its_table(run, never, tmp_path, kind, suf
 
 
 @pytest.mark.parametrize("name", ["thesis.csv", "cells.json", "notes.txt", "notes", "rows.tsv"])
-def test_only_an_earlier_table_is_replaced(run, never, tmp_path, name):
-    (tmp_path / name).write_text("three years of work\n")
+@pytest.mark.parametrize(
+    "work",
+    ["three years of work\n", "image,nucleus_id,label\na.tif,1,M\n", "image\tnucleus_id\tcall\tmy notes\na\t1\tM\ty\n"],
+)
+def test_only_an_earlier_table_is_replaced(run, never, tmp_path, name, work):
+    (tmp_path / name).write_text(work)
     refused(run("predict", MITOSIS, "--output", name), "no table of predictions")
-    assert (tmp_path / name).read_text() == "three years of work\n"
+    assert (tmp_path / name).read_text() == work
 
 
 @pytest.mark.parametrize(

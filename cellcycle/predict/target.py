@@ -1,6 +1,7 @@
 """Where rows may be written to: what cannot be, or must not be replaced, is said before the work begins."""
 
 import contextlib
+import csv
 import importlib
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from cellcycle.errors import SettingError, check_choice, needing
 from cellcycle.files import is_stream
 from cellcycle.predict.h5ad import was_written_here
+from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP, table_columns
 
 FORMATS = ("table", "csv", "tsv", "json", "parquet", "h5ad")
 # Those that are no text, and the package that each needs.
@@ -25,11 +27,9 @@ _SUFFIXES = {
     "parquet": (".parquet",),
     "h5ad": (".h5ad",),
 }
-# How files begin that were written here.
-_HEADS = re.compile(
-    rb"image[,\t]nucleus_id[,\t]|\[\s*(\{\"image\": |\]\s*$)|PAR1|Images: |Model: |Predicted Phase: |no nucleus found"
-    rb"|\n?$"
-)
+# How files begin that were written here and are no text of rows, or empty.
+_HEADS = re.compile(rb"\[\s*(\{\"image\": |\]\s*$)|PAR1|Images: |Model: |Predicted Phase: |no nucleus found|\n?$")
+_MOST_HEADER = 1 << 16
 
 
 def format_of(chosen: str | None, output: Path | None) -> str:
@@ -90,11 +90,19 @@ def _check_replaced(output: Path, images: Iterable) -> None:
     if is_among(output, images):
         raise SettingError(output, "it is one of the images to predict", "name a new file")
     with open(output, "rb") as stream:
-        is_table = _HEADS.match(stream.read(200))
+        first = stream.readline(_MOST_HEADER)
+        is_table = _HEADS.match(first + stream.read(200)) or _is_ours(first.decode("utf-8", "replace"))
     if not (is_table or (output.suffix.lower() == ".h5ad" and was_written_here(output))):
         raise SettingError(output, "it exists and is no table of predictions", "name a new file")
     if not (there.st_mode & 0o222 and os.access(output, os.W_OK)):
         raise SettingError(output, "it is read-only", "name a new file, or make it writable")
+
+
+def _is_ours(header: str) -> bool:
+    """Say whether a table has such columns alone as predictions have: no labels of a person, no notes of theirs."""
+    names = next(csv.reader([header], delimiter="\t" if "\t" in header else ","), [])
+    known = {*table_columns(()), *TEXTS_OF_MAP, *NUMBERS_OF_MAP}
+    return names[:2] == ["image", "nucleus_id"] and "call" in names and all(n in known or n[:2] == "p_" for n in names)
 
 
 def try_to_write(output: Path, folder: Path) -> None:
