@@ -9,9 +9,11 @@
 Nothing is pickled, and a file that does not have the hash of the card is refused.
 """
 
+import contextlib
 import copy
 import difflib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -166,7 +168,9 @@ def _shipped_name(name: str) -> str:
 def save_checkpoint(
     folder, classifier, rule: InputRule, about: dict, more: Callable[[Path], None] = lambda work: None
 ) -> Checkpoint:
-    """Write any fitted classifier to a model folder, whole or not at all; one that is there is replaced.
+    """Write any fitted classifier to a model folder, whole or not at all; a model that is there is replaced.
+
+    Files beside it that are none of its own, as of an evaluation, stay.
 
     Needs torch, onnx and onnxscript (the extra "train"). Weights are rounded to half precision: probabilities move by
     about 0.001. What is returned is loaded again, hence verified.
@@ -189,7 +193,19 @@ def save_checkpoint(
         card["sha256"] = {file.name: sha256_of(file) for file in sorted(work.iterdir())}
         write_card(work, card)
         read_card(work / "model.json", FILES)
+        _keep_others(folder, work)
     return load_checkpoint(folder)
+
+
+def _keep_others(folder: Path, work: Path) -> None:
+    """Copy from a folder what is not of the model in it, but for names that are taken in `work`."""
+    own = {"model.json"}
+    with contextlib.suppress(CheckpointError):
+        own |= read_card(folder / "model.json", FILES)["sha256"].keys()
+    for other in folder.iterdir() if folder.is_dir() else ():
+        if other.name not in own and not (work / other.name).exists():
+            copied = shutil.copytree if other.is_dir() and not other.is_symlink() else shutil.copy2
+            copied(other, work / other.name, **{"symlinks" if copied is shutil.copytree else "follow_symlinks": False})
 
 
 def write_card(folder, card: dict) -> None:

@@ -3,6 +3,7 @@
 Calls are those of equally frequent classes, as balanced accuracy weighs them.
 """
 
+import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from cellcycle.checkpoint import Checkpoint, load_checkpoint
 from cellcycle.confidence import prediction_sets, with_temperature
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, is_named, load_dataset
-from cellcycle.errors import DataError, SettingError
+from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.files import whole_file
 from cellcycle.graphs import check_hash
-from cellcycle.images.writing import FIGURE
+from cellcycle.images.writing import FIGURE, has_mark
 from cellcycle.inputs import prepare
 from cellcycle.names import cell
 from cellcycle.phases import PHASES
@@ -27,6 +28,8 @@ from cellcycle.predict.runtime import runtime_of
 # Beside a model's card: what was it trained on? One fingerprint of pixels a line.
 TRAINED_IMAGES = "trained_images.txt"
 _MOST_MISTAKES = 24
+# Of nuclei in a table of predictions; behind them stand the probabilities.
+_COLUMNS = ("sample_id", "group", "truth", "call")
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,8 @@ def compared(labels, before, after, units) -> dict:
 def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
     """Let a model (name, folder or `Checkpoint`) call labelled nuclei, as `load_dataset` takes them, and compare.
 
-    `output` is a .csv file for the predictions, outside a folder of `data`; beside it go the confusion matrix and the
-    worst mistakes, as pictures.
+    `output` is a .csv file for the predictions, outside a folder of `data`, new or of an earlier evaluation; beside it
+    go the confusion matrix and the worst mistakes, as pictures.
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
@@ -203,14 +206,26 @@ def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
     check_outside(output, data)
     if Path(os.path.realpath(output)).suffix.lower() != ".csv":
         raise SettingError(output, "a table of predictions is not called so", "end the name in .csv")
-    if isinstance(data, NucleusDataset) or is_named(data):
-        return
-    table = Path(os.path.realpath(Path(data).expanduser()))
-    images = [f.image for f in dataset.fields] or dataset.sample_ids.tolist()
-    taken = {table, *(table.parent / image for image in images)}
+    taken = set()
+    if not (isinstance(data, NucleusDataset) or is_named(data)):
+        table = Path(os.path.realpath(Path(data).expanduser()))
+        images = [f.image for f in dataset.fields] or dataset.sample_ids.tolist()
+        taken = {table, *(table.parent / image for image in images)}
     for file in (output, *_beside(output).values()):
         if Path(os.path.realpath(file)) in taken:
             raise SettingError(output, f"{file} is of the data, and would be overwritten", "give another name")
+        if file.is_file() and not _was_written_here(file):
+            raise SettingError(output, f"{file} is there and is of no evaluation", "give another name")
+
+
+def _was_written_here(file: Path) -> bool:
+    """Say whether a file is empty, or a picture or a table of an evaluation, with columns of its own alone."""
+    if file.suffix == ".png":
+        return has_mark(file, FIGURE)
+    with open(file, encoding="utf-8", errors="replace") as stream:
+        names = next(csv.reader([stream.readline(1 << 16)]), [])
+    is_table = tuple(names[:4]) == _COLUMNS and all(name.startswith("p_") for name in names[4:])
+    return not names or is_table or (file.name.endswith("_confusion.csv") and names[0] == "truth")
 
 
 def _beside(table: Path) -> dict[str, Path]:
@@ -227,7 +242,7 @@ def write_evaluation(found: Evaluation, table: Path) -> None:
     from cellcycle import plots
 
     rows, beside = found.predictions(), _beside(table)
-    rows = rows.assign(**{name: rows[name].map(cell) for name in ("sample_id", "group", "truth", "call")})
+    rows = rows.assign(**{name: rows[name].map(cell) for name in _COLUMNS})
     with whole_file(table) as work:
         rows.to_csv(work, index=False)
     with whole_file(beside["confusion.csv"]) as work:
@@ -259,9 +274,12 @@ def write_trained_images(folder: Path, fingerprints) -> None:
 
 
 def trained_images(checkpoint: Checkpoint) -> set[str]:
-    """Return the fingerprints of the images that a model learned from; none where no list is beside its card."""
+    """Return the fingerprints of the images that a model learned from; none where its card knows of no list."""
     file = checkpoint.folder / TRAINED_IMAGES
     if not file.is_file():
+        if TRAINED_IMAGES in checkpoint.card["sha256"]:
+            finding = "the file is missing, so that nobody can tell which images the model has learned from"
+            raise CheckpointError(file, finding, "put it back: it came with the model")
         return set()
     check_hash(file, checkpoint.card)
     return set(file.read_text().split())

@@ -218,6 +218,32 @@ def _lock(work: Path) -> int | None:
     return None
 
 
+@contextlib.contextmanager
+def held_folder(folder: Path, output) -> Iterator[None]:
+    """Make a folder where `output` is under way, and keep others from it until the block, or this process, ends.
+
+    A `SettingError` says that it cannot be made, or that another process holds it. Where there are no locks none is.
+    """
+    with contextlib.ExitStack() as stack:
+        with _told(Path(output)):
+            folder.mkdir(parents=True, exist_ok=True)
+            if fcntl is not None:
+                handle = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, handle)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    # Who held it until now may have taken it away.
+                    is_held = folder.is_dir() and os.path.samestat(os.fstat(handle), os.stat(folder))
+                except BlockingIOError:
+                    is_held = False
+                except OSError:  # a disk without locks
+                    is_held = True
+                if not is_held:
+                    finding = f"another run is writing it, and holds {folder}"
+                    raise SettingError(output, finding, "wait until that has ended, or name another folder")
+        yield
+
+
 def is_locked(handle: int) -> bool:
     """Lock an open file until it is closed or its process ends; False where another holds it or none can."""
     with contextlib.suppress(OSError):

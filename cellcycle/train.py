@@ -1,7 +1,6 @@
 """From labelled nuclei to a judged model: cross-validate, fit confidence to what was held out, train on all, save."""
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,14 +98,16 @@ def train(
     for name, value, least in (("folds", folds, 2), ("epochs", epochs or 1, 1), ("seed", seed, 0), ("size", size, 4)):
         if value is not None:
             check_whole(name, value, least)
-    output = Path(output)
+    # The names . and .. are no name of a model.
+    output = Path(output) if Path(output).name.strip(".") else Path(output).resolve()
     check_words(output, {"name": output.name}, "name another folder", SettingError)
     check_outside(output, data)
     start = None if from_model is None else load_checkpoint(from_model)
     size, intensity = _as_asked(size, intensity, start)
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
     identity = dataset.identity
-    _check_output(output, identity, force, say)
+    if _check_output(output, identity, force):
+        say(f"{output}: the model that is there is replaced when the new one is complete")
     for note in (*dataset.notes, *dataset.check_for_training()):
         say(note)
     check_words(dataset.name, {"classes": list(dataset.classes)}, "rename the class", DataError)
@@ -133,48 +134,52 @@ def train(
     facts = {"data": dataset.identity, "--from": None if start is None else start.card["card_sha256"], "--size": size}
     facts |= {"--intensity": intensity, "--folds": folds, "--seed": seed} | {f"--{k}": v for k, v in settings.items()}
     facts |= {"groups": hashlib.sha256(repr((fold_of.tolist(), scored.tolist())).encode()).hexdigest()}
-    state = state_of(output, facts | {"version of cellcycle": rule.to_dict()}, resume, say)
     if len(scored) < len(dataset):
         limits.append(f"{start.name} had learned from {len(dataset) - len(scored)} of these nuclei: no score has them.")
     for limit in limits if dataset.has_stated_groups else ():
         say(limit)
-    trainings = Trainings(settings, inputs, labels, len(classes), state, start and start.classifier)
     items = [(f"fold{k}", seed + k, part.train, part.test) for k, part in enumerate(parts)]
     if start is None:
         items.append(("all", seed + folds, np.arange(len(dataset)), np.arange(0)))
     held_out, final, comparison = np.empty((len(dataset), len(classes))), None, {}
-    with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"]), progress):
-        for part, called in zip(parts, list(trainings.run(items, jobs, client)), strict=False):
-            held_out[part.test] = called
-        if start is not None:
-            before = softmax(start.classifier().logits(inputs).astype(np.float64))
-            units = None if limits or dataset.groups is None else dataset.groups[scored]
-            comparison = compared(labels[scored], before[scored], held_out[scored], units)
-            say(
-                "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after "
-                "{after:.3f}, by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples".format(**comparison)
-            )
-            if comparison["before"] >= comparison["after"]:
-                say("the model was not worse before: its weights are kept")
-                final, held_out, learned = start.classifier(), before, known
-        if final is None:
-            # Found finished in its state, unless a fine-tuned model was still to prove better.
-            final = trainings.fit("all", seed + folds)
-    new, held_out, labels, fold_of = dataset.select(scored), held_out[scored], labels[scored], fold_of[scored]
-    confidence = _confidence(new, rule, held_out, labels, fold_of, limits)
-    calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
-    judged = Evaluation(new, tuple(classes), labels, calibrated, (), thresholds)
-    about = _about(output, dataset, classes, settings, seed, start, comparison, limits)
-    about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
-    about["data"]["identity"] = identity
+    with state_of(output, facts | {"version of cellcycle": rule.to_dict()}, resume, say) as state:
+        trainings = Trainings(settings, inputs, labels, len(classes), state, start and start.classifier)
+        with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"]), progress):
+            for part, called in zip(parts, list(trainings.run(items, jobs, client)), strict=False):
+                held_out[part.test] = called
+            if start is not None:
+                before = softmax(start.classifier().logits(inputs).astype(np.float64))
+                units = None if limits or dataset.groups is None else dataset.groups[scored]
+                comparison = compared(labels[scored], before[scored], held_out[scored], units)
+                say(
+                    "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after "
+                    "{after:.3f}, by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples".format(**comparison)
+                )
+                if comparison["before"] >= comparison["after"]:
+                    say("the model was not worse before: its weights are kept")
+                    final, held_out, learned = start.classifier(), before, known
+            if final is None:
+                # Found finished in its state, unless a fine-tuned model was still to prove better.
+                final = trainings.fit("all", seed + folds)
+        new, held_out, labels, fold_of = dataset.select(scored), held_out[scored], labels[scored], fold_of[scored]
+        confidence = _confidence(new, rule, held_out, labels, fold_of, limits)
+        calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
+        judged = Evaluation(new, tuple(classes), labels, calibrated, (), thresholds)
+        about = _about(output, dataset, classes, settings, seed, start, comparison, limits)
+        if learned is known:
+            # The weights are those that were there: these nuclei judged them alone.
+            about["trained_on"] = start.card["trained_on"]
+            about["limits"] += [f"Its weights are those of {start.name}: {len(new)} nuclei of {new.name} judged them."]
+        about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
+        about["data"]["identity"] = identity
 
-    def write_more(work: Path) -> None:
-        write_evaluation(judged, work / "held_out.csv")
-        write_trained_images(work, sorted(learned))
+        def write_more(work: Path) -> None:
+            write_evaluation(judged, work / "held_out.csv")
+            write_trained_images(work, sorted(learned))
 
-    checkpoint = save_checkpoint(output, final, rule, about, more=write_more)
-    shutil.rmtree(state, ignore_errors=True)
-    return checkpoint
+        # Another may have been put there in the meantime.
+        _check_output(output, identity, force)
+        return save_checkpoint(output, final, rule, about, more=write_more)
 
 
 def _as_asked(size, intensity, start: Checkpoint | None) -> tuple[int, str]:
@@ -201,10 +206,10 @@ def _check_anchored(dataset: NucleusDataset, start: Checkpoint) -> None:
         raise DataError(dataset.name, finding, "train from a model that needs none, such as nagao6") from error
 
 
-def _check_output(output: Path, identity: str, force: bool, say) -> None:
-    """Refuse to put a model where something else is; one of other data is replaced by force only."""
+def _check_output(output: Path, identity: str, force: bool) -> bool:
+    """Say whether a model is there; anything else is refused, one of other data is replaced by force only."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
+        return False
     try:
         found = load_checkpoint(output).card.get("data", {}).get("identity")
     except (CheckpointError, SettingError) as error:
@@ -212,7 +217,7 @@ def _check_output(output: Path, identity: str, force: bool, say) -> None:
     if found != identity and not force:
         remedy = "name another folder, or let it be replaced: --force"
         raise SettingError(output, "it holds a model of other data", remedy)
-    say(f"{output}: the model that is there is replaced when the new one is complete")
+    return True
 
 
 def _parts(dataset: NucleusDataset, marks, folds: int, seed: int):

@@ -1,8 +1,10 @@
 """What is refused before a training or an evaluation, how both are scored, and that crops and fields are seen alike."""
 
+import contextlib
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -89,7 +91,7 @@ def test_a_class_that_no_table_can_hold_is_refused_before_the_work(cells, tmp_pa
 @pytest.mark.parametrize(
     ("output", "options", "message"),
     [
-        (".", {}, "name another folder"),
+        ("a\\b", {}, "'name' holds .*, which is a path; name another folder"),
         ("a\nb", {}, "name another folder"),
         ("x", {"seed": -1}, "seed"),
         ("x", {"seed": 2**40}, "seed"),
@@ -121,11 +123,15 @@ def test_nothing_is_written_over_or_among_the_data(cells, tmp_path):
         rows.append(f"cells/{name},{cells.classes[cells.labels[k]]}")
     write_image(tmp_path / "s_mistakes.png", (cells.images[5, 0] * 255).astype(np.uint8))
     (tmp_path / "t.csv").write_text("\n".join([*rows, "s_mistakes.png,G1"]) + "\n")
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    (tmp_path / "notes.csv").write_text("sample_id,group,truth,call,p_G1,my notes\n")
+    shutil.copy(tmp_path / "s_mistakes.png", tmp_path / "own_mistakes.png")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     for name in ("cells", "cells/model", "cells/G1/model"):
         with pytest.raises(SettingError, match="it lies in the folder of the data"):
             train(tmp_path / "cells", tmp_path / name, **QUICK)
     refused = {"t.csv": "is of the data", "s.csv": "s_mistakes.png is of the data", "s.png": "end the name in .csv"}
+    refused |= {f"{name}.csv": f"{name}.* is there and is of no evaluation" for name in ("labels", "notes", "own")}
     for name, message in refused.items():
         with pytest.raises(SettingError, match=message):
             evaluate("lr", tmp_path / "t.csv", tmp_path / name)
@@ -176,15 +182,29 @@ FACTS = {"data": "d", "--from": None, "--epochs": 3, "groups": "g"}
 )
 def test_what_differs_from_a_stopped_training_is_named_and_its_state_kept(tmp_path, differs, named):
     said = []
-    state = state_of(tmp_path / "m", FACTS, True, said.append)
-    assert "nothing was stopped" in said[0]
-    assert state_of(tmp_path / "m", FACTS, True, said.append) == state and len(said) == 1
+
+    def begin(facts, resume=True):
+        with state_of(tmp_path / "m", facts, resume, said.append) as state:
+            # A second training to the same place, under way at once, would mix its weights with these.
+            with pytest.raises(SettingError, match="m: another run is writing it"), contextlib.ExitStack() as stack:
+                stack.enter_context(state_of(tmp_path / "m", facts | differs, False, said.append))
+            (state / "fold0").mkdir(exist_ok=True)
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            begin(FACTS)
+        assert "nothing was stopped" in said[0] and len(said) == 1
+    state = tmp_path / ".m.training"
     with pytest.raises(SettingError, match=f"kept in .*m.training, had other {named};") as refused:
-        state_of(tmp_path / "m", FACTS | differs, True, said.append)
-    assert "\n" not in str(refused.value) and state.is_dir()
+        begin(FACTS | differs)
+    assert "\n" not in str(refused.value) and (state / "fold0").is_dir()
     (state / "arguments.json").write_text("{")
     with pytest.raises(SettingError, match="cannot be read"):
-        state_of(tmp_path / "m", FACTS, True, said.append)
+        begin(FACTS)
+    with state_of(tmp_path / "m", FACTS, False, said.append):
+        assert not (state / "fold0").exists()
+    assert not state.exists()
 
 
 def test_a_stopped_training_says_how_it_goes_on_and_a_finished_one_nothing_of_time(tmp_path):

@@ -182,8 +182,13 @@ def test_a_model_that_is_there_is_kept_until_the_new_one_is_complete(cells, trai
         assert "\n" not in str(refused.value)
         assert {f.name: f.read_bytes() for f in old.folder.iterdir()} == before
         assert {f.name for f in tmp_path.iterdir()} == {"model", ".model.training"}
+    # What a user put beside the model is not the model's to take away; names that it writes itself are.
+    (old.folder / "plots").mkdir()
+    (old.folder / "plots" / "notes.txt").write_text("mine")
     new = train(some, tmp_path / "model", **QUICK, force=True, say=said.append)
-    assert load_checkpoint(old.folder).card == new.card != old.card
+    assert load_checkpoint(old.folder).card == new.card != old.card and "plots" not in new.card["sha256"]
+    assert (old.folder / "plots" / "notes.txt").read_text() == "mine"
+    assert {f.name for f in new.folder.iterdir()} == {*new.card["sha256"], "model.json", "plots"}
     assert any("is replaced when the new one is complete" in line for line in said)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
@@ -212,6 +217,32 @@ def test_an_altered_list_of_trained_images_is_refused(cells, trained, tmp_path):
     (tmp_path / "model" / "trained_images.txt").write_text("0\n")
     with pytest.raises(CheckpointError, match=r"trained_images\.txt: it is damaged or altered"):
         evaluate(tmp_path / "model", cells)
+    # Without the list an evaluation on the very cells it was trained on would pass for one on others.
+    (tmp_path / "model" / "trained_images.txt").unlink()
+    for use in (
+        lambda: evaluate(tmp_path / "model", cells),
+        lambda: train(cells, tmp_path / "further", from_model=tmp_path / "model", folds=2, epochs=1),
+    ):
+        with pytest.raises(CheckpointError, match=r"trained_images\.txt: the file is missing, .*put it back"):
+            use()
+    assert len(predict([cells.images[0, 0]], model=tmp_path / "model"))
+
+
+def test_weights_that_are_kept_are_said_to_come_from_what_they_were_learned_from(cells, trained, tmp_path, monkeypatch):
+    module = sys.modules["cellcycle.train"]
+    monkeypatch.setattr(module, "compared", lambda *of: {"before": 0.9, "after": 0.9, "gain": [-0.1, 0.1]})
+    noise = np.random.default_rng(1).normal(0, 0.02, cells.images.shape).astype(np.float32)
+    others = replace(cells, images=np.clip(cells.images + noise, 0, 1), identity="toy-2", name="others")
+    kept = train(others, tmp_path / "kept", from_model=trained.folder, folds=2, epochs=1, device="cpu")
+    assert kept.card["trained_on"] == trained.card["trained_on"]
+    assert "Its weights are those of model: 96 nuclei of others judged them." in kept.card["limits"]
+    assert not evaluate(kept, others).trained_on and kept.card["data"]["identity"] == "toy-2"
+
+
+def test_the_folder_in_which_one_is_gives_the_model_its_name(cells, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert train(cells, ".", **QUICK).name == "mine" and (tmp_path / "mine" / "model.json").is_file()
 
 
 @pytest.mark.parametrize("where", ["classes", "rows", "group", "corrections"])

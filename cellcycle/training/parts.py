@@ -1,5 +1,6 @@
 """The trainings that make one model, one a fold and one of all nuclei: in processes, and resumable."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import torch
 
 from cellcycle import tasks
 from cellcycle.errors import SettingError, check_choice, check_whole
-from cellcycle.files import whole_file
+from cellcycle.files import held_folder, whole_file
 from cellcycle.inputs import Inputs
 from cellcycle.training.baseline import DNA_CONTENT, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
@@ -76,21 +77,31 @@ def _count(folder: Path, n_epochs: int) -> None:
     (folder / _DONE).write_text(str(n_epochs))
 
 
-def state_of(output: Path, facts: dict, resume: bool, say: Callable[[str], None]) -> Path:
-    """Return the folder of trainings under way, beside `output`; one that is not to be resumed is emptied.
+@contextlib.contextmanager
+def state_of(output: Path, facts: dict, resume: bool, say: Callable[[str], None]) -> Iterator[Path]:
+    """Give the folder of trainings under way, beside `output`; it goes when the block ends well, else it is kept.
 
-    `facts` are what it was asked for: the first that differs is named where it is to be resumed.
+    One that is not to be resumed is emptied; one of a live training is refused. `facts` are what it was asked for: the
+    first that differs is named where it is to be resumed.
     """
     folder = output.parent / f".{output.name}.training"
-    file, text = folder / _ARGUMENTS, json.dumps(facts, default=list)
-    if resume and folder.exists():
+    with held_folder(folder, output):
+        _begin_or_go_on(folder, json.dumps(facts, default=list), resume, say)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _begin_or_go_on(folder: Path, text: str, resume: bool, say: Callable[[str], None]) -> None:
+    """Empty the folder of trainings, and write what is asked for; to be resumed, it must say the same."""
+    file, kept = folder / _ARGUMENTS, list(folder.iterdir())
+    if resume and kept:
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
             differs = [name for name, value in json.loads(text).items() if before.get(name) != value]
         except (OSError, ValueError, AttributeError):
             differs = ["arguments, which cannot be read"]
         if not differs:
-            return folder
+            return
         if "arguments" not in differs[0] and before.keys() != json.loads(text).keys():
             finding = f"the training that was stopped, kept in {folder}, was begun by another version of cellcycle"
             raise SettingError("--resume", finding, "go on with that one, or leave --resume out: it is deleted then")
@@ -98,14 +109,10 @@ def state_of(output: Path, facts: dict, resume: bool, say: Callable[[str], None]
         raise SettingError("--resume", finding, "give the same; leaving --resume out would begin anew and delete it")
     if resume:
         say(f"--resume: nothing was stopped ({folder} is not there), so all begins anew")
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise SettingError(output, f"it cannot be written ({error.strerror})", "name another folder") from error
+    for old in kept:
+        shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
     with whole_file(file) as work:
         work.write_text(text, encoding="utf-8")
-    return folder
 
 
 def jobs_of(jobs: int | None, device: str) -> int:
