@@ -314,6 +314,6 @@ def _about(output: Path, dataset, classes, settings, seed, start, comparison, li
         "training": training,
         "trained_on": trained_on,
         "licence": "that of its training images",
-        "limits": [_LIMIT, *limits],
+        "limits": [_LIMIT, *dataset.exported, *limits],
         "data": {"images_sha256": digest, "identity": dataset.identity},
     }

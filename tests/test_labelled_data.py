@@ -239,12 +239,39 @@ def test_images_without_a_group_stand_alone_however_alike_their_names(tmp_path):
     assert len(set(load_dataset(manifest(root, ["path,label,group", *rows])).groups)) == 3
 
 
-@pytest.mark.parametrize("column", ["slide", "Well", "donor_id", "groups"])
+@pytest.mark.parametrize("column", ["slide", "Well", "donor_id", "groups", "Slide No.", "Mausnummer", "subject"])
 def test_a_column_that_reads_like_groups_is_named(cells, column):
     rows = [f"path,label,{column}", *(f"{r},{k % 2}" for k, r in enumerate(ROWS))]
-    assert load_dataset(manifest(cells, rows)).notes == (
-        f"the column {column.lower()} is not read: call it group, if nuclei that share it must not be parted",
-    )
+    name = column.lower().replace(" ", "_")
+    note = f"the column {name} is not read: call it group, if nuclei that share it must not be parted"
+    assert load_dataset(manifest(cells, rows)).notes == (note,)
+
+
+def test_columns_that_can_be_no_groups_are_not_named(cells):
+    columns = {"one": "x", "number": "{k}", "code": "{code}", "area": "{k}.5", "empty": ""}
+    rows = [",".join(["path", "label", *columns])]
+    for k, row in enumerate(ROWS):
+        values = [text.format(k=k if name != "area" else k % 2, code=k // 2) for name, text in columns.items()]
+        rows.append(",".join([row, *values]))
+    assert load_dataset(manifest(cells, rows)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda at, is_b, k: write_cell(at / (f"{k}.tiff" if is_b and k % 2 else f"{k}.tif"), k), ""),
+        # As they are cut tight round nuclei, of which some are larger.
+        (lambda at, is_b, k: write_cell(at / f"{k}.tif", k, 24 + k % 7 + 5 * is_b), ""),
+        (lambda at, is_b, k: write_cell(at / f"{k}.tif", k, 24 + 4 * is_b), "the size of their files (24 x 24 px"),
+        (lambda at, is_b, k: write_cell(at / f"{k}.tif", k, 24, 0.5 if is_b and k > 1 else None), "pixel size (none"),
+    ],
+)
+def test_files_that_tell_two_of_three_classes_apart_are_told_of(tmp_path, write, said):
+    for k, c in enumerate("ABC" * 8):
+        write(tmp_path / "c" / c, c == "B", k)
+    found = [note for note in load_dataset(tmp_path / "c").notes if note.endswith(": a model can tell them by it")]
+    assert len(found) == bool(said)
+    assert all(note.startswith(f"A and B differ in {said}") and ", and so does 1 more pair" in note for note in found)
 
 
 # --- what is meant
@@ -331,6 +358,20 @@ def test_folders_of_slides_above_the_classes_are_groups(tmp_path, names):
     assert set(dataset.classes) == set(names)
     assert set(dataset.groups) == {"slideA", "slideB"}
     assert all(group == name.split("/")[0] for group, name in zip(dataset.groups, dataset.sample_ids, strict=True))
+
+
+def test_folders_of_slides_below_the_classes_are_groups_where_their_names_recur(tmp_path):
+    below = {"G1": ("slide 1", "Slide_2"), "M": ("slide1", "slide3"), "S": ("slide2",)}
+    names = [f"{c}/{s}/{i}.tif" for c, slides in below.items() for s in slides for i in range(2)]
+    dataset = load_dataset(write_cells(tmp_path / "c", *names, "S/0.tif", "S/1.tif"))
+    assert dataset.classes == ("G1", "S", "M") and "below the classes" in dataset.notes[0]
+    assert pd.Series(dataset.groups).value_counts().tolist() == [4, 4, 2, 1, 1]
+    # Kinds of one class are no slides, nor is an earlier split.
+    names = [f"{c}/{t}/{i}.tif" for c, kinds in {"M": ("pro", "meta"), "G1": ("early", "late")}.items()
+             for t in kinds for i in range(2)]  # fmt: skip
+    assert load_dataset(write_cells(tmp_path / "d", *names)).groups is None
+    names = [f"{c}/{t}/{i}.tif" for c in ("M", "G1") for t in ("train", "test") for i in range(2)]
+    assert load_dataset(write_cells(tmp_path / "e", *names)).groups is None
 
 
 def test_split_and_slides_may_stand_above_the_classes_together(tmp_path):

@@ -91,6 +91,33 @@ def test_rows_find_their_nuclei_by_number_or_place(plate, by):
         assert dataset.images[k, 0, middle, middle] == pytest.approx(found.pixels[y, x], abs=0.05)
 
 
+@pytest.mark.parametrize("has_number", [True, False])
+@pytest.mark.parametrize(("how", "factor"), [("with x and y swapped", 1), ("if they are in um", 0.5)])
+def test_places_that_are_read_wrongly_put_no_label_on_another_nucleus(plate, how, factor, has_number):
+    folder, table = plate
+    names, by = ["centroid_y_px", "centroid_x_px"], ["nucleus_id"] * has_number
+    if not has_number and factor == 1:
+        # One corner of the field, so that most swapped places mean nothing.
+        table = table[table["centroid_y_px"] + 80 < table["centroid_x_px"]]
+        for name in ("a.tif", "b.tif"):
+            pixels = read_plane(folder / name).pixels * 65535
+            pixels[np.tril_indices(256, -40)] = pixels.min()
+            write_image(folder / name, pixels.astype(np.uint16), 0.5)
+    wrong = table[["image", *by, *names, "label"]].copy()
+    wrong[names] = table[names[:: -1 if factor == 1 else 1]].to_numpy() * factor
+    for on_error in ("raise", "skip"):
+        with pytest.raises(DataError, match=f"of its {len(table)} places mean a nucleus {how}; .*in px"):
+            load(folder, wrong, on_error=on_error)
+
+
+def test_a_table_most_of_whose_rows_mean_no_nucleus_is_refused(plate):
+    folder, table = plate
+    table.loc[: len(table) // 2, "centroid_x_px"] += 0.5 * 64
+    table = table.drop(columns="nucleus_id")
+    with pytest.raises(DataError, match=r"is not there; so \d+ others"):
+        load(folder, table, on_error="skip")
+
+
 def test_a_place_may_lie_a_little_beside_the_middle(plate):
     folder, table = plate
     shifted = table.drop(columns="nucleus_id").assign(centroid_y_px=table["centroid_y_px"] + 5)

@@ -21,6 +21,7 @@ from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, find_nuclei, likely_pixel_
 # Side of a crop over that of a nucleus, and the least.
 _MARGIN, _LEAST_PX = 2.2, 32
 _SMOOTHED_PX = 3.0
+_OTHER_NUMBER = "have the place of one nucleus, but not its number: the place is taken"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     `read_plane` takes by itself. The data set has `fields`, a picture each, and `places`; its images are crops, cut
     twice as wide as a nucleus. Groups are the table's, else the images. Nuclei labelled `none` are left out. Refused,
     or with `on_error` "skip" left out, are rows whose image is gone, has another content than the one that was
-    labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one.
+    labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one. Refused in any case is a
+    table most of whose rows mean no nucleus, or have x and y swapped, or places in um.
     """
     table, notes = read_labels(file)
     if "group" in table:
@@ -61,14 +63,17 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     pictures, said = _pictures(table, files)
     bad += said
     keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
-    called, fields, rows, doubtful = picture_names(keys), [], [], defaultdict(list)
+    called, fields, rows, doubtful, lost = picture_names(keys), [], [], defaultdict(list), []
     for key, (plane, named) in zip(keys, pictures.values(), strict=True):
         fields.append(_found(key[0], called[key], plane, named))
-        meant, said = _meant(fields[-1], named, doubtful)
+        meant, said = _meant(fields[-1], named, doubtful, lost)
         bad += said
         meant["field"] = len(fields) - 1
         rows.append(meant)
-    if bad and (on_error == "raise" or not rows):
+    n_read = sum(len(named) for _, named in pictures.values())
+    if 2 * (len(lost) + len(doubtful.get(_OTHER_NUMBER, ()))) > n_read:
+        _refuse_other_places(file, zip(fields, (named for _, named in pictures.values()), strict=True), n_read)
+    if bad and (on_error == "raise" or 2 * len(lost) > n_read or not rows):
         more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
         mend = "mend the rows (channel and planes say what is read of an image)"
         remedy = f"put the images beside the table, {mend}, or leave them out: --skip-unreadable"
@@ -124,10 +129,11 @@ def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> Labelled
     return LabelledField(image, name, plane.pixels, nuclei, plane.channel if len(plane.channels) > 1 else "")
 
 
-def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict) -> tuple[pd.DataFrame, list[str]]:
+def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list) -> tuple[pd.DataFrame, list[str]]:
     """Return the labelled nuclei of a field, a row each, and what is wrong with rows that were left out.
 
-    The lines of rows that were understood, but may be meant otherwise, are added to `doubtful`, by what they do.
+    The lines of rows that were understood, but may be meant otherwise, are added to `doubtful`, by what they do, those
+    of rows that mean no nucleus to `lost`.
     """
     bad, rows, name = [], {}, found.name
     for line, row in named.iterrows():
@@ -136,8 +142,9 @@ def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict) -> tuple[p
             if rows.setdefault(at, {}).setdefault(row["label"], line) != line:
                 doubtful["mean the nucleus of another row, and are left out"].append(line)
             elif abs(row["nucleus_id"] - found.nuclei.measured["nucleus_id"][at]) > 0:
-                doubtful["have the place of one nucleus, but not its number: the place is taken"].append(line)
+                doubtful[_OTHER_NUMBER].append(line)
             continue
+        lost.append(line)
         y, x = row["centroid_y_px"], row["centroid_x_px"]
         which = f"nucleus {row['nucleus_id']:g}" if np.isnan(y + x) else f"a nucleus at y {y:g}, x {x:g}"
         bad.append(f"line {line}: {which} of {name} is not there")
@@ -151,6 +158,21 @@ def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict) -> tuple[p
             group = named.loc[line].get("group", "")
             meant.append((at, label, found.image if says_nothing(group) else group, f"{name}#{at + 1}"))
     return pd.DataFrame(meant, columns=["at", "label", "group", "sample_id"]), bad
+
+
+def _refuse_other_places(file: Path, pictures, n_rows: int) -> None:
+    """Refuse a table most of whose places, read otherwise, mean nuclei of their numbers; `pictures`: field, rows."""
+    n_met = dict.fromkeys(("with x and y swapped", "if they are in um"), 0)
+    for found, named in pictures:
+        um, ids = found.nuclei.pixel_size_um, found.nuclei.measured["nucleus_id"]
+        for number, y, x in named[["nucleus_id", "centroid_y_px", "centroid_x_px"]].to_numpy(float):
+            for how, (read_y, read_x) in zip(n_met, ((x, y), (y / um, x / um)), strict=True):
+                at = nucleus_of(found.nuclei, {"centroid_y_px": read_y, "centroid_x_px": read_x, "nucleus_id": number})
+                n_met[how] += at is not None and not np.isnan(y + x) and not abs(ids[at] - number) > 0
+    how = max(n_met, key=n_met.get)
+    if 2 * n_met[how] > n_rows:
+        finding = f"{n_met[how]} of its {n_rows} places mean a nucleus {how}; as they are, most mean none or another"
+        raise DataError(file, finding, "give centroid_y_px, from the top, and centroid_x_px, from the left, in px")
 
 
 def nucleus_of(nuclei: Nuclei, row) -> int | None:

@@ -11,6 +11,7 @@ import pandas as pd
 from skimage.transform import resize
 
 from cellcycle.cutting import fitted
+from cellcycle.datasets.exported import differences
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
@@ -58,7 +59,9 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
     sizes = " to ".join(f"{width} x {height} px" for width, height in dict.fromkeys((sides[0], sides[-1])))
     depths = Counter(plane.bit_depth for plane in planes.values())
     as_read = f"files: {sizes}, {' and '.join(f'{bits} bits ({n})' for bits, n in sorted(depths.items()))}"
-    return as_dataset(source, name, entries, pictures, notes, size_px, on_error, as_read=as_read)
+    told = differences(entries["label"], planes.values())
+    more = {"as_read": as_read, "exported": told}
+    return as_dataset(source, name, entries, pictures, [*notes, *told], size_px, on_error, **more)
 
 
 def class_order(source, labels) -> tuple[str, ...]:

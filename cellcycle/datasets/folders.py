@@ -6,7 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle.datasets.lookup import find_file, is_outlines, sample_id, word
-from cellcycle.datasets.tables import CLASSES, FILES, drop_repeats, other_groups, read_table, says_nothing
+from cellcycle.datasets.tables import (
+    CLASSES,
+    FILES,
+    drop_repeats,
+    meaning_of_group,
+    other_groups,
+    read_table,
+    says_nothing,
+)  # fmt: skip
 from cellcycle.errors import DataError, shown
 from cellcycle.images import list_images
 
@@ -35,7 +43,8 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """List the images of a folder with one sub-folder a class: path, label and sample_id (the path within `folder`).
 
     Above the classes may stand folders of groups (slides, wells, donors), which become the column group, or those of an
-    earlier split (train/, test/). Refused are outlines among the pictures, and what leaves the classes unclear.
+    earlier split (train/, test/); folders below them are groups, too, where several classes have one of that name.
+    Refused are outlines among the pictures, and what leaves the classes unclear.
     """
     files = list_images(folder)
     parts = [file.relative_to(folder).parts for file in files]
@@ -57,11 +66,20 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         raise DataError(folder, finding, "put them in a class folder, or take them away")
     entries = pd.DataFrame({"path": [file for file, _ in kept], "label": [_as_text(p[level]) for p in paths]})
     entries["sample_id"] = [shown("/".join(p)) for p in paths]
-    names = [{word(p[k]) for p in paths} for k in range(level)]
-    telling = [k for k in range(level) if len(names[k]) > 1 and not (_are_splits(names[k]) or names[k] <= _PICTURES)]
+    depth = max(map(len, paths)) - 1
+    names = [{word(p[k]) for p in paths if len(p) > k + 1} for k in range(depth)]
+    telling = [
+        k
+        for k in range(depth)
+        if len(names[k]) > 1
+        and not (_are_splits(names[k]) or names[k] <= _PICTURES)
+        # Below the classes they may also be classes within a class, or hold one nucleus each.
+        and (k < level or (k > level and _repeat(paths, level, k) and len({p[: k + 1] for p in paths}) < len(paths)))
+    ]
     if telling:
-        entries["group"] = ["/".join(p[k] for k in telling) for p in paths]
-        notes.append(f"groups are the folders above the classes, e.g. {entries['group'].iloc[0]}")
+        entries["group"] = ["/".join(p[k] for k in telling if k < len(p) - 1) for p in paths]
+        where = " and ".join(["above"] * (telling[0] < level) + ["below"] * (telling[-1] > level))
+        notes.append(f"groups are the folders {where} the classes, e.g. {next(filter(None, entries['group']))}")
     return entries, notes
 
 
@@ -139,7 +157,7 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
     named = [level for level in range(start, depth) if _share(_PHASE, names[level]) > 0.5]
     if named:
         level = named[0]
-    elif start + 1 == depth or not _repeat(paths, start) or _share(_GROUP, names[start + 1]) > 0.5:
+    elif start + 1 == depth or not _repeat(paths, start, start + 1) or _share(_GROUP, names[start + 1]) > 0.5:
         level = start
     elif _share(_GROUP, names[start]) > 0.5:
         level = start + 1
@@ -175,10 +193,10 @@ def _are_splits(names) -> bool:
     return all(_SPLIT.fullmatch(name) for name in names)
 
 
-def _repeat(paths, level: int) -> bool:
-    """Tell whether folders of the same names stand in more than one folder of a level."""
+def _repeat(paths, level: int, below: int) -> bool:
+    """Tell whether folders of the same names, of the level `below`, stand in more than one folder of a level."""
     owners: dict[str, set[str]] = {}
     for p in paths:
-        if len(p) > level + 2:
-            owners.setdefault(p[level + 1], set()).add(p[level])
+        if len(p) > below + 1:
+            owners.setdefault(meaning_of_group(p[below]), set()).add(p[level])
     return any(len(above) > 1 for above in owners.values())

@@ -27,7 +27,7 @@ class NucleusDataset:
     (`LabelledField`), and in `places` (N, 2) the index of their field and their index among the nuclei found there.
     `marks` (N, K) are those of `splits.marks_of`, of pictures as they were read, whatever they were resampled to.
     `as_read` says what the files hold, `truth` what the simulator knows, a row an image, `notes` what was mended or
-    left out.
+    left out, of which `exported` says in what the files of two classes differ.
     """
 
     name: str
@@ -47,6 +47,7 @@ class NucleusDataset:
     as_read: str = ""
     truth: pd.DataFrame | None = None
     notes: tuple[str, ...] = field(default=())
+    exported: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -21,11 +21,7 @@ CLASSES = ("class", "phase", "class_name", "cell_cycle_phase", "category")
 _NOTHING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"}
 _SEPARATORS = (",", ";", "\t", "|")
 _OTHER_NUMBERS = ("<super>", "<fraction>")
-# Columns under which people say on which slide and the like a nucleus lies, when none is called group.
-_GROUPS = re.compile(
-    r"groups|((slide|well|donor|patient|animal|mouse|plate|field|fov|site|position|batch|replicate|experiment)s?"
-    r"|(sample|image)s?_?(group|set))(_?(id|name|number|no|nr))?"
-)
+_FRACTION = re.compile(r"-?\d*[.,]\d*[1-9]\d*")
 # Greek and Cyrillic letters that look like Latin ones.
 _LOOKALIKE = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВСЕНКМОРТХЅасеорхуѕ", "ABEZHIKMNOPTYXABCEHKMOPTXSaceopxys")
 
@@ -38,8 +34,8 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     their case. The table is refused without those `required`, and where two columns could be one and differ; with
     nothing required it is only looked at. Where the wanted columns are all (`is_all`), so is it with another, and with
     one that stands there twice. Returned are the wanted columns that are there, as text, "" where a cell is
-    empty; the index holds the line numbers of the file, `attrs` the separator, the whole header, in small letters, and
-    the lines that repeat no other word for word (`unlike`).
+    empty; the index holds the line numbers of the file, `attrs` the separator, the whole header, in small letters,
+    the lines that repeat no other word for word (`unlike`), and other columns that may be groups (`like_groups`).
     """
     text, notes = _decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
@@ -70,6 +66,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
         raise DataError(file, "no rows below the header", "list one image a row")
     table = pd.DataFrame.from_dict(kept, orient="index", columns=list(places), dtype=str)
     table.attrs |= {"separator": separator, "header": _header(rows), "unlike": set(same.values())}
+    table.attrs["like_groups"] = _like_groups(rows, places) if required else []
     return table, notes
 
 
@@ -101,6 +98,25 @@ def _refuse_others(file: Path, names: list[str], known) -> None:
 
 def _header(rows) -> list[str]:
     return [clean(cell).casefold().replace(" ", "_") for cell in rows[0][1]] if rows else []
+
+
+def _like_groups(rows, places: dict[str, list[int]]) -> list[str]:
+    """Return the names of columns that are not read and may say what lies together, by whatever name.
+
+    What they say stands in several rows, is one for an image, and no other word for the label, nor a measurement.
+    """
+    read, found = {k for at in places.values() for k in at}, []
+    told = {name: [cells[places[name][0]] for _, cells in rows[1:] if len(cells) > places[name][0]]
+            for name in ("path", "image", "label") if name in places}  # fmt: skip
+    for k, name in enumerate(_header(rows)):
+        values = [cells[k].strip() if k < len(cells) else "" for _, cells in rows[1:]]
+        n_said = len(set(values) - _NOTHING)
+        if k in read or not name or not 2 <= n_said <= len(values) / 2 or any(map(_FRACTION.fullmatch, values)):
+            continue
+        n_pairs = {of: (len(set(zip(said, values, strict=False))), len(set(said))) for of, said in told.items()}
+        if all((n > n_alone) == (of == "label") for of, (n, n_alone) in n_pairs.items()):
+            found.append(name)
+    return found
 
 
 def _places(rows, columns: dict[str, tuple[str, ...]]) -> dict[str, list[int]]:
@@ -153,11 +169,14 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
 
 
 def other_groups(table: pd.DataFrame) -> list[str]:
-    """Return a note where a table of `read_table` says nothing of groups, but has a column that reads like them."""
-    found = [name for name in table.attrs["header"] if _GROUPS.fullmatch(name)]
+    """Return a note where a table of `read_table` says nothing of groups, but has columns that may be them."""
+    found = table.attrs["like_groups"]
     if not found or ("group" in table and not table["group"].map(says_nothing).all()):
         return []
-    return [f"the column {found[0]} is not read: call it group, if nuclei that share it must not be parted"]
+    one = f"the column {found[0]} is not read: call it" if len(found) == 1 else (
+        f"the columns {', '.join(found)} are not read: call one of them"
+    )  # fmt: skip
+    return [f"{one} group, if nuclei that share it must not be parted"]
 
 
 def clean(text: str) -> str:
@@ -197,12 +216,13 @@ def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[st
     n_mended = int((cleaned != names).sum())
     if n_mended:
         notes.append(f"blanks and invisible characters were taken off {n_mended} {what}s")
-    spelling = _one_spelling(cleaned) | _as_phases(cleaned) if what == "label" else _one_spelling(cleaned, _group)
+    is_label = what == "label"
+    spelling = _one_spelling(cleaned) | _as_phases(cleaned) if is_label else _one_spelling(cleaned, meaning_of_group)
     for old, new in sorted(spelling.items()):
         notes.append(f"{what} {old!r} ({(cleaned == old).sum()}) is read as {new!r}")
     cleaned = cleaned.replace(spelling) if spelling else cleaned
     seen: dict[str, str] = {}
-    for name in cleaned.unique() if what == "label" else ():
+    for name in cleaned.unique() if is_label else ():
         other = seen.setdefault(_meaning(name), name)
         if other != name:
             finding = f"the labels {other!r} and {name!r} differ by a blank, dash or spelling alone"
@@ -217,7 +237,7 @@ def _meaning(label: str) -> str:
     return re.sub(r"^(g0|g1|s|g2|m)phase$", r"\1", re.sub("^mito(sis|tic)$", "m", plain))
 
 
-def _group(name: str) -> str:
+def meaning_of_group(name: str) -> str:
     """Return what spellings of one group share: Slide 1, slide_01 and Slide1, 1 and 1.0, a Latin and a Cyrillic A.
 
     Numbers that a separator parts stay so, 1-11 and 11-1.
