@@ -204,8 +204,14 @@ def _keep_others(folder: Path, work: Path) -> None:
         own |= read_card(folder / "model.json", FILES)["sha256"].keys()
     for other in folder.iterdir() if folder.is_dir() else ():
         if other.name not in own and not (work / other.name).exists():
-            copied = shutil.copytree if other.is_dir() and not other.is_symlink() else shutil.copy2
-            copied(other, work / other.name, **{"symlinks" if copied is shutil.copytree else "follow_symlinks": False})
+            try:
+                if other.is_dir() and not other.is_symlink():
+                    shutil.copytree(other, work / other.name, symlinks=True)
+                else:
+                    shutil.copy2(other, work / other.name, follow_symlinks=False)
+            except PermissionError as error:
+                finding = f"{other.name} in it, which is not of the model, cannot be read to be kept"
+                raise SettingError(folder, finding, "move it elsewhere, then run it again") from error
 
 
 def write_card(folder, card: dict) -> None:

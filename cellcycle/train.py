@@ -63,8 +63,8 @@ def train(
     data : str, Path or NucleusDataset
         As `load_dataset` takes it: crops, or fields with a table of labels.
     output : path-like
-        The model's folder, which appears whole or not at all. A model of the same data that is there is replaced. It
-        lies outside a folder of `data`.
+        The model's folder, which appears whole or not at all. A model of the same data that is there is replaced, and
+        what else lies beside it stays. It lies outside a folder of `data`.
     network : str, optional
         A name of `cellcycle.networks.NETWORKS`, the measured best by default; or "dna-content", the classical gates.
     from_model : str or Path, optional

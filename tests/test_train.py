@@ -207,8 +207,10 @@ def test_strange_nuclei_are_told_by_a_model_of_ones_own(cells, trained):
 
 
 def test_groups_that_are_set_aside_stand_in_the_card(cells, tmp_path):
-    grouped = replace(cells, groups=np.where(np.arange(96) % 24 < 12, "slide 1", "slide 2"))
+    differ = "G1 and M differ in bits (8, 16): a model can tell them by it"
+    grouped = replace(cells, groups=np.where(np.arange(96) % 24 < 12, "slide 1", "slide 2"), exported=(differ,))
     model = train(grouped, tmp_path / "model", **QUICK | {"folds": 3})
+    assert differ in model.card["limits"]
     assert any("fewer than 3 groups" in limit for limit in model.card["limits"])
 
 
