@@ -105,16 +105,19 @@ def _like_groups(rows, places: dict[str, list[int]]) -> list[str]:
 
     What they say stands in several rows, is one for an image, and no other word for the label, nor a measurement.
     """
+
+    def cells_of(k: int) -> list[str]:
+        return [cells[k].strip() if k < len(cells) else "" for _, cells in rows[1:]]
+
     read, found = {k for at in places.values() for k in at}, []
-    told = {name: [cells[places[name][0]] for _, cells in rows[1:] if len(cells) > places[name][0]]
-            for name in ("path", "image", "label") if name in places}  # fmt: skip
+    told = {name: cells_of(places[name][0]) for name in ("path", "image", "label") if name in places}
     for k, name in enumerate(_header(rows)):
-        values = [cells[k].strip() if k < len(cells) else "" for _, cells in rows[1:]]
+        values = cells_of(k)
         n_said = len(set(values) - _NOTHING)
         if k in read or not name or not 2 <= n_said <= len(values) / 2 or any(map(_FRACTION.fullmatch, values)):
             continue
-        n_pairs = {of: (len(set(zip(said, values, strict=False))), len(set(said))) for of, said in told.items()}
-        if all((n > n_alone) == (of == "label") for of, (n, n_alone) in n_pairs.items()):
+        is_more = {of: len(set(zip(said, values, strict=True))) > len(set(said)) for of, said in told.items()}
+        if all(is_more[of] == (of == "label") for of in told):
             found.append(name)
     return found
 
