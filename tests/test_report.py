@@ -25,7 +25,7 @@ from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.report import figures, read_experiment, write_report
 from cellcycle.report.numbers import all_numbers, without_prior
 from cellcycle.report.parts import is_certain, share
-from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, with_likelihoods
+from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, scatter_of, with_likelihoods
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, expected_shares
 
@@ -348,18 +348,21 @@ def test_a_phase_of_which_no_nucleus_is_there_may_all_the_same_be():
 
 
 @pytest.mark.slow
-def test_intervals_hold_the_truth_as_often_as_they_say():
-    rng, held = np.random.default_rng(0), 0
+@pytest.mark.parametrize("n_wells", [(1, 6), (2, 2), (4, 4)])
+def test_differences_of_wells_that_were_treated_alike_hold_0_as_often_as_they_say(n_wells):
+    rng, held = np.random.default_rng(0), []
+
+    def arm(n, seed):
+        # The odds of a phase differ from well to well by a third.
+        shares = np.array([0.6, 0.2, 0.15, 0.05]) * np.exp(rng.normal(0, 0.3, (n, 4)))
+        table = nuclei_of(shares / shares.sum(1, keepdims=True), n=100, seed=seed, wells=tuple("ABCDEF"[:n]))
+        return samples_of(without_prior(table.assign(unit=table["well"], replicate="")), PHASES, seed, 60)
+
     for k in range(60):
-        # Wells around a share of 0.5 of the first phase, by more than cells alone would differ.
-        own = np.clip(rng.normal(0.5, 0.08, 4), 0.05, 0.95)
-        shares = np.column_stack([own, 1 - own, 0 * own, 0 * own])
-        table = nuclei_of(shares, n=100, seed=k, wells=tuple("ABCD"))
-        one = samples_of(without_prior(table.assign(unit=table["well"], replicate="")), PHASES, k, 200).interval(
-            "counted"
-        )[0]
-        held += one.low <= (np.array([0.5, 0.5, 0, 0]) @ MISTAKES)[0] <= one.high
-    assert held >= 51, "95 % intervals of four wells hold the truth in fewer than 85 % of cases"
+        one, other = (arm(n, 2 * k + i) for i, n in enumerate(n_wells))
+        found = one.interval("counted", other, scatter_of([one, other]))
+        held += [estimate.low <= 0 <= estimate.high for estimate in found]
+    assert np.mean(held) > 0.91
 
 
 @pytest.mark.slow
@@ -409,6 +412,28 @@ def test_arms_are_conditions_else_wells_else_images(tmp_path):
     ):  # fmt: skip
         nuclei_of(CONTROL, n=20, wells=("B10", "B2"), **columns).to_csv(tmp_path / "t.csv", index=False)
         assert read_experiment([tmp_path / "t.csv"]).arms == arms
+
+
+def test_doses_that_stand_in_names_are_put_in_order_and_computed_ones_are_one(tmp_path):
+    conditions, file = ["10 nM", "ctrl", "100 nM", "2 nM"], tmp_path / "t.csv"
+    wells = dict(zip("ABCD", conditions, strict=True))
+    pd.concat([nuclei_of(CONTROL, n=5, wells=w, condition=c) for w, c in wells.items()]).to_csv(file, index=False)
+    assert read_experiment([file], "ctrl").arms == ["ctrl", "2 nM", "10 nM", "100 nM"]
+    doses = [0.3, 0.1 + 0.2, 1.0]
+    tables = [nuclei_of(CONTROL, n=5, condition="x", dose=dose, wells=(f"A0{k + 1}",)) for k, dose in enumerate(doses)]
+    pd.concat(tables).to_csv(file, index=False)
+    assert read_experiment([file]).arms == ["x 0.3", "x 1"]
+    assert read_experiment([file], "x 1.0").control == "x 1"
+
+
+@pytest.mark.slow
+def test_a_control_is_a_well_under_any_name_of_it_and_a_plate_shows_the_wells_between(tmp_path):
+    nuclei_of(CONTROL, n=40, wells=("A01", "D05")).to_csv(tmp_path / "t.csv", index=False)
+    experiment = read_experiment([tmp_path / "t.csv"], "d5")
+    assert experiment.control == "D05"
+    ((_, figure),) = figures.heat_maps(all_numbers(experiment, 10), experiment)
+    ax = figure.axes[0]
+    assert [[t.get_text() for t in axis.get_ticklabels()] for axis in (ax.yaxis, ax.xaxis)] == [[*"ABCD"], [*"12345"]]
 
 
 @pytest.mark.slow

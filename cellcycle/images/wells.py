@@ -26,7 +26,7 @@ _RULES = {
     "InCell: A - 2(fld 3": r"(?:(?P<plate>.+)_)?(?P<row>[A-P]) - (?P<column>\d{1,2})\(fld \d+",
     "well in the name: A02": r"(?:(?P<plate>.+?)[_-])?(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
 }
-_ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
+ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _stated(name: str, plates: dict[str, dict | None]) -> Place:
         with one_line(path):
             if is_tiff(path):
                 plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
-                well = well_name(f"{_ROWS[row]}{column + 1}") if 0 <= row < len(_ROWS) else ""
+                well = well_name(f"{ROWS[row]}{column + 1}") if 0 <= row < len(ROWS) else ""
                 return Place(shown_name(plate), well, "OME-XML")
             if len(path.parts) > 3 and (is_url(name) or path.is_dir()):
                 return _in_plate(name, plates)
@@ -145,5 +145,5 @@ def well_name(text: str) -> str:
 
 
 def _named(row: str, column: str) -> str:
-    letters = _ROWS[int(row) - 1] if row.isdecimal() and 0 < int(row) <= len(_ROWS) else row
+    letters = ROWS[int(row) - 1] if row.isdecimal() and 0 < int(row) <= len(ROWS) else row
     return f"{letters}{int(column):02d}"

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from matplotlib import rc_context
 
+from cellcycle.images.wells import ROWS
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure
 from cellcycle.report.numbers import Experiment
@@ -176,9 +177,15 @@ def heat_maps(numbers, experiment: Experiment):
     wells = wells.assign(row=place[0], column=place[1].astype(float)).dropna(subset="row")
     shown = [*experiment.classes, "found", "width of the rim, px"]
     for plate, own in wells.groupby("plate", sort=True):
-        rows = sorted(set(own["row"]), key=lambda row: (len(row), row))
-        grids = {name: found.pivot_table("value", "row", "column", "sum" if name == "found" else "mean").reindex(rows)
-                 for name, found in own.dropna(subset="value").groupby("quantity") if name in shown}  # fmt: skip
+        # Rows and columns between, of which no well is there, are shown: else wells far apart look like neighbours.
+        used = [ROWS.index(row) for row in own["row"]]
+        rows = ROWS[min(used) : max(used) + 1]
+        columns = np.arange(own["column"].min(), own["column"].max() + 1)
+        grids = {
+            name: found.pivot_table("value", "row", "column", "sum" if name == "found" else "mean")
+            .reindex(index=rows, columns=columns)
+            for name, found in own.dropna(subset="value").groupby("quantity") if name in shown
+        }  # fmt: skip
         shape = grids["found"].shape
         across = 3 if shape[1] <= 12 else 2
         down = -(-len(shown) // across)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cellcycle.datasets.tables import clean
 from cellcycle.errors import DataError, SettingError
+from cellcycle.images.wells import well_name
 from cellcycle.metrics import Estimate
 from cellcycle.names import from_cell
 from cellcycle.predict.platemap import DOSE_REMEDY
@@ -58,7 +59,8 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     that there is no such control, or nothing else.
     """
     table = read_joined(paths)
-    table["dose"] = table.get("dose", np.nan)
+    # Computed doses differ in the last digits of what is the same amount.
+    table["dose"] = [float(f"{dose:.12g}") for dose in table.get("dose", [np.nan] * len(table))]
     if (bad := table["dose"][(table["dose"] < 0) | np.isinf(table["dose"])]).size:
         raise DataError(", ".join(map(str, paths)), f"the dose {bad.iloc[0]:g} is no amount", DOSE_REMEDY)
     table["is_nucleus"] = table["nucleus_id"].notna()
@@ -80,7 +82,7 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     for name in ("unit", "unit_name"):
         table[name] = table[name].mask(is_mixed, table[name] + " (" + table["arm"] + ")")
     control = _control(table, control) if control else ""
-    arms = {arm: (control not in (arm, condition), condition, dose if dose > 0 else 0.0, _natural(arm))
+    arms = {arm: (control not in (arm, condition), _natural(condition), dose if dose > 0 else 0.0, _natural(arm))
             for arm, condition, dose in table[["arm", "condition", "dose"]].itertuples(index=False)}  # fmt: skip
     return Experiment(table, classes_of(table), sorted(arms, key=arms.get), control)
 
@@ -140,8 +142,11 @@ def _dosed(dose: float) -> str:
 def _control(table, control: str) -> str:
     known = dict.fromkeys([*table["condition"], *table["arm"]])
     names = {clean(name).casefold(): name for name in known if name}
-    # It may be given as it stands in the cell of a table.
-    if (key := clean(from_cell(control)).casefold()) not in names:
+    # It may be given as it stands in the cell of a table, a well as in a map, a dose with more digits.
+    key = clean(from_cell(control)).casefold()
+    as_well, as_dose = well_name(key).casefold(), re.sub(r"(?<=\d)\.0+$", "", key)
+    key = next((name for name in (key, as_well, as_dose) if name in names), None)
+    if key is None:
         what = next((what for what in ("condition", "well") if (table[what] != "").any()), "image")
         remedy = f"use one of {', '.join(names.values())}"
         raise SettingError("--control", f"no {what} is {control!r}", remedy)

@@ -35,8 +35,8 @@ _SHARES = (
     "nuclei are likeliest, with that prior taken out again; so mistakes cancel, as far as the probabilities admit them."
     "{fitted}"
     " Bars and large dots: counted; small dots: single {units}. An interval is the widest of those over replicates, "
-    "wells, fields and nuclei, for cells of one well are alike, and never narrower than as many nuclei allow (Wilson); "
-    "with one or two wells it cannot hold all that differs between wells."
+    "wells, fields and nuclei, for cells of one well are alike, and never narrower than as many nuclei allow (Wilson). "
+    "How much wells differ is taken to be alike under all conditions."
 )
 _FITTED = (
     " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one fit a slide or plate, with a peak at "
@@ -44,15 +44,17 @@ _FITTED = (
 )
 _DIFFERENCES = (
     "Filled: estimated; open: counted. In percentage points, with 95 % intervals; an interval that holds 0 decides "
-    "nothing. Of many intervals shown, one in twenty misses."
+    "nothing, and of twenty of drugs that do nothing one or two leave it out."
 )
 _HISTOGRAMS = (
     f"Each nucleus by its integrated DNA, in copies of the genome (2 in G1, 4 in G2 and M, else S). {S_BY_DNA}"
 )
 _PLATE = "Counted shares, nuclei found, and the width of their rims, which grows out of focus; – where there is none."
 _DONE = (
-    "Intervals: 95 %, by 500 bootstrap samples each of replicates, wells, fields and nuclei; of these the widest, its "
-    "variance corrected for small numbers by n / (n - 1). Estimated shares: Saerens, Latinne and Decaestecker 2002, "
+    "Intervals: 95 %, by 500 bootstrap samples each of fields and nuclei, their variance corrected by n / (n - 1), and "
+    "for wells and replicates by Student's t, with one variance for all conditions, moderated by four more wells whose "
+    "log odds deviate by 0.25 (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3); of these the widest. "
+    "Estimated shares: Saerens, Latinne and Decaestecker 2002, "
     "Neural Computation 14:21. Research only, no medical device."
 )
 

@@ -30,7 +30,7 @@ def field_of(experiment: Experiment) -> str:
 
 
 def summary(numbers, experiment: Experiment) -> str:
-    """Return the answer in words: the shares of each arm, and what is decidedly different from the control."""
+    """Return the answer in words: the shares of each arm, and where they differ from the control."""
     found, lines = numbers.set_index(["table", "arm"]).sort_index(), []
     for arm in experiment.arms:
         if ("estimated", arm) not in found.index:
@@ -47,7 +47,7 @@ def summary(numbers, experiment: Experiment) -> str:
             clear = [f"{'more' if row['value'] > 0 else 'less'} {html.escape(row['quantity'])} ({share(row, '+')})"
                      for _, row in differing.iterrows() if is_certain(row)]  # fmt: skip
             beside = html.escape(experiment.control)
-            text += f"<br>beside {beside}: {', '.join(clear) or 'no difference that is certain'}"
+            text += f"<br>beside {beside}: {', '.join(clear) or 'no difference whose interval leaves out 0'}"
         lines.append(f"{text}</li>")
     warned = _warnings(numbers, experiment)
     warned = f"<div class='warn'><b>Look at these first</b><ul>{listed(warned)}</ul></div>" if warned else ""
