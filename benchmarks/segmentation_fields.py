@@ -13,15 +13,18 @@ anything. `--record` keeps all as `data/results/finders.json`, from which `docs/
 """
 
 import argparse
+import io
 import json
 import os
 import re
 import sys
 import time
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from cellcycle import files
 from cellcycle.dna_content import fit_g1_peak
@@ -33,7 +36,7 @@ from cellcycle.simulation.images import make_slide
 from cellcycle.simulation.parameters import SimulationParameters
 
 RECORD = files.repository() / "data" / "results" / "finders.json"
-N_REAL, N_SIMULATED, FIRST_UNSEEN = 100, 20, 1000
+N_REAL, N_SIMULATED, FIRST_UNSEEN, JPEG_QUALITY = 100, 20, 1000, 75
 SLIDE_SEED, SLIDE_PX, SLIDE_NUCLEI, N_RESAMPLES = 2026, (800, 800), 130, 60
 
 
@@ -73,6 +76,13 @@ def scored(name: str, fields) -> tuple[dict, float, list]:
     # Real fields of one kind are alike; simulated ones are each by themselves.
     kinds = np.array([field.name if field.kind == "simulated" else field.kind for field in fields])
     return found_scores(counts, kinds), seconds, worst
+
+
+def packed(field):
+    """Return a field as a JPEG leaves it."""
+    file = io.BytesIO()
+    Image.fromarray(np.rint(255 * field.pixels).astype(np.uint8)).save(file, "JPEG", quality=JPEG_QUALITY)
+    return replace(field, pixels=np.asarray(Image.open(file), np.float32) / 255)
 
 
 def g1_width(name: str, pictures) -> dict:
@@ -135,10 +145,12 @@ def main() -> None:
     for name in arguments.finders:
         scores, seconds[name], worst = scored(name, real)
         unseen, _, _ = scored(name, simulated)
+        as_jpeg, _, _ = scored(name, [packed(field) for field in real])
         with get_context("spawn").Pool(1) as pool:
             memory = pool.apply(_memory, (name, control))
         record["finders"][name] = {
             "real": scores,
+            "jpeg": as_jpeg,
             "simulated": unseen,
             "g1": {source: g1_width(name, of) for source, of in pictures.items()},
             "times_plain": round(seconds[name] / seconds[arguments.finders[0]], 1),

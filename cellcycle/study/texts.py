@@ -110,9 +110,10 @@ def finders_beside() -> dict[str, pd.DataFrame]:
     widths = {"simulated": "width of the G1 peak, simulated slide", "rpe1": "width of the G1 peak, RPE-1"}
     spent = {"times_plain": "time, over that of the plain script", "memory_mb": "memory of the process, MB"}
     g1 = {name: {title: _width(one["g1"][source]) for source, title in widths.items()} for name, one in found.items()}
+    jpeg = {name: {"F1 at IoU 0.5, as JPEG": f"{Estimate(*one['jpeg']['f1_0.5'])}"} for name, one in found.items()}
     return {
         "FINDERS_REAL": _by_finder(
-            {name: _finder_scores(one["real"], record["n_real"]) for name, one in found.items()}
+            {name: _finder_scores(one["real"], record["n_real"]) | jpeg[name] for name, one in found.items()}
         ),
         "FINDERS_SIMULATED": _by_finder(
             {n: _finder_scores(one["simulated"], record["n_simulated"]) | g1[n] for n, one in found.items()}
