@@ -217,6 +217,39 @@ def test_plates_whose_folders_have_one_name_stay_apart():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("names", "plates"),
+    [
+        (["p/A05/A05_s1.tif", "p/A06/A06_s1.tif"], ["p", "p"]),
+        (["p/A5/Images/A05_s1.tif", "q/A5/Images/A05_s1.tif"], ["p", "q"]),
+        (["A05/A05_s1.tif", "A06/A06_s1.tif"], [".", "."]),
+        (["p/drug/A05_s1.tif", "p/control/A06_s1.tif"], ["p", "p"]),
+        (["p/A05/drug_A05_s1.tif", "p/A06/control_A06_s1.tif"], ["p", "p"]),
+        (["p/drug_A05_s1.tif", "p/drug_A06_s1.tif", "p/control_D01_s1.tif"], ["p"] * 3),
+        # Two plates share wells, or have several in a folder of their own.
+        (["x/P1_A01_s1.tif", "x/P2_A01_s1.tif"], ["P1", "P2"]),
+        (["x/a/A01_s1.tif", "x/b/A01_s1.tif"], ["a", "b"]),
+        (["d1/D01_s1.tif"], ["d1"]),
+        (["D1/p/D01_s1.tif"], ["p"]),
+        (["x/a/A01_s1.tif", "x/b/A02_s1.tif", "x/b/A03_s1.tif"], ["a", "b", "b"]),
+    ],
+)
+def test_folders_of_one_well_and_prefixes_that_go_with_the_well_are_no_plates(names, plates):
+    assert [place.plate for place in places_of(names)] == plates
+
+
+def test_a_map_without_plates_is_one_group_unless_a_well_stands_in_two(tmp_path):
+    table, names = tmp_path / "map.csv", [f"x/{name}_s1.tif" for name in ("a/A01", "b/A02", "b/A03")]
+    table.write_text("well,condition\nA01,x\nA02,y\nA03,y\n")
+    assert [one["group"] for one in layout(names, table, has_files=False)[0]] == ["map"] * 3
+    table.write_text("well,plate,condition\nA01,a,x\nA02,b,y\nA03,b,y\n")
+    assert [one["group"] for one in layout(names, table, has_files=False)[0]] == ["a", "b", "b"]
+    table.write_text("well,condition\nA01,x\n")
+    found, notes = layout(["x/a/A01_s1.tif", "x/b/A01_s1.tif"], table, has_files=False)
+    assert [one["group"] for one in found] == ["a", "b"]
+    assert "2 plates (by folders and names) have one well each" in notes[-1]
+
+
 @pytest.mark.slow
 def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     fields = [field_of(*GROWING, n=150, seed=k, light=falling) for k in range(4)]

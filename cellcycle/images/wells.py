@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -41,24 +41,70 @@ class Place:
 def places_of(paths) -> list[Place]:
     """Return the place of each image file: by the first rule that all images of its folder follow.
 
+    The plate is what stands before the well in a name, else the folder, unless that goes with the well: a folder of one
+    well is no plate, but what lies above it, and prefixes in one folder are none where no two of them share a well.
+
     Examples
     --------
     >>> [place.well for place in places_of(["p/r03c02f01.tif", "p/r03c12f01.tif", "x_A01_s1.tif", "a.tif"])]
     ['C02', 'C12', '', '']
+    >>> [place.plate for place in places_of(["p/A05/ctrl_A05_s1.tif", "p/A06/drug_A06_s1.tif"])]
+    ['p', 'p']
     """
-    order = sorted(range(len(paths)), key=lambda k: os.path.dirname(paths[k]))
-    places, plate_of = [Place()] * len(paths), _plates({os.path.dirname(path) for path in paths})
-    for folder, members in groupby(order, key=lambda k: os.path.dirname(paths[k])):
+    folders = [os.path.dirname(path) for path in paths]
+    places, wells = [Place()] * len(paths), {}
+    for folder, members in groupby(sorted(range(len(paths)), key=folders.__getitem__), key=folders.__getitem__):
         members = list(members)
         stems = [Path(paths[k]).stem for k in members]
         for rule, pattern in _RULES.items():
             found = [re.match(pattern, stem) for stem in stems]
             if all(found):
                 for k, match in zip(members, found, strict=True):
-                    plate = match["plate"] or plate_of[folder]
-                    places[k] = Place(plate, _named(match["row"], match["column"]), rule)
+                    places[k] = Place(match["plate"] or "", _named(match["row"], match["column"]), rule)
+                wells[folder] = {places[k].well for k in members}
                 break
+    above = _above_wells(wells)
+    above = {folder: above.get(folder, folder) for folder in folders}
+    names, prefixes = _plates(set(above.values())), defaultdict(lambda: defaultdict(set))
+    for folder, place in zip(folders, places, strict=True):
+        prefixes[above[folder]][place.plate].add(place.well)
+    for k, (folder, place) in enumerate(zip(folders, places, strict=True)):
+        if place.well:
+            own = prefixes[above[folder]]
+            prefix = "" if len(own) > 1 and share_no_well(own) else place.plate
+            # Without a name, fields of several folders would not be known to be of one plate.
+            here = names[above[folder]] or os.curdir * (above[folder] != folder)
+            places[k] = replace(place, plate=prefix or here)
     return places
+
+
+def share_no_well(wells: dict[str, set[str]]) -> bool:
+    """Tell whether each well is of one plate alone."""
+    return sum(map(len, wells.values())) == len(set().union(*wells.values()))
+
+
+def _above_wells(wells: dict[str, set[str]]) -> dict[str, str]:
+    """Return for each folder that is one well of a plate, by its name or beside other such folders, that of the plate.
+
+    Examples
+    --------
+    >>> _above_wells({"p/A5": {"A05"}, "q/x": {"A01"}, "q/y": {"A02"}, "r": {"A01", "A02"}, "d1": {"D01"}})
+    {'p/A5': 'p', 'q/x': 'q', 'q/y': 'q'}
+    """
+    above, beside, alike = {}, defaultdict(dict), Counter(map(os.path.basename, wells))
+    for folder, own in wells.items():
+        parts = folder.split(os.sep)
+        # Several may lie one below each well (Images). Small letters are days: d1.
+        at = range(len(parts)) if alike[parts[-1]] > 1 else [len(parts) - 1]
+        named = [k for k in at if own == {well_name(parts[k])} and parts[k].isupper()]
+        if named:
+            above[folder] = os.sep.join(parts[: named[-1]])
+        elif folder:
+            beside[os.path.dirname(folder)][folder] = own
+    for parent, of in beside.items():
+        if len(of) > 1 and share_no_well(of) and all(len(own) == 1 for own in of.values()):
+            above |= dict.fromkeys(of, parent)
+    return above
 
 
 def _plates(folders: set[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from cellcycle.dna_content import fit_g1_peak, fit_near
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
 from cellcycle.images.remote import is_url
-from cellcycle.images.wells import places_of, stated_places
+from cellcycle.images.wells import places_of, share_no_well, stated_places
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
 from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, g1_area_px, has_g1_dna, likely_pixel_size_um
@@ -101,6 +101,17 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     # The same columns in every row, also where a map says nothing.
     columns = [row | own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
     groups = [_group(path, own, plate_map) for path, own in zip(paths, columns, strict=True)]
+    is_said = any(row.get("plate") or row.get("slide") for row in rows)
+    if not is_said and not any("OME" in place.rule and place.plate for place in places):
+        wells = defaultdict(set)
+        for own, group in zip(columns, groups, strict=True):
+            wells[group].update(filter(None, [own["well"]]))
+        # Names and folders that share no well may be conditions of what the map has as one plate.
+        if plate_map is not None and len(wells) > 1 and share_no_well(wells):
+            groups = [shown_name(Path(plate_map).stem)] * len(groups)
+        elif len(wells) > 1 and all(len(own) == 1 for own in wells.values()):
+            notes.append(f"{len(wells)} plates (by folders and names) have one well each, and are read each by itself: "
+                         "where they are one, name it in a map with a column plate")  # fmt: skip
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
 
 
