@@ -55,14 +55,16 @@ def guarded(text: str) -> str:
 
 
 def from_cell(text: str) -> str:
-    """Return a text without the apostrophe that `guarded` has put before it.
+    """Return a text without the apostrophe that `guarded` has put before it, or the formula that keeps it a text.
 
     Examples
     --------
-    >>> from_cell("'=1+1"), from_cell("'G1")
-    ('=1+1', "'G1")
+    >>> from_cell("'=1+1"), from_cell("'G1"), from_cell('="A01"')
+    ('=1+1', "'G1", 'A01')
     """
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
+    if text.startswith("'") and text.lstrip("'").startswith(_FORMULA):
+        return text[1:]
+    return text[2:-1] if len(text) > 2 and text.startswith('="') and text.endswith('"') else text
 
 
 def telling_names(paths) -> list[str]:

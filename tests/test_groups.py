@@ -388,6 +388,14 @@ GOOD_MAPS = {
     "by path": "image,condition\np/A01_s1.tif,DMSO\np/A01_s2.tif,DMSO\np/A02_s1.tif,drug\n",
     "semicolons, byte-order mark": "\ufeffImage;Condition\nA01_s1.tif;DMSO\nA01_s2.tif;DMSO\nA02_s1.tif;drug\n",
     "well of a plate": "plate,well,condition\np,A01,DMSO\np,A02,drug\n",
+    "a plate under its own name": "plate,well,condition\nP7,A01,DMSO\nP7,A02,drug\n",
+    "wells without an image": "well,condition\nA01,DMSO\nA02,drug\nA03,drug\n",
+    "further columns": "well,Well ID,row,comment,condition\nA01,1,A,x,DMSO\nA02,2,A,y,drug\n",
+    "lines that say the same": "well,condition,dose\nA1,DMSO,\nA01,DMSO,\nA02,drug,\n",
+    "comments below": "well,condition\n# morning\nA01,DMSO\nA02,drug\n# end,\n",
+    "cells as formulas": '"=""well""",condition\n="A01","=""DMSO"""\n="A02",drug\n',
+    "no ending, capitals, another ending": "image,condition\nA01_s1,DMSO\na01_S2.TIF,DMSO\np/A02_s1.tiff,drug\n",
+    "of another computer": "image,condition\nC:\\x\\A01_s1.tif,DMSO\n/y/A01_s2.tif,DMSO\n\\\\s\\A02_s1.tif,drug\n",
 }
 BAD_MAPS = {
     "image,condition\nA01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\nA09.tif,b\n": "line 5: A09.tif is none of the images",
@@ -396,13 +404,21 @@ BAD_MAPS = {
     "well,condition\nA01,a\nA02,b\nA01,c\n": "lines 2 and 4 both are of A01",
     "well,conditon\nA01,a\nA02,b\n": "did you mean condition",
     "well,condition,condition\nA01,a,b\nA02,b,b\n": "condition stands there 2 times",
-    "well,condition\nA01,a\nA02,b\nA03,b\n": "line 4: no image is of well A03",
+    "well,condition\nB01,a\nB02,b\n": "line 2: no image is of well B01; it leaves out p/A01_s1.tif (well A01 of",
+    "plate,well,condition\np,A01,a\nP,A02,b\n": "leaves out p/A02_s1.tif (well A02 of plate p, by its name and folder)",
+    "plate,well,condition\nx,A01,a\nx,A02,b\ny,A01,b\n": "no image is of well x A01; it leaves out p/A01_s1.tif",
+    "well,condition\nA01,a\nA02,b\n,b\n": "line 4: it names no well",
+    "well,dose_uM\nA01,1\nA02,2\n": "did you mean dose",
+    "well,rep\nA01,1\nA02,2\n": "did you mean replicate",
+    "image,condition\nq/A01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\n": "q/A01_s1.tif is none of the images",
+    "well\tdose\nA01\t1,000\nA02\t2\n": "the dose '1,000' is no amount",
+    "well,treatment\nA01,a\nA02,b\n": "no column that is read but well",
     "well,condition\nA01,a\nQ02,b\n": "'Q02' is no well",
     "well,condition\nA01,Drug\nA02,drug\n": "'Drug' and 'drug' differ by capitals alone",
     "well,dose\nA01,1\nA02,2 uM\n": "the dose '2 uM' is no amount",
     **{f"well,dose\nA01,1\nA02,{dose}\n": "not as a logarithm" for dose in ("-6", "inf", "1e400", "nan", "1_0", "1₀")},
     "condition,dose\na,1\n": "no column image or well",
-    "well\nA01\nA02\n": "no column but well",
+    "well\nA01\nA02\n": "but well",
     "image,well,condition\nA01_s1.tif,B01,a\nA01_s2.tif,A01,a\nA02_s1.tif,A02,b\n": "its name into A01",
     "": "is empty",
     "well,condition\n": "no rows",
@@ -415,6 +431,35 @@ def test_a_map_finds_its_images_however_it_was_saved(tmp_path, kind, encoding):
     (tmp_path / "map.csv").write_text(GOOD_MAPS[kind].removeprefix("\ufeff" * (encoding == "utf-16")), encoding)
     found, _ = read_map(tmp_path / "map.csv", [*IMAGES, ImageError("x", "a", "b")], places_of([*IMAGES, "x"]))
     assert [row["condition"] for row in found] == ["DMSO", "DMSO", "drug", ""]
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        ("wells without an image", "1 row of map.csv without an image (well A03)"),
+        ("further columns", "columns of map.csv that are not read: well_id, row, comment; known are image,"),
+        ("of another computer", "map.csv has names that images nearly have, such as C:/x/A01_s1.tif for p/A01_s1.tif"),
+    ],
+)
+def test_what_a_map_has_beyond_its_images_is_told(tmp_path, kind, note):
+    (tmp_path / "map.csv").write_text(GOOD_MAPS[kind])
+    _, notes = read_map(tmp_path / "map.csv", IMAGES, places_of(IMAGES))
+    assert len(notes) == 1 and notes[0].startswith(note)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_comma_is_the_decimal_mark_where_it_parts_no_cells(tmp_path, separator):
+    (tmp_path / "map.csv").write_text("well,dose\nA01,0:5\nA02,1.5\n".replace(",", separator).replace(":", ","))
+    found, _ = read_map(tmp_path / "map.csv", IMAGES, places_of(IMAGES))
+    assert [row["dose"] for row in found] == [0.5, 0.5, 1.5]
+
+
+def test_the_only_plate_is_called_as_the_map_says_unless_metadata_name_it(tmp_path):
+    (tmp_path / "map.csv").write_text("plate,well,condition\nP7,A01,a\nP7,A02,b\n")
+    assert {(one["plate"], one["group"]) for one in layout(IMAGES, tmp_path / "map.csv", False)[0]} == {("P7", "P7")}
+    stated = [replace(place, rule="OME-XML") for place in places_of(IMAGES)]
+    with pytest.raises(DataError, match=r"no image is of well P7 A01; .* \(well A01 of plate p, by its metadata\)"):
+        read_map(tmp_path / "map.csv", IMAGES, stated)
 
 
 def test_a_name_is_found_however_its_accents_are_written(tmp_path):

@@ -30,12 +30,13 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     """Read a table of text, however it was saved, and notes on what was mended.
 
     It may be separated by commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, with comment lines above
-    the header. `columns` are the wanted ones, each with the names under which it may stand besides its own, whatever
-    their case. The table is refused without those `required`, and where two columns could be one and differ; with
-    nothing required it is only looked at. Where the wanted columns are all (`is_all`), so is it with another, and with
-    one that stands there twice. Returned are the wanted columns that are there, as text, "" where a cell is
-    empty; the index holds the line numbers of the file, `attrs` the separator, the whole header, in small letters,
-    the lines that repeat no other word for word (`unlike`), and other columns that may be groups (`like_groups`).
+    the header, and below it where nothing else stands in them. `columns` are the wanted ones, each with the names under
+    which it may stand besides its own, whatever their case. The table is refused without those `required`, and where
+    two columns could be one and differ; with nothing required it is only looked at. Where the wanted columns are all
+    (`is_all`), so is it with one that stands there twice, or seems meant for one that is not there; a note tells of
+    others. Returned are the wanted columns that are there, as text, "" where a cell is empty; the index holds the line
+    numbers of the file, `attrs` the separator, the whole header, in small letters, the lines that repeat no other word
+    for word (`unlike`), and other columns that may be groups (`like_groups`).
     """
     text, notes = _decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
@@ -44,7 +45,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     if not rows:
         raise DataError(file, "the file is empty", "list one image a row, below a header")
     if is_all:
-        _refuse_others(file, _header(rows), columns)
+        notes += _others(file, _header(rows), columns)
     missing = [name for name in required if name not in places]
     if missing:
         finding = f"no column {' and '.join(missing)}; its first line is {_short(separator.join(rows[0][1]))!r}"
@@ -76,7 +77,8 @@ def _rows(file: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
         for cells in reader:
-            is_comment = not rows and cells and clean(cells[0]).startswith(("#", "sep="))
+            is_comment = (not rows or not any(map(clean, cells[1:]))) and clean("".join(cells[:1])).startswith("#")
+            is_comment |= not rows and clean("".join(cells[:1])).startswith("sep=")
             is_header_again = rows and cells == rows[0][1]
             if any(clean(cell) for cell in cells) and not is_comment and not is_header_again:
                 rows.append((reader.line_num, cells))
@@ -85,19 +87,24 @@ def _rows(file: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _refuse_others(file: Path, names: list[str], known) -> None:
-    """Refuse a header with a name that is unknown or stands there twice."""
+def _others(file: Path, names: list[str], known) -> list[str]:
+    """Return a note on unknown names of a header; refuse one that seems meant for another, or stands there twice."""
+    unknown = []
     for name, n in Counter(filter(None, names)).items():
-        if n > 1:
+        if n > 1 and name in known:
             raise DataError(file, f"the column {name} stands there {n} times", "keep one of them")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            raise DataError(file, f"the column {name[:40]!r} is unknown", remedy)
+            unknown.append(name[:40])
+            near = difflib.get_close_matches(name, known, 1, 0.75)
+            near += [other for other in known if name.startswith(other) or other.startswith(name)]
+            if near and near[0] not in names:
+                raise DataError(file, f"the column {name[:40]!r} is unknown", f"did you mean {near[0]}?")
+    said = f"{', '.join(unknown)}; known are {', '.join(known)}"
+    return [f"columns of {file.name} that are not read: {said}"] if unknown else []
 
 
 def _header(rows) -> list[str]:
-    return [clean(cell).casefold().replace(" ", "_") for cell in rows[0][1]] if rows else []
+    return [clean(from_cell(cell)).casefold().replace(" ", "_") for cell in rows[0][1]] if rows else []
 
 
 def _like_groups(rows, places: dict[str, list[int]]) -> list[str]:

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 
 DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, its unit into the condition"
 _AMOUNT = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{3})+")
+_FROM_ROOT = re.compile(r"^(?:[A-Za-z]:)?[\\/](?:.*[\\/])?")
+_ENDING = re.compile(r"(\.ome)?\.[a-z]\w{1,4}$")
 _KEYS = ("image", "plate", "well")
 _COLUMNS = (*_KEYS, *TEXTS_OF_MAP, *NUMBERS_OF_MAP)
 
@@ -25,10 +29,10 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     """Return what a map says of each image, by its columns without `image`, and notes on how it was read.
 
     The column `image` holds paths, or names that no other image has; without it `well`, with `plate` where there are
-    several, is looked up in the `places` of the images. Each image is in one row, and each row is of an image; else,
-    and where a column is unknown or doubled, a well or number none, or a well another than the image's own place, a
-    `DataError` says so, as of a well that several plates of the metadata have where the map has no `plate`, and of a
-    plate another than the metadata's. An image that could not be listed has no row.
+    several, is looked up in the `places` of the images. Each image is in one row, and each row with an `image` is of
+    one; else, and where a column seems misspelt or is doubled, a well or number none, or a well another than the
+    image's own place, a `DataError` says so, as of a well that several plates of the metadata have where the map has no
+    `plate`, and of a plate another than the metadata's. An image that could not be listed has no row.
     """
     file = Path(file)
     if not file.exists() or file.is_dir():
@@ -37,23 +41,39 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     if not {"image", "well"} & set(table):
         raise DataError(file, "it has no column image or well", "add one, so that each row finds its images")
     if len(table.columns) < 2:
-        raise DataError(file, f"it has no column but {table.columns[0]}", "add a column such as condition")
-    rows = {line: _checked(file, line, dict(row)) for line, row in table.iterrows()}
+        raise DataError(file, f"it has no column that is read but {table.columns[0]}", "add a column such as condition")
+    rows = {line: _checked(file, line, dict(row), table.attrs["separator"]) for line, row in table.iterrows()}
     refuse_twins(file, "condition", [row["condition"] for row in rows.values() if row.get("condition")])
     listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
-    find = _by_image(file, images, listed) if "image" in table else _by_well(file, table, places, notes)
+    find = _by_image(file, images, listed, notes) if "image" in table else _by_well(file, rows, places, notes)
     at: dict[int, dict] = {}
     line_of: dict[int, int] = {}
+    absent = []
     for line, row in rows.items():
-        for k in find(line, row):
-            if k in at:
+        found = find(line, row)
+        absent += [] if found else [line]
+        for k in found:
+            if k in at and _said(row) != _said(at[k]):
                 what = row.get("image") or row["well"]
                 raise DataError(file, f"lines {line_of[k]} and {line} both are of {what}", "keep one of them")
             at[k], line_of[k] = row, line
-    left = [images[k] for k in listed if k not in at]
+    left = [k for k in listed if k not in at]
     if left:
         more = f" and {len(left) - 1} more images" if len(left) > 1 else ""
-        raise DataError(file, f"it leaves out {left[0]}{more}", "add them to the map, or do not predict them")
+        none = f"line {absent[0]}: no image is of {_well_of(rows[absent[0]])}; " if not at else ""
+        place = "" if "image" in table else _told(places[left[0]])
+        finding = f"{none}it leaves out {images[left[0]]}{place}{more}"
+        raise DataError(file, finding, "correct the map" if none else "add them to the map, or do not predict them")
+    if absent:
+        some = ", ".join(_well_of(rows[line]) for line in absent[:3]) + ", ..." * (len(absent) > 3)
+        notes.append(f"{len(absent)} row{'s' * (len(absent) > 1)} of {file.name} without an image ({some})")
+    _check_places(file, images, places, at, line_of)
+    blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
+    return [{name: at.get(k, blank)[name] for name in blank} for k in range(len(images))], notes
+
+
+def _check_places(file: Path, images, places: list[Place], at: dict[int, dict], line_of: dict[int, int]) -> None:
+    """Refuse a row that puts an image into another well than its name, or another place than its metadata."""
     for k, row in at.items():
         by = "metadata" if "OME" in places[k].rule else "name"
         # What a folder or file is called is not always the name of its plate.
@@ -62,11 +82,25 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
             if said and own and said != own:
                 finding = f"line {line_of[k]} puts {images[k]} into {what} {said}, its {by} into {own}"
                 raise DataError(file, finding, f"correct the map, or the {by}")
-    blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
-    return [{name: at.get(k, blank)[name] for name in blank} for k in range(len(images))], notes
 
 
-def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
+def _said(row: dict) -> str:
+    # Numbers that are none are unlike each other.
+    return repr({name: value for name, value in row.items() if name != "image"})
+
+
+def _well_of(row: dict) -> str:
+    return "well " + " ".join(filter(None, (row.get("plate"), row["well"])))
+
+
+def _told(place: Place) -> str:
+    if not place.well:
+        return ""
+    by = "metadata" if "OME" in place.rule else "name and folder"
+    return f" (well {place.well}{f' of plate {place.plate}' if place.plate else ''}, by its {by})"
+
+
+def _checked(file: Path, line: int, row: dict[str, str], separator: str) -> dict:
     """Return a row with clean texts, wells in one spelling, and numbers as such."""
     found: dict = {name: clean(value) for name, value in row.items() if name != "image"}
     if "image" in row:
@@ -77,62 +111,82 @@ def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
             raise DataError(file, f"line {line}: {row['well']!r} is no well", "write it as A01")
     for name in NUMBERS_OF_MAP & found.keys():
         said = row[name].strip()
+        # Spreadsheets that write 0,5 part cells by these; by tabs others do, too, which write 1,000 for a thousand.
+        if separator == ";" or (separator == "\t" and not _THOUSANDS.fullmatch(said)):
+            said = said.replace(",", ".")
         if said and not (_AMOUNT.fullmatch(said) and np.isfinite(float(said))):
-            raise DataError(file, f"line {line}: the {name} {said!r} is no amount", DOSE_REMEDY)
+            raise DataError(file, f"line {line}: the {name} {row[name].strip()!r} is no amount", DOSE_REMEDY)
         found[name] = float(said or "nan")
     return found
 
 
-def _by_image(file: Path, images: list, listed: list[int]):
-    """Return what finds the image of a row: by its path as seen from here or from the map, or by its name alone."""
-    by_path, by_name, normal = {}, defaultdict(list), partial(unicodedata.normalize, "NFC")
+def _by_image(file: Path, images: list, listed: list[int], notes: list[str]):
+    """Return what finds the image of a row: by its path as seen from here or from the map, or by its name alone.
+
+    At last one is taken that alone has the name in other letters, with another ending or elsewhere; a note tells.
+    """
+    # Accents may be letters of their own, or marks on them: the eye sees no difference.
+    spellings = (str, partial(unicodedata.normalize, "NFC"), _loosely)
+    known, near = {spelled: defaultdict(set) for spelled in spellings}, []
     for k in listed:
-        by_path[os.path.realpath(images[k])] = k
-        by_name[os.path.basename(os.path.normpath(images[k]))].append(k)
+        for key in (os.path.realpath(images[k]), os.path.basename(os.path.normpath(images[k]))):
+            for spelled in spellings:
+                known[spelled][spelled(key)].add(k)
 
     def find(line: int, row: dict) -> list[int]:
         name = row["image"].replace("\\", "/") if os.sep == "/" and "\\" in row["image"] else row["image"]
-        for path in (name, file.parent / name):
-            if (k := by_path.get(os.path.realpath(path))) is not None:
-                return [k]
-        # Accents may be letters of their own, or marks on them: the eye sees no difference.
-        same = by_name.get(name) or [k for own, ks in by_name.items() if normal(own) == normal(name) for k in ks]
-        if len(same) > 1:
-            finding = f"line {line}: {len(same)} images are called {name}"
-            raise DataError(file, finding, "write their paths")
-        if not same:
-            raise DataError(file, f"line {line}: {name or 'an empty name'} is none of the images", "correct the name")
-        return same
+        # A path from the root, where no image is, is that of another computer.
+        keys = [*map(os.path.realpath, (name, file.parent / name)), _FROM_ROOT.sub("", name)] if name else []
+        for spelled, key in product(spellings, keys):
+            same = [*known[spelled].get(spelled(key), ())]
+            if len(same) > 1:
+                raise DataError(file, f"line {line}: {len(same)} images are called {name}", "write their paths")
+            if same and (spelled is _loosely or (key is keys[-1] and key != name)):
+                near.append(f"{name} for {images[same[0]]}")
+                notes.extend([f"{file.name} has names that images nearly have, such as {near[0]}"] * (len(near) == 1))
+            if same:
+                return same
+        raise DataError(file, f"line {line}: {name or 'an empty name'} is none of the images", "correct the name")
 
     return find
 
 
-def _by_well(file: Path, table, places: list[Place], notes: list[str]):
+def _loosely(name: str) -> str:
+    return _ENDING.sub("", unicodedata.normalize("NFC", name).casefold())
+
+
+def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list[str]):
     """Return what finds the images of a row by its well, and by its plate where the map has a column for it.
 
-    Plates that metadata name are refused without that column; folders and names may be times or sites of one plate.
+    Plates that metadata name are refused without that column; folders and names may be times or sites of one plate, and
+    may call the only one otherwise than the map, whose name counts.
     """
-    keys = ("plate", "well") if "plate" in table else ("well",)
-    at = defaultdict(list)
-    for k, place in enumerate(places):
-        if place.well:
-            at[tuple(getattr(place, key) for key in keys)].append(k)
-    if not at:
+    placed = [k for k, place in enumerate(places) if place.well]
+    if not placed:
         remedy = "add a column image, or name the files as A01_s1.tif"
         raise DataError(file, "it names wells, but the names of the images do not say theirs", remedy)
+    plates = {places[k].plate for k in placed}
+    said = {(row.get("plate"), row["well"]) for row in rows.values()}
+    is_stated = any("OME" in places[k].rule and places[k].plate for k in placed)
+    is_renamed = len(plates) == 1 and not is_stated and plates.isdisjoint(plate for plate, _ in said)
+    is_by_well = "plate" not in next(iter(rows.values())) or (is_renamed and len(said) == len({w for _, w in said}))
+    keys = ("well",) if is_by_well else ("plate", "well")
+    at = defaultdict(list)
+    for k in placed:
+        at[tuple(getattr(places[k], key) for key in keys)].append(k)
 
     def find(line: int, row: dict) -> list[int]:
-        key = tuple(row[name] for name in keys)
-        if key not in at:
-            raise DataError(file, f"line {line}: no image is of well {' '.join(key)}", "correct it, or take it out")
-        plates = sorted({places[k].plate for k in at[key]})
-        if len(plates) > 1 and any("OME" in places[k].rule for k in at[key]):
+        if not row["well"]:
+            raise DataError(file, f"line {line}: it names no well", "add it, or take the line out")
+        found = at.get(tuple(row[name] for name in keys), [])
+        plates = sorted({places[k].plate for k in found})
+        if len(plates) > 1 and any("OME" in places[k].rule for k in found):
             finding = f"line {line}: the plates {' and '.join(plates[:2])} both have a well {row['well']}"
             raise DataError(file, finding, "add a column plate, with a row for each")
         if len(plates) > 1:
-            said = f"wells of {' and '.join(plates[:2])} (by folders and names) share the rows of {file.name}: "
-            said += "add a column plate where they differ"
-            notes.extend([said] * (said not in notes))
-        return at[key]
+            note = f"wells of {' and '.join(plates[:2])} (by folders and names) share the rows of {file.name}: "
+            note += "add a column plate where they differ"
+            notes.extend([note] * (note not in notes))
+        return found
 
     return find
