@@ -467,7 +467,7 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
     with pytest.raises(DataError, match=r"A01_s1.tif stands in .*a.csv, too; give each image once"):
         read_experiment([first, first])
     again = nuclei_of(CONTROL, 20, seed=1, planes="t 0")
-    for image, rows in (("./A01_s1.tif", again), (str(Path("A01_s1.tif").absolute()), again), ("q/A01_s1.tif", table)):
+    for image, rows in (("./A01_s1.tif", again), (str(tmp_path / "A01_s1.tif"), again), ("q/A01_s1.tif", table)):
         rows.assign(image=image).to_csv(other, index=False)
         with pytest.raises(DataError, match=r"stands in .*a.csv as A01_s1.tif, too"):
             read_experiment([first, other])
@@ -476,6 +476,40 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
             read_experiment([other])
     again.assign(planes="t 1").to_csv(other, index=False)
     assert len(read_experiment([first, other]).nuclei) == 40
+
+
+def test_images_of_one_path_from_the_folders_of_two_tables_are_two_unless_they_show_the_same(tmp_path, monkeypatch):
+    files = [tmp_path / day / "n.csv" for day in ("d1", "d2")]
+    for k, file in enumerate(files):
+        (file.parent / "p").mkdir(parents=True)
+        nuclei_of(CONTROL, 20, k, condition="DMSO").assign(image="p/A01_s1.tif").to_csv(file, index=False)
+    for _ in range(2):
+        table = read_experiment(files).table
+        assert set(map(Path, table["image"])) == {file.parent / "p" / "A01_s1.tif" for file in files}
+        assert set(table["unit"]) == {"p (n, 1) A01", "p (n, 2) A01"}
+        for file in files:
+            (file.parent / "p" / "A01_s1.tif").touch()
+    # Where they lie as seen from here alone, they are one image.
+    for file in files:
+        (file.parent / "p" / "A01_s1.tif").unlink()
+    monkeypatch.chdir(tmp_path)
+    Path("p").mkdir()
+    Path("p/A01_s1.tif").touch()
+    with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*n.csv, too"):
+        read_experiment(files)
+    Path("p/A01_s1.tif").unlink()
+    shutil.copy(*files)
+    with pytest.raises(DataError, match=r"d2.p.A01_s1.tif stands in .*n.csv as .*d1.p.A01_s1.tif, too"):
+        read_experiment(files)
+
+
+def test_an_image_that_was_read_in_another_table_is_not_told_as_unreadable(tmp_path):
+    first, second = nuclei_of(CONTROL, 20), nuclei_of(CONTROL, 20, 1, wells=("A02",))
+    gone = {"image": "./A02_s1.tif", "flags": "unreadable", "well": "A02", "plate": "p"}
+    pd.concat([first, as_frame(full_columns(gone, PHASES, 1))]).to_csv(tmp_path / "a.csv", index=False)
+    second.to_csv(tmp_path / "b.csv", index=False)
+    assert read_experiment([tmp_path / "a.csv"]).table["flags"].str.contains("unreadable").sum() == 1
+    assert len(read_experiment([tmp_path / "a.csv", tmp_path / "b.csv"]).table) == 40
 
 
 @pytest.mark.slow

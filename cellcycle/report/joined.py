@@ -10,6 +10,7 @@ import pandas as pd
 from cellcycle.datasets.labels import stated
 from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.errors import DataError
+from cellcycle.images.remote import is_url
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
 
@@ -41,6 +42,7 @@ def read_joined(paths) -> pd.DataFrame:
     if not any(table["nucleus_id"].notna().any() for table in tables):
         raise DataError(source, "none of their rows holds a nucleus", "look at the images")
     _check_alike(paths, tables)
+    tables = _located(paths, tables)
     _check_once(paths, tables)
     for k, table in enumerate(tables):
         if "donor" in table and not ("replicate" in table and table["replicate"].any()):
@@ -54,7 +56,7 @@ def read_joined(paths) -> pd.DataFrame:
             if name in table:
                 plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
                 tables[k] = table.assign(**{name: plain.where(plain.isin(known), table[name])})
-    table = pd.concat(_told_apart(paths, tables), ignore_index=True)
+    table = pd.concat(_told_apart(paths, tables), ignore_index=True).drop(columns="located")
     for name in ("plate", "well", "condition"):
         refuse_twins(source, name, table[name])
     for _, own in table.groupby("condition"):
@@ -91,6 +93,34 @@ def _check_alike(paths, tables) -> None:
         models |= own
 
 
+def _located(paths, tables) -> list[pd.DataFrame]:
+    """Return the tables with whole paths of their images, `located`, and no row of an image that was read in another.
+
+    An image of a name that is another image in another table is named as it is found from here.
+    """
+    found = [{image: _found(path, image) for image in set(table["image"])}
+             for path, table in zip(paths, tables, strict=True)]  # fmt: skip
+    wholes, read = defaultdict(set), set()
+    for table, of in zip(tables, found, strict=True):
+        was_read = set(table.loc[~table["flags"].str.contains("unreadable"), "image"])
+        for image, path in of.items():
+            wholes[image].add(os.path.abspath(path))
+            read |= {os.path.abspath(path)} if image in was_read else set()
+    placed = []
+    for table, of in zip(tables, found, strict=True):
+        located = table["image"].map({image: os.path.abspath(path) for image, path in of.items()})
+        names = {image: path if len(wholes[image]) > 1 else image for image, path in of.items()}
+        is_read_elsewhere = table["flags"].str.contains("unreadable") & located.isin(read)
+        placed.append(table.assign(image=table["image"].map(names), located=located)[~is_read_elsewhere])
+    return placed
+
+
+def _found(table, image: str) -> str:
+    """Return where an image lies: as seen from the folder of its table, or where it is but from here, from here."""
+    beside = image if is_url(image) else os.path.join(os.path.dirname(table), image)
+    return image if os.path.exists(image) and not os.path.exists(beside) else beside
+
+
 def _check_once(paths, tables) -> None:
     """Refuse a picture that would count twice: a path in another spelling, or a file of that name with the same nuclei.
 
@@ -100,11 +130,11 @@ def _check_once(paths, tables) -> None:
     for k, table in enumerate(tables):
         content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
         is_copy = table["flags"].str.contains("same_field").to_numpy()
-        pictures = pd.DataFrame({"image": table["image"], "planes": stated(table)["planes"]})
+        pictures = table[["image", "located"]].assign(planes=stated(table)["planes"])
         # A file that could not be read counts for nothing, and may have been predicted again.
         pictures["image"] = pictures["image"].mask(table["flags"].str.contains("unreadable"))
-        for (image, planes), rows in pictures.groupby(["image", "planes"], sort=False).indices.items():
-            keys = [(os.path.abspath(image), planes)]
+        for (image, located, planes), rows in pictures.groupby([*pictures], sort=False).indices.items():
+            keys = [(located, planes)]
             if np.isfinite(content[rows, 0]).any():
                 keys.append((os.path.basename(os.path.normpath(image)), content[rows].tobytes()))
             for key in keys:
@@ -127,8 +157,8 @@ def _told_apart(paths, tables) -> list[pd.DataFrame]:
         is_one = [table["plate"] + table["well"] != "" if column == "plate" else table["group"] != ""
                   for table in tables]  # fmt: skip
         for k, table in enumerate(tables):
-            for name, images in table[is_one[k]].groupby(column)["image"]:
-                folders[name][k] = {os.path.dirname(os.path.abspath(image)) for image in set(images)}
+            for name, located in table[is_one[k]].groupby(column)["located"]:
+                folders[name][k] = set(map(os.path.dirname, set(located)))
         for name, of in folders.items():
             parts = joined_sets(of)
             if column == "plate":
