@@ -304,8 +304,29 @@ def test_slices_without_a_distance_are_no_stack_unless_they_look_like_one(tmp_pa
     with pytest.raises(ImageError, match="do not look like one z-stack"):
         read_plane(slices(tmp_path / "a.tif", UNLIKE[kind]))
     assert read_plane(tmp_path / "a.tif", plane=0).planes == "page 0"
-    # Who states how far the planes are apart says that they are planes.
-    assert read_plane(slices(tmp_path / "z.tif", UNLIKE[kind], spacing=0.5)).n_planes == len(UNLIKE[kind])
+
+
+@pytest.mark.parametrize("kind", ["stains", "two stains", "a far dimmer stain", "a far brighter stain"])
+def test_fields_and_stains_that_are_said_to_be_a_z_stack_are_refused(tmp_path, kind):
+    write(tmp_path / "a.ome.tif", np.stack(UNLIKE[kind]), metadata={"axes": "ZYX"})
+    slices(tmp_path / "a.tif", UNLIKE[kind], spacing=0.5, unit="um")
+    for path in (tmp_path / "a.ome.tif", tmp_path / "a.tif", slices(tmp_path / "b.tif", UNLIKE[kind], spacing=9.0)):
+        with pytest.raises(ImageError, match=f"{len(UNLIKE[kind])} z planes, of which neighbours show other.*--plane"):
+            read_plane(path)
+        assert read_plane(path, plane=0).planes == "z 0"
+    # Of planes as far apart as nuclei are high each may show its own.
+    assert read_plane(slices(tmp_path / "c.tif", UNLIKE[kind], spacing=6.0, unit="um")).n_planes == len(UNLIKE[kind])
+    write(tmp_path / "b.ome.tif", np.stack(UNLIKE[kind]), metadata={"axes": "ZYX", "PhysicalSizeZ": 6.0})
+    assert read_plane(tmp_path / "b.ome.tif").n_planes == len(UNLIKE[kind])
+
+
+@pytest.mark.parametrize("blurs", [(0, 6), (9, 0, 4), (12, 4, 0, 4, 12)])
+def test_planes_of_a_z_stack_may_be_as_blurred_as_they_like(tmp_path, blurs):
+    planes = (ndimage.gaussian_filter(FLOATS, blur) for blur in blurs)
+    stack = np.stack([np.random.default_rng(k).poisson(plane) for k, plane in enumerate(planes)]).astype(np.uint16)
+    write(tmp_path / "a.ome.tif", stack, metadata={"axes": "ZYX"})
+    for path in (tmp_path / "a.ome.tif", slices(tmp_path / "a.tif", stack, spacing=0.5, unit="um")):
+        assert read_plane(path).n_planes == len(blurs)
 
 
 def test_slices_that_look_like_one_stack_are_projected(tmp_path):
@@ -329,7 +350,8 @@ def test_slices_that_are_named_after_stains_are_channels(tmp_path):
     with pytest.raises(ImageError, match="none is clearly the DNA stain"):
         read_plane(slices(tmp_path / "d.tif", stack, Labels=["GFP", "RFP"], spacing=1.0))
     for labels in (["GFP z1", "GFP z2"], ["DAPI z1", "DAPI z2"], ["z 1", "z 2"]):
-        assert read_plane(slices(tmp_path / "e.tif", stack, Labels=labels, spacing=1.0)).planes == "maximum of z 0-1"
+        plane = read_plane(slices(tmp_path / "e.tif", [BASE, discs(blur=3)], Labels=labels, spacing=1.0))
+        assert plane.planes == "maximum of z 0-1"
 
 
 def binned(counts, n=2):

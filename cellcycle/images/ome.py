@@ -37,7 +37,7 @@ class Header:
     note: str = ""
 
     def described(self, index: int, shape: tuple[int, int]) -> tuple[list[str], tuple, str]:
-        """Return what is said of one of the images in this file: names of channels, pixel size in x and y, and a note.
+        """Return what is said of one of the images in this file: names of channels, steps in x, y and z (um), and a note.
 
         Each is empty, or None, where nothing is said. `shape` (H, W) is that of the image: what was made of another
         size since, has pixels of another size.
@@ -46,7 +46,7 @@ class Header:
         # A header may leave to its reader where the planes lie.
         images = list(filter(self._is_here, images)) or images
         if index >= len(images):
-            return [], (None, None), ""
+            return [], (None, None, None), ""
         pixels = images[index]
         names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
         stated = tuple(int(pixels.get(f"Size{axis}", size)) for axis, size in zip("YX", shape, strict=True))
@@ -54,8 +54,8 @@ class Header:
             note = "its header is of {} x {} pixels, it has {} x {}: its scale counts as unknown".format(
                 *stated, *shape
             )
-            return names, (None, None), note
-        return names, tuple(_stated_um(pixels, axis) for axis in "XY"), ""
+            return names, (None, None, _stated_um(pixels, "Z")), note
+        return names, tuple(_stated_um(pixels, axis) for axis in "XYZ"), ""
 
     def _is_here(self, pixels) -> bool:
         return any(int(data.get("IFD", 0)) < self.n_pages for data in pixels.findall("{*}TiffData"))

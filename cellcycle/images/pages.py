@@ -1,4 +1,4 @@
-"""Do pages without a label look like one z-stack? Stains, and times in which cells move, must not be projected."""
+"""Do pages look like one z-stack? Stains, fields, and times in which cells move must not be projected."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -12,6 +12,9 @@ _CENTRE, _BLOCK = 1024, 4
 _FAINT = 0.15
 # Neighbours in focus are alike; of few pages more so, for few pages are stains more often than a stack.
 _ALIKE, _ALIKE_OF_FEW, _FEW = 0.85, 0.95, 5
+# Of what one z plane shows the next one shows most, less where they are further apart, and nothing need be shared where
+# they are as far apart (um) as nuclei are high.
+_SHARED, _HIGH_UM = 0.75, 5.0
 # What moves leaves a trail in the maximum, which then covers more than any one page.
 _MOST_SPREAD = 1.15
 # Nuclei are wider than noise, and narrower than uneven light (sigmas in blocks); a page out of focus is blurred more.
@@ -46,6 +49,17 @@ def look_like_one_stack(pages: Iterable[np.ndarray]) -> bool:
         return False
     nothing = _NOTHING * heights.max()
     return all(_fades(side, least, nothing) for side in (pages[shown[0] :: -1], pages[shown[-1] :]))
+
+
+def share_nuclei(planes: Iterable[np.ndarray], z_um: float) -> bool:
+    """Say whether of every two neighbours among z planes (H, W), so far apart, one shows the other, if blurred.
+
+    Only what is said to be a z-stack is asked so little. A distance that is NaN counts as none.
+    """
+    least = _SHARED * (1 - (abs(z_um) / _HIGH_UM if np.isfinite(z_um) else 0))
+    return least <= 0 or all(
+        _shows_no_more(a, b, least, 0.0) or _shows_no_more(b, a, least, 0.0) for a, b in pairwise(map(_binned, planes))
+    )
 
 
 def is_shrunken(small: np.ndarray, pages: Iterable[np.ndarray]) -> bool:

@@ -11,7 +11,7 @@ from cellcycle.images.bounded import read_bounded
 from cellcycle.images.channels import by_name, choose_channel, is_index, is_known, words
 from cellcycle.images.formats import judge, open_stack
 from cellcycle.images.intensities import scale_to_unit
-from cellcycle.images.pages import MOST_PAGES, look_like_one_stack
+from cellcycle.images.pages import MOST_PAGES, look_like_one_stack, share_nuclei
 from cellcycle.images.remote import copied, is_url
 from cellcycle.images.stacks import STACK, Stack, pages_as_channels
 
@@ -66,12 +66,16 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
             stack = _unlike_pages(stack, channel)
         time, z_planes = _choose_planes(stack, plane)
         index = choose_channel(stack, channel, lambda c: _project(stack, time, c, z_planes))
-        if not stack.is_labelled and len(z_planes) > 1 and not _is_one_stack(stack, time, index):
+        if len(z_planes) > 1 and not _is_one_stack(stack, time, index):
             finding = f"it has {stack.n_z} pages without a label, which do not look like one z-stack"
+            remedy = "save a z-stack with axes and spacing stated"
+            if stack.is_labelled:
+                finding = f"it has {stack.n_z} z planes, of which neighbours show other things, as fields or stains do"
+                remedy = "state in um how far the planes of a z-stack are apart"
             raise ImageError(
                 path,
                 "; ".join(filter(None, (stack.note, finding))),
-                "name the page of the DNA stain with plane= (--plane), or save a z-stack with axes and spacing stated",
+                f"name the page of the DNA stain with plane= (--plane), or {remedy}",
             )
         raw = _project(stack, time, index, z_planes)
         if raw.ndim != 2 or 0 in raw.shape:
@@ -141,7 +145,10 @@ def _project(stack: Stack, time: int, channel: int, z_planes: range) -> np.ndarr
 
 
 def _is_one_stack(stack: Stack, time: int, channel: int) -> bool:
-    return stack.n_z <= MOST_PAGES and look_like_one_stack(stack.load(time, channel, z) for z in range(stack.n_z))
+    pages = (stack.load(time, channel, z) for z in range(stack.n_z))
+    if stack.is_labelled:
+        return stack.n_z > MOST_PAGES or np.isinf(stack.z_um) or share_nuclei(pages, stack.z_um)
+    return stack.n_z <= MOST_PAGES and look_like_one_stack(pages)
 
 
 def _unlike_pages(stack: Stack, channel: int | str) -> Stack:

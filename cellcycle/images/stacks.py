@@ -33,8 +33,9 @@ class Stack:
     """Planes of one field of view, loaded one at a time by `load(t, c, z)`, (H, W) in the file's own numbers.
 
     `channel_names` has one name a channel: from the file, "red", "green", "blue" for colours, otherwise "0", "1", ...
-    `is_labelled`: the file says that what counts as z is z; else they are pages of whatever. `elsewhere` holds the
-    names of channels of the same field -> the file that holds each, for one file of a set. `note` says what the file
+    `is_labelled`: the file says that what counts as z is z; else they are pages of whatever. `z_um` is how far apart it
+    says they are, NaN where it does not, infinite where nobody can have put them together. `elsewhere` holds the names
+    of channels of the same field -> the file that holds each, for one file of a set. `note` says what the file
     states that cannot be, and `missing(t, c, z_planes)` what of some planes is not there, "" where all is.
     """
 
@@ -47,6 +48,7 @@ class Stack:
     pixel_size_um: float | None = None
     is_colour: bool = False
     is_labelled: bool = True
+    z_um: float = np.inf
     elsewhere: dict[str, str] = field(default_factory=dict)
     note: str = ""
     missing: Callable[[int, int, range], str] | None = None

@@ -70,13 +70,15 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         finding = f"its header tells of {planes.n} planes, and it holds {held}: it was cut off, or is a part of another"
         raise ImageError(path, finding, "export it again, with a header of its own")
     labels = imagej.get("Labels") or []
-    names, (x_um, y_um), stale = header.described(index, (sizes["Y"], sizes["X"])) if header else (
+    spacing, unit = imagej.get("spacing"), str(imagej.get("unit", "")).strip("\0 ").lower()
+    names, (x_um, y_um, z_um), stale = header.described(index, (sizes["Y"], sizes["X"])) if header else (
         labels[: planes.n_channels] if planes.n_channels > 1 else [],
-        _resolution_um(series.keyframe, str(imagej.get("unit", "")).strip("\0 ").lower()), "",
+        (*_resolution_um(series.keyframe, unit),
+         spacing * UM_PER_UNIT.get(unit, np.nan) if isinstance(spacing, int | float) else np.nan), "",
     )  # fmt: skip
     pixel_size_um, note = usable_size(x_um, y_um)
     # ImageJ calls slices what was put together, and says how far planes are apart.
-    is_any = tiff.is_imagej and not imagej.get("spacing")
+    is_any = tiff.is_imagej and not spacing
     is_labelled = all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not is_any
     stack = Stack(
         str(path),
@@ -88,6 +90,7 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         pixel_size_um=pixel_size_um,
         is_colour=planes.is_colour,
         is_labelled=is_labelled,
+        z_um=np.nan if z_um is None else z_um,
         elsewhere=header.elsewhere if header else {},
         note="; ".join(filter(None, (header.note if header else "", stale, note))),
         missing=planes.missing,
