@@ -213,6 +213,17 @@ def test_z_stack_is_projected_or_picked(tmp_path, nucleus16, imagej):
         read_plane(tmp_path / "z.tif", plane=3)
 
 
+@pytest.mark.parametrize("axes", ["YXZ", "XYZ", "YZX", "ZXY", "XY"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_axes_in_any_order_give_the_picture_upright(tmp_path, nucleus16, axes, compression):
+    picture = nucleus16[:40]
+    pixels = np.stack([picture // 2, picture]) if "Z" in axes else picture
+    pixels = np.einsum(f"{'ZYX'[-pixels.ndim :]}->{axes}", pixels)
+    options = {"metadata": {"axes": axes}, "compression": compression, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", np.ascontiguousarray(pixels), **options)
+    np.testing.assert_allclose(read_plane(tmp_path / "a.tif").pixels, as_unit(picture), atol=1e-7)
+
+
 def test_ome_tiff_axes_names_and_pixel_size(tmp_path, nucleus16):
     stack = np.stack([np.stack([nucleus16 // 8, nucleus16 // (9 - c)]) for c in (0, 3)])
     metadata = {"axes": "CZYX", "PhysicalSizeX": 325.0, "PhysicalSizeXUnit": "nm", "Channel": {"Name": ["GFP", "DAPI"]}}

@@ -3,7 +3,7 @@
 import logging
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -182,7 +182,7 @@ class _Planes:
         has_colours = self.palette is not None or self.page.photometric in (2, 6)
         self.is_colour = self.n_channels == 3 and has_colours
         self.n = int(np.prod([self.sizes[axis] for axis in self.leading], dtype=int))
-        self.is_paged = self.n == len(series.pages)
+        self.is_paged = self.n == len(series.pages) and series.axes.startswith("".join(self.leading))
         self.cache: dict[int, np.ndarray] = {}
 
     def holds_first_time(self) -> bool:
@@ -196,11 +196,10 @@ class _Planes:
     def load(self, t: int, c: int, z: int) -> np.ndarray:
         """Return the plane (H, W) of a time point, channel and z position."""
         position = self._position(t, c, z)
-        pixels = self._block(tuple(position[axis] for axis in self.leading))
-        if self.palette is not None:
-            return self.palette[c][pixels]
-        pixels = pixels[tuple(slice(None) if axis in "YX" else position[axis] for axis in self.inner)]
-        return self._upright(pixels)
+        pixels, axes = self._block(position)
+        pixels = pixels[tuple(slice(None) if axis in "YX" else position[axis] for axis in axes)]
+        pixels = pixels if axes.index("Y") < axes.index("X") else pixels.T
+        return self._upright(pixels) if self.palette is None else self.palette[c][pixels]
 
     def missing(self, t: int, c: int, z_planes: Iterable[int]) -> str:
         """Say how many tiles or strips of some planes are not stored: a writer that was stopped leaves such."""
@@ -222,15 +221,15 @@ class _Planes:
     def _number(self, leading: tuple[int, ...]) -> int:
         return int(np.ravel_multi_index(leading, [self.sizes[a] for a in self.leading])) if leading else 0
 
-    def _block(self, leading: tuple[int, ...]) -> np.ndarray:
-        """Return the array over the inner axes at this position of the leading ones."""
+    def _block(self, position: dict[str, int]) -> tuple[np.ndarray, Sequence[str]]:
+        """Return the page of a position, or the whole series where its pages are no planes, with its axes."""
         if not self.is_paged:
             # Contiguous series without one page a plane are mapped from the file, not copied; for others tifffile
             # would make a temporary file.
-            is_mapped = leading and self.series.dataoffset is not None
+            is_mapped = self.leading and self.series.dataoffset is not None
             with quiet():
-                return self.series.asarray(out="memmap" if is_mapped else None)[leading]
-        index = self._number(leading)
+                return self.series.asarray(out="memmap" if is_mapped else None), self.series.axes
+        index = self._number(tuple(position[axis] for axis in self.leading))
         page = self.series.pages[index]
         if page is None:
             finding = "it lacks the plane asked for: it was stopped before, or another file of its set has it"
@@ -238,7 +237,7 @@ class _Planes:
         if index not in self.cache:
             with quiet():
                 self.cache = {index: page.asarray()}
-        return self.cache[index]
+        return self.cache[index], self.inner
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
         """Turn pictures stored as "0 is white" into intensities; ImageJ says it of the display alone."""
