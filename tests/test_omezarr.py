@@ -52,6 +52,19 @@ def test_channel_stack_and_pixel_size_are_read(tmp_path, version):
     np.testing.assert_allclose(plane.pixels, PIXELS[1].max(axis=0) / 65535, atol=1e-6)
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_the_largest_level_is_read_whatever_their_order(tmp_path, version):
+    path = store(tmp_path / "a.zarr", version=version)
+
+    def turn(told):
+        told = told if version == "0.4" else told["attributes"]["ome"]
+        told["multiscales"][0]["datasets"].reverse()
+
+    changed(path, ".zattrs" if version == "0.4" else "zarr.json", turn)
+    plane = read_plane(path)
+    assert plane.pixels.shape == PIXELS.shape[2:] and plane.pixel_size_um == 0.5
+
+
 @pytest.mark.slow
 def test_axes_units_and_shards_as_they_come(tmp_path):
     times = store(tmp_path / "t.zarr", PIXELS[0], axes="tyx", names=["DAPI"], unit="nanometer", scale=325.0)

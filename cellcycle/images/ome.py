@@ -37,7 +37,7 @@ class Header:
     note: str = ""
 
     def described(self, index: int, shape: tuple[int, int]) -> tuple[list[str], tuple, str]:
-        """Return what is said of one of the images in this file: names of channels, steps in x, y and z (um), and a note.
+        """Return what is said of one of the images in this file: names of channels, sizes in x, y and z, and a note.
 
         Each is empty, or None, where nothing is said. `shape` (H, W) is that of the image: what was made of another
         size since, has pixels of another size.

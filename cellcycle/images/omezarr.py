@@ -19,7 +19,10 @@ from cellcycle.images.bounded import MOST_FILES, bytes_of
 from cellcycle.images.judge import MOST_SEGMENTS
 from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, refuse_unaffordable, usable_size
 
-_DESCRIPTIONS = ("zarr.json", ".zarray", ".zattrs")
+OF_ARRAY = ("zarr.json", ".zarray")
+_DESCRIPTIONS = (*OF_ARRAY, ".zattrs")
+# More levels are looked at of none.
+MOST_LEVELS = 30
 _MOST_BYTES = 8_000_000
 # More than any store has.
 _ANY_BYTES = 1 << 62
@@ -61,7 +64,7 @@ def opened(path: Path, n_bytes: int | None = None) -> Opened:
         raise ImageError(path, f"it is {what}", "name the folder of an image in it, which describes multiscales")
     image = _one(path, told["multiscales"], "multiscales")
     axes, units = _axes(path, image)
-    level = image["datasets"][0]
+    level = full_level(path, image["datasets"])
     folder = _inside(path, level["path"])
     about = sum(file.stat().st_size for file in folder.glob("*") if file.name in _DESCRIPTIONS)
     if n_bytes is not None and bytes_of(folder) <= about:
@@ -93,6 +96,21 @@ def opened(path: Path, n_bytes: int | None = None) -> Opened:
         missing=lambda t, c, z: _missing(folder, Opened(array, axes, stack), {"t": [t], "c": [c], "z": z}),
     )
     return Opened(array, axes, stack)
+
+
+def full_level(path: Path, levels: list[dict]) -> dict:
+    """Return the level of an image with the most pixels; the first where that is not described, or another as large."""
+
+    def n_pixels(level: dict) -> int:
+        folder = path / str(level["path"])
+        files = [folder / name for name in OF_ARRAY if is_below(level["path"]) and (folder / name).is_file()]
+        try:
+            return prod(map(int, _json(files[0])["shape"])) if files else 0
+        except (ImageError, KeyError, TypeError, ValueError):
+            # Of the level that is read the error is told.
+            return 0
+
+    return max(levels[:MOST_LEVELS], key=n_pixels) if n_pixels(levels[0]) else levels[0]
 
 
 def chunk_keys(found: Opened, wanted: Mapping[str, Sequence[int]]) -> list[str]:

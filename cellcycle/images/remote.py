@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 from cellcycle.errors import ImageError
 from cellcycle.files import scratch_folder
 from cellcycle.images.formats import IMAGE_SUFFIXES, one_line
-from cellcycle.images.omezarr import chunk_keys, described, is_below, opened
+from cellcycle.images.omezarr import MOST_LEVELS, OF_ARRAY, chunk_keys, described, full_level, is_below, opened
 from cellcycle.images.stacks import Stack
 
 _URL = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
 # Without a byte for so long, a server has stopped. Chunks are small: several are on their way at once.
 _SECONDS, _AT_ONCE = 60.0, 8
-_OF_IMAGE, _OF_ARRAY = ("zarr.json", ".zattrs"), ("zarr.json", ".zarray")
+_OF_IMAGE = ("zarr.json", ".zattrs")
 
 
 def is_url(path) -> bool:
@@ -99,12 +99,16 @@ def _copy_description(url: str, path: Path, names: tuple[str, ...]) -> None:
 
 
 def _copy_level(url: str, path: Path, wanted) -> None:
-    """Copy the full resolution of an OME-Zarr image: its description, and the chunks of the planes that are wanted."""
+    """Copy the full resolution of an OME-Zarr image: what tells which it is, and the chunks of the wanted planes."""
     with one_line(url):
         told = described(path)[0]
-        level = str(told["multiscales"][0]["datasets"][0]["path"]) if "multiscales" in told else ""
-        if level and is_below(level):
-            _copy_description(f"{url}/{level}", path / level, _OF_ARRAY)
+        levels = told["multiscales"][0]["datasets"][:MOST_LEVELS] if "multiscales" in told else []
+        first, *others = [str(level["path"]) for level in levels] or [""]
+        if first and is_below(first):
+            _copy_description(f"{url}/{first}", path / first, OF_ARRAY)
+        for name in filter(is_below, others):
+            any(_copy(f"{url}/{name}/{file}", path / name / file) for file in OF_ARRAY)
+        level = full_level(path, levels)["path"] if levels else ""
         # What is wrong with it is said here, before many chunks are asked for.
         found = opened(path)
     keys = chunk_keys(found, wanted(found.stack))
