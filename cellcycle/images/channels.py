@@ -31,7 +31,8 @@ FLUORS = {
     "dsred", "fitc", "tritc", "rhodamine", "texas", "texasred", "txred", "cy2", "cy3", "cy5", "cy7", "alexa", "af488",
     "af555", "af568", "af594", "af647", "a488", "a555", "a568", "a594", "a647", "edu", "brdu", "actin", "phalloidin",
     "tubulin", "wga", "cona", "mitotracker", "lysotracker", "bodipy", "bf", "brightfield", "phase", "dic", "pc",
-    "trans", "tl", "bfp", "tagbfp", "ebfp", "ebfp2",
+    "trans", "tl", "hmc", "bfp", "tagbfp", "ebfp", "ebfp2", "cy55", "irfp670", "irfp713", "mirfp670", "sfgfp",
+    "phasecontrast",
 }  # fmt: skip
 # Beside a stain these say that the channel shows them, in the light of the stain or with it.
 _OTHERS = {
@@ -63,7 +64,8 @@ _PLAIN = {
     "laser", "uv", "content", "green", "orange", "red", "spy", "camera", "ex",
 }  # fmt: skip
 # Colours by which the files of channels are told apart.
-_COLOURS = {"blue", "cyan", "green", "yellow", "orange", "red", "farred", "magenta"}
+# IR and UV are no such: cells are irradiated so.
+_COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
 # Names of stains in the names of files: of DNA, with the number of the product and what denies it, and of others that
 # have several words.
 _DNA_NAME = re.compile(
@@ -78,7 +80,7 @@ _DNA_NAME = re.compile(
     re.IGNORECASE,
 )
 _OTHER_NAME = re.compile(
-    r"(?:(?<=channel)|(?<![A-Za-z]))(?:alexa[ _-]?(?:fluor)?[ _-]?\d{3}|texas[ _-]?red|far[ _-]?red"
+    r"(?:(?<=channel)|(?<![A-Za-z]))(?:alexa[ _-]?(?:fluor)?[ _-]?\d{3}|texas[ _-]?red|(?:far|deep)[ _-]?red|near[ _-]?(?:ir|infrared)|cy5\.5"
     r"|(?:tl|trans(?:mitted)?)[ _-](?:bright[ _-]?field|light|dic|phase)|bright[ _-]?field|phase[ _-]?contrast"
     r"|propidium[ _-]iodide)(?![A-Za-z])"
     r"|(?<=channel)(?:gfp|yfp|cfp|rfp|fitc|tritc|cy[2357]|mcherry|txred|bf|dic)(?![A-Za-z])",
