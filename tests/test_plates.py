@@ -226,6 +226,35 @@ def test_a_merged_picture_beside_its_channels_is_a_copy():
     assert "CH1, CH2 of" in error.finding and left_out == {"copies": ["Image_XY01_Overlay.tif"]}
 
 
+TILES = {
+    "Cytation": (["B2_01_1_1_DAPI_001", "B2_02_1_1_DAPI_001"], "B2_-1_1_1_Stitched[DAPI 377,447]_001"),
+    "of a channel": (["B2_01_1_1_DAPI_001"], "B2_-1_1_1_Stitched[DAPI 377,447]_001"),
+    "wells": (["P1_B02_01", "P1_B02_02", "P1_B03_01"], "P1_B2_montage"),
+    "names": (["s1_01_DAPI", "s1_02_DAPI"], "s1_DAPI_stitched"),
+    "ZEN": (["slide 3"], "slide 3-Stitching-01"),
+    "folders": (["Tiles/B2_1", "Tiles/B2_2"], "Stitched/B2"),
+    "no name": (["01", "02"], "Stitched"),
+}
+NO_TILES = {
+    "alone": ["B2_-1_1_1_Stitched[DAPI 377,447]_001", "B3_-1_1_1_Stitched[DAPI 377,447]_001"],
+    "of another well": ["B2_-1_1_1_Stitched[DAPI 377,447]_001", "B3_01_1_1_DAPI_001"],
+    "of another sample": ["s1_stitched", "s2_01", "s2_02", "s10_1"],
+    "a word": ["wing_stitched", "wing_ctrl"],
+}
+
+
+@pytest.mark.parametrize("kind", TILES)
+def test_a_stitched_picture_beside_its_tiles_is_a_copy(kind):
+    *tiles, stitched = (f"{stem}.tif" for stem in (*TILES[kind][0], TILES[kind][1]))
+    assert fields_of([stitched, *tiles]) == (tiles, {"copies": [stitched]})
+
+
+@pytest.mark.parametrize("kind", NO_TILES)
+def test_a_stitched_picture_without_its_tiles_is_a_field(kind):
+    names = [f"{stem}.tif" for stem in NO_TILES[kind]]
+    assert fields_of(names) == (names, {})
+
+
 def test_a_small_picture_is_a_copy_only_if_its_file_is_smaller(tmp_path):
     large, small, tumor = (str(tmp_path / name) for name in ("s1.tif", "s1_small.tif", "s1_small_1.tif"))
     for file, size in ((large, 100), (small, 20), (tumor, 20)):

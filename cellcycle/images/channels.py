@@ -80,7 +80,8 @@ _DNA_NAME = re.compile(
     re.IGNORECASE,
 )
 _OTHER_NAME = re.compile(
-    r"(?:(?<=channel)|(?<![A-Za-z]))(?:alexa[ _-]?(?:fluor)?[ _-]?\d{3}|texas[ _-]?red|(?:far|deep)[ _-]?red|near[ _-]?(?:ir|infrared)|cy5\.5"
+    r"(?:(?<=channel)|(?<![A-Za-z]))(?:alexa[ _-]?(?:fluor)?[ _-]?\d{3}|texas[ _-]?red"
+    r"|(?:far|deep)[ _-]?red|near[ _-]?(?:ir|infrared)|cy5\.5"
     r"|(?:tl|trans(?:mitted)?)[ _-](?:bright[ _-]?field|light|dic|phase)|bright[ _-]?field|phase[ _-]?contrast"
     r"|propidium[ _-]iodide)(?![A-Za-z])"
     r"|(?<=channel)(?:gfp|yfp|cfp|rfp|fitc|tritc|cy[2357]|mcherry|txred|bf|dic)(?![A-Za-z])",

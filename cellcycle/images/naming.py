@@ -31,7 +31,7 @@ _FOLDER = re.compile(r"(?:w|ch|chan(?:nel)?|wave(?:length)?)[ _-]?\d{1,2}", re.I
 _MOST_FOLDERS = 6  # more are wells, weeks or the like
 # These number a channel only if nothing else could be meant: c1 is a well or a condition, too.
 _LONE = re.compile(r"(?:^|(?<=[_ ./-])|(?<=[_ .-][st]\d)|(?<=[_ .-][st]\d\d))[cC]\d\d?(?=$|[_ ./-])")
-_WELL = re.compile(r"(?<![A-Za-z\d])[A-Pa-p](?:0?[1-9]|1\d|2[0-4])(?![A-Za-z\d])")
+WELL = re.compile(r"(?<![A-Za-z\d])[A-Pa-p](?:0?[1-9]|1\d|2[0-4])(?![A-Za-z\d])")
 _MOST_LONE = 4
 _LASERS = {385, 395, 405, 440, 445, 458, 470, 473, 475, 476, 488, 514, 532, 543, 555, 559, 561, 568, 594, 630, 633, 635,
            638, 640, 642, 647, 660, 730, 785}  # fmt: skip
@@ -181,8 +181,8 @@ def _by_lone_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict
         if found := _LONE.search(text):
             rest, number = _cut(text, [found.span()], "?"), found.group()
             made[file] = Part(folder, rest, number, whole=part.whole)
-            places[folder][rest].add(number.lower() if _WELL.search(f"{os.path.basename(folder)}/{rest}") else number)
-        elif _WELL.search(text) and not re.search(r"[cC]\d\+[cC]?\d", text):
+            places[folder][rest].add(number.lower() if WELL.search(f"{os.path.basename(folder)}/{rest}") else number)
+        elif WELL.search(text) and not re.search(r"[cC]\d\+[cC]?\d", text):
             wells.add(folder)
     taken = {folder for folder, numbers in places.items() if folder not in wells and _look_like_channels(numbers)}
     return {file: part for file, part in made.items() if part.folder in taken}

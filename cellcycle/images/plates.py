@@ -10,7 +10,7 @@ from pathlib import Path
 from cellcycle.errors import ImageError
 from cellcycle.images.channels import FLUORS, by_name, is_of_the_dead, is_of_the_living, says_stain, words
 from cellcycle.images.copies import without_copies
-from cellcycle.images.naming import Part, parts_of
+from cellcycle.images.naming import WELL, Part, parts_of
 
 _THUMBNAIL = re.compile(r"(?:^|[^a-z])thumb(?:nail)?s?(?:$|[^a-z]|[0-9a-f-]{2,}$)", re.IGNORECASE)
 # The part of a path that numbers the plane of a stack.
@@ -42,6 +42,11 @@ _WEEK = re.compile(r"(?:w[1-9]\d?|ch[1-9]\d?)", re.IGNORECASE)
 _MERGED = re.compile(
     r"(?<![a-z])(?:merged?|overlays?|composite|c\d(?:\+c?\d)+)(?![a-z])|\*(?: ?\+ ?\*)+", re.IGNORECASE
 )
+# Pictures that a microscope put together of fields, and the folders of both.
+_STITCHED = re.compile(r"(?<![a-z])(?:stitch(?:ed|ing)?|montages?)(?![a-z])", re.IGNORECASE)
+_OF_TILES = re.compile(rf"(?:{_STITCHED.pattern}|tiles?)(?:[ _-]?images?)?", re.IGNORECASE)
+# What a tile is called beyond its picture: numbers.
+_TILES = re.compile(r"(?: (?:[a-z]{1,5} ?)?\d+)*")
 # Files beside the images in which ImageXpress and Harmony name the channels.
 _STATED = (
     ("*.HTD", re.compile(rb'"WaveName(\d+)",\s*"([^"]*)"'), "w"),
@@ -67,7 +72,7 @@ def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], di
         return list(files), {}
     kept, copies = without_copies(file for file in named if file not in thumbnails)
     parts = parts_of(kept)
-    copies = {*copies, *_merged(parts)}
+    copies = {*copies, *_merged(parts), *_stitched(parts)}
     parts = {file: part for file, part in parts.items() if file not in copies}
     verdicts, unclear = _verdicts(parts)
     fields: list[str | ImageError] = []
@@ -99,6 +104,34 @@ def _merged(parts: dict[str, Part]) -> set[str]:
         if file not in merged and part.channel != ("", ""):
             channels[part.folder, _bare(part.rest)].add(part.channel)
     return {file for file in merged if len(channels[parts[file].folder, _bare(parts[file].rest)]) > 1}
+
+
+def _stitched(parts: dict[str, Part]) -> set[str]:
+    """Return the files that show what tiles beside them show, of their channel: those of the same well, or name."""
+    stitched, tiles = {}, defaultdict(set)
+    for file, part in parts.items():
+        folder, name = os.path.split(file)
+        above, own = os.path.split(folder)
+        place = above if _OF_TILES.fullmatch(own) else folder, part.channel
+        if _STITCHED.search(name) or (place[0] == above and _STITCHED.search(own)):
+            stitched[file] = place
+        else:
+            tiles[place].add(_bare(part.rest))
+    wells = {(place, wells[:k]) for place, of in tiles.items() for wells in (map(_wells, of) if stitched else ())
+             for k in range(1, len(wells) + 1)}  # fmt: skip
+
+    def is_beside(file: str, place: tuple) -> bool:
+        name = re.sub(r"(?: \d+)+$", "", f" {_bare(_STITCHED.sub('', parts[file].rest))}".rstrip())
+        if found := _wells(name):
+            return (place, found) in wells
+        said = (f" {tile}" for tile in tiles[place])
+        return any(tile.startswith(name) and _TILES.fullmatch(tile[len(name) :]) for tile in said)
+
+    return {file for file, place in stitched.items() if is_beside(file, place)}
+
+
+def _wells(text: str) -> tuple[str, ...]:
+    return tuple(found.replace("0", "", found[1] == "0") for found in WELL.findall(text))
 
 
 def _bare(rest: str) -> str:
