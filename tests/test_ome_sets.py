@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from cellcycle.errors import DataError, ImageError
-from cellcycle.images import read_plane
+from cellcycle.images import expand, read_plane
 from cellcycle.predict.groups import layout
 
 OME = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"{own}>{body}</OME>"""
@@ -100,6 +100,21 @@ def test_channels_that_do_not_follow_each_other_keep_their_names_and_sisters(tmp
     assert darkest(read_plane(first, "RFP")) == level()
     with pytest.raises(ImageError, match=r"0 GFP; the channel DAPI of this field lies in a\.ome\.tif"):
         read_plane(second)
+
+
+@pytest.mark.parametrize("is_companion", [False, True])
+def test_of_files_that_only_number_their_channels_the_headers_say_which_is_dna(tmp_path, is_companion):
+    files = {f"f{field}_ch0{c}.ome.tif": [(0, c, 0, 0)] for field in (1, 2) for c in (0, 1)}
+    for field in (1, 2):
+        of_field = {name: planes for name, planes in files.items() if name.startswith(f"f{field}")}
+        write_set(tmp_path, of_field, ("GFP", "DAPI"), is_companion=is_companion)
+    names = sorted(files)
+    told = []
+    assert expand([tmp_path], told.append) == [str(tmp_path / name) for name in names[1::2]]
+    assert told[0].startswith(f"left out: 2 files of other channels ({names[0]}, {names[2]})")
+    write_set(tmp_path, {name: files[name] for name in names[:2]}, ("DNA damage", "GFP"))
+    (error,) = expand([tmp_path / name for name in names[:2]])
+    assert "nothing says which one is DNA" in error.finding
 
 
 def test_a_channel_with_its_z_stack_in_a_file_is_a_z_stack(tmp_path):

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from cellcycle.images.naming import WELL, Part
+
 # A word by which programs and people name a picture made from another one, and how much of it is lost by that.
 _MADE = {
     0: r"raw|orig(?:inal)?|cop(?:y|ies)(?:[ _-]?\d{1,2}|[ _-]?\(\d\))?|export(?:ed)?",
@@ -25,6 +27,15 @@ _SMALL = re.compile(r"(?<=[^\W_])[ _.-]+small$", re.IGNORECASE)
 _SMALLER = 0.5
 # The most faithful first; what only some installations read comes after what all do.
 _TIFFS, _LOSSY = (".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm", ".zarr"), (".jpg", ".jpeg")
+# The words for a picture of several channels, and how ZEN and people write the channels that are in it: c1+2, DAPI+GFP.
+_MERGED = re.compile(
+    r"(?<![a-z])(?:merged?|overlays?|composite|c\d(?:\+c?\d)+)(?![a-z])|\*(?: ?\+ ?\*)+", re.IGNORECASE
+)
+# Pictures that a microscope put together of fields, and the folders of both.
+_STITCHED = re.compile(r"(?<![a-z])(?:stitch(?:ed|ing)?|montages?)(?![a-z])", re.IGNORECASE)
+_OF_TILES = re.compile(rf"(?:{_STITCHED.pattern}|tiles?)(?:[ _-]?images?)?", re.IGNORECASE)
+# What a tile is called beyond its picture: numbers.
+_TILES = re.compile(r"(?: (?:[a-z]{1,5} ?)?\d+)*")
 
 
 def without_copies(files: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -76,3 +87,50 @@ def _origin(file: str) -> tuple[tuple[str, str], tuple]:
     formats = (is_tiff, suffix not in (".png", ".bmp", *_LOSSY), suffix == ".png", suffix == ".bmp", suffix in _LOSSY)
     rank = (most > 1, suffix in _LOSSY, most > 0, formats.index(True), n_words, file)
     return (folder, short.casefold()), rank
+
+
+def put_together(parts: dict[str, Part]) -> set[str]:
+    """Return the files that show several others at once, by the parts of the name of each: channels, or tiles."""
+    return _merged(parts) | _stitched(parts)
+
+
+def _merged(parts: dict[str, Part]) -> set[str]:
+    """Return the files that show several channels at once, beside at least two files of these."""
+    merged = {file for file, part in parts.items() if _MERGED.search(part.rest)}
+    channels = defaultdict(set)
+    for file, part in parts.items() if merged else ():
+        if file not in merged and part.channel != ("", ""):
+            channels[part.folder, _bare(part.rest)].add(part.channel)
+    return {file for file in merged if len(channels[parts[file].folder, _bare(parts[file].rest)]) > 1}
+
+
+def _stitched(parts: dict[str, Part]) -> set[str]:
+    """Return the files that show what tiles beside them show, of their channel: those of the same well, or name."""
+    stitched, tiles = {}, defaultdict(set)
+    for file, part in parts.items():
+        folder, name = os.path.split(file)
+        above, own = os.path.split(folder)
+        place = above if _OF_TILES.fullmatch(own) else folder, part.channel
+        if _STITCHED.search(name) or (place[0] == above and _STITCHED.search(own)):
+            stitched[file] = place
+        else:
+            tiles[place].add(_bare(part.rest))
+    wells = {(place, wells[:k]) for place, of in tiles.items() for wells in (map(_wells, of) if stitched else ())
+             for k in range(1, len(wells) + 1)}  # fmt: skip
+
+    def is_beside(file: str, place: tuple) -> bool:
+        name = re.sub(r"(?: \d+)+$", "", f" {_bare(_STITCHED.sub('', parts[file].rest))}".rstrip())
+        if found := _wells(name):
+            return (place, found) in wells
+        said = (f" {tile}" for tile in tiles[place])
+        return any(tile.startswith(name) and _TILES.fullmatch(tile[len(name) :]) for tile in said)
+
+    return {file for file, place in stitched.items() if is_beside(file, place)}
+
+
+def _wells(text: str) -> tuple[str, ...]:
+    return tuple(found.replace("0", "", found[1] == "0") for found in WELL.findall(text))
+
+
+def _bare(rest: str) -> str:
+    return re.sub(r"[\W_]+", " ", _MERGED.sub("", rest)).strip().casefold()

@@ -3,14 +3,17 @@
 import os
 import re
 from collections import Counter, defaultdict
+from contextlib import suppress
 from functools import reduce
 from operator import and_
 from pathlib import Path
 
 from cellcycle.errors import ImageError
-from cellcycle.images.channels import FLUORS, by_name, is_of_the_dead, is_of_the_living, says_stain, words
-from cellcycle.images.copies import without_copies
-from cellcycle.images.naming import WELL, Part, parts_of
+from cellcycle.images.bounded import read_bounded
+from cellcycle.images.channels import FLUORS, by_name, is_index, is_of_the_dead, is_of_the_living, says_stain, words
+from cellcycle.images.copies import put_together, without_copies
+from cellcycle.images.formats import judge, one_line, open_stack
+from cellcycle.images.naming import Part, parts_of
 
 _THUMBNAIL = re.compile(r"(?:^|[^a-z])thumb(?:nail)?s?(?:$|[^a-z]|[0-9a-f-]{2,}$)", re.IGNORECASE)
 # The part of a path that numbers the plane of a stack.
@@ -38,15 +41,6 @@ _OF_MICROSCOPE = re.compile(
 )
 # Weeks and chambers are numbered like channels.
 _WEEK = re.compile(r"(?:w[1-9]\d?|ch[1-9]\d?)", re.IGNORECASE)
-# The words for it, and how ZEN and people write the channels that are in it: c1+2, DAPI+GFP.
-_MERGED = re.compile(
-    r"(?<![a-z])(?:merged?|overlays?|composite|c\d(?:\+c?\d)+)(?![a-z])|\*(?: ?\+ ?\*)+", re.IGNORECASE
-)
-# Pictures that a microscope put together of fields, and the folders of both.
-_STITCHED = re.compile(r"(?<![a-z])(?:stitch(?:ed|ing)?|montages?)(?![a-z])", re.IGNORECASE)
-_OF_TILES = re.compile(rf"(?:{_STITCHED.pattern}|tiles?)(?:[ _-]?images?)?", re.IGNORECASE)
-# What a tile is called beyond its picture: numbers.
-_TILES = re.compile(r"(?: (?:[a-z]{1,5} ?)?\d+)*")
 # Files beside the images in which ImageXpress and Harmony name the channels.
 _STATED = (
     ("*.HTD", re.compile(rb'"WaveName(\d+)",\s*"([^"]*)"'), "w"),
@@ -72,7 +66,7 @@ def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], di
         return list(files), {}
     kept, copies = without_copies(file for file in named if file not in thumbnails)
     parts = parts_of(kept)
-    copies = {*copies, *_merged(parts), *_stitched(parts)}
+    copies = {*copies, *put_together(parts)}
     parts = {file: part for file, part in parts.items() if file not in copies}
     verdicts, unclear = _verdicts(parts)
     fields: list[str | ImageError] = []
@@ -96,70 +90,38 @@ def _is_thumbnail(file: str) -> bool:
     return bool(_THUMBNAIL.search(path.stem) or path.parent.name.lower() in ("thumbs", "thumbnails"))
 
 
-def _merged(parts: dict[str, Part]) -> set[str]:
-    """Return the files that show several channels at once, beside at least two files of these."""
-    merged = {file for file, part in parts.items() if _MERGED.search(part.rest)}
-    channels = defaultdict(set)
-    for file, part in parts.items() if merged else ():
-        if file not in merged and part.channel != ("", ""):
-            channels[part.folder, _bare(part.rest)].add(part.channel)
-    return {file for file in merged if len(channels[parts[file].folder, _bare(parts[file].rest)]) > 1}
-
-
-def _stitched(parts: dict[str, Part]) -> set[str]:
-    """Return the files that show what tiles beside them show, of their channel: those of the same well, or name."""
-    stitched, tiles = {}, defaultdict(set)
-    for file, part in parts.items():
-        folder, name = os.path.split(file)
-        above, own = os.path.split(folder)
-        place = above if _OF_TILES.fullmatch(own) else folder, part.channel
-        if _STITCHED.search(name) or (place[0] == above and _STITCHED.search(own)):
-            stitched[file] = place
-        else:
-            tiles[place].add(_bare(part.rest))
-    wells = {(place, wells[:k]) for place, of in tiles.items() for wells in (map(_wells, of) if stitched else ())
-             for k in range(1, len(wells) + 1)}  # fmt: skip
-
-    def is_beside(file: str, place: tuple) -> bool:
-        name = re.sub(r"(?: \d+)+$", "", f" {_bare(_STITCHED.sub('', parts[file].rest))}".rstrip())
-        if found := _wells(name):
-            return (place, found) in wells
-        said = (f" {tile}" for tile in tiles[place])
-        return any(tile.startswith(name) and _TILES.fullmatch(tile[len(name) :]) for tile in said)
-
-    return {file for file, place in stitched.items() if is_beside(file, place)}
-
-
-def _wells(text: str) -> tuple[str, ...]:
-    return tuple(found.replace("0", "", found[1] == "0") for found in WELL.findall(text))
-
-
-def _bare(rest: str) -> str:
-    return re.sub(r"[\W_]+", " ", _MERGED.sub("", rest)).strip().casefold()
-
-
 def _verdicts(parts: dict[str, Part]) -> tuple[dict[str, str], dict[str, dict[Channel, Part]]]:
     """Return what each file is, a "field", one of an "other" channel or "unclear", and by folder what is unclear."""
     places = defaultdict(lambda: defaultdict(dict))
     for part in parts.values():
         places[part.folder][part.rest].setdefault(part.channel, part)
     unclear, judged = {}, {}
+    one = {(part.folder, part.channel): file for file, part in parts.items()}
     for folder, fields in places.items():
-        judged[folder] = _judge(folder, fields)
-        found = {channel: part for rest, field in fields.items() for channel, part in field.items()
-                 if judged[folder][rest, channel] == "unclear"}  # fmt: skip
-        unclear[folder] = dict(sorted(found.items()))
+        stated = _stated(folder, fields)
+        judged[folder] = _judge(fields, stated)
+        unclear[folder] = _unclear(fields, judged[folder])
+        asked = {_number(part): one[folder, channel] for channel, part in unclear[folder].items() if not part.name}
+        told = {number: _in_header(file) for number, file in asked.items() if number and not stated.get(number)}
+        if any(told.values()):
+            judged[folder] = _judge(fields, stated | told)
+            unclear[folder] = _unclear(fields, judged[folder])
     return {file: judged[part.folder][part.rest, part.channel] for file, part in parts.items()}, unclear
 
 
-def _judge(folder: str, fields: dict[str, dict[Channel, Part]]) -> dict[tuple[str, Channel], str]:
+def _unclear(fields: dict[str, dict[Channel, Part]], judged: dict[tuple[str, Channel], str]) -> dict[Channel, Part]:
+    found = {channel: part for rest, field in fields.items() for channel, part in field.items()
+             if judged[rest, channel] == "unclear"}  # fmt: skip
+    return dict(sorted(found.items()))
+
+
+def _judge(fields: dict[str, dict[Channel, Part]], stated: dict[str, str]) -> dict[tuple[str, Channel], str]:
     """Return what the files of a folder are, by the rest of their name and their channel; each field is judged alone.
 
-    What a field alone does not say another one may: a channel that is none of DNA there is none here.
+    What a field alone does not say another one may: a channel that is none of DNA there is none here. `stated` holds
+    names of channels by their numbers.
     """
-    is_numbered = any(part.number for field in fields.values() for part in field.values())
-    stated = _stated(folder) if is_numbered and any(len(field) > 1 for field in fields.values()) else {}
-    names = {channel: part.name or stated.get(re.sub(r"(?<=[a-z])0+(?=\d)", "", part.number.lower()), "")
+    names = {channel: part.name or stated.get(_number(part), "")
              for field in fields.values() for channel, part in field.items()}  # fmt: skip
     plain = {channel for channel, name in names.items() if says_stain(name)}
     several = {rest: field for rest, field in fields.items() if len(field) > 1}
@@ -239,10 +201,27 @@ def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
     return 2 * sum(n > 2 for n in dyes) <= len(fields)
 
 
-def _stated(folder: str) -> dict[str, str]:
+def _number(part: Part) -> str:
+    return re.sub(r"(?<=[a-z])0+(?=\d)", "", part.number.lower())
+
+
+def _in_header(file: str) -> str:
+    """Return how a file that is one channel calls it itself, "" where it does not."""
+    with suppress(ImageError), one_line(file):
+        return read_bounded(_only_name, Path(file), judge(Path(file)))
+    return ""
+
+
+def _only_name(path: Path) -> str:
+    with open_stack(path) as stack:
+        return "" if stack.n_channels > 1 or is_index(stack.channel_names[0]) else stack.channel_names[0]
+
+
+def _stated(folder: str, fields: dict[str, dict[Channel, Part]]) -> dict[str, str]:
     """Return what files beside the images say the channels are, by their number."""
     stated = {}
-    for pattern, entry, prefix in _STATED:
+    is_numbered = any(part.number for field in fields.values() for part in field.values())
+    for pattern, entry, prefix in _STATED if is_numbered and any(len(field) > 1 for field in fields.values()) else ():
         for file in sorted(Path(folder or ".").glob(pattern))[:3]:
             if file.is_file() and file.stat().st_size <= _MOST_BYTES:
                 for number, name in entry.findall(file.read_bytes()):
