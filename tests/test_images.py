@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
+from cellcycle.datasets.labels import read_stated
 from cellcycle.errors import ImageError
 from cellcycle.images import list_images, read_plane, write_image
 from cellcycle.images.intensities import scale_to_unit
@@ -261,6 +262,17 @@ def test_unclear_channel_lists_the_channels(tmp_path, nucleus16):
     for wrong in ("DAPI", "3", -1, "", "\u00b2", "\u0661", "9" * 5000):
         with pytest.raises(ImageError, match="no channel matches"):
             read_plane(tmp_path / "a.ome.tif", channel=wrong)
+
+
+def test_a_number_that_names_one_channel_and_counts_another_is_refused(tmp_path, nucleus16):
+    stack = np.stack([nucleus16 // n for n in (1, 2, 3)])
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata={"axes": "CYX", "Channel": {"Name": ["1", "2", "Cy5"]}})
+    with pytest.raises(ImageError, match=r"""1 is the name.*0 1, 1 2, 2 Cy5.*'"1"' or '"2"'"""):
+        read_plane(tmp_path / "a.ome.tif", channel="1")
+    names = [read_plane(tmp_path / "a.ome.tif", channel=asked).channel for asked in ('"1"', '"2"', 1, "0", "cy5")]
+    assert names == ["1", "2", "2", "1", "Cy5"]
+    # A table holds names.
+    assert read_stated(tmp_path / "a.ome.tif", "1", "").channel == "1"
 
 
 def test_two_stains_in_colours_are_refused(tmp_path, nucleus8):

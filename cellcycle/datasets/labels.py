@@ -176,7 +176,9 @@ def read_stated(path, said_channel: str, said_planes: str, channel=None, plane=N
         plane = _plane_of(path, said_planes)
         by_table.append(said_planes)
     try:
-        found = _read_one(path, channel, plane, bool(said_channel) and not said_planes)
+        # The table holds names: one that is a number is no index.
+        asked = f'"{channel}"' if by_table and channel == said_channel else channel
+        found = _read_one(path, asked, plane, bool(said_channel) and not said_planes)
     except ImageError as error:
         if not by_table:
             raise

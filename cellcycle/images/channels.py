@@ -32,7 +32,6 @@ FLUORS = {
     "af555", "af568", "af594", "af647", "a488", "a555", "a568", "a594", "a647", "edu", "brdu", "actin", "phalloidin",
     "tubulin", "wga", "cona", "mitotracker", "lysotracker", "bodipy", "bf", "brightfield", "phase", "dic", "pc",
     "trans", "tl", "hmc", "bfp", "tagbfp", "ebfp", "ebfp2", "cy55", "irfp670", "irfp713", "mirfp670", "sfgfp",
-    "phasecontrast",
 }  # fmt: skip
 # Beside a stain these say that the channel shows them, in the light of the stain or with it.
 _OTHERS = {
@@ -253,21 +252,35 @@ def words(name: str) -> list[str]:
 
 
 def _find(stack: Stack, channel: int | str) -> int:
-    """Return the channel with this index, this name, or the only one whose name has its words, or else contains it."""
-    text = str(channel).strip().lower()
+    """Return the channel with this index, this name, or the only one whose name has its words, or else contains it.
+
+    Of a name in double quotes no index is meant, unless there is no such name.
+    """
+    said = str(channel).strip()
+    text = unquoted(said).lower()
     names = [name.lower() for name in stack.channel_names]
     if text in names and not isinstance(channel, int):
+        index = int(text) if is_index(text) and text == said.lower() else stack.n_channels
+        if index < stack.n_channels and names[index] != text:
+            finding = f"{text} is the name of one of its channels and the index of another ({_listed(stack)})"
+            remedy = f"give a name in double quotes, '\"{text}\"' or '\"{stack.channel_names[index]}\"'"
+            raise ImageError(stack.path, finding, remedy)
         return names.index(text)
     if is_index(text) and int(text) < stack.n_channels:
         return int(text)
-    wanted = set(words(str(channel)))
+    wanted = set(words(unquoted(said)))
     found = [i for i, name in enumerate(stack.channel_names) if wanted and wanted <= set(words(name))]
     if len(found) != 1 and not is_index(text):
         found = found or [i for i, name in enumerate(names) if text and text in name]
     if len(found) != 1:
         finding = "no channel" if not found else f"{len(found)} channels"
-        raise ImageError(stack.path, f'{finding} matches "{channel}"', f"choose one of {_listed(stack)}")
+        raise ImageError(stack.path, f'{finding} matches "{unquoted(said)}"', f"choose one of {_listed(stack)}")
     return found[0]
+
+
+def unquoted(text: str) -> str:
+    """Return a text without the double quotes around it."""
+    return text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
 
 
 def is_index(text: str) -> bool:

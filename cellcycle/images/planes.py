@@ -8,7 +8,7 @@ import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
-from cellcycle.images.channels import by_name, choose_channel, is_index, is_known, words
+from cellcycle.images.channels import by_name, choose_channel, is_index, is_known, unquoted, words
 from cellcycle.images.formats import judge, open_stack
 from cellcycle.images.intensities import scale_to_unit
 from cellcycle.images.pages import MOST_PAGES, look_like_one_stack, share_nuclei
@@ -153,7 +153,8 @@ def _is_one_stack(stack: Stack, time: int, channel: int) -> bool:
 
 def _unlike_pages(stack: Stack, channel: int | str) -> Stack:
     """Return pages that are no z-stack as channels, where the index of one is asked for."""
-    is_page = is_index(str(channel)) and int(channel) < stack.n_z
+    asked = unquoted(str(channel))
+    is_page = is_index(asked) and int(asked) < stack.n_z
     if stack.is_labelled or stack.n_channels > 1 or not is_page or _is_one_stack(stack, 0, 0):
         return stack
     return pages_as_channels(stack, tuple(map(str, range(stack.n_z))))
