@@ -237,6 +237,19 @@ def test_ome_tiff_axes_names_and_pixel_size(tmp_path, nucleus16):
     assert read_plane(tmp_path / "a.ome.tif", channel=0).channel == "GFP"
 
 
+@pytest.mark.parametrize("kind", ["Name", "Biomarker"])
+def test_names_of_a_qptiff_are_those_of_its_pages(tmp_path, nucleus16, kind):
+    with tifffile.TiffWriter(tmp_path / "a.qptiff") as writer:
+        for n, name in enumerate(("Opal 520", "DAPI"), start=1):
+            said = f"<ImageType>FullResolution</ImageType><{kind}>{name}</{kind}><Scan><Name>scan</Name></Scan>"
+            writer.write(nucleus16 // n, photometric="minisblack", metadata=None, software="PerkinElmer-QPI",
+                         description=f"<PerkinElmer-QPI-ImageDescription>{said}</PerkinElmer-QPI-ImageDescription>",
+                         contiguous=False)  # fmt: skip
+    plane = read_plane(tmp_path / "a.qptiff")
+    assert (plane.channel, plane.channels) == ("DAPI", ("Opal 520", "DAPI"))
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus16 // 2), atol=1e-7)
+
+
 def test_imagej_pixel_size(tmp_path, nucleus16):
     tifffile.imwrite(tmp_path / "a.tif", nucleus16, imagej=True, resolution=(2, 2), metadata={"unit": "um"})
     assert read_plane(tmp_path / "a.tif").pixel_size_um == pytest.approx(0.5)

@@ -72,7 +72,7 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     labels = imagej.get("Labels") or []
     spacing, unit = imagej.get("spacing"), str(imagej.get("unit", "")).strip("\0 ").lower()
     names, (x_um, y_um, z_um), stale = header.described(index, (sizes["Y"], sizes["X"])) if header else (
-        labels[: planes.n_channels] if planes.n_channels > 1 else [],
+        _qpi_names(series) if tiff.is_qpi else labels[: planes.n_channels] if planes.n_channels > 1 else [],
         (*_resolution_um(series.keyframe, unit),
          spacing * UM_PER_UNIT.get(unit, np.nan) if isinstance(spacing, int | float) else np.nan), "",
     )  # fmt: skip
@@ -250,6 +250,17 @@ class _Planes:
             return ~pixels
         bits = min(int(np.max(self.page.bitspersample)), 8 * pixels.itemsize)
         return np.array(2**bits - 1, pixels.dtype) - pixels
+
+
+def _qpi_names(series) -> list[str]:
+    """Return the names of channels that PerkinElmer and Akoya write into the description of each page."""
+    told = [page.description for page in series.pages]
+    try:
+        # An entity could be made to grow without end.
+        roots = [ElementTree.fromstring("<none/>" if "<!" in text else text) for text in told]
+    except ElementTree.ParseError:
+        return []
+    return [root.findtext("Biomarker") or root.findtext("Name") or "" for root in roots]
 
 
 def stated_well(path: Path) -> tuple[str, int, int] | None:
