@@ -316,6 +316,10 @@ def test_fields_and_stains_that_are_said_to_be_a_z_stack_are_refused(tmp_path, k
         assert read_plane(path, plane=0).planes == "z 0"
     # Of planes as far apart as nuclei are high each may show its own.
     assert read_plane(slices(tmp_path / "c.tif", UNLIKE[kind], spacing=6.0, unit="um")).n_planes == len(UNLIKE[kind])
+    for labels in ([f"A{k}_DAPI" for k in range(1, 4)], ["a.tif", "b.tif", "c.tif"]):
+        with pytest.raises(ImageError, match="neighbours show other"):
+            stated = {"spacing": 6.0, "unit": "um", "Labels": labels[: len(UNLIKE[kind])]}
+            read_plane(slices(tmp_path / "d.tif", UNLIKE[kind], **stated))
     write(tmp_path / "b.ome.tif", np.stack(UNLIKE[kind]), metadata={"axes": "ZYX", "PhysicalSizeZ": 6.0})
     assert read_plane(tmp_path / "b.ome.tif").n_planes == len(UNLIKE[kind])
 

@@ -102,11 +102,12 @@ def test_channels_that_do_not_follow_each_other_keep_their_names_and_sisters(tmp
         read_plane(second)
 
 
+@pytest.mark.parametrize("called", ["f{}_ch0{}", "mouse {}_w{}"])
 @pytest.mark.parametrize("is_companion", [False, True])
-def test_of_files_that_only_number_their_channels_the_headers_say_which_is_dna(tmp_path, is_companion):
-    files = {f"f{field}_ch0{c}.ome.tif": [(0, c, 0, 0)] for field in (1, 2) for c in (0, 1)}
+def test_of_files_that_only_number_their_channels_the_headers_say_which_is_dna(tmp_path, called, is_companion):
+    files = {f"{called.format(field, c + 1)}.ome.tif": [(0, c, 0, 0)] for field in (1, 2) for c in (0, 1)}
     for field in (1, 2):
-        of_field = {name: planes for name, planes in files.items() if name.startswith(f"f{field}")}
+        of_field = dict(list(files.items())[2 * field - 2 : 2 * field])
         write_set(tmp_path, of_field, ("GFP", "DAPI"), is_companion=is_companion)
     names = sorted(files)
     told = []
@@ -115,6 +116,12 @@ def test_of_files_that_only_number_their_channels_the_headers_say_which_is_dna(t
     write_set(tmp_path, {name: files[name] for name in names[:2]}, ("DNA damage", "GFP"))
     (error,) = expand([tmp_path / name for name in names[:2]])
     assert "nothing says which one is DNA" in error.finding
+
+
+def test_weeks_of_one_stain_are_fields_whatever_their_headers_call_it(tmp_path):
+    for week in (1, 2):
+        write_set(tmp_path, {f"mouse_w{week}.ome.tif": [(0, 0, 0, 0)]}, ["DAPI"])
+    assert len([file for file in expand([tmp_path]) if isinstance(file, str)]) == 2
 
 
 def test_a_channel_with_its_z_stack_in_a_file_is_a_z_stack(tmp_path):

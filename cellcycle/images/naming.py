@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cellcycle.images.channels import NUCLEI, by_name, can_be_stain, is_known, says_stain, stain_spans
 
-_GUID = re.compile(r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}$", re.IGNORECASE)
+_GUID = re.compile(r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?(?:\.ome)?$", re.IGNORECASE)
 # The part of a name that numbers the channel, or names it, by the rules of makers, which mean nothing else.
 _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=_|$)",  # ImageXpress, MetaMorph

@@ -101,9 +101,11 @@ def _verdicts(parts: dict[str, Part]) -> tuple[dict[str, str], dict[str, dict[Ch
         stated = _stated(folder, fields)
         judged[folder] = _judge(fields, stated)
         unclear[folder] = _unclear(fields, judged[folder])
-        asked = {_number(part): one[folder, channel] for channel, part in unclear[folder].items() if not part.name}
+        asked = {_number(part): one[folder, channel] for field in fields.values() if len(field) > 1
+                 for channel, part in field.items() if not part.name}  # fmt: skip
         told = {number: _in_header(file) for number, file in asked.items() if number and not stated.get(number)}
-        if any(told.values()):
+        # Weeks of one stain all say the same.
+        if any(told.values()) and (unclear[folder] or len(set(told.values())) > 1):
             judged[folder] = _judge(fields, stated | told)
             unclear[folder] = _unclear(fields, judged[folder])
     return {file: judged[part.folder][part.rest, part.channel] for file, part in parts.items()}, unclear

@@ -13,6 +13,7 @@ import numpy as np
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import quiet
 from cellcycle.images.channels import by_name, is_known, words
+from cellcycle.images.naming import WELL
 from cellcycle.images.ome import Header, read_header
 from cellcycle.images.pages import is_shrunken
 from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, pages_as_channels, refuse_oversize, usable_size
@@ -21,6 +22,7 @@ _ALPHA = (1, 2)
 # A level of a pyramid has at most half the sides of the one before; what is larger is an image of its own.
 _LIKE_AREA = 0.3
 _MOST_LETTERS, _MOST_LOOKED_AT = 80, 5
+_ORIGIN = re.compile(rf"{WELL.pattern}|.+\.(?:tiff?|png|jpe?g|bmp)\b", re.IGNORECASE)
 # Gray of either sense, RGB, palette, and the colours of JPEG, which its decoder turns into RGB.
 _READ = (0, 1, 2, 3, 6)
 
@@ -77,6 +79,9 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
          spacing * UM_PER_UNIT.get(unit, np.nan) if isinstance(spacing, int | float) else np.nan), "",
     )  # fmt: skip
     pixel_size_um, note = usable_size(x_um, y_um)
+    # Whatever is said of slices that were files, or are of several wells: somebody put them together.
+    origins = {tuple(_ORIGIN.findall(str(label)[:_MOST_LETTERS])) for label in labels if planes.n_channels == 1}
+    z_um = np.nan if z_um is None or (len(origins) > 1 and () not in origins) else z_um
     # ImageJ calls slices what was put together, and says how far planes are apart.
     is_any = tiff.is_imagej and not spacing
     is_labelled = all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not is_any
@@ -90,7 +95,7 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         pixel_size_um=pixel_size_um,
         is_colour=planes.is_colour,
         is_labelled=is_labelled,
-        z_um=np.nan if z_um is None else z_um,
+        z_um=z_um,
         elsewhere=header.elsewhere if header else {},
         note="; ".join(filter(None, (header.note if header else "", stale, note))),
         missing=planes.missing,
