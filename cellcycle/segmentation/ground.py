@@ -79,7 +79,8 @@ def _grain(pixels: np.ndarray, mask: np.ndarray) -> float:
 
 def _bends(pixels: np.ndarray, mask: np.ndarray, apart: int) -> tuple[np.ndarray, np.ndarray]:
     """Return how much each pixel lies below those as far to its left and right, and where all three are of the mask."""
-    left, middle, right = (np.s_[:, at : pixels.shape[1] - 2 * apart + at] for at in (0, apart, 2 * apart))
+    width = max(pixels.shape[1] - 2 * apart, 0)
+    left, middle, right = (np.s_[:, at : at + width] for at in (0, apart, 2 * apart))
     return pixels[left] - 2 * pixels[middle] + pixels[right], mask[left] & mask[middle] & mask[right]
 
 
