@@ -44,7 +44,7 @@ _FITTED = (
 )
 _DIFFERENCES = (
     "Filled: estimated; open: counted. In percentage points, with 95 % intervals; an interval that holds 0 decides "
-    "nothing, and of twenty of drugs that do nothing one or two leave it out."
+    "nothing; where a drug does nothing, about one in twenty leaves it out all the same."
 )
 _HISTOGRAMS = (
     f"Each nucleus by its integrated DNA, in copies of the genome (2 in G1, 4 in G2 and M, else S). {S_BY_DNA}"
