@@ -13,12 +13,15 @@ import pytest
 pytest.importorskip("starlette", reason="the extra `app` is not installed")
 
 import httpx
+import numpy as np
+import pandas as pd
+import tifffile
 
 from cellcycle.app import fine_tune
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.errors import DataError
 from cellcycle.predict import predict
-from tests.test_app import ALONE, NUCLEI, field_file, give, running, visitor
+from tests.test_app import ALONE, FIELD, NUCLEI, field_file, give, running, visitor
 
 pytestmark = pytest.mark.slow
 __all__ = ["field_file"]
@@ -157,6 +160,23 @@ def test_a_saved_table_of_corrections_is_taken_again(quick, field_file):
         plain = b"image,nucleus_id,label\na.tif,1,M\na.tif,999999,G1\na.tif,2,nonsense\n/etc/passwd,1e999,S\n"
         client.put(f"/api/images/{about['id']}/corrections", json={})
         assert client.post("/api/corrections", content=plain).json()["n"] == 1
+
+
+def test_corrections_given_again_go_to_the_plane_of_which_they_were_said(quick, tmp_path):
+    field = tifffile.imread(FIELD)[:300, :300]
+    tifffile.imwrite(tmp_path / "movie.tif", np.stack([field, field]), imagej=True, metadata={"axes": "TYX"})
+    with visitor(quick) as client:
+        first, second = (give(client, tmp_path / "movie.tif", plane=plane).json() for plane in (0, 1))
+        client.put(f"/api/images/{second['id']}/corrections", json={"2": "M"}).raise_for_status()
+        table = client.get("/api/corrections.csv").content
+        client.put(f"/api/images/{second['id']}/corrections", json={"2": ""})
+        found = client.post("/api/corrections", content=table).json()
+        assert found["n"] == 1
+        known = {image["id"]: image["corrections"] for image in found["images"]}
+        assert known == {first["id"]: {}, second["id"]: {"2": "M"}}
+        # A table that does not say which plane means all of them.
+        by_file = pd.read_csv(io.BytesIO(table)).drop(columns=["channel", "planes"]).to_csv(index=False)
+        assert client.post("/api/corrections", content=by_file).json()["n"] == 2
 
 
 @pytest.mark.parametrize(

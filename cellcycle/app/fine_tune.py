@@ -10,11 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from cellcycle.app import worker
 from cellcycle.app.models import model_card
 from cellcycle.datasets import load_dataset
 from cellcycle.datasets.fields import nucleus_of
+from cellcycle.datasets.labels import READ_COLUMNS, stated
 from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import DataError
 from cellcycle.files import replace_json, slug
@@ -50,20 +52,25 @@ def labelled(prediction: ImagePrediction, said: dict[str, str]) -> list[dict]:
 def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, str]]:
     """Return what a labels table says of the nuclei of each image, planes and calls: number -> class or "none".
 
-    An image is known by the hash of its file where the table has it, else by its name; a nucleus as
-    `cellcycle.datasets.fields.nucleus_of` finds it. Rows of other images, and of nuclei that are not there, say
-    nothing. A `DataError` says that the file is no such table.
+    An image is known by the hash of its file where the table has it, else by its name, and by the channel and planes
+    that a row states; a nucleus as `cellcycle.datasets.fields.nucleus_of` finds it. Rows of other images, and of
+    nuclei that are not there, say nothing. A `DataError` says that the file is no such table.
     """
     with worker.told_as("the table", table):
         rows, _ = read_labels(table)
     hashes = rows["image_sha256"] if "image_sha256" in rows else rows["image"].map(lambda _: "")
-    found = []
+    found, asked = [], stated(rows)
     for image in (worker.stored(*one) for one in images):
         columns, said = image.columns, {}
         measured = {name: np.asarray(columns[name], float) for name in _FOUND_BY}
         nuclei = replace(image.nuclei, measured=measured)
         is_named = (hashes == "") & (rows["image"].map(clean_name) == image.image)
-        for _, row in rows[is_named | (hashes == columns["image_sha256"][0])].iterrows():
+        is_of_it = is_named | (hashes == columns["image_sha256"][0])
+        # The same file may be here several times, another channel or time point each.
+        read = stated(pd.DataFrame({name: columns[name][:1] for name in READ_COLUMNS})).iloc[0]
+        for name in READ_COLUMNS:
+            is_of_it &= asked[name].isin(["", read[name]])
+        for _, row in rows[is_of_it].iterrows():
             at = nucleus_of(nuclei, row)
             if at is not None and row["label"] in (*classes_of(columns), NONE):
                 said[str(int(measured["nucleus_id"][at]))] = row["label"]
