@@ -284,10 +284,10 @@ def test_nuclei_are_found_once_however_often_they_are_called(monkeypatch, tmp_pa
     monkeypatch.setattr(worker, "_models", model_table())
     plane, settings = tmp_path / "plane", Settings("field")
     worker.read(field_file, "a.tif", settings, 25, plane)
-    fresh = json.loads(worker.rows(plane, "auto", settings))
+    fresh = json.loads(worker.rows(plane, "auto", settings)[0])
     for model in ("auto", "nagao6", "auto"):
         worker.call(plane, model, settings, tmp_path / model)
-    assert len(found) == 2 and json.loads(worker.rows(plane, "auto", settings)) == fresh
+    assert len(found) == 2 and json.loads(worker.rows(plane, "auto", settings)[0]) == fresh
     worker.call(plane, "auto", Settings("field", pixel_size_um=0.4), tmp_path / "other")
     assert len(found) == 3 and len(list(plane.glob("found-*"))) == 1
 
@@ -301,6 +301,27 @@ def test_health_and_description_tell_what_there_is(site):
              "each": "false"}  # fmt: skip
     assert set(form) == {"images", *given} and post(site, NUCLEI[0], **given).status_code == 200
     assert post(site, NUCLEI[0], colour="red").status_code == 400
+
+
+def test_programs_are_told_what_the_command_notes(site, field_file):
+    plain = post(site, field_file)
+    assert "cellcycle-notes" not in plain.headers
+    answer = post(site, field_file, ("b.tif", field_file.read_bytes()), pixel_size_um="20", each="true")
+    assert answer.json()[0]["pixel_size_um"] == 0.325
+    (note,) = json.loads(answer.headers["cellcycle-notes"])
+    assert note.startswith(f"{field_file.name} and 1 more: it states 0.325 um a pixel; 20 um was asked for, but cannot")
+
+
+def test_what_a_program_asks_twice_or_in_the_address_is_refused(site):
+    files = [("images", (path.name, path.read_bytes())) for path in NUCLEI[:2]]
+    answer = site.post("/predict", params={"model": "lr"}, files=files)
+    assert answer.status_code == 400 and answer.json()["detail"].startswith("address: it has a query")
+    twice = site.post("/predict", files=[*files, ("model", (None, "lr")), ("model", (None, "auto"))])
+    with visitor(site) as client:
+        on_page = client.post("/api/images?model=lr&model=auto&name=a.png", content=b"x")
+    for answer in (twice, on_page):
+        assert answer.status_code == 400
+        assert answer.json()["detail"] == "model: it is given more than once; give it once"
 
 
 def test_an_unreadable_image_is_one_line_without_a_path_of_the_server(site):
@@ -1117,6 +1138,11 @@ def test_a_map_and_a_control_are_refused_in_the_words_of_the_page(site, halves):
 def test_numbers_are_plain_ones(name, text):
     with pytest.raises(SettingError, match="is no such number"):
         settings_of({name: text}, {"auto": ()})
+
+
+@pytest.mark.parametrize("text", ["0.325", "0,325", ".325", "3.25e-1", "325E-3", "0.3250"])
+def test_a_number_is_taken_as_its_schema_allows(text):
+    assert settings_of({"pixel_size_um": text}, {"auto": ()})[1].pixel_size_um == 0.325
 
 
 def test_a_table_of_corrections_may_be_as_large_as_a_file(tmp_path):

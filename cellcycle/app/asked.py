@@ -1,15 +1,17 @@
 """What a request asks for, as numbers and names that can be true."""
 
 import re
+from collections import Counter
 from math import isfinite
 
 from cellcycle.errors import SettingError
+from cellcycle.names import clean_name
 from cellcycle.predict import Settings
 
 # The longest name of an image, or text of a map, with what tells it apart: a number, a dose.
 _NAME_LENGTH = 160
 # Python reads "1_0", and the digits of other scripts, too.
-_NUMBER = re.compile(r"-?[0-9]+([.,][0-9]+)?")
+_NUMBER = re.compile(r"-?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
 _MOST_UM, _MOST_PLANE = 1e3, 999_999
 
@@ -34,6 +36,13 @@ def settings_of(given, models) -> tuple[str, Settings, str]:
         raise SettingError("each", "slide was given too", "choose one of them, or neither")
     settings = Settings(short_text(given, "kind") or "auto", short_text(given, "channel") or None, plane, size_um)
     return model, settings, how[0] if how else "together"
+
+
+def refuse_repeated(given, but: str = "") -> None:
+    """Raise a `SettingError` for a field that is given several times, of a form or query, except `but`."""
+    repeated = [name for name, n in Counter(name for name, _ in given.multi_items()).items() if n > 1 and name != but]
+    if repeated:
+        raise SettingError(clean_name(repeated[0]), "it is given more than once", "give it once")
 
 
 def short_text(given, name: str) -> str:

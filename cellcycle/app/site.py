@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cellcycle.app import groups, worker
-from cellcycle.app.asked import settings_of
+from cellcycle.app.asked import refuse_repeated, settings_of
 from cellcycle.app.fine_tune import OWN
 from cellcycle.app.guard import Refusal
 from cellcycle.app.limits import MB, Limits
@@ -62,6 +62,7 @@ class Site:
 
     def asked(self, visitor: Visitor, given) -> tuple[str, Settings, str]:
         """Return what `settings_of` does; among the models is the one of this visitor's corrections, by its folder."""
+        refuse_repeated(given)
         own = visitor.trained()
         model, settings, how = settings_of(given, self.models if own is None else {**self.models, OWN: ()})
         return str(own[0]) if own and model == OWN else model, settings, how

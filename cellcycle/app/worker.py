@@ -121,9 +121,10 @@ def find(plane: Path, model: str, settings: Settings) -> None:
         found_in(_predictor(model, settings), (kept(plane / _PLANE)[0], None, file, False))
 
 
-def rows(plane: Path, model: str, settings: Settings, error: ImageError | None = None) -> str:
-    """Return the rows of a plane, or of an image that could not be read, as `cellcycle predict --format json`."""
-    return _rows_as("json", _predicted(plane, model, settings, error)[0])
+def rows(plane: Path, model: str, settings: Settings, error: ImageError | None = None) -> tuple[str, str]:
+    """Return the rows of a plane, or of an image not read, as `cellcycle predict --format json`; and its note."""
+    prediction, _ = _predicted(plane, model, settings, error)
+    return _rows_as("json", prediction), prediction.plane_note
 
 
 def _predicted(plane: Path, model: str, settings: Settings, error=None) -> tuple[ImagePrediction, str]:
