@@ -253,6 +253,24 @@ def is_locked(handle: int) -> bool:
     return False
 
 
+def hold(folder: Path) -> int | None:
+    """Hold a folder for this process until the returned descriptor is closed, or the process ends however it ends.
+
+    None where the system cannot; a `BlockingIOError` where another holds it.
+    """
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+
+
 def _remove(work: Path) -> None:
     if work.is_dir() and not work.is_symlink():
         shutil.rmtree(work, ignore_errors=True)

@@ -662,6 +662,15 @@ def test_what_a_killed_run_had_in_work_is_gone_at_the_next_start(tmp_path):
         folder.mkdir()
 
 
+def test_a_second_server_leaves_the_work_of_the_first_alone(site, folder):
+    uploading = folder / ".upload"
+    uploading.mkdir()
+    with pytest.raises(SettingError, match="another server keeps its images there; stop that one"):
+        build_server(LIMITS, storage=folder)
+    assert uploading.exists() and (folder / ".work").exists()
+    uploading.rmdir()
+
+
 def test_programs_leave_nothing_in_the_systems_temporary_folder(site, folder, field_file, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert post(site, field_file, NUCLEI[0]).status_code == 200

@@ -63,8 +63,7 @@ async def _tidying(site: Site):
         yield
     finally:
         task.cancel()
-        site.trainings.close()
-        site.work.close()
+        site.close()
 
 
 def _telling(status: int, words: str = "", folder: Path | None = None):

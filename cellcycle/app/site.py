@@ -1,5 +1,6 @@
 """What all addresses share: models, workers, store, and one way of doing a prediction."""
 
+import os
 from contextlib import suppress
 from mimetypes import MimeTypes
 from pathlib import Path
@@ -18,7 +19,8 @@ from cellcycle.app.store import Store, Visitor, new_id
 from cellcycle.app.training import Trainings
 from cellcycle.app.work import Work
 from cellcycle.confine import LimitError
-from cellcycle.errors import ImageError
+from cellcycle.errors import ImageError, SettingError
+from cellcycle.files import hold
 from cellcycle.images.formats import VENDOR_SUFFIXES
 from cellcycle.predict import Settings
 
@@ -37,9 +39,23 @@ class Site:
 
     def __init__(self, folder: Path, limits: Limits, model_folders=()):
         self.limits, self.models = limits, model_table(model_folders)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            # What an earlier run left unfinished is cleared: it must not be the work of another that is under way.
+            self._held = hold(folder)
+        except BlockingIOError as error:
+            remedy = "stop that one, or name another folder in CELLCYCLE_OUTPUT"
+            raise SettingError(folder, "another server keeps its images there", remedy) from error
         self.store = Store(folder, limits)
         self.work = Work(limits, model_folders, self.store.folder / ".work")
         self.trainings = Trainings(limits, model_folders, self.store.folder / ".training")
+
+    def close(self) -> None:
+        """End all work, and let the folder go."""
+        self.trainings.close()
+        self.work.close()
+        if self._held is not None:
+            os.close(self._held)
 
     def routes(self, handlers: dict) -> list[Route]:
         """Return a route for each method and address: its handler is given this site, visitor, request, and image."""
