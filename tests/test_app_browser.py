@@ -80,6 +80,7 @@ def visitor(browser, address, **options):
     # Reached by what fails alone: a busy computer is no fault of the page.
     page.set_default_timeout(60_000)
     page.on("request", lambda r: outside.append(r.url) if r.url.startswith("http") and address not in r.url else None)
+    context.on("dialog", lambda dialog: dialog.accept())
     page.on("pageerror", lambda error: errors.append(str(error)))
     # Also what the policy of the page forbids is told here.
     page.on(
@@ -591,6 +592,72 @@ def test_two_tabs_label_the_same_image_and_neither_deletes_what_the_other_said(p
     page.locator("#save-labels").click()
     page.locator("#problems li").nth(2).wait_for()
     assert not files and page.locator("dialog[open]").count() == 0
+
+
+def test_what_was_said_of_images_that_the_server_lost_comes_back_when_they_are_given_again(page, two):
+    page.locator("#table").focus()
+    page.keyboard.press("1")
+    page.keyboard.press("x")
+    page.locator("#told", has_text="2 labelled (").wait_for()
+    upload(page, two[1])
+    for option in page.locator("#image option").all():
+        page.evaluate("key => fetch(`/api/images/${key}`, {method: 'DELETE'})", option.get_attribute("value"))
+    page.locator("#table").focus()
+    page.keyboard.press("2")
+    page.locator("#unsaved", has_text="give it again").wait_for()
+    page.select_option("#model", "nagao6")
+    page.locator("#problems", has_text="nothing is kept for you any more").wait_for()
+    page.select_option("#model", "auto")
+    # The one first whose coming makes the page ask what the server has.
+    upload(page, two[1])
+    page.locator("#problems", has_text="some.tif: it is no longer kept").wait_for()
+    upload(page, two[0])
+    page.locator("#told", has_text="3 labelled (").wait_for()
+    assert page.locator("#image option").count() == 2 and page.locator("#unsaved").is_hidden()
+    page.reload()
+    page.locator("#told", has_text="3 labelled (").wait_for()
+
+
+def test_an_open_page_keeps_its_images(browser, address):
+    with visitor(browser, address) as page:
+        page.clock.install()
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+        with page.expect_request("**/api/visit"):
+            page.clock.fast_forward("15:00")
+
+
+def test_a_tab_shows_what_it_saves_and_compares_though_another_called_otherwise(page, two):
+    upload(page, two[1])
+    other = page.context.new_page()
+    asks = {"lr": lambda: saved(page, "#save-table"), "nagao6": page.locator("#open-experiment").click}
+    for k, (model, ask) in enumerate(asks.items()):
+        other.goto(page.url)
+        other.wait_for_selector("body[data-ready]")
+        other.select_option("#model", model)
+        other.locator("#note", has_text=f"Model: {model}").wait_for()
+        other.locator("#progress").wait_for(state="hidden")
+        ask()
+        page.locator("#problems li", has_text="Another tab called").nth(k).wait_for()
+        assert page.locator("#note").inner_text() == other.locator("#note").inner_text()
+
+
+def test_labels_that_no_table_has_are_deleted_only_when_that_is_confirmed(page, two):
+    page.locator("#table").focus()
+    page.keyboard.press("1")
+    page.locator("#told", has_text="1 labelled (").wait_for()
+    page.evaluate("window.confirm = (words) => (document.body.dataset.asked = words, false)")
+    for button in ("#remove", "#forget"):
+        page.locator(button).click()
+        assert "deletes 1 correction that is not saved" in page.locator("body").get_attribute("data-asked")
+        page.evaluate("delete document.body.dataset.asked")
+    assert page.locator("#told").inner_text().count("1 labelled")
+    page.locator("#open-corrections").click()
+    saved(page, "#save-labels")
+    page.keyboard.press("Escape")
+    page.locator("#forget").click()
+    page.locator("body:not([inert]) #drop").wait_for()
+    assert page.locator("body").get_attribute("data-asked") is None
 
 
 def test_what_was_labelled_is_no_longer_worth_a_look_and_calls_are_said_to_be_calls(page, two):

@@ -5,16 +5,23 @@ import { element } from './element.js';
 import { all, images, on, percent } from './state.js';
 
 const get = (id) => document.getElementById(id);
+let look = async () => {};
+
+/** `asServer` shows the images as the server has them: that is what is counted. */
+export function beginComparing(asServer) {
+  look = asServer;
+}
 
 /** Show the shares; of a control, the report tells how others differ from it. */
 async function show() {
   const rows = get('shares');
   rows.replaceChildren(element('p', { class: 'quiet', role: 'status' }, 'Counting ...'));
-  const labelled = all().filter((nucleus) => nucleus.said).length;
-  get('as-called').hidden = !labelled;
-  get('as-called').textContent = `As the model called, here and in the report: your ${labelled === 1 ? 'correction is' : `${labelled} corrections are`} not counted.`;
   get('open-experiment').disabled = true;
   try {
+    await look();
+    const labelled = all().filter((nucleus) => nucleus.said).length;
+    get('as-called').hidden = !labelled;
+    get('as-called').textContent = `As the model called, here and in the report: your ${labelled === 1 ? 'correction is' : `${labelled} corrections are`} not counted.`;
     const arms = await api.summary('');
     const phases = Object.keys(arms[0]?.shares ?? {});
     const head = ['', 'Nuclei', 'Images', ...phases].map((words) => element(words ? 'th' : 'td', words ? { scope: 'col' } : {}, words));

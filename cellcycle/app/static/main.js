@@ -2,12 +2,12 @@
 
 import * as api from './api.js';
 import { element, replace } from './element.js';
-import { NONE, all, choose, classes, colourOf, drop, images, isDoubtful, label, lookAt, on, percent, phaseOf, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
+import { NONE, all, choose, classes, colourOf, drop, dropAll, heard, images, isDoubtful, label, lookAt, lose, on, percent, phaseOf, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
 import './viewer.js';
 import './plot.js';
 import './list.js';
 import './nucleus.js';
-import { hasMap } from './experiment.js';
+import { beginComparing, hasMap } from './experiment.js';
 import { OWN, begin } from './training.js';
 import { card } from './card.js';
 
@@ -147,7 +147,7 @@ async function takeTable(table) {
     }
     const { n, images: found } = await api.again(table);
     put(await Promise.all(found.map(async (about) => [about, images.get(about.id)?.data ?? await api.nuclei(about.id)])));
-    if (!n) problem(`${table.name}: it says nothing of the nuclei of your images; give their images first`);
+    if (!n) problem(`${table.name}: it says nothing of the nuclei of your images; give their images first, read as they were then`);
   } catch (error) {
     problem(`${table.name}: ${error.message}`);
   }
@@ -176,8 +176,8 @@ async function readTogether(signal) {
   const how = get('how').value;
   isDue = false;
   unread(true);
+  if (!await asServer()) throw new Error('nothing is kept for you any more; give the images again');
   await saved();
-  await asServer();
   progress('Reading the images together ...');
   const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
   // Without a folder or a map a group is called ".".
@@ -188,13 +188,21 @@ async function readTogether(signal) {
   tell('read');
 }
 
-/** Show the images that the server has: another tab may have given some, or removed them. */
+/** Show what the server has: another tab may have given images, called them otherwise, or removed them. False: nothing. */
 async function asServer() {
   const known = (await api.visit()).images;
+  if (!known.length) return false; // what is shown stays, to be given again
   const kept = new Set(known.map(({ id }) => id));
-  [...images.keys()].filter((id) => !kept.has(id)).forEach(drop);
-  const others = known.filter(({ id }) => !images.has(id));
+  for (const { about: { id, name } } of [...images.values()].filter(({ about }) => !kept.has(about.id))) {
+    if (lose(id)) problem(`${name}: it is no longer kept on the server; give it again to have your corrections back`);
+  }
+  const isShown = ({ id, call }) => images.get(id)?.about.call === call;
+  known.filter(isShown).forEach(heard);
+  const others = known.filter((about) => !isShown(about));
+  const n = others.filter(({ id }) => images.has(id)).length;
+  if (n && !running) problem(`Another tab called ${n === 1 ? 'an image' : `${n} images`} otherwise: that is shown now.`);
   if (others.length) await take(...others);
+  return true;
 }
 
 function problem(words) {
@@ -214,9 +222,12 @@ function clearProblems() {
 
 /** Save a file; one that the server refuses is a problem, and no file. */
 async function download(link) {
+  const path = link.getAttribute('href');
   try {
     await saved(); // a file has the last word, too
-    const file = await api.file(link.getAttribute('href'));
+    await asServer();
+    const file = await api.file(path);
+    if (link.id === 'save-labels') all().forEach((nucleus) => onDisk.add(wordOn(nucleus)));
     const made = element('a', { href: URL.createObjectURL(file), download: file.name });
     made.click();
     setTimeout(() => URL.revokeObjectURL(made.href), 60_000);
@@ -225,6 +236,19 @@ async function download(link) {
     problem(error.message);
   }
 }
+
+// What was said of nuclei and stands in a table that was saved.
+const onDisk = new Set();
+const wordOn = ({ image, id, said }) => `${image} ${id} ${said}`;
+
+/** Ask once before what the visitor said of nuclei and did not save, or their model, goes; say whether it may. */
+function mayGo(nuclei, hasModel) {
+  const n = nuclei.filter((nucleus) => nucleus.said && !onDisk.has(wordOn(nucleus))).length;
+  const labels = n && `${n} ${n === 1 ? 'correction that is' : 'corrections that are'} not saved as a table`;
+  const what = [labels, hasModel && 'the model trained on your corrections'].filter(Boolean).join(', and ');
+  return !what || window.confirm(`This deletes ${what}. Go on?`);
+}
+
 document.addEventListener('click', (event) => {
   const link = event.target.closest('a[download]');
   if (!link) return;
@@ -273,6 +297,7 @@ get('drop-map').addEventListener('click', async () => {
 });
 get('remove').addEventListener('click', async () => {
   const id = state.image;
+  if (!mayGo(images.get(id)?.nuclei ?? [], false)) return;
   try {
     await api.remove(id);
   } catch (error) {
@@ -288,11 +313,11 @@ get('remove').addEventListener('click', async () => {
   else callAgain();
 });
 get('forget').addEventListener('click', async () => {
+  if (!mayGo(all(), site.models.some(({ name }) => name === OWN))) return;
   running?.abort();
   document.body.inert = true; // what is given meanwhile would be forgotten, too
   try {
     await api.forget();
-    images.clear();
     start();
     site = await api.visit();
     await begin(callAgain, ownModel);
@@ -308,7 +333,7 @@ function start() {
   state.hidden.clear();
   unread(false);
   localStorage.removeItem('settings');
-  drop(null);
+  dropAll();
   get('start').hidden = false;
   for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections', 'open-experiment']) get(id).hidden = true;
   told = [];
@@ -421,6 +446,9 @@ try {
   site = await api.visit();
   get('minutes').textContent = site.minutes;
   hasMap(site.has_map);
+  beginComparing(asServer);
+  // While the page is open its images are kept.
+  setInterval(() => api.visit().catch(() => null), 10_000 * Math.max(site.minutes, 1));
   get('model').replaceChildren(...site.models.map(({ name, title }) => element('option', { value: name }, title)));
   for (const name of site.examples) {
     const button = element('button', { type: 'button' }, `Try a simulated ${name.replace(/\..*/, '')}`);

@@ -39,6 +39,9 @@ export function put(pairs) {
 const now = (nucleus) => (nucleus && images.get(nucleus.image)?.numbered.get(nucleus.id)) ?? null;
 
 function putOne(about, data) {
+  // The server tells names apart: one that comes again is of an image that it no longer has.
+  const isLost = (other) => other.name === about.name && other.id !== about.id;
+  [...images.values()].filter((other) => isLost(other.about)).forEach((other) => lose(other.about.id));
   const old = images.get(about.id);
   const image = { about, data, view: old?.view ?? null, bitmap: old?.bitmap ?? null, nuclei: [] };
   image.nuclei = data.id.map((id, row) => ({
@@ -48,6 +51,31 @@ function putOne(about, data) {
   }));
   image.numbered = new Map(image.nuclei.map((nucleus) => [nucleus.id, nucleus]));
   images.set(about.id, image);
+  sayAgain(image);
+}
+
+// Of images that the server no longer has: by name and finding, number of a nucleus -> what was said of it.
+const gone = new Map();
+const foundIn = ({ name, found }) => `${found} ${name}`;
+
+/** Drop an image that the server no longer has; say whether something was said of its nuclei, which is kept. */
+export function lose(id) {
+  const { about, nuclei } = images.get(id);
+  const said = nuclei.filter((nucleus) => nucleus.said).map((nucleus) => [nucleus.id, nucleus.said]);
+  if (said.length) gone.set(foundIn(about), new Map(said));
+  drop(id);
+  return said.length > 0;
+}
+
+/** Say of the nuclei of an image that was given again what was said of them before it was lost. */
+function sayAgain({ about, nuclei }) {
+  const said = gone.get(foundIn(about)) ?? new Map();
+  const known = nuclei.filter(({ id, classes }) => said.get(id) === NONE || classes.includes(said.get(id)));
+  known.forEach((nucleus) => {
+    nucleus.said ||= said.get(nucleus.id);
+    said.delete(nucleus.id);
+  });
+  save(known);
 }
 
 /** Return what stands behind a length or an area in an image whose pixel size was not stated. */
@@ -55,6 +83,13 @@ export const guessed = (image) => (image?.data.scale_is_known === false ? ' (gue
 
 export function drop(id) {
   images.delete(id);
+  unchoose();
+  changed();
+}
+
+export function dropAll() {
+  gone.clear();
+  images.clear();
   unchoose();
   changed();
 }
@@ -222,7 +257,7 @@ async function send(id) {
 }
 
 /** Show what the server knows of an image's nuclei by now, from other tabs, too. */
-function heard(about) {
+export function heard(about) {
   const image = images.get(about.id);
   if (image?.about.found !== about.found) return;
   Object.assign(image.about, { corrections: about.corrections, aside: about.aside });
