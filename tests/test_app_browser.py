@@ -351,11 +351,11 @@ def test_a_gallery_makes_the_tiles_in_sight_and_reaches_its_last_by_key(page):
     assert last.get_attribute("aria-posinset") == last.get_attribute("aria-setsize") == str(n_nuclei)
     assert room["y"] <= last.bounding_box()["y"] <= room["y"] + room["height"] - last.bounding_box()["height"]
     page.keyboard.press("2")
-    page.locator(".tile.here", has_text="S ✓").wait_for()
+    page.locator(".tile.here", has_text="✓ S").wait_for()
     page.keyboard.press("Home")
     assert page.locator(".tile.here").get_attribute("aria-posinset") == "1"
     gallery.evaluate("e => e.scrollTo(0, e.scrollHeight)")
-    page.locator(".tile", has_text="S ✓").wait_for()
+    page.locator(".tile", has_text="✓ S").wait_for()
 
 
 @pytest.fixture
@@ -374,7 +374,7 @@ def test_what_is_shown_is_what_is_labelled(page, two):
     for k, keys in ((0, []), (1, ["ControlOrMeta"]), (1, ["ControlOrMeta"])):
         tiles.nth(k).click(modifiers=keys)
     page.keyboard.press("2")
-    assert tiles.nth(0).locator("span").inner_text() == "S ✓"
+    assert tiles.nth(0).locator("span").inner_text() == "✓ S"
     # What a filter leaves out is no longer in focus, and the keys go by what is.
     page.locator("#gallery").focus()
     page.keyboard.press("End")
@@ -658,6 +658,59 @@ def test_labels_that_no_table_has_are_deleted_only_when_that_is_confirmed(page, 
     page.locator("#forget").click()
     page.locator("body:not([inert]) #drop").wait_for()
     assert page.locator("body").get_attribute("data-asked") is None
+
+
+def test_phases_are_told_apart_without_colours(page, two):
+    page.locator("#table").focus()
+    page.keyboard.press("Home")
+    for key in "1234x":
+        page.keyboard.press(key)
+    page.locator("#phases button", has_text="no nucleus").wait_for()
+    # What is drawn, without the colour in which.
+    drawn = page.evaluate("""() => [...document.querySelectorAll('#phases .key')].map((key) => {
+        const {data} = key.getContext('2d').getImageData(0, 0, key.width, key.height);
+        return data.filter((_, k) => k % 4 === 3).join();
+    })""")
+    assert len(set(drawn)) == len(drawn) >= 5
+
+
+@pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)
+def test_all_rows_are_printed_dark_on_light(page):
+    page.get_by_role("button", name="Try a simulated field").click()
+    page.locator("#table tr[aria-rowindex]").first.wait_for()
+    n_rows = int(page.locator("#counted").inner_text().split()[0])
+    assert len(listed(page)) < n_rows
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert len(listed(page)) == n_rows and page.locator("html[data-theme=light]").count() == 1
+    assert page.locator("#list-pane").evaluate("pane => pane.scrollHeight <= pane.clientHeight")
+    assert page.locator("#forget").is_hidden() and page.locator("#viewer").bounding_box()["height"] > 100
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert len(listed(page)) < n_rows and page.locator("html[data-theme=dark]").count() == 1
+
+
+def test_long_names_leave_room_for_numbers(page, two, tmp_path):
+    long = tmp_path / f"{'2026-11-20_RPE1_siCDK4_position_' * 3}.tif"
+    shutil.copyfile(two[0], long)
+    upload(page, long)
+    page.locator("#open-experiment").click()
+    page.locator("#shares table").wait_for()
+    assert page.locator("#shares").evaluate("shares => shares.scrollWidth <= shares.clientWidth")
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 390, "height": 844})
+    left = page.locator("#table").evaluate("""table => {
+        table.scrollLeft = 200;
+        const parts = [table, table.querySelector('tr[aria-rowindex] td')];
+        const [whole, cell] = parts.map((part) => part.getBoundingClientRect());
+        return [table.scrollLeft, cell.left - whole.left, cell.width];
+    }""")
+    assert left[0] == 200 and abs(left[1]) < 1 and left[2] < 195
+    page.locator("#as-gallery").click()
+    page.locator("#gallery").focus()
+    page.keyboard.press("x")
+    words = page.locator(".tile > span", has_text="✓ none")
+    assert words.evaluate("words => words.scrollWidth <= words.clientWidth")
 
 
 def test_what_was_labelled_is_no_longer_worth_a_look_and_calls_are_said_to_be_calls(page, two):

@@ -1,6 +1,7 @@
 // The nuclei as a table or as a gallery, in one order; only what is in sight is drawn.
 
-import { changed, choose, classes, colourOf, dnaOf, focus, guessed, images, on, percent, phaseOf, state, step } from './state.js';
+import { markOf } from './marks.js';
+import { NONE, changed, choose, classes, colourOf, dnaOf, focus, guessed, images, on, percent, phaseOf, state, step } from './state.js';
 import { drawNucleus } from './viewer.js';
 import { element } from './element.js';
 
@@ -17,10 +18,11 @@ const ORDERS = [
   ['doubt', 'Most doubtful first'], ['strange', 'Strangest first'], ['phase', 'By phase'], ['number', 'As numbered'],
   ['dna', 'Most DNA first'], ['area', 'Largest first'],
 ];
+const swatch = (nucleus) => element('i', { class: `swatch mark${markOf(nucleus)}`, colour: colourOf(nucleus) });
 const columns = () => [
   ...(images.size > 1 ? [['name', 'Image', (n) => n.name]] : []),
   ['number', 'Nucleus', (n) => n.id],
-  ['phase', 'Phase', (n) => [element('span', { class: 'swatch', colour: colourOf({ ...n, said: '' }) }), n.call || 'no call']],
+  ['phase', 'Phase', (n) => [swatch({ ...n, said: '' }), n.call || 'no call']],
   ['sure', 'Sure', (n) => (n.call ? percent(n.sure) : '')],
   ['could_be', 'Could be', (n) => n.could_be.replaceAll(';', ' or ')],
   ['said', 'You said', (n) => n.said && phaseOf(n)],
@@ -31,6 +33,7 @@ const columns = () => [
 // Where the parts of the page stand one below the other (style.css).
 const isStacked = matchMedia('(max-width: 62.5em), (max-height: 40em)');
 let isGallery = false;
+let isPrinted = false; // then all of it
 let anchor = null; // where a range of shift and a click begins
 
 function choices() {
@@ -67,8 +70,8 @@ function fillTable() {
     button.addEventListener('click', () => sortBy(by));
     return element('th', { scope: 'col', 'aria-sort': turn ? (turn > 0 ? 'ascending' : 'descending') : 'none' }, button);
   });
-  const first = Math.max(0, Math.floor(table.scrollTop / ROW_PX) - 10);
-  const last = Math.min(listed.length, first + Math.ceil(table.clientHeight / ROW_PX) + 20);
+  const first = isPrinted ? 0 : Math.max(0, Math.floor(table.scrollTop / ROW_PX) - 10);
+  const last = isPrinted ? listed.length : Math.min(listed.length, first + Math.ceil(table.clientHeight / ROW_PX) + 20);
   const rows = listed.slice(first, last).map((nucleus, k) => {
     const cells = shown.map(([by, , cell]) => element('td', by === 'why' || by === 'name' ? { title: cell(nucleus) } : {}, cell(nucleus)));
     const row = element('tr', { 'aria-rowindex': first + k + 2, class: marks(nucleus) }, ...cells);
@@ -108,9 +111,9 @@ const across = () => Math.max(1, getComputedStyle(wall).gridTemplateColumns.spli
 function fillGallery() {
   const { listed } = state;
   const { scrollTop } = gallery;
-  const [wide, top] = [across(), Math.max(0, Math.floor(scrollTop / TILE_PX) - 2)];
+  const [wide, top] = [across(), isPrinted ? 0 : Math.max(0, Math.floor(scrollTop / TILE_PX) - 2)];
   const rows = Math.ceil(listed.length / wide);
-  const end = Math.min(rows, top + Math.ceil(gallery.clientHeight / TILE_PX) + 5);
+  const end = isPrinted ? rows : Math.min(rows, top + Math.ceil(gallery.clientHeight / TILE_PX) + 5);
   const before = new Map([...wall.children].map((tile) => [tile.nucleus, tile]));
   const tiles = listed.slice(top * wide, end * wide).map((nucleus, k) => {
     const tile = before.get(nucleus) ?? tileOf(nucleus);
@@ -147,7 +150,8 @@ function describe(tile) {
   const words = `${said}${nucleus.why ? `, ${nucleus.why}` : ''}`;
   tile.setAttribute('aria-label', `Nucleus ${nucleus.id} of ${nucleus.name}: ${words}`);
   tile.title = `Nucleus ${nucleus.id}: ${words}`;
-  tile.lastChild.replaceChildren(element('i', { class: 'swatch', colour: colourOf(nucleus) }), nucleus.said ? `${phaseOf(nucleus)} ✓` : said);
+  const short = nucleus.said === NONE ? 'none' : phaseOf(nucleus);
+  tile.lastChild.replaceChildren(swatch(nucleus), element('b', {}, nucleus.said ? `✓ ${short}` : short));
 }
 
 function clicked(event, nucleus) {
@@ -222,5 +226,11 @@ on('data list', () => {
   render();
 });
 on('said', fill);
+for (const name of ['print', 'printed']) {
+  on(name, () => {
+    isPrinted = name === 'print';
+    fill();
+  });
+}
 window.addEventListener('online', fill);
 on('chosen', mark);

@@ -2,12 +2,13 @@
 
 import * as api from './api.js';
 import { element, replace } from './element.js';
-import { NONE, all, choose, classes, colourOf, drop, dropAll, heard, images, isDoubtful, label, lookAt, lose, on, percent, phaseOf, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
+import { NONE, all, choose, classes, drop, dropAll, heard, images, isDoubtful, label, lookAt, lose, on, percent, phaseOf, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
 import './viewer.js';
 import './plot.js';
 import './list.js';
 import './nucleus.js';
 import { beginComparing, hasMap } from './experiment.js';
+import { keyOf } from './marks.js';
 import { OWN, begin } from './training.js';
 import { card } from './card.js';
 
@@ -385,7 +386,7 @@ function phases() {
   const buttons = Object.keys(counts).sort((a, b) => classes().indexOf(a) - classes().indexOf(b)).map((name) => {
     const nucleus = images.get(state.image).nuclei.find((n) => phaseOf(n) === name);
     const button = element('button', { type: 'button', 'data-key': name, 'aria-pressed': !state.hidden.has(name) },
-      element('span', { class: 'swatch', colour: colourOf(nucleus) }), `${name} ${counts[name]}`);
+      keyOf(nucleus), `${name} ${counts[name]}`);
     button.addEventListener('click', () => {
       if (!state.hidden.delete(name)) state.hidden.add(name);
       phases();
@@ -434,7 +435,16 @@ const theme = (name) => {
   tell('theme');
 };
 const preferred = window.matchMedia('(prefers-color-scheme: dark)');
-theme(localStorage.getItem('theme') ?? (preferred.matches ? 'dark' : 'light'));
+const wanted = () => localStorage.getItem('theme') ?? (preferred.matches ? 'dark' : 'light');
+theme(wanted());
+window.addEventListener('beforeprint', () => {
+  theme('light');
+  tell('print');
+});
+window.addEventListener('afterprint', () => {
+  theme(wanted());
+  tell('printed');
+});
 get('theme').addEventListener('click', () => {
   const next = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
   localStorage.setItem('theme', next);

@@ -3,6 +3,7 @@
 import * as api from './api.js';
 import { element, replace } from './element.js';
 import { NONE, classes, colourOf, guessed, images, label, on, percent, state, step, undo, unsaved } from './state.js';
+import { markOf } from './marks.js';
 import { drawNucleus } from './viewer.js';
 
 const pane = document.getElementById('nucleus');
@@ -18,10 +19,11 @@ function show() {
   last = nucleus;
   if (!nucleus) return pane.replaceChildren(element('p', { class: 'quiet' }, 'No nucleus.'));
   const canvas = element('canvas', { width: 260, height: 260, role: 'img', 'aria-label': `Nucleus ${nucleus.id} of ${nucleus.name}, as the microscope saw it` });
+  const called = { ...nucleus, said: '' };
   drawNucleus(canvas, nucleus, { margin: 2.2, stretch: true });
   canvas.style.filter = `brightness(${document.getElementById('brightness').value})`;
   const figures = element('div', { class: 'figures' }, element('figure', {}, canvas), element('div', { class: 'head' },
-    element('p', { class: 'call' }, element('span', { class: 'swatch', colour: colourOf({ ...nucleus, said: '' }) }), nucleus.call || 'No call'),
+    element('p', { class: 'call' }, element('span', { class: `swatch mark${markOf(called)}`, colour: colourOf(called) }), nucleus.call || 'No call'),
     element('small', {}, MEANING[nucleus.call] ?? ''), ...sure(nucleus)));
   const facts = [
     nucleus.area != null && `Area ${Math.round(nucleus.area)} µm²${guessed(images.get(nucleus.image))}`,

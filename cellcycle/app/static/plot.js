@@ -1,6 +1,7 @@
 // DNA content: a histogram by phase, or DNA against area. A click or a drag selects; so do the arrow keys.
 
-import { all, choose, colourOf, guessed, images, on, phaseOf, state } from './state.js';
+import { drawPoint, fillBar } from './marks.js';
+import { all, choose, guessed, images, on, phaseOf, state } from './state.js';
 
 const canvas = document.getElementById('plot');
 const words = document.getElementById('plot-words');
@@ -107,8 +108,7 @@ function bars(context) {
   const some = state.chosen.size > 1;
   bins.forEach((bin, k) => bin.forEach((nucleus, n) => {
     context.globalAlpha = some && !state.chosen.has(nucleus) ? 0.35 : 1;
-    context.fillStyle = colourOf(nucleus);
-    context.fillRect(EDGE.left + k * wide + 0.5, bottom - (n + 1) * step, wide - 1, step + 0.4);
+    fillBar(context, nucleus, EDGE.left + k * wide + 0.5, bottom - (n + 1) * step, wide - 1, step + 0.4);
   }));
   context.globalAlpha = 1;
   const style = getComputedStyle(document.documentElement);
@@ -133,10 +133,7 @@ function points(context) {
   const radius = shown.nuclei.length > 2000 ? 1.6 : 3;
   for (const nucleus of shown.nuclei) {
     context.globalAlpha = some && !state.chosen.has(nucleus) ? 0.25 : 0.85;
-    context.fillStyle = colourOf(nucleus);
-    context.beginPath();
-    context.arc(xOf(nucleus.dna), yOf(nucleus.area), radius, 0, 7);
-    context.fill();
+    drawPoint(context, nucleus, xOf(nucleus.dna), yOf(nucleus.area), radius);
   }
   context.globalAlpha = 1;
   context.fillStyle = style.getPropertyValue('--quiet');
@@ -208,4 +205,5 @@ on('chosen', () => {
   words.textContent = '';
 });
 on('chosen theme', draw);
+on('print', paint);
 new ResizeObserver(draw).observe(canvas);

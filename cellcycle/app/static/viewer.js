@@ -1,6 +1,7 @@
 // The picture: zoom, pan, outlines by phase, scale bar; a click takes a nucleus, shift and a drag take many.
 
 import * as api from './api.js';
+import { dashOf } from './marks.js';
 import { choose, colourOf, focus, guessed, images, on, phaseOf, state, tell } from './state.js';
 
 const box = document.getElementById('viewer');
@@ -149,8 +150,7 @@ function outline(over, nuclei, width, colour) {
     if ((bottom - top) * scale < DOT_PX) over.fillRect(left, top, right - left, bottom - top);
     // One by one: the time that a browser takes over one path of them all grows with its square.
     else {
-      // What has no phase is told without colour, too.
-      over.setLineDash(!colour && ['no call', 'no nucleus'].includes(phaseOf(nucleus)) ? [4 / scale, 3 / scale] : []);
+      over.setLineDash(colour ? [] : dashOf(nucleus).map((px) => px / scale));
       over.stroke(pathOf(nucleus));
     }
   }
@@ -280,6 +280,8 @@ on('image', show);
 window.addEventListener('online', show);
 on('chosen', follow);
 on('said hidden data', draw);
+// On paper the picture keeps its proportions.
+on('print', () => box.style.setProperty('--shape', `${photo.width} / ${photo.height}`));
 
 /** Draw a nucleus with its surroundings on a canvas, from the picture for the screen; say whether that was there. */
 export async function drawNucleus(canvas, nucleus, { margin = 1.5, stretch = false } = {}) {
