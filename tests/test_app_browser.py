@@ -576,6 +576,12 @@ def test_two_tabs_label_the_same_image_and_neither_deletes_what_the_other_said(p
         tab.keyboard.press(key)
         for stroke in keys:
             tab.keyboard.press(stroke)
+        # It is sent by the time that the other tab speaks.
+        tab.wait_for_function(
+            "n => fetch('/api/visit', {method: 'POST'}).then(answer => answer.json())"
+            ".then(({images}) => Object.keys(images[0].corrections).length >= n)",
+            arg=len(keys),
+        )
     # Its own save tells a tab what the other said.
     other.locator("#told", has_text="4 labelled (").wait_for()
     page.reload()

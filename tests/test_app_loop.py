@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import time
 import zipfile
 from contextlib import ExitStack, contextmanager
@@ -136,7 +137,8 @@ def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_
         expected = predict(field_file, folder)
         assert [line.split(",")[4] for line in rows.splitlines()[1:]] == expected["call"].tolist()
         # Served with --model it has a card, too; and what was trained survives a restart.
-        with at(tmp_path, limits, folders=[folder]) as later:
+        shutil.copytree(tmp_path / "page", tmp_path / "later" / "page")
+        with at(tmp_path / "later", limits, folders=[folder]) as later:
             later.cookies.update(cookies)
             assert later.post("/api/visit").json()["models"][0]["name"] == model["name"]
             assert later.get("/api/training").json()["model"] == model

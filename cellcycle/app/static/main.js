@@ -191,10 +191,14 @@ async function readTogether(signal) {
 
 /** Show what the server has: another tab may have given images, called them otherwise, or removed them. False: nothing. */
 async function asServer() {
-  const known = (await api.visit()).images;
-  if (!known.length) return false; // what is shown stays, to be given again
-  const kept = new Set(known.map(({ id }) => id));
-  for (const { about: { id, name } } of [...images.values()].filter(({ about }) => !kept.has(about.id))) {
+  const before = new Map([...images].map(([id, { about }]) => [id, about]));
+  const visit = await api.visit();
+  // What was given, called or labelled here meanwhile is newer than the answer.
+  const isCurrent = ({ id }) => images.get(id)?.about === before.get(id);
+  const known = visit.images.filter(isCurrent);
+  if (!visit.images.length) return false; // what is shown stays, to be given again
+  const kept = new Set(visit.images.map(({ id }) => id));
+  for (const { id, name } of [...before.values()].filter((about) => !kept.has(about.id) && isCurrent(about))) {
     if (lose(id)) problem(`${name}: it is no longer kept on the server; give it again to have your corrections back`);
   }
   const isShown = ({ id, call }) => images.get(id)?.about.call === call;

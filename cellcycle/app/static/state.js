@@ -260,7 +260,7 @@ async function send(id) {
 export function heard(about) {
   const image = images.get(about.id);
   if (image?.about.found !== about.found) return;
-  Object.assign(image.about, { corrections: about.corrections, aside: about.aside });
+  image.about = { ...image.about, corrections: about.corrections, aside: about.aside };
   const others = image.nuclei.filter((nucleus) => nucleus.said !== saidOf(about, nucleus.id));
   others.forEach((nucleus) => (nucleus.said = saidOf(about, nucleus.id)));
   if (others.length) tell('said');
