@@ -227,20 +227,17 @@ def held_folder(folder: Path, output) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with _told(Path(output)):
             folder.mkdir(parents=True, exist_ok=True)
-            if fcntl is not None:
-                handle = os.open(folder, os.O_RDONLY)
-                stack.callback(os.close, handle)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    # Who held it until now may have taken it away.
-                    is_held = folder.is_dir() and os.path.samestat(os.fstat(handle), os.stat(folder))
-                except BlockingIOError:
-                    is_held = False
-                except OSError:  # a disk without locks
-                    is_held = True
-                if not is_held:
-                    finding = f"another run is writing it, and holds {folder}"
-                    raise SettingError(output, finding, "wait until that has ended, or name another folder")
+            try:
+                handle = hold(folder)
+                if handle is not None:
+                    stack.callback(os.close, handle)
+                # Who held it until now may have taken it away.
+                is_held = handle is None or (folder.is_dir() and os.path.samestat(os.fstat(handle), os.stat(folder)))
+            except BlockingIOError:
+                is_held = False
+            if not is_held:
+                finding = f"another run is writing it, and holds {folder}"
+                raise SettingError(output, finding, "wait until that has ended, or name another folder")
         yield
 
 
