@@ -155,6 +155,7 @@ def main(folder: Path) -> None:
             for scheme in ("light", "dark"):
                 page = browser.new_page(viewport=viewport, color_scheme=scheme)
                 page.set_default_timeout(120_000)
+                page.on("dialog", lambda dialog: dialog.accept())
                 page.goto(address)
                 page.wait_for_selector("body[data-ready]")
                 for number, state in enumerate(states(page, fields, Path(made) / "broken.png")):
