@@ -44,7 +44,7 @@ def test_a_field_found_in_tiles_is_the_field_found_whole():
     assert f1(whole, tiled, 0.99) == 1
 
 
-@pytest.mark.parametrize(("seed", "pixel_um", "quality"), [(1, 1.0, 75), (2, 1.0, 75), (1, 0.65, 50), (3, 1.0, 50)])
+@pytest.mark.parametrize(("seed", "pixel_um", "quality"), [(2, 1.0, 75), (1, 0.65, 50)])
 def test_blocks_of_a_jpeg_are_no_nuclei_and_hide_none(seed, pixel_um, quality):
     pixels, made = simulated((360, 420), 15, seed, pixel_size_um=pixel_um, camera_field_um=400 * pixel_um)
     file = io.BytesIO()

@@ -358,7 +358,7 @@ def test_differences_of_wells_that_were_treated_alike_hold_0_as_often_as_they_sa
         table = nuclei_of(shares / shares.sum(1, keepdims=True), n=100, seed=seed, wells=tuple("ABCDEF"[:n]))
         return samples_of(without_prior(table.assign(unit=table["well"], replicate="")), PHASES, seed, 60)
 
-    for k in range(60):
+    for k in range(40):
         one, other = (arm(n, 2 * k + i) for i, n in enumerate(n_wells))
         found = one.interval("counted", other, scatter_of([one, other]))
         held += [estimate.low <= 0 <= estimate.high for estimate in found]
