@@ -82,7 +82,8 @@ def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
         high = max(high, float(np.percentile(bright, _BRIGHT)))
     scale = np.round(np.clip(DIAMETER_PX / diameter_px, *SCALES) * _FRACTIONS) / _FRACTIONS
     ground = ~thinned_extreme(pixels > low + threshold, _GLOW_PX, ndimage.maximum_filter)
-    grain = _GRAIN if roughness(thinned(pixels), ground) < _LEAST_ROUGH else 0.0
+    # Every fourth line tells enough.
+    grain = _GRAIN if roughness(thinned(pixels)[::4], ground[::4]) < _LEAST_ROUGH else 0.0
     return Look(float(low), float(max(high, low + 1e-6)), float(scale), diameter_px, grain)
 
 
