@@ -1,5 +1,6 @@
 """Many tasks, one after the other or in processes: results in order, memory flat, nothing left behind."""
 
+import gc
 import os
 import pickle
 import signal
@@ -8,7 +9,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
 
 from cellcycle.errors import SettingError, needing
@@ -156,11 +157,20 @@ def cluster(address: str, n_jobs: int | None = None):
         if address == "local":
             n_workers = n_jobs or os.cpu_count() or 1
             own = stack.enter_context(LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None))
-        try:
-            client = stack.enter_context(Client(own or address, timeout=_ANSWER_S))
-        except Exception as error:  # whatever an address that is none, or a strange answer, sets off
+        client, has_answered = Client.__new__(Client), False
+        with suppress(Exception):  # whatever an address that is none, or a strange answer, sets off
+            client.__init__(own or address, timeout=_ANSWER_S)
+            has_answered = True
+        if not has_answered:
+            # It ends here: collected later, in a thread of another client that begins, it would wait for that one, and
+            # that one for it.
+            with suppress(Exception):
+                client.close()
+            del client
+            gc.collect()
             remedy = "start one with: dask scheduler, or give local"
-            raise SettingError(f"--dask {address}", "no scheduler of this version answers there", remedy) from error
+            raise SettingError(f"--dask {address}", "no scheduler of this version answers there", remedy)
+        stack.enter_context(client)
         _check_workers(client, address)
         yield client
 

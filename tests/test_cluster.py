@@ -1,6 +1,7 @@
 """Work on a cluster of `dask.distributed`: the same results in order, and one line where there is no such cluster."""
 
 import ast
+import gc
 import inspect
 import os
 import re
@@ -17,7 +18,7 @@ from cellcycle.predict import predict
 
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("distributed", reason="distributed is not installed")
+Client = pytest.importorskip("distributed", reason="distributed is not installed").Client
 MITOSES = files.repository() / "data" / "sample" / "nuclei" / "M"
 
 
@@ -150,10 +151,16 @@ def test_the_snippet_for_slurm_asks_for_what_it_says(monkeypatch, capsys):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "ftp://x"])
 def test_a_scheduler_that_cannot_be_reached_is_one_line(address, monkeypatch):
+    def clients():
+        return {id(one) for one in gc.get_objects() if type(one) is Client}
+
+    before = clients()
     monkeypatch.setattr(tasks, "_ANSWER_S", 1)
     with pytest.raises(SettingError, match="no scheduler of this version answers") as found, tasks.cluster(address):
         pass
     assert address in str(found.value) and "\n" not in str(found.value)
+    # No half-made client is left, to be closed in the middle of something else.
+    assert clients() <= before
 
 
 def test_workers_that_are_missing_or_of_another_version_are_one_line():
