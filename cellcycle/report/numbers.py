@@ -185,8 +185,7 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
         own, about = everything[everything["is_counted"]], _about(everything) | {"unit": unit}
         rows += [{"table": "wells"} | about | one for one in _counts(everything)]
         if len(own):
-            alone = own.assign(unit="", replicate="").drop(columns=list(LIKELY), errors="ignore")
-            found = samples_of(alone, experiment.classes, 0, n_samples)
+            found = samples_of(own.drop(columns=list(LIKELY), errors="ignore"), experiment.classes, 0, n_samples)
             counted = about | {"n_nuclei": found.n["counted"]}
             named = _named(found.interval("counted"), "counted", experiment)
             rows += [{"table": "wells"} | counted | one for one in named]

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -123,27 +124,29 @@ def _by_watershed(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarra
 
 def _by_network(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
     """Find nuclei by the network; again where they are of another size than the survey said."""
-    labels, best, diameter_px = None, -1.0, 2 * survey.radius_px / finder.SURVEY_OVER
+    labels, best = None, -1.0
+    look = finder.look_at(pixels, 2 * survey.radius_px / finder.SURVEY_OVER, survey.threshold)
     for _ in range(_LOOKS):
-        found, certainty = _seen_at(pixels, diameter_px, survey.threshold, tile_px)
+        found, certainty = _seen_at(pixels, look, tile_px)
         if certainty > best:
             labels, best = found, certainty
-        diameter_px = finder.better_diameter(diameter_px, found, certainty)
+        diameter_px = finder.better_diameter(look.diameter_px, found, certainty)
         if diameter_px is None:
             break
+        look = replace(look, diameter_px=diameter_px)
     return labels
 
 
-def _seen_at(pixels: np.ndarray, diameter_px: float, threshold: float, tile_px: int) -> tuple[np.ndarray, float]:
-    """Return what the network finds where it looks for nuclei of a diameter, and how sure it is of them."""
-    look, sure = finder.look_at(pixels, diameter_px, threshold), []
+def _seen_at(pixels: np.ndarray, look: finder.Look, tile_px: int) -> tuple[np.ndarray, float]:
+    """Return what the network finds at a look, and how sure it is of it."""
+    sure = []
 
     def nuclei_at(window, row, column):
         found, how_sure = finder.nuclei_of(pixels[window], look)
         sure.append(how_sure)
         return found
 
-    halo = int(_HALO_RADII * diameter_px / 2) + finder.TILE_STEP_PX
+    halo = int(_HALO_RADII * look.diameter_px / 2) + finder.TILE_STEP_PX
     found = _tiled(nuclei_at, pixels.shape, halo, finder.TILE_STEP_PX, tile_px)
     return found, float(np.nanmean(sure)) if np.isfinite(sure).any() else 0.0
 

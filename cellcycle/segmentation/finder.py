@@ -60,16 +60,20 @@ _LEAST_AREA_SHARE, _LEAST_AREA_PX = 0.06, 8
 
 @dataclass(frozen=True)
 class Look:
-    """Numbers of a field that its tiles share: intensities seen as 0 and 1, scale, diameter of a typical nucleus.
+    """Numbers of a field that its tiles share: intensities seen as 0 and 1, diameter of a typical nucleus.
 
     `grain` is the deviation of the noise that is added, 0 where the ground has its own.
     """
 
     low: float
     high: float
-    scale: float
     diameter_px: float
-    grain: float = 0.0
+    grain: float
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the resampled field for one of the field."""
+        return float(np.round(np.clip(DIAMETER_PX / self.diameter_px, *SCALES) * _FRACTIONS) / _FRACTIONS)
 
 
 def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
@@ -80,11 +84,10 @@ def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
     if bright.size:
         # Where nuclei cover next to nothing, the percentile of the field is that of its background.
         high = max(high, float(np.percentile(bright, _BRIGHT)))
-    scale = np.round(np.clip(DIAMETER_PX / diameter_px, *SCALES) * _FRACTIONS) / _FRACTIONS
     ground = ~thinned_extreme(pixels > low + threshold, _GLOW_PX, ndimage.maximum_filter)
     # Every fourth line tells enough.
     grain = _GRAIN if roughness(thinned(pixels)[::4], ground[::4]) < _LEAST_ROUGH else 0.0
-    return Look(float(low), float(max(high, low + 1e-6)), float(scale), diameter_px, grain)
+    return Look(float(low), float(max(high, low + 1e-6)), diameter_px, grain)
 
 
 def nuclei_of(window: np.ndarray, look: Look) -> tuple[np.ndarray, float]:
