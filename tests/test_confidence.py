@@ -233,6 +233,17 @@ def test_calls_grow_unsure_and_sets_large_with_strangeness_until_none_is_left(nu
     assert found.review[n_called - 1] == f"{UNCERTAIN};{STRANGE}" and set(found.review[n_called:]) == {NO_CALL}
 
 
+def test_weights_can_be_taken_out_of_the_probabilities_of_strange_nuclei_too(nuclei):
+    table, _, slides = nuclei
+    fitted = confidence.fit_confidence(*draw(1000), slides, table)
+    steps = table.iloc[[0] * 60].assign(skewness=np.linspace(0, 4, 60))
+    said, weights = [[0.7, 0.2, 0.09, 0.01]] * 60, np.array([0.32, 0.32, 0.32, 0.04])
+    alike, weighed = (fitted.assess(said, [""] * 60, PHASES, steps, w).probabilities for w in (None, weights))
+    likely = weighed / weights
+    np.testing.assert_allclose(likely / likely.sum(axis=1, keepdims=True), alike, atol=1e-12)
+    assert np.ptp(alike[np.isfinite(alike[:, 3]), 3]) > 0.1
+
+
 def test_what_is_stored_comes_back_and_gaps_are_named(nuclei):
     table, _, slides = nuclei
     scores, truth = draw(1000, sharpness=2)

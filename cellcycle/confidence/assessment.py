@@ -89,7 +89,8 @@ class Confidence:
     def assess(self, probabilities, flags, classes, measurements=None, weights=None) -> Assessment:
         """Calibrate what a network says (N, K) and tell which calls need a look; a row of NaN is no call.
 
-        What is so strange that it is hardly a nucleus gets no call; on the way there all phases become as likely.
+        What is so strange that it is hardly a nucleus gets no call; on the way there its picture says ever less, until
+        only the `weights` count.
         `flags` are quality flags (N,), joined by ";"; `measurements` is what `shape_features` takes; `weights` (K,) are
         shares of the classes that are known beforehand, by which calls are made. Sets hold whatever the shares are.
         """
@@ -98,9 +99,11 @@ class Confidence:
             features = shape_features(measurements)
             p_values, doubt = self.strangeness.p_values(features), self.strangeness.doubt(features)
         said = with_temperature(probabilities, self.temperature)
-        # From where nuclei grow strange every phase comes closer, until nothing is known of them.
+        # From where nuclei grow strange every phase comes closer, until nothing is known of them. What is known of the
+        # culture stays known, and divided by the weights the probabilities are those without them.
         known = np.where(doubt < 1, 1 - doubt, np.nan)[:, None]
-        alike, weighed = (known * p + (1 - known) / said.shape[1] for p in (said, with_weights(said, weights)))
+        alike = known * said + (1 - known) / said.shape[1]
+        weighed = with_weights(alike, weights)
         decision, is_called = cheapest(weighed, self.costs, self.price), np.isfinite(weighed).all(axis=1)
         sets, rows = prediction_sets(alike, known * np.asarray(self.thresholds)), np.arange(len(said))
         reasons = {
