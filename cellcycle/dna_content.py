@@ -36,7 +36,7 @@ _MOST_SHARE = 1 - 1e-9
 # Fewer nuclei than a histogram needs, but at least so many, stand still if more than such a share is this near (log) to
 # the median: of 20 growing nuclei, 60 % of them in G1, that many are within a peak in one of a hundred fields.
 _LEAST_ARRESTED, _NARROW, _MOST_ALIKE = 20, 0.25, 0.85
-# Of a well beside its plate: how far its stain may differ (log), and the copies over G1 that are looked at.
+# Of a well beside its plate: how far its stain usually differs, and is looked for (log); the copies over G1 looked at.
 _NEAR_SPREAD, _NEAR_REACH, _NEAR_STEPS = 0.1, 0.25, 41
 _NEAR_RANGE, _NEAR_BINS, _NEAR_CVS = (0.75, 2.7), 60, (0.05, 0.07, 0.09, 0.12)
 
@@ -107,12 +107,15 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     return G1Peak(position, float(cv), float(ratio), fractions, quality, len(dna), reason, is_arrested)
 
 
-def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tuple[float, dict[str, float]]:
+def fit_near(
+    integrated_dna: np.ndarray, position: float, g2_ratio: float, reach: float = _NEAR_REACH
+) -> tuple[float, dict[str, float]]:
     """Fit the G1 peak of a few nuclei near one that is known of many: in a well, of its plate.
 
-    The stain of a well is taken to differ from that of the plate by a tenth (one standard deviation), at most by a
-    quarter, so that few nuclei, or a well without G1, leave the peak where it was. `position` and `g2_ratio` are those
-    of the `G1Peak` of many; returned are the position, and the shares of G1, S, G2 and outliers of all nuclei.
+    The stain of a well is taken to differ from that of the plate by a tenth (one standard deviation), at most by
+    `reach` (log), so that few nuclei leave the peak where it was. Many in one part of S draw it there: a peak farther
+    away than stains differ is to be doubted. `position` and `g2_ratio` are those of the `G1Peak` of many; returned are
+    the position, and the shares of G1, S, G2 and outliers of all nuclei.
 
     Examples
     --------
@@ -127,7 +130,7 @@ def fit_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tu
     if not counts.any():
         return position, dict.fromkeys(("G1", "S", "G2"), 0.0) | {"outliers": 1.0}
     centres = (edges[1:] + edges[:-1]) / 2
-    shifts, cvs = np.meshgrid(np.linspace(-_NEAR_REACH, _NEAR_REACH, _NEAR_STEPS), _NEAR_CVS, indexing="ij")
+    shifts, cvs = np.meshgrid(np.linspace(-reach, reach, _NEAR_STEPS if reach else 1), _NEAR_CVS, indexing="ij")
     ratios = np.full(shifts.shape, g2_ratio)
     found, weights = _mixture(counts.astype(float), centres, shifts, cvs, ratios, rounds=_EM_ROUNDS)
     best = np.unravel_index(np.argmax(found - 0.5 * (shifts / _NEAR_SPREAD) ** 2), shifts.shape)

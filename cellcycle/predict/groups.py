@@ -2,8 +2,10 @@
 
 Fields of one slide or plate are stained and exposed alike, so that where the G1 peak lies is fitted to all their
 nuclei; a sparse field, or one in which a drug has emptied G1, could not tell. From well to well the stain still
-differs by a tenth: each well's own peak is looked for near the common one, and counts as much as it has nuclei. A peak
-farther away is biology or another exposure: it is told and flagged, not corrected.
+differs by a tenth: each well's own peak is looked for near the common one, and counts as much as it has nuclei. Where
+the best place is farther away, cells that are in one part of S together look like a brighter or fainter stain: the well
+is corrected only if its histogram alone shows G1 and G2, else told and flagged, as is what lies farther off still: that
+is biology or another exposure.
 
 Crops without a pixel size lend each other their scale: of one crop the margin would decide how large its nucleus seems.
 """
@@ -37,6 +39,8 @@ _LEAST_CROPS = 8
 _LEAST_OWN, _LEAST_THERE = 20, 6
 # So many nuclei of the group are added to those of a well before the area of G1 is taken.
 _LENT_AREAS = 20
+# So far (log) wells of one plate differ in stain; and in how far above G1 their G2 lies, where both are peaks.
+_MOST_STAIN, _MOST_RATIO = 0.1, 0.075
 # A clear peak of its own so far from the common one is no matter of stain.
 _MOST_SHIFT = 1.3
 # Fewer of its nuclei in G1 than this, or more outside G1 to G2, and a well is looked at alone.
@@ -237,7 +241,7 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         wells[unit].append(own)
     own_anchor, elsewhere = {}, {}
     for unit, own in wells.items():
-        own_anchor[unit], ratio = _own_anchor(own, anchor, peak.g2_ratio)
+        own_anchor[unit], ratio = _own_anchor(own, anchor, peak.g2_ratio, least_quality)
         if ratio:
             elsewhere[unit] = ratio
     sizes = {unit: sum(map(len, wells[unit])) for unit in elsewhere}
@@ -248,42 +252,53 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         return alone, f"G1 peaks differ ({finding}), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)
     # A well that takes the common peak as it is has not been compared.
-    shifts = [own.position / anchor.position for own in own_anchor.values() if own is not anchor]
+    shifts = {unit: own.position / anchor.position for unit, own in own_anchor.items() if own is not anchor}
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"
     if len(wells) > 1 and shifts:
         words = "wells" if any(isinstance(unit, tuple) for unit in units) else "images"
-        note += f", that of single {words} {min(shifts):.2f} to {max(shifts):.2f} times as bright"
+        note += f", that of single {words} {min(shifts.values()):.2f} to {max(shifts.values()):.2f} times as bright"
     note += f"; {light.note}" if light else ""
-    for unit, ratio in elsewhere.items():
+    moved = {unit: shift for unit, shift in shifts.items() if abs(np.log(shift)) > _MOST_STAIN}
+    for unit, ratio in (moved | elsewhere).items():
         name = unit[1] if isinstance(unit, tuple) else f"image {units.index(unit) + 1}"
         note += f"; {name} "
-        if np.isnan(ratio):
-            note += "has too few nuclei at the common G1 peak, and no own peak, to tell a drug from another exposure"
+        if unit in moved:
+            note += f"is read by its own G1 and G2 peaks, {ratio:.2f} times as bright"
+        elif np.isnan(ratio):
+            note += "does not fit the common G1 peak, and has no own peak to tell cells held by a drug from another exposure"
         else:
             note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
     flags = [OTHER_PEAK if unit in elsewhere else "" for unit in units]
     return [Shared({}, own_anchor[unit], size_um, flag, light) for unit, flag in zip(units, flags, strict=True)], note
 
 
-def _own_anchor(nuclei: list[Nuclei], common: Anchor, g2_ratio: float) -> tuple[Anchor, float | None]:
+def _own_anchor(
+    nuclei: list[Nuclei], common: Anchor, g2_ratio: float, least_quality: float = 0.0
+) -> tuple[Anchor, float | None]:
     """Return the anchor of a well, and where its own peak lies in units of the common one if that is elsewhere.
 
-    NaN where hardly a nucleus lies at the common one, or many far below it, and they show none of their own.
+    NaN where its nuclei would fit another peak better than one near the common one, or hardly one lies there, or many
+    far below it, and they show none of their own.
     """
     dna = np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
     is_there = has_g1_dna(2 * dna / common.position)
     if len(dna) < _LEAST_OWN:
         return common, None if is_there.any() or len(dna) < _LEAST_THERE else np.nan
     position, fractions = fit_near(dna, common.position, g2_ratio)
-    if fractions["G1"] < _LEAST_G1 or fractions["outliers"] > _MOST_OUTSIDE:
-        ratio = fit_g1_peak(dna).position / common.position
-        if np.isnan(ratio):
-            # Early in S a nucleus has the DNA of G1, so that a block in S is there; no drug leaves many with less.
-            n_less = np.count_nonzero(dna < common.position / _MOST_SHIFT)
-            is_elsewhere = is_there.mean() < _LEAST_G1 or n_less > _MOST_OUTSIDE * len(dna)
-        else:
-            is_elsewhere = not 1 / _MOST_SHIFT < ratio < _MOST_SHIFT
-        if is_elsewhere:
+    is_far = abs(np.log(position / common.position)) > _MOST_STAIN
+    if is_far or fractions["G1"] < _LEAST_G1 or fractions["outliers"] > _MOST_OUTSIDE:
+        peak = fit_g1_peak(dna)
+        ratio = peak.position / common.position
+        is_near = 1 / _MOST_SHIFT < ratio < _MOST_SHIFT
+        if is_far and is_near:
+            # Cells together in S are a peak, too, but not as far from G1 as G2 is.
+            if peak.quality < least_quality or abs(np.log(peak.g2_ratio / g2_ratio)) > _MOST_RATIO:
+                return common, np.nan
+            position, fractions = peak.position, peak.fractions
+        # Early in S a nucleus has the DNA of G1, so that a block in S is there; no drug leaves many with less.
+        n_less = np.count_nonzero(dna < common.position / _MOST_SHIFT)
+        is_told = is_far or is_there.mean() < _LEAST_G1 or n_less > _MOST_OUTSIDE * len(dna)
+        if not is_near and (is_told or np.isfinite(ratio)):
             return common, ratio
     n_g1 = fractions["G1"] * len(dna)
     area_px = g1_area_px(nuclei, position)

@@ -15,7 +15,7 @@ REASON_WORDS = {
     "out_of_focus": "out of focus",
     "saturated": "overexposed: its DNA content is too low",
     "hot_pixel": "hot pixels of the camera were taken from it",
-    "other_g1_peak": "its well has its G1 peak elsewhere than the plate, or hardly a nucleus there",
+    "other_g1_peak": "its well has its G1 peak elsewhere than the plate, or does not fit that of the plate",
     "same_field": "shown by another image, too, at the same place: a channel, plane, copy or time of one field",
     ONE_PEAK: "the DNA of all nuclei shows one peak, of G1 or of G2: read it together with its control, which tells",
     MANY_MITOSES: "its field has more mitoses than a growing culture: of cells arrested in M say --prior equal",
