@@ -30,12 +30,11 @@ _MOST_OUTLIERS = 0.2
 _LEAST_BIC_GAIN = 10.0
 # Of two peaks beside the single hump: two shares and the ratio of the peaks.
 _MORE_PARAMETERS = 3
-# Where one hump explains the histogram, and one phase so much of it, there is no other.
-_LEAST_ALONE = 0.8
+_LEAST_SECOND = 0.04
+# Of growing nuclei, even with 75 % of them in G1, no larger share is of one phase, or this near (log) to the median. A
+# culture stands still if more are than in one of a hundred such fields: of 21 nuclei all, of 60 nine in ten.
+_ALIKE, _NARROW, _CHANCE = 0.8, 0.25, 0.01
 _MOST_SHARE = 1 - 1e-9
-# Fewer nuclei than a histogram needs, but at least so many, stand still if more than such a share is this near (log) to
-# the median: of 20 growing nuclei, 60 % of them in G1, that many are within a peak in one of a hundred fields.
-_LEAST_ARRESTED, _NARROW, _MOST_ALIKE = 20, 0.25, 0.85
 # Of a well beside its plate: how far its stain usually differs, and is looked for (log); the copies over G1 looked at.
 _NEAR_SPREAD, _NEAR_REACH, _NEAR_STEPS = 0.1, 0.25, 41
 _NEAR_RANGE, _NEAR_BINS, _NEAR_CVS = (0.75, 2.7), 60, (0.05, 0.07, 0.09, 0.12)
@@ -50,7 +49,7 @@ class G1Peak:
     of G1, S and G2 (M included) by DNA content alone, and of outliers; they add up to 1. `quality` in [0, 1] is Cox and
     Snell's pseudo-R2 against one log-normal hump: 0 explains nothing more than that, above 0.3 is two clear peaks.
     `is_arrested`: the nuclei stand still in one phase, as far as their DNA tells: one peak, or none at G1; also told of
-    20 nuclei and more, of which a peak is not fitted.
+    21 nuclei and more, of which a peak is not fitted.
     """
 
     position: float
@@ -87,10 +86,9 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     dna = np.asarray(integrated_dna, dtype=np.float64).ravel()
     dna = dna[np.isfinite(dna) & (dna > 0)]
     if len(dna) < LEAST_NUCLEI:
-        near = np.abs(np.log(dna / np.median(dna))) < _NARROW if len(dna) else dna
-        is_arrested = len(dna) >= _LEAST_ARRESTED and near.mean() > _MOST_ALIKE
+        n_alike = np.count_nonzero(np.abs(np.log(dna / np.median(dna))) < _NARROW) if len(dna) else 0
         return _unusable(len(dna), f"{len(dna)} sound nuclei are fewer than the {LEAST_NUCLEI} that a histogram needs",
-                         bool(is_arrested))  # fmt: skip
+                         _stand_still(n_alike, len(dna)))  # fmt: skip
     counts, centres = _histogram(dna)
     if np.ptp(centres) == 0:
         return _unusable(len(dna), "all nuclei have the same DNA")
@@ -102,7 +100,8 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     bic_gain = 2 * gain - _MORE_PARAMETERS * np.log(len(dna))
     reason = _reason(fractions, cv, bic_gain)
     position = float(np.exp(position)) if not reason else float("nan")
-    is_one = bic_gain < _LEAST_BIC_GAIN and max(fractions[p] for p in ("G1", "S", "G2")) > _LEAST_ALONE
+    has_second = bic_gain >= _LEAST_BIC_GAIN and min(fractions["G1"], fractions["G2"]) >= _LEAST_SECOND
+    is_one = not has_second and _stand_still(len(dna) * max(fractions[p] for p in ("G1", "S", "G2")), len(dna))
     is_arrested = is_one or (bool(reason) and fractions["G1"] < _LEAST_PEAK_SHARE)
     return G1Peak(position, float(cv), float(ratio), fractions, quality, len(dna), reason, is_arrested)
 
@@ -194,6 +193,13 @@ def _unusable(n_nuclei: int, reason: str, is_arrested: bool = False) -> G1Peak:
     return G1Peak(nan, nan, nan, {}, 0.0, n_nuclei, reason, is_arrested)
 
 
+def _stand_still(n_alike: float, n_nuclei: int) -> bool:
+    """Say whether so many of the nuclei are alike as growing ones hardly ever are by chance."""
+    from scipy.special import bdtrc
+
+    return bool(bdtrc(np.ceil(n_alike) - 1, n_nuclei, _ALIKE) < _CHANCE)
+
+
 def _reason(fractions: dict[str, float], cv: float, bic_gain: float) -> str:
     """Say why a fit cannot be used, or ""."""
     if bic_gain < _LEAST_BIC_GAIN:
@@ -201,7 +207,7 @@ def _reason(fractions: dict[str, float], cv: float, bic_gain: float) -> str:
     if fractions["outliers"] > _MOST_OUTLIERS:
         return f"{fractions['outliers']:.0%} of the nuclei lie outside G1, S and G2"
     for phase in ("G1", "G2"):
-        if fractions[phase] < _LEAST_PEAK_SHARE / (1 if phase == "G1" else 3):
+        if fractions[phase] < (_LEAST_PEAK_SHARE if phase == "G1" else _LEAST_SECOND):
             return f"there is no {phase} peak ({fractions[phase]:.0%} of the nuclei)"
     if cv >= 0.99 * _CV_RANGE[1]:
         return f"the peaks are too broad (coefficient of variation above {_CV_RANGE[1]})"

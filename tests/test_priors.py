@@ -35,6 +35,8 @@ def histogram(**counts):
         ({"G2": 36}, True),
         ({"G1": 20, "S": 8, "G2": 8}, False),
         ({"G2": 15}, False),
+        ({"G1": 27, "S": 1, "G2": 2}, False),
+        ({"G1": 570, "S": 30}, True),
     ],
 )
 def test_a_culture_that_stands_still_is_told_from_one_that_grows(counts, stands_still):

@@ -85,7 +85,7 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     fitted = nuclei[nuclei["dna_copies"].notna()]
     faint = fitted.groupby("unit")["g1_quality"].min() < LEAST_QUALITY
     where = {
-        "the G1 peak lies elsewhere than that of the plate, or too few nuclei show one": elsewhere,
+        "the G1 peak lies elsewhere than that of the plate, or that of the plate does not fit": elsewhere,
         "more nuclei look mitotic than in a growing culture: those above a tenth are estimated, but have no call and "
         "are not counted; for cells arrested in M predict with --prior equal": open_m,
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
