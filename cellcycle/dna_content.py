@@ -139,6 +139,12 @@ def fit_near(
     return position * float(np.exp(shift)), dict(zip(("G1", "S", "G2", "outliers"), map(float, shares), strict=True))
 
 
+def count_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tuple[float, float, float]:
+    """Return how many nuclei are in G1, S and G2 by the histogram of their DNA, where the G1 peak is known."""
+    shares = fit_near(integrated_dna, position, g2_ratio, reach=0)[1]
+    return tuple(len(integrated_dna) * shares[phase] for phase in ("G1", "S", "G2"))
+
+
 def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True, n_samples: int = 0) -> np.ndarray:
     """Fit the histogram of nuclei whose G1 peak is known, and return how likely the DNA of each is in each part of it.
 

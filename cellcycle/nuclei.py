@@ -50,12 +50,14 @@ class Anchor:
     """What a nucleus in G1 looks like in a group of nuclei of one stain and exposure: a field, a slide, a plate.
 
     `position` is its integrated DNA; `quality` in [0, 1] that of the fit, see `cellcycle.dna_content.G1Peak`, NaN where
-    it was given; `area_px` the median area of the sound nuclei with the DNA of G1, None where there is none.
+    it was given; `area_px` the median area of the sound nuclei with the DNA of G1, None where there is none; `n_by_dna`
+    how many nuclei the DNA histogram of a field, well or slide has in G1, S and G2, None where it was not looked at.
     """
 
     position: float
     quality: float = np.nan
     area_px: float | None = None
+    n_by_dna: tuple[float, float, float] | None = None
 
     def relative(self, nuclei: "Nuclei", scale: Scale) -> dict[str, np.ndarray]:
         """Return genome copies and area over that of G1, each (N,); without an area in G1 by that of `scale`."""
@@ -267,7 +269,8 @@ def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
     peak = fit_g1_peak(np.concatenate([np.empty(0), *(n.measured["integrated_dna"][n.is_sound] for n in nuclei)]))
     if not peak.is_usable:
         return None, peak
-    return Anchor(peak.position, peak.quality, g1_area_px(nuclei, peak.position)), peak
+    n_by_dna = tuple(peak.n_nuclei * peak.fractions[phase] for phase in ("G1", "S", "G2"))
+    return Anchor(peak.position, peak.quality, g1_area_px(nuclei, peak.position), n_by_dna), peak
 
 
 def g1_area_px(nuclei, g1_position: float) -> float | None:

@@ -128,8 +128,13 @@ def test_a_field_that_states_what_cannot_be_is_read_with_those_that_state_nothin
 @pytest.mark.slow
 def test_a_well_stained_a_tenth_brighter_is_read_by_its_own_peak():
     brighter = [(at * 1.1, share) for at, share in ((10, 0.9), (20, 0.1))]
-    shared, _ = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), field_of(*brighter)], SCALE, 0.1)
+    fields = [field_of(*GROWING), field_of(*GROWING, seed=1), field_of(*brighter)]
+    shared, _ = share(columns(3), fields, SCALE, 0.1)
     assert [one.anchor.position for one in shared] == pytest.approx([10, 10, 11], rel=0.02)
+    # For a prior by the slide: as many in G1, S and G2 as each well by itself has.
+    counts = np.array([one.anchor.n_by_dna for one in shared])
+    np.testing.assert_allclose(counts.sum(axis=1), [len(one.nuclei) for one in fields], rtol=0.12)
+    assert (counts[:, 0] / counts.sum(axis=1)).tolist() == pytest.approx([0.6, 0.6, 0.9], abs=0.05)
 
 
 @pytest.mark.slow

@@ -81,7 +81,11 @@ def test_fields_are_taken_for_a_growing_culture_and_crops_for_nothing():
     culture, slide = (weights_of(prior, PHASES, nuclei, Anchor(2.0)) for prior in ("culture", "slide"))
     for weights in (culture, slide):
         assert weights.sum() == pytest.approx(1) and weights[3] == pytest.approx(0.04)
-    assert culture[0] == culture[1] == culture[2] and slide[0] > 3 * slide[2] > 3 * slide[1]
+    assert culture[0] == culture[1] == culture[2]
+    # As by 160, 0 and 40 nuclei and 100 of even shares.
+    assert slide[:3] == pytest.approx(0.96 * np.array([193, 33, 73]) / 300, abs=0.03)
+    few = weights_of("slide", PHASES, nuclei, Anchor(2.0, n_by_dna=(9, 0, 0)))
+    assert few[:3] == pytest.approx(0.96 * np.array([42.3, 33.3, 33.3]) / 109, abs=1e-3)
 
 
 def test_a_prior_that_is_unknown_is_refused():

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.dna_content import fit_g1_peak, fit_near
+from cellcycle.dna_content import count_near, fit_g1_peak, fit_near
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
 from cellcycle.images.remote import is_url
@@ -40,7 +40,7 @@ _LEAST_OWN, _LEAST_THERE = 20, 6
 # So many nuclei of the group are added to those of a well before the area of G1 is taken.
 _LENT_AREAS = 20
 # So far (log) wells of one plate differ in stain; and in how far above G1 their G2 lies, where both are peaks.
-_MOST_STAIN, _MOST_RATIO = 0.1, 0.075
+_MOST_STAIN, _MOST_RATIO = 0.1, 0.1
 # A clear peak of its own so far from the common one is no matter of stain.
 _MOST_SHIFT = 1.3
 # Fewer of its nuclei in G1 than this, or more outside G1 to G2, and a well is looked at alone.
@@ -265,11 +265,18 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         if unit in moved:
             note += f"is read by its own G1 and G2 peaks, {ratio:.2f} times as bright"
         elif np.isnan(ratio):
-            note += "does not fit the common G1 peak, and has no own peak to tell cells held by a drug from another exposure"
+            note += "does not fit the common G1 peak, and has no own one, to tell a drug from another exposure"
         else:
             note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
     flags = [OTHER_PEAK if unit in elsewhere else "" for unit in units]
+    for unit, own in wells.items():
+        n_by_dna = count_near(_sound_dna(own), own_anchor[unit].position, peak.g2_ratio)
+        own_anchor[unit] = replace(own_anchor[unit], n_by_dna=n_by_dna)
     return [Shared({}, own_anchor[unit], size_um, flag, light) for unit, flag in zip(units, flags, strict=True)], note
+
+
+def _sound_dna(nuclei: list[Nuclei]) -> np.ndarray:
+    return np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
 
 
 def _own_anchor(
@@ -280,7 +287,7 @@ def _own_anchor(
     NaN where its nuclei would fit another peak better than one near the common one, or hardly one lies there, or many
     far below it, and they show none of their own.
     """
-    dna = np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
+    dna = _sound_dna(nuclei)
     is_there = has_g1_dna(2 * dna / common.position)
     if len(dna) < _LEAST_OWN:
         return common, None if is_there.any() or len(dna) < _LEAST_THERE else np.nan

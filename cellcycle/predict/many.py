@@ -14,6 +14,7 @@ from cellcycle.errors import CellCycleError, ImageError, SettingError
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
 from cellcycle.light import Light, fit_in_even_light
+from cellcycle.nuclei import Anchor
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, share, slim, told_apart
 from cellcycle.predict.kept import keep_if_possible, seen
@@ -186,8 +187,8 @@ def look_first(
         return settings, shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
     if how == "slide":
-        settings, light = with_g1_peak([one for one in found if one is not None], choice.is_auto, settings)
-        shared = [replace(one, light=light) for one in shared]
+        settings, anchor, light = with_g1_peak([one for one in found if one is not None], choice.is_auto, settings)
+        shared = [replace(one, anchor=anchor, light=light) for one in shared]
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
         notes = [f"G1 peak of the slide: {quality}"]
     elif not has_peak:
@@ -237,12 +238,12 @@ def found_in(predictor: Predictor, named: tuple) -> Seen | None:
         return None
 
 
-def with_g1_peak(found: list[Seen], is_auto: bool, settings: Settings) -> tuple[Settings, Light | None]:
-    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `look_first`, and its light."""
+def with_g1_peak(found: list[Seen], is_auto: bool, settings: Settings) -> tuple[Settings, Anchor | None, Light | None]:
+    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `look_first`, it and the light."""
     _, anchor, peak, light = fit_in_even_light([one.nuclei for one in found], [one.shape for one in found])
     if anchor is not None and (anchor.quality >= LEAST_QUALITY or not is_auto):
         known = {"g1_position": anchor.position, "g1_quality": anchor.quality, "g1_area_px": anchor.area_px}
-        return replace(settings, **known), light
+        return replace(settings, **known), anchor, light
     if is_auto:
-        return settings, None
+        return settings, None, None
     raise SettingError("--slide", peak.reason, "give more images of one slide, or predict without --slide")

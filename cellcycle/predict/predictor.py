@@ -197,7 +197,7 @@ class Predictor:
             columns = self._without_call(name, nuclei.kind, ";".join(filter(flags.get, flags)), known)
             note = "; ".join(filter(None, (plane.note, INVERTED * is_inverted, nuclei.crop_note)))
             return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=note)
-        given, peak = self.settings.anchor or shared.anchor, None
+        given, peak = shared.anchor or self.settings.anchor, None
         giver = "slide" if self.settings.anchor else "group" if shared.anchor else ""
         anchor, nuclei = given, nuclei if shared.pixel_size_um is None else nuclei.scaled(shared.pixel_size_um)
         light = shared.light
