@@ -102,7 +102,8 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     position = float(np.exp(position)) if not reason else float("nan")
     has_second = bic_gain >= _LEAST_BIC_GAIN and min(fractions["G1"], fractions["G2"]) >= _LEAST_SECOND
     is_one = not has_second and _stand_still(len(dna) * max(fractions[p] for p in ("G1", "S", "G2")), len(dna))
-    is_arrested = is_one or (bool(reason) and fractions["G1"] < _LEAST_PEAK_SHARE)
+    has_no_g1 = bool(reason) and fractions["G1"] < _LEAST_PEAK_SHARE and fractions["outliers"] <= _MOST_OUTLIERS
+    is_arrested = is_one or has_no_g1
     return G1Peak(position, float(cv), float(ratio), fractions, quality, len(dna), reason, is_arrested)
 
 

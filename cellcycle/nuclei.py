@@ -29,7 +29,8 @@ _LEAST_SEEN_PX = 4
 _MOST_IN_CROP, _MOST_CROP_PX = 4, 128
 # Genome copies that are taken for G1.
 _G1_COPIES = (1.6, 2.4)
-_SPOILT = {"edge", "clump", "debris", "out_of_focus", "saturated"}
+OVEREXPOSED, _MOST_OVEREXPOSED = "saturated", 0.1
+_SPOILT = {"edge", "clump", "debris", "out_of_focus", OVEREXPOSED}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,17 @@ class Nuclei:
         """Whether each nucleus, (N,), is free of flags that spoil its measurements."""
         # Halves of a division may pass for two nuclei in a crop: it is looked at, but moves no scale.
         spoilt = _SPOILT - {"clump"} if self.kind == "nucleus" else _SPOILT
-        return np.array([spoilt.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
+        # Overexposed nuclei are the brightest: without them a field seems to hold no G2.
+        return self._free_of(spoilt - {OVEREXPOSED} if self.is_overexposed else spoilt)
+
+    @property
+    def is_overexposed(self) -> bool:
+        """Whether so many nuclei of a field are that their DNA is not as it was."""
+        sound, whole = self._free_of(_SPOILT).sum(), self._free_of(_SPOILT - {OVEREXPOSED}).sum()
+        return bool(self.kind == "field" and sound < (1 - _MOST_OVEREXPOSED) * whole)
+
+    def _free_of(self, flags: set[str]) -> np.ndarray:
+        return np.array([flags.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
 
     def ground(self, pixels: np.ndarray) -> Ground:
         """Return what was done to the plane (H, W) that they are from."""
@@ -263,12 +274,13 @@ def has_g1_dna(copies: np.ndarray) -> np.ndarray:
 def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
     """Fit the G1 peak of a group, the `Nuclei` of its images; return its anchor and the peak.
 
-    There is no anchor where the peak is not to be trusted.
+    There is no anchor where the peak is not to be trusted. Of overexposed nuclei one peak says nothing of the culture.
     """
     nuclei = list(nuclei)
     peak = fit_g1_peak(np.concatenate([np.empty(0), *(n.measured["integrated_dna"][n.is_sound] for n in nuclei)]))
     if not peak.is_usable:
-        return None, peak
+        is_arrested = peak.is_arrested and not any(own.is_overexposed for own in nuclei)
+        return None, replace(peak, is_arrested=is_arrested)
     n_by_dna = tuple(peak.n_nuclei * peak.fractions[phase] for phase in ("G1", "S", "G2"))
     return Anchor(peak.position, peak.quality, g1_area_px(nuclei, peak.position), n_by_dna), peak
 

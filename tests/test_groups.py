@@ -314,6 +314,21 @@ def test_light_of_one_field_is_told_by_its_own_nuclei_and_made_no_peak_of():
     assert anchor is None and light is None and peak.is_arrested and same is still.nuclei
 
 
+@pytest.mark.parametrize(("humps", "is_growing"), [(GROWING, True), (((10, 1),), False)])
+def test_a_field_whose_brightest_nuclei_are_overexposed_is_not_said_to_stand_still(humps, is_growing):
+    nuclei = field_of(*humps).nuclei
+    dna = nuclei.measured["integrated_dna"]
+    flags = np.where(dna > np.quantile(dna, 0.6), "edge;saturated", "").astype(object)
+    over = replace(nuclei, measured=nuclei.measured | {"flags": np.where(flags != "", "saturated", "").astype(object)})
+    assert over.is_overexposed and over.is_sound.all()
+    anchor, peak = fit_anchor([over])
+    assert (anchor is not None) == is_growing and not peak.is_arrested
+    # Other flags spoil them all the same, and few are left out.
+    assert not replace(nuclei, measured=nuclei.measured | {"flags": flags}).is_sound[flags != ""].any()
+    few = np.where(dna > np.quantile(dna, 0.95), "saturated", "").astype(object)
+    assert not replace(nuclei, measured=nuclei.measured | {"flags": few}).is_sound[few != ""].any()
+
+
 def test_the_note_on_light_tells_its_brightest_place_wherever_it_lies():
     """Its top lies between the corners, the edges and the middle."""
     light = Light((0.0, 0.4, 0.0, 0.0, -0.4), (100, 100), 0.2, 0.1)

@@ -43,6 +43,16 @@ def test_a_culture_that_stands_still_is_told_from_one_that_grows(counts, stands_
     assert fit_g1_peak(histogram(**counts)).is_arrested == stands_still
 
 
+def test_growing_fields_of_unlike_exposures_do_not_seem_to_stand_still():
+    rng, humps = (
+        np.random.default_rng(2),
+        [(at * light, n) for light in (1, 0.3) for at, n in ((10, 180), (20, 90), (15, 30))],
+    )
+    dna = np.concatenate([rng.normal(at, 0.07 * at, n) for at, n in humps])
+    peak = fit_g1_peak(dna)
+    assert peak.fractions["outliers"] > 0.5 and not peak.is_usable and not peak.is_arrested
+
+
 @pytest.fixture(scope="module")
 def arrested():
     """A field of nuclei that all stand in G2."""

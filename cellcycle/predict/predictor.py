@@ -252,7 +252,7 @@ class Predictor:
             ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor
             is_changed = not is_crop and (ground.is_bent or (ground.is_smooth and is_by_noise))
             # The maximum of several planes has less noise than any of them.
-            is_changed |= plane.n_planes > 1 and is_by_noise
+            is_changed |= is_by_noise and (plane.n_planes > 1 or nuclei.is_overexposed)
             doubts |= {CLIPPED: ground.is_cut and is_by_noise, CHANGED: is_changed}
             doubts[FINE] = is_by_noise and rule.pixel_size_um is not None and nuclei.pixel_size_um < _FINEST_UM
         return [flag for flag, is_raised in doubts.items() if is_raised]
