@@ -22,10 +22,17 @@ _RULES = {
     "ImageXpress: A02_s3": rf"(?:(?P<plate>.+)_)?{_WELL}_s\d+(?:_|$)",
     "CellVoyager: A02_T0001F003": rf"(?:(?P<plate>.+)_)?{_WELL}_T\d{{4}}F\d{{3}}L",
     "Cellomics: A02f03d0": rf"(?:(?P<plate>.+)_)?{_WELL}f\d{{2,}}(?:d\d+)?(?:_|$)",
-    "Incucyte: A2_3_2020y01m02d_03h04m": rf"(?:(?P<plate>.+)_)?{_WELL}_\d+_\d{{4}}y\d\dm\d\dd",
+    "Incucyte: A2_3_2020y01m02d_03h04m": rf"(?:(?P<plate>.+)_)?{_WELL}_\d+_(?:\d{{4}}y\d\dm\d\dd|\d\d+d\d\dh)",
+    "Gen5: A2_01_1_1_DAPI_001": rf"(?:(?P<plate>.+)_)?{_WELL}_(?:\d\d|-1)_\d+_\d+_.+_\d{{3}}(?:_|$)",
+    "Columbus: 001002-1-001001001": r"(?P<plate>)(?P<row>0[0-4]\d)(?P<column>0[0-4]\d)-\d+-\d{9}$",
     "InCell: A - 2(fld 3": r"(?:(?P<plate>.+)_)?(?P<row>[A-P]) - (?P<column>\d{1,2})\(fld \d+",
     "well in the name: A02": r"(?:(?P<plate>.+?)[_-])?(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
 }
+# What numbers a field, and stands before a well.
+_FIELD = re.compile(
+    r"(?:(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)|[ _-]s\d+)(?=[ _-]|$)",
+    re.IGNORECASE,
+)
 ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 
 
@@ -42,7 +49,8 @@ def places_of(paths) -> list[Place]:
     """Return the place of each image file: by the first rule that all images of its folder follow.
 
     The plate is what stands before the well in a name, else the folder, unless that goes with the well: a folder of one
-    well is no plate, but what lies above it, and prefixes in one folder are none where no two of them share a well.
+    well is no plate, but what lies above it, and prefixes in one folder are none where no two of them share a well. A
+    number of the field before the well is no part of it.
 
     Examples
     --------
@@ -60,7 +68,7 @@ def places_of(paths) -> list[Place]:
             found = [re.match(pattern, stem) for stem in stems]
             if all(found):
                 for k, match in zip(members, found, strict=True):
-                    places[k] = Place(match["plate"] or "", _named(match["row"], match["column"]), rule)
+                    places[k] = Place(_FIELD.sub("", match["plate"] or ""), _named(match["row"], match["column"]), rule)
                 wells[folder] = {places[k].well for k in members}
                 break
     above = _above_wells(wells)

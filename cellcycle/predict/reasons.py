@@ -22,7 +22,7 @@ REASON_WORDS = {
     why.BY_MARGIN: "a crop by itself without a pixel size: a wider or narrower margin may change the call",
     why.BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
     why.SEVERAL: "of a picture that shows many nuclei but was taken for a crop of one: predict it as a field",
-    why.CHANGED: "of a picture that was projected, smoothed, sharpened, clipped or put on a curve: give the raw picture",
+    why.CHANGED: "of a picture that was projected, smoothed, clipped, sharpened or put on a curve: give the raw one",
     why.CLIPPED: "background cut off or rounded, and with it the noise to judge by: give the raw picture",
     why.FINE: "pixels finer than any that the model learned from: give fields together, to have a G1 peak",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
