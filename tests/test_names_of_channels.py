@@ -1,5 +1,7 @@
 """Channels, planes and pictures of several channels that microscopes number are told from fields, wells and times."""
 
+import fnmatch
+
 import pytest
 
 from cellcycle.errors import ImageError
@@ -26,6 +28,18 @@ CHANNELS = {
     "folders in wells": ["B02/C1/001.tif", "B02/C2/001.tif"],
     "tiles of ZEN": [f"E_b0t0z0c{k}x{x}-512y0-512.tif" for k in (0, 1) for x in (0, 512)],
     "hundreds of fields of ArrayScan": ["M_A01f100d0.TIF", "M_A01f100d1.TIF"],
+    "tiles of ZEN in wells": [f"E_s0_b0v0t0z0c{k}x0-1080y0-1080.tif" for k in (0, 1)],
+    "EVOS": [f"exp_0001_d{k}.TIF" for k in (0, 1)],
+    "Columbus": [f"001002-1-00100100{k}.tif" for k in (1, 2)],
+    "projections by Fiji": [f"MAX_C{k}-e{f}.tif" for f in (0, 1) for k in (1, 2)],
+    "dyes of antibodies": [f"Image 1_AF{nm}.tif" for nm in (405, 488, 647)],
+    "two dyes": [f"Image 1_{dye}.tif" for dye in ("Atto565", "AF488")],
+    "Keyence, stains of all": [f"RPE1_DAPI_EdU_00_CH{k}.tif" for k in (1, 2)],
+    "MetaMorph, stains of all": [f"RPE1_DAPI_EdU_00_w{k}.tif" for k in (1, 2)],
+    "numbers beside stains of all": [f"RPE1_DAPI_{s}_00_c{k}.tif" for s in ("EdU", "Ki67") for k in (1, 2)],
+    "numbers behind fields of one stain": [f"RPE1_DAPI_0{f}_c{k}.tif" for f in (1, 2) for k in (1, 2)],
+    "Keyence, one stain": [f"RPE1_DAPI_1_CH{k}.tif" for k in (1, 2)],
+    "Keyence, captures": [f"Image_0000{f}_CH{k}.tif" for f in (1, 2) for k in (1, 2)],
     "Squid": [f"m0_0_0_Fluorescence_{nm}_nm_Ex.bmp" for nm in (488, 561)],
     "living and dead": ["HeLa_PI.tif", "HeLa_Calcein.tif"],
     "living and dead, a well": ["A01_SYTOX.tif", "A01_Calcein AM.tif"],
@@ -35,6 +49,7 @@ PLANES = {
     "Opera, Operetta": [f"r01c01f100p0{k}-ch1sk1fk1fl1.tiff" for k in (1, 2)],
     "CellVoyager": [f"P_B02_T0001F001L01A01Z{k}C01.tif" for k in ("99", "100")],
     "ImageXpress": [f"TimePoint_1/ZStep_{k}/p_A01_s1.tif" for k in (1, 2)],
+    "Columbus": [f"001002-1-00{k}001001.tif" for k in (1, 2)],
     "Micro-Manager": [f"img_000000000_{s}00{k}.tif" for s in ("DAPI_", "") for k in (0, 1)],
     "slices of one place": [f"pos1_slice00{k}.tif" for k in (1, 2)],
 }
@@ -51,6 +66,15 @@ FIELDS = {
     "times of Micro-Manager": [f"img_00000000{k}_DAPI_000.tif" for k in (0, 1)],
     "slices of tissue": [f"{of}1_slice00{k}.tif" for of in ("mouse", "s", "f") for k in (1, 2)],
     "clones in folders": [f"C{k}/00{f}.tif" for k in (1, 2) for f in (1, 2)],
+    "clones": [f"HeLa_clone_c{k}_{f}.tif" for k in (1, 2) for f in (1, 2)],
+    "coverslips": [f"Coverslip-c{k}_{f}.tif" for k in (1, 2) for f in (1, 2)],
+    "coverslips of one stain": [f"{of}_DAPI_c{k}_01.tif" for of in "ab" for k in (1, 2)],
+    "weeks of mice": [f"mouse_{m}_w{k}.tif" for m in (1, 2) for k in (1, 2)],
+    "chambers": [f"chip_ch{k}_00{f}.tif" for k in (1, 2) for f in (1, 2)],
+    "days": [f"mouse1_d{k}.tif" for k in (0, 1)],
+    "times of two stains": [f"DAPI_EdU_t0{k}.tif" for k in (0, 1)],
+    "numbered crops": [f"{k:03d}.tif" for k in range(400, 500)],
+    "lines of fluorescent proteins": ["HeLa-iRFP670_01.tif", "HeLa-RFP_01.tif"],
     "zones in folders": [f"z{k}/tail/1.tif" for k in (1, 2)],
     "dates": [f"IMG_202401011_00{k}.tif" for k in (1, 2)],
     "regions of one stain": ["A01_DAPI_ROI1.tif", "A01_DAPI_ROI2.tif"],
@@ -90,6 +114,17 @@ def test_a_picture_of_numbered_channels_is_a_copy(merged):
     assert "c1, c2 of" in error.finding and left_out == {"copies": [merged]}
 
 
+@pytest.mark.parametrize("stem", ["ctrl", "Image_00001"])
+def test_what_has_a_merged_picture_is_a_channel_and_no_chamber(stem):
+    (error,), left_out = fields_of([f"{stem}_{kind}.tif" for kind in ("CH1", "CH2", "Overlay")])
+    assert "CH1, CH2 of" in error.finding and left_out == {"copies": [f"{stem}_Overlay.tif"]}
+
+
+def test_the_pattern_of_a_refusal_matches_one_channel():
+    (error,), _ = fields_of(CHANNELS["Columbus"])
+    assert fnmatch.filter(CHANNELS["Columbus"], error.remedy.split("'")[1]) == CHANNELS["Columbus"][:1]
+
+
 def test_the_picture_of_named_channels_is_a_copy():
     names = ["s_DAPI.tif", "s_GFP.tif", "s_DAPI+GFP.tif"]
     assert fields_of(names) == (names[:1], {"files of other channels": names[1:2], "copies": names[2:]})
@@ -98,6 +133,10 @@ def test_the_picture_of_named_channels_is_a_copy():
 @pytest.mark.parametrize(
     ("dna", "others"),
     [
+        ("e_w1CSU405.tif", ["e_w2CSU488.tif"]),
+        ("e_w1conf405.TIF", ["e_w2conf488.TIF"]),
+        ("Image 1_DAPI.tif", ["Image 1_AF405.tif"]),
+        ("Image_01_c2_DAPI.tif", ["Image_01_c1_GFP.tif"]),
         ("B2_0_Fluorescence_405_nm_Ex.bmp", ["B2_0_BF_LED_matrix_full.bmp", "B2_0_Fluorescence_488_nm_Ex.bmp"]),
         ("1_DAPI_edges.tif", ["1_GFP_edges.tif"]),
         ("f1_Hoechst.tif", ["f1_DRAQ5.tif", "f1_GFP.tif"]),

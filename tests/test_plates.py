@@ -104,6 +104,7 @@ COPIES = {
     "formats": ["s1.tif", "s1.png", "s1.jpg"],
     "made from it": ["s1_DAPI.tif", *(f"s1_DAPI_{made}" for made in (
         "8bit.png", "preview.jpg", "MIP.tif", "overlay.png", "RAW.tif", "flat.tif", "copy.tif",
+        "IllumCorr.tif", "shading_corrected.tif",
     ))],
     "in the middle, before": ["s1_ch00.tif", "s1_RAW_ch00.tif", "MAX_s1_ch00.tif", "s1_ch00 - Copy.tif"],
     "none is plain": ["s1_RAW.tif", "s1.jpg", "s1_8bit.tif", "s1_preview.tif"],
@@ -326,7 +327,8 @@ def test_files_of_the_microscope_say_which_channel_is_dna(tmp_path):
         folder.mkdir()
         for name in UNSAID[kind]:
             (folder / name).touch()
-    (ixm / "p.HTD").write_text('"NWavelengths", 2\n"WaveName1", "FITC"\n"WaveName2", "DAPI"\n')
+    stated = '"NWavelengths", 2\n"WaveName1", "FITC"\n"WaveName2", "DAPI"\n'
+    (ixm / "p.HTD").write_text(stated)
     entry = "<Entry ChannelID='{}'><ImageSizeX>1080</ImageSizeX><ChannelName>{}</ChannelName></Entry>".replace("'", '"')
     (harmony / "Index.idx.xml").write_text(entry.format(1, "HOECHST 33342") + entry.format(2, "Alexa 488"))
     told = []
@@ -336,6 +338,12 @@ def test_files_of_the_microscope_say_which_channel_is_dna(tmp_path):
         [*(f"ixm/{name}" for name in UNSAID["ImageXpress"][::2]), f"harmony/{UNSAID['Opera, Operetta'][1]}"]
     )
     assert told == [f"left out: 4 files of other channels ({others}, ...)"]
+    # The software itself writes the images into folders of times and planes.
+    for above in ("TimePoint_1", "TimePoint_1/ZStep_1"):
+        below = [str(ixm / above / name) for name in UNSAID["ImageXpress"]]
+        assert fields_of(below)[0] == below[1::2]
+    (ixm / "p.HTD").rename(ixm / "q.HTD")
+    assert isinstance(fields_of(below)[0][0], ImageError), "another plate says nothing of this one"
 
 
 def test_thumbnails_are_left_out_and_counted_but_not_if_they_are_all(tmp_path):

@@ -22,6 +22,7 @@ _OF_THE_LIVING = {
 }  # fmt: skip
 # Lasers and lamps that light up DNA stains, in nm.
 _UV = {"385", "395", "405"}
+_LASER = re.compile(r"(?:conf(?:ocal)?|csu|laser|led|spinning|tirf)?(385|395|405)(?:nm)?")
 _MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "nuc", "chromatin", *_PROPIDIUM}
 # In names of files these say DNA only where a known stain stands in their place in others: PI may be a person, too.
 NUCLEI = frozenset({"nuclei", "nucleus", "nuc", "pi"})
@@ -60,10 +61,9 @@ _NOT = {
 _PLAIN = {
     "channel", "ch", "stain", "stained", "staining", "dye", "fluorescence", "widefield", "confocal", "conf", "csu",
     "spinning", "disk", "emission", "nm", "um", "blue", "signal", "raw", "intensity", "image", "filter", "cube", "led",
-    "laser", "uv", "content", "green", "orange", "red", "spy", "camera", "ex",
+    "laser", "uv", "content", "green", "orange", "red", "spy", "camera", "ex", "tirf",
 }  # fmt: skip
-# Colours by which the files of channels are told apart.
-# IR and UV are no such: cells are irradiated so.
+# Colours by which the files of channels are told apart; IR and UV are no such: cells are irradiated so.
 _COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
 # Names of stains in the names of files: of DNA, with the number of the product and what denies it, and of others that
 # have several words.
@@ -177,9 +177,9 @@ def is_of_the_living(name: str) -> bool:
 def _rank(name: str) -> int | None:
     """Return how plainly a name says DNA, 0 being plainest; None where it says something else."""
     said = words(name)
-    # Digits beside a stain are its product number or wavelength, or the number of the channel.
-    bare = set(map(_unnumbered, said)) - {""} | (_UV & set(said))
-    rest = bare - _PLAIN
+    # Other digits are the number of a product or of the channel.
+    lasers = {found[1] for word in said if (found := _LASER.fullmatch(word))}
+    rest = set(map(_unnumbered, said)) - {"", *_PLAIN} | lasers
     if rest & (_STAINS | _BARE) and rest <= _STAINS | _BARE | _MARKERS | _UV:
         return 0
     if rest & _STAINS and not any(_is_other(word) for word in rest | set(said)):

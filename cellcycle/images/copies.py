@@ -6,19 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from cellcycle.images.makers import PROJECTED
 from cellcycle.images.naming import WELL, Part
 
 # A word by which programs and people name a picture made from another one, and how much of it is lost by that.
 _MADE = {
     0: r"raw|orig(?:inal)?|cop(?:y|ies)(?:[ _-]?\d{1,2}|[ _-]?\(\d\))?|export(?:ed)?",
-    1: r"(?:8|16)[ _-]?bits?|gr[ae]y(?:scale)?|compressed|flat(?:field)?|corrected|bg[ _-]?sub|denoised|deconv\w*",
+    1: r"(?:8|16)[ _-]?bits?|gr[ae]y(?:scale)?|compressed|flat(?:field)?"
+    r"|(?:(?:illum(?:ination)?|shading|bg)[ _-]?)?corr(?:ected)?|bg[ _-]?sub|denoised|deconv\w*",
     2: r"preview|overlays?|thumb(?:nail)?s?|low[ _-]?res|resized|scaled|enhanced|contrast|annotated|adjusted"
     r"|scale[ _-]?bar|pseudo[ _-]?colou?r|colou?r(?:ed)?|rgb|processed|edited|mip|max(?:ip|[ _-]?proj\w*)",
 }
 _WORD = {
     level: re.compile(rf"(?:(?<=[^\W_])[ _.-]+)(?:{made})(?=[ _.-]|$)", re.IGNORECASE) for level, made in _MADE.items()
 }
-_BEFORE = re.compile(r"^(?:(?:MAX|AVG|SUM|STD|MED)_|copy of )(?=.)", re.IGNORECASE)
+_BEFORE = re.compile(rf"^(?:{PROJECTED}|copy of )(?=.)", re.IGNORECASE)
 # Folders of copies are named like them, or after their format.
 _FOLDER = {level: re.compile(rf"(?:{made})s?", re.IGNORECASE) for level, made in _MADE.items()}
 _OF_FORMAT = re.compile(r"small|tiff?s?|png|jpe?gs?|bmp", re.IGNORECASE)
@@ -100,8 +102,8 @@ def _merged(parts: dict[str, Part]) -> set[str]:
     channels = defaultdict(set)
     for file, part in parts.items() if merged else ():
         if file not in merged and part.channel != ("", ""):
-            channels[part.folder, _bare(part.rest)].add(part.channel)
-    return {file for file in merged if len(channels[parts[file].folder, _bare(parts[file].rest)]) > 1}
+            channels[part.folder, bare(part.rest)].add(part.channel)
+    return {file for file in merged if len(channels[parts[file].folder, bare(parts[file].rest)]) > 1}
 
 
 def _stitched(parts: dict[str, Part]) -> set[str]:
@@ -114,12 +116,12 @@ def _stitched(parts: dict[str, Part]) -> set[str]:
         if _STITCHED.search(name) or (place[0] == above and _STITCHED.search(own)):
             stitched[file] = place
         else:
-            tiles[place].add(_bare(part.rest))
+            tiles[place].add(bare(part.rest))
     wells = {(place, wells[:k]) for place, of in tiles.items() for wells in (map(_wells, of) if stitched else ())
              for k in range(1, len(wells) + 1)}  # fmt: skip
 
     def is_beside(file: str, place: tuple) -> bool:
-        name = re.sub(r"(?: \d+)+$", "", f" {_bare(_STITCHED.sub('', parts[file].rest))}".rstrip())
+        name = re.sub(r"(?: \d+)+$", "", f" {bare(_STITCHED.sub('', parts[file].rest))}".rstrip())
         if found := _wells(name):
             return (place, found) in wells
         said = (f" {tile}" for tile in tiles[place])
@@ -132,5 +134,6 @@ def _wells(text: str) -> tuple[str, ...]:
     return tuple(found.replace("0", "", found[1] == "0") for found in WELL.findall(text))
 
 
-def _bare(rest: str) -> str:
+def bare(rest: str) -> str:
+    """Return the rest of a name without marks and words for several channels: that of a merged picture, too."""
     return re.sub(r"[\W_]+", " ", _MERGED.sub("", rest)).strip().casefold()

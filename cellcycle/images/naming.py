@@ -8,36 +8,27 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from cellcycle.images.channels import NUCLEI, by_name, can_be_stain, is_known, says_stain, stain_spans
+from cellcycle.images.makers import by_makers
 
-_GUID = re.compile(r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?(?:\.ome)?$", re.IGNORECASE)
-# The part of a name that numbers the channel, or names it, by the rules of makers, which mean nothing else.
-_NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
-    r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=_|$)",  # ImageXpress, MetaMorph
-    r"(?<![a-z])(?P<number>ch\d{1,2})(?P<name>)(?=sk\d|[_. -]|$)",  # Opera, Operetta, Columbus, Leica, Keyence
-    r"(?<![a-z])(?P<number>chan(?:nel)?[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",  # Micro-Manager
-    # Nikon, CellVoyager, Fiji's sequences of stacks
-    r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?|t\d+_z\d+_(?=c\d{3}))(?P<number>c\d{1,4})(?P<name>)(?=[_. tz-]|$)",
-    r"(?:^|[_ -])(?:[bstz]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[mtxyz]\d[\d-]*)*(?:_ORG$|y\d+-\d))",  # ZEN
-    r"(?P<number>C\d{3})(?P<name>)(?=[ZT]\d{3})",  # Olympus
-    r"(?<=--)(?P<number>C\d\d)(?P<name>)(?=--|$)",  # Leica's screens
-    r"f\d{2,4}(?P<number>d\d)(?P<name>)$",  # ArrayScan
-    r"(?<=\d--)(?P<number>)(?P<name>[^-]*[a-z][^-]*(?:-[^-]+)*)$",  # ScanR
-    r"(?<=wv )(?P<number>)(?P<name>[^)]+)(?=\))",  # InCell
-    r"(?<=_)(?P<number>)(?P<name>Fluorescence_\d{3}_nm_Ex|BF_LED_matrix_\w+)$",  # Squid
-    r"^(?P<number>c\d)(?P<name>)(?=-)",  # ImageJ
-    r"(?<![a-z])(?P<number>c=\d{1,2})(?P<name>)(?=[_. -]|$)",  # Bio-Formats
-)]  # fmt: skip
 _FOLDER = re.compile(r"(?:w|ch|chan(?:nel)?|wave(?:length)?)[ _-]?\d{1,2}", re.IGNORECASE)
 _MOST_FOLDERS = 6  # more are wells, weeks or the like
 # These number a channel only if nothing else could be meant: c1 is a well or a condition, too.
-_LONE = re.compile(r"(?:^|(?<=[_ ./-])|(?<=[_ .-][st]\d)|(?<=[_ .-][st]\d\d))[cC]\d\d?(?=$|[_ ./-])")
+_LONE = re.compile(
+    r"(?<!(?i:clone)[_ -])(?<!(?i:coverslip)[_ -])"
+    r"(?:^|(?<=[_ ./-])|(?<=[_ .-][st]\d)|(?<=[_ .-][st]\d\d))[cC]\d\d?(?=$|[_ ./-])"
+)
+# A stain and the number of a field: what is numbered behind it is neither a condition nor named by the stain.
+COUNTED = r"\*(?:[_ .-]\d|.*[_ .-]0\d)\d*[_ .-]"
 WELL = re.compile(r"(?<![A-Za-z\d])[A-Pa-p](?:0?[1-9]|1\d|2[0-4])(?![A-Za-z\d])")
 _MOST_LONE = 4
 _LASERS = {385, 395, 405, 440, 445, 458, 470, 473, 475, 476, 488, 514, 532, 543, 555, 559, 561, 568, 594, 630, 633, 635,
            638, 640, 642, 647, 660, 730, 785}  # fmt: skip
-_WAVELENGTH = re.compile(r"(?<![A-Za-z\d.])(?:ex)?(?P<nm>\d+)(?: ?nm)?(?![A-Za-z\d])", re.IGNORECASE)
-# Each channel has its own exposure.
-_EXPOSURE = re.compile(r"[ _-]\d+(?:\.\d+)? ?ms(?=[ _.-]|$)", re.IGNORECASE)
+_DYES = {350, 430, 546, 565, 610, 680, 700, 750, 790}
+# Dyes for antibodies are called after the laser nearest to them.
+DYE = r"(?:af?|cf|atto|dylight|alexa(?:[ _-]?fluor)?)[ _-]?(?=\d{3})"
+_WAVELENGTH = re.compile(
+    rf"(?<![A-Za-z\d.])(?:ex)?(?P<name>(?P<dye>{DYE})?(?P<nm>\d+))(?: ?nm)?(?![A-Za-z\d])", re.IGNORECASE
+)
 # A number by itself, or that of a channel, a plane, or an action of CellVoyager.
 _TIED = re.compile(r"(?<![A-Za-z\d])[cZz]?\d+(?![A-Za-z\d])|(?<=[LA]\d\d)[AZ]\d\d(?=[Z?])")
 _RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
@@ -80,7 +71,7 @@ def parts_of(files: Iterable[str]) -> dict[str, Part]:
 def _parts(below: dict[str, list[str]], nuclei: bool = False) -> dict[str, Part]:
     parts = {file: _by_rule(file, folders, nuclei) for file, folders in below.items()}
     parts |= _by_folder_number(below, parts)
-    parts |= _by_lone_number(below, {file: part for file, part in parts.items() if part.channel == ("", "")})
+    parts |= _by_lone_number(below, {file: part for file, part in parts.items() if not part.number})
     parts |= _by_wavelength(parts)
     parts |= _in_place_of_dna(below, parts)
     return _without_tied_numbers(parts)
@@ -111,12 +102,7 @@ def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
 
 def _by_rule(file: str, folders: list[str], nuclei: bool) -> Part:
     """Return the parts by rules of makers and by stains that are known, in the name of the file or of its folder."""
-    rest, numbers, names = _EXPOSURE.sub("", _GUID.sub("", os.path.splitext(os.path.basename(file))[0])), [], []
-    for pattern in _NUMBERED:
-        for found in list(pattern.finditer(rest))[::-1]:
-            numbers.insert(0, found["number"])
-            names.insert(0, found["name"] or "")
-            rest = f"{rest[: found.start('number')]}?{rest[max(found.end('number'), found.end('name')) :]}"
+    rest, numbers, names = by_makers(os.path.splitext(os.path.basename(file))[0])
     spans = stain_spans(rest, nuclei)
     names += [rest[start:end] for start, end in spans]
     if any(names) or "_Channel" in rest:
@@ -156,25 +142,34 @@ def _by_folder_number(below: dict[str, list[str]], parts: dict[str, Part]) -> di
         if depth is not None and not part.number and "/" not in part.rest:
             folder, own = _up(part.folder, len(folders) - depth), folders[depth]
             numbers[folder].add(own)
-            number, name = ("", re.sub(r"\D", "", own)) if _is_laser(own) else (own, part.name)
+            number, name = ("", _WAVELENGTH.fullmatch(own)["name"]) if _is_laser(own) else (own, part.name)
             made[file] = Part(folder, "/".join(["*", *folders[depth + 1 :], part.rest]), number, name)
     return {file: part for file, part in made.items() if 1 < len(numbers[part.folder]) <= _MOST_FOLDERS}
 
 
 def _is_laser(name: str) -> bool:
     found = _WAVELENGTH.fullmatch(name)
-    return bool(found) and int(found["nm"]) in _LASERS
+    return bool(found) and _is_light(found)
+
+
+def _is_light(found: re.Match) -> bool:
+    return int(found["nm"]) in (_LASERS | _DYES if found["dye"] else _LASERS)
 
 
 def _by_lone_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts of files, or folders, that c1, c2 number, where these look like channels and like nothing else.
 
-    Wells, conditions and cells are called so, too, and a folder that is refused by mistake cannot be read at all. So
-    a folder with wells a1, b1 has wells c1, and C1 with a capital is one unless another well stands beside it.
+    Wells, conditions and cells are called so, too. So a folder with wells a1, b1 has wells c1, and C1 with a capital is
+    one unless another well stands beside it. Stains in a name are not its channel where the number of the
+    field comes between.
     """
     made, places, wells = {}, defaultdict(lambda: defaultdict(set)), set()
     for file, part in parts.items():
-        folder, text, folders = part.folder, part.rest, below[file]
+        folder, text, folders = part.folder, part.whole if part.name else part.rest, below[file]
+        if part.name:
+            found = _LONE.search(part.rest)
+            if "/" in part.rest or not found or not re.search(f"{COUNTED}$", part.rest[: found.start()]):
+                continue
         depth = next((k for k, name in enumerate(folders) if re.fullmatch(r"[A-Pa-p]\d\d?", name)), None)
         if depth is not None and not _LONE.search(text):
             folder, text = _up(folder, len(folders) - depth), "/".join([*folders[depth:], text])
@@ -206,12 +201,13 @@ def _by_wavelength(parts: dict[str, Part]) -> dict[str, Part]:
         if part.name:
             places[part.folder, part.rest].add(part.name)
         for found in () if part.name else _WAVELENGTH.finditer(part.rest):
-            nm, rest = int(found["nm"]), f"{part.rest[: found.start()]}*{part.rest[found.end() :]}"
-            candidates.append((file, nm, part._replace(rest=rest, name=found["nm"])))
-            places[part.folder, rest].add(nm)
+            rest = f"{part.rest[: found.start()]}*{part.rest[found.end() :]}"
+            places[part.folder, rest].add(found["name"] if _is_light(found) else int(found["nm"]))
+            if _is_light(found):
+                candidates.append((file, part._replace(rest=rest, name=found["name"])))
     alike = {(folder, _masked(rest)) for (folder, rest), of in places.items()
-             if len(of) > 1 and all(isinstance(nm, str) or nm in _LASERS for nm in of)}  # fmt: skip
-    return {file: part for file, nm, part in candidates if nm in _LASERS and (part.folder, _masked(part.rest)) in alike}
+             if len(of) > 1 and all(isinstance(name, str) for name in of)}  # fmt: skip
+    return {file: part for file, part in candidates if (part.folder, _masked(part.rest)) in alike}
 
 
 def _masked(text: str) -> str:

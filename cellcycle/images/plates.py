@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from contextlib import suppress
 from functools import reduce
 from operator import and_
@@ -11,15 +12,16 @@ from pathlib import Path
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.channels import FLUORS, by_name, is_index, is_of_the_dead, is_of_the_living, says_stain, words
-from cellcycle.images.copies import put_together, without_copies
+from cellcycle.images.copies import bare, put_together, without_copies
 from cellcycle.images.formats import judge, one_line, open_stack
-from cellcycle.images.naming import Part, parts_of
+from cellcycle.images.naming import COUNTED, DYE, Part, parts_of
 
 _THUMBNAIL = re.compile(r"(?:^|[^a-z])thumb(?:nail)?s?(?:$|[^a-z]|[0-9a-f-]{2,}$)", re.IGNORECASE)
 # The part of a path that numbers the plane of a stack.
 _PLANE = re.compile(
     "|".join((
         r"f\d{2,4}(p\d{2,3})(?=-ch)",  # Opera, Operetta
+        r"^\d{6}-\d+-(\d{3})(?=\d{6}$)",  # Columbus
         r"a\d\d(z\d{2,3})(?=c\d\d|$)",  # CellVoyager
         r"c\d\d\d(z\d{3})(?=t\d|[_. -]|$)",  # Olympus
         r"[_ -](z[=_-]?\d{1,5})(?=[_. -]|$)",  # Leica, Bio-Formats, ScanR
@@ -32,11 +34,13 @@ _PLANE = re.compile(
     re.IGNORECASE,
 )  # fmt: skip
 _PLANE_FOLDER = re.compile(r"(?:plane|z(?:[ _-]?(?:step|slice|plane|stack))?)[ _=-]?\d{1,5}", re.IGNORECASE)
-# The rest of a name that only a microscope writes: wells, fields, times, or the marks of one maker.
+# The rest of a name that only a microscope writes: wells, fields, times, the marks of one maker, or numbers
+# of fields before those of channels.
 _OF_MICROSCOPE = re.compile(
     r"(?:^|(?<=[\W_]))(?:[fstz]\d{1,4}|(?:pos(?:ition)?|field|site|fov|tile|scene|series|time|fld|well)[ _-]?\d+"
     r"|(?-i:(?:[Ww]ell)?[A-P](?:0?[1-9]|1\d|2[0-4])))(?=[\W_]|$)"
-    r"|r\d\dc\d\df|f\d{3}l\d\d|--|wv|seq$|_channel|\d{9}|stitched|xy\d+",
+    r"|r\d\dc\d\df|f\d{3}l\d\d|--|wv|seq$|_channel|\d{9}|stitched|xy\d+"
+    rf"|(?:(?:^|(?<=[\W_]))0\d\d+[_ .-]|{COUNTED})\?",
     re.IGNORECASE,
 )
 # Weeks and chambers are numbered like channels.
@@ -50,15 +54,19 @@ _STATED = (
         "ch",
     ),
 )
+# No cell line is called after a laser, or after what marks antibodies.
+_LIGHT = re.compile(rf"(?:{DYE})?\d+$", re.IGNORECASE)
 _MOST_BYTES = 30_000_000
 Channel = tuple[str, str]
 
 
-def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], dict[str, list[str]]]:
+def fields_of(
+    files: list[str | ImageError], settled: Collection[str] = ()
+) -> tuple[list[str | ImageError], dict[str, list[str]]]:
     """Return the files that are fields of the DNA stain, and which were left out as what.
 
     Where files are channels of the same fields and nothing says which is DNA, an error stands in place of them; so it
-    does where they are planes of the same stacks.
+    does where they are planes of the same stacks. Of `settled` files somebody said that they are fields.
     """
     named = [file for file in files if isinstance(file, str)]
     thumbnails = set(filter(_is_thumbnail, named))
@@ -66,23 +74,26 @@ def fields_of(files: list[str | ImageError]) -> tuple[list[str | ImageError], di
         return list(files), {}
     kept, copies = without_copies(file for file in named if file not in thumbnails)
     parts = parts_of(kept)
-    copies = {*copies, *put_together(parts)}
+    together = put_together(parts)
+    copies = {*copies, *together}
+    merged = {(parts[file].folder, bare(parts[file].rest)) for file in together}
     parts = {file: part for file, part in parts.items() if file not in copies}
-    verdicts, unclear = _verdicts(parts)
+    verdicts, unclear = _verdicts(parts, merged)
     fields: list[str | ImageError] = []
     refused: set[str] = set()
     others = []
     for file in files:
-        if isinstance(file, ImageError) or verdicts.get(file) == "field":
+        verdict = verdicts.get(file) if isinstance(file, str) else "field"
+        if verdict == "field" or (verdict == "unclear" and file in settled):
             fields.append(file)
-        elif verdicts.get(file) == "other":
+        elif verdict == "other":
             others.append(file)
         elif file in parts and parts[file].folder not in refused:
             refused.add(parts[file].folder)
             fields.append(_unknown(parts[file].folder, unclear[parts[file].folder]))
     left_out = {"thumbnails": [file for file in files if file in thumbnails], "files of other channels": others,
                 "copies": [file for file in files if file in copies]}  # fmt: skip
-    return _without_planes(fields), {what: of for what, of in left_out.items() if of}
+    return _without_planes(fields, settled), {what: of for what, of in left_out.items() if of}
 
 
 def _is_thumbnail(file: str) -> bool:
@@ -90,8 +101,13 @@ def _is_thumbnail(file: str) -> bool:
     return bool(_THUMBNAIL.search(path.stem) or path.parent.name.lower() in ("thumbs", "thumbnails"))
 
 
-def _verdicts(parts: dict[str, Part]) -> tuple[dict[str, str], dict[str, dict[Channel, Part]]]:
-    """Return what each file is, a "field", one of an "other" channel or "unclear", and by folder what is unclear."""
+def _verdicts(
+    parts: dict[str, Part], merged: set[tuple[str, str]]
+) -> tuple[dict[str, str], dict[str, dict[Channel, Part]]]:
+    """Return what each file is, a "field", one of an "other" channel or "unclear", and by folder what is unclear.
+
+    Files are channels for certain beside a picture that was `merged` of them: its folder and the bare rest of its name.
+    """
     places = defaultdict(lambda: defaultdict(dict))
     for part in parts.values():
         places[part.folder][part.rest].setdefault(part.channel, part)
@@ -99,14 +115,15 @@ def _verdicts(parts: dict[str, Part]) -> tuple[dict[str, str], dict[str, dict[Ch
     one = {(part.folder, part.channel): file for file, part in parts.items()}
     for folder, fields in places.items():
         stated = _stated(folder, fields)
-        judged[folder] = _judge(fields, stated)
+        certain = {rest for rest in fields if (folder, bare(rest)) in merged} if merged else set()
+        judged[folder] = _judge(fields, stated, certain)
         unclear[folder] = _unclear(fields, judged[folder])
         asked = {_number(part): one[folder, channel] for field in fields.values() if len(field) > 1
                  for channel, part in field.items() if not part.name}  # fmt: skip
         told = {number: _in_header(file) for number, file in asked.items() if number and not stated.get(number)}
         # Weeks of one stain all say the same.
         if any(told.values()) and (unclear[folder] or len(set(told.values())) > 1):
-            judged[folder] = _judge(fields, stated | told)
+            judged[folder] = _judge(fields, stated | told, certain)
             unclear[folder] = _unclear(fields, judged[folder])
     return {file: judged[part.folder][part.rest, part.channel] for file, part in parts.items()}, unclear
 
@@ -117,11 +134,13 @@ def _unclear(fields: dict[str, dict[Channel, Part]], judged: dict[tuple[str, Cha
     return dict(sorted(found.items()))
 
 
-def _judge(fields: dict[str, dict[Channel, Part]], stated: dict[str, str]) -> dict[tuple[str, Channel], str]:
+def _judge(
+    fields: dict[str, dict[Channel, Part]], stated: dict[str, str], certain: set[str]
+) -> dict[tuple[str, Channel], str]:
     """Return what the files of a folder are, by the rest of their name and their channel; each field is judged alone.
 
     What a field alone does not say another one may: a channel that is none of DNA there is none here. `stated` holds
-    names of channels by their numbers.
+    names of channels by their numbers, `certain` the rests of names that are those of channels and of nothing else.
     """
     names = {channel: part.name or stated.get(_number(part), "")
              for field in fields.values() for channel, part in field.items()}  # fmt: skip
@@ -133,7 +152,8 @@ def _judge(fields: dict[str, dict[Channel, Part]], stated: dict[str, str]) -> di
     dna = {rest: {channel for channel in of if channel in plain or channel not in others} for rest, of in dna.items()}
     taken = plain.union(*dna.values())
     unsure = {rest for rest, field in several.items() if not dna[rest] and (plain | others).isdisjoint(field)}
-    is_clear = not plain and not any(stated.values()) and _are_conditions([several[rest] for rest in sorted(unsure)])
+    may_be_clear = not plain and not any(stated.values()) and unsure.isdisjoint(certain)
+    is_clear = may_be_clear and _are_conditions([several[rest] for rest in sorted(unsure)])
     made = {}
     for rest, field in several.items():
         for channel in field:
@@ -142,7 +162,7 @@ def _judge(fields: dict[str, dict[Channel, Part]], stated: dict[str, str]) -> di
             elif rest in unsure:
                 made[rest, channel] = "field" if is_clear else "unclear"
             elif not plain.isdisjoint(field):
-                made[rest, channel] = "field" if _are_weeks(rest, field) else "unclear"
+                made[rest, channel] = "field" if rest not in certain and _are_weeks(rest, field) else "unclear"
             else:
                 made[rest, channel] = "field" if channel in taken else "other"
     unclear = {channel for (_, channel), what in made.items() if what == "unclear"}
@@ -195,7 +215,7 @@ def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
             _WEEK.fullmatch(part.number) and not part.name and re.search(r"[a-z]", part.rest, re.IGNORECASE)
             for part in parts
         )
-    if any(part.name.isdigit() or "nm" in words(part.name) or is_of_the_living(part.name) for part in parts):
+    if any(_LIGHT.match(part.name) or "nm" in words(part.name) or is_of_the_living(part.name) for part in parts):
         return False
     # Cells are seldom called after three dyes.
     dyes = [sum(part.name.lower() in FLUORS and bool(re.search(r"(?:^|_)\*(?:_|$)", part.rest)) for part in
@@ -220,27 +240,36 @@ def _only_name(path: Path) -> str:
 
 
 def _stated(folder: str, fields: dict[str, dict[Channel, Part]]) -> dict[str, str]:
-    """Return what files beside the images say the channels are, by their number."""
-    stated = {}
+    """Return what files beside the images say the channels are, by their number, or those above that are called alike.
+
+    ImageXpress lays images into TimePoint_1 or TimePoint_1/ZStep_1. What two files say each in its way does not count.
+    """
+    stated, here = defaultdict(set), Path(folder).absolute()
     is_numbered = any(part.number for field in fields.values() for part in field.values())
-    for pattern, entry, prefix in _STATED if is_numbered and any(len(field) > 1 for field in fields.values()) else ():
-        for file in sorted(Path(folder or ".").glob(pattern))[:3]:
-            if file.is_file() and file.stat().st_size <= _MOST_BYTES:
-                for number, name in entry.findall(file.read_bytes()):
-                    stated[f"{prefix}{int(number)}"] = name.decode("utf-8", "replace")
-    return stated
+    for place in [here, *here.parents][:3] if is_numbered and any(len(field) > 1 for field in fields.values()) else ():
+        for pattern, entry, prefix in _STATED:
+            files = sorted(place.glob(pattern))
+            own = [file for file in files if place == here or any(rest.startswith(file.stem) for rest in fields)]
+            for file in own[:3]:
+                if file.is_file() and file.stat().st_size <= _MOST_BYTES:
+                    for number, name in entry.findall(file.read_bytes()):
+                        stated[f"{prefix}{int(number)}"].add(name.decode("utf-8", "replace"))
+    return {number: names.pop() for number, names in stated.items() if len(names) == 1}
 
 
 def _unknown(folder: str, channels: dict[Channel, Part]) -> ImageError:
     told = [" ".join(filter(None, (part.number, part.name))) for part in channels.values()]
     first = next((name for name in told if by_name([name])), told[0])
     in_folders = any("/" in part.rest for part in channels.values())
-    some = os.path.join(folder, first, "*") if in_folders else os.path.join(folder, f"*{first}*")
+    # Columbus's numbers of fields and planes look like that of the channel, which is the last.
+    end = ".*" if first.isdigit() and any(part.number for part in channels.values()) else "*"
+    some = os.path.join(folder, first, "*") if in_folders else os.path.join(folder, f"*{first}{end}")
     finding = f"its files are the channels {', '.join(told)} of the same fields, and nothing says which one is DNA"
-    return ImageError(folder or ".", finding, f"name the files of the DNA stain alone, such as '{some}'")
+    remedy = f"name the files of the DNA stain alone, such as '{some}'"
+    return ImageError(folder or ".", finding, f"{remedy}, or where all are fields, each in the column image of a map")
 
 
-def _without_planes(fields: list[str | ImageError]) -> list[str | ImageError]:
+def _without_planes(fields: list[str | ImageError], settled: Collection[str]) -> list[str | ImageError]:
     """Put an error in place of the files of each folder that are several planes of the same stacks."""
     numbered = {file: found for file in fields if isinstance(file, str) and (found := _plane(file))}
     stacks = defaultdict(lambda: defaultdict(set))
@@ -249,7 +278,7 @@ def _without_planes(fields: list[str | ImageError]) -> list[str | ImageError]:
     planes = {folder: sorted(max(of.values(), key=len)) for folder, of in stacks.items()}
     made, refused = [], set()
     for file in fields:
-        folder = numbered[file][0] if file in numbered else None
+        folder = numbered[file][0] if file in numbered and file not in settled else None
         if len(planes.get(folder, ())) < 2:
             made.append(file)
         elif folder not in refused:
