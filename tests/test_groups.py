@@ -2,6 +2,7 @@
 
 import unicodedata
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import tifffile
 from cellcycle.datasets import tables
 from cellcycle.errors import DataError, ImageError
 from cellcycle.files import repository
-from cellcycle.images import write_image
+from cellcycle.images import expand, write_image
 from cellcycle.images.wells import places_of
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor
@@ -24,6 +25,7 @@ from cellcycle.predict.groups import (
     _own_anchor,
     at_one_scale,
     layout,
+    named_in,
     share,
     told_apart,
 )
@@ -538,6 +540,27 @@ def test_what_is_wrong_with_images_is_told_before_a_map_that_does_not_fit(tmp_pa
             layout(images, tmp_path / "map.csv")
     with pytest.raises(DataError, match=r"a\.tif is none of the images"):
         layout([str(tmp_path / "w1")], tmp_path / "map.csv", has_files=False)
+
+
+@pytest.mark.parametrize("names", [
+    "c1_0 c1_1 c2_0 c2_1", "siCtrl_c1_01 siCtrl_c2_01", "c1/1 c2/1", "w1/1 w2/1", "z1/1 z2/1", "A01_z1 A01_z2",
+])  # fmt: skip
+def test_each_image_of_a_map_is_a_field_where_names_leave_that_open(tmp_path, names):
+    files = [tmp_path / f"{name}.tif" for name in names.split()]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(file.name.encode())
+    lines = [f"{file.relative_to(tmp_path)},x" for file in files]
+    (tmp_path / "map.csv").write_text("\n".join(["image,condition", *lines]))
+    assert expand([tmp_path], settle=partial(named_in, tmp_path / "map.csv")) == [str(file) for file in files]
+    (tmp_path / "map.csv").write_text("\n".join(["image,condition", *lines[:-1]]))
+    assert isinstance(expand([tmp_path], settle=partial(named_in, tmp_path / "map.csv"))[-1], ImageError)
+
+
+def test_a_map_makes_no_field_of_what_is_known_for_another_channel(tmp_path):
+    (tmp_path / "map.csv").write_text("image,condition\nA01_DAPI.tif,x\nA01_GFP.tif,x\n")
+    names = [str(tmp_path / f"A01_{stain}.tif") for stain in ("DAPI", "GFP")]
+    assert expand(names, settle=partial(named_in, tmp_path / "map.csv")) == names[:1]
 
 
 def test_a_map_of_wells_that_two_plates_have_says_which_plate(tmp_path):

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from cellcycle.errors import ImageError
@@ -52,14 +52,17 @@ def _is_hidden(name: str) -> bool:
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM_NAMES
 
 
-def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | ImageError]:
+def expand(
+    paths, tell: Callable[[str], None] | None = None, settle: Callable[[list], Collection[str]] = lambda files: ()
+) -> list[str | ImageError]:
     """Return the image files that paths name: files (also missing ones, which fail when they are read), folders (their
     images, and those of the folders in them), patterns with `*`, `?` or `**`, or URLs.
 
     Each file stands there once, in the order of the paths, sorted within a folder or pattern. Of several, thumbnails,
     copies and files of other stains are left out, whether a folder, a pattern or their names gave them: for a shell
-    makes names of a pattern. `tell` is told which. A folder without images, a pattern that nothing
-    matches and what cannot be a path stand there as their error, so that the rest can go on.
+    makes names of a pattern. `tell` is told which. Where names leave open what files are, those that
+    `settle` returns of them are fields. A folder without images, a pattern that nothing matches and what
+    cannot be a path stand there as their error, so that the rest can go on.
     """
     found: dict[str | ImageError, None] = {}
     unread: list[str] = []
@@ -81,7 +84,9 @@ def expand(paths, tell: Callable[[str], None] | None = None) -> list[str | Image
             if os.path.islink(first) and not os.path.islink(path):
                 once[key], path = path, first
             links[os.path.abspath(path)] = path
-    files, left_out = fields_of(list(once.values())) if len(once) > 1 else (list(once.values()), {})
+    files, left_out = list(once.values()), {}
+    if len(files) > 1:
+        files, left_out = fields_of(files, settle(files))
     if links:
         left_out = left_out | {"links to others": list(links.values())}
     if unread:

@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from cellcycle import tasks
@@ -16,7 +17,7 @@ from cellcycle.files import is_stream, scratch_folder, whole_file
 from cellcycle.images import expand
 from cellcycle.phases import class_colours, rgb
 from cellcycle.predict.extras import Extras, is_extra
-from cellcycle.predict.groups import layout
+from cellcycle.predict.groups import layout, named_in
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.many import look_first, run_batch, workers_of
 from cellcycle.predict.output import row_writer
@@ -65,7 +66,7 @@ def run_predict(
         raise SettingError("--each", "--slide was given too", "choose one of them, or neither")
     if not all(path.strip() for path in paths):
         raise SettingError("PATH", "an empty name", "name image files, folders or patterns")
-    choice, images, settings = ModelChoice.of(model), _to_predict(paths), settings or Settings()
+    choice, images, settings = ModelChoice.of(model), _to_predict(paths, plate_map), settings or Settings()
     extras, masks = extras or Extras(), [None] * len(images)
     if use_masks is not None:
         if extras.masks is not None and os.path.realpath(extras.masks) == os.path.realpath(use_masks):
@@ -143,13 +144,14 @@ def _is_much(images: list[str | ImageError]) -> bool:
     return len(images) >= _ALL_CORES_FROM or (len(images) > 1 and sum(sizes) >= _ALL_CORES_FROM_BYTES)
 
 
-def _to_predict(paths: list[str]) -> list[str | ImageError]:
+def _to_predict(paths: list[str], plate_map: Path | None) -> list[str | ImageError]:
     """Return the images that paths name; of folders and patterns without what earlier runs wrote.
 
-    An overlay that was named itself has an error in its place.
+    Where names leave open whether files are fields, the map tells. An overlay that was named itself has an error in its
+    place.
     """
     named, kept = set(paths), []
-    for image in expand(paths, _note):
+    for image in expand(paths, _note, partial(named_in, plate_map)):
         if image in named and is_overlay(image):
             image = ImageError(image, "it is an overlay that was drawn here", "name the image it was drawn on")
         if image in named or isinstance(image, ImageError) or not is_extra(image):

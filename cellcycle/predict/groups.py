@@ -119,6 +119,15 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
 
 
+def named_in(plate_map: Path | None, images: list) -> set[str]:
+    """Return the images that rows of a map name."""
+    if plate_map is None:
+        return set()
+    from cellcycle.predict.platemap import images_in
+
+    return images_in(plate_map, images)
+
+
 def _missing(image, has_files: bool) -> ImageError | None:
     """Return why an image that was named is not there, None where it is."""
     if isinstance(image, ImageError):

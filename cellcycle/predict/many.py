@@ -16,7 +16,7 @@ from cellcycle.images import expand
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.nuclei import Anchor
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, share, slim, told_apart
+from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, named_in, share, slim, told_apart
 from cellcycle.predict.kept import keep_if_possible, seen
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import (
@@ -81,7 +81,7 @@ def predict(
     images = list(images) if isinstance(images, list | tuple) else [images]
     listed = []
     for image in images:
-        listed += expand([image], _tell) if isinstance(image, str | Path) else [image]
+        listed += expand([image], _tell, partial(named_in, plate_map)) if isinstance(image, str | Path) else [image]
     if not listed:
         raise SettingError("images", "the list is empty", "name at least one image")
     choice, chosen = ModelChoice.of(model), Settings(**settings)

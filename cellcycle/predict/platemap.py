@@ -4,6 +4,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -70,6 +71,20 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     _check_places(file, images, places, at, line_of)
     blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
     return [{name: at.get(k, blank)[name] for name in blank} for k in range(len(images))], notes
+
+
+def images_in(file: Path, images: list) -> set[str]:
+    """Return the images that rows of a map name; none where it cannot be read, for `read_map` says why."""
+    found: set[str] = set()
+    with suppress(DataError, OSError):
+        table = read_text(Path(file), dict.fromkeys(_COLUMNS, ()), (), is_all=True)[0]
+        if "image" in table:
+            listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
+            find = _by_image(Path(file), images, listed, [])
+            for line, row in table.iterrows():
+                with suppress(DataError):
+                    found.update(images[k] for k in find(line, {"image": row["image"].strip()}))
+    return found
 
 
 def _check_places(file: Path, images, places: list[Place], at: dict[int, dict], line_of: dict[int, int]) -> None:
