@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 from scipy import ndimage
+from tifffile.tifffile import TIFF
 
 from cellcycle.errors import ImageError
 from cellcycle.images import expand, read_plane, write_image
@@ -647,6 +648,60 @@ def test_micro_manager_states_the_size_of_a_pixel_in_a_tag_of_its_own(tmp_path, 
     tag = (51123, 2, 0, json.dumps(said).encode(), True)
     tifffile.imwrite(tmp_path / "a.tif", np.eye(64, dtype=np.uint16), extratags=[tag], metadata=None)
     assert read_plane(tmp_path / "a.tif").pixel_size_um == size_um
+
+
+METAMORPH = (
+    '<MetaData><PlaneInfo><prop id="spatial-calibration-state" type="bool" value="{}"/>'
+    '<prop id="spatial-calibration-x" type="float" value="{}"/>'
+    '<prop id="spatial-calibration-units" type="string" value="{}"/></PlaneInfo></MetaData>'
+)
+APERIO = "Aperio Image Library v12\r\n80x64 [0,0 80x64]|AppMag = 20|MPP = {}|Left = 3"
+
+
+@pytest.mark.parametrize(
+    ("said", "size_um"),
+    [(METAMORPH.format("on", 0.65, "um"), 0.65), (METAMORPH.format("on", 650, "nm"), 0.65),
+     (METAMORPH.format("on", 1, "pixel"), None), (METAMORPH.format("off", 0.65, "um"), None),
+     (METAMORPH.format("on", "?", "um"), None),
+     (APERIO.format(0.499), 0.499), (APERIO.format(0), None)],
+)  # fmt: skip
+def test_metamorph_and_aperio_state_the_size_of_a_pixel_in_their_descriptions(tmp_path, said, size_um):
+    tifffile.imwrite(tmp_path / "a.tif", np.eye(64, dtype=np.uint16), metadata=None, description=said)
+    plane = read_plane(tmp_path / "a.tif")
+    assert (plane.pixel_size_um, plane.note) == (pytest.approx(size_um), "")
+
+
+def test_zeiss_and_olympus_state_the_size_of_a_pixel_in_records_of_their_own(tmp_path):
+    lsm = np.zeros(1, TIFF.CZ_LSMINFO)
+    lsm[["MagicNumber", "StructureSize", "VoxelSizeX", "VoxelSizeY"]] = (67127628, lsm.itemsize, 3.25e-7, 3.25e-7)
+    for axis in ("X", "Y", "Z", "Channels", "Time"):
+        lsm[f"Dimension{axis}"] = 64 if axis in "XY" else 1
+    header = np.zeros(1, TIFF.MM_HEADER)
+    axes = header["Dimensions"][0]
+    axes["Name"][:2], axes["Size"], axes["Resolution"], axes["Unit"] = (b"x", b"y"), [64] * 2 + [1] * 8, 0.325, b"um"
+    for tags in ([(34412, 1, lsm.nbytes, lsm.tobytes())],
+                 [(34361, 1, header.nbytes, header.tobytes()), (34362, 12, 8, [0.0] * 8)]):  # fmt: skip
+        with tifffile.TiffWriter(tmp_path / "a.tif", byteorder="<") as file:
+            file.write(np.eye(64, dtype=np.uint16), metadata=None, extratags=[(*tag, True) for tag in tags])
+            if len(tags) == 1:
+                file.write(np.zeros((8, 8, 3), np.uint8), metadata=None, photometric="rgb", subfiletype=1)
+        assert read_plane(tmp_path / "a.tif").pixel_size_um == pytest.approx(0.325)
+
+
+def test_the_index_of_harmony_states_the_size_of_a_pixel_of_the_images_beside_it(tmp_path):
+    entry = (
+        "<Image><ImageSizeX>{0}</ImageSizeX><ImageSizeY>{0}</ImageSizeY>"
+        '<ImageResolutionX Unit="m">{1}</ImageResolutionX><ImageResolutionY Unit="m">{1}</ImageResolutionY></Image>'
+    )
+    two = [(64, 5.9e-7), (64, 2.9e-7)]
+    cases = ([[(64, 5.9e-7)] * 2, 0.59], [[(128, 5.9e-7)], None], [two, None], [[(64, "")], None], [[], None])
+    for k, (said, size_um) in enumerate(cases):
+        for name, stated_um in (("r01c02f01p01-ch1sk1fk1fl1.tiff", size_um), ("a.tiff", None)):
+            file = tmp_path / str(k) / name
+            file.parent.mkdir(exist_ok=True)
+            (file.parent / "Index.idx.xml").write_text("".join(entry.format(*one) for one in said))
+            tifffile.imwrite(file, np.eye(64, dtype=np.uint16), metadata=None)
+            assert read_plane(file).pixel_size_um == pytest.approx(stated_um)
 
 
 @pytest.mark.parametrize("unit", ["um/pixel", "microns per px", "micron"])

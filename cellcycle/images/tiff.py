@@ -16,6 +16,7 @@ from cellcycle.images.channels import by_name, is_known, words
 from cellcycle.images.naming import WELL
 from cellcycle.images.ome import Header, read_header
 from cellcycle.images.pages import is_shrunken
+from cellcycle.images.scales import stated_um
 from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, pages_as_channels, refuse_oversize, usable_size
 
 _ALPHA = (1, 2)
@@ -75,7 +76,7 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     spacing, unit = imagej.get("spacing"), str(imagej.get("unit", "")).strip("\0 ").lower()
     names, (x_um, y_um, z_um), stale = header.described(index, (sizes["Y"], sizes["X"])) if header else (
         _qpi_names(series) if tiff.is_qpi else labels[: planes.n_channels] if planes.n_channels > 1 else [],
-        (*_resolution_um(series.keyframe, unit),
+        (*stated_um(tiff, series.keyframe, unit),
          spacing * UM_PER_UNIT.get(unit, np.nan) if isinstance(spacing, int | float) else np.nan), "",
     )  # fmt: skip
     pixel_size_um, note = usable_size(x_um, y_um)
@@ -274,27 +275,3 @@ def stated_well(path: Path) -> tuple[str, int, int] | None:
 
     with tifffile.TiffFile(path, _multifile=False) as tiff:
         return read_header(path, tiff).well() if tiff.is_ome else None
-
-
-def _micro_manager_um(page) -> float | None:
-    """Return the pixel size that Micro-Manager has in a tag of its own; None where there is none, or 0 for unknown."""
-    tag = page.tags.get("MicroManagerMetadata")
-    said = tag.value.get("PixelSizeUm") if tag is not None and isinstance(tag.value, dict) else None
-    return float(said) if isinstance(said, int | float) and said > 0 else None
-
-
-def _resolution_um(page, unit: str) -> tuple[float | None, float | None]:
-    """Return the pixel sizes of the resolution tags; None where they are missing, or meant for printing."""
-    if size_um := _micro_manager_um(page):
-        return size_um, size_um
-    # Some write what they divide by.
-    unit = re.sub(r" ?(?:/|per) ?(?:px|pixels?)$", "", unit)
-    um_per_unit = UM_PER_UNIT.get(unit) or {2: 25_400.0, 3: 1e4}.get(int(page.resolutionunit))
-    sizes = []
-    for name in ("XResolution", "YResolution"):
-        tag = page.tags.get(name)
-        pixels, units = (0, 0) if tag is None else tag.value
-        sizes.append(um_per_unit * units / pixels if pixels and units and um_per_unit else None)
-    if unit not in UM_PER_UNIT and usable_size(sizes[0])[0] is None:
-        return None, None
-    return tuple(sizes)
