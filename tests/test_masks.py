@@ -19,7 +19,7 @@ from skimage.morphology import erosion
 
 from cellcycle import cli, files
 from cellcycle.errors import ImageError
-from cellcycle.images import read_plane, write_image
+from cellcycle.images import expand, read_plane, write_image
 from cellcycle.masks import read_mask
 from cellcycle.outlines import outlines_of, write_geojson, write_rois
 from cellcycle.phases import PHASE_COLOURS, PHASES, rgb
@@ -337,6 +337,39 @@ def test_the_nearest_name_and_folder_win(tmp_path):
     assert [file.relative_to(tmp_path / "m").as_posix() for file in found] == names[:4]
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["x.tif", "y.tif"], ["x_cp_masks.png", "x_cp_outlines.png", "x_cp_output.png", "x_flows.tif", "y_seg.tif"]),
+        (["x.tif"], ["x_Probabilities.tif", "x_Simple Segmentation.tif", "x_prob1.tif", "x_labels_rgb.png"]),
+        (["x_raw.tif", "y.ome.tif"], ["x_mask.tif", "X-labels.png", "y_cp_masks.png", "y.ome.tif_label.png"]),
+        (["A01_DAPI.tif"], ["A01_DAPI_label.tif"]),
+        (["p/images/x.tif", "p/images/y.tif"], ["p/masks/x.tif", "p/Labels/y_label.tif"]),
+        (["p/x.tif", "q/y.tif"], ["p/masks/x.tif", "q/cp_masks/y.tif"]),
+        (["images/p/x.tif", "q/images/x.tif"], ["masks/p/x.tif", "q/masks/x.tif"]),
+        # Without an image of the rest of the name, and words that are no masks.
+        (["x_mask.tif", "y_label.tif"], []),
+        (["masks/x.tif", "masks/y.tif"], []),
+        (["masks/x.tif", "images/y.tif"], []),
+        (["x.tif", "x_nuclei.tif", "x_labelled.tif", "x_flow.tif", "x_1.tif"], []),
+    ],
+)
+def test_masks_and_maps_beside_their_images_are_left_out(tmp_path, monkeypatch, images, masks):
+    monkeypatch.chdir(tmp_path)
+    for name in (*images, *masks):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    told = []
+    assert sorted(os.path.relpath(file) for file in expand(["."], told.append)) == sorted(images)
+    assert [line.startswith(f"left out: {len(masks)} mask") for line in told] == ([True] if masks else [])
+
+
+def test_nuclei_beside_an_image_are_its_mask_where_they_are_areas_of_one_value(small, tmp_path):
+    for name, pixels in (("x.tif", small[0]), ("x_nuclei.tif", small[0]), ("xObjects.tif", small[1])):
+        write_image(tmp_path / name, (pixels * 5000).astype(np.uint16))
+    assert [Path(file).name for file in expand([tmp_path])] == ["x.tif", "x_nuclei.tif"]
+
+
 @pytest.mark.slow
 def test_masks_among_the_images_are_not_predicted_and_strays_are_named(run, small):
     pixels, labels = small
@@ -347,9 +380,10 @@ def test_masks_among_the_images_are_not_predicted_and_strays_are_named(run, smal
     write_image("c_masks.tif", labels.astype(np.uint16))
     code, _, err = run(".", "--output", "plain.csv")
     rows = pd.read_csv("plain.csv", keep_default_na=False).set_index("image")
-    assert code == 1 and err.count("mask, not a picture") == 3 and (rows.loc[["a.tif", "b.tif"], "error"] == "").all()
+    assert code == 1 and "left out: 2 masks of others, or maps of them (a_cp_masks.png, b_cp_masks.png)" in err
+    assert err.count("mask, not a picture") == 1 and set(rows.index) == {"a.tif", "b.tif", "c_masks.tif"}
     masks = rows[rows["error"] != ""]
-    assert len(masks) == 3 and (masks["call"] == "").all() and masks["error"].str.contains("--use-masks").all()
+    assert len(masks) == 1 and (masks["call"] == "").all() and masks["error"].str.contains("--use-masks").all()
     code, _, err = run(".", "--use-masks", ".", "--output", "rows.csv")
     rows = pd.read_csv("rows.csv")
     assert rows.groupby("image").size().to_dict() == {"a.tif": 12, "b.tif": 12, "c_masks.tif": 1}

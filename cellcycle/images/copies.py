@@ -50,7 +50,7 @@ def without_copies(files: Iterable[str]) -> tuple[list[str], list[str]]:
     """
     files, same = list(files), defaultdict(list)
     for file in files:
-        origin, rank = _origin(file)
+        origin, rank = origin_of(file)
         same[origin].append((rank, file))
     kept = set()
     for of in same.values():
@@ -66,7 +66,7 @@ def _is_smaller(file: str, best: str) -> bool:
         return False
 
 
-def _origin(file: str) -> tuple[tuple[str, str], tuple]:
+def origin_of(file: str) -> tuple[tuple[str, str], tuple]:
     """Return folder and name of what a file may be a copy of, and how much less it would be, as a key to sort by."""
     folder, name = os.path.split(file)
     path = Path(name)

@@ -41,7 +41,7 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     >>> scale_to_unit(np.array([0, 13107, 65535], np.uint16))
     array([0. , 0.2, 1. ], dtype=float32)
     """
-    if raw.ndim == 2 and _is_mask(raw):
+    if raw.ndim == 2 and shows_areas(raw):
         remedy = "leave it out, or give the folder of such masks with --use-masks, beside their images"
         raise ImageError(path, "it is a mask, not a picture: each of its objects is of one value", remedy)
     kind = raw.dtype.kind
@@ -123,7 +123,7 @@ def _is_wrapped(raw: np.ndarray) -> bool:
     return bool(2 * np.count_nonzero(is_near) > is_near.size)
 
 
-def _is_mask(raw: np.ndarray) -> bool:
+def shows_areas(raw: np.ndarray) -> bool:
     """Say whether a plane shows areas of one value on a background of one value: labels, or black and white.
 
     Around nuclei of a picture with few levels one level lies in the next: most do not touch the background.

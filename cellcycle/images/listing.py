@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cellcycle.errors import ImageError
 from cellcycle.images.formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from cellcycle.images.maps import masks_among
 from cellcycle.images.naming import folders_below
 from cellcycle.images.omezarr import is_ome_zarr
 from cellcycle.images.plates import fields_of
@@ -15,6 +16,7 @@ from cellcycle.images.writing import FIGURE, has_mark
 
 # So many of the files that are left out are named.
 _MOST_NAMES = 3
+_MASKS = "masks of others, or maps of them"
 _UNREAD = "files of kinds that are not read"
 _SYSTEM_NAMES = {
     "thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir",
@@ -59,10 +61,10 @@ def expand(
     images, and those of the folders in them), patterns with `*`, `?` or `**`, or URLs.
 
     Each file stands there once, in the order of the paths, sorted within a folder or pattern. Of several, thumbnails,
-    copies and files of other stains are left out, whether a folder, a pattern or their names gave them: for a shell
-    makes names of a pattern. `tell` is told which. Where names leave open what files are, those that
-    `settle` returns of them are fields. A folder without images, a pattern that nothing matches and what
-    cannot be a path stand there as their error, so that the rest can go on.
+    copies, masks and files of other stains are left out, whether a folder, a pattern or their names gave them: for a
+    shell makes names of a pattern. `tell` is told which. Where names leave open what files are, those that `settle`
+    returns of them are fields. A folder without images, a pattern that nothing matches and what cannot be a path stand
+    there as their error, so that the rest can go on.
     """
     found: dict[str | ImageError, None] = {}
     unread: list[str] = []
@@ -84,9 +86,12 @@ def expand(
             if os.path.islink(first) and not os.path.islink(path):
                 once[key], path = path, first
             links[os.path.abspath(path)] = path
-    files, left_out = list(once.values()), {}
+    masks = dict.fromkeys(masks_among(file for file in once.values() if isinstance(file, str)))
+    files, left_out = [file for file in once.values() if file not in masks], {}
     if len(files) > 1:
         files, left_out = fields_of(files, settle(files))
+    if masks:
+        left_out = left_out | {_MASKS: list(masks)}
     if links:
         left_out = left_out | {"links to others": list(links.values())}
     if unread:
@@ -109,7 +114,8 @@ def _file_of(path: str):
 def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:
     """Return how many files were left out as what, and the first of them by name."""
     one = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy",
-           "links to others": "link to another", _UNREAD: "file of a kind that is not read"}  # fmt: skip
+           "links to others": "link to another", _MASKS: "mask of another, or map of it",
+           _UNREAD: "file of a kind that is not read"}  # fmt: skip
     names = ["/".join([*below[file], os.path.basename(file)]) for file in files[:_MOST_NAMES]]
     more = ", ..." if len(files) > _MOST_NAMES else ""
     return f"{len(files)} {one[what] if len(files) == 1 else what} ({', '.join(names)}{more})"

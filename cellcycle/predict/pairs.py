@@ -1,7 +1,6 @@
 """Which mask of a folder belongs to which image."""
 
 import os
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,12 +8,9 @@ from pathlib import Path
 
 from cellcycle.errors import ImageError, SettingError
 from cellcycle.images import list_images
+from cellcycle.images.maps import MASK_WORD
 from cellcycle.names import plain_name
 
-# Ends of the names that Cellpose, StarDist, CellProfiler, QuPath and others give to masks.
-_WORD = re.compile(
-    r"[-_. ]*(cp|masks?|labels?|labell?ed|nuclei|nucleus|objects|seg|segmented|segmentation|stardist|cellpose)$"
-)
 _PICKLE = "_seg.npy"
 _DEPTH = 6
 
@@ -77,7 +73,7 @@ def _by_name(folder: Path) -> dict[tuple, list[tuple[int, Path]]]:
         name, n_words = _same(file.stem), 0
         while name:
             there[place, name].append((n_words, file))
-            shorter = _WORD.sub("", name).removesuffix(".ome")
+            shorter = MASK_WORD.sub("", name).removesuffix(".ome")
             if shorter == name:
                 break
             # "cp" belongs to "masks": both are one word.
