@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from cellcycle.datasets.labels import read_stated
@@ -125,6 +125,40 @@ def test_a_dim_channel_beside_a_bright_one_is_not_taken_for_empty(tmp_path, shar
     counts[2] = counts[0]
     tifffile.imwrite(tmp_path / "a.tif", counts, metadata={"axes": "CYX"}, imagej=True)
     assert read_plane(tmp_path / "a.tif").channel == "1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drawn", [(255, 255, 255), (255, 255, 0), (0, 255, 255)])
+@pytest.mark.parametrize(("colour", "name"), [((0, 0, 1), "blue"), ((1, 1, 1), "red"), ((0.3, 0.5, 1), "blue")])
+def test_bars_and_letters_that_were_drawn_do_not_hide_that_it_is_one_picture(tmp_path, colour, name, drawn):
+    field = (400 * two_pictures()[0][..., None] * colour).clip(0, 255).astype(np.uint8)
+    kinds = [("bar", "a.png"), ("letters", "a.png"), ("both", "a.png"), ("both", "a.tif")]
+    for kind, file in (*kinds, *([("bar", "a.jpg")] if 0.3 not in colour else [])):
+        picture = Image.fromarray(field)
+        if kind != "letters":
+            ImageDraw.Draw(picture).rectangle((400, 480, 480, 487), fill=drawn)
+        if kind != "bar":
+            ImageDraw.Draw(picture).text((425, 490), "50 um", fill=drawn)
+        picture.save(tmp_path / file)
+        plane = read_plane(tmp_path / file)
+        assert plane.channel == name
+        if file != "a.jpg":
+            np.testing.assert_allclose(plane.pixels[:460], as_unit(field[:460, :, plane.channels.index(name)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gain", [1, 3, 10])
+@pytest.mark.parametrize("bright", [(1, 1, 1), (1, 0, 1)])
+def test_nuclei_that_are_too_bright_for_the_camera_are_no_drawing(tmp_path, gain, bright):
+    nuclei = two_pictures()[0]
+    marked = ndimage.gaussian_filter((nuclei > np.percentile(nuclei, 99.7)).astype(float), 1.5)[..., None]
+    picture = (255 * (nuclei[..., None] * (0, 0, 1) + gain * marked * bright)).clip(0, 255).astype(np.uint8)
+    assert 0 < (picture[..., 0] == 255).mean() < 0.01
+    for with_bar in (False, True):
+        picture[480:487, 400:480] = 255 if with_bar else picture[480:487, 400:480]
+        Image.fromarray(picture).save(tmp_path / "a.png")
+        with pytest.raises(ImageError, match="none is clearly the DNA stain"):
+            read_plane(tmp_path / "a.png")
 
 
 def test_gray_with_alpha_and_palette(tmp_path, nucleus8):

@@ -4,8 +4,8 @@
 
 Which channel is the DNA? The one that `channel` names (index from 0, name or part of a name). Without it, in
 order: the only channel; the only one named after a DNA stain; the only one that is not empty; any of several
-that show the same picture (gray stored as RGB, or one artificial colour). Otherwise an `ImageError` lists the
-channels. Colours are never mixed by luminance, alpha is dropped.
+that show the same picture (gray stored as RGB, or one artificial colour), but for scale bars and letters drawn into
+it. Otherwise an `ImageError` lists the channels. Colours are never mixed by luminance, alpha is dropped.
 
 Which plane? A z-stack, and pages without a label that look like one, give their maximum projection; `plane` picks
 one instead. Slices of ImageJ that state no spacing count as pages, those named after several stains as channels. Of a

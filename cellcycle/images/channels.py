@@ -1,11 +1,12 @@
 """Choose the DNA channel of a file by a fixed rule, or refuse and list the channels."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
 from cellcycle.errors import ImageError
+from cellcycle.images.colours import only_picture, without_drawings
 from cellcycle.images.stacks import STACK, Stack
 
 # A stain says what a channel shows whatever stands beside it.
@@ -97,13 +98,6 @@ _DRUG = re.compile(
     r"nocodazole|noc|thymidine|ro-?3306|palbociclib|taxol|paclitaxel|hydroxyurea|hu|aphidicolin|doxorubicin|etoposide"
     r"|colcemid|stlc|dmso|vehicle|untreated", re.IGNORECASE)  # fmt: skip
 _WORD = re.compile(r"[A-Za-z0-9]+")
-# A channel of less contrast than this share is empty, in 8 bits also one of so many grey levels, if these are less than
-# that share: JPEG leaves up to 5 levels of a pure colour in the other two (quality 30, half as many pixels of colour).
-_EMPTY_SHARE, _JPEG_LEVELS, _JPEG_SHARE = 0.003, 6, 0.15
-_BLOCK_PX = 16
-# One picture in one artificial colour has channels in proportion; two stains of the same cells have not.
-_SAME_PICTURE = 0.99
-_MAX_SAMPLES = 1_000_000
 
 
 def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int], np.ndarray]) -> int:
@@ -130,7 +124,9 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
         return 0
     if len(named) == 1:
         return named[0]
-    index = None if named else _only_picture(map(load, range(stack.n_channels)))
+    index = None if named else only_picture(map(load, range(stack.n_channels)))
+    if index is None and not named and stack.is_colour:
+        index = only_picture(without_drawings(list(map(load, range(stack.n_channels)))))
     if index is None:
         are_dna = named and all(by_name([stack.channel_names[i]]) for i in named)
         finding = f"{len(named)} of them are named after a DNA stain" if are_dna else "none is clearly the DNA stain"
@@ -290,31 +286,3 @@ def is_index(text: str) -> bool:
 
 def _listed(stack: Stack) -> str:
     return ", ".join(str(i) if name == str(i) else f"{i} {name}" for i, name in enumerate(stack.channel_names))
-
-
-def _sample(pixels: np.ndarray) -> np.ndarray:
-    """Return about a million pixels on a regular grid, as float."""
-    step = int(np.ceil(np.sqrt(pixels.size / _MAX_SAMPLES)))
-    return pixels[::step, ::step].astype(np.float64).ravel()
-
-
-def _contrast(pixels: np.ndarray) -> float:
-    """Return how far the means of blocks as large as those of JPEG, over which its errors add up to nothing, differ."""
-    side = max(1, min(_BLOCK_PX, min(pixels.shape) // 3))
-    height, width = (n // side for n in pixels.shape)
-    blocks = pixels[: height * side, : width * side].reshape(height, side, width, side)
-    return float(np.ptp(blocks.mean(axis=(1, 3), dtype=np.float64)))
-
-
-def _only_picture(channels: Iterable[np.ndarray]) -> int | None:
-    """Return the channel (H, W) of most contrast if all that are not empty show the same picture."""
-    # A channel of a large file is held alone.
-    found = [(_contrast(pixels), _sample(pixels), pixels.dtype) for pixels in channels]
-    contrasts, samples, (kind, *_) = zip(*found, strict=True)
-    brightest = int(np.argmax(contrasts))
-    most = contrasts[brightest]
-    least = min(_JPEG_LEVELS, _JPEG_SHARE * most) if kind == np.uint8 else _EMPTY_SHARE * most
-    for contrast, sample in zip(contrasts, samples, strict=True):
-        if contrast > least and np.corrcoef(sample, samples[brightest])[0, 1] < _SAME_PICTURE:
-            return None
-    return brightest
