@@ -2,6 +2,8 @@
 
 import contextlib
 import re
+from math import inf
+from numbers import Integral, Real
 
 # Characters that `str.isprintable` lets pass although nothing is seen of them.
 INVISIBLE = re.compile(
@@ -89,10 +91,16 @@ def check_choice(option: str, value, allowed) -> None:
 
 def check_whole(option: str, value, least: int = 0, most: int = 2**31 - 1) -> None:
     """Refuse a value that is no whole number in a range."""
-    is_plain = isinstance(value, int) and not isinstance(value, bool)
+    is_plain = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_plain or not least <= value <= most:
         finding = f"{value!r} is {'out of range' if is_plain else 'no plain whole number'}"
         raise SettingError(option, finding, f"give a whole number from {least} to {most}")
+
+
+def check_size(option: str, value) -> None:
+    """Refuse a value that is no finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < inf:
+        raise SettingError(option, f"{value!r} is not a size", "give a number above 0")
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ _MOST_MISTAKES = 24
 _COLUMNS = ("sample_id", "group", "truth", "call")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Probabilities (N, K) of labelled nuclei, NaN where a model has no answer, and what follows from them.
 
@@ -150,6 +150,8 @@ def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
+    if not len(dataset):
+        raise DataError(dataset.name, "it holds no nucleus", "give one or more")
     if output is not None:
         _check_output(Path(output), data, dataset)
     labels = codes_of(dataset, checkpoint.classes, checkpoint.name)

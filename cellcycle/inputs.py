@@ -1,12 +1,11 @@
 """Inputs: what a network reads of each nucleus, by one rule, prepared once before any fold."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite
 
 import numpy as np
 
 from cellcycle.cutting import border_of, cut_nucleus, fitted
-from cellcycle.errors import SettingError, check_choice, check_whole
+from cellcycle.errors import SettingError, check_choice, check_size, check_whole
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
 from cellcycle.light import fit_in_even_light
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
@@ -72,7 +71,7 @@ class InputRule:
             check_whole("crop_px", self.crop_px, *_SIDES_PX)
         for name in ("pixel_size_um", "crop_um"):
             if getattr(self, name) is not None:
-                _check_positive(name, getattr(self, name))
+                check_size(name, getattr(self, name))
         for name, allowed in (("surroundings", SURROUNDINGS), ("unit", UNITS)):
             check_choice(name, getattr(self, name), allowed)
         if not isinstance(self.measurements, list | tuple):
@@ -83,9 +82,9 @@ class InputRule:
         object.__setattr__(self, "measurements", tuple(sorted(self.measurements, key=GRAIN.__contains__)))
         if self.pixel_size_um is None and (self.surroundings, self.unit) != ("kept", "full-range"):
             raise SettingError("pixel_size_um", "missing", "painted surroundings and the unit g1 need a pixel size")
-        _check_positive("scale.median_area_um2", self.scale.median_area_um2)
+        check_size("scale.median_area_um2", self.scale.median_area_um2)
         if self.scale.g1_area_um2 != 0:
-            _check_positive("scale.g1_area_um2", self.scale.g1_area_um2)
+            check_size("scale.g1_area_um2", self.scale.g1_area_um2)
         if self.pixel_size_um is not None:
             object.__setattr__(self, "scale", replace(self.scale, field_of_view_um=self.field_of_view_um))
 
@@ -107,8 +106,9 @@ class InputRule:
 
     def to_dict(self) -> dict:
         """Return the rule as JSON takes it."""
-        scale = {k: v for k, v in asdict(self.scale).items() if k != "field_of_view_um"}
-        made = asdict(self) | {"measurements": list(self.measurements), "scale": scale}
+        made = asdict(self, dict_factory=_plain)
+        made["measurements"] = list(self.measurements)
+        del made["scale"]["field_of_view_um"]
         return {k: v for k, v in made.items() if v is not None or k == "pixel_size_um"}
 
     @classmethod
@@ -124,12 +124,12 @@ class InputRule:
         return cls(**stored | {"scale": Scale(**scale) if scale else TYPICAL})
 
 
-def _check_positive(name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
-        raise SettingError(name, f"{value!r} is not a size", "give a number above 0")
+def _plain(pairs) -> dict:
+    # JSON takes no number of NumPy.
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in pairs}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """What networks read, indexable like an array, so that scikit-learn splits it.
 

@@ -11,6 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
+from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
+
+from cellcycle.errors import SettingError, check_choice
 
 
 def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:
@@ -87,11 +90,14 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     >>> call([[0.6, 0.4]], "balanced_accuracy", [0.8, 0.2], [0.8, 0.2])
     array([1])
     """
+    check_choice("score", score, SCORES)
+    assert_all_finite(probabilities, input_name="probabilities")
     evidence = np.asarray(probabilities, dtype=float) / np.maximum(trained_shares, 1e-12)
     if score == "balanced_accuracy":
         return evidence.argmax(axis=1)
     if score == "accuracy":
         return (evidence * test_shares).argmax(axis=1)
+    check_consistent_length(evidence, labels, parts)
     by_power = np.stack([(evidence * np.power(test_shares, power)).argmax(axis=1) for power in _POWERS])
     labels, part_of = np.asarray(labels), np.unique(parts, return_inverse=True)[1]
     n_classes, called = evidence.shape[1], np.empty(len(evidence), dtype=np.int64)
@@ -211,8 +217,15 @@ def _two_ways(value, samples, numbers) -> Estimate:
 
 
 def _cells(labels, predicted, n_classes: int) -> np.ndarray:
-    """Return the cell of the flattened confusion matrix into which each image falls."""
-    return np.asarray(labels, dtype=np.int64) * n_classes + np.asarray(predicted, dtype=np.int64)
+    """Return the cell of the flattened confusion matrix into which each image falls; refuse what falls into none."""
+    check_consistent_length(labels, predicted)
+    codes = {"labels": column_or_1d(labels), "predicted": column_or_1d(predicted)}
+    for name, given in codes.items():
+        outside = np.setdiff1d(given, np.arange(n_classes))
+        if outside.size:
+            raise SettingError(name, f"{outside[0]} is the code of no class", f"give 0 to {n_classes - 1}")
+    labels, predicted = (given.astype(np.int64) for given in codes.values())
+    return labels * n_classes + predicted
 
 
 def draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

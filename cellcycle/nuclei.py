@@ -71,7 +71,7 @@ class Anchor:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nuclei:
     """The nuclei that were found in one plane, which was taken for the `kind` "field" or "nucleus".
 

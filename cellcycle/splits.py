@@ -8,6 +8,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from cellcycle.errors import DataError
 
@@ -18,7 +20,7 @@ _MIDDLE_PX, _LEAST_VALUES, _LEAST_NOISE = 24, 16, 0.02
 _SQUARE_PX, _ONE_IN, _MOST_SHARING = 10, 16, 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fold:
     """One train/test division: the indices (int64, 1-D) of the images on each side."""
 
@@ -35,14 +37,15 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
     field, a well, copies of one nucleus) stay on one side. The same seed gives the same folds. DataError says that
     fewer than two classes occur, or that a class has fewer images (or groups) than there are folds.
     """
-    labels = np.asarray(labels)
+    check_consistent_length(labels, groups)
+    check_classification_targets(labels)
+    present, labels = np.unique(column_or_1d(labels), return_inverse=True)
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    present = np.unique(labels)
     name = (lambda k: classes[k]) if classes is not None else str
     if len(present) < 2:
         raise DataError("labels", f"only {len(present)} class(es) occur", "give images of two or more classes")
-    for k in present:
-        n_units = len(np.unique(units[labels == k]))
+    for code, k in enumerate(present):
+        n_units = len(np.unique(units[labels == code]))
         if n_units < n_folds:
             what = "images" if groups is None else "groups"
             remedy = "add images or leave the class out" + (f", or use {n_units} folds" if n_units > 1 else "")

@@ -1,3 +1,5 @@
+import copy
+import json
 import re
 import subprocess
 import sys
@@ -283,6 +285,60 @@ def test_paths_are_listed_once_and_in_order(tmp_path):
     assert expand([tmp_path / "b.png", tmp_path / "*.png"]) == both[::-1]
     (nothing,) = expand([tmp_path / "*.tif"])
     assert "no file matches" in str(nothing)
+
+
+def test_a_list_counts_each_file_once_and_no_other_stain_with_the_masks_of_what_is_left(tmp_path):
+    paths, masks, rng = [], [], np.random.default_rng(0)
+    for k, name in enumerate(("A01_DAPI", "A01_Ki67", "A02_DAPI", "A02_Ki67")):
+        pixels, labels, _ = disk(radius_um=6 + k)
+        paths.append(tmp_path / f"{name}.tif")
+        write_image(paths[-1], (65535 * pixels + rng.integers(0, 99, pixels.shape)).astype(np.uint16), 0.5)
+        masks.append(labels)
+    with pytest.warns(UserWarning, match=r"left out: 2 files of other channels .*Ki67"):
+        table = predict([paths[0], *paths], "lr", masks=[masks[0], *masks])
+        with pytest.raises(SettingError, match="2 for 4 images"):
+            predict(paths, masks=masks[:2])
+        assert len(predict(tmp_path, "lr", masks=masks[:2])) == 2
+    assert table["image"].tolist() == [str(paths[0]), str(paths[2])]
+    assert table["area_px"].tolist() == [masks[0].sum(), masks[2].sum()]
+
+
+def test_arrays_keep_their_places_in_a_list_and_are_told_apart():
+    pixels = read_plane(MITOSIS).pixels
+    masked = np.ma.masked_array(pixels, pixels > np.median(pixels))
+    table = predict([pixels, MITOSIS, masked, pixels[0]], "lr")
+    assert table["image"].tolist() == ["array 1", str(MITOSIS), "array 2", "array 3"]
+    assert [text.partition(";")[0] for text in table["error"][2:]] == [
+        "some of its pixels are masked", f"its shape is {pixels[0].shape}"
+    ]  # fmt: skip
+    assert predict([pixels], "lr")["image"].tolist() == ["array"]
+    for numbers in (pixels.tolist(), [0.1, 0.2]):
+        with pytest.raises(SettingError, match="a list of numbers is no image"):
+            predict(numbers)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("pixelsize", 0.3), ("pixel_size_um", "0.3"), ("pixel_size_um", True), ("g1_position", "1"), ("model", None),
+     ("plate_map", pd.DataFrame()), ("plane", "0"), ("plane", True), ("channel", 1.0)],
+)  # fmt: skip
+def test_a_setting_that_cannot_be_is_one_line(setting, value):
+    with pytest.raises(SettingError):
+        predict(MITOSIS, **{setting: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert Settings(plane=np.int64(0), pixel_size_um=np.float32(0.5)).pixel_size_um == 0.5
+    rule = InputRule(np.int64(32), np.float32(0.5), scale=nuclei.Scale(np.float32(200)))
+    assert InputRule.from_dict(json.loads(json.dumps(rule.to_dict()))) == rule
+
+
+def test_what_holds_pixels_is_compared_as_one_thing():
+    plane = read_plane(MITOSIS)
+    found = Predictor("lr").predict(plane)
+    for one in (plane, found, found.nuclei):
+        other = copy.copy(one)
+        assert one == one and one != other and one not in [other] and len({one, other}) == 2
 
 
 @pytest.mark.slow

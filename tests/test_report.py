@@ -122,7 +122,7 @@ def test_images_of_one_name_in_two_folders_are_two_arms_and_any_name_is_put_in_o
     assert read_experiment([tmp_path / "t.csv"]).arms == ["day1/f.tif", "day2/f.tif"]
     table["condition"] = np.repeat(["10⁵ cells", "dose 9"], 20)
     table.to_csv(tmp_path / "t.csv", index=False)
-    assert read_experiment([tmp_path / "t.csv"]).arms == ["10⁵ cells", "dose 9"]
+    assert read_experiment(str(tmp_path / "t.csv")).arms == ["10⁵ cells", "dose 9"]
 
 
 @pytest.mark.slow

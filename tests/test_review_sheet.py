@@ -144,6 +144,8 @@ def test_the_page_holds_the_nuclei_in_the_order_of_doubt(folder, table, tmp_path
     assert [n["why"] for n in data["nuclei"]] == [review.reasons(table)[n["row"]] for n in data["nuclei"]]
     assert made["shown"] == len(table) and made["doubtful"] == sum(bool(r) for r in review.reasons(table))
     assert made["problems"] == [] and made["left_out"] == 0
+    read = pd.read_csv(folder / "table.csv")
+    assert review.write_sheet(tmp_path / "read.html", read, folder) == made
     fewer = review.write_sheet(tmp_path / "few.html", table, folder, most=5)
     assert fewer["shown"] == 5 and fewer["left_out"] == len(table) - 5
     assert data_of(tmp_path / "few.html")["nuclei"] == data["nuclei"][:5]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import ImageError, SettingError
 from cellcycle.segmentation import (
     backends,
     central_nucleus,
@@ -481,8 +481,29 @@ def test_missing_backend_names_the_remedy(monkeypatch, backend):
 def test_unknown_backend_and_wrong_shape():
     with pytest.raises(SettingError, match="trained, classical, cellpose, stardist"):
         segment(field()[0], backend="magic")
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(ImageError, match="shape"):
         segment(np.zeros((3, 10, 10)))
+
+
+@pytest.mark.parametrize(
+    "asked", [{"tile_px": -1}, {"tile_px": 1}, {"diameter_px": 1000}, {"diameter_px": -5}, {"pixel_size_um": -1.0}]
+)
+def test_sizes_that_cannot_be_are_one_line(asked):
+    with pytest.raises(SettingError, match=next(iter(asked))):
+        segment(np.zeros((200, 200), np.float32), **asked)
+
+
+def test_what_cannot_be_measured_is_one_line():
+    pixels, labels = np.zeros((60, 60), np.float32), np.zeros((60, 60), np.int32)
+    for wrong in (labels > 0, labels.astype(float), labels[1:]):
+        with pytest.raises(SettingError, match="labels"):
+            measure(pixels, wrong)
+    with pytest.raises(SettingError, match="pixel_size_um"):
+        measure(pixels, labels, -1)
+    pixels[0, 0] = np.nan
+    for call in (segment, lambda pixels: measure(pixels, labels)):
+        with pytest.raises(ImageError, match="NaN"):
+            call(pixels)
 
 
 @pytest.mark.slow

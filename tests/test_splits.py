@@ -127,3 +127,12 @@ def test_crops_that_show_a_part_of_one_picture_are_told_whatever_lies_between_th
     for image in alone:
         image[0, :12] = alone[0][0, :12]
     assert len(set(overlapping(alone))) == 40, "what stands on all was written there"
+
+
+@pytest.mark.parametrize("name", [str, float, bool, lambda code: 10**9 * code])
+@pytest.mark.parametrize("is_grouped", [False, True])
+def test_classes_may_have_any_names(name, is_grouped):
+    codes = np.random.default_rng(0).integers(0, 2, 60)
+    groups = np.arange(60) // 3 if is_grouped else None
+    made, expected = (stratified_folds(y, 3, 2, 0, groups) for y in (np.array([name(k) for k in codes]), codes))
+    assert [fold.test.tolist() for fold in made] == [fold.test.tolist() for fold in expected]

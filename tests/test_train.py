@@ -332,6 +332,11 @@ def test_classes_that_a_model_does_not_know_are_refused(cells, tmp_path):
         train(other, tmp_path / "x", from_model="lr", folds=2)
 
 
+def test_no_nuclei_cannot_be_evaluated(sample_folder):
+    with pytest.raises(DataError, match="it holds no nucleus"):
+        evaluate("lr", load_dataset(sample_folder).select([]))
+
+
 def test_evaluation_speaks_json(sample_folder):
     answer = CliRunner().invoke(app, ["evaluate", "lr", str(sample_folder), "--format", "json"])
     assert answer.exit_code == 0, answer.output

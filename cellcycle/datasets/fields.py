@@ -24,7 +24,7 @@ _SMOOTHED_PX = 3.0
 _OTHER_NUMBER = "have the place of one nucleus, but not its number: the place is taken"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelledField:
     """A picture with the nuclei found in it, those without a label included: they belong to its DNA histogram.
 

@@ -12,7 +12,7 @@ from cellcycle.errors import DataError
 FEWEST, FEW = 5, 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NucleusDataset:
     """Labelled images of single nuclei.
 

@@ -60,15 +60,19 @@ def expand(
     """Return the image files that paths name: files (also missing ones, which fail when they are read), folders (their
     images, and those of the folders in them), patterns with `*`, `?` or `**`, or URLs.
 
-    Each file stands there once, in the order of the paths, sorted within a folder or pattern. Of several, thumbnails,
-    copies, masks and files of other stains are left out, whether a folder, a pattern or their names gave them: for a
-    shell makes names of a pattern. `tell` is told which. Where names leave open what files are, those that `settle`
-    returns of them are fields. A folder without images, a pattern that nothing matches and what cannot be a path stand
-    there as their error, so that the rest can go on.
+    Each file stands there once, in the order of the paths, sorted within a folder or pattern; what is no path, as a
+    `Plane`, stays in its place. Of several, thumbnails, copies, masks and files of other stains are left out, whether a
+    folder, a pattern or their names gave them: for a shell makes names of a pattern. `tell` is told which. Where names
+    leave open what files are, those that `settle` returns of them are fields. A folder without images, a pattern that
+    nothing matches and what cannot be a path stand there as their error, so that the rest can go on.
     """
     found: dict[str | ImageError, None] = {}
     unread: list[str] = []
-    for path in map(str, paths):
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            found[path] = None
+            continue
+        path = str(path)
         try:
             found |= dict.fromkeys(_expand_one(path, unread))
         except ImageError as error:
@@ -80,7 +84,7 @@ def expand(
     # One file may be spelt in several ways, or linked to.
     once, links = {}, {}
     for path in found:
-        key = path if isinstance(path, ImageError) else _file_of(path)
+        key = _file_of(path) if isinstance(path, str) else path
         first = once.setdefault(key, path)
         if first is not path and os.path.abspath(first) != os.path.abspath(path):
             if os.path.islink(first) and not os.path.islink(path):

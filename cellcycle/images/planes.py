@@ -16,7 +16,7 @@ from cellcycle.images.remote import copied, is_url
 from cellcycle.images.stacks import STACK, Stack, pages_as_channels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plane:
     """One 2-D plane of DNA stain, pixels (H, W) float32 in [0, 1], with what its file says about it.
 

@@ -70,7 +70,7 @@ def fields_of(
     """
     named = [file for file in files if isinstance(file, str)]
     thumbnails = set(filter(_is_thumbnail, named))
-    if len(thumbnails) == len(files):
+    if len(thumbnails) == len(named):
         return list(files), {}
     kept, copies = without_copies(file for file in named if file not in thumbnails)
     parts = parts_of(kept)

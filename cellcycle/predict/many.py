@@ -4,31 +4,23 @@ import contextlib
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
 from cellcycle import tasks
-from cellcycle.errors import CellCycleError, ImageError, SettingError
+from cellcycle.errors import CellCycleError, ImageError, SettingError, check_choice
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.nuclei import Anchor
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.given import as_images, as_plane, image_name
 from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, named_in, share, slim, told_apart
 from cellcycle.predict.kept import keep_if_possible, seen
 from cellcycle.predict.pairs import with_masks
-from cellcycle.predict.predictor import (
-    AUTO,
-    LEAST_QUALITY,
-    ImagePrediction,
-    ModelChoice,
-    Predictor,
-    Settings,
-    as_plane,
-    image_name,
-)
+from cellcycle.predict.predictor import AUTO, LEAST_QUALITY, ImagePrediction, ModelChoice, Predictor, Settings
 
 # Of images that are read together so much is kept on disk between the two steps, and no more than half of what is
 # free; the pixels of images beyond it are read twice.
@@ -53,7 +45,8 @@ def predict(
     Parameters
     ----------
     images : path, Plane, array (H, W), or a list of them
-        A path may be a file, a folder or a pattern like `plate/*.tif`.
+        A path may be a file, a folder or a pattern like `plate/*.tif`. A file counts once; of a list, as of a folder,
+        copies and files of other stains are left out. Several arrays are called "array 1", "array 2" ...
     model : str, Path or Checkpoint, optional
         Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.predictor`.
     is_slide : bool, optional
@@ -78,12 +71,13 @@ def predict(
     """
     import pandas as pd
 
-    images = list(images) if isinstance(images, list | tuple) else [images]
-    listed = []
-    for image in images:
-        listed += expand([image], _tell, partial(named_in, plate_map)) if isinstance(image, str | Path) else [image]
-    if not listed:
-        raise SettingError("images", "the list is empty", "name at least one image")
+    for name in settings:
+        check_choice("settings", name, [known.name for known in fields(Settings)])
+    if plate_map is not None and not isinstance(plate_map, str | Path):
+        finding = f"a {type(plate_map).__name__} is no path"
+        raise SettingError("plate_map", finding, "save it as a CSV file, and give the path of that")
+    images = as_images(images)
+    listed = expand(images, _tell, partial(named_in, plate_map))
     choice, chosen = ModelChoice.of(model), Settings(**settings)
     (listed, masks), found = _with_masks(listed, images, masks), []
     columns, _ = layout(listed, plate_map)
@@ -106,15 +100,26 @@ def _tell(said: str) -> None:
 
 
 def _with_masks(images: list, named: list, masks) -> tuple[list, list]:
-    """Return the images without those that are masks of others, and the mask of each or None."""
+    """Return the images without those that are masks of others, and the mask of each or None.
+
+    A mask is given for each image as `named`, of which some were left out, or where folders are named for each in them.
+    """
     if masks is None:
         return images, [None] * len(images)
     if isinstance(masks, str | Path) and Path(masks).is_dir():
         return with_masks(images, named, masks)[:2]
     masks = list(masks) if isinstance(masks, list | tuple) else [masks]
-    if len(masks) != len(images):
-        raise SettingError("masks", f"{len(masks)} for {len(images)} images", "give one an image, or their folder")
-    return images, masks
+    named = [str(image) if isinstance(image, Path) else image for image in named]
+    mask_of = dict.fromkeys(named)
+    is_each = all(isinstance(image, ImageError) or image in mask_of for image in images)
+    n_images = len(named if is_each else images)
+    if len(masks) != n_images:
+        raise SettingError("masks", f"{len(masks)} for {n_images} images", "give one an image, or their folder")
+    if not is_each:
+        return images, masks
+    # Of a file that is named twice the first.
+    mask_of |= reversed(list(zip(named, masks, strict=True)))
+    return images, [mask_of.get(image) for image in images]
 
 
 def run_batch(

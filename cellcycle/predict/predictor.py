@@ -16,14 +16,14 @@ from cellcycle.confidence import with_weights
 from cellcycle.confidence.assessment import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, FINE, SEVERAL
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
-from cellcycle.images import Plane, read_plane
-from cellcycle.images.intensities import scale_to_unit
+from cellcycle.images import Plane
 from cellcycle.inputs import inputs_of
 from cellcycle.light import fit_in_even_light
 from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
 from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei
 from cellcycle.phases import PHASES
+from cellcycle.predict.given import as_plane, image_name
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
@@ -65,6 +65,8 @@ class ModelChoice:
             return model
         if isinstance(model, Checkpoint):
             return cls(model, False)
+        if not isinstance(model, str | Path):
+            raise SettingError("model", f"a {type(model).__name__} is none", "give a name or folder, or auto")
         is_auto = str(model).lower() == AUTO
         return cls(load_checkpoint(DEFAULT if is_auto else model), is_auto)
 
@@ -87,7 +89,7 @@ class ModelChoice:
         return self.default, "one nucleus" if kind == "nucleus" else "no clear G1 peak"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImagePrediction:
     """What was found in one image, by its path or name.
 
@@ -292,23 +294,3 @@ class Predictor:
         model = {} if self._choice.is_auto else {"model": self.checkpoint.name, "version": self.checkpoint.version}
         row = {"image": image, "flags": flag, "review": flag, "kind": kind} | model | known
         return full_columns(row, self.checkpoint.classes, 1)
-
-
-def image_name(image) -> str:
-    """Return what a table calls an image: its path, or "array"."""
-    if isinstance(image, ImageError | Plane):
-        return shown_name(image.path if isinstance(image, Plane) else image.subject)
-    return shown_name(image) if isinstance(image, str | Path) else "array"
-
-
-def as_plane(image, settings: Settings) -> Plane:
-    """Return an image as a `Plane`: read from its file, or made of an array (H, W) float in [0, 1]."""
-    if isinstance(image, Plane):
-        return image
-    if isinstance(image, str | Path):
-        return read_plane(image, settings.channel, settings.plane)
-
-    pixels = np.asarray(image)
-    if pixels.ndim != 2 or 0 in pixels.shape:
-        raise ImageError("array", f"its shape is {pixels.shape}", "give one gray image (H, W)")
-    return Plane(scale_to_unit(pixels, "array"), 8 * pixels.dtype.itemsize, None, "array")

@@ -1,9 +1,9 @@
 """How images are read, nuclei found, and calls made."""
 
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import nan
 
-from cellcycle.errors import SettingError, check_choice
+from cellcycle.errors import SettingError, check_choice, check_size, check_whole
 from cellcycle.nuclei import Anchor
 from cellcycle.predict.priors import PRIORS
 from cellcycle.segmentation.fields import BACKENDS
@@ -51,11 +51,14 @@ class Settings:
         check_choice("prior", self.prior, ("auto", *PRIORS))
         sizes = {"pixel size": self.pixel_size_um, "G1 position": self.g1_position, "G1 area": self.g1_area_px}
         for option, value in sizes.items():
-            if value is not None and not (isfinite(value) and value > 0):
-                raise SettingError(option, f"{value} is not a size", "give a number above 0")
+            if value is not None:
+                check_size(option, value)
         if self.pixel_size_um is not None and not 1e-3 <= self.pixel_size_um <= 1e3:
             finding = f"{self.pixel_size_um:g} um is the size of no pixel"
             raise SettingError("pixel size", finding, "give micrometres, from 0.001 to 1000")
+        for option, value in {"channel": self.channel, "plane": self.plane}.items():
+            if value is not None and not (option == "channel" and isinstance(value, str)):
+                check_whole(option, value)
         if isinstance(self.channel, str) and not 0 < len(self.channel) <= 200:
             raise SettingError("channel", f"{len(self.channel)} letters are no name", "give an index or a name")
 

@@ -1,5 +1,6 @@
 """Shares of phases by condition and well, with intervals, and how they differ from a control."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ LEFT_OUT = ("edge", "clump", "debris", "out_of_focus", ONE_PEAK)
 NO_CONDITION = "no condition"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Experiment:
     """The nuclei of an experiment, in the columns of a prediction table.
 
@@ -52,12 +53,13 @@ class Experiment:
 
 
 def read_experiment(paths, control: str | None = None) -> Experiment:
-    """Read prediction tables, one or several of the same models, as one experiment.
+    """Read prediction tables, the path of one or a list of several of the same models, as one experiment.
 
     `control` names a condition, or one dose of it, a well or an image: whatever the rows are compared by. A `DataError`
     or `SettingError` says that tables are of several models, versions or priors, that an image stands there twice, or
     that there is no such control, or nothing else.
     """
+    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     table = read_joined(paths)
     # Computed doses differ in the last digits of what is the same amount.
     table["dose"] = [float(f"{dose:.12g}") for dose in table.get("dose", [np.nan] * len(table))]

@@ -15,6 +15,7 @@ from cellcycle.files import whole_file
 from cellcycle.phases import class_colours
 from cellcycle.review.doubt import classes_of, in_words, reason_codes, reasons, review_order, sureness
 from cellcycle.review.labels import csv_line, labelled_rows, rounded
+from cellcycle.review.table import texts_of
 from cellcycle.review.thumbnails import thumbnails
 
 # A page of so many nuclei is about 12 MB and stays quick.
@@ -38,6 +39,7 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     if Path(os.path.realpath(path)).suffix.lower() not in ("", ".html", ".htm"):
         # Whatever stands there, an image or the table itself, would be replaced.
         raise SettingError(path, "a page is not called so", "end the name in .html")
+    table = table.assign(**texts_of(table))
     order = review_order(table).tolist()
     if not order:
         raise DataError(title, "it holds no nucleus", "predict images that show some")

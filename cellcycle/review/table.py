@@ -63,8 +63,12 @@ def _as_text(path: Path):
         separator = max(",;\t", key=text.partition("\n")[0].count)
         # A class or a file may be called NA: nothing but the empty cell is missing.
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    texts = {name: table[name].astype(object).where(table[name].notna(), "") for name in table if name in _TEXTS}
-    return table.assign(**{name: cells.map(lambda cell: from_cell(str(cell))) for name, cells in texts.items()})
+    return table.assign(**{n: cells.map(lambda cell: from_cell(str(cell))) for n, cells in texts_of(table).items()})
+
+
+def texts_of(table) -> dict:
+    """Return the columns of texts, "" where a cell is empty, which pandas reads as a number that is none."""
+    return {name: table[name].astype(object).where(table[name].notna(), "") for name in table if name in _TEXTS}
 
 
 def _check_columns(path: Path, names: list[str]) -> None:

@@ -48,7 +48,7 @@ _TOUCHING_PX = 2
 _LEAST_AREA_PX = 15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A plane (H, W) float32 as finders and networks see it, itself where nothing had to be painted over.
 

@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from cellcycle.errors import ImageError, check_choice
+from cellcycle.errors import ImageError, SettingError, check_choice, check_size, check_whole
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.measurements import measure_nucleus
-from cellcycle.segmentation.regions import areas_of, renumbered, thinned
+from cellcycle.segmentation.regions import areas_of, check_picture, renumbered, thinned
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
 
 BACKENDS = ("trained", "classical", "cellpose", "stardist")
-TILE_PX = 2048
+TILE_PX, _LEAST_TILE_PX = 2048, 128
 # A field of 10,000 px holds some 20,000 nuclei; ten times as many are specks, and each is measured.
 MOST_NUCLEI = 200_000
 # Context around a tile, in nuclear radii: more than the widest filter and a clump of several nuclei.
@@ -77,12 +77,17 @@ def segment(
     Raises
     ------
     SettingError
-        Unknown backend, or its package or weights are missing.
+        Unknown backend, or its package or weights are missing; a size that cannot be.
     ImageError
-        More objects than a field of nuclei has.
+        More objects than a field of nuclei has; no picture of finite numbers.
     """
-    if np.ndim(pixels) != 2:
-        raise ValueError(f"pixels must have shape (H, W), not {np.shape(pixels)}")
+    check_picture(pixels)
+    for name, size in {"pixel_size_um": pixel_size_um, "diameter_px": diameter_px}.items():
+        if size is not None:
+            check_size(name, size)
+    if diameter_px is not None and diameter_px > min(np.shape(pixels)):
+        raise SettingError("diameter_px", f"{diameter_px} px are more than the field has", "give that of one nucleus")
+    check_whole("tile_px", tile_px, _LEAST_TILE_PX)
     return find_in_field(look_over(pixels).pixels, pixel_size_um, backend, diameter_px, tile_px)
 
 

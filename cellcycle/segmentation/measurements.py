@@ -9,9 +9,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_size
 from cellcycle.segmentation.flags import flag_nuclei
-from cellcycle.segmentation.regions import bands
+from cellcycle.segmentation.regions import bands, check_picture
 
 NUCLEUS_COLUMNS = [
     "nucleus_id", "centroid_y_px", "centroid_x_px",
@@ -87,9 +87,20 @@ def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None 
         - `edge_width_px` : contrast over the mean slope at the rim; grows as the nucleus leaves the focus;
         - `flags` : any of edge, clump, debris, out_of_focus, saturated, joined by ";", see
           `cellcycle.segmentation.flags`.
+
+    Raises
+    ------
+    ImageError, SettingError
+        Pixels that are no picture of finite numbers; labels of another shape, or no whole numbers; no size of a pixel.
     """
     import pandas as pd
 
+    check_picture(pixels)
+    if pixel_size_um is not None:
+        check_size("pixel_size_um", pixel_size_um)
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != pixels.shape:
+        finding = f"{labels.dtype} {labels.shape} for pixels {pixels.shape}"
+        raise SettingError("labels", finding, "give a whole number for each pixel, as skimage.measure.label does")
     return pd.DataFrame(measured_columns(pixels, labels, pixel_size_um))
 
 

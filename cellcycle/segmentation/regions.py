@@ -5,9 +5,19 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
+from cellcycle.errors import ImageError
+
 # Where so many pixels along and across are of one value, an area is flat.
 FLAT_PX = 3
 _BAND_PX, _MOST_PX = 1_000_000, 4_000_000
+
+
+def check_picture(pixels) -> None:
+    """Refuse what is no picture (H, W) of finite numbers."""
+    if np.ndim(pixels) != 2:
+        raise ImageError("pixels", f"their shape is {np.shape(pixels)}", "give one gray image (H, W)")
+    if not np.isfinite(pixels).all():
+        raise ImageError("pixels", "some are NaN or infinite", "replace them, or cut out a part without any")
 
 
 def bands(pixels: np.ndarray) -> Iterator[slice]:

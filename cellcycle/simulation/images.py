@@ -21,7 +21,7 @@ _STAIN_COLOURS = np.array(
 _STAIN_SHARES = np.array([0.45, 0.25, 0.1, 0.08, 0.06, 0.06])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SimulatedNuclei:
     """Simulated crops of single nuclei with their truth.
 
@@ -173,7 +173,7 @@ def _coloured(levels, rng, stain, full_scale) -> np.ndarray:
     return np.round(image * colour[:, None, None] * full_scale).astype(np.float32) / np.float32(full_scale)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SimulatedField:
     """A simulated field of view.
 

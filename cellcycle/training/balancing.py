@@ -13,7 +13,7 @@ from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment_rows
 TRAINING_SETS: tuple[str, ...] = ("D1", "D2", "D3")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingSet:
     """Images to train on; `source (M,)` says of which given image each one is a copy."""
 

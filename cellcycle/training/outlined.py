@@ -23,7 +23,7 @@ _SIZES = (0.58, 1.7)
 _Y, _X = torch.meshgrid(*2 * [torch.arange(CROP_PX) - CROP_PX / 2 + 0.5], indexing="ij")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OutlinedField:
     """A field with its nuclei: pixels (H, W) float32, labels (H, W) int with 0 for background, the kind it is of."""
 
