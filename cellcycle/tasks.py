@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
+from pathlib import Path
 
 from cellcycle.errors import SettingError, needing
+from cellcycle.files import scratch_folder
 
 # Tasks handed out before their results are wanted, for each process: none waits, and few results pile up.
 _AHEAD = 2
@@ -52,14 +54,19 @@ def workers(n_jobs: int = 1, *, start: Callable | None = None, start_arguments: 
     With one job all runs here; more start fresh processes, which stay for the next step, end with this one, however it
     ends, and import `function` by its name. `start` is called once in each; what it returns comes first:
     `function(started, item)`. A `client` (`dask.distributed.Client`) runs the tasks instead. What a task raises is
-    raised here, and no further one is begun; a process that was ended from outside, as by a system out of memory, is a
-    `SettingError`.
+    raised here, and no further one is begun; a process that was ended from outside, as by a system out of memory, or
+    could not begin, as those of a script without the guard `if __name__ == "__main__":`, is a `SettingError`.
     """
     if client is not None:
         yield partial(_on_client, client, pickle.dumps((start, start_arguments)))
     elif n_jobs > 1:
-        with _processes(n_jobs, start, start_arguments) as do:
-            yield do
+        with scratch_folder() as folder:
+            folder.chmod(0o700)
+            begun = folder / "begun"
+            with begun.open("wb") as file:
+                pickle.dump((start, start_arguments), file)
+            with _processes(n_jobs, begun) as do:
+                yield do
     else:
         started = lru_cache(partial(start, *start_arguments)) if start else None
         yield partial(_here, started)
@@ -71,7 +78,7 @@ def _here(started, function, items) -> Iterator:
 
 
 @contextmanager
-def _processes(n_jobs: int, start, start_arguments):
+def _processes(n_jobs: int, begun: Path):
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
@@ -79,13 +86,15 @@ def _processes(n_jobs: int, start, start_arguments):
     # "spawn": a forked copy of the threads of ONNX Runtime or torch would wait for ever.
     context = get_context("spawn")
     lease, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(n_jobs, context, _begin, (lease, start, start_arguments))
+    # By a file: a process that ends at once reads no arguments, and those that fill its pipe would wait for ever.
+    pool = ProcessPoolExecutor(n_jobs, context, _begin, (lease, begun))
     try:
-        yield lambda function, items: _in_order((_submitted(pool, function, i) for i in items), _AHEAD * n_jobs)
+        yield lambda function, items: _in_order((_submitted(pool, function, begun, i) for i in items), _AHEAD * n_jobs)
         pool.shutdown()
     except BrokenProcessPool as error:
-        finding = "a process was ended from outside, probably for lack of memory"
-        raise SettingError("processes", finding, "use fewer of them") from error
+        finding = "one could not begin, or was ended from outside, probably for lack of memory"
+        remedy = 'use fewer of them; a script begins them below a line: if __name__ == "__main__":'
+        raise SettingError("processes", finding, remedy) from error
     finally:
         # Letting go of the lease ends what still runs: nobody wants its result.
         held.close()
@@ -93,13 +102,13 @@ def _processes(n_jobs: int, start, start_arguments):
         lease.close()
 
 
-def _submitted(pool, function, item):
+def _submitted(pool, function, begun: Path, item):
     """Submit a task; a process that begins with it is deaf to Ctrl-C from its first moment, as `_begin` has it."""
     if not hasattr(signal, "pthread_sigmask"):
-        return pool.submit(_work, function, item)
+        return pool.submit(_work, function, begun, item)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(_work, function, item)
+        return pool.submit(_work, function, begun, item)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -121,7 +130,7 @@ def _on_client(client, begun: bytes, function, items) -> Iterator:
         # Once, and as a task: what a worker that died held is made again. It may be large, as data to train on are.
         warnings.simplefilter("ignore", UserWarning)
         begun = client.submit(bytes, begun, pure=False)
-    work = (client.submit(_begun_work, function, begun, item, pure=False) for item in items)
+    work = (client.submit(_work, function, begun, item, pure=False) for item in items)
     try:
         yield from _in_order(work, _AHEAD * max(1, sum(client.nthreads().values())))
     except KilledWorker as error:
@@ -130,13 +139,13 @@ def _on_client(client, begun: bytes, function, items) -> Iterator:
 
 
 @lru_cache(maxsize=1)
-def _begun(begun: bytes):
-    start, start_arguments = pickle.loads(begun)
+def _begun(begun: bytes | Path):
+    start, start_arguments = pickle.loads(begun.read_bytes() if isinstance(begun, Path) else begun)
     return (start(*start_arguments),) if start else ()
 
 
-def _begun_work(function, begun: bytes, item):
-    """Do a task on a worker of a cluster, which keeps what `start` made for the next one."""
+def _work(function, begun: bytes | Path, item):
+    """Do a task in a process, or on a worker of a cluster, which keeps what `start` made for the next one."""
     return function(*_begun(begun), item)
 
 
@@ -194,10 +203,7 @@ def _check_workers(client, address: str) -> None:
             raise SettingError(f"--dask {address}", finding, "install the same version there")
 
 
-_first: tuple = ()
-
-
-def _begin(lease, start, start_arguments) -> None:
+def _begin(lease, begun: Path) -> None:
     """Begin a process: end it when the one that holds the lease lets go or dies, even by SIGKILL."""
     from multiprocessing.connection import wait
 
@@ -208,12 +214,7 @@ def _begin(lease, start, start_arguments) -> None:
     threading.Thread(target=watch, daemon=True).start()
     # Ctrl-C reaches every process of a terminal; the one that holds the lease decides what comes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    global _first
-    _first = () if start is None else (start(*start_arguments),)
-
-
-def _work(function, item):
-    return function(*_first, item)
+    _begun(begun)
 
 
 def with_bar(results: Iterator, items, unit: str) -> Iterator:

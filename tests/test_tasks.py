@@ -87,6 +87,15 @@ def test_a_process_that_was_ended_is_one_line():
         list(tasks.run(die, [1, 2], 2))
 
 
+@pytest.mark.slow
+def test_a_script_without_the_guard_of_its_main_module_is_told_so_however_much_is_handed_over(tmp_path):
+    call = "list(t.tasks.run(t.with_start, [much] * 4, 2, start=t.start, start_arguments=(much,)))"
+    (tmp_path / "run.py").write_text(f"import tests.test_tasks as t\nmuch = bytes(10**6)\n{call}")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, tmp_path / "run.py"], env=environment, capture_output=True, timeout=100)
+    assert b"SettingError" in ended.stderr.splitlines()[-1] and b"__main__" in ended.stderr.splitlines()[-1]
+
+
 def test_nothing_is_drawn_where_no_terminal_is(capsys):
     assert list(tasks.with_bar(tasks.run(abs, range(9)), range(9), "image")) == list(range(9))
     assert capsys.readouterr() == ("", "")
