@@ -287,6 +287,7 @@ def test_paths_are_listed_once_and_in_order(tmp_path):
     assert "no file matches" in str(nothing)
 
 
+@pytest.mark.slow
 def test_a_list_counts_each_file_once_and_no_other_stain_with_the_masks_of_what_is_left(tmp_path):
     paths, masks, rng = [], [], np.random.default_rng(0)
     for k, name in enumerate(("A01_DAPI", "A01_Ki67", "A02_DAPI", "A02_Ki67")):
