@@ -108,7 +108,7 @@ class Checkpoint:
         weights |= rest
         try:
             made = make_estimator(settings.pop("network"), **settings)
-            return made.restore(weights, channels, self.input_rule.size_px, len(self.classes))
+            return made.restore(weights, channels, self.input_rule, len(self.classes))
         except (TypeError, KeyError, RuntimeError) as error:
             raise CheckpointError(self.folder / "weights.safetensors", "weights of another network", _AGAIN) from error
 

@@ -197,7 +197,7 @@ def _captum():
 
 
 def _checked(classifier, inputs, classes):
-    inputs = Inputs.of(inputs)
+    inputs = Inputs.of(inputs).measured_by(classifier.measurements_)
     if classes is None:
         classes = classifier.logits(inputs).argmax(axis=1)
     return inputs, torch.as_tensor(np.asarray(classes, dtype=np.int64))

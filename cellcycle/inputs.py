@@ -143,13 +143,24 @@ class Inputs:
 
     @classmethod
     def of(cls, given) -> "Inputs":
-        """Return inputs as they are, and plain images (N, C, S, S) without measurements as inputs."""
-        if isinstance(given, cls):
-            return given
-        images = np.asarray(given, dtype=np.float32)
+        """Return inputs as they are, and plain images (N, C, S, S) of floats without measurements as inputs."""
+        images = given.images if isinstance(given, cls) else np.asarray(given)
         if images.ndim != 4 or images.shape[2] != images.shape[3]:
             raise SettingError("X", f"shape {images.shape}", "give images as (N, C, H, W) with H equal to W")
-        return cls(images, np.empty((len(images), 0), np.float32))
+        if images.dtype.kind != "f":
+            raise SettingError("X", f"images of {images.dtype}", "give floats, the file's full range brought to 0 to 1")
+        plain = images.astype(np.float32, copy=False), np.empty((len(images), 0), np.float32)
+        return given if isinstance(given, cls) else cls(*plain)
+
+    def measured_by(self, names) -> "Inputs":
+        """Return the inputs with these measurements alone, in this order; a missing one is a `SettingError`."""
+        if tuple(names) == self.names:
+            return self
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise SettingError("X", f"no {' and '.join(missing)}", "prepare inputs with these")
+        chosen = self.measurements[:, [self.names.index(name) for name in names]]
+        return Inputs(self.images, chosen, tuple(names))
 
     @classmethod
     def joined(cls, parts) -> "Inputs":

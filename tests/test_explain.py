@@ -101,6 +101,8 @@ def test_maps_of_a_turning_network_turn_with_the_picture(blobs):
     again = Inputs(np.rot90(inputs.images[:3], axes=(2, 3)).copy(), inputs.measurements[:3], inputs.names)
     turned = explain.grad_cam(classifier, again, calls)
     assert upright.max() > 0
+    swapped = Inputs(inputs.images[:3], inputs.measurements[:3, ::-1], inputs.names[::-1])
+    assert np.array_equal(explain.grad_cam(classifier, swapped, calls), upright)
     assert np.allclose(np.rot90(upright, axes=(1, 2)), turned, atol=1e-3)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from cellcycle import results
@@ -205,6 +206,76 @@ def test_scikit_learn_tools_work_on_it(blobs):
 def test_unknown_settings_are_one_clear_line(blobs, settings, message):
     with pytest.raises(SettingError, match=message):
         NetworkClassifier(**{"network": "logistic", "epochs": 1, **settings}).fit(*blobs)
+
+
+@pytest.mark.parametrize("setting", [{"views": ()}, {"epochs": -1}, {"batch_size": 0}, {"copies": -1}])
+def test_numbers_out_of_range_are_refused_by_name(blobs, setting):
+    with pytest.raises(ValueError, match=f"{next(iter(setting))} == "):
+        NetworkClassifier("logistic", **{"training_set": "D2", "epochs": 1, **setting}).fit(*blobs)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda images, labels: (np.where(images == images.max(), np.inf, images), labels), "X contains infinity"),
+        (lambda images, labels: (images, labels[:33]), "inconsistent"),
+        (lambda images, labels: (images, np.eye(4)[labels]), "1d array"),
+        (lambda images, labels: (images, np.where(labels == 1, np.nan, labels)), "y contains NaN"),
+        (lambda images, labels: (images, labels + 0.5), "continuous"),
+        (lambda images, labels: (Inputs(images, images[:, 0, 0] / 0, ("area_px",) * 32), labels), "infinity"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_what_cannot_be_learned_from_is_refused(blobs, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        NetworkClassifier("logistic", epochs=1).fit(*spoil(*blobs))
+
+
+@pytest.mark.parametrize("estimator", [NetworkClassifier("logistic", epochs=1), DnaContentClassifier()])
+def test_images_and_labels_are_taken_as_scikit_learn_takes_them(blobs, estimator):
+    images, labels = blobs
+    estimator = clone(estimator)
+    with pytest.raises(NotFittedError):
+        estimator.predict(images)
+    with pytest.raises(SettingError, match="uint8"):
+        estimator.fit((images * 255).astype(np.uint8), labels)
+    with pytest.raises(ValueError, match="inconsistent"):
+        estimator.fit(images, labels[:33])
+    with pytest.warns(match="column-vector"):
+        estimator.fit(images, labels[:, None])
+    assert estimator.score(images, labels) == clone(estimator).fit(images, labels).score(images, labels)
+
+
+def test_an_image_that_is_not_finite_gets_no_class(blobs):
+    images, labels = blobs
+    fitted = NetworkClassifier("logistic", epochs=1).fit(images, labels)
+    np.testing.assert_allclose(np.exp(fitted.predict_log_proba(images)), fitted.predict_proba(images), rtol=1e-5)
+    some = images[:3].copy()
+    some[1, 0, 5, 5] = np.nan
+    assert np.isnan(fitted.predict_proba(some)).all(axis=1).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="X contains NaN"):
+        fitted.predict(some)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "names"),
+    [
+        (NetworkClassifier("logistic", views=("shape",), epochs=5), ("area_px", "crop_dna")),
+        (DnaContentClassifier(), ("dna_copies", "area_over_g1")),
+    ],
+)
+def test_measurements_are_found_by_their_names(blobs, estimator, names):
+    images, labels = blobs
+    values = np.column_stack([1.0 + labels, 50 + labels % 2 + np.linspace(0, 9, len(labels))]).astype(np.float32)
+    fitted = clone(estimator).fit(Inputs(images, values, names), labels)
+    expected = fitted.predict_proba(Inputs(images, values, names))
+    others = np.column_stack([values[:, 1], 9 - values, values[:, 0]])
+    more = Inputs(images, others, (names[1], "texture", "solidity", names[0]))
+    np.testing.assert_array_equal(fitted.predict_proba(more), expected)
+    with pytest.raises(SettingError, match=f"no {names[0]}"):
+        fitted.predict(Inputs(images, values[:, 1:], names[1:]))
+    with pytest.raises(SettingError, match=f"no {names[0]}"):
+        fitted.predict_proba(images)
 
 
 def test_images_of_wrong_shape_are_refused():

@@ -145,6 +145,12 @@ class Model(nn.Module):
             logits.append(member(views, again).reshape(n_positions, -1, member.head.out_features).mean(dim=0))
         return torch.stack(logits).mean(dim=0)
 
+    def reorder(self, order) -> None:
+        """Put the classes in another order (K,)."""
+        for member in self.members:
+            for values in member.head.parameters():
+                values.data = values.data[order]
+
 
 def turned(images: torch.Tensor, which: int) -> torch.Tensor:
     """Return images (N, C, H, W) in one of the eight positions of a square: 0 to 3 turned, 4 to 7 mirrored too."""

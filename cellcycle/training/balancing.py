@@ -6,9 +6,10 @@ They are made from the training images of one fold, inside that fold. Source: se
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from cellcycle.errors import check_choice
-from cellcycle.training.augmentation import STUDY_TRANSFORMS, augment_rows
+from cellcycle.training.augmentation import STUDY_TRANSFORMS, altered, augment_rows
 
 TRAINING_SETS: tuple[str, ...] = ("D1", "D2", "D3")
 
@@ -66,3 +67,24 @@ def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, co
     made = images[source]
     augment_rows(made, np.flatnonzero(is_copy(source)), transforms, seed=int(rng.integers(2**31)))
     return TrainingSet(made, labels[source], source)
+
+
+class DrawnSet:
+    """Images of a large set, e.g. one on disk, altered and brought into their view when a batch of them is drawn."""
+
+    def __init__(self, images: np.ndarray, source: np.ndarray, transforms, scaling, seed: int):
+        self._images, self._source, self._scaling = images, source, scaling
+        self._is_copy, self._transforms, self._seed = is_copy(source), transforms, seed
+
+    def __getitem__(self, rows: np.ndarray) -> torch.Tensor:
+        images = torch.from_numpy(np.asarray(self._images[self._source[rows]], np.float32))
+        again = self._is_copy[rows]
+        if again.any():
+            # By its rows a batch knows its random numbers, also where a stopped training goes on.
+            rng = np.random.default_rng([self._seed, *rows.tolist()])
+            images[again] = altered(images[again], self._transforms, rng)
+        return self._scaling(images)
+
+    def to(self, device: str) -> "DrawnSet":
+        """Stay on the CPU."""
+        return self

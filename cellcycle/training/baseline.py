@@ -12,8 +12,9 @@ from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from cellcycle.errors import DataError, SettingError
-from cellcycle.inputs import Inputs, prepare_images
+from cellcycle.errors import DataError
+from cellcycle.inputs import InputRule, Inputs, prepare_images
+from cellcycle.training.classifier import checked_labels
 
 DNA_CONTENT = "dna-content"
 # What is measured of crops under one exposure, and of nuclei whose group shows where G1 lies.
@@ -41,9 +42,15 @@ class Gates(nn.Module):
         away = ((points[:, None] - self.means)[..., None] * self.maps).sum(dim=2)
         return torch.where(found, self.offsets - away.square().sum(dim=2) / 2, self.log_shares)
 
+    def reorder(self, order) -> None:
+        """Put the classes in another order (K,)."""
+        for name in _OF_CLASSES:
+            setattr(self, name, getattr(self, name)[order])
+
 
 # `maps` turn what lies about the mean of a class into deviations; `offsets` make their squares densities times shares.
-_GATES = ("centre", "scale", "means", "maps", "offsets", "log_shares")
+_OF_CLASSES = ("means", "maps", "offsets", "log_shares")
+_GATES = ("centre", "scale", *_OF_CLASSES)
 
 
 class DnaContentClassifier(ClassifierMixin, BaseEstimator):
@@ -52,7 +59,8 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
     `regularisation`, in [0, 1], shrinks each class's covariance towards the sphere; a class with few nuclei needs some.
     A class with one nucleus in training is taken for as wide as the classes are on average; one with none that could be
     found, for as wide as all nuclei. A nucleus that cannot be found in its crop gets the shares of the classes in
-    training as probabilities. What is measured is a pair of `MEASUREMENTS`, the first of plain images.
+    training as probabilities. What is measured is a pair of `MEASUREMENTS`, the first of plain images; fitted, it is
+    called `measurements_`.
     """
 
     def __init__(self, regularisation: float = 0.01):
@@ -60,13 +68,17 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Fit to `Inputs` with its measurements (or images (N, C, H, W)) with labels `y (N,)`; return self."""
-        values, y = self._measure(X), np.asarray(y)
+        X = _measured(X)
+        y, known = checked_labels(X, y), [pair for pair in MEASUREMENTS if set(pair) <= set(X.names)]
+        # Without any, those of images are asked for.
+        self.measurements_ = (known or MEASUREMENTS)[0]
+        values = self._measure(X)
         found = np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)
         if not found.any():
             finding = "none of the nuclei has an amount of DNA: none was found, or their fields show no G1 peak"
             raise DataError("nuclei", finding, "give crops under one exposure, or fields of 60 nuclei or more")
         features = np.log(values[found])
-        self.channels_ = Inputs.of(X).shape[1]
+        self.channels_, self.size_px_ = X.shape[1], X.shape[-1]
         self.classes_, counts = np.unique(y, return_counts=True)
         shares = counts / counts.sum()
         gates = QuadraticDiscriminantAnalysis(priors=shares, reg_param=self.regularisation)
@@ -82,10 +94,11 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
         )
         return self
 
-    def restore(self, weights: dict, channels: int, size_px: int, n_classes: int):
+    def restore(self, weights: dict, channels: int, rule: InputRule, n_classes: int):
         """Make this the fitted classifier of stored weights; return self."""
         self.model_ = Gates(**{name: weights[name] for name in _GATES})
-        self.channels_, self.classes_ = channels, np.arange(n_classes)
+        self.channels_, self.size_px_, self.classes_ = channels, rule.size_px, np.arange(n_classes)
+        self.measurements_ = rule.measurements
         return self
 
     def predict_proba(self, X) -> np.ndarray:
@@ -95,7 +108,8 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X) -> np.ndarray:
         """Return the most probable class (N,) of `Inputs` or images (N, C, H, W)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        called = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[called]
 
     def _with_width(self, points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return points (N, D) and labels in which a class of fewer than two has points that span a covariance."""
@@ -114,12 +128,11 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
             labels = np.concatenate([labels[labels != k], np.full(len(made), k)])
         return points, labels
 
-    @staticmethod
-    def _measure(X) -> np.ndarray:
+    def _measure(self, X) -> np.ndarray:
         """Return the measurements (N, 2)."""
-        X = Inputs.of(X)
-        X = X if X.names else prepare_images(X.images, MEASUREMENTS[0])
-        pair = next((pair for pair in MEASUREMENTS if set(pair) <= set(X.names)), None)
-        if pair is None:
-            raise SettingError("X", f"no {' and '.join(MEASUREMENTS[0])}", "prepare inputs with these")
-        return X.measurements[:, [X.names.index(name) for name in pair]].astype(float)
+        return _measured(X).measured_by(self.measurements_).measurements.astype(float)
+
+
+def _measured(X) -> Inputs:
+    X = Inputs.of(X)
+    return X if X.names else prepare_images(X.images, MEASUREMENTS[0])

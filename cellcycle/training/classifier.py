@@ -3,21 +3,29 @@
 import contextlib
 import copy
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_consistent_length,
+    check_is_fitted,
+    check_scalar,
+    column_or_1d,
+)
 from torch import nn
 
 from cellcycle.errors import SettingError, check_choice
 from cellcycle.files import whole_file
-from cellcycle.inputs import Inputs
+from cellcycle.inputs import InputRule, Inputs
 from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
-from cellcycle.training.augmentation import STUDY_TRANSFORMS, altered
-from cellcycle.training.balancing import is_copy, make_training_set, training_source
+from cellcycle.training.augmentation import STUDY_TRANSFORMS
+from cellcycle.training.balancing import DrawnSet, make_training_set, training_source
 from cellcycle.training.loop import Batches, train_network
 
 # Above this, training images are copied and scaled batch by batch, not all of them before the first.
@@ -33,7 +41,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     """Train networks on inputs and labels, and predict class probabilities.
 
     Once fitted it has `classes_` (K,); `model_`, the `cellcycle.networks.Model`, which takes inputs as they are and
-    gives logits; and `history_`, a row an epoch and member: epoch, train_loss, held_out_loss, seconds.
+    gives logits; `measurements_`, the names of those that it reads, which are found by name in inputs; and `history_`,
+    a row an epoch and member: epoch, train_loss, held_out_loss, seconds.
 
     Parameters
     ----------
@@ -95,19 +104,26 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         `held_out` are other inputs and their labels: their loss goes into the history, and nothing is decided by it.
         `possible` (N, K) bool says which classes, in order, each label may stand for, where some tell no more than that
         it is one of several; `y` then holds one of them.
+
+        Pixels and labels that are not finite are refused, and so are infinite measurements; missing ones are NaN.
         """
-        check_choice("schedule", self.schedule, SCHEDULES)
+        self._check_settings()
         X = Inputs.of(X)
-        self.channels_ = X.shape[1]
-        self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
+        y = checked_labels(X, y, possible)
+        assert_all_finite(X.images, input_name="X")
+        assert_all_finite(X.measurements, input_name="X.measurements", allow_nan=True)
+        self.channels_, self.size_px_ = X.shape[1], X.shape[-1]
+        self.classes_, codes = np.unique(y, return_inverse=True)
         if start is not None and np.isin(self.classes_, start.classes_).all():
             # A few corrected cells need not show every class that the model knows.
-            self.classes_, codes = start.classes_, np.searchsorted(start.classes_, np.asarray(y))
+            self.classes_, codes = start.classes_, np.searchsorted(start.classes_, y)
         given = start.model_ if start is not None else None
         scalings = [Scaling.of(view, X.images) for view in self.views] if given is None else given.scalings
         encoding = None if given is None else given.encoding
         if given is None and X.measurements.shape[1] and "shape" in self.views:
             encoding = Encoding.of(X.measurements, X.is_amount, n_grain=X.n_grain)
+        self.measurements_ = start.measurements_ if start is not None else X.names if encoding is not None else ()
+        X = X.measured_by(self.measurements_)
         members, rows = [], []
         for number, scaling in enumerate(scalings):
             seed = self.seed + 1000 * number
@@ -131,13 +147,20 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.history_ = pd.DataFrame(rows, columns=["epoch", "train_loss", "held_out_loss", "seconds"])
         return self
 
-    def restore(self, weights: dict, channels: int, size_px: int, n_classes: int):
+    def _check_settings(self) -> None:
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_scalar(len(self.views), "the number of views", Integral, min_val=1)
+        for name, least in (("epochs", 0), ("batch_size", 1), ("copies", 0)):
+            check_scalar(getattr(self, name), name, Integral, min_val=least)
+
+    def restore(self, weights: dict, channels: int, rule: InputRule, n_classes: int):
         """Make this the fitted classifier of weights by name, more than its own among them, for labels 0 to K - 1."""
-        self.channels_, self.classes_ = channels, np.arange(n_classes)
+        self.channels_, self.size_px_, self.classes_ = channels, rule.size_px, np.arange(n_classes)
         edges = weights.get("encoding.edges")
         stored = [weights.get(f"encoding.{name}", torch.empty(0)) for name in ("is_amount", "mean", "deviation")]
         encoding = None if edges is None else Encoding(edges.numpy(), *(values.numpy() for values in stored))
-        members = [self._network(view, encoding, size_px) for view in self.views]
+        self.measurements_ = () if encoding is None else rule.measurements
+        members = [self._network(view, encoding, rule.size_px) for view in self.views]
         model = Model(members, [Scaling(view) for view in self.views], encoding, self.turns)
         kept = {name: weights[name] for name in model.state_dict()}
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in kept.items()})
@@ -168,7 +191,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """Return the batches of a member: the training set in its view, scaled and encoded once for all epochs."""
         if self.device == "cpu" and X.images.nbytes > _LARGE_BYTES:
             source = training_source(codes, self.training_set, self.copies, np.random.default_rng([seed, 3]))
-            images = _Drawn(X.images, source, self.transforms, scaling, seed)
+            images = DrawnSet(X.images, source, self.transforms, scaling, seed)
         else:
             made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
             source, images = made.source, scaling(torch.from_numpy(made.images))
@@ -183,7 +206,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _watch(self, held_out, scaling, encoding, trained_on):
         """Return what measures a network's loss on other inputs, classes weighted as they are in its training set."""
-        X, y = Inputs.of(held_out[0]), np.asarray(held_out[1])
+        X, y = Inputs.of(held_out[0]).measured_by(self.measurements_), np.asarray(held_out[1])
         rows = np.flatnonzero(np.isin(y, self.classes_))
         rows = rows[:: -(-len(rows) // _WATCHED) or 1]
         X, codes = X[rows], np.searchsorted(self.classes_, y[rows])
@@ -216,7 +239,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def logits(self, X, batch_size: int = 128) -> np.ndarray:
         """Return logits (N, K) float32 of `Inputs` or images (N, C, H, W)."""
         check_is_fitted(self)
-        X, model = Inputs.of(X), self.model_.to(self.device)
+        X, model = Inputs.of(X).measured_by(self.measurements_), self.model_.to(self.device)
         made = np.empty((len(X), len(self.classes_)), np.float32)
         with _one_thread(), torch.inference_mode():
             for begin in range(0, len(X), batch_size):
@@ -227,12 +250,19 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return made
 
     def predict_proba(self, X) -> np.ndarray:
-        """Return probabilities (N, K) float32 of `Inputs` or images (N, C, H, W), columns as `classes_`."""
+        """Return probabilities (N, K) float32 as of `logits`, columns as `classes_`; NaN where an image is NaN."""
         return torch.softmax(torch.from_numpy(self.logits(X)), dim=1).numpy()
 
+    def predict_log_proba(self, X) -> np.ndarray:
+        """Return the logarithms of `predict_proba`."""
+        return torch.log_softmax(torch.from_numpy(self.logits(X)), dim=1).numpy()
+
     def predict(self, X) -> np.ndarray:
-        """Return the most probable class (N,) of `Inputs` or images (N, C, H, W)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        """Return the most probable class (N,) of `Inputs` or images (N, C, H, W), which are finite."""
+        X = Inputs.of(X)
+        assert_all_finite(X.images, input_name="X")
+        called = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[called]
 
     @property
     def n_parameters_(self) -> int:
@@ -251,25 +281,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return file
 
 
-class _Drawn:
-    """Images of a large set, e.g. one on disk, altered and brought into their view when a batch of them is drawn."""
-
-    def __init__(self, images: np.ndarray, source: np.ndarray, transforms, scaling: Scaling, seed: int):
-        self._images, self._source, self._scaling = images, source, scaling
-        self._is_copy, self._transforms, self._seed = is_copy(source), transforms, seed
-
-    def __getitem__(self, rows: np.ndarray) -> torch.Tensor:
-        images = torch.from_numpy(np.asarray(self._images[self._source[rows]], np.float32))
-        again = self._is_copy[rows]
-        if again.any():
-            # By its rows a batch knows its random numbers, also where a stopped training goes on.
-            rng = np.random.default_rng([self._seed, *rows.tolist()])
-            images[again] = altered(images[again], self._transforms, rng)
-        return self._scaling(images)
-
-    def to(self, device: str) -> "_Drawn":
-        """Stay on the CPU."""
-        return self
+def checked_labels(X: Inputs, y, possible=None) -> np.ndarray:
+    """Return labels (N,), refused where they are not one an input, not known or not of classes."""
+    check_consistent_length(X, y, possible)
+    y = column_or_1d(y, warn=True)
+    assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    return y
 
 
 def _load_body(network: Network, file: Path) -> None:
