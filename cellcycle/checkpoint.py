@@ -25,7 +25,7 @@ from cellcycle.card import FORMAT, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
 from cellcycle.files import sha256_of, whole_file, whole_folder
-from cellcycle.graphs import check_hash
+from cellcycle.graphs import check_hash, open_graph
 from cellcycle.inputs import InputRule
 
 # The model that needs nothing but one picture, and the one to take where the G1 peak is known.
@@ -175,16 +175,19 @@ def save_checkpoint(
     Needs torch, onnx and onnxscript (the extra "train"). Weights are rounded to half precision: probabilities move by
     about 0.001. What is returned is loaded again, hence verified.
 
-    The classifier was fitted on inputs by the rule, with labels 0 to K - 1. `about` holds at least title, version,
-    classes, trained_on, licence and limits; without a name in it the folder's is the model's. `more` writes further
-    files into the unfinished folder it is given; the card holds their hashes, too.
+    The classifier was fitted on inputs by the rule, with labels 0 to K - 1 or the names of the classes: another is a
+    `SettingError`. `about` holds at least title, version, classes, trained_on, licence and limits; without a name in it
+    the folder's is the model's. `more` writes more files into the unfinished folder; the card holds their hashes, too.
     """
     if not hasattr(classifier, "model_"):
-        name = type(classifier).__name__
-        raise SettingError("classifier", f"{name} is not fitted", "fit it, then save it")
-    folder = Path(folder)
+        raise SettingError("classifier", f"{type(classifier).__name__} is not fitted", "fit it, then save it")
+    folder, order = Path(folder), _order(classifier.classes_.tolist(), list(about.get("classes") or ()))
+    for name, value in (("size_px", classifier.size_px_), ("measurements", classifier.measurements_)):
+        # A network that reads no measurements takes a rule with any.
+        if value not in ((), getattr(rule, name)):
+            raise SettingError(f"rule.{name}", f"not {value!r} as in training", "give the rule of the inputs of fit")
     with whole_folder(folder, replace=True) as work:
-        _write_model(classifier, rule, work)
+        _write_model(classifier, rule, order, work)
         more(work)
         settings = classifier.get_params()
         network = {name: settings[name] for name in (*NETWORK_SETTINGS, "regularisation") if name in settings}
@@ -192,9 +195,17 @@ def save_checkpoint(
         card = {"format": FORMAT, "name": folder.name, **about, "input": rule.to_dict(), "network": network}
         card["sha256"] = {file.name: sha256_of(file) for file in sorted(work.iterdir())}
         write_card(work, card)
-        read_card(work / "model.json", FILES)
+        load_checkpoint(work)
         _keep_others(folder, work)
     return load_checkpoint(folder)
+
+
+def _order(known: list, names: list) -> list[int]:
+    """Return where the classes of a card are among those that a classifier knows by name or by number."""
+    numbers = list(range(len(names)))
+    if known != numbers and (len(known) != len(names) or set(known) != set(names)):
+        raise SettingError("classes", f"fitted on {known}, named {names}", "fit on these names, or on 0 to K - 1")
+    return numbers if known == numbers else [known.index(name) for name in names]
 
 
 def _keep_others(folder: Path, work: Path) -> None:
@@ -222,8 +233,8 @@ def write_card(folder, card: dict) -> None:
         work.write_text(json.dumps(card, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
 
 
-def _write_model(classifier, rule: InputRule, folder: Path) -> None:
-    """Write weights, and the graph freed of everything that tells where it was made."""
+def _write_model(classifier, rule: InputRule, order: list[int], folder: Path) -> None:
+    """Write weights, classes in an `order` (K,), and the graph freed of everything that tells where it was made."""
     import onnx
     import torch
     from safetensors.torch import save
@@ -233,6 +244,7 @@ def _write_model(classifier, rule: InputRule, folder: Path) -> None:
     model = copy.deepcopy(classifier.model_).cpu().eval().to(memory_format=torch.contiguous_format)
     for weight in model.parameters():
         weight.data = weight.detach().half().float()
+    model.reorder(order)
     examples = {"images": torch.zeros(2, classifier.channels_, rule.size_px, rule.size_px)}
     if model.reads_measurements:
         examples["measurements"] = torch.zeros(2, len(rule.measurements))
@@ -241,6 +253,9 @@ def _write_model(classifier, rule: InputRule, folder: Path) -> None:
     trained = model.state_dict()
     _store_in_half(graph.graph, {name: values.numpy() for name, values in trained.items()})
     onnx.save(graph, folder / "model.onnx")
+    (logits,) = open_graph(folder / "model.onnx").run(None, {name: zeros.numpy() for name, zeros in examples.items()})
+    if not np.isfinite(logits).all():
+        raise SettingError("classifier", "its logits are not finite", "train it again, with a lower learning rate")
     # Written here: an error of safetensors' own writing would not say that the disk is full.
     (folder / "weights.safetensors").write_bytes(save(_not_held(graph, trained)))
 

@@ -1,6 +1,8 @@
 import hashlib
 import json
 import shutil
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,6 +171,54 @@ def test_a_measurement_registered_in_one_place_is_trained_on_saved_and_predicted
     np.testing.assert_allclose(found, expected[:, 1], atol=5e-3)
     swapped = Inputs(inputs.images[:4], inputs.measurements[[1, 0, 3, 2]], inputs.names)
     assert (abs(classifier.predict_proba(swapped) - expected) > 0.05).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["logistic", "dna-content"])
+def test_a_classifier_of_names_is_saved_in_the_order_of_the_card(tmp_path, blobs, name):
+    from cellcycle.inputs import prepare_images
+    from cellcycle.training import make_estimator
+
+    images, labels = blobs
+    rule = InputRule(32, measurements=("integrated_dna", "area_px"))
+    inputs, names = prepare_images(images, rule.measurements), ["G1", "S", "G2", "M"]
+    settings = {"epochs": 3, "views": ("shape",)} if name == "logistic" else {}
+    fitted = make_estimator(name, **settings).fit(inputs, np.array(names)[labels])
+    saved = save_checkpoint(tmp_path / "named", fitted, rule, ABOUT | {"classes": names})
+    expected = fitted.predict_proba(inputs)[:, [fitted.classes_.tolist().index(name) for name in names]]
+    np.testing.assert_allclose(Runtime(saved).probabilities(inputs), expected, atol=5e-3)
+    np.testing.assert_allclose(saved.classifier().predict_proba(inputs), expected, atol=5e-3)
+    # As it was.
+    assert fitted.score(inputs, np.array(names)[labels]) > 0.6
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_used_does_not_take_the_place_of_one_that_can(copy, blobs):
+    from cellcycle.inputs import prepare_images
+    from cellcycle.training import NetworkClassifier
+
+    images, labels = blobs
+    rule, before = InputRule(32, measurements=("crop_dna", "area_px")), load_checkpoint(copy).card
+    inputs = prepare_images(images, rule.measurements)
+    classifier = NetworkClassifier("logistic", views=("shape",), epochs=0).fit(inputs, labels % 3)
+
+    def attempt(about=ABOUT, rule=rule, error=SettingError, **changes):
+        made = deepcopy(classifier)
+        vars(made).update(changes)
+        with pytest.raises(error) as refused:
+            save_checkpoint(copy, made, rule, about)
+        assert load_checkpoint(copy).card == before
+        return str(refused.value)
+
+    for classes in (["A", "B"], [*"ABCD"], None):
+        assert "fitted on [0, 1, 2], named" in attempt(ABOUT | {"classes": classes})
+    for known in ([1, 2, 3], ["A", "B", "D"], [0, 1]):
+        assert f"fitted on {known}, named" in attempt(classes_=np.array(known))
+    assert "rule.size_px: not 32" in attempt(rule=replace(rule, size_px=64))
+    assert "rule.measurements: not" in attempt(rule=replace(rule, measurements=rule.measurements[::-1]))
+    attempt(ABOUT | {"confidence": before["confidence"]}, error=CheckpointError)
+    classifier.networks_[0].head.bias.data[0] = np.nan
+    assert "not finite" in attempt()
 
 
 def test_what_is_not_fitted_cannot_be_saved(tmp_path):
