@@ -11,12 +11,11 @@ import pandas as pd
 from cellcycle.datasets.tables import clean
 from cellcycle.errors import DataError, SettingError
 from cellcycle.images.wells import well_name
-from cellcycle.metrics import Estimate
 from cellcycle.names import from_cell
 from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
 from cellcycle.report.joined import read_joined
-from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, Samples, samples_of, scatter_of, with_likelihoods
+from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, Interval, Samples, samples_of, scatter_of, with_likelihoods
 from cellcycle.review.doubt import classes_of
 
 # Nuclei with these flags are counted as found, but not into shares: their DNA is cut off, doubled or blurred, or it
@@ -166,15 +165,17 @@ def _natural(text: str) -> list:
 def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
     """Return every number of the report, one a row: of which arm or well, what, its value and interval, and how many.
 
-    Columns: table, arm, condition, dose, plate, well, quantity, value, low, high, n_nuclei, n_fields, n_wells.
+    Columns: table, arm, condition, dose, plate, well, quantity, value, low, high, n_nuclei, n_fields, n_wells; and of
+    differences p_holm, the p of each corrected for how many there are in its table.
     """
     rows, samples = [], {}
     for number, arm in enumerate(experiment.arms):
         if len(own := _counted_of(experiment, arm)):
             samples[arm] = samples_of(own, experiment.classes, number, n_samples)
-    scatter = scatter_of(list(samples.values())) if samples and n_samples else {}
+    drawn = list(samples.values()) if n_samples else []
+    scatter = scatter_of(drawn)
     # A well that is compared by itself stands for no others.
-    of_arms = scatter if (experiment.table["condition"] != "").any() else None
+    of_arms = scatter if (experiment.table["condition"] != "").any() else scatter_of(drawn, ("image",))
     for arm in experiment.arms:
         about = _about(experiment.of_arm(arm))
         rows += [{"table": "counts"} | about | one for one in _counts(experiment.of_arm(arm))]
@@ -183,13 +184,17 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
             found = samples[arm].interval(how, scatter=of_arms)
             rows += [{"table": how} | counted | one for one in _named(found, how, experiment)]
     rows += _differences(experiment, samples, scatter, n_samples)
+    wells = {
+        unit: samples_of(own.drop(columns=list(LIKELY), errors="ignore"), experiment.classes, 0, n_samples)
+        for unit, own in experiment.nuclei.groupby("unit", sort=False)
+    }
+    of_wells = scatter_of(list(wells.values()) if n_samples else [], ("image",))
     for unit, everything in experiment.table.groupby("unit", sort=False):
-        own, about = everything[everything["is_counted"]], _about(everything) | {"unit": unit}
+        about = _about(everything) | {"unit": unit}
         rows += [{"table": "wells"} | about | one for one in _counts(everything)]
-        if len(own):
-            found = samples_of(own.drop(columns=list(LIKELY), errors="ignore"), experiment.classes, 0, n_samples)
-            counted = about | {"n_nuclei": found.n["counted"]}
-            named = _named(found.interval("counted"), "counted", experiment)
+        if unit in wells:
+            counted = about | {"n_nuclei": wells[unit].n["counted"]}
+            named = _named(wells[unit].interval("counted", scatter=of_wells), "counted", experiment)
             rows += [{"table": "wells"} | counted | one for one in named]
     return pd.DataFrame(rows)
 
@@ -206,9 +211,9 @@ def _about(rows: pd.DataFrame) -> dict:
     return {"arm": first["arm"], "condition": first["condition"], "dose": first["dose"]} | place | counts
 
 
-def _named(found: list[Estimate], how: str, experiment: Experiment) -> list[dict]:
+def _named(found: list[Interval], how: str, experiment: Experiment) -> list[dict]:
     names = BY_DNA if how == FITTED else experiment.classes
-    return [{"quantity": name} | vars(one) for name, one in zip(names, found, strict=True)]
+    return [{"quantity": name, "p": one.by_chance()} | vars(one) for name, one in zip(names, found, strict=True)]
 
 
 def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: dict, n_samples: int) -> list[dict]:
@@ -229,7 +234,14 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
         for how in against.value:
             differing = _named(samples[arm].interval(how, against, scatter), how, experiment)
             rows += [{"table": f"{how}, minus control"} | about | one for one in differing]
-    return rows
+    found = pd.DataFrame(rows)
+    return found.assign(p_holm=found.groupby("table")["p"].transform(_holm)).to_dict("records") if rows else []
+
+
+def _holm(p: pd.Series) -> pd.Series:
+    """Return p corrected for how many there are (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
+    ranked = p.sort_values()
+    return (ranked * (p.count() - np.arange(len(p))).clip(1)).cummax().clip(upper=1).reindex(p.index)
 
 
 def _counts(rows: pd.DataFrame) -> list[dict]:

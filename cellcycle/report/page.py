@@ -14,17 +14,17 @@ from cellcycle.files import sha256_of, whole_file
 from cellcycle.names import cell
 from cellcycle.phases import S_BY_DNA
 from cellcycle.report.numbers import Experiment, all_numbers
-from cellcycle.report.parts import figure_of, many, plain, section, share, table_of
+from cellcycle.report.parts import difference, figure_of, many, plain, section, share, table_of
 from cellcycle.report.shares import BY_DNA, FITTED
-from cellcycle.report.summary import field_of, summary, unit_of
+from cellcycle.report.summary import by_chance, field_of, summary, unit_of
 from cellcycle.review.doubt import reasons, review_order, sureness
 from cellcycle.review.thumbnails import thumbnails
 
 _MOST_PICTURES, _SUREST, _OF_AN_IMAGE = 12, 4, 3
 _COLUMNS = ["table", "arm", "condition", "dose", "plate", "well", "unit", "quantity", "value", "low", "high",
-            "n_nuclei", "n_fields", "n_wells"]  # fmt: skip
-# What a page begins with, and what its numbers do: nothing else is replaced.
-_MARKS = '<meta name="generator" content="cellcycle report">', ",".join(_COLUMNS) + "\n"
+            "n_nuclei", "n_fields", "n_wells", "p_holm"]  # fmt: skip
+# What a page begins with, and what its numbers do, also those of earlier versions: nothing else is replaced.
+_MARKS = '<meta name="generator" content="cellcycle report">', ",".join(_COLUMNS[:-1])
 _PRIORS = {
     "culture": "the prior of a growing culture (M weighs little; G1, S and G2 alike)",
     "equal": "all phases weighing alike",
@@ -36,24 +36,29 @@ _SHARES = (
     "{fitted}"
     " Bars and large dots: counted; small dots: single {units}. An interval is the widest of those over replicates, "
     "wells, fields and nuclei, for cells of one well are alike, and never narrower than as many nuclei allow (Wilson). "
-    "How much wells differ is taken to be alike under all conditions."
+    "How much the odds of a phase differ between wells is taken to be alike under all conditions."
 )
 _FITTED = (
     " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one fit a slide or plate, with a peak at "
-    "G1, one at G2 where it is found, S between them; doublets and parts of nuclei are left out."
+    "G1, one at G2 where it is found, S between them; doublets and parts of nuclei are left out. Their intervals "
+    "say what other nuclei would show, not what another course of S would: where cells stand early or late in S, it is "
+    "too small, by more than its interval."
 )
 _DIFFERENCES = (
-    "Filled: estimated; open: counted. In percentage points, with 95 % intervals; an interval that holds 0 decides "
-    "nothing; where a drug does nothing, about one in twenty leaves it out all the same."
+    "Filled: estimated; open: counted. In percentage points, with 95 % intervals; one that holds 0 decides nothing. "
+    "All conditions are beside the same control: one that is odd moves all differences. "
 )
 _HISTOGRAMS = (
     f"Each nucleus by its integrated DNA, in copies of the genome (2 in G1, 4 in G2 and M, else S). {S_BY_DNA}"
 )
 _PLATE = "Counted shares, nuclei found, and the width of their rims, which grows out of focus; – where there is none."
 _DONE = (
-    "Intervals: 95 %, by 500 bootstrap samples each of fields and nuclei, their variance corrected by n / (n - 1), and "
-    "for wells and replicates by Student's t, with one variance for all conditions, moderated by four more wells whose "
-    "log odds deviate by 0.25 (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3); of these the widest. "
+    "Intervals: 95 %, by 500 bootstrap samples of nuclei, and for fields, wells and replicates by Student's t: one "
+    "variance of their log odds beyond that of so many nuclei for all conditions (DerSimonian and Laird 1986, Control. "
+    "Clin. Trials 7:177), moderated by four more wells whose log odds deviate by 0.25 (Smyth 2004, Stat. Appl. Genet. "
+    "Mol. Biol. 3:3), and not below what they show, each well weighing as its nuclei; of these the widest. They say "
+    "nothing of errors that all wells share: calls that are wrong alike, S that is not spread evenly. "
+    "Many differences: Holm 1979, Scand. J. Stat. 6:65. "
     "Estimated shares: Saerens, Latinne and Decaestecker 2002, "
     "Neural Computation 14:21. Research only, no medical device."
 )
@@ -141,13 +146,15 @@ def _shares(figures, numbers, experiment: Experiment) -> str:
 
 def _differences(figures, numbers, experiment: Experiment) -> str:
     found = numbers[numbers["table"] == "estimated, minus control"].groupby("arm", sort=False)
-    rows = [[html.escape(arm), *(share(row, "+") for _, row in own.iterrows())] for arm, own in found]
+    rows = [[html.escape(arm), *(difference(row) for _, row in own.iterrows())] for arm, own in found]
     caption = "Estimated differences in percentage points, with 95 % intervals"
     title = f"Differences to {experiment.control}"
     if not rows:
         return section(title, "Nothing is left to compare with it: no other rows have nuclei that can be counted.")
     figure = figure_of(figures.differences(numbers, experiment), "Differences to the control")
-    return section(title, _DIFFERENCES, figure, table_of(["condition", *experiment.classes], rows, caption))
+    return section(
+        title, _DIFFERENCES + by_chance(numbers), figure, table_of(["condition", *experiment.classes], rows, caption)
+    )
 
 
 def _wells(numbers, experiment: Experiment) -> str:

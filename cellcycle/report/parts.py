@@ -35,6 +35,11 @@ def is_certain(row) -> bool:
     return bool(round(100 * row["low"], 1) > 0 or round(100 * row["high"], 1) < 0)
 
 
+def difference(row) -> str:
+    """Return a difference in points with its interval, and a star where it stands corrected for their number."""
+    return share(row, "+") + "*" * (is_certain(row) and row["p_holm"] < 0.05)
+
+
 def share(row, sign: str = "") -> str:
     """Return a share of a row of the numbers in per cent, with its interval; with a sign a difference in points."""
     value, low, high = (per_cent(row[name], sign) for name in ("value", "low", "high"))

@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from cellcycle.dna_content import phase_likelihoods
-from cellcycle.metrics import Estimate, draws, wilson, with_interval
+from cellcycle.metrics import Estimate, wilson, with_interval
 from cellcycle.phases import PHASES
 from cellcycle.review.doubt import classes_of
 
@@ -25,12 +25,13 @@ _COLUMNS = [*LIKELY, *(f"{name}/{k}" for k in range(1, 1 + _N_REFITS) for name i
 # Probabilities are rounded to so many steps, genome copies to so many a doubling: nuclei that look alike are one type.
 _STEPS, _COPY_STEPS = 10, 40
 _EM_ROUNDS = 100
-# What bootstrap samples are drawn of, see `Samples`. Of the first few are there, so it is shared how much they differ.
-_BETWEEN = ("replicate", "unit")
-_LEVELS = (*_BETWEEN, "image", "nucleus")
+# What nuclei of an arm are alike in.
+_LEVELS = ("replicate", "unit", "image")
 # Wells of an experiment count with so many more, of which the odds of a phase differ by this much (a deviation of their
 # logarithm): where each condition has two wells, they say little of that themselves.
 _KNOWN_WELLS, _KNOWN_DEVIATION = 4, 0.25
+# How far weights of a well are moved to see how far it draws the shares.
+_NUDGE = 1e-3
 
 
 def with_likelihoods(table) -> pd.DataFrame:
@@ -72,47 +73,62 @@ def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarr
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Shares of an arm and bootstrap samples of them, by "counted" and "estimated".
+class Interval(Estimate):
+    """A number with its 95 % interval, and the degrees of freedom of the Student's t that this is of."""
 
-    `value` (K,); `n`, how many nuclei it is of; `n_drawn` by what was drawn, "replicate", "unit", "image" or "nucleus",
-    how many there are; `spread` by both: deviations from the value (B, K), none where there is but one to draw. What is
-    drawn counts as n / (n - 1) in their variance. `moved` are the deviations that fits made again add to these.
+    freedom: float = np.inf
+
+    def by_chance(self) -> float:
+        """Return how probable it is to come so far from 0 where that is the truth: two-sided p, by the same t."""
+        reach = self.value - self.low if self.value > 0 else self.high - self.value
+        return float(2 * stdtr(self.freedom, -stdtrit(self.freedom, 0.975) * abs(self.value) / reach))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Shares of an arm and how they would differ if drawn again, by "counted" and "estimated".
+
+    `value` (K,); `n`, how many nuclei it is of; `drawn` how deviations from the value (B, K) of bootstrap samples of
+    nuclei, none where there is but one, with n / (n - 1) in their variance; `parts`, also by "replicate", "unit" or
+    "image", which part of the nuclei is of each (n,), and how far it draws the value off the others' (n, K); `moved`
+    are the deviations that fits made again add to these.
     """
 
     value: dict[str, np.ndarray]
     n: dict[str, int]
-    n_drawn: dict[str, int]
-    spread: dict[tuple[str, str], np.ndarray]
+    drawn: dict[str, np.ndarray]
+    parts: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     moved: dict[str, np.ndarray]
 
-    def interval(self, how: str, minus: "Samples | None" = None, scatter=None) -> list[Estimate]:
+    def interval(self, how: str, minus: "Samples | None" = None, scatter=None) -> list[Interval]:
         """Return the share of each class, or what it is more than in another arm, with the widest of its intervals.
 
         Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds. That
-        of wells, and replicates, is by their `scatter` (see `scatter_of`); without it they count for nothing, and the
-        interval is that of these wells alone. None is narrower than Wilson's (a difference's than Newcombe's) for as
-        many nuclei: without one nucleus in S every sample drawn again has none, and yet the share may be a few in a
-        hundred (Newcombe 1998, Statistics in Medicine 17:873).
+        of fields, wells and replicates is by their `scatter` (see `scatter_of`); what is not in it counts for nothing.
+        None is narrower than Wilson's (a difference's than Newcombe's) for as many nuclei: without one nucleus in S
+        every sample drawn again has none, and yet the share may be a few in a hundred (Newcombe 1998, Statistics in
+        Medicine 17:873).
         """
         arms = [self] if minus is None else [self, minus]
         value = self.value[how] - (0 if minus is None else minus.value[how])
         moved = self.moved.get(how, 0) - (0 if minus is None else minus.moved.get(how, 0))
         found = []
-        for level in ("image", "nucleus"):
-            if any((how, level) in own.spread for own in arms):
-                more = self.spread.get((how, level), 0) - (minus.spread.get((how, level), 0) if minus else 0) + moved
-                found.append([with_interval(v, v + more[:, k]) for k, v in enumerate(value)])
-        for relative, freedom, level in (scatter or {}).get(how, ()):
-            variance = sum(relative * own.variance(how) / own.n_drawn[level] for own in arms)
-            reach = stdtrit(freedom, 0.975) * np.sqrt(variance + _variance(np.atleast_2d(moved)))
-            found.append([Estimate(float(v), float(v - r), float(v + r)) for v, r in zip(value, reach, strict=True)])
+        if any(how in own.drawn for own in arms):
+            more = self.drawn.get(how, 0) - (minus.drawn.get(how, 0) if minus else 0) + moved
+            found.append([Interval(**vars(with_interval(v, v + more[:, k]))) for k, v in enumerate(value)])
+        within = sum(own.sampling(how) for own in arms) + _variance(np.atleast_2d(moved))
+        for differing, freedom, level in (scatter or {}).get(how, ()):
+            between = differing * sum(own.variance(how) ** 2 * own.unevenness(how, level) for own in arms)
+            # What is known surely, of many nuclei, is no matter of few wells (Satterthwaite 1946, Biometrics 2:110).
+            freedom = freedom * ((between + within) / np.maximum(between, 1e-9 * within)) ** 2
+            reach = stdtrit(freedom, 0.975) * np.sqrt(between + within)
+            found.append([*map(Interval, value, value - reach, value + reach, freedom)])
         if not found:
-            return [Estimate(float(v), np.nan, np.nan) for v in value]
+            return [Interval(float(v), np.nan, np.nan) for v in value]
         widest = [max(same, key=lambda one: one.high - one.low) for same in zip(*found, strict=True)]
         least, ends = 0.0 if minus is None else -1.0, zip(*self._by_number(how, minus), strict=True)
         return [
-            Estimate(one.value, max(min(one.low, low), least), min(max(one.high, high), 1.0))
+            Interval(one.value, max(min(one.low, low), least), min(max(one.high, high), 1.0), one.freedom)
             for one, (low, high) in zip(widest, ends, strict=True)
         ]
 
@@ -120,6 +136,27 @@ class Samples:
         """Return the variance (K,) of being of a class, of a nucleus; none is 0 (Agresti and Coull 1998)."""
         shares = (self.value[how] * self.n[how] + 2) / (self.n[how] + 4)
         return shares * (1 - shares)
+
+    def sampling(self, how: str) -> np.ndarray:
+        """Return the variance (K,) of the shares that nuclei would have if no two were alike."""
+        return np.maximum(self.variance(how) / max(self.n[how], 1), _variance(self.drawn.get(how, np.zeros((1, 1)))))
+
+    def unevenness(self, how: str, level: str) -> float:
+        """Return one over the number of wells (or fields ...) of one size that would say as much."""
+        return float(np.sum(self.parts[how, level][0] ** 2)) if (how, level) in self.parts else np.nan
+
+    def between(self, how: str, level: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return how much the log odds of wells differ beyond what so few nuclei would (variance, K), which may be
+        below 0, and its degrees of freedom, fewer where wells are uneven or small (DerSimonian and Laird 1986,
+        Controlled Clinical Trials 7:177).
+        """
+        part, off = self.parts[how, level]
+        part, of_nucleus = part[:, np.newaxis], self.variance(how) ** 2
+        even, sampled = 1 - np.sum(part**2), self.sampling(how)
+        found = (np.sum(off**2 / part, axis=0) - (len(part) - 1) * sampled) / (even * of_nucleus)
+        expected = _KNOWN_DEVIATION**2 + sampled / (part * of_nucleus)
+        varying = np.sum((part**2 - 2 * part**3) * expected**2, axis=0) + np.sum(part**2 * expected, axis=0) ** 2
+        return found, (even * _KNOWN_DEVIATION**2) ** 2 / varying
 
     def _by_number(self, how: str, minus: "Samples | None") -> tuple[np.ndarray, np.ndarray]:
         """Return both ends (K,) of the intervals that as many nuclei would have if no two were alike."""
@@ -134,58 +171,55 @@ class Samples:
         )
 
 
-def scatter_of(arms: list[Samples]) -> dict[str, list[tuple[np.ndarray, float, str]]]:
-    """Return how much wells of one arm differ, and replicates where there are some, taken to be alike in all arms.
+def scatter_of(arms: list[Samples], levels=_LEVELS) -> dict[str, list[tuple[np.ndarray, np.ndarray, str]]]:
+    """Return how much wells of one arm differ, and replicates and fields where there are several, alike in all arms.
 
-    By "counted", "estimated", ...: the variance (K,) between wells over that of a nucleus, its degrees of freedom, and
-    the level. One variance for all arms, as in an analysis of variance, moderated by what is known of wells (Smyth
-    2004, Statistical Applications in Genetics and Molecular Biology 3:3).
+    By "counted", "estimated", ...: the variance (K,) of log odds, its degrees of freedom (K,), and the level. One
+    variance for all arms, as in an analysis of variance, moderated by what is known of wells (Smyth 2004, Statistical
+    Applications in Genetics and Molecular Biology 3:3).
     """
     found: dict = {}
-    for level in _BETWEEN:
-        if level == "replicate" and all(one.n_drawn[level] == 1 for one in arms):
-            continue
-        for how in arms[0].value:
-            own = [one for one in arms if one.n[how] and how in one.value]
-            known = [one.n_drawn[level] / one.n[how] + _KNOWN_DEVIATION**2 * one.variance(how) for one in own]
-            total, freedom = _KNOWN_WELLS * np.mean(known or [np.nan], axis=0), float(_KNOWN_WELLS)
-            for one in (one for one in own if (how, level) in one.spread):
-                n = one.n_drawn[level]
-                total = total + (n - 1) * n * _variance(one.spread[how, level]) / one.variance(how)
-                freedom += n - 1
-            found.setdefault(how, []).append((total / freedom, freedom, level))
+    for level in levels:
+        for how in arms[0].value if arms else ():
+            several = [one for one in arms if len(one.parts.get((how, level), ((), ()))[0]) > 1]
+            if not several and level != "unit":
+                continue
+            seen, more = np.zeros((2, len(arms[0].value[how])))
+            for variance, freedom in (one.between(how, level) for one in several):
+                seen, more = seen + freedom * variance, more + freedom
+            moderated = (seen + _KNOWN_WELLS * _KNOWN_DEVIATION**2) / (more + _KNOWN_WELLS)
+            # Wells that differ more than is known of wells are believed, where they say as much as two large ones.
+            variance = np.maximum(np.maximum(moderated, seen / np.maximum(more, 1)), 0)
+            found.setdefault(how, []).append((variance, more + _KNOWN_WELLS, level))
     return found
 
 
 def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
     """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
-    value, n_nuclei, n_drawn, spread, moved = {}, {}, {}, {}, {}
-    for type_of, (shares, *refits), n_known in (
+    value, n_nuclei, drawn, parts, moved = {}, {}, {}, {}, {}
+    for type_of, (shares, *refits), is_known in (
         _by_calls(rows, classes),
         *([_by_dna(rows)] if LIKELY[0] in rows else []),
     ):
-        n_of = np.bincount(type_of)
-        own, *again = (
-            {how: found[0] for how, found in fit(n_of[np.newaxis].astype(float)).items()} for fit in (shares, *refits)
-        )
-        value, n_nuclei = value | own, n_nuclei | n_known
+        n_of = np.bincount(type_of).astype(float)
+        own, *again = ({how: found[0] for how, found in fit(n_of[np.newaxis]).items()} for fit in (shares, *refits))
+        value, n_nuclei = value | own, n_nuclei | {how: int(known.sum()) for how, known in is_known.items()}
+        if n_samples and len(rows) > 1:
+            times = np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
+            factor = np.sqrt(len(rows) / (len(rows) - 1))
+            drawn |= {how: factor * (found - own[how]) for how, found in shares(times.astype(float)).items()}
         for level in _LEVELS if n_samples else ():
-            if level == "nucleus":
-                n, drawn = len(rows), np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
-            else:
-                unit_of, times = draws(len(rows), rows[level].to_numpy(str), n_samples, seed)
-                n, by_unit = times.shape[1], np.zeros((times.shape[1], len(n_of)))
-                np.add.at(by_unit, (unit_of, type_of), 1)
-                drawn = times @ by_unit
-            n_drawn[level] = n
-            if n > 1:
-                factor = np.sqrt(n / (n - 1))
-                for how, found in shares(drawn.astype(float)).items():
-                    spread[how, level] = factor * (found - own[how])
+            unit_of = np.unique(rows[level].to_numpy(str), return_inverse=True)[1]
+            by_unit = np.zeros((unit_of.max() + 1, len(n_of)))
+            np.add.at(by_unit, (unit_of, type_of), 1)
+            for how, found in shares(n_of + _NUDGE * by_unit).items():
+                n_known = np.bincount(unit_of, is_known[how])
+                is_any = n_known > 0
+                parts[how, level] = n_known[is_any] / n_known.sum(), (found - own[how])[is_any] / _NUDGE
         if again and n_samples:
             # In the same order for all arms, whose peaks are one fit.
             moved |= {how: np.resize([one[how] - own[how] for one in again], (n_samples, len(own[how]))) for how in own}
-    return Samples(value, n_nuclei, n_drawn, spread, moved)
+    return Samples(value, n_nuclei, drawn, parts, moved)
 
 
 def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +234,7 @@ def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _by_calls(rows: pd.DataFrame, classes):
     """Return types of nuclei of one call and nearly the same probabilities, in a list what gives shares of weights
-    (B, T), and of how many nuclei these are.
+    (B, T), and of which nuclei (N,) these are.
     """
     scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
     called = pd.Index(classes).get_indexer(rows["call"])[:, np.newaxis]
@@ -212,12 +246,12 @@ def _by_calls(rows: pd.DataFrame, classes):
     def shares(weights):
         return {"counted": _over_sum(weights @ is_called), "estimated": estimated_shares(typical, weights)}
 
-    return type_of, [shares], {"counted": int((called >= 0).sum()), "estimated": len(rows)}
+    return type_of, [shares], {"counted": called[:, 0] >= 0, "estimated": np.ones(len(rows), bool)}
 
 
 def _by_dna(rows: pd.DataFrame):
     """Return types of nuclei of a group with nearly the same DNA, what gives the shares fitted to its histogram, and of
-    how many nuclei these are.
+    which nuclei (N,) these are.
 
     First by the fit to all nuclei of the group, whose peaks samples keep, then by those to samples of them.
     """
@@ -231,7 +265,7 @@ def _by_dna(rows: pd.DataFrame):
         known = weights * fit.any(axis=1)
         return {FITTED: _over_sum(estimated_shares(fit, known)[:, :3] * known.any(axis=1, keepdims=True))}
 
-    return type_of, [partial(shares, fit) for fit in typical], {FITTED: int(likely.any(axis=1).sum())}
+    return type_of, [partial(shares, fit) for fit in typical], {FITTED: likely.any(axis=1)}
 
 
 def _variance(samples: np.ndarray) -> np.ndarray:

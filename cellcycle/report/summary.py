@@ -8,7 +8,7 @@ import numpy as np
 from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.report.numbers import LEFT_OUT, NO_CONDITION, Experiment, is_spoilt
-from cellcycle.report.parts import is_certain, listed, many, named, share
+from cellcycle.report.parts import difference, is_certain, listed, many, named, share
 from cellcycle.report.shares import LEAST_QUALITY
 from cellcycle.review.doubt import in_words
 
@@ -44,7 +44,7 @@ def summary(numbers, experiment: Experiment) -> str:
         text = f"<li><b>{html.escape(arm)}</b>: {told} <small>({where})</small>"
         if ("estimated, minus control", arm) in found.index:
             differing = found.loc[("estimated, minus control", arm)]
-            clear = [f"{'more' if row['value'] > 0 else 'less'} {html.escape(row['quantity'])} ({share(row, '+')})"
+            clear = [f"{'more' if row['value'] > 0 else 'less'} {html.escape(row['quantity'])} ({difference(row)})"
                      for _, row in differing.iterrows() if is_certain(row)]  # fmt: skip
             beside = html.escape(experiment.control)
             text += f"<br>beside {beside}: {', '.join(clear) or 'no difference whose interval leaves out 0'}"
@@ -52,9 +52,20 @@ def summary(numbers, experiment: Experiment) -> str:
     warned = _warnings(numbers, experiment)
     warned = f"<div class='warn'><b>Look at these first</b><ul>{listed(warned)}</ul></div>" if warned else ""
     note = f"<p>{S_BY_DNA}</p>" if "S" in experiment.classes else ""
-    opening = "<p>Estimated shares in per cent, in brackets 95 % intervals:</p>"
+    opening = f"<p>Estimated shares in per cent, in brackets 95 % intervals. {by_chance(numbers)}</p>"
     text = html.escape(_counted(numbers, experiment))
     return f"{opening}<ul class='answer'>{''.join(lines)}</ul>{note}<p>Nuclei: {text}.</p>{warned}"
+
+
+def by_chance(numbers) -> str:
+    """Return how many estimated differences there are, how many of them chance alone shows, and which stand."""
+    n = numbers.loc[numbers["table"] == "estimated, minus control", "low"].count()
+    if not n:
+        return ""
+    return (
+        f"Where nothing differs, an interval leaves out 0 once in twenty times even so: of {many(n, 'difference')} "
+        f"about {n / 20:.2g}. With a star: those that also stand corrected for their number (Holm)."
+    )
 
 
 def _counted(numbers, experiment: Experiment) -> str:
