@@ -25,11 +25,10 @@ _COLUMNS = [*LIKELY, *(f"{name}/{k}" for k in range(1, 1 + _N_REFITS) for name i
 # Probabilities are rounded to so many steps, genome copies to so many a doubling: nuclei that look alike are one type.
 _STEPS, _COPY_STEPS = 10, 40
 _EM_ROUNDS = 100
-# What nuclei of an arm are alike in.
-_LEVELS = ("replicate", "unit", "image")
-# Wells of an experiment count with so many more, of which the odds of a phase differ by this much (a deviation of their
-# logarithm): where each condition has two wells, they say little of that themselves.
-_KNOWN_WELLS, _KNOWN_DEVIATION = 4, 0.25
+# What nuclei are alike in, and how many wells are added to those of an experiment, of which the odds of a phase differ
+# by this much (a deviation of their logarithm): where each condition has two wells, they say little of that themselves.
+# Of fields of one well nothing is known.
+_KNOWN_WELLS, _KNOWN_DEVIATION = {"replicate": 4, "unit": 4, "image": 0}, 0.25
 # How far weights of a well are moved to see how far it draws the shares.
 _NUDGE = 1e-3
 
@@ -171,7 +170,7 @@ class Samples:
         )
 
 
-def scatter_of(arms: list[Samples], levels=_LEVELS) -> dict[str, list[tuple[np.ndarray, np.ndarray, str]]]:
+def scatter_of(arms: list[Samples], levels=tuple(_KNOWN_WELLS)) -> dict[str, list[tuple[np.ndarray, np.ndarray, str]]]:
     """Return how much wells of one arm differ, and replicates and fields where there are several, alike in all arms.
 
     By "counted", "estimated", ...: the variance (K,) of log odds, its degrees of freedom (K,), and the level. One
@@ -185,12 +184,14 @@ def scatter_of(arms: list[Samples], levels=_LEVELS) -> dict[str, list[tuple[np.n
             if not several and level != "unit":
                 continue
             seen, more = np.zeros((2, len(arms[0].value[how])))
-            for variance, freedom in (one.between(how, level) for one in several):
-                seen, more = seen + freedom * variance, more + freedom
-            moderated = (seen + _KNOWN_WELLS * _KNOWN_DEVIATION**2) / (more + _KNOWN_WELLS)
+            for variance, weight in (one.between(how, level) for one in several):
+                seen, more = seen + weight * variance, more + weight
+            known = _KNOWN_WELLS[level]
+            freedom = np.maximum(more + known, 1)
+            moderated = (seen + known * _KNOWN_DEVIATION**2) / freedom
             # Wells that differ more than is known of wells are believed, where they say as much as two large ones.
             variance = np.maximum(np.maximum(moderated, seen / np.maximum(more, 1)), 0)
-            found.setdefault(how, []).append((variance, more + _KNOWN_WELLS, level))
+            found.setdefault(how, []).append((variance, freedom, level))
     return found
 
 
@@ -208,7 +209,7 @@ def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Sample
             times = np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
             factor = np.sqrt(len(rows) / (len(rows) - 1))
             drawn |= {how: factor * (found - own[how]) for how, found in shares(times.astype(float)).items()}
-        for level in _LEVELS if n_samples else ():
+        for level in _KNOWN_WELLS if n_samples else ():
             unit_of = np.unique(rows[level].to_numpy(str), return_inverse=True)[1]
             by_unit = np.zeros((unit_of.max() + 1, len(n_of)))
             np.add.at(by_unit, (unit_of, type_of), 1)
