@@ -41,7 +41,7 @@ _SHARES = (
 _FITTED = (
     " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one fit a slide or plate, with a peak at "
     "G1, one at G2 where it is found, S between them; doublets and parts of nuclei are left out. Their intervals "
-    "say what other nuclei would show, not what another course of S would: where cells stand early or late in S, it is "
+    "say what other nuclei would show, not what another course of S would: where cells stand early or late in S, S is "
     "too small, by more than its interval."
 )
 _DIFFERENCES = (
