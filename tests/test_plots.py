@@ -86,7 +86,7 @@ def test_history_of_one_epoch_is_visible(make_record):
 def test_history_shows_the_loss_on_images_held_out(make_record):
     rows = {"epoch": [1, 2, 3], "train_loss": [1.0, 0.5, 0.2], "held_out_loss": [np.nan, 0.8, 30.0]}
     axes = plots.history([make_record(0.9, history=pd.DataFrame(rows))], ["LR"]).axes[0]
-    assert [line.get_label() for line in axes.lines] == ["LR", "LR, held out"]
+    assert [line.get_label() for line in axes.lines] == ["LR", "LR, held out (up to 30.0)"]
     assert axes.lines[1].get_xdata().tolist() == [2, 3]
     assert axes.get_ylim() == (0, 2)
 

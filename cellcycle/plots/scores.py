@@ -21,23 +21,31 @@ _HIGHEST_LOSS = 2.0
 
 
 def history(records, names=None):
-    """Return the loss of runs by epoch, mean over folds: on training images, with their range shaded, and held out."""
+    """Return the loss of runs by epoch, mean over folds: on training images, with their range shaded, and held out.
+
+    Where one leaves the axis, the legend says how high it goes.
+    """
     figure, ax = new_figure(6.4, 2.8)
     names = names or [f"{r.config['model']} {r.config.get('training_set', '')}" for r in records]
     for name, record, colour in coloured(zip(names, records, strict=True)):
         by_epoch = record.history.groupby("epoch")["train_loss"]
         marker = "o" if by_epoch.ngroups == 1 else None
-        ax.plot(by_epoch.mean(), color=colour, label=name, linewidth=1.5, marker=marker)
+        ax.plot(by_epoch.mean(), color=colour, label=_topped(name, by_epoch.max()), linewidth=1.5, marker=marker)
         ax.fill_between(by_epoch.min().index, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.2, linewidth=0)
         if "held_out_loss" in record.history:
             held_out = record.history.groupby("epoch")["held_out_loss"].mean().dropna()
-            ax.plot(held_out, color=colour, label=f"{name}, held out", linewidth=1.2, linestyle="--", marker=marker)
+            name = _topped(f"{name}, held out", held_out)
+            ax.plot(held_out, color=colour, label=name, linewidth=1.2, linestyle="--", marker=marker)
     # The first steps of a network may be far off; what comes of them is the question.
     ax.set_ylim(0, min(ax.get_ylim()[1], _HIGHEST_LOSS))
     ax.xaxis.get_major_locator().set_params(integer=True)
     legend(figure)
     label(ax, "epoch", "loss (cross-entropy)")
     return figure
+
+
+def _topped(name: str, losses) -> str:
+    return f"{name} (up to {losses.max():.1f})" if losses.max() > _HIGHEST_LOSS else name
 
 
 def confusion_matrices(tables, titles):
