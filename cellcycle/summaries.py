@@ -23,7 +23,7 @@ def score_table(records, names=None, as_trained=False) -> pd.DataFrame:
     """
     rows = []
     for record in records:
-        row = {"training_set": record.config.get("training_set", "")}
+        row = {"training_set": _training_set(record)}
         for name in (*metrics.SCORES, *(f"recall_{c}" for c in record.classes)):
             row |= estimate(record, name, as_trained).columns(name)
         row["n_parameters"] = record.run["n_parameters"]
@@ -32,6 +32,12 @@ def score_table(records, names=None, as_trained=False) -> pd.DataFrame:
         rows.append(row)
     index = list(names) if names is not None else [r.config["model"] for r in records]
     return pd.DataFrame(rows, index=pd.Index(index, name="model"))
+
+
+def _training_set(record) -> str:
+    """Return the training set of a run, "" without one: D2 with no copies is D1."""
+    config = record.config
+    return "D1" if (config.get("training_set"), config.get("copies")) == ("D2", 0) else config.get("training_set", "")
 
 
 def with_intervals(table: pd.DataFrame, names) -> pd.DataFrame:
@@ -89,7 +95,7 @@ def sentence(record: Record, name: str) -> str:
     shown = with_intervals(table := score_table([record]), [*metrics.SCORES, *recalls_in(table)]).iloc[0]
     scores = ", ".join(f"{readable(score)} {shown[readable(score)]}" for score in metrics.SCORES)
     recalls = ", ".join(f"{c} {shown[f'recall {c}']}" for c in record.classes)
-    training_set = record.config.get("training_set") or "no training set of its own"
+    training_set = _training_set(record) or "no training set of its own"
     return (
         f"{name} ({training_set}, {record.data['origin']} cells): {scores}; recall {recalls}. "
         f"Always calling the largest class: accuracy {majority_accuracy(record):.2f}."
@@ -112,8 +118,8 @@ def rarest_class(dataset, n_folds: int) -> str:
     counts = dataset.counts()
     name, n = counts.idxmin(), int(counts.min())
     return (
-        f"The smallest class, {name}, has {n} of {len(dataset)} images: on average {n / n_folds:.0f} in each of "
-        f"the {n_folds} test folds, so one image more or less moves its recall by {1 / n:.2f}."
+        f"The smallest class, {name}, has {n} of {len(dataset)} images, so one more or less moves its recall by "
+        f"{1 / n:.2f}; a test fold has about {n / n_folds:.0f} of them."
     )
 
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from cellcycle import comparisons, metrics, results, summaries
+from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import DataError
 from cellcycle.phases import PHASES
 
@@ -104,3 +105,21 @@ def test_a_balanced_run_and_one_under_the_shares_of_the_cells_are_called_alike(m
     for score in metrics.SCORES:
         assert comparisons.estimate(other, score) == comparisons.estimate(record, score)
     assert comparisons.references({"a": other})["a"] == comparisons.estimate(record, "accuracy").value
+
+
+def test_d2_without_copies_is_named_as_the_raw_images_that_it_is(make_record, tmp_path):
+    record = make_record(0.9)
+    config = record.config | {"training_set": "D2", "transforms": [], "copies": 0}
+    raw = results.write_run(tmp_path, config, record.data, record.predictions, **dict.fromkeys(FACTS, 1.0))
+    assert summaries.score_table([raw])["training_set"].tolist() == ["D1"]
+    assert "(D1, " in summaries.sentence(raw, "Nagao 6")
+
+
+def test_one_image_moves_a_recall_by_its_share_of_the_class_not_of_a_fold():
+    labels = np.repeat([0, 1], [60, 20])
+    ids = np.array([f"cell{i}" for i in range(80)])
+    images = np.zeros((80, 1, 8, 8), np.float32)
+    told = summaries.rarest_class(NucleusDataset("toy", images, labels, ("G1", "M"), ids, "toy", "simulated"), 5)
+    assert told.endswith(
+        "M, has 20 of 80 images, so one more or less moves its recall by 0.05; a test fold has about 4 of them."
+    )

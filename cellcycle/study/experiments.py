@@ -133,9 +133,9 @@ def table_3(profile: Profile) -> list[dict]:
 
 
 def single_transforms(profile: Profile) -> list[dict]:
-    """Figure 4: the Nagao network on D2 made with no transform, each one alone, and all five."""
+    """Figure 4: the Nagao network on D1, and on D2 made with each transform alone and with all five."""
     chosen = [(), *((t,) for t in STUDY_TRANSFORMS), STUDY_TRANSFORMS]
-    # Copies that no transform changes would be the images again.
+    # Copies that no transform changes would be the images again: D2 without copies is D1.
     copies = [profile.copies if t else 0 for t in chosen]
     return [settings(profile, "nagao6", "D2", transforms=t, copies=n) for t, n in zip(chosen, copies, strict=True)]
 
