@@ -73,6 +73,19 @@ def test_same_classifier_differs_by_nothing(calls):
     assert metrics.estimate(metrics.macro_f1, labels, predicted, 4, minus=predicted) == metrics.Estimate(0, 0, 0)
 
 
+def test_a_decided_difference_shows_on_which_side_of_0_it_lies():
+    shown = {
+        (0.012, 0.003, 0.021): "+0.012 [+0.003, +0.021]",
+        (-0.004, -0.009, -0.0004): "-0.0040 [-0.0090, -0.0004]",
+        (0.012, 0.0, 0.021): "+0.01 [+0.00, +0.02]",
+        (0.012, -0.001, 0.021): "+0.01 [-0.00, +0.02]",
+        (0.1, 0.05, 0.2): "+0.10 [+0.05, +0.20]",
+        (0.1, np.nan, np.nan): "+0.10 [+nan, +nan]",
+    }
+    assert [f"{metrics.Estimate(*numbers):+.2f}" for numbers in shown] == list(shown.values())
+    assert str(metrics.Estimate(0.01, 0.003, 0.02)) == "0.01 [0.00, 0.02]"
+
+
 def test_intervals_draw_whole_units():
     # Ten slides, each all right or all wrong: the interval must be that of ten, not of a thousand.
     right = np.repeat([1.0, 0.0] * 5, 100)
