@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle import files, metrics
-from cellcycle.comparisons import estimate, readable
+from cellcycle.comparisons import calls, estimate, readable
 from cellcycle.errors import DataError
 from cellcycle.results import Record
 
@@ -69,11 +69,16 @@ def recalls_in(table: pd.DataFrame) -> list[str]:
     return [c for c in table if c.startswith("recall_") and f"{c}_low" in table]
 
 
-def confusion(record: Record) -> pd.DataFrame:
-    """Return the confusion counts of a run's calls as it was trained: truth in rows, summed over folds and repeats."""
-    matrix = metrics.confusion_matrix(record.labels, record.predicted, len(record.classes))
-    names = list(record.classes)
-    return pd.DataFrame(matrix, index=pd.Index(names, name="truth"), columns=pd.Index(names, name="call, as trained"))
+def confusion(record: Record, score: str = "") -> pd.DataFrame:
+    """Return the confusion counts of a run's calls: truth in rows, summed over folds and repeats.
+
+    Called as trained, or for a score, as `comparisons.calls`: runs that were trained under other shares are only alike
+    when called for the same score.
+    """
+    called = calls(record, score, as_trained=not score)
+    matrix = metrics.confusion_matrix(record.labels, called, len(record.classes))
+    names, how = list(record.classes), f"call for {readable(score)}" if score else "call, as trained"
+    return pd.DataFrame(matrix, index=pd.Index(names, name="truth"), columns=pd.Index(names, name=how))
 
 
 def majority_accuracy(record: Record) -> float:

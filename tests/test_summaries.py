@@ -40,7 +40,20 @@ def test_confusion_and_majority_follow_from_the_predictions(make_record):
     table = summaries.confusion(record)
     assert table.to_numpy().sum() == 100
     assert list(table.index) == list(PHASES)
+    assert np.array_equal(table, metrics.confusion_matrix(record.labels, record.predicted, len(PHASES)))
     assert summaries.majority_accuracy(record) == 0.5
+
+
+def test_confusion_counts_the_calls_made_for_a_score(make_record, tmp_path):
+    record = make_record(0.8)
+    names = [f"p_{c}" for c in PHASES]
+    flatter = record.predictions.assign(**(0.5 * record.predictions[names] + 0.125))
+    unsure = results.write_run(tmp_path, {**record.config, "model": "unsure"}, record.data, flatter)
+    trained, alike = summaries.confusion(unsure), summaries.confusion(unsure, "balanced_accuracy")
+    called = comparisons.calls(unsure, "balanced_accuracy")
+    assert np.array_equal(alike, metrics.confusion_matrix(record.labels, called, len(PHASES)))
+    assert (trained.columns.name, alike.columns.name) == ("call, as trained", "call for balanced accuracy")
+    assert not np.array_equal(alike, trained)
 
 
 def test_worst_mistakes_are_wrong_and_sure(make_record):
