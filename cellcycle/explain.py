@@ -28,6 +28,8 @@ from cellcycle.training.augmentation import border_level
 
 # Sides of the smallest maps that still say where in a nucleus something lies.
 LEAST_MAP_PX = 8
+# A fall of a probability that is no more than the rounding of a network's sums may make.
+_ROUNDING = 1e-5
 
 
 def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
@@ -56,8 +58,9 @@ def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
 def occlusion(classifier, inputs, classes=None, window_px: int | None = None) -> np.ndarray:
     """Return how much the probability of a class falls when a patch of the image is covered with background.
 
-    Maps and arguments are as in `grad_cam`; where covering raises the probability a map is 0. The patch, by default an
-    eighth of the image wide, moves by half its side.
+    Maps and arguments are as in `grad_cam`; where covering raises the probability a map is 0, and all of it where no
+    patch lowers it by more than rounding may. The patch, by default an eighth of the image wide, moves by half its
+    side.
     """
     attr = _captum()
     given, classes = _checked(classifier, inputs, classes)
@@ -78,7 +81,7 @@ def occlusion(classifier, inputs, classes=None, window_px: int | None = None) ->
             )
         return found.mean(dim=1, keepdim=True)
 
-    return _normalised(_over_views(classifier, given, of_view))
+    return _normalised(_over_views(classifier, given, of_view), least=_ROUNDING)
 
 
 def with_random_weights(classifier, part: str = "all", seed: int = 0):
@@ -231,7 +234,7 @@ def _map_layer(network, shape) -> nn.Module | None:
     return found
 
 
-def _normalised(maps: np.ndarray) -> np.ndarray:
+def _normalised(maps: np.ndarray, least: float = 0.0) -> np.ndarray:
     maps = np.maximum(maps, 0)
     top = maps.max(axis=(1, 2), keepdims=True)
-    return np.divide(maps, top, out=np.zeros_like(maps), where=top > 0)
+    return np.divide(maps, top, out=np.zeros_like(maps), where=top > least)

@@ -49,6 +49,16 @@ def test_every_network_gives_maps(model, blobs):
         assert 0 <= maps.min() <= maps.max() <= 1
 
 
+def test_a_fall_by_rounding_draws_no_map(blobs):
+    images, labels = blobs
+    classifier = quick("logistic", images, labels)
+    with torch.no_grad():
+        for weights in classifier.networks_[0].parameters():
+            weights *= 1e-6
+    assert explain.occlusion(classifier, images[:3]).max() == 0
+    assert explain.grad_cam(classifier, images[:3]).max() == 1
+
+
 @pytest.mark.parametrize("method", [explain.grad_cam, explain.occlusion])
 def test_maps_point_to_what_is_known_to_matter(method, marked):
     classifier, images, regions = marked
