@@ -46,6 +46,7 @@ def cross_fit(probabilities, labels, parts, coverage: float = COVERAGE):
     """Calibrate every part with what the others teach, or one part alone with itself.
 
     `probabilities` (N, K) are those of cells that the network was not trained on, such as the test folds of a record.
+    Of each fold they come from another network: sets hold what `coverage` asks as far as these networks say alike.
     `parts` (N,) says what is left out together: fold, slide or microscope; rows of one cell must share a part. Returned
     are probabilities (N, K), thresholds of sets (N, K), and the temperature of each part.
     """

@@ -6,8 +6,8 @@ the cell is typical of no phase.
 
 How: of held-out cells of a class, the share 0.9 had a probability for their class above some threshold. A new
 cell's set holds every class whose probability reaches the threshold of that class. The promise holds, whatever
-the network, as long as new cells come from where the held-out ones came from. One threshold a class keeps it
-for rare classes too, and whatever shares the classes have among the new cells.
+the network, as long as the same one calls both and new cells come from where the held-out ones came from. One
+threshold a class keeps it for rare classes too, and whatever shares the classes have among the new cells.
 
 Source: Vovk V, Gammerman A, Shafer G. Algorithmic learning in a random world. Springer (2005), label-conditional
 (Mondrian) conformal predictors; the score is that of Sadinle M, Lei J, Wasserman L, JASA 114:223 (2019).
