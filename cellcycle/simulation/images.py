@@ -195,10 +195,10 @@ def simulate_field(
     parameters: SimulationParameters | None = None,
     slide: Slide | None = None,
 ) -> SimulatedField:
-    """Simulate a field of nuclei whose phases have the shares of a growing population.
+    """Simulate a field of nuclei, drawn from a growing population.
 
-    `shape` is in pixels of `parameters.pixel_size_um`; where the field is full, it holds fewer than `n_nuclei`. Without
-    a slide it lies on one of its own.
+    `shape` is in pixels of `parameters.pixel_size_um`; where the field is full, it holds fewer than `n_nuclei`, above
+    all of the large ones. Without a slide it lies on one of its own.
     """
     parameters = parameters or SimulationParameters()
     if min(shape) < 32 or n_nuclei < 0 or seed < 0:

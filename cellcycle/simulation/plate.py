@@ -52,7 +52,10 @@ PLATE = [
 
 
 def expected_shares(parameters: SimulationParameters) -> dict[str, float]:
-    """Return the share of each phase in a growing population.
+    """Return the share of each phase in a growing population, from which the cells of a field are drawn.
+
+    A field holds fewer of the large ones: those that find no free place are left out, the more the denser it is, and
+    a cell in M claims the room it had in G2.
 
     Examples
     --------
