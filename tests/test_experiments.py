@@ -45,6 +45,11 @@ def test_intervals_are_over_slides_where_the_cells_of_another_set_have_slides(pa
     assert list(by_id.loc[pair[1].sample_ids]) == list(slides)
 
 
+@pytest.mark.parametrize(("name", "n_labels"), [("smoke", 32), ("study", 493)])
+def test_a_larger_number_of_labels_follows_the_studys(name, n_labels):
+    assert load_profile(name).study_labels == n_labels
+
+
 def test_a_leaky_run_says_so_and_no_honest_search_finds_it(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
     profile = load_profile("smoke")

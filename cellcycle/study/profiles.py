@@ -66,8 +66,8 @@ class Profile:
 
     @property
     def study_labels(self) -> int:
-        """The number of the learning curves that is nearest to the study's."""
-        return min(self.learning_sizes, key=lambda n: abs(n - STUDY_IMAGES))
+        """The number of the learning curves that is nearest to the study's, of those that a larger one follows."""
+        return min(self.learning_sizes[:-1], key=lambda n: abs(n - STUDY_IMAGES))
 
     def table(self, *names: str, epochs=()) -> pd.DataFrame:
         """Return the settings `names` as a table for the reader, and the epochs of these kinds of model.
