@@ -2,17 +2,25 @@
 
 import ast
 import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from cellcycle import files
+from cellcycle.images import read_plane
+from cellcycle.predict import Predictor, Settings
+from cellcycle.segmentation.flags import FLAGS
 from cellcycle.study.notebooks import contents, times
 
 FOLDER = files.repository() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # Opens a cell whose output is the same under every profile.
 CHECKED = "# NBVAL_CHECK_OUTPUT\n"
+TRAINING = "from cellcycle import training"
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda f: f.stem)
@@ -109,9 +117,11 @@ def test_cells_are_short_and_clean(notebook):
     cells = code_cells(notebook)
     story = [c for c in cells if not tagged(c, "exercise") and not tagged(c, "solution")]
     assert sum(len(lines_of(c)) for c in story) <= 150
-    imports = [c for c in cells if re.search(r"^(import|from) ", c.source, flags=re.M)]
-    assert len(imports) == 1
-    assert imports[0].source.startswith("%matplotlib inline")
+    first, *later = [c for c in cells if re.search(r"^(import|from) ", c.source, flags=re.M)]
+    assert first.source.startswith("%matplotlib inline")
+    # What needs torch may wait for the cell that trains.
+    assert all(re.findall(r"^(?:import|from) .*", c.source, flags=re.M) == [TRAINING] for c in later)
+    assert not later or TRAINING not in first.source
     for cell in cells:
         assert len(lines_of(cell)) <= 15, cell.source
         for line in lines_of(cell):
@@ -222,3 +232,27 @@ def test_every_link_to_the_glossary_finds_its_term():
     wanted = set(re.findall(r"docs/glossary\.md#([\w-]+)\)", "".join(texts)))
     assert wanted
     assert wanted <= anchors, wanted - anchors
+
+
+@pytest.mark.slow
+def test_the_notebook_of_own_images_opens_without_torch():
+    first = code_cells(nbformat.read(FOLDER / "12_your_own_images.ipynb", as_version=4))[0].source
+    run = first.replace("%matplotlib inline", "import sys") + "\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", run], check=True, timeout=120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixel_size_um", [None, 0.325])
+def test_a_flag_of_the_whole_picture_empties_nothing_and_is_said_once(pixel_size_um, capsys):
+    cells = code_cells(nbformat.read(FOLDER / "12_your_own_images.ipynb", as_version=4))
+    sorting, counting = (
+        next(c.source for c in cells if mark in c.source) for mark in ("of_all = ", "listed = reasons")
+    )
+    plane = read_plane(files.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif")
+    names = {"model": "auto", "pixel_size_um": 0, "plane": replace(plane, pixel_size_um=pixel_size_um)}
+    names |= {"Predictor": Predictor, "Settings": Settings, "FLAGS": FLAGS, "Path": Path}
+    exec(f"{sorting}\n{counting.replace('listed[~', 'shown = listed[~')}", names)
+    assert len(names["sound"]) == 60
+    assert "edge" in names["shown"].index
+    assert "scale_unknown" not in names["shown"].index
+    assert ("set `pixel_size_um`" in capsys.readouterr().out) == (pixel_size_um is None)
