@@ -241,18 +241,20 @@ def _parts(group: str, ks: list[int], seen: list[Seen], notes: list[str]) -> dic
 def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -> tuple[list[Shared], str]:
     """Return what the images of a group lend each other, and a note; nothing where they have no common G1 peak."""
     nuclei, anchor, peak, light = fit_in_even_light([one.nuclei for one in fields], [one.shape for one in fields])
-    flag = "" if anchor else one_peak_flag(peak)
-    alone = [Shared(flag=flag) for _ in nuclei]
+    alone = [Shared(flag="" if anchor else one_peak_flag(peak))] * len(nuclei)
     if anchor is None or anchor.quality < least_quality:
         return alone, f"no common G1 peak ({peak.reason or 'it is faint'}), so each is judged by itself"
     wells = defaultdict(list)
     for unit, own in zip(units, nuclei, strict=True):
         wells[unit].append(own)
-    own_anchor, elsewhere = {}, {}
+    own_anchor, elsewhere, shifts = {}, {}, {}
     for unit, own in wells.items():
-        own_anchor[unit], ratio = _own_anchor(own, anchor, peak.g2_ratio, least_quality)
-        if ratio:
-            elsewhere[unit] = ratio
+        found, ratio = _own_anchor(own, anchor, peak.g2_ratio, least_quality)
+        n_by_dna = count_near(_sound_dna(own), found.position, peak.g2_ratio)
+        own_anchor[unit] = replace(found, n_by_dna=n_by_dna)
+        # A well that takes the common peak as it is has not been compared.
+        shifts |= {} if found is anchor else {unit: found.position / anchor.position}
+        elsewhere |= {unit: ratio} if ratio else {}
     sizes = {unit: sum(map(len, wells[unit])) for unit in elsewhere}
     n_elsewhere, n_told = sum(sizes.values()), sum(n for unit, n in sizes.items() if np.isfinite(elsewhere[unit]))
     # Wells without a peak are as a drug leaves them; where as many have their own, another exposure is likelier.
@@ -260,8 +262,6 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         finding = f"{len(elsewhere)} of {len(wells)} lie elsewhere, or nowhere that can be told"
         return alone, f"G1 peaks differ ({finding}), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)
-    # A well that takes the common peak as it is has not been compared.
-    shifts = {unit: own.position / anchor.position for unit, own in own_anchor.items() if own is not anchor}
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"
     if len(wells) > 1 and shifts:
         words = "wells" if any(isinstance(unit, tuple) for unit in units) else "images"
@@ -269,19 +269,14 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
     note += f"; {light.note}" if light else ""
     moved = {unit: shift for unit, shift in shifts.items() if abs(np.log(shift)) > _MOST_STAIN}
     for unit, ratio in (moved | elsewhere).items():
-        name = unit[1] if isinstance(unit, tuple) else f"image {units.index(unit) + 1}"
-        note += f"; {name} "
+        note += f"; {unit[1] if isinstance(unit, tuple) else f'image {units.index(unit) + 1}'} "
         if unit in moved:
             note += f"is read by its own G1 and G2 peaks, {ratio:.2f} times as bright"
         elif np.isnan(ratio):
             note += "does not fit the common G1 peak, and has no own one, to tell a drug from another exposure"
         else:
             note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
-    flags = [OTHER_PEAK if unit in elsewhere else "" for unit in units]
-    for unit, own in wells.items():
-        n_by_dna = count_near(_sound_dna(own), own_anchor[unit].position, peak.g2_ratio)
-        own_anchor[unit] = replace(own_anchor[unit], n_by_dna=n_by_dna)
-    return [Shared({}, own_anchor[unit], size_um, flag, light) for unit, flag in zip(units, flags, strict=True)], note
+    return [Shared({}, own_anchor[unit], size_um, OTHER_PEAK * (unit in elsewhere), light) for unit in units], note
 
 
 def _sound_dna(nuclei: list[Nuclei]) -> np.ndarray:
