@@ -165,6 +165,16 @@ def test_few_nuclei_in_a_field_tell_no_scale(tmp_path):
 
 
 @pytest.mark.slow
+def test_without_a_g1_peak_calls_by_a_guessed_scale_go_to_review():
+    pixels = read_plane(FIELD).pixels[:300, :300]
+    guessed, stated = predict(pixels, kind="field"), predict(pixels, kind="field", pixel_size_um=0.325)
+    peak = float(guessed["integrated_dna"].median())
+    assert len(guessed) > 8 and guessed["review"].str.contains("scale_by_guess").all()
+    for told in (stated, predict(pixels, kind="field", g1_position=peak)):
+        assert not told["review"].str.contains("scale_by_guess").any()
+
+
+@pytest.mark.slow
 def test_pixels_finer_than_the_model_learned_from_go_to_review_without_a_g1_peak():
     """Of nuclei of 58 px without one, 13 of 20 in G1 were called S, most of them surely."""
     pixels = read_plane(FIELD).pixels[:130, :130]

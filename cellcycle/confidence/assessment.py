@@ -18,6 +18,8 @@ _MOST_COST = 1e6
 BY_MARGIN = "scale_by_margin"
 # It is guessed from few nuclei, which may all be of one phase.
 BY_FEW = "scale_by_few"
+# It is guessed, and no G1 peak tells G1 from G2 but by their sizes.
+BY_GUESS = "scale_by_guess"
 # Its noise, by which a network tells how bright a nucleus is, was cut off with the background.
 CLIPPED = "clipped_background"
 # Its noise, or the ground about nuclei, is not that of a camera.
@@ -29,6 +31,7 @@ SEVERAL = "several_nuclei"
 # Flags of the picture that make a call worth a look.
 SPOILT = (
     BY_FEW,
+    BY_GUESS,
     BY_MARGIN,
     CHANGED,
     CLIPPED,

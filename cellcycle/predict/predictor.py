@@ -13,7 +13,7 @@ import numpy as np
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
 from cellcycle.confidence import with_weights
-from cellcycle.confidence.assessment import BY_FEW, BY_MARGIN, CHANGED, CLIPPED, FINE, SEVERAL
+from cellcycle.confidence.assessment import BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, SEVERAL
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane
@@ -247,8 +247,9 @@ class Predictor:
         is_guess &= shared.pixel_size_um is None and rule.pixel_size_um is not None
         # Of a model of crops as they are nothing else tells a wider margin from finer pixels.
         is_guess |= is_crop and not nuclei.scale_is_known and (rule.crop_px or np.inf) < max(plane.pixels.shape)
-        doubts = {BY_MARGIN: is_guess and is_crop, BY_FEW: is_guess and not is_crop and len(nuclei) < LEAST_FOR_SCALE}
-        doubts[SEVERAL] = nuclei.n_shown > 0
+        is_few, is_of_field = len(nuclei) < LEAST_FOR_SCALE, is_guess and not is_crop
+        doubts = {BY_MARGIN: is_guess and is_crop, BY_FEW: is_of_field and is_few}
+        doubts |= {BY_GUESS: is_of_field and not is_few and not rule.needs_anchor, SEVERAL: nuclei.n_shown > 0}
         # A model of the user's own may have learned from such pictures.
         if checkpoint.name in shipped_names():
             ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor
