@@ -149,8 +149,8 @@ class Inputs:
             raise SettingError("X", f"shape {images.shape}", "give images as (N, C, H, W) with H equal to W")
         if images.dtype.kind != "f":
             raise SettingError("X", f"images of {images.dtype}", "give floats, the file's full range brought to 0 to 1")
-        plain = images.astype(np.float32, copy=False), np.empty((len(images), 0), np.float32)
-        return given if isinstance(given, cls) else cls(*plain)
+        images = images.astype(np.float32, copy=False)
+        return replace(given, images=images) if isinstance(given, cls) else cls(images, np.empty((len(images), 0), "f"))
 
     def measured_by(self, names) -> "Inputs":
         """Return the inputs with these measurements alone, in this order; a missing one is a `SettingError`."""

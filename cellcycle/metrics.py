@@ -135,7 +135,7 @@ class Estimate:
     def __format__(self, spec: str) -> str:
         spec = spec or ".2f"
         low, high = f"{self.low:{spec}}", f"{self.high:{spec}}"
-        if spec[0] == "+" and (self.low > 0 == float(low) or self.high < 0 == float(high)):
+        if spec[0] == "+" and spec[-1] == "f" and (self.low > 0 == float(low) or self.high < 0 == float(high)):
             # A difference that is decided shows it: a bound that would round to 0 gets more digits, and so do all.
             return format(self, f"+.{int(spec[2:-1]) + 1}f")
         return f"{self.value:{spec}} [{low}, {high}]"

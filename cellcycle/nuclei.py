@@ -108,15 +108,15 @@ class Nuclei:
         # Halves of a division may pass for two nuclei in a crop: it is looked at, but moves no scale.
         spoilt = _SPOILT - {"clump"} if self.kind == "nucleus" else _SPOILT
         # Overexposed nuclei are the brightest: without them a field seems to hold no G2.
-        return self._free_of(spoilt - {OVEREXPOSED} if self.is_overexposed else spoilt)
+        return self.free_of(spoilt - {OVEREXPOSED} if self.is_overexposed else spoilt)
 
     @property
     def is_overexposed(self) -> bool:
         """Whether so many nuclei of a field are that their DNA is not as it was."""
-        sound, whole = self._free_of(_SPOILT).sum(), self._free_of(_SPOILT - {OVEREXPOSED}).sum()
-        return bool(self.kind == "field" and sound < (1 - _MOST_OVEREXPOSED) * whole)
+        return self.kind == "field" and are_overexposed([self])
 
-    def _free_of(self, flags: set[str]) -> np.ndarray:
+    def free_of(self, flags: set[str]) -> np.ndarray:
+        """Say of each nucleus, (N,), whether it has none of these flags."""
         return np.array([flags.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
 
     def ground(self, pixels: np.ndarray) -> Ground:
@@ -271,6 +271,12 @@ def has_g1_dna(copies: np.ndarray) -> np.ndarray:
     return (copies > _G1_COPIES[0]) & (copies < _G1_COPIES[1])
 
 
+def are_overexposed(nuclei) -> bool:
+    """Say whether more than few of the nuclei of images that are otherwise free of flags are overexposed."""
+    sound, whole = (sum(own.free_of(flags).sum() for own in nuclei) for flags in (_SPOILT, _SPOILT - {OVEREXPOSED}))
+    return bool(sound < (1 - _MOST_OVEREXPOSED) * whole)
+
+
 def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
     """Fit the G1 peak of a group, the `Nuclei` of its images; return its anchor and the peak.
 
@@ -279,7 +285,7 @@ def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
     nuclei = list(nuclei)
     peak = fit_g1_peak(np.concatenate([np.empty(0), *(n.measured["integrated_dna"][n.is_sound] for n in nuclei)]))
     if not peak.is_usable:
-        is_arrested = peak.is_arrested and not any(own.is_overexposed for own in nuclei)
+        is_arrested = peak.is_arrested and not are_overexposed(nuclei)
         return None, replace(peak, is_arrested=is_arrested)
     n_by_dna = tuple(peak.n_nuclei * peak.fractions[phase] for phase in ("G1", "S", "G2"))
     return Anchor(peak.position, peak.quality, g1_area_px(nuclei, peak.position), n_by_dna), peak

@@ -41,7 +41,7 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
     check_classification_targets(labels)
     present, labels = np.unique(column_or_1d(labels), return_inverse=True)
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    name = (lambda k: classes[k]) if classes is not None else str
+    name = (lambda k: classes[k]) if classes is not None and present.dtype.kind in "iu" else str
     if len(present) < 2:
         raise DataError("labels", f"only {len(present)} class(es) occur", "give images of two or more classes")
     for code, k in enumerate(present):

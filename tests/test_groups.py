@@ -255,7 +255,9 @@ def test_plates_whose_folders_have_one_name_stay_apart():
         (["p/A05/drug_A05_s1.tif", "p/A06/control_A06_s1.tif"], ["p", "p"]),
         (["p/drug_A05_s1.tif", "p/drug_A06_s1.tif", "p/control_D01_s1.tif"], ["p"] * 3),
         (["x/e-01-Scene-01-P1-A01.tif", "x/e-01-Scene-02-P2-A01.tif", "x/e-01-Scene-03-P1-A02.tif"], ["e-01"] * 3),
-        *((["x/" + f"e_{of}1_A01.tif", f"x/e_{of}2_A01.tif"], ["e", "e"]) for of in ("Pos", "s", "site")),
+        *((["x/" + f"e_{of}1_A01.tif", f"x/e_{of}2_A01.tif"], ["e", "e"]) for of in ("Pos", "site")),
+        # Samples are called so, too.
+        (["x/e_S1_A01_s1.tif", "x/e_S2_A01_s1.tif"], ["e_S1", "e_S2"]),
         (["x/Pos1_A01.tif", "x/Pos2_A01.tif"], ["x", "x"]),
         # Two plates share wells, or have several in a folder of their own.
         (["x/P1_A01_s1.tif", "x/P2_A01_s1.tif"], ["P1", "P2"]),
@@ -332,6 +334,11 @@ def test_a_field_whose_brightest_nuclei_are_overexposed_is_not_said_to_stand_sti
     assert over.is_overexposed and over.is_sound.all()
     anchor, peak = fit_anchor([over])
     assert (anchor is not None) == is_growing and not peak.is_arrested
+    # One nucleus of a sparse field is few of its group.
+    sparse = field_of((10, 1), n=4).nuclei
+    spoilt = replace(sparse, measured=sparse.measured | {"flags": np.array(["saturated", "", "", ""], object)})
+    still = field_of((10, 1)).nuclei
+    assert spoilt.is_overexposed and fit_anchor([still, spoilt])[1].is_arrested
     # Other flags spoil them all the same, and few are left out.
     assert not replace(nuclei, measured=nuclei.measured | {"flags": flags}).is_sound[flags != ""].any()
     few = np.where(dna > np.quantile(dna, 0.95), "saturated", "").astype(object)

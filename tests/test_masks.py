@@ -354,14 +354,31 @@ def test_the_nearest_name_and_folder_win(tmp_path):
         (["x.tif", "x_nuclei.tif", "x_labelled.tif", "x_flow.tif", "x_1.tif"], []),
     ],
 )
-def test_masks_and_maps_beside_their_images_are_left_out(tmp_path, monkeypatch, images, masks):
+def test_masks_and_maps_beside_their_images_are_left_out(tmp_path, monkeypatch, small, images, masks):
     monkeypatch.chdir(tmp_path)
     for name in (*images, *masks):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
+    for name in masks:
+        write_image(name, small[1].astype(np.uint16))
     told = []
     assert sorted(os.path.relpath(file) for file in expand(["."], told.append)) == sorted(images)
     assert [line.startswith(f"left out: {len(masks)} mask") for line in told] == ([True] if masks else [])
+
+
+@pytest.mark.parametrize("name", ["x_label.tif", "x_seg.tif", "x_dist.tif", "label/x.tif", "seg/x.tif"])
+def test_pictures_are_no_masks_for_a_word_that_conditions_have_too(small, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    for file in ("x.tif", name):
+        write_image(tmp_path / file, (small[0] * 5000).astype(np.uint16))
+    assert len(expand([tmp_path])) == 2
+
+
+def test_a_map_makes_fields_of_what_would_be_left_out_by_its_name(small, tmp_path):
+    files = [str(tmp_path / name) for name in ("x.tif", "x_prob.tif", "MAX_x.tif", "x_8bit.tif")]
+    for file in files:
+        write_image(file, (small[0] * 5000).astype(np.uint16))
+    assert expand(files) == files[:1] and expand(files, settle=set) == files
 
 
 def test_nuclei_beside_an_image_are_its_mask_where_they_are_areas_of_one_value(small, tmp_path):

@@ -73,6 +73,10 @@ def test_same_classifier_differs_by_nothing(calls):
     assert metrics.estimate(metrics.macro_f1, labels, predicted, 4, minus=predicted) == metrics.Estimate(0, 0, 0)
 
 
+def test_a_difference_in_per_cent_is_written_as_asked():
+    assert f"{metrics.Estimate(0.1, 0.00001, 0.2):+.1%}" == "+10.0% [+0.0%, +20.0%]"
+
+
 def test_a_decided_difference_shows_on_which_side_of_0_it_lies():
     shown = {
         (0.012, 0.003, 0.021): "+0.012 [+0.003, +0.021]",

@@ -18,7 +18,7 @@ from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.images import Plane, read_plane, write_image
 from cellcycle.nuclei import Nuclei
 from cellcycle.phases import PHASES
-from cellcycle.predict import Predictor, command, many, output, predict, predictor, words
+from cellcycle.predict import Predictor, command, given, many, output, predict, predictor, words
 from cellcycle.predict.many import run_batch
 from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.predict.predictor import ImagePrediction
@@ -475,9 +475,9 @@ def test_the_images_of_a_slide_are_read_and_their_nuclei_found_once(tmp_path, mo
         write_image(tmp_path / f"{name}.tif", part, plane.pixel_size_um)
     (tmp_path / "bad.tif").write_text("no pixels")
     count = Counter()
-    for name in ("read_plane", "find_nuclei"):
-        real = getattr(predictor, name)
-        monkeypatch.setattr(predictor, name, lambda *a, real=real, name=name: (count.update([name]), real(*a))[1])
+    for room_of, name in ((given, "read_plane"), (predictor, "find_nuclei")):
+        real = getattr(room_of, name)
+        monkeypatch.setattr(room_of, name, lambda *a, real=real, name=name: (count.update([name]), real(*a))[1])
     if room is not None:
         monkeypatch.setattr(many, "_MOST_KEPT_BYTES", room)
     table = predict([tmp_path], is_slide=True)

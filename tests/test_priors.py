@@ -78,6 +78,11 @@ def test_an_arrested_culture_is_recognised_over_many_fields(arrested):
     parts = [Plane(np.ascontiguousarray(part), 16, None, f"well/{k}.tif") for k, part in enumerate(np.split(pixels, 2))]
     table = predict(parts, kind="field")
     assert table["flags"].str.contains(ONE_PEAK).all() and (table["call"] == "").mean() > 0.9
+    # As one slide, too, of which each tile holds too few to tell.
+    tiles = [tile for part in np.split(pixels, 4) for tile in np.split(part, 4, axis=1)]
+    tiles = [Plane(np.ascontiguousarray(tile), 16, None, f"slide/{k}.tif") for k, tile in enumerate(tiles)]
+    whole = predict(tiles, kind="field", is_slide=True)
+    assert whole["flags"].str.contains(ONE_PEAK).all() and (whole["call"] == "").mean() > 0.9
 
 
 def test_fields_are_taken_for_a_growing_culture_and_crops_for_nothing():

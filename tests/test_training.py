@@ -178,6 +178,8 @@ def test_fine_tuning_begins_where_the_first_training_ended(blobs):
     first = NetworkClassifier(**settings).fit(images, labels)
     tuned = NetworkClassifier(**settings, learning_rate=0.0).fit(images[::2] / 2, labels[::2], start=first)
     np.testing.assert_allclose(tuned.logits(images), first.logits(images), atol=1e-6)
+    with pytest.raises(SettingError, match="not called as those of `start`"):
+        NetworkClassifier(**settings).fit(images, labels.astype(str), start=first)
     other = NetworkClassifier(**settings, learning_rate=0.0).fit(images, labels % 2 + 10, start=first)
     assert list(other.classes_) == [10, 11]
 

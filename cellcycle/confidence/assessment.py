@@ -18,7 +18,7 @@ _MOST_COST = 1e6
 BY_MARGIN = "scale_by_margin"
 # It is guessed from few nuclei, which may all be of one phase.
 BY_FEW = "scale_by_few"
-# It is guessed, and no G1 peak tells G1 from G2 but by their sizes.
+# It is guessed, and the model, which reads no G1 peak, tells G1 from G2 by size.
 BY_GUESS = "scale_by_guess"
 # Its noise, by which a network tells how bright a nucleus is, was cut off with the background.
 CLIPPED = "clipped_background"

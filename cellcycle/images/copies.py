@@ -13,14 +13,16 @@ from cellcycle.images.naming import WELL, Part
 _MADE = {
     0: r"raw|orig(?:inal)?|cop(?:y|ies)(?:[ _-]?\d{1,2}|[ _-]?\(\d\))?|export(?:ed)?",
     1: r"(?:8|16)[ _-]?bits?|gr[ae]y(?:scale)?|compressed|flat(?:field)?"
-    r"|(?:(?:illum(?:ination)?|shading|bg)[ _-]?)?corr(?:ected)?|bg[ _-]?sub|denoised|deconv\w*",
+    r"|(?:illum(?:ination)?|shading|bg)[ _-]?corr|(?:(?:illum(?:ination)?|shading|bg)[ _-]?)?corrected"
+    r"|bg[ _-]?sub|denoised|deconv\w*",
     2: r"preview|overlays?|thumb(?:nail)?s?|low[ _-]?res|resized|scaled|enhanced|contrast|annotated|adjusted"
     r"|scale[ _-]?bar|pseudo[ _-]?colou?r|colou?r(?:ed)?|rgb|processed|edited|mip|max(?:ip|[ _-]?proj\w*)",
 }
 _WORD = {
     level: re.compile(rf"(?:(?<=[^\W_])[ _.-]+)(?:{made})(?=[ _.-]|$)", re.IGNORECASE) for level, made in _MADE.items()
 }
-_BEFORE = re.compile(rf"^(?:{PROJECTED}|copy of )(?=.)", re.IGNORECASE)
+# Doses and conditions may be min and max, too, but not as Fiji writes them.
+_BEFORE = re.compile(rf"^(?:(?-i:{PROJECTED})|copy of )(?=.)", re.IGNORECASE)
 # Folders of copies are named like them, or after their format.
 _FOLDER = {level: re.compile(rf"(?:{made})s?", re.IGNORECASE) for level, made in _MADE.items()}
 _OF_FORMAT = re.compile(r"small|tiff?s?|png|jpe?gs?|bmp", re.IGNORECASE)

@@ -62,9 +62,10 @@ def expand(
 
     Each file stands there once, in the order of the paths, sorted within a folder or pattern; what is no path, as a
     `Plane`, stays in its place. Of several, thumbnails, copies, masks and files of other stains are left out, whether a
-    folder, a pattern or their names gave them: for a shell makes names of a pattern. `tell` is told which. Where names
-    leave open what files are, those that `settle` returns of them are fields. A folder without images, a pattern that
-    nothing matches and what cannot be a path stand there as their error, so that the rest can go on.
+    folder, a pattern or their names gave them: for a shell makes names of a pattern. `tell` is told which. Those that
+    `settle` returns of them are no copies or masks, and fields where names leave open what they are. A folder without
+    images, a pattern that nothing matches and what cannot be a path stand there as their error, so that the rest can go
+    on.
     """
     found: dict[str | ImageError, None] = {}
     unread: list[str] = []
@@ -90,10 +91,12 @@ def expand(
             if os.path.islink(first) and not os.path.islink(path):
                 once[key], path = path, first
             links[os.path.abspath(path)] = path
-    masks = dict.fromkeys(masks_among(file for file in once.values() if isinstance(file, str)))
+    settled = settle(list(once.values())) if len(once) > 1 else set()
+    paths = [file for file in once.values() if isinstance(file, str)]
+    masks = dict.fromkeys(file for file in masks_among(paths) if file not in settled)
     files, left_out = [file for file in once.values() if file not in masks], {}
     if len(files) > 1:
-        files, left_out = fields_of(files, settle(files))
+        files, left_out = fields_of(files, settled)
     if masks:
         left_out = left_out | {_MASKS: list(masks)}
     if links:

@@ -13,11 +13,11 @@ _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     # Nikon, CellVoyager, Fiji's sequences of stacks
     r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?|t\d+_z\d+_(?=c\d{3}))(?P<number>c\d{1,4})(?P<name>)(?=[_. tz-]|$)",
     r"(?:^|[_ -])(?:[bhirstvz]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[hmtxyz]\d[\d-]*)*(?:_ORG$|y\d+-\d))",  # ZEN
-    r"(?P<number>C\d{3})(?P<name>)(?=[ZT]\d{3})",  # Olympus
+    r"(?<![a-z])(?P<number>C\d{3})(?P<name>)(?=[ZT]\d{3})",  # Olympus
     r"(?<=--)(?P<number>C\d\d)(?P<name>)(?=--|$)",  # Leica's screens
     r"(?:f\d{2,4}|(?<=_\d{4}_))(?P<number>d\d)(?P<name>)$",  # ArrayScan, EVOS
     r"^\d{6}-\d+-\d{6}(?P<number>\d{3})(?P<name>)$",  # Columbus
-    r"(?<=\d--)(?P<number>)(?P<name>[^-]*[a-z][^-]*(?:-[^-]+)*)$",  # ScanR
+    r"(?:(?<=[A-Z]\d{4}--)|(?<=[A-Z]\d{5}--))(?P<number>)(?P<name>[^-]*[a-z][^-]*(?:-[^-]+)*)$",  # ScanR
     r"(?<=wv )(?P<number>)(?P<name>[^)]+)(?=\))",  # InCell
     r"(?<=_)(?P<number>)(?P<name>Fluorescence_\d{3}_nm_Ex|BF_LED_matrix_\w+)$",  # Squid
     rf"^(?:{PROJECTED})?(?P<number>c\d)(?P<name>)(?=-)",  # ImageJ

@@ -14,13 +14,14 @@ from cellcycle.images.planes import read_numbers
 
 # Ends of the names that Cellpose, StarDist, CellProfiler, QuPath and others give to masks.
 MASK_WORD = re.compile(
-    r"[-_. ]*(cp|masks?|labels?|labell?ed|nuclei|nucleus|objects|seg|segmented|segmentation|stardist|cellpose)$"
+    r"[-_. ]*(cp|masks?|labels?|labell?ed|nuclei|nucleus|objects|seg|segmented|segmentation|stardist|cellpose"
+    r"|outlined?|dist(?:ances?)?)$"
 )
 # Those that a picture of a stain does not have, with what else Cellpose and ilastik write beside an image.
 _MADE = re.compile(
-    r"[-_. ]*(?:masks?|labels?|seg(?:ment(?:ed|ations?))?|stardist|cellpose|simple[-_ ]segmentation|flows|outline[sd]?"
+    r"[-_. ]*(?:masks?|segment(?:ed|ations?)|stardist|cellpose|simple[-_ ]segmentation|flows|outlines"
     r"|(?:pixel[-_ ]|object[-_ ])?(?:prob(?:s|abilit(?:y|ies))?|predictions|identities)[-_ ]?\d{0,2}"
-    r"|cellprob|uncertainty|dist(?:ances?)?|cp[-_ ]output)$"
+    r"|cellprob|uncertainty|cp[-_ ]output)$"
 )
 # An image may have its kind in the name of its mask.
 _KIND = re.compile(r"(?:\.ome)?(?:\.(?:tiff?|png))?$")
@@ -43,7 +44,7 @@ def masks_among(files: Iterable[str]) -> list[str]:
     of_masks, others = {}, {}
     for file, origin in origins.items():
         folders = tuple(below[os.path.join(*origin)])
-        depth = next((k for k, folder in enumerate(folders) if _is_of_masks(folder)), None)
+        depth = next((k for k, folder in enumerate(folders) if _of_masks(folder)), None)
         name = unicodedata.normalize("NFC", origin[1])
         if depth is None:
             others[file] = folders, name
@@ -53,7 +54,9 @@ def masks_among(files: Iterable[str]) -> list[str]:
     # The images, too, may lie in a folder of their own.
     above = there | {(_without(folders, k), name) for folders, name in there if of_masks for k in range(len(folders))}
     found = {file for file, (folders, name) in of_masks.items()
-             if any((folders, short) in above for short in (name, *dict(_shorter(name))))}  # fmt: skip
+             if any((folders, short) in above for short in (name, *dict(_shorter(name))))
+             and (any(any(_of_masks(folder)) for folder in below[os.path.join(*origins[file])])
+                  or _shows_areas(file))}  # fmt: skip
     for file, (folders, name) in others.items():
         is_sure = [is_sure for short, is_sure in _shorter(name) if (folders, short) in there]
         if any(is_sure) or (is_sure and _shows_areas(file)):
@@ -65,8 +68,9 @@ def _without(folders: tuple[str, ...], depth: int) -> tuple[str, ...]:
     return folders[:depth] + folders[depth + 1 :]
 
 
-def _is_of_masks(folder: str) -> bool:
-    return any(is_sure for short, is_sure in _shorter(folder.casefold()) if not short)
+def _of_masks(folder: str) -> list[bool]:
+    """Return for each way to read the name of a folder as one of masks whether its words are none for a stain."""
+    return [is_sure for short, is_sure in _shorter(folder.casefold()) if not short]
 
 
 def _shorter(name: str) -> Iterator[tuple[str, bool]]:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from functools import reduce
 from operator import and_
@@ -72,10 +72,11 @@ def fields_of(
     thumbnails = set(filter(_is_thumbnail, named))
     if len(thumbnails) == len(named):
         return list(files), {}
-    kept, copies = without_copies(file for file in named if file not in thumbnails)
-    parts = parts_of(kept)
+    whole = [file for file in named if file not in thumbnails]
+    copies = set(without_copies(whole)[1]).difference(settled)
+    parts = parts_of([file for file in whole if file not in copies])
     together = put_together(parts)
-    copies = {*copies, *together}
+    copies |= together.difference(settled)
     merged = {(parts[file].folder, bare(parts[file].rest)) for file in together}
     parts = {file: part for file, part in parts.items() if file not in copies}
     verdicts, unclear = _verdicts(parts, merged)
@@ -121,8 +122,9 @@ def _verdicts(
         asked = {_number(part): one[folder, channel] for field in fields.values() if len(field) > 1
                  for channel, part in field.items() if not part.name}  # fmt: skip
         told = {number: _in_header(file) for number, file in asked.items() if number and not stated.get(number)}
-        # Weeks of one stain all say the same.
-        if any(told.values()) and (unclear[folder] or len(set(told.values())) > 1):
+        says_dna = [bool(by_name([name])) for name in told.values() if name]
+        # Weeks of one stain all say so, each in its way, or nothing.
+        if (says_dna and not all(says_dna)) or (unclear[folder] and 0 < len(says_dna) < len(told)):
             judged[folder] = _judge(fields, stated | told, certain)
             unclear[folder] = _unclear(fields, judged[folder])
     return {file: judged[part.folder][part.rest, part.channel] for file, part in parts.items()}, unclear
@@ -202,12 +204,20 @@ def _have_own_cells(told: list[Counter], plain: list[int]) -> bool:
 def _are_weeks(rest: str, field: dict[Channel, Part]) -> bool:
     """Say whether files of one stain are numbered like channels but are weeks or chambers, as in mouse1_DAPI_w8."""
     is_one_stain = len({name for _, name in field}) == 1 and not _OF_MICROSCOPE.search(rest)
-    return is_one_stain and all(_WEEK.fullmatch(number) for number, _ in field)
+    return _are_days(field) or (is_one_stain and all(_WEEK.fullmatch(number) for number, _ in field))
+
+
+def _are_days(field: Iterable[Channel]) -> bool:
+    """Say whether files are numbered d1, d3: channels are d0, d1 and so on."""
+    numbers = sorted(number.lower() for number, _ in field)
+    return all(re.fullmatch(r"d\d", n) for n in numbers) and numbers != [f"d{k}" for k in range(len(numbers))]
 
 
 def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
     """Say whether names without a stain of DNA may be those of cell lines, conditions, weeks or chambers as well."""
     parts = [part for field in fields for part in field.values()]
+    if fields and all(map(_are_days, fields)):
+        return True
     if not parts or any("/" in part.rest or _OF_MICROSCOPE.search(part.rest) for part in parts):
         return False
     if any(part.number for part in parts):
@@ -261,6 +271,8 @@ def _unknown(folder: str, channels: dict[Channel, Part]) -> ImageError:
     told = [" ".join(filter(None, (part.number, part.name))) for part in channels.values()]
     first = next((name for name in told if by_name([name])), told[0])
     in_folders = any("/" in part.rest for part in channels.values())
+    part = next(part for part, name in zip(channels.values(), told, strict=True) if name == first)
+    first = part.number if len({part.name for part in channels.values()}) == 1 and part.number else part.name or first
     # Columbus's numbers of fields and planes look like that of the channel, which is the last.
     end = ".*" if first.isdigit() and any(part.number for part in channels.values()) else "*"
     some = os.path.join(folder, first, "*") if in_folders else os.path.join(folder, f"*{first}{end}")

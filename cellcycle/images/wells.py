@@ -30,8 +30,7 @@ _RULES = {
 }
 # What numbers a field, and stands before a well.
 _FIELD = re.compile(
-    r"(?:(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)|[ _-]s\d+)(?=[ _-]|$)",
-    re.IGNORECASE,
+    r"(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)(?=[ _-]|$)", re.IGNORECASE
 )
 ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 

@@ -21,6 +21,7 @@ from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, named_i
 from cellcycle.predict.kept import keep_if_possible, seen
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, LEAST_QUALITY, ImagePrediction, ModelChoice, Predictor, Settings
+from cellcycle.predict.priors import one_peak_flag
 
 # Of images that are read together so much is kept on disk between the two steps, and no more than half of what is
 # free; the pixels of images beyond it are read twice.
@@ -192,8 +193,12 @@ def look_first(
         return settings, shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
     if how == "slide":
-        settings, anchor, light = with_g1_peak([one for one in found if one is not None], choice.is_auto, settings)
-        shared = [replace(one, anchor=anchor, light=light) for one in shared]
+        settings, anchor, light, flag = with_g1_peak(
+            [one for one in found if one is not None], choice.is_auto, settings
+        )
+        is_field = [one is not None and one.nuclei.kind == "field" for one in found]
+        shared = [replace(one, anchor=anchor, light=light, flag=flag * is_so)
+                  for one, is_so in zip(shared, is_field, strict=True)]  # fmt: skip
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
         notes = [f"G1 peak of the slide: {quality}"]
     elif not has_peak:
@@ -243,12 +248,16 @@ def found_in(predictor: Predictor, named: tuple) -> Seen | None:
         return None
 
 
-def with_g1_peak(found: list[Seen], is_auto: bool, settings: Settings) -> tuple[Settings, Anchor | None, Light | None]:
-    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `look_first`, it and the light."""
+def with_g1_peak(
+    found: list[Seen], is_auto: bool, settings: Settings
+) -> tuple[Settings, Anchor | None, Light | None, str]:
+    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `look_first`, it, the light, and
+    the flag of a slide that shows one peak alone.
+    """
     _, anchor, peak, light = fit_in_even_light([one.nuclei for one in found], [one.shape for one in found])
     if anchor is not None and (anchor.quality >= LEAST_QUALITY or not is_auto):
         known = {"g1_position": anchor.position, "g1_quality": anchor.quality, "g1_area_px": anchor.area_px}
-        return replace(settings, **known), anchor, light
+        return replace(settings, **known), anchor, light, ""
     if is_auto:
-        return settings, None, None
+        return settings, None, None, "" if anchor else one_peak_flag(peak)
     raise SettingError("--slide", peak.reason, "give more images of one slide, or predict without --slide")

@@ -21,7 +21,7 @@ REASON_WORDS = {
     MANY_MITOSES: "its field has more mitoses than a growing culture: of cells arrested in M say --prior equal",
     why.BY_MARGIN: "a crop by itself without a pixel size: a wider or narrower margin may change the call",
     why.BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
-    why.BY_GUESS: "of a field without a pixel size or a G1 peak: nuclei of another size would be of another phase",
+    why.BY_GUESS: "of a field without a pixel size, by a model that reads no G1 peak: size tells it the phase",
     why.SEVERAL: "of a picture that shows many nuclei but was taken for a crop of one: predict it as a field",
     why.CHANGED: "of a picture that was projected, smoothed, clipped, sharpened or put on a curve: give the raw one",
     why.CLIPPED: "background cut off or rounded, and with it the noise to judge by: give the raw picture",

@@ -95,6 +95,7 @@ def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None 
     """
     import pandas as pd
 
+    pixels, labels = np.asarray(pixels), np.asarray(labels)
     check_picture(pixels)
     if pixel_size_um is not None:
         check_size("pixel_size_um", pixel_size_um)

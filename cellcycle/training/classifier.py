@@ -114,6 +114,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         assert_all_finite(X.measurements, input_name="X.measurements", allow_nan=True)
         self.channels_, self.size_px_ = X.shape[1], X.shape[-1]
         self.classes_, codes = np.unique(y, return_inverse=True)
+        if start is not None and self.classes_.dtype.kind != start.classes_.dtype.kind:
+            raise SettingError("y", "its classes are not called as those of `start` are", f"use {start.classes_}")
         if start is not None and np.isin(self.classes_, start.classes_).all():
             # A few corrected cells need not show every class that the model knows.
             self.classes_, codes = start.classes_, np.searchsorted(start.classes_, y)
