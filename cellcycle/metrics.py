@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
-from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
 from cellcycle.errors import SettingError, check_choice
 
@@ -91,13 +90,15 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     array([1])
     """
     check_choice("score", score, SCORES)
-    assert_all_finite(probabilities, input_name="probabilities")
+    if not np.isfinite(probabilities).all():
+        raise SettingError("probabilities", "some are not finite", "leave images without a call out")
     evidence = np.asarray(probabilities, dtype=float) / np.maximum(trained_shares, 1e-12)
     if score == "balanced_accuracy":
         return evidence.argmax(axis=1)
     if score == "accuracy":
         return (evidence * test_shares).argmax(axis=1)
-    check_consistent_length(evidence, labels, parts)
+    if not len(evidence) == np.size(labels) == np.size(parts):
+        raise SettingError(score, f"{np.size(labels)} labels, {np.size(parts)} parts", f"give {len(evidence)} of each")
     by_power = np.stack([(evidence * np.power(test_shares, power)).argmax(axis=1) for power in _POWERS])
     labels, part_of = np.asarray(labels), np.unique(parts, return_inverse=True)[1]
     n_classes, called = evidence.shape[1], np.empty(len(evidence), dtype=np.int64)
@@ -222,8 +223,10 @@ def _two_ways(value, samples, numbers) -> Estimate:
 
 def _cells(labels, predicted, n_classes: int) -> np.ndarray:
     """Return the cell of the flattened confusion matrix into which each image falls; refuse what falls into none."""
-    check_consistent_length(labels, predicted)
-    codes = {"labels": column_or_1d(labels), "predicted": column_or_1d(predicted)}
+    codes = {"labels": np.asarray(labels), "predicted": np.asarray(predicted)}
+    if np.ndim(labels) != 1 or np.shape(labels) != np.shape(predicted):
+        finding = f"{np.shape(predicted)} calls for {np.shape(labels)} labels"
+        raise SettingError("predicted", finding, "give one call an image")
     for name, given in codes.items():
         outside = np.setdiff1d(given, np.arange(n_classes))
         if outside.size:
