@@ -14,8 +14,7 @@ from cellcycle.images.planes import read_numbers
 
 # Ends of the names that Cellpose, StarDist, CellProfiler, QuPath and others give to masks.
 MASK_WORD = re.compile(
-    r"[-_. ]*(cp|masks?|labels?|labell?ed|nuclei|nucleus|objects|seg|segmented|segmentation|stardist|cellpose"
-    r"|outlined?|dist(?:ances?)?)$"
+    r"[-_. ]*(cp|masks?|labels?|labell?ed|nuclei|nucleus|objects|seg|segmented|segmentation|stardist|cellpose)$"
 )
 # Those that a picture of a stain does not have, with what else Cellpose and ilastik write beside an image.
 _MADE = re.compile(
@@ -44,19 +43,19 @@ def masks_among(files: Iterable[str]) -> list[str]:
     of_masks, others = {}, {}
     for file, origin in origins.items():
         folders = tuple(below[os.path.join(*origin)])
-        depth = next((k for k, folder in enumerate(folders) if _of_masks(folder)), None)
+        ways = list(map(_of_masks, folders))
+        depth = next((k for k, way in enumerate(ways) if way), None)
         name = unicodedata.normalize("NFC", origin[1])
         if depth is None:
             others[file] = folders, name
         else:
-            of_masks[file] = _without(folders, depth), name
+            of_masks[file] = _without(folders, depth), name, any(map(any, ways))
     there = set(others.values())
     # The images, too, may lie in a folder of their own.
     above = there | {(_without(folders, k), name) for folders, name in there if of_masks for k in range(len(folders))}
-    found = {file for file, (folders, name) in of_masks.items()
+    found = {file for file, (folders, name, is_sure) in of_masks.items()
              if any((folders, short) in above for short in (name, *dict(_shorter(name))))
-             and (any(any(_of_masks(folder)) for folder in below[os.path.join(*origins[file])])
-                  or _shows_areas(file))}  # fmt: skip
+             and (is_sure or _shows_areas(file))}  # fmt: skip
     for file, (folders, name) in others.items():
         is_sure = [is_sure for short, is_sure in _shorter(name) if (folders, short) in there]
         if any(is_sure) or (is_sure and _shows_areas(file)):
