@@ -13,8 +13,7 @@ from cellcycle import tasks
 from cellcycle.errors import CellCycleError, ImageError, SettingError, check_choice
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
-from cellcycle.light import Light, fit_in_even_light
-from cellcycle.nuclei import Anchor
+from cellcycle.light import fit_in_even_light
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.given import as_images, as_plane, image_name
 from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, named_in, share, slim, told_apart
@@ -193,12 +192,11 @@ def look_first(
         return settings, shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
     if how == "slide":
-        settings, anchor, light, flag = with_g1_peak(
-            [one for one in found if one is not None], choice.is_auto, settings
-        )
+        settings, told = with_g1_peak([one for one in found if one is not None], choice.is_auto, settings)
+        # Crops were picked: that they are alike says nothing of a culture.
         is_field = [one is not None and one.nuclei.kind == "field" for one in found]
-        shared = [replace(one, anchor=anchor, light=light, flag=flag * is_so)
-                  for one, is_so in zip(shared, is_field, strict=True)]  # fmt: skip
+        shared = [replace(told, columns=own.columns, flag=told.flag * is_so)
+                  for own, is_so in zip(shared, is_field, strict=True)]  # fmt: skip
         quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
         notes = [f"G1 peak of the slide: {quality}"]
     elif not has_peak:
@@ -248,16 +246,14 @@ def found_in(predictor: Predictor, named: tuple) -> Seen | None:
         return None
 
 
-def with_g1_peak(
-    found: list[Seen], is_auto: bool, settings: Settings
-) -> tuple[Settings, Anchor | None, Light | None, str]:
-    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `look_first`, it, the light, and
-    the flag of a slide that shows one peak alone.
+def with_g1_peak(found: list[Seen], is_auto: bool, settings: Settings) -> tuple[Settings, Shared]:
+    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `look_first`, and what its fields
+    are told.
     """
     _, anchor, peak, light = fit_in_even_light([one.nuclei for one in found], [one.shape for one in found])
     if anchor is not None and (anchor.quality >= LEAST_QUALITY or not is_auto):
         known = {"g1_position": anchor.position, "g1_quality": anchor.quality, "g1_area_px": anchor.area_px}
-        return replace(settings, **known), anchor, light, ""
+        return replace(settings, **known), Shared(anchor=anchor, light=light)
     if is_auto:
-        return settings, None, None, "" if anchor else one_peak_flag(peak)
+        return settings, Shared(flag="" if anchor else one_peak_flag(peak))
     raise SettingError("--slide", peak.reason, "give more images of one slide, or predict without --slide")
