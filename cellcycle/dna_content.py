@@ -27,7 +27,7 @@ _CV_RANGE = (0.02, 0.2)
 _PARTS, _NEAR_KNOWN = 0.6, 0.15
 _LEAST_PEAK_SHARE = 0.12
 _MOST_OUTLIERS = 0.2
-_LEAST_BIC_GAIN = 10.0
+_LEAST_BIC_GAIN, _ABOUT_ALIKE = 10.0, 0.1
 # Of two peaks beside the single hump: two shares and the ratio of the peaks.
 _MORE_PARAMETERS = 3
 _LEAST_SECOND = 0.04
@@ -48,8 +48,8 @@ class G1Peak:
     coefficient of variation of the peaks, `g2_ratio` the position of the G2 peak over that of G1. `fractions` are those
     of G1, S and G2 (M included) by DNA content alone, and of outliers; they add up to 1. `quality` in [0, 1] is Cox and
     Snell's pseudo-R2 against one log-normal hump: 0 explains nothing more than that, above 0.3 is two clear peaks.
-    `is_arrested`: the nuclei stand still in one phase, as far as their DNA tells: one peak, or none at G1; also told of
-    21 nuclei and more, of which a peak is not fitted.
+    `is_arrested`: the nuclei stand still, as far as their DNA tells: in one peak, or without one of G1; the former is
+    told of 21 nuclei and more, of which a peak is not fitted.
     """
 
     position: float
@@ -72,9 +72,10 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
 
     Maximum likelihood of a mixture in the logarithm of DNA: a peak at G1, one of the same coefficient of
     variation at `g2_ratio` times that, S evenly between, and a flat share of outliers (debris, clumps). The
-    fit is called unusable, with the reason, for few nuclei, one peak only, peaks that are not in proportion,
-    or too many outliers. Numbers that are not finite or not positive are left out; leave out nuclei at the edge of the
-    image beforehand.
+    fit is called unusable, with the reason, for few nuclei, one peak only, too many outliers, peaks that are not in
+    proportion, or no peak of G1: where S and G2 alone explain the nuclei as well, as those of a culture without G1,
+    the lowest of them are not taken for G1. Numbers that are not finite or not positive are left out; leave out nuclei
+    at the edge of the image beforehand.
 
     Examples
     --------
@@ -94,16 +95,17 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
         return _unusable(len(dna), "all nuclei have the same DNA")
     position, cv, ratio = _refined(counts, centres, _coarse(counts, centres))
     log_likelihood, weights = _mixture(counts, centres, position, cv, ratio)
-    gain = log_likelihood - _single_hump(counts, centres)
+    hump, without_g1 = _single_hump(counts, centres), _without_g1(counts, centres)
+    gain, has_g1 = log_likelihood - hump, 2 * (log_likelihood - without_g1) >= _LEAST_BIC_GAIN
     fractions = dict(zip(("G1", "S", "G2", "outliers"), (float(w) for w in weights), strict=True))
     quality = float(max(0.0, 1 - np.exp(-2 * gain / len(dna))))
     bic_gain = 2 * gain - _MORE_PARAMETERS * np.log(len(dna))
-    reason = _reason(fractions, cv, bic_gain)
+    reason = _reason(fractions, cv, bic_gain, has_g1)
     position = float(np.exp(position)) if not reason else float("nan")
     has_second = bic_gain >= _LEAST_BIC_GAIN and min(fractions["G1"], fractions["G2"]) >= _LEAST_SECOND
     is_one = not has_second and _stand_still(len(dna) * max(fractions[p] for p in ("G1", "S", "G2")), len(dna))
-    has_no_g1 = bool(reason) and fractions["G1"] < _LEAST_PEAK_SHARE and fractions["outliers"] <= _MOST_OUTLIERS
-    is_arrested = is_one or has_no_g1
+    lacks_g1 = fractions["G1"] < _LEAST_PEAK_SHARE or (not has_g1 and hump - without_g1 < _ABOUT_ALIKE)
+    is_arrested = is_one or (bool(reason) and lacks_g1 and fractions["outliers"] <= _MOST_OUTLIERS)
     return G1Peak(position, float(cv), float(ratio), fractions, quality, len(dna), reason, is_arrested)
 
 
@@ -191,7 +193,8 @@ def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True
 def _with_parts(dna: np.ndarray, near: float, starts) -> np.ndarray:
     """Return position (log), coefficient of variation and ratio of peaks near a known one, parts of nuclei aside."""
     counts, centres = _histogram(dna)
-    at = [_refined(counts, centres, start, (near - _NEAR_KNOWN, near + _NEAR_KNOWN), True) for start in starts]
+    reach = (near - _NEAR_KNOWN, near + _NEAR_KNOWN)
+    at = [_refined(counts, centres, start, reach, has_parts=True) for start in starts]
     return max(at, key=lambda one: _mixture(counts, centres, *one, has_parts=True)[0])
 
 
@@ -207,7 +210,7 @@ def _stand_still(n_alike: float, n_nuclei: int) -> bool:
     return bool(bdtrc(np.ceil(n_alike) - 1, n_nuclei, _ALIKE) < _CHANCE)
 
 
-def _reason(fractions: dict[str, float], cv: float, bic_gain: float) -> str:
+def _reason(fractions: dict[str, float], cv: float, bic_gain: float, has_g1: bool) -> str:
     """Say why a fit cannot be used, or ""."""
     if bic_gain < _LEAST_BIC_GAIN:
         return "the histogram has no two peaks (one hump explains it as well)"
@@ -216,6 +219,8 @@ def _reason(fractions: dict[str, float], cv: float, bic_gain: float) -> str:
     for phase in ("G1", "G2"):
         if fractions[phase] < (_LEAST_PEAK_SHARE if phase == "G1" else _LEAST_SECOND):
             return f"there is no {phase} peak ({fractions[phase]:.0%} of the nuclei)"
+    if not has_g1:
+        return "there is no G1 peak (S and G2 alone explain the histogram as well)"
     if cv >= 0.99 * _CV_RANGE[1]:
         return f"the peaks are too broad (coefficient of variation above {_CV_RANGE[1]})"
     return ""
@@ -248,38 +253,49 @@ def _densities(logs: np.ndarray, step: float, flat: float, position, cv, ratio, 
 
 
 def _mixture(
-    counts: np.ndarray, centres: np.ndarray, position, cv, ratio, rounds: int = 4 * _EM_ROUNDS, has_parts: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
+    counts: np.ndarray, centres: np.ndarray, position, cv, ratio, rounds: int = 4 * _EM_ROUNDS, has_parts: bool = False,
+    has_g1: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return the log-likelihood (...) and the shares (..., 4) of G1, S, G2, outliers, and with parts a fifth.
 
-    By expectation maximisation, of several mixtures at once where the parameters are arrays (...).
+    By expectation maximisation, of several mixtures at once where the parameters are arrays (...). Without G1 its share
+    is not there, (..., 3).
     """
     used = counts > 0
     step = centres[1] - centres[0]
     densities = _densities(centres[used], step, 1 / len(centres), position, cv, ratio, has_parts)
-    counts = counts[used]
+    densities, counts = densities[..., int(not has_g1) :, :], counts[used]
     # A row each, (..., 1, 4), so that every round is two products of matrices.
-    weights, turned = np.array([[0.5, 0.2, 0.25, 0.05, 0.05][: densities.shape[-2]]]), np.swapaxes(densities, -1, -2)
+    weights = np.array([[0.5, 0.2, 0.25, 0.05, 0.05][int(not has_g1) :][: densities.shape[-2]]])
+    turned = np.swapaxes(densities, -1, -2)
     shares = counts / counts.sum()
     for _ in range(rounds):
         weights = weights * (shares / (weights @ densities) @ turned)
     return (np.log(weights @ densities) @ counts)[..., 0], weights[..., 0, :]
 
 
-def _coarse(counts: np.ndarray, centres: np.ndarray) -> tuple[float, float, float]:
-    """Return the best of a grid of positions, widths and ratios."""
+def _coarse(counts: np.ndarray, centres: np.ndarray, **parts: bool) -> tuple[float, float, float]:
+    """Return the best of a grid of positions, widths and ratios, `parts` as `_mixture` takes them."""
     share = np.cumsum(counts) / counts.sum()
     low, high = np.searchsorted(share, [0.02, 0.98])
-    at = np.meshgrid(centres[max(low, 0) : high + 1 : 2], _COARSE_CVS, _COARSE_RATIOS, indexing="ij")
-    best = np.argmax(_mixture(counts, centres, *at, rounds=_EM_ROUNDS)[0])
+    if not parts.get("has_g1", True):  # no nucleus need be near where G1 would be
+        low = max(low - round(np.log(2) / _STEP), 0)
+    at = np.meshgrid(centres[low : high + 1 : 2], _COARSE_CVS, _COARSE_RATIOS, indexing="ij")
+    best = np.argmax(_mixture(counts, centres, *at, rounds=_EM_ROUNDS, **parts)[0])
     return tuple(float(axis.flat[best]) for axis in at)
 
 
-def _refined(counts: np.ndarray, centres: np.ndarray, start, reach=None, has_parts: bool = False) -> np.ndarray:
+def _without_g1(counts: np.ndarray, centres: np.ndarray) -> float:
+    """Return the log-likelihood of the best mixture of S, G2 and outliers alone."""
+    best = _refined(counts, centres, _coarse(counts, centres, has_g1=False), has_g1=False, rounds=_EM_ROUNDS)
+    return float(_mixture(counts, centres, *best, has_g1=False)[0])
+
+
+def _refined(counts: np.ndarray, centres: np.ndarray, start, reach=None, **parts) -> np.ndarray:
     from scipy.optimize import minimize
 
     result = minimize(
-        lambda at: -_mixture(counts, centres, *at, has_parts=has_parts)[0],
+        lambda at: -_mixture(counts, centres, *at, **parts)[0],
         start,
         method="Nelder-Mead",
         bounds=[reach or (centres[0], centres[-1]), _CV_RANGE, _RATIO_RANGE],

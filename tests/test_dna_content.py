@@ -64,6 +64,18 @@ def test_fit_fails_honestly(name):
     assert 0 <= peak.quality <= 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n", [150, 400])
+@pytest.mark.parametrize(
+    ("shares", "has_g1"),
+    [((0, 1, 0), False), ((0, 0.7, 0.3), False), ((0, 0.2, 0.8), False), ((0.4, 0.45, 0.15), True)],
+)
+def test_a_culture_without_g1_is_told_from_one_that_grows(shares, has_g1, n, seed):
+    peak = fit_g1_peak(population(n, shares=shares, cv=0.06, outliers=0.02, seed=seed))
+    assert (peak.is_usable, peak.is_arrested) == (has_g1, not has_g1)
+
+
 @pytest.mark.parametrize("values", [[], [1.0] * 30, [np.nan, -1, 0] * 100, [5.0] * 200])
 def test_too_little_to_fit(values):
     peak = fit_g1_peak(np.array(values))
