@@ -76,14 +76,9 @@ def sizes() -> Iterator[tuple[str, bytes]]:
     for samples in (0, 5, 20, 1000, 65_535):
         data = [bytes(min(64 * samples, 10**5))]
         yield f"{samples} samples", build(page(samples=samples, data=data) | {258: (SHORT, 8)})
-    flat = zeros(30_400_000)
-    yield (
-        "20 samples of float64 in 25 megapixels",
-        build(
-            page(5000, 5000, [flat] * 134, bits=64, samples=20, compression=8, _339=(SHORT, [3] * 20))
-            | {278: (LONG, 38)}
-        ),
-    )
+    large = {"data": [zeros(30_400_000)] * 134, "bits": 64, "samples": 20, "compression": 8}
+    deep = page(5000, 5000, **large, _278=(LONG, 38), _339=(SHORT, [3] * 20))
+    yield "20 samples of float64 in 25 megapixels", build(deep)
     yield "5000 planes of one strip", _shared_strip(5000)
     for tile in (0, 1, 3, 16):
         yield f"tiles of {tile} in 5000 x 5000", build(tiled(5000, 5000, tile, [bytes(tile * tile)]))
@@ -100,50 +95,24 @@ def sizes() -> Iterator[tuple[str, bytes]]:
         yield f"strip at {offset}", build(page() | {273: (LONG, offset)})
         yield f"strip of {offset}", build(page(_279=(LONG, offset)))
         yield f"tile at {offset}", build(tiled(8, 8, 16, []) | {324: (LONG, offset), 325: (LONG, offset)})
-    for tag in (
-        258,
-        270,
-        273,
-        279,
-        282,
-        305,
-        320,
-        339,
-        347,
-        33628,
-        33629,
-        34412,
-        34665,
-        43314,
-        50838,
-        50839,
-        51123,
-        65420,
-    ):
+    for tag in (258, 270, 273, 279, 282, 305, 320, 339, 347, 33628, 33629, 34412, 34665, 43314, 50838, 50839, 51123,
+                65420):  # fmt: skip
         for claimed in (FAR, 2**32 - 1):
             yield f"{claimed} values of tag {tag}", build(page() | {tag: (LONG, (claimed, bytes(8)))})
     for kind in (0, 14, 15, 99, 65_535):
-        yield (
-            f"type {kind}",
-            build(page() | {256: (kind, (1, b"\x08\0\0\0"))} if kind in tiff.SIZES else page()).replace(
-                struct.pack("<HHI", 256, LONG, 1), struct.pack("<HHI", 256, kind, 1)
-            ),
-        )
+        usual, other = (struct.pack("<HHI", 256, of, 1) for of in (LONG, kind))
+        yield f"type {kind}", build(page()).replace(usual, other)
     for name, value in ("nothing", [0, 0]), ("by 0", [1, 0]), ("huge", [1, 2**32 - 1]), ("tiny", [2**32 - 1, 1]):
-        yield (
-            f"resolution {name}",
-            build(page(_282=(tiff.RATIONAL, value), _283=(tiff.RATIONAL, value), _296=(SHORT, 3))),
-        )
+        ratio = (tiff.RATIONAL, value)
+        yield f"resolution {name}", build(page(_282=ratio, _283=ratio, _296=(SHORT, 3)))
     yield "resolution unit 99", build(page(_282=(tiff.RATIONAL, [1, 1]), _296=(SHORT, 99)))
     for value in (np.nan, np.inf, -np.inf, 1e300, -1e300, 1e-320):
         yield f"pixels {value}", written(np.full((8, 8), value), metadata=None)
     yield "palette of one colour", build(page(photometric=3, _320=(SHORT, [1, 2, 3])))
     yield "palette missing", build(page(photometric=3))
     for predictor in (2, 3, 34892, 34895, 9):
-        yield (
-            f"predictor {predictor}",
-            build(page(data=[zlib.compress(bytes(64))], compression=8, _317=(SHORT, predictor))),
-        )
+        packed = [zlib.compress(bytes(64))]
+        yield f"predictor {predictor}", build(page(data=packed, compression=8, _317=(SHORT, predictor)))
 
 
 def _in_circle(data: bytes) -> bytes:
@@ -175,13 +144,9 @@ def _overlapping(n: int) -> bytes:
 
 
 def _subifds(n: int) -> bytes:
-    data = build(page(_330=(LONG, [8] * n)))
-    at = int.from_bytes(data[4:8], "little")
-    return (
-        data.replace(struct.pack(f"<{n}I", *[8] * n), struct.pack(f"<{n}I", *[at] * n), 1)
-        if n > 1
-        else (data.replace(struct.pack("<HHII", SUBIFDS, LONG, 1, 8), struct.pack("<HHII", SUBIFDS, LONG, 1, at)))
-    )
+    # Its place does not depend on what it says.
+    at = int.from_bytes(build(page(_330=(LONG, [8] * n)))[4:8], "little")
+    return build(page(_330=(LONG, [at] * n)))
 
 
 def _own_subifds(n: int) -> bytes:
@@ -201,9 +166,7 @@ def _subifd_circle() -> bytes:
 
 
 def _shared_strip(n: int) -> bytes:
-    """Return n planes of 5000 x 5000 that are all packed into the same strip."""
-    one = page(5000, 5000, [zeros(25_000_000)], samples=n, compression=8, _284=(SHORT, 2))
-    data = build(one | {258: (SHORT, [8] * n)})
-    entry = next(e for e in tiff.Layout(data).entries if e.tag == 273)
-    counts = struct.pack("<I", len(one["data"][0]))
-    return build(one | {258: (SHORT, [8] * n), 273: (LONG, [entry.value and 8] * n), 279: (LONG, (n, counts * n))})
+    """Return n planes of 5000 x 5000 that all name the same strip."""
+    strip = zeros(25_000_000)
+    places, sizes = (LONG, [8] * n), (LONG, [len(strip)] * n)
+    return build(page(5000, 5000, [strip], samples=n, compression=8, _284=(SHORT, 2), _273=places, _279=sizes))
