@@ -10,7 +10,7 @@ from benchmarks.fuzz.crafted_pages import pages, sizes
 from benchmarks.fuzz.crafted_streams import bmps, jpegs, odd, pngs, streams
 from benchmarks.fuzz.crafted_texts import FAR, omes, texts
 from benchmarks.fuzz.seeds import ome, picture, written
-from benchmarks.fuzz.tiff import ASCII, build, page
+from benchmarks.fuzz.tiff import ASCII, build, described
 
 
 def lay_traps(folder: Path) -> Path:
@@ -58,10 +58,10 @@ def crafted(folder: Path) -> Iterator[tuple[str, str, bytes]]:
 def _binary_only(target: str) -> bytes:
     xml = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1">'
            f'<BinaryOnly MetadataFile="{target}" UUID="urn:uuid:2"/></OME>')  # fmt: skip
-    return build(page(_270=(ASCII, xml.encode() + b"\0")))
+    return build(described(xml))
 
 
 def _micromanager(target: str) -> bytes:
     """Return a file with Micro-Manager's tag and a description that names another file."""
-    return build(page(_51123=(ASCII, f'{{"FileName": "{target}", "Frames": {FAR}}}'.encode() + b"\0"), _270=(
-        ASCII, b"ImageJ=1.5\nimages=9\n\0")))  # fmt: skip
+    named = f'{{"FileName": "{target}", "Frames": {FAR}}}\0'
+    return build(described("ImageJ=1.5\nimages=9\n", _51123=(ASCII, named.encode())))

@@ -11,7 +11,7 @@ from benchmarks.fuzz import tiff
 from benchmarks.fuzz.crafted_streams import zeros
 from benchmarks.fuzz.crafted_texts import FAR
 from benchmarks.fuzz.seeds import lsm, ome, stk, written
-from benchmarks.fuzz.tiff import ASCII, LONG, SBYTE, SHORT, SUBIFDS, build, page, tiled
+from benchmarks.fuzz.tiff import ASCII, LONG, SBYTE, SHORT, SUBIFDS, build, described, page, tiled
 
 # Bytes of a page of `_one_page`.
 _ONE_PAGE = 2 + 8 * 12 + 4
@@ -20,14 +20,14 @@ _ONE_PAGE = 2 + 8 * 12 + 4
 def pages() -> Iterator[tuple[str, bytes]]:
     """Yield chains of pages without an end, with very many, or with loops of SubIFDs."""
     for n in (1, 2, 3, 5, 99, 100, 101, 150, 1000):
-        pages = [page(_270=(ASCII, b"x\0"))] * n
+        pages = [described("x")] * n
         yield f"circle of {n} pages", build(*pages, links={n - 1: 0})
         if n > 2:
             yield f"circle of the last of {n} pages", build(*pages, links={n - 1: n - 1})
             yield f"circle into the middle of {n} pages", build(*pages, links={n - 1: n // 2})
     yield "circle of 3 unlike pages", build(page(), page(4, 4), page(5, 5), links={2: 0})
-    yield "circle of shaped pages", build(*[page(_270=(ASCII, b'{"shape": [2, 8, 8]}\0'))] * 2, links={1: 0})
-    yield "circle of imagej pages", build(*[page(_270=(ASCII, b"ImageJ=1.5\nimages=9\n\0"))] * 2, links={1: 0})
+    yield "circle of shaped pages", build(*[described('{"shape": [2, 8, 8]}')] * 2, links={1: 0})
+    yield "circle of imagej pages", build(*[described("ImageJ=1.5\nimages=9\n")] * 2, links={1: 0})
     yield "circle of ome pages", _in_circle(ome(n_pages=2))
     yield "circle of stk pages", _in_circle(stk())
     yield "circle of lsm pages", _in_circle(lsm())
@@ -50,12 +50,11 @@ def pages() -> Iterator[tuple[str, bytes]]:
 
 def sizes() -> Iterator[tuple[str, bytes]]:
     """Yield pages whose sizes, types or places cannot be."""
-    text = (ASCII, b'{"shape": [9, 9, 9]}\0')
     for width, height in (-1, 8), (8, -1), (-1, -1), (-128, -128):
         sizes = {256: (SBYTE, width), 257: (SBYTE, height)}
         yield f"{width} x {height}", build(page() | sizes)
-        yield f"{width} x {height}, shaped", build(page(_270=text) | sizes)
-        yield f"{width} x {height}, imagej", build(page(_270=(ASCII, b"ImageJ=1\nimages=5\n\0")) | sizes)
+        yield f"{width} x {height}, shaped", build(described('{"shape": [9, 9, 9]}') | sizes)
+        yield f"{width} x {height}, imagej", build(described("ImageJ=1\nimages=5\n") | sizes)
         yield f"{width} x {height}, 32 bits", build(page() | {256: (tiff.SLONG, width), 257: (tiff.SLONG, height)})
     for name, kind, value in ("size as ratio", tiff.RATIONAL, [8, 0]), ("size as float", tiff.DOUBLE, 1e300):
         yield name, build(page() | {256: (kind, value)})

@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from benchmarks.fuzz.seeds import interlaced, picture, png, written
+from benchmarks.fuzz.seeds import bmp_head, ihdr, interlaced, picture, png, written
 from benchmarks.fuzz.tiff import LONG, SHORT, build, page, tiled
 
 _EXIF_LOOP = b"II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0\x08\0\0\0"
@@ -17,32 +17,28 @@ _EXIF_LOOP = b"II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0\x08\0\0\0
 
 def streams() -> Iterator[tuple[str, bytes]]:
     """Yield pages of 64 x 64 that wrap a picture far larger than the page."""
-    big = {"jpeg": _jpeg(65_500), "jpeg gray progressive": _jpeg(65_500, progressive=True), "png": _flat_png(60_000)}
-    big |= {
-        "jpeg 2000": _jp2(16_000),
-        "jpeg 2000 huge": _jp2(2**31 - 1),
-        "webp": _webp(16_383),
-        "jpeg xl": imagecodecs.jpegxl_encode(np.zeros((2000, 2000), np.uint8)),
-    }
-    big |= {
-        "jpeg xr": _jpeg_xr(60_000),
-        "png small stream": _flat_png(60_000, rows=10),
-        "png 16": _flat_png(20_000, 16),
-    }
-    codecs = {"jpeg": (7, 6, 34892, 33007), "png": (34933,), "jpeg 2000": (34712, 33003, 33005), "webp": (50001, 34927),
-              "jpeg xl": (50002, 52546), "jpeg xr": (34934, 22610)}  # fmt: skip
-    for name, data in big.items():
-        for codec in next(numbers for start, numbers in reversed(codecs.items()) if name.startswith(start)):
+    jpeg, jpeg_2000 = (7, 6, 34892, 33007), (34712, 33003, 33005)
+    for name, data, codecs in (
+        ("jpeg", _jpeg(65_500), jpeg),
+        ("jpeg gray progressive", _jpeg(65_500, progressive=True), jpeg),
+        ("png", _flat_png(60_000), (34933,)),
+        ("jpeg 2000", _jp2(16_000), jpeg_2000),
+        ("jpeg 2000 huge", _jp2(2**31 - 1), jpeg_2000),
+        ("webp", _webp(16_383), (50001, 34927)),
+        ("jpeg xl", imagecodecs.jpegxl_encode(np.zeros((2000, 2000), np.uint8)), (50002, 52546)),
+        ("jpeg xr", _jpeg_xr(60_000), (34934, 22610)),
+        ("png small stream", _flat_png(60_000, rows=10), (34933,)),
+        ("png 16", _flat_png(20_000, 16), (34933,)),
+    ):
+        for codec in codecs:
             yield f"{name} larger than its page, codec {codec}", build(page(64, 64, [data], compression=codec))
             yield f"{name} larger than its tile, codec {codec}", build(tiled(64, 64, 64, [data], compression=codec))
     old = page(64, 64, [_jpeg(65_500)], compression=6, _512=(SHORT, 1))
     yield "old jpeg by its own tags", build(old | {513: (LONG, 8), 514: (LONG, 600)})
     yield "old jpeg of no stream", build(page(64, 64, [bytes(64)], compression=6, _513=(LONG, 10**9), _514=(LONG, 99)))
     split = _jpeg(65_500).find(b"\xff\xda")
-    yield (
-        "jpeg tables that state a size",
-        build(page(64, 64, [_jpeg(64)], compression=7, _347=(7, _jpeg(65_500)[:split] + b"\xff\xd9"))),
-    )
+    tables = (7, _jpeg(65_500)[:split] + b"\xff\xd9")
+    yield "jpeg tables that state a size", build(page(64, 64, [_jpeg(64)], compression=7, _347=tables))
     yield "jpeg after another", build(page(64, 64, [_jpeg(64) + _jpeg(65_500)], compression=7))
     yield "jpeg 2000 in 1 x 1 tiles", build(page(64, 64, [_jp2(16_000, tile=1)], compression=34712))
     yield "jpeg 2000 of 16,384 components", build(page(64, 64, [_jp2(4000, components=16_384)], compression=34712))
@@ -63,38 +59,31 @@ def streams() -> Iterator[tuple[str, bytes]]:
 
 def pngs() -> Iterator[tuple[str, bytes]]:
     """Yield PNGs that unpack to more than they say, or say more than they hold."""
-    bomb, small, head = zeros(2 * 10**9), zeros(2 * 10**7), _ihdr(8, 8)
+    bomb, small, head = zeros(2 * 10**9), zeros(2 * 10**7), ihdr(8, 8)
     rows = (b"IDAT", zlib.compress(bytes(72)))
     for name, body in ((b"zTXt", b"a\0\0" + bomb), (b"iCCP", b"a\0\0" + bomb), (b"iTXt", b"a\0\1\0\0\0" + bomb)):
         yield f"png {name.decode()} bomb", png([head, (name, body), rows])
         yield f"png {name.decode()} bomb at the end", png([head, rows, (name, body)])
         yield f"png {name.decode()} 100 bombs", png([head, *[(name, body.replace(bomb, small))] * 100, rows])
-        deep = (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
-        yield (
-            f"png {name.decode()} bomb in deep colour",
-            png([deep, (name, body), (b"IDAT", zlib.compress(bytes(392)))]),
-        )
+        deep = [ihdr(8, 8, 16, 2), (name, body), (b"IDAT", zlib.compress(bytes(392)))]
+        yield f"png {name.decode()} bomb in deep colour", png(deep)
     yield "png pixels bomb", png([head, (b"IDAT", bomb)])
     for size in (0, 13_000, 60_000, 2**31 - 1, 2**32 - 1):
-        yield f"png {size} x {size}", png([_ihdr(size, size), rows])
-        yield f"png {size} x 1", png([_ihdr(size, 1), rows])
-        deep = (b"IHDR", struct.pack(">IIBBBBB", size, size, 16, 6, 0, 0, 0))
-        yield f"png {size} x {size} of 16 bits", png([deep, rows])
+        yield f"png {size} x {size}", png([ihdr(size, size), rows])
+        yield f"png {size} x 1", png([ihdr(size, 1), rows])
+        yield f"png {size} x {size} of 16 bits", png([ihdr(size, size, 16, 6), rows])
     yield "png 13,000 x 13,000 in truth", _flat_png(13_000)
     yield "png 11,000 x 11,000 of 16-bit colour", _flat_png(11_000, 16, 6)
     yield "png 100,000 chunks", png([head, *[(b"tEXt", b"a\0b")] * 100_000, rows])
     yield "png moving of 2**31 pictures", png([head, (b"acTL", struct.pack(">II", 2**31 - 1, 0)), rows])
     moving = (b"fcTL", struct.pack(">IIIIIHHBB", 0, 2**31 - 1, 2**31 - 1, 5, 5, 1, 1, 9, 9))
     yield "png moving of huge pictures", png([head, (b"acTL", struct.pack(">II", 2, 0)), moving, rows])
-    yield "png without palette", png([(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 3, 0, 0, 0)), rows])
-    yield (
-        "png palette of 256 in 1 bit",
-        png([(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 1, 3, 0, 0, 0)), (b"PLTE", bytes(768)), rows]),
-    )
+    yield "png without palette", png([ihdr(8, 8, 8, 3), rows])
+    yield "png palette of 256 in 1 bit", png([ihdr(8, 8, 1, 3), (b"PLTE", bytes(768)), rows])
     yield "png interlaced, cut", interlaced()[:200]
-    yield ("png exif loop", png([head, (b"eXIf", _EXIF_LOOP), rows]))
+    yield "png exif loop", png([head, (b"eXIf", _EXIF_LOOP), rows])
     yield "png chunk of 2 GB", png([head])[:-12] + struct.pack(">I", 2**31 - 1) + b"IDAT"
-    yield "png of 16 bits, header only", png([_ihdr(8, 8)])[:26]
+    yield "png of 16 bits, header only", png([ihdr(8, 8)])[:26]
     yield "png signature", b"\x89PNG\r\n\x1a\n"
     yield "png pHYs", png([head, (b"pHYs", struct.pack(">IIB", 0, 2**32 - 1, 1)), rows])
 
@@ -123,14 +112,12 @@ def bmps() -> Iterator[tuple[str, bytes]]:
     """Yield BMPs whose header cannot be."""
     for width, height in (2**31 - 1, 2**31 - 1), (-8, 8), (8, -(2**31)), (0, 0), (60_000, 60_000), (13_000, 13_000):
         for bits, packing in (8, 0), (8, 1), (4, 2), (1, 0), (32, 3):
-            head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, packing, 0, 0, 0, 0, 0)
-            yield f"bmp {width} x {height}, {bits} bits, packing {packing}", b"BM" + struct.pack(
-                "<IIII", 2000, 0, 1078, 0)[:12] + head + bytes(1100)  # fmt: skip
-    long = struct.pack("<IiiHHIIiiII", 40, 13_000, 13_000, 1, 8, 1, 0, 0, 0, 0, 0)
-    yield "bmp of jumps", b"BM" + struct.pack("<III", 10**6, 0, 1078) + long + bytes(1024) + b"\0\2\0\0" * 300_000
+            name = f"bmp {width} x {height}, {bits} bits, packing {packing}"
+            yield name, bmp_head(2000, 1078, width, height, bits, packing) + bytes(1100)
+    jumps = bytes(1024) + b"\0\2\0\0" * 300_000
+    yield "bmp of jumps", bmp_head(10**6, 1078, 13_000, 13_000, packing=1) + jumps
     for n in (0, 1, 2**31 - 1, 2**32 - 1):
-        head = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 8, 0, 0, 0, 0, n, n)
-        yield f"bmp of {n} colours", b"BM" + struct.pack("<III", 2000, 0, 1078) + head + bytes(1100)
+        yield f"bmp of {n} colours", bmp_head(2000, 1078, 8, 8, tail=(0, 0, n, n)) + bytes(1100)
     for size in (0, 12, 13, 2**31 - 1, 2**32 - 1):
         yield f"bmp header of {size}", b"BM" + struct.pack("<IIII", 2000, 0, 1078, size) + bytes(1100)
 
@@ -176,14 +163,10 @@ def _after_start(more: bytes) -> bytes:
     return data[:2] + more + data[2:]
 
 
-def _ihdr(width: int, height: int, bits: int = 8, colours: int = 0) -> tuple[bytes, bytes]:
-    return b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
-
-
 def _flat_png(size: int, bits: int = 8, colours: int = 0, rows: int | None = None) -> bytes:
     """Return a PNG whose rows are truly there, unless fewer are asked for."""
     row = 1 + size * bits // 8 * {0: 1, 6: 4}[colours]
-    return png([_ihdr(size, size, bits, colours), (b"IDAT", zeros(row * (size if rows is None else rows)))])
+    return png([ihdr(size, size, bits, colours), (b"IDAT", zeros(row * (size if rows is None else rows)))])
 
 
 def zeros(n: int) -> bytes:

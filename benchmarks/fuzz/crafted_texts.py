@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 
 from benchmarks.fuzz.seeds import ome
-from benchmarks.fuzz.tiff import ASCII, LONG, build, page
+from benchmarks.fuzz.tiff import LONG, build, described, page
 
 FAR = 5 * 10**8
 _WIDEST = ("-1", "0", "1e300", "-1e300", "1e-300", "NaN", "INF", "-INF", "1e400", "x", "", "1,5", "9" * 400)
@@ -13,18 +13,8 @@ _WIDEST = ("-1", "0", "1e300", "-1e300", "1e-300", "NaN", "INF", "-INF", "1e400"
 def texts() -> Iterator[tuple[str, bytes]]:
     """Yield descriptions that lie, or that are hard to read."""
     texts = {}
-    for shape in (
-        [-1, 8, 8],
-        [FAR, 8, 8],
-        [0, 8, 8],
-        [1e300, 8, 8],
-        [],
-        [8],
-        [[8, 8]],
-        [2**63, 8, 8],
-        ["8", 8],
-        [1] * 70,
-    ):
+    for shape in ([-1, 8, 8], [FAR, 8, 8], [0, 8, 8], [1e300, 8, 8], [], [8], [[8, 8]], [2**63, 8, 8], ["8", 8],
+                  [1] * 70):  # fmt: skip
         texts[f"shape {str(shape)[:30]}"] = f'{{"shape": {shape}}}'.replace("'", '"')
     texts |= {
         "shape as text": '{"shape": "8,8"}',
@@ -52,16 +42,11 @@ def texts() -> Iterator[tuple[str, bytes]]:
     scn = '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01"><collection><image>'
     for name, number in ("-1", "-1"), ("far", str(FAR)), ("x", "x"):
         dimension = f'<dimension r="0" z="{number}" c="0" sizeX="8" sizeY="8" ifd="{number}"/>'
-        texts[f"scn z {name}"] = (
-            f"{scn}<pixels sizeX='{number}' sizeY='8'>{dimension}</pixels></image></collection></scn>"
-        )
+        pixels = f"<pixels sizeX='{number}' sizeY='8'>{dimension}</pixels>"
+        texts[f"scn z {name}"] = f"{scn}{pixels}</image></collection></scn>"
     for name, text in texts.items():
-        pages = [page(_270=(ASCII, text.encode() + b"\0"))] * 2
-        yield f"text {name}", build(*pages)
-    yield (
-        "text imagej bytes lie",
-        build(page(_270=(ASCII, b"ImageJ=1\n\0"), _50838=(LONG, [12, FAR]), _50839=(1, b"IJIJ"))),
-    )
+        yield f"text {name}", build(*[described(text)] * 2)
+    yield "text imagej bytes lie", build(described("ImageJ=1\n", _50838=(LONG, [12, FAR]), _50839=(1, b"IJIJ")))
     yield "nih image", build(page(_43314=(1, struct.pack(">4sIHH", b"8TGN", 0, 65_535, 65_535).ljust(440, b"\xff"))))
 
 
@@ -94,24 +79,17 @@ def omes() -> Iterator[tuple[str, bytes]]:
     yield "ome deep text", ome(other="<UUID>" + "<a>" * 20_000)
     yield "ome 100,000 attributes", ome(" ".join(f'a{i}="1"' for i in range(100_000)))
     yield "ome 100,000 TiffData", ome('SizeT="2"', other="</TiffData>" + "<TiffData/>" * 100_000 + "<TiffData>")
-    yield (
-        "ome planes of every TiffData",
-        ome('SizeT="100000"', other="</TiffData>" + '<TiffData IFD="0" PlaneCount="100000"/>' * 2000 + "<TiffData>"),
-    )
-    yield (
-        "ome 20,000 images",
-        ome(other="</TiffData></Pixels></Image>" + _image() * 20_000 + "<Image><Pixels><TiffData>"),
-    )
-    yield (
-        "ome 1000 images of 10 MB",
-        ome(other="</TiffData></Pixels></Image>" + _image(1_000_000) * 1000 + "<Image><Pixels><TiffData>"),
-    )
+    planes = '<TiffData IFD="0" PlaneCount="100000"/>' * 2000
+    yield "ome planes of every TiffData", ome('SizeT="100000"', other=f"</TiffData>{planes}<TiffData>")
+    for name, images in ("20,000 images", _image() * 20_000), ("1000 images of 10 MB", _image(1_000_000) * 1000):
+        other = f"</TiffData></Pixels></Image>{images}<Image><Pixels><TiffData>"
+        yield f"ome {name}", ome(other=other)
     yield "ome 100,000 channels", ome(other="</TiffData>" + "<Channel/>" * 100_000 + "<TiffData>")
     yield "ome modulo", ome(other="</TiffData></Pixels></Image><StructuredAnnotations><XMLAnnotation><Value><Modulo>"
                             f'<ModuloAlongT Type="phase" Start="0" Step="1e-9" End="{FAR}"/></Modulo></Value>'
                             "</XMLAnnotation></StructuredAnnotations><Image><Pixels><TiffData>")  # fmt: skip
     yield "ome broken", ome()[:-1].replace(b"</OME>", b"<<OME>")
-    yield "ome utf-16", build(page(_270=(ASCII, b'<?xml version="1.0" encoding="UTF-16"?></OME>\0')))
+    yield "ome utf-16", build(described('<?xml version="1.0" encoding="UTF-16"?></OME>'))
     yield "ome channel names", ome().replace(b'ID="Channel:0:0"', b'Name="\x1b[2J\n\xff"')
 
 

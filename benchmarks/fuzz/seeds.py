@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks.fuzz import tiff
 
+_TIFF_TYPES = ("uint8", "uint16", "uint32", "int16", "float32", "float64")
 _TIFF_CODECS = ("deflate", "lzw", "packbits", "zstd", "lzma", "jpeg", "jpeg2000", "jpegxr", "png", "jpegxl")
 
 
@@ -68,28 +69,31 @@ def _pillow() -> Iterator[tuple[str, tuple[str, bytes]]]:
 def _png_by_hand() -> Iterator[tuple[str, tuple[str, bytes]]]:
     yield "png rgb 16 bit", (".png", imagecodecs.png_encode(colour(np.uint16)))
     yield "png interlaced", (".png", interlaced())
-    head = struct.pack("<IiiHHIIiiII", 40, 20, 24, 1, 8, 1, 0, 2835, 2835, 256, 0)
     rows = b"".join(bytes([20, value]) + b"\0\0" for value in range(0, 240, 10)) + b"\0\1"
     colours = b"".join(bytes([i, i, i, 0]) for i in range(256))
-    start = 14 + len(head) + len(colours)
-    yield "bmp rle", (".bmp", struct.pack("<2sIII", b"BM", start + len(rows), 0, start) + head + colours + rows)
+    start = 14 + 40 + len(colours)
+    head = bmp_head(start + len(rows), start, 20, 24, packing=1, tail=(2835, 2835, 256, 0))
+    yield "bmp rle", (".bmp", head + colours + rows)
+
+
+def bmp_head(size: int, start: int, width: int, height: int, bits=8, packing=0, tail=(0, 0, 0, 0)) -> bytes:
+    """Return both headers of a BMP of so many bytes, whose pixels start there; `tail`: pixels a metre, colours."""
+    return struct.pack("<2sIIIIiiHHIIiiII", b"BM", size, 0, start, 40, width, height, 1, bits, packing, 0, *tail)
 
 
 def interlaced() -> bytes:
     """Return a gray PNG in the seven passes of Adam7, which Pillow does not write."""
     pixels, rows = picture(), bytearray()
-    for y, x, dy, dx in (
-        (0, 0, 8, 8),
-        (0, 4, 8, 8),
-        (4, 0, 8, 4),
-        (0, 2, 4, 4),
-        (2, 0, 4, 2),
-        (0, 1, 2, 2),
-        (1, 0, 2, 1),
-    ):
+    for y, x, dy, dx in ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+                         (1, 0, 2, 1)):  # fmt: skip
         for row in pixels[y::dy, x::dx]:
             rows += b"\0" + row.tobytes()
-    return png([(b"IHDR", struct.pack(">IIBBBBB", 20, 24, 8, 0, 0, 0, 1)), (b"IDAT", zlib.compress(bytes(rows)))])
+    return png([ihdr(20, 24, is_interlaced=True), (b"IDAT", zlib.compress(bytes(rows)))])
+
+
+def ihdr(width: int, height: int, bits=8, colours=0, is_interlaced=False) -> tuple[bytes, bytes]:
+    """Return the first chunk of a PNG."""
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, is_interlaced)
 
 
 def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
@@ -115,8 +119,7 @@ def _tiffs() -> Iterator[tuple[str, tuple[str, bytes]]]:
     stack = np.stack([deep, deep // 2, deep // 3])
     plain = {"metadata": None}
     made: dict[str, Callable[[], bytes]] = {
-        **{f"tiff {t}": lambda t=t: written(picture(np.dtype(t)), **plain) for t in ("uint8", "uint16", "uint32")},
-        **{f"tiff {t}": lambda t=t: written(picture(np.dtype(t)), **plain) for t in ("int16", "float32", "float64")},
+        **{f"tiff {t}": lambda t=t: written(picture(np.dtype(t)), **plain) for t in _TIFF_TYPES},
         "tiff bool": lambda: written(picture(bool), **plain),
         **{f"tiff {c}": lambda c=c: written(gray, compression=c, **plain) for c in _TIFF_CODECS},
         "tiff jpeg rgb": lambda: written(colour(), compression="jpeg", photometric="rgb", **plain),
@@ -144,7 +147,7 @@ def _tiffs() -> Iterator[tuple[str, tuple[str, bytes]]]:
         "tiff shaped": lambda: written(stack, photometric="minisblack"),
         "tiff shaped one plane": lambda: written(gray),
         "tiff resolution": lambda: written(deep, resolution=(4e4, 4e4), resolutionunit="CENTIMETER", **plain),
-        "tiff pyramid": pyramid,
+        "tiff pyramid": lambda: _pyramid(2, 4, **plain),
         "tiff 4 bit": lambda: tiff.build(tiff.page(bits=4)),
         "tiff fax": lambda: tiff.build(
             tiff.page(16, 16, [imagecodecs.packbits_encode(bytes(32))], bits=1, compression=32773, photometric=0)
@@ -154,13 +157,13 @@ def _tiffs() -> Iterator[tuple[str, tuple[str, bytes]]]:
         yield name, (".tif", make())
 
 
-def pyramid() -> bytes:
+def _pyramid(*steps: int, ome=None, **options) -> bytes:
     """Return a tiled picture whose smaller sizes are SubIFDs."""
     out, pixels = io.BytesIO(), picture(np.uint16, 64, 48)
-    with tifffile.TiffWriter(out) as writer:
-        writer.write(pixels, tile=(16, 16), subifds=2, metadata=None)
-        for step in (2, 4):
-            writer.write(pixels[::step, ::step], tile=(16, 16), subfiletype=1, metadata=None)
+    with tifffile.TiffWriter(out, ome=ome) as writer:
+        writer.write(pixels, tile=(16, 16), subifds=len(steps), **options)
+        for step in steps:
+            writer.write(pixels[::step, ::step], tile=(16, 16), subfiletype=1, **options)
     return out.getvalue()
 
 
@@ -169,25 +172,19 @@ def _microscopes() -> Iterator[tuple[str, tuple[str, bytes]]]:
     deep = picture(np.uint16)
     hyper = np.broadcast_to(deep, (2, 3, 2, 24, 20))  # TZCYX
     zc = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "actin"]}, "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
-    yield (
-        "imagej",
-        (".tif", written(hyper, imagej=True, metadata={"axes": "TZCYX", "unit": "um", "Labels": ["a"] * 12})),
-    )
+    told = {"axes": "TZCYX", "unit": "um", "Labels": ["a"] * 12}
+    yield "imagej", (".tif", written(hyper, imagej=True, metadata=told))
     yield "imagej z", (".tif", written(hyper[0, :, 0], imagej=True, metadata={"axes": "ZYX", "mode": "grayscale"}))
     yield "ome", (".ome.tif", written(hyper[0], ome=True, metadata=zc))
     yield "ome time", (".ome.tif", written(hyper[:, 0, 0], ome=True, metadata={"axes": "TYX"}))
     yield "ome big", (".ome.tif", written(deep, ome=True, bigtiff=True, metadata={"axes": "YX"}))
     yield "ome colour", (".ome.tif", written(colour(), ome=True, photometric="rgb", metadata={"axes": "YXS"}))
-    out, large = io.BytesIO(), picture(np.uint16, 64, 48)
-    with tifffile.TiffWriter(out, ome=True) as writer:
-        writer.write(large, tile=(16, 16), subifds=1)
-        writer.write(large[::2, ::2], tile=(16, 16), subfiletype=1)
-    yield "ome pyramid", (".ome.tif", out.getvalue())
+    yield "ome pyramid", (".ome.tif", _pyramid(2, ome=True))
     yield "ome other file", (".ome.tif", ome(other='<UUID FileName="secret.tif">urn:uuid:1</UUID>'))
     yield "stk", (".stk", stk())
     yield "lsm", (".lsm", lsm())
     for name, text in DESCRIPTIONS.items():
-        yield name, (".tif", tiff.build(*[tiff.page(_270=(tiff.ASCII, text.encode() + b"\0"))] * 2))
+        yield name, (".tif", tiff.build(*[tiff.described(text)] * 2))
 
 
 # What makes tifffile see a format: each is a parser of its own.
@@ -219,24 +216,17 @@ def ome(pixels: str = "", other: str = "", plane: str = 'IFD="0" PlaneCount="1"'
         f'<Image ID="Image:0"><Pixels ID="Pixels:0" {kept} {pixels}><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
         f"<TiffData {plane}>{other}</TiffData></Pixels></Image></OME>"
     )
-    pages = [tiff.page(_270=(tiff.ASCII, xml.encode() + b"\0"))] + [tiff.page()] * (n_pages - 1)
-    return tiff.build(*pages)
+    return tiff.build(tiff.described(xml), *[tiff.page()] * (n_pages - 1))
 
 
 def stk() -> bytes:
     """Return a MetaMorph stack: the planes follow each other, the UIC tags count them."""
     planes = 3
-    one = tiff.page(data=[bytes(64 * planes)], _279=(tiff.LONG, 64))
-    uic1 = struct.pack("<4I", 0, 1, 4, 0)
-    uic2 = struct.pack("<6I", *[1, 1, 2_450_000, 0, 2_450_000, 0]) * planes
-    uic3 = struct.pack("<2I", 500, 1) * planes
-    uic4 = struct.pack("<H", 0)
-    tags = {
-        33628: (tiff.LONG, (2, uic1)),
-        33629: (tiff.RATIONAL, (planes, uic2)),
-        33630: (tiff.RATIONAL, (planes, uic3)),
-    }
-    return tiff.build(one | tags | {33631: (tiff.LONG, (planes, uic4.ljust(8, b"\0")))})
+    uic1 = tiff.LONG, (2, struct.pack("<4I", 0, 1, 4, 0))
+    uic2 = tiff.RATIONAL, (planes, struct.pack("<6I", 1, 1, 2_450_000, 0, 2_450_000, 0) * planes)
+    uic3, uic4 = (tiff.RATIONAL, (planes, struct.pack("<2I", 500, 1) * planes)), (tiff.LONG, (planes, bytes(8)))
+    uics = {"_33628": uic1, "_33629": uic2, "_33630": uic3, "_33631": uic4}
+    return tiff.build(tiff.page(data=[bytes(64 * planes)], _279=(tiff.LONG, 64), **uics))
 
 
 def lsm() -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 BYTE, ASCII, SHORT, LONG, RATIONAL, SBYTE, SLONG, DOUBLE, LONG8 = 1, 2, 3, 4, 5, 6, 9, 12, 16
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CODES = {1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q"}
-SUBIFDS, DESCRIPTION = 330, 270
+SUBIFDS = 330
 _OFFSETS, _COUNTS = {273: 279, 324: 325}, (279, 325)
 
 
@@ -33,9 +33,14 @@ def tiled(height, width, tile, data, **more) -> dict:
     return tags | {322: (LONG, tile), 323: (LONG, tile), 324: None}
 
 
-def build(*pages: dict, order: str = "<", links: dict[int, int] | None = None, tail: bytes = b"") -> bytes:
+def described(text: str, **more) -> dict:
+    """Return the tags of a page with a description."""
+    return page(_270=(ASCII, text.encode() + b"\0"), **more)
+
+
+def build(*pages: dict, links: dict[int, int] | None = None) -> bytes:
     """Return a classic TIFF of these pages; `links` says which page follows one, instead of the next in order."""
-    out = bytearray(b"II*\0" if order == "<" else b"MM\0*") + bytes(4)
+    out = bytearray(b"II*\0") + bytes(4)
     starts, pointers = [], [4]
     for tags in pages:
         tags = dict(tags)
@@ -48,7 +53,7 @@ def build(*pages: dict, order: str = "<", links: dict[int, int] | None = None, t
                     out += segment
                 tags |= {offsets: (LONG, places)}
                 tags.setdefault(counts, (LONG, [len(s) for s in segments]))
-        packed = {tag: _packed(kind, value, order) for tag, (kind, value) in sorted(tags.items())}
+        packed = {tag: _packed(kind, value) for tag, (kind, value) in sorted(tags.items())}
         places = {}
         for tag, (_, raw) in packed.items():
             if len(raw) > 4:
@@ -56,28 +61,28 @@ def build(*pages: dict, order: str = "<", links: dict[int, int] | None = None, t
                 out += raw
         out += bytes(len(out) % 2)
         starts.append(len(out))
-        out += struct.pack(order + "H", len(packed))
+        out += struct.pack("<H", len(packed))
         for tag, (count, raw) in packed.items():
             kind = tags[tag][0]
-            value = struct.pack(order + "I", places[tag]) if tag in places else raw.ljust(4, b"\0")
-            out += struct.pack(order + "HHI", tag, kind, count) + value
+            value = struct.pack("<I", places[tag]) if tag in places else raw.ljust(4, b"\0")
+            out += struct.pack("<HHI", tag, kind, count) + value
         pointers.append(len(out))
         out += bytes(4)
     follows = {i: i + 1 for i in range(len(pages) - 1)} | (links or {})
     targets = {0: starts[0]} | {i + 1: starts[j] for i, j in follows.items()}
     for i, target in targets.items():
-        struct.pack_into(order + "I", out, pointers[i], target)
-    return bytes(out) + tail
+        struct.pack_into("<I", out, pointers[i], target)
+    return bytes(out)
 
 
-def _packed(kind: int, value, order: str) -> tuple[int, bytes]:
+def _packed(kind: int, value) -> tuple[int, bytes]:
     """Return (count, bytes) of a value: bytes, a number, a list of them, or (count to claim, bytes)."""
     if isinstance(value, tuple):
         return value
     if isinstance(value, bytes):
         return len(value) // SIZES[kind], value
     values = value if isinstance(value, list) else [value]
-    return len(values) // (2 if kind == RATIONAL else 1), struct.pack(f"{order}{len(values)}{_CODES[kind]}", *values)
+    return len(values) // (2 if kind == RATIONAL else 1), struct.pack(f"<{len(values)}{_CODES[kind]}", *values)
 
 
 @dataclass(frozen=True)
