@@ -111,11 +111,10 @@ def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[re
     waiting = [(i, one) for i, fits in pending.items() for one in fits]
     if not waiting:
         return found
+    fits = [(one, runs[i].test) for i, one in waiting]
     if fit is fit_estimator:
-        prepared = _prepared(runs, waiting)
-        waiting = [(i, replace(one, inputs=inputs)) for (i, one), inputs in zip(waiting, prepared, strict=True)]
-    outcomes = _outcomes(fit, [(one, runs[i].test) for i, one in waiting], n_jobs, client)
-    outcomes = with_progress(outcomes, len(waiting), f"{runs[0].test.name}: folds")
+        fits = _with_inputs(fits)
+    outcomes = with_progress(_outcomes(fit, fits, n_jobs, client), len(fits), f"{runs[0].test.name}: folds")
     made = {i: [] for i in pending}
     for (i, _), outcome in zip(waiting, outcomes, strict=True):
         made[i].append(outcome)
@@ -125,42 +124,28 @@ def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[re
     return found
 
 
-def _prepared(runs, waiting):
-    """Yield the inputs of each fit's training and test data; each data set is prepared once by each rule."""
-    made = {}
-    for i, one in waiting:
-        pair = []
-        for data in (one.data, runs[i].test):
-            key = (id(data), rule_of(one.settings, data.size_px))
-            made[key] = made[key] if key in made else prepare(data, key[1])
-            pair.append(made[key])
-        yield tuple(pair)
+def _with_inputs(fits: list[tuple[Fit, NucleusDataset]]) -> list[tuple[Fit, NucleusDataset]]:
+    """Return fits with the inputs of their data; each data set is prepared once by each rule."""
+    once = cache(prepare)
+    pairs = ([once(data, rule_of(one.settings, data.size_px)) for data in (one.data, test)] for one, test in fits)
+    return [(replace(one, inputs=tuple(pair)), test) for (one, test), pair in zip(fits, pairs, strict=True)]
 
 
-def _outcomes(fit, arguments, n_jobs, client):
-    """Yield the outcome of each fit, in order; data travel to each process once, fits name them by number."""
-    held, number, items = [], {}, []
-    for one, test in arguments:
-        parts = (one.data, test, *(one.inputs or ()))
-        for part in parts:
-            if id(part) not in number:
-                number[id(part)] = len(held)
-                held.append(part)
-        items.append((replace(one, data=None, inputs=None), [number[id(part)] for part in parts]))
-    begun = fit, held, n_jobs > 1 or client is not None
-    yield from tasks.run(_fit_held, items, n_jobs, start=_hold, start_arguments=begun, client=client)
+def _outcomes(fit, fits, n_jobs, client):
+    """Return the outcomes of fits, in order; pickled as one, the data that they share travel to each process once."""
+    begun = fit, fits, n_jobs > 1 or client is not None
+    return tasks.run(_fit_held, range(len(fits)), n_jobs, start=_hold, start_arguments=begun, client=client)
 
 
-def _hold(fit, held, is_one_of_many):
+def _hold(fit, fits, is_one_of_many):
     if is_one_of_many:
         threadpool_limits(1)
-    return fit, held
+    return fit, fits
 
 
-def _fit_held(started, item) -> Outcome:
-    (fit, held), (one, numbers) = started, item
-    data, test, *inputs = (held[i] for i in numbers)
-    return fit(replace(one, data=data, inputs=tuple(inputs) or None), test)
+def _fit_held(started, number: int) -> Outcome:
+    fit, fits = started
+    return fit(*fits[number])
 
 
 def _found(root, run: Run) -> results.Record | None:
