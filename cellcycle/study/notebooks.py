@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import pandas as pd
 
@@ -189,7 +190,7 @@ def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:
     started, error = time.perf_counter(), None
     private = tempfile.TemporaryDirectory(prefix="cellcycle-", ignore_cleanup_errors=True)
     try:
-        with private as sockets, _set(environment | {"CELLCYCLE_PROGRESS_FILE": str(progress)}):
+        with private as sockets, patch.dict(os.environ, environment, CELLCYCLE_PROGRESS_FILE=str(progress)):
             options = {"kernel_name": "python3", "cwd": str(source.parent), "config": _kernel_config(sockets)}
             papermill.execute_notebook(str(source), str(copy), parameters, progress_bar=False, **options)
     except PapermillExecutionError as failure:
@@ -201,20 +202,6 @@ def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:
     notes = tuple(said.read_text(encoding="utf-8").splitlines()) if said.exists() else ()
     said.unlink(missing_ok=True)
     return Outcome(source.stem, copy, time.perf_counter() - started, error, notes)
-
-
-@contextlib.contextmanager
-def _set(environment: dict[str, str]):
-    """Set variables for the processes that start inside this context."""
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _kernel_config(sockets: str):

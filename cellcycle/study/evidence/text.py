@@ -79,12 +79,12 @@ def refresh_evidence() -> None:
     refresh(root / "docs" / "evidence.md", document_blocks(found))
     refresh(root / "README.md", {"EVIDENCE": markdown_table(short_table(found))})
     drawn = {}
-    for name in _recorded(found):
-        rows = {_name(r, SOURCES[name]).replace("`", "").replace("*", ""): s for r, s in _of(found, name)}
+    for name, (own, _) in _by_source(found).items():
+        rows = {_name(r).replace("`", "").replace("*", ""): s for r, s in own}
         drawn[f"evidence_{name}"] = scores(rows, PANELS[name])
-    for record, _ in _of(found, "rpe1"):
-        if (record.config["model"], record.config["way"]) == (AUTO, "together"):
-            drawn["evidence_rpe1_edu"] = horseshoe(rows_of(record))
+        for record, _ in own:
+            if (name, record.config["model"], record.config["way"]) == ("rpe1", AUTO, "together"):
+                drawn["evidence_rpe1_edu"] = horseshoe(rows_of(record))
     save_figures(drawn, root / "docs" / "images")
     for name in shipped_names():
         checkpoint = load_checkpoint(name)
@@ -103,9 +103,8 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     blocks |= {"PRIORS": markdown_table(priors_table(cultures)), "STILL": markdown_table(still_table(cultures))}
     blocks["UNUSUAL"] = markdown_table(unusual_table(pd.read_csv(files.repository() / UNUSUAL)))
     blocks["AIMS"] = markdown_table(aims_table(found))
-    for name in _recorded(found):
-        source, own = SOURCES[name], _of(found, name)
-        facts = own[0][0].run
+    for name, (own, repeating) in _by_source(found).items():
+        source, facts = SOURCES[name], own[0][0].run
         n = max(len(record.predictions) for record, _ in own)
         left = f" ({k} left out)" if (k := facts["n_learned"]) else ""
         told = [
@@ -118,14 +117,14 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
         if name == "fields":
             n_large = len(large_fields(own[0][0].predictions))
             told.append(f"*Last column:* of the {n_large} fields with {LEAST_NUCLEI} nuclei or more.")
-        if same := [_name(record, SOURCES[name]) for record, _ in _repeating(found, name)]:
-            told.append(f"*Left out:* {'; '.join(same)}: the same answers as each by itself.")
+        if repeating:
+            told.append(f"*Left out:* {'; '.join(map(_name, repeating))}: the same answers as each by itself.")
         rows = {}
         for record, scores in own:
             row = {"nuclei": str(len(record.predictions))}
             shown = {score: str(value) for score, value in scores.items() if np.isfinite(value.value)}
             fitted = {score: shown.pop(score) for score in [*shown] if _FITTED in score}
-            rows[_name(record, source)] = row | shown
+            rows[_name(record)] = row | shown
             if fitted:
                 rows[_HISTOGRAM] = row | {score.replace(_FITTED, ""): value for score, value in fitted.items()}
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").fillna("")
@@ -192,33 +191,25 @@ def unusual_table(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(nuclei=table["nuclei"].astype(int).astype(str))
 
 
-def _of(found, name: str) -> list[tuple[Record, dict]]:
-    """Return the records of a source, without those of a way in which nothing is answered otherwise."""
-    same = {record.folder for record, _ in _repeating(found, name)}
-    return [(r, scores) for r, scores in found if r.config["source"] == name and r.folder not in same]
+def _by_source(found) -> dict[str, tuple[list[tuple[Record, dict]], list[Record]]]:
+    """Return the records of each source, and aside those of a way in which nothing is answered otherwise."""
+    made, alone = {}, {}
+    for record, scores in found:
+        (source, way), model = _place(record), record.config["model"]
+        answers = record.predictions.filter(["call", *(f"p_{phase}" for phase in PHASES)])
+        own, repeating = made.setdefault(source, ([], []))
+        if way != "each" and answers.equals(alone.get((source, model))):
+            repeating.append(record)
+        else:
+            own.append((record, scores))
+            alone |= {(source, model): answers} if way == "each" else {}
+    return made
 
 
-def _repeating(found, name: str) -> list[tuple[Record, dict]]:
-    own = [(record, scores) for record, scores in found if record.config["source"] == name]
-    alone = {record.config["model"]: record.predictions for record, _ in own if record.config["way"] == "each"}
-    answers = ["call", *(column for column in own[0][0].predictions if column.startswith("p_"))] if own else []
-    return [
-        (record, scores)
-        for record, scores in own
-        if record.config["way"] != "each"
-        and record.config["model"] in alone
-        and record.predictions.filter(answers).equals(alone[record.config["model"]].filter(answers))
-    ]
-
-
-def _recorded(found) -> list[str]:
-    return [name for name in SOURCES if _of(found, name)]
-
-
-def _name(record: Record, source) -> str:
-    model, way = record.config["model"], record.config["way"]
+def _name(record: Record) -> str:
+    (source, way), model = _place(record), record.config["model"]
     shown = _NAMES.get(model, f"`{model}`")
-    return f"{shown}, {WAYS[way]}" if len(source.ways) > 1 else shown
+    return f"{shown}, {WAYS[way]}" if len(SOURCES[source].ways) > 1 else shown
 
 
 def short_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from cellcycle.images import Plane
 from cellcycle.nuclei import Nuclei
@@ -49,11 +50,9 @@ def field_flips(fields: list[dict], predictor: Predictor) -> dict:
         n += len(calls)
         for change in CHANGES:
             there, again = _called(predictor, *field[change])
-            if not len(again):
-                counts[change] += len(calls)
-                continue
-            gaps = np.hypot(*(_moved(centres, change)[:, None] - there[None]).transpose(2, 0, 1))
-            is_same = (gaps.min(axis=1) < _NEAR_PX) & (again[gaps.argmin(axis=1)] == calls)
+            away, nearest = cKDTree(there).query(_moved(centres, change))
+            # Where none is there, the nearest is beyond the last.
+            is_same = (away < _NEAR_PX) & (np.append(again, "")[nearest] == calls)
             counts[change] += int((~is_same).sum())
     return {change: round(count / max(n, 1), 4) for change, count in counts.items()} | {"n": n}
 
