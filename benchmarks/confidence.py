@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from sklearn.metrics import roc_auc_score
 
 from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
@@ -38,6 +37,7 @@ from cellcycle.simulation import NAGAO_PARAMETERS, SimulationParameters, simulat
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation.scene import Scene, expose, light_per_n, make_slide, sample
 from cellcycle.study import experiments
+from cellcycle.study.evidence.scores import auc_of
 from cellcycle.study.shipped.cells import SLIDE_COUNTS, microscope
 from cellcycle.study.shipped.scoring import Slide, records_dir
 from cellcycle.study.texts import real_records
@@ -62,15 +62,14 @@ def write(name: str, table: pd.DataFrame, key: tuple[str, ...] = ("cells", "mode
         before = pd.read_csv(file)
         is_new = pd.MultiIndex.from_frame(before[list(key)]).isin(pd.MultiIndex.from_frame(table[list(key)]))
         table = pd.concat([before[~is_new], table])
-    unfinished = file.with_suffix(".part")
-    table.round(4).to_csv(unfinished, index=False)
-    os.replace(unfinished, file)
+    with files.whole_file(file) as work:
+        table.round(4).to_csv(work, index=False)
     print(f"{name}\n{table.round(3).to_string(index=False)}", flush=True)
 
 
-def columns(name: str, found) -> dict:
-    """Return an estimate as three columns."""
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+def mean_of(values, units) -> Estimate:
+    """Return the mean of values (N,), drawn as their units (N,)."""
+    return bootstrap(lambda weights: np.average(values.astype(float), weights=weights), len(values), units)
 
 
 def write_judgement(who: dict, judged: Judged) -> None:
@@ -81,9 +80,7 @@ def write_judgement(who: dict, judged: Judged) -> None:
     order, units, rows = np.argsort(-judged.sure, kind="stable"), judged.record.units, []
     for share in KEPT:
         kept = order[: round(share * len(order))]
-        wrong = (~judged.right[kept]).astype(float)
-        risk = bootstrap(lambda w, x=wrong: np.average(x, weights=w), len(kept), units[kept])
-        rows.append({**who, "kept": share, **columns("risk", risk)})
+        rows.append({**who, "kept": share, **mean_of(~judged.right[kept], units[kept]).columns("risk")})
     write("risk_coverage", pd.DataFrame(rows))
 
 
@@ -166,7 +163,7 @@ def _dna_copies(dataset: NucleusDataset) -> np.ndarray:
 
 def judge_positions(who: dict, scores, truth: pd.DataFrame, record: results.Record) -> None:
     """Write how near estimated positions are to the truth, with DNA content, without, and by the call alone."""
-    rows, units, in_s = [], record.units, record.labels == PHASES.index("S")
+    rows, in_s = [], record.labels == PHASES.index("S")
     calls = np.eye(len(PHASES))[scores.argmax(axis=1)]
     kinds = {
         "phases and DNA": (scores, truth["dna_copies"].to_numpy()),
@@ -177,7 +174,7 @@ def judge_positions(who: dict, scores, truth: pd.DataFrame, record: results.Reco
     for kind, (given, copies) in kinds.items():
         found = cycle_positions(given, copies, level=LEVEL)
         off = np.abs(found["position"] - position).to_numpy()
-        held = ((found["position_low"] <= position) & (position <= found["position_high"])).to_numpy(float)
+        held = ((found["position_low"] <= position) & (position <= found["position_high"])).to_numpy()
         copied = np.abs(found["replicated"] - replicated).to_numpy()
         row = {**who, "from": kind, "n": len(off), "asked": LEVEL}
         for name, values, of in (
@@ -185,9 +182,7 @@ def judge_positions(who: dict, scores, truth: pd.DataFrame, record: results.Reco
             ("interval_holds_truth", held, slice(None)),
             ("replicated_error_in_s", copied, in_s),
         ):
-            score = values[of]
-            mean = bootstrap(lambda w, v=score: np.average(v, weights=w), len(score), units[of])
-            row |= columns(name, mean)
+            row |= mean_of(values[of], record.units[of]).columns(name)
         row["correlation"] = np.corrcoef(found["position"], position)[0, 1]
         rows.append(row)
     write("position", pd.DataFrame(rows))
@@ -253,25 +248,14 @@ def against_usual(usual: str, features, labels, parts, late, named: dict) -> lis
     return [*rows, _row(usual, name, early, features[test & late], features[test & ~late])]
 
 
-def separation(strange, usual) -> Estimate:
-    """Return how often a strange cell lies farther out than a usual one; ties count half."""
-    _, rank = np.unique(np.concatenate([strange, usual]), return_inverse=True)
-    is_strange = np.arange(len(rank)) < len(strange)
-    return bootstrap(lambda w: roc_auc_score(is_strange, rank, sample_weight=w), len(rank))
-
-
 def _row(usual: str, name: str, learned, strange, others) -> dict:
-    found = separation(learned.distances(strange), learned.distances(others))
-    features = {"strange": strange, "usual": others}
-    shares = {f"flagged_{kind}": (learned.p_values(f) < LEAST_P_VALUE).mean() for kind, f in features.items()}
-    return {
-        "usual": usual,
-        "strange": name,
-        "n_strange": len(strange),
-        "n_usual": len(others),
-        **columns("auroc", found),
-        **shares,
-    }
+    features, is_strange = np.concatenate([strange, others]), np.arange(len(strange) + len(others)) < len(strange)
+    # How often a strange cell lies farther out than a usual one.
+    found = bootstrap(auc_of(is_strange, learned.distances(features)), len(features))
+    is_flagged = learned.p_values(features) < LEAST_P_VALUE
+    shares = {"flagged_strange": is_flagged[is_strange].mean(), "flagged_usual": is_flagged[~is_strange].mean()}
+    counts = {"n_strange": len(strange), "n_usual": len(others)}
+    return {"usual": usual, "strange": name, **counts, **found.columns("auroc"), **shares}
 
 
 def real_at_model_scale(real: Path, sets) -> dict[str, np.ndarray]:

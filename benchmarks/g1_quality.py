@@ -55,10 +55,8 @@ def one_slide(number: int, models: dict) -> dict:
     shares = np.full(len(PHASES), 1 / len(PHASES)) if is_even else rng.dirichlet(SHARES)
     counts = {phase: max(2, round(n * share)) for phase, share in zip(PHASES, shares, strict=True)}
     slide = Slide(simulated_slide(f"quality{number}", counts, size_px, SEED + 1 + number, parameters))
-    found = [(k, one) for k, one in enumerate(slide.nuclei) if len(one)]
-    dna = np.full(len(slide.dataset), np.nan)
-    for k, one in found:
-        dna[k] = one.measured["integrated_dna"][0] if one.is_sound[0] else np.nan
+    found = ((one.measured["integrated_dna"], one.is_sound) for one in slide.nuclei)
+    dna = np.array([amounts[0] if len(amounts) and is_sound[0] else np.nan for amounts, is_sound in found])
     peak, truth = fit_g1_peak(dna), slide.dataset.labels
     row = {"n": len(truth), "is_wide": is_wide, "stain_cv": parameters.stain_cv, "quality": peak.quality}
     row |= {"usable": peak.is_usable, "cv": peak.cv, "g2_ratio": peak.g2_ratio}

@@ -135,16 +135,11 @@ def measured(record: dict) -> str:
     fuzz = json.loads((ROOT / "data" / "results" / "fuzz.json").read_text(encoding="utf-8"))
     everything = fuzz["all"]
     half, wrong = record["half_open"], record["guesses"]
-    rows = [
-        f"| {words} | {r['asked']} | {r['lost']} | {r['mixed_up']} | {r['seconds']} |"
-        for words, r in record["crowds"].items()
-    ]
+    crowds = pd.DataFrame.from_dict(record["crowds"], orient="index").rename(columns={"mixed_up": "mixed up"})
     return "\n".join([
         f"On {record['machine']}, {record['date']}; recorded in `data/results/page.json` and `data/results/fuzz.json`:",
         "",
-        "| all at once | asked | lost | mixed up | seconds |",
-        "| --- | --- | --- | --- | --- |",
-        *rows,
+        blocks.markdown_table(crowds.astype(str).rename_axis("all at once")),
         "",
         f"The server answered {record['start_s']} s after its start; it and its workers then took",
         f"{record['megabytes']} MB. Of {half['opened']} half-open connections {half['open_after_15_s']} were open",

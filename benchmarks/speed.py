@@ -11,7 +11,6 @@ ratios of its times to ours. Minima of several repeats are the steadiest figures
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -39,7 +38,6 @@ def run(command, repeats: int = 1, **environment) -> dict[str, float]:
     """Run a command several times; return the least wall and CPU seconds, and its peak memory in GB."""
     walls, cpus, memory = [], [], 0
     for _ in range(repeats):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.perf_counter()
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         process = subprocess.Popen(command, env=os.environ | environment, **pipes)
@@ -47,8 +45,7 @@ def run(command, repeats: int = 1, **environment) -> dict[str, float]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         walls.append(time.perf_counter() - started)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpus.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        cpus.append(usage.ru_utime + usage.ru_stime)
         memory = max(memory, usage.ru_maxrss * 1024 / 1e9)
         if process.returncode:
             sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{told.decode()[-500:]}")

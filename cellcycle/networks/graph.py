@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ def in_eight_bits(graph, examples: Iterable[dict[str, np.ndarray]]):
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    left = iter(examples)
     with TemporaryDirectory() as folder:
         plain, prepared, made = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "made"))
         onnx.save(graph, plain)
@@ -53,20 +55,10 @@ def in_eight_bits(graph, examples: Iterable[dict[str, np.ndarray]]):
         quantization.quantize_static(
             prepared,
             made,
-            _Examples(examples),
+            SimpleNamespace(get_next=lambda: next(left, None)),
             op_types_to_quantize=["Conv", "Relu", "MaxPool", "Concat", "Resize"],
             per_channel=True,
             reduce_range=True,
             activation_type=quantization.QuantType.QUInt8,
         )
         return onnx.load(made)
-
-
-class _Examples:
-    """Examples one by one, as the calibration reads them."""
-
-    def __init__(self, examples):
-        self._left = iter(examples)
-
-    def get_next(self) -> dict | None:
-        return next(self._left, None)

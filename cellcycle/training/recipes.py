@@ -34,15 +34,12 @@ _MARGIN = 2.2
 
 def input_rule(dataset, size: int, intensity: str, network: str | None = None) -> InputRule:
     """Return how nuclei of a `NucleusDataset` become inputs: crops as they are, nuclei of fields cut at one scale."""
-    per_image = intensity == "per-image"
-    if network == DNA_CONTENT and per_image:
+    per_image, by_dna = intensity == "per-image", network == DNA_CONTENT
+    if by_dna and per_image:
         raise SettingError("intensity", "dna-content compares amounts between images", "leave per-image out")
-    if network == DNA_CONTENT and not dataset.fields:
-        measured = MEASUREMENTS[0]
-    elif not dataset.fields:
-        measured = (*MEASURED_PER_IMAGE, "picture_dna_over_background") if per_image else (*MEASURED, *GRAIN_AMOUNTS)
-        measured = (*measured, *GRAIN)
     if not dataset.fields:
+        measured = (*MEASURED_PER_IMAGE, "picture_dna_over_background") if per_image else (*MEASURED, *GRAIN_AMOUNTS)
+        measured = MEASUREMENTS[0] if by_dna else (*measured, *GRAIN)
         side, size_um = dataset.size_px, dataset.pixel_size_um
         crop_um = None if size_um is None else round(side * size_um, 4)
         # Smaller crops keep their size.
@@ -50,6 +47,5 @@ def input_rule(dataset, size: int, intensity: str, network: str | None = None) -
     areas = np.concatenate([f.nuclei.measured["area_um2"] for f in dataset.fields])
     median = float(np.median(areas[np.isfinite(areas)]))
     view_um = _MARGIN * np.sqrt(4 * median / np.pi)
-    measured = (*(MEASURED[:4] if per_image else FIELD_MEASURED), *GRAIN)
-    measured = MEASUREMENTS[1] if network == DNA_CONTENT else measured
+    measured = MEASUREMENTS[1] if by_dna else (*(MEASURED[:4] if per_image else FIELD_MEASURED), *GRAIN)
     return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measured, scale=Scale(median))
