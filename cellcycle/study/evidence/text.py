@@ -220,12 +220,8 @@ def short_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
         short = {score: f"{e.value:.2f}" if score == "no call" else str(e) for score, e in scores.items()}
         told = {_SHORT.get((*_place(record), score)): value for score, value in short.items()}
         rows.get(record.config["model"], {}).update(told)
-    return (
-        pd.DataFrame.from_dict(rows, orient="index")
-        .reindex(columns=list(_SHORT.values()))
-        .rename_axis("model")
-        .fillna("")
-    )
+    table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=list(_SHORT.values()))
+    return table.rename_axis("model").fillna("")
 
 
 def card_scores(found: list[tuple[Record, dict]], model: str) -> dict[str, dict]:
@@ -251,9 +247,5 @@ def _place(record: Record) -> tuple[str, str]:
 
 def _numbers(scores: dict) -> dict[str, dict]:
     """Return finite scores with their intervals, rounded."""
-    shown = {name: {"value": s.value, "low": s.low, "high": s.high} for name, s in scores.items()}
-    return {
-        name: {key: round(number, 4) for key, number in numbers.items()}
-        for name, numbers in shown.items()
-        if all(map(np.isfinite, numbers.values()))
-    }
+    finite = {name: vars(found) for name, found in scores.items() if all(map(np.isfinite, vars(found).values()))}
+    return {name: {key: round(number, 4) for key, number in of.items()} for name, of in finite.items()}

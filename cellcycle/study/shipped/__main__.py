@@ -7,17 +7,10 @@ from pathlib import Path
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.ending import guarded
 from cellcycle.predict import Predictor, Settings
+from cellcycle.study.shipped import scoring
 from cellcycle.study.shipped.fields import found_fields
 from cellcycle.study.shipped.flips import field_variants
 from cellcycle.study.shipped.real import REAL, train_real
-from cellcycle.study.shipped.scoring import (
-    CALIBRATION_SEED,
-    N_CALIBRATION_SLIDES,
-    all_tests,
-    calibrate,
-    score_checkpoint,
-    slides_of,
-)
 from cellcycle.study.shipped.training import RECIPES, train_shipped
 
 # The network that finds nuclei, which stands with the segmentation.
@@ -40,27 +33,26 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(learners))} learn from real cells: name their folder in CELLCYCLE_REAL_DATA")
     wanted = arguments.names or [name for name in known if real or name not in learners]
     names = [name for name in wanted if name in RECIPES]
+    folder = Path(real) if real else None
     if FINDER in wanted and not arguments.score_only:
         from cellcycle.training.finder import make_finder
 
-        make_finder(Path(real))
-    # Their scores are those of the cells that were held out.
-    for name in () if arguments.score_only else [name for name in wanted if name in REAL]:
-        print(f"trained {train_real(name, Path(real)).folder}", flush=True)
+        make_finder(folder)
+    # Of `REAL` first; their scores are those of the cells that were held out.
+    for name in () if arguments.score_only else sorted(set(wanted) - {FINDER}, key=[*REAL, *wanted].index):
+        print(f"trained {(train_real if name in REAL else train_shipped)(name, folder).folder}", flush=True)
     if not names:
         return
-    for name in () if arguments.score_only else names:
-        print(f"trained {train_shipped(name, Path(real) if real else None).folder}", flush=True)
-    slides = slides_of("calibration", N_CALIBRATION_SLIDES, CALIBRATION_SEED)
-    slides += slides_of("other", N_CALIBRATION_SLIDES, CALIBRATION_SEED, is_wide=True)
+    slides = scoring.slides_of("calibration", scoring.N_CALIBRATION_SLIDES, scoring.CALIBRATION_SEED)
+    slides += scoring.slides_of("other", scoring.N_CALIBRATION_SLIDES, scoring.CALIBRATION_SEED, is_wide=True)
     for name in names:
-        temperature = calibrate(name, slides).confidence.temperature
+        temperature = scoring.calibrate(name, slides).confidence.temperature
         print(f"calibrated {name}: temperature {temperature:.2f}", flush=True)
     finder = Predictor(load_checkpoint(names[0]), Settings("field"))
-    tests, fields = all_tests(Path(real) if real else None), found_fields(finder)
+    tests, fields = scoring.all_tests(folder), found_fields(finder)
     flipped = field_variants(finder.find)
     for name in names:
-        score_checkpoint(name, tests, flipped, fields)
+        scoring.score_checkpoint(name, tests, flipped, fields)
 
 
 if __name__ == "__main__":

@@ -14,21 +14,12 @@ from cellcycle.confidence import fit_confidence, measured_nuclei, prediction_set
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset
 from cellcycle.evaluate import called
-from cellcycle.metrics import SCORES
+from cellcycle.metrics import SCORES, Estimate
 from cellcycle.nuclei import Nuclei, nuclei_of
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Predictor, Settings
 from cellcycle.simulation import VERSION as SIMULATOR
-from cellcycle.study.shipped.cells import (
-    SCALE,
-    SLIDE_COUNTS,
-    TEST_SEED,
-    at_our_size,
-    microscope,
-    other_laboratory,
-    real_cells,
-    simulated_slide,
-)
+from cellcycle.study.shipped import cells
 from cellcycle.study.shipped.fields import score_fields
 from cellcycle.study.shipped.flips import CHANGES, changed, field_flips
 from cellcycle.summaries import score_table
@@ -51,7 +42,7 @@ class Slide:
     @cached_property
     def nuclei(self) -> list[Nuclei]:
         """One a crop."""
-        return nuclei_of(self.dataset, SCALE)
+        return nuclei_of(self.dataset, cells.SCALE)
 
     @cached_property
     def variants(self) -> dict[str, "Slide"]:
@@ -93,19 +84,19 @@ def slides_of(name: str, n_slides: int, seed: int, counts=None, is_wide: bool = 
 
     `is_wide`: those of other laboratories, see `cells.other_laboratory`.
     """
-    made, counts = [], counts or SLIDE_COUNTS
+    made, counts = [], counts or cells.SLIDE_COUNTS
     for number in range(n_slides):
-        parameters, size_px = (other_laboratory if is_wide else microscope)(number, seed)
-        made.append(Slide(simulated_slide(f"{name}{number}", counts, size_px, seed + 1 + number, parameters)))
+        parameters, size_px = (cells.other_laboratory if is_wide else cells.microscope)(number, seed)
+        made.append(Slide(cells.simulated_slide(f"{name}{number}", counts, size_px, seed + 1 + number, parameters)))
     return made
 
 
 def all_tests(real: Path | None) -> list[HeldOut]:
     """Return the tests of the shipped models; without a folder with `jurkat/` there is none on real cells."""
     simulator = f"cellcycle.simulation {SIMULATOR}"
-    default = Slide(simulated_slide("simulated", dict.fromkeys(PHASES, N_TEST_PER_PHASE), 64, TEST_SEED))
-    others = tuple(slides_of("slide", N_TEST_SLIDES, TEST_SEED))
-    wide = tuple(slides_of("laboratory", N_TEST_SLIDES, TEST_SEED, is_wide=True))
+    default = Slide(cells.simulated_slide("simulated", dict.fromkeys(PHASES, N_TEST_PER_PHASE), 64, cells.TEST_SEED))
+    others = tuple(slides_of("slide", N_TEST_SLIDES, cells.TEST_SEED))
+    wide = tuple(slides_of("laboratory", N_TEST_SLIDES, cells.TEST_SEED, is_wide=True))
     tests = [
         HeldOut("simulated", f"held-out nuclei of {simulator}, default microscope", (default,)),
         HeldOut("slides", f"{simulator}, {N_TEST_SLIDES} microscopes that no model was trained on", others),
@@ -113,11 +104,10 @@ def all_tests(real: Path | None) -> list[HeldOut]:
             "laboratories", f"{simulator}, {N_TEST_SLIDES} other laboratories: few pixels, round or mouse cells", wide
         ),
     ]
-    return (
-        tests
-        if real is None
-        else [*tests, HeldOut("jurkat", JURKAT, (Slide(at_our_size(real_cells("jurkat", real, is_held_out=True))),))]
-    )
+    if real is not None:
+        jurkat = cells.at_our_size(cells.real_cells("jurkat", real, is_held_out=True))
+        tests.append(HeldOut("jurkat", JURKAT, (Slide(jurkat),)))
+    return tests
 
 
 def calibrate(name, slides: list[Slide]) -> Checkpoint:
@@ -128,13 +118,9 @@ def calibrate(name, slides: list[Slide]) -> Checkpoint:
     parts = np.repeat(np.arange(len(slides)), [len(slide.dataset) for slide in slides])
     measured = measured_nuclei([nuclei for slide in slides for nuclei in slide.nuclei])
     answered = np.isfinite(said).all(axis=1)
-    fitted = fit_confidence(
-        said[answered],
-        labels[answered],
-        parts[answered],
-        {name: values[answered] for name, values in measured.items()},
-        fitted_on=f"nuclei of cellcycle.simulation {SIMULATOR}, microscopes of their own (seed {CALIBRATION_SEED})",
-    )
+    measured = {name: values[answered] for name, values in measured.items()}
+    source = f"nuclei of cellcycle.simulation {SIMULATOR}, microscopes of their own (seed {CALIBRATION_SEED})"
+    fitted = fit_confidence(said[answered], labels[answered], parts[answered], measured, fitted_on=source)
     write_card(checkpoint.folder, checkpoint.card | {"confidence": fitted.to_dict()})
     return load_checkpoint(checkpoint.folder)
 
@@ -173,21 +159,18 @@ def card_trust(checkpoint: Checkpoint, probabilities, labels, groups=None) -> di
         return {}
     sets = prediction_sets(probabilities, checkpoint.confidence.thresholds)
     covered = coverage_table(sets, labels, checkpoint.classes, groups)["coverage"]
-    error = calibration_error(probabilities, labels, groups)
-    return {
-        "calibration_error": _rounded(error.value, error.low, error.high),
-        "coverage": {name: round(float(value), 4) for name, value in covered.items()},
-    }
+    error = _rounded(calibration_error(probabilities, labels, groups))
+    return {"calibration_error": error, "coverage": {name: round(float(of), 4) for name, of in covered.items()}}
 
 
-def _rounded(value, low, high) -> dict:
-    return {"value": round(float(value), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+def _rounded(found: Estimate) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in vars(found).items()}
 
 
 def card_scores(record: results.Record) -> dict:
     """Return accuracy, macro F1 and balanced accuracy with intervals, and the recalls, from a record."""
     row = score_table([record], as_trained=True).iloc[0]
-    made = {name: _rounded(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in SCORES}
+    made = {name: _rounded(Estimate(*row[[name, f"{name}_low", f"{name}_high"]])) for name in SCORES}
     return made | {"recall": {c: round(float(row[f"recall_{c}"]), 4) for c in record.classes}}
 
 
