@@ -293,7 +293,6 @@ def strange_for_jurkat(real: Path) -> list[dict]:
 
 
 def main() -> None:
-    """Measure the named parts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help="real, simulated, strangeness; all without any")
     chosen = parser.parse_args().parts or ["real", "simulated", "strangeness"]

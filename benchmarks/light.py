@@ -34,7 +34,6 @@ _OFF = 0.17
 
 
 def main() -> None:
-    """Measure, and write the record."""
     rows = [row_of(*one) for one in product(CULTURES, COUNTS, UNEVEN)]
     with files.whole_file(files.repository() / RECORD) as work:
         pd.DataFrame(rows).round(3).to_csv(work, index=False)

@@ -177,7 +177,6 @@ def kept(record: dict, file: Path, document: Path, block: str) -> None:
 
 
 def main() -> None:
-    """Measure, print, and keep where asked."""
     keep = wants_record(__doc__)
     paths = NUCLEI[:N_VISITORS]
     expected = {path: float(predict(path)["p_G1"].iloc[0]) for path in paths}

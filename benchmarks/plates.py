@@ -76,7 +76,6 @@ def _points(effect: pd.Series) -> str:
 
 
 def main() -> None:
-    """Measure, print, and keep."""
     tables = []
     for seed in SEEDS:
         with TemporaryDirectory() as folder:

@@ -41,7 +41,6 @@ def milliseconds(function, *arguments) -> float:
 
 
 def main() -> None:
-    """Print one line a file."""
     with tempfile.TemporaryDirectory() as folder:
         print(f"{'file':<18}{'without':>10}{'with':>10}{'extra, ms':>12}")
         for path in pictures(Path(folder)):

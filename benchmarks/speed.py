@@ -124,7 +124,6 @@ def rival_command() -> str:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with-rival", action="store_true", help="install and time the study's package too")
     parser.add_argument("--repeats", type=int, default=5)

@@ -38,7 +38,6 @@ KINDS = {
 
 
 def main() -> None:
-    """Measure, and write the record."""
     rows = list(tasks.run(row_of, KINDS, 2))
     with files.whole_file(files.repository() / UNUSUAL) as work:
         pd.DataFrame(rows).round(4).to_csv(work, index=False)

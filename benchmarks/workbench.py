@@ -247,7 +247,6 @@ def measured(record: dict) -> str:
 
 
 def main() -> None:
-    """Measure, print, and keep where asked."""
     keep = wants_record(__doc__)
     with TemporaryDirectory() as made, website() as (address, process, *_), sync_playwright() as tool:
         field, truth = simulated(Path(made))

@@ -104,9 +104,8 @@ class SimulationParameters:
 
     def __repr__(self) -> str:
         """Return all that shapes the images, without what is not asked for: records know their data by this text."""
-        said = {f.name: getattr(self, f.name) for f in fields(self)}
-        told = {f.name for f in fields(self) if f.name not in _ASKED_FOR or said[f.name] != f.default}
-        return f"SimulationParameters({', '.join(f'{name}={said[name]!r}' for name in said if name in told)})"
+        told = (f for f in fields(self) if f.name not in _ASKED_FOR or getattr(self, f.name) != f.default)
+        return f"SimulationParameters({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in told)})"
 
     def __post_init__(self):
         if self.bits not in (8, 12, 16):

@@ -106,21 +106,18 @@ def field_picture() -> np.ndarray:
 def finders_beside() -> dict[str, pd.DataFrame]:
     """Return what each finder comes to in one run of `benchmarks/segmentation_fields.py`, from its record."""
     record = json.loads((files.repository() / FINDERS).read_text(encoding="utf-8"))
-    found = record["finders"]
     widths = {"simulated": "width of the G1 peak, simulated slide", "rpe1": "width of the G1 peak, RPE-1"}
     spent = {"times_plain": "time, over that of the plain script", "memory_mb": "memory of the process, MB"}
-    g1 = {name: {title: _width(one["g1"][source]) for source, title in widths.items()} for name, one in found.items()}
-    jpeg = {name: {"F1 at IoU 0.5, as JPEG": f"{Estimate(*one['jpeg']['f1_0.5'])}"} for name, one in found.items()}
-    return {
-        "FINDERS_REAL": _by_finder(
-            {name: _finder_scores(one["real"], record["n_real"]) | jpeg[name] for name, one in found.items()}
-        ),
-        "FINDERS_SIMULATED": _by_finder(
-            {n: _finder_scores(one["simulated"], record["n_simulated"]) | g1[n] for n, one in found.items()}
-        ),
-        "FINDERS_CROWDED": _by_finder({name: _counted(of) for name, of in record["crowded"].items()}),
-        "FINDERS_COST": _by_finder({n: {t: f"{one[c]:g}" for c, t in spent.items()} for n, one in found.items()}),
-    }
+    real, simulated, cost = {}, {}, {}
+    for name, one in record["finders"].items():
+        jpeg = {"F1 at IoU 0.5, as JPEG": str(Estimate(*one["jpeg"]["f1_0.5"]))}
+        g1 = {title: _width(one["g1"][source]) for source, title in widths.items()}
+        real[name] = _finder_scores(one["real"], record["n_real"]) | jpeg
+        simulated[name] = _finder_scores(one["simulated"], record["n_simulated"]) | g1
+        cost[name] = {title: f"{one[column]:g}" for column, title in spent.items()}
+    crowded = {name: _counted(counts) for name, counts in record["crowded"].items()}
+    tables = {"REAL": real, "SIMULATED": simulated, "CROWDED": crowded, "COST": cost}
+    return {f"FINDERS_{name}": _by_finder(rows) for name, rows in tables.items()}
 
 
 def _finder_scores(scores: dict, n_fields: int = 0) -> dict[str, str]:

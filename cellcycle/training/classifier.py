@@ -128,10 +128,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         X = X.measured_by(self.measurements_)
         members, rows = [], []
         for number, scaling in enumerate(scalings):
-            seed = self.seed + 1000 * number
+            seed, own = self.seed + 1000 * number, encoding if scaling.view == "shape" else None
             with _one_thread(), torch.random.fork_rng(devices=[]):
-                network = self._begin(X.shape[-1], scaling, encoding, start, number, seed)
-                batches = self._batches(X, codes, scaling, encoding, seed, possible)
+                network = self._begin(X.shape[-1], own, start, number, seed)
+                batches = self._batches(X, codes, scaling, own, seed, possible)
                 rows += train_network(
                     network,
                     batches,
@@ -142,7 +142,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                     self.device,
                     None if state is None else Path(state) / f"member{number}.safetensors",
                     after_epoch and (lambda epoch, done=number * self.epochs: after_epoch(done + epoch)),
-                    held_out and self._watch(held_out, scaling, encoding, batches.labels),
+                    held_out and self._watch(held_out, scaling, own, batches.labels),
                 )
             members.append(network.cpu())
         self.model_ = Model(members, copy.deepcopy(list(scalings)), copy.deepcopy(encoding), self.turns).eval()
@@ -162,23 +162,23 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         stored = [weights.get(f"encoding.{name}", torch.empty(0)) for name in ("is_amount", "mean", "deviation")]
         encoding = None if edges is None else Encoding(edges.numpy(), *(values.numpy() for values in stored))
         self.measurements_ = () if encoding is None else rule.measurements
-        members = [self._network(view, encoding, rule.size_px) for view in self.views]
+        members = [self._network(encoding if view == "shape" else None, rule.size_px) for view in self.views]
         model = Model(members, [Scaling(view) for view in self.views], encoding, self.turns)
         kept = {name: weights[name] for name in model.state_dict()}
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in kept.items()})
         self.model_ = model.eval()
         return self
 
-    def _network(self, view: str, encoding, size_px: int) -> Network:
-        """Return the network of a member that sees images in a view, not trained."""
+    def _network(self, encoding: Encoding | None, size_px: int) -> Network:
+        """Return the network of a member, not trained; `encoding` is that of the measurements that it sees."""
         options = {name: getattr(self, name) for name in ("width", "dropout", "stem_stride", "batch_norm")}
-        options["n_measurements"] = encoding.n_outputs if encoding is not None and view == "shape" else 0
+        options["n_measurements"] = 0 if encoding is None else encoding.n_outputs
         return build_network(self.network, len(self.classes_), self.channels_, size_px, **options)
 
-    def _begin(self, size_px: int, scaling, encoding, start, number: int, seed: int) -> Network:
+    def _begin(self, size_px: int, encoding, start, number: int, seed: int) -> Network:
         """Return the network of a member before its first step."""
         torch.manual_seed(seed)
-        network = self._network(scaling.view, encoding, size_px)
+        network = self._network(encoding, size_px)
         if start is not None:
             weights = start.model_.members[number].state_dict()
             if list(start.classes_) != list(self.classes_):
@@ -198,9 +198,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             made = make_training_set(X.images, codes, self.training_set, self.transforms, self.copies, seed)
             source, images = made.source, scaling(torch.from_numpy(made.images))
         labels = torch.from_numpy(codes[source].astype(np.int64) if possible is None else possible[source])
-        ramps = None
-        if encoding is not None and scaling.view == "shape":
-            ramps = encoding(torch.from_numpy(X.measurements[source]))
+        ramps = None if encoding is None else encoding(torch.from_numpy(X.measurements[source]))
         # On a GPU all of them at once: a batch is then picked, turned and moved there.
         tensors = [None if t is None else t.to(self.device) for t in (images, ramps, labels)]
         n_batches = -(-len(X) // self.batch_size)
@@ -217,8 +215,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         weights = (shares / np.maximum(np.bincount(codes, minlength=len(shares)), 1))[codes]
         images = scaling(torch.from_numpy(X.images)).contiguous(memory_format=torch.channels_last)
         truth = torch.from_numpy(codes)
-        has_side = encoding is not None and scaling.view == "shape"
-        ramps = encoding(torch.from_numpy(X.measurements)) if has_side else None
+        ramps = None if encoding is None else encoding(torch.from_numpy(X.measurements))
 
         def logits(network, part: slice):
             given = images[part], None if ramps is None else ramps[part]
