@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import imagecodecs
 import numpy as np
@@ -12,9 +12,6 @@ from benchmarks.fuzz.crafted_streams import zeros
 from benchmarks.fuzz.crafted_texts import FAR
 from benchmarks.fuzz.seeds import lsm, ome, stk, written
 from benchmarks.fuzz.tiff import ASCII, LONG, SBYTE, SHORT, SUBIFDS, build, described, page, tiled
-
-# Bytes of a page of `_one_page`.
-_ONE_PAGE = 2 + 8 * 12 + 4
 
 
 def pages() -> Iterator[tuple[str, bytes]]:
@@ -31,9 +28,9 @@ def pages() -> Iterator[tuple[str, bytes]]:
     yield "circle of ome pages", _in_circle(ome(n_pages=2))
     yield "circle of stk pages", _in_circle(stk())
     yield "circle of lsm pages", _in_circle(lsm())
-    yield "200,000 pages", _many_pages(200_000)
-    yield "20,000 unlike pages", _many_pages(20_000, step=1)
-    yield "200,000 pages of one IFD's room", _overlapping(200_000)
+    yield "200,000 pages", _many_pages(200_000, lambda i: _one_page(8))
+    yield "20,000 unlike pages", _many_pages(20_000, lambda i: _one_page(8 + i % 1000))
+    yield "200,000 pages of one IFD's room", _many_pages(200_000, lambda i: b"\0\0")
     for n in (1, 2, 1000, 19_000, 100_000):
         yield f"SubIFD that is its own page, {n} times", _subifds(n)
     yield "SubIFDs in a circle", _subifd_circle()
@@ -120,26 +117,20 @@ def _in_circle(data: bytes) -> bytes:
     return bytes(out)
 
 
-def _many_pages(n: int, step: int = 0) -> bytes:
-    """Return n pages of 8 tags; each a little larger than the last where `step` is given."""
+def _many_pages(n: int, page_of: Callable[[int], bytes]) -> bytes:
+    """Return n pages in a row, each as it is by its number, but for its link to the next."""
     out = bytearray(struct.pack("<2sHI", b"II", 42, 8))
     for i in range(n):
-        out += _one_page(8 + step * i % 1000, len(out) + _ONE_PAGE if i < n - 1 else 0)
+        out += page_of(i)
+        out += struct.pack("<I", len(out) + 4 if i < n - 1 else 0)
     return bytes(out)
 
 
-def _one_page(size: int, following: int) -> bytes:
+def _one_page(size: int) -> bytes:
+    """Return a page of 8 tags, without its link."""
     tags = (256, size), (257, size), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (279, 64)
     entries = (struct.pack("<HHII", tag, LONG, 1, value) for tag, value in tags)
-    return struct.pack("<H", len(tags)) + b"".join(entries) + struct.pack("<I", following)
-
-
-def _overlapping(n: int) -> bytes:
-    """Return n IFDs without a tag, 6 bytes each."""
-    out = bytearray(struct.pack("<2sHI", b"II", 42, 8))
-    for i in range(n):
-        out += struct.pack("<HI", 0, len(out) + 6 if i < n - 1 else 0)
-    return bytes(out)
+    return struct.pack("<H", len(tags)) + b"".join(entries)
 
 
 def _subifds(n: int) -> bytes:
@@ -150,8 +141,9 @@ def _subifds(n: int) -> bytes:
 
 def _own_subifds(n: int) -> bytes:
     """Return a page with n SubIFDs, each in a place of its own."""
+    one = _one_page(8) + bytes(4)
     # The strip comes first in the file, so the SubIFDs may lie in it.
-    return build(page(data=[_one_page(8, 0) * n], _330=(LONG, [8 + i * _ONE_PAGE for i in range(n)])))
+    return build(page(data=[one * n], _330=(LONG, [8 + i * len(one) for i in range(n)])))
 
 
 def _subifd_circle() -> bytes:

@@ -119,12 +119,8 @@ class Cells:
 
     def answers(self, model: str, way: str) -> pd.DataFrame:
         """Return what is kept of the rows of a model, of the forest, or of a product."""
-        if model == FOREST:
-            return self.forest(way)
-        return self.product(PRODUCTS[model], way) if model in PRODUCTS else self.called(model, way)
-
-    def called(self, model: str, way: str) -> pd.DataFrame:
-        """Return what is kept of a model's rows."""
+        if model == FOREST or model in PRODUCTS:
+            return self.forest(way) if model == FOREST else self.product(PRODUCTS[model], way)
         table = self.rows(model, way)
         scores = [column for column in table if column.startswith("p_")]
         return table[[*(c for c in _KEPT if c in table), *scores]].round(4)
