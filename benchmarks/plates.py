@@ -18,20 +18,18 @@ from cellcycle.predict import predict
 from cellcycle.report import read_experiment
 from cellcycle.report.numbers import all_numbers
 from cellcycle.simulation import SimulationParameters
-from cellcycle.simulation.plate import Well, write_plate
+from cellcycle.simulation.plate import CONTROL, PLATE, Well, write_plate
 from cellcycle.study import blocks
 
 RECORD, DOCUMENT = ROOT / "data" / "results" / "plates.csv", ROOT / "docs" / "how_to" / "plate.md"
 SEEDS, DOSE, SIDE_PX, N_SAMPLES = range(10), 10.0, 448, 300
 EFFECTS = {"G1 arrest": "G1", "S block": "S", "mitotic arrest": "M"}
-CONTROL = "vehicle"
 
 
 def predicted(folder: Path, seed: int) -> pd.DataFrame:
     """Write a plate with its map and truth into a folder; return its table, which is kept as `table.csv`, too."""
     treated = [[Well(drug, DOSE)] * 2 for drug in EFFECTS]
-    spoilt = [Well(crowd=0.0), Well(changes={"defocused_fraction": 1.0, "defocus_um": 6.0}), Well(crowd=0.15)]
-    write_plate(folder, 1, SIDE_PX, seed, SimulationParameters(), [*treated, [Well(), Well(), *spoilt]])
+    write_plate(folder, 1, SIDE_PX, seed, SimulationParameters(), [*treated, [Well(), Well(), *PLATE[-1][3:]]])
     table = predict(folder / "plate", plate_map=folder / "map.csv")
     table.to_csv(folder / "table.csv", index=False)
     return table

@@ -61,7 +61,7 @@ def crops() -> Path:
     """Write 1,000 cropped nuclei once."""
     folder = FOLDER / "crops"
     if not (folder / f"{N_CROPS - 1:04d}.png").exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         nuclei = simulate_nuclei({"G1": 25, "S": 25, "G2": 25, "M": 25}, 100, seed=5)
         for i in range(N_CROPS):
             # A hundred different nuclei are enough to time; each file is read anew.
@@ -74,7 +74,6 @@ def slide() -> Path:
     """Write a field of 10,000 x 10,000 pixels once: simulated fields side by side."""
     file = FOLDER / "slide.tif"
     if not file.exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
         tile = simulate_field((1000, 1000), 60, seed=3).image
         tile = (tile.astype(np.uint32) * 16).clip(0, 65535).astype(np.uint16)
         write_image(file, np.tile(tile, (SLIDE_PX // 1000,) * 2), 0.325)
@@ -85,7 +84,6 @@ def colour_picture() -> Path:
     """Write one blue RGB picture of 300 x 300 px, which the study's package reads too."""
     file = FOLDER / "nucleus.png"
     if not file.exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
         nucleus = simulate_nuclei({"G2": 1}, 300, seed=2).images[0, 0]
         picture = np.zeros((300, 300, 3), np.uint8)
         picture[..., 2] = np.round(255 * nucleus / nucleus.max())
@@ -129,6 +127,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--without-slide", action="store_true", help="leave the large field out")
     arguments = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
     shown("cellcycle --help", run([COMMAND, "--help"], arguments.repeats))
     one = run([COMMAND, "predict", colour_picture()], arguments.repeats)
     shown("one image, cold: cellcycle predict", one)

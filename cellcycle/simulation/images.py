@@ -250,13 +250,10 @@ def _at_camera_pixels(ids, shape, rows) -> tuple[np.ndarray, pd.DataFrame]:
     y, x = (
         np.minimum(((np.arange(n) + 0.5) * m / n).astype(int), m - 1) for n, m in zip(shape, ids.shape, strict=True)
     )
-    labels = ids[np.ix_(y, x)]
-    found = np.unique(labels[labels > 0])
-    renumber = np.zeros(len(rows) + 1, np.int32)
-    renumber[found] = np.arange(1, found.size + 1)
-    labels = renumber[labels]
-    truth = []
-    for k, (old, box) in enumerate(zip(found, ndimage.find_objects(labels), strict=True), start=1):
+    seen = ids[np.ix_(y, x)]
+    found = np.union1d(0, seen)
+    labels, truth = np.searchsorted(found, seen).astype(np.int32), []
+    for k, (old, box) in enumerate(zip(found[1:], ndimage.find_objects(labels), strict=True), start=1):
         yx = np.argwhere(labels[box] == k) + [side.start for side in box]
         y, x = yx.mean(0)
         border = bool((yx == 0).any() or (yx == np.array(shape) - 1).any())

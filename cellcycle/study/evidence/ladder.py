@@ -71,10 +71,6 @@ def _most_probable(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _auc_of_s(rows: pd.DataFrame, above: pd.DataFrame | None) -> metrics.Estimate:
-    own, other = (None if of is None else _ranking_of_s(of) for of in (rows, above))
-    return metrics.bootstrap(lambda weights: own(weights) - (other(weights) if other else 0.0), len(rows))
-
-
-def _ranking_of_s(rows: pd.DataFrame):
-    """Return the AUC of S by EdU, of weights (N,)."""
-    return auc_of(rows["truth"] == EDU[1], rows["p_S" if "p_S" in rows else f"p_{EDU[1]}"])
+    tables = [rows] if above is None else [rows, above]
+    own, *other = (auc_of(of["truth"] == EDU[1], of["p_S" if "p_S" in of else f"p_{EDU[1]}"]) for of in tables)
+    return metrics.bootstrap(lambda weights: own(weights) - sum(auc(weights) for auc in other), len(rows))
