@@ -5,8 +5,8 @@ fine-tuning, feature distances and explanation need no special case.
 """
 
 import difflib
-import re
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -17,13 +17,6 @@ RESNET_DEPTHS = (8, 14, 20)
 # Of a ResNet: with skip paths that are convolutions, without any, with the identity.
 BLOCKS = ("", "-plain", "-identity")
 MAX_STAGES = 7
-NETWORKS: list[str] = [
-    "logistic",
-    "nn",
-    *(f"resnet{depth}{block}" for depth in RESNET_DEPTHS for block in BLOCKS),
-    *(f"nagao{stages}" for stages in range(1, MAX_STAGES + 1)),
-]
-_REGISTERED: dict[str, Callable] = {}
 
 
 def register_network(name: str, build: Callable) -> None:
@@ -40,11 +33,9 @@ def register_network(name: str, build: Callable) -> None:
     >>> build_network("tiny", n_classes=2)(torch.zeros(3, 1, 64, 64)).shape
     torch.Size([3, 2])
     """
-    if name in NETWORKS and name not in _REGISTERED:
+    if name in _OURS:
         raise SettingError("network", f"{name!r} is taken", "choose another name")
-    _REGISTERED[name] = build
-    if name not in NETWORKS:
-        NETWORKS.append(name)
+    NETWORKS[name] = build
 
 
 class Network(nn.Module):
@@ -90,30 +81,23 @@ def build_network(
     `n_measurements` of each nucleus join the features before the head. `batch_norm` normalises the channels of a Nagao
     network over the batch after each convolution; ResNets always do.
     """
-    if name in _REGISTERED:
-        options = {"width": width, "dropout": dropout, "stem_stride": stem_stride, "batch_norm": batch_norm}
-        body, n_features = _REGISTERED[name](channels=channels, size_px=size_px, **options)
-    elif name == "logistic":
-        body, n_features = nn.Flatten(), channels * size_px**2
-    elif name == "nn":
-        body, n_features = _simple(channels * size_px**2, width or 256, dropout or 0.0)
-    elif name in NETWORKS and name.startswith("resnet"):
-        depth = int(re.search(r"\d+", name).group())
-        body, n_features = _resnet(depth, name.partition("-")[2], channels, width or 16, stem_stride)
-    elif name in NETWORKS:
-        body, n_features = _nagao(
-            int(name[5:]), channels, size_px, width or 8, 0.5 if dropout is None else dropout, batch_norm
-        )
-    else:
+    if name not in NETWORKS:
         near = difflib.get_close_matches(str(name), NETWORKS, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(NETWORKS)}"
         raise SettingError("network", f"{name!r} is unknown", remedy)
+    options = {"width": width, "dropout": dropout, "stem_stride": stem_stride, "batch_norm": batch_norm}
+    body, n_features = NETWORKS[name](channels=channels, size_px=size_px, **options)
     return Network(body, n_features, n_classes, n_measurements)
 
 
-def _simple(n_inputs: int, width: int, dropout: float) -> tuple[nn.Module, int]:
-    hidden = [nn.Linear(n_inputs, width), nn.ReLU(), nn.Linear(width, width // 4), nn.ReLU()]
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(dropout)), width // 4
+def _logistic(channels: int, size_px: int, **_) -> tuple[nn.Module, int]:
+    return nn.Flatten(), channels * size_px**2
+
+
+def _simple(channels: int, size_px: int, width: int | None, dropout: float | None, **_) -> tuple[nn.Module, int]:
+    width = width or 256
+    hidden = [nn.Linear(channels * size_px**2, width), nn.ReLU(), nn.Linear(width, width // 4), nn.ReLU()]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(dropout or 0.0)), width // 4
 
 
 class _Identity(nn.Module):
@@ -153,8 +137,9 @@ class _Block(nn.Module):
         return torch.relu(made if self.skip is None else made + self.skip(x))
 
 
-def _resnet(depth: int, kind: str, channels: int, width: int, stem_stride: int) -> tuple[nn.Module, int]:
+def _resnet(depth, kind: str, channels: int, width: int | None, stem_stride: int, **_) -> tuple[nn.Module, int]:
     """Build the CIFAR layout of He et al. (2016): 6n + 2 layers in three stages of width w, 2w, 4w; `kind` of block."""
+    width = width or 16
     layers = [nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     n_in = width
     for stage in range(3):
@@ -166,10 +151,9 @@ def _resnet(depth: int, kind: str, channels: int, width: int, stem_stride: int) 
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), n_in
 
 
-def _nagao(
-    stages: int, channels: int, size_px: int, width: int, dropout: float, batch_norm: bool
-) -> tuple[nn.Module, int]:
+def _nagao(stages, channels: int, size_px: int, width, dropout, batch_norm: bool, **_) -> tuple[nn.Module, int]:
     """Build the network of Nagao et al. (2020): stages of convolution, ReLU and pooling, width doubling."""
+    width, dropout = width or 8, 0.5 if dropout is None else dropout
     # Pooling rounds up, so that no border is lost and small images allow as many stages as large ones.
     side = -(-size_px // 2**stages)
     layers, n_in = [], channels
@@ -182,6 +166,16 @@ def _nagao(
     n_hidden = width * 2**stages
     layers += [nn.Flatten(), nn.Linear(n_in * side**2, n_hidden), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers), n_hidden
+
+
+# By its name, how the body of a network is built: see `register_network`.
+NETWORKS: dict[str, Callable] = {
+    "logistic": _logistic,
+    "nn": _simple,
+    **{f"resnet{depth}{block}": partial(_resnet, depth, block[1:]) for depth in RESNET_DEPTHS for block in BLOCKS},
+    **{f"nagao{stages}": partial(_nagao, stages) for stages in range(1, MAX_STAGES + 1)},
+}
+_OURS = tuple(NETWORKS)
 
 
 def n_parameters(network: nn.Module) -> int:
