@@ -16,7 +16,6 @@ from cellcycle.errors import SettingError
 RESNET_DEPTHS = (8, 14, 20)
 # Of a ResNet: with skip paths that are convolutions, without any, with the identity.
 BLOCKS = ("", "-plain", "-identity")
-MAX_STAGES = 7
 
 
 def register_network(name: str, build: Callable) -> None:
@@ -173,7 +172,7 @@ NETWORKS: dict[str, Callable] = {
     "logistic": _logistic,
     "nn": _simple,
     **{f"resnet{depth}{block}": partial(_resnet, depth, block[1:]) for depth in RESNET_DEPTHS for block in BLOCKS},
-    **{f"nagao{stages}": partial(_nagao, stages) for stages in range(1, MAX_STAGES + 1)},
+    **{f"nagao{stages}": partial(_nagao, stages) for stages in range(1, 8)},
 }
 _OURS = tuple(NETWORKS)
 

@@ -143,16 +143,12 @@ def in_colour(dataset: NucleusDataset, colours) -> NucleusDataset:
     """Return every nucleus of a data set, by its strongest channel, in each of the named stain colours in turn."""
     stain = dataset.images.max(axis=1, keepdims=True)
     images = [stain * np.reshape(COLOURS[c], (3, 1, 1)).astype(np.float32) for c in colours]
-    n = len(colours)
     return replace(
-        dataset,
+        dataset.select(np.tile(np.arange(len(dataset)), len(colours))),
         name=f"{dataset.name}, {', '.join(colours)}",
         images=np.concatenate(images),
-        labels=np.tile(dataset.labels, n),
         sample_ids=np.array([f"{i}, {c}" for c in colours for i in dataset.sample_ids]),
-        groups=None if dataset.groups is None else np.tile(dataset.groups, n),
         identity=f"{dataset.identity}>{'>'.join(colours)}",
-        pixel_sizes_um=None if dataset.pixel_sizes_um is None else np.tile(dataset.pixel_sizes_um, n),
         truth=None,
     )
 

@@ -10,21 +10,28 @@ from cellcycle.nuclei import Nuclei
 from cellcycle.predict import Predictor
 from cellcycle.simulation import simulate_field
 
-CHANGES = ("turned", "mirrored", "half_exposed")
 N_FIELDS, FIELD_PX, N_NUCLEI = 3, 640, 150
 FIELD_SEED = 950
 # A nucleus is the same one where its centre lies within this of where it should lie.
 _NEAR_PX = 5.0
 
 
-def changed(pixels: np.ndarray, change: str) -> np.ndarray:
-    """Return pixels (H, W), float in [0, 1] of a 16-bit file, turned by 90 degrees, mirrored or half as bright."""
-    if change == "turned":
-        return np.ascontiguousarray(np.rot90(pixels))
-    if change == "mirrored":
-        return np.ascontiguousarray(pixels[:, ::-1])
+def _half_exposed(pixels: np.ndarray) -> np.ndarray:
     counts = np.round(pixels * 65535).astype(np.uint16)
     return (counts // 2).astype(np.float32) / np.float32(65535)
+
+
+# What becomes of pixels, and of places (y, x) in a field: turned by 90 degrees, mirrored, half as bright.
+CHANGES = {
+    "turned": (np.rot90, lambda y, x: (FIELD_PX - 1 - x, y)),
+    "mirrored": (np.fliplr, lambda y, x: (y, FIELD_PX - 1 - x)),
+    "half_exposed": (_half_exposed, lambda y, x: (y, x)),
+}
+
+
+def changed(pixels: np.ndarray, change: str) -> np.ndarray:
+    """Return pixels (H, W), float in [0, 1] of a 16-bit file, after one of `CHANGES`."""
+    return np.ascontiguousarray(CHANGES[change][0](pixels))
 
 
 def field_variants(find: Callable[[Plane], Nuclei], n_fields: int = N_FIELDS) -> list[dict]:
@@ -48,9 +55,9 @@ def field_flips(fields: list[dict], predictor: Predictor) -> dict:
     for field in fields:
         centres, calls = _called(predictor, *field[""])
         n += len(calls)
-        for change in CHANGES:
+        for change, (_, moved) in CHANGES.items():
             there, again = _called(predictor, *field[change])
-            away, nearest = cKDTree(there).query(_moved(centres, change))
+            away, nearest = cKDTree(there).query(np.column_stack(moved(*centres.T)))
             # Where none is there, the nearest is beyond the last.
             is_same = (away < _NEAR_PX) & (np.append(again, "")[nearest] == calls)
             counts[change] += int((~is_same).sum())
@@ -63,11 +70,3 @@ def _called(predictor: Predictor, plane: Plane, nuclei: Nuclei) -> tuple[np.ndar
     calls = np.array(columns["call"])
     centres = np.column_stack([columns["centroid_y_px"], columns["centroid_x_px"]])
     return centres[calls != ""], calls[calls != ""]
-
-
-def _moved(centres: np.ndarray, change: str) -> np.ndarray:
-    """Return where centres (N, 2) of a field lie after a change."""
-    y, x = centres.T
-    if change == "turned":
-        return np.column_stack([FIELD_PX - 1 - x, y])
-    return np.column_stack([y, FIELD_PX - 1 - x]) if change == "mirrored" else centres
