@@ -212,9 +212,8 @@ def strange_simulated() -> dict[str, np.ndarray]:
     """Return features of simulated pictures unlike the training nuclei."""
     counts, made = dict.fromkeys(PHASES, N_STRANGE // 4), {}
     kinds = {"another cell type (HeLa-like, simulated)": NAGAO_PARAMETERS}
-    for defocus_um in (4.0, 6.0, 10.0):
-        name = f"out of focus by {defocus_um:.0f} um"
-        kinds[name] = replace(BASE, defocused_fraction=1.0, defocus_um=defocus_um)
+    for away_um in (4.0, 6.0, 10.0):
+        kinds[f"out of focus by {away_um:.0f} um"] = replace(BASE, defocused_fraction=1.0, defocus_um=away_um)
     for name, parameters in kinds.items():
         nuclei = simulate_nuclei(counts, 64, 79, parameters)
         made[name] = features_of(nuclei.images, nuclei.pixel_size_um)
@@ -264,13 +263,12 @@ def real_at_model_scale(real: Path, sets) -> dict[str, np.ndarray]:
     made = {}
     for name in ("jurkat", "mitocheck"):
         dataset = load_dataset(real / name)
+        size_um = float(np.sqrt(area_um2 / measure_crops(dataset.images)["area_px"].median()))
         kinds = {"": np.ones(len(dataset), bool)}
         if name == "mitocheck":
             between = dataset.labels == dataset.classes.index("Interphase")
             kinds = {", interphase": between, ", mitosis": ~between}
-        for kind, of in kinds.items():
-            area_px = measure_crops(dataset.images)["area_px"].median()
-            made[f"real cells ({name}{kind})"] = features_of(dataset.images[of], float(np.sqrt(area_um2 / area_px)))
+        made |= {f"real cells ({name}{kind})": features_of(dataset.images[of], size_um) for kind, of in kinds.items()}
     return made
 
 

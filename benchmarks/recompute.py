@@ -22,8 +22,7 @@ from scipy.stats import norm, t
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {"logistic": "LR", "nn": "NN", "resnet8-plain": "ResNet 8, plain", "resnet8": "ResNet 8", "nagao6": "Nagao 6"}
-NAMES |= {"nagao4": "best"}
-NAMES |= {"dna-content": "DNA content", "ceiling": "ceiling"}
+NAMES |= {"nagao4": "best", "dna-content": "DNA content", "ceiling": "ceiling"}
 SCORES = ("accuracy", "balanced accuracy", "macro F1")
 DRAWS, MANY_DRAWS = 1000, 20_000
 # Values are printed with two digits; intervals depend on the draws too.
@@ -46,10 +45,8 @@ def headline_runs() -> dict[str, tuple[dict, pd.DataFrame]]:
         runs.sort(key=lambda run: run[0]["seed"])
         settings = runs[0][0]
         if settings["model"] in NAMES and (len(runs) > 1 or settings["model"] == "ceiling"):
-            found[NAMES[settings["model"]]] = (
-                settings,
-                pd.concat([table.assign(run=i) for i, (_, table) in enumerate(runs)]),
-            )
+            tables = [table.assign(run=i) for i, (_, table) in enumerate(runs)]
+            found[NAMES[settings["model"]]] = settings, pd.concat(tables)
     return found
 
 
@@ -124,12 +121,9 @@ def redrawn(of: np.ndarray, truth: pd.Series, call: pd.Series, which: int, rng, 
     times = rng.multinomial(len(cube), np.full(len(cube), 1 / len(cube)), size=n_draws)
     drawn = np.tensordot(times.astype(float), cube, axes=1)
     right, true, calls = np.diagonal(drawn, axis1=1, axis2=2), drawn.sum(axis=2), drawn.sum(axis=1)
-    values = (
-        right.sum(axis=1) / true.sum(axis=1),
-        (right / true).mean(axis=1),
-        (2 * right / (true + calls)).mean(axis=1),
-    )
-    return values[which]
+    if which == 0:
+        return right.sum(axis=1) / true.sum(axis=1)
+    return (right / true if which == 1 else 2 * right / (true + calls)).mean(axis=1)
 
 
 def printed_table() -> dict[str, dict[str, list[float]]]:
@@ -163,9 +157,8 @@ def printed_as_one_of_many() -> dict[str, dict[str, list[str]]]:
     found = {}
     for said in (part for part in told.split("; ") if ": " in part):
         verdict, models = said.split(": ")
-        found[verdict] = {
-            m.strip(", "): scores.split(", ") for m, scores in re.findall(r"([^()]+) \(([^)]+)\)", models)
-        }
+        named = re.findall(r"([^()]+) \(([^)]+)\)", models)
+        found[verdict] = {model.strip(", "): scores.split(", ") for model, scores in named}
     return found
 
 
@@ -190,7 +183,7 @@ def main() -> int:
             parts = [(runs[name][1], calls[name][what], 1), (classical, calls["DNA content"][what], -1)]
             value, low, high = estimate(parts, SCORES.index(what), 1)
             # A bound so near to 0 is on either side of it by the luck of the draws.
-            may_be = {v for shift in (-NEAR, 0, NEAR) for v in [_verdict(low + shift, high + shift)]}
+            may_be = {_verdict(low + shift, high + shift) for shift in (-NEAR, 0, NEAR)}
             worst |= verdict not in may_be
             is_same = "" if verdict in may_be else "  DIFFERS"
             shown = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -79,15 +79,13 @@ class Outcome:
 
 def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
     """Train the estimator of one fit and let it call its test images."""
-    estimator = make_estimator(**{k: v for k, v in fit.settings.items() if k != "measurements"})
-    if "seed" in estimator.get_params():
-        estimator.set_params(seed=fit.seed)
+    estimator, watched = make_estimator(**{k: v for k, v in fit.settings.items() if k != "measurements"}), {}
+    training, tested = fit.inputs
     # On a CPU the time that this process computed, which other work on the machine does not lengthen.
     clock = time.process_time if fit.settings.get("device", "cpu") == "cpu" else time.perf_counter
     started = clock()
-    training, tested = fit.inputs
-    watched = {}
     if isinstance(estimator, NetworkClassifier):
+        estimator.set_params(seed=fit.seed)
         watched["held_out"] = tested[fit.test], test.labels[fit.test]
     estimator.fit(training[fit.train], fit.data.labels[fit.train], **watched)
     trained = clock()
