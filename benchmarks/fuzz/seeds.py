@@ -116,42 +116,35 @@ def written(*pixels: np.ndarray, **options) -> bytes:
 
 def _tiffs() -> Iterator[tuple[str, tuple[str, bytes]]]:
     gray, deep = picture(), picture(np.uint16)
-    stack = np.stack([deep, deep // 2, deep // 3])
+    stack, rows = np.stack([deep, deep // 2, deep // 3]), imagecodecs.packbits_encode(bytes(32))
     plain = {"metadata": None}
+    rgb, palette = plain | {"photometric": "rgb"}, np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
     made: dict[str, Callable[[], bytes]] = {
         **{f"tiff {t}": lambda t=t: written(picture(np.dtype(t)), **plain) for t in _TIFF_TYPES},
         "tiff bool": lambda: written(picture(bool), **plain),
         **{f"tiff {c}": lambda c=c: written(gray, compression=c, **plain) for c in _TIFF_CODECS},
-        "tiff jpeg rgb": lambda: written(colour(), compression="jpeg", photometric="rgb", **plain),
-        "tiff webp": lambda: written(colour(), compression="webp", photometric="rgb", **plain),
+        "tiff jpeg rgb": lambda: written(colour(), compression="jpeg", **rgb),
+        "tiff webp": lambda: written(colour(), compression="webp", **rgb),
         "tiff tiled": lambda: written(deep, tile=(16, 16), **plain),
         "tiff tiled deflate": lambda: written(deep, tile=(16, 16), compression="deflate", predictor=True, **plain),
         "tiff strips": lambda: written(gray, rowsperstrip=5, **plain),
-        "tiff rgb": lambda: written(colour(), photometric="rgb", **plain),
-        "tiff planar": lambda: written(
-            np.moveaxis(colour(), -1, 0), photometric="rgb", planarconfig="separate", **plain
-        ),
-        "tiff alpha": lambda: written(colour(n_channels=4), photometric="rgb", extrasamples=["unassalpha"], **plain),
+        "tiff rgb": lambda: written(colour(), **rgb),
+        "tiff planar": lambda: written(np.moveaxis(colour(), -1, 0), planarconfig="separate", **rgb),
+        "tiff alpha": lambda: written(colour(n_channels=4), extrasamples=["unassalpha"], **rgb),
         "tiff big": lambda: written(deep, bigtiff=True, **plain),
         "tiff big-endian": lambda: written(deep, byteorder=">", **plain),
         "tiff big big-endian tiled": lambda: written(deep, byteorder=">", bigtiff=True, tile=(16, 16), **plain),
         "tiff predictor": lambda: written(deep, compression="lzw", predictor=True, **plain),
-        "tiff float predictor": lambda: written(
-            picture(np.float32), compression="deflate", predictor="floatingpoint", **plain
-        ),
+        "tiff float predictor": lambda: written(picture(np.float32), compression="deflate", predictor=3, **plain),
         "tiff min-is-white": lambda: written(gray, photometric="miniswhite", **plain),
-        "tiff palette": lambda: written(
-            gray, photometric="palette", colormap=np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1)), **plain
-        ),
+        "tiff palette": lambda: written(gray, photometric="palette", colormap=palette, **plain),
         "tiff pages": lambda: written(deep, deep, deep, **plain),
         "tiff shaped": lambda: written(stack, photometric="minisblack"),
         "tiff shaped one plane": lambda: written(gray),
         "tiff resolution": lambda: written(deep, resolution=(4e4, 4e4), resolutionunit="CENTIMETER", **plain),
         "tiff pyramid": lambda: _pyramid(2, 4, **plain),
         "tiff 4 bit": lambda: tiff.build(tiff.page(bits=4)),
-        "tiff fax": lambda: tiff.build(
-            tiff.page(16, 16, [imagecodecs.packbits_encode(bytes(32))], bits=1, compression=32773, photometric=0)
-        ),
+        "tiff fax": lambda: tiff.build(tiff.page(16, 16, [rows], bits=1, compression=32773, photometric=0)),
     }
     for name, make in made.items():
         yield name, (".tif", make())
