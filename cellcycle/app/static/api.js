@@ -10,9 +10,7 @@ async function asked(path, options = {}) {
   }
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
-  const error = new Error(said.detail ?? `the server answered ${answer.status}`);
-  error.status = answer.status;
-  throw error;
+  throw Object.assign(new Error(said.detail ?? `the server answered ${answer.status}`), { status: answer.status });
 }
 
 const json = async (path, options) => (await asked(path, options)).json();

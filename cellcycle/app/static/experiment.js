@@ -1,10 +1,9 @@
 // Many images: phases by condition, well or image, and the report.
 
 import * as api from './api.js';
-import { element } from './element.js';
+import { element, get } from './element.js';
 import { all, images, on, percent } from './state.js';
 
-const get = (id) => document.getElementById(id);
 let look = async () => {};
 
 /** `asServer` shows the images as the server has them: that is what is counted. */
@@ -50,9 +49,5 @@ export function hasMap(is) {
 
 get('open-experiment').addEventListener('click', show);
 get('control').addEventListener('change', link);
-on('read', () => {
-  if (get('experiment').open) show();
-});
-on('data', () => {
-  get('open-experiment').hidden = images.size < 2;
-});
+on('read', () => get('experiment').open && show());
+on('data', () => (get('open-experiment').hidden = images.size < 2));

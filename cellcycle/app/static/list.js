@@ -3,17 +3,17 @@
 import { markOf } from './marks.js';
 import { NONE, changed, choose, classes, colourOf, dnaOf, focus, guessed, images, on, percent, phaseOf, state, step } from './state.js';
 import { drawNucleus } from './viewer.js';
-import { element } from './element.js';
+import { button, element, get } from './element.js';
 
 // As high as the text of the browser is large.
 const REM_PX = parseFloat(getComputedStyle(document.documentElement).fontSize);
 const ROW_PX = 1.75 * REM_PX;
 const TILE_PX = 80 + 1.25 * REM_PX; // of a row of tiles, the gap included
-const table = document.getElementById('table');
-const gallery = document.getElementById('gallery');
+const table = get('table');
+const gallery = get('gallery');
 const wall = gallery.firstElementChild; // as high as all tiles would be
-const wanted = document.getElementById('wanted');
-const order = document.getElementById('order');
+const wanted = get('wanted');
+const order = get('order');
 const ORDERS = [
   ['doubt', 'Most doubtful first'], ['strange', 'Strangest first'], ['phase', 'By phase'], ['number', 'As numbered'],
   ['dna', 'Most DNA first'], ['area', 'Largest first'],
@@ -56,7 +56,7 @@ function render() {
 
 function fill() {
   const selected = state.chosen.size > 1 ? `, ${state.chosen.size} selected` : '';
-  document.getElementById('counted').textContent = state.listed.length ? `${state.listed.length} listed${selected}` : 'No nucleus fits; show all nuclei.';
+  get('counted').textContent = state.listed.length ? `${state.listed.length} listed${selected}` : 'No nucleus fits; show all nuclei.';
   if (isGallery) fillGallery();
   else fillTable();
 }
@@ -66,9 +66,8 @@ function fillTable() {
   const shown = columns();
   const heads = shown.map(([by, words]) => {
     const turn = state.order.by === by ? state.order.turn : 0;
-    const button = element('button', { type: 'button' }, words + (turn ? (turn > 0 ? ' ▾' : ' ▴') : ''));
-    button.addEventListener('click', () => sortBy(by));
-    return element('th', { scope: 'col', 'aria-sort': turn ? (turn > 0 ? 'ascending' : 'descending') : 'none' }, button);
+    const head = button(() => sortBy(by), {}, words + (turn ? (turn > 0 ? ' ▾' : ' ▴') : ''));
+    return element('th', { scope: 'col', 'aria-sort': turn ? (turn > 0 ? 'ascending' : 'descending') : 'none' }, head);
   });
   const first = isPrinted ? 0 : Math.max(0, Math.floor(table.scrollTop / ROW_PX) - 10);
   const last = isPrinted ? listed.length : Math.min(listed.length, first + Math.ceil(table.clientHeight / ROW_PX) + 20);
@@ -158,7 +157,7 @@ function clicked(event, nucleus) {
   if (!event.shiftKey) {
     focus(nucleus, event.ctrlKey || event.metaKey);
     anchor = nucleus;
-    if (isStacked.matches) document.getElementById('nucleus').scrollIntoView({ block: 'nearest' });
+    if (isStacked.matches) get('nucleus').scrollIntoView({ block: 'nearest' });
     return;
   }
   // From what was clicked last, or else is in focus, if it is listed.
@@ -212,15 +211,15 @@ order.addEventListener('change', () => {
   listAgain();
 });
 for (const [id, value] of [['as-table', false], ['as-gallery', true]]) {
-  document.getElementById(id).addEventListener('click', () => {
+  get(id).addEventListener('click', () => {
     isGallery = value;
-    document.getElementById('as-table').setAttribute('aria-pressed', !value);
-    document.getElementById('as-gallery').setAttribute('aria-pressed', value);
+    get('as-table').setAttribute('aria-pressed', !value);
+    get('as-gallery').setAttribute('aria-pressed', value);
     render();
     mark();
   });
 }
-document.getElementById('select-all').addEventListener('click', () => choose(state.listed));
+get('select-all').addEventListener('click', () => choose(state.listed));
 on('data list', () => {
   choices();
   render();

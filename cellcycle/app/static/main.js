@@ -1,7 +1,7 @@
 // The page: what a visitor gives, progress, settings, texts, keys.
 
 import * as api from './api.js';
-import { element, replace } from './element.js';
+import { button, element, get, replace } from './element.js';
 import { NONE, all, choose, classes, drop, dropAll, heard, images, isDoubtful, label, lookAt, lose, on, percent, phaseOf, put, saved, sendUnsent, state, step, tallied, tell, timeLeft, undo } from './state.js';
 import './viewer.js';
 import './plot.js';
@@ -12,7 +12,6 @@ import { keyOf } from './marks.js';
 import { OWN, begin } from './training.js';
 import { card } from './card.js';
 
-const get = (id) => document.getElementById(id);
 const AT_ONCE = 2;
 let site = {};
 let running = null; // AbortController of what is under way
@@ -213,9 +212,7 @@ async function asServer() {
 function problem(words) {
   const box = get('problems');
   if (box.hidden) {
-    const close = element('button', { type: 'button' }, 'Close');
-    close.addEventListener('click', clearProblems);
-    box.replaceChildren(element('ul'), close);
+    box.replaceChildren(element('ul'), button(clearProblems, {}, 'Close'));
     box.hidden = false;
   }
   box.querySelector('ul').append(element('li', {}, words));
@@ -286,8 +283,8 @@ get('again').addEventListener('click', () => {
   clearProblems();
   if (images.size) callAgain();
 });
-for (const [button, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections'], ['open-experiment', 'experiment']]) {
-  get(button).addEventListener('click', () => {
+for (const [opener, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections'], ['open-experiment', 'experiment']]) {
+  get(opener).addEventListener('click', () => {
     if (dialog === 'about') get('card').replaceChildren(...card(site.models.find(({ name }) => name === get('model').value)));
     get(dialog).showModal();
   });
@@ -389,14 +386,12 @@ function phases() {
   const counts = tallied(images.get(state.image)?.nuclei ?? []);
   const buttons = Object.keys(counts).sort((a, b) => classes().indexOf(a) - classes().indexOf(b)).map((name) => {
     const nucleus = images.get(state.image).nuclei.find((n) => phaseOf(n) === name);
-    const button = element('button', { type: 'button', 'data-key': name, 'aria-pressed': !state.hidden.has(name) },
-      keyOf(nucleus), `${name} ${counts[name]}`);
-    button.addEventListener('click', () => {
+    const act = () => {
       if (!state.hidden.delete(name)) state.hidden.add(name);
       phases();
       tell('hidden');
-    });
-    return button;
+    };
+    return button(act, { 'data-key': name, 'aria-pressed': !state.hidden.has(name) }, keyOf(nucleus), `${name} ${counts[name]}`);
   });
   replace(get('phases'), element('span', { class: 'quiet' }, 'Shown:'), ...buttons);
 }
@@ -407,9 +402,7 @@ function pictures() {
   get('save-picture').href = `/api/images/${state.image}/overlay.png`;
   get('save-outlines').href = `/api/images/${state.image}/outlines.zip`;
 }
-get('image').addEventListener('change', () => {
-  lookAt(get('image').value);
-});
+get('image').addEventListener('change', () => lookAt(get('image').value));
 on('data said read', tellAll);
 on('data said image', phases);
 on('data image', pictures);
@@ -465,12 +458,11 @@ try {
   setInterval(() => api.visit().catch(() => null), 10_000 * Math.max(site.minutes, 1));
   get('model').replaceChildren(...site.models.map(({ name, title }) => element('option', { value: name }, title)));
   for (const name of site.examples) {
-    const button = element('button', { type: 'button' }, `Try a simulated ${name.replace(/\..*/, '')}`);
-    button.addEventListener('click', async () => {
+    const act = async () => {
       const file = await api.file(`/static/${name}`).catch((error) => problem(error.message));
       if (file) give([file]);
-    });
-    get('examples').append(button);
+    };
+    get('examples').append(button(act, {}, `Try a simulated ${name.replace(/\..*/, '')}`));
   }
   await begin(callAgain, ownModel);
   if (site.images.length) {

@@ -1,17 +1,18 @@
 // The nucleus in focus: its picture, its phase in words, a bar a phase, what is to be doubted, and the labels to give.
 
 import * as api from './api.js';
-import { element, replace } from './element.js';
+import { button, element, get, replace } from './element.js';
 import { NONE, classes, colourOf, guessed, images, label, on, percent, state, step, undo, unsaved } from './state.js';
 import { markOf } from './marks.js';
 import { drawNucleus } from './viewer.js';
 
-const pane = document.getElementById('nucleus');
+const pane = get('nucleus');
 const MEANING = {
   G1: 'two sets of chromosomes (2 N)', S: 'the DNA is being copied', G2: 'four sets (4 N), before division', M: 'mitosis',
 };
 
 let last = null;
+const brightness = () => `brightness(${get('brightness').value})`;
 
 function show() {
   const nucleus = state.here;
@@ -21,7 +22,7 @@ function show() {
   const canvas = element('canvas', { width: 260, height: 260, role: 'img', 'aria-label': `Nucleus ${nucleus.id} of ${nucleus.name}, as the microscope saw it` });
   const called = { ...nucleus, said: '' };
   drawNucleus(canvas, nucleus, { margin: 2.2, stretch: true });
-  canvas.style.filter = `brightness(${document.getElementById('brightness').value})`;
+  canvas.style.filter = brightness();
   const figures = element('div', { class: 'figures' }, element('figure', {}, canvas), element('div', { class: 'head' },
     element('p', { class: 'call' }, element('span', { class: `swatch mark${markOf(called)}`, colour: colourOf(called) }), nucleus.call || 'No call'),
     element('small', {}, MEANING[nucleus.call] ?? ''), ...sure(nucleus)));
@@ -35,7 +36,7 @@ function show() {
     ...(nucleus.call ? [bars(nucleus)] : []),
     ...(nucleus.why ? [element('p', { class: 'warning' }, `Worth a look: ${nucleus.why}.`)] : []),
     element('p', { class: 'quiet' }, facts),
-    ...buttons(nucleus, figures),
+    buttons(nucleus, figures),
   );
 }
 
@@ -59,48 +60,41 @@ function bars(nucleus) {
 
 function buttons(nucleus, figures) {
   const many = state.chosen.size > 1;
-  const one = (words, key, act, pressed) => {
-    const button = element('button', { type: 'button', 'aria-pressed': pressed }, element('kbd', { 'aria-hidden': 'true' }, key), words);
-    button.addEventListener('click', act);
-    return button;
-  };
+  const one = (words, key, act, pressed) => button(act, { 'aria-pressed': pressed }, element('kbd', { 'aria-hidden': 'true' }, key), words);
   const labels = classes().map((name, k) => one(name, String(k + 1), () => label(name), nucleus.said === name));
   labels.push(one('Not a nucleus', 'X', () => label(NONE), nucleus.said === NONE), one('Undo', 'Z', undo));
   const more = [one('Previous', 'P', () => step(-1)), one('Next', 'N', () => step(1))];
   if (nucleus.call) {
-    const explain = element('button', { type: 'button', id: 'explain', title: 'See on which parts of the nucleus the call rests' }, 'Why?');
-    explain.addEventListener('click', () => occlusion(nucleus, figures, explain));
-    more.push(explain);
+    const act = (event) => occlusion(nucleus, figures, event.currentTarget);
+    more.push(button(act, { id: 'explain', title: 'See on which parts of the nucleus the call rests' }, 'Why?'));
   }
-  return [
-    element('div', { class: 'foot' }, element('p', { id: 'asked' }, many ? `What are the ${state.chosen.size} selected?` : 'Is the call right? Say what you see'),
-      element('div', { class: 'labels', role: 'group', 'aria-labelledby': 'asked' }, ...labels),
-      element('div', { class: 'labels' }, ...more)),
-  ];
+  return element('div', { class: 'foot' }, element('p', { id: 'asked' }, many ? `What are the ${state.chosen.size} selected?` : 'Is the call right? Say what you see'),
+    element('div', { class: 'labels', role: 'group', 'aria-labelledby': 'asked' }, ...labels),
+    element('div', { class: 'labels' }, ...more));
 }
 
-async function occlusion(nucleus, figures, button) {
-  button.disabled = true;
-  button.textContent = 'Hiding parts of it ...';
+async function occlusion(nucleus, figures, asked) {
+  asked.disabled = true;
+  asked.textContent = 'Hiding parts of it ...';
   try {
     const bitmap = await api.occlusionOf(nucleus.image, nucleus.row);
     const canvas = element('canvas', { width: bitmap.width, height: bitmap.height, role: 'img', 'aria-label': 'Where the call comes from: yellow parts matter most' });
     canvas.getContext('2d').drawImage(bitmap, 0, 0);
     figures.firstChild.after(element('figure', {}, canvas, element('figcaption', {}, 'Yellow: the call rests on this')));
-    if (button === document.activeElement) button.previousElementSibling.focus();
-    button.remove();
+    if (asked === document.activeElement) asked.previousElementSibling.focus();
+    asked.remove();
   } catch (error) {
-    button.textContent = error.message;
+    asked.textContent = error.message;
   }
 }
 
 on('chosen said list', show);
 on('saved data', () => {
-  const words = document.getElementById('unsaved');
+  const words = get('unsaved');
   words.textContent = unsaved();
   words.hidden = !words.textContent;
 });
 on('brightness', () => {
   const canvas = pane.querySelector('canvas');
-  if (canvas) canvas.style.filter = `brightness(${document.getElementById('brightness').value})`;
+  if (canvas) canvas.style.filter = brightness();
 });

@@ -1,20 +1,22 @@
 // DNA content: a histogram by phase, or DNA against area. A click or a drag selects; so do the arrow keys.
 
+import { get, onFrame } from './element.js';
 import { drawPoint, fillBar } from './marks.js';
 import { all, choose, guessed, images, on, phaseOf, state } from './state.js';
 
-const canvas = document.getElementById('plot');
-const words = document.getElementById('plot-words');
-const kind = document.getElementById('plot-kind');
+const canvas = get('plot');
+const words = get('plot-words');
+const kind = get('plot-kind');
 const MOST_BINS = 60;
 const EDGE = { left: 34, right: 8, top: 8, bottom: 32 };
 let shown = { nuclei: [], most: 5, area: 1, unit: 'N', bins: MOST_BINS };
 let drag = null; // [x0, y0, x1, y1] on the canvas
 let cursor = null; // first and last bin of the keyboard
 let mine = []; // what was selected here
-let isDue = false;
+const draw = onFrame(paint);
 
 const width = () => canvas.clientWidth - EDGE.left - EDGE.right;
+const styled = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 const height = () => canvas.clientHeight - EDGE.top - EDGE.bottom;
 const xOf = (dna) => EDGE.left + (Math.min(dna, shown.most) / shown.most) * width();
 // Some room above, for the whole of the topmost point.
@@ -34,19 +36,10 @@ function update() {
   shown.bins = Math.min(Math.max(Math.round(3 * Math.sqrt(nuclei.length)), 12), MOST_BINS);
   shown.area = nuclei.reduce((most, n) => Math.max(most, n.area ?? 0), 1);
   shown.guess = nuclei.map((n) => guessed(images.get(n.image))).find(Boolean) ?? '';
-  document.getElementById('dna-pane').classList.toggle('empty', nuclei.length < 2);
+  get('dna-pane').classList.toggle('empty', nuclei.length < 2);
   const what = unit === 'N' ? 'in N: G1 has 2 N, G2 and M have 4 N' : '1 is the median nucleus';
   canvas.setAttribute('aria-label', `DNA content of ${nuclei.length} nuclei, ${what}. Left and right go through the bars, with shift over several; Enter selects.`);
   draw();
-}
-
-function draw() {
-  if (isDue) return;
-  isDue = true;
-  requestAnimationFrame(() => {
-    isDue = false;
-    paint();
-  });
 }
 
 function paint() {
@@ -54,20 +47,18 @@ function paint() {
   canvas.width = Math.round(canvas.clientWidth * ratio);
   canvas.height = Math.round(canvas.clientHeight * ratio);
   const context = canvas.getContext('2d');
-  const style = getComputedStyle(document.documentElement);
-  const [ink, line, strong] = ['--quiet', '--line', '--strong'].map((name) => style.getPropertyValue(name));
   context.scale(ratio, ratio);
   context.font = '12px system-ui, sans-serif';
   if (shown.nuclei.length < 2) {
-    context.fillStyle = ink;
+    context.fillStyle = styled('--quiet');
     context.fillText(shown.isOfOne ? 'Without a G1 peak' : 'A histogram needs two nuclei.', EDGE.left, 30);
     if (shown.isOfOne) context.fillText('DNA of several images does not compare.', EDGE.left, 48);
     return;
   }
-  axes(context, ink, line);
+  axes(context);
   if (kind.value === 'bars') bars(context);
   else points(context);
-  context.fillStyle = context.strokeStyle = strong;
+  context.fillStyle = context.strokeStyle = styled('--strong');
   context.globalAlpha = 0.18;
   if (drag) {
     const [x0, y0, x1, y1] = drag;
@@ -81,17 +72,16 @@ function paint() {
   context.globalAlpha = 1;
 }
 
-function axes(context, ink, line) {
-  context.fillStyle = ink;
-  context.strokeStyle = line;
+function axes(context) {
+  context.fillStyle = styled('--quiet');
+  context.strokeStyle = styled('--line');
   context.textAlign = 'center';
   for (let dna = 0; dna <= shown.most; dna += shown.most > 8 ? 2 : 1) {
     context.beginPath();
     context.moveTo(xOf(dna), EDGE.top);
     context.lineTo(xOf(dna), EDGE.top + height());
     context.stroke();
-    const more = dna === shown.most ? '+' : '';
-    context.fillText(shown.unit === 'N' ? `${dna}${more}` : `${dna}${more}`, xOf(dna), EDGE.top + height() + 14);
+    context.fillText(dna === shown.most ? `${dna}+` : dna, xOf(dna), EDGE.top + height() + 14);
   }
   const unit = shown.unit === 'N' ? 'DNA in N (G1 2 N, G2 and M 4 N)' : `DNA, 1 is the median nucleus${shown.isOfOne ? ' of this image' : ''}`;
   context.fillText(unit, EDGE.left + width() / 2, EDGE.top + height() + 28);
@@ -111,24 +101,20 @@ function bars(context) {
     fillBar(context, nucleus, EDGE.left + k * wide + 0.5, bottom - (n + 1) * step, wide - 1, step + 0.4);
   }));
   context.globalAlpha = 1;
-  const style = getComputedStyle(document.documentElement);
-  context.fillStyle = style.getPropertyValue('--quiet');
+  context.fillStyle = styled('--quiet');
   context.textAlign = 'right';
   context.fillText(String(most), EDGE.left - 5, EDGE.top + 10);
-  context.fillText('0', EDGE.left - 5, EDGE.top + height());
-  if (state.here?.dna != null && shown.nuclei.includes(state.here)) {
+  context.fillText('0', EDGE.left - 5, bottom);
+  if (shown.nuclei.includes(state.here)) {
     const x = EDGE.left + (binOf(state.here.dna) + 0.5) * wide;
-    context.fillStyle = style.getPropertyValue('--ink');
+    context.fillStyle = styled('--ink');
     context.beginPath();
-    context.moveTo(x, EDGE.top + height() + 1);
-    context.lineTo(x - 5, EDGE.top + height() + 8);
-    context.lineTo(x + 5, EDGE.top + height() + 8);
+    [[0, 1], [-5, 8], [5, 8]].forEach(([dx, dy]) => context.lineTo(x + dx, bottom + dy));
     context.fill();
   }
 }
 
 function points(context) {
-  const style = getComputedStyle(document.documentElement);
   const some = state.chosen.size > 1;
   const radius = shown.nuclei.length > 2000 ? 1.6 : 3;
   for (const nucleus of shown.nuclei) {
@@ -136,11 +122,11 @@ function points(context) {
     drawPoint(context, nucleus, xOf(nucleus.dna), yOf(nucleus.area), radius);
   }
   context.globalAlpha = 1;
-  context.fillStyle = style.getPropertyValue('--quiet');
+  context.fillStyle = styled('--quiet');
   context.textAlign = 'left';
   context.fillText(`area, up to ${Math.round(shown.area)} µm²${shown.guess}`, EDGE.left + 4, EDGE.top + 10);
-  if (state.here?.dna == null || !shown.nuclei.includes(state.here)) return;
-  context.strokeStyle = style.getPropertyValue('--ink');
+  if (!shown.nuclei.includes(state.here)) return;
+  context.strokeStyle = styled('--ink');
   context.lineWidth = 2;
   context.beginPath();
   context.arc(xOf(state.here.dna), yOf(state.here.area), radius + 3, 0, 7);
@@ -187,11 +173,10 @@ canvas.addEventListener('pointerup', () => {
 });
 canvas.addEventListener('keydown', (event) => {
   const turn = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (turn) {
-    const last = Math.min(Math.max((cursor?.[1] ?? Math.floor(shown.bins / 3)) + turn, 0), shown.bins - 1);
-    cursor = [event.shiftKey && cursor ? cursor[0] : last, last];
-    selectBins(Math.min(...cursor), Math.max(...cursor));
-  } else return;
+  if (!turn) return;
+  const last = Math.min(Math.max((cursor?.[1] ?? Math.floor(shown.bins / 3)) + turn, 0), shown.bins - 1);
+  cursor = [event.shiftKey && cursor ? cursor[0] : last, last];
+  selectBins(Math.min(...cursor), Math.max(...cursor));
   event.preventDefault();
   event.stopPropagation();
   draw();

@@ -81,23 +81,17 @@ function sayAgain({ about, nuclei }) {
 /** Return what stands behind a length or an area in an image whose pixel size was not stated. */
 export const guessed = (image) => (image?.data.scale_is_known === false ? ' (guessed)' : '');
 
-export function drop(id) {
-  images.delete(id);
-  unchoose();
+export function drop(...ids) {
+  ids.forEach((id) => images.delete(id));
+  state.chosen.clear();
+  state.here = null;
+  undone.length = 0;
   changed();
 }
 
 export function dropAll() {
   gone.clear();
-  images.clear();
-  unchoose();
-  changed();
-}
-
-function unchoose() {
-  state.chosen.clear();
-  state.here = null;
-  undone.length = 0;
+  drop(...images.keys());
 }
 
 export const all = () => [...images.values()].flatMap((image) => image.nuclei);

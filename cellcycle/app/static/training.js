@@ -1,11 +1,10 @@
 // The loop: corrections out and in again, a model trained on them, and the images called again with it.
 
 import * as api from './api.js';
-import { element } from './element.js';
+import { button, element, get } from './element.js';
 import { NONE, all, classes, on, percent, saved, tallied, timeLeft } from './state.js';
 
 export const OWN = 'own';
-const get = (id) => document.getElementById(id);
 const STEP_MS = 1000;
 let watching = false;
 let begun = null; // of the training that runs: rounds that were done when it was first looked at, and when
@@ -22,7 +21,8 @@ function show({ missing, running, waiting, problem, model }) {
   const isDue = Boolean(running || waiting);
   get('train').disabled = Boolean(missing) || isDue;
   get('training').hidden = !isDue;
-  if (isDue) {
+  if (!isDue) begun = null;
+  else {
     const [bar, words] = get('training').children;
     const [done, total] = running ?? [];
     if (total) bar.value = done / total;
@@ -31,7 +31,6 @@ function show({ missing, running, waiting, problem, model }) {
     else words.textContent = total ? `${done} of ${total} rounds${timeLeft(secondsLeft(done, total))}` : 'Getting ready ...';
     watch();
   }
-  if (!isDue) begun = null;
   known(model?.card ?? null);
   get('trained').replaceChildren(
     ...[missing, problem].filter(Boolean).map(warning),
@@ -62,12 +61,12 @@ function result(model) {
   const chance = !isBetter ? 'so label more, of more images, if you would teach it'
     : model.gain[0] > 0 ? 'so it learned something that holds for cells like these'
       : 'so this may be chance: label more, of more images, before you rely on it';
-  const again = element('button', { type: 'button', id: 'call-own', class: 'strong' }, 'Call my images with it');
-  again.addEventListener('click', () => {
+  const act = () => {
     get('model').value = OWN;
     get('corrections').close();
     callAgain();
-  });
+  };
+  const again = button(act, { id: 'call-own', class: 'strong' }, 'Call my images with it');
   return [
     element('p', { class: 'call' }, `Right before ${percent(model.before)}, after ${percent(model.after)}`),
     element('p', {}, `of ${model.n} labelled nuclei (${counts}) of ${model.n_images} ${model.n_images === 1 ? 'image' : 'images'}, each held out in turn, phases weighing alike. `
@@ -81,13 +80,12 @@ function result(model) {
 async function watch() {
   if (watching) return;
   watching = true;
-  for (let wait = STEP_MS; ; wait = STEP_MS) {
-    await new Promise((go) => setTimeout(go, wait));
+  while (watching) {
+    await new Promise((go) => setTimeout(go, STEP_MS));
     const state = await api.training().catch(() => null); // a lost connection: the next look may find it
     if (!state) continue;
     watching = Boolean(state.running || state.waiting);
     show(state);
-    if (!watching) return;
   }
 }
 
@@ -96,12 +94,8 @@ async function asked(method) {
     await saved();
     show(await api.training(method));
   } catch (error) {
-    told(error.message);
+    get('trained').replaceChildren(warning(error.message));
   }
-}
-
-function told(words) {
-  get('trained').replaceChildren(warning(words));
 }
 get('open-corrections').addEventListener('click', () => asked('GET'));
 get('train').addEventListener('click', () => asked('POST'));

@@ -1,23 +1,25 @@
 // The picture: zoom, pan, outlines by phase, scale bar; a click takes a nucleus, shift and a drag take many.
 
 import * as api from './api.js';
+import { get, onFrame } from './element.js';
 import { dashOf } from './marks.js';
 import { choose, colourOf, focus, guessed, images, on, phaseOf, state, tell } from './state.js';
 
-const box = document.getElementById('viewer');
-const photo = document.getElementById('photo');
-const drawn = document.getElementById('drawn');
-const brightness = document.getElementById('brightness');
-const outlines = document.getElementById('outlines');
+const box = get('viewer');
+const photo = get('photo');
+const drawn = get('drawn');
+const brightness = get('brightness');
+const outlines = get('outlines');
 const DOT_PX = 5;
 const MOST_PX = 1e8; // of pictures that are kept, four bytes each
 const loaded = new Map(); // id -> pixels
+const unscaled = document.createElement('canvas').getContext('2d');
 let isFitted = true; // to the room that there is
 let room = [0, 0];
 let place = { scale: 1, x: 0, y: 0 }; // from pixels of the image to those of the screen
 let frame = null; // drawn by shift and a drag
-let isDue = false;
 
+const draw = onFrame(paint);
 const image = () => images.get(state.image);
 
 export async function viewOf(id) {
@@ -89,36 +91,27 @@ function pan(x, y) {
   place = { ...place, x: place.x + x, y: place.y + y };
 }
 
-function draw() {
-  if (isDue) return;
-  isDue = true;
-  requestAnimationFrame(() => {
-    isDue = false;
-    paint();
-  });
-}
-
-function canvasFor(canvas) {
+/** Clear a canvas, as large as its place on the screen; return what draws on it in pixels of the image. */
+function contextOf(canvas) {
   const ratio = window.devicePixelRatio || 1;
   const [width, height] = [Math.round(box.clientWidth * ratio), Math.round(box.clientHeight * ratio)];
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext('2d');
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, width, height);
+  context.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.x, ratio * place.y);
   return [context, ratio];
 }
 
 function paint() {
   const shown = image();
-  if (!shown) return [photo, drawn].forEach(canvasFor); // which clears them
+  if (!shown) return [photo, drawn].forEach(contextOf); // which clears them
   const [height, width] = shown.data.shape;
-  const [under, ratio] = canvasFor(photo);
-  under.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.x, ratio * place.y);
+  const [under, ratio] = contextOf(photo);
   under.imageSmoothingEnabled = place.scale < 3;
   if (shown.bitmap) under.drawImage(shown.bitmap, 0, 0, width, height);
   photo.style.filter = `brightness(${brightness.value})`;
-  const [over] = canvasFor(drawn);
-  over.setTransform(ratio * place.scale, 0, 0, ratio * place.scale, ratio * place.x, ratio * place.y);
+  const [over] = contextOf(drawn);
   if (outlines.checked) outline(over, shown.nuclei.filter((nucleus) => !state.hidden.has(phaseOf(nucleus))), 1.6);
   outline(over, [...state.chosen].filter((nucleus) => nucleus.image === state.image), 2.6, '#ffffff');
   if (state.here?.image === state.image && shown.data.kind === 'field') {
@@ -184,17 +177,8 @@ function nucleusAt(x, y) {
   return image()?.nuclei.find((nucleus) => {
     const [top, left, bottom, right] = nucleus.box;
     const isNear = py >= top - 1 && py <= bottom && px >= left - 1 && px <= right;
-    return isNear && !state.hidden.has(phaseOf(nucleus)) && isInside(nucleus.outline, px, py);
+    return isNear && !state.hidden.has(phaseOf(nucleus)) && unscaled.isPointInPath(pathOf(nucleus), px, py, 'evenodd');
   });
-}
-
-function isInside(line, x, y) {
-  let inside = false;
-  for (let k = 0, last = line.length - 2; k < line.length; last = k, k += 2) {
-    const [ax, ay, bx, by] = [line[k], line[k + 1], line[last], line[last + 1]];
-    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) inside = !inside;
-  }
-  return inside;
 }
 
 const fingers = new Map();
@@ -256,7 +240,7 @@ box.addEventListener('keydown', (event) => {
   draw();
 });
 for (const [id, act] of [['zoom-in', () => zoom(1.4)], ['zoom-out', () => zoom(1 / 1.4)], ['zoom-fit', fit]]) {
-  document.getElementById(id).addEventListener('click', act);
+  get(id).addEventListener('click', act);
 }
 brightness.addEventListener('input', () => {
   draw();
