@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, find_objects
+from scipy.ndimage import find_objects
 from skimage.measure import label as label_parts
 
 from cellcycle.errors import ImageError
 from cellcycle.images import read_numbers, write_image
 from cellcycle.images.writing import has_mark, refuse_unmarked
 from cellcycle.segmentation.fields import MOST_NUCLEI
+from cellcycle.segmentation.regions import without_holes
 
 BLACK_AND_WHITE = "black and white: its connected parts are taken for the nuclei, those that touch for one"
 INVERTED = "black nuclei on white: it is taken inverted, its connected parts for the nuclei"
@@ -136,7 +137,7 @@ def _refuse_hollow(name: str, labels: np.ndarray) -> None:
     areas = np.bincount(labels.ravel())[1:]
     largest = np.argsort(areas)[-_N_FILLED:]
     boxes = find_objects(labels)
-    ratios = [binary_fill_holes(labels[boxes[k]] == k + 1).sum() / areas[k] for k in largest if areas[k]]
+    ratios = [without_holes(labels[boxes[k]] == k + 1).sum() / areas[k] for k in largest if areas[k]]
     if np.median(ratios) > _HOLLOW:
         raise ImageError(name, "it shows outlines, not areas", "fill them (in ImageJ: Process > Binary > Fill Holes)")
 

@@ -9,12 +9,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, find_objects
+from scipy.ndimage import find_objects
 from skimage.measure import find_contours
 
 from cellcycle.files import whole_file
 from cellcycle.images.writing import has_mark, refuse_unmarked
 from cellcycle.phases import class_colours, rgb
+from cellcycle.segmentation.regions import without_holes
 
 OUTLINES_SUFFIX, ROIS_SUFFIX = ".geojson", ".zip"
 # Stands in every file that is written here.
@@ -39,7 +40,7 @@ def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
     boxes, found = find_objects(labels), []
     for number in ids:
         box = boxes[number - 1]
-        nucleus = np.pad(binary_fill_holes(labels[box] == number), 1)
+        nucleus = np.pad(without_holes(labels[box] == number), 1)
         rings = find_contours(nucleus.astype(np.float32), 0.5, fully_connected="high")
         corner = np.array([box[1].start, box[0].start]) - 0.5
         found.append([_corners(ring[:, ::-1] + corner) for ring in rings])

@@ -7,11 +7,12 @@ any of it stays as it is, bit by bit.
 """
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from scipy import ndimage
 
-from cellcycle.segmentation.regions import FLAT_PX, areas_of, bands, flat_areas, sums_of, thinned
+from cellcycle.segmentation.regions import FLAT_PX, about, areas_of, bands, boxes_of, flat_areas, sums_of, thinned
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
@@ -93,10 +94,9 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
     painted = pixels.copy()
     areas, _ = ndimage.label(mask, np.ones((3, 3)))
-    reach = 2 * _RING_PX[1]
     everything = None
-    for index, box in enumerate(ndimage.find_objects(areas), start=1):
-        window = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
+    for index, box in boxes_of(areas):
+        window = about(box, 2 * _RING_PX[1])
         area = areas[window] == index
         # Of a large area the ring is thin; of a pixel it is a few pixels wide.
         ring = ndimage.binary_dilation(area, iterations=2 if area.sum() < 10 else _RING_PX[1]) & ~mask[window]
@@ -116,8 +116,7 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
     """Return the value of a constant area, the pixels just beyond its edge, and those further out."""
-    reach = _RING_PX[1] + 1
-    window = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
+    window = about(box, _RING_PX[1] + 1)
     area = labels[window] == index
     away = ndimage.distance_transform_cdt(~area, "chessboard")
     local = pixels[window]
@@ -167,8 +166,7 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         is_cut = _is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near, far))
         if is_cut and (value < np.median(far) or corners.any()):
             filled |= labels == index
-    rest = ~filled
-    if not filled.any() or not rest.any():
+    if not filled.any() or filled.all():
         return None
     # With the pixel or two that turning a picture makes between filling and picture.
     filled = ndimage.binary_dilation(filled, np.ones((3, 3)), iterations=2)
@@ -188,21 +186,19 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     if len(areas) == 1:
         return None
     contrast, drawn, values = _contrast(pixels), np.zeros(pixels.shape, bool), set()
-    candidates = []
     # What was drawn stands out from the dark half of a picture, where a picture of few levels is flat all over.
     level = float(np.median(pixels[::2, ::2])) + 0.02 * contrast
     value_of = np.zeros(len(areas), np.float32)
     value_of[labels] = pixels
     is_possible = (areas >= 9) & (areas <= 0.1 * pixels.size) & (value_of > level)
-    boxes = ndimage.find_objects(labels)
-    for index in 1 + np.flatnonzero(is_possible[1:]):
-        box = boxes[index - 1]
-        is_darker = 2 * np.count_nonzero(pixels[box] > value_of[index]) >= pixels[box].size
-        if is_darker and areas[index] < 0.5 * pixels[box].size:
-            continue
-        candidates.append((index, box))
+
+    def is_bright(index: int, box) -> bool:
+        n_brighter = np.count_nonzero(pixels[box] > value_of[index])
+        return 2 * n_brighter < pixels[box].size or areas[index] >= 0.5 * pixels[box].size
+
+    candidates = ((index, box) for index, box in boxes_of(labels) if is_possible[index] and is_bright(index, box))
     # A picture of few levels is flat in a thousand places, none of which is brighter than its surroundings.
-    for index, box in candidates[:2000]:
+    for index, box in islice(candidates, 2000):
         mask = labels[box] == index
         width = 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max()
         if np.hypot(*mask.shape) < _LEAST_LENGTH * width and value_of[index] not in values:

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy import ndimage
 from skimage.morphology import h_maxima
-from skimage.segmentation import watershed
+from skimage.segmentation import clear_border, watershed
 
 from cellcycle.segmentation.fields import segment
-from cellcycle.segmentation.flags import flag_nuclei, with_flags
+from cellcycle.segmentation.flags import flag_nuclei
 from cellcycle.segmentation.measurements import (
     NUCLEUS_COLUMNS,
     RAW_COLUMNS,
@@ -15,6 +15,7 @@ from cellcycle.segmentation.measurements import (
     measure_nucleus,
     plateau_of,
 )
+from cellcycle.segmentation.regions import areas_of, block_means, without_holes
 from cellcycle.segmentation.survey import otsu
 
 _SMOOTHING_SHARE = 0.02
@@ -96,7 +97,7 @@ def _objects(smooth: np.ndarray, free: np.ndarray) -> np.ndarray:
     dark, bright = sample[sample <= threshold], sample[sample > threshold]
     if not bright.size or bright.mean() - dark.mean() < _LEAST_CONTRAST * dark.std():
         return np.zeros(smooth.shape, dtype=np.int32)
-    objects, n_objects = ndimage.label(ndimage.binary_fill_holes((smooth > threshold) & free))
+    objects, n_objects = ndimage.label(without_holes((smooth > threshold) & free))
     is_large = np.bincount(objects.ravel(), minlength=n_objects + 1) >= _LEAST_AREA_PX
     is_large[0] = False
     return np.where(is_large[objects], objects, 0)
@@ -142,17 +143,12 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     if long > _LARGEST_CROP_PX or long > 2 * short:
         return False
     block_px = -(-long // _LARGEST_MEASURED_PX)
-    labels = _nucleus_and_neighbours(_block_means(pixels, block_px))
+    labels = _nucleus_and_neighbours(block_means(pixels, block_px))
     nucleus = labels == 1
     if not nucleus.any() or _off_centre(nucleus) > _CENTRAL_SHARE * min(labels.shape):
         return False
     others, n_others = ndimage.label(labels == 2)
-    inside = [
-        index
-        for index, box in enumerate(ndimage.find_objects(others), start=1)
-        if all(side.start > 0 and side.stop < size for side, size in zip(box, labels.shape, strict=True))
-    ]
-    areas = np.bincount(others.ravel(), minlength=n_others + 1)[inside]
+    areas = areas_of(clear_border(others))[1:]
     diameter = np.sqrt(4 * nucleus.sum() / np.pi)
     is_alone = n_others <= _MOST_OBJECTS and (areas > nucleus.sum() / 3).sum() <= _MOST_NEIGHBOURS
     if diameter < _LEAST_DIAMETER_SHARE * min(labels.shape) or not is_alone:
@@ -202,7 +198,7 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
     rows = []
     for image in images:
         pixels = image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))]
-        rows.append(_measured(_block_means(pixels, block_px))[0])
+        rows.append(_measured(block_means(pixels, block_px))[0])
     columns = _as_columns(rows, np.shape(images)[-2:], block_px, pixel_size_um)
     return pd.DataFrame(columns | crop_columns(images[:, 0]))
 
@@ -214,7 +210,7 @@ def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tupl
     nucleus, 2 whatever else is bright, 0 background.
     """
     block_px = -(-max(pixels.shape) // _LARGEST_MEASURED_PX)
-    row, small = _measured(_block_means(pixels, block_px))
+    row, small = _measured(block_means(pixels, block_px))
     labels = np.zeros(pixels.shape, dtype=np.int32)
     full = small.repeat(block_px, axis=0).repeat(block_px, axis=1)
     labels[: full.shape[0], : full.shape[1]] = full
@@ -245,23 +241,12 @@ def _is_pair(mask: np.ndarray) -> bool:
 
 
 def _as_columns(rows: list[dict], shape, block_px: int, pixel_size_um: float | None) -> dict[str, np.ndarray]:
-    values = {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in RAW_COLUMNS}
+    values = {name: np.array([row.get(name, np.nan) for row in rows], float) for name in (*RAW_COLUMNS, "is_pair")}
     columns = in_original_px(values, block_px, pixel_size_um)
     flags = flag_nuclei(columns, tuple(size // block_px * block_px for size in shape), is_field=False)
-    pairs = {k for k, row in enumerate(rows) if row.get("is_pair")}
-    flags = with_flags(flags, range(len(rows)), {"clump": pairs})
     texts = [text if row else "no_nucleus" for text, row in zip(flags, rows, strict=True)]
     columns["flags"] = np.array(texts, dtype=object)
     return {name: columns[name] for name in NUCLEUS_COLUMNS}
-
-
-def _block_means(pixels: np.ndarray, block_px: int) -> np.ndarray:
-    """Return the means of square blocks; rows and columns that fill no block are left out."""
-    if block_px == 1:
-        return pixels
-    height, width = (size // block_px for size in pixels.shape)
-    blocks = pixels[: height * block_px, : width * block_px].reshape(height, block_px, width, block_px)
-    return blocks.mean(axis=(1, 3))
 
 
 def crop_columns(planes: np.ndarray, border_px: int = 2) -> dict[str, np.ndarray]:

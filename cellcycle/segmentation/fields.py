@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from scipy import ndimage
@@ -11,7 +12,7 @@ from cellcycle.errors import ImageError, SettingError, check_choice, check_size,
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.measurements import measure_nucleus
-from cellcycle.segmentation.regions import areas_of, check_picture, renumbered, thinned
+from cellcycle.segmentation.regions import about, areas_of, boxes_of, check_picture, renumbered, thinned
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
@@ -162,36 +163,30 @@ def _tiled(nuclei_at, shape, halo: int, step: int, tile_px: int) -> np.ndarray:
     if max(height, width) <= tile_px:
         return nuclei_at(np.s_[:, :], 0, 0)
     labels, n_nuclei = np.zeros(shape, dtype=np.int32), 0
-    for top in range(0, height, tile_px):
-        for left in range(0, width, tile_px):
-            row, column = (max(start - halo, 0) // step * step for start in (top, left))
-            window = np.s_[row : top + tile_px + halo, column : left + tile_px + halo]
-            found = nuclei_at(window, row, column)
-            for index, box in enumerate(ndimage.find_objects(found), start=1):
-                if box is None:
-                    continue
-                middle = [side.start + side.stop for side in box]
-                is_ours = top <= row + middle[0] / 2 < top + tile_px and left <= column + middle[1] / 2 < left + tile_px
-                if is_ours:
-                    n_nuclei += 1
-                    place = labels[window][box]
-                    place[(found[box] == index) & (place == 0)] = n_nuclei
+    for top, left in product(range(0, height, tile_px), range(0, width, tile_px)):
+        row, column = (max(start - halo, 0) // step * step for start in (top, left))
+        window = np.s_[row : top + tile_px + halo, column : left + tile_px + halo]
+        found = nuclei_at(window, row, column)
+        for index, box in boxes_of(found):
+            y, x = ((side.start + side.stop) / 2 for side in box)
+            if top <= row + y < top + tile_px and left <= column + x < left + tile_px:
+                n_nuclei += 1
+                place = labels[window][box]
+                place[(found[box] == index) & (place == 0)] = n_nuclei
     return labels
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
     """Leave out uneven light, which reaches from border to border, and count from 1 without gaps."""
-    is_nucleus = [
-        box is not None
-        and not any(side.start == 0 and side.stop == size for side, size in zip(box, labels.shape, strict=True))
-        for box in ndimage.find_objects(labels)
-    ]
-    return _kept(labels, is_nucleus)
+    is_nucleus = areas_of(labels) > 0
+    for first, last in ((labels[0], labels[-1]), (labels[:, 0], labels[:, -1])):
+        is_nucleus[np.intersect1d(first, last)] = False
+    return _kept(labels, is_nucleus[1:])
 
 
 def _without_noise(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Where most of what was found differs from its surroundings no more than noise does, leave that out."""
-    objects = list(enumerate(ndimage.find_objects(labels), start=1))
+    objects = boxes_of(labels)
     some = objects[:: -(-len(objects) // _N_COMPARED)] if objects else []
     usual = np.median(_over_noise(pixels, labels, some)) if some else np.inf
     if usual >= _LEAST_OVER_NOISE:
@@ -203,7 +198,7 @@ def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.nda
     """Return the contrast of each object over the noise that the mean of its pixels has left, (N,)."""
     contrasts, steps = [], ([], [])
     for label, box in objects:
-        window = tuple(slice(max(side.start - _RING_PX, 0), side.stop + _RING_PX) for side in box)
+        window = about(box, _RING_PX)
         local, own = pixels[window].astype(np.float64), labels[window] == label
         ring = ndimage.binary_dilation(own, iterations=_RING_PX) & (labels[window] == 0)
         # Without any background beside it an object lies in a crowd, as noise does not.
@@ -246,7 +241,6 @@ def looks_inverted(pixels: np.ndarray) -> bool:
     return bool(middle - low > _DARK_SIDE * (high - middle) and segment(pixels.max() - pixels).any())
 
 
-def _kept(labels: np.ndarray, is_kept) -> np.ndarray:
+def _kept(labels: np.ndarray, is_kept: np.ndarray) -> np.ndarray:
     """Keep some of the labels, numbered from 1 without gaps."""
-    is_nucleus = np.asarray(is_kept, bool)
-    return renumbered(labels, np.concatenate([[0], np.where(is_nucleus, np.cumsum(is_nucleus), 0)]))
+    return renumbered(labels, np.concatenate([[0], np.cumsum(is_kept) * is_kept]))

@@ -20,6 +20,7 @@ from cellcycle.graphs import check_hash, giving_back, open_graph
 from cellcycle.segmentation.ground import roughness
 from cellcycle.segmentation.regions import (
     areas_of,
+    boxes_of,
     largest_piece,
     of_median_pixel,
     thinned,
@@ -202,9 +203,7 @@ def _whole(labels: np.ndarray, diameter_px: float) -> np.ndarray:
     """Keep the largest piece of each nucleus, without holes, and leave specks out."""
     whole, n_kept = np.zeros(labels.shape, np.int32), 0
     least = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi / 4 * diameter_px**2)
-    for index, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
+    for index, box in boxes_of(labels):
         inside = without_holes(largest_piece(labels[box] == index))
         if inside.sum() >= least:
             n_kept += 1

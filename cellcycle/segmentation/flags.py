@@ -29,7 +29,7 @@ def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field
     """Return the flags of every row, joined by ";", from measurements (N,) with `saturated_share`.
 
     `shape` is that of the image (H, W); `is_field`: the rows are the nuclei of one field, to be compared with each
-    other.
+    other. Those of crops say by `is_pair` whether two round ones touch.
     """
     is_edge = (
         (columns["bbox_top_px"] == 0)
@@ -51,7 +51,9 @@ def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field
         area, dna, mean = (v / np.median(v[whole]) for v in (area, dna, columns["mean_dna"]))
         raised["clump"] = (area > 1.6) & (solidity < 0.9) | (area > 2) & (dna > 3) | is_pair
         raised["debris"] = ((dna < 0.35) | (dna < 0.6) & (mean > 1.5)) & ~is_edge
-    elif is_field and (~is_edge).sum() > 1:
+    elif not is_field:
+        raised["clump"] = columns["is_pair"] == 1
+    elif (~is_edge).sum() > 1:
         raised["clump"] = (area > 3 * np.median(area[~is_edge])) & (columns["solidity"] < 0.95)
     by_row = np.column_stack([raised[flag] for flag in FLAGS])
     return [";".join(flag for flag, is_raised in zip(FLAGS, row, strict=True) if is_raised) for row in by_row]

@@ -64,8 +64,7 @@ def roughness(pixels: np.ndarray, is_ground: np.ndarray) -> float:
 
 def _noise(pixels: np.ndarray, mask: np.ndarray, apart: int) -> float:
     """Return how much pixels of the mask differ from the mean of those as far to the left and right; NaN of few."""
-    bends, is_inside = _bends(pixels, mask, apart)
-    return _spread(bends[is_inside])
+    return _spread(*_bends(pixels, mask, apart))
 
 
 def _grain(pixels: np.ndarray, mask: np.ndarray) -> float:
@@ -73,8 +72,7 @@ def _grain(pixels: np.ndarray, mask: np.ndarray) -> float:
 
     Source: Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding 64 (1996).
     """
-    bends, is_inside = _bends(*(turned.T for turned in _bends(pixels, mask, 1)), 1)
-    return _spread(bends[is_inside])
+    return _spread(*_bends(*(turned.T for turned in _bends(pixels, mask, 1)), 1))
 
 
 def _bends(pixels: np.ndarray, mask: np.ndarray, apart: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +82,8 @@ def _bends(pixels: np.ndarray, mask: np.ndarray, apart: int) -> tuple[np.ndarray
     return pixels[left] - 2 * pixels[middle] + pixels[right], mask[left] & mask[middle] & mask[right]
 
 
-def _spread(bends: np.ndarray) -> float:
+def _spread(bends: np.ndarray, is_inside: np.ndarray) -> float:
+    bends = bends[is_inside]
     if bends.size < _LEAST_PX:
         return np.nan
     return float(np.sqrt(np.mean(np.clip(bends, *np.percentile(bends, (2, 98))) ** 2)))

@@ -11,7 +11,7 @@ from skimage.morphology import convex_hull_image
 
 from cellcycle.errors import SettingError, check_size
 from cellcycle.segmentation.flags import flag_nuclei
-from cellcycle.segmentation.regions import bands, check_picture
+from cellcycle.segmentation.regions import about, bands, boxes_of, check_picture
 
 NUCLEUS_COLUMNS = [
     "nucleus_id", "centroid_y_px", "centroid_x_px",
@@ -109,8 +109,7 @@ def measured_columns(
     pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None = None
 ) -> dict[str, np.ndarray]:
     """Return the columns of `measure`, each (N,)."""
-    boxes = ndimage.find_objects(labels)
-    present = [(label, box) for label, box in enumerate(boxes, start=1) if box is not None]
+    present = boxes_of(labels)
     plateau = plateau_of(pixels, labels)
     rows = [measure_nucleus(pixels, labels, label, box, plateau) for label, box in present]
     columns = in_original_px({name: np.array([row[name] for row in rows]) for name in RAW_COLUMNS}, 1, pixel_size_um)
@@ -146,7 +145,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
     centre, area = at.mean(axis=0), len(at)
     diameter = np.sqrt(4 * area / np.pi)
     reach = int(np.ceil(_BACKGROUND * diameter)) + 3
-    window = np.s_[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach]
+    window = about(box, reach)
     local, nearby = pixels[window].astype(np.float64), labels[window]
     nucleus = nearby == label
     away = ndimage.distance_transform_edt(~nucleus)

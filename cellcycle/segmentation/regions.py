@@ -53,6 +53,22 @@ def renumbered(labels: np.ndarray, new: np.ndarray) -> np.ndarray:
     return labels
 
 
+def boxes_of(labels: np.ndarray) -> list[tuple[int, tuple[slice, slice]]]:
+    """Return the labels of (H, W) int that occur, without 0, each with its bounding box."""
+    return [(label, box) for label, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
+
+
+def about(box, px: int) -> tuple[slice, ...]:
+    """Return a box with so many pixels more on each side."""
+    return tuple(slice(max(side.start - px, 0), side.stop + px) for side in box)
+
+
+def block_means(pixels: np.ndarray, px: int) -> np.ndarray:
+    """Return the means of square blocks; rows and columns that fill no block are left out."""
+    height, width = (size // px for size in pixels.shape)
+    return pixels[: height * px, : width * px].reshape(height, px, width, px).mean(axis=(1, 3))
+
+
 def largest_piece(mask: np.ndarray) -> np.ndarray:
     """Return the largest connected piece of a mask (H, W) bool."""
     pieces, n_pieces = ndimage.label(mask)

@@ -6,7 +6,7 @@ from skimage.measure import label
 from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
-from cellcycle.segmentation.regions import largest_piece
+from cellcycle.segmentation.regions import boxes_of, largest_piece, without_holes
 from cellcycle.segmentation.survey import Survey
 
 # A pixel must also exceed this multiple of the mean of its surroundings (Gaussian, this many diameters wide).
@@ -42,7 +42,7 @@ def nuclei_of(signal: np.ndarray, survey: Survey) -> np.ndarray:
 def _foreground(signal: np.ndarray, survey: Survey) -> np.ndarray:
     surroundings = ndimage.gaussian_filter(signal, _LOCAL_DIAMETERS * 2 * survey.radius_px)
     mask = signal > np.maximum(survey.threshold, _LOCAL_SHARE * surroundings)
-    return ndimage.binary_opening(ndimage.binary_fill_holes(mask), iterations=1)
+    return ndimage.binary_opening(without_holes(mask), iterations=1)
 
 
 def _split(signal: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarray:
@@ -68,13 +68,13 @@ def _outlined(signal: np.ndarray, labels: np.ndarray, survey: Survey) -> np.ndar
     outlined = np.zeros(labels.shape, dtype=np.int32)
     least_area = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi * survey.radius_px**2)
     n_kept, areas = 0, np.bincount(labels.ravel())
-    for index, window in enumerate(ndimage.find_objects(labels), start=1):
+    for index, window in boxes_of(labels):
         # The outline lies inside: specks, of which a picture may have hundreds of thousands, need none.
-        if window is None or areas[index] < least_area:
+        if areas[index] < least_area:
             continue
         inside, local = labels[window] == index, signal[window]
         contrast = float(np.percentile(local[inside], 75)) - survey.level
-        nucleus = largest_piece(ndimage.binary_fill_holes(inside & (local > survey.level + _OUTLINE_SHARE * contrast)))
+        nucleus = largest_piece(without_holes(inside & (local > survey.level + _OUTLINE_SHARE * contrast)))
         if nucleus.sum() < least_area or local[nucleus].mean() - survey.level < _LEAST_CONTRAST * survey.spread:
             continue
         n_kept += 1

@@ -10,6 +10,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from cellcycle.segmentation.regions import block_means
+
 SMOOTHING_PX = 1.0
 # Diameters the default is made for; a larger "object" in the first look is uneven light.
 LARGEST_DIAMETER_PX = 180
@@ -57,13 +59,10 @@ def survey_field(
 
     The pixel size keeps the estimated size within that of real nuclei; a diameter stands instead of the estimate.
     """
-    windows = [
-        (top, left, ndimage.gaussian_filter(np.asarray(window, np.float32), SMOOTHING_PX))
-        for top, left, window in _windows(pixels)
-    ]
-    if _is_constant(min(window.min() for *_, window in windows), max(window.max() for *_, window in windows)):
+    windows = [ndimage.gaussian_filter(np.asarray(part, np.float32), SMOOTHING_PX) for *_, part in _windows(pixels)]
+    if _is_constant(min(window.min() for window in windows), max(window.max() for window in windows)):
         return None
-    radius_px = diameter_px / 2 if diameter_px else _first_radius([window for *_, window in windows], pixel_size_um)
+    radius_px = diameter_px / 2 if diameter_px else _first_radius(windows, pixel_size_um)
     cell_px = max(1, int(radius_px / 4))
     survey = Survey(radius_px, 0.0, 0.0, 0.0, _background(pixels, radius_px, cell_px), cell_px)
     signals = [survey.signal(window, top, left) for top, left, window in _windows(pixels)]
@@ -171,14 +170,12 @@ def _clipped(radius_px: float, pixel_size_um: float | None) -> float:
 
 def _background(pixels: np.ndarray, radius_px: float, cell_px: int) -> np.ndarray:
     """Return the background on a grid of cells: means of cells, opened, smoothed."""
-    padding = [(0, -size % cell_px) for size in pixels.shape]
     if cell_px > 1:
         # Row bands keep the padded copy of a large field small.
-        band = cell_px * max(1, _WINDOW_PX // cell_px)
-        cells = np.concatenate([
-            _cell_means(pixels[top : top + band], cell_px, padding[1])
-            for top in range(0, pixels.shape[0], band)
-        ])  # fmt: skip
+        rows = cell_px * max(1, _WINDOW_PX // cell_px)
+        bands = (np.asarray(pixels[top : top + rows], np.float32) for top in range(0, pixels.shape[0], rows))
+        whole = (np.pad(band, [(0, -size % cell_px) for size in band.shape], mode="edge") for band in bands)
+        cells = np.concatenate([block_means(band, cell_px) for band in whole])
     else:
         cells = ndimage.gaussian_filter(np.asarray(pixels, np.float32), 1.5)
     size = 2 * int(_BACKGROUND_DIAMETERS * radius_px / cell_px) + 1
@@ -186,19 +183,13 @@ def _background(pixels: np.ndarray, radius_px: float, cell_px: int) -> np.ndarra
     return ndimage.gaussian_filter(opened, size / 3)
 
 
-def _cell_means(band: np.ndarray, cell_px: int, padding: tuple[int, int]) -> np.ndarray:
-    band = np.pad(np.asarray(band, np.float32), ((0, -band.shape[0] % cell_px), padding), mode="edge")
-    height, width = band.shape[0] // cell_px, band.shape[1] // cell_px
-    return band.reshape(height, cell_px, width, cell_px).mean(axis=(1, 3))
-
-
 def _bilinear(grid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Interpolate a grid at the crossings of rows and columns; outside, its rim goes on."""
-    rows, columns = np.clip(rows, 0, grid.shape[0] - 1), np.clip(columns, 0, grid.shape[1] - 1)
-    top, left = (np.minimum(rows.astype(int), grid.shape[0] - 2), np.minimum(columns.astype(int), grid.shape[1] - 2))
-    top, left = np.maximum(top, 0), np.maximum(left, 0)
-    below, right = np.minimum(top + 1, grid.shape[0] - 1), np.minimum(left + 1, grid.shape[1] - 1)
-    down = (rows - top).astype(np.float32)[:, None]
-    across = (columns - left).astype(np.float32)
-    lines = grid[top] * (1 - down) + grid[below] * down
-    return lines[:, left] * (1 - across) + lines[:, right] * across
+    for axis, at in enumerate((rows, columns)):
+        last = grid.shape[axis] - 1
+        at = np.clip(at, 0, last)
+        before = np.clip(at.astype(int), 0, max(last - 1, 0))
+        share = (at - before).astype(np.float32).reshape((-1, 1) if axis == 0 else -1)
+        after = np.minimum(before + 1, last)
+        grid = grid.take(before, axis) * (1 - share) + grid.take(after, axis) * share
+    return grid
