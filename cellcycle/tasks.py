@@ -68,13 +68,12 @@ def workers(n_jobs: int = 1, *, start: Callable | None = None, start_arguments: 
             with _processes(n_jobs, begun) as do:
                 yield do
     else:
-        started = lru_cache(partial(start, *start_arguments)) if start else None
-        yield partial(_here, started)
+        started = lru_cache(partial(_started, start, start_arguments))
+        yield lambda function, items: (function(*started(), item) for item in items)
 
 
-def _here(started, function, items) -> Iterator:
-    for item in items:
-        yield function(started(), item) if started else function(item)
+def _started(start: Callable | None, start_arguments: tuple) -> tuple:
+    return (start(*start_arguments),) if start else ()
 
 
 @contextmanager
@@ -140,8 +139,7 @@ def _on_client(client, begun: bytes, function, items) -> Iterator:
 
 @lru_cache(maxsize=1)
 def _begun(begun: bytes | Path):
-    start, start_arguments = pickle.loads(begun.read_bytes() if isinstance(begun, Path) else begun)
-    return (start(*start_arguments),) if start else ()
+    return _started(*pickle.loads(begun.read_bytes() if isinstance(begun, Path) else begun))
 
 
 def _work(function, begun: bytes | Path, item):
