@@ -293,9 +293,6 @@ def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
 
 def g1_area_px(nuclei, g1_position: float) -> float | None:
     """Return the median area in pixels of the sound nuclei with the DNA of G1; None where there is none."""
-    areas = [np.empty(0)]
-    for found in nuclei:
-        is_g1 = has_g1_dna(2 * found.measured["integrated_dna"] / g1_position) & found.is_sound
-        areas.append(found.measured["area_px"][is_g1])
-    areas = np.concatenate(areas)
-    return float(np.median(areas)) if len(areas) else None
+    copies = ((own, 2 * own.measured["integrated_dna"] / g1_position) for own in nuclei)
+    areas = [own.measured["area_px"][has_g1_dna(n) & own.is_sound] for own, n in copies]
+    return float(np.median(np.concatenate(areas))) if any(map(len, areas)) else None

@@ -165,13 +165,12 @@ def train(
         confidence = _confidence(new, rule, held_out, labels, fold_of, limits)
         calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
         judged = Evaluation(new, tuple(classes), labels, calibrated, (), thresholds)
-        about = _about(output, dataset, classes, settings, seed, start, comparison, limits)
+        about = _about(output, dataset, identity, classes, settings, seed, start, comparison, limits)
         if learned is known:
             # The weights are those that were there: these nuclei judged them alone.
             about["trained_on"] = start.card["trained_on"]
             about["limits"] += [f"Its weights are those of {start.name}: {len(new)} nuclei of {new.name} judged them."]
         about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
-        about["data"]["identity"] = identity
 
         def write_more(work: Path) -> None:
             write_evaluation(judged, work / "held_out.csv")
@@ -262,7 +261,6 @@ def _settings(network, epochs, device: str, start: Checkpoint | None, n: int) ->
         made |= {k: start.card["network"][k] for k in NETWORK_SETTINGS} | {"learning_rate": 2e-4, "epochs": 10}
     elif network is not None and network != made["network"]:
         made |= {"network": network, "width": None, "dropout": None, "batch_norm": False}
-
         build_network(network)
     made["epochs"], made["device"] = epochs or made["epochs"], device_of(device)
     return made | {"transforms": ()}
@@ -294,7 +292,7 @@ def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, fold
         return fit_confidence(held_out, labels, fold_of, fitted_on=fitted_on)
 
 
-def _about(output: Path, dataset, classes, settings, seed, start, comparison, limits) -> dict:
+def _about(output: Path, dataset, identity: str, classes, settings, seed, start, comparison, limits) -> dict:
     counts = dataset.counts()
     trained_on = {
         "origin": dataset.origin,
@@ -315,5 +313,5 @@ def _about(output: Path, dataset, classes, settings, seed, start, comparison, li
         "trained_on": trained_on,
         "licence": "that of its training images",
         "limits": [_LIMIT, *dataset.exported, *limits],
-        "data": {"images_sha256": digest, "identity": dataset.identity},
+        "data": {"images_sha256": digest, "identity": identity},
     }
