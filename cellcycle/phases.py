@@ -5,6 +5,8 @@ Everything that lists phases (tables, score columns, axes) uses the order of `PH
 
 from itertools import cycle
 
+from PIL import ImageColor
+
 PHASES: tuple[str, ...] = ("G1", "S", "G2", "M")
 
 PHASE_NAMES: dict[str, str] = {
@@ -37,12 +39,5 @@ def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
     return {name: PHASE_COLOURS.get(name) or next(spare) for name in classes}
 
 
-def rgb(colour: str) -> tuple[int, ...]:
-    """Return a hexadecimal colour as red, green and blue, 0 to 255.
-
-    Examples
-    --------
-    >>> rgb("#0072B2")
-    (0, 114, 178)
-    """
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+# A hexadecimal colour as red, green and blue, 0 to 255.
+rgb = ImageColor.getrgb
