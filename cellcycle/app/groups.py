@@ -59,14 +59,13 @@ def together(
 def told(plane: Path, model: str, settings: Settings) -> tuple[Settings, Shared, str]:
     """Return the settings and what other images lend, of what `together` kept for an image; and what it returned."""
     lent = (plane / _LENT).read_text() if (plane / _LENT).exists() else ""
-    way, shared = _way(model, settings, lent), Shared()
-    if lent:
-        found = json.loads(lent)
-        shared = Shared(**found["shared"])
-        kinds = {"anchor": Anchor, "light": Light}
-        shared = replace(shared, **{k: of(**found["shared"][k]) for k, of in kinds.items() if found["shared"][k]})
-        settings = replace(settings, **found["g1"])
-    return settings, shared, way
+    way = _way(model, settings, lent)
+    if not lent:
+        return settings, Shared(), way
+    found = json.loads(lent)
+    shared = found["shared"]
+    made = {k: of(**shared[k]) for k, of in (("anchor", Anchor), ("light", Light)) if shared[k]}
+    return replace(settings, **found["g1"]), Shared(**shared | made), way
 
 
 def _way(model: str, settings: Settings, lent: str) -> str:

@@ -30,9 +30,8 @@ const keepSettings = () => localStorage.setItem('settings', JSON.stringify({ ...
 function showSettings() {
   const kept = JSON.parse(localStorage.getItem('settings') ?? '{}');
   for (const id of [...SETTINGS, 'how']) {
-    const [part, value] = [get(id), kept[id] ?? ''];
-    const first = part.options?.[0].value;
-    part.value = first === undefined || [...part.options].some((option) => option.value === value) ? value : first;
+    get(id).value = kept[id] ?? '';
+    if (get(id).selectedIndex < 0) get(id).selectedIndex = 0; // a choice that is no longer there
   }
 }
 
@@ -163,10 +162,7 @@ function ownModel(card) {
 }
 
 /** Note for a page that is loaded again that its images are yet to be read together. */
-function unread(is) {
-  if (is) localStorage.setItem('unread', 'yes');
-  else localStorage.removeItem('unread');
-}
+const unread = (is) => localStorage.setItem('unread', is ? 'yes' : '');
 
 /** Let the images tell each other what they can, and call those again for which that, or a setting, is new. */
 const callAgain = () => alone(readTogether);
