@@ -229,12 +229,10 @@ box.addEventListener('wheel', (event) => {
   zoom(Math.exp(-event.deltaY / 400), at(event).x, at(event).y);
 }, { passive: false });
 box.addEventListener('keydown', (event) => {
-  const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
-  if (moves[event.key]) pan(...moves[event.key]);
-  else if (event.key === '+') zoom(1.3);
-  else if (event.key === '-') zoom(1 / 1.3);
-  else if (event.key === '0') fit();
-  else return;
+  const moves = { ArrowLeft: () => pan(60, 0), ArrowRight: () => pan(-60, 0), ArrowUp: () => pan(0, 60), ArrowDown: () => pan(0, -60) };
+  const acts = { ...moves, '+': () => zoom(1.3), '-': () => zoom(1 / 1.3), 0: fit };
+  if (!(event.key in acts)) return;
+  acts[event.key]();
   event.preventDefault();
   event.stopPropagation();
   draw();
