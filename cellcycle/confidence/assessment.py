@@ -14,41 +14,17 @@ COVERAGE = 0.9
 # Asking the expert costs 0.4 of a wrong call: a call with less than 60 % goes to review.
 PRICE = 0.4
 _MOST_COST = 1e6
-# The size of a nucleus is guessed from how wide its crop was cut.
-BY_MARGIN = "scale_by_margin"
-# It is guessed from few nuclei, which may all be of one phase.
-BY_FEW = "scale_by_few"
-# It is guessed, and the model, which reads no G1 peak, tells G1 from G2 by size.
-BY_GUESS = "scale_by_guess"
-# Its noise, by which a network tells how bright a nucleus is, was cut off with the background.
-CLIPPED = "clipped_background"
-# Its noise, or the ground about nuclei, is not that of a camera.
-CHANGED = "changed_picture"
-# Its pixels are finer than those that the model learned from: more noise in each, for as bright a nucleus.
-FINE = "fine_pixels"
-# It is one of many in a picture that was said to be a crop of one.
+# Flags of a whole picture, told in words in `cellcycle.predict.reasons`.
+BY_MARGIN, BY_FEW, BY_GUESS = "scale_by_margin", "scale_by_few", "scale_by_guess"
+# Its noise, by which a network tells how bright a nucleus is, was cut off; it, or the ground about nuclei, is not that
+# of a camera; or there is more of it in each pixel, as these are finer.
+CLIPPED, CHANGED, FINE = "clipped_background", "changed_picture", "fine_pixels"
 SEVERAL = "several_nuclei"
-# Flags of the picture that make a call worth a look.
+# Flags that make a call worth a look.
 SPOILT = (
-    BY_FEW,
-    BY_GUESS,
-    BY_MARGIN,
-    CHANGED,
-    CLIPPED,
-    FINE,
-    SEVERAL,
-    "edge",
-    "clump",
-    "debris",
-    "out_of_focus",
-    "saturated",
-    "no_g1_peak",
-    "one_dna_peak",
-    "no_nucleus",
-    "other_g1_peak",
-    "same_field",
-    "unreadable",
-)
+    BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, SEVERAL, "edge", "clump", "debris", "out_of_focus",
+    "saturated", "no_g1_peak", "one_dna_peak", "no_nucleus", "other_g1_peak", "same_field", "unreadable",
+)  # fmt: skip
 # Reasons of our own: the call costs more than asking; nine in ten cells of the phase that was called look more like
 # it; what is measured is unlike the cells that the confidence was fitted on; so unlike them that no phase is called.
 UNCERTAIN, UNTYPICAL = "uncertain", "untypical_of_its_phase"
@@ -151,19 +127,12 @@ class Confidence:
                 raise ValueError("thresholds, costs, price or coverage")
             if not isinstance(stored["fitted_on"], dict) or not isinstance(stored["fitted_on"]["description"], str):
                 raise ValueError("description of what it was fitted on")
-            return cls(
-                temperature,
-                coverage,
-                tuple(thresholds.tolist()),
-                tuple(map(tuple, costs.tolist())),
-                price,
-                None if strange is None else Strangeness.from_dict(strange),
-                stored["fitted_on"],
-            )
+            strange = None if strange is None else Strangeness.from_dict(strange)
+            rows = tuple(map(tuple, costs.tolist()))
+            return cls(temperature, coverage, tuple(thresholds.tolist()), rows, price, strange, stored["fitted_on"])
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                source, f"its confidence lacks a usable {error}", "install the model again"
-            ) from error
+            finding = f"its confidence lacks a usable {error}"
+            raise CheckpointError(source, finding, "install the model again") from error
 
 
 def fit_confidence(probabilities, labels, parts, measurements=None, fitted_on: str = "") -> Confidence:
