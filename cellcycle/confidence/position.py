@@ -36,7 +36,8 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
     """
     import pandas as pd
 
-    from cellcycle.simulation.biology import dna_content
+    from cellcycle.simulation.biology import dna_content, phase_bounds
+    from cellcycle.simulation.parameters import SimulationParameters
 
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if probabilities.ndim != 2 or probabilities.shape[1] != len(PHASES):
@@ -45,9 +46,12 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
         )
     if not dna_cv > 0 or not 0 < level < 1:
         raise SettingError("dna_cv, level", f"{dna_cv}, {level}", "give a spread above 0 and a level between 0 and 1")
-    ages, phase_of, prior, parameters = _ages(parameters)
+    parameters = parameters or SimulationParameters()
+    ages = (np.arange(_STEPS) + 0.5) / _STEPS
+    phase_of = np.searchsorted(phase_bounds(parameters), ages, side="right") - 1
     copies = dna_content(ages, parameters)
-    belief = np.repeat(prior[None], len(probabilities), axis=0)
+    # Young cells are more frequent in a growing population.
+    belief = np.repeat(2.0 ** -ages[None], len(probabilities), axis=0)
     if dna_copies is not None:
         belief *= _likelihood(np.asarray(dna_copies, dtype=np.float64), copies, dna_cv)
     for k in range(len(PHASES)):
@@ -59,17 +63,6 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
     replicated_low, replicated_high = _quantiles(belief, shares, tails)
     made = {"position": position, "position_low": low, "position_high": high, "replicated": belief @ shares}
     return pd.DataFrame(made | {"replicated_low": replicated_low, "replicated_high": replicated_high})
-
-
-def _ages(parameters):
-    """Return a grid of ages, the phase at each, the density of a growing population, and the parameters."""
-    from cellcycle.simulation.biology import phase_bounds
-    from cellcycle.simulation.parameters import SimulationParameters
-
-    parameters = parameters or SimulationParameters()
-    ages = (np.arange(_STEPS) + 0.5) / _STEPS
-    phase_of = np.searchsorted(phase_bounds(parameters), ages, side="right") - 1
-    return ages, phase_of, 2.0**-ages, parameters
 
 
 def _likelihood(dna_copies, copies, dna_cv) -> np.ndarray:

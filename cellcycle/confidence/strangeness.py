@@ -79,14 +79,14 @@ class Strangeness:
 
     def distances(self, features) -> np.ndarray:
         """Return the Mahalanobis distance (N,) of `FEATURES` (N, F) to the nearest phase; inf where one is NaN."""
-        features = self._compared(features)
-        return np.where(np.isnan(features).any(axis=1), np.inf, self._nearest(features))
+        distances, is_measured = self._nearest(features)
+        return np.where(is_measured, distances, np.inf)
 
-    def _compared(self, features) -> np.ndarray:
-        return np.asarray(features, dtype=np.float64)[:, [FEATURES.index(name) for name in self.features]]
-
-    def _nearest(self, features) -> np.ndarray:
-        return _nearest(features, np.asarray(self.means), np.linalg.inv(np.asarray(self.covariance)))
+    def _nearest(self, features) -> tuple[np.ndarray, np.ndarray]:
+        """Return distances (N,) by what could be measured, and whether that was all."""
+        features = np.asarray(features, dtype=np.float64)[:, [FEATURES.index(name) for name in self.features]]
+        distances = _nearest(features, np.asarray(self.means), np.asarray(self.covariance))
+        return distances, ~np.isnan(features).any(axis=1)
 
     def p_values(self, features) -> np.ndarray:
         """Return the share (N,) of usual nuclei that lie as far out; at least the smallest of `TAILS`."""
@@ -100,7 +100,7 @@ class Strangeness:
         """
         usual, most = (self.tail_distances[TAILS.index(share)] for share in (LEAST_P_VALUE, CALLED_P_VALUE))
         most = max(most, _LEAST_STRANGE, usual + 1)
-        return np.clip((self._nearest(self._compared(features)) - usual) / (most - usual), 0, 1)
+        return np.clip((self._nearest(features)[0] - usual) / (most - usual), 0, 1)
 
     def to_dict(self) -> dict:
         """Return plain numbers for JSON."""
@@ -112,11 +112,9 @@ class Strangeness:
         numbers = [stored[name] for name in ("means", "covariance", "tail_distances")]
         made, arrays = cls(tuple(stored["features"]), *numbers), [np.array(v, dtype=float) for v in numbers]
         n = len(made.features)
-        if not 0 < n == len(set(made.features) & set(FEATURES)):
-            raise ValueError("strangeness")
-        if [v.shape for v in arrays] != [(len(made.means), n), (n, n), (len(TAILS),)]:
-            raise ValueError("strangeness")
-        if not all(np.isfinite(v).all() for v in arrays):
+        is_known = 0 < n == len(set(made.features) & set(FEATURES))
+        fit = [v.shape for v in arrays] == [(len(made.means), n), (n, n), (len(TAILS),)]
+        if not (is_known and fit and all(np.isfinite(v).all() for v in arrays)):
             raise ValueError("strangeness")
         # Distances are measured by it.
         np.linalg.cholesky(np.array(made.covariance, dtype=float))
@@ -139,8 +137,7 @@ def fit_strangeness(features, labels, parts) -> Strangeness:
     held_out = np.empty(len(features))
     for name in names:
         out = parts == name
-        means, covariance = _within(features[~out], labels[~out])
-        held_out[out] = _nearest(features[out], means, np.linalg.inv(covariance))
+        held_out[out] = _nearest(features[out], *_within(features[~out], labels[~out]))
     means, covariance = _within(features, labels)
     tails = np.quantile(held_out, 1 - np.array(TAILS))
     rounded = [[[float(f"{v:.6g}") for v in row] for row in matrix] for matrix in (means, covariance)]
@@ -156,8 +153,8 @@ def _within(features, labels) -> tuple[np.ndarray, np.ndarray]:
     return means, covariance + 1e-3 * np.diag(np.diag(covariance)) + 1e-9 * np.eye(len(covariance))
 
 
-def _nearest(features, means, precision) -> np.ndarray:
+def _nearest(features, means, covariance) -> np.ndarray:
     """Return the distance (N,) to the nearest of the means (K, F); a feature that is NaN adds nothing to it."""
     away = np.nan_to_num(features[:, None, :] - means[None])
-    squared = np.einsum("nkf,fg,nkg->nk", away, precision, away).min(axis=1)
+    squared = np.einsum("nkf,fg,nkg->nk", away, np.linalg.inv(covariance), away).min(axis=1)
     return np.sqrt(np.maximum(squared, 0))
