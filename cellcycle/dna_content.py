@@ -52,9 +52,9 @@ class G1Peak:
     told of 21 nuclei and more, of which a peak is not fitted.
     """
 
-    position: float
-    cv: float
-    g2_ratio: float
+    position: float = np.nan
+    cv: float = np.nan
+    g2_ratio: float = np.nan
     fractions: dict[str, float] = field(default_factory=dict)
     quality: float = 0.0
     n_nuclei: int = 0
@@ -88,11 +88,11 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     dna = dna[np.isfinite(dna) & (dna > 0)]
     if len(dna) < LEAST_NUCLEI:
         n_alike = np.count_nonzero(np.abs(np.log(dna / np.median(dna))) < _NARROW) if len(dna) else 0
-        return _unusable(len(dna), f"{len(dna)} sound nuclei are fewer than the {LEAST_NUCLEI} that a histogram needs",
-                         _stand_still(n_alike, len(dna)))  # fmt: skip
+        reason = f"{len(dna)} sound nuclei are fewer than the {LEAST_NUCLEI} that a histogram needs"
+        return G1Peak(n_nuclei=len(dna), reason=reason, is_arrested=_stand_still(n_alike, len(dna)))
     counts, centres = _histogram(dna)
     if np.ptp(centres) == 0:
-        return _unusable(len(dna), "all nuclei have the same DNA")
+        return G1Peak(n_nuclei=len(dna), reason="all nuclei have the same DNA")
     position, cv, ratio = _refined(counts, centres, _coarse(counts, centres))
     log_likelihood, weights = _mixture(counts, centres, position, cv, ratio)
     hump, without_g1 = _single_hump(counts, centres), _without_g1(counts, centres)
@@ -196,11 +196,6 @@ def _with_parts(dna: np.ndarray, near: float, starts) -> np.ndarray:
     reach = (near - _NEAR_KNOWN, near + _NEAR_KNOWN)
     at = [_refined(counts, centres, start, reach, has_parts=True) for start in starts]
     return max(at, key=lambda one: _mixture(counts, centres, *one, has_parts=True)[0])
-
-
-def _unusable(n_nuclei: int, reason: str, is_arrested: bool = False) -> G1Peak:
-    nan = float("nan")
-    return G1Peak(nan, nan, nan, {}, 0.0, n_nuclei, reason, is_arrested)
 
 
 def _stand_still(n_alike: float, n_nuclei: int) -> bool:
