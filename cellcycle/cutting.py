@@ -17,12 +17,10 @@ def cut_nucleus(pixels, labels, label: int, centre, background: float, step: flo
     # Four standard deviations of the filter, and the pixel that linear interpolation looks at.
     blur = 0.5 * np.sqrt(max(step**2 - 1, 0.0))
     reach = int(np.ceil(size_px * step / 2 + 4 * blur)) + 2
-    corner = [round(c) - reach for c in centre]
-    window = tuple(slice(max(c, 0), max(c + 2 * reach + 1, 0)) for c in corner)
-    local = pixels[window].astype(np.float32) - np.float32(background)
+    corner, side = [round(c) - reach for c in centre], 2 * reach + 1
+    local = window_of(pixels, corner, side, background).astype(np.float32) - np.float32(background)
     if painted:
-        local[_neighbours(labels[window], label)] = 0
-    local = np.pad(local, [_outside(c, reach, size) for c, size in zip(corner, pixels.shape, strict=True)])
+        local[_neighbours(window_of(labels, corner, side), label)] = 0
     if blur > 0:
         local = ndimage.gaussian_filter(local, blur, mode="constant")
     offsets = (np.arange(size_px) - (size_px - 1) / 2) * step
@@ -32,11 +30,13 @@ def cut_nucleus(pixels, labels, label: int, centre, background: float, step: flo
     return cut if painted else cut + np.float32(background)
 
 
-def _outside(corner: int, reach: int, size: int) -> tuple[int, int]:
-    """Return how many pixels a window that begins at `corner` lacks at either end of an axis."""
-    end = corner + 2 * reach + 1
-    before = min(max(-corner, 0), 2 * reach + 1)
-    return before, 2 * reach + 1 - before - max(min(end, size) - max(corner, 0), 0)
+def window_of(pixels: np.ndarray, corner, side: int, outside=0) -> np.ndarray:
+    """Return the square of pixels (H, W) that begins at a corner (row, column), which may lie outside."""
+    top, left = corner
+    made = np.full((side, side), outside, pixels.dtype)
+    inside = pixels[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    made[max(-top, 0) :, max(-left, 0) :][: inside.shape[0], : inside.shape[1]] = inside
+    return made
 
 
 def _neighbours(labels: np.ndarray, label: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cellcycle.cutting import window_of
 from cellcycle.datasets.labels import READ_COLUMNS, read_stated, stated
 from cellcycle.datasets.lookup import ImageFolder
 from cellcycle.errors import DataError, ImageError
@@ -101,9 +102,7 @@ def _cut(pixels: np.ndarray, nucleus, typical_um: float, low: float, high: float
         side = int(max(typical_px, _AROUND_LARGE * max(bottom - top, right - left), _LEAST_PX))
         y, x = (top + bottom - side) // 2, (left + right - side) // 2
         box = (left - x, top - y, right - left, bottom - top)
-    window = np.full((side, side), low, np.float32)
-    inside = pixels[max(y, 0) : y + side, max(x, 0) : x + side]
-    window[max(-y, 0) :, max(-x, 0) :][: inside.shape[0], : inside.shape[1]] = inside
+    window = window_of(pixels, (y, x), side, low)
     own = window if box is None else window[box[1] : box[1] + box[3], box[0] : box[0] + box[2]]
     brightest = max(float(np.percentile(own, 99.8)), low + 1e-6)
     gray = np.clip((window - low) * (255 / (brightest - low)), 0, 255).astype(np.uint8)
