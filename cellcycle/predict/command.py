@@ -80,8 +80,7 @@ def run_predict(
     if output is not None:
         check_target(output, images)
     columns, notes = layout(images, plate_map)
-    for note in notes:
-        _note(note)
+    _note(*notes)
     n_workers = min(n_jobs or (n_cores if _is_much(images) else 1), len(images))
     extras.prepare(images, output)
     tally, warnings, remarks = Tally(choice.default.classes), set(), defaultdict(list)
@@ -102,8 +101,7 @@ def run_predict(
         client = stack.enter_context(tasks.cluster(dask, n_jobs))
         do = stack.enter_context(workers_of(choice, settings, n_workers, client))
         settings, shared, notes = look_first(images, choice, settings, columns, how, masks, folder, do)
-        for note in notes:
-            _note(note)
+        _note(*notes)
         write, words = stack.enter_context(_outputs(name, output))
         for prediction in tasks.with_bar(made or predictions(), images, "image"):
             _refuse_or_warn(prediction, len(images), warnings)
@@ -203,8 +201,9 @@ def _refuse_or_warn(prediction: ImagePrediction, n_images: int, warnings: set[st
         _note(warning)
 
 
-def _note(text: str) -> None:
-    print(f"Note: {shown(text)}", file=sys.stderr)
+def _note(*texts: str) -> None:
+    for text in texts:
+        print(f"Note: {shown(text)}", file=sys.stderr)
 
 
 def _coloured(text: str, classes: tuple[str, ...], stream) -> str:

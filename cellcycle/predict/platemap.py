@@ -22,8 +22,7 @@ _AMOUNT = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{3})+")
 _FROM_ROOT = re.compile(r"^(?:[A-Za-z]:)?[\\/](?:.*[\\/])?")
 _ENDING = re.compile(r"(\.ome)?\.[a-z]\w{1,4}$")
-_KEYS = ("image", "plate", "well")
-_COLUMNS = (*_KEYS, *TEXTS_OF_MAP, *NUMBERS_OF_MAP)
+_COLUMNS = ("image", "plate", "well", *TEXTS_OF_MAP, *NUMBERS_OF_MAP)
 
 
 def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict], list[str]]:

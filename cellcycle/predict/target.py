@@ -19,14 +19,7 @@ FORMATS = ("table", "csv", "tsv", "json", "parquet", "h5ad")
 # Those that are no text, and the package that each needs.
 _PACKAGES = {"parquet": "pyarrow", "h5ad": "h5py"}
 # What files may be called that hold each; comma-separated text is the format of a name that says none.
-_SUFFIXES = {
-    "table": ("", ".txt"),
-    "csv": (".csv", "", ".txt"),
-    "tsv": (".tsv",),
-    "json": (".json",),
-    "parquet": (".parquet",),
-    "h5ad": (".h5ad",),
-}
+_SUFFIXES = {name: (f".{name}",) for name in FORMATS} | {"table": ("", ".txt"), "csv": (".csv", "", ".txt")}
 # How files begin that were written here and are no text of rows, or empty.
 _HEADS = re.compile(rb"\[\s*(\{\"image\": |\]\s*$)|PAR1|Images: |Model: |Predicted Phase: |no nucleus found|\n?$")
 _MOST_HEADER = 1 << 16
@@ -48,9 +41,8 @@ def format_of(chosen: str | None, output: Path | None) -> str:
         suffix = output.suffix.lower()
         named = next((name for name, suffixes in _SUFFIXES.items() if suffix in suffixes and name != "table"), None)
         if named is None:
-            raise SettingError(
-                output, f"tables are not written as {suffix}", f"end the name in .{', .'.join(FORMATS[1:])}"
-            )
+            remedy = f"end the name in .{', .'.join(FORMATS[1:])}"
+            raise SettingError(output, f"tables are not written as {suffix}", remedy)
         if chosen is not None and suffix not in _SUFFIXES[chosen]:
             raise SettingError(output, f"the name does not say {chosen}", f"end it in {_SUFFIXES[chosen][0] or '.txt'}")
         name = chosen or named
@@ -87,7 +79,7 @@ def check_target(output: Path, images: Iterable) -> None:
 
 def _check_replaced(output: Path, images: Iterable) -> None:
     there = output.stat()
-    if is_among(output, images):
+    if _is_among(there, images):
         raise SettingError(output, "it is one of the images to predict", "name a new file")
     with open(output, "rb") as stream:
         first = stream.readline(_MOST_HEADER)
@@ -116,17 +108,12 @@ def try_to_write(output: Path, folder: Path) -> None:
         trial.write(bytes(4096))
 
 
-def is_among(path, images: Iterable) -> bool:
-    """Say whether a path is one of several files, by whatever name or link."""
-    try:
-        sought = os.stat(path)
-    except OSError:
-        return False
+def _is_among(there: os.stat_result, images: Iterable) -> bool:
+    """Say whether a file is one of several images, by whatever name or link."""
     for image in images:
-        if isinstance(image, str | Path):
-            with contextlib.suppress(OSError, ValueError):
-                if os.path.samestat(sought, os.stat(image)):
-                    return True
+        with contextlib.suppress(OSError, ValueError):
+            if isinstance(image, str | Path) and os.path.samestat(there, os.stat(image)):
+                return True
     return False
 
 
