@@ -7,7 +7,7 @@ from matplotlib import rc_context
 
 from cellcycle.images.wells import ROWS
 from cellcycle.phases import class_colours
-from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure
+from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure, spread_of
 from cellcycle.report.numbers import Experiment
 from cellcycle.report.parts import per_cent
 
@@ -123,8 +123,7 @@ def dose_response(numbers, experiment: Experiment):
             for rows_of, named in ((own, name), (zero, None)):
                 part = rows_of[rows_of["quantity"] == name]
                 at = part["dose"].where(part["dose"] > 0, doses[0] / 10)
-                spread = np.abs(part[["low", "high"]].to_numpy().T - part["value"].to_numpy())
-                ax.errorbar(at, part["value"], spread, label=named, **style)
+                ax.errorbar(at, part["value"], spread_of(part, "value", ("low", "high")), label=named, **style)
         ax.set_xscale("log")
         ax.set_xticks([doses[0] / 10, *doses], ["0", *map("{:g}".format, doses)])
         ax.minorticks_off()

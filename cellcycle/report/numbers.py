@@ -168,9 +168,9 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
     Columns: table, arm, condition, dose, plate, well, quantity, value, low, high, n_nuclei, n_fields, n_wells; and of
     differences p_holm, the p of each corrected for how many there are in its table.
     """
-    rows, samples = [], {}
+    rows, samples, nuclei = [], {}, experiment.nuclei
     for number, arm in enumerate(experiment.arms):
-        if len(own := _counted_of(experiment, arm)):
+        if len(own := nuclei[nuclei["arm"] == arm]):
             samples[arm] = samples_of(own, experiment.classes, number, n_samples)
     drawn = list(samples.values()) if n_samples else []
     scatter = scatter_of(drawn)
@@ -186,7 +186,7 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
     rows += _differences(experiment, samples, scatter, n_samples)
     wells = {
         unit: samples_of(own.drop(columns=list(LIKELY), errors="ignore"), experiment.classes, 0, n_samples)
-        for unit, own in experiment.nuclei.groupby("unit", sort=False)
+        for unit, own in nuclei.groupby("unit", sort=False)
     }
     of_wells = scatter_of(list(wells.values()) if n_samples else [], ("image",))
     for unit, everything in experiment.table.groupby("unit", sort=False):
@@ -197,11 +197,6 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
             named = _named(wells[unit].interval("counted", scatter=of_wells), "counted", experiment)
             rows += [{"table": "wells"} | counted | one for one in named]
     return pd.DataFrame(rows)
-
-
-def _counted_of(experiment: Experiment, arm: str) -> pd.DataFrame:
-    everything = experiment.of_arm(arm)
-    return everything[everything["is_counted"]]
 
 
 def _about(rows: pd.DataFrame) -> dict:

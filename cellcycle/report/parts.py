@@ -66,11 +66,6 @@ def section(title: str, text: str, *parts: str) -> str:
     return f"<section><h2>{html.escape(title)}</h2><p>{text}</p>{''.join(parts)}</section>"
 
 
-def listed(items) -> str:
-    """Return plain texts as items of a list."""
-    return "".join(f"<li>{html.escape(item)}</li>" for item in items)
-
-
 def figure_of(figure, alt: str) -> str:
     """Return a figure as a picture within the page."""
     from cellcycle.report.figures import svg

@@ -8,7 +8,7 @@ import numpy as np
 from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.report.numbers import LEFT_OUT, NO_CONDITION, Experiment, is_spoilt
-from cellcycle.report.parts import difference, is_certain, listed, many, named, share
+from cellcycle.report.parts import difference, is_certain, many, named, share
 from cellcycle.report.shares import LEAST_QUALITY
 from cellcycle.review.doubt import in_words
 
@@ -49,8 +49,8 @@ def summary(numbers, experiment: Experiment) -> str:
             beside = html.escape(experiment.control)
             text += f"<br>beside {beside}: {', '.join(clear) or 'no difference whose interval leaves out 0'}"
         lines.append(f"{text}</li>")
-    warned = _warnings(numbers, experiment)
-    warned = f"<div class='warn'><b>Look at these first</b><ul>{listed(warned)}</ul></div>" if warned else ""
+    warned = "".join(f"<li>{html.escape(text)}</li>" for text in _warnings(numbers, experiment))
+    warned = f"<div class='warn'><b>Look at these first</b><ul>{warned}</ul></div>" if warned else ""
     note = f"<p>{S_BY_DNA}</p>" if "S" in experiment.classes else ""
     opening = f"<p>Estimated shares in per cent, in brackets 95 % intervals. {by_chance(numbers)}</p>"
     text = html.escape(_counted(numbers, experiment))
