@@ -204,16 +204,12 @@ def chosen_measurements(columns, names, n: int) -> np.ndarray:
     missing = np.full(n, np.nan)
 
     def column(name: str) -> np.ndarray:
-        return np.asarray(columns[name], dtype=np.float64) if name in columns else missing
-
-    made = np.full((n, len(names)), np.nan)
-    for k, name in enumerate(names):
         if name in RATIOS:
-            above, below = RATIOS[name]
-            made[:, k] = column(above) / np.maximum(column(below), _LEAST)
-        else:
-            made[:, k] = column(name)
-    return made.astype(np.float32)
+            above, below = map(column, RATIOS[name])
+            return above / np.maximum(below, _LEAST)
+        return np.asarray(columns.get(name, missing), dtype=np.float64)
+
+    return np.column_stack([np.empty((n, 0)), *map(column, names)]).astype(np.float32)
 
 
 def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inputs:
