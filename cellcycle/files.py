@@ -210,11 +210,9 @@ def _locked(final: Path, is_folder: bool) -> Iterator[Path]:
 
 
 def _lock(work: Path) -> int | None:
-    """Lock a file or folder until the returned descriptor is closed; None where another holds it or none can."""
-    handle = os.open(work, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    if is_locked(handle):
-        return handle
-    os.close(handle)
+    """Do as `hold`, but return None where another holds it, too."""
+    with contextlib.suppress(BlockingIOError):
+        return hold(work, getattr(os, "O_NOFOLLOW", 0))
     return None
 
 
@@ -250,14 +248,14 @@ def is_locked(handle: int) -> bool:
     return False
 
 
-def hold(folder: Path) -> int | None:
-    """Hold a folder for this process until the returned descriptor is closed, or the process ends however it ends.
+def hold(folder: Path, flags: int = 0) -> int | None:
+    """Hold a folder or file until the returned descriptor is closed, or this process ends however it ends.
 
     None where the system cannot; a `BlockingIOError` where another holds it.
     """
     if fcntl is None:
         return None
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY | flags)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return handle
