@@ -115,10 +115,8 @@ class Journal:
         self._stream.seek(at)
         row = json.loads(self._stream.readline())
         self._stream.seek(0, os.SEEK_END)
-        models = {"": None, "default": self._choice.default}
-        if row["model"] == "anchored":
-            models["anchored"] = self._choice.anchored
-        return ImagePrediction(row["image"], row["columns"], models[row["model"]], **row["remarks"])
+        model = getattr(self._choice, row["model"]) if row["model"] else None
+        return ImagePrediction(row["image"], row["columns"], model, **row["remarks"])
 
     def _keep(self, index: int, prediction: ImagePrediction) -> None:
         if self._stream is None or prediction.error is not None or prediction.note:

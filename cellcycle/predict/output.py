@@ -43,9 +43,8 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
         except OSError as error:
             if error.errno not in _FULL or not (kept := _keep_finished(name, unfinished, output)):
                 raise
-            raise SettingError(
-                output, f"cannot be written ({error.strerror})", f"finished rows are in {kept}"
-            ) from error
+            finding = f"cannot be written ({error.strerror})"
+            raise SettingError(output, finding, f"finished rows are in {kept}") from error
 
 
 def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:

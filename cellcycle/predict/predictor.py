@@ -211,21 +211,11 @@ class Predictor:
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
         flag = ";".join(filter(None, (flag, *self._doubts(checkpoint, plane, nuclei, shared))))
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
-        values |= (
-            shared.columns
-            | self._scored(checkpoint, plane, nuclei, anchor, flag)
-            | {
-                "g1_quality": peak.quality if peak else given.quality if given else np.nan,
-                "pixel_size_um": nuclei.pixel_size_um,
-                "channel": plane.channel,
-                "planes": plane.planes,
-                "kind": nuclei.kind,
-                "image": name,
-                "model": checkpoint.name,
-                "model_reason": reason,
-                "version": checkpoint.version,
-            }
-        )
+        values |= shared.columns | self._scored(checkpoint, plane, nuclei, anchor, flag)
+        values |= {"image": name, "kind": nuclei.kind, "channel": plane.channel, "planes": plane.planes}
+        values |= {"model": checkpoint.name, "model_reason": reason, "version": checkpoint.version}
+        values |= {"pixel_size_um": nuclei.pixel_size_um}
+        values |= {"g1_quality": peak.quality if peak else given.quality if given else np.nan}
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
         size, even = self._size_note(plane, nuclei), EVEN_LIGHT if peak and light else ""
         notes = filter(None, (plane.note, nuclei.crop_note, size, nuclei.scale_note, even))
@@ -280,9 +270,8 @@ class Predictor:
             scores, calls, values = found.probabilities, found.call, {"flags": flags}
             values |= {"confidence": found.confidence, "prediction_set": found.sets, "review": found.review}
         names = np.where(np.isfinite(scores[:, 0]), np.array(classes)[calls], "")
-        values |= {"call": names, "prior": prior_text(prior, weights)} | {
-            f"p_{c}": scores[:, k] for k, c in enumerate(classes)
-        }
+        values |= {f"p_{c}": scores[:, k] for k, c in enumerate(classes)}
+        values |= {"call": names, "prior": prior_text(prior, weights)}
         return left_open(values, prior, flag, weights) if tuple(classes) == PHASES else values
 
     def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:

@@ -151,11 +151,9 @@ def image_line(prediction: ImagePrediction) -> str:
     columns, classes = prediction.columns, prediction.checkpoint.classes
     if columns["kind"][0] == "nucleus":
         call = columns["call"][0]
-        return f"{prediction.image}: " + (
-            f"{call} {100 * columns[f'p_{call}'][0]:.1f} %"
-            if call
-            else f"no call: {_why_uncalled(columns['review'][0], columns['flags'][0])}"
-        )
+        if not call:
+            return f"{prediction.image}: no call: {_why_uncalled(columns['review'][0], columns['flags'][0])}"
+        return f"{prediction.image}: {call} {100 * columns[f'p_{call}'][0]:.1f} %"
     counts = Counter(columns["call"])
     listed = [f"{c} {counts[c]}" for c in classes] + ([f"no call {counts['']}"] if counts[""] else [])
     return f"{prediction.image}: {prediction.n_nuclei} nuclei: {', '.join(listed)}"
