@@ -17,14 +17,8 @@ from cellcycle.review.doubt import classes_of
 _NAMES = ("plate", "well", "condition", "replicate")
 _NEEDED = ("model", "version", "prior", "review", "dna_copies", "edge_width_px")
 # What tables may lack, and what then stands there.
-_OTHERS = {
-    "model_reason": "",
-    "kind": "field",
-    "channel": "",
-    "planes": "",
-    "g1_quality": np.nan,
-    "pixel_size_um": np.nan,
-}
+_OTHERS = {"model_reason": "", "kind": "field", "channel": "", "planes": ""}
+_OTHERS |= {"g1_quality": np.nan, "pixel_size_um": np.nan}
 # What two pictures share only where one is a copy of the other.
 _CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna"]
 

@@ -151,9 +151,8 @@ def _differences(figures, numbers, experiment: Experiment) -> str:
     if not rows:
         return section(title, "Nothing is left to compare with it: no other rows have nuclei that can be counted.")
     figure = figure_of(figures.differences(numbers, experiment), "Differences to the control")
-    return section(
-        title, _DIFFERENCES + by_chance(numbers), figure, table_of(["condition", *experiment.classes], rows, caption)
-    )
+    table = table_of(["condition", *experiment.classes], rows, caption)
+    return section(title, _DIFFERENCES + by_chance(numbers), figure, table)
 
 
 def _wells(numbers, experiment: Experiment) -> str:
@@ -167,17 +166,11 @@ def _wells(numbers, experiment: Experiment) -> str:
         shares = [share(values.loc[name]) if name in values.index else "–" for name in experiment.classes]
         named = [html.escape(called[unit]), html.escape(str(found["arm"].iloc[0]))]
         rows.append([*named, *shares, *(plain(values["value"].get(name, np.nan)) for name in quality)])
-    head = [
-        what,
-        "condition",
-        *experiment.classes,
-        *(name.removeprefix("flag ").replace("_", " ").replace("dna", "DNA") for name in quality),
-    ]
+    quality = [name.removeprefix("flag ").replace("_", " ").replace("dna", "DNA") for name in quality]
+    table = table_of([what, "condition", *experiment.classes, *quality], rows, f"Each {what}")
     text = f"Counted shares in %, with 95 % intervals over fields and nuclei, and the quality of each {what}."
-    table = table_of(head, rows, f"Each {what}")
-    return section(
-        f"Each {what}", text, f"<details class='wells' open><summary>{many(len(rows), what)}</summary>{table}</details>"
-    )
+    table = f"<details class='wells' open><summary>{many(len(rows), what)}</summary>{table}</details>"
+    return section(f"Each {what}", text, table)
 
 
 def _pictures(experiment: Experiment, images) -> tuple[str, list[str]]:

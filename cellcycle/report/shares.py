@@ -164,10 +164,8 @@ class Samples:
             return low, high
         own, other = self.value[how], minus.value[how]
         other_low, other_high = wilson(other, minus.n[how])
-        return (
-            own - other - np.hypot(own - low, other_high - other),
-            own - other + np.hypot(high - own, other - other_low),
-        )
+        below, above = np.hypot(own - low, other_high - other), np.hypot(high - own, other - other_low)
+        return own - other - below, own - other + above
 
 
 def scatter_of(arms: list[Samples], levels=tuple(_KNOWN_WELLS)) -> dict[str, list[tuple[np.ndarray, np.ndarray, str]]]:
@@ -198,10 +196,8 @@ def scatter_of(arms: list[Samples], levels=tuple(_KNOWN_WELLS)) -> dict[str, lis
 def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
     """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
     value, n_nuclei, drawn, parts, moved = {}, {}, {}, {}, {}
-    for type_of, (shares, *refits), is_known in (
-        _by_calls(rows, classes),
-        *([_by_dna(rows)] if LIKELY[0] in rows else []),
-    ):
+    ways = [_by_calls(rows, classes), *([_by_dna(rows)] if LIKELY[0] in rows else [])]
+    for type_of, (shares, *refits), is_known in ways:
         n_of = np.bincount(type_of).astype(float)
         own, *again = ({how: found[0] for how, found in fit(n_of[np.newaxis]).items()} for fit in (shares, *refits))
         value, n_nuclei = value | own, n_nuclei | {how: int(known.sum()) for how, known in is_known.items()}
