@@ -102,10 +102,8 @@ class Checkpoint:
         channels = settings.pop("channels")
         weights = {name: torch.from_numpy(v) for name, v in _held_in(onnx.load(self.graph)).items()}
         rest = load_file(self.folder / "weights.safetensors")
-        weights |= {
-            name: weights[name] / rest.pop(name + _FACTORS) for name in list(weights) if name + _FACTORS in rest
-        }
-        weights |= rest
+        factors = {name: rest.pop(name + _FACTORS) for name in weights if name + _FACTORS in rest}
+        weights |= {name: weights[name] / factor for name, factor in factors.items()} | rest
         try:
             made = make_estimator(settings.pop("network"), **settings)
             return made.restore(weights, channels, self.input_rule, len(self.classes))

@@ -41,9 +41,8 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
 
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if probabilities.ndim != 2 or probabilities.shape[1] != len(PHASES):
-        raise SettingError(
-            "probabilities", f"shape {probabilities.shape}", f"give probabilities of {', '.join(PHASES)}"
-        )
+        remedy = f"give probabilities of {', '.join(PHASES)}"
+        raise SettingError("probabilities", f"shape {probabilities.shape}", remedy)
     if not dna_cv > 0 or not 0 < level < 1:
         raise SettingError("dna_cv, level", f"{dna_cv}, {level}", "give a spread above 0 and a level between 0 and 1")
     parameters = parameters or SimulationParameters()

@@ -109,9 +109,8 @@ def _with_choice(table, channel, plane):
 
 def _around_label(row: dict) -> list[str]:
     """Return what stands before and after the label in a nucleus's line of the labels table."""
-    names = list(row)
-    k = names.index("label")
-    return [csv_line(list(row.values())[:k]).removesuffix("\n"), csv_line(list(row.values())[k + 1 :])]
+    k, cells = list(row).index("label"), list(row.values())
+    return [csv_line(cells[:k]).removesuffix("\n"), csv_line(cells[k + 1 :])]
 
 
 def _about(table, nuclei: list[dict], title: str, left_out: int) -> dict:
