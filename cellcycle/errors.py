@@ -9,7 +9,6 @@ from numbers import Integral, Real
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-_LINES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def shown(text) -> str:
@@ -36,9 +35,8 @@ def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python hands it on
         return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return _LINES.get(character, f"\\x{code:02x}")
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    # With two digits it would look like such a byte.
+    return f"\\u{code:04x}" if 0x80 <= code < 0x100 else character.encode("unicode_escape").decode()
 
 
 class CellCycleError(Exception):
