@@ -43,14 +43,12 @@ def read_joined(paths) -> pd.DataFrame:
             table = table.assign(replicate=table["donor"])
         names = {name: table[name].map(clean) if name in table else "" for name in (*_NAMES, "group")}
         tables[k] = table.assign(**names)
-    for name in (*_NAMES, "time", "cell_line"):
+    table = pd.concat([own.assign(source=k) for k, own in enumerate(tables)], ignore_index=True)
+    for name in {*_NAMES, "time", "cell_line"} & {*table}:
         # Spreadsheets write a column of 1 and 2 as 1.0 and 2.0.
-        known = {value for table in tables if name in table for value in table[name]}
-        for k, table in enumerate(tables):
-            if name in table:
-                plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-                tables[k] = table.assign(**{name: plain.where(plain.isin(known), table[name])})
-    table = pd.concat(_told_apart(paths, tables), ignore_index=True).drop(columns="located")
+        plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+        table[name] = plain.where(plain.isin(table[name]), table[name])
+    table = _told_apart(paths, table).drop(columns=["located", "source"])
     for name in ("plate", "well", "condition"):
         refuse_twins(source, name, table[name])
     for _, own in table.groupby("condition"):
@@ -141,30 +139,22 @@ def _check_once(paths, tables) -> None:
                     raise DataError(paths[k], f"{image} stands {where}{as_name}, too", "give each image once")
 
 
-def _told_apart(paths, tables) -> list[pd.DataFrame]:
-    """Return the tables, plates and groups that several have, of images in other folders, named by their table, too.
+def _told_apart(paths, table) -> pd.DataFrame:
+    """Return the table, plates and groups of several sources, of images in other folders, named by their source, too.
 
-    So are plates without a name. A plate of which no well stands in two tables is one, whatever its folders.
+    So are plates without a name. A plate of which no well stands in two sources is one, whatever its folders.
     """
-    for column in ("plate", "group"):
-        folders: dict[str, dict[int, set]] = defaultdict(dict)
-        is_one = [table["plate"] + table["well"] != "" if column == "plate" else table["group"] != ""
-                  for table in tables]  # fmt: skip
-        for k, table in enumerate(tables):
-            for name, located in table[is_one[k]].groupby(column)["located"]:
-                folders[name][k] = set(map(os.path.dirname, set(located)))
-        for name, of in folders.items():
-            parts = joined_sets(of)
+    for column, said in (("plate", table["plate"] + table["well"]), ("group", table["group"])):
+        for name, own in table[said != ""].groupby(column):
+            by_source = own.groupby("source")["located"]
+            parts = joined_sets({k: set(map(os.path.dirname, set(located))) for k, located in by_source})
             if column == "plate":
-                wells = [{w for k in part for w in tables[k].loc[is_one[k] & (tables[k][column] == name), "well"]}
-                         for part in parts]  # fmt: skip
+                wells = [set(own.loc[own["source"].isin(part), "well"]) for part in parts]
                 parts = parts if sum(map(len, wells)) > len(set().union(*wells)) else []
             for part in parts if len(parts) > 1 else ():
                 apart = f"{name or 'unnamed'} ({Path(paths[part[0]]).stem}, {part[0] + 1})"
-                for k in part:
-                    own = tables[k][column]
-                    tables[k] = tables[k].assign(**{column: own.mask(is_one[k] & (own == name), apart)})
-    return tables
+                table.loc[own.index[own["source"].isin(part)], column] = apart
+    return table
 
 
 def joined_sets(of: dict[int, set]) -> list[list[int]]:
