@@ -36,14 +36,13 @@ def read_joined(paths) -> pd.DataFrame:
     if not any(table["nucleus_id"].notna().any() for table in tables):
         raise DataError(source, "none of their rows holds a nucleus", "look at the images")
     _check_alike(paths, tables)
-    tables = _located(paths, tables)
-    _check_once(paths, tables)
     for k, table in enumerate(tables):
         if "donor" in table and not ("replicate" in table and table["replicate"].any()):
             table = table.assign(replicate=table["donor"])
         names = {name: table[name].map(clean) if name in table else "" for name in (*_NAMES, "group")}
-        tables[k] = table.assign(**names)
-    table = pd.concat([own.assign(source=k) for k, own in enumerate(tables)], ignore_index=True)
+        tables[k] = table.assign(source=k, **names)
+    table = _located(paths, pd.concat(tables, ignore_index=True))
+    _check_once(paths, table)
     for name in {*_NAMES, "time", "cell_line"} & {*table}:
         # Spreadsheets write a column of 1 and 2 as 1.0 and 2.0.
         plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
@@ -85,26 +84,20 @@ def _check_alike(paths, tables) -> None:
         models |= own
 
 
-def _located(paths, tables) -> list[pd.DataFrame]:
-    """Return the tables with whole paths of their images, `located`, and no row of an image that was read in another.
+def _located(paths, table) -> pd.DataFrame:
+    """Return the table with whole paths of its images, `located`, and no row of an image that was read in another.
 
     An image of a name that is another image in another table is named as it is found from here.
     """
-    found = [{image: _found(path, image) for image in set(table["image"])}
-             for path, table in zip(paths, tables, strict=True)]  # fmt: skip
-    wholes, read = defaultdict(set), set()
-    for table, of in zip(tables, found, strict=True):
-        was_read = set(table.loc[~table["flags"].str.contains("unreadable"), "image"])
-        for image, path in of.items():
-            wholes[image].add(os.path.abspath(path))
-            read |= {os.path.abspath(path)} if image in was_read else set()
-    placed = []
-    for table, of in zip(tables, found, strict=True):
-        located = table["image"].map({image: os.path.abspath(path) for image, path in of.items()})
-        names = {image: path if len(wholes[image]) > 1 else image for image, path in of.items()}
-        is_read_elsewhere = table["flags"].str.contains("unreadable") & located.isin(read)
-        placed.append(table.assign(image=table["image"].map(names), located=located)[~is_read_elsewhere])
-    return placed
+    keys = list(zip(table["source"], table["image"], strict=True))
+    found = {(k, image): _found(paths[k], image) for k, image in set(keys)}
+    whole, wholes = {key: os.path.abspath(path) for key, path in found.items()}, defaultdict(set)
+    for (_, image), path in whole.items():
+        wholes[image].add(path)
+    names = [found[key] if len(wholes[key[1]]) > 1 else key[1] for key in keys]
+    table = table.assign(image=names, located=[whole[key] for key in keys])
+    is_unread = table["flags"].str.contains("unreadable")
+    return table[~is_unread | ~table["located"].isin(table["located"][~is_unread])].reset_index(drop=True)
 
 
 def _found(table, image: str) -> str:
@@ -113,30 +106,29 @@ def _found(table, image: str) -> str:
     return image if os.path.exists(image) and not os.path.exists(beside) else beside
 
 
-def _check_once(paths, tables) -> None:
+def _check_once(paths, table) -> None:
     """Refuse a picture that would count twice: a path in another spelling, or a file of that name with the same nuclei.
 
     Two times or planes of one image are two pictures.
     """
     seen: dict[tuple, tuple[int, str]] = {}
-    for k, table in enumerate(tables):
-        content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
-        is_copy = table["flags"].str.contains("same_field").to_numpy()
-        pictures = table[["image", "located"]].assign(planes=stated(table)["planes"])
-        # A file that could not be read counts for nothing, and may have been predicted again.
-        pictures["image"] = pictures["image"].mask(table["flags"].str.contains("unreadable"))
-        for (image, located, planes), rows in pictures.groupby([*pictures], sort=False).indices.items():
-            keys = [(located, planes)]
-            if np.isfinite(content[rows, 0]).any():
-                keys.append((os.path.basename(os.path.normpath(image)), content[rows].tobytes()))
-            for key in keys:
-                other, name = seen.setdefault(key, (k, image))
-                # Copies that were predicted together say so themselves.
-                is_told = key != keys[0] and is_copy[rows].any()
-                if other != k or (name != image and not is_told):
-                    where = f"in {paths[other]}" if other != k else "there"
-                    as_name = f" as {name}" * (name != image)
-                    raise DataError(paths[k], f"{image} stands {where}{as_name}, too", "give each image once")
+    content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
+    is_copy = table["flags"].str.contains("same_field").to_numpy()
+    pictures = table[["source", "image", "located"]].assign(planes=stated(table)["planes"])
+    # A file that could not be read counts for nothing, and may have been predicted again.
+    pictures["image"] = pictures["image"].mask(table["flags"].str.contains("unreadable"))
+    for (k, image, located, planes), rows in pictures.groupby([*pictures], sort=False).indices.items():
+        keys = [(located, planes)]
+        if np.isfinite(content[rows, 0]).any():
+            keys.append((os.path.basename(os.path.normpath(image)), content[rows].tobytes()))
+        for key in keys:
+            other, name = seen.setdefault(key, (k, image))
+            # Copies that were predicted together say so themselves.
+            is_told = key != keys[0] and is_copy[rows].any()
+            if other != k or (name != image and not is_told):
+                where = f"in {paths[other]}" if other != k else "there"
+                as_name = f" as {name}" * (name != image)
+                raise DataError(paths[k], f"{image} stands {where}{as_name}, too", "give each image once")
 
 
 def _told_apart(paths, table) -> pd.DataFrame:
