@@ -114,12 +114,17 @@ def whole_file(path) -> Iterator[Path]:
             else:
                 mode = stat.S_IMODE(final.stat().st_mode) if final.exists() else None
                 work = stack.enter_context(_locked(final, is_folder=False))
-                _probe(work)
+                # Whether the disk takes anything at all, before work is done for it.
+                with open(work, "wb", buffering=0) as stream:
+                    stream.write(bytes(4096))
+                    stream.truncate(0)
         with _told(path, _FULL):
             yield work
         with _told(path):
             if is_open:
-                _pour(work, path)
+                sys.stdout.flush()
+                with open(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as out, open(work, "rb") as content:
+                    shutil.copyfileobj(content, out)
                 return
             if mode is not None:
                 os.chmod(work, mode)
@@ -288,20 +293,6 @@ def is_stream(path: Path) -> bool:
             return True
         return stat.S_ISREG(found.st_mode) and any(os.path.samestat(found, os.fstat(number)) for number in (1, 2))
     return False
-
-
-def _pour(work: Path, stream: Path) -> None:
-    """Copy a finished file into a device, a pipe or an open stream."""
-    sys.stdout.flush()
-    with open(os.open(stream, os.O_WRONLY | os.O_APPEND), "wb") as out, open(work, "rb") as content:
-        shutil.copyfileobj(content, out)
-
-
-def _probe(work: Path) -> None:
-    """Try whether the disk takes anything at all, before work is done for it."""
-    with open(work, "wb", buffering=0) as stream:
-        stream.write(bytes(4096))
-        stream.truncate(0)
 
 
 @contextlib.contextmanager
