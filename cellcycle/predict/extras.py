@@ -101,13 +101,9 @@ def _write_mask(path: Path, prediction: ImagePrediction, classes) -> None:
     write_mask(path, nuclei.labels, prediction.ids, nuclei.pixel_size_um if nuclei.scale_is_known else None)
 
 
-def _outlined(write: Callable) -> Callable:
-    return lambda path, made, classes: write(path, made.nuclei.labels, made.columns, classes)
-
-
 _WRITERS: dict[str, Callable] = {
     "overlay": write_overlay,
     "masks": _write_mask,
-    "outlines": _outlined(write_geojson),
-    "rois": _outlined(write_rois),
+    "outlines": lambda path, made, classes: write_geojson(path, made.nuclei.labels, made.columns, classes),
+    "rois": lambda path, made, classes: write_rois(path, made.nuclei.labels, made.columns, classes),
 }

@@ -107,20 +107,16 @@ def _parquet_rows(path: Path):
     import pyarrow
     import pyarrow.parquet
 
-    writer = None
+    with contextlib.ExitStack() as stack:
+        writers: list = []
 
-    def write(table) -> None:
-        nonlocal writer
-        rows = pyarrow.Table.from_pandas(table, preserve_index=False)
-        if writer is None:
-            writer = pyarrow.parquet.ParquetWriter(path, rows.schema)
-        writer.write_table(rows)
+        def write(table) -> None:
+            rows = pyarrow.Table.from_pandas(table, preserve_index=False)
+            if not writers:
+                writers.append(stack.enter_context(pyarrow.parquet.ParquetWriter(path, rows.schema)))
+            writers[0].write_table(rows)
 
-    try:
         yield write
-    finally:
-        if writer is not None:
-            writer.close()
 
 
 _BINARY = {"parquet": _parquet_rows, "h5ad": h5ad_rows}

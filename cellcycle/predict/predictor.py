@@ -258,7 +258,9 @@ class Predictor:
             scores = np.full((len(nuclei), len(checkpoint.classes)), np.nan)
             extra.insert(0, "no_g1_peak")
         else:
-            scores = self._probabilities(checkpoint, plane, nuclei, anchor)
+            parts = np.split(np.arange(len(nuclei)), range(_BATCH, len(nuclei), _BATCH))
+            inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
+            scores = np.concatenate([runtime_of(checkpoint).probabilities(part) for part in inputs])
         flags = [";".join(filter(None, [flags, *extra])) for flags in nuclei.measured["flags"]]
         prior, classes = prior_of(self.settings.prior, nuclei.kind, anchor), checkpoint.classes
         weights = weights_of(prior, classes, nuclei, anchor)
@@ -273,11 +275,6 @@ class Predictor:
         values |= {f"p_{c}": scores[:, k] for k, c in enumerate(classes)}
         values |= {"call": names, "prior": prior_text(prior, weights)}
         return left_open(values, prior, flag, weights) if tuple(classes) == PHASES else values
-
-    def _probabilities(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor) -> np.ndarray:
-        parts = np.split(np.arange(len(nuclei)), range(_BATCH, len(nuclei), _BATCH))
-        inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
-        return np.concatenate([runtime_of(checkpoint).probabilities(part) for part in inputs])
 
     def _without_call(self, image: str, kind: str, flag: str, known: dict) -> dict:
         """Return the one row of an image in which no nucleus was called; under "auto" no model was chosen."""
