@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from cellcycle.errors import LimitError
@@ -28,7 +28,7 @@ _HAS_ASYNC = sys.platform == "linux" and hasattr(os, "O_ASYNC")
 _is_child = False
 
 
-class Confined:
+class Confined(AbstractContextManager):
     """A child process that answers calls within limits; after a breach, a `LimitError`, another takes its place.
 
     Calls of several threads wait for each other. `megabytes` count beyond what the child has after its start: of
@@ -77,9 +77,6 @@ class Confined:
             self._child.kill()
         with self._lock:
             self._end()
-
-    def __enter__(self) -> "Confined":
-        return self
 
     def __exit__(self, *_) -> None:
         self.close()

@@ -45,7 +45,7 @@ def _state(image) -> list:
     return [str(image)]
 
 
-class Journal:
+class Journal(contextlib.AbstractContextManager):
     """Finished images of one run; kept when the run is stopped or killed, removed when it is done.
 
     Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it, or in None.
@@ -155,10 +155,6 @@ class Journal:
                     self.path.unlink(missing_ok=True)
                 self._stream.close()
             self._stream = None
-
-    def __enter__(self) -> "Journal":
-        """Give the journal, for a run."""
-        return self
 
     def __exit__(self, kind, *_) -> None:
         """Keep it where the run was stopped."""
