@@ -13,6 +13,7 @@ from cellcycle.errors import DataError
 from cellcycle.images.remote import is_url
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
+from cellcycle.splits import joined
 
 _NAMES = ("plate", "well", "condition", "replicate")
 _NEEDED = ("model", "version", "prior", "review", "dna_copies", "edge_width_px")
@@ -138,28 +139,12 @@ def _told_apart(paths, table) -> pd.DataFrame:
     """
     for column, said in (("plate", table["plate"] + table["well"]), ("group", table["group"])):
         for name, own in table[said != ""].groupby(column):
-            by_source = own.groupby("source")["located"]
-            parts = joined_sets({k: set(map(os.path.dirname, set(located))) for k, located in by_source})
+            folders, _ = own["located"].map(os.path.dirname).factorize()
+            parts = [part for _, part in own.groupby(joined(np.column_stack([own["source"], folders])))]
             if column == "plate":
-                wells = [set(own.loc[own["source"].isin(part), "well"]) for part in parts]
+                wells = [set(part["well"]) for part in parts]
                 parts = parts if sum(map(len, wells)) > len(set().union(*wells)) else []
             for part in parts if len(parts) > 1 else ():
-                apart = f"{name or 'unnamed'} ({Path(paths[part[0]]).stem}, {part[0] + 1})"
-                table.loc[own.index[own["source"].isin(part)], column] = apart
+                first = part["source"].min()
+                table.loc[part.index, column] = f"{name or 'unnamed'} ({Path(paths[first]).stem}, {first + 1})"
     return table
-
-
-def joined_sets(of: dict[int, set]) -> list[list[int]]:
-    """Return keys whose sets share members, directly or through others, in lists.
-
-    Examples
-    --------
-    >>> joined_sets({0: {"a"}, 1: {"b"}, 2: {"a", "c"}, 3: {"c"}})
-    [[0, 2, 3], [1]]
-    """
-    parts: list[tuple[list[int], set]] = []
-    for k, members in of.items():
-        near = [part for part in parts if part[1] & members]
-        rest = [part for part in parts if not part[1] & members]
-        parts = [*rest, (sorted([k, *(j for keys, _ in near for j in keys)]), members.union(*(m for _, m in near)))]
-    return sorted(keys for keys, _ in parts)
