@@ -15,14 +15,7 @@ from cellcycle.images.bounded import quiet
 from cellcycle.images.codestreams import read_codestream
 from cellcycle.images.judge import judge_tiff, refuse_many_scans
 from cellcycle.images.omezarr import open_ome_zarr
-from cellcycle.images.stacks import (
-    Stack,
-    channel_names,
-    refuse_oversize,
-    refuse_unaffordable,
-    stack_of_array,
-    usable_size,
-)
+from cellcycle.images.stacks import Stack, channel_names, refuse_oversize, stack_of_array, usable_size
 from cellcycle.images.tiff import open_tiff
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -149,9 +142,8 @@ def _open_pillow(path: Path, as_numbers: bool) -> Stack:
             n_channels = len(image.getbands())
             if image.format == "PNG" and (n_frames := getattr(image, "n_frames", 1)) > 1:
                 raise ImageError(path, f"it is an animation of {n_frames} pictures", "save each as a file of its own")
-            refuse_oversize(path, image.height, image.width, n_pixels * n_channels, n_bytes)
             # Palettes and colours are opened up to four channels.
-            refuse_unaffordable(path, image.height, image.width, 4 * n_pixels, n_bytes)
+            refuse_oversize(path, image.height, image.width, n_pixels * n_channels, n_bytes, 4 * n_pixels)
             return stack_of_array(str(path), _decode(path, image, as_numbers))
     except UnidentifiedImageError as error:
         raise ImageError(path, "this is no image in a known format", "give PNG, JPEG, BMP, TIFF or OME-TIFF") from error

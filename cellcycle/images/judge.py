@@ -11,7 +11,7 @@ from pathlib import Path
 from cellcycle.errors import ImageError
 from cellcycle.images.codestreams import read_codestream
 from cellcycle.images.descriptions import check_description
-from cellcycle.images.stacks import refuse_oversize, refuse_unaffordable
+from cellcycle.images.stacks import refuse_oversize
 
 MOST_PAGES = 20_000
 # Smaller sizes of pages (SubIFDs): tifffile reads each of them whole.
@@ -150,8 +150,7 @@ def _judge_page(reader: _Reader, page: dict) -> bool:
         raise reader.wrong(f"a page has {n_samples:,} samples of {max(bits):,} bits a pixel")
     byte_width = -(-max(bits) // 8)
     n_bytes = one[_HEIGHT] * one[_WIDTH] * n_samples * depth * byte_width
-    refuse_oversize(reader.path, one[_HEIGHT], one[_WIDTH], n_bytes, reader.n_bytes)
-    refuse_unaffordable(reader.path, one[_HEIGHT], one[_WIDTH], n_bytes, reader.n_bytes)
+    refuse_oversize(reader.path, one[_HEIGHT], one[_WIDTH], n_bytes, reader.n_bytes, n_bytes)
     is_tiled = _TILE_WIDTH in page or _TILES in page
     height, width = _segment_shape(reader, page, one, is_tiled)
     return _judge_segments(reader, page, one, is_tiled, height, width, n_samples * byte_width)

@@ -17,7 +17,7 @@ import numpy as np
 from cellcycle.errors import ImageError, needing
 from cellcycle.images.bounded import MOST_FILES, bytes_of
 from cellcycle.images.judge import MOST_SEGMENTS
-from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, refuse_unaffordable, usable_size
+from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, usable_size
 
 OF_ARRAY = ("zarr.json", ".zarray")
 _DESCRIPTIONS = (*OF_ARRAY, ".zattrs")
@@ -207,11 +207,10 @@ def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: int
         raise ImageError(path, f"its shape {str(shape)[:60]} in pieces of {str(pieces)[:60]} cannot be", _REMEDY)
     item = np.dtype(kind).itemsize
     height, width = shape[axes.index("y")], shape[axes.index("x")]
-    refuse_oversize(path, height, width, prod(shape) * item, n_bytes)
     # A chunk is decoded whole, whatever is wanted of it.
     planes = prod(n for axis, n in zip(axes, pieces, strict=True) if axis not in "yx")
     edges = [-(-n // piece) * piece for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx"]
-    refuse_unaffordable(path, height, width, planes * prod(edges) * item, n_bytes)
+    refuse_oversize(path, height, width, prod(shape) * item, n_bytes, planes * prod(edges) * item)
     if prod(-(-n // piece) for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx") > MOST_SEGMENTS:
         raise ImageError(
             path, f"a plane is cut into more than {MOST_SEGMENTS:,} pieces", "export it with larger chunks"

@@ -116,31 +116,23 @@ def usable_size(x_um: float | None, y_um: float | None = None) -> tuple[float | 
     return x_um, ""
 
 
-def refuse_oversize(path, height: int, width: int, n_bytes: int, file_bytes: int) -> None:
-    """Refuse an announced size of one plane, or `n_bytes` of all of them unpacked, that the file cannot hold."""
+def refuse_oversize(
+    path, height: int, width: int, n_bytes: int, file_bytes: int, page_bytes: int | None = None
+) -> None:
+    """Refuse an announced size of one plane, or `n_bytes` of all of them unpacked, that the file cannot hold.
+
+    So is one page that takes gigabytes, with `page_bytes` of its own, where the file is not large itself.
+    """
     if height < 1 or width < 1:
         raise ImageError(path, f"the image has no pixels ({height} x {width})", "export the image again")
+    announced, damaged = f"its header announces {height} x {width} pixels", "the file is damaged: export the image again"
     if height * width > MAX_PIXELS:
-        raise ImageError(
-            path,
-            f"its header announces {height} x {width} pixels, more than {MAX_PIXELS:,}",
-            "cut the slide into smaller fields, or export the image again if that size is wrong",
-        )
+        remedy = "cut the slide into smaller fields, or export the image again if that size is wrong"
+        raise ImageError(path, f"{announced}, more than {MAX_PIXELS:,}", remedy)
     if n_bytes > _SMALL_BYTES and n_bytes > MAX_RATIO * file_bytes:
-        raise ImageError(
-            path,
-            f"its header announces {height} x {width} pixels, but the file has only {file_bytes:,} bytes",
-            "the file is damaged: export the image again",
-        )
-
-
-def refuse_unaffordable(path, height: int, width: int, page_bytes: int, file_bytes: int) -> None:
-    """Refuse a page that takes gigabytes where the file is not large itself: it was made to do so, or is damaged."""
+        raise ImageError(path, f"{announced}, but the file has only {file_bytes:,} bytes", damaged)
     # Beside the page itself stands its plane in single precision.
-    needed = page_bytes + 4 * height * width
+    needed = 0 if page_bytes is None else page_bytes + 4 * height * width
     if needed > max(_AFFORDABLE, _AFFORDABLE_RATIO * file_bytes):
-        raise ImageError(
-            path,
-            f"one page of it takes {needed / 1e9:.1f} GB, but the file has only {file_bytes:,} bytes",
-            "the file is damaged: export the image again",
-        )
+        finding = f"one page of it takes {needed / 1e9:.1f} GB, but the file has only {file_bytes:,} bytes"
+        raise ImageError(path, finding, damaged)
