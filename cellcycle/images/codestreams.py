@@ -6,10 +6,11 @@ Only headers are read, in bounded steps; nothing is unpacked.
 import struct
 from dataclasses import dataclass
 
-# Markers of a JPEG without a length, and those that start a frame (its size).
-_BARE = {0x01, *range(0xD0, 0xD9)}
+# Markers of a JPEG without a length, what is none, and those that start a frame (its size).
+_BARE = {0x00, 0x01, *range(0xD0, 0xD9), 0xFF}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _MOST_MARKERS = 5_000
+_HEAD_2000 = b"\xff\x4f\xff\x51"
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,11 @@ def read_codestream(data: bytes) -> Codestream | None:
     try:
         if data[:2] == b"\xff\xd8":
             return _jpeg(data)
-        if data[:4] == b"\xff\x4f\xff\x51":
-            return _jpeg_2000(data, 0)
-        if data[4:8] == b"jP  ":
+        if data[:4] == _HEAD_2000 or data[4:8] == b"jP  ":
             # The boxes before the codestream may be of any number: the marker of its head is unmistakable.
-            start = data.find(b"\xff\x4f\xff\x51")
-            return None if start < 0 else _jpeg_2000(data, start)
+            start = data.index(_HEAD_2000)
+            right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
+            return Codestream(bottom - top, right - left)
         if data[:8] == b"\x89PNG\r\n\x1a\n":
             width, height = struct.unpack(">II", data[16:24])
             return Codestream(height, width)
@@ -42,8 +42,8 @@ def read_codestream(data: bytes) -> Codestream | None:
             return _webp(data)
         if data[:3] == b"II\xbc":
             return _jpeg_xr(data)
-    except (struct.error, IndexError):
-        return None
+    except (struct.error, IndexError, ValueError):
+        pass
     return None
 
 
@@ -54,11 +54,8 @@ def _jpeg(data: bytes) -> Codestream | None:
         if position < 0 or position + 1 >= len(data):
             break
         marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker in _BARE or marker == 0x00:
-            position += 2
+        if marker in _BARE:
+            position += 1 if marker == 0xFF else 2
             continue
         if marker == 0xD9 and size is not None:
             break
@@ -74,11 +71,6 @@ def _jpeg(data: bytes) -> Codestream | None:
         return None
     # In the compressed data itself every 0xFF is followed by 0 or a restart marker, so each of these is a scan.
     return Codestream(*size, max(data.count(b"\xff\xda", position), 1))
-
-
-def _jpeg_2000(data: bytes, start: int) -> Codestream:
-    right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
-    return Codestream(bottom - top, right - left)
 
 
 def _webp(data: bytes) -> Codestream | None:

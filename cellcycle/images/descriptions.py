@@ -6,6 +6,7 @@
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from math import prod
 
 from cellcycle.errors import ImageError
 
@@ -36,9 +37,8 @@ def _whole(path, name: str, text: str, most: int, least: int = 1) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise ImageError(
-            path, f"its description says {name}={text[:40]!r}, which is no whole number", _REMEDY
-        ) from None
+        finding = f"its description says {name}={text[:40]!r}, which is no whole number"
+        raise ImageError(path, finding, _REMEDY) from None
     if not least <= number <= most:
         raise ImageError(path, f"its description says {name}={text[:40]}, which cannot be", _REMEDY)
     return number
@@ -53,13 +53,7 @@ def _check_shape(path, text: bytes) -> None:
         sizes = [int(size) for size in shape if size not in (b"", b" ")]
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise ImageError(path, "the shape in its description is not readable", _REMEDY) from None
-    n_planes = 1
-    for size in sizes:
-        if size < 1:
-            raise ImageError(path, f"its description says shape {str(sizes)[:60]}, which cannot be", _REMEDY)
-    for size in sizes[:-2]:
-        n_planes *= size
-    if n_planes > MOST_PLANES * 100 or len(sizes) > 16:
+    if min(sizes, default=1) < 1 or prod(sizes[:-2]) > MOST_PLANES * 100 or len(sizes) > 16:
         raise ImageError(path, f"its description says shape {str(sizes)[:60]}, which cannot be", _REMEDY)
 
 
@@ -94,9 +88,7 @@ def _check_ome(path, text: bytes) -> None:
 def _check_steps(path, along) -> None:
     """Refuse an axis of more steps than planes: tifffile counts them one by one."""
     try:
-        step, start, end = (
-            float(along.get(name, default)) for name, default in (("Step", 1), ("Start", 0), ("End", 0))
-        )
+        step, start, end = (float(along.get(name, int(name == "Step"))) for name in ("Step", "Start", "End"))
         n = abs(end - start) / abs(step)
     except (ValueError, ZeroDivisionError):
         n = float("nan")

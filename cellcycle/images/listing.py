@@ -97,15 +97,10 @@ def expand(
     files, left_out = [file for file in once.values() if file not in masks], {}
     if len(files) > 1:
         files, left_out = fields_of(files, settled)
-    if masks:
-        left_out = left_out | {_MASKS: list(masks)}
-    if links:
-        left_out = left_out | {"links to others": list(links.values())}
-    if unread:
-        left_out = left_out | {_UNREAD: unread}
-    if left_out and tell is not None:
+    left_out |= {_MASKS: list(masks), "links to others": list(links.values()), _UNREAD: unread}
+    if any(left_out.values()) and tell is not None:
         below = folders_below(file for file in [*found, *unread] if isinstance(file, str))
-        tell(f"left out: {', '.join(_told(what, of, below) for what, of in left_out.items())}")
+        tell(f"left out: {', '.join(_told(what, of, below) for what, of in left_out.items() if of)}")
     return files
 
 

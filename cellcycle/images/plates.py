@@ -79,22 +79,20 @@ def fields_of(
     copies |= together.difference(settled)
     merged = {(parts[file].folder, bare(parts[file].rest)) for file in together}
     parts = {file: part for file, part in parts.items() if file not in copies}
-    verdicts, unclear = _verdicts(parts, merged)
-    fields: list[str | ImageError] = []
-    refused: set[str] = set()
-    others = []
-    for file in files:
-        verdict = verdicts.get(file) if isinstance(file, str) else "field"
-        if verdict == "field" or (verdict == "unclear" and file in settled):
-            fields.append(file)
-        elif verdict == "other":
-            others.append(file)
-        elif file in parts and parts[file].folder not in refused:
-            refused.add(parts[file].folder)
-            fields.append(_unknown(parts[file].folder, unclear[parts[file].folder]))
-    left_out = {"thumbnails": [file for file in files if file in thumbnails], "files of other channels": others,
-                "copies": [file for file in files if file in copies]}  # fmt: skip
-    return _without_planes(fields, settled), {what: of for what, of in left_out.items() if of}
+    verdicts = _verdicts(parts, merged)
+    others = {file for file, verdict in verdicts.items() if verdict == "other"}
+    unclear = defaultdict(dict)
+    for file, part in parts.items():
+        if verdicts[file] == "unclear":
+            unclear[part.folder][part.channel] = part
+    errors = {folder: _unknown(folder, dict(sorted(of.items()))) for folder, of in unclear.items()}
+    refused = {file: errors[part.folder] for file, part in parts.items()
+               if verdicts[file] == "unclear" and file not in settled}  # fmt: skip
+    left_out = {"thumbnails": thumbnails, "files of other channels": others, "copies": copies}
+    out = set().union(*left_out.values())
+    fields = list(dict.fromkeys(refused.get(file, file) for file in files if file not in out))
+    told = {what: [file for file in files if file in of] for what, of in left_out.items() if of}
+    return _without_planes(fields, settled), told
 
 
 def _is_thumbnail(file: str) -> bool:
@@ -102,38 +100,29 @@ def _is_thumbnail(file: str) -> bool:
     return bool(_THUMBNAIL.search(path.stem) or path.parent.name.lower() in ("thumbs", "thumbnails"))
 
 
-def _verdicts(
-    parts: dict[str, Part], merged: set[tuple[str, str]]
-) -> tuple[dict[str, str], dict[str, dict[Channel, Part]]]:
-    """Return what each file is, a "field", one of an "other" channel or "unclear", and by folder what is unclear.
+def _verdicts(parts: dict[str, Part], merged: set[tuple[str, str]]) -> dict[str, str]:
+    """Return what each file is: a "field", one of an "other" channel, or "unclear".
 
     Files are channels for certain beside a picture that was `merged` of them: its folder and the bare rest of its name.
     """
     places = defaultdict(lambda: defaultdict(dict))
     for part in parts.values():
         places[part.folder][part.rest].setdefault(part.channel, part)
-    unclear, judged = {}, {}
+    judged = {}
     one = {(part.folder, part.channel): file for file, part in parts.items()}
     for folder, fields in places.items():
         stated = _stated(folder, fields)
         certain = {rest for rest in fields if (folder, bare(rest)) in merged} if merged else set()
         judged[folder] = _judge(fields, stated, certain)
-        unclear[folder] = _unclear(fields, judged[folder])
         asked = {_number(part): one[folder, channel] for field in fields.values() if len(field) > 1
                  for channel, part in field.items() if not part.name}  # fmt: skip
         told = {number: _in_header(file) for number, file in asked.items() if number and not stated.get(number)}
         says_dna = [bool(by_name([name])) for name in told.values() if name]
         # Weeks of one stain all say so, each in its way, or nothing.
-        if (says_dna and not all(says_dna)) or (unclear[folder] and 0 < len(says_dna) < len(told)):
+        is_unclear = "unclear" in judged[folder].values()
+        if (says_dna and not all(says_dna)) or (is_unclear and 0 < len(says_dna) < len(told)):
             judged[folder] = _judge(fields, stated | told, certain)
-            unclear[folder] = _unclear(fields, judged[folder])
-    return {file: judged[part.folder][part.rest, part.channel] for file, part in parts.items()}, unclear
-
-
-def _unclear(fields: dict[str, dict[Channel, Part]], judged: dict[tuple[str, Channel], str]) -> dict[Channel, Part]:
-    found = {channel: part for rest, field in fields.items() for channel, part in field.items()
-             if judged[rest, channel] == "unclear"}  # fmt: skip
-    return dict(sorted(found.items()))
+    return {file: judged[part.folder][part.rest, part.channel] for file, part in parts.items()}
 
 
 def _judge(
@@ -288,15 +277,12 @@ def _without_planes(fields: list[str | ImageError], settled: Collection[str]) ->
     for folder, rest, number in numbered.values():
         stacks[folder][rest].add(number)
     planes = {folder: sorted(max(of.values(), key=len)) for folder, of in stacks.items()}
-    made, refused = [], set()
-    for file in fields:
-        folder = numbered[file][0] if file in numbered and file not in settled else None
-        if len(planes.get(folder, ())) < 2:
-            made.append(file)
-        elif folder not in refused:
-            refused.add(folder)
-            made.append(_stack(folder, planes[folder], os.path.dirname(file) != folder))
-    return made
+    errors = {}
+    for file, (folder, *_) in numbered.items():
+        if len(planes[folder]) > 1 and file not in settled:
+            errors.setdefault(folder, _stack(folder, planes[folder], os.path.dirname(file) != folder))
+            errors[file] = errors[folder]
+    return list(dict.fromkeys(errors.get(file, file) for file in fields))
 
 
 def _plane(file: str) -> tuple[str, str, str] | None:

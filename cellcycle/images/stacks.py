@@ -125,7 +125,10 @@ def refuse_oversize(
     """
     if height < 1 or width < 1:
         raise ImageError(path, f"the image has no pixels ({height} x {width})", "export the image again")
-    announced, damaged = f"its header announces {height} x {width} pixels", "the file is damaged: export the image again"
+    announced, damaged = (
+        f"its header announces {height} x {width} pixels",
+        "the file is damaged: export the image again",
+    )
     if height * width > MAX_PIXELS:
         remedy = "cut the slide into smaller fields, or export the image again if that size is wrong"
         raise ImageError(path, f"{announced}, more than {MAX_PIXELS:,}", remedy)
