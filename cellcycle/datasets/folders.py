@@ -72,7 +72,7 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         k
         for k in range(depth)
         if len(names[k]) > 1
-        and not (_are_splits(names[k]) or names[k] <= _PICTURES)
+        and not (_share(_SPLIT, names[k]) == 1 or names[k] <= _PICTURES)
         # Below the classes they may also be classes within a class, or hold one nucleus each.
         and (k < level or (k > level and _repeat(paths, level, k) and len({p[: k + 1] for p in paths}) < len(paths)))
     ]
@@ -105,9 +105,8 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     places = [name for name in table.attrs["header"] if _PLACE.search(name)]
     if places and of_file[of_file.index.isin(table.attrs["unlike"])].duplicated().any():
         finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
-        raise DataError(
-            file, finding, "give places in px, as centroid_y_px and centroid_x_px, or numbers as nucleus_id"
-        )
+        remedy = "give places in px, as centroid_y_px and centroid_x_px, or numbers as nucleus_id"
+        raise DataError(file, finding, remedy)
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
     kept = drop_repeats(file, entries, of_file, ("label", "group"), entries["sample_id"])
@@ -151,7 +150,7 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
     depth = sorted(len(p) for p in paths)[len(paths) // 2] - 1
     names = [sorted({word(p[k]) for p in paths if len(p) > k + 1}) for k in range(depth)]
     start, notes = 0, []
-    while start + 1 < depth and _are_splits(names[start]):
+    while start + 1 < depth and _share(_SPLIT, names[start]) == 1:
         notes.append(f"{', '.join(names[start])} are read as one set: the folders in them are the classes")
         start += 1
     named = [level for level in range(start, depth) if _share(_PHASE, names[level]) > 0.5]
@@ -163,11 +162,8 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
         level = start + 1
     else:
         two = [", ".join(names[k][:3]) for k in (start, start + 1)]
-        raise DataError(
-            folder,
-            f"it is not clear whether {two[0]} or the folders in them ({two[1]}) are the classes",
-            "write a table with the columns path,label,group",
-        )
+        finding = f"it is not clear whether {two[0]} or the folders in them ({two[1]}) are the classes"
+        raise DataError(folder, finding, "write a table with the columns path,label,group")
     # Beside control, test is a class, and valid beside invalid; beside phases, or train, they are parts of a split.
     splits = [name for name in names[level] if _SPLIT.fullmatch(name)]
     is_split = any(re.search("train|validation", name) for name in splits) or _share(_PHASE, names[level]) > 0
@@ -187,10 +183,6 @@ def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
 def _share(pattern: re.Pattern, names) -> float:
     """Return the share of the names that a pattern takes as a whole."""
     return sum(bool(pattern.fullmatch(name)) for name in names) / len(names)
-
-
-def _are_splits(names) -> bool:
-    return all(_SPLIT.fullmatch(name) for name in names)
 
 
 def _repeat(paths, level: int, below: int) -> bool:

@@ -115,11 +115,8 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
         finding = f"the channel {there[0][1]} of this field lies in {there[0][0]}" if there else (
             f"other channels of this field lie in {files}, and none is named after a DNA stain"
         )  # fmt: skip
-        raise ImageError(
-            stack.path,
-            f"it holds {_listed(stack)}; {finding}",
-            "give that file, or name a channel of this one with channel= (--channel on the command line)",
-        )
+        remedy = "give that file, or name a channel of this one with channel= (--channel on the command line)"
+        raise ImageError(stack.path, f"it holds {_listed(stack)}; {finding}", remedy)
     if stack.n_channels == 1:
         return 0
     if len(named) == 1:
@@ -130,11 +127,8 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
     if index is None:
         are_dna = named and all(by_name([stack.channel_names[i]]) for i in named)
         finding = f"{len(named)} of them are named after a DNA stain" if are_dna else "none is clearly the DNA stain"
-        raise ImageError(
-            stack.path,
-            f"it has {stack.n_channels} channels ({_listed(stack)}) and {finding}",
-            "name it with channel=, by index or name (--channel on the command line)",
-        )
+        finding = f"it has {stack.n_channels} channels ({_listed(stack)}) and {finding}"
+        raise ImageError(stack.path, finding, "name it with channel=, by index or name (--channel on the command line)")
     return index
 
 

@@ -42,23 +42,22 @@ _OF_TILES = re.compile(rf"(?:{_STITCHED.pattern}|tiles?)(?:[ _-]?images?)?", re.
 _TILES = re.compile(r"(?: (?:[a-z]{1,5} ?)?\d+)*")
 
 
-def without_copies(files: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the files of which none is a copy of another one, and those left out: the most faithful stays.
+def copies_among(files: Iterable[str]) -> set[str]:
+    """Return the files that are copies of others: of those of one origin the most faithful is none.
 
     Examples
     --------
-    >>> without_copies(["s1.jpg", "s1.tif", "s1_8bit.tif", "s2_8bit.tif"])
-    (['s1.tif', 's2_8bit.tif'], ['s1.jpg', 's1_8bit.tif'])
+    >>> sorted(copies_among(["s1.jpg", "s1.tif", "s1_8bit.tif", "s2_8bit.tif"]))
+    ['s1.jpg', 's1_8bit.tif']
     """
-    files, same = list(files), defaultdict(list)
+    same, copies = defaultdict(list), set()
     for file in files:
         origin, rank = origin_of(file)
         same[origin].append((rank, file))
-    kept = set()
     for of in same.values():
-        best = min(of)[1]
-        kept |= {best, *(file for _, file in of if _SMALL.search(Path(file).stem) and not _is_smaller(file, best))}
-    return [file for file in files if file in kept], [file for file in files if file not in kept]
+        (_, best), *others = sorted(of)
+        copies |= {file for _, file in others if not _SMALL.search(Path(file).stem) or _is_smaller(file, best)}
+    return copies
 
 
 def _is_smaller(file: str, best: str) -> bool:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.errors import CellCycleError, ImageError
-from cellcycle.images.bounded import quiet
+from cellcycle.images.bounded import bytes_of, quiet
 from cellcycle.images.codestreams import read_codestream
 from cellcycle.images.judge import judge_tiff, refuse_many_scans
-from cellcycle.images.omezarr import open_ome_zarr
+from cellcycle.images.omezarr import opened
 from cellcycle.images.stacks import Stack, channel_names, refuse_oversize, stack_of_array, usable_size
 from cellcycle.images.tiff import open_tiff
 
@@ -50,7 +50,7 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
         # Decoders warn of what is odd in a file; either it is read or one line says why not.
         warnings.simplefilter("ignore")
         if os.path.isdir(path):
-            yield open_ome_zarr(path)
+            yield opened(path, bytes_of(path)).stack
             return
         signature = _signature(path)
         if path.suffix.lower() in VENDOR_SUFFIXES:
@@ -148,11 +148,9 @@ def _open_pillow(path: Path, as_numbers: bool) -> Stack:
     except UnidentifiedImageError as error:
         raise ImageError(path, "this is no image in a known format", "give PNG, JPEG, BMP, TIFF or OME-TIFF") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(
-            path,
-            "its header announces more pixels than PNG, JPEG and BMP are read with here (179 million)",
-            "save large images as TIFF, or export the image again if that size is wrong",
-        ) from error
+        finding = "its header announces more pixels than PNG, JPEG and BMP are read with here (179 million)"
+        remedy = "save large images as TIFF, or export the image again if that size is wrong"
+        raise ImageError(path, finding, remedy) from error
 
 
 def _decode(path: Path, image, as_numbers: bool) -> np.ndarray:

@@ -175,9 +175,8 @@ def _common(path: Path, root, runs: list[_Run], n_pages: int) -> Header:
     # In the order of the header, for one of them stands for all.
     cuts = [_cut(root, runs, {uuid}, n_pages) for uuid in dict.fromkeys(run.uuid for run in runs)]
     if len({ElementTree.tostring(cut.root) for cut in cuts}) > 1:
-        finding = (
-            f"it is one of {len(cuts)} files of a set ({runs[0].file or 'unnamed'} and others), but not said which"
-        )
+        some = f"{len(cuts)} files of a set ({runs[0].file or 'unnamed'} and others)"
+        finding = f"it is one of {some}, but not said which"
         raise ImageError(path, finding, "give it the name back that it was written under, or export it alone")
     return cuts[0] if len(cuts) == 1 else replace(cuts[0], images=frozenset(), elsewhere={})
 

@@ -51,18 +51,15 @@ class Opened:
     stack: Stack
 
 
-def open_ome_zarr(path: Path) -> Stack:
-    """Open the full resolution of an OME-Zarr image as a `Stack`."""
-    return opened(path, bytes_of(path)).stack
-
-
 def opened(path: Path, n_bytes: int | None = None) -> Opened:
     """Open an image of so many bytes; None: of what has no chunks yet, and whose description alone is judged."""
     told, version = described(path)
     if "multiscales" not in told:
         what = "a plate, whose images lie in its wells" if "plate" in told else "no OME-Zarr image"
         raise ImageError(path, f"it is {what}", "name the folder of an image in it, which describes multiscales")
-    image = _one(path, told["multiscales"], "multiscales")
+    if not isinstance(told["multiscales"], list) or len(told["multiscales"]) != 1:
+        raise ImageError(path, "its multiscales are not those of one image", "name the folder of one image")
+    image = told["multiscales"][0]
     axes, units = _axes(path, image)
     level = full_level(path, image["datasets"])
     folder = _inside(path, level["path"])
@@ -159,12 +156,6 @@ def described(path: Path) -> tuple[dict, int]:
     raise ImageError(path, "this is a folder, not an image", "name a file in it")
 
 
-def _one(path: Path, found, name: str) -> dict:
-    if not isinstance(found, list) or len(found) != 1:
-        raise ImageError(path, f"its {name} are not those of one image", "name the folder of one image")
-    return found[0]
-
-
 def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:
     """Return the axes as letters in their order, and the unit of each; before 0.3 they were always the same five."""
     listed = [axis if isinstance(axis, dict) else {"name": axis} for axis in image.get("axes", "tczyx")]
@@ -212,9 +203,8 @@ def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: int
     edges = [-(-n // piece) * piece for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx"]
     refuse_oversize(path, height, width, prod(shape) * item, n_bytes, planes * prod(edges) * item)
     if prod(-(-n // piece) for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx") > MOST_SEGMENTS:
-        raise ImageError(
-            path, f"a plane is cut into more than {MOST_SEGMENTS:,} pieces", "export it with larger chunks"
-        )
+        finding = f"a plane is cut into more than {MOST_SEGMENTS:,} pieces"
+        raise ImageError(path, finding, "export it with larger chunks")
     return tuple(shape)
 
 

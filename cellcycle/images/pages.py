@@ -37,10 +37,8 @@ def look_like_one_stack(pages: Iterable[np.ndarray]) -> bool:
         return True
     shown = np.flatnonzero(heights >= _FAINT * heights.max())
     least = _ALIKE_OF_FEW if len(pages) < _FEW else _ALIKE
-    if any(b - a > 1 for a, b in pairwise(shown)):
-        return False
     for a, b in pairwise(shown):
-        if np.corrcoef(pages[a].ravel(), pages[b].ravel())[0, 1] < least:
+        if b - a > 1 or np.corrcoef(pages[a].ravel(), pages[b].ravel())[0, 1] < least:
             return False
     strongest = pages[int(heights.argmax())]
     level = np.median(strongest) + heights.max() / 3
@@ -73,13 +71,9 @@ def is_shrunken(small: np.ndarray, pages: Iterable[np.ndarray]) -> bool:
 
 def _fades(pages: list[np.ndarray], least: float, nothing: float) -> bool:
     """Say whether each page shows the one before it blurred, or nothing."""
-    last = pages[0]
-    for page in pages[1:]:
-        # Blur keeps the light of a page; what is brighter would hide it in the maximum.
-        if page.mean() > pages[0].mean() + np.ptp(pages[0]) / 3 or not _shows_no_more(page, last, least, nothing):
-            return False
-        last = page
-    return True
+    # Blur keeps the light of a page; what is brighter would hide it in the maximum.
+    most = pages[0].mean() + np.ptp(pages[0]) / 3
+    return all(b.mean() <= most and _shows_no_more(b, a, least, nothing) for a, b in pairwise(pages))
 
 
 def _shows_no_more(page: np.ndarray, other: np.ndarray, least: float, nothing: float) -> bool:

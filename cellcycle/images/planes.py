@@ -72,11 +72,8 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
             if stack.is_labelled:
                 finding = f"it has {stack.n_z} z planes, of which neighbours show other things, as fields or stains do"
                 remedy = "state in um how far the planes of a z-stack are apart"
-            raise ImageError(
-                path,
-                "; ".join(filter(None, (stack.note, finding))),
-                f"name the page of the DNA stain with plane= (--plane), or {remedy}",
-            )
+            remedy = f"name the page of the DNA stain with plane= (--plane), or {remedy}"
+            raise ImageError(path, "; ".join(filter(None, (stack.note, finding))), remedy)
         raw = _project(stack, time, index, z_planes)
         if raw.ndim != 2 or 0 in raw.shape:
             raise ImageError(path, f"its planes have the shape {raw.shape}", "export it as one gray image")
@@ -122,16 +119,12 @@ def _choose_planes(stack: Stack, plane: int | None) -> tuple[int, range]:
         raise ImageError(stack.path, f"it has no plane {plane}", f"planes are counted from 0 to {n_choices - 1}")
     if plane is None and STACK in stack.elsewhere:
         finding = f"other z planes of this field lie in {stack.elsewhere[STACK]}"
-        raise ImageError(
-            stack.path, finding, "export the stack as one file, or take a plane of this one alone (--plane 0)"
-        )
+        remedy = "export the stack as one file, or take a plane of this one alone (--plane 0)"
+        raise ImageError(stack.path, finding, remedy)
     if stack.n_times > 1:
         if plane is None:
-            raise ImageError(
-                stack.path,
-                f"it is a time series of {stack.n_times} images",
-                "choose one time point with plane=0 or another index, or export it as a file of its own",
-            )
+            remedy = "choose one time point with plane=0 or another index, or export it as a file of its own"
+            raise ImageError(stack.path, f"it is a time series of {stack.n_times} images", remedy)
         return plane, range(stack.n_z)
     return 0, range(stack.n_z) if plane is None else range(plane, plane + 1)
 

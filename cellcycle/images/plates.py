@@ -12,7 +12,7 @@ from pathlib import Path
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.channels import FLUORS, by_name, is_index, is_of_the_dead, is_of_the_living, says_stain, words
-from cellcycle.images.copies import bare, put_together, without_copies
+from cellcycle.images.copies import bare, copies_among, put_together
 from cellcycle.images.formats import judge, one_line, open_stack
 from cellcycle.images.naming import COUNTED, DYE, Part, parts_of
 
@@ -73,7 +73,7 @@ def fields_of(
     if len(thumbnails) == len(named):
         return list(files), {}
     whole = [file for file in named if file not in thumbnails]
-    copies = set(without_copies(whole)[1]).difference(settled)
+    copies = copies_among(whole).difference(settled)
     parts = parts_of([file for file in whole if file not in copies])
     together = put_together(parts)
     copies |= together.difference(settled)

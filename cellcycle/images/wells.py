@@ -138,14 +138,14 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
     A `DataError` says that name and metadata put an image into two wells, or that a plate does not know its well.
     """
     plates: dict[str, dict | None] = {}
-    return [_agreed(path, place, _stated(path, plates)) for path, place in zip(paths, named, strict=True)]
-
-
-def _agreed(path: str, named: Place, stated: Place) -> Place:
-    if named.well and stated.well and named.well != stated.well:
-        finding = f"its name puts it into well {named.well}, its metadata into {stated.well}"
-        raise DataError(path, finding, "correct the one that is wrong")
-    return stated if stated.well else named
+    places = []
+    for path, place in zip(paths, named, strict=True):
+        stated = _stated(path, plates)
+        if place.well and stated.well and place.well != stated.well:
+            finding = f"its name puts it into well {place.well}, its metadata into {stated.well}"
+            raise DataError(path, finding, "correct the one that is wrong")
+        places.append(stated if stated.well else place)
+    return places
 
 
 def _stated(name: str, plates: dict[str, dict | None]) -> Place:
