@@ -203,5 +203,4 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
 def _scale(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     if picture.shape == (height, width):
         return picture.astype(np.float32)
-
     return resize(picture[None], (1, height, width), order=1, anti_aliasing=True)[0].astype(np.float32)

@@ -57,7 +57,9 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         raise DataError(folder, found, remedy + "put the images in one sub-folder a class, e.g. G1/ S/ G2/ M/")
     paths = [p for _, p in kept]
     _refuse_outlines(folder, paths)
-    level, notes = _class_level(folder, paths)
+    depth = max(map(len, paths)) - 1
+    names = [sorted({word(p[k]) for p in paths if len(p) > k + 1}) for k in range(depth)]
+    level, notes = _class_level(folder, paths, names)
     if loose:
         notes.append(f"{len(loose)} images lie in no class folder and are left out, e.g. {loose[0]}")
     shallow = [p for p in paths if len(p) <= level + 1]
@@ -66,13 +68,11 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         raise DataError(folder, finding, "put them in a class folder, or take them away")
     entries = pd.DataFrame({"path": [file for file, _ in kept], "label": [_as_text(p[level]) for p in paths]})
     entries["sample_id"] = [shown("/".join(p)) for p in paths]
-    depth = max(map(len, paths)) - 1
-    names = [{word(p[k]) for p in paths if len(p) > k + 1} for k in range(depth)]
     telling = [
         k
         for k in range(depth)
         if len(names[k]) > 1
-        and not (_share(_SPLIT, names[k]) == 1 or names[k] <= _PICTURES)
+        and not (_share(_SPLIT, names[k]) == 1 or set(names[k]) <= _PICTURES)
         # Below the classes they may also be classes within a class, or hold one nucleus each.
         and (k < level or (k > level and _repeat(paths, level, k) and len({p[: k + 1] for p in paths}) < len(paths)))
     ]
@@ -144,11 +144,10 @@ def _refuse_outlines(folder: Path, paths) -> None:
             raise DataError(folder, finding, remedy)
 
 
-def _class_level(folder: Path, paths) -> tuple[int, list[str]]:
-    """Return how deep the classes stand: 0 for the first folders."""
+def _class_level(folder: Path, paths, names: list[list[str]]) -> tuple[int, list[str]]:
+    """Return how deep the classes stand, 0 for the first folders; `names` are those of all folders of a depth."""
     # Files of other depths are few, and refused or told of later.
     depth = sorted(len(p) for p in paths)[len(paths) // 2] - 1
-    names = [sorted({word(p[k]) for p in paths if len(p) > k + 1}) for k in range(depth)]
     start, notes = 0, []
     while start + 1 < depth and _share(_SPLIT, names[start]) == 1:
         notes.append(f"{', '.join(names[start])} are read as one set: the folders in them are the classes")

@@ -118,7 +118,6 @@ def public_dir() -> Path:
     """Return the folder of what was downloaded: in $CELLCYCLE_OUTPUT, else in the user's cache, which is kept."""
     if os.environ.get("CELLCYCLE_OUTPUT"):
         return files.build_dir() / "public"
-
     return user_cache_path("cellcycle") / "public"
 
 

@@ -193,16 +193,14 @@ def _open_vendor(path: Path) -> Stack:
         raise ImageError(path, f"it holds {len(image.scenes)} fields of view", "export one file per field")
     dims = image.dims
     refuse_oversize(path, dims.Y, dims.X, 0, path.stat().st_size)
-    names = channel_names(dims.C, list(image.channel_names or []))
     pixel_size_um, note = usable_size(image.physical_pixel_sizes.X, image.physical_pixel_sizes.Y)
     return Stack(
         str(path),
         # bioio's own get_image_data would load all planes of the file for each of them.
         lambda t, c, z: np.asarray(image.get_image_dask_data("YX", T=t, C=c, Z=z).compute()),
         n_times=dims.T,
-        n_channels=dims.C,
         n_z=dims.Z,
-        channel_names=names,
+        channel_names=channel_names(dims.C, list(image.channel_names or [])),
         pixel_size_um=pixel_size_um,
         note=note,
     )

@@ -29,6 +29,7 @@ _UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _DESCRIPTION, _SAMPLES, _ROWS = 256, 257, 258, 259, 270, 277, 278
 _STRIPS, _STRIP_BYTES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 284, 322, 323, 324, 325
 _SUB_IFDS, _TABLES, _DEPTH, _TILE_DEPTH = 330, 347, 32997, 32998
+_DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _COMPRESSION: 1, _SAMPLES: 1, _PLANAR: 1, _DEPTH: 1, _ROWS: 2**32 - 1}
 _SINGLE = {_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _DEPTH, _TILE_DEPTH}
 # What tifffile tells kinds of page apart by: also fill order, photometric, predictor, extra samples, sample format.
 _KIND = _SINGLE - {_ROWS} | {_BITS, 262, 266, 317, 338, 339}
@@ -146,17 +147,13 @@ def _judge_page(reader: _Reader, page: dict) -> bool:
     one = {code: page.get(code, (default,))[0] for code, default in _DEFAULTS.items()}
     bits, n_samples, depth = page.get(_BITS, (1,)), one[_SAMPLES], one[_DEPTH]
     # Complex numbers have up to 128 bits: that they are no intensities is said where they are read.
-    if min(one[_SAMPLES], depth, *bits) < 1 or max(bits) > 128 or n_samples > 1_000:
+    if min(n_samples, depth, *bits) < 1 or max(bits) > 128 or n_samples > 1_000:
         raise reader.wrong(f"a page has {n_samples:,} samples of {max(bits):,} bits a pixel")
-    byte_width = -(-max(bits) // 8)
-    n_bytes = one[_HEIGHT] * one[_WIDTH] * n_samples * depth * byte_width
+    n_bytes = one[_HEIGHT] * one[_WIDTH] * n_samples * depth * -(-max(bits) // 8)
     refuse_oversize(reader.path, one[_HEIGHT], one[_WIDTH], n_bytes, reader.n_bytes, n_bytes)
     is_tiled = _TILE_WIDTH in page or _TILES in page
     height, width = _segment_shape(reader, page, one, is_tiled)
-    return _judge_segments(reader, page, one, is_tiled, height, width, n_samples * byte_width)
-
-
-_DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _COMPRESSION: 1, _SAMPLES: 1, _PLANAR: 1, _DEPTH: 1, _ROWS: 2**32 - 1}
+    return _judge_segments(reader, page, one[_COMPRESSION], is_tiled, height, width)
 
 
 def _segment_shape(reader: _Reader, page: dict, one: dict, is_tiled: bool) -> tuple[int, int]:
@@ -175,9 +172,8 @@ def _segment_shape(reader: _Reader, page: dict, one: dict, is_tiled: bool) -> tu
     return height, width
 
 
-def _judge_segments(reader: _Reader, page: dict, one: dict, is_tiled, height, width, pixel_bytes: int) -> bool:
+def _judge_segments(reader: _Reader, page: dict, compression: int, is_tiled, height: int, width: int) -> bool:
     """Check where the pieces of a page lie, and the size that each compressed picture states for itself."""
-    compression = one[_COMPRESSION]
     if compression not in _PLAIN | _STREAMS | _OTHER:
         raise reader.wrong(f"its compression ({compression}) is not read", "export it uncompressed or with deflate")
     offsets = page.get(_TILES if is_tiled else _STRIPS, ())

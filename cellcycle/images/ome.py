@@ -51,9 +51,8 @@ class Header:
         names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
         stated = tuple(int(pixels.get(f"Size{axis}", size)) for axis, size in zip("YX", shape, strict=True))
         if stated != shape:
-            note = "its header is of {} x {} pixels, it has {} x {}: its scale counts as unknown".format(
-                *stated, *shape
-            )
+            header, own = (f"{height} x {width}" for height, width in (stated, shape))
+            note = f"its header is of {header} pixels, it has {own}: its scale counts as unknown"
             return names, (None, None, _stated_um(pixels, "Z")), note
         return names, tuple(_stated_um(pixels, axis) for axis in "XYZ"), ""
 

@@ -85,7 +85,6 @@ def opened(path: Path, n_bytes: int | None = None) -> Opened:
         str(path),
         load,
         n_times=sizes.get("t", 1),
-        n_channels=sizes.get("c", 1),
         n_z=sizes.get("z", 1),
         channel_names=channel_names(sizes.get("c", 1), labels),
         pixel_size_um=pixel_size_um,

@@ -43,7 +43,6 @@ class Stack:
     path: str
     load: Callable[[int, int, int], np.ndarray]
     n_times: int = 1
-    n_channels: int = 1
     n_z: int = 1
     channel_names: tuple[str, ...] = ("0",)
     pixel_size_um: float | None = None
@@ -54,34 +53,27 @@ class Stack:
     note: str = ""
     missing: Callable[[int, int, range], str] | None = None
 
+    @property
+    def n_channels(self) -> int:
+        """How many channels have a name."""
+        return len(self.channel_names)
+
 
 def pages_as_channels(stack: Stack, names: tuple[str, ...]) -> Stack:
     """Return a stack whose pages are no z planes but channels of these names."""
-    return replace(
-        stack,
-        load=lambda t, c, z: stack.load(t, 0, c),
-        n_channels=stack.n_z,
-        n_z=1,
-        channel_names=names,
-        is_labelled=True,
-    )
+    return replace(stack, load=lambda t, c, z: stack.load(t, 0, c), n_z=1, channel_names=names, is_labelled=True)
 
 
 def stack_of_array(path: str, array: np.ndarray) -> Stack:
     """Return the stack of a gray (H, W), gray and alpha (H, W, 2), RGB (H, W, 3) or RGBA (H, W, 4) picture."""
     if array.ndim == 2:
         array = array[..., np.newaxis]
-    n_channels = 3 if array.shape[-1] >= 3 else 1
-    return Stack(
-        path,
-        lambda t, c, z: array[..., c],
-        n_channels=n_channels,
-        channel_names=channel_names(n_channels, is_colour=n_channels == 3),
-        is_colour=n_channels == 3,
-    )
+    is_colour = array.shape[-1] >= 3
+    names = channel_names(3 if is_colour else 1, [], is_colour)
+    return Stack(path, lambda t, c, z: array[..., c], channel_names=names, is_colour=is_colour)
 
 
-def channel_names(n_channels: int, names: list[str] | None = None, is_colour: bool = False) -> tuple[str, ...]:
+def channel_names(n_channels: int, names: list[str], is_colour: bool = False) -> tuple[str, ...]:
     """Return one name a channel: the file's where it gives one, a colour, or the index.
 
     Of more or fewer names than channels it is not known whose they are.
@@ -91,9 +83,9 @@ def channel_names(n_channels: int, names: list[str] | None = None, is_colour: bo
     >>> channel_names(2, ["DAPI", ""]), channel_names(2, ["DAPI", "GFP", "BF"])
     (('DAPI', '1'), ('0', '1'))
     """
-    found = ["red", "green", "blue"] if is_colour else [str(name or "") for name in names or []]
+    found = ["red", "green", "blue"] if is_colour else names
     found = found if len(found) == n_channels else [""] * n_channels
-    return tuple(name or str(i) for i, name in enumerate(found))
+    return tuple(str(name or i) for i, name in enumerate(found))
 
 
 def usable_size(x_um: float | None, y_um: float | None = None) -> tuple[float | None, str]:

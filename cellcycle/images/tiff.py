@@ -90,7 +90,6 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         str(path),
         planes.load,
         n_times=sizes.get("T", 1),
-        n_channels=planes.n_channels,
         n_z=int(np.prod([size for axis, size in sizes.items() if axis not in "TCSYX"], dtype=int)),
         channel_names=channel_names(planes.n_channels, names, planes.is_colour),
         pixel_size_um=pixel_size_um,
@@ -134,10 +133,8 @@ def _largest_series(path: Path, tiff, as_numbers: bool) -> int:
 
     A smaller one that does not say so must show the same: it may be another stain, binned by its camera.
     """
-    sizes = {}
-    for index, series in enumerate(tiff.series):
-        axes = dict(zip(series.axes, series.shape, strict=True))
-        sizes[index] = axes.get("Y", 0), axes.get("X", 0)
+    axes = [dict(zip(series.axes, series.shape, strict=True)) for series in tiff.series]
+    sizes = {index: (of.get("Y", 0), of.get("X", 0)) for index, of in enumerate(axes)}
     if not sizes:
         raise ImageError(path, "it holds no image", "export the image again")
     full = {index: size for index, size in sizes.items() if not tiff.series[index].keyframe.is_reduced} or sizes
@@ -211,8 +208,7 @@ class _Planes:
         """Say how many tiles or strips of some planes are not stored: a writer that was stopped leaves such."""
         if not self.is_paged:
             return ""
-        positions = (self._position(t, c, z) for z in z_planes)
-        pages = {self._number(tuple(position[axis] for axis in self.leading)) for position in positions}
+        pages = {self._number(self._position(t, c, z)) for z in z_planes}
         sizes = [n for k in pages if self.series.pages[k] is not None for n in self.series.pages[k].databytecounts]
         n_missing, what = sizes.count(0), "tiles" if self.page.is_tiled else "strips"
         said = f"{n_missing} of {len(sizes)} {what} of what is read are not stored: they are read as 0"
@@ -224,8 +220,9 @@ class _Planes:
         at = np.unravel_index(z, [self.sizes[axis] for axis in z_axes]) if z_axes else ()
         return {"T": t, "C": c, "S": c} | dict(zip(z_axes, at, strict=True))
 
-    def _number(self, leading: tuple[int, ...]) -> int:
-        return int(np.ravel_multi_index(leading, [self.sizes[a] for a in self.leading])) if leading else 0
+    def _number(self, position: dict[str, int]) -> int:
+        at, sizes = ([of[axis] for axis in self.leading] for of in (position, self.sizes))
+        return int(np.ravel_multi_index(at, sizes)) if at else 0
 
     def _block(self, position: dict[str, int]) -> tuple[np.ndarray, Sequence[str]]:
         """Return the page of a position, or the whole series where its pages are no planes, with its axes."""
@@ -235,7 +232,7 @@ class _Planes:
             is_mapped = self.leading and self.series.dataoffset is not None
             with quiet():
                 return self.series.asarray(out="memmap" if is_mapped else None), self.series.axes
-        index = self._number(tuple(position[axis] for axis in self.leading))
+        index = self._number(position)
         page = self.series.pages[index]
         if page is None:
             finding = "it lacks the plane asked for: it was stopped before, or another file of its set has it"
