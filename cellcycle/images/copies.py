@@ -30,7 +30,8 @@ _OF_FORMAT = re.compile(r"small|tiff?s?|png|jpe?gs?|bmp", re.IGNORECASE)
 _SMALL = re.compile(r"(?<=[^\W_])[ _.-]+small$", re.IGNORECASE)
 _SMALLER = 0.5
 # The most faithful first; what only some installations read comes after what all do.
-_TIFFS, _LOSSY = (".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm", ".zarr"), (".jpg", ".jpeg")
+_FORMATS = dict.fromkeys((".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm", ".zarr"), 0)
+_FORMATS |= {".png": 2, ".bmp": 3, ".jpg": 4, ".jpeg": 4}
 # The words for a picture of several channels, and how ZEN and people write the channels that are in it: c1+2, DAPI+GFP.
 _MERGED = re.compile(
     r"(?<![a-z])(?:merged?|overlays?|composite|c\d(?:\+c?\d)+)(?![a-z])|\*(?: ?\+ ?\*)+", re.IGNORECASE
@@ -86,10 +87,8 @@ def origin_of(file: str) -> tuple[tuple[str, str], tuple]:
     for level, word in _WORD.items():
         short, n_found = word.subn("", short)
         most, n_words = max(most, level * bool(n_found)), n_words + n_found
-    is_tiff = suffix in _TIFFS
-    formats = (is_tiff, suffix not in (".png", ".bmp", *_LOSSY), suffix == ".png", suffix == ".bmp", suffix in _LOSSY)
-    rank = (most > 1, suffix in _LOSSY, most > 0, formats.index(True), n_words, file)
-    return (folder, short.casefold()), rank
+    kind = _FORMATS.get(suffix, 1)
+    return (folder, short.casefold()), (most > 1, kind == 4, most > 0, kind, n_words, file)
 
 
 def put_together(parts: dict[str, Part]) -> set[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.errors import CellCycleError, ImageError
+from cellcycle.errors import CellCycleError, ImageError, needing
 from cellcycle.images.bounded import bytes_of, quiet
 from cellcycle.images.codestreams import read_codestream
 from cellcycle.images.judge import judge_tiff, refuse_many_scans
@@ -75,9 +75,7 @@ def judge(path) -> bool:
         if signature in _TIFF_SIGNATURES:
             return judge_tiff(path)
         if signature[:2] == b"\xff\xd8":
-            found = read_codestream(path.read_bytes())
-            if found is not None:
-                refuse_many_scans(path, found)
+            refuse_many_scans(path, read_codestream(path.read_bytes()))
         if signature == b"\x89PNG":
             _refuse_cut_png(path)
         return True
@@ -180,15 +178,15 @@ def _is_deep_colour(path: Path) -> bool:
 
 def _open_vendor(path: Path) -> Stack:
     """Read a vendor's file through bioio, which has one plugin per format."""
-    try:
+    plugin = _PLUGINS.get(path.suffix.lower(), "bioio-bioformats")
+    remedy = f"run: pip install bioio {plugin}  (or export the image as OME-TIFF)"
+    with needing(path, "this vendor format needs the package bioio", remedy, ImageError):
         from bioio import BioImage
         from bioio_base.exceptions import UnsupportedFileFormatError
-    except ImportError as error:
-        raise _without_plugin(path, "this vendor format needs the package bioio") from error
     try:
         image = BioImage(path)
     except UnsupportedFileFormatError as error:
-        raise _without_plugin(path, "no installed plugin of bioio reads it") from error
+        raise ImageError(path, "no installed plugin of bioio reads it", remedy) from error
     if len(image.scenes) > 1:
         raise ImageError(path, f"it holds {len(image.scenes)} fields of view", "export one file per field")
     dims = image.dims
@@ -204,8 +202,3 @@ def _open_vendor(path: Path) -> Stack:
         pixel_size_um=pixel_size_um,
         note=note,
     )
-
-
-def _without_plugin(path: Path, finding: str) -> ImageError:
-    plugin = _PLUGINS.get(path.suffix.lower(), "bioio-bioformats")
-    return ImageError(path, finding, f"run: pip install bioio {plugin}  (or export the image as OME-TIFF)")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellcycle.errors import ImageError
-from cellcycle.images.codestreams import read_codestream
+from cellcycle.images.codestreams import Codestream, read_codestream
 from cellcycle.images.descriptions import check_description
 from cellcycle.images.stacks import refuse_oversize
 
@@ -187,19 +187,15 @@ def _judge_segments(reader: _Reader, page: dict, compression: int, is_tiled, hei
             found = read_codestream(reader.at(offset, min(count, _HEAD_BYTES)))
             if found is None and compression != 7:
                 raise reader.wrong("a compressed picture in it has no readable size")
-            if found is not None:
-                _judge_stream(reader, found, height, width)
+            # Encoders fill the last strip or the edge of a tile up to whole blocks.
+            if found and not (0 < found.height <= height + 64 and 0 < found.width <= width + 64):
+                own = f"{found.height} x {found.width}"
+                raise reader.wrong(f"a picture of {own} pixels lies in a piece of {height} x {width}")
+            refuse_many_scans(reader.path, found)
     return compression in _PLAIN or compression == 7
 
 
-def _judge_stream(reader: _Reader, found, height: int, width: int) -> None:
-    # Encoders fill the last strip or the edge of a tile up to whole blocks.
-    if found.height > height + 64 or found.width > width + 64 or found.height < 1 or found.width < 1:
-        raise reader.wrong(f"a picture of {found.height} x {found.width} pixels lies in a piece of {height} x {width}")
-    refuse_many_scans(reader.path, found)
-
-
-def refuse_many_scans(path, found) -> None:
+def refuse_many_scans(path, found: Codestream | None) -> None:
     """Refuse a progressive JPEG that goes over its pixels far more often than any encoder makes it."""
-    if found.n_scans > 100 and found.n_scans * found.height * found.width > MOST_SCANNED // 100:
+    if found and found.n_scans > 100 and found.n_scans * found.height * found.width > MOST_SCANNED // 100:
         raise ImageError(path, f"it goes over its pixels {found.n_scans:,} times", "save it anew, best as TIFF or PNG")

@@ -57,8 +57,7 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     index = _largest_series(path, tiff, as_numbers)
     series = tiff.series[index]
     sizes = dict(zip(series.axes, series.shape, strict=True))
-    refuse_oversize(path, sizes["Y"], sizes["X"], int(np.prod(series.shape)) * series.dtype.itemsize,
-                    path.stat().st_size)  # fmt: skip
+    refuse_oversize(path, sizes["Y"], sizes["X"], prod(series.shape) * series.dtype.itemsize, path.stat().st_size)
     colours = series.keyframe.photometric
     if colours not in _READ:
         name = getattr(colours, "name", colours)
@@ -90,7 +89,7 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         str(path),
         planes.load,
         n_times=sizes.get("T", 1),
-        n_z=int(np.prod([size for axis, size in sizes.items() if axis not in "TCSYX"], dtype=int)),
+        n_z=prod(size for axis, size in sizes.items() if axis not in "TCSYX"),
         channel_names=channel_names(planes.n_channels, names, planes.is_colour),
         pixel_size_um=pixel_size_um,
         is_colour=planes.is_colour,
@@ -184,7 +183,7 @@ class _Planes:
         self.n_channels = 3 if self.palette is not None else self.sizes.get("C", 1) * n_samples
         has_colours = self.palette is not None or self.page.photometric in (2, 6)
         self.is_colour = self.n_channels == 3 and has_colours
-        self.n = int(np.prod([self.sizes[axis] for axis in self.leading], dtype=int))
+        self.n = prod(self.sizes[axis] for axis in self.leading)
         self.is_paged = self.n == len(series.pages) and series.axes.startswith("".join(self.leading))
         self.cache: dict[int, np.ndarray] = {}
 
