@@ -109,10 +109,8 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
         raise DataError(file, finding, remedy)
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
-    kept = drop_repeats(file, entries, of_file, ("label", "group"), entries["sample_id"])
-    if len(kept) < len(entries):
-        notes.append(f"{len(entries) - len(kept)} rows repeat another and are left out")
-    return (kept if has_group.any() else kept.drop(columns="group")), notes + other_groups(table)
+    kept, said = drop_repeats(file, entries, of_file, ("label", "group"), entries["sample_id"])
+    return (kept if has_group.any() else kept.drop(columns="group")), notes + said + other_groups(table)
 
 
 def _as_text(name: str) -> str:

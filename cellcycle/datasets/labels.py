@@ -103,9 +103,8 @@ def read_labels(path):
     which["sha256"] = table.get("image_sha256", "")
     which[list(READ_COLUMNS)] = said
     keys = which.fillna(0.0).apply(tuple, axis=1)
-    kept = drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"])
-    n_repeats = len(table) - len(kept)
-    return kept, notes + mended + ([f"{n_repeats} rows repeat another and are left out"] if n_repeats else [])
+    kept, said = drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"])
+    return kept, notes + mended + said
 
 
 def _as_numbers(table, name: str, path: Path, separator: str):

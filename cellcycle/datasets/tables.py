@@ -161,8 +161,8 @@ def _decoded(file: Path) -> tuple[str, list[str]]:
     raise DataError(file, "not a text in UTF-8, UTF-16 or Windows-1252", "save the table as CSV in UTF-8")
 
 
-def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...], called: pd.Series) -> pd.DataFrame:
-    """Leave out rows whose key stood in an earlier one; refuse them where they say something else in `columns`.
+def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...], called: pd.Series):
+    """Leave out rows whose key stood in an earlier one, and note it; refuse what differs in `columns`.
 
     `keys` and the names by which the error calls the rows go with the rows of the table.
     """
@@ -175,7 +175,8 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
             if one.casefold() != two.casefold():
                 finding = f"{called[line]} has the {column} {one!r} in line {same} and {two!r} in line {line}"
                 raise DataError(file, finding, "keep one of the two rows")
-    return table[kept]
+    n_repeats = kept.count(False)
+    return table[kept], [f"{n_repeats} rows repeat another and are left out"] if n_repeats else []
 
 
 def other_groups(table: pd.DataFrame) -> list[str]:

@@ -158,10 +158,11 @@ def described(path: Path) -> tuple[dict, int]:
 def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:
     """Return the axes as letters in their order, and the unit of each; before 0.3 they were always the same five."""
     listed = [axis if isinstance(axis, dict) else {"name": axis} for axis in image.get("axes", "tczyx")]
-    axes = "".join(str(axis["name"]).lower() for axis in listed)
-    if len(set(axes)) < len(listed) or len(axes) != len(listed) or not {"y", "x"} <= set(axes) <= set("tczyx"):
+    units = {str(axis["name"]).lower(): str(axis.get("unit", "")).lower() for axis in listed}
+    axes = "".join(units)
+    if not len(axes) == len(units) == len(listed) or not {"y", "x"} <= set(axes) <= set("tczyx"):
         raise ImageError(path, f"its axes are {', '.join(str(a['name']) for a in listed)[:80]}", "export t, c, z, y, x")
-    return axes, {str(axis["name"]).lower(): str(axis.get("unit", "")).lower() for axis in listed}
+    return axes, units
 
 
 def is_below(name: str) -> bool:

@@ -4,7 +4,6 @@ import os
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 from cellcycle.errors import DataError, ImageError
@@ -59,9 +58,10 @@ def places_of(paths) -> list[Place]:
     ['p', 'p']
     """
     folders = [os.path.dirname(path) for path in paths]
-    places, wells = [Place()] * len(paths), {}
-    for folder, members in groupby(sorted(range(len(paths)), key=folders.__getitem__), key=folders.__getitem__):
-        members = list(members)
+    places, wells, inside = [Place()] * len(paths), {}, defaultdict(list)
+    for k, folder in enumerate(folders):
+        inside[folder].append(k)
+    for folder, members in inside.items():
         stems = [Path(paths[k]).stem for k in members]
         for rule, pattern in _RULES.items():
             found = [re.match(pattern, stem) for stem in stems]
