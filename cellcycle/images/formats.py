@@ -28,14 +28,7 @@ IMAGE_SUFFIXES = (*_OTHERS, *_TIFF_SUFFIXES, *VENDOR_SUFFIXES)
 # Pictures, too, that nobody should believe to be in a table.
 UNREAD_SUFFIXES = (".gif", ".webp", ".jp2", ".jxr", ".heic", ".avif", ".mrc", ".fits", ".psd", ".tif.gz", ".tiff.gz")
 # The other vendor formats are read by bioio-bioformats, which brings Java.
-_PLUGINS = {
-    ".czi": "bioio-czi",
-    ".nd2": "bioio-nd2",
-    ".lif": "bioio-lif",
-    ".dv": "bioio-dv",
-    ".r3d": "bioio-dv",
-    ".sldy": "bioio-sldy",
-}
+_PLUGINS = {f".{name}": f"bioio-{name}" for name in ("czi", "nd2", "lif", "dv", "sldy")} | {".r3d": "bioio-dv"}
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP")
 
 

@@ -48,11 +48,7 @@ _WEEK = re.compile(r"(?:w[1-9]\d?|ch[1-9]\d?)", re.IGNORECASE)
 # Files beside the images in which ImageXpress and Harmony name the channels.
 _STATED = (
     ("*.HTD", re.compile(rb'"WaveName(\d+)",\s*"([^"]*)"'), "w"),
-    (
-        "Index*.xml",
-        re.compile(rb'ChannelID(?:="|>)(\d+)(?:(?!ChannelID).){0,3000}?<ChannelName>([^<]*)<', re.DOTALL),
-        "ch",
-    ),
+    ("Index*.xml", re.compile(rb'(?s)ChannelID(?:="|>)(\d+)(?:(?!ChannelID).){0,3000}?<ChannelName>([^<]*)<'), "ch"),
 )
 # No cell line is called after a laser, or after what marks antibodies.
 _LIGHT = re.compile(rf"(?:{DYE})?\d+$", re.IGNORECASE)
