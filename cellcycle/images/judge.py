@@ -105,23 +105,21 @@ def judge_tiff(path: Path) -> bool:
 
 def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
     """Return the tags of a directory that matter here, as tuples of numbers, and the offset of the next one."""
-    (n_tags,) = reader.unpack("Q" if reader.is_big else "H", offset)
-    start, width = (offset + 8, 20) if reader.is_big else (offset + 2, 12)
+    of_tags, pointer, inline = ("Q", "Q", 8) if reader.is_big else ("H", "I", 4)
+    (n_tags,) = reader.unpack(of_tags, offset)
+    start, width = offset + struct.calcsize(of_tags), 4 + 2 * inline
     if not 0 < n_tags <= _MOST_TAGS:
         raise reader.wrong(f"a page has {n_tags:,} entries")
     table = reader.at(start, n_tags * width)
     page: dict = {"kind": b""}
-    form = reader.order + ("HHQ" if reader.is_big else "HHI")
-    for i in range(0, len(table), width):
-        code, kind, count = struct.unpack_from(form, table, i)
-        size, inline = _SIZES.get(kind, 1) * count, 8 if reader.is_big else 4
-        where = start + i + width - inline
-        if size > inline:
-            (where,) = struct.unpack_from(reader.order + ("Q" if reader.is_big else "I"), table, i + width - inline)
-            if where + size > reader.n_bytes:
-                raise reader.wrong(f"its entry {code} reaches beyond the end of the file")
-        elif code in _KIND:
-            page["kind"] += table[i : i + width]
+    for i, entry in enumerate(struct.iter_unpack(f"{reader.order}HH{pointer}{pointer}", table)):
+        code, kind, count, where = entry
+        size = _SIZES.get(kind, 1) * count
+        if size <= inline:
+            where = start + (i + 1) * width - inline
+            page["kind"] += table[i * width : (i + 1) * width] if code in _KIND else b""
+        elif where + size > reader.n_bytes:
+            raise reader.wrong(f"its entry {code} reaches beyond the end of the file")
         if code in _SINGLE and count != 1:
             raise reader.wrong(f"its entry {code} has {count:,} values instead of one")
         if code in (_DESCRIPTION, _TABLES):
@@ -132,8 +130,7 @@ def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
             # One more than allowed is enough to say that there are too many.
             n = min(count, MOST_SEGMENTS + 1)
             page[code] = reader.unpack(f"{n}{_UNSIGNED[kind]}", where)
-    end = start + n_tags * width
-    (following,) = reader.unpack("Q" if reader.is_big else "I", end)
+    (following,) = reader.unpack(pointer, start + n_tags * width)
     return page, following
 
 
