@@ -75,20 +75,17 @@ def origin_of(file: str) -> tuple[tuple[str, str], tuple]:
     stem, suffix = path.stem, path.suffix.lower()
     if suffix and stem.lower().endswith(".ome"):
         stem = stem[:-4]
-    short, most, n_words = _BEFORE.sub("", stem), -1, 0
-    if short != stem:
-        most, n_words = 2, 1
-    if _SMALL.search(short):
-        short, most, n_words = _SMALL.sub("", short), 2, n_words + 1
     above, own = os.path.split(folder)
-    named = max((level for level, kind in _FOLDER.items() if kind.fullmatch(own)), default=-1)
-    if named >= 0 or _OF_FORMAT.fullmatch(own):
-        folder, most, n_words = above, max(most, named), n_words + 1
-    for level, word in _WORD.items():
-        short, n_found = word.subn("", short)
-        most, n_words = max(most, level * bool(n_found)), n_words + n_found
-    kind = _FORMATS.get(suffix, 1)
-    return (folder, short.casefold()), (most > 1, kind == 4, most > 0, kind, n_words, file)
+    levels = [level for level, kind in _FOLDER.items() if kind.fullmatch(own)]
+    is_copy = bool(levels or _OF_FORMAT.fullmatch(own))
+    n_words = int(is_copy)
+    for level, word in ((2, _BEFORE), (2, _SMALL), *_WORD.items()):
+        stem, n_found = word.subn("", stem)
+        levels += [level] * n_found
+        n_words += n_found
+    most, kind = max(levels, default=0), _FORMATS.get(suffix, 1)
+    rank = (most > 1, kind == 4, most > 0, kind, n_words, file)
+    return (above if is_copy else folder, stem.casefold()), rank
 
 
 def put_together(parts: dict[str, Part]) -> set[str]:
