@@ -105,7 +105,10 @@ def write_rois(path: Path, labels: np.ndarray, columns: dict[str, list], classes
             roi.group = classes.index(row["call"]) + 1 if row["call"] in classes else 0
             roi.stroke_color = bytes((255, *rgb(colours.get(row["call"], "#999999"))))
             # The name of an entry is a path: a class may be called as it likes.
-            archive.writestr(f"{roi.name.replace('/', '_')}.roi", roi.tobytes())
+            entry = zipfile.ZipInfo(f"{roi.name.replace('/', '_')}.roi")
+            entry.external_attr = 0o600 << 16
+            # Its date is that of all such entries, whenever they are written.
+            archive.writestr(entry, roi.tobytes(), zipfile.ZIP_DEFLATED)
 
 
 def _roi(parts: list[np.ndarray]):

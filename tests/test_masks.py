@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,8 @@ def test_odd_shapes_keep_their_pixels_in_both_formats(tmp_path):
     write_rois(tmp_path / "a.zip", labels, columns, PHASES)
     features = json.loads((tmp_path / "a.geojson").read_text())["features"]
     assert "classification" not in features[1]["properties"]
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}, "it holds the clock"
     rois, filled = roifile.roiread(tmp_path / "a.zip"), labels.copy()
     filled[7:9, 13:15] = 12
     for number, feature, roi, rings in zip(ids, features, rois, outlines_of(labels, ids), strict=True):
