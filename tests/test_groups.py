@@ -271,6 +271,22 @@ def test_folders_of_one_well_and_prefixes_that_go_with_the_well_are_no_plates(na
     assert [place.plate for place in places_of(names)] == plates
 
 
+def test_a_plate_and_a_group_are_called_alike_wherever_one_stands(tmp_path, monkeypatch):
+    (tmp_path / "ex" / "P1").mkdir(parents=True)
+    table = tmp_path / "map.csv"
+    table.write_text("plate,well,condition\nP1,A01,a\nP2,A01,b\n")
+    for here, folders in ((".", ("ex/P1/", "ex/P2/")), ("ex/P1", ("", "../P2/")), ("ex/P1", ("./", "../../ex/P2/"))):
+        monkeypatch.chdir(tmp_path / here)
+        images = [f"{folder}A01_s1.tif" for folder in folders]
+        for plate_map in (None, table):
+            found, _ = layout(images, plate_map)
+            assert [(one["plate"], one["group"]) for one in found] == [("P1", "P1"), ("P2", "P2")]
+        # As the folder was named, unless that says where one stands.
+        groups = [f"{tmp_path}/ex/P1", f"{tmp_path}/ex/P2"] if here != "." else ["ex/P1", "ex/P2"]
+        assert [one["group"] for one in layout([f"{folder}x.tif" for folder in folders])[0]] == groups
+    assert layout(["x.tif"], has_files=False)[0][0]["group"] == ".", "a visitor's file has no folder here"
+
+
 def test_a_map_without_plates_is_one_group_unless_a_well_stands_in_two(tmp_path):
     table, names = tmp_path / "map.csv", [f"x/{name}_s1.tif" for name in ("a/A01", "b/A02", "b/A03")]
     table.write_text("well,condition\nA01,x\nA02,y\nA03,y\n")
@@ -464,7 +480,11 @@ BAD_MAPS = {
     "well,dose_uM\nA01,1\nA02,2\n": "did you mean dose",
     "well,rep\nA01,1\nA02,2\n": "did you mean replicate",
     "image,condition\nq/A01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\n": "q/A01_s1.tif is none of the images",
-    "well\tdose\nA01\t1,000\nA02\t2\n": "the dose '1,000' is no amount",
+    "well\tdose\nA01\t1,000\nA02\t2\n": "line 2: the dose '1,000' may be 1000 or 1; write it as one of these",
+    "well;dose\nA01;2.500\nA02;2\n": "line 2: the dose '2.500' may be 2500 or 2.5",
+    "well;dose\nA01;1.000\nA02;0,5\n": "line 2: the dose '1.000' has another decimal mark than '0,5'",
+    "well\tdose\nA01\t0.5\nA02\t1,000\n": "line 3: the dose '1,000' has another decimal mark than '0.5'",
+    "well;dose\nA01;0,5 uM\nA02;2\n": "the dose '0,5 uM' is no amount",
     "well,treatment\nA01,a\nA02,b\n": "no column that is read but well",
     "well,condition\nA01,a\nQ02,b\n": "'Q02' is no well",
     "well,condition\nA01,Drug\nA02,drug\n": "'Drug' and 'drug' differ by capitals alone",
@@ -501,10 +521,12 @@ def test_what_a_map_has_beyond_its_images_is_told(tmp_path, kind, note):
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
-def test_a_comma_is_the_decimal_mark_where_it_parts_no_cells(tmp_path, separator):
-    (tmp_path / "map.csv").write_text("well,dose\nA01,0:5\nA02,1.5\n".replace(",", separator).replace(":", ","))
-    found, _ = read_map(tmp_path / "map.csv", IMAGES, places_of(IMAGES))
-    assert [row["dose"] for row in found] == [0.5, 0.5, 1.5]
+def test_a_column_has_one_decimal_mark_which_may_be_a_comma_that_parts_no_cells(tmp_path, separator):
+    for mark in ",.":
+        text = "well,dose\nA01,0:5\nA02,1:500\n".replace(",", separator).replace(":", mark)
+        (tmp_path / "map.csv").write_text(text)
+        found, _ = read_map(tmp_path / "map.csv", IMAGES, places_of(IMAGES))
+        assert [row["dose"] for row in found] == [0.5, 0.5, 1.5]
 
 
 def test_the_only_plate_is_called_as_the_map_says_unless_metadata_name_it(tmp_path):

@@ -43,6 +43,18 @@ class Place:
     rule: str = ""
 
 
+def whole_path(path: str) -> str:
+    """Return the path of a file from the root, by which its plate is called alike wherever one stands."""
+    return path if not path or is_url(path) else os.path.abspath(path)
+
+
+def folder_of(path: str) -> str:
+    """Return the folder of a file as it is named, but from the root where that says where one stands: `.` or `../p`."""
+    folder = os.path.dirname(path)
+    is_from_here = os.path.normpath(folder).split(os.sep)[0] in (os.curdir, os.pardir)
+    return os.path.dirname(whole_path(path)) if is_from_here else folder
+
+
 def places_of(paths) -> list[Place]:
     """Return the place of each image file: by the first rule that all images of its folder follow.
 

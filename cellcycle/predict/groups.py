@@ -22,7 +22,7 @@ from cellcycle.dna_content import count_near, fit_g1_peak, fit_near
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
 from cellcycle.images.remote import is_url
-from cellcycle.images.wells import places_of, share_no_well, stated_places
+from cellcycle.images.wells import folder_of, places_of, share_no_well, stated_places, whole_path
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
 from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, g1_area_px, has_g1_dna, likely_pixel_size_um
@@ -81,8 +81,7 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     OME metadata are looked at where the names are those of files that may be read: `has_files`.
     """
     paths = [_path(image) for image in images]
-    places = places_of(paths)
-    places = stated_places(paths, places) if has_files else places
+    places = stated_places(paths, places_of([*map(whole_path, paths)])) if has_files else places_of(paths)
     rules = Counter(place.rule for place in places if place.rule)
     examples = {place.rule: f"{place.rule.split(':')[0]}: {place.well} in {shown_name(Path(path).name)}"
                 for path, place in reversed(list(zip(paths, places, strict=True)))}  # fmt: skip
@@ -104,7 +103,8 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     known = [{"plate": place.plate, "well": place.well} for place in places]
     # The same columns in every row, also where a map says nothing.
     columns = [row | own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
-    groups = [_group(path, own, plate_map) for path, own in zip(paths, columns, strict=True)]
+    folders = [folder_of(path) if has_files else os.path.dirname(path) for path in paths]
+    groups = [_group(folder, own, plate_map) for folder, own in zip(folders, columns, strict=True)]
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
     if not is_said and not any("OME" in place.rule and place.plate for place in places):
         wells = defaultdict(set)
@@ -142,12 +142,12 @@ def _path(image) -> str:
     return image.path if isinstance(image, Plane) else str(image) if isinstance(image, str | Path) else ""
 
 
-def _group(path: str, columns: dict, plate_map: Path | None) -> str:
+def _group(folder: str, columns: dict, plate_map: Path | None) -> str:
     """Return the group of an image: its slide or plate, else the whole of a map, else its folder."""
     named = " ".join(filter(None, (columns.get("plate"), columns.get("slide"))))
     if named and (columns.get("slide") or columns.get("well")):
         return named
-    return shown_name(Path(plate_map).stem if plate_map is not None else os.path.dirname(path) or os.curdir)
+    return shown_name(Path(plate_map).stem if plate_map is not None else folder or os.curdir)
 
 
 def share(

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.datasets.tables import read_table as read_text
@@ -19,7 +20,7 @@ from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 
 DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, its unit into the condition"
 _AMOUNT = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{3})+")
+_THOUSAND = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _FROM_ROOT = re.compile(r"^(?:[A-Za-z]:)?[\\/](?:.*[\\/])?")
 _ENDING = re.compile(r"(\.ome)?\.[a-z]\w{1,4}$")
 _COLUMNS = ("image", "plate", "well", *TEXTS_OF_MAP, *NUMBERS_OF_MAP)
@@ -42,7 +43,9 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
         raise DataError(file, "it has no column image or well", "add one, so that each row finds its images")
     if len(table.columns) < 2:
         raise DataError(file, f"it has no column that is read but {table.columns[0]}", "add a column such as condition")
-    rows = {line: _checked(file, line, dict(row), table.attrs["separator"]) for line, row in table.iterrows()}
+    for name in NUMBERS_OF_MAP & {*table}:
+        table[name] = _with_points(file, table[name].str.strip(), table.attrs["separator"])
+    rows = {line: _checked(file, line, dict(row)) for line, row in table.iterrows()}
     refuse_twins(file, "condition", [row["condition"] for row in rows.values() if row.get("condition")])
     listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
     find = _by_image(file, images, listed, notes) if "image" in table else _by_well(file, rows, places, notes)
@@ -114,7 +117,32 @@ def _told(place: Place) -> str:
     return f" (well {place.well}{f' of plate {place.plate}' if place.plate else ''}, by its {by})"
 
 
-def _checked(file: Path, line: int, row: dict[str, str], separator: str) -> dict:
+def _with_points(file: Path, said: pd.Series, separator: str) -> pd.Series:
+    """Return a column of numbers with decimal points; refuse one of two decimal marks, or of what may be thousands.
+
+    Spreadsheets that write 0,5 part cells by semicolons or tabs; so do others, which write 1,000 for a thousand.
+    """
+    if separator not in (";", "\t"):
+        return said
+    points = said.str.replace(",", ".")
+    is_amount = points.map(_is_amount)
+    marked = said[is_amount & said.str.contains("[.,]")]
+    sure = marked[~marked.map(lambda cell: bool(_THOUSAND.fullmatch(cell)))]
+    for line, cell in marked.items():
+        if not len(sure):
+            finding = f"may be {re.sub('[.,]', '', cell)} or {float(points[line]):g}"
+            raise DataError(file, f"line {line}: the {said.name} {cell!r} {finding}", "write it as one of these")
+        if ("," in cell) != ("," in sure.iloc[0]):
+            finding = f"line {line}: the {said.name} {cell!r} has another decimal mark than {sure.iloc[0]!r}"
+            raise DataError(file, finding, "write all with one, and a thousand as 1000")
+    return points.where(is_amount, said)
+
+
+def _is_amount(said: str) -> bool:
+    return bool(_AMOUNT.fullmatch(said)) and np.isfinite(float(said))
+
+
+def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
     """Return a row with clean texts, wells in one spelling, and numbers as such."""
     found: dict = {name: clean(value) for name, value in row.items() if name != "image"}
     if "image" in row:
@@ -125,11 +153,8 @@ def _checked(file: Path, line: int, row: dict[str, str], separator: str) -> dict
             raise DataError(file, f"line {line}: {row['well']!r} is no well", "write it as A01")
     for name in NUMBERS_OF_MAP & found.keys():
         said = row[name].strip()
-        # Spreadsheets that write 0,5 part cells by these; by tabs others do, too, which write 1,000 for a thousand.
-        if separator == ";" or (separator == "\t" and not _THOUSANDS.fullmatch(said)):
-            said = said.replace(",", ".")
-        if said and not (_AMOUNT.fullmatch(said) and np.isfinite(float(said))):
-            raise DataError(file, f"line {line}: the {name} {row[name].strip()!r} is no amount", DOSE_REMEDY)
+        if said and not _is_amount(said):
+            raise DataError(file, f"line {line}: the {name} {said!r} is no amount", DOSE_REMEDY)
         found[name] = float(said or "nan")
     return found
 
