@@ -20,8 +20,8 @@ _NEEDED = ("model", "version", "prior", "review", "dna_copies", "edge_width_px")
 # What tables may lack, and what then stands there.
 _OTHERS = {"model_reason": "", "kind": "field", "channel": "", "planes": ""}
 _OTHERS |= {"g1_quality": np.nan, "pixel_size_um": np.nan}
-# What two pictures share only where one is a copy of the other.
-_CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna"]
+# What two pictures share only where one is a copy of the other, and what no group changes, as its light does the DNA.
+_CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "area_px", "background"]
 
 
 def read_joined(paths) -> pd.DataFrame:
