@@ -521,6 +521,17 @@ def test_two_options_may_not_write_one_file(tmp_path):
     both.prepare(["a.tif"], tmp_path / "b.json")
 
 
+def test_a_refused_run_leaves_no_new_folder(run, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    before = sorted(os.listdir())
+    refused(run("predict", "bad.png", "--masks", "new/masks"), "bad.png")
+    for wrong in ("m.png", "bad.png/m", f"new/more/{'m' * 300}"):
+        refused(run("predict", str(MITOSIS), "--overlay", "new", "--masks", wrong), "--masks")
+    assert sorted(os.listdir()) == before
+    assert run("predict", str(MITOSIS), "--overlay", "new/overlays")[0] == 0
+    assert os.listdir("new/overlays") == ["M_0002_phases.png"]
+
+
 def test_a_pipe_is_no_image_and_nobody_waits_for_it(run, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     refused(run("predict", "pipe.png"), "pipe or device")

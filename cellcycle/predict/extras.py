@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,9 +46,10 @@ class Extras:
         return [{what: _target(what, path, name) for what, path in self.chosen().items()} for name in names]
 
     def prepare(self, images: Sequence, output: Path | None = None) -> None:
-        """Make the folders; refuse, before the work begins, a file that cannot be or must not be replaced.
+        """Refuse, before the work begins, a file that cannot be or must not be replaced, and a folder that cannot be.
 
-        Nor may one be what is written already: the table, at `output`, or another of these.
+        Nor may one be what is written already: the table, at `output`, or another of these. Nothing is left, for the
+        run may still be refused: the folders are made for their first file.
         """
         taken = {} if output is None else {os.path.realpath(output): "--output"}
         for what, path in ((what, path) for targets in self.targets(images) for what, path in targets.items()):
@@ -65,18 +67,24 @@ class Extras:
                 if os.path.lexists(path) and not is_outlines(path):
                     raise SettingError(option, f"{path} exists and is no earlier one", "name a new file")
                 folder = path.parent
+            missing = [above for above in (folder, *folder.parents) if not os.path.lexists(above)]
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 if is_file:
                     try_to_write(path, folder)
             except OSError as error:
                 raise SettingError(option, f"{path} cannot be written ({error.strerror})", "name another") from error
+            finally:
+                for above in missing:
+                    with suppress(OSError):
+                        above.rmdir()
 
     def write(self, targets: dict[str, Path], prediction: ImagePrediction, classes: tuple[str, ...]) -> str:
         """Write the files of an image; return what could not be written: that costs no row."""
         problems = []
         for what, path in targets.items():
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 _WRITERS[what](path, prediction, classes)
             except (CellCycleError, OSError, MemoryError) as error:
                 problems.append(f"no {what}: {error}")

@@ -135,9 +135,9 @@ def run_batch(
 ) -> Iterator[ImagePrediction]:
     """Predict images and write their extras; yield predictions without pixels in the order of the images.
 
-    The folders of the extras exist. `do`, of `workers_of`, says who does it; the tables do not depend on it. `only` are
-    the places of the images that are wanted, all without it; `masks` has one, an ImageError or None for each image.
-    `folder` is that of what `look_first` kept of the same images, `shared` what it says that each image is told.
+    `do`, of `workers_of`, says who does it; the tables do not depend on it. `only` are the places of the images that
+    are wanted, all without it; `masks` has one, an ImageError or None for each image. `folder` is that of what
+    `look_first` kept of the same images, `shared` what it says that each image is told.
     """
     n, extras = len(images), extras or Extras()
     given = (images, masks or [None] * n, _files(folder, n), shared or [None] * n, extras.targets(images))
