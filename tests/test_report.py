@@ -1,6 +1,7 @@
 """The report of an experiment: its numbers, its intervals, its page, and that it finds what was done to a plate."""
 
 import base64
+import errno
 import html
 import io
 import re
@@ -26,7 +27,7 @@ from cellcycle.report import figures, read_experiment, write_report
 from cellcycle.report.numbers import _holm, all_numbers, without_prior
 from cellcycle.report.parts import is_certain, share
 from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, scatter_of, with_likelihoods
-from cellcycle.report.summary import summary
+from cellcycle.report.summary import _on_other_plates, summary
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, expected_shares
 
@@ -52,6 +53,7 @@ def nuclei_of(shares, n=200, seed=0, wells=("A01",), condition="", dose=np.nan, 
         values |= {"image": f"{well}_s1.tif", "nucleus_id": np.arange(n) + 1.0, "call": np.array(PHASES)[calls]}
         values |= {"centroid_y_px": 20.0, "centroid_x_px": 20.0, "edge_width_px": 4.0, "pixel_size_um": 0.3}
         values |= {"integrated_dna": 5 * copies, "dna_copies": copies, "confidence": scores.max(axis=1)}
+        values |= {"area_px": 100.0 + truth + seed}
         values |= {
             "kind": "field",
             "model": "best",
@@ -504,6 +506,31 @@ def test_a_control_is_a_well_under_any_name_of_it_and_a_plate_shows_the_wells_be
     assert [[t.get_text() for t in axis.get_ticklabels()] for axis in (ax.yaxis, ax.xaxis)] == [[*"ABCD"], [*"12345"]]
 
 
+@pytest.mark.parametrize(
+    ("wells_of", "finding"),
+    [
+        ({("x", "DMSO"): "AB", ("y", "drug"): "CD"}, "stands on other {} than the control"),
+        ({("x", "DMSO"): "AB", ("x", "drug"): "CD", ("y", "drug"): "A"}, "stands on other {} than the control"),
+        (
+            {("x", "DMSO"): "ABC", ("y", "DMSO"): "A", ("x", "drug"): "D", ("y", "drug"): "BCD"},
+            "is shared out over the {} otherwise than the control",
+        ),
+        ({("x", "DMSO"): "AB", ("y", "DMSO"): "AB", ("x", "drug"): "CD", ("y", "drug"): "C"}, ""),
+    ],
+)
+def test_a_condition_that_does_not_share_its_plates_with_the_control_is_told(tmp_path, wells_of, finding):
+    parts = [nuclei_of(CONTROL, 20, k, [f"{row}01" for row in rows], condition, plate=plate, dna_copies=np.nan)
+             for k, ((plate, condition), rows) in enumerate(wells_of.items())]  # fmt: skip
+    table = pd.concat([part.assign(image=part["plate"] + "/" + part["image"]) for part in parts])
+    # Where names tell no plate, it is what was read together.
+    grouped = table.assign(group=table["plate"], plate="", well="")
+    for named, what in ((table, "plates"), (grouped, "groups that are read together")):
+        named.to_csv(tmp_path / "t.csv", index=False)
+        told = [f"{finding.format(what)}, so that this may be why they differ: drug"] if finding else []
+        assert _on_other_plates(read_experiment([tmp_path / "t.csv"], "DMSO")) == told
+    assert _on_other_plates(read_experiment([tmp_path / "t.csv"])) == []
+
+
 @pytest.mark.slow
 def test_tables_that_do_not_belong_together_are_refused_in_one_line(tmp_path, plate):
     nuclei_of(CONTROL, wells=("X01",), model="nagao6").to_csv(tmp_path / "model.csv", index=False)
@@ -566,7 +593,9 @@ def test_images_of_one_path_from_the_folders_of_two_tables_are_two_unless_they_s
     with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*n.csv, too"):
         read_experiment(files)
     Path("p/A01_s1.tif").unlink()
-    shutil.copy(*files)
+    # Light that is taken out in one of them changes the DNA alone.
+    copy = pd.read_csv(files[0])
+    copy.assign(integrated_dna=1.02 * copy["integrated_dna"]).to_csv(files[1], index=False)
     with pytest.raises(DataError, match=r"d2.p.A01_s1.tif stands in .*n.csv as .*d1.p.A01_s1.tif, too"):
         read_experiment(files)
 
@@ -834,3 +863,37 @@ def test_pictures_of_nuclei_are_of_the_channel_and_time_that_were_predicted(tmp_
         means[name].append(np.asarray(Image.open(io.BytesIO(base64.b64decode(jpeg)))).mean())
     assert set(means) == {"channel 0, t 0", "channel 1, t 1"}
     assert min(means["channel 0, t 0"]) > 2 * max(means["channel 1, t 1"])
+
+
+@pytest.mark.slow
+def test_plates_with_files_of_one_name_are_named_and_coloured_alike(tmp_path, monkeypatch):
+    rng, parts = np.random.default_rng(0), []
+    for k, (plate, site) in enumerate((plate, site) for plate in ("P1", "P2") for site in (1, 2)):
+        image = f"{plate}/A01_s{site}.tif"
+        flags = "edge" if image == "P2/A01_s2.tif" else ""
+        parts.append(nuclei_of(CONTROL if k < 2 else ARREST, 20 + 20 * k, k, plate=plate, image=image, flags=flags))
+        (tmp_path / plate).mkdir(exist_ok=True)
+        write_image(tmp_path / image, rng.integers(0, 4000, (64, 64)).astype(np.uint16), 0.3)
+    table, page = tmp_path / "t.csv", tmp_path / "r.html"
+    pd.concat(parts).to_csv(table, index=False)
+    experiment = read_experiment([table])
+    made = [figure for _, figure in figures.heat_maps(all_numbers(experiment, 0), experiment)]
+    limits = [[mesh.get_clim() for ax in figure.axes for mesh in ax.collections[:1]] for figure in made]
+    assert len(limits) == 2 and limits[0] == limits[1]
+    write_report(page, experiment, [table], tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "<h3>Plate P1</h3><img" in text and "<h3>Plate P2</h3><img" in text
+    assert re.search("<small>P1/A01_s1.tif, nucleus", text) and "<small>A01_s1.tif" not in text
+    assert "no nucleus is counted in 1 field: P2/A01_s2.tif" in text
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(SettingError, match=r"r\.html: the disk is full"):
+        write_report(page, experiment, [table], tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(SettingError, match=r"r_numbers\.csv: the disk is full"):
+        write_report(page, experiment, [table], tmp_path)
+    assert page.read_text(encoding="utf-8") == text

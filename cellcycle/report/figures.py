@@ -170,21 +170,26 @@ def histograms(experiment: Experiment):
 
 
 def heat_maps(numbers, experiment: Experiment):
-    """Yield each plate with a figure of its wells: share of each phase, nuclei found, and width of their rims."""
+    """Yield each plate with a figure of its wells: share of each phase, nuclei found, and width of their rims.
+
+    A colour is the same value on all plates.
+    """
     wells = numbers[(numbers["table"] == "wells") & (numbers["well"] != "")]
     place = wells["well"].str.extract(r"^([A-Z]+)(\d+)$")
     wells = wells.assign(row=place[0], column=place[1].astype(float)).dropna(subset="row")
     shown = [*experiment.classes, "found", "width of the rim, px"]
+    plates = {}
     for plate, own in wells.groupby("plate", sort=True):
         # Rows and columns between, of which no well is there, are shown: else wells far apart look like neighbours.
         used = [ROWS.index(row) for row in own["row"]]
         rows = ROWS[min(used) : max(used) + 1]
         columns = np.arange(own["column"].min(), own["column"].max() + 1)
-        grids = {
+        plates[plate] = {
             name: found.pivot_table("value", "row", "column", "sum" if name == "found" else "mean")
             .reindex(index=rows, columns=columns)
             for name, found in own.dropna(subset="value").groupby("quantity") if name in shown
         }  # fmt: skip
+    for plate, grids in plates.items():
         shape = grids["found"].shape
         across = 3 if shape[1] <= 12 else 2
         down = -(-len(shown) // across)
@@ -194,14 +199,16 @@ def heat_maps(numbers, experiment: Experiment):
             ax.set_axis_off()
         for ax, name in zip(axes.flat, [name for name in shown if name in grids], strict=False):
             is_share = name in experiment.classes
-            grid = grids[name].reindex_like(grids["found"]) * (100 if is_share else 1)
-            _heat_map(ax, grid, name + ", %" * is_share, is_share)
+            factor = 100 if is_share else 1
+            every = factor * np.concatenate([of[name].to_numpy(float).ravel() for of in plates.values() if name in of])
+            least = 0 if is_share else np.nanmin(every)
+            grid = grids[name].reindex_like(grids["found"]) * factor
+            _heat_map(ax, grid, name + ", %" * is_share, is_share, least, max(np.nanmax(every), least + 1e-9))
         yield plate, figure
 
 
-def _heat_map(ax, grid, title: str, is_share: bool) -> None:
-    values, least = grid.to_numpy(float), 0 if is_share else np.nanmin(grid.to_numpy(float))
-    most = max(np.nanmax(values), least + 1e-9)
+def _heat_map(ax, grid, title: str, is_share: bool, least: float, most: float) -> None:
+    values = grid.to_numpy(float)
     mesh = ax.pcolormesh(values, cmap="cividis", edgecolors="white", linewidth=0.8, vmin=least, vmax=most)
     for (r, c), value in np.ndenumerate(values) if values.size <= _MOST_NUMBERS else ():
         text = "–" if np.isnan(value) else f"{value:.0f}" if value >= 10 else f"{value:.2g}"

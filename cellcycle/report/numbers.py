@@ -30,8 +30,8 @@ class Experiment:
     """The nuclei of an experiment, in the columns of a prediction table.
 
     `table` holds all rows, with `arm` (condition and dose, else well, else image), `unit` (well, else image), its
-    `unit_name` on the page, `is_bare` (without a condition, where others have one), `is_nucleus`, `is_counted`,
-    `l_<class>`, the probabilities with the prior of the calls taken out again, and `f_<phase>`, see
+    `unit_name` and `image_name` on the page, `is_bare` (without a condition, where others have one), `is_nucleus`,
+    `is_counted`, `l_<class>`, the probabilities with the prior of the calls taken out again, and `f_<phase>`, see
     `with_likelihoods`. Of the `arms` the `control` comes first, with which others are compared ("" for none), then by
     condition and dose.
     """
@@ -45,6 +45,12 @@ class Experiment:
     def nuclei(self) -> pd.DataFrame:
         """The rows that are counted into shares."""
         return self.table[self.table["is_counted"]]
+
+    @property
+    def is_control(self) -> pd.Series:
+        """Which rows are of the control, an arm or all doses of a condition; none without one."""
+        is_arm = self.table["arm"] == self.control
+        return is_arm if is_arm.any() or not self.control else self.table["condition"] == self.control
 
     def of_arm(self, arm: str) -> pd.DataFrame:
         """Return all rows of an arm."""
@@ -71,7 +77,8 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     table = with_likelihoods(without_prior(table))
     well = (table["plate"] + " " + table["well"]).str.strip() if len(set(table["plate"])) > 1 else table["well"]
     table["unit"] = well.where(table["well"] != "", table["image"])
-    table["unit_name"] = _unit_names(table)
+    table["image_name"] = _short(table["image"].map(lambda image: Path(image).name), table["image"])
+    table["unit_name"] = _short(table["unit"].where(table["well"] != "", table["image_name"]), table["unit"])
     table["is_bare"] = (table["condition"] == "") & (table["condition"] != "").any()
     if table["is_bare"].any() and (table["condition"] == NO_CONDITION).any():
         finding = f"a condition is called {NO_CONDITION!r}, and other rows have none"
@@ -106,10 +113,9 @@ def without_prior(table) -> pd.DataFrame:
     return table.assign(**{f"l_{name}": likely[:, k] for k, name in enumerate(classes)})
 
 
-def _unit_names(table) -> pd.Series:
-    """Return what each well or image is called: an image without its folder, unless others have that name, too."""
-    names = table["unit"].where(table["well"] != "", table["image"].map(lambda image: Path(image).name))
-    return names.where(table.groupby(names)["unit"].transform("nunique") == 1, table["unit"])
+def _short(names: pd.Series, wholes: pd.Series) -> pd.Series:
+    """Return the name of each row, such as that of an image without its folder; the whole where others have it, too."""
+    return names.where(wholes.groupby(names).transform("nunique") == 1, wholes)
 
 
 def _arms(table) -> pd.Series:
@@ -215,10 +221,7 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
     """Return how much each arm differs from the control, which may be several doses of one condition."""
     if not experiment.control:
         return []
-    table = experiment.table
-    is_control = table["arm"] == experiment.control
-    if not is_control.any():
-        is_control = table["condition"] == experiment.control
+    table, is_control = experiment.table, experiment.is_control
     control = table[is_control & table["is_counted"]]
     if not len(control):
         raise DataError(experiment.control, "the control has no nucleus that can be counted", "name another --control")

@@ -88,18 +88,23 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
         sections.append(section("Dose", text, figure_of(dose_response, "Shares over the dose")))
     if histograms:
         sections.append(section("DNA content", _HISTOGRAMS, figure_of(histograms, "Histograms of DNA content")))
-    plates = [figure_of(made, f"Wells of plate {plate}") for plate, made in figures.heat_maps(numbers, experiment)]
-    sections += [section("Plate", _PLATE, *plates)] if plates else []
+    plates = {plate: figure_of(made, f"Wells of plate {plate}")
+              for plate, made in figures.heat_maps(numbers, experiment)}  # fmt: skip
+    headed = [f"<h3>Plate {html.escape(plate or 'unnamed')}</h3>{made}" for plate, made in plates.items()]
+    shown = headed if len(plates) > 1 else plates.values()
+    sections += [section("Plates" if len(plates) > 1 else "Plate", _PLATE, *shown)] if plates else []
     pictures, notes = _pictures(experiment, images)
     sections += [_wells(numbers, experiment), pictures, _done(experiment, tables)]
     page = (files("cellcycle.report") / "report.html").read_text(encoding="utf-8")
     style = (files("cellcycle.report") / "report.css").read_text(encoding="utf-8")
     title = html.escape(" and ".join(Path(table).name for table in tables))
     page = page.replace("{{STYLE}}", style).replace("{{TITLE}}", title).replace("{{BODY}}", "\n".join(sections))
-    with whole_file(output) as page_file, whole_file(beside) as csv_file:
+    safe = numbers.map(lambda value: cell(value) if isinstance(value, str) else value)
+    with whole_file(output) as page_file:
+        # Before the other file is opened, which would be told as that for which a full disk has no room.
         page_file.write_text(page, encoding="utf-8", errors="replace", newline="")
-        safe = numbers.map(lambda value: cell(value) if isinstance(value, str) else value)
-        safe.to_csv(csv_file, index=False, float_format="%.6g", lineterminator="\n")
+        with whole_file(beside) as csv_file:
+            safe.to_csv(csv_file, index=False, float_format="%.6g", lineterminator="\n")
     return beside, notes
 
 
@@ -206,7 +211,7 @@ def _pictures(experiment: Experiment, images) -> tuple[str, list[str]]:
 def _picture(row, jpeg: str, why: str) -> str:
     told = row["call"] or "no call"
     told += f", {100 * row['confidence']:.0f} %" if row.get("confidence", np.nan) > 0 else ""
-    where = f"{Path(row['image']).name}{row['picture'].removeprefix(row['image'])}, nucleus {row['nucleus_id']:.0f}"
+    where = f"{row['image_name']}{row['picture'].removeprefix(row['image'])}, nucleus {row['nucleus_id']:.0f}"
     alt = html.escape(f"Nucleus called {told}", quote=True)
     caption = f"<b>{html.escape(told)}</b><br>{html.escape(why)}<br><small>{html.escape(where)}</small>"
     return f"<figure><img alt='{alt}' src='data:image/jpeg;base64,{jpeg}'><figcaption>{caption}</figcaption></figure>"

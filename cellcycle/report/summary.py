@@ -1,7 +1,6 @@
 """The top of the page: the answer in words, and what to look at first."""
 
 import html
-import os
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from cellcycle.review.doubt import in_words
 
 # A well with rims so many times wider than those of the median well is out of focus as a whole.
 _BLURRED = 1.5
+# Of the nuclei of a condition a larger part has to lie on other plates than it does of the control, to be told.
+_MOST_UNEVEN = 0.25
 # Look at a well of which a larger part is spoilt, or fewer nuclei are counted.
 _MOST_SPOILT, _LEAST_NUCLEI = 0.3, 30
 
@@ -111,8 +112,8 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     units = {text: [called[unit] for unit in is_so.index[is_so]] for text, is_so in where.items()}
     told = [f"{text}, in {named(names)}" for text, names in units.items() if names]
     # Where the unit is empty as a whole, it was named.
-    empty = table[~table["unit"].isin(wells.index[wells["counted"] == 0])].groupby("image", sort=False)["is_counted"]
-    if images := [os.path.basename(image) for image, n in empty.sum().items() if not n]:
+    empty = table[~table["unit"].isin(wells.index[wells["counted"] == 0])].groupby("image_name", sort=False)
+    if images := [image for image, n in empty["is_counted"].sum().items() if not n]:
         told.append(f"no nucleus is counted in {many(len(images), field_of(experiment))}: {named(images)}")
     for name in sorted({"time", "cell_line"} & {*table}):
         kinds = table[table[name] != ""].groupby("arm", sort=False)[name].nunique()
@@ -122,7 +123,31 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     arms_of = table[table["well"] != ""].groupby(["plate", "well"])["arm"].nunique()
     if wells := [" ".join(filter(None, place)) for place in arms_of.index[arms_of > 1]]:
         told.append(f"wells of several conditions, each counted as one of each, in the maps their mean: {named(wells)}")
+    told += _on_other_plates(experiment)
     models = sorted(set(table["model"]) - {""})
     return told + [f"{' and '.join(models)} answered for different images: their shares do not compare"] * (
         len(models) > 1
     )
+
+
+def _on_other_plates(experiment: Experiment) -> list[str]:
+    """Return warnings of arms whose difference to the control may be that of plates, or of what else is read together.
+
+    How plates differ moves the difference by no more than the part of the nuclei that would have to change its plate.
+    """
+    nuclei = experiment.nuclei
+    plate = nuclei["plate"].where(nuclei["plate"] != "", nuclei["group"])
+    is_control = experiment.is_control[nuclei.index]
+    if not is_control.any() or is_control.all():
+        return []
+    parts = plate[~is_control].groupby(nuclei["arm"]).value_counts(normalize=True).unstack(0, fill_value=0)
+    of_control = plate[is_control].value_counts(normalize=True).reindex(parts.index, fill_value=0)
+    is_alone = (parts[of_control == 0] > 0).any()
+    off = parts.sub(of_control, axis="index").clip(lower=0).sum()
+    what = "plates" if (nuclei["plate"] != "").any() else "groups that are read together"
+    told = {
+        f"stands on other {what} than the control": is_alone,
+        f"is shared out over the {what} otherwise than the control": ~is_alone & (off > _MOST_UNEVEN),
+    }
+    arms = {text: [arm for arm in experiment.arms if is_so.get(arm)] for text, is_so in told.items()}
+    return [f"{text}, so that this may be why they differ: {named(of)}" for text, of in arms.items() if of]
