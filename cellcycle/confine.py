@@ -135,14 +135,14 @@ class _Child:
             pass_fds=(life,) if _HAS_ASYNC else (),
         )
         os.close(life)
-        self._born, self._first = time.monotonic(), None
+        self._first = None
         with suppress(OSError):
             _write(self._process.stdin, start)
 
     def started(self):
-        """Return the answer of the start, waiting for it the first time."""
+        """Return the answer of the start, waiting for it the first time, however long the child has stood ready."""
         if self._first is None:
-            self._first = self.answer(_START_S - (time.monotonic() - self._born))
+            self._first = self.answer(_START_S)
         return self._first
 
     def has_ended(self) -> bool:

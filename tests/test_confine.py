@@ -135,6 +135,13 @@ def test_a_child_that_was_ended_from_outside_is_replaced(confined):
     assert confined(math.sqrt, 4) == 2
 
 
+def test_a_child_first_asked_long_after_its_birth_answers(monkeypatch):
+    born = time.monotonic()
+    with Confined(60, 300) as confined:
+        monkeypatch.setattr(time, "monotonic", lambda: born + 3600)
+        assert confined(math.hypot, 3, 4) == 5
+
+
 @pytest.mark.slow
 def test_a_start_that_fails_says_why():
     with Confined(5, 300, unreadable, ("model",)) as confined:
