@@ -759,8 +759,12 @@ def test_what_an_absent_visitor_left_is_forgotten_and_a_present_one_keeps_theirs
 
 
 def test_images_of_a_visitor_and_the_disk_of_all_are_limited(tmp_path):
-    with running(tmp_path, replace(ALONE, images=2)) as address, httpx.Client(base_url=address, timeout=60) as client:
+    limits = replace(ALONE, images=2, disk_mb=0.5)
+    with running(tmp_path, limits) as address, httpx.Client(base_url=address, timeout=60) as client:
         client.post("/api/visit")
+        # A file of a few thousand bytes may hold a plane of millions; when its request ends that is gone.
+        refused = post(client, *((name, png(1000, 1000)) for name in ("a.png", "b.png")))
+        assert refused.status_code == 503 and "the disk of this server is full" in refused.json()["detail"]
         assert [give(client, NUCLEI[0]).status_code for _ in range(3)] == [200, 200, 409]
     with running(tmp_path, replace(LIMITS, disk_mb=0.02)) as address, httpx.Client(base_url=address) as client:
         client.post("/api/visit")

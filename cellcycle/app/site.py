@@ -90,8 +90,16 @@ class Site:
         except LimitError as error:
             raise ImageError(name, error.finding, "cut it into smaller fields, or export it again") from error
 
-    async def read(self, folder: Path, name: str, parts, settings: Settings, **options) -> None:
-        """Read an upload, which comes in parts, into the `plane` of a folder; delete it when it was read."""
+    async def read(self, folder: Path, name: str, parts, settings: Settings, is_gone=None) -> None:
+        """Read an upload, which comes in parts, into the `plane` of a folder; delete it when it was read.
+
+        A small file may hold a large plane: at its turn there must still be room on the disk, see `Store.check_room`.
+        """
+
+        async def has_left() -> bool:
+            self.store.check_room()
+            return is_gone is not None and await is_gone()
+
         # The formats of vendors are known by their suffixes; no other is kept.
         suffix, most = Path(name).suffix.lower(), self.limits.file_mb
         path = folder / ("upload" + suffix * (suffix in VENDOR_SUFFIXES))
@@ -100,8 +108,11 @@ class Site:
         if size_mb > most:
             raise ImageError(name, f"it has {size_mb:.0f} MB, more than {most:g}", "cut it into smaller fields")
         given = path, name, settings, self.limits.megapixels, folder / "plane"
-        await self.in_words(name, worker.read, *given, **options)
-        path.unlink()
+        try:
+            await self.in_words(name, worker.read, *given, is_gone=has_left)
+            path.unlink()
+        finally:
+            self.store.measure(folder)
 
     async def together(self, planes, names, model: str, settings: Settings, how: str, plate_map=None, **options):
         """Do as `groups.together`, when the nuclei of all planes were found."""

@@ -84,16 +84,19 @@ class Store:
     def scratch(self):
         """Give a folder for one request: not in the system's, where what a killed run left would stay for ever."""
         with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as folder:
-            yield Path(folder)
+            try:
+                yield Path(folder)
+            finally:
+                self._forget_sizes(Path(folder))
 
     def check_room(self) -> None:
         """Refuse where the disk that may be used is full."""
         self.tidy()
         if sum(self._sizes.values()) > self._limits.disk_mb * MB:
-            raise busy("the disk of this server is full of other visitors' results")
+            raise busy("the disk of this server is full")
 
     def measure(self, image: Path) -> None:
-        """Note how much disk an image takes, or that it is gone."""
+        """Note how much disk an image, or the part of a request's folder, takes, or that it is gone."""
         self._sizes.pop(image, None)
         # What a worker takes away meanwhile is counted the next time.
         with contextlib.suppress(FileNotFoundError):
@@ -104,7 +107,10 @@ class Store:
         for folder in self.folder.glob("[!.]*"):
             if time.time() - folder.stat().st_mtime > self._limits.kept_s:
                 shutil.rmtree(folder, ignore_errors=True)
-                self._sizes = {path: size for path, size in self._sizes.items() if path.parent != folder}
+                self._forget_sizes(folder)
+
+    def _forget_sizes(self, folder: Path) -> None:
+        self._sizes = {path: size for path, size in self._sizes.items() if path.parent != folder}
 
 
 class Visitor:
