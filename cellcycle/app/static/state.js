@@ -5,7 +5,7 @@ import * as api from './api.js';
 export const NONE = 'none';
 const events = new EventTarget();
 export const on = (names, react) => names.split(' ').forEach((name) => events.addEventListener(name, react));
-export const tell = (name) => events.dispatchEvent(new Event(name));
+export const tell = (name, words) => events.dispatchEvent(Object.assign(new Event(name), { words }));
 
 export const images = new Map(); // id -> {about, data, nuclei, view}
 export const state = {
@@ -35,8 +35,9 @@ export function put(pairs) {
   else changed();
 }
 
-/** Return the nucleus that stands for one which was here before; null where there is none. */
-const now = (nucleus) => (nucleus && images.get(nucleus.image)?.numbered.get(nucleus.id)) ?? null;
+/** Return the nucleus that stands for one which was here before; null where there is none, or nuclei were found anew. */
+const now = (nucleus) => (nucleus && images.get(nucleus.image)?.numbered.get(numberOf(nucleus))) ?? null;
+const numberOf = ({ found, id }) => `${found} ${id}`;
 
 function putOne(about, data) {
   // The server tells names apart: one that comes again is of an image that it no longer has.
@@ -45,11 +46,11 @@ function putOne(about, data) {
   const old = images.get(about.id);
   const image = { about, data, view: old?.view ?? null, bitmap: old?.bitmap ?? null, nuclei: [] };
   image.nuclei = data.id.map((id, row) => ({
-    image: about.id, row, id, name: about.name, classes: data.classes, colours: data.colours,
+    image: about.id, found: about.found, row, id, name: about.name, classes: data.classes, colours: data.colours,
     ...Object.fromEntries(['y', 'x', 'box', 'call', 'p', 'sure', 'could_be', 'why', 'dna', 'area', 'strange', 'outline'].map((k) => [k, data[k][row]])),
     said: saidOf(about, id),
   }));
-  image.numbered = new Map(image.nuclei.map((nucleus) => [nucleus.id, nucleus]));
+  image.numbered = new Map(image.nuclei.map((nucleus) => [numberOf(nucleus), nucleus]));
   images.set(about.id, image);
   sayAgain(image);
 }
@@ -70,7 +71,7 @@ export function lose(id) {
 /** Say of the nuclei of an image that was given again what was said of them before it was lost. */
 function sayAgain({ about, nuclei }) {
   const said = gone.get(foundIn(about)) ?? new Map();
-  const known = nuclei.filter(({ id, classes }) => said.get(id) === NONE || classes.includes(said.get(id)));
+  const known = nuclei.filter((nucleus) => said.get(nucleus.id) && fits(nucleus, said.get(nucleus.id)));
   known.forEach((nucleus) => {
     nucleus.said ||= said.get(nucleus.id);
     said.delete(nucleus.id);
@@ -193,9 +194,11 @@ export function step(by, extend = false) {
   } else focus(next);
 }
 
+const fits = ({ classes }, said) => ['', NONE, ...classes].includes(said); // whether it can be said of one of that model
+
 /** Say of all chosen nuclei what they are ("" takes it back); one alone leads on to the next. */
 export function label(what) {
-  const nuclei = [...state.chosen].filter((n) => (what === '' ? n.said : what === NONE || n.classes.includes(what)));
+  const nuclei = [...state.chosen].filter((n) => fits(n, what) && (what || n.said));
   if (!nuclei.length) return;
   undone.push(nuclei.map((nucleus) => [nucleus, nucleus.said]));
   nuclei.forEach((nucleus) => (nucleus.said = what));
@@ -205,7 +208,7 @@ export function label(what) {
 }
 
 export function undo() {
-  const last = undone.pop()?.map(([nucleus, said]) => [now(nucleus), said]).filter(([nucleus]) => nucleus);
+  const last = undone.pop()?.map(([nucleus, said]) => [now(nucleus), said]).filter(([nucleus, said]) => nucleus && fits(nucleus, said));
   if (!last?.length) return;
   last.forEach(([nucleus, said]) => (nucleus.said = said));
   save(last.map(([nucleus]) => nucleus));
@@ -234,14 +237,15 @@ async function send(id) {
     const due = unsent.get(id);
     const sent = { ...due.said };
     try {
-      const about = await api.correct(id, due.found, sent);
+      const about = await correct(id, due);
       for (const [number, said] of Object.entries(sent)) if (due.said[number] === said) delete due.said[number];
       if (!Object.keys(due.said).length && unsent.get(id) === due) unsent.delete(id);
       lost.delete(id);
       heard(about);
     } catch (error) {
       lost.set(id, `Your corrections are not saved yet: ${error.message}`);
-      if (error.status && error.status < 500) break;
+      // Where nuclei were found anew meanwhile, what was said of those is still to be sent.
+      if (error.status && error.status < 500 && unsent.get(id) === due) break;
       tell('saved');
       await new Promise((done) => setTimeout(done, wait));
     }
@@ -249,6 +253,16 @@ async function send(id) {
   saving.delete(id);
   tell('saved');
 }
+
+/** Tell the server what is due; without what is no label of the model by which it called the image meanwhile. */
+const correct = (id, due) => api.correct(id, due.found, due.said).catch(async (error) => {
+  const about = error.status === 400 && (await api.visit()).images.find((image) => image.id === id);
+  const unfit = Object.keys(due.said).filter((n) => about && !fits({ classes: Object.keys(about.counts) }, due.said[n]));
+  if (!unfit.length) throw error;
+  unfit.forEach((n) => delete due.said[n]);
+  tell('unfit', `${about.name}: not kept, for its model has no such phase: what you said of ${unfit.length === 1 ? 'a nucleus' : `${unfit.length} nuclei`}`);
+  return correct(id, due);
+});
 
 /** Show what the server knows of an image's nuclei by now, from other tabs, too. */
 export function heard(about) {
@@ -266,7 +280,7 @@ const saidOf = (about, number) => {
   return (due?.found === about.found ? due.said[number] : null) ?? about.corrections[number] ?? '';
 };
 
-export const unsaved = () => [...lost].find(([id]) => images.has(id))?.[1] ?? '';
+export const unsaved = () => [...lost].find(([id]) => images.has(id) && unsent.get(id)?.found === images.get(id).about.found)?.[1] ?? '';
 /** Wait until the server knows all that was said; an error where it does not listen. */
 export async function saved() {
   const heard = new AbortController();
@@ -275,13 +289,13 @@ export async function saved() {
     events.addEventListener('saved', look, { signal: heard.signal });
     look();
   });
-  await Promise.race([Promise.all(saving.values()), refused]).finally(() => heard.abort());
+  await Promise.race([refused, Promise.all(saving.values())]).finally(() => heard.abort()); // in this order: both may be done
 }
 /** Send what a page that was left had not sent; it says so to the next one in its tab. */
 export async function sendUnsent() {
   const left = JSON.parse(sessionStorage.getItem(UNSENT) ?? '[]');
   sessionStorage.removeItem(UNSENT);
-  for (const [id, { found, said }] of left) await api.correct(id, found, said).catch(() => {}); // by now it may be forgotten
+  for (const [id, due] of left) await correct(id, due).catch(() => {}); // by now it may be forgotten
 }
 window.addEventListener('pagehide', () => {
   const left = [...unsent].filter(([id]) => images.has(id));
