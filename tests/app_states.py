@@ -17,7 +17,7 @@ BROWSERS = {
     "firefox": (("firefox-esr", "firefox"), {"channel": "moz-firefox"}),
 }
 VIEWPORTS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
-_WORKED = """() => {
+WORKED = """() => {
     const progress = document.getElementById('progress');
     new MutationObserver((_, observer) => {
         if (!progress.hidden) return;
@@ -50,7 +50,7 @@ def launch(tool, kind: str):
 def upload(page, *files):
     """Give files; wait until all that follows is done."""
     # The progress is hidden before, too: what is waited for is that it is hidden again.
-    page.evaluate(_WORKED)
+    page.evaluate(WORKED)
     page.set_input_files("#files", files)
     page.locator("body[data-worked]").wait_for()
 

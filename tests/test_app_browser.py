@@ -18,7 +18,7 @@ import tifffile  # noqa: E402
 from cellcycle.images import write_image  # noqa: E402
 from cellcycle.predict import predict  # noqa: E402
 from cellcycle.predict.command import run_predict  # noqa: E402
-from tests.app_states import BROWSERS, launch, plate, states, upload  # noqa: E402
+from tests.app_states import BROWSERS, WORKED, launch, plate, states, upload  # noqa: E402
 from tests.test_app import FIELD, NUCLEI, as_by_command, field_file, png, running  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -553,16 +553,82 @@ def test_settings_outlive_a_reload_and_a_removed_image_is_forgotten_by_the_other
 
 
 def test_labels_of_another_model_are_set_aside_and_come_back_with_it(page, two):
+    page.select_option("#order", "number")
     page.locator("#table").focus()
-    for _ in range(3):
-        page.keyboard.press("1")
+    for key in ("Home", *"3p112p1"):
+        page.keyboard.press(key)
     page.locator("#told", has_text="3 labelled (").wait_for()
     page.select_option("#model", "mitocheck")
     page.locator("#aside", has_text="3 corrections do not fit this model").wait_for()
+    page.locator("#progress").wait_for(state="hidden")
     assert "labelled" not in page.locator("#told").inner_text()
+    # Nothing is undone that this model cannot say, and what it can say is kept.
+    page.locator("#table").focus()
+    page.keyboard.press("z")
+    page.keyboard.press("1")
+    page.locator("#told", has_text="; 1 labelled (").wait_for()
+    rows = pd.read_csv(io.BytesIO(saved(page, "#save-table")), keep_default_na=False)
+    assert list(filter(None, rows["corrected"])) == [page.locator("#phases button").first.get_attribute("data-key")]
     page.select_option("#model", "auto")
     page.locator("#told", has_text="3 labelled (").wait_for()
-    assert page.locator("#aside").is_hidden()
+    page.locator("#aside", has_text="1 correction does").wait_for()
+    page.locator("#progress").wait_for(state="hidden")
+    # Called otherwise by another tab: of what is said here, one is none of its classes.
+    key = page.locator("#image").input_value()
+    page.evaluate("key => fetch(`/api/images/${key}/call?model=mitocheck`, {method: 'POST'})", key)
+    page.locator("#table").focus()
+    for key in ("End", "x", "p", "4"):
+        page.keyboard.press(key)
+    page.locator("#problems", has_text="its model has no such phase").wait_for()
+    page.locator("#note", has_text="Model: mitocheck").wait_for()
+    page.locator("#told", has_text="2 labelled (").wait_for()
+    # Found anew, nuclei have numbers that were those of others.
+    page.locator("#open-settings").click()
+    page.select_option("#kind", "nucleus")
+    page.locator("#again").click()
+    page.locator("#aside", has_text="corrections do").wait_for()
+    page.locator("#progress").wait_for(state="hidden")
+    aside = page.locator("#aside").inner_text().split()[0]
+    for _ in range(8):
+        page.keyboard.press("z")
+        assert page.locator("#open-corrections").is_hidden()
+    page.evaluate("window.confirm = (words) => (document.body.dataset.asked = words, false)")
+    for button in ("#remove", "#forget"):
+        page.locator(button).click()
+        assert f"deletes {aside} corrections that do not fit" in page.locator("body").get_attribute("data-asked")
+        page.evaluate("delete document.body.dataset.asked")
+
+
+def test_a_page_that_is_left_asks_first_and_says_then_which_files_had_not_arrived(page):
+    asked, full = [], '{"detail": "the disk of this server is full; try again in a minute"}'
+    page.route("**/api/images?*", lambda route: route.fulfill(status=503, body=full))
+    page.on("dialog", lambda dialog: asked.append(dialog.type))
+    page.locator("#theme").click()  # a browser asks nobody who did nothing
+    page.set_input_files("#files", NUCLEI[:3])
+    page.locator("#progress-words", has_text="Trying again: the disk of this server is full").wait_for()
+    page.reload()
+    page.locator("#problems", has_text=", ".join(file.name for file in NUCLEI[:3])).wait_for()
+    assert asked == ["beforeunload"]
+
+
+def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(page, tmp_path):
+    for k, name in enumerate(("10.png", "9.png", "below/8.png", ".hidden.png", "notes.txt")):
+        (tmp_path / "dropped" / name).parent.mkdir(exist_ok=True, parents=True)
+        shutil.copyfile(NUCLEI[k], tmp_path / "dropped" / name)
+    page.evaluate(WORKED)
+    tool = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(tmp_path / "dropped")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        tool.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
+    page.locator("body[data-worked]").wait_for()
+    assert page.locator("#problems").is_hidden()
+    assert sorted(page.locator("#image option").all_inner_texts()) == [f"{k}.png (1 nucleus)" for k in (10, 8, 9)]
+    gone = tmp_path / "gone.png"
+    shutil.copyfile(NUCLEI[0], gone)
+    page.route("**/api/images?*", lambda route: (gone.unlink(missing_ok=True), route.continue_()))
+    upload(page, *NUCLEI[5:7], gone)
+    assert "gone.png: the browser cannot read it" in page.locator("#problems").inner_text()
+    assert page.locator("#image option").count() == 5
 
 
 def test_two_tabs_label_the_same_image_and_neither_deletes_what_the_other_said(page, two):
@@ -612,6 +678,9 @@ def test_what_was_said_of_images_that_the_server_lost_comes_back_when_they_are_g
     page.locator("#table").focus()
     page.keyboard.press("2")
     page.locator("#unsaved", has_text="give it again").wait_for()
+    # No table comes that lacks them.
+    page.locator("#save-table").click()
+    page.locator("#problems", has_text="not saved yet").wait_for()
     page.select_option("#model", "nagao6")
     page.locator("#problems", has_text="nothing is kept for you any more").wait_for()
     page.select_option("#model", "auto")

@@ -20,6 +20,7 @@ from cellcycle.app.site import COOKIE, Site
 from cellcycle.app.store import PLATE_MAP, Visitor, is_id, labels_of, new_id
 from cellcycle.errors import SettingError
 from cellcycle.files import repository
+from cellcycle.images.formats import IMAGE_SUFFIXES
 from cellcycle.names import clean_name
 
 
@@ -56,6 +57,7 @@ def _visit(site: Site, examples: list[str]):
         "examples": examples,
         "minutes": round(site.limits.kept_s / 60),
         "file_mb": site.limits.file_mb,
+        "suffixes": IMAGE_SUFFIXES,
     }
 
     async def visit(request: Request):

@@ -2,6 +2,9 @@
 
 async function asked(path, options = {}) {
   let answer;
+  const { body } = options;
+  // A folder, or a file that went away, would look like a lost connection.
+  if (body instanceof File && !await body.slice(0, 1).arrayBuffer().catch(() => null)) throw new Error('the browser cannot read it; was it moved or changed, or its drive taken away?');
   try {
     answer = await fetch(path, { credentials: 'same-origin', ...options });
   } catch (error) {

@@ -11,12 +11,14 @@ import { beginComparing, hasMap } from './experiment.js';
 import { keyOf } from './marks.js';
 import { OWN, begin } from './training.js';
 import { card } from './card.js';
+import { dropped } from './drop.js';
 
 const AT_ONCE = 2;
 let site = {};
 let running = null; // AbortController of what is under way
 let told = []; // what was noticed when the images were read together
 let isDue = false; // an image was removed while others were worked on: they may have leant on it
+const notTaken = new Map(); // of files that were given and did not arrive yet: key -> name
 
 // --- giving images ---
 
@@ -95,9 +97,8 @@ async function retried(task, signal) {
     try {
       return await task(again > 0);
     } catch (error) {
-      const isLost = error.name === 'LostError';
-      if ((error.status !== 503 && !isLost) || again > 8) throw error;
-      if (isLost) get('progress-words').textContent = 'The connection is lost; trying again ...';
+      if ((error.status !== 503 && error.name !== 'LostError') || again > 8) throw error;
+      get('progress-words').textContent = `Trying again: ${error.message}`;
       await new Promise((go) => {
         setTimeout(go, 1000 * 2 ** Math.min(again, 5));
         signal.addEventListener('abort', go);
@@ -113,23 +114,40 @@ async function take(...known) {
   get('downloads').hidden = get('forget').hidden = get('add').hidden = false;
 }
 
+const isTable = (name) => /\.(csv|tsv)$/i.test(name);
+
 async function give(files) {
   clearProblems();
   const given = [...files];
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
-  const isTable = (file) => /\.(csv|tsv)$/i.test(file.name);
-  const pictures = given.filter((file) => !tooLarge.includes(file) && !isTable(file));
+  const wanted = given.filter((file) => !tooLarge.includes(file));
+  const [pictures, tables] = [false, true].map((is) => wanted.filter(({ name }) => isTable(name) === is));
   await alone(async (signal) => {
     unread(true);
-    const keys = new Map(pictures.map((file) => [file, Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('')]));
-    const isDone = await each(pictures, (file) => file.name, signal,
-      async (file, isAgain) => take((isAgain && await arrived(keys.get(file))) || await api.upload(file, keys.get(file), settings(), signal)));
-    for (const table of given.filter(isTable)) await takeTable(table);
+    const keys = new Map(wanted.map((file) => [file, Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('')]));
+    keys.forEach((key, file) => notTaken.set(key, file.name));
+    const isDone = await each(pictures, (file) => file.name, signal, async (file, isAgain) => {
+      const key = keys.get(file);
+      await take((isAgain && await arrived(key)) || await api.upload(file, key, settings(), signal));
+      notTaken.delete(key);
+    });
+    for (const table of tables) await takeTable(table);
+    notTaken.clear();
     // What was cancelled on its way may have arrived.
     if (!isDone) await asServer().catch(() => null);
     else if (images.size > 1) await readTogether(signal);
   });
+}
+
+window.addEventListener('beforeunload', (event) => notTaken.size && event.preventDefault());
+window.addEventListener('pagehide', () => sessionStorage.setItem('not-taken', JSON.stringify([...notTaken])));
+
+/** Say which files the page that was left in this tab had not yet given. */
+function tellNotTaken() {
+  const left = JSON.parse(sessionStorage.getItem('not-taken') ?? '[]');
+  const names = left.filter(([key]) => !site.images.some((about) => about.key === key)).map(([, name]) => name);
+  if (names.length) problem(`The page was left before all files had arrived; give these again: ${names.join(', ')}`);
 }
 
 /** Return what is known of a file that the server has, though its answer was lost. */
@@ -237,13 +255,16 @@ async function download(link) {
 
 // What was said of nuclei and stands in a table that was saved.
 const onDisk = new Set();
-const wordOn = ({ image, id, said }) => `${image} ${id} ${said}`;
+const wordOn = ({ image, found, id, said }) => `${image} ${found} ${id} ${said}`;
+const asideIn = (some) => some.reduce((sum, { about }) => sum + about.aside, 0);
 
-/** Ask once before what the visitor said of nuclei and did not save, or their model, goes; say whether it may. */
-function mayGo(nuclei, hasModel) {
-  const n = nuclei.filter((nucleus) => nucleus.said && !onDisk.has(wordOn(nucleus))).length;
+/** Ask once before what the visitor said of images' nuclei and did not save, or their model, goes; say whether it may. */
+function mayGo(some, hasModel) {
+  const n = some.flatMap(({ nuclei }) => nuclei).filter((nucleus) => nucleus.said && !onDisk.has(wordOn(nucleus))).length;
   const labels = n && `${n} ${n === 1 ? 'correction that is' : 'corrections that are'} not saved as a table`;
-  const what = [labels, hasModel && 'the model trained on your corrections'].filter(Boolean).join(', and ');
+  const unfit = asideIn(some);
+  const aside = unfit && `${unfit} ${unfit === 1 ? 'correction that does' : 'corrections that do'} not fit this model, or these settings`;
+  const what = [labels, aside, hasModel && 'the model trained on your corrections'].filter(Boolean).join(', and ');
   return !what || window.confirm(`This deletes ${what}. Go on?`);
 }
 
@@ -264,10 +285,18 @@ document.addEventListener('dragover', (event) => {
   document.body.classList.add('over');
 });
 document.addEventListener('dragleave', (event) => event.relatedTarget ?? document.body.classList.remove('over'));
-document.addEventListener('drop', (event) => {
+document.addEventListener('drop', async (event) => {
   event.preventDefault();
   document.body.classList.remove('over');
-  if (event.dataTransfer.files.length) give(event.dataTransfer.files);
+  const hasFiles = event.dataTransfer.types.includes('Files'); // later it has forgotten them
+  try {
+    const isWanted = (name) => isTable(name) || site.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
+    const files = await dropped(event.dataTransfer, isWanted);
+    if (files.length) give(files);
+    else if (hasFiles) problem('There is no image, and no table, in the folder.');
+  } catch (error) {
+    problem(`The folder cannot be read: ${error.message}`);
+  }
 });
 get('cancel').addEventListener('click', () => running?.abort());
 
@@ -295,7 +324,7 @@ get('drop-map').addEventListener('click', async () => {
 });
 get('remove').addEventListener('click', async () => {
   const id = state.image;
-  if (!mayGo(images.get(id)?.nuclei ?? [], false)) return;
+  if (!mayGo([images.get(id)].filter(Boolean), false)) return;
   try {
     await api.remove(id);
   } catch (error) {
@@ -311,7 +340,7 @@ get('remove').addEventListener('click', async () => {
   else callAgain();
 });
 get('forget').addEventListener('click', async () => {
-  if (!mayGo(all(), site.models.some(({ name }) => name === OWN))) return;
+  if (!mayGo([...images.values()], site.models.some(({ name }) => name === OWN))) return;
   running?.abort();
   document.body.inert = true; // what is given meanwhile would be forgotten, too
   try {
@@ -363,7 +392,7 @@ function tellAll() {
   const guess = guessed ? `Pixel size not stated, or not to be believed,${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''} and guessed from the nuclei: give it under Settings.` : '';
   const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
   get('note').textContent = [models.length && `Model: ${models.join(', ')}.`, guess, ...warnings, ...notes(found)].filter(Boolean).join(' ');
-  const aside = found.reduce((sum, { about }) => sum + about.aside, 0);
+  const aside = asideIn(found);
   get('aside').hidden = !aside;
   get('aside').textContent = `${aside} ${aside === 1 ? 'correction does' : 'corrections do'} not fit this model, or these settings; ${aside === 1 ? 'it comes' : 'they come'} back with the last one.`;
   get('together').hidden = !told.length;
@@ -400,6 +429,10 @@ function pictures() {
 }
 get('image').addEventListener('change', () => lookAt(get('image').value));
 on('data said read', tellAll);
+on('unfit', ({ words }) => {
+  problem(words);
+  asServer().catch(() => null); // shows what it is called by now
+});
 on('data said image', phases);
 on('data image', pictures);
 
@@ -465,6 +498,7 @@ try {
     showSettings();
     await take(...site.images);
   }
+  tellNotTaken();
   document.body.dataset.ready = 'yes';
   if (images.size && localStorage.getItem('unread')) callAgain();
 } catch (error) {
