@@ -25,7 +25,7 @@ from cellcycle.names import cell
 from cellcycle.phases import PHASES
 from cellcycle.predict.runtime import runtime_of
 
-# Beside a model's card: what was it trained on? One fingerprint of pixels a line.
+# Beside a model's card: what was it trained on? One mark of pixels a line.
 TRAINED_IMAGES = "trained_images.txt"
 _MOST_MISTAKES = 24
 # Of nuclei in a table of predictions; behind them stand the probabilities.
@@ -267,13 +267,13 @@ def are_among(marks: np.ndarray, known: set[str]) -> np.ndarray:
     return np.isin(marks, list(known)).any(axis=1)
 
 
-def write_trained_images(folder: Path, fingerprints) -> None:
-    """Write beside a model's card which images it learned from, by fingerprints of `cellcycle.splits`."""
-    (folder / TRAINED_IMAGES).write_text("\n".join(fingerprints) + "\n", encoding="utf-8")
+def write_trained_images(folder: Path, marks) -> None:
+    """Write beside a model's card which images it learned from: all their `marks`, as `splits.marks_of` gives them."""
+    (folder / TRAINED_IMAGES).write_text("\n".join(sorted({*marks} - {""})) + "\n", encoding="utf-8")
 
 
 def trained_images(checkpoint: Checkpoint) -> set[str]:
-    """Return the fingerprints of the images that a model learned from; none where its card knows of no list."""
+    """Return the marks of the images that a model learned from; none where its card knows of no list."""
     file = checkpoint.folder / TRAINED_IMAGES
     if not file.is_file():
         if TRAINED_IMAGES in checkpoint.card["sha256"]:

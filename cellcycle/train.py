@@ -174,7 +174,7 @@ def train(
 
         def write_more(work: Path) -> None:
             write_evaluation(judged, work / "held_out.csv")
-            write_trained_images(work, sorted(learned))
+            write_trained_images(work, learned)
 
         # Another may have been put there in the meantime.
         _check_output(output, identity, force)

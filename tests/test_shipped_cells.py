@@ -1,14 +1,18 @@
 """What the shipped models learn from: real cells kept apart, labels that stand for several phases, laboratories."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
+from cellcycle import evaluate
+from cellcycle.checkpoint import load_checkpoint
 from cellcycle.images import write_image
 from cellcycle.inputs import Inputs
 from cellcycle.phases import PHASES
 from cellcycle.simulation import simulate_nuclei
-from cellcycle.splits import image_fingerprints
+from cellcycle.splits import marks_of
 from cellcycle.study.shipped import cells, training
 from cellcycle.training import NetworkClassifier
 from cellcycle.training.loop import cross_entropy
@@ -57,9 +61,23 @@ def test_a_third_of_the_real_cells_is_never_learned_from(real):
         assert len(kept) == 10 and len(learned) == 20
         # Classes in proportion, and no picture on both sides.
         assert np.abs(np.bincount(learned.labels) - 2 * np.bincount(kept.labels)).max() <= 3
-        prints = cells.real_training_set(name, real, rule).fingerprints
-        assert set(prints) == set(image_fingerprints(learned.images))
-        assert not set(prints) & set(image_fingerprints(kept.images))
+        marks = cells.real_training_set(name, real, rule).marks
+        assert set(marks) == set(map(tuple, learned.known_by().tolist()))
+        known = set(np.ravel(marks))
+        assert not evaluate.are_among(kept.known_by(), known).any()
+        # Cut narrower or wider, and brighter.
+        for others in (learned.images[:, :, 2:-2, 2:-2], np.pad(learned.images, [(0, 0)] * 2 + [(3, 3)] * 2)):
+            assert evaluate.are_among(marks_of(np.sqrt(others)), known).all()
+            assert evaluate.are_among(marks_of(others), known).all()
+
+
+def test_the_list_of_what_was_learned_from_has_each_mark_once(tmp_path):
+    evaluate.write_trained_images(tmp_path, ["b", "", "a", "b"])
+    assert (tmp_path / evaluate.TRAINED_IMAGES).read_text() == "a\nb\n"
+    for name in ("nagao6", "best"):
+        checkpoint = load_checkpoint(name)
+        n_learned = int(re.search(r"(\d+) real ones", checkpoint.card["trained_on"]["description"])[1])
+        assert len(evaluate.trained_images(checkpoint)) > 2 * n_learned
 
 
 def test_what_was_told_by_eye_stands_for_the_phases_it_may_be(real):
@@ -73,7 +91,7 @@ def test_what_was_told_by_eye_stands_for_the_phases_it_may_be(real):
     assert len(learned.inputs) == len(known) == 2 * 20
     # Thirty cells have no G1 peak: a rule that needs one learns nothing from them, and names none of them.
     nothing = cells.real_training_set("jurkat", real, training.rule_of(training.RECIPES["best"]))
-    assert len(nothing.inputs) == 0 and nothing.fingerprints == ()
+    assert len(nothing.inputs) == 0 and nothing.marks == ()
 
 
 def test_other_laboratories_differ_and_are_the_same_again():

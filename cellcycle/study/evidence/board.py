@@ -14,7 +14,7 @@ import pandas as pd
 from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
 from cellcycle.dna_content import phase_likelihoods
-from cellcycle.evaluate import trained_images
+from cellcycle.evaluate import are_among, trained_images
 from cellcycle.images import read_plane
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Settings
@@ -24,7 +24,7 @@ from cellcycle.predict.predictor import ModelChoice
 from cellcycle.report.numbers import is_spoilt, without_prior
 from cellcycle.segmentation import VERSION as SEGMENTATION
 from cellcycle.segmentation.finder import DIAMETER_PX, read_card
-from cellcycle.splits import image_fingerprints, overlapping
+from cellcycle.splits import marks_of, overlapping
 from cellcycle.study.evidence import product as products
 from cellcycle.study.evidence.sources import SOURCES, Source, classes_of, pixel_size_um, with_truth
 from cellcycle.study.shipped.real import REAL
@@ -66,7 +66,7 @@ def run_board(real: Path, root: Path, fresh: bool = False) -> None:
 def unlearned(source: Source, images: list[Path]) -> tuple[list[Path], int]:
     """Return the images of which no shipped model of the phases learned any part, and how many are left out.
 
-    Those are known by fingerprints, and what overlaps one of them by its pixels. All models are so held against the
+    Those are known by their marks, and what overlaps one of them by its pixels. All models are so held against the
     same cells; one that learned from all of a source (`REAL`) is not asked there. What fields look like only the
     network that finds nuclei has learned.
     """
@@ -74,7 +74,7 @@ def unlearned(source: Source, images: list[Path]) -> tuple[list[Path], int]:
         return images, 0
     known = set().union(*(trained_images(load_checkpoint(name)) for name in shipped_names() if name not in REAL))
     pictures = [read_plane(path).pixels[np.newaxis] for path in images]
-    part_of, is_known = overlapping(pictures), np.isin(image_fingerprints(pictures), list(known))
+    part_of, is_known = overlapping(pictures), are_among(marks_of(pictures), known)
     is_out = np.isin(part_of, part_of[is_known])
     return [path for path, out in zip(images, is_out, strict=True) if not out], int(is_out.sum())
 

@@ -15,7 +15,7 @@ from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulationParameters, simulate_nuclei
-from cellcycle.splits import image_fingerprints, overlapping
+from cellcycle.splits import overlapping
 
 # Numbers of microscopes like those of the tests, of other laboratories, and of unusual cells and exports.
 MICROSCOPES, LABORATORIES, UNUSUAL = range(16), range(16, 48), range(48, 64)
@@ -43,19 +43,19 @@ MAY_BE = {"Interphase": PHASES[:3]} | dict.fromkeys(MITOTIC, PHASES[3:])
 class Learned:
     """Nuclei to learn from: `inputs`, and which phases each may be, `possible` (N, 4) bool; one where it is known.
 
-    `fingerprints` are those of real images.
+    `marks` are those of real images (`splits.marks_of`), a row an image.
     """
 
     inputs: Inputs
     possible: np.ndarray
-    fingerprints: tuple[str, ...] = ()
+    marks: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
     def joined(cls, parts) -> "Learned":
         """Return several sets as one."""
         parts = list(parts)
-        prints = tuple(sorted({one for p in parts for one in p.fingerprints}))
-        return cls(Inputs.joined(p.inputs for p in parts), np.concatenate([p.possible for p in parts]), prints)
+        marks = tuple(sorted({one for p in parts for one in p.marks}))
+        return cls(Inputs.joined(p.inputs for p in parts), np.concatenate([p.possible for p in parts]), marks)
 
 
 def training_slide(number: int, rule: InputRule, scale: float = 1.0) -> Learned:
@@ -115,7 +115,7 @@ def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
     elsewhere on every slide. Where a slide has no anchor, nothing is learned from it.
     """
     cells, parts, rng = real_cells(name, real, is_held_out=False), [], np.random.default_rng(TRAIN_SEED)
-    fingerprints = np.array(image_fingerprints(cells.images))
+    marks = cells.known_by()
     may_be = np.array([[phase in MAY_BE.get(c, (c,)) for phase in PHASES] for c in cells.classes])
     for reading in range(4 if rule.needs_anchor else 2):
         for half in np.array_split(rng.permutation(len(cells)), 2):
@@ -123,7 +123,9 @@ def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
             slide = cells.select(half)
             inputs = prepare(at_our_size(slide) if reading % 2 else slide, rule)
             usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
-            parts.append(Learned(inputs[usable], may_be[slide.labels[usable]], tuple(fingerprints[half][usable])))
+            parts.append(
+                Learned(inputs[usable], may_be[slide.labels[usable]], tuple(map(tuple, marks[half][usable].tolist())))
+            )
     return Learned.joined(parts)
 
 

@@ -142,7 +142,7 @@ def train_shipped(name: str, real: Path | None = None, device: str = "cpu") -> C
         classifier = in_frames(classifier, simulated, evened(cells), settings["unusual_epochs"], highest, TRAIN_SEED)
     n_real = len(learned.inputs) - len(simulated.inputs)
     about, target = about_of(recipe, settings, learned, n_real), shipped_dir() / name
-    write_list = {"more": partial(write_trained_images, fingerprints=learned.fingerprints)} if n_real else {}
+    write_list = {"more": partial(write_trained_images, marks=np.ravel(learned.marks).tolist())} if n_real else {}
     return save_checkpoint(target, classifier, rule, about, **write_list)
 
 
@@ -176,7 +176,7 @@ def about_of(recipe: Recipe, settings: dict, learned: Learned, n_real: int) -> d
     counts = learned.possible[learned.possible.sum(axis=1) == 1].sum(axis=0)
     description = f"{len(learned.inputs) - n_real} nuclei simulated by cellcycle.simulation {SIMULATOR}"
     if n_real:
-        description += f"; {len(learned.fingerprints)} real ones: " + "; ".join(SOURCES[name] for name in recipe.real)
+        description += f"; {len(learned.marks)} real ones: " + "; ".join(SOURCES[name] for name in recipe.real)
     trained_on = {
         "origin": "simulated and real" if n_real else "simulated",
         "warning": REAL_WARNING if n_real else WARNING,
