@@ -36,7 +36,8 @@ _COLUMNS = ("sample_id", "group", "truth", "call")
 class Evaluation:
     """Probabilities (N, K) of labelled nuclei, NaN where a model has no answer, and what follows from them.
 
-    `thresholds` (K,), or (N, K) where each nucleus has its own, are those of prediction sets.
+    `thresholds` are those of prediction sets, (K,), or (N, K) where each nucleus has its own; `least_groups` is in how
+    many groups each class lies at least for intervals over groups.
     """
 
     dataset: NucleusDataset
@@ -45,6 +46,7 @@ class Evaluation:
     probabilities: np.ndarray
     trained_on: tuple[str, ...] = ()
     thresholds: tuple[float, ...] | np.ndarray | None = None
+    least_groups: int = 2
 
     @property
     def answered(self) -> np.ndarray:
@@ -73,17 +75,18 @@ class Evaluation:
         return table.assign(**{f"p_{c}": self.probabilities[:, k].round(6) for k, c in enumerate(self.classes)})
 
     def scores(self) -> dict:
-        """Return all scores as JSON takes them; intervals are over groups where there are several, else over images."""
+        """Return all scores as JSON takes them; `drawn` says over what intervals are, groups or cells."""
         is_in, n_classes = self.answered, len(self.classes)
         if not is_in.any():
             finding = "the model has no answer to any of its nuclei: no group of them shows a clear G1 peak"
             remedy = "evaluate a model that needs none, such as nagao6, or label nuclei of fuller fields"
             raise DataError(self.dataset.name, finding, remedy)
         labels, probabilities, calls = self.labels[is_in], self.probabilities[is_in], self.called
-        units = None if self.dataset.groups is None else self.dataset.groups[is_in]
-        if units is not None and len(np.unique(units)) < 2:
-            units = None  # drawn again it is the same, which is no certainty
+        groups = None if self.dataset.groups is None else self.dataset.groups[is_in]
+        units = metrics.drawn_by(groups, labels, self.least_groups)
+        is_by_group = units is not None and self.dataset.has_stated_groups
         made: dict = {"n": int(is_in.sum()), "n_without_answer": int((~is_in).sum()), "intervals": {}}
+        made["drawn"] = f"{len(np.unique(units))} groups" if is_by_group else "cells"
         present = np.unique(labels)
         for name, score in metrics.SCORES.items():
             found = metrics.estimate(score, labels, calls, n_classes, units)
@@ -299,6 +302,7 @@ def report(found: Evaluation) -> str:
         shown = ["  -  " if v is None else f"{v:.3f}" for v in (recall, precision)]
         lines.append(f"  {c:<18}recall {shown[0]}   precision {shown[1]}")
     lines.append(f"{'calibration error':<20}{scores['calibration_error']:.3f}")
+    lines.append(f"95 % intervals are drawn over {scores['drawn']}.")
     if scores["n_without_answer"]:
         lines.append(f"{scores['n_without_answer']} nuclei without an answer")
     if found.dataset.fields and tuple(found.classes) == PHASES:

@@ -171,6 +171,13 @@ def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=
     return np.rint(drawn @ per_unit).astype(np.int64).reshape(n_samples, n_classes, n_classes)
 
 
+def drawn_by(groups, labels, least: int) -> np.ndarray | None:
+    """Return groups (N,), `units` of `bootstrap`, where each class lies in `least` or more; else None."""
+    if groups is None or min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < least:
+        return None
+    return groups
+
+
 def estimate(
     score: Callable, labels, predicted, n_classes: int, units=None, minus=None, n_samples=1000, seed=0, trainings=None
 ) -> Estimate:

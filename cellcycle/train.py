@@ -24,6 +24,7 @@ from cellcycle.evaluate import (
     write_trained_images,
 )  # fmt: skip
 from cellcycle.inputs import InputRule, prepare
+from cellcycle.metrics import drawn_by
 from cellcycle.networks import build_network
 from cellcycle.nuclei import nuclei_of
 from cellcycle.splits import check_no_leak, joined, overlapping, stratified_folds
@@ -149,7 +150,8 @@ def train(
                 held_out[part.test] = called
             if start is not None:
                 before = softmax(start.classifier().logits(inputs).astype(np.float64))
-                units = None if limits or dataset.groups is None else dataset.groups[scored]
+                groups = None if dataset.groups is None else dataset.groups[scored]
+                units = drawn_by(groups, labels[scored], folds)
                 comparison = compared(labels[scored], before[scored], held_out[scored], units)
                 say(
                     "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after "
@@ -164,7 +166,7 @@ def train(
         new, held_out, labels, fold_of = dataset.select(scored), held_out[scored], labels[scored], fold_of[scored]
         confidence = _confidence(new, rule, held_out, labels, fold_of, limits)
         calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
-        judged = Evaluation(new, tuple(classes), labels, calibrated, (), thresholds)
+        judged = Evaluation(new, tuple(classes), labels, calibrated, (), thresholds, folds)
         about = _about(output, dataset, identity, classes, settings, seed, start, comparison, limits)
         if learned is known:
             # The weights are those that were there: these nuclei judged them alone.
@@ -227,12 +229,12 @@ def _parts(dataset: NucleusDataset, marks, folds: int, seed: int):
     groups, labels, limits = dataset.groups if dataset.has_stated_groups else None, dataset.labels, []
     if groups is None:
         limits.append("No groups were known: if several images show one slide, the scores flatter.")
-    elif min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < folds:
+    elif drawn_by(groups, labels, folds) is None:
         limits.append(f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter.")
         groups = None
     if groups is None and not dataset.fields:
         pieces = overlapping(dataset.images)
-        if min(len(np.unique(pieces[labels == k])) for k in np.unique(labels)) >= folds:
+        if drawn_by(pieces, labels, folds) is not None:
             groups = pieces if len(np.unique(pieces)) < len(pieces) else None
         else:
             limits.append("Crops overlap so much that folds part some that share pixels: the scores flatter.")

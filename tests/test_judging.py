@@ -54,6 +54,21 @@ def test_a_resample_without_a_class_says_nothing_of_its_precision(cells):
     assert never["precision"]["B"] == 0 and never["intervals"]["precision"]["B"][0] == 0
 
 
+def test_intervals_are_over_groups_only_where_each_class_lies_in_several_and_it_is_said(cells):
+    labels = [0] * 20 + [1] * 20
+    found = judged(cells, labels, [0] * 18 + [1] * 22, ("A", "B"))
+    for groups, drawn in (
+        (["a", "b", "c", "d"] * 10, "4 groups"),
+        # Samples of these would lack a class.
+        (["a"] * 20 + ["b"] * 20, "cells"),
+        (["a", "b"] * 10 + ["c"] * 20, "cells"),
+    ):
+        grouped = replace(found, dataset=replace(found.dataset, groups=np.array(groups)))
+        assert grouped.scores()["drawn"] == drawn and f"drawn over {drawn}" in report(grouped)
+    few = replace(found, dataset=replace(found.dataset, groups=np.array(["a", "b", "c", "d"] * 10)), least_groups=5)
+    assert few.scores() == found.scores() and few.scores()["drawn"] == "cells"
+
+
 def test_cells_of_one_class_have_a_recall(cells, tmp_path):
     for k in range(6):
         (tmp_path / "cells" / "G1").mkdir(parents=True, exist_ok=True)

@@ -212,6 +212,7 @@ def test_groups_that_are_set_aside_stand_in_the_card(cells, tmp_path):
     model = train(grouped, tmp_path / "model", **QUICK | {"folds": 3})
     assert differ in model.card["limits"]
     assert any("fewer than 3 groups" in limit for limit in model.card["limits"])
+    assert model.card["scores"]["held_out"]["drawn"] == "cells"
 
 
 def test_an_altered_list_of_trained_images_is_refused(cells, trained, tmp_path):
