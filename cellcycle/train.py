@@ -314,6 +314,6 @@ def _about(output: Path, dataset, identity: str, classes, settings, seed, start,
         "training": training,
         "trained_on": trained_on,
         "licence": "that of its training images",
-        "limits": [_LIMIT, *dataset.exported, *limits],
+        "limits": [_LIMIT, *dataset.exported, *dataset.told_by_groups, *limits],
         "data": {"images_sha256": digest, "identity": identity},
     }

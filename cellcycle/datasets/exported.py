@@ -1,4 +1,4 @@
-"""Whether the files of two classes were exported in two ways: a model could tell the classes by it, not by nuclei."""
+"""Whether two classes differ in how their files were exported, or in their groups: a model could tell them by it."""
 
 from itertools import combinations
 from pathlib import Path
@@ -28,21 +28,34 @@ def differences(labels, planes) -> tuple[str, ...]:
     It does where a rule by it leaves less than half of the errors of naming the larger class. The rule knows what half
     of a class has alone: crops cut tight round nuclei have a size each, and those of larger nuclei are larger.
     """
-    labels, said = pd.Series(list(labels)), []
-    for name, values in pd.DataFrame([_properties(plane) for plane in planes]).items():
-        counts = pd.crosstab(values, labels)
-        told = [(pair, pair_counts) for pair in combinations(counts, 2) if _tells(pair_counts := counts[list(pair)])]
-        if told:
-            pair, of = told[0]
-            more = {1: "", 2: ", and so does 1 more pair"}.get(len(told), f", and so do {len(told) - 1} more pairs")
-            usual = ", ".join(of.idxmax())
-            said.append(f"{' and '.join(pair)} differ in {name} ({usual}){more}: a model can tell them by it")
-    return tuple(said)
+    properties = pd.DataFrame([_properties(plane) for plane in planes])
+    return tuple(filter(None, (_difference(labels, values, name) for name, values in properties.items())))
 
 
-def _tells(counts: pd.DataFrame) -> bool:
-    """Say whether values of a property, (V, 2) cells of two classes, tell these apart."""
+def difference_of_groups(labels, groups) -> str:
+    """Return the sentence of `differences` for the groups of cells, "" where they tell no two classes apart.
+
+    Whatever is unlike between groups, as stain and exposure, tells these classes then. Groups of a class may be many.
+    """
+    return _difference(labels, groups, "group", 0)
+
+
+def _difference(labels, values, name: str, least_share: float = 0.5) -> str:
+    counts = pd.crosstab(pd.Series(list(values)), pd.Series(list(labels)))
+    told = [(pair, of) for pair in combinations(counts, 2) if _tells(of := counts[list(pair)], least_share)]
+    if not told:
+        return ""
+    pair, of = told[0]
+    more = {1: "", 2: ", and so does 1 more pair"}.get(len(told), f", and so do {len(told) - 1} more pairs")
+    return f"{' and '.join(pair)} differ in {name} ({', '.join(of.idxmax())}){more}: a model can tell them by it"
+
+
+def _tells(counts: pd.DataFrame, least_share: float) -> bool:
+    """Say whether values of a property, (V, 2) cells of two classes, tell these apart.
+
+    Those count that `FEWEST` cells of a class have, and this share of it.
+    """
     n_cells = counts.sum()
-    is_usual = ((counts >= FEWEST) & (counts >= n_cells / 2)).any(axis=1)
+    is_usual = ((counts >= FEWEST) & (counts >= n_cells * least_share)).any(axis=1)
     n_wrong = counts[is_usual].min(axis=1).sum() + counts[~is_usual].sum().min()
     return n_cells.min() >= FEWEST and 2 * n_wrong < n_cells.min()

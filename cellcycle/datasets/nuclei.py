@@ -147,7 +147,16 @@ class NucleusDataset:
                 "no groups are known: cells of one slide may be trained on and tested on, so that scores may flatter; "
                 "name the slides in a column group, or in folders above the classes"
             )
-        return tuple(said)
+        return (*said, *self.told_by_groups)
+
+    @property
+    def told_by_groups(self) -> tuple[str, ...]:
+        """A sentence where stated groups tell two classes apart, as where each class has a slide of its own."""
+        from cellcycle.datasets.exported import difference_of_groups
+
+        names = np.array(self.classes)[self.labels]
+        said = difference_of_groups(names, self.groups) if self.has_stated_groups else ""
+        return (said,) if said else ()
 
     def report(self) -> str:
         """Return what the set holds, for a person: images, counts by class and group, sizes, and what was noticed."""
