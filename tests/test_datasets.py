@@ -171,7 +171,7 @@ def test_empty_folder_and_single_class_name_the_remedy(folder, tmp_path):
         ("where,label\na.png,G1\n", "no column path"),
         ("path,label\n", "no rows"),
         ("path,label\na.png,\n", "line 2"),
-        ("path,label\nmissing.png,G1\nb.png,S\n", r"missing.png \(there is no such file\)"),
+        ("path,label\nmissing.png,G1\nb.png,S\n", r"missing.png \(no such image under "),
         ("", "the file is empty"),
     ],
 )

@@ -1,5 +1,6 @@
 """Labelled data as people have it: mended where it is certain, else refused in one line that names what was found."""
 
+from dataclasses import replace
 from urllib.request import pathname2url
 
 import numpy as np
@@ -117,8 +118,9 @@ def test_a_table_is_read_however_it_was_saved(cells, write):
         (["path,label,group", "M/0.tif,M,a", "M/0.tif,M,b"], "M/0.tif has the group 'a' in line 2 and 'b' in line 3"),
         (["path,label,Label", *ROWS], "two columns could be the label: label and Label; call one"),
         (["path,class,phase", *(f"{r},x" for r in ROWS)], "two columns could be the label: class and phase"),
-        (["path,label", "~nobody/0.tif,G1", "M/0.tif,M"], r"~nobody/0.tif \(there is no such file"),
-        (["path,label", "gone.tif,G1", "M/0.tif,M"], r"gone.tif \(there is no such file\)"),
+        (["path,label", "~nobody/2.tif,G1", "M/0.tif,M"], r"~nobody/2.tif \(no such image under "),
+        (["path,label", "~nobody/0.tif,G1", "M/0.tif,M"], r"~nobody/0.tif \(4 images have this name, .*cells/G1/0.tif"),
+        (["path,label", "gone.tif,G1", "M/0.tif,M"], r"gone.tif \(no such image under .*cells\)"),
         (["path,label", "G1/0.tif,S phase", "M/0.tif,S-phase"], "'S phase' and 'S-phase' differ by a blank, dash"),
         ([""], "the file is empty"),
         (["path,label"], "no rows"),
@@ -129,6 +131,24 @@ def test_what_is_not_certain_is_one_line_that_names_it(cells, rows, message):
     with pytest.raises(DataError, match=message) as error:
         load_dataset(manifest(cells, rows))
     assert "list.csv" in one_line(error)
+
+
+@pytest.mark.parametrize("named", ["{}", "C:\\lab\\crops\\{}", "/mnt/other/crops/{}"])
+def test_images_named_by_another_folder_are_found_by_their_names_and_it_is_said(cells, named):
+    rows = [f"{p}{i}.tif,{p}" for p in PHASES for i in range(2)]
+    for row in rows:
+        name, phase = row.split(",")
+        (cells / phase / f"{name[-5]}.tif").rename(cells / phase / name)
+    dataset = load_dataset(manifest(cells, ["path,label", *(named.format(row) for row in rows)]))
+    assert set(dataset.sample_ids) == {f"{p}/{p}{i}.tif" for p in PHASES for i in range(2)}
+    assert "8 images are found by their names, not where the table says" in dataset.notes[0]
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders_or_left_out(cells):
+    rows = [f"D:\\plate\\{row}".replace("/", "\\") for row in ROWS]
+    assert len(load_dataset(manifest(cells, ["path,label", *rows]))) == 8
+    some = load_dataset(manifest(cells, ["path,label", *ROWS, "2.tif,G1", "1.tif,G1"]), on_error="skip")
+    assert len(some) == 8 and any("1.tif: 4 images have this name" in note for note in some.notes)
 
 
 def test_rows_without_a_label_are_left_out_on_request(cells):
@@ -567,6 +587,18 @@ def test_a_set_without_groups_warns_that_scores_may_flatter(cells):
     for k in range(30):
         write_cell(cells / PHASES[k % 4] / f"more{k}.tif", 100 + k)
     assert "scores may flatter" in load_dataset(cells).check_for_training()[-1]
+
+
+def test_classes_that_lie_in_groups_of_their_own_are_told(cells):
+    labels, slides = np.repeat([0, 1, 2], 30), np.repeat([f"slide {k}" for k in range(9)], 10)
+    some = replace(load_dataset(cells), images=np.zeros((90, 1, 8, 8), np.float32), labels=labels, groups=slides)
+    some = replace(some, classes=("G1", "S", "M"), sample_ids=np.arange(90).astype(str), pixel_sizes_um=None)
+    said = "G1 and M differ in group (slide 0, slide 6), and so do 2 more pairs: a model can tell them by it"
+    assert some.check_for_training() == (said,) and said in some.report()
+    # Slides that hold all classes tell none, nor do groups of few cells, copies or none.
+    mixed = np.tile([f"slide {k}" for k in range(3)], 30)
+    for others in ({"groups": mixed}, {"groups": np.arange(90)}, {"groups_are_copies": True}, {"groups": None}):
+        assert replace(some, **others).told_by_groups == ()
 
 
 def test_the_report_says_counts_by_class_and_group_and_bit_depths(cells):

@@ -37,6 +37,8 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
         entries["group"] = entries["group"].where(entries["group"] != "", "single:" + entries["sample_id"])
     for k, path in enumerate(entries["path"]):
         try:
+            if isinstance(path, CellCycleError):
+                raise path
             planes[k] = read_plane(path)
         except CellCycleError as error:
             bad.append(error)

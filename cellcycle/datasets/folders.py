@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle.datasets.lookup import find_file, is_outlines, sample_id, word
+from cellcycle.datasets.lookup import ImageFolder, find_file, is_outlines, sample_id, word
 from cellcycle.datasets.tables import (
     CLASSES,
     FILES,
@@ -15,7 +15,7 @@ from cellcycle.datasets.tables import (
     read_table,
     says_nothing,
 )  # fmt: skip
-from cellcycle.errors import DataError, shown
+from cellcycle.errors import DataError, ImageError, shown
 from cellcycle.images import list_images
 
 _SPLIT = re.compile(
@@ -86,7 +86,9 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame, list[str]]:
     """List the images of a manifest: path, label, sample_id (the path from its folder), and group, perhaps "".
 
-    With `on_error` "skip", rows without a path or a label are left out, and the notes say so.
+    An image that does not lie where the table says is looked for by its name (`ImageFolder`); in the place of a path
+    stands the error where there is none, or several. With `on_error` "skip", rows without a path or a label are left
+    out, and the notes say so.
     """
     columns = {"path": (*FILES, "image"), "label": CLASSES, "group": ()}
     table, notes = read_table(file, columns, ("path", "label"))
@@ -99,9 +101,15 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
             raise DataError(file, finding, "fill it in, delete the row, or leave such rows out: --skip-unreadable")
         notes.append(f"{empty.sum()} rows without a path or a label are left out: {where}")
         table = table[~empty]
-    entries = table.assign(path=[find_file(file.parent, text) for text in table["path"]])
-    entries["sample_id"] = [sample_id(file.parent, path) for path in entries["path"]]
-    of_file = entries["path"].map(Path.resolve)
+    images, moved, ids, of_file = ImageFolder(file.parent, is_open=True), [], [], []
+    entries = table.assign(path=[_found(images, text, moved) for text in table["path"]])
+    for text, path in zip(table["path"], entries["path"], strict=True):
+        is_there = isinstance(path, Path)
+        ids.append(sample_id(file.parent, path) if is_there else shown(text))
+        of_file.append(path.resolve() if is_there else text)
+    entries["sample_id"], of_file = ids, pd.Series(of_file, entries.index)
+    if moved:
+        notes.append(f"{len(moved)} images are found by their names, not where the table says: {moved[0]}")
     places = [name for name in table.attrs["header"] if _PLACE.search(name)]
     if places and of_file[of_file.index.isin(table.attrs["unlike"])].duplicated().any():
         finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
@@ -111,6 +119,17 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
     kept, said = drop_repeats(file, entries, of_file, ("label", "group"), entries["sample_id"])
     return (kept if has_group.any() else kept.drop(columns="group")), notes + said + other_groups(table)
+
+
+def _found(images: ImageFolder, text: str, moved: list[str]) -> Path | ImageError:
+    """Return the image that a cell of a table means, or why there is none; `moved` is told of those elsewhere."""
+    try:
+        path = images.find(text)
+    except ImageError as error:
+        return error
+    if path != find_file(images.folder, text):
+        moved.append(f"{text} is {path}")
+    return path
 
 
 def _as_text(name: str) -> str:
