@@ -235,7 +235,7 @@ def _of_fields(dataset, rule: InputRule) -> Inputs:
     made: list = [None] * len(dataset)
     # Two stains of one slide are two amounts of light for one DNA.
     keys = np.array(
-        [f"{g}\n{dataset.fields[i].channel}" for g, i in zip(dataset.anchored_by, dataset.places[:, 0], strict=True)]
+        [f"{g}\n{dataset.fields[i].recorded}" for g, i in zip(dataset.anchored_by, dataset.places[:, 0], strict=True)]
     )
     for key in np.unique(keys):
         rows = np.flatnonzero(keys == key)

@@ -276,7 +276,10 @@ def test_one_group_for_all_keeps_the_cells_of_an_image_together(plate):
     dataset = load(folder, table.assign(group="plate 1"))
     assert sorted(set(dataset.groups)) == ["a.tif", "b.tif"]
     assert any("all are of one group" in note for note in dataset.notes)
-    # They were read together, and have one G1 peak all the same.
+    # They were read together, and have one G1 peak all the same; so have those of a table without groups.
+    for others in (table, table.assign(group=["", "NA"] * 16)):
+        alone = load(folder, others)
+        assert sorted(set(alone.groups)) == ["a.tif", "b.tif"] and len(set(alone.anchored_by)) == 1
     assert set(dataset.anchored_by) == {"plate 1"} and set(dataset.select([0, -1]).anchored_by) == {"plate 1"}
 
 

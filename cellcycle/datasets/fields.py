@@ -1,7 +1,8 @@
 """Whole fields with a table of labelled nuclei: every row of the table finds the nucleus that it means."""
 
+import os
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
 from cellcycle.images import Plane
+from cellcycle.images.wells import group_of, places_of, stated_places
 from cellcycle.inputs import TYPICAL
 from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, find_nuclei, likely_pixel_size_um
 
@@ -29,7 +31,8 @@ class LabelledField:
     """A picture with the nuclei found in it, those without a label included: they belong to its DNA histogram.
 
     `image` is the path of its file, as seen from the table; `name` adds channel and planes where the table names
-    several of that file. `pixels` are (H, W) float32 in [0, 1]; `channel` is theirs in a file of several, else "".
+    several of that file. `pixels` are (H, W) float32 in [0, 1], of a file of `bit_depth`; `channel` is theirs in a file
+    of several, else "".
     """
 
     image: str
@@ -37,6 +40,13 @@ class LabelledField:
     pixels: np.ndarray = field(repr=False)
     nuclei: Nuclei = field(repr=False)
     channel: str = ""
+    bit_depth: int = 16
+
+    @property
+    def recorded(self) -> tuple:
+        """What fields of one slide have in common whose DNA compares: stain, bits and pixel size."""
+        size_um = self.nuclei.stated_um if self.nuclei.scale_is_known else 0.0
+        return self.channel, self.bit_depth, f"{size_um:.3g}"
 
 
 def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> NucleusDataset:
@@ -44,7 +54,8 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
 
     Each channel and plane that its rows name of an image is a picture of its own; where they name none, it is what
     `read_plane` takes by itself. The data set has `fields`, a picture each, and `places`; its images are crops, cut
-    twice as wide as a nucleus. Groups are the table's, else the images. Nuclei labelled `none` are left out. Refused,
+    twice as wide as a nucleus. Groups are the table's, else the images; where the table says none, nuclei have one G1
+    peak with all that `predict` would read them with. Nuclei labelled `none` are left out. Refused,
     or with `on_error` "skip" left out, are rows whose image is gone, has another content than the one that was
     labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one. Refused in any case is a
     table most of whose rows mean no nucleus, or have x and y swapped, or places in um.
@@ -79,10 +90,12 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
         remedy = f"put the images beside the table, {mend}, or leave them out: --skip-unreadable"
         raise DataError(file, bad[0] + more, remedy)
     entries = pd.concat(rows, ignore_index=True)
-    slides = entries["group"].to_numpy(str)
-    if len(set(slides)) == 1 and len({f.image for f in fields}) > 1:
+    own, together = (np.array(of)[entries["field"]] for of in ([f.image for f in fields], _read_together(pictures)))
+    stated, is_stated = entries["group"].to_numpy(str), (entries["group"] != "").to_numpy()
+    entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, together)
+    if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
         # One for all keeps nothing apart: at least the cells of an image stay together.
-        entries["group"] = [fields[k].image for k in entries["field"]]
+        entries["group"] = own
         notes.append("all are of one group: cells of one image are kept together instead")
     sizes = [f.nuclei.pixel_size_um if f.nuclei.scale_is_known else np.nan for f in fields]
     entries["pixel_size_um"] = np.array(sizes)[entries["field"]]
@@ -118,6 +131,13 @@ def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[s
     return pictures, bad
 
 
+def _read_together(pictures) -> list[str]:
+    """Return with what `predict` would read each picture (path, ...): their plate or folder."""
+    paths = [str(path) for path, *_ in pictures]
+    places = stated_places(paths, places_of(paths))
+    return [group_of(os.path.dirname(path), asdict(place)) for path, place in zip(paths, places, strict=True)]
+
+
 def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> LabelledField:
     """Find the nuclei of a picture, in pixels of the size that was stated when they were labelled."""
     stated = [size for size in named.get("pixel_size_um", ()) if 0 < size < np.inf]
@@ -126,7 +146,8 @@ def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> Labelled
     if len(nuclei):
         # A model learns from them how large its cells are: no other model's cells speak against what was stated.
         nuclei = nuclei.scaled(likely_pixel_size_um([nuclei], TYPICAL, ANY_CELLS_RATIO))
-    return LabelledField(image, name, plane.pixels, nuclei, plane.channel if len(plane.channels) > 1 else "")
+    channel = plane.channel if len(plane.channels) > 1 else ""
+    return LabelledField(image, name, plane.pixels, nuclei, channel, plane.bit_depth)
 
 
 def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list) -> tuple[pd.DataFrame, list[str]]:
@@ -156,7 +177,7 @@ def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list
             bad.append(f"one nucleus of {name} is {said}")
         elif label != NONE:
             group = named.loc[line].get("group", "")
-            meant.append((at, label, found.image if says_nothing(group) else group, f"{name}#{at + 1}"))
+            meant.append((at, label, "" if says_nothing(group) else group, f"{name}#{at + 1}"))
     return pd.DataFrame(meant, columns=["at", "label", "group", "sample_id"]), bad
 
 

@@ -160,6 +160,14 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
     return places
 
 
+def group_of(folder: str, columns: dict, of_map: str = "") -> str:
+    """Return with what an image is read: the slide or plate that its `columns` name, else the map, else the folder."""
+    named = " ".join(filter(None, (columns.get("plate"), columns.get("slide"))))
+    if named and (columns.get("slide") or columns.get("well")):
+        return named
+    return shown_name(of_map or folder or os.curdir)
+
+
 def _stated(name: str, plates: dict[str, dict | None]) -> Place:
     path = Path(name)
     try:

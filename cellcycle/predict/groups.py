@@ -22,7 +22,7 @@ from cellcycle.dna_content import count_near, fit_g1_peak, fit_near
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
 from cellcycle.images.remote import is_url
-from cellcycle.images.wells import folder_of, places_of, share_no_well, stated_places, whole_path
+from cellcycle.images.wells import folder_of, group_of, places_of, share_no_well, stated_places, whole_path
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
 from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, g1_area_px, has_g1_dna, likely_pixel_size_um
@@ -104,7 +104,8 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     # The same columns in every row, also where a map says nothing.
     columns = [row | own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
     folders = [folder_of(path) if has_files else os.path.dirname(path) for path in paths]
-    groups = [_group(folder, own, plate_map) for folder, own in zip(folders, columns, strict=True)]
+    of_map = "" if plate_map is None else Path(plate_map).stem
+    groups = [group_of(folder, own, of_map) for folder, own in zip(folders, columns, strict=True)]
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
     if not is_said and not any("OME" in place.rule and place.plate for place in places):
         wells = defaultdict(set)
@@ -112,7 +113,7 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
             wells[group].update(filter(None, [own["well"]]))
         # Names and folders that share no well may be conditions of what the map has as one plate.
         if plate_map is not None and len(wells) > 1 and share_no_well(wells):
-            groups = [shown_name(Path(plate_map).stem)] * len(groups)
+            groups = [shown_name(of_map)] * len(groups)
         elif len(wells) > 1 and all(len(own) == 1 for own in wells.values()):
             notes.append(f"{len(wells)} plates (by folders and names) have one well each, and are read each by itself: "
                          "where they are one, name it in a map with a column plate")  # fmt: skip
@@ -140,14 +141,6 @@ def _path(image) -> str:
     if isinstance(image, ImageError):
         return image.subject
     return image.path if isinstance(image, Plane) else str(image) if isinstance(image, str | Path) else ""
-
-
-def _group(folder: str, columns: dict, plate_map: Path | None) -> str:
-    """Return the group of an image: its slide or plate, else the whole of a map, else its folder."""
-    named = " ".join(filter(None, (columns.get("plate"), columns.get("slide"))))
-    if named and (columns.get("slide") or columns.get("well")):
-        return named
-    return shown_name(Path(plate_map).stem if plate_map is not None else folder or os.curdir)
 
 
 def share(
