@@ -7,10 +7,10 @@ import numpy as np
 from cellcycle.cutting import border_of, cut_nucleus, fitted
 from cellcycle.errors import SettingError, check_choice, check_size, check_whole
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
-from cellcycle.light import fit_in_even_light
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
 from cellcycle.segmentation import measure_crops
 from cellcycle.segmentation.measurements import READABLE
+from cellcycle.stain import anchored
 
 SURROUNDINGS = ("kept", "painted")
 UNITS = ("full-range", "g1")
@@ -241,8 +241,8 @@ def _of_fields(dataset, rule: InputRule) -> Inputs:
         rows = np.flatnonzero(keys == key)
         at = np.unique(dataset.places[rows, 0])
         shapes = [dataset.fields[i].pixels.shape for i in at]
-        even, anchor, *_ = fit_in_even_light([fields_of[i] for i in at], shapes)
-        for i, nuclei in zip(at, even, strict=True):
+        units = [dataset.fields[i].well or i for i in at]
+        for i, (nuclei, anchor) in zip(at, anchored([fields_of[i] for i in at], shapes, units), strict=True):
             mine = rows[dataset.places[rows, 0] == i]
             inputs = inputs_of(dataset.fields[i].pixels, nuclei, rule, anchor, dataset.places[mine, 1])
             for k, row in enumerate(mine):

@@ -21,6 +21,7 @@ ORDER = [
     {"segmentation"},
     {"nuclei"},
     {"light"},
+    {"stain"},
     {"masks", "outlines"},
     {"simulation"},
     {"splits"},

@@ -22,7 +22,6 @@ from cellcycle.predict.groups import (
     SAME_FIELD,
     Seen,
     Shared,
-    _own_anchor,
     at_one_scale,
     layout,
     named_in,
@@ -31,6 +30,7 @@ from cellcycle.predict.groups import (
 )
 from cellcycle.predict.platemap import read_map
 from cellcycle.simulation import simulate_field
+from cellcycle.stain import _own_anchor
 
 SCALE = Scale(250.0, 200.0)
 NAMES = {

@@ -1,6 +1,7 @@
 """Whole fields with a table of labelled nuclei: every row finds its nucleus, or is told of in one line."""
 
 import hashlib
+import os
 import shutil
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 
 from cellcycle.datasets import load_dataset, source_kind
 from cellcycle.errors import DataError
+from cellcycle.evaluate import evaluate
 from cellcycle.files import sha256_of
 from cellcycle.images import read_plane, write_image
 from cellcycle.inputs import InputRule, prepare
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Scale, find_nuclei
+from cellcycle.predict import predict
 from cellcycle.simulation import simulate_field
 from cellcycle.splits import marks_of
 
@@ -419,6 +422,27 @@ def test_channels_and_times_of_one_image_are_pictures_of_their_own_in_one_group(
     assert set(dataset.groups) == {"two.ome.tif", "time.tif"}
     one = load(two_channels.parent, pd.concat(rows[:2]).assign(group="plate"))
     assert not any("kept together" in note for note in one.notes)
+
+
+@pytest.mark.parametrize(("exposures", "is_shared"), [((1, 1.07), True), ((1, 2, 1.5), False)])
+def test_fields_without_a_stated_group_are_called_as_predict_calls_their_folder(tmp_path, exposures, is_shared):
+    """From well to well stain differs; where exposures do, each field is judged by itself."""
+    for k, exposure in enumerate(exposures):
+        field = simulate_field((720, 720), 130, seed=4 + k)
+        background = np.median(field.image)
+        bright = background + (field.image - background) * exposure
+        write_image(tmp_path / f"A0{k + 1}.tif", bright.clip(0, 65535).astype(np.uint16), field.pixel_size_um)
+    said = predict(sorted(tmp_path.iterdir()), "best", prior="equal")
+    assert (said["group"] != "").all() == is_shared
+    table = said[["nucleus_id"]].assign(image=said["image"].map(os.path.basename))
+    found = evaluate("best", load(tmp_path, table.assign(label=np.resize(["G1", "S"], len(said)))))
+    expected = said.set_index(table["image"] + "#" + said["nucleus_id"].astype(int).astype(str))
+    expected = expected.loc[found.dataset.sample_ids]
+    # Of what is no usual nucleus predict takes its call back.
+    is_usual = ~expected["review"].str.contains("unlike").to_numpy()
+    assert is_usual.mean() > 0.8
+    expected = expected.loc[is_usual, [f"p_{phase}" for phase in found.classes]]
+    np.testing.assert_allclose(found.probabilities[is_usual], expected, atol=1e-6)
 
 
 def test_two_stains_of_one_slide_have_an_anchor_each(tmp_path):

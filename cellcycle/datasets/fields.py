@@ -32,7 +32,7 @@ class LabelledField:
 
     `image` is the path of its file, as seen from the table; `name` adds channel and planes where the table names
     several of that file. `pixels` are (H, W) float32 in [0, 1], of a file of `bit_depth`; `channel` is theirs in a file
-    of several, else "".
+    of several, else ""; `well` is a plate and its well, () where it is not known.
     """
 
     image: str
@@ -41,6 +41,7 @@ class LabelledField:
     nuclei: Nuclei = field(repr=False)
     channel: str = ""
     bit_depth: int = 16
+    well: tuple = ()
 
     @property
     def recorded(self) -> tuple:
@@ -75,8 +76,9 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     bad += said
     keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
     called, fields, rows, doubtful, lost = picture_names(keys), [], [], defaultdict(list), []
-    for key, (plane, named) in zip(keys, pictures.values(), strict=True):
-        fields.append(_found(key[0], called[key], plane, named))
+    groups, wells = _read_together(pictures)
+    for key, well, (plane, named) in zip(keys, wells, pictures.values(), strict=True):
+        fields.append(_found(key[0], called[key], plane, named, well))
         meant, said = _meant(fields[-1], named, doubtful, lost)
         bad += said
         meant["field"] = len(fields) - 1
@@ -90,7 +92,7 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
         remedy = f"put the images beside the table, {mend}, or leave them out: --skip-unreadable"
         raise DataError(file, bad[0] + more, remedy)
     entries = pd.concat(rows, ignore_index=True)
-    own, together = (np.array(of)[entries["field"]] for of in ([f.image for f in fields], _read_together(pictures)))
+    own, together = (np.array(of)[entries["field"]] for of in ([f.image for f in fields], groups))
     stated, is_stated = entries["group"].to_numpy(str), (entries["group"] != "").to_numpy()
     entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, together)
     if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
@@ -131,14 +133,15 @@ def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[s
     return pictures, bad
 
 
-def _read_together(pictures) -> list[str]:
-    """Return with what `predict` would read each picture (path, ...): their plate or folder."""
+def _read_together(pictures) -> tuple[list[str], list[tuple]]:
+    """Return with what `predict` would read each picture (path, ...), its plate or folder, and its well if known."""
     paths = [str(path) for path, *_ in pictures]
     places = stated_places(paths, places_of(paths))
-    return [group_of(os.path.dirname(path), asdict(place)) for path, place in zip(paths, places, strict=True)]
+    groups = [group_of(os.path.dirname(path), asdict(place)) for path, place in zip(paths, places, strict=True)]
+    return groups, [(place.plate, place.well) if place.well else () for place in places]
 
 
-def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> LabelledField:
+def _found(image: str, name: str, plane: Plane, named: pd.DataFrame, well: tuple) -> LabelledField:
     """Find the nuclei of a picture, in pixels of the size that was stated when they were labelled."""
     stated = [size for size in named.get("pixel_size_um", ()) if 0 < size < np.inf]
     size_um = stated[0] if stated else plane.pixel_size_um
@@ -147,7 +150,7 @@ def _found(image: str, name: str, plane: Plane, named: pd.DataFrame) -> Labelled
         # A model learns from them how large its cells are: no other model's cells speak against what was stated.
         nuclei = nuclei.scaled(likely_pixel_size_um([nuclei], TYPICAL, ANY_CELLS_RATIO))
     channel = plane.channel if len(plane.channels) > 1 else ""
-    return LabelledField(image, name, plane.pixels, nuclei, channel, plane.bit_depth)
+    return LabelledField(image, name, plane.pixels, nuclei, channel, plane.bit_depth, well)
 
 
 def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list) -> tuple[pd.DataFrame, list[str]]:

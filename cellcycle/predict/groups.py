@@ -1,11 +1,8 @@
 """Images that are read together: which ones, and what they lend each other.
 
 Fields of one slide or plate are stained and exposed alike, so that where the G1 peak lies is fitted to all their
-nuclei; a sparse field, or one in which a drug has emptied G1, could not tell. From well to well the stain still
-differs by a tenth: each well's own peak is looked for near the common one, and counts as much as it has nuclei. Where
-the best place is farther away, cells that are in one part of S together look like a brighter or fainter stain: the well
-is corrected only if its histogram alone shows G1 and G2, else told and flagged, as is what lies farther off still: that
-is biology or another exposure.
+nuclei, and then to those of each well (`cellcycle.stain`); a sparse field, or one in which a drug has emptied G1, could
+not tell.
 
 Crops without a pixel size lend each other their scale: of one crop the margin would decide how large its nucleus seems.
 """
@@ -18,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.dna_content import count_near, fit_g1_peak, fit_near
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import folder_of, group_of, places_of, share_no_well, stated_places, whole_path
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
-from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, g1_area_px, has_g1_dna, likely_pixel_size_um
+from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
 from cellcycle.predict.same_field import same_fields
+from cellcycle.stain import MOST_STAIN, own_anchors
 
 # What is kept in memory of the nuclei of all images.
 SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna", "area_px", "flags")
@@ -35,18 +32,6 @@ SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna"
 OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
 # So many crops have a typical nucleus.
 _LEAST_CROPS = 8
-# A well with fewer sound nuclei takes the peak of its group as it is; one with so many should show some of them there.
-_LEAST_OWN, _LEAST_THERE = 20, 6
-# So many nuclei of the group are added to those of a well before the area of G1 is taken.
-_LENT_AREAS = 20
-# So far (log) wells of one plate differ in stain; and in how far above G1 their G2 lies, where both are peaks.
-_MOST_STAIN, _MOST_RATIO = 0.1, 0.1
-# A clear peak of its own so far from the common one is no matter of stain.
-_MOST_SHIFT = 1.3
-# Fewer of its nuclei in G1 than this, or more outside G1 to G2, and a well is looked at alone.
-_LEAST_G1, _MOST_OUTSIDE = 0.12, 0.35
-# Groups with more nuclei in wells whose peak lies elsewhere are none.
-_MOST_ELSEWHERE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -237,30 +222,17 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
     alone = [Shared(flag="" if anchor else one_peak_flag(peak))] * len(nuclei)
     if anchor is None or anchor.quality < least_quality:
         return alone, f"no common G1 peak ({peak.reason or 'it is faint'}), so each is judged by itself"
-    wells = defaultdict(list)
-    for unit, own in zip(units, nuclei, strict=True):
-        wells[unit].append(own)
-    own_anchor, elsewhere, shifts = {}, {}, {}
-    for unit, own in wells.items():
-        found, ratio = _own_anchor(own, anchor, peak.g2_ratio, least_quality)
-        n_by_dna = count_near(_sound_dna(own), found.position, peak.g2_ratio)
-        own_anchor[unit] = replace(found, n_by_dna=n_by_dna)
-        # A well that takes the common peak as it is has not been compared.
-        shifts |= {} if found is anchor else {unit: found.position / anchor.position}
-        elsewhere |= {unit: ratio} if ratio else {}
-    sizes = {unit: sum(map(len, wells[unit])) for unit in elsewhere}
-    n_elsewhere, n_told = sum(sizes.values()), sum(n for unit, n in sizes.items() if np.isfinite(elsewhere[unit]))
-    # Wells without a peak are as a drug leaves them; where as many have their own, another exposure is likelier.
-    if 0 < n_elsewhere <= 2 * n_told and n_elsewhere > _MOST_ELSEWHERE * sum(map(len, nuclei)):
-        finding = f"{len(elsewhere)} of {len(wells)} lie elsewhere, or nowhere that can be told"
+    own_anchor, shifts, elsewhere = own_anchors(nuclei, units, anchor, peak, least_quality)
+    if not own_anchor:
+        finding = f"{len(elsewhere)} of {len(set(units))} lie elsewhere, or nowhere that can be told"
         return alone, f"G1 peaks differ ({finding}), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"
-    if len(wells) > 1 and shifts:
+    if len(own_anchor) > 1 and shifts:
         words = "wells" if any(isinstance(unit, tuple) for unit in units) else "images"
         note += f", that of single {words} {min(shifts.values()):.2f} to {max(shifts.values()):.2f} times as bright"
     note += f"; {light.note}" if light else ""
-    moved = {unit: shift for unit, shift in shifts.items() if abs(np.log(shift)) > _MOST_STAIN}
+    moved = {unit: shift for unit, shift in shifts.items() if abs(np.log(shift)) > MOST_STAIN}
     for unit, ratio in (moved | elsewhere).items():
         note += f"; {unit[1] if isinstance(unit, tuple) else f'image {units.index(unit) + 1}'} "
         if unit in moved:
@@ -270,44 +242,3 @@ def _lend(fields: list[Seen], units: list, scale: Scale, least_quality: float) -
         else:
             note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
     return [Shared({}, own_anchor[unit], size_um, OTHER_PEAK * (unit in elsewhere), light) for unit in units], note
-
-
-def _sound_dna(nuclei: list[Nuclei]) -> np.ndarray:
-    return np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
-
-
-def _own_anchor(
-    nuclei: list[Nuclei], common: Anchor, g2_ratio: float, least_quality: float = 0.0
-) -> tuple[Anchor, float | None]:
-    """Return the anchor of a well, and where its own peak lies in units of the common one if that is elsewhere.
-
-    NaN where its nuclei would fit another peak better than one near the common one, or hardly one lies there, or many
-    far below it, and they show none of their own.
-    """
-    dna = _sound_dna(nuclei)
-    is_there = has_g1_dna(2 * dna / common.position)
-    if len(dna) < _LEAST_OWN:
-        return common, None if is_there.any() or len(dna) < _LEAST_THERE else np.nan
-    position, fractions = fit_near(dna, common.position, g2_ratio)
-    is_far = abs(np.log(position / common.position)) > _MOST_STAIN
-    if is_far or fractions["G1"] < _LEAST_G1 or fractions["outliers"] > _MOST_OUTSIDE:
-        peak = fit_g1_peak(dna)
-        ratio = peak.position / common.position
-        is_near = 1 / _MOST_SHIFT < ratio < _MOST_SHIFT
-        if is_far and is_near:
-            # Cells together in S are a peak, too, but not as far from G1 as G2 is.
-            if peak.quality < least_quality or abs(np.log(peak.g2_ratio / g2_ratio)) > _MOST_RATIO:
-                return common, np.nan
-            position, fractions = peak.position, peak.fractions
-        # Early in S a nucleus has the DNA of G1, so that a block in S is there; no drug leaves many with less.
-        n_less = np.count_nonzero(dna < common.position / _MOST_SHIFT)
-        is_told = is_far or is_there.mean() < _LEAST_G1 or n_less > _MOST_OUTSIDE * len(dna)
-        if not is_near and (is_told or np.isfinite(ratio)):
-            return common, ratio
-    n_g1 = fractions["G1"] * len(dna)
-    area_px = g1_area_px(nuclei, position)
-    if area_px is None or common.area_px is None:
-        area_px = common.area_px
-    else:
-        area_px = (n_g1 * area_px + _LENT_AREAS * common.area_px) / (n_g1 + _LENT_AREAS)
-    return replace(common, position=position, area_px=area_px), None
