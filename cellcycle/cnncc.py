@@ -9,7 +9,9 @@ def main() -> None:
     """Print the phase of one nucleus as the study's package did; errors are one line and exit code 2."""
     parser = argparse.ArgumentParser(prog="cnncc", description="Cell-cycle phase of one nucleus in a cropped image.")
     parser.add_argument("--image", required=True, help="image of one nucleus, any usual format")
-    parser.add_argument("--model", default="Nagao", help="Nagao (default), ResNet, LR, NN, or a model's folder")
+    parser.add_argument(
+        "--model", default="Nagao", help="Nagao (default), ResNet, LR, NN, a name of `cellcycle models`, or a folder"
+    )
     arguments = parser.parse_args()
     guarded(lambda: _predict(arguments))
 

@@ -93,7 +93,7 @@ class ImageFolder:
         if others:
             finding = f"{others[0]} is another image of this name (its sha256 differs)"
             raise ImageError(name, finding, "give the image that was meant")
-        raise ImageError(name, f"no such image under {self.folder}", "name its folder")
+        raise ImageError(name, f"no such image under {self.folder}", "name its folder: --images FOLDER")
 
     def _by_path(self, name: str) -> list[Path]:
         paths = [path for path in (find_file(root, name) for root in (self.folder, Path.cwd())) if _is_file(path)]
