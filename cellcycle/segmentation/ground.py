@@ -18,6 +18,9 @@ _MOST_DARKEST = 0.6
 _LEAST_STEPS = 12
 # Noise from pixel to pixel over that from one to the third next: 0.8 and more, but in six fields; of JPEG 0.6 and less.
 _LEAST_ROUGH = 0.7
+# Both along and down a picture, less 1: 0.005 and less; sharpened 0.02 and more, where its ground is even. What chance
+# adds to that of few pixels is this over the root of their number.
+_MOST_ROUGH, _CHANCE = 0.02, 4.0
 # Noise in nuclei over that beside them: 1.3 and more, for light is counted; under a gamma of 0.5 it is less in nine of
 # ten fields, under 0.7 in half of them.
 _LEAST_INSIDE = 1.25
@@ -45,6 +48,9 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
     is_cut |= own.size > 0 and len(np.unique(own)) < _LEAST_STEPS
     rough, is_bent = roughness(pixels, ~ring), _grain(pixels, inside) < _LEAST_INSIDE * _grain(pixels, ~ring)
+    # Cameras have lines of their own along one side; a ground of few values has hardly any noise to compare.
+    excess = max(_MOST_ROUGH, _CHANCE / np.sqrt(max(np.count_nonzero(~ring), 1)))
+    is_bent |= not is_cut and np.minimum(rough, roughness(pixels.T, ~ring.T)) > 1 + excess
     rim, around = pixels[ring & ~glow], pixels[far & ~gap]
     if min(rim.size, around.size) >= _LEAST_PX:
         is_bent |= rim.mean() - around.mean() < _DARK_RING * (np.median(own) - np.median(around))
