@@ -273,6 +273,31 @@ def test_flags():
     assert list(flags) == expected
 
 
+def test_nuclei_of_a_field_out_of_focus_are_flagged_all():
+    pixels, labels = np.full((300, 420), 0.05), np.zeros((300, 420), np.int32)
+    for k in range(12):
+        disc = ellipse(pixels.shape, (50 + 90 * (k // 4), 50 + 90 * (k % 4)), (17, 19))
+        labels[disc], pixels[disc] = k + 1, 0.3
+    for blur in (2, 4):
+        table = measure(ndimage.gaussian_filter(pixels, blur).astype(np.float32), labels)
+        assert (table["flags"].str.contains("out_of_focus") == (blur == 4)).all()
+        assert (table["edge_width_px"] < 0.4 * 36).all()
+
+
+@pytest.mark.parametrize("gap", [0, 1])
+def test_the_outlines_of_a_heap_that_is_alone_in_its_field_are_clumps(gap):
+    """A round nucleus that touches another is none, nor a lobed one that touches none."""
+    shape, labels = (300, 300), np.zeros((300, 300), np.int32)
+    heaped, lobed = (
+        ellipse(shape, (y, x), (13, 30)) | ellipse(shape, (y, x), (30, 13)) for y, x in ((80, 80), (220, 90))
+    )
+    round_one = ellipse(shape, (97, 97), (24, 24))
+    labels[lobed], labels[heaped], labels[ndimage.binary_dilation(round_one, iterations=gap + 1)] = 3, 2, 0
+    labels[ndimage.binary_dilation(round_one)] = 1
+    table = measure(np.where(labels > 0, 0.4, 0.05).astype(np.float32), labels)
+    assert list(table["flags"]) == ["", "clump", ""] and table["solidity"][2] < 0.93
+
+
 def test_a_dense_piece_of_a_dying_nucleus_is_debris_and_half_an_anaphase_is_not():
     shape, labels = (300, 420), np.zeros((300, 420), np.int32)
     pixels = np.full(shape, 0.05)
@@ -597,6 +622,7 @@ def counted(seed=0):
     return rng.poisson(2000 * (pixels + 0.05)) + rng.normal(0, 4, pixels.shape), truth
 
 
+_CENTRE = np.arange(9).reshape(3, 3) == 4
 CHANGED = {
     "as counted": (lambda p: p, ""),
     "of eight bits": (lambda p: np.round(p / 8), ""),
@@ -610,6 +636,9 @@ CHANGED = {
     "as the strongest JPEG": (lambda p: jpeg(p, 10), "is_smooth"),
     "made larger": (lambda p: ndimage.zoom(p, 2, order=1), "is_smooth"),
     "sharpened": (lambda p: p + 2 * (p - ndimage.gaussian_filter(p, 3)), "is_bent"),
+    "sharpened by one pixel": (lambda p: p + 1.5 * (p - ndimage.gaussian_filter(p, 1)), "is_bent"),
+    "sharpened as by ImageJ": (lambda p: ndimage.convolve(p, (12.0 * _CENTRE - ~_CENTRE) / 4), "is_bent"),
+    "with lines of a camera": (lambda p: p + 40 * (np.arange(p.shape[1]) % 2), ""),
     "a difference of Gaussians": (lambda p: p - ndimage.gaussian_filter(p, 5), "is_bent"),
     "a logarithm": (lambda p: np.log(np.maximum(p, 1)), "is_bent"),
     "under a gamma": (lambda p: np.maximum(p, 0) ** 0.45, "is_bent"),

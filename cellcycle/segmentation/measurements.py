@@ -19,7 +19,7 @@ NUCLEUS_COLUMNS = [
     "area_px", "area_um2", "integrated_dna", "mean_dna", "background", "texture", "skewness",
     "eccentricity", "solidity", "edge_width_px", "flags",
 ]  # fmt: skip
-RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "saturated_share"]
+RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "touching_share", "saturated_share"]
 # Columns that networks may read, and whether each is an amount, of which they see the logarithm.
 READABLE = dict.fromkeys(("area_px", "area_um2", "integrated_dna", "mean_dna", "edge_width_px"), True)
 READABLE |= dict.fromkeys(("texture", "skewness", "eccentricity", "solidity"), False)
@@ -176,6 +176,8 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
         "eccentricity": eccentricity_of(at - centre),
         "solidity": area / convex_hull_image(own).sum(),
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna, max(1.0, diameter / _WIDE_PX)),
+        # One pixel of a watershed may lie between.
+        "touching_share": others[(away > 1) & (away <= 2)].mean() if others.any() else 0.0,
         "saturated_share": _saturated_share(local[nucleus], plateau),
         **{name: float(of(local - background, nucleus)) for name, of in _REGISTERED.items()},
     }
