@@ -87,6 +87,16 @@ def test_the_other_nuclei_stay_as_they_were(name):
     assert ((away < 5) | (changed.measured["flags"] != "")).all()
 
 
+@pytest.mark.parametrize("share, fibre", [(0.5, FIBRE), (1, FIBRE), (0.5, ARC)], ids=["half", "as bright", "bent"])
+def test_a_fibre_no_brighter_than_nuclei_is_left_and_flags_those_that_it_crosses(share, fibre):
+    nuclei = found(counts() + 1000 * share * fibre)
+    assert not nuclei.picture.painted
+    away = ndimage.distance_transform_edt(fibre < 0.9)
+    crossed = [c for c in CENTRES if away[c] < 8]
+    assert crossed and set(near(nuclei, crossed, "flags")) == {"debris"}
+    assert set(near(nuclei, far_from(fibre > 0.01), "flags")) == {""}
+
+
 @pytest.mark.parametrize("order", [1, 3])
 def test_a_turned_picture_is_a_field(order):
     turned = ndimage.rotate(counts(), 20, order=order, cval=0)
