@@ -284,6 +284,9 @@ def test_a_plate_and_a_group_are_called_alike_wherever_one_stands(tmp_path, monk
         # As the folder was named, unless that says where one stands.
         groups = [f"{tmp_path}/ex/P1", f"{tmp_path}/ex/P2"] if here != "." else ["ex/P1", "ex/P2"]
         assert [one["group"] for one in layout([f"{folder}x.tif" for folder in folders])[0]] == groups
+        # However its parts are spelled.
+        twice = [f"{folders[1]}x.tif", f"./{folders[1]}y.tif", str(tmp_path / "ex" / "P2" / "z.tif")]
+        assert {one["group"] for one in layout(twice)[0]} == {groups[1]}
     assert layout(["x.tif"], has_files=False)[0][0]["group"] == ".", "a visitor's file has no folder here"
 
 
@@ -481,6 +484,7 @@ BAD_MAPS = {
     "well,rep\nA01,1\nA02,2\n": "did you mean replicate",
     "image,condition\nq/A01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\n": "q/A01_s1.tif is none of the images",
     "well\tdose\nA01\t1,000\nA02\t2\n": "line 2: the dose '1,000' may be 1000 or 1; write it as one of these",
+    "well;dose\nA01;+2.500\nA02;2\n": "line 2: the dose '+2.500' may be +2500 or 2.5",
     "well;dose\nA01;2.500\nA02;2\n": "line 2: the dose '2.500' may be 2500 or 2.5",
     "well;dose\nA01;1.000\nA02;0,5\n": "line 2: the dose '1.000' has another decimal mark than '0,5'",
     "well\tdose\nA01\t0.5\nA02\t1,000\n": "line 3: the dose '1,000' has another decimal mark than '0.5'",

@@ -595,9 +595,12 @@ def test_images_of_one_path_from_the_folders_of_two_tables_are_two_unless_they_s
     Path("p/A01_s1.tif").unlink()
     # Light that is taken out in one of them changes the DNA alone.
     copy = pd.read_csv(files[0])
-    copy.assign(integrated_dna=1.02 * copy["integrated_dna"]).to_csv(files[1], index=False)
+    copy.assign(integrated_dna=1.02 * copy["integrated_dna"], light=0.9804).to_csv(files[1], index=False)
     with pytest.raises(DataError, match=r"d2.p.A01_s1.tif stands in .*n.csv as .*d1.p.A01_s1.tif, too"):
         read_experiment(files)
+    # Two pictures with the outlines of one, and no background.
+    copy.assign(integrated_dna=copy["integrated_dna"].to_numpy()[::-1]).to_csv(files[1], index=False)
+    assert len(read_experiment(files).table) == 2 * len(copy)
 
 
 def test_an_image_that_was_read_in_another_table_is_not_told_as_unreadable(tmp_path):

@@ -88,7 +88,9 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     known = [{"plate": place.plate, "well": place.well} for place in places]
     # The same columns in every row, also where a map says nothing.
     columns = [row | own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
-    folders = [folder_of(path) if has_files else os.path.dirname(path) for path in paths]
+    called: dict[str, str] = {}  # one folder may be named in several ways
+    folders = [called.setdefault(os.path.dirname(whole_path(path)), folder_of(path)) if has_files
+               else os.path.dirname(path) for path in paths]  # fmt: skip
     of_map = "" if plate_map is None else Path(plate_map).stem
     groups = [group_of(folder, own, of_map) for folder, own in zip(folders, columns, strict=True)]
     is_said = any(row.get("plate") or row.get("slide") for row in rows)

@@ -20,7 +20,7 @@ from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 
 DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, its unit into the condition"
 _AMOUNT = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_THOUSAND = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+_THOUSAND = re.compile(r"[+]?[1-9]\d{0,2}[.,]\d{3}")
 _FROM_ROOT = re.compile(r"^(?:[A-Za-z]:)?[\\/](?:.*[\\/])?")
 _ENDING = re.compile(r"(\.ome)?\.[a-z]\w{1,4}$")
 _COLUMNS = ("image", "plate", "well", *TEXTS_OF_MAP, *NUMBERS_OF_MAP)

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from cellcycle.images.wells import ROWS
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure, spread_of
-from cellcycle.report.numbers import Experiment
+from cellcycle.report.numbers import Experiment, natural
 from cellcycle.report.parts import per_cent
 
 _HATCHES, _MARKS, _LINES = ("", "////", "....", "xxxx"), "os^D", ("-", "--", "-.", ":")
@@ -179,7 +179,7 @@ def heat_maps(numbers, experiment: Experiment):
     wells = wells.assign(row=place[0], column=place[1].astype(float)).dropna(subset="row")
     shown = [*experiment.classes, "found", "width of the rim, px"]
     plates = {}
-    for plate, own in wells.groupby("plate", sort=True):
+    for plate, own in sorted(wells.groupby("plate"), key=lambda item: natural(item[0])):
         # Rows and columns between, of which no well is there, are shown: else wells far apart look like neighbours.
         used = [ROWS.index(row) for row in own["row"]]
         rows = ROWS[min(used) : max(used) + 1]
@@ -203,7 +203,7 @@ def heat_maps(numbers, experiment: Experiment):
             every = factor * np.concatenate([of[name].to_numpy(float).ravel() for of in plates.values() if name in of])
             least = 0 if is_share else np.nanmin(every)
             grid = grids[name].reindex_like(grids["found"]) * factor
-            _heat_map(ax, grid, name + ", %" * is_share, is_share, least, max(np.nanmax(every), least + 1e-9))
+            _heat_map(ax, grid, name + ", %" * is_share, is_share, least, max(np.nanmax(every), least + 1))
         yield plate, figure
 
 

@@ -20,7 +20,8 @@ _NEEDED = ("model", "version", "prior", "review", "dna_copies", "edge_width_px")
 # What tables may lack, and what then stands there.
 _OTHERS = {"model_reason": "", "kind": "field", "channel": "", "planes": ""}
 _OTHERS |= {"g1_quality": np.nan, "pixel_size_um": np.nan}
-# What two pictures share only where one is a copy of the other, and what no group changes, as its light does the DNA.
+# What copies of a picture share; so they do the DNA before light is taken out, to rounding.
+_ROUNDING = 0.01
 _CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "area_px", "background"]
 
 
@@ -112,8 +113,11 @@ def _check_once(paths, table) -> None:
 
     Two times or planes of one image are two pictures.
     """
-    seen: dict[tuple, tuple[int, str]] = {}
+    seen: dict[tuple, tuple[int, str, np.ndarray]] = {}
     content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
+    lit = (
+        table.reindex(columns=["integrated_dna", "light"]).astype(float).fillna({"light": 1.0}).prod(axis=1).to_numpy()
+    )
     is_copy = table["flags"].str.contains("same_field").to_numpy()
     pictures = table[["source", "image", "located"]].assign(planes=stated(table)["planes"])
     # A file that could not be read counts for nothing, and may have been predicted again.
@@ -123,7 +127,9 @@ def _check_once(paths, table) -> None:
         if np.isfinite(content[rows, 0]).any():
             keys.append((os.path.basename(os.path.normpath(image)), content[rows].tobytes()))
         for key in keys:
-            other, name = seen.setdefault(key, (k, image))
+            other, name, first = seen.setdefault(key, (k, image, rows))
+            if key != keys[0] and not np.allclose(lit[rows], lit[first], rtol=_ROUNDING, equal_nan=True):
+                continue
             # Copies that were predicted together say so themselves.
             is_told = key != keys[0] and is_copy[rows].any()
             if other != k or (name != image and not is_told):

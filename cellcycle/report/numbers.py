@@ -90,7 +90,7 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     for name in ("unit", "unit_name"):
         table[name] = table[name].mask(is_mixed, table[name] + " (" + table["arm"] + ")")
     control = _control(table, control) if control else ""
-    arms = {arm: (control not in (arm, condition), _natural(condition), dose if dose > 0 else 0.0, _natural(arm))
+    arms = {arm: (control not in (arm, condition), natural(condition), dose if dose > 0 else 0.0, natural(arm))
             for arm, condition, dose in table[["arm", "condition", "dose"]].itertuples(index=False)}  # fmt: skip
     return Experiment(table, classes_of(table), sorted(arms, key=arms.get), control)
 
@@ -164,7 +164,8 @@ def _control(table, control: str) -> str:
     return names[key]
 
 
-def _natural(text: str) -> list:
+def natural(text: str) -> list:
+    """Return a key by which names are sorted as a person would: 2 before 10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
