@@ -28,6 +28,8 @@ _PARTS, _NEAR_KNOWN = 0.6, 0.15
 _LEAST_PEAK_SHARE = 0.12
 _MOST_OUTLIERS = 0.2
 _LEAST_BIC_GAIN, _ABOUT_ALIKE = 10.0, 0.1
+# What a peak of G1 gains over none, twice and a nucleus: less is how S and G2 differ from the model, seen in many.
+_LEAST_GAIN_EACH = 0.03
 # Of two peaks beside the single hump: two shares and the ratio of the peaks.
 _MORE_PARAMETERS = 3
 _LEAST_SECOND = 0.04
@@ -96,7 +98,8 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     position, cv, ratio = _refined(counts, centres, _coarse(counts, centres))
     log_likelihood, weights = _mixture(counts, centres, position, cv, ratio)
     hump, without_g1 = _single_hump(counts, centres), _without_g1(counts, centres)
-    gain, has_g1 = log_likelihood - hump, 2 * (log_likelihood - without_g1) >= _LEAST_BIC_GAIN
+    gain = log_likelihood - hump
+    has_g1 = 2 * (log_likelihood - without_g1) >= max(_LEAST_BIC_GAIN, _LEAST_GAIN_EACH * len(dna))
     fractions = dict(zip(("G1", "S", "G2", "outliers"), (float(w) for w in weights), strict=True))
     quality = float(max(0.0, 1 - np.exp(-2 * gain / len(dna))))
     bic_gain = 2 * gain - _MORE_PARAMETERS * np.log(len(dna))

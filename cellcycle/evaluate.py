@@ -46,7 +46,7 @@ class Evaluation:
     probabilities: np.ndarray
     trained_on: tuple[str, ...] = ()
     thresholds: tuple[float, ...] | np.ndarray | None = None
-    least_groups: int = 2
+    least_groups: int = 5
 
     @property
     def answered(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Labelled data as people have it: mended where it is certain, else refused in one line that names what was found."""
 
+import shutil
 from dataclasses import replace
 from urllib.request import pathname2url
 
@@ -149,6 +150,22 @@ def test_images_of_one_name_are_told_apart_by_their_folders_or_left_out(cells):
     assert len(load_dataset(manifest(cells, ["path,label", *rows]))) == 8
     some = load_dataset(manifest(cells, ["path,label", *ROWS, "2.tif,G1", "1.tif,G1"]), on_error="skip")
     assert len(some) == 8 and any("1.tif: 4 images have this name" in note for note in some.notes)
+
+
+def test_an_image_that_is_gone_is_not_another_of_its_name(cells, tmp_path, monkeypatch):
+    (cells / "G1" / "1.tif").rename(cells / "G1" / "7.tif")
+    (cells / "M" / "1.tif").rename(cells / "M" / "8.tif")
+    rest = [ROWS[0], *ROWS[2:-1]]
+    for rows in (["G1/8.tif,G1", *rest], ["D:/x/8.tif,G1", *rest, "M/8.tif,M"]):
+        with pytest.raises(DataError, match=r"8.tif \(no such image"):
+            load_dataset(manifest(cells, ["path,label", *rows]))
+    # Nor one that lies where one stands, unless there is none below the table.
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(cells / "S" / "1.tif", other / "7.tif")
+    monkeypatch.chdir(other)
+    dataset = load_dataset(manifest(cells, ["path,label", "7.TIF,G1", *rest]))
+    assert dataset.sample_ids[0] == "G1/7.tif"
 
 
 def test_rows_without_a_label_are_left_out_on_request(cells):

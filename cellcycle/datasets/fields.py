@@ -65,18 +65,21 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     if "group" in table:
         table["group"], said = clean_names(table["group"], "group", file)
         notes += said
-    images, files, bad = ImageFolder(file.parent, is_open=True), {}, []
+    images, files, as_found, bad = ImageFolder(file.parent, is_open=True), {}, {}, []
     table["sha256"] = table.get("image_sha256", "")
     for key, named in table.groupby(["image", "sha256"], sort=False):
         try:
-            files |= dict.fromkeys(named.index, images.find(*key).resolve())
+            found = images.find(*key)
+            files |= dict.fromkeys(named.index, found.resolve())
+            # As it is called where it was found: in a store of data that is a link to a file of another name.
+            as_found.setdefault(found.resolve(), os.path.abspath(found))
         except CellCycleError as error:
             bad.append(f"{error.subject}: {error.finding}")
     pictures, said = _pictures(table, files)
     bad += said
     keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
     called, fields, rows, doubtful, lost = picture_names(keys), [], [], defaultdict(list), []
-    groups, wells = _read_together(pictures)
+    groups, wells = _read_together([as_found[path] for path, *_ in pictures])
     for key, well, (plane, named) in zip(keys, wells, pictures.values(), strict=True):
         fields.append(_found(key[0], called[key], plane, named, well))
         meant, said = _meant(fields[-1], named, doubtful, lost)
@@ -133,9 +136,8 @@ def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[s
     return pictures, bad
 
 
-def _read_together(pictures) -> tuple[list[str], list[tuple]]:
-    """Return with what `predict` would read each picture (path, ...), its plate or folder, and its well if known."""
-    paths = [str(path) for path, *_ in pictures]
+def _read_together(paths: list[str]) -> tuple[list[str], list[tuple]]:
+    """Return with what `predict` would read each picture, its plate or folder, and its well if known."""
     places = stated_places(paths, places_of(paths))
     groups = [group_of(os.path.dirname(path), asdict(place)) for path, place in zip(paths, places, strict=True)]
     return groups, [(place.plate, place.well) if place.well else () for place in places]

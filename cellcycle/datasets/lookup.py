@@ -60,6 +60,19 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _key(name: str) -> str:
+    """Return the name of a file without blanks at its ends, its suffix in small letters."""
+    stem, dot, suffix = name.strip().rpartition(".")
+    return stem + dot + suffix.lower()
+
+
 def sample_id(folder: Path, path: Path) -> str:
     """Return the path from a folder, or the whole path of a file outside it."""
     try:
@@ -81,7 +94,10 @@ class ImageFolder:
         others = []
         # The website numbers images of one name; the hash tells which of them is meant.
         first = _NUMBER.sub("", name) if sha256 else name
-        for look, called in ((self._by_path, name), (self._by_name, name), (self._by_name, first)):
+        is_bare = not re.search(r"[\\/]", name)
+        looks = [(self._by_path, name), (self._by_name, name), (self._by_name, first), (self._from_here, name)]
+        # A name with folders is as `predict` wrote it, seen from here; a name alone says nothing of where it lies.
+        for look, called in looks if is_bare else [looks[0], looks[3], *looks[1:3]]:
             found = look(called)
             fitting = [path for path in found if sha256 in ("", sha256_of(path))]
             if len(fitting) > 1 and not sha256 and look == self._by_name:
@@ -95,23 +111,31 @@ class ImageFolder:
             raise ImageError(name, finding, "give the image that was meant")
         raise ImageError(name, f"no such image under {self.folder}", "name its folder: --images FOLDER")
 
-    def _by_path(self, name: str) -> list[Path]:
-        paths = [path for path in (find_file(root, name) for root in (self.folder, Path.cwd())) if _is_file(path)]
-        inside = os.path.abspath(self.folder)
-        return [path for path in paths if self.is_open or Path(os.path.abspath(path)).is_relative_to(inside)]
+    def _by_path(self, name: str, root: Path | None = None) -> list[Path]:
+        path, inside = find_file(root or self.folder, name), os.path.abspath(self.folder)
+        is_allowed = self.is_open or Path(os.path.abspath(path)).is_relative_to(inside)
+        return [path] if _is_file(path) and is_allowed else []
+
+    def _from_here(self, name: str) -> list[Path]:
+        return self._by_path(name, Path.cwd())
 
     def _by_name(self, name: str) -> list[Path]:
-        """Return the images of a name, but for outlines; of several those whose folders agree best."""
+        """Return the images of a name, but for outlines; of several those whose folders agree best.
+
+        None where the folder that the name tells is there: then the image is not elsewhere, but gone.
+        """
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if len(parts) > 1 and _is_folder(self.folder.joinpath(*parts[:-1])):
+            return []
         if self._named is None:
             self._named = {}
             for path in list_images(self.folder):
                 if not any(map(is_outlines, path.relative_to(self.folder).parts[:-1])):
                     # A prediction table shows odd names (a tab, a backslash, no text) in a way of its own.
-                    for key in {path.name.strip(), shown_name(path).rpartition("/")[2].strip()}:
+                    for key in {_key(path.name), _key(shown_name(path).rpartition("/")[2])}:
                         self._named.setdefault(key, []).append(path)
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        keys = {*parts[-1:], name.rpartition("/")[2]}
-        found = {path.resolve(): path for key in keys for path in self._named.get(key.strip(), [])}.values()
+        keys = {_key(key) for key in (*parts[-1:], name.rpartition("/")[2])}
+        found = {path.resolve(): path for key in keys for path in self._named.get(key, [])}.values()
         ends = [zip(reversed(path.parts), reversed(parts), strict=False) for path in found]
         shared = [sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], end)) for end in ends]
         return sorted(path for path, n in zip(found, shared, strict=True) if n == max(shared))
