@@ -989,6 +989,15 @@ def test_what_two_tabs_say_is_put_together_and_only_of_nuclei_that_they_show(sit
             assert answer.status_code == 400 and "has no nucleus" in answer.text and len(answer.text) < 300
         assert client.put(address, json={"1": "S"}, params={"found": "0" * 64}).status_code == 409
         assert client.post("/api/visit").json()["images"][0]["corrections"] == {"1": "M", "9": "G2"}
+        # One tab finds the nuclei anew; what the other says of those it shows is kept for them.
+        again = f"/api/images/{about['id']}/call"
+        others = client.post(again, params={"kind": "nucleus"}).json()
+        assert others["found"] != about["found"]
+        late = client.put(address, json={"2": "S"}, params={"found": about["found"]})
+        assert late.status_code == 200 and late.json()["corrections"] == {} and late.json()["aside"] == 3
+        unknown = client.put(address, json={str(about["n"] + 1): "S"}, params={"found": about["found"]})
+        assert unknown.status_code == 400
+        assert client.post(again).json()["corrections"] == {"1": "M", "2": "S", "9": "G2"}
 
 
 def test_what_is_said_under_ever_other_settings_is_bounded(tmp_path):

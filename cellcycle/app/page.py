@@ -108,24 +108,27 @@ async def _call(site: Site, visitor: Visitor, request: Request, image: Path):
 async def _correct(site: Site, visitor: Visitor, request: Request, image: Path):
     """Take what the owner says of some nuclei of an image: number -> label, "" or null to take it back.
 
-    Beside it may stand the hash of the nuclei that are meant; the answer is all that is known then.
+    Beside it may stand the hash of the nuclei that are meant, also of those that were found anew meanwhile, perhaps in
+    another tab; the answer is all that is known then.
     """
     try:
         said = await request.json()
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "the request is not JSON") from error
     about = visitor.about(image)
-    if request.query_params.get("found", about["found"]) != about["found"]:
-        raise Refusal(409, "the nuclei of this image were found anew, perhaps in another tab; load the page again")
+    found = request.query_params.get("found", about["found"])
+    numbers = {about["found"]: image / about["call"] / worker.NUMBERS}.get(found) or visitor.earlier(image).get(found)
+    if numbers is None:
+        raise Refusal(409, "the nuclei of this image were never found so; load the page again")
     allowed = labels_of(about)
     is_sound = isinstance(said, dict) and all(isinstance(label, str | None) for label in said.values())
     if not is_sound or not allowed.issuperset(filter(None, said.values())):
         raise SettingError("corrections", "they do not fit the image", f"give one of {', '.join(sorted(allowed))}")
-    known = set(map(str, json.loads((image / about["call"] / worker.NUMBERS).read_text("utf-8"))))
+    known = set(map(str, json.loads(numbers.read_text("utf-8"))))
     if unknown := said.keys() - known:
         finding = f"the image has no nucleus {clean_name(min(unknown))}"
         raise SettingError("corrections", finding, "load the page again, and label those it shows")
-    return JSONResponse(visitor.correct(image, said))
+    return JSONResponse(visitor.correct(image, said, found))
 
 
 async def _remove(site: Site, visitor: Visitor, request: Request, image: Path):

@@ -4,7 +4,8 @@ Nothing that a client sends becomes a part of a path: an id is looked up among t
 folder holds `upload` until it was read, then `plane/`, `call-<token>/` and `about.json`, which names the call that
 is meant; a file that is being replaced therefore never mixes with an older one. What its owner said of nuclei stands in
 `said.json` under the hash of the nuclei that were found, and stays whatever is called: hash -> number -> labels, the
-last of those that a model knows counting under it. The folder of a model that was trained on corrections holds `model/`
+last of those that a model knows counting under it; the numbers of nuclei that were since found otherwise stand in
+`numbers-<hash>.json`. The folder of a model that was trained on corrections holds `model/`
 and `trained.json`, that of a plate map `map.csv`.
 """
 
@@ -24,6 +25,7 @@ from weakref import WeakValueDictionary
 from cellcycle.app.fine_tune import MODEL, TRAINED
 from cellcycle.app.guard import Refusal, busy
 from cellcycle.app.limits import MB, Limits
+from cellcycle.app.worker import NUMBERS
 from cellcycle.files import replace_json
 from cellcycle.names import apart
 from cellcycle.review import NONE
@@ -162,19 +164,28 @@ class Visitor:
             raise Refusal(404, "the image was removed while it was worked on")
         old = self.about(image) if (image / _ABOUT).exists() else {"number": time.time_ns()}
         replace_json(image / _ABOUT, about | {"number": old["number"]})
-        for old in image.glob("call-*"):
-            if old.name != about.get("call"):
-                shutil.rmtree(old, ignore_errors=True)
+        if old.get("found") != about.get("found") and "call" in old:
+            # A page that shows those nuclei may still say something of them.
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(image / old["call"] / NUMBERS, image / f"numbers-{old['found']}.json")
+        for folder in image.glob("call-*"):
+            if folder.name != about.get("call"):
+                shutil.rmtree(folder, ignore_errors=True)
         self._store.measure(image)
         return self.about(image)
 
-    def correct(self, image: Path, changes: dict[str, str | None]) -> dict:
+    def earlier(self, image: Path) -> dict[str, Path]:
+        """Return the file of the numbers of nuclei that were since found otherwise, by their hash."""
+        return {file.stem.removeprefix("numbers-"): file for file in image.glob("numbers-*.json")}
+
+    def correct(self, image: Path, changes: dict[str, str | None], found: str | None = None) -> dict:
         """Keep what the owner says of nuclei beside what was said of others; return what is known then.
 
-        `changes` are number -> one of `labels_of`, or "" or None where it is taken back.
+        `changes` are number -> one of `labels_of`, or "" or None where it is taken back; `found` is the hash of the
+        nuclei that are meant, without it those of now.
         """
         about, kept = self.about(image), _said(image)
-        said, allowed = kept.setdefault(about["found"], {}), labels_of(about)
+        said, allowed = kept.setdefault(found or about["found"], {}), labels_of(about)
         if len(kept) > _MOST_WAYS:
             raise Refusal(409, "its nuclei were corrected under too many settings; remove the image and give it again")
         for number, label in changes.items():

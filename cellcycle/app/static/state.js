@@ -216,41 +216,41 @@ export function undo() {
   choose(last.map(([nucleus]) => nucleus));
 }
 
-// What the server does not know yet: id -> {found, said}, numbers of nuclei -> what they are. It alone is sent, one
-// request an image at a time: another tab may say other things. A lost connection is tried again.
+// What the server does not know yet, by image and finding: {id, found, said}, numbers of nuclei -> what they are. It
+// alone is sent, one request of these at a time: another tab may say other things. A lost connection is tried again.
 const UNSENT = 'unsent';
 const unsent = new Map();
+const foundOf = (id, found) => `${id} ${found}`;
 const saving = new Map();
-const lost = new Map(); // images of which it was refused, or not heard -> why
+const lost = new Map(); // of which it was refused, or not heard -> why
 function save(nuclei) {
-  for (const { image: id, id: number, said } of nuclei) {
-    const { found } = images.get(id).about;
-    // Of nuclei that were found otherwise nobody listens any more.
-    if (unsent.get(id)?.found !== found) unsent.set(id, { found, said: {} });
-    unsent.get(id).said[number] = said;
+  for (const { image: id, found, id: number, said } of nuclei) {
+    const key = foundOf(id, found);
+    if (!unsent.has(key)) unsent.set(key, { id, found, said: {} });
+    unsent.get(key).said[number] = said;
+    if (!saving.has(key)) saving.set(key, send(key));
   }
-  for (const id of new Set(nuclei.map((nucleus) => nucleus.image))) if (!saving.has(id)) saving.set(id, send(id));
 }
 
-async function send(id) {
-  for (let wait = 1000; images.has(id) && unsent.has(id); wait = Math.min(2 * wait, 30000)) {
-    const due = unsent.get(id);
+async function send(key) {
+  await null; // all that is said at once is sent at once
+  const due = unsent.get(key);
+  for (let wait = 1000; images.has(due.id) && unsent.has(key); wait = Math.min(2 * wait, 30000)) {
     const sent = { ...due.said };
     try {
-      const about = await correct(id, due);
+      const about = await correct(due.id, due);
       for (const [number, said] of Object.entries(sent)) if (due.said[number] === said) delete due.said[number];
-      if (!Object.keys(due.said).length && unsent.get(id) === due) unsent.delete(id);
-      lost.delete(id);
+      if (!Object.keys(due.said).length) unsent.delete(key);
+      lost.delete(key);
       heard(about);
     } catch (error) {
-      lost.set(id, `Your corrections are not saved yet: ${error.message}`);
-      // Where nuclei were found anew meanwhile, what was said of those is still to be sent.
-      if (error.status && error.status < 500 && unsent.get(id) === due) break;
+      lost.set(key, `Your corrections are not saved yet: ${error.message}`);
+      if (error.status && error.status < 500) break;
       tell('saved');
       await new Promise((done) => setTimeout(done, wait));
     }
   }
-  saving.delete(id);
+  saving.delete(key);
   tell('saved');
 }
 
@@ -275,12 +275,9 @@ export function heard(about) {
 }
 
 /** What is not yet sent is newer than what the server knew. */
-const saidOf = (about, number) => {
-  const due = unsent.get(about.id);
-  return (due?.found === about.found ? due.said[number] : null) ?? about.corrections[number] ?? '';
-};
+const saidOf = ({ id, found, corrections }, number) => unsent.get(foundOf(id, found))?.said[number] ?? corrections[number] ?? '';
 
-export const unsaved = () => [...lost].find(([id]) => images.has(id) && unsent.get(id)?.found === images.get(id).about.found)?.[1] ?? '';
+export const unsaved = () => [...lost].find(([key]) => images.has(unsent.get(key)?.id))?.[1] ?? '';
 /** Wait until the server knows all that was said; an error where it does not listen. */
 export async function saved() {
   const heard = new AbortController();
@@ -295,12 +292,17 @@ export async function saved() {
 export async function sendUnsent() {
   const left = JSON.parse(sessionStorage.getItem(UNSENT) ?? '[]');
   sessionStorage.removeItem(UNSENT);
-  for (const [id, due] of left) await correct(id, due).catch(() => {}); // by now it may be forgotten
+  for (const due of left) {
+    await correct(due.id, due).catch((error) => {
+      // By now the image may be forgotten.
+      if (error.status !== 404) tell('unfit', `Not kept: ${Object.keys(due.said).length} of your corrections: ${error.message}`);
+    });
+  }
 }
 window.addEventListener('pagehide', () => {
-  const left = [...unsent].filter(([id]) => images.has(id));
+  const left = [...unsent.values()].filter(({ id }) => images.has(id));
   sessionStorage.setItem(UNSENT, JSON.stringify(left));
-  left.forEach(([id, { found, said }]) => api.correct(id, found, said).catch(() => {})); // for a tab that is closed
+  left.forEach(({ id, found, said }) => api.correct(id, found, said).catch(() => {})); // for a tab that is closed
 });
 window.addEventListener('beforeunload', (event) => unsaved() && event.preventDefault());
 
