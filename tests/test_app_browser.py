@@ -625,9 +625,19 @@ def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(pa
     assert sorted(page.locator("#image option").all_inner_texts()) == [f"{k}.png (1 nucleus)" for k in (10, 8, 9)]
     gone = tmp_path / "gone.png"
     shutil.copyfile(NUCLEI[0], gone)
-    page.route("**/api/images?*", lambda route: (gone.unlink(missing_ok=True), route.continue_()))
-    upload(page, *NUCLEI[5:7], gone)
-    assert "gone.png: the browser cannot read it" in page.locator("#problems").inner_text()
+    tables = [tmp_path / name for name in ("gone.csv", "map.csv", "old.csv")]
+    for table in tables:
+        table.write_text("well,condition\nA01,drug\n")
+    page.route(
+        "**/api/images?*", lambda route: ([f.unlink(missing_ok=True) for f in (gone, tables[0])], route.continue_())
+    )
+    upload(page, *NUCLEI[5:7], gone, *tables)
+    told = page.locator("#problems").inner_text()
+    assert all(f"{name}: the browser cannot read it" in told for name in ("gone.png", "gone.csv"))
+    assert "map.csv, old.csv: 2 tables that would be the plate map; give one" in told
+    assert not page.context.request.post(page.url + "api/visit", headers={"Origin": page.url.rstrip("/")}).json()[
+        "has_map"
+    ]
     assert page.locator("#image option").count() == 5
 
 

@@ -1,10 +1,19 @@
 // The server's addresses; every answer that is no success becomes an error with one sentence.
 
+/** Return how the text of a file begins; an error where the browser cannot read it. */
+export async function beginning(file, n) {
+  try {
+    return await (file.size ? file.slice(0, n) : file).text(); // of nothing a part is always read
+  } catch {
+    throw new Error('the browser cannot read it; was it moved or changed, or its drive taken away?');
+  }
+}
+
 async function asked(path, options = {}) {
   let answer;
   const { body } = options;
   // A folder, or a file that went away, would look like a lost connection.
-  if (body instanceof File && !await body.slice(0, 1).arrayBuffer().catch(() => null)) throw new Error('the browser cannot read it; was it moved or changed, or its drive taken away?');
+  if (body instanceof File) await beginning(body, 1);
   try {
     answer = await fetch(path, { credentials: 'same-origin', ...options });
   } catch (error) {

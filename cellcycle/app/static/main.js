@@ -132,7 +132,7 @@ async function give(files) {
       await take((isAgain && await arrived(key)) || await api.upload(file, key, settings(), signal));
       notTaken.delete(key);
     });
-    for (const table of tables) await takeTable(table);
+    await takeTables(tables);
     notTaken.clear();
     // What was cancelled on its way may have arrived.
     if (!isDone) await asServer().catch(() => null);
@@ -153,12 +153,24 @@ function tellNotTaken() {
 /** Return what is known of a file that the server has, though its answer was lost. */
 const arrived = async (key) => (await api.visit()).images.find((about) => about.key === key);
 
-/** Take a plate map, or a table of corrections that was saved before. */
-async function takeTable(table) {
+/** Take a plate map, and tables of corrections that were saved before; of several maps none is meant more than others. */
+async function takeTables(tables) {
+  const [maps, others] = [[], []];
+  for (const table of tables) {
+    await api.beginning(table, 4096).then((text) => {
+      const head = text.split(/\r?\n/).find((line) => line.trim() && !line.startsWith('#')) ?? '';
+      (/label|class|phase/i.test(head) ? others : maps).push(table);
+    }).catch((error) => problem(`${table.name}: ${error.message}`));
+  }
+  if (maps.length > 1) problem(`${maps.map(({ name }) => name).join(', ')}: ${maps.length} tables that would be the plate map; give one`);
+  else if (maps.length) await takeTable(maps[0], true);
+  for (const table of others) await takeTable(table, false);
+}
+
+async function takeTable(table, isMap) {
   try {
     await saved();
-    const head = (await table.slice(0, 4096).text()).split(/\r?\n/).find((line) => line.trim() && !line.startsWith('#')) ?? '';
-    if (!/label|class|phase/i.test(head)) {
+    if (isMap) {
       await api.plateMap(table);
       return hasMap(true);
     }
