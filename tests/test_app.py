@@ -480,7 +480,7 @@ def test_where_too_many_wait_the_next_is_asked_to_come_back(tmp_path):
         for answer in (post(client, NUCLEI[0]), give(client, NUCLEI[0])):
             assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
     with running(tmp_path, replace(LIMITS, disk_mb=0)) as address, httpx.Client(base_url=address) as client:
-        assert post(client, NUCLEI[0]).status_code == 503
+        assert post(client, NUCLEI[0]).status_code == 413  # it never will have room
 
 
 # --- who may ask ---
@@ -766,7 +766,9 @@ def test_images_of_a_visitor_and_the_disk_of_all_are_limited(tmp_path):
         client.post("/api/visit")
         # A file of a few thousand bytes may hold a plane of millions; when its request ends that is gone.
         refused = post(client, *((name, png(1000, 1000)) for name in ("a.png", "b.png")))
-        assert refused.status_code == 503 and "the disk of this server is full" in refused.json()["detail"]
+        # It would be no better later.
+        assert refused.status_code == 413 and "more than the 0.5 MB of disk" in refused.json()["detail"]
+        assert post(client, ("a.png", b"x" * 600_000)).status_code == 413
         assert [give(client, NUCLEI[0]).status_code for _ in range(3)] == [200, 200, 409]
     with running(tmp_path, replace(LIMITS, disk_mb=0.02)) as address, httpx.Client(base_url=address) as client:
         client.post("/api/visit")

@@ -157,7 +157,7 @@ class _Body:
     def __init__(self, guard: Guard, limits: Limits, scope, receive):
         self._guard, self._limits, self._receive = guard, limits, receive
         large = {"/predict": limits.request_mb} | dict.fromkeys(("/api/images", "/api/corrections"), limits.file_mb)
-        self._most_mb = large.get(scope["path"], _SMALL_MB)
+        self._most_mb = min(large.get(scope["path"], _SMALL_MB), limits.disk_mb)
         self._scope, self._start, self.n_bytes = scope, time.monotonic(), 0
         self.is_complete = False
 

@@ -97,7 +97,7 @@ class Site:
         """
 
         async def has_left() -> bool:
-            self.store.check_room()
+            self.store.check_room(folder)
             return is_gone is not None and await is_gone()
 
         # The formats of vendors are known by their suffixes; no other is kept.

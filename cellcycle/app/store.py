@@ -91,11 +91,17 @@ class Store:
             finally:
                 self._forget_sizes(Path(folder))
 
-    def check_room(self) -> None:
-        """Refuse where the disk that may be used is full."""
+    def check_room(self, part: Path | None = None) -> None:
+        """Refuse where the disk that may be used is full; for good where the request of a `part` filled it alone."""
         self.tidy()
-        if sum(self._sizes.values()) > self._limits.disk_mb * MB:
-            raise busy("the disk of this server is full")
+        most = self._limits.disk_mb
+        if sum(self._sizes.values()) <= most * MB:
+            return
+        is_request = part is not None and part.parent.name.startswith(".")  # see `scratch`
+        own = sum(size for path, size in self._sizes.items() if is_request and path.parent == part.parent)
+        if own > most * MB:
+            raise Refusal(413, f"its images need more than the {most:g} MB of disk that this server has; give fewer")
+        raise busy("the disk of this server is full")
 
     def measure(self, image: Path) -> None:
         """Note how much disk an image, or the part of a request's folder, takes, or that it is gone."""
