@@ -612,7 +612,7 @@ def test_a_page_that_is_left_asks_first_and_says_then_which_files_had_not_arrive
 
 
 def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(page, tmp_path):
-    for k, name in enumerate(("10.png", "9.png", "below/8.png", ".hidden.png", "notes.txt")):
+    for k, name in enumerate(("10.png", "9.png", "below/8.png", ".hidden.png", "notes.txt", "a.ome.zarr/0.png")):
         (tmp_path / "dropped" / name).parent.mkdir(exist_ok=True, parents=True)
         shutil.copyfile(NUCLEI[k], tmp_path / "dropped" / name)
     page.evaluate(WORKED)
@@ -621,7 +621,9 @@ def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(pa
     for kind in ("dragEnter", "dragOver", "drop"):
         tool.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
     page.locator("body[data-worked]").wait_for()
-    assert page.locator("#problems").is_hidden()
+    assert page.locator("#problems li").all_inner_texts() == [
+        "a.ome.zarr: a folder of OME-Zarr is read by the command line alone: cellcycle predict"
+    ]
     assert sorted(page.locator("#image option").all_inner_texts()) == [f"{k}.png (1 nucleus)" for k in (10, 8, 9)]
     gone = tmp_path / "gone.png"
     shutil.copyfile(NUCLEI[0], gone)

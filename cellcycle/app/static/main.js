@@ -303,9 +303,11 @@ document.addEventListener('drop', async (event) => {
   const hasFiles = event.dataTransfer.types.includes('Files'); // later it has forgotten them
   try {
     const isWanted = (name) => isTable(name) || site.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
-    const files = await dropped(event.dataTransfer, isWanted);
+    const skipped = [];
+    const files = await dropped(event.dataTransfer, isWanted, skipped);
     if (files.length) give(files);
-    else if (hasFiles) problem('There is no image, and no table, in the folder.');
+    else if (hasFiles && !skipped.length) problem('There is no image, and no table, in the folder.');
+    skipped.forEach(problem);
   } catch (error) {
     problem(`The folder cannot be read: ${error.message}`);
   }
