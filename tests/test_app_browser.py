@@ -689,15 +689,16 @@ def test_two_tabs_label_the_same_image_and_neither_deletes_what_the_other_said(p
 
 
 def test_what_was_said_of_images_that_the_server_lost_comes_back_when_they_are_given_again(page, two):
+    upload(page, two[1])
     page.locator("#table").focus()
     page.keyboard.press("1")
     page.keyboard.press("x")
     page.locator("#told", has_text="2 labelled (").wait_for()
-    upload(page, two[1])
     for option in page.locator("#image option").all():
         page.evaluate("key => fetch(`/api/images/${key}`, {method: 'DELETE'})", option.get_attribute("value"))
     page.locator("#table").focus()
     page.keyboard.press("2")
+    page.locator("#told", has_text="3 labelled (").wait_for()
     page.locator("#unsaved", has_text="give it again").wait_for()
     # No table comes that lacks them.
     page.locator("#save-table").click()
