@@ -48,23 +48,9 @@ def find_file(folder: Path, text: str) -> Path:
     for form in forms + [form.replace("\\", "/") for form in forms]:
         with contextlib.suppress(RuntimeError):  # ~name of a user who is not there
             path = folder / Path(form).expanduser()
-            if _is_file(path):
+            if os.path.isfile(path):
                 return path
     return folder / plain
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long a name, a NUL
-        return False
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def _key(name: str) -> str:
@@ -94,10 +80,9 @@ class ImageFolder:
         others = []
         # The website numbers images of one name; the hash tells which of them is meant.
         first = _NUMBER.sub("", name) if sha256 else name
-        is_bare = not re.search(r"[\\/]", name)
-        looks = [(self._by_path, name), (self._by_name, name), (self._by_name, first), (self._from_here, name)]
+        below, here = [(self._by_name, name), (self._by_name, first)], [(self._from_here, name)]
         # A name with folders is as `predict` wrote it, seen from here; a name alone says nothing of where it lies.
-        for look, called in looks if is_bare else [looks[0], looks[3], *looks[1:3]]:
+        for look, called in [(self._by_path, name), *(here + below if re.search(r"[\\/]", name) else below + here)]:
             found = look(called)
             fitting = [path for path in found if sha256 in ("", sha256_of(path))]
             if len(fitting) > 1 and not sha256 and look == self._by_name:
@@ -114,7 +99,7 @@ class ImageFolder:
     def _by_path(self, name: str, root: Path | None = None) -> list[Path]:
         path, inside = find_file(root or self.folder, name), os.path.abspath(self.folder)
         is_allowed = self.is_open or Path(os.path.abspath(path)).is_relative_to(inside)
-        return [path] if _is_file(path) and is_allowed else []
+        return [path] if os.path.isfile(path) and is_allowed else []
 
     def _from_here(self, name: str) -> list[Path]:
         return self._by_path(name, Path.cwd())
@@ -125,7 +110,7 @@ class ImageFolder:
         None where the folder that the name tells is there: then the image is not elsewhere, but gone.
         """
         parts = PurePosixPath(name.replace("\\", "/")).parts
-        if len(parts) > 1 and _is_folder(self.folder.joinpath(*parts[:-1])):
+        if len(parts) > 1 and os.path.isdir(self.folder.joinpath(*parts[:-1])):
             return []
         if self._named is None:
             self._named = {}
