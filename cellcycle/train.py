@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,12 @@ from cellcycle.evaluate import (
     write_evaluation,
     write_trained_images,
 )  # fmt: skip
-from cellcycle.inputs import InputRule, prepare
+from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.metrics import drawn_by
 from cellcycle.networks import build_network
 from cellcycle.nuclei import nuclei_of
-from cellcycle.splits import check_no_leak, joined, overlapping, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT
-from cellcycle.training.parts import Clock, Trainings, device_of, jobs_of, state_of
+from cellcycle.training.parts import Clock, Trainings, device_of, folds_of, jobs_of, state_of
 from cellcycle.training.recipes import BEST, INTENSITIES, input_rule
 
 _LIMIT = "Holds for cells, stain and microscope like those it was trained on; scores are of such cells, held out."
@@ -109,6 +109,71 @@ def train(
     identity = dataset.identity
     if _check_output(output, identity, force):
         say(f"{output}: the model that is there is replaced when the new one is complete")
+    cells = _given(dataset, start, size, intensity, network, say)
+    settings = _settings(network, epochs, device, start, len(cells.labels))
+    jobs = jobs_of(jobs, settings["device"])
+    marks, known = cells.dataset.known_by(), set() if start is None else trained_images(start)
+    # What the model to train further has learned from is held out of nothing.
+    scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
+    parts, limits = folds_of(cells.dataset, marks, folds, seed)
+    if len(scored) < len(marks):
+        limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score has them.")
+    for limit in limits if cells.dataset.has_stated_groups else ():
+        say(limit)
+    fold_of = np.zeros(len(marks), np.int64)
+    for part in parts:
+        fold_of[part.test] = part.fold
+    # In the order in which what differs is named: the later follow from the earlier.
+    facts = {"data": cells.dataset.identity, "--from": None if start is None else start.card["card_sha256"]}
+    facts |= {"--size": size, "--intensity": intensity, "--folds": folds, "--seed": seed}
+    facts |= {f"--{k}": v for k, v in settings.items()}
+    facts |= {"groups": hashlib.sha256(repr((fold_of.tolist(), scored.tolist())).encode()).hexdigest()}
+    facts |= {"version of cellcycle": cells.rule.to_dict()}
+    with state_of(output, facts, resume, say) as state:
+        trainings = Trainings(
+            settings, cells.inputs, cells.labels, len(cells.classes), state, start and start.classifier
+        )
+        with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"]), progress):
+            held_out = trainings.called(parts, seed, jobs, client)
+            learned, comparison, final = {*marks.ravel(), *known}, {}, None
+            if start is not None:
+                before = softmax(start.classifier().logits(cells.inputs).astype(np.float64))
+                comparison = _compared(cells, scored, before, held_out, folds, say)
+                if comparison["before"] >= comparison["after"]:
+                    say("the model was not worse before: its weights are kept")
+                    final, held_out, learned = start.classifier(), before, known
+            # Found finished in its state, unless a fine-tuned model was still to prove better.
+            final = final or trainings.fit("all", seed + folds)
+        judged, confidence = _judged(cells, scored, held_out, fold_of, folds, limits)
+        about = _about(output, cells, identity, settings, seed, start, comparison, limits)
+        if learned is known:
+            # The weights are those that were there: these nuclei judged them alone.
+            about["trained_on"], judges = start.card["trained_on"], f"{len(scored)} nuclei of {dataset.name}"
+            about["limits"] += [f"Its weights are those of {start.name}: {judges} judged them."]
+        about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
+
+        def write_more(work: Path) -> None:
+            write_evaluation(judged, work / "held_out.csv")
+            write_trained_images(work, learned)
+
+        # Another may have been put there in the meantime.
+        _check_output(output, identity, force)
+        return save_checkpoint(output, final, cells.rule, about, more=write_more)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Labelled nuclei as a model sees them: `labels` are indices into its `classes`."""
+
+    dataset: NucleusDataset
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    rule: InputRule
+    inputs: Inputs
+
+
+def _given(dataset: NucleusDataset, start: Checkpoint | None, size: int, intensity: str, network, say) -> _Cells:
+    """Return the nuclei to train on; those are left out whose group shows no G1 peak where the model needs one."""
     for note in (*dataset.notes, *dataset.check_for_training()):
         say(note)
     check_words(dataset.name, {"classes": list(dataset.classes)}, "rename the class", DataError)
@@ -121,66 +186,28 @@ def train(
         say(f"{len(dataset) - len(usable)} nuclei are left out: their group shows no clear G1 peak")
         dataset, labels, inputs = dataset.select(usable), labels[usable], inputs[usable]
         _check_anchored(dataset, start)
-    settings = _settings(network, epochs, device, start, len(dataset))
-    jobs = jobs_of(jobs, settings["device"])
-    marks, known = dataset.known_by(), set() if start is None else trained_images(start)
-    learned = {*marks.ravel(), *known}
-    # What the model to train further has learned from is held out of nothing.
-    scored = _new_to(start, dataset, ~are_among(marks, known), say)
-    parts, limits = _parts(dataset, marks, folds, seed)
-    fold_of = np.zeros(len(dataset), np.int64)
-    for part in parts:
-        fold_of[part.test] = part.fold
-    # In the order in which what differs is named: the later follow from the earlier.
-    facts = {"data": dataset.identity, "--from": None if start is None else start.card["card_sha256"], "--size": size}
-    facts |= {"--intensity": intensity, "--folds": folds, "--seed": seed} | {f"--{k}": v for k, v in settings.items()}
-    facts |= {"groups": hashlib.sha256(repr((fold_of.tolist(), scored.tolist())).encode()).hexdigest()}
-    if len(scored) < len(dataset):
-        limits.append(f"{start.name} had learned from {len(dataset) - len(scored)} of these nuclei: no score has them.")
-    for limit in limits if dataset.has_stated_groups else ():
-        say(limit)
-    items = [(f"fold{k}", seed + k, part.train, part.test) for k, part in enumerate(parts)]
-    if start is None:
-        items.append(("all", seed + folds, np.arange(len(dataset)), np.arange(0)))
-    held_out, final, comparison = np.empty((len(dataset), len(classes))), None, {}
-    with state_of(output, facts | {"version of cellcycle": rule.to_dict()}, resume, say) as state:
-        trainings = Trainings(settings, inputs, labels, len(classes), state, start and start.classifier)
-        with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"]), progress):
-            for part, called in zip(parts, list(trainings.run(items, jobs, client)), strict=False):
-                held_out[part.test] = called
-            if start is not None:
-                before = softmax(start.classifier().logits(inputs).astype(np.float64))
-                groups = None if dataset.groups is None else dataset.groups[scored]
-                units = drawn_by(groups, labels[scored], folds)
-                comparison = compared(labels[scored], before[scored], held_out[scored], units)
-                say(
-                    "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after "
-                    "{after:.3f}, by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples".format(**comparison)
-                )
-                if comparison["before"] >= comparison["after"]:
-                    say("the model was not worse before: its weights are kept")
-                    final, held_out, learned = start.classifier(), before, known
-            if final is None:
-                # Found finished in its state, unless a fine-tuned model was still to prove better.
-                final = trainings.fit("all", seed + folds)
-        new, held_out, labels, fold_of = dataset.select(scored), held_out[scored], labels[scored], fold_of[scored]
-        confidence = _confidence(new, rule, held_out, labels, fold_of, limits)
-        calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
-        judged = Evaluation(new, tuple(classes), labels, calibrated, (), thresholds, folds)
-        about = _about(output, dataset, identity, classes, settings, seed, start, comparison, limits)
-        if learned is known:
-            # The weights are those that were there: these nuclei judged them alone.
-            about["trained_on"] = start.card["trained_on"]
-            about["limits"] += [f"Its weights are those of {start.name}: {len(new)} nuclei of {new.name} judged them."]
-        about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
+    return _Cells(dataset, tuple(classes), labels, rule, inputs)
 
-        def write_more(work: Path) -> None:
-            write_evaluation(judged, work / "held_out.csv")
-            write_trained_images(work, learned)
 
-        # Another may have been put there in the meantime.
-        _check_output(output, identity, force)
-        return save_checkpoint(output, final, rule, about, more=write_more)
+def _compared(cells: _Cells, scored: np.ndarray, before, held_out, folds: int, say) -> dict:
+    """Compare what a model said of nuclei before it was trained further with what was said of them held out."""
+    labels, groups = cells.labels[scored], cells.dataset.groups
+    units = drawn_by(None if groups is None else groups[scored], labels, folds)
+    comparison = compared(labels, before[scored], held_out[scored], units)
+    say(
+        "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after "
+        "{after:.3f}, by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples".format(**comparison)
+    )
+    return comparison
+
+
+def _judged(cells: _Cells, scored: np.ndarray, held_out, fold_of, folds: int, limits: list[str]):
+    """Return the evaluation of what was said of nuclei held out, and how far calls can be trusted."""
+    dataset, labels = cells.dataset.select(scored), cells.labels[scored]
+    held_out, fold_of = held_out[scored], fold_of[scored]
+    confidence = _confidence(dataset, cells.rule, held_out, labels, fold_of, limits)
+    calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
+    return Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds, folds), confidence
 
 
 def _as_asked(size, intensity, start: Checkpoint | None) -> tuple[int, str]:
@@ -219,33 +246,6 @@ def _check_output(output: Path, identity: str, force: bool) -> bool:
         remedy = "name another folder, or let it be replaced: --force"
         raise SettingError(output, "it holds a model of other data", remedy)
     return True
-
-
-def _parts(dataset: NucleusDataset, marks, folds: int, seed: int):
-    """Return folds that part no copies, nor groups where each class has enough of these, and what that limits.
-
-    Crops of no known groups that overlap stay together, too.
-    """
-    groups, labels, limits = dataset.groups if dataset.has_stated_groups else None, dataset.labels, []
-    if groups is None:
-        limits.append("No groups were known: if several images show one slide, the scores flatter.")
-    elif drawn_by(groups, labels, folds) is None:
-        limits.append(f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter.")
-        groups = None
-    if groups is None and not dataset.fields:
-        pieces = overlapping(dataset.images)
-        if drawn_by(pieces, labels, folds) is not None:
-            groups = pieces if len(np.unique(pieces)) < len(pieces) else None
-        else:
-            limits.append("Crops overlap so much that folds part some that share pixels: the scores flatter.")
-    # Numbers of one length keep their order as texts.
-    numbers = np.char.zfill(np.unique(groups, return_inverse=True)[1].astype(str), 9) if groups is not None else None
-    units = joined(marks if numbers is None else np.column_stack([numbers, marks]))
-    is_single = groups is None and len(np.unique(units)) == len(units)
-    parts = stratified_folds(labels, folds, 1, seed, None if is_single else units, dataset.classes)
-    for part in parts:
-        check_no_leak(part, units)
-    return parts, limits
 
 
 def _settings(network, epochs, device: str, start: Checkpoint | None, n: int) -> dict:
@@ -294,12 +294,13 @@ def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, fold
         return fit_confidence(held_out, labels, fold_of, fitted_on=fitted_on)
 
 
-def _about(output: Path, dataset, identity: str, classes, settings, seed, start, comparison, limits) -> dict:
+def _about(output: Path, cells: _Cells, identity: str, settings, seed, start, comparison, limits) -> dict:
+    dataset = cells.dataset
     counts = dataset.counts()
     trained_on = {
         "origin": dataset.origin,
         "description": f"{len(dataset)} nuclei of {dataset.name}",
-        "counts": {c: int(counts.get(c, 0)) for c in classes},
+        "counts": {c: int(counts.get(c, 0)) for c in cells.classes},
         "seed": seed,
         "identity": dataset.identity,
     }
@@ -310,7 +311,7 @@ def _about(output: Path, dataset, identity: str, classes, settings, seed, start,
     return {
         "title": output.name,
         "version": "1",
-        "classes": list(classes),
+        "classes": list(cells.classes),
         "training": training,
         "trained_on": trained_on,
         "licence": "that of its training images",

@@ -25,9 +25,9 @@ from cellcycle.inputs import Inputs, prepare
 from cellcycle.predict import predict
 from cellcycle.predict.runtime import Runtime
 from cellcycle.simulation import write_folder
-from cellcycle.train import _parts, train
+from cellcycle.train import train
 from cellcycle.training.baseline import DnaContentClassifier
-from cellcycle.training.parts import Clock, Trainings
+from cellcycle.training.parts import Clock, Trainings, folds_of
 from tests.conftest import QUICK
 from tests.test_tasks import alive, wait_for
 
@@ -172,7 +172,7 @@ def test_a_model_that_is_there_is_kept_until_the_new_one_is_complete(cells, trai
 
         return on_a_full_disk
 
-    for owner, name in ((Trainings, "run"), (module, "write_evaluation")):
+    for owner, name in ((Trainings, "called"), (module, "write_evaluation")):
         with monkeypatch.context() as patch, pytest.raises(SettingError, match="the disk is full") as refused:
             patch.setattr(owner, name, limited(getattr(owner, name)))
             try:
@@ -280,12 +280,12 @@ def test_crops_that_overlap_stay_on_one_side_and_where_they_cannot_the_card_says
     grain = np.random.default_rng(0).random((96, 1, 32, 32), np.float32)
     grain[1::2, :, :20] = grain[::2, :, 12:]
     pairs = replace(cells, images=grain)
-    parts, limits = _parts(pairs, pairs.known_by(), 3, 0)
+    parts, limits = folds_of(pairs, pairs.known_by(), 3, 0)
     assert all(set(part.test // 2).isdisjoint(part.train // 2) for part in parts)
     assert len(limits) == 1 and "No groups were known" in limits[0]
     for above, below in pairwise(grain):
         below[:, :16] = above[:, 16:]
-    parts, limits = _parts(pairs, pairs.known_by(), 3, 0)
+    parts, limits = folds_of(pairs, pairs.known_by(), 3, 0)
     assert "folds part some that share pixels" in limits[-1] and len(parts) == 3
 
 

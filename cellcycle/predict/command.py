@@ -56,34 +56,18 @@ def run_predict(
     name = format_of(format_name, output)
     if output is not None and is_standard_output(output):
         output = None
-    if output is None and (sys.stdout is None or sys.stdout.closed):
-        raise SettingError("standard output", "it is closed", "name a file with --output")
-    n_cores = os.cpu_count() or 1
-    most_jobs = 4 * max(16, n_cores)
-    if n_jobs is not None and not 1 <= n_jobs <= most_jobs:
-        raise SettingError("--jobs", f"{n_jobs} is out of range", f"give a number of 1 or more, {most_jobs} at most")
-    if is_each and is_slide:
-        raise SettingError("--each", "--slide was given too", "choose one of them, or neither")
-    if not all(path.strip() for path in paths):
-        raise SettingError("PATH", "an empty name", "name image files, folders or patterns")
+    _check_options(paths, output, n_jobs, is_each, is_slide)
     choice, images, settings = ModelChoice.of(model), _to_predict(paths, plate_map), settings or Settings()
     extras, masks = extras or Extras(), [None] * len(images)
     if use_masks is not None:
-        if extras.masks is not None and os.path.realpath(extras.masks) == os.path.realpath(use_masks):
-            raise SettingError("--masks", "it is the folder of --use-masks", "name another folder")
-        if settings.backend != Settings().backend:
-            raise SettingError("--segmentation", "the nuclei come from --use-masks", "leave one of them out")
-        images, masks, unused = with_masks(images, paths, use_masks)
-        if unused:
-            more = f" and {len(unused) - 1} more masks belong" if len(unused) > 1 else " belongs"
-            _note(f"{unused[0]}{more} to no image that was named")
+        images, masks = _paired(images, paths, use_masks, settings, extras)
     if output is not None:
         check_target(output, images)
     columns, notes = layout(images, plate_map)
     _note(*notes)
-    n_workers = min(n_jobs or (n_cores if _is_much(images) else 1), len(images))
+    n_workers = min(n_jobs or (_n_cores() if _is_much(images) else 1), len(images))
     extras.prepare(images, output)
-    tally, warnings, remarks = Tally(choice.default.classes), set(), defaultdict(list)
+    told = _Told(choice, len(images))
 
     def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
         return run_batch(images, choice, settings, extras, do, only, masks, folder, shared)
@@ -104,35 +88,94 @@ def run_predict(
         _note(*notes)
         write, words = stack.enter_context(_outputs(name, output))
         for prediction in tasks.with_bar(made or predictions(), images, "image"):
-            _refuse_or_warn(prediction, len(images), warnings)
-            tally.add(prediction)
-            if prediction.remark:
-                remarks["the mask of ", f" is {prediction.remark}"].append(prediction.image)
-            if prediction.plane_note:
-                remarks["", f": {prediction.plane_note}"].append(prediction.image)
+            told.add(prediction)
             if write is not None:
                 write(prediction.table)
             elif len(images) > 1:
                 print(shown(image_line(prediction)), file=words)
-        is_one = len(images) == 1 and prediction.columns["kind"] == ["nucleus"]
-        text = nucleus_report(prediction) if is_one else ("\n" if len(images) > 1 else "") + tally.report()
         if words is not None:
-            print(_coloured(text, tally.classes, words), file=words)
+            print(told.report(words), file=words)
     if words is None and output is not None and sys.stdout is not None:
         # The file is whole by now.
-        print(_coloured(text, tally.classes, sys.stdout))
-    for (before, after), of in remarks.items():
-        more = f" and {before and 'of '}{len(of) - 1} other image{'s' if len(of) > 2 else ''}" if len(of) > 1 else ""
-        _note(f"{before}{of[0]}{more}{after}")
-    named = {f"--segmentation {settings.backend}": settings.backend != Settings().backend}
-    named |= {"--prior slide": settings.prior == "slide"}
-    for option in (option for option, is_named in named.items() if is_named and not tally.n["fields"]):
-        _note(f"{option} was not used: it is for fields, and all images are crops of one nucleus")
-    if tally.taken:
-        _note(f"read {'; '.join(counted(tally.taken))}")
-    if choice.is_auto and tally.models:
-        _note(f"model {'; '.join(counted(tally.models))}")
-    return int(tally.n["unreadable"] + tally.n["unwritten"] > 0)
+        print(told.report(sys.stdout))
+    _note(*told.notes(settings))
+    return int(told.tally.n["unreadable"] + told.tally.n["unwritten"] > 0)
+
+
+class _Told:
+    """What is said of a run: what is wrong at once, the rest when all images are done."""
+
+    def __init__(self, choice: ModelChoice, n_images: int):
+        self.choice, self.n_images, self.tally = choice, n_images, Tally(choice.default.classes)
+        self.warnings, self.remarks = set(), defaultdict(list)
+
+    def add(self, prediction: ImagePrediction) -> None:
+        """Count one image and say what is wrong with it, and each model's warning once; the only image is refused."""
+        if prediction.error is not None:
+            if self.n_images == 1:
+                raise prediction.error
+            print(f"Error: {prediction.error}", file=sys.stderr)
+        if prediction.note:
+            print(f"Error: {shown(prediction.note)}", file=sys.stderr)
+        warning = prediction.checkpoint.warning if prediction.checkpoint else ""
+        if warning and warning not in self.warnings:
+            self.warnings.add(warning)
+            _note(warning)
+        self.last = prediction
+        self.tally.add(prediction)
+        if prediction.remark:
+            self.remarks["the mask of ", f" is {prediction.remark}"].append(prediction.image)
+        if prediction.plane_note:
+            self.remarks["", f": {prediction.plane_note}"].append(prediction.image)
+
+    def report(self, stream) -> str:
+        """Return the summary for a stream, in colour where it takes it."""
+        is_one = self.n_images == 1 and self.last.columns["kind"] == ["nucleus"]
+        text = nucleus_report(self.last) if is_one else ("\n" if self.n_images > 1 else "") + self.tally.report()
+        return _coloured(text, self.tally.classes, stream)
+
+    def notes(self, settings: Settings) -> Iterator[str]:
+        """Yield what several images had in common, and which options and models were used."""
+        for (before, after), of in self.remarks.items():
+            more = f" and {before and 'of '}{len(of) - 1} other image{'s' if len(of) > 2 else ''}"
+            yield f"{before}{of[0]}{more if len(of) > 1 else ''}{after}"
+        named = {f"--segmentation {settings.backend}": settings.backend != Settings().backend}
+        named |= {"--prior slide": settings.prior == "slide"}
+        for option in (option for option, is_named in named.items() if is_named and not self.tally.n["fields"]):
+            yield f"{option} was not used: it is for fields, and all images are crops of one nucleus"
+        if self.tally.taken:
+            yield f"read {'; '.join(counted(self.tally.taken))}"
+        if self.choice.is_auto and self.tally.models:
+            yield f"model {'; '.join(counted(self.tally.models))}"
+
+
+def _n_cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _check_options(paths: list[str], output: Path | None, n_jobs: int | None, is_each: bool, is_slide: bool) -> None:
+    if output is None and (sys.stdout is None or sys.stdout.closed):
+        raise SettingError("standard output", "it is closed", "name a file with --output")
+    most_jobs = 4 * max(16, _n_cores())
+    if n_jobs is not None and not 1 <= n_jobs <= most_jobs:
+        raise SettingError("--jobs", f"{n_jobs} is out of range", f"give a number of 1 or more, {most_jobs} at most")
+    if is_each and is_slide:
+        raise SettingError("--each", "--slide was given too", "choose one of them, or neither")
+    if not all(path.strip() for path in paths):
+        raise SettingError("PATH", "an empty name", "name image files, folders or patterns")
+
+
+def _paired(images, paths: list[str], use_masks: Path, settings: Settings, extras: Extras) -> tuple[list, list]:
+    """Return the images that have a mask in the folder `use_masks`, and their masks."""
+    if extras.masks is not None and os.path.realpath(extras.masks) == os.path.realpath(use_masks):
+        raise SettingError("--masks", "it is the folder of --use-masks", "name another folder")
+    if settings.backend != Settings().backend:
+        raise SettingError("--segmentation", "the nuclei come from --use-masks", "leave one of them out")
+    images, masks, unused = with_masks(images, paths, use_masks)
+    if unused:
+        more = f" and {len(unused) - 1} more masks belong" if len(unused) > 1 else " belongs"
+        _note(f"{unused[0]}{more} to no image that was named")
+    return images, masks
 
 
 def _is_much(images: list[str | ImageError]) -> bool:
@@ -185,20 +228,6 @@ def _outputs(name: str, output: Path | None) -> Iterator[tuple]:
     else:
         with whole_file(output) as unfinished, open(unfinished, "w", encoding="utf-8") as words:
             yield None, words
-
-
-def _refuse_or_warn(prediction: ImagePrediction, n_images: int, warnings: set[str]) -> None:
-    """Say what is wrong with an image, and each model's warning once; the only image is refused."""
-    if prediction.error is not None:
-        if n_images == 1:
-            raise prediction.error
-        print(f"Error: {prediction.error}", file=sys.stderr)
-    if prediction.note:
-        print(f"Error: {shown(prediction.note)}", file=sys.stderr)
-    warning = prediction.checkpoint.warning if prediction.checkpoint else ""
-    if warning and warning not in warnings:
-        warnings.add(warning)
-        _note(warning)
 
 
 def _note(*texts: str) -> None:

@@ -15,9 +15,12 @@ import numpy as np
 import torch
 
 from cellcycle import tasks
+from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import SettingError, check_choice, check_whole
 from cellcycle.files import held_folder, whole_file
 from cellcycle.inputs import Inputs
+from cellcycle.metrics import drawn_by
+from cellcycle.splits import Fold, check_no_leak, joined, overlapping, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
 
@@ -52,13 +55,21 @@ class Trainings:
         classifier, start = NetworkClassifier(**self.settings, seed=seed), self.start and self.start()
         return classifier.fit(self.inputs[rows], self.labels[rows], start, folder, partial(_count, folder))
 
-    def run(self, items, jobs: int, client=None) -> Iterator[np.ndarray]:
-        """Train many, and yield the probabilities (n, K) of what each was to call.
+    def called(self, parts: list[Fold], seed: int, jobs: int, client=None) -> np.ndarray:
+        """Train in each fold, and return what each training says of the nuclei held out of it: probabilities (N, K).
 
-        Each of `items` is name, seed, nuclei (m,) to train on, nuclei (n,) to call; each of `jobs` processes has one
-        thread. The workers of a `client`, see `cellcycle.tasks`, reach `state` by the same path.
+        Where nothing is trained further, the training on all nuclei runs beside them, with the seed after theirs. Each
+        of `jobs` processes has one thread. The workers of a `client`, see `cellcycle.tasks`, reach `state` by the same
+        path.
         """
-        yield from tasks.run(_fit_and_call, items, jobs, start=_hold, start_arguments=(self,), client=client)
+        items = [(f"fold{k}", seed + k, part.train, part.test) for k, part in enumerate(parts)]
+        if self.start is None:
+            items.append(("all", seed + len(parts), np.arange(len(self.labels)), np.arange(0)))
+        held_out = np.empty((len(self.labels), self.n_classes))
+        made = list(tasks.run(_fit_and_call, items, jobs, start=_hold, start_arguments=(self,), client=client))
+        for part, probabilities in zip(parts, made, strict=False):
+            held_out[part.test] = probabilities
+        return held_out
 
 
 def _hold(trainings: Trainings) -> Trainings:
@@ -75,6 +86,33 @@ def _fit_and_call(trainings: Trainings, item) -> np.ndarray:
 
 def _count(folder: Path, n_epochs: int) -> None:
     (folder / _DONE).write_text(str(n_epochs))
+
+
+def folds_of(dataset: NucleusDataset, marks: np.ndarray, folds: int, seed: int) -> tuple[list[Fold], list[str]]:
+    """Return folds that part no copies, nor groups where each class has enough of these, and what that limits.
+
+    `marks` (N, M) are those of `NucleusDataset.known_by`. Crops of no known groups that overlap stay together, too.
+    """
+    groups, labels, limits = dataset.groups if dataset.has_stated_groups else None, dataset.labels, []
+    if groups is None:
+        limits.append("No groups were known: if several images show one slide, the scores flatter.")
+    elif drawn_by(groups, labels, folds) is None:
+        limits.append(f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter.")
+        groups = None
+    if groups is None and not dataset.fields:
+        pieces = overlapping(dataset.images)
+        if drawn_by(pieces, labels, folds) is not None:
+            groups = pieces if len(np.unique(pieces)) < len(pieces) else None
+        else:
+            limits.append("Crops overlap so much that folds part some that share pixels: the scores flatter.")
+    # Numbers of one length keep their order as texts.
+    numbers = np.char.zfill(np.unique(groups, return_inverse=True)[1].astype(str), 9) if groups is not None else None
+    units = joined(marks if numbers is None else np.column_stack([numbers, marks]))
+    is_single = groups is None and len(np.unique(units)) == len(units)
+    parts = stratified_folds(labels, folds, 1, seed, None if is_single else units, dataset.classes)
+    for part in parts:
+        check_no_leak(part, units)
+    return parts, limits
 
 
 @contextlib.contextmanager
