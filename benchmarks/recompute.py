@@ -38,22 +38,22 @@ def headline_runs() -> dict[str, tuple[dict, pd.DataFrame]]:
     for file in sorted((ROOT / "data" / "results" / "study").glob("*/run.json")):
         run = json.loads(file.read_text(encoding="utf-8"))
         key = json.dumps([{**run["config"], "seed": 0}, run["data"]["identity"]], sort_keys=True)
-        same.setdefault(key, []).append((run["config"], pd.read_csv(file.parent / "predictions.csv")))
+        same.setdefault(key, []).append((run["config"], file.parent / "predictions.csv"))
     found = {}
     for runs in same.values():
         # Runs of one number in two tables are of one seed, and so of the same folds.
         runs.sort(key=lambda run: run[0]["seed"])
         settings = runs[0][0]
         if settings["model"] in NAMES and (len(runs) > 1 or settings["model"] == "ceiling"):
-            tables = [table.assign(run=i) for i, (_, table) in enumerate(runs)]
+            tables = [pd.read_csv(file).assign(run=i) for i, (_, file) in enumerate(runs)]
             found[NAMES[settings["model"]]] = settings, pd.concat(tables)
     return found
 
 
-def score(truth: pd.Series, call: pd.Series) -> tuple[float, float, float]:
-    """Return accuracy, balanced accuracy and macro F1 of calls."""
+def score(truth: np.ndarray, call: np.ndarray) -> tuple[float, float, float]:
+    """Return accuracy, balanced accuracy and macro F1 of calls, names as the truth is."""
     recalls, f1 = [], []
-    for phase in sorted(truth.unique()):
+    for phase in sorted(set(truth)):
         is_it, called = truth == phase, call == phase
         both = (is_it & called).sum()
         recalls.append(both / is_it.sum())
@@ -61,27 +61,26 @@ def score(truth: pd.Series, call: pd.Series) -> tuple[float, float, float]:
     return float((truth == call).mean()), float(np.mean(recalls)), float(np.mean(f1))
 
 
-def called(table: pd.DataFrame, settings: dict) -> dict[str, pd.Series]:
+def called(table: pd.DataFrame, settings: dict) -> dict[str, np.ndarray]:
     """Return the calls of a run for each score."""
-    phases = [c[2:] for c in table if c.startswith("p_")]
-    shares = np.array([(table["truth"] == phase).mean() for phase in phases])
+    phases, truth = [c[2:] for c in table if c.startswith("p_")], table["truth"].to_numpy(object)
+    shares = np.array([(truth == phase).mean() for phase in phases])
     is_balanced = settings.get("training_set") == "D3"
     evidence = table[[f"p_{phase}" for phase in phases]].to_numpy() / (1.0 if is_balanced else shares)
+    by_power = [np.array(phases, object)[(evidence * shares ** (i / 10)).argmax(axis=1)] for i in range(11)]
+    made, run, fold = by_power[0].copy(), table["run"].to_numpy(), table["fold"].to_numpy()
 
-    def most_probable(power):
-        return pd.Series(np.array(phases)[(evidence * shares**power).argmax(axis=1)])
+    def macro_f1(rows):
+        return [score(truth[rows], calls[rows])[2] for calls in by_power]
 
-    by_power = [most_probable(i / 10) for i in range(11)]
-    made, rest = by_power[0].copy(), table.reset_index(drop=True)
-    for _, part in rest.groupby(["run", "fold"]):
-        others = rest[(rest["run"] == part["run"].iloc[0]) & (rest["fold"] != part["fold"].iloc[0])]
-        whole = np.array([score(others["truth"], calls[others.index])[2] for calls in by_power])
-        singly = np.array([
-            [score(one["truth"], calls[one.index])[2] for calls in by_power] for _, one in others.groupby("fold")
-        ])  # fmt: skip
+    for r, f in table[["run", "fold"]].drop_duplicates().itertuples(index=False):
+        others = (run == r) & (fold != f)
+        whole = np.array(macro_f1(others))
+        singly = np.array([macro_f1((run == r) & (fold == one)) for one in np.unique(fold[others])])
         behind = singly[:, [whole.argmax()]] - singly
         is_near = whole.max() - whole <= behind.std(axis=0, ddof=1) / np.sqrt(len(behind))
-        made[part.index] = by_power[round(np.flatnonzero(is_near).mean())][part.index]
+        rows = (run == r) & (fold == f)
+        made[rows] = by_power[round(np.flatnonzero(is_near).mean())][rows]
     return dict(zip(SCORES, (by_power[10], by_power[0], made), strict=True))
 
 
@@ -93,7 +92,7 @@ def estimate(parts: list[tuple], which: int, seed: int, n_draws: int = DRAWS) ->
     assert len({tuple(t[["run", "fold", "sample_id"]].itertuples(index=False)) for t, *_ in parts}) == 1
     value, samples, number = 0.0, {}, {}
     for table, call, sign in parts:
-        truth = table["truth"].reset_index(drop=True)
+        truth = table["truth"].to_numpy(object)
         training = table["run"].astype(str) + "/" + table["fold"].astype(str)
         drawn = {"slide": table["group"].astype(str), "training": training}
         drawn["cell"] = drawn["slide"] + " " + drawn["training"]
@@ -112,10 +111,10 @@ def estimate(parts: list[tuple], which: int, seed: int, n_draws: int = DRAWS) ->
     return (value, low, high) if len(parts) > 1 else (value, *np.clip([low, high], 0, 1))
 
 
-def redrawn(of: np.ndarray, truth: pd.Series, call: pd.Series, which: int, rng, n_draws: int) -> np.ndarray:
+def redrawn(of: np.ndarray, truth: np.ndarray, call: np.ndarray, which: int, rng, n_draws: int) -> np.ndarray:
     """Return a score of each of many draws of whole slides, trainings or cells, with replacement."""
-    phases = sorted(truth.unique())
-    counts = pd.crosstab([of, truth.to_numpy()], call.to_numpy()).reindex(columns=phases, fill_value=0)
+    phases = sorted(set(truth))
+    counts = pd.crosstab([of, truth], call).reindex(columns=phases, fill_value=0)
     every = pd.MultiIndex.from_product([np.unique(of), phases])
     cube = counts.reindex(every, fill_value=0).to_numpy().reshape(-1, len(phases), len(phases))
     times = rng.multinomial(len(cube), np.full(len(cube), 1 / len(cube)), size=n_draws)
