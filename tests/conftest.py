@@ -1,4 +1,6 @@
 import os
+import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,13 @@ def pytest_collection_modifyitems(items):
     """
     place = {f"test_{name}": k for k, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+
+
+def pytest_runtest_setup():
+    """Let one table of operators serve all ONNX exports of a process: torch makes it anew for each, in a second."""
+    table = getattr(sys.modules.get("torch.onnx._internal.exporter._registration"), "ONNXRegistry", None)
+    if table is not None and not hasattr(table.from_torchlib, "cache_info"):
+        table.from_torchlib = staticmethod(cache(table.from_torchlib))
 
 
 @pytest.fixture

@@ -339,9 +339,13 @@ def test_axe_finds_no_violation_in_any_state_and_all_has_a_name(page, tmp_path):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     (tmp_path / "broken.png").write_bytes(b"x")
     fields = plate(tmp_path / "plate", tifffile.imread(FIELD))
+    # In the dark the colours alone are others.
+    rules = (
+        {"runOnly": ["color-contrast"]} if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else {}
+    )
     # Its script is put there by the tool, which the page's own policy does not let a stranger do.
     for state in states(page, fields, tmp_path / "broken.png"):
-        found = axe.run(page).response["violations"]
+        found = axe.run(page, options=rules).response["violations"]
         assert (state, [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in found]) == (state, [])
         assert (state, page.evaluate(NAMELESS)) == (state, [])
 
