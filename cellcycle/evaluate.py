@@ -88,10 +88,13 @@ class Evaluation:
         made: dict = {"n": int(is_in.sum()), "n_without_answer": int((~is_in).sum()), "intervals": {}}
         made["drawn"] = f"{len(np.unique(units))} groups" if is_by_group else "cells"
         present = np.unique(labels)
-        for name, score in metrics.SCORES.items():
-            found = metrics.estimate(score, labels, calls, n_classes, units)
-            made[name], made["intervals"][name] = _number(found.value), [_number(found.low), _number(found.high)]
         confusion = metrics.confusion_matrix(labels, calls, n_classes)
+        for name, (shares, n_of) in metrics.means_of_shares(confusion).items():
+            spread = metrics.estimate(metrics.SCORES[name], labels, calls, n_classes, units)
+            made[name], made["intervals"][name] = (
+                _number(spread.value),
+                _ends(metrics.no_narrower(spread, n_of, shares)),
+            )
         for name, score, drawn in (
             ("recall", metrics.recall, metrics.recall),
             # A class that a sample does not call has no precision there.
@@ -102,12 +105,9 @@ class Evaluation:
             made["intervals"][name] = pairs = {}
             for k in present:
                 spread = metrics.estimate(lambda m, k=k, s=drawn: s(m)[..., k], labels, calls, n_classes, units)
-                pairs[self.classes[k]] = _widened(spread.low, spread.high, values[[k]], n_of[[k]])
-        for name, values, n_of in _means_of_shares(confusion):
-            made["intervals"][name] = _widened(*made["intervals"][name], values, n_of)
+                pairs[self.classes[k]] = _ends(metrics.no_narrower(spread, n_of[k], values[k]))
         error = calibration_error(probabilities, labels, units)
-        made["calibration_error"] = _number(error.value)
-        made["intervals"]["calibration_error"] = [_number(error.low), _number(error.high)]
+        made["calibration_error"], made["intervals"]["calibration_error"] = _number(error.value), _ends(error)
         if self.thresholds is not None:
             thresholds = np.broadcast_to(self.thresholds, self.probabilities.shape)[is_in]
             table = coverage_table(prediction_sets(probabilities, thresholds), labels, self.classes, units)
@@ -117,23 +117,8 @@ class Evaluation:
         return made
 
 
-def _means_of_shares(confusion: np.ndarray):
-    """Yield scores that are shares of calls, or means of these: name, shares (C,), and of how many nuclei each is."""
-    truth, calls, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diagonal(confusion)
-    both = (truth + calls) / 2
-    for name, n_of in (("accuracy", confusion.sum()[np.newaxis]), ("macro_f1", both), ("balanced_accuracy", truth)):
-        rights = right.sum()[np.newaxis] if name == "accuracy" else right
-        yield name, rights[n_of > 0] / n_of[n_of > 0], n_of[n_of > 0]
-
-
-def _widened(low: float, high: float, shares: np.ndarray, n_of: np.ndarray) -> list[float]:
-    """Return the bootstrap interval of the mean of shares (C,), never narrower than Wilson's of `n_of` (C,) nuclei.
-
-    Of a few cells, all of them right, the bootstrap is sure, and of a class in no sample it says nothing.
-    """
-    ends = np.array(metrics.wilson(shares, n_of)) - shares
-    least, most = shares.mean() + np.array([-1, 1]) * np.sqrt((ends**2).sum(axis=1)) / len(shares)
-    return [_number(np.fmin(low, least)), _number(np.fmax(high, most))]
+def _ends(found: metrics.Estimate) -> list[float]:
+    return [_number(found.low), _number(found.high)]
 
 
 def compared(labels, before, after, units) -> dict:

@@ -280,7 +280,24 @@ def wilson(share: np.ndarray, n) -> tuple[np.ndarray, np.ndarray]:
     return np.clip((middle - half) / (1 + z2 / n), 0, share), np.clip((middle + half) / (1 + z2 / n), share, 1)
 
 
-def no_narrower(found: Estimate, n: int) -> Estimate:
-    """Return a share of n with its interval, made as wide as Wilson's: of a few, all alike, the bootstrap is sure."""
-    low, high = wilson(np.array(found.value), n)
-    return Estimate(found.value, min(found.low, float(low)), max(found.high, float(high)))
+def no_narrower(found: Estimate, n_of, shares=None) -> Estimate:
+    """Return the mean of shares (C,) of n_of (C,) images with its interval, made as wide as Wilson's of them.
+
+    Of a few images, all alike, or a few groups of them, the bootstrap is too sure, and of none it says nothing. Without
+    `shares` the number is one itself.
+    """
+    shares = np.atleast_1d(found.value if shares is None else shares)
+    ends = np.array(wilson(shares, np.atleast_1d(n_of))) - shares
+    low, high = shares.mean() + np.array([-1, 1]) * np.sqrt((ends**2).sum(axis=1)) / len(shares)
+    return Estimate(found.value, float(np.fmin(found.low, low)), float(np.fmax(found.high, high)))
+
+
+def means_of_shares(matrix: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return of each of `SCORES` the shares (C,) of which it is the mean, and of how many images (C,) each is.
+
+    F1 is taken as the share of right ones among half of all that are of a class or called so.
+    """
+    truth, calls, right = matrix.sum(axis=1), matrix.sum(axis=0), np.diagonal(matrix)
+    number = {"accuracy": matrix.sum()[np.newaxis], "macro_f1": (truth + calls) / 2, "balanced_accuracy": truth}
+    rights = {"accuracy": right.sum()[np.newaxis]}
+    return {name: (rights.get(name, right)[n > 0] / n[n > 0], n[n > 0]) for name, n in number.items()}

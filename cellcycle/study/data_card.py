@@ -1,6 +1,7 @@
 """The tables of the data card, computed from the simulator and from what real cells measure."""
 
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from cellcycle.phases import PHASES
 from cellcycle.predict import predict
 from cellcycle.study import blocks
 
+SAMPLE = Path("data", "sample")
 MITOSES = ("prometaphase", "metaphase", "anaphase")
 SEEN = {
     "DNA, area, contrast": {},
@@ -27,16 +29,35 @@ def card_blocks() -> dict[str, str]:
 
 def samples_block() -> str:
     """Return how often the samples are called right, as a first user predicts them."""
-    sample = files.repository() / "data" / "sample"
-    crops = predict(sorted((sample / "nuclei").glob("*/*.png")))
+    crops = predict(sorted((files.repository() / SAMPLE / "nuclei").glob("*/*.png")))
     crops_right = (crops["call"] == [Path(image).parent.name for image in crops["image"]]).sum()
-    field, truth = predict(sample / "fields" / "fields"), pd.read_csv(sample / "fields" / "truth.csv")
-    at, radii = ["centroid_y_px", "centroid_x_px"], truth["area_um2"].pow(0.5) / truth["pixel_size_um"] / 2
-    distances, nearest = cKDTree(field[at]).query(truth[at])
-    right = (truth["phase"] == field["call"].to_numpy()[nearest]) & (distances < radii)
+    right = sample_field()["is_right"]
     return textwrap.fill(
         f"Of the {len(crops)} crops, each by its picture alone and without a pixel size, `auto` calls {crops_right} "
-        f"right; of the {len(truth)} nuclei of the field, read against its G1 peak, {right.sum()}.",
+        f"right; of the {len(right)} nuclei of the field, read against its G1 peak, {right.sum()}.",
+        120,
+    )
+
+
+@cache
+def sample_field() -> pd.DataFrame:
+    """Return the nuclei that truly are in the sample field: their `phase`, and whether it is the one called there."""
+    folder = files.repository() / SAMPLE / "fields"
+    field, truth = predict(folder / "fields"), pd.read_csv(folder / "truth.csv")
+    at, radii = ["centroid_y_px", "centroid_x_px"], truth["area_um2"].pow(0.5) / truth["pixel_size_um"] / 2
+    distances, nearest = cKDTree(field[at]).query(truth[at])
+    is_right = (truth["phase"] == field["call"].to_numpy()[nearest]) & (distances < radii)
+    return pd.DataFrame({"phase": truth["phase"], "is_right": is_right})
+
+
+def picture_block() -> str:
+    """Return the words below README's picture of the sample field."""
+    found = sample_field()
+    in_s = found["is_right"][found["phase"] == "S"]
+    return textwrap.fill(
+        "*A simulated field, as `cellcycle predict` draws it: G1 blue, S orange, G2 green. Of its "
+        f"{len(found)} nuclei {found['is_right'].sum()} are called right, of the {len(in_s)} in S {in_s.sum()}. On "
+        "[real cells](docs/evidence.md) it does worse.*",
         120,
     )
 
@@ -54,6 +75,9 @@ def validation_blocks() -> dict[str, str]:
         for phase in MITOSES
         for quantity in ("eccentricity", "solidity", "texture")
     }
+    # The real crops were rescaled one by one.
+    bright = {phase: {"simulated": median["simulated", phase, "relative_brightness"]} for phase in MITOSES}
+    rows |= {f"brightness over G1, {phase}": row for phase, row in bright.items()}
     mitosis = pd.DataFrame.from_dict(rows, orient="index").rename_axis("mitosis by shape")
     return {"VALIDATION": blocks.markdown_table(headline), "MITOSIS": blocks.markdown_table(mitosis)}
 

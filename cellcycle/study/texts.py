@@ -11,21 +11,21 @@ from scipy.special import stdtrit
 from cellcycle import comparisons, files, results, summaries
 from cellcycle.errors import RecordError
 from cellcycle.images import read_plane, write_image
-from cellcycle.metrics import Estimate, no_narrower
+from cellcycle.metrics import Estimate, no_narrower, wilson
 from cellcycle.predict import Predictor
 from cellcycle.predict.overlay import draw_overlay
 from cellcycle.predict.words import shipped_table
 from cellcycle.results import Record
 from cellcycle.segmentation import finder, matching
-from cellcycle.study import costs, experiments
+from cellcycle.study import costs, data_card, experiments
 from cellcycle.study.blocks import markdown_table, refresh
 from cellcycle.study.profiles import load_profile
 
 # The computed blocks of each text.
 TEXTS = {
-    "README.md": ["HEADLINE"],
+    "README.md": ["PICTURE", "HEADLINE"],
     "docs/results.md": ["RESULTS", "FINDINGS", "TRAINING", "PAPER", "REAL_CELLS"],
-    "docs/predict.md": ["MODELS"],
+    "docs/predict.md": ["ALTERED", "MODELS", "TRUST"],
     "docs/finders.md": ["FINDERS", "FINDERS_REAL", "FINDERS_CROWDED", "FINDERS_COST", "FINDERS_SIMULATED"],
     "docs/how_to/label_and_train.md": ["TRAINED"],
     "docs/ethics.md": ["ENERGY"],
@@ -33,6 +33,10 @@ TEXTS = {
 FIELD_PICTURE = "docs/images/field_001_phases.png"
 # In the order of the columns; `metrics.SCORES` holds how they are computed.
 SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
+# What is told of pictures that a program altered.
+ALTERED = Path("data", "results", "altered.csv")
+# What the tests of the shipped models are called; all are simulated, of slides that none learned from.
+TRUSTED = {"fields": "whole fields", "slides": "crops", "laboratories": "crops, unusual cells and cameras"}
 # Record of finders side by side.
 FINDERS = Path("data", "results", "finders.json")
 # Records of models trained on real cells, as `make evidence` makes them.
@@ -46,9 +50,7 @@ _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} |
 
 def refresh_texts() -> None:
     """Write what follows from records, cards and models: blocks of README, docs and data card, and README's picture."""
-    from cellcycle.study.data_card import card_blocks
-
-    for file, blocks in (text_blocks() | {"data/README.md": card_blocks()}).items():
+    for file, blocks in (text_blocks() | {"data/README.md": data_card.card_blocks()}).items():
         refresh(files.repository() / file, blocks)
     write_image(files.repository() / FIELD_PICTURE, field_picture())
 
@@ -62,11 +64,12 @@ def text_blocks() -> dict[str, dict[str, str]]:
     columns = [c for c in simulated if not c.startswith(("recall", "parameters", "ms"))]
     tables = {"RESULTS": simulated[columns], "REAL_CELLS": real, "TRAINED": trained_table()}
     own = {backend: _finder_scores(scores) for backend, scores in finder.read_card()["scores"].items()}
-    tables |= {"MODELS": shipped_table(), "FINDERS": _by_finder(own)} | finders_beside()
+    tables |= {"MODELS": shipped_table(), "TRUST": trust_table(), "ALTERED": altered_table()}
+    tables |= {"FINDERS": _by_finder(own)} | finders_beside()
     made = {name: markdown_table(table) for name, table in tables.items()}
     beside, still = beside_dna_content(recorded)
     made |= {"HEADLINE": headline(simulated, beside, still, real), "FINDINGS": findings(beside, still)}
-    made |= {"ENERGY": costs.energy_block(), "TRAINING": costs.training_block()}
+    made |= {"PICTURE": data_card.picture_block(), "ENERGY": costs.energy_block(), "TRAINING": costs.training_block()}
     made["PAPER"] = costs.paper_block(experiments.recorded(profile, dataset, experiments.table_2(profile)))
     return {text: {name: made[name] for name in names} for text, names in TEXTS.items()}
 
@@ -95,6 +98,32 @@ def headline(simulated: pd.DataFrame, told: pd.DataFrame, still: str, real: pd.D
     )
     lines = (textwrap.fill(f"- {sentence}", 120, subsequent_indent="  ") for sentence in sentences)
     return "\n".join([f"{markdown_table(table)}\n", *lines])
+
+
+def trust_table() -> pd.DataFrame:
+    """Return of each shipped model how sure it is of its calls of simulated cells, and what share of them is right."""
+    rows: dict[str, dict] = {}
+    for record in results.load_runs(files.repository() / "data" / "results" / "checkpoints"):
+        name, test = record.config["model"], record.data["name"]
+        if test in TRUSTED:
+            says, is_right = record.probabilities.max(axis=1).mean(), (record.predicted == record.labels).mean()
+            row = rows.setdefault(name, {})
+            row[f"{TRUSTED[test]}: says, is right"] = f"{says:.2f}, {is_right:.2f}"
+            if test == "fields":
+                row["fields, nuclei in M"] = (
+                    f"{len(np.unique(record.units))}, {(record.predictions['truth'] == 'M').sum()}"
+                )
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").sort_index()
+    return table[["fields, nuclei in M", *(f"{title}: says, is right" for title in TRUSTED.values())]]
+
+
+def altered_table() -> pd.DataFrame:
+    """Return in what share of real fields each change that a program made to them is told."""
+    rows = pd.read_csv(files.repository() / ALTERED)
+    shares = rows["told"] / rows["fields"]
+    ends = zip(shares, *wilson(shares.to_numpy(), rows["fields"].to_numpy()), strict=True)
+    shown = pd.DataFrame({"fields": rows["fields"].astype(str), "told": [str(Estimate(*of)) for of in ends]})
+    return shown.set_axis(rows["change"]).rename_axis("change")
 
 
 def field_picture() -> np.ndarray:

@@ -14,7 +14,7 @@ from cellcycle.confidence import fit_confidence, measured_nuclei, prediction_set
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset
 from cellcycle.evaluate import called
-from cellcycle.metrics import SCORES, Estimate
+from cellcycle.metrics import Estimate, means_of_shares, no_narrower
 from cellcycle.nuclei import Nuclei, nuclei_of
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Predictor, Settings
@@ -22,7 +22,7 @@ from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.study.shipped import cells
 from cellcycle.study.shipped.fields import score_fields
 from cellcycle.study.shipped.flips import CHANGES, changed, field_flips
-from cellcycle.summaries import score_table
+from cellcycle.summaries import confusion, score_table
 
 N_TEST_PER_PHASE = 250
 N_TEST_SLIDES = 16
@@ -168,9 +168,15 @@ def _rounded(found: Estimate) -> dict[str, float]:
 
 
 def card_scores(record: results.Record) -> dict:
-    """Return accuracy, macro F1 and balanced accuracy with intervals, and the recalls, from a record."""
+    """Return accuracy, macro F1 and balanced accuracy with intervals, and the recalls, from a record.
+
+    Some have six groups, so no interval is narrower than one over nuclei.
+    """
     row = score_table([record], as_trained=True).iloc[0]
-    made = {name: _rounded(Estimate(*row[[name, f"{name}_low", f"{name}_high"]])) for name in SCORES}
+    made = {}
+    for name, (shares, n_of) in means_of_shares(confusion(record).to_numpy()).items():
+        found = Estimate(*row[[name, f"{name}_low", f"{name}_high"]])
+        made[name] = _rounded(no_narrower(found, n_of, shares))
     return made | {"recall": {c: round(float(row[f"recall_{c}"]), 4) for c in record.classes}}
 
 
