@@ -259,6 +259,10 @@ def test_plates_whose_folders_have_one_name_stay_apart():
         # Samples are called so, too.
         (["x/e_S1_A01_s1.tif", "x/e_S2_A01_s1.tif"], ["e_S1", "e_S2"]),
         (["x/Pos1_A01.tif", "x/Pos2_A01.tif"], ["x", "x"]),
+        # One name in several folders is of several plates where these share a well.
+        (["x/d1/P_A01_s1.tif", "x/d1/P_A02_s1.tif", "x/d2/P_A01_s1.tif"], ["P (d1)", "P (d1)", "P (d2)"]),
+        (["x/d1/P_A01_s1.tif", "x/d1/P_A02_s1.tif", "x/d2/P_A03_s1.tif"], ["P"] * 3),
+        (["d1/A01/P_A01_s1.tif", "d1/A02/P_A02_s1.tif", "d2/A01/P_A01_s1.tif"], ["P (d1)", "P (d1)", "P (d2)"]),
         # Two plates share wells, or have several in a folder of their own.
         (["x/P1_A01_s1.tif", "x/P2_A01_s1.tif"], ["P1", "P2"]),
         (["x/a/A01_s1.tif", "x/b/A01_s1.tif"], ["a", "b"]),

@@ -12,6 +12,7 @@ from cellcycle.predict.groups import layout
 
 zarr = pytest.importorskip("zarr")
 
+NAMES = {"0.4": ".zattrs", "0.5": "zarr.json"}
 UNITS = {"um": "micrometer"}
 PIXELS = np.random.default_rng(0).integers(0, 4000, (2, 3, 40, 52)).astype(np.uint16)
 
@@ -132,6 +133,78 @@ def test_images_of_a_plate_are_listed_and_none_of_their_parts(tmp_path):
     (path,) = expand([tmp_path / "empty.zarr"])
     with pytest.raises(ImageError, match="no OME-Zarr image"):
         read_plane(path)
+
+
+def bare_plate(folder, wells, version="0.4", **said):
+    """Write the descriptions alone of a plate; each well is a list of the acquisitions of its images, or Nones."""
+
+    def describe(path, told):
+        path.mkdir(parents=True, exist_ok=True)
+        told = told if version == "0.4" else {"attributes": {"ome": told}}
+        (path / NAMES[version]).write_text(json.dumps(told))
+
+    for well, acquired in wells.items():
+        of = [{"path": str(k)} | ({} if step is None else {"acquisition": step}) for k, step in enumerate(acquired)]
+        describe(folder / well, {"well": {"images": of}})
+        for image in of:
+            describe(folder / well / image["path"], {"multiscales": [{}]})
+    listed = [{"path": well, "rowIndex": 0, "columnIndex": int(well[-1]) - 1} for well in wells]
+    columns = [{"name": str(k)} for k in range(1, 10)]
+    describe(folder, {"plate": {"rows": [{"name": "A"}], "columns": columns, "wells": listed} | said})
+    return folder
+
+
+def plates_of(paths):
+    return [(one["plate"], one["well"]) for one in layout(paths)[0]]
+
+
+NAMED = [{"id": 0, "name": "day 1"}, {"id": 1, "name": "day 2"}]
+ACQUIRED = {
+    "named": ({"acquisitions": NAMED}, "P (day 1)", "P (day 2)"),
+    "numbers": ({"acquisitions": [{"id": 0}, {"id": 1}]}, "P (0)", "P (1)"),
+    "one name": ({"acquisitions": [{"id": k, "name": "scan"} for k in (0, 1)]}, "P (0)", "P (1)"),
+    "not listed": ({}, "P (0)", "P (1)"),
+}
+
+
+@pytest.mark.parametrize("kind", ACQUIRED)
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_acquisitions_of_a_plate_are_no_fields_of_one_well(tmp_path, kind, version):
+    said, *names = ACQUIRED[kind]
+    images = expand([bare_plate(tmp_path / "p.zarr", {"A/1": [0, 1], "A/2": [0, 1]}, version, name="P", **said)])
+    assert plates_of(images) == [(name, well) for well in ("A01", "A02") for name in names]
+    assert "acquisitions, count each for itself" in layout(images)[1][0]
+    # One alone is the plate.
+    assert plates_of(images[::2]) == [("P", "A01"), ("P", "A02")]
+
+
+@pytest.mark.parametrize("acquired", [[0, 0], [None, None], [7, 7]])
+def test_fields_of_one_acquisition_stay_together_and_a_broken_well_is_of_its_plate(tmp_path, acquired):
+    plate = bare_plate(tmp_path / "p.zarr", {"A/1": acquired}, name="P", acquisitions=NAMED)
+    images = expand([plate])
+    assert plates_of(images) == [("P", "A01")] * 2
+    (plate / "A/1/.zattrs").write_text('{"well": [')
+    assert plates_of(images) == [("P", "A01")] * 2
+
+
+@pytest.mark.parametrize("said", [{}, {"name": "p"}])
+def test_plates_of_one_name_that_share_a_well_are_told_apart_by_what_differs_of_their_paths(tmp_path, said):
+    one, two = (bare_plate(tmp_path / d / "p.zarr", {"A/1": [None], "A/2": [None]}, **said) for d in ("d1", "d2"))
+    of_first = [("p", "A01"), ("p", "A02")]
+    apart = [(f"p ({d})", well) for d in ("d1", "d2") for _, well in of_first]
+    images = expand([one, two])
+    assert plates_of(images) == apart and layout(images)[0][2]["group"] == "p (d2)"
+    assert plates_of(expand([one])) == plates_of([images[0], images[3]]) == of_first
+    both = bare_plate(tmp_path / "d2/p.zarr", {"A/1": [0, 1]}, acquisitions=NAMED, **said)
+    days = [("p (d2/p.zarr/day 1)", "A01"), ("p (d2/p.zarr/day 2)", "A01")]
+    assert plates_of([images[0], *expand([both])[:2]]) == [("p (d1/p.zarr)", "A01"), *days]
+
+
+@pytest.mark.parametrize("inside", [".", "A", "A/1", "A/1/0"])
+def test_a_plate_knows_its_wells_from_inside(tmp_path, monkeypatch, inside):
+    bare_plate(tmp_path / "p.zarr", {"A/1": [None]}, name="P")
+    monkeypatch.chdir(tmp_path / "p.zarr" / inside)
+    assert plates_of(expand(["."])) == [("P", "A01")]
 
 
 def outside(path):

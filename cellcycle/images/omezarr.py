@@ -19,7 +19,7 @@ from cellcycle.images.bounded import MOST_FILES, bytes_of
 from cellcycle.images.judge import MOST_SEGMENTS
 from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, usable_size
 
-OF_ARRAY = ("zarr.json", ".zarray")
+OF_ARRAY, OF_GROUP = ("zarr.json", ".zarray"), ("zarr.json", ".zattrs")
 _DESCRIPTIONS = (*OF_ARRAY, ".zattrs")
 # More levels are looked at of none.
 MOST_LEVELS = 30
@@ -147,12 +147,18 @@ def _json(path: Path) -> dict:
 
 def described(path: Path) -> tuple[dict, int]:
     """Return what a folder says of its image or plate, and the version of Zarr."""
-    for name, version in (("zarr.json", 3), (".zattrs", 2)):
+    for name, version in zip(OF_GROUP, (3, 2), strict=True):
         if (path / name).is_file():
             found = _json(path / name)
             found = (found.get("attributes") or {}).get("ome") if version == 3 else found
             return (found if isinstance(found, dict) else {}), version
     raise ImageError(path, "this is a folder, not an image", "name a file in it")
+
+
+def parts_of(told: dict) -> list[str]:
+    """Return the folders of which an OME-Zarr tells: of a plate its wells, of a well its images, else none."""
+    kind, parts = ("plate", "wells") if "plate" in told else ("well", "images")
+    return [str(part["path"]).strip("/") for part in told.get(kind, {}).get(parts, ())]
 
 
 def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:

@@ -3,13 +3,15 @@
 import os
 import re
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
-from cellcycle.images.omezarr import described
+from cellcycle.images.omezarr import OF_GROUP, described
 from cellcycle.images.remote import is_url, told_at
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import shown_name
@@ -31,6 +33,7 @@ _RULES = {
 _FIELD = re.compile(
     r"(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)(?=[ _-]|$)", re.IGNORECASE
 )
+_APART = ", where plates of one name, and acquisitions, count each for itself"
 ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 
 
@@ -59,8 +62,9 @@ def places_of(paths) -> list[Place]:
     """Return the place of each image file: by the first rule that all images of its folder follow.
 
     The plate is what stands before the well in a name, else the folder, unless that goes with the well: a folder of one
-    well is no plate, but what lies above it, and prefixes in one folder are none where no two of them share a well. A
-    number of the field before the well is no part of it.
+    well is no plate, but what lies above it, and prefixes in one folder are none where no two of them share a well; one
+    in several folders is of several plates where these share one. A number of the field before the well is no part of
+    it.
 
     Examples
     --------
@@ -94,7 +98,7 @@ def places_of(paths) -> list[Place]:
             # Without a name, fields of several folders would not be known to be of one plate.
             here = names[above[folder]] or os.curdir * (above[folder] != folder)
             places[k] = replace(place, plate=prefix or here)
-    return places
+    return _told_apart(places, [above[folder] for folder in folders])
 
 
 def share_no_well(wells: dict[str, set[str]]) -> bool:
@@ -144,20 +148,60 @@ def _plates(folders: set[str]) -> dict[str, str]:
     return names
 
 
+def _told_apart(places: list[Place], origins: list[str]) -> list[Place]:
+    """Return places in which plates of one name but of several origins, folders, have what differs of these added.
+
+    They are one plate where no well stands in two.
+
+    Examples
+    --------
+    >>> places = [Place("P", well) for well in ("A01", "A02", "A01")]
+    >>> [place.plate for place in _told_apart(places, ["x/d1/Images", "x/d1/Images", "x/d2/Images"])]
+    ['P (d1)', 'P (d1)', 'P (d2)']
+    """
+    wells: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for place, origin in zip(places, origins, strict=True):
+        if place.well:
+            wells[place.plate][origin].add(place.well)
+    own_name = {}
+    for plate, of in wells.items():
+        if not share_no_well(of):
+            above = _above_wells(of)
+            parts = {origin: above.get(origin, origin).split(os.sep) for origin in of}
+            start = _n_alike(parts.values())
+            end = _n_alike(part[start:][::-1] for part in parts.values())
+            for origin, part in parts.items():
+                differing = shown_name(os.sep.join(part[start : len(part) - end]))
+                own_name[plate, origin] = f"{plate} ({differing})" if plate and differing else plate or differing
+    apart = []
+    for place, origin in zip(places, origins, strict=True):
+        plate, (rule, colon, example) = own_name.get((place.plate, origin), place.plate), place.rule.partition(":")
+        is_same = plate == place.plate
+        apart.append(place if is_same else replace(place, plate=plate, rule=f"{rule}{_APART}{colon}{example}"))
+    return apart
+
+
+def _n_alike(lists) -> int:
+    """Return with how many equal entries lists begin."""
+    return sum(1 for _ in takewhile(lambda entries: len(set(entries)) == 1, zip(*lists, strict=False)))
+
+
 def stated_places(paths, named: list[Place]) -> list[Place]:
     """Return the place of each image file by its OME metadata, or where that says nothing as it is `named`.
 
-    A `DataError` says that name and metadata put an image into two wells, or that a plate does not know its well.
+    Plates of one name, and acquisitions of one plate, that share a well are told apart, as by `places_of`. A
+    `DataError` says that name and metadata put an image into two wells, or that a plate does not know its well.
     """
-    plates: dict[str, dict | None] = {}
-    places = []
+    of_folders: dict[str, dict] = {}
+    places, origins = [], []
     for path, place in zip(paths, named, strict=True):
-        stated = _stated(path, plates)
+        stated, origin = _stated(path, of_folders)
         if place.well and stated.well and place.well != stated.well:
             finding = f"its name puts it into well {place.well}, its metadata into {stated.well}"
             raise DataError(path, finding, "correct the one that is wrong")
-        places.append(stated if stated.well else place)
-    return places
+        places.append(stated)
+        origins.append(origin)
+    return [own if own.well else place for own, place in zip(_told_apart(places, origins), named, strict=True)]
 
 
 def group_of(folder: str, columns: dict, of_map: str = "") -> str:
@@ -168,41 +212,59 @@ def group_of(folder: str, columns: dict, of_map: str = "") -> str:
     return shown_name(of_map or folder or os.curdir)
 
 
-def _stated(name: str, plates: dict[str, dict | None]) -> Place:
+def _stated(name: str, of_folders: dict[str, dict]) -> tuple[Place, str]:
+    """Return the place of an image by its metadata, and the folder of its plate: with that of an acquisition in it."""
     path = Path(name)
     try:
         with one_line(path):
             if is_tiff(path):
                 plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
                 well = well_name(f"{ROWS[row]}{column + 1}") if 0 <= row < len(ROWS) else ""
-                return Place(shown_name(plate), well, "OME-XML")
-            if len(path.parts) > 3 and (is_url(name) or path.is_dir()):
-                return _in_plate(name, plates)
+                return Place(shown_name(plate), well, "OME-XML"), os.path.dirname(whole_path(name))
+            if is_url(name) or path.is_dir():
+                return _in_plate(name, of_folders)
     except ImageError:
         # Whatever is wrong with the file, reading it says so.
         pass
-    return Place()
+    return Place(), ""
 
 
-def _in_plate(name: str, plates: dict[str, dict | None]) -> Place:
+def _told(folder: str, of_folders: dict[str, dict]) -> dict:
+    """Return what a folder or URL of an OME-Zarr says of itself; it is looked at once."""
+    if folder not in of_folders:
+        of_folders[folder] = {}
+        if is_url(folder) or any(Path(folder, file).is_file() for file in OF_GROUP):
+            of_folders[folder] = told_at(folder) if is_url(folder) else described(Path(folder))[0]
+    return of_folders[folder]
+
+
+def _in_plate(name: str, of_folders: dict[str, dict]) -> tuple[Place, str]:
     """Return the place of an image of an OME-Zarr plate, which lies in the folders of its row and column."""
-    path = Path(name)
+    path = Path(whole_path(name))
+    if len(path.parts) < 4:
+        return Place(), ""
     root = name.rsplit("/", 3)[0] if is_url(name) else str(path.parents[2])
-    row, column = path.parts[-3:-1]
+    row, column, field = path.parts[-3:]
     own = f"{row}/{column}"
-    if root not in plates:
-        plates[root] = None
-        is_store = is_url(root) or any(Path(root, file).is_file() for file in ("zarr.json", ".zattrs"))
-        plates[root] = (told_at(root) if is_url(root) else described(Path(root))[0]).get("plate") if is_store else None
-    plate = plates[root]
+    plate = _told(root, of_folders).get("plate")
     if plate is None:
-        return Place()
+        return Place(), ""
     at = {well["path"]: f"{plate['rows'][well['rowIndex']]['name']}/{plate['columns'][well['columnIndex']]['name']}"
           for well in plate.get("wells", ())}  # fmt: skip
     if at and at.get(own) != own:
         finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
         raise DataError(name, finding, "export the plate again, or copy the images out of it")
-    return Place(shown_name(plate.get("name") or Path(root).stem), well_name(row + column), "plate of OME-Zarr")
+    stated = Place(shown_name(plate.get("name") or Path(root).stem), well_name(row + column), "plate of OME-Zarr")
+    # A refused description of a well takes nothing from what the plate says of it.
+    with suppress(ImageError), one_line(name):
+        named = {step["id"]: step.get("name") for step in plate.get("acquisitions", ())}
+        # A plate behind a URL is not asked for every well where it has one acquisition.
+        well = _told(f"{root}/{own}", of_folders).get("well", {}) if len(named) > 1 or not is_url(root) else {}
+        for image in well.get("images", ()):
+            if str(image["path"]).strip("/") == field and (number := image.get("acquisition")) is not None:
+                called, *others = [name for name in named.values() if name and name == named.get(number)] or [number]
+                return stated, f"{root}{os.sep}{number if others else called}"
+    return stated, root
 
 
 def well_name(text: str) -> str:
