@@ -155,6 +155,48 @@ def test_a_store_in_s3_is_read(bucket, tmp_path):
         read_plane(f"{bucket}/b.zarr")
 
 
+class Busy(Files):
+    """Answers with `status` to what is not there, and once to what holds the name `once`."""
+
+    status, once = 403, "A/2/.zattrs"
+    failed: ClassVar[set[str]] = set()
+
+    def send_head(self):
+        is_there = Path(self.translate_path(self.path)).is_file()
+        if is_there and (self.once not in self.path or self.path in self.failed):
+            return super().send_head()
+        self.failed.add(self.path)
+        return self.send_error(503 if is_there else self.status)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_plate_is_read_from_a_server_that_is_busy_or_refuses_what_it_has_not(tmp_path, monkeypatch, status):
+    here = plate(tmp_path / "p.zarr")
+    (here / "A/1/0/0/1.1").unlink()
+    shutil.rmtree(here / "A/2/0/0")
+    monkeypatch.setattr(Busy, "status", status)
+    Busy.failed.clear()
+    monkeypatch.setattr(remote, "_PAUSES", (0.0,))
+    with serving(partial(Busy, directory=tmp_path)) as site:
+        first, second = expand([f"{site}/p.zarr"])
+        assert [first, second] == [f"{site}/p.zarr/A/{n}/0" for n in (1, 2)]
+        # As of a copy here, it is told how many chunks are background.
+        assert same(read_plane(first), read_plane(here / "A/1/0")) and "1 of 4 chunks" in read_plane(first).note
+        with pytest.raises(ImageError, match="403" if status == 403 else "nor an OME-Zarr"):
+            read_plane(second)
+        (here / "A/2/.zattrs").unlink()
+        listed, error = expand([f"{site}/p.zarr"])
+        assert listed == first and error.subject == f"{site}/p.zarr/A/2"
+        shutil.rmtree(here)
+        (error,) = expand([f"{site}/p.zarr"])
+        assert ("403" if status == 403 else "nor an OME-Zarr") in error.finding
+        # A server that stays busy is told.
+        monkeypatch.setattr(Busy, "status", 503)
+        (error,) = expand([f"{site}/p.zarr"])
+        assert "503" in error.finding
+
+
 class Silent(socketserver.BaseRequestHandler):
     def handle(self):
         threading.Event().wait(1.5)

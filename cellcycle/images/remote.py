@@ -5,6 +5,7 @@ read like any file.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,13 +15,24 @@ from urllib.parse import urlsplit
 from cellcycle.errors import ImageError
 from cellcycle.files import scratch_folder
 from cellcycle.images.formats import IMAGE_SUFFIXES, one_line
-from cellcycle.images.omezarr import MOST_LEVELS, OF_ARRAY, chunk_keys, described, full_level, is_below, opened
+from cellcycle.images.omezarr import (
+    MOST_LEVELS,
+    OF_ARRAY,
+    OF_GROUP,
+    chunk_keys,
+    described,
+    full_level,
+    is_below,
+    opened,
+    parts_of,
+)
 from cellcycle.images.stacks import Stack
 
 _URL = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
 # Without a byte for so long, a server has stopped. Chunks are small: several are on their way at once.
 _SECONDS, _AT_ONCE = 60.0, 8
-_OF_IMAGE = ("zarr.json", ".zattrs")
+# After so long a server that is busy is asked again.
+_PAUSES = (0.5, 2.0)
 
 
 def is_url(path) -> bool:
@@ -48,29 +60,38 @@ def copied(url: str, wanted: Callable[[Stack], dict[str, range]]) -> Iterator[Pa
             if not _copy(url, path):
                 raise ImageError(url, "there is no such file", "check the address")
         else:
-            _copy_description(url, path, _OF_IMAGE)
+            _copy_description(url, path, OF_GROUP)
             _copy_level(url, path, wanted)
         yield path
 
 
-def images_at(url: str) -> list[str]:
-    """Return the images of an OME-Zarr plate or well, or the URL itself where it is of one image."""
+def images_at(url: str) -> list[str | ImageError]:
+    """Return the images of an OME-Zarr plate or well, or the URL itself where it is of one image.
+
+    A well of a plate that cannot be listed stands there as its error.
+    """
     url = url.rstrip("/")
     if _suffix(url) in IMAGE_SUFFIXES:
         return [url]
     told = told_at(url)
+    parts = _listed(told, url)
     if "plate" not in told:
-        return _listed(told, "well", "images", url) or [url]
-    wells = _listed(told, "plate", "wells", url)
+        return parts or [url]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        of_wells = pool.map(lambda well: _listed(told_at(well), "well", "images", well), wells)
-        return [image for images in of_wells for image in images]
+        return [image for images in pool.map(_images_of, parts) for image in images]
+
+
+def _images_of(well: str) -> list[str | ImageError]:
+    try:
+        return _listed(told_at(well), well)
+    except ImageError as error:
+        return [error]
 
 
 def told_at(url: str) -> dict:
     """Return what an OME-Zarr behind a URL says of its image, well or plate."""
     with scratch_folder() as folder, _named(url):
-        _copy_description(url, folder, _OF_IMAGE)
+        _copy_description(url, folder, OF_GROUP)
         return described(folder)[0]
 
 
@@ -78,10 +99,9 @@ def _suffix(url: str) -> str:
     return Path(urlsplit(url).path).suffix.lower()
 
 
-def _listed(told: dict, kind: str, parts: str, url: str) -> list[str]:
-    with _named(url), one_line(url):
-        names = [str(part["path"]).strip("/") for part in told.get(kind, {}).get(parts, ())]
-    return [f"{url}/{name}" for name in names]
+def _listed(told: dict, url: str) -> list[str]:
+    with one_line(url):
+        return [f"{url}/{name}" for name in parts_of(told)]
 
 
 @contextmanager
@@ -94,8 +114,15 @@ def _named(url: str) -> Iterator[None]:
 
 
 def _copy_description(url: str, path: Path, names: tuple[str, ...]) -> None:
-    if not any(_copy(f"{url}/{name}", path / name) for name in names):
-        raise ImageError(url, "there is no image, nor an OME-Zarr", "check the address")
+    """Copy the first of some files that is there; others may be refused, for so some servers say what they have not."""
+    refusals = []
+    for name in names:
+        try:
+            if _copy(f"{url}/{name}", path / name):
+                return
+        except ImageError as error:
+            refusals.append(error)
+    raise refusals[0] if refusals else ImageError(url, "there is no image, nor an OME-Zarr", "check the address")
 
 
 def _copy_level(url: str, path: Path, wanted) -> None:
@@ -107,35 +134,47 @@ def _copy_level(url: str, path: Path, wanted) -> None:
         if first and is_below(first):
             _copy_description(f"{url}/{first}", path / first, OF_ARRAY)
         for name in filter(is_below, others):
-            any(_copy(f"{url}/{name}/{file}", path / name / file) for file in OF_ARRAY)
+            any(_copy(f"{url}/{name}/{file}", path / name / file, is_open=True) for file in OF_ARRAY)
         level = full_level(path, levels)["path"] if levels else ""
         # What is wrong with it is said here, before many chunks are asked for.
         found = opened(path)
     keys = chunk_keys(found, wanted(found.stack))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         # A chunk that is not there is one of background.
-        list(pool.map(lambda key: _copy(f"{url}/{level}/{key}", path / level / key), keys))
+        list(pool.map(lambda key: _copy(f"{url}/{level}/{key}", path / level / key, is_open=True), keys))
 
 
-def _copy(url: str, path: Path) -> bool:
-    """Copy one file; return whether there is one."""
+def _copy(url: str, path: Path, is_open: bool = False) -> bool:
+    """Copy one file; return whether there is one. A store that is open refuses only what it has not."""
     try:
         import fsspec
 
         path.parent.mkdir(parents=True, exist_ok=True)
         system, name = fsspec.url_to_fs(url, **_options(url))
-        system.get_file(name, str(path))
+        _fetch(system, name, path)
     except ImportError as error:
         raise ImageError(url, "a URL needs further packages", "run: pip install 'cellcycle[remote]'") from error
-    except FileNotFoundError:
-        path.unlink(missing_ok=True)
-        return False
     except Exception as error:  # whatever a network sets off
+        path.unlink(missing_ok=True)
+        is_refused = isinstance(error, PermissionError) or getattr(error, "status", 0) == 403
+        if isinstance(error, FileNotFoundError) or (is_open and is_refused):
+            return False
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         is_keyless = type(error).__name__ == "NoCredentialsError"
         remedy = "for a public bucket set FSSPEC_S3_ANON=1" if is_keyless else "try again, or copy it here first"
         raise ImageError(url, f"it cannot be fetched ({reason})", remedy) from error
     return True
+
+
+def _fetch(system, name: str, path: Path) -> None:
+    for pause in (*_PAUSES, None):
+        try:
+            return system.get_file(name, str(path))
+        except Exception as error:
+            status = getattr(error, "status", 0)
+            if pause is None or not (status == 429 or status >= 500):
+                raise
+        time.sleep(pause)
 
 
 def _options(url: str) -> dict:
