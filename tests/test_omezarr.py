@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -205,6 +206,42 @@ def test_a_plate_knows_its_wells_from_inside(tmp_path, monkeypatch, inside):
     bare_plate(tmp_path / "p.zarr", {"A/1": [None]}, name="P")
     monkeypatch.chdir(tmp_path / "p.zarr" / inside)
     assert plates_of(expand(["."])) == [("P", "A01")]
+
+
+def test_folders_that_match_a_pattern_are_taken_like_those_that_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for day in ("d1", "d2"):
+        bare_plate(tmp_path / day / "p.zarr", {"A/1": [None], "A/2": [None]})
+    (tmp_path / "d1" / "empty").mkdir()
+    everything = [f"{day}/p.zarr/A/{k}/0" for day in ("d1", "d2") for k in (1, 2)]
+    for pattern in ("d*", "d*/p.zarr", "*/*", "**", "d*/p.zarr/*/*", "d*/p.zarr/*/*/0"):
+        assert expand([pattern]) == everything
+    assert expand(["d*/p.zarr/A/1"]) == everything[::2]
+    (error,) = expand(["*/emp*"])
+    assert "no file matches" in error.finding
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_a_plate_lists_and_has_not_is_an_error_in_its_place(tmp_path, version):
+    plate = bare_plate(tmp_path / "p.zarr", {"A/1": [None] * 2, "A/2": [None], "A/3": [None]}, version, name="P")
+    for part in ("A/1/1", "A/2/0", "A/3"):
+        shutil.rmtree(plate / part)
+    (tmp_path / "map.csv").write_text("well,condition\nA01,a\nA02,b\nA03,b\n")
+    for named in (plate, tmp_path):
+        first, *absent = expand([named])
+        assert first == str(plate / "A/1/0")
+        assert [error.subject for error in absent] == [str(plate / part) for part in ("A/1/1", "A/2/0", "A/3")]
+        assert layout([first, *absent], tmp_path / "map.csv")[0][0]["condition"] == "a"
+    assert [one.subject for one in expand([plate / "A/2"])] == [str(plate / "A/2/0")]
+    (plate / "A/2" / NAMES[version]).write_text(
+        (plate / "A/1" / NAMES[version]).read_text().replace("[{", '[], "x": [{')
+    )
+    assert [error.subject for error in expand([plate])[1:]] == [str(plate / part) for part in ("A/1/1", "A/3")]
+    # A description that is none tells of nothing.
+    for told in ('{"plate": []}', '{"plate": {"wells": [1]}}', '{"plate": {"wells": null}}'):
+        (tmp_path / "q.zarr").mkdir(exist_ok=True)
+        (tmp_path / "q.zarr" / ".zattrs").write_text(told)
+        assert expand([tmp_path / "q.zarr"]) == [str(tmp_path / "q.zarr")]
 
 
 def outside(path):

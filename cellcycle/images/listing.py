@@ -3,13 +3,14 @@
 import glob
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 from cellcycle.errors import ImageError
-from cellcycle.images.formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from cellcycle.images.formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES, one_line
 from cellcycle.images.maps import masks_among
 from cellcycle.images.naming import folders_below
-from cellcycle.images.omezarr import is_ome_zarr
+from cellcycle.images.omezarr import described, is_ome_zarr, parts_of
 from cellcycle.images.plates import fields_of
 from cellcycle.images.remote import images_at, is_url
 from cellcycle.images.writing import FIGURE, has_mark
@@ -23,16 +24,19 @@ _SYSTEM_NAMES = {
 }  # fmt: skip
 
 
-def list_images(folder, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+def list_images(
+    folder, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, absent: list[ImageError] | None = None
+) -> list[Path]:
     """List what is called like an image, and OME-Zarr images, in a folder and the folders in it, linked ones too.
 
     Hidden and system files are left out, and the figures that `train` and `evaluate` write beside a table. A link that
-    leads nowhere is listed, for reading it says so.
+    leads nowhere is listed, for reading it says so. What plates and wells of OME-Zarr tell of, but have not, as after a
+    copy that was stopped, joins `absent`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(folder, "there is no such folder", "check the path")
-    found, seen = [], set()
+    found, seen, told = [], set(), {}
     for root, folders, names in os.walk(folder, followlinks=True):
         status = os.stat(root)
         # A linked folder may lead back to where the walk has been.
@@ -44,10 +48,26 @@ def list_images(folder, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path
             folders.clear()
             found.append(Path(root))
             continue
+        if absent is not None:
+            told |= _parts_of(Path(root))
         folders[:] = [name for name in folders if not _is_hidden(name)]
         found += [Path(root, name) for name in names if not _is_hidden(name) and name.lower().endswith(suffixes)]
-    found = (path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path))
+    found = [path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path)]
+    if told:
+        # A well may tell that it has no image.
+        there = {*told, *found, *(above for path in found for above in path.parents)}
+        absent += (ImageError(path, "its plate tells of it, but has no such image", "copy it again")
+                   for path in sorted(set().union(*told.values()) - there))  # fmt: skip
     return sorted(path for path in found if not (path.suffix == ".png" and has_mark(path, FIGURE)))
+
+
+def _parts_of(folder: Path) -> dict[Path, list[Path]]:
+    """Return of a plate or well of OME-Zarr the wells or images of which it tells, by its folder; of others nothing."""
+    with suppress(ImageError), one_line(folder):
+        told = described(folder)[0]
+        if told.keys() & {"plate", "well"}:
+            return {folder: [folder / name for name in parts_of(told)]}
+    return {}
 
 
 def _is_hidden(name: str) -> bool:
@@ -58,14 +78,14 @@ def expand(
     paths, tell: Callable[[str], None] | None = None, settle: Callable[[list], Collection[str]] = lambda files: ()
 ) -> list[str | ImageError]:
     """Return the image files that paths name: files (also missing ones, which fail when they are read), folders (their
-    images, and those of the folders in them), patterns with `*`, `?` or `**`, or URLs.
+    images, and those of the folders in them), patterns of these with `*`, `?` or `**`, or URLs.
 
     Each file stands there once, in the order of the paths, sorted within a folder or pattern; what is no path, as a
     `Plane`, stays in its place. Of several, thumbnails, copies, masks and files of other stains are left out, whether a
     folder, a pattern or their names gave them: for a shell makes names of a pattern. `tell` is told which. Those that
     `settle` returns of them are no copies or masks, and fields where names leave open what they are. A folder without
-    images, a pattern that nothing matches and what cannot be a path stand there as their error, so that the rest can go
-    on.
+    images, a pattern that nothing matches, what a plate tells of but has not and what cannot be a path stand there as
+    their error, so that the rest can go on.
     """
     found: dict[str | ImageError, None] = {}
     unread: list[str] = []
@@ -130,12 +150,19 @@ def _expand_one(path: str, unread: list[str]) -> list[str | ImageError]:
     if is_url(path):
         return images_at(path)
     if Path(path).is_dir():
-        listed = [str(file) for file in list_images(path, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))]
-        unread += (file for file in listed if file.lower().endswith(UNREAD_SUFFIXES))
-        files = [file for file in listed if not file.lower().endswith(UNREAD_SUFFIXES)]
         missing = ImageError(path, "the folder holds no image", "name a folder with PNG, JPEG, BMP or TIFF files")
-        return files or [path if path.rstrip(os.sep).endswith(".zarr") else missing]
+        return _inside(path, unread) or [path if path.rstrip(os.sep).endswith(".zarr") else missing]
     if Path(path).exists() or not glob.has_magic(path):
         return [path]
-    files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file() or is_ome_zarr(file))
+    named = {os.path.normpath(file): file for file in glob.glob(path, recursive=True) if os.path.exists(file)}
+    # What lies in a folder that matches is of that folder, as of one that is named.
+    outer = (file for file in sorted(named.values()) if named.keys().isdisjoint(map(str, Path(file).parents)))
+    files = [image for file in outer for image in (_inside(file, unread) if os.path.isdir(file) else [file])]
     return files or [ImageError(path, "no file matches this pattern", "check the path")]
+
+
+def _inside(folder: str, unread: list[str]) -> list[str | ImageError]:
+    absent: list[ImageError] = []
+    listed = [str(file) for file in list_images(folder, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES), absent)]
+    unread += (file for file in listed if file.lower().endswith(UNREAD_SUFFIXES))
+    return [*(file for file in listed if not file.lower().endswith(UNREAD_SUFFIXES)), *absent]
