@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cellcycle.datasets.lookup import ImageFolder
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import expand, read_plane
 from cellcycle.predict.groups import layout
@@ -242,6 +244,18 @@ def test_what_a_plate_lists_and_has_not_is_an_error_in_its_place(tmp_path, versi
         (tmp_path / "q.zarr").mkdir(exist_ok=True)
         (tmp_path / "q.zarr" / ".zattrs").write_text(told)
         assert expand([tmp_path / "q.zarr"]) == [str(tmp_path / "q.zarr")]
+
+
+def test_a_table_finds_the_images_of_a_plate_by_the_paths_that_were_predicted(tmp_path, monkeypatch):
+    plate = bare_plate(tmp_path / "d1" / "p.zarr", {"A/1": [None], "A/2": [None]})
+    monkeypatch.chdir(tmp_path)
+    for folder, name in ((".", "d1/p.zarr/A/1/0"), ("d1", "p.zarr/A/1/0"), ("d1/p.zarr", "d1/p.zarr/A/1/0"),
+                         ("d1/p.zarr", str(plate / "A/1/0"))):  # fmt: skip
+        assert ImageFolder(Path(folder), is_open=False).find(name).samefile(plate / "A/1/0")
+    # A folder that is no image is none, nor is one outside.
+    for folder, name in (("d1", "p.zarr/A/1"), ("d1/p.zarr/A/1", "../2/0")):
+        with pytest.raises(ImageError, match="no such image"):
+            ImageFolder(Path(folder), is_open=False).find(name)
 
 
 def outside(path):

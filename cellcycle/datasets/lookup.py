@@ -12,6 +12,7 @@ from cellcycle.datasets.tables import clean, says_nothing
 from cellcycle.errors import ImageError, shown
 from cellcycle.files import sha256_of
 from cellcycle.images import list_images
+from cellcycle.images.omezarr import is_ome_zarr
 from cellcycle.names import shown_name
 
 # Folders of outlines, which often have the names of the pictures that they belong to; and files beside these.
@@ -48,9 +49,13 @@ def find_file(folder: Path, text: str) -> Path:
     for form in forms + [form.replace("\\", "/") for form in forms]:
         with contextlib.suppress(RuntimeError):  # ~name of a user who is not there
             path = folder / Path(form).expanduser()
-            if os.path.isfile(path):
+            if _is_image(path):
                 return path
     return folder / plain
+
+
+def _is_image(path: Path) -> bool:
+    return os.path.isfile(path) or is_ome_zarr(path)
 
 
 def _key(name: str) -> str:
@@ -99,7 +104,7 @@ class ImageFolder:
     def _by_path(self, name: str, root: Path | None = None) -> list[Path]:
         path, inside = find_file(root or self.folder, name), os.path.abspath(self.folder)
         is_allowed = self.is_open or Path(os.path.abspath(path)).is_relative_to(inside)
-        return [path] if os.path.isfile(path) and is_allowed else []
+        return [path] if is_allowed and _is_image(path) else []
 
     def _from_here(self, name: str) -> list[Path]:
         return self._by_path(name, Path.cwd())
