@@ -141,7 +141,8 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
         if not (folder / file).is_file():
             raise CheckpointError(folder / file, "the file is missing", "install the model again")
         check_hash(folder / file, card)
-    found = Checkpoint(folder, card)
+    # From the root: the workers of a cluster have working folders of their own.
+    found = Checkpoint(folder.absolute(), card)
     if external_files(found.graph.read_bytes()):
         # A part of a network of this name is refused, too: none that we know has one.
         finding = 'it keeps weights in other files, which no hash covers, or has a part called "location"'

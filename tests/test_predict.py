@@ -1,15 +1,18 @@
+import contextlib
 import copy
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cellcycle import files, nuclei
+from cellcycle import files, nuclei, tasks
 from cellcycle.checkpoint import ANCHORED, load_checkpoint
 from cellcycle.cutting import cut_nucleus
 from cellcycle.dna_content import G1Peak
@@ -19,6 +22,7 @@ from cellcycle.inputs import InputRule, inputs_of
 from cellcycle.nuclei import Anchor, Nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings, expand, predict, predictor
+from cellcycle.predict.extras import Extras
 from cellcycle.predict.many import run_batch, workers_of
 from cellcycle.predict.predictor import LEAST_QUALITY, ModelChoice
 from cellcycle.segmentation.measurements import measured_columns
@@ -108,6 +112,34 @@ def test_the_batch_and_its_processes_change_no_number():
     with workers_of("auto", Settings(), 2) as do:
         shared = pd.concat([p.table for p in run_batch(images, "auto", Settings(), do=do)], ignore_index=True)
     pd.testing.assert_frame_equal(shared, alone)
+
+
+def test_a_worker_with_another_working_folder_reads_and_writes_what_was_meant(tmp_path, monkeypatch):
+    shutil.copy(MITOSIS, tmp_path / "a.png")
+    shutil.copytree(load_checkpoint("lr").folder, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    expected = predict("a.png", "mine", kind="nucleus")
+
+    @contextlib.contextmanager
+    def elsewhere(*_, start, start_arguments, client):
+        with contextlib.chdir("/"):
+            started = start(*start_arguments)
+
+        def do(function, items):
+            for item in items:
+                with contextlib.chdir("/"):
+                    made = function(started, item)
+                yield made
+
+        yield do
+
+    monkeypatch.setattr(tasks, "workers", elsewhere)
+    choice, settings = ModelChoice.of("mine"), Settings(kind="nucleus")
+    with workers_of(choice, settings, client="a cluster") as do:
+        (made,) = run_batch(["a.png"], choice, settings, Extras(masks=Path("labels")), do)
+    assert (made.error, made.note, made.image) == (None, "", "a.png")
+    pd.testing.assert_frame_equal(made.table, expected)
+    assert Path("labels/a_mask.tif").exists()
 
 
 @pytest.mark.parametrize(

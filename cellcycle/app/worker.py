@@ -118,7 +118,7 @@ def find(plane: Path, model: str, settings: Settings) -> None:
     if not file.exists() and (plane / _PLANE).exists():
         for older in plane.glob("found-*"):
             older.unlink()
-        found_in(_predictor(model, settings), (kept(plane / _PLANE)[0], None, file, False))
+        found_in(_predictor(model, settings), ((kept(plane / _PLANE)[0], None, file), False))
 
 
 def rows(plane: Path, model: str, settings: Settings, error: ImageError | None = None) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from cellcycle import tasks
 from cellcycle.errors import CellCycleError, ImageError, SettingError, check_choice
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
+from cellcycle.images.wells import whole_path
 from cellcycle.light import fit_in_even_light
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.given import as_images, as_plane, image_name
@@ -142,13 +143,26 @@ def run_batch(
     n, extras = len(images), extras or Extras()
     given = (images, masks or [None] * n, _files(folder, n), shared or [None] * n, extras.targets(images))
     everything = list(zip(*given, strict=True))
-    named = [(settings, *everything[k], extras) for k in (range(n) if only is None else only)]
+    named = [((*paths, targets), settings, told, extras, image_name(paths[0]))
+             for *paths, told, targets in (everything[k] for k in (range(n) if only is None else only))]  # fmt: skip
     return (do or _alone(model, settings))(_predict_one, named)
 
 
-def workers_of(model, settings: Settings, n_jobs: int = 1, client=None):
+@contextlib.contextmanager
+def workers_of(model, settings: Settings, n_jobs: int = 1, client=None) -> Iterator[Callable]:
     """Open processes, or a cluster, that find and then predict: `do` of `look_first` and `run_batch`."""
-    return tasks.workers(n_jobs, start=Predictor, start_arguments=(model, settings), client=client)
+    with tasks.workers(n_jobs, start=Predictor, start_arguments=(model, settings), client=client) as do:
+        # The workers of a cluster have working folders of their own.
+        yield do if client is None else lambda function, items: do(function, ((_whole(i[0]), *i[1:]) for i in items))
+
+
+def _whole(given):
+    """Return what is given of an image with all paths from the root."""
+    if isinstance(given, tuple):
+        return tuple(map(_whole, given))
+    if isinstance(given, dict):
+        return {what: _whole(path) for what, path in given.items()}
+    return type(given)(whole_path(given)) if isinstance(given, str | Path) else given
 
 
 def _alone(model, settings: Settings) -> Callable:
@@ -156,9 +170,9 @@ def _alone(model, settings: Settings) -> Callable:
 
 
 def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
-    # Those of a slide are known when its nuclei have been found.
-    predictor.settings, *given, targets, extras = named
-    prediction = predictor.predict(*given)
+    # The settings of a slide are known when its nuclei have been found.
+    (*given, targets), predictor.settings, told, extras, name = named
+    prediction = predictor.predict(*given, told, name)
     note = "" if prediction.nuclei is None else extras.write(targets, prediction, predictor.checkpoint.classes)
     return replace(prediction, nuclei=None, plane=None, note=note)
 
@@ -216,7 +230,7 @@ def _seen(images, masks, folder, do: Callable) -> Iterator[Seen | None]:
         room = min(room, shutil.disk_usage(folder).free // 2)
     named = zip(images, masks or [None] * len(images), files, strict=True)
     # Taken as processes are free: by then it is known how much room there is.
-    items = ((*one, room > 0) for one in named)
+    items = ((one, room > 0) for one in named)
     for one, file in zip(do(found_in, items), files, strict=True):
         if file is not None and file.exists():
             room -= file.stat().st_size
@@ -226,9 +240,9 @@ def _seen(images, masks, folder, do: Callable) -> Iterator[Seen | None]:
 def found_in(predictor: Predictor, named: tuple) -> Seen | None:
     """Find the nuclei of an image; None where it cannot be read: `predict` says why.
 
-    `named` are the image, its mask, the file to keep them in or in which they stand, and whether with their pixels.
+    `named` are the image, its mask, and the file to keep them in or in which they stand, and whether with their pixels.
     """
-    image, mask, file, with_pixels = named
+    (image, mask, file), with_pixels = named
     if file is not None and file.exists():
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, BadZipFile):
             return seen(file)

@@ -133,14 +133,17 @@ class Predictor:
         self._choice = ModelChoice.of(model)
         self.checkpoint = self._choice.default
 
-    def predict(self, image, mask=None, file: Path | None = None, shared: Shared | None = None) -> ImagePrediction:
+    def predict(
+        self, image, mask=None, file: Path | None = None, shared: Shared | None = None, name: str | None = None
+    ) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
 
         A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found. In a file of
-        `cellcycle.predict.kept` stands what was read, and perhaps found, before; `shared` is what other images lend it.
+        `cellcycle.predict.kept` stands what was read, and perhaps found, before; `shared` is what other images lend it;
+        `name` is what the table calls it, by default its path.
         An image that cannot be read gives a prediction with its `error`; a setting that none can satisfy is raised.
         """
-        name = image_name(image)
+        name = image_name(image) if name is None else name
         try:
             if isinstance(image, ImageError):
                 raise image

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +66,9 @@ class Trainings:
         if self.start is None:
             items.append(("all", seed + len(parts), np.arange(len(self.labels)), np.arange(0)))
         held_out = np.empty((len(self.labels), self.n_classes))
-        made = list(tasks.run(_fit_and_call, items, jobs, start=_hold, start_arguments=(self,), client=client))
+        # From the root: the workers of a cluster have working folders of their own.
+        shared = replace(self, state=self.state.absolute())
+        made = list(tasks.run(_fit_and_call, items, jobs, start=_hold, start_arguments=(shared,), client=client))
         for part, probabilities in zip(parts, made, strict=False):
             held_out[part.test] = probabilities
         return held_out
