@@ -1,6 +1,7 @@
 """Many tasks, one after the other or in processes: results in order, memory flat, nothing left behind."""
 
 import gc
+import logging
 import os
 import pickle
 import signal
@@ -21,6 +22,8 @@ _AHEAD = 2
 _BAR_FROM = 4
 # A scheduler, or its first worker, that needs longer is not there.
 _ANSWER_S = 30
+# What a worker of a cluster on this machine begins with, also one that takes the place of another: as `_begin` has it.
+_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 def run(
@@ -162,8 +165,11 @@ def cluster(address: str, n_jobs: int | None = None):
     with ExitStack() as stack:
         own = None
         if address == "local":
-            n_workers = n_jobs or os.cpu_count() or 1
-            own = stack.enter_context(LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None))
+            about = {"n_workers": n_jobs or os.cpu_count() or 1, "threads_per_worker": 1, "preload": _DEAF}
+            # No dashboard, and any free port for what the scheduler serves in its place.
+            about |= {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
+            with _deaf():
+                own = stack.enter_context(LocalCluster(silence_logs=logging.ERROR, **about))
         client, has_answered = Client.__new__(Client), False
         with suppress(Exception):  # whatever an address that is none, or a strange answer, sets off
             client.__init__(own or address, timeout=_ANSWER_S)
@@ -180,6 +186,18 @@ def cluster(address: str, n_jobs: int | None = None):
         stack.enter_context(client)
         _check_workers(client, address)
         yield client
+
+
+@contextmanager
+def _deaf():
+    """Have processes that are begun in the block never hear Ctrl-C; nor does this one until its end."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _check_workers(client, address: str) -> None:

@@ -5,6 +5,7 @@ import gc
 import inspect
 import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,10 @@ def test_a_cluster_gives_results_in_order_with_what_start_made(client):
         assert list(do(with_start, range(2))) == [70, 71]
     with pytest.raises(DataError, match="two: was given"):
         list(tasks.run(shout, ["two"], client=client))
+
+
+def test_workers_on_this_machine_leave_ctrl_c_to_the_command(client):
+    assert set(client.run(signal.getsignal, signal.SIGINT).values()) == {signal.SIG_IGN}
 
 
 def test_a_worker_that_dies_loses_nothing_and_repeats_nothing(client, tmp_path):
