@@ -263,7 +263,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(run, tmp_path, monkeypatch, suff
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["image", "setting", "model", "damage", "mask that is gone"])
+@pytest.mark.parametrize("change", ["image", "setting", "model", "damage", "mask that is gone", "mask of another run"])
 def test_a_run_of_other_things_does_not_go_on_from_a_stopped_one(run, tmp_path, monkeypatch, change):
     for name in ("a.png", "b.png"):
         shutil.copy(MITOSIS, tmp_path / name)
@@ -284,12 +284,14 @@ def test_a_run_of_other_things_does_not_go_on_from_a_stopped_one(run, tmp_path, 
         journal.write_bytes(journal.read_bytes()[:-30])
     elif change == "mask that is gone":
         (tmp_path / "a_mask.tif").unlink()
+    elif change == "mask of another run":
+        os.utime(tmp_path / "a_mask.tif", (1, 1))
     else:
         call += ["--pixel-size", "0.3"] if change == "setting" else ["--model", "lr"]
     code, _, err = run(*call)
     assert code == 0
     assert "were finished" not in err
-    assert (tmp_path / "a_mask.tif").exists() and not list(tmp_path.glob(".*"))
+    assert (tmp_path / "a_mask.tif").stat().st_mtime > 1 and not list(tmp_path.glob(".*"))
 
 
 def test_a_failing_writer_leaves_no_file(tmp_path):

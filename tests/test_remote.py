@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import socketserver
@@ -16,8 +17,11 @@ import pytest
 
 from cellcycle.errors import ImageError
 from cellcycle.images import expand, read_plane, remote
-from cellcycle.predict import predict
+from cellcycle.predict import Settings, predict
+from cellcycle.predict.extras import Extras
 from cellcycle.predict.groups import layout
+from cellcycle.predict.journal import key_of
+from cellcycle.predict.predictor import ModelChoice
 from cellcycle.simulation import simulate_field
 from tests.test_omezarr import PIXELS, changed, store
 
@@ -195,6 +199,30 @@ def test_a_plate_is_read_from_a_server_that_is_busy_or_refuses_what_it_has_not(t
         monkeypatch.setattr(Busy, "status", 503)
         (error,) = expand([f"{site}/p.zarr"])
         assert "503" in error.finding
+
+
+class Terse(Files):
+    """Says nothing by which an altered file is told."""
+
+    def send_header(self, keyword, value):
+        if keyword != "Last-Modified":
+            super().send_header(keyword, value)
+
+
+def test_an_image_of_the_web_is_another_one_when_it_was_altered_or_may_have_been(site, tmp_path):
+    def key(where, name):
+        return key_of([f"{where}/{name}"], [], ModelChoice.of("lr"), Settings(), Extras())
+
+    (tmp_path / "a.zarr").mkdir()
+    for name, file in {"a.tif": "a.tif", "a.zarr": "a.zarr/.zattrs"}.items():
+        (tmp_path / file).write_bytes(b"12")
+        before = key(site, name)
+        assert key(site, name) == before
+        os.utime(tmp_path / file, (1, 1))
+        assert key(site, name) != before
+        with serving(partial(Terse, directory=tmp_path)) as terse:
+            assert key(terse, name) != key(terse, name)
+    assert key(site, "gone.tif") != key(site, "gone.tif")
 
 
 class Silent(socketserver.BaseRequestHandler):

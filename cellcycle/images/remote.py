@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,9 +30,11 @@ from cellcycle.images.stacks import Stack
 
 _URL = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
 # Without a byte for so long, a server has stopped. Chunks are small: several are on their way at once.
-_SECONDS, _AT_ONCE = 60.0, 8
+_SECONDS, AT_ONCE = 60.0, 8
 # After so long a server that is busy is asked again.
 _PAUSES = (0.5, 2.0)
+# What servers say of a file that changes with it; a size may stay.
+_STATES = ("ETag", "Last-Modified", "LastModified", "Content-MD5", "Digest")
 
 
 def is_url(path) -> bool:
@@ -77,7 +79,7 @@ def images_at(url: str) -> list[str | ImageError]:
     parts = _listed(told, url)
     if "plate" not in told:
         return parts or [url]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         return [image for images in pool.map(_images_of, parts) for image in images]
 
 
@@ -93,6 +95,21 @@ def told_at(url: str) -> dict:
     with scratch_folder() as folder, _named(url):
         _copy_description(url, folder, OF_GROUP)
         return described(folder)[0]
+
+
+def state_at(url: str) -> list[str]:
+    """Return what a server says of an image by which an altered one is told, of an OME-Zarr of what describes it.
+
+    Nothing where it says nothing, or cannot be asked.
+    """
+    for file in [url] if _suffix(url) in IMAGE_SUFFIXES else [f"{url}/{name}" for name in OF_GROUP]:
+        with suppress(Exception):  # whatever a network sets off
+            import fsspec
+
+            system, name = fsspec.url_to_fs(file, **_options(file))
+            told = system.info(name)
+            return [f"{what} {told[what]}" for what in _STATES if told.get(what)]
+    return []
 
 
 def _suffix(url: str) -> str:
@@ -139,7 +156,7 @@ def _copy_level(url: str, path: Path, wanted) -> None:
         # What is wrong with it is said here, before many chunks are asked for.
         found = opened(path)
     keys = chunk_keys(found, wanted(found.stack))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         # A chunk that is not there is one of background.
         list(pool.map(lambda key: _copy(f"{url}/{level}/{key}", path / level / key, is_open=True), keys))
 

@@ -4,13 +4,16 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 from cellcycle import files
+from cellcycle.images.remote import AT_ONCE, is_url, state_at
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
 
@@ -23,9 +26,11 @@ def key_of(
     `read_as` says how the images are read together, in what JSON takes.
     """
     models = [choice.default.card, *([choice.anchored.card] if choice.is_auto else [])]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        states = list(pool.map(_state, images))
     facts = [
         version("cellcycle"),
-        [_state(image) for image in images],
+        states,
         [model["card_sha256"] for model in models],
         asdict(settings),
         [_state(mask) for mask in masks],
@@ -36,7 +41,12 @@ def key_of(
 
 
 def _state(image) -> list:
-    """Return a name with the size and time of its files, so that an image that was replaced is another one."""
+    """Return a name with the size and time of its files, so that an image that was replaced is another one.
+
+    One behind a URL of which the server says nothing of the kind is another one each time.
+    """
+    if is_url(image):
+        return [image, *(state_at(image) or [secrets.token_hex()])]
     with contextlib.suppress(OSError, ValueError, TypeError):
         # An OME-Zarr is a folder, whose own time stays when chunks are written.
         inside = [os.path.join(at, name) for at, _, names in os.walk(image) for name in names]
@@ -50,9 +60,9 @@ class Journal(contextlib.AbstractContextManager):
 
     Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it, or in None.
     An image that could not be read or drawn is not kept: the next run tries it again, as it does one whose `targets`,
-    the files beside its row, were taken away. Where no journal can be written, or a live run of the same output holds
-    it, the run goes on without. Each key of `key_of` has its own, until a run of the output is done; a journal tells
-    the models of a choice by their place.
+    the files beside its row, were taken away or written by another run. Where no journal can be written, or a live run
+    of the same output holds it, the run goes on without. Each key of `key_of` has its own, until a run of the output is
+    done; a journal tells the models of a choice by their place.
     """
 
     def __init__(self, output: Path, key: str, choice: ModelChoice, targets: Sequence[dict[str, Path]]):
@@ -66,7 +76,6 @@ class Journal(contextlib.AbstractContextManager):
         self._stream = None
         with contextlib.suppress(OSError):
             self._open(key)
-            self._at = {k: at for k, at in self._at.items() if all(map(os.path.exists, targets[k].values()))}
         if self._stream is None:
             self.folder = None
 
@@ -90,7 +99,9 @@ class Journal(contextlib.AbstractContextManager):
         for line in iter(stream.readline, b""):
             # The last one may have been cut off by the end of its run.
             try:
-                self._at[json.loads(line)["index"]] = end
+                row = json.loads(line)
+                if row["targets"] == self._written(row["index"]):
+                    self._at[row["index"]] = end
             except (ValueError, KeyError, TypeError):
                 break
             end += len(line)
@@ -98,6 +109,10 @@ class Journal(contextlib.AbstractContextManager):
         stream.truncate()
         stream.flush()
         self.folder.mkdir(exist_ok=True)
+
+    def _written(self, index: int) -> dict[str, list]:
+        """Return the state of the files beside the row of an image, less those that are not there."""
+        return {what: _state(path) for what, path in self._targets[index].items() if os.path.exists(path)}
 
     def run(self, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
         """Yield the predictions of all images in order: finished ones from here, the rest as `predict` makes them."""
@@ -124,6 +139,7 @@ class Journal(contextlib.AbstractContextManager):
         found = prediction.checkpoint
         model = "" if found is None else "default" if found.folder == self._choice.default.folder else "anchored"
         row = {"index": index, "model": model, "image": prediction.image, "columns": prediction.columns}
+        row["targets"] = self._written(index)
         row["remarks"] = {"remark": prediction.remark, "plane_note": prediction.plane_note}
         try:
             self._at[index] = self._stream.tell()
