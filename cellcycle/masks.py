@@ -12,7 +12,7 @@ from skimage.measure import label as label_parts
 
 from cellcycle.errors import ImageError
 from cellcycle.images import read_numbers, write_image
-from cellcycle.images.writing import has_mark, refuse_unmarked
+from cellcycle.images.writing import has_mark, mark_of, refuse_unmarked
 from cellcycle.segmentation.fields import MOST_NUCLEI
 from cellcycle.segmentation.regions import without_holes
 
@@ -158,12 +158,15 @@ def _brighter(is_nucleus: np.ndarray, pixels: np.ndarray) -> float:
     return ranks.mean() / (2 * _N_COMPARED)
 
 
-def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None) -> None:
-    """Write a label TIFF: 0, and the `nucleus_id` of each nucleus; only an earlier mask is replaced."""
+def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None, origin: str = "") -> None:
+    """Write a label TIFF: 0, and the `nucleus_id` of each nucleus; only an earlier mask is replaced.
+
+    It tells its `origin`, that of `cellcycle.images.writing.origin_of`.
+    """
     refuse_unmarked(path, _MARK, "mask of an earlier run", "name another folder")
     shown = nuclei_alone(labels, ids)
     kind = np.uint16 if shown.max(initial=0) < 2**16 else np.uint32
-    write_image(path, shown.astype(kind), pixel_size_um, mark=_MARK)
+    write_image(path, shown.astype(kind), pixel_size_um, mark=mark_of(_MARK, origin))
 
 
 def nuclei_alone(labels: np.ndarray, ids) -> np.ndarray:

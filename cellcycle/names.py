@@ -70,18 +70,20 @@ def from_cell(text: str) -> str:
 def telling_names(paths) -> list[str]:
     """Return a file name without suffix for each path; those of paths of one name begin with what tells them apart.
 
+    An image in an OME-Zarr, of which a number is the name, is called by its whole place there.
+
     Examples
     --------
-    >>> telling_names(["a/x.tif", "b/x.tif", "b/y.tif"])
-    ['a__x', 'b__x', 'y']
+    >>> telling_names(["a/x.tif", "b/x.tif", "b/y.tif", "a/p.zarr/B/2/0"])
+    ['a__x', 'b__x', 'y', 'p.zarr__B__2__0']
     """
     paths = [Path(path) for path in paths]
     alike = defaultdict(list)
     for path in paths:
-        alike[path.stem.casefold()].append(path)
+        alike[_stem(path).casefold()].append(path)
     names, taken = [], set()
     for path in paths:
-        name = plain_name(_telling(path, alike[path.stem.casefold()]))
+        name = plain_name(_telling(path, alike[_stem(path).casefold()]))
         if name.casefold() in taken or not name:
             name += "-" + hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
         taken.add(name.casefold())
@@ -89,10 +91,16 @@ def telling_names(paths) -> list[str]:
     return names
 
 
+def _stem(path: Path) -> str:
+    """Return the name of a file without suffix, of an image in an OME-Zarr with the names of the folders around it."""
+    stores = [k for k, part in enumerate(path.parts[:-1]) if part.lower().endswith(".zarr")]
+    return "__".join(path.parts[stores[-1] :]) if stores and not path.suffix else path.stem
+
+
 def _telling(path: Path, others: list[Path]) -> str:
     """Return the shortest end of a path that no other path of the same stem has; it may lack the suffix."""
     if len(others) == 1:
-        return path.stem
+        return _stem(path)
     suffixes = {other.suffix.casefold() for other in others}
     for depth in range(1, min(len(path.parts), 6) + 1):
         ends = Counter("__".join(other.parts[-depth:]).casefold() for other in others)

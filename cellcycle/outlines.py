@@ -13,7 +13,7 @@ from scipy.ndimage import find_objects
 from skimage.measure import find_contours
 
 from cellcycle.files import whole_file
-from cellcycle.images.writing import has_mark, refuse_unmarked
+from cellcycle.images.writing import has_mark, mark_of, refuse_unmarked
 from cellcycle.phases import class_colours, rgb
 from cellcycle.segmentation.regions import without_holes
 
@@ -56,17 +56,19 @@ def _corners(ring: np.ndarray) -> np.ndarray:
     return np.concatenate([kept, kept[:1]])
 
 
-def write_geojson(path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...]) -> None:
+def write_geojson(
+    path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...], origin: str = ""
+) -> None:
     """Write nuclei as QuPath imports and exports objects: a FeatureCollection of detections, the phase as class.
 
     Form: `PathObjectTypeAdapter` of QuPath 0.4 and later (`qupath.lib.io.QuPathTypeAdapters`). A nucleus without a
-    call has no class. Only an earlier such file is replaced.
+    call has no class. Only an earlier such file is replaced. It tells its `origin`, as of `write_mask`.
     """
     refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
     rows, rings = _rows_and_rings(labels, columns)
     colours = {name: list(rgb(colour)) for name, colour in class_colours(classes).items()}
     with whole_file(path) as work, open(work, "w", encoding="utf-8") as stream:
-        stream.write(f'{{"type": "FeatureCollection", "generator": "{_MARK}", "features": [')
+        stream.write(f'{{"type": "FeatureCollection", "generator": "{mark_of(_MARK, origin)}", "features": [')
         for k, (row, parts) in enumerate(zip(rows, rings, strict=True)):
             stream.write(",\n" if k else "\n")
             json.dump(_feature(row, parts, colours), stream, ensure_ascii=False)
@@ -88,17 +90,19 @@ def _feature(row: dict, parts: list[np.ndarray], colours: dict[str, list[int]]) 
     return {"type": "Feature", "geometry": {"type": kind, "coordinates": places}, "properties": properties}
 
 
-def write_rois(path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...]) -> None:
+def write_rois(
+    path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...], origin: str = ""
+) -> None:
     """Write nuclei as a set of ROIs for ImageJ's manager: called NUMBER-PHASE, in the colour and group of the phase.
 
     Groups count the classes from 1; 0 is no call. A nucleus in several parts is one composite ROI. Only an earlier such
-    file is replaced.
+    file is replaced. It tells its `origin`, as of `write_mask`.
     """
     refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
     rows, rings = _rows_and_rings(labels, columns)
     colours = class_colours(classes)
     with whole_file(path) as work, zipfile.ZipFile(work, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.comment = _MARK.encode()
+        archive.comment = mark_of(_MARK, origin).encode()
         for row, parts in zip(rows, rings, strict=True):
             roi = _roi(parts)
             roi.name = f"{int(row['nucleus_id']):05d}-{row['call'] or 'no call'}"

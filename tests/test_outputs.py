@@ -544,3 +544,31 @@ def test_a_closed_standard_output_is_said(run, never, monkeypatch, how):
     code, _, err = run("predict", MITOSIS, "--format", how)
     assert (code, len(err.splitlines())) == (2, 1)
     assert "standard output: it is closed" in err
+
+
+@pytest.mark.slow
+def test_files_beside_the_rows_of_an_image_never_give_way_to_those_of_another(run, tmp_path):
+    for folder in ("d1", "d2"):
+        os.makedirs(f"{folder}/é <1>")
+        shutil.copy(MITOSIS, f"{folder}/é <1>/a.png")
+    os.symlink("d1", "d3")
+    every = [part for what in ("--masks", "--overlay", "--outlines", "--rois") for part in (what, "made")]
+
+    def made(folder):
+        return run("predict", f"{folder}/é <1>/a.png", *every)
+
+    assert made("d1")[0] == 0
+    before = {file.name: file.read_bytes() for file in Path("made").iterdir()}
+    assert len(before) == 4
+    refused(made("d2"), "d1/é <1>/a.png; name another folder")
+    # Those of the image itself are made again, by whatever path, and after both were moved.
+    assert made("d3")[0] == 0
+    assert {file.name: file.read_bytes() for file in Path("made").iterdir()} == before
+    os.mkdir("moved")
+    for name in ("d1", "made"):
+        os.rename(name, f"moved/{name}")
+    os.chdir("moved")
+    assert made("d1")[0] == 0
+    # An image that is not there any more may have been moved.
+    os.rename("d1", "d4")
+    assert made("d4")[0] == 0

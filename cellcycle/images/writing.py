@@ -1,15 +1,18 @@
-"""Write images whole or not at all."""
+"""Write images whole or not at all, and marks by which what was written here is known again."""
 
 import os
+import re
 import zlib
 from pathlib import Path
+from urllib.parse import quote, unquote_to_bytes
 
 import numpy as np
 
 from cellcycle.errors import ImageError, SettingError
 from cellcycle.files import whole_file
 
-_MARKED_BYTES = 1_000
+# Room for a mark with the longest path.
+_MARKED_BYTES = 16_000
 # Of figures that lie beside tables of images: they are no images themselves.
 FIGURE = "cellcycle figure"
 
@@ -40,15 +43,31 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
 
 def has_mark(path, mark: str) -> bool:
     """Say whether a file bears a mark at its beginning or end, and so was written by this package."""
+    return mark.encode("latin-1") in _ends(path)
+
+
+def mark_of(mark: str, origin: str) -> str:
+    """Return a mark that tells of which image a file was made, where that is not ""; `origin_of` reads it."""
+    return f"{mark} of <{quote(os.fsencode(origin))}>" if origin else mark
+
+
+def origin_of(path) -> str:
+    """Return the image of which a file says that it was made, "" for none."""
+    found = re.search(rb"cellcycle \w+ of <([^<>\s]+)>", _ends(path))
+    return os.fsdecode(unquote_to_bytes(found[1])) if found else ""
+
+
+def _ends(path) -> bytes:
+    """Return the beginning and the end of a file, nothing of what is none."""
     try:
         if not os.path.isfile(path):
-            return False
+            return b""
         with open(path, "rb") as stream:
             head = stream.read(_MARKED_BYTES)
             stream.seek(-min(_MARKED_BYTES, os.path.getsize(path)), os.SEEK_END)
-            return mark.encode("latin-1") in head + stream.read()
+            return head + stream.read()
     except (OSError, ValueError):
-        return False
+        return b""
 
 
 def refuse_unmarked(path, mark: str, what: str, remedy: str) -> None:

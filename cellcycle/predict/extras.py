@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cellcycle.errors import CellCycleError, ImageError, SettingError
+from cellcycle.images.remote import is_url
+from cellcycle.images.writing import origin_of
 from cellcycle.masks import MASK_SUFFIX, is_mask, write_mask
 from cellcycle.names import telling_names
 from cellcycle.outlines import OUTLINES_SUFFIX, ROIS_SUFFIX, is_outlines, write_geojson, write_rois
@@ -48,11 +50,15 @@ class Extras:
     def prepare(self, images: Sequence, output: Path | None = None) -> None:
         """Refuse, before the work begins, a file that cannot be or must not be replaced, and a folder that cannot be.
 
-        Nor may one be what is written already: the table, at `output`, or another of these. Nothing is left, for the
-        run may still be refused: the folders are made for their first file.
+        Nor may one be what is written already: the table, at `output`, or another of these; nor, in a folder, that of
+        another image that is still there. Nothing is left, for the run may still be refused: the folders are made for
+        their first file.
         """
         taken = {} if output is None else {os.path.realpath(output): "--output"}
-        for what, path in ((what, path) for targets in self.targets(images) for what, path in targets.items()):
+        targets = zip(images, self.targets(images), strict=True)
+        for image, what, path in ((image, what, path) for image, own in targets for what, path in own.items()):
+            if not _is_file(what, self.chosen()[what]) and (other := _other_origin(path, image)):
+                raise SettingError(f"--{what}", f"{path} is that of {other}", "name another folder")
             other = taken.setdefault(os.path.realpath(path), f"--{what}")
             if other != f"--{what}":
                 raise SettingError(f"--{what}", f"{path} is what {other} writes", "name another file")
@@ -85,7 +91,7 @@ class Extras:
         for what, path in targets.items():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _WRITERS[what](path, prediction, classes)
+                _WRITERS[what](path, prediction, classes, _origin(prediction.plane.path, path))
             except (CellCycleError, OSError, MemoryError) as error:
                 problems.append(f"no {what}: {error}")
         return "; ".join(problems)
@@ -99,19 +105,39 @@ def _target(what: str, path: Path, name: str) -> Path:
     return path if _is_file(what, path) else path / f"{name}{_SUFFIXES[what]}"
 
 
+def _origin(image: str, target: Path) -> str:
+    """Return where an image lies, as seen from the folder of what is made of it, so that both may move together."""
+    if is_url(image):
+        # What follows is keys.
+        return image.partition("?")[0]
+    whole = os.path.realpath(image)
+    with suppress(ValueError):  # on another drive
+        whole = os.path.relpath(whole, os.path.realpath(target.parent))
+    return Path(whole).as_posix()
+
+
+def _other_origin(path: Path, image) -> str:
+    """Return of which image a file was made, if that is there and not this one; else nothing."""
+    told = origin_of(path)
+    if not told or isinstance(image, ImageError) or told == _origin(str(image), path):
+        return ""
+    where = told if is_url(told) else os.path.normpath(os.path.join(os.path.realpath(path.parent), told))
+    return where if is_url(told) or os.path.exists(where) else ""
+
+
 def is_extra(path) -> bool:
     """Say whether an image file was written here, and so is none of nuclei to predict."""
     return is_overlay(path) or is_mask(path)
 
 
-def _write_mask(path: Path, prediction: ImagePrediction, classes) -> None:
+def _write_mask(path: Path, prediction: ImagePrediction, classes, origin: str) -> None:
     nuclei = prediction.nuclei
-    write_mask(path, nuclei.labels, prediction.ids, nuclei.pixel_size_um if nuclei.scale_is_known else None)
+    write_mask(path, nuclei.labels, prediction.ids, nuclei.pixel_size_um if nuclei.scale_is_known else None, origin)
 
 
 _WRITERS: dict[str, Callable] = {
     "overlay": write_overlay,
     "masks": _write_mask,
-    "outlines": lambda path, made, classes: write_geojson(path, made.nuclei.labels, made.columns, classes),
-    "rois": lambda path, made, classes: write_rois(path, made.nuclei.labels, made.columns, classes),
+    "outlines": lambda path, made, *more: write_geojson(path, made.nuclei.labels, made.columns, *more),
+    "rois": lambda path, made, *more: write_rois(path, made.nuclei.labels, made.columns, *more),
 }

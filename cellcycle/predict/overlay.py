@@ -7,7 +7,7 @@ from scipy.ndimage import binary_dilation
 from skimage.segmentation import find_boundaries
 
 from cellcycle.images import write_image
-from cellcycle.images.writing import has_mark, refuse_unmarked
+from cellcycle.images.writing import has_mark, mark_of, refuse_unmarked
 from cellcycle.masks import nuclei_alone
 from cellcycle.phases import class_colours, rgb
 from cellcycle.predict.predictor import ImagePrediction
@@ -50,10 +50,13 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     return _with_legend(picture, colours | ({} if set(calls) <= set(colours) else {"no call": _NO_CALL}))
 
 
-def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...]) -> None:
-    """Write the overlay of an image as PNG, whole or not at all; only an earlier overlay is replaced."""
+def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...], origin: str = "") -> None:
+    """Write the overlay of an image as PNG, whole or not at all; only an earlier overlay is replaced.
+
+    It tells its `origin`, as of `cellcycle.masks.write_mask`.
+    """
     refuse_unmarked(path, _MARK, "overlay", "name another folder with --overlay")
-    write_image(path, draw_overlay(prediction, classes), mark=_MARK)
+    write_image(path, draw_overlay(prediction, classes), mark=mark_of(_MARK, origin))
 
 
 def is_overlay(path) -> bool:
