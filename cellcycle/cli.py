@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cellcycle.ending import guarded, refuse_blank
+from cellcycle.ending import guarded, refuse_mistyped
 
 app = typer.Typer(
     help="Cell-cycle phases (G1, S, G2, M) of single DAPI-stained nuclei.",
@@ -317,4 +317,4 @@ def show(
 
 def main() -> None:
     """Run the command line; a `CellCycleError` becomes one line on standard error and exit code 2."""
-    guarded(lambda: (refuse_blank(sys.argv[1:]), app()))
+    guarded(lambda: (refuse_mistyped(typer.main.get_command(app), sys.argv[1:]), app()))

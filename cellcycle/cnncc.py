@@ -1,8 +1,9 @@
 """The study's own command: `cnncc --image PATH [--model Nagao|ResNet|LR|NN]`, for one cropped nucleus."""
 
 import argparse
+import sys
 
-from cellcycle.ending import guarded
+from cellcycle.ending import guarded, refuse_twice
 
 
 def main() -> None:
@@ -13,7 +14,7 @@ def main() -> None:
         "--model", default="Nagao", help="Nagao (default), ResNet, LR, NN, a name of `cellcycle models`, or a folder"
     )
     arguments = parser.parse_args()
-    guarded(lambda: _predict(arguments))
+    guarded(lambda: (refuse_twice({name: name for name in ("--image", "--model")}, sys.argv[1:]), _predict(arguments)))
 
 
 def _predict(arguments) -> None:

@@ -4,7 +4,8 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import typer
@@ -70,7 +71,31 @@ def _fill_closed_streams() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def refuse_blank(arguments: list[str]) -> None:
+def refuse_mistyped(command, arguments: list[str]) -> None:
+    """Refuse empty arguments of a command of typer, and options that take one value and have two."""
+    _refuse_blank(arguments)
+    called, rest = command, arguments
+    while rest and rest[0] in getattr(called, "commands", {}):
+        called, rest = called.commands[rest[0]], rest[1:]
+    options = (p for p in called.params if p.param_type_name == "option" and not (p.is_flag or p.multiple))
+    refuse_twice({name: option.opts[0] for option in options for name in option.opts}, rest)
+
+
+def refuse_twice(options: Mapping[str, str], arguments: list[str]) -> None:
+    """Refuse an option that is given twice: of two values the first would be dropped.
+
+    `options` has the name of each for each of its spellings.
+    """
+    from cellcycle.errors import SettingError
+
+    paths = arguments.index("--") if "--" in arguments else None
+    given = Counter(options.get(argument.partition("=")[0]) for argument in arguments[:paths])
+    for name in filter(None, given):
+        if given[name] > 1:
+            raise SettingError(name, f"it was given {given[name]} times", "give it once")
+
+
+def _refuse_blank(arguments: list[str]) -> None:
     """Refuse empty arguments, as of a shell variable that is not set: a path of none would be the working folder."""
     from cellcycle.errors import SettingError
 

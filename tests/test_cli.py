@@ -3,8 +3,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from cellcycle import cli, ending, files
+from cellcycle import cli, cnncc, ending, files
 
 FIELD = files.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
 
@@ -91,6 +92,33 @@ def test_a_variable_of_the_shell_that_is_not_set_is_not_the_working_folder(argum
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"Error: {named}: it is empty")
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        ("cellcycle report a.csv --control DMSO b.csv --control=ethanol", "--control"),
+        ("cellcycle data simulate out --seed 1 --seed 2", "--seed"),
+        ("cellcycle predict a.tif --masks m --outlines o --masks n", "--masks"),
+        ("cellcycle train a --output o --model resnet8 --network resnet8", "--network"),
+        ("cnncc --image a.tif --image b.tif", "--image"),
+    ],
+)
+def test_an_option_of_one_value_that_is_given_two_is_one_line(monkeypatch, capsys, call, named):
+    monkeypatch.setattr(sys, "argv", call.split())
+    with pytest.raises(SystemExit) as ended:
+        (cnncc if call.startswith("cnncc") else cli).main()
+    assert (ended.value.code, capsys.readouterr().err) == (2, f"Error: {named}: it was given 2 times; give it once\n")
+
+
+def test_what_may_be_given_twice_is_taken_twice():
+    command = typer.main.get_command(cli.app)
+    for call in (
+        "study --only 1 --only 2 -p a=1 -p b=2",
+        "app --model a --model b",
+        "predict --each a --each -- --map --map",
+    ):
+        ending.refuse_mistyped(command, call.split())
 
 
 def test_ctrl_c_ends_any_command_without_a_traceback(capsys):
