@@ -562,6 +562,7 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
     with pytest.raises(DataError, match=r"A01_s1.tif stands in .*a.csv, too; give each image once"):
         read_experiment([first, first])
     again = nuclei_of(CONTROL, 20, seed=1, planes="t 0")
+    (tmp_path / "A01_s1.tif").touch()
     for image, rows in (("./A01_s1.tif", again), (str(tmp_path / "A01_s1.tif"), again), ("q/A01_s1.tif", table)):
         rows.assign(image=image).to_csv(other, index=False)
         with pytest.raises(DataError, match=r"stands in .*a.csv as A01_s1.tif, too"):
@@ -571,6 +572,32 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
             read_experiment([other])
     again.assign(planes="t 1").to_csv(other, index=False)
     assert len(read_experiment([first, other]).nuclei) == 40
+
+
+def test_tables_of_two_folders_may_lie_in_one_unless_their_images_show_the_same(tmp_path):
+    files, luck = [tmp_path / "d1.csv", tmp_path / "d2.csv"], np.random.default_rng(0)
+    places = luck.uniform(0, 900, (3, 2, 40))
+
+    def written(file, k, moved=0.0, **more):
+        y, x = places[k] + moved
+        table = nuclei_of(CONTROL, 40, k, condition="DMSO", centroid_y_px=y, centroid_x_px=x)
+        table.assign(**{"image": "p/A01_s1.tif"} | more).to_csv(file, index=False)
+
+    for k, file in enumerate(files):
+        written(file, k)
+    table = read_experiment(files).table
+    assert set(table["image"]) == {str(file / "p" / "A01_s1.tif") for file in files}
+    assert set(table["unit"]) == {"p (d1, 1) A01", "p (d2, 2) A01"}
+    # Found in another way, the nuclei of one picture lie where they lay; so does one that is named from the root.
+    for more in ({}, {"image": str(tmp_path / "p" / "A01_s1.tif")}):
+        written(files[1], 0, moved=0.7, area_px=99.0, **more)
+        with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*d1.csv"):
+            read_experiment(files)
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "A01_s1.tif").touch()
+    written(files[1], 1)
+    with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*d1.csv, too"):
+        read_experiment(files)
 
 
 def test_images_of_one_path_from_the_folders_of_two_tables_are_two_unless_they_show_the_same(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """The tables of an experiment as one: of one model and prior, each image once, plates of one name told apart."""
 
 import os
-from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from cellcycle.datasets.labels import stated
 from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.errors import DataError
 from cellcycle.images.remote import is_url
+from cellcycle.predict.same_field import same_fields
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
 from cellcycle.splits import joined
@@ -49,7 +50,7 @@ def read_joined(paths) -> pd.DataFrame:
         # Spreadsheets write a column of 1 and 2 as 1.0 and 2.0.
         plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
         table[name] = plain.where(plain.isin(table[name]), table[name])
-    table = _told_apart(paths, table).drop(columns=["located", "source"])
+    table = _told_apart(paths, table).drop(columns=["told", "located", "source"])
     for name in ("plate", "well", "condition"):
         refuse_twins(source, name, table[name])
     for _, own in table.groupby("condition"):
@@ -87,19 +88,25 @@ def _check_alike(paths, tables) -> None:
 
 
 def _located(paths, table) -> pd.DataFrame:
-    """Return the table with whole paths of its images, `located`, and no row of an image that was read in another.
+    """Return the table with whole paths of its images, as `told` and `located`, and no row of one read in another.
 
-    An image of a name that is another image in another table is named as it is found from here.
+    An image of a name that is another image in another table is named as it is found from here, or where nothing lies
+    there as if it lay in its table: tables of several folders, from which their images are seen, may lie in one.
     """
-    keys = list(zip(table["source"], table["image"], strict=True))
-    found = {(k, image): _found(paths[k], image) for k, image in set(keys)}
-    whole, wholes = {key: os.path.abspath(path) for key, path in found.items()}, defaultdict(set)
-    for (_, image), path in whole.items():
-        wholes[image].add(path)
-    names = [found[key] if len(wholes[key[1]]) > 1 else key[1] for key in keys]
-    table = table.assign(image=names, located=[whole[key] for key in keys])
+    found = {(k, image): _found(paths[k], image) for k, image in set(zip(table["source"], table["image"], strict=True))}
+    table = table.assign(
+        told=[os.path.abspath(found[key]) for key in zip(table["source"], table["image"], strict=True)]
+    )
     is_unread = table["flags"].str.contains("unreadable")
-    return table[~is_unread | ~table["located"].isin(table["located"][~is_unread])].reset_index(drop=True)
+    table = table[~is_unread | ~table["told"].isin(table["told"][~is_unread])].reset_index(drop=True)
+    is_shared = table.groupby("told")["source"].transform("nunique") > 1
+    for k, image in set(zip(table["source"][is_shared], table["image"][is_shared], strict=True)):
+        if not (os.path.isabs(image) or is_url(image) or os.path.exists(found[k, image])):
+            found[k, image] = os.path.join(paths[k], image)
+    names = pd.Series([found[key] for key in zip(table["source"], table["image"], strict=True)], table.index)
+    table["located"] = names.map(os.path.abspath)
+    is_one = table.groupby("image")["located"].transform("nunique") == 1
+    return table.assign(image=table["image"].where(is_one, names))
 
 
 def _found(table, image: str) -> str:
@@ -111,7 +118,7 @@ def _found(table, image: str) -> str:
 def _check_once(paths, table) -> None:
     """Refuse a picture that would count twice: a path in another spelling, or a file of that name with the same nuclei.
 
-    Two times or planes of one image are two pictures.
+    Two times or planes of one image are two pictures. Where nothing lies at a path, nuclei at the same places tell.
     """
     seen: dict[tuple, tuple[int, str, np.ndarray]] = {}
     content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
@@ -119,19 +126,29 @@ def _check_once(paths, table) -> None:
         table.reindex(columns=["integrated_dna", "light"]).astype(float).fillna({"light": 1.0}).prod(axis=1).to_numpy()
     )
     is_copy = table["flags"].str.contains("same_field").to_numpy()
-    pictures = table[["source", "image", "located"]].assign(planes=stated(table)["planes"])
+    pictures = table[["source", "image", "told", "located"]].assign(planes=stated(table)["planes"])
     # A file that could not be read counts for nothing, and may have been predicted again.
     pictures["image"] = pictures["image"].mask(table["flags"].str.contains("unreadable"))
-    for (k, image, located, planes), rows in pictures.groupby([*pictures], sort=False).indices.items():
-        keys = [(located, planes)]
+
+    def is_as_bright(rows, first) -> bool:
+        return np.allclose(lit[rows], lit[first], rtol=_ROUNDING, equal_nan=True)
+
+    def is_at_same_places(rows, first) -> bool:
+        places = [content[own, 1:3] for own in (rows, first)]
+        shape = np.nanmax(np.concatenate(places), axis=0, initial=1)
+        return bool(same_fields(places, [shape, shape]))
+
+    for (k, image, told, located, planes), rows in pictures.groupby([*pictures], sort=False).indices.items():
+        keys: dict[tuple, Callable | None] = {(located, planes): None}
         if np.isfinite(content[rows, 0]).any():
-            keys.append((os.path.basename(os.path.normpath(image)), content[rows].tobytes()))
-        for key in keys:
+            keys[os.path.basename(os.path.normpath(image)), content[rows].tobytes()] = is_as_bright
+            keys.setdefault((told, planes), is_at_same_places)
+        for key, is_same in keys.items():
             other, name, first = seen.setdefault(key, (k, image, rows))
-            if key != keys[0] and not np.allclose(lit[rows], lit[first], rtol=_ROUNDING, equal_nan=True):
+            if is_same is not None and not is_same(rows, first):
                 continue
             # Copies that were predicted together say so themselves.
-            is_told = key != keys[0] and is_copy[rows].any()
+            is_told = is_same is not None and is_copy[rows].any()
             if other != k or (name != image and not is_told):
                 where = f"in {paths[other]}" if other != k else "there"
                 as_name = f" as {name}" * (name != image)
