@@ -142,7 +142,8 @@ def test_a_prediction_asks_nobody_and_leaves_nothing_in_home_or_among_temporary_
 
 @pytest.mark.slow
 def test_streams_that_are_closed_take_no_words_and_cost_no_table(tmp_path):
-    run = f"{sys.executable} -m cellcycle predict {FIELD} --output"
+    nucleus = files.repository() / "data" / "sample" / "nuclei" / "G2" / "G2_0001.png"
+    run = f"{sys.executable} -m cellcycle predict {nucleus} --output"
     for closed in ("2>&-", ">&-", "2>&- >&-"):
         ended = subprocess.run(f"{run} {tmp_path}/a.csv {closed}", shell=True, capture_output=True, text=True)
         assert ended.returncode == 0 and "Traceback" not in ended.stderr, closed
