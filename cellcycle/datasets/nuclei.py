@@ -164,6 +164,12 @@ class NucleusDataset:
         if self.has_stated_groups and len(np.unique(self.groups)) <= 20:
             table = table.join(pd.crosstab(np.array(self.classes)[self.labels], self.groups))
         size_um = "not known" if self.pixel_size_um is None else f"{self.pixel_size_um:.4g} um"
+        if self.pixel_size_um is not None and self.fields:
+            # As the files state it: the images are cut from them, and scaled.
+            sizes = sorted(f.nuclei.pixel_size_um for f in self.fields)
+            size_um = " to ".join(dict.fromkeys(f"{size:.4g}" for size in (sizes[0], sizes[-1]))) + " um"
+        elif self.pixel_size_um is not None and self.as_read:
+            size_um += f" in images of {self.size_px} x {self.size_px} px"
         notes = list(self.notes)
         try:
             notes += self.check_for_training()
