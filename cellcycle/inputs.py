@@ -7,7 +7,8 @@ import numpy as np
 from cellcycle.cutting import border_of, cut_nucleus, fitted
 from cellcycle.errors import SettingError, check_choice, check_size, check_whole
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
-from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor, nuclei_of
+from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor
+from cellcycle.scale import nuclei_of
 from cellcycle.segmentation import measure_crops
 from cellcycle.segmentation.measurements import READABLE
 from cellcycle.stain import anchored
@@ -33,6 +34,8 @@ MEASURED_PER_IMAGE = (
 )  # fmt: skip
 # Only where the training images stated no pixel size: a nucleus of a common cell line.
 TYPICAL = Scale(200.0)
+# Of a `Scale`, as cards hold it: the first always, the others where they are known.
+_SIZES = ("median_area_um2", "g1_area_um2", "area_px", "dimmest", "brightest")
 _LEAST = 1e-6
 # Sides that an image of one nucleus can have, and how many times wider or narrower than usual it can have been cut.
 _SIDES_PX, _MOST_WIDER = (4, 4096), 4
@@ -82,9 +85,9 @@ class InputRule:
         object.__setattr__(self, "measurements", tuple(sorted(self.measurements, key=GRAIN.__contains__)))
         if self.pixel_size_um is None and (self.surroundings, self.unit) != ("kept", "full-range"):
             raise SettingError("pixel_size_um", "missing", "painted surroundings and the unit g1 need a pixel size")
-        check_size("scale.median_area_um2", self.scale.median_area_um2)
-        if self.scale.g1_area_um2 != 0:
-            check_size("scale.g1_area_um2", self.scale.g1_area_um2)
+        for name in _SIZES:
+            if name == _SIZES[0] or getattr(self.scale, name) != 0:
+                check_size(f"scale.{name}", getattr(self.scale, name))
         if self.pixel_size_um is not None:
             object.__setattr__(self, "scale", replace(self.scale, field_of_view_um=self.field_of_view_um))
 
@@ -108,7 +111,7 @@ class InputRule:
         """Return the rule as JSON takes it."""
         made = asdict(self, dict_factory=_plain)
         made["measurements"] = list(self.measurements)
-        del made["scale"]["field_of_view_um"]
+        made["scale"] = {k: v for k, v in made["scale"].items() if k in _SIZES[:2] or (k in _SIZES and v)}
         return {k: v for k, v in made.items() if v is not None or k == "pixel_size_um"}
 
     @classmethod
@@ -117,7 +120,7 @@ class InputRule:
         scale = stored.get("scale", {})
         if not isinstance(scale, dict):
             raise SettingError("scale", f"{scale!r} is unknown", "give named areas in um2")
-        for given, known in ((stored, [f.name for f in fields(cls)]), (scale, ["median_area_um2", "g1_area_um2"])):
+        for given, known in ((stored, [f.name for f in fields(cls)]), (scale, _SIZES)):
             unknown = sorted(set(given) - set(known))
             if unknown:
                 raise SettingError(unknown[0], "no part of an input rule", "leave it out")
@@ -242,7 +245,8 @@ def _of_fields(dataset, rule: InputRule) -> Inputs:
         at = np.unique(dataset.places[rows, 0])
         shapes = [dataset.fields[i].pixels.shape for i in at]
         units = [dataset.fields[i].well or i for i in at]
-        for i, (nuclei, anchor) in zip(at, anchored([fields_of[i] for i in at], shapes, units), strict=True):
+        read = anchored([fields_of[i] for i in at], shapes, units, rule.scale)
+        for i, (nuclei, anchor) in zip(at, read, strict=True):
             mine = rows[dataset.places[rows, 0] == i]
             inputs = inputs_of(dataset.fields[i].pixels, nuclei, rule, anchor, dataset.places[mine, 1])
             for k, row in enumerate(mine):

@@ -38,12 +38,16 @@ class Scale:
     """Typical sizes of the nuclei that a model was trained on; they stand in where an image tells no scale.
 
     Median area of all nuclei of a growing population, and of those with the DNA of G1, 0 where it was not measured;
-    side of a crop.
+    side of a crop. By the others new pictures are told that are unlike those of training, 0 where they are of no
+    account: median area in pixels, and DNA a pixel of the dimmest and the brightest picture, its `typical` one.
     """
 
     median_area_um2: float
     g1_area_um2: float = 0.0
     field_of_view_um: float = np.inf
+    area_px: float = 0.0
+    dimmest: float = 0.0
+    brightest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Nuclei:
         """What cannot be in the pixel size that was stated; "" where there is nothing."""
         if self.scale_is_known or not np.isfinite(self.stated_um):
             return ""
-        area_um2 = _typical_area_px([self]) * self.stated_um**2
+        area_um2 = typical([self]) * self.stated_um**2
         area = f"{float(f'{area_um2:.3g}'):,.10g} um2"
         said = f"at {self.stated_um:.3g} um a pixel its nuclei would have {area}, unlike those of any model"
         return f"{said}: its scale counts as unknown"
@@ -214,20 +218,10 @@ def n_nuclei_shown(pixels: np.ndarray) -> int:
     return n_shown if n_shown > _MOST_IN_CROP else 0
 
 
-def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
-    """Return the nuclei of each field of a `NucleusDataset`, or of each crop where it has no fields."""
-    if dataset.fields:
-        known = [(f, f.nuclei.scale_is_known) for f in dataset.fields]
-        return [f.nuclei if is_known else find_nuclei(f.pixels, None, scale, "field") for f, is_known in known]
-    sizes = np.full(len(dataset), np.nan) if dataset.pixel_sizes_um is None else dataset.pixel_sizes_um
-    pairs = zip(dataset.images, sizes, strict=True)
-    return [find_nuclei(image[0], float(size) if size > 0 else None, scale, "nucleus") for image, size in pairs]
-
-
 def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
     """Return the nuclei with a pixel size that can be true, and areas by it."""
     size_um = scale.field_of_view_um / max(shape)
-    area_um2 = _typical_area_px([found]) * size_um**2
+    area_um2 = typical([found]) * size_um**2
     is_crop = found.kind == "nucleus" and _is_within(area_um2, scale, _LIKELY_AREA_RATIO)
     if is_crop and not _can_be(found.stated_um, [found], scale):
         return found.scaled(size_um)
@@ -241,19 +235,25 @@ def likely_pixel_size_um(nuclei: list[Nuclei], scale: Scale, most: float | None 
     """
     if len({found.stated_um for found in nuclei}) == 1 and _can_be(nuclei[0].stated_um, nuclei, scale, most):
         return nuclei[0].stated_um
-    return float(np.sqrt(scale.median_area_um2 / _typical_area_px(nuclei)))
+    return float(np.sqrt(scale.median_area_um2 / typical(nuclei)))
 
 
 def _can_be(size_um: float, nuclei: list[Nuclei], scale: Scale, most: float | None = None) -> bool:
+    most = most or most_ratio(nuclei)
+    return np.isfinite(size_um) and _is_within(typical(nuclei) * size_um**2, scale, most)
+
+
+def most_ratio(nuclei: list[Nuclei]) -> float:
+    """Return how many times the area of the model's nuclei that of so many can be, or the reverse."""
     n_nuclei = sum(map(len, nuclei))
-    most = most or next(ratio for least, ratio in _MOST_AREA_RATIOS if n_nuclei >= least)
-    return np.isfinite(size_um) and _is_within(_typical_area_px(nuclei) * size_um**2, scale, most)
+    return next(ratio for least, ratio in _MOST_AREA_RATIOS if n_nuclei >= least)
 
 
-def _typical_area_px(nuclei: list[Nuclei]) -> float:
-    areas, sound = np.concatenate([np.stack([n.measured["area_px"], n.is_sound]) for n in nuclei], axis=1)
-    sound = sound > 0
-    return float(np.median(areas[sound] if sound.any() else areas))
+def typical(nuclei: list[Nuclei], name: str = "area_px", per: str | None = None) -> float:
+    """Return the median of a measurement, perhaps `per` another, over the sound nuclei; over all where none is."""
+    values = [n.measured[name] / (n.measured[per] if per else 1) for n in nuclei]
+    values, sound = np.concatenate(values), np.concatenate([n.is_sound for n in nuclei])
+    return float(np.median(values[sound] if sound.any() else values))
 
 
 def _is_within(area_um2: float, scale: Scale, most: float) -> bool:

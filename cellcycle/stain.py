@@ -13,7 +13,7 @@ import numpy as np
 
 from cellcycle.dna_content import G1Peak, count_near, fit_g1_peak, fit_near
 from cellcycle.light import fit_in_even_light
-from cellcycle.nuclei import Anchor, Nuclei, g1_area_px, has_g1_dna
+from cellcycle.nuclei import Anchor, Nuclei, Scale, g1_area_px, has_g1_dna, likely_pixel_size_um
 
 # A well with fewer sound nuclei takes the peak of its group as it is; one with so many should show some of them there.
 _LEAST_OWN, _LEAST_THERE = 20, 6
@@ -29,18 +29,22 @@ _LEAST_G1, _MOST_OUTSIDE = 0.12, 0.35
 _MOST_ELSEWHERE = 1 / 3
 
 
-def anchored(nuclei: list[Nuclei], shapes: list, units: list) -> list[tuple[Nuclei, Anchor | None]]:
+def anchored(nuclei: list[Nuclei], shapes: list, units: list, scale: Scale) -> list[tuple[Nuclei, Anchor | None]]:
     """Return the nuclei of fields (H, W) that are read together as under even light, each with the anchor of its unit.
 
-    Without a common G1 peak each field is judged by itself, and has None where it shows none.
+    Those that state no pixel size have one scale. Without a common G1 peak each field is judged by itself, and has None
+    where it shows none.
     """
     even, anchor, peak, _ = fit_in_even_light(nuclei, shapes)
     if len(even) == 1:
         return [(even[0], anchor)]
     own = own_anchors(even, units, anchor, peak)[0] if anchor is not None else {}
     if own:
+        size_um = likely_pixel_size_um(even, scale)
+        even = [one if one.scale_is_known else one.scaled(size_um) for one in even]
         return [(one, own[unit]) for one, unit in zip(even, units, strict=True)]
-    return [alone for one, shape in zip(nuclei, shapes, strict=True) for alone in anchored([one], [shape], [None])]
+    pairs = zip(nuclei, shapes, strict=True)
+    return [alone for one, shape in pairs for alone in anchored([one], [shape], [None], scale)]
 
 
 def own_anchors(

@@ -27,10 +27,10 @@ from cellcycle.evaluate import (
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.metrics import drawn_by
 from cellcycle.networks import build_network
-from cellcycle.nuclei import nuclei_of
+from cellcycle.scale import nuclei_of
 from cellcycle.training.baseline import DNA_CONTENT
 from cellcycle.training.parts import Clock, Trainings, device_of, folds_of, jobs_of, state_of
-from cellcycle.training.recipes import BEST, INTENSITIES, input_rule
+from cellcycle.training.recipes import BEST, INTENSITIES, as_seen, input_rule
 
 _LIMIT = "Holds for cells, stain and microscope like those it was trained on; scores are of such cells, held out."
 # Where a training on real cells differs from the study's: one network, seen longer, of nuclei that are varied.
@@ -186,7 +186,7 @@ def _given(dataset: NucleusDataset, start: Checkpoint | None, size: int, intensi
         say(f"{len(dataset) - len(usable)} nuclei are left out: their group shows no clear G1 peak")
         dataset, labels, inputs = dataset.select(usable), labels[usable], inputs[usable]
         _check_anchored(dataset, start)
-    return _Cells(dataset, tuple(classes), labels, rule, inputs)
+    return _Cells(dataset, tuple(classes), labels, as_seen(rule, dataset, inputs), inputs)
 
 
 def _compared(cells: _Cells, scored: np.ndarray, before, held_out, folds: int, say) -> dict:

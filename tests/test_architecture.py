@@ -20,7 +20,7 @@ ORDER = [
     {"dna_content"},
     {"segmentation"},
     {"nuclei"},
-    {"light"},
+    {"light", "scale"},
     {"stain"},
     {"masks", "outlines"},
     {"simulation"},

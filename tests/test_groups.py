@@ -30,7 +30,7 @@ from cellcycle.predict.groups import (
 )
 from cellcycle.predict.platemap import read_map
 from cellcycle.simulation import simulate_field
-from cellcycle.stain import _own_anchor
+from cellcycle.stain import _own_anchor, anchored
 
 SCALE = Scale(250.0, 200.0)
 NAMES = {
@@ -101,6 +101,17 @@ def test_a_pixel_size_that_crops_of_one_call_state_has_to_be_likely_for_all_of_t
     assert told is None and not notes if counts else told == pytest.approx(1.58, rel=0.1) and len(notes) == 1
     # Of fewer, one may be as large as it says.
     assert at_one_scale([Shared({})] * 7, crops[:7], SCALE)[1] == []
+
+
+@pytest.mark.slow
+def test_fields_without_a_pixel_size_are_trained_at_the_scale_of_a_prediction():
+    fields = [field_of(*GROWING), field_of(*GROWING, seed=1), field_of((19.5, 1), n=8, seed=3)]
+    fields[1].nuclei.measured["area_px"] *= 1.5
+    fields = [replace(one, nuclei=one.nuclei.scaled(0.4 + 0.1 * k)) for k, one in enumerate(fields)]
+    lent, _ = share(columns(3), fields, SCALE, 0.1)
+    read = anchored([one.nuclei for one in fields], [one.shape for one in fields], [0, 1, 2], SCALE)
+    assert [nuclei.pixel_size_um for nuclei, _ in read] == [one.pixel_size_um for one in lent]
+    assert len({one.pixel_size_um for one in lent}) == 1 and lent[0].pixel_size_um > 0
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,13 +20,15 @@ from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.evaluate import Evaluation, evaluate, report, write_evaluation
 from cellcycle.images import write_image
 from cellcycle.images.listing import list_images
-from cellcycle.inputs import InputRule, inputs_of, prepare
+from cellcycle.inputs import TYPICAL, InputRule, inputs_of, prepare
 from cellcycle.nuclei import find_nuclei
+from cellcycle.predict.groups import Seen, Shared, are_unlike_training, at_one_scale, of_crops_unlike_training
 from cellcycle.predict.output import text_rows
+from cellcycle.scale import each_crop_of, nuclei_of
 from cellcycle.train import train
 from cellcycle.training import NetworkClassifier
 from cellcycle.training.parts import Clock, state_of
-from cellcycle.training.recipes import input_rule
+from cellcycle.training.recipes import as_seen, input_rule
 from tests.conftest import QUICK
 
 pytestmark = pytest.mark.slow
@@ -280,3 +283,43 @@ def test_crops_of_another_margin_are_cut_as_those_that_a_model_learned_from():
     # One whose size in the sample is not known is filled up, as in training; a larger one may have finer pixels.
     tight = prepare(crops(36), rule).images
     np.testing.assert_allclose(tight[:, :, 8:24, 8:24], expected.images[:, :, 8:24, 8:24], atol=1e-3)
+
+
+def test_crops_without_a_pixel_size_are_evaluated_at_the_scale_of_a_prediction():
+    disks, scale = crops(48, n=8), InputRule(pixel_size_um=0.5, surroundings="painted").scale
+    seen = [Seen(nuclei, 16, (48, 48)) for nuclei in each_crop_of(disks, scale)]
+    (told,) = {one.pixel_size_um for one in at_one_scale([Shared()] * 8, seen, scale)[0]}
+    assert {nuclei.pixel_size_um for nuclei in nuclei_of(disks, scale)} == {told}
+    # A model of crops as they are sees pixels, and each nucleus has the usual area.
+    assert {round(nuclei.measured["area_um2"][0]) for nuclei in nuclei_of(disks, TYPICAL)} == {200}
+
+
+def test_pictures_of_another_magnification_or_exposure_than_those_of_the_training_are_told():
+    disks = crops(48, n=8)
+    rule = as_seen(input_rule(disks, 24, "absolute"), disks, prepare(disks, input_rule(disks, 24, "absolute")))
+    assert InputRule.from_dict(json.loads(json.dumps(rule.to_dict()))) == rule
+    found = each_crop_of(disks, rule.scale)
+    areas = [nuclei.measured["area_px"][0] for nuclei in found]
+    assert rule.scale.area_px == pytest.approx(np.median(areas), rel=0.1)
+    assert 0.3 < rule.scale.dimmest <= rule.scale.brightest < 0.6
+
+    def unlike(images) -> tuple[bool, bool]:
+        return are_unlike_training(each_crop_of(replace(disks, images=images), rule.scale), rule)
+
+    binned = disks.images.reshape(8, 1, 24, 2, 24, 2).mean(axis=(3, 5))
+    assert unlike(disks.images) == (False, False) and unlike(binned) == (True, False)
+    assert unlike(0.4 * disks.images) == unlike(2 * disks.images) == (False, True)
+    # One by itself may be small, or a mitosis.
+    assert are_unlike_training(each_crop_of(replace(disks, images=2 * disks.images), rule.scale)[:1], rule)[1] is False
+    seen = [Seen(nuclei, 16, (24, 24)) for nuclei in each_crop_of(replace(disks, images=0.4 * binned), rule.scale)]
+    told = of_crops_unlike_training([Shared()] * 9, [*seen, None], rule)
+    assert [one.flag for one in told] == ["scale_by_margin;changed_picture"] * 8 + [""]
+    # Where each picture is scaled by itself, brightness is of no account; cards from before know nothing of either.
+    by_itself = input_rule(disks, 24, "per-image")
+    assert as_seen(by_itself, disks, prepare(disks, by_itself)).scale.brightest == 0
+    assert are_unlike_training(each_crop_of(replace(disks, images=0.4 * binned), TYPICAL), by_itself) == (False, False)
+
+
+def test_the_pixel_size_of_fields_is_shown_as_their_files_state_it():
+    shown = SimpleNamespace(nuclei=SimpleNamespace(pixel_size_um=0.325))
+    assert "pixel size: 0.325 um" in replace(crops(48, 0.57, n=12), fields=(shown,)).report()

@@ -3,8 +3,6 @@
 Fields of one slide or plate are stained and exposed alike, so that where the G1 peak lies is fitted to all their
 nuclei, and then to those of each well (`cellcycle.stain`); a sparse field, or one in which a drug has emptied G1, could
 not tell.
-
-Crops without a pixel size lend each other their scale: of one crop the margin would decide how large its nucleus seems.
 """
 
 import os
@@ -15,23 +13,24 @@ from pathlib import Path
 
 import numpy as np
 
+from cellcycle.confidence.assessment import BY_MARGIN, CHANGED
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import folder_of, group_of, places_of, share_no_well, stated_places, whole_path
+from cellcycle.inputs import InputRule
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
-from cellcycle.nuclei import ANY_CELLS_RATIO, Anchor, Nuclei, Scale, likely_pixel_size_um
+from cellcycle.nuclei import Anchor, Nuclei, Scale, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
 from cellcycle.predict.same_field import same_fields
+from cellcycle.scale import is_of_other_exposure, is_of_other_size, of_one_scale
 from cellcycle.stain import MOST_STAIN, own_anchors
 
 # What is kept in memory of the nuclei of all images.
 SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna", "area_px", "flags")
 # Flags of nuclei, for `cellcycle.predict.reasons`.
 OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
-# So many crops have a typical nucleus.
-_LEAST_CROPS = 8
 
 
 @dataclass(frozen=True)
@@ -156,27 +155,29 @@ def share(
 
 
 def at_one_scale(shared: list[Shared], seen: list[Seen | None], scale: Scale) -> tuple[list[Shared], list[str]]:
-    """Return what images are told, and notes for the user: crops without a pixel size, at which scale they all are.
-
-    By it their median nucleus has the area of the model's. Few crops, and those of unlike magnifications, have none.
-    A pixel size that many crops state has to be likely for their median, as in a field.
-    """
-    stated = defaultdict(list)
-    for k, one in enumerate(seen):
-        if one is not None and len(one.nuclei) and one.nuclei.kind == "nucleus":
-            stated[one.nuclei.stated_um if one.nuclei.scale_is_known else None].append(k)
-    ks = stated.pop(None, [])
-    for size_um, own in stated.items():
-        if len(own) >= _LEAST_CROPS and likely_pixel_size_um([seen[k].nuclei for k in own], scale) != size_um:
-            ks = sorted([*ks, *own])
-    nuclei = [seen[k].nuclei for k in ks]
-    low, high = np.quantile([own.measured["area_px"][0] for own in nuclei], (0.1, 0.9)) if nuclei else (0, 0)
-    if len(ks) < _LEAST_CROPS or high > ANY_CELLS_RATIO * low:
+    """Return what images are told, and notes for the user: crops without a pixel size, at which scale they all are."""
+    ks = [k for k, one in enumerate(seen) if one is not None and one.nuclei.kind == "nucleus"]
+    at, size_um = of_one_scale([seen[k].nuclei for k in ks], scale)
+    if not at:
         return shared, []
-    size_um, of_crops = likely_pixel_size_um(nuclei, scale), set(ks)
+    of_crops = {ks[i] for i in at}
     told = [replace(one, pixel_size_um=size_um) if k in of_crops else one for k, one in enumerate(shared)]
-    note = f"{len(ks)} crops state no pixel size that can be: {size_um:.3g} um, by which their nuclei are of usual size"
+    note = f"{len(at)} crops state no pixel size that can be: {size_um:.3g} um, by which their nuclei are of usual size"
     return told, [note]
+
+
+def of_crops_unlike_training(shared: list[Shared], seen: list[Seen | None], rule: InputRule) -> list[Shared]:
+    """Return what images are told: crops, by what flags those of the call are together unlike those of training."""
+    crops = {k: one.nuclei for k, one in enumerate(seen) if one and len(one.nuclei) and one.nuclei.kind == "nucleus"}
+    is_so = dict(zip((BY_MARGIN, CHANGED), are_unlike_training([*crops.values()], rule), strict=True))
+    flag = ";".join(filter(is_so.get, is_so))
+    return [replace(one, flag=flag) if flag and k in crops else one for k, one in enumerate(shared)]
+
+
+def are_unlike_training(nuclei: list[Nuclei], rule: InputRule) -> tuple[bool, bool]:
+    """Say whether nuclei are of another size in pixels, where these tell the model sizes, and of another exposure."""
+    in_px = [one for one in nuclei if rule.crop_side_px(one.pixel_size_um if one.scale_is_known else None) is None]
+    return is_of_other_size(in_px, rule.scale), is_of_other_exposure(nuclei, rule.scale)
 
 
 def told_apart(names: Sequence[str], seen: list[Seen | None], shared: list[Shared]) -> tuple[list[Shared], list[str]]:

@@ -17,7 +17,17 @@ from cellcycle.images.wells import whole_path
 from cellcycle.light import fit_in_even_light
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.given import as_images, as_plane, image_name
-from cellcycle.predict.groups import Seen, Shared, at_one_scale, layout, named_in, share, slim, told_apart
+from cellcycle.predict.groups import (
+    Seen,
+    Shared,
+    at_one_scale,
+    layout,
+    named_in,
+    of_crops_unlike_training,
+    share,
+    slim,
+    told_apart,
+)
 from cellcycle.predict.kept import keep_if_possible, seen
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, LEAST_QUALITY, ImagePrediction, ModelChoice, Predictor, Settings
@@ -202,7 +212,9 @@ def look_first(
     choice, shared, notes = ModelChoice.of(model), [Shared({**own, "group": ""}) for own in columns], []
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
     has_scale = settings.kind == "field" or rule.pixel_size_um is None
-    if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale))):
+    # Whether they are of other sizes or exposure than those of the training, crops tell together.
+    are_compared = settings.kind != "field" and max(rule.scale.area_px, rule.scale.brightest) > 0
+    if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
         return settings, shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
     if how == "slide":
@@ -219,6 +231,8 @@ def look_first(
     if not has_scale:
         shared, said = at_one_scale(shared, found, rule.scale)
         notes = [*notes, *said]
+    if are_compared:
+        shared = of_crops_unlike_training(shared, found, rule)
     shared, said = told_apart([image_name(image) for image in images], found, shared)
     return settings, shared, [*notes, *said]
 

@@ -24,7 +24,7 @@ from cellcycle.names import shown_name
 from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict.given import as_plane, image_name
-from cellcycle.predict.groups import Shared
+from cellcycle.predict.groups import Shared, are_unlike_training
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
 from cellcycle.predict.runtime import runtime_of
@@ -212,7 +212,8 @@ class Predictor:
             (nuclei,), anchor, peak, light = fit_in_even_light([nuclei], [plane.pixels.shape])
         flag = shared.flag or ("" if anchor else one_peak_flag(peak))
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
-        flag = ";".join(filter(None, (flag, *self._doubts(checkpoint, plane, nuclei, shared))))
+        doubts = self._doubts(checkpoint, plane, nuclei, shared)
+        flag = ";".join(filter(None, dict.fromkeys((*flag.split(";"), *doubts))))
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
         values |= shared.columns | self._scored(checkpoint, plane, nuclei, anchor, flag)
         values |= {"image": name, "kind": nuclei.kind, "channel": plane.channel, "planes": plane.planes}
@@ -240,6 +241,8 @@ class Predictor:
         is_guess &= shared.pixel_size_um is None and rule.pixel_size_um is not None
         # Of a model of crops as they are nothing else tells a wider margin from finer pixels.
         is_guess |= is_crop and not nuclei.scale_is_known and (rule.crop_px or np.inf) < max(plane.pixels.shape)
+        is_other_size, is_other_exposure = are_unlike_training([nuclei], rule)
+        is_guess |= is_other_size
         is_few, is_of_field = len(nuclei) < LEAST_FOR_SCALE, is_guess and not is_crop
         doubts = {BY_MARGIN: is_guess and is_crop, BY_FEW: is_of_field and is_few}
         doubts |= {BY_GUESS: is_of_field and not is_few and not rule.needs_anchor, SEVERAL: nuclei.n_shown > 0}
@@ -251,6 +254,7 @@ class Predictor:
             is_changed |= is_by_noise and (plane.n_planes > 1 or nuclei.is_overexposed)
             doubts |= {CLIPPED: ground.is_cut and is_by_noise, CHANGED: is_changed}
             doubts[FINE] = is_by_noise and rule.pixel_size_um is not None and nuclei.pixel_size_um < _FINEST_UM
+        doubts[CHANGED] = doubts.get(CHANGED, False) or is_other_exposure
         return [flag for flag, is_raised in doubts.items() if is_raised]
 
     def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None, flag: str):

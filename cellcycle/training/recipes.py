@@ -1,11 +1,14 @@
 """The recipe `best` of notebook 09, which the study trains and `cellcycle train` starts from, and what that reads."""
 
+from dataclasses import astuple, replace
+
 import numpy as np
 
 from cellcycle.errors import SettingError
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
-from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule
-from cellcycle.nuclei import Scale
+from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, Inputs
+from cellcycle.nuclei import LEAST_FOR_SCALE, Scale
+from cellcycle.scale import brightness
 from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
 
 # Arguments of `NetworkClassifier`; what each part adds is measured in notebook 09. Nuclei of rare classes are repeated,
@@ -49,3 +52,31 @@ def input_rule(dataset, size: int, intensity: str, network: str | None = None) -
     view_um = _MARGIN * np.sqrt(4 * median / np.pi)
     measured = MEASUREMENTS[1] if by_dna else (*(MEASURED[:4] if per_image else FIELD_MEASURED), *GRAIN)
     return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measured, scale=Scale(median))
+
+
+def as_seen(rule: InputRule, dataset, inputs: Inputs) -> InputRule:
+    """Return the rule of a model with what its training pictures are like, whose `inputs` are by that rule.
+
+    Crops as they are tell sizes in pixels. Where amounts of DNA are compared between pictures, their brightness counts:
+    that of fields, or of the crops of a slide, in which nuclei enough tell one; else of all.
+    """
+    of, scale = dict(zip(inputs.names, inputs.measurements.T, strict=True)), Scale(*astuple(rule.scale)[:3])
+    if rule.crop_px and "area_px" in of:
+        # Measured at the size of the inputs.
+        scale = replace(scale, area_px=_quantile(of["area_px"], 0.5) * (rule.crop_px / rule.size_px) ** 2)
+    if "integrated_dna" not in of:
+        return replace(rule, scale=scale)
+    if found := [f.nuclei for f in dataset.fields]:
+        levels = [brightness([own]) for own in found if len(own) >= LEAST_FOR_SCALE] or [brightness(found)]
+        return replace(rule, scale=replace(scale, dimmest=min(levels), brightest=max(levels)))
+    dna_px, slides, n_of = of["integrated_dna"] / of["area_px"], *np.unique(dataset.anchored_by, return_counts=True)
+    parts = [dna_px[dataset.anchored_by == slide] for slide in slides[n_of >= LEAST_FOR_SCALE]] or [dna_px]
+    # Crops are picked, of bright mitoses more than a field has, and outlined closer than its nuclei: these are dimmer.
+    low, high = (min(_quantile(part, 0.25) for part in parts), max(_quantile(part, 0.5) for part in parts))
+    return replace(rule, scale=replace(scale, dimmest=low, brightest=high))
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    """Return a quantile of what could be measured, 0 of nothing."""
+    measured = values[np.isfinite(values)]
+    return float(np.quantile(measured, share)) if len(measured) else 0.0

@@ -12,6 +12,7 @@ from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.nuclei import Scale
 from cellcycle.phases import PHASES
+from cellcycle.scale import each_crop_of
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulationParameters, simulate_nuclei
@@ -68,7 +69,7 @@ def training_slide(number: int, rule: InputRule, scale: float = 1.0) -> Learned:
     parameters, size_px = draw(number)
     counts = {phase: round(n * N_PER_PHASE / SLIDE_COUNTS["M"] * max(scale, 0.4)) for phase, n in SLIDE_COUNTS.items()}
     data = simulated_slide(f"training{number}", counts, size_px, TRAIN_SEED + number, parameters)
-    inputs = prepare(data, rule)
+    inputs = prepare(data, rule, each_crop_of(data, rule.scale))
     usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
     least = min(np.bincount(data.labels[usable], minlength=len(PHASES)))
     kept = [np.flatnonzero(usable & (data.labels == k))[:least] for k in range(len(PHASES))]
@@ -109,7 +110,7 @@ def at_our_size(dataset: NucleusDataset) -> NucleusDataset:
 
 
 def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
-    """Return the cells of a source to learn from, each read once without a pixel size and once with one.
+    """Return the cells of a source to learn from, each read by itself once without a pixel size and once with one.
 
     By a rule that needs an anchor each is read twice so, in slides of half of them: where G1 lies is found a little
     elsewhere on every slide. Where a slide has no anchor, nothing is learned from it.
@@ -121,7 +122,8 @@ def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
         for half in np.array_split(rng.permutation(len(cells)), 2):
             half = np.sort(half)
             slide = cells.select(half)
-            inputs = prepare(at_our_size(slide) if reading % 2 else slide, rule)
+            sized = at_our_size(slide) if reading % 2 else slide
+            inputs = prepare(sized, rule, each_crop_of(sized, rule.scale))
             usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
             parts.append(
                 Learned(inputs[usable], may_be[slide.labels[usable]], tuple(map(tuple, marks[half][usable].tolist())))

@@ -15,9 +15,10 @@ from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset
 from cellcycle.evaluate import called
 from cellcycle.metrics import Estimate, means_of_shares, no_narrower
-from cellcycle.nuclei import Nuclei, nuclei_of
+from cellcycle.nuclei import Nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Predictor, Settings
+from cellcycle.scale import each_crop_of
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.study.shipped import cells
 from cellcycle.study.shipped.fields import score_fields
@@ -42,7 +43,7 @@ class Slide:
     @cached_property
     def nuclei(self) -> list[Nuclei]:
         """One a crop."""
-        return nuclei_of(self.dataset, cells.SCALE)
+        return each_crop_of(self.dataset, cells.SCALE)
 
     @cached_property
     def variants(self) -> dict[str, "Slide"]:

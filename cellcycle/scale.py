@@ -1,0 +1,82 @@
+"""At which scale pictures are read together, and whether they are like those that a model learned from.
+
+Crops without a pixel size lend each other their scale: of one crop the margin would decide how large its nucleus seems.
+"""
+
+from collections import defaultdict
+
+import numpy as np
+
+from cellcycle.nuclei import (
+    ANY_CELLS_RATIO,
+    LEAST_FOR_SCALE,
+    Nuclei,
+    Scale,
+    find_nuclei,
+    likely_pixel_size_um,
+    most_ratio,
+    typical,
+)
+
+
+def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
+    """Return the nuclei of each field of a `NucleusDataset`, or of each crop where it has no fields.
+
+    Crops have the scale that `predict` gives all of one call; for a model of crops as they are each has its own.
+    """
+    if dataset.fields:
+        known = [(f, f.nuclei.scale_is_known) for f in dataset.fields]
+        return [f.nuclei if is_known else find_nuclei(f.pixels, None, scale, "field") for f, is_known in known]
+    found = each_crop_of(dataset, scale)
+    at, size_um = of_one_scale(found, scale) if np.isfinite(scale.field_of_view_um) else ([], np.nan)
+    for k in at:
+        found[k] = found[k].scaled(size_um)
+    return found
+
+
+def each_crop_of(dataset, scale: Scale) -> list[Nuclei]:
+    """Return the nuclei of each crop of a `NucleusDataset`, read by itself."""
+    sizes = np.full(len(dataset), np.nan) if dataset.pixel_sizes_um is None else dataset.pixel_sizes_um
+    pairs = zip(dataset.images, sizes, strict=True)
+    return [find_nuclei(image[0], float(size) if size > 0 else None, scale, "nucleus") for image, size in pairs]
+
+
+def of_one_scale(crops: list[Nuclei], scale: Scale) -> tuple[list[int], float]:
+    """Return which crops state no pixel size that can be, and that by which their median nucleus has the model's area.
+
+    Few crops, and those of unlike magnifications, have none. A pixel size that many crops state has to be likely for
+    their median, as in a field.
+    """
+    stated = defaultdict(list)
+    for k, one in enumerate(crops):
+        if len(one):
+            stated[one.stated_um if one.scale_is_known else None].append(k)
+    at = stated.pop(None, [])
+    for size_um, own in stated.items():
+        if len(own) >= LEAST_FOR_SCALE and likely_pixel_size_um([crops[k] for k in own], scale) != size_um:
+            at = sorted([*at, *own])
+    areas = [crops[k].measured["area_px"][0] for k in at]
+    if len(at) < LEAST_FOR_SCALE or np.quantile(areas, 0.9) > ANY_CELLS_RATIO * np.quantile(areas, 0.1):
+        return [], np.nan
+    return at, likely_pixel_size_um([crops[k] for k in at], scale)
+
+
+def is_of_other_size(nuclei: list[Nuclei], scale: Scale) -> bool:
+    """Say whether nuclei of a field, or of the crops of one call, have other areas in pixels than those of training."""
+    if not (nuclei and scale.area_px):
+        return False
+    most = most_ratio(nuclei)
+    return not 1 / most <= typical(nuclei) / scale.area_px <= most
+
+
+def is_of_other_exposure(nuclei: list[Nuclei], scale: Scale) -> bool:
+    """Say whether they are clearly dimmer or brighter than all pictures of the training; one may be a mitosis."""
+    if not scale.brightest or sum(map(len, nuclei)) < 2:
+        return False
+    most = np.sqrt(most_ratio(nuclei))
+    return not scale.dimmest / most <= brightness(nuclei) <= scale.brightest * most
+
+
+def brightness(nuclei: list[Nuclei]) -> float:
+    """Return the typical DNA a pixel."""
+    return typical(nuclei, "integrated_dna", "area_px")
