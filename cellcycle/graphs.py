@@ -1,5 +1,6 @@
 """ONNX graphs, opened in the one way in which all are run."""
 
+import contextlib
 from pathlib import Path
 
 from cellcycle.errors import CheckpointError
@@ -31,8 +32,13 @@ def open_graph(file: Path):
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     # Only what ends the process: one line of ours says what is wrong with a graph.
     options.log_severity_level = 4
+    providers = ["CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        with contextlib.suppress(Exception):
+            return onnxruntime.InferenceSession(str(file), options, providers=providers)
+        # Versions before 1.24 fail to merge the steps of a graph of eight bits; as it is they run it.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
     except Exception as error:
         remedy = "update onnxruntime, or install the model again"
         raise CheckpointError(file, "ONNX Runtime cannot load it", remedy) from error

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from cellcycle.card import card_sha256, external_files
 from cellcycle.checkpoint import load_checkpoint, save_checkpoint
 from cellcycle.errors import CheckpointError, SettingError
+from cellcycle.graphs import open_graph
 from cellcycle.inputs import InputRule, Inputs
 from cellcycle.nuclei import Scale
 from cellcycle.predict.runtime import Runtime
@@ -380,3 +381,18 @@ def test_weights_in_other_files_are_refused_wherever_the_graph_names_them():
     ]
     assert all(external_files(content) for content in bytes_of)
     assert not external_files(helper.make_model(graph(tensors=[inside])).SerializeToString())
+
+
+def test_a_graph_that_a_version_cannot_make_faster_is_run_as_it_is(monkeypatch):
+    import onnxruntime
+
+    whole, asked = onnxruntime.InferenceSession, []
+
+    def as_before_1_24(file, options, **more):
+        asked.append(options.graph_optimization_level)
+        if asked[-1] != onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC:
+            raise RuntimeError("Should be unreachable")
+        return whole(file, options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", as_before_1_24)
+    assert open_graph(load_checkpoint("lr").folder / "model.onnx").get_inputs() and len(asked) == 2
