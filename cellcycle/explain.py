@@ -25,6 +25,7 @@ from cellcycle.errors import check_choice, needing
 from cellcycle.inputs import Inputs
 from cellcycle.networks import N_POSITIONS, turned
 from cellcycle.training.augmentation import border_level
+from cellcycle.training.loop import seeded
 
 # Sides of the smallest maps that still say where in a nucleus something lies.
 LEAST_MAP_PX = 8
@@ -91,8 +92,7 @@ def with_random_weights(classifier, part: str = "all", seed: int = 0):
     """
     check_choice("part", part, ("head", "all"))
     made = copy.deepcopy(classifier)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         for network in made.networks_:
             for module in (network.head if part == "head" else network).modules():
                 if hasattr(module, "reset_parameters"):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -56,6 +57,17 @@ def test_same_seed_gives_the_same_predictions(blobs):
     )
     np.testing.assert_array_equal(a, b)
     assert not np.allclose(a, c)
+
+
+def test_trainings_in_threads_draw_by_their_own_seeds(blobs):
+    images, labels = blobs
+
+    def trained(seed):
+        return NetworkClassifier("nagao2", epochs=3, width=4, seed=seed).fit(images, labels).predict_proba(images)
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(trained, range(4)))
+    np.testing.assert_array_equal(together, [trained(seed) for seed in range(4)])
 
 
 @pytest.mark.parametrize("settings", [{"training_set": "D1"}, {"transforms": (), "views": ("shape",)}])

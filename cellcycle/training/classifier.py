@@ -1,6 +1,5 @@
 """A network with its training recipe as a scikit-learn classifier."""
 
-import contextlib
 import copy
 from dataclasses import dataclass
 from numbers import Integral
@@ -26,7 +25,7 @@ from cellcycle.inputs import InputRule, Inputs
 from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import DrawnSet, make_training_set, training_source
-from cellcycle.training.loop import Batches, train_network
+from cellcycle.training.loop import Batches, one_thread, seeded, train_network
 
 # Above this, training images are copied and scaled batch by batch, not all of them before the first.
 _LARGE_BYTES = 2**28
@@ -129,8 +128,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         members, rows = [], []
         for number, scaling in enumerate(scalings):
             seed, own = self.seed + 1000 * number, encoding if scaling.view == "shape" else None
-            with _one_thread(), torch.random.fork_rng(devices=[]):
-                network = self._begin(X.shape[-1], own, start, number, seed)
+            with seeded(seed):
+                network = self._begin(X.shape[-1], own, start, number)
                 batches = self._batches(X, codes, scaling, own, seed, possible)
                 rows += train_network(
                     network,
@@ -175,9 +174,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         options["n_measurements"] = 0 if encoding is None else encoding.n_outputs
         return build_network(self.network, len(self.classes_), self.channels_, size_px, **options)
 
-    def _begin(self, size_px: int, encoding, start, number: int, seed: int) -> Network:
+    def _begin(self, size_px: int, encoding, start, number: int) -> Network:
         """Return the network of a member before its first step."""
-        torch.manual_seed(seed)
         network = self._network(encoding, size_px)
         if start is not None:
             weights = start.model_.members[number].state_dict()
@@ -240,7 +238,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X, model = Inputs.of(X).measured_by(self.measurements_), self.model_.to(self.device)
         made = np.empty((len(X), len(self.classes_)), np.float32)
-        with _one_thread(), torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             for begin in range(0, len(X), batch_size):
                 part = X[begin : begin + batch_size]
                 given = (torch.from_numpy(np.ascontiguousarray(v)) for v in (part.images, part.measurements))
@@ -304,14 +302,3 @@ def _load_body(network: Network, file: Path) -> None:
     except RuntimeError as error:
         remedy = "use the same network, width, channels and size"
         raise SettingError(file, "weights of another network", remedy) from error
-
-
-@contextlib.contextmanager
-def _one_thread():
-    """Compute with one thread: sums come out the same on any number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,8 +3,10 @@
 import ctypes
 import json
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +23,27 @@ from cellcycle.training.augmentation import warped
 _LOOKS = 10
 # Names of malloc.h: from which size on memory is asked of the system by itself, and how much is kept that is free.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _KEPT_BYTES = -3, -1, 1 << 30
+# torch draws by one generator for the whole process: who seeds it has it alone until done.
+_generator = threading.RLock()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: sums come out the same on any number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw and compute by a seed alone, one thread of Python after the other; torch draws on afterwards as before."""
+    with _generator, one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 class Batches:
