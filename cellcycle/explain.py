@@ -209,7 +209,8 @@ def _checked(classifier, inputs, classes):
 def _over_views(classifier, inputs: Inputs, of_view: Callable) -> np.ndarray:
     """Average the maps (N, 1, H, W) of all members, and of all positions where the model turns."""
     model, maps = classifier.model_, []
-    images, measured = torch.from_numpy(inputs.images), torch.from_numpy(inputs.measurements)
+    given = (inputs.images, inputs.measurements)
+    images, measured = (torch.from_numpy(np.require(v, requirements="CW")) for v in given)
     ramps = None if model.encoding is None else model.encoding(measured)
     for network, scaling in zip(model.members, model.scalings, strict=True):
         seen = scaling(images)

@@ -150,8 +150,9 @@ class Inputs:
         images = given.images if isinstance(given, cls) else np.asarray(given)
         if images.ndim != 4 or images.shape[2] != images.shape[3]:
             raise SettingError("X", f"shape {images.shape}", "give images as (N, C, H, W) with H equal to W")
-        if images.dtype.kind != "f":
-            raise SettingError("X", f"images of {images.dtype}", "give floats, the file's full range brought to 0 to 1")
+        middle = 0 if isinstance(given, cls) or not images.size else np.median(images.mean(axis=(1, 2, 3)))
+        if images.dtype.kind != "f" or 1 < middle < np.inf:
+            raise SettingError("X", f"counts of {images.dtype}", "give floats, the file's full range brought to 0 to 1")
         images = images.astype(np.float32, copy=False)
         return replace(given, images=images) if isinstance(given, cls) else cls(images, np.empty((len(images), 0), "f"))
 
@@ -187,8 +188,7 @@ class Inputs:
     @property
     def is_amount(self) -> list[bool]:
         """Whether each measurement is an amount, of which networks see the logarithm."""
-        is_amount = [READABLE.get(name, name not in GRAIN) for name in self.names]
-        return is_amount or [False] * self.measurements.shape[1]
+        return [READABLE.get(name, name not in GRAIN) for name in self.names] or [False] * self.measurements.shape[1]
 
     @property
     def n_grain(self) -> int:

@@ -232,6 +232,8 @@ def test_numbers_out_of_range_are_refused_by_name(blobs, setting):
     ("spoil", "message"),
     [
         (lambda images, labels: (np.where(images == images.max(), np.inf, images), labels), "X contains infinity"),
+        (lambda images, labels: (images * 255, labels), "counts of float32"),
+        (lambda images, labels: (images[:0], labels[:0]), "no images"),
         (lambda images, labels: (images, labels[:33]), "inconsistent"),
         (lambda images, labels: (images, np.eye(4)[labels]), "1d array"),
         (lambda images, labels: (images, np.where(labels == 1, np.nan, labels)), "y contains NaN"),
@@ -241,7 +243,7 @@ def test_numbers_out_of_range_are_refused_by_name(blobs, setting):
 )
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_what_cannot_be_learned_from_is_refused(blobs, spoil, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, SettingError), match=message):
         NetworkClassifier("logistic", epochs=1).fit(*spoil(*blobs))
 
 
@@ -269,6 +271,20 @@ def test_an_image_that_is_not_finite_gets_no_class(blobs):
     assert np.isnan(fitted.predict_proba(some)).all(axis=1).tolist() == [False, True, False]
     with pytest.raises(ValueError, match="X contains NaN"):
         fitted.predict(some)
+
+
+def test_images_unlike_those_of_the_training_get_no_call_and_those_on_disk_get_theirs(blobs):
+    images, labels = blobs
+    fitted = NetworkClassifier("resnet8", width=2, epochs=1, training_set="D1").fit(images, labels)
+    few = images[:3]
+    for other in (few[..., ::2, ::2], few[..., 2:-2, 2:-2], np.repeat(few, 3, axis=1)):
+        with pytest.raises(SettingError, match=r"as in training, \(1, 32, 32\)"):
+            fitted.predict_proba(other)
+    with pytest.raises(SettingError, match="counts of float32"):
+        fitted.predict_proba(few * 65535)
+    expected = fitted.predict_proba(few)
+    few.setflags(write=False)
+    np.testing.assert_array_equal(fitted.predict_proba(few), expected)
 
 
 @pytest.mark.parametrize(

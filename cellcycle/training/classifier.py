@@ -204,7 +204,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _watch(self, held_out, scaling, encoding, trained_on):
         """Return what measures a network's loss on other inputs, classes weighted as they are in its training set."""
-        X, y = Inputs.of(held_out[0]).measured_by(self.measurements_), np.asarray(held_out[1])
+        X, y = self._as_fitted(held_out[0]), np.asarray(held_out[1])
         rows = np.flatnonzero(np.isin(y, self.classes_))
         rows = rows[:: -(-len(rows) // _WATCHED) or 1]
         X, codes = X[rows], np.searchsorted(self.classes_, y[rows])
@@ -233,15 +233,22 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return list(self.model_.members)
 
+    def _as_fitted(self, X) -> Inputs:
+        """Return inputs with the measurements that are read; images of another shape than in `fit` are refused."""
+        X, expected = Inputs.of(X).measured_by(self.measurements_), (self.channels_, self.size_px_, self.size_px_)
+        if X.shape[1:] != expected:
+            raise SettingError("X", f"images of shape {X.shape[1:]}", f"give them as in training, {expected}")
+        return X
+
     def logits(self, X, batch_size: int = 128) -> np.ndarray:
-        """Return logits (N, K) float32 of `Inputs` or images (N, C, H, W)."""
+        """Return logits (N, K) float32 of `Inputs` or images (N, C, H, W), of the shape that `fit` was given."""
         check_is_fitted(self)
-        X, model = Inputs.of(X).measured_by(self.measurements_), self.model_.to(self.device)
+        X, model = self._as_fitted(X), self.model_.to(self.device)
         made = np.empty((len(X), len(self.classes_)), np.float32)
         with one_thread(), torch.inference_mode():
             for begin in range(0, len(X), batch_size):
                 part = X[begin : begin + batch_size]
-                given = (torch.from_numpy(np.ascontiguousarray(v)) for v in (part.images, part.measurements))
+                given = (torch.from_numpy(np.require(v, requirements="CW")) for v in (part.images, part.measurements))
                 given = (tensor.to(self.device) for tensor in given)
                 made[begin : begin + batch_size] = model(*given).float().cpu().numpy()
         return made
@@ -279,7 +286,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
 
 def checked_labels(X: Inputs, y, possible=None) -> np.ndarray:
-    """Return labels (N,), refused where they are not one an input, not known or not of classes."""
+    """Return labels (N,), refused where there are none, or they are not one an input, not known or not of classes."""
+    if not len(X):
+        raise SettingError("X", "it holds no images", "give at least one")
     check_consistent_length(X, y, possible)
     y = column_or_1d(y, warn=True)
     assert_all_finite(y, input_name="y")
