@@ -282,8 +282,10 @@ def test_no_cell_begins_a_formula_and_its_path_still_opens(run, tmp_path, name, 
     assert os.path.samefile(image, name)
 
 
-def test_classes_named_like_formulas_or_codes_are_harmless_in_every_format(tmp_path):
+@pytest.mark.parametrize("kind", ["str", object])
+def test_classes_named_like_formulas_or_codes_are_harmless_in_every_format(tmp_path, kind):
     table = pd.DataFrame({"image": ["a"], "call": ["=cmd|' /C calc'!A0"], "p_\x1b[2J": [0.5], "@x": [1.0]})
+    table = table.astype({"image": kind, "call": kind})
     for name in ("csv", "tsv", "json"):
         with row_writer(name, tmp_path / f"rows.{name}") as write:
             write(table)

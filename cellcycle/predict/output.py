@@ -74,9 +74,12 @@ def _harmless(table):
 
     Probabilities have the four digits that can mean something.
     """
+    from pandas.api.types import is_numeric_dtype
+
     table = table.rename(columns=cell)
     table = table.round({name: 4 for name in table.columns if name.startswith("p_") or name == "confidence"})
-    return table.assign(**{name: table[name].map(cell) for name in table.columns if table[name].dtype == "str"})
+    # pandas before 3 has no type of its own for texts.
+    return table.assign(**{name: values.map(cell) for name, values in table.items() if not is_numeric_dtype(values)})
 
 
 @contextlib.contextmanager
