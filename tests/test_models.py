@@ -9,7 +9,8 @@ from cellcycle.networks import NETWORKS, build_network, n_parameters
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_network_runs_forward_and_backward(name, channels):
     torch.manual_seed(0)
-    network = build_network(name, n_classes=4, channels=channels, size_px=32, width=4)
+    options = {} if name == "logistic" else {"width": 4}
+    network = build_network(name, n_classes=4, channels=channels, size_px=32, **options)
     logits = network(torch.randn(3, channels, 32, 32))
     assert logits.shape == (3, 4)
     torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 3])).backward()
@@ -73,3 +74,34 @@ def test_nagao_takes_any_image_size(size_px):
 def test_unknown_name_suggests_the_nearest():
     with pytest.raises(SettingError, match="did you mean 'resnet8'"):
         build_network("resnet-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("logistic", {"width": 8}),
+        ("nn", {"stem_stride": 2}),
+        ("nn", {"batch_norm": True}),
+        ("resnet8", {"dropout": 0.3}),
+        ("resnet8", {"stem_stride": 0}),
+        ("nagao6", {"stem_stride": 2}),
+        ("nagao6", {"width": 0}),
+        ("nagao6", {"width": 2.5}),
+        ("nagao6", {"dropout": 1.5}),
+        ("nagao6", {"dropout": "half"}),
+        ("nagao6", {"batch_norm": "yes"}),
+    ],
+)
+def test_an_option_that_a_network_does_not_take_is_refused_by_name(name, options):
+    with pytest.raises(SettingError, match=f"^{next(iter(options))}: "):
+        build_network(name, **options)
+
+
+def test_a_network_from_outside_takes_the_options_that_it_names(monkeypatch):
+    def mine(channels, size_px, width):
+        return torch.nn.Flatten(), channels * size_px**2 * (1 if width is None else width)
+
+    monkeypatch.setitem(NETWORKS, "mine", mine)
+    assert [build_network("mine", width=width).head.in_features for width in (None, 3)] == [4096, 3 * 4096]
+    with pytest.raises(SettingError, match="mine does not take it"):
+        build_network("mine", dropout=0.5)

@@ -7,11 +7,13 @@ fine-tuning, feature distances and explanation need no special case.
 import difflib
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
+from numbers import Real
 
 import torch
 from torch import nn
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_whole
 
 RESNET_DEPTHS = (8, 14, 20)
 # Of a ResNet: with skip paths that are convolutions, without any, with the identity.
@@ -21,8 +23,8 @@ BLOCKS = ("", "-plain", "-identity")
 def register_network(name: str, build: Callable) -> None:
     """Make a network of your own known by name, for training and for loading what was trained.
 
-    `build` takes `channels`, `size_px` and the options of `build_network` by keyword; it returns the body, a module
-    from images (N, channels, size_px, size_px) to features (N, F), and F.
+    `build` takes `channels`, `size_px` and, of the options of `build_network`, those that it names, by keyword; it
+    returns the body, a module from images (N, channels, size_px, size_px) to features (N, F), and F.
 
     Examples
     --------
@@ -78,25 +80,45 @@ def build_network(
     channels of the first stage (ResNet 16, Nagao 8 by default) or units of the hidden layer (nn: 256); `dropout` stands
     before the head of "nn" (0 by default) and Nagao (0.5); a `stem_stride` of 2 quarters the cost of a ResNet.
     `n_measurements` of each nucleus join the features before the head. `batch_norm` normalises the channels of a Nagao
-    network over the batch after each convolution; ResNets always do.
+    network over the batch after each convolution; ResNets always do. An option that a network does not take, or a value
+    that is none, is a `SettingError`.
     """
     if name not in NETWORKS:
         near = difflib.get_close_matches(str(name), NETWORKS, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(NETWORKS)}"
         raise SettingError("network", f"{name!r} is unknown", remedy)
     options = {"width": width, "dropout": dropout, "stem_stride": stem_stride, "batch_norm": batch_norm}
-    body, n_features = NETWORKS[name](channels=channels, size_px=size_px, **options)
+    options = _taken(name, {"channels": channels, "size_px": size_px} | options)
+    body, n_features = NETWORKS[name](**options)
     return Network(body, n_features, n_classes, n_measurements)
 
 
-def _logistic(channels: int, size_px: int, **_) -> tuple[nn.Module, int]:
+def _taken(name: str, options: dict) -> dict:
+    """Return the options that a network takes; one that is set and not taken, or not as it can be, is refused."""
+    width, dropout = options["width"], options["dropout"]
+    check_whole("width", 1 if width is None else width, 1)
+    check_whole("stem_stride", options["stem_stride"], 1)
+    if dropout is not None and (not isinstance(dropout, Real) or not 0 <= dropout < 1):
+        raise SettingError("dropout", f"{dropout!r} is no share to leave out", "give a number from 0 to below 1")
+    if options["batch_norm"] not in (False, True):
+        raise SettingError("batch_norm", f"{options['batch_norm']!r} is unknown", "use False or True")
+    parameters = signature(NETWORKS[name]).parameters
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    for option, default in {"width": None, "dropout": None, "stem_stride": 1, "batch_norm": False}.items():
+        if not takes_all and option not in parameters and options[option] != default:
+            raise SettingError(option, f"{name} does not take it", "leave it out")
+    return {option: value for option, value in options.items() if takes_all or option in parameters}
+
+
+def _logistic(channels: int, size_px: int) -> tuple[nn.Module, int]:
     return nn.Flatten(), channels * size_px**2
 
 
-def _simple(channels: int, size_px: int, width: int | None, dropout: float | None, **_) -> tuple[nn.Module, int]:
+def _simple(channels: int, size_px: int, width: int | None, dropout: float | None) -> tuple[nn.Module, int]:
     width = width or 256
-    hidden = [nn.Linear(channels * size_px**2, width), nn.ReLU(), nn.Linear(width, width // 4), nn.ReLU()]
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(dropout or 0.0)), width // 4
+    n_last = max(1, width // 4)
+    hidden = [nn.Linear(channels * size_px**2, width), nn.ReLU(), nn.Linear(width, n_last), nn.ReLU()]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(dropout or 0.0)), n_last
 
 
 class _Identity(nn.Module):
@@ -136,7 +158,7 @@ class _Block(nn.Module):
         return torch.relu(made if self.skip is None else made + self.skip(x))
 
 
-def _resnet(depth, kind: str, channels: int, width: int | None, stem_stride: int, **_) -> tuple[nn.Module, int]:
+def _resnet(depth, kind: str, channels: int, width: int | None, stem_stride: int) -> tuple[nn.Module, int]:
     """Build the CIFAR layout of He et al. (2016): 6n + 2 layers in three stages of width w, 2w, 4w; `kind` of block."""
     width = width or 16
     layers = [nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
@@ -150,7 +172,7 @@ def _resnet(depth, kind: str, channels: int, width: int | None, stem_stride: int
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), n_in
 
 
-def _nagao(stages, channels: int, size_px: int, width, dropout, batch_norm: bool, **_) -> tuple[nn.Module, int]:
+def _nagao(stages, channels: int, size_px: int, width, dropout, batch_norm: bool) -> tuple[nn.Module, int]:
     """Build the network of Nagao et al. (2020): stages of convolution, ReLU and pooling, width doubling."""
     width, dropout = width or 8, 0.5 if dropout is None else dropout
     # Pooling rounds up, so that no border is lost and small images allow as many stages as large ones.
