@@ -23,6 +23,7 @@ from cellcycle.nuclei import Anchor, Nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings, expand, predict, predictor
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.given import as_images, as_list
 from cellcycle.predict.many import run_batch, workers_of
 from cellcycle.predict.predictor import LEAST_QUALITY, ModelChoice
 from cellcycle.segmentation.measurements import measured_columns
@@ -358,6 +359,20 @@ def test_arrays_keep_their_places_in_a_list_and_are_told_apart():
     for numbers in (pixels.tolist(), [0.1, 0.2]):
         with pytest.raises(SettingError, match="a list of numbers is no image"):
             predict(numbers)
+
+
+@pytest.mark.parametrize(
+    "several",
+    [iter, pd.Series, np.array, lambda paths: pd.Series(paths).unique(), lambda paths: dict.fromkeys(paths).keys()],
+)
+def test_paths_are_taken_from_whatever_holds_them_in_order(several):
+    assert as_images(several(["a.png", "b.png"])) == ["a.png", "b.png"] and as_list(several([MITOSIS])) == [MITOSIS]
+
+
+def test_one_image_is_not_taken_apart():
+    pixels = np.zeros((2, 2))
+    assert [image.pixels is pixels for image in as_images(pixels)] == [True]
+    assert as_list("a.png") == ["a.png"] and as_list(MITOSIS) == [MITOSIS]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Images as they are given in Python: paths, planes or arrays."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from io import IOBase
 from numbers import Real
 from pathlib import Path
 
@@ -49,9 +51,15 @@ def as_plane(image, settings: Settings) -> Plane:
     return Plane(scale_to_unit(pixels, name), 8 * pixels.dtype.itemsize, None, name)
 
 
+def as_list(given) -> list:
+    """Return what holds several in one dimension, as a set, a generator or a column does, as a list; else one alone."""
+    is_several = isinstance(given, Iterable) and not isinstance(given, str | bytes | IOBase)
+    return list(given) if is_several and getattr(given, "ndim", 1) == 1 else [given]
+
+
 def as_images(given) -> list:
-    """Return an image, or a list of them, as a list in which arrays have names; refuse one of none, or of no images."""
-    images = list(given) if isinstance(given, list | tuple) else [given]
+    """Return an image, or several, as a list in which arrays have names; refuse one of none, or of no images."""
+    images = as_list(given)
     if not images:
         raise SettingError("images", "the list is empty", "name at least one image")
     if any(isinstance(image, list | tuple | Real) for image in images):

@@ -16,7 +16,7 @@ from cellcycle.images import expand
 from cellcycle.images.wells import whole_path
 from cellcycle.light import fit_in_even_light
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.given import as_images, as_plane, image_name
+from cellcycle.predict.given import as_images, as_list, as_plane, image_name
 from cellcycle.predict.groups import (
     Seen,
     Shared,
@@ -55,7 +55,7 @@ def predict(
 
     Parameters
     ----------
-    images : path, Plane, array (H, W), or a list of them
+    images : path, Plane, array (H, W), or a list, column or generator of them
         A path may be a file, a folder or a pattern like `plate/*.tif`. A file counts once; of a list, as of a folder,
         copies and files of other stains are left out. Several arrays are called "array 1", "array 2" ...
     model : str, Path or Checkpoint, optional
@@ -119,7 +119,7 @@ def _with_masks(images: list, named: list, masks) -> tuple[list, list]:
         return images, [None] * len(images)
     if isinstance(masks, str | Path) and Path(masks).is_dir():
         return with_masks(images, named, masks)[:2]
-    masks = list(masks) if isinstance(masks, list | tuple) else [masks]
+    masks = as_list(masks)
     named = [str(image) if isinstance(image, Path) else image for image in named]
     mask_of = dict.fromkeys(named)
     is_each = all(isinstance(image, ImageError) or image in mask_of for image in images)
