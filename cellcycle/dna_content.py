@@ -146,9 +146,10 @@ def fit_near(
 
 
 def count_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tuple[float, float, float]:
-    """Return how many nuclei are in G1, S and G2 by the histogram of their DNA, where the G1 peak is known."""
+    """Return how many nuclei that have DNA are in G1, S and G2 by its histogram, where the G1 peak is known."""
     shares = fit_near(integrated_dna, position, g2_ratio, reach=0)[1]
-    return tuple(len(integrated_dna) * shares[phase] for phase in ("G1", "S", "G2"))
+    n_nuclei = np.count_nonzero(np.isfinite(integrated_dna) & (np.asarray(integrated_dna) > 0))
+    return tuple(n_nuclei * shares[phase] for phase in ("G1", "S", "G2"))
 
 
 def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True, n_samples: int = 0) -> np.ndarray:

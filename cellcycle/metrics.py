@@ -90,9 +90,10 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     array([1])
     """
     check_choice("score", score, SCORES)
+    probabilities = np.asarray(probabilities, dtype=float)
     if not np.isfinite(probabilities).all():
         raise SettingError("probabilities", "some are not finite", "leave images without a call out")
-    evidence = np.asarray(probabilities, dtype=float) / np.maximum(trained_shares, 1e-12)
+    evidence = probabilities / np.maximum(trained_shares, 1e-12)
     if score == "balanced_accuracy":
         return evidence.argmax(axis=1)
     if score == "accuracy":

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cellcycle.dna_content import LEAST_NUCLEI, fit_g1_peak, phase_likelihoods
+from cellcycle.dna_content import LEAST_NUCLEI, count_near, fit_g1_peak, phase_likelihoods
 from cellcycle.report.shares import estimated_shares
 
 
@@ -116,3 +116,9 @@ def test_parts_of_nuclei_leave_s_and_the_peaks_as_they_are():
 def test_likelihoods_need_enough_nuclei():
     assert not phase_likelihoods(np.full(LEAST_NUCLEI - 1, 2.0), 2.0).any()
     assert not phase_likelihoods(np.full(2 * LEAST_NUCLEI, np.nan), 2.0).any()
+
+
+def test_nuclei_without_an_amount_of_dna_are_counted_in_no_phase():
+    dna = np.random.default_rng(1).normal(50, 4, 100)
+    spoilt = np.concatenate([dna, [np.nan, np.inf, 0, -3]])
+    assert count_near(spoilt, 50.0, 2.0) == count_near(dna, 50.0, 2.0)

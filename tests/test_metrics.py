@@ -1,8 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
 from cellcycle import metrics
+from cellcycle.confidence import with_weights
 from cellcycle.errors import SettingError
 
 
@@ -212,3 +214,13 @@ def test_no_call_is_made_for_an_unknown_score_or_without_probabilities():
         metrics.call([[0.4, 0.6]], "acuracy", [0.5, 0.5], [0.5, 0.5])
     with pytest.raises(SettingError, match="not finite"):
         metrics.call([[np.nan, np.nan]], "accuracy", [0.5, 0.5], [0.5, 0.5])
+
+
+def test_a_table_of_probabilities_is_called_as_an_array_of_them():
+    found = np.array([[0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
+    table, labels = pd.DataFrame(found, columns=["p_G1", "p_S"], index=[4, 5, 6]), pd.Series([0, 1, 1])
+    for score in metrics.SCORES:
+        given = score, [0.5, 0.5], [0.8, 0.2], labels, [0, 1, 1]
+        np.testing.assert_array_equal(metrics.call(table, *given), metrics.call(found, *given))
+    for weights in (None, [0.8, 0.2]):
+        np.testing.assert_array_equal(with_weights(table, weights), with_weights(found, weights))

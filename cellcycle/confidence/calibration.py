@@ -58,6 +58,7 @@ def with_weights(probabilities, weights=None) -> np.ndarray:
     >>> with_weights(np.array([[0.5, 0.5]]), [0.9, 0.1]).round(2).tolist()
     [[0.9, 0.1]]
     """
+    probabilities = np.asarray(probabilities)
     if weights is None:
         return probabilities
     weighed = probabilities * np.asarray(weights)
