@@ -244,13 +244,17 @@ def held_folder(folder: Path, output) -> Iterator[None]:
         yield
 
 
-def is_locked(handle: int) -> bool:
-    """Lock an open file until it is closed or its process ends; False where another holds it or none can."""
-    with contextlib.suppress(OSError):
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    return False
+def is_locked(handle: int) -> bool | None:
+    """Lock an open file until it is closed or its process ends; False where another holds it, None where none can."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
 
 
 def hold(folder: Path, flags: int = 0) -> int | None:

@@ -516,6 +516,22 @@ def test_what_a_stopped_run_has_finished_outlives_one_with_other_options(tmp_pat
     assert os.listdir(tmp_path) == [], "a run that is done clears those of its output"
 
 
+@pytest.mark.parametrize("system", ["windows", "no locks"])
+def test_where_files_cannot_be_locked_a_run_keeps_no_journal_and_leaves_none(tmp_path, monkeypatch, system):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if system == "windows":
+        monkeypatch.setattr(files, "fcntl", None)
+    else:
+        monkeypatch.setattr(files.fcntl, "flock", none)
+    kept = ImagePrediction("a.tif", {"image": ["a.tif"]}, None)
+    with Journal(tmp_path / "a.csv", "key", ModelChoice.of("lr"), [{}]) as journal:
+        assert journal.folder is None and os.listdir(tmp_path) == []
+        assert list(journal.run(lambda only: (kept for _ in only))) == [kept]
+    assert os.listdir(tmp_path) == []
+
+
 def test_two_options_may_not_write_one_file(tmp_path):
     both = Extras(outlines=tmp_path / "a.json")
     with pytest.raises(SettingError, match="is what --output writes"):

@@ -85,8 +85,11 @@ class Journal(contextlib.AbstractContextManager):
 
     def _open(self, key: str) -> None:
         stream = open(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+b")  # noqa: SIM115
-        if not files.is_locked(stream.fileno()):
+        is_mine = files.is_locked(stream.fileno())
+        if not is_mine:
             stream.close()
+            if is_mine is None and not self.path.stat().st_size:
+                self.path.unlink()
             return
         self._stream = stream
         head = json.dumps(key).encode() + b"\n"
