@@ -292,3 +292,11 @@ def test_who_is_not_known_or_gave_nothing_trains_nothing(quick, cookie):
         for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
             assert client.post("/api/training", headers=headers).status_code == 403
             assert client.post("/api/corrections", content=b"x", headers=headers).status_code == 403
+
+
+def test_training_begins_where_the_system_has_no_priorities(monkeypatch, tmp_path):
+    loaded = []
+    monkeypatch.delattr(os, "nice", raising=False)
+    monkeypatch.setattr(fine_tune.worker, "start", lambda *given: loaded.append(given))
+    fine_tune.start((), tmp_path)
+    assert loaded == [((), tmp_path)]

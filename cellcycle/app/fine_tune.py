@@ -86,7 +86,8 @@ def missing() -> str:
 
 def start(folders, scratch: Path) -> None:
     """Load the models, and all that training needs, before memory is limited; leave the processor to who calls."""
-    os.nice(5)
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(5)
     worker.start(folders, scratch)
     import onnxscript  # noqa: F401
     import torch
