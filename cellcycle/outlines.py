@@ -12,6 +12,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 from skimage.measure import find_contours
 
+from cellcycle.errors import SettingError
 from cellcycle.files import whole_file
 from cellcycle.images.writing import has_mark, mark_of, refuse_unmarked
 from cellcycle.phases import class_colours, rgb
@@ -30,16 +31,19 @@ def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
     """Return the outline of each nucleus: a closed ring (n, 2) of x, y for each of its parts; holes are filled.
 
     It runs through the middle between a pixel of the nucleus and one that is none, so that just the pixels of the
-    nucleus have their centre in it. `ids` are the numbers of the nuclei in `labels` (H, W) int.
+    nucleus have their centre in it. `ids` are the numbers of the nuclei in `labels` (H, W) int; one that is not there
+    is a `SettingError`.
 
     Examples
     --------
     >>> outlines_of(np.array([[0, 7, 7]]), [7])[0][0].tolist()
     [[2.5, 1.0], [1.5, 1.0], [1.0, 0.5], [1.5, 0.0], [2.5, 0.0], [3.0, 0.5], [2.5, 1.0]]
     """
-    boxes, found = find_objects(labels), []
+    boxes, found = dict(enumerate(find_objects(labels), start=1)), []
     for number in ids:
-        box = boxes[number - 1]
+        box = boxes.get(number)
+        if box is None:
+            raise SettingError("ids", f"no nucleus has the number {number}", "give numbers that the labels hold")
         nucleus = np.pad(without_holes(labels[box] == number), 1)
         rings = find_contours(nucleus.astype(np.float32), 0.5, fully_connected="high")
         corner = np.array([box[1].start, box[0].start]) - 0.5

@@ -19,7 +19,7 @@ from skimage.draw import polygon2mask
 from skimage.morphology import erosion
 
 from cellcycle import cli, files
-from cellcycle.errors import ImageError
+from cellcycle.errors import ImageError, SettingError
 from cellcycle.images import expand, read_plane, write_image
 from cellcycle.masks import read_mask
 from cellcycle.outlines import outlines_of, write_geojson, write_rois
@@ -602,8 +602,6 @@ def test_masks_change_nothing_that_they_should_not(is_stitched):
 
 
 def test_one_mask_for_two_images_of_python_is_refused(small):
-    from cellcycle.errors import SettingError
-
     with pytest.raises(SettingError, match="2 images"):
         predict([small[0], small[0]], masks=[small[1]])
 
@@ -636,3 +634,11 @@ def test_a_stopped_run_with_masks_goes_on_and_notices_a_changed_mask(run, small,
         assert len(pd.read_csv("rows.csv")) == (25 if is_changed else 36)
         assert len(os.listdir("out")) == 3
         os.remove("rows.csv")
+
+
+@pytest.mark.parametrize("number", [0, -1, 1, 3, 9, np.nan, pd.NA])
+def test_a_number_that_no_nucleus_has_is_refused_as_an_outline(number):
+    labels = np.array([[2, 2, 0, 4]])
+    assert len(outlines_of(labels, pd.Series([2, 4], dtype="Int64"))) == len(outlines_of(labels, [2.0, 4.0])) == 2
+    with pytest.raises(SettingError, match="no nucleus has the number"):
+        outlines_of(labels, [2, number])
