@@ -475,6 +475,13 @@ def test_an_image_that_does_not_fit_into_memory_is_a_row(monkeypatch):
     assert "not enough memory" in table["error"].iloc[0]
 
 
+@pytest.mark.slow
+def test_a_caller_who_has_faults_of_numbers_raised_gets_the_same_rows():
+    with np.errstate(all="raise"):
+        found = predict([FIELD, MITOSIS])
+    pd.testing.assert_frame_equal(found, predict([FIELD, MITOSIS]))
+
+
 def test_nothing_to_predict_is_said():
     with pytest.raises(SettingError, match="the list is empty"):
         predict([])

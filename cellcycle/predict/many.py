@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
+import numpy as np
+
 from cellcycle import tasks
 from cellcycle.errors import CellCycleError, ImageError, SettingError, check_choice
 from cellcycle.files import scratch_folder
@@ -191,6 +193,7 @@ def _files(folder: Path | None, n_images: int) -> list[Path | None]:
     return [folder and Path(folder, f"{k}.npz") for k in range(n_images)]
 
 
+@np.errstate(under="ignore")
 def look_first(
     images: Sequence,
     model,

@@ -166,6 +166,8 @@ class Predictor:
         known = (shared or Shared()).columns | {"error": shown(f"{error.finding}; {error.remedy}")}
         return ImagePrediction(name, self._without_call(name, "", "unreadable", known), error=error)
 
+    # Whatever a caller has set: what is as good as 0 is no fault of an image.
+    @np.errstate(under="ignore")
     def find(self, plane: Plane, mask=None) -> Nuclei:
         """Find the nuclei of an image, or take them from its mask, without calling them."""
         asked, stated = self.settings.pixel_size_um, plane.pixel_size_um
@@ -190,6 +192,7 @@ class Predictor:
         kind = "field" if n_nuclei > 1 else kind
         return outlined_nuclei(plane.pixels, labels, pixel_size_um, scale, kind, remark)
 
+    @np.errstate(under="ignore")
     def call(
         self, plane: Plane, nuclei: Nuclei, name: str | None = None, shared: Shared | None = None
     ) -> ImagePrediction:
