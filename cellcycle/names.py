@@ -11,6 +11,8 @@ from cellcycle.errors import shown
 
 # The last four are their wide forms, which some spreadsheets read as the plain ones.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# What Windows takes for a device, with any suffix.
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
 
 _UPLOAD_LENGTH = 120
 
@@ -113,6 +115,7 @@ def _telling(path: Path, others: list[Path]) -> str:
 def plain_name(name: str) -> str:
     """Return a name that every file system takes, with a hash in place of what is cut off or replaced."""
     kept = re.sub(r"[^\w .,()+=@#%~-]", "_", "".join(c if c.isprintable() else "_" for c in name)).lstrip("-=+@.")
+    kept = f"_{kept}" if _DEVICE.match(kept) else kept
     kept = kept.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
     return kept if kept == name else f"{kept}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 

@@ -318,6 +318,15 @@ def test_overlays_of_one_name_tell_which_and_none_is_too_long(tmp_path):
     assert "A1" in names_[0] and "A2" in names_[1] and "q" in names_[3]
 
 
+def test_no_file_is_called_as_a_device_of_windows_is():
+    found = names.telling_names(
+        ["a/con.tif", "b/aux.1.tif", "g/COM1.tif", "h/LPT\u00b2 .tif", "console.tif", "com10.tif"]
+    )
+    devices = ("con", "aux", "com1", "lpt\u00b2")
+    assert not [name for name in found if name.partition(".")[0].strip().casefold() in devices]
+    assert found[4:] == ["console", "com10"] and "con" in found[0] and "COM1" in found[2]
+
+
 def test_an_overlay_that_cannot_be_written_costs_no_row_and_is_told_by_the_exit_code(run, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.png", f"{'b' * 245}.png"):
