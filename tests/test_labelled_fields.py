@@ -74,9 +74,9 @@ def refusal(folder, table) -> str:
 
 
 @pytest.mark.parametrize(
-    "by", [["nucleus_id"], ["centroid_y_px", "centroid_x_px"], ["nucleus_id", "centroid_y_px", "centroid_x_px"]]
+    "by", [["centroid_y_px", "centroid_x_px"], ["nucleus_id", "centroid_y_px", "centroid_x_px"]]
 )
-def test_rows_find_their_nuclei_by_number_or_place(plate, by):
+def test_rows_find_their_nuclei_by_place(plate, by):
     folder, table = plate
     kept = table[["image", *by, "label"]]
     assert source_kind(folder / "labels.csv") == "fields"
@@ -111,6 +111,15 @@ def test_places_that_are_read_wrongly_put_no_label_on_another_nucleus(plate, how
     for on_error in ("raise", "skip"):
         with pytest.raises(DataError, match=f"of its {len(table)} places mean a nucleus {how}; .*in px"):
             load(folder, wrong, on_error=on_error)
+
+
+def test_numbers_alone_are_refused_since_a_mask_of_another_program_has_others(plate):
+    folder, table = plate
+    bare = table.assign(nucleus_id=table["nucleus_id"][::-1].to_numpy())
+    for name in ("centroid_y_px", "centroid_x_px"):
+        bare.loc[3:, name] = np.nan
+    assert "line 5 names a nucleus by its number alone" in refusal(folder, bare)
+    assert "line 2 names a nucleus by its number alone" in refusal(folder, table[["image", "nucleus_id", "label"]])
 
 
 def test_a_table_most_of_whose_rows_mean_no_nucleus_is_refused(plate):
@@ -206,9 +215,6 @@ def test_one_image_by_two_paths_is_one_image(plate):
 def test_what_is_gone_is_one_line(plate):
     folder, table = plate
     assert "gone.tif: no such image" in refusal(folder, table.assign(image=table["image"].replace("a.tif", "gone.tif")))
-    no_number = table.drop(columns=["centroid_y_px", "centroid_x_px"])
-    no_number.loc[3, "nucleus_id"] = 99
-    assert "line 5: nucleus 99 of a.tif is not there" in refusal(folder, no_number)
     beside = table.drop(columns="nucleus_id")
     beside.loc[3, "centroid_y_px"] = 4000
     assert "line 5: a nucleus at y 4000" in refusal(folder, beside)
@@ -227,7 +233,6 @@ def test_what_is_gone_is_one_line(plate):
         ({"centroid_y_px": np.inf}, "a nucleus at y inf"),
         ({"centroid_x_px": 1e300}, "x 1e+300"),
         ({"centroid_y_px": -3.0}, "a nucleus at y -3"),
-        ({"centroid_y_px": np.nan, "nucleus_id": 1.5, "label": "G1"}, "nucleus 1.5 of a.tif is not there"),
         ({"label": "none"}, "nothing has a class"),
     ],
 )
@@ -412,9 +417,7 @@ def test_z_planes_and_their_projection_are_read_as_the_rows_say(tmp_path):
 def test_channels_and_times_of_one_image_are_pictures_of_their_own_in_one_group(two_channels, series):
     rows = [labelled(two_channels, name, channel=name, planes="") for name in ("GFP", "DAPI")]
     rows += [labelled(series, at=k, channel="0", planes=f"t {k}") for k in (0, 2)]
-    # By number alone, which the pictures of an image share.
-    table = pd.concat(rows).drop(columns=["centroid_y_px", "centroid_x_px"])
-    dataset = load(two_channels.parent, table)
+    dataset = load(two_channels.parent, pd.concat(rows))
     assert len(dataset) == 64 and len(set(dataset.sample_ids)) == 64 and len(dataset.fields) == 4
     names = {sample.partition("#")[0] for sample in dataset.sample_ids}
     channels = {"two.ome.tif (channel GFP)", "two.ome.tif (channel DAPI)"}
@@ -434,7 +437,7 @@ def test_fields_without_a_stated_group_are_called_as_predict_calls_their_folder(
         write_image(tmp_path / f"A0{k + 1}.tif", bright.clip(0, 65535).astype(np.uint16), field.pixel_size_um)
     said = predict(sorted(tmp_path.iterdir()), "best", prior="equal")
     assert (said["group"] != "").all() == is_shared
-    table = said[["nucleus_id"]].assign(image=said["image"].map(os.path.basename))
+    table = said[["nucleus_id", "centroid_y_px", "centroid_x_px"]].assign(image=said["image"].map(os.path.basename))
     found = evaluate("best", load(tmp_path, table.assign(label=np.resize(["G1", "S"], len(said)))))
     expected = said.set_index(table["image"] + "#" + said["nucleus_id"].astype(int).astype(str))
     expected = expected.loc[found.dataset.sample_ids]

@@ -263,7 +263,7 @@ def test_contradictory_data_are_one_line_and_exit_2(folder, tmp_path, monkeypatc
         rows.append(rows[1].replace("slide 0", "slide 1"))
         finding = "slide 0"
     else:
-        rows = ["image,nucleus_id,label", *(f"gone.tif,{k},{'G1' if k < 6 else 'S'}" for k in range(1, 12))]
+        rows = ["image,y_px,x_px,label", *(f"gone.tif,{k},9,{'G1' if k < 6 else 'S'}" for k in range(1, 12))]
         finding = "gone.tif: no such image"
     (tmp_path / "cells.csv").write_text("\n".join(rows) + "\n")
     data = folder if where == "classes" else tmp_path / "cells.csv"

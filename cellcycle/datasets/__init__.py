@@ -22,7 +22,7 @@ def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on
     that is downloaded once its licence was agreed to, "nagao2020" or "bbbc048" (see `cellcycle.datasets.public`). A
     folder has one sub-folder a class; folders above the classes (slides, wells), or of one name below several, are
     groups. A table has the columns path, label and optionally group, paths as seen from the file; or, of labelled
-    nuclei of whole fields, the columns image, nucleus_id or centroid_y_px and centroid_x_px, and label.
+    nuclei of whole fields, the columns image, centroid_y_px, centroid_x_px and label.
 
     The images returned are square, of `size_px` or of the largest file where that is smaller or `size_px` is None.
     `seed` is that of a simulated set. With `on_error` "skip", unreadable files among good ones are left out and listed

@@ -23,6 +23,7 @@ from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, find_nuclei, likely_pixel_
 # Side of a crop over that of a nucleus, and the least.
 _MARGIN, _LEAST_PX = 2.2, 32
 _SMOOTHED_PX = 3.0
+_GIVE_PLACES = "give centroid_y_px, from the top, and centroid_x_px, from the left, in px"
 _OTHER_NUMBER = "have the place of one nucleus, but not its number: the place is taken"
 
 
@@ -59,9 +60,14 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     peak with all that `predict` would read them with. Nuclei labelled `none` are left out. Refused,
     or with `on_error` "skip" left out, are rows whose image is gone, has another content than the one that was
     labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one. Refused in any case is a
-    table most of whose rows mean no nucleus, or have x and y swapped, or places in um.
+    table that names nuclei by number alone, or most of whose rows mean none, have x and y swapped, or places in um.
     """
     table, notes = read_labels(file)
+    is_bare = table[["centroid_y_px", "centroid_x_px"]].isna().any(axis=1)
+    if is_bare.any():
+        # In a mask of another program nuclei have other numbers than those that are found here.
+        finding = f"line {is_bare.idxmax()} names a nucleus by its number alone, and each mask has numbers of its own"
+        raise DataError(file, finding, _GIVE_PLACES)
     if "group" in table:
         table["group"], said = clean_names(table["group"], "group", file)
         notes += said
@@ -172,8 +178,7 @@ def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list
             continue
         lost.append(line)
         y, x = row["centroid_y_px"], row["centroid_x_px"]
-        which = f"nucleus {row['nucleus_id']:g}" if np.isnan(y + x) else f"a nucleus at y {y:g}, x {x:g}"
-        bad.append(f"line {line}: {which} of {name} is not there")
+        bad.append(f"line {line}: a nucleus at y {y:g}, x {x:g} of {name} is not there")
     meant = []
     for at, labels in rows.items():
         (label, line), *others = labels.items()
@@ -194,11 +199,11 @@ def _refuse_other_places(file: Path, pictures, n_rows: int) -> None:
         for number, y, x in named[["nucleus_id", "centroid_y_px", "centroid_x_px"]].to_numpy(float):
             for how, (read_y, read_x) in zip(n_met, ((x, y), (y / um, x / um)), strict=True):
                 at = nucleus_of(found.nuclei, {"centroid_y_px": read_y, "centroid_x_px": read_x, "nucleus_id": number})
-                n_met[how] += at is not None and not np.isnan(y + x) and not abs(ids[at] - number) > 0
+                n_met[how] += at is not None and not abs(ids[at] - number) > 0
     how = max(n_met, key=n_met.get)
     if 2 * n_met[how] > n_rows:
         finding = f"{n_met[how]} of its {n_rows} places mean a nucleus {how}; as they are, most mean none or another"
-        raise DataError(file, finding, "give centroid_y_px, from the top, and centroid_x_px, from the left, in px")
+        raise DataError(file, finding, _GIVE_PLACES)
 
 
 def nucleus_of(nuclei: Nuclei, row) -> int | None:

@@ -114,8 +114,7 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     places = [name for name in table.attrs["header"] if _PLACE.search(name)]
     if places and of_file[of_file.index.isin(table.attrs["unlike"])].duplicated().any():
         finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
-        remedy = "give places in px, as centroid_y_px and centroid_x_px, or numbers as nucleus_id"
-        raise DataError(file, finding, remedy)
+        raise DataError(file, finding, "give places in px, as centroid_y_px and centroid_x_px")
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
     kept, said = drop_repeats(file, entries, of_file, ("label", "group"), entries["sample_id"])

@@ -96,7 +96,7 @@ def read_labels(path):
     nameless = (table["image"] == "") | ~(table["nucleus_id"].notna() | has_place)
     if nameless.any():
         finding = f"line {nameless.idxmax()} names no image, or no number and no place of a nucleus"
-        raise DataError(path, finding, "fill in image and nucleus_id, or the centroid")
+        raise DataError(path, finding, "fill in image, centroid_y_px and centroid_x_px")
     which = table[["image", "nucleus_id", "centroid_y_px", "centroid_x_px"]].copy()
     # As `fields.nucleus_of` finds them: by the place, and by the number where there is none.
     which.loc[has_place, "nucleus_id"] = which.loc[~has_place, ["centroid_y_px", "centroid_x_px"]] = 0.0
