@@ -14,7 +14,6 @@ import copy
 import difflib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +30,7 @@ from cellcycle.inputs import InputRule
 # The model that needs nothing but one picture, and the one to take where the G1 peak is known.
 DEFAULT, ANCHORED = "nagao6", "best"
 # The study's own words for its models.
-ALIASES = {"nagao": "nagao6", "resnet": "resnet8", "resnet-8": "resnet8", "lr": "lr", "nn": "nn"}
+ALIASES = {"nagao": "nagao6", "resnet": "resnet8", "resnet-8": "resnet8"}
 FILES = ("weights.safetensors", "model.onnx")
 # Settings of a `NetworkClassifier` that its network follows from.
 NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
@@ -130,12 +129,10 @@ def shipped_names() -> list[str]:
 def load_checkpoint(name=DEFAULT) -> Checkpoint:
     """Find a model by name or folder, and verify its files.
 
-    The name is that of a shipped model ("nagao6"), or the study's word for one ("Nagao"); an unknown one is answered
-    with the nearest by a `SettingError`, a file that is missing, damaged or altered by a `CheckpointError`.
+    The name is that of a shipped model ("nagao6"), or the study's word for one ("Nagao"); one that is unknown, or also
+    that of a folder here, is a `SettingError`, a file that is missing, damaged or altered a `CheckpointError`.
     """
-    folder = Path(name).expanduser()
-    if not (folder / "model.json").is_file():
-        folder = shipped_dir() / _shipped_name(str(name))
+    folder = _folder_of(name)
     card = read_card(folder / "model.json", FILES)
     for file in FILES:
         if not (folder / file).is_file():
@@ -152,27 +149,32 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
     return found
 
 
-def _shipped_name(name: str) -> str:
-    known = shipped_names()
-    wanted = ALIASES.get(name.lower(), name.lower())
-    if wanted in known:
-        return wanted
-    if Path(name).is_dir():
-        raise CheckpointError(name, "the folder has no model.json", "name the folder of a model")
-    near = difflib.get_close_matches(name.lower(), [*known, *ALIASES], n=1, cutoff=0.4)
-    remedy = f"did you mean {near[0]!r}? " if near else ""
-    raise SettingError("model", f"{name!r} is unknown", f"{remedy}there are {', '.join(known)}")
+def shipped_name(word: str) -> str:
+    """Return the name of the model that comes with the package and is called so; "" where there is none."""
+    name = ALIASES.get(word.lower(), word.lower())
+    return name if name in shipped_names() else ""
 
 
-def save_checkpoint(
-    folder, classifier, rule: InputRule, about: dict, more: Callable[[Path], None] = lambda work: None
-) -> Checkpoint:
+def _folder_of(name) -> Path:
+    path, shipped, known = Path(name).expanduser(), shipped_name(str(name)), shipped_names()
+    folder = path.parent if path.name == "model.json" else path
+    if (folder / "model.json").is_file():
+        if shipped and isinstance(name, str):
+            raise SettingError("model", f"{name!r} is one of cellcycle's, and a folder here", f"say ./{name} for this")
+        return folder
+    if shipped:
+        return shipped_dir() / shipped
+    if path.exists():
+        raise CheckpointError(name, "no model.json lies in it", "name the folder of a model, unpacked")
+    near = "".join(f"did you mean {n!r}? " for n in difflib.get_close_matches(path.name.lower(), [*ALIASES, *known], 1))
+    raise SettingError("model", f"{str(name)!r} is unknown", f"{near}there are {', '.join(known)}")
+
+
+def save_checkpoint(folder, classifier, rule: InputRule, about: dict, more=lambda work: None) -> Checkpoint:
     """Write any fitted classifier to a model folder, whole or not at all; a model that is there is replaced.
 
-    Files beside it that are none of its own, as of an evaluation, stay.
-
-    Needs torch, onnx and onnxscript (the extra "train"). Weights are rounded to half precision: probabilities move by
-    about 0.001. What is returned is loaded again, hence verified.
+    Files beside it that are none of its own, as of an evaluation, stay. It needs torch, onnx and onnxscript (the extra
+    "train"). Weights are rounded to half precision: probabilities move by about 0.001. What is returned is verified.
 
     The classifier was fitted on inputs by the rule, with labels 0 to K - 1 or the names of the classes: another is a
     `SettingError`. `about` holds at least title, version, classes, trained_on, licence and limits; without a name in it

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cellcycle.card import check_words
-from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, save_checkpoint
+from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, save_checkpoint, shipped_name
 from cellcycle.confidence import fit_confidence, measured_nuclei, softmax
 from cellcycle.confidence.records import cross_fit
 from cellcycle.datasets import NucleusDataset, load_dataset
@@ -99,9 +99,10 @@ def train(
     for name, value, least in (("folds", folds, 2), ("epochs", epochs or 1, 1), ("seed", seed, 0), ("size", size, 4)):
         if value is not None:
             check_whole(name, value, least)
-    # The names . and .. are no name of a model.
     output = Path(output) if Path(output).name.strip(".") else Path(output).resolve()
     check_words(output, {"name": output.name}, "name another folder", SettingError)
+    if shipped_name(output.name) or output.name.lower() == "auto":
+        raise SettingError(output, "a model that comes with cellcycle is called so", "name another folder")
     check_outside(output, data)
     start = None if from_model is None else load_checkpoint(from_model)
     size, intensity = _as_asked(size, intensity, start)
@@ -243,8 +244,7 @@ def _check_output(output: Path, identity: str, force: bool) -> bool:
     except (CheckpointError, SettingError) as error:
         raise SettingError(output, "it is there and holds no model, or a damaged one", "name another folder") from error
     if found != identity and not force:
-        remedy = "name another folder, or let it be replaced: --force"
-        raise SettingError(output, "it holds a model of other data", remedy)
+        raise SettingError(output, "it holds a model of other data", "name another folder, or replace it: --force")
     return True
 
 

@@ -15,6 +15,7 @@ from cellcycle.errors import CheckpointError, SettingError
 from cellcycle.graphs import open_graph
 from cellcycle.inputs import InputRule, Inputs
 from cellcycle.nuclei import Scale
+from cellcycle.predict import Predictor
 from cellcycle.predict.runtime import Runtime
 
 
@@ -65,6 +66,32 @@ def test_the_words_of_the_study_name_models(word, name):
 def test_an_unknown_model_is_answered_with_the_nearest_name():
     with pytest.raises(SettingError, match="did you mean 'nagao6'"):
         load_checkpoint("nagoa6")
+    with pytest.raises(SettingError, match="'m_nothere' is unknown; there are nagao6"):
+        load_checkpoint("m_nothere")
+
+
+def test_a_card_names_its_folder_and_another_file_is_no_model(copy, tmp_path):
+    assert load_checkpoint(str(copy / "model.json")).folder == copy
+    (tmp_path / "mine.zip").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"mine\.zip: no model\.json lies in it; .* unpacked"):
+        load_checkpoint(tmp_path / "mine.zip")
+
+
+@pytest.mark.parametrize("name", ["best", "LR"])
+def test_a_name_is_one_model_wherever_it_is_said(copy, monkeypatch, name):
+    monkeypatch.chdir(copy.parent)
+    copy.rename(name)
+    with pytest.raises(SettingError, match=rf"say \./{name}"):
+        load_checkpoint(name)
+    assert load_checkpoint(f"./{name}").name == "lr" and Predictor("auto").checkpoint.name == "nagao6"
+
+
+@pytest.mark.parametrize("name", ["best", "NN", "auto"])
+def test_no_model_is_trained_under_the_name_of_another(tmp_path, name):
+    from cellcycle.train import train
+
+    with pytest.raises(SettingError, match="comes with cellcycle"):
+        train(tmp_path / "cells", tmp_path / name)
 
 
 @pytest.fixture(scope="module")

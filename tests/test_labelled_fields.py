@@ -73,9 +73,7 @@ def refusal(folder, table) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize(
-    "by", [["centroid_y_px", "centroid_x_px"], ["nucleus_id", "centroid_y_px", "centroid_x_px"]]
-)
+@pytest.mark.parametrize("by", [["centroid_y_px", "centroid_x_px"], ["nucleus_id", "centroid_y_px", "centroid_x_px"]])
 def test_rows_find_their_nuclei_by_place(plate, by):
     folder, table = plate
     kept = table[["image", *by, "label"]]

@@ -1,7 +1,7 @@
 """The models that visitors may choose, and what the page says of them."""
 
 from cellcycle.card import scores_of
-from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
+from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_dir, shipped_names
 from cellcycle.errors import SettingError
 from cellcycle.predict import AUTO
 
@@ -18,8 +18,9 @@ def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
     Folders of your own stand first, the first by default. Unusable: `CheckpointError`; a name twice: `SettingError`.
     """
     models: dict[str, tuple[Checkpoint, ...]] = {}
-    for name in [*folders, AUTO, *shipped_names()]:
-        checkpoints = tuple(map(load_checkpoint, (ANCHORED, DEFAULT) if name == AUTO else (name,)))
+    own = shipped_dir()
+    for name in [*folders, AUTO, *(own / name for name in shipped_names())]:
+        checkpoints = tuple(map(load_checkpoint, (own / ANCHORED, own / DEFAULT) if name == AUTO else (name,)))
         key = AUTO if name == AUTO else checkpoints[0].name
         if key in models:
             raise SettingError("--model", f"two models are called {key!r}", "rename one of them")

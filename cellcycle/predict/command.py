@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from cellcycle import tasks
-from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names
+from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_dir, shipped_names
 from cellcycle.errors import ImageError, SettingError, shown
 from cellcycle.files import is_stream, scratch_folder, whole_file
 from cellcycle.images import expand
@@ -255,4 +255,4 @@ def list_models(name: str = "") -> str:
     """Return the shipped models with their scores, or the card of one, by name or folder, as text."""
     if name:
         return card_report(load_checkpoint(name))
-    return models_report([load_checkpoint(name) for name in shipped_names()], DEFAULT, ANCHORED)
+    return models_report([load_checkpoint(shipped_dir() / name) for name in shipped_names()], DEFAULT, ANCHORED)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_names
+from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_dir, shipped_names
 from cellcycle.confidence import with_weights
 from cellcycle.confidence.assessment import BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, SEVERAL
 from cellcycle.dna_content import G1Peak
@@ -68,12 +68,12 @@ class ModelChoice:
         if not isinstance(model, str | Path):
             raise SettingError("model", f"a {type(model).__name__} is none", "give a name or folder, or auto")
         is_auto = str(model).lower() == AUTO
-        return cls(load_checkpoint(DEFAULT if is_auto else model), is_auto)
+        return cls(load_checkpoint(shipped_dir() / DEFAULT if is_auto else model), is_auto)
 
     @cached_property
     def anchored(self) -> Checkpoint:
         """The model for images with a G1 peak, under "auto"; read when it is first needed."""
-        return load_checkpoint(ANCHORED)
+        return load_checkpoint(shipped_dir() / ANCHORED)
 
     def take(self, kind: str, giver: str, peak: G1Peak | None) -> tuple[Checkpoint, str]:
         """Return the model for an image, and why for the column `model_reason`: "" for one that was named.

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from cellcycle.card import scores_of
-from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_names
+from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_dir, shipped_names
 from cellcycle.confidence import COVERAGE
 from cellcycle.confidence.assessment import SEVERAL
 from cellcycle.errors import shown
@@ -228,7 +228,7 @@ def shipped_table():
 
     rows = {}
     for name in shipped_names():
-        scores = load_checkpoint(name).card.get("scores", {})
+        scores = load_checkpoint(shipped_dir() / name).card.get("scores", {})
         if not scores.keys() & _TESTS.keys():
             continue
         rows[name] = row = {}

@@ -32,7 +32,7 @@ def train_real(name: str, real: Path, folder: Path | None = None) -> Checkpoint:
     """Train a model of `REAL` on the cells below `real`, and ship it."""
     with tempfile.TemporaryDirectory() as work:
         arguments = REAL[name]["arguments"]
-        made = train(real / name, Path(work) / name, jobs=None, say=lambda line: print(line, flush=True), **arguments)
+        made = train(real / name, Path(work) / "made", jobs=None, say=lambda line: print(line, flush=True), **arguments)
         return ship(name, made, folder)
 
 
