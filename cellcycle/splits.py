@@ -30,12 +30,12 @@ class Fold:
     test: np.ndarray
 
 
-def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classes=None) -> list[Fold]:
+def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classes=None, least=None) -> list[Fold]:
     """Divide images into folds with the same share of every class in each, `n_repeats` times in different ways.
 
     `labels (N,)` are the classes of the images, `classes` their names for messages. Images with the same group (a
     field, a well, copies of one nucleus) stay on one side. The same seed gives the same folds. DataError says that
-    fewer than two classes occur, or that a class has fewer images (or groups) than there are folds.
+    fewer than two classes occur, or that a class has fewer images (or groups) than there are folds, or than `least`.
     """
     check_consistent_length(labels, groups)
     check_classification_targets(labels)
@@ -46,7 +46,7 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
         raise DataError("labels", f"only {len(present)} class(es) occur", "give images of two or more classes")
     for code, k in enumerate(present):
         n_units = len(np.unique(units[labels == code]))
-        if n_units < n_folds:
+        if n_units < (least or n_folds):
             what = "images" if groups is None else "groups"
             remedy = "add images or leave the class out" + (f", or use {n_units} folds" if n_units > 1 else "")
             raise DataError(f"class {name(k)}", f"{n_units} {what} for {n_folds} folds", remedy)

@@ -1,6 +1,7 @@
 """From labelled nuclei to a judged model and round the loop."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -287,6 +289,29 @@ def test_crops_that_overlap_stay_on_one_side_and_where_they_cannot_the_card_says
         below[:, :16] = above[:, 16:]
     parts, limits = folds_of(pairs, pairs.known_by(), 3, 0)
     assert "folds part some that share pixels" in limits[-1] and len(parts) == 3
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "rare_in", "n_images", "by", "limit"),
+    [(8, 4, 8, "groups", ""), (8, 2, 8, "groups", ""), (2, 2, 8, "images", "in fewer than 5 groups: "),
+     (8, 1, 16, "images", "fewer than 5 groups"), (2, 2, 2, "", r"scores may flatter\. 2 folds would part none")],
+)  # fmt: skip
+def test_no_fold_parts_groups_where_a_class_is_rare_nor_images_where_groups_are_few(
+    cells, n_groups, rare_in, n_images, by, limit
+):
+    cell = np.arange(96)
+    groups, images = cell % n_groups, cell % n_images
+    labels = np.where((groups < rare_in) & (cell // 16 % 2 == 0), 2, cell // 48)
+    places = np.column_stack([images, cell])
+    fields = tuple(SimpleNamespace(image=f"{k}.tif") for k in range(n_images))
+    dataset = replace(cells, labels=labels, groups=groups.astype(str), fields=fields, places=places)
+    parts, limits = folds_of(dataset, dataset.known_by(), 5, 0)
+    assert re.search(limit, limits[-1]) if limit else not limits
+    assert sorted(np.concatenate([part.test for part in parts])) == list(cell)
+    for part in parts:
+        assert set(labels[part.train]) == {0, 1, 2} or not by
+        for unit in {"groups": (groups, images), "images": (images,)}.get(by, ()):
+            assert set(unit[part.test]).isdisjoint(unit[part.train])
 
 
 def test_copies_and_groups_of_two_spellings_stay_on_one_side(folder, tmp_path):

@@ -19,7 +19,6 @@ from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import SettingError, check_choice, check_whole
 from cellcycle.files import held_folder, whole_file
 from cellcycle.inputs import Inputs
-from cellcycle.metrics import drawn_by
 from cellcycle.splits import Fold, check_no_leak, joined, overlapping, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
@@ -91,30 +90,52 @@ def _count(folder: Path, n_epochs: int) -> None:
 
 
 def folds_of(dataset: NucleusDataset, marks: np.ndarray, folds: int, seed: int) -> tuple[list[Fold], list[str]]:
-    """Return folds that part no copies, nor groups where each class has enough of these, and what that limits.
+    """Return folds that part no copies, nor what else lies together where that can be, and what they limit.
 
-    `marks` (N, M) are those of `NucleusDataset.known_by`. Crops of no known groups that overlap stay together, too.
+    `marks` (N, M) are those of `NucleusDataset.known_by`. Together lie groups, else cells of an image, else crops that
+    overlap. A class that lies in fewer of these than there are folds is tested on in some folds, and trained on in all.
     """
-    groups, labels, limits = dataset.groups if dataset.has_stated_groups else None, dataset.labels, []
-    if groups is None:
+    labels, limits = dataset.labels, []
+    if not dataset.has_stated_groups:
         limits.append("No groups were known: if several images show one slide, the scores flatter.")
-    elif drawn_by(groups, labels, folds) is None:
-        limits.append(f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter.")
-        groups = None
-    if groups is None and not dataset.fields:
-        pieces = overlapping(dataset.images)
-        if drawn_by(pieces, labels, folds) is not None:
-            groups = pieces if len(np.unique(pieces)) < len(pieces) else None
-        else:
-            limits.append("Crops overlap so much that folds part some that share pixels: the scores flatter.")
-    # Numbers of one length keep their order as texts.
-    numbers = np.char.zfill(np.unique(groups, return_inverse=True)[1].astype(str), 9) if groups is not None else None
-    units = joined(marks if numbers is None else np.column_stack([numbers, marks]))
-    is_single = groups is None and len(np.unique(units)) == len(units)
+    for together, limit in _together(dataset, folds):
+        # Numbers of one length keep their order as texts.
+        numbers = np.char.zfill(np.unique(together, return_inverse=True)[1].astype(str), 9)
+        units = joined(np.column_stack([numbers, marks]))
+        if parts := _kept_whole(units, labels, folds, seed):
+            return parts, limits
+        fewer = len(np.unique(units))
+        could = 1 < fewer < folds and _kept_whole(units, labels, fewer, seed)
+        limits.append(limit + (f" {fewer} folds would part none." if could else ""))
+    units = joined(marks)
+    is_single = len(np.unique(units)) == len(units)
     parts = stratified_folds(labels, folds, 1, seed, None if is_single else units, dataset.classes)
     for part in parts:
         check_no_leak(part, units)
     return parts, limits
+
+
+def _together(dataset: NucleusDataset, folds: int) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield what lies together (N,), the largest first, and what it limits where folds part it."""
+    if dataset.has_stated_groups:
+        few = f"A class lies in fewer than {folds} groups"
+        yield dataset.groups, f"{few}: cells of one were tested on, scores may flatter."
+    if dataset.fields:
+        images = np.array([one.image for one in dataset.fields])[dataset.places[:, 0]]
+        if len(np.unique(images)) > len(np.unique(dataset.groups)):
+            yield images, "Cells of one image were tested on: the scores flatter."
+    elif len(np.unique(pieces := overlapping(dataset.images))) < len(pieces):
+        yield pieces, "Crops overlap so much that folds part some that share pixels: the scores flatter."
+
+
+def _kept_whole(units: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> list[Fold]:
+    """Return folds that part no units (N,), with two cells of each class or more to train on; none where it cannot."""
+    _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if min(len(np.unique(units)), *counts) < folds:
+        return []
+    parts = stratified_folds(labels, folds, 1, seed, units, least=1)
+    n_trained = [np.bincount(labels[part.train], minlength=len(counts)).min() for part in parts]
+    return parts if min(n_trained) > 1 and all(len(part.test) for part in parts) else []
 
 
 @contextlib.contextmanager
