@@ -216,6 +216,15 @@ def test_phases_in_small_letters_are_the_phases(tmp_path):
     assert load_dataset(write_cells(tmp_path / "t", "s/0.tif", "m/0.tif", "l/0.tif")).classes == ("l", "m", "s")
 
 
+def test_other_words_for_phases_are_the_phases_where_one_is_g1_or_g2_and_come_first(cells):
+    words = {"G1/0.tif": "G1 phase", "M/0.tif": "Mitose", "S/0.tif": "debris"}
+    dataset = load_dataset(manifest(cells, ["path,label", *(f"{path},{word}" for path, word in words.items())]))
+    assert dataset.classes == ("G1", "M", "debris") and dataset.labels.tolist() == [0, 1, 2]
+    assert dataset.notes == ("label 'G1 phase' (1) is read as 'G1'", "label 'Mitose' (1) is read as 'M'")
+    wells = load_dataset(manifest(cells, ["path,label", "G1/0.tif,G01", "M/0.tif,G02", "S/0.tif,M phase"]))
+    assert wells.classes == ("G01", "G02", "M phase")
+
+
 def test_groups_that_differ_in_case_are_one(cells):
     dataset = load_dataset(
         manifest(cells, ["path,label,group", "G1/0.tif,G1,Slide1", "M/0.tif,M,slide1", "S/0.tif,S,NA"])

@@ -8,7 +8,7 @@ from cellcycle.errors import SettingError
 from cellcycle.images import Plane
 from cellcycle.nuclei import Anchor, Nuclei
 from cellcycle.phases import PHASES
-from cellcycle.predict import predict
+from cellcycle.predict import Predictor, Settings, predict
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK, left_open, prior_of, weights_of
 from cellcycle.simulation import images, simulate_field
 
@@ -101,6 +101,24 @@ def test_fields_are_taken_for_a_growing_culture_and_crops_for_nothing():
     assert slide[:3] == pytest.approx(0.96 * np.array([193, 33, 73]) / 300, abs=0.03)
     few = weights_of("slide", PHASES, nuclei, Anchor(2.0, n_by_dna=(9, 0, 0)))
     assert few[:3] == pytest.approx(0.96 * np.array([42.3, 33.3, 33.3]) / 109, abs=1e-3)
+
+
+def test_phases_are_weighed_and_left_open_with_other_classes_beside_them():
+    classes = ("debris", "G1", "S", "G2", "M")
+    weights = weights_of("culture", classes, None, None)
+    assert weights.tolist() == [0.25, *weights_of("culture", PHASES, None, None)]
+    # Of 20 cells a third and more are mitoses; debris is no cell.
+    given = columns(["M"] * 10 + ["G1"] * 10 + ["debris"] * 40, p_debris=np.repeat([0.0, 0.95], [20, 40]))
+    assert set(left_open(given, "culture", "", weights, classes)["call"]) == {"", "debris"}
+    still = left_open(given, "culture", ONE_PEAK, weights, classes)["call"]
+    assert still.tolist() == [""] * 20 + ["debris"] * 40
+
+
+def test_a_prior_that_weighs_no_class_of_a_model_is_refused():
+    for prior in ("culture", "slide"):
+        with pytest.raises(SettingError, match="weighs G1, S, G2, M, but mitocheck has not all"):
+            Predictor("mitocheck", Settings(prior=prior))
+    assert Predictor("mitocheck", Settings(prior="equal")) and Predictor("mitocheck")
 
 
 def test_a_prior_that_is_unknown_is_refused():

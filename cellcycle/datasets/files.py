@@ -67,14 +67,14 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
 
 
 def class_order(source, labels) -> tuple[str, ...]:
-    """Return the classes of labels: phases in their order, else in the natural order of their names.
+    """Return the classes of labels: phases in their order, then others in the natural order of their names.
 
     Refused are names that say in a table that there is no class.
 
     Examples
     --------
-    >>> class_order("cells", ["M", "G1"]), class_order("cells", ["stage 10", "stage 9"])
-    (('G1', 'M'), ('stage 9', 'stage 10'))
+    >>> class_order("cells", ["M", "debris", "G1"]), class_order("cells", ["stage 10", "stage 9"])
+    (('G1', 'M', 'debris'), ('stage 9', 'stage 10'))
     """
     names = set(labels)
     if no_class := sorted(filter(says_nothing, names)):
@@ -82,9 +82,9 @@ def class_order(source, labels) -> tuple[str, ...]:
         raise DataError(source, finding, "call the class otherwise, or leave its images out")
     if not names:
         raise DataError(source, "nothing has a class", "give images of two or more classes")
-    if names <= set(PHASES):
-        return tuple(p for p in PHASES if p in names)
-    return tuple(sorted(names, key=lambda name: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", name)]))
+    others = names - set(PHASES)
+    others = sorted(others, key=lambda name: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", name)])
+    return (*(phase for phase in PHASES if phase in names), *others)
 
 
 def _odd_ones(planes: dict[int, Plane], names) -> dict[int, str]:

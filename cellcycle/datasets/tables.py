@@ -227,25 +227,23 @@ def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[st
     n_mended = int((cleaned != names).sum())
     if n_mended:
         notes.append(f"blanks and invisible characters were taken off {n_mended} {what}s")
-    is_label = what == "label"
+    is_label, seen = what == "label", {}
+    for name in cleaned.unique() if is_label else ():
+        other = seen.setdefault(_meaning(name), name)
+        if other.casefold() != name.casefold():
+            finding = f"the labels {other!r} and {name!r} differ by a blank, dash or spelling alone"
+            raise DataError(source, finding, "give one class one name, or two classes names that differ")
     spelling = _one_spelling(cleaned) | _as_phases(cleaned) if is_label else _one_spelling(cleaned, meaning_of_group)
     for old, new in sorted(spelling.items()):
         notes.append(f"{what} {old!r} ({(cleaned == old).sum()}) is read as {new!r}")
-    cleaned = cleaned.replace(spelling) if spelling else cleaned
-    seen: dict[str, str] = {}
-    for name in cleaned.unique() if is_label else ():
-        other = seen.setdefault(_meaning(name), name)
-        if other != name:
-            finding = f"the labels {other!r} and {name!r} differ by a blank, dash or spelling alone"
-            raise DataError(source, finding, "give one class one name, or two classes names that differ")
-    return cleaned, notes
+    return cleaned.replace(spelling) if spelling else cleaned, notes
 
 
 def _meaning(label: str) -> str:
     """Return what labels share that nobody would tell apart: G1. and G1 phase, S-phase and S phase, 01 and 1."""
     plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label.translate(_LOOKALIKE)).casefold().strip(".,;:'\"")
     plain = re.sub(r"(?<![\d.,])0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", plain))
-    return re.sub(r"^(g0|g1|s|g2|m)phase$", r"\1", re.sub("^mito(sis|tic)$", "m", plain))
+    return re.sub(r"^(g0|g1|s|g2|m)phase$", r"\1", re.sub("^mito(sis|se|tic)$", "m", plain))
 
 
 def meaning_of_group(name: str) -> str:
@@ -275,11 +273,12 @@ def _one_spelling(names: pd.Series, meaning=str.casefold) -> dict[str, str]:
 
 
 def _as_phases(names: pd.Series) -> dict[str, str]:
-    """Return g1, s, g2, m as the phases that they are, where all classes are phases and one of them is G1 or G2."""
-    found = {name.upper() for name in names}
-    if not found <= set(PHASES) or not found & {"G1", "G2"}:
+    """Return what the names of phases are spelt as, such as g1, S phase and Mitosis, where one of them is G1 or G2."""
+    # G01 is rather a well.
+    meant = {name: _meaning(name).upper() for name in names.unique() if "0" not in name}
+    if {"G1", "G2"}.isdisjoint(meant.values()):
         return {}
-    return {name: name.upper() for name in set(names) if name != name.upper()}
+    return {name: phase for name, phase in meant.items() if phase in PHASES and name != phase}
 
 
 def says_nothing(name: str) -> bool:

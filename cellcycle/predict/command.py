@@ -57,7 +57,8 @@ def run_predict(
     if output is not None and is_standard_output(output):
         output = None
     _check_options(paths, output, n_jobs, is_each, is_slide)
-    choice, images, settings = ModelChoice.of(model), _to_predict(paths, plate_map), settings or Settings()
+    settings = settings or Settings()
+    choice, images = ModelChoice.of(model, settings), _to_predict(paths, plate_map)
     extras, masks = extras or Extras(), [None] * len(images)
     if use_masks is not None:
         images, masks = _paired(images, paths, use_masks, settings, extras)

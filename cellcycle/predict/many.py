@@ -91,7 +91,8 @@ def predict(
         raise SettingError("plate_map", finding, "save it as a CSV file, and give the path of that")
     images = as_images(images)
     listed = expand(images, _tell, partial(named_in, plate_map))
-    choice, chosen = ModelChoice.of(model), Settings(**settings)
+    chosen = Settings(**settings)
+    choice = ModelChoice.of(model, chosen)
     (listed, masks), found = _with_masks(listed, images, masks), []
     columns, _ = layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"

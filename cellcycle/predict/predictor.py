@@ -59,16 +59,22 @@ class ModelChoice:
     is_auto: bool
 
     @classmethod
-    def of(cls, model) -> "ModelChoice":
-        """Return the choice for "auto", a name or folder of a checkpoint, a Checkpoint, or a choice made before."""
+    def of(cls, model, settings: Settings | None = None) -> "ModelChoice":
+        """Return the choice for "auto", a name or folder of a checkpoint, a Checkpoint, or a choice made before.
+
+        A `SettingError` says that the model lacks classes that the prior of the settings weighs.
+        """
         if isinstance(model, cls):
             return model
-        if isinstance(model, Checkpoint):
-            return cls(model, False)
-        if not isinstance(model, str | Path):
+        if not isinstance(model, str | Path | Checkpoint):
             raise SettingError("model", f"a {type(model).__name__} is none", "give a name or folder, or auto")
-        is_auto = str(model).lower() == AUTO
-        return cls(load_checkpoint(shipped_dir() / DEFAULT if is_auto else model), is_auto)
+        is_auto, found = str(model).lower() == AUTO, model
+        if not isinstance(model, Checkpoint):
+            found = load_checkpoint(shipped_dir() / DEFAULT if is_auto else model)
+        if settings and settings.prior not in ("auto", "equal") and not set(PHASES) <= set(found.classes):
+            finding = f"{settings.prior} weighs {', '.join(PHASES)}, but {found.name} has not all of these classes"
+            raise SettingError("prior", finding, "leave it out")
+        return cls(found, is_auto)
 
     @cached_property
     def anchored(self) -> Checkpoint:
@@ -130,7 +136,7 @@ class Predictor:
 
     def __init__(self, model=AUTO, settings: Settings | None = None):
         self.settings = settings or Settings()
-        self._choice = ModelChoice.of(model)
+        self._choice = ModelChoice.of(model, self.settings)
         self.checkpoint = self._choice.default
 
     def predict(
@@ -284,7 +290,7 @@ class Predictor:
         names = np.where(np.isfinite(scores[:, 0]), np.array(classes)[calls], "")
         values |= {f"p_{c}": scores[:, k] for k, c in enumerate(classes)}
         values |= {"call": names, "prior": prior_text(prior, weights)}
-        return left_open(values, prior, flag, weights) if tuple(classes) == PHASES else values
+        return left_open(values, prior, flag, weights, classes)
 
     def _without_call(self, image: str, kind: str, flag: str, known: dict) -> dict:
         """Return the one row of an image in which no nucleus was called; under "auto" no model was chosen."""

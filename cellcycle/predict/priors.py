@@ -41,15 +41,19 @@ def prior_of(asked: str, kind: str, anchor: Anchor | None) -> str:
 
 
 def weights_of(prior: str, classes, nuclei: Nuclei, anchor: Anchor | None) -> np.ndarray | None:
-    """Return by what the probabilities of the phases (4,) are weighed; None where nothing is known of the classes."""
-    if prior == "equal" or tuple(classes) != PHASES:
+    """Return by what the probabilities of the classes (K,) are weighed; None where nothing is known of them.
+
+    Known are phases, if all four are among the classes; any other weighs as each of these if they were alike.
+    """
+    if prior == "equal" or not set(PHASES) <= set(classes):
         return None
     shares = np.full(3, 1 / 3)
     if prior == "slide":
         dna = nuclei.measured["integrated_dna"][nuclei.is_sound]
         counts = anchor.n_by_dna or count_near(dna, anchor.position, _G2_RATIO)
         shares = (np.asarray(counts) + _EVEN_NUCLEI / 3) / (sum(counts) + _EVEN_NUCLEI)
-    return np.append((1 - _MITOSES) * shares, _MITOSES)
+    known = dict(zip(PHASES, np.append((1 - _MITOSES) * shares, _MITOSES), strict=True))
+    return np.array([known.get(name, 1 / len(PHASES)) for name in classes])
 
 
 def prior_text(prior: str, weights: np.ndarray | None) -> str:
@@ -65,21 +69,24 @@ def one_peak_flag(peak: G1Peak | None) -> str:
     return ONE_PEAK if peak is not None and peak.is_arrested else ""
 
 
-def left_open(values: dict, prior: str, flag: str, weights=None) -> dict:
-    """Return the columns of an image's nuclei without the calls of the four phases that are not made after all.
+def left_open(values: dict, prior: str, flag: str, weights=None, classes=PHASES) -> dict:
+    """Return the columns of an image's nuclei without the calls of phases that are not made after all.
 
     One peak does not say at which phase it stands. Mitoses are told by their shape, but where all else is left open
     they alone would make up the shares of the culture, so that only an equal prior keeps them. Where mitoses are too
-    many for a culture, what is one but for the prior goes to review. `weights` are those of `weights_of`.
+    many for a culture, what is one but for the prior goes to review. `weights` are those of `weights_of`, (K,)
+    as the `classes`; calls of other classes than phases stay.
     """
+    if not set(PHASES[:3]) <= set(classes):
+        return values
     names = np.array(values["call"], dtype=object)
     is_open, is_doubted, why = np.zeros(len(names), bool), np.zeros(len(names), bool), ONE_PEAK
     if ONE_PEAK in flag.split(";"):
         is_open = np.isin(names, PHASES[:3] if prior == "equal" else PHASES)
-    elif prior != "equal":
-        scores = np.stack([values[f"p_{phase}"] for phase in PHASES], axis=1)
+    elif prior != "equal" and PHASES[3] in classes:
+        scores = np.stack([values[f"p_{name}"] for name in classes], axis=1)
         # If all phases weighed alike.
-        why, is_mitosis = MANY_MITOSES, (scores / weights).argmax(axis=1) == PHASES.index("M")
+        why, is_mitosis = MANY_MITOSES, (scores / weights).argmax(axis=1) == list(classes).index(PHASES[3])
         is_open = _too_many(names, is_mitosis, values)
         is_doubted = is_open.any() & is_mitosis & ~is_open & (names != "") & (names != PHASES[3])
     names[is_open] = ""
@@ -95,11 +102,11 @@ def left_open(values: dict, prior: str, flag: str, weights=None) -> dict:
 def _too_many(names: np.ndarray, is_mitosis: np.ndarray, values: dict) -> np.ndarray:
     """Return which nuclei (N,) bool are called M, or at all, in a field with more mitoses than a culture has."""
     mitoses, p_mitosis = np.flatnonzero(names == PHASES[3]), values[f"p_{PHASES[3]}"]
-    n_called = np.count_nonzero(names)
-    n_alike = np.count_nonzero(is_mitosis & (names != ""))
+    is_called = np.isin(names, PHASES)
+    n_called, n_alike = np.count_nonzero(is_called), np.count_nonzero(is_mitosis & is_called)
     is_arrested = len(mitoses) > _ARRESTED * n_called or n_alike > _ARRESTED_ALIKE * n_called
     if is_arrested and n_alike >= _LEAST_ARRESTED:
-        return names != ""
+        return is_called
     # A tenth of the calls that are left.
     most = max(1, int((n_called - len(mitoses)) * _MOST_MITOSES / (1 - _MOST_MITOSES)))
     is_cut = np.array(["edge" in values["flags"][k].split(";") for k in mitoses], dtype=bool)
