@@ -139,6 +139,20 @@ def test_copies_share_a_group_and_are_noted(folder):
     assert "1 images are copies" in dataset.notes[0]
 
 
+def test_a_table_of_crops_names_the_channel_where_no_rule_tells_it(folder):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "M" / "two.png")
+    with pytest.raises(DataError, match="name it in a column channel of a table path,label, by index or name; or"):
+        load_dataset(folder)
+    table, rows = folder / "cells.csv", "path,label,channel\nG1/0.png,G1,DAPI\n"
+    table.write_text(f"{rows}M/0.png,M,\nM/two.png,M,1\n")
+    dataset = load_dataset(table, size_px=None)
+    assert np.abs(dataset.images[2, 0] * 255 - pixels[..., 1]).max() < 0.01
+    table.write_text(f"{rows}M/two.png,M,1\nM/two.png,M,2\n")
+    with pytest.raises(DataError, match="has the channel '1' in line 3 and '2' in line 4"):
+        load_dataset(table)
+
+
 def test_an_unreadable_image_is_listed_and_refused_or_skipped_on_request(folder):
     (folder / "M" / "text.png").write_text("not an image")
     with pytest.raises(DataError, match=r"1 of 7 images cannot be read: .*text.png"):

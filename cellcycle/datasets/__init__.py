@@ -21,7 +21,7 @@ def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on
     same, each in an artificial stain colour, RGB), "simulated-nagao" (another cell line, G2 / not-G2), or a public set
     that is downloaded once its licence was agreed to, "nagao2020" or "bbbc048" (see `cellcycle.datasets.public`). A
     folder has one sub-folder a class; folders above the classes (slides, wells), or of one name below several, are
-    groups. A table has the columns path, label and optionally group, paths as seen from the file; or, of labelled
+    groups. A table has the columns path, label and optionally group and channel, paths as seen from it; or, of labelled
     nuclei of whole fields, the columns image, centroid_y_px, centroid_x_px and label.
 
     The images returned are square, of `size_px` or of the largest file where that is smaller or `size_px` is None.

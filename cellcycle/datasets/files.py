@@ -12,9 +12,10 @@ from skimage.transform import resize
 
 from cellcycle.cutting import fitted
 from cellcycle.datasets.exported import differences
+from cellcycle.datasets.labels import read_stated, stated
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.tables import clean_names, says_nothing
-from cellcycle.errors import CellCycleError, DataError
+from cellcycle.errors import CellCycleError, DataError, ImageError
 from cellcycle.files import MARKER
 from cellcycle.images import Plane, read_plane
 from cellcycle.phases import PHASES
@@ -26,7 +27,7 @@ _MOST_WIDER, _MOST_COARSER, _MUCH_WIDER, _LEAST_PX = 4, 8, 2, 4
 
 
 def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) -> NucleusDataset:
-    """Read listed images (path, label, sample_id, perhaps group, "" for none) into one data set."""
+    """Read listed images (path, label, sample_id, perhaps group and channel, "" for none) into one data set."""
     entries, notes, planes, bad = entries.reset_index(drop=True), [*notes], {}, []
     for column in {"label", "group"} & set(entries.columns):
         entries[column], said = clean_names(entries[column], column, source)
@@ -35,18 +36,20 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
     if "group" in entries:
         # A nucleus without a group stands for itself.
         entries["group"] = entries["group"].where(entries["group"] != "", "single:" + entries["sample_id"])
+    said = stated(entries)
     for k, path in enumerate(entries["path"]):
         try:
             if isinstance(path, CellCycleError):
                 raise path
-            planes[k] = read_plane(path)
+            planes[k] = _plane_of(path, said["channel"][k])
         except CellCycleError as error:
             bad.append(error)
     if bad and (on_error == "raise" or not planes):
         listed = "; ".join(f"{e.subject} ({e.finding})" for e in bad[:5]) + (" ..." if len(bad) > 5 else "")
         finding = f"{len(bad)} of {len(entries)} images cannot be read: {listed}"
-        remedy = 'mend or remove them, or leave them out: on_error="skip", --skip-unreadable'
-        raise DataError(source, finding, remedy)
+        remedy = bad[0].remedy.replace(" (--channel on the command line)", "")
+        remedy = remedy.replace("with channel=", "in a column channel of a table path,label")
+        raise DataError(source, finding, f'{remedy}; or leave such images out: on_error="skip", --skip-unreadable')
     odd = _odd_ones(planes, entries["sample_id"])
     if odd and (on_error == "raise" or len(odd) == len(planes)):
         finding = "; ".join(odd.values()) if len(odd) <= 2 else f"{next(iter(odd.values()))}; so {len(odd) - 1} others"
@@ -64,6 +67,16 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
     told = differences(entries["label"], planes.values())
     more = {"as_read": as_read, "exported": told}
     return as_dataset(source, name, entries, pictures, [*notes, *told], size_px, on_error, **more)
+
+
+def _plane_of(path: Path, channel: str) -> Plane:
+    """Read an image in the channel that its table names; of one with no other that is the name of its stain."""
+    try:
+        return read_stated(path, channel, "")
+    except ImageError:
+        if not channel or len((plane := read_plane(path)).channels) > 1:
+            raise
+        return plane
 
 
 def class_order(source, labels) -> tuple[str, ...]:

@@ -85,13 +85,13 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame, list[str]]:
-    """List the images of a manifest: path, label, sample_id (the path from its folder), and group, perhaps "".
+    """List the images of a manifest: path, label, sample_id (the path from its folder), perhaps group and channel.
 
     An image that does not lie where the table says is looked for by its name (`ImageFolder`); in the place of a path
     stands the error where there is none, or several. With `on_error` "skip", rows without a path or a label are left
     out, and the notes say so.
     """
-    columns = {"path": (*FILES, "image"), "label": CLASSES, "group": ()}
+    columns = {"path": (*FILES, "image"), "label": CLASSES, "group": (), "channel": ()}
     table, notes = read_table(file, columns, ("path", "label"))
     empty = table["path"].map(says_nothing) | table["label"].map(says_nothing)
     if empty.any():
@@ -117,7 +117,8 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
         raise DataError(file, finding, "give places in px, as centroid_y_px and centroid_x_px")
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
-    kept, said = drop_repeats(file, entries, of_file, ("label", "group"), entries["sample_id"])
+    alike = [name for name in ("label", "group", "channel") if name in entries]
+    kept, said = drop_repeats(file, entries, of_file, alike, entries["sample_id"])
     return (kept if has_group.any() else kept.drop(columns="group")), notes + said + other_groups(table)
 
 
