@@ -35,9 +35,6 @@ FILES = ("weights.safetensors", "model.onnx")
 # Settings of a `NetworkClassifier` that its network follows from.
 NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
 _AGAIN = "install the model again, or ask who made it"
-# End the names of tensors that a graph holds in half precision, where that is exact and worth a node, and of factors by
-# which it holds a filter multiplied, as those of a batch normalisation.
-_HALF, _FACTORS, _LEAST_HALVED = ".half", ".factors", 1000
 
 
 @dataclass(frozen=True)
@@ -92,17 +89,14 @@ class Checkpoint:
         That of DNA content is a `DnaContentClassifier`.
         """
         import onnx
-        import torch
         from safetensors.torch import load_file
 
+        from cellcycle.networks.graph import weights_of
         from cellcycle.training import make_estimator
 
         settings = dict(self.card["network"])
         channels = settings.pop("channels")
-        weights = {name: torch.from_numpy(v) for name, v in _held_in(onnx.load(self.graph)).items()}
-        rest = load_file(self.folder / "weights.safetensors")
-        factors = {name: rest.pop(name + _FACTORS) for name in weights if name + _FACTORS in rest}
-        weights |= {name: weights[name] / factor for name, factor in factors.items()} | rest
+        weights = weights_of(onnx.load(self.graph), load_file(self.folder / "weights.safetensors"))
         try:
             made = make_estimator(settings.pop("network"), **settings)
             return made.restore(weights, channels, self.input_rule, len(self.classes))
@@ -240,7 +234,7 @@ def _write_model(classifier, rule: InputRule, order: list[int], folder: Path) ->
     import torch
     from safetensors.torch import save
 
-    from cellcycle.networks.graph import onnx_graph
+    from cellcycle.networks.graph import not_held, onnx_graph, store_in_half
 
     model = copy.deepcopy(classifier.model_).cpu().eval().to(memory_format=torch.contiguous_format)
     for weight in model.parameters():
@@ -252,70 +246,10 @@ def _write_model(classifier, rule: InputRule, order: list[int], folder: Path) ->
     n = torch.export.Dim("n")
     graph = onnx_graph(model, examples, "logits", {name: {0: n} for name in examples})
     trained = model.state_dict()
-    _store_in_half(graph.graph, {name: values.numpy() for name, values in trained.items()})
+    store_in_half(graph.graph, {name: values.numpy() for name, values in trained.items()})
     onnx.save(graph, folder / "model.onnx")
     (logits,) = open_graph(folder / "model.onnx").run(None, {name: zeros.numpy() for name, zeros in examples.items()})
     if not np.isfinite(logits).all():
         raise SettingError("classifier", "its logits are not finite", "train it again, with a lower learning rate")
     # Written here: an error of safetensors' own writing would not say that the disk is full.
-    (folder / "weights.safetensors").write_bytes(save(_not_held(graph, trained)))
-
-
-def _not_held(graph, trained: dict) -> dict:
-    """Return of trained tensors what a graph does not hold: of those that it holds times something, these factors."""
-    import torch
-
-    held, rest = _held_in(graph), {}
-    for name, values in trained.items():
-        own, wanted = held.get(name), values.numpy()
-        if own is None or own.shape != wanted.shape:
-            rest[name] = values.contiguous()
-        elif not np.array_equal(own, wanted):
-            factors = _factors(own, wanted)
-            # A filter that is multiplied by nothing, or nearly, does not come back.
-            is_there = factors is not None and factors.all() and np.allclose(own / factors, wanted, rtol=1e-5, atol=0)
-            rest |= {name + _FACTORS: torch.from_numpy(factors)} if is_there else {name: values.contiguous()}
-    return rest
-
-
-def _held_in(model) -> dict:
-    """Return the tensors that an ONNX graph holds, by name, half precision widened."""
-    from onnx.numpy_helper import to_array
-
-    held = {i.name.removesuffix(_HALF): to_array(i) for i in model.graph.initializer}
-    return {name: v.astype(np.float32) if v.dtype == np.float16 else v.copy() for name, v in held.items()}
-
-
-def _store_in_half(graph, trained: dict) -> None:
-    """Store weights as they were `trained`, where half precision holds these exactly; the graph widens them on loading.
-
-    Where it holds a convolution times the factors of its batch normalisation, they multiply it then, so that training
-    can go on from what is stored.
-    """
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes = []
-    for i in list(graph.initializer):
-        name, values = i.name, numpy_helper.to_array(i)
-        weight = trained.get(name, values)
-        if values.dtype != np.float32 or values.size < _LEAST_HALVED or weight.shape != values.shape:
-            continue
-        half, is_same = weight.astype(np.float16), np.array_equal(weight, values)
-        factors = _factors(values, weight)
-        if factors is None or not np.array_equal(half.astype(np.float32), weight):
-            continue
-        i.CopyFrom(numpy_helper.from_array(half, name + _HALF))
-        wide = name if is_same else f"{name}.wide"
-        nodes.append(helper.make_node("Cast", [i.name], [wide], to=TensorProto.FLOAT))
-        if not is_same:
-            graph.initializer.append(numpy_helper.from_array(factors, name + _FACTORS))
-            nodes.append(helper.make_node("Mul", [wide, name + _FACTORS], [name]))
-    for at, node in enumerate(nodes):
-        graph.node.insert(at, node)
-
-
-def _factors(values: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
-    """Return by what each filter of a weight is multiplied in `values`, (N, 1, ...); None where by nothing alike."""
-    inner = tuple(range(1, values.ndim))
-    factors = (values * weight).sum(inner, keepdims=True) / np.maximum((weight**2).sum(inner, keepdims=True), 1e-30)
-    return factors if np.allclose(weight * factors, values, rtol=1e-5, atol=1e-9) else None
+    (folder / "weights.safetensors").write_bytes(save(not_held(graph, trained)))

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph, and the graph in whole numbers."""
+"""A network as an ONNX graph, its weights in it, and the graph in whole numbers."""
 
 import logging
 import warnings
@@ -9,6 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+
+# End the names of tensors that a graph holds in half precision, where that is exact and worth a node, and of factors by
+# which it holds a filter multiplied, as those of a batch normalisation.
+_HALF, _FACTORS, _LEAST_HALVED = ".half", ".factors", 1000
 
 
 def onnx_graph(model, examples: dict, output: str, dynamic_shapes):
@@ -62,3 +66,68 @@ def in_eight_bits(graph, examples: Iterable[dict[str, np.ndarray]]):
             activation_type=quantization.QuantType.QUInt8,
         )
         return onnx.load(made)
+
+
+def not_held(graph, trained: dict) -> dict:
+    """Return of trained tensors what a graph does not hold: of those that it holds times something, these factors."""
+    held, rest = _held_in(graph), {}
+    for name, values in trained.items():
+        own, wanted = held.get(name), values.numpy()
+        if own is None or own.shape != wanted.shape:
+            rest[name] = values.contiguous()
+        elif not np.array_equal(own, wanted):
+            factors = _factors(own, wanted)
+            # A filter that is multiplied by nothing, or nearly, does not come back.
+            is_there = factors is not None and factors.all() and np.allclose(own / factors, wanted, rtol=1e-5, atol=0)
+            rest |= {name + _FACTORS: torch.from_numpy(factors)} if is_there else {name: values.contiguous()}
+    return rest
+
+
+def weights_of(graph, rest: dict) -> dict:
+    """Return the trained tensors of a network by name, from its graph and the `rest` that `not_held` gave."""
+    weights = {name: torch.from_numpy(values) for name, values in _held_in(graph).items()}
+    factors = {name: rest.pop(name + _FACTORS) for name in weights if name + _FACTORS in rest}
+    return weights | {name: weights[name] / factor for name, factor in factors.items()} | rest
+
+
+def _held_in(model) -> dict:
+    """Return the tensors that an ONNX graph holds, by name, half precision widened."""
+    from onnx.numpy_helper import to_array
+
+    held = {i.name.removesuffix(_HALF): to_array(i) for i in model.graph.initializer}
+    return {name: v.astype(np.float32) if v.dtype == np.float16 else v.copy() for name, v in held.items()}
+
+
+def store_in_half(graph, trained: dict) -> None:
+    """Store weights as they were `trained`, where half precision holds these exactly; the graph widens them on loading.
+
+    Where it holds a convolution times the factors of its batch normalisation, they multiply it then, so that training
+    can go on from what is stored.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = []
+    for i in list(graph.initializer):
+        name, values = i.name, numpy_helper.to_array(i)
+        weight = trained.get(name, values)
+        if values.dtype != np.float32 or values.size < _LEAST_HALVED or weight.shape != values.shape:
+            continue
+        half, is_same = weight.astype(np.float16), np.array_equal(weight, values)
+        factors = _factors(values, weight)
+        if factors is None or not np.array_equal(half.astype(np.float32), weight):
+            continue
+        i.CopyFrom(numpy_helper.from_array(half, name + _HALF))
+        wide = name if is_same else f"{name}.wide"
+        nodes.append(helper.make_node("Cast", [i.name], [wide], to=TensorProto.FLOAT))
+        if not is_same:
+            graph.initializer.append(numpy_helper.from_array(factors, name + _FACTORS))
+            nodes.append(helper.make_node("Mul", [wide, name + _FACTORS], [name]))
+    for at, node in enumerate(nodes):
+        graph.node.insert(at, node)
+
+
+def _factors(values: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
+    """Return by what each filter of a weight is multiplied in `values`, (N, 1, ...); None where by nothing alike."""
+    inner = tuple(range(1, values.ndim))
+    factors = (values * weight).sum(inner, keepdims=True) / np.maximum((weight**2).sum(inner, keepdims=True), 1e-30)
+    return factors if np.allclose(weight * factors, values, rtol=1e-5, atol=1e-9) else None
