@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from cellcycle import cli, files, review
-from cellcycle.errors import DataError, SettingError
+from cellcycle.datasets.lookup import ImageFolder
+from cellcycle.errors import DataError, ImageError, SettingError
 from cellcycle.images import read_plane, write_image
 from cellcycle.phases import PHASES
 from cellcycle.predict import predict
@@ -240,6 +241,26 @@ def test_two_images_of_one_name_are_told_apart_by_their_hash_or_refused(folder, 
     write_image(tmp_path / "one" / "a.tif", np.full((300, 300), 900, np.uint16))
     hashed = table.assign(image_sha256=sha256_of(folder / "a.tif"))
     assert review.write_sheet(tmp_path / "r.html", hashed, tmp_path)["shown"] == len(table)
+
+
+def test_an_image_stands_for_that_name_of_a_table_which_tells_most_of_its_folders(tmp_path):
+    def found(name, *names, folder=tmp_path):
+        return ImageFolder(folder, False, names).find(name).relative_to(tmp_path).as_posix()
+
+    (tmp_path / "moved" / "day2").mkdir(parents=True)
+    write_image(tmp_path / "moved" / "day2" / "a.tif", np.zeros((9, 9), np.uint8))
+    for name in ("day1/a.tif", "C:\\lab\\day2\\a.tif"):
+        assert found(name, name) == "moved/day2/a.tif"
+    for folder in (tmp_path, tmp_path / "moved" / "day2"):
+        assert found("lab/day2/a.tif", "lab/day1/a.tif", "lab/day2/a.tif", folder=folder) == "moved/day2/a.tif"
+        with pytest.raises(ImageError, match=r"the one of its name, .*day2/a.tif, is named by another row"):
+            found("lab/day1/a.tif", "lab/day1/a.tif", "lab/day2/a.tif", folder=folder)
+    # Of tables of two folders that lie in one, none says which folder it is of.
+    for image in ("a.tif", "p/a.tif"):
+        names = [f"out/{table}.csv: {image}" for table in ("d1", "d2")]
+        for name in names:
+            with pytest.raises(ImageError, match="no such image"):
+                found(name, *names)
 
 
 def test_crops_are_shown_whole_and_models_of_other_classes_work(tmp_path):

@@ -71,7 +71,7 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     if "group" in table:
         table["group"], said = clean_names(table["group"], "group", file)
         notes += said
-    images, files, as_found, bad = ImageFolder(file.parent, is_open=True), {}, {}, []
+    images, files, as_found, bad = ImageFolder(file.parent, True, table["image"].unique()), {}, {}, []
     table["sha256"] = table.get("image_sha256", "")
     for key, named in table.groupby(["image", "sha256"], sort=False):
         try:

@@ -1,7 +1,6 @@
 """Labelled images as people list them: in folders, of which some are classes and some groups, or in a table."""
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
@@ -103,7 +102,7 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
         notes.append(f"{empty.sum()} rows without a path or a label are left out: {where}")
         table = table[~empty]
     moved, ids, of_file = [], [], []
-    entries = table.assign(path=_found(ImageFolder(file.parent, is_open=True), table["path"], moved))
+    entries = table.assign(path=_found(ImageFolder(file.parent, True, table["path"]), table["path"], moved))
     for text, path in zip(table["path"], entries["path"], strict=True):
         is_there = isinstance(path, Path)
         ids.append(sample_id(file.parent, path) if is_there else shown(text))
@@ -124,19 +123,14 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
 
 def _found(images: ImageFolder, texts, moved: list[str]) -> list[Path | ImageError]:
     """Return the image that each cell of a table means, or why there is none; `moved` is told of those elsewhere."""
-    found, named = [], defaultdict(set)
+    found = []
     for text in texts:
         try:
             found.append(images.find(text))
-            named[found[-1].resolve()].add(find_file(images.folder, text))
+            if found[-1] != find_file(images.folder, text):
+                moved.append(f"{text} is {found[-1]}")
         except ImageError as error:
             found.append(error)
-    for k, (text, path) in enumerate(zip(texts, found, strict=True)):
-        if isinstance(path, Path) and path != find_file(images.folder, text):
-            moved.append(f"{text} is {path}")
-            if len(named[path.resolve()]) > 1:
-                finding = f"no such image: the one of its name, {path}, is named by another row"
-                found[k] = ImageError(text, finding, "put it where the table says")
     return found
 
 

@@ -4,6 +4,8 @@ import contextlib
 import os
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -64,6 +66,18 @@ def _key(name: str) -> str:
     return stem + dot + suffix.lower()
 
 
+def _parts(name) -> tuple[str, ...]:
+    """Return the folders and the name that a path, or a cell of a table, tells."""
+    *folders, last = PurePosixPath(str(name).strip().strip("\"'").replace("\\", "/")).parts or ("",)
+    return *folders, _key(last)
+
+
+def _agreement(path: Path, parts: tuple[str, ...]) -> int:
+    """Return how many of the parts of a name, from its end, are those of a path."""
+    pairs = zip(reversed(_parts(os.path.abspath(path))), reversed(parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 def sample_id(folder: Path, path: Path) -> str:
     """Return the path from a folder, or the whole path of a file outside it."""
     try:
@@ -73,22 +87,30 @@ def sample_id(folder: Path, path: Path) -> str:
 
 
 class ImageFolder:
-    """The images below a folder, found by what a table calls them: their path, or their name anywhere below it."""
+    """The images below a folder, found by what a table calls them: their path, or their name anywhere below it.
 
-    def __init__(self, folder: Path, is_open: bool):
-        # Whether a path may lead out of the folder.
+    `names` are all that the table calls so: one image is found by its name for one of them, that which tells most of
+    its folders. `is_open` says whether a path may lead out of the folder.
+    """
+
+    def __init__(self, folder: Path, is_open: bool, names: Iterable[str] = ()):
         self.folder, self.is_open, self._named = folder, is_open, None
+        self._called: dict[str, set[tuple]] = defaultdict(set)
+        for parts in map(_parts, names):
+            self._called[parts[-1]].add(parts)
 
     def find(self, name: str, sha256: str = "") -> Path:
         """Return the file of an image, of that hash where one is stated, or raise an ImageError that says why none."""
         sha256 = "" if says_nothing(sha256) else sha256.strip().lower()
-        others = []
+        others, taken = [], []
         # The website numbers images of one name; the hash tells which of them is meant.
         first = _NUMBER.sub("", name) if sha256 else name
         below, here = [(self._by_name, name), (self._by_name, first)], [(self._from_here, name)]
         # A name with folders is as `predict` wrote it, seen from here; a name alone says nothing of where it lies.
         for look, called in [(self._by_path, name), *(here + below if re.search(r"[\\/]", name) else below + here)]:
             found = look(called)
+            if look == self._by_name and not sha256 and len(found) == 1 and self._is_anothers(found[0], called):
+                taken, found = found, []
             fitting = [path for path in found if sha256 in ("", sha256_of(path))]
             if len(fitting) > 1 and not sha256 and look == self._by_name:
                 finding = f"{len(fitting)} images have this name, {fitting[0]} and {fitting[1]}"
@@ -99,6 +121,9 @@ class ImageFolder:
         if others:
             finding = f"{others[0]} is another image of this name (its sha256 differs)"
             raise ImageError(name, finding, "give the image that was meant")
+        if taken:
+            finding = f"no such image: the one of its name, {taken[0]}, is named by another row"
+            raise ImageError(name, finding, "put it where the table says")
         raise ImageError(name, f"no such image under {self.folder}", "name its folder: --images FOLDER")
 
     def _by_path(self, name: str, root: Path | None = None) -> list[Path]:
@@ -114,7 +139,7 @@ class ImageFolder:
 
         None where the folder that the name tells is there: then the image is not elsewhere, but gone.
         """
-        parts = PurePosixPath(name.replace("\\", "/")).parts
+        parts = _parts(name)
         if len(parts) > 1 and os.path.isdir(self.folder.joinpath(*parts[:-1])):
             return []
         if self._named is None:
@@ -124,8 +149,13 @@ class ImageFolder:
                     # A prediction table shows odd names (a tab, a backslash, no text) in a way of its own.
                     for key in {_key(path.name), _key(shown_name(path).rpartition("/")[2])}:
                         self._named.setdefault(key, []).append(path)
-        keys = {_key(key) for key in (*parts[-1:], name.rpartition("/")[2])}
+        keys = {parts[-1], _key(name.rpartition("/")[2])}
         found = {path.resolve(): path for key in keys for path in self._named.get(key, [])}.values()
-        ends = [zip(reversed(path.parts), reversed(parts), strict=False) for path in found]
-        shared = [sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], end)) for end in ends]
+        shared = [_agreement(path, parts) for path in found]
         return sorted(path for path, n in zip(found, shared, strict=True) if n == max(shared))
+
+    def _is_anothers(self, path: Path, name: str) -> bool:
+        """Say whether another name of the table tells as much of where an image lies as this one, or more."""
+        parts = _parts(name)
+        least = max(_agreement(path, parts), 1)
+        return any(_agreement(path, other) >= least for other in self._called[parts[-1]] - {parts})

@@ -52,7 +52,7 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
     folder, part = Path(images), table.iloc[list(rows)].assign(row=list(rows))
     if not folder.is_dir():
         raise DataError(folder, "there is no such folder", "name the folder of the images with --images")
-    found = ImageFolder(folder, is_open=False)
+    found = ImageFolder(folder, False, table["image"].unique())
     part = part.assign(**stated(part))
     typical_um = _typical_side_um(table[table["nucleus_id"].notna()])
     for name, of_image in part.groupby("image", sort=False):
