@@ -556,12 +556,13 @@ def test_tables_that_do_not_belong_together_are_refused_in_one_line(tmp_path, pl
 
 @pytest.mark.slow
 def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselves(tmp_path):
-    table = nuclei_of(CONTROL, 20, planes="t 0")
+    y, x = np.random.default_rng(0).uniform(0, 900, (2, 20))
+    table = nuclei_of(CONTROL, 20, planes="t 0", centroid_y_px=y, centroid_x_px=x)
     first, other = tmp_path / "a.csv", tmp_path / "b.csv"
     table.to_csv(first, index=False)
     with pytest.raises(DataError, match=r"A01_s1.tif stands in .*a.csv, too; give each image once"):
         read_experiment([first, first])
-    again = nuclei_of(CONTROL, 20, seed=1, planes="t 0")
+    again = nuclei_of(CONTROL, 20, seed=1, planes="t 0", centroid_y_px=y, centroid_x_px=x)
     (tmp_path / "A01_s1.tif").touch()
     for image, rows in (("./A01_s1.tif", again), (str(tmp_path / "A01_s1.tif"), again), ("q/A01_s1.tif", table)):
         rows.assign(image=image).to_csv(other, index=False)
@@ -574,37 +575,51 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
     assert len(read_experiment([first, other]).nuclei) == 40
 
 
+@pytest.mark.slow
 def test_tables_of_two_folders_may_lie_in_one_unless_their_images_show_the_same(tmp_path):
     files, luck = [tmp_path / "d1.csv", tmp_path / "d2.csv"], np.random.default_rng(0)
     places = luck.uniform(0, 900, (3, 2, 40))
 
-    def written(file, k, moved=0.0, **more):
-        y, x = places[k] + moved
-        table = nuclei_of(CONTROL, 40, k, condition="DMSO", centroid_y_px=y, centroid_x_px=x)
+    def written(file, k, moved=0.0, n=40, **more):
+        y, x = places[k, :, :n] + moved
+        table = nuclei_of(CONTROL, n, k, condition="DMSO", centroid_y_px=y, centroid_x_px=x)
         table.assign(**{"image": "p/A01_s1.tif"} | more).to_csv(file, index=False)
 
     for k, file in enumerate(files):
         written(file, k)
-    table = read_experiment(files).table
-    assert set(table["image"]) == {str(file / "p" / "A01_s1.tif") for file in files}
-    assert set(table["unit"]) == {"p (d1, 1) A01", "p (d2, 2) A01"}
+    for _ in range(2):
+        table = read_experiment(files).table
+        assert set(table["image"]) == {f"{file}: p/A01_s1.tif" for file in files}
+        assert set(table["unit"]) == {"p (d1, 1) A01", "p (d2, 2) A01"}
+        # So it is where they lie in one of the folders.
+        (tmp_path / "p").mkdir(exist_ok=True)
+        (tmp_path / "p" / "A01_s1.tif").touch()
+    # Too few nuclei do not tell an image that is there from itself.
+    written(files[1], 1, n=7)
+    with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*d1.csv, too"):
+        read_experiment(files)
+    (tmp_path / "p" / "A01_s1.tif").unlink()
+    assert len(read_experiment(files).table) == 47
     # Found in another way, the nuclei of one picture lie where they lay; so does one that is named from the root.
     for more in ({}, {"image": str(tmp_path / "p" / "A01_s1.tif")}):
         written(files[1], 0, moved=0.7, area_px=99.0, **more)
-        with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*d1.csv"):
+        with pytest.raises(DataError, match=r"d2.csv: \S*p/A01_s1.tif stands in .*d1.csv"):
             read_experiment(files)
-    (tmp_path / "p").mkdir()
-    (tmp_path / "p" / "A01_s1.tif").touch()
+    # Each is asked of all before it.
     written(files[1], 1)
-    with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*d1.csv, too"):
-        read_experiment(files)
+    written(tmp_path / "d3.csv", 1, moved=0.7)
+    with pytest.raises(DataError, match=r"d3.csv: p/A01_s1.tif stands in .*d2.csv, too"):
+        read_experiment([*files, tmp_path / "d3.csv"])
 
 
+@pytest.mark.slow
 def test_images_of_one_path_from_the_folders_of_two_tables_are_two_unless_they_show_the_same(tmp_path, monkeypatch):
     files = [tmp_path / day / "n.csv" for day in ("d1", "d2")]
+    y, x = np.random.default_rng(0).uniform(0, 900, (2, 20))
     for k, file in enumerate(files):
         (file.parent / "p").mkdir(parents=True)
-        nuclei_of(CONTROL, 20, k, condition="DMSO").assign(image="p/A01_s1.tif").to_csv(file, index=False)
+        table = nuclei_of(CONTROL, 20, k, condition="DMSO", centroid_y_px=y, centroid_x_px=x)
+        table.assign(image="p/A01_s1.tif").to_csv(file, index=False)
     for _ in range(2):
         table = read_experiment(files).table
         assert set(map(Path, table["image"])) == {file.parent / "p" / "A01_s1.tif" for file in files}
@@ -623,7 +638,7 @@ def test_images_of_one_path_from_the_folders_of_two_tables_are_two_unless_they_s
     # Light that is taken out in one of them changes the DNA alone.
     copy = pd.read_csv(files[0])
     copy.assign(integrated_dna=1.02 * copy["integrated_dna"], light=0.9804).to_csv(files[1], index=False)
-    with pytest.raises(DataError, match=r"d2.p.A01_s1.tif stands in .*n.csv as .*d1.p.A01_s1.tif, too"):
+    with pytest.raises(DataError, match=r"d2.n.csv: p/A01_s1.tif stands in .*d1.n.csv, too"):
         read_experiment(files)
     # Two pictures with the outlines of one, and no background.
     copy.assign(integrated_dna=copy["integrated_dna"].to_numpy()[::-1]).to_csv(files[1], index=False)

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 # Nuclei are looked up in cells of so many px. Compared are images of which one has this part, of what chance leaves, of
 # its nuclei in cells of the other, each with those that share most; so many are looked up at a time.
 _CELL, _SHARED, _MOST_COMPARED, _AT_A_TIME = 12.0, 0.25, 16, 500
-_NEAR, _MIN_NUCLEI = 4.0, 8
+_NEAR, MIN_NUCLEI = 4.0, 8
 # More than half of what chance leaves must be near, and more than chance makes by so many standard deviations.
 _LEAST_SHARE, _LEAST_SIGMA = 0.5, 5.0
 # By chance as many are near as where one image is moved by less than a nucleus is wide, but by more than is near.
@@ -34,7 +34,7 @@ def same_fields(centroids: Sequence[np.ndarray], shapes: Sequence[tuple]) -> lis
     shapes : list of tuples
         Height and width of each image.
     """
-    trees = [cKDTree(found) if len(found) >= _MIN_NUCLEI else None for found in centroids]
+    trees = [cKDTree(found) if len(found) >= MIN_NUCLEI else None for found in centroids]
     alike, pairs = defaultdict(list), []
     for k, shape in enumerate(shapes):
         if trees[k] is not None:

@@ -1,6 +1,7 @@
 """The tables of an experiment as one: of one model and prior, each image once, plates of one name told apart."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cellcycle.datasets.labels import stated
 from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.errors import DataError
 from cellcycle.images.remote import is_url
-from cellcycle.predict.same_field import same_fields
+from cellcycle.predict.same_field import MIN_NUCLEI, same_fields
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
 from cellcycle.splits import joined
@@ -46,11 +47,12 @@ def read_joined(paths) -> pd.DataFrame:
         tables[k] = table.assign(source=k, **names)
     table = _located(paths, pd.concat(tables, ignore_index=True))
     _check_once(paths, table)
+    table = _called(paths, table)
     for name in {*_NAMES, "time", "cell_line"} & {*table}:
         # Spreadsheets write a column of 1 and 2 as 1.0 and 2.0.
         plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
         table[name] = plain.where(plain.isin(table[name]), table[name])
-    table = _told_apart(paths, table).drop(columns=["told", "located", "source"])
+    table = _told_apart(paths, table).drop(columns=["found", "told", "located", "source"])
     for name in ("plate", "well", "condition"):
         refuse_twins(source, name, table[name])
     for _, own in table.groupby("condition"):
@@ -90,21 +92,29 @@ def _check_alike(paths, tables) -> None:
 def _located(paths, table) -> pd.DataFrame:
     """Return the table with whole paths of its images, as `told` and `located`, and no row of one read in another.
 
-    An image of a name that is another image in another table is named as it is found from here, or where nothing lies
-    there as if it lay in its table: tables of several folders, from which their images are seen, may lie in one.
+    `told` is where an image is found from here. Where tables share that, an image is `located` as if it lay in its
+    table: tables of several folders, from which their images are seen, may lie in one, or in one of these.
     """
-    found = {(k, image): _found(paths[k], image) for k, image in set(zip(table["source"], table["image"], strict=True))}
-    table = table.assign(
-        told=[os.path.abspath(found[key]) for key in zip(table["source"], table["image"], strict=True)]
-    )
+    keys = list(zip(table["source"], table["image"], strict=True))
+    found = {(k, image): _found(paths[k], image) for k, image in set(keys)}
+    told = {key: os.path.abspath(path) for key, path in found.items()}
+    seen = {(k, image) for k, image in found if not (os.path.isabs(image) or is_url(image))}
+    inside = told | {(k, image): os.path.abspath(os.path.join(paths[k], image)) for k, image in seen}
+    wheres = {"found": found, "told": told, "located": inside}
+    table = table.assign(**{what: [where[key] for key in keys] for what, where in wheres.items()})
     is_unread = table["flags"].str.contains("unreadable")
     table = table[~is_unread | ~table["told"].isin(table["told"][~is_unread])].reset_index(drop=True)
     is_shared = table.groupby("told")["source"].transform("nunique") > 1
-    for k, image in set(zip(table["source"][is_shared], table["image"][is_shared], strict=True)):
-        if not (os.path.isabs(image) or is_url(image) or os.path.exists(found[k, image])):
-            found[k, image] = os.path.join(paths[k], image)
-    names = pd.Series([found[key] for key in zip(table["source"], table["image"], strict=True)], table.index)
-    table["located"] = names.map(os.path.abspath)
+    return table.assign(located=table["located"].where(is_shared, table["told"]))
+
+
+def _called(paths, table) -> pd.DataFrame:
+    """Return the table; an image of a name that is another image in another table is named as it is found from here.
+
+    Where that is no name of one, either, it is named with its table.
+    """
+    beside = table["source"].map(lambda k: f"{paths[k]}: ") + table["image"]
+    names = table["found"].where(table["located"] == table["told"], beside)
     is_one = table.groupby("image")["located"].transform("nunique") == 1
     return table.assign(image=table["image"].where(is_one, names))
 
@@ -118,9 +128,10 @@ def _found(table, image: str) -> str:
 def _check_once(paths, table) -> None:
     """Refuse a picture that would count twice: a path in another spelling, or a file of that name with the same nuclei.
 
-    Two times or planes of one image are two pictures. Where nothing lies at a path, nuclei at the same places tell.
+    Two times or planes of one image are two pictures. Where tables share a path, nuclei at the same places tell; where
+    these are few, it is one picture if it is there.
     """
-    seen: dict[tuple, tuple[int, str, np.ndarray]] = {}
+    seen: dict[tuple, list[tuple[int, str, np.ndarray]]] = defaultdict(list)
     content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
     lit = (
         table.reindex(columns=["integrated_dna", "light"]).astype(float).fillna({"light": 1.0}).prod(axis=1).to_numpy()
@@ -133,26 +144,28 @@ def _check_once(paths, table) -> None:
     def is_as_bright(rows, first) -> bool:
         return np.allclose(lit[rows], lit[first], rtol=_ROUNDING, equal_nan=True)
 
-    def is_at_same_places(rows, first) -> bool:
-        places = [content[own, 1:3] for own in (rows, first)]
-        shape = np.nanmax(np.concatenate(places), axis=0, initial=1)
+    def is_one(rows, first) -> bool:
+        places = [own[np.isfinite(own).all(axis=1), 1:] for own in (content[rows, :3], content[first, :3])]
+        if min(map(len, places)) < MIN_NUCLEI:
+            return os.path.exists(table["told"].iloc[rows[0]])
+        shape = np.concatenate(places).max(axis=0)
         return bool(same_fields(places, [shape, shape]))
 
     for (k, image, told, located, planes), rows in pictures.groupby([*pictures], sort=False).indices.items():
         keys: dict[tuple, Callable | None] = {(located, planes): None}
         if np.isfinite(content[rows, 0]).any():
             keys[os.path.basename(os.path.normpath(image)), content[rows].tobytes()] = is_as_bright
-            keys.setdefault((told, planes), is_at_same_places)
+        keys.setdefault((told, planes), is_one)
         for key, is_same in keys.items():
-            other, name, first = seen.setdefault(key, (k, image, rows))
-            if is_same is not None and not is_same(rows, first):
-                continue
+            alike = (own for own in seen[key] if is_same is None or is_same(rows, own[2]))
+            other, name, _ = next(alike, (k, image, rows))
             # Copies that were predicted together say so themselves.
             is_told = is_same is not None and is_copy[rows].any()
             if other != k or (name != image and not is_told):
                 where = f"in {paths[other]}" if other != k else "there"
                 as_name = f" as {name}" * (name != image)
                 raise DataError(paths[k], f"{image} stands {where}{as_name}, too", "give each image once")
+            seen[key].append((k, image, rows))
 
 
 def _told_apart(paths, table) -> pd.DataFrame:
