@@ -20,6 +20,7 @@ import pytest
 from cellcycle import cli, files, names
 from cellcycle.errors import CellCycleError, SettingError, shown
 from cellcycle.images import write_image
+from cellcycle.masks import write_mask
 from cellcycle.predict import Settings, predict, predictor
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.journal import Journal
@@ -596,6 +597,32 @@ def test_files_beside_the_rows_of_an_image_never_give_way_to_those_of_another(ru
         os.rename(name, f"moved/{name}")
     os.chdir("moved")
     assert made("d1")[0] == 0
-    # An image that is not there any more may have been moved.
-    os.rename("d1", "d4")
-    assert made("d4")[0] == 0
+    # So they are where the image is linked, or moved with its folders, but not in the place of one that is gone.
+    os.makedirs("linked/é <1>")
+    os.link("d1/é <1>/a.png", "linked/é <1>/a.png")
+    assert made("linked")[0] == 0
+    shutil.rmtree("linked")
+    os.renames("d1", "deep/d1")
+    refused(made("../d2"), "linked/é <1>/a.png; name another folder")
+
+
+def test_files_of_an_image_that_is_not_where_they_tell_are_replaced_only_where_it_may_have_been_moved(tmp_path):
+    for folder in ("a", "b", "deep/a"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.tif").touch()
+    # Written as m/x_mask.tif of a/x.tif; then the folder was moved.
+    made = tmp_path / "sub" / "m"
+    made.mkdir(parents=True)
+    extras = Extras(masks=made)
+    (path,) = extras.targets(["x.tif"])[0].values()
+    write_mask(path, np.ones((9, 9), int), np.array([1]), None, "../a/x.tif")
+    for image in (tmp_path / "b" / "x.tif", "http://127.0.0.1:1/a/x.tif"):
+        with pytest.raises(SettingError, match=f"{path.name} is that of .*a/x.tif; name another folder"):
+            extras.prepare([image])
+    for folder in ("a", "deep/a"):
+        extras.prepare([tmp_path / folder / "x.tif"])
+    # It stands there, so it is none that was moved.
+    (tmp_path / "sub" / "a").mkdir()
+    (tmp_path / "sub" / "a" / "x.tif").touch()
+    with pytest.raises(SettingError, match=r"sub/a/x.tif; name another folder"):
+        extras.prepare([tmp_path / "a" / "x.tif"])

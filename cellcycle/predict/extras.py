@@ -51,8 +51,7 @@ class Extras:
         """Refuse, before the work begins, a file that cannot be or must not be replaced, and a folder that cannot be.
 
         Nor may one be what is written already: the table, at `output`, or another of these; nor, in a folder, that of
-        another image that is still there. Nothing is left, for the run may still be refused: the folders are made for
-        their first file.
+        another image. Nothing is left, for the run may still be refused: the folders are made for their first file.
         """
         taken = {} if output is None else {os.path.realpath(output): "--output"}
         targets = zip(images, self.targets(images), strict=True)
@@ -117,12 +116,20 @@ def _origin(image: str, target: Path) -> str:
 
 
 def _other_origin(path: Path, image) -> str:
-    """Return of which image a file was made, if that is there and not this one; else nothing."""
+    """Return of which image a file was made, unless that is this one, perhaps moved since; else nothing.
+
+    An image that is not where the file tells it may have been moved alone, or the file: then it still has the name, and
+    the folders below that which both were in.
+    """
     told = origin_of(path)
     if not told or isinstance(image, ImageError) or told == _origin(str(image), path):
         return ""
-    where = told if is_url(told) else os.path.normpath(os.path.join(os.path.realpath(path.parent), told))
-    return where if is_url(told) or os.path.exists(where) else ""
+    if is_url(told) or is_url(image):
+        return told
+    where, below = path.parent.resolve() / told, tuple(part for part in Path(told).parts if part != "..")
+    if where.exists():
+        return "" if os.path.exists(image) and where.samefile(image) else os.path.normpath(where)
+    return "" if Path(os.path.realpath(image)).parts[-len(below) :] == below else "/".join(below)
 
 
 def is_extra(path) -> bool:
