@@ -23,7 +23,7 @@ from cellcycle.images import write_image
 from cellcycle.masks import write_mask
 from cellcycle.predict import Settings, predict, predictor
 from cellcycle.predict.extras import Extras, is_extra
-from cellcycle.predict.journal import Journal
+from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice
 from cellcycle.predict.target import check_target, format_of
@@ -540,6 +540,31 @@ def test_where_files_cannot_be_locked_a_run_keeps_no_journal_and_leaves_none(tmp
         assert journal.folder is None and os.listdir(tmp_path) == []
         assert list(journal.run(lambda only: (kept for _ in only))) == [kept]
     assert os.listdir(tmp_path) == []
+
+
+def test_a_stopped_run_goes_on_whatever_way_the_folders_beside_its_rows_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("m").mkdir()
+    Path("m/a.tif").touch()
+    kept = ImagePrediction("a.tif", {"image": ["a.tif"]}, None)
+
+    def stopped(only):
+        yield kept
+        raise KeyboardInterrupt
+
+    def journal(folder):
+        return Journal(tmp_path / "a.csv", "key", ModelChoice.of("lr"), [{"masks": folder / "a.tif"}] * 2)
+
+    with pytest.raises(KeyboardInterrupt), journal(Path("m")) as one:
+        list(one.run(stopped))
+    with journal(tmp_path / "m") as again:
+        assert len(again) == 1
+    # So it is with the masks that are read.
+    keys = {
+        key_of([], [mask], ModelChoice.of("lr"), Settings(), Extras())
+        for mask in (tmp_path / "m/a.tif", Path("m/a.tif"))
+    }
+    assert len(keys) == 1
 
 
 def test_two_options_may_not_write_one_file(tmp_path):

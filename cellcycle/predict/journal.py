@@ -33,7 +33,7 @@ def key_of(
         states,
         [model["card_sha256"] for model in models],
         asdict(settings),
-        [_state(mask) for mask in masks],
+        [_state(os.path.abspath(mask) if isinstance(mask, Path) else mask) for mask in masks],
         {what: os.path.abspath(path) for what, path in extras.chosen().items()},
         read_as,
     ]
@@ -114,8 +114,8 @@ class Journal(contextlib.AbstractContextManager):
         self.folder.mkdir(exist_ok=True)
 
     def _written(self, index: int) -> dict[str, list]:
-        """Return the state of the files beside the row of an image, less those that are not there."""
-        return {what: _state(path) for what, path in self._targets[index].items() if os.path.exists(path)}
+        """Return the state of the files beside the row of an image, however it is spelled, less those not there."""
+        return {what: _state(path)[1:] for what, path in self._targets[index].items() if os.path.exists(path)}
 
     def run(self, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
         """Yield the predictions of all images in order: finished ones from here, the rest as `predict` makes them."""
