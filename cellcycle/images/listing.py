@@ -156,7 +156,7 @@ def _expand_one(path: str, unread: list[str]) -> list[str | ImageError]:
         return [path]
     named = {os.path.normpath(file): file for file in glob.glob(path, recursive=True) if os.path.exists(file)}
     # What lies in a folder that matches is of that folder, as of one that is named.
-    outer = (file for file in sorted(named.values()) if named.keys().isdisjoint(map(str, Path(file).parents)))
+    outer = sorted(file for key, file in named.items() if named.keys().isdisjoint(map(str, Path(key).parents)))
     files = [image for file in outer for image in (_inside(file, unread) if os.path.isdir(file) else [file])]
     return files or [ImageError(path, "no file matches this pattern", "check the path")]
 
