@@ -274,6 +274,13 @@ def test_plates_whose_folders_have_one_name_stay_apart():
         (["x/d1/P_A01_s1.tif", "x/d1/P_A02_s1.tif", "x/d2/P_A01_s1.tif"], ["P (d1)", "P (d1)", "P (d2)"]),
         (["x/d1/P_A01_s1.tif", "x/d1/P_A02_s1.tif", "x/d2/P_A03_s1.tif"], ["P"] * 3),
         (["d1/A01/P_A01_s1.tif", "d1/A02/P_A02_s1.tif", "d2/A01/P_A01_s1.tif"], ["P (d1)", "P (d1)", "P (d2)"]),
+        # Unless they are called after its parts or times.
+        *(
+            ([f"x/{of}1/P_A01.tif", f"x/{of}2/P_A01.tif"], ["P", "P"])
+            for of in ("site", "TimePoint_", "Pos-1-00", "T000")
+        ),
+        (["scan 2026-01-02/P_A01.tif", "scan 2026-01-03/P_A01.tif"], [f"P (scan 2026-01-0{day})" for day in (2, 3)]),
+        (["a/site1/P_A01.tif", "a/site2/P_A01.tif", "b/site1/P_A01.tif"], ["P (a)", "P (a)", "P (b)"]),
         # Two plates share wells, or have several in a folder of their own.
         (["x/P1_A01_s1.tif", "x/P2_A01_s1.tif"], ["P1", "P2"]),
         (["x/a/A01_s1.tif", "x/b/A01_s1.tif"], ["a", "b"]),
@@ -444,6 +451,15 @@ def ome_tiff(path, column):
     return str(path)
 
 
+def test_files_of_a_stated_plate_in_folders_of_its_sites_are_of_one(tmp_path):
+    for folder in ("field1", "field2", "day1"):
+        (tmp_path / folder).mkdir()
+        ome_tiff(tmp_path / folder / "w.ome.tif", 2)
+    assert {one["plate"] for one in layout(sorted(map(str, tmp_path.glob("f*/*"))))[0]} == {"trial"}
+    images = sorted(map(str, tmp_path.glob("*/*")))
+    assert [one["plate"] for one in layout(images)[0]] == ["trial (day1)", "trial", "trial"]
+
+
 def test_wells_and_plate_are_those_of_ome_metadata(tmp_path):
     images = [ome_tiff(tmp_path / f"{name}.ome.tif", column) for name, column in (("x", 2), ("B12_s1", 11))]
     (tmp_path / "broken.ome.tif").write_bytes(b"II*\0")
@@ -588,6 +604,14 @@ def test_what_is_wrong_with_images_is_told_before_a_map_that_does_not_fit(tmp_pa
             layout(images, tmp_path / "map.csv")
     with pytest.raises(DataError, match=r"a\.tif is none of the images"):
         layout([str(tmp_path / "w1")], tmp_path / "map.csv", has_files=False)
+    # What a plate of others lacks may not be had, and is told where it may be the reason.
+    images = [str(tmp_path / "A01.tif"), ImageError("p.zarr/A/3", "it has no such image", "copy it again")]
+    (tmp_path / "A01.tif").touch()
+    with pytest.raises(DataError, match=r"a\.tif is none of the images \(p\.zarr/A/3: it has no such image\)"):
+        layout(images, tmp_path / "map.csv")
+    (tmp_path / "map.csv").write_text("well,condition\nA01,c\nA2x,d\n")
+    with pytest.raises(DataError, match="line 3: 'A2x' is no well"):
+        layout(images, tmp_path / "map.csv")
 
 
 @pytest.mark.parametrize("names", [
@@ -625,6 +649,34 @@ def test_a_map_of_wells_that_two_plates_have_says_which_plate(tmp_path):
     # Wells that one plate has each need none.
     found, _ = read_map(tmp_path / "map.csv", images[::2], places_of(images[::2]))
     assert [row["condition"] for row in found] == ["x", "y"]
+
+
+DAYS = ["day1/P_A01.tif", "day2/P_A01.tif"]
+
+
+@pytest.mark.parametrize(("names", "text", "plates"), [
+    (DAYS, "P,A01,a", ["P", "P"]),
+    (DAYS, "Q,A01,a", ["Q", "Q"]),
+    (DAYS, "P (day1),A01,a\nP (day2),A01,b", ["P (day1)", "P (day2)"]),
+    # The name does not depend on what else is predicted.
+    (DAYS[:1], "P (day1),A01,a\nP (day2),A01,b", ["P (day1)"]),
+    ([DAYS[0], "day2/P_A02.tif"], "P (day1),A01,a\nP (day2),A02,b", ["P (day1)", "P (day2)"]),
+    # What says more of a plate counts before what says less.
+    (DAYS, "P,A01,a\nP (day2),A01,b", ["P", "P (day2)"]),
+    (DAYS[1:], "P,A01,b\nP (day2),A01,a", ["P (day2)"]),
+    (["site1/P_A01.tif", "site2/P_A01.tif"], "P (site1),A01,a\nP (site2),A01,b", ["P (site1)", "P (site2)"]),
+])  # fmt: skip
+def test_a_map_joins_plates_told_apart_by_their_name_and_tells_them_apart_by_folders(tmp_path, names, text, plates):
+    (tmp_path / "map.csv").write_text(f"plate,well,condition\n{text}\n")
+    found, _ = layout([f"x/{name}" for name in names], tmp_path / "map.csv", has_files=False)
+    assert [(one["plate"], one["group"]) for one in found] == [(plate, plate) for plate in plates]
+    assert [one["condition"] for one in found] == list("ab" if len({*plates}) > 1 else "aa")[: len(names)]
+
+
+def test_a_map_that_may_mean_two_plates_by_folders_is_refused(tmp_path):
+    (tmp_path / "map.csv").write_text("plate,well,condition\nP (x),A01,a\nP (day1),A01,b\n")
+    with pytest.raises(DataError, match=r"it leaves out x/day1/P_A01\.tif \(well A01 of plate P, by its name"):
+        layout([f"x/{DAYS[0]}"], tmp_path / "map.csv", has_files=False)
 
 
 @pytest.mark.slow

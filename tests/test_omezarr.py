@@ -176,7 +176,11 @@ def test_acquisitions_of_a_plate_are_no_fields_of_one_well(tmp_path, kind, versi
     said, *names = ACQUIRED[kind]
     images = expand([bare_plate(tmp_path / "p.zarr", {"A/1": [0, 1], "A/2": [0, 1]}, version, name="P", **said)])
     assert plates_of(images) == [(name, well) for well in ("A01", "A02") for name in names]
-    assert "acquisitions, count each for itself" in layout(images)[1][0]
+    (tmp_path / "map.csv").write_text("plate,well,condition\nP,A01,c\nP,A02,d\n")
+    assert f"and acquisitions, that share a well count each for itself: {', '.join(names)};" in layout(images)[1][1]
+    found, notes = layout(images, tmp_path / "map.csv")
+    assert [(one["group"], one["condition"]) for one in found] == [("P", "c")] * 2 + [("P", "d")] * 2
+    assert notes[1:] == [f"{names[0]} and {names[1]} are one plate by map.csv: name them so where they differ"]
     # One alone is the plate.
     assert plates_of(images[::2]) == [("P", "A01"), ("P", "A02")]
 
@@ -219,6 +223,8 @@ def test_folders_that_match_a_pattern_are_taken_like_those_that_are_named(tmp_pa
     for pattern in ("d*", "d*/p.zarr", "*/*", "**", "d*/p.zarr/*/*", "d*/p.zarr/*/*/0"):
         assert expand([pattern]) == everything
     assert expand(["d*/p.zarr/A/1"]) == everything[::2]
+    for pattern in ("d1/../**", "d1/../d*"):
+        assert expand([pattern]) == [f"d1/../{image}" for image in everything]
     (error,) = expand(["*/emp*"])
     assert "no file matches" in error.finding
 

@@ -33,17 +33,43 @@ _RULES = {
 _FIELD = re.compile(
     r"(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)(?=[ _-]|$)", re.IGNORECASE
 )
-_APART = ", where plates of one name, and acquisitions, count each for itself"
+# Folders called so hold parts or times of one plate; days, dates, runs and whatever else may be plates.
+_PART_OF_PLATE = re.compile(
+    r"(?:time(?:[ _-]?point)?|z[ _-]?(?:step|stack)|site|field|fld|fov|pos(?:ition)?|tile|scene|series|scan|frame|part"
+    r"|images?|img|t(?=[ _-]?\d)|xy)(?:[ _-]?0*\d{1,3}(?:[_-]\d{1,3})*)?",
+    re.IGNORECASE,
+)
 ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image was taken, "" where that is not known: plate, well as in "C02", and the rule that says so."""
+    """Where an image was taken, "" where that is not known: plate, well as in "C02", and the rule that says so.
+
+    `own` is what the plate calls itself, to which `plate` adds what tells it from others of that name; `folder` is that
+    of the plate, with an acquisition of it.
+    """
 
     plate: str = ""
     well: str = ""
     rule: str = ""
+    own: str = ""
+    folder: str = ""
+
+    def is_on(self, plate: str) -> bool:
+        """Tell whether a plate is this one: by its name, alone or with any folders of its path behind it in brackets.
+
+        Examples
+        --------
+        >>> place = Place("P", "A01", own="P", folder="x/day 1/Images")
+        >>> [place.is_on(plate) for plate in ("P", "P (day 1)", "P (x/Images)", "P (day 2)", "Q")]
+        [True, True, True, False, False]
+        """
+        if plate in (self.plate, self.own):
+            return True
+        inside = re.fullmatch(rf"{re.escape(self.own)} \((.+)\)" if self.own else "(.+)", plate)
+        folders = iter(shown_name(self.folder).split(os.sep))
+        return bool(inside) and all(folder in folders for folder in inside[1].split(os.sep))
 
 
 def whole_path(path: str) -> str:
@@ -63,8 +89,8 @@ def places_of(paths) -> list[Place]:
 
     The plate is what stands before the well in a name, else the folder, unless that goes with the well: a folder of one
     well is no plate, but what lies above it, and prefixes in one folder are none where no two of them share a well; one
-    in several folders is of several plates where these share one. A number of the field before the well is no part of
-    it.
+    in several folders is of several plates where these share one, unless the folders are called after parts or times
+    of a plate. A number of the field before the well is no part of it.
 
     Examples
     --------
@@ -97,8 +123,8 @@ def places_of(paths) -> list[Place]:
             prefix = "" if len(own) > 1 and share_no_well(own) else place.plate
             # Without a name, fields of several folders would not be known to be of one plate.
             here = names[above[folder]] or os.curdir * (above[folder] != folder)
-            places[k] = replace(place, plate=prefix or here)
-    return _told_apart(places, [above[folder] for folder in folders])
+            places[k] = replace(place, plate=prefix or here, folder=above[folder])
+    return _told_apart(places)
 
 
 def share_no_well(wells: dict[str, set[str]]) -> bool:
@@ -148,17 +174,23 @@ def _plates(folders: set[str]) -> dict[str, str]:
     return names
 
 
-def _told_apart(places: list[Place], origins: list[str]) -> list[Place]:
-    """Return places in which plates of one name but of several origins, folders, have what differs of these added.
+def _told_apart(places: list[Place]) -> list[Place]:
+    """Return places in which plates of one name but of several folders have what differs of these added.
 
-    They are one plate where no well stands in two.
+    They are one plate where no well stands in two, or where folders of files are called after its parts.
 
     Examples
     --------
-    >>> places = [Place("P", well) for well in ("A01", "A02", "A01")]
-    >>> [place.plate for place in _told_apart(places, ["x/d1/Images", "x/d1/Images", "x/d2/Images"])]
-    ['P (d1)', 'P (d1)', 'P (d2)']
+    >>> at = [("A01", "x/d1/Images"), ("A02", "x/d1/Images"), ("A01", "x/d2/site1"), ("A01", "x/d2/site2")]
+    >>> [place.plate for place in _told_apart([Place("P", well, folder=folder) for well, folder in at])]
+    ['P (d1)', 'P (d1)', 'P (d2)', 'P (d2)']
     """
+    whole = {
+        (rule, folder): folder if "Zarr" in rule else
+        os.sep.join(part for part in folder.split(os.sep) if not _PART_OF_PLATE.fullmatch(part))
+        for rule, folder in {(place.rule, place.folder) for place in places}
+    }  # fmt: skip
+    origins = [whole[place.rule, place.folder] for place in places]
     wells: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for place, origin in zip(places, origins, strict=True):
         if place.well:
@@ -173,12 +205,10 @@ def _told_apart(places: list[Place], origins: list[str]) -> list[Place]:
             for origin, part in parts.items():
                 differing = shown_name(os.sep.join(part[start : len(part) - end]))
                 own_name[plate, origin] = f"{plate} ({differing})" if plate and differing else plate or differing
-    apart = []
-    for place, origin in zip(places, origins, strict=True):
-        plate, (rule, colon, example) = own_name.get((place.plate, origin), place.plate), place.rule.partition(":")
-        is_same = plate == place.plate
-        apart.append(place if is_same else replace(place, plate=plate, rule=f"{rule}{_APART}{colon}{example}"))
-    return apart
+    return [
+        replace(place, plate=own_name.get((place.plate, origin), place.plate), own=place.plate)
+        for place, origin in zip(places, origins, strict=True)
+    ]
 
 
 def _n_alike(lists) -> int:
@@ -193,15 +223,14 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
     `DataError` says that name and metadata put an image into two wells, or that a plate does not know its well.
     """
     of_folders: dict[str, dict] = {}
-    places, origins = [], []
+    places = []
     for path, place in zip(paths, named, strict=True):
-        stated, origin = _stated(path, of_folders)
+        stated = _stated(path, of_folders)
         if place.well and stated.well and place.well != stated.well:
             finding = f"its name puts it into well {place.well}, its metadata into {stated.well}"
             raise DataError(path, finding, "correct the one that is wrong")
         places.append(stated)
-        origins.append(origin)
-    return [own if own.well else place for own, place in zip(_told_apart(places, origins), named, strict=True)]
+    return [own if own.well else place for own, place in zip(_told_apart(places), named, strict=True)]
 
 
 def group_of(folder: str, columns: dict, of_map: str = "") -> str:
@@ -212,21 +241,21 @@ def group_of(folder: str, columns: dict, of_map: str = "") -> str:
     return shown_name(of_map or folder or os.curdir)
 
 
-def _stated(name: str, of_folders: dict[str, dict]) -> tuple[Place, str]:
-    """Return the place of an image by its metadata, and the folder of its plate: with that of an acquisition in it."""
+def _stated(name: str, of_folders: dict[str, dict]) -> Place:
+    """Return the place of an image by its metadata."""
     path = Path(name)
     try:
         with one_line(path):
             if is_tiff(path):
                 plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
                 well = well_name(f"{ROWS[row]}{column + 1}") if 0 <= row < len(ROWS) else ""
-                return Place(shown_name(plate), well, "OME-XML"), os.path.dirname(whole_path(name))
+                return Place(shown_name(plate), well, "OME-XML", folder=os.path.dirname(whole_path(name)))
             if is_url(name) or path.is_dir():
                 return _in_plate(name, of_folders)
     except ImageError:
         # Whatever is wrong with the file, reading it says so.
         pass
-    return Place(), ""
+    return Place()
 
 
 def _told(folder: str, of_folders: dict[str, dict]) -> dict:
@@ -238,33 +267,34 @@ def _told(folder: str, of_folders: dict[str, dict]) -> dict:
     return of_folders[folder]
 
 
-def _in_plate(name: str, of_folders: dict[str, dict]) -> tuple[Place, str]:
+def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
     """Return the place of an image of an OME-Zarr plate, which lies in the folders of its row and column."""
     path = Path(whole_path(name))
     if len(path.parts) < 4:
-        return Place(), ""
+        return Place()
     root = name.rsplit("/", 3)[0] if is_url(name) else str(path.parents[2])
     row, column, field = path.parts[-3:]
     own = f"{row}/{column}"
     plate = _told(root, of_folders).get("plate")
     if plate is None:
-        return Place(), ""
+        return Place()
     at = {well["path"]: f"{plate['rows'][well['rowIndex']]['name']}/{plate['columns'][well['columnIndex']]['name']}"
           for well in plate.get("wells", ())}  # fmt: skip
     if at and at.get(own) != own:
         finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
         raise DataError(name, finding, "export the plate again, or copy the images out of it")
-    stated = Place(shown_name(plate.get("name") or Path(root).stem), well_name(row + column), "plate of OME-Zarr")
+    plate_name, well = shown_name(plate.get("name") or Path(root).stem), well_name(row + column)
+    stated = Place(plate_name, well, "plate of OME-Zarr", folder=root)
     # A refused description of a well takes nothing from what the plate says of it.
     with suppress(ImageError), one_line(name):
         named = {step["id"]: step.get("name") for step in plate.get("acquisitions", ())}
         # A plate behind a URL is not asked for every well where it has one acquisition.
-        well = _told(f"{root}/{own}", of_folders).get("well", {}) if len(named) > 1 or not is_url(root) else {}
-        for image in well.get("images", ()):
+        told = _told(f"{root}/{own}", of_folders).get("well", {}) if len(named) > 1 or not is_url(root) else {}
+        for image in told.get("images", ()):
             if str(image["path"]).strip("/") == field and (number := image.get("acquisition")) is not None:
                 called, *others = [name for name in named.values() if name and name == named.get(number)] or [number]
-                return stated, f"{root}{os.sep}{number if others else called}"
-    return stated, root
+                return replace(stated, folder=f"{root}{os.sep}{number if others else called}")
+    return stated
 
 
 def well_name(text: str) -> str:

@@ -81,8 +81,11 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
         try:
             rows, found = read_map(plate_map, list(images), places)
         except DataError as error:
-            # A map does not fit images that are not there: of these two, it is not the map that is wrong.
-            raise next(filter(None, (_missing(image, has_files) for image in images)), error) from None
+            missing = [(image, why) for image in images if (why := _missing(image, has_files))]
+            # A map does not fit images that are not there: of these two, it is not the map that is wrong. What a plate
+            # or a folder of several lacks, and cannot be had, hides no fault of the map.
+            named = (why for image, why in missing if why is not image or len(missing) == len(images))
+            raise next(named, error) from None
         notes += found
     known = [{"plate": place.plate, "well": place.well} for place in places]
     # The same columns in every row, also where a map says nothing.
@@ -92,6 +95,8 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
                else os.path.dirname(path) for path in paths]  # fmt: skip
     of_map = "" if plate_map is None else Path(plate_map).stem
     groups = [group_of(folder, own, of_map) for folder, own in zip(folders, columns, strict=True)]
+    notes += _on_plates_apart({place.plate: place.own for place, own in zip(places, columns, strict=True)
+                               if place.own != place.plate == own["plate"]})  # fmt: skip
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
     if not is_said and not any("OME" in place.rule and place.plate for place in places):
         wells = defaultdict(set)
@@ -104,6 +109,16 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
             notes.append(f"{len(wells)} plates (by folders and names) have one well each, and are read each by itself: "
                          "where they are one, name it in a map with a column plate")  # fmt: skip
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
+
+
+def _on_plates_apart(own_names: dict[str, str]) -> list[str]:
+    """Return the note on plates told from others of their own name, and how they are joined."""
+    told = ", ".join([*own_names][:3]) + ", ..." * (len(own_names) > 3)
+    return [
+        f"plates of one name, and acquisitions, that share a well count each for itself: {told}; where they are one, "
+        f"a map with a column plate that says {name or 'one name'} joins them"
+        for name in [*own_names.values()][:1]
+    ]
 
 
 def named_in(plate_map: Path | None, images: list) -> set[str]:

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -95,8 +96,8 @@ def _check_places(file: Path, images, places: list[Place], at: dict[int, dict], 
         by = "metadata" if "OME" in places[k].rule else "name"
         # What a folder or file is called is not always the name of its plate.
         for what in ("plate", "well") if by == "metadata" else ("well",):
-            said, own = row.get(what), getattr(places[k], what)
-            if said and own and said != own:
+            said, own = row.get(what), places[k].own if what == "plate" else places[k].well
+            if said and own and not (places[k].is_on(said) if what == "plate" else said == own):
                 finding = f"line {line_of[k]} puts {images[k]} into {what} {said}, its {by} into {own}"
                 raise DataError(file, finding, f"correct the map, or the {by}")
 
@@ -185,7 +186,9 @@ def _by_image(file: Path, images: list, listed: list[int], notes: list[str]):
                 notes.extend([f"{file.name} has names that images nearly have, such as {near[0]}"] * (len(near) == 1))
             if same:
                 return same
-        raise DataError(file, f"line {line}: {name or 'an empty name'} is none of the images", "correct the name")
+        bad = [f" ({image.subject}: {image.finding})" for image in images if isinstance(image, ImageError)]
+        finding = f"line {line}: {name or 'an empty name'} is none of the images{''.join(bad[:1])}"
+        raise DataError(file, finding, "correct the name")
 
     return find
 
@@ -197,35 +200,51 @@ def _loosely(name: str) -> str:
 def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list[str]):
     """Return what finds the images of a row by its well, and by its plate where the map has a column for it.
 
-    Plates that metadata name are refused without that column; folders and names may be times or sites of one plate, and
-    may call the only one otherwise than the map, whose name counts.
+    Of a plate that was told from others of its name, rows that name it so count before those of that name, which join
+    all of it. Plates that metadata name are refused without that column; folders and names may be times or sites of one
+    plate, and may call the only one otherwise than the map, whose name counts.
     """
     placed = [k for k, place in enumerate(places) if place.well]
     if not placed:
         remedy = "add a column image, or name the files as A01_s1.tif"
         raise DataError(file, "it names wells, but the names of the images do not say theirs", remedy)
-    plates = {places[k].plate for k in placed}
+    has_plate = "plate" in next(iter(rows.values()))
     said = {(row.get("plate"), row["well"]) for row in rows.values()}
-    is_stated = any("OME" in places[k].rule and places[k].plate for k in placed)
-    is_renamed = len(plates) == 1 and not is_stated and plates.isdisjoint(plate for plate, _ in said)
-    is_by_well = "plate" not in next(iter(rows.values())) or (is_renamed and len(said) == len({w for _, w in said}))
-    keys = ("well",) if is_by_well else ("plate", "well")
+    # One for all wells: of many plates it takes long.
+    plates = {k: replace(places[k], well="") for k in placed}
+    names = {name for name, _ in said if has_plate}
+    called = {plate: _called(plate, names) for plate in {*plates.values()}}
+    is_stated = any("OME" in plate.rule and plate.own for plate in called)
+    is_renamed = len({plate.own for plate in called}) == 1 and not is_stated and {*called.values()} == {None}
+    is_by_well = not has_plate or (is_renamed and len(said) == len({w for _, w in said}))
     at = defaultdict(list)
     for k in placed:
-        at[tuple(getattr(places[k], key) for key in keys)].append(k)
+        at[None if is_by_well else called[plates[k]], places[k].well].append(k)
 
     def find(line: int, row: dict) -> list[int]:
         if not row["well"]:
             raise DataError(file, f"line {line}: it names no well", "add it, or take the line out")
-        found = at.get(tuple(row[name] for name in keys), [])
+        found = at.get((None if is_by_well else row["plate"], row["well"]), [])
         plates = sorted({places[k].plate for k in found})
-        if len(plates) > 1 and any("OME" in places[k].rule for k in found):
-            finding = f"line {line}: the plates {' and '.join(plates[:2])} both have a well {row['well']}"
-            raise DataError(file, finding, "add a column plate, with a row for each")
+        two = " and ".join(plates[:2])
+        if len(plates) > 1 and not has_plate and any("OME" in places[k].rule for k in found):
+            owns = {places[k].own for k in found}
+            remedy = f"add a column plate, with a row for each{f', or {owns.pop()} for both' if len(owns) == 1 else ''}"
+            raise DataError(file, f"line {line}: the plates {two} both have a well {row['well']}", remedy)
         if len(plates) > 1:
-            note = f"wells of {' and '.join(plates[:2])} (by folders and names) share the rows of {file.name}: "
+            note = f"wells of {two} (by folders and names) share the rows of {file.name}: "
             note += "add a column plate where they differ"
+            note = f"{two} are one plate by {file.name}: name them so where they differ" if has_plate else note
             notes.extend([note] * (note not in notes))
         return found
 
     return find
+
+
+def _called(place: Place, names: set[str]) -> str | None:
+    """Return by which of several names of plates a map means that of a place, None for none, or where two may be it."""
+    fitting = set(filter(place.is_on, names))
+    for closest in ({place.plate} - {place.own}) & fitting, fitting - {place.own}, fitting:
+        if closest:
+            return closest.pop() if len(closest) == 1 else None
+    return None
