@@ -95,8 +95,8 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
                else os.path.dirname(path) for path in paths]  # fmt: skip
     of_map = "" if plate_map is None else Path(plate_map).stem
     groups = [group_of(folder, own, of_map) for folder, own in zip(folders, columns, strict=True)]
-    notes += _on_plates_apart({place.plate: place.own for place, own in zip(places, columns, strict=True)
-                               if place.own != place.plate == own["plate"]})  # fmt: skip
+    notes += _on_plates_apart({place.plate: place.own for place, row in zip(places, rows, strict=True)
+                               if place.own != place.plate and not row.get("plate")})  # fmt: skip
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
     if not is_said and not any("OME" in place.rule and place.plate for place in places):
         wells = defaultdict(set)

@@ -46,7 +46,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
         raise DataError(file, f"it has no column that is read but {table.columns[0]}", "add a column such as condition")
     for name in NUMBERS_OF_MAP & {*table}:
         table[name] = _with_points(file, table[name].str.strip(), table.attrs["separator"])
-    rows = {line: _checked(file, line, dict(row)) for line, row in table.iterrows()}
+    rows = {line: _checked(file, line, row) for line, row in table.to_dict("index").items()}
     refuse_twins(file, "condition", [row["condition"] for row in rows.values() if row.get("condition")])
     listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
     find = _by_image(file, images, listed, notes) if "image" in table else _by_well(file, rows, places, notes)
