@@ -36,7 +36,8 @@ from cellcycle.app.store import Store
 from cellcycle.app.words import in_page_words
 from cellcycle.datasets import load_dataset
 from cellcycle.errors import CellCycleError, ImageError, SettingError
-from cellcycle.images import write_image
+from cellcycle.images import read_numbers, write_image
+from cellcycle.images.writing import origin_of
 from cellcycle.names import clean_name
 from cellcycle.predict import Settings, predict
 from cellcycle.predict.command import run_predict
@@ -910,8 +911,15 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
         saved = zipfile.ZipFile(io.BytesIO(client.get(f"/api/images/{keys[0]}/outlines.zip").content))
         stem = field_file.stem
         assert sorted(saved.namelist()) == [f"{stem}.geojson", f"{stem}.zip", f"{stem}_mask.tif"]
-        for name in (f"{stem}.geojson", f"{stem}_mask.tif"):
-            assert saved.read(name) == (tmp_path / "outlines" / name).read_bytes()
+        saved.extractall(tmp_path / "saved")
+        # Where its images lie a server tells nobody.
+        assert not any(origin_of(file) for file in (tmp_path / "saved").iterdir())
+        assert origin_of(tmp_path / "outlines" / f"{stem}.geojson") == f"../{field_file.name}"
+        geojson, mask = f"{stem}.geojson", f"{stem}_mask.tif"
+        of_command = re.sub(" of <[^>]+>", "", (tmp_path / "outlines" / geojson).read_text("utf-8"))
+        assert saved.read(geojson).decode() == of_command
+        masks = [read_numbers(folder / mask) for folder in (tmp_path / "saved", tmp_path / "outlines")]
+        assert np.array_equal(*masks)
         rois, written = (zipfile.ZipFile(f) for f in (io.BytesIO(saved.read(f"{stem}.zip")), f"outlines/{stem}.zip"))
         assert {n: rois.read(n) for n in rois.namelist()} == {n: written.read(n) for n in written.namelist()}
 

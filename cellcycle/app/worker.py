@@ -176,6 +176,8 @@ def overlay(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
 def outlines(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
     """Return the files of `cellcycle predict --masks --outlines --rois`, by what was said of nuclei, zipped."""
     prediction = as_said(stored(plane, folder), said)
+    # Where the image lies on this server is not for visitors.
+    prediction = replace(prediction, plane=replace(prediction.plane, path=""))
     with tempfile.TemporaryDirectory() as made:
         extras = Extras(masks=made, outlines=made, rois=made)
         (targets,) = extras.targets([prediction.image])

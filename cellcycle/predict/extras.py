@@ -105,10 +105,15 @@ def _target(what: str, path: Path, name: str) -> Path:
 
 
 def _origin(image: str, target: Path) -> str:
-    """Return where an image lies, as seen from the folder of what is made of it, so that both may move together."""
+    """Return where an image lies, as seen from the folder of what is made of it, so that both may move together.
+
+    "" for one that lies nowhere.
+    """
     if is_url(image):
         # What follows is keys.
         return image.partition("?")[0]
+    if not os.path.lexists(image):
+        return ""
     whole = os.path.realpath(image)
     with suppress(ValueError):  # on another drive
         whole = os.path.relpath(whole, os.path.realpath(target.parent))
