@@ -112,7 +112,7 @@ class Evaluation:
             thresholds = np.broadcast_to(self.thresholds, self.probabilities.shape)[is_in]
             table = coverage_table(prediction_sets(probabilities, thresholds), labels, self.classes, units)
             made["coverage"] = {name: _number(value) for name, value in table["coverage"].items()}
-        made["confusion"] = self.confusion.to_numpy().tolist()
+        made["confusion"] = confusion.tolist()
         made["trained_on"] = list(self.trained_on)
         return made
 

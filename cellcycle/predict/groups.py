@@ -113,11 +113,12 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
 
 def _on_plates_apart(own_names: dict[str, str]) -> list[str]:
     """Return the note on plates told from others of their own name, and how they are joined."""
-    told = ", ".join([*own_names][:3]) + ", ..." * (len(own_names) > 3)
+    if not own_names:
+        return []
+    told, name = ", ".join([*own_names][:3]) + ", ..." * (len(own_names) > 3), next(iter(own_names.values()))
     return [
         f"plates of one name, and acquisitions, that share a well count each for itself: {told}; where they are one, "
         f"a map with a column plate that says {name or 'one name'} joins them"
-        for name in [*own_names.values()][:1]
     ]
 
 

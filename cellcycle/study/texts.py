@@ -20,6 +20,7 @@ from cellcycle.segmentation import finder, matching
 from cellcycle.study import costs, data_card, experiments
 from cellcycle.study.blocks import markdown_table, refresh
 from cellcycle.study.profiles import load_profile
+from cellcycle.study.shipped.scoring import records_dir
 
 # The computed blocks of each text.
 TEXTS = {
@@ -103,7 +104,7 @@ def headline(simulated: pd.DataFrame, told: pd.DataFrame, still: str, real: pd.D
 def trust_table() -> pd.DataFrame:
     """Return of each shipped model how sure it is of its calls of simulated cells, and what share of them is right."""
     rows: dict[str, dict] = {}
-    for record in results.load_runs(files.repository() / "data" / "results" / "checkpoints"):
+    for record in results.load_runs(records_dir()):
         name, test = record.config["model"], record.data["name"]
         if test in TRUSTED:
             says, is_right = record.probabilities.max(axis=1).mean(), (record.predicted == record.labels).mean()
