@@ -111,7 +111,7 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     if moved:
         notes.append(f"{len(moved)} images are found by their names, not where the table says: {moved[0]}")
     places = [name for name in table.attrs["header"] if _PLACE.search(name)]
-    if places and of_file[of_file.index.isin(table.attrs["unlike"])].duplicated().any():
+    if places and of_file[~of_file.index.isin(table.attrs["repeats"])].duplicated().any():
         finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
         raise DataError(file, finding, "give places in px, as centroid_y_px and centroid_x_px")
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)

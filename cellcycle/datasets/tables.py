@@ -35,8 +35,8 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     two columns could be one and differ; with nothing required it is only looked at. Where the wanted columns are all
     (`is_all`), so is it with one that stands there twice, or seems meant for one that is not there; a note tells of
     others. Returned are the wanted columns that are there, as text, "" where a cell is empty; the index holds the line
-    numbers of the file, `attrs` the separator, the whole header, in small letters, the lines that repeat no other word
-    for word (`unlike`), and other columns that may be groups (`like_groups`).
+    numbers of the file, `attrs` the separator, the whole header, in small letters, the lines that repeat another word
+    for word (`repeats`), and other columns that may be groups (`like_groups`).
     """
     text, notes = _decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
@@ -66,7 +66,9 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     if not kept:
         raise DataError(file, "no rows below the header", "list one image a row")
     table = pd.DataFrame.from_dict(kept, orient="index", columns=list(places), dtype=str)
-    table.attrs |= {"separator": separator, "header": _header(rows), "unlike": set(same.values())}
+    # pandas copies these whenever it takes something out of the table: nothing that is as long as the table.
+    repeats = sorted(kept.keys() - same.values())
+    table.attrs |= {"separator": separator, "header": _header(rows), "repeats": repeats}
     table.attrs["like_groups"] = _like_groups(rows, places) if required else []
     return table, notes
 
@@ -166,12 +168,12 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
 
     `keys` and the names by which the error calls the rows go with the rows of the table.
     """
-    first, kept = {}, []
+    first, kept, cells = {}, [], {column: dict(table[column]) for column in columns}
     for line, key in zip(table.index, keys, strict=True):
         same = first.setdefault(key, line)
         kept.append(same == line)
-        for column in columns:
-            one, two = clean(table.loc[same, column]), clean(table.loc[line, column])
+        for column in () if same == line else columns:
+            one, two = clean(cells[column][same]), clean(cells[column][line])
             if one.casefold() != two.casefold():
                 finding = f"{called[line]} has the {column} {one!r} in line {same} and {two!r} in line {line}"
                 raise DataError(file, finding, "keep one of the two rows")
