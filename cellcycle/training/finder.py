@@ -20,7 +20,7 @@ from cellcycle.metrics import bootstrap
 from cellcycle.networks.graph import in_eight_bits, onnx_graph
 from cellcycle.segmentation import finder, matching, segment
 from cellcycle.simulation import VERSION as SIMULATOR
-from cellcycle.training.loop import has_bfloat16
+from cellcycle.training.loop import AdamW, has_bfloat16
 from cellcycle.training.outlined import (
     N_DRAWN,
     N_SIMULATED,
@@ -99,7 +99,7 @@ def fit(network: UNet, fields: list[OutlinedField], steps: int, rate: float, see
     shares /= shares.sum()
     atlas = Atlas([targets(field) for field in fields], device)
     network = network.train().to(device, memory_format=torch.channels_last)
-    mean, optimiser = copy.deepcopy(network), torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
+    mean, optimiser = copy.deepcopy(network), AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6

@@ -1,6 +1,7 @@
 """The training loop: plain torch, one network, resumable after every epoch."""
 
 import ctypes
+import inspect
 import json
 import sys
 import threading
@@ -95,6 +96,16 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return (logits.logsumexp(dim=1) - among.logsumexp(dim=1)).mean()
 
 
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW without what exempts it from being compiled: that imports the compiler, a second a process."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
+
+
 def train_network(
     network: nn.Module,
     batches: Batches,
@@ -116,7 +127,7 @@ def train_network(
     keep_freed_memory()
     network.to(device)
     # "fused" takes a step of all weights at once: of a small network a fifth of the time.
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    optimizer = AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     is_short = device == "cpu" and has_bfloat16() and any(isinstance(m, nn.Conv2d) for m in network.modules())
     falling = schedule == "cosine"
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs) if falling else None
