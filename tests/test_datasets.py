@@ -5,6 +5,7 @@ import tifffile
 from PIL import Image
 
 from cellcycle.datasets import load_dataset
+from cellcycle.datasets.simulated import load_simulated
 from cellcycle.errors import DataError, SettingError
 
 
@@ -56,16 +57,16 @@ def test_simulated_is_the_same_from_the_cache_and_made_again(tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_simulated_nuclei_without_a_size_have_that_of_the_study():
+def test_simulated_nuclei_without_a_size_have_that_of_the_study(monkeypatch):
+    monkeypatch.setattr("cellcycle.simulation.STUDY_COUNTS", {"G1": 2, "M": 2})
     assert load_dataset("simulated", size_px=None).size_px == 64
 
 
 @pytest.mark.slow
 def test_simulated_colour_is_rgb_and_nagao_has_two_classes():
-    assert load_dataset("simulated-colour", size_px=32).images.shape[1] == 3
-    nagao = load_dataset("simulated-nagao", size_px=32)
-    assert nagao.classes == ("G2", "not-G2")
-    assert nagao.counts().min() > 100
+    assert load_simulated("simulated-colour", 32, 0, most=20).images.shape[1] == 3
+    nagao = load_simulated("simulated-nagao", 32, 0, most=60)
+    assert dict(nagao.counts()) == {"G2": 30, "not-G2": 16 + 11 + 4}
 
 
 def test_folder_of_phases_in_phase_order(folder):

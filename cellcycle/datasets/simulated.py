@@ -16,15 +16,23 @@ from cellcycle.phases import PHASES
 SIMULATED = ("simulated", "simulated-colour", "simulated-nagao")
 
 
-def load_simulated(name: str, size_px: int, seed: int) -> NucleusDataset:
-    """Return one of the `SIMULATED` sets, from the cache or newly made."""
+def load_simulated(name: str, size_px: int, seed: int, most: int | None = None) -> NucleusDataset:
+    """Return one of the `SIMULATED` sets, from the cache or newly made; with `most` the first nuclei of each phase.
+
+    They are about so many, in the proportions of the set; of a rare phase at least 4.
+    """
     from cellcycle import simulation
 
-    if name == "simulated-nagao":
-        nagao = make_simulated(name, simulation.NAGAO_COUNTS, size_px, seed, simulation.NAGAO_PARAMETERS)
+    is_nagao = name == "simulated-nagao"
+    counts = simulation.NAGAO_COUNTS if is_nagao else simulation.STUDY_COUNTS
+    if most is not None:
+        share = min(1.0, most / sum(counts.values()))
+        counts = {phase: min(n, max(4, round(n * share))) for phase, n in counts.items()}
+    if is_nagao:
+        nagao = make_simulated(name, counts, size_px, seed, simulation.NAGAO_PARAMETERS)
         return nagao.relabel({"G2": "G2", "G1": "not-G2", "S": "not-G2", "M": "not-G2"}, name)
     stain = "colour" if name == "simulated-colour" else "gray"
-    return make_simulated(name, simulation.STUDY_COUNTS, size_px, seed, stain=stain)
+    return make_simulated(name, counts, size_px, seed, stain=stain)
 
 
 def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gray") -> NucleusDataset:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle import files
-from cellcycle.datasets import NucleusDataset, load_dataset, source_name
+from cellcycle.datasets import NucleusDataset, load_dataset, source_kind, source_name
+from cellcycle.datasets.simulated import load_simulated
 from cellcycle.errors import check_choice
 
 # Images of the study, on which the epochs of the profiles were chosen.
@@ -81,8 +82,10 @@ class Profile:
 
     def load_dataset(self, name: str | None = None, size_px: int | None = None) -> NucleusDataset:
         """Load the profile's data set (or a named one) at the profile's size."""
-        size_px = size_px or self.size_px
-        dataset = load_dataset(name or self.data, size_px=size_px, seed=self.seed, on_error=self.on_error)
+        name, size_px = name or self.data, size_px or self.size_px
+        if source_kind(name) == "simulated":  # no more than are wanted: to simulate takes longer than to train
+            return load_simulated(name, size_px, self.seed, self.max_images)
+        dataset = load_dataset(name, size_px=size_px, seed=self.seed, on_error=self.on_error)
         return dataset if self.max_images is None else dataset.subsample(self.max_images, self.seed)
 
     @property
