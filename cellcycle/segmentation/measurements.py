@@ -292,6 +292,6 @@ def _saturated_share(inside: np.ndarray, plateau: float) -> float:
         return float(np.mean(inside >= plateau))
     brightest = inside.max()
     tops = np.array([1.0, *((2**bits - 1) / 65535 for bits in (10, 12, 14))])
-    if not np.isclose(brightest, tops, rtol=1e-6, atol=0).any():
+    if not (np.abs(brightest - tops) <= 1e-6 * tops).any():
         return 0.0
     return float(np.mean(inside >= brightest * (1 - 1e-6)))
