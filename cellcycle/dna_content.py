@@ -264,13 +264,14 @@ def _mixture(
     step = centres[1] - centres[0]
     densities = _densities(centres[used], step, 1 / len(centres), position, cv, ratio, has_parts)
     densities, counts = densities[..., int(not has_g1) :, :], counts[used]
-    # A row each, (..., 1, 4), so that every round is two products of matrices.
-    weights = np.array([[0.5, 0.2, 0.25, 0.05, 0.05][int(not has_g1) :][: densities.shape[-2]]])
-    turned = np.swapaxes(densities, -1, -2)
-    shares = counts / counts.sum()
+    # Every round is two products: of matrices, with a row each, (..., 1, 4), or of one mixture in half of their time.
+    is_one, turned, shares = densities.ndim == 2, np.swapaxes(densities, -1, -2), counts / counts.sum()
+    weights = np.array([0.5, 0.2, 0.25, 0.05, 0.05][int(not has_g1) :][: densities.shape[-2]])
+    product, weights = (np.dot, weights) if is_one else (np.matmul, weights[np.newaxis])
     for _ in range(rounds):
-        weights = weights * (shares / (weights @ densities) @ turned)
-    return (np.log(weights @ densities) @ counts)[..., 0], weights[..., 0, :]
+        weights = weights * product(shares / product(weights, densities), turned)
+    found = np.log(product(weights, densities)) @ counts
+    return (found, weights) if is_one else (found[..., 0], weights[..., 0, :])
 
 
 def _coarse(counts: np.ndarray, centres: np.ndarray, **parts: bool) -> tuple[float, float, float]:

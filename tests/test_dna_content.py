@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cellcycle.dna_content import LEAST_NUCLEI, count_near, fit_g1_peak, phase_likelihoods
+from cellcycle.dna_content import LEAST_NUCLEI, _histogram, _mixture, count_near, fit_g1_peak, phase_likelihoods
 from cellcycle.report.shares import estimated_shares
 
 
@@ -122,3 +122,13 @@ def test_nuclei_without_an_amount_of_dna_are_counted_in_no_phase():
     dna = np.random.default_rng(1).normal(50, 4, 100)
     spoilt = np.concatenate([dna, [np.nan, np.inf, 0, -3]])
     assert count_near(spoilt, 50.0, 2.0) == count_near(dna, 50.0, 2.0)
+
+
+@pytest.mark.parametrize("which", [{}, {"has_parts": True}, {"has_g1": False}])
+def test_a_mixture_by_itself_is_what_it_is_among_several(which):
+    counts, centres = _histogram(np.random.default_rng(0).normal(50, 5, 300))
+    places = [np.array([np.log(50), np.log(40)]), np.array([0.1, 0.07]), np.array([1.9, 2.0])]
+    found, shares = _mixture(counts, centres, *places, **which)
+    for k in range(2):
+        alone, own = _mixture(counts, centres, *(float(at[k]) for at in places), **which)
+        np.testing.assert_allclose([alone, *own], [found[k], *shares[k]], rtol=1e-9)
