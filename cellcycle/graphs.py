@@ -23,13 +23,17 @@ def giving_back():
     return options
 
 
-def open_graph(file: Path):
-    """Return an ONNX Runtime session of a graph; one that it refuses is a `CheckpointError`."""
+def open_graph(file: Path, plans_memory: bool = True):
+    """Return an ONNX Runtime session of a graph; one that it refuses is a `CheckpointError`.
+
+    One that `plans_memory` takes all of a run at once: faster for many small inputs, slower and more for a large one.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     # One thread: sums come out the same on every machine, and several processes do not wait for each other.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_mem_pattern = plans_memory
     # Only what ends the process: one line of ours says what is wrong with a graph.
     options.log_severity_level = 4
     providers = ["CPUExecutionProvider"]

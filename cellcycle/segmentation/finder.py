@@ -21,6 +21,7 @@ from cellcycle.segmentation.ground import roughness
 from cellcycle.segmentation.regions import (
     areas_of,
     boxes_of,
+    extreme,
     largest_piece,
     of_median_pixel,
     thinned,
@@ -85,7 +86,7 @@ def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
     if bright.size:
         # Where nuclei cover next to nothing, the percentile of the field is that of its background.
         high = max(high, float(np.percentile(bright, _BRIGHT)))
-    ground = ~thinned_extreme(pixels > low + threshold, _GLOW_PX, ndimage.maximum_filter)
+    ground = ~thinned_extreme(pixels > low + threshold, _GLOW_PX, np.maximum)
     # Every fourth line tells enough.
     grain = _GRAIN if roughness(thinned(pixels)[::4], ground[::4]) < _LEAST_ROUGH else 0.0
     return Look(float(low), float(max(high, low + 1e-6)), diameter_px, grain)
@@ -179,7 +180,7 @@ def _tops(depth: np.ndarray) -> np.ndarray:
     """Return where `h_maxima` finds tops deep enough, (h, w) bool: it looks only into nuclei with several peaks."""
     floor = depth.dtype.type(_LEAST_DEPTH - 1.1 * _DIP)
     areas, n_areas = ndimage.label(depth > floor, _EIGHT)
-    peaks = (depth > _LEAST_DEPTH) & (ndimage.maximum_filter(depth, 3) == depth)
+    peaks = (depth > _LEAST_DEPTH) & (extreme(depth, 3, np.maximum) == depth)
     n_peaks = np.bincount(areas[peaks], minlength=n_areas + 1)
     tops, boxes = peaks & (n_peaks == 1)[areas], ndimage.find_objects(areas)
     for k in np.flatnonzero(n_peaks > 1):
@@ -222,4 +223,4 @@ def _session():
     """Load the network, once."""
     graph = FOLDER / "model.onnx"
     check_hash(graph, read_card())
-    return open_graph(graph)
+    return open_graph(graph, plans_memory=False)
