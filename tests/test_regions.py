@@ -9,6 +9,7 @@ from scipy import ndimage
 from cellcycle.segmentation import regions
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.sisters import joined_sisters
+from cellcycle.segmentation.survey import opened
 
 
 @pytest.mark.parametrize("band_px", [1, 40, 10_000])
@@ -30,17 +31,27 @@ def test_a_small_picture_is_looked_at_whole_and_a_large_one_in_every_nth_row(mon
     assert regions.thinned(pixels)[:, 0].tolist() == [0, 15, 30, 45]
 
 
-@pytest.mark.parametrize("extreme", [ndimage.maximum_filter, ndimage.minimum_filter])
+@pytest.mark.parametrize("of", [np.maximum, np.minimum])
 @pytest.mark.parametrize(("band_px", "most_px"), [(1, 300), (40, 90), (150, 10_000), (10_000, 150)])
-def test_surroundings_of_nuclei_are_those_of_the_whole_picture(monkeypatch, band_px, most_px, extreme):
+def test_surroundings_of_nuclei_are_those_of_the_whole_picture(monkeypatch, band_px, most_px, of):
     labels = (np.random.default_rng(0).random((61, 37)) < 0.3) * 5
     labels[20:45, 5:20] = 7
     monkeypatch.setattr(regions, "_BAND_PX", band_px)
     monkeypatch.setattr(regions, "_MOST_PX", most_px)
-    whole = extreme((labels > 0).astype(np.uint8), 5) > 0
-    found = regions.thinned_extreme(labels, 2, extreme)
+    whole = (ndimage.maximum_filter if of is np.maximum else ndimage.minimum_filter)(labels > 0, 5)
+    found = regions.thinned_extreme(labels, 2, of)
     np.testing.assert_array_equal(found, regions.thinned(whole))
     assert 0 < found.mean() < 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (8, 3), (30, 41)])
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 7, 16, 45])
+def test_extremes_and_openings_are_those_of_scipy(shape, side):
+    values = np.random.default_rng(0).random(shape).astype(np.float32)
+    least, greatest = (regions.extreme(values, side, of) for of in (np.minimum, np.maximum))
+    np.testing.assert_array_equal(least, ndimage.minimum_filter(values, side))
+    np.testing.assert_array_equal(greatest, ndimage.maximum_filter(values, side))
+    np.testing.assert_array_equal(opened(values, side), ndimage.grey_opening(values, (side, side)))
 
 
 def test_flat_areas_are_those_of_the_whole_picture(monkeypatch):

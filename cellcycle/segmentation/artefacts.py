@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from cellcycle.segmentation.regions import FLAT_PX, about, areas_of, bands, boxes_of, flat_areas, sums_of, thinned
-from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, threshold_of
+from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, opened, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
 _LEAST_FILL_SHARE = 0.004
@@ -68,7 +68,7 @@ class Picture:
         touched: dict[str, set[int]] = {}
         masks = ((kind, np.unpackbits(bits, 1, labels.shape[1]).view(bool)) for kind, bits in self.painted.items())
         for kind, mask in chain(masks, [("fibre", _faint_fibres(self.pixels, labels))]):
-            near = mask if kind == "hot" else ndimage.binary_dilation(mask, iterations=_TOUCHING_PX)
+            near = mask if kind == "hot" or not mask.any() else ndimage.binary_dilation(mask, iterations=_TOUCHING_PX)
             touched.setdefault(_FLAGS[kind], set()).update(np.unique(labels[near]).tolist())
         return touched
 
@@ -217,16 +217,16 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
 
 def _hot(pixels: np.ndarray) -> np.ndarray | None:
     """Find what is bright and one or two pixels wide: hot pixels, cosmic rays, camera lines."""
-    opened = ndimage.grey_opening(pixels, (3, 3))
-    low, high = np.percentile(opened[::2, ::2], [50, 99.5])
-    above = pixels - opened
+    ground = opened(pixels, 3)
+    low, high = np.percentile(ground[::2, ::2], [50, 99.5])
+    above = pixels - ground
     hot = above > max(_HOT_CONTRAST * float(high - low), np.finfo(np.float32).tiny)
+    for band in bands(pixels):
+        hot[band] &= pixels[band] - low > _HOT_RATIO * np.maximum(ground[band] - low, 0)
     if not hot.any():
         return None
     noise = 1.4826 * float(np.median(np.abs(thinned(above) - np.median(thinned(above)))))
-    for band in bands(pixels):
-        ratio = _HOT_RATIO * np.maximum(opened[band] - low, 0)
-        hot[band] &= (pixels[band] - low > ratio) & (above[band] > 12 * noise)
+    hot &= above > 12 * noise
     return hot if 0 < hot.mean() <= _MOST_HOT_SHARE else None
 
 
@@ -264,7 +264,7 @@ def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     for band in bands(pixels):
         top, beyond = max(band.start - 2 * side, 0), band.stop + 2 * side
         smooth = ndimage.gaussian_filter(pixels[top:beyond], SMOOTHING_PX)
-        smooth -= ndimage.grey_opening(smooth, (side, side))
+        smooth -= opened(smooth, side)
         ridges = smooth[band.start - top :][: band.stop - band.start]
         n_reached[band] = sum(ridges > share * brightness for share, _ in _FAINT)
     for k, (_, length) in enumerate(_FAINT):

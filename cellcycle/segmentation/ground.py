@@ -8,7 +8,6 @@ those of 350 fields of BBBC038 and two of RPE-1.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from cellcycle.segmentation.regions import thinned, thinned_extreme
 
@@ -41,16 +40,16 @@ class Ground(NamedTuple):
 
 def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     """Judge a picture (H, W) float by its ground and its nuclei, `labels` (H, W) int; few pixels tell nothing."""
-    glow, ring, gap, far = (thinned_extreme(labels, px, ndimage.maximum_filter) for px in _REACHES)
-    inside = thinned_extreme(labels, _REACHES[0], ndimage.minimum_filter)
-    pixels, is_nucleus = thinned(pixels).astype(np.float64), thinned(labels) > 0
+    glow, ring, gap, far = (thinned_extreme(labels, px, np.maximum) for px in _REACHES)
+    inside = thinned_extreme(labels, _REACHES[0], np.minimum)
+    pixels, is_nucleus = thinned(pixels), thinned(labels) > 0
     beside, own = pixels[~is_nucleus], pixels[is_nucleus]
     is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
     is_cut |= own.size > 0 and len(np.unique(own)) < _LEAST_STEPS
     rough, is_bent = roughness(pixels, ~ring), _grain(pixels, inside) < _LEAST_INSIDE * _grain(pixels, ~ring)
     # Cameras have lines of their own along one side; a ground of few values has hardly any noise to compare.
     excess = max(_MOST_ROUGH, _CHANCE / np.sqrt(max(np.count_nonzero(~ring), 1)))
-    is_bent |= not is_cut and np.minimum(rough, roughness(pixels.T, ~ring.T)) > 1 + excess
+    is_bent |= not is_cut and rough > 1 + excess and roughness(pixels.T, ~ring.T) > 1 + excess
     rim, around = pixels[ring & ~glow], pixels[far & ~gap]
     if min(rim.size, around.size) >= _LEAST_PX:
         is_bent |= rim.mean() - around.mean() < _DARK_RING * (np.median(own) - np.median(around))

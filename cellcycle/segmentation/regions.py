@@ -95,29 +95,46 @@ def _thinning(pixels: np.ndarray) -> int:
     return max(1, pixels.size // _MOST_PX)
 
 
-def thinned_extreme(labels: np.ndarray, px: int, extreme) -> np.ndarray:
-    """Return what `thinned` leaves of a filter of squares that reach so many pixels, over where labels (H, W) are.
+def extreme(values: np.ndarray, side: int, of: np.ufunc, mirrored: bool = False) -> np.ndarray:
+    """Return the least (`of` is `np.minimum`) or greatest value of a square about each of values (H, W).
 
-    `extreme` is SciPy's `minimum_filter` or `maximum_filter`: whether all of a square is labelled, or some of it.
+    SciPy's `minimum_filter` and `maximum_filter` in a fifth of their time. A square of an even side reaches a pixel
+    farther up and left, `mirrored` down and right.
+    """
+    reach = (side // 2, (side - 1) // 2)
+    for _ in range(2):
+        values, reached = np.pad(values, [reach[::-1] if mirrored else reach, (0, 0)], mode="edge"), 1
+        while reached < side:
+            # Two squares that overlap or touch make a larger one.
+            step = min(reached, side - reached)
+            values, reached = of(values[:-step], values[step:]), reached + step
+        values = values.T
+    return values
+
+
+def thinned_extreme(labels: np.ndarray, px: int, of: np.ufunc) -> np.ndarray:
+    """Return what `thinned` leaves of an `extreme` of squares that reach so many pixels, over where labels (H, W) are.
+
+    `np.minimum` says whether all of a square is labelled, `np.maximum` whether some of it is.
     """
     step, rows = _thinning(labels), []
     for band in bands(labels):
         top, first = max(band.start - px, 0), -(-band.start // step) * step
-        found = extreme((labels[top : band.stop + px] > 0).view(np.uint8), 2 * px + 1)
-        rows.append(found[first - top : band.stop - top : step] > 0)
+        found = extreme(labels[top : band.stop + px] > 0, 2 * px + 1, of)
+        rows.append(found[first - top : band.stop - top : step])
     return np.concatenate(rows)
 
 
 def flat_areas(pixels: np.ndarray) -> np.ndarray:
     """Label the areas in which pixels equal their neighbours, (H, W) int32."""
-    size, core = (FLAT_PX, FLAT_PX), np.empty(pixels.shape, bool)
+    core = np.empty(pixels.shape, bool)
     for band in bands(pixels):
         top = max(band.start - FLAT_PX // 2, 0)
         part = pixels[top : band.stop + FLAT_PX // 2]
-        is_flat = ndimage.maximum_filter(part, size) == ndimage.minimum_filter(part, size)
+        is_flat = extreme(part, FLAT_PX, np.maximum) == extreme(part, FLAT_PX, np.minimum)
         core[band] = is_flat[band.start - top :][: band.stop - band.start]
     if not core.any():
         return np.zeros(pixels.shape, np.int32)
     labels, _ = ndimage.label(core)
     # Two constants meet where their cores are two pixels apart: each window is of one value.
-    return ndimage.maximum_filter(labels, size, output=labels)
+    return ndimage.maximum_filter(labels, (FLAT_PX, FLAT_PX), output=labels)
