@@ -124,8 +124,9 @@ def test_what_a_table_carries_along_does_not_grow_with_it(tmp_path):
         (["path,label", *ROWS[:3], "S/1.tif,N/A"], r"line 5 has no path or no label \('S/1.tif', 'N/A'\)"),
         (["path,label", "G1/0.tif,G1", "./G1/0.tif,M"], "G1/0.tif has the label 'G1' in line 2 and 'M' in line 3"),
         (["path,label,group", "M/0.tif,M,a", "M/0.tif,M,b"], "M/0.tif has the group 'a' in line 2 and 'b' in line 3"),
-        (["path,label,Label", *ROWS], "two columns could be the label: label and Label; call one"),
+        (["path,label,Label", *ROWS], "two columns could be the label: label and Label; call the right one label"),
         (["path,class,phase", *(f"{r},x" for r in ROWS)], "two columns could be the label: class and phase"),
+        (["path,label,phase", *(f"{r[:6]},{k},G1" for k, r in enumerate(ROWS))], "two columns could be the label: l"),
         (["path,label", "~nobody/2.tif,G1", "M/0.tif,M"], r"~nobody/2.tif \(no such image under "),
         (["path,label", "~nobody/0.tif,G1", "M/0.tif,M"], r"~nobody/0.tif \(4 images have this name, .*cells/G1/0.tif"),
         (["path,label", "gone.tif,G1", "M/0.tif,M"], r"gone.tif \(no such image under .*cells\)"),
@@ -224,10 +225,11 @@ def test_phases_in_small_letters_are_the_phases(tmp_path):
 
 
 def test_other_words_for_phases_are_the_phases_where_one_is_g1_or_g2_and_come_first(cells):
-    words = {"G1/0.tif": "G1 phase", "M/0.tif": "Mitose", "S/0.tif": "debris"}
-    dataset = load_dataset(manifest(cells, ["path,label", *(f"{path},{word}" for path, word in words.items())]))
-    assert dataset.classes == ("G1", "M", "debris") and dataset.labels.tolist() == [0, 1, 2]
-    assert dataset.notes == ("label 'G1 phase' (1) is read as 'G1'", "label 'Mitose' (1) is read as 'M'")
+    for one, other in (("G1 phase", "Mitose"), ("phase G1", "Mitotic phase"), ("gap 1", "Fase M")):
+        rows = [f"G1/0.tif,{one}", f"M/0.tif,{other}", "S/0.tif,debris"]
+        dataset = load_dataset(manifest(cells, ["path,label", *rows]))
+        assert dataset.classes == ("G1", "M", "debris") and dataset.labels.tolist() == [0, 1, 2]
+        assert set(dataset.notes) == {f"label {one!r} (1) is read as 'G1'", f"label {other!r} (1) is read as 'M'"}
     wells = load_dataset(manifest(cells, ["path,label", "G1/0.tif,G01", "M/0.tif,G02", "S/0.tif,M phase"]))
     assert wells.classes == ("G01", "G02", "M phase")
 
@@ -247,6 +249,7 @@ def test_groups_that_differ_in_case_are_one(cells):
         ("M", "\u041c"),
         ("G1", "G1 phase"),
         ("M", "Mitosis"),
+        ("Fase S", "Synthesis"),
         ("not G2", "not_G2"),
         ("1", "1.0"),
         ("01", "1"),
@@ -289,7 +292,9 @@ def test_groups_that_only_resemble_each_other_stay_apart():
 def test_images_without_a_group_stand_alone_however_alike_their_names(tmp_path):
     root = write_cells(tmp_path / "c", "G1/c1.tif", "G1/c_1.tif", "M/c01.tif", "M/c 1.tif")
     rows = ["G1/c1.tif,G1,a", "G1/c_1.tif,G1,", "M/c01.tif,M,", "M/c 1.tif,M,a"]
-    assert len(set(load_dataset(manifest(root, ["path,label,group", *rows])).groups)) == 3
+    dataset = load_dataset(manifest(root, ["path,label,group", *rows]))
+    assert len(set(dataset.groups)) == 3
+    assert dataset.notes == ("2 of 4 images are of no group: each stands for itself",)
 
 
 @pytest.mark.parametrize("column", ["slide", "Well", "donor_id", "groups", "Slide No.", "Mausnummer", "subject"])
@@ -357,7 +362,9 @@ def test_crops_of_mixed_sizes_and_classes_called_test_are_read(cells):
     assert load_dataset(cells).classes == ("control", "rescue", "sham", "test")
 
 
-@pytest.mark.parametrize("places", ["y_um,x_um", "centroid-0,centroid-1", "bbox_y,bbox_x", "Location Y,Location X"])
+@pytest.mark.parametrize(
+    "places", ["y_um,x_um", "centroid-0,centroid-1", "bbox_y,bbox_x", "Location Y,Location X", "axis-0,axis-1"]
+)
 def test_a_table_of_nuclei_whose_places_have_other_names_is_no_table_of_crops(cells, places):
     rows = [f"{r},{k},{k}" for k, r in enumerate(ROWS)]
     assert len(load_dataset(manifest(cells, [f"image,label,{places}", *rows, rows[0]]))) == 8

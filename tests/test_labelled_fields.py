@@ -37,6 +37,14 @@ def write_field(path, seed=0):
     return path
 
 
+def write_dense(path, seed):
+    """Write a field full of nuclei, and return a table of their places."""
+    write_image(path, simulate_field((256, 256), 60, seed).image, 0.5)
+    found = find_nuclei(read_plane(path).pixels, 0.5, Scale(200.0)).measured
+    places = {name: found[name] for name in ("centroid_y_px", "centroid_x_px")}
+    return pd.DataFrame({"image": path.name, **places, "label": "G1"})
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Two fields, and a table that labels all their nuclei by number and place: (folder, table)."""
@@ -92,23 +100,41 @@ def test_rows_find_their_nuclei_by_place(plate, by):
         assert dataset.images[k, 0, middle, middle] == pytest.approx(found.pixels[y, x], abs=0.05)
 
 
-@pytest.mark.parametrize("has_number", [True, False])
-@pytest.mark.parametrize(("how", "factor"), [("with x and y swapped", 1), ("if they are in um", 0.5)])
-def test_places_that_are_read_wrongly_put_no_label_on_another_nucleus(plate, how, factor, has_number):
+@pytest.mark.parametrize("is_dense", [True, False])
+@pytest.mark.parametrize(
+    ("how", "read"),
+    [
+        ("with x and y swapped", lambda y, x: (x, y)),
+        ("if they are in um", lambda y, x: (y * 0.5, x * 0.5)),
+        ("if y runs from below", lambda y, x: (255 - y, x)),
+    ],
+)
+def test_places_that_are_read_wrongly_put_no_label_on_another_nucleus(plate, how, read, is_dense):
     folder, table = plate
-    names, by = ["centroid_y_px", "centroid_x_px"], ["nucleus_id"] * has_number
-    if not has_number and factor == 1:
-        # One corner of the field, so that most swapped places mean nothing.
-        table = table[table["centroid_y_px"] + 80 < table["centroid_x_px"]]
-        for name in ("a.tif", "b.tif"):
-            pixels = read_plane(folder / name).pixels * 65535
-            pixels[np.tril_indices(256, -40)] = pixels.min()
-            write_image(folder / name, pixels.astype(np.uint16), 0.5)
-    wrong = table[["image", *by, *names, "label"]].copy()
-    wrong[names] = table[names[:: -1 if factor == 1 else 1]].to_numpy() * factor
+    names = ["centroid_y_px", "centroid_x_px"]
+    if is_dense:
+        # Of such places half mean another nucleus by chance; in the grid, the same by its number.
+        table = write_dense(folder / "a.tif", 1)
+    wrong = table.copy()
+    wrong[names] = np.stack(read(*table[names].to_numpy().T), axis=1)
     for on_error in ("raise", "skip"):
         with pytest.raises(DataError, match=f"of its {len(table)} places mean a nucleus {how}; .*in px"):
             load(folder, wrong, on_error=on_error)
+
+
+def test_places_of_another_picture_are_refused_though_many_mean_a_nucleus_by_chance(plate):
+    folder, _ = plate
+    other = write_dense(folder / "a.tif", 2)
+    write_dense(folder / "a.tif", 1)
+    with pytest.raises(DataError, match=r"is not there; so .* others; give centroid_y_px, from the top"):
+        load(folder, other, on_error="skip")
+
+
+def test_labels_that_are_the_numbers_of_a_mask_are_no_classes(plate):
+    folder, table = plate
+    numbered = table.assign(label=table["nucleus_id"]).drop(columns="nucleus_id")
+    assert "its labels number the nuclei of an image" in refusal(folder, numbered)
+    assert len(load(folder, numbered.assign(label=table["label"].map({"G1": 0, "S": 1, "G2": 2}))).classes) == 3
 
 
 def test_numbers_alone_are_refused_since_a_mask_of_another_program_has_others(plate):

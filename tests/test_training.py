@@ -313,6 +313,20 @@ def test_images_of_wrong_shape_are_refused():
         NetworkClassifier().fit(np.zeros((4, 32, 32)), [0, 1, 0, 1])
 
 
+@pytest.mark.parametrize("estimator", [NetworkClassifier("logistic", epochs=1), DnaContentClassifier()])
+def test_images_of_another_shape_than_in_training_are_refused(blobs, estimator):
+    fitted = estimator.fit(*blobs)
+    for images in (blobs[0][:, :, 4:-4, 4:-4], blobs[0].repeat(3, axis=1)):
+        with pytest.raises(SettingError, match="give them as in training"):
+            fitted.predict(images)
+
+
+@pytest.mark.parametrize("setting", [{"turns": "no"}, {"seed": None}])
+def test_settings_of_another_kind_are_refused(blobs, setting):
+    with pytest.raises(TypeError, match=f"{next(iter(setting))} must be an instance of"):
+        NetworkClassifier("logistic", epochs=1, **setting).fit(*blobs)
+
+
 def test_pretrained_weights_start_the_training(blobs, tmp_path):
     images, labels = blobs
     first = NetworkClassifier("nagao3", epochs=3, width=4).fit(images, labels % 2)

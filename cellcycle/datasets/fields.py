@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter, maximum_position
+from scipy.spatial import cKDTree
 
 from cellcycle.datasets.files import as_dataset
 from cellcycle.datasets.labels import NONE, READ_COLUMNS, picture_names, read_labels, read_stated
@@ -60,7 +61,8 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     peak with all that `predict` would read them with. Nuclei labelled `none` are left out. Refused,
     or with `on_error` "skip" left out, are rows whose image is gone, has another content than the one that was
     labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one. Refused in any case is a
-    table that names nuclei by number alone, or most of whose rows mean none, have x and y swapped, or places in um.
+    table that names nuclei by number alone, most of whose rows mean none, or whose places have x and y swapped, y from
+    below, or are in um.
     """
     table, notes = read_labels(file)
     is_bare = table[["centroid_y_px", "centroid_x_px"]].isna().any(axis=1)
@@ -93,13 +95,14 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
         meant["field"] = len(fields) - 1
         rows.append(meant)
     n_read = sum(len(named) for _, named in pictures.values())
-    if 2 * (len(lost) + len(doubtful.get(_OTHER_NUMBER, ()))) > n_read:
-        _refuse_other_places(file, zip(fields, (named for _, named in pictures.values()), strict=True), n_read)
-    if bad and (on_error == "raise" or 2 * len(lost) > n_read or not rows):
+    n_near = _near_middles(file, zip(fields, (named for _, named in pictures.values()), strict=True))
+    # Where places are those of another picture, some mean a nucleus by chance.
+    by_chance = 5 * len(lost) > n_read and 2 * n_near < n_read - len(lost)
+    if bad and (on_error == "raise" or 2 * len(lost) > n_read or by_chance or not rows):
         more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
         mend = "mend the rows (channel and planes say what is read of an image)"
         remedy = f"put the images beside the table, {mend}, or leave them out: --skip-unreadable"
-        raise DataError(file, bad[0] + more, remedy)
+        raise DataError(file, bad[0] + more, _GIVE_PLACES if 2 * len(lost) > n_read or by_chance else remedy)
     entries = pd.concat(rows, ignore_index=True)
     own, together = (np.array(of)[entries["field"]] for of in ([f.image for f in fields], groups))
     stated, is_stated = entries["group"].to_numpy(str), (entries["group"] != "").to_numpy()
@@ -191,19 +194,28 @@ def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list
     return pd.DataFrame(meant, columns=["at", "label", "group", "sample_id"]), bad
 
 
-def _refuse_other_places(file: Path, pictures, n_rows: int) -> None:
-    """Refuse a table most of whose places, read otherwise, mean nuclei of their numbers; `pictures`: field, rows."""
-    n_met = dict.fromkeys(("with x and y swapped", "if they are in um"), 0)
-    for found, named in pictures:
-        um, ids = found.nuclei.pixel_size_um, found.nuclei.measured["nucleus_id"]
-        for number, y, x in named[["nucleus_id", "centroid_y_px", "centroid_x_px"]].to_numpy(float):
-            for how, (read_y, read_x) in zip(n_met, ((x, y), (y / um, x / um)), strict=True):
-                at = nucleus_of(found.nuclei, {"centroid_y_px": read_y, "centroid_x_px": read_x, "nucleus_id": number})
-                n_met[how] += at is not None and not abs(ids[at] - number) > 0
-    how = max(n_met, key=n_met.get)
-    if 2 * n_met[how] > n_rows:
-        finding = f"{n_met[how]} of its {n_rows} places mean a nucleus {how}; as they are, most mean none or another"
-        raise DataError(file, finding, _GIVE_PLACES)
+def _near_middles(file: Path, pictures) -> int:
+    """Return how many places lie near the middle of a nucleus; `pictures`: field, rows.
+
+    Refused are places of which most do, or most near that of their number, if they are read otherwise, and less than
+    half so many as they are.
+    """
+    hows, n_rows = ("", "with x and y swapped", "if they are in um", "if y runs from below"), 0
+    n_near = np.zeros((2, len(hows)), int)
+    for found, named in (pair for pair in pictures if len(pair[0].nuclei)):
+        number, y, x = named[["nucleus_id", "centroid_y_px", "centroid_x_px"]].to_numpy(float).T
+        um, below = found.nuclei.pixel_size_um, found.pixels.shape[0] - 1 - y
+        half, ids = np.sqrt(found.nuclei.measured["area_px"] / np.pi) / 2, found.nuclei.measured["nucleus_id"]
+        tree, n_rows = cKDTree(found.nuclei.centres), n_rows + len(named)
+        for k, place in enumerate(((y, x), (x, y), (y / um, x / um), (below, x))):
+            away, at = tree.query(np.nan_to_num(np.transpose(place), nan=-np.inf).clip(-1e9, 1e9))
+            n_near[:, k] += [(away <= half[at]).sum(), ((away <= half[at]) & (ids[at] == number)).sum()]
+    for n_of in n_near:
+        k = n_of.argmax()
+        if n_of[k] > max(2 * n_of[0], n_rows / 2):
+            finding = f"{n_of[k]} of its {n_rows} places mean a nucleus {hows[k]}; as they are, {n_of[0]} do"
+            raise DataError(file, finding, _GIVE_PLACES)
+    return n_near[0, 0]
 
 
 def nucleus_of(nuclei: Nuclei, row) -> int | None:

@@ -35,7 +35,10 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
     class_order(source, entries["label"])
     if "group" in entries:
         # A nucleus without a group stands for itself.
-        entries["group"] = entries["group"].where(entries["group"] != "", "single:" + entries["sample_id"])
+        is_single = entries["group"] == ""
+        entries["group"] = entries["group"].where(~is_single, "single:" + entries["sample_id"])
+        if is_single.any():
+            notes.append(f"{is_single.sum()} of {len(entries)} images are of no group: each stands for itself")
     said = stated(entries)
     for k, path in enumerate(entries["path"]):
         try:

@@ -26,8 +26,8 @@ _PICTURES = {"image", "images", "img", "imgs", "raw"}
 _NO_CLASS = re.compile(r"fold ?\d+|images|imgs|un(labell?ed|annotated)")
 # Columns that tell nuclei of one image apart, by other names than those that are read.
 _PLACE = re.compile(
-    r"(?<![a-z])(centroid|bbox|bounding|coord|roi|box|(object|nucle(us|i)|cell)_?(id|no?|number|index|label)"
-    r"|((c|pos(ition)?|location|cent(er|re))_?)?[xy](_?(min|max|pos|c|px|[uμ]m|microns?))?)(?![a-z])"
+    r"(?<![a-z])(centroid|bbox|bounding|coord|roi|box|axis[_-]?\d"
+    r"|(object|nucle(us|i)|cell)_?(id|no?|number|index|label)|((c|pos(ition)?|location|cent(er|re))_?)?[xy](_?(min|max|pos|c|px|[uμ]m|microns?))?)(?![a-z])"
 )
 _PHASE = re.compile(
     r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"

@@ -86,6 +86,11 @@ def read_labels(path):
     if is_open.any():
         notes.append(f"{is_open.sum()} rows without a label are left out")
     labels, mended = clean_names(table.loc[table["label"] != NONE, "label"], "label", path)
+    images = table.loc[labels.index, "image"]
+    once = images.duplicated().any() and not (images + "\n" + labels).duplicated().any()
+    if once and labels.str.fullmatch(r"\d+([.,]0+)?").all():
+        finding = "its labels number the nuclei of an image, as those of a mask do"
+        raise DataError(path, finding, "put classes there, as words, and the numbers in nucleus_id")
     table.loc[labels.index, "label"] = labels
     for name in table:
         table[name] = _as_numbers(table, name, path, separator) if name in _NUMBERS else table[name].str.strip()

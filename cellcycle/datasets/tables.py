@@ -22,6 +22,10 @@ _NOTHING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"}
 _SEPARATORS = (",", ";", "\t", "|")
 _OTHER_NUMBERS = ("<super>", "<fraction>")
 _FRACTION = re.compile(r"-?\d*[.,]\d*[1-9]\d*")
+# Phases as English and its neighbours have them, without blanks and dashes.
+_PHASE_WORD = re.compile(
+    r"((ph|f)ase)?(?P<name>g(ap)?(?P<gap>[012])|s(ynthesis)?|m|mito(sis|sen?|ses|tic|tisch|tique|tic[oa]))((ph|f)ase)?"
+)
 # Greek and Cyrillic letters that look like Latin ones.
 _LOOKALIKE = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВСЕНКМОРТХЅасеорхуѕ", "ABEZHIKMNOPTYXABCEHKMOPTXSaceopxys")
 
@@ -51,10 +55,14 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
         finding = f"no column {' and '.join(missing)}; its first line is {_short(separator.join(rows[0][1]))!r}"
         raise DataError(file, finding, f"put a header above: {','.join(required)}")
     for column, at in places.items() if required else ():
+        if column == "label":
+            # The labels of an image of outlines are numbers, beside which a column may say the class.
+            at = [k for k, name in enumerate(_header(rows)) if name in (column, *columns[column])]
         said = ({clean(cells[k]) if k < len(cells) else "" for k in at} for _, cells in rows[1:])
         if any(len(different) > 1 for different in said):
             one, two = (clean(rows[0][1][k]) for k in at[:2])
-            raise DataError(file, f"two columns could be the {column}: {one} and {two}", f"call one of them {column}")
+            remedy = f"call the right one {column}, the other otherwise"
+            raise DataError(file, f"two columns could be the {column}: {one} and {two}", remedy)
     width, kept, same = len(rows[0][1]), {}, {}
     for line, cells in rows[1:]:
         if any(clean(cell) for cell in cells[width:]):
@@ -242,10 +250,11 @@ def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[st
 
 
 def _meaning(label: str) -> str:
-    """Return what labels share that nobody would tell apart: G1. and G1 phase, S-phase and S phase, 01 and 1."""
+    """Return what labels share that nobody would tell apart: G1. and phase G1, S-phase and Synthesis, 01 and 1."""
     plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label.translate(_LOOKALIKE)).casefold().strip(".,;:'\"")
     plain = re.sub(r"(?<![\d.,])0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", plain))
-    return re.sub(r"^(g0|g1|s|g2|m)phase$", r"\1", re.sub("^mito(sis|se|tic)$", "m", plain))
+    phase = _PHASE_WORD.fullmatch(plain)
+    return plain if phase is None else f"g{phase['gap']}" if phase["gap"] else phase["name"][0]
 
 
 def meaning_of_group(name: str) -> str:

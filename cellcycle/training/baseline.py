@@ -14,7 +14,7 @@ from torch import nn
 
 from cellcycle.errors import DataError
 from cellcycle.inputs import InputRule, Inputs, prepare_images
-from cellcycle.training.classifier import checked_labels
+from cellcycle.training.classifier import checked_labels, of_shape
 
 DNA_CONTENT = "dna-content"
 # What is measured of crops under one exposure, and of nuclei whose group shows where G1 lies.
@@ -102,9 +102,10 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X) -> np.ndarray:
-        """Return probabilities (N, K) of `Inputs` or images (N, C, H, W), columns as `classes_`."""
+        """Return probabilities (N, K) of `Inputs` or images (N, C, H, W) as in `fit`, columns as `classes_`."""
         check_is_fitted(self)
-        return torch.softmax(self.model_(None, torch.from_numpy(self._measure(X))), dim=1).numpy()
+        measured = self._measure(of_shape(self, X))
+        return torch.softmax(self.model_(None, torch.from_numpy(measured)), dim=1).numpy()
 
     def predict(self, X) -> np.ndarray:
         """Return the most probable class (N,) of `Inputs` or images (N, C, H, W)."""

@@ -151,8 +151,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _check_settings(self) -> None:
         check_choice("schedule", self.schedule, SCHEDULES)
         check_scalar(len(self.views), "the number of views", Integral, min_val=1)
-        for name, least in (("epochs", 0), ("batch_size", 1), ("copies", 0)):
+        for name, least in (("epochs", 0), ("batch_size", 1), ("copies", 0), ("seed", 0)):
             check_scalar(getattr(self, name), name, Integral, min_val=least)
+        for name in ("turns", "moves", "batch_norm"):
+            # Any word would be taken for yes.
+            check_scalar(getattr(self, name), name, (bool, np.bool_))
 
     def restore(self, weights: dict, channels: int, rule: InputRule, n_classes: int):
         """Make this the fitted classifier of weights by name, more than its own among them, for labels 0 to K - 1."""
@@ -204,7 +207,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _watch(self, held_out, scaling, encoding, trained_on):
         """Return what measures a network's loss on other inputs, classes weighted as they are in its training set."""
-        X, y = self._as_fitted(held_out[0]), np.asarray(held_out[1])
+        X, y = of_shape(self, held_out[0]).measured_by(self.measurements_), np.asarray(held_out[1])
         rows = np.flatnonzero(np.isin(y, self.classes_))
         rows = rows[:: -(-len(rows) // _WATCHED) or 1]
         X, codes = X[rows], np.searchsorted(self.classes_, y[rows])
@@ -233,17 +236,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return list(self.model_.members)
 
-    def _as_fitted(self, X) -> Inputs:
-        """Return inputs with the measurements that are read; images of another shape than in `fit` are refused."""
-        X, expected = Inputs.of(X).measured_by(self.measurements_), (self.channels_, self.size_px_, self.size_px_)
-        if X.shape[1:] != expected:
-            raise SettingError("X", f"images of shape {X.shape[1:]}", f"give them as in training, {expected}")
-        return X
-
     def logits(self, X, batch_size: int = 128) -> np.ndarray:
         """Return logits (N, K) float32 of `Inputs` or images (N, C, H, W), of the shape that `fit` was given."""
         check_is_fitted(self)
-        X, model = self._as_fitted(X), self.model_.to(self.device)
+        X, model = of_shape(self, X).measured_by(self.measurements_), self.model_.to(self.device)
         made = np.empty((len(X), len(self.classes_)), np.float32)
         with one_thread(), torch.inference_mode():
             for begin in range(0, len(X), batch_size):
@@ -283,6 +279,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         with whole_file(file) as work:
             work.write_bytes(save({k: v.contiguous().cpu() for k, v in self.model_.state_dict().items()}))
         return file
+
+
+def of_shape(fitted, X) -> Inputs:
+    """Return inputs; a `SettingError` says that their images have another shape than those of a fitted classifier."""
+    X, expected = Inputs.of(X), (fitted.channels_, fitted.size_px_, fitted.size_px_)
+    if X.shape[1:] != expected:
+        raise SettingError("X", f"images of shape {X.shape[1:]}", f"give them as in training, {expected}")
+    return X
 
 
 def checked_labels(X: Inputs, y, possible=None) -> np.ndarray:
