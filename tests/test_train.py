@@ -293,8 +293,9 @@ def test_crops_that_overlap_stay_on_one_side_and_where_they_cannot_the_card_says
 
 @pytest.mark.parametrize(
     ("n_groups", "rare_in", "n_images", "by", "limit"),
-    [(8, 4, 8, "groups", ""), (8, 2, 8, "groups", ""), (2, 2, 8, "images", "in fewer than 5 groups: "),
-     (8, 1, 16, "images", "fewer than 5 groups"), (2, 2, 2, "", r"scores may flatter\. 2 folds would part none")],
+    [(8, 4, 8, "both", ""), (8, 2, 8, "both", ""), (2, 2, 8, "images", "in fewer than 5 groups: "),
+     (8, 1, 16, "images", "fewer than 5 groups"), (2, 2, 2, "", r"scores may flatter\. 2 folds would part none"),
+     (16, 8, 8, "both", ""), (16, 8, 2, "groups", "Cells of one image were tested on")],
 )  # fmt: skip
 def test_no_fold_parts_groups_where_a_class_is_rare_nor_images_where_groups_are_few(
     cells, n_groups, rare_in, n_images, by, limit
@@ -310,7 +311,7 @@ def test_no_fold_parts_groups_where_a_class_is_rare_nor_images_where_groups_are_
     assert sorted(np.concatenate([part.test for part in parts])) == list(cell)
     for part in parts:
         assert set(labels[part.train]) == {0, 1, 2} or not by
-        for unit in {"groups": (groups, images), "images": (images,)}.get(by, ()):
+        for unit in {"both": (groups, images), "groups": (groups,), "images": (images,)}.get(by, ()):
             assert set(unit[part.test]).isdisjoint(unit[part.train])
 
 

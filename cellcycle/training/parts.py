@@ -117,14 +117,22 @@ def folds_of(dataset: NucleusDataset, marks: np.ndarray, folds: int, seed: int) 
 
 def _together(dataset: NucleusDataset, folds: int) -> Iterator[tuple[np.ndarray, str]]:
     """Yield what lies together (N,), the largest first, and what it limits where folds part it."""
-    if dataset.has_stated_groups:
-        few = f"A class lies in fewer than {folds} groups"
-        yield dataset.groups, f"{few}: cells of one were tested on, scores may flatter."
+    few = f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter."
     if dataset.fields:
         images = np.array([one.image for one in dataset.fields])[dataset.places[:, 0]]
-        if len(np.unique(images)) > len(np.unique(dataset.groups)):
-            yield images, "Cells of one image were tested on: the scores flatter."
-    elif len(np.unique(pieces := overlapping(dataset.images))) < len(pieces):
+        n_images, n_groups = len(np.unique(images)), len(np.unique(dataset.groups))
+        of_image = "Cells of one image were tested on: the scores flatter."
+        # Groups may be parts of an image, under one light.
+        both = joined(np.column_stack([dataset.groups, images]))
+        yield both, of_image if n_groups > n_images else few
+        if n_images > len(np.unique(both)):
+            yield images, of_image
+        if n_groups > n_images:
+            yield dataset.groups, few
+        return
+    if dataset.has_stated_groups:
+        yield dataset.groups, few
+    if len(np.unique(pieces := overlapping(dataset.images))) < len(pieces):
         yield pieces, "Crops overlap so much that folds part some that share pixels: the scores flatter."
 
 
