@@ -151,6 +151,8 @@ def train(
             # The weights are those that were there: these nuclei judged them alone.
             about["trained_on"], judges = start.card["trained_on"], f"{len(scored)} nuclei of {dataset.name}"
             about["limits"] += [f"Its weights are those of {start.name}: {judges} judged them."]
+        # In tables it tells models of one name apart, of other data or settings.
+        about["version"] = f"v{hashlib.sha256(repr(facts).encode()).hexdigest()[:8]}"
         about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
 
         def write_more(work: Path) -> None:
@@ -310,7 +312,6 @@ def _about(output: Path, cells: _Cells, identity: str, settings, seed, start, co
     digest = hashlib.sha256(np.ascontiguousarray(dataset.images)).hexdigest()
     return {
         "title": output.name,
-        "version": "1",
         "classes": list(cells.classes),
         "training": training,
         "trained_on": trained_on,

@@ -439,6 +439,13 @@ def test_split_and_slides_may_stand_above_the_classes_together(tmp_path):
     dataset = load_dataset(write_cells(tmp_path / "c", *names))
     assert dataset.classes == ("G1", "M")
     assert set(dataset.groups) == {"w1", "w2", "w3"}
+    assert dataset.notes[-1] == "groups are the folders above the classes, e.g. w3"
+
+
+def test_slides_of_one_donor_that_folds_may_part_are_told_of(tmp_path):
+    names = [f"{donor}/{slide}/{p}/0.tif" for donor in "AB" for slide in ("s1", "s2") for p in ("G1", "M")]
+    note = "e.g. A/s1; those of A may be parted, unless a table has it in a column group"
+    assert note in load_dataset(write_cells(tmp_path / "c", *names)).notes[-1]
 
 
 def test_folders_inside_a_class_are_no_classes_and_names_may_repeat(tmp_path):

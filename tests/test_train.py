@@ -54,7 +54,7 @@ def test_a_model_is_trained_judged_and_trained_further(cells, tmp_path):
     noise = np.random.default_rng(1).normal(0, 0.02, cells.images.shape).astype(np.float32)
     others = replace(cells, images=np.clip(cells.images + noise, 0, 1), identity="toy-2")
     second = train(others, tmp_path / "second", **again)
-    assert {"before", "after", "gain", "from"} <= set(second.card["training"])
+    assert {"before", "after", "gain", "from"} <= set(second.card["training"]) and second.version != first.version
     low, high = second.card["training"]["gain"]
     assert low <= second.card["training"]["after"] - second.card["training"]["before"] <= high and low < high
     kept = second.card["training"]["before"] >= second.card["training"]["after"]
@@ -88,7 +88,7 @@ def folder(cells, tmp_path):
 def test_folds_in_processes_give_the_numbers_of_one_after_the_other(cells, trained, tmp_path):
     two = train(cells, tmp_path / "two", **QUICK, jobs=2)
     assert two.card["scores"] == trained.card["scores"] and two.card["sha256"] == trained.card["sha256"]
-    assert two.card["confidence"] == trained.card["confidence"]
+    assert two.card["confidence"] == trained.card["confidence"] and two.version == trained.version
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")

@@ -27,7 +27,8 @@ _NO_CLASS = re.compile(r"fold ?\d+|images|imgs|un(labell?ed|annotated)")
 # Columns that tell nuclei of one image apart, by other names than those that are read.
 _PLACE = re.compile(
     r"(?<![a-z])(centroid|bbox|bounding|coord|roi|box|axis[_-]?\d"
-    r"|(object|nucle(us|i)|cell)_?(id|no?|number|index|label)|((c|pos(ition)?|location|cent(er|re))_?)?[xy](_?(min|max|pos|c|px|[uμ]m|microns?))?)(?![a-z])"
+    r"|(object|nucle(us|i)|cell)_?(id|no?|number|index|label)"
+    r"|((c|pos(ition)?|location|cent(er|re))_?)?[xy](_?(min|max|pos|c|px|[uμ]m|microns?))?)(?![a-z])"
 )
 _PHASE = re.compile(
     r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
@@ -79,7 +80,10 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     if telling:
         entries["group"] = ["/".join(p[k] for k in telling if k < len(p) - 1) for p in paths]
         where = " and ".join(["above"] * (telling[0] < level) + ["below"] * (telling[-1] > level))
-        notes.append(f"groups are the folders {where} the classes, e.g. {next(filter(None, entries['group']))}")
+        said = next(filter(None, entries["group"]))
+        wide, _, is_part = said.partition("/")
+        more = f"; those of {wide} may be parted, unless a table has it in a column group" if is_part else ""
+        notes.append(f"groups are the folders {where} the classes, e.g. {said}{more}")
     return entries, notes
 
 
