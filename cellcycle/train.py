@@ -297,8 +297,7 @@ def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, fold
 
 
 def _about(output: Path, cells: _Cells, identity: str, settings, seed, start, comparison, limits) -> dict:
-    dataset = cells.dataset
-    counts = dataset.counts()
+    dataset, counts = cells.dataset, cells.dataset.counts()
     trained_on = {
         "origin": dataset.origin,
         "description": f"{len(dataset)} nuclei of {dataset.name}",

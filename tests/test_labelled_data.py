@@ -232,6 +232,8 @@ def test_other_words_for_phases_are_the_phases_where_one_is_g1_or_g2_and_come_fi
         assert set(dataset.notes) == {f"label {one!r} (1) is read as 'G1'", f"label {other!r} (1) is read as 'M'"}
     wells = load_dataset(manifest(cells, ["path,label", "G1/0.tif,G01", "M/0.tif,G02", "S/0.tif,M phase"]))
     assert wells.classes == ("G01", "G02", "M phase")
+    unsure = load_dataset(manifest(cells, ["path,label", "G1/0.tif,G1", "M/0.tif,M?"]))
+    assert unsure.classes == ("G1", "M?")
 
 
 def test_groups_that_differ_in_case_are_one(cells):
@@ -250,6 +252,7 @@ def test_groups_that_differ_in_case_are_one(cells):
         ("G1", "G1 phase"),
         ("M", "Mitosis"),
         ("Fase S", "Synthesis"),
+        ("G2", "G2?"),
         ("not G2", "not_G2"),
         ("1", "1.0"),
         ("01", "1"),

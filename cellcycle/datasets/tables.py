@@ -251,7 +251,7 @@ def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[st
 
 def _meaning(label: str) -> str:
     """Return what labels share that nobody would tell apart: G1. and phase G1, S-phase and Synthesis, 01 and 1."""
-    plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label.translate(_LOOKALIKE)).casefold().strip(".,;:'\"")
+    plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label.translate(_LOOKALIKE)).casefold().strip(".,;:'\"?!*")
     plain = re.sub(r"(?<![\d.,])0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", plain))
     phase = _PHASE_WORD.fullmatch(plain)
     return plain if phase is None else f"g{phase['gap']}" if phase["gap"] else phase["name"][0]
@@ -285,8 +285,8 @@ def _one_spelling(names: pd.Series, meaning=str.casefold) -> dict[str, str]:
 
 def _as_phases(names: pd.Series) -> dict[str, str]:
     """Return what the names of phases are spelt as, such as g1, S phase and Mitosis, where one of them is G1 or G2."""
-    # G01 is rather a well.
-    meant = {name: _meaning(name).upper() for name in names.unique() if "0" not in name}
+    # G01 is rather a well, and who writes M? is not sure.
+    meant = {name: _meaning(name).upper() for name in names.unique() if {*"0?"}.isdisjoint(name)}
     if {"G1", "G2"}.isdisjoint(meant.values()):
         return {}
     return {name: phase for name, phase in meant.items() if phase in PHASES and name != phase}
