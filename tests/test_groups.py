@@ -47,6 +47,8 @@ NAMES = {
     "InCell": ("B - 3(fld 1 wv DAPI - DAPI).tif", "", "B03"),
     "1536 wells": ("AF48_s1.tif", "", "AF48"),
     "in the name": ("drug-B03.tif", "drug", "B03"),
+    "Nikon": ("P1_WellB03_PointB03_0000_ChannelDAPI_Seq0000.tif", "P1", "B03"),
+    "Nikon, no plate": ("WellB03_Seq0000.tif", "", "B03"),
 }
 
 
@@ -61,6 +63,21 @@ def test_the_well_is_read_from_the_names_of_every_maker(kind):
 @pytest.mark.parametrize("name", ["M_0002.png", "G1_c01.tif", "G2_0001.tif", "SCR_f1_DAPI.tif", "field_001.tif"])
 def test_phases_and_numbers_are_no_wells(name):
     assert places_of([f"a/{name}", "a/G1_7.tif"])[0].well == ""
+
+
+def test_the_job_of_a_screen_is_no_well():
+    assert places_of(["image--L0000--S00--U00--V00--J08--E00--O00--X00--Y00--T0000--Z00--C00.ome.tif"])[0].well == ""
+
+
+def test_a_picture_that_no_rule_names_takes_no_wells_from_a_plate_and_is_told():
+    names = ["p/P_A01_s1.tif", "p/P_A02_s1.tif", "p/overview.tif"]
+    found, notes = layout(names, has_files=False)
+    assert [(one["plate"], one["well"], one["group"]) for one in found] == [
+        ("P", "A01", "P"), ("P", "A02", "P"), ("", "", "p")
+    ]  # fmt: skip
+    assert notes[1:] == ["1 of 3 images have no well, such as p/overview.tif"]
+    # Names of conditions may look like one.
+    assert {place.well for place in places_of(["p/e_A5_s1.tif", "p/e_ctrl_s1.tif"])} == {""}
 
 
 def falling(y, x):
@@ -279,6 +296,9 @@ def test_plates_whose_folders_have_one_name_stay_apart():
             ([f"x/{of}1/P_A01.tif", f"x/{of}2/P_A01.tif"], ["P", "P"])
             for of in ("site", "TimePoint_", "Pos-1-00", "T000")
         ),
+        *(([f"e/{of}1/A01_s1.tif", f"e/{of}2/A01_s1.tif"], ["e", "e"]) for of in ("site", "TimePoint_", "T1/Pos")),
+        (["e/Images/r01c01f01.tif"], ["e"]),
+        (["site1/A01_s1.tif", "site2/A01_s1.tif"], [".", "."]),
         (["scan 2026-01-02/P_A01.tif", "scan 2026-01-03/P_A01.tif"], [f"P (scan 2026-01-0{day})" for day in (2, 3)]),
         (["a/site1/P_A01.tif", "a/site2/P_A01.tif", "b/site1/P_A01.tif"], ["P (a)", "P (a)", "P (b)"]),
         # Two plates share wells, or have several in a folder of their own.
@@ -436,6 +456,16 @@ def test_groups_are_slides_of_a_map_plates_of_names_or_folders(tmp_path):
     assert [one["slide"] for one in found] == ["one", "one", "two"]
     assert len({tuple(one) for one in found}) == 1, "rows of one table have other columns"
     assert [one["dose"] for one in found] == pytest.approx([0.5, np.nan, 2], nan_ok=True)
+    # Plates that a map names are plates also where no well is known.
+    table.write_text("image,plate\nx1.tif,one\nx2.tif,one\nx3.tif,two\n")
+    found, _ = layout(["x1.tif", "x2.tif", "x3.tif"], table, has_files=False)
+    assert [one["group"] for one in found] == ["one", "one", "two"]
+
+
+def test_folders_of_one_image_each_are_told_to_be_read_by_themselves():
+    _, notes = layout(["A01-Site_0/x.tif", "A02-Site_0/x.tif"], has_files=False)
+    assert [note[:26] for note in notes] == ["2 folders have one image e"]
+    assert not layout(["a/x.tif", "a/y.tif", "b/x.tif"], has_files=False)[1]
 
 
 IMAGES = ["p/A01_s1.tif", "p/A01_s2.tif", "p/A02_s1.tif"]
@@ -665,6 +695,7 @@ DAYS = ["day1/P_A01.tif", "day2/P_A01.tif"]
     (DAYS, "P,A01,a\nP (day2),A01,b", ["P", "P (day2)"]),
     (DAYS[1:], "P,A01,b\nP (day2),A01,a", ["P (day2)"]),
     (["site1/P_A01.tif", "site2/P_A01.tif"], "P (site1),A01,a\nP (site2),A01,b", ["P (site1)", "P (site2)"]),
+    (["e/T1/A01.tif", "e/T2/A01.tif"], "e (T1),A01,a\ne (T2),A01,b", ["e (T1)", "e (T2)"]),
 ])  # fmt: skip
 def test_a_map_joins_plates_told_apart_by_their_name_and_tells_them_apart_by_folders(tmp_path, names, text, plates):
     (tmp_path / "map.csv").write_text(f"plate,well,condition\n{text}\n")

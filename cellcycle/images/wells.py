@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cellcycle.images.tiff import stated_well
 from cellcycle.names import shown_name
 
 _WELL = r"(?P<row>[A-P]|A[A-F])(?P<column>0?[1-9]|[1-3]\d|4[0-8])"
-# Each stands for a maker's rule; the last only where a whole folder follows it.
+# Each stands for a maker's rule, where most names of a folder follow it; the last only where all do.
 _RULES = {
     "Opera, Operetta: r01c02f03": r"(?:(?P<plate>.+?)[_-])?r(?P<row>\d{2})c(?P<column>\d{2})f\d{2,}",
     "ImageXpress: A02_s3": rf"(?:(?P<plate>.+)_)?{_WELL}_s\d+(?:_|$)",
@@ -27,7 +28,9 @@ _RULES = {
     "Gen5: A2_01_1_1_DAPI_001": rf"(?:(?P<plate>.+)_)?{_WELL}_(?:\d\d|-1)_\d+_\d+_.+_\d{{3}}(?:_|$)",
     "Columbus: 001002-1-001001001": r"(?P<plate>)(?P<row>0[0-4]\d)(?P<column>0[0-4]\d)-\d+-\d{9}$",
     "InCell: A - 2(fld 3": r"(?:(?P<plate>.+)_)?(?P<row>[A-P]) - (?P<column>\d{1,2})\(fld \d+",
-    "well in the name: A02": r"(?:(?P<plate>.+?)[_-])?(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
+    # Leica's --J08 is a job; Nikon writes WellA02.
+    "well in the name: A02": r"(?:(?P<plate>(?![Ww]ell[_ -]).+?)[_-](?<!--))?(?:[Ww]ell[_ -]?)?"
+    r"(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
 }
 # What numbers a field, and stands before a well.
 _FIELD = re.compile(
@@ -85,12 +88,12 @@ def folder_of(path: str) -> str:
 
 
 def places_of(paths) -> list[Place]:
-    """Return the place of each image file: by the first rule that all images of its folder follow.
+    """Return the place of each image file: by the first of the rules that its folder follows.
 
     The plate is what stands before the well in a name, else the folder, unless that goes with the well: a folder of one
     well is no plate, but what lies above it, and prefixes in one folder are none where no two of them share a well; one
-    in several folders is of several plates where these share one, unless the folders are called after parts or times
-    of a plate. A number of the field before the well is no part of it.
+    in several folders is of several plates where these share one. Folders called after parts or times of a plate are of
+    that above them. A number of the field before the well is no part of it.
 
     Examples
     --------
@@ -100,31 +103,41 @@ def places_of(paths) -> list[Place]:
     ['p', 'p']
     """
     folders = [os.path.dirname(path) for path in paths]
-    places, wells, inside = [Place()] * len(paths), {}, defaultdict(list)
+    places, wells, inside = [Place()] * len(paths), defaultdict(set), defaultdict(list)
     for k, folder in enumerate(folders):
         inside[folder].append(k)
+    whole = {folder: _whole_of(folder) for folder in inside}
     for folder, members in inside.items():
-        stems = [Path(paths[k]).stem for k in members]
+        stems = {k: Path(paths[k]).stem for k in members}
         for rule, pattern in _RULES.items():
-            found = [re.match(pattern, stem) for stem in stems]
-            if all(found):
-                for k, match in zip(members, found, strict=True):
-                    places[k] = Place(_FIELD.sub("", match["plate"] or ""), _named(match["row"], match["column"]), rule)
-                wells[folder] = {places[k].well for k in members}
+            found = {k: match for k, stem in stems.items() if (match := re.match(pattern, stem))}
+            if len(found) == len(members) or (2 * len(found) > len(members) and rule != [*_RULES][-1]):
+                for k, match in found.items():
+                    well = _named(match["row"], match["column"])
+                    places[k] = Place(_FIELD.sub("", match["plate"] or ""), well, rule)
+                    wells[whole[folder]].add(well)
                 break
-    above = _above_wells(wells)
-    above = {folder: above.get(folder, folder) for folder in folders}
+    found = _above_wells(wells)
+    above = {folder: found.get(of, of) for folder, of in whole.items()}
     names, prefixes = _plates(set(above.values())), defaultdict(lambda: defaultdict(set))
     for folder, place in zip(folders, places, strict=True):
-        prefixes[above[folder]][place.plate].add(place.well)
+        if place.well:
+            prefixes[above[folder]][place.plate].add(place.well)
     for k, (folder, place) in enumerate(zip(folders, places, strict=True)):
         if place.well:
             own = prefixes[above[folder]]
             prefix = "" if len(own) > 1 and share_no_well(own) else place.plate
             # Without a name, fields of several folders would not be known to be of one plate.
             here = names[above[folder]] or os.curdir * (above[folder] != folder)
-            places[k] = replace(place, plate=prefix or here, folder=above[folder])
+            is_below = above[folder] != whole[folder]
+            places[k] = replace(place, plate=prefix or here, folder=above[folder] if is_below else folder)
     return _told_apart(places)
+
+
+@lru_cache(1 << 16)
+def _whole_of(folder: str) -> str:
+    """Return a folder less the folders that hold parts or times of a plate."""
+    return os.sep.join(part for part in folder.split(os.sep) if not _PART_OF_PLATE.fullmatch(part))
 
 
 def share_no_well(wells: dict[str, set[str]]) -> bool:
@@ -185,12 +198,7 @@ def _told_apart(places: list[Place]) -> list[Place]:
     >>> [place.plate for place in _told_apart([Place("P", well, folder=folder) for well, folder in at])]
     ['P (d1)', 'P (d1)', 'P (d2)', 'P (d2)']
     """
-    whole = {
-        (rule, folder): folder if "Zarr" in rule else
-        os.sep.join(part for part in folder.split(os.sep) if not _PART_OF_PLATE.fullmatch(part))
-        for rule, folder in {(place.rule, place.folder) for place in places}
-    }  # fmt: skip
-    origins = [whole[place.rule, place.folder] for place in places]
+    origins = [place.folder if "Zarr" in place.rule else _whole_of(place.folder) for place in places]
     wells: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for place, origin in zip(places, origins, strict=True):
         if place.well:
@@ -236,9 +244,7 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
 def group_of(folder: str, columns: dict, of_map: str = "") -> str:
     """Return with what an image is read: the slide or plate that its `columns` name, else the map, else the folder."""
     named = " ".join(filter(None, (columns.get("plate"), columns.get("slide"))))
-    if named and (columns.get("slide") or columns.get("well")):
-        return named
-    return shown_name(of_map or folder or os.curdir)
+    return named or shown_name(of_map or folder or os.curdir)
 
 
 def _stated(name: str, of_folders: dict[str, dict]) -> Place:

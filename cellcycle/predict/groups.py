@@ -74,6 +74,9 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
         f"({rule if 'OME' in rule else examples[rule]})"
         for rule, n in rules.items()
     ]
+    stray = [path for path, place in zip(paths, places, strict=True) if path and not place.well]
+    if stray and any("OME" not in rule for rule in rules):
+        notes.append(f"{len(stray)} of {len(paths)} images have no well, such as {shown_name(stray[0])}")
     rows: list[dict] = [{}] * len(paths)
     if plate_map is not None:
         from cellcycle.predict.platemap import read_map
@@ -99,15 +102,16 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
                                if place.own != place.plate and not row.get("plate")})  # fmt: skip
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
     if not is_said and not any("OME" in place.rule and place.plate for place in places):
-        wells = defaultdict(set)
-        for own, group in zip(columns, groups, strict=True):
-            wells[group].update(filter(None, [own["well"]]))
+        units = defaultdict(set)
+        for k, (own, group) in enumerate(zip(columns, groups, strict=True)):
+            units[group].add(own["well"] or k)
         # Names and folders that share no well may be conditions of what the map has as one plate.
-        if plate_map is not None and len(wells) > 1 and share_no_well(wells):
+        if plate_map is not None and len(units) > 1 and share_no_well(units):
             groups = [shown_name(of_map)] * len(groups)
-        elif len(wells) > 1 and all(len(own) == 1 for own in wells.values()):
-            notes.append(f"{len(wells)} plates (by folders and names) have one well each, and are read each by itself: "
-                         "where they are one, name it in a map with a column plate")  # fmt: skip
+        elif len(units) > 1 and all(len(own) == 1 for own in units.values()):
+            what = "plates (by folders and names) have one well" if rules else "folders have one image"
+            notes.append(f"{len(units)} {what} each, and are read each by itself: where they are of one plate, name it "
+                         "in a map with a column plate")  # fmt: skip
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
 
 

@@ -19,7 +19,7 @@ from cellcycle.errors import DataError, ImageError
 from cellcycle.images.wells import Place, well_name
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 
-DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, its unit into the condition"
+DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, or not at all, its unit into the condition"
 _AMOUNT = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _THOUSAND = re.compile(r"[+]?[1-9]\d{0,2}[.,]\d{3}")
 _FROM_ROOT = re.compile(r"^(?:[A-Za-z]:)?[\\/](?:.*[\\/])?")
@@ -206,7 +206,7 @@ def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list
     """
     placed = [k for k, place in enumerate(places) if place.well]
     if not placed:
-        remedy = "add a column image, or name the files as A01_s1.tif"
+        remedy = "add a column image, or name all files of a folder as A01_s1.tif"
         raise DataError(file, "it names wells, but the names of the images do not say theirs", remedy)
     has_plate = "plate" in next(iter(rows.values()))
     said = {(row.get("plate"), row["well"]) for row in rows.values()}
