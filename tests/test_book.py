@@ -89,6 +89,14 @@ def test_a_text_reads_in_a_terminal_but_for_its_tables(file):
     assert [line for line in written.splitlines() if len(line) > 120 and not line.startswith("|")] == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md", "docs/evidence.md", "docs/finders.md"])
+def test_a_page_of_results_types_in_none_of_them(name):
+    # Decimals stand in computed blocks, or in a table of aims.
+    written = re.sub(r"^<!-- (\w+) -->.*?^<!-- /\1 -->", "", prose(ROOT / name), flags=re.M | re.S)
+    typed = [line for line in written.splitlines() if not line.startswith("|") and re.search(r"\b0\.\d{2,}\b", line)]
+    assert typed == []
+
+
 def test_the_readme_reads_in_a_terminal_and_tries_files_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if len(line) > 120] == []
