@@ -45,9 +45,7 @@ check: .venv/.installed lint  ## run style, doctests and the quick tests, in a m
 test: .venv/.installed lint  ## run every check, notebooks and browser included
 	rm -rf build/test
 	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadscope \
-	  --no-loadscope-reorder --hypothesis-profile more
-	CELLCYCLE_OUTPUT="$(CURDIR)/build/test" CELLCYCLE_PROFILE=smoke PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest \
-	  --nbval-lax --nbval-current-env notebooks/00*
+	  --no-loadscope-reorder --hypothesis-profile more --nbval-lax --nbval-current-env cellcycle tests notebooks/00*
 
 lint: .venv/.installed  ## check style of library, tests and notebooks
 	$(BIN)/ruff check .

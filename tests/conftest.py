@@ -23,6 +23,15 @@ def output_dir(tmp_path_factory):
     return Path(os.environ["CELLCYCLE_OUTPUT"])
 
 
+@pytest.fixture
+def own_output(output_dir, tmp_path, monkeypatch):
+    """Let records of one test go to a folder of its own, which has the simulated nuclei of all tests."""
+    (output_dir / "cache").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache").symlink_to(output_dir / "cache")
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+    return tmp_path
+
+
 def pytest_ignore_collect(collection_path, config):
     """Leave out modules in which all is slow, where nothing slow is asked for: to import them takes long, too."""
     if config.option.markexpr == "not slow" and collection_path.name.startswith("test_"):
@@ -32,8 +41,9 @@ def pytest_ignore_collect(collection_path, config):
 
 # What takes longest, longest first.
 LONG = (
-    *("study", "app_browser", "app", "train", "properties", "outputs", "report", "predict", "cluster", "app_loop"),
-    *("texts", "labelled_fields", "predict_command", "groups", "training", "shipped_real", "book", "artefacts"),
+    *("study", "app_browser", "app", "report", "train", "outputs", "predict", "properties", "texts", "labelled_fields"),
+    *("cluster", "groups", "app_loop", "predict_command", "training", "shipped_real", "evidence", "finder", "book"),
+    *("artefacts", "segmentation", "masks", "checkpoint", "confidence", "00_why_phases"),
 )
 
 
@@ -42,8 +52,8 @@ def pytest_collection_modifyitems(items):
 
     Processes that share modules out begin with those of the most tests, unless `--no-loadscope-reorder` is given.
     """
-    place = {f"test_{name}": k for k, name in enumerate(LONG)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
+    place = {name: k for k, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem.removeprefix("test_"), len(LONG)))
 
 
 def pytest_runtest_setup():

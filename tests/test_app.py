@@ -51,7 +51,7 @@ NUCLEI = sorted((SAMPLE / "nuclei").rglob("*.png"))
 LIMITS = Limits(
     file_mb=2, megapixels=2, files=60, request_mb=8, images=60, read_s=20, work_s=20, work_mb=2000, guesses=3
 )
-# Of a server that one visitor uses for one test: each worker loads all models first, in seconds.
+# Of a server that one visitor uses: each worker loads all models first, in seconds.
 ALONE = replace(LIMITS, at_once=1)
 # A busy computer is not to be taken for a slow visitor: for those alone who are one.
 IMPATIENT = replace(LIMITS, head_s=1, body_s=1, at_once=1)
@@ -59,7 +59,7 @@ EVIL = "https://evil.example"
 
 
 @contextmanager
-def running(folder, limits=LIMITS, **options):
+def running(folder, limits=ALONE, **options):
     """Serve the website on a free port of this computer; yield its address."""
     import uvicorn
 
@@ -86,7 +86,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(folder):
-    with running(folder) as address, httpx.Client(base_url=address, timeout=120) as client:
+    with running(folder, LIMITS) as address, httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
 
@@ -254,9 +254,9 @@ def test_images_of_the_page_are_read_together_and_called_by_their_map(site, halv
 @pytest.mark.parametrize("table", [b"", b"\0\xff", b"PK\x03\x04", b"well,condition\nZ99,a\n", b'"' * 9999,
                                    b"image,condition\n../../../etc/passwd,a\n",
                                    b"image,dose\nA01_s1.tif,1e999x\n"])  # fmt: skip
-def test_what_is_no_plate_map_is_refused_in_one_line(site, halves, folder, table):
+def test_what_is_no_plate_map_is_refused_in_one_line(site, folder, table):
     with visitor(site) as client:
-        give(client, halves[0])
+        give(client, NUCLEI[0], name="A01_s1.tif")
         answer = client.post("/api/map", content=table)
         words = answer.json()["detail"]
         assert answer.status_code == 400 and "\n" not in words and str(folder) not in words and "map.csv" not in words
@@ -419,22 +419,22 @@ def test_a_broken_form_is_one_sentence(site, body, kind):
 
 @pytest.mark.slow
 def test_fifty_visitors_with_one_file_or_each_their_own_all_get_theirs(site):
-    same, others = NUCLEI[0], NUCLEI[:50]
+    # Half of them have the same file.
+    paths = [*[NUCLEI[0]] * 25, *NUCLEI[:25]]
 
     def ask(path):
         with visitor(site) as client:
             about = give(client, path, name=path.name).raise_for_status().json()
             return about["name"], client.get("/api/nuclei.csv").text
 
-    for paths in ([same] * 50, others):
-        expected = {path: predict(path).assign(image=path.name).to_csv(index=False) for path in set(paths)}
-        with ThreadPoolExecutor(50) as pool:
-            found = list(pool.map(ask, paths))
-        assert [name for name, _ in found] == [path.name for path in paths]
-        for path, (_, text) in zip(paths, found, strict=True):
-            mine, theirs = (pd.read_csv(io.StringIO(t)) for t in (text, expected[path]))
-            # A written probability has four digits.
-            pd.testing.assert_frame_equal(mine.drop(columns="corrected"), theirs, rtol=0, atol=6e-5)
+    expected = {path: predict(path).assign(image=path.name).to_csv(index=False) for path in set(paths)}
+    with ThreadPoolExecutor(50) as pool:
+        found = list(pool.map(ask, paths))
+    assert [name for name, _ in found] == [path.name for path in paths]
+    for path, (_, text) in zip(paths, found, strict=True):
+        mine, theirs = (pd.read_csv(io.StringIO(t)) for t in (text, expected[path]))
+        # A written probability has four digits.
+        pd.testing.assert_frame_equal(mine.drop(columns="corrected"), theirs, rtol=0, atol=6e-5)
 
 
 def test_fifty_programs_at_once_are_all_answered_rightly(site):
@@ -476,11 +476,11 @@ def _crash(*_):
 
 
 def test_where_too_many_wait_the_next_is_asked_to_come_back(tmp_path):
-    with running(tmp_path, replace(LIMITS, waiting=-2)) as address, httpx.Client(base_url=address) as client:
+    with running(tmp_path, replace(ALONE, waiting=-2)) as address, httpx.Client(base_url=address) as client:
         client.post("/api/visit")
         for answer in (post(client, NUCLEI[0]), give(client, NUCLEI[0])):
             assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
-    with running(tmp_path, replace(LIMITS, disk_mb=0)) as address, httpx.Client(base_url=address) as client:
+    with running(tmp_path, replace(ALONE, disk_mb=0)) as address, httpx.Client(base_url=address) as client:
         assert post(client, NUCLEI[0]).status_code == 413  # it never will have room
 
 
@@ -771,7 +771,7 @@ def test_images_of_a_visitor_and_the_disk_of_all_are_limited(tmp_path):
         assert refused.status_code == 413 and "more than the 0.5 MB of disk" in refused.json()["detail"]
         assert post(client, ("a.png", b"x" * 600_000)).status_code == 413
         assert [give(client, NUCLEI[0]).status_code for _ in range(3)] == [200, 200, 409]
-    with running(tmp_path, replace(LIMITS, disk_mb=0.02)) as address, httpx.Client(base_url=address) as client:
+    with running(tmp_path, replace(ALONE, disk_mb=0.02)) as address, httpx.Client(base_url=address) as client:
         client.post("/api/visit")
         assert give(client, png(64, 64), "a.png").status_code == 503
 
@@ -817,7 +817,7 @@ def test_half_open_connections_end_while_the_page_answers(impatient):
 
 
 def test_connections_above_the_limit_are_closed(tmp_path):
-    with running(tmp_path, replace(LIMITS, connections=5, head_s=60)) as address:
+    with running(tmp_path, replace(ALONE, connections=5, head_s=60)) as address:
         host, port = address.removeprefix("http://").split(":")
         wires = [socket.create_connection((host, int(port)), timeout=60) for _ in range(9)]
         assert all(is_ended(wire, 60) for wire in wires[5:])
@@ -1145,12 +1145,12 @@ def test_a_mask_or_channels_without_a_name_are_refused_in_the_words_of_the_page(
             assert answer.status_code == 422 and words in answer.text and "--" not in answer.text, answer.text
 
 
-def test_a_map_and_a_control_are_refused_in_the_words_of_the_page(site, halves):
+def test_a_map_and_a_control_are_refused_in_the_words_of_the_page(site, field_file):
     with visitor(site) as client:
         asked = lambda text: client.post("/api/map", content=text.encode())  # noqa: E731
         assert "give the images first" in asked("well,condition\nA01,x\n").text
-        for path in halves:
-            give(client, path)
+        for name in ("A01_s1.tif", "A02_s1.tif"):
+            give(client, field_file, name, model="lr")
         assert "remove those images" in asked("image,condition\nA01_s1.tif,x\n").text
         rows = "image,condition\nA01_s1.tif,{}\nA02_s1.tif,{}\n"
         assert "has 121 letters, more than 120; shorten it" in asked(rows.format("c" * 121, "u")).text

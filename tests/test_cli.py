@@ -47,15 +47,19 @@ def test_wrong_words_are_one_line_and_exit_2(arguments, message, monkeypatch, ca
     assert len(shown.strip().splitlines()) == 1
 
 
-@pytest.mark.slow
-def test_simulate_writes_a_folder_that_show_reads(tmp_path):
-    made = run("data", "simulate", "--out", tmp_path / "cells", "--nuclei", 24, "--size", 32, "--bits", 16)
-    assert made.returncode == 0, made.stderr
-    shown = run("data", "show", tmp_path / "cells")
-    assert "(simulated): 24 nuclei" in shown.stdout
-    again = run("data", "simulate", "--out", tmp_path / "cells", "--nuclei", 24)
-    assert again.returncode == 2
-    assert str(tmp_path / "cells") in again.stderr
+def test_simulate_writes_a_folder_that_show_reads(tmp_path, monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cellcycle", "data", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    code, _, said = run("simulate", "--out", tmp_path / "cells", "--nuclei", 24, "--size", 32, "--bits", 16)
+    assert code == 0, said
+    assert "(simulated): 24 nuclei" in run("show", tmp_path / "cells")[1]
+    code, _, said = run("simulate", "--out", tmp_path / "cells", "--nuclei", 24)
+    assert code == 2
+    assert str(tmp_path / "cells") in said
 
 
 def test_parameter_values_are_numbers_where_they_read_as_such():

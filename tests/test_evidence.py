@@ -178,16 +178,20 @@ def test_a_ladder_sets_each_model_beside_the_one_above_on_the_cells_that_all_ans
     assert table["Jurkat, minus the row above"].iloc[3].endswith("undecided")
 
 
-def test_page_readme_and_cards_follow_from_the_records():
-    found = [(one, scores.scores_of(one)) for one in text.records()]
+@pytest.fixture(scope="module")
+def found():
+    """Return all committed records with their scores; not to be changed."""
+    return [(one, scores.scores_of(one)) for one in text.records()]
+
+
+def test_page_readme_and_cards_follow_from_the_records(found):
     assert {one.config["model"] for one, _ in found} == {"auto", board.FOREST, *board.PRODUCTS, *shipped_names()}
     for name, made in text.document_blocks(found).items():
         assert block(ROOT / "docs" / "evidence.md", name) == made
     assert block(ROOT / "README.md", "EVIDENCE") == text.markdown_table(text.short_table(found))
 
 
-def test_what_the_page_says_of_the_aims_that_were_missed_holds_in_the_records():
-    found = [(record, scores.scores_of(record)) for record in text.records()]
+def test_what_the_page_says_of_the_aims_that_were_missed_holds_in_the_records(found):
     by = {(r.config["model"], r.config["source"], r.config["way"]): (r.predictions, s) for r, s in found}
     assert set(text.aims_table(found)["met"]) == {"yes", "no"}
     # "The knock-down has more G1 and at most half the S of the control."

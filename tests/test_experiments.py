@@ -50,8 +50,7 @@ def test_a_larger_number_of_labels_follows_the_studys(name, n_labels):
     assert load_profile(name).study_labels == n_labels
 
 
-def test_a_leaky_run_says_so_and_no_honest_search_finds_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+def test_a_leaky_run_says_so_and_no_honest_search_finds_it(own_output):
     profile = load_profile("smoke")
     dataset = profile.load_dataset()
     before, inside = leaks.balance_before_split(profile, dataset, "logistic")
@@ -64,8 +63,7 @@ def test_a_leaky_run_says_so_and_no_honest_search_finds_it(tmp_path, monkeypatch
     assert honest.folder == inside.folder
 
 
-def test_a_memory_is_flattered_by_copies_of_the_images_it_is_asked_about(tmp_path, monkeypatch):
-    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+def test_a_memory_is_flattered_by_copies_of_the_images_it_is_asked_about(own_output):
     profile = load_profile("smoke")
     dataset = profile.load_dataset()
     before, inside = leaks.memorised(profile, dataset)
@@ -81,8 +79,7 @@ def test_folds_that_know_no_groups_part_copies():
     assert set(balanced.source[fold.train]) & set(balanced.source[fold.test])
 
 
-def test_the_pretrained_network_fits_the_target_and_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+def test_the_pretrained_network_fits_the_target_and_is_kept(own_output):
     profile = load_profile("smoke")
     source = transfers.transfer_source(profile, profile.load_dataset())
     assert source.classes == ("G2", "not-G2")
@@ -92,8 +89,7 @@ def test_the_pretrained_network_fits_the_target_and_is_kept(tmp_path, monkeypatc
     assert file.stat().st_mtime_ns == made
 
 
-def test_the_ceiling_is_recorded_in_the_folds_of_the_models(tmp_path, monkeypatch):
-    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+def test_the_ceiling_is_recorded_in_the_folds_of_the_models(own_output):
     profile = load_profile("smoke")
     dataset = profile.load_dataset()
     record = experiments.ceiling_record(profile, dataset)
@@ -137,8 +133,7 @@ def test_the_steps_to_best_start_at_the_study_and_end_at_best():
         assert before != after
 
 
-def test_the_paper_profile_trains_a_fold_at_the_size_of_the_study(tmp_path, monkeypatch):
-    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
+def test_the_paper_profile_trains_a_fold_at_the_size_of_the_study(own_output):
     short = replace(load_profile("paper"), n_folds=2, epochs={"nagao": 1}, copies=0, n_jobs=1)
     dataset = make_simulated("few", dict.fromkeys(PHASES, 4), size_px=300)
     (record,) = experiments.cross_validate(short, dataset, [experiments.training_sets(short, "nagao6")[0]])

@@ -712,8 +712,8 @@ def test_a_map_that_may_mean_two_plates_by_folders_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_fields_of_a_folder_are_read_together_unless_each_is_asked_for(tmp_path):
-    made = simulate_field((640, 1280), 240, seed=1)
-    halves = {"left": made.image[:, :960], "right": made.image[:, 960:]}
+    made = simulate_field((640, 960), 180, seed=1)
+    halves = {"left": made.image[:, :640], "right": made.image[:, 640:]}
     for name, half in halves.items():
         write_image(tmp_path / f"{name}.tif", half, made.pixel_size_um)
     together, each = predict(tmp_path), predict(tmp_path, is_each=True)

@@ -455,7 +455,7 @@ def test_channels_and_times_of_one_image_are_pictures_of_their_own_in_one_group(
 def test_fields_without_a_stated_group_are_called_as_predict_calls_their_folder(tmp_path, exposures, is_shared):
     """From well to well stain differs; where exposures do, each field is judged by itself."""
     for k, exposure in enumerate(exposures):
-        field = simulate_field((720, 720), 130, seed=4 + k)
+        field = simulate_field((600, 600), 105, seed=4 + k)
         background = np.median(field.image)
         bright = background + (field.image - background) * exposure
         write_image(tmp_path / f"A0{k + 1}.tif", bright.clip(0, 65535).astype(np.uint16), field.pixel_size_um)
@@ -476,7 +476,7 @@ def test_two_stains_of_one_slide_have_an_anchor_each(tmp_path):
     """A nucleus whose light is halved in the other channel has the same DNA there."""
     import tifffile
 
-    field = simulate_field((720, 720), 120, seed=4)
+    field = simulate_field((640, 640), 120, seed=4)
     background = np.median(field.image)
     both = np.stack([field.image, background + (field.image - background) / 2])
     path, size_um = tmp_path / "two.ome.tif", field.pixel_size_um

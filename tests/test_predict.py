@@ -276,14 +276,14 @@ def test_nuclei_are_looked_for_once_where_the_size_of_a_pixel_is_that_of_the_cam
         nuclei, "find_in_field", lambda pixels, um, backend: told.append(um) or find(pixels, um, backend)
     )
     with pytest.warns(UserWarning, match="its scale counts as unknown"):
-        predict(Plane(plane.pixels, 16, 6.45, "camera"))
+        predict(Plane(plane.pixels, 16, 6.45, "camera"), "lr")
     assert told == [None]
 
 
 @pytest.mark.slow
 def test_bad_files_among_good_ones_are_rows(tmp_path):
     (tmp_path / "bad.png").write_text("text")
-    found = list(map(Predictor().predict, [MITOSIS, tmp_path / "bad.png", FIELD]))
+    found = list(map(Predictor("lr").predict, [MITOSIS, tmp_path / "bad.png", FIELD]))
     assert [p.error is None for p in found] == [True, False, True]
     row = found[1].table.iloc[0]
     assert row["flags"] == "unreadable"
@@ -310,13 +310,13 @@ def test_the_only_image_is_refused(tmp_path):
 @pytest.mark.slow
 def test_a_pixel_size_that_was_asked_for_and_cannot_be_gives_way_to_the_stated_one():
     """At twice the size nuclei would have four times the area: what cannot be is not said to be taken."""
-    model, plane = Predictor(settings=Settings(pixel_size_um=0.65)), read_plane(FIELD)
+    model, plane = Predictor("lr", Settings(pixel_size_um=0.65)), read_plane(FIELD)
     made = model.predict(plane)
     assert set(made.columns["pixel_size_um"]) == {plane.pixel_size_um} and made.nuclei.scale_is_known
     assert made.plane_note.endswith("0.65 um was asked for, but cannot be: the stated one is taken")
     made = model.predict(replace(plane, pixel_size_um=6.5))
     assert "0.65 um was asked for, but cannot be; at 0.65 um a pixel its nuclei would have" in made.plane_note
-    areas = re.search(r"have ([\d,]+) um2", Predictor().predict(replace(plane, pixel_size_um=6.5)).plane_note)
+    areas = re.search(r"have ([\d,]+) um2", Predictor("lr").predict(replace(plane, pixel_size_um=6.5)).plane_note)
     assert len(areas[1]) > 4 and "," in areas[1]
 
 

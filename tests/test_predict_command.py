@@ -103,7 +103,7 @@ def test_bad_input_is_one_line_and_exit_2(run, tmp_path, kind):
 @pytest.mark.slow
 def test_in_a_batch_the_good_are_done_and_the_bad_are_listed(run, tmp_path):
     bad = [bad_file(kind, tmp_path) for kind in BAD]
-    code, out, err = run("predict", MITOSIS, *bad, FIELD, "--format", "csv")
+    code, out, err = run("predict", MITOSIS, *bad, FIELD, "--model", "lr", "--format", "csv")
     assert code == 1
     table = rows(out)
     assert table.loc[table["error"].notna(), "image"].tolist() == [str(path) for path in bad]
@@ -185,9 +185,14 @@ def test_a_field_prints_counts_and_shares(run):
     assert sum(float(share) for *_, share in counts) == pytest.approx(100, abs=0.3)
 
 
+@pytest.fixture(scope="module")
+def by_library():
+    return predict([FIELD, MITOSIS])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["csv", "json", "parquet"])
-def test_rows_hold_the_numbers_of_the_library(run, tmp_path, name):
+def test_rows_hold_the_numbers_of_the_library(run, tmp_path, name, by_library):
     if name == "parquet":
         pytest.importorskip("pyarrow")
     file = tmp_path / f"rows.{name}"
@@ -195,8 +200,7 @@ def test_rows_hold_the_numbers_of_the_library(run, tmp_path, name):
     assert code == 0
     assert "Nuclei:" in out
     readers = {"csv": lambda f: rows(f.read_text()), "json": lambda f: pd.DataFrame(json.loads(f.read_text()))}
-    found = readers.get(name, pd.read_parquet)(file)
-    expected = predict([FIELD, MITOSIS])
+    found, expected = readers.get(name, pd.read_parquet)(file), by_library
     assert found.columns.tolist() == expected.columns.tolist()
     assert found["call"].tolist() == expected["call"].tolist()
     np.testing.assert_allclose(found["integrated_dna"], expected["integrated_dna"], rtol=1e-12)
@@ -315,7 +319,7 @@ def test_no_nucleus_is_an_answer(run, tmp_path):
 def test_the_overlay_outlines_nuclei_in_the_colour_of_their_phase(run, tmp_path):
     from skimage import io as skio
 
-    code, *_ = run("predict", FIELD, MITOSIS, "--overlay", tmp_path / "pictures")
+    code, *_ = run("predict", FIELD, MITOSIS, "--model", "lr", "--overlay", tmp_path / "pictures")
     assert code == 0
     names = sorted(f.name for f in (tmp_path / "pictures").iterdir())
     assert names == ["M_0002_phases.png", "field_001_phases.png"]
@@ -377,7 +381,7 @@ def test_an_overlay_that_is_named_alone_is_said_to_be_one(run, tmp_path):
 
 @pytest.mark.slow
 def test_several_nuclei_bear_their_numbers_in_the_overlay_and_a_single_one_none():
-    model = Predictor()
+    model = Predictor("lr")
     for file, is_numbered in ((FIELD, True), (MITOSIS, False)):
         found = model.predict(file)
         drawn, bare = draw_overlay(found, model.checkpoint.classes), stretched(found.plane.pixels)
@@ -423,8 +427,8 @@ def test_models_lists_the_shipped_ones_with_scores(run):
 
 @pytest.mark.slow
 def test_a_slide_lends_its_g1_peak_to_its_fields(run, tmp_path):
-    made = simulate_field((640, 1280), 240, seed=1)
-    for name, half in (("left", made.image[:, :640]), ("right", made.image[:, 640:])):
+    made = simulate_field((640, 960), 180, seed=1)
+    for name, half in (("left", made.image[:, :480]), ("right", made.image[:, 480:])):
         write_image(tmp_path / f"{name}.tif", half, made.pixel_size_um)
     code, out, err = run("predict", tmp_path, "--model", "nagao6-g1", "--slide", "--format", "csv")
     assert code == 0, err

@@ -43,7 +43,7 @@ def nuclei_of(shares, n=200, seed=0, wells=("A01",), condition="", dose=np.nan, 
     for k, well in enumerate(wells):
         own = np.atleast_2d(shares)[k % len(np.atleast_2d(shares))]
         truth = rng.choice(4, n, p=own)
-        calls = np.array([rng.choice(4, p=MISTAKES[t]) for t in truth])
+        calls = (rng.random(n)[:, np.newaxis] >= MISTAKES.cumsum(axis=1)[truth]).sum(axis=1).clip(max=3)
         # The probability of each phase under equal shares, given the call.
         likely = MISTAKES[:, calls].T + 1e-4
         scores = likely / likely.sum(axis=1, keepdims=True)

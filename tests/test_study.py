@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import signal
@@ -73,10 +72,9 @@ def test_the_executed_copies_say_what_the_records_say(smoke):
     assert (baseline.predicted == baseline.labels).mean() > summaries.majority_accuracy(baseline)
 
 
-def test_figures_notebook_needs_the_records(smoke, tmp_path, monkeypatch):
+def test_figures_notebook_needs_the_records(smoke, own_output):
     profile = load_profile("smoke")
     dataset = profile.load_dataset()
-    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
     with pytest.raises(RecordError, match="no whole record of nagao6 D3"):
         experiments.recorded(profile, dataset, [experiments.settings(profile, "nagao6")])
 
@@ -103,7 +101,7 @@ def test_a_failing_notebook_is_reported_and_the_others_run(tmp_path, monkeypatch
     monkeypatch.setattr(notebooks, "notebooks_dir", lambda: tmp_path)
     good, bad = notebooks.run_study("smoke", workers=1)
     assert good.error is None
-    assert "broken cell" in bad.error
+    assert "broken cell" in bad.error and "broken cell" in bad.copy.read_text(encoding="utf-8")
     printed = capsys.readouterr().out
     assert "01_good" in printed
     assert "FAILED" in printed
@@ -133,14 +131,27 @@ def test_publishing_keeps_outputs_and_drops_run_metadata(tmp_path):
     assert clean(made) == made
 
 
-def test_a_damaged_record_is_made_again_and_the_command_says_so(smoke, output_dir, capsys):
+# A notebook as those of the course, which trains for a moment, for as long as it is told, and for another moment.
+TRAINING = """
+import os
+from cellcycle.study import experiments, load_profile
+cfg = load_profile()
+first, *others = experiments.training_sets(cfg, "logistic")
+models = [first, first | {"epochs": int(os.environ.get("EPOCHS", 1))}, *others]
+experiments.cross_validate(cfg, cfg.load_dataset(), models)
+"""
+
+
+def test_a_damaged_record_is_made_again_and_the_command_says_so(smoke, output_dir, capsys, tmp_path, monkeypatch):
     profile = load_profile("smoke")
     dataset, model = profile.load_dataset(), [experiments.settings(profile, "logistic", "D2")]
     (record,) = experiments.recorded(profile, dataset, model)
     before = (record.folder / "predictions.csv").read_bytes()
     facts = (record.folder / "run.json").read_text(encoding="utf-8")
     (record.folder / "run.json").write_text(facts.replace('"train_s": ', '"train_s": 1'), encoding="utf-8")
-    (outcome,) = notebooks.run_study("smoke", only=("04",))
+    write_notebook(tmp_path / "01_training.ipynb", "profile: str = ''", TRAINING)
+    monkeypatch.setattr(notebooks, "notebooks_dir", lambda: tmp_path)
+    (outcome,) = notebooks.run_study("smoke")
     assert outcome.error is None
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "made again" in line]
     assert line.strip() == f"{record.folder / 'run.json'}: the file was changed after the run; the run is made again"
@@ -153,16 +164,30 @@ def test_a_damaged_record_is_made_again_and_the_command_says_so(smoke, output_di
     (record.folder / "run.json").write_text(whole, encoding="utf-8")
 
 
+# The command, with the notebooks of another folder.
+STUDY = """
+import sys
+from pathlib import Path
+from cellcycle import cli
+from cellcycle.study import notebooks
+folder = Path(sys.argv.pop())
+notebooks.notebooks_dir = lambda: folder
+cli.main()
+"""
+
+
 def test_a_killed_study_goes_on_where_it_stopped(smoke, output_dir, tmp_path):
-    """Kill the command while notebook 05 trains, run it again, and count what was not repeated."""
+    """Kill the command while a notebook trains, run it again, and count what was not repeated."""
     shutil.copytree(output_dir / "cache", tmp_path / "cache")
-    environment = os.environ | {"CELLCYCLE_OUTPUT": str(tmp_path)}
-    command = [sys.executable, "-m", "cellcycle", "study", "--profile", "smoke", "--only", "05"]
+    (tmp_path / "lessons").mkdir()
+    write_notebook(tmp_path / "lessons" / "01_training.ipynb", "profile: str = ''", TRAINING)
+    environment = os.environ | {"CELLCYCLE_OUTPUT": str(tmp_path), "EPOCHS": "1000000"}
+    command = [sys.executable, "-c", STUDY, "study", "--profile", "smoke", str(tmp_path / "lessons")]
     first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     records = tmp_path / "results" / "smoke" / "simulated"
     deadline = time.monotonic() + 120
     while not list(records.glob("[!.]*/run.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.01)
     family = descendants(first.pid)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
@@ -174,24 +199,20 @@ def test_a_killed_study_goes_on_where_it_stopped(smoke, output_dir, tmp_path):
     assert not [pid for pid in family if psutil.pid_exists(pid)]
     done = {f: f.stat().st_mtime_ns for f in records.glob("[!.]*/run.json")}
     assert done
+    environment["EPOCHS"] = "1"
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     after = {f: f.stat().st_mtime_ns for f in records.glob("[!.]*/run.json")}
     assert done.items() < after.items()
-    for file in _records_of_05(output_dir):
-        again_file = records / file.parent.name / "predictions.csv"
-        assert again_file.read_bytes() == (file.parent / "predictions.csv").read_bytes()
+    profile = load_profile("smoke")
+    expected = experiments.recorded(profile, profile.load_dataset(), experiments.training_sets(profile, "logistic"))
+    for record in expected:
+        again_file = records / record.folder.name / "predictions.csv"
+        assert again_file.read_bytes() == (record.folder / "predictions.csv").read_bytes()
 
 
 def descendants(pid):
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-
-
-def _records_of_05(output_dir: Path):
-    folder = output_dir / "results" / "smoke" / "simulated"
-    # Notebook 09 repeats some of them under other seeds, and on other nuclei.
-    configs = {f: json.loads(f.read_text())["config"] for f in folder.glob("nn_*/run.json")}
-    return [f for f, config in configs.items() if config["seed"] == 0 and "experiment" not in config]
 
 
 def test_results_of_the_recorded_study_are_committed_and_others_are_not(monkeypatch):
@@ -228,9 +249,8 @@ def test_the_time_left_follows_the_pace_of_the_finished_notebooks(tmp_path):
 
 
 @pytest.fixture
-def quick(monkeypatch, tmp_path):
+def quick(monkeypatch, own_output):
     """Make the whole study a stand-in that notes where its output would go."""
-    monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
     went = []
 
     def run_study(_profile, _data, output):
@@ -242,7 +262,7 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.setattr(notebooks, "load_profile", lambda *_: load_profile("smoke"))
     monkeypatch.setattr(experiments, "headline_records", lambda profile, *_: {"folder": profile.results_dir()})
     monkeypatch.setattr(texts, "distances", lambda made, kept: pd.DataFrame({"made": [made], "kept": [kept]}))
-    return SimpleNamespace(went=went, went_wrong=went_wrong, output=tmp_path)
+    return SimpleNamespace(went=went, went_wrong=went_wrong, output=own_output)
 
 
 def test_a_fresh_run_leaves_the_record_alone_and_is_compared_with_it(quick):

@@ -211,7 +211,7 @@ def test_strange_nuclei_are_told_by_a_model_of_ones_own(cells, trained):
 def test_groups_that_are_set_aside_stand_in_the_card(cells, tmp_path):
     differ = "G1 and M differ in bits (8, 16): a model can tell them by it"
     grouped = replace(cells, groups=np.where(np.arange(96) % 24 < 12, "slide 1", "slide 2"), exported=(differ,))
-    model = train(grouped, tmp_path / "model", **QUICK | {"folds": 3})
+    model = train(grouped, tmp_path / "model", **QUICK | {"folds": 3, "network": "dna-content"})
     assert differ in model.card["limits"]
     assert any("fewer than 3 groups" in limit for limit in model.card["limits"])
     assert model.card["scores"]["held_out"]["drawn"] == "cells"
@@ -247,7 +247,10 @@ def test_weights_that_are_kept_are_said_to_come_from_what_they_were_learned_from
 def test_the_folder_in_which_one_is_gives_the_model_its_name(cells, tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path / "mine")
-    assert train(cells, ".", **QUICK).name == "mine" and (tmp_path / "mine" / "model.json").is_file()
+    assert (
+        train(cells, ".", **QUICK | {"network": "dna-content"}).name == "mine"
+        and (tmp_path / "mine" / "model.json").is_file()
+    )
 
 
 @pytest.mark.parametrize("where", ["classes", "rows", "group", "corrections"])
@@ -323,7 +326,7 @@ def test_copies_and_groups_of_two_spellings_stay_on_one_side(folder, tmp_path):
     rows[-2] = rows[-2].replace("slide 3", " Slide 3")
     (tmp_path / "cells.csv").write_text("\n".join(["path,label,group", *rows]) + "\n")
     # A fold that parted them would be refused: `check_no_leak`.
-    train(tmp_path / "cells.csv", tmp_path / "model", **QUICK, say=said.append)
+    train(tmp_path / "cells.csv", tmp_path / "model", **QUICK | {"network": "dna-content"}, say=said.append)
     assert any("1 images are copies of others" in line for line in said)
     groups = pd.read_csv(tmp_path / "model" / "held_out.csv")["group"]
     assert groups.nunique() == 3  # slides 0 and 1 share a picture

@@ -192,7 +192,9 @@ def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:
     try:
         with private as sockets, patch.dict(os.environ, environment, CELLCYCLE_PROGRESS_FILE=str(progress)):
             options = {"kernel_name": "python3", "cwd": str(source.parent), "config": _kernel_config(sockets)}
-            papermill.execute_notebook(str(source), str(copy), parameters, progress_bar=False, **options)
+            # The copy is written once, when it is done or has failed: after each cell it would cost a tenth of a run.
+            options |= {"progress_bar": False, "request_save_on_cell_execute": False}
+            papermill.execute_notebook(str(source), str(copy), parameters, **options)
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
     except CellCycleError as failure:
