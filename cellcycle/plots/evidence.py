@@ -32,7 +32,8 @@ def scores(rows: dict[str, dict], panels):
         measured = [row[_TRUE_SHARE[score]].value for row in rows.values() if _TRUE_SHARE.get(score) in row]
         if measured:
             ax.axvline(np.mean(measured), color=REFERENCE, linestyle=":", linewidth=1.2, label="by EdU")
-            legend(ax, loc="upper right")
+            # Above the axes, where no line and no dot can lie.
+            legend(ax, loc="lower right", bbox_to_anchor=(1, 1))
         if "AUC" in score:
             ax.axvline(0.5, color=QUIET, linestyle=":", linewidth=1)
         ax.grid(axis="y", color="#eeeeee")
