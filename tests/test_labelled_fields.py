@@ -126,8 +126,12 @@ def test_places_of_another_picture_are_refused_though_many_mean_a_nucleus_by_cha
     folder, _ = plate
     other = write_dense(folder / "a.tif", 2)
     write_dense(folder / "a.tif", 1)
-    with pytest.raises(DataError, match=r"is not there; so .* others; give centroid_y_px, from the top"):
-        load(folder, other, on_error="skip")
+    right = pd.concat([write_dense(folder / f"{name}.tif", seed) for seed, name in enumerate("cdef", 3)])
+    assert len(right) > 4 * len(other)
+    # As well where they are few among right ones, of other pictures.
+    for table in (other, pd.concat([right, other])):
+        with pytest.raises(DataError, match=r"is not there; so .* others; give centroid_y_px, from the top"):
+            load(folder, table, on_error="skip")
 
 
 def test_labels_that_are_the_numbers_of_a_mask_are_no_classes(plate):

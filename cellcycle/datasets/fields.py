@@ -25,6 +25,8 @@ from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, find_nuclei, likely_pixel_
 _MARGIN, _LEAST_PX = 2.2, 32
 _SMOOTHED_PX = 3.0
 _GIVE_PLACES = "give centroid_y_px, from the top, and centroid_x_px, from the left, in px"
+# So many places of one picture tell whether they are those of another.
+_LEAST_ROWS = 10
 _OTHER_NUMBER = "have the place of one nucleus, but not its number: the place is taken"
 
 
@@ -94,10 +96,11 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
         bad += said
         meant["field"] = len(fields) - 1
         rows.append(meant)
-    n_read = sum(len(named) for _, named in pictures.values())
-    n_near = _near_middles(file, zip(fields, (named for _, named in pictures.values()), strict=True))
-    # Where places are those of another picture, some mean a nucleus by chance.
-    by_chance = 5 * len(lost) > n_read and 2 * n_near < n_read - len(lost)
+    asked = [named for _, named in pictures.values()]
+    n_near = _near_middles(file, list(zip(fields, asked, strict=True)))
+    counts = [(len(named), named.index.isin(lost).sum(), n) for named, n in zip(asked, n_near, strict=True)]
+    n_read, *others = np.array(counts, int).reshape(-1, 3).sum(axis=0)
+    by_chance = any(_are_by_chance(*of) for of in [(n_read, *others), *(of for of in counts if of[0] >= _LEAST_ROWS)])
     if bad and (on_error == "raise" or 2 * len(lost) > n_read or by_chance or not rows):
         more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
         mend = "mend the rows (channel and planes say what is read of an image)"
@@ -194,28 +197,35 @@ def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list
     return pd.DataFrame(meant, columns=["at", "label", "group", "sample_id"]), bad
 
 
-def _near_middles(file: Path, pictures) -> int:
-    """Return how many places lie near the middle of a nucleus; `pictures`: field, rows.
+def _are_by_chance(n_rows: int, n_lost: int, n_near: int) -> bool:
+    """Tell whether places are those of another picture, of which some mean a nucleus, though seldom its middle."""
+    return 5 * n_lost > n_rows and 2 * n_near < n_rows - n_lost
+
+
+def _near_middles(file: Path, pictures) -> list[int]:
+    """Return how many places of each of the pictures, (field, rows), lie near the middle of a nucleus.
 
     Refused are places of which most do, or most near that of their number, if they are read otherwise, and less than
     half so many as they are.
     """
     hows, n_rows = ("", "with x and y swapped", "if they are in um", "if y runs from below"), 0
-    n_near = np.zeros((2, len(hows)), int)
-    for found, named in (pair for pair in pictures if len(pair[0].nuclei)):
+    n_near = np.zeros((len(pictures), 2, len(hows)), int)
+    for near, (found, named) in zip(n_near, pictures, strict=True):
+        if not len(found.nuclei):
+            continue
         number, y, x = named[["nucleus_id", "centroid_y_px", "centroid_x_px"]].to_numpy(float).T
         um, below = found.nuclei.pixel_size_um, found.pixels.shape[0] - 1 - y
         half, ids = np.sqrt(found.nuclei.measured["area_px"] / np.pi) / 2, found.nuclei.measured["nucleus_id"]
         tree, n_rows = cKDTree(found.nuclei.centres), n_rows + len(named)
         for k, place in enumerate(((y, x), (x, y), (y / um, x / um), (below, x))):
             away, at = tree.query(np.nan_to_num(np.transpose(place), nan=-np.inf).clip(-1e9, 1e9))
-            n_near[:, k] += [(away <= half[at]).sum(), ((away <= half[at]) & (ids[at] == number)).sum()]
-    for n_of in n_near:
+            near[:, k] = (away <= half[at]).sum(), ((away <= half[at]) & (ids[at] == number)).sum()
+    for n_of in n_near.sum(axis=0):
         k = n_of.argmax()
         if n_of[k] > max(2 * n_of[0], n_rows / 2):
             finding = f"{n_of[k]} of its {n_rows} places mean a nucleus {hows[k]}; as they are, {n_of[0]} do"
             raise DataError(file, finding, _GIVE_PLACES)
-    return n_near[0, 0]
+    return n_near[:, 0, 0].tolist()
 
 
 def nucleus_of(nuclei: Nuclei, row) -> int | None:
