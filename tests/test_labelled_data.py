@@ -10,8 +10,10 @@ import pytest
 import tifffile
 
 from cellcycle.datasets import load_dataset, source_kind, source_name
+from cellcycle.datasets.exported import differences
 from cellcycle.datasets.tables import clean_names, read_table
 from cellcycle.errors import DataError
+from cellcycle.images import read_plane
 
 PHASES = ("G1", "S", "G2", "M")
 
@@ -619,6 +621,15 @@ def test_without_size_nothing_is_scaled(cells):
 
 
 # --- what training asks
+
+
+def test_a_class_a_row_as_a_dragged_cell_makes_is_refused_in_one_short_line(tmp_path):
+    """Only classes that are large enough are set beside each other: pairs of a thousand would take an hour."""
+    write_cells(tmp_path, *(f"{k}.tif" for k in range(8)))
+    table = manifest(tmp_path, ["path,label", *(f"{k}.tif,G{k + 1}" for k in range(8))])
+    with pytest.raises(DataError, match="G1 has 1, G2 has 1, G3 has 1, G4 has 1 and 4 more where 5 are needed"):
+        load_dataset(table).check_for_training()
+    assert differences([f"G{k}" for k in range(1000)], [read_plane(tmp_path / "0.tif")] * 1000) == ()
 
 
 @pytest.mark.slow

@@ -42,6 +42,8 @@ def difference_of_groups(labels, groups) -> str:
 
 def _difference(labels, values, name: str, least_share: float = 0.5) -> str:
     counts = pd.crosstab(pd.Series(list(values)), pd.Series(list(labels)))
+    # Of fewer nothing is told, and a class a row, as a dragged cell of a table makes, would be many pairs.
+    counts = counts.loc[:, counts.sum() >= FEWEST]
     told = [(pair, of) for pair in combinations(counts, 2) if _tells(of := counts[list(pair)], least_share)]
     if not told:
         return ""
@@ -53,9 +55,9 @@ def _difference(labels, values, name: str, least_share: float = 0.5) -> str:
 def _tells(counts: pd.DataFrame, least_share: float) -> bool:
     """Say whether values of a property, (V, 2) cells of two classes, tell these apart.
 
-    Those count that `FEWEST` cells of a class have, and this share of it.
+    Those count that `FEWEST` cells of a class have, and this share of it; classes have as many.
     """
     n_cells = counts.sum()
     is_usual = ((counts >= FEWEST) & (counts >= n_cells * least_share)).any(axis=1)
     n_wrong = counts[is_usual].min(axis=1).sum() + counts[~is_usual].sum().min()
-    return n_cells.min() >= FEWEST and 2 * n_wrong < n_cells.min()
+    return 2 * n_wrong < n_cells.min()

@@ -137,8 +137,9 @@ class NucleusDataset:
         if len(counts) < 2:
             raise DataError(self.name, f"only one class ({counts.index[0]})", "give images of two or more classes")
         if counts.min() < FEWEST:
-            missing = ", ".join(f"{name} has {n}" for name, n in counts[counts < FEWEST].items())
-            finding = f"too few images to train on: {missing} where {FEWEST} are needed"
+            missing = [f"{name} has {n}" for name, n in counts[counts < FEWEST].items()]
+            shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+            finding = f"too few images to train on: {shown} where {FEWEST} are needed"
             raise DataError(self.name, finding, "add images, or leave the class out")
         few = ", ".join(f"{name} {n}" for name, n in counts[counts < FEW].items())
         said = [f"classes of fewer than {FEW} images, whose scores say little: {few}"] if few else []
