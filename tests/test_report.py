@@ -69,6 +69,7 @@ def nuclei_of(shares, n=200, seed=0, wells=("A01",), condition="", dose=np.nan, 
 
 
 CONTROL, ARREST = [0.5, 0.3, 0.15, 0.05], [0.8, 0.1, 0.08, 0.02]
+ONE_PLACE = {"place": "", "replicate": "", "unit": ""}
 CULTURE = "culture 0.32 0.32 0.32 0.04"
 
 
@@ -321,7 +322,7 @@ def test_the_page_says_where_peaks_are_too_broad_for_a_fitted_share(tmp_path):
 
 def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_not():
     differing = [[0.3, 0.5, 0.15, 0.05], [0.7, 0.1, 0.15, 0.05]]
-    table = nuclei_of(differing, n=400, wells=tuple("ABCDEF")).assign(replicate="")
+    table = nuclei_of(differing, n=400, wells=tuple("ABCDEF")).assign(place="", replicate="")
     wells = samples_of(without_prior(table.assign(unit=table["well"])), PHASES, 0, 300)
     by_well = wells.interval("counted", scatter=scatter_of([wells]))[0]
     by_cell = samples_of(without_prior(table.assign(unit="", image="")), PHASES, 0, 300).interval("counted")[0]
@@ -339,7 +340,7 @@ def test_a_phase_of_which_no_nucleus_is_there_may_all_the_same_be():
     """Newcombe 1998, table II: 56 of 70 against 48 of 80, and 0 of 10 against 0 of 10, by his method 10."""
 
     def called(n_g1: int, n: int):
-        rows = nuclei_of([[1.0, 0.0, 0.0, 0.0]], n=n, wells=("A",)).assign(replicate="", unit="", image="")
+        rows = nuclei_of([[1.0, 0.0, 0.0, 0.0]], n=n, wells=("A",)).assign(**ONE_PLACE, image="")
         rows["call"] = np.where(np.arange(n) < n_g1, "G1", "G2")
         return samples_of(without_prior(rows), PHASES, 0, 300)
 
@@ -361,7 +362,7 @@ def test_differences_of_wells_that_were_treated_alike_hold_0_as_often_as_they_sa
         # The odds of a phase differ from well to well by a third.
         shares = np.array([0.6, 0.2, 0.15, 0.05]) * np.exp(rng.normal(0, 0.3, (n, 4)))
         table = nuclei_of(shares / shares.sum(1, keepdims=True), n=100, seed=seed, wells=tuple("ABCDEF"[:n]))
-        return samples_of(without_prior(table.assign(unit=table["well"], replicate="")), PHASES, seed, 60)
+        return samples_of(without_prior(table.assign(unit=table["well"], place="", replicate="")), PHASES, seed, 60)
 
     for k in range(40):
         one, other = (arm(n, 2 * k + i) for i, n in enumerate(n_wells))
@@ -370,11 +371,14 @@ def test_differences_of_wells_that_were_treated_alike_hold_0_as_often_as_they_sa
     assert np.mean(held) > 0.91
 
 
-def arm_of(rng, sizes, deviation, shares=(0.55, 0.25, 0.16, 0.04)):
-    """Return the samples of an arm with wells of so many nuclei, whose calls are sure."""
-    own = np.array(shares) * np.exp(rng.normal(0, deviation, (len(sizes), 4)))
+def arm_of(rng, sizes, deviation, shares=(0.55, 0.25, 0.16, 0.04), n_plates=1):
+    """Return the samples of an arm with wells of so many nuclei, whose calls are sure; they or their plates differ."""
+    plate = np.arange(len(sizes)) % n_plates
+    off = rng.normal(0, deviation, (len(sizes), 4))
+    own = np.array(shares) * np.exp(off if n_plates == 1 else off[plate])
     truth = np.concatenate([rng.choice(4, n, p=p / p.sum()) for n, p in zip(sizes, own, strict=True)])
     rows = pd.DataFrame({"call": np.array(PHASES)[truth], "unit": np.repeat(np.arange(len(sizes)), sizes)})
+    rows["place"] = plate[rows["unit"]]
     likely = {f"l_{phase}": (truth == k) * 1.0 for k, phase in enumerate(PHASES)}
     return samples_of(rows.assign(image=rows["unit"], replicate="", **likely), PHASES, 0, 100)
 
@@ -403,17 +407,42 @@ def test_wells_of_three_nuclei_say_nothing_of_how_much_wells_differ(n_small):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sizes", "deviation", "n_arms"),
-    [((900, 20, 20, 20, 20), 0.5, 2), ((300, 100, 30), 0.25, 2), ((200,) * 3, 0.25, 8), ((100,) * 6, 0.0, 8)],
+    ("sizes", "deviation", "n_arms", "n_plates"),
+    [
+        ((900, 20, 20, 20, 20), 0.5, 2, 1),
+        ((300, 100, 30), 0.25, 2, 1),
+        ((200,) * 3, 0.25, 8, 1),
+        ((100,) * 6, 0.0, 8, 1),
+        ((100,) * 8, 0.4, 4, 2),
+    ],
 )
-def test_intervals_hold_the_truth_as_often_as_they_say_also_of_uneven_wells(sizes, deviation, n_arms):
-    """Of two conditions whose wells differ twice as much as is known of wells, 0.92 by simulation."""
+def test_intervals_hold_the_truth_as_often_as_they_say_also_of_uneven_wells(sizes, deviation, n_arms, n_plates):
+    """Of two conditions whose wells differ twice as much as is known of wells, 0.92 by simulation.
+
+    Of eight wells on two plates that differ, under each condition otherwise, 0.7 if they count as eight.
+    """
     rng, held = np.random.default_rng(0), []
     for _ in range(80 // n_arms):
-        first, *others = arms = [arm_of(rng, sizes, deviation) for _ in range(n_arms)]
+        first, *others = arms = [arm_of(rng, sizes, deviation, n_plates=n_plates) for _ in range(n_arms)]
         scatter = scatter_of(arms)
         held += [one.low <= 0 <= one.high for own in others for one in own.interval("counted", first, scatter)]
     assert np.mean(held) > 0.89
+
+
+@pytest.mark.parametrize("place", ["plate", "group", "slide"])
+def test_wells_of_two_plates_say_less_than_those_of_one_whatever_replicates_they_are(tmp_path, place):
+    def width(names) -> float:
+        parts = []
+        for k, name in enumerate(names):
+            where = {"plate": "", "group": ""} | {place: name}
+            wells = [f"{'ABCD'[well]}0{k + 1}" for well in range(4)]
+            part = nuclei_of(CONTROL, 60, k, wells, "drug", **where)
+            parts.append(part.assign(replicate=part["well"].str[0], integrated_dna=np.nan, dna_copies=np.nan))
+        pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+        numbers = all_numbers(read_experiment([tmp_path / "t.csv"]), 60).set_index(["table", "quantity"])
+        return float(numbers["high"]["counted", "G1"] - numbers["low"]["counted", "G1"])
+
+    assert width(["1", "2"]) > 1.2 * width(["1", "1"])
 
 
 @pytest.mark.slow
@@ -442,7 +471,7 @@ def test_where_the_peaks_lie_is_part_of_a_fitted_interval(seed):
     rng, n = np.random.default_rng(seed), 150
     truth = rng.choice(4, n, p=[0.45, 0.3, 0.2, 0.05])
     copies = np.choose(truth, [2.0, rng.uniform(2, 3.8, n), 3.8, 3.8]) * np.exp(rng.normal(0, 0.09, n))
-    rows = nuclei_of([[1.0, 0.0, 0.0, 0.0]], n=n).assign(dna_copies=copies, is_counted=True, replicate="", unit="")
+    rows = nuclei_of([[1.0, 0.0, 0.0, 0.0]], n=n).assign(dna_copies=copies, is_counted=True, **ONE_PLACE)
     found = samples_of(with_likelihoods(without_prior(rows)), PHASES, 0, 200).interval("fitted")
     for one, true in zip(found, (0.45, 0.3, 0.25), strict=True):
         assert one.low <= true <= one.high and one.high - one.low < 0.65

@@ -29,11 +29,11 @@ NO_CONDITION = "no condition"
 class Experiment:
     """The nuclei of an experiment, in the columns of a prediction table.
 
-    `table` holds all rows, with `arm` (condition and dose, else well, else image), `unit` (well, else image), its
-    `unit_name` and `image_name` on the page, `is_bare` (without a condition, where others have one), `is_nucleus`,
-    `is_counted`, `l_<class>`, the probabilities with the prior of the calls taken out again, and `f_<phase>`, see
-    `with_likelihoods`. Of the `arms` the `control` comes first, with which others are compared ("" for none), then by
-    condition and dose.
+    `table` holds all rows, with `arm` (condition and dose, else well, else image), `place` (plate, else what is read
+    together, else slide), `unit` (well, else image), its `unit_name` and `image_name` on the page, `is_bare` (without a
+    condition, where others have one), `is_nucleus`, `is_counted`, `l_<class>`, the probabilities with the prior of the
+    calls taken out again, and `f_<phase>`, see `with_likelihoods`. Of the `arms` the `control` comes first, with which
+    others are compared ("" for none), then by condition and dose.
     """
 
     table: pd.DataFrame
@@ -76,6 +76,9 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     table["is_counted"] = table["is_nucleus"] & ((table["call"] != "") | is_open) & ~table["flags"].map(is_spoilt)
     table = with_likelihoods(without_prior(table))
     well = (table["plate"] + " " + table["well"]).str.strip() if len(set(table["plate"])) > 1 else table["well"]
+    place = table["plate"].where(table["plate"] != "", table["group"])
+    # A group whose images lend each other nothing has no name.
+    table["place"] = place.where(place != "", table["slide"].map(clean) if "slide" in table else "")
     table["unit"] = well.where(table["well"] != "", table["image"])
     table["image_name"] = _short(table["image"].map(lambda image: Path(image).name), table["image"])
     table["unit_name"] = _short(table["unit"].where(table["well"] != "", table["image_name"]), table["unit"])

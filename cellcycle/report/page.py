@@ -34,9 +34,10 @@ _SHARES = (
     "<b>Counted</b>: the calls, made with {prior}. <b>Estimated</b>: the shares under which the probabilities of all "
     "nuclei are likeliest, with that prior taken out again; so mistakes cancel, as far as the probabilities admit them."
     "{fitted}"
-    " Bars and large dots: counted; small dots: single {units}. An interval is the widest of those over replicates, "
-    "wells, fields and nuclei, for cells of one well are alike, and never narrower than as many nuclei allow (Wilson). "
-    "How much the odds of a phase differ between wells is taken to be alike under all conditions."
+    " Bars and large dots: counted; small dots: single {units}. An interval is the widest of those over plates "
+    "(slides, groups), replicates, wells, fields and nuclei, for cells of one are alike, and never narrower than as "
+    "many nuclei allow (Wilson). How much the odds of a phase differ between wells, or plates, is taken to be alike "
+    "under all conditions."
 )
 _FITTED = (
     " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one fit a slide or plate, with a peak at "
@@ -53,13 +54,13 @@ _HISTOGRAMS = (
 )
 _PLATE = "Counted shares, nuclei found, and the width of their rims, which grows out of focus; – where there is none."
 _DONE = (
-    "Intervals: 95 %, by 500 bootstrap samples of nuclei, and for fields, wells and replicates by Student's t: one "
-    "variance of their log odds beyond that of so many nuclei for all conditions (DerSimonian and Laird 1986, Control. "
-    "Clin. Trials 7:177), of wells and replicates moderated by four more whose log odds deviate by 0.25 (Smyth 2004, "
-    "Stat. Appl. Genet. Mol. Biol. 3:3), and not below what they show, each well weighing as its nuclei; of these the "
-    "widest. They say nothing of errors that all wells share: calls that are wrong alike, S that is not spread evenly. "
-    "Many differences: Holm 1979, Scand. J. Stat. 6:65. Estimated shares: Saerens, Latinne and Decaestecker 2002, "
-    "Neural Computation 14:21. Research only, no medical device."
+    "Intervals: 95 %, by 500 bootstrap samples of nuclei, and for fields, wells, replicates and plates by Student's "
+    "t: one variance of their log odds beyond that of so many nuclei for all conditions (DerSimonian and Laird 1986, "
+    "Control. Clin. Trials 7:177), of all but fields moderated by four more whose log odds deviate by 0.25 (Smyth "
+    "2004, Stat. Appl. Genet. Mol. Biol. 3:3), and not below what they show, each well weighing as its nuclei; of "
+    "these the widest. They say nothing of errors that all wells share: calls that are wrong alike, S that is not "
+    "spread evenly. Many differences: Holm 1979, Scand. J. Stat. 6:65. Estimated shares: Saerens, Latinne and "
+    "Decaestecker 2002, Neural Computation 14:21. Research only, no medical device."
 )
 
 

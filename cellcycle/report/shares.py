@@ -27,8 +27,9 @@ _STEPS, _COPY_STEPS = 10, 40
 _EM_ROUNDS = 100
 # What nuclei are alike in, and how many wells are added to those of an experiment, of which the odds of a phase differ
 # by this much (a deviation of their logarithm): where each condition has two wells, they say little of that themselves.
-# Of fields of one well nothing is known.
-_KNOWN_WELLS, _KNOWN_DEVIATION = {"replicate": 4, "unit": 4, "image": 0}, 0.25
+# Plates, other days or cells, differ like wells at least, also where wells of each are numbered as replicates. Of
+# fields of one well nothing is known.
+_KNOWN_WELLS, _KNOWN_DEVIATION = {"place": 4, "replicate": 4, "unit": 4, "image": 0}, 0.25
 # How far weights of a well are moved to see how far it draws the shares.
 _NUDGE = 1e-3
 
@@ -88,9 +89,9 @@ class Samples:
     """Shares of an arm and how they would differ if drawn again, by "counted" and "estimated".
 
     `value` (K,); `n`, how many nuclei it is of; `drawn` how deviations from the value (B, K) of bootstrap samples of
-    nuclei, none where there is but one, with n / (n - 1) in their variance; `parts`, also by "replicate", "unit" or
-    "image", which part of the nuclei is of each (n,), and how far it draws the value off the others' (n, K); `moved`
-    are the deviations that fits made again add to these.
+    nuclei, none where there is but one, with n / (n - 1) in their variance; `parts`, also by what nuclei are alike in
+    ("place", "replicate", "unit", "image"), which part of the nuclei is of each (n,), and how far it draws the value
+    off the others' (n, K); `moved` are the deviations that fits made again add to these.
     """
 
     value: dict[str, np.ndarray]
@@ -103,7 +104,8 @@ class Samples:
         """Return the share of each class, or what it is more than in another arm, with the widest of its intervals.
 
         Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds. That
-        of fields, wells and replicates is by their `scatter` (see `scatter_of`); what is not in it counts for nothing.
+        of fields, wells, replicates and plates is by their `scatter` (see `scatter_of`); what is not in it counts for
+        nothing.
         None is narrower than Wilson's (a difference's than Newcombe's) for as many nuclei: without one nucleus in S
         every sample drawn again has none, and yet the share may be a few in a hundred (Newcombe 1998, Statistics in
         Medicine 17:873).
@@ -169,7 +171,7 @@ class Samples:
 
 
 def scatter_of(arms: list[Samples], levels=tuple(_KNOWN_WELLS)) -> dict[str, list[tuple[np.ndarray, np.ndarray, str]]]:
-    """Return how much wells of one arm differ, and replicates and fields where there are several, alike in all arms.
+    """Return how much wells of one arm differ, and plates, replicates and fields where there are several, in all alike.
 
     By "counted", "estimated", ...: the variance (K,) of log odds, its degrees of freedom (K,), and the level. One
     variance for all arms, as in an analysis of variance, moderated by what is known of wells (Smyth 2004, Statistical

@@ -4,7 +4,6 @@ import html
 
 import numpy as np
 
-from cellcycle.datasets.tables import clean
 from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.report.numbers import LEFT_OUT, NO_CONDITION, Experiment, is_spoilt
@@ -137,12 +136,10 @@ def _on_other_plates(experiment: Experiment) -> list[str]:
     How plates differ moves the difference by no more than the part of the nuclei that would have to change its plate.
     """
     nuclei = experiment.nuclei
-    place = nuclei["plate"].where(nuclei["plate"] != "", nuclei["slide"].map(clean) if "slide" in nuclei else "")
-    # A group whose images lend each other nothing has no name.
-    place = place.where(place != "", nuclei["group"])
     is_control = experiment.is_control[nuclei.index]
     if not is_control.any() or is_control.all():
         return []
+    place = nuclei["place"]
     parts = place[~is_control].groupby(nuclei["arm"]).value_counts(normalize=True).unstack(0, fill_value=0)
     of_control = place[is_control].value_counts(normalize=True).reindex(parts.index, fill_value=0)
     is_alone = parts[of_control == 0].sum() > _MOST_UNEVEN

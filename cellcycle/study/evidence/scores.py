@@ -16,7 +16,7 @@ from cellcycle.study.evidence.sources import EDU, MITOTIC
 LEAST_NUCLEI = 20
 MOST_MITOSES = 0.1
 FIELDS = {"control": "SCR_f1", "knock-down": "siCDK4_f3"}
-_ONE_PLACE = {"replicate": "", "unit": "", "image": ""}
+_ONE_PLACE = {"place": "", "replicate": "", "unit": "", "image": ""}
 
 
 def rows_of(record: Record) -> pd.DataFrame:
