@@ -109,6 +109,35 @@ def test_estimated_shares_take_out_the_mistakes_that_probabilities_admit():
         assert np.abs(estimated - shares).max() < np.abs(counted - shares).max()
 
 
+def unsure(shares, n: int, seed: int) -> np.ndarray:
+    """Return probabilities (N, 4) of nuclei of which G1, S and G2 are hardly told apart."""
+    rng = np.random.default_rng(seed)
+    likely = np.array([[70, 25, 5, 0], [30, 40, 29, 1], [5, 25, 69, 1], [0, 1, 9, 90]]).T / 100 + 1e-4
+    of_calls = likely / likely.sum(axis=1, keepdims=True)
+    return of_calls[rng.choice(4, n, p=likely @ shares / (likely @ shares).sum())]
+
+
+@pytest.mark.parametrize("n", [1, 300, 5000])
+def test_estimated_shares_are_the_likeliest_also_where_probabilities_are_unsure(n):
+    """At the likeliest no class has a slope upwards, and those that are there have none."""
+    scores = np.random.default_rng(0).dirichlet([1, 1, 1, 0.1], 50) if n == 300 else unsure([0.6, 0, 0.36, 0.04], n, 0)
+    times = np.random.default_rng(1).multinomial(n, np.full(len(scores), 1 / len(scores)), 100)
+    shares = estimated_shares(scores, times.astype(float))
+    slopes = (times / (shares @ scores.T)) @ scores / n - 1
+    assert slopes.max() < 1e-6 and np.abs(slopes * shares).max() < 1e-6
+    assert estimated_shares(np.full((1, 4), 0.25), np.ones((1, 1))).tolist() == [[0.25] * 4]
+
+
+def test_an_interval_over_wells_reaches_as_high_as_one_over_their_nuclei():
+    scores = unsure([0.6, 0.03, 0.33, 0.04], 300, 2)
+    rows = pd.DataFrame({f"l_{phase}": scores[:, k] for k, phase in enumerate(PHASES)})
+    rows = rows.assign(call=np.array(PHASES)[scores.argmax(1)], **ONE_PLACE | {"unit": np.arange(300) % 3}, image="")
+    found = samples_of(rows, PHASES, 0, 200)
+    assert found.value["estimated"][1] < 0.01
+    over_wells, over_nuclei = (found.interval("estimated", scatter=of)[1] for of in (scatter_of([found]), None))
+    assert over_wells.high >= over_nuclei.high > 0.1
+
+
 def test_the_prior_of_the_calls_is_taken_out_of_the_shares():
     table, weights = nuclei_of(CONTROL), np.array([0.32, 0.32, 0.32, 0.04])
     scores = table[SCORES].to_numpy() * weights

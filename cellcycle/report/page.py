@@ -32,12 +32,11 @@ _PRIORS = {
 }
 _SHARES = (
     "<b>Counted</b>: the calls, made with {prior}. <b>Estimated</b>: the shares under which the probabilities of all "
-    "nuclei are likeliest, with that prior taken out again; so mistakes cancel, as far as the probabilities admit them."
-    "{fitted}"
-    " Bars and large dots: counted; small dots: single {units}. An interval is the widest of those over plates "
-    "(slides, groups), replicates, wells, fields and nuclei, for cells of one are alike, and never narrower than as "
-    "many nuclei allow (Wilson). How much the odds of a phase differ between wells, or plates, is taken to be alike "
-    "under all conditions."
+    "nuclei are likeliest, with that prior taken out again; so mistakes cancel, as far as the probabilities admit "
+    "them.{fitted} Bars and large dots: counted; small dots: single {units}. An interval reaches as far as any of "
+    "those over plates (slides, groups), replicates, wells, fields and nuclei, for cells of one are alike, and never "
+    "narrower than as many nuclei allow (Wilson). How much the odds of a phase differ between wells, or plates, is "
+    "taken to be alike under all conditions."
 )
 _FITTED = (
     " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one fit a slide or plate, with a peak at "
@@ -58,8 +57,8 @@ _DONE = (
     "t: one variance of their log odds beyond that of so many nuclei for all conditions (DerSimonian and Laird 1986, "
     "Control. Clin. Trials 7:177), of all but fields moderated by four more whose log odds deviate by 0.25 (Smyth "
     "2004, Stat. Appl. Genet. Mol. Biol. 3:3), and not below what they show, each well weighing as its nuclei; of "
-    "these the widest. They say nothing of errors that all wells share: calls that are wrong alike, S that is not "
-    "spread evenly. Many differences: Holm 1979, Scand. J. Stat. 6:65. Estimated shares: Saerens, Latinne and "
+    "these the farthest ends. They say nothing of errors that all wells share: calls that are wrong alike, S that is "
+    "not spread evenly. Many differences: Holm 1979, Scand. J. Stat. 6:65. Estimated shares: Saerens, Latinne and "
     "Decaestecker 2002, Neural Computation 14:21. Research only, no medical device."
 )
 
