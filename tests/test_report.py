@@ -21,6 +21,7 @@ from cellcycle.errors import DataError, SettingError
 from cellcycle.images import write_image
 from cellcycle.metrics import wilson
 from cellcycle.phases import PHASES, S_BY_DNA
+from cellcycle.plots.style import new_figure
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.report import figures, read_experiment, write_report
@@ -264,6 +265,9 @@ def test_a_page_may_be_made_again_after_a_spreadsheet_had_its_numbers(tmp_path):
         ("condition", "Drug", "'drug' and 'Drug' differ by capitals alone"),
         ("dna_copies", None, "no column dna_copies"),
         ("edge_width_px", None, "no column edge_width_px"),
+        ("p_S", "", "row 3 has no probabilities that add up to 1 .*p_S nan"),
+        ("p_S", "2.5", "row 3 has no probabilities that add up to 1 .*p_S 2.5"),
+        ("p_M", "-1", "row 3 has no probabilities that add up to 1 .*p_M -1"),
     ],
 )
 def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, finding):
@@ -275,6 +279,24 @@ def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, f
     table.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=finding):
         read_experiment([tmp_path / "t.csv"])
+
+
+def test_a_table_whose_end_is_cut_off_is_refused_and_one_without_its_last_line_break_is_not(tmp_path):
+    text = nuclei_of(CONTROL, 20, condition="drug").to_csv(index=False)
+    for end in (1, 2):
+        (tmp_path / "t.csv").write_text(text.rstrip("\n") + "\n" * (2 - end), encoding="utf-8")
+        assert len(read_experiment([tmp_path / "t.csv"]).nuclei) == 20
+    (tmp_path / "t.csv").write_text(text[:-40], encoding="utf-8")
+    with pytest.raises(DataError, match="its last row is cut off; copy the whole file"):
+        read_experiment([tmp_path / "t.csv"])
+
+
+def test_a_name_in_letters_that_no_font_here_has_is_left_to_the_browser(recwarn):
+    for name, is_left in (("Nutlin 10 \u00b5M", False), ("\uf8ff", True)):
+        figure, _ = new_figure(2, 1)
+        figure.text(0, 0, name)
+        assert (b"<text" in figures.svg(figure)) == is_left
+    assert not recwarn.list
 
 
 def test_a_control_that_begins_like_a_formula_is_found(tmp_path):

@@ -24,6 +24,8 @@ _OTHERS = {"model_reason": "", "kind": "field", "channel": "", "planes": ""}
 _OTHERS |= {"g1_quality": np.nan, "pixel_size_um": np.nan}
 # What copies of a picture share; so they do the DNA before light is taken out, to rounding.
 _ROUNDING = 0.01
+# So far off 1 are probabilities that a spreadsheet rounded.
+_ROUNDED = 0.05
 _CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "area_px", "background"]
 
 
@@ -66,6 +68,7 @@ def _check_alike(paths, tables) -> None:
     # One run gives both: a field without a G1 peak is weighed as a culture.
     of_slides = {kind for t in tables for kind in t.loc[t["prior"].str.startswith("slide"), "kind"]}
     for path, table in zip(paths, tables, strict=True):
+        _check_probabilities(path, table)
         if missing := [name for name in _NEEDED if name not in table]:
             finding = f"it comes from another version of cellcycle, or was cut: no column {', '.join(missing)}"
             raise DataError(path, finding, "predict the images again")
@@ -87,6 +90,17 @@ def _check_alike(paths, tables) -> None:
             finding = f"its model is {', '.join(sorted(own))}, of {paths[0]} it is {', '.join(sorted(models))}"
             raise DataError(path, finding, "predict all images with one")
         models |= own
+
+
+def _check_probabilities(path, table) -> None:
+    """Refuse probabilities that are none, as after a column was edited; shares would be made of them."""
+    scores = table[[f"p_{name}" for name in classes_of(table)]]
+    is_asked = (table["call"] != "") | scores.notna().any(axis=1)
+    is_bad = is_asked & ~((scores >= 0).all(axis=1) & np.isclose(scores.sum(axis=1), 1, atol=_ROUNDED))
+    if is_bad.any():
+        row = int(is_bad.to_numpy().argmax())
+        told = ", ".join(f"{name} {value:g}" for name, value in scores.iloc[row].items())
+        raise DataError(path, f"row {row + 1} has no probabilities that add up to 1 ({told})", "predict again")
 
 
 def _located(paths, table) -> pd.DataFrame:

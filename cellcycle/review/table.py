@@ -60,7 +60,10 @@ def _as_text(path: Path):
         table = pd.DataFrame(rows)
     else:
         text = path.read_text(encoding="utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
+        head, last = text.partition("\n")[0], text.rpartition("\n")[2]
+        separator = max(",;\t", key=head.count)
+        if last and last.count(separator) < head.count(separator):
+            raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
         # A class or a file may be called NA: nothing but the empty cell is missing.
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
     return table.assign(**{n: cells.map(lambda cell: from_cell(str(cell))) for n, cells in texts_of(table).items()})
