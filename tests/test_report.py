@@ -281,6 +281,16 @@ def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, f
         read_experiment([tmp_path / "t.csv"])
 
 
+@pytest.mark.parametrize(("spoilt", "remedy"), [("DMSO", "name another --control"), ("DMSO|drug", "nor has another")])
+def test_a_control_without_nuclei_is_told_from_a_table_without_any(tmp_path, spoilt, remedy):
+    parts = [nuclei_of(CONTROL, 10, k, (f"A0{k + 1}",), name) for k, name in enumerate(("DMSO", "drug"))]
+    table = pd.concat(parts)
+    table["flags"] = np.where(table["condition"].str.fullmatch(spoilt), "clump", "")
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=f"the control has no nucleus that can be counted; {remedy}"):
+        all_numbers(read_experiment([tmp_path / "t.csv"], "DMSO"), 20)
+
+
 def test_a_table_whose_end_is_cut_off_is_refused_and_one_without_its_last_line_break_is_not(tmp_path):
     text = nuclei_of(CONTROL, 20, condition="drug").to_csv(index=False)
     for end in (1, 2):

@@ -228,7 +228,8 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
     table, is_control = experiment.table, experiment.is_control
     control = table[is_control & table["is_counted"]]
     if not len(control):
-        raise DataError(experiment.control, "the control has no nucleus that can be counted", "name another --control")
+        remedy = "name another --control" if len(experiment.nuclei) else "nor has another: look at calls and flags"
+        raise DataError(experiment.control, "the control has no nucleus that can be counted", remedy)
     against, rows = samples_of(control, experiment.classes, len(samples), n_samples), []
     controls = set(table.loc[is_control, "arm"])
     for arm in (arm for arm in experiment.arms if arm in samples and arm not in controls):
