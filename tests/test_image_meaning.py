@@ -175,6 +175,17 @@ def test_signed_counts_keep_their_full_range():
     np.testing.assert_allclose(scale_to_unit(signed(FLOATS - 32768)), BASE / 65535, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["uint32", "int32", "int64", "float32", "float64"])
+def test_counts_are_those_of_a_camera_in_whatever_holds_them(dtype):
+    expected = scale_to_unit(BASE)
+    np.testing.assert_array_equal(scale_to_unit(BASE.astype(dtype)), expected)
+    if dtype == "int32":
+        np.testing.assert_array_equal(scale_to_unit((BASE.astype(np.int64) - 2**31).astype(np.int32)), expected)
+    # A sum of frames, and fractions of 32 bits, are no rounding either.
+    assert scale_to_unit(BASE.astype(dtype) * 500).max() > 0.01
+    assert scale_to_unit(FLOATS / 2**32).max() > 0.01
+
+
 @pytest.mark.parametrize("filled", [-1.0, -9999.0])
 def test_noise_about_0_and_fill_below_it_move_nothing(filled):
     around_0 = FLOATS / FLOATS.max() - np.median(FLOATS / FLOATS.max())

@@ -17,8 +17,8 @@ _SINGLE = np.finfo(np.float32).min, np.finfo(np.float32).max
 _SPIKE_SHARE, _SPIKE_RATIO = 1e-5, 1e4
 # What flat-fielding or deconvolution lifts above the full range of a file is no more than so many pixels and times.
 _PASSED_SHARE, _PASSED_RATIO, _PASSED = 5e-4, 2.0, (1, 2**16 - 1)
-# Fractions of what are so small as this is not known.
-_LEAST_FULL = 1e-6
+# Fractions of what are so small as this is not known. Those of 32 bits may come from counts of 16.
+_LEAST_FULL, _DEEP_FRACTIONS = 2.0**-32, 2.0**-16
 # Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
 # nearly all that is not background.
 _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
@@ -28,13 +28,14 @@ _LARGEST_LOOK_PX = 1024
 def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     """Scale a file's numbers of any shape to float32 in [0, 1] without looking at how bright the picture is.
 
-    Integers are divided by the full range of their type; signed ones may begin at their least number. Floats within
-    [0, 1] stay, those from -1 to 1 are moved there; larger ones, and integers of 64 bits, are taken as camera counts
-    and divided by the smallest full range (8, 16 or 32 bits) that holds all but a few of them. An offset beside which
-    the picture is next to nothing is taken off; numbers that no count reaches fill what was not pictured; a few floats
-    ten thousand times as large as all others become as bright as the brightest of these. The few numbers just below 0
-    that background subtraction leaves behind become 0; where darkness itself lies below 0, as in z-scores, it becomes
-    0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed, logarithms, and masks.
+    Integers of 8 and 16 bits are divided by the full range of their type; signed ones may begin at their least number.
+    Floats within [0, 1] stay, those from -1 to 1 are moved there; larger ones, and integers of 32 and 64 bits, are
+    taken as camera counts and divided by the smallest full range (8, 16, 24 or 32 bits) that holds all but a few of
+    them. An offset beside which the picture is next to nothing is taken off; numbers that no count reaches fill what
+    was not pictured; a few floats ten thousand times as large as all others become as bright as the brightest of these.
+    The few numbers just below 0 that background subtraction leaves behind become 0; where darkness itself lies below 0,
+    as in z-scores, it becomes 0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed,
+    logarithms, and masks.
 
     Examples
     --------
@@ -67,8 +68,10 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     dark = least if is_offset else 0.0 if kind == "u" or not raw.size else _dark(raw.dtype, pixels, path)
     if dark:
         pixels -= wide(dark)
-    if kind == "f" or dark > 0 or raw.dtype.itemsize == 8:
-        ranges = (2 if dark == -1 else 1, 2**8 - 1, 2**16 - 1, 2**32 - 1)[kind != "f" :]
+    # Counts of 12 bits in a millionth of the range of 32 would pass for rounding.
+    if kind == "f" or dark > 0 or raw.dtype.itemsize >= 4:
+        ranges = (_DEEP_FRACTIONS, 2 if dark == -1 else 1) if kind == "f" else ()
+        ranges += (2**8 - 1, 2**16 - 1, 2**24 - 1, 2**32 - 1)
         largest = pixels.max()
         full_range = next((r for r in ranges if _LEAST_FULL < largest <= r or _is_passed(r, pixels)), largest or 1)
     else:
