@@ -5,7 +5,7 @@ import fnmatch
 import pytest
 
 from cellcycle.errors import ImageError
-from cellcycle.images import expand
+from cellcycle.images import expand, list_images
 from cellcycle.images.channels import by_name
 from cellcycle.images.naming import parts_of
 from cellcycle.images.plates import fields_of
@@ -198,6 +198,16 @@ def test_a_link_to_an_image_of_the_call_counts_no_nucleus_twice(tmp_path):
     assert len(expand([tmp_path / "a.tif", f"{tmp_path}/./a.tif"], told.append)) == 1 == len(told)
     (tmp_path / "0.tif").symlink_to("a.tif")
     assert str(tmp_path / "a.tif") in expand([tmp_path]), "the file itself stays, wherever its links stand"
+
+
+@pytest.mark.parametrize("folder", ["first", "last"])
+def test_an_image_is_called_as_it_lies_in_its_folder_whatever_links_to_that(tmp_path, folder):
+    for name in (folder, "middle"):
+        (tmp_path / name).mkdir()
+    (tmp_path / folder / "a.tif").write_bytes(b"1")
+    (tmp_path / "middle" / "of").symlink_to(tmp_path / folder)
+    (tmp_path / "link").symlink_to(folder)
+    assert list_images(tmp_path) == [tmp_path / folder / "a.tif"]
 
 
 def test_pictures_of_kinds_that_are_not_read_are_told_of_a_folder(tmp_path):

@@ -4,6 +4,7 @@ import glob
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from cellcycle.errors import ImageError
@@ -36,8 +37,9 @@ def list_images(
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(folder, "there is no such folder", "check the path")
-    found, seen, told = [], set(), {}
-    for root, folders, names in os.walk(folder, followlinks=True):
+    # What lies in the folder itself is called so, whatever else links to it: links come last.
+    found, seen, told, waiting = [], set(), {}, [folder]
+    for root, folders, names in chain.from_iterable(map(os.walk, waiting)):
         status = os.stat(root)
         # A linked folder may lead back to where the walk has been.
         if (status.st_dev, status.st_ino) in seen:
@@ -50,7 +52,8 @@ def list_images(
             continue
         if absent is not None:
             told |= _parts_of(Path(root))
-        folders[:] = [name for name in folders if not _is_hidden(name)]
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        waiting += [path for path in (Path(root, name) for name in folders) if path.is_symlink()]
         found += [Path(root, name) for name in names if not _is_hidden(name) and name.lower().endswith(suffixes)]
     found = [path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path)]
     if told:
