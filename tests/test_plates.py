@@ -47,6 +47,8 @@ SAID = {
     "colours of others": ([f"A1_{s}.tif" for s in ("Near IR", "Deep Red", "Cy5.5", "HMC", "iRFP670", "DAPI")], [5]),
     "folders, lasers": (["405 nm/a.tif", "488 nm/a.tif"], [0]),
     "folders, both": (["DAPI/p1/A01_DAPI.tif", "GFP/p1/A01_GFP.tif"], [0]),
+    "stains in folders of wells": ([f"w{k}/{s}.tif" for k in (1, 2) for s in ("GFP", "DAPI")], [1, 3]),
+    "now capitals, now none": (["DAPI/A01.tif", "GFP/a01.tif", "b02_DAPI.tif", "B02_GFP.tif"], [0, 2]),
     "stains alone in folders": ([f"A0{w}/{s}.tif" for w in (1, 2) for s in ("Ki67", "DAPI")], [1, 3]),
     "cells that are called like a stain": (["GFP_DAPI.tif", "GFP_mCherry.tif"], [0]),
     "stains of DNA in other wells": ([f"{s}.tif" for s in ("A01_DAPI", "A01_GFP", "B01_Hoechst", "B01_GFP")], [0, 2]),
@@ -95,6 +97,7 @@ FIELDS = {
     "a corrected line": [f"LRRK2{of}_{k}.tif" for of in ("", "_corr") for k in (1, 2)],
     "dated": ["2023-11-28--DAPI_ctrl.tif", "2023-11-28--DAPI_HU.tif"],
     "days": [f"{a}_2023_d{k}.tif" for a in ("ctrl", "HU") for k in (1, 3)],
+    "names that capitals tell apart": ["Ctrl.tif", "ctrl.tif", "a_DAPI.tif", "A_DAPI.tif"],
     "days of one stain": [f"DAPI_ctrl_2023_d{k}.tif" for k in (1, 2, 3)],
     "patients at times": ["CRC001T001.tif", "CRC002T001.tif"],
     "conditions of one stain": [f"{a}_DAPI_c{k}.tif" for a in "ab" for k in (1, 2)],
@@ -192,6 +195,10 @@ CONDITIONS = [
 ]
 CHANNELS = [
     "x_GFP_1|x_RFP_1|x_Cy5_1",
+    "x_red|x_green|x_blue",
+    "x (red)|x (green)|x (blue)",
+    "x.tif (red)|x.tif (green)|x.tif (blue)",
+    "M_A01f00d0|M_A01f00d2",
     "s1_w1|s1_w2",
     "A01_w1|A01_w2",
     "Well1_w1|Well1_w2",
@@ -241,12 +248,14 @@ TILES = {
     "ZEN": (["slide 3"], "slide 3-Stitching-01"),
     "folders": (["Tiles/B2_1", "Tiles/B2_2"], "Stitched/B2"),
     "no name": (["01", "02"], "Stitched"),
+    "overview": (["A01_f1", "A01_f2"], "A01_overview"),
 }
 NO_TILES = {
     "alone": ["B2_-1_1_1_Stitched[DAPI 377,447]_001", "B3_-1_1_1_Stitched[DAPI 377,447]_001"],
     "of another well": ["B2_-1_1_1_Stitched[DAPI 377,447]_001", "B3_01_1_1_DAPI_001"],
     "of another sample": ["s1_stitched", "s2_01", "s2_02", "s10_1"],
     "a word": ["wing_stitched", "wing_ctrl"],
+    "overviews alone": ["s1_overview", "s2_overview"],
 }
 
 
@@ -300,7 +309,7 @@ def test_channels_of_which_none_is_said_to_be_dna_are_refused_with_the_way_out(k
     ],
 )
 def test_planes_of_one_stack_are_not_so_many_fields(names):
-    alone = "plate/overview.tif"
+    alone = "plate/alone.tif"
     (error, kept), left_out = fields_of([*(f"plate/{name}" for name in names), alone])
     assert kept == alone and not left_out
     assert isinstance(error, ImageError) and "planes" in error.finding and "plate/" in error.remedy

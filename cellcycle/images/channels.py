@@ -65,7 +65,7 @@ _PLAIN = {
     "laser", "uv", "content", "green", "orange", "red", "spy", "camera", "ex", "tirf",
 }  # fmt: skip
 # Colours by which the files of channels are told apart; IR and UV are no such: cells are irradiated so.
-_COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
+COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
 # Names of stains in the names of files: of DNA, with the number of the product and what denies it, and of others that
 # have several words.
 _DNA_NAME = re.compile(
@@ -211,7 +211,7 @@ def stain_spans(text: str, nuclei: bool = False) -> list[tuple[int, int]]:
     [['DAPI'], ['Alexa Fluor 488'], ['no_dapi'], []]
     """
     spans: list[tuple[int, int]] = []
-    known = FLUORS | _COLOURS | (NUCLEI if nuclei else set())
+    known = FLUORS | COLOURS | (NUCLEI if nuclei else set())
     for pattern in (_DNA_NAME, _OTHER_NAME, _WORD):
         for found in pattern.finditer(text):
             is_free = all(found.end() <= start or end <= found.start() for start, end in spans)

@@ -36,8 +36,8 @@ _FORMATS |= {".png": 2, ".bmp": 3, ".jpg": 4, ".jpeg": 4}
 _MERGED = re.compile(
     r"(?<![a-z])(?:merged?|overlays?|composite|c\d(?:\+c?\d)+)(?![a-z])|\*(?: ?\+ ?\*)+", re.IGNORECASE
 )
-# Pictures that a microscope put together of fields, and the folders of both.
-_STITCHED = re.compile(r"(?<![a-z])(?:stitch(?:ed|ing)?|montages?)(?![a-z])", re.IGNORECASE)
+# Pictures that a microscope put together of fields, or took of all of them, and the folders of both.
+_STITCHED = re.compile(r"(?<![a-z])(?:stitch(?:ed|ing)?|montages?|overviews?)(?![a-z])", re.IGNORECASE)
 _OF_TILES = re.compile(rf"(?:{_STITCHED.pattern}|tiles?)(?:[ _-]?images?)?", re.IGNORECASE)
 # What a tile is called beyond its picture: numbers.
 _TILES = re.compile(r"(?: (?:[a-z]{1,5} ?)?\d+)*")
@@ -57,8 +57,14 @@ def copies_among(files: Iterable[str]) -> set[str]:
         same[origin].append((rank, file))
     for of in same.values():
         (_, best), *others = sorted(of)
-        copies |= {file for _, file in others if not _SMALL.search(Path(file).stem) or _is_smaller(file, best)}
+        others = [file for _, file in others if not _is_twin(file, best)]
+        copies |= {file for file in others if not _SMALL.search(Path(file).stem) or _is_smaller(file, best)}
     return copies
+
+
+def _is_twin(file: str, best: str) -> bool:
+    """Say whether nothing but capitals tells two files apart: one picture is seldom saved as both a.tif and A.tif."""
+    return file.casefold() == best.casefold() and Path(file).suffix == Path(best).suffix
 
 
 def _is_smaller(file: str, best: str) -> bool:

@@ -135,16 +135,20 @@ def _up(folder: str, levels: int) -> str:
 
 def _by_folder_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts of files whose folder is called after the number or laser of a channel, as in `w1/001.tif`."""
-    made, numbers = {}, defaultdict(set)
+    made, numbers, stains = {}, defaultdict(set), defaultdict(set)
     for file, folders in below.items():
         part = parts[file]
         depth = next((k for k, name in enumerate(folders) if _FOLDER.fullmatch(name) or _is_laser(name)), None)
         if depth is not None and not part.number and "/" not in part.rest:
             folder, own = _up(part.folder, len(folders) - depth), folders[depth]
             numbers[folder].add(own)
+            stains[os.path.dirname(file), part.rest].add(part.name.casefold())
             number, name = ("", _WAVELENGTH.fullmatch(own)["name"]) if _is_laser(own) else (own, part.name)
             made[file] = Part(folder, "/".join(["*", *folders[depth + 1 :], part.rest]), number, name)
-    return {file: part for file, part in made.items() if 1 < len(numbers[part.folder]) <= _MOST_FOLDERS}
+    # A folder that holds several stains of one field is none of a channel.
+    wells = {made[file].folder for file in made if len(stains[os.path.dirname(file), parts[file].rest]) > 1}
+    return {file: part for file, part in made.items()
+            if 1 < len(numbers[part.folder]) <= _MOST_FOLDERS and part.folder not in wells}  # fmt: skip
 
 
 def _is_laser(name: str) -> bool:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from functools import reduce
 from operator import and_
@@ -11,7 +11,16 @@ from pathlib import Path
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
-from cellcycle.images.channels import FLUORS, by_name, is_index, is_of_the_dead, is_of_the_living, says_stain, words
+from cellcycle.images.channels import (
+    COLOURS,
+    FLUORS,
+    by_name,
+    is_index,
+    is_of_the_dead,
+    is_of_the_living,
+    says_stain,
+    words,
+)
 from cellcycle.images.copies import bare, copies_among, put_together
 from cellcycle.images.formats import judge, one_line, open_stack
 from cellcycle.images.naming import COUNTED, DYE, Part, parts_of
@@ -43,6 +52,7 @@ _OF_MICROSCOPE = re.compile(
     rf"|(?:(?:^|(?<=[\W_]))0\d\d+[_ .-]|{COUNTED})\?",
     re.IGNORECASE,
 )
+_ARRAYSCAN = re.compile(r"f\d{2,4}\?$", re.IGNORECASE)
 # Weeks and chambers are numbered like channels.
 _WEEK = re.compile(r"(?:w[1-9]\d?|ch[1-9]\d?)", re.IGNORECASE)
 # Files beside the images in which ImageXpress and Harmony name the channels.
@@ -50,6 +60,7 @@ _STATED = (
     ("*.HTD", re.compile(rb'"WaveName(\d+)",\s*"([^"]*)"'), "w"),
     ("Index*.xml", re.compile(rb'(?s)ChannelID(?:="|>)(\d+)(?:(?!ChannelID).){0,3000}?<ChannelName>([^<]*)<'), "ch"),
 )
+_BY_ITSELF = re.compile(r"(?:^|_)\*(?:_|$)|\(\*\)")
 # No cell line is called after a laser, or after what marks antibodies.
 _LIGHT = re.compile(rf"(?:{DYE})?\d+$", re.IGNORECASE)
 _MOST_BYTES = 30_000_000
@@ -74,7 +85,10 @@ def fields_of(
     together = put_together(parts)
     copies |= together.difference(settled)
     merged = {(parts[file].folder, bare(parts[file].rest)) for file in together}
-    parts = {file: part for file, part in parts.items() if file not in copies}
+    # Whoever names files writes now A01, now a01.
+    spelt: dict[tuple, str] = {}
+    parts = {file: part._replace(rest=spelt.setdefault((part.folder, part.rest.casefold()), part.rest))
+             for file, part in parts.items() if file not in copies}  # fmt: skip
     verdicts = _verdicts(parts, merged)
     others = {file for file, verdict in verdicts.items() if verdict == "other"}
     unclear = defaultdict(dict)
@@ -192,9 +206,11 @@ def _are_weeks(rest: str, field: dict[Channel, Part]) -> bool:
     return _are_days(field) or (is_one_stain and all(_WEEK.fullmatch(number) for number, _ in field))
 
 
-def _are_days(field: Iterable[Channel]) -> bool:
-    """Say whether files are numbered d1, d3: channels are d0, d1 and so on."""
+def _are_days(field: dict[Channel, Part]) -> bool:
+    """Say whether files are numbered d1, d3: channels are d0, d1 and so on, or stand right behind the field."""
     numbers = sorted(number.lower() for number, _ in field)
+    if any(_ARRAYSCAN.search(part.rest) for part in field.values()):
+        return False
     return all(re.fullmatch(r"d\d", n) for n in numbers) and numbers != [f"d{k}" for k in range(len(numbers))]
 
 
@@ -212,8 +228,8 @@ def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
         )
     if any(_LIGHT.match(part.name) or "nm" in words(part.name) or is_of_the_living(part.name) for part in parts):
         return False
-    # Cells are seldom called after three dyes.
-    dyes = [sum(part.name.lower() in FLUORS and bool(re.search(r"(?:^|_)\*(?:_|$)", part.rest)) for part in
+    # Cells are seldom called after three dyes, or colours, which ImageJ puts in brackets.
+    dyes = [sum(part.name.lower() in FLUORS | COLOURS and bool(_BY_ITSELF.search(part.rest)) for part in
                 field.values()) for field in fields]  # fmt: skip
     return 2 * sum(n > 2 for n in dyes) <= len(fields)
 
