@@ -200,6 +200,12 @@ def test_a_link_to_an_image_of_the_call_counts_no_nucleus_twice(tmp_path):
     assert str(tmp_path / "a.tif") in expand([tmp_path]), "the file itself stays, wherever its links stand"
 
 
+def test_what_is_left_out_of_the_working_directory_is_not_called_as_if_it_lay_at_the_root():
+    told = []
+    assert expand(["a.tif", "a_mask.tif", "sub/b.tif"], told.append) == ["a.tif", "sub/b.tif"]
+    assert told == ["left out: 1 mask of another, or map of it (a_mask.tif)"]
+
+
 @pytest.mark.parametrize("folder", ["first", "last"])
 def test_an_image_is_called_as_it_lies_in_its_folder_whatever_links_to_that(tmp_path, folder):
     for name in (folder, "middle"):

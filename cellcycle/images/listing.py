@@ -141,7 +141,7 @@ def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:
     one = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy",
            "links to others": "link to another", _MASKS: "mask of another, or map of it",
            _UNREAD: "file of a kind that is not read"}  # fmt: skip
-    names = ["/".join([*below[file], os.path.basename(file)]) for file in files[:_MOST_NAMES]]
+    names = ["/".join([*below[file], os.path.basename(file)]).removeprefix("/") for file in files[:_MOST_NAMES]]
     more = ", ..." if len(files) > _MOST_NAMES else ""
     return f"{len(files)} {one[what] if len(files) == 1 else what} ({', '.join(names)}{more})"
 
