@@ -11,7 +11,7 @@ from cellcycle.images.naming import WELL, Part
 
 # A word by which programs and people name a picture made from another one, and how much of it is lost by that.
 _MADE = {
-    0: r"raw|orig(?:inal)?|cop(?:y|ies)(?:[ _-]?\d{1,2}|[ _-]?\(\d\))?|export(?:ed)?",
+    0: r"raw|orig(?:inal)?|cop(?:y|ies)(?:[ _-]?\d{1,2}|[ _-]?\(\d\))?|\(copy\)|export(?:ed)?",
     1: r"(?:8|16)[ _-]?bits?|gr[ae]y(?:scale)?|compressed|flat(?:field)?"
     r"|(?:illum(?:ination)?|shading|bg)[ _-]?corr|(?:(?:illum(?:ination)?|shading|bg)[ _-]?)?corrected"
     r"|bg[ _-]?sub|denoised|deconv\w*",
