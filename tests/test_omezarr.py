@@ -69,6 +69,26 @@ def test_the_largest_level_is_read_whatever_their_order(tmp_path, version):
     assert plane.pixels.shape == PIXELS.shape[2:] and plane.pixel_size_um == 0.5
 
 
+def test_fields_and_stains_that_are_said_to_be_a_z_stack_are_refused(tmp_path):
+    picture = np.pad(np.full((8, 8), 3000), ((10, 46), (10, 46)), constant_values=100)
+    unlike = np.random.default_rng(0).poisson(np.stack([picture, np.roll(picture, 30, (0, 1))])).astype(np.uint16)
+    path = store(tmp_path / "a.zarr", unlike, names=(), axes="zyx")
+    with pytest.raises(ImageError, match="2 z planes, of which neighbours show other things"):
+        read_plane(path)
+    assert read_plane(path, plane=0).planes == "z 0"
+    assert read_plane(store(tmp_path / "b.zarr", unlike, names=(), axes="zyx", scale=6.0)).n_planes == 2
+
+
+@pytest.mark.parametrize("scale", [["a", "b"], [0.5], [None, None], "0.5"])
+def test_a_size_that_is_no_number_is_unknown(tmp_path, scale):
+    def change(described):
+        described["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] = scale
+
+    path = store(tmp_path / "a.zarr", PIXELS[0, 0], names=(), axes="yx")
+    read = read_plane(changed(path, ".zattrs", change))
+    assert read.pixel_size_um is None and "cannot be" in read.note
+
+
 @pytest.mark.slow
 def test_axes_units_and_shards_as_they_come(tmp_path):
     times = store(tmp_path / "t.zarr", PIXELS[0], axes="tyx", names=["DAPI"], unit="nanometer", scale=325.0)

@@ -9,8 +9,8 @@ it. Otherwise an `ImageError` lists the channels. Colours are never mixed by lum
 
 Which plane? A z-stack, and pages without a label that look like one, give their maximum projection; `plane` picks
 one instead. Slices of ImageJ that state no spacing count as pages, those named after several stains as channels. Of a
-z-stack in a TIFF neighbours closer than nuclei are high must show each other, blurred or not. Of a time series `plane`
-must pick the time point. A file of several fields of view, of one size or not, is refused.
+z-stack in a TIFF or OME-Zarr neighbours closer than nuclei are high must show each other, blurred or not. Of a time
+series `plane` must pick the time point. A file of several fields of view, of one size or not, is refused.
 
 Integers of 8 and 16 bits are divided by the full range of their type, so 16 bits stay 16 bits and exposures stay
 comparable; those of 32 and 64 bits, and floats above 1, are counts of the smallest range that holds them.

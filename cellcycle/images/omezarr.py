@@ -88,6 +88,7 @@ def opened(path: Path, n_bytes: int | None = None) -> Opened:
         n_z=sizes.get("z", 1),
         channel_names=channel_names(sizes.get("c", 1), labels),
         pixel_size_um=pixel_size_um,
+        z_um=(_edge_um(image, level, axes.index("z"), units["z"]) if "z" in axes else None) or np.nan,
         note=note,
         missing=lambda t, c, z: _missing(folder, Opened(array, axes, stack), {"t": [t], "c": [c], "z": z}),
     )
@@ -228,10 +229,11 @@ def _codecs(listed: list) -> list[str]:
 
 
 def _edge_um(image: dict, level: dict, axis: int, unit: str) -> float | None:
+    """Return the edge of a pixel in um, NaN where what is stated is no number, None where nothing or no unit is."""
     um_per_unit = UM_PER_UNIT.get(unit)
-    scales = [
-        step["scale"][axis]
-        for step in (*level.get("coordinateTransformations", []), *image.get("coordinateTransformations", []))
-        if step.get("type") == "scale"
-    ]
-    return prod(map(float, scales)) * um_per_unit if scales and um_per_unit else None
+    steps = (*level.get("coordinateTransformations", []), *image.get("coordinateTransformations", []))
+    try:
+        scales = [float(step["scale"][axis]) for step in steps if step.get("type") == "scale"]
+    except (LookupError, TypeError, ValueError):
+        return np.nan
+    return prod(scales) * um_per_unit if scales and um_per_unit else None
