@@ -44,6 +44,8 @@ NAMES = {
     "Gen5": ("B3_01_1_1_DAPI_001.tif", "", "B03"),
     "Gen5, stitched": ("P1_B3_-1_1_1_Stitched[DAPI 377,447]_001.tif", "P1", "B03"),
     "Columbus": ("002003-1-001001001.tif", "", "B03"),
+    "ScanR": ("B3--W00015--P00002--Z00000--T00000--DAPI.tif", "", "B03"),
+    "ScanR, plate": ("P1_B3--W00015--P00002--Z00000--T00000--DAPI.tif", "P1", "B03"),
     "InCell": ("B - 3(fld 1 wv DAPI - DAPI).tif", "", "B03"),
     "1536 wells": ("AF48_s1.tif", "", "AF48"),
     "in the name": ("drug-B03.tif", "drug", "B03"),
@@ -63,6 +65,24 @@ def test_the_well_is_read_from_the_names_of_every_maker(kind):
 @pytest.mark.parametrize("name", ["M_0002.png", "G1_c01.tif", "G2_0001.tif", "SCR_f1_DAPI.tif", "field_001.tif"])
 def test_phases_and_numbers_are_no_wells(name):
     assert places_of([f"a/{name}", "a/G1_7.tif"])[0].well == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "wells"),
+    [
+        (["A1", "A2", "B1", "B2"], ["A01", "A02", "B01", "B02"]),
+        (["b2", "b03", "c10", "d2"], ["B02", "B03", "C10", "D02"]),
+        (["a01_s1", "a01_s2", "a02_s1", "b01_s1"], ["A01", "A01", "A02", "B01"]),
+        # Days, fields, channels or channels of samples, phases, mice: no plate begins with these.
+        *((names, [""] * len(names)) for names in (
+            ["d1", "d2", "d3"], ["C1", "C2", "D1", "D2"], ["A1", "A2", "M1", "M2"], ["A1", "B1", "C1"],
+            ["G1", "G2", "M1"], ["A1", "A2", "B1", "B2", "overview"], ["d1_s1", "d1_s2", "d2_s1"],
+            ["a1", "a2", "b1", "b25"],
+        )),
+    ],
+)  # fmt: skip
+def test_names_that_are_a_well_alone_are_one_where_all_of_a_folder_are_of_a_plate(names, wells):
+    assert [place.well for place in places_of([f"p/{name}.tif" for name in names])] == wells
 
 
 def test_the_job_of_a_screen_is_no_well():

@@ -12,26 +12,12 @@ from pathlib import Path
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
+from cellcycle.images.makers import WELL_RULES
 from cellcycle.images.omezarr import OF_GROUP, described
 from cellcycle.images.remote import is_url, told_at
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import shown_name
 
-_WELL = r"(?P<row>[A-P]|A[A-F])(?P<column>0?[1-9]|[1-3]\d|4[0-8])"
-# Each stands for a maker's rule, where most names of a folder follow it; the last only where all do.
-_RULES = {
-    "Opera, Operetta: r01c02f03": r"(?:(?P<plate>.+?)[_-])?r(?P<row>\d{2})c(?P<column>\d{2})f\d{2,}",
-    "ImageXpress: A02_s3": rf"(?:(?P<plate>.+)_)?{_WELL}_s\d+(?:_|$)",
-    "CellVoyager: A02_T0001F003": rf"(?:(?P<plate>.+)_)?{_WELL}_T\d{{4}}F\d{{3}}L",
-    "Cellomics: A02f03d0": rf"(?:(?P<plate>.+)_)?{_WELL}f\d{{2,}}(?:d\d+)?(?:_|$)",
-    "Incucyte: A2_3_2020y01m02d_03h04m": rf"(?:(?P<plate>.+)_)?{_WELL}_\d+_(?:\d{{4}}y\d\dm\d\dd|\d\d+d\d\dh)",
-    "Gen5: A2_01_1_1_DAPI_001": rf"(?:(?P<plate>.+)_)?{_WELL}_(?:\d\d|-1)_\d+_\d+_.+_\d{{3}}(?:_|$)",
-    "Columbus: 001002-1-001001001": r"(?P<plate>)(?P<row>0[0-4]\d)(?P<column>0[0-4]\d)-\d+-\d{9}$",
-    "InCell: A - 2(fld 3": r"(?:(?P<plate>.+)_)?(?P<row>[A-P]) - (?P<column>\d{1,2})\(fld \d+",
-    # Leica's --J08 is a job; Nikon writes WellA02.
-    "well in the name: A02": r"(?:(?P<plate>(?![Ww]ell[_ -]).+?)[_-](?<!--))?(?:[Ww]ell[_ -]?)?"
-    r"(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
-}
 # What numbers a field, and stands before a well.
 _FIELD = re.compile(
     r"(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)(?=[ _-]|$)", re.IGNORECASE
@@ -109,13 +95,13 @@ def places_of(paths) -> list[Place]:
     whole = {folder: _whole_of(folder) for folder in inside}
     for folder, members in inside.items():
         stems = {k: Path(paths[k]).stem for k in members}
-        for rule, pattern in _RULES.items():
+        for rule, pattern in WELL_RULES.items():
             found = {k: match for k, stem in stems.items() if (match := re.match(pattern, stem))}
-            if len(found) == len(members) or (2 * len(found) > len(members) and rule != [*_RULES][-1]):
-                for k, match in found.items():
-                    well = _named(match["row"], match["column"])
-                    places[k] = Place(_FIELD.sub("", match["plate"] or ""), well, rule)
-                    wells[whole[folder]].add(well)
+            named = {k: _named(match["row"].upper(), match["column"]) for k, match in found.items()}
+            if _is_followed(rule, set(named.values()), len(found), len(members)):
+                for k, well in named.items():
+                    places[k] = Place(_FIELD.sub("", found[k]["plate"] or ""), well, rule)
+                wells[whole[folder]].update(named.values())
                 break
     found = _above_wells(wells)
     above = {folder: found.get(of, of) for folder, of in whole.items()}
@@ -132,6 +118,18 @@ def places_of(paths) -> list[Place]:
             is_below = above[folder] != whole[folder]
             places[k] = replace(place, plate=prefix or here, folder=above[folder] if is_below else folder)
     return _told_apart(places)
+
+
+def _is_followed(rule: str, wells: set[str], n_found: int, n_names: int) -> bool:
+    """Tell whether names in a folder follow a rule. A well alone may be a sample or a day (C1, M2, d1), but where all
+    are of rows and columns side by side, as a plate begins.
+    """
+    *others, last = WELL_RULES
+    if rule in others[:-1]:
+        return 2 * n_found > n_names
+    rows, columns = sorted({well[0] for well in wells}), {well[1:] for well in wells}
+    is_plate = rule != last or (len(rows) > 1 < len(columns) and "".join(rows) in "ABCDEFGHIJKLMNOP" and rows[0] < "C")
+    return n_found == n_names and is_plate
 
 
 @lru_cache(1 << 16)
