@@ -47,7 +47,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     for name in NUMBERS_OF_MAP & {*table}:
         table[name] = _with_points(file, table[name].str.strip(), table.attrs["separator"])
     rows = {line: _checked(file, line, row) for line, row in table.to_dict("index").items()}
-    refuse_twins(file, "condition", [row["condition"] for row in rows.values() if row.get("condition")])
+    _check_names(file, rows)
     listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
     find = _by_image(file, images, listed, notes) if "image" in table else _by_well(file, rows, places, notes)
     at: dict[int, dict] = {}
@@ -88,6 +88,21 @@ def images_in(file: Path, images: list) -> set[str]:
                 with suppress(DataError):
                     found.update(images[k] for k in find(line, {"image": row["image"].strip()}))
     return found
+
+
+def _check_names(file: Path, rows: dict[int, dict]) -> None:
+    """Refuse names that differ by capitals alone, and a row without a plate or slide where others have one."""
+    for name in ("plate", "slide", "condition", "replicate"):
+        said = defaultdict(list)
+        for row in rows.values():
+            said[row.get("condition") if name == "replicate" else ""] += [row[name]] if row.get(name) else []
+        for names in said.values():
+            refuse_twins(file, name, names)
+    without = [line for line, row in rows.items() if not (row.get("plate") or row.get("slide"))]
+    if 0 < len(without) < len(rows):
+        # Of merged cells the first alone keeps what they say.
+        what = " or ".join(name for name in ("plate", "slide") if name in rows[without[0]])
+        raise DataError(file, f"line {without[0]}: it names no {what}, as other lines do", "add it")
 
 
 def _check_places(file: Path, images, places: list[Place], at: dict[int, dict], line_of: dict[int, int]) -> None:
