@@ -105,7 +105,7 @@ class Samples:
     `value` (K,); `n`, how many nuclei it is of; `drawn` how deviations from the value (B, K) of bootstrap samples of
     nuclei, none where there is but one, with n / (n - 1) in their variance; `parts`, also by what nuclei are alike in
     ("place", "replicate", "unit", "image"), which part of the nuclei is of each (n,), and how far it draws the value
-    off the others' (n, K); `moved` are the deviations that fits made again add to these.
+    off the others' (n, K); `moved` are the deviations that fits made again add to these; `places` are plates by name.
     """
 
     value: dict[str, np.ndarray]
@@ -113,13 +113,14 @@ class Samples:
     drawn: dict[str, np.ndarray]
     parts: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     moved: dict[str, np.ndarray]
+    places: frozenset
 
     def interval(self, how: str, minus: "Samples | None" = None, scatter=None) -> list[Interval]:
         """Return the share of each class, or what it is more than in another arm, as far as any of its intervals goes.
 
         Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds. That
         of fields, wells, replicates and plates is by their `scatter` (see `scatter_of`); what is not in it counts for
-        nothing.
+        nothing, nor does a plate on which both arms stand alone.
         None is narrower than Wilson's (a difference's than Newcombe's) for as many nuclei: without one nucleus in S
         every sample drawn again has none, and yet the share may be a few in a hundred (Newcombe 1998, Statistics in
         Medicine 17:873).
@@ -132,7 +133,10 @@ class Samples:
             more = self.drawn.get(how, 0) - (minus.drawn.get(how, 0) if minus else 0) + moved
             found.append([Interval(**vars(with_interval(v, v + more[:, k]))) for k, v in enumerate(value)])
         within = sum(own.sampling(how) for own in arms) + _variance(np.atleast_2d(moved))
+        is_within = minus is not None and len(self.places | minus.places) == 1
         for differing, freedom, level in (scatter or {}).get(how, ()):
+            if level == "place" and is_within:
+                continue
             between = differing * sum(own.variance(how) ** 2 * own.unevenness(how, level) for own in arms)
             # What is known surely, of many nuclei, is no matter of few wells (Satterthwaite 1946, Biometrics 2:110).
             freedom = freedom * ((between + within) / np.maximum(between, 1e-9 * within)) ** 2
@@ -194,10 +198,13 @@ def scatter_of(arms: list[Samples], levels=tuple(_KNOWN_WELLS)) -> dict[str, lis
     Applications in Genetics and Molecular Biology 3:3).
     """
     found: dict = {}
+    # Plates differ also where each has conditions of its own, as wells do.
+    places = frozenset().union(*(one.places for one in arms))
+    assumed = ("unit", "place") if len(places) > 1 else ("unit",)
     for level in levels:
         for how in arms[0].value if arms else ():
             several = [one for one in arms if len(one.parts.get((how, level), ((), ()))[0]) > 1]
-            if not several and level != "unit":
+            if not several and level not in assumed:
                 continue
             seen, more = np.zeros((2, len(arms[0].value[how])))
             for variance, weight in (one.between(how, level) for one in several):
@@ -234,7 +241,7 @@ def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Sample
         if again and n_samples:
             # In the same order for all arms, whose peaks are one fit.
             moved |= {how: np.resize([one[how] - own[how] for one in again], (n_samples, len(own[how]))) for how in own}
-    return Samples(value, n_nuclei, drawn, parts, moved)
+    return Samples(value, n_nuclei, drawn, parts, moved, frozenset(rows["place"]) if n_samples else frozenset())
 
 
 def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
