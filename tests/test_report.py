@@ -7,11 +7,14 @@ import io
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from PIL import Image
 from scipy.stats import binomtest
 
@@ -299,6 +302,18 @@ def test_a_table_whose_end_is_cut_off_is_refused_and_one_without_its_last_line_b
     (tmp_path / "t.csv").write_text(text[:-40], encoding="utf-8")
     with pytest.raises(DataError, match="its last row is cut off; copy the whole file"):
         read_experiment([tmp_path / "t.csv"])
+
+
+def test_long_names_above_histograms_do_not_stand_on_each_other(tmp_path):
+    names = ("DMSO", "Palbociclib hydrochloride 1 uM", "Nutlin-3a 10 uM 24 h", "nocodazole 100 ng")
+    pd.concat([nuclei_of(CONTROL, 20, k, (f"A0{k + 1}",), name) for k, name in enumerate(names)]).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    figure = figures.histograms(read_experiment([tmp_path / "t.csv"]))
+    FigureCanvasAgg(figure).draw()
+    titles = sorted((text.get_window_extent().extents for text in figure.findobj(Text) if "(n =" in text.get_text()),
+                    key=tuple)  # fmt: skip
+    assert len(titles) == 4 and all(right[0] > left[2] for left, right in pairwise(titles))
 
 
 def test_a_name_in_letters_that_no_font_here_has_is_left_to_the_browser(recwarn):

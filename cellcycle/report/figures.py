@@ -17,6 +17,8 @@ _BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 _COPIES = np.linspace(0, 7, 57)
 # Figures with more rows or panels than this cannot be read on one page; the tables hold them all.
 MOST_ARMS = 40
+# So many letters of a name, and how many nuclei are of it, fit above a panel.
+_LONG = 16
 # Plates with more wells have no numbers in them.
 _MOST_NUMBERS = 96
 
@@ -170,7 +172,9 @@ def histograms(experiment: Experiment):
             ax.axvline(at, color=INK, linewidth=0.7, linestyle=":")
         ax.set_xticks([0, 2, 4, 6])
         ax.tick_params(labelbottom=True)
-        label(ax, y="nuclei" if ax in axes[:, 0] else "", title=f"{_short(arm)} (n = {len(own)})")
+        # Of long names beside each other the ends would stand on the next.
+        title = f"{_short(arm)}{' ' if len(arm) <= _LONG else chr(10)}(n = {len(own)})"
+        label(ax, y="nuclei" if ax in axes[:, 0] else "", title=title)
     for ax in axes[-1]:
         ax.set_xlabel("DNA, copies of the genome", fontsize=FONT_PT, color=INK)
     named = axes[0][0].get_legend_handles_labels()
