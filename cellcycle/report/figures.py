@@ -17,7 +17,7 @@ _BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 _COPIES = np.linspace(0, 7, 57)
 # Figures with more rows or panels than this cannot be read on one page; the tables hold them all.
 MOST_ARMS = 40
-# So many letters of a name, and how many nuclei are of it, fit above a panel.
+# So many letters fit above a panel beside a number of nuclei, or below one as doses side by side.
 _LONG = 16
 # Plates with more wells have no numbers in them.
 _MOST_NUMBERS = 96
@@ -136,7 +136,9 @@ def dose_response(numbers, experiment: Experiment):
                 at = part["dose"].where(part["dose"] > 0, doses[0] / 10)
                 ax.errorbar(at, part["value"], spread_of(part, "value", ("low", "high")), label=named, **style)
         ax.set_xscale("log")
-        ax.set_xticks([doses[0] / 10, *doses], ["0", *map("{:g}".format, doses)])
+        names = ["0", *(min(f"{dose:g}", f"{dose:.3g}", key=len) for dose in doses)]
+        # A series of ten doses has no room for them side by side.
+        ax.set_xticks([doses[0] / 10, *doses], names, rotation=90 if sum(map(len, names)) > _LONG else 0)
         ax.minorticks_off()
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
