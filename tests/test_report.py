@@ -6,6 +6,7 @@ import html
 import io
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -536,19 +537,18 @@ def test_wells_of_two_plates_say_less_than_those_of_one_whatever_replicates_they
     assert width(["1", "2"]) > 1.2 * width(["1", "1"])
 
 
-def test_a_difference_between_plates_says_less_than_one_within_a_plate_whatever_others_stand_on(tmp_path):
-    def width(*plates: str) -> float:
-        parts = []
-        for k, plate in enumerate(plates):
-            part = nuclei_of(CONTROL, 60, k, [f"{'ABC'[k]}0{n}" for n in range(1, 4)], "ABC"[k], plate=plate)
-            parts.append(part.assign(integrated_dna=np.nan, dna_copies=np.nan))
-        pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
-        numbers = all_numbers(read_experiment([tmp_path / "t.csv"], "A"), 10)
-        found = numbers[numbers["arm"] == "B"].set_index(["table", "quantity"]).loc[("counted, minus control", "G1")]
-        return float(found["high"] - found["low"])
+def test_a_difference_between_plates_says_less_than_one_within_a_plate_whatever_others_stand_on():
+    rng = np.random.default_rng(0)
+    one, beside = (arm_of(rng, (60,) * 4, 0.2) for _ in range(2))
+    assert one.places == beside.places == {0}
+    elsewhere = replace(beside, places=frozenset({1}))
 
-    assert width("1", "2") > 1.2 * width("1", "1")
-    assert width("1", "1", "2") == pytest.approx(width("1", "1", "1"), rel=0.2)
+    def width(first, second, *others) -> float:
+        (found, *_) = second.interval("counted", first, scatter_of([first, second, *others]))
+        return found.high - found.low
+
+    assert width(one, elsewhere) > 1.2 * width(one, beside)
+    assert width(one, beside, elsewhere) == pytest.approx(width(one, beside, beside))
 
 
 @pytest.mark.slow
