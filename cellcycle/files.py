@@ -27,7 +27,8 @@ except ImportError:  # Windows: nothing tells there whether a leftover is still 
 MARKER, MANIFEST = "simulated.json", "manifest.csv"
 
 _UNFINISHED = re.compile(r"\.unfinished-[0-9a-f]{12}(\.\w{1,9})?")
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What a disk says that takes no more.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _cleared: set[str] = set()
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -118,7 +119,7 @@ def whole_file(path) -> Iterator[Path]:
                 with open(work, "wb", buffering=0) as stream:
                     stream.write(bytes(4096))
                     stream.truncate(0)
-        with _told(path, _FULL):
+        with _told(path, FULL):
             yield work
         with _told(path):
             if is_open:
@@ -146,7 +147,7 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
             _refuse_taken(path, final, replace)
             work = stack.enter_context(_locked(final, is_folder=True))
         try:
-            with _told(path, _FULL):
+            with _told(path, FULL):
                 yield work
         except SettingError as error:
             # Of a file in it nobody knows the unfinished name.
@@ -265,14 +266,13 @@ def hold(folder: Path, flags: int = 0) -> int | None:
     if fcntl is None:
         return None
     handle = os.open(folder, os.O_RDONLY | flags)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    is_mine = is_locked(handle)
+    if is_mine:
         return handle
-    except OSError as error:
-        os.close(handle)
-        if isinstance(error, BlockingIOError):
-            raise
-        return None
+    os.close(handle)
+    if is_mine is False:
+        raise BlockingIOError
+    return None
 
 
 def _remove(work: Path) -> None:
@@ -307,6 +307,6 @@ def _told(path: Path, numbers=None) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, BrokenPipeError) or (numbers is not None and error.errno not in numbers):
             raise
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise SettingError(path, f"the disk is full ({error.strerror})", "make room, then run it again") from error
         raise SettingError(path, f"cannot be written ({error.strerror or error})", "check its folder") from error

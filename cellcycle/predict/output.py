@@ -1,7 +1,6 @@
 """Write prediction tables as they come, each file whole or not at all."""
 
 import contextlib
-import errno
 import json
 import os
 import sys
@@ -9,12 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cellcycle.errors import SettingError
-from cellcycle.files import is_stream, whole_file
+from cellcycle.files import FULL, is_stream, whole_file
 from cellcycle.names import cell
 from cellcycle.predict.h5ad import h5ad_rows
-
-# What a disk says that takes no more.
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -41,7 +37,7 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
                 with open(unfinished, "w", encoding="utf-8", newline="") as stream, text_rows(name, stream) as write:
                     yield write
         except OSError as error:
-            if error.errno not in _FULL or not (kept := _keep_finished(name, unfinished, output)):
+            if error.errno not in FULL or not (kept := _keep_finished(name, unfinished, output)):
                 raise
             finding = f"cannot be written ({error.strerror})"
             raise SettingError(output, finding, f"finished rows are in {kept}") from error
