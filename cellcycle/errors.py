@@ -101,6 +101,11 @@ def check_size(option: str, value) -> None:
         raise SettingError(option, f"{value!r} is not a size", "give a number above 0")
 
 
+def reason_of(error: Exception) -> str:
+    """Return what an error of another library says, on one line of no great length."""
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
 @contextlib.contextmanager
 def needing(subject, finding: str, remedy: str, kind: type[CellCycleError] = SettingError):
     """Say in one line that a package is missing which the block imports."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.errors import CellCycleError, ImageError, needing
+from cellcycle.errors import CellCycleError, ImageError, needing, reason_of
 from cellcycle.images.bounded import bytes_of, quiet
 from cellcycle.images.codestreams import read_codestream
 from cellcycle.images.judge import judge_tiff, refuse_many_scans
@@ -101,8 +101,7 @@ def one_line(path) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(path, "it does not fit into memory", "cut it into smaller fields") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise ImageError(path, f"it cannot be decoded ({reason})", "export the image again") from error
+        raise ImageError(path, f"it cannot be decoded ({reason_of(error)})", "export the image again") from error
 
 
 def _signature(path: Path) -> bytes:
@@ -156,7 +155,7 @@ def _decode(path: Path, image, as_numbers: bool) -> np.ndarray:
         return np.asarray(image, dtype=bool)
     if image.mode == "P" and not as_numbers:
         return np.asarray(image.convert("RGBA"))
-    if image.mode in ("CMYK", "YCbCr", "PA"):
+    if image.mode == "CMYK":
         return np.asarray(image.convert("RGB"))
     pixels = np.asarray(image)
     return pixels.astype(np.uint16) if image.format == "PNG" and pixels.dtype == np.int32 else pixels

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cellcycle.errors import ImageError
+from cellcycle.errors import ImageError, reason_of
 from cellcycle.files import scratch_folder
 from cellcycle.images.formats import IMAGE_SUFFIXES, one_line
 from cellcycle.images.omezarr import (
@@ -176,10 +176,9 @@ def _copy(url: str, path: Path, is_open: bool = False) -> bool:
         is_refused = isinstance(error, PermissionError) or getattr(error, "status", 0) == 403
         if isinstance(error, FileNotFoundError) or (is_open and is_refused):
             return False
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
         is_keyless = type(error).__name__ == "NoCredentialsError"
         remedy = "for a public bucket set FSSPEC_S3_ANON=1" if is_keyless else "try again, or copy it here first"
-        raise ImageError(url, f"it cannot be fetched ({reason})", remedy) from error
+        raise ImageError(url, f"it cannot be fetched ({reason_of(error)})", remedy) from error
     return True
 
 

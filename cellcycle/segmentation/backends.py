@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from cellcycle.errors import SettingError, needing
+from cellcycle.errors import SettingError, needing, reason_of
 
 # StarDist works on tiles of about this side, so that a large field fits into memory.
 _TILE_PX = 2048
@@ -56,5 +56,5 @@ def _fetched(name: str, load):
         return load()
     except Exception as error:
         # Each package, and each of its downloaders, fails with classes of its own.
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise SettingError(name, f"its weights cannot be read ({reason})", "connect to the network once") from error
+        finding = f"its weights cannot be read ({reason_of(error)})"
+        raise SettingError(name, finding, "connect to the network once") from error
