@@ -95,9 +95,13 @@ def _with_nuclei(parts: dict[str, Part]) -> dict[str, Part]:
 def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
     """Return the folders of each file below that which all share; what is above it says nothing of one file."""
     split = {file: os.path.dirname(file).split(os.sep) for file in files}
-    levels = zip(*split.values(), strict=False)
-    n_shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    n_shared = n_alike(split.values())
     return {file: folders[n_shared:] for file, folders in split.items()}
+
+
+def n_alike(lists: Iterable[list[str]]) -> int:
+    """Return with how many equal entries lists begin."""
+    return sum(1 for _ in takewhile(lambda entries: len(set(entries)) == 1, zip(*lists, strict=False)))
 
 
 def _by_rule(file: str, folders: list[str], nuclei: bool) -> Part:

@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import takewhile
 from pathlib import Path
 
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
 from cellcycle.images.makers import WELL_RULES
+from cellcycle.images.naming import n_alike
 from cellcycle.images.omezarr import OF_GROUP, described
 from cellcycle.images.remote import is_url, told_at
 from cellcycle.images.tiff import stated_well
@@ -206,8 +206,8 @@ def _told_apart(places: list[Place]) -> list[Place]:
         if not share_no_well(of):
             above = _above_wells(of)
             parts = {origin: above.get(origin, origin).split(os.sep) for origin in of}
-            start = _n_alike(parts.values())
-            end = _n_alike(part[start:][::-1] for part in parts.values())
+            start = n_alike(parts.values())
+            end = n_alike(part[start:][::-1] for part in parts.values())
             for origin, part in parts.items():
                 differing = shown_name(os.sep.join(part[start : len(part) - end]))
                 own_name[plate, origin] = f"{plate} ({differing})" if plate and differing else plate or differing
@@ -215,11 +215,6 @@ def _told_apart(places: list[Place]) -> list[Place]:
         replace(place, plate=own_name.get((place.plate, origin), place.plate), own=place.plate)
         for place, origin in zip(places, origins, strict=True)
     ]
-
-
-def _n_alike(lists) -> int:
-    """Return with how many equal entries lists begin."""
-    return sum(1 for _ in takewhile(lambda entries: len(set(entries)) == 1, zip(*lists, strict=False)))
 
 
 def stated_places(paths, named: list[Place]) -> list[Place]:
