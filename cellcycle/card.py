@@ -10,7 +10,7 @@ from cellcycle.inputs import InputRule
 
 FORMAT = 2
 _MOST_BYTES, _MOST_DEPTH, _MOST_CLASSES, _LONGEST = 4_000_000, 12, 100, 60
-_REMEDY = "install the model again, or ask who made it"
+REMEDY = "install the model again, or ask who made it"
 # Keys of a card, and what they hold; other keys are refused.
 _NEEDED = {
     "format": int, "name": str, "title": str, "version": str, "classes": list, "input": dict, "network": dict,
@@ -28,10 +28,10 @@ def read_card(file: Path, model_files) -> dict:
     """
     try:
         if file.stat().st_size > _MOST_BYTES:
-            raise CheckpointError(file, f"it is larger than {_MOST_BYTES} bytes", _REMEDY)
+            raise CheckpointError(file, f"it is larger than {_MOST_BYTES} bytes", REMEDY)
         text = file.read_text(encoding="utf-8")
         if _depth(text) > _MOST_DEPTH:
-            raise CheckpointError(file, "it is nested too deep", _REMEDY)
+            raise CheckpointError(file, "it is nested too deep", REMEDY)
         card = json.loads(text, parse_constant=_no_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(file, "the card is missing or not readable", "install the model again") from error
@@ -40,29 +40,29 @@ def read_card(file: Path, model_files) -> dict:
     kinds = _NEEDED | _OPTIONAL
     for key in [*(key for key in _NEEDED if key not in card), *card]:
         if key not in card:
-            raise CheckpointError(file, f"the card has no {key!r}", _REMEDY)
+            raise CheckpointError(file, f"the card has no {key!r}", REMEDY)
         if key not in kinds:
-            raise CheckpointError(file, f"the card has an unknown key {key[:40]!r}", _REMEDY)
+            raise CheckpointError(file, f"the card has an unknown key {key[:40]!r}", REMEDY)
         if not isinstance(card[key], kinds[key]) or isinstance(card[key], bool):
-            raise CheckpointError(file, f"{key!r} is no {kinds[key].__name__}", _REMEDY)
+            raise CheckpointError(file, f"{key!r} is no {kinds[key].__name__}", REMEDY)
     if card["card_sha256"] != card_sha256(card):
         raise CheckpointError(file, "the card was altered (its own hash differs)", "install the model again")
     check_words(file, {key: card[key] for key in _WORDS})
     if not isinstance(card["trained_on"].get("warning", ""), str):
-        raise CheckpointError(file, "'trained_on.warning' is no text", _REMEDY)
+        raise CheckpointError(file, "'trained_on.warning' is no text", REMEDY)
     _check_scores(file, card)
     for name in model_files:
         if not isinstance(card["sha256"].get(name), str):
-            raise CheckpointError(file, f"'sha256' has no hash of {name}", _REMEDY)
+            raise CheckpointError(file, f"'sha256' has no hash of {name}", REMEDY)
     try:
         InputRule.from_dict(card["input"])
     except (SettingError, TypeError, AttributeError) as error:
         said = f"{error.subject}: {error.finding}" if isinstance(error, SettingError) else str(error)
-        raise CheckpointError(file, f"'input' is wrong ({said})", _REMEDY) from error
+        raise CheckpointError(file, f"'input' is wrong ({said})", REMEDY) from error
     return card
 
 
-def check_words(subject, words: dict, remedy: str = _REMEDY, kind: type[CellCycleError] = CheckpointError) -> None:
+def check_words(subject, words: dict, remedy: str = REMEDY, kind: type[CellCycleError] = CheckpointError) -> None:
     """Refuse classes that cannot be told apart or written in tables, and words of a card that are no words."""
     for key, texts in words.items():
         for text in texts if isinstance(texts, list) else [texts]:
@@ -94,7 +94,7 @@ def _check_scores(file: Path, card: dict) -> None:
         except (AttributeError, KeyError, TypeError, ValueError):
             wrong = [""]
         if wrong:
-            raise CheckpointError(file, f"'scores' holds no share under {test[:40]} {wrong[0][:40]}".strip(), _REMEDY)
+            raise CheckpointError(file, f"'scores' holds no share under {test[:40]} {wrong[0][:40]}".strip(), REMEDY)
 
 
 def card_sha256(card: dict) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.card import FORMAT, card_sha256, external_files, read_card
+from cellcycle.card import FORMAT, REMEDY, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
 from cellcycle.files import sha256_of, whole_file, whole_folder
@@ -34,7 +34,6 @@ ALIASES = {"nagao": "nagao6", "resnet": "resnet8", "resnet-8": "resnet8"}
 FILES = ("weights.safetensors", "model.onnx")
 # Settings of a `NetworkClassifier` that its network follows from.
 NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
-_AGAIN = "install the model again, or ask who made it"
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Checkpoint:
             made = make_estimator(settings.pop("network"), **settings)
             return made.restore(weights, channels, self.input_rule, len(self.classes))
         except (TypeError, KeyError, RuntimeError) as error:
-            raise CheckpointError(self.folder / "weights.safetensors", "weights of another network", _AGAIN) from error
+            raise CheckpointError(self.folder / "weights.safetensors", "weights of another network", REMEDY) from error
 
     @property
     def warning(self) -> str:
@@ -137,9 +136,9 @@ def load_checkpoint(name=DEFAULT) -> Checkpoint:
     if external_files(found.graph.read_bytes()):
         # A part of a network of this name is refused, too: none that we know has one.
         finding = 'it keeps weights in other files, which no hash covers, or has a part called "location"'
-        raise CheckpointError(found.graph, finding, _AGAIN)
+        raise CheckpointError(found.graph, finding, REMEDY)
     if found.confidence is not None and len(found.confidence.thresholds) != len(found.classes):
-        raise CheckpointError(folder / "model.json", "the classes of its confidence are not those of the card", _AGAIN)
+        raise CheckpointError(folder / "model.json", "the classes of its confidence are not those of the card", REMEDY)
     return found
 
 

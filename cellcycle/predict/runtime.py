@@ -4,13 +4,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from cellcycle.card import REMEDY
 from cellcycle.checkpoint import Checkpoint
 from cellcycle.confidence.calibration import softmax
 from cellcycle.errors import CheckpointError
 from cellcycle.graphs import open_graph
 from cellcycle.inputs import Inputs
 
-_REMEDY = "install the model again, or ask who made it"
 # In all their positions so many fit a cache, and take a quarter of the memory of 32.
 _BATCH = 8
 
@@ -32,15 +32,15 @@ class Runtime:
         self._graph, self._takes, self._n_classes = checkpoint.graph, tuple(given), len(checkpoint.classes)
         shapes = {name: list(i.shape[1:]) for name, i in given.items()}
         if shapes != wanted or [list(o.shape[1:]) for o in outputs] != [[self._n_classes]]:
-            raise CheckpointError(self._graph, "its inputs and outputs are not those of the card", _REMEDY)
+            raise CheckpointError(self._graph, "its inputs and outputs are not those of the card", REMEDY)
         try:
             logits = self._logits({name: np.zeros((2, *shape), np.float32) for name, shape in wanted.items()}, 2)
         except CheckpointError:
             raise
         except Exception as error:
-            raise CheckpointError(self._graph, "ONNX Runtime cannot run it", _REMEDY) from error
+            raise CheckpointError(self._graph, "ONNX Runtime cannot run it", REMEDY) from error
         if not np.isfinite(logits).all():
-            raise CheckpointError(self._graph, "it gives numbers that are not finite", _REMEDY)
+            raise CheckpointError(self._graph, "it gives numbers that are not finite", REMEDY)
 
     def probabilities(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities (N, K) float64 of inputs; rows add up to 1."""
@@ -54,7 +54,7 @@ class Runtime:
     def _logits(self, given: dict, n: int) -> np.ndarray:
         (found,) = self._session.run(None, given)
         if found.shape != (n, self._n_classes) or found.dtype.kind != "f":
-            raise CheckpointError(self._graph, "it does not give one number a class and nucleus", _REMEDY)
+            raise CheckpointError(self._graph, "it does not give one number a class and nucleus", REMEDY)
         return found.astype(np.float64)
 
     def _channels(self, images: np.ndarray) -> np.ndarray:
