@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cellcycle.dna_content import G1Peak, fit_g1_peak
-from cellcycle.nuclei import Anchor, Nuclei, fit_anchor
+from cellcycle.nuclei import Anchor, Nuclei, fit_anchor, sound_dna
 
 # So many sound nuclei and more tell light right, and hardly ever a peak where there is none (benchmarks/light.py).
 _LEAST_NUCLEI = 80
@@ -85,7 +85,7 @@ def uneven_light(nuclei: list[Nuclei], shapes: list[tuple[int, int]]) -> Light |
     """
     if len(set(shapes)) != 1 or any(own.kind != "field" for own in nuclei):
         return None
-    dna = np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
+    dna = sound_dna(nuclei)
     terms = np.concatenate([_terms(own.centres[own.is_sound], shapes[0]) for own in nuclei])
     is_known = np.isfinite(dna) & (dna > 0)
     if np.count_nonzero(is_known) < _LEAST_NUCLEI:

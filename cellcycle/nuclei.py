@@ -277,13 +277,18 @@ def are_overexposed(nuclei) -> bool:
     return bool(sound < (1 - _MOST_OVEREXPOSED) * whole)
 
 
+def sound_dna(nuclei) -> np.ndarray:
+    """Return the integrated DNA (N,) of the sound nuclei of images."""
+    return np.concatenate([np.empty(0), *(own.measured["integrated_dna"][own.is_sound] for own in nuclei)])
+
+
 def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
     """Fit the G1 peak of a group, the `Nuclei` of its images; return its anchor and the peak.
 
     There is no anchor where the peak is not to be trusted. Of overexposed nuclei one peak says nothing of the culture.
     """
     nuclei = list(nuclei)
-    peak = fit_g1_peak(np.concatenate([np.empty(0), *(n.measured["integrated_dna"][n.is_sound] for n in nuclei)]))
+    peak = fit_g1_peak(sound_dna(nuclei))
     if not peak.is_usable:
         is_arrested = peak.is_arrested and not are_overexposed(nuclei)
         return None, replace(peak, is_arrested=is_arrested)

@@ -13,7 +13,7 @@ import numpy as np
 
 from cellcycle.dna_content import G1Peak, count_near, fit_g1_peak, fit_near
 from cellcycle.light import fit_in_even_light
-from cellcycle.nuclei import Anchor, Nuclei, Scale, g1_area_px, has_g1_dna, likely_pixel_size_um
+from cellcycle.nuclei import Anchor, Nuclei, Scale, g1_area_px, has_g1_dna, likely_pixel_size_um, sound_dna
 
 # A well with fewer sound nuclei takes the peak of its group as it is; one with so many should show some of them there.
 _LEAST_OWN, _LEAST_THERE = 20, 6
@@ -60,7 +60,7 @@ def own_anchors(
     own_anchor, elsewhere, shifts = {}, {}, {}
     for unit, own in wells.items():
         found, ratio = _own_anchor(own, anchor, peak.g2_ratio, least_quality)
-        n_by_dna = count_near(_sound_dna(own), found.position, peak.g2_ratio)
+        n_by_dna = count_near(sound_dna(own), found.position, peak.g2_ratio)
         own_anchor[unit] = replace(found, n_by_dna=n_by_dna)
         # A well that takes the common peak as it is has not been compared.
         shifts |= {} if found is anchor else {unit: found.position / anchor.position}
@@ -73,10 +73,6 @@ def own_anchors(
     return own_anchor, shifts, elsewhere
 
 
-def _sound_dna(nuclei: list[Nuclei]) -> np.ndarray:
-    return np.concatenate([own.measured["integrated_dna"][own.is_sound] for own in nuclei])
-
-
 def _own_anchor(
     nuclei: list[Nuclei], common: Anchor, g2_ratio: float, least_quality: float = 0.0
 ) -> tuple[Anchor, float | None]:
@@ -85,7 +81,7 @@ def _own_anchor(
     NaN where its nuclei would fit another peak better than one near the common one, or hardly one lies there, or many
     far below it, and they show none of their own.
     """
-    dna = _sound_dna(nuclei)
+    dna = sound_dna(nuclei)
     is_there = has_g1_dna(2 * dna / common.position)
     if len(dna) < _LEAST_OWN:
         return common, None if is_there.any() or len(dna) < _LEAST_THERE else np.nan

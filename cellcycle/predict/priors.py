@@ -15,7 +15,7 @@ Source of the weighing: Saerens M, Latinne P, Decaestecker C. Neural Computation
 import numpy as np
 
 from cellcycle.dna_content import G1Peak, count_near
-from cellcycle.nuclei import Anchor, Nuclei
+from cellcycle.nuclei import Anchor, Nuclei, sound_dna
 from cellcycle.phases import PHASES
 
 PRIORS = ("equal", "culture", "slide")
@@ -49,8 +49,7 @@ def weights_of(prior: str, classes, nuclei: Nuclei, anchor: Anchor | None) -> np
         return None
     shares = np.full(3, 1 / 3)
     if prior == "slide":
-        dna = nuclei.measured["integrated_dna"][nuclei.is_sound]
-        counts = anchor.n_by_dna or count_near(dna, anchor.position, _G2_RATIO)
+        counts = anchor.n_by_dna or count_near(sound_dna([nuclei]), anchor.position, _G2_RATIO)
         shares = (np.asarray(counts) + _EVEN_NUCLEI / 3) / (sum(counts) + _EVEN_NUCLEI)
     known = dict(zip(PHASES, np.append((1 - _MITOSES) * shares, _MITOSES), strict=True))
     return np.array([known.get(name, 1 / len(PHASES)) for name in classes])
