@@ -178,11 +178,15 @@ def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:
 
 def check_outside(output: Path, data) -> None:
     """Refuse to write into a folder of labelled nuclei: what lies there would be read as classes and nuclei."""
-    if isinstance(data, NucleusDataset) or is_named(data):
-        return
-    folder = Path(os.path.realpath(Path(data).expanduser()))
-    if folder.is_dir() and Path(os.path.realpath(output)).is_relative_to(folder):
+    folder = _place_of(data)
+    if folder is not None and folder.is_dir() and Path(os.path.realpath(output)).is_relative_to(folder):
         raise SettingError(output, f"it lies in the folder of the data, {data}", "name a place outside it")
+
+
+def _place_of(data) -> Path | None:
+    """Return the folder or table of labelled nuclei, None where they were given otherwise."""
+    is_path = not (isinstance(data, NucleusDataset) or is_named(data))
+    return Path(os.path.realpath(Path(data).expanduser())) if is_path else None
 
 
 def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
@@ -193,9 +197,8 @@ def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
     check_outside(output, data)
     if Path(os.path.realpath(output)).suffix.lower() != ".csv":
         raise SettingError(output, "a table of predictions is not called so", "end the name in .csv")
-    taken = set()
-    if not (isinstance(data, NucleusDataset) or is_named(data)):
-        table = Path(os.path.realpath(Path(data).expanduser()))
+    table, taken = _place_of(data), set()
+    if table is not None:
         images = [f.image for f in dataset.fields] or dataset.sample_ids.tolist()
         taken = {table, *(table.parent / image for image in images)}
     for file in (output, *_beside(output).values()):
