@@ -6,7 +6,7 @@ from skimage.measure import label
 from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
-from cellcycle.segmentation.regions import boxes_of, largest_piece, without_holes
+from cellcycle.segmentation.regions import areas_of, boxes_of, largest_piece, without_holes
 from cellcycle.segmentation.survey import Survey
 
 # A pixel must also exceed this multiple of the mean of its surroundings (Gaussian, this many diameters wide).
@@ -67,7 +67,7 @@ def _outlined(signal: np.ndarray, labels: np.ndarray, survey: Survey) -> np.ndar
     """Draw each nucleus at a fixed share of its own brightness; leave out what is too small or too faint."""
     outlined = np.zeros(labels.shape, dtype=np.int32)
     least_area = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi * survey.radius_px**2)
-    n_kept, areas = 0, np.bincount(labels.ravel())
+    n_kept, areas = 0, areas_of(labels)
     for index, window in boxes_of(labels):
         # The outline lies inside: specks, of which a picture may have hundreds of thousands, need none.
         if areas[index] < least_area:

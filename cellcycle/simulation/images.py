@@ -214,11 +214,9 @@ def simulate_field(
         patch = draw_patch(rng, cell, parameters)
         amount = unit * cell.dna_content * cell.stain_factor
         scene.place(patch.density, amount, centre, cell.focus_um, cell.is_high)
-        where = overlap(grid, patch.support.shape, [c / RENDER_UM for c in centre])
-        if where is None:
-            continue
-        seen, free = patch.support[where[1]], ids[where[0]] == 0
-        ids[where[0]][seen & free] = len(rows) + 1
+        inside, part = overlap(grid, patch.support.shape, [c / RENDER_UM for c in centre])
+        seen, free = patch.support[part], ids[inside] == 0
+        ids[inside][seen & free] = len(rows) + 1
         rows.append(truth_of(cell, patch, slide))
     for _ in range(int(rng.poisson(parameters.debris_fraction * n_nuclei))):
         scene.place_debris(rng, rng.uniform(0, 1, 2) * np.array(grid) * RENDER_UM, unit)
