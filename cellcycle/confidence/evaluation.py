@@ -13,16 +13,18 @@ import pandas as pd
 from cellcycle import metrics
 from cellcycle.metrics import Estimate, bootstrap
 
-N_BINS = 10
+_BINS = 10
+# So many samples of cells tell what chance alone makes.
+_BY_CHANCE = 200
 
 
-def reliability(probabilities, labels, n_bins: int = N_BINS) -> pd.DataFrame:
+def reliability(probabilities, labels) -> pd.DataFrame:
     """Return how often calls are right, in bins of like confidence with equally many cells.
 
     One row a bin: n, confidence (mean), accuracy, and its 95 % Wilson interval low, high.
     """
     confidence, right = _confidence(probabilities, labels)
-    bins = _bins(confidence, n_bins)
+    bins = _bins(confidence)
     grouped = pd.DataFrame({"confidence": confidence, "accuracy": right.astype(float)}).groupby(bins)
     table = grouped.mean()
     table.insert(0, "n", grouped.size())
@@ -30,7 +32,7 @@ def reliability(probabilities, labels, n_bins: int = N_BINS) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def calibration_error(probabilities, labels, units=None, n_bins: int = N_BINS, **options) -> Estimate:
+def calibration_error(probabilities, labels, units=None, **options) -> Estimate:
     """Return the expected calibration error of the calls, with its interval.
 
     The mean, over bins of like confidence with equally many cells, of the distance between mean confidence and
@@ -39,17 +41,17 @@ def calibration_error(probabilities, labels, units=None, n_bins: int = N_BINS, *
     off, and may begin far below the value.
     """
     confidence, right = _confidence(probabilities, labels)
-    bins = _bins(confidence, n_bins)
+    bins = _bins(confidence)
     found = bootstrap(lambda w: _error(bins, confidence - right, w), len(right), units, **options)
     value = found.value
     return Estimate(value, max(0.0, min(value, 2 * value - found.high)), max(value, 2 * value - found.low))
 
 
-def calibration_error_by_chance(probabilities, n_bins: int = N_BINS, n_samples=200, seed=0) -> float:
+def calibration_error_by_chance(probabilities) -> float:
     """Return the calibration error that perfectly calibrated probabilities (N, K) would show on so few cells."""
     confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
-    bins, rng = _bins(confidence, n_bins), np.random.default_rng(seed)
-    drawn = rng.random((n_samples, len(confidence))) < confidence
+    bins = _bins(confidence)
+    drawn = np.random.default_rng(0).random((_BY_CHANCE, len(confidence))) < confidence
     return float(np.mean([_error(bins, confidence - right, np.ones(len(right))) for right in drawn]))
 
 
@@ -102,9 +104,9 @@ def _confidence(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == np.asarray(labels)
 
 
-def _bins(confidence, n_bins: int) -> np.ndarray:
+def _bins(confidence) -> np.ndarray:
     """Return the bin of each cell: equally many a bin, like confidences together."""
-    edges = np.quantile(confidence, np.linspace(0, 1, n_bins + 1)[1:-1])
+    edges = np.quantile(confidence, np.linspace(0, 1, _BINS + 1)[1:-1])
     return np.searchsorted(edges, confidence, side="right")
 
 
