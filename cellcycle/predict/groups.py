@@ -17,7 +17,7 @@ from cellcycle.confidence.assessment import BY_MARGIN, CHANGED
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
 from cellcycle.images.remote import is_url
-from cellcycle.images.wells import folder_of, group_of, places_of, share_no_well, stated_places, whole_path
+from cellcycle.images.wells import Place, folder_of, group_of, places_of, share_no_well, stated_places, whole_path
 from cellcycle.inputs import InputRule
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
@@ -66,29 +66,9 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     """
     paths = [_path(image) for image in images]
     places = stated_places(paths, places_of([*map(whole_path, paths)])) if has_files else places_of(paths)
-    rules = Counter(place.rule for place in places if place.rule)
-    examples = {place.rule: f"{place.rule.split(':')[0]}: {place.well} in {shown_name(Path(path).name)}"
-                for path, place in reversed(list(zip(paths, places, strict=True)))}  # fmt: skip
-    notes = [
-        f"wells by the {'metadata' if 'OME' in rule else 'names'} of {n} image{'s' * (n > 1)} "
-        f"({rule if 'OME' in rule else examples[rule]})"
-        for rule, n in rules.items()
-    ]
-    stray = [path for path, place in zip(paths, places, strict=True) if path and not place.well]
-    if stray and any("OME" not in rule for rule in rules):
-        notes.append(f"{len(stray)} of {len(paths)} images have no well, such as {shown_name(stray[0])}")
-    rows: list[dict] = [{}] * len(paths)
+    notes, rows = _notes_on_wells(paths, places), [{}] * len(paths)
     if plate_map is not None:
-        from cellcycle.predict.platemap import read_map
-
-        try:
-            rows, found = read_map(plate_map, list(images), places)
-        except DataError as error:
-            missing = [(image, why) for image in images if (why := _missing(image, has_files))]
-            # A map does not fit images that are not there: of these two, it is not the map that is wrong. What a plate
-            # or a folder of several lacks, and cannot be had, hides no fault of the map.
-            named = (why for image, why in missing if why is not image or len(missing) == len(images))
-            raise next(named, error) from None
+        rows, found = _rows_of_map(plate_map, images, places, has_files)
         notes += found
     known = [{"plate": place.plate, "well": place.well} for place in places]
     # The same columns in every row, also where a map says nothing.
@@ -109,10 +89,43 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
         if plate_map is not None and len(units) > 1 and share_no_well(units):
             groups = [shown_name(of_map)] * len(groups)
         elif len(units) > 1 and all(len(own) == 1 for own in units.values()):
-            what = "plates (by folders and names) have one well" if rules else "folders have one image"
+            has_wells = any(place.rule for place in places)
+            what = "plates (by folders and names) have one well" if has_wells else "folders have one image"
             notes.append(f"{len(units)} {what} each, and are read each by itself: where they are of one plate, name it "
                          "in a map with a column plate")  # fmt: skip
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
+
+
+def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
+    """Return by what the wells of images are known, with an example, and how many have none."""
+    rules = Counter(place.rule for place in places if place.rule)
+    examples = {place.rule: f"{place.rule.split(':')[0]}: {place.well} in {shown_name(Path(path).name)}"
+                for path, place in reversed(list(zip(paths, places, strict=True)))}  # fmt: skip
+    notes = [
+        f"wells by the {'metadata' if 'OME' in rule else 'names'} of {n} image{'s' * (n > 1)} "
+        f"({rule if 'OME' in rule else examples[rule]})"
+        for rule, n in rules.items()
+    ]
+    stray = [path for path, place in zip(paths, places, strict=True) if path and not place.well]
+    if stray and any("OME" not in rule for rule in rules):
+        notes.append(f"{len(stray)} of {len(paths)} images have no well, such as {shown_name(stray[0])}")
+    return notes
+
+
+def _rows_of_map(
+    plate_map: Path, images: Sequence, places: list[Place], has_files: bool
+) -> tuple[list[dict], list[str]]:
+    """Do as `read_map`, but of a map that does not fit say which image that was named is not there."""
+    from cellcycle.predict.platemap import read_map
+
+    try:
+        return read_map(plate_map, list(images), places)
+    except DataError as error:
+        missing = [(image, why) for image in images if (why := _missing(image, has_files))]
+        # Of these two it is not the map that is wrong. What a plate or a folder of several lacks, and cannot be had,
+        # hides no fault of the map.
+        named = (why for image, why in missing if why is not image or len(missing) == len(images))
+        raise next(named, error) from None
 
 
 def _on_plates_apart(own_names: dict[str, str]) -> list[str]:
