@@ -34,10 +34,11 @@ def model_card(name: str, checkpoints: tuple[Checkpoint, ...], title: str = "") 
     `name` is what visitors choose; of several checkpoints the first is the one for images with a clear G1 peak.
     """
     title = title or ("Automatic" if len(checkpoints) > 1 else f"{checkpoints[0].title} ({name})")
-    return {"name": name, "title": title, "models": [_about(c, c.card, c.confidence) for c in checkpoints]}
+    return {"name": name, "title": title, "models": list(map(_about, checkpoints))}
 
 
-def _about(checkpoint: Checkpoint, card: dict, known) -> dict:
+def _about(checkpoint: Checkpoint) -> dict:
+    card, known = checkpoint.card, checkpoint.confidence
     return {
         "title": checkpoint.title,
         "warning": checkpoint.warning,
