@@ -48,12 +48,12 @@ class UNet(nn.Module):
     It reads intensities up to a little above those of nuclei, and their logarithm, in which faint nuclei stand out.
     """
 
-    def __init__(self, channels: tuple[int, ...] = CHANNELS):
+    def __init__(self):
         super().__init__()
-        above = (2, *channels[:-1])
-        self.down = nn.ModuleList(_block(i, o) for i, o in zip(above, channels, strict=True))
-        self.up = nn.ModuleList(_block(i + o, i) for i, o in pairwise(channels))
-        self.head = nn.Conv2d(channels[0], 3, 1)
+        above = (2, *CHANNELS[:-1])
+        self.down = nn.ModuleList(_block(i, o) for i, o in zip(above, CHANNELS, strict=True))
+        self.up = nn.ModuleList(_block(i + o, i) for i, o in pairwise(CHANNELS))
+        self.head = nn.Conv2d(CHANNELS[0], 3, 1)
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         """Return logits: nucleus, depth, touching."""
