@@ -9,14 +9,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import find_objects
 from skimage.measure import find_contours
 
 from cellcycle.errors import SettingError
 from cellcycle.files import whole_file
 from cellcycle.images.writing import has_mark, mark_of, refuse_unmarked
-from cellcycle.phases import class_colours, rgb
-from cellcycle.segmentation.regions import without_holes
+from cellcycle.phases import NO_CALL_COLOUR, class_colours, rgb
+from cellcycle.segmentation.regions import boxes_of, without_holes
 
 OUTLINES_SUFFIX, ROIS_SUFFIX = ".geojson", ".zip"
 # Stands in every file that is written here.
@@ -39,7 +38,7 @@ def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
     >>> outlines_of(np.array([[0, 7, 7]]), [7])[0][0].tolist()
     [[2.5, 1.0], [1.5, 1.0], [1.0, 0.5], [1.5, 0.0], [2.5, 0.0], [3.0, 0.5], [2.5, 1.0]]
     """
-    boxes, found = dict(enumerate(find_objects(labels), start=1)), []
+    boxes, found = dict(boxes_of(labels)), []
     for number in ids:
         box = boxes.get(number)
         if box is None:
@@ -68,8 +67,7 @@ def write_geojson(
     Form: `PathObjectTypeAdapter` of QuPath 0.4 and later (`qupath.lib.io.QuPathTypeAdapters`). A nucleus without a
     call has no class. Only an earlier such file is replaced. It tells its `origin`, as of `write_mask`.
     """
-    refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
-    rows, rings = _rows_and_rings(labels, columns)
+    rows, rings = _rows_and_rings(path, labels, columns)
     colours = {name: list(rgb(colour)) for name, colour in class_colours(classes).items()}
     with whole_file(path) as work, open(work, "w", encoding="utf-8") as stream:
         stream.write(f'{{"type": "FeatureCollection", "generator": "{mark_of(_MARK, origin)}", "features": [')
@@ -89,7 +87,8 @@ def _feature(row: dict, parts: list[np.ndarray], colours: dict[str, list[int]]) 
         "metadata": {name: row[name] for name in _TEXTS if row[name]},
     }
     if row["call"]:
-        properties["classification"] = {"name": row["call"], "color": colours.get(row["call"], [153, 153, 153])}
+        colour = colours.get(row["call"], list(rgb(NO_CALL_COLOUR)))
+        properties["classification"] = {"name": row["call"], "color": colour}
     kind, places = ("Polygon", polygons[0]) if len(polygons) == 1 else ("MultiPolygon", polygons)
     return {"type": "Feature", "geometry": {"type": kind, "coordinates": places}, "properties": properties}
 
@@ -102,8 +101,7 @@ def write_rois(
     Groups count the classes from 1; 0 is no call. A nucleus in several parts is one composite ROI. Only an earlier such
     file is replaced. It tells its `origin`, as of `write_mask`.
     """
-    refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
-    rows, rings = _rows_and_rings(labels, columns)
+    rows, rings = _rows_and_rings(path, labels, columns)
     colours = class_colours(classes)
     with whole_file(path) as work, zipfile.ZipFile(work, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.comment = mark_of(_MARK, origin).encode()
@@ -111,7 +109,7 @@ def write_rois(
             roi = _roi(parts)
             roi.name = f"{int(row['nucleus_id']):05d}-{row['call'] or 'no call'}"
             roi.group = classes.index(row["call"]) + 1 if row["call"] in classes else 0
-            roi.stroke_color = bytes((255, *rgb(colours.get(row["call"], "#999999"))))
+            roi.stroke_color = bytes((255, *rgb(colours.get(row["call"], NO_CALL_COLOUR))))
             # The name of an entry is a path: a class may be called as it likes.
             entry = zipfile.ZipInfo(f"{roi.name.replace('/', '_')}.roi")
             entry.external_attr = 0o600 << 16
@@ -135,8 +133,9 @@ def _roi(parts: list[np.ndarray]):
     return roi
 
 
-def _rows_and_rings(labels: np.ndarray, columns: dict[str, list]) -> tuple[list[dict], list]:
-    """Return the rows of a table that have a nucleus, and their outlines."""
+def _rows_and_rings(path: Path, labels: np.ndarray, columns: dict[str, list]) -> tuple[list[dict], list]:
+    """Return the rows of a table that have a nucleus, and their outlines, where a file may be written of them."""
+    refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     rows = [row for row in rows if math.isfinite(row["nucleus_id"])]
     return rows, outlines_of(labels, [int(row["nucleus_id"]) for row in rows])

@@ -22,6 +22,8 @@ S_BY_DNA = "Cells early and late in S have the DNA of G1 and G2: one DNA stain f
 # Okabe and Ito's palette, which readers with any common colour-vision deficiency can tell apart.
 # Source: Okabe M, Ito K. Color Universal Design (2008).
 PHASE_COLOURS: dict[str, str] = {"G1": "#0072B2", "S": "#E69F00", "G2": "#009E73", "M": "#CC79A7"}
+# Of a nucleus without a call, or with one that is none of the classes.
+NO_CALL_COLOUR = "#999999"
 _MORE_COLOURS = ("#56B4E9", "#D55E00", "#555555", "#882255")
 
 

@@ -9,13 +9,12 @@ from skimage.segmentation import find_boundaries
 from cellcycle.images import write_image
 from cellcycle.images.writing import has_mark, mark_of, refuse_unmarked
 from cellcycle.masks import nuclei_alone
-from cellcycle.phases import class_colours, rgb
+from cellcycle.phases import NO_CALL_COLOUR, class_colours, rgb
 from cellcycle.predict.predictor import ImagePrediction
 
 OVERLAY_SUFFIX = "_phases.png"
 # Stands in every overlay, so that none is taken for an image of nuclei or replaces one.
 _MARK = "cellcycle overlay"
-_NO_CALL = "#999999"
 _LEGEND_PX = 16
 _NUMBER_PX = 11
 
@@ -39,7 +38,7 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     palette = np.zeros((int(nuclei.labels.max()) + 1, 3), np.uint8)
     calls = prediction.columns["call"][: len(prediction.ids)]
     for label, call in zip(prediction.ids, calls, strict=True):
-        palette[label] = rgb(colours.get(call, _NO_CALL))
+        palette[label] = rgb(colours.get(call, NO_CALL_COLOUR))
     labels = nuclei_alone(nuclei.labels, prediction.ids)
     rim = find_boundaries(labels, mode="inner")
     if min(pixels.shape) > 1200:
@@ -47,7 +46,7 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
     picture[rim] = palette[labels[rim]]
     if len(prediction.ids) > 1:
         picture = _with_numbers(picture, prediction)
-    return _with_legend(picture, colours | ({} if set(calls) <= set(colours) else {"no call": _NO_CALL}))
+    return _with_legend(picture, colours | ({} if set(calls) <= set(colours) else {"no call": NO_CALL_COLOUR}))
 
 
 def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...], origin: str = "") -> None:
