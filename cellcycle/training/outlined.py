@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from cellcycle.images import list_images, read_plane
 from cellcycle.segmentation.finder import SCALES, resampled, typical_diameter
+from cellcycle.segmentation.regions import boxes_of
 from cellcycle.simulation import SimulationParameters, simulate_field
 
 CROP_PX = 128
@@ -91,9 +92,9 @@ def _simulated(number: int) -> OutlinedField:
     return OutlinedField(f"simulated{number}", "simulated", pixels, field.labels)
 
 
-def drawn_fields(n: int = N_DRAWN) -> list[OutlinedField]:
+def drawn_fields() -> list[OutlinedField]:
     """Draw fields of ellipses, even or grained, sharp or blurred, on uneven light: overexposed or plain pictures."""
-    return [_drawn(number) for number in range(n)]
+    return [_drawn(number) for number in range(N_DRAWN)]
 
 
 def _drawn(number: int) -> OutlinedField:
@@ -134,11 +135,10 @@ def targets(field: OutlinedField) -> torch.Tensor:
 
 def _nucleus_and_depth(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     depth = np.zeros(labels.shape, np.float32)
-    for index, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is not None:
-            inside = np.pad(labels[box] == index, 1)
-            distance = ndimage.distance_transform_edt(inside)
-            depth[box][inside[1:-1, 1:-1]] = (distance / distance.max())[inside]
+    for index, box in boxes_of(labels):
+        inside = np.pad(labels[box] == index, 1)
+        distance = ndimage.distance_transform_edt(inside)
+        depth[box][inside[1:-1, 1:-1]] = (distance / distance.max())[inside]
     return (labels > 0).astype(np.float32), depth
 
 
