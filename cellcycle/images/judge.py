@@ -11,7 +11,7 @@ from pathlib import Path
 from cellcycle.errors import ImageError
 from cellcycle.images.codestreams import Codestream, read_codestream
 from cellcycle.images.descriptions import check_description
-from cellcycle.images.stacks import refuse_oversize
+from cellcycle.images.stacks import DAMAGED, refuse_oversize
 
 MOST_PAGES = 20_000
 # Smaller sizes of pages (SubIFDs): tifffile reads each of them whole.
@@ -59,7 +59,7 @@ class _Reader:
         form = self.order + form
         return struct.unpack(form, self.at(offset, struct.calcsize(form)))
 
-    def wrong(self, finding: str, remedy: str = "the file is damaged: export the image again") -> ImageError:
+    def wrong(self, finding: str, remedy: str = DAMAGED) -> ImageError:
         return ImageError(self.path, finding, remedy)
 
 

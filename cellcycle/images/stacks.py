@@ -26,7 +26,7 @@ _SMALL_BYTES = 64_000_000
 _PLAUSIBLE_UM = (0.005, 20.0)
 # What one page may take in memory whatever the size of its file, and times that size for larger files.
 _AFFORDABLE, _AFFORDABLE_RATIO = 1_400_000_000, 100
-_DAMAGED = "the file is damaged: export the image again"
+DAMAGED = "the file is damaged: export the image again"
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ def refuse_oversize(
         remedy = "cut the slide into smaller fields, or export the image again if that size is wrong"
         raise ImageError(path, f"{announced}, more than {MAX_PIXELS:,}", remedy)
     if n_bytes > _SMALL_BYTES and n_bytes > MAX_RATIO * file_bytes:
-        raise ImageError(path, f"{announced}, but the file has only {file_bytes:,} bytes", _DAMAGED)
+        raise ImageError(path, f"{announced}, but the file has only {file_bytes:,} bytes", DAMAGED)
     # Beside the page itself stands its plane in single precision.
     needed = 0 if page_bytes is None else page_bytes + 4 * height * width
     if needed > max(_AFFORDABLE, _AFFORDABLE_RATIO * file_bytes):
         finding = f"one page of it takes {needed / 1e9:.1f} GB, but the file has only {file_bytes:,} bytes"
-        raise ImageError(path, finding, _DAMAGED)
+        raise ImageError(path, finding, DAMAGED)
