@@ -71,19 +71,15 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         held = sum(page is not None for page in series.pages)
         finding = f"its header tells of {planes.n} planes, and it holds {held}: it was cut off, or is a part of another"
         raise ImageError(path, finding, "export it again, with a header of its own")
-    labels = imagej.get("Labels") or []
-    spacing, unit = imagej.get("spacing"), str(imagej.get("unit", "")).strip("\0 ").lower()
-    names, (x_um, y_um, z_um), stale = header.described(index, (sizes["Y"], sizes["X"])) if header else (
-        _qpi_names(series) if tiff.is_qpi else labels[: planes.n_channels] if planes.n_channels > 1 else [],
-        (*stated_um(tiff, series.keyframe, unit),
-         spacing * UM_PER_UNIT.get(unit, np.nan) if isinstance(spacing, int | float) else np.nan), "",
-    )  # fmt: skip
+    labels, shape = imagej.get("Labels") or [], (sizes["Y"], sizes["X"])
+    said = header.described(index, shape) if header else _described(tiff, series, planes.n_channels)
+    names, (x_um, y_um, z_um), stale = said
     pixel_size_um, note = usable_size(x_um, y_um)
     # Whatever is said of slices that were files, or are of several wells: somebody put them together.
     origins = {tuple(_ORIGIN.findall(str(label)[:_MOST_LETTERS])) for label in labels if planes.n_channels == 1}
     z_um = np.nan if z_um is None or (len(origins) > 1 and () not in origins) else z_um
     # ImageJ calls slices what was put together, and says how far planes are apart.
-    is_any = tiff.is_imagej and not spacing
+    is_any = tiff.is_imagej and not imagej.get("spacing")
     is_labelled = all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not is_any
     stack = Stack(
         str(path),
@@ -100,6 +96,16 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         missing=planes.missing,
     )
     return _slices_as_channels(stack, labels)
+
+
+def _described(tiff, series, n_channels: int) -> tuple[list[str], tuple, str]:
+    """Return what is said of an image without OME-XML, as `Header.described` does."""
+    imagej = tiff.imagej_metadata or {}
+    spacing, unit = imagej.get("spacing"), str(imagej.get("unit", "")).strip("\0 ").lower()
+    labels = (imagej.get("Labels") or [])[:n_channels] if n_channels > 1 else []
+    z_um = spacing * UM_PER_UNIT.get(unit, np.nan) if isinstance(spacing, int | float) else np.nan
+    names = _qpi_names(series) if tiff.is_qpi else labels
+    return names, (*stated_um(tiff, series.keyframe, unit), z_um), ""
 
 
 def _check_planes(path: Path, tiff, series, announced: int, n: int) -> None:
