@@ -168,7 +168,8 @@ def cluster(address: str, n_jobs: int | None = None):
             about = {"n_workers": n_jobs or os.cpu_count() or 1, "threads_per_worker": 1, "preload": _DEAF}
             # No dashboard, and any free port for what the scheduler serves in its place.
             about |= {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
-            with _deaf():
+            # Processes that begin here never hear Ctrl-C, nor does this one meanwhile.
+            with handled(signal.SIGINT, signal.SIG_IGN):
                 own = stack.enter_context(LocalCluster(silence_logs=logging.ERROR, **about))
         client, has_answered = Client.__new__(Client), False
         with suppress(Exception):  # whatever an address that is none, or a strange answer, sets off
@@ -189,15 +190,15 @@ def cluster(address: str, n_jobs: int | None = None):
 
 
 @contextmanager
-def _deaf():
-    """Have processes that are begun in the block never hear Ctrl-C; nor does this one until its end."""
+def handled(number: int, handler) -> Iterator[None]:
+    """Have a signal handled in the block by another handler; in a thread other than the main one as before."""
     is_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    before = signal.signal(number, handler) if is_main else None
     try:
         yield
     finally:
         if is_main:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(number, before)
 
 
 def _check_workers(client, address: str) -> None:

@@ -15,6 +15,7 @@ import threading
 
 from cellcycle.confine import Confined, LimitError, is_confined, limit_memory
 from cellcycle.errors import ImageError
+from cellcycle.tasks import handled
 
 # Small files may take this much; larger ones as much as their own size can explain.
 _SECONDS, _SECONDS_A_MB = 15.0, 0.5
@@ -98,13 +99,12 @@ def _alarm(seconds: float):
     def stop(*_):
         raise _OutOfTime
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with handled(signal.SIGALRM, stop):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -74,7 +73,8 @@ def run_predict(
         return run_batch(images, choice, settings, extras, do, only, masks, folder, shared)
 
     with ExitStack() as stack:
-        stack.enter_context(_ended_cleanly())
+        # SIGTERM, as of a queue or of `timeout`, ends the run like Ctrl-C: nothing unfinished is left.
+        stack.enter_context(tasks.handled(signal.SIGTERM, _end))
         how, folder, made = "slide" if is_slide else "each" if is_each else "together", None, None
         if output is not None and len(images) > 1 and not is_stream(output):
             key = key_of(images, masks, choice, settings, extras, (how, columns))
@@ -201,21 +201,8 @@ def _to_predict(paths: list[str], plate_map: Path | None) -> list[str | ImageErr
     return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
 
 
-@contextmanager
-def _ended_cleanly() -> Iterator[None]:
-    """Let SIGTERM, as of a queue or of `timeout`, end the run like Ctrl-C: nothing unfinished is left."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number, _):
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _end(number: int, _) -> None:
+    sys.exit(128 + number)
 
 
 @contextmanager
