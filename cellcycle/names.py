@@ -5,6 +5,8 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from cellcycle.errors import shown
@@ -139,3 +141,8 @@ def apart(names: list[str]) -> list[str]:
             free = f"{path.stem} ({number}){path.suffix}"
         taken.append(free)
     return taken
+
+
+def n_alike(lists: Iterable[list[str]]) -> int:
+    """Return with how many equal entries lists begin, such as folders of files."""
+    return sum(1 for _ in takewhile(lambda entries: len(set(entries)) == 1, zip(*lists, strict=False)))

@@ -4,11 +4,11 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
 from typing import NamedTuple
 
 from cellcycle.images.channels import NUCLEI, by_name, can_be_stain, is_known, says_stain, stain_spans
 from cellcycle.images.makers import by_makers
+from cellcycle.names import n_alike
 
 _FOLDER = re.compile(r"(?:w|ch|chan(?:nel)?|wave(?:length)?)[ _-]?\d{1,2}", re.IGNORECASE)
 _MOST_FOLDERS = 6  # more are wells, weeks or the like
@@ -97,11 +97,6 @@ def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
     split = {file: os.path.dirname(file).split(os.sep) for file in files}
     n_shared = n_alike(split.values())
     return {file: folders[n_shared:] for file, folders in split.items()}
-
-
-def n_alike(lists: Iterable[list[str]]) -> int:
-    """Return with how many equal entries lists begin."""
-    return sum(1 for _ in takewhile(lambda entries: len(set(entries)) == 1, zip(*lists, strict=False)))
 
 
 def _by_rule(file: str, folders: list[str], nuclei: bool) -> Part:

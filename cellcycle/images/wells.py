@@ -12,11 +12,10 @@ from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
 from cellcycle.images.makers import WELL_RULES
-from cellcycle.images.naming import n_alike
 from cellcycle.images.omezarr import OF_GROUP, described
 from cellcycle.images.remote import is_url, told_at
 from cellcycle.images.tiff import stated_well
-from cellcycle.names import shown_name
+from cellcycle.names import n_alike, shown_name
 
 # What numbers a field, and stands before a well.
 _FIELD = re.compile(
