@@ -64,6 +64,12 @@ def test_every_flag_has_words_of_its_own():
     assert review.in_words("made_up_later") == "made up later"
 
 
+def test_a_reason_names_no_option_without_its_command():
+    """The page shows reasons, too, and has fields where the command has options."""
+    told = " ".join(review.REASON_WORDS.values())
+    assert told.count("--") == told.count("cellcycle predict --")
+
+
 @pytest.mark.slow
 def test_labels_are_read_back_as_they_were_said(table, tmp_path):
     hostile = table.assign(image='=a";,\n<b>.tif')

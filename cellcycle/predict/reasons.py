@@ -18,7 +18,7 @@ REASON_WORDS = {
     "other_g1_peak": "its well has its G1 peak elsewhere than the plate, or does not fit that of the plate",
     "same_field": "shown by another image, too, at the same place: a channel, plane, copy or time of one field",
     ONE_PEAK: "the DNA of all nuclei shows one peak, of G1 or of G2, or none of G1: its control, read with it, tells",
-    MANY_MITOSES: "its field has more mitoses than a growing culture: of cells arrested in M say --prior equal",
+    MANY_MITOSES: "its field has more mitoses than a growing culture; if arrested: cellcycle predict --prior equal",
     why.BY_MARGIN: "a crop of unknown scale, by itself or unlike those of training: another margin may change the call",
     why.BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
     why.BY_GUESS: "of a field of unknown or another scale, by a model that reads no G1 peak: size tells it the phase",
