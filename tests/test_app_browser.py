@@ -158,6 +158,11 @@ def test_a_field_is_counted_clicked_and_saved(page, field_file, tmp_path, monkey
     assert chosen(page) == [nucleus["nucleus_id"]]
     could_be = nucleus["prediction_set"].replace(";", " or ")
     assert page.locator(".sure").inner_text() == f"{100 * nucleus['confidence']:.0f}{PERCENT} sure, could be {could_be}"
+    page.locator("#table").focus()
+    for _ in expected.index:
+        page.keyboard.press("ArrowUp")
+        told = page.locator("#nucleus").inner_text()
+        assert "no other phase is likely" not in told or "Worth a look" not in told
     page.locator("#explain").click()
     page.locator("#nucleus figure").nth(1).wait_for()
     shutil.copyfile(field_file, tmp_path / field_file.name)

@@ -45,7 +45,7 @@ function sure(nucleus) {
   const names = nucleus.could_be.split(';').filter(Boolean);
   let more = '';
   if (names.length > 1) more = `, could be ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
-  else if (names.length) more = ', no other phase is likely';
+  else if (names.length && !nucleus.why) more = ', no other phase is likely';
   return [element('p', { class: 'sure' }, `${percent(nucleus.sure)} sure${more}`)];
 }
 
