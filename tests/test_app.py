@@ -315,6 +315,20 @@ def test_programs_are_told_what_the_command_notes(site, field_file):
     assert note.startswith(f"{field_file.name} and 1 more: it states 0.325 um a pixel; 20 um was asked for, but cannot")
 
 
+def test_a_group_without_a_name_is_called_by_what_a_visitor_gave(site, halves, tmp_path):
+    import tifffile
+
+    write_image(tmp_path / "8.tif", (tifffile.imread(halves[0]) >> 8).astype(np.uint8), 0.325)
+    notes = json.loads(post(site, halves[1], tmp_path / "8.tif", each="false").headers["cellcycle-notes"])
+    assert any(note.startswith("2 fields of your images are of several kinds") for note in notes), notes
+
+
+def test_a_setting_that_cannot_be_is_told_by_its_name_on_the_page(site):
+    with visitor(site) as client:
+        answer = client.post("/api/images?name=a.png&pixel_size_um=abc", content=b"x")
+    assert answer.json()["detail"].startswith("Pixel size under Settings: 'abc' is no such number; give a number")
+
+
 def test_what_a_program_asks_twice_or_in_the_address_is_refused(site):
     files = [("images", (path.name, path.read_bytes())) for path in NUCLEI[:2]]
     answer = site.post("/predict", params={"model": "lr"}, files=files)

@@ -455,7 +455,7 @@ def test_what_is_recorded_in_two_ways_is_told_and_read_apart():
     fields = [field_of(*GROWING, seed=k) for k in (0, 1)]
     fields += [field_of((3, 0.6), (6, 0.4), bits=8, seed=k) for k in (2, 3)]
     shared, notes = share(columns(4), fields, SCALE, 0.1)
-    assert "mixes" in notes[0] and "2 of 8 bits" in notes[0]
+    assert "of several kinds" in notes[0] and "2 of 8 bits" in notes[0]
     assert [round(one.anchor.position) for one in shared] == [10, 10, 3, 3]
 
 
@@ -551,7 +551,7 @@ GOOD_MAPS = {
     "of another computer": "image,condition\nC:\\x\\A01_s1.tif,DMSO\n/y/A01_s2.tif,DMSO\n\\\\s\\A02_s1.tif,drug\n",
 }
 BAD_MAPS = {
-    "image,condition\nA01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\nA09.tif,b\n": "line 5: A09.tif is none of the images",
+    "image,condition\nA01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\nA09.tif,b\n": "A09.tif is none of the images; correct",
     "image,condition\nA01_s1.tif,a\nA02_s1.tif,b\n": "leaves out p/A01_s2.tif",
     "well,condition\nA01,a\n": "leaves out p/A02_s1.tif",
     "well,condition\nA01,a\nA02,b\nA01,c\n": "lines 2 and 4 both are of A01",
@@ -657,7 +657,7 @@ def test_what_is_wrong_with_images_is_told_before_a_map_that_does_not_fit(tmp_pa
     for images in ([ImageError("w1", "its files are channels", "name those of DNA")], [str(tmp_path / "w1")]):
         with pytest.raises(ImageError, match=r"w1: (its files|there is no such file)"):
             layout(images, tmp_path / "map.csv")
-    with pytest.raises(DataError, match=r"a\.tif is none of the images"):
+    with pytest.raises(DataError, match=r"a\.tif is none of the images; correct the name, or take the row out"):
         layout([str(tmp_path / "w1")], tmp_path / "map.csv", has_files=False)
     # What a plate of others lacks may not be had, and is told where it may be the reason.
     images = [str(tmp_path / "A01.tif"), ImageError("p.zarr/A/3", "it has no such image", "copy it again")]

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +54,10 @@ def together(
         with contextlib.suppress(FileNotFoundError):
             (plane / _LENT).write_text(lent)
         ways.append(_way(model, settings, lent))
-    return ways, [*notes, *more]
+    # A group without a plate or slide is called after its map or folder, which no visitor knows.
+    group, words = (plate_map.stem, "the plate map") if plate_map else (os.curdir, "your images")
+    called = re.compile(rf"(?<=fields of ){re.escape(group)}(?=[ :])")
+    return ways, [called.sub(words, note) for note in (*notes, *more)]
 
 
 def told(plane: Path, model: str, settings: Settings) -> tuple[Settings, Shared, str]:

@@ -17,6 +17,7 @@ from cellcycle.app.limits import MB, Limits
 from cellcycle.app.models import model_table
 from cellcycle.app.store import Store, Visitor, new_id
 from cellcycle.app.training import Trainings
+from cellcycle.app.words import in_page_words
 from cellcycle.app.work import Work
 from cellcycle.confine import LimitError
 from cellcycle.errors import ImageError, SettingError
@@ -80,7 +81,10 @@ class Site:
         """Return what `settings_of` does; among the models is the one of this visitor's corrections, by its folder."""
         refuse_repeated(given)
         own = visitor.trained()
-        model, settings, how = settings_of(given, self.models if own is None else {**self.models, OWN: ()})
+        try:
+            model, settings, how = settings_of(given, self.models if own is None else {**self.models, OWN: ()})
+        except SettingError as error:
+            raise in_page_words(error) from None
         return str(own[0]) if own and model == OWN else model, settings, how
 
     async def in_words(self, name: str, function, *arguments, **options):

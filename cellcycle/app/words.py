@@ -5,7 +5,8 @@ import re
 from cellcycle.errors import CellCycleError
 
 _FIELDS = {"channel": "DNA channel under Settings", "plane": "Plane under Settings"}
-_SUBJECTS = {"--control": "Compare with", "--slide": "All are of one slide"}
+_SUBJECTS = {"--control": "Compare with", "--slide": "All are of one slide",
+             "pixel_size_um": "Pixel size under Settings"}  # fmt: skip
 # In order: what stands in a finding or a remedy, and what takes its place.
 _WORDS = [
     (r" \(--\w+ on the command line\)", ""),

@@ -248,7 +248,7 @@ def _parts(group: str, ks: list[int], seen: list[Seen], notes: list[str]) -> dic
     if len(ways) == 1:
         return {group: ks}
     counted = "; ".join(f"{len(part)} of {way}" for way, part in ways.items())
-    notes.append(f"{group} mixes images ({counted}): each kind is read by itself")
+    notes.append(f"{len(ks)} fields of {group} are of several kinds ({counted}): each kind is read by itself")
     return {f"{group} ({way})": part for way, part in ways.items()}
 
 

@@ -203,7 +203,7 @@ def _by_image(file: Path, images: list, listed: list[int], notes: list[str]):
                 return same
         bad = [f" ({image.subject}: {image.finding})" for image in images if isinstance(image, ImageError)]
         finding = f"line {line}: {name or 'an empty name'} is none of the images{''.join(bad[:1])}"
-        raise DataError(file, finding, "correct the name")
+        raise DataError(file, finding, "correct the name, or take the row out")
 
     return find
 

@@ -206,8 +206,7 @@ async function readTogether(signal) {
   await saved();
   progress('Reading the images together ...');
   const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
-  // Without a folder or a map a group is called ".".
-  told = notes.map((note) => note.replace(/(^|of )\.(?=[ :])/, '$1your images').replace(' of map:', ' of the plate map:'));
+  told = notes;
   const named = changed.filter((id) => images.has(id)).map((id) => ({ id, name: images.get(id).about.name }));
   const again = async ({ id }) => images.has(id) && take(await api.call(id, given, signal));
   if (await each(named, ({ name }) => name, signal, again) && !isDue) unread(false);
