@@ -160,7 +160,8 @@ def _folder_of(name) -> Path:
     if path.exists():
         raise CheckpointError(name, "no model.json lies in it", "name the folder of a model, unpacked")
     near = "".join(f"did you mean {n!r}? " for n in difflib.get_close_matches(path.name.lower(), [*ALIASES, *known], 1))
-    raise SettingError("model", f"{str(name)!r} is unknown", f"{near}there are {', '.join(known)}")
+    remedy = f"{near}there are {', '.join(known)}, or name the folder of yours"
+    raise SettingError("model", f"{str(name)!r} is unknown", remedy)
 
 
 def save_checkpoint(folder, classifier, rule: InputRule, about: dict, more=lambda work: None) -> Checkpoint:

@@ -40,7 +40,7 @@ def _common(version: _Version = False):
 @app.command()
 def study(
     profile: Annotated[str, typer.Option(help="smoke (minutes, it runs), study, or paper (300 px).")] = "study",
-    data: Annotated[str, typer.Option(help="simulated, a folder of class folders, or a manifest.")] = "simulated",
+    data: Annotated[str, typer.Option(help="simulated, a folder of class folders, or a table of crops.")] = "simulated",
     only: Annotated[list[str] | None, typer.Option(help="Number of a notebook, as 07; repeat for more.")] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebooks.")

@@ -66,7 +66,7 @@ def test_the_words_of_the_study_name_models(word, name):
 def test_an_unknown_model_is_answered_with_the_nearest_name():
     with pytest.raises(SettingError, match="did you mean 'nagao6'"):
         load_checkpoint("nagoa6")
-    with pytest.raises(SettingError, match="'m_nothere' is unknown; there are nagao6"):
+    with pytest.raises(SettingError, match=r"'m_nothere' is unknown; there are nagao6.*, or name the folder of yours"):
         load_checkpoint("m_nothere")
 
 
