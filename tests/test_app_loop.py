@@ -21,7 +21,7 @@ import tifffile
 from cellcycle.app import fine_tune
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.errors import DataError
-from cellcycle.predict import predict
+from cellcycle.predict import Settings, predict
 from tests.test_app import ALONE, FIELD, NUCLEI, field_file, give, running, visitor
 
 pytestmark = pytest.mark.slow
@@ -144,6 +144,25 @@ def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_
             assert later.get("/api/training").json()["model"] == model
         client.delete("/api/images")
         assert not list((tmp_path / "page").glob("*/*/model"))
+
+
+def test_labels_are_counted_also_where_the_old_weights_stay(monkeypatch, tmp_path, field_file):
+    from cellcycle import train
+    from cellcycle.app import worker
+    from cellcycle.app.models import model_table
+
+    kept = load_checkpoint("lr")
+    card = kept.card | {"training": dict.fromkeys(("from", "before", "after", "gain"))}
+    monkeypatch.setattr(worker, "_models", model_table())
+    monkeypatch.setattr(train, "train", lambda *_, **__: replace(kept, card=card, folder=tmp_path / "made"))
+    worker.read(field_file, "a.tif", Settings("field"), 25, tmp_path / "plane")
+    worker.call(tmp_path / "plane", "lr", Settings("field"), tmp_path / "call")
+    said = {str(n): ("S", "G1")[n % 2] for n in range(1, 13)}
+    for name in ("made", "work"):
+        (tmp_path / name).mkdir()
+    fine_tune.fine_tune([(tmp_path / "plane", tmp_path / "call", said)], 1000, 1, tmp_path / "work")
+    told = json.loads((tmp_path / "work" / fine_tune.MADE / fine_tune.TRAINED).read_text())
+    assert {name: n for name, n in told["counts"].items() if n} == {"G1": 6, "S": 6} and told["n"] == 12
 
 
 def test_a_saved_table_of_corrections_is_taken_again(quick, field_file):

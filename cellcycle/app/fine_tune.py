@@ -132,7 +132,8 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
         "name": made.name,
         "n": len(dataset),
         "n_images": len(dataset.fields),
-        "counts": made.card["trained_on"]["counts"],
+        # Not those of the card: a model that keeps its old weights learned from others.
+        "counts": dataset.counts().to_dict(),
         "notes": [*notes, *made.card["limits"][1:]],
         "card": model_card(OWN, (made,), f"Trained on your corrections ({made.name})"),
     }
