@@ -649,6 +649,8 @@ def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(pa
     tables = [tmp_path / name for name in ("gone.csv", "map.csv", "old.csv")]
     for table in tables:
         table.write_text("well,condition\nA01,drug\n")
+    tables.append(tmp_path / "nuclei.csv")
+    tables[-1].write_text("image,nucleus_id,call,well,condition,corrected\n8.png,1,G1,A01,drug,S\n")
     page.route(
         "**/api/images?*", lambda route: ([f.unlink(missing_ok=True) for f in (gone, tables[0])], route.continue_())
     )
@@ -656,6 +658,7 @@ def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(pa
     told = page.locator("#problems").inner_text()
     assert all(f"{name}: the browser cannot read it" in told for name in ("gone.png", "gone.csv"))
     assert "map.csv, old.csv: 2 tables that would be the plate map; give one" in told
+    assert "nuclei.csv: it is a table of calls, not of corrections: give the one that Corrections saves" in told
     assert not page.context.request.post(page.url + "api/visit", headers={"Origin": page.url.rstrip("/")}).json()[
         "has_map"
     ]

@@ -159,7 +159,9 @@ async function takeTables(tables) {
   for (const table of tables) {
     await api.beginning(table, 4096).then((text) => {
       const head = text.split(/\r?\n/).find((line) => line.trim() && !line.startsWith('#')) ?? '';
-      (/label|class|phase/i.test(head) ? others : maps).push(table);
+      if (/label|class|phase/i.test(head)) others.push(table);
+      else if (/\bnucleus_id\b/.test(head)) throw new Error('it is a table of calls, not of corrections: give the one that Corrections saves');
+      else maps.push(table);
     }).catch((error) => problem(`${table.name}: ${error.message}`));
   }
   if (maps.length > 1) problem(`${maps.map(({ name }) => name).join(', ')}: ${maps.length} tables that would be the plate map; give one`);
