@@ -142,6 +142,12 @@ def test_a_round_field_without_nuclei_has_none():
     assert len(found(np.where(ROUND, 0, pixels))) == 0
 
 
+def test_a_strip_between_fillings_that_is_no_wider_than_their_edges_is_looked_at():
+    pixels = np.zeros((60, 60), np.float32)
+    pixels[:, 28:31] = np.random.default_rng(0).uniform(0.2, 0.9, (60, 3))
+    assert "filled" not in look_over(pixels).painted
+
+
 def test_pictures_without_artefacts_stay_as_they_are():
     masks = np.zeros(SHAPE)
     for k, (y, x) in enumerate(CENTRES, start=1):

@@ -169,11 +169,13 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         is_cut = _is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near, far))
         if is_cut and (value < np.median(far) or corners.any()):
             filled |= labels == index
-    if not filled.any() or filled.all():
+    if not filled.any():
         return None
     # With the pixel or two that turning a picture makes between filling and picture.
     filled = ndimage.binary_dilation(filled, np.ones((3, 3)), iterations=2)
     rest = ~filled
+    if not rest.any():
+        return None
     is_label_image = (labels[rest] > 0).mean() > 0.5
     rim = ndimage.distance_transform_edt(rest)[rest]
     is_cut_out = (rim <= _RING_PX[1]).mean() > _MOST_RIM_SHARE
