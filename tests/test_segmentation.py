@@ -180,6 +180,15 @@ def test_faint_nuclei_are_no_noise():
     assert truth.max() > 20 and f1(truth, labels) > 0.95
 
 
+def test_nuclei_of_five_pixels_are_no_noise():
+    y, x = np.mgrid[:160, :160]
+    grid = np.stack(np.mgrid[8:160:16, 8:160:16], axis=-1).reshape(100, 2)
+    centres = grid + np.random.default_rng(0).uniform(-1, 1, grid.shape)
+    discs = sum((np.hypot(y - row, x - column) < 2.5).astype(float) for row, column in centres)
+    light = 200 + 1500 * ndimage.gaussian_filter(discs, 0.8)
+    assert segment((np.random.default_rng(0).poisson(light) / 65535).astype(np.float32)).max() == 100
+
+
 @pytest.mark.slow
 def test_one_small_nucleus_in_a_large_empty_field_is_found(monkeypatch):
     monkeypatch.setattr("cellcycle.segmentation.survey._WINDOW_PX", 128)

@@ -31,6 +31,9 @@ _LEAST_OVER_NOISE, _N_COMPARED = 20.0, 100
 # Among objects that are noise a nucleus stands out so many times more than most.
 _UNUSUAL = 4
 _RING_PX = 3
+# Nuclei of fewer pixels than this are small. Of a ground that was cut off a larger share than this is as dark as its
+# darkest.
+_SMALL_PX, _MOST_DARKEST = 50, 0.2
 # Uneven light is at least as wide as this share of the field, and its edge as the second share of its own width; that
 # of a nucleus in focus is below the third. Diameters of one size differ by no more than the last, in logarithms.
 _LARGE_SHARE, _WIDE_SHARE, _SHARP_SHARE, _ALIKE = 0.25, 0.3, 0.15, 0.4
@@ -196,18 +199,28 @@ def _without_noise(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.ndarray:
     """Return the contrast of each object over the noise that the mean of its pixels has left, (N,)."""
-    contrasts, steps = [], ([], [])
+    contrasts, areas, steps, levels, beside = [], [], ([], []), [], ([], [])
     for label, box in objects:
-        window = about(box, _RING_PX)
+        window = about(box, 4 * _RING_PX)
         local, own = pixels[window].astype(np.float64), labels[window] == label
         ring = ndimage.binary_dilation(own, iterations=_RING_PX) & (labels[window] == 0)
         # Without any background beside it an object lies in a crowd, as noise does not.
         level = local[ring].mean() if ring.any() else -np.inf
-        contrasts.append((local[own].mean() - level) * np.sqrt(own.sum()))
-        steps[0].append(np.diff(local, axis=0)[own[1:] & own[:-1]])
-        steps[1].append(np.diff(local, axis=1)[own[:, 1:] & own[:, :-1]])
+        areas.append(own.sum())
+        contrasts.append((local[own].mean() - level) * np.sqrt(areas[-1]))
+        ground = ~ndimage.binary_dilation(labels[window] > 0, iterations=_RING_PX)
+        levels.append(local[ground])
+        for k, (lines, inside, outside) in enumerate(((local, own, ground), (local.T, own.T, ground.T))):
+            apart = np.diff(lines, axis=0)
+            steps[k].append(apart[inside[1:] & inside[:-1]])
+            beside[k].append(apart[outside[1:] & outside[:-1]])
     # From pixel to pixel, along and across the lines of a camera.
     noise = max(np.median(np.abs(np.concatenate(way))) for way in steps) * 1.4826 / np.sqrt(2)
+    levels = np.concatenate(levels)
+    if np.median(areas) < _SMALL_PX and levels.size and np.mean(levels == levels.min()) < _MOST_DARKEST:
+        # All of a nucleus of few pixels is rim, whose slope passes for noise.
+        ways = [np.abs(np.concatenate(way)) for way in beside]
+        noise = min(noise, max(way.mean() if way.size else np.inf for way in ways) * np.sqrt(np.pi) / 2)
     return np.array(contrasts) / max(noise, np.finfo(np.float32).eps)
 
 
