@@ -173,8 +173,7 @@ def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         return None
     # With the pixel or two that turning a picture makes between filling and picture.
     filled = ndimage.binary_dilation(filled, np.ones((3, 3)), iterations=2)
-    rest = ~filled
-    if not rest.any():
+    if not (rest := ~filled).any():
         return None
     is_label_image = (labels[rest] > 0).mean() > 0.5
     rim = ndimage.distance_transform_edt(rest)[rest]
