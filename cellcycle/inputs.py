@@ -35,7 +35,7 @@ MEASURED_PER_IMAGE = (
 # Only where the training images stated no pixel size: a nucleus of a common cell line.
 TYPICAL = Scale(200.0)
 # Of a `Scale`, as cards hold it: the first always, the others where they are known.
-_SIZES = ("median_area_um2", "g1_area_um2", "area_px", "dimmest", "brightest")
+_SIZES = ("median_area_um2", "g1_area_um2", "area_px", "dimmest", "brightest", "finest_um", "coarsest_um")
 _LEAST = 1e-6
 # Sides that an image of one nucleus can have, and how many times wider or narrower than usual it can have been cut.
 _SIDES_PX, _MOST_WIDER = (4, 4096), 4

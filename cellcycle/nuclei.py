@@ -39,7 +39,8 @@ class Scale:
 
     Median area of all nuclei of a growing population, and of those with the DNA of G1, 0 where it was not measured;
     side of a crop. By the others new pictures are told that are unlike those of training, 0 where they are of no
-    account: median area in pixels, and DNA a pixel of the dimmest and the brightest picture, its `typical` one.
+    account: median area in pixels, DNA a pixel of the dimmest and the brightest picture, its `typical` one, and the
+    finest and the coarsest pixel size.
     """
 
     median_area_um2: float
@@ -48,6 +49,8 @@ class Scale:
     area_px: float = 0.0
     dimmest: float = 0.0
     brightest: float = 0.0
+    finest_um: float = 0.0
+    coarsest_um: float = 0.0
 
 
 @dataclass(frozen=True)

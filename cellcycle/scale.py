@@ -18,6 +18,9 @@ from cellcycle.nuclei import (
     typical,
 )
 
+# By less differ pixel sizes that were rounded.
+_OTHER_PIXELS = 1.05
+
 
 def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
     """Return the nuclei of each field of a `NucleusDataset`, or of each crop where it has no fields.
@@ -75,6 +78,17 @@ def is_of_other_exposure(nuclei: list[Nuclei], scale: Scale) -> bool:
         return False
     most = np.sqrt(most_ratio(nuclei))
     return not scale.dimmest / most <= brightness(nuclei) <= scale.brightest * most
+
+
+def is_of_other_pixels(nuclei: Nuclei, scale: Scale) -> bool:
+    """Say whether their pixels are stated to be finer or coarser than any of the training, as of another objective.
+
+    Whatever they are brought to, noise and grain are then those of other pixels.
+    """
+    if not nuclei.scale_is_known:
+        return False
+    is_finer = nuclei.pixel_size_um * _OTHER_PIXELS < scale.finest_um
+    return is_finer or (scale.coarsest_um > 0 and nuclei.pixel_size_um > _OTHER_PIXELS * scale.coarsest_um)
 
 
 def brightness(nuclei: list[Nuclei]) -> float:

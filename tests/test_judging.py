@@ -24,7 +24,7 @@ from cellcycle.inputs import TYPICAL, InputRule, inputs_of, prepare
 from cellcycle.nuclei import find_nuclei
 from cellcycle.predict.groups import Seen, Shared, are_unlike_training, at_one_scale, of_crops_unlike_training
 from cellcycle.predict.output import text_rows
-from cellcycle.scale import each_crop_of, nuclei_of
+from cellcycle.scale import each_crop_of, is_of_other_pixels, nuclei_of
 from cellcycle.train import train
 from cellcycle.training import NetworkClassifier
 from cellcycle.training.parts import Clock, state_of
@@ -318,6 +318,23 @@ def test_pictures_of_another_magnification_or_exposure_than_those_of_the_trainin
     by_itself = input_rule(disks, 24, "per-image")
     assert as_seen(by_itself, disks, prepare(disks, by_itself)).scale.brightest == 0
     assert are_unlike_training(each_crop_of(replace(disks, images=0.4 * binned), TYPICAL), by_itself) == (False, False)
+
+
+def test_pixels_coarser_than_any_of_the_training_are_told_however_crops_were_resampled():
+    disks = replace(crops(48, 0.5, n=8), stated_um=np.array([0.4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.6, np.nan]))
+    rule = input_rule(disks, 24, "absolute")
+    seen = as_seen(rule, disks, prepare(disks, rule))
+    assert InputRule.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
+    one = find_nuclei(disks.images[0, 0], 0.5, seen.scale, "nucleus")
+    told = [is_of_other_pixels(replace(one, pixel_size_um=um), seen.scale) for um in (0.2, 0.5, 0.62, 0.64)]
+    assert told == [False, False, False, True]
+    assert not is_of_other_pixels(replace(one, pixel_size_um=2.0, scale_is_known=False), seen.scale)
+    # A model that is trained further has learned from both; of one that says nothing, nothing is known.
+    coarser = replace(disks, stated_um=np.full(8, 0.9))
+    assert as_seen(seen, coarser, prepare(coarser, rule)).scale.coarsest_um == 0.9
+    assert as_seen(replace(rule, scale=TYPICAL), coarser, prepare(coarser, rule)).scale.coarsest_um == 0
+    # Classical gates see no grain.
+    assert input_rule(disks, 24, "absolute", "dna-content").scale.coarsest_um == 0
 
 
 def test_the_pixel_size_of_fields_is_shown_as_their_files_state_it():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -441,7 +442,13 @@ def test_a_model_of_labelled_fields_predicts_fields(tmp_path):
     write_labels(tmp_path / "labels.csv", labelled_rows(table, said))
     model = train(tmp_path / "labels.csv", tmp_path / "sizes", **QUICK | {"network": "nn", "epochs": 12})
     assert evaluate(model, tmp_path / "labels.csv").scores()["accuracy"] > 0.8
-    assert set(predict(str(tmp_path / "field.tif"), model=str(model.folder))["call"]) == {"large", "small"}
+    again = predict(str(tmp_path / "field.tif"), model=str(model.folder))
+    assert set(again["call"]) == {"large", "small"} and not again["flags"].str.contains("changed_picture").any()
+    for factor in (0.8, 1.25):
+        of_another = {"model": str(model.folder), "pixel_size_um": factor * made.pixel_size_um}
+        with warnings.catch_warnings(action="ignore"):
+            other = predict(str(tmp_path / "field.tif"), **of_another)
+        assert other["review"].str.contains("changed_picture").all()
 
 
 def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_model(cells, tmp_path):

@@ -143,8 +143,8 @@ def as_dataset(
     """
     classes = class_order(source, entries["label"])
     marks = marks_of(*([np.asarray(p, np.float32)[np.newaxis] for p in of] for of in (pictures, about or pictures)))
-    sizes_um = entries["pixel_size_um"].to_numpy(np.float64)
-    pictures, sizes_um, said = _to_one_pixel_size(pictures, sizes_um)
+    stated_um = entries["pixel_size_um"].to_numpy(np.float64)
+    pictures, sizes_um, said = _to_one_pixel_size(pictures, stated_um)
     largest = max(max(picture.shape) for picture in pictures)
     side = min(size_px or largest, largest)
     squares = [fitted(picture[np.newaxis, np.newaxis], largest)[0, 0] for picture in pictures]
@@ -163,6 +163,7 @@ def as_dataset(
         identity=f"pixels-{digest.hexdigest()}",
         origin="simulated" if (folder / MARKER).is_file() else "real",
         pixel_sizes_um=None if np.isnan(sizes_um).all() else sizes_um / (side / largest),
+        stated_um=stated_um,
         notes=(*notes, *said),
         marks=marks,
         **more,

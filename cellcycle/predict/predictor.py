@@ -30,6 +30,7 @@ from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_t
 from cellcycle.predict.runtime import runtime_of
 from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
+from cellcycle.scale import is_of_other_pixels
 from cellcycle.segmentation import looks_inverted, looks_like_nucleus_crop
 from cellcycle.segmentation.artefacts import look_over
 
@@ -263,7 +264,7 @@ class Predictor:
             is_changed |= is_by_noise and (plane.n_planes > 1 or nuclei.is_overexposed)
             doubts |= {CLIPPED: ground.is_cut and is_by_noise, CHANGED: is_changed}
             doubts[FINE] = is_by_noise and rule.pixel_size_um is not None and nuclei.pixel_size_um < _FINEST_UM
-        doubts[CHANGED] = doubts.get(CHANGED, False) or is_other_exposure
+        doubts[CHANGED] = doubts.get(CHANGED, False) or is_other_exposure or is_of_other_pixels(nuclei, rule.scale)
         return [flag for flag, is_raised in doubts.items() if is_raised]
 
     def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None, flag: str):

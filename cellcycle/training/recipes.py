@@ -1,12 +1,12 @@
 """The recipe `best` of notebook 09, which the study trains and `cellcycle train` starts from, and what that reads."""
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import numpy as np
 
 from cellcycle.errors import SettingError
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
-from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, InputRule, Inputs
+from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, TYPICAL, InputRule, Inputs
 from cellcycle.nuclei import LEAST_FOR_SCALE, Scale
 from cellcycle.scale import brightness
 from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
@@ -40,18 +40,23 @@ def input_rule(dataset, size: int, intensity: str, network: str | None = None) -
     per_image, by_dna = intensity == "per-image", network == DNA_CONTENT
     if by_dna and per_image:
         raise SettingError("intensity", "dna-content compares amounts between images", "leave per-image out")
+    # Gates see no grain.
+    finest_um, coarsest_um = (0.0, 0.0) if by_dna else _pixel_sizes(dataset)
     if not dataset.fields:
         measured = (*MEASURED_PER_IMAGE, "picture_dna_over_background") if per_image else (*MEASURED, *GRAIN_AMOUNTS)
         measured = MEASUREMENTS[0] if by_dna else (*measured, *GRAIN)
         side, size_um = dataset.size_px, dataset.pixel_size_um
         crop_um = None if size_um is None else round(side * size_um, 4)
+        # Finer ones, made as small, are called as those of the training; coarser ones lack what it saw.
+        scale = replace(TYPICAL, coarsest_um=coarsest_um)
         # Smaller crops keep their size.
-        return InputRule(min(size, side), measurements=measured, crop_px=side, crop_um=crop_um)
+        return InputRule(min(size, side), measurements=measured, scale=scale, crop_px=side, crop_um=crop_um)
     areas = np.concatenate([f.nuclei.measured["area_um2"] for f in dataset.fields])
     median = float(np.median(areas[np.isfinite(areas)]))
     view_um = _MARGIN * np.sqrt(4 * median / np.pi)
     measured = MEASUREMENTS[1] if by_dna else (*(MEASURED[:4] if per_image else FIELD_MEASURED), *GRAIN)
-    return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measured, scale=Scale(median))
+    scale = Scale(median, finest_um=finest_um, coarsest_um=coarsest_um)
+    return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measured, scale=scale)
 
 
 def as_seen(rule: InputRule, dataset, inputs: Inputs) -> InputRule:
@@ -60,7 +65,12 @@ def as_seen(rule: InputRule, dataset, inputs: Inputs) -> InputRule:
     Crops as they are tell sizes in pixels. Where amounts of DNA are compared between pictures, their brightness counts:
     that of fields, or of the crops of a slide, in which nuclei enough tell one; else of all.
     """
-    of, scale = dict(zip(inputs.names, inputs.measurements.T, strict=True)), Scale(*astuple(rule.scale)[:3])
+    of = dict(zip(inputs.names, inputs.measurements.T, strict=True))
+    scale = replace(rule.scale, area_px=0.0, dimmest=0.0, brightest=0.0)
+    if scale.coarsest_um and any(more_um := _pixel_sizes(dataset)):
+        # A model that is trained further has learned from both; where nothing is known of it, it stays so.
+        finest_um = min(scale.finest_um, more_um[0])
+        scale = replace(scale, finest_um=finest_um, coarsest_um=max(scale.coarsest_um, more_um[1]))
     if rule.crop_px and "area_px" in of:
         # Measured at the size of the inputs.
         scale = replace(scale, area_px=_quantile(of["area_px"], 0.5) * (rule.crop_px / rule.size_px) ** 2)
@@ -74,6 +84,13 @@ def as_seen(rule: InputRule, dataset, inputs: Inputs) -> InputRule:
     # Crops are picked, of bright mitoses more than a field has, and outlined closer than its nuclei: these are dimmer.
     low, high = (min(_quantile(part, 0.25) for part in parts), max(_quantile(part, 0.5) for part in parts))
     return replace(rule, scale=replace(scale, dimmest=low, brightest=high))
+
+
+def _pixel_sizes(dataset) -> tuple[float, float]:
+    """Return the finest and the coarsest pixel size that pictures state, 0 where none does."""
+    stated = dataset.pixel_sizes_um if dataset.stated_um is None else dataset.stated_um
+    known = np.empty(0) if stated is None else stated[np.isfinite(stated)]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
 
 
 def _quantile(values: np.ndarray, share: float) -> float:
