@@ -164,6 +164,17 @@ def test_a_place_may_lie_a_little_beside_the_middle(plate):
     assert len(load(folder, shifted)) == 32
 
 
+@pytest.mark.parametrize("places", [(), ("Centroid X µm", "Centroid Y µm")])
+def test_whole_fields_whose_nuclei_are_not_told_apart_are_no_crops(tmp_path, places):
+    files = [write_field(tmp_path / c / f"{k}.tif", k) for k, c in enumerate(("control", "drug") * 2)]
+    table = pd.DataFrame({"Image": files, "Class": ["a", "b"] * 2, **dict.fromkeys(places, 9.5)})
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    for source in (tmp_path / "labels.csv", tmp_path):
+        with pytest.raises(DataError, match=r"shows 16 nuclei, .* whole fields, .*centroid_y_px") as error:
+            load_dataset(source)
+        assert len(str(error.value).splitlines()) == 1
+
+
 def test_selecting_nuclei_keeps_their_places(plate):
     folder, table = plate
     dataset = load(folder, table)

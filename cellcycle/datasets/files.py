@@ -18,12 +18,18 @@ from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError, ImageError
 from cellcycle.files import MARKER
 from cellcycle.images import Plane, read_plane
+from cellcycle.nuclei import n_nuclei_shown
 from cellcycle.phases import PHASES
 from cellcycle.splits import joined, marks_of
 
 # A crop this many times wider than most is a whole field, or a slip; so is a pixel this many times larger. Of one this
 # much wider is told; one with fewer pixels a side shows no nucleus.
 _MOST_WIDER, _MOST_COARSER, _MUCH_WIDER, _LEAST_PX = 4, 8, 2, 4
+# So many pictures, of all classes, tell whether they are fields.
+_LOOKED_AT = 8
+_MEND_FIELDS = (
+    "cut them to single nuclei, or label the nuclei of whole fields in a table (centroid_y_px, centroid_x_px)"
+)
 
 
 def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) -> NucleusDataset:
@@ -56,9 +62,9 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
     odd = _odd_ones(planes, entries["sample_id"])
     if odd and (on_error == "raise" or len(odd) == len(planes)):
         finding = "; ".join(odd.values()) if len(odd) <= 2 else f"{next(iter(odd.values()))}; so {len(odd) - 1} others"
-        remedy = "remove such pictures, cut them to single nuclei, or label the nuclei of whole fields in a table"
-        raise DataError(source, finding, remedy)
+        raise DataError(source, finding, f"remove such pictures, {_MEND_FIELDS}")
     planes = {k: plane for k, plane in planes.items() if k not in odd}
+    _refuse_fields(source, planes, entries["sample_id"])
     entries = entries.loc[list(planes)].assign(pixel_size_um=[plane.pixel_size_um for plane in planes.values()])
     notes += [f"skipped {one}" for one in (*bad, *odd.values())]
     pictures = [plane.pixels for plane in planes.values()]
@@ -119,6 +125,16 @@ def _odd_ones(planes: dict[int, Plane], names) -> dict[int, str]:
         elif size_um is not None and not 1 / _MOST_COARSER <= size_um / usual_um <= _MOST_COARSER:
             odd[k] = f"{names[k]} says that a pixel is {size_um:.3g} um wide, where others say {usual_um:.3g}"
     return odd
+
+
+def _refuse_fields(source, planes: dict[int, Plane], names) -> None:
+    """Refuse pictures most of which show more nuclei than a crop of one: no label says which of them it means."""
+    some = list(planes)[:: -(-len(planes) // _LOOKED_AT)]
+    shown = {k: n for k in some if (n := n_nuclei_shown(planes[k].pixels))}
+    if 2 * len(shown) > len(some):
+        k, n = next(iter(shown.items()))
+        finding = f"{names[k]} shows {n} nuclei, and most others several: whole fields, not crops of one nucleus"
+        raise DataError(source, finding, _MEND_FIELDS)
 
 
 def _much_wider(pictures, names) -> list[str]:
