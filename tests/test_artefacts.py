@@ -1,9 +1,11 @@
 """What is no picture of nuclei is painted over, flagged where it touches a nucleus, and leaves the rest alone."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from cellcycle.nuclei import Scale, find_nuclei
@@ -59,6 +61,9 @@ CASES = {
     "zeros in corners": (fill(0, CORNERS), CORNERS, "filled"),
     "white corners": (fill(65535, CORNERS), CORNERS, "filled"),
     "a constant in corners": (fill(300, CORNERS), CORNERS, "filled"),
+    "the level of the ground in corners": (fill(LEVEL, CORNERS), CORNERS, "filled"),
+    "the level of the ground round a field": (fill(LEVEL - 30, ROUND), ROUND, "filled"),
+    "the level of the ground for a tile": (fill(LEVEL + 30, HOLE), HOLE, "filled"),
     "a round field": (fill(0, ROUND), ROUND, "filled"),
     "a missing tile": (fill(0, HOLE), HOLE, "filled"),
     "a scale bar": (fill(4095, BAR), BAR, "drawn"),
@@ -140,6 +145,23 @@ def test_nuclei_that_a_round_field_cuts_are_at_its_edge_also_where_the_backgroun
 def test_a_round_field_without_nuclei_has_none():
     pixels = np.random.default_rng(0).poisson(np.full(SHAPE, LEVEL)).astype(float)
     assert len(found(np.where(ROUND, 0, pixels))) == 0
+
+
+def jpeg(pixels, quality=40):
+    stream = io.BytesIO()
+    Image.fromarray((pixels / 8).astype(np.uint8)).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda p: jpeg(p - 360), lambda p: jpeg((p - LEVEL) / 0.75 + 80),
+     lambda p: np.maximum(p, LEVEL + 15), lambda p: np.minimum(p, 1200),
+     lambda p: ndimage.median_filter(p // 16, 7), lambda p: ndimage.gaussian_filter(np.maximum(p, LEVEL + 40), 1)],
+    ids=["JPEG", "dim JPEG", "cut off", "overexposed", "few levels, smoothed", "cut off and smoothed"],
+)  # fmt: skip
+def test_ground_that_is_flat_here_and_there_is_not_filled_in(change):
+    assert "filled" not in look_over(change(counts()).astype(np.float32)).painted
 
 
 def test_a_strip_between_fillings_that_is_no_wider_than_their_edges_is_looked_at():

@@ -12,19 +12,10 @@ from itertools import chain, islice
 import numpy as np
 from scipy import ndimage
 
+from cellcycle.segmentation.filled import RING_PX, beside, contrast_of, filled, is_sharp
 from cellcycle.segmentation.regions import FLAT_PX, about, areas_of, bands, boxes_of, flat_areas, sums_of, thinned
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, opened, threshold_of
 
-# A constant area of at least this share of the picture, with a sharp edge, is filled in.
-_LEAST_FILL_SHARE = 0.004
-# Of the spread of the darkest quarter beside an area, so far below it is no background that was cut off.
-_BELOW = 1.0
-# Beside an area that is cut lies at least this share of the step to what is further away.
-_LEAST_STEP = 0.7
-# What surrounds an area is looked at from here to there beyond its edge.
-_RING_PX = (3, 6)
-# More than this share of the rest within reach of the filling: then nuclei were cut out, and there is no background.
-_MOST_RIM_SHARE = 0.6
 # A drawn line is this many times longer than wide.
 _LEAST_LENGTH = 3
 # A hot pixel is this many times brighter than what is three pixels wide around it, and lies this far (of the
@@ -80,7 +71,7 @@ def look_over(pixels: np.ndarray) -> Picture:
     if min(pixels.shape, default=0) < 3 * FLAT_PX:
         return Picture(pixels)
     flat = flat_areas(pixels)
-    for name, mask_of in (("filled", _filled), ("drawn", _drawn), ("hot", _hot), ("dirt", _dirt)):
+    for name, mask_of in (("filled", filled), ("drawn", _drawn), ("hot", _hot), ("dirt", _dirt)):
         mask = mask_of(pixels, flat) if flat is not None else mask_of(pixels)
         if mask is not None and mask.any() and not mask.all():
             painted[name] = np.packbits(mask, axis=1)
@@ -99,10 +90,10 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     areas, _ = ndimage.label(mask, np.ones((3, 3)))
     everything = None
     for index, box in boxes_of(areas):
-        window = about(box, 2 * _RING_PX[1])
+        window = about(box, 2 * RING_PX[1])
         area = areas[window] == index
         # Of a large area the ring is thin; of a pixel it is a few pixels wide.
-        ring = ndimage.binary_dilation(area, iterations=2 if area.sum() < 10 else _RING_PX[1]) & ~mask[window]
+        ring = ndimage.binary_dilation(area, iterations=2 if area.sum() < 10 else RING_PX[1]) & ~mask[window]
         around = pixels[window][ring]
         if around.size < 3:
             everything = pixels[~mask] if everything is None else everything
@@ -117,79 +108,12 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return painted
 
 
-def _beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
-    """Return the value of a constant area, the pixels just beyond its edge, and those further out."""
-    window = about(box, _RING_PX[1] + 1)
-    area = labels[window] == index
-    away = ndimage.distance_transform_cdt(~area, "chessboard")
-    local = pixels[window]
-    far = local[(away >= _RING_PX[0]) & (away <= _RING_PX[1])]
-    return float(local[area][0]), local[away == near_px], far
-
-
-def _is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) -> bool:
-    """Say whether an edge is cut, not blurred by a lens, and goes down or up to another level."""
-    if not far.size or not near.size:
-        return False
-    level = float(np.median(far))
-    deviation = 1.4826 * float(np.median(np.abs(far - level)))
-    jump = abs(level - value)
-    if jump <= max(4 * deviation, 0.02 * contrast):
-        return False
-    return abs(float(np.median(near)) - value) >= _LEAST_STEP * jump
-
-
-def _is_below(value: float, near: np.ndarray, far: np.ndarray) -> bool:
-    """Say whether a value lies as far below the darkest beside it as no noise does, whatever nuclei lie there."""
-    if not near.size or not far.size:
-        return False
-    darkest, dark = np.percentile(near, (1, 25))
-    # Where light fades out, what is further away is brighter by far.
-    is_cut = dark - value >= _LEAST_STEP * (np.percentile(far, 25) - value)
-    return bool(is_cut and darkest > value and darkest - value > _BELOW * (dark - darkest))
-
-
-def _contrast(pixels: np.ndarray) -> float:
-    low, high = np.percentile(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
-    return float(high - low)
-
-
-def _filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-    sizes = areas_of(labels)
-    large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
-    if not large.size:
-        return None
-    contrast = _contrast(pixels)
-    filled = np.zeros(pixels.shape, bool)
-    boxes = ndimage.find_objects(labels)
-    for index in large:
-        value, near, far = _beside(pixels, labels, index, boxes[index - 1])
-        # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
-        corners = labels[[0, 0, -1, -1], [0, -1, 0, -1]] == index
-        is_cut = _is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near, far))
-        if is_cut and (value < np.median(far) or corners.any()):
-            filled |= labels == index
-    if not filled.any():
-        return None
-    # With the pixel or two that turning a picture makes between filling and picture.
-    filled = ndimage.binary_dilation(filled, np.ones((3, 3)), iterations=2)
-    if not (rest := ~filled).any():
-        return None
-    is_label_image = (labels[rest] > 0).mean() > 0.5
-    rim = ndimage.distance_transform_edt(rest)[rest]
-    is_cut_out = (rim <= _RING_PX[1]).mean() > _MOST_RIM_SHARE
-    sample = pixels[rest]
-    if is_label_image or is_cut_out or not (has_objects(sample, threshold_of(sample)) or rim.max() > 90):
-        return None
-    return filled
-
-
 def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Find bars, lines and letters: of one value, brighter than what is around, sharp, and longer than wide."""
     areas = areas_of(labels)
     if len(areas) == 1:
         return None
-    contrast, drawn, values = _contrast(pixels), np.zeros(pixels.shape, bool), set()
+    contrast, drawn, values = contrast_of(pixels), np.zeros(pixels.shape, bool), set()
     # What was drawn stands out from the dark half of a picture, where a picture of few levels is flat all over.
     level = float(np.median(pixels[::2, ::2])) + 0.02 * contrast
     value_of = np.zeros(len(areas), np.float32)
@@ -209,8 +133,8 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
             continue
         # An overexposed plate of chromosomes is flat and long too, but neither a rectangle nor cut at one pixel.
         is_bar = mask.mean() > 0.95
-        value, near, far = _beside(pixels, labels, index, box, 2 if is_bar else 1)
-        if far.size and value > np.median(far) and _is_sharp(value, near, far, contrast):
+        value, near, far = beside(pixels, labels, index, box, 2 if is_bar else 1)
+        if far.size and value > np.median(far) and is_sharp(value, near, far, contrast):
             values.add(value_of[index])
             drawn[box] |= mask
     return ndimage.binary_dilation(drawn, np.ones((3, 3)), iterations=2) if drawn.any() else None

@@ -1,0 +1,109 @@
+"""What of a picture is filled in: zeros, or another constant, round a stitched, turned or round picture."""
+
+import numpy as np
+from scipy import ndimage
+
+from cellcycle.segmentation.regions import about, areas_of
+from cellcycle.segmentation.survey import has_objects, threshold_of
+
+# A constant area of at least this share of the picture, with a sharp edge, is filled in.
+_LEAST_FILL_SHARE = 0.004
+# Of the spread of the darkest quarter beside an area, so far below it is no background that was cut off.
+_BELOW = 1.0
+# Beside an area that is cut lies at least this share of the step to what is further away.
+_LEAST_STEP = 0.7
+# What surrounds an area is looked at from here to there beyond its edge.
+RING_PX = (3, 6)
+# More than this share of the rest within reach of the filling: then nuclei were cut out, and there is no background.
+_MOST_RIM_SHARE = 0.6
+# A constant amid noise lies no farther from its level than this many deviations, and so few of those beside it are the
+# same; between the first and the last tenth of them lie so many others.
+_AMID, _SAME, _LEAST_VALUES = 4.0, 0.15, 6
+# Of them at least this share is darker, and a tenth of it brighter: below what was cut off nothing lies.
+_BESIDE = 0.005
+# Where there is noise, no larger share of a picture is flat, but for what is filled in.
+_FLAT_BY_CHANCE = 1e-4
+
+
+def beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
+    """Return the value of a constant area, the pixels just beyond its edge, and those further out."""
+    window = about(box, RING_PX[1] + 1)
+    area = labels[window] == index
+    away = ndimage.distance_transform_cdt(~area, "chessboard")
+    local = pixels[window]
+    far = local[(away >= RING_PX[0]) & (away <= RING_PX[1])]
+    return float(local[area][0]), local[away == near_px], far
+
+
+def is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) -> bool:
+    """Say whether an edge is cut, not blurred by a lens, and goes down or up to another level."""
+    if not far.size or not near.size:
+        return False
+    level = float(np.median(far))
+    deviation = 1.4826 * float(np.median(np.abs(far - level)))
+    jump = abs(level - value)
+    if jump <= max(4 * deviation, 0.02 * contrast):
+        return False
+    return abs(float(np.median(near)) - value) >= _LEAST_STEP * jump
+
+
+def _is_below(value: float, near: np.ndarray, far: np.ndarray) -> bool:
+    """Say whether a value lies as far below the darkest beside it as no noise does, whatever nuclei lie there."""
+    if not near.size or not far.size:
+        return False
+    darkest, dark = np.percentile(near, (1, 25))
+    # Where light fades out, what is further away is brighter by far.
+    is_cut = dark - value >= _LEAST_STEP * (np.percentile(far, 25) - value)
+    return bool(is_cut and darkest > value and darkest - value > _BELOW * (dark - darkest))
+
+
+def _is_amid(value: float, near: np.ndarray, far: np.ndarray) -> bool:
+    """Say whether a value lies amid the noise beside it, of which hardly any is the same: no background is so even."""
+    around = np.concatenate([near, far])
+    if not around.size:
+        return False
+    level, low, high = np.percentile(around, (50, 10, 90))
+    deviation = 1.4826 * np.median(np.abs(around - level))
+    is_both = min((around < value).mean(), 10 * (around > value).mean()) > _BESIDE
+    n_values = len(np.unique(around[(around > low) & (around < high)]))
+    is_rare = (around == value).mean() < _SAME and n_values >= _LEAST_VALUES
+    return bool(is_both and is_rare and abs(value - level) <= _AMID * deviation)
+
+
+def contrast_of(pixels: np.ndarray) -> float:
+    """Return how far the light of a picture spreads, but for its darkest hundredth and its brightest pixels."""
+    low, high = np.percentile(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
+    return float(high - low)
+
+
+def filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """Return where a picture (H, W) is filled in, of its flat areas `labels` (H, W); None where it is not."""
+    sizes = areas_of(labels)
+    large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
+    if not large.size:
+        return None
+    contrast = contrast_of(pixels)
+    # Blocks of a JPEG, and what was smoothed, are flat here and there.
+    has_noise = sizes[1:].sum() - sizes[large].sum() < _FLAT_BY_CHANCE * pixels.size
+    mask = np.zeros(pixels.shape, bool)
+    boxes = ndimage.find_objects(labels)
+    for index in large:
+        value, near, far = beside(pixels, labels, index, boxes[index - 1])
+        # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
+        corners = labels[[0, 0, -1, -1], [0, -1, 0, -1]] == index
+        is_cut = is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near, far))
+        if (is_cut and (value < np.median(far) or corners.any())) or (has_noise and _is_amid(value, near, far)):
+            mask |= labels == index
+    if not mask.any():
+        return None
+    # With the pixel or two that turning a picture makes between filling and picture.
+    mask = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=2)
+    if not (rest := ~mask).any():
+        return None
+    is_label_image = (labels[rest] > 0).mean() > 0.5
+    rim = ndimage.distance_transform_edt(rest)[rest]
+    is_cut_out = (rim <= RING_PX[1]).mean() > _MOST_RIM_SHARE
+    sample = pixels[rest]
+    if is_label_image or is_cut_out or not (has_objects(sample, threshold_of(sample)) or rim.max() > 90):
+        return None
+    return mask
