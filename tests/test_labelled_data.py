@@ -78,7 +78,7 @@ def one_line(error) -> str:
         lambda c: manifest(c, ["path,label", *(r.replace("tif", "TIF") for r in ROWS)]),
         lambda c: manifest(c, ["path,label", *(r.replace(",", ",'") + "';" for r in ROWS)]),
         lambda c: manifest(c, ["id,path,label", *(f"{k},{r}" for k, r in enumerate(ROWS))]),
-        lambda c: manifest(c, ["file_path,class_name,id", *(f"{r},cell_{k % 3}" for k, r in enumerate(ROWS))]),
+        lambda c: manifest(c, ["file_path,Classification,id", *(f"{r},cell_{k % 3}" for k, r in enumerate(ROWS))]),
         lambda c: manifest(c, ["path,class,phase", *(f"{r},{r.split(',')[1]} " for r in ROWS)]),
     ],
     ids=[

@@ -16,7 +16,7 @@ from cellcycle.phases import PHASES
 
 # Names under which people have the columns of files and of classes.
 FILES = ("file", "filename", "file_name", "file_path", "filepath", "image_file", "image_path", "img")
-CLASSES = ("class", "phase", "class_name", "cell_cycle_phase", "category")
+CLASSES = ("class", "phase", "class_name", "classification", "cell_cycle_phase", "category")
 # What a cell holds where there is nothing to say.
 _NOTHING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"}
 _SEPARATORS = (",", ";", "\t", "|")
@@ -68,7 +68,8 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
         if any(clean(cell) for cell in cells[width:]):
             row = _short(separator.join(cells))
             finding = f"line {line} has {len(cells)} cells where the header has {width}: {row!r}"
-            raise DataError(file, finding, "put text that holds the separator in quotes")
+            remedy = "begin with the names of columns, and put text that holds the separator in quotes"
+            raise DataError(file, finding, remedy)
         same.setdefault(tuple(cells), line)
         kept[line] = [from_cell(cells[at[0]]) if at[0] < len(cells) else "" for at in places.values()]
     if not kept:
