@@ -85,6 +85,21 @@ def test_names_that_are_a_well_alone_are_one_where_all_of_a_folder_are_of_a_plat
     assert [place.well for place in places_of([f"p/{name}.tif" for name in names])] == wells
 
 
+@pytest.mark.parametrize(
+    ("folders", "wells"),
+    [
+        (["p/A01", "p/A02"], ["p A01", "p A02"]),
+        (["A01/Images", "A01/Images", "B12/Images"], ["A01", "A01", "B12"]),
+        (["p/A01/field_0", "p/A01/field_1", "p/C03/field_0"], ["p A01", "p A01", "p C03"]),
+        # Blocks of tissue, days, one well alone, samples beside wells.
+        *((names, [""] * len(names)) for names in (["A1", "A2", "B1", "B2"], ["d01", "d02"], ["p/A01"], ["A01", "wt"])),
+    ],
+)  # fmt: skip
+def test_folders_that_are_called_after_wells_are_wells_of_what_lies_above_them(folders, wells):
+    found = places_of([f"{folder}/img_{k}.tif" for k, folder in enumerate(folders)])
+    assert [f"{place.plate.strip('.')} {place.well}".strip() for place in found] == wells
+
+
 def test_the_job_of_a_screen_is_no_well():
     assert places_of(["image--L0000--S00--U00--V00--J08--E00--O00--X00--Y00--T0000--Z00--C00.ome.tif"])[0].well == ""
 

@@ -40,6 +40,12 @@ WELL_RULES = {
     r"(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
     "well alone: a2, A2": r"(?P<plate>)(?P<row>[A-Pa-p])(?P<column>0?[1-9]|1\d|2[0-4])(?:_s\d+)?$",
 }
+# Folders called so hold parts or times of one plate; days, dates, runs and whatever else may be plates.
+PART_OF_PLATE = re.compile(
+    r"(?:time(?:[ _-]?point)?|z[ _-]?(?:step|stack)|site|field|fld|fov|pos(?:ition)?|tile|scene|series|scan|frame|part"
+    r"|images?|img|t(?=[ _-]?\d)|xy)(?:[ _-]?0*\d{1,3}(?:[_-]\d{1,3})*)?",
+    re.IGNORECASE,
+)
 # Each channel has its own exposure.
 _EXPOSURE = re.compile(r"[ _-]\d+(?:\.\d+)? ?ms(?=[ _.-]|$)", re.IGNORECASE)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
-from cellcycle.images.makers import WELL_RULES
+from cellcycle.images.makers import PART_OF_PLATE, WELL_RULES
 from cellcycle.images.omezarr import OF_GROUP, described
 from cellcycle.images.remote import is_url, told_at
 from cellcycle.images.tiff import stated_well
@@ -20,12 +20,6 @@ from cellcycle.names import n_alike, shown_name
 # What numbers a field, and stands before a well.
 _FIELD = re.compile(
     r"(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)(?=[ _-]|$)", re.IGNORECASE
-)
-# Folders called so hold parts or times of one plate; days, dates, runs and whatever else may be plates.
-_PART_OF_PLATE = re.compile(
-    r"(?:time(?:[ _-]?point)?|z[ _-]?(?:step|stack)|site|field|fld|fov|pos(?:ition)?|tile|scene|series|scan|frame|part"
-    r"|images?|img|t(?=[ _-]?\d)|xy)(?:[ _-]?0*\d{1,3}(?:[_-]\d{1,3})*)?",
-    re.IGNORECASE,
 )
 ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 
@@ -102,6 +96,11 @@ def places_of(paths) -> list[Place]:
                     places[k] = Place(_FIELD.sub("", found[k]["plate"] or ""), well, rule)
                 wells[whole[folder]].update(named.values())
                 break
+    unknown = [folder for folder, members in inside.items() if not any(places[k].well for k in members)]
+    for folder, well in _called_wells(unknown, whole).items():
+        wells[whole[folder]].add(well)
+        for k in inside[folder]:
+            places[k] = Place("", well, "called after its folder: A02")
     found = _above_wells(wells)
     above = {folder: found.get(of, of) for folder, of in whole.items()}
     names, prefixes = _plates(set(above.values())), defaultdict(lambda: defaultdict(set))
@@ -131,10 +130,19 @@ def _is_followed(rule: str, wells: set[str], n_found: int, n_names: int) -> bool
     return n_found == n_names and is_plate
 
 
+def _called_wells(folders: list[str], whole: dict[str, str]) -> dict[str, str]:
+    """Return the well that each folder is called after, where all beside it are (A01; A1 is a block of tissue)."""
+    beside = defaultdict(dict)
+    for folder in folders:
+        above, name = os.path.split(whole[folder])
+        beside[above][folder] = name if re.fullmatch(r"[A-P](0[1-9]|1\d|2[0-4])", name) else ""
+    return {f: well for of in beside.values() if all(of.values()) and len({*of.values()}) > 1 for f, well in of.items()}
+
+
 @lru_cache(1 << 16)
 def _whole_of(folder: str) -> str:
     """Return a folder less the folders that hold parts or times of a plate."""
-    return os.sep.join(part for part in folder.split(os.sep) if not _PART_OF_PLATE.fullmatch(part))
+    return os.sep.join(part for part in folder.split(os.sep) if not PART_OF_PLATE.fullmatch(part))
 
 
 def share_no_well(wells: dict[str, set[str]]) -> bool:
