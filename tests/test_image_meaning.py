@@ -1,6 +1,7 @@
 """What the numbers, names, pages and sizes of a file mean: read rightly, or refused in one line."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,9 +11,8 @@ from scipy import ndimage
 from tifffile.tifffile import TIFF
 
 from cellcycle.errors import ImageError
-from cellcycle.images import expand, read_plane, write_image
+from cellcycle.images import expand, intensities, read_plane, write_image
 from cellcycle.images.channels import by_name
-from cellcycle.images.intensities import scale_to_unit
 from cellcycle.predict import Predictor, Settings, predict
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.journal import key_of
@@ -40,6 +40,10 @@ FLOATS = BASE.astype(np.float64)
 def write(path, pixels, **options):
     tifffile.imwrite(path, pixels, **{"photometric": "minisblack", **options})
     return path
+
+
+def scale_to_unit(raw):
+    return intensities.scale_to_unit(raw)[0]
 
 
 def signed(values):
@@ -184,6 +188,20 @@ def test_counts_are_those_of_a_camera_in_whatever_holds_them(dtype):
     # A sum of frames, and fractions of 32 bits, are no rounding either.
     assert scale_to_unit(BASE.astype(dtype) * 500).max() > 0.01
     assert scale_to_unit(FLOATS / 2**32).max() > 0.01
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "int32", "float32"])
+def test_counts_of_one_plate_are_of_one_range_or_said_to_be_of_another(tmp_path, dtype):
+    """Of dim fields, and of sums of frames, some have more than a range holds, and some have not."""
+    read = []
+    for k, most in enumerate((200, 300, 60_000, 200_000)):
+        counts = np.minimum(np.rint(FLOATS / FLOATS.max() * most), 65535 if dtype == "uint16" else np.inf)
+        read.append((most, read_plane(write(tmp_path / f"{k}.tif", counts.astype(dtype)))))
+    for (a, one), (b, other) in pairwise(read):
+        if one.bit_depth == other.bit_depth:
+            assert other.pixels.max() / one.pixels.max() == pytest.approx(min(b, 65535) / a, rel=0.01)
+    depths = [plane.bit_depth for _, plane in read]
+    assert depths == ([16] * 4 if dtype == "uint16" else [8 if dtype == "float32" else 16, 16, 16, 24])
 
 
 @pytest.mark.parametrize("filled", [-1.0, -9999.0])

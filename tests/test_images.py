@@ -209,9 +209,9 @@ def test_float_in_unit_range_stays(tmp_path, dtype):
 
 
 def test_float_counts_use_the_smallest_full_range():
-    assert scale_to_unit(np.array([0.0, 51.0, 102.0]))[2] == pytest.approx(102 / 255)
-    assert scale_to_unit(np.array([-5.0, 300.0]))[1] == pytest.approx(300 / 65535)
-    assert scale_to_unit(np.array([-5.0, 300.0]))[0] == 0
+    assert scale_to_unit(np.array([0.0, 51.0, 102.0]))[0][2] == pytest.approx(102 / 255)
+    assert scale_to_unit(np.array([-5.0, 300.0]))[0][1] == pytest.approx(300 / 65535)
+    assert scale_to_unit(np.array([-5.0, 300.0]))[0][0] == 0
 
 
 @pytest.mark.parametrize("options", [{"bigtiff": True}, {"byteorder": ">"}, {"tile": (16, 16)}, {"rowsperstrip": 7}])

@@ -25,29 +25,30 @@ _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
 _LARGEST_LOOK_PX = 1024
 
 
-def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
+def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
     """Scale a file's numbers of any shape to float32 in [0, 1] without looking at how bright the picture is.
 
     Integers of 8 and 16 bits are divided by the full range of their type; signed ones may begin at their least number.
     Floats within [0, 1] stay, those from -1 to 1 are moved there; larger ones, and integers of 32 and 64 bits, are
-    taken as camera counts and divided by the smallest full range (8, 16, 24 or 32 bits) that holds all but a few of
-    them. An offset beside which the picture is next to nothing is taken off; numbers that no count reaches fill what
-    was not pictured; a few floats ten thousand times as large as all others become as bright as the brightest of these.
-    The few numbers just below 0 that background subtraction leaves behind become 0; where darkness itself lies below 0,
-    as in z-scores, it becomes 0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed,
+    taken as camera counts and divided by the smallest full range (8, 16, 24 or 32 bits; of integers of 32 bits no 8)
+    that holds all but a few of them. The bits of that range are returned, too: only pictures of one range compare. An
+    offset beside which the picture is next to nothing is taken off; numbers that no count reaches fill what was not
+    pictured; a few floats ten thousand times as large as all others become as bright as the brightest of these. The few
+    numbers just below 0 that background subtraction leaves behind become 0; where darkness itself lies below 0, as in
+    z-scores, it becomes 0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed,
     logarithms, and masks.
 
     Examples
     --------
     >>> scale_to_unit(np.array([0, 13107, 65535], np.uint16))
-    array([0. , 0.2, 1. ], dtype=float32)
+    (array([0. , 0.2, 1. ], dtype=float32), 16)
     """
     if raw.ndim == 2 and shows_areas(raw):
         remedy = "leave it out, or give the folder of such masks with --use-masks, beside their images"
         raise ImageError(path, "it is a mask, not a picture: each of its objects is of one value", remedy)
     kind = raw.dtype.kind
     if kind == "b":
-        return raw.astype(np.float32)
+        return raw.astype(np.float32), 8
     if kind not in "uif":
         raise ImageError(path, f"its pixels are of type {raw.dtype}", "export it as 8-bit, 16-bit or float")
     least, largest = (raw.min().item(), raw.max().item()) if raw.size else (0, 0)
@@ -71,14 +72,17 @@ def scale_to_unit(raw: np.ndarray, path="image") -> np.ndarray:
     # Counts of 12 bits in a millionth of the range of 32 would pass for rounding.
     if kind == "f" or dark > 0 or raw.dtype.itemsize >= 4:
         ranges = (_DEEP_FRACTIONS, 2 if dark == -1 else 1) if kind == "f" else ()
-        ranges += (2**8 - 1, 2**16 - 1, 2**24 - 1, 2**32 - 1)
+        # Few photons are no picture of 8 bits: of fields of one plate some have more than 255, some have not.
+        ranges += (2**8 - 1, 2**16 - 1, 2**24 - 1, 2**32 - 1)[kind != "f" and raw.dtype.itemsize == 4 :]
         largest = pixels.max()
         full_range = next((r for r in ranges if _LEAST_FULL < largest <= r or _is_passed(r, pixels)), largest or 1)
     else:
         limits = np.iinfo(raw.dtype)
         full_range = limits.max - limits.min if dark == limits.min else limits.max
     pixels /= wide(full_range)
-    return np.clip(pixels, 0, 1, out=pixels).astype(np.float32, copy=False)
+    known = {_DEEP_FRACTIONS: 16} | {2**bits - 1: bits for bits in (8, 16, 24, 32)}
+    bits = known.get(full_range, 8 * raw.dtype.itemsize)
+    return np.clip(pixels, 0, 1, out=pixels).astype(np.float32, copy=False), bits
 
 
 def _brightest(pixels: np.ndarray):

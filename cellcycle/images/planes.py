@@ -20,6 +20,7 @@ from cellcycle.images.stacks import STACK, Stack, pages_as_channels
 class Plane:
     """One 2-D plane of DNA stain, pixels (H, W) float32 in [0, 1], with what its file says about it.
 
+    `bit_depth` is that of the range that was brought to 0 to 1, whatever type holds the numbers (see `scale_to_unit`).
     `channel` is the name (or index) of the channel that was taken from `channels`, `planes` says which planes were
     where there is more than one, of which `n_planes` went into a maximum projection. `note` says what the file states
     that cannot be, and what of the planes is not stored.
@@ -77,14 +78,14 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         raw = _project(stack, time, index, z_planes)
         if raw.ndim != 2 or 0 in raw.shape:
             raise ImageError(path, f"its planes have the shape {raw.shape}", "export it as one gray image")
-        pixels = scale_to_unit(raw, stack.path)
+        pixels, bits = scale_to_unit(raw, stack.path)
         missing = stack.missing(time, index, z_planes) if stack.missing else ""
         name = stack.channel_names[index]
         is_other = channel is None and stack.n_channels == 1 and is_known(name) and not by_name([name, *words(name)])
         other = f"its one channel is called {name}: unless that shows DNA, its calls mean nothing" if is_other else ""
     return Plane(
         pixels=pixels,
-        bit_depth=8 if raw.dtype == bool else 8 * raw.dtype.itemsize,
+        bit_depth=bits,
         pixel_size_um=stack.pixel_size_um,
         path=stack.path,
         channel=name,

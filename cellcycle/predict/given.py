@@ -48,7 +48,7 @@ def as_plane(image, settings: Settings) -> Plane:
     pixels = np.asarray(pixels)
     if pixels.ndim != 2 or 0 in pixels.shape:
         raise ImageError(name, f"its shape is {pixels.shape}", "give one gray image (H, W)")
-    return Plane(scale_to_unit(pixels, name), 8 * pixels.dtype.itemsize, None, name)
+    return Plane(*scale_to_unit(pixels, name), None, name)
 
 
 def as_list(given) -> list:
