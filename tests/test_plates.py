@@ -117,6 +117,9 @@ COPIES = {
     ))],
     "in the middle, before": ["s1_ch00.tif", "s1_RAW_ch00.tif", "MAX_s1_ch00.tif", "s1_ch00 - Copy.tif",
                               "s1_ch00 (copy).tif"],
+    "of desktops": ["s1.tif", *(f"s1 {said}.tif" for said in (
+        "(copy 2)", "(another copy)", "(3rd copy)", "(Copy 12)", "- Copy (10)",
+    )), "Copy of s1.tif", "Copy (2) of s1.tif"],
     "none is plain": ["s1_RAW.tif", "s1.jpg", "s1_8bit.tif", "s1_preview.tif"],
     "folders": ["s1.tif", "8bit/s1.tif", "previews/s1.jpg", "png/s1.png"],
     "OME": ["s1.ome.tif", "s1.png"],
