@@ -379,6 +379,19 @@ def test_a_map_without_plates_is_one_group_unless_a_well_stands_in_two(tmp_path)
     assert "2 plates (by folders and names) have one well each" in notes[-1]
 
 
+def test_names_that_are_a_well_alone_part_no_images_and_contradict_no_map(tmp_path):
+    """Field 1 of coverslip A under the control, and under the drug, may be called so, too."""
+    table = tmp_path / "map.csv"
+    names = [f"{of}/{name}.tif" for of in ("ctrl", "drug") for name in ("a1", "a2", "b1", "b2")]
+    table.write_text("image,condition\n" + "".join(f"{name},{name[:4]}\n" for name in names))
+    found, notes = layout(names, table, has_files=False)
+    assert {(one["group"], one["plate"], one["well"]) for one in found} == {("map", "", "")} and not notes
+    table.write_text("well,plate,condition\n" + "".join(f"{name[5:7]},{name[:4]},x\n" for name in names))
+    assert {one["group"] for one in layout(names, table, has_files=False)[0]} == {"ctrl", "drug"}
+    table.write_text("image,well,condition\n" + "".join(f"{name},C0{k},x\n" for k, name in enumerate(names[:4], 1)))
+    assert [one["well"] for one in layout(names[:4], table, has_files=False)[0]] == ["C01", "C02", "C03", "C04"]
+
+
 @pytest.mark.slow
 def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     fields = [field_of(*GROWING, n=150, seed=k, light=falling) for k in range(4)]
@@ -580,7 +593,9 @@ BAD_MAPS = {
     "plate,well,condition\nP7,A01,a\n,A02,b\n": "line 3: it names no plate, as other lines do",
     "image,slide\nA01_s1.tif,1\nA01_s2.tif,\nA02_s1.tif,2\n": "line 3: it names no slide, as other lines do",
     "image,slide\nA01_s1.tif,S1\nA01_s2.tif,s1\nA02_s1.tif,S1\n": "the slides 'S1' and 's1' differ by capitals",
+    "image,plate,slide\nA01_s1.tif,p,1\nA01_s2.tif,p,\nA02_s1.tif,p,2\n": "line 3: it names no slide, as other",
     "well,condition,replicate\nA01,a,r1\nA02,a,R1\n": "the replicates 'r1' and 'R1' differ by capitals alone",
+    "well,condition,donor\nA01,a,d1\nA02,a,D1\n": "the donors 'd1' and 'D1' differ by capitals alone",
     "well,dose_uM\nA01,1\nA02,2\n": "did you mean dose",
     "well,rep\nA01,1\nA02,2\n": "did you mean replicate",
     "image,condition\nq/A01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\n": "q/A01_s1.tif is none of the images",

@@ -24,6 +24,8 @@ _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<![a-z])(?P<number>c=\d{1,2})(?P<name>)(?=[_. -]|$)",  # Bio-Formats
 )]  # fmt: skip
 _WELL = r"(?P<row>[A-P]|A[A-F])(?P<column>0?[1-9]|[1-3]\d|4[0-8])"
+# By this rule a name says least: it may as well number a sample, or a field.
+ALONE = "well alone: a2, A2"
 # Each stands for a maker's rule, where most names of a folder follow it; the last two only where all do.
 WELL_RULES = {
     "Opera, Operetta: r01c02f03": r"(?:(?P<plate>.+?)[_-])?r(?P<row>\d{2})c(?P<column>\d{2})f\d{2,}",
@@ -38,7 +40,7 @@ WELL_RULES = {
     # Leica's --J08 is a job; Nikon writes WellA02.
     "well in the name: A02": r"(?:(?P<plate>(?![Ww]ell[_ -]).+?)[_-](?<!--))?(?:[Ww]ell[_ -]?)?"
     r"(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
-    "well alone: a2, A2": r"(?P<plate>)(?P<row>[A-Pa-p])(?P<column>0?[1-9]|1\d|2[0-4])(?:_s\d+)?$",
+    ALONE: r"(?P<plate>)(?P<row>[A-Pa-p])(?P<column>0?[1-9]|1\d|2[0-4])(?:_s\d+)?$",
 }
 # Folders called so hold parts or times of one plate; days, dates, runs and whatever else may be plates.
 PART_OF_PLATE = re.compile(

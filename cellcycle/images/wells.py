@@ -11,7 +11,7 @@ from pathlib import Path
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
-from cellcycle.images.makers import PART_OF_PLATE, WELL_RULES
+from cellcycle.images.makers import ALONE, PART_OF_PLATE, WELL_RULES
 from cellcycle.images.omezarr import OF_GROUP, described
 from cellcycle.images.remote import is_url, told_at
 from cellcycle.images.tiff import stated_well
@@ -120,13 +120,12 @@ def places_of(paths) -> list[Place]:
 
 def _is_followed(rule: str, wells: set[str], n_found: int, n_names: int) -> bool:
     """Tell whether names in a folder follow a rule. A well alone may be a sample or a day (C1, M2, d1), but where all
-    are of rows and columns side by side, as a plate begins.
+    are of several columns of rows side by side, as a plate begins.
     """
-    *others, last = WELL_RULES
-    if rule in others[:-1]:
+    if rule not in [*WELL_RULES][-2:]:
         return 2 * n_found > n_names
     rows, columns = sorted({well[0] for well in wells}), {well[1:] for well in wells}
-    is_plate = rule != last or (len(rows) > 1 < len(columns) and "".join(rows) in "ABCDEFGHIJKLMNOP" and rows[0] < "C")
+    is_plate = rule != ALONE or (len(rows) > 1 < len(columns) and "".join(rows) in "ABCDEFGHIJKLMNOP" and rows[0] < "C")
     return n_found == n_names and is_plate
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from cellcycle.confidence.assessment import BY_MARGIN, CHANGED
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
+from cellcycle.images.makers import ALONE
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import Place, folder_of, group_of, places_of, share_no_well, stated_places, whole_path
 from cellcycle.inputs import InputRule
@@ -66,10 +67,11 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     """
     paths = [_path(image) for image in images]
     places = stated_places(paths, places_of([*map(whole_path, paths)])) if has_files else places_of(paths)
-    notes, rows = _notes_on_wells(paths, places), [{}] * len(paths)
+    rows, notes = [{}] * len(paths), []
     if plate_map is not None:
-        rows, found = _rows_of_map(plate_map, images, places, has_files)
-        notes += found
+        rows, notes = _rows_of_map(plate_map, images, places, has_files)
+        places = _as_mapped(places, rows)
+    notes = _notes_on_wells(paths, places) + notes
     known = [{"plate": place.plate, "well": place.well} for place in places]
     # The same columns in every row, also where a map says nothing.
     columns = [row | own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
@@ -94,6 +96,14 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
             notes.append(f"{len(units)} {what} each, and are read each by itself: where they are of one plate, name it "
                          "in a map with a column plate")  # fmt: skip
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
+
+
+def _as_mapped(places: list[Place], rows: list[dict]) -> list[Place]:
+    """Return places without those of files called a1 and b2 in several folders, unless the map has wells or plates."""
+    plates = {place.plate for place in places if place.rule == ALONE}
+    if len(plates) < 2 or any(row.get("plate") or row.get("well") for row in rows):
+        return places
+    return [Place() if place.rule == ALONE else place for place in places]
 
 
 def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:

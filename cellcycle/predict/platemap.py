@@ -16,6 +16,7 @@ import pandas as pd
 from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.datasets.tables import read_table as read_text
 from cellcycle.errors import DataError, ImageError
+from cellcycle.images.makers import ALONE
 from cellcycle.images.wells import Place, well_name
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 
@@ -92,25 +93,30 @@ def images_in(file: Path, images: list) -> set[str]:
 
 def _check_names(file: Path, rows: dict[int, dict]) -> None:
     """Refuse names that differ by capitals alone, and a row without a plate or slide where others have one."""
-    for name in ("plate", "slide", "condition", "replicate"):
+    # The report takes donors for replicates.
+    for name in ("plate", "slide", "condition", "replicate", "donor"):
         said = defaultdict(list)
         for row in rows.values():
-            said[row.get("condition") if name == "replicate" else ""] += [row[name]] if row.get(name) else []
+            said[row.get("condition") if name in ("replicate", "donor") else ""] += [row[name]] if row.get(name) else []
         for names in said.values():
             refuse_twins(file, name, names)
-    without = [line for line, row in rows.items() if not (row.get("plate") or row.get("slide"))]
-    if 0 < len(without) < len(rows):
-        # Of merged cells the first alone keeps what they say.
-        what = " or ".join(name for name in ("plate", "slide") if name in rows[without[0]])
-        raise DataError(file, f"line {without[0]}: it names no {what}, as other lines do", "add it")
+    for name, other in (("plate", "slide"), ("slide", "plate")):
+        beside: dict[str | None, dict[int, bool]] = defaultdict(dict)
+        for line, row in rows.items():
+            beside[row.get(other)][line] = bool(row.get(name))
+        for has in beside.values():
+            # Of merged cells the first alone keeps what they say.
+            if len({*has.values()}) > 1:
+                line = next(line for line, is_said in has.items() if not is_said)
+                raise DataError(file, f"line {line}: it names no {name}, as other lines do", "add it")
 
 
 def _check_places(file: Path, images, places: list[Place], at: dict[int, dict], line_of: dict[int, int]) -> None:
     """Refuse a row that puts an image into another well than its name, or another place than its metadata."""
     for k, row in at.items():
         by = "metadata" if "OME" in places[k].rule else "name"
-        # What a folder or file is called is not always the name of its plate.
-        for what in ("plate", "well") if by == "metadata" else ("well",):
+        # What a folder or file is called is not always the name of its plate, nor a1 that of a well.
+        for what in ("plate", "well") if by == "metadata" else () if places[k].rule == ALONE else ("well",):
             said, own = row.get(what), places[k].own if what == "plate" else places[k].well
             if said and own and not (places[k].is_on(said) if what == "plate" else said == own):
                 finding = f"line {line_of[k]} puts {images[k]} into {what} {said}, its {by} into {own}"
