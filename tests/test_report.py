@@ -656,14 +656,22 @@ def test_a_control_is_a_well_under_any_name_of_it_and_a_plate_shows_the_wells_be
 def test_a_condition_that_does_not_share_its_plates_with_the_control_is_told(tmp_path, wells_of, finding):
     parts = [nuclei_of(CONTROL, 20, k, [f"{row}01" for row in rows], condition, plate=plate, dna_copies=np.nan)
              for k, ((plate, condition), rows) in enumerate(wells_of.items())]  # fmt: skip
-    table = pd.concat([part.assign(image=part["plate"] + "/" + part["image"]) for part in parts])
+    table = pd.concat([part.assign(image=part["plate"] + "/" + part["image"], group=part["plate"]) for part in parts])
     # Where names tell no plate, it is what was read together.
-    grouped = table.assign(group=table["plate"], plate="", well="")
+    grouped = table.assign(plate="", well="")
     for named, what in ((table, "plates"), (grouped, "groups that are read together")):
         named.to_csv(tmp_path / "t.csv", index=False)
         told = [f"{finding.format(what)}, so that this may be why they differ: drug"] if finding else []
         assert _on_other_plates(read_experiment([tmp_path / "t.csv"], "DMSO")) == told
     assert _on_other_plates(read_experiment([tmp_path / "t.csv"])) == []
+
+
+def test_folders_that_are_read_together_as_conditions_of_one_plate_are_no_plates(tmp_path):
+    parts = [nuclei_of(CONTROL, 9, k, wells, name, plate=name, group="map")
+             for k, (name, wells) in enumerate({"DMSO": ("A01",), "drug": ("B01",)}.items())]  # fmt: skip
+    pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+    experiment = read_experiment([tmp_path / "t.csv"], "DMSO")
+    assert {*experiment.table["place"]} == {"map"} and _on_other_plates(experiment) == []
 
 
 @pytest.mark.slow

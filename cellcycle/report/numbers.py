@@ -77,6 +77,9 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     table = with_likelihoods(without_prior(table))
     well = (table["plate"] + " " + table["well"]).str.strip() if len(set(table["plate"])) > 1 else table["well"]
     place = table["plate"].where(table["plate"] != "", table["group"])
+    # Plates that are read together, as conditions of what a map has as one, are one.
+    is_one = (table["group"] != "") & (table.groupby("group")["plate"].transform("nunique") > 1)
+    place = place.mask(is_one, table["group"])
     # A group whose images lend each other nothing has no name.
     table["place"] = place.where(place != "", table["slide"].map(clean) if "slide" in table else "")
     table["unit"] = well.where(table["well"] != "", table["image"])
