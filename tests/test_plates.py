@@ -203,6 +203,7 @@ CHANNELS = [
     "x (red)|x (green)|x (blue)",
     "x.tif (red)|x.tif (green)|x.tif (blue)",
     "M_A01f00d0|M_A01f00d2",
+    "x_0001_d0|x_0001_d2",
     "s1_w1|s1_w2",
     "A01_w1|A01_w2",
     "Well1_w1|Well1_w2",

@@ -52,7 +52,8 @@ _OF_MICROSCOPE = re.compile(
     rf"|(?:(?:^|(?<=[\W_]))0\d\d+[_ .-]|{COUNTED})\?",
     re.IGNORECASE,
 )
-_ARRAYSCAN = re.compile(r"f\d{2,4}\?$", re.IGNORECASE)
+# What numbers a field for ArrayScan or EVOS, right before the channel; 2023 is a year.
+_BEFORE_CHANNEL = re.compile(r"(?:f\d{2,4}|_0\d{3}_)\?$", re.IGNORECASE)
 # Weeks and chambers are numbered like channels.
 _WEEK = re.compile(r"(?:w[1-9]\d?|ch[1-9]\d?)", re.IGNORECASE)
 # Files beside the images in which ImageXpress and Harmony name the channels.
@@ -209,7 +210,7 @@ def _are_weeks(rest: str, field: dict[Channel, Part]) -> bool:
 def _are_days(field: dict[Channel, Part]) -> bool:
     """Say whether files are numbered d1, d3: channels are d0, d1 and so on, or stand right behind the field."""
     numbers = sorted(number.lower() for number, _ in field)
-    if any(_ARRAYSCAN.search(part.rest) for part in field.values()):
+    if any(_BEFORE_CHANNEL.search(part.rest) for part in field.values()):
         return False
     return all(re.fullmatch(r"d\d", n) for n in numbers) and numbers != [f"d{k}" for k in range(len(numbers))]
 
