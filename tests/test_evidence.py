@@ -176,6 +176,16 @@ def test_a_ladder_sets_each_model_beside_the_one_above_on_the_cells_that_all_ans
     assert table["simulated slides, minus the row above"].iloc[1] == "+0.10 [+0.10, +0.10] better"
     assert table["Jurkat, balanced accuracy"].tolist() == ["0.25", "0.62", "1.00", "1.00", ""]
     assert table["Jurkat, minus the row above"].iloc[3].endswith("undecided")
+    assert ", paired: Jurkat, balanced accuracy +0.38 [" in ladder.beside_the_product(made)
+
+
+def test_how_far_fitted_shares_lie_off_is_told_paired_with_an_interval_by_students_t():
+    slides = pd.DataFrame({"quality": [0.5, 0.6, 0.7, 0.15], "usable": True} | dict.fromkeys(product._SHOWN, 0.5))
+    slides = slides.assign(S=0.3, S_counted=0.2, S_fitted=[0.28, 0.32, 0.16, 0.3])
+    told = product.by_quality(slides)["off by, fitted minus counted"]
+    # Off by 0.02, 0.02 and 0.14 instead of 0.1: minus 0.04, a third of a t of two degrees of freedom.
+    assert told["0.4 to 1"] == "-0.04 [-0.21, +0.13]"
+    assert told["0.1 to 0.2"] == ""  # one slide
 
 
 @pytest.fixture(scope="module")

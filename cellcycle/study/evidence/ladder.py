@@ -45,6 +45,20 @@ def ladder_table(slides: pd.DataFrame, records: list[Record]) -> pd.DataFrame:
     return table.fillna("")
 
 
+def beside_the_product(records: list[Record]) -> str:
+    """Return how far one network for all lies above the product of M alone, paired, on real cells, as a sentence."""
+    product, network = [rung for rung, (_, model) in RUNGS.items() if model in ("product_M", ANCHORED)]
+    told = []
+    for title, source, way, score in (
+        (_JURKAT, "jurkat", "slide", _balanced_accuracy),
+        (_RPE1, "rpe1", "together", _auc_of_s),
+    ):
+        answers = _answers(records, source, way)
+        if {network, product} <= answers.keys():
+            told.append(f"{title} {comparisons.verdict(score(answers[network], answers[product]))}")
+    return f"One network for all minus *{product}*, paired: {'; '.join(told) or 'no record'}."
+
+
 def _answers(records: list[Record], source: str, way: str) -> dict[str, pd.DataFrame]:
     """Return by rung what its model answers, of the nuclei that all answer, in one order."""
     tables = {r.config["model"]: rows_of(r) for r in records if (r.config["source"], r.config["way"]) == (source, way)}

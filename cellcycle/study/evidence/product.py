@@ -2,6 +2,9 @@
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
+
+from cellcycle.metrics import Estimate
 
 # What the picture adds to the DNA: whether it is a mitosis, or all it says of the four phases.
 PRODUCTS = ("M", "all")
@@ -44,6 +47,15 @@ def by_quality(slides: pd.DataFrame) -> pd.DataFrame:
     parts = slides.groupby(pd.cut(slides["quality"], _EDGES), observed=True)
     made = parts[["better", *_SHOWN, *off.values()]].mean().rename(columns={"better": "anchored better"} | _SHOWN)
     made = made.map("{:.2f}".format)
+    less = slides[off["S_fitted"]] - slides[off["S_counted"]]
+    made["off by, fitted minus counted"] = [_mean(less[part.index]) for _, part in parts]
     made.index = [f"{part.left:g} to {part.right:g}" for part in made.index]
     made.insert(0, "slides", parts.size().astype(str).to_numpy())
     return made.rename_axis("quality")
+
+
+def _mean(values: pd.Series) -> str:
+    """Return the mean of values, one a slide, with its interval by Student's t: so few say little in a bootstrap."""
+    n = len(values)
+    half = stdtrit(n - 1, 0.975) * values.std() / np.sqrt(n)
+    return f"{Estimate(values.mean(), values.mean() - half, values.mean() + half):+.2f}" if n > 1 else ""

@@ -1,5 +1,6 @@
 """The board for readers: tables of `docs/evidence.md` and README, figures, and what the cards of models hold."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cellcycle.predict.priors import PRIORS
 from cellcycle.results import Record
 from cellcycle.study.blocks import markdown_table, refresh
 from cellcycle.study.evidence.board import FOREST, PRODUCTS, ROOT
-from cellcycle.study.evidence.ladder import ladder_table
+from cellcycle.study.evidence.ladder import beside_the_product, ladder_table
 from cellcycle.study.evidence.product import by_quality
 from cellcycle.study.evidence.scores import FIELDS, LEAST_NUCLEI, large_fields, rows_of, scores_of
 from cellcycle.study.evidence.sources import SOURCES
@@ -98,7 +99,8 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
     said = f"{len(tried)} models were trained and scored so.\n\n{markdown_table(tried.set_index('model'))}"
     blocks = {"CANDIDATES": said, "QUALITY": markdown_table(by_quality(slides))}
-    blocks["LADDER"] = markdown_table(ladder_table(slides, [record for record, _ in found]))
+    own = [record for record, _ in found]
+    blocks["LADDER"] = f"{markdown_table(ladder_table(slides, own))}\n\n{textwrap.fill(beside_the_product(own), 120)}"
     cultures = pd.read_csv(files.repository() / CULTURES)
     blocks |= {"PRIORS": markdown_table(priors_table(cultures)), "STILL": markdown_table(still_table(cultures))}
     blocks["UNUSUAL"] = markdown_table(unusual_table(pd.read_csv(files.repository() / UNUSUAL)))
