@@ -58,7 +58,7 @@ def picture_block() -> str:
     return textwrap.fill(
         "*A simulated field, as `cellcycle predict` draws it: G1 blue, S orange, G2 green. Of its "
         f"{len(found)} nuclei {found['is_right'].sum()} are called right, of the {len(in_s)} in S {in_s.sum()}. On "
-        "[real cells](docs/evidence.md) it does worse.*",
+        "[real cells](docs/evidence.md) it may do worse.*",
         120,
     )
 
