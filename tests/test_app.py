@@ -1,6 +1,7 @@
 """The website without a browser: its addresses, what it keeps and forgets, and what it does with hostile requests."""
 
 import ast
+import asyncio
 import base64
 import csv
 import io
@@ -11,6 +12,7 @@ import shutil
 import socket
 import threading
 import time
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,10 +27,11 @@ pytest.importorskip("starlette", reason="the extra `app` is not installed")
 
 import httpx
 from PIL import Image
+from starlette.requests import Request
 
 from cellcycle.app import experiment, groups, page, server_options
 from cellcycle.app.asked import settings_of
-from cellcycle.app.guard import Guesses, Refusal
+from cellcycle.app.guard import Guard, Guesses, Refusal
 from cellcycle.app.limits import Limits
 from cellcycle.app.models import model_card, model_table
 from cellcycle.app.server import build_server
@@ -804,6 +807,41 @@ def test_a_slow_head_a_slow_body_and_an_unread_answer_end(impatient):
     refused = raw(impatient, b"POST /predict HTTP/1.1\r\nHost: evil\r\nContent-Length: 4000\r\n\r\nx")
     assert refused.split()[1] == b"421" and b"connection: close" in refused.lower()
     assert impatient.get("/health").status_code == 200
+
+
+def test_an_answer_that_is_read_slowly_comes_whole_and_does_not_lie_in_memory():
+    """The deadline of what nobody reads is one of each part, not of a picture of 16 MB."""
+    content, sent = os.urandom(100_001), []
+
+    async def answer(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": memoryview(content[:-1]), "more_body": True})
+        await send({"type": "http.response.body", "body": content[-1:]})
+
+    async def send(event):
+        sent.append(event)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")], "client": None}
+    asyncio.run(Guard(answer, replace(LIMITS, body_s=2, least_rate=10_000))(scope, None, send))
+    parts = [event["body"] for event in sent[1:]]
+    assert b"".join(parts) == content and max(map(len, parts)) == 20_000
+    assert [event["more_body"] for event in sent[1:]] == [True] * (len(parts) - 1) + [False]
+
+
+def test_a_picture_that_many_read_slowly_is_not_in_memory_for_each(tmp_path):
+    store = Store(tmp_path, LIMITS)
+    visitor = store.visitor("x" * 22)
+    image, _ = visitor.new_image("a.png")
+    (image / "plane").mkdir()
+    picture = image / "plane" / "view.png"
+    picture.write_bytes(bytes(10_000_000))
+    request = Request({"type": "http", "path": "/view.png", "headers": []})
+    tracemalloc.start()
+    answers = [asyncio.run(page._kept(None, visitor, request, image)) for _ in range(5)]
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    visitor.remove(image)
+    assert all(bytes(answer.body) == bytes(10_000_000) for answer in answers)
 
 
 def is_ended(wire, within_s: float) -> bool:

@@ -110,7 +110,8 @@ class Guard:
                 # What is still to come of a refused body is not waited for.
                 more = _HEADERS | ({} if body.is_complete else {b"connection": b"close"})
                 event["headers"] = [*event["headers"], *(pair for pair in more.items() if pair[0] not in given)]
-            await send(event)
+            for part in self._in_parts(event):
+                await send(part)
 
         try:
             self._check(scope)
@@ -132,6 +133,16 @@ class Guard:
             raise Refusal(403, "requests from other websites are not answered")
         if self._password and scope["path"] != _OPEN:
             self._check_password(key, (scope["client"] or ("",))[0])
+
+    def _in_parts(self, event):
+        """Cut a body into parts that are read in time at the least rate, however long the whole of it takes."""
+        if event["type"] != "http.response.body":
+            yield event
+            return
+        body, most = event.get("body", b""), max(1, int(self._limits.body_s * self._limits.least_rate))
+        for start in range(0, max(len(body), 1), most):
+            is_last = start + most >= len(body) and not event.get("more_body", False)
+            yield event | {"body": bytes(body[start : start + most]), "more_body": not is_last}
 
     def _check_password(self, header: str, address: str) -> None:
         wait_s = self._guesses.wait_s(address)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import mmap
 import re
 from importlib.resources import files
 from mimetypes import MimeTypes
@@ -149,8 +150,10 @@ async def _kept(site: Site, visitor: Visitor, request: Request, image: Path):
     """Answer with the picture for the screen, or with what is shown of the nuclei."""
     is_view = request.url.path.endswith("view.png")
     path = image / "plane" / "view.png" if is_view else image / visitor.about(image)["call"] / "nuclei.json"
-    # Read here: sent bit by bit, it could be removed under way.
-    return Response(path.read_bytes(), media_type="image/png" if is_view else "application/json")
+    # Opened here, for it may be removed under way; and mapped: many that are read slowly would fill the memory.
+    with path.open("rb") as file:
+        kept = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return Response(memoryview(kept), media_type="image/png" if is_view else "application/json")
 
 
 def _drawn(download: str, draw):
