@@ -308,7 +308,7 @@ def test_corrections_train_a_model_that_calls_again_and_are_taken_again(page, fi
     page.locator("#drop").wait_for()
     page.locator("body:not([inert]) #drop").wait_for()
     upload(page, field_file)
-    assert page.locator("#open-corrections").is_hidden() and page.locator("#model option[value=own]").count() == 0
+    assert page.locator("#open-corrections").is_hidden() and page.locator("#model option[value='/own']").count() == 0
     upload(page, table)
     page.locator("#told", has_text=f"{n_nuclei} labelled (").wait_for()
 

@@ -8,6 +8,7 @@ import time
 import zipfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from urllib.parse import unquote
 
 import pytest
 
@@ -19,8 +20,9 @@ import pandas as pd
 import tifffile
 
 from cellcycle.app import fine_tune
+from cellcycle.card import check_words
 from cellcycle.checkpoint import load_checkpoint
-from cellcycle.errors import DataError
+from cellcycle.errors import CheckpointError, DataError
 from cellcycle.predict import Settings, predict
 from tests.test_app import ALONE, FIELD, NUCLEI, field_file, give, running, visitor
 
@@ -101,7 +103,7 @@ def _make(images, most, epochs, work):
     made = work / fine_tune.MADE
     (made / fine_tune.MODEL).mkdir(parents=True)
     (made / fine_tune.MODEL / "model.json").write_text("{}")
-    (made / fine_tune.TRAINED).write_text(json.dumps({"name": "made", "n": sum(len(said) for *_, said in images)}))
+    (made / fine_tune.TRAINED).write_text(json.dumps({"name": "模型 1", "n": sum(len(said) for *_, said in images)}))
 
 
 def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_path, field_file):
@@ -121,7 +123,7 @@ def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_
         )
         assert 0 <= model["before"] <= 1 and model["gain"][0] <= model["gain"][1]
         assert any("fewer than 5 groups" in note for note in model["notes"])
-        again = client.post(f"/api/images/{key}/call", params={"model": "own"}).json()
+        again = client.post(f"/api/images/{key}/call", params={"model": fine_tune.OWN}).json()
         assert again["model"] == model["name"] and again["corrections"] == said
         assert len(client.get(f"/api/images/{key}/occlusion/0.png").content) > 1000
         with zipfile.ZipFile(io.BytesIO(client.get("/api/model.zip").content)) as archive:
@@ -130,7 +132,7 @@ def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_
         with visitor(client) as other:
             assert other.get("/api/model.zip").status_code == 404
             assert other.get("/api/training").json()["model"] is None
-            assert give(other, NUCLEI[0], model="own").status_code == 400
+            assert give(other, NUCLEI[0], model=fine_tune.OWN).status_code == 400
         cookies = dict(client.cookies)
         folder = tmp_path / model["name"]
         assert load_checkpoint(folder).card["training"]["from"] == model["from"]
@@ -144,6 +146,11 @@ def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_
             assert later.get("/api/training").json()["model"] == model
         client.delete("/api/images")
         assert not list((tmp_path / "page").glob("*/*/model"))
+
+
+def test_no_model_of_the_server_is_called_as_that_of_a_visitor():
+    with pytest.raises(CheckpointError, match="is a path"):
+        check_words("card", {"name": fine_tune.OWN})
 
 
 def test_labels_are_counted_also_where_the_old_weights_stay(monkeypatch, tmp_path, field_file):
@@ -181,6 +188,15 @@ def test_a_saved_table_of_corrections_is_taken_again(quick, field_file):
         plain = b"image,nucleus_id,label\na.tif,1,M\na.tif,999999,G1\na.tif,2,nonsense\n/etc/passwd,1e999,S\n"
         client.put(f"/api/images/{about['id']}/corrections", json={})
         assert client.post("/api/corrections", content=plain).json()["n"] == 1
+
+
+@pytest.mark.parametrize("name", ["-5 uM.png", "=1+1.png", "@a (1).png"])
+def test_corrections_are_taken_by_a_name_that_a_spreadsheet_would_run(quick, name):
+    with visitor(quick) as client:
+        give(client, NUCLEI[0], name=name)
+        for written in (name, f"./{name}", f"'{name}"):
+            table = f"image,nucleus_id,label\n{written},1,M\n".encode()
+            assert client.post("/api/corrections", content=table).json()["n"] == 1
 
 
 def test_corrections_given_again_go_to_the_plane_of_which_they_were_said(quick, tmp_path):
@@ -284,7 +300,9 @@ def test_a_model_replaces_the_last_one_and_goes_with_its_visitor(quick, monkeypa
     with corrected(quick, field_file) as (client, _, said):
         for _ in range(2):
             client.post("/api/training").raise_for_status()
-            assert ended(client)["model"] == {"name": "made", "n": len(said)}
+            assert ended(client)["model"] == {"name": "模型 1", "n": len(said)}
+            download = client.get("/api/model.zip").raise_for_status().headers["content-disposition"]
+            assert unquote(download) == "attachment; filename*=utf-8''模型 1.zip"
             assert len(list((folder / "page").glob("*/*/model"))) == 1
         # A model is no image, though its folder has an id of the same kind.
         (model,) = (path.parent for path in (folder / "page").glob("*/*/model"))

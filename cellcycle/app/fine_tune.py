@@ -25,7 +25,8 @@ from cellcycle.names import clean_name
 from cellcycle.predict import ImagePrediction
 from cellcycle.review import LABEL_COLUMNS, NONE, classes_of, labelled_rows, labels_text, read_labels
 
-OWN = "own"
+# As no model of the server is called: a card refuses such a name.
+OWN = "/own"
 # Epochs of a training under way, done and in all; in one folder the model that it made, and what the page says of it.
 PROGRESS, MADE, MODEL, TRAINED = "progress.json", "made", "model", "trained.json"
 _TABLE = "corrections.csv"
@@ -64,7 +65,7 @@ def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, s
         columns, said = image.columns, {}
         measured = {name: np.asarray(columns[name], float) for name in _FOUND_BY}
         nuclei = replace(image.nuclei, measured=measured)
-        is_named = (hashes == "") & (rows["image"].map(clean_name) == image.image)
+        is_named = (hashes == "") & (rows["image"].map(clean_name) == clean_name(image.image))
         is_of_it = is_named | (hashes == columns["image_sha256"][0])
         # The same file may be here several times, another channel or time point each.
         read = stated(pd.DataFrame({name: columns[name][:1] for name in READ_COLUMNS})).iloc[0]

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from mimetypes import MimeTypes
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -137,6 +138,7 @@ class Site:
         """Answer with what a function of a worker makes, as a file to save; `of` is the image that it is of."""
         with self.work.admitted(visitor.key):
             content = await (self.in_words(of, function, *arguments) if of else self.work.run(function, *arguments))
-        headers = {"Content-Disposition": f'attachment; filename="{download}"'}
+        # The name of a model may be of any script, which a header cannot hold.
+        headers = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(download, safe='')}"}
         # Not what the system says of types of files: some say other things.
         return Response(content, media_type=MimeTypes().guess_type(download)[0], headers=headers)

@@ -47,8 +47,8 @@ export const again = (table) => json('/api/corrections', { method: 'POST', body:
 export const training = (method = 'GET') => json('/api/training', { method });
 export const file = async (path) => {
   const answer = await asked(path);
-  const [, name] = answer.headers.get('content-disposition')?.match(/filename="(.*)"/) ?? [null, path.split('/').pop()];
-  return new File([await answer.blob()], name);
+  const [, name] = answer.headers.get('content-disposition')?.match(/filename\*=utf-8''(.*)/) ?? [null, path.split('/').pop()];
+  return new File([await answer.blob()], decodeURIComponent(name));
 };
 export const remove = (id) => json(`/api/images/${id}`, { method: 'DELETE' });
 export const forget = () => json('/api/images', { method: 'DELETE' });

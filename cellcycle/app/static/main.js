@@ -186,7 +186,7 @@ async function takeTable(table, isMap) {
 
 /** Let a visitor's own model be chosen, or no longer. */
 function ownModel(card) {
-  const old = get('model').querySelector(`option[value=${OWN}]`);
+  const old = get('model').querySelector(`option[value="${OWN}"]`);
   site.models = [...site.models.filter(({ name }) => name !== OWN), ...(card ? [card] : [])];
   if (!card) old?.remove();
   else if (old) old.textContent = card.title;

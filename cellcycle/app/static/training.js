@@ -4,7 +4,7 @@ import * as api from './api.js';
 import { button, element, get } from './element.js';
 import { NONE, all, classes, on, percent, saved, tallied, timeLeft } from './state.js';
 
-export const OWN = 'own';
+export const OWN = '/own'; // as in fine_tune.py
 const STEP_MS = 1000;
 let watching = false;
 let begun = null; // of the training that runs: rounds that were done when it was first looked at, and when
