@@ -1,6 +1,7 @@
 """The website in a real browser: what a visitor does with it, at a desk, by keyboard alone and with a phone."""
 
 import io
+import re
 import shutil
 import zipfile
 from contextlib import contextmanager
@@ -783,6 +784,36 @@ def test_phases_are_told_apart_without_colours(page, two):
         return data.filter((_, k) => k % 4 === 3).join();
     })""")
     assert len(set(drawn)) == len(drawn) >= 5
+
+
+@pytest.mark.parametrize("page", [{"forced_colors": "active"}], indirect=True)
+def test_where_the_system_chooses_colours_phases_and_what_is_chosen_are_still_seen(page, two):
+    page.locator("#select-all").click()
+    backs = """(selector) => [...new Set([...document.querySelectorAll(selector)].map(
+        (one) => getComputedStyle(one).backgroundColor))]"""
+    assert len(page.evaluate(backs, "#nucleus .track div")) == 4
+    for chosen, other in (
+        (".segments [aria-pressed=true]", ".segments [aria-pressed=false]"),
+        ("#table tr.chosen td", "#dna-pane"),
+    ):
+        assert page.evaluate(backs, chosen) != page.evaluate(backs, other)
+
+
+def test_whoever_hears_the_page_is_told_which_nucleus_is_in_focus(page, two):
+    page.locator("#table").focus()
+    page.keyboard.press("ArrowDown")
+    heard, called = page.locator("#heard"), page.locator("#nucleus .call").inner_text().strip()
+    number = chosen(page)[0]
+    assert re.match(rf"Nucleus {number} of \S+: {called}, \d+\s% sure", heard.inner_text())
+    page.keyboard.press("x")
+    assert f"Nucleus {chosen(page)[0]} of" in heard.inner_text()
+    page.keyboard.press("p")
+    assert heard.inner_text().startswith(f"Nucleus {number} of ") and ": no nucleus, as you say" in heard.inner_text()
+    # Of the tile in focus the browser tells.
+    page.locator("#as-gallery").click()
+    page.locator("#gallery").focus()
+    page.keyboard.press("ArrowRight")
+    assert heard.inner_text() == ""
 
 
 @pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)

@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { button, element, get, replace } from './element.js';
-import { NONE, classes, colourOf, guessed, images, label, on, percent, state, step, undo, unsaved } from './state.js';
+import { NONE, classes, colourOf, guessed, images, label, on, percent, phaseOf, state, step, undo, unsaved } from './state.js';
 import { markOf } from './marks.js';
 import { drawNucleus } from './viewer.js';
 
@@ -88,7 +88,16 @@ async function occlusion(nucleus, figures, asked) {
   }
 }
 
+/** Tell who hears the page which nucleus is in focus; in the gallery, and of many, others do. */
+function speak() {
+  const { here, chosen } = state;
+  const isTold = !here || chosen.size > 1 || document.activeElement === get('gallery');
+  const called = here && [`${phaseOf(here)}${here.said ? ', as you say' : ''}`, here.call && `${percent(here.sure)} sure`, here.why].filter(Boolean).join(', ');
+  get('heard').textContent = isTold ? '' : `Nucleus ${here.id} of ${here.name}: ${called}`;
+}
+
 on('chosen said list', show);
+on('chosen', speak);
 on('saved data', () => {
   const words = get('unsaved');
   words.textContent = unsaved();
