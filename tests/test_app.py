@@ -4,6 +4,7 @@ import ast
 import asyncio
 import base64
 import csv
+import errno
 import io
 import json
 import os
@@ -478,6 +479,23 @@ def test_what_takes_too_long_or_too_much_is_one_line_and_hurts_nobody_else(tmp_p
                 assert answer.status_code == 422 and answer.json()["detail"].startswith(NUCLEI[0].name)
                 assert client.get("/health").status_code == 200
         assert post(client, NUCLEI[0]).status_code == 200
+
+
+async def _no_room(*_):
+    _full()
+
+
+def _full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("where", ["site.received", "worker.read", "worker.call"])
+def test_a_disk_that_others_filled_is_told_as_one_that_is_full(site, monkeypatch, where):
+    monkeypatch.setattr(f"cellcycle.app.{where}", _no_room if where == "site.received" else _full)
+    with visitor(site) as client:
+        for answer in (give(client, NUCLEI[0]), *([post(client, NUCLEI[0])] if where != "worker.call" else [])):
+            assert answer.status_code == 503 and "the disk of this server is full" in answer.json()["detail"]
+        assert client.post("/api/visit").json()["images"] == []
 
 
 def _sleep(*_):

@@ -20,6 +20,7 @@ from cellcycle.app.limits import MB, Limits
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _OPEN = "/health"
+DISK_FULL = "the disk of this server is full"
 _SAFE_METHODS = ("GET", "HEAD")
 # What browsers say of who asks (`Sec-Fetch-Site`): nothing, this page, or whoever typed the address.
 _OWN_SITES = ("", "same-origin", "none")

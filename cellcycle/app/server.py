@@ -12,12 +12,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from cellcycle.app.api import api_routes
-from cellcycle.app.guard import Guard, answer_refusal
+from cellcycle.app.guard import DISK_FULL, Guard, answer_refusal, busy
 from cellcycle.app.limits import Limits
 from cellcycle.app.page import page_routes
 from cellcycle.app.site import Site
 from cellcycle.errors import CellCycleError, ImageError
-from cellcycle.files import build_dir
+from cellcycle.files import FULL, build_dir
 
 _TIDY_S = 60
 
@@ -41,12 +41,20 @@ def build_server(
             ImageError: _telling(422, folder=site.store.folder),
             HTTPException: answer_refusal,
             ClientDisconnect: _telling(400, "the connection was lost"),
+            OSError: _of_the_system,
             Exception: _telling(500, "the server met an error of its own"),
         },
         lifespan=lambda _: _tidying(site),
     )
     app.router.redirect_slashes = False
     return app
+
+
+async def _of_the_system(request: Request, error: OSError):
+    """Answer where others than this server filled its disk, as where it did so itself."""
+    if error.errno not in FULL:
+        raise error
+    return await answer_refusal(request, busy(DISK_FULL))
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from cellcycle.app.fine_tune import MODEL, TRAINED
-from cellcycle.app.guard import Refusal, busy
+from cellcycle.app.guard import DISK_FULL, Refusal, busy
 from cellcycle.app.limits import MB, Limits
 from cellcycle.app.worker import NUMBERS
 from cellcycle.files import replace_json
@@ -101,7 +101,7 @@ class Store:
         own = sum(size for path, size in self._sizes.items() if is_request and path.parent == part.parent)
         if own > most * MB:
             raise Refusal(413, f"its images need more than the {most:g} MB of disk that this server has; give fewer")
-        raise busy("the disk of this server is full")
+        raise busy(DISK_FULL)
 
     def measure(self, image: Path) -> None:
         """Note how much disk an image, or the part of a request's folder, takes, or that it is gone."""

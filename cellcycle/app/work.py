@@ -9,11 +9,12 @@ from pathlib import Path
 import anyio.to_thread
 
 from cellcycle.app import worker
-from cellcycle.app.guard import Refusal, busy
+from cellcycle.app.guard import DISK_FULL, Refusal, busy
 from cellcycle.app.limits import Limits
 from cellcycle.app.words import in_page_words
 from cellcycle.confine import Confined, LimitError
 from cellcycle.errors import CellCycleError
+from cellcycle.files import FULL
 
 # Requests of one visitor that are worked on or wait: the others come to their turn.
 _MOST_OF_ONE = 4
@@ -65,6 +66,8 @@ class Work:
             except FileNotFoundError:
                 raise
             except Exception as error:
+                if isinstance(error, OSError) and error.errno in FULL:
+                    raise busy(DISK_FULL) from None
                 # Often for want of memory, which a child that goes on would want again.
                 logging.getLogger(__name__).exception("a worker failed")
                 child.renew()
