@@ -29,6 +29,7 @@ pytest.importorskip("starlette", reason="the extra `app` is not installed")
 import httpx
 from PIL import Image
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from cellcycle.app import experiment, groups, page, server_options
 from cellcycle.app.asked import settings_of
@@ -844,6 +845,33 @@ def test_an_answer_that_is_read_slowly_comes_whole_and_does_not_lie_in_memory():
     parts = [event["body"] for event in sent[1:]]
     assert b"".join(parts) == content and max(map(len, parts)) == 20_000
     assert [event["more_body"] for event in sent[1:]] == [True] * (len(parts) - 1) + [False]
+
+
+def test_whoever_sends_hears_why_it_is_refused_and_is_heard_out():
+    """Firefox takes a connection that closes while it sends for a lost one, and tries again."""
+    told, parts = (
+        [],
+        [{"type": "http.request", "body": bytes(50_000), "more_body": more} for more in (True, True, False)],
+    )
+
+    async def refuse(scope, receive, send):
+        await JSONResponse({"detail": "no"}, 409)(scope, receive, send)
+
+    async def receive():
+        told.append("heard")
+        return parts.pop(0)
+
+    async def send(event):
+        told.append(event.get("body", b"").decode())
+
+    head = [(b"host", b"localhost"), (b"content-length", b"150000")]
+    scope = {"type": "http", "method": "POST", "path": "/api/images", "headers": head, "client": None}
+    asyncio.run(Guard(refuse, LIMITS)(scope, receive, send))
+    assert told == ["", '{"detail":"no"}', "heard", "heard", "heard", ""]
+    # A stranger is not.
+    told.clear()
+    asyncio.run(Guard(refuse, LIMITS)(scope | {"headers": [(b"host", b"evil"), head[1]]}, receive, send))
+    assert "heard" not in told and len(told) == 2
 
 
 def test_a_picture_that_many_read_slowly_is_not_in_memory_for_each(tmp_path):

@@ -11,6 +11,7 @@ import ipaddress
 import secrets
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -101,22 +102,28 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        body, is_started = _Body(self, self._limits, scope, receive), False
+        body, is_started, is_meant = _Body(self, self._limits, scope, receive), False, False
 
         async def send_with_headers(event):
             nonlocal is_started
             if event["type"] == "http.response.start":
                 is_started = True
                 given = {name for name, _ in event["headers"]}
-                # What is still to come of a refused body is not waited for.
+                # What is still to come of a refused body is no request.
                 more = _HEADERS | ({} if body.is_complete else {b"connection": b"close"})
                 event["headers"] = [*event["headers"], *(pair for pair in more.items() if pair[0] not in given)]
             for part in self._in_parts(event):
+                if is_meant and not part.get("more_body", True) and not body.is_complete:
+                    # A browser that is still sending may never read the answer of a connection that was closed.
+                    await send(part | {"more_body": True})
+                    await body.drain()
+                    part = part | {"body": b""}
                 await send(part)
 
         try:
             self._check(scope)
             body.check_announced()
+            is_meant = True
             await self._app(scope, body.receive, send_with_headers)
         except Refusal as refusal:
             if not is_started:
@@ -184,6 +191,12 @@ class _Body:
     def _check(self, n_bytes: int) -> None:
         if n_bytes > self._most_mb * MB:
             raise Refusal(413, f"it is larger than the {self._most_mb:g} MB of one request; give smaller parts")
+
+    async def drain(self) -> None:
+        """Receive what is still to come, within the limits, and keep nothing of it."""
+        with suppress(Refusal):
+            while not self.is_complete:
+                await self.receive()
 
     async def receive(self):
         """Receive the next part, or refuse it."""
