@@ -772,6 +772,37 @@ def test_labels_that_no_table_has_are_deleted_only_when_that_is_confirmed(page, 
     assert page.locator("body").get_attribute("data-asked") is None
 
 
+def test_a_nucleus_with_less_dna_than_none_stands_in_the_first_bar(page, two):
+    def lessen(route):
+        answer = route.fetch()
+        shown = answer.json()
+        route.fulfill(response=answer, json=shown | {"dna": [-0.4, *shown["dna"][1:]]})
+
+    page.route("**/nuclei.json", lessen)
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+    page.locator("#plot").focus()
+    for _ in range(60):
+        page.keyboard.press("ArrowLeft")
+    page.locator("#plot-words", has_text="0.0 to").wait_for()
+    assert "1" in [row.inner_text() for row in page.locator("#table tr.chosen td:nth-child(1)").all()]
+    # Its colour is that of a phase, wherever in the first bar.
+    painted = """() => {const plot = document.getElementById('plot'), ratio = plot.width / plot.clientWidth;
+        const {data} = plot.getContext('2d').getImageData(35 * ratio, 8, 3, plot.height - 42 * ratio);
+        return data.some((value, k) => k % 4 === 3 && value > 200);}"""
+    assert page.evaluate(painted)
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 1366, "height": 650}}], indirect=True)
+def test_many_problems_take_no_room_from_what_is_called(page, two, tmp_path):
+    broken = [tmp_path / f"broken_{k}.png" for k in range(8)]
+    for file in broken:
+        file.write_bytes(b"x")
+    upload(page, *broken)
+    call, foot = (page.locator(f"#nucleus .{name}").bounding_box() for name in ("sure", "foot"))
+    assert call["y"] + call["height"] <= foot["y"]
+
+
 def test_phases_are_told_apart_without_colours(page, two):
     page.locator("#table").focus()
     page.keyboard.press("Home")

@@ -18,10 +18,11 @@ const draw = onFrame(paint);
 const width = () => canvas.clientWidth - EDGE.left - EDGE.right;
 const styled = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 const height = () => canvas.clientHeight - EDGE.top - EDGE.bottom;
-const xOf = (dna) => EDGE.left + (Math.min(dna, shown.most) / shown.most) * width();
+// A specklike thing beside a bright one may have less than none.
+const xOf = (dna) => EDGE.left + (Math.min(Math.max(dna, 0), shown.most) / shown.most) * width();
 // Some room above, for the whole of the topmost point.
 const yOf = (area) => EDGE.top + height() * (1 - Math.min(area / shown.area, 1) / 1.05);
-const binOf = (dna) => Math.min(Math.floor((dna / shown.most) * shown.bins), shown.bins - 1);
+const binOf = (dna) => Math.min(Math.max(Math.floor((dna / shown.most) * shown.bins), 0), shown.bins - 1);
 
 function update() {
   const units = new Set([...images.values()].filter((image) => image.nuclei.length).map((image) => image.data.dna_unit));
