@@ -296,6 +296,8 @@ def test_corrections_train_a_model_that_calls_again_and_are_taken_again(page, fi
     page.locator("#open-corrections").click()
     page.locator("#trained .call", has_text="Right before").wait_for(timeout=300_000)
     assert f"95{PERCENT} interval" in page.locator("#trained").inner_text()
+    # The page fetches it: where it is refused, the page is not left.
+    assert page.locator("a#save-model[download]").count() == 1
     with zipfile.ZipFile(io.BytesIO(saved(page, "#save-model"))) as archive:
         archive.extractall(tmp_path)
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -489,6 +491,7 @@ def test_a_plate_map_dropped_with_its_images_compares_conditions(page, tmp_path)
     # Called again, an image keeps its picture.
     await_picture(page, 100)
     assert "Phases by condition" in page.locator("#experiment").inner_text()
+    saved(page, "#save-report")  # compared with nothing
     page.select_option("#control", "control")
     with zipfile.ZipFile(io.BytesIO(saved(page, "#save-report"))) as archive:
         assert b"control" in archive.read("report.html")

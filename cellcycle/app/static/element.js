@@ -17,7 +17,7 @@ export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (key === 'colour') made.style.backgroundColor = value;
-    else if (value !== '' && value != null) made.setAttribute(key, value);
+    else if (value != null) made.setAttribute(key, value);
   }
   made.append(...children.flat().filter((child) => child != null && child !== ''));
   return made;
