@@ -1184,7 +1184,7 @@ def _laid_out_when_told(names, file):
     return [], []
 
 
-def test_table_picture_and_outlines_show_what_was_said_and_the_report_says_that_it_does_not(site, field_file):
+def test_table_picture_and_outlines_show_what_was_said_and_the_report_says_that_it_does_not(site, folder, field_file):
     with visitor(site) as client:
         about = give(client, field_file).json()
         address = f"/api/images/{about['id']}"
@@ -1203,7 +1203,9 @@ def test_table_picture_and_outlines_show_what_was_said_and_the_report_says_that_
         told = b"the 3 corrections in the table nuclei.csv are not counted"
         for packed, is_there in ((report, False), (client.get("/api/report.zip").content, True)):
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-                assert (told in archive.read("report.html")) == is_there
+                page = archive.read("report.html")
+                assert (told in page) == is_there and b"<td>nuclei.csv, sha256" in page
+                assert str(folder).encode() not in page and b"--images" not in page
         client.put(f"{address}/corrections", json={str(n): "none" for n in range(1, about["n"] + 1)}).raise_for_status()
         assert all(client.get(f"{address}/{name}").status_code == 200 for name in ("overlay.png", "outlines.zip"))
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import html
 import json
 import os
 import re
@@ -136,8 +137,11 @@ def report(images, control: str) -> bytes:
     n_said = sum(len(said) for _, said in images)
     with _experiment(images, control) as (rows, experiment):
         file = rows.with_name("report.html")
-        write_report(file, experiment, [rows], rows.parent)
+        write_report(file, experiment, [rows], None)
+        # Where the table lay on this server is not for visitors.
+        page = file.read_text("utf-8").replace(html.escape(str(rows)), rows.name)
         if n_said:
             words = f"As the model called: the {n_said} corrections in the table nuclei.csv are not counted."
-            file.write_text(file.read_text("utf-8").replace("</h1>", f"</h1>\n<p>{words}</p>", 1), "utf-8", newline="")
+            page = page.replace("</h1>", f"</h1>\n<p>{words}</p>", 1)
+        file.write_text(page, "utf-8", newline="")
         return zipped([file, file.with_name("report_numbers.csv"), rows])

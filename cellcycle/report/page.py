@@ -68,7 +68,7 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
 
     Returned are the file of the numbers, and notes. A file that is no earlier report is not replaced. `tables` are
     those that the experiment was read from, to be named with their hashes; `images` is the folder of their images, for
-    pictures of nuclei: what is not there is left out, with a note.
+    pictures of nuclei: what is not there is left out, with a note; with None there are none.
     """
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
@@ -93,7 +93,7 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
     headed = [f"<h3>Plate {html.escape(plate or 'unnamed')}</h3>{made}" for plate, made in plates.items()]
     shown = headed if len(plates) > 1 else plates.values()
     sections += [section("Plates" if len(plates) > 1 else "Plate", _PLATE, *shown)] if plates else []
-    pictures, notes = _pictures(experiment, images)
+    pictures, notes = ("", []) if images is None else _pictures(experiment, images)
     sections += [_wells(numbers, experiment), pictures, _done(experiment, tables)]
     page = (files("cellcycle.report") / "report.html").read_text(encoding="utf-8")
     style = (files("cellcycle.report") / "report.css").read_text(encoding="utf-8")
