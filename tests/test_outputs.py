@@ -19,11 +19,13 @@ import pandas as pd
 import pytest
 
 from cellcycle import cli, files, names
-from cellcycle.errors import CellCycleError, SettingError, shown
+from cellcycle.errors import CellCycleError, ImageError, SettingError, shown
 from cellcycle.images import write_image
 from cellcycle.masks import write_mask
+from cellcycle.nuclei import Anchor
 from cellcycle.predict import Settings, predict, predictor
 from cellcycle.predict.extras import Extras, is_extra
+from cellcycle.predict.groups import Shared
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice
@@ -532,6 +534,73 @@ def test_what_a_stopped_run_has_finished_outlives_one_with_other_options(tmp_pat
         assert len(again) == 1
         assert [made.image for made in again.run(lambda only: (kept for _ in only))] == ["a.tif"] * 2
     assert os.listdir(tmp_path) == [], "a run that is done clears those of its output"
+
+
+class FullDisk:
+    """A stream on a disk that takes no more."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, _):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def stopped_after(tmp_path, predictions, **more):
+    """Stop a run of four images after some of them, and return the journal of the next one."""
+
+    def made(only):
+        yield from predictions
+        raise KeyboardInterrupt
+
+    def journal():
+        return Journal(tmp_path / "a.csv", "key", ModelChoice.of("lr"), [{}] * 4)
+
+    with pytest.raises(KeyboardInterrupt), journal() as stopped:
+        for what, value in more.items():
+            getattr(stopped, what)(*value)
+        list(stopped.run(made))
+    return journal()
+
+
+def test_what_was_finished_is_read_also_when_the_disk_has_become_too_full_to_keep_more(tmp_path):
+    bad = ImagePrediction("b.tif", {}, None, error=ImageError("b.tif", "bad", "mend it"))
+    first, second, third, fourth = (ImagePrediction(f"{name}.tif", {"image": [f"{name}.tif"]}) for name in "abcd")
+    with stopped_after(tmp_path, [first, bad, third]) as journal:
+        journal._stream = FullDisk(journal._stream)
+        made = list(journal.run(lambda only: (one for one in (second, fourth))))
+    assert [one.image for one in made] == ["a.tif", "b.tif", "c.tif", "d.tif"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_takes_a_journal_but_not_its_folder_has_none(tmp_path, monkeypatch):
+    kept = ImagePrediction("a.tif", {"image": ["a.tif"]}, None)
+    found = stopped_after(tmp_path, [kept])
+    found.__exit__(KeyboardInterrupt)
+    shutil.rmtree(found.path.with_suffix(".found.partial"))
+    before = found.path.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", full)
+        journal = Journal(tmp_path / "a.csv", "key", ModelChoice.of("lr"), [{}] * 4)
+    assert (len(journal), journal.folder) == (0, None)
+    assert found.path.read_bytes() == before
+
+
+def test_finished_images_are_made_anew_where_an_image_read_with_them_is_there_again(tmp_path):
+    kept = [ImagePrediction(name, {"image": [name]}, None) for name in ("a.tif", "b.tif")]
+    then = [Shared(anchor=Anchor(1.0)), Shared(anchor=Anchor(5.0)), Shared(), Shared()]
+    with stopped_after(tmp_path, kept, heed=(Settings(), then)) as journal:
+        journal.heed(Settings(), [Shared(anchor=Anchor(position)) for position in (1.5, 5.0, 1.5, 5.0)])
+        wanted = []
+        list(journal.run(lambda only: (wanted.append(k) or kept[0] for k in only)))
+    assert wanted == [0, 2, 3]
 
 
 @pytest.mark.parametrize("system", ["windows", "no locks"])

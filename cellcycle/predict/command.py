@@ -75,20 +75,24 @@ def run_predict(
     with ExitStack() as stack:
         # SIGTERM, as of a queue or of `timeout`, ends the run like Ctrl-C: nothing unfinished is left.
         stack.enter_context(tasks.handled(signal.SIGTERM, _end))
-        how, folder, made = "slide" if is_slide else "each" if is_each else "together", None, None
+        how = "slide" if is_slide else "each" if is_each else "together"
+        journal = folder = None
         if output is not None and len(images) > 1 and not is_stream(output):
             key = key_of(images, masks, choice, settings, extras, (how, columns))
             journal = stack.enter_context(Journal(output, key, choice, extras.targets(images)))
-            folder, made = journal.folder, journal.run(predictions)
-            if len(journal):
-                _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
+            folder = journal.folder
         folder = folder or stack.enter_context(scratch_folder())
         client = stack.enter_context(tasks.cluster(dask, n_jobs))
         do = stack.enter_context(workers_of(choice, settings, n_workers, client))
         settings, shared, notes = look_first(images, choice, settings, columns, how, masks, folder, do)
+        made = predictions() if journal is None else journal.run(predictions)
+        if journal is not None:
+            journal.heed(settings, shared)
+            if len(journal):
+                _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
         _note(*notes)
         write, words = stack.enter_context(_outputs(name, output))
-        for prediction in tasks.with_bar(made or predictions(), images, "image"):
+        for prediction in tasks.with_bar(made, images, "image"):
             told.add(prediction)
             if write is not None:
                 write(prediction.table)

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import BinaryIO
 
 from cellcycle import files
 from cellcycle.images.remote import AT_ONCE, is_url, state_at
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.groups import Shared
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
 
 
@@ -60,7 +62,8 @@ class Journal(contextlib.AbstractContextManager):
 
     Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it, or in None.
     An image that could not be read or drawn is not kept: the next run tries it again, as it does one whose `targets`,
-    the files beside its row, were taken away or written by another run. Where no journal can be written, or a live run
+    the files beside its row, were taken away or written by another run, and those to which it then lends another G1
+    peak (`heed`). Where no journal can be written, or a live run
     of the same output holds it, the run goes on without. Each key of `key_of` has its own, until a run of the output is
     done; a journal tells the models of a choice by their place.
     """
@@ -73,9 +76,14 @@ class Journal(contextlib.AbstractContextManager):
         self._targets = targets
         self.folder: Path | None = self.path.with_suffix(".found.partial")
         self._at: dict[int, int] = {}
+        self._told, self._told_then = [""] * len(targets), {}
         self._stream = None
-        with contextlib.suppress(OSError):
+        try:
             self._open(key)
+        except OSError:
+            # Such as a disk that took the file and not the folder: what was finished before stays for the next run.
+            self._let_go()
+            self._at.clear()
         if self._stream is None:
             self.folder = None
 
@@ -104,7 +112,7 @@ class Journal(contextlib.AbstractContextManager):
             try:
                 row = json.loads(line)
                 if row["targets"] == self._written(row["index"]):
-                    self._at[row["index"]] = end
+                    self._at[row["index"]], self._told_then[row["index"]] = end, row["told"]
             except (ValueError, KeyError, TypeError):
                 break
             end += len(line)
@@ -117,22 +125,32 @@ class Journal(contextlib.AbstractContextManager):
         """Return the state of the files beside the row of an image, however it is spelled, less those not there."""
         return {what: _state(path)[1:] for what, path in self._targets[index].items() if os.path.exists(path)}
 
+    def heed(self, settings: Settings, shared: Sequence[Shared]) -> None:
+        """Forget finished images that those read with them told something else: some could not be read then, or now."""
+        told = (json.dumps([asdict(settings), asdict(one)], default=str) for one in shared)
+        self._told = [hashlib.sha256(one.encode()).hexdigest()[:12] for one in told]
+        self._at = {index: at for index, at in self._at.items() if self._told_then[index] == self._told[index]}
+
     def run(self, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
         """Yield the predictions of all images in order: finished ones from here, the rest as `predict` makes them."""
         finished, n_images = dict(self._at), len(self._targets)
-        with contextlib.closing(predict([index for index in range(n_images) if index not in finished])) as made:
+        with contextlib.ExitStack() as stack:
+            # A stream of its own, which stays when nothing more can be kept.
+            rows = stack.enter_context(open(self.path, "rb")) if finished else None
+            made = stack.enter_context(
+                contextlib.closing(predict([index for index in range(n_images) if index not in finished]))
+            )
             for index in range(n_images):
                 if index in finished:
-                    yield self._read(finished[index])
+                    yield self._read(rows, finished[index])
                 else:
                     prediction = next(made)
                     self._keep(index, prediction)
                     yield prediction
 
-    def _read(self, at: int) -> ImagePrediction:
-        self._stream.seek(at)
-        row = json.loads(self._stream.readline())
-        self._stream.seek(0, os.SEEK_END)
+    def _read(self, rows: BinaryIO, at: int) -> ImagePrediction:
+        rows.seek(at)
+        row = json.loads(rows.readline())
         model = getattr(self._choice, row["model"]) if row["model"] else None
         return ImagePrediction(row["image"], row["columns"], model, **row["remarks"])
 
@@ -142,6 +160,7 @@ class Journal(contextlib.AbstractContextManager):
         found = prediction.checkpoint
         model = "" if found is None else "default" if found.folder == self._choice.default.folder else "anchored"
         row = {"index": index, "model": model, "image": prediction.image, "columns": prediction.columns}
+        row["told"] = self._told[index]
         row["targets"] = self._written(index)
         row["remarks"] = {"remark": prediction.remark, "plane_note": prediction.plane_note}
         try:
