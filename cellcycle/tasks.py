@@ -22,8 +22,12 @@ _AHEAD = 2
 _BAR_FROM = 4
 # A scheduler, or its first worker, that needs longer is not there.
 _ANSWER_S = 30
-# What a worker of a cluster on this machine begins with, also one that takes the place of another: as `_begin` has it.
-_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+# What a worker of a cluster on this machine begins with, also one that takes the place of another: as `_begin` has it,
+# and what it says of how the others went away would stand between our lines.
+_DEAF = (
+    "import logging, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    "logging.getLogger('distributed').setLevel(logging.CRITICAL)"
+)
 
 
 def run(

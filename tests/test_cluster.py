@@ -3,6 +3,7 @@
 import ast
 import gc
 import inspect
+import logging
 import os
 import re
 import signal
@@ -57,8 +58,13 @@ def test_a_cluster_gives_results_in_order_with_what_start_made(client):
         list(tasks.run(shout, ["two"], client=client))
 
 
-def test_workers_on_this_machine_leave_ctrl_c_to_the_command(client):
+def quietest():
+    return logging.getLogger("distributed.worker").getEffectiveLevel()
+
+
+def test_workers_on_this_machine_leave_ctrl_c_to_the_command_and_say_nothing_when_it_ends(client):
     assert set(client.run(signal.getsignal, signal.SIGINT).values()) == {signal.SIG_IGN}
+    assert set(client.run(quietest).values()) == {logging.CRITICAL}
 
 
 def test_a_worker_that_dies_loses_nothing_and_repeats_nothing(client, tmp_path):
