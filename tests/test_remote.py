@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from cellcycle.errors import ImageError
+from cellcycle.errors import DataError, ImageError
 from cellcycle.images import expand, read_plane, remote
 from cellcycle.predict import Settings, predict
 from cellcycle.predict.extras import Extras
@@ -23,7 +23,7 @@ from cellcycle.predict.groups import layout
 from cellcycle.predict.journal import key_of
 from cellcycle.predict.predictor import ModelChoice
 from cellcycle.simulation import simulate_field
-from tests.test_omezarr import PIXELS, changed, store
+from tests.test_omezarr import NAMED, PIXELS, bare_plate, changed, store
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
@@ -199,6 +199,32 @@ def test_a_plate_is_read_from_a_server_that_is_busy_or_refuses_what_it_has_not(t
         monkeypatch.setattr(Busy, "status", 503)
         (error,) = expand([f"{site}/p.zarr"])
         assert "503" in error.finding
+
+
+class Failing(Files):
+    """Answers with 500 to what holds the name `fails`."""
+
+    fails = ""
+
+    def send_head(self):
+        return self.send_error(500) if self.fails and self.fails in self.path else super().send_head()
+
+
+def test_a_server_that_fails_when_it_is_asked_for_the_plate_leaves_no_field_without_its_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "_PAUSES", ())
+    bare_plate(tmp_path / "p.zarr", {"A/1": [0, 1]}, name="P", acquisitions=NAMED)
+    with serving(partial(Failing, directory=tmp_path)) as site:
+        images = expand([f"{site}/p.zarr"])
+        assert [own["plate"] for own in layout(images)[0]] == ["P (day 1)", "P (day 2)"]
+        for fails, of in {"p.zarr/.zattrs": "p.zarr", "A/1/.zattrs": "p.zarr/A/1"}.items():
+            monkeypatch.setattr(Failing, "fails", fails)
+            with pytest.raises(DataError, match="500") as found:
+                layout(images)
+            assert found.value.subject == f"{site}/{of}"
+        # A file is of no such plate.
+        Files.asked.clear()
+        monkeypatch.setattr(Failing, "fails", "/")
+        assert layout([f"{site}/a/b/c/d.png"])[0][0]["well"] == "" and not Files.asked
 
 
 class Terse(Files):

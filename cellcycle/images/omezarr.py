@@ -126,7 +126,8 @@ def chunk_keys(found: Opened, wanted: Mapping[str, Sequence[int]]) -> list[str]:
 def _missing(folder: Path, found: Opened, wanted: Mapping[str, Sequence[int]]) -> str:
     """Say how many chunks of some planes are not stored: empty ones need not be, but a copy may have stopped."""
     keys = chunk_keys(found, wanted)
-    n_missing = sum(not (folder / key).is_file() for key in keys)
+    # An empty file is what a copy to a full disk leaves of a chunk, and of a shard zarr reads it as nothing.
+    n_missing = sum(not ((folder / key).is_file() and (folder / key).stat().st_size) for key in keys)
     if not n_missing:
         return ""
     planes = "planes" if len(wanted["z"]) > 1 else "plane"

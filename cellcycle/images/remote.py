@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cellcycle.errors import ImageError, reason_of
+from cellcycle.errors import DataError, ImageError, reason_of
 from cellcycle.files import scratch_folder
 from cellcycle.images.formats import IMAGE_SUFFIXES, one_line
 from cellcycle.images.omezarr import (
@@ -56,9 +56,8 @@ def copied(url: str, wanted: Callable[[Stack], dict[str, range]]) -> Iterator[Pa
     """
     with scratch_folder() as folder, _named(url):
         # Under a name of ours: theirs may be one such as "..".
-        is_file = _suffix(url) in IMAGE_SUFFIXES
-        path = folder / f"image{_suffix(url) if is_file else '.zarr'}"
-        if is_file:
+        path = folder / f"image{_suffix(url) if is_of_file(url) else '.zarr'}"
+        if is_of_file(url):
             if not _copy(url, path):
                 raise ImageError(url, "there is no such file", "check the address")
         else:
@@ -73,7 +72,7 @@ def images_at(url: str) -> list[str | ImageError]:
     A well of a plate that cannot be listed stands there as its error.
     """
     url = url.rstrip("/")
-    if _suffix(url) in IMAGE_SUFFIXES:
+    if is_of_file(url):
         return [url]
     told = told_at(url)
     parts = _listed(told, url)
@@ -97,12 +96,28 @@ def told_at(url: str) -> dict:
         return described(folder)[0]
 
 
+def told_above(url: str) -> dict:
+    """Do as `told_at` for the plate or well of an image, if it has one: nothing where there is none.
+
+    A `DataError` says that a server which may have it did not give it: whose field the image is would not be known.
+    """
+    with scratch_folder() as folder:
+        try:
+            is_there = any(_copy(f"{url}/{name}", folder / name, is_open=True) for name in OF_GROUP)
+        except ImageError as error:
+            status = getattr(error.__cause__, "status", 500)
+            if status < 500 and status != 429:
+                return {}
+            raise DataError(url, error.finding, error.remedy) from error
+        return described(folder)[0] if is_there else {}
+
+
 def state_at(url: str) -> list[str]:
     """Return what a server says of an image by which an altered one is told, of an OME-Zarr of what describes it.
 
     Nothing where it says nothing, or cannot be asked.
     """
-    for file in [url] if _suffix(url) in IMAGE_SUFFIXES else [f"{url}/{name}" for name in OF_GROUP]:
+    for file in [url] if is_of_file(url) else [f"{url}/{name}" for name in OF_GROUP]:
         with suppress(Exception):  # whatever a network sets off
             import fsspec
 
@@ -110,6 +125,11 @@ def state_at(url: str) -> list[str]:
             told = system.info(name)
             return [f"{what} {told[what]}" for what in _STATES if told.get(what)]
     return []
+
+
+def is_of_file(url: str) -> bool:
+    """Say whether a URL is that of an image file, not of an OME-Zarr."""
+    return _suffix(url) in IMAGE_SUFFIXES
 
 
 def _suffix(url: str) -> str:

@@ -13,7 +13,7 @@ from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
 from cellcycle.images.makers import ALONE, PART_OF_PLATE, WELL_RULES
 from cellcycle.images.omezarr import OF_GROUP, described
-from cellcycle.images.remote import is_url, told_at
+from cellcycle.images.remote import is_of_file, is_url, told_above
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import n_alike, shown_name
 
@@ -227,7 +227,8 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
     """Return the place of each image file by its OME metadata, or where that says nothing as it is `named`.
 
     Plates of one name, and acquisitions of one plate, that share a well are told apart, as by `places_of`. A
-    `DataError` says that name and metadata put an image into two wells, or that a plate does not know its well.
+    `DataError` says that name and metadata put an image into two wells, that a plate does not know its well, or that
+    its server does not say now.
     """
     of_folders: dict[str, dict] = {}
     places = []
@@ -255,7 +256,7 @@ def _stated(name: str, of_folders: dict[str, dict]) -> Place:
                 plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
                 well = well_name(f"{ROWS[row]}{column + 1}") if 0 <= row < len(ROWS) else ""
                 return Place(shown_name(plate), well, "OME-XML", folder=os.path.dirname(whole_path(name)))
-            if is_url(name) or path.is_dir():
+            if path.is_dir() or (is_url(name) and not is_of_file(name)):
                 return _in_plate(name, of_folders)
     except ImageError:
         # Whatever is wrong with the file, reading it says so.
@@ -268,7 +269,7 @@ def _told(folder: str, of_folders: dict[str, dict]) -> dict:
     if folder not in of_folders:
         of_folders[folder] = {}
         if is_url(folder) or any(Path(folder, file).is_file() for file in OF_GROUP):
-            of_folders[folder] = told_at(folder) if is_url(folder) else described(Path(folder))[0]
+            of_folders[folder] = told_above(folder) if is_url(folder) else described(Path(folder))[0]
     return of_folders[folder]
 
 
