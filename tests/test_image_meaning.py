@@ -1,6 +1,7 @@
 """What the numbers, names, pages and sizes of a file mean: read rightly, or refused in one line."""
 
 import json
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -571,6 +572,11 @@ def test_an_image_in_a_folder_is_another_one_when_a_file_in_it_was_written(tmp_p
     before = key_of(*given)
     assert key_of(*given) == before
     chunk.write_bytes(b"12")
+    assert key_of(*given) != before
+    # Also one that came back from a copy, with the time that it had, among newer ones.
+    (tmp_path / "a.zarr" / "0" / "0.1").write_bytes(b"1")
+    before = key_of(*given)
+    os.utime(chunk, (1, 1))
     assert key_of(*given) != before
 
 

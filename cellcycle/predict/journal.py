@@ -51,9 +51,11 @@ def _state(image) -> list:
         return [image, *(state_at(image) or [secrets.token_hex()])]
     with contextlib.suppress(OSError, ValueError, TypeError):
         # An OME-Zarr is a folder, whose own time stays when chunks are written.
+        # Each file of it is told of: a chunk that comes back from a copy may be older than the others.
         inside = [os.path.join(at, name) for at, _, names in os.walk(image) for name in names]
-        found = [os.stat(file) for file in [image, *inside]]
-        return [os.fspath(image), len(found), sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)]
+        found = [(file[len(os.fspath(image)) :], os.stat(file)) for file in (os.fspath(image), *sorted(inside))]
+        told = [(name, one.st_size, one.st_mtime_ns) for name, one in found]
+        return [os.fspath(image), hashlib.sha256(repr(told).encode()).hexdigest()]
     return [str(image)]
 
 
