@@ -23,7 +23,7 @@ from cellcycle.errors import CellCycleError, ImageError, SettingError, shown
 from cellcycle.images import write_image
 from cellcycle.masks import write_mask
 from cellcycle.nuclei import Anchor
-from cellcycle.predict import Settings, predict, predictor
+from cellcycle.predict import Settings, predict, predictor, target
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.journal import Journal, key_of
@@ -660,6 +660,16 @@ def test_a_refused_run_leaves_no_new_folder(run, tmp_path):
     assert sorted(os.listdir()) == before
     assert run("predict", str(MITOSIS), "--overlay", "new/overlays")[0] == 0
     assert os.listdir("new/overlays") == ["M_0002_phases.png"]
+
+
+def test_a_folder_that_takes_nothing_is_said_before_the_work(run, never, tmp_path, monkeypatch):
+    def full(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr(target.tempfile, "TemporaryFile", full)
+    for what in ("overlay", "masks", "outlines", "rois"):
+        refused(run("predict", str(MITOSIS), f"--{what}", "there"), f"--{what}")
 
 
 def test_a_pipe_is_no_image_and_nobody_waits_for_it(run, tmp_path):

@@ -75,8 +75,7 @@ class Extras:
             missing = [above for above in (folder, *folder.parents) if not os.path.lexists(above)]
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                if is_file:
-                    try_to_write(path, folder)
+                try_to_write(path, folder)
             except OSError as error:
                 raise SettingError(option, f"{path} cannot be written ({error.strerror})", "name another") from error
             finally:
