@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import ImageError, SettingError
 
 try:
     import fcntl
@@ -149,8 +149,8 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
         try:
             with _told(path, FULL):
                 yield work
-        except SettingError as error:
-            # Of a file in it nobody knows the unfinished name.
+        except (SettingError, ImageError) as error:
+            # Of a file in it, such as an image that is written, nobody knows the unfinished name.
             if not Path(error.subject).is_relative_to(work):
                 raise
             raise SettingError(path, error.finding, error.remedy) from error

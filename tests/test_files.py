@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from cellcycle import files
-from cellcycle.errors import SettingError
+from cellcycle.errors import ImageError, SettingError
 
 UNFINISHED = ".unfinished-*"
 
@@ -156,8 +156,10 @@ def test_sha256_of(tmp_path):
 
 
 def test_a_disk_that_fills_up_in_a_folder_is_told_by_the_name_that_was_asked_for(tmp_path):
-    with pytest.raises(SettingError) as told, files.whole_folder(tmp_path / "asked") as work:
-        raise SettingError(work / "G1" / "a.png", "the disk is full", "make room, then run it again")
-    assert told.value.subject == str(tmp_path / "asked") and os.listdir(tmp_path) == []
+    # Images that cannot be written have an error of their own.
+    for kind in (SettingError, ImageError):
+        with pytest.raises(SettingError) as told, files.whole_folder(tmp_path / "asked") as work:
+            raise kind(work / "G1" / "a.png", "the disk is full", "make room, then run it again")
+        assert told.value.subject == str(tmp_path / "asked") and os.listdir(tmp_path) == []
     with pytest.raises(SettingError, match=r"^b\.csv: "), files.whole_folder(tmp_path / "asked"):
         raise SettingError("b.csv", "the disk is full", "make room, then run it again")
