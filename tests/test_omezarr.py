@@ -219,6 +219,17 @@ def test_fields_of_one_acquisition_stay_together_and_a_broken_well_is_of_its_pla
     assert plates_of(images) == [("P", "A01")] * 2
 
 
+def test_a_plate_of_before_0_4_tells_its_wells_by_their_paths(tmp_path):
+    plate = bare_plate(tmp_path / "p.zarr", {"A/1": [None], "A/2": [None]}, name="P")
+    images = expand([plate])
+
+    def forget(told):
+        told["plate"]["wells"] = [{"path": well["path"]} for well in told["plate"]["wells"]]
+
+    changed(plate, ".zattrs", forget)
+    assert plates_of(images) == [("P", "A01"), ("P", "A02")]
+
+
 @pytest.mark.parametrize("said", [{}, {"name": "p"}])
 def test_plates_of_one_name_that_share_a_well_are_told_apart_by_what_differs_of_their_paths(tmp_path, said):
     one, two = (bare_plate(tmp_path / d / "p.zarr", {"A/1": [None], "A/2": [None]}, **said) for d in ("d1", "d2"))

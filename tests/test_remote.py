@@ -227,6 +227,11 @@ def test_a_server_that_fails_when_it_is_asked_for_the_plate_leaves_no_field_with
         assert layout([f"{site}/a/b/c/d.png"])[0][0]["well"] == "" and not Files.asked
 
 
+def test_acquisitions_that_wells_alone_tell_of_are_told_apart_as_here(site, tmp_path):
+    bare_plate(tmp_path / "p.zarr", {"A/1": [0, 1]}, name="P")
+    assert [own["plate"] for own in layout(expand([f"{site}/p.zarr"]))[0]] == ["P (0)", "P (1)"]
+
+
 class Terse(Files):
     """Says nothing by which an altered file is told."""
 

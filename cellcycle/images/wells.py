@@ -284,8 +284,9 @@ def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
     plate = _told(root, of_folders).get("plate")
     if plate is None:
         return Place()
+    # Before 0.4 the path alone says which well it is.
     at = {well["path"]: f"{plate['rows'][well['rowIndex']]['name']}/{plate['columns'][well['columnIndex']]['name']}"
-          for well in plate.get("wells", ())}  # fmt: skip
+          if "rowIndex" in well else well["path"] for well in plate.get("wells", ())}  # fmt: skip
     if at and at.get(own) != own:
         finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
         raise DataError(name, finding, "export the plate again, or copy the images out of it")
@@ -294,8 +295,8 @@ def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
     # A refused description of a well takes nothing from what the plate says of it.
     with suppress(ImageError), one_line(name):
         named = {step["id"]: step.get("name") for step in plate.get("acquisitions", ())}
-        # A plate behind a URL is not asked for every well where it has one acquisition.
-        told = _told(f"{root}/{own}", of_folders).get("well", {}) if len(named) > 1 or not is_url(root) else {}
+        # A plate behind a URL is not asked for every well where it says that it has one acquisition.
+        told = {} if len(named) == 1 and is_url(root) else _told(f"{root}/{own}", of_folders).get("well", {})
         for image in told.get("images", ()):
             if str(image["path"]).strip("/") == field and (number := image.get("acquisition")) is not None:
                 called, *others = [name for name in named.values() if name and name == named.get(number)] or [number]
