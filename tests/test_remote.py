@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import socketserver
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from cellcycle import tasks
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import expand, read_plane, remote
 from cellcycle.predict import Settings, predict
@@ -230,6 +233,15 @@ def test_a_server_that_fails_when_it_is_asked_for_the_plate_leaves_no_field_with
 def test_acquisitions_that_wells_alone_tell_of_are_told_apart_as_here(site, tmp_path):
     bare_plate(tmp_path / "p.zarr", {"A/1": [0, 1]}, name="P")
     assert [own["plate"] for own in layout(expand([f"{site}/p.zarr"]))[0]] == ["P (0)", "P (1)"]
+
+
+def test_who_is_stopped_waits_for_no_server():
+    ended, began = threading.Event(), time.monotonic()
+    with tasks.handled(signal.SIGINT, signal.default_int_handler), pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        remote.at_once(lambda _: ended.wait(10), range(20))
+    ended.set()
+    assert time.monotonic() - began < 5
 
 
 class Terse(Files):

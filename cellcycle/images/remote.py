@@ -6,9 +6,9 @@ read like any file.
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,7 +30,7 @@ from cellcycle.images.stacks import Stack
 
 _URL = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
 # Without a byte for so long, a server has stopped. Chunks are small: several are on their way at once.
-_SECONDS, AT_ONCE = 60.0, 8
+_SECONDS, _AT_ONCE = 60.0, 8
 # After so long a server that is busy is asked again.
 _PAUSES = (0.5, 2.0)
 # What servers say of a file that changes with it; a size may stay.
@@ -46,6 +46,21 @@ def is_url(path) -> bool:
     (True, False, False)
     """
     return isinstance(path, str) and bool(_URL.match(path))
+
+
+def at_once(function: Callable, items: Iterable) -> list:
+    """Return what a function says of each item, of several at once: a network is waited for most of the time.
+
+    Who is stopped meanwhile, as by Ctrl-C, waits for no server.
+    """
+    with ThreadPool(_AT_ONCE) as pool:
+        try:
+            return list(pool.imap(function, items))
+        except Exception:
+            # What is on its way ends before the folder goes into which it is copied.
+            pool.terminate()
+            pool.join()
+            raise
 
 
 @contextmanager
@@ -78,8 +93,7 @@ def images_at(url: str) -> list[str | ImageError]:
     parts = _listed(told, url)
     if "plate" not in told:
         return parts or [url]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [image for images in pool.map(_images_of, parts) for image in images]
+    return [image for images in at_once(_images_of, parts) for image in images]
 
 
 def _images_of(well: str) -> list[str | ImageError]:
@@ -176,9 +190,8 @@ def _copy_level(url: str, path: Path, wanted) -> None:
         # What is wrong with it is said here, before many chunks are asked for.
         found = opened(path)
     keys = chunk_keys(found, wanted(found.stack))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        # A chunk that is not there is one of background.
-        list(pool.map(lambda key: _copy(f"{url}/{level}/{key}", path / level / key, is_open=True), keys))
+    # A chunk that is not there is one of background.
+    at_once(lambda key: _copy(f"{url}/{level}/{key}", path / level / key, is_open=True), keys)
 
 
 def _copy(url: str, path: Path, is_open: bool = False) -> bool:

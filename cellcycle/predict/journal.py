@@ -7,14 +7,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
 from cellcycle import files
-from cellcycle.images.remote import AT_ONCE, is_url, state_at
+from cellcycle.images.remote import at_once, is_url, state_at
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.groups import Shared
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
@@ -28,11 +27,9 @@ def key_of(
     `read_as` says how the images are read together, in what JSON takes.
     """
     models = [choice.default.card, *([choice.anchored.card] if choice.is_auto else [])]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        states = list(pool.map(_state, images))
     facts = [
         version("cellcycle"),
-        states,
+        at_once(_state, images),
         [model["card_sha256"] for model in models],
         asdict(settings),
         [_state(os.path.abspath(mask) if isinstance(mask, Path) else mask) for mask in masks],
