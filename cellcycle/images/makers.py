@@ -42,6 +42,10 @@ WELL_RULES = {
     r"(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
     ALONE: r"(?P<plate>)(?P<row>[A-Pa-p])(?P<column>0?[1-9]|1\d|2[0-4])(?:_s\d+)?$",
 }
+# What numbers a field, and stands before a well.
+FIELD_NUMBER = re.compile(
+    r"(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)(?=[ _-]|$)", re.IGNORECASE
+)
 # Folders called so hold parts or times of one plate; days, dates, runs and whatever else may be plates.
 PART_OF_PLATE = re.compile(
     r"(?:time(?:[ _-]?point)?|z[ _-]?(?:step|stack)|site|field|fld|fov|pos(?:ition)?|tile|scene|series|scan|frame|part"

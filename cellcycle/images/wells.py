@@ -11,16 +11,12 @@ from pathlib import Path
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
-from cellcycle.images.makers import ALONE, PART_OF_PLATE, WELL_RULES
+from cellcycle.images.makers import ALONE, FIELD_NUMBER, PART_OF_PLATE, WELL_RULES
 from cellcycle.images.omezarr import OF_GROUP, described
 from cellcycle.images.remote import is_of_file, is_url, told_above
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import n_alike, shown_name
 
-# What numbers a field, and stands before a well.
-_FIELD = re.compile(
-    r"(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)(?=[ _-]|$)", re.IGNORECASE
-)
 ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
 
 
@@ -93,7 +89,7 @@ def places_of(paths) -> list[Place]:
             named = {k: _named(match["row"].upper(), match["column"]) for k, match in found.items()}
             if _is_followed(rule, set(named.values()), len(found), len(members)):
                 for k, well in named.items():
-                    places[k] = Place(_FIELD.sub("", found[k]["plate"] or ""), well, rule)
+                    places[k] = Place(FIELD_NUMBER.sub("", found[k]["plate"] or ""), well, rule)
                 wells[whole[folder]].update(named.values())
                 break
     unknown = [folder for folder, members in inside.items() if not any(places[k].well for k in members)]
