@@ -51,8 +51,8 @@ SOURCES = {
         "G1, S and G2 are gates on the intensity of the same channel; M was sorted by hand",
         "pictures that a model learned from are left out, by fingerprint, with all that overlap them; the others are "
         "of the same culture and instrument, so that cells of another laboratory may fare worse; recipes and cutoffs "
-        "were chosen with them in view; no pixel size comes with them: the one that is stated gives their median nucleus "
-        "the area that models know, while the true one, by which they are smaller, would count as unknown",
+        "were chosen with them in view; no pixel size comes with them: the one that is stated gives their median "
+        "nucleus the area that models know, while the true one, by which they are smaller, would count as unknown",
         "BSD-3 (repository minh-doan/MLCP)",
     ),
     "mitocheck": Source(
