@@ -199,29 +199,39 @@ def _without_noise(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.ndarray:
     """Return the contrast of each object over the noise that the mean of its pixels has left, (N,)."""
-    contrasts, areas, steps, levels, beside = [], [], ([], []), [], ([], [])
+    contrasts, areas, steps = [], [], ([], [])
     for label, box in objects:
-        window = about(box, 4 * _RING_PX)
+        window = about(box, _RING_PX)
         local, own = pixels[window].astype(np.float64), labels[window] == label
         ring = ndimage.binary_dilation(own, iterations=_RING_PX) & (labels[window] == 0)
         # Without any background beside it an object lies in a crowd, as noise does not.
         level = local[ring].mean() if ring.any() else -np.inf
         areas.append(own.sum())
         contrasts.append((local[own].mean() - level) * np.sqrt(areas[-1]))
-        ground = ~ndimage.binary_dilation(labels[window] > 0, iterations=_RING_PX)
-        levels.append(local[ground])
-        for k, (lines, inside, outside) in enumerate(((local, own, ground), (local.T, own.T, ground.T))):
-            apart = np.diff(lines, axis=0)
-            steps[k].append(apart[inside[1:] & inside[:-1]])
-            beside[k].append(apart[outside[1:] & outside[:-1]])
+        steps[0].append(np.diff(local, axis=0)[own[1:] & own[:-1]])
+        steps[1].append(np.diff(local, axis=1)[own[:, 1:] & own[:, :-1]])
     # From pixel to pixel, along and across the lines of a camera.
     noise = max(np.median(np.abs(np.concatenate(way))) for way in steps) * 1.4826 / np.sqrt(2)
-    levels = np.concatenate(levels)
-    if np.median(areas) < _SMALL_PX and levels.size and np.mean(levels == levels.min()) < _MOST_DARKEST:
+    if np.median(areas) < _SMALL_PX:
         # All of a nucleus of few pixels is rim, whose slope passes for noise.
-        ways = [np.abs(np.concatenate(way)) for way in beside]
-        noise = min(noise, max(way.mean() if way.size else np.inf for way in ways) * np.sqrt(np.pi) / 2)
+        noise = min(noise, _noise_beside(pixels, labels, objects))
     return np.array(contrasts) / max(noise, np.finfo(np.float32).eps)
+
+
+def _noise_beside(pixels: np.ndarray, labels: np.ndarray, objects: list) -> float:
+    """Return the noise of the ground beside objects, infinite where none is there or where it was cut off."""
+    levels, steps = [], ([], [])
+    for _, box in objects:
+        window = about(box, 4 * _RING_PX)
+        local = pixels[window].astype(np.float64)
+        ground = ~ndimage.binary_dilation(labels[window] > 0, iterations=_RING_PX)
+        levels.append(local[ground])
+        steps[0].append(np.diff(local, axis=0)[ground[1:] & ground[:-1]])
+        steps[1].append(np.diff(local, axis=1)[ground[:, 1:] & ground[:, :-1]])
+    levels, ways = np.concatenate(levels), [np.abs(np.concatenate(way)) for way in steps]
+    if not all(way.size for way in ways) or np.mean(levels == levels.min()) >= _MOST_DARKEST:
+        return np.inf
+    return float(max(way.mean() for way in ways) * np.sqrt(np.pi) / 2)
 
 
 def _without_glow(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
