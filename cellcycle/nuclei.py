@@ -14,6 +14,7 @@ from cellcycle.segmentation.crops import crop_columns
 from cellcycle.segmentation.flags import with_flags
 from cellcycle.segmentation.ground import Ground, ground_of
 from cellcycle.segmentation.measurements import measured_columns
+from cellcycle.segmentation.regions import PLAIN_CROP_PX
 
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong, or that the cells
 # are of a kind whose size tells the model nothing: one nucleus, a few, and the many of a field. Cells of any kind.
@@ -25,8 +26,8 @@ _MOST_AREA_RATIOS = ((LEAST_FOR_SCALE, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
 _LIKELY_AREA_RATIO = 4.0
 # No microscopist lets a usual nucleus have so few pixels a side.
 _LEAST_SEEN_PX = 4
-# A crop may show that many, its own and, as for `looks_like_nucleus_crop`, three neighbours; one so small is one.
-_MOST_IN_CROP, _MOST_CROP_PX = 4, 128
+# A crop may show that many, its own and, as for `looks_like_nucleus_crop`, three neighbours.
+_MOST_IN_CROP = 4
 # Genome copies that are taken for G1.
 _G1_COPIES = (1.6, 2.4)
 OVEREXPOSED, _MOST_OVEREXPOSED = "saturated", 0.1
@@ -215,7 +216,7 @@ def _judged(kind: str, measured, labels, stated_um: float | None, picture: Pictu
 
 def n_nuclei_shown(pixels: np.ndarray) -> int:
     """Return how many nuclei a picture (H, W) shows where these are more than a crop of one may show, else 0."""
-    if max(pixels.shape) <= _MOST_CROP_PX or looks_like_nucleus_crop(pixels := look_over(pixels).pixels):
+    if max(pixels.shape) <= PLAIN_CROP_PX or looks_like_nucleus_crop(pixels := look_over(pixels).pixels):
         return 0
     n_shown = len(np.unique(find_in_field(pixels, None, "trained"))) - 1
     return n_shown if n_shown > _MOST_IN_CROP else 0

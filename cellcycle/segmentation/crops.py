@@ -15,7 +15,7 @@ from cellcycle.segmentation.measurements import (
     measure_nucleus,
     plateau_of,
 )
-from cellcycle.segmentation.regions import areas_of, block_means, without_holes
+from cellcycle.segmentation.regions import PLAIN_CROP_PX, areas_of, block_means, without_holes
 from cellcycle.segmentation.survey import otsu
 
 _SMOOTHING_SHARE = 0.02
@@ -30,8 +30,8 @@ _LEAST_AREA_PX = 15
 _LARGEST_MEASURED_PX = 160
 _LARGEST_CROP_PX = 512
 _LEAST_DIAMETER_SHARE = 0.18
-# In larger pictures with two whole nuclei of like size, that of a crop takes at least this share of its side.
-_LARGEST_PLAIN_CROP_PX = 128
+# In pictures larger than a plain crop with two whole nuclei of like size, that of a crop takes at least this share of
+# the side.
 _CROP_DIAMETER_SHARE = 0.35
 _MOST_OBJECTS = 8
 _MOST_NEIGHBOURS = 3
@@ -154,7 +154,7 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     is_alone = n_others <= _MOST_OBJECTS and (areas > nucleus.sum() / 3).sum() <= _MOST_NEIGHBOURS
     if diameter < _LEAST_DIAMETER_SHARE * min(labels.shape) or not is_alone:
         return False
-    return long <= _LARGEST_PLAIN_CROP_PX or not _shows_several(pixels)
+    return long <= PLAIN_CROP_PX or not _shows_several(pixels)
 
 
 def _shows_several(pixels: np.ndarray) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from cellcycle.segmentation.regions import about, areas_of
+from cellcycle.segmentation.regions import PLAIN_CROP_PX, about, areas_of
 from cellcycle.segmentation.survey import has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
@@ -21,8 +21,8 @@ _MOST_RIM_SHARE = 0.6
 _AMID, _SAME, _LEAST_VALUES = 4.0, 0.15, 6
 # Of them at least this share is darker, and a tenth of it brighter: below what was cut off nothing lies.
 _BESIDE = 0.005
-# Where there is noise, no larger share of a picture is flat, but for what is filled in. Smaller ones are crops.
-_FLAT_BY_CHANCE, _MOST_CROP_PX = 1e-4, 128
+# Where there is noise, no larger share of a picture is flat, but for what is filled in.
+_FLAT_BY_CHANCE = 1e-4
 
 
 def beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
@@ -86,7 +86,7 @@ def filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     # Blocks of a JPEG, and what was smoothed, are flat here and there. The padding of a crop at its own level does no
     # harm: the two pixels beside it, which are taken for part of a filling, would.
     n_rest = pixels.size - sizes[large].sum()
-    has_noise = n_rest > _MOST_CROP_PX**2 and sizes[1:].sum() - sizes[large].sum() < _FLAT_BY_CHANCE * pixels.size
+    has_noise = n_rest > PLAIN_CROP_PX**2 and sizes[1:].sum() - sizes[large].sum() < _FLAT_BY_CHANCE * pixels.size
     mask = np.zeros(pixels.shape, bool)
     boxes = ndimage.find_objects(labels)
     for index in large:

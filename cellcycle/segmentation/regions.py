@@ -9,6 +9,8 @@ from cellcycle.errors import ImageError
 
 # Where so many pixels along and across are of one value, an area is flat.
 FLAT_PX = 3
+# A picture of so many pixels a side is a crop of one nucleus, whatever lies beside it.
+PLAIN_CROP_PX = 128
 _BAND_PX, _MOST_PX = 1_000_000, 4_000_000
 
 
