@@ -24,8 +24,8 @@ class NucleusDataset:
     where the groups say more, or less, than that.
     `identity` tells data sets apart in records; `origin` is "simulated" or "real". Where files say the edge of a pixel
     in the sample it stands in `pixel_sizes_um` (N,), else NaN, and in `stated_um` as it was before pictures were
-    resampled. Nuclei labelled in whole fields have those `fields`
-    (`LabelledField`), and in `places` (N, 2) the index of their field and their index among the nuclei found there.
+    resampled. Nuclei labelled in whole fields have those `fields` (`LabelledField`), and in `places` (N, 2) the index
+    of their field and their index among the nuclei found there.
     `marks` (N, K) are those of `splits.marks_of`, of pictures as they were read, whatever they were resampled to.
     `as_read` says what the files hold, `truth` what the simulator knows, a row an image, `notes` what was mended or
     left out, of which `exported` says in what the files of two classes differ.
@@ -94,10 +94,11 @@ class NucleusDataset:
         """Return the images at `indices` ((M,) int or bool), keeping name and classes."""
         indices = np.arange(len(self))[indices]
         digest = hashlib.blake2b(indices.astype("<i8").tobytes(), digest_size=5).hexdigest()
-        of_each = ("images", "labels", "sample_ids", "groups", "slides", "pixel_sizes_um", "stated_um", "places")
+        of_each = ("images", "labels", "sample_ids", "groups", "slides")
+        of_each += ("pixel_sizes_um", "stated_um", "places", "marks")
         return replace(
             self,
-            **{name: getattr(self, name)[indices] for name in (*of_each, "marks") if getattr(self, name) is not None},
+            **{name: getattr(self, name)[indices] for name in of_each if getattr(self, name) is not None},
             truth=None if self.truth is None else self.truth.iloc[indices].reset_index(drop=True),
             identity=self.identity if len(indices) == len(self) else f"{self.identity}[{digest}]",
         )
