@@ -28,10 +28,11 @@ from cellcycle.phases import PHASES, S_BY_DNA
 from cellcycle.plots.style import new_figure
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
-from cellcycle.report import figures, read_experiment, write_report
+from cellcycle.report import figures, intervals, read_experiment, write_report
+from cellcycle.report.intervals import scatter_of, scatter_within
 from cellcycle.report.numbers import _holm, all_numbers, without_prior
 from cellcycle.report.parts import is_certain, share
-from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, scatter_of, with_likelihoods
+from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, with_likelihoods
 from cellcycle.report.summary import _on_other_plates, summary
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, expected_shares
@@ -463,14 +464,18 @@ def test_differences_of_wells_that_were_treated_alike_hold_0_as_often_as_they_sa
     assert np.mean(held) > 0.91
 
 
-def arm_of(rng, sizes, deviation, shares=(0.55, 0.25, 0.16, 0.04), n_plates=1):
-    """Return the samples of an arm with wells of so many nuclei, whose calls are sure; they or their plates differ."""
+def arm_of(rng, sizes, deviation, shares=(0.55, 0.25, 0.16, 0.04), n_plates=1, shared=None, first=0):
+    """Return the samples of an arm with wells of so many nuclei, whose calls are sure; they or their plates differ.
+
+    `shared` (n_plates, 4) is what each plate does to all its wells; then wells differ, too. The first plate is `first`.
+    """
     plate = np.arange(len(sizes)) % n_plates
     off = rng.normal(0, deviation, (len(sizes), 4))
-    own = np.array(shares) * np.exp(off if n_plates == 1 else off[plate])
+    off = off + shared[plate] if shared is not None else off if n_plates == 1 else off[plate]
+    own = np.array(shares) * np.exp(off)
     truth = np.concatenate([rng.choice(4, n, p=p / p.sum()) for n, p in zip(sizes, own, strict=True)])
     rows = pd.DataFrame({"call": np.array(PHASES)[truth], "unit": np.repeat(np.arange(len(sizes)), sizes)})
-    rows["place"] = plate[rows["unit"]]
+    rows["place"] = first + plate[rows["unit"]]
     likely = {f"l_{phase}": (truth == k) * 1.0 for k, phase in enumerate(PHASES)}
     return samples_of(rows.assign(image=rows["unit"], replicate="", **likely), PHASES, 0, 100)
 
@@ -519,6 +524,52 @@ def test_intervals_hold_the_truth_as_often_as_they_say_also_of_uneven_wells(size
         scatter = scatter_of(arms)
         held += [one.low <= 0 <= one.high for own in others for one in own.interval("counted", first, scatter)]
     assert np.mean(held) > 0.89
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_plates", "n_wells", "n_arms"), [(2, 4, 3), (3, 3, 2), (4, 8, 4)])
+def test_what_a_plate_does_to_all_its_wells_widens_no_difference_of_conditions_that_share_it(n_plates, n_wells, n_arms):
+    rng, held, narrower = np.random.default_rng(0), [], []
+    for _ in range(60 // n_arms):
+        shared = rng.normal(0, 0.6, (n_plates, 4))
+        first, *others = arms = [
+            arm_of(rng, (120,) * n_wells, 0.2, n_plates=n_plates, shared=shared) for _ in range(n_arms)
+        ]
+        apart, within = scatter_of(arms), scatter_within(arms)
+        for own in others:
+            found = own.interval("counted", first, within)
+            held += [one.low <= 0 <= one.high for one in found]
+            narrower.append(widths(found)[:3].mean() / widths(own.interval("counted", first, apart))[:3].mean())
+    assert np.mean(held) > 0.92
+    assert np.mean(narrower) < 0.7
+
+
+def test_conditions_on_plates_of_their_own_are_compared_as_if_plates_were_wells():
+    rng, found = np.random.default_rng(3), []
+    for _ in range(10):
+        arms = [arm_of(rng, (200,) * 6, 0.3, n_plates=3, first=3 * k) for k in range(2)]
+        found.append([widths(arms[1].interval("counted", arms[0], of(arms))) for of in (scatter_of, scatter_within)])
+    apart, within = np.mean(found, axis=0)
+    np.testing.assert_allclose(within, apart, rtol=0.2)
+
+
+def test_what_conditions_and_plates_leave_is_that_of_a_plain_fit_to_both():
+    rng = np.random.default_rng(5)
+    shared = rng.normal(0, 0.5, (3, 4))
+    arms = [arm_of(rng, sizes, 0.3, n_plates=3, shared=shared) for sizes in ((90, 200, 40, 120), (300, 60, 80))]
+    variance, freedom = intervals._left(arms, "counted", "unit")
+    cells = [(k, place, part, off[1]) for k, arm in enumerate(arms) for one in [arm.parts["counted", "unit"]]
+             for place, part, off in zip(one.place, one.part, one.off, strict=True)]  # fmt: skip
+    k, place, part, off = (np.array(column) for column in zip(*cells, strict=True))
+    binomial, sampling = (np.array([getattr(arm, name)("counted")[1] for arm in arms])[k]
+                          for name in ("variance", "sampling"))  # fmt: skip
+    odds, sampled = off / part / binomial, sampling / part / binomial**2
+    root = np.sqrt(1 / (0.25**2 + sampled))
+    factors = root[:, np.newaxis] * np.column_stack([k == 0, k == 1, *(place == at for at in range(3))])
+    maker = np.eye(len(k)) - factors @ np.linalg.pinv(factors)
+    free = np.diag(maker) * root**2
+    assert variance[1] == pytest.approx((np.sum((maker @ (root * odds)) ** 2) - np.sum(free * sampled)) / free.sum())
+    assert freedom[1] == pytest.approx((0.25**2 * free.sum()) ** 2 / np.trace(maker))
 
 
 @pytest.mark.parametrize("place", ["plate", "group", "slide"])

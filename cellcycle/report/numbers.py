@@ -14,8 +14,9 @@ from cellcycle.images.wells import well_name
 from cellcycle.names import from_cell
 from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
+from cellcycle.report.intervals import Interval, Samples, scatter_of, scatter_within
 from cellcycle.report.joined import read_joined
-from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, Interval, Samples, samples_of, scatter_of, with_likelihoods
+from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, samples_of, with_likelihoods
 from cellcycle.review.doubt import classes_of
 
 # Nuclei with these flags are counted as found, but not into shares: their DNA is cut off, doubled or blurred, or it
@@ -196,7 +197,7 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
             counted = about | {"n_nuclei": samples[arm].n[how]}
             found = samples[arm].interval(how, scatter=of_arms)
             rows += [{"table": how} | counted | one for one in _named(found, how, experiment)]
-    rows += _differences(experiment, samples, scatter, n_samples)
+    rows += _differences(experiment, samples, scatter_within(drawn), n_samples)
     wells = {
         unit: samples_of(own.drop(columns=list(LIKELY), errors="ignore"), experiment.classes, 0, n_samples)
         for unit, own in nuclei.groupby("unit", sort=False)
