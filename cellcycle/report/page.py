@@ -46,7 +46,8 @@ _FITTED = (
 )
 _DIFFERENCES = (
     "Filled: estimated; open: counted. In percentage points, with 95 % intervals; one that holds 0 decides nothing. "
-    "All conditions are beside the same control: one that is odd moves all differences. "
+    "All conditions are beside the same control: one that is odd moves all differences. What a plate does to all of its "
+    "wells is taken out where both stand on it. "
 )
 _HISTOGRAMS = (
     f"Each nucleus by its integrated DNA, in copies of the genome (2 in G1, 4 in G2 and M, else S). {S_BY_DNA}"
