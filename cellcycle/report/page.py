@@ -46,7 +46,7 @@ _FITTED = (
 )
 _DIFFERENCES = (
     "Filled: estimated; open: counted. In percentage points, with 95 % intervals; one that holds 0 decides nothing. "
-    "All conditions are beside the same control: one that is odd moves all differences. What a plate does to all of its "
+    "All conditions are beside the same control: one that is odd moves all differences. What a plate does to all its "
     "wells is taken out where both stand on it. "
 )
 _HISTOGRAMS = (
