@@ -526,17 +526,26 @@ def test_numbers_that_say_no_data_leave_the_picture_as_it_is(no_data):
     assert pixels[~inside].max() <= pixels[inside].min() + 1e-6
 
 
+def leave_out_last_piece(file, page):
+    with tifffile.TiffFile(file, mode="r+b") as tiff:
+        for name in ("Offsets", "ByteCounts"):
+            tag = next(tag for tag in tiff.pages[page].tags if tag.name.endswith(name))
+            tag.overwrite((*tag.value[:-1], 0))
+
+
 @pytest.mark.parametrize(
     ("options", "what"), [({"tile": (64, 64)}, "1 of 4 tiles"), ({"rowsperstrip": 26}, "1 of 4 strips")]
 )
 def test_tiles_and_strips_that_are_not_stored_are_told(tmp_path, options, what):
     file = write(tmp_path / "a.tif", np.pad(BASE, ((0, 0), (0, 24))), **options)
     assert read_plane(file).note == ""
-    with tifffile.TiffFile(file, mode="r+b") as tiff:
-        for name in ("Offsets", "ByteCounts"):
-            tag = next(tag for tag in tiff.pages[0].tags if tag.name.endswith(name))
-            tag.overwrite((*tag.value[:-1], 0))
+    leave_out_last_piece(file, 0)
     assert read_plane(file).note == f"{what} of what is read are not stored: they are read as 0"
+    # Of pages that are no stack, those of the page that is read.
+    two = write(tmp_path / "b.tif", np.pad(UNLIKE["two stains"], ((0, 0), (0, 0), (0, 24))), metadata=None, **options)
+    leave_out_last_piece(two, 1)
+    assert read_plane(two, channel=0).note == ""
+    assert read_plane(two, channel=1).note == f"{what} of what is read are not stored: they are read as 0"
 
 
 @pytest.mark.parametrize(

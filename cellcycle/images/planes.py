@@ -79,7 +79,7 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         if raw.ndim != 2 or 0 in raw.shape:
             raise ImageError(path, f"its planes have the shape {raw.shape}", "export it as one gray image")
         pixels, bits = scale_to_unit(raw, stack.path)
-        missing = stack.missing(time, index, z_planes) if stack.missing else ""
+        missing = stack.missing(time, index, z_planes)
         name = stack.channel_names[index]
         is_other = channel is None and stack.n_channels == 1 and is_known(name) and not by_name([name, *words(name)])
         other = f"its one channel is called {name}: unless that shows DNA, its calls mean nothing" if is_other else ""

@@ -51,7 +51,7 @@ class Stack:
     z_um: float = np.inf
     elsewhere: dict[str, str] = field(default_factory=dict)
     note: str = ""
-    missing: Callable[[int, int, range], str] | None = None
+    missing: Callable[[int, int, range], str] = lambda t, c, z_planes: ""
 
     @property
     def n_channels(self) -> int:
@@ -61,7 +61,8 @@ class Stack:
 
 def pages_as_channels(stack: Stack, names: tuple[str, ...]) -> Stack:
     """Return a stack whose pages are no z planes but channels of these names."""
-    return replace(stack, load=lambda t, c, z: stack.load(t, 0, c), n_z=1, channel_names=names, is_labelled=True)
+    return replace(stack, load=lambda t, c, z: stack.load(t, 0, c), n_z=1, channel_names=names, is_labelled=True,
+                   missing=lambda t, c, z_planes: stack.missing(t, 0, range(c, c + 1)))  # fmt: skip
 
 
 def stack_of_array(path: str, array: np.ndarray) -> Stack:
