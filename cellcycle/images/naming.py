@@ -32,6 +32,8 @@ _WAVELENGTH = re.compile(
 # A number by itself, or that of a channel, a plane, or an action of CellVoyager.
 _TIED = re.compile(r"(?<![A-Za-z\d])[cZz]?\d+(?![A-Za-z\d])|(?<=[LA]\d\d)[AZ]\d\d(?=[Z?])")
 _RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+# A whole word: PI is in each DAPI, too.
+_NUCLEI = re.compile(rf"(?<![A-Za-z\d])(?:{'|'.join(NUCLEI)})(?![A-Za-z\d])", re.IGNORECASE | re.ASCII)
 
 
 class Part(NamedTuple):
@@ -63,7 +65,7 @@ def parts_of(files: Iterable[str]) -> dict[str, Part]:
     """
     below = folders_below(files)
     parts = _parts(below)
-    if any(word in file.casefold() for file in below for word in NUCLEI):
+    if any(map(_NUCLEI.search, below)):
         parts |= _with_nuclei(_parts(below, nuclei=True))
     return parts
 
@@ -151,12 +153,11 @@ def _by_folder_number(below: dict[str, list[str]], parts: dict[str, Part]) -> di
 
 
 def _is_laser(name: str) -> bool:
-    found = _WAVELENGTH.fullmatch(name)
-    return bool(found) and _is_light(found)
+    return _is_light(_WAVELENGTH.fullmatch(name))
 
 
-def _is_light(found: re.Match) -> bool:
-    return int(found["nm"]) in (_LASERS | _DYES if found["dye"] else _LASERS)
+def _is_light(found: re.Match | None) -> bool:
+    return found is not None and int(found["nm"]) in (_LASERS | _DYES if found["dye"] else _LASERS)
 
 
 def _by_lone_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
@@ -204,7 +205,7 @@ def _by_wavelength(parts: dict[str, Part]) -> dict[str, Part]:
         if part.name:
             places[part.folder, part.rest].add(part.name)
         for found in () if part.name else _WAVELENGTH.finditer(part.rest):
-            rest = f"{part.rest[: found.start()]}*{part.rest[found.end() :]}"
+            rest = _cut(part.rest, [found.span()], "*")
             places[part.folder, rest].add(found["name"] if _is_light(found) else int(found["nm"]))
             if _is_light(found):
                 candidates.append((file, part._replace(rest=rest, name=found["name"])))
