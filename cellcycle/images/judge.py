@@ -28,9 +28,10 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _DESCRIPTION, _SAMPLES, _ROWS = 256, 257, 258, 259, 270, 277, 278
 _STRIPS, _STRIP_BYTES, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 284, 322, 323, 324, 325
-_SUB_IFDS, _TABLES, _DEPTH, _TILE_DEPTH = 330, 347, 32997, 32998
+_SUB_IFDS, _DEPTH, _TILE_DEPTH = 330, 32997, 32998
 _DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _COMPRESSION: 1, _SAMPLES: 1, _PLANAR: 1, _DEPTH: 1, _ROWS: 2**32 - 1}
 _SINGLE = {_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _DEPTH, _TILE_DEPTH}
+_NUMBERS = _SINGLE | {_BITS, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _SUB_IFDS}
 # What tifffile tells kinds of page apart by: also fill order, photometric, predictor, extra samples, sample format.
 _KIND = _SINGLE - {_ROWS} | {_BITS, 262, 266, 317, 338, 339}
 # Packed bytes of the page's own size, and streams that state a size of their own.
@@ -70,10 +71,8 @@ def judge_tiff(path: Path) -> bool:
     """
     with open(path, "rb") as file:
         reader = _Reader(file, path, path.stat().st_size)
-        head = reader.at(0, min(16, reader.n_bytes))
-        reader.order = "<" if head[:2] == b"II" else ">"
-        (version,) = struct.unpack(reader.order + "H", head[2:4])
-        reader.is_big = version == 43
+        reader.order = "<" if reader.at(0, 2) == b"II" else ">"
+        reader.is_big = reader.unpack("H", 2) == (43,)
         (first,) = reader.unpack("Q", 8) if reader.is_big else reader.unpack("I", 4)
         is_plain, n_pages, waiting, seen, named, kinds = True, 0, [first], set(), set(), set()
         while waiting:
@@ -112,8 +111,7 @@ def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
         raise reader.wrong(f"a page has {n_tags:,} entries")
     table = reader.at(start, n_tags * width)
     page: dict = {"kind": b""}
-    for i, entry in enumerate(struct.iter_unpack(f"{reader.order}HH{pointer}{pointer}", table)):
-        code, kind, count, where = entry
+    for i, (code, kind, count, where) in enumerate(struct.iter_unpack(f"{reader.order}HH{pointer}{pointer}", table)):
         size = _SIZES.get(kind, 1) * count
         if size <= inline:
             where = start + (i + 1) * width - inline
@@ -122,9 +120,9 @@ def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
             raise reader.wrong(f"its entry {code} reaches beyond the end of the file")
         if code in _SINGLE and count != 1:
             raise reader.wrong(f"its entry {code} has {count:,} values instead of one")
-        if code in (_DESCRIPTION, _TABLES):
+        if code == _DESCRIPTION:
             page[code] = reader.at(where, size)
-        elif code in _SINGLE or code in (_BITS, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _SUB_IFDS):
+        elif code in _NUMBERS:
             if kind not in _UNSIGNED:
                 raise reader.wrong(f"its entry {code} is no positive whole number")
             # One more than allowed is enough to say that there are too many.
