@@ -151,14 +151,9 @@ def _decode(path: Path, image, as_numbers: bool) -> np.ndarray:
 
         with quiet():
             return imagecodecs.png_decode(path.read_bytes())
-    if image.mode == "1":
-        return np.asarray(image, dtype=bool)
     if image.mode == "P" and not as_numbers:
-        return np.asarray(image.convert("RGBA"))
-    if image.mode == "CMYK":
-        return np.asarray(image.convert("RGB"))
-    pixels = np.asarray(image)
-    return pixels.astype(np.uint16) if image.format == "PNG" and pixels.dtype == np.int32 else pixels
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB") if image.mode == "CMYK" else image)
 
 
 def _is_deep_colour(path: Path) -> bool:
