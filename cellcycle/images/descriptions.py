@@ -12,7 +12,7 @@ from cellcycle.errors import ImageError
 
 MOST_PLANES = 1_000_000
 MOST_BYTES = 64_000_000
-_IMAGEJ_COUNT = re.compile(rb"^(images|channels|slices|frames)=([^\r\n]*)", re.MULTILINE)
+_IMAGEJ_COUNT = re.compile(r"^(images|channels|slices|frames)=([^\r\n]*)", re.MULTILINE)
 _REMEDY = "the description is wrong: export the image again"
 
 
@@ -26,14 +26,15 @@ def check_description(path, text: bytes) -> None:
     if b"<OME" in text or end.endswith((b"OME>", b"</scn>")) or head.startswith(b"<?xml"):
         _check_ome(path, text)
     elif head.startswith(b"ImageJ="):
-        for name, number in _IMAGEJ_COUNT.findall(text[:10_000]):
-            _whole(path, name.decode(), number.decode("latin-1"), MOST_PLANES)
+        for name, number in _IMAGEJ_COUNT.findall(text[:10_000].decode("latin-1")):
+            _whole(path, {name: number}, name, least=1)
     elif (head.startswith(b"{") and b'"shape"' in head) or head.startswith(b"shape=("):
         _check_shape(path, text)
 
 
-def _whole(path, name: str, text: str, most: int, least: int = 1) -> int:
-    """Return the whole number of a text; refuse what is none, or out of range."""
+def _whole(path, said, name: str, least: int = 0, most: int = MOST_PLANES) -> int:
+    """Return what is said of a name, the least of a range if nothing is; refuse no whole number of that range."""
+    text = said.get(name, str(least))
     try:
         number = int(text)
     except ValueError:
@@ -67,18 +68,17 @@ def _check_ome(path, text: bytes) -> None:
         return
     n_all = 0
     for pixels in root.findall(".//{*}Pixels"):
-        sizes = {axis: _whole(path, f"Size{axis}", pixels.get(f"Size{axis}", "1"), MOST_PLANES) for axis in "XYZCT"}
-        n_all += sizes["Z"] * sizes["C"] * sizes["T"]
+        _, _, *sizes = (_whole(path, pixels, f"Size{axis}", least=1) for axis in "XYZCT")
+        n_all += prod(sizes)
         for data in pixels.findall("{*}TiffData"):
-            for name in ("IFD", "FirstZ", "FirstC", "FirstT"):
-                _whole(path, name, data.get(name, "0"), MOST_PLANES, least=0)
-            for name in ("NumPlanes", "PlaneCount"):
-                n_all += _whole(path, name, data.get(name, "0"), MOST_PLANES, least=0)
+            names = ("IFD", "FirstZ", "FirstC", "FirstT", "NumPlanes", "PlaneCount")
+            *_, n_planes, n_more = (_whole(path, data, name) for name in names)
+            n_all += n_planes + n_more
         for channel in pixels.findall("{*}Channel"):
-            _whole(path, "SamplesPerPixel", channel.get("SamplesPerPixel", "1"), 1_000)
+            _whole(path, channel, "SamplesPerPixel", least=1, most=1_000)
     for plane in root.findall(".//{*}dimension"):  # of Leica's SCN
-        at = [_whole(path, name, plane.get(name, "0"), MOST_PLANES, least=0) for name in ("ifd", "r", "c", "z")]
-        n_all += (at[2] + 1) * (at[3] + 1)
+        *_, c, z = (_whole(path, plane, name) for name in ("ifd", "r", "c", "z"))
+        n_all += (c + 1) * (z + 1)
     if n_all > MOST_PLANES:
         raise ImageError(path, f"its OME-XML announces {n_all:,} planes", "export fewer planes a file")
     for along in root.findall(".//{*}AlongX") + root.findall(".//{*}ModuloAlongZ") + root.findall(".//{*}ModuloAlongT"):
