@@ -27,7 +27,7 @@ _LASER = re.compile(r"(?:conf(?:ocal)?|csu|laser|led|spinning|tirf)?(385|395|405
 _MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "nuc", "chromatin", *_PROPIDIUM}
 # In names of files these say DNA only where a known stain stands in their place in others: PI may be a person, too.
 NUCLEI = frozenset({"nuclei", "nucleus", "nuc", "pi"})
-FLUORS = {
+_FLUORS = {
     "gfp", "egfp", "yfp", "eyfp", "cfp", "ecfp", "rfp", "mrfp", "irfp", "mcherry", "cherry", "mturquoise", "venus",
     "citrine", "cerulean", "mneongreen", "neongreen", "mscarlet", "mkate", "mruby", "mko", "tomato", "tdtomato",
     "dsred", "fitc", "tritc", "rhodamine", "texas", "texasred", "txred", "cy2", "cy3", "cy5", "cy7", "alexa", "af488",
@@ -65,7 +65,10 @@ _PLAIN = {
     "laser", "uv", "content", "green", "orange", "red", "spy", "camera", "ex", "tirf",
 }  # fmt: skip
 # Colours by which the files of channels are told apart; IR and UV are no such: cells are irradiated so.
-COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
+_COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
+# What names a channel in the name of a file; and what says of one that it is not of DNA.
+IN_NAMES = _FLUORS | _COLOURS
+_NOT_DNA = _NOT | _FLUORS | _OTHERS
 # Names of stains in the names of files: of DNA, with the number of the product and what denies it, and of others that
 # have several words.
 _DNA_NAME = re.compile(
@@ -111,10 +114,9 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
     others = {name: file for name, file in stack.elsewhere.items() if name != STACK}
     if not named and others:
         files = ", ".join(dict.fromkeys(others.values()))
-        there = [(others[name], name) for name in others if by_name([name])]
-        finding = f"the channel {there[0][1]} of this field lies in {there[0][0]}" if there else (
-            f"other channels of this field lie in {files}, and none is named after a DNA stain"
-        )  # fmt: skip
+        finding = f"other channels of this field lie in {files}, and none is named after a DNA stain"
+        if dna := [name for name in others if by_name([name])]:
+            finding = f"the channel {dna[0]} of this field lies in {others[dna[0]]}"
         remedy = "give that file, or name a channel of this one with channel= (--channel on the command line)"
         raise ImageError(stack.path, f"it holds {_listed(stack)}; {finding}", remedy)
     if stack.n_channels == 1:
@@ -175,7 +177,7 @@ def _rank(name: str) -> int | None:
     if rest & _STAINS and not any(_is_other(word) for word in rest | set(said)):
         return 1
     # A fluorescent protein is fused to a histone, and without it only sent to the nucleus.
-    if rest & _MARKERS and rest - ({*FLUORS, "histone"} if "h2b" in rest else set()) <= _MARKERS:
+    if rest & _MARKERS and rest - ({*_FLUORS, "histone"} if "h2b" in rest else set()) <= _MARKERS:
         return 2
     # What excites DNA stains alone; a lamp comes after the usual laser.
     return (3 if "405" in rest else 4) if rest and rest <= _UV else None
@@ -197,7 +199,7 @@ def is_known(name: str) -> bool:
 
 
 def _is_other(word: str) -> bool:
-    return word in _NOT | FLUORS | _OTHERS or bool(_NUMBERED_OTHER.fullmatch(word))
+    return word in _NOT_DNA or bool(_NUMBERED_OTHER.fullmatch(word))
 
 
 def stain_spans(text: str, nuclei: bool = False) -> list[tuple[int, int]]:
@@ -211,7 +213,7 @@ def stain_spans(text: str, nuclei: bool = False) -> list[tuple[int, int]]:
     [['DAPI'], ['Alexa Fluor 488'], ['no_dapi'], []]
     """
     spans: list[tuple[int, int]] = []
-    known = FLUORS | COLOURS | (NUCLEI if nuclei else set())
+    known = IN_NAMES | NUCLEI if nuclei else IN_NAMES
     for pattern in (_DNA_NAME, _OTHER_NAME, _WORD):
         for found in pattern.finditer(text):
             is_free = all(found.end() <= start or end <= found.start() for start, end in spans)

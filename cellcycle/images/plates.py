@@ -11,16 +11,7 @@ from pathlib import Path
 
 from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
-from cellcycle.images.channels import (
-    COLOURS,
-    FLUORS,
-    by_name,
-    is_index,
-    is_of_the_dead,
-    is_of_the_living,
-    says_stain,
-    words,
-)
+from cellcycle.images.channels import IN_NAMES, by_name, is_index, is_of_the_dead, is_of_the_living, says_stain, words
 from cellcycle.images.copies import bare, copies_among, put_together
 from cellcycle.images.formats import judge, one_line, open_stack
 from cellcycle.images.naming import COUNTED, DYE, Part, parts_of
@@ -230,9 +221,9 @@ def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
     if any(_LIGHT.match(part.name) or "nm" in words(part.name) or is_of_the_living(part.name) for part in parts):
         return False
     # Cells are seldom called after three dyes, or colours, which ImageJ puts in brackets.
-    dyes = [sum(part.name.lower() in FLUORS | COLOURS and bool(_BY_ITSELF.search(part.rest)) for part in
-                field.values()) for field in fields]  # fmt: skip
-    return 2 * sum(n > 2 for n in dyes) <= len(fields)
+    dyes = [[part for part in field.values() if part.name.lower() in IN_NAMES and _BY_ITSELF.search(part.rest)]
+            for field in fields]  # fmt: skip
+    return 2 * sum(len(of) > 2 for of in dyes) <= len(fields)
 
 
 def _number(part: Part) -> str:
@@ -242,11 +233,11 @@ def _number(part: Part) -> str:
 def _in_header(file: str) -> str:
     """Return how a file that is one channel calls it itself, "" where it does not."""
     with suppress(ImageError), one_line(file):
-        return read_bounded(_only_name, Path(file), judge(Path(file)))
+        return read_bounded(_only_name, file, judge(file))
     return ""
 
 
-def _only_name(path: Path) -> str:
+def _only_name(path: str) -> str:
     with open_stack(path) as stack:
         return "" if stack.n_channels > 1 or is_index(stack.channel_names[0]) else stack.channel_names[0]
 
@@ -270,15 +261,15 @@ def _stated(folder: str, fields: dict[str, dict[Channel, Part]]) -> dict[str, st
 
 
 def _unknown(folder: str, channels: dict[Channel, Part]) -> ImageError:
-    told = [" ".join(filter(None, (part.number, part.name))) for part in channels.values()]
-    first = next((name for name in told if by_name([name])), told[0])
+    parts = {" ".join(filter(None, (part.number, part.name))): part for part in channels.values()}
+    told = next((told for told in parts if by_name([told])), next(iter(parts)))
     in_folders = any("/" in part.rest for part in channels.values())
-    part = next(part for part, name in zip(channels.values(), told, strict=True) if name == first)
-    first = part.number if len({part.name for part in channels.values()}) == 1 and part.number else part.name or first
+    part = parts[told]
+    first = part.number if len({part.name for part in channels.values()}) == 1 and part.number else part.name or told
     # Columbus's numbers of fields and planes look like that of the channel, which is the last.
     end = ".*" if first.isdigit() and any(part.number for part in channels.values()) else "*"
     some = os.path.join(folder, first, "*") if in_folders else os.path.join(folder, f"*{first}{end}")
-    finding = f"its files are the channels {', '.join(told)} of the same fields, and nothing says which one is DNA"
+    finding = f"its files are the channels {', '.join(parts)} of the same fields, and nothing says which one is DNA"
     remedy = f"name the files of the DNA stain alone, such as '{some}'"
     return ImageError(folder or ".", finding, f"{remedy}, or where all are fields, each in the column image of a map")
 
