@@ -7,6 +7,7 @@ channels, z planes and time points that this file holds, so that it reads as if 
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -43,8 +44,10 @@ class Header:
         size since, has pixels of another size.
         """
         images = self.root.findall("{*}Image/{*}Pixels")
+        here = [pixels for pixels in images
+                if any(int(data.get("IFD", 0)) < self.n_pages for data in pixels.findall("{*}TiffData"))]  # fmt: skip
         # A header may leave to its reader where the planes lie.
-        images = list(filter(self._is_here, images)) or images
+        images = here or images
         if index >= len(images):
             return [], (None, None, None), ""
         pixels = images[index]
@@ -55,9 +58,6 @@ class Header:
             note = f"its header is of {header} pixels, it has {own}: its scale counts as unknown"
             return names, (None, None, _stated_um(pixels, "Z")), note
         return names, tuple(_stated_um(pixels, axis) for axis in "XYZ"), ""
-
-    def _is_here(self, pixels) -> bool:
-        return any(int(data.get("IFD", 0)) < self.n_pages for data in pixels.findall("{*}TiffData"))
 
     def well(self) -> tuple[str, int, int] | None:
         """Return plate, row and column, from 0, that are stated for the images; None where none is, or several are."""
@@ -120,7 +120,7 @@ def read_header(path: Path, tiff) -> Header:
     return _cut(root, runs, uuids, len(tiff.pages)) if uuids else _common(path, root, runs, len(tiff.pages))
 
 
-def _runs(root) -> list[_Run]:
+def _runs(root) -> Iterator[_Run]:
     for pixels in root.findall("{*}Image/{*}Pixels"):
         for data in pixels.findall("{*}TiffData"):
             uuid = data.find("{*}UUID")

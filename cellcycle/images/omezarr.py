@@ -206,11 +206,10 @@ def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: int
         raise ImageError(path, f"its shape {str(shape)[:60]} in pieces of {str(pieces)[:60]} cannot be", _REMEDY)
     item = np.dtype(kind).itemsize
     height, width = shape[axes.index("y")], shape[axes.index("x")]
+    n_pieces = prod(-(-n // piece) for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx")
     # A chunk is decoded whole, whatever is wanted of it.
-    planes = prod(n for axis, n in zip(axes, pieces, strict=True) if axis not in "yx")
-    edges = [-(-n // piece) * piece for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx"]
-    refuse_oversize(path, height, width, prod(shape) * item, n_bytes, planes * prod(edges) * item)
-    if prod(-(-n // piece) for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx") > MOST_SEGMENTS:
+    refuse_oversize(path, height, width, prod(shape) * item, n_bytes, n_pieces * prod(pieces) * item)
+    if n_pieces > MOST_SEGMENTS:
         finding = f"a plane is cut into more than {MOST_SEGMENTS:,} pieces"
         raise ImageError(path, finding, "export it with larger chunks")
     return tuple(shape)

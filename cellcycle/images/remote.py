@@ -72,12 +72,11 @@ def copied(url: str, wanted: Callable[[Stack], dict[str, range]]) -> Iterator[Pa
     with scratch_folder() as folder, _named(url):
         # Under a name of ours: theirs may be one such as "..".
         path = folder / f"image{_suffix(url) if is_of_file(url) else '.zarr'}"
-        if is_of_file(url):
-            if not _copy(url, path):
-                raise ImageError(url, "there is no such file", "check the address")
-        else:
+        if not is_of_file(url):
             _copy_description(url, path, OF_GROUP)
             _copy_level(url, path, wanted)
+        elif not _copy(url, path):
+            raise ImageError(url, "there is no such file", "check the address")
         yield path
 
 

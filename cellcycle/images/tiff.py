@@ -179,11 +179,11 @@ class _Planes:
         self.leading = [axis for axis in series.axes if axis not in self.page.axes]
         self.inner = [axis for axis in series.axes if axis in self.page.axes]
         self.sizes = dict(zip(series.axes, series.shape, strict=True))
-        self.is_imagej = tiff.is_imagej
+        # ImageJ says it of the display alone.
+        self.is_white_0 = self.page.photometric == 0 and not (as_numbers or tiff.is_imagej)
         # ImageJ and OME store a display colour as palette; their numbers are the intensities.
         has_palette = self.page.photometric == 3 and self.page.colormap is not None
         self.palette = self.page.colormap if has_palette and not (as_numbers or tiff.is_imagej or tiff.is_ome) else None
-        self.as_numbers = as_numbers
         n_alpha = sum(int(extra) in _ALPHA for extra in self.page.extrasamples)
         n_samples = self.sizes.get("S", 1) - n_alpha
         self.n_channels = 3 if self.palette is not None else self.sizes.get("C", 1) * n_samples
@@ -248,8 +248,8 @@ class _Planes:
         return self.cache[index], self.inner
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
-        """Turn pictures stored as "0 is white" into intensities; ImageJ says it of the display alone."""
-        if self.page.photometric != 0 or self.is_imagej or self.as_numbers:
+        """Turn pictures stored as "0 is white" into intensities."""
+        if not self.is_white_0:
             return pixels
         if pixels.dtype.kind == "f":
             finding = "its numbers are fractions of which 0 is said to be white, which programs read in two ways"

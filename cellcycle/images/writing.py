@@ -26,11 +26,8 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
     is_label = array.dtype == np.uint32 and array.ndim == 2 and path.suffix.lower() != ".png"
     is_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if not (array.dtype in (np.uint8, np.uint16) or is_label) or not is_shape:
-        raise ImageError(
-            path,
-            f"cannot write pixels of type {array.dtype} and shape {array.shape}",
-            "give uint8 or uint16, gray (H, W) or RGB (H, W, 3)",
-        )
+        finding = f"cannot write pixels of type {array.dtype} and shape {array.shape}"
+        raise ImageError(path, finding, "give uint8 or uint16, gray (H, W) or RGB (H, W, 3)")
     encoders = {".png": _write_png, ".tif": _write_tiff, ".tiff": _write_tiff}
     if path.suffix.lower() not in encoders:
         raise ImageError(path, "cannot write this format", "end the name in .png, .tif or .tiff")
