@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/migrate_records.py [data/results]
 
-Run it after a setting of an estimator has been renamed or its default has changed, with `renamed` saying how.
+Run it after a setting of an estimator has been renamed or its default has changed, with `migrated` saying how.
 Predictions stay as they are; a record that is up to date stays altogether.
 """
 
@@ -12,30 +12,18 @@ import sys
 from pathlib import Path
 
 from cellcycle import results
-from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE
 from cellcycle.study import load_profile
 from cellcycle.study.transfers import pretrained_network, transfer_source
 from cellcycle.training.runs import defaults_of, full_config
 
-# Experiments that no estimator of ours is configured for: their settings are all that stands in the record.
-ELSEWHERE = ("checkpoint", "confidence")
-
-
-def renamed(config: dict) -> dict:
-    """Return the settings of an old record under today's names, with today's values."""
-    intensity = config.pop("intensity", None)
-    if intensity is not None:
-        view = "scaled" if intensity == "absolute" else "shape"
-        names = MEASURED_PER_IMAGE if intensity == "per-image" else MEASURED
-        config["views"] = [view] * config.pop("members", 1)
-        config["measurements"] = list(names) if config.get("measurements") else []
-    return config
+# Experiments, and models, that no estimator of ours is configured for: their settings are all that is recorded.
+ELSEWHERE, NO_ESTIMATORS = ("checkpoint", "confidence", "evidence"), ("ceiling", "nearest-pixels")
 
 
 def migrated(config: dict) -> dict:
     """Return the whole configuration of a record in the words of the code as it stands."""
-    config = renamed(dict(config))
-    if config.get("experiment") in ELSEWHERE or config["model"] == "ceiling":
+    config = dict(config)
+    if config.get("experiment") in ELSEWHERE or config["model"] in NO_ESTIMATORS:
         return config
     if config.get("pretrained"):
         profile = load_profile("study", "simulated")

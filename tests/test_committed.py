@@ -1,9 +1,12 @@
 """What is committed, not code: shipped models, their cards and tables hold to what is promised of them."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.migrate_records import migrated
 from cellcycle import files
 from cellcycle.checkpoint import ANCHORED, DEFAULT, FILES, load_checkpoint, shipped_names
 from cellcycle.evaluate import TRAINED_IMAGES
@@ -151,3 +154,11 @@ def test_the_card_tells_how_right_the_phases_of_whole_fields_are(name):
     assert entry["n"] <= entry["n_found"] <= entry["n_nuclei"]
     assert entry["n_found"] > 0.9 * entry["n_nuclei"]
     assert entry["balanced_accuracy"]["low"] < entry["balanced_accuracy"]["value"] < entry["balanced_accuracy"]["high"]
+
+
+def test_the_committed_records_are_in_the_words_of_the_code():
+    for file in (files.repository() / "data" / "results").rglob("run.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))["config"]
+        # Of a network that was trained before, the name follows from data that would be made anew.
+        if not config.get("pretrained"):
+            assert migrated(config) == config, f"{file}: run benchmarks/migrate_records.py"
