@@ -55,6 +55,8 @@ def write_folder(
     number = fields if nuclei is None else nuclei
     if number < 1:
         raise SettingError("nuclei, fields", f"{number} asked for", "ask for at least 1")
+    if seed < 0:
+        raise SettingError("seed", f"{seed} is negative", "choose 0 or a positive whole number")
     parameters = replace(SimulationParameters(), bits=bits)
     with whole_folder(out) as unfinished:
         if nuclei is not None:
