@@ -47,9 +47,11 @@ def test_simulated_is_the_same_from_the_cache_and_made_again(tmp_path, monkeypat
     made = load_dataset("simulated", size_px=32, seed=3)
     (cache,) = (tmp_path / "cache").glob("*.npz")
     cached = load_dataset("simulated", size_px=32, seed=3)
-    cache.write_bytes(b"damaged")
-    again = load_dataset("simulated", size_px=32, seed=3)
-    for other in (cached, again):
+    again = []
+    for damage in (b"damaged", b""):
+        cache.write_bytes(damage)
+        again.append(load_dataset("simulated", size_px=32, seed=3))
+    for other in (cached, *again):
         np.testing.assert_array_equal(other.images, made.images)
         assert other.identity == made.identity
         pd.testing.assert_frame_equal(other.truth, made.truth, check_dtype=False, rtol=1e-12)

@@ -76,5 +76,5 @@ def _read_cache(cache: Path):
         with np.load(cache, allow_pickle=False) as made:
             truth = pd.read_csv(io.StringIO(str(made["truth"])), dtype={"sample_id": str})
             return made["images"], made["labels"], truth, float(made["pixel_size_um"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
