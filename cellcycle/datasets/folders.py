@@ -105,37 +105,37 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
             raise DataError(file, finding, "fill it in, delete the row, or leave such rows out: --skip-unreadable")
         notes.append(f"{empty.sum()} rows without a path or a label are left out: {where}")
         table = table[~empty]
-    moved, ids, of_file = [], [], []
-    entries = table.assign(path=_found(ImageFolder(file.parent, True, table["path"]), table["path"], moved))
-    for text, path in zip(table["path"], entries["path"], strict=True):
-        is_there = isinstance(path, Path)
-        ids.append(sample_id(file.parent, path) if is_there else shown(text))
-        of_file.append(path.resolve() if is_there else text)
-    entries["sample_id"], of_file = ids, pd.Series(of_file, entries.index)
+    found, moved = _found(file.parent, table["path"])
+    entries = table.assign(path=found["path"], sample_id=found["sample_id"])
     if moved:
         notes.append(f"{len(moved)} images are found by their names, not where the table says: {moved[0]}")
     places = [name for name in table.attrs["header"] if _PLACE.search(name)]
-    if places and of_file[~of_file.index.isin(table.attrs["repeats"])].duplicated().any():
+    if places and found["file"].drop(table.attrs["repeats"], errors="ignore").duplicated().any():
         finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
         raise DataError(file, finding, "give places in px, as centroid_y_px and centroid_x_px")
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
     alike = [name for name in ("label", "group", "channel") if name in entries]
-    kept, said = drop_repeats(file, entries, of_file, alike, entries["sample_id"])
+    kept, said = drop_repeats(file, entries, found["file"], alike, entries["sample_id"])
     return (kept if has_group.any() else kept.drop(columns="group")), notes + said + other_groups(table)
 
 
-def _found(images: ImageFolder, texts, moved: list[str]) -> list[Path | ImageError]:
-    """Return the image that each cell of a table means, or why there is none; `moved` is told of those elsewhere."""
-    found = []
+def _found(folder: Path, texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
+    """Return the image that each cell of a table means (path, sample_id, file), and which lie elsewhere.
+
+    Where there is none its path is the error that says why, and its file the text.
+    """
+    images, rows, moved = ImageFolder(folder, True, texts), [], []
     for text in texts:
         try:
-            found.append(images.find(text))
-            if found[-1] != find_file(images.folder, text):
-                moved.append(f"{text} is {found[-1]}")
+            path = images.find(text)
         except ImageError as error:
-            found.append(error)
-    return found
+            rows.append((error, shown(text), text))
+            continue
+        rows.append((path, sample_id(folder, path), path.resolve()))
+        if path != find_file(folder, text):
+            moved.append(f"{text} is {path}")
+    return pd.DataFrame(rows, texts.index, ["path", "sample_id", "file"]), moved
 
 
 def _as_text(name: str) -> str:

@@ -107,7 +107,7 @@ def read_labels(path):
     which.loc[has_place, "nucleus_id"] = which.loc[~has_place, ["centroid_y_px", "centroid_x_px"]] = 0.0
     which["sha256"] = table.get("image_sha256", "")
     which[list(READ_COLUMNS)] = said
-    keys = which.fillna(0.0).apply(tuple, axis=1)
+    keys = which.fillna(0.0).itertuples(index=False, name=None)
     kept, said = drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"])
     return kept, notes + mended + said
 
