@@ -79,7 +79,7 @@ def _balanced(truth: np.ndarray, scores: np.ndarray) -> float:
     # A nucleus without a call counts as wrong: its code is that of no class.
     calls = np.where(np.isfinite(scores).all(axis=1), np.nan_to_num(scores).argmax(axis=1), len(PHASES))
     matrix = metrics.confusion_matrix(truth, calls, len(PHASES) + 1)[: len(PHASES)]
-    return float(np.mean(np.diag(matrix) / matrix.sum(axis=1)))
+    return float(metrics.balanced_accuracy(matrix))
 
 
 if __name__ == "__main__":

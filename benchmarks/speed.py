@@ -74,8 +74,7 @@ def slide() -> Path:
     """Write a field of 10,000 x 10,000 pixels once: simulated fields side by side."""
     file = FOLDER / "slide.tif"
     if not file.exists():
-        tile = simulate_field((1000, 1000), 60, seed=3).image
-        tile = (tile.astype(np.uint32) * 16).clip(0, 65535).astype(np.uint16)
+        tile = simulate_field((1000, 1000), 60, seed=3).image * 16
         write_image(file, np.tile(tile, (SLIDE_PX // 1000,) * 2), 0.325)
     return file
 

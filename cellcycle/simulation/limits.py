@@ -133,12 +133,9 @@ def ceiling(
     evidence = posterior(hidden, dict.fromkeys(PHASES, 1), parameters, sees, slide_known)
     truth = np.repeat(np.arange(len(PHASES)), n_per_phase)
 
-    def rates(power: float) -> np.ndarray:
-        """Share of each phase's cells (rows) called each phase, under the shares raised to a power."""
-        called = (evidence * shares**power).argmax(1)
-        return metrics.confusion_matrix(truth, called, len(PHASES)) / n_per_phase
-
-    by_power = [rates(power) for power in _POWERS]
+    calls = [(evidence * shares**power).argmax(1) for power in _POWERS]
+    # The share of each phase's cells (rows) that is called each phase.
+    by_power = [metrics.confusion_matrix(truth, call, len(PHASES)) / n_per_phase for call in calls]
     weighted = [made * shares[:, None] for made in by_power]
     recall = np.diag(by_power[0])
     return Ceiling(
