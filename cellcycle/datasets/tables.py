@@ -6,6 +6,8 @@ import io
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -44,8 +46,9 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     """
     text, notes = _decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
-    separator = max(readings, key=lambda separator: len(_places(readings[separator], columns)))
-    rows, places = readings[separator], _places(readings[separator], columns)
+    headers = {separator: list(islice(rows, 1)) for separator, rows in readings.items()}
+    separator = max(headers, key=lambda separator: len(_places(headers[separator], columns)))
+    rows, places = [*headers[separator], *readings[separator]], _places(headers[separator], columns)
     if not rows:
         raise DataError(file, "the file is empty", "list one image a row, below a header")
     if is_all:
@@ -82,20 +85,20 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     return table, notes
 
 
-def _rows(file: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
-    """Return the rows of a text that hold anything, with the numbers of their lines; the first is the header."""
-    rows = []
+def _rows(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a text that hold anything, with the numbers of their lines; the first is the header."""
+    header = None
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
         for cells in reader:
-            is_comment = (not rows or not any(map(clean, cells[1:]))) and clean("".join(cells[:1])).startswith("#")
-            is_comment |= not rows and clean("".join(cells[:1])).startswith("sep=")
-            is_header_again = rows and cells == rows[0][1]
-            if any(clean(cell) for cell in cells) and not is_comment and not is_header_again:
-                rows.append((reader.line_num, cells))
+            first = clean("".join(cells[:1]))
+            is_comment = first.startswith("#") and (header is None or not any(map(clean, cells[1:])))
+            is_comment |= header is None and first.startswith("sep=")
+            if any(map(clean, cells)) and not is_comment and cells != header:
+                header = header or cells
+                yield reader.line_num, cells
     except csv.Error as error:
         raise DataError(file, f"line {reader.line_num} is not readable as CSV ({error})", "save it anew") from error
-    return rows
 
 
 def _others(file: Path, names: list[str], known) -> list[str]:
