@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from cellcycle.datasets import load_dataset, source_kind, source_name
-from cellcycle.datasets.exported import differences
+from cellcycle.datasets.files import differences
 from cellcycle.datasets.tables import clean_names, read_table
 from cellcycle.errors import DataError
 from cellcycle.images import read_plane

@@ -11,9 +11,8 @@ import pandas as pd
 from skimage.transform import resize
 
 from cellcycle.cutting import fitted
-from cellcycle.datasets.exported import differences
 from cellcycle.datasets.labels import read_stated, stated
-from cellcycle.datasets.nuclei import NucleusDataset
+from cellcycle.datasets.nuclei import NucleusDataset, difference
 from cellcycle.datasets.tables import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError, ImageError
 from cellcycle.files import MARKER
@@ -27,6 +26,7 @@ from cellcycle.splits import joined, marks_of
 _MOST_WIDER, _MOST_COARSER, _MUCH_WIDER, _LEAST_PX = 4, 8, 2, 4
 # So many pictures, of all classes, tell whether they are fields.
 _LOOKED_AT = 8
+_ONE_KIND = {".tiff": ".tif", ".jpeg": ".jpg"}
 _MEND_FIELDS = (
     "cut them to single nuclei, or label the nuclei of whole fields in a table (centroid_y_px, centroid_x_px)"
 )
@@ -145,6 +145,27 @@ def _much_wider(pictures, names) -> list[str]:
         return []
     said = f"{names.iloc[widest]} is {widths[widest]} px wide where most are {usual:.0f}"
     return [f"{said}: all are surrounded up to its width"]
+
+
+def differences(labels, planes) -> tuple[str, ...]:
+    """Return a sentence for each property of files that tells two classes apart; `labels` and `planes` are of cells.
+
+    Told is only what half of a class has alone: crops cut tight round nuclei have a size each, and those of larger
+    nuclei are larger.
+    """
+    properties = pd.DataFrame([_properties(plane) for plane in planes])
+    return tuple(filter(None, (difference(labels, values, name) for name, values in properties.items())))
+
+
+def _properties(plane: Plane) -> dict[str, str]:
+    (height, width), suffix = plane.pixels.shape, Path(plane.path).suffix.casefold()
+    return {
+        "the kind of their files": _ONE_KIND.get(suffix, suffix),
+        "bits": f"{plane.bit_depth}",
+        "channels": f"{len(plane.channels)}",
+        "pixel size": "none stated" if plane.pixel_size_um is None else f"{plane.pixel_size_um:.3g} um",
+        "the size of their files": f"{width} x {height} px",
+    }
 
 
 def as_dataset(

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -155,11 +156,13 @@ class NucleusDataset:
 
     @property
     def told_by_groups(self) -> tuple[str, ...]:
-        """A sentence where stated groups tell two classes apart, as where each class has a slide of its own."""
-        from cellcycle.datasets.exported import difference_of_groups
+        """A sentence where stated groups tell two classes apart, as where each class has a slide of its own.
 
+        Whatever is unlike between groups, as stain and exposure, tells these classes then.
+        """
         names = np.array(self.classes)[self.labels]
-        said = difference_of_groups(names, self.groups) if self.has_stated_groups else ""
+        # Groups of a class may be many.
+        said = difference(names, self.groups, "group", 0) if self.has_stated_groups else ""
         return (said,) if said else ()
 
     def report(self) -> str:
@@ -193,3 +196,28 @@ class NucleusDataset:
             "shape": list(self.images.shape[1:]),
             "groups": 0 if self.groups is None else len(np.unique(self.groups)),
         }
+
+
+def difference(labels, values, name: str, least_share: float = 0.5) -> str:
+    """Return a sentence where a property of cells tells two of their classes apart, "" where it tells none."""
+    counts = pd.crosstab(pd.Series(list(values)), pd.Series(list(labels)))
+    # Of fewer nothing is told, and a class a row, as a dragged cell of a table makes, would be many pairs.
+    counts = counts.loc[:, counts.sum() >= FEWEST]
+    told = [(pair, of) for pair in combinations(counts, 2) if _tells(of := counts[list(pair)], least_share)]
+    if not told:
+        return ""
+    pair, of = told[0]
+    more = {1: "", 2: ", and so does 1 more pair"}.get(len(told), f", and so do {len(told) - 1} more pairs")
+    return f"{' and '.join(pair)} differ in {name} ({', '.join(of.idxmax())}){more}: a model can tell them by it"
+
+
+def _tells(counts: pd.DataFrame, least_share: float) -> bool:
+    """Say whether values of a property, (V, 2) cells of two classes, tell these apart.
+
+    They do where a rule by them leaves less than half of the errors of naming the larger class. Those count that
+    `FEWEST` cells of a class have, and this share of it; classes have as many.
+    """
+    n_cells = counts.sum()
+    is_usual = ((counts >= FEWEST) & (counts >= n_cells * least_share)).any(axis=1)
+    n_wrong = counts[is_usual].min(axis=1).sum() + counts[~is_usual].sum().min()
+    return 2 * n_wrong < n_cells.min()
