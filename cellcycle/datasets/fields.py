@@ -99,13 +99,15 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     asked = [named for _, named in pictures.values()]
     n_near = _near_middles(file, list(zip(fields, asked, strict=True)))
     counts = [(len(named), named.index.isin(lost).sum(), n) for named, n in zip(asked, n_near, strict=True)]
-    n_read, *others = np.array(counts, int).reshape(-1, 3).sum(axis=0)
-    by_chance = any(_are_by_chance(*of) for of in [(n_read, *others), *(of for of in counts if of[0] >= _LEAST_ROWS)])
-    if bad and (on_error == "raise" or 2 * len(lost) > n_read or by_chance or not rows):
+    judged = [np.array(counts, int).reshape(-1, 3).sum(axis=0), *(of for of in counts if of[0] >= _LEAST_ROWS)]
+    # Places of another picture mean a nucleus, too, though seldom its middle.
+    are_others = any(5 * n_lost > n and 2 * n_near < n - n_lost for n, n_lost, n_near in judged)
+    are_others |= 2 * len(lost) > judged[0][0]
+    if bad and (on_error == "raise" or are_others or not rows):
         more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
         mend = "mend the rows (channel and planes say what is read of an image)"
         remedy = f"put the images beside the table, {mend}, or leave them out: --skip-unreadable"
-        raise DataError(file, bad[0] + more, _GIVE_PLACES if 2 * len(lost) > n_read or by_chance else remedy)
+        raise DataError(file, bad[0] + more, _GIVE_PLACES if are_others else remedy)
     entries = pd.concat(rows, ignore_index=True)
     own, together = (np.array(of)[entries["field"]] for of in ([f.image for f in fields], groups))
     stated, is_stated = entries["group"].to_numpy(str), (entries["group"] != "").to_numpy()
@@ -195,11 +197,6 @@ def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list
             group = named.loc[line].get("group", "")
             meant.append((at, label, "" if says_nothing(group) else group, f"{name}#{at + 1}"))
     return pd.DataFrame(meant, columns=["at", "label", "group", "sample_id"]), bad
-
-
-def _are_by_chance(n_rows: int, n_lost: int, n_near: int) -> bool:
-    """Tell whether places are those of another picture, of which some mean a nucleus, though seldom its middle."""
-    return 5 * n_lost > n_rows and 2 * n_near < n_rows - n_lost
 
 
 def _near_middles(file: Path, pictures) -> list[int]:
