@@ -615,7 +615,7 @@ def test_write_fields(tmp_path):
 @pytest.mark.parametrize("arguments", [{"nuclei": 1, "fields": 1}, {"nuclei": 0}, {"nuclei": 4, "bits": 9},
                                        {"fields": 1, "seed": -1}, {"is_plate": True, "seed": -1}])  # fmt: skip
 def test_wrong_folders_are_refused_and_leave_nothing(tmp_path, arguments):
-    with pytest.raises(SettingError, match="both given|at least 1|depth|-1 is negative"):
+    with pytest.raises(SettingError, match=r"both given|at least 1|depth|-1 is negative"):
         simulation.write_folder(tmp_path / "made", **arguments)
     assert not list(tmp_path.iterdir())
 
