@@ -68,7 +68,7 @@ def test_inner_parts_share_no_group_with_each_other_or_the_test_fold(found):
 
 def test_a_finished_search_is_replayed_without_training(found, monkeypatch):
     root, dataset, settings, rounds, search = found
-    monkeypatch.setattr(runs, "_outcomes", None)
+    monkeypatch.setattr(runs, "_fit_held", None)
     again = tuning.search(dataset, settings, rounds, root, n_folds=2)
     assert again.chosen == search.chosen
     assert again.trials.equals(search.trials)

@@ -4,25 +4,31 @@ Folds are trained in parallel processes; each model becomes one record.
 """
 
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from cellcycle import results, segmentation, tasks
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import RecordError
+from cellcycle.files import replace_json
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
-from cellcycle.training.progress import say, with_progress
+
+# Set by `cellcycle study` for the notebooks it runs, whose own output must stay free of progress bars.
+_PROGRESS_FILE = "CELLCYCLE_PROGRESS_FILE"
 
 
 def make_estimator(model="nagao6", **settings):
@@ -34,9 +40,8 @@ def make_estimator(model="nagao6", **settings):
 
 def rule_of(settings: dict, size_px: int) -> InputRule:
     """Return the input rule of a run's settings: crops as they are, and the measurements that it names."""
-    if settings.get("model") == DNA_CONTENT:
-        return InputRule(size_px, measurements=MEASUREMENTS[0])
-    return InputRule(size_px, measurements=tuple(settings.get("measurements", ())))
+    by_dna = settings.get("model") == DNA_CONTENT
+    return InputRule(size_px, measurements=MEASUREMENTS[0] if by_dna else settings.get("measurements", ()))
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,10 @@ def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[re
     fits = [(one, runs[i].test) for i, one in waiting]
     if fit is fit_estimator:
         fits = _with_inputs(fits)
-    outcomes = with_progress(_outcomes(fit, fits, n_jobs, client), len(fits), f"{runs[0].test.name}: folds")
+    # Pickled as one, the data that fits share travel to each process once.
+    begun = fit, fits, n_jobs > 1 or client is not None
+    outcomes = tasks.run(_fit_held, range(len(fits)), n_jobs, start=_hold, start_arguments=begun, client=client)
+    outcomes = _with_progress(outcomes, len(fits), f"{runs[0].test.name}: folds")
     made = {i: [] for i in pending}
     for (i, _), outcome in zip(waiting, outcomes, strict=True):
         made[i].append(outcome)
@@ -127,12 +135,6 @@ def _with_inputs(fits: list[tuple[Fit, NucleusDataset]]) -> list[tuple[Fit, Nucl
     once = cache(prepare)
     pairs = ([once(data, rule_of(one.settings, data.size_px)) for data in (one.data, test)] for one, test in fits)
     return [(replace(one, inputs=tuple(pair)), test) for (one, test), pair in zip(fits, pairs, strict=True)]
-
-
-def _outcomes(fit, fits, n_jobs, client):
-    """Return the outcomes of fits, in order; pickled as one, the data that they share travel to each process once."""
-    begun = fit, fits, n_jobs > 1 or client is not None
-    return tasks.run(_fit_held, range(len(fits)), n_jobs, start=_hold, start_arguments=begun, client=client)
 
 
 def _hold(fit, fits, is_one_of_many):
@@ -151,8 +153,29 @@ def _found(root, run: Run) -> results.Record | None:
     try:
         return results.find_run(root, run.config, run.test.identity, defaults_of(run.config["model"]))
     except RecordError as error:
-        say(f"{error.subject}: {error.finding}; the run is made again")
+        _say(f"{error.subject}: {error.finding}; the run is made again")
         return None
+
+
+def _say(line: str) -> None:
+    """Tell whoever waits for the work: on standard error, or by `cellcycle study`, not in its notebooks."""
+    if file := os.environ.get(_PROGRESS_FILE):
+        with Path(file).with_suffix(".txt").open("a", encoding="utf-8") as notes:
+            notes.write(f"{line}\n")
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _with_progress(outcomes: Iterable, total: int, title: str) -> Iterator:
+    """Hand on outcomes as they come, and show how many have: on a terminal, or to `cellcycle study`."""
+    file = os.environ.get(_PROGRESS_FILE)
+    visible = not file and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    outcomes = tqdm(outcomes, title, total, unit="fold", disable=not visible, leave=False)
+    for done, outcome in enumerate(chain([None], outcomes)):
+        if file:
+            replace_json(Path(file), {"title": title, "done": done, "total": total})
+        if done:
+            yield outcome
 
 
 def _write(root, run: Run, fits, outcomes) -> results.Record:
