@@ -111,6 +111,14 @@ def test_history_has_one_row_an_epoch_and_the_loss_falls(blobs):
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
 
 
+def test_inputs_held_out_of_which_no_class_is_learned_have_no_loss_and_stop_nothing(blobs):
+    images, labels = blobs
+    first, others = labels == 0, labels > 0
+    held_out = images[first], labels[first]
+    fitted = NetworkClassifier("logistic", epochs=1).fit(images[others], labels[others], held_out=held_out)
+    assert fitted.history_["held_out_loss"].isna().all()
+
+
 def test_per_image_intensity_ignores_exposure(blobs):
     images, labels = blobs
     fitted = NetworkClassifier("nagao3", epochs=2, width=4, views=("shape",)).fit(images, labels)

@@ -113,17 +113,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         assert_all_finite(X.measurements, input_name="X.measurements", allow_nan=True)
         self.channels_, self.size_px_ = X.shape[1], X.shape[-1]
         self.classes_, codes = np.unique(y, return_inverse=True)
-        if start is not None and self.classes_.dtype.kind != start.classes_.dtype.kind:
-            raise SettingError("y", "its classes are not called as those of `start` are", f"use {start.classes_}")
-        if start is not None and np.isin(self.classes_, start.classes_).all():
-            # A few corrected cells need not show every class that the model knows.
-            self.classes_, codes = start.classes_, np.searchsorted(start.classes_, y)
-        given = start.model_ if start is not None else None
-        scalings = [Scaling.of(view, X.images) for view in self.views] if given is None else given.scalings
-        encoding = None if given is None else given.encoding
-        if given is None and X.measurements.shape[1] and "shape" in self.views:
-            encoding = Encoding.of(X.measurements, X.is_amount, n_grain=X.n_grain)
-        self.measurements_ = start.measurements_ if start is not None else X.names if encoding is not None else ()
+        if start is None:
+            scalings, encoding = [Scaling.of(view, X.images) for view in self.views], None
+            if X.measurements.shape[1] and "shape" in self.views:
+                encoding = Encoding.of(X.measurements, X.is_amount, n_grain=X.n_grain)
+            self.measurements_ = () if encoding is None else X.names
+        else:
+            if self.classes_.dtype.kind != start.classes_.dtype.kind:
+                raise SettingError("y", "its classes are not called as those of `start` are", f"use {start.classes_}")
+            if np.isin(self.classes_, start.classes_).all():
+                # A few corrected cells need not show every class that the model knows.
+                self.classes_, codes = start.classes_, np.searchsorted(start.classes_, y)
+            scalings, encoding, self.measurements_ = start.model_.scalings, start.model_.encoding, start.measurements_
         X = X.measured_by(self.measurements_)
         members, rows = [], []
         for number, scaling in enumerate(scalings):
@@ -206,7 +207,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return Batches(tensors, self.batch_size, n_batches, np.random.default_rng([seed, 7]), self.turns, self.moves)
 
     def _watch(self, held_out, scaling, encoding, trained_on):
-        """Return what measures a network's loss on other inputs, classes weighted as they are in its training set."""
+        """Return what measures the loss of inputs held out, classes weighted as trained on; None if it has none."""
         X, y = of_shape(self, held_out[0]).measured_by(self.measurements_), np.asarray(held_out[1])
         rows = np.flatnonzero(np.isin(y, self.classes_))
         rows = rows[:: -(-len(rows) // _WATCHED) or 1]
@@ -214,6 +215,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         trained_on = trained_on.cpu().numpy()
         shares = trained_on.sum(0) if trained_on.ndim > 1 else np.bincount(trained_on, minlength=len(self.classes_))
         weights = (shares / np.maximum(np.bincount(codes, minlength=len(shares)), 1))[codes]
+        if not weights.any():
+            return None
         images = scaling(torch.from_numpy(X.images)).contiguous(memory_format=torch.channels_last)
         truth = torch.from_numpy(codes)
         ramps = None if encoding is None else encoding(torch.from_numpy(X.measurements))
@@ -245,8 +248,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             for begin in range(0, len(X), batch_size):
                 part = X[begin : begin + batch_size]
                 given = (torch.from_numpy(np.require(v, requirements="CW")) for v in (part.images, part.measurements))
-                given = (tensor.to(self.device) for tensor in given)
-                made[begin : begin + batch_size] = model(*given).float().cpu().numpy()
+                called = model(*(tensor.to(self.device) for tensor in given))
+                made[begin : begin + batch_size] = called.float().cpu().numpy()
         return made
 
     def predict_proba(self, X) -> np.ndarray:
