@@ -423,6 +423,9 @@ def test_share_of_the_labels_is_part_of_the_configuration(dataset, tmp_path):
     )
     assert full.folder != half.folder
     assert len(half.predictions) == len(full.predictions)
+    for share in (0.01, 0.99):
+        with pytest.raises(DataError, match=f"a share of {share} of a training fold"):
+            cross_validate(dataset, [{"model": "nn", "train_share": share}], tmp_path, n_folds=2)
 
 
 def test_a_killed_cross_validation_goes_on_where_it_stopped(dataset, tmp_path, monkeypatch):

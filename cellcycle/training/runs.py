@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from cellcycle import results, segmentation, tasks
 from cellcycle.datasets import NucleusDataset
-from cellcycle.errors import RecordError
+from cellcycle.errors import DataError, RecordError
 from cellcycle.files import replace_json
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
@@ -239,7 +239,7 @@ def cross_validate(
     the data set are never parted. Fold f of repeat r trains with the seed `seed + r * n_folds + f`. Each of `n_jobs`
     processes computes with one thread, or each worker of a `client`.
 
-    A class too small for the folds, or a test image or a copy of one that would be trained on, is a `DataError`.
+    A class too small for the folds or the share, a test image or a copy of one that would be trained on: `DataError`.
     """
 
     @cache
@@ -261,7 +261,11 @@ def cross_validate(
             train, fold_seed = fold.train, seed + fold.repeat * n_folds + fold.fold
             if share < 1:
                 labels = dataset.labels[train]
-                train, _ = train_test_split(train, train_size=share, stratify=labels, random_state=fold_seed)
+                try:
+                    train, _ = train_test_split(train, train_size=share, stratify=labels, random_state=fold_seed)
+                except ValueError as error:
+                    finding = f"a share of {share:g} of a training fold, or what it leaves, cannot hold every class"
+                    raise DataError(dataset.name, finding, "give another share, or more images") from error
             yield Fit(settings, dataset, train, fold.test, fold_seed, fold.repeat, fold.fold)
 
     return record_runs(list(runs()), root, n_jobs, client=client)
