@@ -96,17 +96,18 @@ def write_notebook(file, parameters, code):
 
 
 def test_a_failing_notebook_is_reported_and_the_others_run(tmp_path, monkeypatch, capsys):
-    for name, code in (("01_good", "1 + 1"), ("02_bad", "raise ValueError('broken cell')")):
+    ending = {"01_good": "1 + 1", "02_bad": "raise ValueError('broken cell')", "03_killed": "import os; os._exit(9)"}
+    for name, code in ending.items():
         write_notebook(tmp_path / f"{name}.ipynb", "profile: str = ''", code)
     monkeypatch.setattr(notebooks, "notebooks_dir", lambda: tmp_path)
-    good, bad = notebooks.run_study("smoke", workers=1)
-    assert good.error is None
+    good, bad, killed = notebooks.run_study("smoke", workers=1)
+    assert good.error is None and killed.error == "Kernel died"
     assert "broken cell" in bad.error and "broken cell" in bad.copy.read_text(encoding="utf-8")
     printed = capsys.readouterr().out
     assert "01_good" in printed
     assert "FAILED" in printed
     # Kernels leave nothing beside the notebooks.
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["01_good.ipynb", "02_bad.ipynb"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == [f"{name}.ipynb" for name in ending]
 
 
 def test_seed_parameter_reaches_the_notebook(tmp_path, monkeypatch):

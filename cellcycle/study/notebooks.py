@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -18,7 +19,7 @@ import pandas as pd
 
 from cellcycle import files, tasks
 from cellcycle.datasets import is_named, source_kind, source_name
-from cellcycle.errors import CellCycleError, SettingError
+from cellcycle.errors import SettingError
 from cellcycle.splits import stratified_folds
 from cellcycle.study.profiles import Profile, load_profile
 from cellcycle.study.status import StatusLine
@@ -60,7 +61,8 @@ def run_study(
     on_error = "skip" if skip_unreadable else "raise"
     settings = replace(load_profile(profile, data), on_error=on_error, output=str(output or ""))
     chosen = select_notebooks(only)
-    check_parameters(chosen, parameters or {})
+    parameters = parameters or {}
+    check_parameters(chosen, parameters)
     if source_kind(data) != "simulated":
         dataset = settings.load_dataset()
         stratified_folds(dataset.labels, settings.n_folds, groups=dataset.groups, classes=dataset.classes)
@@ -70,12 +72,11 @@ def run_study(
     workers = workers or (2 if settings.device == "cpu" else 1)
     clock = target / "seconds.json"
     status = StatusLine(chosen, target / "progress", _earlier_seconds(clock), workers)
-    environment = _environment(settings)
-    jobs = [(source / f"{name}.ipynb", target, environment, parameters or {}) for name in chosen]
+    execute = partial(execute_notebook, target=target, environment=_environment(settings), parameters=parameters)
     outcomes = []
-    for group in ([j for j in jobs if j[0].stem != LAST], [j for j in jobs if j[0].stem == LAST]):
+    for names in ([name for name in chosen if name != LAST], [name for name in chosen if name == LAST]):
         with status.watching():
-            for outcome in tasks.run(execute_notebook, group, workers):
+            for outcome in tasks.run(execute, [source / f"{name}.ipynb" for name in names], workers):
                 outcomes.append(outcome)
                 status.finished(outcome)
     took_s = {o.name: round(o.seconds, 1) for o in outcomes if o.error is None}
@@ -178,12 +179,11 @@ def _environment(profile: Profile) -> dict[str, str]:
     } | ({"CELLCYCLE_OUTPUT": profile.output} if profile.output else {})
 
 
-def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:
+def execute_notebook(source: Path, target: Path, environment: dict[str, str], parameters: dict) -> Outcome:
     """Execute one notebook into a folder, with variables and parameters; a failure is returned, not raised."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    source, target, environment, parameters = job
     copy, progress = target / source.name, target / f"progress-{source.stem}.json"
     said = progress.with_suffix(".txt")
     said.unlink(missing_ok=True)
@@ -197,7 +197,8 @@ def execute_notebook(job: tuple[Path, Path, dict[str, str], dict]) -> Outcome:
             papermill.execute_notebook(str(source), str(copy), parameters, **options)
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
-    except CellCycleError as failure:
+    except RuntimeError as failure:
+        # The kernel did not begin, or was ended from outside, as by a system out of memory.
         error = str(failure)
     finally:
         progress.unlink(missing_ok=True)
