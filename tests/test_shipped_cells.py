@@ -105,12 +105,12 @@ def test_other_laboratories_differ_and_are_the_same_again():
 
 
 def test_of_dying_cells_a_model_learns_only_that_they_are_no_mitoses(monkeypatch):
-    monkeypatch.setattr(cells, "N_PER_PHASE", 10)
+    monkeypatch.setattr(cells, "N_PER_PHASE", 4)
     rule = training.rule_of(training.RECIPES["nagao6"])
-    learned = cells.training_slide(cells.UNUSUAL[0], rule, scale=0.1)
+    learned = cells.training_slide(cells.UNUSUAL[0], rule)
     dying = learned.possible[learned.possible.sum(axis=1) > 1]
     assert len(dying) and (dying == [True, True, True, False]).all()
-    usual = cells.training_slide(cells.MICROSCOPES[0], rule, scale=0.1)
+    usual = cells.training_slide(cells.MICROSCOPES[0], rule)
     assert (usual.possible.sum(axis=1) == 1).all()
 
 

@@ -30,10 +30,8 @@ NAGAO_WIDTH = 8
 # Another recipe than the study's, on crops as they are; what each part of it adds is measured in notebook 09.
 BEST = {"model": recipes.BEST["network"], "measurements": MEASURED}
 BEST |= {name: value for name, value in recipes.BEST.items() if name != "network"}
-# The rate of every network falls to zero along half a cosine, so that training ends at rest, not where its last step
-# threw it. Rate and batches are the study's; a ResNet, which normalises each batch, learns by larger ones
-# and so is done sooner: at half this rate it had not settled.
-_SCHEDULE = {"schedule": "cosine"}
+# Rate and batches are the study's; a ResNet, which normalises each batch, learns by larger ones, so is done sooner: at
+# half this rate it had not settled.
 STUDY_STEPS = {"learning_rate": 5e-4, "batch_size": 16}
 _RESNET_STEPS = {"learning_rate": 4e-3, "batch_size": 32}
 # The study removed the skip paths of the ResNet 8 that it compares; the other stands beside it.
@@ -64,7 +62,8 @@ def settings(profile: Profile, model: str, training_set: str = "D3", **changes) 
     if model == "dna-content":
         return {"model": model}
     made = {"model": model, "training_set": training_set, "copies": profile.copies, "device": profile.device}
-    made |= _SCHEDULE
+    # To zero, so that training ends at rest, not where its last step threw it.
+    made["schedule"] = "cosine"
     if model.startswith("resnet"):
         made |= _RESNET_STEPS | {"stem_stride": profile.stem_stride}
     if model.startswith("nagao"):

@@ -142,7 +142,8 @@ def finders_beside() -> dict[str, pd.DataFrame]:
     real, simulated, cost = {}, {}, {}
     for name, one in record["finders"].items():
         jpeg = {"F1 at IoU 0.5, as JPEG": str(Estimate(*one["jpeg"]["f1_0.5"]))}
-        g1 = {title: _width(one["g1"][source]) for source, title in widths.items()}
+        peaks = {title: one["g1"][source] for source, title in widths.items()}
+        g1 = {title: f"{Estimate(*of['cv'])}{' (not usable)' if of['reason'] else ''}" for title, of in peaks.items()}
         real[name] = _finder_scores(one["real"], record["n_real"]) | jpeg
         simulated[name] = _finder_scores(one["simulated"], record["n_simulated"]) | g1
         cost[name] = {title: f"{one[column]:g}" for column, title in spent.items()}
@@ -167,11 +168,6 @@ def _counted(counts: dict[str, list[int]]) -> dict[str, str]:
     shown = {name: str(n) for name, n in zip(("right", "surplus", "missed"), least, strict=True)}
     f1 = {iou: 2 * n[0] / (2 * n[0] + n[1] + n[2]) for iou, n in counts.items()}
     return shown | {f"F1 at IoU {iou}": f"{value:.2f}" for iou, value in f1.items()}
-
-
-def _width(found: dict) -> str:
-    """Return the coefficient of variation of a G1 peak with its interval, and whether the fit is to be trusted."""
-    return f"{Estimate(*found['cv'])}{' (not usable)' if found['reason'] else ''}"
 
 
 def _by_finder(rows: dict[str, dict]) -> pd.DataFrame:

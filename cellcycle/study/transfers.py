@@ -164,13 +164,11 @@ def across_colours(profile: Profile, dataset: NucleusDataset) -> dict[tuple[str,
 
     def run(transforms) -> Run:
         copies = profile.copies if transforms else 0
-        config = settings(profile, "nagao6", "D2", transforms=transforms, copies=copies)
-        config = completed(profile, dataset, config)
-        tested = [np.concatenate([f.test + k * n for k in range(len(COLOURS))]) for f in folds]
-        fits = [
-            Fit(config, blue, f.train, test, profile.seed + f.fold, f.repeat, f.fold)
-            for f, test in zip(folds, tested, strict=True)
-        ]
+        config = completed(profile, dataset, settings(profile, "nagao6", "D2", transforms=transforms, copies=copies))
+        fits = []
+        for f in folds:
+            test = np.concatenate([f.test + k * n for k in range(len(COLOURS))])
+            fits.append(Fit(config, blue, f.train, test, profile.seed + f.fold, f.repeat, f.fold))
         return Run(full_config(config, experiment="colours", **profile.folds), shown, lambda: fits)
 
     runs = [run(transforms) for transforms in BLINDING.values()]

@@ -76,10 +76,9 @@ def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
 
     The AUC is of all nuclei with a probability, also where no phase is called for all look alike; shares are of calls.
     """
-    is_forest = "p_S" not in table and "p_EdU+" in table
-    if "p_S" not in table and not is_forest:
+    column = next((name for name in ("p_S", f"p_{EDU[1]}") if name in table), None)
+    if column is None:
         return {}
-    column = "p_EdU+" if is_forest else "p_S"
     asked = table[table[column].notna()]
     is_s = asked["truth"] == EDU[1]
     made = {"AUC of S by EdU": _auc(is_s, asked[column]), "calibration error of S": _calibration(is_s, asked[column])}
@@ -87,7 +86,7 @@ def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
     for name, field in FIELDS.items():
         calls = called["call"][called["group"] == field]
         made[f"S, {name}"] = _share(calls.isin(("S", EDU[1])))
-        if not is_forest:
+        if column == "p_S":
             made[f"G1, {name}"] = _share(calls == "G1")
     return made | (_fitted(called) if "flags" in table else {})
 

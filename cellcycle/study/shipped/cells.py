@@ -59,15 +59,15 @@ class Learned:
         return cls(Inputs.joined(p.inputs for p in parts), np.concatenate([p.possible for p in parts]), marks)
 
 
-def training_slide(number: int, rule: InputRule, scale: float = 1.0) -> Learned:
+def training_slide(number: int, rule: InputRule) -> Learned:
     """Simulate the nuclei of one microscope, anchored without labels; return their inputs by a rule.
 
     They have the shares of the calibration slides, in which the G1 peak is found as in a user's field; of each phase
-    as many are kept as of the rarest. A `scale` below 1 makes fewer. A dying cell may be of any phase but M.
+    as many are kept as of the rarest. A dying cell may be of any phase but M.
     """
     draw = microscope if number in MICROSCOPES else unusual if number in UNUSUAL else other_laboratory
     parameters, size_px = draw(number)
-    counts = {phase: round(n * N_PER_PHASE / SLIDE_COUNTS["M"] * max(scale, 0.4)) for phase, n in SLIDE_COUNTS.items()}
+    counts = {phase: round(n * N_PER_PHASE / SLIDE_COUNTS["M"]) for phase, n in SLIDE_COUNTS.items()}
     data = simulated_slide(f"training{number}", counts, size_px, TRAIN_SEED + number, parameters)
     inputs = prepare(data, rule, each_crop_of(data, rule.scale))
     usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
@@ -125,9 +125,8 @@ def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
             sized = at_our_size(slide) if reading % 2 else slide
             inputs = prepare(sized, rule, each_crop_of(sized, rule.scale))
             usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
-            parts.append(
-                Learned(inputs[usable], may_be[slide.labels[usable]], tuple(map(tuple, marks[half][usable].tolist())))
-            )
+            known_by = tuple(map(tuple, marks[half][usable].tolist()))
+            parts.append(Learned(inputs[usable], may_be[slide.labels[usable]], known_by))
     return Learned.joined(parts)
 
 

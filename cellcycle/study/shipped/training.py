@@ -23,6 +23,7 @@ from cellcycle.study.shipped.cells import (
     real_training_set,
     simulated_training_set,
 )
+from cellcycle.training import NetworkClassifier
 
 SIZE_PX = 64
 FIELD_OF_VIEW_UM = 32.4
@@ -115,31 +116,28 @@ def rule_of(recipe: Recipe) -> InputRule:
     return InputRule(SIZE_PX, FIELD_OF_VIEW_UM / SIZE_PX, "painted", recipe.unit, recipe.measurements, SCALE)
 
 
-def train_shipped(name: str, real: Path | None = None, device: str = "cpu") -> Checkpoint:
+def train_shipped(name: str, real: Path | None = None) -> Checkpoint:
     """Train a model of `RECIPES` and save it, without scores.
 
     `real` is the folder of real cells, needed by a recipe that learns from them.
     """
-    from cellcycle.training import NetworkClassifier
-
     recipe = RECIPES[name]
-    rule, settings = rule_of(recipe), recipe.settings | {"device": device}
+    rule, settings = rule_of(recipe), recipe.settings | {"device": "cpu"}
     numbers = range(LABORATORIES.stop) if recipe.is_wide else MICROSCOPES
     simulated = simulated_training_set(rule, numbers)
     cells = [real_training_set(source, real, rule) for source in recipe.real]
     learned = Learned.joined([simulated, *cells])
-    first = learned.possible.argmax(axis=1)
     possible = learned.possible if recipe.real else None
-    classifier = NetworkClassifier(**settings).fit(learned.inputs, first, possible=possible)
+    classifier = NetworkClassifier(**settings).fit(learned.inputs, learned.possible.argmax(axis=1), possible=possible)
     highest = classifier.learning_rate / 2
     if recipe.framed_epochs:
         settings = settings | {"framed_epochs": recipe.framed_epochs}
-        classifier = in_frames(classifier, simulated, cells, settings["framed_epochs"], highest)
+        classifier = in_frames(classifier, simulated, cells, recipe.framed_epochs, highest)
     if recipe.unusual_epochs:
         settings = settings | {"unusual_epochs": recipe.unusual_epochs}
         simulated = Learned.joined([simulated, simulated_training_set(rule, UNUSUAL)])
         learned = Learned.joined([simulated, *cells])
-        classifier = in_frames(classifier, simulated, evened(cells), settings["unusual_epochs"], highest, TRAIN_SEED)
+        classifier = in_frames(classifier, simulated, evened(cells), recipe.unusual_epochs, highest, TRAIN_SEED)
     n_real = len(learned.inputs) - len(simulated.inputs)
     about, target = about_of(recipe, settings, learned, n_real), shipped_dir() / name
     write_list = {"more": partial(write_trained_images, marks=np.ravel(learned.marks).tolist())} if n_real else {}
