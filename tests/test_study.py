@@ -117,6 +117,19 @@ def test_seed_parameter_reaches_the_notebook(tmp_path, monkeypatch):
     assert nbformat.read(outcome.copy, as_version=4).cells[-1].outputs[0].text == "7\n"
 
 
+def test_output_of_notebooks_lies_where_the_command_was_run(tmp_path, monkeypatch):
+    (tmp_path / "lessons").mkdir()
+    code = "import os\nfrom pathlib import Path\nfrom cellcycle import files\nprint(files.build_dir().resolve(), "
+    code += "Path(os.environ['CELLCYCLE_PROGRESS_FILE']).parent.is_dir())"
+    write_notebook(tmp_path / "lessons" / "01_where.ipynb", "profile: str = ''", code)
+    monkeypatch.setattr(notebooks, "notebooks_dir", lambda: tmp_path / "lessons")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CELLCYCLE_OUTPUT", "made")
+    (outcome,) = notebooks.run_study("smoke", workers=1)
+    said = nbformat.read(outcome.copy, as_version=4).cells[-1].outputs[0].text
+    assert said == f"{(tmp_path / 'made').resolve()} True\n"
+
+
 def test_publishing_keeps_outputs_and_drops_run_metadata(tmp_path):
     cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="1")])
     cell.metadata = nbformat.from_dict({"tags": ["solution"], "papermill": {"duration": 1}, "execution": {"t": "1"}})

@@ -67,7 +67,7 @@ def run_study(
         dataset = settings.load_dataset()
         stratified_folds(dataset.labels, settings.n_folds, groups=dataset.groups, classes=dataset.classes)
     print(records_found(settings), file=sys.stderr, flush=True)
-    target = Path(output or files.build_dir()) / "notebooks" / profile / files.slug(source_name(data))
+    target = Path(output or files.build_dir()).absolute() / "notebooks" / profile / files.slug(source_name(data))
     target.mkdir(parents=True, exist_ok=True)
     workers = workers or (2 if settings.device == "cpu" else 1)
     clock = target / "seconds.json"
@@ -169,14 +169,15 @@ def check_parameters(names, parameters: dict) -> None:
 
 
 def _environment(profile: Profile) -> dict[str, str]:
-    """Return what tells a kernel, another process, under which profile its notebook runs; "" unsets a name."""
+    """Return what tells a kernel, another process in another folder, how its notebook runs; "" unsets a name."""
+    output = profile.output or os.environ.get("CELLCYCLE_OUTPUT")
     return {
         "CELLCYCLE_PROFILE": profile.name,
         "CELLCYCLE_DATA": profile.data,
         "CELLCYCLE_SKIP_UNREADABLE": "1" if profile.on_error == "skip" else "",
         # Folds run in parallel processes; threads inside each would only wait for each other.
         "OMP_NUM_THREADS": "1",
-    } | ({"CELLCYCLE_OUTPUT": profile.output} if profile.output else {})
+    } | ({"CELLCYCLE_OUTPUT": os.path.abspath(output)} if output else {})
 
 
 def execute_notebook(source: Path, target: Path, environment: dict[str, str], parameters: dict) -> Outcome:
