@@ -112,9 +112,7 @@ def trust_table() -> pd.DataFrame:
             row = rows.setdefault(name, {})
             row[f"{TRUSTED[test]}: says, is right"] = f"{says:.2f}, {is_right:.2f}"
             if test == "fields":
-                row["fields, nuclei in M"] = (
-                    f"{len(np.unique(record.units))}, {(record.predictions['truth'] == 'M').sum()}"
-                )
+                row["fields, nuclei in M"] = f"{len(set(record.units))}, {(record.predictions['truth'] == 'M').sum()}"
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").sort_index()
     return table[["fields, nuclei in M", *(f"{title}: says, is right" for title in TRUSTED.values())]]
 

@@ -220,14 +220,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         images = scaling(torch.from_numpy(X.images)).contiguous(memory_format=torch.channels_last)
         truth = torch.from_numpy(codes)
         ramps = None if encoding is None else encoding(torch.from_numpy(X.measurements))
-
-        def logits(network, part: slice):
-            given = images[part], None if ramps is None else ramps[part]
-            return network(*(None if tensor is None else tensor.to(self.device) for tensor in given)).float().cpu()
+        given = [tensor.split(128) for tensor in (images, ramps) if tensor is not None]
 
         def loss(network) -> float:
             with torch.inference_mode():
-                parts = [logits(network, slice(i, i + 128)) for i in range(0, len(images), 128)]
+                parts = [network(*(t.to(self.device) for t in part)).float().cpu() for part in zip(*given, strict=True)]
             losses = nn.functional.cross_entropy(torch.cat(parts), truth, reduction="none")
             return float(np.average(losses, weights=weights))
 

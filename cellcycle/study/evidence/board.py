@@ -42,8 +42,7 @@ _KEPT = ("sample_id", "group", "truth", "call", "prediction_set", "dna_copies", 
 def run_board(real: Path, root: Path, fresh: bool = False) -> None:
     """Run what has no record yet of every source, model and way; records of other weights are removed."""
     for name, source in SOURCES.items():
-        images = source.images(real)
-        images, n_learned = unlearned(source, images)
+        images, n_learned = unlearned(source, source.images(real))
         identity = f"{name}-{hashlib.sha256(''.join(map(files.sha256_of, images)).encode()).hexdigest()[:12]}"
         with tempfile.TemporaryDirectory(prefix="cellcycle-") as folder:
             cells = Cells(name, source, images, Path(folder))
