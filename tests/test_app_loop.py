@@ -1,13 +1,16 @@
 """The loop of the website: corrections out and in again, a model trained on them, and what others cannot do to it."""
 
+import asyncio
 import io
 import json
 import os
 import shutil
+import threading
 import time
 import zipfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
@@ -19,10 +22,10 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from cellcycle.app import fine_tune
+from cellcycle.app import fine_tune, training
 from cellcycle.card import check_words
 from cellcycle.checkpoint import load_checkpoint
-from cellcycle.errors import CheckpointError, DataError
+from cellcycle.errors import CheckpointError, DataError, LimitError
 from cellcycle.predict import Settings, predict
 from tests.test_app import ALONE, FIELD, NUCLEI, field_file, give, running, visitor
 
@@ -337,3 +340,43 @@ def test_training_begins_where_the_system_has_no_priorities(monkeypatch, tmp_pat
     monkeypatch.setattr(fine_tune.worker, "start", lambda *given: loaded.append(given))
     fine_tune.start((), tmp_path)
     assert loaded == [((), tmp_path)]
+
+
+def test_who_ends_a_training_several_times_at_once_ends_none_that_is_begun_meanwhile(monkeypatch, tmp_path):
+    """It would run on without its place, beside that of the next visitor."""
+
+    class Child:
+        def __init__(self, *_):
+            self.is_over, self.n_ended = threading.Event(), 0
+
+        def __call__(self, *_):
+            self.is_over.wait()
+            raise LimitError("", "it was ended", "")
+
+        def close(self):
+            self.n_ended += 1
+            self.is_over.set()
+            # Who asked first hears of it last.
+            time.sleep(0.3 * (self.n_ended == 1))
+
+    monkeypatch.setattr(training, "Confined", Child)
+    monkeypatch.setattr(training, "_given", lambda visitor: [])
+    one, other = (SimpleNamespace(key=key, trained=lambda: None) for key in ("one", "other"))
+
+    async def run():
+        trainings = training.Trainings(SOON, (), tmp_path / "training")
+        trainings.missing = ""
+        trainings.start(one)
+        await asyncio.sleep(0.1)
+        ending = asyncio.create_task(trainings.stop(one))
+        while trainings.state(one)["running"]:
+            await asyncio.sleep(0.01)
+        trainings.start(one)
+        await ending
+        trainings.start(other)
+        states = trainings.state(one), trainings.state(other)
+        trainings.close()
+        return states
+
+    mine, waiting = asyncio.run(run())
+    assert mine["running"] and waiting["waiting"] == 1

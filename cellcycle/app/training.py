@@ -88,7 +88,8 @@ class Trainings:
             training.is_stopped = True
             await anyio.to_thread.run_sync(training.child.close)
             await training.ended.wait()
-        self._queue.pop(visitor.key, None)
+        else:
+            self._queue.pop(visitor.key, None)
 
     def close(self) -> None:
         """End the training that runs, and forget those that wait."""
