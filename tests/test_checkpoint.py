@@ -176,8 +176,9 @@ def test_a_measurement_registered_in_one_place_is_trained_on_saved_and_predicted
     monkeypatch.setattr("cellcycle.inputs.READABLE", measurements.READABLE)
     monkeypatch.setattr("cellcycle.segmentation.crops.NUCLEUS_COLUMNS", measurements.NUCLEUS_COLUMNS)
     monkeypatch.setattr("cellcycle.segmentation.crops.RAW_COLUMNS", measurements.RAW_COLUMNS)
-    with pytest.raises(SettingError, match="'texture' is taken"):
-        measurements.register_measurement("texture", lambda pixels, outline: 0.0)
+    for name in ("texture", "saturated_share"):
+        with pytest.raises(SettingError, match=f"'{name}' is taken"):
+            measurements.register_measurement(name, lambda pixels, outline: 0.0)
     measurements.register_measurement("brightest", lambda pixels, outline: pixels[outline].max(), is_amount=False)
     y, x = np.mgrid[:32, :32] - 15.5
     images = np.repeat(np.where(np.hypot(y, x) < 9, 0.4, 0.05).astype(np.float32)[None, None], 20, axis=0)

@@ -47,9 +47,9 @@ def register_measurement(name: str, measure: Callable[[np.ndarray, np.ndarray], 
     `measure` takes the pixels about a nucleus, above their background, and its outline, both (H, W). A large crop is
     measured on block means. Register it wherever a model that reads it is trained or used.
     """
-    if name in NUCLEUS_COLUMNS and name not in _REGISTERED:
-        raise SettingError("measurement", f"{name!r} is taken", "choose another name")
     if name not in _REGISTERED:
+        if name in (*NUCLEUS_COLUMNS, *RAW_COLUMNS):
+            raise SettingError("measurement", f"{name!r} is taken", "choose another name")
         for columns in (NUCLEUS_COLUMNS, RAW_COLUMNS):
             columns.insert(-1, name)
     _REGISTERED[name], READABLE[name] = measure, is_amount
