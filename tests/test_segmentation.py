@@ -293,6 +293,17 @@ def test_nuclei_of_a_field_out_of_focus_are_flagged_all():
         assert (table["edge_width_px"] < 0.4 * 36).all()
 
 
+def test_a_neighbour_one_pixel_wide_leaves_nothing_to_wonder_at():
+    labels = np.ones((12, 12), int)
+    labels[:, -1] = 2
+    assert len(measure(np.random.default_rng(0).random((12, 12)), labels)) == 2
+
+
+def test_nuclei_outlined_on_a_blank_picture_have_no_dna_and_no_warning():
+    table = measure(np.zeros((120, 120)), np.kron(np.arange(1, 10).reshape(3, 3), np.pad(np.ones((20, 20), int), 10)))
+    assert list(table["integrated_dna"]) == [0] * 9 and list(table["flags"]) == [""] * 9
+
+
 @pytest.mark.parametrize("gap", [0, 1])
 def test_the_outlines_of_a_heap_that_is_alone_in_its_field_are_clumps(gap):
     """A round nucleus that touches another is none, nor a lobed one that touches none."""

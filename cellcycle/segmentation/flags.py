@@ -31,6 +31,8 @@ _HEAPED, _SHARED = 0.93, 0.25
 _WAIST, _LONG = 0.015, 0.75
 
 
+# On a blank picture nothing is brighter than anything.
+@np.errstate(divide="ignore", invalid="ignore")
 def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field: bool = True) -> list[str]:
     """Return the flags of every row, joined by ";", from measurements (N,) with those that only flags need.
 

@@ -156,6 +156,8 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
     # In a crowd or a tight crop no ring is left; the darkest pixels around then stand for the background.
     background = float(np.percentile(local[ring], 25) if ring.sum() >= _LEAST_RING_PX else np.percentile(local, 5))
     mean_dna = float(local[nucleus].mean()) - background
+    # One pixel of a watershed may lie between.
+    beside = others[(away > 1) & (away <= 2)]
     inside = ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
     inner = pixels[box].astype(np.float64)[inside > 0.1 * diameter]
     return {
@@ -176,8 +178,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
         "eccentricity": eccentricity_of(at - centre),
         "solidity": area / convex_hull_image(own).sum(),
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna, max(1.0, diameter / _WIDE_PX)),
-        # One pixel of a watershed may lie between.
-        "touching_share": others[(away > 1) & (away <= 2)].mean() if others.any() else 0.0,
+        "touching_share": beside.mean() if beside.any() else 0.0,
         "saturated_share": _saturated_share(local[nucleus], plateau),
         **{name: float(of(local - background, nucleus)) for name, of in _REGISTERED.items()},
     }
