@@ -277,6 +277,8 @@ def test_positions_run_through_the_cycle_and_follow_the_dna():
     wide = copied["position_high"] - copied["position_low"]
     assert wide.iloc[2] > 2 * wide.iloc[1]
     assert confidence.cycle_positions([[np.nan] * 4]).isna().all(axis=None)
+    # A speck beside a bright nucleus may have no DNA at all.
+    assert confidence.cycle_positions([[0, 1, 0, 0]], [0.0]).equals(confidence.cycle_positions([[0, 1, 0, 0]]))
     with pytest.raises(CellCycleError, match="probabilities of G1"):
         confidence.cycle_positions([[0.5, 0.5]])
 

@@ -68,8 +68,8 @@ def _likelihood(dna_copies, copies, dna_cv) -> np.ndarray:
     """Return how well each age (columns) explains the DNA content of each cell (rows), 1 where it is unknown."""
     with np.errstate(invalid="ignore", divide="ignore"):
         distance = (np.log(dna_copies)[:, None] - np.log(copies)[None]) ** 2 / (2 * np.log1p(dna_cv**2))
-    # Only ratios within a phase matter; the nearest age keeps far-off cells from having none.
-    distance -= distance.min(axis=1, keepdims=True)
+        # Only ratios within a phase matter; the nearest age keeps far-off cells from having none.
+        distance -= distance.min(axis=1, keepdims=True)
     return np.where(np.isfinite(distance), np.exp(-np.minimum(distance, 500)), 1.0)
 
 
