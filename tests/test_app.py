@@ -524,6 +524,11 @@ def test_where_too_many_wait_the_next_is_asked_to_come_back(tmp_path):
 
 
 def test_a_password_closes_everything_but_health(tmp_path):
+    # Of a system that is not of UTF-8, as Python hands it on.
+    foreign = Guard(None, LIMITS, password="w\udcf6rd")
+    foreign._check_password("Basic " + base64.b64encode(b"me:w\xf6rd").decode(), "10.0.0.1")
+    with pytest.raises(Refusal, match="missing or wrong"):
+        foreign._check_password("", "10.0.0.1")
     with running(tmp_path, password="wörd") as address, httpx.Client(base_url=address) as client:
         for path in ("/", "/static/main.js", "/openapi.json", "/api/nuclei.csv", "/nothing"):
             assert client.get(path).status_code == 401

@@ -91,7 +91,8 @@ class Guard:
     """
 
     def __init__(self, app, limits: Limits, hosts=(), password: str | None = None):
-        self._app, self._limits, self._password = app, limits, password
+        self._app, self._limits = app, limits
+        self._password = (password or "").encode("utf-8", "surrogateescape")
         self._hosts = {name.lower() for name in (*_LOCAL_NAMES, *hosts)}
         self._guesses = Guesses(limits.guesses, limits.guesses_s)
         self.bytes_under_way = 0
@@ -162,7 +163,7 @@ class Guard:
             given = base64.b64decode(packed, validate=True).partition(b":")[2]
         except ValueError:
             given = b""
-        if scheme.lower() == "basic" and secrets.compare_digest(given, self._password.encode()):
+        if scheme.lower() == "basic" and secrets.compare_digest(given, self._password):
             return
         if header:
             self._guesses.note(address)
