@@ -283,6 +283,21 @@ def test_no_name_of_a_visitors_image_makes_the_server_read_its_own_file(site, ha
     assert [one.anchor for one in told] == [None, None] and not any("quality" in note for note in notes)
 
 
+def test_two_calls_at_once_may_clear_away_the_same_nuclei(monkeypatch, tmp_path):
+    from cellcycle.app import worker
+
+    found = []
+    (tmp_path / "plane.npz").touch()
+    monkeypatch.setattr(worker, "found_file", lambda *_: tmp_path / "found-new.npz")
+    monkeypatch.setattr(worker, "_predictor", lambda *_: None)
+    monkeypatch.setattr(worker, "kept", lambda file: (None, None))
+    monkeypatch.setattr(worker, "found_in", lambda *given: found.append(given))
+    # The other call has removed it since it was listed.
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [folder / "found-old.npz"])
+    worker.find(tmp_path, "auto", Settings())
+    assert len(found) == 1
+
+
 def test_nuclei_are_found_once_however_often_they_are_called(monkeypatch, tmp_path, field_file):
     from cellcycle.app import worker
     from cellcycle.predict import predictor

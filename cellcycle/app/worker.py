@@ -117,7 +117,7 @@ def find(plane: Path, model: str, settings: Settings) -> None:
     file = found_file(plane, model, settings)
     if not file.exists() and (plane / _PLANE).exists():
         for older in plane.glob("found-*"):
-            older.unlink()
+            older.unlink(missing_ok=True)
         found_in(_predictor(model, settings), ((kept(plane / _PLANE)[0], None, file), False))
 
 
