@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -238,20 +239,20 @@ def _rows_as(name: str, prediction: ImagePrediction) -> str:
 
 def _shown(prediction: ImagePrediction) -> dict:
     """Return what the page shows of each nucleus, in plain columns."""
-    columns, plane, nuclei = prediction.columns, prediction.plane, prediction.nuclei
-    keep = [k for k, number in enumerate(columns["nucleus_id"]) if np.isfinite(number)]
+    plane, nuclei = prediction.plane, prediction.nuclei
+    is_nucleus = np.isfinite(prediction.columns["nucleus_id"])
+    columns = {name: list(compress(values, is_nucleus)) for name, values in prediction.columns.items()}
 
     def column(name, digits=3):
-        return [rounded(columns[name][k], digits) for k in keep]
+        return [rounded(value, digits) for value in columns[name]]
 
-    classes, ids = classes_of(columns), [int(columns["nucleus_id"][k]) for k in keep]
+    classes, ids = classes_of(columns), list(map(int, columns["nucleus_id"]))
     dna, unit = column("dna_copies"), "N"
-    if keep and dna.count(None) == len(dna):
+    if ids and dna.count(None) == len(dna):
         # Without a G1 peak it is told by the median nucleus.
-        amounts = np.array(columns["integrated_dna"], float)[keep]
+        amounts = np.array(columns["integrated_dna"], float)
         dna, unit = [rounded(amount, 3) for amount in amounts / np.nanmedian(amounts)], "median"
-    why, sure, strange = reasons(columns), sureness(columns), np.zeros(len(columns["call"]))
-    known = prediction.checkpoint and prediction.checkpoint.confidence
+    strange, known = np.zeros(len(ids)), prediction.checkpoint and prediction.checkpoint.confidence
     if known and known.strangeness:
         # How unlike the training cells each is, 0 to 1, by the model's own measure.
         strange = 1 - known.strangeness.p_values(shape_features(columns))
@@ -267,15 +268,15 @@ def _shown(prediction: ImagePrediction) -> dict:
         "id": ids,
         "y": column("centroid_y_px", 1),
         "x": column("centroid_x_px", 1),
-        "box": [[int(columns[name][k]) for name in BOX_COLUMNS] for k in keep],
-        "call": [columns["call"][k] for k in keep],
-        "p": [[rounded(columns[f"p_{name}"][k], 4) for name in classes] for k in keep],
-        "sure": [rounded(sure[k], 4) for k in keep],
-        "could_be": [columns["prediction_set"][k] for k in keep],
-        "why": [why[k] for k in keep],
+        "box": [list(map(int, box)) for box in zip(*(columns[name] for name in BOX_COLUMNS), strict=True)],
+        "call": columns["call"],
+        "p": list(zip(*(column(f"p_{name}", 4) for name in classes), strict=True)),
+        "sure": [rounded(sure, 4) for sure in sureness(columns)],
+        "could_be": columns["prediction_set"],
+        "why": reasons(columns),
         "dna": dna,
         "area": column("area_um2", 1),
-        "strange": [rounded(strange[k], 4) for k in keep],
+        "strange": [rounded(share, 4) for share in strange],
         # The largest part of each, as x, y, x, y, ...
         "outline": [max(parts, key=len).ravel().tolist() for parts in outlines_of(nuclei.labels, ids)],
     }
