@@ -117,7 +117,7 @@ class Strangeness:
         if not (is_known and fit and all(np.isfinite(v).all() for v in arrays)):
             raise ValueError("strangeness")
         # Distances are measured by it.
-        np.linalg.cholesky(np.array(made.covariance, dtype=float))
+        np.linalg.cholesky(arrays[1])
         return made
 
 

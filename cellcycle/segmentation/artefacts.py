@@ -73,7 +73,7 @@ def look_over(pixels: np.ndarray) -> Picture:
     flat = flat_areas(pixels)
     for name, mask_of in (("filled", filled), ("drawn", _drawn), ("hot", _hot), ("dirt", _dirt)):
         mask = mask_of(pixels, flat) if flat is not None else mask_of(pixels)
-        if mask is not None and mask.any() and not mask.all():
+        if mask is not None and not mask.all():
             painted[name] = np.packbits(mask, axis=1)
             pixels = _painted_over(pixels, mask)
             if flat is not None:

@@ -63,17 +63,12 @@ def roughness(pixels: np.ndarray, is_ground: np.ndarray) -> float:
 
     That of a camera has 1, one that was smoothed less, a ground without any noise 0; NaN of few pixels.
     """
-    noise, wide = _noise(pixels, is_ground, 1), _noise(pixels, is_ground, 3)
+    noise, wide = (_spread(*_bends(pixels, is_ground, apart)) for apart in (1, 3))
     return noise / wide if wide else noise
 
 
-def _noise(pixels: np.ndarray, mask: np.ndarray, apart: int) -> float:
-    """Return how much pixels of the mask differ from the mean of those as far to the left and right; NaN of few."""
-    return _spread(*_bends(pixels, mask, apart))
-
-
 def _grain(pixels: np.ndarray, mask: np.ndarray) -> float:
-    """Return the noise of pixels of the mask, to which the texture of nuclei adds little; NaN of few.
+    """Return the noise of pixels of the mask, to which the texture of nuclei adds little.
 
     Source: Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding 64 (1996).
     """
@@ -88,6 +83,7 @@ def _bends(pixels: np.ndarray, mask: np.ndarray, apart: int) -> tuple[np.ndarray
 
 
 def _spread(bends: np.ndarray, is_inside: np.ndarray) -> float:
+    """Return the noise of which bends inside tell; NaN of few."""
     bends = bends[is_inside]
     if bends.size < _LEAST_PX:
         return np.nan

@@ -221,14 +221,12 @@ def plateau_of(pixels: np.ndarray, labels: np.ndarray) -> float:
     Cut off, in whatever unit the file has, many pixels share the highest value, and few have the next lower one.
     """
     inside = np.concatenate([pixels[band][labels[band] > 0] for band in bands(labels)])
-    plateau = _even_plateau(inside)
-    if np.isinf(plateau):
-        plateau = _noisy_plateau(inside)
-        above = (labels[band][(labels[band] > 0) & (pixels[band] >= plateau)] for band in bands(labels))
-        n_above = np.bincount(np.concatenate([*above])) if np.isfinite(plateau) else np.zeros(0)
-        # One nucleus may be as even as that.
-        plateau = plateau if np.count_nonzero(n_above >= _LEAST_PLATEAU_PX) >= _LEAST_CUT_OFF else np.inf
-    return plateau
+    if np.isfinite(plateau := _even_plateau(inside)) or np.isinf(plateau := _noisy_plateau(inside)):
+        return plateau
+    above = (labels[band][(labels[band] > 0) & (pixels[band] >= plateau)] for band in bands(labels))
+    # One nucleus may be as even as that.
+    n_even = np.count_nonzero(np.bincount(np.concatenate([*above])) >= _LEAST_PLATEAU_PX)
+    return plateau if n_even >= _LEAST_CUT_OFF else np.inf
 
 
 def _noisy_plateau(inside: np.ndarray) -> float:
