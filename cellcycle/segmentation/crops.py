@@ -173,24 +173,12 @@ def _shows_several(pixels: np.ndarray) -> bool:
 
 
 def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
-    """Measure the central nucleus of every crop.
+    """Measure the central nucleus of crops (N, 1 or 3, H, W) float in [0, 1], of colours the one with most contrast.
 
-    Crops with a side above 160 px are measured on the means of square blocks (300 px: 2 x 2), in units of the
-    original pixels.
-
-    Parameters
-    ----------
-    images : ndarray (N, 1 or 3, H, W) float in [0, 1]
-        Crops; of colour pictures the channel with the greatest contrast is measured.
-    pixel_size_um : float, optional
-        Edge of a pixel in the sample.
-
-    Returns
-    -------
-    pandas.DataFrame
-        N rows in the order of the images, with the columns of `measure` and `crop_columns`; NaN (and flags
-        "no_nucleus") where a crop has no nucleus. Two round nuclei that touch are a clump; what else compares
-        with other nuclei of a field (debris) is not raised.
+    Those with a side above 160 px are measured on the means of square blocks (300 px: 2 x 2), in units of the original
+    pixels. Returned is a `pandas.DataFrame`, N rows in the order of the images, with the columns of `measure` and
+    `crop_columns`; NaN (and flags "no_nucleus") where a crop has no nucleus. Two round nuclei that touch are a clump;
+    what else compares with other nuclei of a field (debris) is not raised.
     """
     import pandas as pd
 
