@@ -10,7 +10,7 @@ import numpy as np
 from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.segmentation import find_in_crop, find_in_field, looks_like_nucleus_crop
 from cellcycle.segmentation.artefacts import Picture, look_over
-from cellcycle.segmentation.crops import crop_columns
+from cellcycle.segmentation.crops import crop_columns, n_beside
 from cellcycle.segmentation.flags import with_flags
 from cellcycle.segmentation.ground import Ground, ground_of
 from cellcycle.segmentation.measurements import measured_columns
@@ -87,7 +87,8 @@ class Nuclei:
     W) int32 0 is background, k the nucleus with `nucleus_id` k; in a crop 1 is the nucleus, 2 its neighbours. The pixel
     size is as stated, or as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and
     can be true; `stated_um` is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that
-    they are from. `n_shown` is the number of nuclei in a picture that was said to be a crop of one and is none, else 0.
+    they are from. `n_shown` is the number of nuclei in a picture that was said to be a crop of one and is none, else 0;
+    `n_beside` that of others that lie whole in a picture that was taken for a crop, and are not called.
     `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane itself.
     """
 
@@ -99,6 +100,7 @@ class Nuclei:
     stated_um: float = np.nan
     remark: str = ""
     n_shown: int = 0
+    n_beside: int = 0
     picture: Picture | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -143,8 +145,12 @@ class Nuclei:
 
     @property
     def crop_note(self) -> str:
-        """What is wrong where a picture that was said to be a crop of one nucleus is none."""
-        return f"it shows {self.n_shown} nuclei, not one: predict it as a field" if self.n_shown else ""
+        """What is wrong where a picture that was said to be a crop of one nucleus is none, or may be none."""
+        if self.n_shown:
+            return f"it shows {self.n_shown} nuclei, not one: predict it as a field"
+        others = f"{self.n_beside} others lie" if self.n_beside > 1 else "another lies"
+        said = f"it is read as a crop of one nucleus, and {others} whole in it: to call all say --field"
+        return said if self.n_beside else ""
 
     def scaled(self, pixel_size_um: float) -> "Nuclei":
         """Return the same nuclei with another size of the pixels."""
@@ -168,16 +174,15 @@ def find_nuclei(
     """
     picture = look_over(pixels)
     pixels = picture.pixels
-    if kind == "auto":
-        kind = "nucleus" if looks_like_nucleus_crop(pixels) else "field"
-    if kind == "nucleus":
+    if kind == "nucleus" or (kind == "auto" and looks_like_nucleus_crop(pixels)):
         measured, labels = find_in_crop(pixels, pixel_size_um)
-        return _judged(kind, measured, labels, pixel_size_um, picture, scale)
+        found = _judged("nucleus", measured, labels, pixel_size_um, picture, scale)
+        return replace(found, n_beside=n_beside(labels)) if kind == "auto" else found
 
     def found_by(told_um: float | None) -> Nuclei:
         labels = find_in_field(pixels, told_um, backend)
         measured = measured_columns(pixels, labels, pixel_size_um)
-        return _judged(kind, measured, labels, pixel_size_um, picture, scale)
+        return _judged("field", measured, labels, pixel_size_um, picture, scale)
 
     if pixel_size_um and np.sqrt(scale.median_area_um2) < _LEAST_SEEN_PX * pixel_size_um:
         # The size of a pixel of the camera, most likely: to look for nuclei of two pixels would take long.

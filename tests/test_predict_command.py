@@ -11,6 +11,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from cellcycle import cli, cnncc, files
 from cellcycle.card import scores_of
@@ -340,6 +341,22 @@ def test_the_legend_has_the_gray_of_no_call_where_it_occurs(call):
 
 
 @pytest.mark.slow
+def test_a_picture_that_is_taken_for_a_crop_says_that_others_lie_whole_in_it(run, tmp_path):
+    y, x = np.mgrid[:160, :160]
+    discs = [np.hypot(y - at, x - at) < 30 for at in (64, 126)]
+    pixels = 4000.0 + 20000 * np.logical_or(*discs)
+    noisy = np.random.default_rng(0).poisson(ndimage.gaussian_filter(pixels, 1.5)).astype(np.uint16)
+    write_image(tmp_path / "two.png", noisy)
+    write_image(tmp_path / "one.png", noisy[:105, :105])
+    said = "it is read as a crop of one nucleus, and another lies whole in it: to call all say --field"
+    code, _, err = run("predict", tmp_path / "two.png", "--output", tmp_path / "two.csv")
+    assert code == 0 and said in " ".join(err.split()) and len(pd.read_csv(tmp_path / "two.csv")) == 1
+    code, _, err = run("predict", tmp_path / "one.png", "--output", tmp_path / "one.csv")
+    assert code == 0 and "--field" not in err
+    code, _, err = run("predict", tmp_path / "two.png", "--field", "--output", tmp_path / "all.csv")
+    assert code == 0 and "--field" not in err and len(pd.read_csv(tmp_path / "all.csv")) == 2
+
+
 def test_a_field_that_is_said_to_be_a_crop_is_told_and_flagged(run, tmp_path):
     code, out, err = run("predict", FIELD, "--nucleus", "--output", tmp_path / "rows.csv")
     assert code == 0 and re.search(r"it shows \d\d nuclei, not one: predict it as a field", err)
