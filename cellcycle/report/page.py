@@ -57,10 +57,11 @@ _DONE = (
     "Intervals: 95 %, by 500 bootstrap samples of nuclei, and for fields, wells, replicates and plates by Student's "
     "t: one variance of their log odds beyond that of so many nuclei for all conditions (DerSimonian and Laird 1986, "
     "Control. Clin. Trials 7:177), of all but fields moderated by four more whose log odds deviate by 0.25 (Smyth "
-    "2004, Stat. Appl. Genet. Mol. Biol. 3:3), and not below what they show, each well weighing as its nuclei, for differences "
-    "what conditions and plates, as two factors, leave of it; of these the farthest ends. They say nothing of errors that all wells share: calls that are wrong alike, S that is "
-    "not spread evenly. Many differences: Holm 1979, Scand. J. Stat. 6:65. Estimated shares: Saerens, Latinne and "
-    "Decaestecker 2002, Neural Computation 14:21. Research only, no medical device."
+    "2004, Stat. Appl. Genet. Mol. Biol. 3:3), and not below what they show, each well weighing as its nuclei, for "
+    "differences what conditions and plates, as two factors, leave of it; of these the farthest ends. They say "
+    "nothing of errors that all wells share: calls that are wrong alike, S that is not spread evenly. Many "
+    "differences: Holm 1979, Scand. J. Stat. 6:65. Estimated shares: Saerens, Latinne and Decaestecker 2002, Neural "
+    "Computation 14:21. Research only, no medical device."
 )
 
 
