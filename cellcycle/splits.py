@@ -73,7 +73,7 @@ def _grouped_parts(labels, groups, n_folds: int, seed: int):
     _, group_of = np.unique(groups, return_inverse=True)
     counts = np.zeros((group_of.max() + 1, labels.max() + 1))
     np.add.at(counts, (group_of, labels), 1)
-    shares = counts[:, counts.sum(axis=0) > 0] / counts.sum(axis=0)[counts.sum(axis=0) > 0]
+    shares = counts / counts.sum(axis=0)
     held = np.zeros((n_folds, shares.shape[1]))
     fold_of = np.empty(len(shares), dtype=np.int64)
     for group in np.random.default_rng(seed).permutation(len(shares)):
@@ -188,8 +188,8 @@ def check_no_leak(fold: Fold, fingerprints, groups=None) -> None:
     shared = np.intersect1d(fold.train, fold.test)
     if len(shared):
         raise DataError(where, f"{len(shared)} images are on both sides", "split again")
-    prints = np.asarray(fingerprints).reshape(len(fingerprints), -1)
-    n_copies = np.any([np.isin(one[fold.test], one[fold.train]) for one in prints.T], axis=0).sum()
+    copy_of = joined(np.reshape(fingerprints, (len(fingerprints), -1)))
+    n_copies = np.isin(copy_of[fold.test], copy_of[fold.train]).sum()
     if n_copies:
         remedy = "give copies of one nucleus the same group"
         raise DataError(where, f"{n_copies} test images have copies in training", remedy)

@@ -91,6 +91,11 @@ def test_each_kind_of_leak_is_refused(train, test, message):
         check_no_leak(fold, prints, groups)
 
 
+def test_two_images_of_which_a_mark_tells_nothing_are_no_copies():
+    flat = [np.full((1, 30, 30), level, np.float32) for level in (0.1, 0.2)]
+    check_no_leak(Fold(0, 0, np.array([0]), np.array([1])), marks_of(flat))
+
+
 def test_clean_fold_passes():
     check_no_leak(Fold(0, 0, np.array([0, 1]), np.array([2])), np.array(["p", "q", "r"]), np.array([1, 2, 3]))
 
