@@ -203,5 +203,5 @@ def lines(table, x="", y="", title="", log=False):
 
 def _reference_lines(draw, references) -> None:
     """Draw each reference by `draw`, an axes' `axhline` or `axvline`."""
-    for (name, value), style in zip((references or {}).items(), (":", "--", "-."), strict=False):
+    for (name, value), style in zip((references or {}).items(), cycle((":", "--", "-.")), strict=False):
         draw(value, color=REFERENCE, linestyle=style, linewidth=1.2, label=name)
