@@ -85,16 +85,12 @@ def gained(record: Record, score: str) -> metrics.Estimate:
 
 
 def _estimate(record: Record, score: str, called, minus=None, n_samples=1000) -> metrics.Estimate:
-    function = _function(record, score)
+    def of_class(matrix):
+        return metrics.recall(matrix)[..., record.classes.index(score.removeprefix(_RECALL))]
+
+    function = of_class if score.startswith(_RECALL) else metrics.SCORES[score]
     drawn = {"units": record.units, "trainings": record.trainings, "n_samples": n_samples}
     return metrics.estimate(function, record.labels, called, len(record.classes), minus=minus, **drawn)
-
-
-def _function(record: Record, score: str):
-    if not score.startswith(_RECALL):
-        return metrics.SCORES[score]
-    k = record.classes.index(score.removeprefix(_RECALL))
-    return lambda matrix: metrics.recall(matrix)[..., k]
 
 
 def differences(pairs: dict, as_trained=False) -> pd.DataFrame:
@@ -139,8 +135,11 @@ def references(records: dict[str, Record], score: str = "accuracy") -> dict[str,
 
     `score` is a key of `metrics.SCORES`; the calls are made for it, as for the models beside the lines.
     """
+
+    def value(record: Record, called) -> float:
+        return float(metrics.SCORES[score](metrics.confusion_matrix(record.labels, called, len(record.classes))))
+
     first = next(iter(records.values()))
     largest = np.full_like(first.labels, np.bincount(first.labels).argmax())
-    always = metrics.confusion_matrix(first.labels, largest, len(first.classes))
-    lines = {"largest class": float(metrics.SCORES[score](always))}
-    return lines | {name: estimate(record, score).value for name, record in records.items()}
+    lines = {name: value(record, calls(record, score)) for name, record in records.items()}
+    return {"largest class": value(first, largest)} | lines

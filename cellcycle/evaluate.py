@@ -87,24 +87,22 @@ class Evaluation:
         is_by_group = units is not None and self.dataset.has_stated_groups
         made: dict = {"n": int(is_in.sum()), "n_without_answer": int((~is_in).sum()), "intervals": {}}
         made["drawn"] = f"{len(np.unique(units))} groups" if is_by_group else "cells"
-        present = np.unique(labels)
         confusion = metrics.confusion_matrix(labels, calls, n_classes)
+        samples = metrics.bootstrap_matrices(labels, calls, n_classes, units)
         for name, (shares, n_of) in metrics.means_of_shares(confusion).items():
-            spread = metrics.estimate(metrics.SCORES[name], labels, calls, n_classes, units)
-            made[name], made["intervals"][name] = (
-                _number(spread.value),
-                _ends(metrics.no_narrower(spread, n_of, shares)),
-            )
-        for name, score, drawn in (
-            ("recall", metrics.recall, metrics.recall),
-            # A class that a sample does not call has no precision there.
-            ("precision", metrics.precision, lambda m: metrics.recall(np.swapaxes(m, -2, -1))),
+            spread = metrics.with_interval(metrics.SCORES[name](confusion), metrics.SCORES[name](samples))
+            made[name] = _number(spread.value)
+            made["intervals"][name] = _ends(metrics.no_narrower(spread, n_of, shares))
+        # A class that a sample does not call has no precision there.
+        of_calls = metrics.recall(np.swapaxes(samples, -2, -1))
+        for name, values, drawn, n_of in (
+            ("recall", metrics.recall(confusion), metrics.recall(samples), confusion.sum(axis=1)),
+            ("precision", metrics.precision(confusion), of_calls, confusion.sum(axis=0)),
         ):
-            values, n_of = score(confusion), confusion.sum(axis=int(name == "recall"))
             made[name] = {c: _number(v) for c, v in zip(self.classes, values, strict=True)}
             made["intervals"][name] = pairs = {}
-            for k in present:
-                spread = metrics.estimate(lambda m, k=k, s=drawn: s(m)[..., k], labels, calls, n_classes, units)
+            for k in np.unique(labels):
+                spread = metrics.with_interval(values[k], drawn[:, k])
                 pairs[self.classes[k]] = _ends(metrics.no_narrower(spread, n_of[k], values[k]))
         error = calibration_error(probabilities, labels, units)
         made["calibration_error"], made["intervals"]["calibration_error"] = _number(error.value), _ends(error)
@@ -125,7 +123,7 @@ def compared(labels, before, after, units) -> dict:
     """Return the balanced accuracy of two tables of probabilities, and the 95 % interval of their difference."""
     calls, score = [table.argmax(axis=1) for table in (before, after)], metrics.balanced_accuracy
     n_classes = before.shape[1]
-    old, new = (metrics.estimate(score, labels, called, n_classes, units).value for called in calls)
+    old, new = (float(score(metrics.confusion_matrix(labels, called, n_classes))) for called in calls)
     gain = metrics.estimate(score, labels, calls[1], n_classes, units, minus=calls[0])
     return {"before": round(old, 4), "after": round(new, 4), "gain": [round(gain.low, 4), round(gain.high, 4)]}
 
