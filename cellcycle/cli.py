@@ -1,28 +1,25 @@
 """The command line: words over the library. Heavy imports happen inside the commands."""
 
+import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import cellcycle
 from cellcycle.ending import guarded, refuse_mistyped
+from cellcycle.errors import SettingError, check_choice
 
-app = typer.Typer(
-    help="Cell-cycle phases (G1, S, G2, M) of single DAPI-stained nuclei.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(help="Make and look at data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
 def _say_version(is_asked: bool) -> None:
     if is_asked:
-        from importlib.metadata import version
-
-        typer.echo(f"cellcycle {version('cellcycle')}")
+        typer.echo(f"cellcycle {cellcycle.__version__}")
         raise typer.Exit()
 
 
@@ -69,7 +66,6 @@ def study(
 
 def _run_fresh(profile: str, data: str, restricted) -> list:
     """Run the recorded study afresh and print how far its headline numbers land from the committed ones."""
-    from cellcycle.errors import SettingError
     from cellcycle.study.notebooks import run_fresh
     from cellcycle.study.texts import show_distances
 
@@ -131,7 +127,6 @@ def predict(
     version: _Version = False,
 ):
     """Predict the phase of every nucleus in images of any kind."""
-    from cellcycle.errors import SettingError
     from cellcycle.predict.command import run_predict
     from cellcycle.predict.extras import Extras
     from cellcycle.predict.predictor import Settings
@@ -201,17 +196,15 @@ def train(
     skip_unreadable: _Skip = False,
 ):
     """Train a model on labelled nuclei, judge it on nuclei held out, and write its folder."""
-    from functools import partial
-
     from cellcycle.tasks import cluster
     from cellcycle.train import train as run
 
-    options = {"folds": folds, "epochs": epochs or None, "size": size, "intensity": intensity, "seed": seed}
-    options |= {"device": device, "jobs": jobs, "resume": resume, "force": force}
-    options |= {"network": network or None, "from_model": from_model or None, "say": partial(typer.echo, err=True)}
-    options["on_error"] = _on_error(skip_unreadable)
+    # In the words of a terminal 0 and "" are nothing given.
+    given = {"network": network or None, "from_model": from_model or None, "epochs": epochs or None}
+    given |= {"folds": folds, "size": size, "intensity": intensity, "seed": seed, "device": device, "jobs": jobs}
+    given |= {"resume": resume, "force": force, "on_error": _on_error(skip_unreadable)}
     with cluster(dask, jobs) as client:
-        checkpoint = run(data, output, client=client, **options)
+        checkpoint = run(data, output, client=client, say=partial(typer.echo, err=True), **given)
     scores = checkpoint.card["scores"]["held_out"]
     low, high = scores["intervals"]["balanced_accuracy"]
     value = scores["balanced_accuracy"]
@@ -231,10 +224,7 @@ def evaluate(
     skip_unreadable: _Skip = False,
 ):
     """Say how right a model is on labelled nuclei, crops or fields."""
-    import json
-
     from cellcycle import evaluate as judging
-    from cellcycle.errors import check_choice
 
     check_choice("--format", as_json, ("text", "json"))
     found = judging.evaluate(model, data, output or None, _on_error(skip_unreadable))

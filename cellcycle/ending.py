@@ -10,6 +10,8 @@ from itertools import pairwise
 
 import typer
 
+from cellcycle.errors import CellCycleError, SettingError
+
 # Packages that the base install leaves out -> the extra that brings them.
 _EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetensors"), "train")
 _EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "seaborn", "captum"), "study")
@@ -19,8 +21,6 @@ _EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "multipart", "python_multipart
 
 def guarded(command: Callable[[], object]) -> None:
     """Call a command; whatever a user can mend becomes one line on standard error and exit code 2."""
-    from cellcycle.errors import CellCycleError
-
     _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -86,8 +86,6 @@ def refuse_twice(options: Mapping[str, str], arguments: list[str]) -> None:
 
     `options` has the name of each for each of its spellings.
     """
-    from cellcycle.errors import SettingError
-
     paths = arguments.index("--") if "--" in arguments else None
     given = Counter(options.get(argument.partition("=")[0]) for argument in arguments[:paths])
     for name in filter(None, given):
@@ -97,8 +95,6 @@ def refuse_twice(options: Mapping[str, str], arguments: list[str]) -> None:
 
 def _refuse_blank(arguments: list[str]) -> None:
     """Refuse empty arguments, as of a shell variable that is not set: a path of none would be the working folder."""
-    from cellcycle.errors import SettingError
-
     for before, argument in pairwise(["", *arguments]):
         option, is_joined, value = argument.partition("=")
         if not argument.strip() or (option.startswith("--") and is_joined and not value.strip()):
