@@ -140,7 +140,7 @@ def fit_near(
     found, weights = _mixture(counts.astype(float), centres, shifts, cvs, ratios, rounds=_EM_ROUNDS)
     best = np.unravel_index(np.argmax(found - 0.5 * (shifts / _NEAR_SPREAD) ** 2), shifts.shape)
     shift, shares = shifts[best], weights[best]
-    shares = shares * counts.sum() / max(len(dna), 1)
+    shares = shares * counts.sum() / len(dna)
     shares[3] += 1 - shares.sum()
     return position * float(np.exp(shift)), dict(zip(("G1", "S", "G2", "outliers"), map(float, shares), strict=True))
 
@@ -215,8 +215,8 @@ def _reason(fractions: dict[str, float], cv: float, bic_gain: float, has_g1: boo
         return "the histogram has no two peaks (one hump explains it as well)"
     if fractions["outliers"] > _MOST_OUTLIERS:
         return f"{fractions['outliers']:.0%} of the nuclei lie outside G1, S and G2"
-    for phase in ("G1", "G2"):
-        if fractions[phase] < (_LEAST_PEAK_SHARE if phase == "G1" else _LEAST_SECOND):
+    for phase, least in (("G1", _LEAST_PEAK_SHARE), ("G2", _LEAST_SECOND)):
+        if fractions[phase] < least:
             return f"there is no {phase} peak ({fractions[phase]:.0%} of the nuclei)"
     if not has_g1:
         return "there is no G1 peak (S and G2 alone explain the histogram as well)"

@@ -44,11 +44,10 @@ def build_dir() -> Path:
 
     It is $CELLCYCLE_OUTPUT if that is set, else `build/` of the checkout, else the user's cache folder.
     """
-    chosen = os.environ.get("CELLCYCLE_OUTPUT")
-    if chosen:
+    if chosen := os.environ.get("CELLCYCLE_OUTPUT"):
         folder = Path(chosen)
-    elif repository():
-        folder = repository() / "build"
+    elif checkout := repository():
+        folder = checkout / "build"
     else:
         from platformdirs import user_cache_path
 
@@ -156,14 +155,12 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
             raise SettingError(path, error.finding, error.remedy) from error
         with _told(path):
             _refuse_taken(path, final, replace)
+            old = work.with_name(f".unfinished-{secrets.token_hex(6)}")
             if final.exists():
-                # What stood there is gone only when the new one is in its place.
-                old = work.with_name(f".unfinished-{secrets.token_hex(6)}")
                 os.replace(final, old)
-                os.replace(work, final)
-                _remove(old)
-            else:
-                os.replace(work, final)
+            os.replace(work, final)
+            # What stood there is gone only when the new one is in its place.
+            _remove(old)
 
 
 @contextlib.contextmanager
@@ -179,8 +176,7 @@ def clear_leftovers(folder) -> None:
     A live run holds a lock on its own, which the system takes from it when it ends, however it ends.
     """
     with contextlib.suppress(OSError):
-        names = [entry.name for entry in os.scandir(folder) if _UNFINISHED.fullmatch(entry.name)]
-        for work in (Path(folder) / name for name in names):
+        for work in [Path(folder, name) for name in os.listdir(folder) if _UNFINISHED.fullmatch(name)]:
             with contextlib.suppress(OSError):
                 lock = _lock(work)
                 if lock is not None:

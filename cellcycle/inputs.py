@@ -234,20 +234,18 @@ def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inpu
 
 def _of_fields(dataset, rule: InputRule) -> Inputs:
     """Return the inputs of nuclei that were labelled in whole fields; those without a label help to anchor."""
-    fields_of = nuclei_of(dataset, rule.scale)
+    found, of_field = nuclei_of(dataset, rule.scale), dataset.places[:, 0]
     made: list = [None] * len(dataset)
     # Two stains of one slide are two amounts of light for one DNA.
-    keys = np.array(
-        [f"{g}\n{dataset.fields[i].recorded}" for g, i in zip(dataset.anchored_by, dataset.places[:, 0], strict=True)]
-    )
+    keys = np.array([f"{g}\n{dataset.fields[i].recorded}" for g, i in zip(dataset.anchored_by, of_field, strict=True)])
     for key in np.unique(keys):
         rows = np.flatnonzero(keys == key)
-        at = np.unique(dataset.places[rows, 0])
+        at = np.unique(of_field[rows])
         shapes = [dataset.fields[i].pixels.shape for i in at]
         units = [dataset.fields[i].well or i for i in at]
-        read = anchored([fields_of[i] for i in at], shapes, units, rule.scale)
+        read = anchored([found[i] for i in at], shapes, units, rule.scale)
         for i, (nuclei, anchor) in zip(at, read, strict=True):
-            mine = rows[dataset.places[rows, 0] == i]
+            mine = rows[of_field[rows] == i]
             inputs = inputs_of(dataset.fields[i].pixels, nuclei, rule, anchor, dataset.places[mine, 1])
             for k, row in enumerate(mine):
                 made[row] = inputs[k : k + 1]

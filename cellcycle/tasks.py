@@ -30,18 +30,10 @@ _DEAF = (
 )
 
 
-def run(
-    function: Callable,
-    items: Iterable,
-    n_jobs: int = 1,
-    *,
-    start: Callable | None = None,
-    start_arguments: tuple = (),
-    client=None,
-) -> Iterator:
+def run(function: Callable, items: Iterable, n_jobs: int = 1, **options) -> Iterator:
     """Yield `function(item)` for each item, in their order; items are read as they are needed.
 
-    With one job it runs here; more start fresh processes, see `workers`.
+    With one job it runs here; more start fresh processes. The `options` are those of `workers`.
 
     Examples
     --------
@@ -50,7 +42,7 @@ def run(
     """
     if hasattr(items, "__len__"):
         n_jobs = min(n_jobs, len(items))
-    with workers(n_jobs, start=start, start_arguments=start_arguments, client=client) as do:
+    with workers(n_jobs, **options) as do:
         yield from do(function, items)
 
 

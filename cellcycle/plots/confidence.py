@@ -25,8 +25,7 @@ def reliability(tables, title=""):
         spread = spread_of(table, "accuracy", _ENDS)
         ax.errorbar(table["confidence"], table["accuracy"], spread, color=colour, label=name, **style)
         lowest = min(lowest, table["confidence"].min(), table["low"].min())
-    ax.set_xlim(max(0, lowest - 0.05), 1.01)
-    ax.set_ylim(max(0, lowest - 0.05), 1.01)
+    ax.set(xlim=(max(0, lowest - 0.05), 1.01), ylim=(max(0, lowest - 0.05), 1.01))
     legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
     label(ax, "probability of the call", "share of right calls (95 % interval)", title)
     return figure
@@ -89,8 +88,7 @@ def risk_coverage(curves, expert_share=0.2, title=""):
     ax.axvline(1 - expert_share, color=REFERENCE, linestyle=":", linewidth=1.2)
     words = {"ha": "right", "va": "top", "fontsize": FONT_PT - 1, "color": INK}
     ax.text(1 - expert_share - 0.01, ax.get_ylim()[1], f"{expert_share:.0%} to the expert", **words)
-    ax.set_xlim(0, 1)
-    ax.set_ylim(bottom=0)
+    ax.set(xlim=(0, 1), ylim=(0, None))
     legend(figure)
     label(ax, "share of the cells kept, the surest first", "share of wrong calls", title)
     return figure
@@ -107,8 +105,7 @@ def positions(found, truth, labels, classes, title=""):
     ax.vlines(truth, found["position_low"], found["position_high"], color=QUIET, alpha=0.25, linewidth=0.6)
     for k, (name, colour) in enumerate(class_colours(tuple(classes)).items()):
         ax.scatter(truth[labels == k], found["position"][labels == k], s=12, color=colour, linewidths=0, label=name)
-    ax.set_xlim(-0.02, 1.02)
-    ax.set_ylim(-0.02, 1.02)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     legend(figure)
     label(ax, "true position in the cycle", "estimated position (90 % interval)", title)
     return figure

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cellcycle.phases import class_colours
+from cellcycle.phases import PHASES, class_colours
 from cellcycle.plots.style import INK, QUIET, REFERENCE, label, legend, new_figure
 
 # Headline scores of a source, one panel each.
@@ -50,7 +50,7 @@ def horseshoe(table):
     """
     groups = sorted(table["group"].unique())
     figure, axes = new_figure(2.9 * len(groups) + 1, 2.8, 1, len(groups), sharey=True, sharex=True, squeeze=False)
-    colours = class_colours(tuple(name for name in ("G1", "S", "G2", "M") if (table["call"] == name).any()))
+    colours = class_colours(tuple(name for name in PHASES if (table["call"] == name).any()))
     for ax, group in zip(axes[0], groups, strict=True):
         inside = table[table["group"] == group]
         for name, colour in {**colours, "": "#bbbbbb"}.items():

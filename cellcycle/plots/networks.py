@@ -12,8 +12,7 @@ _STRENGTH = 0.65
 
 def nagao_drawing(stages: int, width: int, size_px: int, channels: int, n_classes: int):
     """Return a Nagao network as boxes: height is the side of the image, width the number of channels."""
-    boxes = [("input", size_px, channels)]
-    side = size_px
+    boxes, side = [("input", size_px, channels)], size_px
     for stage in range(stages):
         side = -(-side // 2)
         boxes.append(("convolution + pooling", side, width * 2**stage))
@@ -30,8 +29,7 @@ def nagao_drawing(stages: int, width: int, size_px: int, channels: int, n_classe
         x += box_width + 0.3
     handles = [Rectangle((0, 0), 1, 1, facecolor=c, **edge) for c in COLOURS.values()]
     legend(ax, handles=handles, labels=list(COLOURS), ncols=4, loc="upper left")
-    ax.set_xlim(-0.2, x)
-    ax.set_ylim(-1.8, 1.6)
+    ax.set(xlim=(-0.2, x), ylim=(-1.8, 1.6))
     ax.set_axis_off()
     return figure
 
