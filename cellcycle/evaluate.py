@@ -230,21 +230,17 @@ def write_evaluation(found: Evaluation, table: Path) -> None:
     from cellcycle import plots
 
     rows, beside = found.predictions(), _beside(table)
-    rows = rows.assign(**{name: rows[name].map(cell) for name in _COLUMNS})
     with whole_file(table) as work:
-        rows.to_csv(work, index=False)
+        rows.assign(**{name: rows[name].map(cell) for name in _COLUMNS}).to_csv(work, index=False)
     with whole_file(beside["confusion.csv"]) as work:
         found.confusion.rename(index=cell, columns=cell).to_csv(work)
     figures = {f"{table.stem}_confusion": plots.confusion_matrices([found.confusion], [found.dataset.name])}
-    at = np.flatnonzero(found.answered)
-    wrong = at[found.called != found.labels[at]]
-    wrong = wrong[np.argsort(-found.probabilities[wrong].max(axis=1), kind="stable")][:_MOST_MISTAKES]
+    highest = found.probabilities.max(axis=1)
+    wrong = np.flatnonzero(found.answered & (rows["truth"] != rows["call"]))
+    wrong = wrong[np.argsort(-highest[wrong], kind="stable")][:_MOST_MISTAKES]
     if len(wrong):
-        calls = found.probabilities[wrong].argmax(axis=1)
-        titles = [
-            f"{found.classes[found.labels[i]]} as {found.classes[call]}\n{found.probabilities[i, call]:.2f}"
-            for i, call in zip(wrong, calls, strict=True)
-        ]
+        told = rows["truth"] + " as " + rows["call"]
+        titles = [f"{told[i]}\n{highest[i]:.2f}" for i in wrong]
         figures[f"{table.stem}_mistakes"] = plots.image_grid(found.dataset.images[wrong], titles, shared_scale=False)
     else:
         beside["mistakes.png"].unlink(missing_ok=True)

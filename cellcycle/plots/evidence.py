@@ -23,10 +23,8 @@ def scores(rows: dict[str, dict], panels):
     """
     height = 0.7 + 0.21 * len(rows)
     figure, axes = new_figure(3.0 + 2.2 * len(panels), height, 1, len(panels), sharey=True, squeeze=False)
-    at = np.arange(len(rows))
     for ax, score in zip(axes[0], panels, strict=True):
-        known = [(k, row[score]) for k, row in zip(at, rows.values(), strict=True) if score in row]
-        for k, found in known:
+        for k, found in ((k, row[score]) for k, row in enumerate(rows.values()) if score in row):
             ax.plot([found.low, found.high], [k, k], color=QUIET, linewidth=1.5)
             ax.plot(found.value, k, "o", color=INK, markersize=4)
         measured = [row[_TRUE_SHARE[score]].value for row in rows.values() if _TRUE_SHARE.get(score) in row]
@@ -38,7 +36,7 @@ def scores(rows: dict[str, dict], panels):
             ax.axvline(0.5, color=QUIET, linestyle=":", linewidth=1)
         ax.grid(axis="y", color="#eeeeee")
         label(ax, score)
-    axes[0][0].set_yticks(at, list(rows))
+    axes[0][0].set_yticks(range(len(rows)), list(rows))
     axes[0][0].invert_yaxis()
     return figure
 
