@@ -3,6 +3,7 @@
 Calls are those of equally frequent classes, as balanced accuracy weighs them.
 """
 
+import contextlib
 import csv
 import os
 from dataclasses import dataclass
@@ -204,6 +205,13 @@ def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
             raise SettingError(output, f"{file} is of the data, and would be overwritten", "give another name")
         if file.is_file() and not _was_written_here(file):
             raise SettingError(output, f"{file} is there and is of no evaluation", "give another name")
+    # So is whether the place takes a file at all.
+    with contextlib.suppress(_TriedError), whole_file(output):
+        raise _TriedError
+
+
+class _TriedError(Exception):
+    """Ends the block of a `whole_file` that was only tried."""
 
 
 def _was_written_here(file: Path) -> bool:

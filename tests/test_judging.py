@@ -5,6 +5,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -158,6 +159,15 @@ def test_nothing_is_written_over_or_among_the_data(cells, tmp_path):
     with pytest.raises(SettingError, match="it lies in the folder of the data"):
         evaluate("lr", tmp_path / "cells", tmp_path / "cells" / "G1" / "scored.csv")
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_a_place_that_takes_no_table_is_told_before_the_work(cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["cellcycle.evaluate"], "called", lambda *given: pytest.fail("it works already"))
+    with pytest.raises(SettingError, match="cannot be written"):
+        evaluate("lr", cells, tmp_path / "none" / "s.csv")
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(SettingError, match="this is a folder"):
+        evaluate("lr", cells, tmp_path / "d.csv")
 
 
 @pytest.mark.filterwarnings("error")
