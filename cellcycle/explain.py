@@ -186,7 +186,7 @@ def _learned(table, calls, units, seed: int) -> np.ndarray:
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
     forest = RandomForestClassifier(40, min_samples_leaf=3, random_state=seed)
-    folds = GroupKFold(3, shuffle=True, random_state=seed)
+    folds = GroupKFold(min(3, len(np.unique(units))), shuffle=True, random_state=seed)
     return cross_val_predict(forest, table.to_numpy(), calls, groups=units, cv=folds)
 
 

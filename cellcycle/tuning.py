@@ -126,8 +126,10 @@ def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n
 
 def _inner(dataset: NucleusDataset, fold: Fold, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return those images of a training fold that are trained on, and those that are held out to choose by."""
-    groups = np.arange(len(dataset)) if dataset.groups is None else dataset.groups
-    groups, labels = groups[fold.train], dataset.labels[fold.train]
+    labels, groups = dataset.labels[fold.train], fold.train
+    # Of one group alone images are parted: nothing else is left to choose by.
+    if dataset.groups is not None and len(np.unique(dataset.groups[fold.train])) > 1:
+        groups = dataset.groups[fold.train]
     splitter = StratifiedGroupKFold(min(_INNER_FOLDS, len(np.unique(groups))), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer nuclei than parts is in some of them only, which a search can bear.

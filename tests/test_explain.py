@@ -137,6 +137,9 @@ def test_what_explains_finds_the_feature_that_made_the_calls():
     assert abs(found.loc["texture", "lost_without"]) < 0.05
     assert found.loc["DNA content", "alone"] < 0.65
     assert list(found.index) == ["area", "DNA content", "texture", "all"]
+    # Cells of two slides have two folds.
+    by_slide = explain.what_explains(table, calls, {"area": ["area"], "DNA content": ["dna"]}, np.arange(200) % 2)
+    assert by_slide.loc["area", "alone"] > 0.95
 
 
 def test_images_must_be_a_stack(blobs):

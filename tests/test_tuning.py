@@ -1,5 +1,7 @@
 """Searches: spread over their ranges, halved by rounds, nested in the folds, and replayed from records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,14 @@ def test_inner_parts_share_no_group_with_each_other_or_the_test_fold(found):
     for fold in tuning.stratified_folds(dataset.labels, 2, groups=dataset.groups):
         parts = [set(dataset.groups[part]) for part in (*tuning._inner(dataset, fold, 0), fold.test)]
         assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+
+
+def test_of_one_group_to_train_on_images_are_parted(found):
+    _, dataset, *_ = found
+    halved = replace(dataset, groups=np.arange(len(dataset)) % 2)
+    for fold in tuning.stratified_folds(halved.labels, 2, groups=halved.groups):
+        parts = tuning._inner(halved, fold, 0)
+        assert all(map(len, parts)) and sorted(np.concatenate(parts)) == fold.train.tolist()
 
 
 def test_a_finished_search_is_replayed_without_training(found, monkeypatch):
