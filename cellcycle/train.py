@@ -103,16 +103,19 @@ def train(
     check_words(output, {"name": output.name}, "name another folder", SettingError)
     if shipped_name(output.name) or output.name.lower() == "auto":
         raise SettingError(output, "a model that comes with cellcycle is called so", "name another folder")
+    if output.is_file():
+        raise SettingError(output, "this is a file", "name a folder")
     check_outside(output, data)
     start = None if from_model is None else load_checkpoint(from_model)
     size, intensity = _as_asked(size, intensity, start)
+    settings = _settings(network, epochs, device, start)
+    jobs = jobs_of(jobs, settings["device"])
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
     identity = dataset.identity
     if _check_output(output, identity, force):
         say(f"{output}: the model that is there is replaced when the new one is complete")
     cells = _given(dataset, start, size, intensity, network, say)
-    settings = _settings(network, epochs, device, start, len(cells.labels))
-    jobs = jobs_of(jobs, settings["device"])
+    settings["epochs"] = settings["epochs"] or max(_EPOCHS, min(_MOST_EPOCHS, _SEEN // len(cells.labels)))
     marks, known = cells.dataset.known_by(), set() if start is None else trained_images(start)
     # What the model to train further has learned from is held out of nothing.
     scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
@@ -197,10 +200,8 @@ def _compared(cells: _Cells, scored: np.ndarray, before, held_out, folds: int, s
     labels, groups = cells.labels[scored], cells.dataset.groups
     units = drawn_by(None if groups is None else groups[scored], labels, folds)
     comparison = compared(labels, before[scored], held_out[scored], units)
-    say(
-        "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after "
-        "{after:.3f}, by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples".format(**comparison)
-    )
+    told = "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after {after:.3f}, "
+    say((told + "by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples").format(**comparison))
     return comparison
 
 
@@ -250,10 +251,9 @@ def _check_output(output: Path, identity: str, force: bool) -> bool:
     return True
 
 
-def _settings(network, epochs, device: str, start: Checkpoint | None, n: int) -> dict:
-    """Return the arguments of the classifier: the study's recipe, changed for n real cells."""
-    epochs_of = max(_EPOCHS, min(_MOST_EPOCHS, _SEEN // n))
-    made = BEST | {"views": ("shape",), "moves": True, "epochs": epochs_of}
+def _settings(network, epochs, device: str, start: Checkpoint | None) -> dict:
+    """Return the arguments of the classifier: the study's recipe, changed for real cells, whose number tells epochs."""
+    made = BEST | {"views": ("shape",), "moves": True, "epochs": None}
     if DNA_CONTENT in (network, start and start.card["network"]["network"]):
         if start is not None:
             raise SettingError("from_model", f"{DNA_CONTENT} is fitted at once, not trained further", "train it anew")

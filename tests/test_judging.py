@@ -135,6 +135,17 @@ def test_what_cannot_be_asked_of_a_training_is_one_line_and_leaves_nothing(
     assert "\n" not in str(refused.value) and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"device": "tpu"}, "tpu"), ({"network": "nosuch"}, "nosuch"), ({"jobs": 0}, "jobs"), ({}, "this is a file")],
+)
+def test_what_needs_no_data_is_refused_before_they_are_read(cells, tmp_path, monkeypatch, options, message):
+    monkeypatch.setattr(sys.modules["cellcycle.train"], "load_dataset", lambda *_, **__: pytest.fail("it reads"))
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(SettingError, match=message):
+        train(tmp_path / "cells", tmp_path / ("x" if options else "model.json"), **QUICK | options)
+
+
 def test_nothing_is_written_over_or_among_the_data(cells, tmp_path):
     rows = ["path,label"]
     for k in range(0, 96, 12):
