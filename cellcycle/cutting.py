@@ -61,7 +61,6 @@ def fitted(images: np.ndarray, size_px: int) -> np.ndarray:
     height, width = images.shape[2:]
     if (height, width) == (size_px, size_px):
         return images
-
     side = max(height, width, size_px)
     made = np.empty((*images.shape[:2], size_px, size_px), np.float32)
     top, left = (side - height) // 2, (side - width) // 2

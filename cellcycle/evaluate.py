@@ -288,8 +288,7 @@ def report(found: Evaluation) -> str:
         low, high = scores["intervals"][name]
         lines.append(f"{name.replace('_', ' '):<20}{scores[name]:.3f}  ({low:.3f} to {high:.3f})")
     for c in found.classes:
-        recall, precision = scores["recall"][c], scores["precision"][c]
-        shown = ["  -  " if v is None else f"{v:.3f}" for v in (recall, precision)]
+        shown = ["  -  " if v is None else f"{v:.3f}" for v in (scores["recall"][c], scores["precision"][c])]
         lines.append(f"  {c:<18}recall {shown[0]}   precision {shown[1]}")
     lines.append(f"{'calibration error':<20}{scores['calibration_error']:.3f}")
     lines.append(f"95 % intervals are drawn over {scores['drawn']}.")

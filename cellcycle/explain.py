@@ -168,11 +168,11 @@ def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], u
     n_classes = calls.max() + 1
     units = np.arange(len(calls)) if units is None else np.asarray(units)
     full = _learned(filled, calls, units, seed)
+    most = np.full_like(calls, np.bincount(calls).argmax())
     rows = {}
     for name, columns in {**groups, "all": every}.items():
         alone = full if name == "all" else _learned(filled[columns], calls, units, seed)
         rest = [c for c in every if c not in columns]
-        most = np.full_like(calls, np.bincount(calls).argmax())
         without = _learned(filled[rest], calls, units, seed) if rest else most
         kept = metrics.estimate(metrics.accuracy, calls, alone, n_classes, units)
         lost = metrics.estimate(metrics.accuracy, calls, full, n_classes, units, minus=without)
@@ -223,10 +223,9 @@ def _over_views(classifier, inputs: Inputs, of_view: Callable) -> np.ndarray:
 
 def _map_layer(network, shape) -> nn.Module | None:
     """Return the deepest layer of a body whose maps are `LEAST_MAP_PX` wide or as wide as there are."""
-    channels = next(p for p in network.parameters()).shape[1]
     if not any(isinstance(module, nn.Conv2d) for module in network.body.modules()):
         return None
-    x, found = torch.zeros(1, channels, *shape), None
+    x, found = torch.zeros(1, next(network.parameters()).shape[1], *shape), None
     with torch.inference_mode():
         for layer in network.body:
             x = layer(x)
