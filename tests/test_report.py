@@ -270,6 +270,7 @@ def test_a_page_may_be_made_again_after_a_spreadsheet_had_its_numbers(tmp_path):
         ("condition", "Drug", "'drug' and 'Drug' differ by capitals alone"),
         ("dna_copies", None, "no column dna_copies"),
         ("edge_width_px", None, "no column edge_width_px"),
+        ("prior", None, "no column prior"),
         ("p_S", "", "row 3 has no probabilities that add up to 1 .*p_S nan"),
         ("p_S", "2.5", "row 3 has no probabilities that add up to 1 .*p_S 2.5"),
         ("p_M", "-1", "row 3 has no probabilities that add up to 1 .*p_M -1"),
@@ -690,6 +691,14 @@ def test_a_control_is_a_well_under_any_name_of_it_and_a_plate_shows_the_wells_be
     ((_, figure),) = figures.heat_maps(all_numbers(experiment, 10), experiment)
     ax = figure.axes[0]
     assert [[t.get_text() for t in axis.get_ticklabels()] for axis in (ax.yaxis, ax.xaxis)] == [[*"ABCD"], [*"12345"]]
+
+
+@pytest.mark.slow
+def test_what_is_no_well_is_on_no_map_of_a_plate(tmp_path):
+    nuclei_of(CONTROL, n=40, wells=("A01", "Z09", "none")).to_csv(tmp_path / "t.csv", index=False)
+    experiment = read_experiment([tmp_path / "t.csv"])
+    ((_, figure),) = figures.heat_maps(all_numbers(experiment, 0), experiment)
+    assert [label.get_text() for label in figure.axes[0].yaxis.get_ticklabels()] == ["A"]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,8 @@ def _many(table):
         "text": (table.astype(object).assign(p_S="much"), "p_S of row 1 is 'much'"),
         "twice": (pd.concat([table, table[:1]]), "nucleus 1 of a.tif stands there twice"),
         "placeless": (table.assign(centroid_y_px=np.nan), "row 1 does not say where"),
+        "no box": (table.assign(bbox_right_px=table["bbox_left_px"]), "row 1 does not say where"),
+        "endless": (table.assign(bbox_right_px=np.inf), "row 1 does not say where"),
         "unreadable": (
             table[:2].assign(nucleus_id=np.nan, flags=["unreadable", "no_nucleus"]),
             "none of its rows holds a nucleus (1 unreadable, 1 no nucleus)",
@@ -108,7 +110,8 @@ def _many(table):
 
 
 @pytest.mark.parametrize(
-    "case", ["empty", "labels", "older", "one class", "none", "text", "twice", "placeless", "unreadable"]
+    "case",
+    ["empty", "labels", "older", "one class", "none", "text", "twice", "placeless", "no box", "endless", "unreadable"],
 )
 def test_a_table_that_cannot_be_reviewed_is_refused_in_one_line(table, tmp_path, case):
     bad, finding = _many(table)[case]
@@ -188,6 +191,9 @@ def test_a_nucleus_at_the_corner_has_darkness_beside_the_image(tmp_path):
     table = pd.DataFrame({"image": "a.tif", "nucleus_id": 1, "kind": "field", "pixel_size_um": 0.5, **box})
     (found,) = thumbnails(table, [0], tmp_path)
     assert found.box[0] > 0.2 and found.box[2] == pytest.approx(14 / (2.4 * 14), rel=0.05)
+    for size_um in (0.0, -1.0, np.inf):
+        (unknown,) = thumbnails(table.assign(pixel_size_um=size_um), [0], tmp_path)
+        assert unknown.box == found.box and np.isnan(unknown.side_um), "what is no size counts as unknown"
 
 
 @pytest.mark.parametrize("stands", ["a.tif", "deep/er/a.tif"])

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from matplotlib import rc_context
 
-from cellcycle.images.wells import ROWS
+from cellcycle.images.wells import ROWS, well_name
 from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure, spread_of
 from cellcycle.report.numbers import Experiment, natural
@@ -190,7 +190,8 @@ def heat_maps(numbers, experiment: Experiment):
     A colour is the same value on all plates.
     """
     wells = numbers[(numbers["table"] == "wells") & (numbers["well"] != "")]
-    place = wells["well"].str.extract(r"^([A-Z]+)(\d+)$")
+    # A table that was edited may say anything.
+    place = wells["well"].map(well_name).str.extract(r"^([A-Z]+)(\d+)$")
     wells = wells.assign(row=place[0], column=place[1].astype(float)).dropna(subset="row")
     shown = [*experiment.classes, "found", "width of the rim, px"]
     plates = {}

@@ -12,6 +12,7 @@ from cellcycle.datasets.labels import stated
 from cellcycle.datasets.tables import clean, refuse_twins
 from cellcycle.errors import DataError
 from cellcycle.images.remote import is_url
+from cellcycle.images.wells import share_no_well
 from cellcycle.predict.same_field import MIN_NUCLEI, same_fields
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
@@ -64,14 +65,15 @@ def read_joined(paths) -> pd.DataFrame:
 
 def _check_alike(paths, tables) -> None:
     """Refuse rows of which calls do not compare."""
+    for path, table in zip(paths, tables, strict=True):
+        if missing := [name for name in _NEEDED if name not in table]:
+            finding = f"it comes from another version of cellcycle, or was cut: no column {', '.join(missing)}"
+            raise DataError(path, finding, "predict the images again")
     seen, models = {}, set()
     # One run gives both: a field without a G1 peak is weighed as a culture.
     of_slides = {kind for t in tables for kind in t.loc[t["prior"].str.startswith("slide"), "kind"]}
     for path, table in zip(paths, tables, strict=True):
         _check_probabilities(path, table)
-        if missing := [name for name in _NEEDED if name not in table]:
-            finding = f"it comes from another version of cellcycle, or was cut: no column {', '.join(missing)}"
-            raise DataError(path, finding, "predict the images again")
         called = table[table["model"] != ""]
         said = {f"the version of {model}": set(own["version"]) for model, own in called.groupby("model")}
         for kind, own in called.groupby("kind"):
@@ -192,8 +194,8 @@ def _told_apart(paths, table) -> pd.DataFrame:
             folders, _ = own["located"].map(os.path.dirname).factorize()
             parts = [part for _, part in own.groupby(joined(np.column_stack([own["source"], folders])))]
             if column == "plate":
-                wells = [set(part["well"]) for part in parts]
-                parts = parts if sum(map(len, wells)) > len(set().union(*wells)) else []
+                wells = {k: set(part["well"]) for k, part in enumerate(parts)}
+                parts = [] if share_no_well(wells) else parts
             for part in parts if len(parts) > 1 else ():
                 first = part["source"].min()
                 table.loc[part.index, column] = f"{name or 'unnamed'} ({Path(paths[first]).stem}, {first + 1})"

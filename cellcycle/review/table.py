@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cellcycle.datasets.labels import NONE, stated
@@ -118,7 +119,9 @@ def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
         row = nuclei[twice].iloc[0]
         finding = f"nucleus {row['nucleus_id']:g} of {row['image']} stands there twice"
         raise DataError(path, finding, "give the table of one run")
-    holes = nuclei[["image", *_NEEDED[2:4], *BOX_COLUMNS]].isna().any(axis=1)
-    if holes.any():
-        finding = f"row {int(nuclei.index[holes][0]) + 1} does not say where its nucleus lies"
+    top, left, bottom, right = (nuclei[name] for name in BOX_COLUMNS)
+    is_there = np.isfinite(nuclei[[*_NEEDED[1:4], *BOX_COLUMNS]]).all(axis=1)
+    is_there &= (top >= 0) & (left >= 0) & (top < bottom) & (left < right)
+    if not is_there.all():
+        finding = f"row {int(nuclei.index[~is_there][0]) + 1} does not say where its nucleus lies"
         raise DataError(path, finding, "predict the images again")

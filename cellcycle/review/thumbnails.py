@@ -49,9 +49,13 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
     those of `cellcycle.images.read_plane`; each channel and plane of an image is a picture of its own. An `ImageError`
     stands for all nuclei of a picture that is gone, unreadable, or another one of the same name.
     """
-    folder, part = Path(images), table.iloc[list(rows)].assign(row=list(rows))
+    folder = Path(images)
     if not folder.is_dir():
         raise DataError(folder, "there is no such folder", "name the folder of the images with --images")
+    if "pixel_size_um" in table:
+        is_size = table["pixel_size_um"].between(0, np.inf, inclusive="neither")
+        table = table.assign(pixel_size_um=table["pixel_size_um"].where(is_size))
+    part = table.iloc[list(rows)].assign(row=list(rows))
     found = ImageFolder(folder, False, table["image"].unique())
     part = part.assign(**stated(part))
     typical_um = _typical_side_um(table[table["nucleus_id"].notna()])
@@ -95,8 +99,8 @@ def _cut(pixels: np.ndarray, nucleus, typical_um: float, low: float, high: float
     top, left, bottom, right = (int(nucleus[name]) for name in BOX_COLUMNS)
     size_um = float(nucleus.get("pixel_size_um", np.nan))
     if nucleus.get("kind") == "nucleus":
-        (height, width), box = pixels.shape, None
-        side, y, x = max(height, width), (height - max(height, width)) // 2, (width - max(height, width)) // 2
+        side, box = max(pixels.shape), None
+        y, x = ((length - side) // 2 for length in pixels.shape)
     else:
         typical_px = typical_um / (size_um if np.isfinite(size_um) else 1.0)
         side = int(max(typical_px, _AROUND_LARGE * max(bottom - top, right - left), _LEAST_PX))
