@@ -23,12 +23,11 @@ from cellcycle.masks import read_mask
 from cellcycle.names import shown_name
 from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei
 from cellcycle.phases import PHASES
-from cellcycle.predict.given import as_plane, image_name
+from cellcycle.predict.given import Settings, as_plane, image_name
 from cellcycle.predict.groups import Shared, are_unlike_training
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
 from cellcycle.predict.runtime import runtime_of
-from cellcycle.predict.settings import Settings
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.scale import is_of_other_pixels
 from cellcycle.segmentation import looks_inverted, looks_like_nucleus_crop
