@@ -279,7 +279,7 @@ def test_no_name_of_a_visitors_image_makes_the_server_read_its_own_file(site, ha
     for plane in planes:
         plane.mkdir()
     _, notes = groups.together([*planes, tmp_path / "gone"], [*names, "gone.tif"], "auto", Settings(), "together")
-    told = [groups.told(plane, "auto", Settings())[1] for plane in planes]
+    told = [groups.told(plane, "auto", Settings())[0] for plane in planes]
     assert [one.anchor for one in told] == [None, None] and not any("quality" in note for note in notes)
 
 

@@ -491,7 +491,7 @@ def test_what_is_recorded_in_two_ways_is_told_and_read_apart():
 def test_fields_of_many_exposures_are_judged_by_themselves():
     fields = [field_of(*((at * 1.7**k, share) for at, share in GROWING), seed=k) for k in range(6)]
     shared, notes = share(columns(6), fields, SCALE, 0.1)
-    assert all(one.anchor is None and "group" not in one.columns for one in shared)
+    assert all(one.anchor is None and not one.columns["group"] for one in shared)
     assert "by itself" in notes[0]
 
 

@@ -596,8 +596,8 @@ def test_a_disk_that_takes_a_journal_but_not_its_folder_has_none(tmp_path, monke
 def test_finished_images_are_made_anew_where_an_image_read_with_them_is_there_again(tmp_path):
     kept = [ImagePrediction(name, {"image": [name]}, None) for name in ("a.tif", "b.tif")]
     then = [Shared(anchor=Anchor(1.0)), Shared(anchor=Anchor(5.0)), Shared(), Shared()]
-    with stopped_after(tmp_path, kept, heed=(Settings(), then)) as journal:
-        journal.heed(Settings(), [Shared(anchor=Anchor(position)) for position in (1.5, 5.0, 1.5, 5.0)])
+    with stopped_after(tmp_path, kept, heed=(then,)) as journal:
+        journal.heed([Shared(anchor=Anchor(position)) for position in (1.5, 5.0, 1.5, 5.0)])
         wanted = []
         list(journal.run(lambda only: (wanted.append(k) or kept[0] for k in only)))
     assert wanted == [0, 2, 3]

@@ -23,7 +23,6 @@ from cellcycle.predict.groups import Shared, layout
 from cellcycle.predict.many import look_first
 from cellcycle.predict.predictor import ModelChoice
 
-_G1 = ("g1_position", "g1_quality", "g1_area_px")
 # In the folder of a plane: what other images lend it for its next call.
 _LENT = "lent.json"
 # Of a text of a map: what is compared by it can be asked for, see `cellcycle.app.asked`.
@@ -47,11 +46,11 @@ def together(
                 os.link(worker.found_file(plane, model, settings), Path(folder, f"{k}.npz"))
         # The names are a visitor's: nothing is read by them, whatever becomes of the files.
         nothing = [ImageError(name, "it cannot be read", "give it again") for name in names]
-        found, shared, more = look_first(nothing, choice, settings, columns, how, folder=Path(folder))
-    g1, ways = {name: getattr(found, name) for name in _G1 if found != settings}, []
+        shared, more = look_first(nothing, choice, settings, columns, how, folder=Path(folder))
+    ways = []
     for plane, one in zip(planes, shared, strict=True):
-        is_plain = not g1 and Shared() == replace(one, columns={}) and not any(map(str, one.columns.values()))
-        lent = "" if is_plain else json.dumps({"g1": g1, "shared": asdict(one)})
+        is_plain = Shared() == replace(one, columns={}) and not any(map(str, one.columns.values()))
+        lent = "" if is_plain else json.dumps({"shared": asdict(one)})
         with contextlib.suppress(FileNotFoundError):
             (plane / _LENT).write_text(lent)
         ways.append(_way(model, settings, lent))
@@ -61,16 +60,15 @@ def together(
     return ways, [called.sub(words, note) for note in (*notes, *more)]
 
 
-def told(plane: Path, model: str, settings: Settings) -> tuple[Settings, Shared, str]:
-    """Return the settings and what other images lend, of what `together` kept for an image; and what it returned."""
+def told(plane: Path, model: str, settings: Settings) -> tuple[Shared, str]:
+    """Return what other images lend, of what `together` kept for an image; and what it returned."""
     lent = (plane / _LENT).read_text() if (plane / _LENT).exists() else ""
     way = _way(model, settings, lent)
     if not lent:
-        return settings, Shared(), way
-    found = json.loads(lent)
-    shared = found["shared"]
+        return Shared(), way
+    shared = json.loads(lent)["shared"]
     made = {k: of(**shared[k]) for k, of in (("anchor", Anchor), ("light", Light)) if shared[k]}
-    return replace(settings, **found["g1"]), Shared(**shared | made), way
+    return Shared(**shared | made), way
 
 
 def _way(model: str, settings: Settings, lent: str) -> str:

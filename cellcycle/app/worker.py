@@ -132,7 +132,7 @@ def _predicted(plane: Path, model: str, settings: Settings, error=None) -> tuple
     from cellcycle.app.groups import told
 
     file = None if error is not None else found_file(plane, model, settings)
-    settings, shared, way = told(plane, model, settings)
+    shared, way = told(plane, model, settings)
     return _predictor(model, settings).predict(error or kept(plane / _PLANE)[0], None, file, shared), way
 
 

@@ -84,10 +84,10 @@ def run_predict(
         folder = folder or stack.enter_context(scratch_folder())
         client = stack.enter_context(tasks.cluster(dask, n_jobs))
         do = stack.enter_context(workers_of(choice, settings, n_workers, client))
-        settings, shared, notes = look_first(images, choice, settings, columns, how, masks, folder, do)
+        shared, notes = look_first(images, choice, settings, columns, how, masks, folder, do)
         made = predictions() if journal is None else journal.run(predictions)
         if journal is not None:
-            journal.heed(settings, shared)
+            journal.heed(shared)
             if len(journal):
                 _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
         _note(*notes)

@@ -180,8 +180,7 @@ def share(
     `seen` is None for what is no field, or could not be read: it is judged by itself. So is a group whose common G1
     peak has less than `least_quality`.
     """
-    shared = [Shared({name: value for name, value in own.items() if name != "group"}) for own in columns]
-    members, notes = defaultdict(list), []
+    shared, members, notes = [Shared({**own, "group": ""}) for own in columns], defaultdict(list), []
     for k, one in enumerate(seen):
         if one is not None and len(one.nuclei):
             members[columns[k]["group"]].append(k)
@@ -192,8 +191,7 @@ def share(
                 notes.append(f"{len(part)} fields of {name}: {note}")
                 for k, lent in zip(part, found, strict=True):
                     # A group that lends nothing is none for the table, either.
-                    own = shared[k].columns | ({"group": name} if lent.anchor else {})
-                    shared[k] = replace(lent, columns=own)
+                    shared[k] = replace(lent, columns=columns[k] | {"group": name if lent.anchor else ""})
     return shared, notes
 
 

@@ -124,9 +124,9 @@ class Journal(contextlib.AbstractContextManager):
         """Return the state of the files beside the row of an image, however it is spelled, less those not there."""
         return {what: _state(path)[1:] for what, path in self._targets[index].items() if os.path.exists(path)}
 
-    def heed(self, settings: Settings, shared: Sequence[Shared]) -> None:
+    def heed(self, shared: Sequence[Shared]) -> None:
         """Forget finished images that those read with them told something else: some could not be read then, or now."""
-        told = (json.dumps([asdict(settings), asdict(one)], default=str) for one in shared)
+        told = (json.dumps(asdict(one), default=str) for one in shared)
         self._told = [hashlib.sha256(one.encode()).hexdigest()[:12] for one in told]
         self._at = {index: at for index, at in self._at.items() if self._told_then[index] == self._told[index]}
 
@@ -159,8 +159,7 @@ class Journal(contextlib.AbstractContextManager):
         found = prediction.checkpoint
         model = "" if found is None else "default" if found.folder == self._choice.default.folder else "anchored"
         row = {"index": index, "model": model, "image": prediction.image, "columns": prediction.columns}
-        row["told"] = self._told[index]
-        row["targets"] = self._written(index)
+        row |= {"told": self._told[index], "targets": self._written(index)}
         row["remarks"] = {"remark": prediction.remark, "plane_note": prediction.plane_note}
         try:
             self._at[index] = self._stream.tell()

@@ -97,7 +97,7 @@ def predict(
     columns, _ = layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"
     with scratch_folder() as folder, workers_of(choice, chosen, client=client) as do:
-        chosen, shared, _ = look_first(listed, choice, chosen, columns, how, masks, folder, do)
+        shared, _ = look_first(listed, choice, chosen, columns, how, masks, folder, do)
         for prediction in run_batch(listed, choice, chosen, do=do, masks=masks, folder=folder, shared=shared):
             if prediction.remark:
                 warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
@@ -156,7 +156,7 @@ def run_batch(
     n, extras = len(images), extras or Extras()
     given = (images, masks or [None] * n, _files(folder, n), shared or [None] * n, extras.targets(images))
     everything = list(zip(*given, strict=True))
-    named = [((*paths, targets), settings, told, extras, image_name(paths[0]))
+    named = [((*paths, targets), told, extras, image_name(paths[0]))
              for *paths, told, targets in (everything[k] for k in (range(n) if only is None else only))]  # fmt: skip
     return (do or _alone(model, settings))(_predict_one, named)
 
@@ -183,8 +183,7 @@ def _alone(model, settings: Settings) -> Callable:
 
 
 def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
-    # The settings of a slide are known when its nuclei have been found.
-    (*given, targets), predictor.settings, told, extras, name = named
+    (*given, targets), told, extras, name = named
     prediction = predictor.predict(*given, told, name)
     note = "" if prediction.nuclei is None else extras.write(targets, prediction, predictor.checkpoint.classes)
     return replace(prediction, nuclei=None, plane=None, note=note)
@@ -204,14 +203,14 @@ def look_first(
     masks: Sequence | None = None,
     folder: Path | None = None,
     do: Callable | None = None,
-) -> tuple[Settings, list[Shared], list[str]]:
-    """Return settings, what each image is told by those that are read with it, and notes for the user.
+) -> tuple[list[Shared], list[str]]:
+    """Return what each image is told by those that are read with it, and notes for the user.
 
     "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
-    and puts its G1 peak into the settings; by both, crops without a pixel size that can be get one scale; "each" looks
-    at none beforehand. Where no clear peak is found, images are judged by themselves; under "slide" a `SettingError`
-    says why there is none where a model that needs it was named. Images that cannot be read are left out. What was read
-    and found is kept in the folder, for `run_batch`.
+    with one G1 peak; by both, crops without a pixel size that can be get one scale; "each" looks at none beforehand.
+    Where no clear peak is found, images are judged by themselves; under "slide" a `SettingError` says why there is none
+    where a model that needs it was named. Images that cannot be read are left out. What was read and found is kept in
+    the folder, for `run_batch`.
     """
     choice, shared, notes = ModelChoice.of(model), [Shared({**own, "group": ""}) for own in columns], []
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
@@ -219,15 +218,15 @@ def look_first(
     # Whether they are of other sizes or exposure than those of the training, crops tell together.
     are_compared = settings.kind != "field" and max(rule.scale.area_px, rule.scale.brightest) > 0
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
-        return settings, shared, []
+        return shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
     if how == "slide":
-        settings, told = with_g1_peak([one for one in found if one is not None], choice.is_auto, settings)
+        told = _of_slide([one for one in found if one is not None], choice.is_auto)
         # Crops were picked: that they are alike says nothing of a culture.
         is_field = [one is not None and one.nuclei.kind == "field" for one in found]
         shared = [replace(told, columns=own.columns, flag=told.flag * is_so)
                   for own, is_so in zip(shared, is_field, strict=True)]  # fmt: skip
-        quality = f"quality {settings.g1_quality:.2f} of 1" if settings.g1_position else "none that is clear"
+        quality = f"quality {told.anchor.quality:.2f} of 1" if told.anchor else "none that is clear"
         notes = [f"G1 peak of the slide: {quality}"]
     elif not has_peak:
         fields = [one if one is not None and one.nuclei.kind == "field" else None for one in found]
@@ -238,7 +237,7 @@ def look_first(
     if are_compared:
         shared = of_crops_unlike_training(shared, found, rule)
     shared, said = told_apart([image_name(image) for image in images], found, shared)
-    return settings, shared, [*notes, *said]
+    return shared, [*notes, *said]
 
 
 def _seen(images, masks, folder, do: Callable) -> Iterator[Seen | None]:
@@ -278,14 +277,11 @@ def found_in(predictor: Predictor, named: tuple) -> Seen | None:
         return None
 
 
-def with_g1_peak(found: list[Seen], is_auto: bool, settings: Settings) -> tuple[Settings, Shared]:
-    """Return the settings with the G1 peak of the nuclei of a slide, by the rules of `look_first`, and what its fields
-    are told.
-    """
+def _of_slide(found: list[Seen], is_auto: bool) -> Shared:
+    """Return what the nuclei of a slide tell its images, by the rules of `look_first`."""
     _, anchor, peak, light = fit_in_even_light([one.nuclei for one in found], [one.shape for one in found])
     if anchor is not None and (anchor.quality >= LEAST_QUALITY or not is_auto):
-        known = {"g1_position": anchor.position, "g1_quality": anchor.quality, "g1_area_px": anchor.area_px}
-        return replace(settings, **known), Shared(anchor=anchor, light=light)
+        return Shared(anchor=anchor, light=light)
     if is_auto:
-        return settings, Shared(flag="" if anchor else one_peak_flag(peak))
+        return Shared(flag="" if anchor else one_peak_flag(peak))
     raise SettingError("--slide", peak.reason, "give more images of one slide, or predict without --slide")

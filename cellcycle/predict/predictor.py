@@ -212,7 +212,8 @@ class Predictor:
             note = "; ".join(filter(None, (plane.note, INVERTED * is_inverted, nuclei.crop_note)))
             return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=note)
         given, peak = shared.anchor or self.settings.anchor, None
-        giver = "slide" if self.settings.anchor else "group" if shared.anchor else ""
+        # A group is named where it lends its peak.
+        giver = "" if given is None else "group" if shared.columns.get("group") else "slide"
         anchor, nuclei = given, nuclei if shared.pixel_size_um is None else nuclei.scaled(shared.pixel_size_um)
         light = shared.light
         if light is not None:
@@ -231,9 +232,8 @@ class Predictor:
         values |= {"g1_quality": peak.quality if peak else given.quality if given else np.nan}
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
         size, even = self._size_note(plane, nuclei), EVEN_LIGHT if peak and light else ""
-        notes = filter(None, (plane.note, nuclei.crop_note, size, nuclei.scale_note, even))
-        remarks = {"remark": nuclei.remark, "plane_note": "; ".join(notes)}
-        return ImagePrediction(name, columns, checkpoint, nuclei, plane, **remarks)
+        note = "; ".join(filter(None, (plane.note, nuclei.crop_note, size, nuclei.scale_note, even)))
+        return ImagePrediction(name, columns, checkpoint, nuclei, plane, remark=nuclei.remark, plane_note=note)
 
     def _size_note(self, plane: Plane, nuclei: Nuclei) -> str:
         """Say what became of a pixel size that was asked for and is another than the file's."""

@@ -111,7 +111,7 @@ class Cells:
         kept = self.folder / hashlib.sha256(repr(scale).encode()).hexdigest()[:12]
         kept.mkdir(exist_ok=True)
         columns, _ = layout(self.images)
-        settings, shared, _ = look_first(self.images, choice, settings, columns, way, folder=kept)
+        shared, _ = look_first(self.images, choice, settings, columns, way, folder=kept)
         found = run_batch(self.images, choice, settings, folder=kept, shared=shared)
         table = pd.concat([prediction.table for prediction in found], ignore_index=True)
         return with_truth(self.name, table[table["nucleus_id"].notna()].reset_index(drop=True))
