@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from cellcycle import tasks
-from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_dir, shipped_names
+from cellcycle.checkpoint import load_checkpoint
 from cellcycle.errors import ImageError, SettingError, shown
 from cellcycle.files import is_stream, scratch_folder, whole_file
 from cellcycle.images import expand
@@ -65,7 +65,7 @@ def run_predict(
         check_target(output, images)
     columns, notes = layout(images, plate_map)
     _note(*notes)
-    n_workers = min(n_jobs or (_n_cores() if _is_much(images) else 1), len(images))
+    n_workers = min(n_jobs or (_is_much(images) and os.cpu_count()) or 1, len(images))
     extras.prepare(images, output)
     told = _Told(choice, len(images))
 
@@ -74,7 +74,7 @@ def run_predict(
 
     with ExitStack() as stack:
         # SIGTERM, as of a queue or of `timeout`, ends the run like Ctrl-C: nothing unfinished is left.
-        stack.enter_context(tasks.handled(signal.SIGTERM, _end))
+        stack.enter_context(tasks.handled(signal.SIGTERM, lambda number, _: sys.exit(128 + number)))
         how = "slide" if is_slide else "each" if is_each else "together"
         journal = folder = None
         if output is not None and len(images) > 1 and not is_stream(output):
@@ -154,14 +154,10 @@ class _Told:
             yield f"model {'; '.join(counted(self.tally.models))}"
 
 
-def _n_cores() -> int:
-    return os.cpu_count() or 1
-
-
 def _check_options(paths: list[str], output: Path | None, n_jobs: int | None, is_each: bool, is_slide: bool) -> None:
     if output is None and (sys.stdout is None or sys.stdout.closed):
         raise SettingError("standard output", "it is closed", "name a file with --output")
-    most_jobs = 4 * max(16, _n_cores())
+    most_jobs = 4 * max(16, os.cpu_count() or 1)
     if n_jobs is not None and not 1 <= n_jobs <= most_jobs:
         raise SettingError("--jobs", f"{n_jobs} is out of range", f"give a number of 1 or more, {most_jobs} at most")
     if is_each and is_slide:
@@ -205,10 +201,6 @@ def _to_predict(paths: list[str], plate_map: Path | None) -> list[str | ImageErr
     return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
 
 
-def _end(number: int, _) -> None:
-    sys.exit(128 + number)
-
-
 @contextmanager
 def _outputs(name: str, output: Path | None) -> Iterator[tuple]:
     """Yield a writer of rows, or else a stream for words, the other None; files appear when the block ends well."""
@@ -229,22 +221,16 @@ def _note(*texts: str) -> None:
 
 def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
     """Colour the phases at the head of lines, on a terminal that takes colours (https://no-color.org)."""
-    text = "\n".join(map(shown, text.split("\n")))
-    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return text
-    colours = class_colours(classes)
-    lines = []
-    for line in text.split("\n"):
-        name = line.split("|")[0].strip()
-        if name in colours:
-            red, green, blue = rgb(colours[name])
-            line = line.replace(name, f"\x1b[38;2;{red};{green};{blue}m{name}\x1b[0m", 1)
-        lines.append(line)
+    lines = [shown(line) for line in text.split("\n")]
+    if stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        colours = class_colours(classes)
+        for k, line in enumerate(lines):
+            if (name := line.split("|")[0].strip()) in colours:
+                red, green, blue = rgb(colours[name])
+                lines[k] = line.replace(name, f"\x1b[38;2;{red};{green};{blue}m{name}\x1b[0m", 1)
     return "\n".join(lines)
 
 
 def list_models(name: str = "") -> str:
     """Return the shipped models with their scores, or the card of one, by name or folder, as text."""
-    if name:
-        return card_report(load_checkpoint(name))
-    return models_report([load_checkpoint(shipped_dir() / name) for name in shipped_names()], DEFAULT, ANCHORED)
+    return card_report(load_checkpoint(name)) if name else models_report()

@@ -54,13 +54,13 @@ class Extras:
         another image. Nothing is left, for the run may still be refused: the folders are made for their first file.
         """
         taken = {} if output is None else {os.path.realpath(output): "--output"}
-        targets = zip(images, self.targets(images), strict=True)
-        for image, what, path in ((image, what, path) for image, own in targets for what, path in own.items()):
-            if not _is_file(what, self.chosen()[what]) and (other := _other_origin(path, image)):
-                raise SettingError(f"--{what}", f"{path} is that of {other}", "name another folder")
-            other = taken.setdefault(os.path.realpath(path), f"--{what}")
-            if other != f"--{what}":
-                raise SettingError(f"--{what}", f"{path} is what {other} writes", "name another file")
+        for image, own in zip(images, self.targets(images), strict=True):
+            for what, path in own.items():
+                if not _is_file(what, self.chosen()[what]) and (other := _other_origin(path, image)):
+                    raise SettingError(f"--{what}", f"{path} is that of {other}", "name another folder")
+                other = taken.setdefault(os.path.realpath(path), f"--{what}")
+                if other != f"--{what}":
+                    raise SettingError(f"--{what}", f"{path} is what {other} writes", "name another file")
         for what, path in self.chosen().items():
             option, folder, is_file = f"--{what}", path, _is_file(what, path)
             if not is_file and path.suffix.lower() in _NO_FOLDER and not path.is_dir():

@@ -107,13 +107,13 @@ def _parquet_rows(path: Path):
     import pyarrow.parquet
 
     with contextlib.ExitStack() as stack:
-        writers: list = []
+        writer = None
 
         def write(table) -> None:
+            nonlocal writer
             rows = pyarrow.Table.from_pandas(table, preserve_index=False)
-            if not writers:
-                writers.append(stack.enter_context(pyarrow.parquet.ParquetWriter(path, rows.schema)))
-            writers[0].write_table(rows)
+            writer = writer or stack.enter_context(pyarrow.parquet.ParquetWriter(path, rows.schema))
+            writer.write_table(rows)
 
         yield write
 

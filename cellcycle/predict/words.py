@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from cellcycle.card import scores_of
-from cellcycle.checkpoint import Checkpoint, load_checkpoint, shipped_dir, shipped_names
+from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_dir, shipped_names
 from cellcycle.confidence import COVERAGE
 from cellcycle.confidence.assessment import SEVERAL
 from cellcycle.errors import shown
@@ -150,28 +150,26 @@ def image_line(prediction: ImagePrediction) -> str:
         return f"{prediction.image}: {_nothing(prediction)}"
     columns, classes = prediction.columns, prediction.checkpoint.classes
     if columns["kind"][0] == "nucleus":
-        call = columns["call"][0]
-        if not call:
-            return f"{prediction.image}: no call: {_why_uncalled(columns['review'][0], columns['flags'][0])}"
-        return f"{prediction.image}: {call} {100 * columns[f'p_{call}'][0]:.1f} %"
+        if call := columns["call"][0]:
+            return f"{prediction.image}: {call} {100 * columns[f'p_{call}'][0]:.1f} %"
+        return f"{prediction.image}: no call: {_why_uncalled(columns['review'][0], columns['flags'][0])}"
     counts = Counter(columns["call"])
     listed = [f"{c} {counts[c]}" for c in classes] + ([f"no call {counts['']}"] if counts[""] else [])
     return f"{prediction.image}: {prediction.n_nuclei} nuclei: {', '.join(listed)}"
 
 
-def models_report(checkpoints: list[Checkpoint], default: str, anchored: str) -> str:
-    """Return a table of models with their measured scores; `default` and `anchored` are those of "auto"."""
+def models_report() -> str:
+    """Return a table of the shipped models with their measured scores; those that "auto" takes are marked."""
     lines = [f"{'Name':<12}{'Model':<22}{'Intensity':<11}{'Accuracy':>9}{'Macro F1':>9}  Real cells, balanced accuracy"]
-    for checkpoint in checkpoints:
+    for checkpoint in (load_checkpoint(shipped_dir() / name) for name in shipped_names()):
         scores = checkpoint.card.get("scores", {})
         simulated, real = scores.get("simulated"), scores.get("jurkat") or scores.get("held_out")
         scored = [f"{simulated[s]['value']:.2f}" if simulated else "-" for s in ("accuracy", "macro_f1")]
-        outside = "-"
-        if real:
-            outside = str(Estimate(**real["balanced_accuracy"])) + ("" if "jurkat" in scores else " (its own)")
-        name = checkpoint.name + {default: "*", anchored: "**"}.get(checkpoint.name, "")
-        rule = checkpoint.input_rule.unit
-        lines.append(f"{name:<12}{checkpoint.title:<22}{rule:<11}{scored[0]:>9}{scored[1]:>9}  {outside}")
+        own = "" if "jurkat" in scores else " (its own)"
+        outside = _with_interval(real["balanced_accuracy"]) + own if real else "-"
+        name = checkpoint.name + {DEFAULT: "*", ANCHORED: "**"}.get(checkpoint.name, "")
+        unit = checkpoint.input_rule.unit
+        lines.append(f"{name:<12}{checkpoint.title:<22}{unit:<11}{scored[0]:>9}{scored[1]:>9}  {outside}")
     return "\n".join([
         *lines,
         "",
