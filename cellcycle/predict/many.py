@@ -196,7 +196,7 @@ def _files(folder: Path | None, n_images: int) -> list[Path | None]:
 @np.errstate(under="ignore")
 def look_first(
     images: Sequence,
-    model,
+    choice: ModelChoice,
     settings: Settings,
     columns: list[dict],
     how: str = "together",
@@ -212,7 +212,7 @@ def look_first(
     where a model that needs it was named. Images that cannot be read are left out. What was read and found is kept in
     the folder, for `run_batch`.
     """
-    choice, shared, notes = ModelChoice.of(model), [Shared({**own, "group": ""}) for own in columns], []
+    shared, notes = [Shared({**own, "group": ""}) for own in columns], []
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
     has_scale = settings.kind == "field" or rule.pixel_size_um is None
     # Whether they are of other sizes or exposure than those of the training, crops tell together.

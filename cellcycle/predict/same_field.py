@@ -67,7 +67,7 @@ def _candidates(points: list[np.ndarray], shape: tuple) -> Iterator[tuple[int, i
 def _are_same(points, trees, shape, i: int, j: int) -> bool:
     """Say whether far more nuclei of the image with fewer lie beside one of the other than would by chance."""
     few, many = (i, j) if len(points[i]) <= len(points[j]) else (j, i)
-    n, size = len(points[few]), np.array(shape[:2], dtype=np.float64)
+    n, size = len(points[few]), np.array(shape, dtype=np.float64)
     share = _share_near(points[few], trees[many])
     by_density = 1 - np.exp(-len(points[many]) * np.pi * _NEAR**2 / size.prod())
     # Where cells lie in clusters, more are near than their number says.

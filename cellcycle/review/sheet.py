@@ -5,6 +5,7 @@ import hashlib
 import html
 import json
 import os
+import re
 from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
@@ -152,8 +153,7 @@ def _page(about: dict, nuclei: list[dict]) -> str:
     # In a script element of HTML only "<" can end the text early.
     data = json.dumps({"about": about, "nuclei": nuclei}, allow_nan=False).replace("<", "\\u003c")
     parts = {"POLICY": policy, "TITLE": html.escape(about["title"]), "STYLE": style, "SCRIPT": script, "DATA": data}
-    before, *rest = page.split("{{")
-    return before + "".join(parts[name] + text for name, text in (part.split("}}", 1) for part in rest))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page)
 
 
 def _source(text: str) -> str:
