@@ -287,6 +287,14 @@ def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, f
         read_experiment([tmp_path / "t.csv"])
 
 
+def test_a_column_of_a_map_that_one_of_several_tables_has_is_empty_in_the_others(tmp_path):
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    nuclei_of(CONTROL, 20, slide="s1", time="1").to_csv(files[0], index=False)
+    nuclei_of(CONTROL, 20, 1, ("B01",), plate="", group="").to_csv(files[1], index=False)
+    table = read_experiment(files).table
+    assert table[["slide", "time"]].drop_duplicates().to_numpy().tolist() == [["s1", "1"], ["", ""]]
+
+
 @pytest.mark.parametrize(("spoilt", "remedy"), [("DMSO", "name another --control"), ("DMSO|drug", "nor has another")])
 def test_a_control_without_nuclei_is_told_from_a_table_without_any(tmp_path, spoilt, remedy):
     parts = [nuclei_of(CONTROL, 10, k, (f"A0{k + 1}",), name) for k, name in enumerate(("DMSO", "drug"))]

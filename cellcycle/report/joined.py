@@ -16,6 +16,7 @@ from cellcycle.images.wells import share_no_well
 from cellcycle.predict.same_field import MIN_NUCLEI, same_fields
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
+from cellcycle.review.table import texts_of
 from cellcycle.splits import joined
 
 _NAMES = ("plate", "well", "condition", "replicate")
@@ -48,7 +49,9 @@ def read_joined(paths) -> pd.DataFrame:
             table = table.assign(replicate=table["donor"])
         names = {name: table[name].map(clean) if name in table else "" for name in (*_NAMES, "group")}
         tables[k] = table.assign(source=k, **names)
-    table = _located(paths, pd.concat(tables, ignore_index=True))
+    table = pd.concat(tables, ignore_index=True)
+    # One of the maps alone may have a column.
+    table = _located(paths, table.assign(**texts_of(table)))
     _check_once(paths, table)
     table = _called(paths, table)
     for name in {*_NAMES, "time", "cell_line"} & {*table}:
@@ -149,9 +152,8 @@ def _check_once(paths, table) -> None:
     """
     seen: dict[tuple, list[tuple[int, str, np.ndarray]]] = defaultdict(list)
     content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
-    lit = (
-        table.reindex(columns=["integrated_dna", "light"]).astype(float).fillna({"light": 1.0}).prod(axis=1).to_numpy()
-    )
+    lit = table.reindex(columns=["integrated_dna", "light"]).astype(float).fillna({"light": 1.0})
+    lit = lit.prod(axis=1).to_numpy()
     is_copy = table["flags"].str.contains("same_field").to_numpy()
     pictures = table[["source", "image", "told", "located"]].assign(planes=stated(table)["planes"])
     # A file that could not be read counts for nothing, and may have been predicted again.
