@@ -47,12 +47,9 @@ def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
     """Keep the whole rows of a file for which the disk was too small, beside it; return their file."""
     if name in _BINARY or is_stream(output):
         return None
-    text = unfinished.read_bytes()
+    text, kept = unfinished.read_bytes(), output.with_name(f"{output.stem}.part{output.suffix}")
     whole = text[: text.rfind(b"\n") + 1]
-    if whole.count(b"\n") < 2:
-        return None
-    kept = output.with_name(f"{output.stem}.part{output.suffix}")
-    if kept.exists():
+    if whole.count(b"\n") < 2 or kept.exists():
         return None
     os.truncate(unfinished, len(whole))
     if name == "json":

@@ -2,6 +2,7 @@
 
 import html
 import os
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -166,8 +167,8 @@ def _wells(numbers, experiment: Experiment) -> str:
     """Return the table of wells (or images): their shares and how good their pictures are."""
     own, what, rows = numbers[numbers["table"] == "wells"], unit_of(experiment), []
     called = dict(zip(experiment.table["unit"], experiment.table["unit_name"], strict=True))
-    quality = own[own["value"] > 0].drop_duplicates("quantity")["quantity"]
-    quality = [name for name in dict.fromkeys(own["quantity"]) if name in set(quality) - set(experiment.classes)]
+    told = {*own.loc[own["value"] > 0, "quantity"]} - {*experiment.classes}
+    quality = [name for name in dict.fromkeys(own["quantity"]) if name in told]
     for unit, found in own.groupby("unit", sort=False):
         values = found.set_index("quantity")
         shares = [share(values.loc[name]) if name in values.index else "–" for name in experiment.classes]
@@ -238,9 +239,7 @@ def _done(experiment: Experiment, tables) -> str:
         told = f"{lit['light'].min():.2f} to {lit['light'].max():.2f} of its mean"
         rows.append(["uneven light", f"{told}, taken out of the DNA of {many(lit['image'].nunique(), 'image')}"])
     for model in sorted(set(table["model"]) - {""}):
-        try:
+        with suppress(CellCycleError):
             warning = load_checkpoint(model).warning
-        except CellCycleError:
-            warning = ""
-        rows += [[f"{html.escape(model)} warns", html.escape(warning)]] if warning else []
+            rows += [[f"{html.escape(model)} warns", html.escape(warning)]] if warning else []
     return section("What was done", _DONE, table_of(["what", "how"], rows, "How the images were read"))

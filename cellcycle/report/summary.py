@@ -125,9 +125,9 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
         told.append(f"wells of several conditions, each counted as one of each, in the maps their mean: {named(wells)}")
     told += _on_other_plates(experiment)
     models = sorted(set(table["model"]) - {""})
-    return told + [f"{' and '.join(models)} answered for different images: their shares do not compare"] * (
-        len(models) > 1
-    )
+    if len(models) > 1:
+        told.append(f"{' and '.join(models)} answered for different images: their shares do not compare")
+    return told
 
 
 def _on_other_plates(experiment: Experiment) -> list[str]:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from importlib.resources import files
-from operator import attrgetter
 from pathlib import Path
 
 from cellcycle.datasets.labels import NONE, pictures_of, stated
@@ -65,35 +64,32 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
 
 def _nuclei(table, pictures) -> list[dict]:
     """Return what the page knows of each nucleus; the lines of CSV are made here, so that it need not quote."""
-    classes, sure = classes_of(table), sureness(table)
-    why, codes = reasons(table), reason_codes(table)
-    scores = table[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
+    called, own = pictures_of(table), table.iloc[[picture.row for picture in pictures]]
     has_copies = "dna_copies" in table and table["dna_copies"].notna().any()
-    dna = table["dna_copies" if has_copies else "integrated_dna"] if "integrated_dna" in table else None
-    called = pictures_of(table)
-    rows = labelled_rows(table, {picture.row: NONE for picture in pictures})
-    pairs = zip(sorted(pictures, key=attrgetter("row")), rows, strict=True)
-    lines = {picture.row: _around_label(row | {"image_sha256": picture.sha256}) for picture, row in pairs}
+    dna = own["dna_copies" if has_copies else "integrated_dna"] if "integrated_dna" in own else None
+    sure, why, codes = sureness(own), reasons(own), reason_codes(own)
+    scores = own[[f"p_{name}" for name in classes_of(own)]].to_numpy(dtype=float)
+    rows = labelled_rows(own, dict.fromkeys(range(len(own)), NONE))
     return [
         {
-            "row": (row := picture.row),
-            "image": called[row],
-            "id": int(table["nucleus_id"].iloc[row]),
-            "call": str(table["call"].iloc[row]),
-            "p": [rounded(value, 3) for value in scores[row]],
-            "sure": rounded(sure[row], 4),
-            "why": why[row],
-            "codes": codes[row],
-            "dna": None if dna is None else rounded(dna.iloc[row], 2),
-            "area": rounded(table["area_um2"].iloc[row], 0) if "area_um2" in table else None,
+            "row": picture.row,
+            "image": called[picture.row],
+            "id": int(own["nucleus_id"].iloc[k]),
+            "call": str(own["call"].iloc[k]),
+            "p": [rounded(value, 3) for value in scores[k]],
+            "sure": rounded(sure[k], 4),
+            "why": why[k],
+            "codes": codes[k],
+            "dna": None if dna is None else rounded(dna.iloc[k], 2),
+            "area": rounded(own["area_um2"].iloc[k], 0) if "area_um2" in own else None,
             "picture": picture.jpeg,
             "box": picture.box,
             "dim": picture.brightness,
             "wide": rounded(picture.side_um, 1),
-            "guessed": "scale_unknown" in str(table["flags"].iloc[row]).split(";"),
-            "csv": lines[row],
+            "guessed": "scale_unknown" in str(own["flags"].iloc[k]).split(";"),
+            "csv": _around_label(rows[k] | {"image_sha256": picture.sha256}),
         }
-        for picture in pictures
+        for k, picture in enumerate(pictures)
     ]
 
 
