@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
 from cellcycle import files
@@ -256,3 +257,23 @@ def test_a_flag_of_the_whole_picture_empties_nothing_and_is_said_once(pixel_size
     assert "edge" in names["shown"].index
     assert "scale_unknown" not in names["shown"].index
     assert ("set `pixel_size_um`" in capsys.readouterr().out) == (pixel_size_um is None)
+
+
+def source_with(notebook, mark):
+    cells = code_cells(nbformat.read(FOLDER / f"{notebook}.ipynb", as_version=4))
+    return next(cell.source for cell in cells if mark in cell.source)
+
+
+def test_a_nucleus_without_a_call_is_not_held_against_the_truth():
+    table = pd.DataFrame({"truth": ["G1", "S", None], "call": ["G1", "", "G1"]})
+    source = source_with("00_why_phases", "known = ")
+    (line,) = [line for line in source.splitlines() if line.startswith("known = ")]
+    exec(line, names := {"table": table})
+    assert len(names["known"]) == 1
+
+
+def test_the_table_of_a_screen_has_as_many_rows_as_the_screen_has_nuclei(tmp_path, capsys):
+    (tmp_path / "nuclei.csv").write_bytes(bytes(5800))
+    names = {"plate": {"nuclei": 250}, "seconds": lambda **_: 0, "takes_s": None, "machines": {}, "pd": pd}
+    exec(source_with("14_a_plate", "a table of"), names | {"folder": tmp_path, "table": range(10)})
+    assert "a table of 5.8 GB" in capsys.readouterr().out
