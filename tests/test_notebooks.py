@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -270,6 +271,16 @@ def test_a_nucleus_without_a_call_is_not_held_against_the_truth():
     (line,) = [line for line in source.splitlines() if line.startswith("known = ")]
     exec(line, names := {"table": table})
     assert len(names["known"]) == 1
+
+
+def test_the_checks_of_maps_are_made_of_nuclei_of_every_phase():
+    # As in the data: all nuclei of a phase behind each other.
+    labels = np.repeat([0, 1, 2, 3], [40, 30, 9, 4])
+    names = {"labels": labels, "images": labels, "order": np.arange(len(labels)), "np": np, "pd": pd}
+    source = source_with("11_explaining", "sample = ").partition("calls = ")[0]
+    exec(source, names)
+    assert len(names["sample"]) == 24
+    assert set(names["sample"][:8]) == {0, 1, 2, 3}
 
 
 def test_the_table_of_a_screen_has_as_many_rows_as_the_screen_has_nuclei(tmp_path, capsys):
