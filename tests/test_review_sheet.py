@@ -398,6 +398,22 @@ def test_ten_nuclei_are_labelled_by_keyboard_alone_and_read_back(folder, table, 
 
 
 @pytest.mark.slow
+def test_two_tabs_of_a_page_keep_what_was_said_in_either(folder, table, tmp_path, visit):
+    review.write_sheet(tmp_path / "r.html", table, folder)
+    one = visit(tmp_path / "r.html")
+    two = visit(tmp_path / "r.html", one.context)
+    for key in "123":
+        one.keyboard.press(key)
+    two.wait_for_function("document.querySelectorAll('.card.labelled').length === 3")
+    two.locator(".card").nth(4).click()
+    two.keyboard.press("x")
+    one.wait_for_function("document.querySelectorAll('.card.labelled').length === 4")
+    one.keyboard.press("z")
+    assert saved(visit(tmp_path / "r.html", one.context)) == saved(one)
+    assert saved(one).count(b"\n") == 1 + 3
+
+
+@pytest.mark.slow
 def test_nuclei_are_filtered_ordered_clicked_and_shown_alike(folder, table, tmp_path, visit):
     review.write_sheet(tmp_path / "r.html", table, folder)
     page = visit(tmp_path / "r.html")

@@ -12,7 +12,7 @@ const labelWords = (label) => (label === NONE ? "no nucleus" : label);
 const percent = (share) => (share === null ? "" : Math.round(100 * share) + " %");
 const counted = (n, singular, plural) => `${n} ${n === 1 ? singular : plural}`;
 let labels = new Map(); // row -> class, or NONE
-let others = {}; // what was said earlier of nuclei that this page does not show
+let nOthers = 0; // labels given earlier to nuclei that this page does not show
 let shown = []; // the nuclei on the page, in order
 let chosen = null;
 let keeps = true;
@@ -27,23 +27,25 @@ function make(tag, className, text) {
 
 // ---- what the browser keeps
 
+const stored = () => JSON.parse(localStorage.getItem(KEY) || "{}");
+
 function recall() {
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY) || "{}");
-    for (const [row, label] of Object.entries(kept)) {
-      if (byRow.has(Number(row)) && label in about.labels) labels.set(Number(row), label);
-      else others[row] = label;
-    }
-    localStorage.setItem(KEY, JSON.stringify(kept));
+    const kept = Object.entries(stored());
+    const own = kept.filter(([row, label]) => byRow.has(Number(row)) && label in about.labels);
+    localStorage.setItem(KEY, JSON.stringify(Object.fromEntries(kept)));
+    labels = new Map(own.map(([row, label]) => [Number(row), label]));
+    nOthers = kept.length - own.length;
   } catch {
     keeps = false;
     note("This browser keeps nothing between visits: save labels.csv before you close the page.");
   }
 }
 
-function keep() {
+// Another tab, or a page of more nuclei of this table, may have kept labels meanwhile: only this one is changed.
+function keep(row) {
   try {
-    localStorage.setItem(KEY, JSON.stringify({ ...others, ...Object.fromEntries(labels) }));
+    localStorage.setItem(KEY, JSON.stringify({ ...stored(), [row]: labels.get(row) }));
   } catch {
     keeps = false;
   }
@@ -199,7 +201,7 @@ function undo() {
 
 function changed(nucleus) {
   refresh(nucleus);
-  keep();
+  keep(nucleus.row);
   progress();
 }
 
@@ -339,9 +341,16 @@ function start() {
   addEventListener("beforeunload", (event) => {
     if (!keeps && labels.size) event.preventDefault();
   });
+  addEventListener("storage", (event) => {
+    if (event.key !== KEY || !event.newValue) return;
+    recall();
+    nuclei.forEach(refresh);
+    if (chosen) describe(chosen);
+    progress();
+  });
   list();
   progress();
-  if (Object.keys(others).length) note(`${Object.keys(others).length} labels that you gave earlier are of nuclei that this page does not show.`);
+  if (nOthers) note(`${nOthers} labels that you gave earlier are of nuclei that this page does not show.`);
 }
 
 start();
