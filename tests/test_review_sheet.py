@@ -90,6 +90,12 @@ def test_classes_and_files_may_be_called_na(table, tmp_path):
     assert set(found["call"]) == set(found["image"]) == {"NA"} and review.classes_of(found)[0] == "NA"
 
 
+def test_cells_that_r_has_filled_with_na_are_empty(folder, table, tmp_path):
+    cells = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
+    cells.replace("", "NA").to_csv(tmp_path / "t.csv")
+    pd.testing.assert_frame_equal(review.read_table(tmp_path / "t.csv")[list(table)], table)
+
+
 def _many(table):
     return {
         "empty": (table.iloc[:0], "it has no rows"),
@@ -99,6 +105,10 @@ def _many(table):
         "none": (table.rename(columns={"p_M": "p_none"}), "a class is called none"),
         "text": (table.astype(object).assign(p_S="much"), "p_S of row 1 is 'much'"),
         "twice": (pd.concat([table, table[:1]]), "nucleus 1 of a.tif stands there twice"),
+        "upside down": (
+            table.rename(columns={"bbox_top_px": "bbox_bottom_px", "bbox_bottom_px": "bbox_top_px"}),
+            "row 1 does not say where",
+        ),
         "placeless": (table.assign(centroid_y_px=np.nan), "row 1 does not say where"),
         "no box": (table.assign(bbox_right_px=table["bbox_left_px"]), "row 1 does not say where"),
         "endless": (table.assign(bbox_right_px=np.inf), "row 1 does not say where"),
@@ -111,7 +121,8 @@ def _many(table):
 
 @pytest.mark.parametrize(
     "case",
-    ["empty", "labels", "older", "one class", "none", "text", "twice", "placeless", "no box", "endless", "unreadable"],
+    ["empty", "labels", "older", "one class", "none", "text", "twice", "upside down", "placeless", "no box", "endless",
+     "unreadable"],  # fmt: skip
 )
 def test_a_table_that_cannot_be_reviewed_is_refused_in_one_line(table, tmp_path, case):
     bad, finding = _many(table)[case]

@@ -18,6 +18,9 @@ from cellcycle.review.doubt import classes_of
 BOX_COLUMNS = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
 _NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *BOX_COLUMNS)
 _TEXTS = TEXT_COLUMNS | {"group", "image_sha256"}
+# What other programs write into empty cells, as R does.
+_EMPTY = ("NA", "NaN", "nan", "<NA>")
+_REMARKS = ("flags", "review", "error")
 
 
 def read_table(path, needs_nuclei: bool = True):
@@ -42,6 +45,7 @@ def read_table(path, needs_nuclei: bool = True):
         reason = str(error).partition("\n")[0]
         raise DataError(path, f"it is no table of cellcycle predict ({reason})", "give its CSV or JSON file") from error
     _check_columns(path, list(table))
+    table = _without_na(table)
     numbers = [name for name in table if name not in _TEXTS]
     known = {*table_columns(()), *NUMBERS_OF_MAP}
     for name in numbers:
@@ -65,9 +69,20 @@ def _as_text(path: Path):
         separator = max(",;\t", key=head.count)
         if last and last.count(separator) < head.count(separator):
             raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
-        # A class or a file may be called NA: nothing but the empty cell is missing.
+        # What is missing is told below, for a class or a file may be called NA.
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
     return table.assign(**{n: cells.map(lambda cell: from_cell(str(cell))) for n, cells in texts_of(table).items()})
+
+
+def _without_na(table):
+    """Return a table that another program has written anew with empty cells where that put a word for them.
+
+    That shows where no name can stand. A class or a file may be called NA.
+    """
+    if not any(table[name].isin(_EMPTY).any() for name in table if name not in _TEXTS or name in _REMARKS):
+        return table
+    names = [name for name in table if name != "image" and not (name == "call" and set(_EMPTY) & {*classes_of(table)})]
+    return table.assign(**{name: table[name].where(~table[name].isin(_EMPTY), "") for name in names})
 
 
 def texts_of(table) -> dict:
@@ -121,7 +136,7 @@ def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
         raise DataError(path, finding, "give the table of one run")
     top, left, bottom, right = (nuclei[name] for name in BOX_COLUMNS)
     is_there = np.isfinite(nuclei[[*_NEEDED[1:4], *BOX_COLUMNS]]).all(axis=1)
-    is_there &= (top >= 0) & (left >= 0) & (top < bottom) & (left < right)
+    is_there &= (top >= 0) & (left >= 0) & (top < bottom) & (left < right) & (np.maximum(bottom, right) < 2**31)
     if not is_there.all():
         finding = f"row {int(nuclei.index[~is_there][0]) + 1} does not say where its nucleus lies"
         raise DataError(path, finding, "predict the images again")
