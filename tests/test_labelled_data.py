@@ -144,6 +144,12 @@ def test_what_is_not_certain_is_one_line_that_names_it(cells, rows, message):
     assert "list.csv" in one_line(error)
 
 
+def test_images_of_two_labels_in_one_table_may_be_left_out(cells):
+    dataset = load_dataset(manifest(cells, ["path,label", *ROWS, "./G1/0.tif,M"]), on_error="skip")
+    assert len(dataset) == len(ROWS) - 1 and "G1/0.tif" not in dataset.sample_ids
+    assert any(note.startswith("skipped G1/0.tif has the label 'G1'") for note in dataset.notes)
+
+
 @pytest.mark.parametrize("named", ["{}", "C:\\lab\\crops\\{}", "/mnt/other/crops/{}"])
 def test_images_named_by_another_folder_are_found_by_their_names_and_it_is_said(cells, named):
     rows = [f"{p}{i}.tif,{p}" for p in PHASES for i in range(2)]

@@ -66,7 +66,7 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     table that names nuclei by number alone, most of whose rows mean none, or whose places have x and y swapped, y from
     below, or are in um.
     """
-    table, notes = read_labels(file)
+    table, notes = read_labels(file, on_error)
     is_bare = table[["centroid_y_px", "centroid_x_px"]].isna().any(axis=1)
     if is_bare.any():
         # In a mask of another program nuclei have other numbers than those that are found here.

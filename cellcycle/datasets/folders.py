@@ -91,8 +91,8 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     """List the images of a manifest: path, label, sample_id (the path from its folder), perhaps group and channel.
 
     An image that does not lie where the table says is looked for by its name (`ImageFolder`); in the place of a path
-    stands the error where there is none, or several. With `on_error` "skip", rows without a path or a label are left
-    out, and the notes say so.
+    stands the error where there is none, or several. With `on_error` "skip", rows without a path or a label, and
+    images of which rows say two things, are left out, and the notes say so.
     """
     columns = {"path": (*FILES, "image"), "label": CLASSES, "group": (), "channel": ()}
     table, notes = read_table(file, columns, ("path", "label"))
@@ -116,7 +116,7 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
     alike = [name for name in ("label", "group", "channel") if name in entries]
-    kept, said = drop_repeats(file, entries, found["file"], alike, entries["sample_id"])
+    kept, said = drop_repeats(file, entries, found["file"], alike, entries["sample_id"], on_error)
     return (kept if has_group.any() else kept.drop(columns="group")), notes + said + other_groups(table)
 
 

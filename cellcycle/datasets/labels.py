@@ -66,12 +66,12 @@ def _says_which(table) -> bool:
     return "image" in table and ("nucleus_id" in table or {"centroid_y_px", "centroid_x_px"} <= set(table))
 
 
-def read_labels(path):
+def read_labels(path, on_error: str = "raise"):
     """Read a table of labelled nuclei as people have it: any separator, encoding, case and order of columns.
 
     Returns `LABEL_COLUMNS` and those of `MORE_COLUMNS` that the file has, and notes on what was mended. A number that
     is not given is NaN, a text "". The index holds the line numbers of the file. Rows without a label and repeated
-    rows are left out; `NONE` is spelt so.
+    rows are left out, with `on_error` "skip" also nuclei of which rows say two things; `NONE` is spelt so.
     """
     path = Path(path)
     table, notes = read_table(path, _SPELLINGS, ("image", "label"))
@@ -108,7 +108,7 @@ def read_labels(path):
     which["sha256"] = table.get("image_sha256", "")
     which[list(READ_COLUMNS)] = said
     keys = which.fillna(0.0).itertuples(index=False, name=None)
-    kept, said = drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"])
+    kept, said = drop_repeats(path, table, keys, ("label",), "a nucleus of " + table["image"], on_error)
     return kept, notes + mended + said
 
 
@@ -171,7 +171,8 @@ def read_stated(path, said_channel: str, said_planes: str, channel=None, plane=N
     `channel` and `plane`, which are those of `read_plane`, go before what the table says. An `ImageError` says that
     the image has no such channel or plane, several channels of that name, or other planes than those of the table.
     """
-    said_planes, by_table = "" if says_nothing(said_planes) else said_planes, []
+    said_channel, said_planes = ("" if says_nothing(said) else said for said in (said_channel, said_planes))
+    by_table = []
     if channel is None and said_channel:
         channel = said_channel
         # The only name of a channel without one: it is what is read anyway.

@@ -175,22 +175,28 @@ def _decoded(file: Path) -> tuple[str, list[str]]:
     raise DataError(file, "not a text in UTF-8, UTF-16 or Windows-1252", "save the table as CSV in UTF-8")
 
 
-def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...], called: pd.Series):
-    """Leave out rows whose key stood in an earlier one, and note it; refuse what differs in `columns`.
+def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...], called: pd.Series, on_error: str):
+    """Leave out rows whose key stood in an earlier one, and note it; refuse, or skip, what differs in `columns`.
 
     `keys` and the names by which the error calls the rows go with the rows of the table.
     """
-    first, kept, cells = {}, [], {column: dict(table[column]) for column in columns}
+    first, kept, cells, doubtful = {}, {}, {column: dict(table[column]) for column in columns}, {}
     for line, key in zip(table.index, keys, strict=True):
         same = first.setdefault(key, line)
-        kept.append(same == line)
+        kept[line] = same == line
         for column in () if same == line else columns:
             one, two = clean(cells[column][same]), clean(cells[column][line])
             if one.casefold() != two.casefold():
-                finding = f"{called[line]} has the {column} {one!r} in line {same} and {two!r} in line {line}"
-                raise DataError(file, finding, "keep one of the two rows")
-    n_repeats = kept.count(False)
-    return table[kept], [f"{n_repeats} rows repeat another and are left out"] if n_repeats else []
+                said = f"{called[line]} has the {column} {one!r} in line {same} and {two!r} in line {line}"
+                doubtful.setdefault(same, said)
+    n_repeats = len(kept) - len(first)
+    notes = [f"{n_repeats} rows repeat another and are left out"] if n_repeats else []
+    if doubtful:
+        finding = next(iter(doubtful.values())) + (f"; so {len(doubtful) - 1} others" if len(doubtful) > 1 else "")
+        if on_error == "raise" or len(doubtful) == len(first):
+            raise DataError(file, finding, "keep one row of each, or leave such ones out: --skip-unreadable")
+        notes.append(f"skipped {finding}")
+    return table[[kept[line] and line not in doubtful for line in table.index]], notes
 
 
 def other_groups(table: pd.DataFrame) -> list[str]:
