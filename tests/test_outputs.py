@@ -322,6 +322,12 @@ def test_overlays_of_one_name_tell_which_and_none_is_too_long(tmp_path):
     assert "A1" in names_[0] and "A2" in names_[1] and "q" in names_[3]
 
 
+def test_letters_and_accents_that_a_mac_parts_stay_readable_in_names_of_files():
+    parted, whole = "o/Zellko\u0308rper.tif", "w/Zellk\u00f6rper.tif"
+    assert names.telling_names([parted]) == names.telling_names([whole]) == ["Zellk\u00f6rper"]
+    assert len(set(names.telling_names([parted, whole]))) == 2
+
+
 def test_no_file_is_called_as_a_device_of_windows_is():
     found = names.telling_names(
         ["a/con.tif", "b/aux.1.tif", "g/COM1.tif", "h/LPT\u00b2 .tif", "console.tif", "com10.tif"]
