@@ -24,7 +24,9 @@ S_BY_DNA = "Cells early and late in S have the DNA of G1 and G2: one DNA stain f
 PHASE_COLOURS: dict[str, str] = {"G1": "#0072B2", "S": "#E69F00", "G2": "#009E73", "M": "#CC79A7"}
 # Of a nucleus without a call, or with one that is none of the classes.
 NO_CALL_COLOUR = "#999999"
-_MORE_COLOURS = ("#56B4E9", "#D55E00", "#555555", "#882255")
+_MORE_COLOURS = ("#56B4E9", "#D55E00", "#882255")
+# Taken last: it is nearly that of no call.
+_GRAY = "#555555"
 
 
 def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
@@ -37,7 +39,8 @@ def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
     >>> class_colours(("G2", "not-G2"))
     {'G2': '#009E73', 'not-G2': '#56B4E9'}
     """
-    spare = cycle([*_MORE_COLOURS, *(c for phase, c in PHASE_COLOURS.items() if phase not in classes)])
+    unused = (colour for phase, colour in PHASE_COLOURS.items() if phase not in classes)
+    spare = cycle([*_MORE_COLOURS, *unused, _GRAY])
     return {name: PHASE_COLOURS.get(name) or next(spare) for name in classes}
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from cellcycle import plots
 from cellcycle.datasets import NucleusDataset
-from cellcycle.phases import PHASE_COLOURS, PHASES, class_colours
+from cellcycle.phases import PHASE_COLOURS, PHASES, class_colours, rgb
 from cellcycle.study.notebooks import clean
 
 
@@ -40,6 +40,9 @@ def test_phases_have_the_same_colours_everywhere():
     others = class_colours(("G2", "not-G2", "dead"))
     assert others["G2"] == PHASE_COLOURS["G2"]
     assert len(set(others.values())) == 3
+    # Of all classes of the shipped model of mitoses none is as gray as no call.
+    few = class_colours(("Anaphase", "Interphase", "Metaphase", "Prometaphase"))
+    assert all(len(set(rgb(colour))) > 1 for colour in few.values()) and len(set(few.values())) == 4
 
 
 @pytest.mark.slow
