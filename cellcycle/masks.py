@@ -81,7 +81,7 @@ def _whole_numbers(name: str, numbers: np.ndarray) -> np.ndarray:
     # What has 16 bits is not compared with a number beyond them.
     if numbers.max().item() > _MOST_NUMBER:
         remedy = "number the nuclei from 1, as skimage.segmentation.relabel_sequential does"
-        raise ImageError(name, f"its largest number is {numbers.max():g}, which no nucleus has", remedy)
+        raise ImageError(name, f"its largest number is {numbers.max():.0f}, and {_MOST_NUMBER} the most", remedy)
     return numbers.astype(np.int32)
 
 
