@@ -26,9 +26,7 @@ def _say_version(is_asked: bool) -> None:
 _Version = Annotated[
     bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and stop.")
 ]
-_Skip = Annotated[
-    bool, typer.Option(help="Leave out what is unreadable, or labelled in two ways, instead of refusing.")
-]
+_Skip = Annotated[bool, typer.Option(help="Leave out what cannot be read, or has two labels.")]
 
 
 @app.callback()

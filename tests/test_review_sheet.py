@@ -61,6 +61,18 @@ def test_a_page_replaces_no_image_and_no_table(folder, table, name):
     assert (folder / name).read_bytes() == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["report.html", "notes"])
+def test_a_page_replaces_an_earlier_review_alone(folder, table, tmp_path, name):
+    (tmp_path / name).write_text("<!doctype html><title>Report</title>")
+    with pytest.raises(SettingError, match="it exists and is no earlier review; move it away"):
+        review.write_sheet(tmp_path / name, table, folder, most=1)
+    (tmp_path / name).write_text("")
+    for title in ("long " * 100, "t.csv"):
+        review.write_sheet(tmp_path / name, table, folder, most=1, title=title)
+    assert data_of(tmp_path / name)["about"]["title"] == "t.csv"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes with names")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
