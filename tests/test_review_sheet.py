@@ -261,6 +261,14 @@ def test_another_image_of_the_same_name_is_refused(folder, table, tmp_path):
         review.write_sheet(tmp_path / "r.html", table, tmp_path)
 
 
+def test_another_field_of_the_same_name_and_size_is_refused(folder, table, tmp_path):
+    write_image(
+        tmp_path / "a.tif", np.roll(np.asarray(read_plane(folder / "a.tif").pixels * 65535, np.uint16), 150, (0, 1))
+    )
+    with pytest.raises(DataError, match="is dark where the table has nuclei: another image"):
+        review.write_sheet(tmp_path / "r.html", table, tmp_path)
+
+
 def test_two_images_of_one_name_are_told_apart_by_their_hash_or_refused(folder, table, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

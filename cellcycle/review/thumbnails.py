@@ -20,6 +20,9 @@ SIDE_PX = 128
 _AROUND, _AROUND_LARGE = 2.4, 1.3
 _LEAST_PX = 16
 _QUALITY = 85
+# So much of the light of a nucleus, which fields hardly change, lies in its box in so many of them; where another image
+# lies there, in half of them or fewer.
+_LEAST_LIGHT, _LEAST_SHARE = 0.7, 0.75
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
             try:
                 pixels = read_stated(file, *said, channel, plane).pixels
                 _check_place(name, file, nuclei, pixels.shape)
+                if channel is None and plane is None:
+                    _check_light(name, file, nuclei, pixels)
             except ImageError as error:
                 yield error
                 continue
@@ -83,6 +88,22 @@ def _check_place(name: str, file: Path, nuclei, shape: tuple[int, int]) -> None:
     bottom, right = (int(nuclei[f"bbox_{side}_px"].max()) for side in ("bottom", "right"))
     if bottom > shape[0] or right > shape[1]:
         finding = f"{file} is {shape[1]} x {shape[0]} px, but a nucleus lies at {right}, {bottom}: another image"
+        raise ImageError(name, finding, "give the image that was predicted, or predict this one")
+
+
+def _check_light(name: str, file: Path, nuclei, pixels: np.ndarray) -> None:
+    """Refuse an image that is dark where the table has nuclei: in the box of one is at least its own light."""
+    if not {"mean_dna", "area_px", "background", "flags"} <= set(nuclei):
+        return
+    told = nuclei[["mean_dna", "area_px", "background"]].astype(float).assign(flags=nuclei["flags"].astype(str))
+    # What even light would be is told, not what the picture holds.
+    uneven = nuclei["light"].astype(float).fillna(1.0) if "light" in nuclei else 1.0
+    boxes = nuclei[[*BOX_COLUMNS]].astype(int).itertuples(index=False, name=None)
+    own = [pixels[top:bottom, left:right] for top, left, bottom, right in boxes]
+    found = np.array([box.sum(dtype=float) for box in own]) - told["background"] * [box.size for box in own]
+    share = (found / (told["mean_dna"] * told["area_px"] * uneven))[~told["flags"].str.contains("inverted")].dropna()
+    if len(share) and (share > _LEAST_LIGHT).mean() < _LEAST_SHARE:
+        finding = f"{file} is dark where the table has nuclei: another image, or another channel of it"
         raise ImageError(name, finding, "give the image that was predicted, or predict this one")
 
 
