@@ -133,8 +133,20 @@ def _many(table):
 
 @pytest.mark.parametrize(
     "case",
-    ["empty", "labels", "older", "one class", "none", "text", "twice", "upside down", "placeless", "no box", "endless",
-     "unreadable"],  # fmt: skip
+    [
+        "empty",
+        "labels",
+        "older",
+        "one class",
+        "none",
+        "text",
+        "twice",
+        "upside down",
+        "placeless",
+        "no box",
+        "endless",
+        "unreadable",
+    ],
 )
 def test_a_table_that_cannot_be_reviewed_is_refused_in_one_line(table, tmp_path, case):
     bad, finding = _many(table)[case]
