@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import ndimage
+from skimage import io
 
-from cellcycle import simulation
+from cellcycle import files, simulation
+from cellcycle.datasets import load_dataset
 from cellcycle.errors import DataError, SettingError
 from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
 from cellcycle.simulation import SimulationParameters, limits, validation
 from cellcycle.simulation.biology import age_quantile, dna_content, draw_cell, mean_area, phase_bounds, subphase_at
 from cellcycle.simulation.chromatin import draw_patch
+from cellcycle.simulation.plate import Well, write_plate
 from cellcycle.simulation.scene import blur, exported, expose, illumination, sample
 
 PARAMETERS = SimulationParameters()
@@ -503,6 +506,8 @@ def test_field_phases_have_the_shares_of_a_growing_population():
 def test_an_empty_field_is_background():
     field = simulation.simulate_field((64, 64), 0)
     assert field.labels.max() == 0 and len(field.truth) == 0
+    with_one = simulation.simulate_field((64, 64), 1).truth
+    pd.testing.assert_series_equal(field.truth.dtypes, with_one.dtypes)
 
 
 # --- ceiling --------------------------------------------------------------------------------------
@@ -577,8 +582,6 @@ def test_validation_needs_the_real_measurements(nuclei, tmp_path, monkeypatch):
 @pytest.mark.realdata
 def test_the_kept_measurements_are_those_of_the_real_cells(real_data):
     kept = pd.read_csv(validation.REAL_MEASUREMENTS)
-    from skimage import io
-
     files = sorted((real_data / "jurkat" / "G1").glob("*.tif"))[:150]
     images = np.stack([io.imread(file)[None] / np.float32(65535) for file in files])
     texture = measure_crops(images)["texture"].median()
@@ -606,10 +609,47 @@ def test_write_fields(tmp_path):
 
     out = simulation.write_folder(tmp_path / "made", fields=2, size_px=96, seed=5)
     truth = pd.read_csv(out / "truth.csv")
+    assert truth["slide"].nunique() == truth["slide_factor"].nunique() == 2
     for name, rows in truth.groupby("field"):
         labels = tifffile.imread(out / "labels" / name)
         assert tifffile.imread(out / "fields" / name).shape == labels.shape == (96, 96)
         assert sorted(np.unique(labels))[1:] == rows["nucleus_id"].tolist()
+
+
+@pytest.mark.slow
+def test_the_truth_of_fields_is_a_table_of_labelled_nuclei(tmp_path):
+    out = simulation.write_folder(tmp_path / "made", fields=2, size_px=256)
+    labelled, truth = load_dataset(out / "truth.csv", on_error="skip"), pd.read_csv(out / "truth.csv")
+    assert labelled.origin == "simulated" and len(labelled.fields) == 2 and len(labelled) > 0.9 * len(truth)
+    with pytest.raises(DataError, match=r"labels/ beside fields/.*give the table truth\.csv"):
+        load_dataset(out)
+
+
+@pytest.mark.slow
+def test_the_truth_of_a_plate_with_an_empty_well_is_a_table_of_labelled_nuclei(tmp_path):
+    write_plate(tmp_path, 1, 256, 0, PARAMETERS, [[Well(), Well(crowd=0.0)]])
+    truth = pd.read_csv(tmp_path / "truth.csv")
+    assert truth["nucleus_id"].dtype == int and set(truth["well"]) == {"A01"}
+    assert len(load_dataset(tmp_path / "truth.csv", on_error="skip")) > 0.9 * len(truth)
+
+
+@pytest.mark.slow
+def test_the_sample_is_what_the_commands_of_the_data_card_write(tmp_path):
+    card = (files.repository() / "data" / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^cellcycle data simulate --out data/sample/(\w+) (.*)$", card, re.MULTILINE)
+    assert [name for name, _ in commands] == ["nuclei", "fields"]
+    for name, options in commands:
+        asked = dict(zip(*[iter(options.split())] * 2, strict=True))
+        asked = {option.strip("-").replace("size", "size_px"): int(value) for option, value in asked.items()}
+        made, sample = simulation.write_folder(tmp_path / name, **asked), files.repository() / "data" / "sample" / name
+        there = [{p.relative_to(of) for p in of.rglob("*") if p.is_file()} for of in (made, sample)]
+        assert there[0] == there[1]
+        for path in there[0]:
+            if path.suffix == ".csv":
+                # Of another processor a few last digits differ, and with them the noise of some pixels.
+                pd.testing.assert_frame_equal(pd.read_csv(made / path), pd.read_csv(sample / path))
+            elif path.suffix in (".png", ".tif"):
+                assert (io.imread(made / path) == io.imread(sample / path)).mean() > 0.5, path
 
 
 @pytest.mark.parametrize("arguments", [{"nuclei": 1, "fields": 1}, {"nuclei": 0}, {"nuclei": 4, "bits": 9},

@@ -51,13 +51,13 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     parts = [file.relative_to(folder).parts for file in files]
     loose = ["/".join(p) for p in parts if len(p) == 1]
     kept = [(file, p) for file, p in zip(files, parts, strict=True) if len(p) > 1]
+    tables = sorted(p.name for p in folder.glob("*.csv"))
+    remedy = f"give the table {tables[0]} in it, or " if tables else ""
     if not kept:
-        tables = sorted(p.name for p in folder.glob("*.csv"))
-        remedy = f"give the table {tables[0]} in it, or " if tables else ""
         found = f"no images in sub-folders, {len(loose)} in no folder" if loose else "no images in sub-folders"
         raise DataError(folder, found, remedy + "put the images in one sub-folder a class, e.g. G1/ S/ G2/ M/")
     paths = [p for _, p in kept]
-    _refuse_outlines(folder, paths)
+    _refuse_outlines(folder, paths, remedy)
     depth = max(map(len, paths)) - 1
     names = [sorted({word(p[k]) for p in paths if len(p) > k + 1}) for k in range(depth)]
     level, notes = _class_level(folder, paths, names)
@@ -143,7 +143,7 @@ def _as_text(name: str) -> str:
     return "".join(shown(c) if "\udc80" <= c <= "\udcff" else c for c in name)
 
 
-def _refuse_outlines(folder: Path, paths) -> None:
+def _refuse_outlines(folder: Path, paths, remedy: str) -> None:
     """Refuse masks beside pictures: an outline is no nucleus, and neither name is a class."""
     inside: dict[tuple, dict[str, None]] = {}
     for p in paths:
@@ -163,7 +163,7 @@ def _refuse_outlines(folder: Path, paths) -> None:
         beside += [(others[0], name) for name in folders if others]
         if beside:
             finding = f"{'/'.join(where) or 'it'} holds {beside[0][1]} beside {beside[0][0]}: outlines, not classes"
-            remedy = "put crops of nuclei in one sub-folder a class, or label the nuclei in a table"
+            remedy += "put crops of nuclei in one sub-folder a class, or label the nuclei in a table"
             raise DataError(folder, finding, remedy)
 
 

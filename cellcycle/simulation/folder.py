@@ -14,9 +14,10 @@ from cellcycle.phases import PHASES
 from cellcycle.simulation.images import simulate_field, simulate_nuclei
 from cellcycle.simulation.parameters import STUDY_COUNTS, VERSION, SimulationParameters
 from cellcycle.simulation.plate import write_plate
+from cellcycle.simulation.scene import make_slide
 
-# Seeds of fields lie so far apart.
-_MOST_FIELDS = 100_000
+# The seeds of the fields of one folder lie so far apart: of two folders with seeds below it no field is the same.
+_APART = 2**32
 
 
 def write_folder(
@@ -35,7 +36,8 @@ def write_folder(
     from 4 nuclei on, every phase has at least one.
 
     Fields: `<out>/fields/field_001.tif` (512 px), instance masks of the same name in `<out>/labels/` (0 is
-    background), and `<out>/truth.csv` with one row per nucleus and the column `field`.
+    background), and `<out>/truth.csv` with one row per nucleus, the columns `image` and `field` first: a table of
+    labelled nuclei, as `load_dataset` takes it.
 
     A plate: `<out>/plate/A01_s1.tif`, by default two fields a well, their plate map `<out>/map.csv`, what is expected
     of each well in `<out>/wells.csv`, and `<out>/truth.csv` as of fields; see `cellcycle.simulation.plate`.
@@ -111,12 +113,13 @@ def _write_fields(folder: Path, n: int, size_px: int, seed: int, parameters: Sim
     n_nuclei = round(60 * (size_px / 512) ** 2)
     tables = []
     for k in range(n):
-        # Of two seeds no field is the same.
-        field = simulate_field((size_px, size_px), n_nuclei, _MOST_FIELDS * seed + k, parameters)
-        name = f"field_{k + 1:03d}.tif"
+        number, name = seed + _APART * k, f"field_{k + 1:03d}.tif"
+        slide = replace(make_slide(number, 0, parameters), name=f"slide{k + 1}")
+        field = simulate_field((size_px, size_px), n_nuclei, number, parameters, slide)
         write_image(folder / "fields" / name, field.image, field.pixel_size_um)
         write_image(folder / "labels" / name, field.labels.astype(np.uint16), field.pixel_size_um)
-        field.truth.insert(0, "field", name)
+        field.truth.insert(0, "image", f"fields/{name}")
+        field.truth.insert(1, "field", name)
         field.truth["pixel_size_um"] = field.pixel_size_um
         tables.append(field.truth)
     pd.concat(tables).to_csv(folder / "truth.csv", index=False)

@@ -205,7 +205,7 @@ def simulate_field(
         finding = f"shape {tuple(shape)}, {n_nuclei} nuclei, seed {seed}"
         raise SettingError("field", finding, "give sides of 32 px or more and no negative number")
     rng = np.random.default_rng([seed, 104729])
-    slide = slide or make_slide(seed, 0, parameters)
+    slide = slide or replace(make_slide(seed, 0, parameters), name=f"slide{seed + 1}")
     grid = tuple(round(n * parameters.pixel_size_um / RENDER_UM) for n in shape)
     scene = Scene(grid, parameters, focus_step_um=1.0)
     ids, rows = np.zeros(grid, np.int32), []
@@ -224,6 +224,9 @@ def simulate_field(
     if parameters.bits == 8:
         image = image.astype(np.uint8)
     labels, truth = _at_camera_pixels(ids, shape, rows)
+    if truth.empty:
+        # Without rows, too, it has the columns, each of its kind.
+        truth = simulate_field((32, 32), 1).truth[:0]
     return SimulatedField(image, labels, truth, parameters.pixel_size_um)
 
 

@@ -93,6 +93,7 @@ def write_plate(
             made = simulate_field((size_px, size_px), round(well.crowd * n_nuclei), number_of_field, own, stained)
             file = f"{name}_s{site}.tif"
             write_image(folder / "plate" / file, made.image, made.pixel_size_um)
+            made.truth.insert(0, "image", f"plate/{file}")
             nuclei.append(made.truth.assign(field=file, well=name))
     table = pd.DataFrame(wells)
     table[["well", "condition", "dose"]].to_csv(folder / "map.csv", index=False)
