@@ -262,7 +262,7 @@ def link_member() -> bytes:
         (zipped({"bomb": bytes(300_000_000)}), "300000000 bytes in"),
         (link_member(), "is a link"),
         (bytes(bytearray(bbbc048_archive()[:2000]) + b"\0" * 500 + bbbc048_archive()[2500:]), "ZIP archive"),
-        (zipped({"CellCycle.zip": b"not an archive"}), "no ZIP archive"),
+        (zipped({"CellCycle.zip": b"not an archive"}), r"/BBBC048v1\.zip/CellCycle\.zip: no ZIP archive"),
     ],
     ids=["html", "truncated", "zip-slip", "absolute", "backslash", "bomb", "link", "altered", "inner"],
 )
@@ -317,6 +317,27 @@ def test_a_folder_that_cannot_be_made_is_one_line(server, tmp_path):
     (tmp_path / "out").mkdir(exist_ok=True)
     (tmp_path / "out" / "public").write_text("a file where the folder would be")
     refused(match="cannot be made")
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", '{"agreed": "x", "sha256": []}', '{"agreed": "x", "files": {"a.zip": "b"}}']
+)
+def test_remembered_facts_that_are_none_are_one_line_and_the_archive_is_kept(server, text):
+    server.files["/BBBC048v1.zip"] = bbbc048_archive()
+    folder, _ = public.fetch("bbbc048", agree=True)
+    (folder / "facts.json").write_text(text)
+    refused(match=r"facts\.json: cannot be read .*; delete this file and fetch the set again")
+    (folder / "facts.json").unlink()
+    server.files.clear()
+    public.fetch("bbbc048", agree=True)
+
+
+def test_a_record_of_another_kind_is_one_line_without_escape_codes(server):
+    server.files["/record"] = json.dumps(
+        {"files": [{"key": 5, "links": {"self": "x"}, "checksum": ""}], "metadata": {"license": {"id": "\x1b[2Jmine"}}}
+    ).encode()
+    refused(name="nagao2020", match="lists no ZIP archive")
+    assert public.licence_of("nagao2020") == "\\x1b[2Jmine, as its Zenodo record states"
 
 
 def test_what_the_server_refuses_or_lacks_is_one_line(server):

@@ -89,29 +89,31 @@ def _download(url: str, target: Path, is_known: bool, most_bytes: int) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a ZIP archive, and archives in it, into a new folder: all of it or nothing."""
     with whole_folder(folder, replace=True) as unfinished:
-        _unpack_into(archive, unfinished)
+        _unpack_into(archive, unfinished, archive)
         for inner in sorted(unfinished.rglob("*.zip")):
-            _unpack_into(inner, inner.with_suffix(""))
+            _unpack_into(inner, inner.with_suffix(""), archive / inner.relative_to(unfinished))
             inner.unlink()
 
 
-def _unpack_into(archive: Path, folder: Path) -> None:
-    """Unpack an archive; refuse members that would be written elsewhere, links, and what is small only when packed."""
+def _unpack_into(archive: Path, folder: Path, name: Path) -> None:
+    """Unpack an archive; refuse members that would be written elsewhere, links, and what is small only when packed.
+
+    An error calls it by `name`.
+    """
     damaged = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
     try:
         with zipfile.ZipFile(archive) as packed:
             members = packed.infolist()
             for member in members:
-                path, name = PurePosixPath(member.filename), member.filename
-                outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name
+                path, called = PurePosixPath(member.filename), member.filename
+                outside = path.is_absolute() or ".." in path.parts or "\\" in called or ":" in called
                 if outside or stat.S_ISLNK(member.external_attr >> 16):
                     kind = "lies outside of the folder" if outside else "is a link"
-                    raise DataError(archive, f"its member {name!r} {kind}", "do not use this archive")
+                    raise DataError(name, f"its member {called!r} {kind}", "do not use this archive")
             size, packed_size = sum(member.file_size for member in members), archive.stat().st_size
             if len(members) > _MOST_MEMBERS or size > _MOST_SWELLING * max(packed_size, 1 << 20):
                 finding = f"{len(members)} files of {size} bytes in {packed_size} bytes"
-                raise DataError(archive, finding, "do not use this archive")
+                raise DataError(name, finding, "do not use this archive")
             packed.extractall(folder)
     except damaged as error:
-        remedy = f"delete {archive} and fetch it again"
-        raise DataError(archive, f"no ZIP archive, or a damaged one ({error})", remedy) from error
+        raise DataError(name, f"no ZIP archive, or a damaged one ({error})", "fetch the set again") from error

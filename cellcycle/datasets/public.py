@@ -18,7 +18,7 @@ from cellcycle import files
 from cellcycle.datasets.download import fetch_file, unpack
 from cellcycle.datasets.files import as_dataset, load_files
 from cellcycle.datasets.nuclei import NucleusDataset
-from cellcycle.errors import DataError, SettingError
+from cellcycle.errors import DataError, SettingError, shown
 from cellcycle.images import list_images
 
 _BROAD = "https://data.broadinstitute.org/bbbc"
@@ -130,10 +130,14 @@ def _facts(folder: Path) -> dict:
     """Return what is remembered of a set: the licence agreed to, and the hashes of its archives."""
     file = folder / "facts.json"
     try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (OSError, ValueError) as error:
-        remedy = f"delete the folder {folder} and fetch the set again"
-        raise DataError(file, f"cannot be read ({error})", remedy) from error
+        facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        parts = (facts, facts.get("sha256", {}), facts.get("files", {}))
+        if not all(isinstance(part, dict) for part in parts) or any(len(pair) != 2 for pair in parts[2].values()):
+            raise ValueError("it holds something else")
+        return facts
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        # What was downloaded beside it is used again.
+        raise DataError(file, f"cannot be read ({error})", "delete this file and fetch the set again") from error
 
 
 def _write_facts(folder: Path, facts: dict) -> None:
@@ -151,7 +155,7 @@ def _archives(known: PublicSet, folder: Path, facts: dict) -> dict[str, tuple[st
         return {url.rsplit("/", 1)[1]: (url, sha256) for url, sha256 in known.files.items()}
     if "files" not in facts:
         try:
-            listed = {f["key"]: (f["links"]["self"], f["checksum"]) for f in _record(known)["files"]}
+            listed = {str(f["key"]): (f["links"]["self"], f["checksum"]) for f in _record(known)["files"]}
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             at_hand = sorted(folder.glob("*.zip"))
             if at_hand:
@@ -177,7 +181,7 @@ def licence_of(name: str) -> str:
     known = of_name(name)
     if known.record:
         try:
-            return f"{_record(known)['metadata']['license']['id']}, as its Zenodo record states"
+            return f"{shown(_record(known)['metadata']['license']['id'])}, as its Zenodo record states"
         except (requests.RequestException, ValueError, KeyError, TypeError):
             pass
     return known.licence
