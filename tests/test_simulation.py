@@ -401,8 +401,10 @@ def test_area_parameters_scale_the_area(name, value, column, factor):
 
 def test_wrong_parameters_are_refused():
     wrong = {"bits": 10, "g1_h": 0.0, "debris_fraction": 1.5, "numerical_aperture": 1.4, "n_slides": 0}
+    wrong |= {"stain_cv": -0.1, "area_cv": float("nan"), "full_scale_electrons": float("inf"), "export_gamma": -1.0}
+    wrong |= {"shading": 2.0, "pixel_size_um": 0.0, "n_chromosomes": 1.5, "neighbours_per_mm2": "many"}
     for name, value in wrong.items():
-        with pytest.raises(SettingError):
+        with pytest.raises(SettingError, match=name):
             replace(PARAMETERS, **{name: value})
 
 

@@ -1,6 +1,8 @@
 """Every number the simulator uses: its value, unit, meaning and source."""
 
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from sys import float_info
 
 from cellcycle.errors import SettingError
 
@@ -12,6 +14,12 @@ NAGAO_COUNTS: dict[str, int] = {"G1": 165, "S": 110, "G2": 300, "M": 25}
 SUBPHASES = ("prophase", "prometaphase", "metaphase", "anaphase", "telophase")
 
 
+# Endings of names of numbers that must be above 0, and of those that must not be above 1; no number is negative.
+_ABOVE_0 = (
+    "_h", "_min", "_um2", "_electrons", "pixel_size_um", "field_of_view_um", "camera_field_um", "nucleolus_um",
+    "replication_shape", "flatness", "export_gamma",
+)  # fmt: skip
+_TO_1 = ("_fraction", "shading", "timing_correlation", "nucleolus_depth", "camera_offset", "export_clipped")
 # What is drawn only where it is asked for.
 _ASKED_FOR = (
     "lagging_fraction", "rounded_fraction", "dying_fraction", "section_um", "export_gamma", "export_clipped",
@@ -113,14 +121,13 @@ class SimulationParameters:
         if not 0 < self.numerical_aperture < self.refractive_index:
             remedy = f"choose a number above 0 and below the refractive index {self.refractive_index}"
             raise SettingError("numerical_aperture", f"{self.numerical_aperture} is impossible", remedy)
-        if min(self.n_slides, self.n_chromosomes) < 1:
-            raise SettingError("n_slides, n_chromosomes", "below 1", "choose whole numbers from 1")
         for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name.endswith("_fraction") and not 0 <= value <= 1:
-                raise SettingError(f.name, f"{value} is not a fraction", "choose a number from 0 to 1")
-            if f.name.endswith(("_h", "_min", "_um2", "_electrons")) and not value > 0:
-                raise SettingError(f.name, f"{value} is not positive", "choose a number above 0")
+            value, is_whole = getattr(self, f.name), f.type is int
+            is_above, most = is_whole or f.name.endswith(_ABOVE_0), 1 if f.name.endswith(_TO_1) else float_info.max
+            is_number = isinstance(value, Integral if is_whole else Real)
+            if not is_number or not 0 <= value <= most or (is_above and value == 0):
+                remedy = f"choose a {'whole ' * is_whole}number {'above' if is_above else 'from'} 0"
+                raise SettingError(f.name, f"{value!r} is impossible", remedy + " to 1" * (most == 1))
 
     @property
     def full_scale(self) -> int:
