@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -237,3 +239,12 @@ def test_a_folder_made_by_the_simulator_keeps_its_slides_as_groups(tmp_path):
     assert dataset.origin == "simulated"
     assert set(dataset.groups) <= {f"slide{i}" for i in range(1, 21)}
     assert load_dataset(made / "manifest.csv").identity == dataset.identity
+    # Above it, or in a table elsewhere, simulated images are no real ones.
+    assert load_dataset(tmp_path).origin == "simulated"
+    table = pd.read_csv(made / "manifest.csv")[["path", "label"]].assign(path=lambda t: "made/" + t["path"])
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    assert load_dataset(tmp_path / "labels.csv").origin == "simulated"
+    shutil.copytree(made / "G1", tmp_path / "taken")
+    table["path"] = table["path"].str.replace("made/G1", "taken")
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    assert load_dataset(tmp_path / "labels.csv").origin == "simulated and real"

@@ -632,7 +632,12 @@ def test_the_truth_of_a_plate_with_an_empty_well_is_a_table_of_labelled_nuclei(t
     write_plate(tmp_path, 1, 256, 0, PARAMETERS, [[Well(), Well(crowd=0.0)]])
     truth = pd.read_csv(tmp_path / "truth.csv")
     assert truth["nucleus_id"].dtype == int and set(truth["well"]) == {"A01"}
-    assert len(load_dataset(tmp_path / "truth.csv", on_error="skip")) > 0.9 * len(truth)
+    (tmp_path / "simulated.json").write_text("{}")
+    (tmp_path / "elsewhere").mkdir()
+    truth.assign(image="../" + truth["image"]).to_csv(tmp_path / "elsewhere" / "labels.csv")
+    for table in (tmp_path / "truth.csv", tmp_path / "elsewhere" / "labels.csv"):
+        labelled = load_dataset(table, on_error="skip")
+        assert labelled.origin == "simulated" and len(labelled) > 0.9 * len(truth)
 
 
 @pytest.mark.slow

@@ -123,7 +123,8 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     notes += [f"skipped {text}" for text in bad]
     notes += [f"{len(lines)} rows {said} (line {lines[0]})" for said, lines in doubtful.items()]
     shapes = " or ".join(f"{w} x {h} px" for h, w in sorted({f.pixels.shape for f in fields})[:3])
-    more = {"fields": tuple(fields), "places": entries[["field", "at"]].to_numpy(np.int64), "slides": slides}
+    more = {"paths": [path for path, *_ in pictures], "fields": tuple(fields)}
+    more |= {"places": entries[["field", "at"]].to_numpy(np.int64), "slides": slides}
     as_read = f"fields: {len(fields)} of {shapes}"
     return as_dataset(file, name, entries, crops, notes, size_px, on_error, about, as_read=as_read, **more)
 

@@ -74,7 +74,7 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
     depths = Counter(plane.bit_depth for plane in planes.values())
     as_read = f"files: {sizes}, {' and '.join(f'{bits} bits ({n})' for bits, n in sorted(depths.items()))}"
     told = differences(entries["label"], planes.values())
-    more = {"as_read": as_read, "exported": told}
+    more = {"as_read": as_read, "exported": told, "paths": entries["path"]}
     return as_dataset(source, name, entries, pictures, [*notes, *told], size_px, on_error, **more)
 
 
@@ -169,14 +169,14 @@ def _properties(plane: Plane) -> dict[str, str]:
 
 
 def as_dataset(
-    source, name, entries: pd.DataFrame, pictures, notes, size_px, on_error, about=None, **more
+    source, name, entries: pd.DataFrame, pictures, notes, size_px, on_error, about=None, paths=(), **more
 ) -> NucleusDataset:
     """Bring pictures (H, W) to one scale and size, and join them with what is known of them.
 
     `entries` has a row a picture: label, sample_id, pixel_size_um (NaN where it is not known), and perhaps group.
     Smaller pictures are surrounded with their own background and all are scaled by the same factor, which keeps sizes
-    of nuclei comparable. `about` are the images by whose middles they are known again (`marks_of`), if others. `more`
-    goes into the data set.
+    of nuclei comparable. `about` are the images by whose middles they are known again (`marks_of`), if others,
+    `paths` their files. `more` goes into the data set.
     """
     classes = class_order(source, entries["label"])
     marks = marks_of(*([np.asarray(p, np.float32)[np.newaxis] for p in of] for of in (pictures, about or pictures)))
@@ -189,7 +189,6 @@ def as_dataset(
     labels = entries["label"].map(classes.index).to_numpy(np.int64)
     digest = hashlib.blake2b(repr((images.shape, classes)).encode(), digest_size=10)
     digest.update(images.tobytes() + labels.tobytes())
-    folder = Path(source) if Path(source).is_dir() else Path(source).parent
     dataset = NucleusDataset(
         name=name,
         images=images,
@@ -198,7 +197,7 @@ def as_dataset(
         sample_ids=entries["sample_id"].to_numpy(str),
         groups=entries["group"].to_numpy(str) if "group" in entries else None,
         identity=f"pixels-{digest.hexdigest()}",
-        origin="simulated" if (folder / MARKER).is_file() else "real",
+        origin=_origin(Path(source), paths),
         pixel_sizes_um=None if np.isnan(sizes_um).all() else sizes_um / (side / largest),
         stated_um=stated_um,
         notes=(*notes, *said),
@@ -206,6 +205,15 @@ def as_dataset(
         **more,
     )
     return _with_copies_grouped(source, dataset, on_error)
+
+
+def _origin(source: Path, paths) -> str:
+    """Return whether pictures are simulated: then `MARKER` lies above them, or beside their table."""
+    if ((source if source.is_dir() else source.parent) / MARKER).is_file():
+        return "simulated"
+    folders = {Path(path).resolve().parent for path in paths}
+    found = {any((at / MARKER).is_file() for at in (folder, folder.parent)) for folder in folders}
+    return "simulated and real" if len(found) == 2 else "simulated" if True in found else "real"
 
 
 def _to_one_pixel_size(pictures, sizes_um: np.ndarray):

@@ -23,10 +23,10 @@ class NucleusDataset:
     Images of one of the `groups` (N,) (field, well, copies of one nucleus) are never parted by a split; where none but
     copies are known, `groups_are_copies`. `slides` (N,) say what was stained and exposed alike, and so has one G1 peak,
     where the groups say more, or less, than that.
-    `identity` tells data sets apart in records; `origin` is "simulated" or "real". Where files say the edge of a pixel
-    in the sample it stands in `pixel_sizes_um` (N,), else NaN, and in `stated_um` as it was before pictures were
-    resampled. Nuclei labelled in whole fields have those `fields` (`LabelledField`), and in `places` (N, 2) the index
-    of their field and their index among the nuclei found there.
+    `identity` tells data sets apart in records; `origin` is "simulated", "real" or both. Where files say the
+    edge of a pixel in the sample it stands in `pixel_sizes_um` (N,), else NaN, and in `stated_um` as it was before
+    pictures were resampled. Nuclei labelled in whole fields have those `fields` (`LabelledField`), and in `places`
+    (N, 2) the index of their field and their index among the nuclei found there.
     `marks` (N, K) are those of `splits.marks_of`, of pictures as they were read, whatever they were resampled to.
     `as_read` says what the files hold, `truth` what the simulator knows, a row an image, `notes` what was mended or
     left out, of which `exported` says in what the files of two classes differ.
