@@ -581,6 +581,35 @@ def test_what_conditions_and_plates_leave_is_that_of_a_plain_fit_to_both():
     assert freedom[1] == pytest.approx((0.25**2 * free.sum()) ** 2 / np.trace(maker))
 
 
+def test_many_conditions_on_two_plates_know_two_plates():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0, 0.5, (2, 4))
+    arms = [arm_of(rng, (60,) * 2, 0.1, n_plates=2, shared=shared) for _ in range(12)]
+    of_places = [
+        next(one for one in of(arms)["counted"] if one.level == "place") for of in (scatter_of, scatter_within)
+    ]
+    # One that they show, and four wells that are known.
+    assert (of_places[0].freedom <= 5).all() and (of_places[1].of_places.freedom <= 5).all()
+    assert (of_places[1].freedom > 5).any()
+
+
+def test_hundreds_of_slides_that_two_conditions_share_are_no_hundreds_of_unknowns(monkeypatch):
+    rng, asked, inverse = np.random.default_rng(0), [], np.linalg.pinv
+    arms = [arm_of(rng, (5,) * 200, 0.1, n_plates=200) for _ in range(2)]
+    arms += [arm_of(rng, (5,), 0.1, first=k) for k in range(100)]
+    monkeypatch.setattr(np.linalg, "pinv", lambda of, **more: asked.append(len(of)) or inverse(of, **more))
+    scatter_within(arms)
+    assert set(asked) == {2}
+
+
+def test_fields_and_plates_that_do_not_differ_leave_an_interval():
+    rng = np.random.default_rng(0)
+    one, other = (arm_of(rng, (100,) * 4, 0.0, n_plates=2) for _ in range(2))
+    nothing = intervals.Scatter("image", np.zeros(4), np.ones(4), intervals.Scatter("place", np.zeros(4), np.ones(4)))
+    found = replace(other, drawn={}).interval("counted", replace(one, drawn={}), {"counted": [nothing]})
+    assert all(interval.freedom > 0 and np.isfinite(interval.low) for interval in found)
+
+
 @pytest.mark.parametrize("place", ["plate", "group", "slide"])
 def test_wells_of_two_plates_say_less_than_those_of_one_whatever_replicates_they_are(tmp_path, place):
     def width(names) -> float:

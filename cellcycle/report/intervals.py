@@ -133,7 +133,9 @@ class Samples:
     def _variance_of(self, how: str, scatter: Scatter, minus: "Samples | None") -> tuple[np.ndarray, np.ndarray]:
         """Return the variance (K,) of a share, or of a difference, by wells that differ, and its degrees of freedom."""
         arms, shared = [self] if minus is None else [self, minus], scatter.of_places
-        own = scatter.variance * sum(arm.variance(how) ** 2 * arm._unevenness(how, scatter.level) for arm in arms)
+        own = sum(arm.variance(how) ** 2 * arm._unevenness(how, scatter.level) for arm in arms)
+        # Above 0, for nothing has no degrees of freedom.
+        own = np.maximum(scatter.variance, 1e-12) * own
         if shared is None:
             return own, scatter.freedom
         drawn = pd.DataFrame(0.0, sorted(self.places | minus.places), range(len(own)))
@@ -141,8 +143,7 @@ class Samples:
             of = arm.parts[how, "place"]
             drawn.loc[of.place] += sign * of.part[:, np.newaxis] * arm.variance(how)
         both = shared.variance * (drawn**2).sum().to_numpy()
-        freedom = (own + both) ** 2 / np.maximum(own**2 / scatter.freedom + both**2 / shared.freedom, 1e-300)
-        return own + both, freedom
+        return own + both, (own + both) ** 2 / (own**2 / scatter.freedom + both**2 / shared.freedom)
 
     def _unevenness(self, how: str, level: str) -> float:
         """Return one over the number of wells (or fields ...) of one size that would say as much."""
@@ -172,8 +173,10 @@ def scatter_of(arms: list[Samples], levels=ALIKE) -> dict[str, list[Scatter]]:
         for how in arms[0].value if arms else ():
             several = [one for one in arms if (how, level) in one.parts and len(one.parts[how, level].part) > 1]
             if several or level in assumed:
-                told = [one.between(how, level) for one in several]
-                found.setdefault(how, []).append(_moderated(level, told, len(arms[0].value[how])))
+                told, k = [one.between(how, level) for one in several], len(arms[0].value[how])
+                # Arms share their plates: twelve arms on two of them have seen two days, not twelve times two.
+                most = len(_places(arms)) - 1 if level == "place" else np.inf
+                found.setdefault(how, []).append(_moderated(level, told, k, most))
     return found
 
 
@@ -198,12 +201,16 @@ def scatter_within(arms: list[Samples]) -> dict[str, list[Scatter]]:
     return found
 
 
-def _moderated(level: str, told: list[tuple[np.ndarray, np.ndarray]], n_classes: int) -> Scatter:
-    """Return what variances (K,), and their degrees of freedom (K,), come to together with what is known of wells."""
+def _moderated(level: str, told: list[tuple[np.ndarray, np.ndarray]], n_classes: int, most=np.inf) -> Scatter:
+    """Return what variances (K,), and their degrees of freedom (K,), come to together with what is known of wells.
+
+    All of them together have at `most` so many degrees of freedom.
+    """
     seen, more = np.zeros((2, n_classes))
     for variance, weight in told:
         seen, more = seen + weight * variance, more + weight
-    known = _KNOWN_WELLS[level]
+    kept = np.minimum(most / np.maximum(more, 1), 1)
+    seen, more, known = seen * kept, more * kept, _KNOWN_WELLS[level]
     freedom = np.maximum(more + known, 1)
     moderated = (seen + known * _KNOWN_DEVIATION**2) / freedom
     # Wells that differ more than is known of wells are believed, where they say as much as two large ones.
@@ -214,7 +221,8 @@ def _left(arms: list[Samples], how: str, level: str) -> tuple[np.ndarray, np.nda
     """Return how much the log odds of wells differ when those of arms and of plates are taken out (variance, K), beyond
     what so few nuclei would, and its degrees of freedom: by the moments of what two factors leave.
     """
-    several = [arm for arm in arms if (how, level) in arm.parts and len(arm.parts[how, level].part)]
+    # Of an arm with one well nothing is left.
+    several = [arm for arm in arms if (how, level) in arm.parts and len(arm.parts[how, level].part) > 1]
     parts = [arm.parts[how, level] for arm in several]
     if not parts:
         return np.zeros((2, len(arms[0].value[how])))
@@ -225,19 +233,21 @@ def _left(arms: list[Samples], how: str, level: str) -> tuple[np.ndarray, np.nda
     odds = np.concatenate([one.off for one in parts]) / (part * of_nucleus)
     sampled = np.array([arm.sampling(how) for arm in several])[arm_of] / (part * of_nucleus**2)
     weight = 1 / (_KNOWN_DEVIATION**2 + sampled)
-    on_place = (place[:, np.newaxis] == np.arange(place.max() + 1)).astype(float)
+    # What has more levels is taken out by means, the other by a fit.
+    few, many = sorted((arm_of, place), key=np.max)
+    on_few = (few[:, np.newaxis] == np.arange(few.max() + 1)).astype(float)
     variance, freedom = np.zeros((2, odds.shape[1]))
     for k, w in enumerate(weight.T):
-        total = np.bincount(arm_of, w)[arm_of]
+        total = np.bincount(many, w)[many]
 
         def beside(values, w=w, total=total):
-            means = [np.bincount(arm_of, w * column)[arm_of] / total for column in values.T]
+            means = [np.bincount(many, w * column)[many] / total for column in values.T]
             return np.sqrt(w)[:, np.newaxis] * (values - np.column_stack(means))
 
-        of_place, of_odds = beside(on_place), beside(odds[:, [k]])[:, 0]
-        inner = np.linalg.pinv(of_place.T @ of_place, hermitian=True)
-        left = of_odds - of_place @ (inner @ (of_place.T @ of_odds))
-        free = np.clip(1 - w / total - np.einsum("ij,jk,ik->i", of_place, inner, of_place), 0, None)
+        of_few, of_odds = beside(on_few), beside(odds[:, [k]])[:, 0]
+        inner = np.linalg.pinv(of_few.T @ of_few, hermitian=True)
+        left = of_odds - of_few @ (inner @ (of_few.T @ of_odds))
+        free = np.clip(1 - w / total - np.sum(of_few @ inner * of_few, axis=1), 0, None)
         if free.sum() > 1e-6:
             variance[k] = (np.sum(left**2) - np.sum(free * w * sampled[:, k])) / np.sum(free * w)
             freedom[k] = (_KNOWN_DEVIATION**2 * np.sum(free * w)) ** 2 / free.sum()
