@@ -610,6 +610,16 @@ def test_fields_and_plates_that_do_not_differ_leave_an_interval():
     assert all(interval.freedom > 0 and np.isfinite(interval.low) for interval in found)
 
 
+def test_a_difference_says_of_how_many_nuclei_it_is_also_where_a_plate_has_no_fit(tmp_path):
+    parts = [nuclei_of(CONTROL, 40, k, (f"A0{k + 1}",), ("DMSO", "drug")[k % 2]) for k in range(4)]
+    parts = [part.assign(plate=name, group=name) for part, name in zip(parts, "AABB", strict=True)]
+    parts[2:] = [part.assign(dna_copies=np.nan) for part in parts[2:]]
+    pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+    numbers = all_numbers(read_experiment([tmp_path / "t.csv"], "DMSO"), 20)
+    told = numbers[numbers["arm"] == "drug"].groupby("table")["n_nuclei"].first()
+    assert told["fitted, minus control"] == told["fitted"] == 40 and told["counted, minus control"] == 80
+
+
 @pytest.mark.parametrize("place", ["plate", "group", "slide"])
 def test_wells_of_two_plates_say_less_than_those_of_one_whatever_replicates_they_are(tmp_path, place):
     def width(names) -> float:

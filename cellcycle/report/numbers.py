@@ -240,7 +240,8 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
         about = _about(experiment.of_arm(arm))
         for how in against.value:
             differing = _named(samples[arm].interval(how, against, scatter), how, experiment)
-            rows += [{"table": f"{how}, minus control"} | about | one for one in differing]
+            counted = about | {"n_nuclei": samples[arm].n[how]}
+            rows += [{"table": f"{how}, minus control"} | counted | one for one in differing]
     found = pd.DataFrame(rows)
     return found.assign(p_holm=found.groupby("table")["p"].transform(_holm)).to_dict("records") if rows else []
 
