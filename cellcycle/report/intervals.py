@@ -138,11 +138,12 @@ class Samples:
         own = np.maximum(scatter.variance, 1e-12) * own
         if shared is None:
             return own, scatter.freedom
-        drawn = pd.DataFrame(0.0, sorted(self.places | minus.places), range(len(own)))
-        for sign, arm in zip((1, -1), arms, strict=True):
-            of = arm.parts[how, "place"]
-            drawn.loc[of.place] += sign * of.part[:, np.newaxis] * arm.variance(how)
-        both = shared.variance * (drawn**2).sum().to_numpy()
+        of_places = [arm.parts[how, "place"] for arm in arms]
+        place = np.unique(np.concatenate([one.place for one in of_places]), return_inverse=True)[1]
+        drawn = [sign * one.part[:, np.newaxis] * arm.variance(how)
+                 for sign, arm, one in zip((1, -1), arms, of_places, strict=True)]  # fmt: skip
+        by_place = np.array([np.bincount(place, column) for column in np.concatenate(drawn).T])
+        both = shared.variance * np.sum(by_place**2, axis=1)
         return own + both, (own + both) ** 2 / (own**2 / scatter.freedom + both**2 / shared.freedom)
 
     def _unevenness(self, how: str, level: str) -> float:
