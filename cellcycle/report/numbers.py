@@ -16,7 +16,7 @@ from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
 from cellcycle.report.intervals import Interval, Samples, scatter_of, scatter_within
 from cellcycle.report.joined import read_joined
-from cellcycle.report.shares import BY_DNA, FITTED, LIKELY, samples_of, with_likelihoods
+from cellcycle.report.shares import BY_DNA, FITTED, samples_of, with_likelihoods
 from cellcycle.review.doubt import classes_of
 
 # Nuclei with these flags are counted as found, but not into shares: their DNA is cut off, doubled or blurred, or it
@@ -199,7 +199,7 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
             rows += [{"table": how} | counted | one for one in _named(found, how, experiment)]
     rows += _differences(experiment, samples, scatter_within(drawn), n_samples)
     wells = {
-        unit: samples_of(own.drop(columns=list(LIKELY), errors="ignore"), experiment.classes, 0, n_samples)
+        unit: samples_of(own, experiment.classes, 0, n_samples, ("counted",))
         for unit, own in nuclei.groupby("unit", sort=False)
     }
     of_wells = scatter_of(list(wells.values()) if n_samples else [], ("image",))

@@ -79,11 +79,13 @@ def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarr
     return (shares / shares.sum(axis=1, keepdims=True)).round(9)
 
 
-def samples_of(rows: pd.DataFrame, classes, seed: int, n_samples: int) -> Samples:
-    """Return the shares of nuclei, rows that are counted, with bootstrap samples."""
+def samples_of(
+    rows: pd.DataFrame, classes, seed: int, n_samples: int, ways=("counted", "estimated", FITTED)
+) -> Samples:
+    """Return the shares of nuclei, rows that are counted, in these ways, with bootstrap samples."""
     value, n_nuclei, drawn, parts, moved = {}, {}, {}, {}, {}
-    ways = [_by_calls(rows, classes), *([_by_dna(rows)] if LIKELY[0] in rows else [])]
-    for type_of, (shares, *refits), is_known in ways:
+    by_dna = [_by_dna(rows)] if FITTED in ways and LIKELY[0] in rows else []
+    for type_of, (shares, *refits), is_known in [_by_calls(rows, classes, ways), *by_dna]:
         n_of = np.bincount(type_of).astype(float)
         own, *again = ({how: found[0] for how, found in fit(n_of[np.newaxis]).items()} for fit in (shares, *refits))
         value, n_nuclei = value | own, n_nuclei | {how: int(known.sum()) for how, known in is_known.items()}
@@ -127,7 +129,7 @@ def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return type_of, np.column_stack([np.bincount(type_of, own) for own in values.T]) / n_of[:, None]
 
 
-def _by_calls(rows: pd.DataFrame, classes):
+def _by_calls(rows: pd.DataFrame, classes, ways):
     """Return types of nuclei of one call and nearly the same probabilities, in a list what gives shares of weights
     (B, T), and of which nuclei (N,) these are.
     """
@@ -138,10 +140,13 @@ def _by_calls(rows: pd.DataFrame, classes):
     type_of, typical = _types(values, np.hstack([np.rint(scores * _STEPS), called]))
     typical, is_called = np.hsplit(typical, 2)
 
-    def shares(weights):
-        return {"counted": _over_sum(weights @ is_called), "estimated": estimated_shares(typical, weights)}
+    made = {"counted": lambda weights: _over_sum(weights @ is_called), "estimated": partial(estimated_shares, typical)}
 
-    return type_of, [shares], {"counted": called[:, 0] >= 0, "estimated": np.ones(len(rows), bool)}
+    def shares(weights):
+        return {how: of(weights) for how, of in made.items() if how in ways}
+
+    is_known = {"counted": called[:, 0] >= 0, "estimated": np.ones(len(rows), bool)}
+    return type_of, [shares], {how: is_known[how] for how in made if how in ways}
 
 
 def _by_dna(rows: pd.DataFrame):
