@@ -158,7 +158,7 @@ def test_a_stain_of_the_dead_is_not_chosen_beside_one_of_the_living(dead, alive)
 
 @pytest.mark.parametrize("name", [
     "DAPI_prob", "DAPI_distance", "DAPI_watershed", "DAPI edges", "DAPI-lifetime",
-    "DAPI-ve", "nuclei objects",
+    "DAPI-ve", "nuclei objects", "ohne DAPI", "masque DAPI", "fondo Hoechst",
 ])  # fmt: skip
 def test_what_is_made_from_a_stain_is_not_the_stain(name):
     assert by_name([name, "GFP"]) == [] and by_name([name, "DAPI"]) == [1]

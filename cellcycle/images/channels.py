@@ -58,6 +58,9 @@ _NOT = {
     "distances", "edt", "watershed", "edges", "boundaries", "gradient", "sobel", "canny", "laplacian", "entropy",
     "variance", "skeleton", "seeds", "centroids", "instances", "segmented", "thresholded", "otsu", "binarized",
     "classified", "annotation", "annotations", "truth", "lifetime", "flim", "phasor",
+    # German, French, Spanish and Italian.
+    "ohne", "kein", "keine", "sans", "sin", "senza", "maske", "masken", "masque", "máscara", "maschera", "leer", "vide",
+    "vacío", "vuoto", "hintergrund", "fond", "fondo", "sfondo", "kontrolle", "témoin", "contrôle", "controllo",
 }  # fmt: skip
 _PLAIN = {
     "channel", "ch", "stain", "stained", "staining", "dye", "fluorescence", "widefield", "confocal", "conf", "csu",
@@ -72,7 +75,7 @@ _NOT_DNA = _NOT | _FLUORS | _OTHERS
 # Names of stains in the names of files: of DNA, with the number of the product and what denies it, and of others that
 # have several words.
 _DNA_NAME = re.compile(
-    r"(?:(?<![A-Za-z])(?:no|non|not|without|anti|sub)[ _-]?)?"
+    r"(?:(?<![A-Za-z])(?:no|non|not|without|anti|sub|ohne|kein|sans|sin|senza)[ _-]?)?"
     r"(?:(?<![A-Za-z])(?:dapi|hoechst)|(?-i:(?<=[a-z])(?:DAPI|Dapi|Hoechst))"
     r"|(?<![A-Za-z])(?:draq|sytox|nucblue|nucspot|picogreen|to-?pro|feulgen|sir-?dna|spy\d{3}-?dna|dna|h2b))"
     r"(?:(?<=hoechst)[ _-]?(?:33342|33258|34580)|(?<=draq)[57]|(?<=pro)[ _-]?[135]"
