@@ -264,6 +264,9 @@ def test_groups_that_differ_in_case_are_one(cells):
         ("not G2", "not_G2"),
         ("1", "1.0"),
         ("01", "1"),
+        ("G1", "G1 (120)"),
+        ("S-Phase", "S\u2013Phase"),
+        ("M", "M - Kopie"),
     ],
 )
 def test_labels_that_a_person_would_hardly_tell_apart_are_refused(cells, one, other):
@@ -272,7 +275,12 @@ def test_labels_that_a_person_would_hardly_tell_apart_are_refused(cells, one, ot
     assert repr(one) in one_line(error) and repr(other) in str(error.value)
 
 
-@pytest.mark.parametrize("names", [("EdU+", "EdU-"), ("stage 1", "stage 11"), ("5'", "3'")])
+def test_a_decimal_comma_makes_no_class():
+    with pytest.raises(DataError, match="the labels '1' and '1,0' differ by"):
+        clean_names(pd.Series(["1", "1,0"]), "label", "list.csv")
+
+
+@pytest.mark.parametrize("names", [("EdU+", "EdU-"), ("stage 1", "stage 11"), ("5'", "3'"), ("a (1)", "a (2)")])
 def test_labels_that_only_resemble_each_other_stay_apart(cells, names):
     rows = [f"G1/0.tif,{names[0]}", f"M/0.tif,{names[1]}"]
     assert set(load_dataset(manifest(cells, ["path,label", *rows])).classes) == set(names)
@@ -287,6 +295,7 @@ def test_labels_that_only_resemble_each_other_stay_apart(cells, names):
         ("A1", "\u04101", "\u0391 01"),
         ("\u0432\u0435\u043d\u0430 1", "\u0412\u0435\u043d\u0430_01"),
         ("2024-01-05", "2024_1_5"),
+        ("slide-1", "slide\u20131"),
     ],
 )
 def test_groups_that_a_person_reads_as_one_are_one_and_it_is_said(same):
@@ -393,7 +402,7 @@ def test_a_column_id_that_numbers_the_rows_names_no_nuclei(cells, ids):
     assert source_kind(manifest(cells, ["image,label,id", *rows[:-1], "M/1.tif,M,99"])) == "fields"
 
 
-@pytest.mark.parametrize("name", ["None", "NA", "-", "n\u00adan"])
+@pytest.mark.parametrize("name", ["None", "NA", "-", "n\u00adan", "#NAME?"])
 def test_a_name_that_says_that_there_is_no_class_is_none(tmp_path, name):
     with pytest.raises(DataError, match="is no name of a class: in tables it says that there is none") as error:
         load_dataset(write_cells(tmp_path / "c", f"{name}/0.tif", "G1/0.tif", "M/0.tif"))
@@ -401,6 +410,24 @@ def test_a_name_that_says_that_there_is_no_class_is_none(tmp_path, name):
 
 
 # --- folders
+
+
+def test_how_many_nuclei_a_class_folder_holds_is_no_part_of_its_name(tmp_path):
+    names = [f"{s}/{c}/{i}.tif" for s in ("x", "y") for c in ("G1 (120)", "S n=4", "G2_(3)", "M (12)") for i in (0, 1)]
+    dataset = load_dataset(write_cells(tmp_path / "c", *names))
+    assert dataset.classes == PHASES and set(dataset.groups) == {"x", "y"}
+
+
+@pytest.mark.parametrize("tops", [("slide1", "slide2"), ("new", "old")])
+def test_slides_whose_class_folders_are_called_after_their_counts_are_no_classes(tmp_path, tops):
+    names = [f"{s}/{c}_{n}/0.tif" for n, s in enumerate(tops) for c in PHASES]
+    root = write_cells(tmp_path / "c", *names)
+    if tops == ("new", "old"):
+        with pytest.raises(DataError, match="not clear whether new, old or the folders in them") as error:
+            load_dataset(root)
+        one_line(error)
+    else:
+        assert len(load_dataset(root).classes) == 8
 
 
 def test_train_and_test_above_the_classes_are_no_classes(tmp_path):
@@ -485,6 +512,7 @@ def test_images_beside_the_class_folders_are_told_of(cells):
     [
         (["id1/images/a.tif", "id1/masks/1.tif", "id2/images/a.tif"], "id1 holds masks/ beside images/: outlines"),
         (["images/a.tif", "masks/a.tif"], "it holds masks/ beside images/"),
+        (["Bilder/a.tif", "Masken/a.tif"], "it holds Masken/ beside Bilder/"),
         (["G1/images/a.tif", "G1/labels/a.tif", "S/images/a.tif"], "G1 holds labels/ beside images/"),
         (["images/a.tif", "ground_truth/a.tif"], "it holds ground_truth/ beside images/"),
         (["img_dir/a.tif", "ann_dir/a.tif"], "it holds ann_dir/ beside img_dir/"),

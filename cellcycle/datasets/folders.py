@@ -30,9 +30,11 @@ _PLACE = re.compile(
     r"|(object|nucle(us|i)|cell)_?(id|no?|number|index|label)"
     r"|((c|pos(ition)?|location|cent(er|re))_?)?[xy](_?(min|max|pos|c|px|[uμ]m|microns?))?)(?![a-z])"
 )
+# Behind the name of a class may stand how many nuclei are in its folder.
 _PHASE = re.compile(
-    r"(not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
-    r"|(inter|pro|prometa|meta|ana|telo)phase|(non )?mitosis|(non )?mitotic|cytokinesis|apoptosis|apoptotic|dead"
+    r"((not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
+    r"|(inter|pro|prometa|meta|ana|telo)phase|(non )?mitosis|(non )?mitotic|cytokinesis|apoptosis|apoptotic|dead)"
+    r"( ?\((n ?= ?)?\d+\)| n ?= ?\d+)?"
 )
 _GROUP = re.compile(
     r"(slide|well|plate|donor|patient|animal|mouse|field|fov|site|position|pos|scan|tile|batch|replicate|rep|day|date"
@@ -178,7 +180,10 @@ def _class_level(folder: Path, paths, names: list[list[str]]) -> tuple[int, list
     named = [level for level in range(start, depth) if _share(_PHASE, names[level]) > 0.5]
     if named:
         level = named[0]
-    elif start + 1 == depth or not _repeat(paths, start, start + 1) or _share(_GROUP, names[start + 1]) > 0.5:
+    elif start + 1 == depth or (
+        not _tell_phases(names[start + 1])
+        and (not _repeat(paths, start, start + 1) or _share(_GROUP, names[start + 1]) > 0.5)
+    ):
         level = start
     elif _share(_GROUP, names[start]) > 0.5:
         level = start + 1
@@ -205,6 +210,12 @@ def _class_level(folder: Path, paths, names: list[list[str]]) -> tuple[int, list
 def _share(pattern: re.Pattern, names) -> float:
     """Return the share of the names that a pattern takes as a whole."""
     return sum(bool(pattern.fullmatch(name)) for name in names) / len(names)
+
+
+def _tell_phases(names: list[str]) -> bool:
+    """Tell whether names say G1, S and G2, whatever else they say, as how many nuclei there are; wells say no S."""
+    said = {part for name in names for part in name.split()}
+    return {"g1", "s", "g2"} <= said
 
 
 def _repeat(paths, level: int, below: int) -> bool:

@@ -20,7 +20,8 @@ from cellcycle.names import shown_name
 # Folders of outlines, which often have the names of the pictures that they belong to; and files beside these.
 _OUTLINES = re.compile(
     r"((cell|nuclei|nucleus|nuclear|instance|semantic|binary|manual|image|img|cp|train|test) )*"
-    r"(masks?|labels?|anns?|annots?|annotations?|outlines?|contours?|segmentations?|seg|gt|ground ?truths?|instances)"
+    r"(masks?|labels?|anns?|annots?|annotations?|outlines?|contours?|segmentations?|seg|gt|ground ?truths?|instances"
+    r"|masken?|masques?|m[aá]scaras?|maschere|konturen|umrisse)"
     r"( (images?|imgs?|files?|dir|folder|data|maps?))?"
 )
 _NUMBER = re.compile(r" \(\d+\)(?=\.[^.]*$|$)")

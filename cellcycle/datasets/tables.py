@@ -20,7 +20,8 @@ from cellcycle.phases import PHASES
 FILES = ("file", "filename", "file_name", "file_path", "filepath", "image_file", "image_path", "img")
 CLASSES = ("class", "phase", "class_name", "classification", "cell_cycle_phase", "category")
 # What a cell holds where there is nothing to say.
-_NOTHING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"}
+_NOTHING = {"", "na", "n/a", "n.a.", "n.d.", "nan", "null", "none", "-", "?", "#n/a", "#name?", "#ref!", "#value!",
+            "#div/0!", "#num!", "#null!"}  # fmt: skip
 _SEPARATORS = (",", ";", "\t", "|")
 _OTHER_NUMBERS = ("<super>", "<fraction>")
 _FRACTION = re.compile(r"-?\d*[.,]\d*[1-9]\d*")
@@ -28,6 +29,9 @@ _FRACTION = re.compile(r"-?\d*[.,]\d*[1-9]\d*")
 _PHASE_WORD = re.compile(
     r"((ph|f)ase)?(?P<name>g(ap)?(?P<gap>[012])|s(ynthesis)?|m|mito(sis|sen?|ses|tic|tisch|tique|tic[oa]))((ph|f)ase)?"
 )
+# What is written behind the name of a class: how many are in it, or that it is a copy.
+_BEHIND = re.compile(r"(?i)([\s_-]*(\((n ?= ?)?\d+\)|(?<![^\W_])(n ?= ?\d+|copy|kopie|copie|copia)(?!\w)))+$")
+_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 # Greek and Cyrillic letters that look like Latin ones.
 _LOOKALIKE = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВСЕНКМОРТХЅасеорхуѕ", "ABEZHIKMNOPTYXABCEHKMOPTXSaceopxys")
 
@@ -261,10 +265,14 @@ def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[st
 
 def _meaning(label: str) -> str:
     """Return what labels share that nobody would tell apart: G1. and phase G1, S-phase and Synthesis, 01 and 1."""
-    plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label.translate(_LOOKALIKE)).casefold().strip(".,;:'\"?!*")
-    plain = re.sub(r"(?<![\d.,])0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", plain))
-    phase = _PHASE_WORD.fullmatch(plain)
-    return plain if phase is None else f"g{phase['gap']}" if phase["gap"] else phase["name"][0]
+    label = label.translate(_LOOKALIKE).translate(_DASHES)
+    phase = _PHASE_WORD.fullmatch(_joined(_BEHIND.sub("", label)))
+    return _joined(label) if phase is None else f"g{phase['gap']}" if phase["gap"] else phase["name"][0]
+
+
+def _joined(label: str) -> str:
+    plain = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", label).casefold().strip(".,;:'\"?!*")
+    return re.sub(r"(?<![\d.,])0+(?=\d)", "", re.sub(r"^(\d+)[.,]0+$", r"\1", plain))
 
 
 def meaning_of_group(name: str) -> str:
@@ -272,6 +280,7 @@ def meaning_of_group(name: str) -> str:
 
     Numbers that a separator parts stay so, 1-11 and 11-1.
     """
+    name = name.translate(_DASHES)
     # The capital of the Greek letter looks like M, but a µM is no mM.
     latin = name if "μ" in name else name.upper().translate(_LOOKALIKE)
     plain = (latin if latin.isascii() else name).casefold()
@@ -296,7 +305,7 @@ def _one_spelling(names: pd.Series, meaning=str.casefold) -> dict[str, str]:
 def _as_phases(names: pd.Series) -> dict[str, str]:
     """Return what the names of phases are spelt as, such as g1, S phase and Mitosis, where one of them is G1 or G2."""
     # G01 is rather a well, and who writes M? is not sure.
-    meant = {name: _meaning(name).upper() for name in names.unique() if {*"0?"}.isdisjoint(name)}
+    meant = {name: _meaning(name).upper() for name in names.unique() if {*"0?"}.isdisjoint(_BEHIND.sub("", name))}
     if {"G1", "G2"}.isdisjoint(meant.values()):
         return {}
     return {name: phase for name, phase in meant.items() if phase in PHASES and name != phase}
