@@ -64,6 +64,10 @@ CASES = {
     "the level of the ground in corners": (fill(LEVEL, CORNERS), CORNERS, "filled"),
     "the level of the ground round a field": (fill(LEVEL - 30, ROUND), ROUND, "filled"),
     "the level of the ground for a tile": (fill(LEVEL + 30, HOLE), HOLE, "filled"),
+    "two values in corners": (lambda p: np.where(CORNERS, 300 + (X + Y // 2) % 2, p), CORNERS, "filled"),
+    "a slope in corners": (lambda p: np.where(CORNERS, X / 2, p), CORNERS, "filled"),
+    "a black bar": (fill(0, BAR & (abs(Y - 290) < 2)), BAR, "filled"),
+    "black lines of a panel": (fill(0, (Y // 2 == 80) | (X // 2 == 80)), CROSS, "filled"),
     "a round field": (fill(0, ROUND), ROUND, "filled"),
     "a missing tile": (fill(0, HOLE), HOLE, "filled"),
     "a scale bar": (fill(4095, BAR), BAR, "drawn"),
@@ -127,6 +131,17 @@ def test_hot_pixels_change_no_nucleus(value):
         assert near(hot, [CENTRES[7]], "flags")[0] == "hot_pixel" and hot.is_sound.all()
 
 
+@pytest.mark.parametrize("side, value", [(3, 65535), (5, 4095)])
+def test_hot_pixels_of_an_enlarged_picture_change_no_other_nucleus_and_are_told(side, value):
+    pixels = counts()
+    for y, x in [CENTRES[7], CENTRES[20], (56, 56)]:
+        pixels[y : y + side, x : x + side] = value
+    hot, rest = found(pixels), [c for c in CENTRES if c not in (CENTRES[7], CENTRES[20])]
+    assert len(hot) == 36 and set(near(hot, [CENTRES[7], CENTRES[20]], "flags")) == {"debris"}
+    assert set(near(hot, rest, "flags")) == {""}
+    np.testing.assert_allclose(hot.measured["integrated_dna"], found(counts()).measured["integrated_dna"], rtol=0.15)
+
+
 @pytest.mark.parametrize("offset", [0, 400])
 def test_nuclei_that_a_round_field_cuts_are_at_its_edge_also_where_the_background_is_dark(offset):
     y, x = np.indices((640, 640))
@@ -162,6 +177,16 @@ def jpeg(pixels, quality=40):
 )  # fmt: skip
 def test_ground_that_is_flat_here_and_there_is_not_filled_in(change):
     assert "filled" not in look_over(change(counts()).astype(np.float32)).painted
+
+
+def test_a_missing_tile_amid_bright_nuclei_is_seen():
+    pixels = simulate_field((400, 400), 60, seed=1).image.astype(np.float32)
+    pixels[150:270, 130:290] = 0
+    assert "filled" in look_over(pixels).painted
+
+
+def test_a_row_of_dead_pixels_cuts_no_nucleus():
+    assert look_over(np.where(Y == 134, 0, counts()).astype(np.float32)).painted == {}
 
 
 def test_a_strip_between_fillings_that_is_no_wider_than_their_edges_is_looked_at():

@@ -22,6 +22,8 @@ _LEAST_LENGTH = 3
 # contrast of the picture) above it. A point in perfect focus is 2 times brighter.
 _HOT_RATIO, _HOT_CONTRAST = 3.0, 0.5
 _MOST_HOT_SHARE = 0.01
+# Hot pixels of a picture that was enlarged are squares of one value, of up to so many pixels a side.
+_SPECK_PX = 5
 # Dirt is brighter than a typical nucleus by the first and holds more light than the second; chromosomes in mitosis
 # are up to 6 times brighter but hold 4 times the light at most.
 _DIRT_BRIGHTNESS, _DIRT_LIGHT = 4.0, 6.0
@@ -109,7 +111,7 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-    """Find bars, lines and letters: of one value, brighter than what is around, sharp, and longer than wide."""
+    """Find bars, lines and letters: of one value, brighter than what is around, sharp, and longer than wide or tiny."""
     areas = areas_of(labels)
     if len(areas) == 1:
         return None
@@ -129,13 +131,16 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     for index, box in islice(candidates, 2000):
         mask = labels[box] == index
         width = 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max()
-        if np.hypot(*mask.shape) < _LEAST_LENGTH * width and value_of[index] not in values:
+        is_other = np.hypot(*mask.shape) < _LEAST_LENGTH * width and value_of[index] not in values
+        is_speck = is_other and max(mask.shape) <= _SPECK_PX and mask.all()
+        if is_other and not is_speck:
             continue
         # An overexposed plate of chromosomes is flat and long too, but neither a rectangle nor cut at one pixel.
-        is_bar = mask.mean() > 0.95
+        is_bar = mask.mean() > 0.95 and not is_speck
         value, near, far = beside(pixels, labels, index, box, 2 if is_bar else 1)
-        if far.size and value > np.median(far) and is_sharp(value, near, far, contrast):
-            values.add(value_of[index])
+        least = _HOT_CONTRAST * contrast if is_speck else 0
+        if far.size and value - np.median(far) > least and is_sharp(value, near, far, contrast):
+            values |= set() if is_speck else {value_of[index]}
             drawn[box] |= mask
     return ndimage.binary_dilation(drawn, np.ones((3, 3)), iterations=2) if drawn.any() else None
 

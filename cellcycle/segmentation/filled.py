@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from cellcycle.segmentation.regions import PLAIN_CROP_PX, about, areas_of
+from cellcycle.segmentation.regions import PLAIN_CROP_PX, about, areas_of, flat_areas, thinned
 from cellcycle.segmentation.survey import has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
@@ -12,6 +12,8 @@ _LEAST_FILL_SHARE = 0.004
 _BELOW = 1.0
 # Beside an area that is cut lies at least this share of the step to what is further away.
 _LEAST_STEP = 0.7
+# The step is at least this share of the contrast of the picture.
+_LEAST_JUMP = 0.02
 # What surrounds an area is looked at from here to there beyond its edge.
 RING_PX = (3, 6)
 # More than this share of the rest within reach of the filling: then nuclei were cut out, and there is no background.
@@ -21,6 +23,10 @@ _MOST_RIM_SHARE = 0.6
 _AMID, _SAME, _LEAST_VALUES = 4.0, 0.15, 6
 # Of them at least this share is darker, and a tenth of it brighter: below what was cut off nothing lies.
 _BESIDE = 0.005
+# In what is filled with more than one value, neighbours differ by less than this share of the noise.
+_EVEN = 0.25
+# A black bar, line or hole has so many pixels, all of them no larger share of a picture; so many are looked at.
+_LEAST_BLACK_PX, _MOST_BLACK, _MOST_PARTS = 24, 0.05, 200
 # Where there is noise, no larger share of a picture is flat, but for what is filled in.
 _FLAT_BY_CHANCE = 1e-4
 
@@ -32,7 +38,7 @@ def beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int
     away = ndimage.distance_transform_cdt(~area, "chessboard")
     local = pixels[window]
     far = local[(away >= RING_PX[0]) & (away <= RING_PX[1])]
-    return float(local[area][0]), local[away == near_px], far
+    return float(np.median(local[area])), local[away == near_px], far
 
 
 def is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) -> bool:
@@ -42,19 +48,22 @@ def is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) -
     level = float(np.median(far))
     deviation = 1.4826 * float(np.median(np.abs(far - level)))
     jump = abs(level - value)
-    if jump <= max(4 * deviation, 0.02 * contrast):
+    if jump <= max(4 * deviation, _LEAST_JUMP * contrast):
         return False
     return abs(float(np.median(near)) - value) >= _LEAST_STEP * jump
 
 
-def _is_below(value: float, near: np.ndarray, far: np.ndarray) -> bool:
-    """Say whether a value lies as far below the darkest beside it as no noise does, whatever nuclei lie there."""
+def _is_below(value: float, near: np.ndarray, far: np.ndarray, least: float) -> bool:
+    """Say whether a value lies as far below the darkest beside it as no noise does, whatever nuclei lie there.
+
+    By `least` it does in any case: the levels of a smoothed picture are farther apart than its noise.
+    """
     if not near.size or not far.size:
         return False
     darkest, dark = np.percentile(near, (1, 25))
     # Where light fades out, what is further away is brighter by far.
     is_cut = dark - value >= _LEAST_STEP * (np.percentile(far, 25) - value)
-    return bool(is_cut and darkest > value and darkest - value > _BELOW * (dark - darkest))
+    return bool(is_cut and darkest - value > max(_BELOW * (dark - darkest), least))
 
 
 def _is_amid(value: float, near: np.ndarray, far: np.ndarray) -> bool:
@@ -78,6 +87,36 @@ def contrast_of(pixels: np.ndarray) -> float:
 
 def filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Return where a picture (H, W) is filled in, of its flat areas `labels` (H, W); None where it is not."""
+    found = _of_areas(pixels, labels)
+    if found is None and (most := _EVEN * _noise_of(pixels)):
+        found = _of_areas(pixels, flat_areas(pixels, most))
+    return _with_black(pixels, found)
+
+
+def _noise_of(pixels: np.ndarray) -> float:
+    """Return the deviation of the noise of a picture (H, W), by what neighbours differ."""
+    some = thinned(pixels)
+    return float(np.median(np.abs(some[:, 1:] - some[:, :-1]))) / (0.6745 * 2**0.5)
+
+
+def _with_black(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    """Return a mask or None with bars, lines and holes of the least value of a picture, if that lies below all else."""
+    black = pixels == pixels.min()
+    if not _LEAST_BLACK_PX <= np.count_nonzero(black) <= _MOST_BLACK * pixels.size:
+        return mask
+    # A row of dead pixels cuts no nucleus in two.
+    parts, _ = ndimage.label(ndimage.binary_opening(black, np.ones((2, 2))), np.ones((3, 3)))
+    sizes, boxes, least = areas_of(parts), ndimage.find_objects(parts), _LEAST_JUMP * contrast_of(pixels)
+    large = 1 + np.argsort(sizes[1:], kind="stable")[::-1][:_MOST_PARTS]
+    chosen = [index for index in large if sizes[index] >= _LEAST_BLACK_PX
+              and _is_below(*beside(pixels, parts, index, boxes[index - 1]), least)]  # fmt: skip
+    if not chosen:
+        return mask
+    black = ndimage.binary_dilation(np.isin(parts, chosen), np.ones((3, 3)), iterations=2)
+    return black if mask is None else mask | black
+
+
+def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     sizes = areas_of(labels)
     large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
     if not large.size:
@@ -93,7 +132,8 @@ def filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         value, near, far = beside(pixels, labels, index, boxes[index - 1])
         # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
         corners = labels[[0, 0, -1, -1], [0, -1, 0, -1]] == index
-        is_cut = is_sharp(value, near, far, contrast) or (corners.any() and _is_below(value, near, far))
+        least = 0.0 if corners.any() else _LEAST_JUMP * contrast
+        is_cut = is_sharp(value, near, far, contrast) or _is_below(value, near, far, least)
         if (is_cut and (value < np.median(far) or corners.any())) or (has_noise and _is_amid(value, near, far)):
             mask |= labels == index
     if not mask.any():

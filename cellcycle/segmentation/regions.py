@@ -127,13 +127,13 @@ def thinned_extreme(labels: np.ndarray, px: int, of: np.ufunc) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def flat_areas(pixels: np.ndarray) -> np.ndarray:
-    """Label the areas in which pixels equal their neighbours, (H, W) int32."""
+def flat_areas(pixels: np.ndarray, most: float = 0.0) -> np.ndarray:
+    """Label the areas in which pixels equal their neighbours, or differ by `most` at most, (H, W) int32."""
     core = np.empty(pixels.shape, bool)
     for band in bands(pixels):
         top = max(band.start - FLAT_PX // 2, 0)
         part = pixels[top : band.stop + FLAT_PX // 2]
-        is_flat = extreme(part, FLAT_PX, np.maximum) == extreme(part, FLAT_PX, np.minimum)
+        is_flat = extreme(part, FLAT_PX, np.maximum) - extreme(part, FLAT_PX, np.minimum) <= most
         core[band] = is_flat[band.start - top :][: band.stop - band.start]
     if not core.any():
         return np.zeros(pixels.shape, np.int32)
