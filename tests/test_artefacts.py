@@ -137,7 +137,7 @@ def test_hot_pixels_of_an_enlarged_picture_change_no_other_nucleus_and_are_told(
     for y, x in [CENTRES[7], CENTRES[20], (56, 56)]:
         pixels[y : y + side, x : x + side] = value
     hot, rest = found(pixels), [c for c in CENTRES if c not in (CENTRES[7], CENTRES[20])]
-    assert len(hot) == 36 and set(near(hot, [CENTRES[7], CENTRES[20]], "flags")) == {"debris"}
+    assert len(hot) == 36 and all("debris" in flags for flags in near(hot, [CENTRES[7], CENTRES[20]], "flags"))
     assert set(near(hot, rest, "flags")) == {""}
     np.testing.assert_allclose(hot.measured["integrated_dna"], found(counts()).measured["integrated_dna"], rtol=0.15)
 

@@ -120,6 +120,7 @@ COPIES = {
     "of desktops": ["s1.tif", *(f"s1 {said}.tif" for said in (
         "(copy 2)", "(another copy)", "(3rd copy)", "(Copy 12)", "- Copy (10)",
     )), "Copy of s1.tif", "Copy (2) of s1.tif"],
+    "in German and French": ["s1.tif", "s1 - Kopie (2).tif", "Kopie von s1.tif", "s1_copie.tif", "s1_Vorschau.tif"],
     "none is plain": ["s1_RAW.tif", "s1.jpg", "s1_8bit.tif", "s1_preview.tif"],
     "folders": ["s1.tif", "8bit/s1.tif", "previews/s1.jpg", "png/s1.png"],
     "OME": ["s1.ome.tif", "s1.png"],

@@ -69,6 +69,8 @@ _PLAIN = {
 }  # fmt: skip
 # Colours by which the files of channels are told apart; IR and UV are no such: cells are irradiated so.
 _COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
+# The same in other languages, but for what is another word in English: rot, vert.
+_COLOURS |= {"blau", "grün", "gruen", "bleu", "rouge", "azul", "verde", "rojo", "rosso"}
 # What names a channel in the name of a file; and what says of one that it is not of DNA.
 IN_NAMES = _FLUORS | _COLOURS
 _NOT_DNA = _NOT | _FLUORS | _OTHERS
@@ -103,7 +105,7 @@ _NO_STAIN = re.compile(
 _DRUG = re.compile(
     r"nocodazole|noc|thymidine|ro-?3306|palbociclib|taxol|paclitaxel|hydroxyurea|hu|aphidicolin|doxorubicin|etoposide"
     r"|colcemid|stlc|dmso|vehicle|untreated", re.IGNORECASE)  # fmt: skip
-_WORD = re.compile(r"[A-Za-z0-9]+")
+_WORD = re.compile(r"[^\W_]+")
 
 
 def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int], np.ndarray]) -> int:

@@ -11,19 +11,22 @@ from cellcycle.images.naming import WELL, Part
 
 # A word by which programs and people name a picture made from another one, and how much of it is lost by that.
 _MADE = {
-    0: r"raw|orig(?:inal)?|cop(?:y|ies)(?:[ _-]?\d{1,2}|[ _-]?\(\d{1,2}\))?|export(?:ed)?"
+    0: r"raw|orig(?:inal)?|(?:cop(?:y|ies?|ia)|kopie)(?:[ _-]?\d{1,2}|[ _-]?\(\d{1,2}\))?|export(?:ed)?"
     r"|\((?:another |\d{1,2}(?:st|nd|rd|th) )?copy(?: \d{1,2})?\)",
     1: r"(?:8|16)[ _-]?bits?|gr[ae]y(?:scale)?|compressed|flat(?:field)?"
     r"|(?:illum(?:ination)?|shading|bg)[ _-]?corr|(?:(?:illum(?:ination)?|shading|bg)[ _-]?)?corrected"
     r"|bg[ _-]?sub|denoised|deconv\w*",
     2: r"preview|overlays?|thumb(?:nail)?s?|low[ _-]?res|resized|scaled|enhanced|contrast|annotated|adjusted"
+    r"|ma(?:ß|ss)stab|vorschau|verkleinert|miniature|aperçu"
     r"|scale[ _-]?bar|pseudo[ _-]?colou?r|colou?r(?:ed)?|rgb|processed|edited|mip|max(?:ip|[ _-]?proj\w*)",
 }
 _WORD = {
     level: re.compile(rf"(?:(?<=[^\W_])[ _.-]+)(?:{made})(?=[ _.-]|$)", re.IGNORECASE) for level, made in _MADE.items()
 }
 # Doses and conditions may be min and max, too, but not as Fiji writes them.
-_BEFORE = re.compile(rf"^(?:(?-i:{PROJECTED})|copy (?:\(\d{{1,2}}\) )?of )(?=.)", re.IGNORECASE)
+_BEFORE = re.compile(
+    rf"^(?:(?-i:{PROJECTED})|(?:copy (?:\(\d{{1,2}}\) )?of|kopie von|cop(?:ie|ia) de) )(?=.)", re.IGNORECASE
+)
 # Folders of copies are named like them, or after their format.
 _FOLDER = {level: re.compile(rf"(?:{made})s?", re.IGNORECASE) for level, made in _MADE.items()}
 _OF_FORMAT = re.compile(r"small|tiff?s?|png|jpe?gs?|bmp", re.IGNORECASE)

@@ -9,7 +9,7 @@ PROJECTED = r"(?:MAX|MIN|AVG|SUM|STD|MED)_"
 _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=_|$)",  # ImageXpress, MetaMorph
     r"(?<![a-z])(?P<number>ch\d{1,2})(?P<name>)(?=sk\d|[_. -]|$)",  # Opera, Operetta, Columbus, Leica, Keyence
-    r"(?<![a-z])(?P<number>chan(?:nel)?[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",  # Micro-Manager
+    r"(?<![a-z])(?P<number>(?:chan(?:nel)?|[ck]anale?)[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",  # Micro-Manager
     # Nikon, CellVoyager, Fiji's sequences of stacks
     r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?|t\d+_z\d+_(?=c\d{3}))(?P<number>c\d{1,4})(?P<name>)(?=[_. tz-]|$)",
     r"(?:^|[_ -])(?:[bhirstvz]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[hmtxyz]\d[\d-]*)*(?:_ORG$|y\d+-\d))",  # ZEN

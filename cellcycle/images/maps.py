@@ -18,7 +18,8 @@ MASK_WORD = re.compile(
 )
 # Those that a picture of a stain does not have, with what else Cellpose and ilastik write beside an image.
 _MADE = re.compile(
-    r"[-_. ]*(?:masks?|segment(?:ed|ations?)|stardist|cellpose|simple[-_ ]segmentation|flows|outlines"
+    r"[-_. ]*(?:masks?|masken?|masques?|m[aá]scaras?|maschere|segment(?:ed|ations?|ierung)|stardist|cellpose"
+    r"|simple[-_ ]segmentation|flows|outlines|konturen|umrisse"
     r"|(?:pixel[-_ ]|object[-_ ])?(?:prob(?:s|abilit(?:y|ies))?|predictions|identities)[-_ ]?\d{0,2}"
     r"|cellprob|uncertainty|cp[-_ ]output)$"
 )
@@ -33,8 +34,8 @@ def masks_among(files: Iterable[str]) -> list[str]:
 
     Examples
     --------
-    >>> masks_among(["a.tif", "a_cp_masks.png", "a_prob1.tif", "b_mask.tif"])
-    ['a_cp_masks.png', 'a_prob1.tif']
+    >>> masks_among(["a.tif", "a_cp_masks.png", "a_Maske.tif", "a_prob1.tif", "b_mask.tif"])
+    ['a_cp_masks.png', 'a_Maske.tif', 'a_prob1.tif']
     >>> masks_among(["p/images/a.tif", "p/masks/a.tif", "p/masks/b.tif", "p/nuclei/a.tif"])
     ['p/masks/a.tif']
     """

@@ -10,7 +10,7 @@ from cellcycle.images.channels import NUCLEI, by_name, can_be_stain, is_known, s
 from cellcycle.images.makers import by_makers
 from cellcycle.names import n_alike
 
-_FOLDER = re.compile(r"(?:w|ch|chan(?:nel)?|wave(?:length)?)[ _-]?\d{1,2}", re.IGNORECASE)
+_FOLDER = re.compile(r"(?:w|ch|chan(?:nel)?|[ck]anale?|wave(?:length)?)[ _-]?\d{1,2}", re.IGNORECASE)
 _MOST_FOLDERS = 6  # more are wells, weeks or the like
 # These number a channel only if nothing else could be meant: c1 is a well or a condition, too.
 _LONE = re.compile(
