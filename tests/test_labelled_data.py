@@ -11,7 +11,7 @@ import tifffile
 
 from cellcycle.datasets import load_dataset, source_kind, source_name
 from cellcycle.datasets.files import differences
-from cellcycle.datasets.tables import clean_names, read_table
+from cellcycle.datasets.tables import clean_names, meaning_of_group, read_table
 from cellcycle.errors import DataError
 from cellcycle.images import read_plane
 
@@ -305,6 +305,7 @@ def test_groups_that_a_person_reads_as_one_are_one_and_it_is_said(same):
 
 
 def test_groups_that_only_resemble_each_other_stay_apart():
+    assert meaning_of_group("5 \u00b5M") != meaning_of_group("5 mM") != meaning_of_group("5 \u03bcM")
     names = ["1-11", "11-1", "11", "1.1", "1.05", "10", "100", "dox+", "dox-", "5 mM", "5 \u00b5M", "s/1", "s1"]
     assert len(set(clean_names(pd.Series(names), "group", "list.csv")[0])) == len(names)
 

@@ -233,11 +233,11 @@ def clean(text: str) -> str:
 
 
 def refuse_twins(source, what: str, names) -> None:
-    """Refuse names that differ by small and capital letters alone."""
+    """Refuse names that a person reads as one: they differ by capitals, blanks, dashes, 1 and 1.0."""
     spelled = {}
     for name in dict.fromkeys(names):
-        if spelled.setdefault(name.casefold(), name) != name:
-            finding = f"the {what}s {spelled[name.casefold()]!r} and {name!r} differ by capitals alone"
+        if (other := spelled.setdefault(meaning_of_group(name), name)) != name:
+            finding = f"the {what}s {other!r} and {name!r} differ by capitals, blanks or the like alone"
             raise DataError(source, finding, "write them alike, or as two names")
 
 
@@ -282,7 +282,7 @@ def meaning_of_group(name: str) -> str:
     """
     name = name.translate(_DASHES)
     # The capital of the Greek letter looks like M, but a µM is no mM.
-    latin = name if "μ" in name else name.upper().translate(_LOOKALIKE)
+    latin = name if {*"μµ"} & {*name} else name.upper().translate(_LOOKALIKE)
     plain = (latin if latin.isascii() else name).casefold()
     plain = re.sub(r"(?<=[^\W\d_])[\s_.#-]+(?=[^\W_])|(?<=[^\W_])[\s_.#-]+(?=[^\W\d_])", "", plain)
     # Three zeros may be those of a thousand.
