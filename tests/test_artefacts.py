@@ -64,6 +64,7 @@ CASES = {
     "the level of the ground in corners": (fill(LEVEL, CORNERS), CORNERS, "filled"),
     "the level of the ground round a field": (fill(LEVEL - 30, ROUND), ROUND, "filled"),
     "the level of the ground for a tile": (fill(LEVEL + 30, HOLE), HOLE, "filled"),
+    "zeros in corners of a dark ground": (lambda p: np.where(CORNERS, 0, p - LEVEL + 80), CORNERS, "filled"),
     "two values in corners": (lambda p: np.where(CORNERS, 300 + (X + Y // 2) % 2, p), CORNERS, "filled"),
     "a slope in corners": (lambda p: np.where(CORNERS, X / 2, p), CORNERS, "filled"),
     "a black bar": (fill(0, BAR & (abs(Y - 290) < 2)), BAR, "filled"),

@@ -21,7 +21,8 @@ _MOST_RIM_SHARE = 0.6
 # A constant amid noise lies no farther from its level than this many deviations, and so few of those beside it are the
 # same; between the first and the last tenth of them lie so many others.
 _AMID, _SAME, _LEAST_VALUES = 4.0, 0.15, 6
-# Of them at least this share is darker, and a tenth of it brighter: below what was cut off nothing lies.
+# Of them at least this share is darker, and a tenth of it brighter, for below what was cut off nothing lies; or less
+# than this share is as dark.
 _BESIDE = 0.005
 # In what is filled with more than one value, neighbours differ by less than this share of the noise.
 _EVEN = 0.25
@@ -74,9 +75,10 @@ def _is_amid(value: float, near: np.ndarray, far: np.ndarray) -> bool:
     level, low, high = np.percentile(around, (50, 10, 90))
     deviation = 1.4826 * np.median(np.abs(around - level))
     is_both = min((around < value).mean(), 10 * (around > value).mean()) > _BESIDE
+    is_lowest = (around <= value).mean() < _BESIDE
     n_values = len(np.unique(around[(around > low) & (around < high)]))
     is_rare = (around == value).mean() < _SAME and n_values >= _LEAST_VALUES
-    return bool(is_both and is_rare and abs(value - level) <= _AMID * deviation)
+    return bool((is_both or is_lowest) and is_rare and abs(value - level) <= _AMID * deviation)
 
 
 def contrast_of(pixels: np.ndarray) -> float:
