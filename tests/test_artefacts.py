@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cellcycle.nuclei import Scale, find_nuclei
-from cellcycle.segmentation import measure
+from cellcycle.segmentation import filled, measure
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.simulation import SimulationParameters, simulate_field
 
@@ -261,3 +261,11 @@ def test_a_plateau_that_was_smoothed_afterwards_is_seen(scale):
     noise = np.random.default_rng(5).normal(0, 4, exposed.shape)
     nuclei = find_nuclei(((exposed + noise) / 65535).astype(np.float32), 0.5, Scale(200.0))
     assert len(nuclei) == 36 and set(nuclei.measured["flags"]) == {"saturated" if scale == 1 else ""}
+
+
+def test_a_black_bar_is_told_and_the_darkest_blocks_of_a_jpeg_are_none():
+    pixels = np.random.default_rng(0).normal(0.3, 0.02, (120, 120)).astype(np.float32)
+    pixels[40:48, 30:80] = 0.1
+    assert filled._with_black(pixels, None)[44, 50]
+    pixels[::7, ::7] = 0.1
+    assert filled._with_black(pixels, None) is None

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cellcycle.datasets import tables
+from cellcycle.datasets import spelling
 from cellcycle.errors import DataError, ImageError
 from cellcycle.files import repository
 from cellcycle.images import expand, write_image
@@ -671,7 +671,9 @@ def test_numbers_that_are_raised_or_fractions_are_not_taken_for_their_digits(tmp
     (tmp_path / "map.csv").write_text("well,condition\nA01,10⁵ cells\nA02,105 cells\n", encoding="utf-8")
     found, _ = read_map(tmp_path / "map.csv", IMAGES, places_of(IMAGES))
     assert [row["condition"] for row in found] == ["10⁵ cells", "10⁵ cells", "105 cells"]
-    assert tables.clean("1½ uM") != tables.clean("11/2 uM")
+    assert spelling.clean("1½ uM") != spelling.clean("11/2 uM")
+    # Nor is a sign before a word a dash.
+    spelling.refuse_twins("map.csv", "condition", ["siRNA -dox", "siRNA +dox", "siRNA dox"])
 
 
 @pytest.mark.parametrize("text", BAD_MAPS)

@@ -11,7 +11,8 @@ import tifffile
 
 from cellcycle.datasets import load_dataset, source_kind, source_name
 from cellcycle.datasets.files import differences
-from cellcycle.datasets.tables import clean_names, meaning_of_group, read_table
+from cellcycle.datasets.spelling import clean_names, meaning_of_group
+from cellcycle.datasets.tables import read_table
 from cellcycle.errors import DataError
 from cellcycle.images import read_plane
 

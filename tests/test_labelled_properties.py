@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cellcycle.datasets import load_dataset
 from cellcycle.datasets.folders import folder_entries, manifest_entries
 from cellcycle.datasets.labels import read_labels
-from cellcycle.datasets.tables import clean, clean_names
+from cellcycle.datasets.spelling import clean, clean_names
 from cellcycle.errors import CellCycleError, DataError
 
 pytestmark = pytest.mark.slow

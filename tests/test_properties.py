@@ -16,7 +16,7 @@ from skimage.transform import resize
 
 from cellcycle import review
 from cellcycle.checkpoint import DEFAULT, load_checkpoint, shipped_names
-from cellcycle.datasets.tables import clean, says_nothing
+from cellcycle.datasets.spelling import clean, says_nothing
 from cellcycle.images import Plane, write_image
 from cellcycle.predict import predict
 from cellcycle.segmentation import find_in_crop, measure, segment

@@ -14,7 +14,7 @@ from cellcycle.datasets.files import as_dataset
 from cellcycle.datasets.labels import NONE, READ_COLUMNS, picture_names, read_labels, read_stated
 from cellcycle.datasets.lookup import ImageFolder, sample_id
 from cellcycle.datasets.nuclei import NucleusDataset
-from cellcycle.datasets.tables import clean_names, says_nothing
+from cellcycle.datasets.spelling import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError
 from cellcycle.images import Plane
 from cellcycle.images.wells import group_of, places_of, stated_places

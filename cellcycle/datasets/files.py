@@ -13,7 +13,7 @@ from skimage.transform import resize
 from cellcycle.cutting import fitted
 from cellcycle.datasets.labels import read_stated, stated
 from cellcycle.datasets.nuclei import NucleusDataset, difference
-from cellcycle.datasets.tables import clean_names, says_nothing
+from cellcycle.datasets.spelling import clean_names, says_nothing
 from cellcycle.errors import CellCycleError, DataError, ImageError
 from cellcycle.files import MARKER
 from cellcycle.images import Plane, read_plane

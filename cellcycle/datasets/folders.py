@@ -6,15 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from cellcycle.datasets.lookup import ImageFolder, find_file, is_outlines, sample_id, word
-from cellcycle.datasets.tables import (
-    CLASSES,
-    FILES,
-    drop_repeats,
-    meaning_of_group,
-    other_groups,
-    read_table,
-    says_nothing,
-)  # fmt: skip
+from cellcycle.datasets.spelling import meaning_of_group, says_nothing
+from cellcycle.datasets.tables import CLASSES, FILES, drop_repeats, other_groups, read_table
 from cellcycle.errors import DataError, ImageError, shown
 from cellcycle.images import list_images
 

@@ -11,16 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cellcycle.datasets.tables import (
-    CLASSES,
-    FILES,
-    clean,
-    clean_names,
-    drop_repeats,
-    other_groups,
-    read_table,
-    says_nothing,
-)  # fmt: skip
+from cellcycle.datasets.spelling import clean, clean_names, says_nothing
+from cellcycle.datasets.tables import CLASSES, FILES, drop_repeats, other_groups, read_table
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane, read_plane
 from cellcycle.names import from_cell

@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from cellcycle.datasets.tables import clean, says_nothing
+from cellcycle.datasets.spelling import clean, says_nothing
 from cellcycle.errors import ImageError, shown
 from cellcycle.files import sha256_of
 from cellcycle.images import list_images

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellcycle.datasets.tables import clean, refuse_twins
+from cellcycle.datasets.spelling import clean, refuse_twins
 from cellcycle.datasets.tables import read_table as read_text
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.makers import ALONE

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.datasets.labels import stated
-from cellcycle.datasets.tables import clean, refuse_twins
+from cellcycle.datasets.spelling import clean, refuse_twins
 from cellcycle.errors import DataError
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import share_no_well

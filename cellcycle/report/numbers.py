@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellcycle.datasets.tables import clean
+from cellcycle.datasets.spelling import clean
 from cellcycle.errors import DataError, SettingError
 from cellcycle.images.wells import well_name
 from cellcycle.names import from_cell

@@ -118,6 +118,7 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     contrast, drawn, values = contrast_of(pixels), np.zeros(pixels.shape, bool), set()
     # What was drawn stands out from the dark half of a picture, where a picture of few levels is flat all over.
     level = float(np.median(pixels[::2, ::2])) + 0.02 * contrast
+    least_of_speck = float(pixels.min()) + _HOT_CONTRAST * contrast
     value_of = np.zeros(len(areas), np.float32)
     value_of[labels] = pixels
     is_possible = (areas >= 9) & (areas <= 0.1 * pixels.size) & (value_of > level)
@@ -132,7 +133,7 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         mask = labels[box] == index
         width = 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max()
         is_other = np.hypot(*mask.shape) < _LEAST_LENGTH * width and value_of[index] not in values
-        is_speck = is_other and max(mask.shape) <= _SPECK_PX and mask.all()
+        is_speck = is_other and max(mask.shape) <= _SPECK_PX and value_of[index] > least_of_speck and mask.all()
         if is_other and not is_speck:
             continue
         # An overexposed plate of chromosomes is flat and long too, but neither a rectangle nor cut at one pixel.

@@ -26,8 +26,12 @@ _AMID, _SAME, _LEAST_VALUES = 4.0, 0.15, 6
 _BESIDE = 0.005
 # In what is filled with more than one value, neighbours differ by less than this share of the noise.
 _EVEN = 0.25
+# The least filling of a picture of so many pixels is wider than this.
+_LARGE_PX, _RUN_PX = 50_000, 8
+# A tile, bar or disc fills so much of its box.
+_LEAST_OF_BOX = 0.75
 # A black bar, line or hole has so many pixels, all of them no larger share of a picture; so many are looked at.
-_LEAST_BLACK_PX, _MOST_BLACK, _MOST_PARTS = 24, 0.05, 200
+_LEAST_BLACK_PX, _MOST_BLACK, _MOST_PARTS, _MOST_OF_BLACK = 24, 0.05, 200, 0.8
 # Where there is noise, no larger share of a picture is flat, but for what is filled in.
 _FLAT_BY_CHANCE = 1e-4
 
@@ -67,6 +71,11 @@ def _is_below(value: float, near: np.ndarray, far: np.ndarray, least: float) -> 
     return bool(is_cut and darkest - value > max(_BELOW * (dark - darkest), least))
 
 
+def _is_compact(size: int, box) -> bool:
+    """Say whether an area is a tile, bar or disc; the dark ground of a smoothed picture, of one level, is none."""
+    return size >= _LEAST_OF_BOX * np.prod([side.stop - side.start for side in box])
+
+
 def _is_amid(value: float, near: np.ndarray, far: np.ndarray) -> bool:
     """Say whether a value lies amid the noise beside it, of which hardly any is the same: no background is so even."""
     around = np.concatenate([near, far])
@@ -90,7 +99,7 @@ def contrast_of(pixels: np.ndarray) -> float:
 def filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Return where a picture (H, W) is filled in, of its flat areas `labels` (H, W); None where it is not."""
     found = _of_areas(pixels, labels)
-    if found is None and (most := _EVEN * _noise_of(pixels)):
+    if found is None and (most := _EVEN * _noise_of(pixels)) and _has_runs(pixels, most):
         found = _of_areas(pixels, flat_areas(pixels, most))
     return _with_black(pixels, found)
 
@@ -101,6 +110,17 @@ def _noise_of(pixels: np.ndarray) -> float:
     return float(np.median(np.abs(some[:, 1:] - some[:, :-1]))) / (0.6745 * 2**0.5)
 
 
+def _has_runs(pixels: np.ndarray, most: float) -> bool:
+    """Say whether neighbours in a row, of every few rows, differ by `most` at most for as long as a filling is wide.
+
+    So hardly a picture needs the look at all areas, which takes many times as long; a small one may as well have it.
+    """
+    if pixels.size < _LARGE_PX:
+        return True
+    is_even = np.abs(np.diff(pixels[::_RUN_PX], axis=1)) <= most
+    return bool(ndimage.minimum_filter1d(is_even.view(np.uint8), _RUN_PX, axis=1).any())
+
+
 def _with_black(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
     """Return a mask or None with bars, lines and holes of the least value of a picture, if that lies below all else."""
     black = pixels == pixels.min()
@@ -109,10 +129,10 @@ def _with_black(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | Non
     # A row of dead pixels cuts no nucleus in two.
     parts, _ = ndimage.label(ndimage.binary_opening(black, np.ones((2, 2))), np.ones((3, 3)))
     sizes, boxes, least = areas_of(parts), ndimage.find_objects(parts), _LEAST_JUMP * contrast_of(pixels)
-    large = 1 + np.argsort(sizes[1:], kind="stable")[::-1][:_MOST_PARTS]
-    chosen = [index for index in large if sizes[index] >= _LEAST_BLACK_PX
-              and _is_below(*beside(pixels, parts, index, boxes[index - 1]), least)]  # fmt: skip
-    if not chosen:
+    large = [k for k in 1 + np.argsort(sizes[1:], kind="stable")[::-1][:_MOST_PARTS] if sizes[k] >= _LEAST_BLACK_PX]
+    chosen = [k for k in large if _is_below(*beside(pixels, parts, k, boxes[k - 1]), least)]
+    # The darkest blocks of a JPEG are some of what is as dark.
+    if sizes[chosen].sum() < _MOST_OF_BLACK * np.count_nonzero(black):
         return mask
     black = ndimage.binary_dilation(np.isin(parts, chosen), np.ones((3, 3)), iterations=2)
     return black if mask is None else mask | black
@@ -135,7 +155,8 @@ def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         # Bright areas with a sharp edge may be overexposed nuclei; a filling lies in a corner.
         corners = labels[[0, 0, -1, -1], [0, -1, 0, -1]] == index
         least = 0.0 if corners.any() else _LEAST_JUMP * contrast
-        is_cut = is_sharp(value, near, far, contrast) or _is_below(value, near, far, least)
+        is_below = (corners.any() or _is_compact(sizes[index], boxes[index - 1])) and _is_below(value, near, far, least)
+        is_cut = is_below or is_sharp(value, near, far, contrast)
         if (is_cut and (value < np.median(far) or corners.any())) or (has_noise and _is_amid(value, near, far)):
             mask |= labels == index
     if not mask.any():
