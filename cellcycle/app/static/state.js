@@ -252,6 +252,8 @@ async function send(key) {
   }
   saving.delete(key);
   tell('saved');
+  // Last: how the image is called by now is looked up then, and what is heard meanwhile would pass for newer.
+  if (due.unfit) tell('unfit', due.unfit);
 }
 
 /** Tell the server what is due; without what is no label of the model by which it called the image meanwhile. */
@@ -260,7 +262,7 @@ const correct = (id, due) => api.correct(id, due.found, due.said).catch(async (e
   const unfit = Object.keys(due.said).filter((n) => about && !fits({ classes: Object.keys(about.counts) }, due.said[n]));
   if (!unfit.length) throw error;
   unfit.forEach((n) => delete due.said[n]);
-  tell('unfit', `${about.name}: not kept, for its model has no such phase: what you said of ${unfit.length === 1 ? 'a nucleus' : `${unfit.length} nuclei`}`);
+  due.unfit = `${about.name}: not kept, for its model has no such phase: what you said of ${unfit.length === 1 ? 'a nucleus' : `${unfit.length} nuclei`}`;
   return correct(id, due);
 });
 
@@ -297,6 +299,7 @@ export async function sendUnsent() {
       // By now the image may be forgotten.
       if (error.status !== 404) tell('unfit', `Not kept: ${Object.keys(due.said).length} of your corrections: ${error.message}`);
     });
+    if (due.unfit) tell('unfit', due.unfit);
   }
 }
 window.addEventListener('pagehide', () => {
