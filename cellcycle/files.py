@@ -278,6 +278,16 @@ def _remove(work: Path) -> None:
         work.unlink(missing_ok=True)
 
 
+def refuse_other(path, mark: str, what: str) -> None:
+    """Refuse to replace a file that holds something and is no earlier one of a kind, `what`: they begin with a mark."""
+    if Path(path).is_file():
+        with Path(path).open(encoding="utf-8-sig", errors="replace") as stream:
+            # A spreadsheet may have parted the columns of a table otherwise.
+            head = stream.read(500).replace(";", ",").replace("\t", ",")
+        if head and mark not in head:
+            raise SettingError(path, f"it exists and is no earlier {what}", "move it away, or name another --output")
+
+
 def _refuse_taken(path: Path, final: Path, replace: bool) -> None:
     if final.exists() and not (final.is_dir() and (replace or not any(final.iterdir()))):
         raise SettingError(path, "exists and is not an empty folder", "name a new folder")

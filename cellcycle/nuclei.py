@@ -10,7 +10,7 @@ import numpy as np
 from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.segmentation import find_in_crop, find_in_field, looks_like_nucleus_crop
 from cellcycle.segmentation.artefacts import Picture, look_over
-from cellcycle.segmentation.crops import crop_columns, n_beside
+from cellcycle.segmentation.crops import crop_columns, others_in
 from cellcycle.segmentation.flags import with_flags
 from cellcycle.segmentation.ground import Ground, ground_of
 from cellcycle.segmentation.measurements import measured_columns
@@ -177,7 +177,7 @@ def find_nuclei(
     if kind == "nucleus" or (kind == "auto" and looks_like_nucleus_crop(pixels)):
         measured, labels = find_in_crop(pixels, pixel_size_um)
         found = _judged("nucleus", measured, labels, pixel_size_um, picture, scale)
-        return replace(found, n_beside=n_beside(labels)) if kind == "auto" else found
+        return replace(found, n_beside=others_in(labels)[1]) if kind == "auto" else found
 
     def found_by(told_um: float | None) -> Nuclei:
         labels = find_in_field(pixels, told_um, backend)

@@ -489,6 +489,10 @@ def arm_of(rng, sizes, deviation, shares=(0.55, 0.25, 0.16, 0.04), n_plates=1, s
     return samples_of(rows.assign(image=rows["unit"], replicate="", **likely), PHASES, 0, 100)
 
 
+def within_plates(arms):
+    return scatter_within(arms, scatter_of(arms))
+
+
 def widths(found):
     return np.array([one.high - one.low for one in found])
 
@@ -544,7 +548,7 @@ def test_what_a_plate_does_to_all_its_wells_widens_no_difference_of_conditions_t
         first, *others = arms = [
             arm_of(rng, (120,) * n_wells, 0.2, n_plates=n_plates, shared=shared) for _ in range(n_arms)
         ]
-        apart, within = scatter_of(arms), scatter_within(arms)
+        apart, within = scatter_of(arms), within_plates(arms)
         for own in others:
             found = own.interval("counted", first, within)
             held += [one.low <= 0 <= one.high for one in found]
@@ -557,7 +561,7 @@ def test_conditions_on_plates_of_their_own_are_compared_as_if_plates_were_wells(
     rng, found = np.random.default_rng(3), []
     for _ in range(10):
         arms = [arm_of(rng, (200,) * 6, 0.3, n_plates=3, first=3 * k) for k in range(2)]
-        found.append([widths(arms[1].interval("counted", arms[0], of(arms))) for of in (scatter_of, scatter_within)])
+        found.append([widths(arms[1].interval("counted", arms[0], of(arms))) for of in (scatter_of, within_plates)])
     apart, within = np.mean(found, axis=0)
     np.testing.assert_allclose(within, apart, rtol=0.2)
 
@@ -585,9 +589,7 @@ def test_many_conditions_on_two_plates_know_two_plates():
     rng = np.random.default_rng(0)
     shared = rng.normal(0, 0.5, (2, 4))
     arms = [arm_of(rng, (60,) * 2, 0.1, n_plates=2, shared=shared) for _ in range(12)]
-    of_places = [
-        next(one for one in of(arms)["counted"] if one.level == "place") for of in (scatter_of, scatter_within)
-    ]
+    of_places = [next(one for one in of(arms)["counted"] if one.level == "place") for of in (scatter_of, within_plates)]
     # One that they show, and four wells that are known.
     assert (of_places[0].freedom <= 5).all() and (of_places[1].of_places.freedom <= 5).all()
     assert (of_places[1].freedom > 5).any()
@@ -598,7 +600,7 @@ def test_hundreds_of_slides_that_two_conditions_share_are_no_hundreds_of_unknown
     arms = [arm_of(rng, (5,) * 200, 0.1, n_plates=200) for _ in range(2)]
     arms += [arm_of(rng, (5,), 0.1, first=k) for k in range(100)]
     monkeypatch.setattr(np.linalg, "pinv", lambda of, **more: asked.append(len(of)) or inverse(of, **more))
-    scatter_within(arms)
+    within_plates(arms)
     assert set(asked) == {2}
 
 

@@ -181,16 +181,18 @@ def scatter_of(arms: list[Samples], levels=ALIKE) -> dict[str, list[Scatter]]:
     return found
 
 
-def scatter_within(arms: list[Samples]) -> dict[str, list[Scatter]]:
+def scatter_within(arms: list[Samples], scatter: dict[str, list[Scatter]]) -> dict[str, list[Scatter]]:
     """Return how much wells of one arm differ within plates, and plates beside that, for differences of arms.
+
+    `scatter` is that of the same arms by `scatter_of`.
 
     What a plate does to all of its wells, as another day or stain does, is in no difference of two arms that stand on
     the same plates in the same parts. Where a replicate lies on several plates, nothing is taken out of replicates.
     """
-    found = scatter_of(arms)
     if len(_places(arms)) < 2:
-        return found
-    for how, of_all in found.items():
+        return scatter
+    found = {}
+    for how, of_all in scatter.items():
         k = len(arms[0].value[how])
         own = {}
         for one in of_all:

@@ -197,7 +197,7 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
             counted = about | {"n_nuclei": samples[arm].n[how]}
             found = samples[arm].interval(how, scatter=of_arms)
             rows += [{"table": how} | counted | one for one in _named(found, how, experiment)]
-    rows += _differences(experiment, samples, scatter_within(drawn), n_samples)
+    rows += _differences(experiment, samples, scatter_within(drawn, scatter), n_samples)
     wells = {
         unit: samples_of(own, experiment.classes, 0, n_samples, ("counted",))
         for unit, own in nuclei.groupby("unit", sort=False)

@@ -11,7 +11,7 @@ import numpy as np
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.datasets.labels import pictures_of
 from cellcycle.errors import CellCycleError, SettingError, needing
-from cellcycle.files import sha256_of, whole_file
+from cellcycle.files import refuse_other, sha256_of, whole_file
 from cellcycle.names import cell
 from cellcycle.phases import S_BY_DNA
 from cellcycle.report.numbers import Experiment, all_numbers
@@ -78,7 +78,9 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
         raise SettingError(output, "a page is not called so", "end the name in .html")
     beside = output.with_name(f"{output.stem}_numbers.csv")
     for file, mark in zip((output, beside), _MARKS, strict=True):
-        _refuse_taken(file, mark, tables)
+        if file.is_file() and any(os.path.samefile(file, table) for table in tables):
+            raise SettingError(file, "it would replace the table that is reported", "name another --output")
+        refuse_other(file, mark, "report")
     with needing("report", "its figures need the package matplotlib", "run: pip install 'cellcycle[report]'"):
         from cellcycle.report import figures
     numbers = all_numbers(experiment).reindex(columns=_COLUMNS)
@@ -109,19 +111,6 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
         with whole_file(beside) as csv_file:
             safe.to_csv(csv_file, index=False, float_format="%.6g", lineterminator="\n")
     return beside, notes
-
-
-def _refuse_taken(file: Path, mark: str, tables) -> None:
-    """Refuse to replace a table of the experiment, or a file that holds something and is no earlier report."""
-    if not file.is_file():
-        return
-    if any(os.path.samefile(file, table) for table in tables):
-        raise SettingError(file, "it would replace the table that is reported", "name another --output")
-    with file.open(encoding="utf-8-sig", errors="replace") as stream:
-        # A spreadsheet may have parted the columns otherwise.
-        head = stream.read(500).replace(";", ",").replace("\t", ",")
-    if head and mark not in head:
-        raise SettingError(file, "it exists and is no earlier report", "move it away, or name another --output")
 
 
 def _shares(figures, numbers, experiment: Experiment) -> str:

@@ -84,6 +84,8 @@ def samples_of(
 ) -> Samples:
     """Return the shares of nuclei, rows that are counted, in these ways, with bootstrap samples."""
     value, n_nuclei, drawn, parts, moved = {}, {}, {}, {}, {}
+    place = np.unique(rows["place"].to_numpy(), return_inverse=True)
+    units = {level: np.unique(rows[level].to_numpy(str), return_inverse=True)[1] for level in ALIKE if n_samples}
     by_dna = [_by_dna(rows)] if FITTED in ways and LIKELY[0] in rows else []
     for type_of, (shares, *refits), is_known in [_by_calls(rows, classes, ways), *by_dna]:
         n_of = np.bincount(type_of).astype(float)
@@ -93,27 +95,24 @@ def samples_of(
             times = np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
             factor = np.sqrt(len(rows) / (len(rows) - 1))
             drawn |= {how: factor * (found - own[how]) for how, found in shares(times.astype(float)).items()}
-        for level in ALIKE if n_samples else ():
-            unit_of = np.unique(rows[level].to_numpy(str), return_inverse=True)[1]
+        for level, unit_of in units.items():
             by_unit = np.zeros((unit_of.max() + 1, len(n_of)))
             np.add.at(by_unit, (unit_of, type_of), 1)
-            place = _one_place(unit_of, rows["place"].to_numpy())
+            lies_on = _one_place(unit_of, *place)
             for how, found in shares(n_of + _NUDGE * by_unit).items():
                 n_known = np.bincount(unit_of, is_known[how])
                 is_any = n_known > 0
                 off = (found - own[how])[is_any] / _NUDGE
-                parts[how, level] = Parts(
-                    n_known[is_any] / n_known.sum(), off, None if place is None else place[is_any]
-                )
+                on = None if lies_on is None else lies_on[is_any]
+                parts[how, level] = Parts(n_known[is_any] / n_known.sum(), off, on)
         if again and n_samples:
             # In the same order for all arms, whose peaks are one fit.
             moved |= {how: np.resize([one[how] - own[how] for one in again], (n_samples, len(own[how]))) for how in own}
     return Samples(value, n_nuclei, drawn, parts, moved, frozenset(rows["place"]) if n_samples else frozenset())
 
 
-def _one_place(unit_of: np.ndarray, place: np.ndarray) -> np.ndarray | None:
-    """Return on which plate each unit lies, of that of every nucleus; None where one lies on several."""
-    names, code = np.unique(place, return_inverse=True)
+def _one_place(unit_of: np.ndarray, names: np.ndarray, code: np.ndarray) -> np.ndarray | None:
+    """Return on which plate each unit lies, of names and the code of every nucleus; None where one is on several."""
     first = np.zeros(unit_of.max() + 1, dtype=int)
     first[unit_of] = code
     return names[first] if (first[unit_of] == code).all() else None

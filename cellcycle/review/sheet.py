@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cellcycle.datasets.labels import NONE, pictures_of, stated
 from cellcycle.errors import DataError, SettingError
-from cellcycle.files import whole_file
+from cellcycle.files import refuse_other, whole_file
 from cellcycle.phases import class_colours
 from cellcycle.review.doubt import classes_of, in_words, reason_codes, reasons, review_order, sureness
 from cellcycle.review.labels import csv_line, labelled_rows, rounded
@@ -39,7 +39,7 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     if Path(os.path.realpath(path)).suffix.lower() not in ("", ".html", ".htm"):
         # Whatever stands there, an image or the table itself, would be replaced.
         raise SettingError(path, "a page is not called so", "end the name in .html")
-    _refuse_taken(Path(path))
+    refuse_other(path, "<title>Review of ", "review")
     table = table.assign(**texts_of(table))
     order = review_order(table).tolist()
     if not order:
@@ -61,15 +61,6 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
         unfinished.write_text(content, encoding="utf-8", errors="replace", newline="")
     doubtful = sum(bool(nucleus["codes"]) for nucleus in nuclei)
     return {"shown": len(nuclei), "doubtful": doubtful, "left_out": left_out, "problems": problems}
-
-
-def _refuse_taken(path: Path) -> None:
-    """Refuse to replace a file that holds something and is no earlier page of a review."""
-    if path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            head = stream.read(4000)
-        if head and "<title>Review of " not in head:
-            raise SettingError(path, "it exists and is no earlier review", "move it away, or name another --output")
 
 
 def _nuclei(table, pictures) -> list[dict]:

@@ -141,8 +141,9 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         value, near, far = beside(pixels, labels, index, box, 2 if is_bar else 1)
         least = _HOT_CONTRAST * contrast if is_speck else 0
         if far.size and value - np.median(far) > least and is_sharp(value, near, far, contrast):
-            values |= set() if is_speck else {value_of[index]}
             drawn[box] |= mask
+            if not is_speck:
+                values.add(value_of[index])
     return ndimage.binary_dilation(drawn, np.ones((3, 3)), iterations=2) if drawn.any() else None
 
 

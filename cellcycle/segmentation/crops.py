@@ -149,16 +149,19 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     if not nucleus.any() or _off_centre(nucleus) > _CENTRAL_SHARE * min(labels.shape):
         return False
     diameter = np.sqrt(4 * nucleus.sum() / np.pi)
-    is_alone = ndimage.label(labels == 2)[1] <= _MOST_OBJECTS and n_beside(labels) <= _MOST_NEIGHBOURS
+    n_others, n_whole = others_in(labels)
+    is_alone = n_others <= _MOST_OBJECTS and n_whole <= _MOST_NEIGHBOURS
     if diameter < _LEAST_DIAMETER_SHARE * min(labels.shape) or not is_alone:
         return False
     return long <= PLAIN_CROP_PX or not _shows_several(pixels)
 
 
-def n_beside(labels: np.ndarray) -> int:
-    """Return how many others lie whole in a crop, of a third of its nucleus or more; labels as of `find_in_crop`."""
-    others, _ = ndimage.label(labels == 2)
-    return int((areas_of(clear_border(others))[1:] > (labels == 1).sum() / 3).sum())
+def others_in(labels: np.ndarray) -> tuple[int, int]:
+    """Return how many other objects a crop shows, and how many of them lie whole in it and are as large as a third of
+    its nucleus; labels as of `find_in_crop`.
+    """
+    others, n_others = ndimage.label(labels == 2)
+    return n_others, int((areas_of(clear_border(others))[1:] > (labels == 1).sum() / 3).sum())
 
 
 def _shows_several(pixels: np.ndarray) -> bool:
