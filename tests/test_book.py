@@ -122,4 +122,6 @@ def test_the_book_is_built_without_a_warning_searchable_and_without_anything_fro
     assert 'id="cellcycle.predict.predict"' in pages["docs/reference/models.html"]
     assert "<mfrac>" in pages["notebooks/04_logistic_regression.html"]
     assert pages["notebooks/00_why_phases.html"].count("Show the solution") >= 3
+    # Tables of Markdown that cells write.
+    assert '<table class="table">' in pages["notebooks/00_why_phases.html"]
     assert "interphase" in (tmp_path / "searchindex.js").read_text("utf-8")
