@@ -37,7 +37,7 @@ from cellcycle.app.guard import Guard, Guesses, Refusal
 from cellcycle.app.limits import Limits
 from cellcycle.app.models import model_card, model_table
 from cellcycle.app.server import build_server
-from cellcycle.app.store import Store
+from cellcycle.app.store import Store, new_id
 from cellcycle.app.words import in_page_words
 from cellcycle.datasets import load_dataset
 from cellcycle.errors import CellCycleError, ImageError, SettingError
@@ -930,6 +930,24 @@ def test_half_open_connections_end_while_the_page_answers(impatient):
         assert impatient.get("/health").status_code == 200
         assert all(is_ended(wire, 60) for wire in wires)
     finally:
+        for wire in wires:
+            wire.close()
+
+
+def test_bodies_that_are_never_ended_keep_no_place_of_others(tmp_path):
+    """Whoever sends nothing more is heard for half a minute: the places are for those whose images are here."""
+    with running(tmp_path, replace(ALONE, waiting=1, body_s=60)) as address, httpx.Client(base_url=address) as client:
+        client.timeout = 60
+        client.post("/api/visit")
+        host, port = address.removeprefix("http://").split(":")
+        wires = []
+        for path in ["/predict", "/api/images?name=a.png", "/api/map", "/api/corrections"] * 2:
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n"
+            cookie = f"Cookie: cellcycle_visitor={new_id()}\r\n"
+            wires.append(socket.create_connection((host, int(port)), timeout=60))
+            wires[-1].sendall(f"{head}{cookie}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n".encode())
+        time.sleep(0.5)
+        assert post(client, NUCLEI[0]).status_code == 200 and give(client, NUCLEI[0]).status_code == 200
         for wire in wires:
             wire.close()
 

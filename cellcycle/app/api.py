@@ -36,12 +36,12 @@ def api_routes(site: Site) -> list[Route]:
     async def predict(request: Request):
         if request.query_params:
             raise SettingError("address", "it has a query, which is not read", "give settings as fields of the form")
-        with site.work.admitted(), site.store.scratch() as folder:
-            try:
-                await request.form(max_files=site.limits.files, max_fields=2 * len(fields))
-            except (ValueError, LookupError, TypeError, KeyError) as error:
-                raise Refusal(400, "the form cannot be read") from error
-            async with request.form() as form:
+        try:
+            await request.form(max_files=site.limits.files, max_fields=2 * len(fields))
+        except (ValueError, LookupError, TypeError, KeyError) as error:
+            raise Refusal(400, "the form cannot be read") from error
+        async with request.form() as form:
+            with site.work.admitted(), site.store.scratch() as folder:
                 unknown, given = set(form) - set(fields), form.getlist("images")
                 if unknown:
                     finding = f"there is no field {clean_name(min(unknown))!r}"
@@ -68,7 +68,7 @@ async def _rows(site: Site, folder: Path, files, model: str, settings, how: str)
     for plane, name, file in zip(planes, names, files, strict=True):
         plane.mkdir(parents=True)
         try:
-            await site.read(plane.parent, name, _parts(file), settings)
+            await site.read(await site.take(plane.parent, name, _parts(file)), name, settings)
         except ImageError as error:
             errors[plane] = error
     _, notes = await site.together(planes, names, model, settings, how)

@@ -28,13 +28,14 @@ async def _together(site: Site, visitor: Visitor, request: Request):
 
 async def _take_map(site: Site, visitor: Visitor, request: Request):
     """Take a plate map of the images that are here, in place of the last."""
-    with site.work.admitted(visitor.key), site.store.scratch() as folder:
+    with site.store.scratch() as folder:
         (folder / "map").mkdir()
         file = folder / "map" / PLATE_MAP
         await received(request.stream(), file)
         if not (names := [about["name"] for about in visitor.images()]):
             raise Refusal(409, "a plate map is of images that are here; give the images first")
-        _, notes = await site.work.run(groups.lay_out, names, file)
+        with site.work.admitted(visitor.key):
+            _, notes = await site.work.run(groups.lay_out, names, file)
         visitor.take(file)
     return JSONResponse({"notes": notes})
 
@@ -69,11 +70,12 @@ def _made(download: str, function, of_all, *asked: str):
 
 async def _corrections_again(site: Site, visitor: Visitor, request: Request):
     """Take a table of corrections of images that are here; what it says of a nucleus replaces what was said."""
-    with site.work.admitted(visitor.key), site.store.scratch() as folder:
+    with site.store.scratch() as folder:
         await received(request.stream(), folder / "corrections.csv")
         images = [(visitor.image(about["id"]), about) for about in visitor.images()]
         given = [(image / "plane", image / about["call"]) for image, about in images]
-        found = await site.work.run(fine_tune.said_again, folder / "corrections.csv", given)
+        with site.work.admitted(visitor.key):
+            found = await site.work.run(fine_tune.said_again, folder / "corrections.csv", given)
         for (image, about), said in zip(images, found, strict=True):
             # Called again meanwhile, its nuclei may be others.
             if said and visitor.about(image)["call"] == about["call"]:

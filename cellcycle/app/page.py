@@ -82,17 +82,18 @@ async def _upload(site: Site, visitor: Visitor, request: Request):
     """
     model, settings, _ = site.asked(visitor, request.query_params)
     key = short_text(request.query_params, "key")
-    with site.work.admitted(visitor.key):
-        image, name = visitor.new_image(clean_name(request.query_params.get("name", "")))
-        try:
-            await site.read(image, name, request.stream(), settings, is_gone=request.is_disconnected)
+    image, name = visitor.new_image(clean_name(request.query_params.get("name", "")))
+    try:
+        upload = await site.take(image, name, request.stream())
+        with site.work.admitted(visitor.key):
+            await site.read(upload, name, settings, is_gone=request.is_disconnected)
             about = await site.look(visitor, image, {"name": name, "key": key}, model, settings)
             if await request.is_disconnected():
                 raise Refusal(499, "the upload was cancelled")
             return JSONResponse(about)
-        except BaseException:
-            visitor.remove(image)
-            raise
+    except BaseException:
+        visitor.remove(image)
+        raise
 
 
 async def _call(site: Site, visitor: Visitor, request: Request, image: Path):

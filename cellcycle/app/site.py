@@ -95,16 +95,8 @@ class Site:
         except LimitError as error:
             raise ImageError(name, error.finding, "cut it into smaller fields, or export it again") from error
 
-    async def read(self, folder: Path, name: str, parts, settings: Settings, is_gone=None) -> None:
-        """Read an upload, which comes in parts, into the `plane` of a folder; delete it when it was read.
-
-        A small file may hold a large plane: at its turn there must still be room on the disk, see `Store.check_room`.
-        """
-
-        async def has_left() -> bool:
-            self.store.check_room(folder)
-            return is_gone is not None and await is_gone()
-
+    async def take(self, folder: Path, name: str, parts) -> Path:
+        """Keep an upload, which comes in parts, in a folder; return its file."""
         # The formats of vendors are known by their suffixes; no other is kept.
         suffix, most = Path(name).suffix.lower(), self.limits.file_mb
         path = folder / ("upload" + suffix * (suffix in VENDOR_SUFFIXES))
@@ -112,6 +104,19 @@ class Site:
         size_mb = path.stat().st_size / MB
         if size_mb > most:
             raise ImageError(name, f"it has {size_mb:.0f} MB, more than {most:g}", "cut it into smaller fields")
+        return path
+
+    async def read(self, path: Path, name: str, settings: Settings, is_gone=None) -> None:
+        """Read the file of an upload into the `plane` of its folder; delete it when it was read.
+
+        A small file may hold a large plane: at its turn there must still be room on the disk, see `Store.check_room`.
+        """
+        folder = path.parent
+
+        async def has_left() -> bool:
+            self.store.check_room(folder)
+            return is_gone is not None and await is_gone()
+
         given = path, name, settings, self.limits.megapixels, folder / "plane"
         try:
             await self.in_words(name, worker.read, *given, is_gone=has_left)

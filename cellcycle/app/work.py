@@ -36,7 +36,10 @@ class Work:
 
     @contextmanager
     def admitted(self, visitor: str = ""):
-        """Take a request in, or send it away where too many are waiting already."""
+        """Take a request in, or send it away where too many are waiting already.
+
+        It has come whole by then: one that its client never ends would keep the place of another.
+        """
         n_waiting = self._admitted.total() - self._limits.at_once
         if n_waiting >= self._limits.waiting or (visitor and self._admitted[visitor] >= _MOST_OF_ONE):
             raise busy("too many images are waiting")
