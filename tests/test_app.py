@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,7 @@ from cellcycle.names import clean_name
 from cellcycle.predict import Settings, predict
 from cellcycle.predict.command import run_predict
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.overlay import is_overlay
 from cellcycle.review import read_labels
 
 pytestmark = pytest.mark.slow
@@ -1044,6 +1046,10 @@ def test_a_download_is_the_file_of_the_command_line(site, field_file, tmp_path, 
         assert "attachment" in picture.headers.get("content-disposition", ""), picture.text
         (written,) = (tmp_path / "overlay").glob("field*.png")
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture.content))), np.asarray(Image.open(written)))
+        # Saved beside its image it is known again, as that of the command: it is no image to predict.
+        assert picture.headers["content-disposition"].endswith(quote(written.name))
+        (tmp_path / written.name).write_bytes(picture.content)
+        assert is_overlay(tmp_path / written.name) and not origin_of(tmp_path / written.name)
         saved = zipfile.ZipFile(io.BytesIO(client.get(f"/api/images/{keys[0]}/outlines.zip").content))
         stem = field_file.stem
         assert sorted(saved.namelist()) == [f"{stem}.geojson", f"{stem}.zip", f"{stem}_mask.tif"]

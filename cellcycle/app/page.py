@@ -22,7 +22,8 @@ from cellcycle.app.store import PLATE_MAP, Visitor, is_id, labels_of, new_id
 from cellcycle.errors import SettingError
 from cellcycle.files import repository
 from cellcycle.images.formats import IMAGE_SUFFIXES
-from cellcycle.names import clean_name
+from cellcycle.names import clean_name, telling_names
+from cellcycle.predict.overlay import OVERLAY_SUFFIX
 
 
 def page_routes(site: Site) -> list[Route]:
@@ -157,8 +158,11 @@ async def _kept(site: Site, visitor: Visitor, request: Request, image: Path):
     return Response(memoryview(kept), media_type="image/png" if is_view else "application/json")
 
 
-def _drawn(download: str, draw):
-    """Return what answers with a picture or files of an image: of all its nuclei as they were said, or of a `row`."""
+def _drawn(ending: str, draw):
+    """Return what answers with a picture or files of an image: of all its nuclei as they were said, or of a `row`.
+
+    It is called by the image, with an `ending`: those of several lie in one folder.
+    """
 
     async def answer(site: Site, visitor: Visitor, request: Request, image: Path):
         about, row = visitor.about(image), request.path_params.get("row")
@@ -166,6 +170,7 @@ def _drawn(download: str, draw):
         if row is not None and not (re.fullmatch("[0-9]{1,9}", row) and int(row) < about["n"]):
             raise Refusal(404, "there is no such nucleus")
         given = image / "plane", image / about["call"], about["corrections"] if row is None else int(row)
+        download = telling_names([about["name"]])[0] + ending
         return await site.made(visitor, download, draw, *given, of=about["name"])
 
     return answer
@@ -180,7 +185,7 @@ HANDLERS = {
     ("PUT", f"{_IMAGE}/corrections"): _correct,
     ("GET", f"{_IMAGE}/nuclei.json"): _kept,
     ("GET", f"{_IMAGE}/view.png"): _kept,
-    ("GET", f"{_IMAGE}/overlay.png"): _drawn("overlay.png", worker.overlay),
-    ("GET", f"{_IMAGE}/outlines.zip"): _drawn("outlines.zip", worker.outlines),
-    ("GET", f"{_IMAGE}/occlusion/{{row}}.png"): _drawn("occlusion.png", worker.occlusion),
+    ("GET", f"{_IMAGE}/overlay.png"): _drawn(OVERLAY_SUFFIX, worker.overlay),
+    ("GET", f"{_IMAGE}/outlines.zip"): _drawn("_outlines.zip", worker.outlines),
+    ("GET", f"{_IMAGE}/occlusion/{{row}}.png"): _drawn("_occlusion.png", worker.occlusion),
 }

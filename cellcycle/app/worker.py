@@ -169,23 +169,29 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
 
 
 def overlay(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
-    """Return the picture with outlines that `cellcycle predict --overlay` writes, by what was said of nuclei."""
-    prediction = as_said(stored(plane, folder), said)
-    return png(draw_overlay(prediction, classes_of(prediction.columns)))
+    """Return the file of `cellcycle predict --overlay`, by what was said of nuclei."""
+    with _written(plane, folder, said, "overlay") as (picture,):
+        return picture.read_bytes()
 
 
 def outlines(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
     """Return the files of `cellcycle predict --masks --outlines --rois`, by what was said of nuclei, zipped."""
+    with _written(plane, folder, said, "masks", "outlines", "rois") as files:
+        return zipped(files)
+
+
+@contextmanager
+def _written(plane: Path, folder: Path, said: dict[str, str], *extras: str) -> Iterator[list[Path]]:
     prediction = as_said(stored(plane, folder), said)
     # Where the image lies on this server is not for visitors.
     prediction = replace(prediction, plane=replace(prediction.plane, path=""))
     with tempfile.TemporaryDirectory() as made:
-        extras = Extras(masks=made, outlines=made, rois=made)
-        (targets,) = extras.targets([prediction.image])
-        problem = extras.write(targets, prediction, classes_of(prediction.columns))
+        wanted = Extras(**dict.fromkeys(extras, made))
+        (targets,) = wanted.targets([prediction.image])
+        problem = wanted.write(targets, prediction, classes_of(prediction.columns))
         if problem:
             raise ImageError(prediction.image, problem, "try it again")
-        return zipped(sorted(targets.values()))
+        yield sorted(targets.values())
 
 
 def occlusion(plane: Path, folder: Path, row: int) -> bytes:
