@@ -400,6 +400,31 @@ def saved(page) -> bytes:
 
 
 @pytest.mark.slow
+def test_a_printed_page_is_dark_on_light_and_shows_its_nuclei(folder, table, tmp_path, visit):
+    review.write_sheet(tmp_path / "review.html", table, folder)
+    page = visit(tmp_path / "review.html", color_scheme="dark")
+    page.keyboard.press("d")
+    page.keyboard.press("d")  # chosen, not only preferred
+    page.emulate_media(media="print", color_scheme="dark")
+    style = "part => { const s = getComputedStyle(part); return [s.color, s.printColorAdjust, s.position]; }"
+    assert page.locator("h1").evaluate(style)[0] == "rgb(22, 25, 29)"
+    assert page.locator("header").evaluate(style)[2] == "static"
+    # A browser that saves ink would paint the marker white, over its nucleus.
+    assert page.locator(".card .mark").first.evaluate(style)[1] == "exact"
+
+
+@pytest.mark.slow
+def test_no_call_is_said_to_be_certain(folder, table, tmp_path, visit):
+    shown = table.copy()
+    shown.loc[shown.index[0], ["p_G1", "p_S", "p_G2", "p_M", "confidence"]] = 0.997, 0.003, 0.0, 0.0, 0.997
+    review.write_sheet(tmp_path / "review.html", shown, folder)
+    page = visit(tmp_path / "review.html")
+    page.select_option("#order", "table")
+    page.keyboard.press("Home")
+    assert page.locator("#bars .bar span:last-child").all_inner_texts() == [">99 %", "<1 %", "0 %", "0 %"]
+
+
+@pytest.mark.slow
 def test_ten_nuclei_are_labelled_by_keyboard_alone_and_read_back(folder, table, tmp_path, visit):
     review.write_sheet(tmp_path / "r.html", table, folder)
     order, page = review.review_order(table), visit(tmp_path / "r.html")

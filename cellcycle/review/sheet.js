@@ -9,7 +9,8 @@ const NO_CLASS = "#8a919c";
 const byRow = new Map(nuclei.map((n) => [n.row, n]));
 const colourOf = (name) => about.colours[about.classes.indexOf(name)] || NO_CLASS;
 const labelWords = (label) => (label === NONE ? "no nucleus" : label);
-const percent = (share) => (share === null ? "" : Math.round(100 * share) + " %");
+const whole = (share) => (share > 0 && share < 0.005 ? "<1" : share < 1 && share >= 0.995 ? ">99" : Math.round(100 * share));
+const percent = (share) => (share === null ? "" : whole(share) + " %");
 const counted = (n, singular, plural) => `${n} ${n === 1 ? singular : plural}`;
 let labels = new Map(); // row -> class, or NONE
 let nOthers = 0; // labels given earlier to nuclei that this page does not show
