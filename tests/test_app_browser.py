@@ -39,6 +39,20 @@ HANDED_ON = """() => {
         URL.createObjectURL = (file) => (file.arrayBuffer().then((all) => hand([...new Uint8Array(all)])), make(file));
     });
 }"""
+# Where the words at the scale end, and the ground under them; drawn anew for that.
+SCALE = """() => new Promise((tell) => {
+    const drawing = CanvasRenderingContext2D.prototype, {fillRect, fillText} = drawing;
+    let ground = 0;
+    drawing.fillRect = function (x, y, width, height) {
+        if (height === 32) ground = x + width;
+        fillRect.call(this, x, y, width, height);
+    };
+    drawing.fillText = function (words, x, y) {
+        if (words.includes('µm (')) tell([x + this.measureText(words).width, ground]);
+        fillText.call(this, words, x, y);
+    };
+    document.getElementById('outlines').click();
+})"""
 NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, a[href], canvas[tabindex]')]
     .filter(e => e.checkVisibility() && !(e.innerText || e.ariaLabel || e.title || e.labels?.length))
     .map(e => e.outerHTML.slice(0, 200))"""
@@ -189,6 +203,7 @@ def saved(page, link) -> bytes:
 def test_histogram_picture_table_and_gallery_select_together(page, field_file):
     upload(page, field_file)
     expected = predict(field_file).set_index("nucleus_id")
+    assert "Left and right select a bar, with shift several." in page.locator("#plot").get_attribute("aria-label")
     plot = page.locator("#plot").bounding_box()
     page.mouse.move(plot["x"] + 40, plot["y"] + 60)
     page.mouse.down()
@@ -518,6 +533,32 @@ def test_many_images_come_one_by_one_and_can_be_cancelled(page):
     playwright.expect(page.locator("#image option")).to_have_count(2)
 
 
+def test_what_is_refused_while_images_are_worked_on_hides_no_problem_of_theirs(page, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"x")
+    let = []
+    page.route("**/api/images?*", lambda route: let.append(route) or (len(let) == 1 and route.continue_()))
+    page.set_input_files("#files", [tmp_path / "broken.png", NUCLEI[0]])
+    page.locator("#problems", has_text="broken.png").wait_for()
+    page.set_input_files("#files", NUCLEI[1])
+    page.locator("#problems", has_text="Something is being worked on").wait_for()
+    assert "broken.png" in page.locator("#problems").inner_text()
+
+
+def test_where_all_images_are_gone_the_keyboard_is_at_the_first_step(page, two):
+    for button in ("#remove", "#forget"):
+        page.locator(button).focus()
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#choose")).to_be_focused()
+        upload(page, two[0])
+
+
+def test_a_page_that_may_not_run_says_so(browser, address):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(address)
+        assert page.locator("noscript").is_visible()
+
+
 def test_what_is_said_of_twenty_thousand_nuclei_reaches_the_server(page):
     """A browser sends no large body once its page is left, and fails at once where it is asked to."""
     said = "Object.fromEntries(Array.from({length: 20000}, (_, k) => [k, 'none']))"
@@ -639,7 +680,8 @@ def test_a_page_that_is_left_asks_first_and_says_then_which_files_had_not_arrive
 
 
 def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(page, tmp_path):
-    for k, name in enumerate(("10.png", "9.png", "below/8.png", ".hidden.png", "notes.txt", "a.ome.zarr/0.png")):
+    for k, name in enumerate(("10.png", "9.png", "below/8.png", ".hidden.png", "notes.txt", "map.xlsx",
+                              "a.ome.zarr/0.png")):  # fmt: skip
         (tmp_path / "dropped" / name).parent.mkdir(exist_ok=True, parents=True)
         shutil.copyfile(NUCLEI[k], tmp_path / "dropped" / name)
     page.evaluate(WORKED)
@@ -649,7 +691,8 @@ def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(pa
         tool.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
     page.locator("body[data-worked]").wait_for()
     assert page.locator("#problems li").all_inner_texts() == [
-        "a.ome.zarr: a folder of OME-Zarr is read by the command line alone: cellcycle predict"
+        "map.xlsx: tables are read as CSV; save it as one, and give that",
+        "a.ome.zarr: a folder of OME-Zarr is read by the command line alone: cellcycle predict",
     ]
     assert sorted(page.locator("#image option").all_inner_texts()) == [f"{k}.png (1 nucleus)" for k in (10, 8, 9)]
     gone = tmp_path / "gone.png"
@@ -868,6 +911,34 @@ def test_all_rows_are_printed_dark_on_light(page):
     page.emulate_media(media="screen")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert len(listed(page)) < n_rows and page.locator("html[data-theme=dark]").count() == 1
+
+
+def test_a_column_says_how_it_is_ordered_and_one_with_nothing_in_it_is_left_out(page, two):
+    falling = {"Nucleus": False, "Area": True, "DNA": True}
+    for name, is_falling in falling.items():
+        head = page.locator("#table th", has_text=name)
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == ("descending" if is_falling else "ascending")
+        assert head.inner_text().endswith("▾" if is_falling else "▴")
+        shown = page.locator(f"#table tbody td:nth-child({1 + head.evaluate('head => head.cellIndex')})")
+        values = [float(text.split()[0]) for text in shown.all_inner_texts() if text]
+        assert len(values) > 9 and values == sorted(values, reverse=is_falling)
+    # Without a G1 peak the DNA of two images does not compare.
+    upload(page, two[0])
+    assert "Area" in page.locator("#table th").all_inner_texts()
+    assert not page.locator("#table th", has_text="DNA").count()
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 1366, "height": 657}}], indirect=True)
+def test_on_a_laptop_all_that_is_to_be_doubted_of_a_nucleus_is_in_sight(page, tmp_path):
+    write_image(tmp_path / "a.tif", tifffile.imread(FIELD)[:300, :300])  # without a pixel size there is more to say
+    upload(page, tmp_path / "a.tif")
+    assert len(page.locator("#nucleus .warning").inner_text()) > 80
+    assert page.locator("#nucleus").evaluate("pane => pane.scrollHeight <= pane.clientHeight")
+    # The words at the scale stand on its ground, whatever the picture.
+    assert "guessed" in page.locator("#note").inner_text()
+    words, ground = page.evaluate(SCALE)
+    assert 100 < words < ground
 
 
 def test_long_names_leave_room_for_numbers(page, two, tmp_path):

@@ -19,6 +19,8 @@ const ORDERS = [
   ['dna', 'Most DNA first'], ['area', 'Largest first'],
 ];
 const swatch = (nucleus) => element('i', { class: `swatch mark${markOf(nucleus)}`, colour: colourOf(nucleus) });
+// What falls where the others rise, at the first press.
+const FALLING = ['dna', 'area'];
 const columns = () => [
   ...(images.size > 1 ? [['name', 'Image', (n) => n.name]] : []),
   ['number', 'Nucleus', (n) => n.id],
@@ -26,7 +28,7 @@ const columns = () => [
   ['sure', 'Sure', (n) => (n.call ? percent(n.sure) : '')],
   ['could_be', 'Could be', (n) => n.could_be.replaceAll(';', ' or ')],
   ['said', 'You said', (n) => n.said && phaseOf(n)],
-  ['dna', 'DNA', (n) => (dnaOf(n) == null ? '' : n.dna.toFixed(1) + (images.get(n.image)?.data.dna_unit === 'N' ? ' N' : ''))],
+  ...(state.listed.some((n) => dnaOf(n) != null) ? [['dna', 'DNA', (n) => (dnaOf(n) == null ? '' : n.dna.toFixed(1) + (images.get(n.image)?.data.dna_unit === 'N' ? ' N' : ''))]] : []),
   ['area', 'Area', (n) => (n.area == null ? '' : `${Math.round(n.area)} µm²${guessed(images.get(n.image))}`)],
   ['why', 'Worth a look because', (n) => n.why],
 ];
@@ -65,8 +67,8 @@ function fillTable() {
   const { listed } = state;
   const shown = columns();
   const heads = shown.map(([by, words]) => {
-    const turn = state.order.by === by ? state.order.turn : 0;
-    const head = button(() => sortBy(by), {}, words + (turn ? (turn > 0 ? ' ▾' : ' ▴') : ''));
+    const turn = state.order.by === by ? state.order.turn * (FALLING.includes(by) ? -1 : 1) : 0;
+    const head = button(() => sortBy(by), {}, words + (turn ? (turn > 0 ? ' ▴' : ' ▾') : ''));
     return element('th', { scope: 'col', 'aria-sort': turn ? (turn > 0 ? 'ascending' : 'descending') : 'none' }, head);
   });
   const first = isPrinted ? 0 : Math.max(0, Math.floor(table.scrollTop / ROW_PX) - 10);

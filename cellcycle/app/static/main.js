@@ -115,13 +115,16 @@ async function take(...known) {
 }
 
 const isTable = (name) => /\.(csv|tsv)$/i.test(name);
+const isSheet = (name) => /\.(xlsx?|xlsm|ods|numbers)$/i.test(name);
 
 async function give(files) {
-  clearProblems();
+  clearOld();
   const given = [...files];
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
-  const wanted = given.filter((file) => !tooLarge.includes(file));
+  const sheets = given.filter(({ name }) => isSheet(name));
+  sheets.forEach(({ name }) => problem(`${name}: tables are read as CSV; save it as one, and give that`));
+  const wanted = given.filter((file) => !tooLarge.includes(file) && !sheets.includes(file));
   const [pictures, tables] = [false, true].map((is) => wanted.filter(({ name }) => isTable(name) === is));
   await alone(async (signal) => {
     unread(true);
@@ -249,6 +252,9 @@ function clearProblems() {
   get('problems').hidden = true;
 }
 
+/** What is told of what is under way stays. */
+const clearOld = () => running ?? clearProblems();
+
 /** Save a file; one that the server refuses is a problem, and no file. */
 async function download(link) {
   const path = link.getAttribute('href');
@@ -303,7 +309,7 @@ document.addEventListener('drop', async (event) => {
   document.body.classList.remove('over');
   const hasFiles = event.dataTransfer.types.includes('Files'); // later it has forgotten them
   try {
-    const isWanted = (name) => isTable(name) || site.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
+    const isWanted = (name) => isTable(name) || isSheet(name) || site.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
     const skipped = [];
     const files = await dropped(event.dataTransfer, isWanted, skipped);
     if (files.length) give(files);
@@ -320,7 +326,7 @@ get('cancel').addEventListener('click', () => running?.abort());
 get('model').addEventListener('change', () => (images.size ? callAgain() : null));
 get('again').addEventListener('click', () => {
   get('settings').close();
-  clearProblems();
+  clearOld();
   if (images.size) callAgain();
 });
 for (const [opener, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections'], ['open-experiment', 'experiment']]) {
@@ -348,7 +354,7 @@ get('remove').addEventListener('click', async () => {
   }
   told = [];
   drop(id);
-  if (!images.size) return start();
+  if (!images.size) return start() ?? get('choose').focus();
   // What the others knew by it is not known any longer.
   unread(true);
   if (running) isDue = true;
@@ -367,6 +373,7 @@ get('forget').addEventListener('click', async () => {
     problem(`${images.size ? 'Nothing was forgotten: ' : ''}${error.message}`);
   }
   document.body.inert = false;
+  if (!images.size) get('choose').focus();
 });
 
 function start() {

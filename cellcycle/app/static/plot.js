@@ -39,7 +39,7 @@ function update() {
   shown.guess = nuclei.map((n) => guessed(images.get(n.image))).find(Boolean) ?? '';
   get('dna-pane').classList.toggle('empty', nuclei.length < 2);
   const what = unit === 'N' ? 'in N: G1 has 2 N, G2 and M have 4 N' : '1 is the median nucleus';
-  canvas.setAttribute('aria-label', `DNA content of ${nuclei.length} nuclei, ${what}. Left and right go through the bars, with shift over several; Enter selects.`);
+  canvas.setAttribute('aria-label', `DNA content of ${nuclei.length} nuclei, ${what}. Left and right select a bar, with shift several.`);
   draw();
 }
 

@@ -108,5 +108,5 @@ on('data said', () => {
   const counts = tallied(said);
   const named = [...classes(), ...(counts['no nucleus'] ? ['no nucleus'] : [])].map((name) => `${name} ${counts[name] ?? 0}`).join(', ');
   const confirmed = said.filter((nucleus) => nucleus.said !== NONE && nucleus.said === nucleus.call).length;
-  get('corrections-told').textContent = `${said.length} of ${all().length} nuclei: ${named}. ${confirmed} of them confirm the call.`;
+  get('corrections-told').textContent = `${said.length} of ${all().length} nuclei: ${named}. As the model called: ${confirmed}.`;
 });

@@ -164,12 +164,13 @@ function scaleBar(over, data) {
   const length = [5, 2, 1].find((n) => n * step <= room) * step;
   const width = length / data.pixel_size_um * place.scale;
   const [x, y] = [12, box.clientHeight - 14];
+  const words = `${Number(length.toPrecision(2))} µm${guessed({ data })}`;
+  over.font = '12px system-ui, sans-serif';
   over.fillStyle = '#000000aa';
-  over.fillRect(x - 6, y - 22, Math.max(width, 90) + 12, 32);
+  over.fillRect(x - 6, y - 22, Math.max(width, over.measureText(words).width) + 12, 32);
   over.fillStyle = '#ffffff';
   over.fillRect(x, y, width, 4);
-  over.font = '12px system-ui, sans-serif';
-  over.fillText(`${Number(length.toPrecision(2))} µm${guessed({ data })}`, x, y - 6);
+  over.fillText(words, x, y - 6);
 }
 
 function nucleusAt(x, y) {
