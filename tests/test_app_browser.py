@@ -559,6 +559,16 @@ def test_a_page_that_may_not_run_says_so(browser, address):
         assert page.locator("noscript").is_visible()
 
 
+def test_a_browser_that_keeps_nothing_is_told_why_the_page_does_not_begin(browser, address):
+    with browser.new_context() as context:
+        context.add_init_script("""Object.defineProperty(window, 'localStorage', {get() {
+            throw new DOMException('denied', 'SecurityError');
+        }})""")
+        page = context.new_page()
+        page.goto(address)
+        page.locator("#problems", has_text="allow cookies and site data for this address").wait_for(timeout=20_000)
+
+
 def test_what_is_said_of_twenty_thousand_nuclei_reaches_the_server(page):
     """A browser sends no large body once its page is left, and fails at once where it is asked to."""
     said = "Object.fromEntries(Array.from({length: 20000}, (_, k) => [k, 'none']))"

@@ -484,7 +484,6 @@ const theme = (name) => {
 };
 const preferred = window.matchMedia('(prefers-color-scheme: dark)');
 const wanted = () => localStorage.getItem('theme') ?? (preferred.matches ? 'dark' : 'light');
-theme(wanted());
 window.addEventListener('beforeprint', () => {
   theme('light');
   tell('print');
@@ -500,6 +499,7 @@ get('theme').addEventListener('click', () => {
 });
 
 try {
+  theme(wanted());
   await sendUnsent();
   site = await api.visit();
   get('minutes').textContent = site.minutes;
@@ -524,5 +524,6 @@ try {
   document.body.dataset.ready = 'yes';
   if (images.size && localStorage.getItem('unread')) callAgain();
 } catch (error) {
-  problem(error.message);
+  const isKept = error.name !== 'SecurityError';
+  problem(isKept ? error.message : 'The browser keeps nothing for this page: allow cookies and site data for this address, and load it again.');
 }
