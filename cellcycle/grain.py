@@ -34,6 +34,8 @@ def grain_columns(planes: np.ndarray, names=GRAIN) -> dict[str, np.ndarray]:
     >>> columns = grain_columns(plane)
     >>> columns["picture_dna"].tolist(), set(columns) == {*GRAIN, *GRAIN_AMOUNTS}
     ([200.0], True)
+    >>> grain_columns(plane, ["area_um2"])
+    {}
     """
     if not any(name in GRAIN or name.startswith(GRAIN_AMOUNTS) for name in names):
         return {}

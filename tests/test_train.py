@@ -188,9 +188,10 @@ def test_a_model_that_is_there_is_kept_until_the_new_one_is_complete(cells, trai
     # What a user put beside the model is not the model's to take away; names that it writes itself are.
     (old.folder / "plots").mkdir()
     (old.folder / "plots" / "notes.txt").write_text("mine")
+    (old.folder / "plots" / "link").symlink_to("nowhere")
     new = train(some, tmp_path / "model", **QUICK, force=True, say=said.append)
     assert load_checkpoint(old.folder).card == new.card != old.card and "plots" not in new.card["sha256"]
-    assert (old.folder / "plots" / "notes.txt").read_text() == "mine"
+    assert (old.folder / "plots" / "notes.txt").read_text() == "mine" and (old.folder / "plots" / "link").is_symlink()
     assert {f.name for f in new.folder.iterdir()} == {*new.card["sha256"], "model.json", "plots"}
     assert any("is replaced when the new one is complete" in line for line in said)
     (tmp_path / "other").mkdir()
