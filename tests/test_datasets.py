@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cellcycle.datasets import load_dataset
+from cellcycle.datasets import is_named, load_dataset
 from cellcycle.datasets.simulated import load_simulated
 from cellcycle.errors import DataError, SettingError
 
@@ -248,3 +248,15 @@ def test_a_folder_made_by_the_simulator_keeps_its_slides_as_groups(tmp_path):
     table["path"] = table["path"].str.replace("made/G1", "taken")
     table.to_csv(tmp_path / "labels.csv", index=False)
     assert load_dataset(tmp_path / "labels.csv").origin == "simulated and real"
+
+
+def test_data_that_lie_where_a_name_leads_are_meant_but_no_empty_folder_and_no_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = [is_named("simulated")]
+    (tmp_path / "simulated").mkdir()
+    for name in ("", "model.json", "a.png"):
+        if name:
+            (tmp_path / "simulated" / name).touch()
+        found.append(is_named("simulated"))
+    (tmp_path / "simulated" / "model.json").unlink()
+    assert [*found, is_named("simulated")] == [True, True, True, True, False] and not is_named("others")

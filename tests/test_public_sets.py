@@ -15,6 +15,7 @@ from PIL import Image
 
 from cellcycle.cli import main
 from cellcycle.datasets import load_dataset, public
+from cellcycle.datasets.download import fetch_file
 from cellcycle.errors import CellCycleError, DataError
 
 
@@ -31,6 +32,9 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         if wanted and self.headers.get("If-Range", tag) == tag:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if start >= len(body):
+                self.send_error(416)
+                return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body) - start))
         self.send_header("ETag", tag)
@@ -219,6 +223,14 @@ def test_parts_of_two_editions_are_not_joined(server):
     server.cut, server.files["/BBBC048v1.zip"] = None, bbbc048_archive()
     public.fetch("bbbc048", agree=True)
     assert len(load_dataset("bbbc048")) == 14
+
+
+@pytest.mark.parametrize("length", [9000, 9500])
+def test_a_part_as_long_as_the_file_or_longer_is_fetched_anew(server, tmp_path, length):
+    server.files["/a.bin"] = content = b"x" * 9000
+    (tmp_path / "a.bin.part").write_bytes(b"y" * length)
+    fetch_file(f"{server.root}/a.bin", tmp_path / "a.bin", f"md5:{hashlib.md5(content).hexdigest()}", 10_000)
+    assert (tmp_path / "a.bin").read_bytes() == content and len(server.asked) == 2
 
 
 def test_a_recorded_hash_is_checked_ever_after(server):
