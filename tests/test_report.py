@@ -987,6 +987,23 @@ def test_no_file_is_replaced_but_an_earlier_report(tmp_path):
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "name", "file"), [(Path, "write_text", "r.html"), (pd.DataFrame, "to_csv", "r_numbers.csv")]
+)
+def test_a_full_disk_is_one_line_and_leaves_the_earlier_page(tmp_path, monkeypatch, kind, name, file):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    nuclei_of(CONTROL, 5, well="", plate="").to_csv(tmp_path / "t.csv", index=False)
+    experiment, page = read_experiment([tmp_path / "t.csv"]), tmp_path / "r.html"
+    page.write_text(before := '<meta name="generator" content="cellcycle report">the earlier one', encoding="utf-8")
+    monkeypatch.setattr(kind, name, full)
+    with pytest.raises(SettingError, match=f"{re.escape(file)}: the disk is full"):
+        write_report(page, experiment, [tmp_path / "t.csv"], None)
+    assert page.read_text(encoding="utf-8") == before
+
+
 def numbers_of(page):
     """Return the file of the numbers of a page."""
     return page.with_name(f"{page.stem}_numbers.csv")
@@ -1163,7 +1180,7 @@ def test_pictures_of_nuclei_are_of_the_channel_and_time_that_were_predicted(tmp_
 
 
 @pytest.mark.slow
-def test_plates_with_files_of_one_name_are_named_and_coloured_alike(tmp_path, monkeypatch):
+def test_plates_with_files_of_one_name_are_named_and_coloured_alike(tmp_path):
     rng, parts = np.random.default_rng(0), []
     for k, (plate, site) in enumerate((plate, site) for plate in ("P1", "P2") for site in (1, 2)):
         image = f"{plate}/A01_s{site}.tif"
@@ -1182,15 +1199,3 @@ def test_plates_with_files_of_one_name_are_named_and_coloured_alike(tmp_path, mo
     assert "<h3>Plate P1</h3><img" in text and "<h3>Plate P2</h3><img" in text
     assert re.search("<small>P1/A01_s1.tif, nucleus", text) and "<small>A01_s1.tif" not in text
     assert "no nucleus is counted in 1 field: P2/A01_s2.tif" in text
-
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(SettingError, match=r"r\.html: the disk is full"):
-        write_report(page, experiment, [table], tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
-    with pytest.raises(SettingError, match=r"r_numbers\.csv: the disk is full"):
-        write_report(page, experiment, [table], tmp_path)
-    assert page.read_text(encoding="utf-8") == text
