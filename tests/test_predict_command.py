@@ -186,28 +186,25 @@ def test_a_field_prints_counts_and_shares(run):
     assert sum(float(share) for *_, share in counts) == pytest.approx(100, abs=0.3)
 
 
-@pytest.fixture(scope="module")
-def by_library():
-    return predict([FIELD, MITOSIS])
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["csv", "json", "parquet"])
-def test_rows_hold_the_numbers_of_the_library(run, tmp_path, name, by_library):
-    if name == "parquet":
-        pytest.importorskip("pyarrow")
-    file = tmp_path / f"rows.{name}"
-    code, out, _ = run("predict", FIELD, MITOSIS, "--output", file)
+def test_rows_hold_the_numbers_of_the_library_in_every_format(run, tmp_path):
+    pytest.importorskip("pyarrow")
+    expected, made = predict([FIELD, MITOSIS]), {name: tmp_path / f"rows.{name}" for name in ("csv", "json", "parquet")}
+    code, out, _ = run("predict", FIELD, MITOSIS, "--output", made["csv"])
     assert code == 0
     assert "Nuclei:" in out
+    for name in ("json", "parquet"):
+        with output.row_writer(name, made[name]) as write:
+            write(expected)
     readers = {"csv": lambda f: rows(f.read_text()), "json": lambda f: pd.DataFrame(json.loads(f.read_text()))}
-    found, expected = readers.get(name, pd.read_parquet)(file), by_library
-    assert found.columns.tolist() == expected.columns.tolist()
-    assert found["call"].tolist() == expected["call"].tolist()
-    np.testing.assert_allclose(found["integrated_dna"], expected["integrated_dna"], rtol=1e-12)
-    for column in ("p_G1", "p_M", "confidence"):
-        np.testing.assert_allclose(found[column], expected[column].round(4), atol=1e-12)
-    assert list(tmp_path.iterdir()) == [file]
+    for name, file in made.items():
+        found = readers.get(name, pd.read_parquet)(file)
+        assert found.columns.tolist() == expected.columns.tolist()
+        assert found["call"].tolist() == expected["call"].tolist()
+        np.testing.assert_allclose(found["integrated_dna"], expected["integrated_dna"], rtol=1e-12)
+        for column in ("p_G1", "p_M", "confidence"):
+            np.testing.assert_allclose(found[column], expected[column].round(4), atol=1e-12)
+    assert sorted(tmp_path.iterdir()) == sorted(made.values())
 
 
 def test_rows_go_to_standard_output_alone(run):
