@@ -259,7 +259,12 @@ def test_what_is_stored_comes_back_and_gaps_are_named(nuclei):
         whole | {name: value} for name in ("temperature", "thresholds", "costs") for value in (None, "x", [], -1)
     ]
     broken += [whole | {"costs": [[0.0]]}, whole | {"strangeness": {"means": []}}, whole | {"strangeness": [1]}]
-    broken += [whole | {"strangeness": whole["strangeness"] | {"covariance": [[1.0]]}}, [], None, "text"]
+    beyond = {"thresholds": [0.1, 0.1, 0.1, 2.0], "price": -1, "coverage": 0.0, "costs": [[np.nan] * 4] * 4}
+    broken += [whole | {name: value} for name, value in beyond.items()]
+    n_features = len(whole["strangeness"]["features"])
+    broken += [whole | {"strangeness": whole["strangeness"] | {"covariance": covariance}}
+               for covariance in ([[1.0]], (-np.eye(n_features)).tolist())]  # fmt: skip
+    broken += [[], None, "text"]
     for stored in broken:
         with pytest.raises(CheckpointError, match="its confidence lacks a usable") as error:
             confidence.Confidence.from_dict(stored)
