@@ -244,6 +244,15 @@ def test_weights_can_be_taken_out_of_the_probabilities_of_strange_nuclei_too(nuc
     assert np.ptp(alike[np.isfinite(alike[:, 3]), 3]) > 0.1
 
 
+def test_the_interval_of_a_coverage_is_over_units_whose_cells_are_alike():
+    slides = np.repeat(np.arange(10), 40)
+    sets = np.stack([slides < 8, slides >= 8], axis=1)
+    alone, by_slide = (evaluation.coverage_table(sets, np.zeros(400, int), "AB", units).loc["all"]
+                       for units in (None, slides))  # fmt: skip
+    assert alone["coverage"] == by_slide["coverage"] == 0.8
+    assert by_slide["high"] - by_slide["low"] > 3 * (alone["high"] - alone["low"])
+
+
 def test_what_is_stored_comes_back_and_gaps_are_named(nuclei):
     table, _, slides = nuclei
     scores, truth = draw(1000, sharpness=2)

@@ -11,6 +11,7 @@ import pytest
 from cellcycle.datasets.lookup import ImageFolder
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import expand, read_plane
+from cellcycle.images.bounded import bytes_of
 from cellcycle.predict.groups import layout
 
 zarr = pytest.importorskip("zarr")
@@ -351,3 +352,10 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "zarr", None)
     with pytest.raises(ImageError, match=r"pip install 'cellcycle\[zarr\]'"):
         read_plane(path)
+
+
+def test_a_store_is_as_large_as_all_its_files(tmp_path):
+    for name, n in (("a", 7), ("0/b", 30)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(n))
+    assert bytes_of(tmp_path) == 37
