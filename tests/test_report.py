@@ -287,6 +287,15 @@ def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, f
         read_experiment([tmp_path / "t.csv"])
 
 
+def test_a_table_without_a_nucleus_is_read_beside_others_and_refused_alone(tmp_path):
+    nuclei_of(CONTROL, 20, condition="DMSO").to_csv(tmp_path / "a.csv", index=False)
+    empty = {"image": "C01_s1.tif", "flags": "no_nucleus", "kind": "field", "well": "C01", "condition": "DMSO"}
+    as_frame(full_columns(empty, PHASES, 1)).to_csv(tmp_path / "b.csv", index=False)
+    assert len(read_experiment([tmp_path / "a.csv", tmp_path / "b.csv"]).nuclei) == 20
+    with pytest.raises(DataError, match=r"none of its rows holds a nucleus \(1 no nucleus\)"):
+        read_experiment([tmp_path / "b.csv"])
+
+
 def test_a_column_of_a_map_that_one_of_several_tables_has_is_empty_in_the_others(tmp_path):
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     nuclei_of(CONTROL, 20, slide="s1", time="1").to_csv(files[0], index=False)
