@@ -44,6 +44,12 @@ CHANNELS = {
     "German": [f"A0{w}_Kanal{k}.tif" for w in (1, 2) for k in (1, 2)],
     "Spanish, in folders": [f"canal {k}/{w}.tif" for w in (1, 2) for k in (1, 2)],
     "colours in German": [f"A0{w}_{colour}.tif" for w in (1, 2) for colour in ("blau", "grün")],
+    "colours that are other words in English": [f"A01_{colour}.tif" for colour in ("blau", "rot")],
+    "colours in French": [f"A0{w}_{colour}.tif" for w in (1, 2) for colour in ("bleu", "vert")],
+    "colours as a Mac writes them": ["A01_blau.tif", "A01_gru\u0308n.tif"],
+    "another short form": ["s1_chn1.tif", "s1_chn2.tif"],
+    "another short form, in folders": ["chn1/1.tif", "chn2/1.tif"],
+    "letters in full width": ["\uff21\uff10\uff11_w1.tif", "\uff21\uff10\uff11_w2.tif"],
     "living and dead": ["HeLa_PI.tif", "HeLa_Calcein.tif"],
     "living and dead, a well": ["A01_SYTOX.tif", "A01_Calcein AM.tif"],
     "dead and a histone of all": ["f1_SYTOX.tif", "f1_H2B-GFP.tif"],
@@ -79,6 +85,8 @@ FIELDS = {
     "numbered crops": [f"{k:03d}.tif" for k in range(400, 500)],
     "lines of fluorescent proteins": ["HeLa-iRFP670_01.tif", "HeLa-RFP_01.tif"],
     "zones in folders": [f"z{k}/tail/1.tif" for k in (1, 2)],
+    "patients": ["CHN1_1.tif", "CHN2_1.tif"],
+    "turned pictures": ["leaf.tif", "leaf_rot.tif"],
     "dates": [f"IMG_202401011_00{k}.tif" for k in (1, 2)],
     "regions of one stain": ["A01_DAPI_ROI1.tif", "A01_DAPI_ROI2.tif"],
     "other plane of another field": ["z1/a.tif", "z2/b.tif"],
@@ -149,6 +157,14 @@ def test_the_picture_of_named_channels_is_a_copy():
 )
 def test_the_stain_of_all_is_taken(dna, others):
     assert fields_of([*others, dna]) == ([dna], {"files of other channels": others})
+
+
+def test_letters_with_an_accent_and_in_full_width_are_read_however_they_are_written(tmp_path):
+    names = ["\uff33_\uff24\uff21\uff30\uff29.tif", "\uff33_Ki67.tif"]
+    assert fields_of(names) == (names[:1], {"files of other channels": names[1:]})
+    assert by_name(["\uff24\uff21\uff30\uff29", "GFP"]) == [0] and by_name(["ma\u0301scara DAPI"]) == []
+    names = ["s1.tif", "s1_aperc\u0327u.tif"]
+    assert fields_of(names) == (names[:1], {"copies": names[1:]})
 
 
 @pytest.mark.parametrize("alive", [

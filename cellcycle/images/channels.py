@@ -1,6 +1,7 @@
 """Choose the DNA channel of a file by a fixed rule, or refuse and list the channels."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 
 import numpy as np
@@ -69,8 +70,11 @@ _PLAIN = {
 }  # fmt: skip
 # Colours by which the files of channels are told apart; IR and UV are no such: cells are irradiated so.
 _COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
-# The same in other languages, but for what is another word in English: rot, vert.
-_COLOURS |= {"blau", "grün", "gruen", "bleu", "rouge", "azul", "verde", "rojo", "rosso"}
+# The same in German, French, Spanish and Italian.
+_COLOURS |= {
+    "blau", "grün", "gruen", "rot", "gelb", "bleu", "vert", "rouge", "jaune", "azul", "verde", "rojo", "amarillo",
+    "blu", "rosso", "giallo",
+}  # fmt: skip
 # What names a channel in the name of a file; and what says of one that it is not of DNA.
 IN_NAMES = _FLUORS | _COLOURS
 _NOT_DNA = _NOT | _FLUORS | _OTHERS
@@ -242,6 +246,7 @@ def words(name: str) -> list[str]:
     >>> words("confDAPI-405 nm"), words("nonDNA_mCherry"), words("ex405")
     (['conf', 'dapi', '405', 'nm'], ['non', 'dna', 'mcherry'], ['ex405'])
     """
+    name = unicodedata.normalize("NFKC", name)
     name = re.sub(r"(sir)[- _]?(dna)|([ty]o)[- _]?(pro)|(draq)[- _](?=[57])", r"\1\2\3\4\5", name, flags=re.IGNORECASE)
     name = re.sub(r"Nuc(?:Blue|Spot)|PicoGreen", lambda found: found.group().lower(), name)
     parted = re.sub(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[a-z])(?=D(?:NA|API|api))|(?<=[a-z])(?=Hoechst)", " ", name)

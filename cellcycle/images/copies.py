@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -80,7 +81,8 @@ def _is_smaller(file: str, best: str) -> bool:
 
 def origin_of(file: str) -> tuple[tuple[str, str], tuple]:
     """Return folder and name of what a file may be a copy of, and how much less it would be, as a key to sort by."""
-    folder, name = os.path.split(file)
+    # A letter and its accent are one, as in names that come from a Mac they are not.
+    folder, name = os.path.split(unicodedata.normalize("NFC", file))
     path = Path(name)
     stem, suffix = path.stem, path.suffix.lower()
     if suffix and stem.lower().endswith(".ome"):

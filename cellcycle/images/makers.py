@@ -1,6 +1,7 @@
 """By which rules the makers of microscopes number the channel in the name of a file, or name it, and its well."""
 
 import re
+import unicodedata
 
 _GUID = re.compile(r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?(?:\.ome)?$", re.IGNORECASE)
 # What Fiji writes before the name of a projection.
@@ -9,7 +10,8 @@ PROJECTED = r"(?:MAX|MIN|AVG|SUM|STD|MED)_"
 _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=_|$)",  # ImageXpress, MetaMorph
     r"(?<![a-z])(?P<number>ch\d{1,2})(?P<name>)(?=sk\d|[_. -]|$)",  # Opera, Operetta, Columbus, Leica, Keyence
-    r"(?<![a-z])(?P<number>(?:chan(?:nel)?|[ck]anale?)[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",  # Micro-Manager
+    # Micro-Manager
+    r"(?<![a-z])(?P<number>(?:chan(?:nel)?|(?-i:[Cc]hn)|[ck]anale?)[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",
     # Nikon, CellVoyager, Fiji's sequences of stacks
     r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?|t\d+_z\d+_(?=c\d{3}))(?P<number>c\d{1,4})(?P<name>)(?=[_. tz-]|$)",
     r"(?:^|[_ -])(?:[bhirstvz]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[hmtxyz]\d[\d-]*)*(?:_ORG$|y\d+-\d))",  # ZEN
@@ -54,6 +56,11 @@ PART_OF_PLATE = re.compile(
 )
 # Each channel has its own exposure.
 _EXPOSURE = re.compile(r"[ _-]\d+(?:\.\d+)? ?ms(?=[ _.-]|$)", re.IGNORECASE)
+
+
+def plain(name: str) -> str:
+    """Return a name with each letter and its accent as one, for a Mac parts them, and no letter in full width."""
+    return unicodedata.normalize("NFKC", name)
 
 
 def by_makers(stem: str) -> tuple[str, list[str], list[str]]:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
@@ -46,7 +45,7 @@ def masks_among(files: Iterable[str]) -> list[str]:
         folders = tuple(below[os.path.join(*origin)])
         ways = list(map(_of_masks, folders))
         depth = next((k for k, way in enumerate(ways) if way), None)
-        name = unicodedata.normalize("NFC", origin[1])
+        name = origin[1]
         if depth is None:
             others[file] = folders, name
         else:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from cellcycle.images.channels import NUCLEI, by_name, can_be_stain, is_known, says_stain, stain_spans
-from cellcycle.images.makers import by_makers
+from cellcycle.images.makers import by_makers, plain
 from cellcycle.names import n_alike
 
-_FOLDER = re.compile(r"(?:w|ch|chan(?:nel)?|[ck]anale?|wave(?:length)?)[ _-]?\d{1,2}", re.IGNORECASE)
+_FOLDER = re.compile(r"(?:w|ch|(?-i:[Cc]hn)|chan(?:nel)?|[ck]anale?|wave(?:length)?)[ _-]?\d{1,2}", re.IGNORECASE)
 _MOST_FOLDERS = 6  # more are wells, weeks or the like
 # These number a channel only if nothing else could be meant: c1 is a well or a condition, too.
 _LONE = re.compile(
@@ -63,7 +63,7 @@ def parts_of(files: Iterable[str]) -> dict[str, Part]:
     >>> [part.channel for part in parts_of(["A01_DAPI.tif", "A01_Ki67.tif", "A02_DAPI.tif"]).values()]
     [('', 'dapi'), ('', 'ki67'), ('', 'dapi')]
     """
-    below = folders_below(files)
+    below = {file: list(map(plain, folders)) for file, folders in folders_below(files).items()}
     parts = _parts(below)
     if any(map(_NUCLEI.search, below)):
         parts |= _with_nuclei(_parts(below, nuclei=True))
@@ -103,7 +103,7 @@ def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
 
 def _by_rule(file: str, folders: list[str], nuclei: bool) -> Part:
     """Return the parts by rules of makers and by stains that are known, in the name of the file or of its folder."""
-    rest, numbers, names = by_makers(os.path.splitext(os.path.basename(file))[0])
+    rest, numbers, names = by_makers(plain(os.path.splitext(os.path.basename(file))[0]))
     spans = stain_spans(rest, nuclei)
     names += [rest[start:end] for start, end in spans]
     if any(names) or "_Channel" in rest:
