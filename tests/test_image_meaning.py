@@ -68,6 +68,8 @@ RIGHT = {
     "signed 8 from its least": ((BASE // 8 - 128).astype(np.int8), {}),
     "z-score": (((FLOATS - FLOATS.mean()) / FLOATS.std()).astype(np.float32), {}),
     "z-score as integers": (signed((FLOATS - FLOATS.mean()) / FLOATS.std() * 1000), {}),
+    "signed from its least, as floats": ((FLOATS - 32768).astype(np.float32), {}),
+    "signed from its least, in more bits": ((BASE.astype(np.int32) - 32768), {}),
     "-1 to 1": ((2 * FLOATS / FLOATS.max() - 1).astype(np.float32), {}),
     "signed 32 from its least": ((BASE.astype(np.int64) - 2**31).astype(np.int32), {}),
     "signed 64": (BASE.astype(np.int64), {}),
@@ -84,7 +86,7 @@ RIGHT = {
 REFUSED = {
     "logarithms": (np.log10(FLOATS), "logarithms"),
     "logarithms of shares": (np.log(FLOATS / FLOATS.max()), "below 0"),
-    "all below 0": (FLOATS - 32768, "below 0"),
+    "all below 0": (FLOATS - 40_000, "below 0"),
     "-1 to nearly -1": (2 * FLOATS / 65535 - 1, "below 0"),
 }
 
@@ -176,8 +178,11 @@ def test_units_are_known_by_all_their_names(tmp_path, unit):
     assert read_plane(write(tmp_path / "a.tif", BASE, **options)).pixel_size_um == pytest.approx(0.325, rel=1e-3)
 
 
-def test_signed_counts_keep_their_full_range():
-    np.testing.assert_allclose(scale_to_unit(signed(FLOATS - 32768)), BASE / 65535, atol=1e-6)
+@pytest.mark.parametrize("dtype", ["int16", "int32", "int64", "float32", "float64"])
+def test_signed_counts_keep_their_full_range(dtype):
+    # Some of the brightest are above 0.
+    counts = np.clip(np.rint(FLOATS * 40), 0, 65535)
+    np.testing.assert_allclose(scale_to_unit((counts - 32768).astype(dtype)), counts / 65535, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["uint32", "int32", "int64", "float32", "float64"])

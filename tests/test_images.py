@@ -365,6 +365,15 @@ def test_several_fields_are_refused_whatever_their_sizes_but_a_thumbnail_is_not(
             np.testing.assert_allclose(plane.pixels, as_unit(nucleus16), atol=1e-7)
 
 
+@pytest.mark.parametrize("whites", [(True, False), (False, True), (True, True)])
+def test_a_thumbnail_that_calls_0_white_is_one(tmp_path, nucleus16, whites):
+    images = nucleus16, (nucleus16[::4, ::4] >> 8).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for image, is_white_0 in zip(images, whites, strict=True):
+            writer.write(~image if is_white_0 else image, photometric=1 - is_white_0, metadata=None)
+    np.testing.assert_allclose(read_plane(tmp_path / "a.tif").pixels, as_unit(nucleus16), atol=1e-7)
+
+
 def test_pyramid_gives_its_full_resolution(tmp_path, nucleus16):
     with tifffile.TiffWriter(tmp_path / "p.ome.tif") as writer:
         writer.write(nucleus16, subifds=1, metadata={"axes": "YX"})

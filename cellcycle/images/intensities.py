@@ -107,8 +107,10 @@ def _dark(dtype, pixels: np.ndarray, path) -> float:
     some = pictured if 0 < pictured.size < 0.98 * some.size else some
     least, low, middle, high = np.percentile(some, (0.1, 1, 50, 99.9))
     largest = pixels.max()
-    if dtype.kind == "i" and low <= np.iinfo(dtype).min / 2:
-        return float(np.iinfo(dtype).min)
+    # Signed numbers may have been stored as floats, or in more bits, since.
+    for first in (-(2.0**15), float(np.iinfo(dtype).min) if dtype.kind == "i" else 0.0):
+        if first <= pixels.min() and low <= first / 2 < 0 and largest < -first:
+            return first
     if low < 0 and largest <= 0:
         finding = "all of its numbers are below 0, as those of logarithms are"
         raise ImageError(path, finding, "export intensities, best as the 16 bits of the camera")

@@ -168,7 +168,11 @@ def _is_level(small, large) -> bool:
     pages = [page for page in large.pages if page is not None]
     with quiet():
         looked_at = pages[:: -(-len(pages) // _MOST_LOOKED_AT)]
-        return is_shrunken(small.asarray(), (page.asarray() for page in looked_at))
+        shown = small.asarray()
+        if (small.photometric == 0) != (large.keyframe.photometric == 0):
+            # Of one of the two 0 is white: it shows the other upside down.
+            shown = shown.max() - shown
+        return is_shrunken(shown, (page.asarray() for page in looked_at))
 
 
 class _Planes:
