@@ -15,6 +15,7 @@ SAID = {
     "MetaMorph, confocal": (["e_w1confGFP.TIF", "e_w2confDAPI.TIF"], [1]),
     "ScanR": ([f"--W00001--P00001--Z00000--T00000--{s}.tif" for s in ("GFP", "DAPI", "Alexa 647")], [1]),
     "InCell": ([f"A - 1(fld 1 wv {s} - {s}).tif" for s in ("FITC", "DAPI")], [1]),
+    "a short name": (["A01_Hoe.tif", "A01_GFP.tif", "A02_HOE33342.tif", "A02_GFP.tif", "hoeing_1.tif"], [0, 2, 4]),
     "named": (["f1_DAPI.tif", "f1_GFP.tif", "f2_DAPI.tif", "f2_GFP.tif"], [0, 2]),
     "numbered and named": (["f1_w1_Hoechst.tif", "f1_w2_mCherry.tif"], [0]),
     "histone": (["f1_H2B.tif", "f1_Cy5.tif"], [0]),

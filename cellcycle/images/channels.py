@@ -11,7 +11,7 @@ from cellcycle.images.colours import only_picture, without_drawings
 from cellcycle.images.stacks import STACK, Stack
 
 # A stain says what a channel shows whatever stands beside it.
-_STAINS = {"dapi", "hoechst", "draq", "sytox", "nucblue", "nucspot", "picogreen", "topro", "feulgen"}
+_STAINS = {"dapi", "hoechst", "hoe", "draq", "sytox", "nucblue", "nucspot", "picogreen", "topro", "feulgen"}
 # These say it only where nothing else is said: there are DNA-PK, nuclear envelopes and a GFP that is excited at 405.
 _BARE = {"dna", "sirdna"}
 # Beside another stain, or what glows in living cells, these may be there to show the dead ones. DRAQ5 stains all.
@@ -82,9 +82,9 @@ _NOT_DNA = _NOT | _FLUORS | _OTHERS
 # have several words.
 _DNA_NAME = re.compile(
     r"(?:(?<![A-Za-z])(?:no|non|not|without|anti|sub|ohne|kein|sans|sin|senza)[ _-]?)?"
-    r"(?:(?<![A-Za-z])(?:dapi|hoechst)|(?-i:(?<=[a-z])(?:DAPI|Dapi|Hoechst))"
+    r"(?:(?<![A-Za-z])(?:dapi|hoe(?:chst)?)|(?-i:(?<=[a-z])(?:DAPI|Dapi|Hoechst))"
     r"|(?<![A-Za-z])(?:draq|sytox|nucblue|nucspot|picogreen|to-?pro|feulgen|sir-?dna|spy\d{3}-?dna|dna|h2b))"
-    r"(?:(?<=hoechst)[ _-]?(?:33342|33258|34580)|(?<=draq)[57]|(?<=pro)[ _-]?[135]"
+    r"(?:(?:(?<=hoechst)|(?<=hoe))[ _-]?(?:33342|33258|34580)|(?<=draq)[57]|(?<=pro)[ _-]?[135]"
     r"|(?<=sytox)[ _-]?(?:green|blue|orange|red))?(?![A-Za-z])"
     r"(?:[ _-](?:secondary(?:[ _-]only)?|background|bg|flat[ _-]?field|dark|blank|autofluorescence|bleed\w*)"
     r"(?![A-Za-z]))?"
