@@ -74,6 +74,7 @@ CASES = {
     "zeros in corners of a dark ground": (lambda p: np.where(CORNERS, 0, p - LEVEL + 80), CORNERS, "filled"),
     "two values in corners": (lambda p: np.where(CORNERS, 300 + (X + Y // 2) % 2, p), CORNERS, "filled"),
     "a slope in corners": (lambda p: np.where(CORNERS, X / 2, p), CORNERS, "filled"),
+    "a mirror image at one side": (lambda p: np.vstack([p[79:39:-1], p[40:]]), Y < 40, "filled"),
     "a black bar": (fill(0, BAR & (abs(Y - 290) < 2)), BAR, "filled"),
     "black lines of a panel": (fill(0, (Y // 2 == 80) | (X // 2 == 80)), CROSS, "filled"),
     "a round field": (fill(0, ROUND), ROUND, "filled"),
@@ -161,6 +162,40 @@ def test_nuclei_that_a_round_field_cuts_are_at_its_edge_also_where_the_backgroun
     nearest = [np.hypot(*(nuclei.centres - at).T).argmin() for at in cut]
     assert len(cut) >= 4
     assert np.mean(["edge" in nuclei.measured["flags"][k] for k in nearest]) > 0.7
+
+
+@pytest.mark.parametrize("blur", [0.7, 2, 3])
+def test_nuclei_that_a_filling_with_a_soft_edge_cuts_are_at_its_edge(blur):
+    nuclei = found(counts() * (1 - ndimage.gaussian_filter(ROUND.astype(float), blur)))
+    cut = [c for c in CENTRES if 0.1 < ROUND[np.hypot(Y - c[0], X - c[1]) < 11].mean() < 0.9]
+    nearest = [np.hypot(*(nuclei.centres - at).T).argmin() for at in cut]
+    assert len(cut) == 8 and all("edge" in nuclei.measured["flags"][k] for k in nearest)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric"])
+def test_nuclei_that_a_padding_mirrors_are_counted_once_and_those_that_it_cuts_are_at_its_edge(mode):
+    # The first row of pixels goes through nuclei, which seem whole beside their mirror images.
+    nuclei = found(np.pad(counts()[27:], ((45, 0), (40, 60)), mode=mode))
+    assert (nuclei.kind, len(nuclei)) == ("field", 36)
+    is_cut = nuclei.centres[:, 0] < 60
+    assert is_cut.sum() == 6 and all(
+        ("edge" in of) == cut for of, cut in zip(nuclei.measured["flags"], is_cut, strict=True)
+    )
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric"])
+def test_the_nucleus_of_a_crop_that_a_padding_mirrors_is_at_its_edge(mode):
+    (y, x), pixels = CENTRES[7], counts()
+    for top, flags in ((y - 2, "edge"), (y - 24, "")):
+        crop = found(np.pad(pixels[top : y + 24, x - 24 : x + 24], ((24 - y + top, 0), (0, 0)), mode=mode))
+        assert crop.kind == "nucleus" and list(crop.measured["flags"]) == [flags]
+
+
+def test_pictures_that_repeat_themselves_otherwise_are_not_padded():
+    one = counts()[:40, :40]
+    gap = np.where(abs(Y - 8) < 8, 300, counts())
+    for pixels in (np.kron(one, np.ones((8, 8))), np.vstack([one, one[::-1]]), np.hypot(Y - 20, X - 160), gap[8:]):
+        assert filled._with_mirrored(pixels.astype(np.float32), None) is None
 
 
 def test_a_round_field_without_nuclei_has_none():

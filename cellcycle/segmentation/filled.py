@@ -1,4 +1,4 @@
-"""What of a picture is filled in: zeros, or another constant, round a stitched, turned or round picture."""
+"""What of a picture is filled in: zeros, another constant, or its mirror image, round a stitched or turned picture."""
 
 import numpy as np
 from scipy import ndimage
@@ -32,6 +32,11 @@ _LARGE_PX, _RUN_PX = 50_000, 8
 _LEAST_OF_BOX = 0.75
 # A black bar, line or hole has so many pixels, all of them no larger share of a picture; so many are looked at.
 _LEAST_BLACK_PX, _MOST_BLACK, _MOST_PARTS, _MOST_OF_BLACK = 24, 0.05, 200, 0.8
+# A padding that mirrors a picture is so wide, and shows noise: at least this share of it is brighter, or darker, than
+# both neighbours in its row.
+_LEAST_MIRROR_PX, _LEAST_UNLIKE = 4, 0.1
+# The edge of a filling that was blurred is looked for as far as this, where the level reaches so much of the step.
+_MOST_BLUR_PX, _REACHED = 20, 0.9
 # Where there is noise, no larger share of a picture is flat, but for what is filled in.
 _FLAT_BY_CHANCE = 1e-4
 
@@ -101,7 +106,31 @@ def filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     found = _of_areas(pixels, labels)
     if found is None and (most := _EVEN * _noise_of(pixels)) and _has_runs(pixels, most):
         found = _of_areas(pixels, flat_areas(pixels, most))
-    return _with_black(pixels, found)
+    return _with_black(pixels, _with_mirrored(pixels, found))
+
+
+def _with_mirrored(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    """Return a mask or None with the sides of a picture that show what lies beside them once more."""
+    mirrored = np.zeros(pixels.shape, bool)
+    for rows, found in ((pixels, mirrored), (pixels.T, mirrored.T)):
+        for way in (1, -1):
+            found[::way][: _mirrored_px(rows[::way])] = True
+    if not mirrored.any():
+        return mask
+    return mirrored if mask is None else mask | mirrored
+
+
+def _mirrored_px(rows: np.ndarray) -> int:
+    """Return how many of the first rows are the next ones in a mirror, to the last bit: noise never is."""
+    some = rows[:, :: max(1, rows.shape[1] // 64)]
+    # What is the same from end to end was made so.
+    for last in 1 + np.flatnonzero((some[1:-1] == some[0]).all(axis=1)):
+        n = (last + 1) // 2
+        if n >= _LEAST_MIRROR_PX and (rows[:n] == rows[last : last - n : -1]).all():
+            steps = np.diff(rows[:n].astype(np.float32), axis=1)
+            has_noise = np.mean(steps[:, 1:] * steps[:, :-1] < 0) > _LEAST_UNLIKE and (rows[0] != rows[1]).any()
+            return n if has_noise else 0
+    return 0
 
 
 def _noise_of(pixels: np.ndarray) -> float:
@@ -138,6 +167,16 @@ def _with_black(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | Non
     return black if mask is None else mask | black
 
 
+def _edge_px(pixels: np.ndarray, mask: np.ndarray, contrast: float) -> int:
+    """Return how wide the edge of a filling is: a pixel or two, as turning a picture makes it, or more if blurred."""
+    away = ndimage.distance_transform_cdt(~mask, "chessboard")
+    beside = [pixels[away == k] for k in range(1, _MOST_BLUR_PX + 1)]
+    steps = np.abs([np.median(of) for of in beside if of.size] - np.median(pixels[mask]))
+    if not steps.size or steps[-1] <= _LEAST_JUMP * contrast:
+        return 2
+    return max(2, 1 + int((steps >= _REACHED * steps[-1]).argmax()))
+
+
 def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     sizes = areas_of(labels)
     large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
@@ -161,8 +200,7 @@ def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
             mask |= labels == index
     if not mask.any():
         return None
-    # With the pixel or two that turning a picture makes between filling and picture.
-    mask = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=2)
+    mask = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=_edge_px(pixels, mask, contrast))
     if not (rest := ~mask).any():
         return None
     is_label_image = (labels[rest] > 0).mean() > 0.5
