@@ -226,8 +226,13 @@ def test_a_missing_tile_amid_bright_nuclei_is_seen():
     assert "filled" in look_over(pixels).painted
 
 
-def test_a_row_of_dead_pixels_cuts_no_nucleus():
-    assert look_over(np.where(Y == 134, 0, counts()).astype(np.float32)).painted == {}
+@pytest.mark.parametrize("value", [0, 65535])
+@pytest.mark.parametrize("along", [Y, X], ids=["row", "column"])
+def test_a_row_or_column_of_dead_or_hot_pixels_cuts_no_nucleus(along, value):
+    nuclei, plain = found(np.where(along == 134, value, counts())), found(counts())
+    assert len(nuclei) == 36 and list(nuclei.picture.painted) == ["hot"]
+    np.testing.assert_allclose(nuclei.measured["integrated_dna"], plain.measured["integrated_dna"], rtol=0.02)
+    assert np.count_nonzero(nuclei.measured["flags"] == "hot_pixel") == 6 and nuclei.is_sound.all()
 
 
 def test_a_strip_between_fillings_that_is_no_wider_than_their_edges_is_looked_at():

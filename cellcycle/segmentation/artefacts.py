@@ -72,17 +72,38 @@ def look_over(pixels: np.ndarray) -> Picture:
     painted: dict[str, np.ndarray] = {}
     if min(pixels.shape, default=0) < 3 * FLAT_PX:
         return Picture(pixels)
+    pixels, lines = _with_mended_lines(pixels)
+    if lines.any():
+        painted["hot"] = np.packbits(lines, axis=1)
     flat = flat_areas(pixels)
     for name, mask_of in (("filled", filled), ("drawn", _drawn), ("hot", _hot), ("dirt", _dirt)):
         mask = mask_of(pixels, flat) if flat is not None else mask_of(pixels)
         if mask is not None and not mask.all():
-            painted[name] = np.packbits(mask, axis=1)
+            painted[name] = np.packbits(mask, axis=1) | painted.get(name, np.uint8(0))
             pixels = _painted_over(pixels, mask)
             if flat is not None:
                 flat[mask] = 0
         # It is as large as the picture, and not looked at again.
         flat = None if name == "drawn" else flat
     return Picture(pixels, painted)
+
+
+def _with_mended_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels with dead or hot rows and columns as what lies beside them, and where these are, (H, W) bool.
+
+    Such a line is one pixel wide, of one value from end to end, and darker or brighter than both lines beside it.
+    """
+    mended, lines = pixels, np.zeros(pixels.shape, bool)
+    for axis in (0, 1):
+        is_flat = pixels.min(axis=1 - axis) == pixels.max(axis=1 - axis)
+        for k in np.flatnonzero(is_flat[1:-1] & ~is_flat[2:] & ~is_flat[:-2]) + 1:
+            beside, value = np.take(pixels, (k - 1, k + 1), axis), np.take(pixels, k, axis)[0]
+            low, high = np.percentile(beside, (1, 99))
+            if not low <= value <= high:
+                mended = pixels.copy() if mended is pixels else mended
+                np.moveaxis(mended, axis, 0)[k] = beside.mean(axis)
+                np.moveaxis(lines, axis, 0)[k] = True
+    return mended, lines
 
 
 def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
