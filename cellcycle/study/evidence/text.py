@@ -1,4 +1,4 @@
-"""The board for readers: tables of `docs/evidence.md` and README, figures, and what the cards of models hold."""
+"""The board for readers: tables of `docs/evidence.md` and README, a figure, and what the cards of models hold."""
 
 import textwrap
 from pathlib import Path
@@ -7,26 +7,39 @@ import numpy as np
 import pandas as pd
 
 from cellcycle import files, results
-from cellcycle.checkpoint import ANCHORED, load_checkpoint, shipped_names, write_card
+from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint, shipped_names, write_card
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO
 from cellcycle.predict.priors import PRIORS
 from cellcycle.results import Record
 from cellcycle.study.blocks import markdown_table, refresh
-from cellcycle.study.evidence.board import FOREST, PRODUCTS, ROOT
-from cellcycle.study.evidence.ladder import beside_the_product, ladder_table
-from cellcycle.study.evidence.product import by_quality
-from cellcycle.study.evidence.scores import FIELDS, LEAST_NUCLEI, large_fields, rows_of, scores_of
-from cellcycle.study.evidence.sources import SOURCES
+from cellcycle.study.evidence.baseline import BASELINE, beside_the_baseline
+from cellcycle.study.evidence.board import FOREST, ROOT
+from cellcycle.study.evidence.scores import FIELDS, rows_of, scores_of
+from cellcycle.study.evidence.sources import MITOTIC, SOURCES
 
 WAYS = {"each": "each by itself", "slide": "with the DNA of the slide", "together": "fields together"}
-_NAMES = {
-    FOREST: "*forest*, given the labels",
-    "product_M": "*DNA histogram, M by picture*",
-    "product_all": "*DNA histogram times picture*",
-}
-# Shares that are fitted to the histogram have a row of their own.
-_FITTED, _HISTOGRAM = " fitted", "*DNA histogram*, shares fitted to it, fields together"
+_NAMES = {FOREST: "*forest*, given the labels", BASELINE: "*DNA histogram*, M by picture"}
+# Shares that are fitted to the histogram have a row of their own, and so have those that EdU tells.
+_FITTED, _EDU = " fitted", "EdU+, "
+# Of each source what is shown beside the first table: of which models, read how, and which scores. Cards hold all.
+_SHOWN = {
+    "jurkat": (
+        [(AUTO, "each"), (FOREST, "each"), ("nagao6-g1", "slide"), (ANCHORED, "slide"), (BASELINE, "slide"),
+         (FOREST, "slide")],
+        [*(f"recall {phase}" for phase in PHASES), "calibration error", "set holds the phase",
+         "the same, of the phase held least"],
+    ),
+    "mitocheck": (
+        [(model, "each") for model in (AUTO, "resnet8", "nn", "lr", FOREST)],
+        [*(f"{kind.lower()} called M" for kind in (*MITOTIC, "Interphase")), "calibration error of M"],
+    ),
+    "rpe1": (
+        [(AUTO, "each"), *((model, "together") for model in (AUTO, "nagao6-g1", "resnet8", BASELINE, FOREST))],
+        ["no call", *(f"{phase}, {field}" for field in FIELDS for phase in ("S", "G1")), "calibration error of S"],
+    ),
+    "fields": ([], []),
+}  # fmt: skip
 # What `benchmarks/cultures.py` measures on simulated fields.
 CULTURES = Path("data", "results", "cultures.csv")
 # What `benchmarks/unusual.py` measures on simulated crops.
@@ -65,28 +78,23 @@ AIMS = [
 
 def records() -> list[Record]:
     """Return the committed records, by source, model and way."""
-    order = [AUTO, *shipped_names(), *PRODUCTS, FOREST]
+    order = [AUTO, *shipped_names(), BASELINE, FOREST]
     found = results.load_runs(files.repository() / ROOT)
     places = {name: k for k, name in enumerate(SOURCES)}
     return sorted(found, key=lambda r: (places[r.config["source"]], r.config["way"], order.index(r.config["model"])))
 
 
 def refresh_evidence() -> None:
-    """Write document, README, figures and cards from the committed records."""
+    """Write document, README, figure and cards from the committed records."""
     from cellcycle.plots import save_figures
-    from cellcycle.plots.evidence import PANELS, horseshoe, scores
+    from cellcycle.plots.evidence import horseshoe
 
     root, found = files.repository(), [(record, scores_of(record)) for record in records()]
     refresh(root / "docs" / "evidence.md", document_blocks(found))
     refresh(root / "README.md", {"EVIDENCE": markdown_table(short_table(found))})
-    drawn = {}
-    for name, (own, _) in _by_source(found).items():
-        rows = {_name(r).replace("`", "").replace("*", ""): s for r, s in own}
-        drawn[f"evidence_{name}"] = scores(rows, PANELS[name])
-        for record, _ in own:
-            if (name, record.config["model"], record.config["way"]) == ("rpe1", AUTO, "together"):
-                drawn["evidence_rpe1_edu"] = horseshoe(rows_of(record))
-    save_figures(drawn, root / "docs" / "images")
+    (nuclei,) = (rows_of(r) for r, _ in found if (*_place(r), r.config["model"]) == ("rpe1", "together", AUTO))
+    nuclei["group"] = nuclei["group"].map({field: told for told, field in FIELDS.items()})
+    save_figures({"evidence_rpe1_edu": horseshoe(nuclei)}, root / "docs" / "images")
     for name in shipped_names():
         checkpoint = load_checkpoint(name)
         others = {k: v for k, v in checkpoint.card["scores"].items() if not k.startswith(CARD_KEY)}
@@ -94,45 +102,59 @@ def refresh_evidence() -> None:
 
 
 def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
-    """Return a block a source: what the cells and labels are, what kept them apart, and all scores."""
-    tried = _candidates()
-    slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
-    said = f"{len(tried)} models were trained and scored so.\n\n{markdown_table(tried.set_index('model'))}"
-    blocks = {"CANDIDATES": said, "QUALITY": markdown_table(by_quality(slides))}
-    own = [record for record, _ in found]
-    blocks["LADDER"] = f"{markdown_table(ladder_table(slides, own))}\n\n{textwrap.fill(beside_the_product(own), 120)}"
+    """Return the blocks of the document: scores of all models, of each source by itself, and of simulated cells."""
+    data, own = files.repository() / "data" / "results", [record for record, _ in found]
     cultures = pd.read_csv(files.repository() / CULTURES)
-    blocks |= {"PRIORS": markdown_table(priors_table(cultures)), "STILL": markdown_table(still_table(cultures))}
-    blocks["UNUSUAL"] = markdown_table(unusual_table(pd.read_csv(files.repository() / UNUSUAL)))
-    blocks["AIMS"] = markdown_table(aims_table(found))
-    for name, (own, repeating) in _by_source(found).items():
-        source, facts = SOURCES[name], own[0][0].run
-        n = max(len(record.predictions) for record, _ in own)
-        left = f" ({k} left out)" if (k := facts["n_learned"]) else ""
-        told = [
-            f"*Cells:* {source.title}; {n} nuclei of {facts['n_images']} images; {source.licence}.",
-            f"*Label:* {source.label}.",
-            f"*Kept apart:* {source.apart}{left}.",
-        ]
-        if numbers := _numbers_of(own[0][0]):
-            told.insert(2, f"*Of each label:* {numbers}.")
-        if name == "fields":
-            n_large = len(large_fields(own[0][0].predictions))
-            told.append(f"*Last column:* of the {n_large} fields with {LEAST_NUCLEI} nuclei or more.")
-        if repeating:
-            told.append(f"*Left out:* {'; '.join(map(_name, repeating))}: the same answers as each by itself.")
-        rows = {}
-        for record, scores in own:
-            row = {"nuclei": str(len(record.predictions))}
-            shown = {score: str(value) for score, value in scores.items() if np.isfinite(value.value)}
-            fitted = {score: shown.pop(score) for score in [*shown] if _FITTED in score}
-            rows[_name(record)] = row | shown
-            if fitted:
-                rows[_HISTOGRAM] = row | {score.replace(_FITTED, ""): value for score, value in fitted.items()}
-        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model").fillna("")
-        figure = f"![{source.title}](images/evidence_{name}.png)"
-        blocks[name.upper()] = "\n\n".join(["  \n".join(told), markdown_table(table), figure])
-    return blocks
+    blocks = {
+        "BOARD": markdown_table(board_table(found)),
+        "BASELINE": textwrap.fill(beside_the_baseline(pd.read_csv(data / "g1_quality.csv"), own), 120),
+        "AIMS": textwrap.fill(aims_told(found), 120),
+        "PRIORS": markdown_table(priors_table(cultures)),
+        "STILL": markdown_table(still_table(cultures)),
+        "UNUSUAL": markdown_table(unusual_table(pd.read_csv(files.repository() / UNUSUAL))),
+    }
+    return blocks | {name.upper(): source_block(found, name) for name in SOURCES}
+
+
+def board_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
+    """Return what every model comes to by one score a source, and which of these kinds of cells it learned from."""
+    models = [AUTO, *shipped_names(), BASELINE, FOREST]
+    table = short_table(found, models).rename(index=lambda name: _NAMES.get(name, f"`{name}`"))
+    table.insert(0, "real cells it learned from", [_learned_from(model) for model in models])
+    return table
+
+
+def _learned_from(model: str) -> str:
+    """Return the kinds of real cells among which a model has learned; `auto` and the baseline see as the default."""
+    if model == FOREST:
+        return "each kind"
+    told = load_checkpoint(model if model in shipped_names() else DEFAULT).card["trained_on"]["description"]
+    return ", ".join(kind for kind in ("Jurkat", "HeLa") if kind in told) or "none"
+
+
+def source_block(found: list[tuple[Record, dict]], name: str) -> str:
+    """Return what the cells of a source and their labels are, what kept them apart, and the scores that are shown."""
+    source, (shown, columns) = SOURCES[name], _SHOWN[name]
+    by = {(r.config["model"], _place(r)[1]): (r, scores) for r, scores in found if _place(r)[0] == name}
+    first, n = by[AUTO, source.ways[0]][0], max(len(record.predictions) for record, _ in by.values())
+    numbers = f" ({numbers})" if (numbers := _numbers_of(first)) else ""
+    left = f" ({k} left out)" if (k := first.run["n_learned"]) else ""
+    told = [
+        f"*Cells:* {source.title}; {n} nuclei of {first.run['n_images']} images; {source.licence}.",
+        f"*Label:* {source.label}{numbers}.",
+        f"*Kept apart:* {source.apart}{left}.",
+    ]
+    all_scores = {score: str(value) for _, scores in by.values() for score, value in scores.items()}
+    rows = {"*EdU*": {s.replace(_EDU, "S, "): value for s, value in all_scores.items() if _EDU in s}}
+    for model, way in shown:
+        title = _NAMES.get(model, f"`{model}`")
+        title = f"{title}, {WAYS[way]}" if len(source.ways) > 1 else title
+        rows[title] = {score: str(v) for score, v in by[model, way][1].items() if np.isfinite(v.value)}
+    rows["*shares fitted* to the histogram"] = {
+        s.replace(_FITTED, ""): value for s, value in all_scores.items() if _FITTED in s
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns).dropna(how="all").fillna("")
+    return "\n\n".join(["  \n".join(told), *([markdown_table(table.rename_axis("model"))] if len(table) else [])])
 
 
 def _numbers_of(record: Record) -> str:
@@ -148,20 +170,25 @@ def _candidates() -> pd.DataFrame:
     return pd.read_csv(files.repository() / ROOT / "candidates.csv", dtype=str, keep_default_na=False)
 
 
-def aims_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
-    """Return what was aimed at and what was reached; beside it what a forest came to that was given labels."""
-    scores_at = {tuple(record.config[k] for k in ("model", "source", "way")): scores for record, scores in found}
-    rows = []
+def missed_aims(found: list[tuple[Record, dict]]) -> list[str]:
+    """Return the aims that were not reached, by the value and not its interval, each with what was."""
+    scores_at, missed = {(r.config["model"], *_place(r)): scores for r, scores in found}, []
     for model, source, way, score, sign, aim in AIMS:
-        if (model, source, way) not in scores_at:
-            continue
-        reached, given = scores_at[model, source, way][score], scores_at.get((FOREST, source, way), {}).get(score)
-        is_met = reached.value >= aim if sign == "≥" else reached.value <= aim
-        name = f"{SOURCES[source].title.split()[0]}, {WAYS[way]}: {score}"
-        shown = {"model": f"`{model}`", "aimed at": f"{sign} {aim:g}", "reached": f"{reached:.3f}"}
-        shown |= {"met": "yes" if is_met else "no", _NAMES[FOREST]: f"{given:.3f}" if given else ""}
-        rows.append({"score": name} | shown)
-    return pd.DataFrame(rows, columns=[*rows[0]] if rows else ["score"]).set_index("score")
+        reached = scores_at[model, source, way][score]
+        if not (reached.value >= aim if sign == "≥" else reached.value <= aim):
+            place = f"{SOURCES[source].title.split()[0]}, {WAYS[way]}"
+            missed.append(f"{score} of `{model}` ({place}) {sign} {aim:g}: {reached}")
+    return missed
+
+
+def aims_told(found: list[tuple[Record, dict]]) -> str:
+    """Return how many aims were met, which were not, and among how many models was chosen, as sentences."""
+    missed = missed_aims(found)
+    return (
+        f"Before training {len(AIMS)} aims were set for these scores; {len(AIMS) - len(missed)} are met. Missed: "
+        f"{'; '.join(missed) or 'none'}. What ships was chosen among {len(_candidates())} trained models in view of "
+        "these scores, which may so flatter it."
+    )
 
 
 def priors_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -179,11 +206,9 @@ def priors_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def still_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what is called in cultures that stand still, beside growing ones, from the rows of `CULTURES`."""
-    own = rows[(rows["prior"] == "culture") & rows["scale_known"].notna()]
-    own = own.assign(scale=np.where(own["scale_known"].astype(bool), "known", "not known"))
-    parts = own.groupby(["culture", "scale"], sort=False)
+    parts = rows[(rows["prior"] == "culture") & rows["scale_known"].notna()].groupby("culture", sort=False)
     table = parts[["no_call", "right", "wrong"]].mean().map("{:.2f}".format)
-    return table.assign(fields=parts.size().astype(str)).rename(columns={"no_call": "no call"}).reset_index("scale")
+    return table.assign(fields=parts["number"].nunique().astype(str)).rename(columns={"no_call": "no call"})
 
 
 def unusual_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -193,32 +218,11 @@ def unusual_table(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(nuclei=table["nuclei"].astype(int).astype(str))
 
 
-def _by_source(found) -> dict[str, tuple[list[tuple[Record, dict]], list[Record]]]:
-    """Return the records of each source, and aside those of a way in which nothing is answered otherwise."""
-    made, alone = {}, {}
+def short_table(found: list[tuple[Record, dict]], models=(AUTO, ANCHORED, FOREST)) -> pd.DataFrame:
+    """Return what some models come to by one score a source: README's are `auto`, that which reads DNA, the forest."""
+    rows: dict = {model: {} for model in models}
     for record, scores in found:
-        (source, way), model = _place(record), record.config["model"]
-        answers = record.predictions.filter(["call", *(f"p_{phase}" for phase in PHASES)])
-        own, repeating = made.setdefault(source, ([], []))
-        if way != "each" and answers.equals(alone.get((source, model))):
-            repeating.append(record)
-        else:
-            own.append((record, scores))
-            alone |= {(source, model): answers} if way == "each" else {}
-    return made
-
-
-def _name(record: Record) -> str:
-    (source, way), model = _place(record), record.config["model"]
-    shown = _NAMES.get(model, f"`{model}`")
-    return f"{shown}, {WAYS[way]}" if len(SOURCES[source].ways) > 1 else shown
-
-
-def short_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
-    """Return what `auto`, the model that reads DNA, and the forest come to, by one score a source: the README's."""
-    rows: dict = {AUTO: {}, ANCHORED: {}, FOREST: {}}
-    for record, scores in found:
-        # A row has 120 letters; the document has this interval, too.
+        # A row has 120 letters; the cards have this interval, too.
         short = {score: f"{e.value:.2f}" if score == "no call" else str(e) for score, e in scores.items()}
         told = {_SHORT.get((*_place(record), score)): value for score, value in short.items()}
         rows.get(record.config["model"], {}).update(told)
