@@ -80,6 +80,15 @@ def test_the_table_of_results_is_found_by_a_script_that_shares_no_code_with_the_
     assert len(found.stdout.splitlines()) == (8 + 6 + 6) * len(metrics.SCORES)
 
 
+def test_what_the_results_say_in_short_holds_in_their_tables():
+    file = ROOT / "docs" / "results.md"
+    assert block(file, "FINDINGS").count("better: none;") == 3 and "no lead is left" in block(file, "FINDINGS")
+    rows = [line.split(" | ") for line in block(file, "REAL_CELLS").splitlines() if " absolute " in line]
+    # Accuracy, balanced accuracy, macro F1; each as "value [low, high]".
+    best, dna = ([re.findall(r"[\d.]+", cell) for cell in r[2:5]] for r in rows if r[0] in ("| best", "| DNA content"))
+    assert all(float(a[1]) > float(b[2]) for a, b in zip(best, dna, strict=True))
+
+
 @pytest.mark.slow
 def test_nothing_stands_above_the_ceiling_of_its_score(profile, dataset):
     ceiling = experiments.ceiling_record(profile, dataset)
