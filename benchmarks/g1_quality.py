@@ -6,8 +6,8 @@ Simulated slides of 150 to 600 nuclei, of microscopes and of other laboratories 
 500 to 800 whose peaks are faint: the stain spreads far, or there are as many cells of each phase, as where crops were
 picked. The others have shares of their own. Writes one row a slide to
 data/results/g1_quality.csv: the fit; balanced accuracy of the model that sees the picture, of the anchored one, and of
-the DNA histogram with M by picture (`cellcycle.study.evidence.baseline`); the share of S as it is, as the anchored
-model calls it, and as it is fitted.
+histogram times picture (`cellcycle.study.evidence.product`); the share of S as it is, as the anchored model calls it,
+and as it is fitted.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from cellcycle.checkpoint import ANCHORED, DEFAULT, load_checkpoint
 from cellcycle.dna_content import fit_g1_peak, phase_likelihoods
 from cellcycle.phases import PHASES
 from cellcycle.report.shares import estimated_shares
-from cellcycle.study.evidence.baseline import BASELINE, histogram_and_picture
+from cellcycle.study.evidence.product import PRODUCTS, product
 from cellcycle.study.shipped.cells import microscope, other_laboratory, simulated_slide
 from cellcycle.study.shipped.scoring import Slide
 
@@ -63,9 +63,10 @@ def one_slide(number: int, models: dict) -> dict:
     if peak.is_usable:
         likely = phase_likelihoods(dna, peak.position)
         said["anchored"] = slide.probabilities(models["anchored"])
-        made = histogram_and_picture(likely, said["picture"])
-        # What has no DNA to go by is called by its picture.
-        said[BASELINE] = np.where(made.any(axis=1, keepdims=True), made, said["picture"])
+        for which in PRODUCTS:
+            made = product(likely, said["picture"], which)
+            # What has no DNA to go by is called by its picture.
+            said[f"product_{which}"] = np.where(made.any(axis=1, keepdims=True), made, said["picture"])
         fitted = estimated_shares(likely, np.ones((1, len(likely))))[0, :3]
         calls = said["anchored"][np.isfinite(dna)].argmax(axis=1)
         row |= {"S": np.mean(truth[np.isfinite(dna)] == 1), "S_counted": np.mean(calls == 1)}

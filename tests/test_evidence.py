@@ -1,5 +1,7 @@
 """The board of real evidence: which cells are asked, what their labels come to, and that its page follows."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from cellcycle.checkpoint import shipped_names
 from cellcycle.errors import DataError
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES
-from cellcycle.study.evidence import baseline, board, measured, scores, sources, text, trained
+from cellcycle.study.evidence import board, ladder, measured, product, scores, sources, text, trained
 from cellcycle.study.evidence.sources import EDU, SOURCES
 from tests.test_texts import block
 
@@ -22,9 +24,9 @@ ROOT = files.repository()
 def record(tmp_path):
     """Return a function that writes a record of rows of a source and reads it again."""
 
-    def make(name, rows, classes=PHASES, model="best"):
-        config = {"experiment": "evidence", "source": name, "model": model, "way": SOURCES[name].ways[-1], "n_folds": 1,
-                  "n_repeats": 1}  # fmt: skip
+    def make(name, rows, classes=PHASES, model="best", way=None):
+        config = {"experiment": "evidence", "source": name, "model": model, "way": way or SOURCES[name].ways[-1]}
+        config |= {"n_folds": 1, "n_repeats": 1}
         data = {"name": name, "identity": "x", "classes": list(classes), "origin": "real"}
         return results.write_run(tmp_path, config, data, pd.DataFrame(rows), n_images=3, n_learned=2)
 
@@ -50,14 +52,15 @@ def test_four_phases_are_scored_and_what_was_not_called_is_told(record):
     assert made["set holds the phase"].value == made["the same, of the phase held least"].value == 1
 
 
-def test_the_baseline_tells_phases_by_dna_and_mitoses_by_the_picture():
+def test_a_product_tells_phases_by_dna_and_mitoses_by_the_picture():
     likely = np.array([[0.8, 0.1, 0.1, 0, 0], [0.1, 0.8, 0.1, 0, 0], [0, 0.1, 0.9, 0, 0], [0, 0.1, 0.9, 0, 0], [0] * 5])
     pictured = np.array([[0.1, 0.1, 0.7, 0.1]] * 3 + [[0.1, 0.1, 0.1, 0.7]] * 2)
-    said = baseline.histogram_and_picture(likely, pictured)
-    assert said[:4].argmax(axis=1).tolist() == [0, 1, 2, 3]
-    np.testing.assert_allclose(said[:4].sum(axis=1), 1)
-    # What the picture says of G1 to G2 counts for nothing; with no DNA nothing is told.
-    assert said[0, 0] / said[0, 2] == pytest.approx(8) and not said[4].any()
+    by_m, by_all = (product.product(likely, pictured, which) for which in product.PRODUCTS)
+    assert by_m[:4].argmax(axis=1).tolist() == [0, 1, 2, 3] and by_all[3].argmax() == 3
+    np.testing.assert_allclose(by_m[:4].sum(axis=1), 1)
+    # Of M alone what the picture says of G1 to G2 counts for nothing; with no DNA nothing is told.
+    assert by_m[0, 0] / by_m[0, 2] > by_all[0, 0] / by_all[0, 2]
+    assert not by_m[4].any() and not by_all[4].any()
 
 
 def test_fitted_shares_of_two_fields_are_those_of_their_dna(record):
@@ -133,21 +136,41 @@ def test_a_folder_without_the_cells_is_told(tmp_path):
         SOURCES["jurkat"].images(tmp_path)
 
 
-def test_one_network_is_held_against_the_baseline_on_the_cells_that_both_answer(tmp_path):
+def test_a_ladder_sets_each_model_beside_the_one_above_on_the_cells_that_all_answer(tmp_path):
     truth = [*PHASES] * 10
+    calls = {"nagao6": ["G1"] * 40, "product_M": truth[:20] + ["G1"] * 20, "product_all": truth, "best": truth}
     made = []
-    for source, way, words in (("jurkat", "slide", truth), ("rpe1", "together", [EDU[p == "S"] for p in truth])):
-        for model, call in ((baseline.BASELINE, truth[:20] + ["G1"] * 20), ("best", ["", *truth[1:]])):
-            # Cells of two folders may have one name; one that a model does not answer is asked of none.
-            rows = pd.DataFrame(phases(words, call)).assign(sample_id="cell")
-            config = {"experiment": "evidence", "source": source, "model": model, "way": way}
-            data = {"name": source, "identity": "x", "classes": list(PHASES), "origin": "real"}
-            made.append(results.write_run(tmp_path, config | {"n_folds": 1, "n_repeats": 1}, data, rows))
+    for model, call in calls.items():
+        # Cells of two folders may have one name; one that a model does not answer is asked of none.
+        rows = pd.DataFrame(phases(truth, ["", *call[1:]] if model == "best" else call)).assign(sample_id="cell")
+        config = {"experiment": "evidence", "source": "jurkat", "model": model, "way": "slide"}
+        data = {"name": "jurkat", "identity": "x", "classes": list(PHASES), "origin": "real"}
+        made.append(results.write_run(tmp_path, config | {"n_folds": 1, "n_repeats": 1}, data, rows))
+    columns = [column for column, _ in ladder.RUNGS.values() if column]
     # The third slide has no usable peak.
-    slides = pd.DataFrame({"score_product_M": [0.1, 0.2, 9], "score_anchored": [0.3, 0.4, 0], "usable": [1, 1, 0]})
-    told = baseline.beside_the_baseline(slides, made)
+    slides = pd.DataFrame({column: [0.1 * k, 0.1 * k + 0.2, 9] for k, column in enumerate(columns)})
+    slides = slides.assign(usable=[True, True, False])
+    table = ladder.ladder_table(slides, made)
+    assert table["simulated slides, balanced accuracy"].tolist() == ["0.10", "0.20", "0.30", "0.40", ""]
+    assert table["simulated slides, minus the row above"].iloc[1] == "+0.10 [+0.10, +0.10] better"
+    assert table["Jurkat, balanced accuracy"].tolist() == ["0.25", "0.62", "1.00", "1.00", ""]
+    assert table["Jurkat, minus the row above"].iloc[3].endswith("undecided")
+    told = ladder.beside_the_product(slides, made)
     assert "simulated slides, balanced accuracy +0.20 [+0.20, +0.20] better; Jurkat, balanced accuracy +0.38 [" in told
-    assert "RPE-1, AUC of S +0.25 [" in told
+
+
+def test_a_figure_has_no_line_without_a_score_and_none_for_a_way_that_changes_nothing(record):
+    truth = ["G1", "S", "G2", "M"] * 3
+    rows = {
+        ("each", "lr"): phases(truth, truth),
+        ("slide", "lr"): phases(truth, truth),
+        ("each", "nn"): phases(truth, truth),
+        ("slide", "nn"): phases(truth, ["G1"] * 12),
+        ("each", "best"): phases(truth, [""] * 12),
+    }
+    made = [record("jurkat", table, model=model, way=way) for (way, model), table in rows.items()]
+    drawn = text.drawn_rows([(one, scores.scores_of(one)) for one in made], "jurkat")
+    assert [*drawn] == ["lr, each by itself", "nn, each by itself", "nn, with the DNA of the slide"]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +180,7 @@ def found():
 
 
 def test_page_readme_and_cards_follow_from_the_records(found):
-    assert {one.config["model"] for one, _ in found} == {"auto", board.FOREST, baseline.BASELINE, *shipped_names()}
+    assert {one.config["model"] for one, _ in found} == {"auto", board.FOREST, *board.PRODUCTS, *shipped_names()}
     for name, made in text.document_blocks(found).items():
         assert block(ROOT / "docs" / "evidence.md", name) == made
     assert block(ROOT / "README.md", "EVIDENCE") == text.markdown_table(text.short_table(found))
@@ -185,8 +208,14 @@ def test_what_the_page_says_in_words_holds_in_the_records(found):
     assert of("auto", "mitocheck", "each", "prometaphase called M").value > 0.9
     # S is told too rarely, less so by the shares that are fitted.
     edu, counted = (of("auto", "rpe1", "together", f"{what}, control").value for what in ("EdU+", "S"))
-    assert counted < edu / 2 and counted < of(baseline.BASELINE, "rpe1", "together", "S fitted, control").value < edu
+    assert counted < edu / 2 and counted < of(text.BASELINE, "rpe1", "together", "S fitted, control").value < edu
     assert of("mitocheck", "fields", "each", "fields with more than 10% M").value > 0.5
+    # Simulated slides, Jurkat, RPE-1: one network beside the product of all, then beside that of M.
+    made = text.document_blocks(found)["LADDER"]
+    (network,) = (line for line in made.splitlines() if "one network for all" in line)
+    verdicts = r"better|worse|undecided"
+    assert re.findall(verdicts, network) == ["worse", "better", "better"]
+    assert re.findall(verdicts, made.split("paired:")[1]) == ["better", "better", "undecided"]
     # "The knock-down has more G1 and at most half the S of the control."
     _, together = by["auto", "rpe1", "together"]
     assert together["G1, knock-down"].low > together["G1, control"].high

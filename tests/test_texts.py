@@ -42,7 +42,7 @@ def dataset(profile):
 
 # Blocks that benchmarks make, and study/evidence.
 MEASURED = {
-    *("MEASURED", "EFFECTS", "EVIDENCE", "BOARD", "BASELINE", "AIMS", "PRIORS", "STILL", "UNUSUAL"),
+    *("MEASURED", "EFFECTS", "EVIDENCE", "BOARD", "LADDER", "AIMS", "PRIORS", "STILL", "UNUSUAL"),
     *map(str.upper, SOURCES),
 }
 

@@ -1,9 +1,37 @@
-"""The figure of real cells whose S is known: EdU over DNA, and no picture of a cell."""
+"""Figures of the board of real evidence: one a source, scores with their intervals, and no picture of a cell."""
 
 import numpy as np
 
 from cellcycle.phases import PHASES, class_colours
-from cellcycle.plots.style import label, legend, new_figure
+from cellcycle.plots.style import INK, QUIET, REFERENCE, label, legend, new_figure
+
+_TRUE_SHARE = {"S, control": "EdU+, control", "S, knock-down": "EdU+, knock-down"}
+
+
+def scores(rows: dict[str, dict], panels):
+    """Return a figure with one line a model: each score of `panels` with its 95 % interval.
+
+    `rows` are `metrics.Estimate` by the name of a score, by the name of a line. A share beside a measured one has the
+    latter as a dotted line.
+    """
+    height = 0.7 + 0.21 * len(rows)
+    figure, axes = new_figure(3.0 + 2.2 * len(panels), height, 1, len(panels), sharey=True, squeeze=False)
+    for ax, score in zip(axes[0], panels, strict=True):
+        for k, found in ((k, row[score]) for k, row in enumerate(rows.values()) if score in row):
+            ax.plot([found.low, found.high], [k, k], color=QUIET, linewidth=1.5)
+            ax.plot(found.value, k, "o", color=INK, markersize=4)
+        measured = [row[_TRUE_SHARE[score]].value for row in rows.values() if _TRUE_SHARE.get(score) in row]
+        if measured:
+            ax.axvline(np.mean(measured), color=REFERENCE, linestyle=":", linewidth=1.2, label="by EdU")
+            # Above the axes, where no line and no dot can lie.
+            legend(ax, loc="lower right", bbox_to_anchor=(1, 1))
+        if "AUC" in score:
+            ax.axvline(0.5, color=QUIET, linestyle=":", linewidth=1)
+        ax.grid(axis="y", color="#eeeeee")
+        label(ax, score)
+    axes[0][0].set_yticks(range(len(rows)), list(rows))
+    axes[0][0].invert_yaxis()
+    return figure
 
 
 def horseshoe(table):

@@ -25,7 +25,7 @@ from cellcycle.report.numbers import is_spoilt, without_prior
 from cellcycle.segmentation import VERSION as SEGMENTATION
 from cellcycle.segmentation.finder import DIAMETER_PX, read_card
 from cellcycle.splits import marks_of, overlapping
-from cellcycle.study.evidence.baseline import BASELINE, histogram_and_picture
+from cellcycle.study.evidence import product as products
 from cellcycle.study.evidence.sources import SOURCES, Source, classes_of, pixel_size_um, with_truth
 from cellcycle.study.shipped.real import REAL
 
@@ -34,6 +34,8 @@ ROOT = Path("data", "results", "evidence")
 FOREST = "forest"
 _SHAPE = ("area_px", "texture", "skewness", "eccentricity", "solidity", "edge_width_px")
 _AMOUNTS = ("integrated_dna", "mean_dna")
+# Candidates, of the model for pictures: see `product`.
+PRODUCTS = {f"product_{which}": which for which in products.PRODUCTS}
 _KEPT = ("sample_id", "group", "truth", "call", "prediction_set", "dna_copies", "edu")
 
 
@@ -44,9 +46,9 @@ def run_board(real: Path, root: Path, fresh: bool = False) -> None:
         identity = f"{name}-{hashlib.sha256(''.join(map(files.sha256_of, images)).encode()).hexdigest()[:12]}"
         with tempfile.TemporaryDirectory(prefix="cellcycle-") as folder:
             cells = Cells(name, source, images, Path(folder))
-            for model, way in ((m, w) for m in (AUTO, *shipped_names(), FOREST, BASELINE) for w in source.ways):
+            for model, way in ((m, w) for m in (AUTO, *shipped_names(), FOREST, *PRODUCTS) for w in source.ways):
                 config = _config(name, model, way)
-                if (model == FOREST and not classes_of(name)) or model == name or (model == BASELINE and way == "each"):
+                if (model == FOREST and not classes_of(name)) or model == name or (model in PRODUCTS and way == "each"):
                     continue
                 if not fresh and results.find_run(root, config, identity):
                     continue
@@ -78,7 +80,7 @@ def unlearned(source: Source, images: list[Path]) -> tuple[list[Path], int]:
 
 def _config(name: str, model: str, way: str) -> dict:
     """Return all on which a record rests: weights, how far calls are trusted, and how nuclei are found."""
-    names = {AUTO: (DEFAULT, ANCHORED), FOREST: ()}.get(model, (DEFAULT if model == BASELINE else model,))
+    names = {AUTO: (DEFAULT, ANCHORED), FOREST: ()}.get(model, (DEFAULT if model in PRODUCTS else model,))
     cards = [load_checkpoint(one).card for one in names]
     trust = hashlib.sha256(json.dumps([card.get("confidence") for card in cards]).encode()).hexdigest()[:12]
     config = {"experiment": "evidence", "source": name, "model": model, "way": way, "confidence": trust}
@@ -115,19 +117,19 @@ class Cells:
         return with_truth(self.name, table[table["nucleus_id"].notna()].reset_index(drop=True))
 
     def answers(self, model: str, way: str) -> pd.DataFrame:
-        """Return what is kept of the rows of a model, of the forest, or of the baseline."""
-        if model in (FOREST, BASELINE):
-            return self.forest(way) if model == FOREST else self.baseline(way)
+        """Return what is kept of the rows of a model, of the forest, or of a product."""
+        if model == FOREST or model in PRODUCTS:
+            return self.forest(way) if model == FOREST else self.product(PRODUCTS[model], way)
         table = self.rows(model, way)
         scores = [column for column in table if column.startswith("p_")]
         return table[[*(c for c in _KEPT if c in table), *scores]].round(4)
 
-    def baseline(self, way: str) -> pd.DataFrame:
-        """Return the rows with what the baseline says, and with their flags, by which shares are fitted."""
+    def product(self, which: str, way: str) -> pd.DataFrame:
+        """Return the rows with what a product says, and with their flags, by which shares are fitted."""
         table = without_prior(self.rows(DEFAULT, way))
         copies, is_sound = table["dna_copies"].to_numpy(), ~table["flags"].map(is_spoilt).to_numpy()
         pictured = table[[f"l_{phase}" for phase in PHASES]].to_numpy()
-        said = histogram_and_picture(phase_likelihoods(copies, 2.0, is_sound), pictured)
+        said = products.product(phase_likelihoods(copies, 2.0, is_sound), pictured, which)
         made = table[["sample_id", "group", "truth", *({"edu"} & {*table}), "dna_copies", "flags"]].copy()
         made["call"] = np.where(said.any(axis=1), np.array(PHASES)[said.argmax(axis=1)], "")
         said = np.where(said.any(axis=1, keepdims=True), said, np.nan)

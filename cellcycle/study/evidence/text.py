@@ -1,4 +1,4 @@
-"""The board for readers: tables of `docs/evidence.md` and README, a figure, and what the cards of models hold."""
+"""The board for readers: tables of `docs/evidence.md` and README, figures, and what the cards of models hold."""
 
 import textwrap
 from pathlib import Path
@@ -13,13 +13,19 @@ from cellcycle.predict import AUTO
 from cellcycle.predict.priors import PRIORS
 from cellcycle.results import Record
 from cellcycle.study.blocks import markdown_table, refresh
-from cellcycle.study.evidence.baseline import BASELINE, beside_the_baseline
-from cellcycle.study.evidence.board import FOREST, ROOT
+from cellcycle.study.evidence.board import FOREST, PRODUCTS, ROOT
+from cellcycle.study.evidence.ladder import beside_the_product, ladder_table
 from cellcycle.study.evidence.scores import FIELDS, rows_of, scores_of
 from cellcycle.study.evidence.sources import MITOTIC, SOURCES
 
 WAYS = {"each": "each by itself", "slide": "with the DNA of the slide", "together": "fields together"}
-_NAMES = {FOREST: "*forest*, given the labels", BASELINE: "*DNA histogram*, M by picture"}
+# The classical way, and a candidate.
+BASELINE, CANDIDATE = PRODUCTS
+_NAMES = {
+    FOREST: "*forest*, given the labels",
+    BASELINE: "*DNA histogram*, M by picture",
+    CANDIDATE: "*DNA histogram* times picture",
+}
 # Shares that are fitted to the histogram have a row of their own, and so have those that EdU tells.
 _FITTED, _EDU = " fitted", "EdU+, "
 # Of each source what is shown beside the first table: of which models, read how, and which scores. Cards hold all.
@@ -40,6 +46,13 @@ _SHOWN = {
     ),
     "fields": ([], []),
 }  # fmt: skip
+# Headline scores of a source: its figure has a panel of each.
+PANELS = {
+    "jurkat": ("balanced accuracy", "AUC of M"),
+    "mitocheck": ("AUC of M", "interphase called M"),
+    "rpe1": ("AUC of S by EdU", "S, control", "S, knock-down"),
+    "fields": ("called M", "fields with more than 10% M"),
+}
 # What `benchmarks/cultures.py` measures on simulated fields.
 CULTURES = Path("data", "results", "cultures.csv")
 # What `benchmarks/unusual.py` measures on simulated crops.
@@ -78,23 +91,24 @@ AIMS = [
 
 def records() -> list[Record]:
     """Return the committed records, by source, model and way."""
-    order = [AUTO, *shipped_names(), BASELINE, FOREST]
+    order = [AUTO, *shipped_names(), *PRODUCTS, FOREST]
     found = results.load_runs(files.repository() / ROOT)
     places = {name: k for k, name in enumerate(SOURCES)}
     return sorted(found, key=lambda r: (places[r.config["source"]], r.config["way"], order.index(r.config["model"])))
 
 
 def refresh_evidence() -> None:
-    """Write document, README, figure and cards from the committed records."""
+    """Write document, README, figures and cards from the committed records."""
     from cellcycle.plots import save_figures
-    from cellcycle.plots.evidence import horseshoe
+    from cellcycle.plots.evidence import horseshoe, scores
 
     root, found = files.repository(), [(record, scores_of(record)) for record in records()]
     refresh(root / "docs" / "evidence.md", document_blocks(found))
     refresh(root / "README.md", {"EVIDENCE": markdown_table(short_table(found))})
     (nuclei,) = (rows_of(r) for r, _ in found if (*_place(r), r.config["model"]) == ("rpe1", "together", AUTO))
     nuclei["group"] = nuclei["group"].map({field: told for told, field in FIELDS.items()})
-    save_figures({"evidence_rpe1_edu": horseshoe(nuclei)}, root / "docs" / "images")
+    drawn = {f"evidence_{name}": scores(drawn_rows(found, name), panels) for name, panels in PANELS.items()}
+    save_figures(drawn | {"evidence_rpe1_edu": horseshoe(nuclei)}, root / "docs" / "images")
     for name in shipped_names():
         checkpoint = load_checkpoint(name)
         others = {k: v for k, v in checkpoint.card["scores"].items() if not k.startswith(CARD_KEY)}
@@ -103,11 +117,12 @@ def refresh_evidence() -> None:
 
 def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
     """Return the blocks of the document: scores of all models, of each source by itself, and of simulated cells."""
-    data, own = files.repository() / "data" / "results", [record for record, _ in found]
-    cultures = pd.read_csv(files.repository() / CULTURES)
+    slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
+    cultures, own = pd.read_csv(files.repository() / CULTURES), [record for record, _ in found]
+    beside = textwrap.fill(beside_the_product(slides, own), 120)
     blocks = {
         "BOARD": markdown_table(board_table(found)),
-        "BASELINE": textwrap.fill(beside_the_baseline(pd.read_csv(data / "g1_quality.csv"), own), 120),
+        "LADDER": f"{markdown_table(ladder_table(slides, own))}\n\n{beside}",
         "AIMS": textwrap.fill(aims_told(found), 120),
         "PRIORS": markdown_table(priors_table(cultures)),
         "STILL": markdown_table(still_table(cultures)),
@@ -147,14 +162,33 @@ def source_block(found: list[tuple[Record, dict]], name: str) -> str:
     all_scores = {score: str(value) for _, scores in by.values() for score, value in scores.items()}
     rows = {"*EdU*": {s.replace(_EDU, "S, "): value for s, value in all_scores.items() if _EDU in s}}
     for model, way in shown:
-        title = _NAMES.get(model, f"`{model}`")
-        title = f"{title}, {WAYS[way]}" if len(source.ways) > 1 else title
-        rows[title] = {score: str(v) for score, v in by[model, way][1].items() if np.isfinite(v.value)}
+        rows[_title(name, model, way)] = {
+            score: str(v) for score, v in by[model, way][1].items() if np.isfinite(v.value)
+        }
     rows["*shares fitted* to the histogram"] = {
         s.replace(_FITTED, ""): value for s, value in all_scores.items() if _FITTED in s
     }
     table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns).dropna(how="all").fillna("")
-    return "\n\n".join(["  \n".join(told), *([markdown_table(table.rename_axis("model"))] if len(table) else [])])
+    made = ["  \n".join(told), *([markdown_table(table.rename_axis("model"))] if len(table) else [])]
+    alt = f"{source.title.split(',')[0]}, a line a model, with 95 % intervals: {'; '.join(PANELS[name])}"
+    return "\n\n".join([*made, f"![{alt}](images/evidence_{name}.png)"])
+
+
+def drawn_rows(found: list[tuple[Record, dict]], name: str) -> dict[str, dict]:
+    """Return the scores of a source that its figure shows, by model and way; none where a way changes none of them."""
+    rows, known = {}, set()
+    for record, scores in found:
+        (source, way), model = _place(record), record.config["model"]
+        shown = {score: scores[score] for score in PANELS[name] if score in scores}
+        if source == name and shown and (key := (model, str(shown))) not in known:
+            known.add(key)
+            rows[_title(name, model, way).replace("`", "").replace("*", "")] = scores
+    return rows
+
+
+def _title(source: str, model: str, way: str) -> str:
+    shown = _NAMES.get(model, f"`{model}`")
+    return f"{shown}, {WAYS[way]}" if len(SOURCES[source].ways) > 1 else shown
 
 
 def _numbers_of(record: Record) -> str:
