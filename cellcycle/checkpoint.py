@@ -13,6 +13,7 @@ import contextlib
 import copy
 import difflib
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,13 +152,13 @@ def shipped_name(word: str) -> str:
 def _folder_of(name) -> Path:
     path, shipped, known = Path(name).expanduser(), shipped_name(str(name)), shipped_names()
     folder = path.parent if path.name == "model.json" else path
-    if (folder / "model.json").is_file():
+    if os.path.isfile(folder / "model.json"):
         if shipped and isinstance(name, str):
             raise SettingError("model", f"{name!r} is one of cellcycle's, and a folder here", f"say ./{name} for this")
         return folder
     if shipped:
         return shipped_dir() / shipped
-    if path.exists():
+    if os.path.exists(path):
         raise CheckpointError(name, "no model.json lies in it", "name the folder of a model, unpacked")
     near = "".join(f"did you mean {n!r}? " for n in difflib.get_close_matches(path.name.lower(), [*ALIASES, *known], 1))
     remedy = f"{near}there are {', '.join(known)}, or name the folder of yours"

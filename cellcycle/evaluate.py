@@ -18,7 +18,7 @@ from cellcycle.confidence import prediction_sets, with_temperature
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset, is_named, load_dataset
 from cellcycle.errors import CheckpointError, DataError, SettingError
-from cellcycle.files import whole_file
+from cellcycle.files import check_path, whole_file
 from cellcycle.graphs import check_hash
 from cellcycle.images.writing import FIGURE, has_mark
 from cellcycle.inputs import prepare
@@ -136,6 +136,8 @@ def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
     go the confusion matrix and the worst mistakes, as pictures.
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    if output is not None:
+        check_outside(Path(output), data)
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
     if not len(dataset):
         raise DataError(dataset.name, "it holds no nucleus", "give one or more")
@@ -177,6 +179,7 @@ def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:
 
 def check_outside(output: Path, data) -> None:
     """Refuse to write into a folder of labelled nuclei: what lies there would be read as classes and nuclei."""
+    check_path(output)
     folder = _place_of(data)
     if folder is not None and folder.is_dir() and Path(os.path.realpath(output)).is_relative_to(folder):
         raise SettingError(output, f"it lies in the folder of the data, {data}", "name a place outside it")
@@ -193,7 +196,6 @@ def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
     # What its pictures need is asked for before the work.
     from cellcycle import plots  # noqa: F401
 
-    check_outside(output, data)
     if Path(os.path.realpath(output)).suffix.lower() != ".csv":
         raise SettingError(output, "a table of predictions is not called so", "end the name in .csv")
     table, taken = _place_of(data), set()

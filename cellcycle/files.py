@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import io
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import shutil
 import stat
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,15 +75,6 @@ def sha256_of(path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def zipped(files, folder: str = "") -> bytes:
-    """Return files as a ZIP file, under their names after that of a folder."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in files:
-            archive.write(file, folder + file.name)
-    return stream.getvalue()
-
-
 def replace_json(path: Path, content) -> None:
     """Write a small file in one step, without the checks and locks of `whole_file`: a reader never sees half of it."""
     unfinished = path.with_name(f".unfinished-{secrets.token_hex(6)}")
@@ -104,7 +93,7 @@ def whole_file(path) -> Iterator[Path]:
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
-        with _told(path):
+        with told(path):
             final, is_open = Path(os.path.realpath(path)), is_stream(path)
             if final.is_dir():
                 raise SettingError(path, "this is a folder", "name a file")
@@ -118,9 +107,9 @@ def whole_file(path) -> Iterator[Path]:
                 with open(work, "wb", buffering=0) as stream:
                     stream.write(bytes(4096))
                     stream.truncate(0)
-        with _told(path, FULL):
+        with told(path, FULL):
             yield work
-        with _told(path):
+        with told(path):
             if is_open:
                 sys.stdout.flush()
                 with open(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as out, open(work, "rb") as content:
@@ -140,20 +129,20 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
-        with _told(path):
+        with told(path):
             final = Path(os.path.realpath(path))
             final.parent.mkdir(parents=True, exist_ok=True)
             _refuse_taken(path, final, replace)
             work = stack.enter_context(_locked(final, is_folder=True))
         try:
-            with _told(path, FULL):
+            with told(path, FULL):
                 yield work
         except (SettingError, ImageError) as error:
             # Of a file in it, such as an image that is written, nobody knows the unfinished name.
             if not Path(error.subject).is_relative_to(work):
                 raise
             raise SettingError(path, error.finding, error.remedy) from error
-        with _told(path):
+        with told(path):
             _refuse_taken(path, final, replace)
             old = work.with_name(f".unfinished-{secrets.token_hex(6)}")
             if final.exists():
@@ -225,7 +214,7 @@ def held_folder(folder: Path, output) -> Iterator[None]:
     A `SettingError` says that it cannot be made, or that another process holds it. Where there are no locks none is.
     """
     with contextlib.ExitStack() as stack:
-        with _told(Path(output)):
+        with told(Path(output)):
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 handle = hold(folder)
@@ -293,6 +282,12 @@ def _refuse_taken(path: Path, final: Path, replace: bool) -> None:
         raise SettingError(path, "exists and is not an empty folder", "name a new folder")
 
 
+def check_path(path) -> None:
+    """Refuse a path where nothing can be: below a file, with a name that is too long, or that no system takes."""
+    with told(path), contextlib.suppress(FileNotFoundError):
+        os.lstat(path)
+
+
 def is_stream(path: Path) -> bool:
     """Say whether a path is to be written to as it is: a device or pipe, or a stream that this process holds open."""
     with contextlib.suppress(OSError):
@@ -306,10 +301,14 @@ def is_stream(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _told(path: Path, numbers=None) -> Iterator[None]:
+def told(path: Path, numbers=None) -> Iterator[None]:
     """Say in one line that a path cannot be written; of errors with other `numbers` nothing, where they are given."""
     try:
         yield
+    except ValueError as error:  # a NUL in the name, or what stands for no character
+        if numbers is not None:
+            raise
+        raise SettingError(path, f"cannot be written ({error})", "give it another name") from error
     except OSError as error:
         if isinstance(error, BrokenPipeError) or (numbers is not None and error.errno not in numbers):
             raise

@@ -11,6 +11,7 @@ setting orphans no record; `run.json` holds all settings, and a hash of itself.
 import contextlib
 import hashlib
 import json
+import os
 import platform
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -237,7 +238,7 @@ def find_run(root, config: dict, data_identity: str, defaults: dict | None = Non
     None where there is none, and where a default has changed since the record was made: it was another run.
     """
     folder = Path(root) / run_id(key_of(config, defaults), data_identity)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return None
     record, wanted = read_run(folder), _plain(config)
     same = all(wanted[k] == v for k, v in record.config.items() if k in wanted)

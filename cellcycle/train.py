@@ -103,9 +103,9 @@ def train(
     check_words(output, {"name": output.name}, "name another folder", SettingError)
     if shipped_name(output.name) or output.name.lower() == "auto":
         raise SettingError(output, "a model that comes with cellcycle is called so", "name another folder")
+    check_outside(output, data)
     if output.is_file():
         raise SettingError(output, "this is a file", "name a folder")
-    check_outside(output, data)
     start = None if from_model is None else load_checkpoint(from_model)
     size, intensity = _as_asked(size, intensity, start)
     settings = _settings(network, epochs, device, start)

@@ -19,10 +19,14 @@ import pandas as pd
 import pytest
 
 from cellcycle import cli, files, names
+from cellcycle.checkpoint import load_checkpoint, write_card
+from cellcycle.datasets import load_dataset
 from cellcycle.errors import CellCycleError, ImageError, SettingError, shown
+from cellcycle.evaluate import evaluate
 from cellcycle.images import write_image
 from cellcycle.masks import write_mask
 from cellcycle.nuclei import Anchor
+from cellcycle.plots import save_figures
 from cellcycle.predict import Settings, predict, predictor, target
 from cellcycle.predict.extras import Extras, is_extra
 from cellcycle.predict.groups import Shared
@@ -30,7 +34,11 @@ from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice
 from cellcycle.predict.target import check_target, format_of
-from cellcycle.simulation import simulate_field
+from cellcycle.report import write_report
+from cellcycle.review import write_labels, write_sheet
+from cellcycle.simulation import simulate_field, write_folder
+from cellcycle.train import train
+from cellcycle.training.runs import record_runs
 
 MITOSIS = files.repository() / "data" / "sample" / "nuclei" / "M" / "M_0002.png"
 # Names that files can have and that do something where they are printed or opened.
@@ -374,6 +382,37 @@ def test_absurd_numbers_are_one_line(run, wrong):
 @pytest.mark.parametrize("path", ["", "  ", "x" * 5000, "d/" * 3000])
 def test_absurd_paths_are_one_line(run, path):
     refused(run("predict", path))
+
+
+WRITERS = {
+    "train": (lambda path: train("no data", path), ""),
+    "evaluate": (lambda path: evaluate("nagao6", MITOSIS.parent.parent, path), ".csv"),
+    "report": (lambda path: write_report(path, None, []), ".html"),
+    "review": (lambda path: write_sheet(path, None), ".html"),
+    "labels": (lambda path: write_labels(path, []), ".csv"),
+    "figures": (lambda path: save_figures({}, path), ""),
+    "records": (lambda path: record_runs([], path), ""),
+    "simulated": (lambda path: write_folder(path, nuclei=4), ""),
+    "image": (lambda path: write_image(path, np.zeros((4, 4), np.uint8)), ".png"),
+    "card": (lambda path: write_card(path, {}), ""),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_whatever_writes_says_in_one_line_before_the_work_that_nothing_can_be_at_a_path(tmp_path, name):
+    write, suffix = WRITERS[name]
+    (tmp_path / "file").touch()
+    for wrong in ("n" * 260, "file/a", f"{'n' * 260}/a", "a\0b", "a\ud800"):
+        with pytest.raises(CellCycleError, match=r"cannot be written|is no name or text") as said:
+            write(tmp_path / f"{wrong}{suffix}")
+        assert "\n" not in str(said.value)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("read", [load_checkpoint, load_dataset, lambda path: predict(MITOSIS, masks=path)])
+def test_a_name_that_is_too_long_is_that_of_nothing(tmp_path, read):
+    with pytest.raises(CellCycleError):
+        read(tmp_path / ("n" * 260))
 
 
 def test_the_version_is_said_by_the_command_and_by_predict(run):

@@ -6,12 +6,11 @@ In it, what a visitor corrected goes out, comes in again, and becomes a model of
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from cellcycle.app import fine_tune, groups
+from cellcycle.app import fine_tune, groups, worker
 from cellcycle.app.asked import short_text
 from cellcycle.app.guard import Refusal
 from cellcycle.app.site import Site, received
 from cellcycle.app.store import NOTHING_KEPT, PLATE_MAP, Visitor
-from cellcycle.files import zipped
 
 
 async def _together(site: Site, visitor: Visitor, request: Request):
@@ -96,7 +95,7 @@ async def _model_zip(site: Site, visitor: Visitor, request: Request):
     if (trained := visitor.trained()) is None:
         raise Refusal(404, "no model was trained on your corrections, or it is no longer kept")
     files, name = sorted(trained[0].iterdir()), trained[1]["name"]
-    return await site.made(visitor, f"{name}.zip", zipped, files, f"{name}/")
+    return await site.made(visitor, f"{name}.zip", worker.zipped, files, f"{name}/")
 
 
 HANDLERS = {

@@ -14,7 +14,6 @@ import pandas as pd
 
 from cellcycle.app import worker
 from cellcycle.errors import DataError, ImageError
-from cellcycle.files import zipped
 from cellcycle.light import Light
 from cellcycle.names import cell
 from cellcycle.nuclei import Anchor
@@ -142,4 +141,4 @@ def report(images, control: str) -> bytes:
             words = f"As the model called: the {n_said} corrections in the table nuclei.csv are not counted."
             page = page.replace("</h1>", f"</h1>\n<p>{words}</p>", 1)
         file.write_text(page, "utf-8", newline="")
-        return zipped([file, file.with_name("report_numbers.csv"), rows])
+        return worker.zipped([file, file.with_name("report_numbers.csv"), rows])

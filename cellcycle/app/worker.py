@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from cellcycle.app.models import model_table
 from cellcycle.checkpoint import Checkpoint, load_checkpoint
 from cellcycle.confidence import shape_features
 from cellcycle.errors import CellCycleError, DataError, ImageError
-from cellcycle.files import sha256_of, zipped
+from cellcycle.files import sha256_of
 from cellcycle.images import read_plane
 from cellcycle.nuclei import Nuclei
 from cellcycle.outlines import outlines_of
@@ -192,6 +193,15 @@ def _written(plane: Path, folder: Path, said: dict[str, str], *extras: str) -> I
         if problem:
             raise ImageError(prediction.image, problem, "try it again")
         yield sorted(targets.values())
+
+
+def zipped(files, folder: str = "") -> bytes:
+    """Return files as a ZIP file, under their names after that of a folder."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, folder + file.name)
+    return stream.getvalue()
 
 
 def occlusion(plane: Path, folder: Path, row: int) -> bytes:

@@ -1,5 +1,6 @@
 """One type for every labelled set of nuclei, and the ways to get one: simulated, a folder, a table, a public set."""
 
+import os
 from pathlib import Path
 
 from cellcycle.datasets.nuclei import NucleusDataset
@@ -69,7 +70,9 @@ def source_name(source) -> str:
 def is_named(source) -> bool:
     """Tell whether a source is a name, not a path; of both, a table or data that lie there are meant."""
     name, path = str(source), Path(str(source))
-    is_data = path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / "model.json").exists())
+    is_data = os.path.isfile(path) or (
+        os.path.isdir(path) and any(path.iterdir()) and not (path / "model.json").exists()
+    )
     return (name in SIMULATED or name.partition("/")[0] in _PUBLIC) and not is_data
 
 
@@ -82,13 +85,13 @@ def source_kind(source) -> str:
     if is_named(source):
         return "simulated" if str(source) in SIMULATED else "public"
     path = Path(source).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         return "manifest" if (path / MANIFEST).is_file() else "folder"
-    if path.is_file() and path.suffix.lower() in _TABLES:
+    if os.path.isfile(path) and path.suffix.lower() in _TABLES:
         from cellcycle.datasets.labels import names_nuclei
 
         return "fields" if names_nuclei(path) else "manifest"
-    if path.exists():
+    if os.path.exists(path):
         remedy = "give the folder with one sub-folder a class, or a table"
         raise DataError(path, "neither a folder nor a table (.csv, .tsv)", remedy)
     known = ", ".join((*SIMULATED, *_PUBLIC))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cellcycle.files import whole_file
+from cellcycle.files import told, whole_file
 from cellcycle.phases import class_colours
 
 FONT_PT = 9
@@ -69,7 +69,8 @@ def save_figures(figures: dict[str, Figure], folder, mark: str | None = None) ->
     Those with a mark are known again by `cellcycle.images.writing.has_mark`.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{name}.png" for name in figures]
     for figure, file in zip(figures.values(), written, strict=True):
         with whole_file(file) as work:

@@ -96,7 +96,7 @@ class Extras:
 
 
 def _is_file(what: str, path: Path) -> bool:
-    return what in _FILES and path.suffix.lower() in _FILES[what] and not path.is_dir()
+    return what in _FILES and path.suffix.lower() in _FILES[what] and not os.path.isdir(path)
 
 
 def _target(what: str, path: Path, name: str) -> Path:

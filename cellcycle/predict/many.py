@@ -1,6 +1,7 @@
 """Many images in, their predictions out: the one loop of command line, page and notebooks, with flat memory."""
 
 import contextlib
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +121,7 @@ def _with_masks(images: list, named: list, masks) -> tuple[list, list]:
     """
     if masks is None:
         return images, [None] * len(images)
-    if isinstance(masks, str | Path) and Path(masks).is_dir():
+    if isinstance(masks, str | Path) and os.path.isdir(masks):
         return with_masks(images, named, masks)[:2]
     masks = as_list(masks)
     named = [str(image) if isinstance(image, Path) else image for image in named]

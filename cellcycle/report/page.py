@@ -11,7 +11,7 @@ import numpy as np
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.datasets.labels import pictures_of
 from cellcycle.errors import CellCycleError, SettingError, needing
-from cellcycle.files import refuse_other, sha256_of, whole_file
+from cellcycle.files import check_path, refuse_other, sha256_of, whole_file
 from cellcycle.names import cell
 from cellcycle.phases import S_BY_DNA
 from cellcycle.report.numbers import Experiment, all_numbers
@@ -78,6 +78,7 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
         raise SettingError(output, "a page is not called so", "end the name in .html")
     beside = output.with_name(f"{output.stem}_numbers.csv")
     for file, mark in zip((output, beside), _MARKS, strict=True):
+        check_path(file)
         if file.is_file() and any(os.path.samefile(file, table) for table in tables):
             raise SettingError(file, "it would replace the table that is reported", "name another --output")
         refuse_other(file, mark, "report")

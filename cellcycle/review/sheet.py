@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cellcycle.datasets.labels import NONE, pictures_of, stated
 from cellcycle.errors import DataError, SettingError
-from cellcycle.files import refuse_other, whole_file
+from cellcycle.files import check_path, refuse_other, whole_file
 from cellcycle.phases import class_colours
 from cellcycle.review.doubt import classes_of, in_words, reason_codes, reasons, review_order, sureness
 from cellcycle.review.labels import csv_line, labelled_rows, rounded
@@ -36,6 +36,7 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     """
     if not 1 <= most <= MOST:
         raise SettingError("--most", f"{most} is out of range", f"choose 1 to {MOST} nuclei a page")
+    check_path(path)
     if Path(os.path.realpath(path)).suffix.lower() not in ("", ".html", ".htm"):
         # Whatever stands there, an image or the table itself, would be replaced.
         raise SettingError(path, "a page is not called so", "end the name in .html")

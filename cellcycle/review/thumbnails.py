@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
     stands for all nuclei of a picture that is gone, unreadable, or another one of the same name.
     """
     folder = Path(images)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(folder, "there is no such folder", "name the folder of the images with --images")
     if "pixel_size_um" in table:
         is_size = table["pixel_size_um"].between(0, np.inf, inclusive="neither")

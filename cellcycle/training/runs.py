@@ -21,7 +21,7 @@ from tqdm import tqdm
 from cellcycle import results, segmentation, tasks
 from cellcycle.datasets import NucleusDataset
 from cellcycle.errors import DataError, RecordError
-from cellcycle.files import replace_json
+from cellcycle.files import check_path, replace_json
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS, DnaContentClassifier
@@ -109,6 +109,7 @@ def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[re
     Each of `n_jobs` processes computes with one thread, or the workers of a `client`, see `cellcycle.tasks`. `fit`
     takes a `Fit` and the test data, returns an `Outcome`.
     """
+    check_path(root)
     found = [_found(root, run) for run in runs]
     pending = {i: list(run.fits()) for i, run in enumerate(runs) if found[i] is None}
     waiting = [(i, one) for i, fits in pending.items() for one in fits]
