@@ -50,7 +50,10 @@ def build_dir() -> Path:
         from platformdirs import user_cache_path
 
         folder = user_cache_path("cellcycle")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(folder, f"cannot be made ({error.strerror})", "name another in CELLCYCLE_OUTPUT") from error
     return folder
 
 

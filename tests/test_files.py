@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from cellcycle import files
+from cellcycle.datasets import load_dataset
 from cellcycle.errors import ImageError, SettingError
 
 UNFINISHED = ".unfinished-*"
@@ -109,6 +110,14 @@ def test_an_impossible_place_is_said_before_the_work(tmp_path, make):
     with pytest.raises(SettingError) as said, files.whole_file(make(tmp_path)):
         pytest.fail("the work was begun")
     assert "\n" not in str(said.value)
+
+
+def test_a_folder_for_caches_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "f").touch()
+    for place in (tmp_path / "f" / "a", tmp_path / ("n" * 260)):
+        monkeypatch.setenv("CELLCYCLE_OUTPUT", str(place))
+        with pytest.raises(SettingError, match=r"cannot be made .* name another in CELLCYCLE_OUTPUT"):
+            load_dataset("simulated")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

@@ -214,12 +214,12 @@ def test_rows_go_to_standard_output_alone(run):
     assert WARNING in err
 
 
-@pytest.mark.parametrize(("name", "package"), [("parquet", "pyarrow"), ("h5ad", "h5py")])
-def test_a_format_without_its_package_says_what_to_install(run, tmp_path, monkeypatch, name, package):
+@pytest.mark.parametrize(("name", "package", "extra"), [("parquet", "pyarrow", "parquet"), ("h5ad", "h5py", "anndata")])
+def test_a_format_without_its_package_says_what_to_install(run, tmp_path, monkeypatch, name, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     code, _, err = run("predict", MITOSIS, "--output", tmp_path / f"rows.{name}")
     assert code == 2
-    assert f"pip install {package}" in err
+    assert f"pip install 'cellcycle[{extra}]'" in err
 
 
 def test_all_cores_share_a_few_large_images_or_many_small_ones(tmp_path):

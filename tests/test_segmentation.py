@@ -519,7 +519,7 @@ def test_weights_that_cannot_be_fetched_are_one_line(packages, monkeypatch, back
 def test_missing_backend_names_the_remedy(monkeypatch, backend):
     monkeypatch.setitem(sys.modules, backend, None)
     monkeypatch.setitem(sys.modules, f"{backend}.models", None)
-    with pytest.raises(SettingError, match=f"pip install {backend}"):
+    with pytest.raises(SettingError, match=rf"pip install 'cellcycle\[{backend}\]'"):
         segment(field()[0], backend=backend)
 
 

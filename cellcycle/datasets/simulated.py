@@ -50,7 +50,8 @@ def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gra
     if made is None:
         cells = simulation.simulate_nuclei(counts, size_px, seed, parameters, stain)
         made = (cells.images, cells.labels, cells.truth, cells.pixel_size_um)
-        cache.parent.mkdir(parents=True, exist_ok=True)
+        with files.told(cache.parent):
+            cache.parent.mkdir(parents=True, exist_ok=True)
         with files.whole_file(cache) as work:
             known = {"labels": cells.labels, "truth": cells.truth.to_csv(index=False)}
             np.savez(work, images=cells.images, pixel_size_um=cells.pixel_size_um, **known)

@@ -16,8 +16,8 @@ from cellcycle.predict.h5ad import was_written_here
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP, table_columns
 
 FORMATS = ("table", "csv", "tsv", "json", "parquet", "h5ad")
-# Those that are no text, and the package that each needs.
-_PACKAGES = {"parquet": "pyarrow", "h5ad": "h5py"}
+# Those that are no text, the package that each needs, and the extra that brings it.
+_PACKAGES = {"parquet": ("pyarrow", "parquet"), "h5ad": ("h5py", "anndata")}
 # What files may be called that hold each; comma-separated text is the format of a name that says none.
 _SUFFIXES = {name: (f".{name}",) for name in FORMATS} | {"table": ("", ".txt"), "csv": (".csv", "", ".txt")}
 # How files begin that were written here and are no text of rows, or empty.
@@ -49,8 +49,8 @@ def format_of(chosen: str | None, output: Path | None) -> str:
     if name in _PACKAGES:
         if output is None or is_stream(output):
             raise SettingError("format", f"{name} is no text", "name a file with --output")
-        package = _PACKAGES[name]
-        with needing("format", f"{name} needs the package {package}", f"run: pip install {package}"):
+        package, extra = _PACKAGES[name]
+        with needing("format", f"{name} needs the package {package}", f"run: pip install 'cellcycle[{extra}]'"):
             importlib.import_module(package)
     return name
 

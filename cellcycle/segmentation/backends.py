@@ -38,14 +38,15 @@ def stardist(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
 
 @cache
 def _cellpose_model():
-    with needing("cellpose", "the package is not installed", "run: pip install cellpose"):
+    with needing("cellpose", "the package is not installed", "run: pip install 'cellcycle[cellpose]'"):
         from cellpose import models
     return _fetched("cellpose", lambda: models.CellposeModel(gpu=False))
 
 
 @cache
 def _stardist_model():
-    with needing("stardist", "the package or TensorFlow is not installed", "run: pip install stardist tensorflow"):
+    remedy = "run: pip install 'cellcycle[stardist]'"
+    with needing("stardist", "the package or TensorFlow is not installed", remedy):
         from stardist.models import StarDist2D
     return _fetched("stardist", lambda: StarDist2D.from_pretrained("2D_versatile_fluo"))
 
