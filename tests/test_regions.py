@@ -5,11 +5,13 @@ import tracemalloc
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage.morphology import grayreconstruct, h_maxima
 
-from cellcycle.segmentation import regions
+from cellcycle.segmentation import regions, segment
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.survey import opened
+from cellcycle.simulation import simulate_field
 
 
 @pytest.mark.parametrize("band_px", [1, 40, 10_000])
@@ -52,6 +54,28 @@ def test_extremes_and_openings_are_those_of_scipy(shape, side):
     np.testing.assert_array_equal(least, ndimage.minimum_filter(values, side))
     np.testing.assert_array_equal(greatest, ndimage.maximum_filter(values, side))
     np.testing.assert_array_equal(opened(values, side), ndimage.grey_opening(values, (side, side)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
+@pytest.mark.parametrize("blur_px", [0, 1, 3])
+def test_tops_in_a_mask_are_the_h_maxima_there(share, blur_px):
+    noise = np.random.default_rng(7).random((90, 70), np.float32)
+    height = np.log(ndimage.gaussian_filter(noise, blur_px))
+    where, dip = height > np.quantile(height, 1 - share), float(np.ptp(height)) / 9
+    np.testing.assert_array_equal(regions.tops_of(height, dip, where), h_maxima(height, dip).astype(bool) & where)
+
+
+@pytest.mark.parametrize("backend", ["trained", "classical"])
+def test_pixels_are_sorted_only_where_nuclei_have_several_peaks(monkeypatch, backend):
+    sorted_px, of_image = [], grayreconstruct.reconstruction
+    monkeypatch.setattr(
+        grayreconstruct,
+        "reconstruction",
+        lambda seed, *rest, **more: sorted_px.append(seed.size) or of_image(seed, *rest, **more),
+    )
+    field = simulate_field((256, 256), 12, seed=1)
+    assert segment(field.image / np.float32(field.image.max()), backend=backend).max() > 6
+    assert sum(sorted_px) < field.image.size / 20
 
 
 def test_flat_areas_are_those_of_the_whole_picture(monkeypatch):

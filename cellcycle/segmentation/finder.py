@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import h_maxima
 from skimage.segmentation import expand_labels, watershed
 from skimage.transform import resize
 
@@ -21,11 +20,11 @@ from cellcycle.segmentation.ground import roughness
 from cellcycle.segmentation.regions import (
     areas_of,
     boxes_of,
-    extreme,
     largest_piece,
     of_median_pixel,
     thinned,
     thinned_extreme,
+    tops_of,
     without_holes,
 )
 
@@ -170,24 +169,10 @@ def _parted(maps: np.ndarray) -> np.ndarray:
     mask = nucleus > _IS_NUCLEUS
     depth = ndimage.gaussian_filter(depth * (1 - _TOUCHING_COST * touching), _SMOOTHING_PX)
     seeds, step = np.zeros(mask.shape, np.int32), np.s_[::_SEED_STEP_PX, ::_SEED_STEP_PX]
-    seeds[step] = ndimage.label(_tops(depth[step]) & mask[step], _EIGHT)[0]
+    seeds[step] = ndimage.label(tops_of(depth[step], _DIP, mask[step] & (depth[step] > _LEAST_DEPTH)), _EIGHT)[0]
     labels = watershed(-depth, seeds, mask=mask)
     sure = np.concatenate([[0], ndimage.mean(nucleus, labels, np.arange(1, labels.max() + 1))]) >= _IS_SURE
     return np.where(sure, np.arange(len(sure)), 0).astype(np.int32)[labels]
-
-
-def _tops(depth: np.ndarray) -> np.ndarray:
-    """Return where `h_maxima` finds tops deep enough, (h, w) bool: it looks only into nuclei with several peaks."""
-    floor = depth.dtype.type(_LEAST_DEPTH - 1.1 * _DIP)
-    areas, n_areas = ndimage.label(depth > floor, _EIGHT)
-    peaks = (depth > _LEAST_DEPTH) & (extreme(depth, 3, np.maximum) == depth)
-    n_peaks = np.bincount(areas[peaks], minlength=n_areas + 1)
-    tops, boxes = peaks & (n_peaks == 1)[areas], ndimage.find_objects(areas)
-    for k in np.flatnonzero(n_peaks > 1):
-        box = boxes[k - 1]
-        own = np.where(areas[box] == k, depth[box], floor)
-        tops[box] |= h_maxima(own, _DIP).astype(bool) & (own > _LEAST_DEPTH)
-    return tops
 
 
 def _at_pixels(labels: np.ndarray, nucleus: np.ndarray, shape) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage
+from skimage.morphology import h_maxima
 
 from cellcycle.errors import ImageError
 
@@ -12,6 +13,7 @@ FLAT_PX = 3
 # A picture of so many pixels a side is a crop of one nucleus, whatever lies beside it.
 PLAIN_CROP_PX = 128
 _BAND_PX, _MOST_PX = 1_000_000, 4_000_000
+_EIGHT = np.ones((3, 3))
 
 
 def check_picture(pixels) -> None:
@@ -112,6 +114,23 @@ def extreme(values: np.ndarray, side: int, of: np.ufunc, mirrored: bool = False)
             values, reached = of(values[:-step], values[step:]), reached + step
         values = values.T
     return values
+
+
+def tops_of(height: np.ndarray, dip: float, where: np.ndarray) -> np.ndarray:
+    """Return `h_maxima` of a float height (H, W) as far as they lie in a mask `where`, (H, W) bool.
+
+    It sorts all pixels of what it is given; here that is what stands out with several peaks, one after another.
+    """
+    least = height.min(where=where, initial=np.inf)
+    floor = height.dtype.type(least - 1.1 * dip)
+    areas, n_areas = ndimage.label(height > floor, _EIGHT)
+    peaks = (height >= least) & (extreme(height, 3, np.maximum) == height)
+    n_peaks = np.bincount(areas[peaks], minlength=n_areas + 1)
+    tops, boxes = peaks & (n_peaks == 1)[areas], ndimage.find_objects(areas)
+    for k in np.flatnonzero(n_peaks > 1):
+        box = boxes[k - 1]
+        tops[box] |= h_maxima(np.where(areas[box] == k, height[box], floor), dip).astype(bool)
+    return tops & where
 
 
 def thinned_extreme(labels: np.ndarray, px: int, of: np.ufunc) -> np.ndarray:

@@ -3,10 +3,9 @@
 import numpy as np
 from scipy import ndimage
 from skimage.measure import label
-from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
-from cellcycle.segmentation.regions import areas_of, boxes_of, largest_piece, without_holes
+from cellcycle.segmentation.regions import areas_of, boxes_of, largest_piece, tops_of, without_holes
 from cellcycle.segmentation.survey import Survey
 
 # A pixel must also exceed this multiple of the mean of its surroundings (Gaussian, this many diameters wide).
@@ -59,7 +58,7 @@ def _split(signal: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarray:
     # Maxima of a surface smoothed on this scale are found as well on a coarser grid, and much faster.
     step = seed_step_px(survey)
     seeds = np.zeros(mask.shape, dtype=np.int32)
-    seeds[::step, ::step] = label(h_maxima(height[::step, ::step], _DIP).astype(bool) & mask[::step, ::step])
+    seeds[::step, ::step] = label(tops_of(height[::step, ::step], _DIP, mask[::step, ::step]))
     return watershed(-height, seeds, mask=mask)
 
 
