@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.migrate_records import migrated
-from cellcycle import files
+from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, FILES, load_checkpoint, shipped_names
 from cellcycle.evaluate import TRAINED_IMAGES
 from cellcycle.inputs import Inputs
@@ -77,6 +77,14 @@ def test_a_shipped_model_is_small_whole_and_tells_what_it_is(name):
     ]
     assert checkpoint.version == recipe.version
     assert checkpoint.confidence is not None
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "confidence/records"])
+def test_records_of_shipped_models_are_of_the_weights_that_are_shipped(folder):
+    records = results.load_runs(files.repository() / "data" / "results" / folder)
+    weights = {record.config["model"]: record.config["weights"] for record in records}
+    assert weights == {name: load_checkpoint(name).card["sha256"]["model.onnx"] for name in weights} and weights
+    assert all(record.config["weights"] == weights[record.config["model"]] for record in records)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
