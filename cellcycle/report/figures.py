@@ -153,7 +153,8 @@ def histograms(experiment: Experiment):
     """Return histograms of DNA content, a panel an arm, stacked by phase; None where no DNA content is known."""
     nuclei = experiment.nuclei
     nuclei = nuclei[nuclei["dna_copies"].notna() & (nuclei["call"] != "")]
-    arms = [arm for arm in experiment.arms if (nuclei["arm"] == arm).any()][:MOST_ARMS]
+    of_arms = dict(iter(nuclei.groupby("arm")))
+    arms = [arm for arm in experiment.arms if arm in of_arms][:MOST_ARMS]
     if not arms:
         return None
     columns = min(4, len(arms))
@@ -162,7 +163,7 @@ def histograms(experiment: Experiment):
     for ax in axes.flat[len(arms) :]:
         ax.set_axis_off()
     for ax, arm in zip(axes.flat, arms, strict=False):
-        own, bottom = nuclei[nuclei["arm"] == arm], np.zeros(len(_COPIES) - 1)
+        own, bottom = of_arms[arm], np.zeros(len(_COPIES) - 1)
         for _, name, colour, hatch in _styles(experiment.classes):
             copies = own.loc[own["call"] == name, "dna_copies"].clip(_COPIES[0], _COPIES[-1] - 1e-6)
             counts, _ = np.histogram(copies, _COPIES)

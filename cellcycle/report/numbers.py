@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
 from cellcycle.report.intervals import Interval, Samples, scatter_of, scatter_within
 from cellcycle.report.joined import read_joined
+from cellcycle.report.parts import named
 from cellcycle.report.shares import BY_DNA, FITTED, samples_of, with_likelihoods
 from cellcycle.review.doubt import classes_of
 
@@ -55,7 +57,12 @@ class Experiment:
 
     def of_arm(self, arm: str) -> pd.DataFrame:
         """Return all rows of an arm."""
-        return self.table[self.table["arm"] == arm]
+        return self.table.iloc[self._rows_of[arm]]
+
+    @cached_property
+    def _rows_of(self) -> dict[str, np.ndarray]:
+        # Looked up once: where each well is an arm, a look through the table for each takes long.
+        return self.table.groupby("arm").indices
 
 
 def read_experiment(paths, control: str | None = None) -> Experiment:
@@ -162,7 +169,7 @@ def _control(table, control: str) -> str:
     key = next((name for name in (key, as_well, as_dose) if name in names), None)
     if key is None:
         what = next((what for what in ("condition", "well") if (table[what] != "").any()), "image")
-        remedy = f"use one of {', '.join(names.values())}"
+        remedy = f"use one of {named([*names.values()])}"
         raise SettingError("--control", f"no {what} is {control!r}", remedy)
     doses = table[table["condition"] == names[key]].sort_values("dose")["arm"].unique()
     if len(doses) > 1 and (table["condition"] == names[key]).all():
@@ -184,8 +191,9 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
     """
     rows, samples, nuclei = [], {}, experiment.nuclei
     for number, arm in enumerate(experiment.arms):
-        if len(own := nuclei[nuclei["arm"] == arm]):
-            samples[arm] = samples_of(own, experiment.classes, number, n_samples)
+        own = experiment.of_arm(arm)
+        if own["is_counted"].any():
+            samples[arm] = samples_of(own[own["is_counted"]], experiment.classes, number, n_samples)
     drawn = list(samples.values()) if n_samples else []
     scatter = scatter_of(drawn)
     # A well that is compared by itself stands for no others.

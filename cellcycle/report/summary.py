@@ -32,19 +32,19 @@ def field_of(experiment: Experiment) -> str:
 
 def summary(numbers, experiment: Experiment) -> str:
     """Return the answer in words: the shares of each arm, and where they differ from the control."""
-    found, lines = numbers.set_index(["table", "arm"]).sort_index(), []
+    found, lines = dict(iter(numbers.groupby(["table", "arm"]))), []
     for arm in experiment.arms:
-        if ("estimated", arm) not in found.index:
+        if ("estimated", arm) not in found:
             lines.append(f"<li><b>{html.escape(arm)}</b>: no nucleus that can be counted</li>")
             continue
-        own = found.loc[("estimated", arm)]
+        own = found["estimated", arm]
         told = ", ".join(f"{html.escape(row['quantity'])} {share(row)}" for _, row in own.iterrows())
         counts = {"n_nuclei": "nucleus", "n_fields": field_of(experiment), "n_wells": "well"}
         where = ", ".join(many(own.iloc[0][name], what) for name, what in counts.items()
                           if name != "n_wells" or unit_of(experiment) == "well")  # fmt: skip
         text = f"<li><b>{html.escape(arm)}</b>: {told} <small>({where})</small>"
-        if ("estimated, minus control", arm) in found.index:
-            differing = found.loc[("estimated, minus control", arm)]
+        if ("estimated, minus control", arm) in found:
+            differing = found["estimated, minus control", arm]
             clear = [f"{'more' if row['value'] > 0 else 'less'} {html.escape(row['quantity'])} ({difference(row)})"
                      for _, row in differing.iterrows() if is_certain(row)]  # fmt: skip
             beside = html.escape(experiment.control)
