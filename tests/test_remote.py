@@ -205,25 +205,33 @@ def test_a_plate_is_read_from_a_server_that_is_busy_or_refuses_what_it_has_not(t
 
 
 class Failing(Files):
-    """Answers with 500 to what holds the name `fails`."""
+    """Answers with `status` to what holds the name `fails`."""
 
-    fails = ""
+    fails, status = "", 500
 
     def send_head(self):
-        return self.send_error(500) if self.fails and self.fails in self.path else super().send_head()
+        return self.send_error(self.status) if self.fails and self.fails in self.path else super().send_head()
 
 
-def test_a_server_that_fails_when_it_is_asked_for_the_plate_leaves_no_field_without_its_well(tmp_path, monkeypatch):
+@pytest.mark.parametrize("status", [500, 403])
+def test_a_server_that_fails_or_refuses_when_asked_for_the_plate_leaves_no_field_without_its_well(
+    tmp_path, monkeypatch, status
+):
     monkeypatch.setattr(remote, "_PAUSES", ())
+    monkeypatch.setattr(Failing, "status", status)
     bare_plate(tmp_path / "p.zarr", {"A/1": [0, 1]}, name="P", acquisitions=NAMED)
     with serving(partial(Failing, directory=tmp_path)) as site:
         images = expand([f"{site}/p.zarr"])
         assert [own["plate"] for own in layout(images)[0]] == ["P (day 1)", "P (day 2)"]
         for fails, of in {"p.zarr/.zattrs": "p.zarr", "A/1/.zattrs": "p.zarr/A/1"}.items():
             monkeypatch.setattr(Failing, "fails", fails)
-            with pytest.raises(DataError, match="500") as found:
+            with pytest.raises(DataError, match=str(status)) as found:
                 layout(images)
             assert found.value.subject == f"{site}/{of}"
+        # An image in folders of other names is of no plate, whatever is refused above it.
+        monkeypatch.setattr(Failing, "fails", "/.z")
+        if status == 403:
+            assert layout([f"{site}/bucket/trial/day/i.zarr"])[0][0]["well"] == ""
         # A file is of no such plate.
         Files.asked.clear()
         monkeypatch.setattr(Failing, "fails", "/")

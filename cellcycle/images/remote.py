@@ -109,20 +109,23 @@ def told_at(url: str) -> dict:
         return described(folder)[0]
 
 
-def told_above(url: str) -> dict:
+def told_above(url: str, is_called_so: bool) -> dict:
     """Do as `told_at` for the plate or well of an image, if it has one: nothing where there is none.
 
     A `DataError` says that a server which may have it did not give it: whose field the image is would not be known.
+    One that refuses it (403) may have it where folders are called as those of a well.
     """
     with scratch_folder() as folder:
         try:
-            is_there = any(_copy(f"{url}/{name}", folder / name, is_open=True) for name in OF_GROUP)
+            _copy_description(url, folder, OF_GROUP)
         except ImageError as error:
-            status = getattr(error.__cause__, "status", 500)
-            if status < 500 and status != 429:
+            refusal = error.__cause__
+            status = getattr(refusal, "status", 403 if isinstance(refusal, PermissionError) else 500)
+            is_unsure = status == 429 or (status == 403 and is_called_so)
+            if refusal is None or (status < 500 and not is_unsure):
                 return {}
             raise DataError(url, error.finding, error.remedy) from error
-        return described(folder)[0] if is_there else {}
+        return described(folder)[0]
 
 
 def state_at(url: str) -> list[str]:

@@ -260,12 +260,12 @@ def _stated(name: str, of_folders: dict[str, dict]) -> Place:
     return Place()
 
 
-def _told(folder: str, of_folders: dict[str, dict]) -> dict:
-    """Return what a folder or URL of an OME-Zarr says of itself; it is looked at once."""
+def _told(folder: str, well: str, of_folders: dict[str, dict]) -> dict:
+    """Return what a folder or URL of an OME-Zarr, around a `well`, says of itself; it is looked at once."""
     if folder not in of_folders:
         of_folders[folder] = {}
         if is_url(folder) or any(Path(folder, file).is_file() for file in OF_GROUP):
-            of_folders[folder] = told_above(folder) if is_url(folder) else described(Path(folder))[0]
+            of_folders[folder] = told_above(folder, bool(well)) if is_url(folder) else described(Path(folder))[0]
     return of_folders[folder]
 
 
@@ -277,7 +277,8 @@ def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
     root = name.rsplit("/", 3)[0] if is_url(name) else str(path.parents[2])
     row, column, field = path.parts[-3:]
     own = f"{row}/{column}"
-    plate = _told(root, of_folders).get("plate")
+    well = well_name(row + column)
+    plate = _told(root, well, of_folders).get("plate")
     if plate is None:
         return Place()
     # Before 0.4 the path alone says which well it is.
@@ -286,13 +287,12 @@ def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
     if at and at.get(own) != own:
         finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
         raise DataError(name, finding, "export the plate again, or copy the images out of it")
-    plate_name, well = shown_name(plate.get("name") or Path(root).stem), well_name(row + column)
-    stated = Place(plate_name, well, "plate of OME-Zarr", folder=root)
+    stated = Place(shown_name(plate.get("name") or Path(root).stem), well, "plate of OME-Zarr", folder=root)
     # A refused description of a well takes nothing from what the plate says of it.
     with suppress(ImageError), one_line(name):
         named = {step["id"]: step.get("name") for step in plate.get("acquisitions", ())}
         # A plate behind a URL is not asked for every well where it says that it has one acquisition.
-        told = {} if len(named) == 1 and is_url(root) else _told(f"{root}/{own}", of_folders).get("well", {})
+        told = {} if len(named) == 1 and is_url(root) else _told(f"{root}/{own}", well, of_folders).get("well", {})
         for image in told.get("images", ()):
             if str(image["path"]).strip("/") == field and (number := image.get("acquisition")) is not None:
                 called, *others = [name for name in named.values() if name and name == named.get(number)] or [number]
