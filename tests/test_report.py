@@ -296,6 +296,18 @@ def test_a_table_without_a_nucleus_is_read_beside_others_and_refused_alone(tmp_p
         read_experiment([tmp_path / "b.csv"])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_is_read_as_a_spreadsheet_of_decimal_commas_saves_it(tmp_path, encoding, separator):
+    table = nuclei_of([0.4, 0.3, 0.2, 0.1], 20, condition="1 µM, drug", dose=0.5)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    text = table.to_csv(index=False, sep=separator, decimal=",", lineterminator="\r\n")
+    (tmp_path / "t2.csv").write_bytes(text.encode(encoding))
+    one, other = (read_experiment([tmp_path / name]).table for name in ("t.csv", "t2.csv"))
+    pd.testing.assert_frame_equal(one, other)
+    assert other["condition"].str.fullmatch("1 .M, drug").all() and set(other["dose"]) == {0.5}
+
+
 def test_a_column_of_a_map_that_one_of_several_tables_has_is_empty_in_the_others(tmp_path):
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     nuclei_of(CONTROL, 20, slide="s1", time="1").to_csv(files[0], index=False)

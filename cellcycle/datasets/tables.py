@@ -34,7 +34,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     numbers of the file, `attrs` the separator, the whole header, in small letters, the lines that repeat another word
     for word (`repeats`), and other columns that may be groups (`like_groups`).
     """
-    text, notes = _decoded(file)
+    text, notes = decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
     headers = {separator: list(islice(rows, 1)) for separator, rows in readings.items()}
     separator = max(headers, key=lambda separator: len(_places(headers[separator], columns)))
@@ -143,7 +143,7 @@ def _places(rows, columns: dict[str, tuple[str, ...]]) -> dict[str, list[int]]:
     return {column: places for column, places in at.items() if places}
 
 
-def _decoded(file: Path) -> tuple[str, list[str]]:
+def decoded(file: Path) -> tuple[str, list[str]]:
     """Return the text of a file, and a note where its encoding had to be guessed."""
     try:
         raw = file.read_bytes()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.datasets.labels import NONE, stated
+from cellcycle.datasets.tables import decoded
 from cellcycle.errors import DataError
 from cellcycle.names import from_cell
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXT_COLUMNS, table_columns
@@ -37,7 +38,7 @@ def read_table(path, needs_nuclei: bool = True):
     except OSError as error:
         raise DataError(path, f"it cannot be read ({error.strerror or error})", "check the path") from error
     except UnicodeDecodeError as error:
-        is_text = path.suffix.lower() in (".csv", ".tsv", ".txt", ".json")
+        is_text = path.suffix.lower() == ".json"
         finding = "it is not in UTF-8" if is_text else f"{path.suffix or 'a file of this kind'} is not read"
         remedy = "save it in UTF-8" if is_text else "give its CSV, TSV, JSON or Parquet file"
         raise DataError(path, finding, remedy) from error
@@ -64,13 +65,18 @@ def _as_text(path: Path):
             raise ValueError("not a list of rows")
         table = pd.DataFrame(rows)
     else:
-        text = path.read_text(encoding="utf-8-sig")
+        is_text = path.suffix.lower() in (".csv", ".tsv", ".txt")
+        text = decoded(path)[0] if is_text else path.read_text(encoding="utf-8-sig")
         head, last = text.partition("\n")[0], text.rpartition("\n")[2]
         separator = max(",;\t", key=head.count)
         if last and last.count(separator) < head.count(separator):
             raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
         # What is missing is told below, for a class or a file may be called NA.
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+        if separator != ",":
+            # As in tables of labels: who parts cells otherwise may write 0,5.
+            numbers = [name for name in table if name not in _TEXTS]
+            table[numbers] = table[numbers].replace(",", ".", regex=True)
     return table.assign(**{n: cells.map(lambda cell: from_cell(str(cell))) for n, cells in texts_of(table).items()})
 
 
