@@ -500,8 +500,11 @@ def test_groups_are_slides_of_a_map_plates_of_names_or_folders(tmp_path):
     assert [one["group"] for one in layout(images)[0]] == ["P1", "P2", "b"]
     table = tmp_path / "map.csv"
     table.write_text("image,slide,dose\nP1_A01_s1.tif,one,0.5\nP2_A01_s1.tif,one,\nx.tif,two,2\n")
-    found, _ = layout(images, table)
+    found, notes = layout(images, table)
     assert [one["slide"] for one in found] == ["one", "one", "two"]
+    assert notes[-1] == (
+        "slide one lies on 2 plates, and is read as 2: P1 one, P2 one; where these are one, add a column plate"
+    )
     assert len({tuple(one) for one in found}) == 1, "rows of one table have other columns"
     assert [one["dose"] for one in found] == pytest.approx([0.5, np.nan, 2], nan_ok=True)
     # Plates that a map names are plates also where no well is known.

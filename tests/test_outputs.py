@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from cellcycle import cli, files, names
 from cellcycle.checkpoint import load_checkpoint, write_card
 from cellcycle.datasets import load_dataset
 from cellcycle.errors import CellCycleError, ImageError, SettingError, shown
 from cellcycle.evaluate import evaluate
-from cellcycle.images import write_image
+from cellcycle.images import read_plane, write_image
 from cellcycle.masks import write_mask
 from cellcycle.nuclei import Anchor
 from cellcycle.plots import save_figures
@@ -172,6 +173,16 @@ def test_anndata_reads_what_was_written_and_what_it_saved_again_is_not_replaced(
         del saved.attrs["writer"]
     with pytest.raises(SettingError, match="no table of predictions"):
         check_target(file, [MITOSIS])
+
+
+def test_classes_that_a_slash_alone_tells_apart_are_two_columns_of_an_h5ad(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    given = {"image": ["a"], "p_a_b": [0.5], "p_a/b": [0.25], "p_a/b_": [0.125], "p_a_b_": [0.125]}
+    with row_writer("h5ad", tmp_path / "rows.h5ad") as write:
+        write(pd.DataFrame(given | {name: [1.0] for name in PLACE}))
+    with h5py.File(tmp_path / "rows.h5ad") as file:
+        kept = {name: file["obs"][name][0] for name in file["obs"].attrs["column-order"] if name != "image"}
+    assert list(kept.values()) == [0.5, 0.25, 0.125, 0.125] and list(kept)[::3] == ["p_a_b", "p_a_b_"]
 
 
 def test_an_h5ad_that_cannot_be_finished_leaves_nothing(tmp_path):
@@ -761,6 +772,23 @@ def test_files_beside_the_rows_of_an_image_never_give_way_to_those_of_another(ru
     shutil.rmtree("linked")
     os.renames("d1", "deep/d1")
     refused(made("../d2"), "linked/é <1>/a.png; name another folder")
+
+
+def test_files_of_another_plane_of_an_image_are_not_replaced(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = read_plane(MITOSIS).pixels
+    stack = np.rint(np.stack([pixels, pixels / 2]) * 65535).astype(np.uint16)
+    tifffile.imwrite("z.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    every = [part for what in ("--masks", "--overlay", "--outlines", "--rois") for part in (what, "made")]
+    assert run("predict", "z.tif", "--plane", "0", *every)[0] == 0
+    before = {file.name: file.read_bytes() for file in Path("made").iterdir()}
+    assert len(before) == 4
+    for more in (["--plane", "1"], []):
+        code, out, err = run("predict", "z.tif", *more, *every)
+        assert (code, out) == (2, "") and "is that of z.tif, plane 0 of it; name another folder" in err
+        assert {file.name: file.read_bytes() for file in Path("made").iterdir()} == before
+    assert run("predict", "z.tif", "--plane", "0", *every)[0] == 0
+    assert {file.name: file.read_bytes() for file in Path("made").iterdir()} == before
 
 
 def test_files_of_an_image_that_is_not_where_they_tell_are_replaced_only_where_it_may_have_been_moved(tmp_path):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from cellcycle.errors import CellCycleError, ImageError, SettingError
@@ -19,6 +19,8 @@ from cellcycle.predict.target import try_to_write
 _SUFFIXES = {"overlay": OVERLAY_SUFFIX, "masks": MASK_SUFFIX, "outlines": OUTLINES_SUFFIX, "rois": ROIS_SUFFIX}
 # Of one image these may be a file instead of a folder.
 _FILES = {"outlines": (OUTLINES_SUFFIX, ".json"), "rois": (ROIS_SUFFIX,)}
+# Between an image and its plane; no name has it.
+_PLANE = "\0"
 # What a folder is hardly called.
 _NO_FOLDER = (OUTLINES_SUFFIX, ".json", ROIS_SUFFIX, ".roi", ".tif", ".tiff", ".png", ".csv", ".txt")
 
@@ -28,17 +30,18 @@ class Extras:
     """Folders for one file an image: pictures with outlines, label images, GeoJSON for QuPath, ROIs for ImageJ.
 
     `outlines` and `rois` may be a file, named .geojson or .zip, where there is one image: both programs take one file
-    an image.
+    an image. Where a `plane` of the images was asked for, each file tells it, as it does its image.
     """
 
     overlay: Path | None = None
     masks: Path | None = None
     outlines: Path | None = None
     rois: Path | None = None
+    plane: int | None = None
 
     def chosen(self) -> dict[str, Path]:
         """Return what is wanted."""
-        return {name: Path(path) for name, path in asdict(self).items() if path is not None}
+        return {name: Path(path) for name in _SUFFIXES if (path := getattr(self, name)) is not None}
 
     def targets(self, images: Sequence) -> list[dict[str, Path]]:
         """Return the files of each image; those of images of one name begin with what tells them apart."""
@@ -56,7 +59,7 @@ class Extras:
         taken = {} if output is None else {os.path.realpath(output): "--output"}
         for image, own in zip(images, self.targets(images), strict=True):
             for what, path in own.items():
-                if not _is_file(what, self.chosen()[what]) and (other := _other_origin(path, image)):
+                if not _is_file(what, self.chosen()[what]) and (other := self._other_origin(path, image)):
                     raise SettingError(f"--{what}", f"{path} is that of {other}", "name another folder")
                 other = taken.setdefault(os.path.realpath(path), f"--{what}")
                 if other != f"--{what}":
@@ -89,10 +92,25 @@ class Extras:
         for what, path in targets.items():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _WRITERS[what](path, prediction, classes, _origin(prediction.plane.path, path))
+                _WRITERS[what](path, prediction, classes, self._origin(prediction.plane.path, path))
             except (CellCycleError, OSError, MemoryError) as error:
                 problems.append(f"no {what}: {error}")
         return "; ".join(problems)
+
+    def _origin(self, image: str, target: Path) -> str:
+        """Return where an image lies, see `_origin`, and which plane of it was read."""
+        where = _origin(image, target)
+        return f"{where}{_PLANE}{self.plane}" if where and self.plane is not None else where
+
+    def _other_origin(self, path: Path, image) -> str:
+        """Return of which other image, or plane of this one, a file was made; else nothing."""
+        told, _, plane = origin_of(path).partition(_PLANE)
+        if not told or isinstance(image, ImageError):
+            return ""
+        if other := _other_origin(told, path, image):
+            return other
+        of_plane = f"plane {plane} of it" if plane else "it read without --plane"
+        return "" if plane == ("" if self.plane is None else str(self.plane)) else f"{image}, {of_plane}"
 
 
 def _is_file(what: str, path: Path) -> bool:
@@ -119,14 +137,13 @@ def _origin(image: str, target: Path) -> str:
     return Path(whole).as_posix()
 
 
-def _other_origin(path: Path, image) -> str:
-    """Return of which image a file was made, unless that is this one, perhaps moved since; else nothing.
+def _other_origin(told: str, path: Path, image) -> str:
+    """Return of which image a file was made, as it tells, unless that is this one, perhaps moved since; else nothing.
 
     An image that is not where the file tells it may have been moved alone, or the file: then it still has the name, and
     the folders below that which both were in.
     """
-    told = origin_of(path)
-    if not told or isinstance(image, ImageError) or told == _origin(str(image), path):
+    if told == _origin(str(image), path):
         return ""
     if is_url(told) or is_url(image):
         return told

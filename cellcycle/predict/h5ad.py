@@ -43,7 +43,8 @@ def _write(path: Path, table) -> None:
     import pandas as pd
 
     measured = [name for name in _MEASURED if name in table]
-    about = table.drop(columns=[*measured, *_PLACE]).rename(columns=lambda name: name.replace("/", "_"))
+    about = table.drop(columns=[*measured, *_PLACE])
+    about.columns = _without_slashes(list(about))
     # In memory, for the library ends the process where a disk is full.
     made = io.BytesIO()
     with h5py.File(made, "w") as file:
@@ -55,6 +56,18 @@ def _write(path: Path, table) -> None:
             _group(file, name, "dict")
         _array(file["obsm"], "spatial", table[_PLACE].to_numpy(np.float64))
     path.write_bytes(made.getbuffer())
+
+
+def _without_slashes(names: list[str]) -> list[str]:
+    """Return names of columns without the slash, which parts groups there; none becomes that of another."""
+    made = [name for name in names if "/" not in name]
+    for k, name in enumerate(names):
+        if "/" in name:
+            plain = name.replace("/", "_")
+            while plain in made:
+                plain += "_"
+            made.insert(k, plain)
+    return made
 
 
 def _frame(file, name: str, table, index) -> None:
