@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import plates
 from benchmarks.migrate_records import migrated
 from cellcycle import files, results
 from cellcycle.checkpoint import ANCHORED, DEFAULT, FILES, load_checkpoint, shipped_names
@@ -15,9 +16,10 @@ from cellcycle.phases import PHASES
 from cellcycle.predict.predictor import LEAST_QUALITY
 from cellcycle.predict.runtime import Runtime
 from cellcycle.report import shares
-from cellcycle.study.shipped import cells, training
+from cellcycle.study.shipped import cells, fields, flips, training
 from cellcycle.study.shipped.real import REAL
 from cellcycle.study.texts import trained_records
+from cellcycle.training import outlined
 
 SHIPPED = [name for name in shipped_names() if name not in REAL]
 
@@ -77,6 +79,13 @@ def test_a_shipped_model_is_small_whole_and_tells_what_it_is(name):
     ]
     assert checkpoint.version == recipe.version
     assert checkpoint.confidence is not None
+
+
+def test_no_field_that_a_finder_learned_from_is_one_that_models_or_plates_are_judged_by():
+    wells = 2 * len(plates.EFFECTS) + 5
+    judged_by = {fields.SEED + k for k in range(fields.N_FIELDS)} | {flips.FIELD_SEED + k for k in range(30)}
+    judged_by |= {seed * wells + well for seed in plates.SEEDS for well in range(1, wells + 1)}
+    assert judged_by.isdisjoint(range(outlined.SEED, outlined.SEED + outlined.N_SIMULATED))
 
 
 @pytest.mark.parametrize("folder", ["checkpoints", "confidence/records"])

@@ -77,6 +77,8 @@ def write_plate(
     """Write the fields of a plate as `plate/A01_s1.tif`, their map, what is true of each nucleus, and of each well.
 
     All wells are stained and exposed as one slide, up to a few per cent; light falls off towards the corners.
+    Fields are simulated by the seeds from seed x wells x fields + 1 on: the first of `write_folder` with the same one
+    shows the same cells, but for drugs, light and stain, so that a model which learned from it is not judged by both.
     """
     (folder / "plate").mkdir()
     usual, rng = replace(parameters, shading=_SHADING), np.random.default_rng([seed, 6271])
