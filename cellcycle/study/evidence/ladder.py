@@ -44,7 +44,7 @@ def beside_the_product(slides: pd.DataFrame, records: list[Record]) -> str:
     for name, (score, answers) in _scored(slides, records).items():
         if {network, product} <= answers.keys():
             told.append(f"{name} {comparisons.verdict(score(answers[network], answers[product]))}")
-    return f"One network for all minus *{product}*, paired: {'; '.join(told) or 'no record'}."
+    return f"One network for all minus *{product}*, paired: {'; '.join(told)}."
 
 
 def _scored(slides: pd.DataFrame, records: list[Record]) -> dict[str, tuple]:
