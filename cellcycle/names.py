@@ -88,7 +88,7 @@ def telling_names(paths) -> list[str]:
     names, taken = [], set()
     for path in paths:
         name = plain_name(_telling(path, alike[_stem(path).casefold()]))
-        if name.casefold() in taken or not name:
+        if name.casefold() in taken:
             name += "-" + hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
         taken.add(name.casefold())
         names.append(name)
@@ -121,7 +121,7 @@ def plain_name(name: str) -> str:
     """
     name = unicodedata.normalize("NFC", name)
     kept = re.sub(r"[^\w .,()+=@#%~-]", "_", "".join(c if c.isprintable() else "_" for c in name)).lstrip("-=+@.")
-    kept = f"_{kept}" if _DEVICE.match(kept) else kept
+    kept = f"_{kept}" if not kept or _DEVICE.match(kept) else kept
     kept = kept.encode("utf-8", "replace")[:150].decode("utf-8", "ignore")
     return kept if kept == name else f"{kept}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 

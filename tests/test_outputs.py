@@ -347,6 +347,12 @@ def test_letters_and_accents_that_a_mac_parts_stay_readable_in_names_of_files():
     assert len(set(names.telling_names([parted, whole]))) == 2
 
 
+@pytest.mark.parametrize("path", ["=.png", "-.tif", "..", ".", "...tif", "@-.tif", "-rf.tif"])
+def test_no_name_begins_as_an_option_or_a_formula_does(path):
+    (name,) = names.telling_names([path])
+    assert name[0] not in "-=+@."
+
+
 def test_no_file_is_called_as_a_device_of_windows_is():
     found = names.telling_names(
         ["a/con.tif", "b/aux.1.tif", "g/COM1.tif", "h/LPT\u00b2 .tif", "console.tif", "com10.tif"]
