@@ -178,7 +178,7 @@ class _Body:
         self._guard, self._limits, self._receive = guard, limits, receive
         large = {"/predict": limits.request_mb} | dict.fromkeys(("/api/images", "/api/corrections"), limits.file_mb)
         self._most_mb = min(large.get(scope["path"], _SMALL_MB), limits.disk_mb)
-        self._scope, self._start, self.n_bytes = scope, time.monotonic(), 0
+        self._scope, self._deadline, self.n_bytes = scope, time.monotonic() + limits.body_s, 0
         self.is_complete = False
 
     def check_announced(self) -> None:
@@ -203,15 +203,17 @@ class _Body:
         """Receive the next part, or refuse it."""
         if self.is_complete:
             return await self._receive()
-        allowed_s = self._limits.body_s + self.n_bytes / self._limits.least_rate
         try:
-            event = await asyncio.wait_for(self._receive(), self._start + allowed_s - time.monotonic())
+            event = await asyncio.wait_for(self._receive(), self._deadline - time.monotonic())
         except TimeoutError:
             raise Refusal(408, "the request came too slowly") from None
         n_bytes = len(event.get("body", b""))
         self._check(self.n_bytes + n_bytes)
         if self._guard.bytes_under_way + n_bytes > self._limits.disk_mb * MB:
             raise busy("too much is being uploaded at the moment")
+        # Whoever has sent much, and fast, does not keep its room by sending nothing more.
+        earned = self._deadline + n_bytes / self._limits.least_rate
+        self._deadline = min(earned, time.monotonic() + self._limits.body_s)
         self._guard.bytes_under_way += n_bytes
         self.n_bytes += n_bytes
         self.is_complete = not event.get("more_body", False)
