@@ -225,6 +225,7 @@ class Visitor:
         if not self._folder.exists():
             raise Refusal(404, NOTHING_KEPT)
         self.drop(file.name)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         kept = self._folder / new_id()
         os.replace(file.parent, kept)
         self._store.measure(kept)
@@ -245,6 +246,9 @@ class Visitor:
             os.replace(image, gone)
         shutil.rmtree(gone, ignore_errors=True)
         self._store.measure(image)
+        # Cookies cost nothing: of each that gave only what was refused a folder would stay.
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
 
     def remove_all(self) -> None:
         """Delete everything of this visitor."""

@@ -92,6 +92,7 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
     try:
         plane = replace(read_plane(path, settings.channel, settings.plane), path=name)
     except CellCycleError as error:
+        path.stat()  # a file that was removed meanwhile is no image's fault
         remedy, finding = error.remedy, str(error.finding).replace(str(path), name).replace(str(path.parent), "")
         if "pip install" in f"{finding} {remedy}":
             finding, remedy = _SHORT_OF_PACKAGE
