@@ -34,6 +34,7 @@ def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=(
     from cellcycle.app.server import build_server
 
     limits = Limits()
+    _allow_open_files(limits.connections)
     names = [*allowed_hosts, *([] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host])]
     password = os.environ.get(PASSWORD_VARIABLE) or None
     app = build_server(limits, folders, password, names)
@@ -60,6 +61,16 @@ def server_options(limits) -> dict:
         "proxy_headers": False,
         "timeout_graceful_shutdown": 3,
     }
+
+
+def _allow_open_files(connections: int) -> None:
+    """Have the system allow each connection its file: it often begins with fewer open files than they are."""
+    # Windows has no such limit.
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, min(4 * connections, most)), most))
 
 
 def _listen(host: str, port: int) -> socket.socket:
