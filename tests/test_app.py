@@ -32,6 +32,7 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from cellcycle import app
 from cellcycle.app import experiment, groups, page, server_options
 from cellcycle.app.asked import settings_of
 from cellcycle.app.guard import Guard, Guesses, Refusal
@@ -40,6 +41,7 @@ from cellcycle.app.models import model_card, model_table
 from cellcycle.app.server import build_server
 from cellcycle.app.store import Store, new_id
 from cellcycle.app.words import in_page_words
+from cellcycle.app.work import Work
 from cellcycle.datasets import load_dataset
 from cellcycle.errors import CellCycleError, ImageError, SettingError
 from cellcycle.images import read_numbers, write_image
@@ -531,8 +533,10 @@ def _crash(*_):
 def test_where_too_many_wait_the_next_is_asked_to_come_back(tmp_path):
     with running(tmp_path, replace(ALONE, waiting=-2)) as address, httpx.Client(base_url=address) as client:
         client.post("/api/visit")
-        for answer in (post(client, NUCLEI[0]), give(client, NUCLEI[0])):
+        for answer in (post(client, NUCLEI[0]), give(client, NUCLEI[0]), client.post("/api/corrections", content=b"x")):
             assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+        # Nor is anything left of what was refused, not even the folder of a visitor: cookies cost nothing.
+        assert not [left for left in tmp_path.iterdir() if left.name not in (".work", ".training", ".lock")]
     with running(tmp_path, replace(ALONE, disk_mb=0)) as address, httpx.Client(base_url=address) as client:
         assert post(client, NUCLEI[0]).status_code == 413  # it never will have room
 
@@ -952,6 +956,128 @@ def test_bodies_that_are_never_ended_keep_no_place_of_others(tmp_path):
         assert post(client, NUCLEI[0]).status_code == 200 and give(client, NUCLEI[0]).status_code == 200
         for wire in wires:
             wire.close()
+
+
+@pytest.fixture
+def open_parts(monkeypatch):
+    """The most files of forms that are open at once, as a list that grows."""
+    import starlette.formparsers
+
+    real, is_open, seen = starlette.formparsers.SpooledTemporaryFile, [], []
+
+    def opened(**options):
+        file = real(**options)
+        is_open.append(file)
+        seen.append(sum(not one.closed for one in is_open))
+        return file
+
+    monkeypatch.setattr(starlette.formparsers, "SpooledTemporaryFile", opened)
+    return seen
+
+
+def test_forms_on_their_way_take_no_memory_and_no_open_file_for_each_image(tmp_path, open_parts):
+    """A form of 50 images was 50 MB of memory, or 50 open files: 20 half-open ones took all files of a server."""
+    part = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n' + bytes(50_000) + b"\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n"
+    with running(tmp_path, ALONE) as address, httpx.Client(base_url=address, timeout=60) as client:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as wire:
+            wire.sendall(head + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + 10 * part)
+            deadline = time.time() + 20
+            while sum(file.stat().st_size for file in tmp_path.glob(".*/form")) < 10 * len(part):
+                assert time.time() < deadline
+                time.sleep(0.02)
+            assert open_parts == []
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: post(client, *NUCLEI[:3]), range(4)))
+        assert all(answer.status_code == 200 and len(answer.json()) == 3 for answer in answers)
+        assert max(open_parts) <= 3
+        while left := [*tmp_path.glob(".*/form"), *tmp_path.glob(".*/*/upload")]:
+            assert time.time() < deadline + 20, left
+            time.sleep(0.02)
+
+
+def test_images_of_a_program_that_has_left_are_not_worked_on(tmp_path, monkeypatch):
+    real, left = Work.run, []
+
+    async def late(work, function, *given, is_gone=None):
+        await asyncio.sleep(1)
+        left.append(await is_gone())
+        return await real(work, function, *given, is_gone=is_gone)
+
+    monkeypatch.setattr(Work, "run", late)
+    request = httpx.Request("POST", "http://localhost/predict", files={"images": ("a.png", NUCLEI[0].read_bytes())})
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    with running(tmp_path, ALONE) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as wire:
+            wire.sendall(f"POST /predict HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+            time.sleep(0.3)
+        deadline = time.time() + 20
+        while not left or [*tmp_path.glob(".*/0")]:
+            assert time.time() < deadline
+            time.sleep(0.02)
+    assert left == [True]
+
+
+def test_whoever_sent_much_does_not_keep_its_room_by_sending_nothing_more():
+    heard = [{"type": "http.request", "body": bytes(1_000_000), "more_body": True}]
+
+    async def take(scope, receive, send):
+        while True:
+            await receive()
+
+    async def receive():
+        return heard.pop() if heard else await asyncio.sleep(60)
+
+    async def ask():
+        told = []
+
+        async def send(event):
+            told.append(event)
+
+        guard = Guard(take, replace(LIMITS, body_s=0.2, least_rate=1000))
+        head = [(b"host", b"localhost"), (b"content-length", b"2000000")]
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": head, "client": None}
+        await asyncio.wait_for(guard(scope, receive, send), 20)
+        return told[0]["status"], guard.bytes_under_way
+
+    assert asyncio.run(ask()) == (408, 0)
+
+
+def test_each_connection_may_have_its_file(tmp_path):
+    """Systems often begin with 1,024 open files, or 256: fewer than half-open uploads and their files."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = min(2000, before[1])
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[0], least - 1), before[1]))
+        app._allow_open_files(500)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == least
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_file_that_is_removed_before_it_is_read_is_not_called_a_bad_image(tmp_path):
+    from cellcycle.app import worker
+
+    with pytest.raises(FileNotFoundError) as gone:
+        worker.read(tmp_path / "upload", "a.png", Settings(), 25, tmp_path / "plane")
+    assert gone.value.filename == str(tmp_path / "upload")
+
+
+def test_a_plate_map_takes_the_place_of_the_last_also_where_it_stands_alone(tmp_path):
+    visitor = Store(tmp_path / "page", LIMITS).visitor("x" * 22)
+    image, _ = visitor.new_image("a.png")
+    for text in ("first", "second"):
+        file = tmp_path / text / "map.csv"
+        file.parent.mkdir()
+        file.write_text(text)
+        visitor.take(file)
+        visitor.remove(image)
+        assert visitor.other("map.csv").read_text() == text
+    visitor.drop("map.csv")
+    assert list((tmp_path / "page").iterdir()) == []
 
 
 def test_connections_above_the_limit_are_closed(tmp_path):

@@ -1,7 +1,9 @@
 """The addresses for programs: `/predict`, `/health`, and their description."""
 
+import asyncio
 import json
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from starlette.routing import Route
 from cellcycle.app import worker
 from cellcycle.app.asked import refuse_repeated, settings_of
 from cellcycle.app.guard import Refusal
-from cellcycle.app.site import Site
+from cellcycle.app.site import Site, received
 from cellcycle.errors import ImageError, SettingError
 from cellcycle.names import apart, clean_name
 
@@ -25,7 +27,7 @@ def api_routes(site: Site) -> list[Route]:
     """Return the routes for programs; what they describe is what a form may have."""
     description = json.loads((files("cellcycle.app") / "static" / "openapi.json").read_text("utf-8"))
     form = description["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]
-    fields = list(form["schema"]["properties"])
+    fields, reading = list(form["schema"]["properties"]), asyncio.Lock()
 
     async def health(request: Request):
         return JSONResponse({"status": "ok", "models": list(site.models)})
@@ -33,23 +35,28 @@ def api_routes(site: Site) -> list[Route]:
     async def describe(request: Request):
         return JSONResponse(description)
 
+    def asked_in(form):
+        unknown, given = set(form) - set(fields), form.getlist("images")
+        if unknown:
+            finding = f"there is no field {clean_name(min(unknown))!r}"
+            raise SettingError("form", finding, f"use {', '.join(fields)}")
+        refuse_repeated(form, but="images")
+        if not given or not all(isinstance(file, UploadFile) for file in given):
+            raise SettingError("images", "no file was given", "give one or more image files")
+        return settings_of(form, site.models)
+
     async def predict(request: Request):
         if request.query_params:
             raise SettingError("address", "it has a query, which is not read", "give settings as fields of the form")
-        try:
-            await request.form(max_files=site.limits.files, max_fields=2 * len(fields))
-        except (ValueError, LookupError, TypeError, KeyError) as error:
-            raise Refusal(400, "the form cannot be read") from error
-        async with request.form() as form:
-            with site.work.admitted(), site.store.scratch() as folder:
-                unknown, given = set(form) - set(fields), form.getlist("images")
-                if unknown:
-                    finding = f"there is no field {clean_name(min(unknown))!r}"
-                    raise SettingError("form", finding, f"use {', '.join(fields)}")
-                refuse_repeated(form, but="images")
-                if not given or not all(isinstance(file, UploadFile) for file in given):
-                    raise SettingError("images", "no file was given", "give one or more image files")
-                rows, notes = await _rows(site, folder, given, *settings_of(form, site.models))
+        with site.store.scratch() as folder:
+            await received(request.stream(), folder / "form")
+            with site.work.admitted():
+                # One at a time: each file of a form that is being read takes memory, or an open file.
+                async with reading, _form(request, folder / "form", site.limits.files, 2 * len(fields)) as form:
+                    asked = asked_in(form)
+                    images = await _images(site, folder, form.getlist("images"))
+                (folder / "form").unlink()
+                rows, notes = await _rows(site, images, *asked, is_gone=request.is_disconnected)
                 headers = {_NOTES: json.dumps(notes)} if notes else {}
                 return Response(rows, media_type="application/json", headers=headers)
 
@@ -60,18 +67,50 @@ def api_routes(site: Site) -> list[Route]:
     ]
 
 
-async def _rows(site: Site, folder: Path, files, model: str, settings, how: str) -> tuple[str, list[str]]:
-    """Return rows of all images, and notes; one image that cannot be read is an error, one of several is a row."""
-    names = apart([clean_name(file.filename or "") for file in files])
-    planes = [folder / str(number) / "plane" for number in range(len(files))]
-    errors: dict[Path, ImageError] = {}
-    for plane, name, file in zip(planes, names, files, strict=True):
+@asynccontextmanager
+async def _form(request: Request, file: Path, files: int, fields: int):
+    """Give the form that a file holds, the body of a request of which nothing was read."""
+    with file.open("rb") as body:
+
+        async def receive():
+            await asyncio.sleep(0)  # others are answered meanwhile
+            part = body.read(_CHUNK)
+            return {"type": "http.request", "body": part, "more_body": bool(part)}
+
+        kept = Request(request.scope, receive)
+        try:
+            await kept.form(max_files=files, max_fields=fields)
+        except (ValueError, LookupError, TypeError, KeyError) as error:
+            raise Refusal(400, "the form cannot be read") from error
+        async with kept.form() as form:
+            yield form
+
+
+async def _images(site: Site, folder: Path, files) -> dict[str, tuple[Path, Path | ImageError]]:
+    """Return by the name of each file where its plane will be; and the file, or why it is not taken."""
+    images = {}
+    for number, name in enumerate(apart([clean_name(file.filename or "") for file in files])):
+        plane = folder / str(number) / "plane"
         plane.mkdir(parents=True)
         try:
-            await site.read(await site.take(plane.parent, name, _parts(file)), name, settings)
+            images[name] = plane, await site.take(plane.parent, name, _parts(files[number]))
+        except ImageError as error:
+            images[name] = plane, error
+    return images
+
+
+async def _rows(site: Site, images, model: str, settings, how: str, is_gone) -> tuple[str, list[str]]:
+    """Return rows of all `_images`, and notes; one image that cannot be read is an error, one of several is a row."""
+    errors: dict[Path, ImageError] = {}
+    for name, (plane, file) in images.items():
+        try:
+            if isinstance(file, ImageError):
+                raise file
+            await site.read(file, name, settings, is_gone=is_gone)
         except ImageError as error:
             errors[plane] = error
-    _, notes = await site.together(planes, names, model, settings, how)
+    names, planes = list(images), [plane for plane, _ in images.values()]
+    _, notes = await site.together(planes, names, model, settings, how, is_gone=is_gone)
     found, remarks = [], defaultdict(list)
     for plane, name in zip(planes, names, strict=True):
         try:
@@ -79,7 +118,7 @@ async def _rows(site: Site, folder: Path, files, model: str, settings, how: str)
                 raise errors[plane]
             rows, note = await site.in_words(name, worker.rows, plane, model, settings)
         except ImageError as error:
-            if len(files) == 1:
+            if len(images) == 1:
                 raise
             rows, note = await site.work.run(worker.rows, plane, model, settings, error)
         if note:
