@@ -35,9 +35,6 @@ _LEAST_BLACK_PX, _MOST_BLACK, _MOST_PARTS, _MOST_OF_BLACK = 24, 0.05, 200, 0.8
 # A padding that mirrors a picture is so wide, and shows noise: at least this share of it is brighter, or darker, than
 # both neighbours in its row.
 _LEAST_MIRROR_PX, _LEAST_UNLIKE = 4, 0.1
-# The edge of a filling that was blurred is looked for as far as this, where the level reaches so much of the step; of a
-# smaller share of the picture it may as well be dark ground that a JPEG made flat.
-_MOST_BLUR_PX, _REACHED, _LEAST_BLURRED = 20, 0.9, 0.05
 # Where there is noise, no larger share of a picture is flat, but for what is filled in.
 _FLAT_BY_CHANCE = 1e-4
 
@@ -168,16 +165,6 @@ def _with_black(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | Non
     return black if mask is None else mask | black
 
 
-def _edge_px(pixels: np.ndarray, mask: np.ndarray, contrast: float) -> int:
-    """Return how wide the edge of a filling is: a pixel or two, as turning a picture makes it, or more if blurred."""
-    away = ndimage.distance_transform_cdt(~mask, "chessboard")
-    beside = [pixels[away == k] for k in range(1, _MOST_BLUR_PX + 1)]
-    steps = np.abs([np.median(of) for of in beside if of.size] - np.median(pixels[mask]))
-    if mask.mean() < _LEAST_BLURRED or not steps.size or steps[-1] <= _LEAST_JUMP * contrast:
-        return 2
-    return max(2, 1 + int((steps >= _REACHED * steps[-1]).argmax()))
-
-
 def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     sizes = areas_of(labels)
     large = 1 + np.flatnonzero(sizes[1:] >= max(_LEAST_FILL_SHARE * pixels.size, 50))
@@ -201,7 +188,8 @@ def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
             mask |= labels == index
     if not mask.any():
         return None
-    mask = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=_edge_px(pixels, mask, contrast))
+    # With the pixel or two that turning a picture makes between filling and picture.
+    mask = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=2)
     if not (rest := ~mask).any():
         return None
     is_label_image = (labels[rest] > 0).mean() > 0.5
