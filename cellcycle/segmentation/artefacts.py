@@ -225,6 +225,8 @@ def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
         lengths = _lengths(thin)
         is_fibre = (lengths > length * diameter) & (areas_of(thin)[1:] < _FAINT_WIDTH * diameter * lengths)
         fibres |= np.concatenate([[False], is_fibre])[thin]
+        # Of a large field the next ones would be made beside these.
+        del thin
     return fibres
 
 
