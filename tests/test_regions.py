@@ -65,6 +65,12 @@ def test_tops_in_a_mask_are_the_h_maxima_there(share, blur_px):
     np.testing.assert_array_equal(regions.tops_of(height, dip, where), h_maxima(height, dip).astype(bool) & where)
 
 
+def test_a_level_top_that_fills_its_box_is_found():
+    height = np.zeros((20, 20), np.float32)
+    height[5:7, 5:9] = 1
+    np.testing.assert_array_equal(regions.tops_of(height, 0.15, height > 0), height > 0)
+
+
 @pytest.mark.parametrize("backend", ["trained", "classical"])
 def test_pixels_are_sorted_only_where_nuclei_have_several_peaks(monkeypatch, backend):
     sorted_px, of_image = [], grayreconstruct.reconstruction

@@ -129,7 +129,9 @@ def tops_of(height: np.ndarray, dip: float, where: np.ndarray) -> np.ndarray:
     tops, boxes = peaks & (n_peaks == 1)[areas], ndimage.find_objects(areas)
     for k in np.flatnonzero(n_peaks > 1):
         box = boxes[k - 1]
-        tops[box] |= h_maxima(np.where(areas[box] == k, height[box], floor), dip).astype(bool)
+        # Without what lies lower round it, an area that fills its box would be level ground.
+        own = np.pad(np.where(areas[box] == k, height[box], floor), 1, constant_values=floor)
+        tops[box] |= h_maxima(own, dip).astype(bool)[1:-1, 1:-1]
     return tops & where
 
 
