@@ -1,6 +1,7 @@
 """What is no picture of nuclei is painted over, flagged where it touches a nucleus, and leaves the rest alone."""
 
 import io
+import time
 from dataclasses import replace
 from functools import cache
 
@@ -190,6 +191,21 @@ def test_pictures_that_repeat_themselves_otherwise_are_not_padded():
         assert filled._with_mirrored(pixels.astype(np.float32), None) is None
 
 
+def test_a_block_of_jpeg_whose_halves_mirror_each_other_is_no_padding():
+    noise = np.random.default_rng(0).poisson(LEVEL, (48, 48)).astype(np.float32)
+    assert filled._with_mirrored(np.vstack([noise[3::-1], noise]), None) is None
+
+
+def test_looking_for_a_mirror_image_takes_no_longer_where_most_is_black():
+    pixels = np.zeros((2000, 2000), np.float32)
+    pixels[2, 5], pixels[5, 2], pixels[700:730, 1301:1309] = 1, 1, 1
+    start = time.process_time()
+    assert filled._with_mirrored(pixels, None) is None
+    looked = time.process_time()
+    ndimage.gaussian_filter(pixels, 3)
+    assert looked - start < 4 * (time.process_time() - looked)
+
+
 def test_a_round_field_without_nuclei_has_none():
     pixels = np.random.default_rng(0).poisson(np.full(SHAPE, LEVEL)).astype(float)
     assert len(found(np.where(ROUND, 0, pixels))) == 0
@@ -225,6 +241,12 @@ def test_a_row_or_column_of_dead_or_hot_pixels_cuts_no_nucleus(along, value):
     assert len(nuclei) == 36 and list(nuclei.picture.painted) == ["hot"]
     np.testing.assert_allclose(nuclei.measured["integrated_dna"], plain.measured["integrated_dna"], rtol=0.02)
     assert np.count_nonzero(nuclei.measured["flags"] == "hot_pixel") == 6 and nuclei.is_sound.all()
+
+
+@pytest.mark.parametrize("value", [0, 65535])
+def test_a_dead_column_that_crosses_a_dead_or_hot_row_is_mended_with_it(value):
+    over = look_over(np.where(Y == 134, value, np.where(X == 82, 0, counts())).astype(np.float32))
+    assert over.painted.keys() == {"hot"} and 0.8 * LEVEL < over.pixels.min() <= over.pixels.max() < 4 * LEVEL
 
 
 def test_a_strip_between_fillings_that_is_no_wider_than_their_edges_is_looked_at():

@@ -95,9 +95,10 @@ def _with_mended_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     mended, lines = pixels, np.zeros(pixels.shape, bool)
     for axis in (0, 1):
-        is_flat = pixels.min(axis=1 - axis) == pixels.max(axis=1 - axis)
+        # A column that a mended row crosses is of one value again.
+        is_flat = mended.min(axis=1 - axis) == mended.max(axis=1 - axis)
         for k in np.flatnonzero(is_flat[1:-1] & ~is_flat[2:] & ~is_flat[:-2]) + 1:
-            beside, value = np.take(pixels, (k - 1, k + 1), axis), np.take(pixels, k, axis)[0]
+            beside, value = np.take(mended, (k - 1, k + 1), axis), np.take(mended, k, axis)[0]
             low, high = np.percentile(beside, (1, 99))
             if not low <= value <= high:
                 mended = pixels.copy() if mended is pixels else mended

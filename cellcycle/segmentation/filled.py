@@ -32,9 +32,9 @@ _LARGE_PX, _RUN_PX = 50_000, 8
 _LEAST_OF_BOX = 0.75
 # A black bar, line or hole has so many pixels, all of them no larger share of a picture; so many are looked at.
 _LEAST_BLACK_PX, _MOST_BLACK, _MOST_PARTS, _MOST_OF_BLACK = 24, 0.05, 200, 0.8
-# A padding that mirrors a picture is so wide, and shows noise: at least this share of it is brighter, or darker, than
-# both neighbours in its row.
-_LEAST_MIRROR_PX, _LEAST_UNLIKE = 4, 0.1
+# A padding that mirrors a picture is so wide, for 4 pixels are half a block of JPEG, which may mirror the other half;
+# and shows noise: at least this share of it is brighter, or darker, than both neighbours in its row.
+_LEAST_MIRROR_PX, _LEAST_UNLIKE = 5, 0.1
 # Where there is noise, no larger share of a picture is flat, but for what is filled in.
 _FLAT_BY_CHANCE = 1e-4
 
@@ -124,7 +124,9 @@ def _mirrored_px(rows: np.ndarray) -> int:
     # What is the same from end to end was made so.
     for last in 1 + np.flatnonzero((some[1:-1] == some[0]).all(axis=1)):
         n = (last + 1) // 2
-        if n >= _LEAST_MIRROR_PX and (rows[:n] == rows[last : last - n : -1]).all():
+        # Pair by pair, for where much is black, as in a thresholded picture, most rows seem the first once more.
+        pairs = zip(rows[:n], rows[last : last - n : -1], strict=True)
+        if n >= _LEAST_MIRROR_PX and all(np.array_equal(one, two) for one, two in pairs):
             steps = np.diff(rows[:n].astype(np.float32), axis=1)
             has_noise = np.mean(steps[:, 1:] * steps[:, :-1] < 0) > _LEAST_UNLIKE and (rows[0] != rows[1]).any()
             return n if has_noise else 0
