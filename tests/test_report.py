@@ -308,6 +308,14 @@ def test_a_table_is_read_as_a_spreadsheet_of_decimal_commas_saves_it(tmp_path, e
     assert other["condition"].str.fullmatch("1 .M, drug").all() and set(other["dose"]) == {0.5}
 
 
+def test_a_comma_of_thousands_is_not_read_as_that_of_a_fraction(tmp_path):
+    table = nuclei_of(CONTROL, 20).astype({"nucleus_id": object})
+    table.loc[2, "nucleus_id"] = "1,210"
+    table.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
+    with pytest.raises(DataError, match="row 3 does not say where its nucleus lies"):
+        read_experiment([tmp_path / "t.tsv"])
+
+
 def test_a_column_of_a_map_that_one_of_several_tables_has_is_empty_in_the_others(tmp_path):
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     nuclei_of(CONTROL, 20, slide="s1", time="1").to_csv(files[0], index=False)

@@ -142,6 +142,8 @@ def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
         raise DataError(path, finding, "give the table of one run")
     top, left, bottom, right = (nuclei[name] for name in BOX_COLUMNS)
     is_there = np.isfinite(nuclei[[*_NEEDED[1:4], *BOX_COLUMNS]]).all(axis=1)
+    # A number that is not whole had a comma of thousands, read as that of a fraction.
+    is_there &= (nuclei[[_NEEDED[1], *BOX_COLUMNS]] % 1 == 0).all(axis=1)
     is_there &= (top >= 0) & (left >= 0) & (top < bottom) & (left < right) & (np.maximum(bottom, right) < 2**31)
     if not is_there.all():
         finding = f"row {int(nuclei.index[~is_there][0]) + 1} does not say where its nucleus lies"
