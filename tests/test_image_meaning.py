@@ -183,6 +183,9 @@ def test_signed_counts_keep_their_full_range(dtype):
     # Some of the brightest are above 0.
     counts = np.clip(np.rint(FLOATS * 40), 0, 65535)
     np.testing.assert_allclose(scale_to_unit((counts - 32768).astype(dtype)), counts / 65535, atol=1e-6)
+    # A dim field of the plate is as dim beside the others.
+    dim = counts * (250 / counts.max())
+    np.testing.assert_allclose(scale_to_unit((dim - 32768).astype(dtype)), dim / 65535, atol=2e-5)
 
 
 @pytest.mark.parametrize("dtype", ["uint32", "int32", "int64", "float32", "float64"])

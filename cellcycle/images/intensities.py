@@ -73,7 +73,8 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
     if kind == "f" or dark > 0 or raw.dtype.itemsize >= 4:
         ranges = (_DEEP_FRACTIONS, 2 if dark == -1 else 1) if kind == "f" else ()
         # Few photons are no picture of 8 bits: of fields of one plate some have more than 255, some have not.
-        ranges += (2**8 - 1, 2**16 - 1, 2**24 - 1, 2**32 - 1)[kind != "f" and raw.dtype.itemsize == 4 :]
+        has_no_8 = dark == -(2.0**15) or (kind != "f" and raw.dtype.itemsize == 4)
+        ranges += (2**8 - 1, 2**16 - 1, 2**24 - 1, 2**32 - 1)[has_no_8:]
         largest = pixels.max()
         full_range = next((r for r in ranges if _LEAST_FULL < largest <= r or _is_passed(r, pixels)), largest or 1)
     else:
