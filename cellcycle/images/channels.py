@@ -1,13 +1,13 @@
 """Choose the DNA channel of a file by a fixed rule, or refuse and list the channels."""
 
 import re
-import unicodedata
 from collections.abc import Callable
 
 import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.colours import only_picture, without_drawings
+from cellcycle.images.makers import plain
 from cellcycle.images.stacks import STACK, Stack
 
 # A stain says what a channel shows whatever stands beside it.
@@ -246,7 +246,7 @@ def words(name: str) -> list[str]:
     >>> words("confDAPI-405 nm"), words("nonDNA_mCherry"), words("ex405")
     (['conf', 'dapi', '405', 'nm'], ['non', 'dna', 'mcherry'], ['ex405'])
     """
-    name = unicodedata.normalize("NFKC", name)
+    name = plain(name)
     name = re.sub(r"(sir)[- _]?(dna)|([ty]o)[- _]?(pro)|(draq)[- _](?=[57])", r"\1\2\3\4\5", name, flags=re.IGNORECASE)
     name = re.sub(r"Nuc(?:Blue|Spot)|PicoGreen", lambda found: found.group().lower(), name)
     parted = re.sub(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[a-z])(?=D(?:NA|API|api))|(?<=[a-z])(?=Hoechst)", " ", name)

@@ -23,6 +23,8 @@ _LEAST_FULL, _DEEP_FRACTIONS = 2.0**-32, 2.0**-16
 # nearly all that is not background.
 _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
 _LARGEST_LOOK_PX = 1024
+# Signed counts of 16 bits begin at this; they may have been stored as floats, or in more bits, since.
+_LEAST_OF_16 = -(2.0**15)
 
 
 def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
@@ -73,7 +75,7 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
     if kind == "f" or dark > 0 or raw.dtype.itemsize >= 4:
         ranges = (_DEEP_FRACTIONS, 2 if dark == -1 else 1) if kind == "f" else ()
         # Few photons are no picture of 8 bits: of fields of one plate some have more than 255, some have not.
-        has_no_8 = dark == -(2.0**15) or (kind != "f" and raw.dtype.itemsize == 4)
+        has_no_8 = dark == _LEAST_OF_16 or (kind != "f" and raw.dtype.itemsize == 4)
         ranges += (2**8 - 1, 2**16 - 1, 2**24 - 1, 2**32 - 1)[has_no_8:]
         largest = pixels.max()
         full_range = next((r for r in ranges if _LEAST_FULL < largest <= r or _is_passed(r, pixels)), largest or 1)
@@ -108,9 +110,8 @@ def _dark(dtype, pixels: np.ndarray, path) -> float:
     some = pictured if 0 < pictured.size < 0.98 * some.size else some
     least, low, middle, high = np.percentile(some, (0.1, 1, 50, 99.9))
     largest = pixels.max()
-    # Signed numbers may have been stored as floats, or in more bits, since.
-    for first in (-(2.0**15), float(np.iinfo(dtype).min) if dtype.kind == "i" else 0.0):
-        if first <= pixels.min() and low <= first / 2 < 0 and largest < -first:
+    for first in (_LEAST_OF_16, float(np.iinfo(dtype).min)) if dtype.kind == "i" else (_LEAST_OF_16,):
+        if first <= pixels.min() and low <= first / 2 and largest < -first:
             return first
     if low < 0 and largest <= 0:
         finding = "all of its numbers are below 0, as those of logarithms are"

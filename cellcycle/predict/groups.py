@@ -84,9 +84,10 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
                                if place.own != place.plate and not row.get("plate")})  # fmt: skip
     slides = defaultdict(set)
     for row, group in zip(rows, groups, strict=True):
-        slides[row.get("slide") and not row.get("plate") and row["slide"]].add(group)
+        if row.get("slide") and not row.get("plate"):
+            slides[row["slide"]].add(group)
     notes += [f"slide {name} lies on {len(of)} plates, and is read as {len(of)}: {', '.join(sorted(of)[:3])}; where "
-              "these are one, add a column plate" for name, of in slides.items() if name and len(of) > 1]  # fmt: skip
+              "these are one, add a column plate" for name, of in slides.items() if len(of) > 1]  # fmt: skip
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
     if not is_said and not any("OME" in place.rule and place.plate for place in places):
         units = defaultdict(set)

@@ -60,13 +60,12 @@ def _write(path: Path, table) -> None:
 
 def _without_slashes(names: list[str]) -> list[str]:
     """Return names of columns without the slash, which parts groups there; none becomes that of another."""
-    made = [name for name in names if "/" not in name]
-    for k, name in enumerate(names):
-        if "/" in name:
-            plain = name.replace("/", "_")
-            while plain in made:
-                plain += "_"
-            made.insert(k, plain)
+    made: list[str] = []
+    for name in names:
+        plain = name.replace("/", "_")
+        while plain != name and plain in (*names, *made):
+            plain += "_"
+        made.append(plain)
     return made
 
 

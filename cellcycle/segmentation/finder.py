@@ -18,6 +18,7 @@ from skimage.transform import resize
 from cellcycle.graphs import check_hash, giving_back, open_graph
 from cellcycle.segmentation.ground import roughness
 from cellcycle.segmentation.regions import (
+    EIGHT,
     areas_of,
     boxes_of,
     largest_piece,
@@ -55,7 +56,6 @@ _GRAIN, _LEAST_ROUGH, _GLOW_PX = 0.03, 0.8, 10
 SURVEY_OVER = 1.28
 _IS_NUCLEUS, _IS_SURE, _DIP, _TOUCHING_COST, _LEAST_DEPTH, _SMOOTHING_PX = 0.55, 0.7, 0.25, 0.5, 0.3, 0.7
 _SEED_STEP_PX = 2
-_EIGHT = np.ones((3, 3))
 _LEAST_AREA_SHARE, _LEAST_AREA_PX = 0.06, 8
 
 
@@ -169,7 +169,7 @@ def _parted(maps: np.ndarray) -> np.ndarray:
     mask = nucleus > _IS_NUCLEUS
     depth = ndimage.gaussian_filter(depth * (1 - _TOUCHING_COST * touching), _SMOOTHING_PX)
     seeds, step = np.zeros(mask.shape, np.int32), np.s_[::_SEED_STEP_PX, ::_SEED_STEP_PX]
-    seeds[step] = ndimage.label(tops_of(depth[step], _DIP, mask[step] & (depth[step] > _LEAST_DEPTH)), _EIGHT)[0]
+    seeds[step] = ndimage.label(tops_of(depth[step], _DIP, mask[step] & (depth[step] > _LEAST_DEPTH)), EIGHT)[0]
     labels = watershed(-depth, seeds, mask=mask)
     sure = np.concatenate([[0], ndimage.mean(nucleus, labels, np.arange(1, labels.max() + 1))]) >= _IS_SURE
     return np.where(sure, np.arange(len(sure)), 0).astype(np.int32)[labels]

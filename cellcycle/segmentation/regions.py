@@ -13,7 +13,8 @@ FLAT_PX = 3
 # A picture of so many pixels a side is a crop of one nucleus, whatever lies beside it.
 PLAIN_CROP_PX = 128
 _BAND_PX, _MOST_PX = 1_000_000, 4_000_000
-_EIGHT = np.ones((3, 3))
+# Pixels that touch at a corner hang together.
+EIGHT = np.ones((3, 3))
 
 
 def check_picture(pixels) -> None:
@@ -123,7 +124,7 @@ def tops_of(height: np.ndarray, dip: float, where: np.ndarray) -> np.ndarray:
     """
     least = height.min(where=where, initial=np.inf)
     floor = height.dtype.type(least - 1.1 * dip)
-    areas, n_areas = ndimage.label(height > floor, _EIGHT)
+    areas, n_areas = ndimage.label(height > floor, EIGHT)
     peaks = (height >= least) & (extreme(height, 3, np.maximum) == height)
     n_peaks = np.bincount(areas[peaks], minlength=n_areas + 1)
     tops, boxes = peaks & (n_peaks == 1)[areas], ndimage.find_objects(areas)
