@@ -27,7 +27,7 @@ _UV = {"385", "395", "405"}
 _LASER = re.compile(r"(?:conf(?:ocal)?|csu|laser|led|spinning|tirf)?(385|395|405)(?:nm)?")
 _MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "nuc", "chromatin", *_PROPIDIUM}
 # In names of files these say DNA only where a known stain stands in their place in others: PI may be a person, too.
-NUCLEI = frozenset({"nuclei", "nucleus", "nuc", "pi"})
+NUCLEI = frozenset({"nuclei", "nucleus", "nuclear", "nuc", "pi"})
 _FLUORS = {
     "gfp", "egfp", "yfp", "eyfp", "cfp", "ecfp", "rfp", "mrfp", "irfp", "mcherry", "cherry", "mturquoise", "venus",
     "citrine", "cerulean", "mneongreen", "neongreen", "mscarlet", "mkate", "mruby", "mko", "tomato", "tdtomato",
@@ -78,13 +78,15 @@ _COLOURS |= {
 # What names a channel in the name of a file; and what says of one that it is not of DNA.
 IN_NAMES = _FLUORS | _COLOURS
 _NOT_DNA = _NOT | _FLUORS | _OTHERS
+# However it is spelt, or its number alone.
+_HOECHST = r"h(?:oe|ö|o)[cehs]{2,5}t|h(?:oe?)?[ _-]?(?=33(?:342|258)(?!\d))"
 # Names of stains in the names of files: of DNA, with the number of the product and what denies it, and of others that
 # have several words.
 _DNA_NAME = re.compile(
     r"(?:(?<![A-Za-z])(?:no|non|not|without|anti|sub|ohne|kein|sans|sin|senza)[ _-]?)?"
-    r"(?:(?<![A-Za-z])(?:dapi|hoe(?:chst)?)|(?-i:(?<=[a-z])(?:DAPI|Dapi|Hoechst))"
+    rf"(?:(?<![A-Za-z])(?:dapi|{_HOECHST}|hoe)|(?-i:(?<=[a-z])(?:DAPI|Dapi|Hoechst))"
     r"|(?<![A-Za-z])(?:draq|sytox|nucblue|nucspot|picogreen|to-?pro|feulgen|sir-?dna|spy\d{3}-?dna|dna|h2b))"
-    r"(?:(?:(?<=hoechst)|(?<=hoe))[ _-]?(?:33342|33258|34580)|(?<=draq)[57]|(?<=pro)[ _-]?[135]"
+    r"(?:[ _-]?(?:33342|33258|34580)|(?<=draq)[57]|(?<=pro)[ _-]?[135]"
     r"|(?<=sytox)[ _-]?(?:green|blue|orange|red))?(?![A-Za-z])"
     r"(?:[ _-](?:secondary(?:[ _-]only)?|background|bg|flat[ _-]?field|dark|blank|autofluorescence|bleed\w*)"
     r"(?![A-Za-z]))?"
@@ -246,7 +248,7 @@ def words(name: str) -> list[str]:
     >>> words("confDAPI-405 nm"), words("nonDNA_mCherry"), words("ex405")
     (['conf', 'dapi', '405', 'nm'], ['non', 'dna', 'mcherry'], ['ex405'])
     """
-    name = plain(name)
+    name = re.sub(rf"(?<![A-Za-z])(?:{_HOECHST})", "Hoechst", plain(name), flags=re.IGNORECASE)
     name = re.sub(r"(sir)[- _]?(dna)|([ty]o)[- _]?(pro)|(draq)[- _](?=[57])", r"\1\2\3\4\5", name, flags=re.IGNORECASE)
     name = re.sub(r"Nuc(?:Blue|Spot)|PicoGreen", lambda found: found.group().lower(), name)
     parted = re.sub(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[a-z])(?=D(?:NA|API|api))|(?<=[a-z])(?=Hoechst)", " ", name)

@@ -3,17 +3,29 @@
 import re
 import unicodedata
 
-_GUID = re.compile(r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?(?:\.ome)?$", re.IGNORECASE)
+# What programs put behind a name: an identifier, the ending of the file before this one.
+_GUID = re.compile(r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?(?:\.(?:ome|dib|tiff?))*$", re.IGNORECASE)
+# What people call a channel, in many languages: nothing else is numbered so.
+CHANNEL = (
+    r"chan(?:n(?:el)?)?|(?-i:[Cc]hn)|[ck]an[aá]l[ei]?|kanaal|kanał|kanava|csatorna|kênh|κανάλι|канал|チャン?ネル|[通频頻]道"
+    r"|채널|قناة|ערוץ|wave(?:length)?"
+)
+# These may number treatments or lots, too.
+MAYBE_CHANNEL = r"w[lv]|dye|laser|lambda|λ|filter"
+# Dyes for antibodies are called after the laser nearest to them.
+DYE = r"(?:af?|cf|atto|dylight|alexa(?:[ _-]?fluor)?)[ _-]?(?=\d{3})"
 # What Fiji writes before the name of a projection.
 PROJECTED = r"(?:MAX|MIN|AVG|SUM|STD|MED)_"
 # The part of a name that numbers the channel, or names it, by the rules of makers, which mean nothing else.
 _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
-    r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=_|$)",  # ImageXpress, MetaMorph
-    r"(?<![a-z])(?P<number>ch\d{1,2})(?P<name>)(?=sk\d|[_. -]|$)",  # Opera, Operetta, Columbus, Leica, Keyence
-    # Micro-Manager
-    r"(?<![a-z])(?P<number>(?:chan(?:nel)?|(?-i:[Cc]hn)|[ck]anale?)[ _-]?\d{1,3})(?P<name>)(?=[_. -]|$)",
+    r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=[_ -]|$)",  # ImageXpress, MetaMorph
+    # Opera, Operetta, Columbus, Leica, Keyence
+    rf"(?P<number>(?:(?<![a-z])ch|(?<=[_ -])(?:ch[ _=:.-]|{MAYBE_CHANNEL}))\d{{1,2}})(?P<name>)(?=sk\d|[_. -]|$)",
+    # Micro-Manager, and by hand
+    rf"(?<![a-z单双多])(?P<number>(?:{CHANNEL})[ _=:.-]?0?\d{{1,2}}|第\d(?:{CHANNEL}))(?P<name>)(?=[_. -]|$)",
     # Nikon, CellVoyager, Fiji's sequences of stacks
-    r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?|t\d+_z\d+_(?=c\d{3}))(?P<number>c\d{1,4})(?P<name>)(?=[_. tz-]|$)",
+    r"(?:xy\d+(?:t\d+)?|z\d+(?:_(?=c\d+_t\d))?|z\d\d+_(?=c(?:\d|\d{3,4})$)|t\d+_z\d+_(?=c\d{3}))"
+    r"(?P<number>c\d{1,4})(?P<name>)(?=[_. tz-]|$)",
     r"(?:^|[_ -])(?:[bhirstvz]\d{1,4})*(?P<number>c\d{1,2})(?P<name>)(?=(?:[hmtxyz]\d[\d-]*)*(?:_ORG$|y\d+-\d))",  # ZEN
     r"(?<![a-z])(?P<number>C\d{3})(?P<name>)(?=[ZT]\d{3})",  # Olympus
     r"(?<=--)(?P<number>C\d\d)(?P<name>)(?=--|$)",  # Leica's screens

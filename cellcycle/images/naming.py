@@ -7,31 +7,29 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from cellcycle.images.channels import NUCLEI, by_name, can_be_stain, is_known, says_stain, stain_spans
-from cellcycle.images.makers import by_makers, plain
+from cellcycle.images.makers import CHANNEL, DYE, MAYBE_CHANNEL, by_makers, plain
 from cellcycle.names import n_alike
 
-_FOLDER = re.compile(r"(?:w|ch|(?-i:[Cc]hn)|chan(?:nel)?|[ck]anale?|wave(?:length)?)[ _-]?\d{1,2}", re.IGNORECASE)
+_FOLDER = re.compile(rf"(?:w|ch|{CHANNEL})[ _-]?\d{{1,2}}|第\d(?:{CHANNEL})", re.IGNORECASE)
 _MOST_FOLDERS = 6  # more are wells, weeks or the like
 # These number a channel only if nothing else could be meant: c1 is a well or a condition, too.
 _LONE = re.compile(
     r"(?<!(?i:clone)[_ -])(?<!(?i:coverslip)[_ -])"
-    r"(?:^|(?<=[_ ./-])|(?<=[_ .-][st]\d)|(?<=[_ .-][st]\d\d))[cC]\d\d?(?=$|[_ ./-])"
+    r"(?:^|(?<=[_ ./-])|(?<=[_ .-][st]\d)|(?<=[_ .-][st]\d\d)|(?<=[a-qs-z]\d\d\d))[cC]\d\d?(?=$|[_ ./-])"
 )
 # A stain and the number of a field: what is numbered behind it is neither a condition nor named by the stain.
-COUNTED = r"\*(?:[_ .-]\d|.*[_ .-]0\d)\d*[_ .-]"
+COUNTED = r"\*(?:[_ .-]\d|.*[_ .-](?:Seq)?0\d)\d*[_ .-]"
 WELL = re.compile(r"(?<![A-Za-z\d])[A-Pa-p](?:0?[1-9]|1\d|2[0-4])(?![A-Za-z\d])")
 _MOST_LONE = 4
 _LASERS = {385, 395, 405, 440, 445, 458, 470, 473, 475, 476, 488, 514, 532, 543, 555, 559, 561, 568, 594, 630, 633, 635,
            638, 640, 642, 647, 660, 730, 785}  # fmt: skip
 _DYES = {350, 430, 546, 565, 610, 680, 700, 750, 790}
-# Dyes for antibodies are called after the laser nearest to them.
-DYE = r"(?:af?|cf|atto|dylight|alexa(?:[ _-]?fluor)?)[ _-]?(?=\d{3})"
 _WAVELENGTH = re.compile(
-    rf"(?<![A-Za-z\d.])(?:ex)?(?P<name>(?P<dye>{DYE})?(?P<nm>\d+))(?: ?nm)?(?![A-Za-z\d])", re.IGNORECASE
-)
+    rf"(?<![A-Za-z\d.])(?:(?:ex|ch?|w|{MAYBE_CHANNEL}|{CHANNEL})[ _-]?)?(?P<name>(?P<dye>{DYE})?(?P<nm>\d+))"
+    r"(?: ?(?:nm|laser)|em\d{3})?(?![A-Za-z\d])", re.IGNORECASE)  # fmt: skip
 # A number by itself, or that of a channel, a plane, or an action of CellVoyager.
 _TIED = re.compile(r"(?<![A-Za-z\d])[cZz]?\d+(?![A-Za-z\d])|(?<=[LA]\d\d)[AZ]\d\d(?=[Z?])")
-_RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+_RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 # A whole word: PI is in each DAPI, too.
 _NUCLEI = re.compile(rf"(?<![A-Za-z\d])(?:{'|'.join(NUCLEI)})(?![A-Za-z\d])", re.IGNORECASE | re.ASCII)
 

@@ -14,7 +14,8 @@ from cellcycle.images.bounded import read_bounded
 from cellcycle.images.channels import IN_NAMES, by_name, is_index, is_of_the_dead, is_of_the_living, says_stain, words
 from cellcycle.images.copies import bare, copies_among, put_together
 from cellcycle.images.formats import judge, one_line, open_stack
-from cellcycle.images.naming import COUNTED, DYE, Part, parts_of
+from cellcycle.images.makers import DYE, MAYBE_CHANNEL
+from cellcycle.images.naming import COUNTED, Part, parts_of
 
 _THUMBNAIL = re.compile(r"(?:^|[^a-z])thumb(?:nail)?s?(?:$|[^a-z]|[0-9a-f-]{2,}$)", re.IGNORECASE)
 # The part of a path that numbers the plane of a stack.
@@ -40,13 +41,13 @@ _OF_MICROSCOPE = re.compile(
     r"(?:^|(?<=[\W_]))(?:[fstz]\d{1,4}|(?:pos(?:ition)?|field|site|fov|tile|scene|series|time|fld|well)[ _-]?\d+"
     r"|(?-i:(?:[Ww]ell)?[A-P](?:0?[1-9]|1\d|2[0-4])))(?=[\W_]|$)"
     r"|r\d\dc\d\df|f\d{3}l\d\d|--|wv|seq$|_channel|\d{9}|stitched|xy\d+"
-    rf"|(?:(?:^|(?<=[\W_]))0\d\d+[_ .-]|{COUNTED})\?",
+    rf"|(?:(?:^|(?<=[\W_]))(?:im(?:a?ge?)?)?0\d\d+[_ .-]|{COUNTED})\?",
     re.IGNORECASE,
 )
 # What numbers a field for ArrayScan or EVOS, right before the channel; 2023 is a year.
 _BEFORE_CHANNEL = re.compile(r"(?:f\d{2,4}|_0\d{3}_)\?$", re.IGNORECASE)
-# Weeks and chambers are numbered like channels.
-_WEEK = re.compile(r"(?:w[1-9]\d?|ch[1-9]\d?)", re.IGNORECASE)
+# Weeks, chambers and lots are numbered like channels.
+_WEEK = re.compile(rf"(?:w|ch[ _=:.-]?|{MAYBE_CHANNEL})[1-9]\d?", re.IGNORECASE)
 # Files beside the images in which ImageXpress and Harmony name the channels.
 _STATED = (
     ("*.HTD", re.compile(rb'"WaveName(\d+)",\s*"([^"]*)"'), "w"),
