@@ -12,7 +12,7 @@ import tifffile
 from cellcycle.datasets import load_dataset, source_kind, source_name
 from cellcycle.datasets.files import differences
 from cellcycle.datasets.spelling import clean_names, meaning_of_group
-from cellcycle.datasets.tables import read_table
+from cellcycle.datasets.tables import decoded, read_table
 from cellcycle.errors import DataError
 from cellcycle.images import read_plane
 
@@ -143,6 +143,23 @@ def test_what_is_not_certain_is_one_line_that_names_it(cells, rows, message):
     with pytest.raises(DataError, match=message) as error:
         load_dataset(manifest(cells, rows))
     assert "list.csv" in one_line(error)
+
+
+@pytest.mark.parametrize(("encoding", "word"), [
+    ("cp1251", "контроль"), ("koi8-r", "контроль"), ("cp866", "контроль"), ("cp1253", "έλεγχος"), ("cp1255", "ביקורת"),
+    ("gbk", "对照组"), ("big5", "對照組"), ("shift_jis", "コントロール"), ("euc-kr", "대조군"),
+])  # fmt: skip
+def test_a_table_of_another_script_is_not_read_as_if_it_were_western(tmp_path, encoding, word):
+    (tmp_path / "map.csv").write_bytes(f"image,condition\na.tif,{word}\n".encode(encoding))
+    with pytest.raises(DataError, match="not a text in UTF-8, UTF-16 or Windows-1252; save the table as CSV in UTF-8"):
+        decoded(tmp_path / "map.csv")
+
+
+@pytest.mark.parametrize("word", ["Größe µM – 37 °C", "“œuvre” créée\xa0»", "jäääär", "––––", "próba"])
+def test_a_western_table_is_read_and_it_is_said_how(tmp_path, word):
+    (tmp_path / "map.csv").write_bytes(f"image,condition\na.tif,{word}\n".encode("cp1252"))
+    text, notes = decoded(tmp_path / "map.csv")
+    assert word in text and notes == ["map.csv is not UTF-8: read as Windows-1252"]
 
 
 def test_images_of_two_labels_in_one_table_may_be_left_out(cells):

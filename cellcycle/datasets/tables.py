@@ -20,6 +20,8 @@ FILES = ("file", "filename", "file_name", "file_path", "filepath", "image_file",
 CLASSES = ("class", "phase", "class_name", "classification", "cell_cycle_phase", "category")
 _SEPARATORS = (",", ";", "\t", "|")
 _FRACTION = re.compile(r"-?\d*[.,]\d*[1-9]\d*")
+# What words of another script become as Windows-1252; a row of one letter or sign may be meant.
+_OTHER_SCRIPT = re.compile(r"([^\0-\x7f\xa0])(?!\1{3})[^\0-\x7f\xa0]{3}")
 
 
 def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[str, ...], is_all: bool = False):
@@ -159,7 +161,7 @@ def decoded(file: Path) -> tuple[str, list[str]]:
             text = raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if "\0" in text:
+        if "\0" in text or (encoding == "cp1252" and _OTHER_SCRIPT.search(text)):
             break
         return text, [f"{file.name} is not UTF-8: read as Windows-1252"] if encoding == "cp1252" else []
     raise DataError(file, "not a text in UTF-8, UTF-16 or Windows-1252", "save the table as CSV in UTF-8")
