@@ -84,7 +84,7 @@ class CheckpointError(CellCycleError):
 def check_choice(option: str, value, allowed) -> None:
     """Refuse a value that is none of those allowed."""
     if value not in allowed:
-        raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(allowed)}")
+        raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(map(str, allowed))}")
 
 
 def check_whole(option: str, value, least: int = 0, most: int = 2**31 - 1) -> None:

@@ -23,7 +23,7 @@ from torch import nn
 from cellcycle import metrics
 from cellcycle.errors import check_choice, needing
 from cellcycle.inputs import Inputs
-from cellcycle.networks import N_POSITIONS, turned
+from cellcycle.networks import positions_of
 from cellcycle.training.augmentation import border_level
 from cellcycle.training.loop import seeded
 
@@ -207,17 +207,15 @@ def _checked(classifier, inputs, classes):
 
 
 def _over_views(classifier, inputs: Inputs, of_view: Callable) -> np.ndarray:
-    """Average the maps (N, 1, H, W) of all members, and of all positions where the model turns."""
+    """Average the maps (N, 1, H, W) of all members, and of all positions in which the model sees images."""
     model, maps = classifier.model_, []
     given = (inputs.images, inputs.measurements)
     images, measured = (torch.from_numpy(np.require(v, requirements="CW")) for v in given)
     ramps = None if model.encoding is None else model.encoding(measured)
-    for network, scaling in zip(model.members, model.scalings, strict=True):
-        seen = scaling(images)
-        for which in range(N_POSITIONS if model.turns else 1):
-            found = of_view(network, turned(seen, which).clone(), ramps).detach()
-            upright = found.flip(3) if which >= 4 else found
-            maps.append(torch.rot90(upright, -(which % 4), dims=(2, 3)))
+    for position in positions_of(images, model.turns):
+        laid = position.upright(images)
+        for network, scaling in zip(model.members, model.scalings, strict=True):
+            maps.append(position.back(of_view(network, scaling(laid).clone(), ramps).detach()))
     return torch.stack(maps).mean(dim=0)[:, 0].float().numpy()
 
 

@@ -94,8 +94,8 @@ def test_no_model_is_trained_under_the_name_of_another(tmp_path, name):
         train(tmp_path / "cells", tmp_path / name)
 
 
-@pytest.fixture(scope="module")
-def fitted():
+@pytest.fixture(scope="module", params=[True, "upright"])
+def fitted(request):
     """Return a classifier of two members, its inputs and their rule."""
     from cellcycle.training import NetworkClassifier
 
@@ -105,7 +105,13 @@ def fitted():
     measurements[3, 0] = np.nan
     rule = InputRule(16, 0.5, "painted", "g1", ("dna_copies", "texture"), Scale(180.0, 150.0))
     inputs = Inputs(images, measurements, rule.measurements)
-    settings = {"views": ("scaled", "shape"), "turns": True, "epochs": 1, "training_set": "D1", "batch_norm": True}
+    settings = {
+        "views": ("scaled", "shape"),
+        "turns": request.param,
+        "epochs": 1,
+        "training_set": "D1",
+        "batch_norm": True,
+    }
     return NetworkClassifier("nagao2", width=16, **settings).fit(inputs, np.arange(24) % 3), inputs, rule
 
 

@@ -100,12 +100,13 @@ def test_occlusion_finds_the_pixels_that_a_linear_network_reads(blobs):
     assert (maps[:, 12:20, 12:20].mean(axis=(1, 2)) > 0.2).all()
 
 
-def test_maps_of_a_turning_network_turn_with_the_picture(blobs):
+@pytest.mark.parametrize("turns", [True, "upright"])
+def test_maps_of_a_turning_network_turn_with_the_picture(blobs, turns):
     images, labels = blobs
     lopsided = images.copy()
     lopsided[:, :, 4:9, 20:28] += 0.2
     inputs = prepare_images(lopsided.clip(0, 1), ("area_px", "crop_dna"))
-    classifier = quick("nagao3", inputs, labels, turns=True, views=("shape", "scaled"), epochs=5)
+    classifier = quick("nagao3", inputs, labels, turns=turns, views=("shape", "scaled"), epochs=5)
     calls = classifier.predict(inputs[:3])
     upright = explain.grad_cam(classifier, inputs[:3], calls)
     again = Inputs(np.rot90(inputs.images[:3], axes=(2, 3)).copy(), inputs.measurements[:3], inputs.names)

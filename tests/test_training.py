@@ -13,7 +13,8 @@ from cellcycle import results
 from cellcycle.datasets import NucleusDataset, make_simulated
 from cellcycle.errors import DataError, SettingError
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, Inputs, prepare_images
-from cellcycle.networks import Network
+from cellcycle.networks import UPRIGHT, Network
+from cellcycle.networks.positions import Position, positions_of
 from cellcycle.splits import image_fingerprints
 from cellcycle.training import NetworkClassifier, cross_validate, make_estimator
 from cellcycle.training import classifier as classifier_module
@@ -131,14 +132,34 @@ def test_absolute_intensity_sees_exposure(blobs):
     assert np.abs(fitted.predict_proba(images * 0.5) - fitted.predict_proba(images)).max() > 1e-3
 
 
-def test_turned_nuclei_get_the_same_call(blobs):
+@pytest.mark.parametrize("turns", [True, UPRIGHT])
+def test_turned_nuclei_get_the_same_call(blobs, turns):
     images, labels = blobs
     rng = np.random.default_rng(0)
     uneven = np.clip(images + 0.3 * rng.random(images.shape, dtype=np.float32), 0, 1)
-    fitted = NetworkClassifier("nagao3", epochs=2, width=4, training_set="D1", turns=True).fit(uneven, labels)
+    fitted = NetworkClassifier("nagao3", epochs=2, width=4, training_set="D1", turns=turns).fit(uneven, labels)
     expected = fitted.predict_proba(uneven[:8])
     for turned in (np.rot90(uneven[:8], 1, (2, 3)), uneven[:8, :, ::-1], uneven[:8, :, :, ::-1]):
         np.testing.assert_allclose(fitted.predict_proba(turned.copy()), expected, atol=1e-5)
+
+
+def test_an_image_is_upright_down_its_length_with_its_tails_up_and_left_and_comes_back():
+    comet = torch.zeros(1, 1, 16, 16)
+    comet[0, 0, 3:11, 9:12] = 0.5
+    comet[0, 0, 9:11, 10:12] = 1.0
+    among = torch.cat([way.upright(comet + 0.1) for way in positions_of(comet, True)])
+    assert len(torch.unique(among, dim=0)) == 8
+    position = Position.of(among)
+    for image in position.upright(among):
+        torch.testing.assert_close(image, comet[0] + 0.1, rtol=0, atol=0)
+    torch.testing.assert_close(position.back(position.upright(among)), among, rtol=0, atol=0)
+    constant = torch.full((2, 1, 16, 16), 0.3)
+    assert torch.equal(Position.of(constant).upright(constant), constant)
+
+
+def test_one_of_three_ways_to_turn_is_asked_for(blobs):
+    with pytest.raises(SettingError, match="use one of False, True, upright"):
+        NetworkClassifier("logistic", epochs=1, turns="down").fit(*blobs)
 
 
 def measured(images, names=MEASURED):
@@ -329,7 +350,7 @@ def test_images_of_another_shape_than_in_training_are_refused(blobs, estimator):
             fitted.predict(images)
 
 
-@pytest.mark.parametrize("setting", [{"turns": "no"}, {"seed": None}])
+@pytest.mark.parametrize("setting", [{"moves": "no"}, {"seed": None}])
 def test_settings_of_another_kind_are_refused(blobs, setting):
     with pytest.raises(TypeError, match=f"{next(iter(setting))} must be an instance of"):
         NetworkClassifier("logistic", epochs=1, **setting).fit(*blobs)

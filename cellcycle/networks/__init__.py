@@ -9,4 +9,5 @@ from cellcycle.networks.architectures import (
     n_parameters,
     register_network,
 )
-from cellcycle.networks.model import N_POSITIONS, VIEWS, Encoding, Model, Scaling, turned
+from cellcycle.networks.model import VIEWS, Encoding, Model, Scaling
+from cellcycle.networks.positions import TURNS, UPRIGHT, positions_of

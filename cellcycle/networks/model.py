@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from cellcycle.errors import SettingError
+from cellcycle.networks.positions import positions_of
 
 # "scaled": by one mean and deviation of the training images, so that amounts of DNA are seen. "shape": each image by
 # its own, which shows form and texture at any exposure; the measurements, which tell amounts, join this view.
 VIEWS = ("scaled", "shape")
-N_POSITIONS = 8
 _LEAST = 1e-6
 
 
@@ -119,11 +119,12 @@ class Encoding(nn.Module):
 class Model(nn.Module):
     """Trained networks with all that stands between an input and its logits, which are the mean of the members'.
 
-    Each member sees images by its `Scaling`; those that see the view "shape" take the encoded measurements, too. With
-    `turns` the logits of all eight positions are averaged: the call then does not depend on how a nucleus lay.
+    Each member sees images by its `Scaling`; those that see the view "shape" take the encoded measurements, too. By
+    `turns`, one of `positions.TURNS`, calls do not depend on how a nucleus lay: to average the logits of all positions
+    (True) takes eight times as long as to lay images "upright".
     """
 
-    def __init__(self, members, scalings, encoding: Encoding | None = None, turns: bool = False):
+    def __init__(self, members, scalings, encoding: Encoding | None = None, turns: bool | str = False):
         super().__init__()
         self.members, self.scalings = nn.ModuleList(members), nn.ModuleList(scalings)
         self.encoding, self.turns = encoding, turns
@@ -136,13 +137,13 @@ class Model(nn.Module):
     def forward(self, images: torch.Tensor, measurements: torch.Tensor | None = None) -> torch.Tensor:
         """Return logits (N, K) of images (N, C, H, W) in the unit of the input rule and raw measurements (N, M)."""
         ramps = None if self.encoding is None else self.encoding(measurements)
-        n_positions = N_POSITIONS if self.turns else 1
+        positions = positions_of(images, self.turns)
+        again = None if ramps is None else ramps.repeat(len(positions), 1)
         logits = []
         for member, scaling in zip(self.members, self.scalings, strict=True):
             seen = scaling(images)
-            views = torch.cat([turned(seen, p) for p in range(n_positions)])
-            again = None if ramps is None else ramps.repeat(n_positions, 1)
-            logits.append(member(views, again).reshape(n_positions, -1, member.head.out_features).mean(dim=0))
+            found = member(torch.cat([position.upright(seen) for position in positions]), again)
+            logits.append(found.reshape(len(positions), -1, found.shape[1]).mean(dim=0))
         return torch.stack(logits).mean(dim=0)
 
     def reorder(self, order) -> None:
@@ -150,9 +151,3 @@ class Model(nn.Module):
         for member in self.members:
             for values in member.head.parameters():
                 values.data = values.data[order]
-
-
-def turned(images: torch.Tensor, which: int) -> torch.Tensor:
-    """Return images (N, C, H, W) in one of the eight positions of a square: 0 to 3 turned, 4 to 7 mirrored too."""
-    made = torch.rot90(images, which % 4, dims=(2, 3))
-    return made.flip(3) if which >= 4 else made

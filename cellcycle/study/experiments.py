@@ -174,6 +174,7 @@ def ingredients(profile: Profile) -> dict[str, dict]:
         "fewer, wider stages and batch normalisation": {name: full[name] for name in network},
         "measured features beside the picture": {"views": ("shape",), "measurements": MEASURED},
         "two networks averaged": {"views": BEST["views"]},
+        "laid upright, not called in all eight positions": {"turns": BEST["turns"]},
     }
     made, changes = {}, off
     for name, change in steps.items():

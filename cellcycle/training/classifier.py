@@ -22,7 +22,7 @@ from torch import nn
 from cellcycle.errors import SettingError, check_choice
 from cellcycle.files import whole_file
 from cellcycle.inputs import InputRule, Inputs
-from cellcycle.networks import Encoding, Model, Network, Scaling, build_network, n_parameters
+from cellcycle.networks import TURNS, Encoding, Model, Network, Scaling, build_network, n_parameters
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import DrawnSet, make_training_set, training_source
 from cellcycle.training.loop import Batches, one_thread, seeded, train_network
@@ -60,9 +60,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         One epoch draws as many images as `fit` was given, whatever the training set, so that D1, D2 and
         D3 are compared at the same number of steps.
     schedule : {"constant", "cosine"}
-    turns : bool
-        Turn and mirror batches at random in training, and average the logits of all eight positions in
-        prediction: the call of a nucleus then does not depend on how it lay under the microscope.
+    turns : {False, True, "upright"}
+        Turn and mirror batches at random in training. In prediction average the logits of all eight positions (True),
+        or lay each image upright, for an eighth of the time: a call does not depend on how a nucleus lay.
     moves : bool
         Turn by any angle, zoom and move each image a little at random in training.
     pretrained : path-like or None
@@ -84,7 +84,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     epochs: int = 20
     weight_decay: float = 0.0
     schedule: str = "constant"
-    turns: bool = False
+    turns: bool | str = False
     moves: bool = False
     width: int | None = None
     dropout: float | None = None
@@ -154,7 +154,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         check_scalar(len(self.views), "the number of views", Integral, min_val=1)
         for name, least in (("epochs", 0), ("batch_size", 1), ("copies", 0), ("seed", 0)):
             check_scalar(getattr(self, name), name, Integral, min_val=least)
-        for name in ("turns", "moves", "batch_norm"):
+        check_choice("turns", self.turns, TURNS)
+        for name in ("moves", "batch_norm"):
             # Any word would be taken for yes.
             check_scalar(getattr(self, name), name, (bool, np.bool_))
 
@@ -204,7 +205,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         # On a GPU all of them at once: a batch is then picked, turned and moved there.
         tensors = [None if t is None else t.to(self.device) for t in (images, ramps, labels)]
         n_batches = -(-len(X) // self.batch_size)
-        return Batches(tensors, self.batch_size, n_batches, np.random.default_rng([seed, 7]), self.turns, self.moves)
+        rng = np.random.default_rng([seed, 7])
+        return Batches(tensors, self.batch_size, n_batches, rng, bool(self.turns), self.moves)
 
     def _watch(self, held_out, scaling, encoding, trained_on):
         """Return what measures the loss of inputs held out, classes weighted as trained on; None if it has none."""

@@ -17,7 +17,6 @@ from torch import nn
 
 from cellcycle.errors import CheckpointError
 from cellcycle.files import whole_file
-from cellcycle.networks import turned
 from cellcycle.training.augmentation import warped
 
 # At so many epochs of a training images that are held out are looked at: enough for a curve, cheap beside training.
@@ -67,7 +66,9 @@ class Batches:
         for batch in epoch.reshape(self.n_batches, self.batch_size):
             images = self.images[batch]
             if self.turn:
-                images = turned(images, int(self.rng.integers(8)))
+                which = int(self.rng.integers(8))
+                images = torch.rot90(images, which % 4, dims=(2, 3))
+                images = images.flip(3) if which >= 4 else images
             if self.move:
                 images = moved(images, self.rng)
             measurements = None if self.measurements is None else self.measurements[batch]

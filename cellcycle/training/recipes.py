@@ -19,7 +19,7 @@ BEST = {
     "dropout": 0.3,
     "batch_norm": True,
     "views": ("shape", "shape"),
-    "turns": True,
+    "turns": "upright",
     "schedule": "cosine",
     "weight_decay": 1e-2,
     "learning_rate": 1e-3,

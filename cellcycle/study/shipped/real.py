@@ -15,7 +15,7 @@ REAL = {
     "mitocheck": {
         "arguments": {"intensity": "per-image"},
         "title": "Mitosis by shape",
-        "version": "2",
+        "version": "3",
         "source": SOURCES["mitocheck"],
         "licence": "CC BY 4.0, as its training images",
         "limits": (

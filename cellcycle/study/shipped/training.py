@@ -9,6 +9,7 @@ import numpy as np
 from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, save_checkpoint, shipped_dir
 from cellcycle.evaluate import write_trained_images
 from cellcycle.inputs import InputRule, Inputs
+from cellcycle.networks import UPRIGHT
 from cellcycle.phases import PHASES
 from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.study.shipped.cells import (
@@ -96,12 +97,12 @@ RECIPES = {
     ),
     "best": Recipe(
         "Nagao, DNA and form",
-        _SETTLED | {"views": ("scaled", "shape")},
+        _SETTLED | {"views": ("scaled", "shape"), "turns": UPRIGHT},
         "g1",
         ("dna_copies", "area_over_g1"),
         is_wide=True,
         real=("jurkat",),
-        version="3",
+        version="4",
     ),
     "lr": Recipe("LR", _BY_ITSELF | {"network": "logistic", "epochs": 20, "weight_decay": 0.1}),
     "nn": Recipe("NN", _BY_ITSELF | {"network": "nn", "epochs": 16}, version="3"),
