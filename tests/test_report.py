@@ -19,6 +19,7 @@ from matplotlib.text import Text
 from PIL import Image
 from scipy.stats import binomtest
 
+from benchmarks import intervals as simulated
 from benchmarks import plates
 from cellcycle import cli
 from cellcycle.errors import DataError, SettingError
@@ -30,7 +31,7 @@ from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.report import figures, intervals, read_experiment, write_report
 from cellcycle.report.intervals import scatter_of, scatter_within
-from cellcycle.report.numbers import _holm, all_numbers, without_prior
+from cellcycle.report.numbers import Experiment, _holm, all_numbers, without_prior
 from cellcycle.report.parts import is_certain, share
 from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, with_likelihoods
 from cellcycle.report.summary import _on_other_plates, summary
@@ -1166,6 +1167,29 @@ def test_ten_plates_had_their_effects_inside_the_intervals_as_often_as_these_say
     held = (record["low"] < record["truth"]) & (record["truth"] < record["high"])
     # Of thirty intervals of 95 % fewer than 27 hold in 6 of 100 cases.
     assert held.sum() >= 27 and (record["value"] > 0).all()
+
+
+@pytest.mark.parametrize("stand", [simulated.SHARED, simulated.OWN])
+def test_intervals_that_are_counted_by_simulation_are_those_of_the_report(stand):
+    design = simulated.Design(stand, 2, 2, 1, 0.25, 0.7)
+    nuclei = simulated.drawn(design, np.random.default_rng(0))
+    arm = nuclei["condition"].map(str)
+    table = nuclei.assign(arm=arm, condition=arm, dose=np.nan, plate=nuclei["place"], well="", flags="", review="")
+    table = table.assign(is_nucleus=True, is_counted=True, edge_width_px=4.0, dna_copies=2.0)
+    numbers = all_numbers(Experiment(table, PHASES, sorted(set(arm)), "0"), simulated.N_SAMPLES).set_index("table")
+    names = simulated.HOW, f"{simulated.HOW}, minus control"
+    for name, ends in zip(names, simulated.found(nuclei), strict=True):
+        np.testing.assert_allclose(ends.reshape(2, -1), numbers.loc[name, ["low", "high"]].T, atol=0.01)
+    row = simulated.row_of(design, 2)
+    assert all(0 <= row[f"{name}_low"] <= row[name] <= row[f"{name}_high"] <= 1 for name in ("shares", "differences"))
+
+
+def test_simulated_wells_differ_as_their_design_says():
+    design = simulated.Design(simulated.SHARED, 200, 1, 1, 0.3, 0.4)
+    nuclei = simulated.drawn(design, np.random.default_rng(0))
+    shares = pd.crosstab(nuclei["unit"], nuclei["call"], normalize="index")[list(PHASES[:3])]
+    np.testing.assert_allclose(np.log(shares / (1 - shares)).std(), np.hypot(0.3, 0.4), rtol=0.1)
+    np.testing.assert_allclose(shares.mean(), simulated.true_shares(design)[0, :3], atol=0.01)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks import growth, page, plates, workbench
+from benchmarks import growth, intervals, page, plates, workbench
 from cellcycle import cli, comparisons, files, metrics, results, summaries
 from cellcycle.checkpoint import load_checkpoint, shipped_names
 from cellcycle.dna_content import fit_g1_peak
@@ -42,7 +42,7 @@ def dataset(profile):
 
 # Blocks that benchmarks make, and study/evidence.
 MEASURED = {
-    *("MEASURED", "EFFECTS", "EVIDENCE", "BOARD", "LADDER", "AIMS", "PRIORS", "STILL", "UNUSUAL"),
+    *("MEASURED", "EFFECTS", "COVERAGE", "EVIDENCE", "BOARD", "LADDER", "AIMS", "PRIORS", "STILL", "UNUSUAL"),
     *map(str.upper, SOURCES),
 }
 
@@ -348,6 +348,19 @@ def test_what_a_plate_is_said_to_cost_follows_from_the_record():
 
 def test_what_the_report_is_said_to_find_follows_from_the_record():
     assert block(plates.DOCUMENT, "EFFECTS") == plates.told(pd.read_csv(plates.RECORD))
+
+
+def test_how_often_intervals_are_said_to_hold_follows_from_the_record():
+    record = pd.read_csv(intervals.RECORD)
+    assert block(intervals.DOCUMENT, "COVERAGE") == intervals.told(record)
+    assert list(record[[*intervals.Design._fields]].itertuples(index=False, name=None)) == intervals.designs()
+    # What the bullets above it say in words.
+    parts, is_own = record[["shares", "differences"]], record["stand"] == intervals.OWN
+    is_one_well, differ_much = record["wells"] * record["plates"] == 1, record["plates_differ"] == 0.7
+    assert (parts[is_one_well & (record["wells_differ"] == 0.5)] < 0.9).all(axis=None)
+    assert (parts[is_one_well & (record["wells_differ"] == 0.25)] > 0.93).all(axis=None)
+    assert (parts[differ_much & is_own] < 0.9).all(axis=None) and (parts.loc[differ_much, "shares"] < 0.95).all()
+    assert (parts.loc[~is_own & ~is_one_well, "differences"] > 0.9).all()
 
 
 def test_what_the_page_is_said_to_take_follows_from_the_record():
