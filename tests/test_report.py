@@ -37,6 +37,7 @@ from cellcycle.report.shares import BY_DNA, estimated_shares, samples_of, with_l
 from cellcycle.report.summary import _on_other_plates, summary
 from cellcycle.simulation import SimulationParameters
 from cellcycle.simulation.plate import Well, expected_shares
+from tests.app_states import launch
 
 SCORES = [f"p_{phase}" for phase in PHASES]
 # Of 100 nuclei of a phase in a row, so many are called each.
@@ -1131,26 +1132,72 @@ def test_classes_that_are_no_phases_and_no_dna_make_a_page_too(tmp_path):
     assert "<Metaphase>" not in text and "&lt;Metaphase&gt;" in text
 
 
-@pytest.mark.slow
-def test_the_page_asks_no_host_and_reads_well_in_a_browser(page):
+@pytest.fixture
+def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium is installed")
     with playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1000, "height": 900})
-        asked, told = [], []
-        opened.on("request", lambda request: asked.append(request.url))
-        opened.on("console", lambda message: told.append(message.text))
-        opened.goto(page.as_uri())
-        assert opened.evaluate("[...document.images].every(picture => picture.naturalWidth > 0)")
-        assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert not [url for url in asked[1:] if not url.startswith("data:")] and not told
-        found = axe.Axe().run(opened).response["violations"]
-        assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
-        browser.close()
+        browser = launch(tool, "chromium")
+        if browser is None:
+            pytest.skip("no Chromium is installed")
+        with browser:
+            yield browser
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1000])
+def test_the_page_asks_no_host_and_reads_well_in_a_browser(page, browser, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    opened = browser.new_page(viewport={"width": width, "height": 900})
+    asked, told = [], []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("console", lambda message: told.append(message.text))
+    opened.goto(page.as_uri())
+    assert opened.evaluate("[...document.images].every(picture => picture.naturalWidth > 0)")
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not [url for url in asked[1:] if not url.startswith("data:")] and not told
+    found = axe.Axe().run(opened).response["violations"]
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+
+
+# How much of its own size each figure has, and the most by which a part is wider than its box.
+SIZES = """() => [
+    [...document.querySelectorAll('.plot')].map(plot => plot.clientWidth / plot.naturalWidth),
+    Math.max(...[...document.querySelectorAll('.wide')].map(box => box.scrollWidth - box.clientWidth))]"""
+# How far the names of rows stand from the left of their box after it was scrolled, and that at most; and stars from the
+# lines of their intervals.
+PLACES = """() => {
+    const boxes = [...document.querySelectorAll('.wide')].filter(box => box.querySelector('tbody'));
+    const [left, range] = [part => part.getBoundingClientRect().left, document.createRange()];
+    const [scrolled, names] = [[], []];
+    for (const box of boxes) {
+        box.scrollLeft = 150;
+        scrolled.push(box.scrollLeft);
+        names.push(left(box.querySelector('tbody th')) - left(box));
+    }
+    const stars = [...document.querySelectorAll('td small')].filter(small => small.nextSibling).map(small => {
+        range.selectNode(small.nextSibling);
+        return range.getBoundingClientRect().top - [...small.getClientRects()].at(-1).top;
+    });
+    return [scrolled, names, stars];
+}"""
+
+
+@pytest.mark.slow
+def test_on_a_phone_figures_keep_their_size_and_rows_their_names_and_paper_holds_all(page, browser):
+    opened = browser.new_page(viewport={"width": 390, "height": 844})
+    opened.goto(page.as_uri())
+    shares, over = opened.evaluate(SIZES)
+    assert len(shares) == 5 and min(shares) == 1 and over > 200
+    scrolled, names, stars = opened.evaluate(PLACES)
+    assert max(scrolled) == 150 and max(map(abs, names)) < 1
+    assert stars and max(map(abs, stars)) < 8
+    opened.set_viewport_size({"width": 718, "height": 1000})  # of A4 between its margins
+    opened.emulate_media(media="print")
+    shares, over = opened.evaluate(SIZES)
+    assert min(shares) > 0.7 and over == 0
+    # What a figure shows is not parted from it by the end of a page.
+    breaks = "parts => parts.map(part => getComputedStyle(part)).map(style => [style.breakInside, style.breakAfter])"
+    assert set(map(tuple, opened.locator("section > p").evaluate_all(breaks))) == {("avoid", "avoid")}
 
 
 def test_the_shares_that_a_drug_brings_are_those_of_a_slower_phase():
@@ -1249,6 +1296,6 @@ def test_plates_with_files_of_one_name_are_named_and_coloured_alike(tmp_path):
     assert len(limits) == 2 and limits[0] == limits[1]
     write_report(page, experiment, [table], tmp_path)
     text = page.read_text(encoding="utf-8")
-    assert "<h3>Plate P1</h3><img" in text and "<h3>Plate P2</h3><img" in text
+    assert re.findall("<h3>Plate (P.)</h3><div [^>]*><img ", text) == ["P1", "P2"]
     assert re.search("<small>P1/A01_s1.tif, nucleus", text) and "<small>A01_s1.tif" not in text
     assert "no nucleus is counted in 1 field: P2/A01_s2.tif" in text

@@ -56,9 +56,12 @@ def table_of(head, rows, caption: str) -> str:
     heads = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in head)
     cells = (f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows)
     table = f"<caption>{html.escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{''.join(cells)}</tbody>"
-    # It scrolls sideways on a narrow screen, by keyboard, too.
-    place = f"tabindex='0' role='region' aria-label='{html.escape(caption, quote=True)}'"
-    return f"<div class='wide' {place}><table>{table}</table></div>"
+    return _wide(caption, f"<table>{table}</table>")
+
+
+def _wide(name: str, part: str) -> str:
+    """Return a part, which is HTML, in a box that scrolls sideways on a narrow screen, by keyboard, too."""
+    return f"<div class='wide' tabindex='0' role='region' aria-label='{html.escape(name, quote=True)}'>{part}</div>"
 
 
 def section(title: str, text: str, *parts: str) -> str:
@@ -71,4 +74,5 @@ def figure_of(figure, alt: str) -> str:
     from cellcycle.report.figures import svg
 
     data = base64.b64encode(svg(figure)).decode()
-    return f"<img class='plot' alt='{html.escape(alt, quote=True)}' src='data:image/svg+xml;base64,{data}'>"
+    source = f"src='data:image/svg+xml;base64,{data}'"
+    return _wide(alt, f"<img class='plot' alt='{html.escape(alt, quote=True)}' {source}>")
