@@ -411,6 +411,13 @@ def test_a_printed_page_is_dark_on_light_and_shows_its_nuclei(folder, table, tmp
     assert page.locator("header").evaluate(style)[2] == "static"
     # A browser that saves ink would paint the marker white, over its nucleus.
     assert page.locator(".card .mark").first.evaluate(style)[1] == "exact"
+    # Nothing is chosen on paper: a card says itself which nucleus it is, and every reason in full.
+    cards = page.locator(".card")
+    said = cards.evaluate_all("cards => cards.map(card => getComputedStyle(card, '::after').content)")
+    assert not page.locator(".card .why").first.is_visible() and len(said) == len(table)
+    for nucleus, words in zip(data_of(tmp_path / "review.html")["nuclei"], said, strict=True):
+        assert f"Nucleus {nucleus['id']} of a.tif: " in words and nucleus["why"] in words
+    assert page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor") == "rgba(0, 0, 0, 0)"
 
 
 @pytest.mark.slow
