@@ -528,6 +528,10 @@ def test_a_phone_shows_everything_without_scrolling_sideways(folder, table, tmp_
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.locator("#row3").tap()
     page.get_by_role("button", name="G2").tap()
+    # What a finger touched is not chosen for the nucleus that comes next.
+    borders = "buttons => buttons.map(button => [button.ariaPressed, getComputedStyle(button).borderColor])"
+    colours = page.locator("#answers button").evaluate_all(borders)
+    assert len(set(map(tuple, colours))) == 1 and colours[0][0] == "false"
     assert page.locator("#row3").get_attribute("aria-label").endswith("you said G2")
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == (scheme == "dark")
