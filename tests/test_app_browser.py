@@ -53,6 +53,11 @@ SCALE = """() => new Promise((tell) => {
     };
     document.getElementById('outlines').click();
 })"""
+LINES = """cells => cells.map((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return new Set([...range.getClientRects()].map(line => line.top)).size;
+})"""
 NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, a[href], canvas[tabindex]')]
     .filter(e => e.checkVisibility() && !(e.innerText || e.ariaLabel || e.title || e.labels?.length))
     .map(e => e.outerHTML.slice(0, 200))"""
@@ -913,14 +918,51 @@ def test_all_rows_are_printed_dark_on_light(page):
     page.locator("#table tr[aria-rowindex]").first.wait_for()
     n_rows = int(page.locator("#counted").inner_text().split()[0])
     assert len(listed(page)) < n_rows
+    page.locator("#table").press("Home")
+    outline = "part => getComputedStyle(part).outlineStyle"
+    assert page.locator("#table:focus-visible").evaluate(outline) == "solid"
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
+    assert page.locator("#table").evaluate(outline) == "none"
     assert len(listed(page)) == n_rows and page.locator("html[data-theme=light]").count() == 1
     assert page.locator("#list-pane").evaluate("pane => pane.scrollHeight <= pane.clientHeight")
     assert page.locator("#forget").is_hidden() and page.locator("#viewer").bounding_box()["height"] > 100
+    # Of a head that is repeated on each page Chromium leaves out boxes of buttons; numbers stay beside their units.
+    display = "buttons => buttons.map(button => getComputedStyle(button).display)"
+    assert set(page.locator("#table th button").evaluate_all(display)) == {"contents"}
+    page.set_viewport_size({"width": 500, "height": 900})
+    assert max(page.locator("#table td", has_text="µm²").evaluate_all(LINES)) == 1
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(media="screen")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert len(listed(page)) < n_rows and page.locator("html[data-theme=dark]").count() == 1
+
+
+def test_pictures_that_are_not_there_are_not_printed_as_black_ones_and_come_with_the_next_print(page, two):
+    upload(page, shutil.copyfile(two[0], two[0].with_name("more.tif")))
+    page.locator("#together").wait_for()
+    page.emulate_media(media="print")
+    # The heading of words that are folded away would stand alone.
+    assert not page.locator("#together").is_visible() and not page.locator("#unloaded").is_visible()
+    held = []
+    page.route("**/view.png", lambda route: held.append(route))
+    page.reload()
+    page.locator("#unloaded").wait_for()  # the picture, too, is missing
+    page.emulate_media(media="screen")
+    page.locator("#as-gallery").click()
+    for is_there in (False, True):
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        n_shown = sum(canvas.is_visible() for canvas in page.locator(".tile canvas").all())
+        n_tiles = int(page.locator("#counted").inner_text().split()[0])
+        assert n_shown == (n_tiles if is_there else 0) and page.locator("#unloaded").is_visible() != is_there
+        page.emulate_media(media="screen")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert not page.locator("#unloaded").is_visible()
+        while held:
+            held.pop().continue_()
+        await_picture(page, 100)
+        page.locator(".tile.drawn").nth(len(two)).wait_for()
 
 
 def test_a_column_says_how_it_is_ordered_and_one_with_nothing_in_it_is_left_out(page, two):

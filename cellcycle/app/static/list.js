@@ -28,8 +28,8 @@ const columns = () => [
   ['sure', 'Sure', (n) => (n.call ? percent(n.sure) : '')],
   ['could_be', 'Could be', (n) => n.could_be.replaceAll(';', ' or ')],
   ['said', 'You said', (n) => n.said && phaseOf(n)],
-  ...(state.listed.some((n) => dnaOf(n) != null) ? [['dna', 'DNA', (n) => (dnaOf(n) == null ? '' : n.dna.toFixed(1) + (images.get(n.image)?.data.dna_unit === 'N' ? ' N' : ''))]] : []),
-  ['area', 'Area', (n) => (n.area == null ? '' : `${Math.round(n.area)} µm²${guessed(images.get(n.image))}`)],
+  ...(state.listed.some((n) => dnaOf(n) != null) ? [['dna', 'DNA', (n) => (dnaOf(n) == null ? '' : n.dna.toFixed(1) + (images.get(n.image)?.data.dna_unit === 'N' ? '\u00a0N' : ''))]] : []),
+  ['area', 'Area', (n) => (n.area == null ? '' : `${Math.round(n.area)}\u00a0µm²${guessed(images.get(n.image))}`)],
   ['why', 'Worth a look because', (n) => n.why],
 ];
 // Where the parts of the page stand one below the other (style.css).
@@ -121,7 +121,7 @@ function fillGallery() {
     tile.id = `tile-${nucleus.order}`;
     describe(tile);
     // Again where the picture was not there.
-    if (!tile.isDrawn) drawNucleus(tile.firstChild, nucleus).then((isDrawn) => (tile.isDrawn = isDrawn));
+    if (!tile.classList.contains('drawn')) drawNucleus(tile.firstChild, nucleus).then((isDrawn) => tile.classList.toggle('drawn', isDrawn));
     tile.setAttribute('aria-selected', state.chosen.has(nucleus));
     tile.setAttribute('aria-posinset', top * wide + k + 1);
     tile.setAttribute('aria-setsize', listed.length);

@@ -110,6 +110,7 @@ function paint() {
   const [under, ratio] = contextOf(photo);
   under.imageSmoothingEnabled = place.scale < 3;
   if (shown.bitmap) under.drawImage(shown.bitmap, 0, 0, width, height);
+  photo.classList.toggle('drawn', Boolean(shown.bitmap));
   photo.style.filter = `brightness(${brightness.value})`;
   const [over] = contextOf(drawn);
   if (outlines.checked) outline(over, shown.nuclei.filter((nucleus) => !state.hidden.has(phaseOf(nucleus))), 1.6);
