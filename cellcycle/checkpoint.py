@@ -100,7 +100,7 @@ class Checkpoint:
         try:
             made = make_estimator(settings.pop("network"), **settings)
             return made.restore(weights, channels, self.input_rule, len(self.classes))
-        except (TypeError, KeyError, RuntimeError) as error:
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(self.folder / "weights.safetensors", "weights of another network", REMEDY) from error
 
     @property

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from scipy.ndimage import gaussian_filter
 
 from cellcycle.card import card_sha256, external_files
-from cellcycle.checkpoint import load_checkpoint, save_checkpoint
+from cellcycle.checkpoint import load_checkpoint, save_checkpoint, write_card
 from cellcycle.errors import CheckpointError, SettingError
 from cellcycle.graphs import open_graph
 from cellcycle.inputs import InputRule, Inputs
@@ -144,6 +144,16 @@ def test_a_saved_classifier_answers_alike_by_graph_and_by_torch_and_can_be_train
     # What the graph holds, also times the factors of a batch normalisation, is not stored a second time.
     with safe_open(saved.folder / "weights.safetensors", "numpy") as stored:
         assert max(stored.get_tensor(name).size for name in stored.keys()) < 1000  # noqa: SIM118
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [{"turns": "upside"}, {"turns": "True"}, {"batch_norm": "no"}, {"views": []}])
+def test_a_network_whose_settings_are_unknown_is_not_taken_for_the_one_of_the_graph(copy, wrong):
+    card = json.loads((copy / "model.json").read_text())
+    write_card(copy, card | {"network": card["network"] | wrong})
+    # Any word would do for yes, and the maps would be of another model than the calls.
+    with pytest.raises((CheckpointError, SettingError), match=r"turns: .* is unknown|weights of another network"):
+        load_checkpoint(copy).classifier()
 
 
 @pytest.mark.slow

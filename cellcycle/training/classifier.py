@@ -161,6 +161,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def restore(self, weights: dict, channels: int, rule: InputRule, n_classes: int):
         """Make this the fitted classifier of weights by name, more than its own among them, for labels 0 to K - 1."""
+        self._check_settings()
         self.channels_, self.size_px_, self.classes_ = channels, rule.size_px, np.arange(n_classes)
         edges = weights.get("encoding.edges")
         stored = [weights.get(f"encoding.{name}", torch.empty(0)) for name in ("is_amount", "mean", "deviation")]
