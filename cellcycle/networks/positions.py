@@ -15,7 +15,8 @@ class Position(NamedTuple):
 
     Upright is an image that is no longer across than down, and whose light trails off more upwards and to the left than
     downwards and to the right: by its second and third moments, in which a pixel counts by the square of what it has
-    above the darkest. An image, turned by a right angle or mirrored or not, so becomes the same.
+    above the darkest. An image, turned by a right angle or mirrored or not, so becomes the same; one that half a turn
+    leaves as it is has no tails, and may become its mirror image instead.
     """
 
     is_across: bool | torch.Tensor
