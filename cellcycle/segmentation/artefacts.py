@@ -208,10 +208,10 @@ def _dirt(pixels: np.ndarray) -> np.ndarray | None:
 
 def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Find what is long and thin, a third as bright as the nuclei `labels` (H, W) or more, whatever it crosses."""
-    fibres, n_reached, areas = np.zeros(labels.shape, bool), np.zeros(labels.shape, np.uint8), areas_of(labels)[1:]
+    n_reached, areas = np.zeros(labels.shape, np.uint8), areas_of(labels)[1:]
     some, is_nucleus = thinned(pixels), thinned(labels) > 0
     if np.count_nonzero(areas) < _LEAST_NUCLEI or is_nucleus.all() or not is_nucleus.any():
-        return fibres
+        return n_reached.view(bool)
     diameter = np.sqrt(4 / np.pi * np.median(areas[areas > 0]))
     brightness = np.median(some[is_nucleus]) - np.median(some[~is_nucleus])
     side = max(3, round(_FAINT_WIDTH * diameter))
@@ -221,19 +221,26 @@ def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
         smooth -= opened(smooth, side)
         ridges = smooth[band.start - top :][: band.stop - band.start]
         n_reached[band] = sum(ridges > share * brightness for share, _ in _FAINT)
+    fibres = np.zeros((1, 1), bool)
     for k, (_, length) in enumerate(_FAINT):
-        thin, _ = ndimage.label(n_reached > k, np.ones((3, 3)))
+        n_reached[n_reached <= k] = 0
+        thin, _ = ndimage.label(n_reached, np.ones((3, 3)))
+        areas = areas_of(thin)
+        # Nothing has fewer pixels than its box is long: most are grain, whose boxes would fill the memory.
+        thin[(areas < length * diameter / np.sqrt(2))[thin]] = 0
         lengths = _lengths(thin)
-        is_fibre = (lengths > length * diameter) & (areas_of(thin)[1:] < _FAINT_WIDTH * diameter * lengths)
-        fibres |= np.concatenate([[False], is_fibre])[thin]
+        is_fibre = (lengths > length * diameter) & (areas[1 : 1 + len(lengths)] < _FAINT_WIDTH * diameter * lengths)
+        if is_fibre.any():
+            fibres = fibres | np.concatenate([[False], is_fibre])[thin]
         # Of a large field the next ones would be made beside these.
         del thin
-    return fibres
+    return np.broadcast_to(fibres, labels.shape)
 
 
 def _lengths(labels: np.ndarray) -> np.ndarray:
-    """Return the diagonals of the bounding boxes of labels (H, W) without gaps, (K,)."""
-    return np.array([np.hypot(*(side.stop - side.start for side in box)) for box in ndimage.find_objects(labels)])
+    """Return the diagonals of the bounding boxes of labels 1 to K (H, W), (K,); 0 of one that is not there."""
+    boxes = ndimage.find_objects(labels)
+    return np.array([0.0 if box is None else np.hypot(*(side.stop - side.start for side in box)) for box in boxes])
 
 
 def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float, float, float] | None:
