@@ -13,7 +13,17 @@ import numpy as np
 from scipy import ndimage
 
 from cellcycle.segmentation.filled import RING_PX, beside, contrast_of, filled, is_sharp
-from cellcycle.segmentation.regions import FLAT_PX, about, areas_of, bands, boxes_of, flat_areas, sums_of, thinned
+from cellcycle.segmentation.regions import (
+    EIGHT,
+    FLAT_PX,
+    about,
+    areas_of,
+    bands,
+    boxes_of,
+    flat_areas,
+    sums_of,
+    thinned,
+)
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, opened, threshold_of
 
 # A drawn line is this many times longer than wide.
@@ -111,7 +121,7 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the pixels with each area of the mask as its surroundings are: drawn from their darker half."""
     rng = np.random.default_rng(0)
     painted = pixels.copy()
-    areas, _ = ndimage.label(mask, np.ones((3, 3)))
+    areas, _ = ndimage.label(mask, EIGHT)
     everything = None
     for index, box in boxes_of(areas):
         window = about(box, 2 * RING_PX[1])
@@ -166,7 +176,7 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
             drawn[box] |= mask
             if not is_speck:
                 values.add(value_of[index])
-    return ndimage.binary_dilation(drawn, np.ones((3, 3)), iterations=2) if drawn.any() else None
+    return ndimage.binary_dilation(drawn, EIGHT, iterations=2) if drawn.any() else None
 
 
 def _hot(pixels: np.ndarray) -> np.ndarray | None:
@@ -208,13 +218,12 @@ def _dirt(pixels: np.ndarray) -> np.ndarray | None:
 
 def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Find what is long and thin, a third as bright as the nuclei `labels` (H, W) or more, whatever it crosses."""
-    n_reached, areas = np.zeros(labels.shape, np.uint8), areas_of(labels)[1:]
-    some, is_nucleus = thinned(pixels), thinned(labels) > 0
+    areas, some, is_nucleus = areas_of(labels)[1:], thinned(pixels), thinned(labels) > 0
     if np.count_nonzero(areas) < _LEAST_NUCLEI or is_nucleus.all() or not is_nucleus.any():
-        return n_reached.view(bool)
+        return np.zeros(labels.shape, bool)
     diameter = np.sqrt(4 / np.pi * np.median(areas[areas > 0]))
     brightness = np.median(some[is_nucleus]) - np.median(some[~is_nucleus])
-    side = max(3, round(_FAINT_WIDTH * diameter))
+    n_reached, side = np.zeros(labels.shape, np.uint8), max(3, round(_FAINT_WIDTH * diameter))
     for band in bands(pixels):
         top, beyond = max(band.start - 2 * side, 0), band.stop + 2 * side
         smooth = ndimage.gaussian_filter(pixels[top:beyond], SMOOTHING_PX)
@@ -224,12 +233,12 @@ def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     fibres = np.zeros((1, 1), bool)
     for k, (_, length) in enumerate(_FAINT):
         n_reached[n_reached <= k] = 0
-        thin, _ = ndimage.label(n_reached, np.ones((3, 3)))
-        areas = areas_of(thin)
+        thin, _ = ndimage.label(n_reached, EIGHT)
+        n_px = areas_of(thin)
         # Nothing has fewer pixels than its box is long: most are grain, whose boxes would fill the memory.
-        thin[(areas < length * diameter / np.sqrt(2))[thin]] = 0
+        thin[(n_px < length * diameter / np.sqrt(2))[thin]] = 0
         lengths = _lengths(thin)
-        is_fibre = (lengths > length * diameter) & (areas[1 : 1 + len(lengths)] < _FAINT_WIDTH * diameter * lengths)
+        is_fibre = (lengths > length * diameter) & (n_px[1 : 1 + len(lengths)] < _FAINT_WIDTH * diameter * lengths)
         if is_fibre.any():
             fibres = fibres | np.concatenate([[False], is_fibre])[thin]
         # Of a large field the next ones would be made beside these.

@@ -15,7 +15,7 @@ from cellcycle.segmentation.measurements import (
     measure_nucleus,
     plateau_of,
 )
-from cellcycle.segmentation.regions import PLAIN_CROP_PX, areas_of, block_means, without_holes
+from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, block_means, without_holes
 from cellcycle.segmentation.survey import otsu
 
 _SMOOTHING_SHARE = 0.02
@@ -226,7 +226,7 @@ def _is_pair(mask: np.ndarray) -> bool:
     """Say whether a mask (H, W) of one piece is parted into two round nuclei by its waist."""
     mask = np.pad(mask[ndimage.find_objects(mask.astype(np.uint8))[0]], 2)
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), _WAIST_SMOOTHING_PX)
-    tops, n_tops = ndimage.label(h_maxima(depth, _WAIST * depth.max()), np.ones((3, 3)))
+    tops, n_tops = ndimage.label(h_maxima(depth, _WAIST * depth.max()), EIGHT)
     if n_tops != 2 or ndimage.label(mask)[1] != 1:
         return False
     parts = watershed(-depth, tops, mask=mask)

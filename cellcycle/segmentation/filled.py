@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from cellcycle.segmentation.regions import PLAIN_CROP_PX, about, areas_of, flat_areas, thinned
+from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, about, areas_of, flat_areas, thinned
 from cellcycle.segmentation.survey import has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
@@ -156,14 +156,14 @@ def _with_black(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | Non
     if not _LEAST_BLACK_PX <= np.count_nonzero(black) <= _MOST_BLACK * pixels.size:
         return mask
     # A row of dead pixels cuts no nucleus in two.
-    parts, _ = ndimage.label(ndimage.binary_opening(black, np.ones((2, 2))), np.ones((3, 3)))
+    parts, _ = ndimage.label(ndimage.binary_opening(black, np.ones((2, 2))), EIGHT)
     sizes, boxes, least = areas_of(parts), ndimage.find_objects(parts), _LEAST_JUMP * contrast_of(pixels)
     large = [k for k in 1 + np.argsort(sizes[1:], kind="stable")[::-1][:_MOST_PARTS] if sizes[k] >= _LEAST_BLACK_PX]
     chosen = [k for k in large if _is_below(*beside(pixels, parts, k, boxes[k - 1]), least)]
     # The darkest blocks of a JPEG are some of what is as dark.
     if sizes[chosen].sum() < _MOST_OF_BLACK * np.count_nonzero(black):
         return mask
-    black = ndimage.binary_dilation(np.isin(parts, chosen), np.ones((3, 3)), iterations=2)
+    black = ndimage.binary_dilation(np.isin(parts, chosen), EIGHT, iterations=2)
     return black if mask is None else mask | black
 
 
@@ -191,7 +191,7 @@ def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     if not mask.any():
         return None
     # With the pixel or two that turning a picture makes between filling and picture.
-    mask = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=2)
+    mask = ndimage.binary_dilation(mask, EIGHT, iterations=2)
     if not (rest := ~mask).any():
         return None
     is_label_image = (labels[rest] > 0).mean() > 0.5

@@ -7,6 +7,7 @@ import numpy as np
 from cellcycle.errors import SettingError
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, TYPICAL, InputRule, Inputs
+from cellcycle.networks import UPRIGHT
 from cellcycle.nuclei import LEAST_FOR_SCALE, Scale
 from cellcycle.scale import brightness
 from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
@@ -19,7 +20,7 @@ BEST = {
     "dropout": 0.3,
     "batch_norm": True,
     "views": ("shape", "shape"),
-    "turns": "upright",
+    "turns": UPRIGHT,
     "schedule": "cosine",
     "weight_decay": 1e-2,
     "learning_rate": 1e-3,
