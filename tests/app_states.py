@@ -48,8 +48,10 @@ def launch(tool, kind: str):
 
 
 def upload(page, *files):
-    """Give files; wait until all that follows is done."""
-    # The progress is hidden before, too: what is waited for is that it is hidden again.
+    """Give files once nothing is under way; wait until all that follows is done."""
+    # The end of what was under way would pass for that of these. And the progress is hidden before, too: what is waited
+    # for is that it is hidden again.
+    page.locator("#progress").wait_for(state="hidden")
     page.evaluate(WORKED)
     page.set_input_files("#files", files)
     page.locator("body[data-worked]").wait_for()
