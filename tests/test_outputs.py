@@ -166,8 +166,8 @@ def test_anndata_reads_what_was_written_and_what_it_saved_again_is_not_replaced(
         assert found.obs[name].tolist() == table[name].tolist()
     assert found.obs["p_M"].iloc[0] == table["p_M"].iloc[0].round(4) and np.isnan(found.obs["nucleus_id"].iloc[1])
     for k, name in enumerate(found.var_names):
-        np.testing.assert_allclose(found.X[:, k], table[name], rtol=1e-6)
-    np.testing.assert_array_equal(found.obsm["spatial"], table[PLACE])
+        np.testing.assert_allclose(found.X[:, k], table[name], rtol=5e-6)
+    np.testing.assert_allclose(found.obsm["spatial"], table[PLACE], rtol=5e-6)
     with h5py.File(file, "a") as saved:
         # As after `write_h5ad` of somebody who has added results.
         del saved.attrs["writer"]

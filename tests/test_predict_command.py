@@ -201,9 +201,12 @@ def test_rows_hold_the_numbers_of_the_library_in_every_format(run, tmp_path):
         found = readers.get(name, pd.read_parquet)(file)
         assert found.columns.tolist() == expected.columns.tolist()
         assert found["call"].tolist() == expected["call"].tolist()
-        np.testing.assert_allclose(found["integrated_dna"], expected["integrated_dna"], rtol=1e-12)
         for column in ("p_G1", "p_M", "confidence"):
             np.testing.assert_allclose(found[column], expected[column].round(4), atol=1e-12)
+        for column in ("integrated_dna", "centroid_x_px", "area_px"):
+            assert found[column].tolist() == [float(f"{value:.6g}") for value in expected[column]]
+    cells = made["csv"].read_text().splitlines()[1].split(",")
+    assert cells[expected.columns.get_loc("area_px")].isdigit() and max(map(len, cells[13:26])) <= len("-0.000123456")
     assert sorted(tmp_path.iterdir()) == sorted(made.values())
 
 

@@ -12,6 +12,9 @@ from cellcycle.files import FULL, is_stream, whole_file
 from cellcycle.names import cell
 from cellcycle.predict.h5ad import h5ad_rows
 
+# The significant digits of what was measured; whole numbers end without a point.
+DIGITS = "%.6g"
+
 
 @contextlib.contextmanager
 def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], None]]:
@@ -65,14 +68,20 @@ def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
 def _harmless(table):
     """Return a table whose texts and names of columns no spreadsheet takes for formulas, nor a terminal for codes.
 
-    Probabilities have the four digits that can mean something.
+    Numbers have no more digits than can mean something: probabilities four decimals, others those of `DIGITS`.
     """
-    from pandas.api.types import is_numeric_dtype
+    from pandas.api.types import is_float_dtype, is_numeric_dtype
 
     table = table.rename(columns=cell)
     table = table.round({name: 4 for name in table.columns if name.startswith("p_") or name == "confidence"})
+    numbers = {name: values.map(_short) for name, values in table.items() if is_float_dtype(values)}
+    table = table.assign(**numbers)
     # pandas before 3 has no type of its own for texts.
     return table.assign(**{name: values.map(cell) for name, values in table.items() if not is_numeric_dtype(values)})
+
+
+def _short(number: float) -> float:
+    return float(DIGITS % number)
 
 
 @contextlib.contextmanager
@@ -90,7 +99,7 @@ def text_rows(name: str, stream):
                 is_empty = False
         else:
             separator = "\t" if name == "tsv" else ","
-            table.to_csv(stream, sep=separator, index=False, header=is_empty, lineterminator="\n")
+            table.to_csv(stream, sep=separator, index=False, header=is_empty, lineterminator="\n", float_format=DIGITS)
             is_empty = False
 
     yield write
