@@ -14,6 +14,7 @@ import pytest
 
 from cellcycle import files
 from cellcycle.images import read_plane
+from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings
 from cellcycle.segmentation.flags import FLAGS
 from cellcycle.study.notebooks import contents, times
@@ -236,6 +237,12 @@ def test_every_link_to_the_glossary_finds_its_term():
     assert wanted <= anchors, wanted - anchors
 
 
+def test_what_undecided_means_is_said_before_the_first_table_that_has_it():
+    cells = [cell for file in NOTEBOOKS for cell in nbformat.read(file, as_version=4).cells]
+    first = next(i for i, cell in enumerate(cells) if "undecided" in str(cell.get("outputs", "")))
+    assert any("glossary.md#undecided)" in cell.source for cell in cells[:first])
+
+
 @pytest.mark.slow
 def test_the_notebook_of_own_images_opens_without_torch():
     first = code_cells(nbformat.read(FOLDER / "12_your_own_images.ipynb", as_version=4))[0].source
@@ -288,3 +295,12 @@ def test_the_table_of_a_screen_has_as_many_rows_as_the_screen_has_nuclei(tmp_pat
     names = {"plate": {"nuclei": 250}, "seconds": lambda **_: 0, "takes_s": None, "machines": {}, "pd": pd}
     exec(source_with("14_a_plate", "a table of"), names | {"folder": tmp_path, "table": range(10)})
     assert "a table of 5.8 GB" in capsys.readouterr().out
+
+
+def test_a_field_without_nuclei_adds_none_to_the_counts_of_a_plate(tmp_path):
+    table = pd.DataFrame({"condition": "x", "well": ["A01", "A01", "A02"], "image": list("abc"), "light": 1.0})
+    table = table.assign(call=["G1", "", ""], nucleus_id=pd.array([1, 2, None], "Int64"))
+    names = {"predict": lambda *_, **__: table, "folder": tmp_path, "pd": pd, "PHASES": PHASES}
+    exec(source_with("14_a_plate", "counts = pd.crosstab"), names)
+    shown = names["counts"].reindex(columns=[*PHASES, "no call"], fill_value=0)
+    assert shown.loc["x"].sum(axis=1).to_dict() == {"A01": 2, "A02": 0}
