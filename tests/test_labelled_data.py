@@ -527,8 +527,57 @@ def test_images_beside_the_class_folders_are_told_of(cells):
 
 
 @pytest.mark.parametrize(
+    ("written", "note"),
+    [
+        (("{p}/{i}.tif", "{p}/{i}.jpg"), "8 copies are left out, e.g. G1/0.jpg"),
+        (("{p}/{i}.tif", "{p}/{i}_overlay.png"), "8 copies are left out, e.g. G1/0_overlay.png"),
+        (("{p}/{i}_DAPI.tif", "{p}/{i}_GFP.tif"), "8 files of other channels are left out, e.g. G1/0_GFP.tif"),
+        (("{p}/DAPI/{i}.tif", "{p}/GFP/{i}.tif"), "8 files of other channels are left out, e.g. G1/GFP/0.tif"),
+        (("DAPI/{p}/{i}.tif", "GFP/{p}/{i}.tif"), "8 files of other channels are left out, e.g. GFP/G1/0.tif"),
+    ],
+)
+def test_a_nucleus_counts_once_in_however_many_files_it_lies(tmp_path, written, note):
+    """A fold would train on one picture of a nucleus and test on the other, in the case of stains with no DNA in it."""
+    named = [[form.format(p=p, i=i) for p in PHASES for i in range(2)] for form in written]
+    dataset = load_dataset(write_cells(tmp_path / "c", *named[0], *named[1]))
+    assert sorted(dataset.sample_ids) == sorted(named[0]) and dataset.groups is None and dataset.notes == (note,)
+    rows = [f"{name},{p}" for p in PHASES for name in (*named[0], *named[1]) if p in name.split("/")]
+    listed = load_dataset(manifest(tmp_path / "c", ["path,label", *rows]))
+    assert sorted(listed.sample_ids) == sorted(named[0]) and note in listed.notes
+
+
+def test_channels_or_planes_of_which_none_is_told_are_refused_and_a_table_chooses(tmp_path):
+    for form, finding in (("ch0{k}", "the channels ch00, ch01 of the same fields"), ("z{k}", "the planes z0, z1 of")):
+        names = [f"{p}/cell{i}_{form.format(k=k)}.tif" for p in PHASES for i in range(3) for k in (0, 1)]
+        root = write_cells(tmp_path / form[0], *names)
+        with pytest.raises(DataError, match=f"/G1: its files are {finding}.*; list one file of each nucleus") as error:
+            load_dataset(root)
+        one_line(error)
+        rows = [f"{name},{name.split('/')[0]}" for name in names[::2]]
+        assert len(load_dataset(manifest(root, ["path,label", *rows]))) == 12
+
+
+def test_wells_above_and_cells_in_files_called_like_channels_are_none(tmp_path):
+    names = [f"w{w}/{p}/c{i}.tif" for w in (1, 2) for p in PHASES for i in range(w, 7 + w)]
+    dataset = load_dataset(write_cells(tmp_path / "c", *names))
+    assert len(dataset) == 56 and set(dataset.groups) == {"w1", "w2"}
+
+
+def test_a_folder_of_a_class_of_which_nothing_is_read_is_told_of(cells):
+    for name in ("EM/0.webp", "EM/1.gif", "old/notes.txt", ".git/x", "rest.zip"):
+        (cells / name).parent.mkdir(exist_ok=True)
+        (cells / name).write_bytes(b"x")
+    (cells / "linked").symlink_to(cells / "G1")
+    assert load_dataset(cells).notes == (
+        "2 files of kinds that are not read are left out, e.g. EM/0.webp",
+        "no images are read of EM, linked, old, rest.zip: no class",
+    )
+
+
+@pytest.mark.parametrize(
     ("names", "message"),
     [
+        (["G1/a.tif", "S/a.tif", "to_sort/a.tif"], "to sort: a folder of this name is no class"),
         (["id1/images/a.tif", "id1/masks/1.tif", "id2/images/a.tif"], "id1 holds masks/ beside images/: outlines"),
         (["images/a.tif", "masks/a.tif"], "it holds masks/ beside images/"),
         (["Bilder/a.tif", "Masken/a.tif"], "it holds Masken/ beside Bilder/"),

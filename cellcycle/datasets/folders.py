@@ -10,13 +10,15 @@ from cellcycle.datasets.spelling import meaning_of_group, says_nothing
 from cellcycle.datasets.tables import CLASSES, FILES, drop_repeats, other_groups, read_table
 from cellcycle.errors import DataError, ImageError, shown
 from cellcycle.images import list_images
+from cellcycle.images.formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from cellcycle.images.plates import fields_of
 
 _SPLIT = re.compile(
     r"(\d+ )?(train|training|val|valid|validation|test|testing|dev|eval|evaluation|hold ?out)"
     r"( ?(set|data|images?|split))?"
 )
 _PICTURES = {"image", "images", "img", "imgs", "raw"}
-_NO_CLASS = re.compile(r"fold ?\d+|images|imgs|un(labell?ed|annotated)")
+_NO_CLASS = re.compile(r"fold ?\d+|images|imgs|un(labell?ed|annotated|sorted|classified)|to (sort|do)")
 # Columns that tell nuclei of one image apart, by other names than those that are read.
 _PLACE = re.compile(
     r"(?<![a-z])(centroid|bbox|bounding|coord|roi|box|axis[_-]?\d"
@@ -29,6 +31,7 @@ _PHASE = re.compile(
     r"|(inter|pro|prometa|meta|ana|telo)phase|(non )?mitosis|(non )?mitotic|cytokinesis|apoptosis|apoptotic|dead)"
     r"( ?\((n ?= ?)?\d+\)| n ?= ?\d+)?"
 )
+_ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"}
 _GROUP = re.compile(
     r"(slide|well|plate|donor|patient|animal|mouse|field|fov|site|position|pos|scan|tile|batch|replicate|rep|day|date"
     r"|experiment|exp|image|img|sample|set|series|run|cell|id)? ?([a-p]?\d[\d ]*|[a-z])?"
@@ -42,31 +45,35 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     earlier split (train/, test/); folders below them are groups, too, where several classes have one of that name.
     Refused are outlines among the pictures, and what leaves the classes unclear.
     """
-    files = list_images(folder)
-    parts = [file.relative_to(folder).parts for file in files]
-    loose = ["/".join(p) for p in parts if len(p) == 1]
-    kept = [(file, p) for file, p in zip(files, parts, strict=True) if len(p) > 1]
+    listed = list_images(folder, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
+    parts = [file.relative_to(folder).parts for file in listed]
+    unread = ["/".join(p) for p in parts if p[-1].lower().endswith(UNREAD_SUFFIXES)]
+    parts = [p for p in parts if not p[-1].lower().endswith(UNREAD_SUFFIXES)]
+    loose, paths = ["/".join(p) for p in parts if len(p) == 1], [p for p in parts if len(p) > 1]
     tables = sorted(p.name for p in folder.glob("*.csv"))
     remedy = f"give the table {tables[0]} in it, or " if tables else ""
-    if not kept:
+    if not paths:
         found = f"no images in sub-folders, {len(loose)} in no folder" if loose else "no images in sub-folders"
         raise DataError(folder, found, remedy + "put the images in one sub-folder a class, e.g. G1/ S/ G2/ M/")
-    paths = [p for _, p in kept]
     _refuse_outlines(folder, paths, remedy)
-    depth = max(map(len, paths)) - 1
-    names = [sorted({word(p[k]) for p in paths if len(p) > k + 1}) for k in range(depth)]
-    level, notes = _class_level(folder, paths, names)
+    level, notes = _class_level(folder, paths, _names(paths))
+    if unread:
+        notes.append(f"{len(unread)} files of kinds that are not read are left out, e.g. {unread[0]}")
     if loose:
         notes.append(f"{len(loose)} images lie in no class folder and are left out, e.g. {loose[0]}")
     shallow = [p for p in paths if len(p) <= level + 1]
     if shallow:
         finding = f"{len(shallow)} images lie above the classes, e.g. {'/'.join(shallow[0])}"
         raise DataError(folder, finding, "put them in a class folder, or take them away")
-    entries = pd.DataFrame({"path": [file for file, _ in kept], "label": [_as_text(p[level]) for p in paths]})
+    notes += _without_images(folder, paths, level)
+    entries = pd.DataFrame({"label": [_as_text(p[level]) for p in paths], "path": [folder.joinpath(*p) for p in paths]})
     entries["sample_id"] = [shown("/".join(p)) for p in paths]
+    entries, said = _once_each(folder, entries, True)
+    paths = [paths[k] for k in entries.index]
+    names = _names(paths)
     telling = [
         k
-        for k in range(depth)
+        for k in range(len(names))
         if len(names[k]) > 1
         and not (_share(_SPLIT, names[k]) == 1 or set(names[k]) <= _PICTURES)
         # Below the classes they may also be classes within a class, or hold one nucleus each.
@@ -75,11 +82,51 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     if telling:
         entries["group"] = ["/".join(p[k] for k in telling if k < len(p) - 1) for p in paths]
         where = " and ".join(["above"] * (telling[0] < level) + ["below"] * (telling[-1] > level))
-        said = next(filter(None, entries["group"]))
-        wide, _, is_part = said.partition("/")
+        wide, _, is_part = (group := next(filter(None, entries["group"]))).partition("/")
         more = f"; those of {wide} may be parted, unless a table has it in a column group" if is_part else ""
-        notes.append(f"groups are the folders {where} the classes, e.g. {said}{more}")
-    return entries, notes
+        said.append(f"groups are the folders {where} the classes, e.g. {group}{more}")
+    return entries, notes + said
+
+
+def _names(paths) -> list[list[str]]:
+    """Return the names of all folders of each depth."""
+    return [sorted({word(p[k]) for p in paths if len(p) > k + 1}) for k in range(max(map(len, paths)) - 1)]
+
+
+def _without_images(folder: Path, paths, level: int) -> list[str]:
+    """Return a note on what lies beside the folders of classes and may be meant for one, but holds no image."""
+    classes = {word(p[level]) for p in paths}
+    beside = [one for above in sorted({p[:level] for p in paths}) for one in sorted(folder.joinpath(*above).iterdir())]
+    empty = [
+        shown(one.relative_to(folder).as_posix())
+        for one in beside
+        if (one.is_dir() or one.suffix.lower() in _ARCHIVES)
+        and one.name[0] not in "._@$"
+        and word(one.name) not in classes
+    ]
+    return [f"no images are read of {', '.join(empty[:4])}{', ...' * (len(empty) > 4)}: no class"] if empty else []
+
+
+def _once_each(source: Path, entries: pd.DataFrame, is_folder: bool) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out copies of images of a class and files of other stains than DNA, as `predict` does, and say so.
+
+    In a folder, files are refused that by their names are channels, or planes, of one nucleus, if none tells which.
+    """
+    left_out: dict[str, str] = {}
+    for _, files in entries.groupby(entries["label"].map(word), sort=False)["path"]:
+        found, told = fields_of([str(path) if isinstance(path, Path) else path for path in files])
+        left_out |= {file: what for what, of in told.items() for file in of}
+        for error in found if is_folder else ():
+            # Of folders called w1 and w2, wells as likely as channels, a note says how they are read.
+            if isinstance(error, ImageError) and str(error.subject) in {str(path.parent) for path in files}:
+                remedy = "list one file of each nucleus in a table with the columns path,label"
+                raise DataError(source, f"{error.subject}: {error.finding}", remedy)
+    whats = [left_out.get(str(path), "") for path in entries["path"]]
+    notes = [
+        f"{whats.count(what)} {what} are left out, e.g. {entries['sample_id'].iloc[whats.index(what)]}"
+        for what in sorted({*whats} - {""})
+    ]
+    return entries[[not what for what in whats]], notes
 
 
 def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame, list[str]]:
@@ -112,7 +159,8 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
     alike = [name for name in ("label", "group", "channel") if name in entries]
     kept, said = drop_repeats(file, entries, found["file"], alike, entries["sample_id"], on_error)
-    return (kept if has_group.any() else kept.drop(columns="group")), notes + said + other_groups(table)
+    kept, left_out = _once_each(file, kept, False)
+    return (kept if has_group.any() else kept.drop(columns="group")), notes + said + left_out + other_groups(table)
 
 
 def _found(folder: Path, texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
