@@ -228,6 +228,8 @@ def evaluate(
 
     check_choice("--format", as_json, ("text", "json"))
     found = judging.evaluate(model, data, output or None, _on_error(skip_unreadable))
+    for note in found.dataset.notes:
+        typer.echo(f"Note: {note}", err=True)
     typer.echo(json.dumps(found.scores(), indent=1) if as_json == "json" else judging.report(found))
 
 

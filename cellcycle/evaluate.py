@@ -292,6 +292,8 @@ def report(found: Evaluation) -> str:
     for c in found.classes:
         shown = ["  -  " if v is None else f"{v:.3f}" for v in (scores["recall"][c], scores["precision"][c])]
         lines.append(f"  {c:<18}recall {shown[0]}   precision {shown[1]}")
+    if absent := [c for c, value in scores["recall"].items() if value is None]:
+        lines.append(f"No nucleus is of {', '.join(absent)}: the scores are of the other classes.")
     lines.append(f"{'calibration error':<20}{scores['calibration_error']:.3f}")
     lines.append(f"95 % intervals are drawn over {scores['drawn']}.")
     if scores["n_without_answer"]:

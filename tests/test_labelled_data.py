@@ -29,6 +29,14 @@ def write_cell(path, seed, size=24, pixel_size_um=None):
     tifffile.imwrite(path, pixels, **resolution)
 
 
+def write_range(path, seed, low, high):
+    """Write 8 bits of noise that goes from one value to another."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(low, high, (24, 24), np.uint8, endpoint=True)
+    pixels[0, :2] = low, high
+    tifffile.imwrite(path, pixels)
+
+
 def write_cells(root, *names):
     for seed, name in enumerate(names):
         write_cell(root / name, seed)
@@ -361,6 +369,13 @@ def test_columns_that_can_be_no_groups_are_not_named(cells):
         (lambda at, is_b, k: write_cell(at / f"{k}.tif", k, 24 + k % 7 + 5 * is_b), ""),
         (lambda at, is_b, k: write_cell(at / f"{k}.tif", k, 24 + 4 * is_b), "the size of their files (24 x 24 px"),
         (lambda at, is_b, k: write_cell(at / f"{k}.tif", k, 24, 0.5 if is_b and k > 1 else None), "pixel size (none"),
+        # As where one class was masked, or each of its crops stretched.
+        (lambda at, is_b, k: write_range(at / f"{k}.tif", k, 0 if is_b else 9, 240), "black pixels (none, some)"),
+        (
+            lambda at, is_b, k: write_range(at / f"{k}.tif", k, 9, 255 if is_b else 200 + k),
+            "pixels of the highest value (none, s",
+        ),
+        (lambda at, is_b, k: write_range(at / f"{k}.tif", k, 9 - is_b, 200 + 40 * is_b), ""),
     ],
 )
 def test_files_that_tell_two_of_three_classes_apart_are_told_of(tmp_path, write, said):
@@ -412,6 +427,15 @@ def test_a_table_of_nuclei_whose_places_have_other_names_is_no_table_of_crops(ce
     ) as error:
         load_dataset(manifest(cells, [f"image,label,{places}", *rows, "G1/0.tif,G1,9,9"]))
     one_line(error)
+
+
+def test_a_manifest_of_nuclei_of_fields_is_to_be_given_itself(cells):
+    table = manifest(
+        cells, ["image,label,centroid_y_px,centroid_x_px", *(f"{r},9,{9 + k}" for k, r in enumerate([*ROWS, ROWS[0]]))]
+    )
+    table = table.rename(cells / "manifest.csv")
+    with pytest.raises(DataError, match=r"may tell their nuclei apart; give the table itself, .*/manifest\.csv$"):
+        load_dataset(cells)
 
 
 @pytest.mark.parametrize("ids", [range(8), range(7, 15), range(14, 6, -1), ["7.0", *range(8, 15)]])
@@ -701,6 +725,18 @@ def test_a_nucleus_cut_at_two_widths_is_one(cells):
     (cells / "M" / "wide 0.tif").rename(cells / "S" / "other.tif")
     with pytest.raises(DataError, match=r"M/0.tif \(M\) and S/other.tif \(S\) are the same picture"):
         load_dataset(cells)
+
+
+def test_what_reading_an_image_says_is_told_with_the_number_of_images(cells):
+    pixels = tifffile.imread(cells / "M" / "0.tif")[np.newaxis]
+    for name in "01":
+        noise = np.random.default_rng(int(name)).integers(0, 9, pixels.shape, np.uint16)
+        said = {"axes": "CYX", "Channel": {"Name": ["GFP"]}}
+        tifffile.imwrite(cells / "M" / f"{name}.ome.tif", pixels + noise, metadata=said)
+        (cells / "M" / f"{name}.tif").unlink()
+    assert load_dataset(cells).notes == (
+        "2 images: its one channel is called GFP: unless that shows DNA, its calls mean nothing",
+    )
 
 
 def test_copies_are_no_groups_that_were_stated(cells):

@@ -286,6 +286,20 @@ def test_a_stated_pixel_size_that_cannot_be_is_not_taken(plate):
         assert load(folder, table.assign(pixel_size_um=size)).pixel_size_um == pytest.approx(0.5, rel=0.01)
 
 
+def test_a_stated_pixel_size_that_no_nuclei_could_have_is_told_of(plate):
+    folder, table = plate
+    (note,) = load(folder, table[table["image"] == "a.tif"].assign(pixel_size_um=5.0)).notes
+    assert note.startswith("1 images: at 5 um a pixel its nuclei would have")
+
+
+def test_two_pixel_sizes_of_one_image_are_not_chosen_between(plate):
+    """As where tables of two programs are joined: the first was taken, and all sizes were of that."""
+    folder, table = plate
+    said = refusal(folder, table.assign(pixel_size_um=np.where(np.arange(len(table)) == 3, 0.25, 0.5)))
+    assert "a pixel of a.tif is 0.25 um in line 5 and 0.5 um in line 2; give one pixel_size_um" in said
+    assert len(load(folder, table.assign(pixel_size_um=table["image"].map({"a.tif": 0.4, "b.tif": 0.5})))) == 32
+
+
 def test_one_nucleus_with_two_labels_is_refused_also_where_places_differ(plate):
     folder, table = plate
     again = table.iloc[:1].assign(label="M", centroid_y_px=table["centroid_y_px"][0] + 2).drop(columns="nucleus_id")

@@ -364,6 +364,16 @@ def test_classes_that_a_model_does_not_know_are_refused(cells, tmp_path):
         train(other, tmp_path / "x", from_model="lr", folds=2)
 
 
+def test_an_evaluation_says_what_was_left_out_and_which_classes_are_not_there(tmp_path):
+    write_folder(tmp_path / "cells", nuclei=140)
+    shutil.rmtree(tmp_path / "cells" / "M")
+    (tmp_path / "cells" / "manifest.csv").unlink()
+    (tmp_path / "cells" / "G1" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    answer = CliRunner().invoke(app, ["evaluate", "lr", str(tmp_path / "cells"), "--skip-unreadable"])
+    assert "Note: skipped" in answer.stderr and "broken.png" in answer.stderr and "broken.png" not in answer.stdout
+    assert "No nucleus is of M: the scores are of the other classes." in answer.stdout
+
+
 def test_no_nuclei_cannot_be_evaluated(sample_folder):
     with pytest.raises(DataError, match="it holds no nucleus"):
         evaluate("lr", load_dataset(sample_folder).select([]))

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter, maximum_position
 from scipy.spatial import cKDTree
 
-from cellcycle.datasets.files import as_dataset
+from cellcycle.datasets.files import as_dataset, counted
 from cellcycle.datasets.labels import NONE, READ_COLUMNS, picture_names, read_labels, read_stated
 from cellcycle.datasets.lookup import ImageFolder, sample_id
 from cellcycle.datasets.nuclei import NucleusDataset
@@ -91,7 +91,7 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     called, fields, rows, doubtful, lost = picture_names(keys), [], [], defaultdict(list), []
     groups, wells = _read_together([as_found[path] for path, *_ in pictures])
     for key, well, (plane, named) in zip(keys, wells, pictures.values(), strict=True):
-        fields.append(_found(key[0], called[key], plane, named, well))
+        fields.append(_found(file, key[0], called[key], plane, named, well))
         meant, said = _meant(fields[-1], named, doubtful, lost)
         bad += said
         meant["field"] = len(fields) - 1
@@ -121,6 +121,11 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     cut = [_crops(f, at["at"].to_numpy()) for at, f in zip(rows, fields, strict=True)]
     crops, about = ([one for of_field in parts for one in of_field] for parts in zip(*cut, strict=True))
     notes += [f"skipped {text}" for text in bad]
+    notes += counted(
+        said
+        for (plane, _), f in zip(pictures.values(), fields, strict=True)
+        for said in (plane.note, f.nuclei.scale_note)
+    )
     notes += [f"{len(lines)} rows {said} (line {lines[0]})" for said, lines in doubtful.items()]
     shapes = " or ".join(f"{w} x {h} px" for h, w in sorted({f.pixels.shape for f in fields})[:3])
     more = {"paths": [path for path, *_ in pictures], "fields": tuple(fields)}
@@ -158,10 +163,14 @@ def _read_together(paths: list[str]) -> tuple[list[str], list[tuple]]:
     return groups, [(place.plate, place.well) if place.well else () for place in places]
 
 
-def _found(image: str, name: str, plane: Plane, named: pd.DataFrame, well: tuple) -> LabelledField:
+def _found(file: Path, image: str, name: str, plane: Plane, named: pd.DataFrame, well: tuple) -> LabelledField:
     """Find the nuclei of a picture, in pixels of the size that was stated when they were labelled."""
-    stated = [size for size in named.get("pixel_size_um", ()) if 0 < size < np.inf]
-    size_um = stated[0] if stated else plane.pixel_size_um
+    stated = named.get("pixel_size_um", pd.Series(dtype=float))
+    stated = stated[(stated > 0) & (stated < np.inf)]
+    if len(stated) and stated.max() > 1.01 * stated.min():
+        said = " and ".join(f"{stated[line]:g} um in line {line}" for line in (stated.idxmin(), stated.idxmax()))
+        raise DataError(file, f"a pixel of {name} is {said}", "give one pixel_size_um for an image")
+    size_um = next(iter(stated), plane.pixel_size_um)
     nuclei = find_nuclei(plane.pixels, size_um, TYPICAL)
     if len(nuclei):
         # A model learns from them how large its cells are: no other model's cells speak against what was stated.

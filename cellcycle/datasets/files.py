@@ -26,6 +26,7 @@ from cellcycle.splits import joined, marks_of
 _MOST_WIDER, _MOST_COARSER, _MUCH_WIDER, _LEAST_PX = 4, 8, 2, 4
 # So many pictures, of all classes, tell whether they are fields.
 _LOOKED_AT = 8
+_MOST_NOTES = 3
 _ONE_KIND = {".tiff": ".tif", ".jpeg": ".jpg"}
 _MEND_FIELDS = (
     "cut them to single nuclei, or label the nuclei of whole fields in a table (centroid_y_px, centroid_x_px)"
@@ -67,6 +68,7 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
     _refuse_fields(source, planes, entries["sample_id"])
     entries = entries.loc[list(planes)].assign(pixel_size_um=[plane.pixel_size_um for plane in planes.values()])
     notes += [f"skipped {one}" for one in (*bad, *odd.values())]
+    notes += counted(plane.note for plane in planes.values())
     pictures = [plane.pixels for plane in planes.values()]
     notes += _much_wider(pictures, entries["sample_id"])
     sides = sorted({picture.shape[::-1] for picture in pictures})
@@ -147,6 +149,11 @@ def _much_wider(pictures, names) -> list[str]:
     return [f"{said}: all are surrounded up to its width"]
 
 
+def counted(said) -> list[str]:
+    """Return notes of what is said of images, "" of most: the most frequent, with their numbers."""
+    return [f"{n} images: {one}" for one, n in Counter(filter(None, said)).most_common(_MOST_NOTES)]
+
+
 def differences(labels, planes) -> tuple[str, ...]:
     """Return a sentence for each property of files that tells two classes apart; `labels` and `planes` are of cells.
 
@@ -165,6 +172,9 @@ def _properties(plane: Plane) -> dict[str, str]:
         "channels": f"{len(plane.channels)}",
         "pixel size": "none stated" if plane.pixel_size_um is None else f"{plane.pixel_size_um:.3g} um",
         "the size of their files": f"{width} x {height} px",
+        # As where one class was masked, or each of its crops stretched to the whole range.
+        "black pixels": "some" if plane.pixels.min() == 0 else "none",
+        "pixels of the highest value": "some" if plane.pixels.max() == 1 else "none",
     }
 
 

@@ -154,7 +154,12 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     places = [name for name in table.attrs["header"] if _PLACE.search(name)]
     if places and found["file"].drop(table.attrs["repeats"], errors="ignore").duplicated().any():
         finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
-        raise DataError(file, finding, "give places in px, as centroid_y_px and centroid_x_px")
+        # A manifest stands for its folder, where it lists images.
+        is_here = {"centroid_y_px", "centroid_x_px"} <= set(places)
+        remedy = (
+            f"give the table itself, {file}" if is_here else "give places in px, as centroid_y_px and centroid_x_px"
+        )
+        raise DataError(file, finding, remedy)
     has_group = ~entries["group"].map(says_nothing) if "group" in entries else pd.Series(False, entries.index)
     entries["group"] = entries["group"].where(has_group, "") if has_group.any() else ""
     alike = [name for name in ("label", "group", "channel") if name in entries]
