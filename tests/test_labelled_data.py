@@ -352,6 +352,13 @@ def test_a_column_that_reads_like_groups_is_named(cells, column):
     assert load_dataset(manifest(cells, rows)).notes == (note,)
 
 
+def test_a_column_that_holds_several_groups_is_named(cells):
+    rows = [f"{r},slide{k % 4},{'AB'[k % 2]},{k % 3},slide {k % 4}" for k, r in enumerate(ROWS)]
+    dataset = load_dataset(manifest(cells, ["path,label,group,donor,reader,again", *rows]))
+    note = "the column donor is not read: call it group, if nuclei that share it must not be parted"
+    assert dataset.notes == (note,) and len(set(dataset.groups)) == 4
+
+
 def test_columns_that_can_be_no_groups_are_not_named(cells):
     columns = {"one": "x", "number": "{k}", "code": "{code}", "area": "{k}.5", "empty": ""}
     rows = [",".join(["path", "label", *columns])]

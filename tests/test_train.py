@@ -130,6 +130,9 @@ def test_a_stopped_training_goes_on_to_the_same_model(cells, trained, tmp_path):
     )
     with pytest.raises(SettingError, match="had other epochs"):
         train(cells, tmp_path / "model", **QUICK | {"epochs": 3}, resume=True)
+    # The gates have fewer settings than networks, which is no other version.
+    with pytest.raises(SettingError, match="had other network"):
+        train(cells, tmp_path / "model", **QUICK | {"network": "dna-content"}, resume=True)
     # Nuclei that the new folds hold out were trained on in the old ones.
     with pytest.raises(SettingError, match="had other groups"):
         train(replace(cells, groups=np.arange(96) // 3), tmp_path / "model", **QUICK, resume=True)

@@ -117,6 +117,7 @@ def _like_groups(rows, places: dict[str, list[int]]) -> list[str]:
     """Return the names of columns that are not read and may say what lies together, by whatever name.
 
     What they say stands in several rows, is one for an image, and no other word for the label, nor a measurement.
+    Where groups are stated, it is one for a group, and for several, as a donor is of slides.
     """
 
     def cells_of(k: int) -> list[str]:
@@ -124,10 +125,15 @@ def _like_groups(rows, places: dict[str, list[int]]) -> list[str]:
 
     read, found = {k for at in places.values() for k in at}, []
     told = {name: cells_of(places[name][0]) for name in ("path", "image", "label") if name in places}
+    groups = cells_of(places["group"][0]) if "group" in places else []
+    groups = [] if all(map(says_nothing, groups)) else groups
     for k, name in enumerate(_header(rows)):
         values = cells_of(k)
         n_said = len(set(values) - NOTHING)
         if k in read or not name or not 2 <= n_said <= len(values) / 2 or any(map(_FRACTION.fullmatch, values)):
+            continue
+        n_groups = len(set(groups))
+        if n_groups and not n_said < n_groups == len(set(zip(groups, values, strict=True))):
             continue
         is_more = {of: len(set(zip(said, values, strict=True))) > len(set(said)) for of, said in told.items()}
         if all(is_more[of] == (of == "label") for of in told):
@@ -192,9 +198,9 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
 
 
 def other_groups(table: pd.DataFrame) -> list[str]:
-    """Return a note where a table of `read_table` says nothing of groups, but has columns that may be them."""
+    """Return a note where a table of `read_table` has columns that may be groups, or hold several of its groups."""
     found = table.attrs["like_groups"]
-    if not found or ("group" in table and not table["group"].map(says_nothing).all()):
+    if not found:
         return []
     one = f"the column {found[0]} is not read: call it" if len(found) == 1 else (
         f"the columns {', '.join(found)} are not read: call one of them"

@@ -171,7 +171,7 @@ def _begin_or_go_on(folder: Path, text: str, resume: bool, say: Callable[[str], 
             differs = ["arguments, which cannot be read"]
         if not differs:
             return
-        if "arguments" not in differs[0] and before.keys() != json.loads(text).keys():
+        if "arguments" not in differs[0] and differs[0] not in before:
             finding = f"the training that was stopped, kept in {folder}, was begun by another version of cellcycle"
             raise SettingError("--resume", finding, "go on with that one, or leave --resume out: it is deleted then")
         finding = f"the training that was stopped, kept in {folder}, had other {differs[0].removeprefix('--')}"
