@@ -383,7 +383,7 @@ def test_rows_that_mean_the_nucleus_of_another_or_contradict_themselves_are_told
     # The place is what counts: a number that stands twice takes no nucleus away.
     same = load(folder, table.assign(nucleus_id=1))
     assert len(same) == 32
-    assert same.notes == ("30 rows have the place of one nucleus, but not its number: the place is taken (line 3)",)
+    assert same.notes == ("30 rows have another number than the nucleus at their place, which is taken (line 3)",)
 
 
 def test_cells_that_a_model_knows_are_known_again_beside_others_and_however_wide_they_are_cut(plate, tmp_path):

@@ -27,7 +27,7 @@ _SMOOTHED_PX = 3.0
 _GIVE_PLACES = "give centroid_y_px, from the top, and centroid_x_px, from the left, in px"
 # So many places of one picture tell whether they are those of another.
 _LEAST_ROWS = 10
-_OTHER_NUMBER = "have the place of one nucleus, but not its number: the place is taken"
+_OTHER_NUMBER = "have another number than the nucleus at their place, which is taken"
 
 
 @dataclass(frozen=True, eq=False)
