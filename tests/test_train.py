@@ -421,28 +421,32 @@ def sample_folder():
     return files.repository() / "data" / "sample" / "nuclei"
 
 
-def test_round_the_loop_from_prediction_to_correction_to_a_better_model(tmp_path):
-    """Predict -> corrections -> train from -> evaluate -> predict, of whole fields."""
-    from cellcycle.review import labelled_rows, write_labels
+def test_round_the_loop_from_prediction_to_correction_to_a_better_model(tmp_path, monkeypatch):
+    """Predict -> corrections -> train from -> evaluate -> predict, of whole fields, as the guide has it."""
+    from cellcycle import files
     from cellcycle.simulation import simulate_field
 
-    names = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plate").mkdir()
     for number in range(2):
         made = simulate_field((420, 420), 70, 40 + number)
-        names.append(tmp_path / f"field{number}.tif")
-        write_image(names[-1], made.image, made.pixel_size_um)
-    table = predict([str(name) for name in names], model="lr")
-    table = table[table["call"] != ""].reset_index(drop=True)
+        write_image(tmp_path / "plate" / f"field{number}.tif", made.image, made.pixel_size_um)
+    guide = (files.repository() / "docs" / "how_to" / "label_and_train.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     # A person says of every nucleus that it is larger or smaller than most: two of the model's classes.
-    large = table["area_px"] > table["area_px"].median()
-    said = {row: "G2" if is_large else "G1" for row, is_large in enumerate(large)}
-    write_labels(tmp_path / "labels.csv", labelled_rows(table, said))
-    tuned = train(tmp_path / "labels.csv", tmp_path / "tuned", from_model="lr", folds=2, epochs=3, device="cpu")
+    everything = 'dict(enumerate(np.where(table["area_px"] > table["area_px"].median(), "G2", "G1")))'
+    quick = {'{3: "M", 8: "G2", 9: "none"}': everything, "other_labels": "labels"}
+    quick['"nagao6"'] = '"lr", folds=2, epochs=3, device="cpu"'
+    for long, short in quick.items():
+        assert long in snippet
+        snippet = snippet.replace(long, short)
+    made = {"np": np}
+    exec(snippet, made)
+    tuned, table, again = made["mine"], made["table"], made["better"]
     assert {"before", "after"} <= set(tuned.card["training"]) and tuned.classes == ("G1", "S", "G2", "M")
     found = evaluate(tuned, tmp_path / "labels.csv")
-    assert found.scores()["n"] == len(table) and len(found.trained_on) == len(table)
-    again = predict([str(name) for name in names], model=str(tuned.folder))
-    assert set(again["model"]) == {"tuned"} and (again["call"] != "").sum() >= len(table) - 2
+    assert found.scores()["n"] == len(table) == len(found.trained_on)
+    assert set(again["model"]) == {"mine"} and (again["call"] != "").sum() >= len(table) - 2
 
 
 def test_a_model_of_labelled_fields_predicts_fields(tmp_path):
