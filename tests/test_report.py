@@ -156,6 +156,18 @@ def test_the_prior_of_the_calls_is_taken_out_of_the_shares():
         without_prior(weighed.assign(prior="culture 0.32"))
 
 
+def test_probabilities_in_another_order_than_the_weights_of_their_prior_are_refused(tmp_path):
+    table = nuclei_of(CONTROL, prior=CULTURE)
+    table[sorted(table)].to_csv(tmp_path / "sorted.csv", index=False)
+    with pytest.raises(DataError, match="prior: its weights are not those of G1, G2, M, S: the columns"):
+        read_experiment(tmp_path / "sorted.csv")
+    # Any other order of columns is none of the probabilities', nor has an equal prior any.
+    table[sorted(set(table) - set(SCORES)) + SCORES].to_csv(tmp_path / "sorted.csv", index=False)
+    assert read_experiment(tmp_path / "sorted.csv").table["l_M"].equals(without_prior(table)["l_M"])
+    nuclei_of(CONTROL)[sorted(table)].to_csv(tmp_path / "sorted.csv", index=False)
+    assert read_experiment(tmp_path / "sorted.csv").classes == ("G1", "G2", "M", "S")
+
+
 def test_images_of_one_name_in_two_folders_are_two_arms_and_any_name_is_put_in_order(tmp_path):
     table = pd.concat([nuclei_of([0.4, 0.3, 0.2, 0.1], 20, well=""), nuclei_of([0.1, 0.2, 0.3, 0.4], 20, well="")])
     table["image"] = np.repeat(["day1/f.tif", "day2/f.tif"], 20)

@@ -20,7 +20,7 @@ from cellcycle.phases import PHASES
 
 PRIORS = ("equal", "culture", "slide")
 # Of a hundred nuclei of a growing culture two to five are mitoses.
-_MITOSES, _MOST_MITOSES = 0.04, 0.1
+MITOSES, _MOST_MITOSES = 0.04, 0.1
 # More of them than this, by calls or if all phases weighed alike, and at least so many, are no matter of calls that are
 # a little off.
 _ARRESTED, _ARRESTED_ALIKE, _LEAST_ARRESTED = 1 / 3, 1 / 2, 6
@@ -51,7 +51,7 @@ def weights_of(prior: str, classes, nuclei: Nuclei, anchor: Anchor | None) -> np
     if prior == "slide":
         counts = anchor.n_by_dna or count_near(sound_dna([nuclei]), anchor.position, _G2_RATIO)
         shares = (np.asarray(counts) + _EVEN_NUCLEI / 3) / (sum(counts) + _EVEN_NUCLEI)
-    known = dict(zip(PHASES, np.append((1 - _MITOSES) * shares, _MITOSES), strict=True))
+    known = dict(zip(PHASES, np.append((1 - MITOSES) * shares, MITOSES), strict=True))
     return np.array([known.get(name, 1 / len(PHASES)) for name in classes])
 
 

@@ -14,7 +14,7 @@ from cellcycle.errors import DataError, SettingError
 from cellcycle.images.wells import well_name
 from cellcycle.names import from_cell
 from cellcycle.predict.platemap import DOSE_REMEDY
-from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
+from cellcycle.predict.priors import MANY_MITOSES, MITOSES, ONE_PEAK
 from cellcycle.report.intervals import Interval, Samples, scatter_of, scatter_within
 from cellcycle.report.joined import read_joined
 from cellcycle.report.parts import named
@@ -122,6 +122,11 @@ def without_prior(table) -> pd.DataFrame:
         weights = np.array(told, float).reshape(len(table), len(classes))
     except ValueError as error:
         raise DataError("prior", f"this column is not as it was written ({error})", "predict again") from error
+    # The weights go by the order of the columns, in which M alone always has the same.
+    is_told = table["prior"].str.contains(" ").to_numpy()
+    if "M" in classes and (weights[is_told, classes.index("M")] != MITOSES).any():
+        finding = f"its weights are not those of {', '.join(classes)}: the columns p_... stand in another order"
+        raise DataError("prior", finding, "put them back as they were written, or predict again")
     likely = table[[f"p_{name}" for name in classes]].to_numpy(dtype=float) / weights
     likely /= likely.sum(axis=1, keepdims=True)
     return table.assign(**{f"l_{name}": likely[:, k] for k, name in enumerate(classes)})
