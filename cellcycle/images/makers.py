@@ -38,18 +38,20 @@ _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<![a-z])(?P<number>c=\d{1,2})(?P<name>)(?=[_. -]|$)",  # Bio-Formats
 )]  # fmt: skip
 _WELL = r"(?P<row>[A-P]|A[A-F])(?P<column>0?[1-9]|[1-3]\d|4[0-8])"
+# Of 1536 wells rows are called on to Z. Where the name says less, T01 and Z01 may as well be a time or a plane.
+_WELL_OF_1536 = _WELL.replace("[A-P]", "[A-Z]")
 # By this rule a name says least: it may as well number a sample, or a field.
 ALONE = "well alone: a2, A2"
 # Each stands for a maker's rule, where most names of a folder follow it; the last two only where all do.
 WELL_RULES = {
     "Opera, Operetta: r01c02f03": r"(?:(?P<plate>.+?)[_-])?r(?P<row>\d{2})c(?P<column>\d{2})f\d{2,}",
     "ImageXpress: A02_s3": rf"(?:(?P<plate>.+)_)?{_WELL}_s\d+(?:_|$)",
-    "CellVoyager: A02_T0001F003": rf"(?:(?P<plate>.+)_)?{_WELL}_T\d{{4}}F\d{{3}}L",
+    "CellVoyager: A02_T0001F003": rf"(?:(?P<plate>.+)_)?{_WELL_OF_1536}_T\d{{4}}F\d{{3}}L",
     "Cellomics: A02f03d0": rf"(?:(?P<plate>.+)_)?{_WELL}f\d{{2,}}(?:d\d+)?(?:_|$)",
     "Incucyte: A2_3_2020y01m02d_03h04m": rf"(?:(?P<plate>.+)_)?{_WELL}_\d+_(?:\d{{4}}y\d\dm\d\dd|\d\d+d\d\dh)",
-    "Gen5: A2_01_1_1_DAPI_001": rf"(?:(?P<plate>.+)_)?{_WELL}_(?:\d\d|-1)_\d+_\d+_.+_\d{{3}}(?:_|$)",
+    "Gen5: A2_01_1_1_DAPI_001": rf"(?:(?P<plate>.+)_)?{_WELL_OF_1536}_(?:\d\d|-1)_\d+_\d+_.+_\d{{3}}(?:_|$)",
     "Columbus: 001002-1-001001001": r"(?P<plate>)(?P<row>0[0-4]\d)(?P<column>0[0-4]\d)-\d+-\d{9}$",
-    "ScanR: A2--W00002--P00003": rf"(?:(?P<plate>.+)_)?{_WELL}--W\d{{5}}--P\d{{5}}",
+    "ScanR: A2--W00002--P00003": rf"(?:(?P<plate>.+)_)?{_WELL_OF_1536}--W\d{{5}}--P\d{{5}}",
     "InCell: A - 2(fld 3": r"(?:(?P<plate>.+)_)?(?P<row>[A-P]) - (?P<column>\d{1,2})\(fld \d+",
     # Leica's --J08 is a job; Nikon writes WellA02.
     "well in the name: A02": r"(?:(?P<plate>(?![Ww]ell[_ -]).+?)[_-](?<!--))?(?:[Ww]ell[_ -]?)?"

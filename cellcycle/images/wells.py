@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_uppercase
 
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
@@ -17,7 +18,7 @@ from cellcycle.images.remote import is_of_file, is_url, told_above
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import n_alike, shown_name
 
-ROWS = [*"ABCDEFGHIJKLMNOP", *(f"A{letter}" for letter in "ABCDEFGHIJKLMNOP")]
+ROWS = [*ascii_uppercase, *(f"A{letter}" for letter in "ABCDEF")]
 
 
 @dataclass(frozen=True)
@@ -305,10 +306,10 @@ def well_name(text: str) -> str:
 
     Examples
     --------
-    >>> well_name("a1"), well_name("C012"), well_name("AB3"), well_name("Z9")
+    >>> well_name("a1"), well_name("C012"), well_name("AB3"), well_name("AG9")
     ('A01', 'C12', 'AB03', '')
     """
-    found = re.fullmatch(r"([A-P]|A[A-P])-?0*([1-9]\d?)", text.strip().upper())
+    found = re.fullmatch(r"([A-Z]|A[A-F])-?0*([1-9]\d?)", text.strip().upper())
     return _named(*found.groups()) if found else ""
 
 
