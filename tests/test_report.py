@@ -371,18 +371,21 @@ def test_long_names_above_histograms_do_not_stand_on_each_other(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "doses", [[0.1, 1000.0], list(10.0 ** np.linspace(-9, -5, 10)), [2.0**k for k in range(-3, 4)]]
+    "doses",
+    [[0.1, 1000.0], list(10.0 ** np.linspace(-9, -5, 10)), [2.0**k for k in range(-3, 4)], [1, 1.02, 1.04], [0.1]],
 )
 def test_doses_below_a_panel_do_not_stand_on_each_other(tmp_path, doses):
-    parts = [nuclei_of(CONTROL, 5, k, (f"A{k + 1:02d}",), "drug", dose=dose) for k, dose in enumerate(doses)]
-    pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
-    experiment = read_experiment([tmp_path / "t.csv"])
-    figure = figures.dose_response(all_numbers(experiment, 0), experiment)
-    FigureCanvasAgg(figure).draw()
-    names = [text for text in figure.axes[0].get_xticklabels() if text.get_text()]
-    at = sorted(tuple(text.get_window_extent().extents) for text in names)
-    assert len(at) == 1 + len(doses) and all(right[0] > left[2] for left, right in pairwise(at))
-    assert len(doses) > 2 or names[-1].get_text() == "1000"
+    parts = [nuclei_of(CONTROL, 5, k, (f"A{k + 1:02d}",), "drug", dose=dose) for k, dose in enumerate([0.0, *doses])]
+    # Without a dose 0, of its own or the control's, none is named.
+    for tables in (parts, parts[1:]) if len(doses) > 1 else (parts,):
+        pd.concat(tables).to_csv(tmp_path / "t.csv", index=False)
+        experiment = read_experiment([tmp_path / "t.csv"])
+        figure = figures.dose_response(all_numbers(experiment, 0), experiment)
+        FigureCanvasAgg(figure).draw()
+        names = [text for text in figure.axes[0].get_xticklabels() if text.get_text()]
+        at = sorted(tuple(text.get_window_extent().extents) for text in names)
+        assert len(at) == len(tables) and all(right[0] > left[2] for left, right in pairwise(at))
+        assert len(doses) != 2 or names[-1].get_text() == "1000"
 
 
 def test_a_name_in_letters_that_no_font_here_has_is_left_to_the_browser(recwarn):

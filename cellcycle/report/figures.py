@@ -17,7 +17,7 @@ _BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 _COPIES = np.linspace(0, 7, 57)
 # Figures with more rows or panels than this cannot be read on one page; the tables hold them all.
 MOST_ARMS = 40
-# So many letters fit above a panel beside a number of nuclei, or below one as doses side by side.
+# So many letters fit above a panel beside a number of nuclei, and fewer below one as doses side by side.
 _LONG = 16
 # Plates with more wells have no numbers in them.
 _MOST_NUMBERS = 96
@@ -129,16 +129,18 @@ def dose_response(numbers, experiment: Experiment):
         is_zero = (own["dose"] == 0).any()
         zero, own = own[own["dose"] == 0] if is_zero else control, own[own["dose"] > 0]
         doses = sorted(set(own["dose"]))
+        # One step below the least, so that doses close to each other have room.
+        at_zero = doses[0] * (doses[0] / doses[-1]) ** (1 / (len(doses) - 1)) if len(doses) > 1 else doses[0] / 10
         for k, name, colour, _ in _styles(experiment.classes):
             style = {"color": colour, "marker": _MARKS[k], "markeredgecolor": INK, "capsize": 2, "linestyle": _LINES[k]}
             for rows_of, named in ((own, name), (zero, None)):
                 part = rows_of[rows_of["quantity"] == name]
-                at = part["dose"].where(part["dose"] > 0, doses[0] / 10)
+                at = part["dose"].where(part["dose"] > 0, at_zero)
                 ax.errorbar(at, part["value"], spread_of(part, "value", ("low", "high")), label=named, **style)
         ax.set_xscale("log")
-        names = ["0", *(min(f"{dose:g}", f"{dose:.3g}", key=len) for dose in doses)]
+        names = ["0"] * (len(zero) > 0) + [min(f"{dose:g}", f"{dose:.3g}", key=len) for dose in doses]
         # A series of ten doses has no room for them side by side.
-        ax.set_xticks([doses[0] / 10, *doses], names, rotation=90 if sum(map(len, names)) > _LONG else 0)
+        ax.set_xticks([at_zero, *doses][-len(names) :], names, rotation=90 if sum(map(len, names)) >= _LONG else 0)
         ax.minorticks_off()
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
