@@ -348,6 +348,15 @@ def test_a_control_without_nuclei_is_told_from_a_table_without_any(tmp_path, spo
         all_numbers(read_experiment([tmp_path / "t.csv"], "DMSO"), 20)
 
 
+def test_rows_that_a_spreadsheet_left_empty_are_no_images(tmp_path):
+    text = nuclei_of(CONTROL, 20, condition="drug").to_csv(index=False)
+    rows = text.splitlines()
+    empty = "," * rows[0].count(",")
+    (tmp_path / "t.csv").write_text("\n".join([*rows[:5], empty, *rows[5:], empty, empty, ""]), encoding="utf-8")
+    experiment = read_experiment([tmp_path / "t.csv"])
+    assert experiment.arms == ["drug"] and len(experiment.table) == 20
+
+
 def test_a_table_whose_end_is_cut_off_is_refused_and_one_without_its_last_line_break_is_not(tmp_path):
     text = nuclei_of(CONTROL, 20, condition="drug").to_csv(index=False)
     for end in (1, 2):

@@ -73,6 +73,8 @@ def _as_text(path: Path):
             raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
         # What is missing is told below, for a class or a file may be called NA.
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+        # Spreadsheets save rows that were emptied.
+        table = table[(table.fillna("") != "").any(axis=1)].reset_index(drop=True)
         if separator != ",":
             # As in tables of labels: who parts cells otherwise may write 0,5.
             numbers = [name for name in table if name not in _TEXTS]
