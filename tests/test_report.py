@@ -798,6 +798,19 @@ def test_a_control_is_a_well_under_any_name_of_it_and_a_plate_shows_the_wells_be
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("last", ["P24", "AF48"])
+def test_rows_and_columns_beside_a_map_of_a_plate_do_not_stand_on_each_other(tmp_path, last):
+    pd.concat(nuclei_of(CONTROL, 5, wells=(well,)) for well in ("A01", last)).to_csv(tmp_path / "t.csv", index=False)
+    experiment = read_experiment([tmp_path / "t.csv"])
+    ((_, figure),) = figures.heat_maps(all_numbers(experiment, 0), experiment)
+    FigureCanvasAgg(figure).draw()
+    columns, rows = figure.axes[0].get_xticklabels(), figure.axes[0].get_yticklabels()
+    assert (rows[-1].get_text(), columns[-1].get_text()) == (last[:-2], last[-2:])
+    for side, labels in enumerate((columns, rows[::-1])):
+        at = [text.get_window_extent().extents for text in labels]
+        assert all(after[side] > before[side + 2] for before, after in pairwise(at))
+
+
 def test_what_is_no_well_is_on_no_map_of_a_plate(tmp_path):
     nuclei_of(CONTROL, n=40, wells=("A01", "Z09", "none")).to_csv(tmp_path / "t.csv", index=False)
     experiment = read_experiment([tmp_path / "t.csv"])

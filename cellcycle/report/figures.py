@@ -234,9 +234,11 @@ def _heat_map(ax, grid, title: str, is_share: bool, least: float, most: float) -
         text = per_cent(value / 100) if is_share else text
         colour = "white" if value <= (least + most) / 2 else INK
         ax.text(c + 0.5, r + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
-    ax.set_xticks(np.arange(values.shape[1]) + 0.5, grid.columns.astype(int))
+    # The 48 columns of a plate of 1536 wells have no room side by side.
+    is_narrow = values.shape[1] > 24
+    ax.set_xticks(np.arange(values.shape[1]) + 0.5, grid.columns.astype(int), rotation=90 * is_narrow)
     ax.set_yticks(np.arange(values.shape[0]) + 0.5, grid.index)
-    ax.tick_params(length=0, labelsize=7)
+    ax.tick_params(length=0, labelsize=5.5 if is_narrow else 7)
     ax.invert_yaxis()
     ax.spines[:].set_visible(False)
     bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02)
