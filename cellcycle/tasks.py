@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -134,6 +135,9 @@ def _on_client(client, begun: bytes, function, items) -> Iterator:
     except KilledWorker as error:
         finding = "its workers died of one task again and again, probably for lack of memory"
         raise SettingError("--dask", finding, "give each worker more memory, or fewer threads") from error
+    except CancelledError as error:
+        finding = "the connection to its scheduler was lost"
+        raise SettingError("--dask", finding, "see that it runs, and give the same command again") from error
 
 
 @lru_cache(maxsize=1)
@@ -158,6 +162,8 @@ def cluster(address: str, n_jobs: int | None = None):
         return
     with needing("--dask", "needs a further package", "run: pip install 'cellcycle[cluster]'"):
         from distributed import Client, LocalCluster
+    # What it tells of a lost connection, at length, is an error here, too.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         own = None
         if address == "local":

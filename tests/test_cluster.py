@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from cellcycle.predict import predict
 
 pytestmark = pytest.mark.slow
 
-Client = pytest.importorskip("distributed", reason="distributed is not installed").Client
+distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+dask = pytest.importorskip("dask")
+Client, LocalCluster = distributed.Client, distributed.LocalCluster
 MITOSES = files.repository() / "data" / "sample" / "nuclei" / "M"
 
 
@@ -34,6 +37,11 @@ def with_start(started, item):
 
 def shout(item):
     raise DataError(item, "was given", "give another")
+
+
+def wait_for(seconds):
+    time.sleep(seconds)
+    return seconds
 
 
 def die_once(marker):
@@ -74,6 +82,17 @@ def test_a_worker_that_dies_loses_nothing_and_repeats_nothing(client, tmp_path):
     assert list(tasks.run(die_once, markers, client=client)) == list("012345")
 
 
+def test_a_scheduler_that_dies_under_way_is_one_line():
+    quick = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    own = LocalCluster(n_workers=1, processes=False, dashboard_address=None)
+    with quick, own as cluster, Client(cluster) as client:
+        done = tasks.run(wait_for, [0, 0, 5], client=client)
+        assert next(done) == 0
+        cluster.sync(cluster.scheduler.close)
+        with pytest.raises(SettingError, match=r"--dask: the connection to its scheduler was lost; see that it runs"):
+            list(done)
+
+
 def test_the_table_of_a_cluster_is_that_of_one_process(client, tmp_path, monkeypatch):
     images = sorted(map(str, MITOSES.glob("*.png")))[:4]
     assert predict(images, is_slide=True, client=client).equals(predict(images, is_slide=True))
@@ -105,7 +124,6 @@ def test_folds_and_trials_of_a_cluster_are_those_of_one_process(client, tmp_path
 
 def test_a_cluster_that_asks_for_certificates_is_reached_by_those_of_the_settings_of_dask(tmp_path, monkeypatch):
     pytest.importorskip("cryptography", reason="cryptography is not installed")
-    import dask
     from distributed import LocalCluster
     from distributed.security import Security
 
