@@ -1150,7 +1150,8 @@ def test_the_same_table_gives_the_same_page_and_no_other_file_is_replaced(report
     assert run(monkeypatch, "report", tmp_path / "none.csv", "--output", page) == 2
     assert page.read_bytes() == before[0]
     assert run(monkeypatch, "report", plate, "--output", tmp_path / "r.html", "--images", tmp_path / "nowhere") == 0
-    assert "Note: 1 image not found or read" in capsys.readouterr().err
+    told = f"Note: no pictures of nuclei: {tmp_path / 'nowhere'}: there is no such folder; name"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -188,7 +188,9 @@ def _pictures(experiment: Experiment, images) -> tuple[str, list[str]]:
     try:
         cut = list(thumbnails(table, dict.fromkeys(row for _, _, rows in wanted for row in rows), images))
     except CellCycleError as error:
-        cut = [error]
+        # Of no image alone, such as a folder that is not there.
+        told = f"no pictures of nuclei: {error}"
+        return section("Nuclei", html.escape(told)), [told]
     problems = [found for found in cut if isinstance(found, CellCycleError)]
     made, parts = {found.row: found.jpeg for found in cut if not isinstance(found, CellCycleError)}, []
     for title, most, rows in wanted:
