@@ -812,7 +812,7 @@ def test_rows_and_columns_beside_a_map_of_a_plate_do_not_stand_on_each_other(tmp
 
 
 def test_what_is_no_well_is_on_no_map_of_a_plate(tmp_path):
-    nuclei_of(CONTROL, n=40, wells=("A01", "Z09", "none")).to_csv(tmp_path / "t.csv", index=False)
+    nuclei_of(CONTROL, n=40, wells=("A01", "AG09", "none")).to_csv(tmp_path / "t.csv", index=False)
     experiment = read_experiment([tmp_path / "t.csv"])
     ((_, figure),) = figures.heat_maps(all_numbers(experiment, 0), experiment)
     assert [label.get_text() for label in figure.axes[0].yaxis.get_ticklabels()] == ["A"]
