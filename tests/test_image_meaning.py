@@ -158,6 +158,21 @@ def test_unsigned_counts_that_were_stored_as_signed_are_said(tmp_path, kind):
         read_plane(write(tmp_path / "a.tif", counts.view(kind), byteorder=">" if kind[0] == ">" else "<"))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("share", [5, 50, 90])
+def test_unsigned_counts_that_fell_below_0_are_said(kind, share):
+    counts = (BASE // (8 if kind is np.uint8 else 1)).astype(kind)
+    with pytest.raises(ImageError, match=r"unsigned numbers fell below 0; take the background off in signed"):
+        scale_to_unit(counts - np.percentile(counts, share).astype(kind))
+
+
+def test_what_is_hot_drawn_or_dead_is_no_count_below_0():
+    rng = np.random.default_rng(0)
+    hot = np.where(rng.random(BASE.shape) < 0.008, rng.integers(50_000, 65_536, BASE.shape), BASE)
+    for raw in (hot, np.where(np.mgrid[:104, :104][1] % 8 == 0, 65535, BASE), BASE.astype(np.uint16) + 64_000):
+        assert scale_to_unit(raw.astype(np.uint16)).any()
+
+
 @pytest.mark.parametrize("kind", [np.complex64, np.complex128])
 def test_complex_numbers_are_named_as_such(tmp_path, kind):
     with pytest.raises(ImageError, match="its pixels are of type complex"):

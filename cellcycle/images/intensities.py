@@ -23,6 +23,8 @@ _LEAST_FULL, _DEEP_FRACTIONS = 2.0**-32, 2.0**-16
 # nearly all that is not background.
 _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
 _LARGEST_LOOK_PX = 1024
+# Of pixels that are hot, dead or drawn no more stand alone in their row at the other end of the range.
+_MOST_ALONE = 0.01
 # Signed counts of 16 bits begin at this; they may have been stored as floats, or in more bits, since.
 _LEAST_OF_16 = -(2.0**15)
 
@@ -38,7 +40,7 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
     pictured; a few floats ten thousand times as large as all others become as bright as the brightest of these. The few
     numbers just below 0 that background subtraction leaves behind become 0; where darkness itself lies below 0, as in
     z-scores, it becomes 0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed,
-    logarithms, and masks.
+    logarithms, masks, and unsigned ones of which so much was taken off that those below 0 became the largest.
 
     Examples
     --------
@@ -57,6 +59,9 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
     if kind == "i" and raw.ndim == 2 and least < 0 < largest and _is_wrapped(raw):
         finding = "where it is brightest its numbers jump from above to below 0, as unsigned ones stored as signed do"
         raise ImageError(path, finding, f"export it as unsigned {8 * raw.dtype.itemsize} bits")
+    if kind == "u" and raw.ndim == 2 and _is_underrun(raw):
+        finding = "pixels at the top of its range lie amid those at its bottom, as where unsigned numbers fell below 0"
+        raise ImageError(path, finding, "take the background off in signed numbers or fractions, or not at all")
     is_offset = 0 < largest - least < _OFFSET * least
     # Of 32 bits that begin at a large number, single precision would keep every 128th.
     wide = np.float64 if raw.dtype.itemsize >= 4 and (kind == "i" or is_offset) else np.float32
@@ -132,6 +137,15 @@ def _is_wrapped(raw: np.ndarray) -> bool:
     a, b = unsigned[:, 1:][is_crossing], unsigned[:, :-1][is_crossing]
     is_near = np.maximum(a, b) - np.minimum(a, b) < 2 ** (8 * raw.dtype.itemsize - 2)
     return bool(2 * np.count_nonzero(is_near) > is_near.size)
+
+
+def _is_underrun(raw: np.ndarray) -> bool:
+    """Say whether many pixels (H, W) of several values lie at the other end of the unsigned range than both beside."""
+    some, quarter = raw[:: max(1, raw.shape[0] // 256)], (np.iinfo(raw.dtype).max + 1) // 4
+    is_top, is_low = some >= 3 * quarter, some < quarter
+    is_jump = (is_top[:, 1:] & is_low[:, :-1]) | (is_low[:, 1:] & is_top[:, :-1])
+    is_alone = is_jump[:, 1:] & is_jump[:, :-1]
+    return np.count_nonzero(is_alone) > _MOST_ALONE * some.size and len(np.unique(some[:, 1:-1][is_alone])) > 2
 
 
 def shows_areas(raw: np.ndarray) -> bool:
