@@ -151,6 +151,22 @@ def test_fractions_of_which_0_is_white_are_refused(tmp_path):
         read_plane(path)
 
 
+def test_where_nothing_is_stated_0_is_black(tmp_path):
+    path = write(tmp_path / "a.tif", BASE)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].tags[262].offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = (65_000).to_bytes(2, "little")
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_plane(path).pixels, scale_to_unit(BASE))
+
+
+def test_square_roots_of_a_scanner_of_gels_are_refused(tmp_path):
+    tags = [(33445, 4, 1, 2, True), (33446, 5, 1, (1, 65535), True)]
+    with pytest.raises(ImageError, match="its numbers are square roots"):
+        read_plane(write(tmp_path / "a.gel", np.sqrt(FLOATS * 65535).astype(np.uint16), extratags=tags, metadata=None))
+
+
 @pytest.mark.parametrize("kind", ["i2", ">i2", "i4"])
 def test_unsigned_counts_that_were_stored_as_signed_are_said(tmp_path, kind):
     counts = (FLOATS * 2 ** (8 * int(kind[-1]) - 11)).astype(kind.replace("i", "u"))

@@ -170,3 +170,13 @@ def test_wells_are_asked_of_every_tiff_that_has_them(tmp_path):
     (file,) = write_set(tmp_path, {"A05_s1.tif": both()})
     with pytest.raises(DataError, match="its name puts it into well A05, its metadata into A01"):
         layout([str(file)])
+
+
+def test_odd_tags_say_nothing_where_wells_are_asked_for(tmp_path, caplog):
+    file = tmp_path / "A05_s1.tif"
+    tifffile.imwrite(file, plane_of(0, 1, 0, 0), metadata=None, extratags=[(65_000, 3, 1, 1, True)])
+    content = file.read_bytes()
+    entry = content.index((65_000).to_bytes(2, "little") + b"\3\0")
+    file.write_bytes(content[: entry + 2] + b"\x63\0" + content[entry + 4 :])
+    layout([str(file)])
+    assert not caplog.records

@@ -34,21 +34,27 @@ def open_tiff(path: Path, as_numbers: bool = False) -> Iterator[Stack]:
 
     Refused are several fields of view, of one size or not, and a size that cannot be true.
     """
+    with _opened(path) as tiff:
+        header = read_header(path, tiff) if tiff.is_ome else None
+        if header is None or not header.is_cut:
+            yield _stack(path, tiff, header, as_numbers)
+            return
+    with _opened(path, ElementTree.tostring(header.root, "unicode")) as tiff:
+        yield _stack(path, tiff, header, as_numbers)
+
+
+@contextmanager
+def _opened(path: Path, omexml: str | None = None):
+    """Open a file with `tifffile`, without its warnings of odd tags: one line of ours says what is wrong."""
     import tifffile
 
     logger = logging.getLogger("tifffile")
     level = logger.level
-    # Its warnings about odd tags would stand between the user and the one line of the error.
     logger.setLevel(logging.CRITICAL)
     try:
         # Files that this one names stay closed: a stranger may name any.
-        with tifffile.TiffFile(path, _multifile=False) as tiff:
-            header = read_header(path, tiff) if tiff.is_ome else None
-            if header is None or not header.is_cut:
-                yield _stack(path, tiff, header, as_numbers)
-                return
-        with tifffile.TiffFile(path, _multifile=False, omexml=ElementTree.tostring(header.root, "unicode")) as tiff:
-            yield _stack(path, tiff, header, as_numbers)
+        with tifffile.TiffFile(path, _multifile=False, omexml=omexml) as tiff:
+            yield tiff
     finally:
         logger.setLevel(level)
 
@@ -64,6 +70,8 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         raise ImageError(path, f"its samples are colours of the kind {name}", "export it as gray or RGB")
     if "C" in sizes and "S" in sizes:
         raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
+    if (tiff.mdgel_metadata or {}).get("FileTag") == 2:
+        raise ImageError(path, "its numbers are square roots, as scanners of gels write them", "export intensities")
     planes = _Planes(tiff, series, as_numbers)
     imagej = tiff.imagej_metadata or {}
     _check_planes(path, tiff, series, int(imagej.get("images", 1)), planes.n)
@@ -169,10 +177,15 @@ def _is_level(small, large) -> bool:
     with quiet():
         looked_at = pages[:: -(-len(pages) // _MOST_LOOKED_AT)]
         shown = small.asarray()
-        if (small.photometric == 0) != (large.keyframe.photometric == 0):
+        if _is_white_0(small) != _is_white_0(large.keyframe):
             # Of one of the two 0 is white: it shows the other upside down.
             shown = shown.max() - shown
         return is_shrunken(shown, (page.asarray() for page in looked_at))
+
+
+def _is_white_0(page) -> bool:
+    """Say whether a page states that 0 is white; to `tifffile` it is so where nothing is stated, too."""
+    return page.photometric == 0 and "PhotometricInterpretation" in page.tags
 
 
 class _Planes:
@@ -184,7 +197,7 @@ class _Planes:
         self.inner = [axis for axis in series.axes if axis in self.page.axes]
         self.sizes = dict(zip(series.axes, series.shape, strict=True))
         # ImageJ says it of the display alone.
-        self.is_white_0 = self.page.photometric == 0 and not (as_numbers or tiff.is_imagej)
+        self.is_white_0 = _is_white_0(self.page) and not (as_numbers or tiff.is_imagej)
         # ImageJ and OME store a display colour as palette; their numbers are the intensities.
         has_palette = self.page.photometric == 3 and self.page.colormap is not None
         self.palette = self.page.colormap if has_palette and not (as_numbers or tiff.is_imagej or tiff.is_ome) else None
@@ -277,7 +290,5 @@ def _qpi_names(series) -> list[str]:
 
 def stated_well(path: Path) -> tuple[str, int, int] | None:
     """Return plate, row and column, from 0, that the OME-XML of a file states for its image; None where it does not."""
-    import tifffile
-
-    with tifffile.TiffFile(path, _multifile=False) as tiff:
+    with _opened(path) as tiff:
         return read_header(path, tiff).well() if tiff.is_ome else None
