@@ -410,6 +410,13 @@ def test_crops_and_fields_are_told_apart():
     assert not looks_like_nucleus_crop(field((600, 600), 100)[0])
 
 
+def test_nuclei_about_the_middle_of_a_tiny_frame_are_a_field():
+    discs = [ellipse((100, 100), (y, x), (11, 12)) for y in (30, 70) for x in (28, 70)]
+    assert not looks_like_nucleus_crop(crop_of(*discs, shape=(100, 100)))
+    halves = [ellipse((100, 100), (50, x), (16, 8)) for x in (38, 62)]
+    assert looks_like_nucleus_crop(crop_of(*halves, shape=(100, 100)))
+
+
 @pytest.mark.parametrize("centres", [
     [(128, 125), (50, 60), (200, 60), (60, 205)],
     [(128, 96), (128, 160)],

@@ -135,9 +135,10 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     """Say whether an image is a crop of one nucleus rather than a field.
 
     It is a crop if all of this holds: no side is longer than 512 px nor twice the other; the central nucleus
-    lies within a fifth of the shorter side of the centre; its diameter is at least 18 % of that side; there
-    are at most eight other objects, and at most three of a third of its area or more that lie wholly inside
-    the image; and, above 128 px, no three whole nuclei of like size, nor two that are small in the frame.
+    lies within a fifth of the shorter side of the centre, and is of one piece or two; its diameter is at least
+    18 % of that side; there are at most eight other objects, and at most three of a third of its area or more
+    that lie wholly inside the image; and, above 128 px, no three whole nuclei of like size, nor two that are
+    small in the frame.
     Where there is no nucleus it is none.
     """
     short, long = sorted(np.shape(pixels))
@@ -147,6 +148,9 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     labels = _nucleus_and_neighbours(block_means(pixels, block_px))
     nucleus = labels == 1
     if not nucleus.any() or _off_centre(nucleus) > _CENTRAL_SHARE * min(labels.shape):
+        return False
+    # More pieces than the halves of an anaphase are nuclei about the centre.
+    if ndimage.label(nucleus)[1] > 2:
         return False
     diameter = np.sqrt(4 * nucleus.sum() / np.pi)
     n_others, n_whole = others_in(labels)
