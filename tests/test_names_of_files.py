@@ -50,6 +50,7 @@ x#_<405|488>-nm
 x#_<405|488>_nm
 x#_ex<405|488>
 x#_Ex_<405|488>
+x#_<405-450|488-525>
 x#_<ex405em450|ex488em525>
 x#_EX<405|488>_EM450
 x#_lambda<405|488>
@@ -223,6 +224,8 @@ FIELDS = """
 <HU_100nM|HU_500nM>
 <noc_1uM|noc_2uM>
 <cpd_405|cpd_406>
+<x_405-001|x_405-002>
+<x_405-450|x_405-455>
 <cell line 1_1|cell line 1_2|cell line 2_1|cell line 2_2>
 <line1_1|line1_2|line2_1|line2_2>
 <clone1_1|clone1_2|clone2_1|clone2_2>
@@ -332,7 +335,6 @@ A0#_channel<A|B>
 A0#_<1|2>ch
 img#ch<1|2>
 x#_nm<405|488>
-x#_<405-450|488-525>
 x#_em<450|525>
 x#_<405lp|488lp>
 x#_<365|488>nm

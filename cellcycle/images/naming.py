@@ -26,7 +26,7 @@ _LASERS = {385, 395, 405, 440, 445, 458, 470, 473, 475, 476, 488, 514, 532, 543,
 _DYES = {350, 430, 546, 565, 610, 680, 700, 750, 790}
 _WAVELENGTH = re.compile(
     rf"(?<![A-Za-z\d.])(?:(?:ex|ch?|w|{MAYBE_CHANNEL}|{CHANNEL})[ _-]?)?(?P<name>(?P<dye>{DYE})?(?P<nm>\d+))"
-    r"(?: ?(?:nm|laser)|em\d{3})?(?![A-Za-z\d])", re.IGNORECASE)  # fmt: skip
+    r"(?: ?(?:nm|laser)|em\d{3}|-[4-8]\d\d)?(?![A-Za-z\d])", re.IGNORECASE)  # fmt: skip
 # A number by itself, or that of a channel, a plane, or an action of CellVoyager.
 _TIED = re.compile(r"(?<![A-Za-z\d])[cZz]?\d+(?![A-Za-z\d])|(?<=[LA]\d\d)[AZ]\d\d(?=[Z?])")
 _RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
