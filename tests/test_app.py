@@ -727,8 +727,24 @@ def test_what_a_killed_run_had_in_work_is_gone_at_the_next_start(tmp_path):
         folder.mkdir()
 
 
+def test_a_folder_that_holds_other_things_keeps_them(tmp_path):
+    """Of a folder `page` that CELLCYCLE_OUTPUT had already all was deleted, at the start or after an hour."""
+    kept = [tmp_path / "page" / name for name in ("thesis/chapter/text.txt", ".git/config", "old/data.csv", "link/a/b")]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "link").symlink_to(tmp_path / "elsewhere")
+    for file in kept:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+    os.utime(tmp_path / "page" / "old", (0, 0))
+    store = Store(tmp_path / "page", LIMITS)
+    store.tidy()
+    store.check_room()
+    assert all(file.read_text() == "mine" for file in kept)
+
+
 def test_a_second_server_leaves_the_work_of_the_first_alone(site, folder):
-    uploading = folder / ".upload"
+    uploading = folder / ".request-upload"
     uploading.mkdir()
     with pytest.raises(SettingError, match="another server keeps its images there; stop that one"):
         build_server(LIMITS, storage=folder)

@@ -16,7 +16,7 @@ from cellcycle.app.fine_tune import OWN
 from cellcycle.app.guard import Refusal
 from cellcycle.app.limits import MB, Limits
 from cellcycle.app.models import model_table
-from cellcycle.app.store import Store, Visitor, new_id
+from cellcycle.app.store import TRAINING, WORK, Store, Visitor, new_id
 from cellcycle.app.training import Trainings
 from cellcycle.app.words import in_page_words
 from cellcycle.app.work import Work
@@ -49,8 +49,8 @@ class Site:
             remedy = "stop that one, or name another folder in CELLCYCLE_OUTPUT"
             raise SettingError(folder, "another server keeps its images there", remedy) from error
         self.store = Store(folder, limits)
-        self.work = Work(limits, model_folders, self.store.folder / ".work")
-        self.trainings = Trainings(limits, model_folders, self.store.folder / ".training")
+        self.work = Work(limits, model_folders, self.store.folder / WORK)
+        self.trainings = Trainings(limits, model_folders, self.store.folder / TRAINING)
 
     def close(self) -> None:
         """End all work, and let the folder go."""

@@ -33,6 +33,8 @@ from cellcycle.review import NONE
 PLATE_MAP = "map.csv"
 NOTHING_KEPT = "nothing is kept for you any more; give the images again"
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
+# What a server makes in its folder, as patterns; whatever else stands there is not its own to delete.
+WORK, TRAINING, _REQUESTS, _VISITORS = ".work", ".training", ".request-", 32 * "[0-9a-f]"
 _NAME, _ABOUT, _SAID = "name", "about.json", "said.json"
 # Ways to find the nuclei of one image under which something may be said of them.
 _MOST_WAYS = 20
@@ -63,11 +65,12 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
         # Work of a run that was killed.
-        for left in [*folder.glob(".*"), *folder.glob("*/*")]:
+        made = (WORK, TRAINING, f"{_REQUESTS}*", f"{_VISITORS}/*")
+        for left in [path for name in made for path in folder.glob(name)]:
             if left.is_dir() and not any((left / name).exists() for name in _WHOLE):
                 shutil.rmtree(left, ignore_errors=True)
         self._sizes: dict[Path, int] = {}
-        for image in folder.glob("*/*"):
+        for image in folder.glob(f"{_VISITORS}/*"):
             self.measure(image)
         # Of images that are called again, since two calls at once would clear each other's away; each with its holders.
         self.locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
@@ -85,7 +88,7 @@ class Store:
     @contextlib.contextmanager
     def scratch(self):
         """Give a folder for one request: not in the system's, where what a killed run left would stay for ever."""
-        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as folder:
+        with tempfile.TemporaryDirectory(prefix=_REQUESTS, dir=self.folder) as folder:
             try:
                 yield Path(folder)
             finally:
@@ -97,7 +100,7 @@ class Store:
         most = self._limits.disk_mb
         if sum(self._sizes.values()) <= most * MB:
             return
-        is_request = part is not None and part.parent.name.startswith(".")  # see `scratch`
+        is_request = part is not None and part.parent.name.startswith(_REQUESTS)  # see `scratch`
         own = sum(size for path, size in self._sizes.items() if is_request and path.parent == part.parent)
         if own > most * MB:
             raise Refusal(413, f"its images need more than the {most:g} MB of disk that this server has; give fewer")
@@ -112,7 +115,7 @@ class Store:
 
     def tidy(self) -> None:
         """Forget visitors who have not come back for too long."""
-        for folder in self.folder.glob("[!.]*"):
+        for folder in self.folder.glob(_VISITORS):
             if time.time() - folder.stat().st_mtime > self._limits.kept_s:
                 shutil.rmtree(folder, ignore_errors=True)
                 self._forget_sizes(folder)
