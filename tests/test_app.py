@@ -39,6 +39,7 @@ from cellcycle.app.guard import Guard, Guesses, Refusal
 from cellcycle.app.limits import Limits
 from cellcycle.app.models import model_card, model_table
 from cellcycle.app.server import build_server
+from cellcycle.app.site import COOKIE
 from cellcycle.app.store import Store, new_id
 from cellcycle.app.words import in_page_words
 from cellcycle.app.work import Work
@@ -541,6 +542,19 @@ def test_where_too_many_wait_the_next_is_asked_to_come_back(tmp_path):
         assert post(client, NUCLEI[0]).status_code == 413  # it never will have room
 
 
+@pytest.mark.parametrize("path", ["/predict", "/api/images?name=a.png", "/api/map", "/api/corrections"])
+def test_what_would_be_sent_away_is_told_so_before_its_body_lies_on_the_disk(tmp_path, path):
+    """A fifth upload of one visitor was written whole, and then refused."""
+    with running(tmp_path, replace(ALONE, waiting=-2)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        known = f"Host: localhost\r\nCookie: {COOKIE}={new_id()}\r\n"
+        head = f"POST {path} HTTP/1.1\r\n{known}Content-Length: 1000000\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=10) as wire:
+            wire.sendall(head.encode() + bytes(100_000))
+            assert wire.recv(1000).startswith(b"HTTP/1.1 503")
+        assert not [file for file in tmp_path.glob("*/**/*") if file.is_file()]
+
+
 # --- who may ask ---
 
 
@@ -849,6 +863,16 @@ def test_images_of_a_visitor_and_the_disk_of_all_are_limited(tmp_path):
         assert refused.status_code == 413 and "more than the 0.5 MB of disk" in refused.json()["detail"]
         assert post(client, ("a.png", b"x" * 600_000)).status_code == 413
         assert [give(client, NUCLEI[0]).status_code for _ in range(3)] == [200, 200, 409]
+    with running(tmp_path, replace(ALONE, disk_mb=1)) as address, httpx.Client(base_url=address, timeout=60) as client:
+        client.post("/api/visit")
+        noise = np.random.default_rng(0).integers(0, 255, (200, 400), np.uint8)
+        stream = io.BytesIO()
+        Image.fromarray(noise).save(stream, "PNG")
+        key = give(client, stream.getvalue(), "a.png").json()["id"]
+        # What lies on the disk until it was read shares that with what is kept there.
+        assert post(client, ("b.png", b"x" * 700_000)).status_code == 503
+        client.delete(f"/api/images/{key}")
+        assert post(client, ("b.png", b"x" * 700_000)).status_code == 422
     with running(tmp_path, replace(ALONE, disk_mb=0.02)) as address, httpx.Client(base_url=address) as client:
         client.post("/api/visit")
         assert give(client, png(64, 64), "a.png").status_code == 503

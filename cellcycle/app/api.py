@@ -48,6 +48,7 @@ def api_routes(site: Site) -> list[Route]:
     async def predict(request: Request):
         if request.query_params:
             raise SettingError("address", "it has a query, which is not read", "give settings as fields of the form")
+        site.work.refuse_excess()
         with site.store.scratch() as folder:
             await received(request.stream(), folder / "form")
             with site.work.admitted():

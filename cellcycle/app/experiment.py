@@ -27,6 +27,7 @@ async def _together(site: Site, visitor: Visitor, request: Request):
 
 async def _take_map(site: Site, visitor: Visitor, request: Request):
     """Take a plate map of the images that are here, in place of the last."""
+    site.work.refuse_excess(visitor.key)
     with site.store.scratch() as folder:
         (folder / "map").mkdir()
         file = folder / "map" / PLATE_MAP
@@ -69,6 +70,7 @@ def _made(download: str, function, of_all, *asked: str):
 
 async def _corrections_again(site: Site, visitor: Visitor, request: Request):
     """Take a table of corrections of images that are here; what it says of a nucleus replaces what was said."""
+    site.work.refuse_excess(visitor.key)
     with site.store.scratch() as folder:
         await received(request.stream(), folder / "corrections.csv")
         images = [(visitor.image(about["id"]), about) for about in visitor.images()]

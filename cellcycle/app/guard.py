@@ -87,11 +87,12 @@ class Guard:
     """ASGI middleware; see the head of this file.
 
     The server answers under `hosts` beside the names of this computer itself. The password is asked for by HTTP Basic
-    authentication, under any user name, for everything but `/health`.
+    authentication, under any user name, for everything but `/health`. `kept` says how many bytes of the disk are taken:
+    large bodies, which lie there until they were read, share it with those.
     """
 
-    def __init__(self, app, limits: Limits, hosts=(), password: str | None = None):
-        self._app, self._limits = app, limits
+    def __init__(self, app, limits: Limits, hosts=(), password: str | None = None, kept=lambda: 0):
+        self._app, self._limits, self.kept = app, limits, kept
         self._password = (password or "").encode("utf-8", "surrogateescape")
         self._hosts = {name.lower() for name in (*_LOCAL_NAMES, *hosts)}
         self._guesses = Guesses(limits.guesses, limits.guesses_s)
@@ -178,6 +179,7 @@ class _Body:
         self._guard, self._limits, self._receive = guard, limits, receive
         large = {"/predict": limits.request_mb} | dict.fromkeys(("/api/images", "/api/corrections"), limits.file_mb)
         self._most_mb = min(large.get(scope["path"], _SMALL_MB), limits.disk_mb)
+        self._kept = guard.kept if scope["path"] in large else lambda: 0
         self._scope, self._deadline, self.n_bytes = scope, time.monotonic() + limits.body_s, 0
         self.is_complete = False
 
@@ -209,7 +211,7 @@ class _Body:
             raise Refusal(408, "the request came too slowly") from None
         n_bytes = len(event.get("body", b""))
         self._check(self.n_bytes + n_bytes)
-        if self._guard.bytes_under_way + n_bytes > self._limits.disk_mb * MB:
+        if self._guard.bytes_under_way + n_bytes + self._kept() > self._limits.disk_mb * MB:
             raise busy("too much is being uploaded at the moment")
         # Whoever has sent much, and fast, does not keep its room by sending nothing more.
         earned = self._deadline + n_bytes / self._limits.least_rate

@@ -83,6 +83,7 @@ async def _upload(site: Site, visitor: Visitor, request: Request):
     """
     model, settings, _ = site.asked(visitor, request.query_params)
     key = short_text(request.query_params, "key")
+    site.work.refuse_excess(visitor.key)
     image, name = visitor.new_image(clean_name(request.query_params.get("name", "")))
     try:
         upload = await site.take(image, name, request.stream())

@@ -35,7 +35,7 @@ def build_server(
     site = Site(storage or build_dir() / "page", limits, folders)
     app = Starlette(
         routes=[*api_routes(site), *page_routes(site)],
-        middleware=[Middleware(Guard, limits=limits, hosts=hosts, password=password)],
+        middleware=[Middleware(Guard, limits=limits, hosts=hosts, password=password, kept=lambda: site.store.n_bytes)],
         exception_handlers={
             CellCycleError: _telling(400, folder=site.store.folder),
             ImageError: _telling(422, folder=site.store.folder),

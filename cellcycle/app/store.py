@@ -98,13 +98,18 @@ class Store:
         """Refuse where the disk that may be used is full; for good where the request of a `part` filled it alone."""
         self.tidy()
         most = self._limits.disk_mb
-        if sum(self._sizes.values()) <= most * MB:
+        if self.n_bytes <= most * MB:
             return
         is_request = part is not None and part.parent.name.startswith(_REQUESTS)  # see `scratch`
         own = sum(size for path, size in self._sizes.items() if is_request and path.parent == part.parent)
         if own > most * MB:
             raise Refusal(413, f"its images need more than the {most:g} MB of disk that this server has; give fewer")
         raise busy(DISK_FULL)
+
+    @property
+    def n_bytes(self) -> int:
+        """How much disk all that was measured takes."""
+        return sum(self._sizes.values())
 
     def measure(self, image: Path) -> None:
         """Note how much disk an image, or the part of a request's folder, takes, or that it is gone."""

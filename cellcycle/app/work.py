@@ -34,15 +34,19 @@ class Work:
         self._turns = asyncio.Semaphore(limits.at_once)
         self._admitted: Counter[str] = Counter()
 
-    @contextmanager
-    def admitted(self, visitor: str = ""):
-        """Take a request in, or send it away where too many are waiting already.
-
-        It has come whole by then: one that its client never ends would keep the place of another.
-        """
+    def refuse_excess(self, visitor: str = "") -> None:
+        """Send a request away where too many are waiting already: also before its body, which would lie on the disk."""
         n_waiting = self._admitted.total() - self._limits.at_once
         if n_waiting >= self._limits.waiting or (visitor and self._admitted[visitor] >= _MOST_OF_ONE):
             raise busy("too many images are waiting")
+
+    @contextmanager
+    def admitted(self, visitor: str = ""):
+        """Take a request in, see `refuse_excess`.
+
+        It has come whole by then: one that its client never ends would keep the place of another.
+        """
+        self.refuse_excess(visitor)
         self._admitted[visitor] += 1
         try:
             yield
