@@ -150,6 +150,7 @@ def test_a_visitor_sees_the_phase_of_a_nucleus_and_what_the_model_is_good_for(pa
     shown = {name.strip(): share.strip() for name, *_, share in rows}
     assert shown == {name: f"{100 * expected[f'p_{name}']:.0f}{PERCENT}" for name in ("G1", "S", "G2", "M")}
     page.locator("#nucleus", has_text="µm² (guessed)").wait_for()
+    assert not re.search(r"\d (N|µm)", page.locator("#nucleus").text_content())  # parted by the end of a line
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Pixel size in").fill("0,4")
     page.get_by_role("button", name="Call the images again").click()
@@ -523,6 +524,12 @@ def test_a_plate_map_dropped_with_its_images_compares_conditions(page, tmp_path)
     assert "Phases by well or image" in page.locator("#experiment").inner_text()
 
 
+def test_a_plate_map_is_of_a_single_image_too(page, tmp_path):
+    field, _, plate_map = plate(tmp_path, tifffile.imread(FIELD))
+    upload(page, field, plate_map)
+    assert set(pd.read_csv(io.BytesIO(saved(page, "#save-table")))["condition"]) == {"control"}
+
+
 def test_many_images_come_one_by_one_and_can_be_cancelled(page):
     let = []
     # The fourth and all others never arrive.
@@ -538,15 +545,34 @@ def test_many_images_come_one_by_one_and_can_be_cancelled(page):
     playwright.expect(page.locator("#image option")).to_have_count(2)
 
 
-def test_what_is_refused_while_images_are_worked_on_hides_no_problem_of_theirs(page, tmp_path):
+def test_what_is_given_while_images_are_worked_on_comes_next_and_hides_no_problem_of_theirs(page, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"x")
     let = []
-    page.route("**/api/images?*", lambda route: let.append(route) or (len(let) == 1 and route.continue_()))
-    page.set_input_files("#files", [tmp_path / "broken.png", NUCLEI[0]])
+    page.route("**/api/images?*", lambda route: let.append(route) or (len(let) < 3 and route.continue_()))
+    page.set_input_files("#files", [tmp_path / "broken.png", *NUCLEI[3:5]])
     page.locator("#problems", has_text="broken.png").wait_for()
-    page.set_input_files("#files", NUCLEI[1])
+    playwright.expect(page.locator("#image option")).to_have_count(1)
+    page.set_input_files("#files", NUCLEI[1:3])
+    page.locator("#due", has_text="2 more come next.").wait_for()
+    # What calls all again would be of images that are still to come.
+    page.select_option("#model", "nagao6")
     page.locator("#problems", has_text="Something is being worked on").wait_for()
-    assert "broken.png" in page.locator("#problems").inner_text()
+    page.locator("#cancel").click()
+    page.locator("#problems", has_text="2 given since were not begun").wait_for()
+    page.locator("#progress").wait_for(state="hidden")
+    assert "broken.png" in page.locator("#problems").inner_text() and page.locator("#due").inner_text() == ""
+    page.set_input_files("#files", NUCLEI[0])
+    page.set_input_files("#files", NUCLEI[1])
+    page.locator("#due", has_text="1 more comes next.").wait_for()
+    page.unroute_all()
+    page.reload()
+    names = f"{NUCLEI[0].name}, {NUCLEI[1].name}"
+    page.locator("#problems", has_text=f"give these again: {names}").wait_for()
+    page.route("**/api/images?*", lambda route: (time.sleep(1), route.continue_()))
+    for file in NUCLEI[:2]:
+        page.set_input_files("#files", file)
+    playwright.expect(page.locator("#image option")).to_have_count(3)
+    page.locator("#progress").wait_for(state="hidden")
 
 
 def test_where_all_images_are_gone_the_keyboard_is_at_the_first_step(page, two):
@@ -1041,7 +1067,22 @@ def test_a_pixel_size_that_overrides_that_of_the_file_is_told(page, two):
     page.locator("#open-settings").click()
     page.get_by_label("Pixel size in").fill("0,5")
     page.locator("#again").click()
-    page.locator("#note", has_text="some.tif: it states 0.325 um a pixel; 0.5 um was asked for").wait_for()
+    page.locator("#note", has_text="some.tif: it states 0.325 µm a pixel; 0.5 µm was asked for").wait_for()
+
+
+def test_what_is_noted_of_many_images_in_other_numbers_is_told_once(page, two, tmp_path):
+    """A pixel size that fits no image was a sentence for each: two hundred of them left no room for anything else."""
+    pixels = tifffile.imread(FIELD)
+    for k in range(3):
+        write_image(tmp_path / f"{k}.tif", pixels[200 * k : 200 * k + 300, :300])
+    page.locator("#open-settings").click()
+    page.get_by_label("Pixel size in").fill("9")
+    page.keyboard.press("Enter")
+    page.locator("#settings").wait_for(state="hidden")
+    upload(page, *(tmp_path / f"{k}.tif" for k in range(3)))
+    note = page.locator("#note").inner_text()
+    assert re.search(r"3 images, such as \d\.tif: at 9 µm a pixel its nuclei would have [0-9.,]+ µm², unlike", note)
+    assert note.count("unlike those") == 1 and note.count("it states 0.325") == 1
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ let running = null; // AbortController of what is under way
 let told = []; // what was noticed when the images were read together
 let isDue = false; // an image was removed while others were worked on: they may have leant on it
 const notTaken = new Map(); // of files that were given and did not arrive yet: key -> name
+const due = []; // files that were given while others were worked on
 
 // --- giving images ---
 
@@ -53,7 +54,8 @@ async function alone(task) {
   }
   running = null;
   get('progress').hidden = true;
-  if (isDue && images.size) await callAgain();
+  if (due.length) await giveDue();
+  else if (isDue && images.size) await callAgain();
 }
 
 function progress(words, share = null) {
@@ -117,9 +119,19 @@ async function take(...known) {
 const isTable = (name) => /\.(csv|tsv)$/i.test(name);
 const isSheet = (name) => /\.(xlsx?|xlsm|ods|numbers)$/i.test(name);
 
-async function give(files) {
+/** Take files: now, or when what is under way is done. */
+function give(files) {
   clearOld();
-  const given = [...files];
+  due.push(...files);
+  if (running) tellDue();
+  else giveDue();
+}
+
+const tellDue = () => (get('due').textContent = due.length ? `${due.length} more ${due.length === 1 ? 'comes' : 'come'} next.` : '');
+
+async function giveDue() {
+  const given = due.splice(0);
+  tellDue();
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
   const sheets = given.filter(({ name }) => isSheet(name));
@@ -139,12 +151,13 @@ async function give(files) {
     notTaken.clear();
     // What was cancelled on its way may have arrived.
     if (!isDone) await asServer().catch(() => null);
-    else if (images.size > 1) await readTogether(signal);
+    else if (images.size > (tables.length ? 0 : 1)) await readTogether(signal);
   });
 }
 
-window.addEventListener('beforeunload', (event) => notTaken.size && event.preventDefault());
-window.addEventListener('pagehide', () => sessionStorage.setItem('not-taken', JSON.stringify([...notTaken])));
+const onTheirWay = () => [...notTaken, ...due.map(({ name }) => [null, name])];
+window.addEventListener('beforeunload', (event) => onTheirWay().length && event.preventDefault());
+window.addEventListener('pagehide', () => sessionStorage.setItem('not-taken', JSON.stringify(onTheirWay())));
 
 /** Say which files the page that was left in this tab had not yet given. */
 function tellNotTaken() {
@@ -319,7 +332,14 @@ document.addEventListener('drop', async (event) => {
     problem(`The folder cannot be read: ${error.message}`);
   }
 });
-get('cancel').addEventListener('click', () => running?.abort());
+/** End what is under way; what was to come after it is not begun. */
+function cancel() {
+  const n = due.splice(0).length;
+  tellDue();
+  if (n) problem(`Cancelled: ${n} given since ${n === 1 ? 'was' : 'were'} not begun.`);
+  running?.abort();
+}
+get('cancel').addEventListener('click', cancel);
 
 // --- settings, model, forgetting ---
 
@@ -328,6 +348,11 @@ get('again').addEventListener('click', () => {
   get('settings').close();
   clearOld();
   if (images.size) callAgain();
+});
+get('settings').addEventListener('keydown', (event) => {
+  if (event.key !== 'Enter' || !event.target.matches('input')) return;
+  event.preventDefault(); // it would press the button that is in focus next
+  get('again').click();
 });
 for (const [opener, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections'], ['open-experiment', 'experiment']]) {
   get(opener).addEventListener('click', () => {
@@ -362,7 +387,7 @@ get('remove').addEventListener('click', async () => {
 });
 get('forget').addEventListener('click', async () => {
   if (!mayGo([...images.values()], site.models.some(({ name }) => name === OWN))) return;
-  running?.abort();
+  cancel();
   document.body.inert = true; // what is given meanwhile would be forgotten, too
   try {
     await api.forget();
@@ -421,11 +446,14 @@ function tellAll() {
   get('together').lastChild.textContent = told.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(' ');
 }
 
-/** Return what had to be understood in files, each with the images of which it holds. */
+/** Return what had to be understood in files, with the images of which it holds; what differs in numbers alone once. */
 function notes(found) {
-  return [...new Set(found.map(({ about }) => about.note).filter(Boolean))].map((note) => {
-    const of = found.filter(({ about }) => about.note === note);
-    return `${of.length > 1 ? `${of.length} images` : of[0].about.name}: ${note}.`;
+  const alike = {};
+  found.filter(({ about }) => about.note).forEach(({ about }) => (alike[about.note.replace(/[\d.,]+/g, '')] ??= []).push(about));
+  return Object.values(alike).map(([{ name, note }, ...others]) => {
+    const example = others.some((other) => other.note !== note) ? `, such as ${name}` : '';
+    const words = note.replace(/(?<=\d )um(2?)\b/g, (_, square) => `µm${square && '²'}`); // it is written in ASCII
+    return `${others.length ? `${others.length + 1} images${example}` : name}: ${words}.`;
   });
 }
 

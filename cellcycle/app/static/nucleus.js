@@ -8,7 +8,7 @@ import { drawNucleus } from './viewer.js';
 
 const pane = get('nucleus');
 const MEANING = {
-  G1: 'two sets of chromosomes (2 N)', S: 'the DNA is being copied', G2: 'four sets (4 N), before division', M: 'mitosis',
+  G1: 'two sets of chromosomes (2\u00a0N)', S: 'the DNA is being copied', G2: 'four sets (4\u00a0N), before division', M: 'mitosis',
 };
 
 let last = null;
@@ -27,8 +27,8 @@ function show() {
     element('p', { class: 'call' }, element('span', { class: `swatch mark${markOf(called)}`, colour: colourOf(called) }), nucleus.call || 'No call'),
     element('small', {}, MEANING[nucleus.call] ?? ''), ...sure(nucleus)));
   const facts = [
-    nucleus.area != null && `Area ${Math.round(nucleus.area)} µm²${guessed(images.get(nucleus.image))}`,
-    nucleus.dna != null && images.get(nucleus.image).data.dna_unit === 'N' && `DNA content ${nucleus.dna.toFixed(1)} N`,
+    nucleus.area != null && `Area ${Math.round(nucleus.area)}\u00a0µm²${guessed(images.get(nucleus.image))}`,
+    nucleus.dna != null && images.get(nucleus.image).data.dna_unit === 'N' && `DNA content ${nucleus.dna.toFixed(1)}\u00a0N`,
   ].filter(Boolean).join(' · ');
   replace(pane,
     element('p', { class: 'name' }, `Nucleus ${nucleus.id} of ${nucleus.name}`),
