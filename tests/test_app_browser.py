@@ -575,6 +575,25 @@ def test_what_is_given_while_images_are_worked_on_comes_next_and_hides_no_proble
     page.locator("#progress").wait_for(state="hidden")
 
 
+def test_a_page_that_is_still_loading_takes_files_and_does_not_look_as_if_all_were_forgotten(page):
+    """What was given before the page knew its visitor was refused; and it showed its start until all had come."""
+    upload(page, NUCLEI[0])
+    for count, address in enumerate(("**/api/visit", "**/nuclei.json"), start=2):
+        page.route(address, lambda route: None)
+        page.reload()
+        if count == 3:
+            page.locator("#progress", has_text="Getting ready").wait_for()
+            assert page.locator("#start").is_hidden()
+        page.set_input_files("#files", NUCLEI[count])
+        page.locator("#due", has_text="1 more comes next.").wait_for()
+        page.unroute(address)
+        playwright.expect(page.locator("#image option")).to_have_count(count)
+        page.locator("#progress").wait_for(state="hidden")
+    page.route("**/api/visit", lambda route: route.abort())
+    page.reload()
+    page.locator("#problems", has_text="Load the page again when it is back").wait_for()
+
+
 def test_where_all_images_are_gone_the_keyboard_is_at_the_first_step(page, two):
     for button in ("#remove", "#forget"):
         page.locator(button).focus()

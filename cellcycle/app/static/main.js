@@ -15,7 +15,7 @@ import { dropped } from './drop.js';
 
 const AT_ONCE = 2;
 let site = {};
-let running = null; // AbortController of what is under way
+let running = new AbortController(); // of what is under way, first the page itself; null where nothing is
 let told = []; // what was noticed when the images were read together
 let isDue = false; // an image was removed while others were worked on: they may have leant on it
 const notTaken = new Map(); // of files that were given and did not arrive yet: key -> name
@@ -123,8 +123,9 @@ const isSheet = (name) => /\.(xlsx?|xlsm|ods|numbers)$/i.test(name);
 function give(files) {
   clearOld();
   due.push(...files);
-  if (running) tellDue();
-  else giveDue();
+  if (!running) return giveDue();
+  tellDue();
+  get('progress').hidden = false;
 }
 
 const tellDue = () => (get('due').textContent = due.length ? `${due.length} more ${due.length === 1 ? 'comes' : 'come'} next.` : '');
@@ -322,7 +323,7 @@ document.addEventListener('drop', async (event) => {
   document.body.classList.remove('over');
   const hasFiles = event.dataTransfer.types.includes('Files'); // later it has forgotten them
   try {
-    const isWanted = (name) => isTable(name) || isSheet(name) || site.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
+    const isWanted = (name) => !site.suffixes || isTable(name) || isSheet(name) || site.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
     const skipped = [];
     const files = await dropped(event.dataTransfer, isWanted, skipped);
     if (files.length) give(files);
@@ -546,12 +547,22 @@ try {
   await begin(callAgain, ownModel);
   if (site.images.length) {
     showSettings();
+    get('start').hidden = true;
+    get('progress').hidden = false;
     await take(...site.images);
   }
   tellNotTaken();
+  running = null;
+  get('progress').hidden = true;
   document.body.dataset.ready = 'yes';
-  if (images.size && localStorage.getItem('unread')) callAgain();
+  if (due.length) giveDue();
+  else if (images.size && localStorage.getItem('unread')) callAgain();
 } catch (error) {
-  const isKept = error.name !== 'SecurityError';
-  problem(isKept ? error.message : 'The browser keeps nothing for this page: allow cookies and site data for this address, and load it again.');
+  running = null;
+  get('progress').hidden = true;
+  get('start').hidden = images.size > 0;
+  problem({
+    SecurityError: 'The browser keeps nothing for this page: allow cookies and site data for this address, and load it again.',
+    LostError: `${error.message} Load the page again when it is back.`,
+  }[error.name] ?? error.message);
 }
