@@ -379,6 +379,9 @@ def test_axe_finds_no_violation_in_any_state_and_all_has_a_name(page, tmp_path):
             told = [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in found]
             assert (state, scheme, told) == (state, scheme, [])
         assert (state, page.evaluate(NAMELESS)) == (state, [])
+        if state == "training":
+            # What cannot be pressed does not look as if it could.
+            assert float(page.locator("#train").evaluate("button => getComputedStyle(button).opacity")) < 1
 
 
 @both
