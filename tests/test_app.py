@@ -33,7 +33,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from cellcycle import app
-from cellcycle.app import experiment, groups, page, server_options
+from cellcycle.app import experiment, groups, page, server_options, worker
 from cellcycle.app.asked import settings_of
 from cellcycle.app.guard import Guard, Guesses, Refusal
 from cellcycle.app.limits import Limits
@@ -1327,6 +1327,17 @@ def test_what_is_said_under_ever_other_settings_is_bounded(tmp_path):
             one.keep(image, about | {"found": str(k)})
             one.correct(image, {"1": "G1"})
     assert 5 < k < 50 and (one.about(image)["corrections"], one.about(image)["aside"]) == ({}, k)
+
+
+def test_nuclei_that_were_found_under_ever_other_settings_leave_bounded_files(tmp_path):
+    visitor = Store(tmp_path / "page", LIMITS).visitor("a" * 22)
+    image, _ = visitor.new_image("a.png")
+    for k in range(60):
+        (image / f"call-{k}").mkdir()
+        (image / f"call-{k}" / worker.NUMBERS).write_text("[1]")
+        os.utime(image / f"call-{k}" / worker.NUMBERS, (k, k))
+        visitor.keep(image, {"name": "a.png", "call": f"call-{k}", "found": str(k)})
+    assert {*visitor.earlier(image)} == {str(k) for k in range(39, 59)}
 
 
 def test_nothing_is_no_download(site, field_file):

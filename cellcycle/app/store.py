@@ -182,6 +182,9 @@ class Visitor:
             # A page that shows those nuclei may still say something of them.
             with contextlib.suppress(FileNotFoundError):
                 os.replace(image / old["call"] / NUMBERS, image / f"numbers-{old['found']}.json")
+            # Under ever other settings they would fill the disk, which a call does not ask for room.
+            for file in sorted(self.earlier(image).values(), key=lambda file: file.stat().st_mtime_ns)[:-_MOST_WAYS]:
+                file.unlink()
         for folder in image.glob("call-*"):
             if folder.name != about.get("call"):
                 shutil.rmtree(folder, ignore_errors=True)
