@@ -513,6 +513,13 @@ def test_a_plate_map_dropped_with_its_images_compares_conditions(page, tmp_path)
     upload(page, *plate(tmp_path, tifffile.imread(FIELD)))
     page.locator("#open-experiment").click()
     page.locator("#shares tr", has_text="drug").wait_for()
+    noted = page.locator("#together").text_content()
+    assert "2 fields of the plate map" in noted
+    page.reload()
+    page.locator("#together").wait_for()
+    assert page.locator("#together").text_content() == noted
+    page.locator("#open-experiment").click()
+    page.locator("#shares tr", has_text="drug").wait_for()
     # Called again, an image keeps its picture.
     await_picture(page, 100)
     assert "Phases by condition" in page.locator("#experiment").inner_text()

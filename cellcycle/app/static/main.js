@@ -213,6 +213,12 @@ function ownModel(card) {
 /** Note for a page that is loaded again that its images are yet to be read together. */
 const unread = (is) => localStorage.setItem('unread', is ? 'yes' : '');
 
+/** Keep what was noticed when the images were read together: a page that is loaded again tells it, too. */
+function noticed(notes) {
+  told = notes;
+  sessionStorage.setItem('told', JSON.stringify(notes));
+}
+
 /** Let the images tell each other what they can, and call those again for which that, or a setting, is new. */
 const callAgain = () => alone(readTogether);
 
@@ -225,7 +231,7 @@ async function readTogether(signal) {
   await saved();
   progress('Reading the images together ...');
   const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
-  told = notes;
+  noticed(notes);
   const named = changed.filter((id) => images.has(id)).map((id) => ({ id, name: images.get(id).about.name }));
   const again = async ({ id }) => images.has(id) && take(await api.call(id, given, signal));
   if (await each(named, ({ name }) => name, signal, again) && !isDue) unread(false);
@@ -378,7 +384,7 @@ get('remove').addEventListener('click', async () => {
     problem(error.message);
     if (error.status !== 404) return; // the server may have it still
   }
-  told = [];
+  noticed([]);
   drop(id);
   if (!images.size) return start() ?? get('choose').focus();
   // What the others knew by it is not known any longer.
@@ -411,7 +417,7 @@ function start() {
   dropAll();
   get('start').hidden = false;
   for (const id of ['bench', 'downloads', 'forget', 'add', 'open-corrections', 'open-experiment']) get(id).hidden = true;
-  told = [];
+  noticed([]);
   hasMap(false);
 }
 
@@ -545,6 +551,7 @@ try {
     get('examples').append(button(act, {}, `Try a simulated ${name.replace(/\..*/, '')}`));
   }
   await begin(callAgain, ownModel);
+  noticed(site.images.length ? JSON.parse(sessionStorage.getItem('told') ?? '[]') : []);
   if (site.images.length) {
     showSettings();
     get('start').hidden = true;
