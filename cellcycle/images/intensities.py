@@ -24,7 +24,7 @@ _LEAST_FULL, _DEEP_FRACTIONS = 2.0**-32, 2.0**-16
 _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
 _LARGEST_LOOK_PX = 1024
 # Of pixels that are hot, dead or drawn no more stand alone in their row at the other end of the range.
-_MOST_ALONE = 0.01
+_MOST_ALONE, _LEAST_APART = 0.01, 2
 # Signed counts of 16 bits begin at this; they may have been stored as floats, or in more bits, since.
 _LEAST_OF_16 = -(2.0**15)
 
@@ -140,9 +140,15 @@ def _is_wrapped(raw: np.ndarray) -> bool:
 
 
 def _is_underrun(raw: np.ndarray) -> bool:
-    """Say whether many pixels (H, W) of several values lie at the other end of the unsigned range than both beside."""
+    """Say whether many pixels (H, W) of several values lie at the other end of the unsigned range than both beside.
+
+    Between the ends few numbers occur, as in mere noise many do.
+    """
     some, quarter = raw[:: max(1, raw.shape[0] // 256)], (np.iinfo(raw.dtype).max + 1) // 4
     is_top, is_low = some >= 3 * quarter, some < quarter
+    between = [np.count_nonzero((some >= k * quarter) & (some < (k + 1) * quarter)) for k in (1, 2)]
+    if np.count_nonzero(is_top) < _LEAST_APART * min(between):
+        return False
     is_jump = (is_top[:, 1:] & is_low[:, :-1]) | (is_low[:, 1:] & is_top[:, :-1])
     is_alone = is_jump[:, 1:] & is_jump[:, :-1]
     return np.count_nonzero(is_alone) > _MOST_ALONE * some.size and len(np.unique(some[:, 1:-1][is_alone])) > 2
