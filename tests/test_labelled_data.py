@@ -216,6 +216,14 @@ def test_rows_without_a_label_are_left_out_on_request(cells):
     assert "1 rows without a path or a label" in dataset.notes[0]
 
 
+@pytest.mark.parametrize("rows", [["gone.tif,M"], ["M/0.tif,"], ["M/0.tif,M", "M/0.tif,S"]])
+def test_to_leave_such_out_is_advised_where_something_would_be_left(cells, rows):
+    for others, is_advised in (ROWS, True), ([], False):
+        with pytest.raises(DataError) as error:
+            load_dataset(manifest(cells, ["path,label", *rows, *others]), on_error="raise" if others else "skip")
+        assert ("--skip-unreadable" in one_line(error)) == is_advised
+
+
 def test_a_workbook_is_named_as_such(cells):
     (cells / "list.csv").write_bytes(b"PK\x03\x04 and so on")
     with pytest.raises(DataError, match="workbook"):

@@ -59,7 +59,8 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
         finding = f"{len(bad)} of {len(entries)} images cannot be read: {listed}"
         remedy = bad[0].remedy.replace(" (--channel on the command line)", "")
         remedy = remedy.replace("with channel=", "in a column channel of a table path,label")
-        raise DataError(source, finding, f'{remedy}; or leave such images out: on_error="skip", --skip-unreadable')
+        remedy += '; or leave such images out: on_error="skip", --skip-unreadable' * bool(planes)
+        raise DataError(source, finding, remedy)
     odd = _odd_ones(planes, entries["sample_id"])
     if odd and (on_error == "raise" or len(odd) == len(planes)):
         finding = "; ".join(odd.values()) if len(odd) <= 2 else f"{next(iter(odd.values()))}; so {len(odd) - 1} others"

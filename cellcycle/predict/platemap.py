@@ -64,7 +64,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
             at[k], line_of[k] = row, line
     left = [k for k in listed if k not in at]
     if left:
-        more = f" and {len(left) - 1} more images" if len(left) > 1 else ""
+        more = f" and {len(left) - 1} more image{'s' * (len(left) > 2)}" if len(left) > 1 else ""
         none = f"line {absent[0]}: no image is of {_well_of(rows[absent[0]])}; " if not at else ""
         place = "" if "image" in table else _told(places[left[0]])
         finding = f"{none}it leaves out {images[left[0]]}{place}{more}"
