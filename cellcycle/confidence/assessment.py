@@ -106,7 +106,8 @@ class Confidence:
         return {
             "temperature": round(self.temperature, 6),
             "coverage": self.coverage,
-            "thresholds": [float(f"{t:.6g}") for t in self.thresholds],
+            # A little lower, not rounded up: many cells of which a network is sure stand exactly at a threshold.
+            "thresholds": [float(f"{t * (1 - 1e-5):.6g}") for t in self.thresholds],
             "costs": np.asarray(self.costs).tolist(),
             "price": self.price,
             "strangeness": None if self.strangeness is None else self.strangeness.to_dict(),
