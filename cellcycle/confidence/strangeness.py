@@ -130,10 +130,12 @@ def fit_strangeness(features, labels, parts) -> Strangeness:
     features, labels, parts = np.asarray(features, dtype=np.float64), np.asarray(labels), np.asarray(parts)
     whole = np.isfinite(features).all(axis=1)
     features, labels, parts = features[whole], labels[whole], parts[whole]
-    names = np.unique(parts)
-    if len(names) < 2 or len(features) < 5 * features.shape[1]:
-        finding = f"{len(features)} nuclei in {len(names)} parts"
-        raise DataError("strangeness", finding, f"give two parts or more and {5 * features.shape[1]} nuclei")
+    names, n_of = np.unique(parts, return_counts=True)
+    # Of fewer the others would teach no covariance: all of a large part would seem far out, or nothing ever.
+    least, n_others = 5 * features.shape[1], len(features) - n_of.max(initial=0)
+    if len(features) < least or n_others < least / 2:
+        finding = f"{len(features)} nuclei in {len(names)} parts, {n_others} of them outside of the largest"
+        raise DataError("strangeness", finding, f"give {least} nuclei or more, half as many outside of any one part")
     held_out = np.empty(len(features))
     for name in names:
         out = parts == name
