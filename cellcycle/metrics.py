@@ -93,7 +93,9 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     probabilities = np.asarray(probabilities, dtype=float)
     if not np.isfinite(probabilities).all():
         raise SettingError("probabilities", "some are not finite", "leave images without a call out")
-    evidence = probabilities / np.maximum(trained_shares, 1e-12)
+    trained_shares = np.asarray(trained_shares, dtype=float)
+    # A class that was not there to be trained on is not called.
+    evidence = np.divide(probabilities, trained_shares, out=np.zeros_like(probabilities), where=trained_shares > 0)
     if score == "balanced_accuracy":
         return evidence.argmax(axis=1)
     if score == "accuracy":

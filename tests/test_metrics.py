@@ -140,6 +140,14 @@ def test_a_call_fits_its_score_whatever_the_shares_of_training(told_apart):
     assert reached["macro_f1"]["macro_f1"] >= max(r["macro_f1"] for r in reached.values()) - 0.01
 
 
+def test_a_class_that_was_not_trained_on_is_not_called():
+    shares, labels = [0.6, 0.4, 0.0], [0, 1, 0, 1]
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]] * 2)
+    for score in metrics.SCORES:
+        called = metrics.call(probabilities, score, shares, shares, labels, [0, 0, 1, 1])
+        assert called.tolist() == labels
+
+
 def test_the_power_of_macro_f1_is_the_middle_of_those_that_the_other_parts_do_not_tell_apart():
     even = np.array([[8, 2], [2, 8]])
     parts = np.array([[even + k] * 11 for k in range(4)])
