@@ -45,7 +45,9 @@ def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
         parts = record.predictions["fold"].to_numpy()[rows]
         if len(np.unique(parts)) == 1:
             # No other folds to choose by: two halves of the units take their place.
-            parts = np.unique(record.units[rows], return_inverse=True)[1] % 2
+            units = record.units[rows]
+            # Of one unit alone images are parted.
+            parts = np.unique(units if len(np.unique(units)) > 1 else rows, return_inverse=True)[1] % 2
         called[rows] = metrics.call(record.probabilities[rows], score, trained, shares, record.labels[rows], parts)
     return called
 
@@ -68,11 +70,11 @@ def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
 def compare(better: Record, worse: Record, score: str, as_trained=False, n_samples=1000) -> metrics.Estimate:
     """Return score(better) - score(worse), paired, by so many bootstrap samples; other arguments as in `calls`.
 
-    DataError says that the two runs did not predict the same images in the same folds.
+    DataError says that the two runs did not predict the same images of the same classes in the same folds.
     """
     keys = ["sample_id", "repeat", "fold", "truth"]
     a, b = better.predictions, worse.predictions
-    if len(a) != len(b) or not a[keys].equals(b[keys]):
+    if better.classes != worse.classes or len(a) != len(b) or not a[keys].equals(b[keys]):
         finding = f"not the same test folds as {worse.folder.name}"
         raise DataError(better.folder, finding, "compare runs of one data set")
     called = (calls(one, score, as_trained) for one in (better, worse))

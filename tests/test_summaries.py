@@ -35,6 +35,21 @@ def test_comparison_is_paired_and_refuses_other_folds(make_record, tmp_path):
         comparisons.compare(good, moved, "accuracy")
 
 
+def test_comparison_refuses_the_classes_in_another_order(make_record, tmp_path):
+    record = make_record(1.0)
+    data = record.data | {"classes": list(PHASES[::-1]), "identity": "turned"}
+    turned = results.write_run(tmp_path, record.config, data, record.predictions)
+    with pytest.raises(DataError, match="compare runs of one data set"):
+        comparisons.compare(record, turned, "accuracy")
+
+
+def test_cells_of_one_group_and_fold_are_called_for_macro_f1(make_record, tmp_path):
+    record = make_record(0.8)
+    table = record.predictions.assign(group="slide 1")
+    alone = results.write_run(tmp_path, record.config | {"model": "alone"}, record.data, table)
+    assert np.array_equal(comparisons.calls(alone, "macro_f1"), comparisons.calls(record, "macro_f1"))
+
+
 def test_confusion_and_majority_follow_from_the_predictions(make_record):
     record = make_record(0.8)
     table = summaries.confusion(record)
