@@ -757,6 +757,22 @@ def test_numbers_are_those_of_the_table(plate):
     assert wells[wells["quantity"] == "found"].set_index("unit")["value"]["C01"] == 0
 
 
+def test_samples_of_the_control_are_drawn_apart_from_those_of_any_arm(tmp_path, monkeypatch):
+    table = pd.concat([nuclei_of(CONTROL, 20, k, condition=name) for k, name in enumerate(("DMSO", "a", "b"))])
+    # An arm without a nucleus that counts has no samples, and yet its number.
+    table.loc[table["condition"] == "a", "flags"] = "edge"
+    table.assign(image=table["condition"] + ".tif", well="").to_csv(tmp_path / "t.csv", index=False)
+    experiment, seeds = read_experiment(tmp_path / "t.csv", "DMSO"), []
+
+    def spied(rows, classes, seed, *more):
+        seeds.extend([seed] * (len(more) == 1))
+        return samples_of(rows, classes, seed, *more)
+
+    monkeypatch.setattr("cellcycle.report.numbers.samples_of", spied)
+    all_numbers(experiment, 10)
+    assert len(seeds) == len(set(seeds)) == 3
+
+
 @pytest.mark.parametrize("flag", ["edge", "clump", "debris", "out_of_focus"])
 def test_nuclei_whose_dna_is_spoilt_are_found_but_not_counted(tmp_path, flag):
     table = nuclei_of(CONTROL, n=50)

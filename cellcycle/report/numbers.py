@@ -247,7 +247,7 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
     if not len(control):
         remedy = "name another --control" if len(experiment.nuclei) else "nor has another: look at calls and flags"
         raise DataError(experiment.control, "the control has no nucleus that can be counted", remedy)
-    against, rows = samples_of(control, experiment.classes, len(samples), n_samples), []
+    against, rows = samples_of(control, experiment.classes, len(experiment.arms), n_samples), []
     controls = set(table.loc[is_control, "arm"])
     for arm in (arm for arm in experiment.arms if arm in samples and arm not in controls):
         about = _about(experiment.of_arm(arm))
