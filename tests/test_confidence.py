@@ -183,6 +183,19 @@ def test_a_card_of_before_a_feature_was_added_compares_by_those_it_knows(nuclei)
         confidence.fit_strangeness(features, labels, np.zeros(1000))
 
 
+@pytest.mark.parametrize("n_others", [1, 5, 10, 20])
+def test_strangeness_is_not_learned_where_few_nuclei_lie_outside_of_one_part(nuclei, n_others):
+    table, labels, _ = nuclei
+    features = confidence.shape_features(table)[:200]
+    parts = np.arange(200) < n_others
+    if n_others < 15:
+        with pytest.raises(DataError, match=f" {n_others} of them outside of the largest"):
+            confidence.fit_strangeness(features, labels[:200], parts)
+        return
+    usual = confidence.fit_strangeness(features, labels[:200], parts)
+    assert (usual.doubt(confidence.shape_features(table.assign(area_um2=8.0, area_px=32.0))) == 1).all()
+
+
 def test_strangeness_does_not_depend_on_units(nuclei):
     table, _, _ = nuclei
     finer = table.assign(area_px=table["area_px"] * 4, edge_width_px=table["edge_width_px"] * 2)
@@ -278,6 +291,18 @@ def test_what_is_stored_comes_back_and_gaps_are_named(nuclei):
         with pytest.raises(CheckpointError, match="its confidence lacks a usable") as error:
             confidence.Confidence.from_dict(stored)
         assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("n_wrong", range(1, 11))
+def test_what_a_network_is_surest_of_is_typical_also_when_its_thresholds_were_stored(n_wrong):
+    truth = np.arange(400) % 4
+    scores = np.eye(4)[np.where(np.arange(400) < n_wrong, (truth + 1) % 4, truth)]
+    scores[:n_wrong] = 0.1 + 0.6 * scores[:n_wrong]
+    fitted = confidence.fit_confidence(scores, truth, np.zeros(400))
+    # All cells but a few stand exactly at the threshold of their class.
+    again = confidence.Confidence.from_dict(fitted.to_dict())
+    assert again.assess(np.eye(4), [""] * 4, PHASES).review == [""] * 4
+    assert np.allclose(again.thresholds, fitted.thresholds, rtol=2e-5)
 
 
 def test_positions_run_through_the_cycle_and_follow_the_dna():
