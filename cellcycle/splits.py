@@ -35,7 +35,8 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
 
     `labels (N,)` are the classes of the images, `classes` their names for messages. Images with the same group (a
     field, a well, copies of one nucleus) stay on one side. The same seed gives the same folds. DataError says that
-    fewer than two classes occur, or that a class has fewer images (or groups) than there are folds, or than `least`.
+    fewer than two classes occur, or that a class has fewer images (or groups) than there are folds, or than `least`;
+    without `least` also that whole groups leave a fold no image of a class to train on.
     """
     check_consistent_length(labels, groups)
     check_classification_targets(labels)
@@ -57,6 +58,10 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
             parts = splitter.split(np.zeros(len(labels)), labels)
         else:
             parts = _grouped_parts(labels, units, n_folds, seed + repeat)
+            for train, _ in parts if least is None else ():
+                if len(lacking := np.setdiff1d(labels, labels[train])):
+                    finding = "all its groups fell into one fold, and none is left to train on"
+                    raise DataError(f"class {name(present[lacking[0]])}", finding, "give another seed or more groups")
         folds += [Fold(repeat, fold, train, test) for fold, (train, test) in enumerate(parts)]
     return folds
 

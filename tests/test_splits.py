@@ -37,6 +37,14 @@ def test_groups_are_never_parted(labels):
         assert not set(groups[fold.train]) & set(groups[fold.test])
 
 
+def test_a_fold_that_would_train_on_no_image_of_a_class_is_refused():
+    labels, groups = [1, 1, 0, 0, 0, 1, 1], [0, 0, 1, 1, 2, 2, 2]
+    with pytest.raises(DataError, match=r"class G1: all its groups fell into one fold, .*give another seed"):
+        stratified_folds(labels, 2, 1, 0, groups, ("G1", "S"))
+    for fold in stratified_folds(labels, 2, 1, 3, groups):
+        assert set(np.take(labels, fold.train)) == {0, 1}
+
+
 def test_too_few_images_of_a_class_names_it_and_the_remedy(labels):
     with pytest.raises(DataError, match=r"class M: 5 images for 6 folds; .*or use 5 folds"):
         stratified_folds(labels, n_folds=6, classes=("G1", "S", "G2", "M"))
