@@ -37,7 +37,7 @@ def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
     n_classes = len(record.classes)
     shares = np.bincount(record.labels, minlength=n_classes) / len(record.labels)
     trained = np.full(n_classes, 1 / n_classes) if record.config.get("training_set") in BALANCED else shares
-    if score != "macro_f1":
+    if score in ("accuracy", "balanced_accuracy"):
         return metrics.call(record.probabilities, score, trained, shares)
     called = np.empty(len(record.labels), dtype=np.int64)
     for repeat in record.predictions["repeat"].unique():

@@ -90,10 +90,14 @@ class Evaluation:
         made["drawn"] = f"{len(np.unique(units))} groups" if is_by_group else "cells"
         confusion = metrics.confusion_matrix(labels, calls, n_classes)
         samples = metrics.bootstrap_matrices(labels, calls, n_classes, units)
-        for name, (shares, n_of) in metrics.means_of_shares(confusion).items():
-            spread = metrics.with_interval(metrics.SCORES[name](confusion), metrics.SCORES[name](samples))
+        means = metrics.means_of_shares(confusion)
+        for name, score in metrics.SCORES.items():
+            spread = metrics.with_interval(score(confusion), score(samples))
             made[name] = _number(spread.value)
-            made["intervals"][name] = _ends(metrics.no_narrower(spread, n_of, shares))
+            if name in means:
+                shares, n_of = means[name]
+                spread = metrics.no_narrower(spread, n_of, shares)
+            made["intervals"][name] = _ends(spread)
         # A class that a sample does not call has no precision there.
         of_calls = metrics.recall(np.swapaxes(samples, -2, -1))
         for name, values, drawn, n_of in (

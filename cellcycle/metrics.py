@@ -71,14 +71,14 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     """Return the calls (N,) that are best for a score, one of `SCORES`, by one rule for every model.
 
     For accuracy the class that is most probable under the shares of the tested population, for balanced accuracy
-    under equal shares. Macro F1 lies between: the shares are raised to a power in [0, 1] that the other parts of the
-    images choose, so that none helps to choose its own call. It is the middle of the powers whose macro F1 there cannot
-    be told from the highest: less is lost to it, part by part, than its standard error. The highest alone would be
-    picked by luck, for the score hardly depends on the power.
+    under equal shares. Macro F1 lies between, and so may any other score: the shares are raised to a power in [0, 1]
+    that the other parts of the images choose, so that none helps to choose its own call. It is the middle of the powers
+    whose score there cannot be told from the highest: less is lost to it, part by part, than its standard error. The
+    highest alone would be picked by luck, for the score hardly depends on the power.
 
     The shares of the classes (K,) are those under which the probabilities (N, K) were made (equal after balancing, for
-    a network sees no others), and those in the population to be called: a stated prior. Macro F1 needs the true classes
-    (N,) and the test fold of each image (N,), of which there are at least two.
+    a network sees no others), and those in the population to be called: a stated prior. Scores other than these two
+    need the true classes (N,) and the test fold of each image (N,), of which there are at least two.
 
     Elkan, The foundations of cost-sensitive learning, IJCAI 2001: probabilities under other shares. Lipton, Elkan and
     Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, ECML 2014: F1 wants a class called more
@@ -111,13 +111,13 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     ])  # fmt: skip
     for part in range(len(by_part)):
         others = np.delete(by_part, part, axis=0)
-        called[part_of == part] = by_power[_middle_power(others), part_of == part]
+        called[part_of == part] = by_power[_middle_power(others, SCORES[score]), part_of == part]
     return called
 
 
-def _middle_power(matrices: np.ndarray) -> int:
-    """Return which of the powers to take by confusion matrices of parts, (P, powers, K, K)."""
-    whole, single = macro_f1(matrices.sum(axis=0)), macro_f1(matrices)
+def _middle_power(matrices: np.ndarray, score: Callable) -> int:
+    """Return which of the powers to take for a score, by confusion matrices of parts, (P, powers, K, K)."""
+    whole, single = score(matrices.sum(axis=0)), score(matrices)
     best = int(whole.argmax())
     if len(matrices) == 1:
         return best
@@ -296,7 +296,7 @@ def no_narrower(found: Estimate, n_of, shares=None) -> Estimate:
 
 
 def means_of_shares(matrix: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return of each of `SCORES` the shares (C,) of which it is the mean, and of how many images (C,) each is.
+    """Return of those of `SCORES` that are means of shares these (C,), and of how many images (C,) each is.
 
     F1 is taken as the share of right ones among half of all that are of a class or called so.
     """

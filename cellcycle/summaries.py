@@ -49,12 +49,13 @@ def with_intervals(table: pd.DataFrame, names) -> pd.DataFrame:
     return pd.DataFrame(shown, index=table.index)
 
 
-def show_scores(table: pd.DataFrame, scores=tuple(metrics.SCORES), costs=False) -> pd.DataFrame:
+def show_scores(table: pd.DataFrame, scores=None, costs=False) -> pd.DataFrame:
     """Return a score table, as `score_table` gives it, for reading: two digits, intervals in brackets.
 
-    With `costs`, also the number of weights and the seconds of training and prediction.
+    `scores` are all of `metrics.SCORES` by default. With `costs`, also the number of weights and the seconds of
+    training and prediction.
     """
-    shown = with_intervals(table, [*scores, *recalls_in(table)])
+    shown = with_intervals(table, [*(scores or metrics.SCORES), *recalls_in(table)])
     shown.insert(0, "training set", table["training_set"])
     if not costs:
         return shown

@@ -192,6 +192,7 @@ def test_a_measurement_registered_in_one_place_is_trained_on_saved_and_predicted
     monkeypatch.setattr("cellcycle.inputs.READABLE", measurements.READABLE)
     monkeypatch.setattr("cellcycle.segmentation.crops.NUCLEUS_COLUMNS", measurements.NUCLEUS_COLUMNS)
     monkeypatch.setattr("cellcycle.segmentation.crops.RAW_COLUMNS", measurements.RAW_COLUMNS)
+    monkeypatch.setattr("cellcycle.predict.table.NUCLEUS_COLUMNS", measurements.NUCLEUS_COLUMNS)
     for name in ("texture", "saturated_share"):
         with pytest.raises(SettingError, match=f"'{name}' is taken"):
             measurements.register_measurement(name, lambda pixels, outline: 0.0)
@@ -210,10 +211,10 @@ def test_a_measurement_registered_in_one_place_is_trained_on_saved_and_predicted
     classifier = NetworkClassifier("logistic", **settings).fit(inputs, labels)
     saved = save_checkpoint(tmp_path / "dots", classifier, rule, ABOUT | {"classes": ["A", "B"]})
     expected = classifier.predict_proba(inputs)[:4]
-    found = [
-        predict(image, model=saved.folder, kind="nucleus", pixel_size_um=0.8)["p_B"].iloc[0] for image in images[:4, 0]
-    ]
-    np.testing.assert_allclose(found, expected[:, 1], atol=5e-3)
+    found = predict(list(images[:4, 0]), model=saved.folder, kind="nucleus", pixel_size_um=0.8)
+    np.testing.assert_allclose(found["p_B"], expected[:, 1], atol=5e-3)
+    # Whenever the table was imported.
+    np.testing.assert_allclose(found["brightest"], inputs.measurements[:4, 0], atol=0.1)
     swapped = Inputs(inputs.images[:4], inputs.measurements[[1, 0, 3, 2]], inputs.names)
     assert (abs(classifier.predict_proba(swapped) - expected) > 0.05).all()
 

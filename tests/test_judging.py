@@ -50,6 +50,14 @@ def test_a_perfect_score_of_few_cells_is_not_certain(cells):
     assert (low, high) == tuple(scores["intervals"]["balanced_accuracy"]) and low < 0.9 and high == 1
 
 
+def test_a_score_that_is_added_in_one_place_is_in_an_evaluation_and_its_report(cells, monkeypatch):
+    monkeypatch.setitem(metrics.SCORES, "worst_recall", lambda matrix: metrics.recall(matrix).min(axis=-1))
+    found = judged(cells, [0] * 10 + [1] * 10, [0] * 14 + [1] * 6, ("A", "B"))
+    scores = found.scores()
+    assert scores["worst_recall"] == scores["recall"]["B"] == 0.6
+    assert re.search(r"worst recall +0\.600  \(0\.\d+ to [01]\.\d+\)", report(found))
+
+
 def test_a_resample_without_a_class_says_nothing_of_its_precision(cells):
     labels = [0] * 40 + [1] * 3
     low, high = judged(cells, labels, labels, ("A", "B")).scores()["intervals"]["precision"]["B"]

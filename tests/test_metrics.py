@@ -151,12 +151,12 @@ def test_a_class_that_was_not_trained_on_is_not_called():
 def test_the_power_of_macro_f1_is_the_middle_of_those_that_the_other_parts_do_not_tell_apart():
     even = np.array([[8, 2], [2, 8]])
     parts = np.array([[even + k] * 11 for k in range(4)])
-    assert metrics._middle_power(parts) == 5
+    assert metrics._middle_power(parts, metrics.macro_f1) == 5
     # A tiny lead of one part is luck, one of every part is not.
     parts[0, 0] = [[9, 1], [2, 8]]
-    assert metrics._middle_power(parts) == 5
+    assert metrics._middle_power(parts, metrics.macro_f1) == 5
     parts[:, 2] = [[9, 1], [1, 9]]
-    assert metrics._middle_power(parts) == 2
+    assert metrics._middle_power(parts, metrics.macro_f1) == 2
 
 
 def test_no_image_helps_to_choose_its_own_call(told_apart):

@@ -26,6 +26,16 @@ def test_shown_table_is_text_with_intervals(make_record):
     assert shown["recall M"].str.fullmatch(r"[01]\.\d\d \[[01]\.\d\d, [01]\.\d\d\]").all()
 
 
+def test_a_score_that_is_added_in_one_place_is_in_tables_and_comparisons(make_record, monkeypatch):
+    monkeypatch.setitem(metrics.SCORES, "worst_recall", lambda matrix: metrics.recall(matrix).min(axis=-1))
+    good, poor = make_record(0.95), make_record(0.5)
+    table = summaries.score_table([good])
+    lowest = min(table[f"recall_{phase}"].item() for phase in PHASES)
+    assert table["worst_recall_low"].item() <= table["worst_recall"].item() == pytest.approx(lowest, abs=0.2)
+    assert "worst recall" in summaries.show_scores(table)
+    assert comparisons.compare(good, poor, "worst_recall").value > 0
+
+
 def test_comparison_is_paired_and_refuses_other_folds(make_record, tmp_path):
     good, poor = make_record(0.95), make_record(0.5)
     assert comparisons.compare(good, poor, "accuracy").low > 0

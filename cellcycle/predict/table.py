@@ -9,7 +9,6 @@ import numpy as np
 from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS
 
 _FIRST = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]
-_MEASURED = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
 _LAST = [
     "light", "dna_copies", "area_over_g1", "g1_quality", "pixel_size_um", "channel", "planes", "kind",
     "confidence", "prediction_set", "review", "model", "model_reason", "version", "prior", "error", "group",
@@ -32,7 +31,9 @@ def table_columns(classes: tuple[str, ...]) -> list[str]:
     >>> table_columns(("G1", "S"))[:8]
     ['image', 'nucleus_id', 'centroid_y_px', 'centroid_x_px', 'call', 'p_G1', 'p_S', 'flags']
     """
-    return [*_FIRST, *(f"p_{c}" for c in classes), "flags", *_MEASURED, *_LAST]
+    # Now, for measurements may have been registered since.
+    measured = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
+    return [*_FIRST, *(f"p_{c}" for c in classes), "flags", *measured, *_LAST]
 
 
 def full_columns(values: dict, classes: tuple[str, ...], n_rows: int) -> dict[str, list]:
