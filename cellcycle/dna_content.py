@@ -147,8 +147,8 @@ def fit_near(
 
 def count_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tuple[float, float, float]:
     """Return how many nuclei that have DNA are in G1, S and G2 by its histogram, where the G1 peak is known."""
-    shares = fit_near(integrated_dna, position, g2_ratio, reach=0)[1]
-    n_nuclei = np.count_nonzero(np.isfinite(integrated_dna) & (np.asarray(integrated_dna) > 0))
+    dna = np.asarray(integrated_dna, dtype=np.float64)
+    shares, n_nuclei = fit_near(dna, position, g2_ratio, reach=0)[1], np.count_nonzero(np.isfinite(dna) & (dna > 0))
     return tuple(n_nuclei * shares[phase] for phase in ("G1", "S", "G2"))
 
 

@@ -93,17 +93,21 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     probabilities = np.asarray(probabilities, dtype=float)
     if not np.isfinite(probabilities).all():
         raise SettingError("probabilities", "some are not finite", "leave images without a call out")
-    trained_shares = np.asarray(trained_shares, dtype=float)
+    trained_shares, test_shares = (np.asarray(shares, dtype=float) for shares in (trained_shares, test_shares))
+    for name, shares in {"trained_shares": trained_shares, "test_shares": test_shares}.items():
+        if shares.shape != probabilities.shape[1:] or not (shares >= 0).all():
+            raise SettingError(name, f"{shares.tolist()} are no shares", "give a number of 0 or more for each class")
     # A class that was not there to be trained on is not called.
     evidence = np.divide(probabilities, trained_shares, out=np.zeros_like(probabilities), where=trained_shares > 0)
     if score == "balanced_accuracy":
         return evidence.argmax(axis=1)
     if score == "accuracy":
         return (evidence * test_shares).argmax(axis=1)
-    if not len(evidence) == np.size(labels) == np.size(parts):
-        raise SettingError(score, f"{np.size(labels)} labels, {np.size(parts)} parts", f"give {len(evidence)} of each")
+    labels, parts = np.asarray(labels), np.asarray(parts)
+    if not len(evidence) == labels.size == parts.size:
+        raise SettingError(score, f"{labels.size} labels, {parts.size} parts", f"give {len(evidence)} of each")
     by_power = np.stack([(evidence * np.power(test_shares, power)).argmax(axis=1) for power in _POWERS])
-    labels, part_of = np.asarray(labels), np.unique(parts, return_inverse=True)[1]
+    part_of = np.unique(parts, return_inverse=True)[1]
     n_classes, called = evidence.shape[1], np.empty(len(evidence), dtype=np.int64)
     by_part = np.array([
         [confusion_matrix(labels[part_of == part], c[part_of == part], n_classes) for c in by_power]
@@ -176,6 +180,7 @@ def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=
 
 def drawn_by(groups, labels, least: int) -> np.ndarray | None:
     """Return groups (N,), `units` of `bootstrap`, where each class lies in `least` or more; else None."""
+    groups, labels = None if groups is None else np.asarray(groups), np.asarray(labels)
     if groups is None or min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < least:
         return None
     return groups
@@ -247,7 +252,11 @@ def _cells(labels, predicted, n_classes: int) -> np.ndarray:
 
 def draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the unit of each row (n_rows,), and how often each unit is drawn (n_samples, U)."""
-    _, unit_of = np.unique(np.arange(n_rows) if units is None else np.asarray(units), return_inverse=True)
+    units = np.arange(n_rows) if units is None else np.asarray(units)
+    if units.shape != (n_rows,) or not n_rows:
+        # One for all would draw the same sample each time: an interval of no width.
+        raise SettingError("units", f"their shape is {units.shape}, of {n_rows} rows", "give one a row")
+    _, unit_of = np.unique(units, return_inverse=True)
     return unit_of, _times(int(unit_of.max()) + 1, n_samples, seed)
 
 
@@ -276,7 +285,7 @@ def wilson(share: np.ndarray, n) -> tuple[np.ndarray, np.ndarray]:
     >>> [end.round(3).item() for end in wilson(np.array(0.0), 10)]
     [0.0, 0.278]
     """
-    z2, n = ndtri(0.975) ** 2, np.maximum(n, 1)
+    z2, share, n = ndtri(0.975) ** 2, np.asarray(share, dtype=float), np.maximum(np.asarray(n, dtype=float), 1)
     middle = share + z2 / (2 * n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
     # Rounding must not part the end from a share of 0 or 1.

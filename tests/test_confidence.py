@@ -67,6 +67,15 @@ def test_calibration_needs_cells():
         confidence.fit_temperature(np.empty((0, 4)), [])
 
 
+@pytest.mark.parametrize("labels", [[0, 4], [-1, 0], ["G1", "S"], [0.5, 1], [0]])
+def test_what_is_no_label_teaches_no_confidence(labels):
+    for fit in (confidence.fit_temperature, confidence.class_thresholds):
+        with pytest.raises(DataError, match=r"no class|for labels"):
+            fit(np.full((2, 4), 0.25), labels)
+        with pytest.raises(DataError, match="not finite"):
+            fit([[np.nan] * 4, [0.25] * 4], [0, 1])
+
+
 @pytest.mark.slow
 def test_sets_cover_what_was_asked_in_every_class_whatever_the_shares():
     scores, labels = draw(8000, sharpness=2.0)

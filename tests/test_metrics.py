@@ -224,6 +224,29 @@ def test_no_call_is_made_for_an_unknown_score_or_without_probabilities():
         metrics.call([[np.nan, np.nan]], "accuracy", [0.5, 0.5], [0.5, 0.5])
 
 
+@pytest.mark.parametrize("units", ["group", 3, [0, 1], [[0], [1], [1], [0]], []])
+def test_units_that_are_not_one_a_row_draw_no_interval_of_no_width(units):
+    with pytest.raises(SettingError, match=r"units: their shape is .* of 4 rows"):
+        metrics.estimate(metrics.accuracy, [0, 1, 1, 0], [0, 1, 0, 0], 2, units)
+
+
+def test_shares_are_one_a_class_in_whatever_they_are_held():
+    found, shares = [[0.6, 0.4], [0.3, 0.7], [0.55, 0.45]], [0.2, 0.8]
+    for score in metrics.SCORES:
+        expected = metrics.call(found, score, shares, shares, [0, 1, 1], [0, 1, 1])
+        series = pd.Series(shares, index=["G1", "S"])
+        np.testing.assert_array_equal(metrics.call(found, score, series, series, [0, 1, 1], [0, 1, 1]), expected)
+        for wrong in (0.5, [1.0], [np.nan, 1.0], [-1.0, 2.0]):
+            with pytest.raises(SettingError, match=r"test_shares: .* are no shares"):
+                metrics.call(found, score, shares, wrong, [0, 1, 1], [0, 1, 1])
+
+
+def test_wilsons_interval_does_not_depend_on_the_bits_of_its_numbers():
+    expected = metrics.wilson(np.array([0.1, 0.5]), [100, 200])
+    for n in (np.array([100, 200], np.uint8), pd.Series([100, 200])):
+        np.testing.assert_allclose(metrics.wilson([0.1, 0.5], n), expected)
+
+
 def test_a_table_of_probabilities_is_called_as_an_array_of_them():
     found = np.array([[0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
     table, labels = pd.DataFrame(found, columns=["p_G1", "p_S"], index=[4, 5, 6]), pd.Series([0, 1, 1])

@@ -14,6 +14,7 @@ from cellcycle.errors import ImageError, SettingError
 from cellcycle.segmentation import (
     backends,
     central_nucleus,
+    find_in_crop,
     looks_inverted,
     looks_like_nucleus_crop,
     measure,
@@ -688,3 +689,42 @@ def test_a_picture_that_a_program_changed_is_told_from_one_of_a_camera(kind):
         rows, columns = (np.arange(n) * m // n for n, m in zip(pixels.shape, truth.shape, strict=True))
         ground = ground_of(pixels, truth[np.ix_(rows, columns)])
         assert getattr(ground, expected) if expected else not any(ground)
+
+
+@pytest.mark.parametrize(
+    "held", [np.ndarray.tolist, np.asfortranarray, lambda p: p.astype(">f8"), lambda p: p[::-1][::-1]]
+)
+def test_a_picture_is_measured_alike_in_whatever_it_is_held(held):
+    pixels = field((96, 96))[0]
+    labels = segment(pixels)
+    given = held(pixels)
+    np.testing.assert_array_equal(segment(given), labels)
+    np.testing.assert_allclose(measure(given, labels)["integrated_dna"], measure(pixels, labels)["integrated_dna"])
+    crop = np.where(ellipse((40, 40), (20, 20), (9, 9)), 0.5, 0.1).astype(np.float32)
+    given = held(crop)
+    np.testing.assert_array_equal(central_nucleus(given), central_nucleus(crop))
+    np.testing.assert_allclose(find_in_crop(given)[0]["crop_dna"], find_in_crop(crop)[0]["crop_dna"], rtol=1e-6)
+    assert looks_like_nucleus_crop(given) and not looks_inverted(given)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, bool])
+def test_whole_numbers_are_measured_as_the_floats_that_they_are(kind):
+    truth = np.zeros((40, 40), np.int32)
+    truth[ellipse(truth.shape, (20, 20), (9, 9))] = 1
+    # Even, as where a camera was cut off.
+    pixels = (truth if kind is bool else 20 + 80 * truth).astype(kind)
+    found, expected = measure(pixels, truth), measure(pixels.astype(np.float64), truth)
+    for name in ("integrated_dna", "mean_dna", "background", "flags"):
+        assert found[name].tolist() == expected[name].tolist()
+    assert not looks_inverted(pixels) and central_nucleus(pixels).any()
+
+
+@pytest.mark.parametrize("wrong", [None, "a.tif", 3, [], np.zeros((0, 5)), np.zeros((4, 4, 3)), np.full((40, 40), 1j)])
+def test_what_is_no_picture_is_refused_in_one_line(wrong):
+    for look in (segment, central_nucleus, find_in_crop, looks_like_nucleus_crop, looks_inverted):
+        with pytest.raises(ImageError, match=r"^pixels: th"):
+            look(wrong)
+    with pytest.raises(ImageError, match=r"^images: their shape is \(2, 40, 40\); give crops \(N, C, H, W\)"):
+        measure_crops(np.zeros((2, 40, 40)))
+    with pytest.raises(ImageError, match="NaN"):
+        measure_crops(np.full((1, 1, 40, 40), np.nan))

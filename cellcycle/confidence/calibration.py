@@ -65,6 +65,22 @@ def with_weights(probabilities, weights=None) -> np.ndarray:
     return weighed / weighed.sum(axis=1, keepdims=True)
 
 
+def held_out(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities (N, K) float64 and labels (N,) int64 of cells; refuse none, and what is not of such."""
+    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    remedy = "give held-out predictions with their true classes"
+    if not labels.size:
+        raise DataError("calibration", "there are no cells", remedy)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        raise DataError("calibration", f"probabilities {probabilities.shape} for labels {labels.shape}", remedy)
+    if not np.isfinite(probabilities).all():
+        raise DataError("calibration", "some probabilities are not finite", "leave cells without a call out")
+    outside = np.setdiff1d(labels, np.arange(probabilities.shape[1]))
+    if outside.size:
+        raise DataError("calibration", f"the label {outside[0]} is the code of no class", remedy)
+    return probabilities, labels.astype(np.int64)
+
+
 def fit_temperature(probabilities, labels) -> float:
     """Return the temperature, from exp(-3) to exp(3), under which the labels (N,) are most likely.
 
@@ -78,9 +94,7 @@ def fit_temperature(probabilities, labels) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    labels = np.asarray(labels, dtype=np.int64)
-    if not len(labels):
-        raise DataError("calibration", "there are no cells", "give held-out predictions with their true classes")
+    probabilities, labels = held_out(probabilities, labels)
     logits, rows = logits_of(probabilities), np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:

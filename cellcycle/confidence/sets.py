@@ -15,6 +15,7 @@ Source: Vovk V, Gammerman A, Shafer G. Algorithmic learning in a random world. S
 
 import numpy as np
 
+from cellcycle.confidence.calibration import held_out
 from cellcycle.errors import SettingError
 
 
@@ -32,7 +33,7 @@ def class_thresholds(probabilities, labels, coverage: float = 0.9) -> np.ndarray
     """
     if not 0 < coverage < 1:
         raise SettingError("coverage", f"{coverage} is no share", "give a number between 0 and 1")
-    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    probabilities, labels = held_out(probabilities, labels)
     thresholds = np.zeros(probabilities.shape[1])
     for k in range(probabilities.shape[1]):
         own = np.sort(probabilities[labels == k, k])[::-1]

@@ -5,6 +5,7 @@ from scipy import ndimage
 from skimage.morphology import h_maxima
 from skimage.segmentation import clear_border, watershed
 
+from cellcycle.errors import ImageError
 from cellcycle.segmentation.fields import segment
 from cellcycle.segmentation.flags import flag_nuclei
 from cellcycle.segmentation.measurements import (
@@ -15,7 +16,7 @@ from cellcycle.segmentation.measurements import (
     measure_nucleus,
     plateau_of,
 )
-from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, block_means, without_holes
+from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, as_picture, block_means, without_holes
 from cellcycle.segmentation.survey import otsu
 
 _SMOOTHING_SHARE = 0.02
@@ -52,7 +53,7 @@ def central_nucleus(pixels: np.ndarray) -> np.ndarray:
     brighter neighbour raised the threshold, the neighbour is set aside and the rest is looked at again. Pieces of like
     size are joined where that brings the centre of mass nearer the centre of the crop: halves of an anaphase.
     """
-    return _nucleus_and_neighbours(pixels) == 1
+    return _nucleus_and_neighbours(as_picture(pixels)) == 1
 
 
 def _nucleus_and_neighbours(pixels: np.ndarray) -> np.ndarray:
@@ -141,7 +142,8 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     small in the frame.
     Where there is no nucleus it is none.
     """
-    short, long = sorted(np.shape(pixels))
+    pixels = as_picture(pixels)
+    short, long = sorted(pixels.shape)
     if long > _LARGEST_CROP_PX or long > 2 * short:
         return False
     block_px = -(-long // _LARGEST_MEASURED_PX)
@@ -194,12 +196,14 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
     import pandas as pd
 
     images = np.asarray(images)
-    block_px = -(-max(np.shape(images)[-2:]) // _LARGEST_MEASURED_PX)
+    if images.ndim != 4:
+        raise ImageError("images", f"their shape is {images.shape}", "give crops (N, C, H, W)")
+    block_px = -(-max(images.shape[-2:]) // _LARGEST_MEASURED_PX)
     rows = []
     for image in images:
-        pixels = image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))]
+        pixels = as_picture(image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))])
         rows.append(_measured(block_means(pixels, block_px))[0])
-    columns = _as_columns(rows, np.shape(images)[-2:], block_px, pixel_size_um)
+    columns = _as_columns(rows, images.shape[-2:], block_px, pixel_size_um)
     return pd.DataFrame(columns | crop_columns(images[:, 0]))
 
 
@@ -209,6 +213,7 @@ def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tupl
     The columns are those of `measure_crops`, empty where there is no nucleus; in the labels (H, W) int32 1 is the
     nucleus, 2 whatever else is bright, 0 background.
     """
+    pixels = as_picture(pixels)
     block_px = -(-max(pixels.shape) // _LARGEST_MEASURED_PX)
     row, small = _measured(block_means(pixels, block_px))
     labels = np.zeros(pixels.shape, dtype=np.int32)

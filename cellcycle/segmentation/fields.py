@@ -12,7 +12,7 @@ from cellcycle.errors import ImageError, SettingError, check_choice, check_size,
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.measurements import measure_nucleus
-from cellcycle.segmentation.regions import about, areas_of, boxes_of, check_picture, renumbered, thinned
+from cellcycle.segmentation.regions import about, areas_of, as_picture, boxes_of, renumbered, thinned
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
@@ -85,11 +85,11 @@ def segment(
     ImageError
         More objects than a field of nuclei has; no picture of finite numbers.
     """
-    check_picture(pixels)
+    pixels = as_picture(pixels)
     for name, size in {"pixel_size_um": pixel_size_um, "diameter_px": diameter_px}.items():
         if size is not None:
             check_size(name, size)
-    if diameter_px is not None and diameter_px > min(np.shape(pixels)):
+    if diameter_px is not None and diameter_px > min(pixels.shape):
         raise SettingError("diameter_px", f"{diameter_px} px are more than the field has", "give that of one nucleus")
     check_whole("tile_px", tile_px, _LEAST_TILE_PX)
     return find_in_field(look_over(pixels).pixels, pixel_size_um, backend, diameter_px, tile_px)
@@ -260,6 +260,7 @@ def _without_ground(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def looks_inverted(pixels: np.ndarray) -> bool:
     """Say of a picture (H, W) without a bright nucleus whether it has dark ones, as on paper."""
+    pixels = as_picture(pixels)
     low, middle, high = np.percentile(pixels, (1, 50, 99))
     return bool(middle - low > _DARK_SIDE * (high - middle) and segment(pixels.max() - pixels).any())
 

@@ -11,7 +11,7 @@ from skimage.morphology import convex_hull_image
 
 from cellcycle.errors import SettingError, check_size
 from cellcycle.segmentation.flags import flag_nuclei
-from cellcycle.segmentation.regions import about, bands, boxes_of, check_picture
+from cellcycle.segmentation.regions import about, as_picture, bands, boxes_of
 
 NUCLEUS_COLUMNS = [
     "nucleus_id", "centroid_y_px", "centroid_x_px",
@@ -95,8 +95,7 @@ def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None 
     """
     import pandas as pd
 
-    pixels, labels = np.asarray(pixels), np.asarray(labels)
-    check_picture(pixels)
+    pixels, labels = as_picture(pixels), np.asarray(labels)
     if pixel_size_um is not None:
         check_size("pixel_size_um", pixel_size_um)
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != pixels.shape:
