@@ -148,7 +148,7 @@ class Inputs:
     def of(cls, given) -> "Inputs":
         """Return inputs as they are, and plain images (N, C, S, S) of floats without measurements as inputs."""
         images = given.images if isinstance(given, cls) else np.asarray(given)
-        if images.ndim != 4 or images.shape[2] != images.shape[3]:
+        if images.ndim != 4 or images.shape[2] != images.shape[3] or 0 in images.shape[1:]:
             raise SettingError("X", f"shape {images.shape}", "give images as (N, C, H, W) with H equal to W")
         middle = 0 if isinstance(given, cls) or not images.size else np.median(images.mean(axis=(1, 2, 3)))
         if images.dtype.kind != "f" or 1 < middle < np.inf:

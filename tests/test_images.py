@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from cellcycle.datasets.labels import read_stated
-from cellcycle.errors import ImageError
+from cellcycle.errors import ImageError, SettingError
 from cellcycle.images import list_images, read_plane, write_image
 from cellcycle.images.intensities import scale_to_unit
 from cellcycle.simulation import simulate_field
@@ -535,6 +535,30 @@ def test_written_images_come_back(tmp_path, suffix, dtype, shape):
     write_image(tmp_path / f"a.{suffix}", array)
     decode = imagecodecs.png_decode if suffix == "png" else imagecodecs.tiff_decode
     np.testing.assert_array_equal(decode((tmp_path / f"a.{suffix}").read_bytes()), array)
+
+
+@pytest.mark.parametrize("size", [0.5, np.float32(0.5), np.float64(0.5), 0.5 * np.ones(())[()]])
+def test_a_pixel_size_is_written_in_whatever_number_it_is_held(tmp_path, nucleus16, size):
+    write_image(tmp_path / "a.tif", nucleus16.astype(">u2"), size)
+    plane = read_plane(tmp_path / "a.tif")
+    assert plane.pixel_size_um == pytest.approx(0.5)
+    np.testing.assert_allclose(plane.pixels, as_unit(nucleus16), atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [0, -1, np.nan, np.inf, "0.5", True])
+def test_a_size_that_is_none_and_an_empty_picture_are_not_written(tmp_path, nucleus8, size):
+    with pytest.raises(SettingError, match=r"^pixel_size_um: .* is not a size"):
+        write_image(tmp_path / "a.tif", nucleus8, size)
+    with pytest.raises(ImageError, match=r"cannot write pixels of .* shape \(0, "):
+        write_image(tmp_path / "a.png", nucleus8[:0])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("plane", ["0", 1.0, True, -1])
+def test_a_plane_is_named_by_its_index(tmp_path, nucleus8, plane):
+    write_image(tmp_path / "a.png", nucleus8)
+    with pytest.raises(SettingError, match=r"^plane: .*whole number"):
+        read_plane(tmp_path / "a.png", plane=plane)
 
 
 def test_failed_write_leaves_nothing_behind(tmp_path, monkeypatch, nucleus8):

@@ -459,6 +459,11 @@ def test_a_slide_lends_its_peak_to_crops():
         predict(planes[:3], ANCHORED, is_slide=True)
 
 
+def test_images_are_not_of_one_slide_and_each_by_itself():
+    with pytest.raises(SettingError, match="is_each: is_slide was given too"):
+        predict(FIELD, is_slide=True, is_each=True)
+
+
 def test_a_setting_that_no_image_can_satisfy_stops_a_batch(monkeypatch):
     monkeypatch.setitem(sys.modules, "stardist", None)
     with pytest.raises(SettingError, match="stardist"):

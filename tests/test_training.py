@@ -263,6 +263,7 @@ def test_numbers_out_of_range_are_refused_by_name(blobs, setting):
         (lambda images, labels: (np.where(images == images.max(), np.inf, images), labels), "X contains infinity"),
         (lambda images, labels: (images * 255, labels), "counts of float32"),
         (lambda images, labels: (images[:0], labels[:0]), "no images"),
+        (lambda images, labels: (images[:, :0], labels), "shape"),
         (lambda images, labels: (images, labels[:33]), "inconsistent"),
         (lambda images, labels: (images, np.eye(4)[labels]), "1d array"),
         (lambda images, labels: (images, np.where(labels == 1, np.nan, labels)), "y contains NaN"),
@@ -274,6 +275,13 @@ def test_numbers_out_of_range_are_refused_by_name(blobs, setting):
 def test_what_cannot_be_learned_from_is_refused(blobs, spoil, message):
     with pytest.raises((ValueError, SettingError), match=message):
         NetworkClassifier("logistic", epochs=1).fit(*spoil(*blobs))
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda", "cuda:1", "gpu", 0])
+def test_a_device_that_is_not_here_is_refused_in_one_line(blobs, monkeypatch, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SettingError, match=r"^device: (there is no GPU|.* is unknown; use one of cpu, cuda)"):
+        NetworkClassifier("logistic", epochs=1, device=device).fit(*blobs)
 
 
 @pytest.mark.parametrize("estimator", [NetworkClassifier("logistic", epochs=1), DnaContentClassifier()])

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from cellcycle.errors import ImageError
+from cellcycle.errors import ImageError, check_whole
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.channels import by_name, choose_channel, is_index, is_known, unquoted, words
 from cellcycle.images.formats import judge, open_stack
@@ -42,8 +42,10 @@ def read_plane(path, channel: int | str | None = None, plane: int | None = None)
 
     `channel` is the index from 0, name, or part of a name of the DNA channel; `plane` the index from 0 of the time
     point, or of the z plane where there is one time point. An `ImageError` says why a file cannot be read, or that
-    its DNA channel or plane is not clear.
+    its DNA channel or plane is not clear; a `SettingError` that `plane` is no index.
     """
+    if plane is not None:
+        check_whole("plane", plane)
     if is_url(path):
         with copied(path, partial(_wanted, channel, plane)) as file:
             return replace(read_plane(file, channel, plane), path=path)

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import numpy as np
 
-from cellcycle.errors import ImageError, SettingError
+from cellcycle.errors import ImageError, SettingError, check_size
 from cellcycle.files import whole_file
 
 # Room for a mark with the longest path.
@@ -23,9 +23,12 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
     The folder must exist. The edge of a pixel is written into a TIFF, `mark` (Latin-1) as `has_mark` reads it.
     """
     path, array = Path(path), np.ascontiguousarray(array)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if pixel_size_um is not None:
+        check_size("pixel_size_um", pixel_size_um)
     is_label = array.dtype == np.uint32 and array.ndim == 2 and path.suffix.lower() != ".png"
     is_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if not (array.dtype in (np.uint8, np.uint16) or is_label) or not is_shape:
+    if not (array.dtype in (np.uint8, np.uint16) or is_label) or not is_shape or not array.size:
         finding = f"cannot write pixels of type {array.dtype} and shape {array.shape}"
         raise ImageError(path, finding, "give uint8 or uint16, gray (H, W) or RGB (H, W, 3)")
     encoders = {".png": _write_png, ".tif": _write_tiff, ".tiff": _write_tiff}
@@ -90,7 +93,7 @@ def _write_tiff(path: Path, array: np.ndarray, pixel_size_um: float | None, mark
 
     scale = {}
     if pixel_size_um is not None:
-        scale = {"resolution": (1e4 / pixel_size_um, 1e4 / pixel_size_um), "resolutionunit": "CENTIMETER"}
+        scale = {"resolution": (1e4 / float(pixel_size_um),) * 2, "resolutionunit": "CENTIMETER"}
     photometric = "minisblack" if array.ndim == 2 else "rgb"
     tifffile.imwrite(path, array, photometric=photometric, compression="zlib", predictor=True, metadata=None,
                      description=mark or None, **scale)  # fmt: skip

@@ -87,6 +87,8 @@ def predict(
 
     for name in settings:
         check_choice("settings", name, [known.name for known in fields(Settings)])
+    if is_slide and is_each:
+        raise SettingError("is_each", "is_slide was given too", "choose one of them, or neither")
     if plate_map is not None and not isinstance(plate_map, str | Path):
         finding = f"a {type(plate_map).__name__} is no path"
         raise SettingError("plate_map", finding, "save it as a CSV file, and give the path of that")

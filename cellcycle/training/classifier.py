@@ -25,7 +25,7 @@ from cellcycle.inputs import InputRule, Inputs
 from cellcycle.networks import TURNS, Encoding, Model, Network, Scaling, build_network, n_parameters
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import DrawnSet, make_training_set, training_source
-from cellcycle.training.loop import Batches, one_thread, seeded, train_network
+from cellcycle.training.loop import Batches, check_device, one_thread, seeded, train_network
 
 # Above this, training images are copied and scaled batch by batch, not all of them before the first.
 _LARGE_BYTES = 2**28
@@ -155,6 +155,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         for name, least in (("epochs", 0), ("batch_size", 1), ("copies", 0), ("seed", 0)):
             check_scalar(getattr(self, name), name, Integral, min_val=least)
         check_choice("turns", self.turns, TURNS)
+        check_device(self.device)
         for name in ("moves", "batch_norm"):
             # Any word would be taken for yes.
             check_scalar(getattr(self, name), name, (bool, np.bool_))
@@ -264,8 +265,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """Return the most probable class (N,) of `Inputs` or images (N, C, H, W), which are finite."""
         X = Inputs.of(X)
         assert_all_finite(X.images, input_name="X")
-        called = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[called]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     @property
     def n_parameters_(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cellcycle.errors import CheckpointError
+from cellcycle.errors import CheckpointError, SettingError, check_choice
 from cellcycle.files import whole_file
 from cellcycle.training.augmentation import warped
 
@@ -25,6 +25,14 @@ _LOOKS = 10
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _KEPT_BYTES = -3, -1, 1 << 30
 # torch draws by one generator for the whole process: who seeds it has it alone until done.
 _generator = threading.RLock()
+
+
+def check_device(device) -> None:
+    """Refuse what is no device, or none that torch can use here."""
+    name = str(device).partition(":")[0]
+    check_choice("device", name, ("cpu", "cuda"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingError("device", "there is no GPU that torch can use", "use cpu")
 
 
 @contextmanager

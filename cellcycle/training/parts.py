@@ -22,6 +22,7 @@ from cellcycle.inputs import Inputs
 from cellcycle.splits import Fold, check_no_leak, joined, overlapping, stratified_folds
 from cellcycle.training.baseline import DNA_CONTENT, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
+from cellcycle.training.loop import check_device
 
 _TICK_S = 1.0
 # In the state of each training: epochs done. In that of all: what was asked for.
@@ -195,10 +196,10 @@ def jobs_of(jobs: int | None, device: str) -> int:
 def device_of(name: str) -> str:
     """Return the device to train on: "auto" is a GPU where torch has one."""
     check_choice("device", name, ("auto", "cpu", "cuda"))
-    has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
-        raise SettingError("device", "there is no GPU that torch can use", "use auto or cpu")
-    return "cuda" if has_gpu and name != "cpu" else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(name)
+    return name
 
 
 class Clock:
