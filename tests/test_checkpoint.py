@@ -180,6 +180,25 @@ def test_a_network_from_outside_is_registered_trained_saved_loaded_and_predicts(
 
 
 @pytest.mark.slow
+def test_a_network_of_which_no_graph_can_be_made_is_refused_in_one_line(tmp_path, monkeypatch, blobs):
+    from torch import nn
+
+    from cellcycle.networks import NETWORKS
+    from cellcycle.training import NetworkClassifier
+
+    class Undecided(nn.Flatten):
+        def forward(self, images):
+            return super().forward(images if images.mean() > 0 else -images)
+
+    monkeypatch.setitem(NETWORKS, "mine", lambda channels, size_px: (Undecided(), channels * size_px**2))
+    images, labels = blobs
+    classifier = NetworkClassifier("mine", epochs=0).fit(images, labels % 3)
+    with pytest.raises(SettingError, match=r"^network: it cannot be written as a graph \(.*\); let its body"):
+        save_checkpoint(tmp_path / "mine", classifier, InputRule(32), ABOUT)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_a_measurement_registered_in_one_place_is_trained_on_saved_and_predicted_with(tmp_path, monkeypatch):
     from cellcycle.datasets import NucleusDataset
     from cellcycle.inputs import prepare

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from cellcycle.errors import SettingError
 from cellcycle.networks import NETWORKS, build_network, n_parameters
@@ -99,9 +100,19 @@ def test_an_option_that_a_network_does_not_take_is_refused_by_name(name, options
 
 def test_a_network_from_outside_takes_the_options_that_it_names(monkeypatch):
     def mine(channels, size_px, width):
-        return torch.nn.Flatten(), channels * size_px**2 * (1 if width is None else width)
+        n_features = 2 if width is None else width
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * size_px**2, n_features)), n_features
 
     monkeypatch.setitem(NETWORKS, "mine", mine)
-    assert [build_network("mine", width=width).head.in_features for width in (None, 3)] == [4096, 3 * 4096]
+    assert [build_network("mine", width=width).head.in_features for width in (None, 3)] == [2, 3]
     with pytest.raises(SettingError, match="mine does not take it"):
         build_network("mine", dropout=0.5)
+
+
+@pytest.mark.parametrize(
+    ("body", "n_features"), [(nn.Sequential(nn.AvgPool2d(8), nn.Flatten()), 5), (nn.AvgPool2d(8), 4)]
+)
+def test_a_body_that_gives_other_features_than_it_names_is_refused(monkeypatch, body, n_features):
+    monkeypatch.setitem(NETWORKS, "mine", lambda channels, size_px: (body, n_features))
+    with pytest.raises(SettingError, match=r"its body makes \(2, .* of 2 images, and names \d features"):
+        build_network("mine", size_px=16)

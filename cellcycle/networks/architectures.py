@@ -24,7 +24,8 @@ def register_network(name: str, build: Callable) -> None:
     """Make a network of your own known by name, for training and for loading what was trained.
 
     `build` takes `channels`, `size_px` and, of the options of `build_network`, those that it names, by keyword; it
-    returns the body, a module from images (N, channels, size_px, size_px) to features (N, F), and F.
+    returns the body, a module from images (N, channels, size_px, size_px) to features (N, F), and F. To be saved, the
+    body does the same with every image, by operations that `torch.export` knows.
 
     Examples
     --------
@@ -90,7 +91,19 @@ def build_network(
     options = {"width": width, "dropout": dropout, "stem_stride": stem_stride, "batch_norm": batch_norm}
     options = _taken(name, {"channels": channels, "size_px": size_px} | options)
     body, n_features = NETWORKS[name](**options)
+    if name not in _OURS:
+        _check_body(body, n_features, torch.zeros(2, channels, size_px, size_px))
     return Network(body, n_features, n_classes, n_measurements)
+
+
+def _check_body(body: nn.Module, n_features: int, images: torch.Tensor) -> None:
+    """Refuse a body that does not give so many features an image."""
+    with torch.no_grad():
+        found = body.eval()(images)
+    body.train()
+    if tuple(found.shape) != (len(images), n_features):
+        finding = f"its body makes {tuple(found.shape)} of {len(images)} images, and names {n_features} features"
+        raise SettingError("network", finding, "return a body that gives (N, F), and F")
 
 
 def _taken(name: str, options: dict) -> dict:

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from cellcycle.errors import SettingError, reason_of
+
 # End the names of tensors that a graph holds in half precision, where that is exact and worth a node, and of factors by
 # which it holds a filter multiplied, as those of a batch normalisation.
 _HALF, _FACTORS, _LEAST_HALVED = ".half", ".factors", 1000
@@ -18,21 +20,27 @@ _HALF, _FACTORS, _LEAST_HALVED = ".half", ".factors", 1000
 def onnx_graph(model, examples: dict, output: str, dynamic_shapes):
     """Return the graph (onnx.ModelProto) of a network, freed of everything that tells where it was made.
 
-    `examples` are tensors by the names of the inputs, `dynamic_shapes` those of `torch.onnx.export`.
+    `examples` are tensors by the names of the inputs, `dynamic_shapes` those of `torch.onnx.export`. A network of which
+    no graph can be made is a `SettingError`.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model,
-            tuple(examples.values()),
-            input_names=list(examples),
-            output_names=[output],
-            dynamic_shapes=dynamic_shapes,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                model,
+                tuple(examples.values()),
+                input_names=list(examples),
+                output_names=[output],
+                dynamic_shapes=dynamic_shapes,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            finding = f"it cannot be written as a graph ({reason_of(error.__cause__ or error)})"
+            remedy = "let its body do the same with every image, by operations that torch.export knows"
+            raise SettingError("network", finding, remedy) from error
     graph = program.model_proto
     for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.input,
                  *graph.graph.output, *graph.graph.initializer):  # fmt: skip
