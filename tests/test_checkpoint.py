@@ -238,6 +238,16 @@ def test_a_measurement_registered_in_one_place_is_trained_on_saved_and_predicted
     assert (abs(classifier.predict_proba(swapped) - expected) > 0.05).all()
 
 
+@pytest.mark.parametrize("name", ["light", "dna_copies", "kind"])
+def test_a_measurement_is_not_registered_by_the_name_of_another_column(monkeypatch, name):
+    from cellcycle.predict import table_columns
+
+    # By that of light, pictures would be divided by it.
+    monkeypatch.setattr("cellcycle.predict.table.NUCLEUS_COLUMNS", ["area_px", name, "flags"])
+    with pytest.raises(SettingError, match=f"^measurement: '{name}' is a column of every table"):
+        table_columns(("A", "B"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic", "dna-content"])
 def test_a_classifier_of_names_is_saved_in_the_order_of_the_card(tmp_path, blobs, name):

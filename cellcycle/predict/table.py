@@ -6,6 +6,7 @@ than predicting one nucleus.
 
 import numpy as np
 
+from cellcycle.errors import SettingError
 from cellcycle.segmentation.measurements import NUCLEUS_COLUMNS
 
 _FIRST = ["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]
@@ -33,6 +34,9 @@ def table_columns(classes: tuple[str, ...]) -> list[str]:
     """
     # Now, for measurements may have been registered since.
     measured = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
+    for name in measured:
+        if name in _LAST:
+            raise SettingError("measurement", f"{name!r} is a column of every table", "register it by another name")
     return [*_FIRST, *(f"p_{c}" for c in classes), "flags", *measured, *_LAST]
 
 
