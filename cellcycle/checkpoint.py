@@ -223,7 +223,7 @@ def _keep_others(folder: Path, work: Path) -> None:
 
 def write_card(folder, card: dict) -> None:
     """Write `model.json` with the hash of its own content, e.g. after scores were added."""
-    card = json.loads(json.dumps(card))
+    card = json.loads(json.dumps(card, default=np.generic.item))
     card["card_sha256"] = card_sha256(card)
     with whole_file(Path(folder) / "model.json") as work:
         work.write_text(json.dumps(card, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")

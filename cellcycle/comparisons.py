@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from cellcycle import metrics
-from cellcycle.errors import DataError
+from cellcycle.errors import DataError, check_choice
 from cellcycle.results import Record
 
 # Training sets in which every class has the same number of images, and so the same share.
@@ -33,6 +33,7 @@ def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
     """
     if as_trained:
         return record.predicted
+    check_choice("score", score, (*metrics.SCORES, *(_RECALL + name for name in record.classes)))
     score = "balanced_accuracy" if score.startswith(_RECALL) else score
     n_classes = len(record.classes)
     shares = np.bincount(record.labels, minlength=n_classes) / len(record.labels)

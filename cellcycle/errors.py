@@ -87,12 +87,13 @@ def check_choice(option: str, value, allowed) -> None:
         raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(map(str, allowed))}")
 
 
-def check_whole(option: str, value, least: int = 0, most: int = 2**31 - 1) -> None:
-    """Refuse a value that is no whole number in a range."""
+def check_whole(option: str, value, least: int = 0, most: int = 2**31 - 1) -> int:
+    """Return a whole number, whatever holds it; refuse a value that is none in a range."""
     is_plain = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_plain or not least <= value <= most:
         finding = f"{value!r} is {'out of range' if is_plain else 'no plain whole number'}"
         raise SettingError(option, finding, f"give a whole number from {least} to {most}")
+    return int(value)
 
 
 def check_size(option: str, value) -> None:

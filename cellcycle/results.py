@@ -163,7 +163,7 @@ def run_id(key: dict, data_identity: str) -> str:
     'nagao6_D3_43cf0042d1'
     """
     # The 1 stood for the format when the names were made; it stays, for they are written in cards and texts.
-    text = json.dumps([1, key, data_identity], sort_keys=True)
+    text = json.dumps([1, key, data_identity], sort_keys=True, default=np.generic.item)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
     parts = [str(key[name]) for name in NAMED if key.get(name)]
     return "_".join([*parts, digest])
@@ -198,6 +198,7 @@ def write_run(root, config: dict, data: dict, predictions, history=None, default
 
 def write_facts(folder: Path, run: dict) -> None:
     """Write `run.json` with the hash of all that it says."""
+    run = _plain(run)
     text = json.dumps(run | {"facts_sha256": _facts_sha256(run)}, indent=1)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
 
@@ -267,8 +268,8 @@ def _whole(root, config, data_identity, defaults) -> Record | None:
 
 
 def _plain(value):
-    """Return a value as JSON gives it back: tuples as lists."""
-    return json.loads(json.dumps(value))
+    """Return a value as JSON gives it back: tuples as lists, numbers of NumPy as Python's."""
+    return json.loads(json.dumps(value, default=np.generic.item))
 
 
 def _facts_sha256(run: dict) -> str:

@@ -21,7 +21,7 @@ def score_table(records, names=None, as_trained=False) -> pd.DataFrame:
     training run of one fold) and ms_per_nucleus (prediction), both in computing time of one core, where a CPU was
     used. `as_trained` as in `comparisons.calls`.
     """
-    rows = []
+    rows, records = [], list(records)
     for record in records:
         row = {"training_set": _training_set(record)}
         for name in (*metrics.SCORES, *(f"recall_{c}" for c in record.classes)):

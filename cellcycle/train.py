@@ -96,9 +96,9 @@ def train(
     DataError, SettingError, CheckpointError
         In one line, before the work.
     """
-    for name, value, least in (("folds", folds, 2), ("epochs", epochs or 1, 1), ("seed", seed, 0), ("size", size, 4)):
-        if value is not None:
-            check_whole(name, value, least)
+    folds, seed = check_whole("folds", folds, 2), check_whole("seed", seed, 0)
+    epochs = epochs and check_whole("epochs", epochs, 1)
+    size = None if size is None else check_whole("size", size, 4)
     output = Path(output) if Path(output).name.strip(".") else Path(output).resolve()
     check_words(output, {"name": output.name}, "name another folder", SettingError)
     if shipped_name(output.name) or output.name.lower() == "auto":

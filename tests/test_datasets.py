@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cellcycle.datasets import is_named, load_dataset
+from cellcycle.datasets import NucleusDataset, is_named, load_dataset, make_simulated
 from cellcycle.datasets.simulated import load_simulated
 from cellcycle.errors import DataError, SettingError
 
@@ -260,3 +260,40 @@ def test_data_that_lie_where_a_name_leads_are_meant_but_no_empty_folder_and_no_m
         found.append(is_named("simulated"))
     (tmp_path / "simulated" / "model.json").unlink()
     assert [*found, is_named("simulated")] == [True, True, True, True, False] and not is_named("others")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"labels": [0, 1]}, "12 images for 2 labels"),
+        ({"labels": list("abababababab")}, "labels of <U1"),
+        ({"labels": [0, 2] * 6}, "labels of int64, such as 2"),
+        ({"labels": [0.5, 1] * 6}, "such as 0.5"),
+        ({"images": np.zeros((12, 8, 8))}, r"images of shape \(12, 8, 8\)"),
+        ({"groups": ["a"]}, "1 groups for 12 labels"),
+    ],
+)
+def test_a_set_made_by_hand_holds_arrays_and_one_of_each_a_nucleus(wrong, message):
+    given = {
+        "images": np.zeros((12, 1, 8, 8), np.float32).tolist(),
+        "labels": [0, 1] * 6,
+        "groups": list("aabbccddeeff"),
+    }
+    about = {"name": "mine", "classes": ("a", "b"), "sample_ids": range(12), "identity": "mine", "origin": "real"}
+    made = NucleusDataset(**given, **about)
+    assert made.images.shape == (12, 1, 8, 8)
+    assert made.select([0, 5]).groups.tolist() == ["a", "c"]
+    with pytest.raises(DataError, match=message):
+        NucleusDataset(**given | wrong, **about)
+
+
+def test_no_path_is_not_the_folder_one_is_in():
+    with pytest.raises(SettingError, match="the path is empty"):
+        load_dataset("")
+
+
+def test_numbers_of_numpy_name_the_same_simulated_set():
+    plain = make_simulated("few", {"G1": 3, "M": 1}, 32, 5)
+    given = make_simulated("few", {"G1": np.int64(3), "M": np.int32(1)}, np.int64(32), np.uint8(5))
+    assert plain.identity == given.identity
+    np.testing.assert_array_equal(plain.images, given.images)

@@ -4,7 +4,7 @@ import pytest
 
 from cellcycle import comparisons, metrics, results, summaries
 from cellcycle.datasets import NucleusDataset
-from cellcycle.errors import DataError
+from cellcycle.errors import DataError, SettingError
 from cellcycle.phases import PHASES
 
 FACTS = ("train_s", "predict_s", "n_parameters")
@@ -18,6 +18,14 @@ def test_score_table_has_values_inside_their_intervals(make_record):
         assert (table[score] <= table[f"{score}_high"]).all()
         assert table.loc["good", score] > table.loc["poor", score]
     assert table["ms_per_nucleus"].iloc[0] == pytest.approx(1.0)
+
+
+def test_records_may_come_one_by_one_and_a_class_that_is_none_is_refused(make_record):
+    records = [make_record(a) for a in (0.5, 0.9)]
+    pd.testing.assert_frame_equal(summaries.score_table(r for r in records), summaries.score_table(records))
+    for score in ("recall_X", "accuracies"):
+        with pytest.raises(SettingError, match=f"score: '{score}' is unknown"):
+            comparisons.compare(*records, score)
 
 
 def test_shown_table_is_text_with_intervals(make_record):

@@ -37,6 +37,12 @@ from tests.test_tasks import alive, wait_for
 pytestmark = pytest.mark.slow
 
 
+def test_numbers_of_numpy_train_the_same_model(cells, tmp_path, trained):
+    quick = QUICK | {name: np.int64(QUICK[name]) for name in ("epochs", "folds", "size")}
+    again = train(cells, tmp_path / "model", **quick, seed=np.uint8(0))
+    assert (again.version, again.card) == (trained.version, trained.card)
+
+
 def test_a_model_is_trained_judged_and_trained_further(cells, tmp_path):
     said = []
     first = train(cells, tmp_path / "first", **QUICK, say=said.append)

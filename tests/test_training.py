@@ -277,6 +277,16 @@ def test_what_cannot_be_learned_from_is_refused(blobs, spoil, message):
         NetworkClassifier("logistic", epochs=1).fit(*spoil(*blobs))
 
 
+def test_numbers_of_numpy_find_the_record_of_the_same_run(tmp_path, dataset):
+    run = {"model": "nn", "width": 8, "epochs": 1}
+    (made,) = cross_validate(dataset, [run], tmp_path, n_folds=2, seed=3)
+    given = {"model": "nn", "width": np.int64(8), "epochs": np.int32(1)}
+    (found,) = cross_validate(dataset, (g for g in [given]), tmp_path, n_folds=np.int64(2), seed=np.int64(3))
+    assert found.folder == made.folder and [f.name for f in tmp_path.iterdir()] == [made.folder.name]
+    (first,) = cross_validate(dataset, [given], tmp_path / "other", n_folds=np.int64(2), seed=np.int64(3))
+    assert first.run["config"] == made.run["config"] and first.folder.name == made.folder.name
+
+
 @pytest.mark.parametrize("device", ["tpu", "cuda", "cuda:1", "gpu", 0])
 def test_a_device_that_is_not_here_is_refused_in_one_line(blobs, monkeypatch, device):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

@@ -82,6 +82,8 @@ def source_kind(source) -> str:
     A folder with a `manifest.csv` in it counts as that, which may know the groups; a table that says which nucleus
     of an image is meant is one of whole fields.
     """
+    if not os.fspath(source):
+        raise SettingError("data", "the path is empty", "name a data set, folder or table")
     if is_named(source):
         return "simulated" if str(source) in SIMULATED else "public"
     path = Path(source).expanduser()

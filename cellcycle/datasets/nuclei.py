@@ -11,6 +11,8 @@ from cellcycle.errors import DataError
 
 # Images of a class below which a model cannot be trained and judged, and below which its scores say little.
 FEWEST, FEW = 5, 20
+# What each has one of, beside its label.
+_OF_EACH = ("images", "sample_ids", "groups", "slides", "pixel_sizes_um", "stated_um", "places", "marks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,8 @@ class NucleusDataset:
     (N, 2) the index of their field and their index among the nuclei found there.
     `marks` (N, K) are those of `splits.marks_of`, of pictures as they were read, whatever they were resampled to.
     `as_read` says what the files hold, `truth` what the simulator knows, a row an image, `notes` what was mended or
-    left out, of which `exported` says in what the files of two classes differ.
+    left out, of which `exported` says in what the files of two classes differ. What is not one a nucleus, or a label of
+    no class, is a `DataError`.
     """
 
     name: str
@@ -51,6 +54,20 @@ class NucleusDataset:
     truth: pd.DataFrame | None = None
     notes: tuple[str, ...] = field(default=())
     exported: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name in ("labels", *_OF_EACH):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name)))
+                if len(getattr(self, name)) != self.labels.size:
+                    finding = f"{len(getattr(self, name))} {name} for {self.labels.size} labels"
+                    raise DataError(self.name, finding, "give one a nucleus")
+        if self.images.ndim != 4:
+            raise DataError(self.name, f"images of shape {self.images.shape}", "give them as (N, C, H, W)")
+        outside = np.setdiff1d(self.labels, np.arange(len(self.classes)))
+        if self.labels.size and (outside.size or self.labels.dtype.kind not in "iu"):
+            finding = f"labels of {self.labels.dtype}, such as {(*outside, *self.labels)[0]}"
+            raise DataError(self.name, finding, f"give places in its {len(self.classes)} classes")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,11 +112,9 @@ class NucleusDataset:
         """Return the images at `indices` ((M,) int or bool), keeping name and classes."""
         indices = np.arange(len(self))[indices]
         digest = hashlib.blake2b(indices.astype("<i8").tobytes(), digest_size=5).hexdigest()
-        of_each = ("images", "labels", "sample_ids", "groups", "slides")
-        of_each += ("pixel_sizes_um", "stated_um", "places", "marks")
         return replace(
             self,
-            **{name: getattr(self, name)[indices] for name in of_each if getattr(self, name) is not None},
+            **{name: getattr(self, name)[indices] for name in ("labels", *_OF_EACH) if getattr(self, name) is not None},
             truth=None if self.truth is None else self.truth.iloc[indices].reset_index(drop=True),
             identity=self.identity if len(indices) == len(self) else f"{self.identity}[{digest}]",
         )

@@ -125,7 +125,7 @@ class SimulationParameters:
             value, is_whole = getattr(self, f.name), f.type is int
             is_above, most = is_whole or f.name.endswith(_ABOVE_0), 1 if f.name.endswith(_TO_1) else float_info.max
             is_number = isinstance(value, Integral if is_whole else Real)
-            if not is_number or not 0 <= value <= most or (is_above and value == 0):
+            if not is_number or not 0 <= float(value) <= most or (is_above and value == 0):
                 remedy = f"choose a {'whole ' * is_whole}number {'above' if is_above else 'from'} 0"
                 raise SettingError(f.name, f"{value!r} is impossible", remedy + " to 1" * (most == 1))
 

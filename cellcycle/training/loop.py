@@ -210,7 +210,7 @@ def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) 
     # Copies: parameters may share their memory, and channels-last ones are not contiguous.
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with whole_file(file) as work:
-        work.write_bytes(save(tensors, metadata={"facts": json.dumps(facts)}))
+        work.write_bytes(save(tensors, metadata={"facts": json.dumps(facts, default=np.generic.item)}))
 
 
 def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list:
