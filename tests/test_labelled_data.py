@@ -805,8 +805,9 @@ def test_a_set_without_groups_warns_that_scores_may_flatter(cells):
 
 def test_classes_that_lie_in_groups_of_their_own_are_told(cells):
     labels, slides = np.repeat([0, 1, 2], 30), np.repeat([f"slide {k}" for k in range(9)], 10)
-    some = replace(load_dataset(cells), images=np.zeros((90, 1, 8, 8), np.float32), labels=labels, groups=slides)
-    some = replace(some, classes=("G1", "S", "M"), sample_ids=np.arange(90).astype(str), pixel_sizes_um=None)
+    made = {"images": np.zeros((90, 1, 8, 8), np.float32), "labels": labels, "groups": slides, "marks": None}
+    made |= {"classes": ("G1", "S", "M"), "sample_ids": np.arange(90).astype(str), "pixel_sizes_um": None}
+    some = replace(load_dataset(cells), **made, stated_um=None)
     said = "G1 and M differ in group (slide 0, slide 6), and so do 2 more pairs: a model can tell them by it"
     assert some.check_for_training() == (said,) and said in some.report()
     # Slides that hold all classes tell none, nor do groups of few cells, copies or none.

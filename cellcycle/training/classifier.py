@@ -156,8 +156,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             check_scalar(getattr(self, name), name, Integral, min_val=least)
         check_choice("turns", self.turns, TURNS)
         check_device(self.device)
-        for name in ("moves", "batch_norm"):
-            # Any word would be taken for yes.
+        for name in ("moves", "batch_norm"):  # any word would be taken for yes
             check_scalar(getattr(self, name), name, (bool, np.bool_))
 
     def restore(self, weights: dict, channels: int, rule: InputRule, n_classes: int):
@@ -265,7 +264,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """Return the most probable class (N,) of `Inputs` or images (N, C, H, W), which are finite."""
         X = Inputs.of(X)
         assert_all_finite(X.images, input_name="X")
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        called = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[called]
 
     @property
     def n_parameters_(self) -> int:
