@@ -18,13 +18,15 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import rankdata
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from cellcycle import metrics
-from cellcycle.errors import check_choice, needing
+from cellcycle.errors import SettingError, check_choice, check_whole, needing
 from cellcycle.inputs import Inputs
 from cellcycle.networks import positions_of
 from cellcycle.training.augmentation import border_level
+from cellcycle.training.classifier import of_shape
 from cellcycle.training.loop import seeded
 
 # Sides of the smallest maps that still say where in a nucleus something lies.
@@ -65,7 +67,8 @@ def occlusion(classifier, inputs, classes=None, window_px: int | None = None) ->
     """
     attr = _captum()
     given, classes = _checked(classifier, inputs, classes)
-    side = window_px or max(2, given.shape[-1] // 8)
+    widest = given.shape[-1]
+    side = max(2, widest // 8) if window_px is None else check_whole("window_px", window_px, 1, widest)
 
     def of_view(network, inputs, measured):
         def probability(x, m):
@@ -200,10 +203,16 @@ def _captum():
 
 
 def _checked(classifier, inputs, classes):
-    inputs = Inputs.of(inputs).measured_by(classifier.measurements_)
-    if classes is None:
-        classes = classifier.logits(inputs).argmax(axis=1)
-    return inputs, torch.as_tensor(np.asarray(classes, dtype=np.int64))
+    check_is_fitted(classifier)
+    inputs, n_classes = of_shape(classifier, inputs).measured_by(classifier.measurements_), len(classifier.classes_)
+    if not len(inputs):
+        raise SettingError("inputs", "they hold no image", "give at least one")
+    classes = np.asarray(classifier.logits(inputs).argmax(axis=1) if classes is None else classes)
+    outside = np.setdiff1d(classes, np.arange(n_classes))
+    if outside.size or classes.size not in (1, len(inputs)):
+        finding = f"{classes.size} of them for {len(inputs)} images, such as {(*outside, *classes.flat)[0]}"
+        raise SettingError("classes", finding, f"give places, 0 to {n_classes - 1}, in the order of `classes_`")
+    return inputs, torch.as_tensor(classes.astype(np.int64))
 
 
 def _over_views(classifier, inputs: Inputs, of_view: Callable) -> np.ndarray:

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
 from cellcycle import explain
 from cellcycle.errors import SettingError
@@ -166,3 +167,20 @@ def test_explained_calls_are_drawn_as_measured():
     row |= {"lost_without": 0.1, "lost_without_low": 0.0, "lost_without_high": 0.2}
     figure = plots.explained_calls(pd.DataFrame([row, row], index=["area", "all"]))
     assert [bar.get_width() for bar in figure.axes[0].patches] == [0.7, 0.7]
+
+
+@pytest.mark.parametrize("wrong", [[9] * 4, [-1] * 4, [0, 1], [0.5] * 4, ["G1"] * 4])
+def test_what_cannot_be_explained_is_refused_in_one_line(blobs, wrong):
+    images, labels = blobs[0][:4], blobs[1][:4]
+    classifier = quick("nagao3", images, labels)
+    for method in (explain.grad_cam, explain.occlusion):
+        with pytest.raises(SettingError, match=r"^classes: "):
+            method(classifier, images, wrong)
+        with pytest.raises(SettingError, match="no image"):
+            method(classifier, images[:0])
+        with pytest.raises(NotFittedError):
+            method(NetworkClassifier(), images)
+        np.testing.assert_array_equal(method(classifier, images, 0), method(classifier, images, [0] * 4))
+    for side in (0, 33, 4.0):
+        with pytest.raises(SettingError, match=r"^window_px: "):
+            explain.occlusion(classifier, images, window_px=side)

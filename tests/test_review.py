@@ -84,6 +84,12 @@ def test_labels_are_read_back_as_they_were_said(table, tmp_path):
     assert found["call"].tolist() == table["call"][[1, 3]].tolist()
 
 
+@pytest.mark.parametrize("k", [-1, 999])
+def test_what_is_said_of_no_row_is_said_of_no_other(table, k):
+    with pytest.raises(DataError, match=rf"row {k} of {len(table)} is said to be M"):
+        review.labelled_rows(table, {0: "G1", k: "M"})
+
+
 def test_a_guessed_pixel_size_is_not_handed_on(table):
     guessed = table.assign(flags="edge;scale_unknown")
     (row,) = review.labelled_rows(guessed, {0: "S"})

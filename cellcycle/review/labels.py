@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from cellcycle.datasets.labels import LABEL_COLUMNS, MORE_COLUMNS
+from cellcycle.errors import DataError
 from cellcycle.files import whole_file
 from cellcycle.names import guarded
 
@@ -18,10 +19,13 @@ def labelled_rows(columns, said: Mapping[int, str]) -> list[dict]:
     """
     kept = [name for name in (*LABEL_COLUMNS, *MORE_COLUMNS) if name == "label" or name in columns]
     values = {name: list(columns[name]) for name in {*kept, "flags"} - {"label"} if name in columns}
-    rows = []
+    rows, n_rows = [], len(values["image"])
     for k, label in sorted(said.items()):
         if not label:
             continue
+        if not 0 <= k < n_rows:
+            # From the end it would be another nucleus.
+            raise DataError("labels", f"row {k} of {n_rows} is said to be {label}", "give positions of rows, from 0")
         row = {name: label if name == "label" else values[name][k] for name in kept}
         row["nucleus_id"] = int(row["nucleus_id"])
         if "pixel_size_um" in row and "scale_unknown" in values.get("flags", [""] * (k + 1))[k].split(";"):
