@@ -247,7 +247,7 @@ def _densities(logs: np.ndarray, step: float, flat: float, position, cv, ratio, 
     width = np.hypot(cv, step / np.sqrt(12))[..., np.newaxis]
     bells = np.exp(-0.5 * ((logs - means[..., np.newaxis]) / width) ** 2) + 1e-300
     bells /= width * np.sqrt(2 * np.pi) / step
-    s, *parts = (own.mean(axis=-2) for own in np.split(bells[..., 2:, :], len(steps), axis=-2))
+    s, *parts = (bells[..., at : at + _S_STEPS, :].mean(axis=-2) for at in range(2, bells.shape[-2], _S_STEPS))
     return np.stack([bells[..., 0, :], s, bells[..., 1, :], np.full(s.shape, flat), *parts], axis=-2)
 
 
@@ -267,7 +267,7 @@ def _mixture(
     # Every round is two products: of matrices, with a row each, (..., 1, 4), or of one mixture in half of their time.
     is_one, turned, shares = densities.ndim == 2, np.swapaxes(densities, -1, -2), counts / counts.sum()
     weights = np.array([0.5, 0.2, 0.25, 0.05, 0.05][int(not has_g1) :][: densities.shape[-2]])
-    product, weights = (np.dot, weights) if is_one else (np.matmul, weights[np.newaxis])
+    product, weights = (np.ndarray.dot, weights) if is_one else (np.matmul, weights[np.newaxis])
     for _ in range(rounds):
         weights = weights * product(shares / product(weights, densities), turned)
     found = np.log(product(weights, densities)) @ counts
