@@ -21,6 +21,7 @@ from cellcycle.segmentation.regions import (
     bands,
     boxes_of,
     flat_areas,
+    renumbered,
     sums_of,
     thinned,
 )
@@ -210,9 +211,9 @@ def _dirt(pixels: np.ndarray) -> np.ndarray | None:
     is_fibre = (lengths > _FIBRE_LENGTH * diameter) & (areas / lengths < 0.7 * diameter)
     is_dirt = (lights > _DIRT_BRIGHTNESS * brightness * areas) & (lights > _DIRT_LIGHT * light)
     is_dirt |= lights > _NEVER_BRIGHTNESS * brightness * areas
-    chosen = np.concatenate([[False], is_fibre | is_dirt])[bright]
-    if not chosen.any():
+    if not (is_fibre | is_dirt).any():
         return None
+    chosen = renumbered(bright, np.concatenate([[False], is_fibre | is_dirt]), np.empty(bright.shape, bool))
     return ndimage.binary_dilation(chosen, ndimage.generate_binary_structure(2, 1), iterations=4)
 
 
@@ -236,11 +237,11 @@ def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
         thin, _ = ndimage.label(n_reached, EIGHT)
         n_px = areas_of(thin)
         # Nothing has fewer pixels than its box is long: most are grain, whose boxes would fill the memory.
-        thin[(n_px < length * diameter / np.sqrt(2))[thin]] = 0
+        renumbered(thin, np.where(n_px < length * diameter / np.sqrt(2), 0, np.arange(len(n_px))))
         lengths = _lengths(thin)
         is_fibre = (lengths > length * diameter) & (n_px[1 : 1 + len(lengths)] < _FAINT_WIDTH * diameter * lengths)
         if is_fibre.any():
-            fibres = fibres | np.concatenate([[False], is_fibre])[thin]
+            fibres = fibres | renumbered(thin, np.concatenate([[False], is_fibre]), np.empty(thin.shape, bool))
         # Of a large field the next ones would be made beside these.
         del thin
     return np.broadcast_to(fibres, labels.shape)

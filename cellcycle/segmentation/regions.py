@@ -56,11 +56,12 @@ def sums_of(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return made
 
 
-def renumbered(labels: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Give labels (H, W) int32 other numbers, `new` (K + 1,), in place; return them."""
+def renumbered(labels: np.ndarray, new: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
+    """Give labels (H, W) int32 other numbers, `new` (K + 1,), in place or `into` another array; return them."""
+    made = labels if into is None else into
     for band in bands(labels):
-        labels[band] = new[labels[band]]
-    return labels
+        made[band] = new[labels[band]]
+    return made
 
 
 def boxes_of(labels: np.ndarray) -> list[tuple[int, tuple[slice, slice]]]:
