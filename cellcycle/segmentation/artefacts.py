@@ -21,6 +21,7 @@ from cellcycle.segmentation.regions import (
     bands,
     boxes_of,
     flat_areas,
+    give_back,
     renumbered,
     sums_of,
     thinned,
@@ -69,6 +70,7 @@ class Picture:
 
     def flags(self, labels: np.ndarray) -> dict[str, set[int]]:
         """Return by flag the labels of the nuclei that touch what was painted over, or a fibre too faint for that."""
+        give_back(labels)
         touched: dict[str, set[int]] = {}
         masks = ((kind, np.unpackbits(bits, 1, labels.shape[1]).view(bool)) for kind, bits in self.painted.items())
         for kind, mask in chain(masks, [("fibre", _faint_fibres(self.pixels, labels))]):
@@ -96,6 +98,7 @@ def look_over(pixels: np.ndarray) -> Picture:
                 flat[mask] = 0
         # It is as large as the picture, and not looked at again.
         flat = None if name == "drawn" else flat
+        give_back(pixels)
     return Picture(pixels, painted)
 
 

@@ -12,7 +12,7 @@ from cellcycle.errors import ImageError, SettingError, check_choice, check_size,
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.measurements import measure_nucleus
-from cellcycle.segmentation.regions import about, areas_of, as_picture, boxes_of, renumbered, thinned
+from cellcycle.segmentation.regions import about, areas_of, as_picture, boxes_of, give_back, renumbered, thinned
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
@@ -112,6 +112,7 @@ def find_in_field(
         if labels is None or not labels.any():
             # What stands out but is no nucleus to the network is outlined all the same, for the flags to judge.
             labels = _by_watershed(pixels, survey, tile_px)
+        give_back(pixels)
         labels = _without_ground(pixels, _without_glow(pixels, _without_noise(pixels, _numbered(labels))))
         labels = joined_sisters(pixels, labels)
         if labels.max() > MOST_NUCLEI:

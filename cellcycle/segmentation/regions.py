@@ -1,5 +1,7 @@
 """Numbers of the labelled regions of a picture, a band of rows at a time: no copy is as large as a large picture."""
 
+import ctypes
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,6 +36,13 @@ def bands(pixels: np.ndarray) -> Iterator[slice]:
     """Go down a picture (H, W) by bands of rows of about a million pixels."""
     rows = max(1, _BAND_PX // max(pixels.shape[1], 1))
     return (slice(top, top + rows) for top in range(0, pixels.shape[0], rows))
+
+
+def give_back(pixels: np.ndarray) -> None:
+    """Give back to the system, of a large picture, what was freed between arrays that are held: a quarter of a GB."""
+    if pixels.size > _MOST_PX and sys.platform == "linux":
+        # Other C libraries than GNU's have no such function.
+        getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)
 
 
 def areas_of(labels: np.ndarray) -> np.ndarray:
