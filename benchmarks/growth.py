@@ -16,6 +16,7 @@ fields spends itself, which no worker takes off it: beside two processes, and tw
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -79,14 +80,15 @@ def write(folder: Path, series: str, n: int, tile: np.ndarray) -> dict[str, floa
 
 def measure(series: str, sizes) -> pd.DataFrame:
     """Return one row a point: series, n, fields, pixels, nuclei found, processor seconds, peak memory."""
-    # In a process of its own: what this one has held counts as memory of those that it starts.
+    # In processes of their own: what this one has held counts as memory of those that it starts.
     (tile,) = tasks.run(simulated, iter([TILES[series]]), 2)
     rows: list = []
     start = run([*COMMAND, "models"], 3)["cpu_s"]
     for n in sizes:
         with TemporaryDirectory() as scratch:
             (images := Path(scratch, "images")).mkdir()
-            size, table = write(images, series, n, tile), Path(scratch, "table.csv")
+            (size,) = tasks.run(partial(write, images, series, n), iter([tile]), 2)
+            table = Path(scratch, "table.csv")
             took = run([*COMMAND, "predict", images, "--output", table, "--jobs", "1"])
             nuclei = pd.read_csv(table, usecols=["nucleus_id"])["nucleus_id"].count()
         rows.append({"series": series, "n": n} | size | {"nuclei": nuclei, "start_s": start} | took)
