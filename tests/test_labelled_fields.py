@@ -289,7 +289,7 @@ def test_a_stated_pixel_size_that_cannot_be_is_not_taken(plate):
 def test_a_stated_pixel_size_that_no_nuclei_could_have_is_told_of(plate):
     folder, table = plate
     (note,) = load(folder, table[table["image"] == "a.tif"].assign(pixel_size_um=5.0)).notes
-    assert note.startswith("1 images: at 5 um a pixel its nuclei would have")
+    assert note.startswith("1 image: at 5 um a pixel its nuclei would have")
 
 
 def test_two_pixel_sizes_of_one_image_are_not_chosen_between(plate):

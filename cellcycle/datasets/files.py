@@ -152,7 +152,8 @@ def _much_wider(pictures, names) -> list[str]:
 
 def counted(said) -> list[str]:
     """Return notes of what is said of images, "" of most: the most frequent, with their numbers."""
-    return [f"{n} images: {one}" for one, n in Counter(filter(None, said)).most_common(_MOST_NOTES)]
+    most = Counter(filter(None, said)).most_common(_MOST_NOTES)
+    return [f"{n} image{'s' * (n > 1)}: {one}" for one, n in most]
 
 
 def differences(labels, planes) -> tuple[str, ...]:
