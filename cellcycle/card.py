@@ -5,6 +5,8 @@ import json
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
+
 from cellcycle.errors import CellCycleError, CheckpointError, SettingError
 from cellcycle.inputs import InputRule
 
@@ -19,6 +21,11 @@ _NEEDED = {
 _ENDS = ("value", "low", "high")
 _WORDS = ("classes", "name", "title", "version", "licence", "limits")
 _OPTIONAL = {"training": dict, "confidence": dict, "scores": dict, "flip_rates": dict, "data": dict}
+
+
+def as_json(value):
+    """Return a value as JSON gives it back: tuples as lists, numbers of NumPy as Python's."""
+    return json.loads(json.dumps(value, default=np.generic.item))
 
 
 def read_card(file: Path, model_files) -> dict:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.card import FORMAT, REMEDY, card_sha256, external_files, read_card
+from cellcycle.card import FORMAT, REMEDY, as_json, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
 from cellcycle.files import sha256_of, whole_file, whole_folder
@@ -223,7 +223,7 @@ def _keep_others(folder: Path, work: Path) -> None:
 
 def write_card(folder, card: dict) -> None:
     """Write `model.json` with the hash of its own content, e.g. after scores were added."""
-    card = json.loads(json.dumps(card, default=np.generic.item))
+    card = as_json(card)
     card["card_sha256"] = card_sha256(card)
     with whole_file(Path(folder) / "model.json") as work:
         work.write_text(json.dumps(card, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")

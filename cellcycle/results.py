@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cellcycle.card import as_json
 from cellcycle.errors import RecordError, SettingError
 from cellcycle.files import sha256_of, whole_folder
 
@@ -150,7 +151,7 @@ def key_of(config: dict, defaults: dict | None = None) -> dict:
     >>> key_of({"model": "nagao6", "epochs": 20, "seed": 0}, {"model": "nagao6", "epochs": 20})
     {'model': 'nagao6', 'seed': 0}
     """
-    config, defaults = _plain(config), _plain(defaults or {})
+    config, defaults = as_json(config), as_json(defaults or {})
     return {k: v for k, v in config.items() if k in NAMED or k not in defaults or v != defaults[k]}
 
 
@@ -163,7 +164,7 @@ def run_id(key: dict, data_identity: str) -> str:
     'nagao6_D3_43cf0042d1'
     """
     # The 1 stood for the format when the names were made; it stays, for they are written in cards and texts.
-    text = json.dumps([1, key, data_identity], sort_keys=True, default=np.generic.item)
+    text = json.dumps(as_json([1, key, data_identity]), sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
     parts = [str(key[name]) for name in NAMED if key.get(name)]
     return "_".join([*parts, digest])
@@ -198,7 +199,7 @@ def write_run(root, config: dict, data: dict, predictions, history=None, default
 
 def write_facts(folder: Path, run: dict) -> None:
     """Write `run.json` with the hash of all that it says."""
-    run = _plain(run)
+    run = as_json(run)
     text = json.dumps(run | {"facts_sha256": _facts_sha256(run)}, indent=1)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
 
@@ -241,7 +242,7 @@ def find_run(root, config: dict, data_identity: str, defaults: dict | None = Non
     folder = Path(root) / run_id(key_of(config, defaults), data_identity)
     if not os.path.isdir(folder):
         return None
-    record, wanted = read_run(folder), _plain(config)
+    record, wanted = read_run(folder), as_json(config)
     same = all(wanted[k] == v for k, v in record.config.items() if k in wanted)
     return record if same and record.data["identity"] == data_identity else None
 
@@ -265,11 +266,6 @@ def _whole(root, config, data_identity, defaults) -> Record | None:
         return find_run(root, config, data_identity, defaults)
     except RecordError:
         return None
-
-
-def _plain(value):
-    """Return a value as JSON gives it back: tuples as lists, numbers of NumPy as Python's."""
-    return json.loads(json.dumps(value, default=np.generic.item))
 
 
 def _facts_sha256(run: dict) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle import files
+from cellcycle.card import as_json
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.phases import PHASES
 
@@ -43,7 +44,7 @@ def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gra
     from cellcycle import simulation
 
     parameters = parameters or simulation.SimulationParameters()
-    key = json.dumps([simulation.VERSION, repr(parameters), counts, stain, size_px, seed], default=np.generic.item)
+    key = json.dumps(as_json([simulation.VERSION, repr(parameters), counts, stain, size_px, seed]))
     digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
     cache = files.build_dir() / "cache" / f"{files.slug(name)}-{size_px}px-seed{seed}-{digest}.npz"
     made = _read_cache(cache)

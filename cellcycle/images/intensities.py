@@ -145,10 +145,11 @@ def _is_underrun(raw: np.ndarray) -> bool:
     Between the ends few numbers occur, as in mere noise many do.
     """
     some, quarter = raw[:: max(1, raw.shape[0] // 256)], (np.iinfo(raw.dtype).max + 1) // 4
-    is_top, is_low = some >= 3 * quarter, some < quarter
-    between = [np.count_nonzero((some >= k * quarter) & (some < (k + 1) * quarter)) for k in (1, 2)]
-    if np.count_nonzero(is_top) < _LEAST_APART * min(between):
+    lies_in = (some // quarter).astype(np.uint8)
+    _, *between, n_top = np.bincount(lies_in.ravel(), minlength=4)
+    if n_top < _LEAST_APART * min(between):
         return False
+    is_top, is_low = lies_in == 3, lies_in == 0
     is_jump = (is_top[:, 1:] & is_low[:, :-1]) | (is_low[:, 1:] & is_top[:, :-1])
     is_alone = is_jump[:, 1:] & is_jump[:, :-1]
     return np.count_nonzero(is_alone) > _MOST_ALONE * some.size and len(np.unique(some[:, 1:-1][is_alone])) > 2

@@ -309,8 +309,8 @@ def well_name(text: str) -> str:
     >>> well_name("a1"), well_name("C012"), well_name("AB3"), well_name("AG9")
     ('A01', 'C12', 'AB03', '')
     """
-    found = re.fullmatch(r"([A-Z]|A[A-F])-?0*([1-9]\d?)", text.strip().upper())
-    return _named(*found.groups()) if found else ""
+    found = re.fullmatch(r"([A-Z]{1,2})-?0*([1-9]\d?)", text.strip().upper())
+    return _named(*found.groups()) if found and found[1] in ROWS else ""
 
 
 def _named(row: str, column: str) -> str:

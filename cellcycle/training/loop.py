@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cellcycle.card import as_json
 from cellcycle.errors import CheckpointError, SettingError, check_choice
 from cellcycle.files import whole_file
 from cellcycle.training.augmentation import warped
@@ -210,7 +211,7 @@ def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) 
     # Copies: parameters may share their memory, and channels-last ones are not contiguous.
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with whole_file(file) as work:
-        work.write_bytes(save(tensors, metadata={"facts": json.dumps(facts, default=np.generic.item)}))
+        work.write_bytes(save(tensors, metadata={"facts": json.dumps(as_json(facts))}))
 
 
 def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list:
