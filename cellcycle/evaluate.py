@@ -90,25 +90,24 @@ class Evaluation:
         made["drawn"] = f"{len(np.unique(units))} groups" if is_by_group else "cells"
         confusion = metrics.confusion_matrix(labels, calls, n_classes)
         samples = metrics.bootstrap_matrices(labels, calls, n_classes, units)
+        drawn = np.arange(len(labels)) if units is None else units
         means = metrics.means_of_shares(confusion)
         for name, score in metrics.SCORES.items():
-            spread = metrics.with_interval(score(confusion), score(samples))
+            spread = metrics.with_interval(score(confusion), score(samples), len(np.unique(drawn)), metrics.SHARE)
             made[name] = _number(spread.value)
             if name in means:
                 shares, n_of = means[name]
                 spread = metrics.no_narrower(spread, n_of, shares)
             made["intervals"][name] = _ends(spread)
         # A class that a sample does not call has no precision there.
-        of_calls = metrics.recall(np.swapaxes(samples, -2, -1))
-        for name, values, drawn, n_of in (
-            ("recall", metrics.recall(confusion), metrics.recall(samples), confusion.sum(axis=1)),
-            ("precision", metrics.precision(confusion), of_calls, confusion.sum(axis=0)),
-        ):
-            made[name] = {c: _number(v) for c, v in zip(self.classes, values, strict=True)}
+        for name, matrices, codes in (("recall", samples, labels), ("precision", np.swapaxes(samples, -2, -1), calls)):
+            found = getattr(metrics, name)(confusion)
+            made[name] = {c: _number(v) for c, v in zip(self.classes, found, strict=True)}
             made["intervals"][name] = pairs = {}
             for k in np.unique(labels):
-                spread = metrics.with_interval(values[k], drawn[:, k])
-                pairs[self.classes[k]] = _ends(metrics.no_narrower(spread, n_of[k], values[k]))
+                of, again = codes == k, metrics.recall(matrices)[:, k]
+                spread = metrics.with_interval(found[k], again, len(np.unique(drawn[of])), metrics.SHARE)
+                pairs[self.classes[k]] = _ends(metrics.no_narrower(spread, np.sum(of), found[k]))
         error = calibration_error(probabilities, labels, units)
         made["calibration_error"], made["intervals"]["calibration_error"] = _number(error.value), _ends(error)
         if self.thresholds is not None:

@@ -65,6 +65,8 @@ SCORES = {"accuracy": accuracy, "macro_f1": macro_f1, "balanced_accuracy": balan
 _POWERS = np.linspace(0, 1, 11)
 # The ends of every interval: it covers 95 %.
 _ENDS = [(1 - 0.95) / 2, (1 + 0.95) / 2]
+# How far intervals go at most.
+SHARE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 
 
 def call(probabilities, score: str, trained_shares, test_shares, labels=None, parts=None) -> np.ndarray:
@@ -131,7 +133,7 @@ def _middle_power(matrices: np.ndarray, score: Callable) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score with its 95 % percentile bootstrap interval."""
+    """A score with its 95 % bootstrap interval, see `with_interval`; NaN where nothing is known of it."""
 
     value: float
     low: float
@@ -153,8 +155,8 @@ class Estimate:
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0) -> Estimate:
-    """Return the number that a statistic makes of weighted rows, with its interval.
+def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0, limits=SHARE) -> Estimate:
+    """Return the number that a statistic makes of weighted rows, with its interval, which ends at `limits` at most.
 
     The statistic takes weights (n_rows,) float64, how often each row was drawn; the value is that of all rows, once
     each. `units` (n_rows,) are what is drawn, with replacement: all rows of one unit come together. Give the sample id
@@ -163,7 +165,7 @@ def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=
     """
     unit_of, drawn = draws(n_rows, units, n_samples, seed)
     samples = np.array([statistic(row[unit_of].astype(float)) for row in drawn])
-    return with_interval(statistic(np.ones(n_rows)), samples)
+    return with_interval(statistic(np.ones(n_rows)), samples, drawn.shape[1], limits)
 
 
 def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=1000, seed=0) -> np.ndarray:
@@ -204,25 +206,23 @@ def estimate(
         return less_other(lambda c: score(bootstrap_matrices(labels, c, n_classes, drawn, n_samples, seed)))
 
     value = less_other(lambda called: score(confusion_matrix(labels, called, n_classes)))
-    by_unit = samples(units, seed)
-    if trainings is None or len(np.unique(trainings)) == 1:
-        return with_interval(value, by_unit)
+    by_unit, limits = samples(units, seed), SHARE if minus is None else DIFFERENCE
     _, unit_of = np.unique(np.arange(len(labels)) if units is None else np.asarray(units), return_inverse=True)
+    if trainings is None or len(np.unique(trainings)) == 1:
+        return with_interval(value, by_unit, unit_of.max() + 1, limits)
     _, training_of = np.unique(trainings, return_inverse=True)
     cells = unit_of * (training_of.max() + 1) + training_of
     numbers = [len(np.unique(of)) for of in (unit_of, training_of, cells)]
     found = _two_ways(value, [by_unit, samples(training_of, seed + 1), samples(cells, seed + 2)], numbers)
-    # A score lies between 0 and 1, a difference between -1 and 1.
-    least = 0.0 if minus is None else -1.0
-    return Estimate(found.value, max(found.low, least), min(found.high, 1.0))
+    return Estimate(found.value, *np.clip([found.low, found.high], *limits).tolist())
 
 
 def _two_ways(value, samples, numbers) -> Estimate:
     """Return the interval of a score whose rows share units and trainings, each drawn alone, and cells of the two.
 
     What units and trainings have in common is in the variance of either, so it is taken off once (Cameron, Gelbach and
-    Miller, Robust inference with multiway clustering, J. Business & Economic Statistics 2011). A variance of n draws is
-    too small by (n - 1) / n, and few units or trainings make it unsure: the quantiles are those of Student's t.
+    Miller, Robust inference with multiway clustering, J. Business & Economic Statistics 2011). The rest is as in
+    `with_interval`.
     """
     n_units, n_trainings, _ = numbers
     by_unit, by_training, by_cell = (np.nanvar(s) * n / max(1, n - 1) for s, n in zip(samples, numbers, strict=True))
@@ -269,12 +269,17 @@ def _times(n_units: int, n_samples: int, seed: int) -> np.ndarray:
     return drawn
 
 
-def with_interval(value, samples) -> Estimate:
-    """Return a number with the 95 % interval of its bootstrap samples; NaN among them count for nothing."""
-    if np.isnan(samples).all():
+def with_interval(value, samples, n_units=np.inf, limits=(-np.inf, np.inf)) -> Estimate:
+    """Return a number with the 95 % interval of its bootstrap samples; NaN among them count for nothing.
+
+    Samples of n units deviate too little, by sqrt((n - 1) / n), and few tell little of how far they deviate: both are
+    made up for, the latter by Student's t, as far as the limits. Of one unit nothing is known.
+    """
+    if np.isnan(samples).all() or n_units < 2:
         return Estimate(float(value), float("nan"), float("nan"))
-    low, high = np.nanquantile(samples, _ENDS)
-    return Estimate(float(value), float(low), float(high))
+    wider = stdtrit(n_units - 1, _ENDS[1]) / ndtri(_ENDS[1]) / np.sqrt(1 - 1 / n_units)
+    ends = np.clip(value + wider * (np.nanquantile(samples, _ENDS) - value), *limits)
+    return Estimate(float(value), *ends.tolist())
 
 
 def wilson(share: np.ndarray, n) -> tuple[np.ndarray, np.ndarray]:

@@ -393,6 +393,17 @@ def test_few_real_nuclei_are_left_without_a_phase(real_data):
     assert (table["call"] == "").mean() < 0.02
 
 
+def test_equally_sure_cells_are_looked_at_in_no_order():
+    sure, right = np.array([1.0, 1.0, 1.0, 1.0, 0.5]), np.array([False, True, True, True, False])
+    for order in ([0, 1, 2, 3, 4], [3, 2, 1, 0, 4]):
+        # Of the four surest one more is looked at, the wrong one in one of four orders.
+        caught = evaluation.errors_caught(sure[order], right[order], 0.4)
+        assert caught.value == pytest.approx((1 + 1 / 4) / 2)
+        risk = evaluation.risk_coverage(sure[order], right[order])["risk"]
+        np.testing.assert_allclose(risk, [1 / 4, 1 / 4, 1 / 4, 1 / 4, 2 / 5])
+    assert np.isnan(evaluation.errors_caught(sure, np.ones(5, dtype=bool)).value)
+
+
 def test_evaluation_of_perfect_and_useless_confidence():
     scores, labels = draw(3000)
     right = scores.argmax(axis=1) == labels

@@ -1,11 +1,13 @@
 """How good is the confidence: calibration error, coverage, risk at a coverage, errors caught.
 
 Every score is a function of what each cell gave (its confidence, whether its call was right) and comes with a
-percentile bootstrap interval. What is drawn are `units`: all rows of a cell, or of a slide, come together.
+bootstrap interval. What is drawn are `units`: all rows of a cell, or of a slide, come together.
 
 Here `probabilities` are (N, K), `labels` (N,) class indices, `units` (N,) or None for single rows, `confidence` (N,)
 the probability of each call and `right` (N,) whether it is right; `**options` are those of `metrics.bootstrap`.
 """
+
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -42,9 +44,10 @@ def calibration_error(probabilities, labels, units=None, **options) -> Estimate:
     """
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence)
-    found = bootstrap(lambda w: _error(bins, confidence - right, w), len(right), units, **options)
+    of_weights = partial(_error, bins, confidence - right)
+    found = bootstrap(of_weights, len(right), units, limits=(-np.inf, np.inf), **options)
     value = found.value
-    return Estimate(value, max(0.0, min(value, 2 * value - found.high)), max(value, 2 * value - found.low))
+    return Estimate(value, max(0.0, min(value, 2 * value - found.high)), min(1.0, max(value, 2 * value - found.low)))
 
 
 def calibration_error_by_chance(probabilities) -> float:
@@ -84,19 +87,27 @@ def risk_coverage(confidence, right) -> pd.DataFrame:
     >>> risk_coverage([0.9, 0.8, 0.5], [True, True, False]).round(2).to_numpy().tolist()
     [[0.33, 0.0], [0.67, 0.0], [1.0, 0.33]]
     """
-    order = np.argsort(-np.asarray(confidence, dtype=float), kind="stable")
-    kept = np.arange(1, len(order) + 1)
-    wrong = np.cumsum(~np.asarray(right, dtype=bool)[order])
-    return pd.DataFrame({"coverage": kept / len(order), "risk": wrong / kept})
+    surest = -np.asarray(confidence, dtype=float)
+    # Of equally sure cells none comes first.
+    wrong = pd.Series(~np.asarray(right, dtype=bool)).groupby(surest).transform("mean").to_numpy()
+    kept = np.arange(1, len(wrong) + 1)
+    return pd.DataFrame({"coverage": kept / len(wrong), "risk": np.cumsum(wrong[np.argsort(surest)]) / kept})
 
 
 def errors_caught(confidence, right, share: float = 0.2, units=None, **options) -> Estimate:
-    """Return the share of all wrong calls that are among the least sure cells, the `share` that an expert looks at."""
-    order = np.argsort(np.asarray(confidence, dtype=float), kind="stable")
-    sent = np.zeros(len(order), dtype=np.int64)
-    sent[order[: round(share * len(order))]] = 1
-    wrong = (~np.asarray(right, dtype=bool)).astype(np.int64)
-    return metrics.estimate(lambda matrix: metrics.recall(matrix)[..., 1], wrong, sent, 2, units, **options)
+    """Return the share of all wrong calls that are among the least sure cells, the `share` that an expert looks at.
+
+    Of equally sure cells, of which only some are looked at, each is so with the same probability.
+    """
+    sure, wrong = pd.Series(np.asarray(confidence, dtype=float)), ~np.asarray(right, dtype=bool)
+    n_less_sure, n_alike = sure.rank(method="min") - 1, sure.groupby(sure).transform("size")
+    sent = ((round(share * len(sure)) - n_less_sure) / n_alike).clip(0, 1).to_numpy()
+
+    def of_weights(weights):
+        with np.errstate(invalid="ignore"):
+            return weights @ (sent * wrong) / (weights @ wrong)
+
+    return bootstrap(of_weights, len(sure), units, **options)
 
 
 def _confidence(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,8 @@ def _answers(records: list[Record], source: str, way: str) -> dict[str, pd.DataF
 def _mean(scores: np.ndarray, above: np.ndarray | None) -> metrics.Estimate:
     """Return a mean over slides, which are what is drawn."""
     less = scores - (0 if above is None else above)
-    return metrics.bootstrap(lambda weights: float(np.average(less, weights=weights)), len(less))
+    limits = metrics.SHARE if above is None else metrics.DIFFERENCE
+    return metrics.bootstrap(lambda weights: float(np.average(less, weights=weights)), len(less), limits=limits)
 
 
 def _balanced_accuracy(rows: pd.DataFrame, above: pd.DataFrame | None) -> metrics.Estimate:
@@ -86,4 +87,8 @@ def _most_probable(rows: pd.DataFrame) -> np.ndarray:
 def _auc_of_s(rows: pd.DataFrame, above: pd.DataFrame | None) -> metrics.Estimate:
     tables = [rows] if above is None else [rows, above]
     own, *other = (auc_of(of["truth"] == EDU[1], of["p_S" if "p_S" in of else f"p_{EDU[1]}"]) for of in tables)
-    return metrics.bootstrap(lambda weights: own(weights) - sum(auc(weights) for auc in other), len(rows))
+
+    def lead(weights) -> float:
+        return own(weights) - sum(auc(weights) for auc in other)
+
+    return metrics.bootstrap(lead, len(rows), limits=metrics.DIFFERENCE)
