@@ -37,8 +37,7 @@ _COLUMNS = ("sample_id", "group", "truth", "call")
 class Evaluation:
     """Probabilities (N, K) of labelled nuclei, NaN where a model has no answer, and what follows from them.
 
-    `thresholds` are those of prediction sets, (K,), or (N, K) where each nucleus has its own; `least_groups` is in how
-    many groups each class lies at least for intervals over groups.
+    `thresholds` are those of prediction sets, (K,), or (N, K) where each nucleus has its own.
     """
 
     dataset: NucleusDataset
@@ -47,7 +46,6 @@ class Evaluation:
     probabilities: np.ndarray
     trained_on: tuple[str, ...] = ()
     thresholds: tuple[float, ...] | np.ndarray | None = None
-    least_groups: int = 5
 
     @property
     def answered(self) -> np.ndarray:
@@ -84,16 +82,20 @@ class Evaluation:
             raise DataError(self.dataset.name, finding, remedy)
         labels, probabilities, calls = self.labels[is_in], self.probabilities[is_in], self.called
         groups = None if self.dataset.groups is None else self.dataset.groups[is_in]
-        units = metrics.drawn_by(groups, labels, self.least_groups)
+        units = metrics.drawn_by(groups, labels)
         is_by_group = units is not None and self.dataset.has_stated_groups
         made: dict = {"n": int(is_in.sum()), "n_without_answer": int((~is_in).sum()), "intervals": {}}
         made["drawn"] = f"{len(np.unique(units))} groups" if is_by_group else "cells"
         confusion = metrics.confusion_matrix(labels, calls, n_classes)
         samples = metrics.bootstrap_matrices(labels, calls, n_classes, units)
-        drawn = np.arange(len(labels)) if units is None else units
+
+        def n_units(of=slice(None)):
+            # What is of single cells is as sure as their number says, see `no_narrower`.
+            return np.inf if units is None else len(np.unique(units[of]))
+
         means = metrics.means_of_shares(confusion)
         for name, score in metrics.SCORES.items():
-            spread = metrics.with_interval(score(confusion), score(samples), len(np.unique(drawn)), metrics.SHARE)
+            spread = metrics.with_interval(score(confusion), score(samples), n_units(), metrics.SHARE)
             made[name] = _number(spread.value)
             if name in means:
                 shares, n_of = means[name]
@@ -106,7 +108,7 @@ class Evaluation:
             made["intervals"][name] = pairs = {}
             for k in np.unique(labels):
                 of, again = codes == k, metrics.recall(matrices)[:, k]
-                spread = metrics.with_interval(found[k], again, len(np.unique(drawn[of])), metrics.SHARE)
+                spread = metrics.with_interval(found[k], again, n_units(of), metrics.SHARE)
                 pairs[self.classes[k]] = _ends(metrics.no_narrower(spread, np.sum(of), found[k]))
         error = calibration_error(probabilities, labels, units)
         made["calibration_error"], made["intervals"]["calibration_error"] = _number(error.value), _ends(error)

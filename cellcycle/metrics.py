@@ -180,10 +180,10 @@ def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=
     return np.rint(drawn @ per_unit).astype(np.int64).reshape(n_samples, n_classes, n_classes)
 
 
-def drawn_by(groups, labels, least: int) -> np.ndarray | None:
-    """Return groups (N,), `units` of `bootstrap`, where each class lies in `least` or more; else None."""
+def drawn_by(groups, labels) -> np.ndarray | None:
+    """Return groups (N,), `units` of `bootstrap`; None where a class lies in two or fewer, which say too little."""
     groups, labels = None if groups is None else np.asarray(groups), np.asarray(labels)
-    if groups is None or min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < least:
+    if groups is None or min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < 3:
         return None
     return groups
 

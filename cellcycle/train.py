@@ -142,13 +142,13 @@ def train(
             learned, comparison, final = {*marks.ravel(), *known}, {}, None
             if start is not None:
                 before = softmax(start.classifier().logits(cells.inputs).astype(np.float64))
-                comparison = _compared(cells, scored, before, held_out, folds, say)
+                comparison = _compared(cells, scored, before, held_out, say)
                 if comparison["before"] >= comparison["after"]:
                     say("the model was not worse before: its weights are kept")
                     final, held_out, learned = start.classifier(), before, known
             # Found finished in its state, unless a fine-tuned model was still to prove better.
             final = final or trainings.fit("all", seed + folds)
-        judged, confidence = _judged(cells, scored, held_out, fold_of, folds, limits)
+        judged, confidence = _judged(cells, scored, held_out, fold_of, limits)
         about = _about(output, cells, identity, settings, seed, start, comparison, limits)
         if learned is known:
             # The weights are those that were there: these nuclei judged them alone.
@@ -195,23 +195,23 @@ def _given(dataset: NucleusDataset, start: Checkpoint | None, size: int, intensi
     return _Cells(dataset, tuple(classes), labels, as_seen(rule, dataset, inputs), inputs)
 
 
-def _compared(cells: _Cells, scored: np.ndarray, before, held_out, folds: int, say) -> dict:
+def _compared(cells: _Cells, scored: np.ndarray, before, held_out, say) -> dict:
     """Compare what a model said of nuclei before it was trained further with what was said of them held out."""
     labels, groups = cells.labels[scored], cells.dataset.groups
-    units = drawn_by(None if groups is None else groups[scored], labels, folds)
+    units = drawn_by(None if groups is None else groups[scored], labels)
     comparison = compared(labels, before[scored], held_out[scored], units)
     told = "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after {after:.3f}, "
     say((told + "by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples").format(**comparison))
     return comparison
 
 
-def _judged(cells: _Cells, scored: np.ndarray, held_out, fold_of, folds: int, limits: list[str]):
+def _judged(cells: _Cells, scored: np.ndarray, held_out, fold_of, limits: list[str]):
     """Return the evaluation of what was said of nuclei held out, and how far calls can be trusted."""
     dataset, labels = cells.dataset.select(scored), cells.labels[scored]
     held_out, fold_of = held_out[scored], fold_of[scored]
     confidence = _confidence(dataset, cells.rule, held_out, labels, fold_of, limits)
     calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
-    return Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds, folds), confidence
+    return Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds), confidence
 
 
 def _as_asked(size, intensity, start: Checkpoint | None) -> tuple[int, str]:

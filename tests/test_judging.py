@@ -71,15 +71,16 @@ def test_intervals_are_over_groups_only_where_each_class_lies_in_several_and_it_
     found = judged(cells, labels, [0] * 18 + [1] * 22, ("A", "B"))
     for groups, drawn in (
         ([*"abcde"] * 8, "5 groups"),
-        # Few have few samples.
-        ([*"abcd"] * 10, "cells"),
+        ([*"abcd"] * 10, "4 groups"),
+        # Two tell too little.
+        ([*"ab"] * 20, "cells"),
         # Samples of these would lack a class.
         (["a"] * 20 + ["b"] * 20, "cells"),
         (["a", "b"] * 10 + ["c"] * 20, "cells"),
     ):
         grouped = replace(found, dataset=replace(found.dataset, groups=np.array(groups)))
         assert grouped.scores()["drawn"] == drawn and f"drawn over {drawn}" in report(grouped)
-    few = replace(found, dataset=replace(found.dataset, groups=np.array([*"abcd"] * 10)))
+    few = replace(found, dataset=replace(found.dataset, groups=np.array([*"ab"] * 20)))
     assert few.scores() == found.scores()
 
 

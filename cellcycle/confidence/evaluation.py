@@ -58,6 +58,17 @@ def calibration_error_by_chance(probabilities) -> float:
     return float(np.mean([_error(bins, confidence - right, np.ones(len(right))) for right in drawn]))
 
 
+def share(is_so, units=None) -> Estimate:
+    """Return which share of cells is so (N,) bool: with Wilson's interval, or that over units where it is wider."""
+    values = np.asarray(is_so, dtype=float)
+    if not values.size:
+        return Estimate(np.nan, np.nan, np.nan)
+    found = Estimate(values.mean(), np.nan, np.nan)
+    if units is not None:
+        found = bootstrap(lambda weights: np.average(values, weights=weights), len(values), units)
+    return metrics.no_narrower(found, len(values))
+
+
 def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
     """Return the share of cells whose set (N, K) bool holds their class, overall and by class.
 
@@ -65,13 +76,12 @@ def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
     one class), empty.
     """
     sets, labels = np.asarray(sets, dtype=bool), np.asarray(labels)
-    covered, size = sets[np.arange(len(labels)), labels].astype(float), sets.sum(axis=1)
-    units = np.arange(len(labels)) if units is None else np.asarray(units)
+    covered, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
     rows = {}
     for name, of in (("all", np.ones(len(labels), bool)), *((c, labels == k) for k, c in enumerate(classes))):
         if not of.any():
             continue
-        found = bootstrap(lambda w, of=of: np.average(covered[of], weights=w), of.sum(), units[of])
+        found = share(covered[of], None if units is None else np.asarray(units)[of])
         rows[name] = {"n": of.sum(), "coverage": found.value, "low": found.low, "high": found.high}
         rows[name] |= {"mean_size": size[of].mean(), "single": (size[of] == 1).mean(), "empty": (size[of] == 0).mean()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("phase")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from cellcycle import metrics
-from cellcycle.confidence.evaluation import calibration_error
+from cellcycle.confidence.evaluation import calibration_error, share
 from cellcycle.metrics import Estimate, bootstrap
 from cellcycle.phases import PHASES
 from cellcycle.report.numbers import is_spoilt
@@ -29,11 +29,11 @@ def rows_of(record: Record) -> pd.DataFrame:
 def scores_of(record: Record) -> dict[str, Estimate]:
     """Return the scores of a record by the source of its cells; what a model cannot be asked is left out."""
     table, name = rows_of(record), record.config["source"]
-    made = {"no call": _share(table["call"] == "")}
+    made = {"no call": share(table["call"] == "")}
     if name == "rpe1":
         # Of all nuclei, called or not: it is what the shares of calls are held against.
         is_s = table["truth"] == EDU[1]
-        made |= {f"EdU+, {told}": _share(is_s[table["group"] == field]) for told, field in FIELDS.items()}
+        made |= {f"EdU+, {told}": share(is_s[table["group"] == field]) for told, field in FIELDS.items()}
     if not (table["call"] != "").any():
         return made
     if name in ("jurkat", "mitocheck"):
@@ -50,12 +50,12 @@ def _phases(table: pd.DataFrame) -> dict[str, Estimate]:
     truth, calls = (table[column].map(PHASES.index).to_numpy() for column in ("truth", "call"))
     made = {"balanced accuracy": metrics.estimate(metrics.balanced_accuracy, truth, calls, len(PHASES))} | made
     for phase in PHASES:
-        made[f"recall {phase}"] = _share(table["call"][table["truth"] == phase] == phase)
+        made[f"recall {phase}"] = share(table["call"][table["truth"] == phase] == phase)
     made["calibration error"] = calibration_error(table[scores].to_numpy(), truth)
     if "prediction_set" in table:
         held = [phase in text.split(";") for phase, text in zip(table["truth"], table["prediction_set"], strict=True)]
-        made["set holds the phase"] = _share(pd.Series(held))
-        by_phase = [_share(pd.Series(held)[(table["truth"] == phase).to_numpy()]) for phase in PHASES]
+        made["set holds the phase"] = share(pd.Series(held))
+        by_phase = [share(pd.Series(held)[(table["truth"] == phase).to_numpy()]) for phase in PHASES]
         made["the same, of the phase held least"] = min(by_phase, key=lambda share: np.nan_to_num(share.value, nan=2))
     return made
 
@@ -67,8 +67,8 @@ def _mitoses(table: pd.DataFrame) -> dict[str, Estimate]:
     is_mitosis = table["truth"] != "Interphase"
     made = {"AUC of M": _auc(is_mitosis, score), "calibration error of M": _calibration(is_mitosis, score)}
     for kind in MITOTIC:
-        made[f"{kind.lower()} called M"] = _share(is_called[table["truth"] == kind])
-    return made | {"interphase called M": _share(is_called[table["truth"] == "Interphase"])}
+        made[f"{kind.lower()} called M"] = share(is_called[table["truth"] == kind])
+    return made | {"interphase called M": share(is_called[table["truth"] == "Interphase"])}
 
 
 def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
@@ -85,9 +85,9 @@ def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
     called = table[table["call"] != ""]
     for name, field in FIELDS.items():
         calls = called["call"][called["group"] == field]
-        made[f"S, {name}"] = _share(calls.isin(("S", EDU[1])))
+        made[f"S, {name}"] = share(calls.isin(("S", EDU[1])))
         if column == "p_S":
-            made[f"G1, {name}"] = _share(calls == "G1")
+            made[f"G1, {name}"] = share(calls == "G1")
     return made | (_fitted(called) if "flags" in table else {})
 
 
@@ -108,8 +108,8 @@ def _fields(table: pd.DataFrame) -> dict[str, Estimate]:
     is_m = called["call"].isin(("M", *MITOTIC))
     shares = is_m.groupby(called["group"]).mean().reindex(large_fields(table), fill_value=0.0)
     return {
-        "called M": _share(is_m, called["group"]),
-        f"fields with more than {MOST_MITOSES:.0%} M": _share(shares > MOST_MITOSES),
+        "called M": share(is_m, called["group"]),
+        f"fields with more than {MOST_MITOSES:.0%} M": share(shares > MOST_MITOSES),
     }
 
 
@@ -144,12 +144,3 @@ def auc_of(is_true: pd.Series, score: pd.Series):
 
 def _auc(is_true: pd.Series, score: pd.Series) -> Estimate:
     return bootstrap(auc_of(is_true, score), len(score)) if len(score) else Estimate(np.nan, np.nan, np.nan)
-
-
-def _share(is_so: pd.Series, units=None) -> Estimate:
-    """Return the share of rows that are so, drawn as `units` where there are such."""
-    values = np.asarray(is_so, dtype=float)
-    if not len(values):
-        return Estimate(np.nan, np.nan, np.nan)
-    found = bootstrap(lambda weights: float(values @ weights / weights.sum()), len(values), units)
-    return metrics.no_narrower(found, len(values))
