@@ -79,18 +79,19 @@ def training_block() -> str:
 
 
 def _at_full_size(rows: list[dict]) -> str:
-    """Return what the largest pictures would come to with as many epochs as the profile `paper` has."""
+    """Return what the largest pictures would at best come to with as many epochs as the profile `paper` has."""
     size_px, epochs = max(row["size_px"] for row in rows), load_profile("paper").epochs["nagao"]
     overs, tutorials = [], []
     for row in rows:
         if row["size_px"] == size_px:
-            # What is done once a fold is shared by more epochs.
+            # What is done once a fold is shared by more epochs; how much of the rest comes with each is not recorded.
             over = 1 + (row["fold / steps"] - 1) * row["epochs"] / epochs
             overs.append(f"{over:.2f}")
             tutorials.append(f"{row['tutorial / ours'] * row['fold / steps'] / over:.1f}")
     return (
-        f"With the {epochs} epochs of the profile `paper` at {size_px} px fold / steps would be "
-        f"{' and '.join(overs)}, tutorial / ours {' and '.join(tutorials)} (extrapolated)."
+        f"With the {epochs} epochs of the profile `paper` at {size_px} px fold / steps would be at least "
+        f"{' and '.join(overs)}, tutorial / ours at most {' and '.join(tutorials)} (extrapolated, as if all that is "
+        f"above 1 were done once a fold)."
     )
 
 
