@@ -187,7 +187,10 @@ def _enough_epochs(profile: Profile, training: NucleusDataset, config: dict) -> 
     return made
 
 
-def has_settled(whole: Record, double: Record) -> bool:
-    """Return whether twice the epochs do not help: no score rises by more than 0.02, nor decidedly by 0.01 or more."""
-    gains = [comparisons.compare(double, whole, score) for score in metrics.SCORES]
+def has_settled(whole: Record, double: Record, as_trained=False) -> bool:
+    """Return whether twice the epochs do not help: no score rises by more than 0.02, nor decidedly by 0.01 or more.
+
+    `as_trained` as in `comparisons.calls`: calls that count on other shares may gain where these do not.
+    """
+    gains = [comparisons.compare(double, whole, score, as_trained) for score in metrics.SCORES]
     return all(gain.value <= 0.02 and (gain.low <= 0 or gain.value < 0.01) for gain in gains)
