@@ -189,6 +189,35 @@ def test_the_notebook_names_every_network_that_has_not_settled():
     late = [name for name, values in rows if "<td>False</td>" in values]
     assert sum("<td>True</td>" in values for _, values in rows) + len(late) >= 8
     assert any(f"Not settled: {', '.join(late) or 'none'};" in text for text in _texts(notebook))
+    # Which would gain called as trained is told of again in the answer.
+    told = " ".join(_texts(notebook))
+    by_training = re.search(r"Called as trained, not settled by this rule: (.+?)\.", told)[1]
+    assert f"Not settled: {', '.join(late) or 'none'}; as trained: {by_training};" in told
+
+
+@pytest.mark.slow
+def test_the_best_of_the_print_is_told_of_called_like_the_print_and_like_the_tables(profile, dataset):
+    records = experiments.headline_records(profile, dataset, experiments.recorded)
+    told = texts.beside_print_best(records)
+    like_print, for_score = told.split("called for the score")
+    seen = set()
+    for text, as_trained in ((like_print, True), (for_score, False)):
+        pair = records["Nagao 6"], records["ResNet 8"]
+        scores = comparisons.decided(comparisons.differences({"pair": pair}, as_trained).loc["pair"], "worse")
+        assert (f"ResNet 8 ({scores})" in text) == (scores != "no score")
+        seen.add(scores)
+    assert len(seen) == 2, "the two ways agree here: another pair must show that both are told"
+    notebook = " ".join(_texts(nbformat.read(ROOT / "notebooks" / "13_figures.ipynb", as_version=4)))
+    assert re.search(r"the print's best, Nagao 6, .*, called like the print; called for the score, than ", notebook)
+
+
+def test_the_answer_on_copies_tells_all_three_scores_for_they_disagree():
+    notebook = nbformat.read(ROOT / "notebooks" / "02_augmentation.ipynb", as_version=4)
+    (cell,) = [c for c in notebook.cells if c.source.startswith("differences = comparisons.differences(")]
+    row = re.search(r"<th>all five</th>((?:\s*<td>[^<]*</td>)+)", cell.outputs[0].data["text/html"])[1]
+    answer = notebook.cells[next(i for i, c in enumerate(notebook.cells) if c.source == "## Answer") + 1]
+    assert len(verdicts := re.findall(r"<td>([^<]*)</td>", row)) == len(metrics.SCORES)
+    assert all(verdict in answer.outputs[0].data["text/markdown"] for verdict in verdicts)
 
 
 def test_distances_are_fresh_minus_committed(tmp_path):
