@@ -102,8 +102,9 @@ class Evaluation:
                 spread = metrics.no_narrower(spread, n_of, shares)
             made["intervals"][name] = _ends(spread)
         # A class that a sample does not call has no precision there.
-        for name, matrices, codes in (("recall", samples, labels), ("precision", np.swapaxes(samples, -2, -1), calls)):
-            found = getattr(metrics, name)(confusion)
+        by_call = np.swapaxes(samples, -2, -1)
+        for score, matrices, codes in ((metrics.recall, samples, labels), (metrics.precision, by_call, calls)):
+            name, found = score.__name__, score(confusion)
             made[name] = {c: _number(v) for c, v in zip(self.classes, found, strict=True)}
             made["intervals"][name] = pairs = {}
             for k in np.unique(labels):
