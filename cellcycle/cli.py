@@ -260,7 +260,8 @@ def website(
 
 @data_app.command("simulate")
 def simulate(
-    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")],
+    # It was `--out` at first.
+    output: Annotated[Path, typer.Option("--output", "--out", help="Folder to write; must be new or empty.")],
     nuclei: Annotated[int | None, typer.Option(help="Number of single nuclei (default 493).", min=4)] = None,
     fields: Annotated[int | None, typer.Option(help="Number of whole fields, instead of nuclei.", min=1)] = None,
     is_plate: Annotated[
@@ -273,7 +274,7 @@ def simulate(
     """Write simulated nuclei (one sub-folder a phase, with a manifest), fields with their masks, or a plate."""
     from cellcycle.simulation import write_folder
 
-    written = write_folder(out, nuclei=nuclei, fields=fields, size_px=size, seed=seed, bits=bits, is_plate=is_plate)
+    written = write_folder(output, nuclei=nuclei, fields=fields, size_px=size, seed=seed, bits=bits, is_plate=is_plate)
     typer.echo(f"wrote {written}")
 
 

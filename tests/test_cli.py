@@ -54,7 +54,7 @@ def test_simulate_writes_a_folder_that_show_reads(tmp_path, monkeypatch, capsys)
             cli.main()
         return ended.value.code or 0, *capsys.readouterr()
 
-    code, _, said = run("simulate", "--out", tmp_path / "cells", "--nuclei", 24, "--size", 32, "--bits", 16)
+    code, _, said = run("simulate", "--output", tmp_path / "cells", "--nuclei", 24, "--size", 32, "--bits", 16)
     assert code == 0, said
     assert "(simulated): 24 nuclei" in run("show", tmp_path / "cells")[1]
     code, _, said = run("simulate", "--out", tmp_path / "cells", "--nuclei", 24)

@@ -643,7 +643,7 @@ def test_the_truth_of_a_plate_with_an_empty_well_is_a_table_of_labelled_nuclei(t
 @pytest.mark.slow
 def test_the_sample_is_what_the_commands_of_the_data_card_write(tmp_path):
     card = (files.repository() / "data" / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^cellcycle data simulate --out data/sample/(\w+) (.*)$", card, re.MULTILINE)
+    commands = re.findall(r"^cellcycle data simulate --output data/sample/(\w+) (.*)$", card, re.MULTILINE)
     assert [name for name, _ in commands] == ["nuclei", "fields"]
     for name, options in commands:
         asked = dict(zip(*[iter(options.split())] * 2, strict=True))
