@@ -58,7 +58,7 @@ def plain(pixels: np.ndarray) -> np.ndarray:
 
 def found_by(name: str, pixels: np.ndarray) -> np.ndarray:
     """Return the labels (H, W) that a finder gives."""
-    return plain(pixels) if name == "plain" else segment(pixels, backend=name)
+    return plain(pixels) if name == "plain" else segment(pixels, segmentation=name)
 
 
 def scored(name: str, fields) -> tuple[dict, float, list]:

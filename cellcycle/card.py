@@ -28,44 +28,44 @@ def as_json(value):
     return json.loads(json.dumps(value, default=np.generic.item))
 
 
-def read_card(file: Path, model_files) -> dict:
+def read_card(path: Path, model_files) -> dict:
     """Read `model.json` and check all that it says, the hashes of `model_files` among it.
 
     What is wrong is refused in one line that names the key, a `CheckpointError`.
     """
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise CheckpointError(file, f"it is larger than {_MOST_BYTES} bytes", REMEDY)
-        text = file.read_text(encoding="utf-8")
+        if path.stat().st_size > _MOST_BYTES:
+            raise CheckpointError(path, f"it is larger than {_MOST_BYTES} bytes", REMEDY)
+        text = path.read_text(encoding="utf-8")
         if _depth(text) > _MOST_DEPTH:
-            raise CheckpointError(file, "it is nested too deep", REMEDY)
+            raise CheckpointError(path, "it is nested too deep", REMEDY)
         card = json.loads(text, parse_constant=_no_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(file, "the card is missing or not readable", "install the model again") from error
+        raise CheckpointError(path, "the card is missing or not readable", "install the model again") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise CheckpointError(file, f"its format is not {FORMAT}", "use the version of cellcycle that wrote it")
+        raise CheckpointError(path, f"its format is not {FORMAT}", "use the version of cellcycle that wrote it")
     kinds = _NEEDED | _OPTIONAL
     for key in [*(key for key in _NEEDED if key not in card), *card]:
         if key not in card:
-            raise CheckpointError(file, f"the card has no {key!r}", REMEDY)
+            raise CheckpointError(path, f"the card has no {key!r}", REMEDY)
         if key not in kinds:
-            raise CheckpointError(file, f"the card has an unknown key {key[:40]!r}", REMEDY)
+            raise CheckpointError(path, f"the card has an unknown key {key[:40]!r}", REMEDY)
         if not isinstance(card[key], kinds[key]) or isinstance(card[key], bool):
-            raise CheckpointError(file, f"{key!r} is no {kinds[key].__name__}", REMEDY)
+            raise CheckpointError(path, f"{key!r} is no {kinds[key].__name__}", REMEDY)
     if card["card_sha256"] != card_sha256(card):
-        raise CheckpointError(file, "the card was altered (its own hash differs)", "install the model again")
-    check_words(file, {key: card[key] for key in _WORDS})
+        raise CheckpointError(path, "the card was altered (its own hash differs)", "install the model again")
+    check_words(path, {key: card[key] for key in _WORDS})
     if not isinstance(card["trained_on"].get("warning", ""), str):
-        raise CheckpointError(file, "'trained_on.warning' is no text", REMEDY)
-    _check_scores(file, card)
+        raise CheckpointError(path, "'trained_on.warning' is no text", REMEDY)
+    _check_scores(path, card)
     for name in model_files:
         if not isinstance(card["sha256"].get(name), str):
-            raise CheckpointError(file, f"'sha256' has no hash of {name}", REMEDY)
+            raise CheckpointError(path, f"'sha256' has no hash of {name}", REMEDY)
     try:
         InputRule.from_dict(card["input"])
     except (SettingError, TypeError, AttributeError) as error:
         said = f"{error.subject}: {error.finding}" if isinstance(error, SettingError) else str(error)
-        raise CheckpointError(file, f"'input' is wrong ({said})", REMEDY) from error
+        raise CheckpointError(path, f"'input' is wrong ({said})", REMEDY) from error
     return card
 
 

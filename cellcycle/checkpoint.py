@@ -120,13 +120,13 @@ def shipped_names() -> list[str]:
     return sorted(names, key=lambda name: name != DEFAULT)
 
 
-def load_checkpoint(name=DEFAULT) -> Checkpoint:
+def load_checkpoint(model=DEFAULT) -> Checkpoint:
     """Find a model by name or folder, and verify its files.
 
     The name is that of a shipped model ("nagao6"), or the study's word for one ("Nagao"); one that is unknown, or also
     that of a folder here, is a `SettingError`, a file that is missing, damaged or altered a `CheckpointError`.
     """
-    folder = _folder_of(name)
+    folder = _folder_of(model)
     card = read_card(folder / "model.json", FILES)
     for file in FILES:
         if not (folder / file).is_file():

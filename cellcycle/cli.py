@@ -201,7 +201,7 @@ def train(
 
     # In the words of a terminal 0 and "" are nothing given.
     given = {"network": network or None, "from_model": from_model or None, "epochs": epochs or None}
-    given |= {"folds": folds, "size": size, "intensity": intensity, "seed": seed, "device": device, "jobs": jobs}
+    given |= {"n_folds": folds, "size_px": size, "intensity": intensity, "seed": seed, "device": device, "n_jobs": jobs}
     given |= {"resume": resume, "force": force, "on_error": _on_error(skip_unreadable)}
     with cluster(dask, jobs) as client:
         checkpoint = run(data, output, client=client, say=partial(typer.echo, err=True), **given)
@@ -274,7 +274,7 @@ def simulate(
     """Write simulated nuclei (one sub-folder a phase, with a manifest), fields with their masks, or a plate."""
     from cellcycle.simulation import write_folder
 
-    written = write_folder(output, nuclei=nuclei, fields=fields, size_px=size, seed=seed, bits=bits, is_plate=is_plate)
+    written = write_folder(output, nuclei, fields, size, seed=seed, bits=bits, is_plate=is_plate)
     typer.echo(f"wrote {written}")
 
 

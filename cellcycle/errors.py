@@ -1,7 +1,10 @@
 """The errors a user can meet, each with one line: what, what was found, what to do."""
 
 import contextlib
+import os
 import re
+from collections.abc import Iterable
+from inspect import Parameter, signature
 from math import inf
 from numbers import Integral, Real
 
@@ -9,6 +12,16 @@ from numbers import Integral, Real
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+
+_MOST = 2**31 - 1
+# What whole numbers of one name may be, whatever takes them; others are from 0 on.
+RANGES = {
+    "n_jobs": (1, 4 * max(16, os.cpu_count() or 1)),
+    "n_folds": (2, _MOST),
+    "n_repeats": (1, _MOST),
+    "epochs": (1, _MOST),
+    "size_px": (4, 2048),
+}
 
 
 def shown(text) -> str:
@@ -82,13 +95,44 @@ class CheckpointError(CellCycleError):
 
 
 def check_choice(option: str, value, allowed) -> None:
-    """Refuse a value that is none of those allowed."""
-    if value not in allowed:
-        raise SettingError(option, f"{value!r} is unknown", f"use one of {', '.join(map(str, allowed))}")
+    """Refuse a value that is none of those allowed, and name them."""
+    from difflib import get_close_matches
+
+    names = list(map(str, allowed))
+    if value not in list(allowed):
+        near = get_close_matches(str(value), names, n=1, cutoff=0.7)
+        remedy = (f"did you mean {near[0]!r}? " if near else "") + f"use one of {', '.join(names)}"
+        raise SettingError(option, f"{value!r} is unknown", remedy)
 
 
-def check_whole(option: str, value, least: int = 0, most: int = 2**31 - 1) -> int:
-    """Return a whole number, whatever holds it; refuse a value that is none in a range."""
+def check_name(option: str, name, taken) -> None:
+    """Refuse a name for something of one's own that is none, that no file or table can have, or that is taken."""
+    is_name = isinstance(name, str) and re.fullmatch(r"\w[^/\\]*", name) and name.isprintable()
+    if not is_name or name != name.strip():
+        raise SettingError(option, f"{name!r} is no name", "begin with a letter or digit, and use no / or \\")
+    if name in taken:
+        raise SettingError(option, f"{name!r} is taken", "choose another name")
+
+
+def check_keywords(given: Iterable[str], *takers) -> None:
+    """Refuse a keyword that none of those takes to which they are handed on, functions or classes."""
+    named = (each for taker in takers for each in signature(taker).parameters.values())
+    known = [each.name for each in named if each.kind is not Parameter.VAR_KEYWORD]
+    for name in given:
+        check_choice("keyword", name, known)
+
+
+def check_whole(option: str, value, least: int | None = None, most: int | None = None) -> int:
+    """Return a whole number, whatever holds it; refuse a value that is none in a range, by default that of its name.
+
+    Examples
+    --------
+    >>> check_whole("n_folds", True)
+    Traceback (most recent call last):
+    cellcycle.errors.SettingError: n_folds: True is no plain whole number; give a whole number from 2 to 2147483647
+    """
+    usual = RANGES.get(option, (0, _MOST))
+    least, most = (end if given is None else given for given, end in zip((least, most), usual, strict=True))
     is_plain = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_plain or not least <= value <= most:
         finding = f"{value!r} is {'out of range' if is_plain else 'no plain whole number'}"

@@ -238,29 +238,29 @@ def _beside(table: Path) -> dict[str, Path]:
     return {name: table.with_name(f"{table.stem}_{name}") for name in names}
 
 
-def write_evaluation(found: Evaluation, table: Path) -> None:
+def write_evaluation(found: Evaluation, path: Path) -> None:
     """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG), each whole or not at all.
 
     A picture of the mistakes of an earlier evaluation goes where there are none.
     """
     from cellcycle import plots
 
-    rows, beside = found.predictions(), _beside(table)
-    with whole_file(table) as work:
+    rows, beside = found.predictions(), _beside(path)
+    with whole_file(path) as work:
         rows.assign(**{name: rows[name].map(cell) for name in _COLUMNS}).to_csv(work, index=False)
     with whole_file(beside["confusion.csv"]) as work:
         found.confusion.rename(index=cell, columns=cell).to_csv(work)
-    figures = {f"{table.stem}_confusion": plots.confusion_matrices([found.confusion], [found.dataset.name])}
+    figures = {f"{path.stem}_confusion": plots.confusion_matrices([found.confusion], [found.dataset.name])}
     highest = found.probabilities.max(axis=1)
     wrong = np.flatnonzero(found.answered & (rows["truth"] != rows["call"]))
     wrong = wrong[np.argsort(-highest[wrong], kind="stable")][:_MOST_MISTAKES]
     if len(wrong):
         told = rows["truth"] + " as " + rows["call"]
         titles = [f"{told[i]}\n{highest[i]:.2f}" for i in wrong]
-        figures[f"{table.stem}_mistakes"] = plots.image_grid(found.dataset.images[wrong], titles, shared_scale=False)
+        figures[f"{path.stem}_mistakes"] = plots.image_grid(found.dataset.images[wrong], titles, shared_scale=False)
     else:
         beside["mistakes.png"].unlink(missing_ok=True)
-    plots.save_figures(figures, table.parent, FIGURE)
+    plots.save_figures(figures, path.parent, FIGURE)
 
 
 def are_among(marks: np.ndarray, known: set[str]) -> np.ndarray:

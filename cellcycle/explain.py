@@ -94,6 +94,7 @@ def with_random_weights(classifier, part: str = "all", seed: int = 0):
     They are those of the last layer alone (`part` "head"), or of every layer ("all").
     """
     check_choice("part", part, ("head", "all"))
+    seed = check_whole("seed", seed)
     made = copy.deepcopy(classifier)
     with seeded(seed):
         for network in made.networks_:
@@ -142,7 +143,7 @@ def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
     labels (N,), 1 with a spot, and regions (N, H, W) bool: the spot and its surroundings, a quarter of the side wide,
     where it is or would have been.
     """
-    rng, (n, _, height, width) = np.random.default_rng(seed), np.shape(images)
+    rng, (n, _, height, width) = np.random.default_rng(check_whole("seed", seed)), np.shape(images)
     labels = rng.permutation(np.arange(n) % 2).astype(np.int64)
     angle = rng.uniform(0, 2 * np.pi, n)
     centre = np.array([height, width]) / 2 + 0.3 * height * np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -165,7 +166,7 @@ def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], u
     One row a group, and "all": `alone` and `lost_without`, shares of the calls, each with `_low` and `_high` (95 %
     interval); `lost_without` of "all" is its lead over the most frequent call.
     """
-    calls = np.unique(np.asarray(calls), return_inverse=True)[1]
+    seed, calls = check_whole("seed", seed), np.unique(np.asarray(calls), return_inverse=True)[1]
     every = [c for columns in groups.values() for c in columns]
     filled = measured[every].fillna(measured[every].median())
     n_classes = calls.max() + 1

@@ -7,11 +7,11 @@ from cellcycle.errors import CheckpointError
 from cellcycle.files import sha256_of
 
 
-def check_hash(file: Path, card: dict) -> None:
+def check_hash(path: Path, card: dict) -> None:
     """Refuse a file of a model that does not have the hash of the card."""
-    if sha256_of(file) != card["sha256"].get(file.name):
+    if sha256_of(path) != card["sha256"].get(path.name):
         finding = "it is damaged or altered (its hash is not that of the card)"
-        raise CheckpointError(file, finding, "install the model again")
+        raise CheckpointError(path, finding, "install the model again")
 
 
 def giving_back():
@@ -23,7 +23,7 @@ def giving_back():
     return options
 
 
-def open_graph(file: Path, plans_memory: bool = True):
+def open_graph(path: Path, plans_memory: bool = True):
     """Return an ONNX Runtime session of a graph; one that it refuses is a `CheckpointError`.
 
     One that `plans_memory` takes all of a run at once: faster for many small inputs, slower and more for a large one.
@@ -39,10 +39,10 @@ def open_graph(file: Path, plans_memory: bool = True):
     providers = ["CPUExecutionProvider"]
     try:
         with contextlib.suppress(Exception):
-            return onnxruntime.InferenceSession(str(file), options, providers=providers)
+            return onnxruntime.InferenceSession(str(path), options, providers=providers)
         # Versions before 1.24 fail to merge the steps of a graph of eight bits; as it is they run it.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         remedy = "update onnxruntime, or install the model again"
-        raise CheckpointError(file, "ONNX Runtime cannot load it", remedy) from error
+        raise CheckpointError(path, "ONNX Runtime cannot load it", remedy) from error

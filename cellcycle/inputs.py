@@ -69,7 +69,7 @@ class InputRule:
     crop_um: float | None = None
 
     def __post_init__(self):
-        check_whole("size_px", self.size_px, 4, 2048)
+        check_whole("size_px", self.size_px)
         if self.crop_px is not None:
             check_whole("crop_px", self.crop_px, *_SIDES_PX)
         for name in ("pixel_size_um", "crop_um"):
@@ -79,9 +79,11 @@ class InputRule:
             check_choice(name, getattr(self, name), allowed)
         if not isinstance(self.measurements, list | tuple):
             raise SettingError("measurements", f"{self.measurements!r} is no list", "give a list of names")
-        known = (*READABLE, *OTHERS, *RATIOS, *GRAIN)
+        ours = (*OTHERS, *RATIOS, *GRAIN)
+        if taken := READABLE.keys() & ours:
+            raise SettingError("measurement", f"{min(taken)!r} is taken", "register it by another name")
         for name in self.measurements:
-            check_choice("measurements", name, known)
+            check_choice("measurements", name, (*READABLE, *ours))
         object.__setattr__(self, "measurements", tuple(sorted(self.measurements, key=GRAIN.__contains__)))
         if self.pixel_size_um is None and (self.surroundings, self.unit) != ("kept", "full-range"):
             raise SettingError("pixel_size_um", "missing", "painted surroundings and the unit g1 need a pixel size")
@@ -96,11 +98,11 @@ class InputRule:
         """Whether the G1 peak of the group must be known."""
         return self.unit == "g1"
 
-    def crop_side_px(self, size_um: float | None) -> int | None:
+    def crop_side_px(self, pixel_size_um: float | None) -> int | None:
         """Return the side of the training crops in pixels of a known size; None where theirs was not known."""
-        if self.crop_um is None or not size_um:
+        if self.crop_um is None or not pixel_size_um:
             return None
-        return int(np.clip(round(self.crop_um / size_um), *_SIDES_PX))
+        return int(np.clip(round(self.crop_um / pixel_size_um), *_SIDES_PX))
 
     @property
     def field_of_view_um(self) -> float:

@@ -160,7 +160,7 @@ class Nuclei:
 
 
 def find_nuclei(
-    pixels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str = "auto", backend: str = "trained"
+    pixels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str = "auto", segmentation: str = "trained"
 ) -> Nuclei:
     """Find the nuclei of an image and the size of its pixels.
 
@@ -170,7 +170,7 @@ def find_nuclei(
     a likely area; otherwise the median nucleus has the model's median area.
 
     `pixels` are (H, W) float32 in [0, 1], `scale` is that of the model that will look at them, `kind` "auto", "field"
-    or "nucleus", `backend` one of `segment`, for fields.
+    or "nucleus", `segmentation` one of `segment`, for fields.
     """
     picture = look_over(pixels)
     pixels = picture.pixels
@@ -180,7 +180,7 @@ def find_nuclei(
         return replace(found, n_beside=others_in(labels)[1]) if kind == "auto" else found
 
     def found_by(told_um: float | None) -> Nuclei:
-        labels = find_in_field(pixels, told_um, backend)
+        labels = find_in_field(pixels, told_um, segmentation)
         measured = measured_columns(pixels, labels, pixel_size_um)
         return _judged("field", measured, labels, pixel_size_um, picture, scale)
 

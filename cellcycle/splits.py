@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from cellcycle.errors import DataError
+from cellcycle.errors import DataError, check_whole
 
 # An image is known again by so much of its middle, if that has so many values.
 _MIDDLE_PX, _LEAST_VALUES, _LEAST_NOISE = 24, 16, 0.02
@@ -38,6 +38,8 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
     fewer than two classes occur, or that a class has fewer images (or groups) than there are folds, or than `least`;
     without `least` also that whole groups leave a fold no image of a class to train on.
     """
+    n_folds, n_repeats = check_whole("n_folds", n_folds), check_whole("n_repeats", n_repeats)
+    seed = check_whole("seed", seed)
     check_consistent_length(labels, groups)
     check_classification_targets(labels)
     present, labels = np.unique(column_or_1d(labels), return_inverse=True)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cellcycle import files, metrics
 from cellcycle.comparisons import calls, estimate, readable
-from cellcycle.errors import DataError
+from cellcycle.errors import DataError, check_whole
 from cellcycle.results import Record
 
 _BLOCKS = {"": "Residual", "plain": "NonResidual", "identity": "Identity"}
@@ -121,7 +121,7 @@ def dna_relative(measured: pd.DataFrame, labels, classes) -> tuple[pd.Series, st
 
 def rarest_class(dataset, n_folds: int) -> str:
     """Return one sentence on the smallest class and what it leaves in one test fold."""
-    counts = dataset.counts()
+    n_folds, counts = check_whole("n_folds", n_folds), dataset.counts()
     name, n = counts.idxmin(), int(counts.min())
     return (
         f"The smallest class, {name}, has {n} of {len(dataset)} images, so one more or less moves its recall by "

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 
-from cellcycle.errors import SettingError, needing
+from cellcycle.errors import SettingError, check_whole, needing
 from cellcycle.files import scratch_folder
 
 # Tasks handed out before their results are wanted, for each process: none waits, and few results pile up.
@@ -31,10 +31,18 @@ _DEAF = (
 )
 
 
-def run(function: Callable, items: Iterable, n_jobs: int = 1, **options) -> Iterator:
+def jobs_of(n_jobs: int | None, device: str = "cpu") -> int:
+    """Return a number of processes: for None one a core, or one alone where all would share a GPU."""
+    if n_jobs is not None:
+        return check_whole("n_jobs", n_jobs)
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if device == "cuda" else n_cores
+
+
+def run(function: Callable, items: Iterable, n_jobs: int | None = 1, **options) -> Iterator:
     """Yield `function(item)` for each item, in their order; items are read as they are needed.
 
-    With one job it runs here; more start fresh processes. The `options` are those of `workers`.
+    With one job it runs here; more start fresh processes, None one a core. The `options` are those of `workers`.
 
     Examples
     --------
@@ -42,13 +50,13 @@ def run(function: Callable, items: Iterable, n_jobs: int = 1, **options) -> Iter
     [1, 2, 3]
     """
     if hasattr(items, "__len__"):
-        n_jobs = min(n_jobs, len(items))
+        n_jobs = min(jobs_of(n_jobs), len(items) or 1)
     with workers(n_jobs, **options) as do:
         yield from do(function, items)
 
 
 @contextmanager
-def workers(n_jobs: int = 1, *, start: Callable | None = None, start_arguments: tuple = (), client=None):
+def workers(n_jobs: int | None = 1, *, start: Callable | None = None, start_arguments: tuple = (), client=None):
     """Yield `do(function, items)`, an iterator of results in order, to be called as often as there are steps.
 
     With one job all runs here; more start fresh processes, which stay for the next step, end with this one, however it
@@ -57,6 +65,7 @@ def workers(n_jobs: int = 1, *, start: Callable | None = None, start_arguments: 
     raised here, and no further one is begun; a process that was ended from outside, as by a system out of memory, or
     could not begin, as those of a script without the guard `if __name__ == "__main__":`, is a `SettingError`.
     """
+    n_jobs = jobs_of(n_jobs)
     if client is not None:
         yield partial(_on_client, client, pickle.dumps((start, start_arguments)))
     elif n_jobs > 1:
@@ -167,7 +176,7 @@ def cluster(address: str, n_jobs: int | None = None):
     with ExitStack() as stack:
         own = None
         if address == "local":
-            about = {"n_workers": n_jobs or os.cpu_count() or 1, "threads_per_worker": 1, "preload": _DEAF}
+            about = {"n_workers": jobs_of(n_jobs), "threads_per_worker": 1, "preload": _DEAF}
             # No dashboard, and any free port for what the scheduler serves in its place.
             about |= {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
             # Processes that begin here never hear Ctrl-C, nor does this one meanwhile.

@@ -26,10 +26,10 @@ from cellcycle.evaluate import (
 )  # fmt: skip
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.metrics import drawn_by
-from cellcycle.networks import build_network
+from cellcycle.networks import DNA_CONTENT, build_network
 from cellcycle.scale import nuclei_of
-from cellcycle.training.baseline import DNA_CONTENT
-from cellcycle.training.parts import Clock, Trainings, device_of, folds_of, jobs_of, state_of
+from cellcycle.tasks import jobs_of
+from cellcycle.training.parts import Clock, Trainings, device_of, folds_of, state_of
 from cellcycle.training.recipes import BEST, INTENSITIES, as_seen, input_rule
 
 _LIMIT = "Holds for cells, stain and microscope like those it was trained on; scores are of such cells, held out."
@@ -43,13 +43,13 @@ def train(
     *,
     network: str | None = None,
     from_model=None,
-    folds: int = 5,
+    n_folds: int = 5,
     epochs: int | None = None,
-    size: int | None = None,
+    size_px: int | None = None,
     intensity: str | None = None,
     seed: int = 0,
     device: str = "auto",
-    jobs: int | None = 1,
+    n_jobs: int | None = 1,
     resume: bool = False,
     force: bool = False,
     on_error: str = "raise",
@@ -70,13 +70,13 @@ def train(
         A name of `cellcycle.networks.NETWORKS`, the measured best by default; or "dna-content", the classical gates.
     from_model : str or Path, optional
         A model to train further; it is kept where it was better on the cells that were held out.
-    folds, epochs, size, seed : int
-        `size` is the side of the inputs in pixels, 64 by default, or that of `from_model`.
+    n_folds, epochs, size_px, seed : int
+        `size_px` is the side of the inputs in pixels, 64 by default, or that of `from_model`.
     intensity : {"absolute", "per-image"}
         Whether amounts of DNA are compared between images, which one exposure allows, or within each alone; the first
         by default, or as `from_model` does.
     device : {"auto", "cpu", "cuda"}
-    jobs : int or None
+    n_jobs : int or None
         Processes that train folds, each importing this program's main module anew; None: one a core.
     resume : bool
         Go on with a training of the same arguments that was stopped.
@@ -96,9 +96,9 @@ def train(
     DataError, SettingError, CheckpointError
         In one line, before the work.
     """
-    folds, seed = check_whole("folds", folds, 2), check_whole("seed", seed, 0)
-    epochs = epochs and check_whole("epochs", epochs, 1)
-    size = None if size is None else check_whole("size", size, 4)
+    n_folds, seed = check_whole("n_folds", n_folds), check_whole("seed", seed)
+    named = {"epochs": epochs, "size_px": size_px}.items()
+    epochs, size_px = (number if number is None else check_whole(name, number) for name, number in named)
     output = Path(output) if Path(output).name.strip(".") else Path(output).resolve()
     check_words(output, {"name": output.name}, "name another folder", SettingError)
     if shipped_name(output.name) or output.name.lower() == "auto":
@@ -107,19 +107,19 @@ def train(
     if output.is_file():
         raise SettingError(output, "this is a file", "name a folder")
     start = None if from_model is None else load_checkpoint(from_model)
-    size, intensity = _as_asked(size, intensity, start)
+    size_px, intensity = _as_asked(size_px, intensity, start)
     settings = _settings(network, epochs, device, start)
-    jobs = jobs_of(jobs, settings["device"])
+    n_jobs = jobs_of(n_jobs, settings["device"])
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
     identity = dataset.identity
     if _check_output(output, identity, force):
         say(f"{output}: the model that is there is replaced when the new one is complete")
-    cells = _given(dataset, start, size, intensity, network, say)
+    cells = _given(dataset, start, size_px, intensity, network, say)
     settings["epochs"] = settings["epochs"] or max(_EPOCHS, min(_MOST_EPOCHS, _SEEN // len(cells.labels)))
     marks, known = cells.dataset.known_by(), set() if start is None else trained_images(start)
     # What the model to train further has learned from is held out of nothing.
     scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
-    parts, limits = folds_of(cells.dataset, marks, folds, seed)
+    parts, limits = folds_of(cells.dataset, marks, n_folds, seed)
     if len(scored) < len(marks):
         limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score has them.")
     for limit in limits if cells.dataset.has_stated_groups else ():
@@ -129,7 +129,7 @@ def train(
         fold_of[part.test] = part.fold
     # In the order in which what differs is named: the later follow from the earlier.
     facts = {"data": cells.dataset.identity, "--from": None if start is None else start.card["card_sha256"]}
-    facts |= {"--size": size, "--intensity": intensity, "--folds": folds, "--seed": seed}
+    facts |= {"--size": size_px, "--intensity": intensity, "--folds": n_folds, "--seed": seed}
     facts |= {f"--{k}": v for k, v in settings.items()}
     facts |= {"groups": hashlib.sha256(repr((fold_of.tolist(), scored.tolist())).encode()).hexdigest()}
     facts |= {"version of cellcycle": cells.rule.to_dict()}
@@ -137,8 +137,8 @@ def train(
         trainings = Trainings(
             settings, cells.inputs, cells.labels, len(cells.classes), state, start and start.classifier
         )
-        with Clock(say, state, (folds + 1) * settings["epochs"] * len(settings["views"]), progress):
-            held_out = trainings.called(parts, seed, jobs, client)
+        with Clock(say, state, (n_folds + 1) * settings["epochs"] * len(settings["views"]), progress):
+            held_out = trainings.called(parts, seed, n_jobs, client)
             learned, comparison, final = {*marks.ravel(), *known}, {}, None
             if start is not None:
                 before = softmax(start.classifier().logits(cells.inputs).astype(np.float64))
@@ -147,7 +147,7 @@ def train(
                     say("the model was not worse before: its weights are kept")
                     final, held_out, learned = start.classifier(), before, known
             # Found finished in its state, unless a fine-tuned model was still to prove better.
-            final = final or trainings.fit("all", seed + folds)
+            final = final or trainings.fit("all", seed + n_folds)
         judged, confidence = _judged(cells, scored, held_out, fold_of, limits)
         about = _about(output, cells, identity, settings, seed, start, comparison, limits)
         if learned is known:
@@ -178,14 +178,14 @@ class _Cells:
     inputs: Inputs
 
 
-def _given(dataset: NucleusDataset, start: Checkpoint | None, size: int, intensity: str, network, say) -> _Cells:
+def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, intensity: str, network, say) -> _Cells:
     """Return the nuclei to train on; those are left out whose group shows no G1 peak where the model needs one."""
     for note in (*dataset.notes, *dataset.check_for_training()):
         say(note)
     check_words(dataset.name, {"classes": list(dataset.classes)}, "rename the class", DataError)
     classes = dataset.classes if start is None else start.classes
     labels = dataset.labels if start is None else codes_of(dataset, classes, start.name)
-    rule = input_rule(dataset, size, intensity, network) if start is None else start.input_rule
+    rule = input_rule(dataset, size_px, intensity, network) if start is None else start.input_rule
     inputs = prepare(dataset, rule)
     usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
     if len(usable) < len(dataset):
@@ -214,19 +214,19 @@ def _judged(cells: _Cells, scored: np.ndarray, held_out, fold_of, limits: list[s
     return Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds), confidence
 
 
-def _as_asked(size, intensity, start: Checkpoint | None) -> tuple[int, str]:
+def _as_asked(size_px, intensity, start: Checkpoint | None) -> tuple[int, str]:
     """Return side and intensity of the inputs; of a model to train further they are its own, others are refused."""
-    own = {"size": 64, "intensity": INTENSITIES[0]}
+    own = {"size_px": 64, "intensity": INTENSITIES[0]}
     if start is not None:
         amounts = start.input_rule.measurements
         # Without measurements it sees the brightness of the picture.
         is_absolute = not amounts or not {"mean_dna", "dna_copies"}.isdisjoint(amounts)
-        own = {"size": start.input_rule.size_px, "intensity": INTENSITIES[0 if is_absolute else 1]}
+        own = {"size_px": start.input_rule.size_px, "intensity": INTENSITIES[0 if is_absolute else 1]}
     check_choice("intensity", intensity or own["intensity"], INTENSITIES)
-    for name, value in (("size", size), ("intensity", intensity)):
+    for name, value in (("size_px", size_px), ("intensity", intensity)):
         if start is not None and value not in (None, own[name]):
             raise SettingError(name, f"that of {start.name} is {own[name]}, not {value}", "leave it out")
-    return size or own["size"], intensity or own["intensity"]
+    return size_px or own["size_px"], intensity or own["intensity"]
 
 
 def _check_anchored(dataset: NucleusDataset, start: Checkpoint) -> None:

@@ -15,9 +15,11 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from cellcycle.datasets import NucleusDataset
+from cellcycle.errors import check_whole
 from cellcycle.metrics import confusion_matrix, macro_f1
 from cellcycle.results import Record
 from cellcycle.splits import Fold, stratified_folds
+from cellcycle.tasks import jobs_of
 from cellcycle.training.runs import Fit, Run, full_config, record_runs
 
 # The ranges in which Nagao et al. (2020) searched for their network.
@@ -53,23 +55,25 @@ class Search:
         return shown.assign(**{"chosen in folds": pd.Series(self.chosen).value_counts()})
 
 
-def draw_rate_and_batch(n: int, rates: tuple[float, float], batches: tuple[int, ...], seed: int = 0) -> list[dict]:
-    """Return n draws of a learning rate (two digits, even on a logarithmic scale) and a batch size.
+def draw_rate_and_batch(
+    n_trials: int, learning_rates: tuple[float, float], batch_sizes: tuple[int, ...], seed: int = 0
+) -> list[dict]:
+    """Return `n_trials` draws of a learning rate (two digits, even on a logarithmic scale) and a batch size.
 
     Examples
     --------
     >>> draw_rate_and_batch(1, (1e-3, 1e-3), (16,))
     [{'learning_rate': 0.001, 'batch_size': 16}]
     """
-    low, high = rates
+    low, high = learning_rates
     return [
-        {"learning_rate": float(f"{low * (high / low) ** u:.1e}"), "batch_size": batches[int(v * len(batches))]}
-        for u, v in _spread(n, 2, seed)
+        {"learning_rate": float(f"{low * (high / low) ** u:.1e}"), "batch_size": batch_sizes[int(v * len(batch_sizes))]}
+        for u, v in _spread(n_trials, 2, seed)
     ]
 
 
-def draw_nagao(n: int, seed: int = 0) -> list[dict]:
-    """Return n draws of a network and batch size from the ranges of Nagao et al. (2020)."""
+def draw_nagao(n_trials: int, seed: int = 0) -> list[dict]:
+    """Return `n_trials` draws of a network and batch size from the ranges of Nagao et al. (2020)."""
 
     def whole(name: str, u: float) -> int:
         low, high = NAGAO_SPACE[name]
@@ -83,13 +87,13 @@ def draw_nagao(n: int, seed: int = 0) -> list[dict]:
             "dropout": round(low + float(dropout) * (high - low), 2),
             "batch_size": whole("batch_size", batch),
         }
-        for stages, width, dropout, batch in _spread(n, 4, seed)
+        for stages, width, dropout, batch in _spread(n_trials, 4, seed)
     ]
 
 
 def _spread(n: int, n_ranges: int, seed: int) -> np.ndarray:
     """Return n random points (n, n_ranges) in [0, 1), one in each n-th of every range (a Latin hypercube)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_whole("seed", seed))
     parts = rng.permuted(np.tile(np.arange(n), (n_ranges, 1)), axis=1).T
     return (parts + rng.random((n, n_ranges))) / n
 
@@ -99,8 +103,9 @@ def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n
 
     `settings` are dicts of arguments of `make_estimator`, with the whole epochs of each. `rounds` are pairs: the share
     of the epochs that a setting still in the race gets, and how many of them stay after it; the last keeps one.
-    Trials and folds run in `n_jobs` processes, or on the workers of a `client`.
+    Trials and folds run in `n_jobs` processes (None: one a core), or on the workers of a `client`.
     """
+    n_folds, seed, n_jobs = check_whole("n_folds", n_folds), check_whole("seed", seed), jobs_of(n_jobs)
     settings = list(settings)
     folds = stratified_folds(dataset.labels, n_folds, 1, seed, dataset.groups, dataset.classes)
     inner = [_inner(dataset, fold, seed) for fold in folds]

@@ -86,7 +86,7 @@ def make_blobs():
 
 
 # A training of seconds, as arguments of `train`.
-QUICK = {"network": "logistic", "epochs": 2, "folds": 2, "size": 32, "device": "cpu"}
+QUICK = {"network": "logistic", "epochs": 2, "n_folds": 2, "size_px": 32, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

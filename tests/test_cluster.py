@@ -117,7 +117,7 @@ def test_folds_and_trials_of_a_cluster_are_those_of_one_process(client, tmp_path
     assert found[0].trials.equals(found[1].trials)
     np.testing.assert_allclose(*(one.record.probabilities for one in found), atol=1e-6)
     for name, own in (("alone", None), ("shared", client)):
-        train(dataset, tmp_path / f"model {name}", network="logistic", folds=2, epochs=1, size=32, client=own)
+        train(dataset, tmp_path / f"model {name}", network="logistic", n_folds=2, epochs=1, size_px=32, client=own)
     scores = [load_checkpoint(tmp_path / f"model {name}").card["scores"]["held_out"] for name in ("alone", "shared")]
     assert scores[0] == scores[1]
 

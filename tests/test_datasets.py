@@ -233,7 +233,7 @@ def test_real_cells_load(real_data):
 def test_a_folder_made_by_the_simulator_keeps_its_slides_as_groups(tmp_path):
     from cellcycle.simulation import write_folder
 
-    made = write_folder(tmp_path / "made", nuclei=12, size_px=32)
+    made = write_folder(tmp_path / "made", n_nuclei=12, size_px=32)
     dataset = load_dataset(made)
     assert dataset.name == "made"
     assert dataset.origin == "simulated"

@@ -147,6 +147,6 @@ def test_halves_of_an_anaphase_are_one_nucleus_and_neighbours_are_two(backend):
         pixels[(y - row) ** 2 + (x - column) ** 2 <= 13**2] += rng.uniform(0.18, 0.22)
     halves = [((y - row) / 4) ** 2 + ((x - 130) / 9) ** 2 <= 1 for row in (122, 138)]
     pixels[halves[0] | halves[1]] += 0.6
-    labels = segment(ndimage.gaussian_filter(pixels, 1).astype(np.float32), backend=backend)
+    labels = segment(ndimage.gaussian_filter(pixels, 1).astype(np.float32), segmentation=backend)
     assert labels.max() == len(places) + 1
     assert labels[122, 130] == labels[138, 130] > 0

@@ -127,12 +127,12 @@ def test_a_class_that_no_table_can_hold_is_refused_before_the_work(cells, tmp_pa
         ("x", {"seed": 2**40}, "seed"),
         ("x", {"seed": 1.5}, "seed"),
         ("x", {"epochs": 1.5}, "epochs"),
-        ("x", {"size": "32"}, "size"),
-        ("x", {"jobs": 1.5}, "jobs"),
-        ("x", {"folds": 70}, "24 images for 70 folds"),
-        ("x", {"network": None, "from_model": "lr"}, "size: that of lr is 64, not 32; leave it out"),
-        ("x", {"network": None, "size": None, "from_model": "lr", "intensity": "per-image"}, "that of lr is absolute"),
-        ("x", {"network": None, "size": None, "from_model": "mitocheck", "intensity": "absolute"}, "is per-image"),
+        ("x", {"size_px": "32"}, "size_px"),
+        ("x", {"n_jobs": 1.5}, "n_jobs"),
+        ("x", {"n_folds": 70}, "24 images for 70 folds"),
+        ("x", {"network": None, "from_model": "lr"}, "size_px: that of lr is 64, not 32; leave it out"),
+        ("x", {"network": None, "size_px": None, "from_model": "lr", "intensity": "per-image"}, "of lr is absolute"),
+        ("x", {"network": None, "size_px": None, "from_model": "mitocheck", "intensity": "absolute"}, "is per-image"),
     ],
 )
 def test_what_cannot_be_asked_of_a_training_is_one_line_and_leaves_nothing(
@@ -146,7 +146,7 @@ def test_what_cannot_be_asked_of_a_training_is_one_line_and_leaves_nothing(
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"device": "tpu"}, "tpu"), ({"network": "nosuch"}, "nosuch"), ({"jobs": 0}, "jobs"), ({}, "this is a file")],
+    [({"device": "tpu"}, "tpu"), ({"network": "nosuch"}, "nosuch"), ({"n_jobs": 0}, "n_jobs"), ({}, "this is a file")],
 )
 def test_what_needs_no_data_is_refused_before_they_are_read(cells, tmp_path, monkeypatch, options, message):
     monkeypatch.setattr(sys.modules["cellcycle.train"], "load_dataset", lambda *_, **__: pytest.fail("it reads"))

@@ -409,7 +409,7 @@ WRITERS = {
     "labels": (lambda path: write_labels(path, []), ".csv"),
     "figures": (lambda path: save_figures({}, path), ""),
     "records": (lambda path: record_runs([], path), ""),
-    "simulated": (lambda path: write_folder(path, nuclei=4), ""),
+    "simulated": (lambda path: write_folder(path, n_nuclei=4), ""),
     "image": (lambda path: write_image(path, np.zeros((4, 4), np.uint8)), ".png"),
     "card": (lambda path: write_card(path, {}), ""),
 }

@@ -304,7 +304,7 @@ def test_the_only_image_is_refused(tmp_path):
         predict(MITOSIS, pixel_size_um=-1.0)
 
     with pytest.raises(SettingError, match="segmentation: 'otsu' is unknown"):
-        predict(MITOSIS, backend="otsu")
+        predict(MITOSIS, segmentation="otsu")
 
 
 @pytest.mark.slow
@@ -467,7 +467,7 @@ def test_images_are_not_of_one_slide_and_each_by_itself():
 def test_a_setting_that_no_image_can_satisfy_stops_a_batch(monkeypatch):
     monkeypatch.setitem(sys.modules, "stardist", None)
     with pytest.raises(SettingError, match="stardist"):
-        predict([FIELD, FIELD], kind="field", backend="stardist")
+        predict([FIELD, FIELD], kind="field", segmentation="stardist")
 
 
 def test_an_image_that_does_not_fit_into_memory_is_a_row(monkeypatch):

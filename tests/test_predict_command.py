@@ -121,7 +121,7 @@ def test_in_a_batch_the_good_are_done_and_the_bad_are_listed(run, tmp_path):
         (("--format", "xml"), "use one of table, csv, tsv, json, parquet, h5ad"),
         (("--field", "--nucleus"), "choose one of them"),
         (("--channel", "GFP"), "GFP"),
-        (("--jobs", "0"), "1 or more"),
+        (("--jobs", "0"), "--jobs: 0 is out of range; give a whole number from 1 to"),
         (("--pixel-size", "0"), "above 0"),
         (("--segmentation", "magic"), "trained, classical, cellpose, stardist"),
         (("--output", "nowhere/rows.csv"), "nowhere"),

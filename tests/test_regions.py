@@ -80,7 +80,7 @@ def test_pixels_are_sorted_only_where_nuclei_have_several_peaks(monkeypatch, bac
         lambda seed, *rest, **more: sorted_px.append(seed.size) or of_image(seed, *rest, **more),
     )
     field = simulate_field((256, 256), 12, seed=1)
-    assert segment(field.image / np.float32(field.image.max()), backend=backend).max() > 6
+    assert segment(field.image / np.float32(field.image.max()), segmentation=backend).max() > 6
     assert sum(sorted_px) < field.image.size / 20
 
 

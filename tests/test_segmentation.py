@@ -505,7 +505,7 @@ def packages(monkeypatch):
 @pytest.mark.parametrize("backend", ["cellpose", "stardist"])
 def test_backends_load_once_and_keep_standard_output_clean(packages, capsys, backend):
     pixels = field()[0]
-    first, second = (segment(pixels, backend=backend, diameter_px=size) for size in (None, 20.0))
+    first, second = (segment(pixels, segmentation=backend, diameter_px=size) for size in (None, 20.0))
     assert first.dtype == np.int32 and first.shape == pixels.shape and first.any()
     np.testing.assert_array_equal(first, second)
     assert packages == [backend]
@@ -520,7 +520,7 @@ def test_weights_that_cannot_be_fetched_are_one_line(packages, monkeypatch, back
     monkeypatch.setattr(sys.modules["cellpose.models"], "CellposeModel", fails)
     monkeypatch.setattr(sys.modules["stardist.models"].StarDist2D, "from_pretrained", fails)
     with pytest.raises(SettingError, match=r"URL fetch failure.*connect to the network"):
-        segment(field()[0], backend=backend)
+        segment(field()[0], segmentation=backend)
 
 
 @pytest.mark.parametrize("backend", ["cellpose", "stardist"])
@@ -528,12 +528,12 @@ def test_missing_backend_names_the_remedy(monkeypatch, backend):
     monkeypatch.setitem(sys.modules, backend, None)
     monkeypatch.setitem(sys.modules, f"{backend}.models", None)
     with pytest.raises(SettingError, match=rf"pip install 'cellcycle\[{backend}\]'"):
-        segment(field()[0], backend=backend)
+        segment(field()[0], segmentation=backend)
 
 
 def test_unknown_backend_and_wrong_shape():
     with pytest.raises(SettingError, match="trained, classical, cellpose, stardist"):
-        segment(field()[0], backend="magic")
+        segment(field()[0], segmentation="magic")
     with pytest.raises(ImageError, match="shape"):
         segment(np.zeros((3, 10, 10)))
 

@@ -24,7 +24,7 @@ def test_a_model_that_train_made_is_shipped_with_source_licence_and_limits(tmp_p
     images, labels = blobs
     ids = np.arange(len(labels)).astype(str)
     cells = NucleusDataset("cells", images, labels, NAMES, ids, "cells-1", "folder")
-    made = train(cells, tmp_path / "made", network="logistic", epochs=1, folds=2, device="cpu", intensity="per-image")
+    made = train(cells, tmp_path / "made", network="logistic", epochs=1, n_folds=2, device="cpu", intensity="per-image")
     shipped = ship("mitocheck", made, tmp_path / "shipped")
     card = shipped.card
     assert shipped.name == "mitocheck" and shipped.classes == NAMES

@@ -596,20 +596,20 @@ def test_the_kept_measurements_are_those_of_the_real_cells(real_data):
 
 @pytest.mark.parametrize(("bits", "suffix"), [(8, ".png"), (12, ".tif")])
 def test_write_nuclei(tmp_path, bits, suffix):
-    out = simulation.write_folder(tmp_path / "made", nuclei=6, size_px=32, bits=bits)
+    out = simulation.write_folder(tmp_path / "made", n_nuclei=6, size_px=32, bits=bits)
     manifest = pd.read_csv(out / "manifest.csv")
     assert list(manifest.columns[:3]) == ["path", "label", "group"] and len(manifest) == 6
     assert set(manifest["label"]) == set(PHASES)
     assert all((out / path).is_file() and path.endswith(suffix) for path in manifest["path"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]
     with pytest.raises(SettingError, match="empty"):
-        simulation.write_folder(out, nuclei=6)
+        simulation.write_folder(out, n_nuclei=6)
 
 
 def test_write_fields(tmp_path):
     import tifffile
 
-    out = simulation.write_folder(tmp_path / "made", fields=2, size_px=96, seed=5)
+    out = simulation.write_folder(tmp_path / "made", n_fields=2, size_px=96, seed=5)
     truth = pd.read_csv(out / "truth.csv")
     assert truth["slide"].nunique() == truth["slide_factor"].nunique() == 2
     for name, rows in truth.groupby("field"):
@@ -620,7 +620,7 @@ def test_write_fields(tmp_path):
 
 @pytest.mark.slow
 def test_the_truth_of_fields_is_a_table_of_labelled_nuclei(tmp_path):
-    out = simulation.write_folder(tmp_path / "made", fields=2, size_px=256)
+    out = simulation.write_folder(tmp_path / "made", n_fields=2, size_px=256)
     labelled, truth = load_dataset(out / "truth.csv", on_error="skip"), pd.read_csv(out / "truth.csv")
     assert labelled.origin == "simulated" and len(labelled.fields) == 2 and len(labelled) > 0.9 * len(truth)
     with pytest.raises(DataError, match=r"labels/ beside fields/.*give the table truth\.csv"):
@@ -647,7 +647,8 @@ def test_the_sample_is_what_the_commands_of_the_data_card_write(tmp_path):
     assert [name for name, _ in commands] == ["nuclei", "fields"]
     for name, options in commands:
         asked = dict(zip(*[iter(options.split())] * 2, strict=True))
-        asked = {option.strip("-").replace("size", "size_px"): int(value) for option, value in asked.items()}
+        names = {"--nuclei": "n_nuclei", "--fields": "n_fields", "--size": "size_px"}
+        asked = {names.get(option, option.strip("-")): int(value) for option, value in asked.items()}
         made, sample = simulation.write_folder(tmp_path / name, **asked), files.repository() / "data" / "sample" / name
         there = [{p.relative_to(of) for p in of.rglob("*") if p.is_file()} for of in (made, sample)]
         assert there[0] == there[1]
@@ -659,10 +660,10 @@ def test_the_sample_is_what_the_commands_of_the_data_card_write(tmp_path):
                 assert (io.imread(made / path) == io.imread(sample / path)).mean() > 0.5, path
 
 
-@pytest.mark.parametrize("arguments", [{"nuclei": 1, "fields": 1}, {"nuclei": 0}, {"nuclei": 4, "bits": 9},
-                                       {"fields": 1, "seed": -1}, {"is_plate": True, "seed": -1}])  # fmt: skip
+@pytest.mark.parametrize("arguments", [{"n_nuclei": 1, "n_fields": 1}, {"n_nuclei": 0}, {"n_nuclei": 4, "bits": 9},
+                                       {"n_fields": 1, "seed": -1}, {"is_plate": True, "seed": -1}])  # fmt: skip
 def test_wrong_folders_are_refused_and_leave_nothing(tmp_path, arguments):
-    with pytest.raises(SettingError, match=r"both given|at least 1|depth|-1 is negative"):
+    with pytest.raises(SettingError, match=r"both given|at least 1|depth|seed: -1 is out of range"):
         simulation.write_folder(tmp_path / "made", **arguments)
     assert not list(tmp_path.iterdir())
 
@@ -670,6 +671,6 @@ def test_wrong_folders_are_refused_and_leave_nothing(tmp_path, arguments):
 @pytest.mark.slow
 def test_fields_of_two_seeds_have_no_picture_in_common(tmp_path):
     for seed in (1, 2):
-        simulation.write_folder(tmp_path / str(seed), fields=3, size_px=128, seed=seed)
+        simulation.write_folder(tmp_path / str(seed), n_fields=3, size_px=128, seed=seed)
     files = list(tmp_path.glob("*/fields/*.tif"))
     assert len({file.read_bytes() for file in files}) == len(files) == 6

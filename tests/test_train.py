@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_numbers_of_numpy_train_the_same_model(cells, tmp_path, trained):
-    quick = QUICK | {name: np.int64(QUICK[name]) for name in ("epochs", "folds", "size")}
+    quick = QUICK | {name: np.int64(QUICK[name]) for name in ("epochs", "n_folds", "size_px")}
     again = train(cells, tmp_path / "model", **quick, seed=np.uint8(0))
     assert (again.version, again.card) == (trained.version, trained.card)
 
@@ -55,7 +55,7 @@ def test_a_model_is_trained_judged_and_trained_further(cells, tmp_path):
     found = evaluate(first, cells, tmp_path / "predictions.csv")
     assert len(found.trained_on) == len(cells) and found.scores()["accuracy"] > 0.5
     assert (tmp_path / "predictions.csv").is_file() and (tmp_path / "predictions_confusion.png").is_file()
-    again = {"from_model": first.folder, "folds": 2, "epochs": 1, "device": "cpu"}
+    again = {"from_model": first.folder, "n_folds": 2, "epochs": 1, "device": "cpu"}
     with pytest.raises(DataError, match=r"first has learned from 96 of these 96 .*G1 0.*without --from"):
         train(cells, tmp_path / "second", **again)
     noise = np.random.default_rng(1).normal(0, 0.02, cells.images.shape).astype(np.float32)
@@ -93,7 +93,7 @@ def folder(cells, tmp_path):
 
 
 def test_folds_in_processes_give_the_numbers_of_one_after_the_other(cells, trained, tmp_path):
-    two = train(cells, tmp_path / "two", **QUICK, jobs=2)
+    two = train(cells, tmp_path / "two", **QUICK, n_jobs=2)
     assert two.card["scores"] == trained.card["scores"] and two.card["sha256"] == trained.card["sha256"]
     assert two.card["confidence"] == trained.card["confidence"] and two.version == trained.version
 
@@ -222,7 +222,7 @@ def test_strange_nuclei_are_told_by_a_model_of_ones_own(cells, trained):
 def test_groups_that_are_set_aside_stand_in_the_card(cells, tmp_path):
     differ = "G1 and M differ in bits (8, 16): a model can tell them by it"
     grouped = replace(cells, groups=np.where(np.arange(96) % 24 < 12, "slide 1", "slide 2"), exported=(differ,))
-    model = train(grouped, tmp_path / "model", **QUICK | {"folds": 3, "network": "dna-content"})
+    model = train(grouped, tmp_path / "model", **QUICK | {"n_folds": 3, "network": "dna-content"})
     assert differ in model.card["limits"]
     assert any("fewer than 3 groups" in limit for limit in model.card["limits"])
     assert model.card["scores"]["held_out"]["drawn"] == "cells"
@@ -237,7 +237,7 @@ def test_an_altered_list_of_trained_images_is_refused(cells, trained, tmp_path):
     (tmp_path / "model" / "trained_images.txt").unlink()
     for use in (
         lambda: evaluate(tmp_path / "model", cells),
-        lambda: train(cells, tmp_path / "further", from_model=tmp_path / "model", folds=2, epochs=1),
+        lambda: train(cells, tmp_path / "further", from_model=tmp_path / "model", n_folds=2, epochs=1),
     ):
         with pytest.raises(CheckpointError, match=r"trained_images\.txt: the file is missing, .*put it back"):
             use()
@@ -249,7 +249,7 @@ def test_weights_that_are_kept_are_said_to_come_from_what_they_were_learned_from
     monkeypatch.setattr(module, "compared", lambda *of: {"before": 0.9, "after": 0.9, "gain": [-0.1, 0.1]})
     noise = np.random.default_rng(1).normal(0, 0.02, cells.images.shape).astype(np.float32)
     others = replace(cells, images=np.clip(cells.images + noise, 0, 1), identity="toy-2", name="others")
-    kept = train(others, tmp_path / "kept", from_model=trained.folder, folds=2, epochs=1, device="cpu")
+    kept = train(others, tmp_path / "kept", from_model=trained.folder, n_folds=2, epochs=1, device="cpu")
     assert kept.card["trained_on"] == trained.card["trained_on"]
     assert "Its weights are those of model: 96 nuclei of others judged them." in kept.card["limits"]
     assert not evaluate(kept, others).trained_on and kept.card["data"]["identity"] == "toy-2"
@@ -349,8 +349,8 @@ def test_copies_and_groups_of_two_spellings_stay_on_one_side(folder, tmp_path):
         (lambda labels: labels == 0, {}, "only one class"),
         (lambda labels: (labels != 3) | (np.cumsum(labels == 3) < 4), {}, "M has 3 where 5 are needed"),
         (slice(None), {"intensity": "dim"}, "dim"),
-        (slice(None), {"folds": 1}, "folds"),
-        (slice(None), {"jobs": 0}, "jobs"),
+        (slice(None), {"n_folds": 1}, "folds"),
+        (slice(None), {"n_jobs": 0}, "n_jobs"),
         (slice(None), {"network": "vgg"}, "vgg"),
         (slice(None), {"device": "tpu"}, "tpu"),
         (slice(None), {"from_model": "no such"}, "no such"),
@@ -370,11 +370,11 @@ def test_classes_that_a_model_does_not_know_are_refused(cells, tmp_path):
     with pytest.raises(DataError, match="'resting' is not known to lr, which knows G1, S, G2, M"):
         evaluate("lr", other)
     with pytest.raises(DataError, match="resting"):
-        train(other, tmp_path / "x", from_model="lr", folds=2)
+        train(other, tmp_path / "x", from_model="lr", n_folds=2)
 
 
 def test_an_evaluation_says_what_was_left_out_and_which_classes_are_not_there(tmp_path):
-    write_folder(tmp_path / "cells", nuclei=140)
+    write_folder(tmp_path / "cells", n_nuclei=140)
     shutil.rmtree(tmp_path / "cells" / "M")
     (tmp_path / "cells" / "manifest.csv").unlink()
     (tmp_path / "cells" / "G1" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -404,7 +404,7 @@ def test_evaluation_speaks_json(sample_folder):
     "command", ["evaluate lr cells", "train cells --output mine --network dna-content --folds 2 --jobs 1"]
 )
 def test_the_option_that_a_refusal_names_leaves_unreadable_images_out(tmp_path, monkeypatch, command):
-    write_folder(tmp_path / "cells", nuclei=140)
+    write_folder(tmp_path / "cells", n_nuclei=140)
     (tmp_path / "cells" / "manifest.csv").unlink()
     (tmp_path / "cells" / "G1" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     monkeypatch.chdir(tmp_path)
@@ -416,7 +416,7 @@ def test_the_option_that_a_refusal_names_leaves_unreadable_images_out(tmp_path, 
 
 def test_a_model_that_needs_a_g1_peak_is_not_trained_on_nuclei_without_one(cells, tmp_path):
     with pytest.raises(DataError, match=r"no clear G1 peak, which best needs: .*nagao6") as refused:
-        train(cells.select(np.arange(0, 96, 4)), tmp_path / "x", from_model="best", folds=2)
+        train(cells.select(np.arange(0, 96, 4)), tmp_path / "x", from_model="best", n_folds=2)
     assert "\n" not in str(refused.value) and not (tmp_path / "x").exists()
 
 
@@ -442,7 +442,7 @@ def test_round_the_loop_from_prediction_to_correction_to_a_better_model(tmp_path
     # A person says of every nucleus that it is larger or smaller than most: two of the model's classes.
     everything = 'dict(enumerate(np.where(table["area_px"] > table["area_px"].median(), "G2", "G1")))'
     quick = {'{3: "M", 8: "G2", 9: "none"}': everything, "other_labels": "labels"}
-    quick['"nagao6"'] = '"lr", folds=2, epochs=3, device="cpu"'
+    quick['"nagao6"'] = '"lr", n_folds=2, epochs=3, device="cpu"'
     for long, short in quick.items():
         assert long in snippet
         snippet = snippet.replace(long, short)

@@ -118,7 +118,7 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
         dataset = load_dataset(data / _TABLE, size_px=None, on_error="skip")
         if len(dataset) > most_nuclei:
             notes.append(f"Of {len(dataset)} nuclei {most_nuclei} were drawn at random.")
-            dataset = dataset.subsample(most_nuclei, at_least=20)
+            dataset = dataset.subsample(most_nuclei, least=20)
         made = train(
             dataset,
             work / f"{name}-corrected-{len(dataset)}",

@@ -111,7 +111,7 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
 def found_file(plane: Path, model: str, settings: Settings) -> Path:
     """Return the file in which the nuclei of a plane are kept: one for each way to find them."""
     scale = _predictor(model, settings).checkpoint.input_rule.scale
-    way = hashlib.sha256(repr((settings.kind, settings.pixel_size_um, settings.backend, scale)).encode())
+    way = hashlib.sha256(repr((settings.kind, settings.pixel_size_um, settings.segmentation, scale)).encode())
     return plane / f"found-{way.hexdigest()[:16]}.npz"
 
 

@@ -4,7 +4,8 @@ Every score is a function of what each cell gave (its confidence, whether its ca
 bootstrap interval. What is drawn are `units`: all rows of a cell, or of a slide, come together.
 
 Here `probabilities` are (N, K), `labels` (N,) class indices, `units` (N,) or None for single rows, `confidence` (N,)
-the probability of each call and `right` (N,) whether it is right; `**options` are those of `metrics.bootstrap`.
+the probability of each call and `right` (N,) whether it is right; `n_samples` and `seed` are those of
+`metrics.bootstrap`.
 """
 
 from functools import partial
@@ -34,7 +35,7 @@ def reliability(probabilities, labels) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def calibration_error(probabilities, labels, units=None, **options) -> Estimate:
+def calibration_error(probabilities, labels, units=None, n_samples=500, seed=0) -> Estimate:
     """Return the expected calibration error of the calls, with its interval.
 
     The mean, over bins of like confidence with equally many cells, of the distance between mean confidence and
@@ -45,7 +46,7 @@ def calibration_error(probabilities, labels, units=None, **options) -> Estimate:
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence)
     of_weights = partial(_error, bins, confidence - right)
-    found = bootstrap(of_weights, len(right), units, limits=(-np.inf, np.inf), **options)
+    found = bootstrap(of_weights, len(right), units, n_samples, seed, (-np.inf, np.inf))
     value = found.value
     return Estimate(value, max(0.0, min(value, 2 * value - found.high)), min(1.0, max(value, 2 * value - found.low)))
 
@@ -104,7 +105,7 @@ def risk_coverage(confidence, right) -> pd.DataFrame:
     return pd.DataFrame({"coverage": kept / len(wrong), "risk": np.cumsum(wrong[np.argsort(surest)]) / kept})
 
 
-def errors_caught(confidence, right, share: float = 0.2, units=None, **options) -> Estimate:
+def errors_caught(confidence, right, share: float = 0.2, units=None, n_samples=500, seed=0) -> Estimate:
     """Return the share of all wrong calls that are among the least sure cells, the `share` that an expert looks at.
 
     Of equally sure cells, of which only some are looked at, each is so with the same probability.
@@ -117,7 +118,7 @@ def errors_caught(confidence, right, share: float = 0.2, units=None, **options) 
         with np.errstate(invalid="ignore"):
             return weights @ (sent * wrong) / (weights @ wrong)
 
-    return bootstrap(of_weights, len(sure), units, **options)
+    return bootstrap(of_weights, len(sure), units, n_samples, seed)
 
 
 def _confidence(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cellcycle.datasets.nuclei import NucleusDataset
 from cellcycle.datasets.simulated import SIMULATED, load_simulated, make_simulated
-from cellcycle.errors import DataError, SettingError, check_choice
+from cellcycle.errors import DataError, SettingError, check_choice, check_whole
 from cellcycle.files import MANIFEST
 
 __all__ = ["SIMULATED", "NucleusDataset", "is_named", "load_dataset", "make_simulated", "source_kind", "source_name"]
@@ -15,7 +15,7 @@ _PUBLIC = ("nagao2020", "bbbc048", "bbbc039")
 _TABLES = (".csv", ".tsv", ".txt")
 
 
-def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on_error="raise") -> NucleusDataset:
+def load_dataset(data="simulated", size_px: int | None = 64, seed: int = 0, on_error="raise") -> NucleusDataset:
     """Load labelled nuclei by name, from a folder, or from a table.
 
     A name, under which nothing lies here, is "simulated" (493 nuclei, the study's counts), "simulated-colour" (the
@@ -30,28 +30,29 @@ def load_dataset(source="simulated", size_px: int | None = 64, seed: int = 0, on
     in `notes`; else the set is refused.
     """
     check_choice("on_error", on_error, ("raise", "skip"))
-    kind = source_kind(source)
+    seed, size_px = check_whole("seed", seed), None if size_px is None else check_whole("size_px", size_px)
+    kind = source_kind(data)
     if kind == "simulated":
-        return load_simulated(str(source), size_px or 64, seed)
+        return load_simulated(str(data), size_px or 64, seed)
     if kind == "public":
         from cellcycle.datasets.public import load_public
 
-        return load_public(str(source), size_px)
+        return load_public(str(data), size_px)
     from cellcycle.datasets import fields, files, folders
 
-    path = Path(source).expanduser()
+    path = Path(data).expanduser()
     if kind == "fields":
         return fields.load_fields(path, source_name(path), size_px, on_error)
     if kind == "folder":
         entries, notes = folders.folder_entries(path)
     else:
         entries, notes = folders.manifest_entries(path / MANIFEST if path.is_dir() else path, on_error)
-    if str(source) in (*SIMULATED, *_PUBLIC):
-        notes.append(f"{source} is what lies here under this name, not the set that is called so")
+    if str(data) in (*SIMULATED, *_PUBLIC):
+        notes.append(f"{data} is what lies here under this name, not the set that is called so")
     return files.load_files(path, source_name(path), entries, notes, size_px, on_error)
 
 
-def source_name(source) -> str:
+def source_name(data) -> str:
     """Return what a data set is called in records and file names.
 
     Examples
@@ -59,34 +60,34 @@ def source_name(source) -> str:
     >>> source_name("cells/plate_1"), source_name("cells/plate_1.csv"), source_name("cells/manifest.csv")
     ('plate_1', 'plate_1', 'cells')
     """
-    if is_named(source):
-        return str(source).replace("/", "-")
-    path = Path(source).expanduser().resolve()
+    if is_named(data):
+        return str(data).replace("/", "-")
+    path = Path(data).expanduser().resolve()
     if path.name == MANIFEST:
         return path.parent.name
     return path.stem if path.suffix.lower() in _TABLES else path.name
 
 
-def is_named(source) -> bool:
-    """Tell whether a source is a name, not a path; of both, a table or data that lie there are meant."""
-    name, path = str(source), Path(str(source))
+def is_named(data) -> bool:
+    """Tell whether data are a name, not a path; of both, a table or data that lie there are meant."""
+    name, path = str(data), Path(str(data))
     is_data = os.path.isfile(path) or (
         os.path.isdir(path) and any(path.iterdir()) and not (path / "model.json").exists()
     )
     return (name in SIMULATED or name.partition("/")[0] in _PUBLIC) and not is_data
 
 
-def source_kind(source) -> str:
+def source_kind(data) -> str:
     """Return "simulated", "public", "folder", "manifest" or "fields", without reading any image.
 
     A folder with a `manifest.csv` in it counts as that, which may know the groups; a table that says which nucleus
     of an image is meant is one of whole fields.
     """
-    if not os.fspath(source):
+    if not os.fspath(data):
         raise SettingError("data", "the path is empty", "name a data set, folder or table")
-    if is_named(source):
-        return "simulated" if str(source) in SIMULATED else "public"
-    path = Path(source).expanduser()
+    if is_named(data):
+        return "simulated" if str(data) in SIMULATED else "public"
+    path = Path(data).expanduser()
     if os.path.isdir(path):
         return "manifest" if (path / MANIFEST).is_file() else "folder"
     if os.path.isfile(path) and path.suffix.lower() in _TABLES:
@@ -97,4 +98,4 @@ def source_kind(source) -> str:
         remedy = "give the folder with one sub-folder a class, or a table"
         raise DataError(path, "neither a folder nor a table (.csv, .tsv)", remedy)
     known = ", ".join((*SIMULATED, *_PUBLIC))
-    raise SettingError(source, "no such data set, folder or file", f"use a path or one of {known}")
+    raise SettingError(data, "no such data set, folder or file", f"use a path or one of {known}")

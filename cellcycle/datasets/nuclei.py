@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from cellcycle.errors import DataError
+from cellcycle.errors import DataError, check_whole
 
 # Images of a class below which a model cannot be trained and judged, and below which its scores say little.
 FEWEST, FEW = 5, 20
@@ -128,17 +128,17 @@ class NucleusDataset:
 
         return marks_of(self.images)
 
-    def subsample(self, n_images: int, seed: int = 0, at_least: int = 4) -> "NucleusDataset":
+    def subsample(self, n_images: int, seed: int = 0, least: int = 4) -> "NucleusDataset":
         """Return about `n_images` images drawn at random, classes in their proportions.
 
-        A rare class keeps `at_least` so many (or all it has), so that every fold can see it.
+        A rare class keeps `least` so many (or all it has), so that every fold can see it.
         """
+        rng = np.random.default_rng(check_whole("seed", seed))
         if n_images >= len(self):
             return self
-        rng = np.random.default_rng(seed)
         kept = []
         for k, n in enumerate(self.counts()):
-            wanted = min(n, max(at_least, round(n * n_images / len(self))))
+            wanted = min(n, max(least, round(n * n_images / len(self))))
             kept.append(rng.choice(np.flatnonzero(self.labels == k), wanted, replace=False))
         return self.select(np.sort(np.concatenate(kept)))
 

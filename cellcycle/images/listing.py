@@ -78,14 +78,14 @@ def _is_hidden(name: str) -> bool:
 
 
 def expand(
-    paths, tell: Callable[[str], None] | None = None, settle: Callable[[list], Collection[str]] = lambda files: ()
+    paths, say: Callable[[str], None] | None = None, settle: Callable[[list], Collection[str]] = lambda files: ()
 ) -> list[str | ImageError]:
     """Return the image files that paths name: files (also missing ones, which fail when they are read), folders (their
     images, and those of the folders in them), patterns of these with `*`, `?` or `**`, or URLs.
 
     Each file stands there once, in the order of the paths, sorted within a folder or pattern; what is no path, as a
     `Plane`, stays in its place. Of several, thumbnails, copies, masks and files of other stains are left out, whether a
-    folder, a pattern or their names gave them: for a shell makes names of a pattern. `tell` is told which. Those that
+    folder, a pattern or their names gave them: for a shell makes names of a pattern. `say` is told which. Those that
     `settle` returns of them are no copies or masks, and fields where names leave open what they are. A folder without
     images, a pattern that nothing matches, what a plate tells of but has not and what cannot be a path stand there as
     their error, so that the rest can go on.
@@ -121,9 +121,9 @@ def expand(
     if len(files) > 1:
         files, left_out = fields_of(files, settled)
     left_out |= {_MASKS: list(masks), "links to others": list(links.values()), _UNREAD: unread}
-    if any(left_out.values()) and tell is not None:
+    if any(left_out.values()) and say is not None:
         below = folders_below(file for file in [*found, *unread] if isinstance(file, str))
-        tell(f"left out: {', '.join(_told(what, of, below) for what, of in left_out.items() if of)}")
+        say(f"left out: {', '.join(_told(what, of, below) for what, of in left_out.items() if of)}")
     return files
 
 

@@ -2,6 +2,7 @@
 
 from cellcycle.networks.architectures import (
     BLOCKS,
+    DNA_CONTENT,
     NETWORKS,
     RESNET_DEPTHS,
     Network,

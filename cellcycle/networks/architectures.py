@@ -4,7 +4,6 @@ A network is a `body` that ends in a feature vector and a linear `head` that giv
 fine-tuning, feature distances and explanation need no special case.
 """
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -13,8 +12,10 @@ from numbers import Real
 import torch
 from torch import nn
 
-from cellcycle.errors import SettingError, check_whole
+from cellcycle.errors import SettingError, check_choice, check_name, check_whole
 
+# No network, but called among them: the classical gates.
+DNA_CONTENT = "dna-content"
 RESNET_DEPTHS = (8, 14, 20)
 # Of a ResNet: with skip paths that are convolutions, without any, with the identity.
 BLOCKS = ("", "-plain", "-identity")
@@ -35,8 +36,7 @@ def register_network(name: str, build: Callable) -> None:
     >>> build_network("tiny", n_classes=2)(torch.zeros(3, 1, 64, 64)).shape
     torch.Size([3, 2])
     """
-    if name in _OURS:
-        raise SettingError("network", f"{name!r} is taken", "choose another name")
+    check_name("network", name, (*_OURS, DNA_CONTENT))
     NETWORKS[name] = build
 
 
@@ -84,10 +84,7 @@ def build_network(
     network over the batch after each convolution; ResNets always do. An option that a network does not take, or a value
     that is none, is a `SettingError`.
     """
-    if name not in NETWORKS:
-        near = difflib.get_close_matches(str(name), NETWORKS, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(NETWORKS)}"
-        raise SettingError("network", f"{name!r} is unknown", remedy)
+    check_choice("network", name, NETWORKS)
     options = {"width": width, "dropout": dropout, "stem_stride": stem_stride, "batch_norm": batch_norm}
     options = _taken(name, {"channels": channels, "size_px": size_px} | options)
     body, n_features = NETWORKS[name](**options)
@@ -109,6 +106,7 @@ def _check_body(body: nn.Module, n_features: int, images: torch.Tensor) -> None:
 def _taken(name: str, options: dict) -> dict:
     """Return the options that a network takes; one that is set and not taken, or not as it can be, is refused."""
     width, dropout = options["width"], options["dropout"]
+    check_whole("size_px", options["size_px"])
     check_whole("width", 1 if width is None else width, 1)
     check_whole("stem_stride", options["stem_stride"], 1)
     if dropout is not None and (not isinstance(dropout, Real) or not 0 <= dropout < 1):

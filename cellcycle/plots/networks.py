@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from cellcycle.errors import check_whole
 from cellcycle.plots.style import FONT_PT, INK, label, legend, new_figure, picture_rows, spread_of
 
 COLOURS = {"input": "#dddddd", "convolution + pooling": "#56B4E9", "linear": "#E69F00", "output": "#009E73"}
@@ -12,7 +13,8 @@ _STRENGTH = 0.65
 
 def nagao_drawing(stages: int, width: int, size_px: int, channels: int, n_classes: int):
     """Return a Nagao network as boxes: height is the side of the image, width the number of channels."""
-    boxes, side = [("input", size_px, channels)], size_px
+    side = check_whole("size_px", size_px)
+    boxes = [("input", side, channels)]
     for stage in range(stages):
         side = -(-side // 2)
         boxes.append(("convolution + pooling", side, width * 2**stage))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from cellcycle.errors import check_whole
 from cellcycle.phases import PHASES, class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, label, legend, new_figure, picture_rows
 
@@ -22,7 +23,7 @@ def nucleus_panel(dataset, n_per_class=8, seed=0, per_image=False):
 
     `per_image` stretches each picture to its own range; otherwise all share one scale, so that brightness compares.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_whole("seed", seed))
     top = None if per_image else float(np.quantile(dataset.images, 0.9995))
     n_rows, words = len(dataset.classes), {"fontsize": FONT_PT + 1, "fontweight": "bold"}
     figure, axes = picture_rows(dataset.classes, n_per_class, 7.2, 0.95 * n_rows, 0.12, **words)

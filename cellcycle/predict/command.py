@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cellcycle import tasks
 from cellcycle.checkpoint import load_checkpoint
-from cellcycle.errors import ImageError, SettingError, shown
+from cellcycle.errors import RANGES, ImageError, SettingError, check_whole, shown
 from cellcycle.files import is_stream, scratch_folder, whole_file
 from cellcycle.images import expand
 from cellcycle.phases import class_colours, rgb
@@ -144,7 +144,7 @@ class _Told:
         for (before, after), of in self.remarks.items():
             more = f" and {before and 'of '}{len(of) - 1} other image{'s' if len(of) > 2 else ''}"
             yield f"{before}{of[0]}{more if len(of) > 1 else ''}{after}"
-        named = {f"--segmentation {settings.backend}": settings.backend != Settings().backend}
+        named = {f"--segmentation {settings.segmentation}": settings.segmentation != Settings().segmentation}
         named |= {"--prior slide": settings.prior == "slide"}
         for option in (option for option, is_named in named.items() if is_named and not self.tally.n["fields"]):
             yield f"{option} was not used: it is for fields, and all images are crops of one nucleus"
@@ -157,9 +157,8 @@ class _Told:
 def _check_options(paths: list[str], output: Path | None, n_jobs: int | None, is_each: bool, is_slide: bool) -> None:
     if output is None and (sys.stdout is None or sys.stdout.closed):
         raise SettingError("standard output", "it is closed", "name a file with --output")
-    most_jobs = 4 * max(16, os.cpu_count() or 1)
-    if n_jobs is not None and not 1 <= n_jobs <= most_jobs:
-        raise SettingError("--jobs", f"{n_jobs} is out of range", f"give a number of 1 or more, {most_jobs} at most")
+    if n_jobs is not None:
+        check_whole("--jobs", n_jobs, *RANGES["n_jobs"])
     if is_each and is_slide:
         raise SettingError("--each", "--slide was given too", "choose one of them, or neither")
     if not all(path.strip() for path in paths):
@@ -170,7 +169,7 @@ def _paired(images, paths: list[str], use_masks: Path, settings: Settings, extra
     """Return the images that have a mask in the folder `use_masks`, and their masks."""
     if extras.masks is not None and os.path.realpath(extras.masks) == os.path.realpath(use_masks):
         raise SettingError("--masks", "it is the folder of --use-masks", "name another folder")
-    if settings.backend != Settings().backend:
+    if settings.segmentation != Settings().segmentation:
         raise SettingError("--segmentation", "the nuclei come from --use-masks", "leave one of them out")
     images, masks, unused = with_masks(images, paths, use_masks)
     if unused:

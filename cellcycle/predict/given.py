@@ -32,7 +32,7 @@ class Settings:
         Time point or z plane; z-stacks are projected without it.
     pixel_size_um
         Edge of a pixel in the sample; overrides what the files say.
-    backend
+    segmentation
         Segmentation of fields: "trained", "classical", "cellpose" or "stardist".
     g1_position, g1_quality, g1_area_px
         The `Anchor` of the slide, where it is not to be fitted to each field.
@@ -45,7 +45,7 @@ class Settings:
     channel: int | str | None = None
     plane: int | None = None
     pixel_size_um: float | None = None
-    backend: str = "trained"
+    segmentation: str = "trained"
     g1_position: float | None = None
     g1_quality: float = nan
     g1_area_px: float | None = None
@@ -54,7 +54,7 @@ class Settings:
     def __post_init__(self):
         # Named by words that a user of the command line, of the page and of Python knows.
         check_choice("kind", self.kind, ("auto", "field", "nucleus"))
-        check_choice("segmentation", self.backend, BACKENDS)
+        check_choice("segmentation", self.segmentation, BACKENDS)
         check_choice("prior", self.prior, ("auto", *PRIORS))
         sizes = {"pixel size": self.pixel_size_um, "G1 position": self.g1_position, "G1 area": self.g1_area_px}
         for option, value in sizes.items():

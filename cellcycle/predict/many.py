@@ -5,7 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from cellcycle import tasks
-from cellcycle.errors import CellCycleError, ImageError, SettingError, check_choice
+from cellcycle.errors import CellCycleError, ImageError, SettingError, check_keywords
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
 from cellcycle.images.wells import whole_path
@@ -75,7 +75,7 @@ def predict(
     client : distributed.Client, optional
         The workers of a cluster, which read the images by the same paths or URLs, find and call; see `docs/how_to`.
     **settings
-        Of `Settings`: kind, channel, plane, pixel_size_um, backend, g1_position, prior.
+        Of `Settings`: kind, channel, plane, pixel_size_um, segmentation, g1_position, g1_quality, g1_area_px, prior.
 
     Raises
     ------
@@ -85,8 +85,7 @@ def predict(
     """
     import pandas as pd
 
-    for name in settings:
-        check_choice("settings", name, [known.name for known in fields(Settings)])
+    check_keywords(settings, predict, Settings)
     if is_slide and is_each:
         raise SettingError("is_each", "is_slide was given too", "choose one of them, or neither")
     if plate_map is not None and not isinstance(plate_map, str | Path):

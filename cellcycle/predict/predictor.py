@@ -188,7 +188,7 @@ class Predictor:
     def _found(self, plane: Plane, mask, pixel_size_um: float | None) -> Nuclei:
         scale, kind = self.checkpoint.input_rule.scale, self.settings.kind
         if mask is None:
-            return find_nuclei(plane.pixels, pixel_size_um, scale, kind, self.settings.backend)
+            return find_nuclei(plane.pixels, pixel_size_um, scale, kind, self.settings.segmentation)
         if kind == "auto":
             kind = "nucleus" if looks_like_nucleus_crop(look_over(plane.pixels).pixels) else "field"
         labels, remark = read_mask(mask, plane.pixels, kind == "nucleus")

@@ -33,10 +33,10 @@ def table_columns(classes: tuple[str, ...]) -> list[str]:
     ['image', 'nucleus_id', 'centroid_y_px', 'centroid_x_px', 'call', 'p_G1', 'p_S', 'flags']
     """
     # Now, for measurements may have been registered since.
-    measured = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
-    for name in measured:
-        if name in _LAST:
+    for name in NUCLEUS_COLUMNS:
+        if name in (*_LAST, "image", "call", *TEXTS_OF_MAP, *NUMBERS_OF_MAP) or name.startswith("p_"):
             raise SettingError("measurement", f"{name!r} is a column of every table", "register it by another name")
+    measured = [c for c in NUCLEUS_COLUMNS if c not in (*_FIRST, "flags")]
     return [*_FIRST, *(f"p_{c}" for c in classes), "flags", *measured, *_LAST]
 
 

@@ -48,7 +48,7 @@ def segment(
     pixels: np.ndarray,
     pixel_size_um: float | None = None,
     *,
-    backend: str = "trained",
+    segmentation: str = "trained",
     diameter_px: float | None = None,
     tile_px: int = TILE_PX,
 ) -> np.ndarray:
@@ -65,7 +65,7 @@ def segment(
         Bright nuclei on a dark background.
     pixel_size_um : float, optional
         Edge of a pixel in the sample; keeps the estimated size of nuclei within that of real ones.
-    backend : {"trained", "classical", "cellpose", "stardist"}, optional
+    segmentation : {"trained", "classical", "cellpose", "stardist"}, optional
         The last two need their packages and fetch their weights at first use.
     diameter_px : float, optional
         Typical diameter of a nucleus; estimated where it is not given, between 6 and 180 px.
@@ -81,7 +81,7 @@ def segment(
     Raises
     ------
     SettingError
-        Unknown backend, or its package or weights are missing; a size that cannot be.
+        An unknown way to segment, or its package or weights are missing; a size that cannot be.
     ImageError
         More objects than a field of nuclei has; no picture of finite numbers.
     """
@@ -92,23 +92,23 @@ def segment(
     if diameter_px is not None and diameter_px > min(pixels.shape):
         raise SettingError("diameter_px", f"{diameter_px} px are more than the field has", "give that of one nucleus")
     check_whole("tile_px", tile_px, _LEAST_TILE_PX)
-    return find_in_field(look_over(pixels).pixels, pixel_size_um, backend, diameter_px, tile_px)
+    return find_in_field(look_over(pixels).pixels, pixel_size_um, segmentation, diameter_px, tile_px)
 
 
 def find_in_field(
     pixels: np.ndarray,
     pixel_size_um: float | None,
-    backend: str,
+    segmentation: str,
     diameter_px: float | None = None,
     tile_px: int = TILE_PX,
 ) -> np.ndarray:
     """Find the nuclei of a field that was looked over, as `segment` does after it."""
-    check_choice("segmentation", backend, BACKENDS)
-    if backend in ("trained", "classical"):
+    check_choice("segmentation", segmentation, BACKENDS)
+    if segmentation in ("trained", "classical"):
         survey = survey_field(pixels, pixel_size_um, diameter_px)
         if survey is None:
             return np.zeros(pixels.shape, dtype=np.int32)
-        labels = _by_network(pixels, survey, tile_px) if backend == "trained" else None
+        labels = _by_network(pixels, survey, tile_px) if segmentation == "trained" else None
         if labels is None or not labels.any():
             # What stands out but is no nucleus to the network is outlined all the same, for the flags to judge.
             labels = _by_watershed(pixels, survey, tile_px)
@@ -122,7 +122,7 @@ def find_in_field(
 
     # Both packages talk on standard output, where the rows of a prediction may go.
     with contextlib.redirect_stdout(sys.stderr):
-        return getattr(backends, backend)(pixels, diameter_px)
+        return getattr(backends, segmentation)(pixels, diameter_px)
 
 
 def _by_watershed(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
-from cellcycle.errors import SettingError, check_size
+from cellcycle.errors import SettingError, check_name, check_size
 from cellcycle.segmentation.flags import flag_nuclei
 from cellcycle.segmentation.regions import about, as_picture, bands, boxes_of
 
@@ -48,8 +48,7 @@ def register_measurement(name: str, measure: Callable[[np.ndarray, np.ndarray], 
     measured on block means. Register it wherever a model that reads it is trained or used.
     """
     if name not in _REGISTERED:
-        if name in (*NUCLEUS_COLUMNS, *RAW_COLUMNS):
-            raise SettingError("measurement", f"{name!r} is taken", "choose another name")
+        check_name("measurement", name, (*NUCLEUS_COLUMNS, *RAW_COLUMNS))
         for columns in (NUCLEUS_COLUMNS, RAW_COLUMNS):
             columns.insert(-1, name)
     _REGISTERED[name], READABLE[name] = measure, is_amount

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cellcycle.errors import SettingError
+from cellcycle.errors import SettingError, check_whole
 from cellcycle.files import MANIFEST, MARKER, whole_folder
 from cellcycle.images import write_image
 from cellcycle.phases import PHASES
@@ -21,9 +21,9 @@ _APART = 2**32
 
 
 def write_folder(
-    out,
-    nuclei: int | None = None,
-    fields: int | None = None,
+    output,
+    n_nuclei: int | None = None,
+    n_fields: int | None = None,
     size_px: int | None = None,
     seed: int = 0,
     bits: int = 16,
@@ -31,45 +31,45 @@ def write_folder(
 ) -> Path:
     """Write simulated nuclei, or fields, into a new or empty folder, all files or none; without a number 493 nuclei.
 
-    Nuclei: `<out>/<phase>/<sample_id>.png` (8 bits) or `.tif` (12 and 16 bits, 64 px), and `<out>/manifest.csv`
+    Nuclei: `<output>/<phase>/<sample_id>.png` (8 bits) or `.tif` (12 and 16 bits, 64 px), and `<output>/manifest.csv`
     with the columns path, label, group (the slide) and the truth. The phases have the study's shares;
     from 4 nuclei on, every phase has at least one.
 
-    Fields: `<out>/fields/field_001.tif` (512 px), instance masks of the same name in `<out>/labels/` (0 is
-    background), and `<out>/truth.csv` with one row per nucleus, the columns `image` and `field` first: a table of
+    Fields: `<output>/fields/field_001.tif` (512 px), instance masks of the same name in `<output>/labels/` (0 is
+    background), and `<output>/truth.csv` with one row per nucleus, the columns `image` and `field` first: a table of
     labelled nuclei, as `load_dataset` takes it.
 
-    A plate: `<out>/plate/A01_s1.tif`, by default two fields a well, their plate map `<out>/map.csv`, what is expected
-    of each well in `<out>/wells.csv`, and `<out>/truth.csv` as of fields; see `cellcycle.simulation.plate`.
+    A plate: `<output>/plate/A01_s1.tif`, by default two fields a well, their plate map `<output>/map.csv`, what is
+    expected of each well in `<output>/wells.csv`, and `<output>/truth.csv` as of fields; see
+    `cellcycle.simulation.plate`.
 
-    `<out>/simulated.json` says by which simulator, seed and parameters the images were made. Numbers of 12 bits are
+    `<output>/simulated.json` says by which simulator, seed and parameters the images were made. Numbers of 12 bits are
     stored in 16-bit files, 0 to 4095, as cameras do.
     """
-    out = Path(out)
-    if nuclei is not None and fields is not None:
+    output, seed = Path(output), check_whole("seed", seed)
+    size_px = None if size_px is None else check_whole("size_px", size_px, 16, 4096)
+    if n_nuclei is not None and n_fields is not None:
         raise SettingError("nuclei, fields", "both given", "ask for nuclei or for fields")
-    if is_plate and nuclei is not None:
+    if is_plate and n_nuclei is not None:
         raise SettingError("nuclei, plate", "both given", "ask for nuclei or for a plate")
     if is_plate:
-        fields = 2 if fields is None else fields
-    elif nuclei is None and fields is None:
-        nuclei = sum(STUDY_COUNTS.values())
-    number = fields if nuclei is None else nuclei
+        n_fields = 2 if n_fields is None else n_fields
+    elif n_nuclei is None and n_fields is None:
+        n_nuclei = sum(STUDY_COUNTS.values())
+    number = n_fields if n_nuclei is None else n_nuclei
     if number < 1:
         raise SettingError("nuclei, fields", f"{number} asked for", "ask for at least 1")
-    if seed < 0:
-        raise SettingError("seed", f"{seed} is negative", "choose 0 or a positive whole number")
     parameters = replace(SimulationParameters(), bits=bits)
-    with whole_folder(out) as unfinished:
-        if nuclei is not None:
-            _write_nuclei(unfinished, nuclei, size_px or 64, seed, parameters)
+    with whole_folder(output) as unfinished:
+        if n_nuclei is not None:
+            _write_nuclei(unfinished, n_nuclei, size_px or 64, seed, parameters)
         elif is_plate:
-            write_plate(unfinished, fields, size_px or 512, seed, parameters)
+            write_plate(unfinished, n_fields, size_px or 512, seed, parameters)
         else:
-            _write_fields(unfinished, fields, size_px or 512, seed, parameters)
+            _write_fields(unfinished, n_fields, size_px or 512, seed, parameters)
         made_by = {"simulator": VERSION, "seed": seed, "parameters": repr(parameters)}
         (unfinished / MARKER).write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
-    return out
+    return output
 
 
 def share_out(n: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from cellcycle.errors import SettingError, check_choice
+from cellcycle.errors import SettingError, check_choice, check_whole
 from cellcycle.phases import PHASES
 from cellcycle.simulation.biology import Cell, draw_cell, interphase_reach_um
 from cellcycle.simulation.chromatin import RENDER_UM, Patch, draw_patch
@@ -57,7 +57,8 @@ def simulate_nuclei(
     ((3, 1, 32, 32), [0, 0, 3], [2.0, 2.0, 4.0])
     """
     parameters = parameters or SimulationParameters()
-    _check(counts, size_px, seed, stain)
+    seed, size_px = check_whole("seed", seed), check_whole("size_px", size_px, 16, 1024)
+    _check(counts, stain)
     slides = [make_slide(seed, k, parameters) for k in range(parameters.n_slides)]
     jobs = [(phase, k) for phase in PHASES for k in range(int(counts.get(phase, 0)))]
     made = [_one_nucleus(phase, k, size_px, seed, parameters, slides, stain) for phase, k in jobs]
@@ -70,16 +71,12 @@ def simulate_nuclei(
     )
 
 
-def _check(counts, size_px, seed, stain):
+def _check(counts, stain):
     for phase in counts:
         check_choice("counts", phase, PHASES)
     check_choice("stain", stain, ("gray", "colour"))
     if any(n < 0 for n in counts.values()) or sum(counts.values()) == 0:
         raise SettingError("counts", f"{dict(counts)} asks for no nuclei", "give at least one phase a positive number")
-    if not 16 <= size_px <= 1024:
-        raise SettingError("size_px", f"{size_px} px", "choose a size from 16 to 1024")
-    if seed < 0:
-        raise SettingError("seed", f"{seed} is negative", "choose 0 or a positive whole number")
 
 
 def _grid_px(parameters: SimulationParameters) -> int:
@@ -201,9 +198,10 @@ def simulate_field(
     all of the large ones. Without a slide it lies on one of its own.
     """
     parameters = parameters or SimulationParameters()
-    if min(shape) < 32 or n_nuclei < 0 or seed < 0:
-        finding = f"shape {tuple(shape)}, {n_nuclei} nuclei, seed {seed}"
-        raise SettingError("field", finding, "give sides of 32 px or more and no negative number")
+    # The seeds of the fields of one folder lie far apart.
+    seed, n_nuclei = check_whole("seed", seed, most=2**63), check_whole("n_nuclei", n_nuclei)
+    if min(shape) < 32:
+        raise SettingError("field", f"shape {tuple(shape)}", "give sides of 32 px or more")
     rng = np.random.default_rng([seed, 104729])
     slide = slide or replace(make_slide(seed, 0, parameters), name=f"slide{seed + 1}")
     grid = tuple(round(n * parameters.pixel_size_um / RENDER_UM) for n in shape)

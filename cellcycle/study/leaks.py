@@ -88,8 +88,8 @@ def memorised(profile: Profile, dataset: NucleusDataset) -> tuple[Record, Record
 
 def _nearest(fit: Fit, test: NucleusDataset) -> Outcome:
     started = time.process_time()
-    pixels = fit.data.images[fit.train].reshape(len(fit.train), -1)
+    pixels = fit.dataset.images[fit.train].reshape(len(fit.train), -1)
     asked = test.images[fit.test].reshape(len(fit.test), -1)
-    called = KNeighborsClassifier(1).fit(pixels, fit.data.labels[fit.train]).predict(asked)
+    called = KNeighborsClassifier(1).fit(pixels, fit.dataset.labels[fit.train]).predict(asked)
     probabilities = np.eye(len(test.classes))[called]
     return Outcome(probabilities, pd.DataFrame(), predict_s=time.process_time() - started)

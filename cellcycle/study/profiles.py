@@ -10,7 +10,8 @@ import pandas as pd
 from cellcycle import files
 from cellcycle.datasets import NucleusDataset, load_dataset, source_kind, source_name
 from cellcycle.datasets.simulated import load_simulated
-from cellcycle.errors import check_choice
+from cellcycle.errors import check_choice, check_whole
+from cellcycle.tasks import jobs_of
 
 # Images of the study, on which the epochs of the profiles were chosen.
 STUDY_IMAGES = 493
@@ -60,6 +61,11 @@ class Profile:
     # Folder of the records, instead of the usual place.
     output: str = ""
 
+    def __post_init__(self):
+        for name in ("seed", "size_px", "n_folds", "n_repeats"):
+            check_whole(name, getattr(self, name))
+        jobs_of(self.n_jobs)
+
     @property
     def folds(self) -> dict[str, int]:
         """The settings of the cross-validation, by their names in a record."""
@@ -106,13 +112,13 @@ class Profile:
     def _output(self, kind: str) -> Path:
         return Path(self.output or files.build_dir()) / kind / self.name / files.slug(source_name(self.data))
 
-    def epochs_for(self, model: str, n_images: int, epochs: int | None = None) -> int:
+    def epochs_for(self, network: str, n_images: int, epochs: int | None = None) -> int:
         """Return the epochs of a network on a data set of `n_images`, where it gets `epochs` on the study's.
 
         Beyond the study's size they fall with the square root of the size: a larger set is still seen
         more often in all, and takes an evening where it would take a night.
         """
-        kind = next((kind for kind in ("resnet", "nagao") if model.startswith(kind)), model)
+        kind = next((kind for kind in ("resnet", "nagao") if network.startswith(kind)), network)
         shrink = min(1.0, (STUDY_IMAGES / n_images) ** 0.5)
         return max(1, round((epochs or self.epochs[kind]) * shrink))
 

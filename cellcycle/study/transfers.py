@@ -98,7 +98,7 @@ def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDatase
     largest = scaled(max(sizes) / STUDY_IMAGES, _TRAIN_SEED, "simulated, more labels")
     n_test = min(_TEST_SHARE * STUDY_IMAGES, profile.max_images or _TEST_SHARE * STUDY_IMAGES)
     test = scaled(n_test / STUDY_IMAGES, _TEST_SEED, "simulated, other slides")
-    return [largest.subsample(n, profile.seed, at_least=2) for n in sizes], test
+    return [largest.subsample(n, profile.seed, least=2) for n in sizes], test
 
 
 def learning_curves(profile: Profile) -> dict[str, list[Record]]:

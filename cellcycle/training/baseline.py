@@ -16,7 +16,6 @@ from cellcycle.errors import DataError
 from cellcycle.inputs import InputRule, Inputs, prepare_images
 from cellcycle.training.classifier import checked_labels, of_shape
 
-DNA_CONTENT = "dna-content"
 # What is measured of crops under one exposure, and of nuclei whose group shows where G1 lies.
 MEASUREMENTS = (("integrated_dna", "area_px"), ("dna_copies", "area_over_g1"))
 

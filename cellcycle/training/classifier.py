@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from sklearn.utils.validation import (
 )
 from torch import nn
 
-from cellcycle.errors import SettingError, check_choice
+from cellcycle.errors import SettingError, check_choice, check_whole
 from cellcycle.files import whole_file
 from cellcycle.inputs import InputRule, Inputs
 from cellcycle.networks import TURNS, Encoding, Model, Network, Scaling, build_network, n_parameters
@@ -58,7 +57,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Of the Adam optimiser, its weight decay decoupled (AdamW). Defaults as the study found and chose them.
     epochs : int
         One epoch draws as many images as `fit` was given, whatever the training set, so that D1, D2 and
-        D3 are compared at the same number of steps.
+        D3 are compared at the same number of steps. With 0 the weights stay as they begin.
     schedule : {"constant", "cosine"}
     turns : {False, True, "upright"}
         Turn and mirror batches at random in training. In prediction average the logits of all eight positions (True),
@@ -151,9 +150,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_settings(self) -> None:
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_scalar(len(self.views), "the number of views", Integral, min_val=1)
-        for name, least in (("epochs", 0), ("batch_size", 1), ("copies", 0), ("seed", 0)):
-            check_scalar(getattr(self, name), name, Integral, min_val=least)
+        check_scalar(len(self.views), "the number of views", int, min_val=1)
+        # Folds count up from a seed.
+        for name, *ends in (("epochs", 0), ("batch_size", 1), ("copies", 0), ("seed", 0, 2**32 - 1)):
+            check_whole(name, getattr(self, name), *ends)
         check_choice("turns", self.turns, TURNS)
         check_device(self.device)
         for name in ("moves", "batch_norm"):  # any word would be taken for yes
@@ -272,16 +272,16 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """Number of trained weights."""
         return sum(n_parameters(network) for network in self.networks_)
 
-    def save_network(self, file) -> Path:
+    def save_network(self, path) -> Path:
         """Write the weights of the whole model as safetensors, for `pretrained`; return the path."""
         from safetensors.torch import save
 
         check_is_fitted(self)
-        file = Path(file)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as work:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as work:
             work.write_bytes(save({k: v.contiguous().cpu() for k, v in self.model_.state_dict().items()}))
-        return file
+        return path
 
 
 def of_shape(fitted, X) -> Inputs:

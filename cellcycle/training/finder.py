@@ -169,16 +169,16 @@ def make_finder(root: Path) -> None:
     save(network, about, seen + simulated)
     finder._session.cache_clear()
     unseen = [field for field in real if field.kind in held]
-    about["scores"] = {backend: score(unseen, backend) for backend in ("trained", "classical")}
+    about["scores"] = {segmentation: score(unseen, segmentation) for segmentation in ("trained", "classical")}
     everything = real + simulated
     save(fit(network, everything, MORE_STEPS, MORE_LEARNING_RATE, SEED + 1, device), about, everything)
 
 
-def score(fields: list[OutlinedField], backend: str) -> dict:
+def score(fields: list[OutlinedField], segmentation: str) -> dict:
     """Find the nuclei of fields and compare them with their outlines."""
     counts = []
     for field in fields:
-        found = segment(field.pixels, backend=backend)
+        found = segment(field.pixels, segmentation=segmentation)
         counts.append([matching.matches(field.labels, found, iou) for iou in matching.IOUS])
     return found_scores(counts, [field.kind for field in fields])
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import threading
 import time
@@ -16,11 +15,12 @@ import torch
 
 from cellcycle import tasks
 from cellcycle.datasets import NucleusDataset
-from cellcycle.errors import SettingError, check_choice, check_whole
+from cellcycle.errors import SettingError, check_choice
 from cellcycle.files import held_folder, whole_file
 from cellcycle.inputs import Inputs
+from cellcycle.networks import DNA_CONTENT
 from cellcycle.splits import Fold, check_no_leak, joined, overlapping, stratified_folds
-from cellcycle.training.baseline import DNA_CONTENT, DnaContentClassifier
+from cellcycle.training.baseline import DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
 from cellcycle.training.loop import check_device
 
@@ -55,12 +55,12 @@ class Trainings:
         classifier, start = NetworkClassifier(**self.settings, seed=seed), self.start and self.start()
         return classifier.fit(self.inputs[rows], self.labels[rows], start, folder, partial(_count, folder))
 
-    def called(self, parts: list[Fold], seed: int, jobs: int, client=None) -> np.ndarray:
+    def called(self, parts: list[Fold], seed: int, n_jobs: int, client=None) -> np.ndarray:
         """Train in each fold, and return what each training says of the nuclei held out of it: probabilities (N, K).
 
         Where nothing is trained further, the training on all nuclei runs beside them, with the seed after theirs. Each
-        of `jobs` processes has one thread. The workers of a `client`, see `cellcycle.tasks`, reach `state` by the same
-        path.
+        of `n_jobs` processes has one thread. The workers of a `client`, see `cellcycle.tasks`, reach `state` by the
+        same path.
         """
         items = [(f"fold{k}", seed + k, part.train, part.test) for k, part in enumerate(parts)]
         if self.start is None:
@@ -68,7 +68,7 @@ class Trainings:
         held_out = np.empty((len(self.labels), self.n_classes))
         # From the root: the workers of a cluster have working folders of their own.
         shared = replace(self, state=self.state.absolute())
-        made = list(tasks.run(_fit_and_call, items, jobs, start=_hold, start_arguments=(shared,), client=client))
+        made = list(tasks.run(_fit_and_call, items, n_jobs, start=_hold, start_arguments=(shared,), client=client))
         for part, probabilities in zip(parts, made, strict=False):
             held_out[part.test] = probabilities
         return held_out
@@ -90,7 +90,7 @@ def _count(folder: Path, n_epochs: int) -> None:
     (folder / _DONE).write_text(str(n_epochs))
 
 
-def folds_of(dataset: NucleusDataset, marks: np.ndarray, folds: int, seed: int) -> tuple[list[Fold], list[str]]:
+def folds_of(dataset: NucleusDataset, marks: np.ndarray, n_folds: int, seed: int) -> tuple[list[Fold], list[str]]:
     """Return folds that part no copies, nor what else lies together where that can be, and what they limit.
 
     `marks` (N, M) are those of `NucleusDataset.known_by`. Together lie groups, else cells of an image, else crops that
@@ -99,26 +99,26 @@ def folds_of(dataset: NucleusDataset, marks: np.ndarray, folds: int, seed: int) 
     labels, limits = dataset.labels, []
     if not dataset.has_stated_groups:
         limits.append("No groups were known: if several images show one slide, the scores flatter.")
-    for together, limit in _together(dataset, folds):
+    for together, limit in _together(dataset, n_folds):
         # Numbers of one length keep their order as texts.
         numbers = np.char.zfill(np.unique(together, return_inverse=True)[1].astype(str), 9)
         units = joined(np.column_stack([numbers, marks]))
-        if parts := _kept_whole(units, labels, folds, seed):
+        if parts := _kept_whole(units, labels, n_folds, seed):
             return parts, limits
         fewer = len(np.unique(units))
-        could = 1 < fewer < folds and _kept_whole(units, labels, fewer, seed)
+        could = 1 < fewer < n_folds and _kept_whole(units, labels, fewer, seed)
         limits.append(limit + (f" {fewer} folds would part none." if could else ""))
     units = joined(marks)
     is_single = len(np.unique(units)) == len(units)
-    parts = stratified_folds(labels, folds, 1, seed, None if is_single else units, dataset.classes)
+    parts = stratified_folds(labels, n_folds, 1, seed, None if is_single else units, dataset.classes)
     for part in parts:
         check_no_leak(part, units)
     return parts, limits
 
 
-def _together(dataset: NucleusDataset, folds: int) -> Iterator[tuple[np.ndarray, str]]:
+def _together(dataset: NucleusDataset, n_folds: int) -> Iterator[tuple[np.ndarray, str]]:
     """Yield what lies together (N,), the largest first, and what it limits where folds part it."""
-    few = f"A class lies in fewer than {folds} groups: cells of one were tested on, scores may flatter."
+    few = f"A class lies in fewer than {n_folds} groups: cells of one were tested on, scores may flatter."
     if dataset.fields:
         images = np.array([one.image for one in dataset.fields])[dataset.places[:, 0]]
         n_images, n_groups = len(np.unique(images)), len(np.unique(dataset.groups))
@@ -137,12 +137,12 @@ def _together(dataset: NucleusDataset, folds: int) -> Iterator[tuple[np.ndarray,
         yield pieces, "Crops overlap so much that folds part some that share pixels: the scores flatter."
 
 
-def _kept_whole(units: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> list[Fold]:
+def _kept_whole(units: np.ndarray, labels: np.ndarray, n_folds: int, seed: int) -> list[Fold]:
     """Return folds that part no units (N,), with two cells of each class or more to train on; none where it cannot."""
     _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if min(len(np.unique(units)), *counts) < folds:
+    if min(len(np.unique(units)), *counts) < n_folds:
         return []
-    parts = stratified_folds(labels, folds, 1, seed, units, least=1)
+    parts = stratified_folds(labels, n_folds, 1, seed, units, least=1)
     n_trained = [np.bincount(labels[part.train], minlength=len(counts)).min() for part in parts]
     return parts if min(n_trained) > 1 and all(len(part.test) for part in parts) else []
 
@@ -183,14 +183,6 @@ def _begin_or_go_on(folder: Path, text: str, resume: bool, say: Callable[[str], 
         shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
     with whole_file(file) as work:
         work.write_text(text, encoding="utf-8")
-
-
-def jobs_of(jobs: int | None, device: str) -> int:
-    """Return the number of processes: all cores by default, one where all would share a GPU."""
-    if jobs is None:
-        jobs = 1 if device == "cuda" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    check_whole("jobs", jobs, 1)
-    return jobs
 
 
 def device_of(name: str) -> str:

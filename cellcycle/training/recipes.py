@@ -7,10 +7,10 @@ import numpy as np
 from cellcycle.errors import SettingError
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, TYPICAL, InputRule, Inputs
-from cellcycle.networks import UPRIGHT
+from cellcycle.networks import DNA_CONTENT, UPRIGHT
 from cellcycle.nuclei import LEAST_FOR_SCALE, Scale
 from cellcycle.scale import brightness
-from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS
+from cellcycle.training.baseline import MEASUREMENTS
 
 # Arguments of `NetworkClassifier`; what each part adds is measured in notebook 09. Nuclei of rare classes are repeated,
 # not altered, until classes are equal. Measurements are those of the input rule; the study counts its own epochs.
@@ -36,7 +36,7 @@ FIELD_MEASURED = (*MEASURED[:4], "integrated_dna", "mean_dna", "dna_copies", "ar
 _MARGIN = 2.2
 
 
-def input_rule(dataset, size: int, intensity: str, network: str | None = None) -> InputRule:
+def input_rule(dataset, size_px: int, intensity: str, network: str | None = None) -> InputRule:
     """Return how nuclei of a `NucleusDataset` become inputs: crops as they are, nuclei of fields cut at one scale."""
     per_image, by_dna = intensity == "per-image", network == DNA_CONTENT
     if by_dna and per_image:
@@ -51,13 +51,13 @@ def input_rule(dataset, size: int, intensity: str, network: str | None = None) -
         # Finer ones, made as small, are called as those of the training; coarser ones lack what it saw.
         scale = replace(TYPICAL, coarsest_um=coarsest_um)
         # Smaller crops keep their size.
-        return InputRule(min(size, side), measurements=measured, scale=scale, crop_px=side, crop_um=crop_um)
+        return InputRule(min(size_px, side), measurements=measured, scale=scale, crop_px=side, crop_um=crop_um)
     areas = np.concatenate([f.nuclei.measured["area_um2"] for f in dataset.fields])
     median = float(np.median(areas[np.isfinite(areas)]))
     view_um = _MARGIN * np.sqrt(4 * median / np.pi)
     measured = MEASUREMENTS[1] if by_dna else (*(MEASURED[:4] if per_image else FIELD_MEASURED), *GRAIN)
     scale = Scale(median, finest_um=finest_um, coarsest_um=coarsest_um)
-    return InputRule(size, round(float(view_um / size), 5), "painted", measurements=measured, scale=scale)
+    return InputRule(size_px, round(float(view_um / size_px), 5), "painted", measurements=measured, scale=scale)
 
 
 def as_seen(rule: InputRule, dataset, inputs: Inputs) -> InputRule:

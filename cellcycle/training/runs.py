@@ -20,11 +20,12 @@ from tqdm import tqdm
 
 from cellcycle import results, segmentation, tasks
 from cellcycle.datasets import NucleusDataset
-from cellcycle.errors import DataError, RecordError
+from cellcycle.errors import DataError, RecordError, check_choice, check_keywords, check_whole
 from cellcycle.files import check_path, replace_json
 from cellcycle.inputs import InputRule, Inputs, prepare
+from cellcycle.networks import DNA_CONTENT
 from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
-from cellcycle.training.baseline import DNA_CONTENT, MEASUREMENTS, DnaContentClassifier
+from cellcycle.training.baseline import MEASUREMENTS, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
 
 # Set by `cellcycle study` for the notebooks it runs, whose own output must stay free of progress bars.
@@ -33,9 +34,9 @@ _PROGRESS_FILE = "CELLCYCLE_PROGRESS_FILE"
 
 def make_estimator(model="nagao6", **settings):
     """Return an unfitted `DnaContentClassifier` ("dna-content"), or `NetworkClassifier` of that network."""
-    if model == DNA_CONTENT:
-        return DnaContentClassifier(**settings)
-    return NetworkClassifier(network=model, **settings)
+    taker = DnaContentClassifier if model == DNA_CONTENT else partial(NetworkClassifier, model)
+    check_keywords(settings, make_estimator, taker)
+    return taker(**settings)
 
 
 def rule_of(settings: dict, size_px: int) -> InputRule:
@@ -49,11 +50,11 @@ class Fit:
     """One training, and the test images that it then calls.
 
     `settings` are arguments of `make_estimator`, and the `measurements` of the input rule; `train` (n,) are images of
-    `data`, `test` (m,) of the run's test data; `inputs` are those of both, prepared once for all fits.
+    `dataset`, `test` (m,) of the run's test data; `inputs` are those of both, prepared once for all fits.
     """
 
     settings: dict
-    data: NucleusDataset
+    dataset: NucleusDataset
     train: np.ndarray
     test: np.ndarray
     seed: int = 0
@@ -92,7 +93,7 @@ def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
     if isinstance(estimator, NetworkClassifier):
         estimator.set_params(seed=fit.seed)
         watched["held_out"] = tested[fit.test], test.labels[fit.test]
-    estimator.fit(training[fit.train], fit.data.labels[fit.train], **watched)
+    estimator.fit(training[fit.train], fit.dataset.labels[fit.train], **watched)
     trained = clock()
     called = estimator.predict_proba(tested[fit.test])
     predicted = clock()
@@ -106,10 +107,11 @@ def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
 def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[results.Record]:
     """Return the record of each run; those that are recorded in the folder `root` already are not computed again.
 
-    Each of `n_jobs` processes computes with one thread, or the workers of a `client`, see `cellcycle.tasks`. `fit`
-    takes a `Fit` and the test data, returns an `Outcome`.
+    Each of `n_jobs` processes (None: one a core) computes with one thread, or the workers of a `client`, see
+    `cellcycle.tasks`. `fit` takes a `Fit` and the test data, returns an `Outcome`.
     """
     check_path(root)
+    n_jobs = tasks.jobs_of(n_jobs)
     found = [_found(root, run) for run in runs]
     pending = {i: list(run.fits()) for i, run in enumerate(runs) if found[i] is None}
     waiting = [(i, one) for i, fits in pending.items() for one in fits]
@@ -134,7 +136,7 @@ def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[re
 def _with_inputs(fits: list[tuple[Fit, NucleusDataset]]) -> list[tuple[Fit, NucleusDataset]]:
     """Return fits with the inputs of their data; each data set is prepared once by each rule."""
     once = cache(prepare)
-    pairs = ([once(data, rule_of(one.settings, data.size_px)) for data in (one.data, test)] for one, test in fits)
+    pairs = ([once(data, rule_of(one.settings, data.size_px)) for data in (one.dataset, test)] for one, test in fits)
     return [(replace(one, inputs=tuple(pair)), test) for (one, test), pair in zip(fits, pairs, strict=True)]
 
 
@@ -212,7 +214,10 @@ def full_config(settings: dict, **facts) -> dict:
 
     `settings` are arguments of `make_estimator`; `facts` what else tells the run from others: n_folds, seed, ...
     """
-    full = defaults_of(settings.get("model", "nagao6")) | settings | facts
+    defaults = defaults_of(settings.get("model", "nagao6"))
+    for name in settings:
+        check_choice("settings", name, defaults)
+    full = defaults | settings | facts
     if full["model"] == DNA_CONTENT or full.get("measurements"):
         full["measured_by"] = f"segmentation {segmentation.VERSION}"
     if full.get("pretrained") is not None:
@@ -231,17 +236,19 @@ def defaults_of(model: str) -> dict:
 
 
 def cross_validate(
-    dataset: NucleusDataset, configs, root, n_folds=5, n_repeats=1, seed=0, n_jobs=1, client=None
+    dataset: NucleusDataset, settings, root, n_folds=5, n_repeats=1, seed=0, n_jobs=1, client=None
 ) -> list[results.Record]:
     """Cross-validate models and return their records; those already recorded are not run again.
 
-    Each of `configs` is a dict of arguments of `make_estimator`, and optionally `train_share` in (0, 1]: the share of
+    Each of `settings` is a dict of arguments of `make_estimator`, and optionally `train_share` in (0, 1]: the share of
     each training fold that is used (stratified), for learning curves. `root` is the folder of the records. Groups of
     the data set are never parted. Fold f of repeat r trains with the seed `seed + r * n_folds + f`. Each of `n_jobs`
-    processes computes with one thread, or each worker of a `client`.
+    processes (None: one a core) computes with one thread, or each worker of a `client`.
 
     A class too small for the folds or the share, a test image or a copy of one that would be trained on: `DataError`.
     """
+    n_folds, n_repeats = check_whole("n_folds", n_folds), check_whole("n_repeats", n_repeats)
+    seed, n_jobs = check_whole("seed", seed), tasks.jobs_of(n_jobs)
 
     @cache
     def folds():
@@ -252,12 +259,12 @@ def cross_validate(
         return made
 
     def runs():
-        for config in configs:
-            full = full_config(config, n_folds=n_folds, n_repeats=n_repeats, seed=seed)
-            settings = {k: v for k, v in config.items() if k != "train_share"}
-            yield Run(full, dataset, partial(fits, settings, full["train_share"]))
+        for given in settings:
+            full = full_config(given, n_folds=n_folds, n_repeats=n_repeats, seed=seed)
+            own = {k: v for k, v in given.items() if k != "train_share"}
+            yield Run(full, dataset, partial(fits, own, full["train_share"]))
 
-    def fits(settings, share):
+    def fits(own, share):
         for fold in folds():
             train, fold_seed = fold.train, seed + fold.repeat * n_folds + fold.fold
             if share < 1:
@@ -267,6 +274,6 @@ def cross_validate(
                 except ValueError as error:
                     finding = f"a share of {share:g} of a training fold, or what it leaves, cannot hold every class"
                     raise DataError(dataset.name, finding, "give another share, or more images") from error
-            yield Fit(settings, dataset, train, fold.test, fold_seed, fold.repeat, fold.fold)
+            yield Fit(own, dataset, train, fold.test, fold_seed, fold.repeat, fold.fold)
 
     return record_runs(list(runs()), root, n_jobs, client=client)

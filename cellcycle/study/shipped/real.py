@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from cellcycle.card import scores_of
@@ -31,8 +32,8 @@ REAL = {
 def train_real(name: str, real: Path, folder: Path | None = None) -> Checkpoint:
     """Train a model of `REAL` on the cells below `real`, and ship it."""
     with tempfile.TemporaryDirectory() as work:
-        arguments = REAL[name]["arguments"]
-        made = train(real / name, Path(work) / "made", jobs=None, say=lambda line: print(line, flush=True), **arguments)
+        arguments = {"n_jobs": None, "say": partial(print, flush=True)} | REAL[name]["arguments"]
+        made = train(real / name, Path(work) / "made", **arguments)
         return ship(name, made, folder)
 
 
