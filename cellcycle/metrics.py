@@ -252,7 +252,7 @@ def _cells(labels, predicted, n_classes: int) -> np.ndarray:
 
 def draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the unit of each row (n_rows,), and how often each unit is drawn (n_samples, U)."""
-    n_samples, seed = check_whole("n_samples", n_samples, 1), check_whole("seed", seed)
+    seed, n_samples = check_whole("seed", seed), check_whole("n_samples", n_samples, 1)
     units = np.arange(n_rows) if units is None else np.asarray(units)
     if units.shape != (n_rows,) or not n_rows:
         # One for all would draw the same sample each time: an interval of no width.

@@ -47,8 +47,8 @@ def register_measurement(name: str, measure: Callable[[np.ndarray, np.ndarray], 
     `measure` takes the pixels about a nucleus, above their background, and its outline, both (H, W). A large crop is
     measured on block means. Register it wherever a model that reads it is trained or used.
     """
+    check_name("measurement", name, {*NUCLEUS_COLUMNS, *RAW_COLUMNS} - _REGISTERED.keys())
     if name not in _REGISTERED:
-        check_name("measurement", name, (*NUCLEUS_COLUMNS, *RAW_COLUMNS))
         for columns in (NUCLEUS_COLUMNS, RAW_COLUMNS):
             columns.insert(-1, name)
     _REGISTERED[name], READABLE[name] = measure, is_amount
