@@ -98,8 +98,8 @@ def check_choice(option: str, value, allowed) -> None:
     """Refuse a value that is none of those allowed, and name them."""
     from difflib import get_close_matches
 
-    names = list(map(str, allowed))
-    if value not in list(allowed):
+    if value not in (allowed := list(allowed)):
+        names = list(map(str, allowed))
         near = get_close_matches(str(value), names, n=1, cutoff=0.7)
         remedy = (f"did you mean {near[0]!r}? " if near else "") + f"use one of {', '.join(names)}"
         raise SettingError(option, f"{value!r} is unknown", remedy)
