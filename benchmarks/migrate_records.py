@@ -29,7 +29,7 @@ def migrated(config: dict) -> dict:
         profile = load_profile("study", "simulated")
         source = transfer_source(profile, profile.load_dataset())
         config["pretrained"] = pretrained_network(profile, source, train=False).stem
-    return full_config(config)
+    return full_config({"model": config["model"]}, **config)
 
 
 def migrate(folder: Path) -> Path:
