@@ -44,7 +44,7 @@ class Experiment:
     arms: list[str]
     control: str
 
-    @property
+    @cached_property
     def nuclei(self) -> pd.DataFrame:
         """The rows that are counted into shares."""
         return self.table[self.table["is_counted"]]

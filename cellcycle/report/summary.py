@@ -33,15 +33,15 @@ def field_of(experiment: Experiment) -> str:
 def summary(numbers, experiment: Experiment) -> str:
     """Return the answer in words: the shares of each arm, and where they differ from the control."""
     found, lines = dict(iter(numbers.groupby(["table", "arm"]))), []
+    counts = {"n_nuclei": "nucleus", "n_fields": field_of(experiment)}
+    counts |= {"n_wells": "well"} if unit_of(experiment) == "well" else {}
     for arm in experiment.arms:
         if ("estimated", arm) not in found:
             lines.append(f"<li><b>{html.escape(arm)}</b>: no nucleus that can be counted</li>")
             continue
         own = found["estimated", arm]
         told = ", ".join(f"{html.escape(row['quantity'])} {share(row)}" for _, row in own.iterrows())
-        counts = {"n_nuclei": "nucleus", "n_fields": field_of(experiment), "n_wells": "well"}
-        where = ", ".join(many(own.iloc[0][name], what) for name, what in counts.items()
-                          if name != "n_wells" or unit_of(experiment) == "well")  # fmt: skip
+        where = ", ".join(many(own.iloc[0][name], what) for name, what in counts.items())
         text = f"<li><b>{html.escape(arm)}</b>: {told} <small>({where})</small>"
         if ("estimated, minus control", arm) in found:
             differing = found["estimated, minus control", arm]
