@@ -348,6 +348,28 @@ def test_pages_that_are_no_stack_are_refused_with_the_way_out(tmp_path, kind):
     assert read_plane(path, plane=0).planes == "page 0"
 
 
+@pytest.mark.parametrize("shape", [(12,), (3, 4), (4, 3), (2, 3, 2), (12, 1)])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_of_an_array_of_several_axes_each_plane_is_a_page(tmp_path, shape, compression):
+    """Nothing is said of its axes; planes and channels, or times, may be what it holds."""
+    stack = np.stack([discs(moved=9 * (k % 2), seed=k) for k in range(12)])
+    array = stack.reshape(*shape, *BASE.shape)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", compression=compression)
+    with pytest.raises(ImageError, match=r"12 pages without a label.*--plane"):
+        read_plane(tmp_path / "a.tif")
+    for k in (0, 5, 11):
+        np.testing.assert_allclose(read_plane(tmp_path / "a.tif", plane=k).pixels, stack[k] / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"compression": "zlib"}])
+def test_an_array_with_its_channels_last_is_refused_with_the_way_out(tmp_path, options):
+    """Its rows became pages, of which each shows two columns."""
+    array = np.dstack([BASE, discs(moved=9)])
+    tifffile.imwrite(tmp_path / "a.tif", array, **options)
+    with pytest.raises(ImageError, match=r"104 planes have 104 x 2 pixels.*channels first"):
+        read_plane(tmp_path / "a.tif")
+
+
 def test_pages_that_look_like_one_stack_are_projected_and_said(tmp_path):
     stack = [discs(blur=1 + 2 * abs(k), seed=k + 3) for k in range(-3, 4)]
     plane = read_plane(pages(tmp_path / "a.tif", stack))

@@ -22,6 +22,8 @@ from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, pages_as_
 _ALPHA = (1, 2)
 # A level of a pyramid has at most half the sides of the one before; what is larger is an image of its own.
 _LIKE_AREA = 0.3
+# So few pixels a side are samples that passed for a side, where planes are more.
+_MOST_SAMPLES = 4
 _MOST_LETTERS, _MOST_LOOKED_AT = 80, 5
 _ORIGIN = re.compile(rf"{WELL.pattern}|.+\.(?:tiff?|png|jpe?g|bmp)\b", re.IGNORECASE)
 # Gray of either sense, RGB, palette, and the colours of JPEG, which its decoder turns into RGB.
@@ -62,7 +64,7 @@ def _opened(path: Path, omexml: str | None = None):
 def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     index = _largest_series(path, tiff, as_numbers)
     series = tiff.series[index]
-    sizes = dict(zip(series.axes, series.shape, strict=True))
+    sizes = dict(zip(_axes_of(series), series.shape, strict=True))
     refuse_oversize(path, sizes["Y"], sizes["X"], prod(series.shape) * series.dtype.itemsize, path.stat().st_size)
     colours = series.keyframe.photometric
     if colours not in _READ:
@@ -73,6 +75,9 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     if (tiff.mdgel_metadata or {}).get("FileTag") == 2:
         raise ImageError(path, "its numbers are square roots, as scanners of gels write them", "export intensities")
     planes = _Planes(tiff, series, as_numbers)
+    if min(sizes["Y"], sizes["X"]) <= _MOST_SAMPLES < planes.n:
+        finding = f"its {planes.n} planes have {sizes['Y']} x {sizes['X']} pixels, as of a saved array (H, W, channels)"
+        raise ImageError(path, finding, "save it with its channels first, as (channels, H, W)")
     imagej = tiff.imagej_metadata or {}
     _check_planes(path, tiff, series, int(imagej.get("images", 1)), planes.n)
     if header and not header.is_cut and not planes.holds_first_time():
@@ -104,6 +109,11 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         missing=planes.missing,
     )
     return _slices_as_channels(stack, labels)
+
+
+def _axes_of(series) -> str:
+    """Return a letter for each axis; to `tifffile` all are Q of which nothing is said, as of an array (5, 2, H, W)."""
+    return "".join(chr(ord("a") + k) if axis == "Q" else axis for k, axis in enumerate(series.axes))
 
 
 def _described(tiff, series, n_channels: int) -> tuple[list[str], tuple, str]:
@@ -193,9 +203,10 @@ class _Planes:
 
     def __init__(self, tiff, series, as_numbers: bool):
         self.series, self.page, self.path = series, series.keyframe, tiff.filehandle.path
-        self.leading = [axis for axis in series.axes if axis not in self.page.axes]
-        self.inner = [axis for axis in series.axes if axis in self.page.axes]
-        self.sizes = dict(zip(series.axes, series.shape, strict=True))
+        self.axes = _axes_of(series)
+        self.leading = [axis for axis in self.axes if axis not in self.page.axes]
+        self.inner = [axis for axis in self.axes if axis in self.page.axes]
+        self.sizes = dict(zip(self.axes, series.shape, strict=True))
         # ImageJ says it of the display alone.
         self.is_white_0 = _is_white_0(self.page) and not (as_numbers or tiff.is_imagej)
         # ImageJ and OME store a display colour as palette; their numbers are the intensities.
@@ -207,7 +218,7 @@ class _Planes:
         has_colours = self.palette is not None or self.page.photometric in (2, 6)
         self.is_colour = self.n_channels == 3 and has_colours
         self.n = prod(self.sizes[axis] for axis in self.leading)
-        self.is_paged = self.n == len(series.pages) and series.axes.startswith("".join(self.leading))
+        self.is_paged = self.n == len(series.pages) and self.axes.startswith("".join(self.leading))
         self.cache: dict[int, np.ndarray] = {}
 
     def holds_first_time(self) -> bool:
@@ -238,7 +249,7 @@ class _Planes:
 
     def _position(self, t: int, c: int, z: int) -> dict[str, int]:
         """Return where a plane lies along each axis of the file but those of the plane."""
-        z_axes = [axis for axis in self.series.axes if axis not in "TCSYX"]
+        z_axes = [axis for axis in self.axes if axis not in "TCSYX"]
         at = np.unravel_index(z, [self.sizes[axis] for axis in z_axes]) if z_axes else ()
         return {"T": t, "C": c, "S": c} | dict(zip(z_axes, at, strict=True))
 
@@ -253,7 +264,7 @@ class _Planes:
             # would make a temporary file.
             is_mapped = self.leading and self.series.dataoffset is not None
             with quiet():
-                return self.series.asarray(out="memmap" if is_mapped else None), self.series.axes
+                return self.series.asarray(out="memmap" if is_mapped else None), self.axes
         index = self._number(position)
         page = self.series.pages[index]
         if page is None:
