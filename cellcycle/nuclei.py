@@ -11,6 +11,7 @@ from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.segmentation import find_in_crop, find_in_field, looks_like_nucleus_crop
 from cellcycle.segmentation.artefacts import Picture, look_over
 from cellcycle.segmentation.crops import crop_columns, others_in
+from cellcycle.segmentation.fields import with_neighbours
 from cellcycle.segmentation.flags import with_flags
 from cellcycle.segmentation.ground import Ground, ground_of
 from cellcycle.segmentation.measurements import measured_columns
@@ -84,10 +85,11 @@ class Nuclei:
     """The nuclei that were found in one plane, which was taken for the `kind` "field" or "nucleus".
 
     `measured` holds what was measured on each, (N,): the columns of `cellcycle.segmentation.measure`. In `labels` (H,
-    W) int32 0 is background, k the nucleus with `nucleus_id` k; in a crop 1 is the nucleus, 2 its neighbours. The pixel
-    size is as stated, or as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and
-    can be true; `stated_um` is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that
-    they are from. `n_shown` is the number of nuclei in a picture that was said to be a crop of one and is none, else 0;
+    W) int32 0 is background, k the nucleus with `nucleus_id` k, other numbers nuclei that are not called: in a crop 2 is
+    all neighbours, in a field outlined by somebody else further ones what is not outlined. The pixel size is as stated,
+    or as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and can be true;
+    `stated_um` is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that they are
+    from. `n_shown` is the number of nuclei in a picture that was said to be a crop of one and is none, else 0;
     `n_beside` that of others that lie whole in a picture that was taken for a crop, and are not called.
     `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane itself.
     """
@@ -204,8 +206,10 @@ def outlined_nuclei(
 
     The other arguments are those of `find_nuclei`, but for `kind`, which is "field" or "nucleus".
     """
-    picture = look_over(pixels)
+    picture, own = look_over(pixels), labels
+    labels = with_neighbours(picture.pixels, labels, pixel_size_um) if kind == "field" else labels
     measured = measured_columns(picture.pixels, labels, pixel_size_um)
+    measured = {name: values[np.isin(measured["nucleus_id"], own)] for name, values in measured.items()}
     if kind == "nucleus" and len(measured["nucleus_id"]):
         measured |= crop_columns(picture.pixels[np.newaxis])
     return _judged(kind, measured, labels, pixel_size_um, picture, scale, remark)

@@ -26,6 +26,7 @@ from cellcycle.outlines import outlines_of, write_geojson, write_rois
 from cellcycle.phases import PHASE_COLOURS, PHASES, rgb
 from cellcycle.predict import Predictor, predict
 from cellcycle.predict.pairs import find_masks
+from cellcycle.simulation import simulate_field
 
 FIELD = files.repository() / "data" / "sample" / "fields" / "fields" / "field_001.tif"
 MITOSIS = files.repository() / "data" / "sample" / "nuclei" / "M" / "M_0002.png"
@@ -642,3 +643,17 @@ def test_a_number_that_no_nucleus_has_is_refused_as_an_outline(number):
     assert len(outlines_of(labels, pd.Series([2, 4], dtype="Int64"))) == len(outlines_of(labels, [2.0, 4.0])) == 2
     with pytest.raises(SettingError, match="no nucleus has the number"):
         outlines_of(labels, [2, number])
+
+
+def test_nuclei_that_nobody_outlined_are_no_background():
+    """Many programs leave out those that the border cuts: calls and flags of the others are as if all were outlined."""
+    field = simulate_field((420, 420), 34, seed=5)
+    pixels, labels = field.image.astype(np.float32) / 65535, field.labels
+    cut = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    whole, part = (
+        predict(pixels, pixel_size_um=field.pixel_size_um, masks=mask).set_index("nucleus_id")
+        for mask in (labels, np.where(np.isin(labels, cut), 0, labels))
+    )
+    assert set(part.index) == set(whole.index) - set(cut)
+    assert part["flags"].fillna("").eq(whole.loc[part.index, "flags"].fillna("")).all()
+    assert part["call"].eq(whole.loc[part.index, "call"]).all()

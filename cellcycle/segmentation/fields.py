@@ -40,6 +40,8 @@ _LARGE_SHARE, _WIDE_SHARE, _SHARP_SHARE, _ALIKE = 0.25, 0.3, 0.15, 0.4
 # Of the way from the darkest to nuclei, the step from the rest of a field to nuclei is at least this share: 0.79 and
 # more in 350 fields of BBBC038, hardly any in an empty field with dust.
 _LEAST_BRIGHTER = 0.4
+# What nobody outlined is a nucleus if it is at least so large, compared with those that somebody did.
+_LEAST_NEIGHBOUR = 0.2
 # In an inverted picture the darkest pixels lie so many times farther from the usual one than the brightest.
 _DARK_SIDE = 3
 
@@ -264,6 +266,21 @@ def looks_inverted(pixels: np.ndarray) -> bool:
     pixels = as_picture(pixels)
     low, middle, high = np.percentile(pixels, (1, 50, 99))
     return bool(middle - low > _DARK_SIDE * (high - middle) and segment(pixels.max() - pixels).any())
+
+
+def with_neighbours(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None) -> np.ndarray:
+    """Return labels (H, W) int32 with further ones for what is bright in a field and touches none of them.
+
+    Who outlines nuclei leaves out those that the border cuts, or what else is not wanted: they are no background.
+    """
+    areas, survey = areas_of(labels)[1:], survey_field(pixels, pixel_size_um)
+    if survey is None or not areas.any():
+        return labels
+    parts, _ = ndimage.label(survey.signal(pixels) > survey.threshold)
+    is_other = areas_of(parts) >= _LEAST_NEIGHBOUR * np.median(areas[areas > 0])
+    is_other[np.unique(parts[labels > 0])] = is_other[0] = False
+    numbers = np.where(is_other, len(areas) + np.cumsum(is_other), 0)
+    return labels + numbers.astype(np.int32)[parts]
 
 
 def _kept(labels: np.ndarray, is_kept: np.ndarray) -> np.ndarray:
