@@ -85,12 +85,12 @@ class Nuclei:
     """The nuclei that were found in one plane, which was taken for the `kind` "field" or "nucleus".
 
     `measured` holds what was measured on each, (N,): the columns of `cellcycle.segmentation.measure`. In `labels` (H,
-    W) int32 0 is background, k the nucleus with `nucleus_id` k, other numbers nuclei that are not called: in a crop 2 is
-    all neighbours, in a field outlined by somebody else further ones what is not outlined. The pixel size is as stated,
-    or as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and can be true;
-    `stated_um` is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that they are
-    from. `n_shown` is the number of nuclei in a picture that was said to be a crop of one and is none, else 0;
-    `n_beside` that of others that lie whole in a picture that was taken for a crop, and are not called.
+    W) int32 0 is background, k the nucleus with `nucleus_id` k, and other numbers are nuclei that are not called: in a
+    crop 2 is all neighbours; in a field that somebody else outlined what was left out. The pixel size is as stated, or
+    as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and can be true; `stated_um`
+    is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that they are from. `n_shown`
+    is the number of nuclei in a picture that was said to be a crop of one and is none, else 0; `n_beside` that of
+    others that lie whole in a picture that was taken for a crop, and are not called.
     `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane itself.
     """
 

@@ -5,7 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from cellcycle.predict.same_field import same_fields
+from cellcycle.predict import predict
+from cellcycle.predict.same_field import same_fields, shows_twice
+from cellcycle.simulation import simulate_field
 
 SHAPE = (1040, 1388)
 
@@ -93,3 +95,31 @@ def test_thousands_of_fields_take_seconds():
     start = time.perf_counter()
     assert same_fields(images, [SHAPE] * 2000) == [(3, 1999), (7, 1000)]
     assert time.perf_counter() - start < 20
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (2, 2), (3, 1), (4, 4)])
+def test_a_montage_of_planes_or_channels_shows_its_nuclei_twice(rows, columns):
+    rng, side = np.random.default_rng(3), 420.0
+    nuclei = rng.uniform(0, side, (34, 2))
+    # Of each panel a few are not found, and the others not to the pixel.
+    panels = [
+        nuclei[rng.random(len(nuclei)) < 0.9] + rng.normal(0, 0.7, 2) + (side * row, side * column)
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    assert shows_twice(np.concatenate(panels), (rows * side, columns * side))
+
+
+def test_fields_and_printed_patterns_are_no_montage():
+    lattice = np.stack(np.meshgrid(np.arange(18, 800, 34.0), np.arange(18, 800, 34.0)), -1).reshape(-1, 2)
+    assert not shows_twice(lattice, (820, 820)) and not shows_twice(lattice[:60], (820, 820))
+    for n in (0, 1, 20, 150, 3000):
+        side = 60 * max(n, 1) ** 0.5
+        assert not shows_twice(np.random.default_rng(n).uniform(0, side, (n, 2)), (side, side))
+
+
+def test_all_nuclei_of_a_montage_go_to_review():
+    seen = simulate_field((300, 300), 20, seed=4)
+    pixels = seen.image.astype(np.float32) / 65535
+    once, twice = (predict(p, pixel_size_um=seen.pixel_size_um) for p in (pixels, np.hstack([pixels, 0.6 * pixels])))
+    assert twice["review"].str.contains("same_field").all() and not once["review"].str.contains("same_field").any()

@@ -24,10 +24,11 @@ from cellcycle.names import shown_name
 from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict.given import Settings, as_plane, image_name
-from cellcycle.predict.groups import Shared, are_unlike_training
+from cellcycle.predict.groups import SAME_FIELD, Shared, are_unlike_training
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
 from cellcycle.predict.runtime import runtime_of
+from cellcycle.predict.same_field import shows_twice
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.scale import is_of_other_pixels
 from cellcycle.segmentation import looks_inverted, looks_like_nucleus_crop
@@ -255,6 +256,7 @@ class Predictor:
         is_few, is_of_field = len(nuclei) < LEAST_FOR_SCALE, is_guess and not is_crop
         doubts = {BY_MARGIN: is_guess and is_crop, BY_FEW: is_of_field and is_few}
         doubts |= {BY_GUESS: is_of_field and not is_few and not rule.needs_anchor, SEVERAL: nuclei.n_shown > 0}
+        doubts[SAME_FIELD] = not is_crop and shows_twice(nuclei.centres, plane.pixels.shape)
         # A model of the user's own may have learned from such pictures.
         if checkpoint.name in shipped_names():
             ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor

@@ -16,7 +16,7 @@ REASON_WORDS = {
     "saturated": "overexposed: its DNA content is too low",
     "hot_pixel": "hot pixels of the camera were taken from it",
     "other_g1_peak": "its well has its G1 peak elsewhere than the plate, or does not fit that of the plate",
-    "same_field": "shown by another image, too, at the same place: a channel, plane, copy or time of one field",
+    "same_field": "shown by another image, or part of this one, too: a channel, plane, copy or time of one field",
     ONE_PEAK: "the DNA of all nuclei shows one peak, of G1 or of G2, or none of G1: its control, read with it, tells",
     MANY_MITOSES: "its field has more mitoses than a growing culture; if arrested: cellcycle predict --prior equal",
     why.BY_MARGIN: "a crop of unknown scale, by itself or unlike those of training: another margin may change the call",

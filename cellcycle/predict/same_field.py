@@ -1,7 +1,7 @@
 """Which images show the same nuclei at the same places: channels, planes or copies of one field, counted anew.
 
-No name is looked at. Pictures are parted into cells; images of which far more cells hold nuclei of both than chance
-would have it are compared nucleus by nucleus. Thousands of images take seconds.
+And which image is a montage of such. No name is looked at. Pictures are parted into cells; images of which far more
+cells hold nuclei of both than chance would have it are compared nucleus by nucleus. Thousands of images take seconds.
 """
 
 from collections import defaultdict
@@ -19,6 +19,8 @@ _NEAR, MIN_NUCLEI = 4.0, 8
 _LEAST_SHARE, _LEAST_SIGMA = 0.5, 5.0
 # By chance as many are near as where one image is moved by less than a nucleus is wide, but by more than is near.
 _MOVED = ((11.0, 0.0), (-11.0, 0.0), (0.0, 11.0), (0.0, -11.0), (8.0, 8.0), (-8.0, 8.0), (8.0, -8.0), (-8.0, -8.0))
+# Of a montage panels are so many times as far apart as neighbours; some nuclei are compared with all, by so many moves.
+_LEAST_APART, _MOST_FROM, _MOST_MOVES = 4.0, 100, 3
 
 
 def same_fields(centroids: Sequence[np.ndarray], shapes: Sequence[tuple]) -> list[tuple[int, int]]:
@@ -43,6 +45,33 @@ def same_fields(centroids: Sequence[np.ndarray], shapes: Sequence[tuple]) -> lis
         likely = _candidates([centroids[k] for k in ks], shape)
         pairs += [(ks[i], ks[j]) for i, j in likely if _are_same(centroids, trees, shape, ks[i], ks[j])]
     return sorted(pairs)
+
+
+def shows_twice(points: np.ndarray, shape: tuple) -> bool:
+    """Say whether a picture shows the same nuclei, (N, 2) px, in several of its parts, as a montage of planes does.
+
+    What lies in rows, as cells on a printed pattern, is found again by short moves, too, and is no montage.
+    """
+    if len(points) < 2 * MIN_NUCLEI:
+        return False
+    tree, size = cKDTree(points), np.array(shape[:2], dtype=np.float64)
+    some = np.random.default_rng(0).permutation(points)[:_MOST_FROM]
+    apart = (points[None] - some[:, None]).reshape(-1, 2)
+    far = np.hypot(*apart.T)
+    least = _LEAST_APART * float(np.median(tree.query(points, 2)[0][:, 1]))
+
+    def is_found_again(moves: np.ndarray) -> bool:
+        cells = np.round(moves / _CELL).astype(np.int64)
+        _, which, counts = np.unique(cells @ (1 << 20, 1), return_index=True, return_counts=True)
+        for cell in cells[which[np.argsort(counts)[-_MOST_MOVES:]]]:
+            near = moves[(np.abs(moves - cell * _CELL) <= _CELL).all(axis=1)]
+            moved = points + np.median(near, axis=0)
+            inside = ((moved >= 0) & (moved < size)).all(axis=1)
+            if inside.sum() >= MIN_NUCLEI and _are_same([moved[inside], points], [None, tree], shape, 0, 1):
+                return True
+        return False
+
+    return is_found_again(apart[far > least]) and not is_found_again(apart[(far > 0) & (far <= least)])
 
 
 def _candidates(points: list[np.ndarray], shape: tuple) -> Iterator[tuple[int, int]]:
