@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import cellcycle
-from cellcycle.ending import guarded, refuse_mistyped
+from cellcycle.ending import guarded, in_options, refuse_mistyped
 from cellcycle.errors import SettingError, check_choice
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -203,7 +203,8 @@ def train(
     given = {"network": network or None, "from_model": from_model or None, "epochs": epochs or None}
     given |= {"n_folds": folds, "size_px": size, "intensity": intensity, "seed": seed, "device": device, "n_jobs": jobs}
     given |= {"resume": resume, "force": force, "on_error": _on_error(skip_unreadable)}
-    with cluster(dask, jobs) as client:
+    options = {"n_folds": "--folds", "size_px": "--size", "n_jobs": "--jobs"}
+    with in_options(options), cluster(dask, jobs) as client:
         checkpoint = run(data, output, client=client, say=partial(typer.echo, err=True), **given)
     scores = checkpoint.card["scores"]["held_out"]
     low, high = scores["intervals"]["balanced_accuracy"]

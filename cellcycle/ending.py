@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 import typer
@@ -17,6 +17,15 @@ _EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetens
 _EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "seaborn", "captum"), "study")
 _EXTRAS |= {"matplotlib": "report"}
 _EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "multipart", "python_multipart"), "app")
+
+
+@contextlib.contextmanager
+def in_options(named: dict[str, str]) -> Iterator[None]:
+    """Have a `SettingError` name the option that was typed, where the argument that it names is called otherwise."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(named.get(error.subject, error.subject), error.finding, error.remedy) from error
 
 
 def guarded(command: Callable[[], object]) -> None:

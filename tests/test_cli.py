@@ -36,9 +36,13 @@ def test_help_lists_the_commands():
         (("study", "--profile", "smoke", "-p", "seed"), "write NAME=VALUE"),
         (("study", "--profile", "smoke", "--data", "nowhere"), "nowhere: no such data set, folder or file"),
         (("data", "show", "nowhere"), "nowhere: no such data set"),
+        (("train", "simulated", "--output", "new", "--folds", "1"), "--folds: 1 is out of range"),
+        (("train", "simulated", "--output", "new", "--size", "2"), "--size: 2 is out of range"),
+        (("train", "simulated", "--output", "new", "--jobs", "0"), "--jobs: 0 is out of range"),
     ],
 )
-def test_wrong_words_are_one_line_and_exit_2(arguments, message, monkeypatch, capsys):
+def test_wrong_words_are_one_line_and_exit_2(arguments, message, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["cellcycle", *arguments])
     with pytest.raises(SystemExit, match="2"):
         cli.main()
