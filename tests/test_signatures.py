@@ -100,8 +100,8 @@ def test_a_misspelt_keyword_is_answered_with_all_that_there_are():
         predict("none.png", is_salde=True)
     known = {*inspect.signature(predict).parameters} - {"settings"} | {each.name for each in fields(Settings)}
     assert set(str(told.value).partition("use one of ")[2].split(", ")) == known
-    with pytest.raises(SettingError, match=r"^keyword: 'n_jobs' is unknown; use one of images, model, is_slide, "):
-        predict("none.png", n_jobs=1)
+    with pytest.raises(SettingError, match=r"^keyword: 'batch' is unknown; use one of images, model, is_slide, "):
+        predict("none.png", batch=1)
     # What is allowed is what is described.
     (described,) = re.findall(r"Of `Settings`: (.*)\.\n", predict.__doc__)
     assert described.split(", ") == [each.name for each in fields(Settings)]

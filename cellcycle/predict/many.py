@@ -49,6 +49,7 @@ def predict(
     is_each: bool = False,
     plate_map=None,
     masks=None,
+    n_jobs: int | None = 1,
     client=None,
     **settings,
 ):
@@ -72,8 +73,10 @@ def predict(
     masks : folder or list, optional
         Outlines of your own, see `cellcycle.masks`: the folder of the label images, found by the names of the images,
         or one file or array (H, W) for each image. A number in them is the `nucleus_id`.
+    n_jobs : int or None
+        Processes that share the images, None one a core; a script begins them below `if __name__ == "__main__":`.
     client : distributed.Client, optional
-        The workers of a cluster, which read the images by the same paths or URLs, find and call; see `docs/how_to`.
+        The workers of a cluster instead, which read the images by the same paths or URLs; see `docs/how_to`.
     **settings
         Of `Settings`: kind, channel, plane, pixel_size_um, segmentation, g1_position, g1_quality, g1_area_px, prior.
 
@@ -94,11 +97,11 @@ def predict(
     images = as_images(images)
     listed = expand(images, _tell, partial(named_in, plate_map))
     chosen = Settings(**settings)
-    choice = ModelChoice.of(model, chosen)
+    choice, n_jobs = ModelChoice.of(model, chosen), min(tasks.jobs_of(n_jobs), len(listed))
     (listed, masks), found = _with_masks(listed, images, masks), []
     columns, _ = layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"
-    with scratch_folder() as folder, workers_of(choice, chosen, client=client) as do:
+    with scratch_folder() as folder, workers_of(choice, chosen, n_jobs, client) as do:
         shared, _ = look_first(listed, choice, chosen, columns, how, masks, folder, do)
         for prediction in run_batch(listed, choice, chosen, do=do, masks=masks, folder=folder, shared=shared):
             if prediction.remark:
