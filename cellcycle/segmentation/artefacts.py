@@ -12,7 +12,7 @@ from itertools import chain, islice
 import numpy as np
 from scipy import ndimage
 
-from cellcycle.segmentation.filled import RING_PX, beside, contrast_of, filled, is_sharp
+from cellcycle.segmentation.filled import RING_PX, beside, filled, is_sharp
 from cellcycle.segmentation.regions import (
     EIGHT,
     FLAT_PX,
@@ -20,6 +20,7 @@ from cellcycle.segmentation.regions import (
     areas_of,
     bands,
     boxes_of,
+    contrast_of,
     flat_areas,
     give_back,
     renumbered,
@@ -54,6 +55,9 @@ _LEAST_COARSE_PX = 200_000
 # What a nucleus is called that lies within this of what was painted over.
 _FLAGS = {"filled": "edge", "drawn": "debris", "dirt": "debris", "fibre": "debris", "hot": "hot_pixel"}
 _TOUCHING_PX = 2
+# A filling of no larger share of the picture may lie in one nucleus, and is painted like that; nuclei stand out from
+# ground by this share of the contrast at least.
+_LARGE_SHARE, _STEP_TO_NUCLEI = 0.004, 0.05
 _LEAST_AREA_PX = 15
 
 
@@ -93,7 +97,7 @@ def look_over(pixels: np.ndarray) -> Picture:
         mask = mask_of(pixels, flat) if flat is not None else mask_of(pixels)
         if mask is not None and not mask.all():
             painted[name] = np.packbits(mask, axis=1) | painted.get(name, np.uint8(0))
-            pixels = _painted_over(pixels, mask)
+            pixels = _painted_over(pixels, mask, name == "filled")
             if flat is not None:
                 flat[mask] = 0
         # It is as large as the picture, and not looked at again.
@@ -121,12 +125,13 @@ def _with_mended_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mended, lines
 
 
-def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _painted_over(pixels: np.ndarray, mask: np.ndarray, is_filled: bool) -> np.ndarray:
     """Return the pixels with each area of the mask as its surroundings are: drawn from their darker half."""
     rng = np.random.default_rng(0)
     painted = pixels.copy()
     areas, _ = ndimage.label(mask, EIGHT)
-    everything = None
+    everything, least = None, _STEP_TO_NUCLEI * contrast_of(pixels)
+    least_px = _LARGE_SHARE * pixels.size if is_filled else np.inf
     for index, box in boxes_of(areas):
         window = about(box, 2 * RING_PX[1])
         area = areas[window] == index
@@ -139,6 +144,10 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
         if area.sum() < 10:
             painted[window][area] = np.median(around)
         else:
+            # Where nuclei are most of what is around, its darker half is not ground alone.
+            if area.sum() > least_px and np.ptp(np.percentile(around, (10, 50))) > least:
+                threshold = threshold_of(around)
+                around = around[around <= threshold] if has_objects(around, threshold) else around
             around = around[around <= np.median(around)]
             # The darker half of the noise, and its mirror image.
             noise = rng.choice(around, int(area.sum())) - around.max()

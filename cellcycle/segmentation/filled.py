@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, about, areas_of, flat_areas, thinned
+from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, about, areas_of, contrast_of, flat_areas, thinned
+from cellcycle.segmentation.stops import stopped
 from cellcycle.segmentation.survey import has_objects, threshold_of
 
 # A constant area of at least this share of the picture, with a sharp edge, is filled in.
@@ -93,17 +94,15 @@ def _is_amid(value: float, near: np.ndarray, far: np.ndarray) -> bool:
     return bool((is_both or is_lowest) and is_rare and abs(value - level) <= _AMID * deviation)
 
 
-def contrast_of(pixels: np.ndarray) -> float:
-    """Return how far the light of a picture spreads, but for its darkest hundredth and its brightest pixels."""
-    low, high = np.percentile(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
-    return float(high - low)
-
-
 def filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Return where a picture (H, W) is filled in, of its flat areas `labels` (H, W); None where it is not."""
     found = _of_areas(pixels, labels)
     if found is None and (most := _EVEN * _noise_of(pixels)) and _has_runs(pixels, most):
         found = _of_areas(pixels, flat_areas(pixels, most))
+    if (noisy := stopped(pixels)) is not None:
+        # With the pixels of a soft rim.
+        noisy = ndimage.binary_dilation(noisy, EIGHT, iterations=3)
+        found = noisy if found is None else found | noisy
     return _with_black(pixels, _with_mirrored(pixels, found))
 
 

@@ -89,6 +89,12 @@ def block_means(pixels: np.ndarray, px: int) -> np.ndarray:
     return pixels[: height * px, : width * px].reshape(height, px, width, px).mean(axis=(1, 3))
 
 
+def contrast_of(pixels: np.ndarray) -> float:
+    """Return how far the light of a picture spreads, but for its darkest hundredth and its brightest pixels."""
+    low, high = np.percentile(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
+    return float(high - low)
+
+
 def largest_piece(mask: np.ndarray) -> np.ndarray:
     """Return the largest connected piece of a mask (H, W) bool."""
     pieces, n_pieces = ndimage.label(mask)
