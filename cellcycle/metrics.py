@@ -144,11 +144,12 @@ class Estimate:
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".2f"
-        low, high = f"{self.low:{spec}}", f"{self.high:{spec}}"
+        value, low, high = ("-" if of != of else f"{of:{spec}}" for of in (self.value, self.low, self.high))
         if spec[0] == "+" and spec[-1] == "f" and (self.low > 0 == float(low) or self.high < 0 == float(high)):
             # A difference that is decided shows it: a bound that would round to 0 gets more digits, and so do all.
             return format(self, f"+.{int(spec[2:-1]) + 1}f")
-        return f"{self.value:{spec}} [{low}, {high}]"
+        ends = "-" if "-" in (low, high) else f"{low}, {high}"
+        return f"{value} [{ends}]"
 
     def columns(self, name: str) -> dict[str, float]:
         """Return it as a row of a table has it: `<name>`, `<name>_low` and `<name>_high`."""
@@ -181,11 +182,11 @@ def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=
 
 
 def drawn_by(groups, labels) -> np.ndarray | None:
-    """Return groups (N,), `units` of `bootstrap`; None where a class lies in two or fewer, which say too little."""
+    """Return groups (N,), `units` of `bootstrap`; None where each is of one row, or a class lies in two or fewer."""
     groups, labels = None if groups is None else np.asarray(groups), np.asarray(labels)
-    if groups is None or min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) < 3:
+    if groups is None or len(np.unique(groups)) == len(groups):
         return None
-    return groups
+    return groups if min(len(np.unique(groups[labels == k])) for k in np.unique(labels)) > 2 else None
 
 
 def estimate(
@@ -208,32 +209,30 @@ def estimate(
     value = less_other(lambda called: score(confusion_matrix(labels, called, n_classes)))
     by_unit, limits = samples(units, seed), SHARE if minus is None else DIFFERENCE
     _, unit_of = np.unique(np.arange(len(labels)) if units is None else np.asarray(units), return_inverse=True)
-    if trainings is None or len(np.unique(trainings)) == 1:
+    _, training_of = np.unique(np.zeros(len(labels)) if trainings is None else trainings, return_inverse=True)
+    if not unit_of.any() or not training_of.any():
         return with_interval(value, by_unit, unit_of.max() + 1, limits)
-    _, training_of = np.unique(trainings, return_inverse=True)
     cells = unit_of * (training_of.max() + 1) + training_of
     numbers = [len(np.unique(of)) for of in (unit_of, training_of, cells)]
-    found = _two_ways(value, [by_unit, samples(training_of, seed + 1), samples(cells, seed + 2)], numbers)
-    return Estimate(found.value, *np.clip([found.low, found.high], *limits).tolist())
+    return _two_ways(value, [by_unit, samples(training_of, seed + 1), samples(cells, seed + 2)], numbers, limits)
 
 
-def _two_ways(value, samples, numbers) -> Estimate:
+def _two_ways(value, samples, numbers, limits) -> Estimate:
     """Return the interval of a score whose rows share units and trainings, each drawn alone, and cells of the two.
 
     What units and trainings have in common is in the variance of either, so it is taken off once (Cameron, Gelbach and
     Miller, Robust inference with multiway clustering, J. Business & Economic Statistics 2011). The rest is as in
     `with_interval`.
     """
-    n_units, n_trainings, _ = numbers
-    by_unit, by_training, by_cell = (np.nanvar(s) * n / max(1, n - 1) for s, n in zip(samples, numbers, strict=True))
+    by_unit, by_training, by_cell = (np.nanvar(s) * n / (n - 1) for s, n in zip(samples, numbers, strict=True))
     deviations = (samples[0] - value) + (samples[1] - value)
     spread = np.nanvar(deviations)
     if not spread > 0:
-        return with_interval(value, samples[0])
+        return with_interval(value, samples[0], limits=limits)
     variance = max(by_unit, by_training, by_unit + by_training - by_cell)
-    freedom = (by_unit + by_training) ** 2 / (by_unit**2 / max(1, n_units - 1) + by_training**2 / (n_trainings - 1))
+    freedom = (by_unit + by_training) ** 2 / (by_unit**2 / (numbers[0] - 1) + by_training**2 / (numbers[1] - 1))
     wider = np.sqrt(variance / spread) * stdtrit(freedom, _ENDS[1]) / ndtri(_ENDS[1])
-    return with_interval(value, value + wider * deviations)
+    return with_interval(value, value + wider * deviations, limits=limits)
 
 
 def _cells(labels, predicted, n_classes: int) -> np.ndarray:

@@ -402,6 +402,9 @@ def test_equally_sure_cells_are_looked_at_in_no_order():
         risk = evaluation.risk_coverage(sure[order], right[order])["risk"]
         np.testing.assert_allclose(risk, [1 / 4, 1 / 4, 1 / 4, 1 / 4, 2 / 5])
     assert np.isnan(evaluation.errors_caught(sure, np.ones(5, dtype=bool)).value)
+    # That the only error is among them says little of others.
+    caught = evaluation.errors_caught([0.5, 0.9, 0.9, 0.9, 0.9], [False, True, True, True, True])
+    assert (caught.value, caught.high) == (1, 1) and caught.low < 0.3
 
 
 def test_evaluation_of_perfect_and_useless_confidence():
@@ -425,6 +428,9 @@ def test_evaluation_of_perfect_and_useless_confidence():
 def test_calibration_error_of_known_cases():
     scores, labels = np.tile([0.8, 0.2], (1000, 1)), np.r_[np.zeros(600, int), np.ones(400, int)]
     assert evaluation.calibration_error(scores, labels, n_samples=2).value == pytest.approx(0.2)
+    # Of other slides one says nothing.
+    found = evaluation.calibration_error(scores, labels, np.zeros(len(labels)), n_samples=2)
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_judging_calls_needs_neither_torch_nor_scikit_learn():

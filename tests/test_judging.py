@@ -74,14 +74,17 @@ def test_intervals_are_over_groups_only_where_each_class_lies_in_several_and_it_
         ([*"abcd"] * 10, "4 groups"),
         # Two tell too little.
         ([*"ab"] * 20, "cells"),
+        # Cells that nothing joins.
+        (range(40), "cells"),
         # Samples of these would lack a class.
         (["a"] * 20 + ["b"] * 20, "cells"),
         (["a", "b"] * 10 + ["c"] * 20, "cells"),
     ):
         grouped = replace(found, dataset=replace(found.dataset, groups=np.array(groups)))
         assert grouped.scores()["drawn"] == drawn and f"drawn over {drawn}" in report(grouped)
-    few = replace(found, dataset=replace(found.dataset, groups=np.array([*"ab"] * 20)))
-    assert few.scores() == found.scores()
+    for groups in ([*"ab"] * 20, range(40)):
+        few = replace(found, dataset=replace(found.dataset, groups=np.array(groups)))
+        assert few.scores() == found.scores()
 
 
 def test_cells_of_one_class_have_a_recall(cells, tmp_path):

@@ -86,7 +86,7 @@ def test_a_decided_difference_shows_on_which_side_of_0_it_lies():
         (0.012, 0.0, 0.021): "+0.01 [+0.00, +0.02]",
         (0.012, -0.001, 0.021): "+0.01 [-0.00, +0.02]",
         (0.1, 0.05, 0.2): "+0.10 [+0.05, +0.20]",
-        (0.1, np.nan, np.nan): "+0.10 [+nan, +nan]",
+        (0.1, np.nan, np.nan): "+0.10 [-]",
     }
     assert [f"{metrics.Estimate(*numbers):+.2f}" for numbers in shown] == list(shown.values())
     assert str(metrics.Estimate(0.01, 0.003, 0.02)) == "0.01 [0.00, 0.02]"
@@ -231,6 +231,10 @@ def test_one_slide_says_nothing_of_others():
     assert (found.low, found.high) == (0, 1)
     less = metrics.estimate(metrics.accuracy, [0, 1, 1], [0, 1, 0], 2, ["a", "a", "b"], minus=[1, 0, 1])
     assert -1 <= less.low < 0 and less.high == 1
+    # Several trainings say nothing of other slides, either.
+    found = metrics.estimate(metrics.accuracy, [0, 1, 1], [0, 1, 0], 2, ["a", "a", "a"], trainings=[0, 1, 2])
+    assert np.isnan([found.low, found.high]).all() and str(found) == "0.67 [-]"
+    assert str(metrics.Estimate(np.nan, np.nan, np.nan)) == "- [-]"
 
 
 @pytest.mark.parametrize(("labels", "calls"), [([0, 0], [5, 1]), ([0, 0], [-1, 1]), ([0, 0], [0.5, 1]), ([0, 1], [1])])

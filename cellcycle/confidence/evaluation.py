@@ -41,14 +41,16 @@ def calibration_error(probabilities, labels, units=None, n_samples=500, seed=0) 
     The mean, over bins of like confidence with equally many cells, of the distance between mean confidence and
     share of right calls (Guo et al. 2017). Chance alone makes it larger than 0, see `calibration_error_by_chance`,
     and drawing samples again makes it larger still; so the interval is the basic bootstrap's, which takes that
-    off, and may begin far below the value.
+    off, and may begin far below the value. Simulated, it holds the truth in about 90 of 100; in half of them where
+    that is 0, for which chance tells more; and in 75 to 90 where 3 to 20 groups differ, ending too low.
     """
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence)
     of_weights = partial(_error, bins, confidence - right)
     found = bootstrap(of_weights, len(right), units, n_samples, seed, (-np.inf, np.inf))
     value = found.value
-    return Estimate(value, max(0.0, min(value, 2 * value - found.high)), min(1.0, max(value, 2 * value - found.low)))
+    low, high = np.clip(2 * value - found.high, 0, value), np.clip(2 * value - found.low, value, 1)
+    return Estimate(value, float(low), float(high))
 
 
 def calibration_error_by_chance(probabilities) -> float:
@@ -118,7 +120,9 @@ def errors_caught(confidence, right, share: float = 0.2, units=None, n_samples=5
         with np.errstate(invalid="ignore"):
             return weights @ (sent * wrong) / (weights @ wrong)
 
-    return bootstrap(of_weights, len(sure), units, n_samples, seed)
+    found = bootstrap(of_weights, len(sure), units, n_samples, seed)
+    # Where all are, or none is, there is nothing to draw from.
+    return metrics.no_narrower(found, wrong.sum()) if found.value in (0, 1) else found
 
 
 def _confidence(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:

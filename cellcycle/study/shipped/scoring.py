@@ -14,7 +14,7 @@ from cellcycle.confidence import fit_confidence, measured_nuclei, prediction_set
 from cellcycle.confidence.evaluation import calibration_error, coverage_table
 from cellcycle.datasets import NucleusDataset
 from cellcycle.evaluate import called
-from cellcycle.metrics import Estimate, means_of_shares, no_narrower
+from cellcycle.metrics import Estimate, drawn_by, means_of_shares, no_narrower
 from cellcycle.nuclei import Nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Predictor, Settings
@@ -160,7 +160,7 @@ def card_trust(checkpoint: Checkpoint, probabilities, labels, groups=None) -> di
         return {}
     sets = prediction_sets(probabilities, checkpoint.confidence.thresholds)
     covered = coverage_table(sets, labels, checkpoint.classes, groups)["coverage"]
-    error = _rounded(calibration_error(probabilities, labels, groups))
+    error = _rounded(calibration_error(probabilities, labels, drawn_by(groups, labels)))
     return {"calibration_error": error, "coverage": {name: round(float(of), 4) for name, of in covered.items()}}
 
 
