@@ -487,6 +487,8 @@ def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_mode
     assert found["call"].iloc[0] == cells.classes[expected[30].argmax()] == "S"
     with pytest.raises(SettingError, match="fitted at once"):
         train(cells, tmp_path / "x", **quick | {"network": None, "from_model": model.folder})
+    command = ["train", "simulated", "--output", tmp_path / "x", "--from", model.folder]
+    assert str(CliRunner().invoke(app, list(map(str, command))).exception).startswith("--from: dna-content is fitted")
     with pytest.raises(SettingError, match="between images"):
         train(cells, tmp_path / "x", **quick, intensity="per-image")
 
