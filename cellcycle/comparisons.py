@@ -89,11 +89,16 @@ def gained(record: Record, score: str) -> metrics.Estimate:
 
 def _estimate(record: Record, score: str, called, minus=None, n_samples=1000) -> metrics.Estimate:
     def of_class(matrix):
-        return metrics.recall(matrix)[..., record.classes.index(score.removeprefix(_RECALL))]
+        return metrics.recall(matrix)[..., k]
 
-    function = of_class if score.startswith(_RECALL) else metrics.SCORES[score]
-    drawn = {"units": record.units, "trainings": record.trainings, "n_samples": n_samples}
-    return metrics.estimate(function, record.labels, called, len(record.classes), minus=minus, **drawn)
+    function, rows = metrics.SCORES.get(score, of_class), slice(None)
+    if score.startswith(_RECALL):
+        k = record.classes.index(score.removeprefix(_RECALL))
+        # As sure as the units that hold the class are many; of none it is NaN.
+        rows = record.labels == k if k in record.labels else rows
+    called, minus = called[rows], None if minus is None else minus[rows]
+    drawn = {"units": record.units[rows], "trainings": record.trainings[rows], "n_samples": n_samples}
+    return metrics.estimate(function, record.labels[rows], called, len(record.classes), minus=minus, **drawn)
 
 
 def differences(pairs: dict, as_trained=False) -> pd.DataFrame:

@@ -140,6 +140,18 @@ def test_a_recall_of_one_from_few_nuclei_is_not_certain(make_record):
     assert (nothing.value, nothing.low) == (0, 0) and 0.3 < nothing.high < 0.4
 
 
+def test_a_recall_is_as_sure_as_the_groups_that_hold_its_class_are_many(make_record, tmp_path):
+    record = make_record(0.5)
+    rows = record.predictions.copy()
+    is_m = (rows["truth"] == "M").to_numpy()
+    rows["group"] = np.where(is_m, np.cumsum(is_m) % 2, np.arange(len(rows)) % 20).astype(str)
+    rows.loc[is_m, [f"p_{c}" for c in PHASES]] = np.eye(4)[np.where(np.cumsum(is_m)[is_m] < 4, 3, 0)]
+    few = results.write_run(tmp_path / "few", record.config, record.data, rows, **{k: record.run[k] for k in FACTS})
+    found = comparisons.estimate(few, "recall_M")
+    # M lies in two groups of twenty, which say next to nothing of others.
+    assert 0 < found.value < 1 and (found.low, found.high) == (0, 1)
+
+
 def test_a_balanced_run_and_one_under_the_shares_of_the_cells_are_called_alike(make_record, tmp_path):
     record = make_record(0.6)
     shares = np.bincount(record.labels) / len(record.labels)
