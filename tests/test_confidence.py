@@ -425,6 +425,18 @@ def test_evaluation_of_perfect_and_useless_confidence():
     assert error.low <= error.high
 
 
+def test_an_error_of_calibration_that_chance_may_have_made_may_be_none():
+    rng, lows = np.random.default_rng(4), []
+    for _ in range(40):
+        scores = rng.dirichlet(np.ones(4), 300)
+        labels = np.array([rng.choice(4, p=row) for row in scores])
+        lows.append(evaluation.calibration_error(scores, labels, n_samples=100).low)
+    # By the bootstrap alone about half of them.
+    assert np.mean(np.array(lows) == 0) > 0.9
+    sharper = scores**3 / (scores**3).sum(axis=1, keepdims=True)
+    assert evaluation.calibration_error(sharper, labels, n_samples=100).low > 0.05
+
+
 def test_calibration_error_of_known_cases():
     scores, labels = np.tile([0.8, 0.2], (1000, 1)), np.r_[np.zeros(600, int), np.ones(400, int)]
     assert evaluation.calibration_error(scores, labels, n_samples=2).value == pytest.approx(0.2)
