@@ -7,9 +7,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from cellcycle.errors import DataError, check_whole
 
@@ -38,6 +35,10 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
     fewer than two classes occur, or that a class has fewer images (or groups) than there are folds, or than `least`;
     without `least` also that whole groups leave a fold no image of a class to train on.
     """
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_consistent_length, column_or_1d
+
     n_folds, n_repeats = check_whole("n_folds", n_folds), check_whole("n_repeats", n_repeats)
     seed = check_whole("seed", seed)
     check_consistent_length(labels, groups)
@@ -75,6 +76,8 @@ def _grouped_parts(labels, groups, n_folds: int, seed: int):
     choice: under any seed it gives the same folds. Further divisions deal the groups in random order.
     """
     if seed == 0:
+        from sklearn.model_selection import StratifiedGroupKFold
+
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
         return list(splitter.split(np.zeros(len(labels)), labels, groups))
     _, group_of = np.unique(groups, return_inverse=True)

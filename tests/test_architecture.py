@@ -102,9 +102,11 @@ def test_reading_and_simulating_need_no_torch(module):
 
 
 @pytest.mark.slow
-def test_prediction_imports_neither_training_nor_plotting():
+@pytest.mark.parametrize("modules", ["cellcycle.predict.command, cellcycle.review", "cellcycle.app.fine_tune"])
+def test_prediction_imports_neither_training_nor_plotting(modules):
+    """Nor does the page, whose processes begin anew after each that was ended."""
     heavy = ("torch", "sklearn", "matplotlib", "skops", "onnx")
-    code = f"import sys, cellcycle.predict.command, cellcycle.review; sys.exit(any(m in sys.modules for m in {heavy}))"
+    code = f"import sys, {modules}; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
