@@ -231,6 +231,34 @@ def test_a_plate_of_before_0_4_tells_its_wells_by_their_paths(tmp_path):
     assert plates_of(images) == [("P", "A01"), ("P", "A02")]
 
 
+@pytest.mark.parametrize("at", [{"rowIndex": 9}, {"rowIndex": "0"}, {"columnIndex": None}])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_plate_whose_wells_cannot_be_placed_is_refused_and_not_read_well_by_well(tmp_path, version, at):
+    images = expand([bare_plate(tmp_path / "p.zarr", {"A/1": [None] * 2, "A/2": [None] * 2}, version, name="P")])
+
+    def misplace(told):
+        told = told if version == "0.4" else told["attributes"]["ome"]
+        told["plate"]["wells"][0].update(at)
+
+    changed(tmp_path / "p.zarr", NAMES[version], misplace)
+    with pytest.raises(DataError, match="what its plate says of its wells cannot be read") as caught:
+        layout(images)
+    assert "\n" not in str(caught.value) and "p.zarr" in str(caught.value)
+
+
+def test_wells_called_by_no_letters_of_rows_are_of_their_plate(tmp_path):
+    rows = [{"name": "1"}, {"name": "2"}]
+    plate = bare_plate(tmp_path / "p.zarr", {"1/1": [None] * 2, "2/1": [None]}, rows=rows, name=5)
+
+    def place(told):
+        told["plate"]["wells"][1].update(rowIndex=1)
+
+    changed(plate, ".zattrs", place)
+    columns, notes = layout(expand([plate]))
+    assert [(one["plate"], one["well"], one["group"]) for one in columns] == [("5", "", "5")] * 3
+    assert "3 of 3 images have no well" in notes[0]
+
+
 @pytest.mark.parametrize("said", [{}, {"name": "p"}])
 def test_plates_of_one_name_that_share_a_well_are_told_apart_by_what_differs_of_their_paths(tmp_path, said):
     one, two = (bare_plate(tmp_path / d / "p.zarr", {"A/1": [None], "A/2": [None]}, **said) for d in ("d1", "d2"))

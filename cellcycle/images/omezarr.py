@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.errors import ImageError, needing
+from cellcycle.errors import DataError, ImageError, needing, reason_of
 from cellcycle.images.bounded import MOST_FILES, bytes_of
 from cellcycle.images.judge import MOST_SEGMENTS
 from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, usable_size
@@ -31,6 +31,7 @@ _CODECS = {
     3: {"bytes", "transpose", "blosc", "gzip", "zstd", "crc32c", "sharding_indexed"},
 }
 _TYPE = {2: re.compile(r"[<>|]([uif][1248]|b1)"), 3: re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")}
+PLATE_REMEDY = "export the plate again, or copy the images out of it"
 _REMEDY = "export the image again, or as OME-TIFF"
 
 
@@ -161,6 +162,21 @@ def parts_of(told: dict) -> list[str]:
     """Return the folders of which an OME-Zarr tells: of a plate its wells, of a well its images, else none."""
     kind, parts = ("plate", "wells") if "plate" in told else ("well", "images")
     return [str(part["path"]).strip("/") for part in told.get(kind, {}).get(parts, ())]
+
+
+def wells_told(path, plate: dict) -> dict[str, str]:
+    """Return what a plate calls each of its wells, ROW/COLUMN, by the path of the well; a `DataError` names `path`."""
+    try:
+        # Before 0.4 the path alone says which well it is.
+        return {
+            at["path"]: f"{plate['rows'][at['rowIndex']]['name']}/{plate['columns'][at['columnIndex']]['name']}"
+            if "rowIndex" in at
+            else at["path"]
+            for at in plate.get("wells", ())
+        }
+    except (AttributeError, LookupError, TypeError) as error:
+        finding = f"what its plate says of its wells cannot be read ({reason_of(error)})"
+        raise DataError(path, finding, PLATE_REMEDY) from error
 
 
 def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:

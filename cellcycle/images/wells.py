@@ -13,11 +13,12 @@ from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
 from cellcycle.images.makers import ALONE, FIELD_NUMBER, PART_OF_PLATE, WELL_RULES
-from cellcycle.images.omezarr import OF_GROUP, described
+from cellcycle.images.omezarr import OF_GROUP, PLATE_REMEDY, described, wells_told
 from cellcycle.images.remote import is_of_file, is_url, told_above
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import n_alike, shown_name
 
+_OF_ZARR = "plate of OME-Zarr"
 ROWS = [*ascii_uppercase, *(f"A{letter}" for letter in "ABCDEF")]
 
 
@@ -199,7 +200,7 @@ def _told_apart(places: list[Place]) -> list[Place]:
     >>> [place.plate for place in _told_apart([Place("P", well, folder=folder) for well, folder in at])]
     ['P (d1)', 'P (d1)', 'P (d2)', 'P (d2)']
     """
-    origins = [place.folder if "Zarr" in place.rule else _whole_of(place.folder) for place in places]
+    origins = [place.folder if place.rule == _OF_ZARR else _whole_of(place.folder) for place in places]
     wells: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for place, origin in zip(places, origins, strict=True):
         if place.well:
@@ -235,7 +236,9 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
             finding = f"its name puts it into well {place.well}, its metadata into {stated.well}"
             raise DataError(path, finding, "correct the one that is wrong")
         places.append(stated)
-    return [own if own.well else place for own, place in zip(_told_apart(places), named, strict=True)]
+    # Wells that are not called like A1 are of one plate all the same.
+    own_places = zip(_told_apart(places), named, strict=True)
+    return [own if own.well or own.rule == _OF_ZARR else place for own, place in own_places]
 
 
 def group_of(folder: str, columns: dict, of_map: str = "") -> str:
@@ -282,13 +285,11 @@ def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
     plate = _told(root, well, of_folders).get("plate")
     if plate is None:
         return Place()
-    # Before 0.4 the path alone says which well it is.
-    at = {well["path"]: f"{plate['rows'][well['rowIndex']]['name']}/{plate['columns'][well['columnIndex']]['name']}"
-          if "rowIndex" in well else well["path"] for well in plate.get("wells", ())}  # fmt: skip
+    at = wells_told(name, plate)
     if at and at.get(own) != own:
         finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
-        raise DataError(name, finding, "export the plate again, or copy the images out of it")
-    stated = Place(shown_name(plate.get("name") or Path(root).stem), well, "plate of OME-Zarr", folder=root)
+        raise DataError(name, finding, PLATE_REMEDY)
+    stated = Place(shown_name(str(plate.get("name") or Path(root).stem)), well, _OF_ZARR, folder=root)
     # A refused description of a well takes nothing from what the plate says of it.
     with suppress(ImageError), one_line(name):
         named = {step["id"]: step.get("name") for step in plate.get("acquisitions", ())}

@@ -97,7 +97,7 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
         if plate_map is not None and len(units) > 1 and share_no_well(units):
             groups = [shown_name(of_map)] * len(groups)
         elif len(units) > 1 and all(len(own) == 1 for own in units.values()):
-            has_wells = any(place.rule for place in places)
+            has_wells = any(place.well for place in places)
             what = "plates (by folders and names) have one well" if has_wells else "folders have one image"
             notes.append(f"{len(units)} {what} each, and are read each by itself: where they are of one plate, name it "
                          "in a map with a column plate")  # fmt: skip
@@ -114,7 +114,7 @@ def _as_mapped(places: list[Place], rows: list[dict]) -> list[Place]:
 
 def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
     """Return by what the wells of images are known, with an example, and how many have none."""
-    rules = Counter(place.rule for place in places if place.rule)
+    rules = Counter(place.rule for place in places if place.well)
     examples = {place.rule: f"{place.rule.split(':')[0]}: {place.well} in {shown_name(Path(path).name)}"
                 for path, place in reversed(list(zip(paths, places, strict=True)))}  # fmt: skip
     notes = [
@@ -123,7 +123,7 @@ def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
         for rule, n in rules.items()
     ]
     stray = [path for path, place in zip(paths, places, strict=True) if path and not place.well]
-    if stray and any("OME" not in rule for rule in rules):
+    if stray and (any("OME" not in rule for rule in rules) or any(place.rule and not place.well for place in places)):
         notes.append(f"{len(stray)} of {len(paths)} images have no well, such as {shown_name(stray[0])}")
     return notes
 
