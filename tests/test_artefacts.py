@@ -13,7 +13,7 @@ from scipy import ndimage
 from cellcycle.nuclei import Scale, find_nuclei
 from cellcycle.segmentation import filled, measure
 from cellcycle.segmentation.artefacts import look_over
-from cellcycle.simulation import SimulationParameters, simulate_field
+from cellcycle.simulation import SimulationParameters, simulate_field, simulate_nuclei
 
 pytestmark = pytest.mark.slow
 LEVEL, SHAPE = 520, (320, 320)
@@ -182,6 +182,28 @@ def test_the_nucleus_of_a_crop_that_a_padding_mirrors_is_at_its_edge(mode):
     for top, flags in ((y - 2, "edge"), (y - 24, "")):
         crop = found(np.pad(pixels[top : y + 24, x - 24 : x + 24], ((24 - y + top, 0), (0, 0)), mode=mode))
         assert crop.kind == "nucleus" and list(crop.measured["flags"]) == [flags]
+
+
+@pytest.mark.parametrize("value", [0, 40, 4095])
+def test_a_crop_that_was_cut_tight_and_then_padded_is_at_its_edge(value):
+    nuclei = simulate_nuclei({"G1": 3, "G2": 4}, size_px=64, seed=11)
+
+    def found_in(pixels):
+        crop = find_nuclei(pixels, nuclei.pixel_size_um, Scale(200.0))
+        return crop.measured["flags"][0], crop.measured["area_px"][0]
+
+    n_smaller = 0
+    for pixels, mask in zip(nuclei.images[:, 0], nuclei.masks, strict=True):
+        (box,), (_, whole_px) = ndimage.find_objects(mask.astype(int)), found_in(pixels)
+        for margin in (1, 2, 10):
+            tight = pixels[tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)]
+            sides = [((96 - n) // 2, 96 - n - (96 - n) // 2) for n in tight.shape]
+            flags, area_px = found_in(np.pad(tight, sides, constant_values=value / 4095))
+            # What is painted beside such a nucleus is as its rim is, not as background: its outline is too small.
+            is_smaller = area_px < 0.95 * whole_px
+            n_smaller += is_smaller
+            assert "edge" in flags if is_smaller else margin < 10 or not flags
+    assert n_smaller > 4
 
 
 def test_pictures_that_repeat_themselves_otherwise_are_not_padded():
