@@ -329,6 +329,15 @@ def test_a_table_finds_the_images_of_a_plate_by_the_paths_that_were_predicted(tm
             ImageFolder(Path(folder), is_open=False).find(name)
 
 
+@pytest.mark.parametrize("name", ["b.zarr.zip", "b.ozx"])
+def test_a_packed_store_is_not_passed_over_in_silence(tmp_path, name):
+    path, notes = store(tmp_path / "a.zarr", PIXELS[0, 0], axes="yx", names=[]), []
+    os.rename(shutil.make_archive(str(tmp_path / "packed"), "zip", path), tmp_path / name)
+    assert expand([tmp_path], notes.append) == [str(path)] and name in notes[0]
+    with pytest.raises(ImageError, match=r"packed archive; unpack it"):
+        read_plane(tmp_path / name)
+
+
 def outside(path):
     changed(path, ".zattrs", lambda said: said["multiscales"][0]["datasets"][0].update(path="../b.zarr/0"))
 

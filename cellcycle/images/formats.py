@@ -26,7 +26,8 @@ _TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm", ".fle
 _OTHERS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib")
 IMAGE_SUFFIXES = (*_OTHERS, *_TIFF_SUFFIXES, *VENDOR_SUFFIXES)
 # Pictures, too, that nobody should believe to be in a table.
-UNREAD_SUFFIXES = (".gif", ".webp", ".jp2", ".jxr", ".heic", ".avif", ".mrc", ".fits", ".psd", ".tif.gz", ".tiff.gz")
+UNREAD_SUFFIXES = (".gif", ".webp", ".jp2", ".jxr", ".heic", ".avif", ".mrc", ".fits", ".psd", ".tif.gz", ".tiff.gz",
+                   ".zarr.zip", ".ozx")  # fmt: skip
 # The other vendor formats are read by bioio-bioformats, which brings Java.
 _PLUGINS = {f".{name}": f"bioio-{name}" for name in ("czi", "nd2", "lif", "dv", "sldy")} | {".r3d": "bioio-dv"}
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP")
@@ -51,6 +52,8 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
         elif signature in _TIFF_SIGNATURES:
             with open_tiff(path, as_numbers) as stack:
                 yield stack
+        elif signature == b"PK\3\4":
+            raise ImageError(path, "it is a packed archive", "unpack it, and give the folder or file that was in it")
         else:
             yield _open_pillow(path, as_numbers)
 
