@@ -184,26 +184,20 @@ def test_the_nucleus_of_a_crop_that_a_padding_mirrors_is_at_its_edge(mode):
         assert crop.kind == "nucleus" and list(crop.measured["flags"]) == [flags]
 
 
-@pytest.mark.parametrize("value", [0, 40, 4095])
-def test_a_crop_that_was_cut_tight_and_then_padded_is_at_its_edge(value):
+@pytest.mark.parametrize("value", [0, 40])
+def test_the_outline_of_a_nucleus_that_was_cut_tight_and_then_padded_is_as_it_was(value):
     nuclei = simulate_nuclei({"G1": 3, "G2": 4}, size_px=64, seed=11)
 
-    def found_in(pixels):
-        crop = find_nuclei(pixels, nuclei.pixel_size_um, Scale(200.0))
-        return crop.measured["flags"][0], crop.measured["area_px"][0]
+    def area_in(pixels):
+        return find_nuclei(pixels, nuclei.pixel_size_um, Scale(200.0)).measured["area_px"][0]
 
-    n_smaller = 0
     for pixels, mask in zip(nuclei.images[:, 0], nuclei.masks, strict=True):
-        (box,), (_, whole_px) = ndimage.find_objects(mask.astype(int)), found_in(pixels)
+        (box,), whole_px = ndimage.find_objects(mask.astype(int)), area_in(pixels)
         for margin in (1, 2, 10):
             tight = pixels[tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)]
             sides = [((96 - n) // 2, 96 - n - (96 - n) // 2) for n in tight.shape]
-            flags, area_px = found_in(np.pad(tight, sides, constant_values=value / 4095))
-            # What is painted beside such a nucleus is as its rim is, not as background: its outline is too small.
-            is_smaller = area_px < 0.95 * whole_px
-            n_smaller += is_smaller
-            assert "edge" in flags if is_smaller else margin < 10 or not flags
-    assert n_smaller > 4
+            # What was painted over the padding was drawn from the rim of the nucleus, and its outline too small.
+            assert area_in(np.pad(tight, sides, constant_values=value / 4095)) > 0.95 * whole_px
 
 
 def test_pictures_that_repeat_themselves_otherwise_are_not_padded():

@@ -11,7 +11,6 @@ from itertools import chain, islice
 
 import numpy as np
 from scipy import ndimage
-from skimage.segmentation import find_boundaries
 
 from cellcycle.segmentation.filled import RING_PX, beside, filled, is_sharp
 from cellcycle.segmentation.regions import (
@@ -56,8 +55,6 @@ _LEAST_COARSE_PX = 200_000
 # What a nucleus is called that lies within this of what was painted over.
 _FLAGS = {"filled": "edge", "drawn": "debris", "dirt": "debris", "fibre": "debris", "hot": "hot_pixel"}
 _TOUCHING_PX = 2
-# Or with more than this share of its outline beside a filling, as in a crop that was cut tight and then padded.
-_MOST_CLOSED_IN = 0.5
 # A filling of no larger share of the picture may lie in one nucleus, and is painted like that; nuclei stand out from
 # ground by this share of the contrast at least.
 _LARGE_SHARE, _STEP_TO_NUCLEI = 0.004, 0.05
@@ -83,17 +80,7 @@ class Picture:
         for kind, mask in chain(masks, [("fibre", _faint_fibres(self.pixels, labels))]):
             near = mask if kind == "hot" or not mask.any() else ndimage.binary_dilation(mask, iterations=_TOUCHING_PX)
             touched.setdefault(_FLAGS[kind], set()).update(np.unique(labels[near]).tolist())
-            if kind == "filled":
-                touched[_FLAGS[kind]].update(_closed_in(labels, mask))
         return touched
-
-
-def _closed_in(labels: np.ndarray, mask: np.ndarray) -> list[int]:
-    """Return the nuclei so near a filling on most sides that it was painted like their light, not like background."""
-    outlines = np.where(find_boundaries(labels, mode="inner"), labels, 0)
-    near = np.where(ndimage.binary_dilation(mask, iterations=RING_PX[1]), outlines, 0)
-    n_all, n_near = (np.bincount(found.ravel(), minlength=outlines.max() + 1) for found in (outlines, near))
-    return np.flatnonzero(n_near > _MOST_CLOSED_IN * n_all).tolist()
 
 
 def look_over(pixels: np.ndarray) -> Picture:

@@ -1,7 +1,6 @@
 """Quality flags of nuclei, by fixed rules.
 
-- `edge`: the bounding box touches the border of the image, or the nucleus a filled part of it, or most of its outline
-  lies beside one.
+- `edge`: the bounding box touches the border of the image, or the nucleus a filled part of it.
 - `saturated`: more than 1 % of the pixels are at the top of the camera's range, so DNA content is too low.
 - `hot_pixel`: pixels of it were hot, and are taken from those around.
 - `out_of_focus`: the rim is wider than 40 % of the diameter and twice as wide as a sharp one; or that of nine in ten
