@@ -1,5 +1,6 @@
 import os
 import sys
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -41,9 +42,10 @@ def pytest_ignore_collect(collection_path, config):
 
 # What takes longest, longest first.
 LONG = (
-    *("study", "app_browser", "app", "report", "train", "outputs", "predict", "properties", "texts", "labelled_fields"),
-    *("cluster", "groups", "app_loop", "predict_command", "training", "shipped_real", "evidence", "finder", "book"),
-    *("artefacts", "segmentation", "masks", "checkpoint", "confidence", "00_why_phases"),
+    *("study", "app_browser", "report", "app", "train", "outputs", "texts", "predict", "properties", "cluster"),
+    *("app_loop", "review_sheet", "labelled_fields", "artefacts", "finder", "book", "segmentation", "predict_command"),
+    *("shipped_real", "groups", "confidence", "checkpoint", "masks", "fuzz", "training", "labelled_data", "evidence"),
+    *("priors", "datasets", "00_why_phases"),
 )
 
 
@@ -61,6 +63,24 @@ def pytest_runtest_setup():
     table = getattr(sys.modules.get("torch.onnx._internal.exporter._registration"), "ONNXRegistry", None)
     if table is not None and not hasattr(table.from_torchlib, "cache_info"):
         table.from_torchlib = staticmethod(cache(table.from_torchlib))
+
+
+_found: dict = {}
+
+
+@pytest.fixture
+def found_once(monkeypatch):
+    """Find the nuclei of the same pixels once, for tests of what is said of them afterwards."""
+    from cellcycle.nuclei import find_nuclei
+
+    def find(pixels, *how):
+        key = pixels.shape, pixels.tobytes(), how
+        if key not in _found:
+            _found[key] = find_nuclei(pixels, *how)
+        return deepcopy(_found[key])
+
+    for module in ("predict.predictor", "datasets.fields"):
+        monkeypatch.setattr(f"cellcycle.{module}.find_nuclei", find)
 
 
 @pytest.fixture

@@ -778,7 +778,7 @@ def test_a_map_that_may_mean_two_plates_by_folders_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_fields_of_a_folder_are_read_together_unless_each_is_asked_for(tmp_path):
+def test_fields_of_a_folder_are_read_together_unless_each_is_asked_for(tmp_path, found_once):
     made = simulate_field((640, 960), 180, seed=1)
     halves = {"left": made.image[:, :640], "right": made.image[:, 640:]}
     for name, half in halves.items():
@@ -794,7 +794,7 @@ def test_fields_of_a_folder_are_read_together_unless_each_is_asked_for(tmp_path)
 
 @pytest.mark.realdata
 @pytest.mark.slow
-def test_a_knock_down_that_stops_cells_in_g1_shows_more_g1_and_less_s_or_alone_no_phase(real_data):
+def test_a_knock_down_that_stops_cells_in_g1_shows_more_g1_and_less_s_or_alone_no_phase(real_data, found_once):
     """Its one peak of DNA may be G1 or G2: without the control nothing says which, so nothing is called."""
     control, treated = sorted((real_data / "rpe1").glob("*_DAPI.tif"))
     assert "siCDK4" in treated.name

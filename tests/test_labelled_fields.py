@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -46,20 +45,9 @@ def write_dense(path, seed):
     return pd.DataFrame({"image": path.name, **places, "label": "G1"})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def found_once():
-    """Find the nuclei of the same pixels once: what is tested here is what rows say of them."""
-    found = {}
-
-    def find(pixels, *how):
-        key = pixels.shape, pixels.tobytes(), how
-        if key not in found:
-            found[key] = find_nuclei(pixels, *how)
-        return deepcopy(found[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cellcycle.datasets.fields.find_nuclei", find)
-        yield
+@pytest.fixture(autouse=True)
+def _found_once(found_once):
+    """What is tested here is what rows say of nuclei."""
 
 
 @pytest.fixture(scope="module")

@@ -308,7 +308,7 @@ def test_the_only_image_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_pixel_size_that_was_asked_for_and_cannot_be_gives_way_to_the_stated_one():
+def test_a_pixel_size_that_was_asked_for_and_cannot_be_gives_way_to_the_stated_one(found_once):
     """At twice the size nuclei would have four times the area: what cannot be is not said to be taken."""
     model, plane = Predictor("lr", Settings(pixel_size_um=0.65)), read_plane(FIELD)
     made = model.predict(plane)
