@@ -106,6 +106,10 @@ def _processes(n_jobs: int, begun: Path):
     finally:
         # Letting go of the lease ends what still runs: nobody wants its result.
         held.close()
+        # One that ends amid its result would leave the pool waiting for the rest of it: this process itself holds the
+        # end of the pipe that could still send it.
+        with suppress(AttributeError, OSError):
+            pool._result_queue._writer.close()
         pool.shutdown(cancel_futures=True)
         lease.close()
 

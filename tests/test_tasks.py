@@ -140,3 +140,16 @@ def wait_for(condition, most_s=60):
     while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.05)
+
+
+def large(_):
+    return bytes(30_000_000)
+
+
+@pytest.mark.slow
+def test_processes_that_end_while_they_hand_over_a_result_are_not_waited_for(tmp_path):
+    code = "import tests.test_tasks as t\nif __name__ == '__main__':\n    next(t.tasks.run(t.large, range(9), 2))"
+    (tmp_path / "run.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(3):
+        subprocess.run([sys.executable, tmp_path / "run.py"], env=environment, check=True, timeout=60)
