@@ -130,8 +130,9 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray, is_filled: bool) -> np.n
     rng = np.random.default_rng(0)
     painted = pixels.copy()
     areas, _ = ndimage.label(mask, EIGHT)
-    everything, least = None, _STEP_TO_NUCLEI * contrast_of(pixels)
-    least_px = _LARGE_SHARE * pixels.size if is_filled else np.inf
+    everything, least_px, least = None, np.inf, np.inf
+    if is_filled:
+        least_px, least = _LARGE_SHARE * pixels.size, _STEP_TO_NUCLEI * contrast_of(pixels)
     for index, box in boxes_of(areas):
         window = about(box, 2 * RING_PX[1])
         area = areas[window] == index
