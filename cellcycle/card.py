@@ -18,6 +18,8 @@ _NEEDED = {
     "format": int, "name": str, "title": str, "version": str, "classes": list, "input": dict, "network": dict,
     "trained_on": dict, "licence": str, "limits": list, "sha256": dict, "card_sha256": str,
 }  # fmt: skip
+# Settings of a `NetworkClassifier` that its network follows from.
+NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
 _ENDS = ("value", "low", "high")
 _WORDS = ("classes", "name", "title", "version", "licence", "limits")
 _OPTIONAL = {"training": dict, "confidence": dict, "scores": dict, "flip_rates": dict, "data": dict}

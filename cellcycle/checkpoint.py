@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.card import FORMAT, REMEDY, as_json, card_sha256, external_files, read_card
+from cellcycle.card import FORMAT, NETWORK_SETTINGS, REMEDY, as_json, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
 from cellcycle.files import sha256_of, whole_file, whole_folder
@@ -33,8 +33,6 @@ DEFAULT, ANCHORED = "nagao6", "best"
 # The study's own words for its models.
 ALIASES = {"nagao": "nagao6", "resnet": "resnet8", "resnet-8": "resnet8"}
 FILES = ("weights.safetensors", "model.onnx")
-# Settings of a `NetworkClassifier` that its network follows from.
-NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.card import check_words
-from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, load_checkpoint, save_checkpoint, shipped_name
+from cellcycle.card import NETWORK_SETTINGS, check_words
+from cellcycle.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, shipped_name
 from cellcycle.confidence import fit_confidence, measured_nuclei, softmax
 from cellcycle.confidence.records import cross_fit
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.nuclei import FEWEST
-from cellcycle.errors import CheckpointError, DataError, SettingError, check_choice, check_whole
+from cellcycle.errors import CheckpointError, DataError, SettingError, check_whole
 from cellcycle.evaluate import (
     Evaluation,
     are_among,
@@ -26,11 +26,11 @@ from cellcycle.evaluate import (
 )  # fmt: skip
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.metrics import drawn_by
-from cellcycle.networks import DNA_CONTENT, build_network
 from cellcycle.scale import nuclei_of
+from cellcycle.splits import Fold
 from cellcycle.tasks import jobs_of
-from cellcycle.training.parts import Clock, Trainings, device_of, folds_of, state_of
-from cellcycle.training.recipes import BEST, INTENSITIES, as_seen, input_rule
+from cellcycle.training.parts import Clock, Trainings, folds_of, state_of
+from cellcycle.training.recipes import as_seen, input_rule, inputs_asked, settings_asked
 
 _LIMIT = "Holds for cells, stain and microscope like those it was trained on; scores are of such cells, held out."
 # Where a training on real cells differs from the study's: one network, seen longer, of nuclei that are varied.
@@ -99,71 +99,49 @@ def train(
     n_folds, seed = check_whole("n_folds", n_folds), check_whole("seed", seed)
     named = {"epochs": epochs, "size_px": size_px}.items()
     epochs, size_px = (number if number is None else check_whole(name, number) for name, number in named)
-    output = Path(output) if Path(output).name.strip(".") else Path(output).resolve()
-    check_words(output, {"name": output.name}, "name another folder", SettingError)
-    if shipped_name(output.name) or output.name.lower() == "auto":
-        raise SettingError(output, "a model that comes with cellcycle is called so", "name another folder")
-    check_outside(output, data)
-    if output.is_file():
-        raise SettingError(output, "this is a file", "name a folder")
+    output = _target(output, data)
     start = None if from_model is None else load_checkpoint(from_model)
-    size_px, intensity = _as_asked(size_px, intensity, start)
-    settings = _settings(network, epochs, device, start)
+    size_px, intensity = inputs_asked(size_px, intensity, start)
+    settings = settings_asked(network, epochs, device, start)
     n_jobs = jobs_of(n_jobs, settings["device"])
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)
     identity = dataset.identity
-    if _check_output(output, identity, force):
+    if _is_there(output, identity, force):
         say(f"{output}: the model that is there is replaced when the new one is complete")
     cells = _given(dataset, start, size_px, intensity, network, say)
     settings["epochs"] = settings["epochs"] or max(_EPOCHS, min(_MOST_EPOCHS, _SEEN // len(cells.labels)))
-    marks, known = cells.dataset.known_by(), set() if start is None else trained_images(start)
-    # What the model to train further has learned from is held out of nothing.
-    scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
-    parts, limits = folds_of(cells.dataset, marks, n_folds, seed)
-    if len(scored) < len(marks):
-        limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score has them.")
-    for limit in limits if cells.dataset.has_stated_groups else ():
-        say(limit)
-    fold_of = np.zeros(len(marks), np.int64)
-    for part in parts:
-        fold_of[part.test] = part.fold
+    plan = _planned(cells, start, n_folds, seed, say)
     # In the order in which what differs is named: the later follow from the earlier.
     facts = {"data": cells.dataset.identity, "--from": None if start is None else start.card["card_sha256"]}
     facts |= {"--size": size_px, "--intensity": intensity, "--folds": n_folds, "--seed": seed}
     facts |= {f"--{k}": v for k, v in settings.items()}
-    facts |= {"groups": hashlib.sha256(repr((fold_of.tolist(), scored.tolist())).encode()).hexdigest()}
+    facts |= {"groups": hashlib.sha256(repr((plan.fold_of.tolist(), plan.scored.tolist())).encode()).hexdigest()}
     facts |= {"version of cellcycle": cells.rule.to_dict()}
     with state_of(output, facts, resume, say) as state:
-        trainings = Trainings(
-            settings, cells.inputs, cells.labels, len(cells.classes), state, start and start.classifier
-        )
+        begin = start and start.classifier
+        trainings = Trainings(settings, cells.inputs, cells.labels, len(cells.classes), state, begin)
         with Clock(say, state, (n_folds + 1) * settings["epochs"] * len(settings["views"]), progress):
-            held_out = trainings.called(parts, seed, n_jobs, client)
-            learned, comparison, final = {*marks.ravel(), *known}, {}, None
+            held_out, comparison = trainings.called(plan.parts, seed, n_jobs, client), {}
             if start is not None:
                 before = softmax(start.classifier().logits(cells.inputs).astype(np.float64))
-                comparison = _compared(cells, scored, before, held_out, say)
-                if comparison["before"] >= comparison["after"]:
-                    say("the model was not worse before: its weights are kept")
-                    final, held_out, learned = start.classifier(), before, known
+                comparison = _compared(cells, plan.scored, before, held_out, say)
+            if is_kept := start is not None and comparison["before"] >= comparison["after"]:
+                say("the model was not worse before: its weights are kept")
+                held_out = before
             # Found finished in its state, unless a fine-tuned model was still to prove better.
-            final = final or trainings.fit("all", seed + n_folds)
-        judged, confidence = _judged(cells, scored, held_out, fold_of, limits)
-        about = _about(output, cells, identity, settings, seed, start, comparison, limits)
-        if learned is known:
-            # The weights are those that were there: these nuclei judged them alone.
-            about["trained_on"], judges = start.card["trained_on"], f"{len(scored)} nuclei of {dataset.name}"
-            about["limits"] += [f"Its weights are those of {start.name}: {judges} judged them."]
+            final = start.classifier() if is_kept else trainings.fit("all", seed + n_folds)
+        judged, confidence = _judged(cells, plan, held_out)
+        about = _about(output.name, cells, identity, settings | {"seed": seed} | comparison, start, is_kept, plan)
         # In tables it tells models of one name apart, of other data or settings.
         about["version"] = f"v{hashlib.sha256(repr(facts).encode()).hexdigest()[:8]}"
         about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
 
         def write_more(work: Path) -> None:
             write_evaluation(judged, work / "held_out.csv")
-            write_trained_images(work, learned)
+            write_trained_images(work, plan.known if is_kept else plan.known.union(*plan.marks))
 
         # Another may have been put there in the meantime.
-        _check_output(output, identity, force)
+        _is_there(output, identity, force)
         return save_checkpoint(output, final, cells.rule, about, more=write_more)
 
 
@@ -176,6 +154,21 @@ class _Cells:
     labels: np.ndarray
     rule: InputRule
     inputs: Inputs
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which nuclei are held out together (`parts`, and the fold of each), which of them are scored, and what limits it.
+
+    `marks` are the nuclei's own, a row each, `known` those that the model to train further has learned from.
+    """
+
+    parts: list[Fold]
+    fold_of: np.ndarray
+    scored: np.ndarray
+    limits: list[str]
+    marks: np.ndarray
+    known: set[str]
 
 
 def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, intensity: str, network, say) -> _Cells:
@@ -195,50 +188,34 @@ def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, inte
     return _Cells(dataset, tuple(classes), labels, as_seen(rule, dataset, inputs), inputs)
 
 
-def _compared(cells: _Cells, scored: np.ndarray, before, held_out, say) -> dict:
-    """Compare what a model said of nuclei before it was trained further with what was said of them held out."""
-    labels, groups = cells.labels[scored], cells.dataset.groups
-    units = drawn_by(None if groups is None else groups[scored], labels)
-    comparison = compared(labels, before[scored], held_out[scored], units)
-    told = "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after {after:.3f}, "
-    say((told + "by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples").format(**comparison))
-    return comparison
+def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, say) -> _Plan:
+    """Deal nuclei out to folds; what the model to train further has learned from is held out of nothing."""
+    marks, known = cells.dataset.known_by(), set() if start is None else trained_images(start)
+    scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
+    parts, limits = folds_of(cells.dataset, marks, n_folds, seed)
+    if len(scored) < len(marks):
+        limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score has them.")
+    for limit in limits if cells.dataset.has_stated_groups else ():
+        say(limit)
+    fold_of = np.zeros(len(marks), np.int64)
+    for part in parts:
+        fold_of[part.test] = part.fold
+    return _Plan(parts, fold_of, scored, limits, marks, known)
 
 
-def _judged(cells: _Cells, scored: np.ndarray, held_out, fold_of, limits: list[str]):
-    """Return the evaluation of what was said of nuclei held out, and how far calls can be trusted."""
-    dataset, labels = cells.dataset.select(scored), cells.labels[scored]
-    held_out, fold_of = held_out[scored], fold_of[scored]
-    confidence = _confidence(dataset, cells.rule, held_out, labels, fold_of, limits)
-    calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
-    return Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds), confidence
+def _target(output, data) -> Path:
+    """Return the folder of a model; refuse a name that no model of one's own has, a place in its data, and a file."""
+    output = Path(output) if Path(output).name.strip(".") else Path(output).resolve()
+    check_words(output, {"name": output.name}, "name another folder", SettingError)
+    if shipped_name(output.name) or output.name.lower() == "auto":
+        raise SettingError(output, "a model that comes with cellcycle is called so", "name another folder")
+    check_outside(output, data)
+    if output.is_file():
+        raise SettingError(output, "this is a file", "name a folder")
+    return output
 
 
-def _as_asked(size_px, intensity, start: Checkpoint | None) -> tuple[int, str]:
-    """Return side and intensity of the inputs; of a model to train further they are its own, others are refused."""
-    own = {"size_px": 64, "intensity": INTENSITIES[0]}
-    if start is not None:
-        amounts = start.input_rule.measurements
-        # Without measurements it sees the brightness of the picture.
-        is_absolute = not amounts or not {"mean_dna", "dna_copies"}.isdisjoint(amounts)
-        own = {"size_px": start.input_rule.size_px, "intensity": INTENSITIES[0 if is_absolute else 1]}
-    check_choice("intensity", intensity or own["intensity"], INTENSITIES)
-    for name, value in (("size_px", size_px), ("intensity", intensity)):
-        if start is not None and value not in (None, own[name]):
-            raise SettingError(name, f"that of {start.name} is {own[name]}, not {value}", "leave it out")
-    return size_px or own["size_px"], intensity or own["intensity"]
-
-
-def _check_anchored(dataset: NucleusDataset, start: Checkpoint) -> None:
-    """Refuse what is left of nuclei when those without a clear G1 peak are left out, if that is too few."""
-    try:
-        dataset.check_for_training()
-    except DataError as error:
-        finding = f"without the groups that show no clear G1 peak, which {start.name} needs: {error.finding}"
-        raise DataError(dataset.name, finding, "train from a model that needs none, such as nagao6") from error
-
-
-def _check_output(output: Path, identity: str, force: bool) -> bool:
+def _is_there(output: Path, identity: str, force: bool) -> bool:
     """Say whether a model is there; anything else is refused, one of other data is replaced by force only."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
@@ -251,23 +228,32 @@ def _check_output(output: Path, identity: str, force: bool) -> bool:
     return True
 
 
-def _settings(network, epochs, device: str, start: Checkpoint | None) -> dict:
-    """Return the arguments of the classifier: the study's recipe, changed for real cells, whose number tells epochs."""
-    made = BEST | {"views": ("shape",), "moves": True, "epochs": None}
-    if DNA_CONTENT in (network, start and start.card["network"]["network"]):
-        if start is not None:
-            raise SettingError("from_model", f"{DNA_CONTENT} is fitted at once, not trained further", "train it anew")
-        return {"network": network, "views": ("measured",), "epochs": 1, "device": "cpu"}
-    if start is not None:
-        if network not in (None, start.card["network"]["network"]):
-            raise SettingError("network", f"{start.name} is a {start.card['network']['network']}", "leave it out")
-        # Gentler than from scratch: what was learned is to be kept where the new cells do not speak against it.
-        made |= {k: start.card["network"][k] for k in NETWORK_SETTINGS} | {"learning_rate": 2e-4, "epochs": 10}
-    elif network is not None and network != made["network"]:
-        made |= {"network": network, "width": None, "dropout": None, "batch_norm": False}
-        build_network(network)
-    made["epochs"], made["device"] = epochs or made["epochs"], device_of(device)
-    return made | {"transforms": ()}
+def _compared(cells: _Cells, scored: np.ndarray, before, held_out, say) -> dict:
+    """Compare what a model said of nuclei before it was trained further with what was said of them held out."""
+    labels, groups = cells.labels[scored], cells.dataset.groups
+    units = drawn_by(None if groups is None else groups[scored], labels)
+    comparison = compared(labels, before[scored], held_out[scored], units)
+    told = "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after {after:.3f}, "
+    say((told + "by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples").format(**comparison))
+    return comparison
+
+
+def _judged(cells: _Cells, plan: _Plan, held_out: np.ndarray):
+    """Return the evaluation of what was said of nuclei held out, and how far calls can be trusted."""
+    dataset, labels = cells.dataset.select(plan.scored), cells.labels[plan.scored]
+    held_out, fold_of = held_out[plan.scored], plan.fold_of[plan.scored]
+    confidence = _confidence(dataset, cells.rule, held_out, labels, fold_of, plan.limits)
+    calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
+    return Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds), confidence
+
+
+def _check_anchored(dataset: NucleusDataset, start: Checkpoint) -> None:
+    """Refuse what is left of nuclei when those without a clear G1 peak are left out, if that is too few."""
+    try:
+        dataset.check_for_training()
+    except DataError as error:
+        finding = f"without the groups that show no clear G1 peak, which {start.name} needs: {error.finding}"
+        raise DataError(dataset.name, finding, "train from a model that needs none, such as nagao6") from error
 
 
 def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarray, say) -> np.ndarray:
@@ -296,25 +282,30 @@ def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, fold
         return fit_confidence(held_out, labels, fold_of, fitted_on=fitted_on)
 
 
-def _about(output: Path, cells: _Cells, identity: str, settings, seed, start, comparison, limits) -> dict:
+def _about(name: str, cells: _Cells, identity: str, settings: dict, start, is_kept: bool, plan: _Plan) -> dict:
+    """Return what a card says of a training; where the weights of `start` were kept, these nuclei judged them alone."""
     dataset, counts = cells.dataset, cells.dataset.counts()
     trained_on = {
         "origin": dataset.origin,
         "description": f"{len(dataset)} nuclei of {dataset.name}",
         "counts": {c: int(counts.get(c, 0)) for c in cells.classes},
-        "seed": seed,
+        "seed": settings["seed"],
         "identity": dataset.identity,
     }
-    training = {k: v for k, v in settings.items() if k not in NETWORK_SETTINGS}
-    if start is not None:
-        training |= {"from": start.name, "from_version": start.version, **comparison}
+    limits = [_LIMIT, *dataset.exported, *dataset.told_by_groups, *plan.limits]
+    if is_kept:
+        trained_on = start.card["trained_on"]
+        limits.append(
+            f"Its weights are those of {start.name}: {len(plan.scored)} nuclei of {dataset.name} judged them."
+        )
+    own = {} if start is None else {"from": start.name, "from_version": start.version}
     digest = hashlib.sha256(np.ascontiguousarray(dataset.images)).hexdigest()
     return {
-        "title": output.name,
+        "title": name,
         "classes": list(cells.classes),
-        "training": training,
+        "training": {k: v for k, v in settings.items() if k not in (*NETWORK_SETTINGS, "seed")} | own,
         "trained_on": trained_on,
         "licence": "that of its training images",
-        "limits": [_LIMIT, *dataset.exported, *dataset.told_by_groups, *limits],
+        "limits": limits,
         "data": {"images_sha256": digest, "identity": identity},
     }

@@ -75,56 +75,31 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     if "group" in table:
         table["group"], said = clean_names(table["group"], "group", file)
         notes += said
-    images, files, as_found, bad = ImageFolder(file.parent, True, table["image"].unique()), {}, {}, []
     table["sha256"] = table.get("image_sha256", "")
-    for key, named in table.groupby(["image", "sha256"], sort=False):
-        try:
-            found = images.find(*key)
-            files |= dict.fromkeys(named.index, found.resolve())
-            # As it is called where it was found: in a store of data that is a link to a file of another name.
-            as_found.setdefault(found.resolve(), os.path.abspath(found))
-        except CellCycleError as error:
-            bad.append(f"{error.subject}: {error.finding}")
-    pictures, said = _pictures(table, files)
-    bad += said
-    keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
-    called, fields, rows, doubtful, lost = picture_names(keys), [], [], defaultdict(list), []
-    groups, wells = _read_together([as_found[path] for path, *_ in pictures])
-    for key, well, (plane, named) in zip(keys, wells, pictures.values(), strict=True):
-        fields.append(_found(file, key[0], called[key], plane, named, well))
-        meant, said = _meant(fields[-1], named, doubtful, lost)
+    files, as_found, bad = _files_of(table, file.parent)
+    pictures, unread = _pictures(table, files)
+    planes, asked = [plane for plane, _ in pictures.values()], [named for _, named in pictures.values()]
+    fields, together = _looked_at(file, pictures, as_found)
+    rows, doubtful, lost, bad = [], defaultdict(list), [], bad + unread
+    for k, (found, named) in enumerate(zip(fields, asked, strict=True)):
+        meant, said = _meant(found, named, doubtful, lost)
         bad += said
-        meant["field"] = len(fields) - 1
-        rows.append(meant)
-    asked = [named for _, named in pictures.values()]
-    n_near = _near_middles(file, list(zip(fields, asked, strict=True)))
-    counts = [(len(named), named.index.isin(lost).sum(), n) for named, n in zip(asked, n_near, strict=True)]
-    judged = [np.array(counts, int).reshape(-1, 3).sum(axis=0), *(of for of in counts if of[0] >= _LEAST_ROWS)]
-    # Places of another picture mean a nucleus, too, though seldom its middle.
-    are_others = any(5 * n_lost > n and 2 * n_near < n - n_lost for n, n_lost, n_near in judged)
-    are_others |= 2 * len(lost) > judged[0][0]
+        rows.append(meant.assign(field=k))
+    are_others = _are_of_others(file, fields, asked, lost)
     if bad and (on_error == "raise" or are_others or not rows):
         more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
         mend = "mend the rows (channel and planes say what is read of an image)"
         remedy = f"put the images beside the table, {mend}" + ", or leave them out: --skip-unreadable" * bool(rows)
         raise DataError(file, bad[0] + more, _GIVE_PLACES if are_others else remedy)
     entries = pd.concat(rows, ignore_index=True)
-    own, together = (np.array(of)[entries["field"]] for of in ([f.image for f in fields], groups))
-    stated, is_stated = entries["group"].to_numpy(str), (entries["group"] != "").to_numpy()
-    entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, together)
-    if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
-        # One for all keeps nothing apart: at least the cells of an image stay together.
-        entries["group"] = own
-        notes.append("all are of one group: cells of one image are kept together instead")
+    slides = _grouped(entries, fields, together, notes)
     sizes = [f.nuclei.pixel_size_um if f.nuclei.scale_is_known else np.nan for f in fields]
     entries["pixel_size_um"] = np.array(sizes)[entries["field"]]
     cut = [_crops(f, at["at"].to_numpy()) for at, f in zip(rows, fields, strict=True)]
     crops, about = ([one for of_field in parts for one in of_field] for parts in zip(*cut, strict=True))
     notes += [f"skipped {text}" for text in bad]
     notes += counted(
-        said
-        for (plane, _), f in zip(pictures.values(), fields, strict=True)
-        for said in (plane.note, f.nuclei.scale_note)
+        said for plane, f in zip(planes, fields, strict=True) for said in (plane.note, f.nuclei.scale_note)
     )
     notes += [f"{len(lines)} rows {said} (line {lines[0]})" for said, lines in doubtful.items()]
     shapes = " or ".join(f"{w} x {h} px" for h, w in sorted({f.pixels.shape for f in fields})[:3])
@@ -132,6 +107,50 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     more |= {"places": entries[["field", "at"]].to_numpy(np.int64), "slides": slides}
     as_read = f"fields: {len(fields)} of {shapes}"
     return as_dataset(file, name, entries, crops, notes, size_px, on_error, about, as_read=as_read, **more)
+
+
+def _files_of(table: pd.DataFrame, folder: Path) -> tuple[dict[int, Path], dict[Path, str], list[str]]:
+    """Find the file of each row, by its line; each as it is called where it was found; and say which are not there."""
+    images, files, as_found, bad = ImageFolder(folder, True, table["image"].unique()), {}, {}, []
+    for key, named in table.groupby(["image", "sha256"], sort=False):
+        try:
+            found = images.find(*key)
+            files |= dict.fromkeys(named.index, found.resolve())
+            # In a store of data that is a link to a file of another name.
+            as_found.setdefault(found.resolve(), os.path.abspath(found))
+        except CellCycleError as error:
+            bad.append(f"{error.subject}: {error.finding}")
+    return files, as_found, bad
+
+
+def _looked_at(file: Path, pictures: dict, as_found: dict[Path, str]) -> tuple[list[LabelledField], list[str]]:
+    """Find the nuclei of the pictures that rows name; return with what `predict` would read each, too."""
+    keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
+    called = picture_names(keys)
+    groups, wells = _read_together([as_found[path] for path, *_ in pictures])
+    each = zip(keys, wells, pictures.values(), strict=True)
+    return [_found(file, key[0], called[key], plane, named, well) for key, well, (plane, named) in each], groups
+
+
+def _are_of_others(file: Path, fields: list[LabelledField], asked: list[pd.DataFrame], lost: list[int]) -> bool:
+    """Say whether the places of a table are those of other pictures, by the rows that are `lost`."""
+    n_near = _near_middles(file, list(zip(fields, asked, strict=True)))
+    counts = [(len(named), named.index.isin(lost).sum(), n) for named, n in zip(asked, n_near, strict=True)]
+    judged = [np.array(counts, int).reshape(-1, 3).sum(axis=0), *(of for of in counts if of[0] >= _LEAST_ROWS)]
+    # Places of another picture mean a nucleus, too, though seldom its middle.
+    return 2 * len(lost) > judged[0][0] or any(5 * n_lost > n and 2 * near < n - n_lost for n, n_lost, near in judged)
+
+
+def _grouped(entries: pd.DataFrame, fields: list[LabelledField], together: list[str], notes: list[str]) -> np.ndarray:
+    """Complete the column `group` of labelled nuclei by their images; return whose G1 peak each shares, (N,) str."""
+    own, slides = (np.array(of)[entries["field"]] for of in ([f.image for f in fields], together))
+    stated, is_stated = entries["group"].to_numpy(str), (entries["group"] != "").to_numpy()
+    entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, slides)
+    if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
+        # One for all keeps nothing apart: at least the cells of an image stay together.
+        entries["group"] = own
+        notes.append("all are of one group: cells of one image are kept together instead")
+    return slides
 
 
 def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[str]]:

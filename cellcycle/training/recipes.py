@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from cellcycle.errors import SettingError
+from cellcycle.card import NETWORK_SETTINGS
+from cellcycle.errors import SettingError, check_choice
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS
 from cellcycle.inputs import MEASURED, MEASURED_PER_IMAGE, TYPICAL, InputRule, Inputs
-from cellcycle.networks import DNA_CONTENT, UPRIGHT
+from cellcycle.networks import DNA_CONTENT, UPRIGHT, build_network
 from cellcycle.nuclei import LEAST_FOR_SCALE, Scale
 from cellcycle.scale import brightness
 from cellcycle.training.baseline import MEASUREMENTS
+from cellcycle.training.parts import device_of
 
 # Arguments of `NetworkClassifier`; what each part adds is measured in notebook 09. Nuclei of rare classes are repeated,
 # not altered, until classes are equal. Measurements are those of the input rule; the study counts its own epochs.
@@ -34,6 +36,40 @@ INTENSITIES = ("absolute", "per-image")
 FIELD_MEASURED = (*MEASURED[:4], "integrated_dna", "mean_dna", "dna_copies", "area_over_g1")
 # Side of the window about a nucleus of a field, in diameters of a typical one.
 _MARGIN = 2.2
+
+
+def inputs_asked(size_px, intensity, start) -> tuple[int, str]:
+    """Return side and intensity of the inputs; of a checkpoint to train further its own, others are refused."""
+    own = {"size_px": 64, "intensity": INTENSITIES[0]}
+    if start is not None:
+        amounts = start.input_rule.measurements
+        # Without measurements it sees the brightness of the picture.
+        is_absolute = not amounts or not {"mean_dna", "dna_copies"}.isdisjoint(amounts)
+        own = {"size_px": start.input_rule.size_px, "intensity": INTENSITIES[0 if is_absolute else 1]}
+    check_choice("intensity", intensity or own["intensity"], INTENSITIES)
+    for name, value in (("size_px", size_px), ("intensity", intensity)):
+        if start is not None and value not in (None, own[name]):
+            raise SettingError(name, f"that of {start.name} is {own[name]}, not {value}", "leave it out")
+    return size_px or own["size_px"], intensity or own["intensity"]
+
+
+def settings_asked(network, epochs, device: str, start) -> dict:
+    """Return the arguments of the classifier: the study's recipe, changed for real cells, whose number tells epochs."""
+    made = BEST | {"views": ("shape",), "moves": True, "epochs": None}
+    if DNA_CONTENT in (network, start and start.card["network"]["network"]):
+        if start is not None:
+            raise SettingError("from_model", f"{DNA_CONTENT} is fitted at once, not trained further", "train it anew")
+        return {"network": network, "views": ("measured",), "epochs": 1, "device": "cpu"}
+    if start is not None:
+        if network not in (None, start.card["network"]["network"]):
+            raise SettingError("network", f"{start.name} is a {start.card['network']['network']}", "leave it out")
+        # Gentler than from scratch: what was learned is to be kept where the new cells do not speak against it.
+        made |= {k: start.card["network"][k] for k in NETWORK_SETTINGS} | {"learning_rate": 2e-4, "epochs": 10}
+    elif network is not None and network != made["network"]:
+        made |= {"network": network, "width": None, "dropout": None, "batch_norm": False}
+        build_network(network)
+    made["epochs"], made["device"] = epochs or made["epochs"], device_of(device)
+    return made | {"transforms": ()}
 
 
 def input_rule(dataset, size_px: int, intensity: str, network: str | None = None) -> InputRule:

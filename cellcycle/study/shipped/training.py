@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.checkpoint import NETWORK_SETTINGS, Checkpoint, save_checkpoint, shipped_dir
+from cellcycle.card import NETWORK_SETTINGS
+from cellcycle.checkpoint import Checkpoint, save_checkpoint, shipped_dir
 from cellcycle.evaluate import write_trained_images
 from cellcycle.inputs import InputRule, Inputs
 from cellcycle.networks import UPRIGHT
