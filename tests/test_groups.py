@@ -23,8 +23,10 @@ from cellcycle.predict.groups import (
     Seen,
     Shared,
     at_one_scale,
+    in_other_light,
     layout,
     named_in,
+    pairs_of_one_field,
     share,
     told_apart,
 )
@@ -817,10 +819,17 @@ def test_images_of_one_field_are_told():
     moved = {name: one.nuclei.measured[name] + 0.7 for name in ("centroid_y_px", "centroid_x_px")}
     again = replace(one, nuclei=replace(one.nuclei, measured=one.nuclei.measured | moved))
     given = [Shared(flag=OTHER_PEAK), Shared(), Shared(), Shared()]
-    shared, notes = told_apart(list("abcd"), [one, other, None, again], given)
+    pairs = pairs_of_one_field([one, other, None, again])
+    shared, notes = told_apart(list("abcd"), pairs, given)
     assert [own.flag for own in shared] == [f"{OTHER_PEAK};{SAME_FIELD}", "", "", SAME_FIELD]
     assert len(notes) == 1 and "2 images" in notes[0] and "a and d" in notes[0]
-    assert told_apart(list("ab"), [one, other], given[:2]) == (given[:2], [])
+    assert told_apart(list("ab"), pairs_of_one_field([one, other]), given[:2]) == (given[:2], [])
+    assert pairs == [(0, 3)] and in_other_light(list("abcd"), [one, other, None, again], pairs) == {}
+    dna = again.nuclei.measured["integrated_dna"]
+    stained = np.random.default_rng(0).permutation(dna)
+    marked = replace(again, nuclei=replace(again.nuclei, measured=again.nuclei.measured | {"integrated_dna": stained}))
+    for names, refused in {"abcd": [0, 3], ("x_DAPI.tif", *"bcd"): [3], ("DAPI 1", *"bc", "DAPI 2"): [0, 3]}.items():
+        assert sorted(in_other_light(names, [one, other, None, marked], pairs)) == refused
 
 
 @pytest.mark.slow

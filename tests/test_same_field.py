@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 
 from cellcycle.predict import predict
 from cellcycle.predict.same_field import same_fields, shows_twice
@@ -116,6 +117,22 @@ def test_fields_and_printed_patterns_are_no_montage():
     for n in (0, 1, 20, 150, 3000):
         side = 60 * max(n, 1) ** 0.5
         assert not shows_twice(np.random.default_rng(n).uniform(0, side, (n, 2)), (side, side))
+
+
+@pytest.mark.parametrize("names", ["HeLa_dye1 HeLa_dye2", "x-A x-B", "niebieski DAPI_1"])
+def test_channels_are_refused_by_their_pictures_whatever_they_are_called(tmp_path, names):
+    seen, other = (simulate_field((320, 320), 14, seed=seed) for seed in (1, 2))
+    light = np.random.default_rng(0).uniform(0.2, 2, seen.labels.max() + 1)
+    files = [tmp_path / f"{name}.tif" for name in [*names.split(), "other"]]
+    for file, pixels in zip(files, [seen.image, (seen.image * light[seen.labels]).astype(np.uint16), other.image], strict=False):
+        tifffile.imwrite(file, pixels)
+    table = predict(files)
+    refused = table[table["flags"] == "unreadable"]
+    # Whose name says that it is the one of DNA stays.
+    assert list(refused["image"]) == [str(file) for file in files[:2] if "DAPI" not in file.name]
+    assert refused["error"].str.contains("in another light.*give the files of DNA alone").all()
+    assert not table["flags"].str.contains("same_field").any()
+    assert (predict(files, is_each=True)["flags"] != "unreadable").all()
 
 
 def test_all_nuclei_of_a_montage_go_to_review():

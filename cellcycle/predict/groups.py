@@ -16,6 +16,7 @@ import numpy as np
 from cellcycle.confidence.assessment import BY_MARGIN, CHANGED
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane
+from cellcycle.images.channels import says_stain
 from cellcycle.images.makers import ALONE
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import Place, folder_of, group_of, places_of, share_no_well, stated_places, whole_path
@@ -24,7 +25,7 @@ from cellcycle.light import Light, fit_in_even_light
 from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, Scale, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
-from cellcycle.predict.same_field import same_fields
+from cellcycle.predict.same_field import are_bright_otherwise, same_fields
 from cellcycle.scale import is_of_other_exposure, is_of_other_size, of_one_scale
 from cellcycle.stain import MOST_STAIN, own_anchors
 
@@ -36,13 +37,16 @@ OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
 
 @dataclass(frozen=True)
 class Shared:
-    """What an image is told: its place and group, for the table, and what the images of its group lend it."""
+    """What an image is told: its place and group, for the table, what the images of its group lend it, or why it is not
+    to be called beside them.
+    """
 
     columns: dict = field(default_factory=dict)
     anchor: Anchor | None = None
     pixel_size_um: float | None = None
     flag: str = ""
     light: Light | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,21 +231,40 @@ def are_unlike_training(nuclei: list[Nuclei], rule: InputRule) -> tuple[bool, bo
     return is_of_other_size(in_px, rule.scale), is_of_other_exposure(nuclei, rule.scale)
 
 
-def told_apart(names: Sequence[str], seen: list[Seen | None], shared: list[Shared]) -> tuple[list[Shared], list[str]]:
-    """Return what images are told, and notes for the user: which ones show the nuclei of another once more."""
+def pairs_of_one_field(seen: list[Seen | None]) -> list[tuple[int, int]]:
+    """Return which images, i < j, show the same nuclei at the same places."""
     ks = [k for k, one in enumerate(seen) if one is not None and one.nuclei.kind == "field"]
-    places = [[seen[k].nuclei.measured[f"centroid_{axis}_px"] for axis in "yx"] for k in ks]
-    pairs = same_fields([np.column_stack(place) for place in places], [seen[k].shape for k in ks])
+    return [(ks[i], ks[j]) for i, j in same_fields([seen[k].nuclei.centres for k in ks], [seen[k].shape for k in ks])]
+
+
+def in_other_light(names: Sequence[str], seen: list[Seen | None], pairs: list[tuple[int, int]]) -> dict[int, str]:
+    """Return which images of `pairs` are channels of one field, and why: their nuclei are not bright alike.
+
+    Whatever the files are called. That whose name alone says a stain of DNA is none of them.
+    """
+    found: dict[int, str] = {}
+    for pair in pairs:
+        own = [(seen[k].nuclei.centres, seen[k].nuclei.measured["integrated_dna"]) for k in pair]
+        are_dna = [says_stain(os.path.basename(names[k])) for k in pair]
+        for k, other, is_dna in zip(pair, pair[::-1], are_dna, strict=True) if are_bright_otherwise(*own) else ():
+            if not is_dna or all(are_dna):
+                found.setdefault(k, f"it shows the nuclei of {names[other]} at the same places in another light, as "
+                                    "another channel does")  # fmt: skip
+    return found
+
+
+def told_apart(names: Sequence[str], pairs: list[tuple[int, int]], shared: list[Shared]):
+    """Return what images are told, and notes for the user: which ones show the nuclei of another once more."""
     if not pairs:
         return shared, []
-    again = {ks[k] for pair in pairs for k in pair}
+    again = {k for pair in pairs for k in pair}
     told = [
         replace(one, flag=";".join(filter(None, (one.flag, SAME_FIELD)))) if k in again else one
         for k, one in enumerate(shared)
     ]
-    first, second = (names[ks[k]] for k in pairs[0])
+    first, second = (names[k] for k in pairs[0])
     note = f"{len(again)} images show the nuclei of another at the same places, such as {first} and {second}: "
-    note += f"channels, planes, copies or times of one field? Each nucleus would count anew ({SAME_FIELD})"
+    note += f"planes, copies or times of one field? Each nucleus would count anew ({SAME_FIELD})"
     return told, [note]
 
 

@@ -24,9 +24,11 @@ from cellcycle.predict.groups import (
     Seen,
     Shared,
     at_one_scale,
+    in_other_light,
     layout,
     named_in,
     of_crops_unlike_training,
+    pairs_of_one_field,
     share,
     slim,
     told_apart,
@@ -214,7 +216,8 @@ def look_first(
     "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
     with one G1 peak; by both, crops without a pixel size that can be get one scale; "each" looks at none beforehand.
     Where no clear peak is found, images are judged by themselves; under "slide" a `SettingError` says why there is none
-    where a model that needs it was named. Images that cannot be read are left out. What was read and found is kept in
+    where a model that needs it was named. Images that cannot be read are left out, and channels of a field, which are
+    refused. What was read and found is kept in
     the folder, for `run_batch`.
     """
     shared, notes = [Shared({**own, "group": ""}) for own in columns], []
@@ -225,6 +228,9 @@ def look_first(
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
         return shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
+    names, pairs = [image_name(image) for image in images], pairs_of_one_field(found)
+    refused = in_other_light(names, found, pairs)
+    found = [None if k in refused else one for k, one in enumerate(found)]
     if how == "slide":
         told = _of_slide([one for one in found if one is not None], choice.is_auto)
         # Crops were picked: that they are alike says nothing of a culture.
@@ -241,8 +247,8 @@ def look_first(
         notes = [*notes, *said]
     if are_compared:
         shared = of_crops_unlike_training(shared, found, rule)
-    shared, said = told_apart([image_name(image) for image in images], found, shared)
-    return shared, [*notes, *said]
+    shared, said = told_apart(names, [pair for pair in pairs if refused.keys().isdisjoint(pair)], shared)
+    return [replace(one, refusal=refused.get(k, "")) for k, one in enumerate(shared)], [*notes, *said]
 
 
 def _seen(images, masks, folder, do: Callable) -> Iterator[Seen | None]:

@@ -154,6 +154,8 @@ class Predictor:
         try:
             if isinstance(image, ImageError):
                 raise image
+            if shared is not None and shared.refusal:
+                raise ImageError(name, shared.refusal, "give the files of DNA alone, or judge each by itself (--each)")
             read = partial(as_plane, image, self.settings)
             plane, nuclei = kept(file, read) if file is not None and file.exists() else (read(), None)
             if isinstance(mask, ImageError):

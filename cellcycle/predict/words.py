@@ -93,7 +93,7 @@ class Tally:
         """Return counts and fractions per phase."""
         n_nuclei, n_flagged, n_review = (self.n[what] for what in ("nuclei", "flagged", "review"))
         if not n_nuclei:
-            return NO_NUCLEUS
+            return NO_NUCLEUS if self.n["unreadable"] < self.n["images"] else "no image could be read"
         wide = _width(self.classes)
         lines = [
             f"Model: {'; '.join(counted(self.titles))}",
