@@ -135,7 +135,9 @@ def predict(
         raise SettingError("--field", "--nucleus was given too", "choose one of them, or neither")
     kind = "field" if is_field else "nucleus" if is_nucleus else "auto"
     settings = Settings(kind, channel, plane, pixel_size, segmentation, prior=prior)
-    extras = Extras(overlay, masks, outlines, rois, plane)
+    asked = {"channel": channel, "plane": plane}
+    read = ", ".join(f"{what} {value}" for what, value in asked.items() if value is not None)
+    extras = Extras(overlay, masks, outlines, rois, read)
     code = run_predict(
         paths, model, settings, format_name, output, extras, jobs, is_slide, use_masks, is_each, plate_map, dask
     )

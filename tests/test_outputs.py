@@ -780,20 +780,21 @@ def test_files_beside_the_rows_of_an_image_never_give_way_to_those_of_another(ru
     refused(made("../d2"), "linked/é <1>/a.png; name another folder")
 
 
-def test_files_of_another_plane_of_an_image_are_not_replaced(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("axis", "what"), [("Z", "plane"), ("C", "channel")])
+def test_files_of_another_plane_or_channel_of_an_image_are_not_replaced(run, tmp_path, monkeypatch, axis, what):
     monkeypatch.chdir(tmp_path)
     pixels = read_plane(MITOSIS).pixels
     stack = np.rint(np.stack([pixels, pixels / 2]) * 65535).astype(np.uint16)
-    tifffile.imwrite("z.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite("z.tif", stack, imagej=True, metadata={"axes": f"{axis}YX"})
     every = [part for what in ("--masks", "--overlay", "--outlines", "--rois") for part in (what, "made")]
-    assert run("predict", "z.tif", "--plane", "0", *every)[0] == 0
+    assert run("predict", "z.tif", f"--{what}", "0", *every)[0] == 0
     before = {file.name: file.read_bytes() for file in Path("made").iterdir()}
     assert len(before) == 4
-    for more in (["--plane", "1"], []):
+    for more in ([f"--{what}", "1"], []):
         code, out, err = run("predict", "z.tif", *more, *every)
-        assert (code, out) == (2, "") and "is that of z.tif, plane 0 of it; name another folder" in err
+        assert (code, out) == (2, "") and f"is that of z.tif, {what} 0 of it; name another folder" in err
         assert {file.name: file.read_bytes() for file in Path("made").iterdir()} == before
-    assert run("predict", "z.tif", "--plane", "0", *every)[0] == 0
+    assert run("predict", "z.tif", f"--{what}", "0", *every)[0] == 0
     assert {file.name: file.read_bytes() for file in Path("made").iterdir()} == before
 
 

@@ -19,8 +19,8 @@ from cellcycle.predict.target import try_to_write
 _SUFFIXES = {"overlay": OVERLAY_SUFFIX, "masks": MASK_SUFFIX, "outlines": OUTLINES_SUFFIX, "rois": ROIS_SUFFIX}
 # Of one image these may be a file instead of a folder.
 _FILES = {"outlines": (OUTLINES_SUFFIX, ".json"), "rois": (ROIS_SUFFIX,)}
-# Between an image and its plane; no name has it.
-_PLANE = "\0"
+# Between an image and what was read of it; no name has it.
+_READ = "\0"
 # What a folder is hardly called.
 _NO_FOLDER = (OUTLINES_SUFFIX, ".json", ROIS_SUFFIX, ".roi", ".tif", ".tiff", ".png", ".csv", ".txt")
 
@@ -30,14 +30,14 @@ class Extras:
     """Folders for one file an image: pictures with outlines, label images, GeoJSON for QuPath, ROIs for ImageJ.
 
     `outlines` and `rois` may be a file, named .geojson or .zip, where there is one image: both programs take one file
-    an image. Where a `plane` of the images was asked for, each file tells it, as it does its image.
+    an image. Each file tells what of its image was asked for, `read`, as it does its image.
     """
 
     overlay: Path | None = None
     masks: Path | None = None
     outlines: Path | None = None
     rois: Path | None = None
-    plane: int | None = None
+    read: str = ""
 
     def chosen(self) -> dict[str, Path]:
         """Return what is wanted."""
@@ -98,19 +98,18 @@ class Extras:
         return "; ".join(problems)
 
     def _origin(self, image: str, target: Path) -> str:
-        """Return where an image lies, see `_origin`, and which plane of it was read."""
+        """Return where an image lies, see `_origin`, and what of it was read."""
         where = _origin(image, target)
-        return f"{where}{_PLANE}{self.plane}" if where and self.plane is not None else where
+        return f"{where}{_READ}{self.read}" if where and self.read else where
 
     def _other_origin(self, path: Path, image) -> str:
-        """Return of which other image, or plane of this one, a file was made; else nothing."""
-        told, _, plane = origin_of(path).partition(_PLANE)
+        """Return of which other image, or channel or plane of this one, a file was made; else nothing."""
+        told, _, read = origin_of(path).partition(_READ)
         if not told or isinstance(image, ImageError):
             return ""
         if other := _other_origin(told, path, image):
             return other
-        of_plane = f"plane {plane} of it" if plane else "it read without --plane"
-        return "" if plane == ("" if self.plane is None else str(self.plane)) else f"{image}, {of_plane}"
+        return "" if read == self.read else f"{image}, {f'{read} of it' if read else f'read without {self.read}'}"
 
 
 def _is_file(what: str, path: Path) -> bool:
