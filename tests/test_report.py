@@ -311,7 +311,7 @@ def test_a_table_without_a_nucleus_is_read_beside_others_and_refused_alone(tmp_p
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
-@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
 def test_a_table_is_read_as_a_spreadsheet_of_decimal_commas_saves_it(tmp_path, encoding, separator):
     table = nuclei_of([0.4, 0.3, 0.2, 0.1], 20, condition="1 µM, drug", dose=0.5)
     table.to_csv(tmp_path / "t.csv", index=False)
@@ -326,7 +326,7 @@ def test_a_comma_of_thousands_is_not_read_as_that_of_a_fraction(tmp_path):
     table = nuclei_of(CONTROL, 20).astype({"nucleus_id": object})
     table.loc[2, "nucleus_id"] = "1,210"
     table.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
-    with pytest.raises(DataError, match="row 3 does not say where its nucleus lies"):
+    with pytest.raises(DataError, match="nucleus_id of row 3 is '1,210'"):
         read_experiment([tmp_path / "t.tsv"])
 
 

@@ -75,8 +75,9 @@ def _as_text(path: Path):
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
         # Spreadsheets save rows that were emptied.
         table = table[(table.fillna("") != "").any(axis=1)].reset_index(drop=True)
-        if separator != ",":
-            # As in tables of labels: who parts cells otherwise may write 0,5.
+        # A comma is that of a fraction if probabilities have it; where these are whole, if none parts cells.
+        marks = "".join(table[[f"p_{name}" for name in classes_of(table)]].fillna("").to_numpy().ravel())
+        if "," in marks or ("." not in marks and separator != ","):
             numbers = [name for name in table if name not in _TEXTS]
             table[numbers] = table[numbers].replace(",", ".", regex=True)
     return table.assign(**{n: cells.map(lambda cell: from_cell(str(cell))) for n, cells in texts_of(table).items()})
