@@ -686,6 +686,15 @@ def test_numbers_that_are_raised_or_fractions_are_not_taken_for_their_digits(tmp
     spelling.refuse_twins("map.csv", "condition", ["siRNA -dox", "siRNA +dox", "siRNA dox"])
 
 
+def test_a_dose_in_another_spelling_of_its_unit_is_no_condition_of_its_own():
+    for twin in ("5 uM", "5uM", "5 \u03bcM", "5 um"):
+        with pytest.raises(
+            DataError, match=r"the conditions '5 \u00b5M' and .* differ by capitals, blanks or the like"
+        ):
+            spelling.refuse_twins("map.csv", "condition", ["5 \u00b5M", "DMSO", twin])
+    spelling.refuse_twins("map.csv", "condition", ["5 \u00b5M", "5 mM", "5 nM", "50 \u00b5M"])
+
+
 @pytest.mark.parametrize("text", BAD_MAPS)
 def test_a_map_that_does_not_fit_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "map.csv").write_text(text, encoding="utf-8")

@@ -89,7 +89,7 @@ def _joined(label: str) -> str:
 
 
 def meaning_of_group(name: str) -> str:
-    """Return what spellings of one group share: Slide 1, slide_01 and Slide1, 1 and 1.0, a Latin and a Cyrillic A.
+    """Return what spellings of one group share: Slide 1, slide_01 and Slide1, 1 and 1.0, uM and µM.
 
     Numbers that a separator parts stay so, 1-11 and 11-1.
     """
@@ -98,6 +98,8 @@ def meaning_of_group(name: str) -> str:
     latin = name if {*"μµ"} & {*name} else name.upper().translate(_LOOKALIKE)
     plain = (latin if latin.isascii() else name).casefold()
     plain = re.sub(r"(?<=[^\W\d_])[\s_.#-]+(?=[^\W_])|(?<=[^\W_])[\s_.#-]+(?=[^\W\d_])", "", plain)
+    # Who has no µ writes a u.
+    plain = plain.replace("μ", "u")
     # Three zeros may be those of a thousand.
     zeros = r"(?<![\d.,])0+(?=\d)|(?<=\d)[.,](?!000(?!\d))0+(?![\d.,])"
     return re.sub(zeros, "", re.sub(r"[\s_-]+", " ", plain))
