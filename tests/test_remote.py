@@ -238,6 +238,23 @@ def test_a_server_that_fails_or_refuses_when_asked_for_the_plate_leaves_no_field
         assert layout([f"{site}/a/b/c/d.png"])[0][0]["well"] == "" and not Files.asked
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_plate_that_was_listed_is_not_forgotten_where_its_server_then_refuses_it(tmp_path, monkeypatch, status):
+    monkeypatch.setattr(Failing, "status", status)
+    monkeypatch.setattr(Failing, "fails", "")
+    # Of folders called so nothing but the plate says that they are those of a well.
+    bare_plate(
+        tmp_path / "p.zarr", {"top/left1": [None]}, name="P", rows=[{"name": "top"}], columns=[{"name": "left1"}]
+    )
+    with serving(partial(Failing, directory=tmp_path)) as site:
+        images = expand([f"{site}/p.zarr"])
+        assert [own["plate"] for own in layout(images)[0]] == ["P"]
+        monkeypatch.setattr(Failing, "fails", "p.zarr/.z")
+        with pytest.raises(DataError) as found:
+            layout(images)
+        assert found.value.subject == f"{site}/p.zarr"
+
+
 def test_acquisitions_that_wells_alone_tell_of_are_told_apart_as_here(site, tmp_path):
     bare_plate(tmp_path / "p.zarr", {"A/1": [0, 1]}, name="P")
     assert [own["plate"] for own in layout(expand([f"{site}/p.zarr"]))[0]] == ["P (0)", "P (1)"]

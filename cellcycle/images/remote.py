@@ -35,6 +35,8 @@ _SECONDS, _AT_ONCE = 60.0, 8
 _PAUSES = (0.5, 2.0)
 # What servers say of a file that changes with it; a size may stay.
 _STATES = ("ETag", "Last-Modified", "LastModified", "Content-MD5", "Digest")
+# Plates and wells that were listed: what they say of their images is known to be there.
+_listed_at: set[str] = set()
 
 
 def is_url(path) -> bool:
@@ -113,7 +115,8 @@ def told_above(url: str, is_called_so: bool) -> dict:
     """Do as `told_at` for the plate or well of an image, if it has one: nothing where there is none.
 
     A `DataError` says that a server which may have it did not give it: whose field the image is would not be known.
-    One that refuses it (403) may have it where folders are called as those of a well.
+    One that refuses it (403) may have it where folders are called as those of a well, and any where images were listed
+    by it.
     """
     with scratch_folder() as folder:
         try:
@@ -122,7 +125,7 @@ def told_above(url: str, is_called_so: bool) -> dict:
             refusal = error.__cause__
             status = getattr(refusal, "status", 403 if isinstance(refusal, PermissionError) else 500)
             is_unsure = status == 429 or (status == 403 and is_called_so)
-            if refusal is None or (status < 500 and not is_unsure):
+            if url not in _listed_at and (refusal is None or (status < 500 and not is_unsure)):
                 return {}
             raise DataError(url, error.finding, error.remedy) from error
         return described(folder)[0]
@@ -154,6 +157,7 @@ def _suffix(url: str) -> str:
 
 def _listed(told: dict, url: str) -> list[str]:
     with one_line(url):
+        _listed_at.add(url)
         return [f"{url}/{name}" for name in parts_of(told)]
 
 
