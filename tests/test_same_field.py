@@ -124,7 +124,8 @@ def test_channels_are_refused_by_their_pictures_whatever_they_are_called(tmp_pat
     seen, other = (simulate_field((320, 320), 14, seed=seed) for seed in (1, 2))
     light = np.random.default_rng(0).uniform(0.2, 2, seen.labels.max() + 1)
     files = [tmp_path / f"{name}.tif" for name in [*names.split(), "other"]]
-    for file, pixels in zip(files, [seen.image, (seen.image * light[seen.labels]).astype(np.uint16), other.image], strict=False):
+    pictures = [seen.image, (seen.image * light[seen.labels]).astype(np.uint16), other.image]
+    for file, pixels in zip(files, pictures, strict=True):
         tifffile.imwrite(file, pixels)
     table = predict(files)
     refused = table[table["flags"] == "unreadable"]
