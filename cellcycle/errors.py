@@ -148,7 +148,8 @@ def check_size(option: str, value) -> None:
 
 def reason_of(error: Exception) -> str:
     """Return what an error of another library says, on one line of no great length."""
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    said = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return " ".join(said.split())[:120] or type(error).__name__
 
 
 @contextlib.contextmanager

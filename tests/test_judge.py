@@ -247,6 +247,9 @@ def test_whatever_a_decoder_raises_is_one_line(tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(planes, "choose_channel", lambda *a, e=error: (_ for _ in ()).throw(e))
         refused(tmp_path / "a.tif", "cannot be decoded")
+    # Of an entry that is not there its name alone says little.
+    monkeypatch.setattr(planes, "choose_channel", lambda *a: {}["DimensionOrder"])
+    refused(tmp_path / "a.tif", r"cannot be decoded \(no 'DimensionOrder'\)")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from cellcycle.errors import ImageError
+from cellcycle.images import expand
 from cellcycle.images.plates import fields_of
 
 # A name a line, without its ending: # is the field, 1 and 2; between < and > stands what else tells files apart.
@@ -389,3 +390,12 @@ def test_channels_are_refused(line):
 @pytest.mark.parametrize("line", lines(FIELDS) + lines(OPEN))
 def test_each_is_a_field(line):
     assert fields_of(written(line)) == (written(line), {})
+
+
+def test_a_name_that_a_mac_spells_otherwise_is_a_copy_only_of_the_same_bytes(tmp_path):
+    names = ["caf\u00e9.tif", "cafe\u0301.tif"]
+    for content, n in ((b"same", 1), (b"else", 2)):
+        for name, of in zip(names, (b"same", content), strict=True):
+            (tmp_path / name).write_bytes(of)
+        if len(list(tmp_path.iterdir())) == 2:  # a file system may take both for one
+            assert len(expand([str(tmp_path)])) == n

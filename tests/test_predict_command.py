@@ -11,6 +11,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from scipy import ndimage
 
 from cellcycle import cli, cnncc, files
@@ -506,6 +507,26 @@ def test_the_images_of_a_slide_are_read_and_their_nuclei_found_once(tmp_path, mo
     table = predict([tmp_path], is_slide=True)
     assert count == ({"read_plane": 4, "find_nuclei": 2} if room is None else {"read_plane": 6, "find_nuclei": 2})
     pd.testing.assert_frame_equal(table, predict([tmp_path]))
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_an_image_that_is_replaced_between_finding_and_calling_is_told(run, tmp_path, monkeypatch, is_cut):
+    monkeypatch.setattr(many, "_MOST_KEPT_BYTES", 0)
+    files, real = [tmp_path / "a.tif", tmp_path / "b.tif"], command.look_first
+    for seed, file in enumerate(files):
+        tifffile.imwrite(file, simulate_field((320, 320), 9, seed=seed).image)
+
+    def replacing(*arguments):
+        found = real(*arguments)
+        tifffile.imwrite(files[1], simulate_field((300 if is_cut else 320, 320), 9, seed=5).image)
+        return found
+
+    monkeypatch.setattr(command, "look_first", replacing)
+    code, out, err = run("predict", *files, "--format", "csv", "--jobs", "1")
+    table = rows(out)
+    assert code == 1 and f"{files[1]}: it was altered after its nuclei were found; predict it again" in err
+    assert list(table["flags"][table["image"] == str(files[1])]) == ["unreadable"]
+    assert (table["image"] == str(files[0])).sum() > 5
 
 
 def test_scores_are_told_as_shipped_cards_have_them_and_as_train_writes_them():

@@ -1,5 +1,6 @@
 """Which of many files are copies of others: in another format, or made smaller, brighter or flat for looking at."""
 
+import filecmp
 import os
 import re
 import unicodedata
@@ -68,8 +69,14 @@ def copies_among(files: Iterable[str]) -> set[str]:
 
 
 def _is_twin(file: str, best: str) -> bool:
-    """Say whether nothing but capitals tells two files apart: one picture is seldom saved as both a.tif and A.tif."""
-    return file.casefold() == best.casefold() and Path(file).suffix == Path(best).suffix
+    """Say whether nothing but capitals tells two files apart: one picture is seldom saved as both a.tif and A.tif.
+
+    Nor do accents as a Mac writes them, but of these a copy of the very bytes is none.
+    """
+    one, other = (unicodedata.normalize("NFC", name) for name in (file, best))
+    if one == other and file != best:
+        return os.path.isfile(file) and os.path.isfile(best) and not filecmp.cmp(file, best, shallow=False)
+    return one.casefold() == other.casefold() and Path(file).suffix == Path(best).suffix
 
 
 def _is_smaller(file: str, best: str) -> bool:

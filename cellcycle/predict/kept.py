@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
+from cellcycle.errors import ImageError
 from cellcycle.images import Plane
 from cellcycle.nuclei import Nuclei
 from cellcycle.predict.groups import SEEN_COLUMNS, Seen
@@ -28,6 +30,8 @@ def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bo
     about, arrays = {"plane": asdict(replace(plane, pixels=None))}, {}
     if with_pixels:
         arrays["pixels"] = _in_steps(plane.pixels)
+    else:
+        about["sum"] = _sum(plane.pixels)
     if nuclei is not None:
         arrays["labels"], about["shape"] = smallest(nuclei.labels), nuclei.labels.shape
         for name, values in nuclei.measured.items():
@@ -40,12 +44,17 @@ def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bo
 
 
 def kept(file: Path, read: Callable[[], Plane] | None = None) -> tuple[Plane, Nuclei | None]:
-    """Return what `keep` wrote; `read` reads the plane anew where it was kept without its pixels."""
+    """Return what `keep` wrote; `read` reads the plane anew where it was kept without its pixels.
+
+    An `ImageError` says that it is another one by then: a microscope may still be writing.
+    """
     with np.load(file, allow_pickle=False) as found:
         arrays = dict(found)
     about, pixels = json.loads(str(arrays.pop("about"))), arrays.pop("pixels", None)
     if pixels is None:
         plane = read()
+        if _sum(plane.pixels) != about["sum"]:
+            raise ImageError(plane.path, "it was altered after its nuclei were found", "predict it again")
     else:
         about["plane"] |= {"pixels": _unit(pixels) if pixels.dtype == np.uint16 else pixels}
         plane = Plane(**about["plane"] | {"channels": tuple(about["plane"]["channels"])})
@@ -96,6 +105,10 @@ def _in_steps(pixels: np.ndarray) -> np.ndarray:
         if not np.array_equal(_unit(steps[band]), pixels[band]):
             return pixels
     return steps
+
+
+def _sum(pixels: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels))
 
 
 def _unit(steps: np.ndarray) -> np.ndarray:
