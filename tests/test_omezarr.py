@@ -142,6 +142,21 @@ def said_size(version, size):
     return ".zattrs" if version == "0.4" else "zarr.json", change
 
 
+def test_a_store_of_a_folder_that_was_copied_in_part_is_no_file_less(tmp_path):
+    whole, *broken = (store(tmp_path / f"{name}.zarr", PIXELS[0, 0], axes="yx", names=[]) for name in "abcd")
+    (broken[0] / ".zattrs").unlink()
+    (broken[1] / ".zattrs").write_text('{"multi')
+    (broken[2] / ".zattrs").write_text("{}")
+    assert expand([tmp_path]) == [str(path) for path in (whole, *broken)]
+    for path in broken:
+        with pytest.raises(ImageError):
+            read_plane(path)
+    # A folder that is called so, and a table of another program.
+    os.rename(whole, broken[0] / "a.zarr")
+    (broken[1] / ".zattrs").write_text('{"encoding-type": "anndata"}')
+    assert expand([tmp_path]) == [str(broken[0] / "a.zarr"), str(broken[2])]
+
+
 def test_images_of_a_plate_are_listed_and_none_of_their_parts(tmp_path):
     for well in ("A/1/0", "A/2/0"):
         store(tmp_path / "p.zarr" / well, PIXELS[0, 0], axes="yx", names=[])

@@ -31,14 +31,14 @@ def list_images(
     """List what is called like an image, and OME-Zarr images, in a folder and the folders in it, linked ones too.
 
     Hidden and system files are left out, and the figures that `train` and `evaluate` write beside a table. A link that
-    leads nowhere is listed, for reading it says so. What plates and wells of OME-Zarr tell of, but have not, as after a
-    copy that was stopped, joins `absent`.
+    leads nowhere is listed, as is a .zarr without a description or an image below, for reading them says so. What
+    plates and wells of OME-Zarr tell of, but have not, as after a copy that was stopped, joins `absent`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(folder, "there is no such folder", "check the path")
     # What lies in the folder itself is called so, whatever else links to it: links come last.
-    found, seen, told, waiting = [], set(), {}, [folder]
+    found, seen, told, waiting, bare = [], set(), {}, [folder], []
     for root, folders, names in chain.from_iterable(map(os.walk, waiting)):
         status = os.stat(root)
         # A linked folder may lead back to where the walk has been.
@@ -52,16 +52,25 @@ def list_images(
             continue
         if absent is not None:
             told |= _parts_of(Path(root))
+        bare += [Path(root)] if root.lower().endswith(".zarr") and _says_nothing(Path(root)) else []
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         waiting += [path for path in (Path(root, name) for name in folders) if path.is_symlink()]
         found += [Path(root, name) for name in names if not _is_hidden(name) and name.lower().endswith(suffixes)]
     found = [path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path)]
+    found += [store for store in bare if not any(path.is_relative_to(store) for path in (*found, *told))]
     if told:
         # A well may tell that it has no image.
         there = {*told, *found, *(above for path in found for above in path.parents)}
         absent += (ImageError(path, "its plate tells of it, but has no such image", "copy it again")
                    for path in sorted(set().union(*told.values()) - there))  # fmt: skip
     return sorted(path for path in found if not (path.suffix == ".png" and has_mark(path, FIGURE)))
+
+
+def _says_nothing(folder: Path) -> bool:
+    """Say whether a folder has no description of an OME-Zarr that can be read."""
+    with suppress(ImageError, OSError):
+        return not described(folder)[0]
+    return True
 
 
 def _parts_of(folder: Path) -> dict[Path, list[Path]]:
