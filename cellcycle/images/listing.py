@@ -52,7 +52,7 @@ def list_images(
             continue
         if absent is not None:
             told |= _parts_of(Path(root))
-        bare += [Path(root)] if root.lower().endswith(".zarr") and _says_nothing(Path(root)) else []
+        bare += [Path(root)] * (root.lower().endswith(".zarr") and _says_nothing(Path(root)))
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         waiting += [path for path in (Path(root, name) for name in folders) if path.is_symlink()]
         found += [Path(root, name) for name in names if not _is_hidden(name) and name.lower().endswith(suffixes)]

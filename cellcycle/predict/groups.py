@@ -37,9 +37,7 @@ OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
 
 @dataclass(frozen=True)
 class Shared:
-    """What an image is told: its place and group, for the table, what the images of its group lend it, or why it is not
-    to be called beside them.
-    """
+    """What an image is told: its place and group, for the table, what its group lends it, or why it is refused."""
 
     columns: dict = field(default_factory=dict)
     anchor: Anchor | None = None
@@ -243,13 +241,12 @@ def in_other_light(names: Sequence[str], seen: list[Seen | None], pairs: list[tu
     Whatever the files are called. That whose name alone says a stain of DNA is none of them.
     """
     found: dict[int, str] = {}
-    for pair in pairs:
-        own = [(seen[k].nuclei.centres, seen[k].nuclei.measured["integrated_dna"]) for k in pair]
-        are_dna = [says_stain(os.path.basename(names[k])) for k in pair]
-        for k, other, is_dna in zip(pair, pair[::-1], are_dna, strict=True) if are_bright_otherwise(*own) else ():
-            if not is_dna or all(are_dna):
-                found.setdefault(k, f"it shows the nuclei of {names[other]} at the same places in another light, as "
-                                    "another channel does")  # fmt: skip
+    for i, j in pairs:
+        own = [(seen[k].nuclei.centres, seen[k].nuclei.measured["integrated_dna"]) for k in (i, j)]
+        dna = [k for k in (i, j) if says_stain(os.path.basename(names[k]))]
+        for k in (i, j) if are_bright_otherwise(*own) else ():
+            said = f"it shows the nuclei of {names[i + j - k]} at the same places in another light, as a channel would"
+            found |= {k: said} if dna != [k] else {}
     return found
 
 

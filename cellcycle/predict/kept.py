@@ -31,7 +31,7 @@ def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bo
     if with_pixels:
         arrays["pixels"] = _in_steps(plane.pixels)
     else:
-        about["sum"] = _sum(plane.pixels)
+        about["sum"] = zlib.crc32(np.ascontiguousarray(plane.pixels))
     if nuclei is not None:
         arrays["labels"], about["shape"] = smallest(nuclei.labels), nuclei.labels.shape
         for name, values in nuclei.measured.items():
@@ -53,7 +53,7 @@ def kept(file: Path, read: Callable[[], Plane] | None = None) -> tuple[Plane, Nu
     about, pixels = json.loads(str(arrays.pop("about"))), arrays.pop("pixels", None)
     if pixels is None:
         plane = read()
-        if _sum(plane.pixels) != about["sum"]:
+        if zlib.crc32(np.ascontiguousarray(plane.pixels)) != about["sum"]:
             raise ImageError(plane.path, "it was altered after its nuclei were found", "predict it again")
     else:
         about["plane"] |= {"pixels": _unit(pixels) if pixels.dtype == np.uint16 else pixels}
@@ -105,10 +105,6 @@ def _in_steps(pixels: np.ndarray) -> np.ndarray:
         if not np.array_equal(_unit(steps[band]), pixels[band]):
             return pixels
     return steps
-
-
-def _sum(pixels: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(pixels))
 
 
 def _unit(steps: np.ndarray) -> np.ndarray:

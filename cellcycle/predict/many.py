@@ -216,9 +216,8 @@ def look_first(
     "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
     with one G1 peak; by both, crops without a pixel size that can be get one scale; "each" looks at none beforehand.
     Where no clear peak is found, images are judged by themselves; under "slide" a `SettingError` says why there is none
-    where a model that needs it was named. Images that cannot be read are left out, and channels of a field, which are
-    refused. What was read and found is kept in
-    the folder, for `run_batch`.
+    where a model that needs it was named. Images that cannot be read are left out, and channels of one field, which
+    are refused. What was read and found is kept in the folder, for `run_batch`.
     """
     shared, notes = [Shared({**own, "group": ""}) for own in columns], []
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
