@@ -1,9 +1,11 @@
 """Files are judged by their bytes before anything decodes them; what decoders do all the same is bounded."""
 
+import errno
 import os
 import struct
 import sys
 import time
+from functools import partial
 
 import imagecodecs
 import numpy as np
@@ -250,6 +252,27 @@ def test_whatever_a_decoder_raises_is_one_line(tmp_path, monkeypatch):
     # Of an entry that is not there its name alone says little.
     monkeypatch.setattr(planes, "choose_channel", lambda *a: {}["DimensionOrder"])
     refused(tmp_path / "a.tif", r"cannot be decoded \(no 'DimensionOrder'\)")
+
+
+def test_what_may_not_be_opened_or_looked_into_is_told_beside_the_rest(tmp_path, monkeypatch):
+    for name in ("a.tif", "b.tif", "closed/c.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, PIXELS)
+
+    def closed(real, path, *more, **named):
+        if str(path).endswith(("b.tif", "closed")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *more, **named)
+
+    monkeypatch.setattr(os, "scandir", partial(closed, os.scandir))
+    first, second, error = expand([tmp_path])
+    assert [first, second] == [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]
+    assert str(error) == f"{tmp_path / 'closed'}: it cannot be looked into (Permission denied); check its rights"
+    with pytest.raises(ImageError, match="closed: it cannot be looked into"):
+        list_images(tmp_path)
+    monkeypatch.setattr("builtins.open", partial(closed, open))
+    with pytest.raises(ImageError, match=r"opened \(Permission denied\); check the path and its rights"):
+        read_plane(second)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")

@@ -110,16 +110,15 @@ def one_line(path) -> Iterator[None]:
 def _signature(path: Path) -> bytes:
     """Return the first bytes of a regular file; nothing else is opened, for a pipe would be waited for."""
     try:
-        mode = path.stat().st_mode
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError(path, "this is a pipe or device, not a file", "save the image as a file")
+        with open(path, "rb") as file:
+            signature = file.read(4)
     except FileNotFoundError:
         raise ImageError(path, "there is no such file", "check the path") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(str(path)[:200], f"it cannot be opened ({reason})", "check the path") from error
-    if not stat.S_ISREG(mode):
-        raise ImageError(path, "this is a pipe or device, not a file", "save the image as a file")
-    with open(path, "rb") as file:
-        signature = file.read(4)
+        raise ImageError(str(path)[:200], f"it cannot be opened ({reason})", "check the path and its rights") from error
     if not signature:
         raise ImageError(path, "the file is empty", "export the image again")
     return signature

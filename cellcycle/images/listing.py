@@ -31,15 +31,22 @@ def list_images(
     """List what is called like an image, and OME-Zarr images, in a folder and the folders in it, linked ones too.
 
     Hidden and system files are left out, and the figures that `train` and `evaluate` write beside a table. A link that
-    leads nowhere is listed, as is a .zarr without a description or an image below, for reading them says so. What
-    plates and wells of OME-Zarr tell of, but have not, as after a copy that was stopped, joins `absent`.
+    leads nowhere is listed, as is a .zarr without a description or an image below, for reading them says so. Folders
+    that may not be looked into join `absent`, as does what plates and wells of OME-Zarr tell of, but have not.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(folder, "there is no such folder", "check the path")
     # What lies in the folder itself is called so, whatever else links to it: links come last.
     found, seen, told, waiting, bare = [], set(), {}, [folder], []
-    for root, folders, names in chain.from_iterable(map(os.walk, waiting)):
+
+    def refuse(error: OSError) -> None:
+        refused = ImageError(error.filename, f"it cannot be looked into ({error.strerror})", "check its rights")
+        if absent is None:
+            raise refused from error
+        absent.append(refused)
+
+    for root, folders, names in chain.from_iterable(os.walk(above, onerror=refuse) for above in waiting):
         status = os.stat(root)
         # A linked folder may lead back to where the walk has been.
         if (status.st_dev, status.st_ino) in seen:
