@@ -509,6 +509,13 @@ def test_the_images_of_a_slide_are_read_and_their_nuclei_found_once(tmp_path, mo
     pd.testing.assert_frame_equal(table, predict([tmp_path]))
 
 
+def test_a_run_that_could_read_no_image_does_not_say_that_there_are_no_nuclei(run, tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.tif").write_text("no pixels")
+    code, out, _ = run("predict", tmp_path)
+    assert code == 1 and out.endswith("no image could be read\n") and "no nucleus" not in out
+
+
 @pytest.mark.parametrize("is_cut", [False, True])
 def test_an_image_that_is_replaced_between_finding_and_calling_is_told(run, tmp_path, monkeypatch, is_cut):
     monkeypatch.setattr(many, "_MOST_KEPT_BYTES", 0)
