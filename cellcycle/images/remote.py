@@ -115,7 +115,7 @@ def told_above(url: str, is_called_so: bool) -> dict:
     """Do as `told_at` for the plate or well of an image, if it has one: nothing where there is none.
 
     A `DataError` says that a server which may have it did not give it: whose field the image is would not be known.
-    One that refuses it (403) may have it where folders are called as those of a well, and any has what it listed before.
+    One that refuses it (403) may have it where folders are called as those of a well; any has what it listed before.
     """
     with scratch_folder() as folder:
         try:
