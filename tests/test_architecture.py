@@ -105,7 +105,7 @@ def test_reading_and_simulating_need_no_torch(module):
 @pytest.mark.parametrize("modules", ["cellcycle.predict.command, cellcycle.review", "cellcycle.app.fine_tune"])
 def test_prediction_imports_neither_training_nor_plotting(modules):
     """Nor does the page, whose processes begin anew after each that was ended."""
-    heavy = ("torch", "sklearn", "matplotlib", "skops", "onnx")
+    heavy = ("torch", "sklearn", "matplotlib", "skops", "onnx", "scipy.stats")
     code = f"import sys, {modules}; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
