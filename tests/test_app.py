@@ -130,6 +130,11 @@ def visitor(site):
         client.delete("/api/images")
 
 
+def cookie_of(folder: Path) -> str:
+    """Return the name of the cookie of a server that keeps its things in a folder."""
+    return COOKIE.format(folder.stat().st_ino)
+
+
 def post(client, *files, **form):
     """Send files as (name, content) or paths to /predict."""
     named = [(f.name, f.read_bytes()) if isinstance(f, Path) else f for f in files]
@@ -548,7 +553,7 @@ def test_what_would_be_sent_away_is_told_so_before_its_body_lies_on_the_disk(tmp
     """A fifth upload of one visitor was written whole, and then refused."""
     with running(tmp_path, replace(ALONE, waiting=-2)) as address:
         host, port = address.removeprefix("http://").split(":")
-        known = f"Host: localhost\r\nCookie: {COOKIE}={new_id()}\r\n"
+        known = f"Host: localhost\r\nCookie: {cookie_of(tmp_path)}={new_id()}\r\n"
         head = f"POST {path} HTTP/1.1\r\n{known}Content-Length: 1000000\r\n\r\n"
         with socket.create_connection((host, int(port)), timeout=10) as wire:
             wire.sendall(head.encode() + bytes(100_000))
@@ -629,6 +634,14 @@ def test_another_website_can_make_a_browser_do_nothing(site, headers):
         assert not [name for name in preflight.headers if name.startswith("access-control")]
 
 
+def test_behind_a_proxy_that_hands_on_another_name_the_page_says_what_is_wrong(site):
+    """A browser loads modules with their origin: without them the page was dead, and said nothing."""
+    headers = {"origin": "http://lab-pc"}
+    assert site.get("/static/main.js", headers=headers).status_code == 200
+    answer = site.post("/api/visit", headers=headers)
+    assert answer.status_code == 403 and "a proxy before this server must hand on the name" in answer.json()["detail"]
+
+
 def test_browsers_are_told_to_stay_here(site):
     page = site.get("/")
     policy = page.headers["content-security-policy"]
@@ -648,6 +661,37 @@ def test_browsers_are_told_to_stay_here(site):
 
 
 # --- whose images ---
+
+
+def test_two_servers_of_one_host_do_not_forget_each_others_visitors(site, tmp_path):
+    """To browsers, as to this client, a host's ports have their cookies in common."""
+    with running(tmp_path) as address, visitor(site) as client:
+        give(client, NUCLEI[0]).raise_for_status()
+        assert client.post(f"{address}/api/visit").json()["images"] == []
+        client.delete(f"{address}/api/images").raise_for_status()
+        assert len(client.post("/api/visit").json()["images"]) == 1
+
+
+def test_a_cookie_of_https_is_another_than_that_of_http(site):
+    """One that HTTPS alone may send cannot be replaced by HTTP: a page that came so had none, for a day."""
+    host = site.base_url.netloc.decode()
+
+    def told_by(way, method, path, cookies=""):
+        headers = {"origin": f"{way}://{host}", "cookie": cookies}
+        return httpx.request(method, f"{site.base_url}{path}", headers=headers)
+
+    plain, secure = (told_by(way, "POST", "/api/visit").headers["set-cookie"] for way in ("http", "https"))
+    assert secure.startswith(f"__Host-{plain.partition('=')[0]}=") and "; Secure" in secure and "Secure" not in plain
+    with visitor(site) as client:
+        ((name, own),) = client.cookies.items()
+        key = give(client, NUCLEI[0]).json()["id"]
+        both = f"{name}={new_id()}; __Host-{name}={own}"
+        for way in ("http", "https"):
+            assert told_by(way, "GET", f"/api/images/{key}/nuclei.json", both).status_code == 200
+            assert [about["id"] for about in told_by(way, "POST", "/api/visit", both).json()["images"]] == [key]
+        gone = told_by("https", "DELETE", "/api/images", both).headers["set-cookie"]
+        assert gone.startswith(f'__Host-{name}="";') and "; Secure" in gone
+        assert client.post("/api/visit").json()["images"] == []
 
 
 def addresses_of(key):
@@ -688,7 +732,7 @@ def test_no_address_is_a_path_of_the_server(site, path):
 @pytest.mark.parametrize("cookie", ["", "../../x", "a" * 22 + "/", "a" * 5000, "%2e%2e"])
 def test_a_cookie_is_never_a_path(site, folder, cookie):
     before = sorted(folder.iterdir())
-    answer = site.post("/api/images?name=a.png", content=b"x", headers={"cookie": f"cellcycle_visitor={cookie}"})
+    answer = site.post("/api/images?name=a.png", content=b"x", headers={"cookie": f"{cookie_of(folder)}={cookie}"})
     assert answer.status_code == 403 and sorted(folder.iterdir()) == before
 
 
@@ -990,7 +1034,7 @@ def test_bodies_that_are_never_ended_keep_no_place_of_others(tmp_path):
         wires = []
         for path in ["/predict", "/api/images?name=a.png", "/api/map", "/api/corrections"] * 2:
             head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n"
-            cookie = f"Cookie: cellcycle_visitor={new_id()}\r\n"
+            cookie = f"Cookie: {cookie_of(tmp_path)}={new_id()}\r\n"
             wires.append(socket.create_connection((host, int(port)), timeout=60))
             wires[-1].sendall(f"{head}{cookie}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n".encode())
         time.sleep(0.5)
@@ -1148,6 +1192,13 @@ def test_a_body_of_unannounced_length_is_cut_off(site, path):
 def test_a_length_that_is_none_is_refused(site, length):
     answer = raw(site, f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\nabcde".encode())
     assert answer == b"" or answer.split()[1] in (b"400", b"413")
+
+
+def test_a_request_whose_end_is_told_in_two_ways_ends_its_connection(site):
+    """Behind a proxy that reads it the other way its end would be the request of somebody else."""
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = raw(site, f"{head}0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400") and b"told in two ways" in answer and answer.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from cellcycle.card import check_words
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.errors import CheckpointError, DataError, LimitError
 from cellcycle.predict import Settings, predict
-from tests.test_app import ALONE, FIELD, NUCLEI, field_file, give, running, visitor
+from tests.test_app import ALONE, FIELD, NUCLEI, cookie_of, field_file, give, running, visitor
 
 pytestmark = pytest.mark.slow
 __all__ = ["field_file"]
@@ -325,8 +325,8 @@ def test_a_server_without_torch_says_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "../../etc", "A" * 22])
-def test_who_is_not_known_or_gave_nothing_trains_nothing(quick, cookie):
-    with httpx.Client(base_url=quick.base_url, cookies={"cellcycle_visitor": cookie}) as client:
+def test_who_is_not_known_or_gave_nothing_trains_nothing(quick, folder, cookie):
+    with httpx.Client(base_url=quick.base_url, cookies={cookie_of(folder / "page"): cookie}) as client:
         assert client.post("/api/training").status_code in (400, 403)
         assert client.get("/api/model.zip").status_code in (403, 404)
         for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):

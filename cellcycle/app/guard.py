@@ -23,6 +23,7 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _OPEN = "/health"
 DISK_FULL = "the disk of this server is full"
 _SAFE_METHODS = ("GET", "HEAD")
+_PROXY = "a proxy before this server must hand on the name that it was asked for (Host)"
 # What browsers say of who asks (`Sec-Fetch-Site`): nothing, this page, or whoever typed the address.
 _OWN_SITES = ("", "same-origin", "none")
 # Requests that carry no image, and no table of nuclei, are small.
@@ -137,10 +138,10 @@ class Guard:
         host, origin, site, key = (_only(scope, n) for n in ("host", "origin", "sec-fetch-site", "authorization"))
         if _name_of(host) not in self._hosts:
             raise Refusal(421, "this server is not served under that name; its owner can add it with --allowed-host")
-        is_navigation = scope["method"] in _SAFE_METHODS and scope["path"] == "/"
+        is_page = scope["method"] in _SAFE_METHODS and (scope["path"] == "/" or scope["path"].startswith("/static/"))
         is_foreign = (origin and origin.partition("://")[2].lower() != host.lower()) or site not in _OWN_SITES
-        if is_foreign and not is_navigation:
-            raise Refusal(403, "requests from other websites are not answered")
+        if is_foreign and not is_page:
+            raise Refusal(403, f"requests from other websites are not answered; {_PROXY}")
         if self._password and scope["path"] != _OPEN:
             self._check_password(key, (scope["client"] or ("",))[0])
 
@@ -187,6 +188,9 @@ class _Body:
         """Refuse a length that is none, or too large; of its digits so many tell that."""
         length, coding = _only(self._scope, "content-length"), _only(self._scope, "transfer-encoding")
         self.is_complete = length in ("", "0") and not coding
+        if length and coding:
+            # A proxy that reads it otherwise would take its end for the next request.
+            raise Refusal(400, "the length of the request is told in two ways")
         if length and not (length.isascii() and length.isdigit()):
             raise Refusal(400, "the length of the request is not a number")
         self._check(int(length[:16] or 0))

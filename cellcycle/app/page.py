@@ -17,7 +17,7 @@ from cellcycle.app import experiment, worker
 from cellcycle.app.asked import short_text
 from cellcycle.app.guard import Refusal
 from cellcycle.app.models import model_card
-from cellcycle.app.site import COOKIE, Site
+from cellcycle.app.site import Site
 from cellcycle.app.store import PLATE_MAP, Visitor, is_id, labels_of, new_id
 from cellcycle.errors import SettingError
 from cellcycle.files import repository
@@ -64,16 +64,22 @@ def _visit(site: Site, examples: list[str]):
 
     async def visit(request: Request):
         """Know a visitor again, or make a cookie; say what there is."""
-        cookie = request.cookies.get(COOKIE, "")
+        kept = _cookie(site, request)
+        cookie = request.cookies.get(kept["key"], "")
         cookie = cookie if is_id(cookie) else new_id()
         visitor = site.store.visitor(cookie)
         known = {"images": visitor.images(), "has_map": visitor.other(PLATE_MAP) is not None}
         answer = JSONResponse(about | known)
-        is_https = request.headers.get("origin", "").startswith("https:")
-        answer.set_cookie(COOKIE, cookie, max_age=86_400, httponly=True, samesite="strict", secure=is_https)
+        answer.set_cookie(value=cookie, max_age=86_400, **kept)
         return answer
 
     return visit
+
+
+def _cookie(site: Site, request: Request) -> dict:
+    # To its own computer a browser sends that of HTTPS by HTTP, too.
+    is_https = request.headers.get("origin", "").startswith("https:") or site.cookies[True] in request.cookies
+    return {"key": site.cookies[is_https], "secure": is_https, "httponly": True, "samesite": "strict"}
 
 
 async def _upload(site: Site, visitor: Visitor, request: Request):
@@ -145,7 +151,7 @@ async def _forget(site: Site, visitor: Visitor, request: Request):
     await site.trainings.stop(visitor)
     visitor.remove_all()
     answer = JSONResponse({"images": []})
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    answer.delete_cookie(**_cookie(site, request))
     return answer
 
 

@@ -26,7 +26,7 @@ from cellcycle.files import hold
 from cellcycle.images.formats import VENDOR_SUFFIXES
 from cellcycle.predict import Settings
 
-COOKIE = "cellcycle_visitor"
+COOKIE = "cellcycle_visitor_{}"
 
 
 async def received(parts, path: Path) -> None:
@@ -48,6 +48,10 @@ class Site:
         except BlockingIOError as error:
             remedy = "stop that one, or name another folder in CELLCYCLE_OUTPUT"
             raise SettingError(folder, "another server keeps its images there", remedy) from error
+        # Browsers tell servers of one host apart neither by their ports nor by where a proxy has them.
+        name = COOKIE.format(folder.stat().st_ino)
+        # By HTTP, and by HTTPS: nothing that comes by HTTP can take the place of one that must not be read on its way.
+        self.cookies = name, f"__Host-{name}"
         self.store = Store(folder, limits)
         self.work = Work(limits, model_folders, self.store.folder / WORK)
         self.trainings = Trainings(limits, model_folders, self.store.folder / TRAINING)
@@ -64,7 +68,8 @@ class Site:
 
         def answering(handler):
             async def answer(request: Request):
-                visitor = self.store.visitor(request.cookies.get(COOKIE, ""))
+                given = filter(None, map(request.cookies.get, reversed(self.cookies)))
+                visitor = self.store.visitor(next(given, ""))
                 images = map(visitor.image, filter(None, [request.path_params.get("key")]))
                 try:
                     return await handler(self, visitor, request, *images)

@@ -28,30 +28,30 @@ async function asked(path, options = {}) {
 const json = async (path, options) => (await asked(path, options)).json();
 const query = (given) => new URLSearchParams(Object.entries(given).filter(([, value]) => value !== '' && value != null));
 
-export const visit = () => json('/api/visit', { method: 'POST' });
-export const nuclei = (id) => json(`/api/images/${id}/nuclei.json`);
+export const visit = () => json('api/visit', { method: 'POST' });
+export const nuclei = (id) => json(`api/images/${id}/nuclei.json`);
 export const upload = (file, key, settings, signal) =>
-  json(`/api/images?${query({ ...settings, key, name: file.name })}`, { method: 'POST', body: file, signal });
-export const call = (id, settings, signal) => json(`/api/images/${id}/call?${query(settings)}`, { method: 'POST', signal });
-export const together = (settings, signal) => json(`/api/together?${query(settings)}`, { method: 'POST', signal });
-export const plateMap = (table) => json('/api/map', { method: 'POST', body: table });
-export const dropMap = () => json('/api/map', { method: 'DELETE', keepalive: true });
-export const summary = (control) => json(`/api/summary.json?${query({ control })}`);
+  json(`api/images?${query({ ...settings, key, name: file.name })}`, { method: 'POST', body: file, signal });
+export const call = (id, settings, signal) => json(`api/images/${id}/call?${query(settings)}`, { method: 'POST', signal });
+export const together = (settings, signal) => json(`api/together?${query(settings)}`, { method: 'POST', signal });
+export const plateMap = (table) => json('api/map', { method: 'POST', body: table });
+export const dropMap = () => json('api/map', { method: 'DELETE', keepalive: true });
+export const summary = (control) => json(`api/summary.json?${query({ control })}`);
 /** Say of nuclei, by their numbers, what they are, "" to take it back; `found` names the finding that numbered them. */
 export const correct = (id, found, said) => {
   const body = JSON.stringify(said);
   // It outlives the page; a browser refuses that to large bodies.
-  return json(`/api/images/${id}/corrections?${query({ found })}`, { method: 'PUT', body, keepalive: body.length < 60_000 });
+  return json(`api/images/${id}/corrections?${query({ found })}`, { method: 'PUT', body, keepalive: body.length < 60_000 });
 };
-export const again = (table) => json('/api/corrections', { method: 'POST', body: table });
-export const training = (method = 'GET') => json('/api/training', { method });
+export const again = (table) => json('api/corrections', { method: 'POST', body: table });
+export const training = (method = 'GET') => json('api/training', { method });
 export const file = async (path) => {
   const answer = await asked(path);
   const [, name] = answer.headers.get('content-disposition')?.match(/filename\*=utf-8''(.*)/) ?? [null, path.split('/').pop()];
   return new File([await answer.blob()], decodeURIComponent(name));
 };
-export const remove = (id) => json(`/api/images/${id}`, { method: 'DELETE' });
-export const forget = () => json('/api/images', { method: 'DELETE' });
+export const remove = (id) => json(`api/images/${id}`, { method: 'DELETE' });
+export const forget = () => json('api/images', { method: 'DELETE' });
 export const picture = async (path) => createImageBitmap(await (await asked(path)).blob());
-export const viewOf = (id) => picture(`/api/images/${id}/view.png`);
-export const occlusionOf = (id, row) => picture(`/api/images/${id}/occlusion/${row}.png`);
+export const viewOf = (id) => picture(`api/images/${id}/view.png`);
+export const occlusionOf = (id, row) => picture(`api/images/${id}/occlusion/${row}.png`);

@@ -38,7 +38,7 @@ async function show() {
 }
 
 function link() {
-  get('save-report').href = `/api/report.zip?${new URLSearchParams({ control: get('control').value })}`;
+  get('save-report').href = `api/report.zip?${new URLSearchParams({ control: get('control').value })}`;
 }
 
 export function hasMap(is) {

@@ -481,8 +481,8 @@ function phases() {
 function pictures() {
   get('image').replaceChildren(...[...images.values()].map(({ about }) => element('option', { value: about.id }, `${about.name} (${about.n} ${about.n === 1 ? 'nucleus' : 'nuclei'})`)));
   get('image').value = state.image;
-  get('save-picture').href = `/api/images/${state.image}/overlay.png`;
-  get('save-outlines').href = `/api/images/${state.image}/outlines.zip`;
+  get('save-picture').href = `api/images/${state.image}/overlay.png`;
+  get('save-outlines').href = `api/images/${state.image}/outlines.zip`;
 }
 get('image').addEventListener('change', () => lookAt(get('image').value));
 on('data said read', tellAll);
@@ -545,7 +545,7 @@ try {
   get('model').replaceChildren(...site.models.map(({ name, title }) => element('option', { value: name }, title)));
   for (const name of site.examples) {
     const act = async () => {
-      const file = await api.file(`/static/${name}`).catch((error) => problem(error.message));
+      const file = await api.file(`static/${name}`).catch((error) => problem(error.message));
       if (file) give([file]);
     };
     get('examples').append(button(act, {}, `Try a simulated ${name.replace(/\..*/, '')}`));

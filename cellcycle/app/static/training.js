@@ -73,7 +73,7 @@ function result(model) {
       + `Judged by so many, the change lies between ${low} and ${high} points (95\u00a0% interval), ${chance}.`),
     ...(isBetter ? [] : [element('p', { class: 'warning' }, `It did not get better: what ${model.from} calls stays, only how sure it is was fitted to your nuclei.`)]),
     element('p', { class: 'quiet' }, `${drawn()} ${model.notes.join(' ')}`),
-    element('p', {}, again, ' ', element('a', { class: 'button', id: 'save-model', href: '/api/model.zip', download: '', title: 'For cellcycle predict --model, unpacked, ZIP' }, 'Save the model')),
+    element('p', {}, again, ' ', element('a', { class: 'button', id: 'save-model', href: 'api/model.zip', download: '', title: 'For cellcycle predict --model, unpacked, ZIP' }, 'Save the model')),
   ];
 }
 
