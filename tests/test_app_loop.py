@@ -316,6 +316,27 @@ def test_a_model_replaces_the_last_one_and_goes_with_its_visitor(quick, monkeypa
         assert not model.exists() and client.post("/api/training").status_code == 403
 
 
+def test_a_training_that_ended_with_the_server_is_told_by_the_next(tmp_path, monkeypatch, field_file):
+    monkeypatch.setattr(fine_tune, "start", _ready)
+    monkeypatch.setattr(fine_tune, "fine_tune", _wait)
+    killed = tmp_path / "killed"
+    with at(tmp_path) as client, ExitStack() as stack:
+        visitors = [stack.enter_context(corrected(client, field_file))[0] for _ in range(3)]
+        for one in visitors:
+            one.post("/api/training").raise_for_status()
+        visitors[2].request("DELETE", "/api/training").raise_for_status()
+        # A server that is killed does nothing at its end.
+        shutil.copytree(tmp_path / "page", killed / "page", ignore=shutil.ignore_patterns(".training"))
+        keys = [one.cookies[cookie_of(tmp_path / "page")] for one in visitors]
+    with at(killed) as client:
+        known = [{"cookie": f"{cookie_of(killed / 'page')}={key}"} for key in keys]
+        states = [client.get("/api/training", headers=one).json() for one in known]
+        assert ["started anew" in state["problem"] for state in states] == [True, True, False]
+        assert not any(state["running"] or state["waiting"] for state in states)
+        again = client.post("/api/training", headers=known[0]).raise_for_status().json()
+        assert again["running"] and again["problem"] == ""
+
+
 def test_a_server_without_torch_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(fine_tune, "find_spec", lambda name: None if name == "torch" else True)
     with at(tmp_path) as client, visitor(client) as client:
@@ -376,6 +397,9 @@ def test_who_ends_a_training_several_times_at_once_ends_none_that_is_begun_meanw
         trainings.start(other)
         states = trainings.state(one), trainings.state(other)
         trainings.close()
+        await trainings._task
+        # The next run of the server tells them.
+        assert json.loads((tmp_path / "training-queue.json").read_text()) == ["one", "other"]
         return states
 
     mine, waiting = asyncio.run(run())

@@ -21,9 +21,11 @@ from cellcycle.app.words import in_page_words
 from cellcycle.confine import Confined
 from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import CellCycleError, LimitError, SettingError
+from cellcycle.files import replace_json
 
 # Visitors of whose last training it is known how it ended.
 _MOST_KNOWN = 200
+_STARTED_ANEW = "the server was started anew, which ended your training; your corrections are kept: train again"
 
 
 @dataclass
@@ -41,9 +43,11 @@ class Trainings:
 
     def __init__(self, limits: Limits, folders, folder: Path):
         self._limits, self._folders, self._folder = limits, tuple(folders), folder
-        self._ended: dict[str, str] = {}
-        # By visitor; the first of them runs.
+        # By visitor; the first of them runs. The next run of the server finds in a file whose trainings ended with it.
         self._queue: dict[str, _Training] = {}
+        self._queued = folder.with_name(f"{folder.name}-queue.json")
+        left = json.loads(self._queued.read_text("utf-8")) if self._queued.exists() else []
+        self._ended: dict[str, str] = dict.fromkeys(left, _STARTED_ANEW)
         self._task: asyncio.Task | None = None
         self.missing = fine_tune.missing()
 
@@ -61,6 +65,7 @@ class Trainings:
         _given(visitor)
         self._queue[visitor.key] = _Training(visitor)
         self._ended.pop(visitor.key, None)
+        replace_json(self._queued, list(self._queue))
         if len(self._queue) == 1:
             self._task = asyncio.create_task(self._work())
 
@@ -89,7 +94,12 @@ class Trainings:
             await anyio.to_thread.run_sync(training.child.close)
             await training.ended.wait()
         else:
-            self._queue.pop(visitor.key, None)
+            self._leave(visitor.key)
+
+    def _leave(self, key: str) -> None:
+        # Where the server ends, none is in the queue any more.
+        if self._queue.pop(key, None):
+            replace_json(self._queued, list(self._queue))
 
     def close(self) -> None:
         """End the training that runs, and forget those that wait."""
@@ -104,7 +114,7 @@ class Trainings:
         while self._queue:
             key, training = next(iter(self._queue.items()))
             problem = await self._train(training)
-            self._queue.pop(key, None)
+            self._leave(key)
             training.ended.set()
             if problem and not training.is_stopped:
                 self._ended = dict([*self._ended.items(), (key, problem)][-_MOST_KNOWN:])
