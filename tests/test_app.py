@@ -280,6 +280,14 @@ def test_what_is_no_plate_map_is_refused_in_one_line(site, folder, table):
         assert client.post("/api/map", content=bytes(5 << 20)).status_code == 413
 
 
+def test_what_is_noted_of_a_map_is_said_without_the_name_that_the_server_gives_it(site):
+    with visitor(site) as client:
+        give(client, NUCLEI[0], name="A01_s1.tif")
+        notes = client.post("/api/map", content="image,condition,tray\nA01_s1.tif,grün,1".encode("cp1252")).json()["notes"]
+        notes = [*notes, *client.post("/api/together").json()["notes"]]
+    assert "the plate map is not UTF-8: read as Windows-1252" in notes and "map.csv" not in str(notes), notes
+
+
 def test_no_name_of_a_visitors_image_makes_the_server_read_its_own_file(site, halves, monkeypatch, tmp_path):
     from cellcycle.app import groups, worker
 
@@ -357,7 +365,10 @@ def test_a_group_without_a_name_is_called_by_what_a_visitor_gave(site, halves, t
 def test_a_setting_that_cannot_be_is_told_by_its_name_on_the_page(site):
     with visitor(site) as client:
         answer = client.post("/api/images?name=a.png&pixel_size_um=abc", content=b"x")
+        sizes = [client.post(f"/api/images?name=a.png&pixel_size_um={size}", content=b"x") for size in ("0", "1e-300")]
     assert answer.json()["detail"].startswith("Pixel size under Settings: 'abc' is no such number; give a number")
+    words = "Pixel size under Settings: {} cannot be true; give a number from 0.001 to 1000"
+    assert [answer.json()["detail"] for answer in sizes] == [words.format(size) for size in ("0", "1e-300")]
 
 
 def test_what_a_program_asks_twice_or_in_the_address_is_refused(site):

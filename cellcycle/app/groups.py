@@ -82,7 +82,8 @@ def lay_out(names: list[str], plate_map: Path | None) -> tuple[list[dict], list[
             if len(text) > _MOST_LETTERS:
                 finding = f"the {name} {text[:20]}... has {len(text)} letters, more than {_MOST_LETTERS}"
                 raise DataError(plate_map, finding, "shorten it")
-        return columns, notes
+        # As the server calls it.
+        return columns, [note.replace(plate_map.name, "the plate map") if plate_map else note for note in notes]
 
 
 def table(images: list[tuple[Path, dict[str, str]]]) -> str:
