@@ -283,8 +283,9 @@ def test_what_is_no_plate_map_is_refused_in_one_line(site, folder, table):
 def test_what_is_noted_of_a_map_is_said_without_the_name_that_the_server_gives_it(site):
     with visitor(site) as client:
         give(client, NUCLEI[0], name="A01_s1.tif")
-        notes = client.post("/api/map", content="image,condition,tray\nA01_s1.tif,grün,1".encode("cp1252")).json()["notes"]
-        notes = [*notes, *client.post("/api/together").json()["notes"]]
+        table = "image,condition,tray\nA01_s1.tif,grün,1".encode("cp1252")
+        answers = client.post("/api/map", content=table), client.post("/api/together")
+        notes = [note for answer in answers for note in answer.json()["notes"]]
     assert "the plate map is not UTF-8: read as Windows-1252" in notes and "map.csv" not in str(notes), notes
 
 

@@ -657,6 +657,24 @@ def test_a_lost_connection_loses_nothing(page, field_file, tmp_path):
     page.locator("#told", has_text="1 labelled (").wait_for()
 
 
+def test_a_proxy_may_have_the_page_in_a_folder(browser, address, field_file):
+    """As `proxy_pass` of nginx does, the folder is taken off each address."""
+    with visitor(browser, address) as page:
+        page.context.route("**/*", lambda route: route.continue_(url=route.request.url.replace("/cells/", "/", 1))
+                           if "/cells/" in route.request.url else route.abort())  # fmt: skip
+        page.goto(f"{address}/cells/")
+        page.wait_for_selector("body[data-ready]")
+        upload(page, field_file)
+        await_picture(page, 100)
+        page.keyboard.press("1")
+        page.locator("#open-corrections", has_text="1 correction").wait_for()
+        with page.expect_download() as save:
+            page.locator("#save-picture").click()
+        assert save.value.suggested_filename.endswith("_phases.png")
+        page.reload()
+        page.locator("#told", has_text="1 labelled (").wait_for()
+
+
 def test_a_lost_upload_is_not_taken_for_another_image_of_its_name(page, tmp_path):
     """Another tab gave one of the same name meanwhile."""
     again = page.context.new_page()
