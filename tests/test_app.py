@@ -469,6 +469,7 @@ def test_names_are_cleaned(name, kept):
 def test_a_broken_form_is_one_sentence(site, body, kind):
     answer = site.post("/predict", content=body, headers={"content-type": kind})
     assert answer.status_code == 400 and "\n" not in answer.json()["detail"]
+    assert ("it is no multipart/form-data" in answer.json()["detail"]) == ("multipart" not in kind)
 
 
 # --- many at once, and work that takes too much ---

@@ -461,6 +461,7 @@ def test_an_image_without_nuclei_is_shown_and_takes_nothing_from_the_others(page
     upload(page, two[1])
     assert page.locator("#image").input_value() and "null" not in page.locator("#save-picture").get_attribute("href")
     assert page.locator("#told").inner_text() == "No nucleus was found."
+    assert page.locator("#counted").inner_text() == "0 listed"
     await_picture(page, 0)  # painted with the next frame
 
 

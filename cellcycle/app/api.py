@@ -48,6 +48,8 @@ def api_routes(site: Site) -> list[Route]:
     async def predict(request: Request):
         if request.query_params:
             raise SettingError("address", "it has a query, which is not read", "give settings as fields of the form")
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            raise SettingError("form", "it is no multipart/form-data", "send it as curl -F images=@FILE does")
         site.work.refuse_excess()
         with site.store.scratch() as folder:
             await received(request.stream(), folder / "form")
