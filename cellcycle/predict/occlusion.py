@@ -20,8 +20,9 @@ def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np
 
     A hidden part gets the intensity of the background, so the map answers: what would the model say if there
     were no DNA here? A model that also takes measurements keeps those of the whole nucleus: the map is about the
-    picture alone. Probabilities are those of the network before calibration, which keeps their order. Source of the
-    method: Zeiler and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
+    picture alone. One that lays nuclei upright lays each anew without its hidden part: how it then lies tells, too.
+    Probabilities are those of the network before calibration, which keeps their order. Source of the method: Zeiler
+    and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
 
     Returned are the nucleus at the model's scale, intensity above background; and, of the same shape, the mean fall
     over the patches that cover each pixel, below 0 where hiding helps.
