@@ -469,7 +469,14 @@ def test_names_are_cleaned(name, kept):
 def test_a_broken_form_is_one_sentence(site, body, kind):
     answer = site.post("/predict", content=body, headers={"content-type": kind})
     assert answer.status_code == 400 and "\n" not in answer.json()["detail"]
-    assert ("it is no multipart/form-data" in answer.json()["detail"]) == ("multipart" not in kind)
+
+
+def test_an_image_that_is_sent_as_it_is_is_no_field_of_a_form(site):
+    kind = {"content-type": "application/x-www-form-urlencoded"}  # of curl --data-binary
+    answer = site.post("/predict", content=NUCLEI[0].read_bytes(), headers=kind)
+    assert answer.status_code == 400 and answer.json()["detail"].startswith("images: no file was given; give one")
+    answer = site.post("/predict", files={"image": NUCLEI[0].read_bytes()})
+    assert answer.status_code == 400 and "there is no field 'image'; use images" in answer.json()["detail"]
 
 
 # --- many at once, and work that takes too much ---

@@ -37,7 +37,8 @@ def api_routes(site: Site) -> list[Route]:
 
     def asked_in(form):
         unknown, given = set(form) - set(fields), form.getlist("images")
-        if unknown:
+        # Of an image that was sent as it is, fields would be made, too.
+        if unknown and any(isinstance(value, UploadFile) for value in form.values()):
             finding = f"there is no field {clean_name(min(unknown))!r}"
             raise SettingError("form", finding, f"use {', '.join(fields)}")
         refuse_repeated(form, but="images")
@@ -48,8 +49,6 @@ def api_routes(site: Site) -> list[Route]:
     async def predict(request: Request):
         if request.query_params:
             raise SettingError("address", "it has a query, which is not read", "give settings as fields of the form")
-        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            raise SettingError("form", "it is no multipart/form-data", "send it as curl -F images=@FILE does")
         site.work.refuse_excess()
         with site.store.scratch() as folder:
             await received(request.stream(), folder / "form")
