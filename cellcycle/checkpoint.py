@@ -119,11 +119,15 @@ def shipped_names() -> list[str]:
 
 
 def load_checkpoint(model=DEFAULT) -> Checkpoint:
-    """Find a model by name or folder, and verify its files.
+    """Find a model by name or folder, and verify its files; one that was found stays itself.
 
     The name is that of a shipped model ("nagao6"), or the study's word for one ("Nagao"); one that is unknown, or also
     that of a folder here, is a `SettingError`, a file that is missing, damaged or altered a `CheckpointError`.
     """
+    if isinstance(model, Checkpoint):
+        return model
+    if not isinstance(model, str | Path):
+        raise SettingError("model", f"a {type(model).__name__} is none", "give the name or folder of one")
     folder = _folder_of(model)
     card = read_card(folder / "model.json", FILES)
     for file in FILES:
@@ -170,8 +174,9 @@ def save_checkpoint(folder, classifier, rule: InputRule, about: dict, more=lambd
     "train"). Weights are rounded to half precision: probabilities move by about 0.001. What is returned is verified.
 
     The classifier was fitted on inputs by the rule, with labels 0 to K - 1 or the names of the classes: another is a
-    `SettingError`. `about` holds at least title, version, classes, trained_on, licence and limits; without a name in it
-    the folder's is the model's. `more` writes more files into the unfinished folder; the card holds their hashes, too.
+    `SettingError`. `about` holds at least title, version and licence, lists of classes and limits, and a dictionary,
+    trained_on; without a name in it the folder's is the model's. `more` writes more files into the unfinished folder;
+    the card holds their hashes, too.
     """
     if not hasattr(classifier, "model_"):
         raise SettingError("classifier", f"{type(classifier).__name__} is not fitted", "fit it, then save it")
@@ -189,7 +194,10 @@ def save_checkpoint(folder, classifier, rule: InputRule, about: dict, more=lambd
         card = {"format": FORMAT, "name": folder.name, **about, "input": rule.to_dict(), "network": network}
         card["sha256"] = {file.name: sha256_of(file) for file in sorted(work.iterdir())}
         write_card(work, card)
-        load_checkpoint(work)
+        try:
+            load_checkpoint(work)
+        except CheckpointError as error:
+            raise SettingError("about", error.finding, "say it otherwise") from error
         _keep_others(folder, work)
     return load_checkpoint(folder)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cellcycle.arrays import as_dna
+
 LEAST_NUCLEI = 60
 _BINS = 240
 # The histogram reaches so far from the median (log); wide of a bin.
@@ -86,8 +88,8 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
     >>> abs(peak.position - 50) < 1.5, peak.is_usable
     (True, True)
     """
-    dna = np.asarray(integrated_dna, dtype=np.float64).ravel()
-    dna = dna[np.isfinite(dna) & (dna > 0)]
+    dna = as_dna(integrated_dna)
+    dna = dna[dna > 0]
     if len(dna) < LEAST_NUCLEI:
         n_alike = np.count_nonzero(np.abs(np.log(dna / np.median(dna))) < _NARROW) if len(dna) else 0
         reason = f"{len(dna)} sound nuclei are fewer than the {LEAST_NUCLEI} that a histogram needs"
@@ -129,8 +131,8 @@ def fit_near(
     >>> round(position), shares["G1"] > 0.8
     (55, True)
     """
-    dna = np.asarray(integrated_dna, dtype=np.float64)
-    dna = dna[np.isfinite(dna) & (dna > 0)] / position
+    dna = as_dna(integrated_dna)
+    dna = dna[dna > 0] / position
     counts, edges = np.histogram(np.log(dna), bins=_NEAR_BINS, range=np.log(_NEAR_RANGE))
     if not counts.any():
         return position, dict.fromkeys(("G1", "S", "G2"), 0.0) | {"outliers": 1.0}
@@ -147,8 +149,7 @@ def fit_near(
 
 def count_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tuple[float, float, float]:
     """Return how many nuclei that have DNA are in G1, S and G2 by its histogram, where the G1 peak is known."""
-    dna = np.asarray(integrated_dna, dtype=np.float64)
-    shares, n_nuclei = fit_near(dna, position, g2_ratio, reach=0)[1], np.count_nonzero(np.isfinite(dna) & (dna > 0))
+    shares, n_nuclei = fit_near(integrated_dna, position, g2_ratio, reach=0)[1], (as_dna(integrated_dna) > 0).sum()
     return tuple(n_nuclei * shares[phase] for phase in ("G1", "S", "G2"))
 
 
@@ -182,8 +183,7 @@ def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True
     >>> phase_likelihoods(dna, 2.0)[[0, -3, -4, -2, -1]].argmax(axis=1).tolist()
     [0, 1, 2, 3, 4]
     """
-    dna = np.asarray(integrated_dna, dtype=np.float64)
-    is_known = np.isfinite(dna) & (dna > 0)
+    is_known = (dna := as_dna(integrated_dna)) > 0
     found, fitted_to = np.zeros((1 + n_samples, len(dna), 5)), dna[is_known & is_sound]
     if len(fitted_to) >= LEAST_NUCLEI:
         starts, rng = [(np.log(position), cv, 1.95) for cv in _COARSE_CVS], np.random.default_rng(0)

@@ -140,8 +140,10 @@ def check_whole(option: str, value, least: int | None = None, most: int | None =
     return int(value)
 
 
-def check_size(option: str, value) -> None:
-    """Refuse a value that is no finite number above 0."""
+def check_size(option: str, value, or_none: bool = False) -> None:
+    """Refuse a value that is no finite number above 0, nor None where that may be given."""
+    if value is None and or_none:
+        return
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < inf:
         raise SettingError(option, f"{value!r} is not a size", "give a number above 0")
 

@@ -141,7 +141,7 @@ def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
     `output` is a .csv file for the predictions, outside a folder of `data`, new or of an earlier evaluation; beside it
     go the confusion matrix and the worst mistakes, as pictures.
     """
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    checkpoint = load_checkpoint(model)
     if output is not None:
         check_outside(Path(output), data)
     dataset = data if isinstance(data, NucleusDataset) else load_dataset(data, size_px=None, on_error=on_error)

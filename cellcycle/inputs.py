@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
+from cellcycle.arrays import as_crops
 from cellcycle.cutting import border_of, cut_nucleus, fitted
 from cellcycle.errors import SettingError, check_choice, check_size, check_whole
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
@@ -73,8 +74,7 @@ class InputRule:
         if self.crop_px is not None:
             check_whole("crop_px", self.crop_px, *_SIDES_PX)
         for name in ("pixel_size_um", "crop_um"):
-            if getattr(self, name) is not None:
-                check_size(name, getattr(self, name))
+            check_size(name, getattr(self, name), or_none=True)
         for name, allowed in (("surroundings", SURROUNDINGS), ("unit", UNITS)):
             check_choice(name, getattr(self, name), allowed)
         if not isinstance(self.measurements, list | tuple):
@@ -149,13 +149,10 @@ class Inputs:
     @classmethod
     def of(cls, given) -> "Inputs":
         """Return inputs as they are, and plain images (N, C, S, S) of floats without measurements as inputs."""
-        images = given.images if isinstance(given, cls) else np.asarray(given)
-        if images.ndim != 4 or images.shape[2] != images.shape[3] or 0 in images.shape[1:]:
+        is_prepared = isinstance(given, cls)
+        images = as_crops(given.images if is_prepared else given, "X", most=np.inf if is_prepared else 1)
+        if images.shape[2] != images.shape[3]:
             raise SettingError("X", f"shape {images.shape}", "give images as (N, C, H, W) with H equal to W")
-        middle = 0 if isinstance(given, cls) or not images.size else np.median(images.mean(axis=(1, 2, 3)))
-        if images.dtype.kind != "f" or 1 < middle < np.inf:
-            raise SettingError("X", f"counts of {images.dtype}", "give floats, the file's full range brought to 0 to 1")
-        images = images.astype(np.float32, copy=False)
         return replace(given, images=images) if isinstance(given, cls) else cls(images, np.empty((len(images), 0), "f"))
 
     def measured_by(self, names) -> "Inputs":

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 from skimage.measure import label as label_parts
 
+from cellcycle.arrays import whole_numbers
 from cellcycle.errors import ImageError
 from cellcycle.images import read_numbers, write_image
 from cellcycle.images.writing import has_mark, mark_of, refuse_unmarked
@@ -21,8 +22,6 @@ INVERTED = "black nuclei on white: it is taken inverted, its connected parts for
 MASK_SUFFIX = "_mask.tif"
 # Stands in every mask that was written here.
 _MARK = "cellcycle mask"
-# Larger numbers are no count of nuclei: tables of all numbers up to the largest are made.
-_MOST_NUMBER = 2**24
 # Anaphases have two parts; more numbers than these in parts, with so much of the nuclei outside their largest part, are
 # classes, blurred, or 8 bit for more than 255 nuclei.
 _MOST_PARTS, _MOST_APART = 1.5, 0.05
@@ -50,7 +49,7 @@ def read_mask(mask, pixels: np.ndarray, is_one: bool = False) -> tuple[np.ndarra
     if numbers.shape != pixels.shape:
         sizes = " and the image ".join(" x ".join(map(str, shape)) for shape in (numbers.shape, pixels.shape))
         raise ImageError(name, f"it is {sizes} pixels (height x width)", "save it at the size of the image, uncut")
-    labels = _whole_numbers(name, numbers)
+    labels = whole_numbers(numbers, name, _KEEP)
     counts = np.bincount(labels.ravel())
     n_numbers = np.count_nonzero(counts[1:])
     if not n_numbers:
@@ -66,23 +65,6 @@ def _is_jpeg(path) -> bool:
         return False
     with open(path, "rb") as file:
         return file.read(2) == b"\xff\xd8"
-
-
-def _whole_numbers(name: str, numbers: np.ndarray) -> np.ndarray:
-    """Return numbers as int32, where they can be numbers of nuclei."""
-    if numbers.dtype.kind not in "buif":
-        raise ImageError(name, f"its pixels are of type {numbers.dtype}", _KEEP)
-    if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-        raise ImageError(name, "it has pixels that are not finite (NaN or infinite)", _KEEP)
-    if numbers.dtype.kind == "f" and not (numbers == np.rint(numbers)).all():
-        raise ImageError(name, "it has fractions, as probabilities have, not numbers of nuclei", _KEEP)
-    if numbers.min() < 0:
-        raise ImageError(name, f"it has negative numbers, down to {numbers.min():g}", _KEEP)
-    # What has 16 bits is not compared with a number beyond them.
-    if numbers.max().item() > _MOST_NUMBER:
-        remedy = "number the nuclei from 1, as skimage.segmentation.relabel_sequential does"
-        raise ImageError(name, f"its largest number is {numbers.max():.0f}, and {_MOST_NUMBER} the most", remedy)
-    return numbers.astype(np.int32)
 
 
 def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int, is_one: bool, pixels: np.ndarray):
@@ -171,11 +153,9 @@ def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None,
 
 def nuclei_alone(labels: np.ndarray, ids) -> np.ndarray:
     """Return labels (H, W) without what is no nucleus of the table, such as the neighbours in a crop."""
-    is_kept = np.zeros(int(labels.max(initial=0)) + 1, bool)
-    is_kept[np.asarray(ids, dtype=int)] = True
-    return np.where(is_kept[labels], labels, 0)
+    return np.where(np.isin(labels, np.asarray(ids, dtype=int)), labels, 0)
 
 
 def is_mask(path) -> bool:
-    """Say whether `write_mask` wrote a file, which is no image of nuclei then."""
+    """Say whether `write_mask` wrote a file called `..._mask.tif`, which is no image of nuclei then."""
     return str(path).endswith(MASK_SUFFIX) and has_mark(path, _MARK)

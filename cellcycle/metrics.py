@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from cellcycle.arrays import as_probabilities
 from cellcycle.errors import SettingError, check_choice, check_whole
 
 
@@ -92,7 +93,7 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     array([1])
     """
     check_choice("score", score, SCORES)
-    probabilities = np.asarray(probabilities, dtype=float)
+    probabilities = as_probabilities(probabilities)
     if not np.isfinite(probabilities).all():
         raise SettingError("probabilities", "some are not finite", "leave images without a call out")
     trained_shares, test_shares = (np.asarray(shares, dtype=float) for shares in (trained_shares, test_shares))
@@ -101,10 +102,8 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
             raise SettingError(name, f"{shares.tolist()} are no shares", "give a number of 0 or more for each class")
     # A class that was not there to be trained on is not called.
     evidence = np.divide(probabilities, trained_shares, out=np.zeros_like(probabilities), where=trained_shares > 0)
-    if score == "balanced_accuracy":
-        return evidence.argmax(axis=1)
-    if score == "accuracy":
-        return (evidence * test_shares).argmax(axis=1)
+    if score in ("accuracy", "balanced_accuracy"):
+        return (evidence * (test_shares if score == "accuracy" else 1)).argmax(axis=1)
     labels, parts = np.asarray(labels), np.asarray(parts)
     if not len(evidence) == labels.size == parts.size:
         raise SettingError(score, f"{labels.size} labels, {parts.size} parts", f"give {len(evidence)} of each")

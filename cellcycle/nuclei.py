@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from cellcycle.arrays import as_labels, as_picture
 from cellcycle.dna_content import G1Peak, fit_g1_peak
+from cellcycle.errors import check_choice, check_size
 from cellcycle.segmentation import find_in_crop, find_in_field, looks_like_nucleus_crop
 from cellcycle.segmentation.artefacts import Picture, look_over
 from cellcycle.segmentation.crops import crop_columns, others_in
@@ -17,6 +19,7 @@ from cellcycle.segmentation.ground import Ground, ground_of
 from cellcycle.segmentation.measurements import measured_columns
 from cellcycle.segmentation.regions import PLAIN_CROP_PX
 
+KINDS = ("auto", "field", "nucleus")
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong, or that the cells
 # are of a kind whose size tells the model nothing: one nucleus, a few, and the many of a field. Cells of any kind.
 ANY_CELLS_RATIO = 6.0
@@ -174,7 +177,9 @@ def find_nuclei(
     `pixels` are (H, W) float32 in [0, 1], `scale` is that of the model that will look at them, `kind` "auto", "field"
     or "nucleus", `segmentation` one of `segment`, for fields.
     """
-    picture = look_over(pixels)
+    check_choice("kind", kind, KINDS)
+    check_size("pixel_size_um", pixel_size_um, or_none=True)
+    picture = look_over(as_picture(pixels))
     pixels = picture.pixels
     if kind == "nucleus" or (kind == "auto" and looks_like_nucleus_crop(pixels)):
         measured, labels = find_in_crop(pixels, pixel_size_um)
@@ -206,8 +211,9 @@ def outlined_nuclei(
 
     The other arguments are those of `find_nuclei`, but for `kind`, which is "field" or "nucleus".
     """
-    picture, own = look_over(pixels), labels
-    labels = with_neighbours(picture.pixels, labels, pixel_size_um) if kind == "field" else labels
+    check_choice("kind", kind, KINDS[1:])
+    picture, own = look_over(as_picture(pixels)), as_labels(labels, np.asarray(pixels))
+    labels = with_neighbours(picture.pixels, own, pixel_size_um) if kind == "field" else own
     measured = measured_columns(picture.pixels, labels, pixel_size_um)
     measured = {name: values[np.isin(measured["nucleus_id"], own)] for name, values in measured.items()}
     if kind == "nucleus" and len(measured["nucleus_id"]):
@@ -236,9 +242,8 @@ def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
     size_um = scale.field_of_view_um / max(shape)
     area_um2 = typical([found]) * size_um**2
     is_crop = found.kind == "nucleus" and _is_within(area_um2, scale, _LIKELY_AREA_RATIO)
-    if is_crop and not _can_be(found.stated_um, [found], scale):
-        return found.scaled(size_um)
-    return found.scaled(likely_pixel_size_um([found], scale))
+    is_told = is_crop and not _can_be(found.stated_um, [found], scale)
+    return found.scaled(size_um if is_told else likely_pixel_size_um([found], scale))
 
 
 def likely_pixel_size_um(nuclei: list[Nuclei], scale: Scale, most: float | None = None) -> float:
@@ -303,8 +308,7 @@ def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
     nuclei = list(nuclei)
     peak = fit_g1_peak(sound_dna(nuclei))
     if not peak.is_usable:
-        is_arrested = peak.is_arrested and not are_overexposed(nuclei)
-        return None, replace(peak, is_arrested=is_arrested)
+        return None, replace(peak, is_arrested=peak.is_arrested and not are_overexposed(nuclei))
     n_by_dna = tuple(peak.n_nuclei * peak.fractions[phase] for phase in ("G1", "S", "G2"))
     return Anchor(peak.position, peak.quality, g1_area_px(nuclei, peak.position), n_by_dna), peak
 

@@ -38,6 +38,7 @@ def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
     >>> outlines_of(np.array([[0, 7, 7]]), [7])[0][0].tolist()
     [[2.5, 1.0], [1.5, 1.0], [1.0, 0.5], [1.5, 0.0], [2.5, 0.0], [3.0, 0.5], [2.5, 1.0]]
     """
+    labels = np.asarray(labels)
     boxes, found = dict(boxes_of(labels)), []
     for number in ids:
         box = boxes.get(number)
@@ -136,6 +137,7 @@ def _roi(parts: list[np.ndarray]):
 def _rows_and_rings(path: Path, labels: np.ndarray, columns: dict[str, list]) -> tuple[list[dict], list]:
     """Return the rows of a table that have a nucleus, and their outlines, where a file may be written of them."""
     refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
+    columns = {**columns, "nucleus_id": np.asarray(columns["nucleus_id"], dtype=float)}
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     rows = [row for row in rows if math.isfinite(row["nucleus_id"])]
     return rows, outlines_of(labels, [int(row["nucleus_id"]) for row in rows])

@@ -135,11 +135,13 @@ def prediction_table(sample_ids, groups, truth, probabilities, classes, repeat=0
     `sample_ids` and `truth` (N,) name the images and their true classes; `probabilities` are (N, K), in the order of
     `classes`.
     """
-    table = pd.DataFrame({"sample_id": sample_ids})
+    # As arrays: columns of other tables would be matched by their index, not by their order.
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    table = pd.DataFrame({"sample_id": np.asarray(sample_ids)})
     table["group"] = "" if groups is None else [str(g) for g in groups]
-    table["repeat"], table["fold"], table["truth"] = repeat, fold, truth
+    table["repeat"], table["fold"], table["truth"] = repeat, fold, np.asarray(truth)
     for k, name in enumerate(classes):
-        table[f"p_{name}"] = np.round(probabilities[:, k].astype(float), 6)
+        table[f"p_{name}"] = np.round(probabilities[:, k], 6)
     return table
 
 

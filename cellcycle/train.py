@@ -68,7 +68,7 @@ def train(
         what else lies beside it stays. It lies outside a folder of `data`.
     network : str, optional
         A name of `cellcycle.networks.NETWORKS`, the measured best by default; or "dna-content", the classical gates.
-    from_model : str or Path, optional
+    from_model : str, Path or Checkpoint, optional
         A model to train further; it is kept where it was better on the cells that were held out.
     n_folds, epochs, size_px, seed : int
         `size_px` is the side of the inputs in pixels, 64 by default, or that of `from_model`.

@@ -13,7 +13,7 @@ import cellcycle
 PACKAGE = Path(cellcycle.__file__).parent
 # A module may import those of earlier lines, and of its own line.
 ORDER = [
-    {"errors", "ending", "phases", "files", "tasks", "graphs", "metrics"},
+    {"errors", "arrays", "ending", "phases", "files", "tasks", "graphs", "metrics"},
     {"names"},
     {"confine"},
     {"images"},

@@ -60,6 +60,17 @@ def test_same_seed_gives_the_same_predictions(blobs):
     assert not np.allclose(a, c)
 
 
+def test_whatever_torch_makes_by_default_networks_are_float32(blobs):
+    images, labels = blobs
+    torch.set_default_dtype(torch.float64)
+    try:
+        fitted = NetworkClassifier("nagao2", views=("scaled", "shape"), epochs=1, copies=1).fit(images, labels)
+        probabilities = fitted.predict_proba(images)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert probabilities.dtype == np.float32 and np.isfinite(probabilities).all()
+
+
 def test_trainings_in_threads_draw_by_their_own_seeds(blobs):
     images, labels = blobs
 

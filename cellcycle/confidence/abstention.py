@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellcycle.arrays import as_probabilities
 from cellcycle.errors import SettingError
 
 
@@ -42,7 +43,7 @@ def cheapest(probabilities: np.ndarray, costs=None, price: float = 0.5) -> Decis
     >>> cheapest([[0.9, 0.1]], costs=[[0, 1], [20, 0]], price=5).call.tolist()
     [1]
     """
-    probabilities = np.asarray(probabilities, dtype=np.float64)
+    probabilities = as_probabilities(probabilities)
     n_classes = probabilities.shape[1]
     costs = equal_costs(n_classes) if costs is None else np.asarray(costs, dtype=np.float64)
     if costs.shape != (n_classes, n_classes) or not (costs >= 0).all():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellcycle.confidence.abstention import cheapest, equal_costs
-from cellcycle.confidence.calibration import fit_temperature, with_temperature, with_weights
+from cellcycle.confidence.calibration import fit_temperature, held_out, with_temperature, with_weights
 from cellcycle.confidence.sets import class_thresholds, prediction_sets, written_sets
 from cellcycle.confidence.strangeness import LEAST_P_VALUE, Strangeness, fit_strangeness, shape_features
 from cellcycle.errors import CheckpointError
@@ -142,7 +142,7 @@ def fit_confidence(probabilities, labels, parts, measurements=None, fitted_on: s
     `parts` (N,) are their slides, microscopes or folds. Without `measurements`, as `shape_features` takes them,
     strangeness is not fitted. Every wrong call costs 1. `fitted_on` describes the cells.
     """
-    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    probabilities, labels = held_out(probabilities, labels)
     temperature = fit_temperature(probabilities, labels)
     thresholds = class_thresholds(with_temperature(probabilities, temperature), labels, COVERAGE)
     strangeness = None

@@ -9,7 +9,8 @@ Source: Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural n
 
 import numpy as np
 
-from cellcycle.errors import DataError
+from cellcycle.arrays import as_probabilities
+from cellcycle.errors import DataError, check_size
 
 _LEAST_PROBABILITY = 1e-6
 _LOG_RANGE = (-3.0, 3.0)
@@ -36,7 +37,7 @@ def logits_of(probabilities) -> np.ndarray:
     >>> softmax(logits_of([[0.2, 0.8]])).round(3).tolist()
     [[0.2, 0.8]]
     """
-    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), _LEAST_PROBABILITY))
+    return np.log(np.maximum(as_probabilities(probabilities), _LEAST_PROBABILITY))
 
 
 def with_temperature(probabilities, temperature: float) -> np.ndarray:
@@ -47,6 +48,7 @@ def with_temperature(probabilities, temperature: float) -> np.ndarray:
     >>> with_temperature([[0.9, 0.1]], 2.0).round(2).tolist()
     [[0.75, 0.25]]
     """
+    check_size("temperature", temperature)
     return softmax(logits_of(probabilities) / temperature)
 
 
@@ -58,7 +60,7 @@ def with_weights(probabilities, weights=None) -> np.ndarray:
     >>> with_weights(np.array([[0.5, 0.5]]), [0.9, 0.1]).round(2).tolist()
     [[0.9, 0.1]]
     """
-    probabilities = np.asarray(probabilities)
+    probabilities = as_probabilities(probabilities)
     if weights is None:
         return probabilities
     weighed = probabilities * np.asarray(weights)
@@ -67,11 +69,11 @@ def with_weights(probabilities, weights=None) -> np.ndarray:
 
 def held_out(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities (N, K) float64 and labels (N,) int64 of cells; refuse none, and what is not of such."""
-    probabilities, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    probabilities, labels = as_probabilities(probabilities), np.asarray(labels)
     remedy = "give held-out predictions with their true classes"
     if not labels.size:
         raise DataError("calibration", "there are no cells", remedy)
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+    if labels.shape != probabilities.shape[:1]:
         raise DataError("calibration", f"probabilities {probabilities.shape} for labels {labels.shape}", remedy)
     if not np.isfinite(probabilities).all():
         raise DataError("calibration", "some probabilities are not finite", "leave cells without a call out")

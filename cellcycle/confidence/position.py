@@ -9,6 +9,7 @@ frequent (Powell 1956).
 
 import numpy as np
 
+from cellcycle.arrays import as_probabilities
 from cellcycle.errors import SettingError
 from cellcycle.phases import PHASES
 
@@ -39,8 +40,8 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
     from cellcycle.simulation.biology import dna_content, phase_bounds
     from cellcycle.simulation.parameters import SimulationParameters
 
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    if probabilities.ndim != 2 or probabilities.shape[1] != len(PHASES):
+    probabilities = as_probabilities(probabilities)
+    if probabilities.shape[1] != len(PHASES):
         remedy = f"give probabilities of {', '.join(PHASES)}"
         raise SettingError("probabilities", f"shape {probabilities.shape}", remedy)
     if not dna_cv > 0 or not 0 < level < 1:

@@ -15,6 +15,7 @@ Source: Vovk V, Gammerman A, Shafer G. Algorithmic learning in a random world. S
 
 import numpy as np
 
+from cellcycle.arrays import as_probabilities
 from cellcycle.confidence.calibration import held_out
 from cellcycle.errors import SettingError
 
@@ -55,7 +56,7 @@ def prediction_sets(probabilities, thresholds) -> np.ndarray:
     >>> prediction_sets([[0.5, 0.5], [0.1, 0.9]], [0.4, 0.6]).tolist()
     [[True, False], [False, True]]
     """
-    return np.asarray(probabilities, dtype=np.float64) >= np.asarray(thresholds, dtype=np.float64)
+    return as_probabilities(probabilities) >= np.asarray(thresholds, dtype=np.float64)
 
 
 def written_sets(sets, classes) -> list[str]:

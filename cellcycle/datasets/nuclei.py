@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from cellcycle.arrays import as_crops
 from cellcycle.errors import DataError, check_whole
 
 # Images of a class below which a model cannot be trained and judged, and below which its scores say little.
@@ -56,16 +57,15 @@ class NucleusDataset:
     exported: tuple[str, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "images", as_crops(self.images, self.name, DataError))
         for name in ("labels", *_OF_EACH):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name)))
                 if len(getattr(self, name)) != self.labels.size:
                     finding = f"{len(getattr(self, name))} {name} for {self.labels.size} labels"
                     raise DataError(self.name, finding, "give one a nucleus")
-        if self.images.ndim != 4:
-            raise DataError(self.name, f"images of shape {self.images.shape}", "give them as (N, C, H, W)")
         outside = np.setdiff1d(self.labels, np.arange(len(self.classes)))
-        if self.labels.size and (outside.size or self.labels.dtype.kind not in "iu"):
+        if self.labels.size and (outside.size or self.labels.ndim != 1 or self.labels.dtype.kind not in "iu"):
             finding = f"labels of {self.labels.dtype}, such as {(*outside, *self.labels)[0]}"
             raise DataError(self.name, finding, f"give places in its {len(self.classes)} classes")
 

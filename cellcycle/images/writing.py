@@ -24,8 +24,7 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
     """
     path, array = Path(path), np.ascontiguousarray(array)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if pixel_size_um is not None:
-        check_size("pixel_size_um", pixel_size_um)
+    check_size("pixel_size_um", pixel_size_um, or_none=True)
     is_label = array.dtype == np.uint32 and array.ndim == 2 and path.suffix.lower() != ".png"
     is_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if not (array.dtype in (np.uint8, np.uint16) or is_label) or not is_shape or not array.size:

@@ -90,7 +90,8 @@ def build_network(
     body, n_features = NETWORKS[name](**options)
     if name not in _OURS:
         _check_body(body, n_features, torch.zeros(2, channels, size_px, size_px))
-    return Network(body, n_features, n_classes, n_measurements)
+    # Whatever torch is told to make by default.
+    return Network(body, n_features, n_classes, n_measurements).float()
 
 
 def _check_body(body: nn.Module, n_features: int, images: torch.Tensor) -> None:

@@ -1,5 +1,6 @@
 """What is given in Python: images as paths, planes or arrays, and how they are read, nuclei found, and calls made."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import IOBase
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cellcycle.arrays import one_plane
 from cellcycle.errors import ImageError, SettingError, check_choice, check_size, check_whole
 from cellcycle.images import Plane, read_plane
 from cellcycle.images.intensities import scale_to_unit
 from cellcycle.names import shown_name
-from cellcycle.nuclei import Anchor
+from cellcycle.nuclei import KINDS, Anchor
 from cellcycle.predict.priors import PRIORS
 from cellcycle.segmentation.fields import BACKENDS
 
@@ -53,13 +55,12 @@ class Settings:
 
     def __post_init__(self):
         # Named by words that a user of the command line, of the page and of Python knows.
-        check_choice("kind", self.kind, ("auto", "field", "nucleus"))
+        check_choice("kind", self.kind, KINDS)
         check_choice("segmentation", self.segmentation, BACKENDS)
         check_choice("prior", self.prior, ("auto", *PRIORS))
         sizes = {"pixel size": self.pixel_size_um, "G1 position": self.g1_position, "G1 area": self.g1_area_px}
         for option, value in sizes.items():
-            if value is not None:
-                check_size(option, value)
+            check_size(option, value, or_none=True)
         if self.pixel_size_um is not None and not 1e-3 <= self.pixel_size_um <= 1e3:
             finding = f"{self.pixel_size_um:g} um is the size of no pixel"
             raise SettingError("pixel size", finding, "give micrometres, from 0.001 to 1000")
@@ -103,12 +104,7 @@ def as_plane(image, settings: Settings) -> Plane:
         return read_plane(image, settings.channel, settings.plane)
 
     name, pixels = image_name(image), image.pixels if isinstance(image, NamedArray) else image
-    if np.ma.is_masked(pixels):
-        raise ImageError(name, "some of its pixels are masked", "cut out a part without any, or fill them")
-    pixels = np.asarray(pixels)
-    if pixels.ndim != 2 or 0 in pixels.shape:
-        raise ImageError(name, f"its shape is {pixels.shape}", "give one gray image (H, W)")
-    return Plane(*scale_to_unit(pixels, name), None, name)
+    return Plane(*scale_to_unit(one_plane(pixels, name), name), None, name)
 
 
 def as_list(given) -> list:
@@ -122,8 +118,12 @@ def as_images(given) -> list:
     images = as_list(given)
     if not images:
         raise SettingError("images", "the list is empty", "name at least one image")
+    images = [Path(image) if isinstance(image, os.PathLike) else image for image in images]
     if any(isinstance(image, list | tuple | Real) for image in images):
         raise SettingError("images", "a list of numbers is no image", "give an array (H, W), or a list of arrays")
+    for image in images:
+        if image is None or isinstance(image, bytes | IOBase):
+            raise SettingError("images", f"a {type(image).__name__} is no image", "give paths, or arrays (H, W)")
     arrays = [k for k, image in enumerate(images) if not isinstance(image, str | Path | Plane | ImageError)]
     for number, k in enumerate(arrays, start=1):
         images[k] = NamedArray(images[k], f"array {number}" if len(arrays) > 1 else "array")

@@ -67,11 +67,8 @@ class ModelChoice:
         """
         if isinstance(model, cls):
             return model
-        if not isinstance(model, str | Path | Checkpoint):
-            raise SettingError("model", f"a {type(model).__name__} is none", "give a name or folder, or auto")
-        is_auto, found = str(model).lower() == AUTO, model
-        if not isinstance(model, Checkpoint):
-            found = load_checkpoint(shipped_dir() / DEFAULT if is_auto else model)
+        is_auto = str(model).lower() == AUTO
+        found = load_checkpoint(shipped_dir() / DEFAULT if is_auto else model)
         if settings and settings.prior not in ("auto", "equal") and not set(PHASES) <= set(found.classes):
             finding = f"{settings.prior} weighs {', '.join(PHASES)}, but {found.name} has not all of these classes"
             raise SettingError("prior", finding, "leave it out")

@@ -5,6 +5,7 @@ from scipy import ndimage
 from skimage.morphology import h_maxima
 from skimage.segmentation import clear_border, watershed
 
+from cellcycle.arrays import as_picture
 from cellcycle.errors import ImageError
 from cellcycle.segmentation.fields import segment
 from cellcycle.segmentation.flags import flag_nuclei
@@ -16,7 +17,7 @@ from cellcycle.segmentation.measurements import (
     measure_nucleus,
     plateau_of,
 )
-from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, as_picture, block_means, without_holes
+from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, block_means, without_holes
 from cellcycle.segmentation.survey import otsu
 
 _SMOOTHING_SHARE = 0.02
@@ -195,7 +196,8 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
     """
     import pandas as pd
 
-    images = np.asarray(images)
+    # Not asarray: a mask is looked at below.
+    images = np.asanyarray(images)
     if images.ndim != 4:
         raise ImageError("images", f"their shape is {images.shape}", "give crops (N, C, H, W)")
     block_px = -(-max(images.shape[-2:]) // _LARGEST_MEASURED_PX)

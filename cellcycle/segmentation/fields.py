@@ -8,11 +8,12 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
+from cellcycle.arrays import as_picture
 from cellcycle.errors import ImageError, SettingError, check_choice, check_size, check_whole
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.measurements import measure_nucleus
-from cellcycle.segmentation.regions import about, areas_of, as_picture, boxes_of, give_back, renumbered, thinned
+from cellcycle.segmentation.regions import about, areas_of, boxes_of, give_back, renumbered, thinned
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
 from cellcycle.segmentation.survey import Survey, survey_field
@@ -89,8 +90,7 @@ def segment(
     """
     pixels = as_picture(pixels)
     for name, size in {"pixel_size_um": pixel_size_um, "diameter_px": diameter_px}.items():
-        if size is not None:
-            check_size(name, size)
+        check_size(name, size, or_none=True)
     if diameter_px is not None and diameter_px > min(pixels.shape):
         raise SettingError("diameter_px", f"{diameter_px} px are more than the field has", "give that of one nucleus")
     check_whole("tile_px", tile_px, _LEAST_TILE_PX)

@@ -9,9 +9,10 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
-from cellcycle.errors import SettingError, check_name, check_size
+from cellcycle.arrays import as_labels, as_picture
+from cellcycle.errors import check_name, check_size
 from cellcycle.segmentation.flags import flag_nuclei
-from cellcycle.segmentation.regions import about, as_picture, bands, boxes_of
+from cellcycle.segmentation.regions import about, bands, boxes_of
 
 NUCLEUS_COLUMNS = [
     "nucleus_id", "centroid_y_px", "centroid_x_px",
@@ -94,13 +95,9 @@ def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None 
     """
     import pandas as pd
 
-    pixels, labels = as_picture(pixels), np.asarray(labels)
-    if pixel_size_um is not None:
-        check_size("pixel_size_um", pixel_size_um)
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != pixels.shape:
-        finding = f"{labels.dtype} {labels.shape} for pixels {pixels.shape}"
-        raise SettingError("labels", finding, "give a whole number for each pixel, as skimage.measure.label does")
-    return pd.DataFrame(measured_columns(pixels, labels, pixel_size_um))
+    pixels = as_picture(pixels)
+    check_size("pixel_size_um", pixel_size_um, or_none=True)
+    return pd.DataFrame(measured_columns(pixels, as_labels(labels, pixels), pixel_size_um))
 
 
 def measured_columns(

@@ -8,8 +8,6 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import h_maxima
 
-from cellcycle.errors import ImageError
-
 # Where so many pixels along and across are of one value, an area is flat.
 FLAT_PX = 3
 # A picture of so many pixels a side is a crop of one nucleus, whatever lies beside it.
@@ -17,19 +15,6 @@ PLAIN_CROP_PX = 128
 _BAND_PX, _MOST_PX = 1_000_000, 4_000_000
 # Pixels that touch at a corner hang together.
 EIGHT = np.ones((3, 3))
-
-
-def as_picture(pixels) -> np.ndarray:
-    """Return a picture (H, W) as an array of floats; refuse what is none, or not of finite numbers."""
-    pixels = np.asarray(pixels)
-    if pixels.ndim != 2 or not pixels.size:
-        raise ImageError("pixels", f"their shape is {pixels.shape}", "give one gray image (H, W)")
-    if pixels.dtype.kind not in "fiub":
-        raise ImageError("pixels", f"they are of the type {pixels.dtype}", "give real numbers")
-    if not np.isfinite(pixels).all():
-        raise ImageError("pixels", "some are NaN or infinite", "replace them, or cut out a part without any")
-    # Unsigned numbers go round below 0.
-    return pixels if pixels.dtype.kind == "f" else pixels.astype(np.result_type(pixels, np.float32))
 
 
 def bands(pixels: np.ndarray) -> Iterator[slice]:
