@@ -2,7 +2,6 @@
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -205,9 +204,8 @@ def train(
     given = {"network": network or None, "from_model": from_model or None, "epochs": epochs or None}
     given |= {"n_folds": folds, "size_px": size, "intensity": intensity, "seed": seed, "device": device, "n_jobs": jobs}
     given |= {"resume": resume, "force": force, "on_error": _on_error(skip_unreadable)}
-    options = {"n_folds": "--folds", "size_px": "--size", "n_jobs": "--jobs", "from_model": "--from"}
-    with in_options(options), cluster(dask, jobs) as client:
-        checkpoint = run(data, output, client=client, say=partial(typer.echo, err=True), **given)
+    with cluster(dask, jobs) as client:
+        checkpoint = run(data, output, client=client, say=lambda said: typer.echo(in_options(said), err=True), **given)
     scores = checkpoint.card["scores"]["held_out"]
     low, high = scores["intervals"]["balanced_accuracy"]
     value = scores["balanced_accuracy"]

@@ -3,9 +3,10 @@
 import contextlib
 import errno
 import os
+import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import typer
@@ -17,15 +18,22 @@ _EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetens
 _EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "seaborn", "captum"), "study")
 _EXTRAS |= {"matplotlib": "report"}
 _EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "multipart", "python_multipart"), "app")
+# Arguments of functions, by which errors name them as their subject or with a "=", and the options for them.
+_OPTIONS = {name: name for name in ("control", "force", "most", "resume")}
+_OPTIONS |= {"from_model": "from", "is_slide": "slide", "masks": "use-masks", "n_folds": "folds", "n_jobs": "jobs",
+             "on_error": "skip-unreadable", "size_px": "size"}  # fmt: skip
+_ARGUMENT = re.compile(r'^({0})(?=: )|\b({0})=(?:True|"skip")?'.format("|".join(_OPTIONS)))
 
 
-@contextlib.contextmanager
-def in_options(named: dict[str, str]) -> Iterator[None]:
-    """Have a `SettingError` name the option that was typed, where the argument that it names is called otherwise."""
-    try:
-        yield
-    except SettingError as error:
-        raise SettingError(named.get(error.subject, error.subject), error.finding, error.remedy) from error
+def in_options(said) -> str:
+    """Return what a function says to who called it in the words of the command line: with options for arguments.
+
+    Examples
+    --------
+    >>> print(in_options("n_folds: 1 is out of range; or leave it out: resume=True"))
+    --folds: 1 is out of range; or leave it out: --resume
+    """
+    return _ARGUMENT.sub(lambda one: f"--{_OPTIONS[one[1] or one[2]]}", str(said))
 
 
 def guarded(command: Callable[[], object]) -> None:
@@ -44,7 +52,7 @@ def guarded(command: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except CellCycleError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {in_options(error)}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])

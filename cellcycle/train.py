@@ -224,7 +224,7 @@ def _is_there(output: Path, identity: str, force: bool) -> bool:
     except (CheckpointError, SettingError) as error:
         raise SettingError(output, "it is there and holds no model, or a damaged one", "name another folder") from error
     if found != identity and not force:
-        raise SettingError(output, "it holds a model of other data", "name another folder, or replace it: --force")
+        raise SettingError(output, "it holds a model of other data", "name another folder, or replace it: force=True")
     return True
 
 
@@ -266,7 +266,7 @@ def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarra
                if n < min(all_of, FEWEST)]  # fmt: skip
         if few:
             finding = f"{told}; new to it are too few to judge by: {', '.join(few)}"
-            raise DataError(dataset.name, finding, "train anew on all of them, without --from, or give more new ones")
+            raise DataError(dataset.name, finding, "train anew on all, without from_model=, or give more new ones")
         say(f"{told}: they are trained on, and in no score")
     return np.flatnonzero(is_new)
 

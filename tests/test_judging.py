@@ -265,7 +265,7 @@ def test_a_stopped_training_says_how_it_goes_on_and_a_finished_one_nothing_of_ti
         (tmp_path / "all" / "epochs").write_text("6")
         assert clock.line() == "6 of 6 epochs (all 6)"
         raise KeyboardInterrupt
-    assert "--resume goes on" in said[-1] and str(tmp_path) in said[-1]
+    assert "resume=True goes on" in said[-1] and str(tmp_path) in said[-1]
 
 
 def test_a_damaged_state_is_named(cells, tmp_path):
@@ -273,7 +273,7 @@ def test_a_damaged_state_is_named(cells, tmp_path):
     classifier.fit(cells.images, cells.labels, None, tmp_path)
     (state,) = tmp_path.glob("*.safetensors")
     state.write_bytes(state.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"member0\.safetensors: .*leave --resume out"):
+    with pytest.raises(CheckpointError, match=r"member0\.safetensors: .*leave resume=True out"):
         classifier.fit(cells.images, cells.labels, None, tmp_path)
 
 

@@ -221,7 +221,7 @@ def test_to_leave_such_out_is_advised_where_something_would_be_left(cells, rows)
     for others, is_advised in (ROWS, True), ([], False):
         with pytest.raises(DataError) as error:
             load_dataset(manifest(cells, ["path,label", *rows, *others]), on_error="raise" if others else "skip")
-        assert ("--skip-unreadable" in one_line(error)) == is_advised
+        assert ('on_error="skip"' in one_line(error)) == is_advised
 
 
 def test_a_workbook_is_named_as_such(cells):

@@ -338,7 +338,7 @@ def test_a_column_of_a_map_that_one_of_several_tables_has_is_empty_in_the_others
     assert table[["slide", "time"]].drop_duplicates().to_numpy().tolist() == [["s1", "1"], ["", ""]]
 
 
-@pytest.mark.parametrize(("spoilt", "remedy"), [("DMSO", "name another --control"), ("DMSO|drug", "nor has another")])
+@pytest.mark.parametrize(("spoilt", "remedy"), [("DMSO", "name another control"), ("DMSO|drug", "nor has another")])
 def test_a_control_without_nuclei_is_told_from_a_table_without_any(tmp_path, spoilt, remedy):
     parts = [nuclei_of(CONTROL, 10, k, (f"A0{k + 1}",), name) for k, name in enumerate(("DMSO", "drug"))]
     table = pd.concat(parts)

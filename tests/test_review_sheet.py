@@ -196,7 +196,7 @@ def test_the_page_holds_the_nuclei_in_the_order_of_doubt(folder, table, tmp_path
     flags = "scale_unknown;" + table["flags"].fillna("")
     review.write_sheet(tmp_path / "guessed.html", table.assign(flags=flags), folder)
     assert all(nucleus["guessed"] for nucleus in data_of(tmp_path / "guessed.html")["nuclei"])
-    with pytest.raises(SettingError, match="--most"):
+    with pytest.raises(SettingError, match=r"^most: "):
         review.write_sheet(tmp_path / "no.html", table, folder, most=0)
     assert not (tmp_path / "no.html").exists()
 
@@ -252,7 +252,9 @@ def test_nuclei_whose_image_is_gone_are_left_out_and_told(folder, table, tmp_pat
     both = pd.concat([table, table.assign(image="b.tif")], ignore_index=True)
     made = review.write_sheet(tmp_path / "r.html", both, folder)
     (problem,) = made["problems"]
-    assert made["shown"] == len(table) and re.fullmatch("b.tif: no such image .+: --images FOLDER", str(problem))
+    assert made["shown"] == len(table) and re.fullmatch(
+        "b.tif: no such image .+; name the folder that it lies in", str(problem)
+    )
     with pytest.raises(DataError, match="no such image under"):
         review.write_sheet(tmp_path / "none.html", table.assign(image="b.tif"), folder)
     with pytest.raises(DataError, match="there is no such folder"):

@@ -1,5 +1,6 @@
 """What the functions of the reference take: one name a thing, and of one name the same numbers."""
 
+import ast
 import importlib
 import inspect
 import re
@@ -10,6 +11,7 @@ import pytest
 
 from cellcycle import files, metrics, tasks
 from cellcycle.datasets import NucleusDataset
+from cellcycle.ending import in_options
 from cellcycle.errors import RANGES, SettingError
 from cellcycle.inputs import InputRule
 from cellcycle.networks import NETWORKS, register_network
@@ -147,3 +149,18 @@ def test_a_measurement_by_the_name_of_one_that_is_read_otherwise_is_refused(monk
     monkeypatch.setitem(measurements.READABLE, name, True)
     with pytest.raises(SettingError, match=f"^measurement: '{name}' is taken"):
         InputRule()
+
+
+def test_errors_of_functions_name_arguments_and_those_of_the_command_line_options():
+    # What an image is refused for stands in rows of tables as well, which are read by both.
+    aside = {"app", "study", "cli.py", "cnncc.py", "ending.py", "tasks.py", "command.py", "extras.py", "overlay.py",
+             "target.py"}  # fmt: skip
+    package = files.repository() / "cellcycle"
+    for file in (file for file in package.rglob("*.py") if aside.isdisjoint(file.relative_to(package).parts)):
+        for raised in (node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Raise)):
+            # A whole command is one wherever it is read.
+            said = re.sub(r"cellcycle [^;]*", "", ast.unparse(raised))
+            assert "ImageError" in said or not re.search(r"--[a-z]", said), said
+    told = 'n_folds: 1 is none; give more, or resume=True, or leave them out: on_error="skip"; not n_folds: or a=True'
+    said = "--folds: 1 is none; give more, or --resume, or leave them out: --skip-unreadable; not n_folds: or a=True"
+    assert in_options(told) == said

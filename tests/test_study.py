@@ -248,7 +248,7 @@ def test_data_that_cannot_be_used_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(DataError, match="class M: 1 images for 2 folds"):
         notebooks.run_study("smoke", tmp_path / "cells")
     (tmp_path / "cells" / "G1" / "0.png").write_text("damaged")
-    with pytest.raises(DataError, match=r"1 of 7 images cannot be read.*--skip-unreadable"):
+    with pytest.raises(DataError, match=r"1 of 7 images cannot be read.*on_error=.skip."):
         notebooks.run_study("smoke", tmp_path / "cells")
 
 

@@ -5,7 +5,7 @@ import re
 from cellcycle.errors import CellCycleError
 
 _FIELDS = {"channel": "DNA channel under Settings", "plane": "Plane under Settings"}
-_SUBJECTS = {"--control": "Compare with", "--slide": "All are of one slide",
+_SUBJECTS = {"control": "Compare with", "is_slide": "All are of one slide",
              "pixel_size_um": "Pixel size under Settings"}  # fmt: skip
 # In order: what stands in a finding or a remedy, and what takes its place.
 _WORDS = [
@@ -13,11 +13,11 @@ _WORDS = [
     (r"with (channel|plane)=(\d?)( \(--\1\))?", lambda one: f"as {_FIELDS[one[1]]}{one[2] and ': '}{one[2]}"),
     (r"--(channel|plane)( (?=\d))?", lambda one: _FIELDS[one[1]] + ": " * bool(one[2])),
     (r"no (condition|well|image) is (?=')", "there is no condition, well or image "),
-    (r"another --control", "another to compare with"),
+    (r"another control", "another to compare with"),
     (r"do not predict them", "remove those images"),
     (r"\bpredict (?=(all|some|the) images)", "call "),
 ]
-_OPTION = re.compile(r"--[a-z]")
+_OPTION = re.compile(r"--[a-z]|\b[a-z_]+=")
 _NO_MASKS = "no masks are taken here"
 
 

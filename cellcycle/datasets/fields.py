@@ -89,7 +89,7 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     if bad and (on_error == "raise" or are_others or not rows):
         more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
         mend = "mend the rows (channel and planes say what is read of an image)"
-        remedy = f"put the images beside the table, {mend}" + ", or leave them out: --skip-unreadable" * bool(rows)
+        remedy = f"put the images beside the table, {mend}" + ', or leave them out: on_error="skip"' * bool(rows)
         raise DataError(file, bad[0] + more, _GIVE_PLACES if are_others else remedy)
     entries = pd.concat(rows, ignore_index=True)
     slides = _grouped(entries, fields, together, notes)

@@ -59,7 +59,7 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
         finding = f"{len(bad)} of {len(entries)} images cannot be read: {listed}"
         remedy = bad[0].remedy.replace(" (--channel on the command line)", "")
         remedy = remedy.replace("with channel=", "in a column channel of a table path,label")
-        remedy += '; or leave such images out: on_error="skip", --skip-unreadable' * bool(planes)
+        remedy += '; or leave such images out: on_error="skip"' * bool(planes)
         raise DataError(source, finding, remedy)
     odd = _odd_ones(planes, entries["sample_id"])
     if odd and (on_error == "raise" or len(odd) == len(planes)):
@@ -261,7 +261,7 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
         said = f"{one} and {two} are the same picture"
         if on_error == "raise":
             more = f" ({doubtful.sum()} images in all)" if doubtful.sum() > 2 else ""
-            raise DataError(source, said + more, "keep the right one, or leave such images out: --skip-unreadable")
+            raise DataError(source, said + more, 'keep the right one, or leave such images out: on_error="skip"')
         note = f"skipped {doubtful.sum()} copies whose labels contradict each other: {said}"
         dataset = replace(dataset.select(~doubtful), notes=(*dataset.notes, note))
     nucleus = joined(dataset.known_by())

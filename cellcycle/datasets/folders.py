@@ -144,7 +144,7 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
         where = f"line {line} has no path or no label ({table.loc[line, 'path']!r}, {table.loc[line, 'label']!r})"
         if on_error == "raise" or empty.all():
             finding = where + (f", nor have {empty.sum() - 1} others" if empty.sum() > 1 else "")
-            rest = "" if empty.all() else ", delete the row, or leave such rows out: --skip-unreadable"
+            rest = "" if empty.all() else ', delete the row, or leave such rows out: on_error="skip"'
             raise DataError(file, finding, f"fill it in{rest}")
         notes.append(f"{empty.sum()} rows without a path or a label are left out: {where}")
         table = table[~empty]

@@ -125,7 +125,7 @@ class ImageFolder:
         if taken:
             finding = f"no such image: the one of its name, {taken[0]}, is named by another row"
             raise ImageError(name, finding, "put it where the table says")
-        remedy = "put it where the table says" if self.is_open else "name its folder: --images FOLDER"
+        remedy = "put it where the table says" if self.is_open else "name the folder that it lies in"
         raise ImageError(name, f"no such image under {self.folder}", remedy)
 
     def _by_path(self, name: str, root: Path | None = None) -> list[Path]:

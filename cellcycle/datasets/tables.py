@@ -192,7 +192,7 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
     if doubtful:
         finding = next(iter(doubtful.values())) + (f"; so {len(doubtful) - 1} others" if len(doubtful) > 1 else "")
         if on_error == "raise" or len(doubtful) == len(first):
-            rest = ", or leave such ones out: --skip-unreadable" * (len(doubtful) < len(first))
+            rest = ', or leave such ones out: on_error="skip"' * (len(doubtful) < len(first))
             raise DataError(file, finding, f"keep one row of each{rest}")
         notes.append(f"skipped {finding}")
     return table[[kept[line] and line not in doubtful for line in table.index]], notes

@@ -121,9 +121,6 @@ def as_images(given) -> list:
     images = [Path(image) if isinstance(image, os.PathLike) else image for image in images]
     if any(isinstance(image, list | tuple | Real) for image in images):
         raise SettingError("images", "a list of numbers is no image", "give an array (H, W), or a list of arrays")
-    for image in images:
-        if image is None or isinstance(image, bytes | IOBase):
-            raise SettingError("images", f"a {type(image).__name__} is no image", "give paths, or arrays (H, W)")
     arrays = [k for k, image in enumerate(images) if not isinstance(image, str | Path | Plane | ImageError)]
     for number, k in enumerate(arrays, start=1):
         images[k] = NamedArray(images[k], f"array {number}" if len(arrays) > 1 else "array")

@@ -294,4 +294,4 @@ def _of_slide(found: list[Seen], is_auto: bool) -> Shared:
         return Shared(anchor=anchor, light=light)
     if is_auto:
         return Shared(flag="" if anchor else one_peak_flag(peak))
-    raise SettingError("--slide", peak.reason, "give more images of one slide, or predict without --slide")
+    raise SettingError("is_slide", peak.reason, "give more images of one slide, or predict without is_slide=True")

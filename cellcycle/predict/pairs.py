@@ -44,7 +44,7 @@ def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise SettingError("--use-masks", f"{folder} is no folder", "name the folder of the masks")
+        raise SettingError("masks", f"{folder} is no folder", "name the folder of the masks")
     there, images = _by_name(folder), list(images)
     found = [_mask_of(image, folder, there) for image in images]
     takers = defaultdict(list)

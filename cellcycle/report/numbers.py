@@ -175,11 +175,11 @@ def _control(table, control: str) -> str:
     if key is None:
         what = next((what for what in ("condition", "well") if (table[what] != "").any()), "image")
         remedy = f"use one of {named([*names.values()])}"
-        raise SettingError("--control", f"no {what} is {control!r}", remedy)
+        raise SettingError("control", f"no {what} is {control!r}", remedy)
     doses = table[table["condition"] == names[key]].sort_values("dose")["arm"].unique()
     if len(doses) > 1 and (table["condition"] == names[key]).all():
         finding = f"all rows are {names[key]!r}, with nothing to compare it to"
-        raise SettingError("--control", finding, f"name one dose of it: {', '.join(doses)}")
+        raise SettingError("control", finding, f"name one dose of it: {', '.join(doses)}")
     return names[key]
 
 
@@ -245,7 +245,7 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
     table, is_control = experiment.table, experiment.is_control
     control = table[is_control & table["is_counted"]]
     if not len(control):
-        remedy = "name another --control" if len(experiment.nuclei) else "nor has another: look at calls and flags"
+        remedy = "name another control" if len(experiment.nuclei) else "nor has another: look at calls and flags"
         raise DataError(experiment.control, "the control has no nucleus that can be counted", remedy)
     against, rows = samples_of(control, experiment.classes, len(experiment.arms), n_samples), []
     controls = set(table.loc[is_control, "arm"])

@@ -80,7 +80,7 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
     for file, mark in zip((output, beside), _MARKS, strict=True):
         check_path(file)
         if file.is_file() and any(os.path.samefile(file, table) for table in tables):
-            raise SettingError(file, "it would replace the table that is reported", "name another --output")
+            raise SettingError(file, "it would replace the table that is reported", "name another output")
         refuse_other(file, mark, "report")
     with needing("report", "its figures need the package matplotlib", "run: pip install 'cellcycle[report]'"):
         from cellcycle.report import figures

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from cellcycle.datasets.labels import NONE, pictures_of, stated
-from cellcycle.errors import DataError, SettingError
+from cellcycle.errors import DataError, SettingError, check_whole
 from cellcycle.files import check_path, refuse_other, whole_file
 from cellcycle.phases import class_colours
 from cellcycle.review.doubt import classes_of, in_words, reason_codes, reasons, review_order, sureness
@@ -34,8 +34,7 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     the numbers of nuclei `shown`, `doubtful`, and `left_out` because of `most`, and `problems`: one `ImageError` for
     each picture whose nuclei are left out because it is gone, unreadable or another one of the same name.
     """
-    if not 1 <= most <= MOST:
-        raise SettingError("--most", f"{most} is out of range", f"choose 1 to {MOST} nuclei a page")
+    check_whole("most", most, 1, MOST)
     check_path(path)
     if Path(os.path.realpath(path)).suffix.lower() not in ("", ".html", ".htm"):
         # Whatever stands there, an image or the table itself, would be replaced.

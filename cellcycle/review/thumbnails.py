@@ -55,7 +55,7 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
     """
     folder = Path(images)
     if not os.path.isdir(folder):
-        raise DataError(folder, "there is no such folder", "name the folder of the images with --images")
+        raise DataError(folder, "there is no such folder", "name the folder of the images")
     if "pixel_size_um" in table:
         is_size = table["pixel_size_um"].between(0, np.inf, inclusive="neither")
         table = table.assign(pixel_size_um=table["pixel_size_um"].where(is_size))

@@ -223,7 +223,7 @@ def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list
             facts = json.loads(stored.metadata()["facts"])
             tensors = {k: stored.get_tensor(k) for k in stored.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(file, "the state of the stopped training is damaged", "leave --resume out") from error
+        raise CheckpointError(file, "the state of the stopped training is damaged", "leave resume=True out") from error
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
     kept: dict[int, dict] = {}
     for key, value in tensors.items():

@@ -174,11 +174,11 @@ def _begin_or_go_on(folder: Path, text: str, resume: bool, say: Callable[[str], 
             return
         if "arguments" not in differs[0] and differs[0] not in before:
             finding = f"the training that was stopped, kept in {folder}, was begun by another version of cellcycle"
-            raise SettingError("--resume", finding, "go on with that one, or leave --resume out: it is deleted then")
+            raise SettingError("resume", finding, "go on with that one, or leave resume=True out: it is deleted then")
         finding = f"the training that was stopped, kept in {folder}, had other {differs[0].removeprefix('--')}"
-        raise SettingError("--resume", finding, "give the same; leaving --resume out would begin anew and delete it")
+        raise SettingError("resume", finding, "give the same; leaving resume=True out would begin anew and delete it")
     if resume:
-        say(f"--resume: nothing was stopped ({folder} is not there), so all begins anew")
+        say(f"resume: nothing was stopped ({folder} is not there), so all begins anew")
     for old in kept:
         shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
     with whole_file(file) as work:
@@ -214,7 +214,7 @@ class Clock:
         self._ended.set()
         self._thread.join()
         if kind is KeyboardInterrupt:
-            self.say(f"stopped; what was done is kept in {self.state}: the same command with --resume goes on")
+            self.say(f"stopped; what was done is kept in {self.state}: the same again with resume=True goes on")
 
     def done(self) -> dict[str, int]:
         """Return the epochs done of each training."""
