@@ -189,6 +189,19 @@ def test_what_is_hot_drawn_or_dead_is_no_count_below_0():
         assert scale_to_unit(raw.astype(np.uint16)).any()
 
 
+def test_counts_that_went_round_or_have_a_stuck_bit_are_said():
+    eight = (FLOATS / FLOATS.max() * 255).astype(np.uint8)
+    with pytest.raises(ImageError, match="as where large numbers went round"):
+        scale_to_unit((FLOATS / FLOATS.max() * 300).astype(int).astype(np.uint8))
+    for raw, bit in ((BASE | 256, 8), (BASE & ~np.uint16(256), 8), (eight | 32, 5), ((BASE | 256) << 4, 8)):
+        with pytest.raises(ImageError, match=f"above and below bit {bit}, which is the same"):
+            scale_to_unit(raw)
+    # What was multiplied, inverted, or cut off and painted has every bit that it had.
+    for raw in (BASE * 16, eight * np.uint16(257), np.rint(FLOATS * 65535 / 4095).astype(np.uint16), 4095 - BASE,
+                np.where(BASE < 130, 0, BASE), (FLOATS * 7.3).astype(np.uint16)):  # fmt: skip
+        assert scale_to_unit(raw).any()
+
+
 @pytest.mark.parametrize("kind", [np.complex64, np.complex128])
 def test_complex_numbers_are_named_as_such(tmp_path, kind):
     with pytest.raises(ImageError, match="its pixels are of type complex"):

@@ -25,6 +25,9 @@ _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
 _LARGEST_LOOK_PX = 1024
 # Of pixels that are hot, dead or drawn no more stand alone in their row at the other end of the range.
 _MOST_ALONE, _LEAST_APART = 0.01, 2
+# At the rim of what went round lie more pixels; of 352 fields and 2,805 crops none has a fifth of it. Bits that this
+# share of the pixels has otherwise than the others change; of so few values a bit may be the same in all.
+_MOST_RIM, _LEAST_CHANGING, _LEAST_VALUES, _LEAST_DENSE = 5e-4, 0.01, 24, 0.4
 # Signed counts of 16 bits begin at this; they may have been stored as floats, or in more bits, since.
 _LEAST_OF_16 = -(2.0**15)
 
@@ -60,8 +63,13 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
         finding = "where it is brightest its numbers jump from above to below 0, as unsigned ones stored as signed do"
         raise ImageError(path, finding, f"export it as unsigned {8 * raw.dtype.itemsize} bits")
     if kind == "u" and raw.ndim == 2 and _is_underrun(raw):
-        finding = "pixels at the top of its range lie amid those at its bottom, as where unsigned numbers fell below 0"
-        raise ImageError(path, finding, "take the background off in signed numbers or fractions, or not at all")
+        ends = "pixels at the top of its range lie amid those at its bottom"
+        finding = f"{ends}, as where large numbers went round, or unsigned numbers fell below 0"
+        remedy = "take the background off in signed numbers or fractions, or not at all; scale counts to fewer bits"
+        raise ImageError(path, finding, remedy)
+    if kind == "u" and raw.ndim == 2 and (stuck := _stuck_bits(raw)):
+        finding = f"its numbers change above and below bit {stuck[0]}, which is the same in all of them: it is stuck"
+        raise ImageError(path, finding, "give what the camera wrote, or have it looked at")
     is_offset = 0 < largest - least < _OFFSET * least
     # Of 32 bits that begin at a large number, single precision would keep every 128th.
     wide = np.float64 if raw.dtype.itemsize >= 4 and (kind == "i" or is_offset) else np.float32
@@ -142,10 +150,16 @@ def _is_wrapped(raw: np.ndarray) -> bool:
 def _is_underrun(raw: np.ndarray) -> bool:
     """Say whether many pixels (H, W) of several values lie at the other end of the unsigned range than both beside.
 
-    Between the ends few numbers occur, as in mere noise many do.
+    Between the ends few numbers occur, as in mere noise many do. Or than one beside, as at the rim of what went round;
+    few then differ by half of the range.
     """
-    some, quarter = raw[:: max(1, raw.shape[0] // 256)], (np.iinfo(raw.dtype).max + 1) // 4
-    lies_in = (some // quarter).astype(np.uint8)
+    some, quarter = _some_rows(raw), (np.iinfo(raw.dtype).max + 1) // 4
+    lies_in = (some // quarter).astype(np.int8)
+    beside = np.sort([lies_in[:, :-2], lies_in[:, 2:]], axis=0)
+    is_rim = (lies_in[:, 1:-1] == 3) & (beside[0] == 0) & (beside[1] >= 2)
+    n_half = np.count_nonzero(np.abs(np.diff(lies_in, axis=1)) == 2)
+    if np.count_nonzero(is_rim) > max(_MOST_RIM * some.size, n_half) and len(np.unique(some[:, 1:-1][is_rim])) > 2:
+        return True
     _, *between, n_top = np.bincount(lies_in.ravel(), minlength=4)
     if n_top < _LEAST_APART * min(between):
         return False
@@ -153,6 +167,28 @@ def _is_underrun(raw: np.ndarray) -> bool:
     is_jump = (is_top[:, 1:] & is_low[:, :-1]) | (is_low[:, 1:] & is_top[:, :-1])
     is_alone = is_jump[:, 1:] & is_jump[:, :-1]
     return np.count_nonzero(is_alone) > _MOST_ALONE * some.size and len(np.unique(some[:, 1:-1][is_alone])) > 2
+
+
+def _stuck_bits(raw: np.ndarray) -> list[int]:
+    """Return the bits that all counts (H, W) have alike while many differ in one above and in one below.
+
+    From one brightness to another all counts between them occur, but for what was painted in one value; of counts that
+    were multiplied not even half of the ground's do.
+    """
+    values, counts = np.unique(_some_rows(raw), return_counts=True)
+    values, counts = np.delete(values // max(np.gcd.reduce(values), 1), i := counts.argmax()), np.delete(counts, i)
+    if len(values) < _LEAST_VALUES:
+        return []
+    low, high = np.quantile(values, (0.05, 0.75), weights=counts, method="inverted_cdf")
+    ones = [np.average((values >> bit) & 1, weights=counts) for bit in range(8 * raw.dtype.itemsize)]
+    rarer = np.minimum(ones, 1 - np.array(ones))
+    changing = np.flatnonzero(rarer > _LEAST_CHANGING)
+    is_thin = np.count_nonzero((values >= low) & (values <= high)) < _LEAST_DENSE * (int(high) - int(low) + 1)
+    return [k for k in np.flatnonzero(rarer == 0).tolist() if not is_thin and changing[0] < k < changing[-1]]
+
+
+def _some_rows(raw: np.ndarray) -> np.ndarray:
+    return raw[:: max(1, raw.shape[0] // 256)]
 
 
 def shows_areas(raw: np.ndarray) -> bool:
