@@ -20,6 +20,8 @@ from cellcycle.nuclei import (
 
 # By less differ pixel sizes that were rounded.
 _OTHER_PIXELS = 1.05
+# Mean logarithm of height over width; that of crops of Jurkat and mitocheck is below 0.1, whatever their phase.
+_STRETCHED = 0.3
 
 
 def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
@@ -89,6 +91,15 @@ def is_of_other_pixels(nuclei: Nuclei, scale: Scale) -> bool:
         return False
     is_finer = nuclei.pixel_size_um * _OTHER_PIXELS < scale.finest_um
     return is_finer or (scale.coarsest_um > 0 and nuclei.pixel_size_um > _OTHER_PIXELS * scale.coarsest_um)
+
+
+def are_stretched(crops: list[Nuclei]) -> bool:
+    """Say whether the nuclei of crops are longer along them than across, or the reverse: cells lie any way."""
+    ends = [
+        [one.measured[f"bbox_{end}_px"][one.is_sound] for one in crops] for end in ("top", "bottom", "left", "right")
+    ]
+    top, bottom, left, right = (np.concatenate([np.empty(0), *of]) for of in ends)
+    return len(top) >= LEAST_FOR_SCALE and bool(abs(np.log((bottom - top) / (right - left)).mean()) > _STRETCHED)
 
 
 def brightness(nuclei: list[Nuclei]) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import gaussian_filter, zoom
 
 from cellcycle import files, nuclei, tasks
 from cellcycle.checkpoint import ANCHORED, load_checkpoint
@@ -27,6 +28,7 @@ from cellcycle.predict.extras import Extras
 from cellcycle.predict.given import as_images, as_list
 from cellcycle.predict.many import run_batch, workers_of
 from cellcycle.predict.predictor import LEAST_QUALITY, ModelChoice
+from cellcycle.segmentation import central_nucleus
 from cellcycle.segmentation.measurements import measured_columns
 from cellcycle.simulation import simulate_field, simulate_nuclei
 
@@ -163,6 +165,35 @@ def test_half_the_exposure_keeps_the_calls_of_a_field(field, tmp_path):
     gaps = np.hypot(gaps, field[["centroid_x_px"]].to_numpy() - half[["centroid_x_px"]].to_numpy().T)
     same = field["call"].to_numpy() == half["call"].to_numpy()[gaps.argmin(axis=1)]
     assert same.mean() > 0.95
+
+
+@pytest.mark.slow
+def test_a_field_whose_nuclei_cannot_be_told_any_more_says_that_it_was_changed():
+    image = simulate_field((420, 420), 34, seed=5).image.astype(float)
+    banded = gaussian_filter(image, 1) - gaussian_filter(image, 8)
+    table = predict(np.rint(255 * (banded - banded.min()) / np.ptp(banded)).astype(np.uint8))
+    assert table["flags"].tolist() == ["no_nucleus;changed_picture"]
+
+
+@pytest.mark.slow
+def test_a_crop_that_was_cut_tight_and_padded_with_the_mean_of_it_goes_to_review():
+    for image in simulate_nuclei({"G1": 2, "S": 2}, seed=4).images:
+        crop = np.rint(255 * image[0]).astype(np.uint8)
+        rows, columns = np.nonzero(central_nucleus(crop))
+        tight = crop[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()]
+        padded = np.pad(tight, 8, constant_values=int(crop.mean()))
+        assert predict(padded, kind="nucleus")["review"].str.contains("clipped_background").all()
+
+
+@pytest.mark.slow
+def test_crops_that_are_longer_than_wide_or_of_moved_lines_go_to_review():
+    crops = [image[0] for image in simulate_nuclei({"G1": 6, "S": 3, "G2": 3}, 64, 3).images]
+    for change, flag in (
+        (lambda crop: zoom(crop, (1, 1.6), order=1), "changed_picture"),
+        (lambda crop: np.where(np.arange(64)[:, None] % 2, np.roll(crop, 9, 1), crop), "changed_picture"),
+    ):
+        assert not predict(crops)["flags"].str.contains(flag).any()
+        assert predict([change(crop) for crop in crops])["review"].str.contains(flag).all()
 
 
 @pytest.mark.parametrize("kind", ["auto", "field", "nucleus"])

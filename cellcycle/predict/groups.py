@@ -26,11 +26,12 @@ from cellcycle.names import shown_name
 from cellcycle.nuclei import Anchor, Nuclei, Scale, likely_pixel_size_um
 from cellcycle.predict.priors import one_peak_flag
 from cellcycle.predict.same_field import are_bright_otherwise, same_fields
-from cellcycle.scale import is_of_other_exposure, is_of_other_size, of_one_scale
+from cellcycle.scale import are_stretched, is_of_other_exposure, is_of_other_size, of_one_scale
 from cellcycle.stain import MOST_STAIN, own_anchors
 
 # What is kept in memory of the nuclei of all images.
-SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "integrated_dna", "area_px", "flags")
+_BOX = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
+SEEN_COLUMNS = ("nucleus_id", "centroid_y_px", "centroid_x_px", *_BOX, "integrated_dna", "area_px", "flags")
 # Flags of nuclei, for `cellcycle.predict.reasons`.
 OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
 
@@ -215,10 +216,16 @@ def at_one_scale(shared: list[Shared], seen: list[Seen | None], scale: Scale) ->
     return told, [note]
 
 
-def of_crops_unlike_training(shared: list[Shared], seen: list[Seen | None], rule: InputRule) -> list[Shared]:
-    """Return what images are told: crops, by what flags those of the call are together unlike those of training."""
+def of_crops_unlike_training(
+    shared: list[Shared], seen: list[Seen | None], rule: InputRule, is_shipped: bool = False
+) -> list[Shared]:
+    """Return what images are told: crops, by what flags those of the call are together unlike those of training.
+
+    A shipped model learned from cells that lie any way.
+    """
     crops = {k: one.nuclei for k, one in enumerate(seen) if one and len(one.nuclei) and one.nuclei.kind == "nucleus"}
     is_so = dict(zip((BY_MARGIN, CHANGED), are_unlike_training([*crops.values()], rule), strict=True))
+    is_so[CHANGED] |= is_shipped and are_stretched([*crops.values()])
     flag = ";".join(filter(is_so.get, is_so))
     return [replace(one, flag=flag) if flag and k in crops else one for k, one in enumerate(shared)]
 

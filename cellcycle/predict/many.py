@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from cellcycle import tasks
+from cellcycle.checkpoint import shipped_names
 from cellcycle.errors import CellCycleError, ImageError, SettingError, check_keywords
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
@@ -223,7 +224,8 @@ def look_first(
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
     has_scale = settings.kind == "field" or rule.pixel_size_um is None
     # Whether they are of other sizes or exposure than those of the training, crops tell together.
-    are_compared = settings.kind != "field" and max(rule.scale.area_px, rule.scale.brightest) > 0
+    is_shipped = choice.default.name in shipped_names()
+    are_compared = settings.kind != "field" and (is_shipped or max(rule.scale.area_px, rule.scale.brightest) > 0)
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
         return shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
@@ -245,7 +247,7 @@ def look_first(
         shared, said = at_one_scale(shared, found, rule.scale)
         notes = [*notes, *said]
     if are_compared:
-        shared = of_crops_unlike_training(shared, found, rule)
+        shared = of_crops_unlike_training(shared, found, rule, is_shipped)
     shared, said = told_apart(names, [pair for pair in pairs if refused.keys().isdisjoint(pair)], shared)
     return [replace(one, refusal=refused.get(k, "")) for k, one in enumerate(shared)], [*notes, *said]
 

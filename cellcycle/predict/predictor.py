@@ -208,6 +208,8 @@ class Predictor:
             known = shared.columns | {"channel": plane.channel, "planes": plane.planes}
             is_inverted = not nuclei.remark and looks_inverted(plane.pixels)
             flags = {"no_nucleus": True, "inverted": is_inverted, SEVERAL: nuclei.n_shown}
+            # Nuclei may be there that cannot be told any more.
+            flags[CHANGED] = not is_inverted and any(nuclei.ground(plane.pixels)[1:])
             columns = self._without_call(name, nuclei.kind, ";".join(filter(flags.get, flags)), known)
             note = "; ".join(filter(None, (plane.note, INVERTED * is_inverted, nuclei.crop_note)))
             return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=note)
@@ -260,9 +262,12 @@ class Predictor:
         if checkpoint.name in shipped_names():
             ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor
             is_changed = not is_crop and (ground.is_bent or (ground.is_smooth and is_by_noise))
+            is_changed |= ground.is_combed
             # The maximum of several planes has less noise than any of them.
             is_changed |= is_by_noise and (plane.n_planes > 1 or nuclei.is_overexposed)
-            doubts |= {CLIPPED: ground.is_cut and is_by_noise, CHANGED: is_changed}
+            # A crop is padded with more than its darkest, too.
+            is_cut = ground.is_cut or (is_crop and nuclei.measured["border_noise"][0] == 0)
+            doubts |= {CLIPPED: is_cut and is_by_noise, CHANGED: is_changed}
             doubts[FINE] = is_by_noise and rule.pixel_size_um is not None and nuclei.pixel_size_um < _FINEST_UM
         doubts[CHANGED] = doubts.get(CHANGED, False) or is_other_exposure or is_of_other_pixels(nuclei, rule.scale)
         return [flag for flag, is_raised in doubts.items() if is_raised]

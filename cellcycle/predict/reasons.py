@@ -23,8 +23,8 @@ REASON_WORDS = {
     why.BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
     why.BY_GUESS: "of a field of unknown or another scale, by a model that reads no G1 peak: size tells it the phase",
     why.SEVERAL: "of a picture that shows many nuclei but was taken for a crop of one: predict it as a field",
-    why.CHANGED: "projected, smoothed, clipped, sharpened, put on a curve, or of another exposure or pixel size than "
-    "those of training: give the raw picture, or train on such",
+    why.CHANGED: "projected, smoothed, clipped, sharpened, stretched, put on a curve, or of another exposure or pixel "
+    "size than those of training: give the raw picture, or train on such",
     why.CLIPPED: "background cut off or rounded, and with it the noise to judge by: give the raw picture",
     why.FINE: "pixels finer than any that the model learned from: give fields together, to have a G1 peak",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",

@@ -28,20 +28,28 @@ _DARK_RING = -0.01
 # Pixels beyond the outline: glow, ring, gap, farther out.
 _REACHES = (2, 5, 7, 10)
 _LEAST_PX = 100
+# Of what every second lines differ by, neighbouring ones do by 0.99 and less; by 1.4 and more if they were moved or are
+# of a mosaic of colours. Along and across a picture the logarithms of the former are 0.27 apart at most, of pixels 1.6
+# times as wide as high, two that were added, or stripes 0.35 and more.
+_MOST_COMBED, _MOST_UNEQUAL = 1.25, 0.3
 
 
 class Ground(NamedTuple):
-    """What was done to a picture: noise cut off or rounded; smoothed; sharpened, or put on a curve of brightness."""
+    """What was done to a picture: noise cut off or rounded; smoothed; sharpened, stretched, or put on a curve of
+    brightness; made of lines that do not belong together.
+    """
 
     is_cut: bool
     is_smooth: bool
     is_bent: bool
+    is_combed: bool
 
 
 def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     """Judge a picture (H, W) float by its ground and its nuclei, `labels` (H, W) int; few pixels tell nothing."""
     glow, ring, gap, far = (thinned_extreme(labels, px, np.maximum) for px in _REACHES)
     inside = thinned_extreme(labels, _REACHES[0], np.minimum)
+    (down, down_2), (along, along_2) = (_steps(lines) for lines in (pixels, pixels.T))
     pixels, is_nucleus = thinned(pixels), thinned(labels) > 0
     beside, own = pixels[~is_nucleus], pixels[is_nucleus]
     is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
@@ -53,9 +61,17 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     rim, around = pixels[ring & ~glow], pixels[far & ~gap]
     if min(rim.size, around.size) >= _LEAST_PX:
         is_bent |= rim.mean() - around.mean() < _DARK_RING * (np.median(own) - np.median(around))
+    is_combed = down > _MOST_COMBED * down_2 or along > _MOST_COMBED * along_2
+    tiny = np.finfo(np.float32).tiny
+    is_bent |= abs(np.log(max(down_2, tiny) / max(along_2, tiny))) > _MOST_UNEQUAL
     # JPEG at its strongest leaves blocks of one value each, and no noise at all.
     is_smooth = rough < _LEAST_ROUGH and not (rough == 0 and is_cut)
-    return Ground(bool(is_cut), bool(is_smooth), bool(is_bent))
+    return Ground(bool(is_cut), bool(is_smooth), bool(is_bent), is_combed)
+
+
+def _steps(lines: np.ndarray) -> list[float]:
+    """Return how much neighbouring lines (H, W) differ, and how much every second ones; nothing where there are few."""
+    return [float(np.abs(lines[n:] - lines[:-n]).mean()) if len(lines) > 2 else 0.0 for n in (1, 2)]
 
 
 def roughness(pixels: np.ndarray, is_ground: np.ndarray) -> float:
