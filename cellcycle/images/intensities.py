@@ -184,7 +184,9 @@ def _stuck_bits(raw: np.ndarray) -> list[int]:
     rarer = np.minimum(ones, 1 - np.array(ones))
     changing = np.flatnonzero(rarer > _LEAST_CHANGING)
     is_thin = np.count_nonzero((values >= low) & (values <= high)) < _LEAST_DENSE * (int(high) - int(low) + 1)
-    return [k for k in np.flatnonzero(rarer == 0).tolist() if not is_thin and changing[0] < k < changing[-1]]
+    # Between ground and nuclei of a small picture few counts occur; a bit leaves just that many out.
+    stuck = [k for k in np.flatnonzero(rarer == 0).tolist() if (np.diff(values) == (1 << k) + 1).any()]
+    return [k for k in stuck if not is_thin and changing[0] < k < changing[-1]]
 
 
 def _some_rows(raw: np.ndarray) -> np.ndarray:
