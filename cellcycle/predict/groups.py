@@ -219,12 +219,10 @@ def at_one_scale(shared: list[Shared], seen: list[Seen | None], scale: Scale) ->
 def of_crops_unlike_training(
     shared: list[Shared], seen: list[Seen | None], rule: InputRule, is_shipped: bool = False
 ) -> list[Shared]:
-    """Return what images are told: crops, by what flags those of the call are together unlike those of training.
-
-    A shipped model learned from cells that lie any way.
-    """
+    """Return what images are told: crops, by what flags those of the call are together unlike those of training."""
     crops = {k: one.nuclei for k, one in enumerate(seen) if one and len(one.nuclei) and one.nuclei.kind == "nucleus"}
     is_so = dict(zip((BY_MARGIN, CHANGED), are_unlike_training([*crops.values()], rule), strict=True))
+    # A shipped model learned from cells that lie any way.
     is_so[CHANGED] |= is_shipped and are_stretched([*crops.values()])
     flag = ";".join(filter(is_so.get, is_so))
     return [replace(one, flag=flag) if flag and k in crops else one for k, one in enumerate(shared)]
