@@ -53,7 +53,7 @@ def read_mask(mask, pixels: np.ndarray, is_one: bool = False) -> tuple[np.ndarra
     counts = np.bincount(labels.ravel())
     n_numbers = np.count_nonzero(counts[1:])
     if not n_numbers:
-        return labels, ""
+        return labels, "empty"
     labels, remark = _labelled(name, labels, counts, n_numbers, is_one, pixels)
     _refuse_hollow(name, labels)
     _refuse_dark(name, labels, pixels)

@@ -39,7 +39,7 @@ from cellcycle.app.guard import Guard, Guesses, Refusal
 from cellcycle.app.limits import Limits
 from cellcycle.app.models import model_card, model_table
 from cellcycle.app.server import build_server
-from cellcycle.app.site import COOKIE
+from cellcycle.app.site import COOKIE, OWN_NAME
 from cellcycle.app.store import Store, new_id
 from cellcycle.app.words import in_page_words
 from cellcycle.app.work import Work
@@ -132,7 +132,7 @@ def visitor(site):
 
 def cookie_of(folder: Path) -> str:
     """Return the name of the cookie of a server that keeps its things in a folder."""
-    return COOKIE.format(folder.stat().st_ino)
+    return COOKIE.format(json.loads((folder / OWN_NAME).read_text("utf-8")))
 
 
 def post(client, *files, **form):
@@ -563,7 +563,7 @@ def test_where_too_many_wait_the_next_is_asked_to_come_back(tmp_path):
         for answer in (post(client, NUCLEI[0]), give(client, NUCLEI[0]), client.post("/api/corrections", content=b"x")):
             assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
         # Nor is anything left of what was refused, not even the folder of a visitor: cookies cost nothing.
-        assert not [left for left in tmp_path.iterdir() if left.name not in (".work", ".training", ".lock")]
+        assert not [left for left in tmp_path.iterdir() if left.name not in (".work", OWN_NAME)]
     with running(tmp_path, replace(ALONE, disk_mb=0)) as address, httpx.Client(base_url=address) as client:
         assert post(client, NUCLEI[0]).status_code == 413  # it never will have room
 
@@ -834,7 +834,7 @@ def test_a_second_server_leaves_the_work_of_the_first_alone(site, folder):
 def test_programs_leave_nothing_in_the_systems_temporary_folder(site, folder, field_file, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert post(site, field_file, NUCLEI[0]).status_code == 200
-    assert list(tmp_path.iterdir()) == [] and [p for p in folder.glob(".*") if p.name != ".work"] == []
+    assert list(tmp_path.iterdir()) == [] and {p.name for p in folder.glob(".*")} == {".work", OWN_NAME}
     assert list((folder / ".work").iterdir()) == []
 
 

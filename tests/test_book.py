@@ -23,7 +23,7 @@ TEXTS = [
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Rooms that nobody imports from outside: the programs, and what the others share.
 NOT_IN_REFERENCE = {"app", "cli", "cnncc", "ending", "__main__", "tasks", "graphs", "names", "confine", "files"}
-NOT_IN_REFERENCE |= {"cutting", "grain", "card"}
+NOT_IN_REFERENCE |= {"cutting", "grain", "card", "arrays"}
 
 
 def prose(file):

@@ -493,7 +493,7 @@ def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_mode
     with pytest.raises(SettingError, match="fitted at once"):
         train(cells, tmp_path / "x", **quick | {"network": None, "from_model": model.folder})
     command = ["train", "simulated", "--output", tmp_path / "x", "--from", model.folder]
-    assert str(CliRunner().invoke(app, list(map(str, command))).exception).startswith("--from: dna-content is fitted")
+    assert str(CliRunner().invoke(app, list(map(str, command))).exception).startswith("from_model: dna-content is")
     with pytest.raises(SettingError, match="between images"):
         train(cells, tmp_path / "x", **quick, intensity="per-image")
 

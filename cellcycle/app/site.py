@@ -1,5 +1,6 @@
 """What all addresses share: models, workers, store, and one way of doing a prediction."""
 
+import json
 import os
 from contextlib import suppress
 from mimetypes import MimeTypes
@@ -22,11 +23,12 @@ from cellcycle.app.words import in_page_words
 from cellcycle.app.work import Work
 from cellcycle.confine import LimitError
 from cellcycle.errors import ImageError, SettingError
-from cellcycle.files import hold
+from cellcycle.files import hold, replace_json
 from cellcycle.images.formats import VENDOR_SUFFIXES
 from cellcycle.predict import Settings
 
-COOKIE = "cellcycle_visitor_{}"
+# Of a visitor; the braces are for what tells this server from others, which is kept beside what visitors gave.
+COOKIE, OWN_NAME = "cellcycle_visitor_{}", ".server.json"
 
 
 async def received(parts, path: Path) -> None:
@@ -49,7 +51,9 @@ class Site:
             remedy = "stop that one, or name another folder in CELLCYCLE_OUTPUT"
             raise SettingError(folder, "another server keeps its images there", remedy) from error
         # Browsers tell servers of one host apart neither by their ports nor by where a proxy has them.
-        name = COOKIE.format(folder.stat().st_ino)
+        if not (own := folder / OWN_NAME).exists():
+            replace_json(own, new_id())
+        name = COOKIE.format(json.loads(own.read_text("utf-8")))
         # By HTTP, and by HTTPS: nothing that comes by HTTP can take the place of one that must not be read on its way.
         self.cookies = name, f"__Host-{name}"
         self.store = Store(folder, limits)

@@ -208,8 +208,8 @@ class Predictor:
             known = shared.columns | {"channel": plane.channel, "planes": plane.planes}
             is_inverted = not nuclei.remark and looks_inverted(plane.pixels)
             flags = {"no_nucleus": True, "inverted": is_inverted, SEVERAL: nuclei.n_shown}
-            # Nuclei may be there that cannot be told any more.
-            flags[CHANGED] = not is_inverted and any(nuclei.ground(plane.pixels)[1:])
+            # Nuclei may be there that cannot be told any more, where no mask says that there are none.
+            flags[CHANGED] = not (nuclei.remark or is_inverted) and any(nuclei.ground(plane.pixels)[1:])
             columns = self._without_call(name, nuclei.kind, ";".join(filter(flags.get, flags)), known)
             note = "; ".join(filter(None, (plane.note, INVERTED * is_inverted, nuclei.crop_note)))
             return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=note)
