@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # The same examples each time, and no folder of remembered ones; `--hypothesis-profile more` tries many.
 settings.register_profile("few", max_examples=6, derandomize=True, database=None, deadline=None)
-settings.register_profile("more", settings.get_profile("few"), max_examples=12)
+settings.register_profile("more", settings.get_profile("few"), max_examples=9)
 settings.load_profile("few")
 
 
