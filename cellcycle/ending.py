@@ -18,11 +18,11 @@ _EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetens
 _EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "seaborn", "captum"), "study")
 _EXTRAS |= {"matplotlib": "report"}
 _EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "multipart", "python_multipart"), "app")
-# Arguments of functions, by which errors name them as their subject or with a "=", and the options for them.
+# Arguments of functions, by which errors name them as their subject or with what is given, and the options for them.
 _OPTIONS = {name: name for name in ("control", "force", "most", "resume")}
 _OPTIONS |= {"from_model": "from", "is_slide": "slide", "masks": "use-masks", "n_folds": "folds", "n_jobs": "jobs",
              "on_error": "skip-unreadable", "size_px": "size"}  # fmt: skip
-_ARGUMENT = re.compile(r'^({0})(?=: )|\b({0})=(?:True|"skip")?'.format("|".join(_OPTIONS)))
+_ARGUMENT = re.compile(r'(?<!\S)({})=(?:True|"skip"|(?=,))'.format("|".join(_OPTIONS)))
 
 
 def in_options(said) -> str:
@@ -30,10 +30,13 @@ def in_options(said) -> str:
 
     Examples
     --------
-    >>> print(in_options("n_folds: 1 is out of range; or leave it out: resume=True"))
+    >>> print(in_options(SettingError("n_folds", "1 is out of range", "or leave it out: resume=True")))
     --folds: 1 is out of range; or leave it out: --resume
     """
-    return _ARGUMENT.sub(lambda one: f"--{_OPTIONS[one[1] or one[2]]}", str(said))
+    text, subject = _ARGUMENT.sub(lambda one: f"--{_OPTIONS[one[1]]}", str(said)), getattr(said, "subject", "")
+    # Files and folders are called control, too.
+    is_argument = isinstance(said, SettingError) and subject in _OPTIONS and not os.path.lexists(subject)
+    return f"--{_OPTIONS[subject]}{text.removeprefix(subject)}" if is_argument else text
 
 
 def guarded(command: Callable[[], object]) -> None:

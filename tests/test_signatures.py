@@ -12,7 +12,7 @@ import pytest
 from cellcycle import files, metrics, tasks
 from cellcycle.datasets import NucleusDataset
 from cellcycle.ending import in_options
-from cellcycle.errors import RANGES, SettingError
+from cellcycle.errors import RANGES, ImageError, SettingError
 from cellcycle.inputs import InputRule
 from cellcycle.networks import NETWORKS, register_network
 from cellcycle.predict import predict
@@ -161,6 +161,15 @@ def test_errors_of_functions_name_arguments_and_those_of_the_command_line_option
             # A whole command is one wherever it is read.
             said = re.sub(r"cellcycle [^;]*", "", ast.unparse(raised))
             assert "ImageError" in said or not re.search(r"--[a-z]", said), said
-    told = 'n_folds: 1 is none; give more, or resume=True, or leave them out: on_error="skip"; not n_folds: or a=True'
+    told = 'give more, or resume=True, or leave them out: on_error="skip"; not n_folds: or a=True'
     said = "--folds: 1 is none; give more, or --resume, or leave them out: --skip-unreadable; not n_folds: or a=True"
-    assert in_options(told) == said
+    assert in_options(SettingError("n_folds", "1 is none", told)) == said
+
+
+def test_a_file_or_folder_is_not_told_as_an_option_because_it_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "masks").mkdir()
+    called = [ImageError("control", "there is no such file", "check the path"),
+              ImageError("day/control=1/force=True/a.tif", "the file is empty", "export it again"),
+              SettingError("masks", "it is no folder of masks", "name another")]  # fmt: skip
+    assert [in_options(error) for error in called] == [str(error) for error in called]

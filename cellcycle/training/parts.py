@@ -178,7 +178,7 @@ def _begin_or_go_on(folder: Path, text: str, resume: bool, say: Callable[[str], 
         finding = f"the training that was stopped, kept in {folder}, had other {differs[0].removeprefix('--')}"
         raise SettingError("resume", finding, "give the same; leaving resume=True out would begin anew and delete it")
     if resume:
-        say(f"resume: nothing was stopped ({folder} is not there), so all begins anew")
+        say(f"resume=True: nothing was stopped ({folder} is not there), so all begins anew")
     for old in kept:
         shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
     with whole_file(file) as work:
