@@ -1,6 +1,7 @@
 """The loop of the website: corrections out and in again, a model trained on them, and what others cannot do to it."""
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -404,3 +405,33 @@ def test_who_ends_a_training_several_times_at_once_ends_none_that_is_begun_meanw
 
     mine, waiting = asyncio.run(run())
     assert mine["running"] and waiting["waiting"] == 1
+
+
+def test_a_full_disk_keeps_no_training_from_its_turn(monkeypatch, tmp_path):
+    one, other, third = (SimpleNamespace(key=key) for key in ("one", "other", "third"))
+    trainings, done = training.Trainings(SOON, (), tmp_path / "training"), []
+    trainings.missing = ""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    async def train(of):
+        await asyncio.sleep(0.01)
+        done.append(of.visitor.key)
+        return ""
+
+    async def run():
+        trainings.start(one)
+        trainings.start(other)
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(training, "replace_json", full)
+            with pytest.raises(OSError, match="no space"):
+                trainings.start(third)
+            await trainings._task
+        trainings.start(third)
+        await trainings._task
+
+    monkeypatch.setattr(training, "_given", lambda visitor: [])
+    monkeypatch.setattr(trainings, "_train", train)
+    asyncio.run(run())
+    assert done == ["one", "other", "third"] and json.loads((tmp_path / "training-queue.json").read_text()) == []

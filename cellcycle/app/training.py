@@ -63,9 +63,10 @@ class Trainings:
         if len(self._queue) > self._limits.train_waiting:
             raise busy("too many trainings are waiting")
         _given(visitor)
+        # A full disk is told before the visitor has a place: nothing would be done at it.
+        replace_json(self._queued, [*self._queue, visitor.key])
         self._queue[visitor.key] = _Training(visitor)
         self._ended.pop(visitor.key, None)
-        replace_json(self._queued, list(self._queue))
         if len(self._queue) == 1:
             self._task = asyncio.create_task(self._work())
 
@@ -97,9 +98,10 @@ class Trainings:
             self._leave(visitor.key)
 
     def _leave(self, key: str) -> None:
-        # Where the server ends, none is in the queue any more.
+        # Where the server ends, none is in the queue any more. Those that wait have their turn on a full disk, too.
         if self._queue.pop(key, None):
-            replace_json(self._queued, list(self._queue))
+            with suppress(OSError):
+                replace_json(self._queued, list(self._queue))
 
     def close(self) -> None:
         """End the training that runs, and forget those that wait."""
