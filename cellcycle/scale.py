@@ -20,8 +20,9 @@ from cellcycle.nuclei import (
 
 # By less differ pixel sizes that were rounded.
 _OTHER_PIXELS = 1.05
-# Mean logarithm of height over width; that of crops of Jurkat and mitocheck is below 0.1, whatever their phase.
-_STRETCHED = 0.3
+# Mean logarithm of height over width; that of crops of Jurkat and mitocheck is below 0.1, of metaphases 0.17. Of few
+# that are long it is larger by chance: by up to so many standard errors.
+_STRETCHED, _CHANCE = 0.3, 3
 
 
 def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
@@ -99,7 +100,10 @@ def are_stretched(crops: list[Nuclei]) -> bool:
         [one.measured[f"bbox_{end}_px"][one.is_sound] for one in crops] for end in ("top", "bottom", "left", "right")
     ]
     top, bottom, left, right = (np.concatenate([np.empty(0), *of]) for of in ends)
-    return len(top) >= LEAST_FOR_SCALE and bool(abs(np.log((bottom - top) / (right - left)).mean()) > _STRETCHED)
+    longer = np.log((bottom - top) / (right - left))
+    if len(longer) < LEAST_FOR_SCALE:
+        return False
+    return bool(abs(longer.mean()) > max(_STRETCHED, _CHANCE * longer.std() / np.sqrt(len(longer))))
 
 
 def brightness(nuclei: list[Nuclei]) -> float:

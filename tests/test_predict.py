@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from cellcycle.predict.extras import Extras
 from cellcycle.predict.given import as_images, as_list
 from cellcycle.predict.many import run_batch, workers_of
 from cellcycle.predict.predictor import LEAST_QUALITY, ModelChoice
+from cellcycle.scale import are_stretched
 from cellcycle.segmentation import central_nucleus
 from cellcycle.segmentation.measurements import measured_columns
 from cellcycle.simulation import simulate_field, simulate_nuclei
@@ -194,6 +196,17 @@ def test_crops_that_are_longer_than_wide_or_of_moved_lines_go_to_review():
     ):
         assert not predict(crops)["flags"].str.contains(flag).any()
         assert predict([change(crop) for crop in crops])["review"].str.contains(flag).all()
+
+
+def test_a_few_plates_of_chromosomes_that_lie_alike_by_chance_are_not_stretched():
+    def crops(heights, widths):
+        boxes = [{"top": 0, "left": 0, "bottom": y, "right": x} for y, x in zip(heights, widths, strict=True)]
+        return [SimpleNamespace(measured={f"bbox_{k}_px": np.array([v]) for k, v in one.items()}, is_sound=[True])
+                for one in boxes]  # fmt: skip
+
+    plates = np.array([(30, 12)] * 7 + [(12, 30)] * 3)
+    assert not are_stretched(crops(*plates.T)) and are_stretched(crops(*np.tile(plates, (9, 1)).T))
+    assert are_stretched(crops([30, 26, 28, 30] * 2, [18, 19, 18, 22] * 2))
 
 
 @pytest.mark.parametrize("kind", ["auto", "field", "nucleus"])
