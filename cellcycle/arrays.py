@@ -8,7 +8,7 @@ from cellcycle.errors import CellCycleError, ImageError, SettingError
 _MOST_NUMBER = 2**24
 # So many crops tell whether pixels are counts.
 _LOOKED_AT = 1000
-# Probabilities of half precision can be a little above 1.
+# Probabilities of half precision can be a little above 1, what is left of others a little below 0.
 _ROUNDED = 1e-3
 
 
@@ -84,8 +84,8 @@ def as_dna(given) -> np.ndarray:
 def as_probabilities(given) -> np.ndarray:
     """Return probabilities (N, K) as float64, rows of NaN among them; refuse what is none, as logits and per cent."""
     made = np.asarray(given, dtype=np.float64)
-    if made.ndim != 2 or (made < 0).any() or (made > 1 + _ROUNDED).any():
+    if made.ndim != 2 or (made < -_ROUNDED).any() or (made > 1 + _ROUNDED).any():
         ends = f" from {np.nanmin(made):.3g} to {np.nanmax(made):.3g}" if made.ndim == 2 else ""
         remedy = "give one from 0 to 1 for each cell and class (N, K)"
         raise SettingError("probabilities", f"they are {made.shape}{ends}", remedy)
-    return made
+    return np.maximum(made, 0)

@@ -103,7 +103,10 @@ def test_outlines_are_written_of_the_table_that_predict_returns(tmp_path):
 )  # fmt: skip
 def test_logits_and_per_cent_are_no_probabilities(reads):
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), 20)
-    for form in (probabilities.astype(np.float16), pd.DataFrame(probabilities), probabilities.tolist()):
+    # What three leave of 1 is less than 0 by rounding.
+    left = np.vstack([probabilities[1:], [0.3, 0.2, 0.5, 1 - 0.3 - 0.2 - 0.5]])
+    assert left.min() < 0
+    for form in (probabilities.astype(np.float16), pd.DataFrame(probabilities), probabilities.tolist(), left):
         reads(form)
     for wrong in (np.log(probabilities), 100 * probabilities, probabilities[:, 0], None):
         with pytest.raises(SettingError, match="probabilities"):
