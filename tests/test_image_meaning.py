@@ -189,6 +189,12 @@ def test_what_is_hot_drawn_or_dead_is_no_count_below_0():
         assert scale_to_unit(raw.astype(np.uint16)).any()
 
 
+def test_sharp_edges_of_what_was_overexposed_did_not_go_round():
+    sharp = ndimage.gaussian_filter((discs(blur=0.01) > 1000).astype(float), 0.5)
+    for times in (300, 400, 800, 2000, 6000):
+        assert scale_to_unit(np.clip(10 + times * sharp + BASE % 4, 0, 255).astype(np.uint8)).any()
+
+
 def test_counts_that_went_round_or_have_a_stuck_bit_are_said():
     eight = (FLOATS / FLOATS.max() * 255).astype(np.uint8)
     with pytest.raises(ImageError, match="as where large numbers went round"):

@@ -151,14 +151,15 @@ def _is_underrun(raw: np.ndarray) -> bool:
     """Say whether many pixels (H, W) of several values lie at the other end of the unsigned range than both beside.
 
     Between the ends few numbers occur, as in mere noise many do. Or than one beside, as at the rim of what went round;
-    few then differ by half of the range.
+    few then differ by half of the range, and few are its largest number, as at sharp edges of what was overexposed.
     """
     some, quarter = _some_rows(raw), (np.iinfo(raw.dtype).max + 1) // 4
     lies_in = (some // quarter).astype(np.int8)
     beside = np.sort([lies_in[:, :-2], lies_in[:, 2:]], axis=0)
     is_rim = (lies_in[:, 1:-1] == 3) & (beside[0] == 0) & (beside[1] >= 2)
-    n_half = np.count_nonzero(np.abs(np.diff(lies_in, axis=1)) == 2)
-    if np.count_nonzero(is_rim) > max(_MOST_RIM * some.size, n_half) and len(np.unique(some[:, 1:-1][is_rim])) > 2:
+    n_half, n_full = (np.count_nonzero(of) for of in (np.abs(np.diff(lies_in, axis=1)) == 2, some == 4 * quarter - 1))
+    rim = some[:, 1:-1][is_rim]
+    if len(rim) > max(_MOST_RIM * some.size, n_half, n_full) and len(np.unique(rim)) > 2:
         return True
     _, *between, n_top = np.bincount(lies_in.ravel(), minlength=4)
     if n_top < _LEAST_APART * min(between):
