@@ -28,8 +28,8 @@ def one_plane(pixels, name: str = "pixels") -> np.ndarray:
     return pixels
 
 
-def whole_numbers(numbers: np.ndarray, name: str, remedy: str) -> np.ndarray:
-    """Return numbers (H, W) as int32, where they can be numbers of nuclei."""
+def whole_numbers(numbers: np.ndarray, name: str, remedy: str, copy: bool = True) -> np.ndarray:
+    """Return numbers (H, W) as int32, where they can be numbers of nuclei; without a `copy` themselves if they are."""
     if numbers.dtype.kind not in "buif":
         raise ImageError(name, f"its pixels are of type {numbers.dtype}", remedy)
     if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
@@ -42,7 +42,7 @@ def whole_numbers(numbers: np.ndarray, name: str, remedy: str) -> np.ndarray:
     if numbers.max().item() > _MOST_NUMBER:
         remedy = "number the nuclei from 1, as skimage.segmentation.relabel_sequential does"
         raise ImageError(name, f"its largest number is {numbers.max():.0f}, and {_MOST_NUMBER} the most", remedy)
-    return numbers.astype(np.int32)
+    return numbers.astype(np.int32, copy=copy)
 
 
 def as_labels(labels, pixels: np.ndarray) -> np.ndarray:
@@ -50,7 +50,8 @@ def as_labels(labels, pixels: np.ndarray) -> np.ndarray:
     labels, remedy = np.asarray(labels), "give a whole number for each pixel, as skimage.measure.label does"
     if labels.dtype.kind not in "iu" or labels.shape != pixels.shape:
         raise SettingError("labels", f"{labels.dtype} {labels.shape} for pixels {pixels.shape}", remedy)
-    return whole_numbers(labels, "labels", remedy)
+    # Those of a large field are held once.
+    return whole_numbers(labels, "labels", remedy, copy=False)
 
 
 def as_picture(pixels) -> np.ndarray:

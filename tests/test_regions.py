@@ -7,8 +7,10 @@ import pytest
 from scipy import ndimage
 from skimage.morphology import grayreconstruct, h_maxima
 
+from cellcycle.arrays import as_labels
 from cellcycle.segmentation import regions, segment
 from cellcycle.segmentation.artefacts import look_over
+from cellcycle.segmentation.ground import ground_of
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.survey import opened
 from cellcycle.simulation import simulate_field
@@ -110,6 +112,21 @@ def test_a_large_picture_is_looked_over_within_a_few_bytes_a_pixel():
         assert tracemalloc.get_traced_memory()[1] < 16 * pixels.size
     finally:
         tracemalloc.stop()
+
+
+def test_the_ground_of_a_large_picture_is_judged_without_a_copy_of_it(monkeypatch):
+    monkeypatch.setattr(regions, "_MOST_PX", 200_000)
+    pixels = np.random.default_rng(0).normal(0.1, 0.01, (3000, 3000)).astype(np.float32)
+    labels = np.zeros(pixels.shape, np.int32)
+    labels[:300, :300] = 1
+    tracemalloc.start()
+    try:
+        ground_of(pixels, labels)
+        assert tracemalloc.get_traced_memory()[1] < 4 * pixels.size
+    finally:
+        tracemalloc.stop()
+    # Nor are labels held twice.
+    assert as_labels(labels, pixels) is labels
 
 
 @pytest.mark.parametrize("n_anaphases", [2, 40])

@@ -7,13 +7,14 @@ from math import isfinite
 from cellcycle.errors import SettingError
 from cellcycle.names import clean_name
 from cellcycle.predict import Settings
+from cellcycle.predict.given import PIXELS_UM
 
 # The longest name of an image, or text of a map, with what tells it apart: a number, a dose.
 _NAME_LENGTH = 160
 # Python reads "1_0", and the digits of other scripts, too.
 _NUMBER = re.compile(r"-?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
-_LEAST_UM, _MOST_UM, _MOST_PLANE = 1e-3, 1e3, 999_999  # of a size as in `Settings`
+_MOST_PLANE = 999_999
 
 
 def settings_of(given, models) -> tuple[str, Settings, str]:
@@ -25,7 +26,7 @@ def settings_of(given, models) -> tuple[str, Settings, str]:
     model = short_text(given, "model") or next(iter(models))
     if model not in models:
         raise SettingError("model", f"{model!r} is unknown", f"there are {', '.join(models)}")
-    size_um = _within("pixel_size_um", short_text(given, "pixel_size_um"), float, _LEAST_UM, _MOST_UM)
+    size_um = _within("pixel_size_um", short_text(given, "pixel_size_um"), float, *PIXELS_UM)
     plane = _within("plane", short_text(given, "plane"), int, 0, _MOST_PLANE)
     said = {name: short_text(given, name).lower() for name in ("slide", "each")}
     for name, text in said.items():

@@ -19,6 +19,9 @@ from cellcycle.nuclei import KINDS, Anchor
 from cellcycle.predict.priors import PRIORS
 from cellcycle.segmentation.fields import BACKENDS
 
+# Sizes that a pixel can have.
+PIXELS_UM = (1e-3, 1e3)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -61,9 +64,9 @@ class Settings:
         sizes = {"pixel size": self.pixel_size_um, "G1 position": self.g1_position, "G1 area": self.g1_area_px}
         for option, value in sizes.items():
             check_size(option, value, or_none=True)
-        if self.pixel_size_um is not None and not 1e-3 <= self.pixel_size_um <= 1e3:
+        if self.pixel_size_um is not None and not PIXELS_UM[0] <= self.pixel_size_um <= PIXELS_UM[1]:
             finding = f"{self.pixel_size_um:g} um is the size of no pixel"
-            raise SettingError("pixel size", finding, "give micrometres, from 0.001 to 1000")
+            raise SettingError("pixel size", finding, "give micrometres, from {:g} to {:g}".format(*PIXELS_UM))
         for option, value in {"channel": self.channel, "plane": self.plane}.items():
             if value is not None and not (option == "channel" and isinstance(value, str)):
                 check_whole(option, value)

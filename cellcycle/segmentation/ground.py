@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellcycle.segmentation.regions import thinned, thinned_extreme
+from cellcycle.segmentation.regions import bands, thinned, thinned_extreme
 
 # Half of the ground as dark as its darkest is harmless; of seven tenths cut off, a third of G1 is called G2.
 _MOST_DARKEST = 0.6
@@ -49,7 +49,7 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     """Judge a picture (H, W) float by its ground and its nuclei, `labels` (H, W) int; few pixels tell nothing."""
     glow, ring, gap, far = (thinned_extreme(labels, px, np.maximum) for px in _REACHES)
     inside = thinned_extreme(labels, _REACHES[0], np.minimum)
-    (down, down_2), (along, along_2) = (_steps(lines) for lines in (pixels, pixels.T))
+    (down, along), (down_2, along_2) = _steps(pixels, 1), _steps(pixels, 2)
     pixels, is_nucleus = thinned(pixels), thinned(labels) > 0
     beside, own = pixels[~is_nucleus], pixels[is_nucleus]
     is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
@@ -66,12 +66,17 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     is_bent |= abs(np.log(max(down_2, tiny) / max(along_2, tiny))) > _MOST_UNEQUAL
     # JPEG at its strongest leaves blocks of one value each, and no noise at all.
     is_smooth = rough < _LEAST_ROUGH and not (rough == 0 and is_cut)
-    return Ground(bool(is_cut), bool(is_smooth), bool(is_bent), is_combed)
+    return Ground(bool(is_cut), bool(is_smooth), bool(is_bent), bool(is_combed))
 
 
-def _steps(lines: np.ndarray) -> list[float]:
-    """Return how much neighbouring lines (H, W) differ, and how much every second ones; nothing where there are few."""
-    return [float(np.abs(lines[n:] - lines[:-n]).mean()) if len(lines) > 2 else 0.0 for n in (1, 2)]
+def _steps(pixels: np.ndarray, n: int) -> np.ndarray:
+    """Return how much every n-th of the rows of a picture (H, W) differ, and of its columns; 0 where there are few."""
+    total = np.zeros(2)
+    for band in bands(pixels):
+        rows, part = pixels[band.start : band.stop + n], pixels[band]
+        total += np.abs(rows[n:] - rows[:-n]).sum(dtype=float), np.abs(part[:, n:] - part[:, :-n]).sum(dtype=float)
+    (height, width), is_enough = pixels.shape, np.array(pixels.shape) > 2
+    return np.where(is_enough, total / np.maximum([(height - n) * width, height * (width - n)], 1), 0.0)
 
 
 def roughness(pixels: np.ndarray, is_ground: np.ndarray) -> float:
