@@ -259,8 +259,9 @@ def draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np
     return unit_of, _times(int(unit_of.max()) + 1, n_samples, seed)
 
 
-# All scores of a table are of the same units; drawing them (and the trainings, and both) is most of the work.
-@lru_cache(maxsize=3)
+# All scores of a table are of the same units, its recalls of those of a class; drawing them (and the trainings, and
+# both) is most of the work.
+@lru_cache(maxsize=12)
 def _times(n_units: int, n_samples: int, seed: int) -> np.ndarray:
     drawn = np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
     drawn = drawn.astype(np.min_scalar_type(drawn.max()))
