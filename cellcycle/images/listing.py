@@ -11,7 +11,7 @@ from cellcycle.errors import ImageError
 from cellcycle.images.formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES, one_line
 from cellcycle.images.maps import masks_among
 from cellcycle.images.naming import folders_below
-from cellcycle.images.omezarr import described, is_ome_zarr, parts_of
+from cellcycle.images.omezarr import is_ome_zarr, parts_of, told_in
 from cellcycle.images.plates import fields_of
 from cellcycle.images.remote import images_at, is_url
 from cellcycle.images.writing import FIGURE, has_mark
@@ -53,13 +53,15 @@ def list_images(
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        if is_ome_zarr(root):
+        said = told_in(root)
+        if "multiscales" in said:
             folders.clear()
             found.append(Path(root))
             continue
-        if absent is not None:
-            told |= _parts_of(Path(root))
-        bare += [Path(root)] * (root.lower().endswith(".zarr") and _says_nothing(Path(root)))
+        if absent is not None and said.keys() & {"plate", "well"}:
+            with suppress(ImageError), one_line(root):
+                told[Path(root)] = [Path(root, name) for name in parts_of(said)]
+        bare += [Path(root)] * (root.lower().endswith(".zarr") and not said)
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         waiting += [path for path in (Path(root, name) for name in folders) if path.is_symlink()]
         found += [Path(root, name) for name in names if not _is_hidden(name) and name.lower().endswith(suffixes)]
@@ -71,22 +73,6 @@ def list_images(
         absent += (ImageError(path, "its plate tells of it, but has no such image", "copy it again")
                    for path in sorted(set().union(*told.values()) - there))  # fmt: skip
     return sorted(path for path in found if not (path.suffix == ".png" and has_mark(path, FIGURE)))
-
-
-def _says_nothing(folder: Path) -> bool:
-    """Say whether a folder has no description of an OME-Zarr that can be read."""
-    with suppress(ImageError, OSError):
-        return not described(folder)[0]
-    return True
-
-
-def _parts_of(folder: Path) -> dict[Path, list[Path]]:
-    """Return of a plate or well of OME-Zarr the wells or images of which it tells, by its folder; of others nothing."""
-    with suppress(ImageError), one_line(folder):
-        told = described(folder)[0]
-        if told.keys() & {"plate", "well"}:
-            return {folder: [folder / name for name in parts_of(told)]}
-    return {}
 
 
 def _is_hidden(name: str) -> bool:

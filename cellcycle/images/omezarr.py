@@ -7,9 +7,10 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import inf, prod
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,6 @@ _DESCRIPTIONS = (*OF_ARRAY, ".zattrs")
 # More levels are looked at of none.
 MOST_LEVELS = 30
 _MOST_BYTES = 8_000_000
-# More than any store has.
-_ANY_BYTES = 1 << 62
 _CODECS = {
     2: {"blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "shuffle", "delta"},
     3: {"bytes", "transpose", "blosc", "gzip", "zstd", "crc32c", "sharding_indexed"},
@@ -37,10 +36,7 @@ _REMEDY = "export the image again, or as OME-TIFF"
 
 def is_ome_zarr(folder) -> bool:
     """Say whether a folder is an OME-Zarr image; not a plate or collection of them."""
-    try:
-        return "multiscales" in described(Path(folder))[0]
-    except (ImageError, OSError):
-        return False
+    return "multiscales" in told_in(folder)
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,8 @@ class Opened:
     stack: Stack
 
 
-def opened(path: Path, n_bytes: int | None = None) -> Opened:
-    """Open an image of so many bytes; None: of what has no chunks yet, and whose description alone is judged."""
+def opened(path: Path, n_bytes: float = inf) -> Opened:
+    """Open an image of so many bytes; without them one that has no chunks yet, whose description alone is judged."""
     told, version = described(path)
     if "multiscales" not in told:
         what = "a plate, whose images lie in its wells" if "plate" in told else "no OME-Zarr image"
@@ -65,9 +61,9 @@ def opened(path: Path, n_bytes: int | None = None) -> Opened:
     level = full_level(path, image["datasets"])
     folder = _inside(path, level["path"])
     about = sum(file.stat().st_size for file in folder.glob("*") if file.name in _DESCRIPTIONS)
-    if n_bytes is not None and bytes_of(folder) <= about:
+    if n_bytes < inf and bytes_of(folder) <= about:
         raise ImageError(path, f"{level['path']} in it holds no pixels: its chunks were not copied", "copy it again")
-    shape = _judge_array(path, folder, version, axes, _ANY_BYTES if n_bytes is None else n_bytes)
+    shape = _judge_array(path, folder, version, axes, n_bytes)
     sizes = dict(zip(axes, shape, strict=True))
     remedy = "run: pip install 'cellcycle[zarr]'  (or export it as OME-TIFF)"
     with needing(path, "OME-Zarr needs the package zarr", remedy, ImageError):
@@ -158,6 +154,13 @@ def described(path: Path) -> tuple[dict, int]:
     raise ImageError(path, "this is a folder, not an image", "name a file in it")
 
 
+def told_in(folder) -> dict:
+    """Return what a folder says of its image, well or plate of OME-Zarr; nothing where it is none, or damaged."""
+    with suppress(ImageError, OSError):
+        return described(Path(folder))[0]
+    return {}
+
+
 def parts_of(told: dict) -> list[str]:
     """Return the folders of which an OME-Zarr tells: of a plate its wells, of a well its images, else none."""
     kind, parts = ("plate", "wells") if "plate" in told else ("well", "images")
@@ -200,7 +203,7 @@ def _inside(path: Path, name) -> Path:
     return path / str(name)
 
 
-def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: int) -> tuple[int, ...]:
+def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: float) -> tuple[int, ...]:
     """Hold what the array of level 0 announces against the files; return its shape."""
     said = _json(folder / ("zarr.json" if version == 3 else ".zarray"))
     if version == 3:

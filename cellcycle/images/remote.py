@@ -25,6 +25,7 @@ from cellcycle.images.omezarr import (
     is_below,
     opened,
     parts_of,
+    told_in,
 )
 from cellcycle.images.stacks import Stack
 
@@ -127,7 +128,7 @@ def told_above(url: str, is_called_so: bool) -> dict:
             if url not in _listed_at and (refusal is None or (status < 500 and not is_unsure)):
                 return {}
             raise DataError(url, error.finding, error.remedy) from error
-        return described(folder)[0]
+        return told_in(folder)
 
 
 def state_at(url: str) -> list[str]:

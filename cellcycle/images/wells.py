@@ -13,7 +13,7 @@ from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.formats import is_tiff, judge, one_line
 from cellcycle.images.makers import ALONE, FIELD_NUMBER, PART_OF_PLATE, WELL_RULES
-from cellcycle.images.omezarr import OF_GROUP, PLATE_REMEDY, described, wells_told
+from cellcycle.images.omezarr import PLATE_REMEDY, told_in, wells_told
 from cellcycle.images.remote import is_of_file, is_url, told_above
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import n_alike, shown_name
@@ -267,9 +267,7 @@ def _stated(name: str, of_folders: dict[str, dict]) -> Place:
 def _told(folder: str, well: str, of_folders: dict[str, dict]) -> dict:
     """Return what a folder or URL of an OME-Zarr, around a `well`, says of itself; it is looked at once."""
     if folder not in of_folders:
-        of_folders[folder] = {}
-        if is_url(folder) or any(Path(folder, file).is_file() for file in OF_GROUP):
-            of_folders[folder] = told_above(folder, bool(well)) if is_url(folder) else described(Path(folder))[0]
+        of_folders[folder] = told_above(folder, bool(well)) if is_url(folder) else told_in(folder)
     return of_folders[folder]
 
 
