@@ -5,6 +5,7 @@ Hashes that are known stand here. One that is not is recorded at the first downl
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,11 +75,11 @@ def fetch(name: str, agree: bool = False) -> tuple[Path, list[str]]:
     """
     known, folder = of_name(name), public_dir() / name
     facts = _facts(folder)
-    if not (agree or "agreed" in facts):
-        finding = f"its licence is {licence_of(name)}; nobody has agreed to it here"
-        raise DataError(name, finding, f"read {known.page}, then: cellcycle data fetch {name} --agree")
     if "agreed" not in facts:
         facts["agreed"] = licence_of(name)
+        if not agree:
+            finding = f"its licence is {facts['agreed']}; nobody has agreed to it here"
+            raise DataError(name, finding, f"read {known.page}, then: cellcycle data fetch {name} --agree")
     _write_facts(folder, facts)
     notes = []
     for file, (url, expected) in _archives(known, folder, facts).items():
@@ -180,10 +181,8 @@ def licence_of(name: str) -> str:
     """Return the licence of a set in words: for a Zenodo record the one that it states, where it can be asked."""
     known = of_name(name)
     if known.record:
-        try:
+        with suppress(requests.RequestException, ValueError, KeyError, TypeError):
             return f"{shown(_record(known)['metadata']['license']['id'])}, as its Zenodo record states"
-        except (requests.RequestException, ValueError, KeyError, TypeError):
-            pass
     return known.licence
 
 

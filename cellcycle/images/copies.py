@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from cellcycle.images.makers import PROJECTED
@@ -80,10 +81,9 @@ def _is_twin(file: str, best: str) -> bool:
 
 
 def _is_smaller(file: str, best: str) -> bool:
-    try:
+    with suppress(OSError, ValueError):
         return os.path.getsize(file) < _SMALLER * os.path.getsize(best)
-    except (OSError, ValueError):
-        return False
+    return False
 
 
 def origin_of(file: str) -> tuple[tuple[str, str], tuple]:

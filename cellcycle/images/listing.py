@@ -131,11 +131,11 @@ def expand(
 
 def _file_of(path: str):
     """Return what is the same for all names of one file."""
-    try:
+    with suppress(OSError, ValueError):
         found = os.stat(path)
-    except (OSError, ValueError):
-        return os.path.abspath(path)
-    return (found.st_dev, found.st_ino) if found.st_ino else os.path.abspath(path)
+        if found.st_ino:
+            return found.st_dev, found.st_ino
+    return os.path.abspath(path)
 
 
 def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:

@@ -250,17 +250,14 @@ def group_of(folder: str, columns: dict, of_map: str = "") -> str:
 def _stated(name: str, of_folders: dict[str, dict]) -> Place:
     """Return the place of an image by its metadata."""
     path = Path(name)
-    try:
-        with one_line(path):
-            if is_tiff(path):
-                plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
-                well = well_name(f"{ROWS[row]}{column + 1}") if 0 <= row < len(ROWS) else ""
-                return Place(shown_name(plate), well, "OME-XML", folder=os.path.dirname(whole_path(name)))
-            if path.is_dir() or (is_url(name) and not is_of_file(name)):
-                return _in_plate(name, of_folders)
-    except ImageError:
-        # Whatever is wrong with the file, reading it says so.
-        pass
+    # Whatever is wrong with the file, reading it says so.
+    with suppress(ImageError), one_line(path):
+        if is_tiff(path):
+            plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
+            well = well_name(f"{ROWS[row]}{column + 1}") if 0 <= row < len(ROWS) else ""
+            return Place(shown_name(plate), well, "OME-XML", folder=os.path.dirname(whole_path(name)))
+        if path.is_dir() or (is_url(name) and not is_of_file(name)):
+            return _in_plate(name, of_folders)
     return Place()
 
 

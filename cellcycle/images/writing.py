@@ -3,6 +3,7 @@
 import os
 import re
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
@@ -58,15 +59,13 @@ def origin_of(path) -> str:
 
 def _ends(path) -> bytes:
     """Return the beginning and the end of a file, nothing of what is none."""
-    try:
-        if not os.path.isfile(path):
-            return b""
-        with open(path, "rb") as stream:
+    # A pipe would be waited for.
+    if os.path.isfile(path):
+        with suppress(OSError, ValueError), open(path, "rb") as stream:
             head = stream.read(_MARKED_BYTES)
             stream.seek(-min(_MARKED_BYTES, os.path.getsize(path)), os.SEEK_END)
             return head + stream.read()
-    except (OSError, ValueError):
-        return b""
+    return b""
 
 
 def refuse_unmarked(path, mark: str, what: str, remedy: str) -> None:
