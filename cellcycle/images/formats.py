@@ -147,22 +147,18 @@ def _open_pillow(path: Path, as_numbers: bool) -> Stack:
 
 def _decode(path: Path, image, as_numbers: bool) -> np.ndarray:
     """Return the pixels of an opened Pillow image as (H, W) or (H, W, channels)."""
-    if image.format == "PNG" and _is_deep_colour(path):
+    if image.format == "PNG":
+        with open(path, "rb") as file:
+            bits, colours = file.read(26)[24:]
         # Pillow cuts PNGs of 16 bits with several channels down to 8.
-        import imagecodecs
+        if bits == 16 and colours:
+            import imagecodecs
 
-        with quiet():
-            return imagecodecs.png_decode(path.read_bytes())
+            with quiet():
+                return imagecodecs.png_decode(path.read_bytes())
     if image.mode == "P" and not as_numbers:
         image = image.convert("RGBA")
     return np.asarray(image.convert("RGB") if image.mode == "CMYK" else image)
-
-
-def _is_deep_colour(path: Path) -> bool:
-    """Say whether a PNG has 16 bits and more than one channel (bytes 24 and 25 of its header)."""
-    with open(path, "rb") as file:
-        header = file.read(26)
-    return header[24] == 16 and header[25] != 0
 
 
 def _open_vendor(path: Path) -> Stack:

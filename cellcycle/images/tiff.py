@@ -64,7 +64,8 @@ def _opened(path: Path, omexml: str | None = None):
 def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     index = _largest_series(path, tiff, as_numbers)
     series = tiff.series[index]
-    sizes = dict(zip(_axes_of(series), series.shape, strict=True))
+    planes = _Planes(tiff, series, as_numbers)
+    sizes = planes.sizes
     refuse_oversize(path, sizes["Y"], sizes["X"], prod(series.shape) * series.dtype.itemsize, path.stat().st_size)
     colours = series.keyframe.photometric
     if colours not in _READ:
@@ -74,7 +75,6 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         raise ImageError(path, "several of its channels are colour pictures", "export the channels as gray")
     if (tiff.mdgel_metadata or {}).get("FileTag") == 2:
         raise ImageError(path, "its numbers are square roots, as scanners of gels write them", "export intensities")
-    planes = _Planes(tiff, series, as_numbers)
     if min(sizes["Y"], sizes["X"]) <= _MOST_SAMPLES < planes.n:
         finding = f"its {planes.n} planes have {sizes['Y']} x {sizes['X']} pixels, as of a saved array (H, W, channels)"
         raise ImageError(path, finding, "save it with its channels first, as (channels, H, W)")
@@ -109,11 +109,6 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
         missing=planes.missing,
     )
     return _slices_as_channels(stack, labels)
-
-
-def _axes_of(series) -> str:
-    """Return a letter for each axis; to `tifffile` all are Q of which nothing is said, as of an array (5, 2, H, W)."""
-    return "".join(chr(ord("a") + k) if axis == "Q" else axis for k, axis in enumerate(series.axes))
 
 
 def _described(tiff, series, n_channels: int) -> tuple[list[str], tuple, str]:
@@ -203,7 +198,8 @@ class _Planes:
 
     def __init__(self, tiff, series, as_numbers: bool):
         self.series, self.page, self.path = series, series.keyframe, tiff.filehandle.path
-        self.axes = _axes_of(series)
+        # To `tifffile` all are Q of which nothing is said, as of an array (5, 2, H, W).
+        self.axes = "".join(chr(ord("a") + k) if axis == "Q" else axis for k, axis in enumerate(series.axes))
         self.leading = [axis for axis in self.axes if axis not in self.page.axes]
         self.inner = [axis for axis in self.axes if axis in self.page.axes]
         self.sizes = dict(zip(self.axes, series.shape, strict=True))
