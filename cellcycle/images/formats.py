@@ -44,7 +44,7 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
         # Decoders warn of what is odd in a file; either it is read or one line says why not.
         warnings.simplefilter("ignore")
         if os.path.isdir(path):
-            yield opened(path, bytes_of(path)).stack
+            yield opened(path, bytes_of(path))[0]
             return
         signature = _signature(path)
         if path.suffix.lower() in VENDOR_SUFFIXES:

@@ -6,9 +6,9 @@ A stranger's store may name any codec (one unpickles), lead out of its folder by
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import inf, prod
 from pathlib import Path
@@ -39,17 +39,11 @@ def is_ome_zarr(folder) -> bool:
     return "multiscales" in told_in(folder)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The full resolution of an OME-Zarr image: its array in zarr, the letters of its axes, and its planes."""
+def opened(path: Path, n_bytes: float = inf) -> tuple[Stack, Callable[[Mapping[str, Sequence[int]]], list[str]]]:
+    """Open an image of so many bytes; without them one that has no chunks yet, whose description alone is judged.
 
-    array: object
-    axes: str
-    stack: Stack
-
-
-def opened(path: Path, n_bytes: float = inf) -> Opened:
-    """Open an image of so many bytes; without them one that has no chunks yet, whose description alone is judged."""
+    With it is returned what says which chunks hold some indices of axes, and all of those that are not named.
+    """
     told, version = described(path)
     if "multiscales" not in told:
         what = "a plate, whose images lie in its wells" if "plate" in told else "no OME-Zarr image"
@@ -76,6 +70,7 @@ def opened(path: Path, n_bytes: float = inf) -> Opened:
         pixels = np.asarray(array[tuple(at.get(axis, slice(None)) for axis in axes)])
         return pixels if axes.index("y") < axes.index("x") else pixels.T
 
+    keys_of = partial(_chunk_keys, path, array, axes)
     labels = [channel.get("label") for channel in (told.get("omero") or {}).get("channels", [])]
     pixel_size_um, note = usable_size(*(_edge_um(image, level, axes.index(a), units[a]) for a in "xy"))
     stack = Stack(
@@ -87,9 +82,9 @@ def opened(path: Path, n_bytes: float = inf) -> Opened:
         pixel_size_um=pixel_size_um,
         z_um=(_edge_um(image, level, axes.index("z"), units["z"]) if "z" in axes else None) or np.nan,
         note=note,
-        missing=lambda t, c, z: _missing(folder, Opened(array, axes, stack), {"t": [t], "c": [c], "z": z}),
+        missing=lambda t, c, z: _missing(folder, array.fill_value, keys_of({"t": [t], "c": [c], "z": z}), len(z)),
     )
-    return Opened(array, axes, stack)
+    return stack, keys_of
 
 
 def full_level(path: Path, levels: list[dict]) -> dict:
@@ -107,28 +102,23 @@ def full_level(path: Path, levels: list[dict]) -> dict:
     return max(levels[:MOST_LEVELS], key=n_pixels) if n_pixels(levels[0]) else levels[0]
 
 
-def chunk_keys(found: Opened, wanted: Mapping[str, Sequence[int]]) -> list[str]:
-    """Return the names of the chunks that hold the wanted indices of some axes, and all of the others."""
-    array = found.array
-    pieces = array.shards or array.chunks
+def _chunk_keys(path: Path, array, axes: str, wanted: Mapping[str, Sequence[int]]) -> list[str]:
     at = []
-    for axis, size, piece in zip(found.axes, array.shape, pieces, strict=True):
+    for axis, size, piece in zip(axes, array.shape, array.shards or array.chunks, strict=True):
         indices = wanted.get(axis, range(size))
         at.append(range(indices[0] // piece, indices[-1] // piece + 1))
     if (n_chunks := prod(map(len, at))) > MOST_FILES:
-        raise ImageError(found.stack.path, f"it lies in {n_chunks:,} chunks", "export it with larger chunks")
+        raise ImageError(path, f"it lies in {n_chunks:,} chunks", "export it with larger chunks")
     return list(map(array.metadata.encode_chunk_key, product(*at)))
 
 
-def _missing(folder: Path, found: Opened, wanted: Mapping[str, Sequence[int]]) -> str:
+def _missing(folder: Path, filled: float, keys: list[str], n_planes: int) -> str:
     """Say how many chunks of some planes are not stored: empty ones need not be, but a copy may have stopped."""
-    keys = chunk_keys(found, wanted)
     # An empty file is what a copy to a full disk leaves of a chunk, and of a shard zarr reads it as nothing.
     n_missing = sum(not ((folder / key).is_file() and (folder / key).stat().st_size) for key in keys)
     if not n_missing:
         return ""
-    planes = "planes" if len(wanted["z"]) > 1 else "plane"
-    filled = found.array.fill_value
+    planes = "planes" if n_planes > 1 else "plane"
     return f"{n_missing} of {len(keys)} chunks of the {planes} are not stored: they are read as {filled or 0:g}"
 
 

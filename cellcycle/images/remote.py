@@ -19,7 +19,6 @@ from cellcycle.images.omezarr import (
     MOST_LEVELS,
     OF_ARRAY,
     OF_GROUP,
-    chunk_keys,
     described,
     full_level,
     is_below,
@@ -194,8 +193,8 @@ def _copy_level(url: str, path: Path, wanted) -> None:
             any(_copy(f"{url}/{name}/{file}", path / name / file, is_open=True) for file in OF_ARRAY)
         level = full_level(path, levels)["path"] if levels else ""
         # What is wrong with it is said here, before many chunks are asked for.
-        found = opened(path)
-    keys = chunk_keys(found, wanted(found.stack))
+        stack, keys_of = opened(path)
+    keys = keys_of(wanted(stack))
     # A chunk that is not there is one of background.
     at_once(lambda key: _copy(f"{url}/{level}/{key}", path / level / key, is_open=True), keys)
 
