@@ -124,12 +124,15 @@ def _files_of(table: pd.DataFrame, folder: Path) -> tuple[dict[int, Path], dict[
 
 
 def _looked_at(file: Path, pictures: dict, as_found: dict[Path, str]) -> tuple[list[LabelledField], list[str]]:
-    """Find the nuclei of the pictures that rows name; return with what `predict` would read each, too."""
+    """Find the nuclei of the pictures that rows name; return also the plate or folder with which each is read."""
     keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
-    called = picture_names(keys)
-    groups, wells = _read_together([as_found[path] for path, *_ in pictures])
-    each = zip(keys, wells, pictures.values(), strict=True)
-    return [_found(file, key[0], called[key], plane, named, well) for key, well, (plane, named) in each], groups
+    called, paths = picture_names(keys), [as_found[path] for path, *_ in pictures]
+    places = stated_places(paths, places_of(paths))
+    fields = [
+        _found(file, key[0], called[key], plane, named, (place.plate, place.well) if place.well else ())
+        for key, place, (plane, named) in zip(keys, places, pictures.values(), strict=True)
+    ]
+    return fields, [group_of(os.path.dirname(path), asdict(at)) for path, at in zip(paths, places, strict=True)]
 
 
 def _are_of_others(file: Path, fields: list[LabelledField], asked: list[pd.DataFrame], lost: list[int]) -> bool:
@@ -173,13 +176,6 @@ def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[s
         known, rows = pictures.get(key, (plane, None))
         pictures[key] = known, named if rows is None else pd.concat([rows, named])
     return pictures, bad
-
-
-def _read_together(paths: list[str]) -> tuple[list[str], list[tuple]]:
-    """Return with what `predict` would read each picture, its plate or folder, and its well if known."""
-    places = stated_places(paths, places_of(paths))
-    groups = [group_of(os.path.dirname(path), asdict(place)) for path, place in zip(paths, places, strict=True)]
-    return groups, [(place.plate, place.well) if place.well else () for place in places]
 
 
 def _found(file: Path, image: str, name: str, plane: Plane, named: pd.DataFrame, well: tuple) -> LabelledField:
