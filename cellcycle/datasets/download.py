@@ -96,11 +96,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _unpack_into(archive: Path, folder: Path, name: Path) -> None:
-    """Unpack an archive; refuse members that would be written elsewhere, links, and what is small only when packed.
-
-    An error calls it by `name`.
-    """
-    damaged = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+    """Unpack an archive, called `name`; refuse members that lie elsewhere, links, and what swells without measure."""
     try:
         with zipfile.ZipFile(archive) as packed:
             members = packed.infolist()
@@ -115,5 +111,5 @@ def _unpack_into(archive: Path, folder: Path, name: Path) -> None:
                 finding = f"{len(members)} files of {size} bytes in {packed_size} bytes"
                 raise DataError(name, finding, "do not use this archive")
             packed.extractall(folder)
-    except damaged as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise DataError(name, f"no ZIP archive, or a damaged one ({error})", "fetch the set again") from error

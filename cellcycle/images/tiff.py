@@ -32,10 +32,7 @@ _READ = (0, 1, 2, 3, 6)
 
 @contextmanager
 def open_tiff(path: Path, as_numbers: bool = False) -> Iterator[Stack]:
-    """Open a TIFF file of any kind as a `Stack`, whose planes can be loaded while the context is open.
-
-    Refused are several fields of view, of one size or not, and a size that cannot be true.
-    """
+    """Open a TIFF file of any kind as a `Stack`, whose planes can be loaded while the context is open."""
     with _opened(path) as tiff:
         header = read_header(path, tiff) if tiff.is_ome else None
         if header is None or not header.is_cut:
