@@ -403,6 +403,16 @@ def test_a_hostile_store_is_refused_in_one_line(tmp_path, kind):
     assert "\n" not in str(caught.value) and "a.zarr" in str(caught.value)
 
 
+@pytest.mark.parametrize("said", [{"attributes": [1]}, {"attributes": {"ome": [1]}}, {"attributes": "plate"}])
+def test_a_description_of_another_kind_takes_no_image_beside_it(tmp_path, said):
+    store(tmp_path / "a.zarr")
+    (tmp_path / "b.zarr").mkdir()
+    (tmp_path / "b.zarr/zarr.json").write_text(json.dumps(said))
+    assert expand([tmp_path]) == [str(tmp_path / "a.zarr"), str(tmp_path / "b.zarr")]
+    with pytest.raises(ImageError, match="no OME-Zarr image"):
+        read_plane(tmp_path / "b.zarr")
+
+
 def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
     path = store(tmp_path / "a.zarr", PIXELS[0, 0], axes="yx", names=[])
     monkeypatch.setattr("cellcycle.images.bounded.is_confined", lambda: True)

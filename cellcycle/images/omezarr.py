@@ -139,7 +139,8 @@ def described(path: Path) -> tuple[dict, int]:
     for name, version in zip(OF_GROUP, (3, 2), strict=True):
         if (path / name).is_file():
             found = _json(path / name)
-            found = (found.get("attributes") or {}).get("ome") if version == 3 else found
+            for key in ("attributes", "ome") if version == 3 else ():
+                found = found.get(key) if isinstance(found, dict) else None
             return (found if isinstance(found, dict) else {}), version
     raise ImageError(path, "this is a folder, not an image", "name a file in it")
 
