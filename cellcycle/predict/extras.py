@@ -92,15 +92,12 @@ class Extras:
         for what, path in targets.items():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _WRITERS[what](path, prediction, classes, self._origin(prediction.plane.path, path))
+                origin = _origin(prediction.plane.path, path)
+                origin += f"{_READ}{self.read}" if origin and self.read else ""
+                _WRITERS[what](path, prediction, classes, origin)
             except (CellCycleError, OSError, MemoryError) as error:
                 problems.append(f"no {what}: {error}")
         return "; ".join(problems)
-
-    def _origin(self, image: str, target: Path) -> str:
-        """Return where an image lies, see `_origin`, and what of it was read."""
-        where = _origin(image, target)
-        return f"{where}{_READ}{self.read}" if where and self.read else where
 
     def _other_origin(self, path: Path, image) -> str:
         """Return of which other image, or channel or plane of this one, a file was made; else nothing."""

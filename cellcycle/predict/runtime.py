@@ -16,21 +16,19 @@ _BATCH = 8
 
 
 class Runtime:
-    """A loaded model: inputs in, probabilities out; a graph that ONNX Runtime refuses is a `CheckpointError`."""
+    """A loaded model: inputs in, probabilities out.
+
+    A graph that ONNX Runtime refuses, or that takes or gives something else than the card says, is a `CheckpointError`.
+    """
 
     def __init__(self, checkpoint: Checkpoint):
-        self._session = open_graph(checkpoint.graph)
-        self._check_shapes(checkpoint)
-
-    def _check_shapes(self, checkpoint: Checkpoint) -> None:
-        """Refuse a graph that takes or gives something else than the card says, in words or when it is tried."""
-        given = {i.name: i for i in self._session.get_inputs()}
-        rule = checkpoint.input_rule
+        self._graph, self._n_classes, rule = checkpoint.graph, len(checkpoint.classes), checkpoint.input_rule
+        self._session = open_graph(self._graph)
+        self._takes = {i.name: i.shape[1:] for i in self._session.get_inputs()}
         wanted = {"images": [checkpoint.card["network"].get("channels"), rule.size_px, rule.size_px]}
-        if "measurements" in given:
+        if "measurements" in self._takes:
             wanted["measurements"] = [len(rule.measurements)]
-        self._graph, self._takes, self._n_classes = checkpoint.graph, tuple(given), len(checkpoint.classes)
-        if {name: list(i.shape[1:]) for name, i in given.items()} != wanted:
+        if self._takes != wanted:
             raise CheckpointError(self._graph, "its inputs are not those of the card", REMEDY)
         try:
             logits = self._logits({name: np.zeros((2, *shape), np.float32) for name, shape in wanted.items()}, 2)
@@ -46,7 +44,11 @@ class Runtime:
         logits = []
         for start in range(0, len(inputs), _BATCH):
             part = inputs[start : start + _BATCH]
-            given = {"images": self._channels(part.images), "measurements": part.measurements}
+            images = part.images
+            if images.shape[1] == 1:
+                # A gray image as red, green and blue alike.
+                images = np.repeat(images, self._takes["images"][0], axis=1)
+            given = {"images": images, "measurements": part.measurements}
             logits.append(self._logits({name: given[name] for name in self._takes}, len(part)))
         return softmax(np.concatenate(logits))
 
@@ -55,11 +57,6 @@ class Runtime:
         if found.shape != (n, self._n_classes) or found.dtype.kind != "f":
             raise CheckpointError(self._graph, "it does not give one number a class and nucleus", REMEDY)
         return found.astype(np.float64)
-
-    def _channels(self, images: np.ndarray) -> np.ndarray:
-        """Return images with as many channels as the model takes: a gray one as red, green and blue alike."""
-        wanted = self._session.get_inputs()[0].shape[1]
-        return np.repeat(images, wanted, axis=1) if images.shape[1] == 1 and wanted != 1 else images
 
 
 @lru_cache(maxsize=4)
