@@ -170,7 +170,7 @@ def clear_leftovers(folder) -> None:
     with contextlib.suppress(OSError):
         for work in [Path(folder, name) for name in os.listdir(folder) if _UNFINISHED.fullmatch(name)]:
             with contextlib.suppress(OSError):
-                lock = _lock(work)
+                lock = hold(work, getattr(os, "O_NOFOLLOW", 0))
                 if lock is not None:
                     _remove(work)
                     os.close(lock)
@@ -189,8 +189,10 @@ def _locked(final: Path, is_folder: bool) -> Iterator[Path]:
             work.mkdir()
         else:
             os.close(os.open(work, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
-        lock = _lock(work)
-        # Another run may have taken it for a leftover in between.
+        lock = None
+        # Another run may take it for a leftover, and away, in between.
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            lock = hold(work)
         if os.path.lexists(work):
             break
         if lock is not None:
@@ -201,13 +203,6 @@ def _locked(final: Path, is_folder: bool) -> Iterator[Path]:
         _remove(work)
         if lock is not None:
             os.close(lock)
-
-
-def _lock(work: Path) -> int | None:
-    """Do as `hold`, but return None where another holds it, too."""
-    with contextlib.suppress(BlockingIOError):
-        return hold(work, getattr(os, "O_NOFOLLOW", 0))
-    return None
 
 
 @contextlib.contextmanager

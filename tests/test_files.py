@@ -159,6 +159,23 @@ def test_the_next_run_clears_what_a_killed_one_left_and_nothing_else(tmp_path, e
     assert [f.name for f in tmp_path.iterdir()] == [".unfinished-notes.txt"]
 
 
+@pytest.mark.parametrize("whole", [files.whole_file, files.whole_folder])
+def test_what_another_run_takes_for_a_leftover_before_it_is_held_is_made_anew(tmp_path, monkeypatch, whole):
+    hold, taken = files.hold, []
+
+    def hold_late(work, *flags):
+        if not taken:
+            taken.append(work)
+            work.rmdir() if work.is_dir() else work.unlink()
+        return hold(work, *flags)
+
+    monkeypatch.setattr(files, "_cleared", {str(tmp_path)})
+    monkeypatch.setattr(files, "hold", hold_late)
+    with whole(tmp_path / "a") as work:
+        assert work.exists() and work not in taken
+    assert os.listdir(tmp_path) == ["a"]
+
+
 def test_sha256_of(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea")
