@@ -27,9 +27,9 @@ def readable(score: str) -> str:
 def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
     """Return the calls (rows,) of a run for one score, by the rule of `metrics.call`.
 
-    The shares of its test images are the prior. A run on D3 was trained under equal shares, any other under those of
-    its data. `score` is a key of `metrics.SCORES`, or `recall_<class>`: from the calls for balanced accuracy, which is
-    their mean. `as_trained` gives the most probable class under the shares of training instead, whatever the score.
+    The shares of its test images are the prior; a run on D3 was trained under equal shares, any other under those of
+    its data. `score` is a key of `metrics.SCORES`, or `recall_<class>`, called as for their mean, balanced accuracy.
+    `as_trained` gives the most probable class under the shares of training instead.
     """
     if as_trained:
         return record.predicted
@@ -56,8 +56,8 @@ def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
 def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
     """Return a score of a run with its 95 % interval; arguments as in `calls`.
 
-    Where all nuclei of a class were found, or none, a bootstrap has nothing to draw from; the interval of the recall
-    is then the exact binomial one of as many trials as units hold the class.
+    Where all nuclei of a class were found, or none, a bootstrap has nothing to draw from: the interval is then the
+    exact binomial one of as many trials as units hold the class.
     """
     found = _estimate(record, score, calls(record, score, as_trained))
     if score.startswith(_RECALL) and found.value in (0, 1):

@@ -1,9 +1,8 @@
 """Where a network looks, and what it goes by: maps with the checks that such maps need.
 
-A map that looks sensible proves nothing: some methods draw the outline of whatever they are shown, even for a
-network with random weights. So every map here can be set beside that of a network with random weights or one
-trained on shuffled labels, beside a second method that works in another way, and against pictures in which the
-place that matters is known.
+A map that looks sensible proves nothing: some methods draw the outline of whatever they are shown. So each can be set
+beside that of a network with random weights, or trained on shuffled labels, beside another method, and against pictures
+in which the place that matters is known.
 
 Sources: Selvaraju RR et al. Grad-CAM. ICCV (2017); Zeiler MD, Fergus R. Visualizing and understanding
 convolutional networks. ECCV (2014), occlusion; Adebayo J et al. Sanity checks for saliency maps. NeurIPS (2018).
@@ -38,10 +37,10 @@ _ROUNDING = 1e-5
 def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
     """Return where each image speaks for a class (N, by default the network's call), by Grad-CAM: maps (N, H, W).
 
-    The activations of the deepest layer whose maps are at least 8 px wide, each weighted by how much it raises
-    the class's logit; negative sums are cut off. A network without convolutions has no such layer: for it the
-    positive part of gradient times input stands in. Maps run from 0 to 1, the largest value of each; all 0 where
-    nothing speaks for the class. `inputs` are `Inputs` or images (N, C, H, W) of a fitted `NetworkClassifier`.
+    The activations of the deepest layer whose maps are at least 8 px wide, each weighted by how much it raises the
+    class's logit, or of a network without convolutions gradient times input; the positive part. Maps run from 0 to 1,
+    the largest value of each, or are all 0. `inputs` are `Inputs` or images (N, C, H, W) of a fitted
+    `NetworkClassifier`.
     """
     attr = _captum()
     given, classes = _checked(classifier, inputs, classes)
@@ -61,9 +60,8 @@ def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
 def occlusion(classifier, inputs, classes=None, window_px: int | None = None) -> np.ndarray:
     """Return how much the probability of a class falls when a patch of the image is covered with background.
 
-    Maps and arguments are as in `grad_cam`; where covering raises the probability a map is 0, and all of it where no
-    patch lowers it by more than rounding may. The patch, by default an eighth of the image wide, moves by half its
-    side.
+    Maps and arguments are as in `grad_cam`; a map is 0 where covering raises the probability, and all of it where no
+    patch lowers it by more than rounding may. The patch, an eighth of the image wide, moves by half its side.
     """
     attr = _captum()
     given, classes = _checked(classifier, inputs, classes)
@@ -89,10 +87,7 @@ def occlusion(classifier, inputs, classes=None, window_px: int | None = None) ->
 
 
 def with_random_weights(classifier, part: str = "all", seed: int = 0):
-    """Return a copy of a classifier with new random weights: a map that stays the same shows no learning.
-
-    They are those of the last layer alone (`part` "head"), or of every layer ("all").
-    """
+    """Return a copy of a classifier with random weights, of all layers or the last alone (`part` "all", "head")."""
     check_choice("part", part, ("head", "all"))
     seed = check_whole("seed", seed)
     made = copy.deepcopy(classifier)
@@ -138,10 +133,9 @@ def share_inside(maps, regions) -> np.ndarray:
 def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Put a small bright spot beside half of the nuclei, so that the place that matters is known.
 
-    The pictures otherwise stay as they are, and whether a nucleus gets a spot has nothing to do with its phase:
-    a network that tells marked from unmarked nuclei can only go by the spot. Returned are the images (N, C, H, W),
-    labels (N,), 1 with a spot, and regions (N, H, W) bool: the spot and its surroundings, a quarter of the side wide,
-    where it is or would have been.
+    Which half has nothing to do with phases: a network that tells them apart can only go by the spot. Returned are the
+    images (N, C, H, W), labels (N,), 1 with a spot, and regions (N, H, W) bool: the spot and its surroundings, a
+    quarter of the side wide, where it is or would have been.
     """
     rng, (n, _, height, width) = np.random.default_rng(check_whole("seed", seed)), np.shape(images)
     labels = rng.permutation(np.arange(n) % 2).astype(np.int64)
@@ -158,10 +152,9 @@ def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], units=None, seed=0) -> pd.DataFrame:
     """Return how well measured features reproduce a network's calls, each alone and all but each.
 
-    A random forest learns the network's calls (not the truth) from the features, and is judged on nuclei it has
-    not seen. A feature explains much if it reproduces the calls alone, and cannot be spared if they are
-    reproduced less well without it. `groups` names the columns of what is measured; missing numbers become the median.
-    Nuclei of one of the `units` (N,), such as slides, stay together in folds and intervals.
+    A random forest learns the calls (not the truth) from the features, and is judged on nuclei it has not seen.
+    `groups` names the columns of what is measured; missing numbers become the median. Nuclei of one of the `units`
+    (N,), such as slides, stay together in folds and intervals.
 
     One row a group, and "all": `alone` and `lost_without`, shares of the calls, each with `_low` and `_high` (95 %
     interval); `lost_without` of "all" is its lead over the most frequent call.

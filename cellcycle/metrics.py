@@ -1,8 +1,7 @@
 """Scores of a classifier, as pure functions of true labels and predicted classes or probabilities.
 
-All follow from the confusion matrix, so that thousands of bootstrap samples cost one matrix product.
-Conventions: `labels (N,)` int in [0, K), `matrix (..., K, K)` counts with
-the truth in rows and the prediction in columns. A call is made for a score: `call`.
+All follow from the confusion matrix, so that thousands of bootstrap samples cost one matrix product. `labels` are (N,)
+int in [0, K), a `matrix` (..., K, K) counts, the truth in rows. A call is made for a score: `call`.
 """
 
 from collections.abc import Callable
@@ -74,10 +73,9 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     """Return the calls (N,) that are best for a score, one of `SCORES`, by one rule for every model.
 
     For accuracy the class that is most probable under the shares of the tested population, for balanced accuracy
-    under equal shares. Macro F1 lies between, and so may any other score: the shares are raised to a power in [0, 1]
-    that the other parts of the images choose, so that none helps to choose its own call. It is the middle of the powers
-    whose score there cannot be told from the highest: less is lost to it, part by part, than its standard error. The
-    highest alone would be picked by luck, for the score hardly depends on the power.
+    under equal shares. Any other, as macro F1, lies between: the shares are raised to a power in [0, 1] that the other
+    parts of the images choose, so that none helps to choose its own call. It is the middle of those that lose less to
+    the highest there, part by part, than its standard error: alone that would be picked by luck.
 
     The shares of the classes (K,) are those under which the probabilities (N, K) were made (equal after balancing, for
     a network sees no others), and those in the population to be called: a stated prior. Scores other than these two
@@ -158,10 +156,9 @@ class Estimate:
 def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0, limits=SHARE) -> Estimate:
     """Return the number that a statistic makes of weighted rows, with its interval, which ends at `limits` at most.
 
-    The statistic takes weights (n_rows,) float64, how often each row was drawn; the value is that of all rows, once
-    each. `units` (n_rows,) are what is drawn, with replacement: all rows of one unit come together. Give the sample id
-    when repeated cross-validation predicts each image several times, or the group where groups are known; None draws
-    single rows.
+    The statistic takes weights (n_rows,) float64, how often each row was drawn. `units` (n_rows,) are what is drawn,
+    with replacement, all rows of one together: the group where it is known, the sample id where repeated
+    cross-validation predicts each image several times; None draws single rows.
     """
     unit_of, drawn = draws(n_rows, units, n_samples, seed)
     samples = np.array([statistic(row[unit_of].astype(float)) for row in drawn])
@@ -171,8 +168,7 @@ def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=
 def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=1000, seed=0) -> np.ndarray:
     """Return confusion matrices (n_samples, K, K) int64 of bootstrap samples; `units` as in `bootstrap`.
 
-    The units are drawn at random over all classes, so that class counts vary too; with 21 M images that
-    is part of the uncertainty.
+    Units are drawn over all classes, so that class counts vary, too: with 21 M images that is part of the uncertainty.
     """
     unit_of, drawn = draws(len(labels), units, n_samples, seed)
     per_unit = np.zeros((drawn.shape[1], n_classes * n_classes))
@@ -193,10 +189,9 @@ def estimate(
 ) -> Estimate:
     """Return a score of calls with its interval, or how much higher it is than that of the calls `minus`.
 
-    `score` is any function of confusion matrices (..., K, K) that returns one number a matrix; `units` are those of
-    `bootstrap`. A difference is paired: both calls see the same bootstrap samples, so that what makes an image hard
-    for both cancels. `trainings` (N,) tell which training of the model called each row (its repeat and fold): the
-    interval then covers their luck as well as that of the units.
+    `score` gives one number for each of confusion matrices (..., K, K); `units` are those of `bootstrap`. A difference
+    is paired, by the same samples of both: what makes an image hard for both cancels. `trainings` (N,) tell which
+    training (repeat and fold) called each row: the interval then covers their luck as well as that of the units.
     """
 
     def less_other(statistic):
@@ -300,8 +295,8 @@ def wilson(share: np.ndarray, n) -> tuple[np.ndarray, np.ndarray]:
 def no_narrower(found: Estimate, n_of, shares=None) -> Estimate:
     """Return the mean of shares (C,) of n_of (C,) images with its interval, made as wide as Wilson's of them.
 
-    Of a few images, all alike, or a few groups of them, the bootstrap is too sure, and of none it says nothing. Without
-    `shares` the number is one itself.
+    Of few images or groups, all alike, the bootstrap is too sure, of none it says nothing. Without `shares` the number
+    is one itself.
     """
     shares = np.atleast_1d(found.value if shares is None else shares)
     ends = np.array(wilson(shares, np.atleast_1d(n_of))) - shares

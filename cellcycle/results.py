@@ -1,11 +1,8 @@
 """Run records: one folder a run, written whole or not at all, found again by settings and data.
 
-A record holds `run.json` (what was run, on what, by which versions, how long), `predictions.csv` (one row
-a test image, fold and repeat) and `history.csv` (one row an epoch, for models that train by epochs).
-Every number in a table or sentence is computed from these files.
-
-A record is named by its data and by those of its settings that differ from their defaults, so that a new
-setting orphans no record; `run.json` holds all settings, and a hash of itself.
+A record holds `run.json` (all settings, the data, versions, times, and a hash of itself), `predictions.csv` (one row a
+test image, fold and repeat) and `history.csv` (one row an epoch, for models that train by epochs). It is named by its
+data and by those of its settings that differ from their defaults, so that a new setting orphans no record.
 """
 
 import contextlib
@@ -132,8 +129,7 @@ def join_repeats(records) -> Record:
 def prediction_table(sample_ids, groups, truth, probabilities, classes, repeat=0, fold=0) -> pd.DataFrame:
     """Return test predictions in the columns of `predictions.csv`.
 
-    `sample_ids` and `truth` (N,) name the images and their true classes; `probabilities` are (N, K), in the order of
-    `classes`.
+    `sample_ids` and `truth` (N,) are names; `probabilities` (N, K) are in the order of `classes`.
     """
     # As arrays: columns of other tables would be matched by their index, not by their order.
     probabilities = np.asarray(probabilities, dtype=np.float64)
@@ -175,9 +171,8 @@ def run_id(key: dict, data_identity: str) -> str:
 def write_run(root, config: dict, data: dict, predictions, history=None, defaults=None, **facts) -> Record:
     """Write one run's record into a folder under `root`; a whole record of these settings that stands there stays.
 
-    The configuration is every setting of the run, seed included; a setting that has its value in `defaults` does not
-    name the record. `data` is what `NucleusDataset.describe` gives: its identity tells data sets apart. `predictions`
-    are a `prediction_table`, the history one row a repeat, fold and epoch, `facts` of the run e.g. `train_s`.
+    `config` is every setting of the run, seed included; those with their value in `defaults` do not name it. `data` is
+    what `NucleusDataset.describe` gives, `predictions` a `prediction_table`, `facts` are of the run, e.g. `train_s`.
     """
     wanted = (root, config, data["identity"], defaults)
     if found := _whole(*wanted):

@@ -30,10 +30,10 @@ class Fold:
 def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classes=None, least=None) -> list[Fold]:
     """Divide images into folds with the same share of every class in each, `n_repeats` times in different ways.
 
-    `labels (N,)` are the classes of the images, `classes` their names for messages. Images with the same group (a
-    field, a well, copies of one nucleus) stay on one side. The same seed gives the same folds. DataError says that
-    fewer than two classes occur, or that a class has fewer images (or groups) than there are folds, or than `least`;
-    without `least` also that whole groups leave a fold no image of a class to train on.
+    `labels` (N,) are the classes of the images, `classes` their names for messages. Images with the same group (a
+    field, a well, copies of one nucleus) stay on one side. DataError says that fewer than two classes occur, or that a
+    class has fewer images (or groups) than there are folds, or than `least`; without `least` also that whole groups
+    leave a fold no image of a class to train on.
     """
     from sklearn.model_selection import StratifiedKFold
     from sklearn.utils.multiclass import check_classification_targets
@@ -72,8 +72,8 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
 def _grouped_parts(labels, groups, n_folds: int, seed: int):
     """Return (train, test) indices of each fold, groups whole and classes shared out evenly.
 
-    Division 0 is scikit-learn's, which deals the most uneven groups first. That order leaves its shuffling hardly a
-    choice: under any seed it gives the same folds. Further divisions deal the groups in random order.
+    Division 0 is scikit-learn's, which deals the most uneven groups first, and so gives the same folds under any seed.
+    Further divisions deal the groups in random order.
     """
     if seed == 0:
         from sklearn.model_selection import StratifiedGroupKFold
@@ -136,9 +136,8 @@ def _is_noisy(image: np.ndarray) -> bool:
 def overlapping(images) -> np.ndarray:
     """Return a number (N,) of each image (C, H, W), the same for images that show a part of one picture.
 
-    Such are crops about two nuclei that are neighbours, or about either half of one division: pixel by pixel they share
-    a square of their first channel. What overlaps a third image is of one part with it. What a tenth of all images
-    share was written on them.
+    Such are crops about two neighbours, or about either half of one division: pixel by pixel they share a square of
+    their first channel. What a tenth of all images share was written on them.
     """
     weights = np.random.default_rng(0).integers(0, 2**63, (2, _SQUARE_PX), np.uint64) * np.uint64(2) + np.uint64(1)
     squares = [_squares(np.asarray(image[0], dtype=np.float32), weights) for image in images]
@@ -162,10 +161,9 @@ def _squares(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     rows = sliding_window_view(np.ascontiguousarray(image).view(np.uint32).astype(np.uint64), _SQUARE_PX, axis=1)
     hashes = sliding_window_view(rows @ weights[0], _SQUARE_PX, axis=0) @ weights[1]
     is_chosen = (hashes >> np.uint64(40)) % np.uint64(_ONE_IN) == 0
-    squares = np.sort(
-        sliding_window_view(image, (_SQUARE_PX, _SQUARE_PX))[is_chosen].reshape(-1, _SQUARE_PX**2), axis=1
-    )
-    return hashes[is_chosen][(np.diff(squares, axis=1) > 0).sum(axis=1) + 1 >= _LEAST_VALUES]
+    squares = sliding_window_view(image, (_SQUARE_PX, _SQUARE_PX))[is_chosen].reshape(-1, _SQUARE_PX**2)
+    n_values = (np.diff(np.sort(squares, axis=1), axis=1) > 0).sum(axis=1) + 1
+    return hashes[is_chosen][n_values >= _LEAST_VALUES]
 
 
 def joined(keys) -> np.ndarray:

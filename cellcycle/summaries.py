@@ -16,10 +16,10 @@ _BLOCKS = {"": "Residual", "plain": "NonResidual", "identity": "Identity"}
 def score_table(records, names=None, as_trained=False) -> pd.DataFrame:
     """Return the scores of runs, one row a run, by name (by default its model), with 95 % bootstrap intervals.
 
-    Columns: training_set; accuracy, macro_f1, balanced_accuracy (each from the calls made for it) and recall_<class>
-    (from those made for balanced accuracy, their mean), each with `_low` and `_high`; n_parameters; train_s (seconds a
-    training run of one fold) and ms_per_nucleus (prediction), both in computing time of one core, where a CPU was
-    used. `as_trained` as in `comparisons.calls`.
+    Columns: training_set; `metrics.SCORES` (each from the calls made for it) and recall_<class> (from those made for
+    balanced accuracy), each with `_low` and `_high`; n_parameters; train_s (seconds a training run of one fold) and
+    ms_per_nucleus (prediction), both in computing time of one core, where a CPU was used. `as_trained` as in
+    `comparisons.calls`.
     """
     rows, records = [], list(records)
     for record in records:
@@ -50,10 +50,9 @@ def with_intervals(table: pd.DataFrame, names) -> pd.DataFrame:
 
 
 def show_scores(table: pd.DataFrame, scores=None, costs=False) -> pd.DataFrame:
-    """Return a score table, as `score_table` gives it, for reading: two digits, intervals in brackets.
+    """Return what `score_table` gives for reading, as `with_intervals`; with `costs` also weights and times.
 
-    `scores` are all of `metrics.SCORES` by default. With `costs`, also the number of weights and the seconds of
-    training and prediction.
+    `scores` are all of `metrics.SCORES` by default.
     """
     shown = with_intervals(table, [*(scores or metrics.SCORES), *recalls_in(table)])
     shown.insert(0, "training set", table["training_set"])
@@ -71,10 +70,9 @@ def recalls_in(table: pd.DataFrame) -> list[str]:
 
 
 def confusion(record: Record, score: str = "") -> pd.DataFrame:
-    """Return the confusion counts of a run's calls: truth in rows, summed over folds and repeats.
+    """Return the confusion counts of a run's calls, truth in rows: as trained, or for a score as `comparisons.calls`.
 
-    Called as trained, or for a score, as `comparisons.calls`: runs that were trained under other shares are only alike
-    when called for the same score.
+    Runs that were trained under other shares are only alike when called for the same score.
     """
     called = calls(record, score, as_trained=not score)
     matrix = metrics.confusion_matrix(record.labels, called, len(record.classes))
@@ -148,9 +146,8 @@ def table_2(records_by_model: dict[str, list[Record]]) -> pd.DataFrame:
     """Return Table II: accuracy on D1, D2, D3, recall and macro F1 (D3), beside the printed numbers.
 
     Each model, by its name in the printed table, has three records, on D1, D2 and D3. One row a model and score;
-    columns: the records' origin "as trained" (the most probable class, as the study called), the same "for the score"
-    (as `comparisons.calls`), "published". The study does not say on which training set it took the recalls and F1;
-    here it is D3.
+    columns: the records' origin "as trained" (as the study called), the same "for the score" (as `comparisons.calls`),
+    "published". On which training set it took the recalls and F1 the study does not say; here it is D3.
     """
     printed = published("table2_models").set_index("model")
     blocks = {}

@@ -2,8 +2,7 @@
 
 Many settings are trained for a few epochs each, the best of them for longer, until one is left: Jamieson and Talwalkar,
 Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016. The search of a fold sees its
-training images alone, so the score of its winner on the test images is an honest one (*nested* cross-validation). A
-search that was stopped goes on where it stopped, and a finished one is replayed from its records.
+training images alone: *nested* cross-validation. One that was stopped goes on, a finished one is replayed.
 """
 
 import warnings
@@ -34,9 +33,8 @@ class Search:
     """A finished search.
 
     A row of `trials` is one setting in one round of one fold: `fold`, `round`, `trial` (the number of the setting),
-    `epochs` and `macro_f1`, on images of the training fold that were held out inside it. `settings` are those that were
-    drawn, the given one first; `chosen` the number of the one that each fold chose; `record` holds what these, trained
-    on their whole training folds, say of the test folds.
+    `epochs` and `macro_f1`, on images held out inside the training fold. `settings` are those that were searched,
+    `chosen` the number of that of each fold, `record` what these, trained on whole training folds, say of test folds.
     """
 
     settings: list[dict]
