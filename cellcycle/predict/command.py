@@ -47,10 +47,9 @@ def run_predict(
     """Predict, print and write; return 0, or 1 where images of several could not be read, or extras not be written.
 
     The format is by default that of the name of the output file, or a table; without a file the rows go to standard
-    output. Without `n_jobs` there is one process, or one a core for many images or large ones; `dask` is the address
-    of a scheduler, see `cellcycle.tasks.cluster`. `use_masks` is a folder of label
-    images, whose nuclei are taken instead of finding them. A wrong model or option, or an only image that cannot be
-    read, is a `CellCycleError`: nothing was predicted.
+    output. Without `n_jobs` there is one process, or one a core for many images or large ones; `dask` is an address for
+    `cellcycle.tasks.cluster`, `use_masks` a folder of label images, whose nuclei are taken instead of finding them. A
+    wrong model or option, or an only image that cannot be read, is a `CellCycleError`: nothing was predicted.
     """
     name = format_of(format_name, output)
     if output is not None and is_standard_output(output):

@@ -59,24 +59,22 @@ def _state(image) -> list:
 class Journal(contextlib.AbstractContextManager):
     """Finished images of one run; kept when the run is stopped or killed, removed when it is done.
 
-    Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it, or in None.
-    An image that could not be read or drawn is not kept: the next run tries it again, as it does one whose `targets`,
-    the files beside its row, were taken away or written by another run, and those to which it then lends another G1
-    peak (`heed`). Where no journal can be written, or a live run
-    of the same output holds it, the run goes on without. Each key of `key_of` has its own, until a run of the output is
-    done; a journal tells the models of a choice by their place.
+    Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it. An image that
+    could not be read or drawn is not kept: the next run tries it again, as it does one whose `targets`, the files
+    beside its row, were taken away or written by another run, and those that are told something else then (`heed`).
+    Where no journal can be written, or a live run of the same output holds it, the run goes on without, and `folder` is
+    None. Each key of `key_of` has its own until a run of the output is done.
     """
 
     def __init__(self, output: Path, key: str, choice: ModelChoice, targets: Sequence[dict[str, Path]]):
         output = Path(os.path.realpath(output))
         name = hashlib.sha256(os.fsencode(output.name)).hexdigest()[:12]
-        self.path, self._choice = output.with_name(f".cellcycle-{name}-{key[:12]}.partial"), choice
-        self._all = f".cellcycle-{name}-*.partial"
-        self._targets = targets
+        self.path, self._all = output.with_name(f".cellcycle-{name}-{key[:12]}.partial"), f".cellcycle-{name}-*.partial"
+        self._choice, self._targets, self._stream = choice, targets, None
         self.folder: Path | None = self.path.with_suffix(".found.partial")
+        # Of each finished image where its row begins, and a hash of what it was told.
         self._at: dict[int, int] = {}
         self._told, self._told_then = [""] * len(targets), {}
-        self._stream = None
         try:
             self._open(key)
         except OSError:
@@ -133,12 +131,9 @@ class Journal(contextlib.AbstractContextManager):
     def run(self, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
         """Yield the predictions of all images in order: finished ones from here, the rest as `predict` makes them."""
         finished, n_images = dict(self._at), len(self._targets)
-        with contextlib.ExitStack() as stack:
-            # A stream of its own, which stays when nothing more can be kept.
-            rows = stack.enter_context(open(self.path, "rb")) if finished else None
-            made = stack.enter_context(
-                contextlib.closing(predict([index for index in range(n_images) if index not in finished]))
-            )
+        made = predict([index for index in range(n_images) if index not in finished])
+        # A stream of its own, which stays when nothing more can be kept.
+        with contextlib.closing(made), open(self.path, "rb") if finished else contextlib.nullcontext() as rows:
             for index in range(n_images):
                 if index in finished:
                     yield self._read(rows, finished[index])
