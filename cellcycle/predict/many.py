@@ -19,21 +19,10 @@ from cellcycle.files import scratch_folder
 from cellcycle.images import expand
 from cellcycle.images.wells import whole_path
 from cellcycle.light import fit_in_even_light
+from cellcycle.predict import groups
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.given import as_images, as_list, as_plane, image_name
-from cellcycle.predict.groups import (
-    Seen,
-    Shared,
-    at_one_scale,
-    in_other_light,
-    layout,
-    named_in,
-    of_crops_unlike_training,
-    pairs_of_one_field,
-    share,
-    slim,
-    told_apart,
-)
+from cellcycle.predict.groups import Seen, Shared
 from cellcycle.predict.kept import keep_if_possible, seen
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, LEAST_QUALITY, ImagePrediction, ModelChoice, Predictor, Settings
@@ -98,11 +87,11 @@ def predict(
         finding = f"a {type(plate_map).__name__} is no path"
         raise SettingError("plate_map", finding, "save it as a CSV file, and give the path of that")
     images = as_images(images)
-    listed = expand(images, _tell, partial(named_in, plate_map))
+    listed = expand(images, _tell, partial(groups.named_in, plate_map))
     chosen = Settings(**settings)
     choice, n_jobs = ModelChoice.of(model, chosen), min(tasks.jobs_of(n_jobs), len(listed))
     (listed, masks), found = _with_masks(listed, images, masks), []
-    columns, _ = layout(listed, plate_map)
+    columns, _ = groups.layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"
     with scratch_folder() as folder, workers_of(choice, chosen, n_jobs, client) as do:
         shared, _ = look_first(listed, choice, chosen, columns, how, masks, folder, do)
@@ -229,8 +218,8 @@ def look_first(
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
         return shared, []
     found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
-    names, pairs = [image_name(image) for image in images], pairs_of_one_field(found)
-    refused = in_other_light(names, found, pairs)
+    names, pairs = [image_name(image) for image in images], groups.pairs_of_one_field(found)
+    refused = groups.in_other_light(names, found, pairs)
     found = [None if k in refused else one for k, one in enumerate(found)]
     if how == "slide":
         told = _of_slide([one for one in found if one is not None], choice.is_auto)
@@ -242,13 +231,13 @@ def look_first(
         notes = [f"G1 peak of the slide: {quality}"]
     elif not has_peak:
         fields = [one if one is not None and one.nuclei.kind == "field" else None for one in found]
-        shared, notes = share(columns, fields, rule.scale, LEAST_QUALITY * choice.is_auto)
+        shared, notes = groups.share(columns, fields, rule.scale, LEAST_QUALITY * choice.is_auto)
     if not has_scale:
-        shared, said = at_one_scale(shared, found, rule.scale)
+        shared, said = groups.at_one_scale(shared, found, rule.scale)
         notes = [*notes, *said]
     if are_compared:
-        shared = of_crops_unlike_training(shared, found, rule, is_shipped)
-    shared, said = told_apart(names, [pair for pair in pairs if refused.keys().isdisjoint(pair)], shared)
+        shared = groups.of_crops_unlike_training(shared, found, rule, is_shipped)
+    shared, said = groups.told_apart(names, [pair for pair in pairs if refused.keys().isdisjoint(pair)], shared)
     return [replace(one, refusal=refused.get(k, "")) for k, one in enumerate(shared)], [*notes, *said]
 
 
@@ -282,7 +271,7 @@ def found_in(predictor: Predictor, named: tuple) -> Seen | None:
         nuclei = predictor.find(plane, mask)
         if file is not None:
             keep_if_possible(file, plane, nuclei, with_pixels)
-        return Seen(slim(nuclei), plane.bit_depth, plane.pixels.shape)
+        return Seen(groups.slim(nuclei), plane.bit_depth, plane.pixels.shape)
     except SettingError:
         raise
     except (CellCycleError, MemoryError, ValueError, ArithmeticError):
