@@ -22,8 +22,7 @@ _UPLOAD_LENGTH = 120
 def shown_name(path) -> str:
     """Return the path of a file as tables and terminals hold it; two paths never have one such name.
 
-    As `shown`, with a backslash doubled where it is part of a name, and "./" before a name that a spreadsheet would
-    take for a formula.
+    As `shown`, a backslash in a name doubled, and "./" before what a spreadsheet would take for a formula.
 
     Examples
     --------

@@ -32,8 +32,7 @@ _MOST_ELSEWHERE = 1 / 3
 def anchored(nuclei: list[Nuclei], shapes: list, units: list, scale: Scale) -> list[tuple[Nuclei, Anchor | None]]:
     """Return the nuclei of fields (H, W) that are read together as under even light, each with the anchor of its unit.
 
-    Those that state no pixel size have one scale. Without a common G1 peak each field is judged by itself, and has None
-    where it shows none.
+    Those that state no pixel size have one scale. Without a common G1 peak each field is judged by itself.
     """
     even, anchor, peak, _ = fit_in_even_light(nuclei, shapes)
     if len(even) == 1:

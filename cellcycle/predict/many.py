@@ -146,9 +146,8 @@ def run_batch(
 ) -> Iterator[ImagePrediction]:
     """Predict images and write their extras; yield predictions without pixels in the order of the images.
 
-    `do`, of `workers_of`, says who does it; the tables do not depend on it. `only` are the places of the images that
-    are wanted, all without it; `masks` has one, an ImageError or None for each image. `folder` is that of what
-    `look_first` kept of the same images, `shared` what it says that each image is told.
+    `do`, of `workers_of`, says who does it; `only` are the places of the images that are wanted, all without it;
+    `masks` has one, an ImageError or None for each. What `look_first` kept lies in the `folder`, it says `shared`.
     """
     n, extras = len(images), extras or Extras()
     given = (images, masks or [None] * n, _files(folder, n), shared or [None] * n, extras.targets(images))
@@ -205,9 +204,8 @@ def look_first(
 
     "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
     with one G1 peak; by both, crops without a pixel size that can be get one scale; "each" looks at none beforehand.
-    Where no clear peak is found, images are judged by themselves; under "slide" a `SettingError` says why there is none
-    where a model that needs it was named. Images that cannot be read are left out, and channels of one field, which
-    are refused. What was read and found is kept in the folder, for `run_batch`.
+    Without a clear peak images are judged by themselves; under "slide" a `SettingError` says why there is none where a
+    model that needs it was named. Channels of one field are refused. What was found is kept in the folder.
     """
     shared, notes = [Shared({**own, "group": ""}) for own in columns], []
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None

@@ -18,14 +18,13 @@ _HEAT = np.array([[0, 32, 77], [124, 123, 120], [255, 234, 70]], np.float64)
 def occlusion_map(prediction: ImagePrediction, row: int) -> tuple[np.ndarray, np.ndarray]:
     """Hide one part of a nucleus after the other and note how much the probability of its call falls.
 
-    A hidden part gets the intensity of the background, so the map answers: what would the model say if there
-    were no DNA here? A model that also takes measurements keeps those of the whole nucleus: the map is about the
-    picture alone. One that lays nuclei upright lays each anew without its hidden part: how it then lies tells, too.
-    Probabilities are those of the network before calibration, which keeps their order. Source of the method: Zeiler
-    and Fergus, ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
+    A hidden part gets the intensity of the background, as if there were no DNA. Measurements stay those of the whole
+    nucleus: the map is about the picture alone. A model that lays nuclei upright lays each anew without its hidden
+    part. Probabilities are those before calibration, which keeps their order. Source of the method: Zeiler and Fergus,
+    ECCV 2014, doi:10.1007/978-3-319-10590-1_53.
 
-    Returned are the nucleus at the model's scale, intensity above background; and, of the same shape, the mean fall
-    over the patches that cover each pixel, below 0 where hiding helps.
+    Returned are the nucleus at the model's scale, and, of the same shape, the mean fall over the patches that cover
+    each pixel, below 0 where hiding helps.
     """
     nucleus = {name: values[row] for name, values in prediction.columns.items()}
     checkpoint = prediction.checkpoint

@@ -3,11 +3,10 @@
 "equal": G1, S, G2 and M weigh alike, as in training. "culture": in a growing culture few nuclei are in mitosis, so M
 weighs less, and a field with more of them keeps the most probable, a tenth of its calls, whole nuclei before those that
 the border cuts: a piece of any nucleus may have the outline of a mitosis. Where a third look like mitoses the culture
-is arrested in M, or of a kind that the model does not know: nothing is called. G1, S and G2 weigh alike: given the
-shares of a growing culture, calls came out farther from the true shares of simulated ones. "slide": as many of each as
-the DNA histogram of a well, of an image of no well, or of a slide that was named as one shows, read against its G1 peak
-and drawn towards even shares, M as in a culture; without a peak it is "culture", of a crop, which has no histogram,
-"equal".
+is arrested in M, or of a kind that the model does not know: nothing is called. G1, S and G2 weigh alike: with the
+shares of a growing culture calls came out farther from the truth of simulated ones. "slide": as many of each as the DNA
+histogram of a well, an image of no well, or a slide shows, read against its G1 peak and drawn towards even shares, M as
+in a culture; without a peak it is "culture", of a crop, which has no histogram, "equal".
 
 Source of the weighing: Saerens M, Latinne P, Decaestecker C. Neural Computation 14:21 (2002), with a stated prior.
 """
