@@ -175,20 +175,14 @@ def table_3(records) -> pd.DataFrame:
     `records` are those that `experiments.table_3` lists. The skip path of a block is a convolution ("Residual"), none
     ("NonResidual") or the identity ("Identity"), which the study does not have.
     """
-    scores = score_table(records, as_trained=True)
-    here = records[0].data["origin"]
-    table = pd.DataFrame(
-        {
-            "depth": [int("".join(filter(str.isdigit, name))) for name in scores.index],
-            "block": [_BLOCKS[name.partition("-")[2]] for name in scores.index],
-            f"{here}: accuracy": scores["accuracy"].to_numpy(),
-            f"{here}: macro F1": scores["macro_f1"].to_numpy(),
-            "training, s a fold": scores["train_s"].to_numpy(),
-        }
-    )
-    names = {"accuracy": "published: accuracy", "macro_f1": "published: macro F1"}
-    table = table.merge(published("table3_resnet").rename(columns=names), on=["depth", "block"], how="left")
-    return table.set_index(["depth", "block"]).round(2)
+    scores, here = score_table(records, as_trained=True), records[0].data["origin"]
+    depths = [int("".join(filter(str.isdigit, name))) for name in scores.index]
+    blocks = [_BLOCKS[name.partition("-")[2]] for name in scores.index]
+    scores.index = pd.MultiIndex.from_arrays([depths, blocks], names=["depth", "block"])
+    names = {"accuracy": f"{here}: accuracy", "macro_f1": f"{here}: macro F1", "train_s": "training, s a fold"}
+    printed = published("table3_resnet").set_index(["depth", "block"]).add_prefix("published: ")
+    printed = printed.rename(columns={"published: macro_f1": "published: macro F1"})
+    return scores[[*names]].rename(columns=names).join(printed).round(2)
 
 
 def published(table: str) -> pd.DataFrame:

@@ -119,10 +119,8 @@ def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n
     trials = pd.DataFrame(rows, columns=["fold", "round", "trial", "epochs", "macro_f1"])
     facts = {"experiment": "search", "n_folds": n_folds, "n_repeats": 1, "seed": seed, "rounds": rounds}
     full = full_config(settings[0], **facts, searched=settings, chosen=chosen)
-    fits = [
-        Fit(settings[t], dataset, f.train, f.test, seed + f.fold, fold=f.fold)
-        for t, f in zip(chosen, folds, strict=True)
-    ]
+    pairs = zip(chosen, folds, strict=True)
+    fits = [Fit(settings[t], dataset, f.train, f.test, seed + f.fold, fold=f.fold) for t, f in pairs]
     (record,) = record_runs([Run(full, dataset, lambda: fits)], root, n_jobs, client=client)
     return Search(settings, trials, chosen, record)
 

@@ -120,11 +120,10 @@ def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
     rules = Counter(place.rule for place in places if place.well)
     examples = {place.rule: f"{place.rule.split(':')[0]}: {place.well} in {shown_name(Path(path).name)}"
                 for path, place in reversed(list(zip(paths, places, strict=True)))}  # fmt: skip
-    notes = [
-        f"wells by the {'metadata' if 'OME' in rule else 'names'} of {n} image{'s' * (n > 1)} "
-        f"({rule if 'OME' in rule else examples[rule]})"
-        for rule, n in rules.items()
-    ]
+    notes = []
+    for rule, n in rules.items():
+        by, what = ("metadata", rule) if "OME" in rule else ("names", examples[rule])
+        notes.append(f"wells by the {by} of {n} image{'s' * (n > 1)} ({what})")
     stray = [path for path, place in zip(paths, places, strict=True) if path and not place.well]
     if stray and (any("OME" not in rule for rule in rules) or any(place.rule and not place.well for place in places)):
         notes.append(f"{len(stray)} of {len(paths)} images have no well, such as {shown_name(stray[0])}")
@@ -152,10 +151,10 @@ def _on_plates_apart(own_names: dict[str, str]) -> list[str]:
     if not own_names:
         return []
     told, name = ", ".join([*own_names][:3]) + ", ..." * (len(own_names) > 3), next(iter(own_names.values()))
-    return [
+    note = (
         f"plates of one name, and acquisitions, that share a well count each for itself: {told}; where they are one, "
-        f"a map with a column plate that says {name or 'one name'} joins them"
-    ]
+    )
+    return [note + f"a map with a column plate that says {name or 'one name'} joins them"]
 
 
 def named_in(plate_map: Path | None, images: list) -> set[str]:
@@ -208,12 +207,11 @@ def at_one_scale(shared: list[Shared], seen: list[Seen | None], scale: Scale) ->
     """Return what images are told, and notes for the user: crops without a pixel size, at which scale they all are."""
     ks = [k for k, one in enumerate(seen) if one is not None and one.nuclei.kind == "nucleus"]
     at, size_um = of_one_scale([seen[k].nuclei for k in ks], scale)
-    if not at:
-        return shared, []
-    of_crops = {ks[i] for i in at}
-    told = [replace(one, pixel_size_um=size_um) if k in of_crops else one for k, one in enumerate(shared)]
+    told = list(shared)
+    for i in at:
+        told[ks[i]] = replace(told[ks[i]], pixel_size_um=size_um)
     note = f"{len(at)} crops state no pixel size that can be: {size_um:.3g} um, by which their nuclei are of usual size"
-    return told, [note]
+    return told, [note] * bool(at)
 
 
 def of_crops_unlike_training(
@@ -259,11 +257,9 @@ def told_apart(names: Sequence[str], pairs: list[tuple[int, int]], shared: list[
     """Return what images are told, and notes for the user: which ones show the nuclei of another once more."""
     if not pairs:
         return shared, []
-    again = {k for pair in pairs for k in pair}
-    told = [
-        replace(one, flag=";".join(filter(None, (one.flag, SAME_FIELD)))) if k in again else one
-        for k, one in enumerate(shared)
-    ]
+    again, told = {k for pair in pairs for k in pair}, list(shared)
+    for k in again:
+        told[k] = replace(told[k], flag=f"{told[k].flag};{SAME_FIELD}".strip(";"))
     first, second = (names[k] for k in pairs[0])
     note = f"{len(again)} images show the nuclei of another at the same places, such as {first} and {second}: "
     note += f"planes, copies or times of one field? Each nucleus would count anew ({SAME_FIELD})"

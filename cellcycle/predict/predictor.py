@@ -20,7 +20,6 @@ from cellcycle.images import Plane
 from cellcycle.inputs import inputs_of
 from cellcycle.light import fit_in_even_light
 from cellcycle.masks import read_mask
-from cellcycle.names import shown_name
 from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict.given import Settings, as_plane, image_name
@@ -138,7 +137,7 @@ class Predictor:
         self.checkpoint = self._choice.default
 
     def predict(
-        self, image, mask=None, file: Path | None = None, shared: Shared | None = None, name: str | None = None
+        self, image, mask=None, file: Path | None = None, shared: Shared | None = None, name: str = ""
     ) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
 
@@ -147,11 +146,11 @@ class Predictor:
         `name` is what the table calls it, by default its path.
         An image that cannot be read gives a prediction with its `error`; a setting that none can satisfy is raised.
         """
-        name = image_name(image) if name is None else name
+        name, shared = name or image_name(image), shared or Shared()
         try:
             if isinstance(image, ImageError):
                 raise image
-            if shared is not None and shared.refusal:
+            if shared.refusal:
                 raise ImageError(name, shared.refusal, "give the files of DNA alone, or judge each by itself (--each)")
             read = partial(as_plane, image, self.settings)
             plane, nuclei = kept(file, read) if file is not None and file.exists() else (read(), None)
@@ -169,7 +168,7 @@ class Predictor:
         except Exception as found:
             # Whatever a strange file sets off: one row and one line, and the other images go on.
             error = ImageError(name, f"it cannot be predicted ({type(found).__name__}: {found})", "export it again")
-        known = (shared or Shared()).columns | {"error": shown(f"{error.finding}; {error.remedy}")}
+        known = shared.columns | {"error": shown(f"{error.finding}; {error.remedy}")}
         return ImagePrediction(name, self._without_call(name, "", "unreadable", known), error=error)
 
     # Whatever a caller has set: what is as good as 0 is no fault of an image.
@@ -199,11 +198,9 @@ class Predictor:
         return outlined_nuclei(plane.pixels, labels, pixel_size_um, scale, kind, remark)
 
     @np.errstate(under="ignore")
-    def call(
-        self, plane: Plane, nuclei: Nuclei, name: str | None = None, shared: Shared | None = None
-    ) -> ImagePrediction:
+    def call(self, plane: Plane, nuclei: Nuclei, name: str = "", shared: Shared | None = None) -> ImagePrediction:
         """Predict nuclei that `find` found in a plane; `name` is what the table calls it, by default its path."""
-        name, shared = shown_name(plane.path) if name is None else name, shared or Shared()
+        name, shared = name or image_name(plane), shared or Shared()
         if not len(nuclei):
             known = shared.columns | {"channel": plane.channel, "planes": plane.planes}
             is_inverted = not nuclei.remark and looks_inverted(plane.pixels)
