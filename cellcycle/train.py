@@ -175,7 +175,11 @@ def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, inte
     if len(usable) < len(dataset):
         say(f"{len(dataset) - len(usable)} nuclei are left out: their group shows no clear G1 peak")
         dataset, labels, inputs = dataset.select(usable), labels[usable], inputs[usable]
-        _check_anchored(dataset, start)
+        try:
+            dataset.check_for_training()
+        except DataError as error:
+            finding = f"without the groups that show no clear G1 peak, which {start.name} needs: {error.finding}"
+            raise DataError(dataset.name, finding, "train from a model that needs none, such as nagao6") from error
     return _Cells(dataset, tuple(classes), labels, as_seen(rule, dataset, inputs), inputs)
 
 
@@ -236,15 +240,6 @@ def _judged(cells: _Cells, plan: _Plan, held_out: np.ndarray):
     confidence = _confidence(dataset, cells.rule, held_out, labels, fold_of, plan.limits)
     calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
     return evaluate.Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds), confidence
-
-
-def _check_anchored(dataset: NucleusDataset, start: Checkpoint) -> None:
-    """Refuse what is left of nuclei when those without a clear G1 peak are left out, if that is too few."""
-    try:
-        dataset.check_for_training()
-    except DataError as error:
-        finding = f"without the groups that show no clear G1 peak, which {start.name} needs: {error.finding}"
-        raise DataError(dataset.name, finding, "train from a model that needs none, such as nagao6") from error
 
 
 def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarray, say) -> np.ndarray:

@@ -74,14 +74,10 @@ def _harmless(table):
 
     table = table.rename(columns=cell)
     table = table.round({name: 4 for name in table.columns if name.startswith("p_") or name == "confidence"})
-    numbers = {name: values.map(_short) for name, values in table.items() if is_float_dtype(values)}
-    table = table.assign(**numbers)
+    made = {name: values.map(lambda n: float(DIGITS % n)) for name, values in table.items() if is_float_dtype(values)}
     # pandas before 3 has no type of its own for texts.
-    return table.assign(**{name: values.map(cell) for name, values in table.items() if not is_numeric_dtype(values)})
-
-
-def _short(number: float) -> float:
-    return float(DIGITS % number)
+    made |= {name: values.map(cell) for name, values in table.items() if not is_numeric_dtype(values)}
+    return table.assign(**made)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from cellcycle.predict.predictor import AUTO, ImagePrediction
 from cellcycle.predict.reasons import UNCALLED, in_words
 
 NO_NUCLEUS = "no nucleus found"
-_EMPTY_MIDDLE = "no nucleus in the middle"
 # Tests of a card, by the words of the table.
 _TESTS = {"fields": "whole fields, simulated", "slides": "crops, simulated", "jurkat": "crops, Jurkat"}
 
@@ -35,15 +34,14 @@ def nucleus_report(prediction: ImagePrediction) -> str:
     pair = " or ".join(sorted(prediction.checkpoint.classes, key=lambda c: -row[f"p_{c}"])[:2])
     again = list(filter(None, row["review"].split(";")))
     flags = [flag for flag in row["flags"].split(";") if flag and flag not in again]
-    told = {"Flags": flags, "Look again": again}
-    told = {name: "; ".join(in_words(code, row["call"], pair) for code in codes) for name, codes in told.items()}
-    notes = [f"{name}: {text}" for name, text in ({"Could be": could_be} | told).items() if text]
-    lines += ["", *notes] if notes else []
-    return "\n".join(lines)
+    flags, again = ("; ".join(in_words(code, row["call"], pair) for code in codes) for codes in (flags, again))
+    told = {"Could be": could_be, "Flags": flags, "Look again": again}
+    notes = [f"{name}: {text}" for name, text in told.items() if text]
+    return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
 def _nothing(prediction: ImagePrediction) -> str:
-    return _EMPTY_MIDDLE if SEVERAL in prediction.columns["flags"][0].split(";") else NO_NUCLEUS
+    return "no nucleus in the middle" if SEVERAL in prediction.columns["flags"][0].split(";") else NO_NUCLEUS
 
 
 def _why_uncalled(review: str, flags: str) -> str:
