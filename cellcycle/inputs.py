@@ -49,10 +49,9 @@ class InputRule:
     A square image of side `size_px`, whose pixels are `pixel_size_um` wide in the sample (None: the crop as it is, only
     resized). `surroundings` "painted": the local background is taken off, and neighbours are painted over; or "kept".
     `unit` is what intensity 1 is, the file's "full-range", or "g1": one genome copy a um2, by the G1 peak of the
-    nuclei's group. Beside the image are given `measurements` of `READABLE`, `OTHERS`, `RATIOS` and `GRAIN`, those of
-    `GRAIN` last. `scale` has the typical areas of the training nuclei. Crops as they are were `crop_px` wide in
-    training, and `crop_um` in the sample where all stated it: others, and nuclei of fields, are cut as wide. An unknown
-    word or impossible number is a `SettingError`.
+    nuclei's group. `measurements` are of `READABLE`, `OTHERS`, `RATIOS` and `GRAIN`, those of `GRAIN` last; `scale` is
+    that of the training nuclei. Crops as they are were `crop_px` wide in training, and `crop_um` in the sample where
+    all stated it: others, and nuclei of fields, are cut as wide. What cannot be is a `SettingError`.
 
     Examples
     --------
@@ -123,9 +122,8 @@ class InputRule:
         if not isinstance(scale, dict):
             raise SettingError("scale", f"{scale!r} is unknown", "give named areas in um2")
         for given, known in ((stored, [f.name for f in fields(cls)]), (scale, _SIZES)):
-            unknown = sorted(set(given) - set(known))
-            if unknown:
-                raise SettingError(unknown[0], "no part of an input rule", "leave it out")
+            if unknown := set(given) - set(known):
+                raise SettingError(min(unknown), "no part of an input rule", "leave it out")
         return cls(**stored | {"scale": Scale(**scale) if scale else TYPICAL})
 
 
@@ -159,8 +157,7 @@ class Inputs:
         """Return the inputs with these measurements alone, in this order; a missing one is a `SettingError`."""
         if tuple(names) == self.names:
             return self
-        missing = [name for name in names if name not in self.names]
-        if missing:
+        if missing := [name for name in names if name not in self.names]:
             raise SettingError("X", f"no {' and '.join(missing)}", "prepare inputs with these")
         chosen = self.measurements[:, [self.names.index(name) for name in names]]
         return Inputs(self.images, chosen, tuple(names))
@@ -295,10 +292,7 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
 
 
 def _of_crops(images: np.ndarray, rule: InputRule, size_um: float | None) -> Inputs:
-    """Return the inputs of crops (N, C, H, W), cut or filled up to be as wide as those of the training, where known.
-
-    They are measured as those were, after all were made as large.
-    """
+    """Return the inputs of crops (N, C, H, W), cut or filled up to be as wide as those of the training, where known."""
     height, width = images.shape[2:]
     wide = max(height, width)
     side = rule.crop_side_px(size_um)

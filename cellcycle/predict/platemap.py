@@ -33,9 +33,8 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
 
     The column `image` holds paths, or names that no other image has; without it `well`, with `plate` where there are
     several, is looked up in the `places` of the images. Each image is in one row, and each row with an `image` is of
-    one; else, and where a column seems misspelt or is doubled, a well or number none, or a well another than the
-    image's own place, a `DataError` says so, as of a well that several plates of the metadata have where the map has no
-    `plate`, and of a plate another than the metadata's. An image that could not be listed has no row.
+    one; else, and where a column seems misspelt or is doubled, a well or number none, or a place another than the
+    image's own, a `DataError` says so. An image that could not be listed has no row.
     """
     file = Path(file)
     if not file.exists() or file.is_dir():
@@ -51,30 +50,28 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     _check_names(file, rows)
     listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
     find = _by_image(file, images, listed, notes) if "image" in table else _by_well(file, rows, places, notes)
-    at: dict[int, dict] = {}
     line_of: dict[int, int] = {}
     absent = []
     for line, row in rows.items():
         found = find(line, row)
         absent += [] if found else [line]
         for k in found:
-            if k in at and _said(row) != _said(at[k]):
+            if k in line_of and _said(row) != _said(rows[line_of[k]]):
                 what = row.get("image") or row["well"]
                 raise DataError(file, f"lines {line_of[k]} and {line} both are of {what}", "keep one of them")
-            at[k], line_of[k] = row, line
-    left = [k for k in listed if k not in at]
-    if left:
+            line_of[k] = line
+    if left := [k for k in listed if k not in line_of]:
         more = f" and {len(left) - 1} more image{'s' * (len(left) > 2)}" if len(left) > 1 else ""
-        none = f"line {absent[0]}: no image is of {_well_of(rows[absent[0]])}; " if not at else ""
+        none = f"line {absent[0]}: no image is of {_well_of(rows[absent[0]])}; " if not line_of else ""
         place = "" if "image" in table else _told(places[left[0]])
         finding = f"{none}it leaves out {images[left[0]]}{place}{more}"
         raise DataError(file, finding, "correct the map" if none else "add them to the map, or do not predict them")
     if absent:
         some = ", ".join(_well_of(rows[line]) for line in absent[:3]) + ", ..." * (len(absent) > 3)
         notes.append(f"{len(absent)} row{'s' * (len(absent) > 1)} of {file.name} without an image ({some})")
-    _check_places(file, images, places, at, line_of)
+    _check_places(file, images, places, rows, line_of)
     blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
-    return [{name: at.get(k, blank)[name] for name in blank} for k in range(len(images))], notes
+    return [{name: rows.get(line_of.get(k), blank)[name] for name in blank} for k in range(len(images))], notes
 
 
 def images_in(file: Path, images: list) -> set[str]:
@@ -111,15 +108,16 @@ def _check_names(file: Path, rows: dict[int, dict]) -> None:
                 raise DataError(file, f"line {line}: it names no {name}, as other lines do", "add it")
 
 
-def _check_places(file: Path, images, places: list[Place], at: dict[int, dict], line_of: dict[int, int]) -> None:
+def _check_places(file: Path, images, places: list[Place], rows: dict[int, dict], line_of: dict[int, int]) -> None:
     """Refuse a row that puts an image into another well than its name, or another place than its metadata."""
-    for k, row in at.items():
-        by = "metadata" if "OME" in places[k].rule else "name"
+    for k, line in line_of.items():
+        place = places[k]
+        by = "metadata" if "OME" in place.rule else "name"
         # What a folder or file is called is not always the name of its plate, nor a1 that of a well.
-        for what in ("plate", "well") if by == "metadata" else () if places[k].rule == ALONE else ("well",):
-            said, own = row.get(what), places[k].own if what == "plate" else places[k].well
-            if said and own and not (places[k].is_on(said) if what == "plate" else said == own):
-                finding = f"line {line_of[k]} puts {images[k]} into {what} {said}, its {by} into {own}"
+        for what in ("plate", "well") if by == "metadata" else () if place.rule == ALONE else ("well",):
+            said, own = rows[line].get(what), place.own if what == "plate" else place.well
+            if said and own and not (place.is_on(said) if what == "plate" else said == own):
+                finding = f"line {line} puts {images[k]} into {what} {said}, its {by} into {own}"
                 raise DataError(file, finding, f"correct the map, or the {by}")
 
 
