@@ -222,7 +222,7 @@ def _keep_others(folder: Path, work: Path) -> None:
                     shutil.copytree(other, work / other.name, symlinks=True)
                 else:
                     shutil.copy2(other, work / other.name, follow_symlinks=False)
-            except PermissionError as error:
+            except (PermissionError, shutil.SpecialFileError, shutil.Error) as error:
                 finding = f"{other.name} in it, which is not of the model, cannot be read to be kept"
                 raise SettingError(folder, finding, "move it elsewhere, then run it again") from error
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 from copy import deepcopy
 from dataclasses import replace
@@ -292,6 +293,11 @@ def test_a_model_that_cannot_be_used_does_not_take_the_place_of_one_that_can(cop
     assert "rule.size_px: not 32" in attempt(rule=replace(rule, size_px=64))
     assert "rule.measurements: not" in attempt(rule=replace(rule, measurements=rule.measurements[::-1]))
     assert "about: the classes of its confidence" in attempt(ABOUT | {"confidence": before["confidence"]})
+    for beside in (copy / "pipe", copy / "notes" / "pipe"):
+        beside.parent.mkdir(exist_ok=True)
+        os.mkfifo(beside)
+        assert f"{beside.relative_to(copy).parts[0]} in it, which is not of the model, cannot be" in attempt()
+        beside.unlink()
     classifier.networks_[0].head.bias.data[0] = np.nan
     assert "not finite" in attempt()
 
