@@ -176,8 +176,7 @@ def called(checkpoint: Checkpoint, dataset: NucleusDataset, found=None) -> np.nd
 
 def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:
     """Return labels (N,) as places in a model's classes; classes that it does not know are refused."""
-    unknown = [c for c in dataset.classes if c not in classes]
-    if unknown:
+    if unknown := [c for c in dataset.classes if c not in classes]:
         finding = f"class {unknown[0]!r} is not known to {name}, which knows {', '.join(classes)}"
         raise DataError(dataset.name, finding, "rename the labels, leave them out, or train a model of these classes")
     return np.array([classes.index(c) for c in dataset.classes])[dataset.labels]

@@ -193,15 +193,11 @@ def check_no_leak(fold: Fold, fingerprints, groups=None) -> None:
     `fingerprints`, as `image_fingerprints` gives them or `marks_of`, and groups are those of all images.
     """
     where = f"fold {fold.fold}"
-    shared = np.intersect1d(fold.train, fold.test)
-    if len(shared):
-        raise DataError(where, f"{len(shared)} images are on both sides", "split again")
+    if n := len(np.intersect1d(fold.train, fold.test)):
+        raise DataError(where, f"{n} images are on both sides", "split again")
     copy_of = joined(np.reshape(fingerprints, (len(fingerprints), -1)))
-    n_copies = np.isin(copy_of[fold.test], copy_of[fold.train]).sum()
-    if n_copies:
-        remedy = "give copies of one nucleus the same group"
-        raise DataError(where, f"{n_copies} test images have copies in training", remedy)
-    if groups is not None:
-        n_leaked = np.isin(np.asarray(groups)[fold.test], np.asarray(groups)[fold.train]).sum()
-        if n_leaked:
-            raise DataError(where, f"{n_leaked} test images share a group with training", "split again by group")
+    if n := np.isin(copy_of[fold.test], copy_of[fold.train]).sum():
+        raise DataError(where, f"{n} test images have copies in training", "give copies of one nucleus the same group")
+    groups = None if groups is None else np.asarray(groups)
+    if groups is not None and (n := np.isin(groups[fold.test], groups[fold.train]).sum()):
+        raise DataError(where, f"{n} test images share a group with training", "split again by group")
