@@ -20,6 +20,8 @@ from cellcycle.segmentation.regions import bands
 # Texts of the measurements; numpy keeps objects only by pickle.
 _TEXT = "text "
 _PICTURE = "painted picture"
+# Of 16 bits; as such a number, for pixels are float32.
+_MOST = np.float32(65535)
 
 
 def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bool = True) -> None:
@@ -56,7 +58,7 @@ def kept(file: Path, read: Callable[[], Plane] | None = None) -> tuple[Plane, Nu
         if zlib.crc32(np.ascontiguousarray(plane.pixels)) != about["sum"]:
             raise ImageError(plane.path, "it was altered after its nuclei were found", "predict it again")
     else:
-        about["plane"] |= {"pixels": _unit(pixels) if pixels.dtype == np.uint16 else pixels}
+        about["plane"] |= {"pixels": pixels / _MOST if pixels.dtype == np.uint16 else pixels}
         plane = Plane(**about["plane"] | {"channels": tuple(about["plane"]["channels"])})
     if "nuclei" not in about:
         return plane, None
@@ -101,13 +103,7 @@ def _in_steps(pixels: np.ndarray) -> np.ndarray:
     """Return pixels in the steps of 16 bits, or as they are where these would lose something."""
     steps = np.empty(pixels.shape, np.uint16)
     for band in bands(pixels):
-        steps[band] = np.rint(pixels[band] * np.float32(65535))
-        if not np.array_equal(_unit(steps[band]), pixels[band]):
+        steps[band] = np.rint(pixels[band] * _MOST)
+        if not np.array_equal(steps[band] / _MOST, pixels[band]):
             return pixels
     return steps
-
-
-def _unit(steps: np.ndarray) -> np.ndarray:
-    pixels = steps.astype(np.float32)
-    pixels /= np.float32(65535)
-    return pixels

@@ -90,8 +90,7 @@ def left_open(values: dict, prior: str, flag: str, weights=None, classes=PHASES)
     names[is_open] = ""
     if "review" in values:
         values["confidence"] = np.where(is_open, np.nan, values["confidence"])
-        sets = zip(is_open, values["prediction_set"], strict=True)
-        values["prediction_set"] = ["" if k else text for k, text in sets]
+        values["prediction_set"] = np.where(is_open, "", values["prediction_set"]).tolist()
         said = zip(is_open | is_doubted, values["review"], strict=True)
         values["review"] = [f"{why};{text}".strip(";") if k and why not in text else text for k, text in said]
     return values | {"call": names}
