@@ -82,10 +82,7 @@ class Checkpoint:
         return self.folder / "model.onnx"
 
     def classifier(self):
-        """Return the model as a fitted `NetworkClassifier`, to explain it or to train it further; needs torch.
-
-        That of DNA content is a `DnaContentClassifier`.
-        """
+        """Return it as a fitted `NetworkClassifier` or `DnaContentClassifier`, to explain or train on; needs torch."""
         import onnx
         from safetensors.torch import load_file
 

@@ -64,11 +64,10 @@ def fitted(images: np.ndarray, size_px: int) -> np.ndarray:
     side = max(height, width, size_px)
     made = np.empty((*images.shape[:2], size_px, size_px), np.float32)
     top, left = (side - height) // 2, (side - width) // 2
-    for i, image in enumerate(images):
-        for c, plane in enumerate(image):
-            square = np.full((side, side), np.median(border_of(plane)), np.float32)
-            square[top : top + height, left : left + width] = plane
-            made[i, c] = square if side == size_px else resize(square, (size_px, size_px), anti_aliasing=True)
+    for at in np.ndindex(images.shape[:2]):
+        square = np.full((side, side), np.median(border_of(images[at])), np.float32)
+        square[top : top + height, left : left + width] = images[at]
+        made[at] = square if side == size_px else resize(square, (size_px, size_px), anti_aliasing=True)
     return made
 
 

@@ -94,6 +94,10 @@ class CheckpointError(CellCycleError):
     """A model's folder is incomplete, damaged or altered."""
 
 
+class LimitError(CellCycleError):
+    """Work on a file took more time or memory than it may, or ended its process."""
+
+
 def check_choice(option: str, value, allowed) -> None:
     """Refuse a value that is none of those allowed, and name them."""
     from difflib import get_close_matches
@@ -161,7 +165,3 @@ def needing(subject, finding: str, remedy: str, kind: type[CellCycleError] = Set
         yield
     except ImportError as error:
         raise kind(subject, finding, remedy) from error
-
-
-class LimitError(CellCycleError):
-    """Work on a file took more time or memory than it may, or ended its process."""

@@ -238,10 +238,7 @@ def _beside(table: Path) -> dict[str, Path]:
 
 
 def write_evaluation(found: Evaluation, path: Path) -> None:
-    """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG), each whole or not at all.
-
-    A picture of the mistakes of an earlier evaluation goes where there are none.
-    """
+    """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG), each whole or not at all."""
     from cellcycle import plots
 
     rows, beside = found.predictions(), _beside(path)

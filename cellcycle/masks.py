@@ -141,10 +141,7 @@ def _brighter(is_nucleus: np.ndarray, pixels: np.ndarray) -> float:
 
 
 def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None, origin: str = "") -> None:
-    """Write a label TIFF: 0, and the `nucleus_id` of each nucleus; only an earlier mask is replaced.
-
-    It tells its `origin`, that of `cellcycle.images.writing.origin_of`.
-    """
+    """Write a label TIFF, of 0 and each `nucleus_id`, which tells its `origin`; only an earlier mask is replaced."""
     refuse_unmarked(path, _MARK, "mask of an earlier run", "name another folder")
     shown = nuclei_alone(labels, ids)
     kind = np.uint16 if shown.max(initial=0) < 2**16 else np.uint32

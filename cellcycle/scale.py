@@ -50,8 +50,7 @@ def each_crop_of(dataset, scale: Scale) -> list[Nuclei]:
 def of_one_scale(crops: list[Nuclei], scale: Scale) -> tuple[list[int], float]:
     """Return which crops state no pixel size that can be, and that by which their median nucleus has the model's area.
 
-    Few crops, and those of unlike magnifications, have none. A pixel size that many crops state has to be likely for
-    their median, as in a field.
+    Few crops, and those of unlike magnifications, have none. One that many state has to be likely for their median.
     """
     stated = defaultdict(list)
     for k, one in enumerate(crops):
@@ -84,10 +83,7 @@ def is_of_other_exposure(nuclei: list[Nuclei], scale: Scale) -> bool:
 
 
 def is_of_other_pixels(nuclei: Nuclei, scale: Scale) -> bool:
-    """Say whether their pixels are stated to be finer or coarser than any of the training, as of another objective.
-
-    Whatever they are brought to, noise and grain are then those of other pixels.
-    """
+    """Say whether their pixels are stated to be finer or coarser than any of the training: so are noise and grain."""
     if not nuclei.scale_is_known:
         return False
     is_finer = nuclei.pixel_size_um * _OTHER_PIXELS < scale.finest_um
@@ -96,9 +92,8 @@ def is_of_other_pixels(nuclei: Nuclei, scale: Scale) -> bool:
 
 def are_stretched(crops: list[Nuclei]) -> bool:
     """Say whether the nuclei of crops are longer along them than across, or the reverse: cells lie any way."""
-    ends = [
-        [one.measured[f"bbox_{end}_px"][one.is_sound] for one in crops] for end in ("top", "bottom", "left", "right")
-    ]
+    names = [f"bbox_{end}_px" for end in ("top", "bottom", "left", "right")]
+    ends = ([one.measured[name][one.is_sound] for one in crops] for name in names)
     top, bottom, left, right = (np.concatenate([np.empty(0), *of]) for of in ends)
     longer = np.log((bottom - top) / (right - left))
     if len(longer) < LEAST_FOR_SCALE:

@@ -167,8 +167,7 @@ def _work(function, begun: bytes | Path, item):
 def cluster(address: str, n_jobs: int | None = None):
     """Yield a client of the `dask.distributed` scheduler at an address, with "local" of one on this machine, "" None.
 
-    A `SettingError` says that no scheduler answers there, that it has no worker, or that a worker has another version
-    of dask or of this package.
+    A `SettingError` says that none answers, that it has no worker, or one with another version of dask or of this.
     """
     if not address:
         yield None

@@ -105,7 +105,6 @@ def as_plane(image, settings: Settings) -> Plane:
         return image
     if isinstance(image, str | Path):
         return read_plane(image, settings.channel, settings.plane)
-
     name, pixels = image_name(image), image.pixels if isinstance(image, NamedArray) else image
     return Plane(*scale_to_unit(one_plane(pixels, name), name), None, name)
 

@@ -47,8 +47,7 @@ def _state(image) -> list:
     if is_url(image):
         return [image, *(state_at(image) or [secrets.token_hex()])]
     with contextlib.suppress(OSError, ValueError, TypeError):
-        # An OME-Zarr is a folder, whose own time stays when chunks are written.
-        # Each file of it is told of: a chunk that comes back from a copy may be older than the others.
+        # An OME-Zarr is a folder, whose own time stays when chunks are written, of which one may be an older copy.
         inside = [os.path.join(at, name) for at, _, names in os.walk(image) for name in names]
         found = [(file[len(os.fspath(image)) :], os.stat(file)) for file in (os.fspath(image), *sorted(inside))]
         told = [(name, one.st_size, one.st_mtime_ns) for name, one in found]

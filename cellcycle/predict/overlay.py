@@ -50,10 +50,7 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
 
 
 def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...], origin: str = "") -> None:
-    """Write the overlay of an image as PNG, whole or not at all; only an earlier overlay is replaced.
-
-    It tells its `origin`, as of `cellcycle.masks.write_mask`.
-    """
+    """Write the overlay of an image, which tells its `origin`, as PNG; only an earlier overlay is replaced."""
     refuse_unmarked(path, _MARK, "overlay", "name another folder with --overlay")
     write_image(path, draw_overlay(prediction, classes), mark=mark_of(_MARK, origin))
 

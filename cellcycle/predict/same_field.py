@@ -26,17 +26,10 @@ _LEAST_APART, _MOST_FROM, _MOST_MOVES = 4.0, 100, 3
 
 
 def same_fields(centroids: Sequence[np.ndarray], shapes: Sequence[tuple]) -> list[tuple[int, int]]:
-    """Return the pairs (i, j), i < j, of images that show the same nuclei at the same places.
+    """Return the pairs (i, j), i < j, of images that show the same nuclei, (N, 2) px in each, at the same places.
 
-    Compared are images of one size, with 8 nuclei or more. Of more than a dozen images of one field, each stands in a
-    pair with some of the others.
-
-    Parameters
-    ----------
-    centroids : list of (N, 2) arrays
-        Row and column of the nuclei of each image, in px.
-    shapes : list of tuples
-        Height and width of each image.
+    Compared are images of one of the `shapes` (H, W), with 8 nuclei or more. Of more than a dozen images of one field,
+    each stands in a pair with some of the others.
     """
     trees = [cKDTree(found) if len(found) >= MIN_NUCLEI else None for found in centroids]
     alike, pairs = defaultdict(list), []

@@ -216,10 +216,7 @@ def _wrapped(text: str) -> str:
 
 
 def shipped_table():
-    """Return one row a model of simulated nuclei, as text: what its card holds of each of `_TESTS`, "" where nothing.
-
-    Balanced accuracy and expected calibration error with 95 % intervals, and coverage of the prediction sets.
-    """
+    """Return one row a model of simulated nuclei, as text: what its card holds of each of `_TESTS`, or ""."""
     import pandas as pd
 
     rows = {}
