@@ -100,10 +100,7 @@ def _own_anchor(
         is_told = is_far or is_there.mean() < _LEAST_G1 or n_less > _MOST_OUTSIDE * len(dna)
         if not is_near and (is_told or np.isfinite(ratio)):
             return common, ratio
-    n_g1 = fractions["G1"] * len(dna)
-    area_px = g1_area_px(nuclei, position)
-    if area_px is None or common.area_px is None:
-        area_px = common.area_px
-    else:
-        area_px = (n_g1 * area_px + _LENT_AREAS * common.area_px) / (n_g1 + _LENT_AREAS)
+    n_g1, area_px = fractions["G1"] * len(dna), common.area_px
+    if area_px is not None and (own_px := g1_area_px(nuclei, position)) is not None:
+        area_px = (n_g1 * own_px + _LENT_AREAS * area_px) / (n_g1 + _LENT_AREAS)
     return replace(common, position=position, area_px=area_px), None

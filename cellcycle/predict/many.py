@@ -219,16 +219,15 @@ def look_first(
     names, pairs = [image_name(image) for image in images], groups.pairs_of_one_field(found)
     refused = groups.in_other_light(names, found, pairs)
     found = [None if k in refused else one for k, one in enumerate(found)]
+    fields = [one if one is not None and one.nuclei.kind == "field" else None for one in found]
     if how == "slide":
         told = _of_slide([one for one in found if one is not None], choice.is_auto)
         # Crops were picked: that they are alike says nothing of a culture.
-        is_field = [one is not None and one.nuclei.kind == "field" for one in found]
-        shared = [replace(told, columns=own.columns, flag=told.flag * is_so)
-                  for own, is_so in zip(shared, is_field, strict=True)]  # fmt: skip
+        shared = [replace(told, columns=own.columns, flag=told.flag * (field is not None))
+                  for own, field in zip(shared, fields, strict=True)]  # fmt: skip
         quality = f"quality {told.anchor.quality:.2f} of 1" if told.anchor else "none that is clear"
         notes = [f"G1 peak of the slide: {quality}"]
     elif not has_peak:
-        fields = [one if one is not None and one.nuclei.kind == "field" else None for one in found]
         shared, notes = groups.share(columns, fields, rule.scale, LEAST_QUALITY * choice.is_auto)
     if not has_scale:
         shared, said = groups.at_one_scale(shared, found, rule.scale)
