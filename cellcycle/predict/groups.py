@@ -151,10 +151,8 @@ def _on_plates_apart(own_names: dict[str, str]) -> list[str]:
     if not own_names:
         return []
     told, name = ", ".join([*own_names][:3]) + ", ..." * (len(own_names) > 3), next(iter(own_names.values()))
-    note = (
-        f"plates of one name, and acquisitions, that share a well count each for itself: {told}; where they are one, "
-    )
-    return [note + f"a map with a column plate that says {name or 'one name'} joins them"]
+    note = f"plates of one name, and acquisitions, that share a well count each for itself: {told}; where they are one"
+    return [f"{note}, a map with a column plate that says {name or 'one name'} joins them"]
 
 
 def named_in(plate_map: Path | None, images: list) -> set[str]:
