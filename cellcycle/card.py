@@ -31,10 +31,7 @@ def as_json(value):
 
 
 def read_card(path: Path, model_files) -> dict:
-    """Read `model.json` and check all that it says, the hashes of `model_files` among it.
-
-    What is wrong is refused in one line that names the key, a `CheckpointError`.
-    """
+    """Read `model.json`; a `CheckpointError` names the key of what is wrong, the hashes of `model_files` among it."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise CheckpointError(path, f"it is larger than {_MOST_BYTES} bytes", REMEDY)

@@ -53,9 +53,7 @@ def _escaped(character: str) -> str:
 
 
 class CellCycleError(Exception):
-    """Something outside the program is wrong, and the user can put it right.
-
-    The file, folder, option or name that is at fault, what was found there, and what to do about it.
+    """What the user can put right: the file, folder, option or name at fault, what was found, and what to do about it.
 
     Examples
     --------

@@ -138,8 +138,7 @@ def compared(labels, before, after, units) -> dict:
 def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
     """Let a model (name, folder or `Checkpoint`) call labelled nuclei, as `load_dataset` takes them, and compare.
 
-    `output` is a .csv file for the predictions, outside a folder of `data`, new or of an earlier evaluation; beside it
-    go the confusion matrix and the worst mistakes, as pictures.
+    `output`: see `write_evaluation`, a .csv file outside a folder of `data`, new or of an earlier evaluation.
     """
     checkpoint = load_checkpoint(model)
     if output is not None:

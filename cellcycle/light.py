@@ -23,10 +23,7 @@ _LEAST_GAIN = 10.0
 
 @dataclass(frozen=True)
 class Light:
-    """Light over fields (H, W), 1 in their mean: five `slopes` of its logarithm, and CVs of the G1 peak.
-
-    `cv_before` is NaN where no peak was found before the light was taken out.
-    """
+    """Light over fields (H, W), 1 in their mean: five `slopes` of its logarithm, CVs of the G1 peak, NaN of none."""
 
     slopes: tuple[float, ...]
     shape: tuple[int, int]
@@ -79,10 +76,8 @@ def _gain(before: G1Peak, after: G1Peak, n_numbers: int) -> float:
 
 
 def uneven_light(nuclei: list[Nuclei], shapes: list[tuple[int, int]]) -> Light | None:
-    """Return the light of fields of one shape, as their DNA tells it; None where it tells none.
-
-    Crops lie anywhere in their fields. Whether anything is gained by taking it out is not asked.
-    """
+    """Return the light of fields of one shape, as their DNA tells it, whether taking it out gains or not; else None."""
+    # Crops lie anywhere in their fields.
     if len(set(shapes)) != 1 or any(own.kind != "field" for own in nuclei):
         return None
     dna = sound_dna(nuclei)

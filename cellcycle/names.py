@@ -114,10 +114,8 @@ def _telling(path: Path, others: list[Path]) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return a name that every file system takes, with a hash in place of what is cut off or replaced.
-
-    A letter and its accent are one, as in names that come from a Mac they are not.
-    """
+    """Return a name that every file system takes, with a hash in place of what is cut off or replaced."""
+    # In names that come from a Mac a letter and its accent are two.
     name = unicodedata.normalize("NFC", name)
     kept = re.sub(r"[^\w .,()+=@#%~-]", "_", "".join(c if c.isprintable() else "_" for c in name)).lstrip("-=+@.")
     kept = f"_{kept}" if not kept or _DEVICE.match(kept) else kept
