@@ -118,9 +118,8 @@ class Confidence:
     def from_dict(cls, stored: dict, source="model.json") -> "Confidence":
         """Return what `to_dict` stored; what is missing, no number or does not fit the rest is a `CheckpointError`."""
         try:
-            strange, costs = stored["strangeness"], np.array(stored["costs"], dtype=float)
-            thresholds, temperature = np.array(stored["thresholds"], dtype=float), float(stored["temperature"])
-            coverage, price = float(stored["coverage"]), float(stored["price"])
+            costs, thresholds = (np.array(stored[name], dtype=float) for name in ("costs", "thresholds"))
+            temperature, coverage, price = (float(stored[name]) for name in ("temperature", "coverage", "price"))
             if not 0 < temperature < np.inf or costs.shape != thresholds.shape * 2:
                 raise ValueError("temperature, thresholds or costs")
             # NaN, which also stands for null here, lies between no two numbers.
@@ -128,7 +127,7 @@ class Confidence:
                 raise ValueError("thresholds, costs, price or coverage")
             if not isinstance(stored["fitted_on"], dict) or not isinstance(stored["fitted_on"]["description"], str):
                 raise ValueError("description of what it was fitted on")
-            strange = None if strange is None else Strangeness.from_dict(strange)
+            strange = None if stored["strangeness"] is None else Strangeness.from_dict(stored["strangeness"])
             rows = tuple(map(tuple, costs.tolist()))
             return cls(temperature, coverage, tuple(thresholds.tolist()), rows, price, strange, stored["fitted_on"])
         except (KeyError, TypeError, ValueError) as error:
@@ -145,9 +144,7 @@ def fit_confidence(probabilities, labels, parts, measurements=None, fitted_on: s
     probabilities, labels = held_out(probabilities, labels)
     temperature = fit_temperature(probabilities, labels)
     thresholds = class_thresholds(with_temperature(probabilities, temperature), labels, COVERAGE)
-    strangeness = None
-    if measurements is not None:
-        strangeness = fit_strangeness(shape_features(measurements), labels, parts)
+    strangeness = None if measurements is None else fit_strangeness(shape_features(measurements), labels, parts)
     described = {"description": fitted_on, "n": len(labels), "n_parts": len(np.unique(parts))}
     rows = tuple(map(tuple, equal_costs(probabilities.shape[1]).tolist()))
     return Confidence(temperature, COVERAGE, tuple(thresholds.tolist()), rows, PRICE, strangeness, described)

@@ -79,14 +79,11 @@ class Strangeness:
 
     def distances(self, features) -> np.ndarray:
         """Return the Mahalanobis distance (N,) of `FEATURES` (N, F) to the nearest phase; inf where one is NaN."""
-        distances, is_measured = self._nearest(features)
-        return np.where(is_measured, distances, np.inf)
+        features = self._compared(features)
+        return np.where(np.isnan(features).any(axis=1), np.inf, _nearest(features, self.means, self.covariance))
 
-    def _nearest(self, features) -> tuple[np.ndarray, np.ndarray]:
-        """Return distances (N,) by what could be measured, and whether that was all."""
-        features = np.asarray(features, dtype=np.float64)[:, [FEATURES.index(name) for name in self.features]]
-        distances = _nearest(features, np.asarray(self.means), np.asarray(self.covariance))
-        return distances, ~np.isnan(features).any(axis=1)
+    def _compared(self, features) -> np.ndarray:
+        return np.asarray(features, dtype=np.float64)[:, [FEATURES.index(name) for name in self.features]]
 
     def p_values(self, features) -> np.ndarray:
         """Return the share (N,) of usual nuclei that lie as far out; at least the smallest of `TAILS`."""
@@ -100,7 +97,8 @@ class Strangeness:
         """
         usual, most = (self.tail_distances[TAILS.index(share)] for share in (LEAST_P_VALUE, CALLED_P_VALUE))
         most = max(most, _LEAST_STRANGE, usual + 1)
-        return np.clip((self._nearest(features)[0] - usual) / (most - usual), 0, 1)
+        distances = _nearest(self._compared(features), self.means, self.covariance)
+        return np.clip((distances - usual) / (most - usual), 0, 1)
 
     def to_dict(self) -> dict:
         """Return plain numbers for JSON."""
@@ -157,6 +155,6 @@ def _within(features, labels) -> tuple[np.ndarray, np.ndarray]:
 
 def _nearest(features, means, covariance) -> np.ndarray:
     """Return the distance (N,) to the nearest of the means (K, F); a feature that is NaN adds nothing to it."""
-    away = np.nan_to_num(features[:, None, :] - means[None])
+    away = np.nan_to_num(features[:, None, :] - np.asarray(means))
     squared = np.einsum("nkf,fg,nkg->nk", away, np.linalg.inv(covariance), away).min(axis=1)
     return np.sqrt(np.maximum(squared, 0))
