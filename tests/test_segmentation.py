@@ -6,6 +6,7 @@ import warnings
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy import ndimage
@@ -438,6 +439,7 @@ def test_measure_crops_keeps_order_and_takes_the_stained_channel():
     assert list(table["flags"]) == ["", "no_nucleus", ""]
     assert table["area_px"][0] > 3 * table["area_px"][2] and np.isnan(table["area_px"][1])
     assert table["area_um2"][0] == pytest.approx(table["area_px"][0] / 4)
+    pd.testing.assert_frame_equal(table, measure_crops(crops.max(axis=1, keepdims=True), pixel_size_um=0.5))
 
 
 def test_large_crops_are_measured_in_original_pixels():

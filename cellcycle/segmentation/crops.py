@@ -201,12 +201,10 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
     if images.ndim != 4:
         raise ImageError("images", f"their shape is {images.shape}", "give crops (N, C, H, W)")
     block_px = -(-max(images.shape[-2:]) // _LARGEST_MEASURED_PX)
-    rows = []
-    for image in images:
-        pixels = as_picture(image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))])
-        rows.append(_measured(block_means(pixels, block_px))[0])
+    planes = [as_picture(image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))]) for image in images]
+    rows = [_measured(block_means(pixels, block_px))[0] for pixels in planes]
     columns = _as_columns(rows, images.shape[-2:], block_px, pixel_size_um)
-    return pd.DataFrame(columns | crop_columns(images[:, 0]))
+    return pd.DataFrame(columns | crop_columns(np.reshape(planes, (-1, *images.shape[-2:]))))
 
 
 def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
