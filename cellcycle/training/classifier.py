@@ -24,7 +24,7 @@ from cellcycle.inputs import InputRule, Inputs
 from cellcycle.networks import TURNS, Encoding, Model, Network, Scaling, build_network, n_parameters
 from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import DrawnSet, make_training_set, training_source
-from cellcycle.training.loop import Batches, check_device, one_thread, seeded, train_network
+from cellcycle.training.loop import Batches, check_device, one_thread, seeded, train_network, under
 
 # Above this, training images are copied and scaled batch by batch, not all of them before the first.
 _LARGE_BYTES = 2**28
@@ -311,10 +311,8 @@ def _load_body(network: Network, file: Path) -> None:
         weights = load_file(file)
     except (OSError, SafetensorError) as error:
         raise SettingError(file, "not a readable .safetensors file", "give the file that save_network wrote") from error
-    first = "members.0.body."
-    body = {k.removeprefix(first): v for k, v in weights.items() if k.startswith(first)}
     try:
-        network.body.load_state_dict(body)
+        network.body.load_state_dict(under("members.0.body.", weights))
     except RuntimeError as error:
         remedy = "use the same network, width, channels and size"
         raise SettingError(file, "weights of another network", remedy) from error

@@ -193,18 +193,23 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+def under(prefix: str, tensors: dict) -> dict:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
+
+
 def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) -> None:
     """Write all that decides the next epoch, whole or not at all: weights, optimiser, random numbers, order."""
     from safetensors.torch import save
 
+    optimized = optimizer.state_dict()
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    for i, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{k}": v for k, v in values.items()}
+    tensors |= {f"optimizer.{i}.{k}": v for i, values in optimized["state"].items() for k, v in values.items()}
     tensors |= {"torch_rng": torch.get_rng_state(), "waiting": torch.from_numpy(batches.waiting)}
     facts = {
         "history": history,
         "rng": batches.rng.bit_generator.state,
-        "groups": optimizer.state_dict()["param_groups"],
+        "groups": optimized["param_groups"],
         "scheduler": None if scheduler is None else scheduler.state_dict(),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -224,14 +229,13 @@ def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list
             tensors = {k: stored.get_tensor(k) for k in stored.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(file, "the state of the stopped training is damaged", "leave resume=True out") from error
-    network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    network.load_state_dict(under("network.", tensors))
     kept: dict[int, dict] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, i, name = key.split(".", 2)
-            # A fused step reads weights and their moments side by side, so they must lie alike in memory.
-            last = value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
-            kept.setdefault(int(i), {})[name] = last
+    for key, value in under("optimizer.", tensors).items():
+        i, name = key.split(".", 1)
+        # A fused step reads weights and their moments side by side, so they must lie alike in memory.
+        last = value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+        kept.setdefault(int(i), {})[name] = last
     optimizer.load_state_dict({"state": kept, "param_groups": facts["groups"]})
     if scheduler is not None:
         scheduler.load_state_dict(facts["scheduler"])
