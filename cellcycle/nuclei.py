@@ -240,8 +240,7 @@ def n_nuclei_shown(pixels: np.ndarray) -> int:
 def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
     """Return the nuclei with a pixel size that can be true, and areas by it."""
     size_um = scale.field_of_view_um / max(shape)
-    area_um2 = typical([found]) * size_um**2
-    is_crop = found.kind == "nucleus" and _is_within(area_um2, scale, _LIKELY_AREA_RATIO)
+    is_crop = found.kind == "nucleus" and _can_be(size_um, [found], scale, _LIKELY_AREA_RATIO)
     is_told = is_crop and not _can_be(found.stated_um, [found], scale)
     return found.scaled(size_um if is_told else likely_pixel_size_um([found], scale))
 
@@ -258,7 +257,7 @@ def likely_pixel_size_um(nuclei: list[Nuclei], scale: Scale, most: float | None 
 
 def _can_be(size_um: float, nuclei: list[Nuclei], scale: Scale, most: float | None = None) -> bool:
     most = most or most_ratio(nuclei)
-    return np.isfinite(size_um) and _is_within(typical(nuclei) * size_um**2, scale, most)
+    return np.isfinite(size_um) and 1 / most <= typical(nuclei) * size_um**2 / scale.median_area_um2 <= most
 
 
 def most_ratio(nuclei: list[Nuclei]) -> float:
@@ -272,10 +271,6 @@ def typical(nuclei: list[Nuclei], name: str = "area_px", per: str | None = None)
     values = [n.measured[name] / (n.measured[per] if per else 1) for n in nuclei]
     values, sound = np.concatenate(values), np.concatenate([n.is_sound for n in nuclei])
     return float(np.median(values[sound] if sound.any() else values))
-
-
-def _is_within(area_um2: float, scale: Scale, most: float) -> bool:
-    return 1 / most <= area_um2 / scale.median_area_um2 <= most
 
 
 def has_g1_dna(copies: np.ndarray) -> np.ndarray:
