@@ -227,7 +227,7 @@ def _dirt(pixels: np.ndarray) -> np.ndarray | None:
     if not (is_fibre | is_dirt).any():
         return None
     chosen = renumbered(bright, np.concatenate([[False], is_fibre | is_dirt]), np.empty(bright.shape, bool))
-    return ndimage.binary_dilation(chosen, ndimage.generate_binary_structure(2, 1), iterations=4)
+    return ndimage.binary_dilation(chosen, iterations=4)
 
 
 def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,7 @@ def _drawn(number: int) -> OutlinedField:
     spacing, noise = diameter * rng.uniform(0.9, 3), rng.uniform(0.002, 0.03)
     labels, pixels = np.zeros((side, side), np.int32), np.zeros((side, side))
     y, x = np.indices((side, side))
-    places = np.arange(spacing / 2, side, spacing)
-    for index, (row, column) in enumerate((row, column) for row in places for column in places):
+    for index, (row, column) in enumerate(product(np.arange(spacing / 2, side, spacing), repeat=2)):
         down, right = (at + rng.uniform(-0.3, 0.3) * spacing for at in (row, column))
         angle, (a, b) = rng.uniform(0, math.pi), diameter / 2 * rng.uniform(0.75, 1.25, 2)
         u = (x - right) * math.cos(angle) + (y - down) * math.sin(angle)
