@@ -177,9 +177,8 @@ def _parted(maps: np.ndarray) -> np.ndarray:
 
 def _at_pixels(labels: np.ndarray, nucleus: np.ndarray, shape) -> np.ndarray:
     """Bring labels to the pixels of the field; where these are finer, outlines follow the probability between."""
-    at = [
-        np.minimum(((np.arange(n) + 0.5) / n * m).astype(int), m - 1) for n, m in zip(shape, labels.shape, strict=True)
-    ]
+    sides = zip(shape, labels.shape, strict=True)
+    at = [np.minimum(((np.arange(n) + 0.5) / n * m).astype(int), m - 1) for n, m in sides]
     if shape[0] <= labels.shape[0]:
         return labels[np.ix_(*at)]
     return expand_labels(labels, 1.5)[np.ix_(*at)] * (resize(nucleus, shape, order=1) > _IS_NUCLEUS)

@@ -35,7 +35,8 @@ def stopped(pixels: np.ndarray) -> np.ndarray | None:
     if min(pixels.shape) <= PLAIN_CROP_PX:
         return None
     blocks = block_means(pixels, _BLOCK_PX)
-    contrast, step = contrast_of(blocks), _step_of(pixels)
+    # The least difference of values in some rows: one level of brightness of a picture of few.
+    contrast, step = contrast_of(blocks), float(np.diff(np.unique(thinned(pixels)[::16])).min(initial=np.inf))
     if contrast < _LEAST_STEPS * step:
         return None
     # The smallest differences, for in a crowd most are those of nuclei.
@@ -52,11 +53,6 @@ def stopped(pixels: np.ndarray) -> np.ndarray | None:
         return None
     found = [mask for group in groups if (mask := _area(pixels, blocks, even, group, least, contrast)) is not None]
     return np.logical_or.reduce(found) if found else None
-
-
-def _step_of(pixels: np.ndarray) -> float:
-    """Return the least difference of values in some rows: one level of brightness of a picture of few."""
-    return float(np.diff(np.unique(thinned(pixels)[::16])).min(initial=np.inf))
 
 
 def _area(pixels: np.ndarray, blocks: np.ndarray, even: np.ndarray, group, least: float, contrast: float):
