@@ -202,7 +202,7 @@ def _without_noise(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.ndarray:
     """Return the contrast of each object over the noise that the mean of its pixels has left, (N,)."""
-    contrasts, areas, steps = [], [], ([], [])
+    contrasts, areas, steps = [], [], []
     for label, box in objects:
         window = about(box, _RING_PX)
         local, own = pixels[window].astype(np.float64), labels[window] == label
@@ -211,27 +211,29 @@ def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.nda
         level = local[ring].mean() if ring.any() else -np.inf
         areas.append(own.sum())
         contrasts.append((local[own].mean() - level) * np.sqrt(areas[-1]))
-        steps[0].append(np.diff(local, axis=0)[own[1:] & own[:-1]])
-        steps[1].append(np.diff(local, axis=1)[own[:, 1:] & own[:, :-1]])
-    # From pixel to pixel, along and across the lines of a camera.
-    noise = max(np.median(np.abs(np.concatenate(way))) for way in steps) * 1.4826 / np.sqrt(2)
+        steps.append(_steps(local, own))
+    noise = max(np.median(np.abs(np.concatenate(way))) for way in zip(*steps, strict=True)) * 1.4826 / np.sqrt(2)
     if np.median(areas) < _SMALL_PX:
         # All of a nucleus of few pixels is rim, whose slope passes for noise.
         noise = min(noise, _noise_beside(pixels, labels, objects))
     return np.array(contrasts) / max(noise, np.finfo(np.float32).eps)
 
 
+def _steps(local: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how pixels of a mask (h, w) differ from the next of it, along and across the lines of a camera."""
+    return np.diff(local, axis=0)[mask[1:] & mask[:-1]], np.diff(local, axis=1)[mask[:, 1:] & mask[:, :-1]]
+
+
 def _noise_beside(pixels: np.ndarray, labels: np.ndarray, objects: list) -> float:
     """Return the noise of the ground beside objects, infinite where none is there or where it was cut off."""
-    levels, steps = [], ([], [])
+    levels, steps = [], []
     for _, box in objects:
         window = about(box, 4 * _RING_PX)
         local = pixels[window].astype(np.float64)
         ground = ~ndimage.binary_dilation(labels[window] > 0, iterations=_RING_PX)
         levels.append(local[ground])
-        steps[0].append(np.diff(local, axis=0)[ground[1:] & ground[:-1]])
-        steps[1].append(np.diff(local, axis=1)[ground[:, 1:] & ground[:, :-1]])
-    levels, ways = np.concatenate(levels), [np.abs(np.concatenate(way)) for way in steps]
+        steps.append(_steps(local, ground))
+    levels, ways = np.concatenate(levels), [np.abs(np.concatenate(way)) for way in zip(*steps, strict=True)]
     if not all(way.size for way in ways) or np.mean(levels == levels.min()) >= _MOST_DARKEST:
         return np.inf
     return float(max(way.mean() for way in ways) * np.sqrt(np.pi) / 2)
