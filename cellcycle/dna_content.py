@@ -1,10 +1,9 @@
 """The G1 peak of a DNA histogram: the anchor that turns intensities into genome copies.
 
-In a growing population most nuclei hold two or four copies of the genome. The histogram of integrated DNA then
-has a peak at G1, another at about twice that (G2 and M), and S between. Where the G1 peak lies depends on
-stain and exposure; divided by it, the DNA contents of different slides compare. The model is one of flow
-cytometry, a peak for G1, one for G2 and a broadened S between (Dean and Jett 1974, Journal of Cell Biology
-60:523), with S flat where theirs is a polynomial of second degree.
+The histogram of integrated DNA of a growing population has a peak at G1, another at about twice that (G2 and M), and S
+between. Where the G1 peak lies depends on stain and exposure; divided by it, the DNA contents of different slides
+compare. The model is one of flow cytometry, a peak for G1, one for G2 and a broadened S between (Dean and Jett 1974,
+Journal of Cell Biology 60:523), with S flat where theirs is a polynomial of second degree.
 """
 
 from dataclasses import dataclass, field

@@ -1,8 +1,7 @@
 """Call or ask: the decision that costs least on average.
 
-A wrong call costs something, and so does the time of an expert who looks at the cell. With calibrated
-probabilities the expected cost of every call can be worked out; where even the cheapest call is expected to
-cost more than asking, the cell goes to the expert.
+Calibrated probabilities tell the expected cost of every call; where even the cheapest is expected to cost more than
+asking an expert, the cell goes to the expert.
 
 Source: Chow CK. On optimum recognition error and reject tradeoff. IEEE Trans. Information Theory 16:41 (1970).
 """

@@ -1,8 +1,7 @@
 """Temperature scaling: probabilities that mean what they say.
 
-A probability is calibrated when, of all calls made with 80 %, four in five are right. Networks are usually
-too sure. One number, the temperature, divides all logits: above 1 it makes every call less sure, below 1 surer,
-and it never changes which class comes first.
+Of all calls made with a calibrated 80 %, four in five are right. One number, the temperature, divides all logits: above
+1 it makes every call less sure, below 1 surer, and it never changes which class comes first.
 
 Source: Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML (2017).
 """

@@ -1,9 +1,8 @@
 """A continuous position in the cycle, with its uncertainty, from phase probabilities and DNA content.
 
-The cycle is continuous: early S looks like G1, late S like G2, and a call hides that. The position runs from 0
-at the birth of a cell to 1 at its division, in shares of the cycle's duration. Phase probabilities say how the
-belief is spread over the phases; within S the DNA content says how far copying has come. In the other phases
-nothing tells the time but the age distribution of a growing population, in which young cells are more
+The position runs from 0 at the birth of a cell to 1 at its division, in shares of the cycle's duration. Phase
+probabilities say how the belief is spread over the phases; within S the DNA content says how far copying has come. In
+the other phases nothing tells the time but the age distribution of a growing population, in which young cells are more
 frequent (Powell 1956).
 """
 
@@ -50,7 +49,6 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
     ages = (np.arange(_STEPS) + 0.5) / _STEPS
     phase_of = np.searchsorted(phase_bounds(parameters), ages, side="right") - 1
     copies = dna_content(ages, parameters)
-    # Young cells are more frequent in a growing population.
     belief = np.repeat(2.0 ** -ages[None], len(probabilities), axis=0)
     if dna_copies is not None:
         belief *= _likelihood(np.asarray(dna_copies, dtype=np.float64), copies, dna_cv)

@@ -1,13 +1,12 @@
 """Prediction sets with a promised coverage, for each class.
 
-Instead of one call a cell gets a set of phases, made so that in 90 % (or what was asked) of the cells of each
-phase the set holds the true one. A sure cell gets one phase, a doubtful one several; an empty set means that
-the cell is typical of no phase.
+Of the cells of each phase 90 %, or what was asked, get a set that holds their phase; an empty one means that the cell
+is typical of none.
 
-How: of held-out cells of a class, the share 0.9 had a probability for their class above some threshold. A new
-cell's set holds every class whose probability reaches the threshold of that class. The promise holds, whatever
-the network, as long as the same one calls both and new cells come from where the held-out ones came from. One
-threshold a class keeps it for rare classes too, and whatever shares the classes have among the new cells.
+How: of held-out cells of a class, the share 0.9 had a probability for their class above some threshold. A new cell's
+set holds every class whose probability reaches the threshold of that class. The promise holds for whatever network, as
+long as the same one calls both and new cells come from where the held-out ones came from; with one threshold a class,
+whatever shares the classes have among the new cells.
 
 Source: Vovk V, Gammerman A, Shafer G. Algorithmic learning in a random world. Springer (2005), label-conditional
 (Mondrian) conformal predictors; the score is that of Sadinle M, Lei J, Wasserman L, JASA 114:223 (2019).

@@ -1,9 +1,9 @@
 """Is this cell like those the model learned from? A distance in what is measured, as a p-value.
 
-A network calls whatever it is shown: debris, blur, cells of another kind. Its own confidence does not warn of
-that. Here a nucleus is compared with nuclei of known phase by size, texture, bright spots, shape and sharpness of the
-rim, numbers that neither exposure nor stain changes: the Mahalanobis distance to the nearest phase. How unusual the
-distance is, is read off held-out nuclei: with a p-value of 0.01, one usual nucleus in a hundred is as far out.
+A network calls whatever it is shown, debris, blur, cells of another kind, and its confidence does not warn of that. A
+nucleus is compared with those of known phase by size, texture, bright spots, shape and sharpness of the rim, numbers
+that neither exposure nor stain changes: the Mahalanobis distance to the nearest phase. How unusual the distance is, is
+read off held-out nuclei: with a p-value of 0.01, one usual nucleus in a hundred is as far out.
 
 Source: Lee K, Lee K, Lee H, Shin J. A simple unified framework for detecting out-of-distribution samples and
 adversarial attacks. NeurIPS (2018); there the features are those of the network. Measured features separate
