@@ -74,8 +74,8 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
 
     For accuracy the class that is most probable under the shares of the tested population, for balanced accuracy
     under equal shares. Any other, as macro F1, lies between: the shares are raised to a power in [0, 1] that the other
-    parts of the images choose, so that none helps to choose its own call. It is the middle of those that lose less to
-    the highest there, part by part, than its standard error: alone that would be picked by luck.
+    parts of the images choose, so that none helps to choose its own call. It is the middle of the powers whose score
+    there cannot be told from the highest, by the standard error over parts: the highest alone would be picked by luck.
 
     The shares of the classes (K,) are those under which the probabilities (N, K) were made (equal after balancing, for
     a network sees no others), and those in the population to be called: a stated prior. Scores other than these two
