@@ -15,7 +15,7 @@ from cellcycle.images.wells import well_name
 from cellcycle.names import from_cell
 from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, MITOSES, ONE_PEAK
-from cellcycle.report.intervals import Interval, Samples, scatter_of, scatter_within
+from cellcycle.report.intervals import Samples, scatter_of, scatter_within
 from cellcycle.report.joined import read_joined
 from cellcycle.report.parts import named
 from cellcycle.report.shares import BY_DNA, FITTED, samples_of, with_likelihoods
@@ -205,11 +205,9 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
     of_arms = scatter if (experiment.table["condition"] != "").any() else scatter_of(drawn, ("image",))
     for arm in experiment.arms:
         about = _about(experiment.of_arm(arm))
-        rows += [{"table": "counts"} | about | one for one in _counts(experiment.of_arm(arm))]
+        rows += _counts("counts", about, experiment.of_arm(arm))
         for how in samples[arm].value if arm in samples else ():
-            counted = about | {"n_nuclei": samples[arm].n[how]}
-            found = samples[arm].interval(how, scatter=of_arms)
-            rows += [{"table": how} | counted | one for one in _named(found, how, experiment)]
+            rows += _shares(how, about, experiment, samples[arm], how, None, of_arms)
     rows += _differences(experiment, samples, scatter_within(drawn, scatter), n_samples)
     wells = {
         unit: samples_of(own, experiment.classes, 0, n_samples, ("counted",))
@@ -218,11 +216,9 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
     of_wells = scatter_of(list(wells.values()) if n_samples else [], ("image",))
     for unit, everything in experiment.table.groupby("unit", sort=False):
         about = _about(everything) | {"unit": unit}
-        rows += [{"table": "wells"} | about | one for one in _counts(everything)]
+        rows += _counts("wells", about, everything)
         if unit in wells:
-            counted = about | {"n_nuclei": wells[unit].n["counted"]}
-            named = _named(wells[unit].interval("counted", scatter=of_wells), "counted", experiment)
-            rows += [{"table": "wells"} | counted | one for one in named]
+            rows += _shares("wells", about, experiment, wells[unit], "counted", None, of_wells)
     return pd.DataFrame(rows)
 
 
@@ -233,9 +229,12 @@ def _about(rows: pd.DataFrame) -> dict:
     return {"arm": first["arm"], "condition": first["condition"], "dose": first["dose"]} | place | counts
 
 
-def _named(found: list[Interval], how: str, experiment: Experiment) -> list[dict]:
+def _shares(table: str, about: dict, experiment: Experiment, own: Samples, how: str, *more) -> list[dict]:
+    """Return rows of a table: the shares of an arm or well, or how they differ; `more` is of `Samples.interval`."""
     names = BY_DNA if how == FITTED else experiment.classes
-    return [{"quantity": name, "p": one.by_chance()} | vars(one) for name, one in zip(names, found, strict=True)]
+    about = {"table": table} | about | {"n_nuclei": own.n[how]}
+    found = zip(names, own.interval(how, *more), strict=True)
+    return [about | {"quantity": name, "p": one.by_chance()} | vars(one) for name, one in found]
 
 
 def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: dict, n_samples: int) -> list[dict]:
@@ -252,9 +251,7 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
     for arm in (arm for arm in experiment.arms if arm in samples and arm not in controls):
         about = _about(experiment.of_arm(arm))
         for how in against.value:
-            differing = _named(samples[arm].interval(how, against, scatter), how, experiment)
-            counted = about | {"n_nuclei": samples[arm].n[how]}
-            rows += [{"table": f"{how}, minus control"} | counted | one for one in differing]
+            rows += _shares(f"{how}, minus control", about, experiment, samples[arm], how, against, scatter)
     found = pd.DataFrame(rows)
     return found.assign(p_holm=found.groupby("table")["p"].transform(_holm)).to_dict("records") if rows else []
 
@@ -265,8 +262,8 @@ def _holm(p: pd.Series) -> pd.Series:
     return (ranked * (p.count() - np.arange(len(p))).clip(1)).cummax().clip(upper=1).reindex(p.index)
 
 
-def _counts(rows: pd.DataFrame) -> list[dict]:
-    """Return how many nuclei were found and why some are not counted, and how good the pictures are."""
+def _counts(table: str, about: dict, rows: pd.DataFrame) -> list[dict]:
+    """Return rows of a table: how many nuclei were found, why some are not counted, and how good the pictures are."""
     nuclei = rows[rows["is_nucleus"]]
     flags = nuclei["flags"].str.split(";")
     is_called = nuclei["call"] != ""
@@ -280,4 +277,4 @@ def _counts(rows: pd.DataFrame) -> list[dict]:
         found["width of the rim, px"] = nuclei["edge_width_px"].median()
         is_g1 = nuclei["is_counted"] & (nuclei["call"] == "G1")
         found["copies of DNA in G1"] = nuclei.loc[is_g1, "dna_copies"].median()
-    return [{"quantity": name, "value": float(value)} for name, value in found.items()]
+    return [{"table": table} | about | {"quantity": name, "value": float(value)} for name, value in found.items()]
