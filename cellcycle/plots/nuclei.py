@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cellcycle.errors import check_whole
 from cellcycle.phases import PHASES, class_colours
-from cellcycle.plots.style import FONT_PT, INK, QUIET, label, legend, new_figure, picture_rows
+from cellcycle.plots.style import FONT_PT, INK, QUIET, label, legend, new_figure, new_panels, picture_rows
 
 # What simulated and real nuclei are compared on, and the mark of each source.
 QUANTITIES = {
@@ -48,16 +48,13 @@ def variant_rows(rows: dict[str, np.ndarray]):
 
 def image_grid(images, titles=None, columns=8, shared_scale=True):
     """Return a figure of images (N, C, H, W) float32 in [0, 1] with optional titles, `columns` a row."""
-    images = np.asarray(images)
-    n_rows = -(-len(images) // columns)
-    figure, axes = new_figure(7.2, (1.15 if titles is not None else 0.9) * n_rows, n_rows, columns, squeeze=False)
-    top = float(images.max()) if shared_scale else None
-    for i, ax in enumerate(axes.flat):
+    figure, axes = new_panels(len(images), columns, 7.2, 0.9 if titles is None else 1.15)
+    top = float(np.max(images)) if shared_scale else None
+    for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
         ax.set_axis_off()
-        if i < len(images):
-            _show(ax, images[i], top)
-            if titles is not None:
-                ax.set_title(titles[i], fontsize=FONT_PT - 1, color=INK)
+        _show(ax, image, top)
+        if titles is not None:
+            ax.set_title(titles[i], fontsize=FONT_PT - 1, color=INK)
     return figure
 
 

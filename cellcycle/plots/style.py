@@ -24,6 +24,15 @@ def new_figure(width_in: float, height_in: float, rows=1, columns=1, **options):
     return figure, axes
 
 
+def new_panels(n: int, across: int, width_in: float, row_in: float, top_in: float = 0.0, **options):
+    """Return (figure, axes (rows, across)) with n panels, row after row; what is left of the last row stays empty."""
+    rows = -(-n // across)
+    figure, axes = new_figure(width_in, top_in + row_in * rows, rows, across, squeeze=False, **options)
+    for ax in axes.flat[n:]:
+        ax.set_axis_off()
+    return figure, axes
+
+
 def picture_rows(names, n_columns: int, width_in: float, height_in: float, gap: float, **words):
     """Return (figure, axes (rows, columns)) for pictures, each row named at its left in type of the options `words`."""
     figure, axes = new_figure(width_in, height_in, len(names), n_columns, squeeze=False)

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 
 from cellcycle.images.wells import ROWS, well_name
 from cellcycle.phases import class_colours
-from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure, spread_of
+from cellcycle.plots.style import FONT_PT, INK, QUIET, label, new_figure, new_panels, spread_of
 from cellcycle.report.numbers import Experiment, natural
 from cellcycle.report.parts import per_cent
 
@@ -117,13 +117,10 @@ def dose_response(numbers, experiment: Experiment):
     panels = [*dosed.index[dosed > 1]][:MOST_ARMS]
     if not panels:
         return None
-    columns = min(len(panels), 4)
-    rows = -(-len(panels) // columns)
-    figure, axes = new_figure(0.4 + 2.9 * columns, 0.5 + 2.5 * rows, rows, columns, sharey=True, squeeze=False)
+    across = min(len(panels), 4)
+    figure, axes = new_panels(len(panels), across, 0.4 + 2.9 * across, 2.5, 0.5, sharey=True)
     is_control = (found["arm"] == experiment.control) | (found["condition"] == experiment.control)
     control = found[is_control & ~(found["dose"] > 0)]
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
     for ax, condition in zip(axes.flat, panels, strict=False):
         own = found[found["condition"] == condition].sort_values("dose")
         is_zero = (own["dose"] == 0).any()
@@ -159,11 +156,7 @@ def histograms(experiment: Experiment):
     arms = [arm for arm in experiment.arms if arm in of_arms][:MOST_ARMS]
     if not arms:
         return None
-    columns = min(4, len(arms))
-    rows = -(-len(arms) // columns)
-    figure, axes = new_figure(10, 0.7 + 1.5 * rows, rows, columns, sharex=True, squeeze=False)
-    for ax in axes.flat[len(arms) :]:
-        ax.set_axis_off()
+    figure, axes = new_panels(len(arms), min(4, len(arms)), 10, 1.5, 0.7, sharex=True)
     for ax, arm in zip(axes.flat, arms, strict=False):
         own, bottom = of_arms[arm], np.zeros(len(_COPIES) - 1)
         for _, name, colour, hatch in _styles(experiment.classes):
@@ -210,10 +203,8 @@ def heat_maps(numbers, experiment: Experiment):
         }  # fmt: skip
     for plate, grids in plates.items():
         shape = grids["found"].shape
-        across = 3 if shape[1] <= 12 else 2
-        down = -(-len(shown) // across)
-        height = down * (0.7 + min(0.3 * shape[0], 5.5 * shape[0] / shape[1]))
-        figure, axes = new_figure(10, height, down, across, squeeze=False)
+        height = 0.7 + min(0.3 * shape[0], 5.5 * shape[0] / shape[1])
+        figure, axes = new_panels(len(shown), 3 if shape[1] <= 12 else 2, 10, height)
         for ax in axes.flat[len(grids) :]:
             ax.set_axis_off()
         for ax, name in zip(axes.flat, [name for name in shown if name in grids], strict=False):
