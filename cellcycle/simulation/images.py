@@ -58,7 +58,11 @@ def simulate_nuclei(
     """
     parameters = parameters or SimulationParameters()
     seed, size_px = check_whole("seed", seed), check_whole("size_px", size_px, 16, 1024)
-    _check(counts, stain)
+    check_choice("stain", stain, ("gray", "colour"))
+    for phase in counts:
+        check_choice("counts", phase, PHASES)
+    if any(n < 0 for n in counts.values()) or sum(counts.values()) == 0:
+        raise SettingError("counts", f"{dict(counts)} asks for no nuclei", "give at least one phase a positive number")
     slides = [make_slide(seed, k, parameters) for k in range(parameters.n_slides)]
     jobs = [(phase, k) for phase in PHASES for k in range(int(counts.get(phase, 0)))]
     made = [_one_nucleus(phase, k, size_px, seed, parameters, slides, stain) for phase, k in jobs]
@@ -69,14 +73,6 @@ def simulate_nuclei(
         truth=pd.DataFrame([m[2] for m in made]),
         pixel_size_um=_grid_px(parameters) * RENDER_UM / size_px,
     )
-
-
-def _check(counts, stain):
-    for phase in counts:
-        check_choice("counts", phase, PHASES)
-    check_choice("stain", stain, ("gray", "colour"))
-    if any(n < 0 for n in counts.values()) or sum(counts.values()) == 0:
-        raise SettingError("counts", f"{dict(counts)} asks for no nuclei", "give at least one phase a positive number")
 
 
 def _grid_px(parameters: SimulationParameters) -> int:

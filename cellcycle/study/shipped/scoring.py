@@ -196,17 +196,6 @@ def crop_flips(checkpoint: Checkpoint, variants: dict[str, Slide]) -> dict:
     return flips | {"n": int(answered.sum())}
 
 
-def flip_rates(checkpoint: Checkpoint, tests: list[HeldOut], fields: list[dict]) -> dict:
-    """Return how often calls change on simulated fields and on the crops of each test of one slide.
-
-    The default model also tells how often they change where the model of each field is chosen by "auto".
-    """
-    flips = {"fields": field_flips(fields, Predictor(checkpoint, Settings("field")))}
-    if checkpoint.name == DEFAULT:
-        flips["fields_auto"] = field_flips(fields, Predictor(AUTO, Settings("field")))
-    return flips | {t.name: crop_flips(checkpoint, t.slides[0].variants) for t in tests if len(t.slides) == 1}
-
-
 def score_checkpoint(name, tests: list[HeldOut], flipped: list[dict], found: list[tuple], root: Path | None = None):
     """Write scores and flip rates of a shipped model into its card, and return it, loaded again.
 
@@ -222,7 +211,10 @@ def score_checkpoint(name, tests: list[HeldOut], flipped: list[dict], found: lis
     source = f"{len(found)} whole fields of cellcycle.simulation {SIMULATOR}, from file to row; nuclei that were found"
     scores["fields"] = {"source": source, "record": record.folder.name, **counts, **card_scores(record)}
     scores["fields"] |= card_trust(checkpoint, record.probabilities, record.labels, record.units)
-    flips = flip_rates(checkpoint, tests, flipped)
+    flips = {"fields": field_flips(flipped, Predictor(checkpoint, Settings("field")))}
+    if checkpoint.name == DEFAULT:
+        flips["fields_auto"] = field_flips(flipped, Predictor(AUTO, Settings("field")))
+    flips |= {t.name: crop_flips(checkpoint, t.slides[0].variants) for t in tests if len(t.slides) == 1}
     for test, entry in scores.items():
         print(f"{checkpoint.name} on {test}: balanced accuracy {entry['balanced_accuracy']['value']}", flush=True)
     print(f"{checkpoint.name} flips: {flips}", flush=True)
