@@ -1,7 +1,4 @@
-"""The addresses of all images of a visitor: what they lend each other, their map, summary and report; and the loop.
-
-In it, what a visitor corrected goes out, comes in again, and becomes a model of their own.
-"""
+"""The addresses of all images of a visitor: what they lend each other, map, summary and report; and of corrections."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse

@@ -1,7 +1,4 @@
-"""What becomes of corrections: a table out, corrections in again, and a model that is fine-tuned on them.
-
-That in a child process of its own, the only one that imports torch; the rest in those of `worker`.
-"""
+"""What becomes of corrections: a table, out and in again; and a model, in a child process that alone imports torch."""
 
 import os
 from collections import Counter

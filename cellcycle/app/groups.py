@@ -113,10 +113,7 @@ def _experiment(images, control: str):
 
 
 def summary(images, control: str) -> list[dict]:
-    """Return how many nuclei each condition (or well, or image) has, and the shares of their phases with intervals.
-
-    All as the model called: of `images`, as of `table`, what was said of nuclei is not counted.
-    """
+    """Return nuclei and shares of phases, with intervals, of each condition (or well, image), as the model called."""
     from cellcycle.report.numbers import all_numbers
 
     with _experiment(images, control) as (_, experiment):

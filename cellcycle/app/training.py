@@ -71,15 +71,12 @@ class Trainings:
             self._task = asyncio.create_task(self._work())
 
     def state(self, visitor: Visitor) -> dict:
-        """Say how far a visitor's training is, how the last one ended, and what the last model is.
-
-        `waiting` is the number of trainings that come first.
-        """
+        """Say how far a visitor's training is, how the last one ended, and what the last model is."""
         place, trained = self._place(visitor), visitor.trained()
         return {
             "missing": self.missing,
             "running": self._progress() if place == 0 else None,
-            "waiting": place or None,
+            "waiting": place or None,  # so many come first
             "problem": self._ended.get(visitor.key, ""),
             "model": trained and trained[1],
         }

@@ -128,10 +128,7 @@ def _located(paths, table) -> pd.DataFrame:
 
 
 def _called(paths, table) -> pd.DataFrame:
-    """Return the table; an image of a name that is another image in another table is named as it is found from here.
-
-    Where that is no name of one, either, it is named with its table.
-    """
+    """Return the table; of images of one name each is called as it is found from here, or else with its table, too."""
     beside = table["source"].map(lambda k: f"{paths[k]}: ") + table["image"]
     names = table["found"].where(table["located"] == table["told"], beside)
     is_one = table.groupby("image")["located"].transform("nunique") == 1

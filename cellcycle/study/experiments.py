@@ -1,8 +1,4 @@
-"""The study's experiments: which models each table and figure compares, under any profile, and their records.
-
-A notebook runs its experiment and shows it; notebook 13 finds the same runs again in the records. Here are those
-whose models are trained and tested on one data set; `transfers` holds those that train on other cells.
-"""
+"""The study's experiments on one data set: what each table and figure compares; those on other cells: `transfers`."""
 
 from dataclasses import replace
 from functools import cache
@@ -184,10 +180,7 @@ def ingredients(profile: Profile) -> dict[str, dict]:
 
 
 def headline_records(profile: Profile, dataset: NucleusDataset, run=cross_validate) -> dict[str, Record]:
-    """Return what is repeated under several seeds: the models of Table II on D3, `best` and DNA content.
-
-    `run` is as in `repeat`. The ceiling comes with them where it is known.
-    """
+    """Return what is repeated under seeds: Table II on D3, `best`, DNA content; and the ceiling where it is known."""
     configs = {name: settings(profile, model) for model, name in TABLE_2_MODELS.items()}
     configs |= {"best": best(profile)} | dict(zip(BASELINE.values(), baseline(profile), strict=True))
     records = dict(zip(configs, repeat(profile, dataset, configs.values(), run), strict=True))

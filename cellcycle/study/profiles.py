@@ -77,10 +77,7 @@ class Profile:
         return min(self.learning_sizes[:-1], key=lambda n: abs(n - STUDY_IMAGES))
 
     def table(self, *names: str, epochs=()) -> pd.DataFrame:
-        """Return the settings `names` as a table for the reader, and the epochs of these kinds of model.
-
-        Profile, data set and seed are always among them.
-        """
+        """Return a table of profile, data set, seed and the settings `names`, and epochs of these kinds of model."""
         shown = {"profile": self.name} | {name: getattr(self, name) for name in ("data", "seed", *names)}
         shown |= {f"epochs of {kind}": self.epochs[kind] for kind in epochs}
         rounded = {n: re.sub(r"\d\.\d{5,}", lambda found: f"{float(found[0]):.2g}", str(v)) for n, v in shown.items()}

@@ -174,10 +174,7 @@ def _by_finder(rows: dict[str, dict]) -> pd.DataFrame:
 
 
 def findings(table: pd.DataFrame, still: str, of_print: str) -> str:
-    """Return what the headline runs decide, paired on the same folds: networks and `best` beside DNA content.
-
-    Last comes what they say of the network that is best in print.
-    """
+    """Return what the headline runs decide, paired on the same folds, beside DNA content; and last `of_print`."""
     lines = [f"- *best* minus DNA content, paired: {comparisons.told(table.loc[['best']])[0].removeprefix('best: ')}"]
     for score in table:
         # No comma inside a name: these stand in a list.

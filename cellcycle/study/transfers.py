@@ -85,10 +85,7 @@ def across(train: NucleusDataset, test: NucleusDataset, config: dict, n_repeats:
 
 
 def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDataset]:
-    """Return simulated training sets of `profile.learning_sizes` and one test set, all in the study's proportions.
-
-    Smaller training sets are parts of the largest. The test nuclei come from slides of their own.
-    """
+    """Return simulated training sets of `learning_sizes`, parts of the largest, and a test set of other slides."""
 
     def scaled(factor: float, seed: int, name: str) -> NucleusDataset:
         counts = {phase: max(2, round(n * factor)) for phase, n in STUDY_COUNTS.items()}

@@ -86,10 +86,7 @@ def simulated_training_set(rule: InputRule, numbers: range) -> Learned:
 
 
 def real_cells(name: str, real: Path, is_held_out: bool) -> NucleusDataset:
-    """Return cells of a folder below that of real cells: those to learn from, or of the others those to score on.
-
-    Every third is another; scored on is what overlaps none to learn from.
-    """
+    """Return cells of a source to learn from, or, of every third, those to score on, which overlap none of these."""
     dataset = load_dataset(real / name)
     third, part_of = np.arange(len(dataset)) % 3 == 0, overlapping(dataset.images)
     kept = third & ~np.isin(part_of, part_of[~third]) if is_held_out else ~third

@@ -119,10 +119,7 @@ def rule_of(recipe: Recipe) -> InputRule:
 
 
 def train_shipped(name: str, real: Path | None = None) -> Checkpoint:
-    """Train a model of `RECIPES` and save it, without scores.
-
-    `real` is the folder of real cells, needed by a recipe that learns from them.
-    """
+    """Train a model of `RECIPES` and save it, without scores; `real`: folder of real cells, if it learns from them."""
     recipe = RECIPES[name]
     rule, settings = rule_of(recipe), recipe.settings | {"device": "cpu"}
     numbers = range(LABORATORIES.stop) if recipe.is_wide else MICROSCOPES
