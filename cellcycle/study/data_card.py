@@ -8,8 +8,10 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from cellcycle import files
+from cellcycle.datasets import make_simulated
 from cellcycle.phases import PHASES
 from cellcycle.predict import predict
+from cellcycle.simulation import ceiling, validation
 from cellcycle.study import blocks
 
 SAMPLE = Path("data", "sample")
@@ -65,9 +67,6 @@ def picture_block() -> str:
 
 def validation_blocks() -> dict[str, str]:
     """Return the data card's tables of simulated beside real nuclei: VALIDATION and MITOSIS."""
-    from cellcycle.datasets import make_simulated
-    from cellcycle.simulation import validation
-
     compared = validation.compare(make_simulated("validation", validation.COUNTS))
     headline = validation.headline(compared).T[["simulated", "jurkat", "rpe1"]].rename_axis("quantity")
     median = compared.set_index(["source", "phase", "quantity"])["p50"]
@@ -85,8 +84,6 @@ def validation_blocks() -> dict[str, str]:
 
 def ceiling_block() -> str:
     """Return the data card's table of the ceiling, by what the best classifier sees."""
-    from cellcycle.simulation import ceiling
-
     rows = {}
     for name, options in SEEN.items():
         found = ceiling(**options)
