@@ -60,10 +60,7 @@ def map_rows(images, maps: dict[str, np.ndarray], titles=(), regions=None):
 
 
 def explained_calls(table, title=""):
-    """Return how well measured features reproduce a network's calls, each alone and all but each.
-
-    `table` is that of `explain.what_explains`.
-    """
+    """Return how well features reproduce calls, each alone and all but each, from the table of `what_explains`."""
     figure, axes = new_figure(7.0, 1.2 + 0.3 * len(table), 1, 2, sharey=True)
     y = np.arange(len(table))[::-1]
     parts = {"alone": "calls reproduced by it alone", "lost_without": "calls lost without it"}

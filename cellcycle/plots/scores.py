@@ -106,10 +106,7 @@ def _bars(table, groups, colours, error, references, y_label, title):
 
 
 def effects(table, score=_BALANCED, reference=None, title="", references=None):
-    """Return one dot with its interval for each row, e.g. the effect of each transform.
-
-    The score of the row `reference` is drawn as a line too.
-    """
+    """Return one dot with its interval for each row, e.g. each transform; that of `reference` is a line, too."""
     has_lines = reference is not None or bool(references)
     figure, ax = new_figure(5.6 + 1.2 * has_lines, 0.8 + 0.3 * len(table))
     y = np.arange(len(table))[::-1]

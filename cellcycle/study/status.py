@@ -35,11 +35,7 @@ class StatusLine:
             print(f"        {note}", flush=True)
 
     def left_s(self) -> float | None:
-        """Return the seconds that the notebooks to come should take, or None where nothing is known of one.
-
-        What they took earlier, times how much slower or faster than then the finished ones were, shared among the
-        workers.
-        """
+        """Return the seconds that the notebooks to come should take at the pace of the finished; None if not known."""
         waiting = [name for name in self.names if name not in self.took_s]
         known = [name for name in self.took_s if self.earlier_s.get(name)]
         if not waiting or not known or any(name not in self.earlier_s for name in waiting):

@@ -99,11 +99,7 @@ def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDatase
 
 
 def learning_curves(profile: Profile) -> dict[str, list[Record]]:
-    """Train models on each size, under `n_seeds` seeds, and test all on the same nuclei: how scores grow with labels.
-
-    The classical method, the simplest and the best model of Table II, and `best`; for each the records of its
-    `profile.learning_sizes`.
-    """
+    """Return records of models trained on each size, under `n_seeds` seeds, and tested on the same nuclei."""
     sets, test = learning_sets(profile)
     configs = {"DNA content": settings(profile, "dna-content")}
     configs |= {TABLE_2_MODELS[m]: settings(profile, m) for m in ("logistic", "nagao6")}

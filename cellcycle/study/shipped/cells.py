@@ -94,10 +94,7 @@ def real_cells(name: str, real: Path, is_held_out: bool) -> NucleusDataset:
 
 
 def our_pixel_size_um(images: np.ndarray) -> float:
-    """Return the pixel size by which the median nucleus of crops (N, 1, H, W) has the models' median area.
-
-    Cells smaller than those the models know are brought to their size so; no label is looked at.
-    """
+    """Return the pixel size by which the median nucleus of crops (N, 1, H, W) has the median area that models know."""
     return float(np.sqrt(SCALE.median_area_um2 / measure_crops(images)["area_px"].median()))
 
 
