@@ -10,7 +10,7 @@ from cellcycle.errors import SettingError, check_choice, check_size, check_whole
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor
 from cellcycle.scale import nuclei_of
-from cellcycle.segmentation import measure_crops
+from cellcycle.segmentation.crops import measure_crops, stained
 from cellcycle.segmentation.measurements import READABLE
 from cellcycle.stain import anchored
 
@@ -307,5 +307,5 @@ def _of_crops(images: np.ndarray, rule: InputRule, size_um: float | None) -> Inp
 
 def prepare_images(images: np.ndarray, measurements=()) -> Inputs:
     """Return crops (N, C, S, S) as they are, with their measurements."""
-    measured = dict(measure_crops(images)) | grain_columns(images[:, 0], measurements) if measurements else {}
+    measured = dict(measure_crops(images)) | grain_columns(stained(images), measurements) if measurements else {}
     return Inputs(images, chosen_measurements(measured, measurements, len(images)), tuple(measurements))

@@ -61,6 +61,13 @@ def test_a_rule_keeps_the_grain_last_and_a_network_reads_it(nuclei):
     assert not np.allclose(fitted.logits(inputs), fitted.logits(coarser))
 
 
+def test_a_coloured_crop_is_measured_in_the_channel_of_the_stain(nuclei):
+    gray = nuclei.images[:4].astype(np.float32)
+    blue = np.concatenate([np.zeros_like(gray), 0.2 * gray, gray], axis=1)
+    names = ("area_px", "picture_dna", "spot_1", "power_2")
+    np.testing.assert_array_equal(*(prepare_images(images, names).measurements for images in (blue, gray)))
+
+
 def test_the_grain_is_encoded_as_deviations_that_end():
     values = np.float32([[1, 0], [2, 10], [4, 20]])
     encoding = Encoding.of(values, [True, False], n_bins=2, n_grain=1)

@@ -201,10 +201,17 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
     if images.ndim != 4:
         raise ImageError("images", f"their shape is {images.shape}", "give crops (N, C, H, W)")
     block_px = -(-max(images.shape[-2:]) // _LARGEST_MEASURED_PX)
-    planes = [as_picture(image[int(np.argmax(np.ptp(image.reshape(len(image), -1), axis=1)))]) for image in images]
-    rows = [_measured(block_means(pixels, block_px))[0] for pixels in planes]
+    planes = stained(images)
+    rows = [_measured(block_means(as_picture(pixels), block_px))[0] for pixels in planes]
     columns = _as_columns(rows, images.shape[-2:], block_px, pixel_size_um)
-    return pd.DataFrame(columns | crop_columns(np.reshape(planes, (-1, *images.shape[-2:]))))
+    return pd.DataFrame(columns | crop_columns(planes))
+
+
+def stained(images: np.ndarray) -> np.ndarray:
+    """Return of each crop (N, C, H, W) the channel with most contrast: (N, H, W)."""
+    if images.shape[1] == 1:
+        return images[:, 0]
+    return images[np.arange(len(images)), np.ptp(images, axis=(2, 3)).argmax(axis=1)]
 
 
 def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
