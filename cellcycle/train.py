@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle import evaluate
 from cellcycle.card import NETWORK_SETTINGS, check_words
 from cellcycle.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, shipped_name
 from cellcycle.confidence import fit_confidence, measured_nuclei, softmax
@@ -15,6 +14,16 @@ from cellcycle.confidence.records import cross_fit
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import CheckpointError, DataError, SettingError, check_whole
+from cellcycle.evaluate import (
+    Evaluation,
+    are_among,
+    check_outside,
+    codes_of,
+    compared,
+    trained_images,
+    write_evaluation,
+    write_trained_images,
+)  # fmt: skip
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.metrics import drawn_by
 from cellcycle.scale import nuclei_of
@@ -128,8 +137,8 @@ def train(
         about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
 
         def write_more(work: Path) -> None:
-            evaluate.write_evaluation(judged, work / "held_out.csv")
-            evaluate.write_trained_images(work, plan.known if is_kept else plan.known.union(*plan.marks))
+            write_evaluation(judged, work / "held_out.csv")
+            write_trained_images(work, plan.known if is_kept else plan.known.union(*plan.marks))
 
         # Another may have been put there in the meantime.
         _is_there(output, identity, force)
@@ -168,7 +177,7 @@ def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, inte
         say(note)
     check_words(dataset.name, {"classes": list(dataset.classes)}, "rename the class", DataError)
     classes = dataset.classes if start is None else start.classes
-    labels = dataset.labels if start is None else evaluate.codes_of(dataset, classes, start.name)
+    labels = dataset.labels if start is None else codes_of(dataset, classes, start.name)
     rule = input_rule(dataset, size_px, intensity, network) if start is None else start.input_rule
     inputs = prepare(dataset, rule)
     usable = np.flatnonzero(np.isfinite(inputs.images).all(axis=(1, 2, 3)))
@@ -185,8 +194,8 @@ def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, inte
 
 def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, say) -> _Plan:
     """Deal nuclei out to folds; what the model to train further has learned from is held out of nothing."""
-    marks, known = cells.dataset.known_by(), set() if start is None else evaluate.trained_images(start)
-    scored = _new_to(start, cells.dataset, ~evaluate.are_among(marks, known), say)
+    marks, known = cells.dataset.known_by(), set() if start is None else trained_images(start)
+    scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
     parts, limits = folds_of(cells.dataset, marks, n_folds, seed)
     if len(scored) < len(marks):
         limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score has them.")
@@ -204,7 +213,7 @@ def _target(output, data) -> Path:
     check_words(output, {"name": output.name}, "name another folder", SettingError)
     if shipped_name(output.name) or output.name.lower() == "auto":
         raise SettingError(output, "a model that comes with cellcycle is called so", "name another folder")
-    evaluate.check_outside(output, data)
+    check_outside(output, data)
     if output.is_file():
         raise SettingError(output, "this is a file", "name a folder")
     return output
@@ -227,7 +236,7 @@ def _compared(cells: _Cells, scored: np.ndarray, before, held_out, say) -> dict:
     """Compare what a model said of nuclei before it was trained further with what was said of them held out."""
     labels, groups = cells.labels[scored], cells.dataset.groups
     units = drawn_by(None if groups is None else groups[scored], labels)
-    comparison = evaluate.compared(labels, before[scored], held_out[scored], units)
+    comparison = compared(labels, before[scored], held_out[scored], units)
     told = "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after {after:.3f}, "
     say((told + "by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples").format(**comparison))
     return comparison
@@ -239,7 +248,7 @@ def _judged(cells: _Cells, plan: _Plan, held_out: np.ndarray):
     held_out, fold_of = held_out[plan.scored], plan.fold_of[plan.scored]
     confidence = _confidence(dataset, cells.rule, held_out, labels, fold_of, plan.limits)
     calibrated, thresholds, _ = cross_fit(held_out, labels, fold_of)
-    return evaluate.Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds), confidence
+    return Evaluation(dataset, cells.classes, labels, calibrated, (), thresholds), confidence
 
 
 def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarray, say) -> np.ndarray:
