@@ -18,7 +18,7 @@ from cellcycle.images.remote import is_of_file, is_url, told_above
 from cellcycle.images.tiff import stated_well
 from cellcycle.names import n_alike, shown_name
 
-_OF_ZARR = "plate of OME-Zarr"
+_OF_ZARR, _OF_XML = "plate of OME-Zarr", "OME-XML"
 ROWS = [*ascii_uppercase, *(f"A{letter}" for letter in "ABCDEF")]
 
 
@@ -35,6 +35,11 @@ class Place:
     rule: str = ""
     own: str = ""
     folder: str = ""
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether metadata says so, not a name or folder."""
+        return self.rule in (_OF_ZARR, _OF_XML)
 
     def is_on(self, plate: str) -> bool:
         """Tell whether a plate is this one: by its name, alone or with any folders of its path behind it in brackets.
@@ -255,7 +260,7 @@ def _stated(name: str, of_folders: dict[str, dict]) -> Place:
         if is_tiff(path):
             plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
             well = well_name(f"{ROWS[row]}{column + 1}") if 0 <= row < len(ROWS) else ""
-            return Place(shown_name(plate), well, "OME-XML", folder=os.path.dirname(whole_path(name)))
+            return Place(shown_name(plate), well, _OF_XML, folder=os.path.dirname(whole_path(name)))
         if path.is_dir() or (is_url(name) and not is_of_file(name)):
             return _in_plate(name, of_folders)
     return Place()

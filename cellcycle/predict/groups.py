@@ -6,7 +6,7 @@ not tell.
 """
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,7 +92,7 @@ def layout(images: Sequence, plate_map: Path | None = None, has_files: bool = Tr
     notes += [f"slide {name} lies on {len(of)} plates, and is read as {len(of)}: {', '.join(sorted(of)[:3])}; where "
               "these are one, add a column plate" for name, of in slides.items() if len(of) > 1]  # fmt: skip
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
-    if not is_said and not any("OME" in place.rule and place.plate for place in places):
+    if not is_said and not any(place.is_stated and place.plate for place in places):
         units = defaultdict(set)
         for k, (own, group) in enumerate(zip(columns, groups, strict=True)):
             units[group].add(own["well"] or k)
@@ -117,15 +117,18 @@ def _as_mapped(places: list[Place], rows: list[dict]) -> list[Place]:
 
 def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
     """Return by what the wells of images are known, with an example, and how many have none."""
-    rules = Counter(place.rule for place in places if place.well)
-    examples = {place.rule: f"{place.rule.split(':')[0]}: {place.well} in {shown_name(Path(path).name)}"
-                for path, place in reversed(list(zip(paths, places, strict=True)))}  # fmt: skip
-    notes = []
-    for rule, n in rules.items():
-        by, what = ("metadata", rule) if "OME" in rule else ("names", examples[rule])
-        notes.append(f"wells by the {by} of {n} image{'s' * (n > 1)} ({what})")
-    stray = [path for path, place in zip(paths, places, strict=True) if path and not place.well]
-    if stray and (any("OME" not in rule for rule in rules) or any(place.rule and not place.well for place in places)):
+    by_rule, stray, notes = defaultdict(list), [], []
+    for path, place in zip(paths, places, strict=True):
+        if place.well:
+            by_rule[place.rule].append((path, place))
+        elif path:
+            stray.append(path)
+    for rule, known in by_rule.items():
+        path, first = known[0]
+        example = f"{rule.split(':')[0]}: {first.well} in {shown_name(Path(path).name)}"
+        by, what = ("metadata", rule) if first.is_stated else ("names", example)
+        notes.append(f"wells by the {by} of {len(known)} image{'s' * (len(known) > 1)} ({what})")
+    if stray and any(place.rule and not (place.well and place.is_stated) for place in places):
         notes.append(f"{len(stray)} of {len(paths)} images have no well, such as {shown_name(stray[0])}")
     return notes
 

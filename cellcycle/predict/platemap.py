@@ -112,7 +112,7 @@ def _check_places(file: Path, images, places: list[Place], rows: dict[int, dict]
     """Refuse a row that puts an image into another well than its name, or another place than its metadata."""
     for k, line in line_of.items():
         place = places[k]
-        by = "metadata" if "OME" in place.rule else "name"
+        by = "metadata" if place.is_stated else "name"
         # What a folder or file is called is not always the name of its plate, nor a1 that of a well.
         for what in ("plate", "well") if by == "metadata" else () if place.rule == ALONE else ("well",):
             said, own = rows[line].get(what), place.own if what == "plate" else place.well
@@ -133,7 +133,7 @@ def _well_of(row: dict) -> str:
 def _told(place: Place) -> str:
     if not place.well:
         return ""
-    by = "metadata" if "OME" in place.rule else "name and folder"
+    by = "metadata" if place.is_stated else "name and folder"
     return f" (well {place.well}{f' of plate {place.plate}' if place.plate else ''}, by its {by})"
 
 
@@ -233,7 +233,7 @@ def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list
     plates = {k: replace(places[k], well="") for k in placed}
     names = {name for name, _ in said if has_plate}
     called = {plate: _called(plate, names) for plate in {*plates.values()}}
-    is_stated = any("OME" in plate.rule and plate.own for plate in called)
+    is_stated = any(plate.is_stated and plate.own for plate in called)
     is_renamed = len({plate.own for plate in called}) == 1 and not is_stated and {*called.values()} == {None}
     is_by_well = not has_plate or (is_renamed and len(said) == len({w for _, w in said}))
     at = defaultdict(list)
@@ -246,7 +246,7 @@ def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list
         found = at.get((None if is_by_well else row["plate"], row["well"]), [])
         plates = sorted({places[k].plate for k in found})
         two = " and ".join(plates[:2])
-        if len(plates) > 1 and not has_plate and any("OME" in places[k].rule for k in found):
+        if len(plates) > 1 and not has_plate and any(places[k].is_stated for k in found):
             owns = {places[k].own for k in found}
             remedy = f"add a column plate, with a row for each{f', or {owns.pop()} for both' if len(owns) == 1 else ''}"
             raise DataError(file, f"line {line}: the plates {two} both have a well {row['well']}", remedy)
