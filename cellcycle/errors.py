@@ -150,6 +150,12 @@ def check_size(option: str, value, or_none: bool = False) -> None:
         raise SettingError(option, f"{value!r} is not a size", "give a number above 0")
 
 
+def check_share(option: str, value) -> None:
+    """Refuse a value that is no share: no number above 0, up to 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:
+        raise SettingError(option, f"{value!r} is no share", "give a number above 0, up to 1")
+
+
 def reason_of(error: Exception) -> str:
     """Return what an error of another library says, on one line of no great length."""
     said = f"no {error}" if isinstance(error, KeyError) else str(error)

@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from cellcycle.datasets import NucleusDataset
-from cellcycle.errors import check_whole
+from cellcycle.errors import SettingError, check_share, check_whole
 from cellcycle.metrics import confusion_matrix, macro_f1
 from cellcycle.results import Record
 from cellcycle.splits import Fold, stratified_folds
@@ -104,7 +104,12 @@ def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n
     Trials and folds run in `n_jobs` processes (None: one a core), or on the workers of a `client`.
     """
     n_folds, seed, n_jobs = check_whole("n_folds", n_folds), check_whole("seed", seed), jobs_of(n_jobs)
-    settings = list(settings)
+    settings, rounds = list(settings), tuple(rounds)
+    for share, n_kept in rounds:
+        check_share("rounds", share)
+        check_whole("rounds", n_kept, 1)
+    if not settings or not rounds or rounds[-1][1] != 1:
+        raise SettingError("rounds", f"{rounds} leave no single one of {len(settings)} settings", "end them with 1")
     folds = stratified_folds(dataset.labels, n_folds, 1, seed, dataset.groups, dataset.classes)
     inner = [_inner(dataset, fold, seed) for fold in folds]
     racing, rows = [list(range(len(settings))) for _ in folds], []

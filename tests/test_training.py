@@ -379,7 +379,10 @@ def test_images_of_another_shape_than_in_training_are_refused(blobs, estimator):
             fitted.predict(images)
 
 
-@pytest.mark.parametrize("setting", [{"moves": "no"}, {"batch_norm": "yes"}])
+@pytest.mark.parametrize(
+    "setting",
+    [{"moves": "no"}, {"batch_norm": "yes"}, {"views": None}, {"learning_rate": "0.1"}, {"weight_decay": "0"}],
+)
 def test_settings_of_another_kind_are_refused(blobs, setting):
     with pytest.raises(TypeError, match=f"{next(iter(setting))} must be an instance of"):
         NetworkClassifier("logistic", epochs=1, **setting).fit(*blobs)
@@ -473,6 +476,9 @@ def test_share_of_the_labels_is_part_of_the_configuration(dataset, tmp_path):
     )
     assert full.folder != half.folder
     assert len(half.predictions) == len(full.predictions)
+    for share in (1.5, 0, "half"):
+        with pytest.raises(SettingError, match=f"^train_share: {share!r} is no share"):
+            cross_validate(dataset, [{"model": "nn", "train_share": share}], tmp_path, n_folds=2)
     for share in (0.01, 0.99):
         with pytest.raises(DataError, match=f"a share of {share} of a training fold"):
             cross_validate(dataset, [{"model": "nn", "train_share": share}], tmp_path, n_folds=2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cellcycle import results, tuning
+from cellcycle.errors import SettingError
 from cellcycle.study import load_profile
 from cellcycle.training import runs
 
@@ -37,6 +38,22 @@ def found(tmp_path_factory):
     settings = [base | {"learning_rate": rate} for rate in (1e-3, 1e-9, 2e-9)]
     rounds = ((1 / 4, 2), (1, 1))
     return root, dataset, settings, rounds, tuning.search(dataset, settings, rounds, root, n_folds=2)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "finding"),
+    [
+        (((2, 1),), "2 is no share"),
+        (((1, 0),), "0 is out of range"),
+        (((1, 2),), "leave no single one"),
+        ((), "leave no"),
+    ],
+)
+def test_rounds_that_choose_nothing_are_refused_before_any_is_trained(found, tmp_path, rounds, finding):
+    _, dataset, settings, *_ = found
+    with pytest.raises(SettingError, match=f"^rounds: .*{finding}"):
+        tuning.search(dataset, settings, rounds, tmp_path / "none", n_folds=2)
+    assert not (tmp_path / "none").exists()
 
 
 def test_rounds_train_fewer_settings_for_longer(found):

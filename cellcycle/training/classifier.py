@@ -150,7 +150,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_settings(self) -> None:
         check_choice("schedule", self.schedule, SCHEDULES)
+        check_scalar(self.views, "views", (tuple, list))
         check_scalar(len(self.views), "the number of views", int, min_val=1)
+        for name in ("learning_rate", "weight_decay"):
+            check_scalar(getattr(self, name), name, (int, float, np.number), min_val=0)
         # Folds count up from a seed.
         for name, *ends in (("epochs", 0), ("batch_size", 1), ("copies", 0), ("seed", 0, 2**32 - 1)):
             check_whole(name, getattr(self, name), *ends)
@@ -314,5 +317,4 @@ def _load_body(network: Network, file: Path) -> None:
     try:
         network.body.load_state_dict(under("members.0.body.", weights))
     except RuntimeError as error:
-        remedy = "use the same network, width, channels and size"
-        raise SettingError(file, "weights of another network", remedy) from error
+        raise SettingError(file, "weights of another network", "use the same network, width, channels, size") from error

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from cellcycle import results, segmentation, tasks
 from cellcycle.datasets import NucleusDataset
-from cellcycle.errors import DataError, RecordError, check_choice, check_keywords, check_whole
+from cellcycle.errors import DataError, RecordError, check_choice, check_keywords, check_share, check_whole
 from cellcycle.files import check_path, replace_json
 from cellcycle.inputs import InputRule, Inputs, prepare
 from cellcycle.networks import DNA_CONTENT
@@ -261,6 +261,7 @@ def cross_validate(
     def runs():
         for given in settings:
             full = full_config(given, n_folds=n_folds, n_repeats=n_repeats, seed=seed)
+            check_share("train_share", full["train_share"])
             own = {k: v for k, v in given.items() if k != "train_share"}
             yield Run(full, dataset, partial(fits, own, full["train_share"]))
 
