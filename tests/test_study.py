@@ -28,7 +28,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def smoke(output_dir):
     """Run every notebook in the smoke profile, once for the tests of this file."""
-    return notebooks.run_study("smoke")
+    # One more than cores: a notebook waits for its kernel, and they for nothing else.
+    return notebooks.run_study("smoke", workers=3)
 
 
 def test_every_notebook_runs_in_smoke(smoke):
