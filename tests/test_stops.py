@@ -69,11 +69,16 @@ def found(pixels):
     return find_nuclei(pixels.astype(np.float32), 0.325, Scale(200.0))
 
 
+@cache
+def whole_of(saved, is_turned):
+    return found(saved(turned(GROUND) if is_turned else field()))
+
+
 @pytest.mark.parametrize("saved", [as_tiff, as_jpeg])
 @pytest.mark.parametrize("name", AREAS)
 def test_nuclei_that_an_area_of_noise_cuts_are_at_its_edge_and_the_others_stay(name, saved):
     make, mask = AREAS[name]
-    whole = found(saved(turned(GROUND) if mask is TURNED else field()))
+    whole = whole_of(saved, mask is TURNED)
     cut = found(saved(make()))
     # What lies in the whole field and in none of the area, nor near it, is found as it was.
     near = ndimage.binary_dilation(mask, iterations=6)
