@@ -261,6 +261,13 @@ def test_a_plate_that_was_predicted_in_parts_is_one_also_beside_another_of_its_n
     assert units(("w/A01", "A01"), ("w/A02", "A02"), ("w/A03", "A03"), plate="") == ["A01", "A02", "A03"]
 
 
+def test_a_table_may_be_called_as_a_part_of_the_page_is(tmp_path):
+    table, page = tmp_path / "{{BODY}}.csv", tmp_path / "page.html"
+    nuclei_of(CONTROL, 30).to_csv(table, index=False)
+    write_report(page, read_experiment([table]), [table])
+    assert "<h1>Cell-cycle phases of {{BODY}}.csv</h1>" in page.read_text(encoding="utf-8")
+
+
 def test_a_page_may_be_made_again_after_a_spreadsheet_had_its_numbers(tmp_path):
     table, page = tmp_path / "t.csv", tmp_path / "page.html"
     nuclei_of(CONTROL, 30).to_csv(table, index=False)

@@ -2,6 +2,7 @@
 
 import html
 import os
+import re
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -104,7 +105,9 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
     page = (files("cellcycle.report") / "report.html").read_text(encoding="utf-8")
     style = (files("cellcycle.report") / "report.css").read_text(encoding="utf-8")
     title = html.escape(" and ".join(Path(table).name for table in tables))
-    page = page.replace("{{STYLE}}", style).replace("{{TITLE}}", title).replace("{{BODY}}", "\n".join(sections))
+    parts = {"STYLE": style, "TITLE": title, "BODY": "\n".join(sections)}
+    # All at once: a table may be called as a part is.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page)
     safe = numbers.map(lambda value: cell(value) if isinstance(value, str) else value)
     with whole_file(output) as page_file:
         # Before the other file is opened, which would be told as that for which a full disk has no room.
