@@ -2,7 +2,6 @@
 
 import html
 import os
-import re
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +19,7 @@ from cellcycle.report.parts import difference, figure_of, many, plain, section, 
 from cellcycle.report.shares import BY_DNA, FITTED
 from cellcycle.report.summary import by_chance, field_of, summary, unit_of
 from cellcycle.review.doubt import reasons, review_order, sureness
+from cellcycle.review.sheet import put_together
 from cellcycle.review.thumbnails import thumbnails
 
 _MOST_PICTURES, _SUREST, _OF_AN_IMAGE = 12, 4, 3
@@ -105,9 +105,7 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
     page = (files("cellcycle.report") / "report.html").read_text(encoding="utf-8")
     style = (files("cellcycle.report") / "report.css").read_text(encoding="utf-8")
     title = html.escape(" and ".join(Path(table).name for table in tables))
-    parts = {"STYLE": style, "TITLE": title, "BODY": "\n".join(sections)}
-    # All at once: a table may be called as a part is.
-    page = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page)
+    page = put_together(page, {"STYLE": style, "TITLE": title, "BODY": "\n".join(sections)})
     safe = numbers.map(lambda value: cell(value) if isinstance(value, str) else value)
     with whole_file(output) as page_file:
         # Before the other file is opened, which would be told as that for which a full disk has no room.

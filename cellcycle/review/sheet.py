@@ -150,6 +150,11 @@ def _page(about: dict, nuclei: list[dict]) -> str:
     # In a script element of HTML only "<" can end the text early.
     data = json.dumps({"about": about, "nuclei": nuclei}, allow_nan=False).replace("<", "\\u003c")
     parts = {"POLICY": policy, "TITLE": html.escape(about["title"]), "STYLE": style, "SCRIPT": script, "DATA": data}
+    return put_together(page, parts)
+
+
+def put_together(page: str, parts: dict[str, str]) -> str:
+    """Return a page with its parts, by name, in their places; all at once, for one may hold what looks like a place."""
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page)
 
 
