@@ -24,7 +24,7 @@ import numpy as np
 from cellcycle.card import FORMAT, NETWORK_SETTINGS, REMEDY, as_json, card_sha256, external_files, read_card
 from cellcycle.confidence import Confidence
 from cellcycle.errors import CheckpointError, SettingError
-from cellcycle.files import sha256_of, whole_file, whole_folder
+from cellcycle.files import FULL, sha256_of, whole_file, whole_folder
 from cellcycle.graphs import check_hash, open_graph
 from cellcycle.inputs import InputRule
 
@@ -220,6 +220,9 @@ def _keep_others(folder: Path, work: Path) -> None:
                 else:
                     shutil.copy2(other, work / other.name, follow_symlinks=False)
             except (PermissionError, shutil.SpecialFileError, shutil.Error) as error:
+                # Of a folder all that went wrong comes in words alone.
+                if number := next((n for n in FULL if os.strerror(n) in str(error)), None):
+                    raise OSError(number, os.strerror(number), str(work)) from error
                 finding = f"{other.name} in it, which is not of the model, cannot be read to be kept"
                 raise SettingError(folder, finding, "move it elsewhere, then run it again") from error
 

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import pytest
 from safetensors import safe_open
 from scipy.ndimage import gaussian_filter
 
+from cellcycle import checkpoint
 from cellcycle.card import card_sha256, external_files
 from cellcycle.checkpoint import load_checkpoint, save_checkpoint, write_card
 from cellcycle.errors import CheckpointError, SettingError
@@ -300,6 +302,19 @@ def test_a_model_that_cannot_be_used_does_not_take_the_place_of_one_that_can(cop
         beside.unlink()
     classifier.networks_[0].head.bias.data[0] = np.nan
     assert "not finite" in attempt()
+
+
+def test_a_disk_that_fills_up_with_what_lies_below_a_model_is_told_as_such(tmp_path, monkeypatch):
+    def full(source, target, **_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    (tmp_path / "model" / "notes").mkdir(parents=True)
+    (tmp_path / "model" / "notes" / "a.txt").write_text("mine")
+    (tmp_path / "work").mkdir()
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as told:
+        checkpoint._keep_others(tmp_path / "model", tmp_path / "work")
+    assert told.value.errno == errno.ENOSPC
 
 
 def test_what_is_not_fitted_cannot_be_saved(tmp_path):
