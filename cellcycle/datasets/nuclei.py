@@ -21,6 +21,7 @@ class NucleusDataset:
     """Labelled images of single nuclei.
 
     `images` (N, C, H, W) float32 in [0, 1] have one channel, the DNA stain, or three, RGB in artificial stain colours.
+    Integer files are divided by the full range of their type, so intensities of different images stay comparable.
     `labels` (N,) int64 index `classes`: phases in the order G1, S, G2, M, other classes in that of their names.
     Images of one of the `groups` (N,) (field, well, copies of one nucleus) are never parted by a split; where none but
     copies are known, `groups_are_copies`. `slides` (N,) say what was stained and exposed alike, and so has one G1 peak,

@@ -37,7 +37,10 @@ def load_simulated(name: str, size_px: int, seed: int, most: int | None = None) 
 
 
 def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gray") -> NucleusDataset:
-    """Simulate a data set as `cellcycle.simulation.simulate_nuclei` does, once: it is cached under `build/`."""
+    """Simulate a data set as `cellcycle.simulation.simulate_nuclei` does, once: it is cached under `build/`.
+
+    Its groups are the slides.
+    """
     from cellcycle import simulation
 
     parameters = parameters or simulation.SimulationParameters()
