@@ -86,6 +86,7 @@ CASES = {
     "dirt 8 times as bright": (lambda p: p + 8000 * disc(165, 175, 20), disc(165, 175, 20) > 0, "dirt"),
     "dirt 25 times as bright": (lambda p: p + 25000 * disc(165, 175, 20), disc(165, 175, 20) > 0, "dirt"),
     "blurred dirt": (lambda p: p + 25000 * np.exp(-(np.hypot(Y - 165, X - 175) ** 2) / 200), HOLE, "dirt"),
+    "a bead 60 times as bright": (lambda p: p + 60000 * disc(165, 175, 3), disc(165, 175, 3) > 0, "dirt"),
     "a fibre": (lambda p: p + 25000 * FIBRE, FIBRE > 0.01, "dirt"),
     "a bent fibre": (lambda p: p + 4000 * ARC, ARC > 0.01, "dirt"),
 }
@@ -242,6 +243,13 @@ def jpeg(pixels, quality=40):
 )  # fmt: skip
 def test_ground_that_is_flat_here_and_there_is_not_filled_in(change):
     assert "filled" not in look_over(change(counts()).astype(np.float32)).painted
+
+
+@pytest.mark.parametrize("margin_px", [1, 2, 4])
+def test_the_black_about_nuclei_that_were_cut_out_is_no_filling_that_cuts_them(margin_px):
+    is_near = np.min([np.hypot(Y - y, X - x) for y, x in CENTRES], axis=0) < 11 + margin_px
+    nuclei = found(np.where(is_near, counts(), 0))
+    assert len(nuclei) == 36 and not nuclei.picture.painted and set(nuclei.measured["flags"]) == {""}
 
 
 def test_a_missing_tile_amid_bright_nuclei_is_seen():

@@ -192,6 +192,18 @@ def test_nuclei_of_five_pixels_are_no_noise():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("segmentation", ["trained", "classical"])
+@pytest.mark.parametrize(("radius", "n_nuclei", "noise"), [(5, 1, 0.01), (5, 4, 0.03), (9, 1, 0.06), (30, 1, 0.06)])
+def test_few_nuclei_in_a_large_noisy_field_are_found(radius, n_nuclei, noise, segmentation):
+    rng, truth = np.random.default_rng(3), np.zeros((1000, 1000))
+    for y, x in rng.integers(60, 940, (n_nuclei, 2)):
+        truth[y - 40 : y + 41, x - 40 : x + 41][ellipse((81, 81), (40, 40), (radius, radius))] = 1
+    pixels = 0.1 + 0.4 * ndimage.gaussian_filter(truth, 1) + rng.normal(0, noise, truth.shape)
+    labels = segment(pixels.astype(np.float32), segmentation=segmentation)
+    assert labels.max() == n_nuclei and f1(ndimage.label(truth)[0], labels) == 1
+
+
+@pytest.mark.slow
 def test_one_small_nucleus_in_a_large_empty_field_is_found(monkeypatch):
     monkeypatch.setattr("cellcycle.segmentation.survey._WINDOW_PX", 128)
     pixels = np.random.default_rng(0).normal(0.05, 0.01, (600, 640)).astype(np.float32)

@@ -4,13 +4,13 @@ A large field is surveyed once, on a few windows and a coarse background grid; i
 numbers, so a nucleus does not depend on the tile it lies in.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from cellcycle.segmentation.regions import block_means, extreme
+from cellcycle.segmentation.regions import areas_of, block_means, extreme
 
 SMOOTHING_PX = 1.0
 # Diameters the default is made for; a larger "object" in the first look is uneven light.
@@ -20,6 +20,9 @@ _RADIUS_UM = (1.5, 20.0)
 # Bright and dark pixels of pure noise, smoothed or not, lie 3 robust deviations of the dark ones apart; in
 # fields of nuclei it is 12 and more (100 fields of BBBC038), in simulated crowds 8.
 _LEAST_CONTRAST = 5.0
+# The few nuclei of a field that is nearly empty lie so many robust deviations above its background, one of them with so
+# many pixels.
+_FEW_DEVIATIONS, _LEAST_NUCLEUS_PX = 12.0, 20
 _WINDOW_PX = 1024
 _MOST_WINDOWS = 16
 # The background is the picture opened by a square of this many nuclear diameters.
@@ -62,20 +65,30 @@ def survey_field(
     windows = [ndimage.gaussian_filter(np.asarray(part, np.float32), SMOOTHING_PX) for *_, part in _windows(pixels)]
     if _is_constant(min(window.min() for window in windows), max(window.max() for window in windows)):
         return None
-    radius_px = diameter_px / 2 if diameter_px else _first_radius(windows, pixel_size_um)
-    cell_px = max(1, int(radius_px / 4))
-    survey = Survey(radius_px, 0.0, 0.0, 0.0, _background(pixels, radius_px, cell_px), cell_px)
-    signals = [survey.signal(window, top, left) for top, left, window in _windows(pixels)]
+    survey, signals = _first_look(pixels, windows, pixel_size_um, diameter_px, threshold_of)
     sample = np.concatenate([signal.ravel() for signal in signals])
     threshold = threshold_of(sample)
-    if not (has_objects(sample, threshold) or has_objects(sample, otsu(sample))):
-        return None
-    threshold = max(threshold, _noise_ceiling(sample))
-    if not diameter_px:
-        radius_px = _clipped(_radius(signals, threshold), pixel_size_um)
+    if has_objects(sample, threshold) or has_objects(sample, otsu(sample)):
+        dark = sample[sample <= otsu(sample)]
+    else:
+        # Where nuclei cover a tiny part of the field, these thresholds fall into the noise: nearly all is dark.
+        survey, signals = _first_look(pixels, windows, pixel_size_um, diameter_px, _noise_ceiling)
+        dark = sample = np.concatenate([signal.ravel() for signal in signals])
+        if not _has_few(signals, _noise_ceiling(dark, _FEW_DEVIATIONS)):
+            return None
+    threshold = max(threshold, _noise_ceiling(dark))
+    radius_px = survey.radius_px if diameter_px else _clipped(_radius(signals, threshold), pixel_size_um)
     dark = sample[sample <= threshold]
     level, spread = float(np.median(dark)), float(np.std(dark))
-    return Survey(radius_px, threshold, level, spread, survey.background, cell_px)
+    return replace(survey, radius_px=radius_px, threshold=threshold, level=level, spread=spread)
+
+
+def _first_look(pixels, windows, pixel_size_um, diameter_px, threshold_by) -> tuple[Survey, list[np.ndarray]]:
+    """Return a survey without thresholds, and what its background leaves of the windows."""
+    radius_px = diameter_px / 2 if diameter_px else _first_radius(windows, pixel_size_um, threshold_by)
+    cell_px = max(1, int(radius_px / 4))
+    survey = Survey(radius_px, 0.0, 0.0, 0.0, _background(pixels, radius_px, cell_px), cell_px)
+    return survey, [survey.signal(window, top, left) for top, left, window in _windows(pixels)]
 
 
 def otsu(sample: np.ndarray) -> float:
@@ -112,14 +125,16 @@ def has_objects(sample: np.ndarray, threshold: float) -> bool:
     return bool(bright.mean() - middle >= _LEAST_CONTRAST * deviation)
 
 
-def _noise_ceiling(sample: np.ndarray) -> float:
-    """Return the intensity that background noise hardly exceeds: four robust deviations above its median.
-
-    Otsu's threshold falls into the noise where nuclei cover a tiny part of the field.
-    """
-    dark = sample[sample <= otsu(sample)]
+def _noise_ceiling(dark: np.ndarray, n_deviations: float = 4.0) -> float:
+    """Return what background noise hardly exceeds: so many robust deviations above its median."""
     middle = np.median(dark)
-    return float(middle + 4 * 1.4826 * np.median(np.abs(dark - middle)))
+    return float(middle + n_deviations * 1.4826 * np.median(np.abs(dark - middle)))
+
+
+def _has_few(signals: list[np.ndarray], threshold: float) -> bool:
+    """Say whether anything brighter than this, which noise never is, is as large as the smallest nuclei."""
+    parts = (ndimage.label(signal > threshold)[0] for signal in signals)
+    return any(areas_of(part)[1:].max(initial=0) >= _LEAST_NUCLEUS_PX for part in parts)
 
 
 def _windows(pixels: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
@@ -139,15 +154,15 @@ def _windows(pixels: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
     return [windows[index] for index in chosen]
 
 
-def _first_radius(windows: list[np.ndarray], pixel_size_um: float | None) -> float:
+def _first_radius(windows: list[np.ndarray], pixel_size_um: float | None, threshold_by) -> float:
     """Estimate the nuclear radius before the background is known."""
     side = max(min(window.shape) for window in windows)
-    radius = _radius(windows, threshold_of(np.concatenate([window.ravel() for window in windows])))
+    radius = _radius(windows, threshold_by(np.concatenate([window.ravel() for window in windows])))
     if 2 * radius > min(LARGEST_DIAMETER_PX, side / 2):
         # Uneven light, not nuclei: take away what is wider than the largest nucleus and look again.
         size = max(3, int(min(side / 4, 2 * LARGEST_DIAMETER_PX)))
         windows = [window - opened(window, size) for window in windows]
-        radius = _radius(windows, threshold_of(np.concatenate([window.ravel() for window in windows])))
+        radius = _radius(windows, threshold_by(np.concatenate([window.ravel() for window in windows])))
     return _clipped(radius, pixel_size_um)
 
 
