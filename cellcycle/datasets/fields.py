@@ -1,7 +1,6 @@
 """Whole fields with a table of labelled nuclei: every row of the table finds the nucleus that it means."""
 
 import os
-from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,7 +26,6 @@ _SMOOTHED_PX = 3.0
 _GIVE_PLACES = "give centroid_y_px, from the top, and centroid_x_px, from the left, in px"
 # So many places of one picture tell whether they are those of another.
 _LEAST_ROWS = 10
-_OTHER_NUMBER = "have another number than the nucleus at their place, which is taken"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,95 +73,56 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     if "group" in table:
         table["group"], said = clean_names(table["group"], "group", file)
         notes += said
-    table["sha256"] = table.get("image_sha256", "")
-    files, as_found, bad = _files_of(table, file.parent)
-    pictures, unread = _pictures(table, files)
-    planes, asked = [plane for plane, _ in pictures.values()], [named for _, named in pictures.values()]
-    fields, together = _looked_at(file, pictures, as_found)
-    rows, doubtful, lost, bad = [], defaultdict(list), [], bad + unread
-    for k, (found, named) in enumerate(zip(fields, asked, strict=True)):
-        meant, said = _meant(found, named, doubtful, lost)
-        bad += said
-        rows.append(meant.assign(field=k))
-    are_others = _are_of_others(file, fields, asked, lost)
-    if bad and (on_error == "raise" or are_others or not rows):
+    # What is found out of a row joins it: its file, its picture, and its nucleus there. Those without one are `bad`.
+    table, bad = _with_files(table, file.parent)
+    table, planes, unread = _with_pictures(table)
+    fields, together = _looked_at(file, table, planes)
+    table["at"] = [nucleus_of(fields[row["picture"]].nuclei, row) for _, row in table.iterrows()]
+    are_others = _are_of_others(file, fields, table)
+    entries, said, wrong = _meant(table, fields)
+    bad += unread + wrong
+    if bad and (on_error == "raise" or are_others or not fields):
         more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
         mend = "mend the rows (channel and planes say what is read of an image)"
-        remedy = f"put the images beside the table, {mend}" + ', or leave them out: on_error="skip"' * bool(rows)
+        remedy = f"put the images beside the table, {mend}" + ', or leave them out: on_error="skip"' * bool(fields)
         raise DataError(file, bad[0] + more, _GIVE_PLACES if are_others else remedy)
-    entries = pd.concat(rows, ignore_index=True)
     slides = _grouped(entries, fields, together, notes)
     sizes = [f.nuclei.pixel_size_um if f.nuclei.scale_is_known else np.nan for f in fields]
-    entries["pixel_size_um"] = np.array(sizes)[entries["field"]]
-    cut = [_crops(f, at["at"].to_numpy()) for at, f in zip(rows, fields, strict=True)]
-    crops, about = ([one for of_field in parts for one in of_field] for parts in zip(*cut, strict=True))
+    entries["pixel_size_um"] = np.array(sizes)[entries["picture"]]
+    cut = [pair for k, own in entries.groupby("picture") for pair in _crops(fields[k], own["at"].to_numpy())]
     notes += [f"skipped {text}" for text in bad]
     notes += counted(
-        said for plane, f in zip(planes, fields, strict=True) for said in (plane.note, f.nuclei.scale_note)
+        one for plane, f in zip(planes.values(), fields, strict=True) for one in (plane.note, f.nuclei.scale_note)
     )
-    notes += [f"{len(lines)} rows {said} (line {lines[0]})" for said, lines in doubtful.items()]
     shapes = " or ".join(f"{w} x {h} px" for h, w in sorted({f.pixels.shape for f in fields})[:3])
-    more = {"paths": [path for path, *_ in pictures], "fields": tuple(fields)}
-    more |= {"places": entries[["field", "at"]].to_numpy(np.int64), "slides": slides}
-    as_read = f"fields: {len(fields)} of {shapes}"
-    return as_dataset(file, name, entries, crops, notes, size_px, on_error, about, as_read=as_read, **more)
+    more = {"paths": [path for path, *_ in planes], "fields": tuple(fields), "slides": slides}
+    more |= {"places": entries[["picture", "at"]].to_numpy(np.int64), "about": [about for _, about in cut]}
+    more["as_read"] = f"fields: {len(fields)} of {shapes}"
+    return as_dataset(file, name, entries, [crop for crop, _ in cut], notes + said, size_px, on_error, **more)
 
 
-def _files_of(table: pd.DataFrame, folder: Path) -> tuple[dict[int, Path], dict[Path, str], list[str]]:
-    """Find the file of each row, by its line; each as it is called where it was found; and say which are not there."""
-    images, files, as_found, bad = ImageFolder(folder, True, table["image"].unique()), {}, {}, []
+def _with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows whose image is there, with its `file` and where it was `found`, and say which are not there."""
+    images, found, bad = ImageFolder(folder, True, table["image"].unique()), {}, []
+    table = table.assign(sha256=table.get("image_sha256", ""))
     for key, named in table.groupby(["image", "sha256"], sort=False):
         try:
-            found = images.find(*key)
-            files |= dict.fromkeys(named.index, found.resolve())
-            # In a store of data that is a link to a file of another name.
-            as_found.setdefault(found.resolve(), os.path.abspath(found))
+            found |= dict.fromkeys(named.index, images.find(*key))
         except CellCycleError as error:
             bad.append(f"{error.subject}: {error.finding}")
-    return files, as_found, bad
+    table = table[table.index.isin(found.keys())]
+    # In a store of data what is found is a link to a file of another name.
+    where = [found[line] for line in table.index]
+    return table.assign(found=where, file=[path.resolve() for path in where]), bad
 
 
-def _looked_at(file: Path, pictures: dict, as_found: dict[Path, str]) -> tuple[list[LabelledField], list[str]]:
-    """Find the nuclei of the pictures that rows name; return also the plate or folder with which each is read."""
-    keys = [(sample_id(file.parent, path), *of) for path, *of in pictures]
-    called, paths = picture_names(keys), [as_found[path] for path, *_ in pictures]
-    places = stated_places(paths, places_of(paths))
-    fields = [
-        _found(file, key[0], called[key], plane, named, (place.plate, place.well) if place.well else ())
-        for key, place, (plane, named) in zip(keys, places, pictures.values(), strict=True)
-    ]
-    return fields, [group_of(os.path.dirname(path), asdict(at)) for path, at in zip(paths, places, strict=True)]
-
-
-def _are_of_others(file: Path, fields: list[LabelledField], asked: list[pd.DataFrame], lost: list[int]) -> bool:
-    """Say whether the places of a table are those of other pictures, by the rows that are `lost`."""
-    n_near = _near_middles(file, list(zip(fields, asked, strict=True)))
-    counts = [(len(named), named.index.isin(lost).sum(), n) for named, n in zip(asked, n_near, strict=True)]
-    judged = [np.array(counts, int).reshape(-1, 3).sum(axis=0), *(of for of in counts if of[0] >= _LEAST_ROWS)]
-    # Places of another picture mean a nucleus, too, though seldom its middle.
-    return 2 * len(lost) > judged[0][0] or any(5 * n_lost > n and 2 * near < n - n_lost for n, n_lost, near in judged)
-
-
-def _grouped(entries: pd.DataFrame, fields: list[LabelledField], together: list[str], notes: list[str]) -> np.ndarray:
-    """Complete the column `group` of labelled nuclei by their images; return whose G1 peak each shares, (N,) str."""
-    own, slides = (np.array(of)[entries["field"]] for of in ([f.image for f in fields], together))
-    stated, is_stated = entries["group"].to_numpy(str), (entries["group"] != "").to_numpy()
-    entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, slides)
-    if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
-        # One for all keeps nothing apart: at least the cells of an image stay together.
-        entries["group"] = own
-        notes.append("all are of one group: cells of one image are kept together instead")
-    return slides
-
-
-def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[str]]:
-    """Read each picture that rows name: (file, channel, planes) -> its plane and rows; and say what cannot be read.
-
-    `files` has the file of each row, by its line, but for those that are gone.
+def _with_pictures(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple, Plane], list[str]]:
+    """Return the rows whose `picture` can be read, by its number, in that order; each (file, channel, planes), as it
+    was read; and say what cannot be.
     """
-    pictures, bad = {}, []
+    planes, picture_of, bad = {}, {}, []
     table = table.assign(**{name: table.get(name, "") for name in READ_COLUMNS})
-    for (path, *said), named in table.groupby([table.index.map(files), *READ_COLUMNS], sort=False):
+    for (path, *said), named in table.groupby(["file", *READ_COLUMNS], sort=False):
         try:
             plane = read_stated(path, *said)
         except CellCycleError as error:
@@ -171,11 +130,47 @@ def _pictures(table: pd.DataFrame, files: dict[int, Path]) -> tuple[dict, list[s
             continue
         # Rows that name a channel and rows that leave it to the rule may mean the same one; of channels of one name
         # only the index tells.
-        channel = plane.channel if plane.channels.count(plane.channel) == 1 else said[0]
-        key = path, channel, plane.planes
-        known, rows = pictures.get(key, (plane, None))
-        pictures[key] = known, named if rows is None else pd.concat([rows, named])
-    return pictures, bad
+        key = path, plane.channel if plane.channels.count(plane.channel) == 1 else said[0], plane.planes
+        planes.setdefault(key, plane)
+        picture_of |= dict.fromkeys(named.index, key)
+    number_of = {key: k for k, key in enumerate(planes)}
+    table = table.loc[list(picture_of)].assign(picture=[number_of[key] for key in picture_of.values()])
+    return table.sort_values("picture", kind="stable"), planes, bad
+
+
+def _looked_at(file: Path, table: pd.DataFrame, planes: dict) -> tuple[list[LabelledField], list[str]]:
+    """Find the nuclei of the pictures that rows name; return also the plate or folder with which each is read."""
+    as_found = table.drop_duplicates("file").set_index("file")["found"]
+    keys = [(sample_id(file.parent, path), *of) for path, *of in planes]
+    called, paths = picture_names(keys), [os.path.abspath(as_found[path]) for path, *_ in planes]
+    places = stated_places(paths, places_of(paths))
+    fields = [
+        _found(file, key[0], called[key], plane, named, (place.plate, place.well) if place.well else ())
+        for key, place, plane, (_, named) in zip(keys, places, planes.values(), table.groupby("picture"), strict=True)
+    ]
+    return fields, [group_of(os.path.dirname(path), asdict(at)) for path, at in zip(paths, places, strict=True)]
+
+
+def _are_of_others(file: Path, fields: list[LabelledField], table: pd.DataFrame) -> bool:
+    """Say whether the places of a table are those of other pictures, by its rows that mean no nucleus."""
+    counts = table["at"].isna().groupby(table["picture"]).agg(["size", "sum"])
+    counts = counts.assign(near=_near_middles(file, fields, table)).to_numpy()
+    # Places of another picture mean a nucleus, too, though seldom its middle.
+    judged = [counts.sum(axis=0), *counts[counts[:, 0] >= _LEAST_ROWS]]
+    return 2 * judged[0][1] > judged[0][0] or any(5 * lost > n and 2 * near < n - lost for n, lost, near in judged)
+
+
+def _grouped(entries: pd.DataFrame, fields: list[LabelledField], together: list[str], notes: list[str]) -> np.ndarray:
+    """Complete the column `group` of labelled nuclei by their images; return whose G1 peak each shares, (N,) str."""
+    own, slides = (np.array(of)[entries["picture"]] for of in ([f.image for f in fields], together))
+    stated = entries["group"].to_numpy(str) if "group" in entries else np.full(len(entries), "")
+    is_stated = ~np.array([says_nothing(name) for name in stated], bool)
+    entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, slides)
+    if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
+        # One for all keeps nothing apart: at least the cells of an image stay together.
+        entries["group"] = own
+        notes.append("all are of one group: cells of one image are kept together instead")
+    return slides
 
 
 def _found(file: Path, image: str, name: str, plane: Plane, named: pd.DataFrame, well: tuple) -> LabelledField:
@@ -194,45 +189,40 @@ def _found(file: Path, image: str, name: str, plane: Plane, named: pd.DataFrame,
     return LabelledField(image, name, plane.pixels, nuclei, channel, plane.bit_depth, well)
 
 
-def _meant(found: LabelledField, named: pd.DataFrame, doubtful: dict, lost: list) -> tuple[pd.DataFrame, list[str]]:
-    """Return the labelled nuclei of a field, a row each, and what is wrong with rows that were left out.
+def _meant(table: pd.DataFrame, fields: list[LabelledField]) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the labelled nuclei, a row each, notes on rows that may be meant otherwise, and what is wrong with others.
 
-    The lines of rows that were understood, but may be meant otherwise, are added to `doubtful`, by what they do, those
-    of rows that mean no nucleus to `lost`.
+    `at` is the nucleus that a row means among those of its picture, NaN for none.
     """
-    bad, rows, name = [], {}, found.name
-    for line, row in named.iterrows():
-        at = nucleus_of(found.nuclei, row)
-        if at is not None:
-            if rows.setdefault(at, {}).setdefault(row["label"], line) != line:
-                doubtful["mean the nucleus of another row, and are left out"].append(line)
-            elif abs(row["nucleus_id"] - found.nuclei.measured["nucleus_id"][at]) > 0:
-                doubtful[_OTHER_NUMBER].append(line)
-            continue
-        lost.append(line)
-        y, x = row["centroid_y_px"], row["centroid_x_px"]
-        bad.append(f"line {line}: a nucleus at y {y:g}, x {x:g} of {name} is not there")
-    meant = []
-    for at, labels in rows.items():
-        (label, line), *others = labels.items()
-        if others:
-            said = " and ".join(f"{label!r} in line {line}" for label, line in labels.items())
-            bad.append(f"one nucleus of {name} is {said}")
-        elif label != NONE:
-            group = named.loc[line].get("group", "")
-            meant.append((at, label, "" if says_nothing(group) else group, f"{name}#{at + 1}"))
-    return pd.DataFrame(meant, columns=["at", "label", "group", "sample_id"]), bad
+    lost, table = table[table["at"].isna()], table[table["at"].notna()].astype({"at": int})
+    places = lost[["picture", "centroid_y_px", "centroid_x_px"]].itertuples(name=None)
+    bad = [f"line {line}: a nucleus at y {y:g}, x {x:g} of {fields[k].name} is not there" for line, k, y, x in places]
+    meant = list(zip(table["picture"], table["at"], strict=True))
+    is_repeat = table.duplicated(["picture", "at", "label"])
+    numbers = [fields[k].nuclei.measured["nucleus_id"][at] for k, at in meant]
+    doubtful = {
+        "mean the nucleus of another row, and are left out": is_repeat,
+        "have another number than the nucleus at their place, which is taken":
+            ~is_repeat & ((table["nucleus_id"] - numbers).abs() > 0),
+    }  # fmt: skip
+    notes = [f"{is_so.sum()} rows {said} (line {is_so.idxmax()})" for said, is_so in doubtful.items() if is_so.any()]
+    table = table.assign(sample_id=[f"{fields[k].name}#{at + 1}" for k, at in meant])[~is_repeat]
+    is_both = table.duplicated("sample_id", keep=False)
+    for (k, _), rows in table[is_both].groupby(["picture", "at"], sort=False):
+        said = " and ".join(f"{label!r} in line {line}" for line, label in rows["label"].items())
+        bad.append(f"one nucleus of {fields[k].name} is {said}")
+    return table[~is_both & (table["label"] != NONE)].reset_index(drop=True), notes, bad
 
 
-def _near_middles(file: Path, pictures) -> list[int]:
-    """Return how many places of each of the pictures, (field, rows), lie near the middle of a nucleus.
+def _near_middles(file: Path, fields: list[LabelledField], table: pd.DataFrame) -> list[int]:
+    """Return how many places that rows name lie near the middle of a nucleus, for each of the pictures.
 
     Refused are places of which most do, or most near that of their number, if they are read otherwise, and less than
     half so many as they are.
     """
     hows, n_rows = ("", "with x and y swapped", "if they are in um", "if y runs from below"), 0
-    n_near = np.zeros((len(pictures), 2, len(hows)), int)
-    for near, (found, named) in zip(n_near, pictures, strict=True):
+    n_near = np.zeros((len(fields), 2, len(hows)), int)
+    for near, found, (_, named) in zip(n_near, fields, table.groupby("picture"), strict=True):
         if not len(found.nuclei):
             continue
         number, y, x = named[["nucleus_id", "centroid_y_px", "centroid_x_px"]].to_numpy(float).T
@@ -270,14 +260,14 @@ def nucleus_of(nuclei: Nuclei, row) -> int | None:
     return nearest if distance[nearest] <= radius else None
 
 
-def _crops(found: LabelledField, indices) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _crops(found: LabelledField, indices) -> list[tuple[np.ndarray, np.ndarray]]:
     """Cut nuclei with their surroundings, (S, S) each, and again by what they are known; an image of one stays whole.
 
     The second ones, (S + 1, S + 1), are the same in a turned or mirrored field. There outlines lie a little elsewhere:
     their middle is where the smoothed picture is brightest.
     """
     if not len(indices) or found.nuclei.kind == "nucleus":
-        return ([found.pixels] * len(indices),) * 2
+        return [(found.pixels, found.pixels)] * len(indices)
     nuclei = found.nuclei
     side = np.sqrt(np.median(nuclei.measured["area_px"]) * 4 / np.pi) * _MARGIN
     half = int(np.ceil(max(side, _LEAST_PX) / 2))
@@ -285,5 +275,7 @@ def _crops(found: LabelledField, indices) -> tuple[list[np.ndarray], list[np.nda
     smooth = gaussian_filter(found.pixels.astype(np.float64), _SMOOTHED_PX)
     brightest = maximum_position(smooth, nuclei.labels, nuclei.measured["nucleus_id"][indices])
     centres = np.rint(nuclei.centres[indices]).astype(int)
-    crops = [padded[y : y + 2 * half, x : x + 2 * half] for y, x in centres]
-    return crops, [padded[y : y + 2 * half + 1, x : x + 2 * half + 1] for y, x in brightest]
+    return [
+        (padded[y : y + 2 * half, x : x + 2 * half], padded[v : v + 2 * half + 1, u : u + 2 * half + 1])
+        for (y, x), (v, u) in zip(centres, brightest, strict=True)
+    ]
