@@ -86,28 +86,25 @@ def samples_of(
     value, n_nuclei, drawn, parts, moved = {}, {}, {}, {}, {}
     place = np.unique(rows["place"].to_numpy(), return_inverse=True)
     units = {level: np.unique(rows[level].to_numpy(str), return_inverse=True)[1] for level in ALIKE if n_samples}
-    by_dna = [_by_dna(rows)] if FITTED in ways and LIKELY[0] in rows else []
-    for type_of, (shares, *refits), is_known in [_by_calls(rows, classes, ways), *by_dna]:
+    found = _by_calls(rows, classes) | (_by_dna(rows) if FITTED in ways and LIKELY[0] in rows else {})
+    for how, (type_of, (shares, *refits), is_known) in ((how, found[how]) for how in ways if how in found):
         n_of = np.bincount(type_of).astype(float)
-        own, *again = ({how: found[0] for how, found in fit(n_of[np.newaxis]).items()} for fit in (shares, *refits))
-        value, n_nuclei = value | own, n_nuclei | {how: int(known.sum()) for how, known in is_known.items()}
+        own, *again = (fit(n_of[np.newaxis])[0] for fit in (shares, *refits))
+        value[how], n_nuclei[how] = own, int(is_known.sum())
         if n_samples and len(rows) > 1:
             times = np.random.default_rng(seed).multinomial(len(rows), n_of / n_of.sum(), n_samples)
-            factor = np.sqrt(len(rows) / (len(rows) - 1))
-            drawn |= {how: factor * (found - own[how]) for how, found in shares(times.astype(float)).items()}
+            drawn[how] = np.sqrt(len(rows) / (len(rows) - 1)) * (shares(times.astype(float)) - own)
         for level, unit_of in units.items():
             by_unit = np.zeros((unit_of.max() + 1, len(n_of)))
             np.add.at(by_unit, (unit_of, type_of), 1)
-            lies_on = _one_place(unit_of, *place)
-            for how, found in shares(n_of + _NUDGE * by_unit).items():
-                n_known = np.bincount(unit_of, is_known[how])
-                is_any = n_known > 0
-                off = (found - own[how])[is_any] / _NUDGE
-                on = None if lies_on is None else lies_on[is_any]
-                parts[how, level] = Parts(n_known[is_any] / n_known.sum(), off, on)
+            n_known, lies_on = np.bincount(unit_of, is_known), _one_place(unit_of, *place)
+            is_any = n_known > 0
+            off = (shares(n_of + _NUDGE * by_unit) - own)[is_any] / _NUDGE
+            on = None if lies_on is None else lies_on[is_any]
+            parts[how, level] = Parts(n_known[is_any] / n_known.sum(), off, on)
         if again and n_samples:
             # In the same order for all arms, whose peaks are one fit.
-            moved |= {how: np.resize([one[how] - own[how] for one in again], (n_samples, len(own[how]))) for how in own}
+            moved[how] = np.resize([one - own for one in again], (n_samples, len(own)))
     return Samples(value, n_nuclei, drawn, parts, moved, frozenset(rows["place"]) if n_samples else frozenset())
 
 
@@ -128,9 +125,9 @@ def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return type_of, np.column_stack([np.bincount(type_of, own) for own in values.T]) / n_of[:, None]
 
 
-def _by_calls(rows: pd.DataFrame, classes, ways):
-    """Return types of nuclei of one call and nearly the same probabilities, in a list what gives shares of weights
-    (B, T), and of which nuclei (N,) these are.
+def _by_calls(rows: pd.DataFrame, classes) -> dict[str, tuple]:
+    """Return how shares are counted and estimated: types of nuclei (N,) of one call and nearly the same probabilities,
+    in a list what gives shares of weights (B, T), and of which nuclei (N,) these are.
     """
     scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
     called = pd.Index(classes).get_indexer(rows["call"])[:, np.newaxis]
@@ -138,19 +135,14 @@ def _by_calls(rows: pd.DataFrame, classes, ways):
     values = np.hstack([scores, called == np.arange(len(classes))])
     type_of, typical = _types(values, np.hstack([np.rint(scores * _STEPS), called]))
     typical, is_called = np.hsplit(typical, 2)
-
-    made = {"counted": lambda weights: _over_sum(weights @ is_called), "estimated": partial(estimated_shares, typical)}
-
-    def shares(weights):
-        return {how: of(weights) for how, of in made.items() if how in ways}
-
-    is_known = {"counted": called[:, 0] >= 0, "estimated": np.ones(len(rows), bool)}
-    return type_of, [shares], {how: is_known[how] for how in made if how in ways}
+    return {
+        "counted": (type_of, [lambda weights: _over_sum(weights @ is_called)], called[:, 0] >= 0),
+        "estimated": (type_of, [partial(estimated_shares, typical)], np.ones(len(rows), bool)),
+    }
 
 
-def _by_dna(rows: pd.DataFrame):
-    """Return types of nuclei of a group with nearly the same DNA, what gives the shares fitted to its histogram, and of
-    which nuclei (N,) these are.
+def _by_dna(rows: pd.DataFrame) -> dict[str, tuple]:
+    """Return, as `_by_calls`, how shares are fitted to the histogram of DNA: types have nearly the same in a group.
 
     First by the fit to all nuclei of the group, whose peaks samples keep, then by those to samples of them.
     """
@@ -162,9 +154,9 @@ def _by_dna(rows: pd.DataFrame):
 
     def shares(fit, weights):
         known = weights * fit.any(axis=1)
-        return {FITTED: _over_sum(estimated_shares(fit, known)[:, :3] * known.any(axis=1, keepdims=True))}
+        return _over_sum(estimated_shares(fit, known)[:, :3] * known.any(axis=1, keepdims=True))
 
-    return type_of, [partial(shares, fit) for fit in typical], {FITTED: likely.any(axis=1)}
+    return {FITTED: (type_of, [partial(shares, fit) for fit in typical], likely.any(axis=1))}
 
 
 def _over_sum(parts: np.ndarray) -> np.ndarray:
