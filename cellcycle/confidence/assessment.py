@@ -17,12 +17,12 @@ _MOST_COST = 1e6
 # Flags of a whole picture, told in words in `cellcycle.predict.reasons`.
 BY_MARGIN, BY_FEW, BY_GUESS = "scale_by_margin", "scale_by_few", "scale_by_guess"
 # Its noise, by which a network tells how bright a nucleus is, was cut off; it, or the ground about nuclei, is not that
-# of a camera; or there is more of it in each pixel, as these are finer.
-CLIPPED, CHANGED, FINE = "clipped_background", "changed_picture", "fine_pixels"
+# of a camera; or there is more of it in each pixel, as these are finer, or hold little light.
+CLIPPED, CHANGED, FINE, NOISY = "clipped_background", "changed_picture", "fine_pixels", "noisy"
 SEVERAL = "several_nuclei"
 # Flags that make a call worth a look.
 SPOILT = (
-    BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, SEVERAL, "edge", "clump", "debris", "out_of_focus",
+    BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, NOISY, SEVERAL, "edge", "clump", "debris", "out_of_focus",
     "saturated", "no_g1_peak", "one_dna_peak", "no_nucleus", "other_g1_peak", "same_field", "unreadable",
 )  # fmt: skip
 # Reasons of our own: the call costs more than asking; nine in ten cells of the phase that was called look more like

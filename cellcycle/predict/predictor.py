@@ -13,7 +13,7 @@ import numpy as np
 
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_dir, shipped_names
 from cellcycle.confidence import with_weights
-from cellcycle.confidence.assessment import BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, SEVERAL
+from cellcycle.confidence.assessment import BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, NOISY, SEVERAL
 from cellcycle.dna_content import G1Peak
 from cellcycle.errors import CellCycleError, CheckpointError, ImageError, SettingError, shown
 from cellcycle.images import Plane
@@ -264,7 +264,7 @@ class Predictor:
             is_changed |= is_by_noise and (plane.n_planes > 1 or nuclei.is_overexposed)
             # A crop is padded with more than its darkest, too.
             is_cut = ground.is_cut or (is_crop and nuclei.measured["border_noise"][0] == 0)
-            doubts |= {CLIPPED: is_cut and is_by_noise, CHANGED: is_changed}
+            doubts |= {CLIPPED: is_cut and is_by_noise, CHANGED: is_changed, NOISY: ground.is_noisy and is_by_noise}
             doubts[FINE] = is_by_noise and rule.pixel_size_um is not None and nuclei.pixel_size_um < _FINEST_UM
         doubts[CHANGED] = doubts.get(CHANGED, False) or is_other_exposure or is_of_other_pixels(nuclei, rule.scale)
         return [flag for flag, is_raised in doubts.items() if is_raised]

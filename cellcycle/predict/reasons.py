@@ -27,6 +27,8 @@ REASON_WORDS = {
     "size than those of training: give the raw picture, or train on such",
     why.CLIPPED: "background cut off or rounded, and with it the noise to judge by: give the raw picture",
     why.FINE: "pixels finer than any that the model learned from: give fields together, to have a G1 peak",
+    why.NOISY: "noisier than any picture that the model learned from: expose longer, or give fields together, to "
+    "have a G1 peak",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
 }
 # Those for which a nucleus has no call.

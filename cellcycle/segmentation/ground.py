@@ -25,9 +25,14 @@ _MOST_ROUGH, _CHANCE = 0.02, 4.0
 _LEAST_INSIDE = 1.25
 # Brightness just beyond the glow over that of farther out, in units of the contrast: 0.01 and more; sharpened -0.02.
 _DARK_RING = -0.01
+# Brightness of nuclei over the deviation of the noise beside them: 32 and more, of simulated slides that the shipped
+# models learned from 11 and more.
+_LEAST_SIGNAL = 10.0
 # Pixels beyond the outline: glow, ring, gap, farther out.
 _REACHES = (2, 5, 7, 10)
 _LEAST_PX = 100
+# What noise becomes by bending along and down.
+_BENT_TWICE = 6.0
 # Of what every second lines differ by, neighbouring ones do by 0.99 and less; by 1.4 and more if they were moved or are
 # of a mosaic of colours. Along and across a picture the logarithms of the former are 0.27 apart at most, of pixels 1.6
 # times as wide as high, two that were added, or stripes 0.35 and more.
@@ -36,13 +41,14 @@ _MOST_COMBED, _MOST_UNEQUAL = 1.25, 0.3
 
 class Ground(NamedTuple):
     """What was done to a picture: noise cut off or rounded; smoothed; sharpened, stretched, or put on a curve of
-    brightness; made of lines that do not belong together.
+    brightness; made of lines that do not belong together; so little light that nuclei hardly stand out from noise.
     """
 
     is_cut: bool
     is_smooth: bool
     is_bent: bool
     is_combed: bool
+    is_noisy: bool
 
 
 def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
@@ -54,7 +60,8 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     beside, own = pixels[~is_nucleus], pixels[is_nucleus]
     is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
     is_cut |= own.size > 0 and len(np.unique(own)) < _LEAST_STEPS
-    rough, is_bent = roughness(pixels, ~ring), _grain(pixels, inside) < _LEAST_INSIDE * _grain(pixels, ~ring)
+    rough, noise = roughness(pixels, ~ring), _grain(pixels, ~ring)
+    is_bent = _grain(pixels, inside) < _LEAST_INSIDE * noise
     # Cameras have lines of their own along one side; a ground of few values has hardly any noise to compare.
     excess = max(_MOST_ROUGH, _CHANCE / np.sqrt(max(np.count_nonzero(~ring), 1)))
     is_bent |= not is_cut and rough > 1 + excess and roughness(pixels.T, ~ring.T) > 1 + excess
@@ -64,9 +71,11 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     is_combed = down > _MOST_COMBED * down_2 or along > _MOST_COMBED * along_2
     tiny = np.finfo(np.float32).tiny
     is_bent |= abs(np.log(max(down_2, tiny) / max(along_2, tiny))) > _MOST_UNEQUAL
+    # Without a ground there is no noise to compare with.
+    is_noisy = bool(own.size and noise > 0 and np.median(own) - np.median(pixels[~ring]) < _LEAST_SIGNAL * noise)
     # JPEG at its strongest leaves blocks of one value each, and no noise at all.
     is_smooth = rough < _LEAST_ROUGH and not (rough == 0 and is_cut)
-    return Ground(bool(is_cut), bool(is_smooth), bool(is_bent), bool(is_combed))
+    return Ground(bool(is_cut), bool(is_smooth), bool(is_bent), bool(is_combed), is_noisy)
 
 
 def _steps(pixels: np.ndarray, n: int) -> np.ndarray:
@@ -89,11 +98,11 @@ def roughness(pixels: np.ndarray, is_ground: np.ndarray) -> float:
 
 
 def _grain(pixels: np.ndarray, mask: np.ndarray) -> float:
-    """Return the noise of pixels of the mask, to which the texture of nuclei adds little.
+    """Return the deviation of the noise of pixels of the mask, to which the texture of nuclei adds little; NaN of few.
 
     Source: Immerkaer, Fast noise variance estimation, Computer Vision and Image Understanding 64 (1996).
     """
-    return _spread(*_bends(*(turned.T for turned in _bends(pixels, mask, 1)), 1))
+    return _spread(*_bends(*(turned.T for turned in _bends(pixels, mask, 1)), 1)) / _BENT_TWICE
 
 
 def _bends(pixels: np.ndarray, mask: np.ndarray, apart: int) -> tuple[np.ndarray, np.ndarray]:
