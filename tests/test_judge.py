@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import imagecodecs
@@ -15,7 +16,7 @@ import tifffile
 from cellcycle.errors import ImageError
 from cellcycle.images import bounded, expand, list_images, planes, read_plane
 from cellcycle.images.codestreams import read_codestream
-from cellcycle.images.formats import judge
+from cellcycle.images.judge import judge
 
 PIXELS = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
 OME = (
@@ -216,14 +217,34 @@ def swell(path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are Linux's")
-@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("compression", [None, "jpeg2000"])
 @pytest.mark.parametrize("work", [spin, swell])
-def test_decoding_is_bounded(tmp_path, monkeypatch, is_plain, work):
+def test_decoding_is_bounded(tmp_path, monkeypatch, compression, work):
     monkeypatch.setattr(bounded, "limits_of", lambda n: (0.3, 300.0))
-    (tmp_path / "a.tif").write_bytes(b"II*\0")
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, compression=compression)
     with pytest.raises((ImageError, MemoryError)):
-        bounded.read_bounded(work, tmp_path / "a.tif", is_plain)
-    assert bounded.read_bounded(os.path.getsize, tmp_path / "a.tif", is_plain) == 4
+        bounded.read_bounded(work, tmp_path / "a.tif")
+    assert bounded.read_bounded(os.path.getsize, tmp_path / "a.tif") == os.path.getsize(tmp_path / "a.tif")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_judging_is_bounded(tmp_path, monkeypatch, in_thread):
+    """Pages that share one long list of strips cost some bytes each, and all of that list to judge."""
+    monkeypatch.setattr(bounded, "limits_of", lambda n: (1.0, 300.0))
+    n_strips = 90_000
+    entries = page(height=n_strips, width=1, rows=1, strips=(4, n_strips, 8), strip_bytes=(4, n_strips, 8))
+    one = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", tag, 4, count, value) for tag, _, count, value in entries
+    )
+    start, size = 8 + 4 * n_strips, len(one) + 4
+    pages = [one + struct.pack("<I", start + k * size) for k in range(1, 3000)]
+    (tmp_path / "a.tif").write_bytes(struct.pack("<2sHI", b"II", 42, start) + b"\1\0\0\0" * n_strips + b"".join(pages))
+    if in_thread:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(refused, tmp_path / "a.tif", "longer than 1 s").result()
+    else:
+        refused(tmp_path / "a.tif", "more than 1 s")
 
 
 def own_process(path):
@@ -234,7 +255,7 @@ def own_process(path):
 def test_formats_that_do_more_than_unpack_are_read_in_a_child(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", PIXELS, compression="jpeg2000")
     assert not judge(tmp_path / "a.tif")
-    assert bounded.read_bounded(own_process, tmp_path / "a.tif", False) != os.getpid()
+    assert bounded.read_bounded(own_process, tmp_path / "a.tif") != os.getpid()
     np.testing.assert_array_equal(read_plane(tmp_path / "a.tif").pixels, (PIXELS / 65535).astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Decoding within limits: whatever a decoder does with a file that passed its judgement ends in time and memory.
+"""Reading within limits: whatever the judgement of a file, or its decoder, does ends in time and memory.
 
 In a process that is confined already, as those of the website are, the limits hold for everything and nothing is
 done here. On the command line a plainly packed file is decoded in this process, inside a window: the kernel refuses
@@ -12,9 +12,11 @@ import signal
 import stat
 import sys
 import threading
+from pathlib import Path
 
 from cellcycle.confine import Confined, LimitError, is_confined, limit_memory
 from cellcycle.errors import ImageError
+from cellcycle.images.judge import judge, signature_of
 from cellcycle.tasks import handled
 
 # Small files may take this much; larger ones as much as their own size can explain.
@@ -65,28 +67,32 @@ def _child(seconds: float, megabytes: float) -> Confined:
     if not _kept or not megabytes <= _kept[0].megabytes <= 1.5 * room * megabytes:
         while _kept:
             _kept.pop().close()
-        _kept.append(Confined(seconds, room * megabytes))
+        # What it calls first has it import this package, which no limit should count.
+        _kept.append(Confined(seconds, room * megabytes, signature_of, (Path(os.sep),)))
     _kept[0].seconds = seconds
     return _kept[0]
 
 
-def read_bounded(function, path, is_plain: bool, *arguments):
-    """Return `function(path, *arguments)`, computed within the limits of the file, or refuse a file that takes more."""
+def read_bounded(function, path, *arguments):
+    """Judge a file, then return `function(path, *arguments)`, both within the limits of the file, or refuse it."""
     if is_confined():
+        judge(path)
         return function(path, *arguments)
+    # What is no file, or may not be opened, has no size.
+    signature_of(Path(path))
     seconds, megabytes = limits_of(bytes_of(path))
-    # Limits of a process, and its standard error, are those of all its threads: only the first sets them.
-    if not is_plain or threading.current_thread() is not threading.main_thread():
-        try:
-            with _one_at_a_time:
-                return _child(seconds, megabytes)(function, path, *arguments)
-        except LimitError as error:
-            raise ImageError(path, error.finding, error.remedy) from error
     try:
-        with _alarm(seconds), _memory(megabytes):
-            return function(path, *arguments)
+        # Limits of a process, and its standard error, are those of all its threads: only the first sets them.
+        if threading.current_thread() is threading.main_thread():
+            with _alarm(seconds), _memory(megabytes):
+                if judge(path):
+                    return function(path, *arguments)
+        with _one_at_a_time:
+            return _child(seconds, megabytes)(read_bounded, function, path, *arguments)
     except _OutOfTime:
         raise ImageError(path, f"it takes more than {seconds:.0f} s to read", "export it again") from None
+    except LimitError as error:
+        raise ImageError(path, error.finding, error.remedy) from error
 
 
 @contextlib.contextmanager

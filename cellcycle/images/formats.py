@@ -1,8 +1,5 @@
 """Open any image file as a `Stack`; every way of failing becomes an `ImageError` of one line."""
 
-import os
-import stat
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cellcycle.errors import CellCycleError, ImageError, needing, reason_of
+from cellcycle.errors import ImageError, needing
 from cellcycle.images.bounded import bytes_of, quiet
-from cellcycle.images.codestreams import read_codestream
-from cellcycle.images.judge import judge_tiff, refuse_many_scans
+from cellcycle.images.judge import TIFF_SIGNATURES, VENDOR_SUFFIXES, one_line, signature_of
 from cellcycle.images.omezarr import opened
 from cellcycle.images.stacks import Stack, channel_names, refuse_oversize, stack_of_array, usable_size
 from cellcycle.images.tiff import open_tiff
 
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# A .vsi begins like a TIFF, but holds an overview: its planes lie in files beside it.
-VENDOR_SUFFIXES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".oir", ".vsi", ".zvi", ".dv", ".r3d", ".ims", ".sldy")
 _TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm", ".flex", ".qptiff", ".svs", ".scn", ".gel",
                   ".ndpi")  # fmt: skip
 _OTHERS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib")
@@ -43,13 +36,12 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
     with one_line(path), warnings.catch_warnings():
         # Decoders warn of what is odd in a file; either it is read or one line says why not.
         warnings.simplefilter("ignore")
-        if os.path.isdir(path):
+        signature = signature_of(path)
+        if not signature:
             yield opened(path, bytes_of(path))[0]
-            return
-        signature = _signature(path)
-        if path.suffix.lower() in VENDOR_SUFFIXES:
+        elif path.suffix.lower() in VENDOR_SUFFIXES:
             yield _open_vendor(path)
-        elif signature in _TIFF_SIGNATURES:
+        elif signature in TIFF_SIGNATURES:
             with open_tiff(path, as_numbers) as stack:
                 yield stack
         elif signature == b"PK\3\4":
@@ -58,70 +50,9 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
             yield _open_pillow(path, as_numbers)
 
 
-def judge(path) -> bool:
-    """Hold what a file announces against its bytes, before anything is decoded; return whether it is packed plainly."""
-    path = Path(path)
-    with one_line(path):
-        if os.path.isdir(path):
-            # Its description is judged where it is opened: in a child, for its codecs do more than unpack.
-            return False
-        signature = _signature(path)
-        if path.suffix.lower() in VENDOR_SUFFIXES:
-            return False
-        if signature in _TIFF_SIGNATURES:
-            return judge_tiff(path)
-        if signature[:2] == b"\xff\xd8":
-            refuse_many_scans(path, read_codestream(path.read_bytes()))
-        if signature == b"\x89PNG":
-            _refuse_cut_png(path)
-        return True
-
-
-def _refuse_cut_png(path: Path) -> None:
-    """Refuse a chunk that reaches beyond the end of the file: its decoder would ask for all that memory."""
-    n_bytes, place, name = path.stat().st_size, 8, b""
-    with open(path, "rb") as file:
-        while place + 8 <= n_bytes and name != b"IEND":
-            file.seek(place)
-            size, name = struct.unpack(">I4s", file.read(8))
-            if place + 8 + size > n_bytes:
-                raise ImageError(path, "it is cut off, or one of its chunks states a wrong length", "copy it again")
-            place += 12 + size
-
-
 def is_tiff(path: Path) -> bool:
     """Say whether there is a file that begins like a TIFF and is no vendor's."""
-    return path.is_file() and path.suffix.lower() not in VENDOR_SUFFIXES and _signature(path) in _TIFF_SIGNATURES
-
-
-@contextmanager
-def one_line(path) -> Iterator[None]:
-    """Make an `ImageError` of whatever a decoder raises on a damaged file: they raise whatever they like."""
-    try:
-        yield
-    except CellCycleError:
-        raise
-    except MemoryError as error:
-        raise ImageError(path, "it does not fit into memory", "cut it into smaller fields") from error
-    except Exception as error:
-        raise ImageError(path, f"it cannot be decoded ({reason_of(error)})", "export the image again") from error
-
-
-def _signature(path: Path) -> bytes:
-    """Return the first bytes of a regular file; nothing else is opened, for a pipe would be waited for."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ImageError(path, "this is a pipe or device, not a file", "save the image as a file")
-        with open(path, "rb") as file:
-            signature = file.read(4)
-    except FileNotFoundError:
-        raise ImageError(path, "there is no such file", "check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(str(path)[:200], f"it cannot be opened ({reason})", "check the path and its rights") from error
-    if not signature:
-        raise ImageError(path, "the file is empty", "export the image again")
-    return signature
+    return path.is_file() and path.suffix.lower() not in VENDOR_SUFFIXES and signature_of(path) in TIFF_SIGNATURES
 
 
 def _open_pillow(path: Path, as_numbers: bool) -> Stack:

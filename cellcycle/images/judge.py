@@ -1,18 +1,25 @@
-"""Judge a TIFF file by its bytes before anything decodes it: what it announces must be what it can hold.
+"""Judge a file by its bytes before anything decodes it: what it announces must be what it can hold.
 
-`tifffile` reads what a file says; it follows chains in circles, counts backwards from negative sizes and makes
+`tifffile` reads what a TIFF says; it follows chains in circles, counts backwards from negative sizes and makes
 lists as long as a number in a header. So the chain of directories is walked here first, each step bounded.
 """
 
+import os
+import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellcycle.errors import ImageError
+from cellcycle.errors import CellCycleError, ImageError, reason_of
 from cellcycle.images.codestreams import Codestream, read_codestream
 from cellcycle.images.descriptions import check_description
 from cellcycle.images.stacks import DAMAGED, refuse_oversize
 
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# A .vsi begins like a TIFF, but holds an overview: its planes lie in files beside it.
+VENDOR_SUFFIXES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".oir", ".vsi", ".zvi", ".dv", ".r3d", ".ims", ".sldy")
 MOST_PAGES = 20_000
 # Smaller sizes of pages (SubIFDs): tifffile reads each of them whole.
 MOST_SMALLER = 4_000
@@ -40,6 +47,67 @@ _STREAMS = {7, 33003, 33004, 33005, 34712, 22610, 34934, 34927, 50001, 34933}
 _OTHER = {50002, 34887}
 
 
+@contextmanager
+def one_line(path) -> Iterator[None]:
+    """Make an `ImageError` of whatever a decoder raises on a damaged file: they raise whatever they like."""
+    try:
+        yield
+    except CellCycleError:
+        raise
+    except MemoryError as error:
+        raise ImageError(path, "it does not fit into memory", "cut it into smaller fields") from error
+    except Exception as error:
+        raise ImageError(path, f"it cannot be decoded ({reason_of(error)})", "export the image again") from error
+
+
+def signature_of(path: Path) -> bytes:
+    """Return the first bytes of a file, none of a folder; nothing else is opened, for a pipe would be waited for."""
+    try:
+        if os.path.isdir(path):
+            return b""
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError(path, "this is a pipe or device, not a file", "save the image as a file")
+        with open(path, "rb") as file:
+            signature = file.read(4)
+    except FileNotFoundError:
+        raise ImageError(path, "there is no such file", "check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(str(path)[:200], f"it cannot be opened ({reason})", "check the path and its rights") from error
+    if not signature:
+        raise ImageError(path, "the file is empty", "export the image again")
+    return signature
+
+
+def judge(path) -> bool:
+    """Hold what a file announces against its bytes, before anything is decoded; return whether it is packed plainly."""
+    path = Path(path)
+    with one_line(path):
+        signature = signature_of(path)
+        # The description of a folder is judged where it is opened: its codecs do more than unpack.
+        if not signature or path.suffix.lower() in VENDOR_SUFFIXES:
+            return False
+        if signature in TIFF_SIGNATURES:
+            return _judge_tiff(path)
+        if signature[:2] == b"\xff\xd8":
+            _refuse_many_scans(path, read_codestream(path.read_bytes()))
+        if signature == b"\x89PNG":
+            _refuse_cut_png(path)
+        return True
+
+
+def _refuse_cut_png(path: Path) -> None:
+    """Refuse a chunk that reaches beyond the end of the file: its decoder would ask for all that memory."""
+    n_bytes, place, name = path.stat().st_size, 8, b""
+    with open(path, "rb") as file:
+        while place + 8 <= n_bytes and name != b"IEND":
+            file.seek(place)
+            size, name = struct.unpack(">I4s", file.read(8))
+            if place + 8 + size > n_bytes:
+                raise ImageError(path, "it is cut off, or one of its chunks states a wrong length", "copy it again")
+            place += 12 + size
+
+
 @dataclass
 class _Reader:
     """The bytes of a TIFF with its byte order and the width of its offsets."""
@@ -64,7 +132,7 @@ class _Reader:
         return ImageError(self.path, finding, remedy)
 
 
-def judge_tiff(path: Path) -> bool:
+def _judge_tiff(path: Path) -> bool:
     """Walk through all directories of a TIFF or BigTIFF file; refuse circles, and what it cannot hold.
 
     Return whether its pixels are packed plainly: their number says what they cost.
@@ -186,11 +254,11 @@ def _judge_segments(reader: _Reader, page: dict, compression: int, is_tiled, hei
             if found and not (0 < found.height <= height + 64 and 0 < found.width <= width + 64):
                 own = f"{found.height} x {found.width}"
                 raise reader.wrong(f"a picture of {own} pixels lies in a piece of {height} x {width}")
-            refuse_many_scans(reader.path, found)
+            _refuse_many_scans(reader.path, found)
     return compression in _PLAIN or compression == 7
 
 
-def refuse_many_scans(path, found: Codestream | None) -> None:
+def _refuse_many_scans(path, found: Codestream | None) -> None:
     """Refuse a progressive JPEG that goes over its pixels far more often than any encoder makes it."""
     if found and found.n_scans > 100 and found.n_scans * found.height * found.width > MOST_SCANNED // 100:
         raise ImageError(path, f"it goes over its pixels {found.n_scans:,} times", "save it anew, best as TIFF or PNG")

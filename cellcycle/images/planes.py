@@ -9,7 +9,7 @@ import numpy as np
 from cellcycle.errors import ImageError, check_whole
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.channels import by_name, choose_channel, is_index, is_known, unquoted, words
-from cellcycle.images.formats import judge, open_stack
+from cellcycle.images.formats import open_stack
 from cellcycle.images.intensities import scale_to_unit
 from cellcycle.images.pages import MOST_PAGES, look_like_one_stack, share_nuclei
 from cellcycle.images.remote import copied, is_url
@@ -49,7 +49,7 @@ def read_plane(path, channel: int | str | None = None, plane: int | None = None)
     if is_url(path):
         with copied(path, partial(_wanted, channel, plane)) as file:
             return replace(read_plane(file, channel, plane), path=path)
-    return read_bounded(_read_plane, path, judge(path), channel, plane)
+    return read_bounded(_read_plane, path, channel, plane)
 
 
 def _wanted(channel: int | str | None, plane: int | None, stack: Stack) -> dict[str, range]:
@@ -100,7 +100,7 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
 
 def read_numbers(path) -> np.ndarray:
     """Read the numbers (H, W) of a picture that shows no intensities, such as a label image: as stored, not scaled."""
-    return read_bounded(_read_numbers, path, judge(path))
+    return read_bounded(_read_numbers, path)
 
 
 def _read_numbers(path) -> np.ndarray:

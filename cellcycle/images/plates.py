@@ -13,7 +13,7 @@ from cellcycle.errors import ImageError
 from cellcycle.images.bounded import read_bounded
 from cellcycle.images.channels import IN_NAMES, by_name, is_index, is_of_the_dead, is_of_the_living, says_stain, words
 from cellcycle.images.copies import bare, copies_among, put_together
-from cellcycle.images.formats import judge, one_line, open_stack
+from cellcycle.images.formats import one_line, open_stack
 from cellcycle.images.makers import DYE, MAYBE_CHANNEL
 from cellcycle.images.naming import COUNTED, Part, parts_of
 
@@ -234,7 +234,7 @@ def _number(part: Part) -> str:
 def _in_header(file: str) -> str:
     """Return how a file that is one channel calls it itself, "" where it does not."""
     with suppress(ImageError), one_line(file):
-        return read_bounded(_only_name, file, judge(file))
+        return read_bounded(_only_name, file)
     return ""
 
 

@@ -11,7 +11,7 @@ from string import ascii_uppercase
 
 from cellcycle.errors import DataError, ImageError
 from cellcycle.images.bounded import read_bounded
-from cellcycle.images.formats import is_tiff, judge, one_line
+from cellcycle.images.formats import is_tiff, one_line
 from cellcycle.images.makers import ALONE, FIELD_NUMBER, PART_OF_PLATE, WELL_RULES
 from cellcycle.images.omezarr import PLATE_REMEDY, told_in, wells_told
 from cellcycle.images.remote import is_of_file, is_url, told_above
@@ -258,7 +258,7 @@ def _stated(name: str, of_folders: dict[str, dict]) -> Place:
     # Whatever is wrong with the file, reading it says so.
     with suppress(ImageError), one_line(path):
         if is_tiff(path):
-            plate, row, column = read_bounded(stated_well, path, judge(path)) or ("", -1, -1)
+            plate, row, column = read_bounded(stated_well, path) or ("", -1, -1)
             well = well_name(f"{ROWS[row]}{column + 1}") if 0 <= row < len(ROWS) else ""
             return Place(shown_name(plate), well, _OF_XML, folder=os.path.dirname(whole_path(name)))
         if path.is_dir() or (is_url(name) and not is_of_file(name)):
