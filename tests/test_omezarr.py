@@ -80,7 +80,7 @@ def test_fields_and_stains_that_are_said_to_be_a_z_stack_are_refused(tmp_path):
     assert read_plane(store(tmp_path / "b.zarr", unlike, names=(), axes="zyx", scale=6.0)).n_planes == 2
 
 
-@pytest.mark.parametrize("scale", [["a", "b"], [0.5], [None, None], "0.5"])
+@pytest.mark.parametrize("scale", [["a", "b"], [0.5], [None, None], "0.5", None])
 def test_a_size_that_is_no_number_is_unknown(tmp_path, scale):
     def change(described):
         described["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] = scale
@@ -88,6 +88,22 @@ def test_a_size_that_is_no_number_is_unknown(tmp_path, scale):
     path = store(tmp_path / "a.zarr", PIXELS[0, 0], names=(), axes="yx")
     read = read_plane(changed(path, ".zattrs", change))
     assert read.pixel_size_um is None and "cannot be" in read.note
+
+
+@pytest.mark.parametrize(("name", "said", "told"), [
+    ("axes", None, "its axes are None; export t, c, z, y, x"),
+    ("axes", 5, "its axes are 5; export t, c, z, y, x"),
+    ("axes", [{"name": "y"}, {}], "its axes are y, {}; export t, c, z, y, x"),
+    ("datasets", None, "its multiscales are not those of one image; name the folder of one image"),
+    ("datasets", [], "its multiscales are not those of one image; name the folder of one image"),
+    ("datasets", [{"path": None}], "its multiscales are not those of one image; name the folder of one image"),
+])  # fmt: skip
+def test_a_description_of_another_kind_is_refused_in_words_of_its_own(tmp_path, name, said, told):
+    path = store(tmp_path / "a.zarr", PIXELS[0, 0], names=(), axes="yx")
+    changed(path, ".zattrs", lambda described: described["multiscales"][0].update({name: said}))
+    with pytest.raises(ImageError) as found:
+        read_plane(path)
+    assert str(found.value) == f"{path}: {told}"
 
 
 @pytest.mark.slow

@@ -48,9 +48,11 @@ def opened(path: Path, n_bytes: float = inf) -> tuple[Stack, Callable[[Mapping[s
     if "multiscales" not in told:
         what = "a plate, whose images lie in its wells" if "plate" in told else "no OME-Zarr image"
         raise ImageError(path, f"it is {what}", "name the folder of an image in it, which describes multiscales")
-    if not isinstance(told["multiscales"], list) or len(told["multiscales"]) != 1:
-        raise ImageError(path, "its multiscales are not those of one image", "name the folder of one image")
-    image = told["multiscales"][0]
+    match told["multiscales"]:
+        case [{"datasets": [{"path": str()}, *_]} as image]:
+            pass
+        case _:
+            raise ImageError(path, "its multiscales are not those of one image", "name the folder of one image")
     axes, units = _axes(path, image)
     level = full_level(path, image["datasets"])
     folder = _inside(path, level["path"])
@@ -71,7 +73,7 @@ def opened(path: Path, n_bytes: float = inf) -> tuple[Stack, Callable[[Mapping[s
         return pixels if axes.index("y") < axes.index("x") else pixels.T
 
     keys_of = partial(_chunk_keys, path, array, axes)
-    labels = [channel.get("label") for channel in (told.get("omero") or {}).get("channels", [])]
+    labels = [channel.get("label") for channel in (told.get("omero") or {}).get("channels") or []]
     pixel_size_um, note = usable_size(*(_edge_um(image, level, axes.index(a), units[a]) for a in "xy"))
     stack = Stack(
         str(path),
@@ -91,9 +93,9 @@ def full_level(path: Path, levels: list[dict]) -> dict:
     """Return the level of an image with the most pixels; the first where that is not described, or another as large."""
 
     def n_pixels(level: dict) -> int:
-        folder = path / str(level["path"])
-        files = [folder / name for name in OF_ARRAY if is_below(level["path"]) and (folder / name).is_file()]
         try:
+            folder = path / level["path"]
+            files = [folder / name for name in OF_ARRAY if is_below(level["path"]) and (folder / name).is_file()]
             return prod(map(int, _json(files[0])["shape"])) if files else 0
         except (ImageError, KeyError, TypeError, ValueError):
             # Of the level that is read the error is told.
@@ -175,7 +177,9 @@ def wells_told(path, plate: dict) -> dict[str, str]:
 
 def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:
     """Return the axes as letters in their order, and the unit of each; before 0.3 they were always the same five."""
-    listed = [axis if isinstance(axis, dict) else {"name": axis} for axis in image.get("axes", "tczyx")]
+    said = image.get("axes", "tczyx")
+    said = said if isinstance(said, list | str) else [said]
+    listed = [axis if isinstance(axis, dict) and "name" in axis else {"name": axis} for axis in said]
     units = {str(axis["name"]).lower(): str(axis.get("unit", "")).lower() for axis in listed}
     axes = "".join(units)
     if not len(axes) == len(units) == len(listed) or not {"y", "x"} <= set(axes) <= set("tczyx"):
@@ -241,9 +245,9 @@ def _codecs(listed: list) -> list[str]:
 def _edge_um(image: dict, level: dict, axis: int, unit: str) -> float | None:
     """Return the edge of a pixel in um, NaN where what is stated is no number, None where nothing or no unit is."""
     um_per_unit = UM_PER_UNIT.get(unit)
-    steps = (*level.get("coordinateTransformations", []), *image.get("coordinateTransformations", []))
     try:
+        steps = (*level.get("coordinateTransformations", []), *image.get("coordinateTransformations", []))
         scales = [float(step["scale"][axis]) for step in steps if step.get("type") == "scale"]
-    except (LookupError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         return np.nan
     return prod(scales) * um_per_unit if scales and um_per_unit else None
