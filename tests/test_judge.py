@@ -15,7 +15,7 @@ import tifffile
 
 from cellcycle.errors import ImageError
 from cellcycle.images import bounded, expand, list_images, planes, read_plane
-from cellcycle.images.codestreams import read_codestream
+from cellcycle.images.codestreams import stated_size
 from cellcycle.images.judge import judge
 
 PIXELS = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
@@ -132,11 +132,20 @@ INNER = {
 @pytest.mark.parametrize("code", INNER)
 def test_a_picture_larger_than_its_page_is_refused(tmp_path, code):
     data = INNER[code](2000)
-    found = read_codestream(data)
-    assert (found.height, found.width) == (2000, 2000)
+    assert stated_size(data) == (2000, 2000)
     offset = 8 + 2 + 12 * 9 + 4 + 64
     write_ifd(tmp_path / "a.tif", page(compression=code, strips=offset, strip_bytes=len(data)), data=b"\0" * 64 + data)
     refused(tmp_path / "a.tif", "2000 x 2000 pixels lies in a piece of 64 x 64")
+
+
+@pytest.mark.parametrize("more", [b"\xff\xfe\0\x02" * 6_000, (b"\xff\xe5\xff\xff" + bytes(65_533)) * 17])
+def test_no_size_hides_behind_what_stands_before_it(tmp_path, more):
+    """libjpeg goes on until it finds the size, and asks for all that memory in this process."""
+    data = INNER[7](2000)
+    data = data[:2] + more + data[2:]
+    entries = page(compression=7, strips=8 + 2 + 12 * 9 + 4, strip_bytes=len(data))
+    write_ifd(tmp_path / "a.tif", entries, data=data)
+    refused(tmp_path / "a.tif", "2000 x 2000 pixels lies in a piece|no readable size")
 
 
 def test_a_jpeg_of_many_scans_is_refused(tmp_path):

@@ -4,40 +4,26 @@ Only headers are read, in bounded steps; nothing is unpacked.
 """
 
 import struct
-from dataclasses import dataclass
 
 # Markers of a JPEG without a length, what is none, and those that start a frame (its size).
 _BARE = {0x00, 0x01, *range(0xD0, 0xD9), 0xFF}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_MOST_MARKERS = 5_000
 _HEAD_2000 = b"\xff\x4f\xff\x51"
 
 
-@dataclass(frozen=True)
-class Codestream:
-    """What a compressed picture states: its size in pixels, and how often a decoder must go over all of them."""
-
-    height: int
-    width: int
-    n_scans: int = 1
-
-
-def read_codestream(data: bytes) -> Codestream | None:
-    """Return what a JPEG, JPEG 2000, PNG, WebP or JPEG XR states; None for other bytes or a broken header.
-
-    Of the beginning of a stream, `n_scans` counts those in it.
-    """
+def stated_size(data: bytes) -> tuple[int, int] | None:
+    """Return height and width that a JPEG, JPEG 2000, PNG, WebP or JPEG XR states; None where none can be read."""
     try:
-        if data[:2] == b"\xff\xd8":
+        if is_jpeg(data):
             return _jpeg(data)
         if data[:4] == _HEAD_2000 or data[4:8] == b"jP  ":
             # The boxes before the codestream may be of any number: the marker of its head is unmistakable.
             start = data.index(_HEAD_2000)
             right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
-            return Codestream(bottom - top, right - left)
+            return bottom - top, right - left
         if data[:8] == b"\x89PNG\r\n\x1a\n":
             width, height = struct.unpack(">II", data[16:24])
-            return Codestream(height, width)
+            return height, width
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp(data)
         if data[:3] == b"II\xbc":
@@ -47,12 +33,14 @@ def read_codestream(data: bytes) -> Codestream | None:
     return None
 
 
-def _jpeg(data: bytes) -> Codestream | None:
+def is_jpeg(data: bytes) -> bool:
+    """Say whether bytes are the beginning of a JPEG."""
+    return data[:2] == b"\xff\xd8"
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
     size, position = None, 2
-    for _ in range(_MOST_MARKERS):
-        position = data.find(b"\xff", position)
-        if position < 0 or position + 1 >= len(data):
-            break
+    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
         marker = data[position + 1]
         if marker in _BARE:
             position += 1 if marker == 0xFF else 2
@@ -67,27 +55,24 @@ def _jpeg(data: bytes) -> Codestream | None:
         if marker == 0xDA:
             break
         position += 2 + length
-    if size is None:
-        return None
-    # In the compressed data itself every 0xFF is followed by 0 or a restart marker, so each of these is a scan.
-    return Codestream(*size, max(data.count(b"\xff\xda", position), 1))
+    return size
 
 
-def _webp(data: bytes) -> Codestream | None:
+def _webp(data: bytes) -> tuple[int, int] | None:
     kind = data[12:16]
     if kind == b"VP8X":
         width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
-        return Codestream(height, width)
+        return height, width
     if kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
-        return Codestream((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1)
+        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
-        return Codestream(height & 0x3FFF, width & 0x3FFF)
+        return height & 0x3FFF, width & 0x3FFF
     return None
 
 
-def _jpeg_xr(data: bytes) -> Codestream | None:
+def _jpeg_xr(data: bytes) -> tuple[int, int] | None:
     (start,) = struct.unpack_from("<I", data, 4)
     (n_tags,) = struct.unpack_from("<H", data, start)
     found = {}
@@ -95,4 +80,4 @@ def _jpeg_xr(data: bytes) -> Codestream | None:
         code, kind, count = struct.unpack_from("<HHI", data, start + 2 + 12 * i)
         if code in (0xBC80, 0xBC81) and count == 1:
             found[code] = struct.unpack_from("<H" if kind == 3 else "<I", data, start + 10 + 12 * i)[0]
-    return Codestream(found[0xBC81], found[0xBC80]) if len(found) == 2 else None
+    return (found[0xBC81], found[0xBC80]) if len(found) == 2 else None

@@ -10,10 +10,11 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from cellcycle.errors import CellCycleError, ImageError, reason_of
-from cellcycle.images.codestreams import Codestream, read_codestream
+from cellcycle.images.codestreams import is_jpeg, stated_size
 from cellcycle.images.descriptions import check_description
 from cellcycle.images.stacks import DAMAGED, refuse_oversize
 
@@ -89,8 +90,8 @@ def judge(path) -> bool:
             return False
         if signature in TIFF_SIGNATURES:
             return _judge_tiff(path)
-        if signature[:2] == b"\xff\xd8":
-            _refuse_many_scans(path, read_codestream(path.read_bytes()))
+        if is_jpeg(signature):
+            _refuse_many_scans(path, path.read_bytes())
         if signature == b"\x89PNG":
             _refuse_cut_png(path)
         return True
@@ -247,18 +248,21 @@ def _judge_segments(reader: _Reader, page: dict, compression: int, is_tiled, hei
         if offset + count > reader.n_bytes:
             raise reader.wrong("its pixels reach beyond its end", "the file is cut off: copy or export it again")
         if compression in _STREAMS and count:
-            found = read_codestream(reader.at(offset, min(count, _HEAD_BYTES)))
-            if found is None and compression != 7:
+            data = reader.at(offset, min(count, _HEAD_BYTES))
+            size = stated_size(data)
+            if size is None:
                 raise reader.wrong("a compressed picture in it has no readable size")
             # Encoders fill the last strip or the edge of a tile up to whole blocks.
-            if found and not (0 < found.height <= height + 64 and 0 < found.width <= width + 64):
-                own = f"{found.height} x {found.width}"
+            if not (0 < size[0] <= height + 64 and 0 < size[1] <= width + 64):
+                own = f"{size[0]} x {size[1]}"
                 raise reader.wrong(f"a picture of {own} pixels lies in a piece of {height} x {width}")
-            _refuse_many_scans(reader.path, found)
+            _refuse_many_scans(reader.path, data)
     return compression in _PLAIN or compression == 7
 
 
-def _refuse_many_scans(path, found: Codestream | None) -> None:
+def _refuse_many_scans(path: Path, data: bytes) -> None:
     """Refuse a progressive JPEG that goes over its pixels far more often than any encoder makes it."""
-    if found and found.n_scans > 100 and found.n_scans * found.height * found.width > MOST_SCANNED // 100:
-        raise ImageError(path, f"it goes over its pixels {found.n_scans:,} times", "save it anew, best as TIFF or PNG")
+    # In the compressed data itself every 0xFF is followed by 0 or a restart marker, so each of these is a scan.
+    n_scans = data.count(b"\xff\xda") if is_jpeg(data) else 0
+    if n_scans > 100 and n_scans * prod(stated_size(data) or ()) > MOST_SCANNED // 100:
+        raise ImageError(path, f"it goes over its pixels {n_scans:,} times", "save it anew, best as TIFF or PNG")
