@@ -133,9 +133,7 @@ INNER = {
 def test_a_picture_larger_than_its_page_is_refused(tmp_path, code):
     data = INNER[code](2000)
     assert stated_size(data) == (2000, 2000)
-    offset = 8 + 2 + 12 * 9 + 4 + 64
-    write_ifd(tmp_path / "a.tif", page(compression=code, strips=offset, strip_bytes=len(data)), data=b"\0" * 64 + data)
-    refused(tmp_path / "a.tif", "2000 x 2000 pixels lies in a piece of 64 x 64")
+    refuse_packed(tmp_path / "a.tif", code, data)
 
 
 @pytest.mark.parametrize("more", [b"\xff\xfe\0\x02" * 6_000, (b"\xff\xe5\xff\xff" + bytes(65_533)) * 17])
@@ -143,9 +141,20 @@ def test_no_size_hides_behind_what_stands_before_it(tmp_path, more):
     """libjpeg goes on until it finds the size, and asks for all that memory in this process."""
     data = INNER[7](2000)
     data = data[:2] + more + data[2:]
-    entries = page(compression=7, strips=8 + 2 + 12 * 9 + 4, strip_bytes=len(data))
-    write_ifd(tmp_path / "a.tif", entries, data=data)
-    refused(tmp_path / "a.tif", "2000 x 2000 pixels lies in a piece|no readable size")
+    refuse_packed(tmp_path / "a.tif", 7, data)
+
+
+@pytest.mark.parametrize("is_before", [False, True])
+def test_no_size_hides_behind_one_that_is_none(tmp_path, is_before):
+    data = imagecodecs.jpeg2k_encode(np.zeros((2000, 2000), np.uint8), level=0, codecformat="jp2")
+    head = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII", 41, 0, 64, 64, 0, 0) + bytes(1_100_000)
+    box, at = struct.pack(">I", 8 + len(head)) + b"free" + head, data.index(b"jp2c") - 4
+    refuse_packed(tmp_path / "a.tif", 34712, data[:at] + box + data[at:] if is_before else data + box)
+
+
+def refuse_packed(path, code, data):
+    write_ifd(path, page(compression=code, strips=8 + 2 + 12 * 9 + 4, strip_bytes=len(data)), data=data)
+    refused(path, "2000 x 2000 pixels lies in a piece of 64 x 64")
 
 
 def test_a_jpeg_of_many_scans_is_refused(tmp_path):

@@ -3,12 +3,13 @@
 Only headers are read, in bounded steps; nothing is unpacked.
 """
 
+import re
 import struct
 
 # Markers of a JPEG without a length, what is none, and those that start a frame (its size).
 _BARE = {0x00, 0x01, *range(0xD0, 0xD9), 0xFF}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_HEAD_2000 = b"\xff\x4f\xff\x51"
+_HEAD_2000 = re.compile(rb"\xff\x4f\xff\x51")
 
 
 def stated_size(data: bytes) -> tuple[int, int] | None:
@@ -16,11 +17,11 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
     try:
         if is_jpeg(data):
             return _jpeg(data)
-        if data[:4] == _HEAD_2000 or data[4:8] == b"jP  ":
-            # The boxes before the codestream may be of any number: the marker of its head is unmistakable.
-            start = data.index(_HEAD_2000)
-            right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
-            return bottom - top, right - left
+        if _HEAD_2000.match(data) or data[4:8] == b"jP  ":
+            # A codestream has one head, but the boxes around it may hold what looks like another: the largest counts.
+            heads = (struct.unpack_from(">IIII", data, found.end() + 4) for found in _HEAD_2000.finditer(data))
+            heights, widths = zip(*((bottom - top, right - left) for right, bottom, left, top in heads), strict=True)
+            return max(heights), max(widths)
         if data[:8] == b"\x89PNG\r\n\x1a\n":
             width, height = struct.unpack(">II", data[16:24])
             return height, width

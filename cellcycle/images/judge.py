@@ -30,7 +30,6 @@ MOST_KINDS = 300
 # Go over all pixels of one picture so often, and a small progressive JPEG costs minutes.
 MOST_SCANNED = 4_000_000_000
 _MOST_TAGS = 4_096
-_HEAD_BYTES = 1 << 20
 # Bytes of a value by the number of its type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -248,7 +247,7 @@ def _judge_segments(reader: _Reader, page: dict, compression: int, is_tiled, hei
         if offset + count > reader.n_bytes:
             raise reader.wrong("its pixels reach beyond its end", "the file is cut off: copy or export it again")
         if compression in _STREAMS and count:
-            data = reader.at(offset, min(count, _HEAD_BYTES))
+            data = reader.at(offset, count)
             size = stated_size(data)
             if size is None:
                 raise reader.wrong("a compressed picture in it has no readable size")
