@@ -1,7 +1,7 @@
 """Reading within limits: whatever the judgement of a file, or its decoder, does ends in time and memory.
 
-In a process that is confined already, as those of the website are, the limits hold for everything and nothing is
-done here. On the command line a plainly packed file is decoded in this process, inside a window: the kernel refuses
+In a process that is confined already, as those of the website are, the limits hold for everything and none is set
+here. On the command line a plainly packed file is decoded in this process, inside a window: the kernel refuses
 memory beyond it, and an alarm ends what takes too long; that costs microseconds. Formats whose decoders do more than
 unpack, JPEG 2000 and its like, are decoded in a child, which can be ended whatever it does.
 """

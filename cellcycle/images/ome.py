@@ -16,7 +16,7 @@ import numpy as np
 
 from cellcycle.errors import ImageError
 from cellcycle.images.descriptions import MOST_BYTES, check_description
-from cellcycle.images.stacks import STACK, UM_PER_UNIT
+from cellcycle.images.stacks import STACK, um_of
 
 Place = tuple[int, int, int]
 
@@ -52,12 +52,14 @@ class Header:
             return [], (None, None, None), ""
         pixels = images[index]
         names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
+        sizes = (f"PhysicalSize{axis}" for axis in "XYZ")
+        x_um, y_um, z_um = (um_of(pixels.get(size), pixels.get(f"{size}Unit", "\u00b5m")) for size in sizes)
         stated = tuple(int(pixels.get(f"Size{axis}", size)) for axis, size in zip("YX", shape, strict=True))
         if stated != shape:
             header, own = (f"{height} x {width}" for height, width in (stated, shape))
             note = f"its header is of {header} pixels, it has {own}: its scale counts as unknown"
-            return names, (None, None, _stated_um(pixels, "Z")), note
-        return names, tuple(_stated_um(pixels, axis) for axis in "XYZ"), ""
+            return names, (None, None, z_um), note
+        return names, (x_um, y_um, z_um), ""
 
     def well(self) -> tuple[str, int, int] | None:
         """Return plate, row and column, from 0, that are stated for the images; None where none is, or several are."""
@@ -197,15 +199,3 @@ def _samples(pixels) -> int:
 def _channel_name(pixels, index: int) -> str:
     channels = pixels.findall("{*}Channel")
     return channels[index].get("Name", "") if index < len(channels) else ""
-
-
-def _stated_um(pixels, axis: str) -> float | None:
-    """Return a physical size in um, NaN where what is stated is no number, None where nothing or no unit is."""
-    stated = pixels.get(f"PhysicalSize{axis}")
-    um_per_unit = UM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m"))
-    if stated is None or um_per_unit is None:
-        return None
-    try:
-        return float(stated) * um_per_unit
-    except ValueError:
-        return np.nan

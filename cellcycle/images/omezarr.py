@@ -18,7 +18,7 @@ import numpy as np
 from cellcycle.errors import DataError, ImageError, needing, reason_of
 from cellcycle.images.bounded import MOST_FILES, bytes_of
 from cellcycle.images.judge import MOST_SEGMENTS
-from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, refuse_oversize, usable_size
+from cellcycle.images.stacks import Stack, channel_names, refuse_oversize, um_of, usable_size
 
 OF_ARRAY, OF_GROUP = ("zarr.json", ".zarray"), ("zarr.json", ".zattrs")
 _DESCRIPTIONS = (*OF_ARRAY, ".zattrs")
@@ -244,10 +244,9 @@ def _codecs(listed: list) -> list[str]:
 
 def _edge_um(image: dict, level: dict, axis: int, unit: str) -> float | None:
     """Return the edge of a pixel in um, NaN where what is stated is no number, None where nothing or no unit is."""
-    um_per_unit = UM_PER_UNIT.get(unit)
     try:
         steps = (*level.get("coordinateTransformations", []), *image.get("coordinateTransformations", []))
         scales = [float(step["scale"][axis]) for step in steps if step.get("type") == "scale"]
     except (AttributeError, LookupError, TypeError, ValueError):
         return np.nan
-    return prod(scales) * um_per_unit if scales and um_per_unit else None
+    return um_of(prod(scales) if scales else None, unit)

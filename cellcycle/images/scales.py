@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from cellcycle.images.stacks import UM_PER_UNIT, usable_size
+from cellcycle.images.stacks import UM_PER_UNIT, um_of, usable_size
 
 _METAMORPH = re.compile(r'<prop id="spatial-calibration-(x|y|units|state)"[^>]*? value="([^"]*)"')
 _APERIO = re.compile(r"^Aperio [^\0]*?\|\s*MPP\s*=\s*([\d.]+)")
@@ -20,7 +20,7 @@ Sizes = tuple[float | None, float | None]
 def stated_um(tiff, page, unit: str) -> Sizes:
     """Return the edges of a pixel in x and y, in um, None where nothing is stated; `unit` is what ImageJ says."""
     for *edges, name in _of_makers(tiff, page):
-        found = [_number(edge) * UM_PER_UNIT.get(name.strip("\0 ").lower(), 0) for edge in edges]
+        found = [um_of(edge, name.strip("\0 ").lower()) or 0 for edge in edges]
         if all(edge > 0 for edge in found):
             return tuple(found)
     sizes = _resolution_um(page, unit)

@@ -89,6 +89,17 @@ def channel_names(n_channels: int, names: list[str], is_colour: bool = False) ->
     return tuple(str(name or i) for i, name in enumerate(found))
 
 
+def um_of(stated, unit: str) -> float | None:
+    """Return a length in um, NaN where what is stated is no number, None where nothing is, or in no known unit."""
+    um_per_unit = UM_PER_UNIT.get(unit)
+    if stated is None or um_per_unit is None:
+        return None
+    try:
+        return float(stated) * um_per_unit
+    except (TypeError, ValueError):
+        return np.nan
+
+
 def usable_size(x_um: float | None, y_um: float | None = None) -> tuple[float | None, str]:
     """Return the edge of a pixel in um, or None with a note where the file states one that cannot be.
 

@@ -17,7 +17,7 @@ from cellcycle.images.naming import WELL
 from cellcycle.images.ome import Header, read_header
 from cellcycle.images.pages import is_shrunken
 from cellcycle.images.scales import stated_um
-from cellcycle.images.stacks import UM_PER_UNIT, Stack, channel_names, pages_as_channels, refuse_oversize, usable_size
+from cellcycle.images.stacks import Stack, channel_names, pages_as_channels, refuse_oversize, um_of, usable_size
 
 _ALPHA = (1, 2)
 # A level of a pyramid has at most half the sides of the one before; what is larger is an image of its own.
@@ -113,9 +113,8 @@ def _described(tiff, series, n_channels: int) -> tuple[list[str], tuple, str]:
     imagej = tiff.imagej_metadata or {}
     spacing, unit = imagej.get("spacing"), str(imagej.get("unit", "")).strip("\0 ").lower()
     labels = (imagej.get("Labels") or [])[:n_channels] if n_channels > 1 else []
-    z_um = spacing * UM_PER_UNIT.get(unit, np.nan) if isinstance(spacing, int | float) else np.nan
     names = _qpi_names(series) if tiff.is_qpi else labels
-    return names, (*stated_um(tiff, series.keyframe, unit), z_um), ""
+    return names, (*stated_um(tiff, series.keyframe, unit), um_of(spacing, unit)), ""
 
 
 def _check_planes(path: Path, tiff, series, announced: int, n: int) -> None:
