@@ -36,6 +36,8 @@ SAID = {
         [f"A1_-1_{k}_1_Stitched[{s}]_001.tif" for k, s in ((1, "DAPI 377,447"), (2, "GFP 469,525"))], [0]),
     "Nikon": ([f"WellA0{w}_Channel{s}_Seq000{2 * w + k}.tif" for w in (1, 2)
                for k, s in enumerate(("GFP", "DAPI", "Ki67"))], [1, 4]),
+    "Nikon, folders": ([f"WellA0{w}/Channel{s}_Seq000{2 * w + k}.tif" for w in (1, 2)
+                        for k, s in enumerate(("GFP", "DAPI", "Ki67"))], [1, 4]),
     "numbered by hand": (["Image_c1_GFP.tif", "Image_c2_DAPI.tif", "Image_c3_Ki67.tif"], [1]),
     "Micro-Manager": ([f"img_000000000_{s}_000.tif" for s in ("Default", "DAPI")], [1]),
     "Pathway": ([f"Well A0{w}/{s} - n000000.tif" for w in (1, 2) for s in ("FITC", "Hoechst")], [1, 3]),

@@ -63,9 +63,9 @@ def copies_among(files: Iterable[str]) -> set[str]:
         origin, rank = origin_of(file)
         same[origin].append((rank, file))
     for of in same.values():
-        (_, best), *others = sorted(of)
-        others = [file for _, file in others if not _is_twin(file, best)]
-        copies |= {file for file in others if not _SMALL.search(Path(file).stem) or _is_smaller(file, best)}
+        best, *others = (file for _, file in sorted(of))
+        copies |= {file for file in others if not _is_twin(file, best)
+                   and (not _SMALL.search(Path(file).stem) or _is_smaller(file, best))}  # fmt: skip
     return copies
 
 
@@ -118,8 +118,8 @@ def _merged(parts: dict[str, Part]) -> set[str]:
     channels = defaultdict(set)
     for file, part in parts.items() if merged else ():
         if file not in merged and part.channel != ("", ""):
-            channels[part.folder, bare(part.rest)].add(part.channel)
-    return {file for file in merged if len(channels[parts[file].folder, bare(parts[file].rest)]) > 1}
+            channels[bare(part)].add(part.channel)
+    return {file for file in merged if len(channels[bare(parts[file])]) > 1}
 
 
 def _stitched(parts: dict[str, Part]) -> set[str]:
@@ -132,12 +132,13 @@ def _stitched(parts: dict[str, Part]) -> set[str]:
         if _STITCHED.search(name) or (place[0] == above and _STITCHED.search(own)):
             stitched[file] = place
         else:
-            tiles[place].add(bare(part.rest))
+            tiles[place].add(bare(part)[1])
     wells = {(place, wells[:k]) for place, of in tiles.items() for wells in (map(_wells, of) if stitched else ())
              for k in range(1, len(wells) + 1)}  # fmt: skip
 
     def is_beside(file: str, place: tuple) -> bool:
-        name = re.sub(r"(?: \d+)+$", "", f" {bare(_STITCHED.sub('', parts[file].rest))}".rstrip())
+        _, name = bare(parts[file]._replace(rest=_STITCHED.sub("", parts[file].rest)))
+        name = re.sub(r"(?: \d+)+$", "", f" {name}".rstrip())
         if found := _wells(name):
             return (place, found) in wells
         said = (f" {tile}" for tile in tiles[place])
@@ -150,6 +151,6 @@ def _wells(text: str) -> tuple[str, ...]:
     return tuple(found.replace("0", "", found[1] == "0") for found in WELL.findall(text))
 
 
-def bare(rest: str) -> str:
-    """Return the rest of a name without marks and words for several channels: that of a merged picture, too."""
-    return re.sub(r"[\W_]+", " ", _MERGED.sub("", rest)).strip().casefold()
+def bare(part: Part) -> tuple[str, str]:
+    """Return the folder and the rest of a name less marks and words for several channels: those of a merged picture."""
+    return part.folder, re.sub(r"[\W_]+", " ", _MERGED.sub("", part.rest)).strip().casefold()

@@ -4,6 +4,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from cellcycle.images.channels import NUCLEI, by_name, can_be_stain, is_known, says_stain, stain_spans
@@ -35,22 +36,43 @@ _NUCLEI = re.compile(rf"(?<![A-Za-z\d])(?:{'|'.join(NUCLEI)})(?![A-Za-z\d])", re
 
 
 class Part(NamedTuple):
-    """Number and name of the channel of a file, in the folder in which it has its like, and the rest of its path.
+    """A file in the folder in which it has its like, the rest of its path, and the number and name of its channel.
 
     In the rest "?" stands for the number and "*" for the name, so that it is that of all channels of one field. The
-    whole is the name of the file with its stains.
+    whole is the name of the file with its stains; `below` are its folders under that which all files share.
     """
 
+    file: str
     folder: str
     rest: str
+    whole: str
+    below: list[str]
     number: str = ""
     name: str = ""
-    whole: str = ""
 
     @property
     def channel(self) -> tuple[str, str]:
         """Number and name, in small letters, for one run writes both DAPI and dapi."""
         return self.number.casefold(), self.name.casefold()
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What all channels of one field share."""
+        return self.folder, self.rest
+
+    def from_above(self, depth: int) -> "Part":
+        """Return the part as seen from above the first, or another, of its folders: with that begins the rest."""
+        folder = self.folder
+        for _ in self.below[depth:]:
+            folder = os.path.dirname(folder)
+        return self._replace(folder=folder, rest="/".join([*self.below[depth:], self.rest]))
+
+    def less(self, spans: list[tuple[int, int]], sign: str, **said: str) -> "Part":
+        """Return the part with a sign in place of spans of its rest, and what these said."""
+        rest = self.rest
+        for start, end in reversed(spans):
+            rest = rest[:start] + sign + rest[end:]
+        return self._replace(rest=rest, **said)
 
 
 def parts_of(files: Iterable[str]) -> dict[str, Part]:
@@ -70,26 +92,17 @@ def parts_of(files: Iterable[str]) -> dict[str, Part]:
 
 def _parts(below: dict[str, list[str]], nuclei: bool = False) -> dict[str, Part]:
     parts = {file: _by_rule(file, folders, nuclei) for file, folders in below.items()}
-    parts |= _by_folder_number(below, parts)
-    parts |= _by_lone_number(below, {file: part for file, part in parts.items() if not part.number})
-    parts |= _by_wavelength(parts)
-    parts |= _in_place_of_dna(below, parts)
-    return _without_tied_numbers(parts)
+    for rule in (_by_folder_number, _by_lone_number, _by_wavelength, _in_place_of_dna, _without_tied_numbers):
+        parts |= rule(parts)
+    return parts
 
 
 def _with_nuclei(parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts of the folders where files of nuclei stand beside those of known stains, and none of DNA."""
-    folders, known = defaultdict(dict), defaultdict(set)
-    for file, part in parts.items():
-        folders[part.folder][file] = part
-        known[part.folder, part.rest] |= {part.name.casefold()} if is_known(part.name) else set()
-    made = {}
-    for of in folders.values():
-        if not any(says_stain(part.name) for part in of.values()) and any(
-            part.name.casefold() in NUCLEI and known[part.folder, part.rest] for part in of.values()
-        ):
-            made |= of
-    return made
+    known = {part.place for part in parts.values() if is_known(part.name)}
+    of_nuclei = {part.folder for part in parts.values() if part.name.casefold() in NUCLEI and part.place in known}
+    of_nuclei -= {part.folder for part in parts.values() if says_stain(part.name)}
+    return {file: part for file, part in parts.items() if part.folder in of_nuclei}
 
 
 def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
@@ -99,53 +112,39 @@ def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
     return {file: folders[n_shared:] for file, folders in split.items()}
 
 
-def _by_rule(file: str, folders: list[str], nuclei: bool) -> Part:
+def _by_rule(file: str, below: list[str], nuclei: bool) -> Part:
     """Return the parts by rules of makers and by stains that are known, in the name of the file or of its folder."""
-    rest, numbers, names = by_makers(plain(os.path.splitext(os.path.basename(file))[0]))
+    folder, name = os.path.split(file)
+    rest, numbers, names = by_makers(plain(os.path.splitext(name)[0]))
     spans = stain_spans(rest, nuclei)
     names += [rest[start:end] for start, end in spans]
-    if any(names) or "_Channel" in rest:
-        # Nikon's number of all pictures of a run says nothing of the field.
-        rest = re.sub(r"(?<=_)Seq\d{4}$", "Seq", rest)
-    whole, rest = rest, _cut(rest, spans, "*")
-    folder = os.path.dirname(file)
-    for depth in reversed(range(len(folders))):
-        found = stain_spans(name := folders[depth], nuclei)
-        is_alone = not re.sub(r"[\W\d_]+|channel|stain", "", _cut(name, found), flags=re.IGNORECASE)
-        if found and (is_alone or (len(found) == 1 and not any(names))):
-            names = [*(name[start:end] for start, end in found), *names]
-            rest = "/".join([_cut(name, found, "*"), *folders[depth + 1 :], rest])
-            folder = _up(folder, len(folders) - depth)
+    # Nikon's number of all pictures of a run says nothing of the field.
+    rest = re.sub(r"(?<=_)Seq\d{4}$", "Seq", rest)
+    part = Part(file, folder, rest, rest, below, " ".join(filter(None, numbers))).less(spans, "*")
+    for depth, own in reversed([*enumerate(below)]):
+        if not (found := stain_spans(own, nuclei)):
+            continue
+        above = part.from_above(depth).less(found, "*")
+        is_alone = not re.sub(r"[\W\d_]+|channel|stain", "", above.rest.split("/")[0], flags=re.IGNORECASE)
+        if is_alone or (len(found) == 1 and not any(names)):
+            part, names = above, [*(own[start:end] for start, end in found), *names]
             break
-    return Part(folder, rest, " ".join(filter(None, numbers)), " ".join(filter(None, names)), whole)
+    return part._replace(name=" ".join(filter(None, names)))
 
 
-def _cut(text: str, spans: list[tuple[int, int]], instead: str = "") -> str:
-    for start, end in spans[::-1]:
-        text = text[:start] + instead + text[end:]
-    return text
-
-
-def _up(folder: str, levels: int) -> str:
-    for _ in range(levels):
-        folder = os.path.dirname(folder)
-    return folder
-
-
-def _by_folder_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
+def _by_folder_number(parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts of files whose folder is called after the number or laser of a channel, as in `w1/001.tif`."""
     made, numbers, stains = {}, defaultdict(set), defaultdict(set)
-    for file, folders in below.items():
-        part = parts[file]
-        depth = next((k for k, name in enumerate(folders) if _FOLDER.fullmatch(name) or _is_laser(name)), None)
+    for file, part in parts.items():
+        depth = next((k for k, name in enumerate(part.below) if _FOLDER.fullmatch(name) or _is_laser(name)), None)
         if depth is not None and not part.number and "/" not in part.rest:
-            folder, own = _up(part.folder, len(folders) - depth), folders[depth]
-            numbers[folder].add(own)
-            stains[os.path.dirname(file), part.rest].add(part.name.casefold())
+            own, above = part.below[depth], part.from_above(depth)
+            numbers[above.folder].add(own)
+            stains[part.place].add(part.name.casefold())
             number, name = ("", _WAVELENGTH.fullmatch(own)["name"]) if _is_laser(own) else (own, part.name)
-            made[file] = Part(folder, "/".join(["*", *folders[depth + 1 :], part.rest]), number, name)
+            made[file] = above.less([(0, len(own))], "*", number=number, name=name)
     # A folder that holds several stains of one field is none of a channel.
-    wells = {made[file].folder for file in made if len(stains[os.path.dirname(file), parts[file].rest]) > 1}
+    wells = {made[file].folder for file in made if len(stains[parts[file].place]) > 1}
     return {file: part for file, part in made.items()
             if 1 < len(numbers[part.folder]) <= _MOST_FOLDERS and part.folder not in wells}  # fmt: skip
 
@@ -158,7 +157,7 @@ def _is_light(found: re.Match | None) -> bool:
     return found is not None and int(found["nm"]) in (_LASERS | _DYES if found["dye"] else _LASERS)
 
 
-def _by_lone_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
+def _by_lone_number(parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts of files, or folders, that c1, c2 number, where these look like channels and like nothing else.
 
     Wells, conditions and cells are called so, too. So a folder with wells a1, b1 has wells c1, and C1 with a capital is
@@ -167,20 +166,20 @@ def _by_lone_number(below: dict[str, list[str]], parts: dict[str, Part]) -> dict
     """
     made, places, wells = {}, defaultdict(lambda: defaultdict(set)), set()
     for file, part in parts.items():
-        folder, text, folders = part.folder, part.whole if part.name else part.rest, below[file]
-        if part.name:
-            found = _LONE.search(part.rest)
-            if "/" in part.rest or not found or not re.search(f"{COUNTED}$", part.rest[: found.start()]):
-                continue
-        depth = next((k for k, name in enumerate(folders) if re.fullmatch(r"[A-Pa-p]\d\d?", name)), None)
-        if depth is not None and not _LONE.search(text):
-            folder, text = _up(folder, len(folders) - depth), "/".join([*folders[depth:], text])
-        if found := _LONE.search(text):
-            rest, number = _cut(text, [found.span()], "?"), found.group()
-            made[file] = Part(folder, rest, number, whole=part.whole)
-            places[folder][rest].add(number.lower() if WELL.search(f"{os.path.basename(folder)}/{rest}") else number)
-        elif WELL.search(text) and not re.search(r"[cC]\d\+[cC]?\d", text):
-            wells.add(folder)
+        found = _LONE.search(part.rest)
+        is_behind = found and re.search(f"{COUNTED}$", part.rest[: found.start()])
+        if part.number or (part.name and ("/" in part.rest or not is_behind)):
+            continue
+        whole = part._replace(rest=part.whole, name="")
+        depth = next((k for k, name in enumerate(part.below) if re.fullmatch(r"[A-Pa-p]\d\d?", name)), None)
+        if depth is not None and not _LONE.search(whole.rest):
+            whole = whole.from_above(depth)
+        if found := _LONE.search(whole.rest):
+            made[file] = one = whole.less([found.span()], "?", number=found.group())
+            is_well = WELL.search(f"{os.path.basename(one.folder)}/{one.rest}")
+            places[one.folder][one.rest].add(one.number.lower() if is_well else one.number)
+        elif WELL.search(whole.rest) and not re.search(r"[cC]\d\+[cC]?\d", whole.rest):
+            wells.add(whole.folder)
     taken = {folder for folder, numbers in places.items() if folder not in wells and _look_like_channels(numbers)}
     return {file: part for file, part in made.items() if part.folder in taken}
 
@@ -199,59 +198,48 @@ def _look_like_channels(numbers: dict[str, set[str]]) -> bool:
 def _by_wavelength(parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts of files that lasers tell apart: in one place of a name all numbers are wavelengths."""
     candidates, places = [], defaultdict(set)
-    for file, part in parts.items():
-        if part.name:
-            places[part.folder, part.rest].add(part.name)
+    for part in parts.values():
+        places[part.place].add(part.name)
         for found in () if part.name else _WAVELENGTH.finditer(part.rest):
-            rest = _cut(part.rest, [found.span()], "*")
-            places[part.folder, rest].add(found["name"] if _is_light(found) else int(found["nm"]))
-            if _is_light(found):
-                candidates.append((file, part._replace(rest=rest, name=found["name"])))
+            lit = part.less([found.span()], "*", name=found["name"])
+            places[lit.place].add(lit.name if _is_light(found) else int(found["nm"]))
+            candidates += [lit] * _is_light(found)
     alike = {(folder, _masked(rest)) for (folder, rest), of in places.items()
              if len(of) > 1 and all(isinstance(name, str) for name in of)}  # fmt: skip
-    return {file: part for file, part in candidates if (part.folder, _masked(part.rest)) in alike}
+    return {part.file: part for part in candidates if (part.folder, _masked(part.rest)) in alike}
 
 
 def _masked(text: str) -> str:
-    return re.sub(r"\d+", "#", text).casefold()
-
-
-def _place(text: str) -> str:
-    """Return what is before or after a stain without the numbers of wells and fields."""
+    """Return a name, or what is before or after a stain in it, without the numbers of wells and fields."""
     return re.sub(r"(?:(?<![A-Za-z])[A-Pa-p])?\d+", "#", text).casefold()
 
 
-def _in_place_of_dna(below: dict[str, list[str]], parts: dict[str, Part]) -> dict[str, Part]:
+def _in_place_of_dna(parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts of files that are called like one of DNA but for other words in the place of its stain."""
-    places, beside = defaultdict(lambda: defaultdict(set)), set()
+    places = defaultdict(lambda: defaultdict(set))
     # A histone beside a stain is that of the cells, as in H2B_DAPI and H2B_Ki67.
     stained = {part.folder for part in parts.values() if says_stain(part.name)}
     for part in parts.values():
         is_dna = part.folder not in stained or says_stain(part.name)
         for before, after in _places_of_dna(part) if is_dna else ():
-            places[part.folder][_place(before)].add(_place(after))
-            beside.add((part.folder, part.rest))
-    made, bare = {}, defaultdict(list)
+            places[part.folder][_masked(before)].add(_masked(after))
+    made, bare = {}, defaultdict(dict)
     for file, part in parts.items() if places else ():
-        # The words may hold a stain that is known, as in F-actin, unless the file has its place beside DNA already.
+        # The words may hold a stain that is known, as in F-actin.
         known = stain_spans(part.whole) if part.name else []
-        is_beside = (part.folder, part.rest) in beside
-        if "/" in part.rest or (part.name and (not known or is_beside)) or says_stain(part.name):
+        if "/" in part.rest or (part.name and not known) or says_stain(part.name):
             continue
-        for folder, text in [(part.folder, part.whole)] if known else _levels(part, below[file]):
-            span = _other_words(text, places[folder], bool(known)) if folder in places else None
+        above = (part.from_above(depth) for depth in range(len(part.below) - 1, -1, -1))
+        for seen in [part._replace(rest=part.whole)] if known else chain([part], above):
+            span = _other_words(seen.rest, places[seen.folder], bool(known)) if seen.folder in places else None
             if span:
                 spans = sorted([span, *(one for one in known if one[1] <= span[0] or span[1] <= one[0])])
-                rest, name = _cut(text, spans, "*"), " ".join(text[start:end] for start, end in spans)
-                other = Part(folder, rest, part.number, name, part.whole)
-                if rest == "*" and not known:
-                    bare[other.channel].append((file, other))
-                else:
-                    made[file] = other
+                other = seen.less(spans, "*", name=" ".join(seen.rest[start:end] for start, end in spans))
+                (bare[other.channel] if other.rest == "*" and not known else made)[file] = other
                 break
     # A name that is nothing but this word is one of a stain where several folders hold it beside DNA.
     for of in bare.values():
-        made |= dict(of) if len(of) > 1 else {}
+        made |= of if len(of) > 1 else {}
     return made
 
 
@@ -267,22 +255,15 @@ def _places_of_dna(part: Part) -> Iterator[tuple[str, str]]:
                 yield part.whole[:start], part.whole[end:]
 
 
-def _levels(part: Part, folders: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the folder of a file and its name, and so for each folder above: its name with all that is below it."""
-    yield part.folder, part.rest
-    for depth in reversed(range(len(folders))):
-        yield _up(part.folder, len(folders) - depth), "/".join([*folders[depth:], part.rest])
-
-
 def _other_words(text: str, places: dict[str, set[str]], lasers: bool) -> tuple[int, int] | None:
     """Return where in a name other words stand in one of the places of the stain; the fewest that there are."""
     name, found = text.split("/")[0], []
     runs = list(_RUN.finditer(name))
     for first, run in enumerate(runs):
-        afters = places.get(_place(text[: run.start()]))
+        afters = places.get(_masked(text[: run.start()]))
         # The last word may have a bracket behind it.
         for end in [*(last.end() for last in runs[first:]), len(name)] if afters else ():
-            after = _place(name[end:]) + ("/" if len(name) < len(text) else "")
+            after = _masked(name[end:]) + ("/" if len(name) < len(text) else "")
             words = text[run.start() : end]
             if after in afters and (can_be_stain(words) or (lasers and _is_laser(words))):
                 found.append((end - run.start(), run.start(), end))
@@ -291,28 +272,22 @@ def _other_words(text: str, places: dict[str, set[str]], lasers: bool) -> tuple[
 
 def _without_tied_numbers(parts: dict[str, Part]) -> dict[str, Part]:
     """Return the parts without the numbers that go with the channel, as in `A1_1_DAPI_001` and `A1_2_GFP_001`."""
-    alike = defaultdict(list)
+    alike = defaultdict(dict)
     for file, part in parts.items():
         if part.channel != ("", "") and "/" not in part.rest:
-            alike[part.folder, _masked(part.rest)].append(file)
-    made = dict(parts)
-    for files in alike.values():
-        numbers = {file: _TIED.findall(parts[file].rest) for file in files}
+            alike[part.folder, re.sub(r"\d+", "#", part.rest).casefold()][file] = part
+    made = {}
+    for of in alike.values():
         of_channel = defaultdict(set)
-        for file in files:
-            of_channel[parts[file].channel].add(tuple(numbers[file]))
+        for part in of.values():
+            of_channel[part.channel].add(tuple(_TIED.findall(part.rest)))
         # A number is tied if each channel has but one of it, and not all the same.
-        tied = [
-            k for k in range(min(map(len, numbers.values())))
-            if all(len({found[k] for found in of}) == 1 for of in of_channel.values())
-            and len({found[k] for of in of_channel.values() for found in of}) > 1
-        ]  # fmt: skip
-        made |= {file: _without(parts[file], tied) for file in files}
+        columns = [[set(column) for column in zip(*numbers, strict=False)] for numbers in of_channel.values()]
+        tied = [k for k, of_each in enumerate(zip(*columns, strict=False))
+                if max(map(len, of_each)) == 1 < len(set().union(*of_each))]  # fmt: skip
+        for file, part in of.items():
+            found = list(_TIED.finditer(part.rest))
+            untied = part.less([found[k].span() for k in tied], "?")
+            # Something must be left of the name.
+            made |= {file: untied} if re.search(r"[A-Za-z\d]", untied.rest) else {}
     return made
-
-
-def _without(part: Part, tied: list[int]) -> Part:
-    """Return a part without some of its numbers, unless nothing else is left of its name."""
-    found = list(_TIED.finditer(part.rest))
-    rest = _cut(part.rest, [found[k].span() for k in tied], "?")
-    return part._replace(rest=rest) if re.search(r"[A-Za-z\d]", rest) else part

@@ -58,6 +58,9 @@ _BY_ITSELF = re.compile(r"(?:^|_)\*(?:_|$)|\(\*\)")
 _LIGHT = re.compile(rf"(?:{DYE})?\d+$", re.IGNORECASE)
 _MOST_BYTES = 30_000_000
 Channel = tuple[str, str]
+# What a file is found to be; all but a field, and what is not clear, is left out.
+_FIELD, _UNCLEAR = "a field", "not clear"
+_THUMBNAILS, _OTHERS, _COPIES = "thumbnails", "files of other channels", "copies"
 
 
 def fields_of(
@@ -69,33 +72,24 @@ def fields_of(
     does where they are planes of the same stacks. Of `settled` files somebody said that they are fields.
     """
     named = [file for file in files if isinstance(file, str)]
-    thumbnails = set(filter(_is_thumbnail, named))
-    if len(thumbnails) == len(named):
+    out: dict[str, str | ImageError] = dict.fromkeys(filter(_is_thumbnail, named), _THUMBNAILS)
+    if len(out) == len(named):
         return list(files), {}
-    whole = [file for file in named if file not in thumbnails]
+    whole = [file for file in named if file not in out]
     copies = copies_among(whole).difference(settled)
     parts = parts_of([file for file in whole if file not in copies])
     together = put_together(parts)
-    copies |= together.difference(settled)
-    merged = {(parts[file].folder, bare(parts[file].rest)) for file in together}
+    merged = {bare(parts[file]) for file in together}
+    out |= dict.fromkeys(copies | together.difference(settled), _COPIES)
     # Whoever names files writes now A01, now a01.
     spelt: dict[tuple, str] = {}
     parts = {file: part._replace(rest=spelt.setdefault((part.folder, part.rest.casefold()), part.rest))
-             for file, part in parts.items() if file not in copies}  # fmt: skip
-    verdicts = _verdicts(parts, merged)
-    others = {file for file, verdict in verdicts.items() if verdict == "other"}
-    unclear = defaultdict(dict)
-    for file, part in parts.items():
-        if verdicts[file] == "unclear":
-            unclear[part.folder][part.channel] = part
-    errors = {folder: _unknown(folder, dict(sorted(of.items()))) for folder, of in unclear.items()}
-    refused = {file: errors[part.folder] for file, part in parts.items()
-               if verdicts[file] == "unclear" and file not in settled}  # fmt: skip
-    left_out = {"thumbnails": thumbnails, "files of other channels": others, "copies": copies}
-    out = set().union(*left_out.values())
-    fields = list(dict.fromkeys(refused.get(file, file) for file in files if file not in out))
-    told = {what: [file for file in files if file in of] for what, of in left_out.items() if of}
-    return _without_planes(fields, settled), told
+             for file, part in parts.items() if file not in out}  # fmt: skip
+    out |= _no_fields(parts, merged, settled)
+    out |= _planes([file for file in named if file not in out], settled)
+    told = {what: [file for file in files if out.get(file) == what] for what in (_THUMBNAILS, _OTHERS, _COPIES)}
+    kept = dict.fromkeys(out.get(file, file) for file in files if out.get(file) not in told)
+    return list(kept), {what: of for what, of in told.items() if of}
 
 
 def _is_thumbnail(file: str) -> bool:
@@ -103,29 +97,35 @@ def _is_thumbnail(file: str) -> bool:
     return bool(_THUMBNAIL.search(path.stem) or path.parent.name.lower() in ("thumbs", "thumbnails"))
 
 
-def _verdicts(parts: dict[str, Part], merged: set[tuple[str, str]]) -> dict[str, str]:
-    """Return what each file is: a "field", one of an "other" channel, or "unclear".
+def _no_fields(
+    parts: dict[str, Part], merged: set[tuple[str, str]], settled: Collection[str]
+) -> dict[str, str | ImageError]:
+    """Return which files are of other channels, and the error in place of those of which that is not clear.
 
     Files are channels for certain beside a picture that was `merged` of them: its folder and the bare rest of its name.
     """
     places = defaultdict(lambda: defaultdict(dict))
     for part in parts.values():
         places[part.folder][part.rest].setdefault(part.channel, part)
-    judged = {}
-    one = {(part.folder, part.channel): file for file, part in parts.items()}
+    out = {}
     for folder, fields in places.items():
         stated = _stated(folder, fields)
-        certain = {rest for rest in fields if (folder, bare(rest)) in merged} if merged else set()
-        judged[folder] = _judge(fields, stated, certain)
-        asked = {_number(part): one[folder, channel] for field in fields.values() if len(field) > 1
-                 for channel, part in field.items() if not part.name}  # fmt: skip
+        certain = {part.rest for of in fields.values() for part in of.values() if merged and bare(part) in merged}
+        judged = _judge(fields, stated, certain)
+        asked = {_number(part): part.file for field in fields.values() if len(field) > 1
+                 for part in field.values() if not part.name}  # fmt: skip
         told = {number: _in_header(file) for number, file in asked.items() if number and not stated.get(number)}
         says_dna = [bool(by_name([name])) for name in told.values() if name]
         # Weeks of one stain all say so, each in its way, or nothing.
-        is_unclear = "unclear" in judged[folder].values()
+        is_unclear = _UNCLEAR in judged.values()
         if (says_dna and not all(says_dna)) or (is_unclear and 0 < len(says_dna) < len(told)):
-            judged[folder] = _judge(fields, stated | told, certain)
-    return {file: judged[part.folder][part.rest, part.channel] for file, part in parts.items()}
+            judged = _judge(fields, stated | told, certain)
+        unclear = {channel: fields[rest][channel] for (rest, channel), what in judged.items() if what == _UNCLEAR}
+        error = _unknown(folder, dict(sorted(unclear.items()))) if unclear else None
+        out |= {(folder, *key): error if what == _UNCLEAR else what for key, what in judged.items()}
+    whats = {file: out[*part.place, part.channel] for file, part in parts.items()}
+    return {file: what for file, what in whats.items()
+            if what == _OTHERS or (isinstance(what, ImageError) and file not in settled)}  # fmt: skip
 
 
 def _judge(
@@ -152,18 +152,18 @@ def _judge(
     for rest, field in several.items():
         for channel in field:
             if dna[rest]:
-                made[rest, channel] = "field" if channel in dna[rest] else "other"
+                made[rest, channel] = _FIELD if channel in dna[rest] else _OTHERS
             elif rest in unsure:
-                made[rest, channel] = "field" if is_clear else "unclear"
+                made[rest, channel] = _FIELD if is_clear else _UNCLEAR
             elif not plain.isdisjoint(field):
-                made[rest, channel] = "field" if rest not in certain and _are_weeks(rest, field) else "unclear"
+                made[rest, channel] = _FIELD if rest not in certain and _are_weeks(rest, field) else _UNCLEAR
             else:
-                made[rest, channel] = "field" if channel in taken else "other"
-    unclear = {channel for (_, channel), what in made.items() if what == "unclear"}
+                made[rest, channel] = _FIELD if channel in taken else _OTHERS
+    unclear = {channel for (_, channel), what in made.items() if what == _UNCLEAR}
     for rest, field in fields.items():
         for channel in field if rest not in several else ():
             is_other = channel in others and channel not in taken
-            made[rest, channel] = "other" if is_other else "unclear" if channel in unclear - taken else "field"
+            made[rest, channel] = _OTHERS if is_other else _UNCLEAR if channel in unclear - taken else _FIELD
     return made
 
 
@@ -275,31 +275,27 @@ def _unknown(folder: str, channels: dict[Channel, Part]) -> ImageError:
     return ImageError(folder or ".", finding, f"{remedy}, or where all are fields, each in the column image of a map")
 
 
-def _without_planes(fields: list[str | ImageError], settled: Collection[str]) -> list[str | ImageError]:
-    """Put an error in place of the files of each folder that are several planes of the same stacks."""
-    numbered = {file: found for file in fields if isinstance(file, str) and (found := _plane(file))}
+def _planes(files: list[str], settled: Collection[str]) -> dict[str, ImageError]:
+    """Return the error in place of the files of each folder that are several planes of the same stacks."""
+    numbered = {file: found for file in files if (found := _plane(file))}
     stacks = defaultdict(lambda: defaultdict(set))
     for folder, rest, number in numbered.values():
         stacks[folder][rest].add(number)
-    planes = {folder: sorted(max(of.values(), key=len)) for folder, of in stacks.items()}
-    errors = {}
-    for file, (folder, *_) in numbered.items():
-        if len(planes[folder]) > 1 and file not in settled:
-            errors.setdefault(folder, _stack(folder, planes[folder], os.path.dirname(file) != folder))
-            errors[file] = errors[folder]
-    return list(dict.fromkeys(errors.get(file, file) for file in fields))
+    highest = {folder: max(of.items(), key=lambda stack: len(stack[1])) for folder, of in stacks.items()}
+    errors = {folder: _stack(folder, sorted(numbers), "/" in rest)
+              for folder, (rest, numbers) in highest.items() if len(numbers) > 1}  # fmt: skip
+    return {file: errors[folder] for file, (folder, *_) in numbered.items() if folder in errors and file not in settled}
 
 
 def _plane(file: str) -> tuple[str, str, str] | None:
     """Return the folder of a stack, the name of its files without the number of the plane, and that number."""
     folder, name = os.path.split(file)
     stem, suffix = os.path.splitext(name)
-    found = _PLANE.search(stem)
-    if found:
+    if found := _PLANE.search(stem):
         start, end = found.span(found.lastindex)
         return folder, f"{stem[:start]}*{stem[end:]}{suffix}", stem[start:end]
     above, last = os.path.split(folder)
-    return (above, name, last) if _PLANE_FOLDER.fullmatch(last) else None
+    return (above, f"*/{name}", last) if _PLANE_FOLDER.fullmatch(last) else None
 
 
 def _stack(folder: str, numbers: list[str], in_folders: bool) -> ImageError:
