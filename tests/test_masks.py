@@ -300,7 +300,7 @@ def test_the_commands_of_the_docs_do_what_it_says(run):
     "mask",
     ["x_cp_masks.png", "x_cp_masks.tif", "x.tif", "x_mask.tif", "x-labels.png", "x-labels.tif", "xNuclei.tiff",
      "x_Nuclei.png", "x.tif_labels.png", "X_MASKS.TIF", "x_nuclei_masks.tif", "x.stardist.tif", "plate/x_mask.tif",
-     "plate__x_mask.tif"],
+     "plate__x_mask.tif", "x_Maske.tif", "x_ground_truth.tif"],
 )  # fmt: skip
 def test_masks_are_found_by_the_names_that_programs_give(tmp_path, mask):
     file = tmp_path / "masks" / mask
@@ -348,6 +348,7 @@ def test_the_nearest_name_and_folder_win(tmp_path):
         (["x.tif"], ["x_Probabilities.tif", "x_Simple Segmentation.tif", "x_prob1.tif", "x_labels_rgb.png"]),
         (["x_raw.tif", "y.ome.tif"], ["x_mask.tif", "X-labels.png", "y_cp_masks.png", "y.ome.tif_label.png"]),
         (["A01_DAPI.tif"], ["A01_DAPI_label.tif"]),
+        (["x.tif", "y.tif"], ["x_gt.tif", "y_contours.png", "y_Segmentierung.tif"]),
         (["p/images/x.tif", "p/images/y.tif"], ["p/masks/x.tif", "p/Labels/y_label.tif"]),
         (["p/x.tif", "q/y.tif"], ["p/masks/x.tif", "q/cp_masks/y.tif"]),
         (["images/p/x.tif", "q/images/x.tif"], ["masks/p/x.tif", "q/masks/x.tif"]),

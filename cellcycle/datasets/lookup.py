@@ -14,22 +14,16 @@ from cellcycle.datasets.spelling import clean, says_nothing
 from cellcycle.errors import ImageError, shown
 from cellcycle.files import sha256_of
 from cellcycle.images import list_images
+from cellcycle.images.maps import OUTLINES
 from cellcycle.images.omezarr import is_ome_zarr
 from cellcycle.names import shown_name
 
-# Folders of outlines, which often have the names of the pictures that they belong to; and files beside these.
-_OUTLINES = re.compile(
-    r"((cell|nuclei|nucleus|nuclear|instance|semantic|binary|manual|image|img|cp|train|test) )*"
-    r"(masks?|labels?|anns?|annots?|annotations?|outlines?|contours?|segmentations?|seg|gt|ground ?truths?|instances"
-    r"|masken?|masques?|m[aá]scaras?|maschere|konturen|umrisse)"
-    r"( (images?|imgs?|files?|dir|folder|data|maps?))?"
-)
 _NUMBER = re.compile(r" \(\d+\)(?=\.[^.]*$|$)")
 
 
 def is_outlines(name: str) -> bool:
     """Tell whether a folder of this name, or a file whose name ends so, holds outlines instead of nuclei."""
-    return bool(_OUTLINES.fullmatch(word(name)))
+    return bool(OUTLINES.fullmatch(word(name)))
 
 
 def word(name: str) -> str:

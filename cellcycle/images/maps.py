@@ -11,16 +11,22 @@ from cellcycle.images.intensities import shows_areas
 from cellcycle.images.naming import folders_below
 from cellcycle.images.planes import read_numbers
 
-# Ends of the names that Cellpose, StarDist, CellProfiler, QuPath and others give to masks.
-MASK_WORD = re.compile(
-    r"[-_. ]*(cp|masks?|labels?|labell?ed|nuclei|nucleus|objects|seg|segmented|segmentation|stardist|cellpose)$"
-)
-# Those that a picture of a stain does not have, with what else Cellpose and ilastik write beside an image.
-_MADE = re.compile(
-    r"[-_. ]*(?:masks?|masken?|masques?|m[aá]scaras?|maschere|segment(?:ed|ations?|ierung)|stardist|cellpose"
-    r"|simple[-_ ]segmentation|flows|outlines|konturen|umrisse"
+# Words for masks, and for other drawings and maps of an image, that the name of a picture of a stain does not have;
+# and those for masks that it may have.
+_MASKS = r"masks?|masken?|masques?|m[aá]scaras?|maschere|segmentations?|segmentierung"
+_DRAWN = r"outlines?|contours?|konturen|umrisse"
+_MAYBE = r"labels?|seg|anns?|annots?|annotations?|gt|ground[-_ ]?truths?|instances"
+# With what else Cellpose, StarDist, CellProfiler, QuPath, ilastik and others put behind the name of an image.
+MASK_WORD = re.compile(rf"[-_. ]*({_MASKS}|{_MAYBE}|cp|labell?ed|nuclei|nucleus|objects|segmented|stardist|cellpose)$")
+_SURE = re.compile(
+    rf"[-_. ]*(?:{_MASKS}|{_DRAWN}|segmented|stardist|cellpose|simple[-_ ]segmentation|flows"
     r"|(?:pixel[-_ ]|object[-_ ])?(?:prob(?:s|abilit(?:y|ies))?|predictions|identities)[-_ ]?\d{0,2}"
     r"|cellprob|uncertainty|cp[-_ ]output)$"
+)
+# Folders of them, with blanks between the words, which often have the names of the pictures that they belong to.
+OUTLINES = re.compile(
+    r"((cell|nuclei|nucleus|nuclear|instance|semantic|binary|manual|image|img|cp|train|test) )*"
+    rf"({_MASKS}|{_DRAWN}|{_MAYBE})( (images?|imgs?|files?|dir|folder|data|maps?))?"
 )
 # An image may have its kind in the name of its mask.
 _KIND = re.compile(r"(?:\.ome)?(?:\.(?:tiff?|png))?$")
@@ -40,43 +46,33 @@ def masks_among(files: Iterable[str]) -> list[str]:
     """
     origins = {file: origin_of(file)[0] for file in files}
     below = folders_below(os.path.join(*origin) for origin in origins.values())
-    of_masks, others = {}, {}
-    for file, origin in origins.items():
-        folders = tuple(below[os.path.join(*origin)])
-        ways = list(map(_of_masks, folders))
-        depth = next((k for k, way in enumerate(ways) if way), None)
-        name = origin[1]
-        if depth is None:
-            others[file] = folders, name
-        else:
-            of_masks[file] = _without(folders, depth), name, any(map(any, ways))
-    there = set(others.values())
+    places = {file: (tuple(below[os.path.join(*origin)]), origin[1]) for file, origin in origins.items()}
+    known = {folder: dict(_shorter(folder.casefold())) for folders, _ in places.values() for folder in folders}
+    of_masks = {folder: ways[""] for folder, ways in known.items() if "" in ways}
+    there = {(folders, name) for folders, name in places.values() if of_masks.keys().isdisjoint(folders)}
     # The images, too, may lie in a folder of their own.
     above = there | {(_without(folders, k), name) for folders, name in there if of_masks for k in range(len(folders))}
-    found = {file for file, (folders, name, is_sure) in of_masks.items()
-             if any((folders, short) in above for short in (name, *dict(_shorter(name))))
-             and (is_sure or _shows_areas(file))}  # fmt: skip
-    for file, (folders, name) in others.items():
-        is_sure = [is_sure for short, is_sure in _shorter(name) if (folders, short) in there]
-        if any(is_sure) or (is_sure and _shows_areas(file)):
-            found.add(file)
-    return [file for file in origins if file in found]
+    found = []
+    for file, (folders, name) in places.items():
+        ways, images = dict(_shorter(name)), there
+        if depths := [k for k, folder in enumerate(folders) if folder in of_masks]:
+            is_sure = any(of_masks[folders[k]] for k in depths)
+            ways, images, folders = dict.fromkeys([name, *ways], is_sure), above, _without(folders, depths[0])
+        said = [is_sure for short, is_sure in ways.items() if (folders, short) in images]
+        if any(said) or (said and _shows_areas(file)):
+            found.append(file)
+    return found
 
 
 def _without(folders: tuple[str, ...], depth: int) -> tuple[str, ...]:
     return folders[:depth] + folders[depth + 1 :]
 
 
-def _of_masks(folder: str) -> list[bool]:
-    """Return for each way to read the name of a folder as one of masks whether its words are none for a stain."""
-    return [is_sure for short, is_sure in _shorter(folder.casefold()) if not short]
-
-
 def _shorter(name: str) -> Iterator[tuple[str, bool]]:
     """Yield a name without its last words for masks, and whether one of these is no word for a stain."""
     is_sure = False
     while name:
-        made = _MADE.search(name)
+        made = _SURE.search(name)
         found = made or MASK_WORD.search(name)
         if not found:
             return
