@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -240,19 +241,20 @@ def can_be_stain(text: str) -> bool:
     return not is_counted and not _NO_STAIN.fullmatch(text)
 
 
-def words(name: str) -> list[str]:
+@lru_cache(1 << 12)
+def words(name: str) -> tuple[str, ...]:
     """Return the words of a name in lower case; a capital after a small letter begins one.
 
     Examples
     --------
     >>> words("confDAPI-405 nm"), words("nonDNA_mCherry"), words("ex405")
-    (['conf', 'dapi', '405', 'nm'], ['non', 'dna', 'mcherry'], ['ex405'])
+    (('conf', 'dapi', '405', 'nm'), ('non', 'dna', 'mcherry'), ('ex405',))
     """
     name = re.sub(rf"(?<![A-Za-z])(?:{_HOECHST})", "Hoechst", plain(name), flags=re.IGNORECASE)
     name = re.sub(r"(sir)[- _]?(dna)|([ty]o)[- _]?(pro)|(draq)[- _](?=[57])", r"\1\2\3\4\5", name, flags=re.IGNORECASE)
     name = re.sub(r"Nuc(?:Blue|Spot)|PicoGreen", lambda found: found.group().lower(), name)
     parted = re.sub(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[a-z])(?=D(?:NA|API|api))|(?<=[a-z])(?=Hoechst)", " ", name)
-    return [word for word in re.split(r"[\W_]+", parted.lower()) if word]
+    return tuple(filter(None, re.split(r"[\W_]+", parted.lower())))
 
 
 def _find(stack: Stack, channel: int | str) -> int:

@@ -201,9 +201,9 @@ def _by_wavelength(parts: dict[str, Part]) -> dict[str, Part]:
     for part in parts.values():
         places[part.place].add(part.name)
         for found in () if part.name else _WAVELENGTH.finditer(part.rest):
-            lit = part.less([found.span()], "*", name=found["name"])
-            places[lit.place].add(lit.name if _is_light(found) else int(found["nm"]))
-            candidates += [lit] * _is_light(found)
+            lit, is_light = part.less([found.span()], "*", name=found["name"]), _is_light(found)
+            places[lit.place].add(lit.name if is_light else int(found["nm"]))
+            candidates += [lit] * is_light
     alike = {(folder, _masked(rest)) for (folder, rest), of in places.items()
              if len(of) > 1 and all(isinstance(name, str) for name in of)}  # fmt: skip
     return {part.file: part for part in candidates if (part.folder, _masked(part.rest)) in alike}
