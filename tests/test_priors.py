@@ -73,6 +73,14 @@ def test_an_arrested_culture_gets_no_phase_and_says_why(arrested, is_known):
 
 
 @pytest.mark.slow
+def test_an_arrested_field_that_is_there_twice_gets_no_phase_either(arrested):
+    pixels = (arrested.image / 65535).astype(np.float32)
+    table = predict([Plane(pixels, 16, None, f"{folder}/x.tif") for folder in "ab"], kind="field")
+    assert table["flags"].str.contains(f"{ONE_PEAK};same_field|same_field;{ONE_PEAK}").all()
+    assert (table["call"] == "").mean() > 0.9
+
+
+@pytest.mark.slow
 def test_an_arrested_culture_is_recognised_over_many_fields(arrested):
     pixels = (arrested.image / 65535).astype(np.float32)
     parts = [Plane(np.ascontiguousarray(part), 16, None, f"well/{k}.tif") for k, part in enumerate(np.split(pixels, 2))]

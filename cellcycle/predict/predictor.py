@@ -219,10 +219,10 @@ class Predictor:
             nuclei = light.taken_out(nuclei)
         elif anchor is None and nuclei.kind == "field":
             (nuclei,), anchor, peak, light = fit_in_even_light([nuclei], [plane.pixels.shape])
-        flag = shared.flag or ("" if anchor else one_peak_flag(peak))
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
-        doubts = self._doubts(checkpoint, plane, nuclei, shared)
-        flag = ";".join(filter(None, dict.fromkeys((*flag.split(";"), *doubts))))
+        doubts = [*shared.flag.split(";"), "" if anchor else one_peak_flag(peak)]
+        doubts += self._doubts(checkpoint, plane, nuclei, shared)
+        flag = ";".join(filter(None, dict.fromkeys(doubts)))
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
         values |= shared.columns | self._scored(checkpoint, plane, nuclei, anchor, flag)
         values |= {"image": name, "kind": nuclei.kind, "channel": plane.channel, "planes": plane.planes}
