@@ -438,19 +438,20 @@ def test_the_version_is_said_by_the_command_and_by_predict(run):
     assert first[0] == 0 and first[1].startswith("cellcycle ")
 
 
-def test_whatever_goes_wrong_with_an_image_is_one_row_and_one_line(monkeypatch, tmp_path):
+@pytest.mark.parametrize("fault", [ZeroDivisionError, KeyError, RuntimeError])
+def test_whatever_goes_wrong_with_an_image_is_one_row_and_one_line(monkeypatch, tmp_path, fault):
     real = predictor.find_nuclei
 
     def fails_on_large(pixels, *rest):
         if pixels.shape == (7, 9):
-            raise ZeroDivisionError("a\nfault")
+            raise fault("a\nfault")
         return real(pixels, *rest)
 
     monkeypatch.setattr(predictor, "find_nuclei", fails_on_large)
     write_image(tmp_path / "odd.png", np.ones((7, 9), np.uint8))
     table = predict([tmp_path / "odd.png", MITOSIS], **vars(Settings()))
     assert table["error"].ne("").tolist() == [True, False]
-    assert "\n" not in table["error"][0] and "ZeroDivisionError" in table["error"][0]
+    assert "\n" not in table["error"][0] and fault.__name__ in table["error"][0]
 
 
 @pytest.mark.slow

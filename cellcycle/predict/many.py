@@ -14,7 +14,7 @@ import numpy as np
 
 from cellcycle import tasks
 from cellcycle.checkpoint import shipped_names
-from cellcycle.errors import CellCycleError, ImageError, SettingError, check_keywords
+from cellcycle.errors import ImageError, SettingError, check_keywords
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
 from cellcycle.images.wells import whole_path
@@ -271,7 +271,7 @@ def found_in(predictor: Predictor, named: tuple) -> Seen | None:
         return Seen(groups.slim(nuclei), plane.bit_depth, plane.pixels.shape)
     except SettingError:
         raise
-    except (CellCycleError, MemoryError, ValueError, ArithmeticError):
+    except Exception:
         return None
 
 
