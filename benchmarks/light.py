@@ -61,7 +61,7 @@ def fits_of(culture: str, n_nuclei: int, uneven: float, seed: int) -> list[float
     places = rng.uniform(0, SHAPE[0], (n_nuclei, 2))
     light = Light(tuple(rng.normal(0, uneven / 2, 5)), SHAPE)
     field = nuclei_of(dna * light.at(places), places)
-    peaks = fit_anchor([field])[1], fit_in_even_light([field], [SHAPE])[2]
+    peaks = fit_anchor([field])[1], fit_in_even_light([field])[2]
     return [peak.position if peak.quality >= LEAST_QUALITY else np.nan for peak in peaks]
 
 
@@ -70,7 +70,7 @@ def nuclei_of(dna: np.ndarray, places: np.ndarray) -> Nuclei:
     flags, ids = np.full(len(dna), "", object), np.arange(len(dna)) + 1.0
     y, x = places.T
     measured = {"nucleus_id": ids, "centroid_y_px": y, "centroid_x_px": x, "integrated_dna": dna, "flags": flags}
-    return Nuclei("field", measured | {"area_px": np.full(len(dna), 100.0)}, None, np.nan, False, np.nan)
+    return Nuclei("field", measured | {"area_px": np.full(len(dna), 100.0)}, None, np.nan, False, np.nan, shape=SHAPE)
 
 
 if __name__ == "__main__":

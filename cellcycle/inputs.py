@@ -237,9 +237,8 @@ def _of_fields(dataset, rule: InputRule) -> Inputs:
     for key in np.unique(keys):
         rows = np.flatnonzero(keys == key)
         at = np.unique(of_field[rows])
-        shapes = [dataset.fields[i].pixels.shape for i in at]
         units = [dataset.fields[i].well or i for i in at]
-        read = anchored([found[i] for i in at], shapes, units, rule.scale)
+        read = anchored([found[i] for i in at], units, rule.scale)
         for i, (nuclei, anchor) in zip(at, read, strict=True):
             mine = rows[of_field[rows] == i]
             inputs = inputs_of(dataset.fields[i].pixels, nuclei, rule, anchor, dataset.places[mine, 1])

@@ -51,15 +51,15 @@ class Light:
         return f"{told}: coefficient of variation of the G1 peak {before} before, {self.cv:.3f} now"
 
 
-def fit_in_even_light(nuclei, shapes) -> tuple[list[Nuclei], Anchor | None, G1Peak, Light | None]:
-    """Fit the G1 peak of a group, the `Nuclei` of its images of shapes (H, W), with uneven light taken out of them.
+def fit_in_even_light(nuclei) -> tuple[list[Nuclei], Anchor | None, G1Peak, Light | None]:
+    """Fit the G1 peak of a group, the `Nuclei` of its images, with uneven light taken out of them.
 
     Returned are the nuclei as under even light, their anchor and peak as by `fit_anchor`, and the light; None where
     none was taken out.
     """
     nuclei = list(nuclei)
     anchor, peak = fit_anchor(nuclei)
-    light = uneven_light(nuclei, list(shapes))
+    light = uneven_light(nuclei)
     if light is not None:
         even = list(map(light.taken_out, nuclei))
         even_anchor, even_peak = fit_anchor(even)
@@ -75,13 +75,14 @@ def _gain(before: G1Peak, after: G1Peak, n_numbers: int) -> float:
     return 2 * n_in_peaks * np.log(before.cv / after.cv) - n_numbers * np.log(after.n_nuclei)
 
 
-def uneven_light(nuclei: list[Nuclei], shapes: list[tuple[int, int]]) -> Light | None:
+def uneven_light(nuclei: list[Nuclei]) -> Light | None:
     """Return the light of fields of one shape, as their DNA tells it, whether taking it out gains or not; else None."""
+    shapes = {own.shape for own in nuclei}
     # Crops lie anywhere in their fields.
-    if len(set(shapes)) != 1 or any(own.kind != "field" for own in nuclei):
+    if len(shapes) != 1 or any(own.kind != "field" for own in nuclei):
         return None
-    dna = sound_dna(nuclei)
-    terms = np.concatenate([_terms(own.centres[own.is_sound], shapes[0]) for own in nuclei])
+    dna, shape = sound_dna(nuclei), *shapes
+    terms = np.concatenate([_terms(own.centres[own.is_sound], shape) for own in nuclei])
     is_known = np.isfinite(dna) & (dna > 0)
     if np.count_nonzero(is_known) < _LEAST_NUCLEI:
         return None
@@ -96,7 +97,7 @@ def uneven_light(nuclei: list[Nuclei], shapes: list[tuple[int, int]]) -> Light |
     away -= np.log(peak.g2_ratio) * (away > np.log(peak.g2_ratio) / 2)
     near = np.abs(away) < _NEAR * peak.cv
     slopes = slopes + _least_squares(terms[near], away[near])
-    return Light(tuple(slopes.tolist()), shapes[0])
+    return Light(tuple(slopes.tolist()), shape)
 
 
 def _terms(centres: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

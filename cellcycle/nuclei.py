@@ -94,7 +94,8 @@ class Nuclei:
     is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that they are from. `n_shown`
     is the number of nuclei in a picture that was said to be a crop of one and is none, else 0; `n_beside` that of
     others that lie whole in a picture that was taken for a crop, and are not called.
-    `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane itself.
+    `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane itself. `shape`
+    and `bit_depth` are those of the plane.
     """
 
     kind: str
@@ -107,6 +108,8 @@ class Nuclei:
     n_shown: int = 0
     n_beside: int = 0
     picture: Picture | None = field(default=None, repr=False)
+    shape: tuple[int, int] = (0, 0)
+    bit_depth: int = 0
 
     def __len__(self) -> int:
         """Number of nuclei."""
@@ -225,8 +228,8 @@ def _judged(kind: str, measured, labels, stated_um: float | None, picture: Pictu
     """Return nuclei with flags where the picture was painted over, and with a pixel size that can be true."""
     flags = with_flags(measured["flags"], measured["nucleus_id"], picture.flags(labels))
     measured, is_known, size_um = measured | {"flags": flags}, stated_um is not None, stated_um or np.nan
-    found = Nuclei(kind, measured, labels, size_um, is_known, size_um, remark, picture=picture)
-    return _with_scale(found, labels.shape, scale) if len(found) else found
+    found = Nuclei(kind, measured, labels, size_um, is_known, size_um, remark, picture=picture, shape=labels.shape)
+    return _with_scale(found, scale) if len(found) else found
 
 
 def n_nuclei_shown(pixels: np.ndarray) -> int:
@@ -237,9 +240,9 @@ def n_nuclei_shown(pixels: np.ndarray) -> int:
     return n_shown if n_shown > _MOST_IN_CROP else 0
 
 
-def _with_scale(found: Nuclei, shape: tuple[int, int], scale: Scale) -> Nuclei:
+def _with_scale(found: Nuclei, scale: Scale) -> Nuclei:
     """Return the nuclei with a pixel size that can be true, and areas by it."""
-    size_um = scale.field_of_view_um / max(shape)
+    size_um = scale.field_of_view_um / max(found.shape)
     is_crop = found.kind == "nucleus" and _can_be(size_um, [found], scale, _LIKELY_AREA_RATIO)
     is_told = is_crop and not _can_be(found.stated_um, [found], scale)
     return found.scaled(size_um if is_told else likely_pixel_size_um([found], scale))

@@ -29,12 +29,12 @@ _LEAST_G1, _MOST_OUTSIDE = 0.12, 0.35
 _MOST_ELSEWHERE = 1 / 3
 
 
-def anchored(nuclei: list[Nuclei], shapes: list, units: list, scale: Scale) -> list[tuple[Nuclei, Anchor | None]]:
-    """Return the nuclei of fields (H, W) that are read together as under even light, each with the anchor of its unit.
+def anchored(nuclei: list[Nuclei], units: list, scale: Scale) -> list[tuple[Nuclei, Anchor | None]]:
+    """Return the nuclei of fields that are read together as under even light, each with the anchor of its unit.
 
     Those that state no pixel size have one scale. Without a common G1 peak each field is judged by itself.
     """
-    even, anchor, peak, _ = fit_in_even_light(nuclei, shapes)
+    even, anchor, peak, _ = fit_in_even_light(nuclei)
     if len(even) == 1:
         return [(even[0], anchor)]
     own = own_anchors(even, units, anchor, peak)[0] if anchor is not None else {}
@@ -42,8 +42,7 @@ def anchored(nuclei: list[Nuclei], shapes: list, units: list, scale: Scale) -> l
         size_um = likely_pixel_size_um(even, scale)
         even = [one if one.scale_is_known else one.scaled(size_um) for one in even]
         return [(one, own[unit]) for one, unit in zip(even, units, strict=True)]
-    pairs = zip(nuclei, shapes, strict=True)
-    return [alone for one, shape in pairs for alone in anchored([one], [shape], [None], scale)]
+    return [alone for one in nuclei for alone in anchored([one], [None], scale)]
 
 
 def own_anchors(

@@ -16,20 +16,9 @@ from cellcycle.images import expand, write_image
 from cellcycle.images.wells import places_of
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor
-from cellcycle.predict import predict
-from cellcycle.predict.groups import (
-    OTHER_PEAK,
-    SAME_FIELD,
-    Seen,
-    Shared,
-    at_one_scale,
-    in_other_light,
-    layout,
-    named_in,
-    pairs_of_one_field,
-    share,
-    told_apart,
-)
+from cellcycle.predict import groups, predict
+from cellcycle.predict.given import Given, Shared
+from cellcycle.predict.groups import OTHER_PEAK, SAME_FIELD, layout, named_in
 from cellcycle.predict.platemap import read_map
 from cellcycle.simulation import simulate_field
 from cellcycle.stain import _own_anchor, anchored
@@ -127,7 +116,7 @@ def falling(y, x):
     return 1.1 - 0.25 * (y - 0.4) ** 2 - 0.6 * (x - 0.3) ** 2
 
 
-def field_of(*humps, n=300, seed=0, pixel_size_um=None, bits=16, light=None, shape=(400, 500)) -> Seen:
+def field_of(*humps, n=300, seed=0, pixel_size_um=None, bits=16, light=None, shape=(400, 500)) -> Nuclei:
     """Return a field with nuclei of DNA around (position, share) humps, under a light of their place in [0, 1]."""
     rng = np.random.default_rng(seed)
     dna = np.concatenate([rng.normal(at, 0.07 * at, round(n * share)) for at, share in humps])
@@ -141,11 +130,26 @@ def field_of(*humps, n=300, seed=0, pixel_size_um=None, bits=16, light=None, sha
         "flags": np.full(len(dna), "", object),
     }
     known = pixel_size_um is not None
-    return Seen(Nuclei("field", measured, None, pixel_size_um or 0.5, known, pixel_size_um or np.nan), bits, shape)
+    size_um = pixel_size_um or np.nan
+    return Nuclei("field", measured, None, pixel_size_um or 0.5, known, size_um, shape=shape, bit_depth=bits)
 
 
 def columns(n, **more):
     return [{"plate": "", "well": "", "group": "p"} | {name: v[k] for name, v in more.items()} for k in range(n)]
+
+
+def given(seen, names=None):
+    """Return images of which this was seen."""
+    return [Given(names[k] if names else f"{k}", seen=one) for k, one in enumerate(seen)]
+
+
+def share(columns, seen, scale, least_quality):
+    """Return what fields of such places are told, and notes."""
+    images = given(seen)
+    for image, own in zip(images, columns, strict=True):
+        image.group, image.told = own["group"], Shared(own | {"group": ""})
+    notes = groups.share(images, scale, least_quality)
+    return [image.told for image in images], notes
 
 
 GROWING = ((10, 0.6), (20, 0.3), (15, 0.1))
@@ -154,21 +158,22 @@ GROWING = ((10, 0.6), (20, 0.3), (15, 0.1))
 @pytest.mark.parametrize(("stated", "counts"), [(None, False), (0.2, False), (1.58, True), (6.5, False)])
 def test_a_pixel_size_that_crops_of_one_call_state_has_to_be_likely_for_all_of_them(stated, counts):
     one = field_of((10, 1.0), n=1, pixel_size_um=stated)
-    crops = [replace(one, nuclei=replace(one.nuclei, kind="nucleus")) for _ in range(8)]
-    shared, notes = at_one_scale([Shared({})] * 8, crops, SCALE)
-    (told,) = {each.pixel_size_um for each in shared}
+    crops = [replace(one, kind="nucleus") for _ in range(8)]
+    images = given(crops)
+    notes = groups.at_one_scale(images, SCALE)
+    (told,) = {image.told.pixel_size_um for image in images}
     assert told is None and not notes if counts else told == pytest.approx(1.58, rel=0.1) and len(notes) == 1
     # Of fewer, one may be as large as it says.
-    assert at_one_scale([Shared({})] * 7, crops[:7], SCALE)[1] == []
+    assert groups.at_one_scale(given(crops[:7]), SCALE) == []
 
 
 @pytest.mark.slow
 def test_fields_without_a_pixel_size_are_trained_at_the_scale_of_a_prediction():
     fields = [field_of(*GROWING), field_of(*GROWING, seed=1), field_of((19.5, 1), n=8, seed=3)]
-    fields[1].nuclei.measured["area_px"] *= 1.5
-    fields = [replace(one, nuclei=one.nuclei.scaled(0.4 + 0.1 * k)) for k, one in enumerate(fields)]
+    fields[1].measured["area_px"] *= 1.5
+    fields = [one.scaled(0.4 + 0.1 * k) for k, one in enumerate(fields)]
     lent, _ = share(columns(3), fields, SCALE, 0.1)
-    read = anchored([one.nuclei for one in fields], [one.shape for one in fields], [0, 1, 2], SCALE)
+    read = anchored(fields, [0, 1, 2], SCALE)
     assert [nuclei.pixel_size_um for nuclei, _ in read] == [one.pixel_size_um for one in lent]
     assert len({one.pixel_size_um for one in lent}) == 1 and lent[0].pixel_size_um > 0
 
@@ -187,7 +192,7 @@ def test_a_sparse_field_borrows_the_peak_and_the_pixel_size_of_its_group():
 def test_fields_of_a_plate_are_of_one_scale_where_some_could_be_of_the_stated_one():
     large = [field_of(*GROWING, seed=k, pixel_size_um=2.2) for k in range(3)]
     for one, ratio in zip(large, (1.0, 1.1, 1.1), strict=True):
-        one.nuclei.measured["area_px"] *= ratio
+        one.measured["area_px"] *= ratio
     shared, _ = share(columns(3), large, SCALE, 0.1)
     (size_um,) = {one.pixel_size_um for one in shared}
     assert size_um == pytest.approx(np.sqrt(250 / 110), rel=0.05)
@@ -196,7 +201,7 @@ def test_fields_of_a_plate_are_of_one_scale_where_some_could_be_of_the_stated_on
 @pytest.mark.slow
 def test_a_field_that_states_what_cannot_be_is_read_with_those_that_state_nothing():
     camera = field_of(*GROWING, seed=2, pixel_size_um=6.45)
-    camera = replace(camera, nuclei=replace(camera.nuclei, scale_is_known=False))
+    camera = replace(camera, scale_is_known=False)
     shared, _ = share(columns(3), [field_of(*GROWING), field_of(*GROWING, seed=1), camera], SCALE, 0.1)
     assert {one.columns["group"] for one in shared} == {"p"} and len({one.pixel_size_um for one in shared}) == 1
 
@@ -209,7 +214,7 @@ def test_a_well_stained_a_tenth_brighter_is_read_by_its_own_peak():
     assert [one.anchor.position for one in shared] == pytest.approx([10, 10, 11], rel=0.02)
     # For a prior by the slide: as many in G1, S and G2 as each well by itself has.
     counts = np.array([one.anchor.n_by_dna for one in shared])
-    np.testing.assert_allclose(counts.sum(axis=1), [len(one.nuclei) for one in fields], rtol=0.12)
+    np.testing.assert_allclose(counts.sum(axis=1), [len(one) for one in fields], rtol=0.12)
     assert (counts[:, 0] / counts.sum(axis=1)).tolist() == pytest.approx([0.6, 0.6, 0.9], abs=0.05)
 
 
@@ -225,7 +230,7 @@ def test_a_well_that_is_not_where_its_plate_is_and_shows_no_peak_of_its_own_is_f
     anchor = Anchor(10.0, 0.4)
     even = np.linspace(10, 20, 80)
     wells = {"G1 twice as bright": np.linspace(19, 21, 80), "S": even, "S half as bright": even / 2}
-    nuclei = [field_of((10, 1), n=80).nuclei for _ in wells]
+    nuclei = [field_of((10, 1), n=80) for _ in wells]
     for own, dna in zip(nuclei, wells.values(), strict=True):
         own.measured["integrated_dna"] = dna
     told = [_own_anchor([own], anchor, 2.0)[1] for own in nuclei]
@@ -237,7 +242,7 @@ def test_a_well_that_is_not_where_its_plate_is_and_shows_no_peak_of_its_own_is_f
 def test_cells_together_in_s_do_not_move_the_peak_of_their_well(in_g1, copies):
     """To a histogram they are G1 of a brighter stain, or G2 of a fainter one."""
     held = field_of((10, in_g1), (10 * copies, 1 - in_g1), n=200)
-    found, ratio = _own_anchor([held.nuclei], Anchor(10.0, 0.4), 1.95)
+    found, ratio = _own_anchor([held], Anchor(10.0, 0.4), 1.95)
     assert found.position == 10 and np.isnan(ratio)
 
 
@@ -409,8 +414,8 @@ def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     np.testing.assert_allclose(found / found.mean(), true / true.mean(), atol=0.04)
     assert shared[0].light.cv < 0.08 < shared[0].light.cv_before
     assert "uneven light, 0.7" in note and "is taken out" in note
-    nuclei = shared[0].light.taken_out(fields[0].nuclei).measured
-    np.testing.assert_allclose(nuclei["integrated_dna"] * nuclei["light"], fields[0].nuclei.measured["integrated_dna"])
+    nuclei = shared[0].light.taken_out(fields[0]).measured
+    np.testing.assert_allclose(nuclei["integrated_dna"] * nuclei["light"], fields[0].measured["integrated_dna"])
     assert len({one.light for one in shared}) == 1
 
 
@@ -432,18 +437,18 @@ def test_light_that_is_even_or_cannot_be_told_is_left_as_it_is(fields):
 @pytest.mark.slow
 def test_light_of_one_field_is_told_by_its_own_nuclei_and_made_no_peak_of():
     growing, still = (field_of(*humps, n=n, light=falling) for humps, n in ((GROWING, 200), (((20, 1),), 200)))
-    (even,), anchor, peak, light = fit_in_even_light([growing.nuclei], [growing.shape])
+    (even,), anchor, peak, light = fit_in_even_light([growing])
     assert anchor.position == peak.position == pytest.approx(10, rel=0.1)
-    assert light.cv < 0.08 and not fit_anchor([growing.nuclei])[1].cv < 0.1
+    assert light.cv < 0.08 and not fit_anchor([growing])[1].cv < 0.1
     np.testing.assert_allclose(even.measured["integrated_dna"] * even.measured["light"],
-                               growing.nuclei.measured["integrated_dna"])  # fmt: skip
-    (same,), anchor, peak, light = fit_in_even_light([still.nuclei], [still.shape])
-    assert anchor is None and light is None and peak.is_arrested and same is still.nuclei
+                               growing.measured["integrated_dna"])  # fmt: skip
+    (same,), anchor, peak, light = fit_in_even_light([still])
+    assert anchor is None and light is None and peak.is_arrested and same is still
 
 
 @pytest.mark.parametrize(("humps", "is_growing"), [(GROWING, True), (((10, 1),), False)])
 def test_a_field_whose_brightest_nuclei_are_overexposed_is_not_said_to_stand_still(humps, is_growing):
-    nuclei = field_of(*humps).nuclei
+    nuclei = field_of(*humps)
     dna = nuclei.measured["integrated_dna"]
     flags = np.where(dna > np.quantile(dna, 0.6), "edge;saturated", "").astype(object)
     over = replace(nuclei, measured=nuclei.measured | {"flags": np.where(flags != "", "saturated", "").astype(object)})
@@ -451,9 +456,9 @@ def test_a_field_whose_brightest_nuclei_are_overexposed_is_not_said_to_stand_sti
     anchor, peak = fit_anchor([over])
     assert (anchor is not None) == is_growing and not peak.is_arrested
     # One nucleus of a sparse field is few of its group.
-    sparse = field_of((10, 1), n=4).nuclei
+    sparse = field_of((10, 1), n=4)
     spoilt = replace(sparse, measured=sparse.measured | {"flags": np.array(["saturated", "", "", ""], object)})
-    still = field_of((10, 1)).nuclei
+    still = field_of((10, 1))
     assert spoilt.is_overexposed and fit_anchor([still, spoilt])[1].is_arrested
     # Other flags spoil them all the same, and few are left out.
     assert not replace(nuclei, measured=nuclei.measured | {"flags": flags}).is_sound[flags != ""].any()
@@ -470,8 +475,8 @@ def test_the_note_on_light_tells_its_brightest_place_wherever_it_lies():
 
 
 def test_crops_of_one_shape_have_no_light_in_common():
-    crops = [replace(field_of(*GROWING, n=300, light=falling).nuclei, kind="nucleus")]
-    assert fit_in_even_light(crops, [(400, 500)])[3] is None
+    crops = [replace(field_of(*GROWING, n=300, light=falling), kind="nucleus")]
+    assert fit_in_even_light(crops)[3] is None
 
 
 def test_light_taken_out_of_one_field_was_measured_to_find_peaks_and_to_make_none():
@@ -825,20 +830,26 @@ def test_a_knock_down_that_stops_cells_in_g1_shows_more_g1_and_less_s_or_alone_n
 
 def test_images_of_one_field_are_told():
     one, other = field_of((2.0, 0.6), (4.0, 0.4), n=80), field_of((2.0, 0.6), (4.0, 0.4), n=80, seed=1)
-    moved = {name: one.nuclei.measured[name] + 0.7 for name in ("centroid_y_px", "centroid_x_px")}
-    again = replace(one, nuclei=replace(one.nuclei, measured=one.nuclei.measured | moved))
-    given = [Shared(flag=OTHER_PEAK), Shared(), Shared(), Shared()]
-    pairs = pairs_of_one_field([one, other, None, again])
-    shared, notes = told_apart(list("abcd"), pairs, given)
-    assert [own.flag for own in shared] == [f"{OTHER_PEAK};{SAME_FIELD}", "", "", SAME_FIELD]
+    moved = {name: one.measured[name] + 0.7 for name in ("centroid_y_px", "centroid_x_px")}
+    again = replace(one, measured=one.measured | moved)
+    images = given([one, other, None, again], "abcd")
+    images[0].told.flag = OTHER_PEAK
+    pairs = groups.pairs_of_one_field(images)
+    groups.refuse_other_light(pairs)
+    notes = groups.tell_apart(pairs)
+    assert [image.told.flag for image in images] == [f"{OTHER_PEAK};{SAME_FIELD}", "", "", SAME_FIELD]
     assert len(notes) == 1 and "2 images" in notes[0] and "a and d" in notes[0]
-    assert told_apart(list("ab"), pairs_of_one_field([one, other]), given[:2]) == (given[:2], [])
-    assert pairs == [(0, 3)] and in_other_light(list("abcd"), [one, other, None, again], pairs) == {}
-    dna = again.nuclei.measured["integrated_dna"]
+    assert groups.tell_apart(groups.pairs_of_one_field(images[:2])) == []
+    assert pairs == [(images[0], images[3])] and not any(image.told.refusal for image in images)
+    dna = again.measured["integrated_dna"]
     stained = np.random.default_rng(0).permutation(dna)
-    marked = replace(again, nuclei=replace(again.nuclei, measured=again.nuclei.measured | {"integrated_dna": stained}))
+    marked = replace(again, measured=again.measured | {"integrated_dna": stained})
     for names, refused in {"abcd": [0, 3], ("x_DAPI.tif", *"bcd"): [3], ("DAPI 1", *"bc", "DAPI 2"): [0, 3]}.items():
-        assert sorted(in_other_light(names, [one, other, None, marked], pairs)) == refused
+        images = given([one, other, None, marked], names)
+        pairs = groups.pairs_of_one_field(images)
+        groups.refuse_other_light(pairs)
+        assert [k for k, image in enumerate(images) if image.told.refusal] == refused
+        assert groups.tell_apart(pairs) == []
 
 
 @pytest.mark.slow

@@ -23,7 +23,8 @@ from cellcycle.images import write_image
 from cellcycle.images.listing import list_images
 from cellcycle.inputs import TYPICAL, InputRule, inputs_of, prepare
 from cellcycle.nuclei import find_nuclei
-from cellcycle.predict.groups import Seen, Shared, are_unlike_training, at_one_scale, of_crops_unlike_training
+from cellcycle.predict.given import Given
+from cellcycle.predict.groups import are_unlike_training, at_one_scale, compare_with_training
 from cellcycle.predict.output import text_rows
 from cellcycle.scale import each_crop_of, is_of_other_pixels, nuclei_of
 from cellcycle.train import train
@@ -318,8 +319,9 @@ def test_crops_of_another_margin_are_cut_as_those_that_a_model_learned_from():
 
 def test_crops_without_a_pixel_size_are_evaluated_at_the_scale_of_a_prediction():
     disks, scale = crops(48, n=8), InputRule(pixel_size_um=0.5, surroundings="painted").scale
-    seen = [Seen(nuclei, 16, (48, 48)) for nuclei in each_crop_of(disks, scale)]
-    (told,) = {one.pixel_size_um for one in at_one_scale([Shared()] * 8, seen, scale)[0]}
+    images = [Given("a.png", seen=nuclei) for nuclei in each_crop_of(disks, scale)]
+    at_one_scale(images, scale)
+    (told,) = {image.told.pixel_size_um for image in images}
     assert {nuclei.pixel_size_um for nuclei in nuclei_of(disks, scale)} == {told}
     # A model of crops as they are sees pixels, and each nucleus has the usual area.
     assert {round(nuclei.measured["area_um2"][0]) for nuclei in nuclei_of(disks, TYPICAL)} == {200}
@@ -342,9 +344,10 @@ def test_pictures_of_another_magnification_or_exposure_than_those_of_the_trainin
     assert unlike(0.4 * disks.images) == unlike(2 * disks.images) == (False, True)
     # One by itself may be small, or a mitosis.
     assert are_unlike_training(each_crop_of(replace(disks, images=2 * disks.images), rule.scale)[:1], rule)[1] is False
-    seen = [Seen(nuclei, 16, (24, 24)) for nuclei in each_crop_of(replace(disks, images=0.4 * binned), rule.scale)]
-    told = of_crops_unlike_training([Shared()] * 9, [*seen, None], rule)
-    assert [one.flag for one in told] == ["scale_by_margin;changed_picture"] * 8 + [""]
+    seen = each_crop_of(replace(disks, images=0.4 * binned), rule.scale)
+    images = [Given("a.png", seen=one) for one in [*seen, None]]
+    compare_with_training(images, rule)
+    assert [image.told.flag for image in images] == ["scale_by_margin;changed_picture"] * 8 + [""]
     # Where each picture is scaled by itself, brightness is of no account; cards from before know nothing of either.
     by_itself = input_rule(disks, 24, "per-image")
     assert as_seen(by_itself, disks, prepare(disks, by_itself)).scale.brightest == 0

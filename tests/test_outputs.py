@@ -28,9 +28,9 @@ from cellcycle.images import read_plane, write_image
 from cellcycle.masks import write_mask
 from cellcycle.nuclei import Anchor
 from cellcycle.plots import save_figures
-from cellcycle.predict import Settings, predict, predictor, target
+from cellcycle.predict import Settings, given, predict, predictor, target
 from cellcycle.predict.extras import Extras, is_extra
-from cellcycle.predict.groups import Shared
+from cellcycle.predict.given import Shared
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.output import row_writer
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice
@@ -69,7 +69,7 @@ def run(capsys, monkeypatch, tmp_path):
 @pytest.fixture
 def never(monkeypatch):
     """Fail where any image is looked at: what is wrong must be said before the work."""
-    monkeypatch.setattr(predictor, "as_plane", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr(given.Given, "read", lambda *_: pytest.fail("work was done"))
 
 
 def refused(answer, *words):

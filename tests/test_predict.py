@@ -26,7 +26,7 @@ from cellcycle.nuclei import Anchor, Nuclei
 from cellcycle.phases import PHASES
 from cellcycle.predict import Predictor, Settings, expand, predict, predictor
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.given import as_images, as_list
+from cellcycle.predict.given import Given, as_images, as_list
 from cellcycle.predict.many import run_batch, workers_of
 from cellcycle.predict.predictor import LEAST_QUALITY, ModelChoice
 from cellcycle.scale import are_stretched
@@ -142,7 +142,9 @@ def test_a_worker_with_another_working_folder_reads_and_writes_what_was_meant(tm
     monkeypatch.setattr(tasks, "workers", elsewhere)
     choice, settings = ModelChoice.of("mine"), Settings(kind="nucleus")
     with workers_of(choice, settings, client="a cluster") as do:
-        (made,) = run_batch(["a.png"], choice, settings, Extras(masks=Path("labels")), do)
+        image, extras = Given.of("a.png"), Extras(masks=Path("labels"))
+        extras.prepare([image])
+        (made,) = run_batch([image], do, extras)
     assert (made.error, made.note, made.image) == (None, "", "a.png")
     pd.testing.assert_frame_equal(made.table, expected)
     assert Path("labels/a_mask.tif").exists()

@@ -18,8 +18,9 @@ from cellcycle.light import Light
 from cellcycle.names import cell
 from cellcycle.nuclei import Anchor
 from cellcycle.predict import AUTO, Settings
-from cellcycle.predict.groups import Shared, layout
-from cellcycle.predict.many import look_first
+from cellcycle.predict.given import Given, Shared
+from cellcycle.predict.groups import layout
+from cellcycle.predict.many import look_first, workers_of
 from cellcycle.predict.predictor import ModelChoice
 
 # In the folder of a plane: what other images lend it for its next call.
@@ -38,16 +39,16 @@ def together(
     """
     choice = ModelChoice.of(AUTO if model == AUTO else worker.checkpoint_of(model))
     columns, notes = lay_out(names, plate_map)
-    with TemporaryDirectory() as folder:
-        for k, plane in enumerate(planes):
-            # A link that stays good where the visitor removes the image meanwhile.
-            with contextlib.suppress(FileNotFoundError):
-                os.link(worker.found_file(plane, model, settings), Path(folder, f"{k}.npz"))
-        # The names are a visitor's: nothing is read by them, whatever becomes of the files.
-        nothing = [ImageError(name, "it cannot be read", "give it again") for name in names]
-        shared, more = look_first(nothing, choice, settings, columns, how, folder=Path(folder))
+    # The names are a visitor's: nothing is read by them, whatever becomes of the files.
+    images = [
+        Given.of(ImageError(name, "it cannot be read", "give it again"), file=worker.found_file(plane, model, settings))
+        for name, plane in zip(names, planes, strict=True)
+    ]
+    with workers_of(choice, settings) as do:
+        more = look_first(images, choice, settings, columns, how, do)
     ways = []
-    for plane, one in zip(planes, shared, strict=True):
+    for plane, image in zip(planes, images, strict=True):
+        one = image.told
         is_plain = Shared() == replace(one, columns={}) and not any(map(str, one.columns.values()))
         lent = "" if is_plain else json.dumps({"shared": asdict(one)})
         with contextlib.suppress(FileNotFoundError):

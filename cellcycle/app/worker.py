@@ -29,6 +29,7 @@ from cellcycle.outlines import outlines_of
 from cellcycle.phases import class_colours
 from cellcycle.predict import AUTO, ImagePrediction, Predictor, Settings
 from cellcycle.predict.extras import Extras
+from cellcycle.predict.given import Given
 from cellcycle.predict.kept import keep, kept, smallest
 from cellcycle.predict.many import found_in
 from cellcycle.predict.occlusion import coloured, occlusion_map
@@ -121,7 +122,7 @@ def find(plane: Path, model: str, settings: Settings) -> None:
     if not file.exists() and (plane / _PLANE).exists():
         for older in plane.glob("found-*"):
             older.unlink(missing_ok=True)
-        found_in(_predictor(model, settings), ((kept(plane / _PLANE)[0], None, file), False))
+        found_in(_predictor(model, settings), (Given.of(kept(plane / _PLANE)[0], file=file), False))
 
 
 def rows(plane: Path, model: str, settings: Settings, error: ImageError | None = None) -> tuple[str, str]:
@@ -135,7 +136,8 @@ def _predicted(plane: Path, model: str, settings: Settings, error=None) -> tuple
 
     file = None if error is not None else found_file(plane, model, settings)
     shared, way = told(plane, model, settings)
-    return _predictor(model, settings).predict(error or kept(plane / _PLANE)[0], None, file, shared), way
+    image = Given.of(error or kept(plane / _PLANE)[0], file=file, told=shared)
+    return _predictor(model, settings).predict(image), way
 
 
 def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:

@@ -16,6 +16,7 @@ from cellcycle.files import is_stream, scratch_folder, whole_file
 from cellcycle.images import expand
 from cellcycle.phases import class_colours, rgb
 from cellcycle.predict.extras import Extras, is_extra
+from cellcycle.predict.given import Given
 from cellcycle.predict.groups import layout, named_in
 from cellcycle.predict.journal import Journal, key_of
 from cellcycle.predict.many import look_first, run_batch, workers_of
@@ -57,19 +58,20 @@ def run_predict(
     _check_options(paths, output, n_jobs, is_each, is_slide)
     settings = settings or Settings()
     choice, images = ModelChoice.of(model, settings), _to_predict(paths, plate_map)
-    extras, masks = extras or Extras(), [None] * len(images)
+    extras = extras or Extras()
     if use_masks is not None:
-        images, masks = _paired(images, paths, use_masks, settings, extras)
+        images = _paired(images, paths, use_masks, settings, extras)
     if output is not None:
         check_target(output, images)
     columns, notes = layout(images, plate_map)
     _note(*notes)
-    n_workers = min(n_jobs or (_is_much(images) and os.cpu_count()) or 1, len(images))
+    is_much = _is_much([image.path for image in images if image.error is None])
+    n_workers = min(n_jobs or (is_much and os.cpu_count()) or 1, len(images))
     extras.prepare(images, output)
     told = _Told(choice, len(images))
 
     def predictions(only: list[int] | None = None) -> Iterator[ImagePrediction]:
-        return run_batch(images, choice, settings, extras, do, only, masks, folder, shared)
+        return run_batch(images if only is None else [images[k] for k in only], do, extras)
 
     with ExitStack() as stack:
         # SIGTERM, as of a queue or of `timeout`, ends the run like Ctrl-C: nothing unfinished is left.
@@ -77,16 +79,16 @@ def run_predict(
         how = "slide" if is_slide else "each" if is_each else "together"
         journal = folder = None
         if output is not None and len(images) > 1 and not is_stream(output):
-            key = key_of(images, masks, choice, settings, extras, (how, columns))
-            journal = stack.enter_context(Journal(output, key, choice, extras.targets(images)))
+            key = key_of(images, [image.mask for image in images], choice, settings, extras, (how, columns))
+            journal = stack.enter_context(Journal(output, key, choice, [image.targets for image in images]))
             folder = journal.folder
         folder = folder or stack.enter_context(scratch_folder())
         client = stack.enter_context(tasks.cluster(dask, n_jobs))
         do = stack.enter_context(workers_of(choice, settings, n_workers, client))
-        shared, notes = look_first(images, choice, settings, columns, how, masks, folder, do)
+        notes = look_first(images, choice, settings, columns, how, do, folder)
         made = predictions() if journal is None else journal.run(predictions)
         if journal is not None:
-            journal.heed(shared)
+            journal.heed([image.told for image in images])
             if len(journal):
                 _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
         _note(*notes)
@@ -164,27 +166,26 @@ def _check_options(paths: list[str], output: Path | None, n_jobs: int | None, is
         raise SettingError("PATH", "an empty name", "name image files, folders or patterns")
 
 
-def _paired(images, paths: list[str], use_masks: Path, settings: Settings, extras: Extras) -> tuple[list, list]:
-    """Return the images that have a mask in the folder `use_masks`, and their masks."""
+def _paired(images, paths: list[str], use_masks: Path, settings: Settings, extras: Extras) -> list[Given]:
+    """Return the images that are no masks of others, each with its mask in the folder `use_masks`."""
     if extras.masks is not None and os.path.realpath(extras.masks) == os.path.realpath(use_masks):
         raise SettingError("--masks", "it is the folder of --use-masks", "name another folder")
     if settings.segmentation != Settings().segmentation:
         raise SettingError("--segmentation", "the nuclei come from --use-masks", "leave one of them out")
-    images, masks, unused = with_masks(images, paths, use_masks)
+    images, unused = with_masks(images, paths, use_masks)
     if unused:
         more = f" and {len(unused) - 1} more masks belong" if len(unused) > 1 else " belongs"
         _note(f"{unused[0]}{more} to no image that was named")
-    return images, masks
+    return images
 
 
-def _is_much(images: list[str | ImageError]) -> bool:
+def _is_much(paths: list[str]) -> bool:
     """Say whether images are worth a process for each core: many, or large, as a folder or an address may be."""
-    files = [Path(image) for image in images if not isinstance(image, ImageError)]
-    sizes = (file.stat().st_size if file.is_file() else _ALL_CORES_FROM_BYTES for file in files)
-    return len(images) >= _ALL_CORES_FROM or (len(images) > 1 and sum(sizes) >= _ALL_CORES_FROM_BYTES)
+    sizes = (file.stat().st_size if file.is_file() else _ALL_CORES_FROM_BYTES for file in map(Path, paths))
+    return len(paths) >= _ALL_CORES_FROM or (len(paths) > 1 and sum(sizes) >= _ALL_CORES_FROM_BYTES)
 
 
-def _to_predict(paths: list[str], plate_map: Path | None) -> list[str | ImageError]:
+def _to_predict(paths: list[str], plate_map: Path | None) -> list[Given]:
     """Return the images that paths name; of folders and patterns without what earlier runs wrote.
 
     Where names leave open whether files are fields, the map tells. An overlay that was named itself has an error in its
@@ -196,7 +197,8 @@ def _to_predict(paths: list[str], plate_map: Path | None) -> list[str | ImageErr
             image = ImageError(image, "it is an overlay that was drawn here", "name the image it was drawn on")
         if image in named or isinstance(image, ImageError) or not is_extra(image):
             kept.append(image)
-    return kept or [ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")]
+    nothing = ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")
+    return list(map(Given.of, kept or [nothing]))
 
 
 @contextmanager

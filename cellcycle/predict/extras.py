@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellcycle.errors import CellCycleError, ImageError, SettingError
+from cellcycle.errors import CellCycleError, SettingError
 from cellcycle.images.remote import is_url
 from cellcycle.images.writing import origin_of
 from cellcycle.masks import MASK_SUFFIX, is_mask, write_mask
 from cellcycle.names import telling_names
 from cellcycle.outlines import OUTLINES_SUFFIX, ROIS_SUFFIX, is_outlines, write_geojson, write_rois
+from cellcycle.predict.given import Given
 from cellcycle.predict.overlay import OVERLAY_SUFFIX, is_overlay, write_overlay
 from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.predict.target import try_to_write
@@ -47,7 +48,7 @@ class Extras:
         """Return the files of each image; those of images of one name begin with what tells them apart."""
         if not self.chosen():
             return [{}] * len(images)
-        names = telling_names(image.subject if isinstance(image, ImageError) else str(image) for image in images)
+        names = telling_names(map(str, images))
         return [{what: _target(what, path, name) for what, path in self.chosen().items()} for name in names]
 
     def prepare(self, images: Sequence, output: Path | None = None) -> None:
@@ -57,8 +58,8 @@ class Extras:
         another image. Nothing is left, for the run may still be refused: the folders are made for their first file.
         """
         taken = {} if output is None else {os.path.realpath(output): "--output"}
-        for image, own in zip(images, self.targets(images), strict=True):
-            for what, path in own.items():
+        for image, image.targets in zip(map(Given.of, images), self.targets(images), strict=True):
+            for what, path in image.targets.items():
                 if not _is_file(what, self.chosen()[what]) and (other := self._other_origin(path, image)):
                     raise SettingError(f"--{what}", f"{path} is that of {other}", "name another folder")
                 other = taken.setdefault(os.path.realpath(path), f"--{what}")
@@ -99,12 +100,12 @@ class Extras:
                 problems.append(f"no {what}: {error}")
         return "; ".join(problems)
 
-    def _other_origin(self, path: Path, image) -> str:
+    def _other_origin(self, path: Path, image: Given) -> str:
         """Return of which other image, or channel or plane of this one, a file was made; else nothing."""
         told, _, read = origin_of(path).partition(_READ)
-        if not told or isinstance(image, ImageError):
+        if not told or image.error is not None:
             return ""
-        if other := _other_origin(told, path, image):
+        if other := _other_origin(told, path, image.path):
             return other
         return "" if read == self.read else f"{image}, {f'{read} of it' if read else f'read without {self.read}'}"
 
@@ -133,13 +134,13 @@ def _origin(image: str, target: Path) -> str:
     return Path(whole).as_posix()
 
 
-def _other_origin(told: str, path: Path, image) -> str:
+def _other_origin(told: str, path: Path, image: str) -> str:
     """Return of which image a file was made, as it tells, unless that is this one, perhaps moved since; else nothing.
 
     An image that is not where the file tells it may have been moved alone, or the file: then it still has the name, and
     the folders below that which both were in.
     """
-    if told == _origin(str(image), path):
+    if told == _origin(image, path):
         return ""
     if is_url(told) or is_url(image):
         return told

@@ -1,8 +1,8 @@
-"""What is given in Python: images as paths, planes or arrays, and how they are read, nuclei found, and calls made."""
+"""What is given: images as paths, planes or arrays, and how they are read, nuclei found, and calls made."""
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from io import IOBase
 from math import nan
 from numbers import Real
@@ -14,8 +14,10 @@ from cellcycle.arrays import one_plane
 from cellcycle.errors import ImageError, SettingError, check_choice, check_size, check_whole
 from cellcycle.images import Plane, read_plane
 from cellcycle.images.intensities import scale_to_unit
+from cellcycle.images.wells import whole_path
+from cellcycle.light import Light
 from cellcycle.names import shown_name
-from cellcycle.nuclei import KINDS, Anchor
+from cellcycle.nuclei import KINDS, Anchor, Nuclei
 from cellcycle.predict.priors import PRIORS
 from cellcycle.segmentation.fields import BACKENDS
 
@@ -79,34 +81,86 @@ class Settings:
         return None if self.g1_position is None else Anchor(self.g1_position, self.g1_quality, self.g1_area_px)
 
 
-@dataclass(frozen=True, eq=False)
-class NamedArray:
-    """An array (H, W) as an image, and what a table calls it."""
+@dataclass
+class Shared:
+    """What an image is told: its place and group, for the table, what its group lends it, or why it is refused."""
 
-    pixels: np.ndarray
+    columns: dict = field(default_factory=dict)
+    anchor: Anchor | None = None
+    pixel_size_um: float | None = None
+    flag: str = ""
+    light: Light | None = None
+    refusal: str = ""
+
+    def doubt(self, flag: str) -> None:
+        """Add a flag of all its nuclei, "" for none."""
+        self.flag = f"{self.flag};{flag}".strip(";")
+
+
+@dataclass(eq=False)
+class Given:
+    """An image, in whatever form it was given, and what is known of it before its nuclei are called.
+
+    `name` is what a table calls it, `path` its file, its URL, or what its `Plane` or error is of, "" for an array. What
+    is no file has `pixels`, a `Plane` or an array (H, W), or an `error`, why there is none. `mask` outlines its nuclei,
+    a path or array (H, W), or is the error why none does; `file` is one of `cellcycle.predict.kept`, `targets` are the
+    files beside its row. Images of one `group` tell each other what they are `told`, by what was `seen` of them.
+    """
+
     name: str
+    path: str = ""
+    pixels: Plane | np.ndarray | None = None
+    error: ImageError | None = None
+    mask: Path | np.ndarray | ImageError | None = None
+    file: Path | None = None
+    targets: dict[str, Path] = field(default_factory=dict)
+    group: str = ""
+    told: Shared = field(default_factory=Shared)
+    seen: Nuclei | None = None
+
+    @classmethod
+    def of(cls, image, name: str = "array", **known) -> "Given":
+        """Return what was given as such, an array under a `name`, with more that is `known` of it."""
+        if isinstance(image, cls):
+            return image
+        if isinstance(image, ImageError):
+            return cls(shown_name(image.subject), image.subject, error=image, **known)
+        if isinstance(image, Plane):
+            return cls(shown_name(image.path), image.path, image, **known)
+        if isinstance(image, str | Path):
+            return cls(shown_name(image), str(image), **known)
+        return cls(name, pixels=image, **known)
 
     def __str__(self) -> str:
-        return self.name
+        return self.path or self.name
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is to be read from its path."""
+        return self.pixels is None and self.error is None
 
-def image_name(image) -> str:
-    """Return what a table calls an image: its path, its name, or "array"."""
-    if isinstance(image, ImageError | Plane):
-        return shown_name(image.path if isinstance(image, Plane) else image.subject)
-    if isinstance(image, NamedArray):
-        return image.name
-    return shown_name(image) if isinstance(image, str | Path) else "array"
+    def shows(self, kind: str) -> bool:
+        """Say whether nuclei were seen in it, as in a "field" or as a "nucleus"."""
+        return self.seen is not None and self.seen.kind == kind and len(self.seen) > 0
 
+    def read(self, settings: Settings) -> Plane:
+        """Return its plane, of intensities in [0, 1]; raise its error."""
+        if self.error is not None:
+            raise self.error
+        if self.is_file:
+            return read_plane(self.path, settings.channel, settings.plane)
+        if isinstance(self.pixels, Plane):
+            return self.pixels
+        return Plane(*scale_to_unit(one_plane(self.pixels, self.name), self.name), None, self.name)
 
-def as_plane(image, settings: Settings) -> Plane:
-    """Return an image as a `Plane`: read from its file, or made of an array (H, W) float in [0, 1]."""
-    if isinstance(image, Plane):
-        return image
-    if isinstance(image, str | Path):
-        return read_plane(image, settings.channel, settings.plane)
-    name, pixels = image_name(image), image.pixels if isinstance(image, NamedArray) else image
-    return Plane(*scale_to_unit(one_plane(pixels, name), name), None, name)
+    def from_root(self) -> "Given":
+        """Return it with all its paths from the root: workers of a cluster have working folders of their own."""
+
+        def whole(path):
+            return type(path)(whole_path(path)) if isinstance(path, str | Path) else path
+
+        targets = {what: whole(path) for what, path in self.targets.items()}
+        return replace(self, path=whole(self.path), mask=whole(self.mask), file=whole(self.file), targets=targets)
 
 
 def as_list(given) -> list:
@@ -115,15 +169,15 @@ def as_list(given) -> list:
     return list(given) if is_several and getattr(given, "ndim", 1) == 1 else [given]
 
 
-def as_images(given) -> list:
-    """Return an image, or several, as a list in which arrays have names; refuse one of none, or of no images."""
+def as_images(given) -> list[str | Given]:
+    """Return an image, or several, as `expand` takes them; refuse a list of none, or of what is no image."""
     images = as_list(given)
     if not images:
         raise SettingError("images", "the list is empty", "name at least one image")
-    images = [Path(image) if isinstance(image, os.PathLike) else image for image in images]
     if any(isinstance(image, list | tuple | Real) for image in images):
         raise SettingError("images", "a list of numbers is no image", "give an array (H, W), or a list of arrays")
-    arrays = [k for k, image in enumerate(images) if not isinstance(image, str | Path | Plane | ImageError)]
+    images = [str(Path(image)) if isinstance(image, os.PathLike) else image for image in images]
+    arrays = [k for k, image in enumerate(images) if not isinstance(image, str | Plane | ImageError)]
     for number, k in enumerate(arrays, start=1):
-        images[k] = NamedArray(images[k], f"array {number}" if len(arrays) > 1 else "array")
-    return images
+        images[k] = Given.of(images[k], f"array {number}" if len(arrays) > 1 else "array")
+    return [image if isinstance(image, str) else Given.of(image) for image in images]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from cellcycle import files
 from cellcycle.images.remote import at_once, is_url, state_at
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.groups import Shared
+from cellcycle.predict.given import Shared
 from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
 
 
@@ -44,15 +44,16 @@ def _state(image) -> list:
 
     One behind a URL of which the server says nothing of the kind is another one each time.
     """
-    if is_url(image):
-        return [image, *(state_at(image) or [secrets.token_hex()])]
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    path = str(image)
+    if is_url(path):
+        return [path, *(state_at(path) or [secrets.token_hex()])]
+    with contextlib.suppress(OSError, ValueError):
         # An OME-Zarr is a folder, whose own time stays when chunks are written, of which one may be an older copy.
-        inside = [os.path.join(at, name) for at, _, names in os.walk(image) for name in names]
-        found = [(file[len(os.fspath(image)) :], os.stat(file)) for file in (os.fspath(image), *sorted(inside))]
+        inside = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+        found = [(file[len(path) :], os.stat(file)) for file in (path, *sorted(inside))]
         told = [(name, one.st_size, one.st_mtime_ns) for name, one in found]
-        return [os.fspath(image), hashlib.sha256(repr(told).encode()).hexdigest()]
-    return [str(image)]
+        return [path, hashlib.sha256(repr(told).encode()).hexdigest()]
+    return [path]
 
 
 class Journal(contextlib.AbstractContextManager):

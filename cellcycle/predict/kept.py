@@ -13,7 +13,6 @@ import numpy as np
 from cellcycle.errors import ImageError
 from cellcycle.images import Plane
 from cellcycle.nuclei import Nuclei
-from cellcycle.predict.groups import SEEN_COLUMNS, Seen
 from cellcycle.segmentation.artefacts import Picture, look_over
 from cellcycle.segmentation.regions import bands
 
@@ -22,6 +21,13 @@ _TEXT = "text "
 _PICTURE = "painted picture"
 # Of 16 bits; as such a number, for pixels are float32.
 _MOST = np.float32(65535)
+_BOX = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
+_SEEN = ("nucleus_id", "centroid_y_px", "centroid_x_px", *_BOX, "integrated_dna", "area_px", "flags")
+
+
+def slim(nuclei: Nuclei) -> Nuclei:
+    """Return nuclei without what is as large as their image, as they stay in memory of all images."""
+    return replace(nuclei, labels=None, picture=None, measured={name: nuclei.measured[name] for name in _SEEN})
 
 
 def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bool = True) -> None:
@@ -35,7 +41,7 @@ def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bo
     else:
         about["sum"] = zlib.crc32(np.ascontiguousarray(plane.pixels))
     if nuclei is not None:
-        arrays["labels"], about["shape"] = smallest(nuclei.labels), nuclei.labels.shape
+        arrays["labels"] = smallest(nuclei.labels)
         for name, values in nuclei.measured.items():
             is_text = values.dtype == object
             arrays[f"{_TEXT * is_text}{name}"] = values.astype(str) if is_text else values
@@ -67,16 +73,20 @@ def kept(file: Path, read: Callable[[], Plane] | None = None) -> tuple[Plane, Nu
     if pixels is None:
         picture = look_over(plane.pixels)
     measured = dict(map(_column, arrays, arrays.values()))
-    return plane, Nuclei(**about["nuclei"] | {"labels": labels, "measured": measured, "picture": picture})
+    return plane, _nuclei(about, labels, measured, picture)
 
 
-def seen(file: Path) -> Seen:
-    """Return what `keep` wrote of nuclei, without reading what is as large as their image."""
+def seen(file: Path) -> Nuclei:
+    """Return the nuclei that `keep` wrote as by `slim`, without reading what is as large as their image."""
     with np.load(file, allow_pickle=False) as found:
         about = json.loads(str(found["about"]))
-        columns = dict(_column(name, found[name]) for name in found if name.removeprefix(_TEXT) in SEEN_COLUMNS)
-    nuclei = Nuclei(**about["nuclei"] | {"labels": None, "measured": columns, "picture": None})
-    return Seen(nuclei, about["plane"]["bit_depth"], tuple(about["shape"]))
+        columns = dict(_column(name, found[name]) for name in found if name.removeprefix(_TEXT) in _SEEN)
+    return _nuclei(about, None, columns, None)
+
+
+def _nuclei(about: dict, labels, measured: dict, picture: Picture | None) -> Nuclei:
+    known = about["nuclei"] | {"shape": tuple(about["nuclei"]["shape"])}
+    return Nuclei(**known | {"labels": labels, "measured": measured, "picture": picture})
 
 
 def _column(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:

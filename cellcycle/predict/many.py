@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,19 +14,16 @@ import numpy as np
 
 from cellcycle import tasks
 from cellcycle.checkpoint import shipped_names
-from cellcycle.errors import ImageError, SettingError, check_keywords
+from cellcycle.errors import SettingError, check_keywords
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
-from cellcycle.images.wells import whole_path
-from cellcycle.light import fit_in_even_light
+from cellcycle.nuclei import Nuclei
 from cellcycle.predict import groups
 from cellcycle.predict.extras import Extras
-from cellcycle.predict.given import as_images, as_list, as_plane, image_name
-from cellcycle.predict.groups import Seen, Shared
-from cellcycle.predict.kept import keep_if_possible, seen
+from cellcycle.predict.given import Given, Settings, Shared, as_images, as_list
+from cellcycle.predict.kept import keep_if_possible, seen, slim
 from cellcycle.predict.pairs import with_masks
-from cellcycle.predict.predictor import AUTO, LEAST_QUALITY, ImagePrediction, ModelChoice, Predictor, Settings
-from cellcycle.predict.priors import one_peak_flag
+from cellcycle.predict.predictor import AUTO, LEAST_QUALITY, ImagePrediction, ModelChoice, Predictor
 
 # Of images that are read together so much is kept on disk between the two steps, and no more than half of what is
 # free; the pixels of images beyond it are read twice.
@@ -86,16 +83,16 @@ def predict(
     if plate_map is not None and not isinstance(plate_map, str | Path):
         finding = f"a {type(plate_map).__name__} is no path"
         raise SettingError("plate_map", finding, "save it as a CSV file, and give the path of that")
-    images = as_images(images)
-    listed = expand(images, _tell, partial(groups.named_in, plate_map))
-    chosen = Settings(**settings)
+    named = as_images(images)
+    listed = list(map(Given.of, expand(named, _tell, partial(groups.named_in, plate_map))))
+    chosen, found = Settings(**settings), []
     choice, n_jobs = ModelChoice.of(model, chosen), min(tasks.jobs_of(n_jobs), len(listed))
-    (listed, masks), found = _with_masks(listed, images, masks), []
+    listed = _with_masks(listed, named, masks)
     columns, _ = groups.layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"
     with scratch_folder() as folder, workers_of(choice, chosen, n_jobs, client) as do:
-        shared, _ = look_first(listed, choice, chosen, columns, how, masks, folder, do)
-        for prediction in run_batch(listed, choice, chosen, do=do, masks=masks, folder=folder, shared=shared):
+        look_first(listed, choice, chosen, columns, how, do, folder)
+        for prediction in run_batch(listed, do):
             if prediction.remark:
                 warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
             if prediction.plane_note:
@@ -110,51 +107,25 @@ def _tell(said: str) -> None:
     warnings.warn(said, stacklevel=4)
 
 
-def _with_masks(images: list, named: list, masks) -> tuple[list, list]:
-    """Return the images without those that are masks of others, and the mask of each or None.
+def _with_masks(images: list[Given], named: list[str | Given], masks) -> list[Given]:
+    """Return the images without those that are masks of others, each with its mask.
 
     A mask is given for each image as `named`, of which some were left out, or where folders are named for each in them.
     """
     if masks is None:
-        return images, [None] * len(images)
+        return images
     if isinstance(masks, str | Path) and os.path.isdir(masks):
-        return with_masks(images, named, masks)[:2]
-    masks = as_list(masks)
-    named = [str(image) if isinstance(image, Path) else image for image in named]
-    mask_of = dict.fromkeys(named)
-    is_each = all(isinstance(image, ImageError) or image in mask_of for image in images)
-    n_images = len(named if is_each else images)
-    if len(masks) != n_images:
-        raise SettingError("masks", f"{len(masks)} for {n_images} images", "give one an image, or their folder")
-    if not is_each:
-        return images, masks
+        return with_masks(images, named, masks)[0]
+    masks, keys = as_list(masks), [image.path if image.is_file else image for image in images]
+    is_each = {key for key, image in zip(keys, images, strict=True) if image.error is None} <= {*named}
+    named = named if is_each else keys
+    if len(masks) != len(named):
+        raise SettingError("masks", f"{len(masks)} for {len(named)} images", "give one an image, or their folder")
     # Of a file that is named twice the first.
-    mask_of |= reversed(list(zip(named, masks, strict=True)))
-    return images, [mask_of.get(image) for image in images]
-
-
-def run_batch(
-    images: Sequence,
-    model,
-    settings: Settings,
-    extras: Extras | None = None,
-    do: Callable | None = None,
-    only: Sequence[int] | None = None,
-    masks: Sequence | None = None,
-    folder: Path | None = None,
-    shared: Sequence[Shared] | None = None,
-) -> Iterator[ImagePrediction]:
-    """Predict images and write their extras; yield predictions without pixels in the order of the images.
-
-    `do`, of `workers_of`, says who does it; `only` are the places of the images that are wanted, all without it;
-    `masks` has one, an ImageError or None for each. What `look_first` kept lies in the `folder`, it says `shared`.
-    """
-    n, extras = len(images), extras or Extras()
-    given = (images, masks or [None] * n, _files(folder, n), shared or [None] * n, extras.targets(images))
-    everything = list(zip(*given, strict=True))
-    named = [((*paths, targets), told, extras, image_name(paths[0]))
-             for *paths, told, targets in (everything[k] for k in (range(n) if only is None else only))]  # fmt: skip
-    return (do or _alone(model, settings))(_predict_one, named)
+    mask_of = dict(reversed(list(zip(named, masks, strict=True))))
+    for image, key in zip(images, keys, strict=True):
+        image.mask = mask_of.get(key)
+    return images
 
 
 @contextlib.contextmanager
@@ -162,124 +133,90 @@ def workers_of(model, settings: Settings, n_jobs: int = 1, client=None) -> Itera
     """Open processes, or a cluster, that find and then predict: `do` of `look_first` and `run_batch`."""
     with tasks.workers(n_jobs, start=Predictor, start_arguments=(model, settings), client=client) as do:
         # The workers of a cluster have working folders of their own.
-        yield do if client is None else lambda function, items: do(function, ((_whole(i[0]), *i[1:]) for i in items))
-
-
-def _whole(given):
-    """Return what is given of an image with all paths from the root."""
-    if isinstance(given, tuple):
-        return tuple(map(_whole, given))
-    if isinstance(given, dict):
-        return {what: _whole(path) for what, path in given.items()}
-    return type(given)(whole_path(given)) if isinstance(given, str | Path) else given
-
-
-def _alone(model, settings: Settings) -> Callable:
-    return partial(tasks.run, start=Predictor, start_arguments=(model, settings))
-
-
-def _predict_one(predictor: Predictor, named: tuple) -> ImagePrediction:
-    (*given, targets), told, extras, name = named
-    prediction = predictor.predict(*given, told, name)
-    note = "" if prediction.nuclei is None else extras.write(targets, prediction, predictor.checkpoint.classes)
-    return replace(prediction, nuclei=None, plane=None, note=note)
-
-
-def _files(folder: Path | None, n_images: int) -> list[Path | None]:
-    return [folder and Path(folder, f"{k}.npz") for k in range(n_images)]
+        yield do if client is None else lambda function, items: do(function, ((i.from_root(), m) for i, m in items))
 
 
 @np.errstate(under="ignore")
 def look_first(
-    images: Sequence,
+    images: list[Given],
     choice: ModelChoice,
     settings: Settings,
     columns: list[dict],
-    how: str = "together",
-    masks: Sequence | None = None,
+    how: str,
+    do: Callable,
     folder: Path | None = None,
-    do: Callable | None = None,
-) -> tuple[list[Shared], list[str]]:
-    """Return what each image is told by those that are read with it, and notes for the user.
+) -> list[str]:
+    """Find the nuclei of images, and tell each what it is told by those that are read with it; return notes.
 
     "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
     with one G1 peak; by both, crops without a pixel size that can be get one scale; "each" looks at none beforehand.
     Without a clear peak images are judged by themselves; under "slide" a `SettingError` says why there is none where a
     model that needs it was named. Channels of one field are refused. What was found is kept in the folder.
     """
-    shared, notes = [Shared({**own, "group": ""}) for own in columns], []
+    for k, (image, own) in enumerate(zip(images, columns, strict=True)):
+        image.group, image.told = own["group"], Shared(own | {"group": ""})
+        image.file = image.file if folder is None else folder / f"{k}.npz"
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
     has_scale = settings.kind == "field" or rule.pixel_size_um is None
     # Whether they are of other sizes or exposure than those of the training, crops tell together.
     is_shipped = choice.default.name in shipped_names()
     are_compared = settings.kind != "field" and (is_shipped or max(rule.scale.area_px, rule.scale.brightest) > 0)
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
-        return shared, []
-    found = list(_seen(images, masks, folder, do or _alone(choice, settings)))
-    names, pairs = [image_name(image) for image in images], groups.pairs_of_one_field(found)
-    refused = groups.in_other_light(names, found, pairs)
-    found = [None if k in refused else one for k, one in enumerate(found)]
-    fields = [one if one is not None and one.nuclei.kind == "field" else None for one in found]
+        return []
+    _see(images, folder, do)
+    pairs, notes, least_quality = groups.pairs_of_one_field(images), [], LEAST_QUALITY * choice.is_auto
+    groups.refuse_other_light(pairs)
     if how == "slide":
-        told = _of_slide([one for one in found if one is not None], choice.is_auto)
-        # Crops were picked: that they are alike says nothing of a culture.
-        shared = [replace(told, columns=own.columns, flag=told.flag * (field is not None))
-                  for own, field in zip(shared, fields, strict=True)]  # fmt: skip
-        quality = f"quality {told.anchor.quality:.2f} of 1" if told.anchor else "none that is clear"
-        notes = [f"G1 peak of the slide: {quality}"]
+        notes = groups.share_as_slide(images, least_quality, must=not choice.is_auto)
     elif not has_peak:
-        shared, notes = groups.share(columns, fields, rule.scale, LEAST_QUALITY * choice.is_auto)
+        notes = groups.share(images, rule.scale, least_quality)
     if not has_scale:
-        shared, said = groups.at_one_scale(shared, found, rule.scale)
-        notes = [*notes, *said]
+        notes += groups.at_one_scale(images, rule.scale)
     if are_compared:
-        shared = groups.of_crops_unlike_training(shared, found, rule, is_shipped)
-    shared, said = groups.told_apart(names, [pair for pair in pairs if refused.keys().isdisjoint(pair)], shared)
-    return [replace(one, refusal=refused.get(k, "")) for k, one in enumerate(shared)], [*notes, *said]
+        groups.compare_with_training(images, rule, is_shipped)
+    notes += groups.tell_apart(pairs)
+    for image in images:
+        image.seen = None
+    return notes
 
 
-def _seen(images, masks, folder, do: Callable) -> Iterator[Seen | None]:
+def _see(images: list[Given], folder: Path | None, do: Callable) -> None:
     """Find the nuclei of all images, and keep them in the folder, with pixels as far as there is room."""
-    files, room = _files(folder, len(images)), _MOST_KEPT_BYTES
-    if folder is not None:
-        room = min(room, shutil.disk_usage(folder).free // 2)
-    named = zip(images, masks or [None] * len(images), files, strict=True)
+    room = 0 if folder is None else min(_MOST_KEPT_BYTES, shutil.disk_usage(folder).free // 2)
     # Taken as processes are free: by then it is known how much room there is.
-    items = ((one, room > 0) for one in named)
-    for one, file in zip(do(found_in, items), files, strict=True):
-        if file is not None and file.exists():
-            room -= file.stat().st_size
-        yield one
+    items = ((image, room > 0) for image in images)
+    for image, image.seen in zip(images, do(found_in, items), strict=True):
+        if folder is not None and image.file.exists():
+            room -= image.file.stat().st_size
 
 
-def found_in(predictor: Predictor, named: tuple) -> Seen | None:
-    """Find the nuclei of an image; None where it cannot be read: `predict` says why.
+def found_in(predictor: Predictor, item: tuple[Given, bool]) -> Nuclei | None:
+    """Find the nuclei of an image and keep them in its file, perhaps with their pixels, unless they stand there.
 
-    `named` are the image, its mask, and the file to keep them in or in which they stand, and whether with their pixels.
+    None where it cannot be read: `predict` says why.
     """
-    (image, mask, file), with_pixels = named
-    if file is not None and file.exists():
+    image, with_pixels = item
+    if image.file is not None and image.file.exists():
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, BadZipFile):
-            return seen(file)
+            return seen(image.file)
     try:
-        if isinstance(image, ImageError) or isinstance(mask, ImageError):
-            return None
-        plane = as_plane(image, predictor.settings)
-        nuclei = predictor.find(plane, mask)
-        if file is not None:
-            keep_if_possible(file, plane, nuclei, with_pixels)
-        return Seen(groups.slim(nuclei), plane.bit_depth, plane.pixels.shape)
+        plane, nuclei = predictor.look(replace(image, file=None))
     except SettingError:
         raise
     except Exception:
         return None
+    if image.file is not None:
+        keep_if_possible(image.file, plane, nuclei, with_pixels)
+    return slim(nuclei)
 
 
-def _of_slide(found: list[Seen], is_auto: bool) -> Shared:
-    """Return what the nuclei of a slide tell its images, by the rules of `look_first`."""
-    _, anchor, peak, light = fit_in_even_light([one.nuclei for one in found], [one.shape for one in found])
-    if anchor is not None and (anchor.quality >= LEAST_QUALITY or not is_auto):
-        return Shared(anchor=anchor, light=light)
-    if is_auto:
-        return Shared(flag="" if anchor else one_peak_flag(peak))
-    raise SettingError("is_slide", peak.reason, "give more images of one slide, or predict without is_slide=True")
+def run_batch(images: list[Given], do: Callable, extras: Extras | None = None) -> Iterator[ImagePrediction]:
+    """Predict images and write their extras; yield predictions without pixels, in order. `do` is of `workers_of`."""
+    return do(_predict_one, [(image, extras or Extras()) for image in images])
+
+
+def _predict_one(predictor: Predictor, item: tuple[Given, Extras]) -> ImagePrediction:
+    image, extras = item
+    prediction = predictor.predict(image)
+    note = "" if prediction.nuclei is None else extras.write(image.targets, prediction, predictor.checkpoint.classes)
+    return replace(prediction, nuclei=None, plane=None, note=note)

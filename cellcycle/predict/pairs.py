@@ -3,37 +3,35 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from cellcycle.errors import ImageError, SettingError
 from cellcycle.images import list_images
 from cellcycle.images.maps import MASK_WORD
 from cellcycle.names import plain_name
+from cellcycle.predict.given import Given
 
 _PICKLE = "_seg.npy"
 _DEPTH = 6
 
 
-def with_masks(images: Sequence, named: Iterable, folder) -> tuple[list, list, list[Path]]:
-    """Return the images that are no masks of others, the mask of each, and the masks that belong to no image.
+def with_masks(images: list[Given], named: Iterable, folder) -> tuple[list[Given], list[Path]]:
+    """Return the images that are no masks of others, each with its mask, and the masks that belong to no image.
 
     `named` are the images that are meant as such, whatever they are: a folder of images may hold its masks, too.
     """
-    masks, named = find_masks(images, folder), {str(name) for name in named if isinstance(name, str | Path)}
-    used = {os.path.realpath(mask) for mask in masks if not isinstance(mask, ImageError)}
-    below = os.path.join(os.path.realpath(folder), "")
-    real = [os.path.realpath(image) if isinstance(image, str | Path) else "" for image in images]
+    for image, mask in zip(images, find_masks(images, folder), strict=True):
+        image.mask = mask
+    used = {os.path.realpath(image.mask) for image in images if not isinstance(image.mask, ImageError)}
+    below, named = os.path.join(os.path.realpath(folder), ""), set(map(str, named))
+    real = {image: os.path.realpath(image.path) for image in images if image.is_file}
     # A folder of masks within that of the images holds no image.
-    has_others = any(path and not path.startswith(below) for path in real)
-    kept = [
-        (image, mask)
-        for image, mask, path in zip(images, masks, real, strict=True)
-        if str(image) in named or not (path in used or (has_others and path.startswith(below)))
-    ]
-    images, masks = (list(column) for column in zip(*kept, strict=True)) if kept else ([], [])
-    used |= {os.path.realpath(image) for image in images if isinstance(image, str | Path)}
-    return images, masks, [file for file in list_images(folder) if os.path.realpath(file) not in used]
+    has_others = not all(path.startswith(below) for path in real.values())
+    masks = used | {path for path in real.values() if has_others and path.startswith(below)}
+    kept = [image for image in images if str(image) in named or real.get(image) not in masks]
+    used |= {real.get(image) for image in kept}
+    return kept, [file for file in list_images(folder) if os.path.realpath(file) not in used]
 
 
 def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
@@ -45,7 +43,7 @@ def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SettingError("masks", f"{folder} is no folder", "name the folder of the masks")
-    there, images = _by_name(folder), list(images)
+    there, images = _by_name(folder), list(map(Given.of, images))
     found = [_mask_of(image, folder, there) for image in images]
     takers = defaultdict(list)
     for k, (_, mask) in enumerate(found):
@@ -58,7 +56,7 @@ def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
         for k in rivals:
             if k not in first:
                 masks[k] = _missing(images[k], folder)
-            elif len({os.path.abspath(images[i]) for i in first}) > 1:
+            elif len({os.path.abspath(images[i].path) for i in first}) > 1:
                 others = " and ".join(str(images[i]) for i in first[:2])
                 masks[k] = ImageError(mask, f"it could belong to {others}", "put masks into folders named like theirs")
     return masks
@@ -86,13 +84,13 @@ def _same(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _mask_of(image, folder: Path, there: dict) -> tuple[tuple, Path | ImageError]:
+def _mask_of(image: Given, folder: Path, there: dict) -> tuple[tuple, Path | ImageError]:
     """Return the mask of an image and how far its place and name are from the image's: the nearest are taken."""
-    if isinstance(image, ImageError):
-        return (), image
-    if not isinstance(image, str | Path):
-        return (), ImageError("array", "it has no name by which a mask is found", "give the masks in a list")
-    path = Path(os.path.abspath(image))
+    if image.error is not None:
+        return (), image.error
+    if not image.is_file:
+        return (), ImageError(image, "it has no name by which a mask is found", "give the masks in a list")
+    path = Path(os.path.abspath(image.path))
     stem = path.stem.removesuffix(".ome")
     names = {_same(name) for name in (stem, path.stem, path.name)}
     for depth in range(min(len(path.parts) - 1, _DEPTH), -1, -1):
@@ -120,6 +118,6 @@ def _can_be(file: Path, n_words: int, image: Path) -> bool:
     return n_words > 0 or os.path.realpath(file.parent) != os.path.realpath(image.parent)
 
 
-def _missing(image, folder: Path) -> ImageError:
-    name = f"{Path(image).stem}_masks.tif"
+def _missing(image: Given, folder: Path) -> ImageError:
+    name = f"{Path(image.path).stem}_masks.tif"
     return ImageError(image, f"{folder} holds no mask of it", f"add {name}, or predict it without --use-masks")

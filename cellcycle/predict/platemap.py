@@ -15,9 +15,10 @@ import pandas as pd
 
 from cellcycle.datasets.spelling import clean, refuse_twins
 from cellcycle.datasets.tables import read_table as read_text
-from cellcycle.errors import DataError, ImageError
+from cellcycle.errors import DataError
 from cellcycle.images.makers import ALONE
 from cellcycle.images.wells import Place, well_name
+from cellcycle.predict.given import Given
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 
 DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, or not at all, its unit into the condition"
@@ -36,7 +37,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
     one; else, and where a column seems misspelt or is doubled, a well or number none, or a place another than the
     image's own, a `DataError` says so. An image that could not be listed has no row.
     """
-    file = Path(file)
+    file, images = Path(file), list(map(Given.of, images))
     if not file.exists() or file.is_dir():
         raise DataError(file, "there is no such file", "name a table with the columns image or well, and condition")
     table, notes = read_text(file, dict.fromkeys(_COLUMNS, ()), (), is_all=True)
@@ -48,8 +49,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
         table[name] = _with_points(file, table[name].str.strip(), table.attrs["separator"])
     rows = {line: _checked(file, line, row) for line, row in table.to_dict("index").items()}
     _check_names(file, rows)
-    listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
-    find = _by_image(file, images, listed, notes) if "image" in table else _by_well(file, rows, places, notes)
+    find = _by_image(file, images, notes) if "image" in table else _by_well(file, rows, places, notes)
     line_of: dict[int, int] = {}
     absent = []
     for line, row in rows.items():
@@ -60,7 +60,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
                 what = row.get("image") or row["well"]
                 raise DataError(file, f"lines {line_of[k]} and {line} both are of {what}", "keep one of them")
             line_of[k] = line
-    if left := [k for k in listed if k not in line_of]:
+    if left := [k for k, image in enumerate(images) if image.error is None and k not in line_of]:
         more = f" and {len(left) - 1} more image{'s' * (len(left) > 2)}" if len(left) > 1 else ""
         none = f"line {absent[0]}: no image is of {_well_of(rows[absent[0]])}; " if not line_of else ""
         place = "" if "image" in table else _told(places[left[0]])
@@ -76,15 +76,14 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
 
 def images_in(file: Path, images: list) -> set[str]:
     """Return the images that rows of a map name; none where it cannot be read, for `read_map` says why."""
-    found: set[str] = set()
+    images, found = list(map(Given.of, images)), set()
     with suppress(DataError, OSError):
         table = read_text(Path(file), dict.fromkeys(_COLUMNS, ()), (), is_all=True)[0]
         if "image" in table:
-            listed = [k for k, image in enumerate(images) if not isinstance(image, ImageError)]
-            find = _by_image(Path(file), images, listed, [])
+            find = _by_image(Path(file), images, [])
             for line, row in table.iterrows():
                 with suppress(DataError):
-                    found.update(images[k] for k in find(line, {"image": row["image"].strip()}))
+                    found.update(str(images[k]) for k in find(line, {"image": row["image"].strip()}))
     return found
 
 
@@ -179,7 +178,7 @@ def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
     return found
 
 
-def _by_image(file: Path, images: list, listed: list[int], notes: list[str]):
+def _by_image(file: Path, images: list[Given], notes: list[str]):
     """Return what finds the image of a row: by its path as seen from here or from the map, or by its name alone.
 
     At last one is taken that alone has the name in other letters, with another ending or elsewhere; a note tells.
@@ -187,9 +186,9 @@ def _by_image(file: Path, images: list, listed: list[int], notes: list[str]):
     # Accents may be letters of their own, or marks on them: the eye sees no difference.
     spellings = (str, partial(unicodedata.normalize, "NFC"), _loosely)
     known, near = {spelled: defaultdict(set) for spelled in spellings}, []
-    for k in listed:
-        for key in (os.path.realpath(images[k]), os.path.basename(os.path.normpath(images[k]))):
-            for spelled in spellings:
+    for k, image in enumerate(map(str, images)):
+        for key in (os.path.realpath(image), os.path.basename(os.path.normpath(image))):
+            for spelled in spellings if images[k].error is None else ():
                 known[spelled][spelled(key)].add(k)
 
     def find(line: int, row: dict) -> list[int]:
@@ -205,7 +204,7 @@ def _by_image(file: Path, images: list, listed: list[int], notes: list[str]):
                 notes.extend([f"{file.name} has names that images nearly have, such as {near[0]}"] * (len(near) == 1))
             if same:
                 return same
-        bad = [f" ({image.subject}: {image.finding})" for image in images if isinstance(image, ImageError)]
+        bad = [f" ({image.path}: {image.error.finding})" for image in images if image.error is not None]
         finding = f"line {line}: {name or 'an empty name'} is none of the images{''.join(bad[:1])}"
         raise DataError(file, finding, "correct the name, or take the row out")
 

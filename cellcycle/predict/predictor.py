@@ -7,7 +7,6 @@ or a field without a clear peak, gets the model that needs nothing but the pictu
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from pathlib import Path
 
 import numpy as np
 
@@ -22,8 +21,8 @@ from cellcycle.light import fit_in_even_light
 from cellcycle.masks import read_mask
 from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei
 from cellcycle.phases import PHASES
-from cellcycle.predict.given import Settings, as_plane, image_name
-from cellcycle.predict.groups import SAME_FIELD, Shared, are_unlike_training
+from cellcycle.predict.given import Given, Settings, Shared
+from cellcycle.predict.groups import SAME_FIELD, are_unlike_training
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
 from cellcycle.predict.runtime import runtime_of
@@ -136,27 +135,20 @@ class Predictor:
         self._choice = ModelChoice.of(model, self.settings)
         self.checkpoint = self._choice.default
 
-    def predict(
-        self, image, mask=None, file: Path | None = None, shared: Shared | None = None, name: str = ""
-    ) -> ImagePrediction:
+    def predict(self, image, mask=None) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
 
-        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found. In a file of
-        `cellcycle.predict.kept` stands what was read, and perhaps found, before; `shared` is what other images lend it;
-        `name` is what the table calls it, by default its path.
+        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found.
         An image that cannot be read gives a prediction with its `error`; a setting that none can satisfy is raised.
         """
-        name, shared = name or image_name(image), shared or Shared()
+        image = Given.of(image)
+        if mask is not None:
+            image = replace(image, mask=mask)
+        name, told = image.name, image.told
         try:
-            if isinstance(image, ImageError):
-                raise image
-            if shared.refusal:
-                raise ImageError(name, shared.refusal, "give the files of DNA alone, or judge each by itself (--each)")
-            read = partial(as_plane, image, self.settings)
-            plane, nuclei = kept(file, read) if file is not None and file.exists() else (read(), None)
-            if isinstance(mask, ImageError):
-                raise mask
-            return self.call(plane, self.find(plane, mask) if nuclei is None else nuclei, name, shared)
+            if told.refusal:
+                raise ImageError(name, told.refusal, "give the files of DNA alone, or judge each by itself (--each)")
+            return self.call(*self.look(image), name, told)
         except MemoryError:
             error = ImageError(name, "there is not enough memory for it", "cut it into smaller fields")
         except (SettingError, CheckpointError):
@@ -168,8 +160,16 @@ class Predictor:
         except Exception as found:
             # Whatever a strange file sets off: one row and one line, and the other images go on.
             error = ImageError(name, f"it cannot be predicted ({type(found).__name__}: {found})", "export it again")
-        known = shared.columns | {"error": shown(f"{error.finding}; {error.remedy}")}
+        known = told.columns | {"error": shown(f"{error.finding}; {error.remedy}")}
         return ImagePrediction(name, self._without_call(name, "", "unreadable", known), error=error)
+
+    def look(self, image: Given) -> tuple[Plane, Nuclei]:
+        """Read an image and find its nuclei, as far as neither is kept."""
+        file, read = image.file, partial(image.read, self.settings)
+        plane, nuclei = kept(file, read) if file is not None and file.exists() else (read(), None)
+        if isinstance(image.mask, ImageError):
+            raise image.mask
+        return plane, self.find(plane, image.mask) if nuclei is None else nuclei
 
     # Whatever a caller has set: what is as good as 0 is no fault of an image.
     @np.errstate(under="ignore")
@@ -182,7 +182,7 @@ class Predictor:
             found = found if own.scale_note else own
         if mask is None and self.settings.kind == "nucleus":
             found = replace(found, n_shown=n_nuclei_shown(plane.pixels))
-        return found
+        return replace(found, bit_depth=plane.bit_depth)
 
     def _found(self, plane: Plane, mask, pixel_size_um: float | None) -> Nuclei:
         scale, kind = self.checkpoint.input_rule.scale, self.settings.kind
@@ -200,7 +200,7 @@ class Predictor:
     @np.errstate(under="ignore")
     def call(self, plane: Plane, nuclei: Nuclei, name: str = "", shared: Shared | None = None) -> ImagePrediction:
         """Predict nuclei that `find` found in a plane; `name` is what the table calls it, by default its path."""
-        name, shared = name or image_name(plane), shared or Shared()
+        name, shared = name or Given.of(plane).name, shared or Shared()
         if not len(nuclei):
             known = shared.columns | {"channel": plane.channel, "planes": plane.planes}
             is_inverted = not nuclei.remark and looks_inverted(plane.pixels)
@@ -218,7 +218,7 @@ class Predictor:
         if light is not None:
             nuclei = light.taken_out(nuclei)
         elif anchor is None and nuclei.kind == "field":
-            (nuclei,), anchor, peak, light = fit_in_even_light([nuclei], [plane.pixels.shape])
+            (nuclei,), anchor, peak, light = fit_in_even_light([nuclei])
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
         doubts = [*shared.flag.split(";"), "" if anchor else one_peak_flag(peak)]
         doubts += self._doubts(checkpoint, plane, nuclei, shared)

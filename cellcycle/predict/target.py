@@ -112,7 +112,7 @@ def _is_among(there: os.stat_result, images: Iterable) -> bool:
     """Say whether a file is one of several images, by whatever name or link."""
     for image in images:
         with contextlib.suppress(OSError, ValueError):
-            if isinstance(image, str | Path) and os.path.samestat(there, os.stat(image)):
+            if os.path.samestat(there, os.stat(str(image))):
                 return True
     return False
 

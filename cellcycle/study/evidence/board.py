@@ -18,8 +18,9 @@ from cellcycle.evaluate import are_among, trained_images
 from cellcycle.images import read_plane
 from cellcycle.phases import PHASES
 from cellcycle.predict import AUTO, Settings
+from cellcycle.predict.given import Given
 from cellcycle.predict.groups import layout
-from cellcycle.predict.many import look_first, run_batch
+from cellcycle.predict.many import look_first, run_batch, workers_of
 from cellcycle.predict.predictor import ModelChoice
 from cellcycle.report.numbers import is_spoilt, without_prior
 from cellcycle.segmentation import VERSION as SEGMENTATION
@@ -110,10 +111,11 @@ class Cells:
         scale = choice.default.input_rule.scale
         kept = self.folder / hashlib.sha256(repr(scale).encode()).hexdigest()[:12]
         kept.mkdir(exist_ok=True)
-        columns, _ = layout(self.images)
-        shared, _ = look_first(self.images, choice, settings, columns, way, folder=kept)
-        found = run_batch(self.images, choice, settings, folder=kept, shared=shared)
-        table = pd.concat([prediction.table for prediction in found], ignore_index=True)
+        images = list(map(Given.of, self.images))
+        columns, _ = layout(images)
+        with workers_of(choice, settings) as do:
+            look_first(images, choice, settings, columns, way, do, kept)
+            table = pd.concat([prediction.table for prediction in run_batch(images, do)], ignore_index=True)
         return with_truth(self.name, table[table["nucleus_id"].notna()].reset_index(drop=True))
 
     def answers(self, model: str, way: str) -> pd.DataFrame:

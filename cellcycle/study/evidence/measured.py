@@ -46,7 +46,7 @@ def _rpe1(real: Path) -> pd.DataFrame:
     images = SOURCES["rpe1"].images(real)
     planes = [read_plane(path).pixels for path in images]
     found = [find_nuclei(pixels, None, SCALE, "field") for pixels in planes]
-    found, anchor, peak, _ = fit_in_even_light(found, [pixels.shape for pixels in planes])
+    found, anchor, peak, _ = fit_in_even_light(found)
     if anchor is None:
         raise DataError(images[0].parent, peak.reason, "measure fields in which G1 is seen")
     tables = [pd.DataFrame(n.measured).assign(image=str(path)) for n, path in zip(found, images, strict=True)]
