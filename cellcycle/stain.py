@@ -25,6 +25,8 @@ MOST_STAIN, _MOST_RATIO = 0.1, 0.1
 _MOST_SHIFT = 1.3
 # Fewer of its nuclei in G1 than this, or more outside G1 to G2, and a well is looked at alone.
 _LEAST_G1, _MOST_OUTSIDE = 0.12, 0.35
+# With so much more DNA than G1 are at most 0.03 of the nuclei of growing fields (RPE-1, BBBC038): doublets.
+_ABOVE_G2, _MOST_ABOVE = 2.6, 0.07
 # Groups with more nuclei in wells whose peak lies elsewhere are none.
 _MOST_ELSEWHERE = 1 / 3
 
@@ -45,6 +47,12 @@ def anchored(nuclei: list[Nuclei], units: list, scale: Scale) -> list[tuple[Nucl
     return [alone for one in nuclei for alone in anchored([one], [None], scale)]
 
 
+def hold_more_than_g2(dna: np.ndarray, position: float) -> bool:
+    """Say whether many nuclei (N,) have more DNA than G2: of cells with more genomes, which in G1 look like G2."""
+    n_more = np.count_nonzero(dna > _ABOVE_G2 * position)
+    return bool(n_more >= _LEAST_THERE and n_more > _MOST_ABOVE * len(dna))
+
+
 def own_anchors(
     nuclei: list[Nuclei], units: list, anchor: Anchor, peak: G1Peak, least_quality: float = 0.0
 ) -> tuple[dict, dict, dict]:
@@ -61,7 +69,7 @@ def own_anchors(
         n_by_dna = count_near(sound_dna(own), found.position, peak.g2_ratio)
         own_anchor[unit] = replace(found, n_by_dna=n_by_dna)
         # A well that takes the common peak as it is has not been compared.
-        shifts |= {} if found is anchor else {unit: found.position / anchor.position}
+        shifts |= {} if found is anchor or ratio else {unit: found.position / anchor.position}
         elsewhere |= {unit: ratio} if ratio else {}
     sizes = {unit: sum(map(len, wells[unit])) for unit in elsewhere}
     n_elsewhere, n_told = sum(sizes.values()), sum(n for unit, n in sizes.items() if np.isfinite(elsewhere[unit]))
@@ -77,12 +85,15 @@ def _own_anchor(
     """Return the anchor of a well, and where its own peak lies in units of the common one if that is elsewhere.
 
     NaN where its nuclei would fit another peak better than one near the common one, or hardly one lies there, or many
-    far below it, and they show none of their own.
+    far below it, and they show none of their own; or where many have more DNA than G2.
     """
     dna = sound_dna(nuclei)
     is_there = has_g1_dna(2 * dna / common.position)
+    # Early in S a nucleus has the DNA of G1, so that a block in S is there; no drug leaves many with less.
+    has_less = np.count_nonzero(dna < common.position / _MOST_SHIFT) > _MOST_OUTSIDE * len(dna)
     if len(dna) < _LEAST_OWN:
-        return common, None if is_there.any() or len(dna) < _LEAST_THERE else np.nan
+        fits = is_there.any() and not has_less
+        return common, None if fits or len(dna) < _LEAST_THERE else np.nan
     position, fractions = fit_near(dna, common.position, g2_ratio)
     is_far = abs(np.log(position / common.position)) > MOST_STAIN
     if is_far or fractions["G1"] < _LEAST_G1 or fractions["outliers"] > _MOST_OUTSIDE:
@@ -94,12 +105,11 @@ def _own_anchor(
             if peak.quality < least_quality or abs(np.log(peak.g2_ratio / g2_ratio)) > _MOST_RATIO:
                 return common, np.nan
             position, fractions = peak.position, peak.fractions
-        # Early in S a nucleus has the DNA of G1, so that a block in S is there; no drug leaves many with less.
-        n_less = np.count_nonzero(dna < common.position / _MOST_SHIFT)
-        is_told = is_far or is_there.mean() < _LEAST_G1 or n_less > _MOST_OUTSIDE * len(dna)
+        is_told = is_far or is_there.mean() < _LEAST_G1 or has_less
         if not is_near and (is_told or np.isfinite(ratio)):
             return common, ratio
     n_g1, area_px = fractions["G1"] * len(dna), common.area_px
     if area_px is not None and (own_px := g1_area_px(nuclei, position)) is not None:
         area_px = (n_g1 * own_px + _LENT_AREAS * area_px) / (n_g1 + _LENT_AREAS)
-    return replace(common, position=position, area_px=area_px), None
+    found = replace(common, position=position, area_px=area_px)
+    return found, np.nan if hold_more_than_g2(dna, position) else None

@@ -12,7 +12,7 @@ import tifffile
 from cellcycle.datasets import spelling
 from cellcycle.errors import DataError, ImageError
 from cellcycle.files import repository
-from cellcycle.images import expand, write_image
+from cellcycle.images import Plane, expand, write_image
 from cellcycle.images.wells import places_of
 from cellcycle.light import Light, fit_in_even_light
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor
@@ -235,6 +235,36 @@ def test_a_well_that_is_not_where_its_plate_is_and_shows_no_peak_of_its_own_is_f
         own.measured["integrated_dna"] = dna
     told = [_own_anchor([own], anchor, 2.0)[1] for own in nuclei]
     assert [ratio is not None and np.isnan(ratio) for ratio in told] == [True, False, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_mixed", [1, 4])
+def test_wells_in_which_some_cells_have_twice_the_genome_go_to_review_and_keep_the_peak(n_mixed):
+    """G1 of these has the DNA of G2, by which it is called; what has more tells."""
+    doubled = [(times * at, part * share) for times, part in ((1, 0.7), (2, 0.3)) for at, share in GROWING]
+    fields = [field_of(*(doubled if k < n_mixed else GROWING), n=100, seed=k) for k in range(4)]
+    shared, (note,) = share(columns(4), fields, SCALE, 0.1)
+    assert [one.flag for one in shared] == [OTHER_PEAK] * n_mixed + [""] * (4 - n_mixed)
+    assert [one.anchor.position for one in shared] == pytest.approx([10] * 4, rel=0.05)
+    assert "image 1 does not fit the common G1 peak" in note and "nan" not in note
+
+
+@pytest.mark.slow
+def test_a_single_field_with_many_nuclei_above_g2_goes_to_review():
+    field = simulate_field((512, 512), 60, seed=4)
+    plane = Plane((field.image / field.image.max()).astype(np.float32), 12, field.pixel_size_um, "field")
+    g1 = np.median(predict(plane, kind="field")["integrated_dna"]) / 1.2
+    for position, is_told in ((g1, False), (g1 / 2, True)):
+        flags = predict(plane, kind="field", g1_position=position)["flags"]
+        assert flags.str.contains(OTHER_PEAK).all() == flags.str.contains(OTHER_PEAK).any() == is_told
+
+
+@pytest.mark.parametrize("n", [6, 19])
+def test_a_well_of_few_nuclei_many_of_which_lie_far_below_g1_goes_to_review(n):
+    """As of a fainter exposure, of which G2 seems to be G1."""
+    faint = field_of((6, 0.6), (12, 0.4), n=n)
+    assert np.isnan(_own_anchor([faint.nuclei], Anchor(10.0, 0.4), 1.95)[1])
+    assert _own_anchor([field_of(*GROWING, n=n).nuclei], Anchor(10.0, 0.4), 1.95)[1] is None
 
 
 @pytest.mark.parametrize("in_g1", [0.02, 0.25])

@@ -484,6 +484,15 @@ def test_the_page_says_where_peaks_are_too_broad_for_a_fitted_share(tmp_path):
     assert "0.80 to 1.10 of its mean, taken out of the DNA of 2 images" in page
 
 
+def test_the_page_says_where_phases_are_told_without_a_peak_of_dna(tmp_path):
+    rows = [nuclei_of(CONTROL, wells=("A01", "A02")), nuclei_of(ARREST, wells=("B01",), dna_copies=np.nan)]
+    rows.append(nuclei_of(ARREST, wells=("C01",), dna_copies=np.nan, kind="nucleus"))
+    pd.concat(rows).to_csv(tmp_path / "table.csv", index=False)
+    experiment = read_experiment(tmp_path / "table.csv")
+    text = summary(all_numbers(experiment, n_samples=0), experiment)
+    assert "no G1 peak could be told, so that larger nuclei, of other cells too, may pass for G2, in B01<" in text
+
+
 def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_not():
     differing = [[0.3, 0.5, 0.15, 0.05], [0.7, 0.1, 0.15, 0.05]]
     table = nuclei_of(differing, n=400, wells=tuple("ABCDEF")).assign(place="", replicate="")

@@ -287,7 +287,7 @@ def _lend(name: str, fields: list[Given], scale: Scale, least_quality: float) ->
         if unit in moved:
             note += f"is read by its own G1 and G2 peaks, {ratio:.2f} times as bright"
         elif np.isnan(ratio):
-            note += "does not fit the common G1 peak, and has no own one, to tell a drug from another exposure"
+            note += "does not fit the common G1 peak, and has no other, to tell drug, exposure and ploidy apart"
         else:
             note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
     return note

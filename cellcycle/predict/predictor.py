@@ -19,10 +19,10 @@ from cellcycle.images import Plane
 from cellcycle.inputs import inputs_of
 from cellcycle.light import fit_in_even_light
 from cellcycle.masks import read_mask
-from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei
+from cellcycle.nuclei import LEAST_FOR_SCALE, Anchor, Nuclei, find_nuclei, n_nuclei_shown, outlined_nuclei, sound_dna
 from cellcycle.phases import PHASES
 from cellcycle.predict.given import Given, Settings, Shared
-from cellcycle.predict.groups import SAME_FIELD, are_unlike_training
+from cellcycle.predict.groups import OTHER_PEAK, SAME_FIELD, are_unlike_training
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
 from cellcycle.predict.runtime import runtime_of
@@ -31,6 +31,7 @@ from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.scale import is_of_other_pixels
 from cellcycle.segmentation import looks_inverted, looks_like_nucleus_crop
 from cellcycle.segmentation.artefacts import look_over
+from cellcycle.stain import hold_more_than_g2
 
 AUTO = "auto"
 # Down to this quality the anchored model was measured to do better than the picture alone, on simulated slides with
@@ -222,6 +223,7 @@ class Predictor:
         checkpoint, reason = self._choice.take(nuclei.kind, giver, peak)
         doubts = [*shared.flag.split(";"), "" if anchor else one_peak_flag(peak)]
         doubts += self._doubts(checkpoint, plane, nuclei, shared)
+        doubts += [OTHER_PEAK] * (anchor is not None and hold_more_than_g2(sound_dna([nuclei]), anchor.position))
         flag = ";".join(filter(None, dict.fromkeys(doubts)))
         values = {} if anchor is None else anchor.relative(nuclei, checkpoint.input_rule.scale)
         values |= shared.columns | self._scored(checkpoint, plane, nuclei, anchor, flag)

@@ -15,7 +15,8 @@ REASON_WORDS = {
     "out_of_focus": "out of focus",
     "saturated": "overexposed: its DNA content is too low",
     "hot_pixel": "hot pixels of the camera were taken from it",
-    "other_g1_peak": "its well has its G1 peak elsewhere than the plate, or does not fit that of the plate",
+    "other_g1_peak": "its well has its G1 peak elsewhere than the plate, does not fit that of the plate, or has many "
+    "nuclei with more DNA than G2",
     "same_field": "shown by another image, or part of this one, too: a channel, plane, copy or time of one field",
     ONE_PEAK: "the DNA of all nuclei shows one peak, of G1 or of G2, or none of G1: its control, read with it, tells",
     MANY_MITOSES: "its field has more mitoses than a growing culture; if arrested: cellcycle predict --prior equal",

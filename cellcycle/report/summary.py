@@ -96,8 +96,12 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     elsewhere = nuclei["flags"].str.contains("other_g1_peak").groupby(nuclei["unit"]).any()
     fitted = nuclei[nuclei["dna_copies"].notna()]
     faint = fitted.groupby("unit")["g1_quality"].min() < LEAST_QUALITY
+    counted = experiment.nuclei[experiment.nuclei["kind"] == "field"]
+    by_picture = counted["dna_copies"].isna().groupby(counted["unit"]).any()
     where = {
-        "the G1 peak lies elsewhere than that of the plate, or that of the plate does not fit": elsewhere,
+        "the G1 peak lies elsewhere than that of the plate, that of the plate does not fit, or many nuclei have more "
+        "DNA than G2": elsewhere,
+        "no G1 peak could be told, so that larger nuclei, of other cells too, may pass for G2": by_picture,
         "more nuclei look mitotic than in a growing culture: those above a tenth are estimated, but have no call and "
         "are not counted; for cells arrested in M predict with --prior equal": open_m,
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
