@@ -241,7 +241,7 @@ def test_a_well_that_is_not_where_its_plate_is_and_shows_no_peak_of_its_own_is_f
 @pytest.mark.parametrize("n_mixed", [1, 4])
 def test_wells_in_which_some_cells_have_twice_the_genome_go_to_review_and_keep_the_peak(n_mixed):
     """G1 of these has the DNA of G2, by which it is called; what has more tells."""
-    doubled = [(times * at, part * share) for times, part in ((1, 0.7), (2, 0.3)) for at, share in GROWING]
+    doubled = [(times * at, part * share) for times, part in ((1, 0.65), (2, 0.35)) for at, share in GROWING]
     fields = [field_of(*(doubled if k < n_mixed else GROWING), n=100, seed=k) for k in range(4)]
     shared, (note,) = share(columns(4), fields, SCALE, 0.1)
     assert [one.flag for one in shared] == [OTHER_PEAK] * n_mixed + [""] * (4 - n_mixed)
