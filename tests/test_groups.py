@@ -263,8 +263,8 @@ def test_a_single_field_with_many_nuclei_above_g2_goes_to_review():
 def test_a_well_of_few_nuclei_many_of_which_lie_far_below_g1_goes_to_review(n):
     """As of a fainter exposure, of which G2 seems to be G1."""
     faint = field_of((6, 0.6), (12, 0.4), n=n)
-    assert np.isnan(_own_anchor([faint.nuclei], Anchor(10.0, 0.4), 1.95)[1])
-    assert _own_anchor([field_of(*GROWING, n=n).nuclei], Anchor(10.0, 0.4), 1.95)[1] is None
+    assert np.isnan(_own_anchor([faint], Anchor(10.0, 0.4), 1.95)[1])
+    assert _own_anchor([field_of(*GROWING, n=n)], Anchor(10.0, 0.4), 1.95)[1] is None
 
 
 @pytest.mark.parametrize("in_g1", [0.02, 0.25])
