@@ -30,7 +30,7 @@ _LOOKS = 3
 # uneven light and stripes, above 32 in 350 fields of BBBC038 (medians); so many objects of a field are looked at.
 _LEAST_OVER_NOISE, _N_COMPARED = 20.0, 100
 # Among objects that are noise a nucleus stands out so many times more than most.
-_UNUSUAL = 4
+_UNUSUAL = 5
 _RING_PX = 3
 # Nuclei of fewer pixels than this are small. Of a ground that was cut off a larger share than this is as dark as its
 # darkest.
@@ -110,12 +110,13 @@ def find_in_field(
         survey = survey_field(pixels, pixel_size_um, diameter_px)
         if survey is None:
             return np.zeros(pixels.shape, dtype=np.int32)
-        labels = _by_network(pixels, survey, tile_px) if segmentation == "trained" else None
-        if labels is None or not labels.any():
-            # What stands out but is no nucleus to the network is outlined all the same, for the flags to judge.
-            labels = _by_watershed(pixels, survey, tile_px)
-        give_back(pixels)
-        labels = _without_ground(pixels, _without_glow(pixels, _without_noise(pixels, _numbered(labels))))
+        # What stands out but is no nucleus to the network is outlined all the same, for the flags to judge.
+        for find in (_by_network, _by_watershed)[segmentation == "classical" :]:
+            labels = _numbered(find(pixels, survey, tile_px))
+            give_back(pixels)
+            labels = _without_ground(pixels, _without_glow(pixels, _without_noise(pixels, labels)))
+            if labels.any():
+                break
         labels = joined_sisters(pixels, labels)
         if labels.max() > MOST_NUCLEI:
             raise ImageError("the image", f"it shows more than {MOST_NUCLEI:,} objects", "cut it into smaller fields")
@@ -197,7 +198,9 @@ def _without_noise(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     usual = np.median(_over_noise(pixels, labels, some)) if some else np.inf
     if usual >= _LEAST_OVER_NOISE:
         return labels
-    return _kept(labels, _over_noise(pixels, labels, objects) >= max(_LEAST_OVER_NOISE, _UNUSUAL * usual))
+    over_noise = _over_noise(pixels, labels, objects)
+    # Noise may be as close as a crowd: without any background beside it an object tells nothing.
+    return _kept(labels, np.isfinite(over_noise) & (over_noise >= max(_LEAST_OVER_NOISE, _UNUSUAL * usual)))
 
 
 def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.ndarray:
@@ -207,7 +210,7 @@ def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.nda
         window = about(box, _RING_PX)
         local, own = pixels[window].astype(np.float64), labels[window] == label
         ring = ndimage.binary_dilation(own, iterations=_RING_PX) & (labels[window] == 0)
-        # Without any background beside it an object lies in a crowd, as noise does not.
+        # Without any background beside it an object lies in a crowd, as noise hardly does.
         level = local[ring].mean() if ring.any() else -np.inf
         areas.append(own.sum())
         contrasts.append((local[own].mean() - level) * np.sqrt(areas[-1]))

@@ -69,14 +69,16 @@ def survey_field(
     sample = np.concatenate([signal.ravel() for signal in signals])
     threshold = threshold_of(sample)
     if has_objects(sample, threshold) or has_objects(sample, otsu(sample)):
-        dark = sample[sample <= otsu(sample)]
+        ceiling = _noise_ceiling(sample[sample <= otsu(sample)])
     else:
         # Where nuclei cover a tiny part of the field, these thresholds fall into the noise: nearly all is dark.
         survey, signals = _first_look(pixels, windows, pixel_size_um, diameter_px, _noise_ceiling)
-        dark = sample = np.concatenate([signal.ravel() for signal in signals])
-        if not _has_few(signals, _noise_ceiling(dark, _FEW_DEVIATIONS)):
+        sample = np.concatenate([signal.ravel() for signal in signals])
+        if not _has_few(signals, _noise_ceiling(sample, _FEW_DEVIATIONS)):
             return None
-    threshold = max(threshold, _noise_ceiling(dark))
+        # Of few photons some noise lies four deviations above: more of it than of a nucleus.
+        ceiling = _noise_ceiling(sample, _FEW_DEVIATIONS / 2)
+    threshold = max(threshold, ceiling)
     radius_px = survey.radius_px if diameter_px else _clipped(_radius(signals, threshold), pixel_size_um)
     dark = sample[sample <= threshold]
     level, spread = float(np.median(dark)), float(np.std(dark))
