@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from cellcycle.predict import predict
-from cellcycle.predict.same_field import same_fields, shows_twice
+from cellcycle.segmentation.same_field import same_fields, shows_twice
 from cellcycle.simulation import simulate_field
 
 SHAPE = (1040, 1388)

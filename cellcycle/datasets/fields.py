@@ -19,6 +19,7 @@ from cellcycle.images import Plane
 from cellcycle.images.wells import group_of, places_of, stated_places
 from cellcycle.inputs import TYPICAL
 from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, find_nuclei, likely_pixel_size_um
+from cellcycle.segmentation.same_field import are_bright_otherwise, same_fields
 
 # Side of a crop over that of a nucleus, and the least.
 _MARGIN, _LEAST_PX = 2.2, 32
@@ -57,8 +58,9 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
 
     Each channel and plane that its rows name of an image is a picture of its own; where they name none, it is what
     `read_plane` takes by itself. The data set has `fields`, a picture each, and `places`; its images are crops, cut
-    twice as wide as a nucleus. Groups are the table's, else the images; where the table says none, nuclei have one G1
-    peak with all that `predict` would read them with. Nuclei labelled `none` are left out. Refused,
+    twice as wide as a nucleus. Groups are the table's, else the images, of which those that show the same nuclei are
+    one; where the table says none, nuclei have one G1 peak with all that `predict` would read them with. Nuclei
+    labelled `none` are left out. Refused,
     or with `on_error` "skip" left out, are rows whose image is gone, has another content than the one that was
     labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one. Refused in any case is a
     table that names nuclei by number alone, most of whose rows mean none, or whose places have x and y swapped, y from
@@ -162,15 +164,28 @@ def _are_of_others(file: Path, fields: list[LabelledField], table: pd.DataFrame)
 
 def _grouped(entries: pd.DataFrame, fields: list[LabelledField], together: list[str], notes: list[str]) -> np.ndarray:
     """Complete the column `group` of labelled nuclei by their images; return whose G1 peak each shares, (N,) str."""
-    own, slides = (np.array(of)[entries["picture"]] for of in ([f.image for f in fields], together))
+    own, slides = (np.array(of)[entries["picture"]] for of in (_images_by_field(fields, notes), together))
     stated = entries["group"].to_numpy(str) if "group" in entries else np.full(len(entries), "")
     is_stated = ~np.array([says_nothing(name) for name in stated], bool)
     entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, slides)
-    if len(set(entries["group"])) == 1 and len({f.image for f in fields}) > 1:
+    if len(set(entries["group"])) == 1 and len(set(own)) > 1:
         # One for all keeps nothing apart: at least the cells of an image stay together.
         entries["group"] = own
         notes.append("all are of one group: cells of one image are kept together instead")
     return slides
+
+
+def _images_by_field(fields: list[LabelledField], notes: list[str]) -> list[str]:
+    """Return the image of each picture, or the first that shows the same nuclei, as times or planes of a field do."""
+    images, found = [f.image for f in fields], [f.nuclei for f in fields]
+    n_images, lit = len(set(images)), [(one.centres, one.measured["integrated_dna"]) for one in found]
+    for i, j in same_fields([one.centres for one in found], [f.pixels.shape for f in fields]):
+        # On a printed pattern nuclei of other fields lie at the same places.
+        if not are_bright_otherwise(lit[i], lit[j]):
+            images = [images[i] if image == images[j] else image for image in images]
+    if n_again := n_images - len(set(images)):
+        notes.append(f"{n_again} of {n_images} images show nuclei of others, as times or planes do: they share a group")
+    return images
 
 
 def _found(file: Path, image: str, name: str, plane: Plane, named: pd.DataFrame, well: tuple) -> LabelledField:

@@ -23,8 +23,8 @@ from cellcycle.names import shown_name
 from cellcycle.nuclei import Nuclei, Scale, likely_pixel_size_um
 from cellcycle.predict.given import Given, Shared
 from cellcycle.predict.priors import one_peak_flag
-from cellcycle.predict.same_field import are_bright_otherwise, same_fields
 from cellcycle.scale import are_stretched, is_of_other_exposure, is_of_other_size, of_one_scale
+from cellcycle.segmentation.same_field import are_bright_otherwise, same_fields
 from cellcycle.stain import MOST_STAIN, own_anchors
 
 # Flags of nuclei, for `cellcycle.predict.reasons`.

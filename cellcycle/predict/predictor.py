@@ -26,11 +26,11 @@ from cellcycle.predict.groups import OTHER_PEAK, SAME_FIELD, are_unlike_training
 from cellcycle.predict.kept import kept
 from cellcycle.predict.priors import left_open, one_peak_flag, prior_of, prior_text, weights_of
 from cellcycle.predict.runtime import runtime_of
-from cellcycle.predict.same_field import shows_twice
 from cellcycle.predict.table import as_frame, full_columns
 from cellcycle.scale import is_of_other_pixels
 from cellcycle.segmentation import looks_inverted, looks_like_nucleus_crop
 from cellcycle.segmentation.artefacts import look_over
+from cellcycle.segmentation.same_field import shows_twice
 from cellcycle.stain import hold_more_than_g2
 
 AUTO = "auto"

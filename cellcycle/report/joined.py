@@ -13,10 +13,10 @@ from cellcycle.datasets.spelling import clean, refuse_twins
 from cellcycle.errors import DataError
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import share_no_well
-from cellcycle.predict.same_field import MIN_NUCLEI, same_fields
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
 from cellcycle.review.table import texts_of
+from cellcycle.segmentation.same_field import MIN_NUCLEI, same_fields
 from cellcycle.splits import joined
 
 _NAMES = ("plate", "well", "condition", "replicate")
