@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import center_of_mass, gaussian_filter, map_coordinates
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -15,6 +16,10 @@ _MIDDLE_PX, _LEAST_VALUES, _LEAST_NOISE = 24, 16, 0.02
 # Images overlap that share a square of so many pixels a side, with as many values; of all squares one in so many is
 # compared, chosen by what it holds, so that every image chooses the same.
 _SQUARE_PX, _ONE_IN, _MOST_SHARING = 10, 16, 10
+# Two images are alike of which what differs round the nucleus is so much correlated: of 445 Jurkat, 584 HeLa and 500
+# simulated cells at most 5 % are like another, of their copies with noise, blurred or as JPEG three in four or more.
+_ALIKE, _N_LOOKED_AT = 0.98, 300
+_ANGLES, _RADII = (np.linspace(0, most, n, endpoint=False) for most, n in ((2 * np.pi, 32), (1.6, 12)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +169,38 @@ def _squares(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     squares = sliding_window_view(image, (_SQUARE_PX, _SQUARE_PX))[is_chosen].reshape(-1, _SQUARE_PX**2)
     n_values = (np.diff(np.sort(squares, axis=1), axis=1) > 0).sum(axis=1) + 1
     return hashes[is_chosen][n_values >= _LEAST_VALUES]
+
+
+def share_alike(images, fold_of) -> float:
+    """Return the share of images (N, C, H, W), of up to 300 drawn, that look like one of another fold, (N,) int.
+
+    Alike are copies that were turned, shifted, blurred, made brighter or saved as JPEG, and one cell at two times; of
+    those turned by other than quarters many are missed.
+    """
+    rounds, fold_of = np.stack([_round(np.asarray(image[0], np.float64)) for image in images]), np.asarray(fold_of)
+    drawn, n_alike = np.random.default_rng(0).permutation(len(rounds))[:_N_LOOKED_AT], 0
+    for fold in np.unique(fold_of):
+        others = rounds[fold_of != fold].conj()
+        for one in rounds[drawn[fold_of[drawn] == fold]]:
+            # By how much it is turned, and mirrored, is found out.
+            turned = [np.fft.irfft((others * of).sum(axis=2), len(_ANGLES), axis=1) for of in (one, one.conj())]
+            n_alike += np.max(turned, initial=0) >= _ALIKE
+    return n_alike / len(drawn)
+
+
+def _round(image: np.ndarray) -> np.ndarray:
+    """Return how light (H, W) differs along circles about a nucleus, of length 1: its waves (angles, radii) complex."""
+    light = gaussian_filter(image - np.median(np.concatenate([image[[0, -1]].ravel(), image[:, [0, -1]].ravel()])), 1)
+    above = np.clip(light - light.max() / 4, 0, None)
+    if not above.any():
+        return np.zeros((len(_ANGLES) // 2 + 1, len(_RADII)), np.complex64)
+    radii, angles = _RADII * np.sqrt(np.count_nonzero(above) / np.pi), _ANGLES[:, np.newaxis]
+    down, right = center_of_mass(above)
+    circles = map_coordinates(
+        light, [down + radii * np.sin(angles), right + radii * np.cos(angles)], order=1, mode="nearest"
+    )
+    circles = (circles - circles.mean(axis=0)) * np.sqrt(_RADII)
+    return np.fft.rfft(circles / max(np.linalg.norm(circles), 1e-9), axis=0).astype(np.complex64)
 
 
 def joined(keys) -> np.ndarray:

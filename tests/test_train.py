@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from cellcycle.checkpoint import load_checkpoint
 from cellcycle.cli import app, main
-from cellcycle.datasets import load_dataset
+from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.ending import in_options
 from cellcycle.errors import CheckpointError, DataError, SettingError
 from cellcycle.evaluate import evaluate
@@ -284,6 +284,35 @@ def test_contradictory_data_are_one_line_and_exit_2(folder, tmp_path, monkeypatc
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and said.count("\n") == 1 and finding in said
     assert not (tmp_path / "model").exists()
+
+
+def test_cells_like_those_of_other_folds_as_altered_copies_are_told_of_and_others_not(tmp_path):
+    import io
+
+    from PIL import Image
+
+    write_folder(tmp_path / "cells", 120, seed=3)
+    cells, said = replace(load_dataset(tmp_path / "cells"), groups=None), []
+    quick = QUICK | {"network": "dna-content", "say": said.append}
+    assert not any("look like" in limit for limit in train(cells, tmp_path / "once", **quick).card["limits"])
+    twins = []
+    for image in (cells.images[:, 0] / cells.images.max() * 255).astype(np.uint8):
+        file = io.BytesIO()
+        Image.fromarray(image[::-1]).save(file, "JPEG", quality=90)
+        twins.append(np.asarray(Image.open(file))[np.newaxis] / np.float32(255))
+    twice = NucleusDataset(
+        "twice",
+        np.concatenate([cells.images, twins]),
+        np.tile(cells.labels, 2),
+        cells.classes,
+        np.arange(240).astype(str),
+        "twice-1",
+        "simulated",
+    )
+    assert not any("look like" in line for line in said)
+    limits = train(twice, tmp_path / "twice", **quick).card["limits"]
+    assert any("% of the nuclei look like one of another fold" in limit for limit in limits)
+    assert any("look like" in line for line in said)
 
 
 def test_crops_that_overlap_stay_on_one_side_and_where_they_cannot_the_card_says_so(cells):
