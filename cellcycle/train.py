@@ -204,6 +204,10 @@ def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, s
     fold_of = np.zeros(len(marks), np.int64)
     for part in parts:
         fold_of[part.test] = part.fold
+    if absent := [name for k, name in enumerate(cells.classes) if k not in cells.labels]:
+        limits.append(
+            f"No nuclei are of {', '.join(absent)}: trained further on the others, it forgets how to call them."
+        )
     if (share := share_alike(cells.dataset.images, fold_of)) > _MOST_ALIKE:
         limits.append(
             f"{share:.0%} of the nuclei look like one of another fold, as copies saved or turned otherwise do, or one "

@@ -413,6 +413,17 @@ def broken(simulated, tmp_path):
     return folder
 
 
+def test_classes_that_a_model_forgets_when_trained_further_without_them_are_told(cells, trained, tmp_path):
+    some = cells.select(np.isin(cells.labels, [0, 3]))
+    noise = np.random.default_rng(1).normal(0, 0.02, some.images.shape).astype(np.float32)
+    kept = {"labels": some.labels // 3, "classes": ("G1", "M"), "identity": "toy-2"}
+    others, said = replace(some, images=np.clip(some.images + noise, 0, 1), **kept), []
+    again = {"from_model": trained, "n_folds": 2, "epochs": 1, "device": "cpu", "say": said.append}
+    limits = train(others, tmp_path / "further", **again).card["limits"]
+    assert all(any("No nuclei are of S, G2" in line for line in lines) for lines in (said, limits))
+    assert not any("No nuclei are of" in line for line in trained.card["limits"])
+
+
 def test_an_evaluation_says_what_was_left_out_and_which_classes_are_not_there(broken):
     shutil.rmtree(broken / "M")
     answer = CliRunner().invoke(app, ["evaluate", "lr", str(broken), "--skip-unreadable"])
