@@ -797,6 +797,13 @@ def test_rare_classes_are_refused_below_five_and_warned_about_below_twenty():
     assert dataset.check_for_training() == ()
 
 
+def test_g1_and_g2_whose_labels_are_mixed_up_are_told_by_their_light():
+    nuclei = load_dataset("simulated", size_px=32)
+    assert not any("mixed up" in line for line in nuclei.check_for_training())
+    swapped = replace(nuclei, labels=np.array([2, 1, 0, 3])[nuclei.labels])
+    assert any("called G2 have 0.6" in line and "mixed up" in line for line in swapped.check_for_training())
+
+
 def test_a_set_without_groups_warns_that_scores_may_flatter(cells):
     for k in range(30):
         write_cell(cells / PHASES[k % 4] / f"more{k}.tif", 100 + k)
