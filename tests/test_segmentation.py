@@ -22,7 +22,6 @@ from cellcycle.segmentation import (
     measure_crops,
     segment,
 )
-from cellcycle.segmentation.crops import others_in
 from cellcycle.segmentation.fields import _numbered
 from cellcycle.segmentation.ground import ground_of
 
@@ -205,13 +204,6 @@ def test_few_nuclei_in_a_large_noisy_field_are_found(radius, n_nuclei, noise, se
 
 
 @pytest.mark.slow
-def test_a_nucleus_of_six_pixels_whose_rim_the_network_draws_too_wide_is_found_all_the_same():
-    y, x = np.mgrid[:700, :700]
-    light = ndimage.gaussian_filter((np.hypot(y - 100.3, x - 120) < 3).astype(float), 1)
-    assert segment(0.05 + 0.3 * light + np.random.default_rng(0).normal(0, 0.01, light.shape))[100, 120]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_one_nucleus_of_few_photons_is_outlined_not_its_fragments(seed):
     y, x = np.mgrid[:700, :700]
@@ -227,13 +219,6 @@ def test_noise_as_close_as_a_crowd_has_no_nuclei(side, seed):
     y, x = np.mgrid[:side, :side] / side - 0.5
     light = 20 * (0.2 + 0.8 * np.exp(-(y**2 + x**2) / 0.3))
     assert not segment(np.random.default_rng(seed).poisson(light) / 60).any()
-
-
-def test_two_nuclei_that_pass_for_halves_of_a_division_are_told():
-    y, x = np.mgrid[:100, :100]
-    discs = [np.hypot(y - row, x - column) < 12 for row, column in ((32, 36), (66, 64))]
-    labels = find_in_crop(0.05 + 0.4 * ndimage.gaussian_filter(np.sum(discs, axis=0, dtype=float), 1))[1]
-    assert labels.max() == 1 and others_in(labels) == (0, 1)
 
 
 @pytest.mark.slow

@@ -168,9 +168,7 @@ def others_in(labels: np.ndarray) -> tuple[int, int]:
     its nucleus; labels as of `find_in_crop`.
     """
     others, n_others = ndimage.label(labels == 2)
-    n_whole = int((areas_of(clear_border(others))[1:] > (labels == 1).sum() / 3).sum())
-    # About the middle of a picture two nuclei pass for the halves of a division.
-    return n_others, n_whole + _is_pair(labels == 1, n_pieces=2)
+    return n_others, int((areas_of(clear_border(others))[1:] > (labels == 1).sum() / 3).sum())
 
 
 def _shows_several(pixels: np.ndarray) -> bool:
@@ -240,12 +238,12 @@ def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
     return row | {"is_pair": _is_pair(labels == 1)}, labels
 
 
-def _is_pair(mask: np.ndarray, n_pieces: int = 1) -> bool:
-    """Say whether a mask (H, W) of so many pieces is two round nuclei, parted by its waist if it is of one."""
+def _is_pair(mask: np.ndarray) -> bool:
+    """Say whether a mask (H, W) of one piece is parted into two round nuclei by its waist."""
     mask = np.pad(mask[ndimage.find_objects(mask.astype(np.uint8))[0]], 2)
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), _WAIST_SMOOTHING_PX)
     tops, n_tops = ndimage.label(h_maxima(depth, _WAIST * depth.max()), EIGHT)
-    if n_tops != 2 or ndimage.label(mask)[1] != n_pieces:
+    if n_tops != 2 or ndimage.label(mask)[1] != 1:
         return False
     parts = watershed(-depth, tops, mask=mask)
     places = [np.argwhere(parts == label) for label in (1, 2)]

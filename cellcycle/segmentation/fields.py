@@ -110,13 +110,12 @@ def find_in_field(
         survey = survey_field(pixels, pixel_size_um, diameter_px)
         if survey is None:
             return np.zeros(pixels.shape, dtype=np.int32)
-        # What stands out but is no nucleus to the network is outlined all the same, for the flags to judge.
-        for find in (_by_network, _by_watershed)[segmentation == "classical" :]:
-            labels = _numbered(find(pixels, survey, tile_px))
-            give_back(pixels)
-            labels = _without_ground(pixels, _without_glow(pixels, _without_noise(pixels, labels)))
-            if labels.any():
-                break
+        labels = _by_network(pixels, survey, tile_px) if segmentation == "trained" else None
+        if labels is None or not labels.any():
+            # What stands out but is no nucleus to the network is outlined all the same, for the flags to judge.
+            labels = _by_watershed(pixels, survey, tile_px)
+        give_back(pixels)
+        labels = _without_ground(pixels, _without_glow(pixels, _without_noise(pixels, _numbered(labels))))
         labels = joined_sisters(pixels, labels)
         if labels.max() > MOST_NUCLEI:
             raise ImageError("the image", f"it shows more than {MOST_NUCLEI:,} objects", "cut it into smaller fields")
