@@ -543,8 +543,14 @@ def some_fields(folder):
 
 
 def files_in(folder):
-    """Return names and sizes of all files, those that go away meanwhile as empty."""
-    return {file: os.path.exists(file) and file.stat().st_size for file in folder.rglob("*")}
+    """Return names and sizes of all files, whatever goes away meanwhile as empty."""
+    found = {}
+    for at, folders, inside in os.walk(folder):
+        for file in (os.path.join(at, name) for name in folders + inside):
+            found[file] = 0
+            with contextlib.suppress(FileNotFoundError):
+                found[file] = os.stat(file).st_size
+    return found
 
 
 @pytest.mark.slow
