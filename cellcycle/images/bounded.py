@@ -81,14 +81,17 @@ def read_bounded(function, path, *arguments):
     # What is no file, or may not be opened, has no size.
     signature_of(Path(path))
     seconds, megabytes = limits_of(bytes_of(path))
+    task = function, path, *arguments
     try:
         # Limits of a process, and its standard error, are those of all its threads: only the first sets them.
         if threading.current_thread() is threading.main_thread():
             with _alarm(seconds), _memory(megabytes):
                 if judge(path):
                     return function(path, *arguments)
+        else:
+            task = read_bounded, *task
         with _one_at_a_time:
-            return _child(seconds, megabytes)(read_bounded, function, path, *arguments)
+            return _child(seconds, megabytes)(*task)
     except _OutOfTime:
         raise ImageError(path, f"it takes more than {seconds:.0f} s to read", "export it again") from None
     except LimitError as error:
