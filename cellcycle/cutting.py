@@ -4,6 +4,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.transform import resize
 
+from cellcycle.segmentation.regions import border_of
+
 # The glow of a neighbour reaches this far beyond its outline, in diameters of the nucleus in question.
 _PAINT_REACH = 0.06
 
@@ -69,8 +71,3 @@ def fitted(images: np.ndarray, size_px: int) -> np.ndarray:
         square[top : top + height, left : left + width] = images[at]
         made[at] = square if side == size_px else resize(square, (size_px, size_px), anti_aliasing=True)
     return made
-
-
-def border_of(plane: np.ndarray) -> np.ndarray:
-    """Return the outermost pixels of a plane (H, W)."""
-    return np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])

@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 
 from cellcycle.arrays import as_crops
-from cellcycle.cutting import border_of, cut_nucleus, fitted
+from cellcycle.cutting import cut_nucleus, fitted
 from cellcycle.errors import SettingError, check_choice, check_size, check_whole
 from cellcycle.grain import GRAIN, GRAIN_AMOUNTS, grain_columns
 from cellcycle.nuclei import Anchor, Nuclei, Scale, fit_anchor
 from cellcycle.scale import nuclei_of
 from cellcycle.segmentation.crops import measure_crops, stained
 from cellcycle.segmentation.measurements import READABLE
+from cellcycle.segmentation.regions import border_of
 from cellcycle.stain import anchored
 
 SURROUNDINGS = ("kept", "painted")

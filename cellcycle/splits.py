@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cellcycle.errors import DataError, check_whole
+from cellcycle.segmentation.regions import border_of
 
 # An image is known again by so much of its middle, if that has so many values.
 _MIDDLE_PX, _LEAST_VALUES, _LEAST_NOISE = 24, 16, 0.02
@@ -190,7 +191,7 @@ def share_alike(images, fold_of) -> float:
 
 def _round(image: np.ndarray) -> np.ndarray:
     """Return how light (H, W) differs along circles about a nucleus, of length 1: its waves (angles, radii) complex."""
-    light = gaussian_filter(image - np.median(np.concatenate([image[[0, -1]].ravel(), image[:, [0, -1]].ravel()])), 1)
+    light = gaussian_filter(image - np.median(border_of(image)), 1)
     above = np.clip(light - light.max() / 4, 0, None)
     if not above.any():
         return np.zeros((len(_ANGLES) // 2 + 1, len(_RADII)), np.complex64)

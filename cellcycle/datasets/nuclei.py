@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from cellcycle.arrays import as_crops
-from cellcycle.cutting import border_of
 from cellcycle.errors import DataError, check_whole
+from cellcycle.segmentation.regions import border_of
 
 # Images of a class below which a model cannot be trained and judged, and below which its scores say little.
 FEWEST, FEW = 5, 20

@@ -17,7 +17,7 @@ from cellcycle.segmentation.measurements import (
     measure_nucleus,
     plateau_of,
 )
-from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, block_means, without_holes
+from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, block_means, border_of, without_holes
 from cellcycle.segmentation.survey import otsu
 
 _SMOOTHING_SHARE = 0.02
@@ -174,7 +174,7 @@ def others_in(labels: np.ndarray) -> tuple[int, int]:
 def _shows_several(pixels: np.ndarray) -> bool:
     """Say whether a picture shows several whole nuclei of like size, apart or touching each other."""
     labels = segment(pixels)
-    inside = np.setdiff1d(labels, np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1], [0]]))
+    inside = np.setdiff1d(labels, np.append(border_of(labels), 0))
     if len(inside) < 2:
         return False
     areas = areas_of(labels)[inside]

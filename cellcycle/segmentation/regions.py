@@ -80,6 +80,11 @@ def contrast_of(pixels: np.ndarray) -> float:
     return float(high - low)
 
 
+def border_of(plane: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of a plane (H, W)."""
+    return np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
+
+
 def largest_piece(mask: np.ndarray) -> np.ndarray:
     """Return the largest connected piece of a mask (H, W) bool."""
     pieces, n_pieces = ndimage.label(mask)

@@ -67,9 +67,9 @@ def survey_field(
         return None
     survey, signals = _first_look(pixels, windows, pixel_size_um, diameter_px, threshold_of)
     sample = np.concatenate([signal.ravel() for signal in signals])
-    threshold = threshold_of(sample)
-    if has_objects(sample, threshold) or has_objects(sample, otsu(sample)):
-        ceiling = _noise_ceiling(sample[sample <= otsu(sample)])
+    threshold, linear = threshold_of(sample), otsu(sample)
+    if has_objects(sample, threshold) or has_objects(sample, linear):
+        ceiling = _noise_ceiling(sample[sample <= linear])
     else:
         # Where nuclei cover a tiny part of the field, these thresholds fall into the noise: nearly all is dark.
         survey, signals = _first_look(pixels, windows, pixel_size_um, diameter_px, _noise_ceiling)
