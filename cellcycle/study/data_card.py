@@ -59,7 +59,7 @@ def picture_block() -> str:
     in_s = found["is_right"][found["phase"] == "S"]
     return textwrap.fill(
         "*A simulated field, as `cellcycle predict` draws it: G1 blue, S orange, G2 green. Of its "
-        f"{len(found)} nuclei {found['is_right'].sum()} are called right, of the {len(in_s)} in S {in_s.sum()}. "
+        f"{len(found)} nuclei, {found['is_right'].sum()} are called correctly; of the {len(in_s)} in S, {in_s.sum()}. "
         "[Real cells](docs/evidence.md) may fare worse.*",
         120,
     )

@@ -90,13 +90,13 @@ def headline(simulated: pd.DataFrame, told: pd.DataFrame, still: str, real: pd.D
     absolute, scaled = (real[real["intensities"] == kind]["balanced accuracy"] for kind in ("absolute", "per image"))
     networks, others = scaled.drop("best"), absolute.drop(["best", "DNA content"])
     sentences = (
-        f"Worse than DNA content by at least one score: {worse}. Better by one: {', '.join(ahead) or 'none'}. "
-        f"Corrected for {told.size} comparisons (Bonferroni), {still}. *best* was made with such cells in view.",
-        f"Trained on real cells (Jurkat; G1, S and G2 are gates on that channel) *best* has a balanced accuracy of "
-        f"{absolute['best']}, the study's networks of {others.min()} to {others.max()}, DNA content of "
+        f"Worse than DNA content on at least one score: {worse}. Better on one: {', '.join(ahead) or 'none'}. "
+        f"Corrected for {told.size} comparisons (Bonferroni), {still}. *best* was designed with such cells in view.",
+        f"Trained on real cells (Jurkat; G1, S and G2 are gates on this channel), *best* reaches a balanced accuracy of "
+        f"{absolute['best']}, the study's networks {others.min()} to {others.max()}, DNA content "
         f"{absolute['DNA content']}.",
-        f"With every picture scaled by itself *best*, which still measures DNA against the background, has "
-        f"{scaled['best']}; the study's networks, which see the picture alone, {networks.min()} to {networks.max()}.",
+        f"With every picture scaled by itself, *best*, which still measures DNA against the background, reaches "
+        f"{scaled['best']}; the study's networks, which see only the picture, {networks.min()} to {networks.max()}.",
     )
     lines = (textwrap.fill(f"- {sentence}", 120, subsequent_indent="  ") for sentence in sentences)
     return "\n".join([f"{markdown_table(table)}\n", *lines])
