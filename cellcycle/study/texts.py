@@ -118,11 +118,11 @@ def trust_table() -> pd.DataFrame:
 
 
 def altered_table() -> pd.DataFrame:
-    """Return in what share of real fields each change that a program made to them is told."""
+    """Return in what share of real fields each change that a program made to them is flagged."""
     rows = pd.read_csv(files.repository() / ALTERED)
     shares = rows["told"] / rows["fields"]
     ends = zip(shares, *wilson(shares.to_numpy(), rows["fields"].to_numpy()), strict=True)
-    shown = pd.DataFrame({"fields": rows["fields"].astype(str), "told": [str(Estimate(*of)) for of in ends]})
+    shown = pd.DataFrame({"fields": rows["fields"].astype(str), "flagged": [str(Estimate(*of)) for of in ends]})
     return shown.set_axis(rows["change"]).rename_axis("change")
 
 
