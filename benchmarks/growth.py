@@ -144,10 +144,10 @@ def told(table: pd.DataFrame) -> str:
     within = "none is" if steepest <= 1.05 else f"the steepest, {steepest:.2f}, is"
     about = table.iloc[0]
     facts = (
-        f"Measured with one process on a machine of {about['machine']}, {about['date']}, beside other work; recorded",
-        "in `data/results/growth.csv`. Slopes are those between the two largest points on logarithms, where the start",
-        f"of the program counts least; 1 is proportional, at most 1.05 was asked: {within} beyond it. Fields of one",
-        "call, nuclei of one field, pixels about the same nuclei:",
+        f"Measured with one process on a machine of {about['machine']}, {about['date']}, beside other work;",
+        "recorded in `data/results/growth.csv`. Slopes are those between the two largest points on logarithms, where",
+        f"the start of the program counts least. 1 is proportional; at most 1.05 was asked, and {within} beyond it.",
+        "The series are fields of one call, nuclei of one field, and pixels around the same nuclei:",
     )
     return "\n".join([*facts, "", *rows])
 

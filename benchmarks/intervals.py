@@ -101,9 +101,9 @@ def told(record: pd.DataFrame) -> str:
     within, between = (_range(100 * record.loc[which, "differences"]) for which in (~is_own & ~is_single, is_own))
     by_wells = " | ".join(f"shares, wells differ by {by:g} | differences" for by in sorted(set(record["wells_differ"])))
     return "\n".join([
-        f"Simulated, {within} % of the intervals of 95 % hold the true difference of conditions that share their",
-        f"plates, in two wells or more of each, and {between} % where each has a plate of its own. In %, from the",
-        f"lowest design to the highest, of {_range(record['experiments'])} experiments each",
+        f"In simulations, {within} % of the 95 % intervals hold the true difference of conditions that share their",
+        f"plates, in two wells or more of each, and {between} % where each has a plate of its own. The table has these",
+        f"parts in %, from the lowest design to the highest, of {_range(record['experiments'])} experiments each",
         "(`benchmarks/intervals.py`, recorded with Wilson's intervals in `data/results/intervals.csv`):",
         "",
         f"| plates | wells of each on a plate | plates differ by | {by_wells} |",

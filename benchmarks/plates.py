@@ -58,14 +58,14 @@ def told(record: pd.DataFrame) -> str:
         for (drug, phase), own in record.groupby(["drug", "phase"], sort=False)
     ]
     return "\n".join([
-        f"Of {record['seed'].nunique()} simulated plates, each with two wells of a drug and two of its vehicle",
+        f"Of {record['seed'].nunique()} simulated plates, each with two wells of each drug and two of the vehicle",
         "(`benchmarks/plates.py`, recorded in `data/results/plates.csv`):",
         "",
         "| drug | phase | true effect, points | estimated | inside the interval | interval above 0 |",
         "| --- | --- | --- | --- | --- | --- |",
         *rows,
         "",
-        f"Of {len(held)} intervals of 95 % {held.sum()} hold the true effect.",
+        f"Of these {len(held)} intervals of 95 %, {held.sum()} hold the true effect.",
     ])  # fmt: skip
 
 
