@@ -223,26 +223,26 @@ def measured(record: dict) -> str:
         for name, words in STEPS.items()
     ]
     return "\n".join([
-        f"On {record['machine']}, {record['date']}, load {record['load']} beside other work; by `python -m",
-        "benchmarks.workbench`, recorded in `data/results/workbench.json`; a simulated field of 1,040 px with",
-        f"{record['n_nuclei']} nuclei:",
+        f"Measured on {record['machine']}, {record['date']}, at a load of {record['load']} beside other work,",
+        "by `python -m benchmarks.workbench`; recorded in `data/results/workbench.json`. The field is a simulated one",
+        f"of 1,040 px with {record['n_nuclei']} nuclei:",
         "",
         "| | actions | seconds | of processor |",
         "| --- | --- | --- | --- |",
         *rows,
         "",
-        f"Of {len(said)} starts the server said after {min(said)} to {max(said)} s that it is there, and answered at",
-        f"most {max(later):.2f} s later. Of {given['given']} whole fields of {FIELD_PX} px in one drop, cancelled when",
-        f"{given['done_when_cancelled']} were done and the rest given again, {given['shown']} were shown after",
+        f"In {len(said)} starts the server reported itself ready after {min(said)} to {max(said)} s, and answered at",
+        f"most {max(later):.2f} s later. One drop of {given['given']} whole fields of {FIELD_PX} px was cancelled when",
+        f"{given['done_when_cancelled']} were done, and the rest given again: {given['shown']} were shown after",
         f"{given['wall_s']:.0f} s ({given['cpu_s']:.0f} s of processor; {given['n_nuclei']:,} nuclei), and again",
-        f"{given['reloaded_s']} s after a reload; server and workers then took {given['megabytes']} MB. Over",
+        f"{given['reloaded_s']} s after a reload. Server and workers then took {given['megabytes']} MB. Over",
         f"{network['megabits_a_second']} Mbit/s and {network['latency_ms']} ms the page was usable after",
-        f"{network['loaded_s']} s, a field of {network['megabytes']} MB answered after {network['answered_s']} s.",
+        f"{network['loaded_s']} s, and a field of {network['megabytes']} MB answered after {network['answered_s']} s.",
         "",
         f"A field of {big['side_px']:,} px with {big['n_nuclei']:,} nuclei was answered after {big['answered_s']:.0f}",
         f"s, with at most {big['megabytes']:,} MB in use. Then choosing a bar of the histogram took {big['bar_s']} s,",
         f"going to the end of the table {big['table_end_s']} s, opening the gallery {big['gallery_s']} s, going to its",
-        f"end {big['gallery_end_s']} s and labelling the last nucleus {big['label_s']} s, all drawn.",
+        f"end {big['gallery_end_s']} s and labelling the last nucleus {big['label_s']} s, drawing included.",
     ])  # fmt: skip
 
 
