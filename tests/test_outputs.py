@@ -726,6 +726,8 @@ def test_a_refused_run_leaves_no_new_folder(run, tmp_path):
     refused(run("predict", "bad.png", "--masks", "new/masks"), "bad.png")
     for wrong in ("m.png", "bad.png/m", f"new/more/{'m' * 300}"):
         refused(run("predict", str(MITOSIS), "--overlay", "new", "--masks", wrong), "--masks")
+    few = [MITOSIS, MITOSIS.with_name("M_0003.png")]
+    refused(run("predict", *few, "--slide", "--model", "best", "--output", "rows.csv"), "--slide")
     assert sorted(os.listdir()) == before
     assert run("predict", str(MITOSIS), "--overlay", "new/overlays")[0] == 0
     assert os.listdir("new/overlays") == ["M_0002_phases.png"]

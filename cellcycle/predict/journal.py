@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cellcycle import files
+from cellcycle.errors import SettingError
 from cellcycle.images.remote import at_once, is_url, state_at
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.given import Shared
@@ -188,5 +189,7 @@ class Journal(contextlib.AbstractContextManager):
             self._stream = None
 
     def __exit__(self, kind, *_) -> None:
-        """Keep it where the run was stopped."""
+        """Keep it where the run was stopped, but not where it was refused before any row: it would be so again."""
+        if self.folder is not None and not self._at and kind is not None and issubclass(kind, SettingError):
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._let_go() if kind else self.done()
