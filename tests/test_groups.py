@@ -561,6 +561,16 @@ def test_folders_of_one_image_each_are_told_to_be_read_by_themselves():
     assert not layout(["a/x.tif", "a/y.tif", "b/x.tif"], has_files=False)[1]
 
 
+def test_times_of_one_field_are_told_unless_a_map_tells_them_apart(tmp_path):
+    names = ["TimePoint_1/A01_s1.tif", "TimePoint_2/A01_s1.tif", "TimePoint_2/A01_s2.tif"]
+    assert "2 images are times of one field by their names" in layout(names, has_files=False)[1][-1]
+    rows = "\n".join(f"{name},{name[10]} h" for name in names)
+    (tmp_path / "map.csv").write_text(f"image,condition\n{rows}")
+    plates = ["T1234/A01_s1.tif", "T1235/A01_s1.tif", "T01_s1.tif", "T02_s1.tif"]
+    for _, notes in (layout(names, tmp_path / "map.csv", False), layout(plates, has_files=False)):
+        assert not any("times of one" in note for note in notes)
+
+
 IMAGES = ["p/A01_s1.tif", "p/A01_s2.tif", "p/A02_s1.tif"]
 OME = """<?xml version="1.0" encoding="UTF-8"?>
 <OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Plate ID="Plate:0" Name="trial">

@@ -223,6 +223,30 @@ def test_a_well_of_two_times_counts_for_each_and_what_is_pooled_is_told(tmp_path
     write_report(tmp_path / "r.html", experiment, [tmp_path / "t.csv"])
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "wells of several conditions" in page and "cell line differs within 0h" in page
+    assert "counts anew" not in page
+
+
+TIMES = [
+    {"image": ["A01_s1.tif"] * 2, "planes": ["t 0", "t 1"]},
+    {"image": ["TimePoint_1/A01_s1.tif", "TimePoint_2/A01_s1.tif"]},
+    {"image": ["A01_T0001F001L01A01Z01C01.tif", "A01_T0012F001L01A01Z01C01.tif"]},
+    {"image": ["r01c01f01p01-ch1sk1fk1fl1.tiff", "r01c01f01p01-ch1sk2fk1fl1.tiff"]},
+    {"image": ["A1_1_2020y01m02d_03h04m.tif", "A1_1_2020y01m02d_05h04m.tif"]},
+    {"image": ["x.tif", "y.tif"], "flags": ["same_field"] * 2},
+]
+
+
+@pytest.mark.parametrize("said", TIMES, ids=lambda said: said["image"][1])
+def test_cells_that_count_anew_at_each_time_of_a_condition_are_told(tmp_path, said):
+    def told(condition):
+        parts = [nuclei_of(CONTROL, 40, seed=k, condition=condition.format(k),
+                           **{name: values[k] for name, values in said.items()}) for k in (0, 1)]  # fmt: skip
+        pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
+        experiment = read_experiment([tmp_path / "t.csv"])
+        return "so that intervals are too narrow, in A01" in summary(all_numbers(experiment, 2), experiment)
+
+    assert told("drug")
+    assert "flags" in said or not told("drug {}h")
 
 
 @pytest.mark.slow

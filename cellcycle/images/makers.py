@@ -68,6 +68,11 @@ PART_OF_PLATE = re.compile(
     r"|images?|img|t(?=[ _-]?\d)|xy)(?:[ _-]?0*\d{1,3}(?:[_-]\d{1,3})*)?",
     re.IGNORECASE,
 )
+# What numbers or dates a time of one field; t1, T01 and T1234 may as well be a treatment, a well or a plate.
+TIME = re.compile(
+    r"(?<![A-Za-z])(?:(?i:time)(?:[ _-]?(?i:point))?[ _-]?\d+|T0\d{2,4}|t0\d{1,4}"
+    r"|\d{4}y\d\dm\d\dd_\d\dh\d\dm|\d{2,}d\d\dh\d\dm)(?!\d)|(?<=ch\d)sk\d+(?=fk)"
+)
 # Each channel has its own exposure.
 _EXPOSURE = re.compile(r"[ _-]\d+(?:\.\d+)? ?ms(?=[ _.-]|$)", re.IGNORECASE)
 

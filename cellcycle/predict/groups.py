@@ -14,7 +14,7 @@ import numpy as np
 from cellcycle.confidence.assessment import BY_MARGIN, CHANGED
 from cellcycle.errors import DataError, ImageError, SettingError
 from cellcycle.images.channels import says_stain
-from cellcycle.images.makers import ALONE
+from cellcycle.images.makers import ALONE, TIME
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import Place, folder_of, group_of, places_of, share_no_well, stated_places, whole_path
 from cellcycle.inputs import InputRule
@@ -47,6 +47,7 @@ def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tup
     known = [{"plate": place.plate, "well": place.well} for place in places]
     # The same columns in every row, also where a map says nothing.
     columns = [row | own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
+    notes += _notes_on_times(paths, columns)
     called: dict[str, str] = {}  # one folder may be named in several ways
     folders = [called.setdefault(os.path.dirname(whole_path(path)), folder_of(path)) if has_files
                else os.path.dirname(path) for path in paths]  # fmt: skip
@@ -100,6 +101,17 @@ def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
     if stray and any(place.rule and not (place.well and place.is_stated) for place in places):
         notes.append(f"{len(stray)} of {len(paths)} images have no well, such as {shown_name(stray[0])}")
     return notes
+
+
+def _notes_on_times(paths: list[str], columns: list[dict]) -> list[str]:
+    """Return a note where images are times of one field by their names, and no map tells them apart."""
+    fields = defaultdict(set)
+    for path, own in zip(paths, columns, strict=True):
+        fields[TIME.sub("", path), repr(own)].add(path)
+    again = [sorted(of) for of in fields.values() if len(of) > 1]
+    note = f"{sum(map(len, again))} images are times of one field by their names, such as "
+    remedy = "each nucleus counts anew in each: give one time, or a map whose condition tells them apart"
+    return [f"{note}{' and '.join(map(shown_name, again[0][:2]))}: {remedy}"] if again else []
 
 
 def _rows_of_map(plate_map: Path, images: list[Given], places: list[Place], has_files: bool) -> tuple[list, list[str]]:

@@ -4,6 +4,7 @@ import html
 
 import numpy as np
 
+from cellcycle.images.makers import TIME
 from cellcycle.phases import S_BY_DNA
 from cellcycle.predict.priors import MANY_MITOSES
 from cellcycle.report.numbers import LEFT_OUT, NO_CONDITION, Experiment, is_spoilt
@@ -94,6 +95,7 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     flagged = {name: nuclei["flags"].str.contains(name).groupby(nuclei["unit"]).mean() for name in LEFT_OUT[1:]}
     open_m = nuclei["review"].str.contains(MANY_MITOSES).groupby(nuclei["unit"]).any()
     elsewhere = nuclei["flags"].str.contains("other_g1_peak").groupby(nuclei["unit"]).any()
+    again = (_is_at_several_times(nuclei) | nuclei["flags"].str.contains("same_field")).groupby(nuclei["unit"]).any()
     fitted = nuclei[nuclei["dna_copies"].notna()]
     faint = fitted.groupby("unit")["g1_quality"].min() < LEAST_QUALITY
     counted = experiment.nuclei[experiment.nuclei["kind"] == "field"]
@@ -104,6 +106,8 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
         "no G1 peak could be told, so that larger nuclei, of other cells too, may pass for G2": by_picture,
         "more nuclei look mitotic than in a growing culture: those above a tenth are estimated, but have no call and "
         "are not counted; for cells arrested in M predict with --prior equal": open_m,
+        "images show nuclei of another, as its time, plane or copy: each counts anew, so that intervals are too narrow":
+        again,
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
            for name, shares in flagged.items()},
         "rims are far wider than elsewhere, as out of focus": rims > _BLURRED * rims.median(),
@@ -132,6 +136,13 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     if len(models) > 1:
         told.append(f"{' and '.join(models)} answered for different images: their shares do not compare")
     return told
+
+
+def _is_at_several_times(nuclei):
+    """Return which nuclei are of a field that their arm has several pictures of: by what was read, or by names."""
+    field = nuclei["image"].map({image: TIME.sub("", image) for image in set(nuclei["image"])})
+    picture = nuclei["image"] + "\n" + nuclei["channel"] + "\n" + nuclei["planes"]
+    return picture.groupby([nuclei["arm"], nuclei["plate"], field]).transform("nunique") > 1
 
 
 def _on_other_plates(experiment: Experiment) -> list[str]:
