@@ -243,7 +243,7 @@ def test_cells_that_count_anew_at_each_time_of_a_condition_are_told(tmp_path, sa
                            **{name: values[k] for name, values in said.items()}) for k in (0, 1)]  # fmt: skip
         pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
         experiment = read_experiment([tmp_path / "t.csv"])
-        return "so that intervals are too narrow, in A01" in summary(all_numbers(experiment, 2), experiment)
+        return "so intervals are too narrow, in A01" in summary(all_numbers(experiment, 2), experiment)
 
     assert told("drug")
     assert "flags" in said or not told("drug {}h")
