@@ -106,7 +106,7 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
         "no G1 peak could be told, so that larger nuclei, of other cells too, may pass for G2": by_picture,
         "more nuclei look mitotic than in a growing culture: those above a tenth are estimated, but have no call and "
         "are not counted; for cells arrested in M predict with --prior equal": open_m,
-        "nuclei are shown again, by a time, plane or copy of their field: each counts anew, so intervals are too narrow":
+        "nuclei are shown again by a time, plane or copy of their field: each counts anew, so intervals are too narrow":
         again,
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
            for name, shares in flagged.items()},
