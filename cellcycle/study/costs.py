@@ -66,14 +66,14 @@ def training_block() -> str:
     many, minutes = found["many"], pd.read_csv(files.repository() / MINUTES)["anew_s"].sum() / 60
     aims = {"fold / steps": table["fold / steps"].le(1.1), "two folds": table["two folds"].ge(1.8)}
     aims["tutorial / ours"] = table["tutorial / ours"].ge(np.where(table["side, px"] == "300", 4, 2.5))
-    reached = ", ".join(f"{name} in {met.sum()}" for name, met in aims.items())
+    reached = ", ".join(f"{name} {met.sum()}" for name, met in aims.items())
     sentences = (
-        f"Of {len(table)} rows the aims are reached so: {reached}.",
+        f"Of the {len(table)} rows, so many reach each aim: {reached}.",
         _at_full_size(rows),
         f"An epoch of `best` on {many['nuclei']:,} nuclei of 64 px, on disk, takes {many['epoch_s'] / 60:.0f} minutes "
         f"of one core and {many['memory_gb']} GB of memory.",
-        f"All notebooks anew (`make study FRESH=1`), two at a time, took {minutes:.0f} minutes added up, so at least "
-        f"{minutes / 2:.0f} on two cores; 45 were aimed at.",
+        f"Running all notebooks anew (`make study FRESH=1`), two at a time, took {minutes:.0f} minutes in sum, so at "
+        f"least {minutes / 2:.0f} on two cores; the aim was 45.",
     )
     return f"{markdown_table(table)}\n\n{textwrap.fill(' '.join(sentences), 120)}"
 
@@ -89,9 +89,9 @@ def _at_full_size(rows: list[dict]) -> str:
             overs.append(f"{over:.2f}")
             tutorials.append(f"{row['tutorial / ours'] * row['fold / steps'] / over:.1f}")
     return (
-        f"With the {epochs} epochs of the profile `paper` at {size_px} px fold / steps would be at least "
-        f"{' and '.join(overs)}, tutorial / ours at most {' and '.join(tutorials)} (extrapolated, as if all that is "
-        f"above 1 were done once a fold)."
+        f"With the {epochs} epochs of the profile `paper` at {size_px} px, fold / steps would be at least "
+        f"{' and '.join(overs)}, tutorial / ours at most {' and '.join(tutorials)} (extrapolated, as if the whole part "
+        f"above 1 were spent once a fold)."
     )
 
 

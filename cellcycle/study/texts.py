@@ -202,10 +202,10 @@ def beside_print_best(records: dict[str, Record]) -> str:
             # No comma inside a name: these stand in a list.
             scores = {n.replace(",", ""): comparisons.decided(row, verdict) for n, row in table.iterrows()}
             named = [f"{name} ({score})" for name, score in scores.items() if score != "no score"]
-            called = f"called {how}, " if verdict == "better" else ""
+            called = f"called {how}, it is " if verdict == "better" else ""
             said.append(f"{called}decidedly {verdict} than {', '.join(named) or 'none'}")
     by_chance = f"Of {table.size} comparisons each way one in twenty is decided by chance alone."
-    return f"{best}, the best in print by macro F1, is here, {'; '.join(said)}. {by_chance}"
+    return f"{best} is the best in print by macro F1. Here, {'; '.join(said)}. {by_chance}"
 
 
 def beside_dna_content(records: dict[str, Record]) -> tuple[pd.DataFrame, str]:
