@@ -219,9 +219,9 @@ def aims_told(found: list[tuple[Record, dict]]) -> str:
     """Return how many aims were met, which were not, and among how many models was chosen, as sentences."""
     missed = missed_aims(found)
     return (
-        f"Before training {len(AIMS)} aims were set for these scores; {len(AIMS) - len(missed)} are met by the value, "
-        f"whatever its interval. Missed: {'; '.join(missed) or 'none'}. What ships was chosen among "
-        f"{len(_candidates())} trained models in view of these scores, which may so flatter it."
+        f"Before training, {len(AIMS)} aims were set for these scores; {len(AIMS) - len(missed)} are met by the value, "
+        f"whatever its interval. Missed: {'; '.join(missed) or 'none'}. The models that ship were chosen among "
+        f"{len(_candidates())} trained ones in view of these scores, which may therefore flatter them."
     )
 
 
