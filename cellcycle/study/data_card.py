@@ -36,8 +36,9 @@ def samples_block() -> str:
     crops_right = (crops["call"] == [Path(image).parent.name for image in crops["image"]]).sum()
     right = sample_field()["is_right"]
     return textwrap.fill(
-        f"Of the {len(crops)} crops, each by its picture alone and without a pixel size, `auto` calls {crops_right} "
-        f"right; of the {len(right)} nuclei of the field, read against its G1 peak, {right.sum()}.",
+        f"Of the {len(crops)} crops, `auto` calls {crops_right} correctly, each by its picture alone and without a "
+        f"pixel size. Of the {len(right)} nuclei of the field, read against its G1 peak, it calls {right.sum()} "
+        "correctly.",
         120,
     )
 
