@@ -144,7 +144,7 @@ def measured(record: dict) -> str:
         f"The server answered {record['start_s']} s after its start; it and its workers then took",
         f"{record['megabytes']} MB. Of {half['opened']} half-open connections {half['open_after_15_s']} were open",
         f"after 15 s; meanwhile others were answered in {half['others_answered_s']} s. Of {wrong['tried']} wrong",
-        f"passwords in one burst {wrong['looked_at']} were looked at.",
+        f"passwords in one burst {wrong['looked_at']} were checked.",
         "",
         f"Of {fuzz['n_mutants']:,} broken files of {fuzz['n_kinds']} kinds and {fuzz['n_crafted']} crafted ones",
         f"(`make fuzz`) {everything['read']:,} were read, {everything['refused']:,} refused in one line, and",
