@@ -52,7 +52,7 @@ def energy_block(root=None) -> str:
         shown[f"Wh at {watts} W a core"] = (watts * table["core_h"]).map("{:.1f}".format)
     litres = [f"{watts * table.loc['all', 'core_h'] / _LITRE_TO_BOILING_WH:.2g}" for watts in WATTS_A_CORE]
     return (
-        f"Assumed: {low} to {high} W for one busy core. In all, this is the energy that warms {litres[0]} to "
+        f"Assumed: {low} to {high} W for one busy core. In all, this energy warms {litres[0]} to "
         f"{litres[1]} litres of water from 20 °C to boiling.\n\n{markdown_table(shown.rename_axis('models'))}"
     )
 
