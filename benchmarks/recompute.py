@@ -140,8 +140,8 @@ def printed_verdicts() -> dict[str, dict[str, str]]:
     # A sentence may go on in an indented line.
     lines = text.split("<!-- FINDINGS -->")[1].split("<!-- /FINDINGS -->")[0].replace("\n  ", " ").splitlines()
     found = {}
-    for line in (line for line in lines if ", beside DNA content: " in line):
-        what, told = line.removeprefix("- ").rstrip(".").split(", beside DNA content: ")
+    for line in (line for line in lines if ", compared with DNA content: " in line):
+        what, told = line.removeprefix("- ").rstrip(".").split(", compared with DNA content: ")
         of = {v: told.split(f"{v}: ")[1].split(";")[0] for v in ("better", "worse", "undecided")}
         what = next(s for s in SCORES if s.lower() == what.lower())
         of = {v: names.replace("8, plain", "8 plain").split(", ") for v, names in of.items()}

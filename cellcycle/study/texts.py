@@ -180,7 +180,7 @@ def findings(table: pd.DataFrame, still: str, of_print: str) -> str:
         # No comma inside a name: these stand in a list.
         verdicts = table[score].str.split().str[-1].rename(lambda name: name.replace(",", ""))
         said = [f"{v}: {', '.join(verdicts.index[verdicts == v]) or 'none'}" for v in ("better", "worse", "undecided")]
-        lines.append(f"- {score[0].upper()}{score[1:]}, beside DNA content: {'; '.join(said)}.")
+        lines.append(f"- {score[0].upper()}{score[1:]}, compared with DNA content: {'; '.join(said)}.")
     by_chance = f"- Of these {table.size} comparisons one in twenty is decided by chance alone"
     lines.append(f"{by_chance}; corrected for that (Bonferroni), {still}.")
     lines.append(f"- {of_print}")
