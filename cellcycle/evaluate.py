@@ -153,7 +153,8 @@ def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
     if fitted is not None:
         probabilities, thresholds = with_temperature(probabilities, fitted.temperature), fitted.thresholds
     known = trained_images(checkpoint)
-    seen = tuple(map(str, dataset.sample_ids[are_among(dataset.known_by(), known)])) if known else ()
+    marks = np.column_stack([dataset.known_by(), dataset.fields_known_by()]) if known else np.empty((len(dataset), 0))
+    seen = tuple(map(str, dataset.sample_ids[are_among(marks, known)]))
     found = Evaluation(dataset, checkpoint.classes, labels, probabilities, seen, thresholds)
     if output is not None:
         write_evaluation(found, Path(output))
@@ -302,5 +303,6 @@ def report(found: Evaluation) -> str:
     if found.dataset.fields and set(PHASES) <= set(found.classes):
         lines.append("Called as if phases were equally frequent: predict calls fields so with --prior equal.")
     if found.trained_on:
-        lines.append(f"The model was trained on {len(found.trained_on)} of these images: its scores flatter it.")
+        what = "nuclei, or others of their images" if found.dataset.fields else "images"
+        lines.append(f"The model was trained on {len(found.trained_on)} of these {what}: its scores flatter it.")
     return "\n".join([f"{scores['n']} nuclei of {found.dataset.name}", *lines])

@@ -140,7 +140,7 @@ def train(
 
         def write_more(work: Path) -> None:
             write_evaluation(judged, work / "held_out.csv")
-            write_trained_images(work, plan.known if is_kept else plan.known.union(*plan.marks))
+            write_trained_images(work, plan.known if is_kept else plan.learned)
 
         # Another may have been put there in the meantime.
         _is_there(output, identity, force)
@@ -162,15 +162,15 @@ class _Cells:
 class _Plan:
     """Which nuclei are held out together (`parts`, and the fold of each), which of them are scored, and what limits it.
 
-    `marks` are the nuclei's own, a row each, `known` those that the model to train further has learned from.
+    `known` are marks of what the model to train further has learned from, `learned` these and those of all nuclei.
     """
 
     parts: list[Fold]
     fold_of: np.ndarray
     scored: np.ndarray
     limits: list[str]
-    marks: np.ndarray
     known: set[str]
+    learned: set[str]
 
 
 def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, intensity: str, network, say) -> _Cells:
@@ -196,18 +196,19 @@ def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, inte
 
 def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, say) -> _Plan:
     """Deal nuclei out to folds; what the model to train further has learned from is held out of nothing."""
-    marks, known = cells.dataset.known_by(), set() if start is None else trained_images(start)
+    marks, fields = cells.dataset.known_by(), cells.dataset.fields_known_by()
+    known = set() if start is None else trained_images(start)
     scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
     parts, limits = folds_of(cells.dataset, marks, n_folds, seed)
     if len(scored) < len(marks):
         limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score has them.")
+    if not known.isdisjoint(fields[scored]):
+        limits.append(f"{start.name} had learned from other nuclei of the same images: the scores flatter.")
     fold_of = np.zeros(len(marks), np.int64)
     for part in parts:
         fold_of[part.test] = part.fold
     if absent := [name for k, name in enumerate(cells.classes) if k not in cells.labels]:
-        limits.append(
-            f"No nuclei are of {', '.join(absent)}: trained further on the others, it forgets how to call them."
-        )
+        limits.append(f"No nuclei are of {', '.join(absent)}: trained further on the others, it forgets to call them.")
     if (share := share_alike(cells.dataset.images, fold_of)) > _MOST_ALIKE:
         limits.append(
             f"{share:.0%} of the nuclei look like one of another fold, as copies saved or turned otherwise do, or one "
@@ -216,7 +217,7 @@ def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, s
     # That no groups are known was said.
     for limit in limits[not cells.dataset.has_stated_groups :]:
         say(limit)
-    return _Plan(parts, fold_of, scored, limits, marks, known)
+    return _Plan(parts, fold_of, scored, limits, known, known.union(*marks, fields))
 
 
 def _target(output, data) -> Path:

@@ -25,7 +25,7 @@ from cellcycle.cli import app, main
 from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.ending import in_options
 from cellcycle.errors import CheckpointError, DataError, SettingError
-from cellcycle.evaluate import evaluate
+from cellcycle.evaluate import evaluate, report
 from cellcycle.images import write_image
 from cellcycle.inputs import Inputs, prepare
 from cellcycle.predict import predict
@@ -509,6 +509,26 @@ def test_a_model_of_labelled_fields_predicts_fields(tmp_path):
         with warnings.catch_warnings(action="ignore"):
             other = predict(str(tmp_path / "field.tif"), **of_another)
         assert other["review"].str.contains("changed_picture").all()
+
+
+def test_scores_of_other_nuclei_of_the_images_that_a_model_learned_from_are_told_to_flatter(tmp_path):
+    from cellcycle.simulation import simulate_field
+
+    made = simulate_field((420, 420), 70, 44)
+    write_image(tmp_path / "field.tif", made.image, made.pixel_size_um)
+    halves = made.truth[["centroid_y_px", "centroid_x_px"]].assign(image="field.tif")
+    halves["label"] = np.where(np.arange(len(halves)) % 4 < 2, "large", "small")
+    for k, name in enumerate(("first.csv", "second.csv")):
+        halves[k::2].to_csv(tmp_path / name, index=False)
+    quick, said = QUICK | {"network": "logistic", "on_error": "skip"}, []
+    model = train(tmp_path / "first.csv", tmp_path / "model", **quick)
+    again = evaluate(model, tmp_path / "second.csv", on_error="skip")
+    assert len(again.trained_on) == len(again.labels) > 20
+    assert f"trained on {len(again.labels)} of these nuclei, or others of their images" in report(again)
+    second = train(tmp_path / "second.csv", tmp_path / "next", **quick | {"network": None, "from_model": model},
+                   say=said.append)  # fmt: skip
+    assert second.card["scores"]["held_out"]["n"] == len(again.labels)
+    assert "model had learned from other nuclei of the same images: the scores flatter." in said
 
 
 def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_model(cells, tmp_path):

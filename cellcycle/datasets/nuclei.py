@@ -132,6 +132,14 @@ class NucleusDataset:
 
         return marks_of(self.images)
 
+    def fields_known_by(self) -> np.ndarray:
+        """Return by what the field that each nucleus lies in is known again (N,); "" of crops."""
+        from cellcycle.splits import image_fingerprints
+
+        if not self.fields:
+            return np.full(len(self), "")
+        return image_fingerprints([one.pixels[np.newaxis] for one in self.fields])[self.places[:, 0]]
+
     def subsample(self, n_images: int, seed: int = 0, least: int = 4) -> "NucleusDataset":
         """Return about `n_images` images drawn at random, classes in their proportions.
 
