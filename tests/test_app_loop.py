@@ -203,6 +203,19 @@ def test_corrections_are_taken_by_a_name_that_a_spreadsheet_would_run(quick, nam
             assert client.post("/api/corrections", content=table).json()["n"] == 1
 
 
+def test_corrections_of_two_images_of_one_name_are_put_on_neither_unless_told_apart(quick):
+    """Those of another folder would be put on whatever nuclei lie at the same places here."""
+    with visitor(quick) as client:
+        give(client, NUCLEI[0], name="s1.png")
+        for other, status in (("B/s1.png", 400), ("B/s2.png", 200), ("A/./s1.png", 200)):
+            table = f"image,nucleus_id,label\nA/s1.png,1,M\n{other},2,G1\n".encode()
+            answer = client.post("/api/corrections", content=table)
+            assert answer.status_code == status
+            if status == 400:
+                assert "its images A/s1.png and B/s1.png have one name" in answer.json()["detail"]
+                assert not client.post("/api/visit").json()["images"][0]["corrections"]
+
+
 def test_corrections_given_again_go_to_the_plane_of_which_they_were_said(quick, tmp_path):
     field = tifffile.imread(FIELD)[:300, :300]
     tifffile.imwrite(tmp_path / "movie.tif", np.stack([field, field]), imagej=True, metadata={"axes": "TYX"})

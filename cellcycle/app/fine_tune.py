@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -52,7 +52,8 @@ def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, s
 
     An image is known by the hash of its file where the table has it, else by its name, and by the channel and planes
     that a row states; a nucleus as `cellcycle.datasets.fields.nucleus_of` finds it. Rows of other images, and of
-    nuclei that are not there, say nothing. A `DataError` says that the file is no such table.
+    nuclei that are not there, say nothing. A `DataError` says that the file is no such table, or that by its name an
+    image may be one of several in it.
     """
     with worker.told_as("the table", table):
         rows, _ = read_labels(table)
@@ -63,6 +64,10 @@ def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, s
         measured = {name: np.asarray(columns[name], float) for name in _FOUND_BY}
         nuclei = replace(image.nuclei, measured=measured)
         is_named = (hashes == "") & (rows["image"].map(clean_name) == clean_name(image.image))
+        if len(paths := {PurePosixPath(name.replace("\\", "/")) for name in rows["image"][is_named]}) > 1:
+            one, two = sorted(map(str, paths))[:2]
+            finding = f"its images {one} and {two} have one name, and no image_sha256 tells which of them is here"
+            raise DataError("the table", finding, "keep the rows of the one that is meant")
         is_of_it = is_named | (hashes == columns["image_sha256"][0])
         # The same file may be here several times, another channel or time point each.
         read = stated(pd.DataFrame({name: columns[name][:1] for name in READ_COLUMNS})).iloc[0]
