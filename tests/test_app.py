@@ -53,6 +53,7 @@ from cellcycle.predict.command import run_predict
 from cellcycle.predict.extras import Extras
 from cellcycle.predict.overlay import is_overlay
 from cellcycle.review import read_labels
+from cellcycle.simulation import simulate_field
 
 pytestmark = pytest.mark.slow
 SAMPLE = Path(__file__).parent.parent / "data" / "sample"
@@ -265,6 +266,29 @@ def test_images_of_the_page_are_read_together_and_called_by_their_map(site, halv
             assert other.post("/api/visit").json()["has_map"] is False
         assert client.request("DELETE", "/api/map").status_code == 200
         assert sorted(client.post("/api/together").json()["changed"]) == sorted(keys)
+
+
+def test_an_image_that_is_refused_beside_others_is_counted_no_more(site, tmp_path):
+    made, light = simulate_field((420, 420), 45, seed=21), np.random.default_rng(0)
+    other = light.normal(400, 25, made.image.shape)
+    for nucleus in made.truth.itertuples():
+        other[made.labels == nucleus.nucleus_id] += 9000 if nucleus.phase == "S" else 1000
+    for name, pixels in (("x_DAPI.tif", made.image), ("x_EdU.tif", np.rint(other).astype(np.uint16))):
+        write_image(tmp_path / name, pixels, made.pixel_size_um)
+    with visitor(site) as client:
+        _, second = (give(client, tmp_path / name).json()["id"] for name in ("x_DAPI.tif", "x_EdU.tif"))
+        rows = lambda: pd.read_csv(io.StringIO(client.get("/api/nuclei.csv").text))  # noqa: E731
+        before = rows()["image"].value_counts()
+        assert before["x_EdU.tif"] > 20 and second in client.post("/api/together").json()["changed"]
+        assert "give the files of DNA alone" in client.post(f"/api/images/{second}/call").text
+        table = rows()
+        assert table.loc[table["image"] == "x_EdU.tif", "flags"].tolist() == ["unreadable"]
+        assert len(table) == before["x_DAPI.tif"] + 1
+        assert [arm["arm"] for arm in client.get("/api/summary.json").json()] == ["x_DAPI.tif"]
+        # By itself it is no channel.
+        assert client.post("/api/together", params={"each": True}).json()["changed"] == [second]
+        client.post(f"/api/images/{second}/call", params={"each": True}).raise_for_status()
+        assert rows()["image"].value_counts().equals(before)
 
 
 @pytest.mark.parametrize("table", [b"", b"\0\xff", b"PK\x03\x04", b"well,condition\nZ99,a\n", b'"' * 9999,

@@ -19,7 +19,7 @@ from cellcycle.app.guard import Refusal
 from cellcycle.app.models import model_card
 from cellcycle.app.site import Site
 from cellcycle.app.store import PLATE_MAP, Visitor, is_id, labels_of, new_id
-from cellcycle.errors import SettingError
+from cellcycle.errors import ImageError, SettingError
 from cellcycle.files import repository
 from cellcycle.images.formats import IMAGE_SUFFIXES
 from cellcycle.names import clean_name, telling_names
@@ -112,7 +112,13 @@ async def _call(site: Site, visitor: Visitor, request: Request, image: Path):
             # Meanwhile it may have been called otherwise, or removed.
             before = visitor.about(visitor.image(image.name))
             given = {"name": before["name"], "key": before.get("key", "")}
-            return JSONResponse(await site.look(visitor, image, given, model, settings))
+            try:
+                return JSONResponse(await site.look(visitor, image, given, model, settings))
+            except ImageError as error:
+                # Tables and the report would count what it was called before, as of a channel beside that of DNA.
+                await site.work.run(worker.refuse, image / "plane", model, settings, image / before["call"], error)
+                visitor.keep(image, before | {"way": ""})  # to be called again, whatever is asked for next
+                raise
 
 
 async def _correct(site: Site, visitor: Visitor, request: Request, image: Path):

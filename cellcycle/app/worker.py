@@ -172,6 +172,12 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
     }
 
 
+def refuse(plane: Path, model: str, settings: Settings, folder: Path, error: ImageError) -> None:
+    """Put the row of an image that cannot be called in place of the rows of its last call, which was another."""
+    prediction, _ = _predicted(plane, model, settings, error)
+    (folder / "rows.csv").write_text(_rows_as("csv", prediction), "utf-8", newline="")
+
+
 def overlay(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
     """Return the file of `cellcycle predict --overlay`, by what was said of nuclei."""
     with _written(plane, folder, said, "overlay") as (picture,):
