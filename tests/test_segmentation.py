@@ -169,6 +169,25 @@ def test_rings_that_dust_casts_are_no_nuclei_and_nuclei_beside_them_are(seed):
     assert f1(truth, segment((lit * shade / 3 + pixels).astype(np.float32))) > 0.95
 
 
+@pytest.mark.parametrize("times", [4, 8])
+def test_nuclei_are_found_on_ground_that_slopes_by_more_than_they_stand_out(times):
+    pixels, truth = field((400, 500), 24, spacing=3, slope=0, noise=0.005)
+    sloped = pixels + np.linspace(0, 0.4 * times, 500)
+    assert f1(truth, segment(sloped / sloped.max())) > 0.95
+
+
+@pytest.mark.parametrize("counts", [100, 4000])
+def test_nuclei_on_the_slope_of_a_glow_have_too_much_dna_and_are_told(counts):
+    pixels, truth = field((400, 500), 24, spacing=3, slope=0, noise=0)
+    y, x = np.mgrid[:400, :500]
+    glow = 1.5 * np.exp(-((y - 200) ** 2 + (x - 250) ** 2) / (2 * 60**2))
+    lit = [np.random.default_rng(0).poisson(counts * light) / counts / 3 for light in (pixels, pixels + glow)]
+    even, uneven = (measure(light, truth) for light in lit)
+    is_told, excess = uneven["flags"].eq("uneven_ground"), uneven["integrated_dna"] / even["integrated_dna"]
+    assert not even["flags"].str.contains("uneven_ground").any() and 5 < is_told.sum() < len(uneven) / 2
+    assert excess[~is_told].max() < 1.3 and np.median(excess[is_told]) > 1.3
+
+
 def test_a_picture_with_dark_nuclei_on_white_is_told_from_an_empty_one():
     pixels, _ = field((260, 260), 24)
     empty = np.random.default_rng(0).normal(0.5, 0.05, (260, 260)).astype(np.float32)

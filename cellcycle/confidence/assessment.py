@@ -23,7 +23,8 @@ SEVERAL = "several_nuclei"
 # Flags that make a call worth a look.
 SPOILT = (
     BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, NOISY, SEVERAL, "edge", "clump", "debris", "out_of_focus",
-    "saturated", "no_g1_peak", "one_dna_peak", "no_nucleus", "other_g1_peak", "same_field", "unreadable",
+    "saturated", "uneven_ground", "no_g1_peak", "one_dna_peak", "no_nucleus", "other_g1_peak", "same_field",
+    "unreadable",
 )  # fmt: skip
 # Reasons of our own: the call costs more than asking; nine in ten cells of the phase that was called look more like
 # it; what is measured is unlike the cells that the confidence was fitted on; so unlike them that no phase is called.

@@ -15,6 +15,7 @@ REASON_WORDS = {
     "out_of_focus": "out of focus",
     "saturated": "overexposed: its DNA content is too low",
     "hot_pixel": "hot pixels of the camera were taken from it",
+    "uneven_ground": "on the slope of a glow or of uneven light: its DNA content is too high",
     "other_g1_peak": "its well has its G1 peak elsewhere than the plate, does not fit that of the plate, or has many "
     "nuclei with more DNA than G2",
     "same_field": "shown by another image, or part of this one, too: a channel, plane, copy or time of one field",

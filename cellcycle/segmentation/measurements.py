@@ -20,7 +20,7 @@ NUCLEUS_COLUMNS = [
     "area_px", "area_um2", "integrated_dna", "mean_dna", "background", "texture", "skewness",
     "eccentricity", "solidity", "edge_width_px", "flags",
 ]  # fmt: skip
-RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "touching_share", "saturated_share"]
+RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "touching_share", "saturated_share", "ground_slope"]
 # Columns that networks may read, and whether each is an amount, of which they see the logarithm.
 READABLE = dict.fromkeys(("area_px", "area_um2", "integrated_dna", "mean_dna", "edge_width_px"), True)
 READABLE |= dict.fromkeys(("texture", "skewness", "eccentricity", "solidity"), False)
@@ -29,6 +29,9 @@ _REGISTERED: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
 _GLOW = 0.25
 _BACKGROUND = 0.5
 _LEAST_RING_PX = 20
+# Ground is a slope where a plane leaves no more than this of the variance round a nucleus, without the noise: that is
+# smoothed over this share of a diameter.
+_MOST_UNEVEN, _EVENED = 0.1, 0.1
 _LEAST_PLATEAU_PX = 10
 # Of the brightness of the brightest pixels, hot ones aside: where a plateau with noise begins, and what lies below it.
 _TOP_PERCENTILE, _TOP, _NEXT = 99.9, 0.98, 0.94
@@ -175,6 +178,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
         "edge_width_px": _edge_width_px(local, nucleus, away_from_others, mean_dna, max(1.0, diameter / _WIDE_PX)),
         "touching_share": beside.mean() if beside.any() else 0.0,
         "saturated_share": _saturated_share(local[nucleus], plateau),
+        "ground_slope": _slope(local, ring, diameter) * diameter / mean_dna if mean_dna > 0 else 0.0,
         **{name: float(of(local - background, nucleus)) for name, of in _REGISTERED.items()},
     }
 
@@ -208,6 +212,17 @@ def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others, con
         return np.nan
     slope = ndimage.gaussian_gradient_magnitude(local, blur_px)[rim].mean()
     return float(contrast / slope) if slope > 0 else np.nan
+
+
+def _slope(local: np.ndarray, ring: np.ndarray, diameter: float) -> float:
+    """Return how much the ground of a ring (h, w) rises from pixel to pixel; 0 where it is no slope."""
+    at = np.argwhere(ring)
+    if len(at) < _LEAST_RING_PX:
+        return 0.0
+    values = ndimage.gaussian_filter(local, max(1.0, _EVENED * diameter))[ring]
+    plane, left, *_ = np.linalg.lstsq(np.column_stack([at, np.ones(len(at))]), values, rcond=None)
+    is_slope = left.sum() < _MOST_UNEVEN * values.var() * values.size
+    return float(np.hypot(*plane[:2])) if is_slope else 0.0
 
 
 def plateau_of(pixels: np.ndarray, labels: np.ndarray) -> float:
