@@ -23,7 +23,6 @@ KINDS = ("auto", "field", "nucleus")
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong, or that the cells
 # are of a kind whose size tells the model nothing: one nucleus, a few, and the many of a field. Cells of any kind.
 ANY_CELLS_RATIO = 6.0
-# So many nuclei tell a scale.
 LEAST_FOR_SCALE = 8
 _MOST_AREA_RATIOS = ((LEAST_FOR_SCALE, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
 # Crops are usually cut about as wide as those of the training set; if so, the nucleus has a likely area.
@@ -93,7 +92,8 @@ class Nuclei:
     as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and can be true; `stated_um`
     is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that they are from. `n_shown`
     is the number of nuclei in a picture that was said to be a crop of one and is none, else 0; `n_beside` that of
-    others that lie whole in a picture that was taken for a crop, and are not called.
+    others that lie whole in a picture that was taken for a crop, and are not called; `n_bright` that of objects as
+    large as nuclei that were left out as dirt, for they are far brighter.
     `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane itself. `shape`
     and `bit_depth` are those of the plane.
     """
@@ -107,6 +107,7 @@ class Nuclei:
     remark: str = ""
     n_shown: int = 0
     n_beside: int = 0
+    n_bright: int = 0
     picture: Picture | None = field(default=None, repr=False)
     shape: tuple[int, int] = (0, 0)
     bit_depth: int = 0
@@ -228,7 +229,8 @@ def _judged(kind: str, measured, labels, stated_um: float | None, picture: Pictu
     """Return nuclei with flags where the picture was painted over, and with a pixel size that can be true."""
     flags = with_flags(measured["flags"], measured["nucleus_id"], picture.flags(labels))
     measured, is_known, size_um = measured | {"flags": flags}, stated_um is not None, stated_um or np.nan
-    found = Nuclei(kind, measured, labels, size_um, is_known, size_um, remark, picture=picture, shape=labels.shape)
+    seen = {"n_bright": picture.n_bright(measured["area_px"]), "picture": picture, "shape": labels.shape}
+    found = Nuclei(kind, measured, labels, size_um, is_known, size_um, remark, **seen)
     return _with_scale(found, scale) if len(found) else found
 
 

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from cellcycle.images import Plane
 from cellcycle.nuclei import Scale, find_nuclei
+from cellcycle.predict.predictor import Predictor
 from cellcycle.segmentation import filled, measure
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.simulation import SimulationParameters, simulate_field, simulate_nuclei
@@ -101,7 +103,7 @@ def test_the_other_nuclei_stay_as_they_were(name):
     assert len(rest) >= 8
     for column in ("area_px", "integrated_dna", "edge_width_px"):
         np.testing.assert_allclose(near(changed, rest, column), near(plain(), rest, column), rtol=0.05)
-    assert set(near(changed, rest, "flags")) == {""}
+    assert set(near(changed, rest, "flags")) == {""} and changed.n_bright == name.startswith("dirt")
     # Whatever else was found touches what was painted over, and says so.
     away = np.array([min(np.hypot(*(centre - np.array(CENTRES)).T)) for centre in changed.centres])
     assert ((away < 5) | (changed.measured["flags"] != "")).all()
@@ -115,6 +117,16 @@ def test_a_fibre_no_brighter_than_nuclei_is_left_and_flags_those_that_it_crosses
     crossed = [c for c in CENTRES if away[c] < 8]
     assert crossed and set(near(nuclei, crossed, "flags")) == {"debris"}
     assert set(near(nuclei, far_from(fibre > 0.01), "flags")) == {""}
+
+
+@pytest.mark.parametrize("times", [12, 30])
+def test_nuclei_that_are_left_out_as_far_too_bright_are_counted_and_told(times):
+    bright = [CENTRES[k] for k in (4, 21, 27)]
+    counted = np.random.default_rng(0).poisson(counts() + sum(1000 * times * disc(y, x, 11) for y, x in bright))
+    prediction = Predictor().predict(Plane((counted / 65535).astype(np.float32), 16, 0.5, "a.tif"))
+    assert prediction.n_nuclei == 33 and prediction.nuclei.n_bright == 3
+    assert prediction.plane_note.endswith("left out as dirt: 3")
+    assert "dirt" not in Predictor().predict(Plane((counts() / 65535).astype(np.float32), 16, 0.5, "a.tif")).plane_note
 
 
 @pytest.mark.parametrize("order", [1, 3])
@@ -271,6 +283,13 @@ def test_a_row_or_column_of_dead_or_hot_pixels_cuts_no_nucleus(along, value):
 def test_a_dead_column_that_crosses_a_dead_or_hot_row_is_mended_with_it(value):
     over = look_over(np.where(Y == 134, value, np.where(X == 82, 0, counts())).astype(np.float32))
     assert over.painted.keys() == {"hot"} and 0.8 * LEVEL < over.pixels.min() <= over.pixels.max() < 4 * LEVEL
+
+
+@pytest.mark.parametrize("value", [0, 300, 65535])
+def test_a_black_or_white_line_round_a_picture_hides_no_nucleus_that_is_cut(value):
+    framed = counts()[30:, 30:]
+    framed[[0, -1]] = framed[:, [0, -1]] = value
+    assert sum("edge" in flags.split(";") for flags in found(framed).measured["flags"]) == 11
 
 
 def test_a_strip_between_fillings_that_is_no_wider_than_their_edges_is_looked_at():

@@ -40,6 +40,7 @@ LEAST_QUALITY = 0.1
 INVERTED = "it shows dark objects on a bright ground; if those are nuclei, invert it (in ImageJ: Edit > Invert)"
 # The same for every image, so that one line tells it of many.
 EVEN_LIGHT = "uneven light, which its own nuclei tell, is taken out of their DNA (column light)"
+BRIGHT = "objects as large as its nuclei and far brighter, left out as dirt: {}"
 # Finer pixels than this, in um, hold less light each than any that the shipped models learned from.
 _FINEST_UM = 0.3
 # Sizes of a pixel that differ by less are the same, rounded.
@@ -233,7 +234,8 @@ class Predictor:
         values |= {"g1_quality": peak.quality if peak else given.quality if given else np.nan}
         columns = full_columns(nuclei.measured | values, checkpoint.classes, len(nuclei))
         size, even = self._size_note(plane, nuclei), EVEN_LIGHT if peak and light else ""
-        note = "; ".join(filter(None, (plane.note, nuclei.crop_note, size, nuclei.scale_note, even)))
+        bright = BRIGHT.format(nuclei.n_bright) if nuclei.n_bright else ""
+        note = "; ".join(filter(None, (plane.note, nuclei.crop_note, size, nuclei.scale_note, even, bright)))
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, remark=nuclei.remark, plane_note=note)
 
     def _size_note(self, plane: Plane, nuclei: Nuclei) -> str:

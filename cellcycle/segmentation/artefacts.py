@@ -47,6 +47,8 @@ _FIBRE_BRIGHTNESS, _FIBRE_LENGTH = 2.0, 5.0
 _FAINT, _FAINT_WIDTH = ((0.12, 5.0), (0.2, 3.3)), 0.35
 # Nothing in a nucleus is this many times brighter than a typical one, however small.
 _NEVER_BRIGHTNESS = 10.0
+# Its glow goes with it. No nucleus has a bounding box whose diagonal is longer than this many diameters.
+_GLOW_PX, _ROUND_LENGTH = 4, 3.0
 # Nuclei below dirt are alike in area (quartiles) and stand out from the rest by so many standard deviations; haze and
 # noise below nuclei do not.
 _LEAST_NUCLEI, _ALIKE, _LEAST_CONTRAST = 4, 4.0, 10.0
@@ -82,6 +84,16 @@ class Picture:
             touched.setdefault(_FLAGS[kind], set()).update(np.unique(labels[near]).tolist())
         return touched
 
+    def n_bright(self, areas: np.ndarray) -> int:
+        """Return how many objects painted over as dirt may be nuclei by their size, beside others with areas (N,)."""
+        if "dirt" not in self.painted or not areas.size:
+            return 0
+        mask = np.unpackbits(self.painted["dirt"], 1, self.pixels.shape[1]).view(bool)
+        dirt, _ = ndimage.label(ndimage.binary_erosion(mask, iterations=_GLOW_PX, border_value=1))
+        diameter = np.sqrt(4 / np.pi * np.median(areas))
+        is_alike = (areas_of(dirt)[1:] > np.median(areas) / _ALIKE) & (_lengths(dirt) < _ROUND_LENGTH * diameter)
+        return int(np.count_nonzero(is_alike))
+
 
 def look_over(pixels: np.ndarray) -> Picture:
     """Paint over what is no picture of nuclei; pixels (H, W) float."""
@@ -109,14 +121,17 @@ def look_over(pixels: np.ndarray) -> Picture:
 def _with_mended_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return pixels with dead or hot rows and columns as what lies beside them, and where these are, (H, W) bool.
 
-    Such a line is one pixel wide, of one value from end to end, and darker or brighter than both lines beside it.
+    Such a line is one pixel wide, of one value from end to end, and darker or brighter than the lines beside it: one at
+    the border would hide that the picture cuts nuclei.
     """
     mended, lines = pixels, np.zeros(pixels.shape, bool)
     for axis in (0, 1):
         # A column that a mended row crosses is of one value again.
         is_flat = mended.min(axis=1 - axis) == mended.max(axis=1 - axis)
-        for k in np.flatnonzero(is_flat[1:-1] & ~is_flat[2:] & ~is_flat[:-2]) + 1:
-            beside, value = np.take(mended, (k - 1, k + 1), axis), np.take(mended, k, axis)[0]
+        around = np.pad(is_flat, 1)
+        for k in np.flatnonzero(is_flat & ~around[2:] & ~around[:-2]):
+            next_to = [at for at in (k - 1, k + 1) if 0 <= at < len(is_flat)]
+            beside, value = np.take(mended, next_to, axis), np.take(mended, k, axis)[0]
             low, high = np.percentile(beside, (1, 99))
             if not low <= value <= high:
                 mended = pixels.copy() if mended is pixels else mended
@@ -227,7 +242,7 @@ def _dirt(pixels: np.ndarray) -> np.ndarray | None:
     if not (is_fibre | is_dirt).any():
         return None
     chosen = renumbered(bright, np.concatenate([[False], is_fibre | is_dirt]), np.empty(bright.shape, bool))
-    return ndimage.binary_dilation(chosen, iterations=4)
+    return ndimage.binary_dilation(chosen, iterations=_GLOW_PX)
 
 
 def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
