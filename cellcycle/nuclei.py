@@ -23,6 +23,7 @@ KINDS = ("auto", "field", "nucleus")
 # A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong, or that the cells
 # are of a kind whose size tells the model nothing: one nucleus, a few, and the many of a field. Cells of any kind.
 ANY_CELLS_RATIO = 6.0
+# So many nuclei tell a scale.
 LEAST_FOR_SCALE = 8
 _MOST_AREA_RATIOS = ((LEAST_FOR_SCALE, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
 # Crops are usually cut about as wide as those of the training set; if so, the nucleus has a likely area.
