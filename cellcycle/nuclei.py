@@ -94,9 +94,8 @@ class Nuclei:
     is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that they are from. `n_shown`
     is the number of nuclei in a picture that was said to be a crop of one and is none, else 0; `n_beside` that of
     others that lie whole in a picture that was taken for a crop, and are not called; `n_bright` that of objects as
-    large as nuclei that were left out as dirt, for they are far brighter.
-    `picture` is the plane without what is no picture of nuclei, which networks look at; None: the plane itself. `shape`
-    and `bit_depth` are those of the plane.
+    large as nuclei that were left out as dirt, for they are far brighter. `picture` is the plane without what is no
+    picture of nuclei, which networks look at; None: the plane itself. `shape` and `bit_depth` are those of the plane.
     """
 
     kind: str

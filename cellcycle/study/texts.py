@@ -92,8 +92,8 @@ def headline(simulated: pd.DataFrame, told: pd.DataFrame, still: str, real: pd.D
     sentences = (
         f"Worse than DNA content on at least one score: {worse}. Better on one: {', '.join(ahead) or 'none'}. "
         f"Corrected for {told.size} comparisons (Bonferroni), {still}. *best* was designed with such cells in view.",
-        f"Trained on real cells (Jurkat; G1, S and G2 are gates on this channel), *best* reaches a balanced accuracy of "
-        f"{absolute['best']}, the study's networks {others.min()} to {others.max()}, DNA content "
+        f"Trained on real cells (Jurkat; G1, S and G2 are gates on this channel), *best* reaches a balanced accuracy "
+        f"of {absolute['best']}, the study's networks {others.min()} to {others.max()}, DNA content "
         f"{absolute['DNA content']}.",
         f"With every picture scaled by itself, *best*, which still measures DNA against the background, reaches "
         f"{scaled['best']}; the study's networks, which see only the picture, {networks.min()} to {networks.max()}.",
