@@ -163,8 +163,9 @@ def histograms(experiment: Experiment):
             copies = own.loc[own["call"] == name, "dna_copies"].clip(_COPIES[0], _COPIES[-1] - 1e-6)
             counts, _ = np.histogram(copies, _COPIES)
             style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.2, "label": name}
-            ax.bar(_COPIES[:-1], counts, np.diff(_COPIES), bottom, align="edge", **style)
-            bottom += counts
+            # One patch: as bars, of each bin, the histograms of a plate took a third of the time of its report.
+            ax.stairs(bottom + counts, _COPIES, baseline=bottom, fill=True, **style)
+            bottom = bottom + counts
         ax.yaxis.get_major_locator().set_params(integer=True)
         for at in (2, 4):
             ax.axvline(at, color=INK, linewidth=0.7, linestyle=":")
