@@ -246,7 +246,7 @@ def test_wells_in_which_some_cells_have_twice_the_genome_go_to_review_and_keep_t
     shared, (note,) = share(columns(4), fields, SCALE, 0.1)
     assert [one.flag for one in shared] == [OTHER_PEAK] * n_mixed + [""] * (4 - n_mixed)
     assert [one.anchor.position for one in shared] == pytest.approx([10] * 4, rel=0.05)
-    assert "image 1 does not fit the common G1 peak" in note and "nan" not in note
+    assert "; 0 does not fit the common G1 peak" in note and "nan" not in note
 
 
 @pytest.mark.slow
@@ -336,7 +336,7 @@ def test_a_well_of_few_nuclei_none_of_which_is_in_g1_goes_to_review_and_is_not_c
     fields = [*(field_of(*GROWING, n=150, seed=k) for k in range(3)), field_of(*brighter, n=n, seed=9)]
     shared, (note,) = share(columns(4), fields, SCALE, 0.1)
     assert [one.flag for one in shared] == ["", "", "", OTHER_PEAK]
-    assert "image 4 does not fit the common G1 peak" in note
+    assert "; 3 does not fit the common G1 peak" in note
     assert shared[3].anchor.position == pytest.approx(10, rel=0.06)
     # As many of the same exposure are called without a word.
     fields[3] = field_of(*GROWING, n=n, seed=9)

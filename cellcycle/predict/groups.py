@@ -295,7 +295,7 @@ def _lend(name: str, fields: list[Given], scale: Scale, least_quality: float) ->
     note += f"; {light.note}" if light else ""
     moved = {unit: shift for unit, shift in shifts.items() if abs(np.log(shift)) > MOST_STAIN}
     for unit, ratio in (moved | elsewhere).items():
-        note += f"; {unit[1] if isinstance(unit, tuple) else f'image {units.index(unit) + 1}'} "
+        note += f"; {unit[1] if isinstance(unit, tuple) else shown_name(fields[unit].name)} "
         if unit in moved:
             note += f"is read by its own G1 and G2 peaks, {ratio:.2f} times as bright"
         elif np.isnan(ratio):
