@@ -177,8 +177,8 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     if len(areas) == 1:
         return None
     contrast, drawn, values = contrast_of(pixels), np.zeros(pixels.shape, bool), set()
-    # What was drawn stands out from the dark half of a picture, where a picture of few levels is flat all over.
-    level = float(np.median(pixels[::2, ::2])) + 0.02 * contrast
+    # A picture of few levels is flat all over its dark half, one of JPEG in blocks up to 0.03 of the contrast above it.
+    level = float(np.median(pixels[::2, ::2])) + 0.1 * contrast
     least_of_speck = float(pixels.min()) + _HOT_CONTRAST * contrast
     value_of = np.zeros(len(areas), np.float32)
     value_of[labels] = pixels
