@@ -284,11 +284,58 @@ def test_an_image_that_is_refused_beside_others_is_counted_no_more(site, tmp_pat
         table = rows()
         assert table.loc[table["image"] == "x_EdU.tif", "flags"].tolist() == ["unreadable"]
         assert len(table) == before["x_DAPI.tif"] + 1
+        # Nor is it shown as it was called before, here or in another tab.
+        assert [about["n"] for about in client.post("/api/visit").json()["images"]] == [before["x_DAPI.tif"], 0]
+        shown, outlines = (client.get(f"/api/images/{second}/{name}") for name in ("nuclei.json", "outlines.zip"))
+        assert shown.json()["id"] == [] and outlines.status_code == 200
         assert [arm["arm"] for arm in client.get("/api/summary.json").json()] == ["x_DAPI.tif"]
         # By itself it is no channel.
         assert client.post("/api/together", params={"each": True}).json()["changed"] == [second]
         client.post(f"/api/images/{second}/call", params={"each": True}).raise_for_status()
         assert rows()["image"].value_counts().equals(before)
+
+
+def test_what_the_command_leaves_out_by_its_name_is_no_field_of_endpoint_or_page(site, tmp_path, monkeypatch):
+    import tifffile
+
+    monkeypatch.chdir(tmp_path)
+    # Other nuclei in each: nothing but its name says that a picture is no field.
+    corners = [tifffile.imread(FIELD)[y : y + 300, x : x + 300] for y in (0, 250, 500) for x in (0, 250, 500)]
+    kinds = {
+        "a.tif a_prob.tif": None,
+        "A01_DAPI.tif A01_GFP.tif A02_DAPI.tif A02_Ki67.tif A01_DAPI_preview.tif": "image,condition\nA01_DAPI.tif,x\n"
+        "A02_DAPI.tif,y\n",
+        "b.tif b_thumb.tif": None,
+    }
+    for names, plate_map in kinds.items():
+        names = names.split()
+        for name, corner in zip(names, corners, strict=False):
+            write_image(tmp_path / name, corner, 0.325)
+        with pytest.warns(match="left out"):
+            by_command = predict(names)
+        rows = pd.DataFrame(post(site, *map(Path, names)).json())
+        assert dict(rows["image"].value_counts()) == dict.fromkeys(names, 1) | dict(by_command["image"].value_counts())
+        fields = rows[rows["image"].isin(by_command["image"])].reset_index(drop=True)
+        assert fields["p_G1"].tolist() == pytest.approx(by_command["p_G1"].tolist(), abs=1e-4)
+        others = rows[~rows["image"].isin(by_command["image"])]
+        assert set(others["flags"]) == {"unreadable"} and others["error"].str.startswith("by its name it is a").all()
+        with visitor(site) as client:
+            for name in names:
+                give(client, Path(name)).raise_for_status()
+            if plate_map:
+                client.post("/api/map", content=plate_map).raise_for_status()
+            for key in client.post("/api/together").json()["changed"]:
+                client.post(f"/api/images/{key}/call")
+            table = pd.read_csv(io.StringIO(client.get("/api/nuclei.csv").text))
+            assert table["call"].fillna("").tolist() == rows["call"].tolist()
+    # As of the command, an error stands in place of what is not clear; what is judged by itself is no other's channel.
+    for names in (("D01_ch1.tif", "D01_ch2.tif"), ("B01_z1.tif", "B01_z2.tif")):
+        for name, corner in zip(names, corners, strict=False):
+            write_image(tmp_path / name, corner, 0.325)
+        rows = post(site, *map(Path, names)).json()
+        assert [row["flags"] for row in rows] == ["unreadable"] * 2 and "its files are the" in rows[0]["error"]
+        assert os.devnull not in str(rows)
+        assert len(post(site, *map(Path, names), each=True).json()) > 20
 
 
 @pytest.mark.parametrize("table", [b"", b"\0\xff", b"PK\x03\x04", b"well,condition\nZ99,a\n", b'"' * 9999,

@@ -535,6 +535,19 @@ def test_a_plate_map_dropped_with_its_images_compares_conditions(page, tmp_path)
     assert "Phases by well or image" in page.locator("#experiment").inner_text()
 
 
+def test_an_image_that_is_refused_beside_others_shows_no_nuclei_any_longer(page, two, tmp_path):
+    shutil.copy(two[0], tmp_path / "A01_GFP.tif")
+    write_image(tmp_path / "A01_DAPI.tif", tifffile.imread(FIELD)[400:, 400:], 0.325)
+    upload(page, tmp_path / "A01_GFP.tif")
+    upload(page, tmp_path / "A01_DAPI.tif")
+    page.locator("#image option", has_text="A01_GFP.tif (0 nuclei)").wait_for(state="attached")
+    words = "A01_GFP.tif: by its name it is a file of another channel; give the files of DNA alone"
+    assert words in page.locator("#problems").inner_text() and words in page.locator("#note").inner_text()
+    page.reload()
+    page.locator("#note", has_text=words).wait_for()
+    assert len(page.locator("#image option").all()) == 3
+
+
 def test_a_plate_map_is_of_a_single_image_too(page, tmp_path):
     field, _, plate_map = plate(tmp_path, tifffile.imread(FIELD))
     upload(page, field, plate_map)

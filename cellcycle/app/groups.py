@@ -14,12 +14,13 @@ import pandas as pd
 
 from cellcycle.app import worker
 from cellcycle.errors import DataError, ImageError
+from cellcycle.images.listing import refused_by_name
 from cellcycle.light import Light
 from cellcycle.names import cell
 from cellcycle.nuclei import Anchor
 from cellcycle.predict import AUTO, Settings
 from cellcycle.predict.given import Given, Shared
-from cellcycle.predict.groups import layout
+from cellcycle.predict.groups import layout, named_in
 from cellcycle.predict.many import look_first, workers_of
 from cellcycle.predict.predictor import ModelChoice
 
@@ -38,14 +39,18 @@ def together(
     any lends nothing. Returned are what tells apart ways to call each image, and notes for the visitor.
     """
     choice = ModelChoice.of(AUTO if model == AUTO else worker.checkpoint_of(model))
-    columns, notes = lay_out(names, plate_map)
+    refused = {} if how == "each" else _refused(names, plate_map)
+    columns, notes = lay_out(names, plate_map, refused)
     # The names are a visitor's: nothing is read by them, whatever becomes of the files.
     images = [
         Given.of(ImageError(name, "it cannot be read", "give it again"), file=worker.found_file(plane, model, settings))
         for name, plane in zip(names, planes, strict=True)
     ]
+    fields = [image for image in images if image.path not in refused]
+    for image in (image for image in images if image.path in refused):
+        image.told = Shared(refusal=refused[image.path])
     with workers_of(choice, settings) as do:
-        more = look_first(images, choice, settings, columns, how, do)
+        more = look_first(fields, choice, settings, columns, how, do)
     ways = []
     for plane, image in zip(planes, images, strict=True):
         one = image.told
@@ -75,10 +80,18 @@ def _way(model: str, settings: Settings, lent: str) -> str:
     return hashlib.sha256(json.dumps([model, asdict(settings), lent]).encode()).hexdigest()[:16]
 
 
-def lay_out(names: list[str], plate_map: Path | None) -> tuple[list[dict], list[str]]:
-    """Return what is known of images by their names and a plate map, and notes; or refuse the map by a `DataError`."""
+def _refused(names: list[str], plate_map: Path | None) -> dict[str, tuple[str, str]]:
+    return refused_by_name(names, named_in(plate_map, names))
+
+
+def lay_out(names: list[str], plate_map: Path | None, refused=None) -> tuple[list[dict], list[str]]:
+    """Return what is known of images by their names and a plate map, and notes; or refuse the map by a `DataError`.
+
+    Images that are `refused`, by default by their names, are none of these.
+    """
+    refused = _refused(names, plate_map) if refused is None else refused
     with worker.told_as("the plate map", plate_map):
-        columns, notes = layout(names, plate_map, has_files=False)
+        columns, notes = layout([name for name in names if name not in refused], plate_map, has_files=False)
         for name, text in [pair for own in columns for pair in own.items() if isinstance(pair[1], str)]:
             if len(text) > _MOST_LETTERS:
                 finding = f"the {name} {text[:20]}... has {len(text)} letters, more than {_MOST_LETTERS}"

@@ -115,9 +115,8 @@ async def _call(site: Site, visitor: Visitor, request: Request, image: Path):
             try:
                 return JSONResponse(await site.look(visitor, image, given, model, settings))
             except ImageError as error:
-                # Tables and the report would count what it was called before, as of a channel beside that of DNA.
-                await site.work.run(worker.refuse, image / "plane", model, settings, image / before["call"], error)
-                visitor.keep(image, before | {"way": ""})  # to be called again, whatever is asked for next
+                # Page and tables would count what it was called before, as of a channel beside that of DNA.
+                await site.look(visitor, image, given, model, settings, error)
                 raise
 
 

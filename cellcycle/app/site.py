@@ -141,11 +141,14 @@ class Site:
                     await self.in_words(name, worker.find, plane, model, settings, **options)
         return await self.work.run(groups.together, planes, names, model, settings, how, plate_map)
 
-    async def look(self, visitor: Visitor, image: Path, given: dict, model: str, settings: Settings) -> dict:
-        """Call the nuclei of an image that was read, and keep the result beside what was `given`: its name, its key."""
+    async def look(self, visitor: Visitor, image: Path, given: dict, model: str, settings: Settings, *error) -> dict:
+        """Call the nuclei of an image that was read, and keep the result beside what was `given`: its name, its key.
+
+        After an `error` of that, which its rows tell, it has none.
+        """
         name = given["name"]
         call = f"call-{new_id()}"
-        summary = await self.in_words(name, worker.call, image / "plane", model, settings, image / call)
+        summary = await self.in_words(name, worker.call, image / "plane", model, settings, image / call, *error)
         return visitor.keep(image, given | {"call": call} | summary)
 
     async def made(self, visitor: Visitor, download: str, function, *arguments, of: str = "") -> Response:

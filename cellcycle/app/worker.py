@@ -140,11 +140,20 @@ def _predicted(plane: Path, model: str, settings: Settings, error=None) -> tuple
     return _predictor(model, settings).predict(image), way
 
 
-def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
-    """Call the nuclei of a plane; write all that the page shows of them, and return what its summary says."""
-    find(plane, model, settings)
-    prediction, way = _predicted(plane, model, settings)
-    if prediction.error is not None:
+def call(plane: Path, model: str, settings: Settings, folder: Path, error: ImageError | None = None) -> dict:
+    """Call the nuclei of a plane; write all that the page shows of them, and return what its summary says.
+
+    With the `error` of such a call it is shown without nuclei, and will be called again, whatever is asked for next.
+    """
+    if error is None:
+        find(plane, model, settings)
+    prediction, way = _predicted(plane, model, settings, error)
+    if error is not None:
+        shown_plane = kept(plane / _PLANE)[0]
+        none = Nuclei("", {}, np.zeros(shown_plane.pixels.shape, np.int32), np.nan, False)
+        note = f"{error.finding}; {error.remedy}"
+        prediction, way = replace(prediction, plane=shown_plane, nuclei=none, plane_note=note), ""
+    elif prediction.error is not None:
         raise prediction.error
     folder.mkdir(exist_ok=True)
     np.save(folder / "labels.npy", smallest(prediction.nuclei.labels))
@@ -170,12 +179,6 @@ def call(plane: Path, model: str, settings: Settings, folder: Path) -> dict:
         "warning": used.warning if used is not None else "",
         "note": prediction.plane_note,
     }
-
-
-def refuse(plane: Path, model: str, settings: Settings, folder: Path, error: ImageError) -> None:
-    """Put the row of an image that cannot be called in place of the rows of its last call, which was another."""
-    prediction, _ = _predicted(plane, model, settings, error)
-    (folder / "rows.csv").write_text(_rows_as("csv", prediction), "utf-8", newline="")
 
 
 def overlay(plane: Path, folder: Path, said: dict[str, str]) -> bytes:

@@ -11,6 +11,8 @@ from cellcycle.images.colours import only_picture, without_drawings
 from cellcycle.images.makers import plain
 from cellcycle.images.stacks import STACK, Stack
 
+# What to do with files of other channels.
+DNA_ALONE = "give the files of DNA alone, or judge each by itself (--each)"
 # A stain says what a channel shows whatever stands beside it.
 _STAINS = {"dapi", "hoechst", "hoe", "draq", "sytox", "nucblue", "nucspot", "picogreen", "topro", "feulgen"}
 # These say it only where nothing else is said: there are DNA-PK, nuclear envelopes and a GFP that is excited at 405.

@@ -8,11 +8,12 @@ from itertools import chain
 from pathlib import Path
 
 from cellcycle.errors import ImageError
+from cellcycle.images.channels import DNA_ALONE
 from cellcycle.images.formats import IMAGE_SUFFIXES, UNREAD_SUFFIXES, one_line
 from cellcycle.images.maps import masks_among
 from cellcycle.images.naming import folders_below
 from cellcycle.images.omezarr import is_ome_zarr, parts_of, told_in
-from cellcycle.images.plates import fields_of
+from cellcycle.images.plates import fields_of, no_fields
 from cellcycle.images.remote import images_at, is_url
 from cellcycle.images.writing import FIGURE, has_mark
 
@@ -20,6 +21,9 @@ from cellcycle.images.writing import FIGURE, has_mark
 _MOST_NAMES = 3
 _MASKS = "masks of others, or maps of them"
 _UNREAD = "files of kinds that are not read"
+_ONE = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy",
+        "links to others": "link to another", _MASKS: "mask of another, or map of it",
+        _UNREAD: "file of a kind that is not read"}  # fmt: skip
 _SYSTEM_NAMES = {
     "thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir",
 }  # fmt: skip
@@ -129,6 +133,23 @@ def expand(
     return files
 
 
+def refused_by_name(names: list[str], settled: Collection[str] = ()) -> dict[str, tuple[str, str]]:
+    """Return why `expand` would take files of one folder for no fields, finding and remedy.
+
+    By their names alone, which are those of no files here: nothing is read. Those that are `settled` are fields.
+    """
+    given = {os.path.join(os.devnull, name): name for name in names}
+    settled = {file for file, name in given.items() if name in settled}
+    out = dict.fromkeys((file for file in masks_among(given) if file not in settled), _MASKS)
+    out |= no_fields([file for file in given if file not in out], settled)
+    why = {}
+    for file, what in out.items():
+        told = isinstance(what, ImageError)
+        remedy = what.remedy.replace(os.path.join(os.devnull, ""), "") if told else DNA_ALONE
+        why[given[file]] = what.finding if told else f"by its name it is a {_ONE[what]}", remedy
+    return why
+
+
 def _file_of(path: str):
     """Return what is the same for all names of one file."""
     with suppress(OSError, ValueError):
@@ -140,12 +161,9 @@ def _file_of(path: str):
 
 def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:
     """Return how many files were left out as what, and the first of them by name."""
-    one = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy",
-           "links to others": "link to another", _MASKS: "mask of another, or map of it",
-           _UNREAD: "file of a kind that is not read"}  # fmt: skip
     names = ["/".join([*below[file], os.path.basename(file)]).removeprefix("/") for file in files[:_MOST_NAMES]]
     more = ", ..." if len(files) > _MOST_NAMES else ""
-    return f"{len(files)} {one[what] if len(files) == 1 else what} ({', '.join(names)}{more})"
+    return f"{len(files)} {_ONE[what] if len(files) == 1 else what} ({', '.join(names)}{more})"
 
 
 def _expand_one(path: str, unread: list[str]) -> list[str | ImageError]:

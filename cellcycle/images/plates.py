@@ -71,10 +71,17 @@ def fields_of(
     Where files are channels of the same fields and nothing says which is DNA, an error stands in place of them; so it
     does where they are planes of the same stacks. Of `settled` files somebody said that they are fields.
     """
-    named = [file for file in files if isinstance(file, str)]
+    out = no_fields([file for file in files if isinstance(file, str)], settled)
+    told = {what: [file for file in files if out.get(file) == what] for what in (_THUMBNAILS, _OTHERS, _COPIES)}
+    kept = dict.fromkeys(out.get(file, file) for file in files if out.get(file) not in told)
+    return list(kept), {what: of for what, of in told.items() if of}
+
+
+def no_fields(named: list[str], settled: Collection[str] = ()) -> dict[str, str | ImageError]:
+    """Return which files are left out as what, and the error that stands in place of others, as `fields_of`."""
     out: dict[str, str | ImageError] = dict.fromkeys(filter(_is_thumbnail, named), _THUMBNAILS)
     if len(out) == len(named):
-        return list(files), {}
+        return {}
     whole = [file for file in named if file not in out]
     copies = copies_among(whole).difference(settled)
     parts = parts_of([file for file in whole if file not in copies])
@@ -86,10 +93,7 @@ def fields_of(
     parts = {file: part._replace(rest=spelt.setdefault((part.folder, part.rest.casefold()), part.rest))
              for file, part in parts.items() if file not in out}  # fmt: skip
     out |= _no_fields(parts, merged, settled)
-    out |= _planes([file for file in named if file not in out], settled)
-    told = {what: [file for file in files if out.get(file) == what] for what in (_THUMBNAILS, _OTHERS, _COPIES)}
-    kept = dict.fromkeys(out.get(file, file) for file in files if out.get(file) not in told)
-    return list(kept), {what: of for what, of in told.items() if of}
+    return out | _planes([file for file in named if file not in out], settled)
 
 
 def _is_thumbnail(file: str) -> bool:

@@ -83,14 +83,17 @@ class Settings:
 
 @dataclass
 class Shared:
-    """What an image is told: its place and group, for the table, what its group lends it, or why it is refused."""
+    """What an image is told: its place and group, for the table, what its group lends it, or its `refusal`.
+
+    That is what was found, and what to do about it.
+    """
 
     columns: dict = field(default_factory=dict)
     anchor: Anchor | None = None
     pixel_size_um: float | None = None
     flag: str = ""
     light: Light | None = None
-    refusal: str = ""
+    refusal: tuple[str, ...] = ()
 
     def doubt(self, flag: str) -> None:
         """Add a flag of all its nuclei, "" for none."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from cellcycle.confidence.assessment import BY_MARGIN, CHANGED
 from cellcycle.errors import DataError, ImageError, SettingError
-from cellcycle.images.channels import says_stain
+from cellcycle.images.channels import DNA_ALONE, says_stain
 from cellcycle.images.makers import ALONE, TIME
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import Place, folder_of, group_of, places_of, share_no_well, stated_places, whole_path
@@ -224,7 +224,7 @@ def refuse_other_light(pairs: list[tuple[Given, Given]]) -> None:
         for image, other in (pair, pair[::-1]) if are_bright_otherwise(*own) else ():
             if dna != [image]:
                 said = f"it shows the nuclei of {other.name} at the same places in another light, as a channel would"
-                image.told.refusal = said
+                image.told.refusal = said, DNA_ALONE
     for image in {image for pair in pairs for image in pair if image.told.refusal}:
         image.seen = None
 

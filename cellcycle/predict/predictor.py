@@ -152,7 +152,7 @@ class Predictor:
         name, told = image.name, image.told
         try:
             if told.refusal:
-                raise ImageError(name, told.refusal, "give the files of DNA alone, or judge each by itself (--each)")
+                raise ImageError(name, *told.refusal)
             return self.call(*self.look(image), name, told)
         except MemoryError:
             error = ImageError(name, "there is not enough memory for it", "cut it into smaller fields")

@@ -235,6 +235,7 @@ async function readTogether(signal) {
   const named = changed.filter((id) => images.has(id)).map((id) => ({ id, name: images.get(id).about.name }));
   const again = async ({ id }) => images.has(id) && take(await api.call(id, given, signal));
   if (await each(named, ({ name }) => name, signal, again) && !isDue) unread(false);
+  await asServer(); // what was refused has no nuclei any longer
   tell('read');
 }
 
