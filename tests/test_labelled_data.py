@@ -467,6 +467,12 @@ def test_a_name_that_says_that_there_is_no_class_is_none(tmp_path, name):
     one_line(error)
 
 
+def test_a_class_that_is_called_as_all_of_them_hides_no_score_of_all(tmp_path):
+    with pytest.raises(DataError, match="'all' is no name of a class") as error:
+        load_dataset(write_cells(tmp_path / "c", "all/0.tif", "G1/0.tif", "M/0.tif"))
+    one_line(error)
+
+
 # --- folders
 
 

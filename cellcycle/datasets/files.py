@@ -94,7 +94,7 @@ def _plane_of(path: Path, channel: str) -> Plane:
 def class_order(source, labels) -> tuple[str, ...]:
     """Return the classes of labels: phases in their order, then others in the natural order of their names.
 
-    Refused are names that say in a table that there is no class.
+    Refused are names that say in a table that there is no class, or mean all of them.
 
     Examples
     --------
@@ -105,6 +105,9 @@ def class_order(source, labels) -> tuple[str, ...]:
     if no_class := sorted(filter(says_nothing, names)):
         finding = f"{no_class[0]!r} is no name of a class: in tables it says that there is none"
         raise DataError(source, finding, "call the class otherwise, or leave its images out")
+    if "all" in names:
+        # It would take the place of the coverage over all classes, and of all nuclei on the page.
+        raise DataError(source, "'all' is no name of a class: in tables it means all of them", "call it otherwise")
     if not names:
         raise DataError(source, "nothing has a class", "give images of two or more classes")
     others = names - set(PHASES)
