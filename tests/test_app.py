@@ -338,6 +338,17 @@ def test_what_the_command_leaves_out_by_its_name_is_no_field_of_endpoint_or_page
         assert len(post(site, *map(Path, names), each=True).json()) > 20
 
 
+def test_wells_of_images_of_one_name_are_told_to_count_as_one_unless_a_map_parts_them(site, halves):
+    with visitor(site) as client:
+        for file in (*halves, *halves):
+            give(client, file)
+        noted = lambda: [n for n in client.post("/api/together").json()["notes"] if "their wells count as one" in n]  # noqa: E731
+        assert len(noted()) == 1 and noted()[0].startswith("2 images have the name of another, such as A01_s1 (2).tif")
+        rows = [f"{file.stem}{copy}.tif,{plate}" for file in halves for copy, plate in (("", "p"), (" (2)", "q"))]
+        client.post("/api/map", content="\n".join(["image,plate", *rows])).raise_for_status()
+        assert noted() == []
+
+
 @pytest.mark.parametrize("table", [b"", b"\0\xff", b"PK\x03\x04", b"well,condition\nZ99,a\n", b'"' * 9999,
                                    b"image,condition\n../../../etc/passwd,a\n",
                                    b"image,dose\nA01_s1.tif,1e999x\n"])  # fmt: skip

@@ -26,6 +26,8 @@ from cellcycle.predict.predictor import ModelChoice
 
 # In the folder of a plane: what other images lend it for its next call.
 _LENT = "lent.json"
+# As `cellcycle.names.apart` numbers images of one name.
+_NUMBER = re.compile(r" \(\d+\)(?=\.\w+$)")
 # Of a text of a map: what is compared by it can be asked for, see `cellcycle.app.asked`.
 _MOST_LETTERS = 120
 
@@ -49,6 +51,7 @@ def together(
     fields = [image for image in images if image.path not in refused]
     for image in (image for image in images if image.path in refused):
         image.told = Shared(refusal=refused[image.path])
+    notes += _note_on_twins([image.path for image in fields], columns)
     with workers_of(choice, settings) as do:
         more = look_first(fields, choice, settings, columns, how, do)
     ways = []
@@ -63,6 +66,15 @@ def together(
     group, words = (plate_map.stem, "the plate map") if plate_map else (os.curdir, "your images")
     called = re.compile(rf"(?<=fields of ){re.escape(group)}(?=[ :])")
     return ways, [called.sub(words, note) for note in (*notes, *more)]
+
+
+def _note_on_twins(names: list[str], columns: list[dict]) -> list[str]:
+    """Return a note where images of one name, perhaps of the folders of several plates, count into one well."""
+    place_of = {name: (own["plate"], own["well"]) for name, own in zip(names, columns, strict=True) if own["well"]}
+    numbered = filter(_NUMBER.search, place_of)
+    twins = [name for name in numbered if place_of.get(_NUMBER.sub("", name)) == place_of[name]]
+    note = f"{len(twins)} images have the name of another, such as {''.join(twins[:1])}: folders are not known here, "
+    return [f"{note}so their wells count as one; a map with the columns image and plate parts them"] * bool(twins)
 
 
 def told(plane: Path, model: str, settings: Settings) -> tuple[Shared, str]:
