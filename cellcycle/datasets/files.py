@@ -27,6 +27,8 @@ _MOST_WIDER, _MOST_COARSER, _MUCH_WIDER, _LEAST_PX = 4, 8, 2, 4
 # So many pictures, of all classes, tell whether they are fields.
 _LOOKED_AT = 8
 _MOST_NOTES = 3
+# What tables of an evaluation or a report count beside classes, and what the page shows beside them, is called so.
+_TAKEN = {"all", "counted", "found", "chosen", "doubt", "said"}
 _ONE_KIND = {".tiff": ".tif", ".jpeg": ".jpg"}
 _MEND_FIELDS = (
     "cut them to single nuclei, or label the nuclei of whole fields in a table (centroid_y_px, centroid_x_px)"
@@ -94,7 +96,7 @@ def _plane_of(path: Path, channel: str) -> Plane:
 def class_order(source, labels) -> tuple[str, ...]:
     """Return the classes of labels: phases in their order, then others in the natural order of their names.
 
-    Refused are names that say in a table that there is no class, or mean all of them.
+    Refused are names that say in a table that there is no class, or something else.
 
     Examples
     --------
@@ -105,9 +107,9 @@ def class_order(source, labels) -> tuple[str, ...]:
     if no_class := sorted(filter(says_nothing, names)):
         finding = f"{no_class[0]!r} is no name of a class: in tables it says that there is none"
         raise DataError(source, finding, "call the class otherwise, or leave its images out")
-    if "all" in names:
-        # It would take the place of the coverage over all classes, and of all nuclei on the page.
-        raise DataError(source, "'all' is no name of a class: in tables it means all of them", "call it otherwise")
+    if taken := sorted(names & _TAKEN):
+        finding = f"{taken[0]!r} is no name of a class: tables and the page call something else so"
+        raise DataError(source, finding, "call it otherwise")
     if not names:
         raise DataError(source, "nothing has a class", "give images of two or more classes")
     others = names - set(PHASES)
