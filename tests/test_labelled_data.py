@@ -805,6 +805,7 @@ def test_rare_classes_are_refused_below_five_and_warned_about_below_twenty():
     assert dataset.check_for_training() == ()
 
 
+@pytest.mark.slow
 def test_g1_and_g2_whose_labels_are_mixed_up_are_told_by_their_light():
     nuclei = load_dataset("simulated", size_px=32)
     assert not any("mixed up" in line for line in nuclei.check_for_training())

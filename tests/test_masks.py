@@ -646,6 +646,7 @@ def test_a_number_that_no_nucleus_has_is_refused_as_an_outline(number):
         outlines_of(labels, [2, number])
 
 
+@pytest.mark.slow
 def test_nuclei_that_nobody_outlined_are_no_background():
     """Many programs leave out those that the border cuts: calls and flags of the others are as if all were outlined."""
     field = simulate_field((420, 420), 34, seed=5)

@@ -114,6 +114,7 @@ def test_a_large_picture_is_looked_over_within_a_few_bytes_a_pixel():
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_the_ground_of_a_large_picture_is_judged_without_a_copy_of_it(monkeypatch):
     monkeypatch.setattr(regions, "_MOST_PX", 200_000)
     pixels = np.random.default_rng(0).normal(0.1, 0.01, (3000, 3000)).astype(np.float32)

@@ -236,6 +236,7 @@ TIMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", TIMES, ids=lambda said: said["image"][1])
 def test_cells_that_count_anew_at_each_time_of_a_condition_are_told(tmp_path, said):
     def told(condition):
@@ -285,6 +286,7 @@ def test_a_plate_that_was_predicted_in_parts_is_one_also_beside_another_of_its_n
     assert units(("w/A01", "A01"), ("w/A02", "A02"), ("w/A03", "A03"), plate="") == ["A01", "A02", "A03"]
 
 
+@pytest.mark.slow
 def test_a_table_may_be_called_as_a_part_of_the_page_is(tmp_path):
     table, page = tmp_path / "{{BODY}}.csv", tmp_path / "page.html"
     nuclei_of(CONTROL, 30).to_csv(table, index=False)
@@ -292,6 +294,7 @@ def test_a_table_may_be_called_as_a_part_of_the_page_is(tmp_path):
     assert "<h1>Cell-cycle phases of {{BODY}}.csv</h1>" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_page_may_be_made_again_after_a_spreadsheet_had_its_numbers(tmp_path):
     table, page = tmp_path / "t.csv", tmp_path / "page.html"
     nuclei_of(CONTROL, 30).to_csv(table, index=False)
@@ -410,6 +413,7 @@ def test_long_names_above_histograms_do_not_stand_on_each_other(tmp_path):
     assert len(titles) == 4 and all(right[0] > left[2] for left, right in pairwise(titles))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "doses",
     [[0.1, 1000.0], list(10.0 ** np.linspace(-9, -5, 10)), [2.0**k for k in range(-3, 4)], [1, 1.02, 1.04], [0.1]],
@@ -690,6 +694,7 @@ def test_many_conditions_on_two_plates_know_two_plates():
     assert (of_places[1].freedom > 5).any()
 
 
+@pytest.mark.slow
 def test_hundreds_of_slides_that_two_conditions_share_are_no_hundreds_of_unknowns(monkeypatch):
     rng, asked, inverse = np.random.default_rng(0), [], np.linalg.pinv
     arms = [arm_of(rng, (5,) * 200, 0.1, n_plates=200) for _ in range(2)]

@@ -119,6 +119,7 @@ def test_fields_and_printed_patterns_are_no_montage():
         assert not shows_twice(np.random.default_rng(n).uniform(0, side, (n, 2)), (side, side))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", ["HeLa_dye1 HeLa_dye2", "x-A x-B", "niebieski DAPI_1"])
 def test_channels_are_refused_by_their_pictures_whatever_they_are_called(tmp_path, names):
     seen, other = (simulate_field((320, 320), 14, seed=seed) for seed in (1, 2))

@@ -80,6 +80,7 @@ def test_the_table_of_results_is_found_by_a_script_that_shares_no_code_with_the_
     assert len(found.stdout.splitlines()) == (8 + 6 + 6) * len(metrics.SCORES)
 
 
+@pytest.mark.slow
 def test_what_the_results_say_in_short_holds_in_their_tables():
     file = ROOT / "docs" / "results.md"
     assert block(file, "FINDINGS").count("better: none;") == 3 and "no lead is left" in block(file, "FINDINGS")
