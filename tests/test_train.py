@@ -33,6 +33,7 @@ from cellcycle.predict.runtime import Runtime
 from cellcycle.simulation import write_folder
 from cellcycle.splits import share_alike
 from cellcycle.train import train
+from cellcycle.training import parts
 from cellcycle.training.baseline import DnaContentClassifier
 from cellcycle.training.parts import Clock, Trainings, folds_of
 from tests.conftest import QUICK
@@ -162,6 +163,22 @@ def test_progress_is_one_line_for_all_folds_with_the_time_left(tmp_path):
         while not told:
             time.sleep(0.01)
     assert set(told) == {(8, 20)}
+
+
+def test_the_time_left_counts_from_the_first_epoch_not_from_what_comes_before_it(tmp_path, monkeypatch):
+    """A minute to import and read, then a second an epoch: a training that went on said half an hour."""
+    now, told, epochs = [0.0], [], tmp_path / "all" / "epochs"
+    epochs.parent.mkdir()
+    epochs.write_text("10")
+    monkeypatch.setattr(parts, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with Clock(told.append, tmp_path, 100, lambda *numbers: told.append(numbers), every_s=0.01) as clock:
+        now[0] = 60.0
+        epochs.write_text("11")
+        while (11, 100) not in told:
+            time.sleep(0.01)
+        now[0] = 61.0
+        epochs.write_text("12")
+        assert clock.line() == "12 of 100 epochs (all 12), about 1 min left"
 
 
 def test_a_model_that_is_there_is_kept_until_the_new_one_is_complete(cells, trained, tmp_path, monkeypatch):

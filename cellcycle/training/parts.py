@@ -230,9 +230,13 @@ class Clock:
         return f"{n} of {self.total} epochs ({text}){left}"
 
     def _tell(self) -> None:
-        said = time.monotonic()
+        said, has_begun = time.monotonic(), False
         while not self._ended.wait(min(_TICK_S, self.every_s)):
-            self.progress(sum(self.done().values()), self.total)
+            n = sum(self.done().values())
+            if n > self._before and not has_begun:
+                # What comes before the first epoch, imports and reading, comes once.
+                self._began, self._before, has_begun = time.monotonic(), n, True
+            self.progress(n, self.total)
             if self.done() and time.monotonic() - said >= self.every_s:
                 said = time.monotonic()
                 self.say(self.line())
