@@ -152,9 +152,10 @@ def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
     probabilities, fitted, thresholds = called(checkpoint, dataset), checkpoint.confidence, None
     if fitted is not None:
         probabilities, thresholds = with_temperature(probabilities, fitted.temperature), fitted.thresholds
-    known = trained_images(checkpoint)
-    marks = np.column_stack([dataset.known_by(), dataset.fields_known_by()]) if known else np.empty((len(dataset), 0))
-    seen = tuple(map(str, dataset.sample_ids[are_among(marks, known)]))
+    known, seen = trained_images(checkpoint), ()
+    if known:
+        marks = np.column_stack([dataset.known_by(), dataset.fields_known_by()])
+        seen = tuple(map(str, dataset.sample_ids[are_among(marks, known)]))
     found = Evaluation(dataset, checkpoint.classes, labels, probabilities, seen, thresholds)
     if output is not None:
         write_evaluation(found, Path(output))

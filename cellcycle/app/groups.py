@@ -48,9 +48,9 @@ def together(
         Given.of(ImageError(name, "it cannot be read", "give it again"), file=worker.found_file(plane, model, settings))
         for name, plane in zip(names, planes, strict=True)
     ]
-    fields = [image for image in images if image.path not in refused]
-    for image in (image for image in images if image.path in refused):
-        image.told = Shared(refusal=refused[image.path])
+    for image in images:
+        image.told = Shared(refusal=refused.get(image.path, ()))
+    fields = [image for image in images if not image.told.refusal]
     notes += _note_on_twins([image.path for image in fields], columns)
     with workers_of(choice, settings) as do:
         more = look_first(fields, choice, settings, columns, how, do)

@@ -60,11 +60,10 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     `read_plane` takes by itself. The data set has `fields`, a picture each, and `places`; its images are crops, cut
     twice as wide as a nucleus. Groups are the table's, else the images, of which those that show the same nuclei are
     one; where the table says none, nuclei have one G1 peak with all that `predict` would read them with. Nuclei
-    labelled `none` are left out. Refused,
-    or with `on_error` "skip" left out, are rows whose image is gone, has another content than the one that was
-    labelled, or lacks the channel or plane, that mean no nucleus, or say two things of one. Refused in any case is a
-    table that names nuclei by number alone, most of whose rows mean none, or whose places have x and y swapped, y from
-    below, or are in um.
+    labelled `none` are left out. Refused, or with `on_error` "skip" left out, are rows whose image is gone, has another
+    content than the one that was labelled, or lacks the channel or plane, that mean no nucleus, or say two things of
+    one. Refused in any case is a table that names nuclei by number alone, most of whose rows mean none, or whose places
+    have x and y swapped, y from below, or are in um.
     """
     table, notes = read_labels(file, on_error)
     is_bare = table[["centroid_y_px", "centroid_x_px"]].isna().any(axis=1)

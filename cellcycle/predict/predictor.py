@@ -290,8 +290,8 @@ class Predictor:
             parts = np.split(np.arange(len(nuclei)), range(_BATCH, len(nuclei), _BATCH))
             inputs = (inputs_of(plane.pixels, nuclei, checkpoint.input_rule, anchor, part) for part in parts)
             scores = np.concatenate([runtime_of(checkpoint).probabilities(part) for part in inputs])
-        told = (filter(None, [*flags.split(";"), *";".join(extra).split(";")]) for flags in nuclei.measured["flags"])
-        flags = [";".join(dict.fromkeys(of)) for of in told]
+        told = (";".join([own, *extra]).split(";") for own in nuclei.measured["flags"])
+        flags = [";".join(dict.fromkeys(filter(None, of))) for of in told]
         prior, classes = prior_of(self.settings.prior, nuclei.kind, anchor), checkpoint.classes
         weights = weights_of(prior, classes, nuclei, anchor)
         if checkpoint.confidence is None:

@@ -233,9 +233,11 @@ async function readTogether(signal) {
   const { changed, notes } = await retried(() => api.together(how ? { ...given, [how]: true } : given, signal), signal);
   noticed(notes);
   const named = changed.filter((id) => images.has(id)).map((id) => ({ id, name: images.get(id).about.name }));
-  const again = async ({ id }) => images.has(id) && take(await api.call(id, given, signal));
+  let isRefused = false;
+  const refused = (error) => { isRefused = true; throw error; };
+  const again = async ({ id }) => images.has(id) && take(await api.call(id, given, signal).catch(refused));
   if (await each(named, ({ name }) => name, signal, again) && !isDue) unread(false);
-  await asServer(); // what was refused has no nuclei any longer
+  if (isRefused) await asServer(); // it has no nuclei any longer
   tell('read');
 }
 
