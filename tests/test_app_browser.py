@@ -33,6 +33,8 @@ BRIGHTEST = """() => {
     const {data} = document.getElementById('photo').getContext('2d').getImageData(0, 0, width, height);
     return data.reduce((most, value, k) => (k % 4 < 3 ? Math.max(most, value) : most), 0);
 }"""
+N_CORRECTIONS = """() => fetch('/api/visit', {method: 'POST'}).then(answer => answer.json())
+    .then(({images}) => Object.keys(images[0].corrections).length)"""
 HANDED_ON = """() => {
     const make = URL.createObjectURL.bind(URL);
     window.handed = new Promise((hand) => {
@@ -63,13 +65,13 @@ NAMELESS = """() => [...document.querySelectorAll('button, input, select, textar
     .map(e => e.outerHTML.slice(0, 200))"""
 
 
-def await_picture(page, least):
-    """Wait until the picture is painted; the page's rules let no function be waited for that is made of text."""
-    for _ in range(200):
-        if page.evaluate(BRIGHTEST) > least:
+def await_told(page, script, least):
+    """Wait until a script tells more than `least`: the page lets no text be run that `wait_for_function` polls with."""
+    for _ in range(1200):
+        if page.evaluate(script) > least:
             return
         page.wait_for_timeout(50)
-    raise AssertionError("the picture is dark")
+    raise AssertionError(f"no more than {least} after a minute: {script}")
 
 
 @pytest.fixture(scope="module")
@@ -462,7 +464,7 @@ def test_an_image_without_nuclei_is_shown_and_takes_nothing_from_the_others(page
     assert page.locator("#image").input_value() and "null" not in page.locator("#save-picture").get_attribute("href")
     assert page.locator("#told").inner_text() == "No nucleus was found."
     assert page.locator("#counted").inner_text() == "0 listed"
-    await_picture(page, 0)  # painted with the next frame
+    await_told(page, BRIGHTEST, 0)  # painted with the next frame
 
 
 def test_without_a_connection_nothing_seems_forgotten(page, two):
@@ -522,7 +524,7 @@ def test_a_plate_map_dropped_with_its_images_compares_conditions(page, tmp_path)
     page.locator("#open-experiment").click()
     page.locator("#shares tr", has_text="drug").wait_for()
     # Called again, an image keeps its picture.
-    await_picture(page, 100)
+    await_told(page, BRIGHTEST, 100)
     assert "Phases by condition" in page.locator("#experiment").inner_text()
     saved(page, "#save-report")  # compared with nothing
     page.select_option("#control", "control")
@@ -679,7 +681,7 @@ def test_a_proxy_may_have_the_page_in_a_folder(browser, address, field_file):
         page.goto(f"{address}/cells/")
         page.wait_for_selector("body[data-ready]")
         upload(page, field_file)
-        await_picture(page, 100)
+        await_told(page, BRIGHTEST, 100)
         page.keyboard.press("1")
         page.locator("#open-corrections", has_text="1 correction").wait_for()
         with page.expect_download() as save:
@@ -831,11 +833,7 @@ def test_two_tabs_label_the_same_image_and_neither_deletes_what_the_other_said(p
         for stroke in keys:
             tab.keyboard.press(stroke)
         # It is sent by the time that the other tab speaks.
-        tab.wait_for_function(
-            "n => fetch('/api/visit', {method: 'POST'}).then(answer => answer.json())"
-            ".then(({images}) => Object.keys(images[0].corrections).length >= n)",
-            arg=len(keys),
-        )
+        await_told(tab, N_CORRECTIONS, len(keys) - 1)
     # Its own save tells a tab what the other said.
     other.locator("#told", has_text="4 labelled (").wait_for()
     page.reload()
@@ -1048,7 +1046,7 @@ def test_pictures_that_are_not_there_are_not_printed_as_black_ones_and_come_with
         assert not page.locator("#unloaded").is_visible()
         while held:
             held.pop().continue_()
-        await_picture(page, 100)
+        await_told(page, BRIGHTEST, 100)
         page.locator(".tile.drawn").nth(len(two)).wait_for()
 
 

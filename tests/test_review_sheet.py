@@ -481,10 +481,10 @@ def test_two_tabs_of_a_page_keep_what_was_said_in_either(folder, table, tmp_path
     two = visit(tmp_path / "r.html", one.context)
     for key in "123":
         one.keyboard.press(key)
-    two.wait_for_function("document.querySelectorAll('.card.labelled').length === 3")
+    two.locator(".card.labelled").nth(2).wait_for()
     two.locator(".card").nth(4).click()
     two.keyboard.press("x")
-    one.wait_for_function("document.querySelectorAll('.card.labelled').length === 4")
+    one.locator(".card.labelled").nth(3).wait_for()
     one.keyboard.press("z")
     assert saved(visit(tmp_path / "r.html", one.context)) == saved(one)
     assert saved(one).count(b"\n") == 1 + 3
