@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from cellcycle.segmentation.filled import RING_PX, beside, filled, is_sharp
+from cellcycle.segmentation.ranks import median_of, middle_and_deviation, percentiles_of
 from cellcycle.segmentation.regions import (
     EIGHT,
     FLAT_PX,
@@ -178,7 +179,7 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         return None
     contrast, drawn, values = contrast_of(pixels), np.zeros(pixels.shape, bool), set()
     # A picture of few levels is flat all over its dark half, one of JPEG in blocks up to 0.03 of the contrast above it.
-    level = float(np.median(pixels[::2, ::2])) + 0.1 * contrast
+    level = median_of(pixels[::2, ::2]) + 0.1 * contrast
     least_of_speck = float(pixels.min()) + _HOT_CONTRAST * contrast
     value_of = np.zeros(len(areas), np.float32)
     value_of[labels] = pixels
@@ -211,22 +212,21 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
 def _hot(pixels: np.ndarray) -> np.ndarray | None:
     """Find what is bright and one or two pixels wide: hot pixels, cosmic rays, camera lines."""
     ground = opened(pixels, 3)
-    low, high = np.percentile(ground[::2, ::2], [50, 99.5])
+    low, high = percentiles_of(ground[::2, ::2], [50, 99.5])
     above = pixels - ground
     hot = above > max(_HOT_CONTRAST * float(high - low), np.finfo(np.float32).tiny)
     for band in bands(pixels):
         hot[band] &= pixels[band] - low > _HOT_RATIO * np.maximum(ground[band] - low, 0)
     if not hot.any():
         return None
-    noise = 1.4826 * float(np.median(np.abs(thinned(above) - np.median(thinned(above)))))
-    hot &= above > 12 * noise
+    hot &= above > 12 * middle_and_deviation(thinned(above))[1]
     return hot if 0 < hot.mean() <= _MOST_HOT_SHARE else None
 
 
 def _dirt(pixels: np.ndarray) -> np.ndarray | None:
     """Find fibres, and objects far brighter and larger than the nuclei, of which there must be some."""
     smooth = ndimage.gaussian_filter(pixels, SMOOTHING_PX)
-    level = float(np.median(smooth[::2, ::2]))
+    level = median_of(smooth[::2, ::2])
     typical = _typical_nucleus(smooth, level, 2 if pixels.size > _LEAST_COARSE_PX else 1)
     if typical is None:
         return None
@@ -251,7 +251,7 @@ def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if np.count_nonzero(areas) < _LEAST_NUCLEI or is_nucleus.all() or not is_nucleus.any():
         return np.zeros(labels.shape, bool)
     diameter = np.sqrt(4 / np.pi * np.median(areas[areas > 0]))
-    brightness = np.median(some[is_nucleus]) - np.median(some[~is_nucleus])
+    brightness = median_of(some[is_nucleus]) - median_of(some[~is_nucleus])
     n_reached, side = np.zeros(labels.shape, np.uint8), max(3, round(_FAINT_WIDTH * diameter))
     for band in bands(pixels):
         top, beyond = max(band.start - 2 * side, 0), band.stop + 2 * side

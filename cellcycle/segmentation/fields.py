@@ -14,6 +14,7 @@ from cellcycle.errors import ImageError, SettingError, check_choice, check_size,
 from cellcycle.segmentation import finder
 from cellcycle.segmentation.artefacts import look_over
 from cellcycle.segmentation.measurements import measure_nucleus
+from cellcycle.segmentation.ranks import median_of, percentiles_of
 from cellcycle.segmentation.regions import about, areas_of, boxes_of, give_back, renumbered, thinned
 from cellcycle.segmentation.sisters import joined_sisters
 from cellcycle.segmentation.splitting import nuclei_of, seed_step_px
@@ -41,7 +42,7 @@ _SMALL_PX, _MOST_DARKEST = 50, 0.2
 _LARGE_SHARE, _WIDE_SHARE, _SHARP_SHARE, _ALIKE = 0.25, 0.3, 0.15, 0.4
 # Of the way from the darkest to nuclei, the step from the rest of a field to nuclei is at least this share: 0.79 and
 # more in 350 fields of BBBC038, hardly any in an empty field with dust. Slopes of the light are told by so many pixels.
-_LEAST_BRIGHTER, _MOST_FITTED = 0.4, 100_000
+_LEAST_BRIGHTER, _MOST_FITTED = 0.4, 10_000
 # What nobody outlined is a nucleus if it is at least so large, compared with those that somebody did.
 _LEAST_NEIGHBOUR = 0.2
 # In an inverted picture the darkest pixels lie so many times farther from the usual one than the brightest.
@@ -215,7 +216,7 @@ def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.nda
         areas.append(own.sum())
         contrasts.append((local[own].mean() - level) * np.sqrt(areas[-1]))
         steps.append(_steps(local, own))
-    noise = max(np.median(np.abs(np.concatenate(way))) for way in zip(*steps, strict=True)) * 1.4826 / np.sqrt(2)
+    noise = max(median_of(np.abs(np.concatenate(way))) for way in zip(*steps, strict=True)) * 1.4826 / np.sqrt(2)
     if np.median(areas) < _SMALL_PX:
         # All of a nucleus of few pixels is rim, whose slope passes for noise.
         noise = min(noise, _noise_beside(pixels, labels, objects))
@@ -264,7 +265,7 @@ def _without_ground(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     # Uneven light makes one side of a field brighter than the nuclei of the other.
     some = some - _slope_of(some, ~is_found)
     found, rest = some[is_found], some[~is_found]
-    bright, (darkest, usual) = np.median(found), np.percentile(rest, (1, 50))
+    bright, (darkest, usual) = median_of(found), percentiles_of(rest, (1, 50))
     return labels if bright - usual > _LEAST_BRIGHTER * (bright - darkest) else np.zeros_like(labels)
 
 
@@ -280,7 +281,7 @@ def _slope_of(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def looks_inverted(pixels: np.ndarray) -> bool:
     """Say of a picture (H, W) without a bright nucleus whether it has dark ones, as on paper."""
     pixels = as_picture(pixels)
-    low, middle, high = np.percentile(pixels, (1, 50, 99))
+    low, middle, high = percentiles_of(pixels, (1, 50, 99))
     return bool(middle - low > _DARK_SIDE * (high - middle) and segment(pixels.max() - pixels).any())
 
 

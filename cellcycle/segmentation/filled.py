@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+from cellcycle.segmentation.ranks import median_of, middle_and_deviation
 from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, about, areas_of, contrast_of, flat_areas, thinned
 from cellcycle.segmentation.stops import stopped
 from cellcycle.segmentation.survey import has_objects, threshold_of
@@ -54,12 +55,11 @@ def is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) -
     """Say whether an edge is cut, not blurred by a lens, and goes down or up to another level."""
     if not far.size or not near.size:
         return False
-    level = float(np.median(far))
-    deviation = 1.4826 * float(np.median(np.abs(far - level)))
+    level, deviation = middle_and_deviation(far)
     jump = abs(level - value)
     if jump <= max(4 * deviation, _LEAST_JUMP * contrast):
         return False
-    return abs(float(np.median(near)) - value) >= _LEAST_STEP * jump
+    return abs(median_of(near) - value) >= _LEAST_STEP * jump
 
 
 def _is_below(value: float, near: np.ndarray, far: np.ndarray, least: float) -> bool:
@@ -135,7 +135,7 @@ def _mirrored_px(rows: np.ndarray) -> int:
 def _noise_of(pixels: np.ndarray) -> float:
     """Return the deviation of the noise of a picture (H, W), by what neighbours differ."""
     some = thinned(pixels)
-    return float(np.median(np.abs(some[:, 1:] - some[:, :-1]))) / (0.6745 * 2**0.5)
+    return median_of(np.abs(some[:, 1:] - some[:, :-1])) / (0.6745 * 2**0.5)
 
 
 def _has_runs(pixels: np.ndarray, most: float) -> bool:

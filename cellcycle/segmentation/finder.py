@@ -17,6 +17,7 @@ from skimage.transform import resize
 
 from cellcycle.graphs import check_hash, giving_back, open_graph
 from cellcycle.segmentation.ground import roughness
+from cellcycle.segmentation.ranks import percentiles_of
 from cellcycle.segmentation.regions import (
     EIGHT,
     areas_of,
@@ -80,11 +81,11 @@ class Look:
 def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
     """Return how a field is looked at whose nuclei have about this diameter, and are brighter than a threshold."""
     sample = pixels[:: 1 + pixels.shape[0] // 2000, :: 1 + pixels.shape[1] // 2000]
-    low, high = np.percentile(sample, _LEVELS)
+    low, high = percentiles_of(sample, _LEVELS)
     bright = sample[sample > low + threshold]
     if bright.size:
         # Where nuclei cover next to nothing, the percentile of the field is that of its background.
-        high = max(high, float(np.percentile(bright, _BRIGHT)))
+        high = max(high, float(percentiles_of(bright, _BRIGHT)))
     ground = ~thinned_extreme(pixels > low + threshold, _GLOW_PX, np.maximum)
     # Every fourth line tells enough.
     grain = _GRAIN if roughness(thinned(pixels)[::4], ground[::4]) < _LEAST_ROUGH else 0.0

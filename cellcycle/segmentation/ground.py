@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellcycle.segmentation.ranks import median_of, percentiles_of
 from cellcycle.segmentation.regions import bands, thinned, thinned_extreme
 
 # Half of the ground as dark as its darkest is harmless; of seven tenths cut off, a third of G1 is called G2.
@@ -58,7 +59,7 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     (down, along), (down_2, along_2) = _steps(pixels, 1), _steps(pixels, 2)
     pixels, is_nucleus = thinned(pixels), thinned(labels) > 0
     beside, own = pixels[~is_nucleus], pixels[is_nucleus]
-    is_cut = beside.size > 0 and np.mean(beside <= np.percentile(beside, 1)) > _MOST_DARKEST
+    is_cut = beside.size > 0 and np.mean(beside <= percentiles_of(beside, 1)) > _MOST_DARKEST
     is_cut |= own.size > 0 and len(np.unique(own)) < _LEAST_STEPS
     rough, noise = roughness(pixels, ~ring), _grain(pixels, ~ring)
     is_bent = _grain(pixels, inside) < _LEAST_INSIDE * noise
@@ -67,12 +68,12 @@ def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
     is_bent |= not is_cut and rough > 1 + excess and roughness(pixels.T, ~ring.T) > 1 + excess
     rim, around = pixels[ring & ~glow], pixels[far & ~gap]
     if min(rim.size, around.size) >= _LEAST_PX:
-        is_bent |= rim.mean() - around.mean() < _DARK_RING * (np.median(own) - np.median(around))
+        is_bent |= rim.mean() - around.mean() < _DARK_RING * (median_of(own) - median_of(around))
     is_combed = down > _MOST_COMBED * down_2 or along > _MOST_COMBED * along_2
     tiny = np.finfo(np.float32).tiny
     is_bent |= abs(np.log(max(down_2, tiny) / max(along_2, tiny))) > _MOST_UNEQUAL
     # Without a ground there is no noise to compare with.
-    is_noisy = bool(own.size and noise > 0 and np.median(own) - np.median(pixels[~ring]) < _LEAST_SIGNAL * noise)
+    is_noisy = bool(own.size and noise > 0 and median_of(own) - median_of(pixels[~ring]) < _LEAST_SIGNAL * noise)
     # JPEG at its strongest leaves blocks of one value each, and no noise at all.
     is_smooth = rough < _LEAST_ROUGH and not (rough == 0 and is_cut)
     return Ground(bool(is_cut), bool(is_smooth), bool(is_bent), bool(is_combed), is_noisy)
@@ -117,4 +118,4 @@ def _spread(bends: np.ndarray, is_inside: np.ndarray) -> float:
     bends = bends[is_inside]
     if bends.size < _LEAST_PX:
         return np.nan
-    return float(np.sqrt(np.mean(np.clip(bends, *np.percentile(bends, (2, 98))) ** 2)))
+    return float(np.sqrt(np.mean(np.clip(bends, *percentiles_of(bends, (2, 98))) ** 2)))

@@ -12,6 +12,7 @@ from skimage.morphology import convex_hull_image
 from cellcycle.arrays import as_labels, as_picture
 from cellcycle.errors import check_name, check_size
 from cellcycle.segmentation.flags import flag_nuclei
+from cellcycle.segmentation.ranks import percentiles_of
 from cellcycle.segmentation.regions import about, bands, boxes_of
 
 NUCLEUS_COLUMNS = [
@@ -152,7 +153,7 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
     glow = (away <= _GLOW * diameter) & (away < away_from_others)
     ring = (away > _GLOW * diameter) & (away <= reach) & (away_from_others > _GLOW * diameter)
     # In a crowd or a tight crop no ring is left; the darkest pixels around then stand for the background.
-    background = float(np.percentile(local[ring], 25) if ring.sum() >= _LEAST_RING_PX else np.percentile(local, 5))
+    background = float(percentiles_of(local[ring], 25) if ring.sum() >= _LEAST_RING_PX else percentiles_of(local, 5))
     mean_dna = float(local[nucleus].mean()) - background
     # One pixel of a watershed may lie between.
     beside = others[(away > 1) & (away <= 2)]
@@ -246,7 +247,7 @@ def _noisy_plateau(inside: np.ndarray) -> float:
     """
     if not inside.size:
         return np.inf
-    highest = float(np.percentile(inside, _TOP_PERCENTILE))
+    highest = float(percentiles_of(inside, _TOP_PERCENTILE))
     n_beyond = np.count_nonzero(inside > highest / _TOP)
     n_near = np.count_nonzero(inside >= _TOP * highest) - n_beyond
     below = inside[(inside >= _NEXT * highest) & (inside < _TOP * highest)]
@@ -283,7 +284,7 @@ def _cut_off_shares(pixels: np.ndarray, labels: np.ndarray, present, brightness:
     if len(present) < _LEAST_COMPARED:
         return none
     own = [pixels[box][labels[box] == label] for label, box in present]
-    flat = np.array([np.mean(inside >= _NEAR_OWN * np.percentile(inside, 99)) for inside in own])
+    flat = np.array([np.mean(inside >= _NEAR_OWN * percentiles_of(inside, 99)) for inside in own])
     is_large = np.array([inside.size >= 4 * _LEAST_PLATEAU_PX for inside in own])
     brightest = np.sort(brightness)[-max(_LEAST_CUT_OFF, len(own) // 10)]
     is_dim = brightness <= np.quantile(brightness, 0.25)

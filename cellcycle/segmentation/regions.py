@@ -8,6 +8,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import h_maxima
 
+from cellcycle.segmentation.ranks import percentiles_of
+
 # Where so many pixels along and across are of one value, an area is flat.
 FLAT_PX = 3
 # A picture of so many pixels a side is a crop of one nucleus, whatever lies beside it.
@@ -76,7 +78,7 @@ def block_means(pixels: np.ndarray, px: int) -> np.ndarray:
 
 def contrast_of(pixels: np.ndarray) -> float:
     """Return how far the light of a picture spreads, but for its darkest hundredth and its brightest pixels."""
-    low, high = np.percentile(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
+    low, high = percentiles_of(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
     return float(high - low)
 
 

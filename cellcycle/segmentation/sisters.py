@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from cellcycle.segmentation.ranks import median_of
 from cellcycle.segmentation.regions import areas_of, of_median_pixel, renumbered, sums_of, thinned
 
 # Condensed DNA is so much brighter than a typical nucleus of the field, above its background.
@@ -26,7 +27,7 @@ def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if n < _LEAST_NUCLEI:
         return labels
     areas = areas_of(labels)[1:]
-    ground = float(np.median(thinned(pixels)[thinned(labels) == 0]))
+    ground = median_of(thinned(pixels)[thinned(labels) == 0])
     brightness = sums_of(pixels, labels)[1:] / areas - ground
     of_median, of_pixel = np.median(brightness), of_median_pixel(brightness, areas)
     is_crowded = of_pixel < _OUTNUMBERED * of_median
