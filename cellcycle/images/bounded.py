@@ -1,9 +1,9 @@
-"""Reading within limits: whatever the judgement of a file, or its decoder, does ends in time and memory.
+"""Check and decode a file within limits of time and memory.
 
-In a process that is confined already, as those of the website are, the limits hold for everything and none is set
-here. On the command line a plainly packed file is decoded in this process, inside a window: the kernel refuses
-memory beyond it, and an alarm ends what takes too long; that costs microseconds. Formats whose decoders do more than
-unpack, JPEG 2000 and its like, are decoded in a child, which can be ended whatever it does.
+A process that is already confined, such as a worker of the website, has limits for everything, so none is set here.
+On the command line, a file with plain compression is decoded in this process: the kernel refuses memory beyond the
+limit, and an alarm stops a read that takes too long. This costs microseconds. Formats with complex decoders, such as
+JPEG 2000, are decoded in a child process, which can be killed at any point.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from cellcycle.errors import ImageError
 from cellcycle.images.judge import judge, signature_of
 from cellcycle.tasks import handled
 
-# Small files may take this much; larger ones as much as their own size can explain.
+# Limits for small files, in seconds and megabytes, and per megabyte of a larger file.
 _SECONDS, _SECONDS_A_MB = 15.0, 0.5
 _MEGABYTES, _MEGABYTES_A_MB = 1_900.0, 120.0
 MOST_FILES = 500_000
@@ -44,7 +44,7 @@ def limits_of(file_bytes: int) -> tuple[float, float]:
 
 
 def bytes_of(path) -> int:
-    """Return the size of a file, or of all files in the folder of an OME-Zarr; links and pipes in it are refused."""
+    """Return the size in bytes of a file, or of all files in an OME-Zarr folder; refuse links and pipes in a folder."""
     if not os.path.isdir(path):
         return os.stat(path).st_size
     n_bytes = n_files = 0
@@ -61,29 +61,29 @@ def bytes_of(path) -> int:
 
 
 def _child(seconds: float, megabytes: float) -> Confined:
-    """Return a child with about these limits; it stays for the next file: to start one takes a third of a second."""
-    # With room to spare: files of a folder differ a little in size.
+    """Return a child process with about these limits; it is kept for the next file, since a start takes 0.3 s."""
+    # Files of a folder differ a little in size; with some room one child serves them all.
     room = 1.5 if megabytes > _MEGABYTES else 1
     if not _kept or not megabytes <= _kept[0].megabytes <= 1.5 * room * megabytes:
         while _kept:
             _kept.pop().close()
-        # What it calls first has it import this package, which no limit should count.
+        # This first call makes the child import this package before the memory limit is set.
         _kept.append(Confined(seconds, room * megabytes, signature_of, (Path(os.sep),)))
     _kept[0].seconds = seconds
     return _kept[0]
 
 
 def read_bounded(function, path, *arguments):
-    """Judge a file, then return `function(path, *arguments)`, both within the limits of the file, or refuse it."""
+    """Check a file by `judge`, then return `function(path, *arguments)`, both within limits, or raise `ImageError`."""
     if is_confined():
         judge(path)
         return function(path, *arguments)
-    # What is no file, or may not be opened, has no size.
+    # First refuse a path that is no file or cannot be opened: it has no size.
     signature_of(Path(path))
     seconds, megabytes = limits_of(bytes_of(path))
     task = function, path, *arguments
     try:
-        # Limits of a process, and its standard error, are those of all its threads: only the first sets them.
+        # The limits and standard error of a process are shared by all its threads: only the main thread sets them.
         if threading.current_thread() is threading.main_thread():
             with _alarm(seconds), _memory(megabytes):
                 if judge(path):
@@ -100,7 +100,7 @@ def read_bounded(function, path, *arguments):
 
 @contextlib.contextmanager
 def _alarm(seconds: float):
-    """Raise `_OutOfTime` after some seconds, unless another alarm is set, or the system has none."""
+    """Raise `_OutOfTime` in the block after `seconds`, unless another alarm is set or the system has no alarms."""
     if not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
         yield
         return
@@ -118,7 +118,7 @@ def _alarm(seconds: float):
 
 @contextlib.contextmanager
 def _memory(megabytes: float):
-    """Let the kernel refuse memory beyond what the process has and this; on Linux alone."""
+    """Let the kernel refuse memory beyond what the process already has plus `megabytes`; on Linux only."""
     if not sys.platform.startswith("linux"):
         yield
         return
@@ -134,7 +134,7 @@ def _memory(megabytes: float):
 
 @contextlib.contextmanager
 def quiet():
-    """Keep what a C library prints from standard error: one line of ours says what is wrong with a file."""
+    """Hide what C libraries print on standard error in the block: an error of ours says what is wrong with a file."""
     try:
         saved = os.dup(2)
     except OSError:

@@ -13,14 +13,14 @@ from cellcycle.images.stacks import STACK, Stack
 
 # What to do with files of other channels.
 DNA_ALONE = "give the files of DNA alone, or judge each by itself (--each)"
-# A stain says what a channel shows whatever stands beside it.
+# Names of DNA stains: they identify a channel also among other words, unless these negate it or name another stain.
 _STAINS = {"dapi", "hoechst", "hoe", "draq", "sytox", "nucblue", "nucspot", "picogreen", "topro", "feulgen"}
-# These say it only where nothing else is said: there are DNA-PK, nuclear envelopes and a GFP that is excited at 405.
+# These, like markers and lasers, need a name without other words: DNA-PK, nuclear envelope, GFP excited at 405.
 _BARE = {"dna", "sirdna"}
-# Beside another stain, or what glows in living cells, these may be there to show the dead ones. DRAQ5 stains all.
+# Beside another stain or a live-cell dye, these may stain dead cells only. DRAQ5 stains all cells.
 _OF_THE_DEAD = {"sytox", "draq", "topro"}
 _PROPIDIUM = {"propidium", "iodide", "pi"}
-# Dyes and markers of living or dying cells, beside which propidium iodide shows the dead ones, too.
+# Dyes and markers of living or dying cells. Beside one of them, propidium iodide also stains dead cells only.
 _OF_THE_LIVING = {
     "calcein", "annexin", "annexinv", "acridine", "ao", "caspase", "casp", "cellevent", "nucview", "fda", "cfda",
     "diacetate", "syto", "yopro", "dead", "livedead", "viability", "zombie", "tunel", "apoptosis",
@@ -29,7 +29,7 @@ _OF_THE_LIVING = {
 _UV = {"385", "395", "405"}
 _LASER = re.compile(r"(?:conf(?:ocal)?|csu|laser|led|spinning|tirf)?(385|395|405)(?:nm)?")
 _MARKERS = {"h2b", "nuclei", "nuclear", "nucleus", "nuc", "chromatin", *_PROPIDIUM}
-# In names of files these say DNA only where a known stain stands in their place in others: PI may be a person, too.
+# In file names these mean DNA only if other files have a known stain in the same place: PI may also be a person.
 NUCLEI = frozenset({"nuclei", "nucleus", "nuclear", "nuc", "pi"})
 _FLUORS = {
     "gfp", "egfp", "yfp", "eyfp", "cfp", "ecfp", "rfp", "mrfp", "irfp", "mcherry", "cherry", "mturquoise", "venus",
@@ -39,14 +39,14 @@ _FLUORS = {
     "tubulin", "wga", "cona", "mitotracker", "lysotracker", "bodipy", "bf", "brightfield", "phase", "dic", "pc",
     "trans", "tl", "hmc", "bfp", "tagbfp", "ebfp", "ebfp2", "cy55", "irfp670", "irfp713", "mirfp670", "sfgfp",
 }  # fmt: skip
-# Beside a stain these say that the channel shows them, in the light of the stain or with it.
+# Beside the name of a DNA stain these mean that the channel shows them, not DNA.
 _OTHERS = {
     "ki", "ki67", "pcna", "mcm2", "gh2ax", "h2ax", "h3", "ph3", "prb", "rb", "p21", "p27", "p53", "lamin", "laminb1",
     "cyclin", "cyclinb1", "cycline", "geminin", "cdt1", "fucci", "vimentin", "keratin", "mito", "golgi", "er",
     "membrane", "cytoplasm", "antibody", "ab", "mhc", "igg", "pacific", "cascade",
     "lifeact", "oct4", "sox2", "nanog", "amca", "coumarin", "lysosensor", "qdot", "fish", "shg", *_OF_THE_LIVING,
 }  # fmt: skip
-# A marker of white cells, or a dye that the filter of DAPI shows as well, with its number.
+# Numbered markers of white blood cells (CD45), and numbered dyes that the DAPI filter may show too (BV421).
 _NUMBERED_OTHER = re.compile(r"cd\d{1,3}[a-z]?|b?u?v\d{3}|bv\d{3}|af\d{3}|cf\d{3}|atto\d{3}|dylight\d{3}|efluor\d{3}")
 _NOT = {
     "non", "no", "not", "without", "anti", "minus", "negative", "neg", "free", "mask", "masks", "label", "labels",
@@ -57,7 +57,7 @@ _NOT = {
     "subtracted", "bleach", "bleached", "bleaching", "photobleached", "photobleaching", "spillover", "spill", "noise",
     "diff", "difference", "binary", "threshold", "outline", "outlines", "contours", "predicted", "virtual", "inverted",
     "dump", "exclusion", "reference", "residual", "ve",
-    # Maps that are made from it.
+    # Maps computed from the channel.
     "prob", "probs", "probabilities", "pred", "cellprob", "logits", "softmax", "score", "heatmap", "map", "distance",
     "distances", "edt", "watershed", "edges", "boundaries", "gradient", "sobel", "canny", "laplacian", "entropy",
     "variance", "skeleton", "seeds", "centroids", "instances", "segmented", "thresholded", "otsu", "binarized",
@@ -71,20 +71,20 @@ _PLAIN = {
     "spinning", "disk", "emission", "nm", "um", "blue", "signal", "raw", "intensity", "image", "filter", "cube", "led",
     "laser", "uv", "content", "green", "orange", "red", "spy", "camera", "ex", "tirf",
 }  # fmt: skip
-# Colours by which the files of channels are told apart; IR and UV are no such: cells are irradiated so.
+# Colours that distinguish files of channels. IR and UV are left out: they may be treatments (irradiation).
 _COLOURS = {"violet", "blue", "cyan", "green", "yellow", "orange", "red", "farred", "deepred", "nir", "magenta"}
 # The same in German, French, Spanish and Italian.
 _COLOURS |= {
     "blau", "grün", "gruen", "rot", "gelb", "bleu", "vert", "rouge", "jaune", "azul", "verde", "rojo", "amarillo",
     "blu", "rosso", "giallo",
 }  # fmt: skip
-# What names a channel in the name of a file; and what says of one that it is not of DNA.
+# Words that name a channel in a file name, and words that say that a channel is not DNA.
 IN_NAMES = _FLUORS | _COLOURS
 _NOT_DNA = _NOT | _FLUORS | _OTHERS
-# However it is spelt, or its number alone.
+# Hoechst in any common spelling, or shortened with its number (H33342).
 _HOECHST = r"h(?:oe|ö|o)[cehs]{2,5}t|h(?:oe?)?[ _-]?(?=33(?:342|258)(?!\d))"
-# Names of stains in the names of files: of DNA, with the number of the product and what denies it, and of others that
-# have several words.
+# Names of stains in file names: of DNA, with the product number and words that negate it (no, background); and names of
+# other stains that have several words.
 _DNA_NAME = re.compile(
     r"(?:(?<![A-Za-z])(?:no|non|not|without|anti|sub|ohne|kein|sans|sin|senza)[ _-]?)?"
     rf"(?:(?<![A-Za-z])(?:dapi|{_HOECHST}|hoe)|(?-i:(?<=[a-z])(?:DAPI|Dapi|Hoechst))"
@@ -104,7 +104,7 @@ _OTHER_NAME = re.compile(
     r"|(?<=channel)(?:gfp|yfp|cfp|rfp|fitc|tritc|cy[2357]|mcherry|txred|bf|dic)(?![A-Za-z])",
     re.IGNORECASE,
 )
-# In the place of a stain these are no other one: numbers of fields, times or planes, wells, letters, conditions.
+# In the place of a stain these are not another stain: numbers of fields, times or planes, wells, letters, conditions.
 _COUNTER = re.compile(
     r"(?:[fmstz]|xy)(?:0\d*|\d{1,2})|(?:pos|field|site|fov|tile|time|day|slice|plane|im(?:a?ge?)|series|scene|rep)\d+"
     r"|(?-i:[A-P](?:0[1-9]|1\d|2[0-4]))", re.IGNORECASE)  # fmt: skip
@@ -118,9 +118,9 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int], np.ndarray]) -> int:
-    """Return the index of the DNA channel, or refuse: what was asked for is not there, or no rule decides.
+    """Return the index of the DNA channel; an `ImageError` says that `channel` is not there or that no rule decides.
 
-    `load` reads a channel (H, W) by its index; it is called only where names do not decide.
+    `load` returns a channel (H, W) by its index; it is called only if the names do not decide.
     """
     if channel is not None:
         return _find(stack, channel)
@@ -149,9 +149,9 @@ def choose_channel(stack: Stack, channel: int | str | None, load: Callable[[int]
 
 
 def by_name(names) -> list[int]:
-    """Return the names that say DNA in the plainest way that occurs: a stain alone, one among other words, a marker.
+    """Return the indices of the names that say DNA most clearly: a stain alone, else a stain among words, or a marker.
 
-    Where that may be a stain of the dead alone, those of the living stand beside it.
+    If only stains that may show dead cells are found, channels of live-cell dyes and histones (H2B) are returned too.
 
     Examples
     --------
@@ -163,42 +163,42 @@ def by_name(names) -> list[int]:
     found = [i for i, rank in enumerate(ranks) if rank is not None and rank == least]
     living = [i for i, name in enumerate(names) if is_of_the_living(name)]
     if of_all := [i for i in found if not is_of_the_dead(names[i], bool(living))]:
-        # DRAQ5 reaches into the red, where it marks whole cells beside another stain of DNA.
+        # Beside another DNA stain, DRAQ5 is often used to mark whole cells, so the other one is preferred.
         return [i for i in of_all if "draq" not in map(_unnumbered, words(names[i]))] or of_all
     histones = [i for i, name in enumerate(names) if "h2b" in map(_unnumbered, words(name))]
     return found and sorted({*found, *living, *histones})
 
 
 def is_of_the_dead(name: str, propidium: bool = False) -> bool:
-    """Say whether a name is that of a stain that may show dead cells alone; `propidium` counts as one, too."""
+    """Return whether a name has a stain that may show dead cells only; with `propidium` its words count as such too."""
     said = set(map(_unnumbered, words(name))) - ({"draq"} if "draq5" in words(name) else set())
     return bool(said & (_OF_THE_DEAD | _PROPIDIUM if propidium else _OF_THE_DEAD))
 
 
 def is_of_the_living(name: str) -> bool:
-    """Say whether a name is that of a dye or marker of living or dying cells."""
+    """Return whether a name has a dye or marker of living or dying cells."""
     return not (_OF_THE_LIVING | {"live"}).isdisjoint(map(_unnumbered, words(name)))
 
 
 def _rank(name: str) -> int | None:
-    """Return how plainly a name says DNA, 0 being plainest; None where it says something else."""
+    """Return how clearly a name says DNA, from 0 (clearest) to 4; None if it says something else."""
     said = words(name)
-    # Other digits are the number of a product or of the channel.
+    # Only 385, 395 and 405 are kept as lasers; other digits number a product or a channel.
     lasers = {found[1] for word in said if (found := _LASER.fullmatch(word))}
     rest = set(map(_unnumbered, said)) - {"", *_PLAIN} | lasers
     if rest & (_STAINS | _BARE) and rest <= _STAINS | _BARE | _MARKERS | _UV:
         return 0
     if rest & _STAINS and not any(_is_other(word) for word in rest | set(said)):
         return 1
-    # A fluorescent protein is fused to a histone, and without it only sent to the nucleus.
+    # A fluorescent protein fused to a histone shows DNA; without the histone it only fills the nucleus.
     if rest & _MARKERS and rest - ({*_FLUORS, "histone"} if "h2b" in rest else set()) <= _MARKERS:
         return 2
-    # What excites DNA stains alone; a lamp comes after the usual laser.
+    # Only a wavelength that excites DNA stains: the usual laser (405 nm) is preferred to lamps (385, 395 nm).
     return (3 if "405" in rest else 4) if rest and rest <= _UV else None
 
 
 def says_stain(name: str) -> bool:
-    """Say whether a name holds a DNA stain as a whole word and nothing that denies it, whatever else it holds."""
+    """Return whether a name has a DNA stain as a whole word and no word that negates it; other words do not matter."""
     said = set(words(name))
     return not _STAINS.isdisjoint(map(_unnumbered, said)) and not said & _NOT
 
@@ -208,7 +208,7 @@ def _unnumbered(word: str) -> str:
 
 
 def is_known(name: str) -> bool:
-    """Say whether a name holds a word for a stain or marker other than of DNA."""
+    """Return whether a name has a word for a stain or marker of something other than DNA."""
     return any(_is_other(word) and word not in _NOT for word in words(name))
 
 
@@ -217,9 +217,9 @@ def _is_other(word: str) -> bool:
 
 
 def stain_spans(text: str, nuclei: bool = False) -> list[tuple[int, int]]:
-    """Return where a name of a file or folder names stains, of DNA or others, or their colours, with a "no" before it.
+    """Return the (start, end) of each stain, of DNA or others, and colour (with `nuclei` also nuclei) in a file name.
 
-    The number of a product belongs to it, others do not: files are numbered so. With `nuclei`, words for them are, too.
+    A span includes a "no" before the stain and its product number, but no other number, which may count files.
 
     Examples
     --------
@@ -237,7 +237,7 @@ def stain_spans(text: str, nuclei: bool = False) -> list[tuple[int, int]]:
 
 
 def can_be_stain(text: str) -> bool:
-    """Say whether words in the place of a stain may name another one."""
+    """Return whether words in the place of a stain may name another stain."""
     said = re.split(r"[ _.-]+", text)
     is_counted = any(map(_COUNTER.fullmatch, said)) or any(map(_DRUG.fullmatch, [*said, text]))
     return not is_counted and not _NO_STAIN.fullmatch(text)
@@ -245,7 +245,7 @@ def can_be_stain(text: str) -> bool:
 
 @lru_cache(1 << 12)
 def words(name: str) -> tuple[str, ...]:
-    """Return the words of a name in lower case; a capital after a small letter begins one.
+    """Return the words of a name in lower case; a capital after small letters begins a new word.
 
     Examples
     --------
@@ -260,9 +260,9 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def _find(stack: Stack, channel: int | str) -> int:
-    """Return the channel with this index, this name, or the only one whose name has its words, or else contains it.
+    """Return the channel with this name or index, or the only one whose name has all its words, or else contains it.
 
-    Of a name in double quotes no index is meant, unless there is no such name.
+    Text in double quotes is taken for a name; it is taken for an index only if no channel has that name.
     """
     said = str(channel).strip()
     text = unquoted(said).lower()
@@ -287,12 +287,12 @@ def _find(stack: Stack, channel: int | str) -> int:
 
 
 def unquoted(text: str) -> str:
-    """Return a text without the double quotes around it."""
+    """Return a text without enclosing double quotes."""
     return text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
 
 
 def is_index(text: str) -> bool:
-    """Say whether a text can be the number of a channel; `isdigit` alone takes a superscript for one."""
+    """Return whether a text can be the index of a channel; `isdigit` alone would accept a superscript."""
     return text.isascii() and text.isdigit() and len(text) < 10
 
 

@@ -1,24 +1,24 @@
-"""The size that a compressed picture states for itself: a TIFF page may wrap one that is larger than the page.
+"""Read the image size from the header of a compressed stream: in a TIFF it may be larger than the page announces.
 
-Only headers are read, in bounded steps; nothing is unpacked.
+Only headers are read, in a bounded number of steps; nothing is decompressed.
 """
 
 import re
 import struct
 
-# Markers of a JPEG without a length, what is none, and those that start a frame (its size).
+# Second bytes after 0xFF in a JPEG: markers without a length (or no marker at all), and markers that start a frame.
 _BARE = {0x00, 0x01, *range(0xD0, 0xD9), 0xFF}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HEAD_2000 = re.compile(rb"\xff\x4f\xff\x51")
 
 
 def stated_size(data: bytes) -> tuple[int, int] | None:
-    """Return height and width that a JPEG, JPEG 2000, PNG, WebP or JPEG XR states; None where none can be read."""
+    """Return the (height, width) stated by a JPEG, JPEG 2000, PNG, WebP or JPEG XR; None if none can be read."""
     try:
         if is_jpeg(data):
             return _jpeg(data)
         if _HEAD_2000.match(data) or data[4:8] == b"jP  ":
-            # A codestream has one head, but the boxes around it may hold what looks like another: the largest counts.
+            # A codestream has one header, but the boxes around it may hold bytes that look like one: take the largest.
             heads = (struct.unpack_from(">IIII", data, found.end() + 4) for found in _HEAD_2000.finditer(data))
             heights, widths = zip(*((bottom - top, right - left) for right, bottom, left, top in heads), strict=True)
             return max(heights), max(widths)
@@ -35,7 +35,7 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Say whether bytes are the beginning of a JPEG."""
+    """Return whether `data` begins like a JPEG."""
     return data[:2] == b"\xff\xd8"
 
 
@@ -51,7 +51,7 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
         (length,) = struct.unpack_from(">H", data, position + 2)
         if marker in _FRAMES:
             height, width = struct.unpack_from(">HH", data, position + 5)
-            # A second frame would be decoded by some and not by others: the larger one counts.
+            # Some decoders read a second frame and others do not: the larger one counts.
             size = (height, width) if size is None else (max(size[0], height), max(size[1], width))
         if marker == 0xDA:
             break

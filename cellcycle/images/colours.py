@@ -1,33 +1,33 @@
-"""Whether all channels of a picture show one picture, in colours or not; whatever somebody drew into it."""
+"""Find out whether all channels of a file show the same picture, and remove scale bars and letters drawn into it."""
 
 from collections.abc import Iterable
 
 import numpy as np
 from scipy import ndimage
 
-# A channel of less contrast than this share is empty, in 8 bits also one of so many grey levels, if these are less than
-# that share: JPEG leaves up to 5 levels of a pure colour in the other two (quality 30, half as many pixels of colour).
+# A channel is empty if its contrast is at most this fraction of the highest; in 8 bits, at most 6 grey levels or 0.15
+# of the highest: JPEG leaks up to 5 levels of a pure colour into the other two (quality 30, chroma subsampled).
 _EMPTY_SHARE, _JPEG_LEVELS, _JPEG_SHARE = 0.003, 6, 0.15
 _BLOCK_PX = 16
-# One picture in one artificial colour has channels in proportion; two stains of the same cells have not.
+# Least correlation of channels that show the same picture in one artificial colour; two stains of a cell have less.
 _SAME_PICTURE = 0.99
 _MAX_SAMPLES = 1_000_000
-# A drawing is full of its colour, as JPEG leaves it, and with what lies about it takes little of a picture.
+# Drawings have at least this fraction of the full range (after JPEG), and cover at most these fractions of a picture.
 _FULL, _MOST_DRAWN, _MOST_AROUND = 0.95, 0.01, 0.25
-# Beside a nucleus that is too bright for the camera two pixels on there is more light than this, beside a letter none.
+# Two pixels outside an overexposed nucleus there is more light than this fraction of the range; outside a letter none.
 _MOST_FADING = 0.02
-# JPEG blurs the edges of a bar: it is known by its length, by how slim it is, and that it fills its box.
+# JPEG blurs the edges of a bar, so a bar is recognized by its length, slimness and fraction of its bounding box.
 _LEAST_LENGTH_PX, _LEAST_SLIM, _LEAST_FILLED = 20, 4, 0.95
 
 
 def _sample(pixels: np.ndarray) -> np.ndarray:
-    """Return about a million pixels on a regular grid, as float."""
+    """Return at most about a million pixels on a regular grid, as float64."""
     step = int(np.ceil(np.sqrt(pixels.size / _MAX_SAMPLES)))
     return pixels[::step, ::step].astype(np.float64).ravel()
 
 
 def _contrast(pixels: np.ndarray) -> float:
-    """Return how far the means of blocks as large as those of JPEG, over which its errors add up to nothing, differ."""
+    """Return the range of the means of blocks as large as those of JPEG (16 x 16), over which its errors cancel."""
     side = max(1, min(_BLOCK_PX, min(pixels.shape) // 3))
     height, width = (n // side for n in pixels.shape)
     blocks = pixels[: height * side, : width * side].reshape(height, side, width, side)
@@ -35,8 +35,8 @@ def _contrast(pixels: np.ndarray) -> float:
 
 
 def only_picture(channels: Iterable[np.ndarray]) -> int | None:
-    """Return the channel (H, W) of most contrast if all that are not empty show the same picture."""
-    # A channel of a large file is held alone.
+    """Return the index of the channel (H, W) with most contrast if all non-empty ones show one picture, else None."""
+    # Only one channel is in memory at a time: those of a large file may not fit together.
     found = [(_contrast(pixels), _sample(pixels), pixels.dtype) for pixels in channels]
     contrasts, samples, (kind, *_) = zip(*found, strict=True)
     brightest = int(np.argmax(contrasts))
@@ -49,9 +49,9 @@ def only_picture(channels: Iterable[np.ndarray]) -> int | None:
 
 
 def without_drawings(channels: list[np.ndarray]) -> list[np.ndarray]:
-    """Return the three channels (H, W) of a picture in colours, as dark as its ground where it was drawn upon.
+    """Return the three channels (H, W) of a colour picture with drawings replaced by the median of each channel.
 
-    Drawn are bars and letters of one colour that is full in two channels or all, as white or yellow.
+    Drawings are bars and letters in one colour that is full in two or three channels, such as white or yellow.
     """
     kind = channels[0].dtype
     if kind.kind != "u":
@@ -70,7 +70,7 @@ def without_drawings(channels: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _fading(light: np.ndarray, parts: np.ndarray, n_parts: int) -> np.ndarray:
-    """Return how much more light than the ground lies around each part: next to it letters are softened."""
+    """Return how much brighter than the background the ring two pixels around each part is: letters have soft edges."""
     touched, near = (ndimage.maximum_filter(parts, size) for size in (3, 5))
     is_around = (touched == 0) & (near > 0)
     numbers = np.arange(1, n_parts + 1)

@@ -1,4 +1,4 @@
-"""Which of many files are copies of others: in another format, or made smaller, brighter or flat for looking at."""
+"""Find files that are copies of others by their names: in another format, or resized or adjusted for display."""
 
 import filecmp
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from cellcycle.images.makers import PROJECTED
 from cellcycle.images.naming import WELL, Part
 
-# A word by which programs and people name a picture made from another one, and how much of it is lost by that.
+# Words in the name of a picture made from another one, by how much is lost: 0 nothing, 1 little, 2 much.
 _MADE = {
     0: r"raw|orig(?:inal)?|(?:cop(?:y|ies?|ia)|kopie)(?:[ _-]?\d{1,2}|[ _-]?\(\d{1,2}\))?|export(?:ed)?"
     r"|\((?:another |\d{1,2}(?:st|nd|rd|th) )?copy(?: \d{1,2})?\)",
@@ -26,32 +26,32 @@ _MADE = {
 _WORD = {
     level: re.compile(rf"(?:(?<=[^\W_])[ _.-]+)(?:{made})(?=[ _.-]|$)", re.IGNORECASE) for level, made in _MADE.items()
 }
-# Doses and conditions may be min and max, too, but not as Fiji writes them.
+# MIN and MAX count only as Fiji writes them: doses and conditions may be called min and max too.
 _BEFORE = re.compile(
     rf"^(?:(?-i:{PROJECTED})|(?:copy (?:\(\d{{1,2}}\) )?of|kopie von|cop(?:ie|ia) de) )(?=.)", re.IGNORECASE
 )
-# Folders of copies are named like them, or after their format.
+# Folders of copies have the same words in their names, or the format.
 _FOLDER = {level: re.compile(rf"(?:{made})s?", re.IGNORECASE) for level, made in _MADE.items()}
 _OF_FORMAT = re.compile(r"small|tiff?s?|png|jpe?gs?|bmp", re.IGNORECASE)
-# A small tumour is no copy of a tumour: the word counts only where the file is clearly smaller.
+# "tumour small" need not be a copy of "tumour": the word counts only if the file has less than half the bytes.
 _SMALL = re.compile(r"(?<=[^\W_])[ _.-]+small$", re.IGNORECASE)
 _SMALLER = 0.5
-# The most faithful first; what only some installations read comes after what all do.
+# Most faithful format first; formats that only some installations can read (1) come after those that all can (0).
 _FORMATS = dict.fromkeys((".tif", ".tiff", ".btf", ".tf8", ".stk", ".lsm", ".zarr"), 0)
 _FORMATS |= {".png": 2, ".bmp": 3, ".jpg": 4, ".jpeg": 4}
-# The words for a picture of several channels, and how ZEN and people write the channels that are in it: c1+2, DAPI+GFP.
+# Words for a picture of several channels, and the ways to list its channels: c1+2 (ZEN), DAPI+GFP ("*" is a stain).
 _MERGED = re.compile(
     r"(?<![a-z])(?:merged?|overlays?|composite|c\d(?:\+c?\d)+)(?![a-z])|\*(?: ?\+ ?\*)+", re.IGNORECASE
 )
-# Pictures that a microscope put together of fields, or took of all of them, and the folders of both.
+# Pictures stitched from fields, or overviews of them, and the folders of these and of tiles.
 _STITCHED = re.compile(r"(?<![a-z])(?:stitch(?:ed|ing)?|montages?|overviews?)(?![a-z])", re.IGNORECASE)
 _OF_TILES = re.compile(rf"(?:{_STITCHED.pattern}|tiles?)(?:[ _-]?images?)?", re.IGNORECASE)
-# What a tile is called beyond its picture: numbers.
+# A tile has the name of its stitched picture and numbers after it.
 _TILES = re.compile(r"(?: (?:[a-z]{1,5} ?)?\d+)*")
 
 
 def copies_among(files: Iterable[str]) -> set[str]:
-    """Return the files that are copies of others: of those of one origin the most faithful is none.
+    """Return the files that are copies of others: all files of one origin except the most faithful one.
 
     Examples
     --------
@@ -70,9 +70,9 @@ def copies_among(files: Iterable[str]) -> set[str]:
 
 
 def _is_twin(file: str, best: str) -> bool:
-    """Say whether nothing but capitals tells two files apart: one picture is seldom saved as both a.tif and A.tif.
+    """Return whether two names differ only in capitals (a.tif, A.tif): these are seldom copies of one picture.
 
-    Nor do accents as a Mac writes them, but of these a copy of the very bytes is none.
+    Two names that differ only in how Unicode writes accents are twins if the files exist and their bytes differ.
     """
     one, other = (unicodedata.normalize("NFC", name) for name in (file, best))
     if one == other and file != best:
@@ -87,8 +87,8 @@ def _is_smaller(file: str, best: str) -> bool:
 
 
 def origin_of(file: str) -> tuple[tuple[str, str], tuple]:
-    """Return folder and name of what a file may be a copy of, and how much less it would be, as a key to sort by."""
-    # A letter and its accent are one, as in names that come from a Mac they are not.
+    """Return the (folder, name) that a file may be a copy of, and a sort key, larger for less faithful copies."""
+    # NFC: names from a Mac have letters and accents as separate characters.
     folder, name = os.path.split(unicodedata.normalize("NFC", file))
     path = Path(name)
     stem, suffix = path.stem, path.suffix.lower()
@@ -108,12 +108,12 @@ def origin_of(file: str) -> tuple[tuple[str, str], tuple]:
 
 
 def put_together(parts: dict[str, Part]) -> set[str]:
-    """Return the files that show several others at once, by the parts of the name of each: channels, or tiles."""
+    """Return the files that combine others, merged channels or stitched tiles; `parts` are the parsed file names."""
     return _merged(parts) | _stitched(parts)
 
 
 def _merged(parts: dict[str, Part]) -> set[str]:
-    """Return the files that show several channels at once, beside at least two files of these."""
+    """Return the files that show several channels, if files of at least two single channels are beside them."""
     merged = {file for file, part in parts.items() if _MERGED.search(part.rest)}
     channels = defaultdict(set)
     for file, part in parts.items() if merged else ():
@@ -123,7 +123,7 @@ def _merged(parts: dict[str, Part]) -> set[str]:
 
 
 def _stitched(parts: dict[str, Part]) -> set[str]:
-    """Return the files that show what tiles beside them show, of their channel: those of the same well, or name."""
+    """Return the stitched pictures with tiles of the same channel beside them, which have the same well or name."""
     stitched, tiles = {}, defaultdict(set)
     for file, part in parts.items():
         folder, name = os.path.split(file)
@@ -152,5 +152,5 @@ def _wells(text: str) -> tuple[str, ...]:
 
 
 def bare(part: Part) -> tuple[str, str]:
-    """Return the folder and the rest of a name less marks and words for several channels: those of a merged picture."""
+    """Return the folder, and the rest of a name without punctuation and words for merged channels, in small letters."""
     return part.folder, re.sub(r"[\W_]+", " ", _MERGED.sub("", part.rest)).strip().casefold()

@@ -1,6 +1,6 @@
-"""Numbers in the descriptions of a TIFF (OME-XML, ImageJ, shaped) that decide how much is made of the file.
+"""Check the numbers in TIFF descriptions (OME-XML, ImageJ, tifffile's shapes) before `tifffile` allocates by them.
 
-`tifffile` believes them: a count of 5e8 becomes a list of as many entries.
+`tifffile` trusts them: a count of 5e8 becomes a list of as many entries.
 """
 
 import json
@@ -17,11 +17,11 @@ _REMEDY = "the description is wrong: export the image again"
 
 
 def check_description(path, text: bytes) -> None:
-    """Refuse a description whose numbers cannot be those of a file."""
+    """Raise an `ImageError` for a description whose numbers no real file can have."""
     if len(text) > MOST_BYTES:
         raise ImageError(path, f"its description has {len(text):,} bytes", "export it without its history")
     head = text.lstrip(b"\xef\xbb\xbf \t\r\n")[:200]
-    # As tifffile knows them: by their end, whatever stands before.
+    # tifffile recognizes OME-XML by its end, whatever is before.
     end = text[-100:].rstrip(b"\0 \r\n")
     if b"<OME" in text or end.endswith((b"OME>", b"</scn>")) or head.startswith(b"<?xml"):
         _check_ome(path, text)
@@ -33,7 +33,7 @@ def check_description(path, text: bytes) -> None:
 
 
 def _whole(path, said, name: str, least: int = 0, most: int = MOST_PLANES) -> int:
-    """Return what is said of a name, the least of a range if nothing is; refuse no whole number of that range."""
+    """Return the number stated under `name`, `least` if none; refuse all but whole numbers from `least` to `most`."""
     text = said.get(name, str(least))
     try:
         number = int(text)
@@ -64,7 +64,7 @@ def _check_ome(path, text: bytes) -> None:
     try:
         root = ElementTree.fromstring(text.rstrip(b"\0 \r\n"))
     except (ElementTree.ParseError, ValueError, LookupError):
-        # tifffile then reads the pages as they lie, without the description.
+        # tifffile then reads the pages in their order in the file, without the description.
         return
     n_all = 0
     for pixels in root.findall(".//{*}Pixels"):

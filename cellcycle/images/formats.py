@@ -1,4 +1,4 @@
-"""Open any image file as a `Stack`; every way of failing becomes an `ImageError` of one line."""
+"""Open any image file as a `Stack`; every failure becomes an `ImageError` of one line."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm", ".fle
                   ".ndpi")  # fmt: skip
 _OTHERS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib")
 IMAGE_SUFFIXES = (*_OTHERS, *_TIFF_SUFFIXES, *VENDOR_SUFFIXES)
-# Pictures, too, that nobody should believe to be in a table.
+# Images of kinds that are not read: the user is told that they were left out.
 UNREAD_SUFFIXES = (".gif", ".webp", ".jp2", ".jxr", ".heic", ".avif", ".mrc", ".fits", ".psd", ".tif.gz", ".tiff.gz",
                    ".zarr.zip", ".ozx")  # fmt: skip
 # The other vendor formats are read by bioio-bioformats, which brings Java.
@@ -28,13 +28,13 @@ _PILLOW_FORMATS = ("PNG", "JPEG", "BMP")
 
 @contextmanager
 def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
-    """Open an image file as a `Stack` for as long as the context is open, by its first bytes, not by its name.
+    """Open an image file as a `Stack` while the context is open; its first bytes tell the format, or a vendor's suffix.
 
-    With `as_numbers` palettes and displays of 0 as white are left out: the numbers count that stand in the file.
+    With `as_numbers` the stack gives the stored numbers: no palette is applied and "0 is white" is not inverted.
     """
     path = Path(path)
     with one_line(path), warnings.catch_warnings():
-        # Decoders warn of what is odd in a file; either it is read or one line says why not.
+        # Warnings of decoders are hidden: either a file is read, or one error says why not.
         warnings.simplefilter("ignore")
         signature = signature_of(path)
         if not signature:
@@ -51,12 +51,12 @@ def open_stack(path, as_numbers: bool = False) -> Iterator[Stack]:
 
 
 def is_tiff(path: Path) -> bool:
-    """Say whether there is a file that begins like a TIFF and is no vendor's."""
+    """Return whether `path` is a file that begins like a TIFF and has no suffix of a vendor format."""
     return path.is_file() and path.suffix.lower() not in VENDOR_SUFFIXES and signature_of(path) in TIFF_SIGNATURES
 
 
 def _open_pillow(path: Path, as_numbers: bool) -> Stack:
-    """Read PNG, JPEG or BMP without any of Pillow's conversions that lose intensities."""
+    """Read PNG, JPEG or BMP without those conversions of Pillow that lose intensities."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -65,7 +65,7 @@ def _open_pillow(path: Path, as_numbers: bool) -> Stack:
             n_channels = len(image.getbands())
             if image.format == "PNG" and (n_frames := getattr(image, "n_frames", 1)) > 1:
                 raise ImageError(path, f"it is an animation of {n_frames} pictures", "save each as a file of its own")
-            # Palettes and colours are opened up to four channels.
+            # Pillow expands palettes and colours to up to four channels.
             refuse_oversize(path, image.height, image.width, n_pixels * n_channels, n_bytes, 4 * n_pixels)
             return stack_of_array(str(path), _decode(path, image, as_numbers))
     except UnidentifiedImageError as error:

@@ -1,4 +1,4 @@
-"""The numbers of a file become intensities in [0, 1], whatever its type calls dark and full."""
+"""Scale the numbers of an image file to intensities in [0, 1], for any data type and dark level."""
 
 import numpy as np
 from skimage.measure import label
@@ -7,43 +7,43 @@ from skimage.morphology import dilation
 from cellcycle.errors import ImageError
 
 _SAMPLES = 1_000_000
-# Logarithms to any base of the largest count of 32 bits stay below this, and no camera's counts do.
+# Logarithms to base 2 or more of counts of 32 bits stay below this; counts of cameras do not.
 _LOGARITHM = 32.5
-# A picture lies in the last part of its numbers that is smaller than this, on top of an offset; as large ones say "no
-# data" in maps and registered pictures.
+# If the range of a picture is less than this fraction of its minimum, the minimum is an offset; floats from this value
+# on mean "no data" in maps and registered pictures.
 _OFFSET, _FILLING = 1e-3, 1e19
 _SINGLE = np.finfo(np.float32).min, np.finfo(np.float32).max
-# So few pixels, so many times brighter than all others, are no light: a cosmic ray, or a failed division.
+# At most this fraction of pixels, this many times brighter than all others, are spikes: cosmic rays, failed divisions.
 _SPIKE_SHARE, _SPIKE_RATIO = 1e-5, 1e4
-# What flat-fielding or deconvolution lifts above the full range of a file is no more than so many pixels and times.
+# Flat-fielding or deconvolution lifts at most this fraction of pixels above the full range, to at most twice of it.
 _PASSED_SHARE, _PASSED_RATIO, _PASSED = 5e-4, 2.0, (1, 2**16 - 1)
-# Fractions of what are so small as this is not known. Those of 32 bits may come from counts of 16.
+# Fractions up to the first have no known full range; those up to the second may be 16-bit counts over that of 32 bits.
 _LEAST_FULL, _DEEP_FRACTIONS = 2.0**-32, 2.0**-16
-# Of a mask: a row has at most so many edges; an area has so many pixels, such areas are so many of its areas, and hold
-# nearly all that is not background.
+# A mask has at most this fraction of edges between neighbours in rows. An area has at least 8 pixels; at least these
+# fractions of its objects, and of the pixels that are not background, are areas.
 _MOST_EDGES, _LEAST_AREA_PX, _LEAST_AREAS, _LEAST_COVERED = 0.25, 8, 0.7, 0.98
 _LARGEST_LOOK_PX = 1024
-# Of pixels that are hot, dead or drawn no more stand alone in their row at the other end of the range.
+# Largest fraction of hot, dead or drawn pixels that are alone in their row at the other end of the range.
 _MOST_ALONE, _LEAST_APART = 0.01, 2
-# At the rim of what went round lie more pixels; of 352 fields and 2,805 crops none has a fifth of it. Bits that this
-# share of the pixels has otherwise than the others change; of so few values a bit may be the same in all.
+# Where numbers wrapped around, a larger fraction is rim pixels; of 352 fields and 2,805 crops none has a fifth of it. A
+# bit varies if more than this fraction of pixels has its rarer state; among fewer values one may be constant by chance.
 _MOST_RIM, _LEAST_CHANGING, _LEAST_VALUES, _LEAST_DENSE = 5e-4, 0.01, 24, 0.4
-# Signed counts of 16 bits begin at this; they may have been stored as floats, or in more bits, since.
+# Least number of signed 16-bit counts, which may have been stored as floats or in more bits since.
 _LEAST_OF_16 = -(2.0**15)
 
 
 def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
-    """Scale a file's numbers of any shape to float32 in [0, 1] without looking at how bright the picture is.
+    """Return a file's numbers, of any shape, as float32 in [0, 1], and the bits of their full range.
 
-    Integers of 8 and 16 bits are divided by the full range of their type; signed ones may begin at their least number.
-    Floats within [0, 1] stay, those from -1 to 1 are moved there; larger ones, and integers of 32 and 64 bits, are
-    taken as camera counts and divided by the smallest full range (8, 16, 24 or 32 bits; of integers of 32 bits no 8)
-    that holds all but a few of them. The bits of that range are returned, too: only pictures of one range compare. An
-    offset beside which the picture is next to nothing is taken off; numbers that no count reaches fill what was not
-    pictured; a few floats ten thousand times as large as all others become as bright as the brightest of these. The few
-    numbers just below 0 that background subtraction leaves behind become 0; where darkness itself lies below 0, as in
-    z-scores, it becomes 0. Refused are pixels that are not finite or no numbers, unsigned ones stored as signed,
-    logarithms, masks, and unsigned ones of which so much was taken off that those below 0 became the largest.
+    Integers of 8 and 16 bits are divided by the full range of their type; for signed ones dark may be its minimum.
+    Floats in [0, 1] stay, but all up to 2**-16 count as 16 bits; those in [-1, 1] with dark below 0 are mapped to it.
+    Larger floats, and integers of 32 and 64 bits, are counts: they are divided by the smallest full range (8, 16, 24 or
+    32 bits; for 32-bit integers not 8) that holds all but a few of them. Brightness within a range does not change the
+    scale; only pictures of one range can be compared. An offset over 1,000 times the picture's range is subtracted.
+    Floats from 1e19 on mean "no data" and become the minimum. A few floats 10,000 times as large as all others get the
+    largest value of these. Numbers below dark become 0: dark is 0, but for z-scores and the like their minimum. Refused
+    (`ImageError`) are masks, logarithms, numbers that are not finite or not real, unsigned numbers stored as signed or
+    wrapped around at an end of their range, and counts in which one bit is stuck.
 
     Examples
     --------
@@ -71,11 +71,11 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
         finding = f"its numbers change above and below bit {stuck[0]}, which is the same in all of them: it is stuck"
         raise ImageError(path, finding, "give what the camera wrote, or have it looked at")
     is_offset = 0 < largest - least < _OFFSET * least
-    # Of 32 bits that begin at a large number, single precision would keep every 128th.
+    # Of 32-bit numbers on a large offset, single precision would keep every 128th only.
     wide = np.float64 if raw.dtype.itemsize >= 4 and (kind == "i" or is_offset) else np.float32
     if kind == "f" and not np.isfinite(raw).all():
         raise ImageError(path, "some pixels are NaN or infinite", "replace them, then export the image again")
-    # What single precision cannot hold fills what was not pictured.
+    # Numbers beyond single precision mean "no data".
     pixels = (np.clip(raw, *_SINGLE) if kind == "f" and raw.dtype.itemsize > 4 else raw).astype(wide)
     if kind == "f" and (is_filling := pixels >= _FILLING).any() and not is_filling.all():
         pixels[is_filling] = pixels[~is_filling].min()
@@ -84,10 +84,10 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
     dark = least if is_offset else 0.0 if kind == "u" or not raw.size else _dark(raw.dtype, pixels, path)
     if dark:
         pixels -= wide(dark)
-    # Counts of 12 bits in a millionth of the range of 32 would pass for rounding.
+    # Counts of 12 bits, divided by the range of 32 bits, would be below 1e-6 and pass for rounding errors.
     if kind == "f" or dark > 0 or raw.dtype.itemsize >= 4:
         ranges = (_DEEP_FRACTIONS, 2 if dark == -1 else 1) if kind == "f" else ()
-        # Few photons are no picture of 8 bits: of fields of one plate some have more than 255, some have not.
+        # Low photon counts are not 8-bit: some fields of a plate exceed 255, others do not; they must stay comparable.
         has_no_8 = dark == _LEAST_OF_16 or (kind != "f" and raw.dtype.itemsize == 4)
         ranges += (2**8 - 1, 2**16 - 1, 2**24 - 1, 2**32 - 1)[has_no_8:]
         largest = pixels.max()
@@ -102,7 +102,7 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
 
 
 def _brightest(pixels: np.ndarray):
-    """Return the largest number that is no spike."""
+    """Return the largest number that is not a spike."""
     n = min(pixels.size, 2 + int(_SPIKE_SHARE * pixels.size))
     top = np.sort(np.partition(pixels.ravel(), -n)[-n:])
     is_jump = (top[:-1] > 0) & (top[1:] > _SPIKE_RATIO * top[:-1])
@@ -110,15 +110,15 @@ def _brightest(pixels: np.ndarray):
 
 
 def _is_passed(full_range: float, pixels: np.ndarray) -> bool:
-    """Say whether a few pixels alone are a little above a full range, which is that of the picture all the same."""
+    """Return whether only a few pixels exceed a full range, and by at most twice: it is still that of the picture."""
     is_near = full_range in _PASSED and full_range < pixels.max() <= _PASSED_RATIO * full_range
     return is_near and np.count_nonzero(pixels > full_range) <= _PASSED_SHARE * pixels.size
 
 
 def _dark(dtype, pixels: np.ndarray, path) -> float:
-    """Return the number that stands for no light: 0, or less where the picture says so."""
+    """Return the number that means no light: 0, or less if the picture shows it; refuse logarithms."""
     some = pixels.ravel()[:: max(1, pixels.size // _SAMPLES)]
-    # One number in many pixels below all others fills what was not pictured; it says nothing of darkness.
+    # If over 2 % of the pixels have the minimum, it means "no data" and does not tell what is dark.
     pictured = some[some > some.min()]
     some = pictured if 0 < pictured.size < 0.98 * some.size else some
     least, low, middle, high = np.percentile(some, (0.1, 1, 50, 99.9))
@@ -132,14 +132,14 @@ def _dark(dtype, pixels: np.ndarray, path) -> float:
     if dtype.kind == "f" and 1 < largest <= _LOGARITHM and low > 0.25 * largest:
         finding = f"its numbers, {low:.3g} to {largest:.3g}, are those of logarithms or ratios"
         raise ImageError(path, finding, "export intensities, best as the 16 bits of the camera")
-    # Of noise about 0 half is above it; where the background itself is below, or much is, 0 is no darkness.
+    # Half of the noise around 0 is above it; if the background, or much of the range, is below 0, then 0 is not dark.
     if low < 0 and (middle < 0.1 * low or -low > 0.25 * high):
         return -1.0 if dtype.kind == "f" and pixels.min() >= -1 and largest <= 1 else float(least)
     return 0.0
 
 
 def _is_wrapped(raw: np.ndarray) -> bool:
-    """Say whether most neighbours (H, W) of unlike sign are near each other as unsigned numbers, and far as signed."""
+    """Return whether most neighbours of unlike sign in rows of `raw` (H, W) are close if read as unsigned numbers."""
     unsigned = raw.view(raw.dtype.str.replace("i", "u"))
     is_crossing = (raw[:, 1:] < 0) != (raw[:, :-1] < 0)
     a, b = unsigned[:, 1:][is_crossing], unsigned[:, :-1][is_crossing]
@@ -148,10 +148,11 @@ def _is_wrapped(raw: np.ndarray) -> bool:
 
 
 def _is_underrun(raw: np.ndarray) -> bool:
-    """Say whether many pixels (H, W) of several values lie at the other end of the unsigned range than both beside.
+    """Return whether many numbers in `raw` (H, W) wrapped around at an end of the unsigned range.
 
-    Between the ends few numbers occur, as in mere noise many do. Or than one beside, as at the rim of what went round;
-    few then differ by half of the range, and few are its largest number, as at sharp edges of what was overexposed.
+    Either pixels of several values are at one end, both neighbours in the row at the other, and few numbers between
+    (noise has many). Or rims of wrapped areas are found: a pixel in the highest quarter and one neighbour in the
+    lowest, more often than steps of half the range and maximal pixels, which sharp overexposed edges have.
     """
     some, quarter = _some_rows(raw), (np.iinfo(raw.dtype).max + 1) // 4
     lies_in = (some // quarter).astype(np.int8)
@@ -171,10 +172,10 @@ def _is_underrun(raw: np.ndarray) -> bool:
 
 
 def _stuck_bits(raw: np.ndarray) -> list[int]:
-    """Return the bits that all counts (H, W) have alike while many differ in one above and in one below.
+    """Return the stuck bits of a camera: bits that are the same in all counts (H, W) while higher and lower ones vary.
 
-    From one brightness to another all counts between them occur, but for what was painted in one value; of counts that
-    were multiplied not even half of the ground's do.
+    Counts of a real picture are dense between two brightnesses, apart from areas painted in one value. If less than 0.4
+    of the counts of the background occur, they were multiplied, and no bit is returned.
     """
     values, counts = np.unique(_some_rows(raw), return_counts=True)
     values, counts = np.delete(values // max(np.gcd.reduce(values), 1), i := counts.argmax()), np.delete(counts, i)
@@ -185,7 +186,7 @@ def _stuck_bits(raw: np.ndarray) -> list[int]:
     rarer = np.minimum(ones, 1 - np.array(ones))
     changing = np.flatnonzero(rarer > _LEAST_CHANGING)
     is_thin = np.count_nonzero((values >= low) & (values <= high)) < _LEAST_DENSE * (int(high) - int(low) + 1)
-    # Between ground and nuclei of a small picture few counts occur; a bit leaves just that many out.
+    # A small picture has gaps between background and nuclei; bit k leaves out exactly 2**k in a row.
     stuck = [k for k in np.flatnonzero(rarer == 0).tolist() if (np.diff(values) == (1 << k) + 1).any()]
     return [k for k in stuck if not is_thin and changing[0] < k < changing[-1]]
 
@@ -195,15 +196,15 @@ def _some_rows(raw: np.ndarray) -> np.ndarray:
 
 
 def shows_areas(raw: np.ndarray) -> bool:
-    """Say whether a plane shows areas of one value on a background of one value: labels, or black and white.
+    """Return whether a plane (H, W) is a mask: areas of one value, labels or white, on a background of one value.
 
-    Around nuclei of a picture with few levels one level lies in the next: most do not touch the background.
+    In an image with few grey levels the levels are nested around nuclei, so most do not touch the background.
     """
     step = max(1, raw.shape[0] // 256)
     edges = raw[::step, 1:] != raw[::step, :-1]
     if not edges.size or np.count_nonzero(edges) > _MOST_EDGES * edges.size:
         return False
-    # Of a large plane the part with most edges is looked at, for its numbers are sorted.
+    # Of a large plane only the part with most edges is examined, as sorting all its numbers takes long.
     tops, lefts = (np.arange(0, size, _LARGEST_LOOK_PX) for size in (raw.shape[0], edges.shape[1]))
     n_edges = np.add.reduceat(np.add.reduceat(edges, tops // step, axis=0, dtype=int), lefts, axis=1)
     top, left = (_LARGEST_LOOK_PX * k for k in np.unravel_index(n_edges.argmax(), n_edges.shape))

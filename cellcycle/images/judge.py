@@ -1,7 +1,7 @@
-"""Judge a file by its bytes before anything decodes it: what it announces must be what it can hold.
+"""Check the structure of a file before decoding: the sizes that it announces must fit its bytes.
 
-`tifffile` reads what a TIFF says; it follows chains in circles, counts backwards from negative sizes and makes
-lists as long as a number in a header. So the chain of directories is walked here first, each step bounded.
+`tifffile` trusts a TIFF: it follows circular chains of directories, counts backwards from negative sizes and
+allocates lists as long as a number in a header. So the directories are walked here first, in bounded steps.
 """
 
 import os
@@ -19,18 +19,18 @@ from cellcycle.images.descriptions import check_description
 from cellcycle.images.stacks import DAMAGED, refuse_oversize
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# A .vsi begins like a TIFF, but holds an overview: its planes lie in files beside it.
+# A .vsi begins like a TIFF, but it holds only an overview: its planes are in other files beside it.
 VENDOR_SUFFIXES = (".czi", ".nd2", ".lif", ".oib", ".oif", ".oir", ".vsi", ".zvi", ".dv", ".r3d", ".ims", ".sldy")
 MOST_PAGES = 20_000
 # Smaller sizes of pages (SubIFDs): tifffile reads each of them whole.
 MOST_SMALLER = 4_000
 MOST_SEGMENTS = 100_000
-# Pages of different size or type are compared with each other, each with all.
+# tifffile compares each kind of page (size or type) with all others.
 MOST_KINDS = 300
-# Go over all pixels of one picture so often, and a small progressive JPEG costs minutes.
+# Scans times pixels of a progressive JPEG: with more, a small file takes minutes to decode.
 MOST_SCANNED = 4_000_000_000
 _MOST_TAGS = 4_096
-# Bytes of a value by the number of its type.
+# TIFF type number -> bytes per value.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _DESCRIPTION, _SAMPLES, _ROWS = 256, 257, 258, 259, 270, 277, 278
@@ -39,9 +39,9 @@ _SUB_IFDS, _DEPTH, _TILE_DEPTH = 330, 32997, 32998
 _DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _COMPRESSION: 1, _SAMPLES: 1, _PLANAR: 1, _DEPTH: 1, _ROWS: 2**32 - 1}
 _SINGLE = {_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _DEPTH, _TILE_DEPTH}
 _NUMBERS = _SINGLE | {_BITS, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, _SUB_IFDS}
-# What tifffile tells kinds of page apart by: also fill order, photometric, predictor, extra samples, sample format.
+# Tags by which tifffile distinguishes kinds of page; also fill order, photometric, predictor, extra samples and format.
 _KIND = _SINGLE - {_ROWS} | {_BITS, 262, 266, 317, 338, 339}
-# Packed bytes of the page's own size, and streams that state a size of their own.
+# Compressions of plain bytes of the page's size, streams with a header that states its own size, and others.
 _PLAIN = {1, 5, 8, 32773, 32946, 34925, 34926, 50000}
 _STREAMS = {7, 33003, 33004, 33005, 34712, 22610, 34934, 34927, 50001, 34933}
 _OTHER = {50002, 34887}
@@ -49,7 +49,7 @@ _OTHER = {50002, 34887}
 
 @contextmanager
 def one_line(path) -> Iterator[None]:
-    """Make an `ImageError` of whatever a decoder raises on a damaged file: they raise whatever they like."""
+    """Turn any exception in the block into an `ImageError`: on damaged files decoders raise exceptions of any type."""
     try:
         yield
     except CellCycleError:
@@ -61,7 +61,7 @@ def one_line(path) -> Iterator[None]:
 
 
 def signature_of(path: Path) -> bytes:
-    """Return the first bytes of a file, none of a folder; nothing else is opened, for a pipe would be waited for."""
+    """Return the first four bytes of a file, none for a folder; refuse pipes and devices, as reading them may block."""
     try:
         if os.path.isdir(path):
             return b""
@@ -80,11 +80,14 @@ def signature_of(path: Path) -> bytes:
 
 
 def judge(path) -> bool:
-    """Hold what a file announces against its bytes, before anything is decoded; return whether it is packed plainly."""
+    """Check what a file announces against its bytes; return whether it can be decoded in this process.
+
+    It can if the compression is plain or JPEG, whose cost follows from the size; folders and vendor formats cannot.
+    """
     path = Path(path)
     with one_line(path):
         signature = signature_of(path)
-        # The description of a folder is judged where it is opened: its codecs do more than unpack.
+        # The description of a folder is checked when it is opened; its codecs are complex.
         if not signature or path.suffix.lower() in VENDOR_SUFFIXES:
             return False
         if signature in TIFF_SIGNATURES:
@@ -97,7 +100,7 @@ def judge(path) -> bool:
 
 
 def _refuse_cut_png(path: Path) -> None:
-    """Refuse a chunk that reaches beyond the end of the file: its decoder would ask for all that memory."""
+    """Refuse a PNG with a chunk that reaches beyond the end of the file: the decoder would allocate all of it."""
     n_bytes, place, name = path.stat().st_size, 8, b""
     with open(path, "rb") as file:
         while place + 8 <= n_bytes and name != b"IEND":
@@ -133,10 +136,7 @@ class _Reader:
 
 
 def _judge_tiff(path: Path) -> bool:
-    """Walk through all directories of a TIFF or BigTIFF file; refuse circles, and what it cannot hold.
-
-    Return whether its pixels are packed plainly: their number says what they cost.
-    """
+    """Check all directories of a TIFF or BigTIFF, refuse circles; return whether its compression is plain or JPEG."""
     with open(path, "rb") as file:
         reader = _Reader(file, path, path.stat().st_size)
         reader.order = "<" if reader.at(0, 2) == b"II" else ">"
@@ -171,7 +171,7 @@ def _judge_tiff(path: Path) -> bool:
 
 
 def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
-    """Return the tags of a directory that matter here, as tuples of numbers, and the offset of the next one."""
+    """Return the tags of a directory that are checked, as tuples of numbers, and the offset of the next directory."""
     of_tags, pointer, inline = ("Q", "Q", 8) if reader.is_big else ("H", "I", 4)
     (n_tags,) = reader.unpack(of_tags, offset)
     start, width = offset + struct.calcsize(of_tags), 4 + 2 * inline
@@ -193,7 +193,7 @@ def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
         elif code in _NUMBERS:
             if kind not in _UNSIGNED:
                 raise reader.wrong(f"its entry {code} is no positive whole number")
-            # One more than allowed is enough to say that there are too many.
+            # One more than allowed is enough to see that there are too many.
             n = min(count, MOST_SEGMENTS + 1)
             page[code] = reader.unpack(f"{n}{_UNSIGNED[kind]}", where)
     (following,) = reader.unpack(pointer, start + n_tags * width)
@@ -201,15 +201,15 @@ def _directory(reader: _Reader, offset: int) -> tuple[dict, int]:
 
 
 def _judge_page(reader: _Reader, page: dict) -> bool:
-    """Hold what one page announces against the file; return whether its pixels are packed plainly."""
+    """Check the size that one page announces against the file; return whether its compression is plain or JPEG."""
     if _DESCRIPTION in page:
         check_description(reader.path, page[_DESCRIPTION])
     if _WIDTH not in page or _HEIGHT not in page:
-        # Such a directory holds no picture (EXIF, a thumbnail's head); tifffile leaves it out.
+        # A directory without width or height (such as EXIF) has no picture; tifffile skips it.
         return True
     one = {code: page.get(code, (default,))[0] for code, default in _DEFAULTS.items()}
     bits, n_samples, depth = page.get(_BITS, (1,)), one[_SAMPLES], one[_DEPTH]
-    # Complex numbers have up to 128 bits: that they are no intensities is said where they are read.
+    # Complex numbers have up to 128 bits; they are refused later, when the pixels are read.
     if min(n_samples, depth, *bits) < 1 or max(bits) > 128 or n_samples > 1_000:
         raise reader.wrong(f"a page has {n_samples:,} samples of {max(bits):,} bits a pixel")
     n_bytes = one[_HEIGHT] * one[_WIDTH] * n_samples * depth * -(-max(bits) // 8)
@@ -220,7 +220,7 @@ def _judge_page(reader: _Reader, page: dict) -> bool:
 
 
 def _segment_shape(reader: _Reader, page: dict, one: dict, is_tiled: bool) -> tuple[int, int]:
-    """Return height and width of a tile or strip, and refuse shapes that would cost more than the page itself."""
+    """Return the height and width of a tile or strip; refuse tiles far larger than the page, and too many pieces."""
     if not is_tiled:
         height, width = min(max(one[_ROWS], 1), one[_HEIGHT]), one[_WIDTH]
         n_segments = -(-one[_HEIGHT] // height)
@@ -236,7 +236,7 @@ def _segment_shape(reader: _Reader, page: dict, one: dict, is_tiled: bool) -> tu
 
 
 def _judge_segments(reader: _Reader, page: dict, compression: int, is_tiled, height: int, width: int) -> bool:
-    """Check where the pieces of a page lie, and the size that each compressed picture states for itself."""
+    """Check place and stated size of each tile or strip; return whether the compression is plain or JPEG."""
     if compression not in _PLAIN | _STREAMS | _OTHER:
         raise reader.wrong(f"its compression ({compression}) is not read", "export it uncompressed or with deflate")
     offsets = page.get(_TILES if is_tiled else _STRIPS, ())
@@ -251,7 +251,7 @@ def _judge_segments(reader: _Reader, page: dict, compression: int, is_tiled, hei
             size = stated_size(data)
             if size is None:
                 raise reader.wrong("a compressed picture in it has no readable size")
-            # Encoders fill the last strip or the edge of a tile up to whole blocks.
+            # Encoders pad the last strip or the edge of a tile to whole blocks.
             if not (0 < size[0] <= height + 64 and 0 < size[1] <= width + 64):
                 own = f"{size[0]} x {size[1]}"
                 raise reader.wrong(f"a picture of {own} pixels lies in a piece of {height} x {width}")
@@ -260,8 +260,8 @@ def _judge_segments(reader: _Reader, page: dict, compression: int, is_tiled, hei
 
 
 def _refuse_many_scans(path: Path, data: bytes) -> None:
-    """Refuse a progressive JPEG that goes over its pixels far more often than any encoder makes it."""
-    # In the compressed data itself every 0xFF is followed by 0 or a restart marker, so each of these is a scan.
+    """Refuse a progressive JPEG with far more scans over its pixels than any encoder writes."""
+    # In compressed data every 0xFF is followed by 0 or a restart marker, so each FF DA starts a scan.
     n_scans = data.count(b"\xff\xda") if is_jpeg(data) else 0
     if n_scans > 100 and n_scans * prod(stated_size(data) or ()) > MOST_SCANNED // 100:
         raise ImageError(path, f"it goes over its pixels {n_scans:,} times", "save it anew, best as TIFF or PNG")

@@ -1,4 +1,4 @@
-"""Files, folders and patterns become a list of image files."""
+"""Expand files, folders, patterns and URLs to a list of image files."""
 
 import glob
 import os
@@ -17,7 +17,7 @@ from cellcycle.images.plates import fields_of, no_fields
 from cellcycle.images.remote import images_at, is_url
 from cellcycle.images.writing import FIGURE, has_mark
 
-# So many of the files that are left out are named.
+# Number of left-out files that a message names.
 _MOST_NAMES = 3
 _MASKS = "masks of others, or maps of them"
 _UNREAD = "files of kinds that are not read"
@@ -32,16 +32,16 @@ _SYSTEM_NAMES = {
 def list_images(
     folder, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, absent: list[ImageError] | None = None
 ) -> list[Path]:
-    """List what is called like an image, and OME-Zarr images, in a folder and the folders in it, linked ones too.
+    """Return the files with an image suffix and the OME-Zarr images below a folder, also in linked folders, sorted.
 
-    Hidden and system files are left out, and the figures that `train` and `evaluate` write beside a table. A link that
-    leads nowhere is listed, as is a .zarr without a description or an image below, for reading them says so. Folders
-    that may not be looked into join `absent`, as does what plates and wells of OME-Zarr tell of, but have not.
+    Hidden and system files are left out, and the figures that `train` and `evaluate` write beside a table. A broken
+    link is listed, as is a .zarr without a description or images: reading it raises the error. Errors of unreadable
+    folders (raised if `absent` is None), and of images that an OME-Zarr plate or well lists and has not, join `absent`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(folder, "there is no such folder", "check the path")
-    # What lies in the folder itself is called so, whatever else links to it: links come last.
+    # Links are followed last, so that a file in the folder itself is listed there and not under a link.
     found, seen, told, waiting, bare = [], set(), {}, [folder], []
 
     def refuse(error: OSError) -> None:
@@ -52,7 +52,7 @@ def list_images(
 
     for root, folders, names in chain.from_iterable(os.walk(above, onerror=refuse) for above in waiting):
         status = os.stat(root)
-        # A linked folder may lead back to where the walk has been.
+        # A linked folder may lead back to a folder that was visited before.
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
@@ -72,7 +72,7 @@ def list_images(
     found = [path for path in found if path.is_file() or path.is_symlink() or is_ome_zarr(path)]
     found += [store for store in bare if not any(path.is_relative_to(store) for path in (*found, *told))]
     if told:
-        # A well may tell that it has no image.
+        # A well may list no image.
         there = {*told, *found, *(above for path in found for above in path.parents)}
         absent += (ImageError(path, "its plate tells of it, but has no such image", "copy it again")
                    for path in sorted(set().union(*told.values()) - there))  # fmt: skip
@@ -86,15 +86,15 @@ def _is_hidden(name: str) -> bool:
 def expand(
     paths, say: Callable[[str], None] | None = None, settle: Callable[[list], Collection[str]] = lambda files: ()
 ) -> list[str | ImageError]:
-    """Return the image files that paths name: files (also missing ones, which fail when they are read), folders (their
-    images, and those of the folders in them), patterns of these with `*`, `?` or `**`, or URLs.
+    """Return the image files that paths name: files (missing ones fail when they are read), folders with all folders
+    below, patterns with `*`, `?` or `**`, or URLs.
 
-    Each file stands there once, in the order of the paths, sorted within a folder or pattern; what is no path, as a
-    `Plane`, stays in its place. Of several, thumbnails, copies, masks and files of other stains are left out, whether a
-    folder, a pattern or their names gave them: for a shell makes names of a pattern. `say` is told which. Those that
-    `settle` returns of them are no copies or masks, and fields where names leave open what they are. A folder without
-    images, a pattern that nothing matches, what a plate tells of but has not and what cannot be a path stand there as
-    their error, so that the rest can go on.
+    Each file is listed once, in the order of the paths, sorted within a folder or pattern; an item that is no path,
+    such as a `Plane`, stays in its place. If there are several files, thumbnails, copies, masks and files of other
+    stains are left out, even if named one by one: a shell expands a pattern to names. `say` is called with a line that
+    names them. Files in `settle(files)` are never copies or masks, and are fields if their names leave that open. An
+    `ImageError` stands for a folder without images, a pattern without match, a missing image of a plate or a path that
+    cannot exist, so that the others can still be read.
     """
     found: dict[str | ImageError, None] = {}
     unread: list[str] = []
@@ -108,10 +108,10 @@ def expand(
         except ImageError as error:
             found[error] = None
         except (OSError, ValueError) as error:
-            # Too long for the file system, a folder without the right to look, a zero byte.
+            # The path is too long for the file system, has a NUL byte, or its folder is not readable.
             reason = getattr(error, "strerror", None) or str(error)
             found[ImageError(path[:200], f"it cannot be looked up ({reason})", "check the path")] = None
-    # One file may be spelt in several ways, or linked to.
+    # One file may have several paths or links.
     once, links = {}, {}
     for path in found:
         key = _file_of(path) if isinstance(path, str) else path
@@ -134,9 +134,9 @@ def expand(
 
 
 def refused_by_name(names: list[str], settled: Collection[str] = ()) -> dict[str, tuple[str, str]]:
-    """Return why `expand` would take files of one folder for no fields, finding and remedy.
+    """Return, for each file name of one folder that `expand` would leave out, why: finding and remedy.
 
-    By their names alone, which are those of no files here: nothing is read. Those that are `settled` are fields.
+    Only the names are used; no file is read. Names in `settled` are fields.
     """
     given = {os.path.join(os.devnull, name): name for name in names}
     settled = {file for file, name in given.items() if name in settled}
@@ -151,7 +151,7 @@ def refused_by_name(names: list[str], settled: Collection[str] = ()) -> dict[str
 
 
 def _file_of(path: str):
-    """Return what is the same for all names of one file."""
+    """Return a key that is equal for all paths of one file: device and inode, else the absolute path."""
     with suppress(OSError, ValueError):
         found = os.stat(path)
         if found.st_ino:
@@ -160,14 +160,14 @@ def _file_of(path: str):
 
 
 def _told(what: str, files: list[str], below: dict[str, list[str]]) -> str:
-    """Return how many files were left out as what, and the first of them by name."""
+    """Return a phrase with the number of files left out as `what` and the names of the first ones."""
     names = ["/".join([*below[file], os.path.basename(file)]).removeprefix("/") for file in files[:_MOST_NAMES]]
     more = ", ..." if len(files) > _MOST_NAMES else ""
     return f"{len(files)} {_ONE[what] if len(files) == 1 else what} ({', '.join(names)}{more})"
 
 
 def _expand_one(path: str, unread: list[str]) -> list[str | ImageError]:
-    """Return the images that one path names; pictures of a folder that are of kinds not read join `unread`."""
+    """Return the images that one path names; image files of unread kinds in its folder are appended to `unread`."""
     if not path.strip():
         return [ImageError("''", "the path is empty", "name a file, a folder or a pattern")]
     if is_url(path):
@@ -178,7 +178,7 @@ def _expand_one(path: str, unread: list[str]) -> list[str | ImageError]:
     if Path(path).exists() or not glob.has_magic(path):
         return [path]
     named = {os.path.normpath(file): file for file in glob.glob(path, recursive=True) if os.path.exists(file)}
-    # What lies in a folder that matches is of that folder, as of one that is named.
+    # Matches inside a folder that matches too are listed with that folder.
     outer = sorted(file for key, file in named.items() if named.keys().isdisjoint(map(str, Path(key).parents)))
     files = [image for file in outer for image in (_inside(file, unread) if os.path.isdir(file) else [file])]
     return files or [ImageError(path, "no file matches this pattern", "check the path")]

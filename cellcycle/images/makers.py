@@ -1,22 +1,22 @@
-"""By which rules the makers of microscopes number the channel in the name of a file, or name it, and its well."""
+"""Patterns of microscope makers for the channel number, channel name and well in a file name."""
 
 import re
 import unicodedata
 
-# What programs put behind a name: an identifier, the ending of the file before this one.
+# Suffixes that programs append to a name: a GUID, the suffix of the file that it was converted from.
 _GUID = re.compile(r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?(?:\.(?:ome|dib|tiff?))*$", re.IGNORECASE)
-# What people call a channel, in many languages: nothing else is numbered so.
+# Words for a channel in many languages: a number after one of them can only be a channel's.
 CHANNEL = (
     r"chan(?:n(?:el)?)?|(?-i:[Cc]hn)|[ck]an[aá]l[ei]?|kanaal|kanał|kanava|csatorna|kênh|κανάλι|канал|チャン?ネル|[通频頻]道"
     r"|채널|قناة|ערוץ|wave(?:length)?"
 )
-# These may number treatments or lots, too.
+# A number after these may also be a treatment or lot.
 MAYBE_CHANNEL = r"w[lv]|dye|laser|lambda|λ|filter"
-# Dyes for antibodies are called after the laser nearest to them.
+# Antibody dyes, named by the nearest laser in nm.
 DYE = r"(?:af?|cf|atto|dylight|alexa(?:[ _-]?fluor)?)[ _-]?(?=\d{3})"
-# What Fiji writes before the name of a projection.
+# Prefixes that Fiji gives to projections.
 PROJECTED = r"(?:MAX|MIN|AVG|SUM|STD|MED)_"
-# The part of a name that numbers the channel, or names it, by the rules of makers, which mean nothing else.
+# The part of a name with the channel number or name in a maker's format, which cannot mean anything else.
 _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<=_)(?P<number>w\d{1,2})(?P<name>[a-z][^_]*)?(?=[_ -]|$)",  # ImageXpress, MetaMorph
     # Opera, Operetta, Columbus, Leica, Keyence
@@ -38,11 +38,11 @@ _NUMBERED = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"(?<![a-z])(?P<number>c=\d{1,2})(?P<name>)(?=[_. -]|$)",  # Bio-Formats
 )]  # fmt: skip
 _WELL = r"(?P<row>[A-P]|A[A-F])(?P<column>0?[1-9]|[1-3]\d|4[0-8])"
-# Of 1536 wells rows are called on to Z. Where the name says less, T01 and Z01 may as well be a time or a plane.
+# Rows of 1536-well plates go on to Z. Only specific formats allow them: elsewhere T01 or Z01 may be a time or a plane.
 _WELL_OF_1536 = _WELL.replace("[A-P]", "[A-Z]")
-# By this rule a name says least: it may as well number a sample, or a field.
+# The least specific rule: such a name may also number a sample or a field.
 ALONE = "well alone: a2, A2"
-# Each stands for a maker's rule, where most names of a folder follow it; the last two only where all do.
+# A rule holds for a folder if most of its names follow it; the last two only if all names do.
 WELL_RULES = {
     "Opera, Operetta: r01c02f03": r"(?:(?P<plate>.+?)[_-])?r(?P<row>\d{2})c(?P<column>\d{2})f\d{2,}",
     "ImageXpress: A02_s3": rf"(?:(?P<plate>.+)_)?{_WELL}_s\d+(?:_|$)",
@@ -53,22 +53,22 @@ WELL_RULES = {
     "Columbus: 001002-1-001001001": r"(?P<plate>)(?P<row>0[0-4]\d)(?P<column>0[0-4]\d)-\d+-\d{9}$",
     "ScanR: A2--W00002--P00003": rf"(?:(?P<plate>.+)_)?{_WELL_OF_1536}--W\d{{5}}--P\d{{5}}",
     "InCell: A - 2(fld 3": r"(?:(?P<plate>.+)_)?(?P<row>[A-P]) - (?P<column>\d{1,2})\(fld \d+",
-    # Leica's --J08 is a job; Nikon writes WellA02.
+    # Leica's --J08 is a job, not a well; Nikon writes WellA02.
     "well in the name: A02": r"(?:(?P<plate>(?![Ww]ell[_ -]).+?)[_-](?<!--))?(?:[Ww]ell[_ -]?)?"
     r"(?P<row>[A-P])(?P<column>0[1-9]|1\d|2[0-4])(?:[_. -]|$)",
     ALONE: r"(?P<plate>)(?P<row>[A-Pa-p])(?P<column>0?[1-9]|1\d|2[0-4])(?:_s\d+)?$",
 }
-# What numbers a field, and stands before a well.
+# Number of a field before a well.
 FIELD_NUMBER = re.compile(
     r"(?:^|[ _-]+)(?:scene[ _-]?\d+(?:[ _-]p\d+)?|(?:pos(?:ition)?|site|fov|tile)[ _-]?\d+)(?=[ _-]|$)", re.IGNORECASE
 )
-# Folders called so hold parts or times of one plate; days, dates, runs and whatever else may be plates.
+# Names of folders with parts or time points of one plate. Others, such as days, dates or runs, may be plates.
 PART_OF_PLATE = re.compile(
     r"(?:time(?:[ _-]?point)?|z[ _-]?(?:step|stack)|site|field|fld|fov|pos(?:ition)?|tile|scene|series|scan|frame|part"
     r"|images?|img|t(?=[ _-]?\d)|xy)(?:[ _-]?0*\d{1,3}(?:[_-]\d{1,3})*)?",
     re.IGNORECASE,
 )
-# What numbers or dates a time of one field; t1, T01 and T1234 may as well be a treatment, a well or a plate.
+# Number or date of a time point. t1, T01 and T1234 do not match: they may be a treatment, a well or a plate.
 TIME = re.compile(
     r"(?<![A-Za-z])(?:(?i:time)(?:[ _-]?(?i:point))?[ _-]?\d+|T0\d{2,4}|t0\d{1,4}"
     r"|\d{4}y\d\dm\d\dd_\d\dh\d\dm|\d{2,}d\d\dh\d\dm)(?!\d)|(?<=ch\d)sk\d+(?=fk)"
@@ -78,12 +78,12 @@ _EXPOSURE = re.compile(r"[ _-]\d+(?:\.\d+)? ?ms(?=[ _.-]|$)", re.IGNORECASE)
 
 
 def plain(name: str) -> str:
-    """Return a name with each letter and its accent as one, for a Mac parts them, and no letter in full width."""
+    """Return a name in Unicode form NFKC: a letter and its accent are one character, and full-width letters normal."""
     return unicodedata.normalize("NFKC", name)
 
 
 def by_makers(stem: str) -> tuple[str, list[str], list[str]]:
-    """Return a name with "?" for the numbers of its channel, and these with the names beside them, "" for none.
+    """Return a name with "?" for each channel number or name, the numbers, and the names beside them ("" for none).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which of many files are masks of others beside them, or maps and drawings that programs made of these."""
+"""Find files that are masks of other files beside them, or maps and drawings computed from these."""
 
 import os
 import re
@@ -11,31 +11,30 @@ from cellcycle.images.intensities import shows_areas
 from cellcycle.images.naming import folders_below
 from cellcycle.images.planes import read_numbers
 
-# Words for masks, and for other drawings and maps of an image, that the name of a picture of a stain does not have;
-# and those for masks that it may have.
+# Words for masks and drawings, which the name of a stained image does not have, and words for masks, which it may have.
 _MASKS = r"masks?|masken?|masques?|m[aá]scaras?|maschere|segmentations?|segmentierung"
 _DRAWN = r"outlines?|contours?|konturen|umrisse"
 _MAYBE = r"labels?|seg|anns?|annots?|annotations?|gt|ground[-_ ]?truths?|instances"
-# With what else Cellpose, StarDist, CellProfiler, QuPath, ilastik and others put behind the name of an image.
+# Also with the words that Cellpose, StarDist, CellProfiler, QuPath, ilastik and others append to an image's name.
 MASK_WORD = re.compile(rf"[-_. ]*({_MASKS}|{_MAYBE}|cp|labell?ed|nuclei|nucleus|objects|segmented|stardist|cellpose)$")
 _SURE = re.compile(
     rf"[-_. ]*(?:{_MASKS}|{_DRAWN}|segmented|stardist|cellpose|simple[-_ ]segmentation|flows"
     r"|(?:pixel[-_ ]|object[-_ ])?(?:prob(?:s|abilit(?:y|ies))?|predictions|identities)[-_ ]?\d{0,2}"
     r"|cellprob|uncertainty|cp[-_ ]output)$"
 )
-# Folders of them, with blanks between the words, which often have the names of the pictures that they belong to.
+# Names of folders of masks, with blanks between words. Their files often have the same names as the images.
 OUTLINES = re.compile(
     r"((cell|nuclei|nucleus|nuclear|instance|semantic|binary|manual|image|img|cp|train|test) )*"
     rf"({_MASKS}|{_DRAWN}|{_MAYBE})( (images?|imgs?|files?|dir|folder|data|maps?))?"
 )
-# An image may have its kind in the name of its mask.
+# The name of a mask may include the suffix of its image.
 _KIND = re.compile(r"(?:\.ome)?(?:\.(?:tiff?|png))?$")
 
 
 def masks_among(files: Iterable[str]) -> list[str]:
-    """Return the files that are called like another one and a mask, or like it in a folder of masks beside its own.
+    """Return the files named like another one plus a word for a mask, or like it but in a folder of masks beside it.
 
-    Words that a stain may have, too, as nuclei, say so where the file shows areas of one value.
+    With a word that a stain may have too, such as nuclei, the file must also show areas of one value.
 
     Examples
     --------
@@ -50,7 +49,7 @@ def masks_among(files: Iterable[str]) -> list[str]:
     known = {folder: dict(_shorter(folder.casefold())) for folders, _ in places.values() for folder in folders}
     of_masks = {folder: ways[""] for folder, ways in known.items() if "" in ways}
     there = {(folders, name) for folders, name in places.values() if of_masks.keys().isdisjoint(folders)}
-    # The images, too, may lie in a folder of their own.
+    # The images may be in a folder of their own too.
     above = there | {(_without(folders, k), name) for folders, name in there if of_masks for k in range(len(folders))}
     found = []
     for file, (folders, name) in places.items():
@@ -69,7 +68,7 @@ def _without(folders: tuple[str, ...], depth: int) -> tuple[str, ...]:
 
 
 def _shorter(name: str) -> Iterator[tuple[str, bool]]:
-    """Yield a name without its last words for masks, and whether one of these is no word for a stain."""
+    """Yield a name without one more of its last words for masks, and whether one removed cannot be a stain's."""
     is_sure = False
     while name:
         made = _SURE.search(name)

@@ -1,4 +1,4 @@
-"""What of the name of a file tells its channel, as microscopes and people write it: a number, a stain, a folder."""
+"""Find the channel in file and folder names, as microscopes and people write it: a number, a stain or a folder."""
 
 import os
 import re
@@ -12,13 +12,13 @@ from cellcycle.images.makers import CHANNEL, DYE, MAYBE_CHANNEL, by_makers, plai
 from cellcycle.names import n_alike
 
 _FOLDER = re.compile(rf"(?:w|ch|{CHANNEL})[ _-]?\d{{1,2}}|第\d(?:{CHANNEL})", re.IGNORECASE)
-_MOST_FOLDERS = 6  # more are wells, weeks or the like
-# These number a channel only if nothing else could be meant: c1 is a well or a condition, too.
+_MOST_FOLDERS = 6  # more numbered folders are wells, weeks or the like
+# These number a channel only if nothing else is possible: c1 may also be a well or a condition.
 _LONE = re.compile(
     r"(?<!(?i:clone)[_ -])(?<!(?i:coverslip)[_ -])"
     r"(?:^|(?<=[_ ./-])|(?<=[_ .-][st]\d)|(?<=[_ .-][st]\d\d)|(?<=[a-qs-z]\d\d\d))[cC]\d\d?(?=$|[_ ./-])"
 )
-# A stain and the number of a field: what is numbered behind it is neither a condition nor named by the stain.
+# A stain followed by the number of a field. A number after these is not a condition, and not described by the stain.
 COUNTED = r"\*(?:[_ .-]\d|.*[_ .-](?:Seq)?0\d)\d*[_ .-]"
 WELL = re.compile(r"(?<![A-Za-z\d])[A-Pa-p](?:0?[1-9]|1\d|2[0-4])(?![A-Za-z\d])")
 _MOST_LONE = 4
@@ -28,18 +28,18 @@ _DYES = {350, 430, 546, 565, 610, 680, 700, 750, 790}
 _WAVELENGTH = re.compile(
     rf"(?<![A-Za-z\d.])(?:(?:ex|ch?|w|{MAYBE_CHANNEL}|{CHANNEL})[ _-]?)?(?P<name>(?P<dye>{DYE})?(?P<nm>\d+))"
     r"(?: ?(?:nm|laser)|em\d{3}|-[4-8]\d\d)?(?![A-Za-z\d])", re.IGNORECASE)  # fmt: skip
-# A number by itself, or that of a channel, a plane, or an action of CellVoyager.
+# A number by itself, or of a channel or z plane, or of an action of CellVoyager.
 _TIED = re.compile(r"(?<![A-Za-z\d])[cZz]?\d+(?![A-Za-z\d])|(?<=[LA]\d\d)[AZ]\d\d(?=[Z?])")
 _RUN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
-# A whole word: PI is in each DAPI, too.
+# Whole words only: DAPI contains PI.
 _NUCLEI = re.compile(rf"(?<![A-Za-z\d])(?:{'|'.join(NUCLEI)})(?![A-Za-z\d])", re.IGNORECASE | re.ASCII)
 
 
 class Part(NamedTuple):
-    """A file in the folder in which it has its like, the rest of its path, and the number and name of its channel.
+    """The parsed path of a file: the `folder` shared with the other channels, the `rest`, and the channel.
 
-    In the rest "?" stands for the number and "*" for the name, so that it is that of all channels of one field. The
-    whole is the name of the file with its stains; `below` are its folders under that which all files share.
+    In `rest`, "?" stands for the number and "*" for the name of the channel, so that all channels of a field have the
+    same. `whole` is the file name with its stains; `below` are its folders below the one that all files share.
     """
 
     file: str
@@ -52,23 +52,23 @@ class Part(NamedTuple):
 
     @property
     def channel(self) -> tuple[str, str]:
-        """Number and name, in small letters, for one run writes both DAPI and dapi."""
+        """Number and name in small letters, as one run may write both DAPI and dapi."""
         return self.number.casefold(), self.name.casefold()
 
     @property
     def place(self) -> tuple[str, str]:
-        """What all channels of one field share."""
+        """The folder and rest, which all channels of one field share."""
         return self.folder, self.rest
 
     def from_above(self, depth: int) -> "Part":
-        """Return the part as seen from above the first, or another, of its folders: with that begins the rest."""
+        """Return the part with `folder` above the folder at `depth` in `below`, which becomes the start of `rest`."""
         folder = self.folder
         for _ in self.below[depth:]:
             folder = os.path.dirname(folder)
         return self._replace(folder=folder, rest="/".join([*self.below[depth:], self.rest]))
 
     def less(self, spans: list[tuple[int, int]], sign: str, **said: str) -> "Part":
-        """Return the part with a sign in place of spans of its rest, and what these said."""
+        """Return the part with a sign in place of spans of its rest, and the fields `said` set."""
         rest = self.rest
         for start, end in reversed(spans):
             rest = rest[:start] + sign + rest[end:]
@@ -76,7 +76,7 @@ class Part(NamedTuple):
 
 
 def parts_of(files: Iterable[str]) -> dict[str, Part]:
-    """Return the parts of the name of each file: by rules of makers, by known stains, by what stands in their place.
+    """Return the parsed name of each file: by rules of makers, by known stains, and by words in the place of these.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def _parts(below: dict[str, list[str]], nuclei: bool = False) -> dict[str, Part]
 
 
 def _with_nuclei(parts: dict[str, Part]) -> dict[str, Part]:
-    """Return the parts of the folders where files of nuclei stand beside those of known stains, and none of DNA."""
+    """Return the parts of folders that have files of "nuclei" beside files of known stains, and none of a DNA stain."""
     known = {part.place for part in parts.values() if is_known(part.name)}
     of_nuclei = {part.folder for part in parts.values() if part.name.casefold() in NUCLEI and part.place in known}
     of_nuclei -= {part.folder for part in parts.values() if says_stain(part.name)}
@@ -106,19 +106,19 @@ def _with_nuclei(parts: dict[str, Part]) -> dict[str, Part]:
 
 
 def folders_below(files: Iterable[str]) -> dict[str, list[str]]:
-    """Return the folders of each file below that which all share; what is above it says nothing of one file."""
+    """Return the names of the folders of each file below the deepest folder that all files share."""
     split = {file: os.path.dirname(file).split(os.sep) for file in files}
     n_shared = n_alike(split.values())
     return {file: folders[n_shared:] for file, folders in split.items()}
 
 
 def _by_rule(file: str, below: list[str], nuclei: bool) -> Part:
-    """Return the parts by rules of makers and by stains that are known, in the name of the file or of its folder."""
+    """Return the part by rules of makers and known stains, in the name of the file or of one of its folders."""
     folder, name = os.path.split(file)
     rest, numbers, names = by_makers(plain(os.path.splitext(name)[0]))
     spans = stain_spans(rest, nuclei)
     names += [rest[start:end] for start, end in spans]
-    # Nikon's number of all pictures of a run says nothing of the field.
+    # Nikon counts all pictures of a run; this number does not tell the field.
     rest = re.sub(r"(?<=_)Seq\d{4}$", "Seq", rest)
     part = Part(file, folder, rest, rest, below, " ".join(filter(None, numbers))).less(spans, "*")
     for depth, own in reversed([*enumerate(below)]):
@@ -133,7 +133,7 @@ def _by_rule(file: str, below: list[str], nuclei: bool) -> Part:
 
 
 def _by_folder_number(parts: dict[str, Part]) -> dict[str, Part]:
-    """Return the parts of files whose folder is called after the number or laser of a channel, as in `w1/001.tif`."""
+    """Return the parts of files in folders named after the number or laser of a channel, as in `w1/001.tif`."""
     made, numbers, stains = {}, defaultdict(set), defaultdict(set)
     for file, part in parts.items():
         depth = next((k for k, name in enumerate(part.below) if _FOLDER.fullmatch(name) or _is_laser(name)), None)
@@ -143,7 +143,7 @@ def _by_folder_number(parts: dict[str, Part]) -> dict[str, Part]:
             stains[part.place].add(part.name.casefold())
             number, name = ("", _WAVELENGTH.fullmatch(own)["name"]) if _is_laser(own) else (own, part.name)
             made[file] = above.less([(0, len(own))], "*", number=number, name=name)
-    # A folder that holds several stains of one field is none of a channel.
+    # A folder with several stains of one field is not that of a channel.
     wells = {made[file].folder for file in made if len(stains[parts[file].place]) > 1}
     return {file: part for file, part in made.items()
             if 1 < len(numbers[part.folder]) <= _MOST_FOLDERS and part.folder not in wells}  # fmt: skip
@@ -158,11 +158,11 @@ def _is_light(found: re.Match | None) -> bool:
 
 
 def _by_lone_number(parts: dict[str, Part]) -> dict[str, Part]:
-    """Return the parts of files, or folders, that c1, c2 number, where these look like channels and like nothing else.
+    """Return the parts of files or folders numbered c1, c2 and so on, if these can only be channels.
 
-    Wells, conditions and cells are called so, too. So a folder with wells a1, b1 has wells c1, and C1 with a capital is
-    one unless another well stands beside it. Stains in a name are not its channel where the number of the
-    field comes between.
+    Wells, conditions and cells have such names too. In a folder with wells a1 and b1, c1 is a well; C1 with a capital
+    is a well unless the name or folder has another one. A stain in a name is not that of the numbered channel if the
+    number of the field is between them.
     """
     made, places, wells = {}, defaultdict(lambda: defaultdict(set)), set()
     for file, part in parts.items():
@@ -185,18 +185,18 @@ def _by_lone_number(parts: dict[str, Part]) -> dict[str, Part]:
 
 
 def _look_like_channels(numbers: dict[str, set[str]]) -> bool:
-    """Say whether c1, c2, by the rest of the names, are few, counted from 0 or 1, and together in most fields."""
+    """Return whether the numbers c1, c2, ... of each field are few, count from 0 or 1, and most fields have several."""
     own = set().union(*numbers.values())
     counted = sorted({int(number[1:]) for number in own})
     is_counted = counted[0] < 2 and counted == list(range(counted[0], counted[0] + len(counted)))
-    # C1 and c01 may be wells, but none is called 0.
+    # C1 and c01 may be wells, but no well has the number 0.
     is_no_well = not counted[0] or all(re.fullmatch(r"c\d", number) for number in own)
     are_together = 2 * sum(len(of) > 1 for of in numbers.values()) > len(numbers)
     return is_counted and is_no_well and are_together and len(counted) <= _MOST_LONE
 
 
 def _by_wavelength(parts: dict[str, Part]) -> dict[str, Part]:
-    """Return the parts of files that lasers tell apart: in one place of a name all numbers are wavelengths."""
+    """Return the parts of files that differ by their laser: at one place of the names all numbers are wavelengths."""
     candidates, places = [], defaultdict(set)
     for part in parts.values():
         places[part.place].add(part.name)
@@ -210,14 +210,14 @@ def _by_wavelength(parts: dict[str, Part]) -> dict[str, Part]:
 
 
 def _masked(text: str) -> str:
-    """Return a name, or what is before or after a stain in it, without the numbers of wells and fields."""
+    """Return a name, or its part before or after a stain, with "#" for wells and numbers, in small letters."""
     return re.sub(r"(?:(?<![A-Za-z])[A-Pa-p])?\d+", "#", text).casefold()
 
 
 def _in_place_of_dna(parts: dict[str, Part]) -> dict[str, Part]:
-    """Return the parts of files that are called like one of DNA but for other words in the place of its stain."""
+    """Return the parts of files named like one of DNA, but with other words in the place of its stain."""
     places = defaultdict(lambda: defaultdict(set))
-    # A histone beside a stain is that of the cells, as in H2B_DAPI and H2B_Ki67.
+    # If there is a stain, a histone names the cells and not the channel, as in H2B_DAPI and H2B_Ki67.
     stained = {part.folder for part in parts.values() if says_stain(part.name)}
     for part in parts.values():
         is_dna = part.folder not in stained or says_stain(part.name)
@@ -225,7 +225,7 @@ def _in_place_of_dna(parts: dict[str, Part]) -> dict[str, Part]:
             places[part.folder][_masked(before)].add(_masked(after))
     made, bare = {}, defaultdict(dict)
     for file, part in parts.items() if places else ():
-        # The words may hold a stain that is known, as in F-actin.
+        # The words may include a known stain, as in F-actin.
         known = stain_spans(part.whole) if part.name else []
         if "/" in part.rest or (part.name and not known) or says_stain(part.name):
             continue
@@ -237,17 +237,17 @@ def _in_place_of_dna(parts: dict[str, Part]) -> dict[str, Part]:
                 other = seen.less(spans, "*", name=" ".join(seen.rest[start:end] for start, end in spans))
                 (bare[other.channel] if other.rest == "*" and not known else made)[file] = other
                 break
-    # A name that is nothing but this word is one of a stain where several folders hold it beside DNA.
+    # A name that is only this word is a stain's if it is beside DNA in several folders.
     for of in bare.values():
         made |= of if len(of) > 1 else {}
     return made
 
 
 def _places_of_dna(part: Part) -> Iterator[tuple[str, str]]:
-    """Yield what stands before and after the stain of DNA in a name, whatever other stains it holds."""
+    """Yield the text before and after the DNA stain in a name, which may have other stains too."""
     if part.rest.count("*") == 1 and by_name([part.name]):
         before, after = part.rest.split("*")
-        # Below a folder of the stain any files may lie.
+        # Below a folder of the stain, files may have any name.
         yield before, after[: after.index("/") + 1] if "/" in after else after
     elif "/" not in part.rest and says_stain(part.name):
         for start, end in stain_spans(part.whole):
@@ -256,12 +256,12 @@ def _places_of_dna(part: Part) -> Iterator[tuple[str, str]]:
 
 
 def _other_words(text: str, places: dict[str, set[str]], lasers: bool) -> tuple[int, int] | None:
-    """Return where in a name other words stand in one of the places of the stain; the fewest that there are."""
+    """Return the (start, end) of the shortest words in a name that are in one of the places of the stain."""
     name, found = text.split("/")[0], []
     runs = list(_RUN.finditer(name))
     for first, run in enumerate(runs):
         afters = places.get(_masked(text[: run.start()]))
-        # The last word may have a bracket behind it.
+        # A bracket may follow the last word.
         for end in [*(last.end() for last in runs[first:]), len(name)] if afters else ():
             after = _masked(name[end:]) + ("/" if len(name) < len(text) else "")
             words = text[run.start() : end]
@@ -271,7 +271,7 @@ def _other_words(text: str, places: dict[str, set[str]], lasers: bool) -> tuple[
 
 
 def _without_tied_numbers(parts: dict[str, Part]) -> dict[str, Part]:
-    """Return the parts without the numbers that go with the channel, as in `A1_1_DAPI_001` and `A1_2_GFP_001`."""
+    """Return the parts without numbers that change with the channel, as in `A1_1_DAPI_001` and `A1_2_GFP_001`."""
     alike = defaultdict(dict)
     for file, part in parts.items():
         if part.channel != ("", "") and "/" not in part.rest:
@@ -281,7 +281,7 @@ def _without_tied_numbers(parts: dict[str, Part]) -> dict[str, Part]:
         of_channel = defaultdict(set)
         for part in of.values():
             of_channel[part.channel].add(tuple(_TIED.findall(part.rest)))
-        # A number is tied if each channel has but one of it, and not all the same.
+        # A number is tied to the channel if each channel has only one value of it and the values differ.
         columns = [[set(column) for column in zip(*numbers, strict=False)] for numbers in of_channel.values()]
         tied = [k for k, of_each in enumerate(zip(*columns, strict=False))
                 if max(map(len, of_each)) == 1 < len(set().union(*of_each))]  # fmt: skip

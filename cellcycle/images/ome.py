@@ -1,7 +1,7 @@
-"""What OME-XML says of one TIFF file: of a set, whose header describes all files, what concerns the planes of this one.
+"""Read the OME-XML of a TIFF file; for a file of a set, reduce it to the planes in this file.
 
 Each file of a set has the header of all of them, or names the companion file that has it. It is cut here to the images,
-channels, z planes and time points that this file holds, so that it reads as if it had been written for this file alone.
+channels, z planes and time points that this file holds, as if it had been written for this file alone.
 """
 
 import re
@@ -23,10 +23,10 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Header:
-    """The OME-XML of one file, of a set cut to this file (`is_cut`).
+    """The OME-XML of one file; `is_cut` if it is a file of a set and `root` was reduced to its planes.
 
-    `whole` is that of the set, of which this file holds the `images` (their IDs). `elsewhere` holds the channels of the
-    same field that lie in other files of the set, and `note` what is missing, as a `Stack` does.
+    `whole` is the XML of the set; `images` are the IDs of those in this file. `elsewhere` maps channels of the same
+    field to the other files that hold them, and `note` says what is missing, as in a `Stack`.
     """
 
     root: ElementTree.Element
@@ -38,15 +38,15 @@ class Header:
     note: str = ""
 
     def described(self, index: int, shape: tuple[int, int]) -> tuple[list[str], tuple, str]:
-        """Return what is said of one of the images in this file: names of channels, sizes in x, y and z, and a note.
+        """Return channel names, pixel sizes (x, y, z) in um and a note, as stated for one of the images in this file.
 
-        Each is empty, or None, where nothing is said. `shape` (H, W) is that of the image: what was made of another
-        size since, has pixels of another size.
+        Names are empty and sizes None where nothing is stated. If the stated shape is not `shape` (H, W), the image was
+        resized since: then x and y are None, and the note says so.
         """
         images = self.root.findall("{*}Image/{*}Pixels")
         here = [pixels for pixels in images
                 if any(int(data.get("IFD", 0)) < self.n_pages for data in pixels.findall("{*}TiffData"))]  # fmt: skip
-        # A header may leave to its reader where the planes lie.
+        # A header need not state where the planes are.
         images = here or images
         if index >= len(images):
             return [], (None, None, None), ""
@@ -62,7 +62,7 @@ class Header:
         return names, (x_um, y_um, z_um), ""
 
     def well(self) -> tuple[str, int, int] | None:
-        """Return plate, row and column, from 0, that are stated for the images; None where none is, or several are."""
+        """Return the stated plate, row and column (from 0) of the images; None if none or several wells are stated."""
         found = [
             (plate.get("Name") or plate.get("ID", ""), int(well.get("Row")), int(well.get("Column")))
             for plate in self.whole.findall("{*}Plate")
@@ -74,7 +74,7 @@ class Header:
 
 @dataclass(frozen=True)
 class _Run:
-    """Planes that follow each other in one file of a set; `uuid` is "" where they lie in the file that says so."""
+    """Consecutive planes in one file of a set; `uuid` is "" if they are in the file with this header."""
 
     pixels: ElementTree.Element
     data: ElementTree.Element
@@ -82,7 +82,7 @@ class _Run:
     file: str
 
     def planes(self, n_pages: int) -> dict[Place, int]:
-        """Return channel, z and time of each plane -> its page; those of a run without a count go on for `n_pages`."""
+        """Return the page of each plane, by (channel, z, time); a run without a count or page has `n_pages` planes."""
         order = self.pixels.get("DimensionOrder", "XYZCT")[2:]
         sizes = [_size(self.pixels, axis) for axis in order]
         first = [int(self.data.get(f"First{axis}", 0)) for axis in order]
@@ -96,10 +96,10 @@ class _Run:
 
 
 def read_header(path: Path, tiff) -> Header:
-    """Return the OME-XML of an opened OME-TIFF, or refuse a file of a set that does not say which of them it is."""
+    """Return the OME-XML of an opened OME-TIFF; refuse a file of a set if it is not known which of them it is."""
     root = ElementTree.fromstring(tiff.ome_metadata)
     if (binary := root.find("{*}BinaryOnly")) is not None:
-        # Of the files that this one names none is opened but a companion beside it: a stranger may name any.
+        # Only a companion in the same folder is opened: an untrusted file may name any path.
         companion = path.parent / (_base(binary.get("MetadataFile", "")) or path.name)
         lacking = "there" if not companion.is_file() else "read" if companion.suffix.lower() != ".ome" else ""
         if lacking:
@@ -117,7 +117,7 @@ def read_header(path: Path, tiff) -> Header:
         return Header(root, root, images, len(tiff.pages))
     uuids = {"", own}
     if not any(run.uuid in uuids for run in runs):
-        # Not every writer states which of the files this one is; its name may tell.
+        # Not every writer states the UUID of this file; then its name may identify it.
         uuids = {run.uuid for run in runs if run.file.lower() == path.name.lower()}
     return _cut(root, runs, uuids, len(tiff.pages)) if uuids else _common(path, root, runs, len(tiff.pages))
 
@@ -131,7 +131,7 @@ def _runs(root) -> Iterator[_Run]:
 
 
 def _cut(root, runs: list[_Run], uuids: set[str], n_pages: int) -> Header:
-    """Return the header with what lies in the file of these numbers, counted from 0, and nothing else."""
+    """Return the header with only the planes in the file of these UUIDs, with all indices counted from 0."""
     mine, others = defaultdict(dict), []
     for run in runs:
         if run.uuid in uuids:
@@ -156,7 +156,7 @@ def _cut(root, runs: list[_Run], uuids: set[str], n_pages: int) -> Header:
 
 
 def _cut_pixels(pixels, planes: dict[Place, int]) -> ElementTree.Element:
-    """Return the description of an image with these planes alone, each with the page that holds it."""
+    """Return the `Pixels` element with only these planes, each with its page."""
     kept = [sorted(set(along)) for along in zip(*planes, strict=True)] or [[], [], []]
     at = [{place: k for k, place in enumerate(along)} for along in kept]
     cut = ElementTree.Element("Pixels", {name: value for name, value in pixels.attrib.items() if name != "ID"})
@@ -172,8 +172,8 @@ def _cut_pixels(pixels, planes: dict[Place, int]) -> ElementTree.Element:
 
 
 def _common(path: Path, root, runs: list[_Run], n_pages: int) -> Header:
-    """Return what the header says of each file of the set, for one that may be any of them."""
-    # In the order of the header, for one of them stands for all.
+    """Return the header of a file that may be any of its set; refuse it if the files have different descriptions."""
+    # The first in the order of the header stands for all.
     cuts = [_cut(root, runs, {uuid}, n_pages) for uuid in dict.fromkeys(run.uuid for run in runs)]
     if len({ElementTree.tostring(cut.root) for cut in cuts}) > 1:
         some = f"{len(cuts)} files of a set ({runs[0].file or 'unnamed'} and others)"

@@ -1,6 +1,6 @@
-"""Open OME-Zarr images, 0.4 and 0.5, in folders, whose description is held against their files first.
+"""Open OME-Zarr images (0.4 and 0.5) in folders, after a check of their description against their files.
 
-A stranger's store may name any codec (one unpickles), lead out of its folder by links, and announce what it likes.
+An untrusted store may name any codec (one unpickles), link to places outside its folder and announce any size.
 """
 
 import json
@@ -22,7 +22,7 @@ from cellcycle.images.stacks import Stack, channel_names, refuse_oversize, um_of
 
 OF_ARRAY, OF_GROUP = ("zarr.json", ".zarray"), ("zarr.json", ".zattrs")
 _DESCRIPTIONS = (*OF_ARRAY, ".zattrs")
-# More levels are looked at of none.
+# At most this many resolution levels of an image are examined.
 MOST_LEVELS = 30
 _MOST_BYTES = 8_000_000
 _CODECS = {
@@ -35,14 +35,14 @@ _REMEDY = "export the image again, or as OME-TIFF"
 
 
 def is_ome_zarr(folder) -> bool:
-    """Say whether a folder is an OME-Zarr image; not a plate or collection of them."""
+    """Return whether a folder is an OME-Zarr image, not a plate or collection of images."""
     return "multiscales" in told_in(folder)
 
 
 def opened(path: Path, n_bytes: float = inf) -> tuple[Stack, Callable[[Mapping[str, Sequence[int]]], list[str]]]:
-    """Open an image of so many bytes; without them one that has no chunks yet, whose description alone is judged.
+    """Return the `Stack` of an image, and a function: indices by axis (all if not given) -> keys of their chunks.
 
-    With it is returned what says which chunks hold some indices of axes, and all of those that are not named.
+    `n_bytes` is the size of the image; without it, only the description is checked and chunks may be missing.
     """
     told, version = described(path)
     if "multiscales" not in told:
@@ -90,7 +90,7 @@ def opened(path: Path, n_bytes: float = inf) -> tuple[Stack, Callable[[Mapping[s
 
 
 def full_level(path: Path, levels: list[dict]) -> dict:
-    """Return the level of an image with the most pixels; the first where that is not described, or another as large."""
+    """Return the resolution level with most pixels; the first one if it is as large or is not described."""
 
     def n_pixels(level: dict) -> int:
         try:
@@ -98,7 +98,7 @@ def full_level(path: Path, levels: list[dict]) -> dict:
             files = [folder / name for name in OF_ARRAY if is_below(level["path"]) and (folder / name).is_file()]
             return prod(map(int, _json(files[0])["shape"])) if files else 0
         except (ImageError, KeyError, TypeError, ValueError):
-            # Of the level that is read the error is told.
+            # If this level is read in the end, the error is raised then.
             return 0
 
     return max(levels[:MOST_LEVELS], key=n_pixels) if n_pixels(levels[0]) else levels[0]
@@ -115,8 +115,8 @@ def _chunk_keys(path: Path, array, axes: str, wanted: Mapping[str, Sequence[int]
 
 
 def _missing(folder: Path, filled: float, keys: list[str], n_planes: int) -> str:
-    """Say how many chunks of some planes are not stored: empty ones need not be, but a copy may have stopped."""
-    # An empty file is what a copy to a full disk leaves of a chunk, and of a shard zarr reads it as nothing.
+    """Return a note on chunks that are not stored, "" if all are: empty ones need not be, but a copy may be partial."""
+    # A copy to a full disk leaves empty files; zarr reads an empty shard as nothing.
     n_missing = sum(not ((folder / key).is_file() and (folder / key).stat().st_size) for key in keys)
     if not n_missing:
         return ""
@@ -137,7 +137,7 @@ def _json(path: Path) -> dict:
 
 
 def described(path: Path) -> tuple[dict, int]:
-    """Return what a folder says of its image or plate, and the version of Zarr."""
+    """Return the OME metadata of a folder and its Zarr version (2 or 3); refuse a folder without."""
     for name, version in zip(OF_GROUP, (3, 2), strict=True):
         if (path / name).is_file():
             found = _json(path / name)
@@ -148,22 +148,22 @@ def described(path: Path) -> tuple[dict, int]:
 
 
 def told_in(folder) -> dict:
-    """Return what a folder says of its image, well or plate of OME-Zarr; nothing where it is none, or damaged."""
+    """Return the OME metadata of a folder, {} if it is no OME-Zarr image, well or plate, or damaged."""
     with suppress(ImageError, OSError):
         return described(Path(folder))[0]
     return {}
 
 
 def parts_of(told: dict) -> list[str]:
-    """Return the folders of which an OME-Zarr tells: of a plate its wells, of a well its images, else none."""
+    """Return the folders that OME metadata list: the wells of a plate, the images of a well, else none."""
     kind, parts = ("plate", "wells") if "plate" in told else ("well", "images")
     return [str(part["path"]).strip("/") for part in told.get(kind, {}).get(parts, ())]
 
 
 def wells_told(path, plate: dict) -> dict[str, str]:
-    """Return what a plate calls each of its wells, ROW/COLUMN, by the path of the well; a `DataError` names `path`."""
+    """Return the name ROW/COLUMN of each well of a plate by its path; a `DataError` about `path` if unreadable."""
     try:
-        # Before 0.4 the path alone says which well it is.
+        # Before 0.4, only the path identifies the well.
         return {
             at["path"]: f"{plate['rows'][at['rowIndex']]['name']}/{plate['columns'][at['columnIndex']]['name']}"
             if "rowIndex" in at
@@ -176,7 +176,7 @@ def wells_told(path, plate: dict) -> dict[str, str]:
 
 
 def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:
-    """Return the axes as letters in their order, and the unit of each; before 0.3 they were always the same five."""
+    """Return the axes as letters in their order, and the unit of each; before 0.3 they were always t, c, z, y, x."""
     said = image.get("axes", "tczyx")
     said = said if isinstance(said, list | str) else [said]
     listed = [axis if isinstance(axis, dict) and "name" in axis else {"name": axis} for axis in said]
@@ -188,7 +188,7 @@ def _axes(path: Path, image: dict) -> tuple[str, dict[str, str]]:
 
 
 def is_below(name: str) -> bool:
-    """Say whether the name of a part leads to no place outside."""
+    """Return whether a relative path cannot lead outside its folder."""
     return not os.path.isabs(name) and ".." not in Path(name).parts
 
 
@@ -199,7 +199,7 @@ def _inside(path: Path, name) -> Path:
 
 
 def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: float) -> tuple[int, ...]:
-    """Hold what the array of level 0 announces against the files; return its shape."""
+    """Check the array of a level, as announced, against the size of the files; return its shape."""
     said = _json(folder / ("zarr.json" if version == 3 else ".zarray"))
     if version == 3:
         grid, kind = said["chunk_grid"], said["data_type"]
@@ -221,7 +221,7 @@ def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: flo
     item = np.dtype(kind).itemsize
     height, width = shape[axes.index("y")], shape[axes.index("x")]
     n_pieces = prod(-(-n // piece) for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx")
-    # A chunk is decoded whole, whatever is wanted of it.
+    # A chunk is always decoded whole.
     refuse_oversize(path, height, width, prod(shape) * item, n_bytes, n_pieces * prod(pieces) * item)
     if n_pieces > MOST_SEGMENTS:
         finding = f"a plane is cut into more than {MOST_SEGMENTS:,} pieces"
@@ -230,7 +230,7 @@ def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: flo
 
 
 def _codecs(listed: list) -> list[str]:
-    """Return the names of codecs, those in shards too; an inner piece must be one of pixels."""
+    """Return the names of codecs, also inside shards; inner chunks without pixels are named as an unknown codec."""
     names = []
     for codec in listed:
         inner = codec.get("configuration") or {}
@@ -243,7 +243,7 @@ def _codecs(listed: list) -> list[str]:
 
 
 def _edge_um(image: dict, level: dict, axis: int, unit: str) -> float | None:
-    """Return the edge of a pixel in um, NaN where what is stated is no number, None where nothing or no unit is."""
+    """Return the pixel size along an axis in um, NaN if it is not a number, None without a size or known unit."""
     try:
         steps = (*level.get("coordinateTransformations", []), *image.get("coordinateTransformations", []))
         scales = [float(step["scale"][axis]) for step in steps if step.get("type") == "scale"]

@@ -18,12 +18,12 @@ from cellcycle.images.stacks import STACK, Stack, pages_as_channels
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One 2-D plane of DNA stain, pixels (H, W) float32 in [0, 1], with what its file says about it.
+    """One 2-D plane of DNA stain, pixels (H, W) float32 in [0, 1], with the metadata of its file.
 
-    `bit_depth` is that of the range that was brought to 0 to 1, whatever type holds the numbers (see `scale_to_unit`).
-    `channel` is the name (or index) of the channel that was taken from `channels`, `planes` says which planes were
-    where there is more than one, of which `n_planes` went into a maximum projection. `note` says what the file states
-    that cannot be, and what of the planes is not stored.
+    `bit_depth` is that of the range that was scaled to 0 to 1, whatever type holds the numbers (see `scale_to_unit`).
+    `channel` is the name (or index) of the channel read, one of `channels`. `planes` says which planes were read if the
+    file has several, "" otherwise; `n_planes` of them went into a maximum projection. `note` says what the file states
+    that is impossible, that its one channel is named after something other than DNA, and what is not stored.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -38,11 +38,11 @@ class Plane:
 
 
 def read_plane(path, channel: int | str | None = None, plane: int | None = None) -> Plane:
-    """Read the DNA plane of any readable image file, by the rules at the head of `cellcycle.images`.
+    """Read the DNA plane of an image file or URL, by the rules at the head of `cellcycle.images`.
 
-    `channel` is the index from 0, name, or part of a name of the DNA channel; `plane` the index from 0 of the time
-    point, or of the z plane where there is one time point. An `ImageError` says why a file cannot be read, or that
-    its DNA channel or plane is not clear; a `SettingError` that `plane` is no index.
+    `channel` is the index from 0, name, or part of a name of the DNA channel. `plane` is the index from 0 of the time
+    point or, with one time point, of the z plane. An `ImageError` says why a file cannot be read, or that its DNA
+    channel or plane is ambiguous; a `SettingError` says that `plane` is no index.
     """
     if plane is not None:
         check_whole("plane", plane)
@@ -53,11 +53,11 @@ def read_plane(path, channel: int | str | None = None, plane: int | None = None)
 
 
 def _wanted(channel: int | str | None, plane: int | None, stack: Stack) -> dict[str, range]:
-    """Return the indices of each axis that are needed: all channels where pixels must tell which one is DNA."""
+    """Return the needed indices of each axis; without "c", all channels are needed."""
     time, z_planes = _choose_planes(stack, plane)
     needed = {"t": range(time, time + 1), "z": z_planes}
     with contextlib.suppress(KeyError):
-        # No pixels are there yet: where they must tell, all channels are needed.
+        # No pixels are here yet, so `load` fails: if pixels must decide, all channels are needed.
         index = choose_channel(stack, channel, {}.__getitem__)
         needed["c"] = range(index, index + 1)
     return needed
@@ -99,7 +99,7 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
 
 
 def read_numbers(path) -> np.ndarray:
-    """Read the numbers (H, W) of a picture that shows no intensities, such as a label image: as stored, not scaled."""
+    """Return the stored numbers (H, W) of a picture that is no intensity image, such as a label image, unscaled."""
     return read_bounded(_read_numbers, path)
 
 
@@ -111,7 +111,7 @@ def _read_numbers(path) -> np.ndarray:
         first, *others = (stack.load(0, c, 0) for c in range(stack.n_channels))
         if any(not np.array_equal(first, other) for other in others):
             raise ImageError(path, "it is a colour picture, whose colours are no numbers", "save it as 16-bit gray")
-        # A plane may lie in the file itself, which is closed now.
+        # A plane may be mapped from the file, which is closed now, so it is copied.
         return np.array(first)
 
 
@@ -148,7 +148,7 @@ def _is_one_stack(stack: Stack, time: int, channel: int) -> bool:
 
 
 def _unlike_pages(stack: Stack, channel: int | str) -> Stack:
-    """Return pages that are no z-stack as channels, where the index of one is asked for."""
+    """Return a stack of unlabelled pages that are no z-stack with its pages as channels, if `channel` is an index."""
     asked = unquoted(str(channel))
     is_page = is_index(asked) and int(asked) < stack.n_z
     if stack.is_labelled or stack.n_channels > 1 or not is_page or _is_one_stack(stack, 0, 0):
@@ -157,7 +157,7 @@ def _unlike_pages(stack: Stack, channel: int | str) -> Stack:
 
 
 def _planes_taken(stack: Stack, time: int, z_planes: range) -> str:
-    """Say which planes were taken; nothing where there is but one."""
+    """Return which planes were read, in words; "" if the file has only one."""
     name = "z" if stack.is_labelled else "page"
     taken = [f"t {time}"] if stack.n_times > 1 else []
     if len(z_planes) > 1:

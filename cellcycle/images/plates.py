@@ -1,4 +1,4 @@
-"""Which of many files are fields: no thumbnails, no copies, and of the files of one field that of the DNA stain."""
+"""Select the files that are fields of the DNA stain, and leave out thumbnails, copies and files of other channels."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from cellcycle.images.makers import DYE, MAYBE_CHANNEL
 from cellcycle.images.naming import COUNTED, Part, parts_of
 
 _THUMBNAIL = re.compile(r"(?:^|[^a-z])thumb(?:nail)?s?(?:$|[^a-z]|[0-9a-f-]{2,}$)", re.IGNORECASE)
-# The part of a path that numbers the plane of a stack.
+# The part of a name that numbers the plane of a stack.
 _PLANE = re.compile(
     "|".join((
         r"f\d{2,4}(p\d{2,3})(?=-ch)",  # Opera, Operetta
@@ -29,14 +29,14 @@ _PLANE = re.compile(
         r"(?:(?-i:[A-Z\d])|dapi|hoechst)(z\d{1,4})(?=c\d|[_. -]|$)",  # Nikon, ZEN, and by hand
         r"^(?-i:img_0)\d{8}(?:_.*)?(_\d{3})$",  # Micro-Manager
         r"(?:^|[_ -])((?:plane|z[ _-]?(?:step|slice|plane|stack))[ _=-]?\d{1,5})(?=[_. -]|$)",  # ImageJ
-        # By itself it may be a slice of tissue.
+        # Without a field number before it, "slice" may be a slice of tissue.
         r"(?:^|[_ -])(?:pos(?:ition)?|field|site|scene)[ _-]?\d+[_ -](slice[ _-]?\d{3,5})(?=[_. -]|$)",
     )),
     re.IGNORECASE,
 )  # fmt: skip
 _PLANE_FOLDER = re.compile(r"(?:plane|z(?:[ _-]?(?:step|slice|plane|stack))?)[ _=-]?\d{1,5}", re.IGNORECASE)
-# The rest of a name that only a microscope writes: wells, fields, times, the marks of one maker, or numbers
-# of fields before those of channels.
+# Parts of names that only microscopes write: wells, fields, times, patterns of one maker, or field numbers
+# before channel numbers.
 _OF_MICROSCOPE = re.compile(
     r"(?:^|(?<=[\W_]))(?:[fstz]\d{1,4}|(?:pos(?:ition)?|field|site|fov|tile|scene|series|time|fld|well)[ _-]?\d+"
     r"|(?-i:(?:[Ww]ell)?[A-P](?:0?[1-9]|1\d|2[0-4])))(?=[\W_]|$)"
@@ -44,9 +44,9 @@ _OF_MICROSCOPE = re.compile(
     rf"|(?:(?:^|(?<=[\W_]))(?:im(?:a?ge?)?)?0\d\d+[_ .-]|{COUNTED})\?",
     re.IGNORECASE,
 )
-# What numbers a field for ArrayScan or EVOS, right before the channel; 2023 is a year.
+# Field number of ArrayScan or EVOS, right before the channel. The 0 excludes years such as 2023.
 _BEFORE_CHANNEL = re.compile(r"(?:f\d{2,4}|_0\d{3}_)\?$", re.IGNORECASE)
-# Weeks, chambers and lots are numbered like channels.
+# Weeks, chambers and lots have numbers like channels.
 _WEEK = re.compile(rf"(?:w|ch[ _=:.-]?|{MAYBE_CHANNEL})[1-9]\d?", re.IGNORECASE)
 # Files beside the images in which ImageXpress and Harmony name the channels.
 _STATED = (
@@ -54,11 +54,11 @@ _STATED = (
     ("Index*.xml", re.compile(rb'(?s)ChannelID(?:="|>)(\d+)(?:(?!ChannelID).){0,3000}?<ChannelName>([^<]*)<'), "ch"),
 )
 _BY_ITSELF = re.compile(r"(?:^|_)\*(?:_|$)|\(\*\)")
-# No cell line is called after a laser, or after what marks antibodies.
+# Wavelengths of lasers and antibody dyes; no cell line is named after one.
 _LIGHT = re.compile(rf"(?:{DYE})?\d+$", re.IGNORECASE)
 _MOST_BYTES = 30_000_000
 Channel = tuple[str, str]
-# What a file is found to be; all but a field, and what is not clear, is left out.
+# Verdicts on a file. Fields are kept, unclear files get an error, all others are left out.
 _FIELD, _UNCLEAR = "a field", "not clear"
 _THUMBNAILS, _OTHERS, _COPIES = "thumbnails", "files of other channels", "copies"
 
@@ -66,10 +66,10 @@ _THUMBNAILS, _OTHERS, _COPIES = "thumbnails", "files of other channels", "copies
 def fields_of(
     files: list[str | ImageError], settled: Collection[str] = ()
 ) -> tuple[list[str | ImageError], dict[str, list[str]]]:
-    """Return the files that are fields of the DNA stain, and which were left out as what.
+    """Return the files that are fields of the DNA stain, and the files that are left out, by their kind.
 
-    Where files are channels of the same fields and nothing says which is DNA, an error stands in place of them; so it
-    does where they are planes of the same stacks. Of `settled` files somebody said that they are fields.
+    If files are channels of the same fields and nothing says which one is DNA, or planes of the same stacks, one
+    `ImageError` replaces them. The user has declared the `settled` files as fields.
     """
     out = no_fields([file for file in files if isinstance(file, str)], settled)
     told = {what: [file for file in files if out.get(file) == what] for what in (_THUMBNAILS, _OTHERS, _COPIES)}
@@ -78,7 +78,7 @@ def fields_of(
 
 
 def no_fields(named: list[str], settled: Collection[str] = ()) -> dict[str, str | ImageError]:
-    """Return which files are left out as what, and the error that stands in place of others, as `fields_of`."""
+    """Return the files that are no fields, with the kind of each or the error that replaces it, as in `fields_of`."""
     out: dict[str, str | ImageError] = dict.fromkeys(filter(_is_thumbnail, named), _THUMBNAILS)
     if len(out) == len(named):
         return {}
@@ -88,7 +88,7 @@ def no_fields(named: list[str], settled: Collection[str] = ()) -> dict[str, str 
     together = put_together(parts)
     merged = {bare(parts[file]) for file in together}
     out |= dict.fromkeys(copies | together.difference(settled), _COPIES)
-    # Whoever names files writes now A01, now a01.
+    # People write both A01 and a01 for one well.
     spelt: dict[tuple, str] = {}
     parts = {file: part._replace(rest=spelt.setdefault((part.folder, part.rest.casefold()), part.rest))
              for file, part in parts.items() if file not in out}  # fmt: skip
@@ -104,9 +104,9 @@ def _is_thumbnail(file: str) -> bool:
 def _no_fields(
     parts: dict[str, Part], merged: set[tuple[str, str]], settled: Collection[str]
 ) -> dict[str, str | ImageError]:
-    """Return which files are of other channels, and the error in place of those of which that is not clear.
+    """Return the files of other channels, and for unclear ones the error that replaces them.
 
-    Files are channels for certain beside a picture that was `merged` of them: its folder and the bare rest of its name.
+    Files beside a picture `merged` from them, given as its folder and bare name, are certainly channels.
     """
     places = defaultdict(lambda: defaultdict(dict))
     for part in parts.values():
@@ -120,7 +120,7 @@ def _no_fields(
                  for part in field.values() if not part.name}  # fmt: skip
         told = {number: _in_header(file) for number, file in asked.items() if number and not stated.get(number)}
         says_dna = [bool(by_name([name])) for name in told.values() if name]
-        # Weeks of one stain all say so, each in its way, or nothing.
+        # Headers count only if they differ: files of one stain, such as weeks, state all DNA or nothing.
         is_unclear = _UNCLEAR in judged.values()
         if (says_dna and not all(says_dna)) or (is_unclear and 0 < len(says_dna) < len(told)):
             judged = _judge(fields, stated | told, certain)
@@ -135,10 +135,10 @@ def _no_fields(
 def _judge(
     fields: dict[str, dict[Channel, Part]], stated: dict[str, str], certain: set[str]
 ) -> dict[tuple[str, Channel], str]:
-    """Return what the files of a folder are, by the rest of their name and their channel; each field is judged alone.
+    """Return the verdict on each file of a folder, by the rest of its name and its channel; each field is judged alone.
 
-    What a field alone does not say another one may: a channel that is none of DNA there is none here. `stated` holds
-    names of channels by their numbers, `certain` the rests of names that are those of channels and of nothing else.
+    If one field is unclear, another one helps: a channel that is not DNA there is not DNA here. `stated` are names of
+    channels by number; `certain` are the rests of names that are certainly those of channels.
     """
     names = {channel: part.name or stated.get(_number(part), "")
              for field in fields.values() for channel, part in field.items()}  # fmt: skip
@@ -146,7 +146,7 @@ def _judge(
     several = {rest: field for rest, field in fields.items() if len(field) > 1}
     dna = {rest: _dna_of({channel: names[channel] for channel in field}) for rest, field in several.items()}
     others = {channel for rest, field in several.items() if dna[rest] for channel in field.keys() - dna[rest]}
-    # A histone is no DNA where other fields have it beside a stain.
+    # A histone is not the DNA channel if other fields have it beside a stain.
     dna = {rest: {channel for channel in of if channel in plain or channel not in others} for rest, of in dna.items()}
     taken = plain.union(*dna.values())
     unsure = {rest for rest, field in several.items() if not dna[rest] and (plain | others).isdisjoint(field)}
@@ -172,9 +172,9 @@ def _judge(
 
 
 def _dna_of(names: dict[Channel, str]) -> set[Channel]:
-    """Return the channel of a field that is named after a DNA stain, or several if each is one of other cells."""
+    """Return the channel of a field that is named after a DNA stain, or several if each is that of different cells."""
     keys, said = list(names), [Counter(words(name)) for name in names.values()]
-    # A word that all channels of a field have is no stain of this one, as in H2B-GFP_DAPI and H2B-GFP_GFP.
+    # A word that all channels of a field have does not name the channel, as in H2B-GFP_DAPI and H2B-GFP_GFP.
     shared = reduce(and_, said)
     for told in ([of - shared for of in said], said):
         texts = [" ".join(of.elements()) for of in told]
@@ -191,20 +191,20 @@ def _dna_of(names: dict[Channel, str]) -> set[Channel]:
 
 
 def _have_own_cells(told: list[Counter], plain: list[int]) -> bool:
-    """Say whether several channels of DNA are those of other cells, as in red_DAPI, red_GFP, blue_DAPI, blue_GFP."""
+    """Return whether DNA channels are of different cells, as in red_DAPI, red_GFP, blue_DAPI, blue_GFP."""
     cells = [Counter({word: n for word, n in told[k].items() if not says_stain(word)}) for k in plain]
     are_told_apart = all(cells) and len({frozenset(of.items()) for of in cells}) == len(cells)
     return are_told_apart and all(any(own <= of for own in cells) for of in told)
 
 
 def _are_weeks(rest: str, field: dict[Channel, Part]) -> bool:
-    """Say whether files of one stain are numbered like channels but are weeks or chambers, as in mouse1_DAPI_w8."""
+    """Return whether files of one stain are days, weeks or chambers numbered like channels, as in mouse1_DAPI_w8."""
     is_one_stain = len({name for _, name in field}) == 1 and not _OF_MICROSCOPE.search(rest)
     return _are_days(field) or (is_one_stain and all(_WEEK.fullmatch(number) for number, _ in field))
 
 
 def _are_days(field: dict[Channel, Part]) -> bool:
-    """Say whether files are numbered d1, d3: channels are d0, d1 and so on, or stand right behind the field."""
+    """Return whether files are days numbered as d1, d3: channels are d0, d1 and so on, or follow the field number."""
     numbers = sorted(number.lower() for number, _ in field)
     if any(_BEFORE_CHANNEL.search(part.rest) for part in field.values()):
         return False
@@ -212,7 +212,7 @@ def _are_days(field: dict[Channel, Part]) -> bool:
 
 
 def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
-    """Say whether names without a stain of DNA may be those of cell lines, conditions, weeks or chambers as well."""
+    """Return whether names without a DNA stain may also be those of cell lines, conditions, weeks or chambers."""
     parts = [part for field in fields for part in field.values()]
     if fields and all(map(_are_days, fields)):
         return True
@@ -225,7 +225,7 @@ def _are_conditions(fields: list[dict[Channel, Part]]) -> bool:
         )
     if any(_LIGHT.match(part.name) or "nm" in words(part.name) or is_of_the_living(part.name) for part in parts):
         return False
-    # Cells are seldom called after three dyes, or colours, which ImageJ puts in brackets.
+    # Cells are seldom named after three dyes or colours. ImageJ writes colours of channels in brackets.
     dyes = [[part for part in field.values() if part.name.lower() in IN_NAMES and _BY_ITSELF.search(part.rest)]
             for field in fields]  # fmt: skip
     return 2 * sum(len(of) > 2 for of in dyes) <= len(fields)
@@ -236,7 +236,7 @@ def _number(part: Part) -> str:
 
 
 def _in_header(file: str) -> str:
-    """Return how a file that is one channel calls it itself, "" where it does not."""
+    """Return the channel name in the header of a file with one channel, "" if there is none."""
     with suppress(ImageError), one_line(file):
         return read_bounded(_only_name, file)
     return ""
@@ -248,9 +248,9 @@ def _only_name(path: str) -> str:
 
 
 def _stated(folder: str, fields: dict[str, dict[Channel, Part]]) -> dict[str, str]:
-    """Return what files beside the images say the channels are, by their number, or those above that are called alike.
+    """Return the channel names stated in files beside the images, by channel number; unlike names are left out.
 
-    ImageXpress lays images into TimePoint_1 or TimePoint_1/ZStep_1. What two files say each in its way does not count.
+    Files up to two folders above count if image names begin like them: ImageXpress writes TimePoint_1/ZStep_1.
     """
     stated, here = defaultdict(set), Path(folder).absolute()
     is_numbered = any(part.number for field in fields.values() for part in field.values())
@@ -271,7 +271,7 @@ def _unknown(folder: str, channels: dict[Channel, Part]) -> ImageError:
     in_folders = any("/" in part.rest for part in channels.values())
     part = parts[told]
     first = part.number if len({part.name for part in channels.values()}) == 1 and part.number else part.name or told
-    # Columbus's numbers of fields and planes look like that of the channel, which is the last.
+    # Columbus's field and plane numbers look like the channel number, which is the last one.
     end = ".*" if first.isdigit() and any(part.number for part in channels.values()) else "*"
     some = os.path.join(folder, first, "*") if in_folders else os.path.join(folder, f"*{first}{end}")
     finding = f"its files are the channels {', '.join(parts)} of the same fields, and nothing says which one is DNA"
@@ -280,7 +280,7 @@ def _unknown(folder: str, channels: dict[Channel, Part]) -> ImageError:
 
 
 def _planes(files: list[str], settled: Collection[str]) -> dict[str, ImageError]:
-    """Return the error in place of the files of each folder that are several planes of the same stacks."""
+    """Return, for files that are several planes of the same stacks, the error of their folder that replaces them."""
     numbered = {file: found for file in files if (found := _plane(file))}
     stacks = defaultdict(lambda: defaultdict(set))
     for folder, rest, number in numbered.values():
@@ -292,7 +292,7 @@ def _planes(files: list[str], settled: Collection[str]) -> dict[str, ImageError]
 
 
 def _plane(file: str) -> tuple[str, str, str] | None:
-    """Return the folder of a stack, the name of its files without the number of the plane, and that number."""
+    """Return the folder of a stack, the name of its files with "*" for the plane number, and that number; else None."""
     folder, name = os.path.split(file)
     stem, suffix = os.path.splitext(name)
     if found := _PLANE.search(stem):

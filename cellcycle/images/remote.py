@@ -1,7 +1,6 @@
-"""Images behind a URL: they are copied here first, of an OME-Zarr only the chunks that are wanted, and then judged and
-read like any file.
+"""Copy images from a URL; of an OME-Zarr only the chunks that are needed. Then they are checked and read like any file.
 
-`fsspec` knows the protocols; keys for s3, and its other settings, are taken from the environment as it says.
+`fsspec` implements the protocols; it takes keys for s3 and its other settings from the environment.
 """
 
 import re
@@ -29,18 +28,18 @@ from cellcycle.images.omezarr import (
 from cellcycle.images.stacks import Stack
 
 _URL = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
-# Without a byte for so long, a server has stopped. Chunks are small: several are on their way at once.
+# Seconds without a byte after which a server counts as dead; number of small chunks fetched at the same time.
 _SECONDS, _AT_ONCE = 60.0, 8
-# After so long a server that is busy is asked again.
+# Seconds to wait before a busy server is asked again.
 _PAUSES = (0.5, 2.0)
-# What servers say of a file that changes with it; a size may stay.
+# Metadata of servers that change when a file changes; its size may stay the same.
 _STATES = ("ETag", "Last-Modified", "LastModified", "Content-MD5", "Digest")
-# Plates and wells that were listed: what they say of their images is known to be there.
+# Plates and wells that were listed before, so their metadata are known to exist.
 _listed_at: set[str] = set()
 
 
 def is_url(path) -> bool:
-    """Say whether a text names an image on the web or in a store.
+    """Return whether a text is a URL (http, https or s3).
 
     Examples
     --------
@@ -51,15 +50,15 @@ def is_url(path) -> bool:
 
 
 def at_once(function: Callable, items: Iterable) -> list:
-    """Return what a function says of each item, of several at once: a network is waited for most of the time.
+    """Return the results of a function for all items, in order, several in parallel: most time is spent waiting.
 
-    Who is stopped meanwhile, as by Ctrl-C, waits for no server.
+    If it is interrupted, as by Ctrl-C, it does not wait for a server.
     """
     with ThreadPool(_AT_ONCE) as pool:
         try:
             return list(pool.imap(function, items))
         except Exception:
-            # What is on its way ends before the folder goes into which it is copied.
+            # Wait for copies under way: their folder is removed after this.
             pool.terminate()
             pool.join()
             raise
@@ -67,12 +66,12 @@ def at_once(function: Callable, items: Iterable) -> list:
 
 @contextmanager
 def copied(url: str, wanted: Callable[[Stack], dict[str, range]]) -> Iterator[Path]:
-    """Give a local copy of an image behind a URL, for as long as the context is open; its errors name the URL.
+    """Yield the path of a local copy of an image at a URL while the context is open; errors about it name the URL.
 
-    `wanted(stack)` says of an OME-Zarr, before any pixel is there, which indices of the axes t, c, z are needed.
+    For an OME-Zarr, `wanted(stack)` returns the needed indices of the axes t, c, z before any pixel is copied.
     """
     with scratch_folder() as folder, _named(url):
-        # Under a name of ours: theirs may be one such as "..".
+        # The copy gets a name of ours: the name in the URL may be unsafe, such as "..".
         path = folder / f"image{_suffix(url) if is_of_file(url) else '.zarr'}"
         if not is_of_file(url):
             _copy_description(url, path, OF_GROUP)
@@ -83,9 +82,9 @@ def copied(url: str, wanted: Callable[[Stack], dict[str, range]]) -> Iterator[Pa
 
 
 def images_at(url: str) -> list[str | ImageError]:
-    """Return the images of an OME-Zarr plate or well, or the URL itself where it is of one image.
+    """Return the images of an OME-Zarr plate or well, or the URL itself if it is one image.
 
-    A well of a plate that cannot be listed stands there as its error.
+    If a well of a plate cannot be listed, its `ImageError` stands in its place.
     """
     url = url.rstrip("/")
     if is_of_file(url):
@@ -105,17 +104,17 @@ def _images_of(well: str) -> list[str | ImageError]:
 
 
 def told_at(url: str) -> dict:
-    """Return what an OME-Zarr behind a URL says of its image, well or plate."""
+    """Return the OME metadata of an OME-Zarr image, well or plate at a URL."""
     with scratch_folder() as folder, _named(url):
         _copy_description(url, folder, OF_GROUP)
         return described(folder)[0]
 
 
 def told_above(url: str, is_called_so: bool) -> dict:
-    """Do as `told_at` for the plate or well of an image, if it has one: nothing where there is none.
+    """Return the OME metadata, as `told_at`, of the plate or well of an image; {} if it has none.
 
-    A `DataError` says that a server which may have it did not give it: whose field the image is would not be known.
-    One that refuses it (403) may have it where folders are called as those of a well; any has what it listed before.
+    A `DataError` says that a server may have them but does not give them, so that plate and well are unknown. A refusal
+    (403) means this only if the folders have names of a well (`is_called_so`); at a URL listed before any failure does.
     """
     with scratch_folder() as folder:
         try:
@@ -131,12 +130,12 @@ def told_above(url: str, is_called_so: bool) -> dict:
 
 
 def state_at(url: str) -> list[str]:
-    """Return what a server says of an image by which an altered one is told, of an OME-Zarr of what describes it.
+    """Return what a server states about the version of an image (ETag and such), for an OME-Zarr of its description.
 
-    Nothing where it says nothing, or cannot be asked.
+    Empty if it states nothing or cannot be reached.
     """
     for file in [url] if is_of_file(url) else [f"{url}/{name}" for name in OF_GROUP]:
-        with suppress(Exception):  # whatever a network sets off
+        with suppress(Exception):  # networks raise exceptions of any type
             import fsspec
 
             system, name = fsspec.url_to_fs(file, **_options(file))
@@ -146,7 +145,7 @@ def state_at(url: str) -> list[str]:
 
 
 def is_of_file(url: str) -> bool:
-    """Say whether a URL is that of an image file, not of an OME-Zarr."""
+    """Return whether a URL is that of an image file, not of an OME-Zarr."""
     return _suffix(url) in IMAGE_SUFFIXES
 
 
@@ -162,7 +161,7 @@ def _listed(told: dict, url: str) -> list[str]:
 
 @contextmanager
 def _named(url: str) -> Iterator[None]:
-    """Let an error about the copy name what was copied."""
+    """Make an `ImageError` about the copy name the URL instead."""
     try:
         yield
     except ImageError as error:
@@ -170,7 +169,7 @@ def _named(url: str) -> Iterator[None]:
 
 
 def _copy_description(url: str, path: Path, names: tuple[str, ...]) -> None:
-    """Copy the first of some files that is there; others may be refused, for so some servers say what they have not."""
+    """Copy the first of some files that exists; refusals of others are ignored: some servers refuse missing files."""
     refusals = []
     for name in names:
         try:
@@ -182,7 +181,7 @@ def _copy_description(url: str, path: Path, names: tuple[str, ...]) -> None:
 
 
 def _copy_level(url: str, path: Path, wanted) -> None:
-    """Copy the full resolution of an OME-Zarr image: what tells which it is, and the chunks of the wanted planes."""
+    """Copy the full resolution of an OME-Zarr image: descriptions of all levels, and chunks of the needed planes."""
     with one_line(url):
         told = described(path)[0]
         levels = told["multiscales"][0]["datasets"][:MOST_LEVELS] if "multiscales" in told else []
@@ -192,15 +191,15 @@ def _copy_level(url: str, path: Path, wanted) -> None:
         for name in filter(is_below, others):
             any(_copy(f"{url}/{name}/{file}", path / name / file, is_open=True) for file in OF_ARRAY)
         level = full_level(path, levels)["path"] if levels else ""
-        # What is wrong with it is said here, before many chunks are asked for.
+        # Errors in the description are raised here, before many chunks are fetched.
         stack, keys_of = opened(path)
     keys = keys_of(wanted(stack))
-    # A chunk that is not there is one of background.
+    # A chunk that does not exist has the fill value only.
     at_once(lambda key: _copy(f"{url}/{level}/{key}", path / level / key, is_open=True), keys)
 
 
 def _copy(url: str, path: Path, is_open: bool = False) -> bool:
-    """Copy one file; return whether there is one. A store that is open refuses only what it has not."""
+    """Copy one file; return whether it exists. If the store `is_open` (readable), a refusal means that it does not."""
     try:
         import fsspec
 
@@ -209,7 +208,7 @@ def _copy(url: str, path: Path, is_open: bool = False) -> bool:
         _fetch(system, name, path)
     except ImportError as error:
         raise ImageError(url, "a URL needs further packages", "run: pip install 'cellcycle[remote]'") from error
-    except Exception as error:  # whatever a network sets off
+    except Exception as error:  # networks raise exceptions of any type
         path.unlink(missing_ok=True)
         is_refused = isinstance(error, PermissionError) or getattr(error, "status", 0) == 403
         if isinstance(error, FileNotFoundError) or (is_open and is_refused):

@@ -1,4 +1,4 @@
-"""The edge of a pixel as a TIFF states it outside OME-XML: in what its maker wrote, in its resolution, or beside it."""
+"""Read the pixel size of a TIFF without OME-XML: from makers' metadata, resolution tags, or an index file beside it."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from cellcycle.images.stacks import UM_PER_UNIT, um_of, usable_size
 
 _METAMORPH = re.compile(r'<prop id="spatial-calibration-(x|y|units|state)"[^>]*? value="([^"]*)"')
 _APERIO = re.compile(r"^Aperio [^\0]*?\|\s*MPP\s*=\s*([\d.]+)")
-# A name that Opera and Operetta give, and what the index beside such images says of each: sides, and edges in m.
+# File names of Opera and Operetta, and the entries in the index beside such images: sides in pixels, pixel sizes in m.
 _OF_HARMONY = re.compile(r"r\d\dc\d\df\d{2,4}p\d{2,3}-ch\d+", re.IGNORECASE)
 _INDICES = ("Index.xml", "Index.idx.xml", "Index.ref.xml")
 _OF_INDEX = re.compile(rb"<Image(SizeX|SizeY|ResolutionX|ResolutionY)\b[^>]*>([^<]*)<")
@@ -18,7 +18,7 @@ Sizes = tuple[float | None, float | None]
 
 
 def stated_um(tiff, page, unit: str) -> Sizes:
-    """Return the edges of a pixel in x and y, in um, None where nothing is stated; `unit` is what ImageJ says."""
+    """Return the pixel size (x, y) in um, None where nothing is stated; `unit` is that of ImageJ's metadata."""
     for *edges, name in _of_makers(tiff, page):
         found = [um_of(edge, name.strip("\0 ").lower()) or 0 for edge in edges]
         if all(edge > 0 for edge in found):
@@ -28,7 +28,7 @@ def stated_um(tiff, page, unit: str) -> Sizes:
 
 
 def _of_makers(tiff, page) -> Iterator[tuple]:
-    """Yield the edges of a pixel in x and y and their unit, as makers have them in tags and texts of their own."""
+    """Yield the pixel size in x and y and its unit from each maker's own tags and texts."""
     tag = page.tags.get("MicroManagerMetadata")
     if tag is not None and isinstance(tag.value, dict):
         yield *[tag.value.get("PixelSizeUm")] * 2, "um"
@@ -48,7 +48,7 @@ def _of_makers(tiff, page) -> Iterator[tuple]:
 
 
 def _number(said) -> float:
-    """Return what a maker states as a number, 0 for what is none."""
+    """Return a stated value as a number, 0 if it is none."""
     try:
         return float(said)
     except (TypeError, ValueError):
@@ -56,8 +56,8 @@ def _number(said) -> float:
 
 
 def _resolution_um(page, unit: str) -> Sizes:
-    """Return the pixel sizes of the resolution tags; None where they are missing, or meant for printing."""
-    # Some write what they divide by.
+    """Return the pixel sizes from the resolution tags; None if they are missing, or meant for printing."""
+    # Some programs write the unit as "um/pixel".
     unit = re.sub(r" ?(?:/|per) ?(?:px|pixels?)$", "", unit)
     um_per_unit = UM_PER_UNIT.get(unit) or {2: 25_400.0, 3: 1e4}.get(int(page.resolutionunit))
     sizes = []
@@ -71,8 +71,8 @@ def _resolution_um(page, unit: str) -> Sizes:
 
 
 def _of_index(path: Path, shape: tuple[int, ...]) -> Sizes:
-    """Return what the index of Harmony beside an image says, where it is the same for all images and fits this one."""
-    # A folder of so many files is not searched for each of them.
+    """Return the pixel size in Harmony's index beside an image, if it is the same for all images and fits this one."""
+    # Only fixed names are tried: searching the folder for each of its many files would take long.
     for file in (path.parent / name for name in _INDICES) if _OF_HARMONY.match(path.name) else ():
         said = _said_in(file, file.stat().st_mtime_ns) if file.is_file() else {}
         if all(len(said.get(name, ())) == 1 for name in ("SizeX", "SizeY", "ResolutionX", "ResolutionY")):
@@ -82,10 +82,10 @@ def _of_index(path: Path, shape: tuple[int, ...]) -> Sizes:
     return None, None
 
 
-# One index is beside thousands of images.
+# Cached, as thousands of images share one index.
 @lru_cache(maxsize=8)
 def _said_in(file: Path, _changed: int) -> dict[str, set[float]]:
-    """Return all numbers that an index states, by their names."""
+    """Return all values that an index states for each entry."""
     said: dict[str, set[float]] = {}
     is_small = file.stat().st_size <= _MOST_INDEX_BYTES
     for name, number in _OF_INDEX.findall(file.read_bytes()) if is_small else ():

@@ -1,4 +1,4 @@
-"""An opened image file: its axes, channels and pixel size, before any pixel is chosen."""
+"""The `Stack` of an opened image file: its axes, channels and pixel size, before a plane is chosen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -7,9 +7,9 @@ import numpy as np
 
 from cellcycle.errors import ImageError
 
-# A plane of 500 million pixels is 2 GB as float32; larger ones are slides, to be cut into fields first.
+# A plane of 500 million pixels takes 2 GB as float32; larger ones are slides, which must be cut into fields first.
 MAX_PIXELS = 500_000_000
-# Deflate packs at most 1032 : 1, so a larger ratio announces pixels that the file cannot hold.
+# Deflate compresses by at most 1032 : 1, so a file with a larger ratio cannot hold the pixels that it announces.
 MAX_RATIO = 1_100
 UM_PER_UNIT = {
     "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00b5m": 1.0, "\\u03bcm": 1.0, "\u00c5": 1e-4, "\u212b": 1e-4, "\\u00c5": 1e-4,
@@ -19,25 +19,25 @@ _METERS = {"pico": 1e-6, "nano": 1e-3, "micro": 1.0, "milli": 1e3, "centi": 1e4,
 _NAMED = {f"{prefix}met{end}": um for prefix, um in _METERS.items() for end in ("er", "re")}
 _NAMED |= {"micron": 1.0, "angstrom": 1e-4, "inch": 25_400.0}
 UM_PER_UNIT |= _NAMED | {f"{name}s": um for name, um in _NAMED.items()}
-# Under this name `Stack.elsewhere` holds a file with more z planes of the same channel.
+# Key in `Stack.elsewhere` of a file with more z planes of the same channel.
 STACK = "z-stack"
 _SMALL_BYTES = 64_000_000
-# Outside these, a size was written for printing (72 per inch is 353 um), or is none.
+# Pixel sizes outside this range are for printing (72 per inch is 353 um), or invalid.
 _PLAUSIBLE_UM = (0.005, 20.0)
-# What one page may take in memory whatever the size of its file, and times that size for larger files.
+# Bytes of memory that one page may take for any file, and as a multiple of the size of a larger file.
 _AFFORDABLE, _AFFORDABLE_RATIO = 1_400_000_000, 100
 DAMAGED = "the file is damaged: export the image again"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Planes of one field of view, loaded one at a time by `load(t, c, z)`, (H, W) in the file's own numbers.
+    """Planes of one field of view; `load(t, c, z)` returns one of them, (H, W) in the file's own numbers.
 
-    `channel_names` has one name a channel: from the file, "red", "green", "blue" for colours, otherwise "0", "1", ...
-    `is_labelled`: the file says that what counts as z is z; else they are pages of whatever. `z_um` is how far apart it
-    says they are, NaN where it does not, infinite where nobody can have put them together. `elsewhere` holds the names
-    of channels of the same field -> the file that holds each, for one file of a set. `note` says what the file
-    states that cannot be, and `missing(t, c, z_planes)` what of some planes is not there, "" where all is.
+    `channel_names` has one name per channel: from the file, "red", "green", "blue" for colours, otherwise "0", "1", ...
+    `is_labelled`: the file labels the z axis as z; otherwise its pages may be anything. `z_um` is the stated distance
+    of z planes, NaN if it is not stated, infinite if the format excludes that unrelated planes were put together.
+    `elsewhere` maps other channels of the same field to their file, for a file of a set. `note` says what the file
+    states that is impossible; `missing(t, c, z_planes)` returns what is not stored of some planes, "" for nothing.
     """
 
     path: str
@@ -55,12 +55,12 @@ class Stack:
 
     @property
     def n_channels(self) -> int:
-        """How many channels have a name."""
+        """Number of channels."""
         return len(self.channel_names)
 
 
 def pages_as_channels(stack: Stack, names: tuple[str, ...]) -> Stack:
-    """Return a stack whose pages are no z planes but channels of these names."""
+    """Return the stack with its pages as channels of these names instead of z planes."""
     return replace(stack, load=lambda t, c, z: stack.load(t, 0, c), n_z=1, channel_names=names, is_labelled=True,
                    missing=lambda t, c, z_planes: stack.missing(t, 0, range(c, c + 1)))  # fmt: skip
 
@@ -75,9 +75,9 @@ def stack_of_array(path: str, array: np.ndarray) -> Stack:
 
 
 def channel_names(n_channels: int, names: list[str], is_colour: bool = False) -> tuple[str, ...]:
-    """Return one name a channel: the file's where it gives one, a colour, or the index.
+    """Return one name per channel: that in the file, a colour, or the index.
 
-    Of more or fewer names than channels it is not known whose they are.
+    If the number of names is not that of channels, they cannot be assigned, and indices are used.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def channel_names(n_channels: int, names: list[str], is_colour: bool = False) ->
 
 
 def um_of(stated, unit: str) -> float | None:
-    """Return a length in um, NaN where what is stated is no number, None where nothing is, or in no known unit."""
+    """Return a stated length in um, NaN if it is no number, None if nothing is stated or the unit is unknown."""
     um_per_unit = UM_PER_UNIT.get(unit)
     if stated is None or um_per_unit is None:
         return None
@@ -101,7 +101,7 @@ def um_of(stated, unit: str) -> float | None:
 
 
 def usable_size(x_um: float | None, y_um: float | None = None) -> tuple[float | None, str]:
-    """Return the edge of a pixel in um, or None with a note where the file states one that cannot be.
+    """Return the pixel size in um and "", or None and a note if the stated size is implausible or not square.
 
     Examples
     --------
@@ -124,9 +124,9 @@ def usable_size(x_um: float | None, y_um: float | None = None) -> tuple[float | 
 def refuse_oversize(
     path, height: int, width: int, n_bytes: int, file_bytes: int, page_bytes: int | None = None
 ) -> None:
-    """Refuse an announced size of one plane, or `n_bytes` of all of them unpacked, that the file cannot hold.
+    """Refuse an announced plane size, or `n_bytes` of all planes uncompressed, that a file of `file_bytes` cannot hold.
 
-    So is one page that takes gigabytes, with `page_bytes` of its own, where the file is not large itself.
+    A page of `page_bytes` that takes gigabytes of memory is refused too, unless the file is large itself.
     """
     if height < 1 or width < 1:
         raise ImageError(path, f"the image has no pixels ({height} x {width})", "export the image again")
@@ -136,7 +136,7 @@ def refuse_oversize(
         raise ImageError(path, f"{announced}, more than {MAX_PIXELS:,}", remedy)
     if n_bytes > _SMALL_BYTES and n_bytes > MAX_RATIO * file_bytes:
         raise ImageError(path, f"{announced}, but the file has only {file_bytes:,} bytes", DAMAGED)
-    # Beside the page itself stands its plane in single precision.
+    # Memory holds the page and its plane in single precision.
     needed = 0 if page_bytes is None else page_bytes + 4 * height * width
     if needed > max(_AFFORDABLE, _AFFORDABLE_RATIO * file_bytes):
         finding = f"one page of it takes {needed / 1e9:.1f} GB, but the file has only {file_bytes:,} bytes"

@@ -20,13 +20,13 @@ from cellcycle.images.scales import stated_um
 from cellcycle.images.stacks import Stack, channel_names, pages_as_channels, refuse_oversize, um_of, usable_size
 
 _ALPHA = (1, 2)
-# A level of a pyramid has at most half the sides of the one before; what is larger is an image of its own.
+# Each level of a pyramid has at most half the side of the previous one; a larger image is separate (fraction of area).
 _LIKE_AREA = 0.3
-# So few pixels a side are samples that passed for a side, where planes are more.
+# A side of at most this many pixels, fewer than planes, shows that channels were saved as a side.
 _MOST_SAMPLES = 4
 _MOST_LETTERS, _MOST_LOOKED_AT = 80, 5
 _ORIGIN = re.compile(rf"{WELL.pattern}|.+\.(?:tiff?|png|jpe?g|bmp)\b", re.IGNORECASE)
-# Gray of either sense, RGB, palette, and the colours of JPEG, which its decoder turns into RGB.
+# Photometric tags: gray (0 is white or black), RGB, palette, and YCbCr of JPEG, which the decoder converts to RGB.
 _READ = (0, 1, 2, 3, 6)
 
 
@@ -44,14 +44,14 @@ def open_tiff(path: Path, as_numbers: bool = False) -> Iterator[Stack]:
 
 @contextmanager
 def _opened(path: Path, omexml: str | None = None):
-    """Open a file with `tifffile`, without its warnings of odd tags: one line of ours says what is wrong."""
+    """Open a file with `tifffile` without its log of odd tags: an error of ours says what is wrong."""
     import tifffile
 
     logger = logging.getLogger("tifffile")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        # Files that this one names stay closed: a stranger may name any.
+        # Files that this one names are not opened: an untrusted file may name any path.
         with tifffile.TiffFile(path, _multifile=False, omexml=omexml) as tiff:
             yield tiff
     finally:
@@ -85,10 +85,10 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     said = header.described(index, shape) if header else _described(tiff, series, planes.n_channels)
     names, (x_um, y_um, z_um), stale = said
     pixel_size_um, note = usable_size(x_um, y_um)
-    # Whatever is said of slices that were files, or are of several wells: somebody put them together.
+    # Slices whose labels are different file names or wells were put together, so a stated spacing is not trusted.
     origins = {tuple(_ORIGIN.findall(str(label)[:_MOST_LETTERS])) for label in labels if planes.n_channels == 1}
     z_um = np.nan if z_um is None or (len(origins) > 1 and () not in origins) else z_um
-    # ImageJ calls slices what was put together, and says how far planes are apart.
+    # ImageJ also calls pages slices that were put together; only a z-stack has a stated spacing.
     is_any = tiff.is_imagej and not imagej.get("spacing")
     is_labelled = all(axis in "TCZSYX" or size == 1 for axis, size in sizes.items()) and not is_any
     stack = Stack(
@@ -109,7 +109,7 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
 
 
 def _described(tiff, series, n_channels: int) -> tuple[list[str], tuple, str]:
-    """Return what is said of an image without OME-XML, as `Header.described` does."""
+    """Return channel names, sizes and a note of an image without OME-XML, as `Header.described` does."""
     imagej = tiff.imagej_metadata or {}
     spacing, unit = imagej.get("spacing"), str(imagej.get("unit", "")).strip("\0 ").lower()
     labels = (imagej.get("Labels") or [])[:n_channels] if n_channels > 1 else []
@@ -118,7 +118,7 @@ def _described(tiff, series, n_channels: int) -> tuple[list[str], tuple, str]:
 
 
 def _check_planes(path: Path, tiff, series, announced: int, n: int) -> None:
-    """Refuse a file with fewer or more pages than its header says: which is which is not known then."""
+    """Refuse a file with fewer or more pages than its header states: they cannot be assigned to planes."""
     if announced > n:
         finding = f"it announces {announced} planes and holds {n}: it was cut off, or is a part of another file"
         raise ImageError(path, finding, "export it again")
@@ -132,7 +132,7 @@ def _check_planes(path: Path, tiff, series, announced: int, n: int) -> None:
 
 
 def _slices_as_channels(stack: Stack, labels: list[str]) -> Stack:
-    """Return the slices of ImageJ as channels, where each is named after a stain, and not all after one."""
+    """Return ImageJ's slices as channels if all have labels and these name different stains, or some, not all, DNA."""
     names = tuple(" ".join(str(label).split())[:_MOST_LETTERS] for label in labels)
     is_each = stack.n_channels == stack.n_times == 1 < stack.n_z == len(names) and all(names)
     if not is_each or all(by_name([name]) for name in names):
@@ -143,9 +143,9 @@ def _slices_as_channels(stack: Stack, labels: list[str]) -> Stack:
 
 
 def _largest_series(path: Path, tiff, as_numbers: bool) -> int:
-    """Return the series with the most pixels a plane; much smaller ones are thumbnails, or levels of a pyramid.
+    """Return the index of the series with most pixels per plane; much smaller ones are thumbnails or pyramid levels.
 
-    A smaller one that does not say so must show the same: it may be another stain, binned by its camera.
+    A smaller series that is not marked as such must show the same: it may be another stain, binned by its camera.
     """
     axes = [dict(zip(series.axes, series.shape, strict=True)) for series in tiff.series]
     sizes = {index: (of.get("Y", 0), of.get("X", 0)) for index, of in enumerate(axes)}
@@ -168,7 +168,7 @@ def _largest_series(path: Path, tiff, as_numbers: bool) -> int:
 
 
 def _is_level(small, large) -> bool:
-    """Say whether a page shows what those of a series do, or need not: marked as smaller, or not in gray."""
+    """Return whether a page shows what the pages of a series show; true if it is marked as reduced or not gray."""
     is_marked = small.is_reduced or isinstance(small.index, tuple)
     if is_marked or {small.axes, large.keyframe.axes} != {"YX"}:
         return True
@@ -179,13 +179,13 @@ def _is_level(small, large) -> bool:
         looked_at = pages[:: -(-len(pages) // _MOST_LOOKED_AT)]
         shown = small.asarray()
         if _is_white_0(small) != _is_white_0(large.keyframe):
-            # Of one of the two 0 is white: it shows the other upside down.
+            # In one of the two, 0 is white: it is the inverse of the other.
             shown = shown.max() - shown
         return is_shrunken(shown, (page.asarray() for page in looked_at))
 
 
 def _is_white_0(page) -> bool:
-    """Say whether a page states that 0 is white; to `tifffile` it is so where nothing is stated, too."""
+    """Return whether a page states that 0 is white; `tifffile` also reports this if nothing is stated."""
     return page.photometric == 0 and "PhotometricInterpretation" in page.tags
 
 
@@ -194,14 +194,14 @@ class _Planes:
 
     def __init__(self, tiff, series, as_numbers: bool):
         self.series, self.page, self.path = series, series.keyframe, tiff.filehandle.path
-        # To `tifffile` all are Q of which nothing is said, as of an array (5, 2, H, W).
+        # `tifffile` calls all unlabelled axes Q, as of an array (5, 2, H, W); each gets a name of its own.
         self.axes = "".join(chr(ord("a") + k) if axis == "Q" else axis for k, axis in enumerate(series.axes))
         self.leading = [axis for axis in self.axes if axis not in self.page.axes]
         self.inner = [axis for axis in self.axes if axis in self.page.axes]
         self.sizes = dict(zip(self.axes, series.shape, strict=True))
-        # ImageJ says it of the display alone.
+        # In ImageJ, "0 is white" concerns the display only.
         self.is_white_0 = _is_white_0(self.page) and not (as_numbers or tiff.is_imagej)
-        # ImageJ and OME store a display colour as palette; their numbers are the intensities.
+        # ImageJ and OME use a palette for the display colour; the stored numbers are the intensities.
         has_palette = self.page.photometric == 3 and self.page.colormap is not None
         self.palette = self.page.colormap if has_palette and not (as_numbers or tiff.is_imagej or tiff.is_ome) else None
         n_alpha = sum(int(extra) in _ALPHA for extra in self.page.extrasamples)
@@ -214,7 +214,7 @@ class _Planes:
         self.cache: dict[int, np.ndarray] = {}
 
     def holds_first_time(self) -> bool:
-        """Whether all planes of the first time are there: a run that was stopped lacks later ones."""
+        """Return whether all planes of the first time point are stored: a stopped acquisition lacks only later ones."""
         pages = np.array([page is not None for page in self.series.pages])
         if not self.is_paged or "T" not in self.leading:
             return bool(pages.all())
@@ -230,7 +230,7 @@ class _Planes:
         return self._upright(pixels) if self.palette is None else self.palette[c][pixels]
 
     def missing(self, t: int, c: int, z_planes: Iterable[int]) -> str:
-        """Say how many tiles or strips of some planes are not stored: a writer that was stopped leaves such."""
+        """Return a note on tiles or strips that are not stored, as a stopped writer leaves them; "" if all are."""
         if not self.is_paged:
             return ""
         pages = {self._number(self._position(t, c, z)) for z in z_planes}
@@ -240,7 +240,7 @@ class _Planes:
         return said if n_missing else ""
 
     def _position(self, t: int, c: int, z: int) -> dict[str, int]:
-        """Return where a plane lies along each axis of the file but those of the plane."""
+        """Return the index of a plane along each axis of the file except Y and X."""
         z_axes = [axis for axis in self.axes if axis not in "TCSYX"]
         at = np.unravel_index(z, [self.sizes[axis] for axis in z_axes]) if z_axes else ()
         return {"T": t, "C": c, "S": c} | dict(zip(z_axes, at, strict=True))
@@ -250,10 +250,10 @@ class _Planes:
         return int(np.ravel_multi_index(at, sizes)) if at else 0
 
     def _block(self, position: dict[str, int]) -> tuple[np.ndarray, Sequence[str]]:
-        """Return the page of a position, or the whole series where its pages are no planes, with its axes."""
+        """Return the page at a position, or the whole series if its pages are not planes, and its axes."""
         if not self.is_paged:
-            # Contiguous series without one page a plane are mapped from the file, not copied; for others tifffile
-            # would make a temporary file.
+            # A contiguous series without one page per plane is memory-mapped, not copied; for others tifffile would
+            # create a temporary file.
             is_mapped = self.leading and self.series.dataoffset is not None
             with quiet():
                 return self.series.asarray(out="memmap" if is_mapped else None), self.axes
@@ -268,7 +268,7 @@ class _Planes:
         return self.cache[index], self.inner
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
-        """Turn pictures stored as "0 is white" into intensities."""
+        """Return intensities: pixels stored as "0 is white" are inverted."""
         if not self.is_white_0:
             return pixels
         if pixels.dtype.kind == "f":
@@ -281,10 +281,10 @@ class _Planes:
 
 
 def _qpi_names(series) -> list[str]:
-    """Return the names of channels that PerkinElmer and Akoya write into the description of each page."""
+    """Return the channel names that PerkinElmer and Akoya write into the description of each page."""
     told = [page.description for page in series.pages]
     try:
-        # An entity could be made to grow without end.
+        # XML entities are not parsed: they could expand without limit.
         roots = [ElementTree.fromstring("<none/>" if "<!" in text else text) for text in told]
     except ElementTree.ParseError:
         return []
@@ -292,6 +292,6 @@ def _qpi_names(series) -> list[str]:
 
 
 def stated_well(path: Path) -> tuple[str, int, int] | None:
-    """Return plate, row and column, from 0, that the OME-XML of a file states for its image; None where it does not."""
+    """Return the plate, row and column (from 0) that the OME-XML of a file states for its image, None if none."""
     with _opened(path) as tiff:
         return read_header(path, tiff).well() if tiff.is_ome else None

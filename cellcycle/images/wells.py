@@ -1,4 +1,4 @@
-"""Which well of which plate an image is of, by its OME metadata and by the names that microscopes give their files."""
+"""Find the plate and well of an image from its OME metadata and from the file names of microscopes."""
 
 import os
 import re
@@ -24,10 +24,10 @@ ROWS = [*ascii_uppercase, *(f"A{letter}" for letter in "ABCDEF")]
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image was taken, "" where that is not known: plate, well as in "C02", and the rule that says so.
+    """Where an image was taken: plate, well such as "C02", and the rule that found them; "" for unknown.
 
-    `own` is what the plate calls itself, to which `plate` adds what tells it from others of that name; `folder` is that
-    of the plate, with an acquisition of it.
+    `own` is the plate's own name; `plate` may add text to distinguish it from others of that name. `folder` is that of
+    the plate, with its acquisition.
     """
 
     plate: str = ""
@@ -38,11 +38,11 @@ class Place:
 
     @property
     def is_stated(self) -> bool:
-        """Whether metadata says so, not a name or folder."""
+        """Whether the place comes from metadata, not from the name of a file or folder."""
         return self.rule in (_OF_ZARR, _OF_XML)
 
     def is_on(self, plate: str) -> bool:
-        """Tell whether a plate is this one: by its name, alone or with any folders of its path behind it in brackets.
+        """Return whether `plate` means this plate: its name, alone or followed by folders of its path in brackets.
 
         Examples
         --------
@@ -58,24 +58,24 @@ class Place:
 
 
 def whole_path(path: str) -> str:
-    """Return the path of a file from the root, by which its plate is called alike wherever one stands."""
+    """Return the absolute path of a file, so that its plate does not depend on the working folder; URLs stay."""
     return path if not path or is_url(path) else os.path.abspath(path)
 
 
 def folder_of(path: str) -> str:
-    """Return the folder of a file as it is named, but from the root where that says where one stands: `.` or `../p`."""
+    """Return the folder of a file as given, but absolute if it is relative to the working folder: `.` or `../p`."""
     folder = os.path.dirname(path)
     is_from_here = os.path.normpath(folder).split(os.sep)[0] in (os.curdir, os.pardir)
     return os.path.dirname(whole_path(path)) if is_from_here else folder
 
 
 def places_of(paths) -> list[Place]:
-    """Return the place of each image file: by the first of the rules that its folder follows.
+    """Return the place of each image file by the first rule of `WELL_RULES` that the names in its folder follow.
 
-    The plate is what stands before the well in a name, else the folder, unless that goes with the well: a folder of one
-    well is no plate, but what lies above it, and prefixes in one folder are none where no two of them share a well; one
-    in several folders is of several plates where these share one. Folders called after parts or times of a plate are of
-    that above them. A number of the field before the well is no part of it.
+    The plate is the text before the well in a name, without a field number, else the folder. A folder of one well is
+    not a plate, but the folder above it is. Prefixes in one folder are not plates if no two of them share a well. One
+    prefix in several folders means several plates if these share a well. Folders named after parts or times of a plate
+    belong to the plate above them. Without a rule, a folder named after a well counts if all folders beside it are too.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def places_of(paths) -> list[Place]:
         if place.well:
             own = prefixes[above[folder]]
             prefix = "" if len(own) > 1 and share_no_well(own) else place.plate
-            # Without a name, fields of several folders would not be known to be of one plate.
+            # Without a name, nothing would tell that fields of several folders are of one plate.
             here = names[above[folder]] or os.curdir * (above[folder] != folder)
             is_below = above[folder] != whole[folder]
             places[k] = replace(place, plate=prefix or here, folder=above[folder] if is_below else folder)
@@ -122,8 +122,8 @@ def places_of(paths) -> list[Place]:
 
 
 def _is_followed(rule: str, wells: set[str], n_found: int, n_names: int) -> bool:
-    """Tell whether names in a folder follow a rule. A well alone may be a sample or a day (C1, M2, d1), but where all
-    are of several columns of rows side by side, as a plate begins.
+    """Return whether the names in a folder follow a rule. A well alone may be a sample or day (C1, M2, d1): such names
+    must fill several columns and adjacent rows from A or B on, as on a plate.
     """
     if rule not in [*WELL_RULES][-2:]:
         return 2 * n_found > n_names
@@ -133,7 +133,7 @@ def _is_followed(rule: str, wells: set[str], n_found: int, n_names: int) -> bool
 
 
 def _called_wells(folders: list[str], whole: dict[str, str]) -> dict[str, str]:
-    """Return the well that each folder is called after, where all beside it are (A01; A1 is a block of tissue)."""
+    """Return the well of each folder named after one (A01; A1 may be a tissue block), if all folders beside it are."""
     beside = defaultdict(dict)
     for folder in folders:
         above, name = os.path.split(whole[folder])
@@ -143,17 +143,17 @@ def _called_wells(folders: list[str], whole: dict[str, str]) -> dict[str, str]:
 
 @lru_cache(1 << 16)
 def _whole_of(folder: str) -> str:
-    """Return a folder less the folders that hold parts or times of a plate."""
+    """Return the path of a folder without the folders for parts or times of a plate."""
     return os.sep.join(part for part in folder.split(os.sep) if not PART_OF_PLATE.fullmatch(part))
 
 
 def share_no_well(wells: dict[str, set[str]]) -> bool:
-    """Tell whether each well is of one plate alone."""
+    """Return whether no two plates have a well in common."""
     return sum(map(len, wells.values())) == len(set().union(*wells.values()))
 
 
 def _above_wells(wells: dict[str, set[str]]) -> dict[str, str]:
-    """Return for each folder that is one well of a plate, by its name or beside other such folders, that of the plate.
+    """Return the folder of the plate for each folder of one well, known by its name or by other such folders beside it.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def _above_wells(wells: dict[str, set[str]]) -> dict[str, str]:
     above, beside, alike = {}, defaultdict(dict), Counter(map(os.path.basename, wells))
     for folder, own in wells.items():
         parts = folder.split(os.sep)
-        # Several may lie one below each well (Images). Small letters are days: d1.
+        # The same subfolder (Images) may be in each well's folder. Small letters are days: d1.
         at = range(len(parts)) if alike[parts[-1]] > 1 else [len(parts) - 1]
         named = [k for k in at if own == {well_name(parts[k])} and parts[k].isupper()]
         if named:
@@ -177,7 +177,7 @@ def _above_wells(wells: dict[str, set[str]]) -> dict[str, str]:
 
 
 def _plates(folders: set[str]) -> dict[str, str]:
-    """Return the name of each folder, or where several have one (Images, TimePoint_1) the next above that differs.
+    """Return the name of each folder; for equal names (Images, TimePoint_1), that of the next one above that differs.
 
     Examples
     --------
@@ -195,9 +195,9 @@ def _plates(folders: set[str]) -> dict[str, str]:
 
 
 def _told_apart(places: list[Place]) -> list[Place]:
-    """Return places in which plates of one name but of several folders have what differs of these added.
+    """Return the places, where plates with one name in several folders get the differing part of the path added.
 
-    They are one plate where no well stands in two, or where folders of files are called after its parts.
+    They are one plate if no well is in two of them, or if the folders are named after parts of a plate.
 
     Examples
     --------
@@ -227,11 +227,11 @@ def _told_apart(places: list[Place]) -> list[Place]:
 
 
 def stated_places(paths, named: list[Place]) -> list[Place]:
-    """Return the place of each image file by its OME metadata, or where that says nothing as it is `named`.
+    """Return the place of each image file from its OME metadata, or its place in `named` if they state none.
 
-    Plates of one name, and acquisitions of one plate, that share a well are told apart, as by `places_of`. A
-    `DataError` says that name and metadata put an image into two wells, that a plate does not know its well, or that
-    its server does not say now.
+    Plates of one name, and acquisitions of one plate, that share a well get different names, as by `places_of`. A
+    `DataError` says that name and metadata state different wells, that the plate does not list the well, or that the
+    server of the plate does not answer.
     """
     of_folders: dict[str, dict] = {}
     places = []
@@ -241,21 +241,21 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
             finding = f"its name puts it into well {place.well}, its metadata into {stated.well}"
             raise DataError(path, finding, "correct the one that is wrong")
         places.append(stated)
-    # Wells that are not called like A1 are of one plate all the same.
+    # An image of an OME-Zarr plate belongs to it even if its well has no name like A1.
     own_places = zip(_told_apart(places), named, strict=True)
     return [own if own.well or own.rule == _OF_ZARR else place for own, place in own_places]
 
 
 def group_of(folder: str, columns: dict, of_map: str = "") -> str:
-    """Return with what an image is read: the slide or plate that its `columns` name, else the map, else the folder."""
+    """Return the group that an image is read with: plate and slide in its `columns`, else the map, else the folder."""
     named = " ".join(filter(None, (columns.get("plate"), columns.get("slide"))))
     return named or shown_name(of_map or folder or os.curdir)
 
 
 def _stated(name: str, of_folders: dict[str, dict]) -> Place:
-    """Return the place of an image by its metadata."""
+    """Return the place of an image from its metadata, an empty one if they cannot be read."""
     path = Path(name)
-    # Whatever is wrong with the file, reading it says so.
+    # Errors in the file are raised when it is read.
     with suppress(ImageError), one_line(path):
         if is_tiff(path):
             plate, row, column = read_bounded(stated_well, path) or ("", -1, -1)
@@ -267,14 +267,14 @@ def _stated(name: str, of_folders: dict[str, dict]) -> Place:
 
 
 def _told(folder: str, well: str, of_folders: dict[str, dict]) -> dict:
-    """Return what a folder or URL of an OME-Zarr, around a `well`, says of itself; it is looked at once."""
+    """Return the OME metadata of a folder or URL around a `well` ("" if it has no well's name), read only once."""
     if folder not in of_folders:
         of_folders[folder] = told_above(folder, bool(well)) if is_url(folder) else told_in(folder)
     return of_folders[folder]
 
 
 def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
-    """Return the place of an image of an OME-Zarr plate, which lies in the folders of its row and column."""
+    """Return the place of an image of an OME-Zarr plate, whose path ends in plate, row, column and field."""
     path = Path(whole_path(name))
     if len(path.parts) < 4:
         return Place()
@@ -290,10 +290,10 @@ def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
         finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
         raise DataError(name, finding, PLATE_REMEDY)
     stated = Place(shown_name(str(plate.get("name") or Path(root).stem)), well, _OF_ZARR, folder=root)
-    # A refused description of a well takes nothing from what the plate says of it.
+    # If the description of the well cannot be read, that of the plate is still used.
     with suppress(ImageError), one_line(name):
         named = {step["id"]: step.get("name") for step in plate.get("acquisitions", ())}
-        # A plate behind a URL is not asked for every well where it says that it has one acquisition.
+        # If a plate at a URL has one acquisition, the description of every well need not be fetched.
         told = {} if len(named) == 1 and is_url(root) else _told(f"{root}/{own}", well, of_folders).get("well", {})
         for image in told.get("images", ()):
             if str(image["path"]).strip("/") == field and (number := image.get("acquisition")) is not None:
@@ -303,7 +303,7 @@ def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
 
 
 def well_name(text: str) -> str:
-    """Return a well as tables name it, "" for what is none.
+    """Return the name of a well as in tables, "" if the text is no well.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Write images whole or not at all, and marks by which what was written here is known again."""
+"""Write images whole or not at all, with marks that identify files written by this package."""
 
 import os
 import re
@@ -12,16 +12,16 @@ import numpy as np
 from cellcycle.errors import ImageError, SettingError, check_size
 from cellcycle.files import whole_file
 
-# Room for a mark with the longest path.
+# Bytes read at each end of a file to find a mark; enough for one with the longest path.
 _MARKED_BYTES = 16_000
-# Of figures that lie beside tables of images: they are no images themselves.
+# Mark of figures beside tables, so that they are not read as images.
 FIGURE = "cellcycle figure"
 
 
 def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mark: str = "") -> None:
-    """Write gray (H, W) or RGB (H, W, 3) pixels of 8 or 16 bits, gray TIFFs also of 32, as the suffix says.
+    """Write gray (H, W) or RGB (H, W, 3) pixels as uint8 or uint16, gray TIFF also uint32; the suffix is the format.
 
-    The folder must exist. The edge of a pixel is written into a TIFF, `mark` (Latin-1) as `has_mark` reads it.
+    The folder must exist. A TIFF also gets the pixel size. `mark` is Latin-1 text that `has_mark` finds.
     """
     path, array = Path(path), np.ascontiguousarray(array)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -42,24 +42,24 @@ def write_image(path, array: np.ndarray, pixel_size_um: float | None = None, mar
 
 
 def has_mark(path, mark: str) -> bool:
-    """Say whether a file bears a mark at its beginning or end, and so was written by this package."""
+    """Return whether a file has a mark at its beginning or end, that is, was written by this package."""
     return mark.encode("latin-1") in _ends(path)
 
 
 def mark_of(mark: str, origin: str) -> str:
-    """Return a mark that tells of which image a file was made, where that is not ""; `origin_of` reads it."""
+    """Return a mark with the path of the image that a file was made from, if not ""; `origin_of` reads it."""
     return f"{mark} of <{quote(os.fsencode(origin))}>" if origin else mark
 
 
 def origin_of(path) -> str:
-    """Return the image of which a file says that it was made, "" for none."""
+    """Return the path of the image that a file was made from according to its mark, "" if it has none."""
     found = re.search(rb"cellcycle \w+ of <([^<>\s]+)>", _ends(path))
     return os.fsdecode(unquote_to_bytes(found[1])) if found else ""
 
 
 def _ends(path) -> bytes:
-    """Return the beginning and the end of a file, nothing of what is none."""
-    # A pipe would be waited for.
+    """Return the beginning and the end of a file, b"" if it is no regular file or not readable."""
+    # Reading a pipe would block.
     if os.path.isfile(path):
         with suppress(OSError, ValueError), open(path, "rb") as stream:
             head = stream.read(_MARKED_BYTES)
@@ -69,7 +69,7 @@ def _ends(path) -> bytes:
 
 
 def refuse_unmarked(path, mark: str, what: str, remedy: str) -> None:
-    """Refuse to replace whatever has a name but does not bear the mark."""
+    """Refuse to replace an existing path that does not have the mark; `what` and `remedy` go into the error."""
     if os.path.lexists(path) and not has_mark(path, mark):
         raise ImageError(path, f"a file that is no {what} has this name", remedy)
 
