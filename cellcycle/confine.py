@@ -1,7 +1,7 @@
-"""Calls in a child process with limits on time and memory, for work on files that nobody vouches for.
+"""Call functions in a child process with limits on time and memory, for work on untrusted files.
 
-The child is another Python, not a fork: a caller may have threads. It answers one call at a time and ends with
-its parent, whatever ends the parent. What it prints is dropped.
+The child is a new Python process, not a fork, because a caller may have threads. It answers one call at a time and
+ends with its parent, however the parent ends. Its output is discarded.
 """
 
 import os
@@ -19,7 +19,7 @@ from pathlib import Path
 from cellcycle.errors import LimitError
 
 _CHILD = "import sys; sys.path[:] = eval(sys.argv[1]); from cellcycle import confine; confine._serve(int(sys.argv[2]))"
-# A start includes imports from a cold disk; it may take longer than the calls that follow.
+# Seconds for a start: it imports from a cold disk and may take longer than the calls that follow.
 _START_S = 120
 _WATCH_S = 0.05
 _TOO_LARGE = 77
@@ -29,11 +29,11 @@ _is_child = False
 
 
 class Confined(AbstractContextManager):
-    """A child process that answers calls within limits; after a breach, a `LimitError`, another takes its place.
+    """A child process that answers calls within limits; it is replaced after a `LimitError`, which reports a breach.
 
-    Calls of several threads wait for each other. `megabytes` count beyond what the child has after its start: of
-    address space on Linux, elsewhere of resident memory, looked at twenty times a second. `start` is called once in
-    each new child, before its first call: imports, a model to load.
+    Calls of several threads wait for each other. `megabytes` are in addition to the memory that the child uses after
+    its start: address space on Linux, elsewhere resident memory, checked twenty times a second. `start` is called once
+    in each new child before its first call, for imports or to load a model.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class Confined(AbstractContextManager):
         self._child: _Child | None = _Child(self._start)
 
     def __call__(self, function, *arguments):
-        """Return `function(*arguments)`; all three go by pickle. What the function raises is raised here."""
+        """Return `function(*arguments)`; function, arguments and result are pickled. Its exceptions are raised here."""
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the child was closed")
@@ -66,12 +66,12 @@ class Confined(AbstractContextManager):
         return result
 
     def renew(self) -> None:
-        """End the child; the next call has another."""
+        """End the child; the next call starts a new one."""
         with self._lock:
             self._end()
 
     def close(self) -> None:
-        """End the child, and what it is at."""
+        """End the child, even during a call."""
         self._is_closed = True
         if self._child is not None:
             self._child.kill()
@@ -82,7 +82,7 @@ class Confined(AbstractContextManager):
         self.close()
 
     def _ready(self) -> "_Child":
-        """Return a child that has started well."""
+        """Return a child that has started successfully."""
         if self._child is not None and self._child.has_ended():
             self._end()
         self._child = self._child or _Child(self._start)
@@ -115,7 +115,7 @@ def is_confined() -> bool:
 
 
 class _Breach:
-    """No answer came: the time was over, or the child ended."""
+    """No answer came: the time limit passed, or the child ended."""
 
     def __init__(self, is_late: bool, code: int | None):
         self.is_late, self.code = is_late, code
@@ -125,7 +125,7 @@ class _Child:
     """One child process, from its start to its end."""
 
     def __init__(self, start: tuple):
-        # Nothing is ever written to this pipe: that it closes is the end of the parent.
+        # Nothing is written to this pipe; it closes when the parent ends.
         life, self._life = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-c", _CHILD, repr(sys.path), str(life)],
@@ -140,7 +140,7 @@ class _Child:
             _write(self._process.stdin, start)
 
     def started(self):
-        """Return the answer of the start, waiting for it the first time, however long the child has stood ready."""
+        """Return the answer of the start; the first call waits for it, and its time limit begins then."""
         if self._first is None:
             self._first = self.answer(_START_S)
         return self._first
@@ -159,7 +159,7 @@ class _Child:
         self._process.wait()
 
     def answer(self, seconds: float, call: tuple | None = None):
-        """Send a call; return (result, error), or a `_Breach`: the timer's kill ends a read that takes too long."""
+        """Send a call; return (result, error), or a `_Breach` if the child ends or the timer kills it."""
         late = threading.Event()
         timer = threading.Timer(max(seconds, 0), lambda: (late.set(), self._process.kill()))
         timer.daemon = True
@@ -170,7 +170,7 @@ class _Child:
             return _read(self._process.stdout)
         except (OSError, EOFError):
             try:
-                # It is ending: by what, its own end says.
+                # The child is ending; its exit code tells why.
                 code = self._process.wait(1)
             except subprocess.TimeoutExpired:
                 self._process.kill()
@@ -181,7 +181,7 @@ class _Child:
 
 
 def _write(file, value) -> None:
-    """Write a value by pickle, its large buffers as they are: no second copy of an image in memory."""
+    """Write a pickled value, with large buffers out of band so that images are not copied in memory."""
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     parts = [head, *(buffer.raw() for buffer in buffers)]
@@ -192,7 +192,7 @@ def _write(file, value) -> None:
 
 
 def _read(file):
-    """Read what `_write` wrote, or raise EOFError where the other end was closed."""
+    """Read a value written by `_write`; raise EOFError if the other end was closed."""
     (n_parts,) = struct.unpack("<Q", _exactly(file, 8))
     sizes = struct.unpack(f"<{n_parts}Q", _exactly(file, 8 * n_parts))
     head, *buffers = [_exactly(file, size) for size in sizes]
@@ -226,7 +226,7 @@ def _serve(life: int) -> None:
 
 
 def _receive(calls: queue.SimpleQueue) -> None:
-    """Put what the parent sends into the queue; end with the parent."""
+    """Put the calls of the parent into the queue; end this process when the parent ends."""
     try:
         while True:
             calls.put(_read(sys.stdin.buffer))
@@ -254,7 +254,7 @@ def _send_answer(answers, function, arguments: tuple) -> None:
 
 
 def _sendable(error: BaseException) -> Exception:
-    """Return the error itself if it survives pickling, else its words."""
+    """Return the error itself if it can be pickled, else a RuntimeError with its message."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -263,9 +263,9 @@ def _sendable(error: BaseException) -> Exception:
 
 
 def _end_with_parent(life: int) -> None:
-    """Let the system end this process when the parent's end of a pipe closes, though C code may hold the GIL.
+    """Let the system end this process when the parent's end of a pipe closes, even if C code holds the GIL.
 
-    (The parent-death signal of Linux would come when the thread ends that made this process.)
+    (The parent-death signal of Linux would come when the thread that created this process ends.)
     """
     import fcntl
 
@@ -275,7 +275,7 @@ def _end_with_parent(life: int) -> None:
 
 
 def limit_memory(megabytes: float) -> None:
-    """Let this process have so much memory beyond what it has; on Linux the kernel refuses more."""
+    """Limit this process to `megabytes` more memory than it has: on Linux the kernel refuses more, else it ends."""
     allowed = int(megabytes * _MEGABYTE)
     if sys.platform == "linux":
         import resource

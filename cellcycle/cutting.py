@@ -1,4 +1,4 @@
-"""One nucleus cut out of a plane, and crops made square."""
+"""Cut one nucleus out of a plane, and make crops square."""
 
 import numpy as np
 from scipy import ndimage
@@ -6,17 +6,17 @@ from skimage.transform import resize
 
 from cellcycle.segmentation.regions import border_of
 
-# The glow of a neighbour reaches this far beyond its outline, in diameters of the nucleus in question.
+# Reach of a neighbour's glow beyond its outline, in diameters of the nucleus that is cut out.
 _PAINT_REACH = 0.06
 
 
 def cut_nucleus(pixels, labels, label: int, centre, background: float, step: float, size_px: int, painted: bool):
-    """Cut the nucleus `label` of pixels (H, W) out, centred at (row, column), as a square of `size_px`, float32.
+    """Return a square of `size_px` x `size_px`, float32, centred on the nucleus `label` of pixels (H, W).
 
-    A pixel of the result is `step` pixels of the image wide; beyond the image stands the local `background`. `painted`:
-    the background is taken off and neighbours are painted over.
+    `centre` is (row, column). A pixel of the result is `step` image pixels wide; outside the image, the local
+    `background` is filled in. `painted`: the background is subtracted and neighbours are set to 0.
     """
-    # Four standard deviations of the filter, and the pixel that linear interpolation looks at.
+    # Margin: four standard deviations of the filter, and a pixel for linear interpolation.
     blur = 0.5 * np.sqrt(max(step**2 - 1, 0.0))
     reach = int(np.ceil(size_px * step / 2 + 4 * blur)) + 2
     corner, side = [round(c) - reach for c in centre], 2 * reach + 1
@@ -33,7 +33,7 @@ def cut_nucleus(pixels, labels, label: int, centre, background: float, step: flo
 
 
 def window_of(pixels: np.ndarray, corner, side: int, outside=0) -> np.ndarray:
-    """Return the square of pixels (H, W) that begins at a corner (row, column), which may lie outside."""
+    """Return the square of pixels (H, W) from a corner (row, column), which may be outside, filled with `outside`."""
     top, left = corner
     made = np.full((side, side), outside, pixels.dtype)
     inside = pixels[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
@@ -42,7 +42,7 @@ def window_of(pixels: np.ndarray, corner, side: int, outside=0) -> np.ndarray:
 
 
 def _neighbours(labels: np.ndarray, label: int) -> np.ndarray:
-    """Return the other nuclei and their glow, as far as it is nearer to them than to this nucleus."""
+    """Return a mask of the other nuclei and their glow, where that is nearer to them than to this nucleus."""
     nucleus = labels == label
     others = (labels != 0) & ~nucleus
     if not others.any():
@@ -53,7 +53,7 @@ def _neighbours(labels: np.ndarray, label: int) -> np.ndarray:
 
 
 def fitted(images: np.ndarray, size_px: int) -> np.ndarray:
-    """Return images (N, C, H, W) as squares of a side: made square with their own background, then resized.
+    """Return images (N, C, H, W) as squares of `size_px`: padded with the median of their border, then resized.
 
     Examples
     --------

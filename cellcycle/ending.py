@@ -1,4 +1,4 @@
-"""How a command ends: whatever its user can mend is one line on standard error and exit code 2."""
+"""How a command ends: an error that the user can correct is one line on standard error and exit code 2."""
 
 import contextlib
 import errno
@@ -13,12 +13,12 @@ import typer
 
 from cellcycle.errors import CellCycleError, SettingError
 
-# Packages that the base install leaves out -> the extra that brings them.
+# Packages that the base install lacks -> the extra that installs them.
 _EXTRAS = dict.fromkeys(("torch", "torchvision", "onnx", "onnxscript", "safetensors"), "train")
 _EXTRAS |= dict.fromkeys(("papermill", "nbclient", "nbformat", "seaborn", "captum"), "study")
 _EXTRAS |= {"matplotlib": "report"}
 _EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "multipart", "python_multipart"), "app")
-# Arguments of functions, by which errors name them as their subject or with what is given, and the options for them.
+# Function arguments that errors name as their subject, or with a value, -> the command-line options for them.
 _OPTIONS = {name: name for name in ("control", "force", "most", "resume")}
 _OPTIONS |= {"from_model": "from", "is_slide": "slide", "masks": "use-masks", "n_folds": "folds", "n_jobs": "jobs",
              "on_error": "skip-unreadable", "size_px": "size"}  # fmt: skip
@@ -26,7 +26,7 @@ _ARGUMENT = re.compile(r'(?<!\S)({})=(?:True|"skip"|(?=,))'.format("|".join(_OPT
 
 
 def in_options(said) -> str:
-    """Return what a function says to who called it in the words of the command line: with options for arguments.
+    """Return a message of a function in terms of the command line: with options in place of arguments.
 
     Examples
     --------
@@ -34,17 +34,17 @@ def in_options(said) -> str:
     --folds: 1 is out of range; or leave it out: --resume
     """
     text, subject = _ARGUMENT.sub(lambda one: f"--{_OPTIONS[one[1]]}", str(said)), getattr(said, "subject", "")
-    # Files and folders are called control, too.
+    # A file or folder may be called control too.
     is_argument = isinstance(said, SettingError) and subject in _OPTIONS and not os.path.lexists(subject)
     return f"--{_OPTIONS[subject]}{text.removeprefix(subject)}" if is_argument else text
 
 
 def guarded(command: Callable[[], object]) -> None:
-    """Call a command; whatever a user can mend becomes one line on standard error and exit code 2."""
+    """Call a command; an error that the user can correct becomes one line on standard error and exit code 2."""
     _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # What the encoding of a terminal lacks is written as an escape instead of ending the command.
+            # Characters that the terminal's encoding lacks are escaped instead of ending the command.
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
@@ -68,11 +68,11 @@ def guarded(command: Callable[[], object]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EPIPE):
             if not isinstance(error.filename, str | bytes):
                 raise
-            # A path that the system does not take: too long, not allowed, or where nothing can be made.
+            # A path that the system refuses: too long, not allowed, or where nothing can be created.
             reason = error.strerror or type(error).__name__
             typer.echo(f"Error: {CellCycleError(os.fsdecode(error.filename), reason, 'check the path')}", err=True)
             sys.exit(2)
-        # Nothing more goes to standard output, neither now nor when Python ends.
+        # Nothing more may be written to standard output, neither now nor when Python exits.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -81,9 +81,9 @@ def guarded(command: Callable[[], object]) -> None:
 
 
 def _fill_closed_streams() -> None:
-    """Keep files from taking the numbers of closed streams; words for standard error then go nowhere.
+    """Keep opened files from getting the descriptors of closed streams; text for a closed standard error is dropped.
 
-    Else `print` would write them to standard output, among the rows.
+    Otherwise `print` would write it to standard output, among the rows.
     """
     if sys.stdout is None:
         os.open(os.devnull, os.O_WRONLY)
@@ -92,7 +92,7 @@ def _fill_closed_streams() -> None:
 
 
 def refuse_mistyped(command, arguments: list[str]) -> None:
-    """Refuse empty arguments of a command of typer, and options that take one value and have two."""
+    """Refuse empty arguments of a typer command, and single-value options that are given twice."""
     _refuse_blank(arguments)
     called, rest = command, arguments
     while rest and rest[0] in getattr(called, "commands", {}):
@@ -102,9 +102,9 @@ def refuse_mistyped(command, arguments: list[str]) -> None:
 
 
 def refuse_twice(options: Mapping[str, str], arguments: list[str]) -> None:
-    """Refuse an option that is given twice: of two values the first would be dropped.
+    """Refuse an option that is given twice: the first value would be dropped.
 
-    `options` has the name of each for each of its spellings.
+    `options` maps each spelling of an option to its name.
     """
     paths = arguments.index("--") if "--" in arguments else None
     given = Counter(options.get(argument.partition("=")[0]) for argument in arguments[:paths])
@@ -114,7 +114,7 @@ def refuse_twice(options: Mapping[str, str], arguments: list[str]) -> None:
 
 
 def _refuse_blank(arguments: list[str]) -> None:
-    """Refuse empty arguments, as of a shell variable that is not set: a path of none would be the working folder."""
+    """Refuse empty arguments, as from an unset shell variable: an empty path would mean the working folder."""
     for before, argument in pairwise(["", *arguments]):
         option, is_joined, value = argument.partition("=")
         if not argument.strip() or (option.startswith("--") and is_joined and not value.strip()):

@@ -1,4 +1,4 @@
-"""The errors a user can meet, each with one line: what, what was found, what to do."""
+"""The errors that a user can meet, each of one line: the subject, the finding and the remedy."""
 
 import contextlib
 import os
@@ -8,13 +8,13 @@ from inspect import Parameter, signature
 from math import inf
 from numbers import Integral, Real
 
-# Characters that `str.isprintable` lets pass although nothing is seen of them.
+# Characters that are invisible although `str.isprintable` accepts them.
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 _MOST = 2**31 - 1
-# What whole numbers of one name may be, whatever takes them; others are from 0 on.
+# Ranges of whole numbers by the name of the parameter; all others start at 0.
 RANGES = {
     "n_jobs": (1, 4 * max(16, os.cpu_count() or 1)),
     "n_folds": (2, _MOST),
@@ -25,10 +25,10 @@ RANGES = {
 
 
 def shown(text) -> str:
-    r"""Return text as one line on which everything is seen for what it is: for terminals, tables and pages.
+    r"""Return text as one line in which every character is visible, for terminals, tables and pages.
 
-    Line breaks, escape codes, marks that turn the direction of writing, invisible characters and bytes that are
-    not UTF-8 stand as `\n`, `\x1b`, `\u202e`, `\xff`. Done twice it changes nothing more.
+    Line breaks, escape codes, marks that change the direction of writing, invisible characters and bytes that are not
+    UTF-8 are escaped as `\n`, `\x1b`, `\u202e`, `\xff`. A second call changes nothing more.
 
     Examples
     --------
@@ -39,21 +39,21 @@ def shown(text) -> str:
     if text.isascii() and text.isprintable():
         return text
     with contextlib.suppress(UnicodeError):
-        # A name that was read in a locale without UTF-8 is shown as in one that has it.
+        # A name read in a locale without UTF-8 is shown as in a locale with it.
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     return "".join(c if c.isprintable() and not INVISIBLE.match(c) else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python hands it on
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, decoded by Python to a surrogate
         return f"\\x{code - 0xDC00:02x}"
-    # With two digits it would look like such a byte.
+    # An escape with two digits would look like such a byte.
     return f"\\u{code:04x}" if 0x80 <= code < 0x100 else character.encode("unicode_escape").decode()
 
 
 class CellCycleError(Exception):
-    """What the user can put right: the file, folder, option or name at fault, what was found, and what to do about it.
+    """An error that the user can correct: the file, folder, option or name at fault, the finding and the remedy.
 
     Examples
     --------
@@ -63,12 +63,12 @@ class CellCycleError(Exception):
 
     def __init__(self, subject, finding: str, remedy: str):
         self.subject, self.finding, self.remedy = str(subject), finding, remedy
-        # One line, also where another library's message in it has several.
+        # One line, even if it includes a message of another library with several.
         said = re.sub(r"\s*[\r\n]+\s*", " ", f"{finding}; {remedy}")
         super().__init__(f"{shown(subject)}: {shown(said)}")
 
     def __reduce__(self):
-        # Worker processes send their errors to the parent; Exception's default would lose two arguments.
+        # Worker processes send errors to the parent by pickle; Exception's default would lose two arguments.
         return type(self), (self.subject, self.finding, self.remedy)
 
 
@@ -93,11 +93,11 @@ class CheckpointError(CellCycleError):
 
 
 class LimitError(CellCycleError):
-    """Work on a file took more time or memory than it may, or ended its process."""
+    """Work on a file exceeded its limit of time or memory, or ended its process."""
 
 
 def check_choice(option: str, value, allowed) -> None:
-    """Refuse a value that is none of those allowed, and name them."""
+    """Raise a `SettingError` that lists the allowed values if a value is not one of them."""
     from difflib import get_close_matches
 
     if value not in (allowed := list(allowed)):
@@ -108,7 +108,7 @@ def check_choice(option: str, value, allowed) -> None:
 
 
 def check_name(option: str, name, taken) -> None:
-    """Refuse a name for something of one's own that is none, that no file or table can have, or that is taken."""
+    """Refuse a user-defined name that is empty, unusable in files or tables, or already taken."""
     is_name = isinstance(name, str) and re.fullmatch(r"\w[^/\\]*", name) and name.isprintable()
     if not is_name or name != name.strip():
         raise SettingError(option, f"{name!r} is no name", "begin with a letter or digit, and use no / or \\")
@@ -117,7 +117,7 @@ def check_name(option: str, name, taken) -> None:
 
 
 def check_keywords(given: Iterable[str], *takers) -> None:
-    """Refuse a keyword that none of those takes to which they are handed on, functions or classes."""
+    """Refuse a keyword that none of `takers`, the functions or classes that get the keywords, accepts."""
     named = (each for taker in takers for each in signature(taker).parameters.values())
     known = [each.name for each in named if each.kind is not Parameter.VAR_KEYWORD]
     for name in given:
@@ -125,7 +125,7 @@ def check_keywords(given: Iterable[str], *takers) -> None:
 
 
 def check_whole(option: str, value, least: int | None = None, most: int | None = None) -> int:
-    """Return a whole number, whatever holds it; refuse a value that is none in a range, by default that of its name.
+    """Return an integer of any type as int; refuse other values and those out of range, by default that of the name.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def check_whole(option: str, value, least: int | None = None, most: int | None =
 
 
 def check_size(option: str, value, or_none: bool = False) -> None:
-    """Refuse a value that is no finite number above 0, nor None where that may be given."""
+    """Refuse a value that is not a finite number above 0; `or_none` allows None."""
     if value is None and or_none:
         return
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < inf:
@@ -151,20 +151,20 @@ def check_size(option: str, value, or_none: bool = False) -> None:
 
 
 def check_share(option: str, value) -> None:
-    """Refuse a value that is no share: no number above 0, up to 1."""
+    """Refuse a value that is not a share, a number above 0 and up to 1."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:
         raise SettingError(option, f"{value!r} is no share", "give a number above 0, up to 1")
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error of another library says, on one line of no great length."""
+    """Return the message of another library's error on one line of at most 120 characters."""
     said = f"no {error}" if isinstance(error, KeyError) else str(error)
     return " ".join(said.split())[:120] or type(error).__name__
 
 
 @contextlib.contextmanager
 def needing(subject, finding: str, remedy: str, kind: type[CellCycleError] = SettingError):
-    """Say in one line that a package is missing which the block imports."""
+    """Turn an ImportError in the block into an error of one line that a package is missing."""
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Where files go, so that nothing depends on the working directory, and how: whole or not at all."""
+"""Locations of output that do not depend on the working directory, and writing of files whole or not at all."""
 
 import contextlib
 import errno
@@ -21,11 +21,11 @@ try:
 except ImportError:  # Windows: nothing tells there whether a leftover is still being written, so it stays
     fcntl = None
 
-# What `cellcycle data simulate` writes beside its images: the marker tells that no microscope made them.
+# Files that `cellcycle data simulate` writes beside its images; the marker shows that they are simulated.
 MARKER, MANIFEST = "simulated.json", "manifest.csv"
 
 _UNFINISHED = re.compile(r"\.unfinished-[0-9a-f]{12}(\.\w{1,9})?")
-# What a disk says that takes no more.
+# Error numbers of a full disk, quota or file.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _cleared: set[str] = set()
 
@@ -69,7 +69,7 @@ def slug(text: str) -> str:
 
 
 def sha256_of(path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal; of a folder, that of the names and sums of its files."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal; for a folder, that of the names and hashes of its files."""
     if os.path.isdir(path):
         files = sorted(file for file in Path(path).rglob("*") if file.is_file())
         sums = "".join(f"{sha256_of(file)} {file.relative_to(path).as_posix()}\n" for file in files)
@@ -79,7 +79,7 @@ def sha256_of(path) -> str:
 
 
 def replace_json(path: Path, content) -> None:
-    """Write a small file in one step, without the checks and locks of `whole_file`: a reader never sees half of it."""
+    """Write a small JSON file in one step, so that no reader sees half of it, without the checks of `whole_file`."""
     unfinished = path.with_name(f".unfinished-{secrets.token_hex(6)}")
     unfinished.write_text(json.dumps(content), "utf-8")
     os.replace(unfinished, path)
@@ -87,12 +87,12 @@ def replace_json(path: Path, content) -> None:
 
 @contextlib.contextmanager
 def whole_file(path) -> Iterator[Path]:
-    """Give a temporary file that takes the name `path` when the block ends well; else nothing is changed.
+    """Yield a temporary file that is renamed to `path` if the block succeeds; otherwise nothing is changed.
 
-    A file that stands there is replaced and its mode kept; a new one has the mode that the umask leaves. A symbolic
-    link stays and its target is written. A device, a pipe or standard output is written to, never replaced.
-    Leftovers in the folder, of runs that were killed, are cleared. A `SettingError` comes before the block where `path`
-    is a folder, or its own is missing, read-only or full, and after it where the disk is full.
+    An existing file is replaced and its mode kept; a new file has the mode left by the umask. A symbolic link stays and
+    its target is written. A device, a pipe or standard output is written to, never replaced. Unfinished files of killed
+    runs in the folder are removed. A `SettingError` is raised before the block if `path` is a folder, or if its folder
+    is missing, read-only or full; in or after the block if the disk is full.
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
@@ -106,7 +106,7 @@ def whole_file(path) -> Iterator[Path]:
             else:
                 mode = stat.S_IMODE(final.stat().st_mode) if final.exists() else None
                 work = stack.enter_context(_locked(final, is_folder=False))
-                # Whether the disk takes anything at all, before work is done for it.
+                # Test that the disk is not full before any work is done.
                 with open(work, "wb", buffering=0) as stream:
                     stream.write(bytes(4096))
                     stream.truncate(0)
@@ -125,10 +125,10 @@ def whole_file(path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path, replace: bool = False) -> Iterator[Path]:
-    """Give a temporary folder that takes the name `path` when the block ends well; else nothing is changed.
+    """Yield a temporary folder that is renamed to `path` if the block succeeds; otherwise nothing is changed.
 
-    Folders above it are made. With `replace` a folder that stands there and holds something gives way; without, it is
-    refused, as is a file, a folder above that cannot be written to, and a full disk.
+    Parent folders are created. With `replace`, an existing folder with content is replaced; without, it is refused. A
+    `SettingError` also refuses an existing file, a parent folder that is not writable, and a full disk.
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
@@ -141,7 +141,7 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
             with told(path, FULL):
                 yield work
         except (SettingError, ImageError) as error:
-            # Of a file in it, such as an image that is written, nobody knows the unfinished name.
+            # An error about a file inside names `path` instead: users do not know the temporary name.
             if not Path(error.subject).is_relative_to(work):
                 raise
             raise SettingError(path, error.finding, error.remedy) from error
@@ -151,21 +151,21 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
             if final.exists():
                 os.replace(final, old)
             os.replace(work, final)
-            # What stood there is gone only when the new one is in its place.
+            # The old folder is deleted only after the new one is in its place.
             _remove(old)
 
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give a folder for what nobody needs after the block; those of killed runs are cleared."""
+    """Yield a temporary folder that is deleted after the block; those of killed runs are deleted too."""
     with _locked(Path(tempfile.gettempdir(), "cellcycle"), is_folder=True) as work:
         yield work
 
 
 def clear_leftovers(folder) -> None:
-    """Remove unfinished files and folders that killed runs left in a folder; those of live runs stay.
+    """Remove unfinished files and folders of killed runs in a folder; those of running processes stay.
 
-    A live run holds a lock on its own, which the system takes from it when it ends, however it ends.
+    A running process holds a lock on its own, which the system releases when the process ends in any way.
     """
     with contextlib.suppress(OSError):
         for work in [Path(folder, name) for name in os.listdir(folder) if _UNFINISHED.fullmatch(name)]:
@@ -178,7 +178,7 @@ def clear_leftovers(folder) -> None:
 
 @contextlib.contextmanager
 def _locked(final: Path, is_folder: bool) -> Iterator[Path]:
-    """Make an unfinished file or folder beside `final`, locked against `clear_leftovers`; gone after the block."""
+    """Yield a temporary file or folder beside `final`, locked against `clear_leftovers`; it is removed at the end."""
     if str(final.parent) not in _cleared:
         _cleared.add(str(final.parent))
         clear_leftovers(final.parent)
@@ -190,7 +190,7 @@ def _locked(final: Path, is_folder: bool) -> Iterator[Path]:
         else:
             os.close(os.open(work, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
         lock = None
-        # Another run may take it for a leftover, and away, in between.
+        # Before it is locked, another run may take it for a leftover and remove it; then it is made again.
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             lock = hold(work)
         if os.path.lexists(work):
@@ -207,9 +207,9 @@ def _locked(final: Path, is_folder: bool) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def held_folder(folder: Path, output) -> Iterator[None]:
-    """Make a folder where `output` is under way, and keep others from it until the block, or this process, ends.
+    """Create the working folder of `output`, and lock it against other processes until the block or process ends.
 
-    A `SettingError` says that it cannot be made, or that another process holds it. Where there are no locks none is.
+    A `SettingError` says that it cannot be created or that another process holds it. Systems without locks take none.
     """
     with contextlib.ExitStack() as stack:
         with told(Path(output)):
@@ -218,7 +218,7 @@ def held_folder(folder: Path, output) -> Iterator[None]:
                 handle = hold(folder)
                 if handle is not None:
                     stack.callback(os.close, handle)
-                # Who held it until now may have taken it away.
+                # The process that held it until now may have removed it.
                 is_held = handle is None or (folder.is_dir() and os.path.samestat(os.fstat(handle), os.stat(folder)))
             except BlockingIOError:
                 is_held = False
@@ -229,7 +229,7 @@ def held_folder(folder: Path, output) -> Iterator[None]:
 
 
 def is_locked(handle: int) -> bool | None:
-    """Lock an open file until it is closed or its process ends; False where another holds it, None where none can."""
+    """Lock an open file until it is closed or its process ends; False if another holds it, None if it cannot lock."""
     if fcntl is None:
         return None
     try:
@@ -242,9 +242,9 @@ def is_locked(handle: int) -> bool | None:
 
 
 def hold(folder: Path, flags: int = 0) -> int | None:
-    """Hold a folder or file until the returned descriptor is closed, or this process ends however it ends.
+    """Lock a folder or file until the returned descriptor is closed, or this process ends in any way.
 
-    None where the system cannot; a `BlockingIOError` where another holds it.
+    None if the system cannot lock; a `BlockingIOError` if another process holds it.
     """
     if fcntl is None:
         return None
@@ -266,10 +266,10 @@ def _remove(work: Path) -> None:
 
 
 def refuse_other(path, mark: str, what: str) -> None:
-    """Refuse to replace a file that holds something and is no earlier one of a kind, `what`: they begin with a mark."""
+    """Refuse to replace a file with content unless its beginning has `mark`, as earlier files of this kind (`what`)."""
     if Path(path).is_file():
         with Path(path).open(encoding="utf-8-sig", errors="replace") as stream:
-            # A spreadsheet may have parted the columns of a table otherwise.
+            # A spreadsheet may have saved the table with another delimiter.
             head = stream.read(500).replace(";", ",").replace("\t", ",")
         if head and mark not in head:
             raise SettingError(path, f"it exists and is no earlier {what}", "move it away, or name another output")
@@ -281,13 +281,13 @@ def _refuse_taken(path: Path, final: Path, replace: bool) -> None:
 
 
 def check_path(path) -> None:
-    """Refuse a path where nothing can be: below a file, with a name that is too long, or that no system takes."""
+    """Refuse a path that cannot exist: below a file, with a name that is too long, or with invalid characters."""
     with told(path), contextlib.suppress(FileNotFoundError):
         os.lstat(path)
 
 
 def is_stream(path: Path) -> bool:
-    """Say whether a path is to be written to as it is: a device or pipe, or a stream that this process holds open."""
+    """Return whether a path must be written in place: a device, a pipe, or the file of standard output or error."""
     with contextlib.suppress(OSError):
         found = os.stat(path)
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
@@ -300,10 +300,10 @@ def is_stream(path: Path) -> bool:
 
 @contextlib.contextmanager
 def told(path: Path, numbers=None) -> Iterator[None]:
-    """Say in one line that a path cannot be written; of errors with other `numbers` nothing, where they are given."""
+    """Turn an OSError in the block into a `SettingError` of one line about `path`; only those in `numbers` if given."""
     try:
         yield
-    except ValueError as error:  # a NUL in the name, or what stands for no character
+    except ValueError as error:  # a NUL or a lone surrogate in the name
         if numbers is not None:
             raise
         raise SettingError(path, f"cannot be written ({error})", "give it another name") from error

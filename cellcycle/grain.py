@@ -1,6 +1,6 @@
-"""How DNA lies in the picture of a nucleus: columns of the image alone, without an outline.
+"""Measure the texture of DNA in the picture of a nucleus, without an outline.
 
-Out of focus or in prophase an outline says little; grain and spatial frequencies tell condensed chromatin.
+Out of focus or in prophase the outline says little; grain and spatial frequencies show condensed chromatin.
 """
 
 from itertools import pairwise
@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-# Amounts of DNA in the picture: all above its darkest twentieth, and what is more than twice as bright as that.
+# Amounts of DNA above the 5th percentile of the picture: of all pixels, and of those more than twice as bright as it.
 GRAIN_AMOUNTS = ("picture_dna", "bright_dna")
-# Widths in pixels of the grains that are looked for, and bounds in cycles a pixel of the bands of the power spectrum.
+# Widths of grains (sigma in pixels), and limits of the bands of the power spectrum (cycles per pixel).
 _WIDTHS = (0.7, 1.0, 1.5, 2.0, 3.0)
 _BANDS = (0.02, 0.05, 0.08, 0.11, 0.15, 0.2, 0.27, 0.35, 0.5)
-# The same at any exposure and offset.
+# Columns that do not depend on exposure or offset.
 GRAIN = (
     *(f"{name}_{k}" for k in range(1, len(_WIDTHS) + 1) for name in ("spot", "hole", "skew")),
     *(f"power_{k}" for k in range(1, len(_BANDS))),
@@ -23,10 +23,10 @@ _LEAST = 1e-12
 
 
 def grain_columns(planes: np.ndarray, names=GRAIN) -> dict[str, np.ndarray]:
-    """Measure pictures (N, H, W): columns `GRAIN_AMOUNTS` and `GRAIN`, each (N,) float64; none if no name needs any.
+    """Return the columns `GRAIN_AMOUNTS` and `GRAIN` of pictures (N, H, W), each (N,) float64; {} if `names` has none.
 
-    `spot_k` and `hole_k` are the greatest and least value of a difference of Gaussians, the narrower of width k, and
-    `skew_k` its third moment; `power_k` the logarithm of the mean power in a band of frequencies.
+    `spot_k` and `hole_k` are the maximum and minimum of a difference of Gaussians, the narrower with the k-th width;
+    `skew_k` is its third moment; `power_k` is the logarithm of the mean power in the k-th band of frequencies.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def _columns(planes: np.ndarray) -> dict[str, np.ndarray]:
     dark = np.percentile(planes, 5, axis=(1, 2))[:, None, None]
     light = planes - dark
     total = light.sum(axis=(1, 2))
-    # Of a picture as bright everywhere nothing is left: all its columns are those of an empty one.
+    # A uniform picture becomes 0 everywhere: its columns are those of an empty picture.
     light = light / np.maximum(total, _LEAST)[:, None, None] * (height * width)
     made = {"picture_dna": total, "bright_dna": np.where(planes > 2 * dark, planes - dark, 0).sum(axis=(1, 2))}
     for k, sigma in enumerate(_WIDTHS, start=1):

@@ -1,4 +1,4 @@
-"""ONNX graphs, opened in the one way in which all are run."""
+"""Open ONNX graphs, all with the same settings."""
 
 import contextlib
 from pathlib import Path
@@ -8,14 +8,14 @@ from cellcycle.files import sha256_of
 
 
 def check_hash(path: Path, card: dict) -> None:
-    """Refuse a file of a model that does not have the hash of the card."""
+    """Raise a `CheckpointError` if a file of a model does not have the hash in the model's card."""
     if sha256_of(path) != card["sha256"].get(path.name):
         finding = "it is damaged or altered (its hash is not that of the card)"
         raise CheckpointError(path, finding, "install the model again")
 
 
 def giving_back():
-    """Return options of a run after which its session gives back the memory that it took."""
+    """Return run options with which a session releases its memory after the run."""
     import onnxruntime
 
     options = onnxruntime.RunOptions()
@@ -24,23 +24,23 @@ def giving_back():
 
 
 def open_graph(path: Path, plans_memory: bool = True):
-    """Return an ONNX Runtime session of a graph; one that it refuses is a `CheckpointError`.
+    """Return an ONNX Runtime session for a graph; a `CheckpointError` says that ONNX Runtime cannot load it.
 
-    One that `plans_memory` takes all of a run at once: faster for many small inputs, slower and more for a large one.
+    `plans_memory`: allocate all memory of a run at once: faster for many small inputs; slower and more for a large one.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # One thread: sums come out the same on every machine, and several processes do not wait for each other.
+    # One thread: sums are the same on every machine, and several processes do not compete.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_mem_pattern = plans_memory
-    # Only what ends the process: one line of ours says what is wrong with a graph.
+    # Log fatal errors only: an error of ours says what is wrong with a graph.
     options.log_severity_level = 4
     providers = ["CPUExecutionProvider"]
     try:
         with contextlib.suppress(Exception):
             return onnxruntime.InferenceSession(str(path), options, providers=providers)
-        # Versions before 1.24 fail to merge the steps of a graph of eight bits; as it is they run it.
+        # Versions before 1.24 fail to fuse operations of an 8-bit graph; without that optimization they run it.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:

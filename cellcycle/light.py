@@ -1,9 +1,9 @@
-"""Uneven light of a field, or of fields that are read together, told by the DNA of their nuclei and taken out of it.
+"""Estimate uneven light of fields that are read together from the DNA of their nuclei, and correct the DNA for it.
 
-In a dim corner a nucleus seems to hold less DNA. Where it lies says nothing of its phase: what DNA has in common with
-the place, over the nuclei of all fields, is light. Its logarithm is taken for a quadratic of the place, by
-least squares over all sound nuclei, then over those near the peaks of G1 and G2. Backgrounds of pictures would tell it
-too, but only to who knows the camera's offset, which is no light. (BaSiCPy, which reads backgrounds, needs torch.)
+In a dim corner a nucleus seems to have less DNA. Its position says nothing of its phase, so any dependence of DNA on
+position, over the nuclei of all fields, is light. The logarithm of light is a quadratic function of position, fitted by
+least squares to all sound nuclei, then to those near the peaks of G1 and G2. The background shows uneven light too, but
+only if the offset of the camera is known. (BaSiCPy, which uses the background, needs torch.)
 """
 
 from dataclasses import dataclass, replace
@@ -13,17 +13,17 @@ import numpy as np
 from cellcycle.dna_content import G1Peak, fit_g1_peak
 from cellcycle.nuclei import Anchor, Nuclei, fit_anchor, sound_dna
 
-# So many sound nuclei and more tell light right, and hardly ever a peak where there is none (benchmarks/light.py).
+# From this many sound nuclei on, light is estimated well and hardly ever creates a false peak (benchmarks/light.py).
 _LEAST_NUCLEI = 80
-# Nuclei so many coefficients of variation from a peak belong to it.
+# Nuclei within this many coefficients of variation of a peak belong to it.
 _NEAR = 2.5
-# Twice the logarithm of how much likelier the narrower peak makes its nuclei, less what five numbers cost.
+# Least gain (`_gain`) in twice the log-likelihood by the narrower peak, after the penalty for five parameters.
 _LEAST_GAIN = 10.0
 
 
 @dataclass(frozen=True)
 class Light:
-    """Light over fields (H, W), 1 in their mean: five `slopes` of its logarithm, CVs of the G1 peak, NaN of none."""
+    """Relative light over fields (H, W), geometric mean 1: five `slopes` of its logarithm; CVs of G1, NaN: no peak."""
 
     slopes: tuple[float, ...]
     shape: tuple[int, int]
@@ -35,15 +35,15 @@ class Light:
         return np.exp(_terms(centres, self.shape) @ self.slopes)
 
     def taken_out(self, nuclei: Nuclei) -> Nuclei:
-        """Return nuclei with their DNA as under even light, and by what it was divided as `light`."""
+        """Return the nuclei with their DNA divided by the light, which becomes the measurement `light`."""
         light = self.at(nuclei.centres)
         even = {name: nuclei.measured[name] / light for name in {"integrated_dna", "mean_dna"} & nuclei.measured.keys()}
         return replace(nuclei, measured=nuclei.measured | even | {"light": light})
 
     @property
     def note(self) -> str:
-        """What was done, in words."""
-        # Its brightest place may lie anywhere.
+        """The correction in words."""
+        # The brightest place may be anywhere, so light is evaluated on a grid.
         grid = np.stack(np.meshgrid(*(np.linspace(0, size - 1, 65) for size in self.shape)), axis=-1)
         light = self.at(grid.reshape(-1, 2))
         before = f"{self.cv_before:.3f}" if np.isfinite(self.cv_before) else "no peak"
@@ -52,10 +52,10 @@ class Light:
 
 
 def fit_in_even_light(nuclei) -> tuple[list[Nuclei], Anchor | None, G1Peak, Light | None]:
-    """Fit the G1 peak of a group, the `Nuclei` of its images, with uneven light taken out of them.
+    """Fit the G1 peak of a group, the `Nuclei` of its images, corrected for uneven light if that narrows it enough.
 
-    Returned are the nuclei as under even light, their anchor and peak as by `fit_anchor`, and the light; None where
-    none was taken out.
+    Returned are the corrected nuclei, their anchor and peak as by `fit_anchor`, and the light; without a correction,
+    the nuclei as given and None.
     """
     nuclei = list(nuclei)
     anchor, peak = fit_anchor(nuclei)
@@ -70,13 +70,13 @@ def fit_in_even_light(nuclei) -> tuple[list[Nuclei], Anchor | None, G1Peak, Ligh
 
 
 def _gain(before: G1Peak, after: G1Peak, n_numbers: int) -> float:
-    """Return how much likelier a narrower peak makes its nuclei, less what so many numbers cost."""
+    """Return twice the gain in log-likelihood by a narrower peak, less the penalty (BIC) for so many parameters."""
     n_in_peaks = after.n_nuclei * (after.fractions["G1"] + after.fractions["G2"])
     return 2 * n_in_peaks * np.log(before.cv / after.cv) - n_numbers * np.log(after.n_nuclei)
 
 
 def uneven_light(nuclei: list[Nuclei]) -> Light | None:
-    """Return the light of fields of one shape, as their DNA tells it, whether taking it out gains or not; else None."""
+    """Return the light of fields of one shape, fitted to their DNA, even if a correction gains nothing; else None."""
     shapes = {own.shape for own in nuclei}
     # Crops lie anywhere in their fields.
     if len(shapes) != 1 or any(own.kind != "field" for own in nuclei):
@@ -93,7 +93,7 @@ def uneven_light(nuclei: list[Nuclei]) -> Light | None:
     if not peak.is_usable:
         return None
     away = even - np.log(peak.position)
-    # From the nearer of the peaks.
+    # Distance from the nearer of the peaks G1 and G2.
     away -= np.log(peak.g2_ratio) * (away > np.log(peak.g2_ratio) / 2)
     near = np.abs(away) < _NEAR * peak.cv
     slopes = slopes + _least_squares(terms[near], away[near])
@@ -101,12 +101,12 @@ def uneven_light(nuclei: list[Nuclei]) -> Light | None:
 
 
 def _terms(centres: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return slopes and curves (N, 5) of a place in a field, each 0 in the mean over the field."""
+    """Return the linear and quadratic terms (N, 5) of positions in a field, each with mean 0 over the field."""
     y, x = (2 * (centres + 0.5) / shape - 1).T
     return np.column_stack([y, x, y * x, y**2 - 1 / 3, x**2 - 1 / 3])
 
 
 def _least_squares(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the coefficients of terms that come nearest to values, up to a common level."""
+    """Return the least-squares coefficients of the terms; the intercept is fitted and dropped."""
     found = np.linalg.lstsq(np.column_stack([terms, np.ones(len(terms))]), values, rcond=None)
     return found[0][:-1]

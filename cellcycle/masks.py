@@ -1,6 +1,6 @@
-"""A user's own masks: their numbers, judged before they are taken for nuclei; and the masks that are written here.
+"""Read and check a user's masks, and write masks.
 
-A mask is a label image: 0 is background, and every other number one nucleus, whose `nucleus_id` it becomes.
+A mask is a label image: 0 is background; every other number is one nucleus and becomes its `nucleus_id`.
 """
 
 import os
@@ -20,26 +20,26 @@ from cellcycle.segmentation.regions import without_holes
 BLACK_AND_WHITE = "black and white: its connected parts are taken for the nuclei, those that touch for one"
 INVERTED = "black nuclei on white: it is taken inverted, its connected parts for the nuclei"
 MASK_SUFFIX = "_mask.tif"
-# Stands in every mask that was written here.
+# Mark in every mask written by this package.
 _MARK = "cellcycle mask"
-# Anaphases have two parts; more numbers than these in parts, with so much of the nuclei outside their largest part, are
-# classes, blurred, or 8 bit for more than 255 nuclei.
+# Most connected parts per number, as anaphases have two, and most of the area outside the largest parts. If both are
+# exceeded, the mask has classes, is blurred, or has 8 bits for more than 255 nuclei.
 _MOST_PARTS, _MOST_APART = 1.5, 0.05
-# Parts of a nucleus that are this large, compared with its largest, lie within so many of its diameters.
+# Parts with at least this fraction of the area of the largest part must lie within this many diameters of the nucleus.
 _LIKE_SHARE, _MOST_DIAMETERS = 0.25, 4
-# A nucleus with its holes filled is hardly larger; of so many of them the middle one is looked at.
+# Filling holes enlarges a nucleus by less than this factor: median of the largest nuclei, at most 50.
 _HOLLOW, _N_FILLED = 1.4, 50
 # Chance that a pixel of a nucleus is brighter than one of the background: 0.95 to 1 on 100 real fields with their own
-# masks, below 0.7 on 97 of 100 with another's.
+# masks, below 0.7 on 97 of 100 with the mask of another field.
 _LEAST_BRIGHTER, _N_COMPARED = 0.7, 4_000
 _KEEP = "give it 0 for background and one whole number a nucleus, as 16-bit TIFF or PNG"
 
 
 def read_mask(mask, pixels: np.ndarray, is_one: bool = False) -> tuple[np.ndarray, str]:
-    """Return the label image (H, W) int32 that a mask, a path or array (H, W), is, and what had to be understood in it.
+    """Return a mask, a path or array (H, W), as a label image (H, W) int32, and a remark on how it was interpreted.
 
-    `pixels` (H, W) are those of the image that it belongs to; an `ImageError` says that it is no label image of it.
-    `is_one`: the image is a crop of one nucleus, so that a single number stays one nucleus, also in several parts.
+    `pixels` (H, W) are those of its image; an `ImageError` says why the mask cannot be a label image of it. `is_one`:
+    the image is a crop of one nucleus, so a single number is one nucleus even in several parts.
     """
     is_file = isinstance(mask, str | Path)
     name = str(mask) if is_file else "mask"
@@ -68,7 +68,7 @@ def _is_jpeg(path) -> bool:
 
 
 def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int, is_one: bool, pixels: np.ndarray):
-    """Return labels in which each number is one nucleus, and a remark where they were made here."""
+    """Return labels with one number per nucleus, and a remark if they were computed from a black-and-white mask."""
     is_inverted = False
     at_corners, times = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]], return_counts=True)
     if times.max() >= 3 and at_corners[times.argmax()] and (counts[0] or not is_one):
@@ -76,7 +76,7 @@ def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int,
         if n_numbers > 1 or not counts[0]:
             finding = f"the number {background} is at its corners, where background is 0"
             raise ImageError(name, finding, _KEEP)
-        # Nuclei may lie at the corners: what is brighter is the nuclei.
+        # Nuclei may touch the corners, so brightness decides which of the two are the nuclei.
         is_inverted = _brighter(labels > 0, pixels) < 0.5
         labels = (labels == 0).astype(np.int32) if is_inverted else labels
     if not counts[0] and not is_one:
@@ -96,7 +96,7 @@ def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int,
 
 
 def _refuse_apart(name: str, labels: np.ndarray, parts: np.ndarray, areas: np.ndarray, n_numbers: int) -> None:
-    """Refuse numbers that stand on several nuclei each."""
+    """Refuse labels in which one number is used for several nuclei."""
     number_of = np.zeros(len(areas), np.int64)
     number_of[parts.ravel()] = labels.ravel()
     areas[0], largest = 0, np.zeros(labels.max() + 1, np.int64)
@@ -125,7 +125,7 @@ def _refuse_hollow(name: str, labels: np.ndarray) -> None:
 
 
 def _refuse_dark(name: str, labels: np.ndarray, pixels: np.ndarray) -> None:
-    """Refuse a mask whose nuclei are hardly brighter than the rest of the image, as those of another image are."""
+    """Refuse a mask whose nuclei are hardly brighter than the rest of the image: it may belong to another image."""
     is_nucleus = labels > 0
     if not is_nucleus.all() and _brighter(is_nucleus, pixels) < _LEAST_BRIGHTER:
         finding = "what it outlines is hardly brighter than the rest of the image"
@@ -133,7 +133,7 @@ def _refuse_dark(name: str, labels: np.ndarray, pixels: np.ndarray) -> None:
 
 
 def _brighter(is_nucleus: np.ndarray, pixels: np.ndarray) -> float:
-    """Return the chance that a pixel of a nucleus is brighter than one of the background; ties count half."""
+    """Return the probability that a pixel of a nucleus is brighter than one of the background; ties count half."""
     luck = np.random.default_rng(0)
     inside, outside = (luck.choice(pixels[where], _N_COMPARED) for where in (is_nucleus, ~is_nucleus))
     ranks = sum(np.searchsorted(np.sort(outside), inside, side) for side in ("left", "right"))
@@ -141,7 +141,7 @@ def _brighter(is_nucleus: np.ndarray, pixels: np.ndarray) -> float:
 
 
 def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None, origin: str = "") -> None:
-    """Write a label TIFF, of 0 and each `nucleus_id`, which tells its `origin`; only an earlier mask is replaced."""
+    """Write a label TIFF with 0 and the `ids`, marked with its image's path (`origin`); replace only an older mask."""
     refuse_unmarked(path, _MARK, "mask of an earlier run", "name another folder")
     shown = nuclei_alone(labels, ids)
     kind = np.uint16 if shown.max(initial=0) < 2**16 else np.uint32
@@ -149,10 +149,10 @@ def write_mask(path: Path, labels: np.ndarray, ids, pixel_size_um: float | None,
 
 
 def nuclei_alone(labels: np.ndarray, ids) -> np.ndarray:
-    """Return labels (H, W) without what is no nucleus of the table, such as the neighbours in a crop."""
+    """Return labels (H, W) with 0 for all numbers not in `ids`, such as neighbours in a crop."""
     return np.where(np.isin(labels, np.asarray(ids, dtype=int)), labels, 0)
 
 
 def is_mask(path) -> bool:
-    """Say whether `write_mask` wrote a file called `..._mask.tif`, which is no image of nuclei then."""
+    """Return whether a file is called `..._mask.tif` and was written by `write_mask`, so that it is no image."""
     return str(path).endswith(MASK_SUFFIX) and has_mark(path, _MARK)

@@ -1,4 +1,4 @@
-"""Names of files and classes as tables and terminals hold them: seen for what they are, and run by no program."""
+"""Names of files and classes that are safe in tables and terminals: fully visible, and never run as a formula."""
 
 import hashlib
 import os
@@ -11,18 +11,18 @@ from pathlib import Path, PurePosixPath
 
 from cellcycle.errors import shown
 
-# The last four are their wide forms, which some spreadsheets read as the plain ones.
+# Characters that begin a formula; the last four are full-width forms, which some spreadsheets accept too.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-# What Windows takes for a device, with any suffix.
+# Names of devices in Windows, with any suffix.
 _DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[1-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
 
 _UPLOAD_LENGTH = 120
 
 
 def shown_name(path) -> str:
-    """Return the path of a file as tables and terminals hold it; two paths never have one such name.
+    """Return the path of a file for tables and terminals; different paths never get the same name.
 
-    As `shown`, a backslash in a name doubled, and "./" before what a spreadsheet would take for a formula.
+    It is escaped as by `shown`, backslashes in names are doubled, and "./" precedes what would begin a formula.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def shown_name(path) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text as the cell of a table: as `shown`, with an apostrophe before what would be a formula.
+    """Return text for the cell of a table: escaped as by `shown`, with an apostrophe before a formula.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def cell(text: str) -> str:
 
 
 def guarded(text: str) -> str:
-    """Return text with an apostrophe before what would be a formula, or looks like one that has its own.
+    """Return text, with an apostrophe before it if it begins like a formula, perhaps after other apostrophes.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def guarded(text: str) -> str:
 
 
 def from_cell(text: str) -> str:
-    """Return a text without the apostrophe that `guarded` has put before it, or the formula that keeps it a text.
+    """Return the text of a cell without the apostrophe that `guarded` added, or without an enclosing ="...".
 
     Examples
     --------
@@ -71,9 +71,9 @@ def from_cell(text: str) -> str:
 
 
 def telling_names(paths) -> list[str]:
-    """Return a file name without suffix for each path; those of paths of one name begin with what tells them apart.
+    """Return a unique file name without suffix for each path; if names are equal, distinguishing folders precede them.
 
-    An image in an OME-Zarr, of which a number is the name, is called by its whole place there.
+    An image in an OME-Zarr has only a number for a name, so it gets its whole path from the .zarr on.
 
     Examples
     --------
@@ -95,13 +95,13 @@ def telling_names(paths) -> list[str]:
 
 
 def _stem(path: Path) -> str:
-    """Return the name of a file without suffix, of an image in an OME-Zarr with the names of the folders around it."""
+    """Return the name of a file without suffix; for an image in an OME-Zarr, with the folders from the .zarr on."""
     stores = [k for k, part in enumerate(path.parts[:-1]) if part.lower().endswith(".zarr")]
     return "__".join(path.parts[stores[-1] :]) if stores and not path.suffix else path.stem
 
 
 def _telling(path: Path, others: list[Path]) -> str:
-    """Return the shortest end of a path that no other path of the same stem has; it may lack the suffix."""
+    """Return the shortest end of a path that no other path of its stem has, without suffix if all have the same."""
     if len(others) == 1:
         return _stem(path)
     suffixes = {other.suffix.casefold() for other in others}
@@ -114,8 +114,8 @@ def _telling(path: Path, others: list[Path]) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return a name that every file system takes, with a hash in place of what is cut off or replaced."""
-    # In names that come from a Mac a letter and its accent are two.
+    """Return a name that is valid on every file system; a hash is appended if anything was cut off or replaced."""
+    # NFC: in names from a Mac, a letter and its accent are two characters.
     name = unicodedata.normalize("NFC", name)
     kept = re.sub(r"[^\w .,()+=@#%~-]", "_", "".join(c if c.isprintable() else "_" for c in name)).lstrip("-=+@.")
     kept = f"_{kept}" if not kept or _DEVICE.match(kept) else kept
@@ -124,7 +124,7 @@ def plain_name(name: str) -> str:
 
 
 def clean_name(given: str) -> str:
-    """Return what to call an uploaded file: the last part of its name, on one line, of no great length."""
+    """Return a name for an uploaded file: the last part of its path, on one line, of at most 120 characters."""
     last = given.replace("\\", "/").rpartition("/")[2]
     kept = "".join(c if c.isprintable() else " " if unicodedata.category(c) == "Zs" else "" for c in last).strip()
     if len(kept) > _UPLOAD_LENGTH:
@@ -133,7 +133,7 @@ def clean_name(given: str) -> str:
 
 
 def apart(names: list[str]) -> list[str]:
-    """Return names of which none occurs twice: those that do are numbered, as in "a (2).tif"."""
+    """Return the names made unique: repeated ones get a number, as in "a (2).tif"."""
     taken: list[str] = []
     for name in names:
         path, number, free = PurePosixPath(name), 1, name
@@ -145,5 +145,5 @@ def apart(names: list[str]) -> list[str]:
 
 
 def n_alike(lists: Iterable[list[str]]) -> int:
-    """Return with how many equal entries lists begin, such as folders of files."""
+    """Return the number of leading entries that all lists share, such as folders of files."""
     return sum(1 for _ in takewhile(lambda entries: len(set(entries)) == 1, zip(*lists, strict=False)))

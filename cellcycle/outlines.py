@@ -1,4 +1,4 @@
-"""Nuclei as polygons, and the files in which QuPath and ImageJ take them with their phases.
+"""Convert nuclei to polygons, and write them with their phases to files for QuPath and ImageJ.
 
 Points are x, y in pixels; 0, 0 is the outer corner of the first pixel, as in QuPath and in ImageJ.
 """
@@ -18,7 +18,7 @@ from cellcycle.phases import NO_CALL_COLOUR, class_colours, rgb
 from cellcycle.segmentation.regions import boxes_of, without_holes
 
 OUTLINES_SUFFIX, ROIS_SUFFIX = ".geojson", ".zip"
-# Stands in every file that is written here.
+# Mark in every file written here.
 _MARK = "cellcycle outlines"
 # Measurements that QuPath shows beside the probabilities.
 _MEASURED = ("nucleus_id", "confidence", "area_um2", "integrated_dna", "dna_copies")
@@ -29,9 +29,9 @@ _MOVE, _LINE, _CLOSE = 0, 1, 4
 def outlines_of(labels: np.ndarray, ids) -> list[list[np.ndarray]]:
     """Return the outline of each nucleus: a closed ring (n, 2) of x, y for each of its parts; holes are filled.
 
-    It runs through the middle between a pixel of the nucleus and one that is none, so that just the pixels of the
-    nucleus have their centre in it. `ids` are the numbers of the nuclei in `labels` (H, W) int; one that is not there
-    is a `SettingError`.
+    A ring runs midway between the pixels of the nucleus and those outside, so exactly the pixels of the nucleus have
+    their centres inside. `ids` are the numbers of the nuclei in `labels` (H, W) int; a `SettingError` says that one is
+    missing.
 
     Examples
     --------
@@ -63,10 +63,10 @@ def _corners(ring: np.ndarray) -> np.ndarray:
 def write_geojson(
     path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...], origin: str = ""
 ) -> None:
-    """Write nuclei as QuPath imports and exports objects: a FeatureCollection of detections, the phase as class.
+    """Write nuclei as GeoJSON for QuPath: a FeatureCollection of detections with the phase as class.
 
-    Form: `PathObjectTypeAdapter` of QuPath 0.4 and later (`qupath.lib.io.QuPathTypeAdapters`). A nucleus without a
-    call has no class. Only an earlier such file is replaced. It tells its `origin`, as of `write_mask`.
+    The format is that of `PathObjectTypeAdapter` in QuPath 0.4 and later (`qupath.lib.io.QuPathTypeAdapters`). A
+    nucleus without a call has no class. Only an earlier such file is replaced; `origin` is as in `write_mask`.
     """
     rows, rings = _rows_and_rings(path, labels, columns)
     colours = {name: list(rgb(colour)) for name, colour in class_colours(classes).items()}
@@ -97,10 +97,10 @@ def _feature(row: dict, parts: list[np.ndarray], colours: dict[str, list[int]]) 
 def write_rois(
     path: Path, labels: np.ndarray, columns: dict[str, list], classes: tuple[str, ...], origin: str = ""
 ) -> None:
-    """Write nuclei as a set of ROIs for ImageJ's manager: called NUMBER-PHASE, in the colour and group of the phase.
+    """Write nuclei as a ROI set for ImageJ's ROI Manager, named NUMBER-PHASE, in the colour and group of the phase.
 
-    Groups count the classes from 1; 0 is no call. A nucleus in several parts is one composite ROI. Only an earlier such
-    file is replaced. It tells its `origin`, as of `write_mask`.
+    Groups number the classes from 1; 0 is no call. A nucleus in several parts is one composite ROI. Only an earlier
+    such file is replaced; `origin` is as in `write_mask`.
     """
     rows, rings = _rows_and_rings(path, labels, columns)
     colours = class_colours(classes)
@@ -111,10 +111,10 @@ def write_rois(
             roi.name = f"{int(row['nucleus_id']):05d}-{row['call'] or 'no call'}"
             roi.group = classes.index(row["call"]) + 1 if row["call"] in classes else 0
             roi.stroke_color = bytes((255, *rgb(colours.get(row["call"], NO_CALL_COLOUR))))
-            # The name of an entry is a path: a class may be called as it likes.
+            # The name of an entry is a path, and the name of a class may have a slash.
             entry = zipfile.ZipInfo(f"{roi.name.replace('/', '_')}.roi")
             entry.external_attr = 0o600 << 16
-            # Its date is that of all such entries, whenever they are written.
+            # `ZipInfo` has a fixed date, so equal contents give equal files.
             archive.writestr(entry, roi.tobytes(), zipfile.ZIP_DEFLATED)
 
 
@@ -135,7 +135,7 @@ def _roi(parts: list[np.ndarray]):
 
 
 def _rows_and_rings(path: Path, labels: np.ndarray, columns: dict[str, list]) -> tuple[list[dict], list]:
-    """Return the rows of a table that have a nucleus, and their outlines, where a file may be written of them."""
+    """Return the rows of a table that have a nucleus, and their outlines; refuse to replace a file of another kind."""
     refuse_unmarked(path, _MARK, "set of outlines of an earlier run", "name another")
     columns = {**columns, "nucleus_id": np.asarray(columns["nucleus_id"], dtype=float)}
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -144,5 +144,5 @@ def _rows_and_rings(path: Path, labels: np.ndarray, columns: dict[str, list]) ->
 
 
 def is_outlines(path) -> bool:
-    """Say whether `write_geojson` or `write_rois` wrote a file, which may be replaced then."""
+    """Return whether a file was written by `write_geojson` or `write_rois`, so that it may be replaced."""
     return has_mark(path, _MARK)

@@ -16,23 +16,23 @@ PHASE_NAMES: dict[str, str] = {
     "M": "mitosis: the chromosomes are condensed and divided",
 }
 
-# Beside every share of S that is told.
+# Note beside every reported share of S.
 S_BY_DNA = "Cells early and late in S have the DNA of G1 and G2: one DNA stain finds too few in S."
 
 # Okabe and Ito's palette, which readers with any common colour-vision deficiency can tell apart.
 # Source: Okabe M, Ito K. Color Universal Design (2008).
 PHASE_COLOURS: dict[str, str] = {"G1": "#0072B2", "S": "#E69F00", "G2": "#009E73", "M": "#CC79A7"}
-# Of a nucleus without a call, or with one that is none of the classes.
+# Colour of a nucleus without a call, or with a call that is not one of the classes.
 NO_CALL_COLOUR = "#999999"
 _MORE_COLOURS = ("#56B4E9", "#D55E00", "#882255")
-# Taken last: it is nearly that of no call.
+# Used last: it is similar to the colour of no call.
 _GRAY = "#555555"
 
 
 def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
-    """Return one colour a class, hexadecimal RGB: the phases keep theirs, other class names take the unused ones.
+    """Return one colour per class, hexadecimal RGB: phases keep theirs, other class names take the unused ones.
 
-    After eight classes colours repeat.
+    With more than eight classes, colours repeat.
 
     Examples
     --------
@@ -44,5 +44,5 @@ def class_colours(classes: tuple[str, ...]) -> dict[str, str]:
     return {name: PHASE_COLOURS.get(name) or next(spare) for name in classes}
 
 
-# A hexadecimal colour as red, green and blue, 0 to 255.
+# Converts a hexadecimal colour to red, green and blue, 0 to 255.
 rgb = ImageColor.getrgb

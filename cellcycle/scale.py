@@ -1,6 +1,6 @@
-"""At which scale pictures are read together, and whether they are like those that a model learned from.
+"""Choose a common scale for pictures, and check whether they are like those that a model was trained on.
 
-Crops without a pixel size lend each other their scale: of one crop the margin would decide how large its nucleus seems.
+Crops without a pixel size share one scale: for a single crop, its margin would decide how large its nucleus seems.
 """
 
 from collections import defaultdict
@@ -18,17 +18,17 @@ from cellcycle.nuclei import (
     typical,
 )
 
-# By less differ pixel sizes that were rounded.
+# Pixel sizes within this ratio may differ by rounding only.
 _OTHER_PIXELS = 1.05
-# Mean logarithm of height over width; that of crops of Jurkat and mitocheck is below 0.1, of metaphases 0.17. Of few
-# that are long it is larger by chance: by up to so many standard errors.
+# Largest absolute mean of log(height / width): crops of Jurkat and mitocheck have less than 0.1, metaphases 0.17. In
+# small sets it can be larger by chance, up to this many standard errors.
 _STRETCHED, _CHANCE = 0.3, 3
 
 
 def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
-    """Return the nuclei of each field of a `NucleusDataset`, or of each crop where it has no fields.
+    """Return the nuclei of each field of a `NucleusDataset`, or of each crop if it has no fields.
 
-    Crops have the scale that `predict` gives all of one call; for a model of crops as they are each has its own.
+    Crops share one scale, as in one call of `predict`; for a model that takes crops as they are each has its own.
     """
     if dataset.fields:
         known = [(f, f.nuclei.scale_is_known) for f in dataset.fields]
@@ -41,16 +41,16 @@ def nuclei_of(dataset, scale: Scale) -> list[Nuclei]:
 
 
 def each_crop_of(dataset, scale: Scale) -> list[Nuclei]:
-    """Return the nuclei of each crop of a `NucleusDataset`, read by itself."""
+    """Return the nuclei of each crop of a `NucleusDataset`, each at its own scale."""
     sizes = np.full(len(dataset), np.nan) if dataset.pixel_sizes_um is None else dataset.pixel_sizes_um
     pairs = zip(dataset.images, sizes, strict=True)
     return [find_nuclei(image[0], float(size) if size > 0 else None, scale, "nucleus") for image, size in pairs]
 
 
 def of_one_scale(crops: list[Nuclei], scale: Scale) -> tuple[list[int], float]:
-    """Return which crops state no pixel size that can be, and that by which their median nucleus has the model's area.
+    """Return the indices of crops without a plausible pixel size, and the one that gives them the model's median area.
 
-    Few crops, and those of unlike magnifications, have none. One that many state has to be likely for their median.
+    [] and NaN for few or unlike magnified crops. A size stated by 8 or more must be plausible for their median nucleus.
     """
     stated = defaultdict(list)
     for k, one in enumerate(crops):
@@ -67,7 +67,7 @@ def of_one_scale(crops: list[Nuclei], scale: Scale) -> tuple[list[int], float]:
 
 
 def is_of_other_size(nuclei: list[Nuclei], scale: Scale) -> bool:
-    """Say whether nuclei of a field, or of the crops of one call, have other areas in pixels than those of training."""
+    """Return whether the nuclei of a field, or of the crops of one call, differ in area (pixels) from the training."""
     if not (nuclei and scale.area_px):
         return False
     most = most_ratio(nuclei)
@@ -75,7 +75,7 @@ def is_of_other_size(nuclei: list[Nuclei], scale: Scale) -> bool:
 
 
 def is_of_other_exposure(nuclei: list[Nuclei], scale: Scale) -> bool:
-    """Say whether they are clearly dimmer or brighter than all pictures of the training; one may be a mitosis."""
+    """Return whether nuclei are clearly dimmer or brighter than all training pictures; False for one: it may be M."""
     if not scale.brightest or sum(map(len, nuclei)) < 2:
         return False
     most = np.sqrt(most_ratio(nuclei))
@@ -83,7 +83,7 @@ def is_of_other_exposure(nuclei: list[Nuclei], scale: Scale) -> bool:
 
 
 def is_of_other_pixels(nuclei: Nuclei, scale: Scale) -> bool:
-    """Say whether their pixels are stated to be finer or coarser than any of the training: so are noise and grain."""
+    """Return whether the stated pixel size is outside the range of the training: noise and grain differ then."""
     if not nuclei.scale_is_known:
         return False
     is_finer = nuclei.pixel_size_um * _OTHER_PIXELS < scale.finest_um
@@ -91,7 +91,7 @@ def is_of_other_pixels(nuclei: Nuclei, scale: Scale) -> bool:
 
 
 def are_stretched(crops: list[Nuclei]) -> bool:
-    """Say whether the nuclei of crops are longer along them than across, or the reverse: cells lie any way."""
+    """Return whether nuclei of crops are on average taller than wide or the reverse; real cells have no such bias."""
     names = [f"bbox_{end}_px" for end in ("top", "bottom", "left", "right")]
     ends = ([one.measured[name][one.is_sound] for one in crops] for name in names)
     top, bottom, left, right = (np.concatenate([np.empty(0), *of]) for of in ends)
@@ -102,5 +102,5 @@ def are_stretched(crops: list[Nuclei]) -> bool:
 
 
 def brightness(nuclei: list[Nuclei]) -> float:
-    """Return the typical DNA a pixel."""
+    """Return the median DNA per pixel of the nuclei."""
     return typical(nuclei, "integrated_dna", "area_px")

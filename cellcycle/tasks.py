@@ -1,4 +1,4 @@
-"""Many tasks, one after the other or in processes: results in order, memory flat, nothing left behind."""
+"""Run many tasks in sequence or in processes: results in order, bounded memory, and no process left behind."""
 
 import gc
 import logging
@@ -18,13 +18,13 @@ from pathlib import Path
 from cellcycle.errors import SettingError, check_whole, needing
 from cellcycle.files import scratch_folder
 
-# Tasks handed out before their results are wanted, for each process: none waits, and few results pile up.
+# Tasks submitted ahead per process: no process waits, and few results pile up.
 _AHEAD = 2
 _BAR_FROM = 4
-# A scheduler, or its first worker, that needs longer is not there.
+# Seconds after which a scheduler, or its first worker, counts as missing.
 _ANSWER_S = 30
-# What a worker of a cluster on this machine begins with, also one that takes the place of another: as `_begin` has it,
-# and what it says of how the others went away would stand between our lines.
+# Preload of each worker of a local cluster, also of replacements: it ignores Ctrl-C, as `_begin`, and does not log the
+# end of other workers between our lines.
 _DEAF = (
     "import logging, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     "logging.getLogger('distributed').setLevel(logging.CRITICAL)"
@@ -32,7 +32,7 @@ _DEAF = (
 
 
 def jobs_of(n_jobs: int | None, device: str = "cpu") -> int:
-    """Return a number of processes: for None one a core, or one alone where all would share a GPU."""
+    """Return the number of processes: for None, one per core, or one in total with a GPU, which all would share."""
     if n_jobs is not None:
         return check_whole("n_jobs", n_jobs)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -42,7 +42,7 @@ def jobs_of(n_jobs: int | None, device: str = "cpu") -> int:
 def run(function: Callable, items: Iterable, n_jobs: int | None = 1, **options) -> Iterator:
     """Yield `function(item)` for each item, in their order; items are read as they are needed.
 
-    With one job it runs here; more start fresh processes, None one a core. The `options` are those of `workers`.
+    With one job it runs here; more start new processes; None means one per core. `options` are those of `workers`.
 
     Examples
     --------
@@ -57,13 +57,13 @@ def run(function: Callable, items: Iterable, n_jobs: int | None = 1, **options) 
 
 @contextmanager
 def workers(n_jobs: int | None = 1, *, start: Callable | None = None, start_arguments: tuple = (), client=None):
-    """Yield `do(function, items)`, an iterator of results in order, to be called as often as there are steps.
+    """Yield a function `do(function, items)` that returns an iterator of results in order; call it for each step.
 
-    With one job all runs here; more start fresh processes, which stay for the next step, end with this one, however it
-    ends, and import `function` by its name. `start` is called once in each; what it returns comes first:
-    `function(started, item)`. A `client` (`dask.distributed.Client`) runs the tasks instead. What a task raises is
-    raised here, and no further one is begun; a process that was ended from outside, as by a system out of memory, or
-    could not begin, as those of a script without the guard `if __name__ == "__main__":`, is a `SettingError`.
+    With one job all runs in this process. More jobs start new processes, which stay for the next step, end with this
+    process however it ends, and import `function` by name. `start` is called once in each; its result is the first
+    argument: `function(started, item)`. A `client` (`dask.distributed.Client`) runs the tasks instead. An exception of
+    a task is raised here, and no further task begins. A `SettingError` says that a process was ended from outside, as
+    by lack of memory, or could not begin, as in a script without the guard `if __name__ == "__main__":`.
     """
     n_jobs = jobs_of(n_jobs)
     if client is not None:
@@ -91,10 +91,10 @@ def _processes(n_jobs: int, begun: Path):
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    # "spawn": a forked copy of the threads of ONNX Runtime or torch would wait for ever.
+    # "spawn": a forked process can hang on locks of the threads of ONNX Runtime or torch.
     context = get_context("spawn")
     lease, held = context.Pipe(duplex=False)
-    # By a file: a process that ends at once reads no arguments, and those that fill its pipe would wait for ever.
+    # The arguments go by a file: if a process ends at once, writing them to its full pipe would block forever.
     pool = ProcessPoolExecutor(n_jobs, context, _begin, (lease, begun))
     try:
         yield lambda function, items: _in_order((_submitted(pool, function, begun, i) for i in items), _AHEAD * n_jobs)
@@ -104,10 +104,10 @@ def _processes(n_jobs: int, begun: Path):
         remedy = 'use fewer of them; a script begins them below a line: if __name__ == "__main__":'
         raise SettingError("processes", finding, remedy) from error
     finally:
-        # Letting go of the lease ends what still runs: nobody wants its result.
+        # Closing the lease ends processes that still run: their results are not needed.
         held.close()
-        # One that ends amid its result would leave the pool waiting for the rest of it: this process itself holds the
-        # end of the pipe that could still send it.
+        # If a process ends while it sends a result, the pool would wait for the rest, because this process itself holds
+        # the writing end of the pipe; so it is closed here.
         with suppress(AttributeError, OSError):
             pool._result_queue._writer.close()
         pool.shutdown(cancel_futures=True)
@@ -115,7 +115,7 @@ def _processes(n_jobs: int, begun: Path):
 
 
 def _submitted(pool, function, begun: Path, item):
-    """Submit a task; a process that begins with it is deaf to Ctrl-C from its first moment, as `_begin` has it."""
+    """Submit a task; a process started for it ignores Ctrl-C from its first moment, before `_begin` sets that."""
     if not hasattr(signal, "pthread_sigmask"):
         return pool.submit(_work, function, begun, item)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -139,7 +139,7 @@ def _on_client(client, begun: bytes, function, items) -> Iterator:
     from distributed.scheduler import KilledWorker
 
     with warnings.catch_warnings():
-        # Once, and as a task: what a worker that died held is made again. It may be large, as data to train on are.
+        # Sent once, as a task, so that it is computed again if its worker dies. It may be large, such as training data.
         warnings.simplefilter("ignore", UserWarning)
         begun = client.submit(bytes, begun, pure=False)
     work = (client.submit(_work, function, begun, item, pure=False) for item in items)
@@ -159,39 +159,39 @@ def _begun(begun: bytes | Path):
 
 
 def _work(function, begun: bytes | Path, item):
-    """Do a task in a process, or on a worker of a cluster, which keeps what `start` made for the next one."""
+    """Run a task in a process or on a worker of a cluster; the result of `start` is kept for the next task."""
     return function(*_begun(begun), item)
 
 
 @contextmanager
 def cluster(address: str, n_jobs: int | None = None):
-    """Yield a client of the `dask.distributed` scheduler at an address, with "local" of one on this machine, "" None.
+    """Yield a client of the `dask.distributed` scheduler at an address; "local" starts one on this machine, "" is None.
 
-    A `SettingError` says that none answers, that it has no worker, or one with another version of dask or of this.
+    A `SettingError`: no scheduler answers, it has no worker, or one with another version of distributed or cellcycle.
     """
     if not address:
         yield None
         return
     with needing("--dask", "needs a further package", "run: pip install 'cellcycle[cluster]'"):
         from distributed import Client, LocalCluster
-    # What it tells of a lost connection, at length, is an error here, too.
+    # A lost connection is an error here, so the client's long log of it is not needed.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         own = None
         if address == "local":
             about = {"n_workers": jobs_of(n_jobs), "threads_per_worker": 1, "preload": _DEAF}
-            # No dashboard, and any free port for what the scheduler serves in its place.
+            # No dashboard; a free port for the scheduler's HTTP server.
             about |= {"dashboard_address": "127.0.0.1:0", "scheduler_kwargs": {"dashboard": False}}
-            # Processes that begin here never hear Ctrl-C, nor does this one meanwhile.
+            # Processes started here always ignore Ctrl-C; this one ignores it in the meantime.
             with handled(signal.SIGINT, signal.SIG_IGN):
                 own = stack.enter_context(LocalCluster(silence_logs=logging.ERROR, **about))
         client, has_answered = Client.__new__(Client), False
-        with suppress(Exception):  # whatever an address that is none, or a strange answer, sets off
+        with suppress(Exception):  # an invalid address or unexpected answer may raise any exception
             client.__init__(own or address, timeout=_ANSWER_S)
             has_answered = True
         if not has_answered:
-            # It ends here: collected later, in a thread of another client that begins, it would wait for that one, and
-            # that one for it.
+            # It is collected here: if it were collected later, in the thread of another starting client, the two would
+            # wait for each other.
             with suppress(Exception):
                 client.close()
             del client
@@ -205,7 +205,7 @@ def cluster(address: str, n_jobs: int | None = None):
 
 @contextmanager
 def handled(number: int, handler) -> Iterator[None]:
-    """Have a signal handled in the block by another handler; in a thread other than the main one as before."""
+    """Use another handler for a signal in the block; in threads other than the main one nothing changes."""
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(number, handler) if is_main else None
     try:
@@ -226,7 +226,7 @@ def _check_workers(client, address: str) -> None:
     for package in ("distributed", "cellcycle"):
         try:
             found = set(client.run(version, package).values())
-        except Exception as error:  # what a worker without the package sends, or one that cannot be understood
+        except Exception as error:  # the worker lacks the package, or its answer cannot be unpickled
             finding = f"a worker does not say its version of {package} ({type(error).__name__})"
             raise SettingError(f"--dask {address}", finding, "install the same packages there") from error
         if found != {version(package)}:
@@ -235,7 +235,7 @@ def _check_workers(client, address: str) -> None:
 
 
 def _begin(lease, begun: Path) -> None:
-    """Begin a process: end it when the one that holds the lease lets go or dies, even by SIGKILL."""
+    """Initialize a process: it ends when the process that holds the lease closes it or dies, even by SIGKILL."""
     from multiprocessing.connection import wait
 
     def watch():
@@ -243,13 +243,13 @@ def _begin(lease, begun: Path) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    # Ctrl-C reaches every process of a terminal; the one that holds the lease decides what comes of it.
+    # Ctrl-C reaches every process of a terminal; only the one that holds the lease handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _begun(begun)
 
 
 def with_bar(results: Iterator, items, unit: str) -> Iterator:
-    """Show on a terminal how many results of a few items or more have come, and the time left."""
+    """Return the results; on a terminal, a progress bar is shown unless there are fewer than four items."""
     total = len(items) if hasattr(items, "__len__") else None
     if not sys.stderr.isatty() or (total is not None and total < _BAR_FROM):
         return results
